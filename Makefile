@@ -1,0 +1,34 @@
+# waycue: one word for each thing to do here. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON_IN_VENV := .venv/bin/python
+
+.PHONY: help setup demo test check bench starter fmt clean
+
+help: ## list these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: ## system packages (with apt where allowed) and .venv; safe to repeat
+	@scripts/setup
+
+demo: setup ## the whole loop on a rendered walk; VIDEO=path runs its first half on your own video
+	@$(PYTHON_IN_VENV) -m scripts.demo$(if $(VIDEO), --video "$(VIDEO)")
+
+test: check ## lint, types and import contracts, then every test; ARGS="tests/link -x" for some
+	@scripts/test$(if $(ARGS), $(ARGS))
+
+check: setup ## ruff, mypy --strict, import-linter, shellcheck where installed
+	@scripts/check
+
+bench: setup ## the benchmarks; NAME=x runs benchmarks/x.py alone
+	@scripts/bench$(if $(NAME), $(NAME))
+
+starter: setup ## train the starter model from nothing on rendered walks and write its checkpoint
+	@$(PYTHON_IN_VENV) -m server.learn.starter$(if $(ARGS), $(ARGS))
+
+fmt: setup ## format the code and mend what ruff can mend
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format --quiet .
+
+clean: ## remove build/ and caches, but not .venv
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Measurements that can be repeated: `make bench`, or `make bench NAME=x` for one. Each prints its own figures."""

@@ -1,0 +1,439 @@
+"""The agent: everything on the device put together for one walk.
+
+    source ─→ capture loop ─→ guidance ─→ voice          look, decide, say (threads: guidance, voice)
+                   │      └─→ moments ─→ keeper ─→ outbox ─→ link     what was flagged (threads: keeper, link)
+    buttons ───────┘
+    models ←─ link                                       offers and blocks (thread: updates)
+    upkeep                                               status, news, watchdog (thread: upkeep)
+
+Promises: nothing but the end of the source, or being told, ends a walk. A broker that is away, a disk that is full, a
+voice that cannot be heard or a model that fails are announced, and the rest goes on. At the end, however it comes, the
+last flagged chunks are sealed and the status says offline.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from os import getpid
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from device import config as settings
+from device import news, parts, status
+from device.buttons import KEYS_HELP, Keys, Press
+from device.config import Config
+from device.guidance import NO_MODEL, READY, UPDATED, Guidance
+from device.journal import Spoken
+from device.keeper import STORAGE_BACK, STORAGE_FULL, Keeper, Parcel
+from device.link import Link
+from device.models import FixedModel, Loader, Models, OfferedModels, fit_for_use, loader
+from device.moments import Hooks, Moments, WalkId
+from device.outbox import Outbox
+from device.recorder import Recorder
+from device.report import Captions, Report
+from device.sources import Source, SourceInfo, VideoFrame
+from device.status import DeviceStatus
+from device.upkeep import Facts, Upkeep
+from device.voice import Espeak, Phrases, Voice
+from device.walk_time import WalkTime
+from shared import atomic, policy
+from shared.clock import Clock
+from shared.errors import MediaError
+from shared.messages import ChunkRecord, Status
+from shared.notify import READY as SYSTEMD_READY
+from shared.notify import STOPPING, notify
+
+log = logging.getLogger(__name__)
+
+READ_S = 0.1
+SETTLE_S = 10.0  # for the last look and its words at the end of a walk
+LINGER_POLL_S = 0.1
+SAID_BEFOREHAND = (*policy.STATE_TEXTS, *news.NEWS_TEXTS, READY, UPDATED, NO_MODEL, STORAGE_FULL, STORAGE_BACK)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What one run is asked for, beside the settings."""
+
+    report: Path | None = None
+    captions: Path | None = None
+    exit_at_end: bool = False
+    linger_s: float = 30.0
+    update_first_s: float = 0.0
+
+
+class Agent:
+    """Build it, `run` it, and `stop` it from a signal handler or another thread."""
+
+    def __init__(
+        self,
+        config: Config,
+        options: RunOptions,
+        *,
+        clock: Clock,
+        console: Console | None = None,
+        load: Loader | None = None,
+    ) -> None:
+        """load: how bundles are loaded; by default with the guidance runtime.
+
+        raises: ConfigError for settings that cannot be met, OSError for files that cannot be written
+        """
+        self._config = config
+        self._options = options
+        self._clock = clock
+        self._console = console
+        self._stop = threading.Event()
+        self._replays = config.capture.source.startswith("replay:")
+        fast = config.capture.pace == "fast"
+        self._source: Source | None = parts.source(config, clock)
+        self._info: SourceInfo | None = None
+        self._walking = False
+        self._frames_seen = 0
+        self.state_dir = settings.state_folder(config)
+        atomic.make_dirs(self.state_dir)
+        self._time = WalkTime(clock, stands_still=fast)
+        name = settings.device_name(config)
+        self._walk = WalkId.begin(
+            name, clock, wearer=config.device.wearer, consent=config.device.consent, context=config.device.context
+        )
+        self._report = Report(self._walk.walk_id, name, config.capture.source)
+        self._captions = Captions(file=options.captions, console=console)
+        self._voice = Voice(
+            Phrases(Espeak(voice=config.voice.language), self.state_dir / "voice"),
+            parts.sink(config, self._time, clock),
+            pace=parts.pace(config),
+            clock=clock,
+            walk_now=self._time.now_s,
+            on_trouble=self._voice_trouble,
+        )
+        self._guidance = Guidance(
+            self._voice, self, settings=parts.guidance_settings(config, fast=fast),
+            policy_settings=parts.policy_settings(config), clock=clock, walk_now=self._time.now_s,
+            hurry=self._stop.is_set,
+        )  # fmt: skip
+        self._recorder = Recorder(clips=config.capture.clips)
+        self._outbox = Outbox(self.state_dir / "outbox")
+        self._keeper = Keeper(self._outbox, tell=self._guidance.tell, sealed=self._sealed)
+        self._moments = Moments(
+            self._recorder, self._walk, self._guidance.journal,
+            Hooks(self._keeper.keep, self._voice.earcon, self._listening, self._guidance.tell),
+            settings=parts.flag_settings(config), longest_correction_s=config.flags.longest_correction_s,
+        )  # fmt: skip
+        self._buttons = parts.buttons(config, self._time.now_s)
+        self._link = self._made_link(name)
+        self._models = self._made_models(name, load)
+        self._upkeep = Upkeep(
+            Facts(self._status, self._publish_status, self._online, self._sound_healthy, self._progress),
+            self._guidance, self._voice, state_dir=self.state_dir, clock=clock,
+        )  # fmt: skip
+
+    # --- the run ---
+
+    def run(self) -> None:
+        """The walk from beginning to end. Raises: MediaError, ConfigError, BundleError where it cannot begin."""
+        try:
+            self._begin()
+            if self._source is not None:
+                self._walk_through(self._source)
+            self._end_walk()
+            self._linger()
+        finally:
+            self._shut_down()
+
+    def stop(self) -> None:
+        """End the walk now, keeping what was flagged. Any thread; returns at once."""
+        self._stop.set()
+
+    def _begin(self) -> None:
+        for buttons in self._buttons:
+            buttons.open()
+        self._voice.start(extra_phrases=SAID_BEFOREHAND)
+        self._guidance.start()
+        self._keeper.start()
+        if self._link is not None:
+            self._link.start()
+        self._models.start()
+        self._upkeep.start()
+        notify(SYSTEMD_READY)
+        if self._options.update_first_s > 0:
+            self._models.wait_for_offer(
+                self._options.update_first_s, online=lambda: bool(self._online()), stop=self._stop
+            )
+
+    def _walk_through(self, source: Source) -> None:
+        self._info = source.open()
+        if not self._info.has_picture:
+            raise MediaError(f"{self._info.name} has sound only: there is no picture to guide by.")
+        self._greet(self._info)
+        self._walking = True
+        if self._guidance.model_version:
+            self._guidance.post(policy.WalkBegan())
+        while not self._stop.is_set() and not source.ended:
+            item = source.read(READ_S)
+            if item is not None:
+                self._time.reached(item.t_s)
+            now_s = self._time.now_s()
+            self._press(now_s)
+            if isinstance(item, VideoFrame):
+                self._frames_seen += 1
+                self._guidance.offer(item)
+            elif item is not None:
+                self._guidance.hear(item)
+            if item is None:
+                self._moments.tick(now_s)
+            else:
+                self._moments.feed(item, now_s)
+
+    def _end_walk(self) -> None:
+        self._walking = False
+        self._guidance.post(policy.WalkEnded())
+        if self._source is not None:
+            self._guidance.settle(SETTLE_S)
+            self._moments.finish(self._time.now_s())
+            self._source.close()
+        self._keeper.close()
+        if self._config.capture.pace == "real" and not self._stop.is_set():
+            self._voice.finish(SETTLE_S)
+        self._write_report()
+
+    def _linger(self) -> None:
+        """Go on syncing: until stopped, or with --exit-at-end until nothing is left to send or the time is up."""
+        began_s = self._clock.monotonic_s()
+        while not self._stop.is_set():
+            self._press(self._time.now_s())
+            waited_s = self._clock.monotonic_s() - began_s
+            done = self._link is None or (self._outbox.counts().queued == 0 and self._models.is_settled)
+            if self._options.exit_at_end and (
+                waited_s >= self._options.linger_s or (done and self._source is not None)
+            ):
+                return
+            self._stop.wait(LINGER_POLL_S)
+
+    def _shut_down(self) -> None:
+        """In the order in which things need each other; every step is safe where the start got no further."""
+        notify(STOPPING)
+        self._walking = False
+        if self._source is not None:
+            self._source.close()
+        self._guidance.stop()
+        self._keeper.close()
+        self._models.close()
+        self._upkeep.close()
+        self._voice.close()
+        for buttons in self._buttons:
+            buttons.close()
+        if self._link is not None:
+            self._link.stop()
+        self._write_report()
+        self._outbox.close()
+        self._captions.close()
+        (self.state_dir / status.NAME).unlink(missing_ok=True)
+
+    # --- presses ---
+
+    def _press(self, now_s: float) -> None:
+        for buttons in self._buttons:
+            for press in buttons.poll(now_s):
+                self._pressed(press)
+
+    def _pressed(self, press: Press) -> None:
+        if press.action == "repeat":
+            self._guidance.post(policy.RepeatAsked())
+        elif press.action == "mute":
+            self._guidance.post(policy.MuteToggled())
+        elif press.action == "quit":
+            self.stop()
+        elif not self._walking:
+            self._voice.earcon("refused")
+        elif press.action == "flag":
+            self._moments.flag(press.t_s)
+        elif press.action == "hold":
+            self._moments.begin_correction(press.t_s, self._guidance.model_version)
+        elif press.action == "release":
+            self._moments.end_correction(press.t_s)
+
+    def _listening(self, on: bool) -> None:
+        self._guidance.post(policy.Listening(on))
+
+    # --- told by guidance, keeper and voice, on their threads ---
+
+    def said(self, spoken: Spoken) -> None:
+        chunk = self._walk.chunk_id(self._recorder.sequence_at(spoken.seen_s))
+        self._captions.show(spoken, chunk)
+        self._report.said(spoken, chunk)
+
+    def flagged(self, reason: str, t_s: float) -> None:
+        if reason == "low_confidence":
+            self._moments.unsure(t_s)
+
+    def looked(self, version: str) -> None:
+        self._models.looked(version)
+
+    def failed(self, version: str, reason: str) -> None:
+        self._models.failed(version, reason)
+
+    def _sealed(self, parcel: Parcel) -> None:
+        correction = not isinstance(parcel.record, ChunkRecord)
+        self._report.sealed(parcel.name, correction=correction)
+        if correction:
+            self._voice.earcon("listened")
+
+    def _voice_trouble(self, why: str) -> None:
+        if why:
+            log.error("%s", why)
+        if why and self._console is not None:
+            self._console.print(f"No voice: {why} Captions go on.", style="red")
+
+    # --- making the parts ---
+
+    def _made_link(self, name: str) -> Link | None:
+        if not self._config.broker.address:
+            return None
+        host, port = settings.broker_address(self._config.broker.address)
+        first = Status(online=True, agent_version=agent_version())
+        link = Link(host=host, port=port, device=name, outbox=self._outbox, clock=self._clock, status=first)
+        link.on("offer", lambda levels, payload: self._models.on_offer(payload))
+        link.on("block", lambda levels, payload: self._models.on_block(levels, payload))
+        return link
+
+    def _made_models(self, name: str, load: Loader | None) -> Models:
+        guiding = self._config.guidance
+        allow_demo = self._replays or guiding.allow_demo_model
+        load = load or loader(threads=guiding.threads, allow_demo=allow_demo)
+        if guiding.model:
+            return FixedModel(Path(guiding.model).expanduser(), self._guidance, load)
+        return OfferedModels(
+            self.state_dir, self._guidance, load, publish=self._publish, device=name, clock=self._clock,
+            selftest=lambda folder: fit_for_use(folder, threads=guiding.threads, allow_demo=allow_demo),
+            may_switch=lambda: guiding.switch_while_walking or not self._walking,
+        )  # fmt: skip
+
+    def _publish(self, topic: str, payload: bytes) -> bool:
+        return self._link is not None and self._link.publish(topic, payload) is not False
+
+    # --- facts ---
+
+    def _online(self) -> bool | None:
+        return None if self._link is None else self._link.online
+
+    def _sound_healthy(self) -> bool:
+        if self._source is None or not self._walking:
+            return True
+        return all(part.healthy for part in self._source.health if part.kind == "sound")
+
+    def _progress(self) -> object:
+        """A new look; without a model, a new chunk; after the walk, time itself."""
+        if not self._walking:
+            return self._clock.monotonic_s()
+        return self._guidance.progress_s if self._guidance.model_version else self._moments.chunks
+
+    def _status(self) -> DeviceStatus:
+        counts = self._outbox.counts()
+        journal = self._guidance.journal
+        troubles = (self._voice.trouble, self._keeper.trouble, *self._source_troubles())
+        return DeviceStatus(
+            device=self._walk.device,
+            kernel_boot=status.kernel_boot(),
+            updated_s=self._clock.monotonic_s(),
+            pid=getpid(),
+            agent_version=agent_version(),
+            uptime_s=self._clock.monotonic_s() - self._walk.began_s,
+            source=self._config.capture.source,
+            walking=self._walking,
+            walk_s=self._time.now_s(),
+            guidance=self._guidance_text(),
+            model_version=self._guidance.model_version,
+            model_state=self._models.state_text,
+            last_said=journal.last_guidance,
+            looks=journal.looks,
+            chunks=self._moments.chunks,
+            flagged=len(self._report.flagged) + len(self._report.corrections),
+            not_kept=self._keeper.lost,
+            online=bool(self._online()),
+            broker=self._config.broker.address,
+            queued=counts.queued,
+            queued_bytes=counts.queued_bytes,
+            failed=counts.failed,
+            troubles=tuple(trouble for trouble in troubles if trouble),
+        )
+
+    def _source_troubles(self) -> list[str]:
+        parts = self._source.health if self._source is not None and self._walking else ()
+        return [f"{part.name}: {part.trouble}" for part in parts if not part.healthy]
+
+    def _guidance_text(self) -> str:
+        if not self._guidance.model_version:
+            return "no model"
+        if not self._walking:
+            return "ended"
+        return "paused" if self._guidance.paused else "guiding"
+
+    def _publish_status(self, found: DeviceStatus) -> None:
+        if self._link is not None:
+            self._link.set_status(
+                Status(
+                    online=True, agent_version=found.agent_version, model_version=found.model_version,
+                    model_state=found.model_state, backlog=found.queued, backlog_bytes=found.queued_bytes,
+                    failed=found.failed, uptime_s=found.uptime_s,
+                )
+            )  # fmt: skip
+
+    def _greet(self, info: SourceInfo) -> None:
+        if self._console is None:
+            return
+        model = self._guidance.model_version or "none: recording only"
+        broker = self._config.broker.address or "none: flagged moments stay here"
+        self._console.print(f"Walk {self._walk.walk_id} from {info.name}. Model: {model}. Broker: {broker}.")
+        if any(isinstance(buttons, Keys) and buttons.active for buttons in self._buttons):
+            self._console.print(KEYS_HELP, style="dim")
+
+    def _write_report(self) -> None:
+        if self._options.report is None or self._info is None:
+            return
+        try:
+            self._report.write(
+                self._options.report, self._guidance.journal.times_to_speech_s, **self._figures(self._info)
+            )
+        except OSError as error:
+            log.error("The report %s cannot be written: %s", self._options.report, error)
+
+    def _figures(self, info: SourceInfo) -> dict[str, Any]:
+        counts = self._outbox.counts()
+        return {
+            "source_name": info.name,
+            "model_version": self._guidance.model_version,
+            "model_state": self._models.state_text,
+            "duration_s": round(self._time.reached_s, 3),
+            "chunks": self._moments.chunks,
+            "looks": self._guidance.journal.looks,
+            "frames_seen": self._frames_seen,
+            "frames_dropped": 0 if self._source is None else self._source.frames_dropped,
+            "not_kept": self._keeper.lost + self._keeper.held,
+            "sync": {
+                "queued": counts.queued,
+                "merged": counts.merged,
+                "failed": counts.failed,
+                "sent_bytes": 0 if self._link is None else self._link.sent_bytes,
+                "resent_bytes": 0 if self._link is None else self._link.resent_bytes,
+            },
+            "updates": [
+                {
+                    "from_version": update.from_version, "to_version": update.to_version,
+                    "fetched_bytes": update.fetched_bytes, "copied_bytes": update.copied_bytes,
+                    "seconds": round(update.seconds, 3),
+                }
+                for update in self._models.updates
+            ],
+        }  # fmt: skip
+
+
+def agent_version() -> str:
+    try:
+        return version("waycue")
+    except PackageNotFoundError:  # run from a copy of the folders
+        return "unknown"

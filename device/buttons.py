@@ -1,0 +1,200 @@
+"""What the wearer presses: terminal keys, a button on the Pi's pins, or a script for a replay.
+
+    flag      keep this moment
+    hold      a correction begins: say what should have been said …
+    release   … until here
+    repeat    say the last guidance again
+    mute      voice off or on
+    quit      end the walk
+
+All are polled by the capture loop, and never block it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import select
+import sys
+import termios
+import tty
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from shared.errors import ConfigError
+
+ACTIONS = ("flag", "hold", "repeat", "mute", "quit")
+KEYS = {" ": "flag", "c": "hold", "r": "repeat", "m": "mute", "q": "quit"}
+KEYS_HELP = "space flag · c correction on/off · r repeat · m mute · q quit"
+BOUNCE_S = 0.05
+INSTALL_GPIO = "On a Pi: sudo apt install python3-gpiozero python3-lgpio."
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """One press."""
+
+    action: str
+    t_s: float
+    """Walk time at which the button went down (for release: up)."""
+
+
+class Buttons(Protocol):
+    """Something to press."""
+
+    def open(self) -> None:
+        """Raises: ConfigError."""
+        ...
+
+    def poll(self, now_s: float) -> list[Press]:
+        """Presses up to walk time `now_s` that were not given out yet, in order."""
+        ...
+
+    def close(self) -> None:
+        """Let go. May be called again."""
+        ...
+
+
+class Script:
+    """Presses by walk time, from a file of JSON lines such as {"t_s": 4.0, "action": "hold", "until_s": 6.5}."""
+
+    def __init__(self, presses: Iterable[Press]) -> None:
+        self._presses = sorted(presses, key=lambda press: press.t_s)
+
+    @classmethod
+    def load(cls, path: Path) -> Script:
+        """Raises: ConfigError naming the line."""
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The presses in {path} cannot be read: {error}.") from None
+        return cls(
+            [press for number, line in enumerate(lines, 1) if line.strip() for press in _read(path, number, line)]
+        )
+
+    def open(self) -> None:
+        """Nothing to do."""
+
+    def poll(self, now_s: float) -> list[Press]:
+        due = [press for press in self._presses if press.t_s <= now_s]
+        self._presses = self._presses[len(due) :]
+        return due
+
+    def close(self) -> None:
+        self._presses = []
+
+
+def _read(path: Path, number: int, line: str) -> list[Press]:
+    where = f"{path}, line {number}"
+    try:
+        value: Any = json.loads(line)
+        action, t_s = value["action"], float(value["t_s"])
+        until_s = float(value["until_s"]) if action == "hold" else t_s
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(
+            f"{where}: {error!r}.",
+            hint='Write {"t_s": 4.0, "action": "flag"} or {"t_s": 4.0, "action": "hold", "until_s": 6.5}.',
+        ) from None
+    if action not in ACTIONS or not 0 <= t_s <= until_s < float("inf"):
+        raise ConfigError(f"{where}: {line.strip()[:80]} is no press.", hint=f"Actions are {', '.join(ACTIONS)}.")
+    press = Press(action, t_s)
+    return [press, Press("release", until_s)] if action == "hold" else [press]
+
+
+class Keys:
+    """Keys of a terminal, without Enter. Where standard input is no terminal there are none."""
+
+    def __init__(self, walk_now: Callable[[], float], *, stream: TextIO | None = None) -> None:
+        self._walk_now = walk_now
+        self._stream = sys.stdin if stream is None else stream
+        self._saved: list[Any] | None = None
+        self._holding = False
+
+    @property
+    def active(self) -> bool:
+        return self._saved is not None
+
+    def open(self) -> None:
+        if self._stream.closed or not self._stream.isatty():
+            return
+        self._saved = termios.tcgetattr(self._stream)
+        tty.setcbreak(self._stream)  # Ctrl-C still interrupts
+
+    def poll(self, now_s: float) -> list[Press]:
+        presses = []
+        while self._saved is not None and select.select([self._stream], [], [], 0)[0]:
+            typed = os.read(self._stream.fileno(), 64).decode(errors="ignore")
+            if not typed:  # the terminal was closed
+                self.close()
+            presses += [Press(self._toggled(KEYS[key]), now_s) for key in typed.lower() if key in KEYS]
+        return presses
+
+    def close(self) -> None:
+        if self._saved is not None:
+            saved, self._saved = self._saved, None
+            try:
+                termios.tcsetattr(self._stream, termios.TCSADRAIN, saved)
+            except termios.error:  # the terminal is gone: nothing to restore
+                pass
+
+    def _toggled(self, action: str) -> str:
+        if action != "hold":
+            return action
+        self._holding = not self._holding
+        return "hold" if self._holding else "release"
+
+
+class PinButton:
+    """A push button on a GPIO pin, through gpiozero: a short press flags, a longer one is a correction."""
+
+    def __init__(self, pin: str | int, walk_now: Callable[[], float], *, hold_s: float = 0.6) -> None:
+        self._pin = pin
+        self._walk_now = walk_now
+        self._hold_s = hold_s
+        self._button: Any = None
+        self._down_s = 0.0
+        self._held = False
+        self._presses: queue.SimpleQueue[Press] = queue.SimpleQueue()
+
+    def open(self) -> None:
+        """Raises: ConfigError where there is no gpiozero, or no such pin."""
+        try:
+            import gpiozero
+        except ImportError:
+            raise ConfigError(
+                "The button on a pin needs gpiozero, which is not installed.", hint=INSTALL_GPIO
+            ) from None
+        try:
+            self._button = gpiozero.Button(self._pin, hold_time=self._hold_s, bounce_time=BOUNCE_S)
+        except (gpiozero.GPIOZeroError, OSError, ValueError) as error:
+            raise ConfigError(
+                f"The button on pin {self._pin} cannot be used: {error}.",
+                hint="Check buttons.pin, and that this is a Pi.",
+            ) from None
+        self._button.when_pressed = self._pressed
+        self._button.when_held = self._long
+        self._button.when_released = self._released
+
+    def poll(self, now_s: float) -> list[Press]:
+        presses = []
+        while not self._presses.empty():
+            presses.append(self._presses.get())
+        return presses
+
+    def close(self) -> None:
+        if self._button is not None:
+            self._button.close()
+            self._button = None
+
+    def _pressed(self) -> None:
+        self._down_s, self._held = self._walk_now(), False
+
+    def _long(self) -> None:
+        self._held = True
+        self._presses.put(Press("hold", self._down_s))
+
+    def _released(self) -> None:
+        self._presses.put(Press("release", self._walk_now()) if self._held else Press("flag", self._down_s))

@@ -1,0 +1,394 @@
+"""Look, decide, say: the loop that guides.
+
+A thread of its own takes the newest picture at a steady rate, never a backlog; runs the model on it; asks the policy
+(shared.policy) what to do; and does that: speak, cut, word it, flag.
+
+Promises:
+
+- Warnings never wait for the recorder, the disk or the link: nothing of theirs is called here.
+- An exception in the model is announced, logged and tried again with growing pauses; the loop goes on.
+- A model is swapped between two looks, and the swap is announced.
+- Without a model everything but looking works: state changes are spoken, buttons answered.
+- In a replay as fast as possible, `offer` waits until the picture was looked at, so that a walk gives the same looks
+  however fast the machine is. In real time it never waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.journal import Journal, Look, Spoken, Wording
+from device.sources import SAMPLE_RATE_HZ, SoundBlock, VideoFrame
+from device.voice import Ended, Started, Utterance, Voice
+from shared import policy
+from shared.clock import Clock
+from shared.policy import PolicySettings, PolicyState, StateChange
+from shared.runtime.seen import Instruction, Observation
+
+log = logging.getLogger(__name__)
+
+UPDATED = "Guidance updated."
+READY = "Guidance ready."
+NO_MODEL = "No model. Recording only."
+POLL_S = 0.05  # how soon an end of speech or a button is noticed between looks
+SOUND_S = 2.0  # what a look hears
+BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # pauses after failures of the model in a row
+WAIT_S = 0.25
+LONGEST_LOOK_S = 120.0  # how long a replay waits for one look before it goes on
+JOIN_S = 10.0
+
+
+class Card(Protocol):
+    """What guidance needs of a model's manifest."""
+
+    @property
+    def version(self) -> str: ...
+    @property
+    def thresholds(self) -> Mapping[str, float]: ...
+
+
+class Model(Protocol):
+    """A loaded bundle: shared.runtime.GuidanceModel."""
+
+    @property
+    def manifest(self) -> Card: ...
+    def look(self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None) -> Observation: ...
+    def word(self, observation: Observation) -> Instruction: ...
+
+
+class Listener(Protocol):
+    """Who is told what guidance does. Called from its thread: be quick."""
+
+    def said(self, spoken: Spoken) -> None:
+        """An utterance was begun."""
+
+    def flagged(self, reason: str, t_s: float) -> None:
+        """This moment of the walk is worth a review."""
+
+    def looked(self, version: str) -> None:
+        """A look went well."""
+
+    def failed(self, version: str, reason: str) -> None:
+        """The model failed on a picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuidanceSettings:
+    """How often is looked."""
+
+    looks_per_s: float = 4.0
+    """At 1.1 m/s a curb is seen 0.3 m later at worst."""
+    chunk_s: float = 2.0
+    """Length of a recorded chunk: each is worded once, at its middle."""
+    wait_for_looks: bool = False
+    """Replay as fast as possible: `offer` waits until the picture was looked at."""
+    pinned: frozenset[str] = frozenset()
+    """Thresholds that the wearer's settings fix, whatever a model's manifest says."""
+
+
+class Guidance:
+    """See the module's promises. `start` it, `offer` it pictures, `stop` it."""
+
+    def __init__(
+        self,
+        voice: Voice,
+        listener: Listener,
+        *,
+        settings: GuidanceSettings,
+        policy_settings: PolicySettings,
+        clock: Clock,
+        walk_now: Callable[[], float],
+        hurry: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """hurry: the walk is being ended, so a replay no longer waits for looks."""
+        self.journal = Journal()
+        self._hurry = hurry
+        self._voice = voice
+        self._listener = listener
+        self._settings = settings
+        self._wished = policy_settings
+        self._policy_settings = policy_settings
+        self._state = PolicyState()
+        self._clock = clock
+        self._walk_now = walk_now
+        self._model: Model | None = None
+        self._coming: tuple[Model, PolicySettings, str] | None = None
+        self._events: deque[policy.Event] = deque()
+        self._frame: tuple[VideoFrame, float] | None = None
+        self._due_s = 0.0
+        self._busy = False
+        self._stopping = False
+        self._wake = threading.Condition()
+        self._sound: deque[SoundBlock] = deque()
+        self._worded_chunk = -1
+        self._failures = 0
+        self._busy_since_s: float | None = None
+        self._progress_s = clock.monotonic_s()
+        self._thread = threading.Thread(target=self._run, name="guidance", daemon=True)
+
+    # --- called from other threads ---
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the loop; a look that hangs is left behind. May be called again."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_S)
+
+    def offer(self, frame: VideoFrame) -> None:
+        """A new picture. It is looked at if a look is due; an older one that was not looked at yet is forgotten."""
+        with self._wake:
+            if self._frame is None and frame.t_s < self._due_s:
+                return
+            self._frame = (frame, self._clock.monotonic_s())
+            self._wake.notify_all()
+            if self._settings.wait_for_looks and self._thread.is_alive():
+                self._wait_for_look()
+
+    def hear(self, block: SoundBlock) -> None:
+        """New sound; a look hears the last two seconds."""
+        with self._wake:
+            self._sound.append(block)
+            while self._sound and self._sound[0].t_s < block.t_s - SOUND_S:
+                self._sound.popleft()
+
+    def post(self, event: policy.Event) -> None:
+        """Give an event to the policy."""
+        with self._wake:
+            self._events.append(event)
+            self._wake.notify_all()
+
+    def tell(self, text: str, *, urgent: bool = False) -> None:
+        """Announce a state change."""
+        self.post(StateChange(text, urgent))
+
+    def swap(self, model: Model, *, announce: str = UPDATED) -> None:
+        """Use this model from the next look on."""
+        wanted = thresholds_of(model.manifest, self._wished, pinned=self._settings.pinned)
+        with self._wake:
+            self._coming = (model, wanted, announce)
+            self._wake.notify_all()
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait until all that was posted and offered has been dealt with. Whether it was."""
+        with self._wake:
+            return self._wake.wait_for(lambda: self._is_idle() and not self._events, timeout_s)
+
+    @property
+    def model_version(self) -> str:
+        """Of the model in use; "" = none."""
+        model = self._coming[0] if self._coming is not None else self._model
+        return "" if model is None else model.manifest.version
+
+    @property
+    def flag_below(self) -> float:
+        return self._policy_settings.flag_below
+
+    @property
+    def progress_s(self) -> float:
+        """When (monotonic) a new picture was last looked at, or, without a model, when the loop last went round."""
+        return self._progress_s
+
+    @property
+    def stuck_s(self) -> float:
+        """How long the model has been at one picture."""
+        since_s = self._busy_since_s
+        return 0.0 if since_s is None else self._clock.monotonic_s() - since_s
+
+    @property
+    def paused(self) -> bool:
+        """Nothing is seen: the model fails, or the camera is blocked or away."""
+        return self._state.paused or self._state.blocked
+
+    # --- the loop ---
+
+    def _wait_for_look(self) -> None:
+        waited_s = 0.0
+        while not self._wake.wait_for(self._is_idle, WAIT_S) and waited_s < LONGEST_LOOK_S and not self._hurry():
+            waited_s += WAIT_S
+
+    def _is_idle(self) -> bool:
+        return self._stopping or (self._frame is None and not self._busy)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._busy = False
+                self._wake.notify_all()
+                self._wake.wait_for(self._has_work, POLL_S)
+                if self._stopping:
+                    return
+                self._busy = True
+                offered, self._frame = self._frame, None
+                events = list(self._events)
+                self._events.clear()
+                coming, self._coming = self._coming, None
+                if offered is not None:
+                    self._due_s = self._next_due(offered[0].t_s)
+            try:
+                self._turn(offered, events, coming)
+            except Exception:
+                log.exception("Guidance failed")
+
+    def _has_work(self) -> bool:
+        return bool(self._stopping or self._frame is not None or self._events or self._coming is not None)
+
+    def _next_due(self, t_s: float) -> float:
+        """The next point of the grid after `t_s`: the rate stays steady whatever the frame rate."""
+        every_s = 1.0 / self._settings.looks_per_s
+        return (math.floor(t_s / every_s + 1e-6) + 1) * every_s - 1e-6
+
+    def _turn(
+        self,
+        offered: tuple[VideoFrame, float] | None,
+        events: list[policy.Event],
+        coming: tuple[Model, PolicySettings, str] | None,
+    ) -> None:
+        if coming is not None:
+            self._use(*coming)
+        self._listen()
+        for event in events:
+            self._step(event)
+        if offered is not None and self._model is not None:
+            self._look(self._model, *offered)
+        else:
+            self._step(policy.Tick())
+            if self._model is None:
+                self._progress_s = self._clock.monotonic_s()
+
+    def _use(self, model: Model, settings: PolicySettings, announce: str) -> None:
+        self._model, self._policy_settings = model, settings
+        self._failures = 0
+        log.info("Guiding with model %s", model.manifest.version)
+        self._step(StateChange(announce))
+
+    def _listen(self) -> None:
+        """What the voice reports."""
+        for heard in self._voice.poll():
+            if isinstance(heard, Ended):
+                self._step(policy.SpeechEnded(heard.utterance))
+            else:
+                self._sounded(heard)
+
+    def _sounded(self, heard: Started) -> None:
+        self.journal.sounded(heard.utterance, heard.at_s)
+
+    def _look(self, model: Model, frame: VideoFrame, handed_s: float) -> None:
+        version = model.manifest.version
+        try:
+            self._busy_since_s = self._clock.monotonic_s()
+            observation = model.look(frame.image, self._heard())
+            self._progress_s = self._busy_since_s = self._clock.monotonic_s()
+            self.journal.add(Look(frame.t_s, version, observation.hazards[:5]))
+            actions = self._step(
+                policy.Looked(observation.hazards, observation.brightness, observation.contrast), frame.t_s, handed_s
+            )
+            if self._is_worded_now(frame, actions):
+                self._word(model, observation, frame, handed_s)
+        except Exception as error:  # noqa: BLE001 - whatever a model raises, guidance goes on
+            self._fail(version, frame, error)
+            return
+        finally:
+            self._busy_since_s = None
+        self._failures = 0
+        self._listener.looked(version)
+
+    def _is_worded_now(self, frame: VideoFrame, actions: tuple[policy.Action, ...]) -> bool:
+        """The policy wants it; or the chunk's middle has come and no warning is going out."""
+        if policy.WordIt() in actions:
+            return True
+        chunk = math.floor(frame.t_s / self._settings.chunk_s)
+        middle_s = (chunk + 0.5) * self._settings.chunk_s
+        speaks = any(isinstance(action, policy.Speak) for action in actions)
+        return frame.t_s >= middle_s - 1e-6 and chunk > self._worded_chunk and not speaks
+
+    def _word(self, model: Model, observation: Observation, frame: VideoFrame, handed_s: float) -> None:
+        instruction = model.word(observation)
+        self._progress_s = self._clock.monotonic_s()
+        chunk = math.floor(frame.t_s / self._settings.chunk_s)
+        if frame.t_s >= (chunk + 0.5) * self._settings.chunk_s - 1e-6:
+            self._worded_chunk = chunk
+        self.journal.add(Wording(frame.t_s, model.manifest.version, instruction.text, instruction.confidence))
+        self._step(policy.Worded(instruction.text, instruction.confidence, frame.t_s), frame.t_s, handed_s)
+
+    def _fail(self, version: str, frame: VideoFrame, error: Exception) -> None:
+        pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+        self._failures += 1
+        self._due_s = max(self._due_s, frame.t_s + pause_s)
+        log.error("Model %s failed on a picture; it is tried again in %s s", version, pause_s, exc_info=error)
+        self._step(policy.LookFailed())
+        self._listener.failed(version, f"{type(error).__name__}: {error}")
+
+    def _heard(self) -> NDArray[np.float32] | None:
+        with self._wake:
+            blocks = [block.samples for block in self._sound]
+        if not blocks:
+            return None
+        sound = np.concatenate(blocks)[-round(SOUND_S * SAMPLE_RATE_HZ) :]
+        return sound.astype(np.float32) / 32768.0
+
+    # --- carrying out ---
+
+    def _step(
+        self, event: policy.Event, seen_s: float | None = None, handed_s: float | None = None
+    ) -> tuple[policy.Action, ...]:
+        now_s = self._walk_now()
+        self._state, actions = policy.step(self._state, event, now_s, self._policy_settings)
+        for action in actions:
+            if isinstance(action, policy.Speak):
+                self._speak(action, now_s, now_s if seen_s is None else seen_s, handed_s)
+            elif isinstance(action, policy.Cut):
+                self._voice.cut(action.utterance)
+            elif isinstance(action, policy.Flag):
+                self._listener.flagged(action.reason, now_s if seen_s is None else seen_s)
+        return actions
+
+    def _speak(self, action: policy.Speak, now_s: float, seen_s: float, handed_s: float | None) -> None:
+        earcon = "warning" if action.tier == 1 else "state" if action.why == "state" else ""
+        spoken = Spoken(
+            action.utterance, now_s, action.text, action.tier, action.why, action.confidence, seen_s=seen_s,
+            handed_s=handed_s, model_version="" if self._model is None else self._model.manifest.version,
+        )  # fmt: skip
+        self.journal.add(spoken)
+        self._voice.say(Utterance(action.utterance, action.text, action.tier, earcon))
+        if self._settings.wait_for_looks:
+            self._voice.settle()
+            self._listen_for_starts()
+        self._listener.said(spoken)
+
+    def _listen_for_starts(self) -> None:
+        """In a replay as fast as possible walk time stands still here, so nothing can have ended."""
+        for heard in self._voice.poll():
+            if isinstance(heard, Started):
+                self._sounded(heard)
+            else:
+                self._events.append(policy.SpeechEnded(heard.utterance))
+
+
+def thresholds_of(card: Card, wished: PolicySettings, *, pinned: frozenset[str] = frozenset()) -> PolicySettings:
+    """The policy's settings with the thresholds that were calibrated for this model, but for those that are pinned."""
+
+    def of(name: str, wish: float) -> float:
+        return wish if name in pinned else float(card.thresholds.get(name, wish))
+
+    hazard_above = of("hazard_above", wished.hazard_above)
+    return replace(
+        wished,
+        hazard_above=hazard_above,
+        at_once_above=max(wished.at_once_above, hazard_above),
+        speak_above=of("speak_above", wished.speak_above),
+        flag_below=of("flag_below", wished.flag_below),
+    )

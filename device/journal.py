@@ -1,0 +1,154 @@
+"""What guidance did in the last minutes, by walk time: what a chunk's sidecar and the report are made of.
+
+A chunk is closed up to half a second after its end and may be asked for again as a predecessor, so this remembers as
+long as the recorder's ring does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from shared.runtime.seen import Hazard
+
+REMEMBERED_S = 180.0
+GUIDANCE = ("hazard", "worded", "clear")
+"""Spoken for these reasons = guidance; the rest is about the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look that went well."""
+
+    t_s: float
+    version: str
+    hazards: Sequence[Hazard]
+    """The most certain ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What the decoder made of a picture, spoken or not."""
+
+    t_s: float
+    version: str
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """One utterance."""
+
+    utterance: int
+    t_s: float
+    """When it was decided, on the walk's time line."""
+    text: str
+    tier: int
+    why: str
+    confidence: float
+    seen_s: float
+    """Walk time of the picture that it is about."""
+    handed_s: float | None = None
+    """Monotonic time when that picture came out of the source; None = not about a picture."""
+    sounded_s: float | None = None
+    """Monotonic time of its first sample; None = not heard, or not yet."""
+    model_version: str = ""
+
+    @property
+    def is_guidance(self) -> bool:
+        return self.why in GUIDANCE
+
+    @property
+    def time_to_speech_s(self) -> float | None:
+        """Shutter to first sample."""
+        if self.handed_s is None or self.sounded_s is None or not self.is_guidance:
+            return None
+        return self.sounded_s - self.handed_s
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """What guidance did during a stretch of the walk."""
+
+    looks: int = 0
+    raw_output: str = ""
+    """What the decoder worded at the middle."""
+    confidence: float = 0.0
+    worded: bool = False
+    spoken: str = ""
+    """Guidance that was begun, in order."""
+    model_version: str = ""
+    hazards: Sequence[Hazard] = ()
+    """Of the look nearest the middle."""
+
+
+Entry = Look | Wording | Spoken
+
+
+class Journal:
+    """Any thread may call any method."""
+
+    def __init__(self, *, remembered_s: float = REMEMBERED_S) -> None:
+        self._remembered_s = remembered_s
+        self._lock = threading.Lock()
+        self._entries: deque[Entry] = deque()
+        self._times_s: list[float] = []
+        self._last: Spoken | None = None
+        self.looks = 0
+        """Since the start."""
+
+    def add(self, entry: Entry) -> None:
+        with self._lock:
+            self._entries.append(entry)
+            self.looks += isinstance(entry, Look)
+            if isinstance(entry, Spoken) and entry.is_guidance:
+                self._last = entry
+            while self._entries[0].t_s < entry.t_s - self._remembered_s:
+                self._entries.popleft()
+
+    def sounded(self, utterance: int, at_s: float) -> None:
+        """The first sample of an utterance was heard at this monotonic time."""
+        with self._lock:
+            for position in range(len(self._entries) - 1, -1, -1):
+                entry = self._entries[position]
+                if isinstance(entry, Spoken) and entry.utterance == utterance:
+                    heard = replace(entry, sounded_s=at_s)
+                    self._entries[position] = heard
+                    if heard.time_to_speech_s is not None:
+                        self._times_s.append(heard.time_to_speech_s)
+                    return
+
+    def talk(self, from_s: float, to_s: float) -> Talk:
+        """What was done about [from_s, to_s)."""
+        middle_s = (from_s + to_s) / 2
+        with self._lock:
+            entries = list(self._entries)
+        looks = [e for e in entries if isinstance(e, Look) and from_s <= e.t_s < to_s]
+        wordings = [e for e in entries if isinstance(e, Wording) and from_s <= e.t_s < to_s]
+        spoken = [e for e in entries if isinstance(e, Spoken) and e.is_guidance and from_s <= e.t_s < to_s]
+        wording = min(wordings, key=lambda e: abs(e.t_s - middle_s), default=None)
+        look = min(looks, key=lambda e: abs(e.t_s - middle_s), default=None)
+        return Talk(
+            looks=len(looks),
+            raw_output="" if wording is None else wording.text,
+            confidence=0.0 if wording is None else wording.confidence,
+            worded=wording is not None,
+            spoken=" ".join(e.text for e in spoken),
+            model_version=wording.version if wording is not None else "" if look is None else look.version,
+            hazards=() if look is None else look.hazards,
+        )
+
+    @property
+    def last_guidance(self) -> str:
+        """What the wearer was told last; "" = nothing."""
+        with self._lock:
+            return "" if self._last is None else self._last.text
+
+    @property
+    def times_to_speech_s(self) -> list[float]:
+        """Of every utterance about a picture that was heard, in order."""
+        with self._lock:
+            return list(self._times_s)

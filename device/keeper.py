@@ -1,0 +1,152 @@
+"""Seals what was flagged into the outbox, on a thread of its own: an SD card may take a second for one fsync.
+
+Promises: order is kept; a full or failing disk is announced once when it begins and once when it is over, what could
+not be sealed is held in memory and tried again, and what must be given up is counted. Guidance never waits.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.errors import MessageError
+from shared.messages import ChunkRecord, CorrectionRecord
+
+log = logging.getLogger(__name__)
+
+STORAGE_FULL = "Storage full."
+STORAGE_FAILED = "Storage failed."
+STORAGE_BACK = "Storage is working again."
+MOST_HELD = 16  # chunks of up to 1 MB, beside the recorder's ring of 48
+RETRY_S = 10.0
+DRAIN_S = 30.0
+
+
+class Box(Protocol):
+    """device.outbox.Outbox."""
+
+    def seal_chunk(self, record: ChunkRecord, payloads: Mapping[str, bytes]) -> ChunkRecord: ...
+    def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord: ...
+    def forget_merged(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Something to seal."""
+
+    record: ChunkRecord | CorrectionRecord
+    payloads: Mapping[str, bytes]
+
+    @property
+    def name(self) -> str:
+        return self.record.chunk_id if isinstance(self.record, ChunkRecord) else self.record.correction_id
+
+
+class Keeper:
+    """tell(text): announce a change of state. sealed(parcel): it is durable now."""
+
+    def __init__(self, box: Box, *, tell: Callable[[str], None], sealed: Callable[[Parcel], None]) -> None:
+        self._box = box
+        self._tell = tell
+        self._sealed = sealed
+        self._parcels: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
+        self._held: deque[Parcel] = deque()
+        self._trouble = ""
+        self.lost = 0
+        """Flagged records that could not be kept."""
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def keep(self, parcel: Parcel) -> None:
+        """Seal it soon; returns at once."""
+        self._parcels.put(parcel)
+
+    def close(self) -> None:
+        """Seal what is left, give up what cannot be. May be called again."""
+        self._parcels.put(None)
+        if self._thread.is_alive():
+            self._thread.join(DRAIN_S)
+            if self._thread.is_alive():
+                log.error("The disk did not answer within %s s; flagged chunks may be lost.", DRAIN_S)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be kept; "" = all is well."""
+        return self._trouble
+
+    @property
+    def held(self) -> int:
+        """Records in memory that the disk did not take yet."""
+        return len(self._held)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                parcel = self._parcels.get(timeout=RETRY_S)
+            except queue.Empty:
+                self._seal_held()
+                continue
+            if parcel is not None:
+                self._held.append(parcel)
+            self._seal_held()
+            while len(self._held) > MOST_HELD:
+                self._give_up(self._held.popleft())
+            if parcel is None:
+                while self._held:
+                    self._give_up(self._held.popleft())
+                return
+
+    def _seal_held(self) -> None:
+        while self._held and self._seal(self._held[0]):
+            self._held.popleft()
+
+    def _seal(self, parcel: Parcel) -> bool:
+        """Whether it is dealt with."""
+        try:
+            self._try_twice(parcel)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            self._begin_trouble(STORAGE_FULL if full else STORAGE_FAILED, f"{parcel.name} could not be kept: {error}")
+            return False
+        except MessageError:
+            log.exception("%s cannot be sent and is not kept", parcel.name)
+            self.lost += 1
+            return True
+        if self._trouble:
+            self._trouble = ""
+            self._tell(STORAGE_BACK)
+        self._sealed(parcel)
+        return True
+
+    def _try_twice(self, parcel: Parcel) -> None:
+        """What the server already has gives way before a new chunk is turned down."""
+        try:
+            self._put(parcel)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._box.forget_merged():
+                raise
+            self._put(parcel)
+
+    def _put(self, parcel: Parcel) -> None:
+        if isinstance(parcel.record, ChunkRecord):
+            self._box.seal_chunk(parcel.record, parcel.payloads)
+        else:
+            self._box.seal_correction(parcel.record, parcel.payloads["correction_audio"])
+
+    def _begin_trouble(self, text: str, why: str) -> None:
+        log.error("%s", why)
+        if self._trouble != text:
+            self._trouble = text
+            self._tell(text)
+
+    def _give_up(self, parcel: Parcel) -> None:
+        log.error("%s is lost: %s", parcel.name, self._trouble or "the agent stopped")
+        self.lost += 1

@@ -1,0 +1,210 @@
+"""Which model guides: loading it, following the server's offers, and never guiding a walk with a demonstration model.
+
+Promises: a model that does not load leaves the one in use alone; without any model the agent records, flags and syncs.
+A demonstration model is refused on a real walk unless the wearer's settings say otherwise, also when it is offered.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from device.guidance import NO_MODEL, READY, UPDATED, Guidance, Model
+from device.updates import Report, Updater, current_slot
+from shared import bundle
+from shared.clock import Clock
+from shared.errors import BundleError
+from shared.runtime import GuidanceModel, check_golden
+
+log = logging.getLogger(__name__)
+
+OFFER_GRACE_S = 2.0  # a retained offer comes within milliseconds of the subscription
+SETTLED = ("idle", "probation")
+POLL_S = 0.1
+JOIN_S = 15.0  # a self-test under way is let finish
+
+Loader = Callable[[Path], Model]
+
+
+def loader(*, threads: int, allow_demo: bool) -> Loader:
+    """Loads a bundle for guiding. The result raises BundleError."""
+    return lambda folder: GuidanceModel.load(folder, threads=threads, allow_demo=allow_demo)
+
+
+def fit_for_use(folder: Path, *, threads: int, allow_demo: bool) -> list[str]:
+    """What is wrong with a fetched bundle; empty = it may guide. Raises: BundleError where it does not load."""
+    if not allow_demo and bundle.read_manifest(folder).intended_use == "demo":
+        return ["it is a demonstration model, trained on drawn pictures, which must not guide a walk"]
+    return check_golden(folder, threads=threads)
+
+
+class Models(Protocol):
+    """Where the model comes from."""
+
+    def start(self) -> None:
+        """Raises: BundleError where the settings name a model that may not be used."""
+        ...
+
+    def wait_for_offer(self, timeout_s: float, *, online: Callable[[], bool], stop: threading.Event) -> None: ...
+    def looked(self, version: str) -> None: ...
+    def failed(self, version: str, reason: str) -> None: ...
+    def on_offer(self, payload: bytes) -> None: ...
+    def on_block(self, levels: list[str], payload: bytes) -> None: ...
+    @property
+    def is_settled(self) -> bool: ...
+    @property
+    def state_text(self) -> str: ...
+    @property
+    def updates(self) -> tuple[Report, ...]: ...
+    def close(self) -> None: ...
+
+
+class FixedModel:
+    """A model named by the settings: nothing is fetched."""
+
+    def __init__(self, folder: Path, guidance: Guidance, load: Loader) -> None:
+        self._folder = folder
+        self._guidance = guidance
+        self._load = load
+
+    def start(self) -> None:
+        """Raises: BundleError."""
+        self._guidance.swap(self._load(self._folder), announce=READY)
+
+    def wait_for_offer(self, timeout_s: float, *, online: Callable[[], bool], stop: threading.Event) -> None:
+        """Nothing to wait for."""
+
+    def looked(self, version: str) -> None:
+        """Nobody else wants to know."""
+
+    def failed(self, version: str, reason: str) -> None:
+        """Nobody else wants to know: the log has it."""
+
+    def on_offer(self, payload: bytes) -> None:
+        """Not followed."""
+        log.info("An offered model is not fetched: the settings name one.")
+
+    def on_block(self, levels: list[str], payload: bytes) -> None:
+        """Not asked for."""
+
+    @property
+    def is_settled(self) -> bool:
+        return True
+
+    @property
+    def state_text(self) -> str:
+        return "fixed by the settings"
+
+    @property
+    def updates(self) -> tuple[Report, ...]:
+        return ()
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class OfferedModels:
+    """The model in the current slot, and what the server offers after it."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        guidance: Guidance,
+        load: Loader,
+        *,
+        publish: Callable[[str, bytes], bool],
+        device: str,
+        clock: Clock,
+        selftest: Callable[[Path], list[str]],
+        may_switch: Callable[[], bool],
+    ) -> None:
+        """Raises: ConfigError where another agent uses the folder."""
+        self._state_dir = state_dir
+        self._guidance = guidance
+        self._load = load
+        self._stop = threading.Event()
+        self.updater = Updater(
+            state_dir, publish, device=device, clock=clock, selftest=selftest, on_activated=self._activated,
+            may_switch=may_switch,
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self._follow, name="updates", daemon=True)
+
+    def start(self) -> None:
+        """Use the model that is there, and begin to follow offers. Raises nothing for a bad model: it is reported."""
+        self.updater.start()  # may take a model back that brought the agent down, and so call _activated
+        folder = current_slot(self._state_dir)
+        if not self._guidance.model_version and folder is not None:
+            self._use(folder, folder.resolve().name, announce=READY)
+        if not self._guidance.model_version:
+            self._guidance.tell(NO_MODEL)
+        self._thread.start()
+
+    def wait_for_offer(self, timeout_s: float, *, online: Callable[[], bool], stop: threading.Event) -> None:
+        """Before a walk: wait until what the server offers is in use, at most `timeout_s`."""
+        waited_s = connected_s = 0.0
+        while waited_s < timeout_s and not stop.wait(POLL_S):
+            waited_s += POLL_S
+            connected_s = connected_s + POLL_S if online() else 0.0
+            if connected_s >= OFFER_GRACE_S and self.is_settled:
+                return
+
+    def looked(self, version: str) -> None:
+        """A look with this model went well."""
+        self.updater.report_look_ok(version)
+
+    def failed(self, version: str, reason: str) -> None:
+        """This model failed on a picture."""
+        self.updater.report_failure(reason, version)
+
+    def on_offer(self, payload: bytes) -> None:
+        self.updater.on_offer(payload)
+
+    def on_block(self, levels: list[str], payload: bytes) -> None:
+        self.updater.on_block(levels, payload)
+
+    @property
+    def updates(self) -> tuple[Report, ...]:
+        """What was switched to in this run."""
+        return self.updater.reports
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is being fetched, tested or switched."""
+        return self.updater.phase in SETTLED
+
+    @property
+    def state_text(self) -> str:
+        return self.updater.state_text()
+
+    def close(self) -> None:
+        """What is under way goes on at the next start."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_S)
+        if self._thread.is_alive():
+            log.warning("An update did not stop within %s s; it goes on at the next start.", JOIN_S)
+        else:
+            self.updater.close()
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.updater.run(self._stop)
+            except Exception:
+                log.exception("The update failed; it is tried again")
+                self._stop.wait(10.0)
+
+    def _activated(self, folder: Path, version: str) -> None:
+        self._use(folder, version, announce=UPDATED if self._guidance.model_version else READY)
+
+    def _use(self, folder: Path, version: str, *, announce: str) -> None:
+        try:
+            model = self._load(folder)
+        except BundleError as error:
+            log.error("%s", error)
+            self.updater.report_failure(str(error), version)
+            return
+        self._guidance.swap(model, announce=announce)

@@ -1,0 +1,296 @@
+"""The outbox's index: which record is in which state and what to send next. Only an index: the folders are the truth.
+
+SQLite in WAL mode with synchronous=FULL, so that a commit survives power loss. Where the file is missing or damaged it
+is set aside as `index.sqlite.broken` and built again from the folders; what was merged meanwhile is then offered once
+more, and the server answers that it has it.
+
+    item:    queued → sending → merged | refused
+    record:  queued → deletable (all items merged) → row gone
+                    → failed    (an item refused; the folder is in failed/)
+                    → dropped   (deleted to make room; the folder may still be there)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Concatenate, Literal, ParamSpec, TypeVar
+
+RecordState = Literal["queued", "deletable", "failed", "dropped"]
+TOTALS = ("merged", "lost")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, record_id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, class INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '');
+CREATE INDEX IF NOT EXISTS records_by_state ON records (state, class, seq);
+CREATE TABLE IF NOT EXISTS items (
+    record_id TEXT NOT NULL, kind TEXT NOT NULL, file TEXT NOT NULL, size_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    bulk INTEGER NOT NULL, class INTEGER NOT NULL, seq INTEGER NOT NULL, rank INTEGER NOT NULL,
+    todo INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (record_id, kind)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS items_to_send ON items (todo, bulk, class, seq, rank);
+CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """One thing to send: the record itself or one of its payload files."""
+
+    record_id: str
+    kind: str
+    """"record" or one of messages.PART_KINDS."""
+    file: str
+    size_bytes: int
+    sha256: str
+    """"" for the record itself."""
+    bulk: bool
+    """Sent only when nothing smaller waits."""
+    rank: int
+    """Order inside the record."""
+    state: str = "queued"
+    importance: int = 2
+    seq: int = 0
+    """Order of sealing; given by the index."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """One sealed folder."""
+
+    record_id: str
+    kind: str
+    importance: int
+    """0 corrections, 1 what the wearer flagged, 2 the rest."""
+    size_bytes: int
+    state: RecordState = "queued"
+    reason: str = ""
+
+
+class Damaged(Exception):
+    """The index file is not readable; build a new one."""
+
+
+_Params = ParamSpec("_Params")
+_Result = TypeVar("_Result")
+
+
+def _guarded(
+    method: Callable[Concatenate[Index, _Params], _Result],
+) -> Callable[Concatenate[Index, _Params], _Result]:
+    """Translate SQLite's errors: damage into Damaged, a full or failing disk into OSError."""
+
+    def guarded(self: Index, /, *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
+        try:
+            return method(self, *args, **kwargs)
+        except sqlite3.DatabaseError as error:
+            raise _translated(error, self.path) from error
+
+    return guarded
+
+
+def _translated(error: sqlite3.DatabaseError, path: Path) -> Exception:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):  # ERROR: its tables are gone
+        return Damaged(str(error))
+    number = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_BUSY: errno.EBUSY}.get(code, errno.EIO)
+    return OSError(number, f"{os.strerror(number)}: the outbox index ({error})", str(path))
+
+
+class Index:
+    """An open index. Its caller holds a lock around every call. Raises: Damaged or OSError from every method."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            # isolation_level=None: transactions are begun here, not guessed by the module.
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+        except sqlite3.DatabaseError as error:
+            raise _translated(error, path) from error
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Fold the WAL into the file and close it. Damage no longer matters then."""
+        with contextlib.suppress(sqlite3.DatabaseError):
+            self._db.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            # A full disk ends the transaction by itself; ROLLBACK would then hide the first error.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    @_guarded
+    def add(self, record: RecordRow, items: Sequence[ItemRow]) -> None:
+        """A record with its items, in one transaction. A record that is there already is left as it is."""
+        with self._transaction() as db:
+            cursor = db.execute(
+                "INSERT OR IGNORE INTO records (record_id, kind, class, size_bytes, state, reason)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (record.record_id, record.kind, record.importance, record.size_bytes, record.state, record.reason),
+            )
+            if not cursor.rowcount:
+                return
+            todo = int(record.state == "queued")
+            db.executemany(
+                "INSERT OR REPLACE INTO items (record_id, kind, file, size_bytes, sha256, bulk, class, seq, rank, todo,"
+                " state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (i.record_id, i.kind, i.file, i.size_bytes, i.sha256, i.bulk, record.importance, cursor.lastrowid,
+                     i.rank, todo, i.state)
+                    for i in items
+                ],
+            )  # fmt: skip
+
+    @_guarded
+    def next_items(self, count: int, *, bulk: bool) -> list[ItemRow]:
+        """The first `count` items to send, in order."""
+        rows = self._db.execute(
+            "SELECT record_id, kind, file, size_bytes, sha256, bulk != 0, rank, state, class, seq FROM items"
+            " WHERE todo = 1 AND bulk = ? ORDER BY todo, bulk, class, seq, rank LIMIT ?",
+            (bulk, count),
+        )
+        return [ItemRow(*row) for row in rows]
+
+    @_guarded
+    def mark_sending(self, keys: Sequence[tuple[str, str]]) -> None:
+        """The server may have some of these from now on."""
+        with self._transaction() as db:
+            db.executemany("UPDATE items SET state = 'sending' WHERE record_id = ? AND kind = ? AND todo = 1", keys)
+
+    @_guarded
+    def mark_merged(self, keys: Sequence[tuple[str, str]]) -> None:
+        """The server has these durably; a record of which it has everything becomes deletable."""
+        with self._transaction() as db:
+            db.executemany("UPDATE items SET todo = 0, state = 'merged' WHERE record_id = ? AND kind = ?", keys)
+            for record_id in {record_id for record_id, _ in keys}:
+                db.execute(
+                    "UPDATE records SET state = 'deletable' WHERE record_id = ? AND state = 'queued' AND NOT EXISTS"
+                    " (SELECT 1 FROM items WHERE record_id = ? AND state != 'merged')",
+                    (record_id, record_id),
+                )
+
+    @_guarded
+    def mark_refused(self, record_id: str, kind: str, reason: str) -> None:
+        """The server will never take this; without its record nothing of it is of use, so that refuses all the rest."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE items SET todo = 0, state = 'refused', reason = ? WHERE record_id = ? AND state != 'merged'"
+                " AND (kind = ? OR ? = 'record')",
+                (reason, record_id, kind, kind),
+            )
+
+    @_guarded
+    def refusals(self, record_id: str) -> dict[str, str]:
+        """Kind → reason of what was refused of a record."""
+        rows = self._db.execute(
+            "SELECT kind, reason FROM items WHERE record_id = ? AND state = 'refused'", (record_id,)
+        )
+        return dict(rows.fetchall())
+
+    @_guarded
+    def refused_records(self) -> list[str]:
+        """Queued records of which everything was answered and something refused: their folder is yet to be moved."""
+        rows = self._db.execute(
+            "SELECT record_id FROM items WHERE record_id IN (SELECT record_id FROM records WHERE state = 'queued')"
+            " GROUP BY record_id HAVING SUM(todo) = 0 AND SUM(state = 'refused') > 0"
+        )
+        return [record_id for (record_id,) in rows]
+
+    @_guarded
+    def set_state(self, record_ids: Sequence[str], state: RecordState, *, reason: str = "") -> None:
+        """Move records to another state; nothing of them is sent any more."""
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE records SET state = ?, reason = ? WHERE record_id = ?", [(state, reason, r) for r in record_ids]
+            )
+            db.executemany("UPDATE items SET todo = 0 WHERE record_id = ?", [(r,) for r in record_ids])
+
+    @_guarded
+    def forget(self, record_ids: Sequence[str], *, count_as: str) -> None:
+        """Remove rows whose folders are gone, and count them in a total (one of TOTALS)."""
+        with self._transaction() as db:
+            gone = 0
+            for record_id in record_ids:
+                gone += db.execute("DELETE FROM records WHERE record_id = ?", (record_id,)).rowcount
+                db.execute("DELETE FROM items WHERE record_id = ?", (record_id,))
+            db.execute(
+                "INSERT INTO totals VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+                (count_as, gone),
+            )
+
+    @_guarded
+    def records(self, state: RecordState | None = None, *, order: str = "seq") -> list[RecordRow]:
+        """Records, oldest first, or (order="least") least important and then oldest first."""
+        by = {"seq": "seq", "least": "class DESC, seq"}[order]
+        rows = self._db.execute(
+            "SELECT record_id, kind, class, size_bytes, state, reason FROM records"  # noqa: S608  `by` is ours
+            f" WHERE ? IS NULL OR state = ? ORDER BY {by}",
+            (state, state),
+        )
+        return [RecordRow(*row) for row in rows]
+
+    @_guarded
+    def sums(self) -> dict[str, tuple[int, int]]:
+        """State → (records, bytes)."""
+        rows = self._db.execute("SELECT state, COUNT(*), SUM(size_bytes) FROM records GROUP BY state")
+        return {state: (count, size) for state, count, size in rows}
+
+    @_guarded
+    def to_send(self) -> tuple[int, int]:
+        """(records being sent, bytes of the items that are yet to be merged)."""
+        size = self._db.execute("SELECT COALESCE(SUM(size_bytes), 0) FROM items WHERE todo = 1").fetchone()[0]
+        sending = self._db.execute(
+            "SELECT COUNT(DISTINCT record_id) FROM items WHERE todo = 1 AND state = 'sending'"
+        ).fetchone()[0]
+        return sending, size
+
+    @_guarded
+    def total(self, name: str) -> int:
+        """A count over the outbox's whole life (since the index was last rebuilt)."""
+        row = self._db.execute("SELECT value FROM totals WHERE name = ?", (name,)).fetchone()
+        return int(row[0]) if row else 0
+
+
+def open_or_replace(path: Path) -> tuple[Index, bool]:
+    """The index at `path`, and whether it is new and empty (missing or damaged before). Raises: OSError."""
+    fresh = not path.exists()
+    try:
+        return Index(path), fresh
+    except Damaged as error:
+        _log.warning("The outbox index %s is damaged (%s) and is built again from the folders.", path, error)
+        set_aside(path)
+        return Index(path), True
+
+
+def set_aside(path: Path) -> None:
+    """Keep a damaged index for support as *.broken, and make room for a new one."""
+    path.replace(path.with_name(path.name + ".broken"))
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -1,0 +1,116 @@
+"""What a person, a test or the demo sees of a walk: captions while it goes, a report file when it is over."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from device.journal import Spoken
+from shared import atomic
+
+log = logging.getLogger(__name__)
+
+STYLES = {1: "bold red", 2: "yellow", 3: "cyan"}
+
+
+class Captions:
+    """One line per utterance in the terminal, and one JSON line each in a file that others may follow.
+
+    raises: OSError from the constructor, where the file cannot be opened
+    """
+
+    def __init__(self, *, file: Path | None = None, console: Console | None = None) -> None:
+        self._console = console
+        self._file: IO[str] | None = None
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(file, "a", encoding="utf-8")  # noqa: SIM115 - kept open for the walk, closed by close()
+
+    def show(self, spoken: Spoken, chunk: str) -> None:
+        """A disk that is full costs the file, not the walk."""
+        if self._console is not None:
+            line = Text(f"{int(spoken.t_s) // 60:02d}:{spoken.t_s % 60:04.1f}  ", style="dim")
+            style = STYLES[spoken.tier] if spoken.is_guidance else "dim"
+            line.append(spoken.text, style=style)
+            self._console.print(line)
+        if self._file is not None:
+            try:
+                self._file.write(json.dumps(entry(spoken, chunk), ensure_ascii=False) + "\n")
+                self._file.flush()
+            except OSError as error:
+                log.warning("Captions are no longer written: %s", error)
+                self._file = None
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def entry(spoken: Spoken, chunk: str) -> dict[str, Any]:
+    """An utterance as the caption file and the report have it."""
+    return {
+        "chunk": chunk,
+        "t_s": round(spoken.t_s, 3),
+        "text": spoken.text,
+        "tier": spoken.tier,
+        "confidence": round(spoken.confidence, 4),
+        "why": spoken.why,
+        "model_version": spoken.model_version,
+    }
+
+
+@dataclass(slots=True)
+class Report:
+    """Collected from several threads; written once at the end."""
+
+    walk: str
+    device: str
+    source: str
+    guidance: list[dict[str, Any]] = field(default_factory=list)
+    flagged: list[str] = field(default_factory=list)
+    """Ids of chunks that are durable in the outbox."""
+    corrections: list[str] = field(default_factory=list)
+    announced: list[dict[str, Any]] = field(default_factory=list)
+    """State changes that were spoken."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def said(self, spoken: Spoken, chunk: str) -> None:
+        with self._lock:
+            (self.guidance if spoken.is_guidance else self.announced).append(entry(spoken, chunk))
+
+    def sealed(self, record_id: str, *, correction: bool) -> None:
+        with self._lock:
+            (self.corrections if correction else self.flagged).append(record_id)
+
+    def write(self, path: Path, times_to_speech_s: list[float], **more: Any) -> None:
+        """Write the report atomically. more: counters and facts of the walk. Raises: OSError."""
+        with self._lock:
+            value = {
+                "walk": self.walk,
+                "device": self.device,
+                "source": self.source,
+                **more,
+                "guidance": self.guidance,
+                "announced": self.announced,
+                "time_to_speech_ms": percentiles_ms(times_to_speech_s),
+                "flagged": self.flagged,
+                "corrections": self.corrections,
+            }
+        atomic.write_json(path, value)
+
+
+def percentiles_ms(times_s: list[float]) -> dict[str, float | int | None]:
+    """p50 and p95 in milliseconds; null where nothing was heard."""
+    if not times_s:
+        return {"count": 0, "p50": None, "p95": None}
+    p50, p95 = np.percentile(np.array(times_s) * 1000, [50, 95])
+    return {"count": len(times_s), "p50": round(float(p50), 1), "p95": round(float(p95), 1)}

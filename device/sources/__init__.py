@@ -1,0 +1,162 @@
+"""Where pictures and sound come from: one contract, whatever is behind it.
+
+Every source keeps these rules (tests/sources/contract.py holds all of them to it):
+
+- `open` once, then `read` until `ended`, then `close`; `close` may come at any time, more than once, and never hangs.
+- Times are seconds on the source's own clock and start near 0. Pictures never go back in time, nor does sound.
+- Across the two a replay is in strict time order. A live source hands a picture out the moment it is there, and
+  sound may trail it by at most SOUND_TRAILS_S: to wait for the sound card would delay the warning.
+- Pictures are RGB, uint8, upright. Sound is 16 kHz, mono, int16.
+- `read` gives None when nothing came within its timeout. A camera that hangs makes `read` give None and `healthy`
+  false; it never makes `read` hang.
+- MediaError says what is wrong with which file or device, and what to do. After `open` no source raises it: what
+  cannot be read is skipped and counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.clock import Clock
+from shared.errors import ConfigError
+
+SAMPLE_RATE_HZ = 16_000
+BLOCK_SAMPLES = 800  # 50 ms: short beside the 2 s of a chunk, and only 20 reads a second
+SOUND_TRAILS_S = 0.5
+
+Pace = Literal["real", "fast"]
+Kind = Literal["picture", "sound"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoFrame:
+    """One picture."""
+
+    image: NDArray[np.uint8]
+    """[height, width, 3] RGB, upright."""
+    t_s: float
+    """Seconds on the source clock."""
+    dropped_before: int = 0
+    """Pictures lost between the one before and this one, because nobody fetched them in time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoundBlock:
+    """A piece of sound."""
+
+    samples: NDArray[np.int16]
+    """[n] mono, SAMPLE_RATE_HZ."""
+    t_s: float
+    """Of the first sample, in seconds on the source clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What a source gives, known once it is open."""
+
+    name: str
+    width_px: int
+    """Of the upright picture; 0 = no picture."""
+    height_px: int
+    fps: float
+    has_sound: bool
+    duration_s: float | None
+    """None = not known, or it goes on until stopped."""
+    live: bool
+
+    @property
+    def has_picture(self) -> bool:
+        """False: there is only sound, and nothing to guide by."""
+        return self.width_px > 0
+
+
+@dataclass(frozen=True, slots=True)
+class PartHealth:
+    """How one camera, microphone or file is doing now."""
+
+    name: str
+    kind: Kind
+    healthy: bool
+    restarts: int
+    trouble: str
+    """What went wrong last, for a log or a caregiver; "" = nothing yet. Kept when it is well again."""
+
+
+class Source(Protocol):
+    """See the rules above."""
+
+    def open(self) -> SourceInfo:
+        """Start. Raises: MediaError when there is nothing to read from."""
+        ...
+
+    def read(self, timeout_s: float) -> VideoFrame | SoundBlock | None:
+        """The next item, or None when there was none within `timeout_s` seconds or the source has ended."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """True once the last item was read, or the source was closed. A live source ends only by being closed."""
+        ...
+
+    @property
+    def health(self) -> tuple[PartHealth, ...]:
+        """Every part, the picture first."""
+        ...
+
+    @property
+    def healthy(self) -> bool:
+        """Every part is giving what it should."""
+        ...
+
+    @property
+    def frames_dropped(self) -> int:
+        """Pictures lost so far because nobody fetched them in time."""
+        ...
+
+    def close(self) -> None:
+        """Stop and let go of the device or file. May be called again; never hangs."""
+        ...
+
+
+def open_source(
+    spec: str,
+    *,
+    pace: Pace = "real",
+    clock: Clock | None = None,
+    microphone: str | None = "default",
+    width_px: int = 640,
+    height_px: int = 480,
+    fps: float = 15.0,
+    rotate_deg: int = 0,
+) -> Source:
+    """The source that `spec` names, not yet opened: call its `open`.
+
+    spec: `replay:FILE`, `camera:INDEX`, `camera:/dev/videoN`, `camera:GSTREAMER ! PIPELINE`, `picamera2` or
+    `picamera2:INDEX`. The other settings but pace and clock are for live sources: microphone is a name, an index,
+    "default" or None for none; rotate_deg turns the camera's picture clockwise by 0, 90, 180 or 270.
+    Raises: ConfigError for a spec or setting that is none of these.
+    """
+    from device.sources import camera, live, picamera2, replay
+
+    kind, _, rest = spec.partition(":")
+    if kind == "replay" and rest:
+        return replay.ReplaySource(Path(rest), pace=pace, clock=clock)
+    if kind == "replay":
+        raise ConfigError("The source 'replay:' names no file.", hint="Write replay:FILE, such as replay:walk.mp4.")
+    if kind not in ("camera", "picamera2"):
+        raise ConfigError(f"There is no source {spec!r}.", hint="Use replay:FILE, camera:0 or picamera2.")
+    if pace != "real":
+        raise ConfigError(f"The pace {pace!r} is for replay; {spec!r} is live.", hint="Leave --pace out.")
+    look: camera.CameraSource | picamera2.Picamera2Source
+    if kind == "camera":
+        look = camera.CameraSource(rest or "0", width_px=width_px, height_px=height_px, fps=fps, rotate_deg=rotate_deg)
+    else:
+        look = picamera2.Picamera2Source(
+            picamera2.camera_number(rest), width_px=width_px, height_px=height_px, fps=fps, rotate_deg=rotate_deg
+        )
+    return live.live_source(look, microphone)

@@ -1,0 +1,467 @@
+"""Model updates on the device: fetch, check, test, switch, prove, or take back.
+
+The server's retained offer names a model by the hash of its manifest. The device pulls its files in blocks, checks
+every hash, runs the self-test, switches between two slots in one atomic step and watches the first looks. The rules are
+in `device.update_state`, the decisions in `device.update_steps`, the folders in `device.slots`; here they meet disk and
+link.
+
+Promises: the power may go at any moment, and afterwards `current_slot` still names a whole model and the update goes on
+where it was; what was fetched is not fetched again, except for one window (512 KiB). A model whose bytes are not
+exactly those of its manifest is never put in use.
+
+Threads: `on_offer`, `on_block`, `link_changed` and the reports only leave a note and may be called from anywhere.
+`tick` does the work, which can take seconds (hashing, self-test): give it a thread of its own with `run`.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import queue
+import shutil
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from device import update_state as u
+from device.slots import Checkpoint, Slots, current_slot, holders, identity, previous_slot
+from device.update_file import load_denied, load_state, save_denied, save_state
+from device.update_steps import step
+from shared import atomic, bundle, messages, topics
+from shared.clock import Clock
+from shared.errors import BundleError, ConfigError, MessageError, WaycueError
+from shared.messages import Offer
+
+__all__ = ["Report", "Settings", "Updater", "current_slot", "previous_slot"]
+
+Settings = u.Settings
+INBOX_BLOCKS = 64  # eight windows; a server that sends more than was asked for fills no memory
+POLL_S = 0.5
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One update that was put in use by this process."""
+
+    from_version: str
+    to_version: str
+    fetched_bytes: int
+    """Came over the link."""
+    copied_bytes: int
+    """Were on the device already."""
+    seconds: float
+    """From the offer, or the agent's start, to the switch."""
+
+
+class Updater:
+    """One per state folder: a second one is refused. Call `close` (or let the process end) to give the folder free.
+
+    publish(topic, payload): sends, or returns False where the link is down.
+    selftest(folder): runs a bundle's golden chunks; returns what is wrong, [] = fit for use.
+    on_activated(folder, version): the model to use from now on; called from `tick`'s thread, also after a roll-back.
+    may_switch(): whether now is a good moment, such as standing still.
+    check_offer(offer): raises WaycueError for an offer that is not to be followed.
+    raises: ConfigError where another process has the folder, OSError.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        publish: Callable[[str, bytes], bool | None],
+        *,
+        device: str,
+        clock: Clock,
+        selftest: Callable[[Path], list[str]],
+        on_activated: Callable[[Path, str], None],
+        may_switch: Callable[[], bool] = lambda: True,
+        check_offer: Callable[[Offer], None] = lambda offer: None,
+        settings: u.Settings | None = None,
+        at: Checkpoint = lambda name: None,
+    ) -> None:
+        self._topic = topics.want(device)
+        self._publish, self._clock, self._selftest, self._on_activated = publish, clock, selftest, on_activated
+        self._may_switch, self._check_offer, self._at = may_switch, check_offer, at
+        self._settings = settings or u.Settings()
+        atomic.make_dirs(state_dir / "models")
+        self._lock_file = _lock(state_dir / "models" / ".lock")
+        self._slots = Slots(state_dir, at)
+        self._inbox: queue.Queue[u.Event] = queue.Queue()
+        self._working = threading.RLock()
+        self._local: Path | None = None
+        self._parts: dict[str, BinaryIO] = {}
+        self._began_s = clock.monotonic_s()
+        self._bytes_before: Counter[str] = Counter()
+        self.counters: Counter[str] = Counter()
+        """fetched_bytes, repeated_bytes (came again or unasked), copied_bytes, refused (messages that are not ours)."""
+        self.reports: tuple[Report, ...] = ()
+        self._state = replace(
+            load_state(self._slots.models),
+            denied=load_denied(self._slots.models),
+            current=identity(self._slots.current),
+            previous=identity(self._slots.previous),
+        )
+        self._started = False
+
+    def start(self) -> None:
+        """Finish a switch that was interrupted, and take a model back that never got through its probation: call it
+        before the model is loaded. Quick; it may call on_activated. Repeated calls do nothing."""
+        with self._working:
+            if not self._started:
+                self._started = True
+                self._handle(u.Started())
+
+    # --- called from other threads: leave a note, do nothing else ---
+
+    def on_offer(self, payload: bytes) -> None:
+        """The retained offer of this device came. An empty one (taken back) changes nothing."""
+        if not payload:
+            return
+        try:
+            offer = messages.decode(Offer, payload)
+            if not 0 < offer.manifest_size <= bundle.MAX_MANIFEST_BYTES:
+                raise MessageError(f"Offer.manifest_size: {offer.manifest_size} is not the size of a manifest.")
+            self._check_offer(offer)
+        except WaycueError as error:
+            self.counters["refused"] += 1
+            _log.warning("An offer of a model was refused: %s", error)
+            self._inbox.put(u.OfferRefused(f"an offer was refused: {error}"))
+            return
+        self._inbox.put(u.Offered(offer))
+
+    def on_block(self, levels: list[str], payload: bytes) -> None:
+        """A block came. levels: ["block", sha256, offset]"""
+        offset = topics.parse_offset(levels[2]) if len(levels) == 3 and levels[0] == "block" else None
+        if offset is None or not topics.SHA256.match(levels[1]) or self._inbox.qsize() >= INBOX_BLOCKS:
+            self.counters["refused"] += 1
+            return
+        self._inbox.put(u.BlockCame(levels[1], offset, payload))
+
+    def link_changed(self, online: bool) -> None:
+        """The link came up or went down. Optional: without it, requests are repeated after their time-out."""
+        self._inbox.put(u.LinkChanged(online))
+
+    def report_look_ok(self, version: str = "") -> None:
+        """A look went well. version: of the model that looked; one that is no longer in use does not count."""
+        if version in ("", self._state.current.version) and self._state.phase == u.PROBATION:
+            self._inbox.put(u.LookOk())
+
+    def report_failure(self, reason: str, version: str = "") -> None:
+        """The model in use could not be loaded, or a look failed. On probation it gives way to the one before it;
+        later it does so only where its files turn out to be damaged. version: as in `report_look_ok`."""
+        if version in ("", self._state.current.version):
+            self._inbox.put(u.Failed(reason))
+
+    # --- the work ---
+
+    def run(self, stop: threading.Event) -> None:
+        """`tick` until `stop` is set: at once when something came, else twice a second."""
+        self.start()
+        while not stop.is_set():
+            try:
+                event = self._inbox.get(timeout=POLL_S)
+            except queue.Empty:
+                pass
+            else:
+                with self._working:
+                    self._handle(event)
+            self.tick()
+
+    def tick(self) -> None:
+        """Handle what came since the last call, then what time brings."""
+        self.start()
+        with self._working:
+            while True:
+                try:
+                    event = self._inbox.get_nowait()
+                except queue.Empty:
+                    break
+                self._handle(event)
+            self._handle(u.Tick(self._may_switch()))
+
+    def install_local(self, folder: Path) -> str:
+        """Install a bundle from a folder on this device with the same checks, and put it in use at once.
+
+        Returns its version. Raises: BundleError naming what is wrong; the model in use then stays.
+        """
+        self.start()
+        manifest = bundle.verify(folder)
+        data = bundle.read_manifest_bytes(folder)
+        digest = hashlib.sha256(data).hexdigest()
+        with self._working:
+            if self._state.current.manifest_sha256 == digest:
+                return manifest.version
+            if self._state.phase in (u.ACTIVATING, u.ROLLING_BACK):
+                raise BundleError("A model is being switched right now.", hint="Try again in a minute.")
+            offer = Offer(manifest.version, digest, len(data), self._clock.utc_s())
+            denied = u.is_denied(self._state, offer)
+            if denied is not None:
+                raise BundleError(f"{denied.version} was refused before: {denied.reason}.", hint="Install another one.")
+            self._local = folder
+            self._handle(u.Offered(offer, u.LOCAL))
+            self._handle(u.Tick(may_switch=True))
+            if self._state.current.manifest_sha256 != digest:
+                raise BundleError(f"{manifest.version} was not installed: {self._state.problem}.")
+        return manifest.version
+
+    def state_text(self) -> str:
+        """For the status, e.g. idle, downloading V 43 %, verifying V, ready V, probation V 3/20, refused: V: why."""
+        return self._text()[:500]  # the status is one small retained message
+
+    def _text(self) -> str:
+        state = self._state
+        name = state.target.version if state.target is not None else ""
+        trouble = f" ({state.problem})" if state.problem else ""
+        match state.phase:
+            case u.MANIFEST | u.FILES:
+                share = 100 - 100 * u.unfetched(state) // max(state.size_bytes, 1) if state.phase == u.FILES else 0
+                return f"downloading {name} {share} %{trouble}"
+            case u.PROBATION:
+                return f"probation {name} {state.looks}/{self._settings.probation_looks}"
+            case u.IDLE:
+                return state.problem or "idle"
+            case phase:
+                return f"{phase.replace('_', ' ')} {name}{trouble}"
+
+    @property
+    def phase(self) -> str:
+        """One of device.update_state.PHASES."""
+        return self._state.phase
+
+    def close(self) -> None:
+        """Give the folder free. What is under way goes on at the next start."""
+        with self._working:
+            self._close_parts()
+            self._lock_file.close()
+
+    def _handle(self, first: u.Event) -> None:
+        events = deque([first])
+        while events:
+            event = events.popleft()
+            before = self._state.phase
+            self._state, actions = step(self._state, event, self._clock.monotonic_s(), self._settings)
+            self._note(event, before, len(actions))
+            for action in actions:
+                try:
+                    found = self._do(action)
+                except OSError as error:
+                    _log.warning("The update waits: %s", error)
+                    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                    what = "the disk is full; delete old recordings" if full else error.strerror or str(error)
+                    events.append(u.DiskTrouble(f"the update waits: {what}"))
+                    break
+                if found is not None:
+                    events.append(found)
+
+    def _note(self, event: u.Event, before: str, actions: int) -> None:
+        if isinstance(event, u.BlockCame):
+            self.counters["fetched_bytes" if actions else "repeated_bytes"] += len(event.data)
+        if self._state.phase == before:
+            return
+        if before == u.IDLE:
+            self._began_s, self._bytes_before = self._clock.monotonic_s(), self.counters.copy()
+        _log.info("Model update: %s", self.state_text())
+
+    def _do(self, action: u.Action) -> u.Event | None:
+        match action:
+            case u.Save():
+                self._at(f"before saving {self._state.phase}")
+                save_state(self._slots.models, self._state)
+                self._at(f"saved {self._state.phase}")
+            case u.SaveDenied():
+                save_denied(self._slots.models, self._state.denied)
+                self._at("deny list saved")
+            case u.Ask(want):
+                return None if self._publish(self._topic, messages.encode(want)) is not False else u.AskDropped()
+            case u.Write(path, offset, data):
+                self._write(path, offset, data)
+            case u.Sync(path):
+                return self._sync(path)
+            case u.ClearIncoming():
+                self._close_parts()
+                self._slots.clear_incoming()
+            case u.Announce():
+                self._announce()
+            case _:
+                return self._check(action)
+        return None
+
+    def _check(self, action: u.Action) -> u.Event | None:
+        """The actions that find something out."""
+        match action:
+            case u.Check(entry):
+                return u.Checked(entry.path, self._accept(entry))
+            case u.ReadManifest():
+                return self._read_manifest()
+            case u.Survey(entries, resumable, prune):
+                return self._survey(entries, resumable, prune=prune)
+            case u.Copy(entries):
+                return self._copy(entries)
+            case u.Verify():
+                return u.Verified(self._verify())
+            case u.SelfTest():
+                return u.Tested(self._test())
+            case u.Activate(manifest_sha256):
+                return self._activate(manifest_sha256)
+            case u.RollBack():
+                self._slots.roll_back()
+                return u.RolledBack(identity(self._slots.current))
+            case u.CheckCurrent():
+                return self._check_current()
+        return None
+
+    # --- files ---
+
+    def _write(self, path: str, offset: int, data: bytes) -> None:
+        file = self._parts.get(path)
+        if file is None:
+            part = self._slots.part(path)
+            atomic.make_dirs(part.parent)
+            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+            file = self._parts[path] = os.fdopen(fd, "wb", buffering=0)
+        os.lseek(file.fileno(), offset, os.SEEK_SET)
+        left = memoryview(data)
+        while left:
+            left = left[os.write(file.fileno(), left) :]
+        self._at("block written")
+
+    def _sync(self, path: str) -> u.Event:
+        file = self._parts.get(path)
+        if file is not None:
+            os.fsync(file.fileno())
+            atomic.fsync_dir(self._slots.part(path).parent)
+        self._at("blocks synced")
+        return u.Synced(path)
+
+    def _accept(self, entry: bundle.FileEntry) -> bool:
+        """Hash a fetched file and give it its final name, or throw it away."""
+        file = self._parts.pop(entry.path, None)
+        if file is not None:
+            file.close()
+        part = self._slots.part(entry.path)
+        if entry.size_bytes == 0:
+            atomic.write_bytes(part, b"")
+        if not part.is_file() or atomic.sha256_file(part) != entry.sha256:
+            _log.warning("%s of the new model arrived damaged; it is fetched again.", entry.path)
+            part.unlink(missing_ok=True)
+            return False
+        atomic.move(part, self._slots.incoming / entry.path)
+        self._at("file complete")
+        return True
+
+    def _survey(self, entries: tuple[bundle.FileEntry, ...], resumable: frozenset[str], *, prune: bool) -> u.Event:
+        self._close_parts()
+        whole, partial = self._slots.survey(entries, resumable, prune=prune)
+        known = holders(self._sources())
+        elsewhere = frozenset(entry.path for entry in entries if entry.sha256 in known)
+        free_bytes = shutil.disk_usage(self._slots.models).free
+        self._at("surveyed")
+        return u.Surveyed(frozenset(whole), partial, elsewhere, free_bytes)
+
+    def _copy(self, entries: tuple[bundle.FileEntry, ...]) -> u.Event:
+        known = holders(self._sources())
+        copied = set()
+        for entry in entries:
+            if self._slots.copy(entry, known.get(entry.sha256, [])):
+                self.counters["copied_bytes"] += entry.size_bytes
+                copied.add(entry.path)
+                self._at("file copied")
+        return u.Copied(frozenset(copied))
+
+    def _sources(self) -> list[Path]:
+        local = [self._local] if self._local is not None and self._state.origin == u.LOCAL else []
+        return [*local, *(self._slots.models / name for name in ("a", "b"))]
+
+    def _read_manifest(self) -> u.Event:
+        try:
+            return u.ManifestRead(bundle.read_manifest(self._slots.incoming))
+        except BundleError as error:
+            return u.ManifestRead(None, str(error))
+
+    def _verify(self) -> dict[str, str]:
+        """What is wrong with the incoming bundle, by path."""
+        try:
+            bundle.verify(self._slots.incoming)
+        except BundleError as error:
+            reason = str(error)
+        else:
+            return {}
+        bad = {}
+        manifest = bundle.read_manifest(self._slots.incoming)
+        for entry in manifest.files:
+            try:
+                bundle.check_file(self._slots.incoming, entry)
+            except BundleError as error:
+                bad[entry.path] = str(error)
+        return bad or {bundle.MANIFEST_NAME: reason}
+
+    def _test(self) -> tuple[str, ...]:
+        self._at("self-test starts")
+        try:
+            return tuple(self._selftest(self._slots.incoming))
+        except WaycueError as error:
+            return (str(error),)
+        except Exception as error:  # noqa: BLE001 (a model that breaks the runtime is refused, not a reason to stop)
+            _log.warning("The self-test of the new model broke off.", exc_info=True)
+            return (f"it broke off: {error!r}",)
+
+    # --- switching ---
+
+    def _activate(self, manifest_sha256: str) -> u.Event:
+        self._close_parts()
+        try:
+            self._slots.activate(manifest_sha256)
+        except BundleError as error:
+            return u.NotActivated(str(error))
+        return u.Activated(identity(self._slots.current), identity(self._slots.previous))
+
+    def _announce(self) -> None:
+        folder = self._slots.current
+        if folder is None:
+            return
+        now = self._state.current.version
+        if self._state.phase == u.PROBATION:
+            gained = self.counters - self._bytes_before
+            before = self._state.previous.version
+            seconds = self._clock.monotonic_s() - self._began_s
+            report = Report(before, now, gained["fetched_bytes"], gained["copied_bytes"], seconds)
+            self.reports = (*self.reports, report)
+        _log.info("Model %s is in use.", now)
+        self._on_activated(folder, now)
+
+    def _check_current(self) -> u.Event:
+        problem = _problem_of(self._slots.current)
+        return u.CurrentChecked(problem, previous_ok=bool(problem) and not _problem_of(self._slots.previous))
+
+    def _close_parts(self) -> None:
+        for file in self._parts.values():
+            file.close()
+        self._parts.clear()
+
+
+def _problem_of(folder: Path | None) -> str:
+    if folder is None:
+        return "there is no model"
+    try:
+        bundle.verify(folder)
+    except BundleError as error:
+        return str(error)
+    return ""
+
+
+def _lock(path: Path) -> BinaryIO:
+    file = open(path, "ab")  # noqa: SIM115 (kept open as long as the lock is held)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ConfigError(
+            f"Another waycue-device uses {path.parent.parent}.", hint="Stop it, or name another folder with --state."
+        ) from None
+    return file

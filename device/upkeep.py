@@ -1,0 +1,120 @@
+"""What goes on beside the walk, once a second: the status file, the status on the broker, news, the watchdog.
+
+Its thread calls nothing that guidance waits for. It is also the one that notices a model stuck in a picture, which the
+guiding thread itself cannot say: "Guidance paused" then goes straight to the voice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from device import news, status
+from device.guidance import Guidance
+from device.status import DeviceStatus
+from device.voice import Utterance, Voice
+from shared import policy
+from shared.clock import Clock
+from shared.notify import ALIVE, notify
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+PUBLISH_EVERY_S = 10.0
+STUCK_UTTERANCE = 0  # the policy counts from 1
+JOIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What upkeep asks of the rest."""
+
+    status: Callable[[], DeviceStatus]
+    publish: Callable[[DeviceStatus], None]
+    online: Callable[[], bool | None]
+    """None = there is no broker to be online with."""
+    sound_healthy: Callable[[], bool]
+    progress: Callable[[], object]
+    """Changes whenever the walk makes progress: that is what keeps the watchdog from restarting the agent."""
+
+
+class Upkeep:
+    """See the module."""
+
+    def __init__(self, facts: Facts, guidance: Guidance, voice: Voice, *, state_dir: Path, clock: Clock) -> None:
+        self._facts = facts
+        self._guidance = guidance
+        self._voice = voice
+        self._state_dir = state_dir
+        self._clock = clock
+        self._link = news.LinkNews()
+        self._sound = news.SoundNews()
+        self._stuck = False
+        self._status_failed = False
+        self._written_s = self._published_s = float("-inf")
+        self._progress: object = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write the status a last time and stop. May be called again."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_S)
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_S):
+            try:
+                self.tick()
+            except Exception:
+                log.exception("Upkeep failed")
+
+    def tick(self) -> None:
+        """One round."""
+        now_s = self._clock.monotonic_s()
+        self._watch_model()
+        online = self._facts.online()
+        if online is not None:
+            self._link, text = news.link_news(self._link, now_s, online=online)
+            self._tell(text)
+        self._sound, text = news.sound_news(self._sound, now_s, healthy=self._facts.sound_healthy())
+        self._tell(text)
+        progress = self._facts.progress()
+        if progress != self._progress:
+            self._progress = progress
+            notify(ALIVE)
+        if now_s - self._written_s >= status.EVERY_S:
+            self._written_s = now_s
+            self._write(publish=now_s - self._published_s >= PUBLISH_EVERY_S)
+
+    def _tell(self, text: str) -> None:
+        if text:
+            self._guidance.tell(text)
+
+    def _watch_model(self) -> None:
+        stuck = self._guidance.stuck_s >= news.STUCK_S
+        if stuck and not self._stuck:
+            log.error("The model has been at one picture for %.0f s", self._guidance.stuck_s)
+            self._voice.say(Utterance(STUCK_UTTERANCE, policy.PAUSED, 2, "state"))
+        if self._stuck and not stuck:
+            self._guidance.tell(policy.RESUMED)
+        self._stuck = stuck
+
+    def _write(self, *, publish: bool) -> None:
+        found = self._facts.status()
+        if publish:
+            self._published_s = self._clock.monotonic_s()
+            self._facts.publish(found)
+        try:
+            status.write(self._state_dir, found)
+            self._status_failed = False
+        except OSError as error:
+            if not self._status_failed:
+                log.warning("The status cannot be written: %s", error)
+            self._status_failed = True

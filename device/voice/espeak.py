@@ -1,0 +1,126 @@
+"""Speech from espeak-ng, run as a program and never linked: it is GPL-3, waycue is Apache-2.0.
+
+text → stdin of `espeak-ng --stdin --stdout` → WAV → int16 at SPEECH_RATE_HZ, silence at both ends trimmed
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.earcons import SPEECH_RATE_HZ
+from shared.errors import MediaError
+
+Samples = NDArray[np.int16]
+
+SLOWEST_WPM, FASTEST_WPM = 120, 400
+RENDER_TIMEOUT_S = 5.0  # a phrase takes 10 ms on a PC and 60 ms on a Pi 4
+SILENCE = 150  # amplitude of 32767 under which espeak-ng's lead-in and tail count as silence
+KEEP_MS = 20  # kept before the first sound: soft consonants begin under the threshold
+INSTALL = "Install it: sudo apt install espeak-ng."
+
+
+class Synthesizer(Protocol):
+    """Makes speech from text."""
+
+    @property
+    def name(self) -> str:
+        """Tells one voice from another in the phrase cache."""
+        ...
+
+    def render(self, text: str, words_per_minute: int) -> Samples:
+        """int16 [n] mono at SPEECH_RATE_HZ. Raises: MediaError."""
+        ...
+
+
+class Espeak:
+    """espeak-ng. Safe to use from several threads."""
+
+    def __init__(self, *, voice: str = "en-us", program: str = "espeak-ng") -> None:
+        self._voice = voice
+        self._program = program
+
+    @property
+    def name(self) -> str:
+        return f"espeak-ng {self._voice}"
+
+    def check(self) -> str:
+        """The version of the program. Raises: MediaError where it is missing or has no such voice."""
+        if shutil.which(self._program) is None:
+            raise MediaError(
+                f"The speech program {self._program} is not installed: nothing can be spoken.", hint=INSTALL
+            )
+        found = self._run(["--version"], b"")
+        self.render("test", SLOWEST_WPM)
+        return found.decode(errors="replace").split("Data at")[0].strip()
+
+    def render(self, text: str, words_per_minute: int) -> Samples:
+        """Speech for `text`. Raises: MediaError."""
+        rate = max(SLOWEST_WPM, min(FASTEST_WPM, words_per_minute))
+        wav = self._run(["-v", self._voice, "-s", str(rate), "-b", "1", "--stdin", "--stdout"], text.encode())
+        samples, rate_hz = read_wav(wav)
+        if not samples.size:
+            raise MediaError(
+                f"{self._program} made no sound for {text!r}.", hint=f"Does it have a voice {self._voice!r}?"
+            )
+        return _trimmed(resampled(samples, rate_hz, SPEECH_RATE_HZ))
+
+    def _run(self, arguments: list[str], stdin: bytes) -> bytes:
+        try:
+            done = subprocess.run(
+                [self._program, *arguments], input=stdin, capture_output=True, timeout=RENDER_TIMEOUT_S, check=True
+            )
+        except FileNotFoundError:
+            raise MediaError(f"The speech program {self._program} is not installed.", hint=INSTALL) from None
+        except subprocess.TimeoutExpired:
+            raise MediaError(f"{self._program} gave no answer within {RENDER_TIMEOUT_S:.0f} s.") from None
+        except (OSError, subprocess.CalledProcessError) as error:
+            said = getattr(error, "stderr", b"") or str(error).encode()
+            raise MediaError(f"{self._program} failed: {said.decode(errors='replace').strip()[:200]}") from None
+        return done.stdout
+
+
+def read_wav(data: bytes) -> tuple[Samples, int]:
+    """(int16 [n] mono, rate in Hz) of a 16-bit mono WAV. Lengths in headers are not believed: espeak-ng streams.
+
+    raises: MediaError
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise MediaError("The speech program gave no WAV.", hint="Is it espeak-ng, and which version?")
+    at, rate_hz = 12, 0
+    while at + 8 <= len(data):
+        kind, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
+        body = data[at + 8 : at + 8 + size]
+        if kind == b"fmt " and len(body) >= 16:
+            form, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", body)
+            if (form, channels, bits) != (1, 1, 16):
+                raise MediaError(f"The speech program gave a WAV of kind {form}, {channels} channels, {bits} bits.")
+        if kind == b"data" and rate_hz:
+            return np.frombuffer(body[: len(body) // 2 * 2], "<i2").astype(np.int16), rate_hz
+        at += 8 + size + size % 2
+    raise MediaError("The speech program gave a WAV without sound.")
+
+
+def resampled(samples: Samples, from_hz: int, to_hz: int) -> Samples:
+    """Linear interpolation: enough for a synthetic voice, and no dependency."""
+    if from_hz == to_hz or not samples.size:
+        return samples
+    count = round(samples.size * to_hz / from_hz)
+    at = np.arange(count) * (from_hz / to_hz)
+    stretched: Samples = np.interp(at, np.arange(samples.size), samples).astype(np.int16)
+    return stretched
+
+
+def _trimmed(samples: Samples) -> Samples:
+    """espeak-ng leaves silence before and after a phrase: the one delays the first word, the other the next phrase."""
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > SILENCE)
+    if not loud.size:
+        return samples
+    keep = SPEECH_RATE_HZ * KEEP_MS // 1000
+    trimmed: Samples = samples[max(0, int(loud[0]) - keep) : int(loud[-1]) + keep]
+    return trimmed

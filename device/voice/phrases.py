@@ -1,0 +1,119 @@
+"""Rendered phrases, in RAM and on disk: a warning must not wait for a speech program to start.
+
+Promises: a phrase once rendered is never rendered again with the same voice and rate; a full disk or a spoilt file
+costs time, never speech.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import threading
+import wave
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+from device.earcons import SPEECH_RATE_HZ
+from device.voice.espeak import Samples, Synthesizer, read_wav
+from shared import atomic, vocabulary
+from shared.errors import MediaError
+
+log = logging.getLogger(__name__)
+
+MOST_IN_RAM = 512  # phrases of about 60 KB: 30 MB at most
+FORMAT = 1  # raise when rendering changes, so that old files are not used
+
+
+class Phrases:
+    """Speech by text and rate. Safe to use from several threads; two may render the same phrase, one is kept."""
+
+    def __init__(self, synthesizer: Synthesizer, folder: Path | None) -> None:
+        self._synthesizer = synthesizer
+        self._folder = folder
+        self._ram: OrderedDict[tuple[str, int], Samples] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def ready(self, text: str, words_per_minute: int) -> Samples | None:
+        """The phrase where it is in RAM, else None. Takes microseconds."""
+        with self._lock:
+            samples = self._ram.get((text, words_per_minute))
+            if samples is not None:
+                self._ram.move_to_end((text, words_per_minute))
+            return samples
+
+    def get(self, text: str, words_per_minute: int) -> Samples:
+        """The phrase, rendered where it must be. Raises: MediaError."""
+        samples = self.ready(text, words_per_minute)
+        if samples is None:
+            samples = self._from_disk(text, words_per_minute)
+        if samples is None:
+            samples = self._synthesizer.render(text, words_per_minute)
+            self._to_disk(text, words_per_minute, samples)
+        with self._lock:
+            self._ram[text, words_per_minute] = samples
+            while len(self._ram) > MOST_IN_RAM:
+                self._ram.popitem(last=False)
+        return samples
+
+    def _file(self, text: str, words_per_minute: int) -> Path | None:
+        if self._folder is None:
+            return None
+        name = f"{FORMAT}|{self._synthesizer.name}|{words_per_minute}|{text}"
+        return self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.wav"
+
+    def _from_disk(self, text: str, words_per_minute: int) -> Samples | None:
+        file = self._file(text, words_per_minute)
+        if file is None:
+            return None
+        try:
+            samples, rate_hz = read_wav(file.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, MediaError) as error:
+            log.warning("The cached phrase %s is rendered again: %s", file.name, error)
+            return None
+        return samples if samples.size and rate_hz == SPEECH_RATE_HZ else None
+
+    def _to_disk(self, text: str, words_per_minute: int, samples: Samples) -> None:
+        file = self._file(text, words_per_minute)
+        if file is None:
+            return
+        try:
+            atomic.write_bytes(file, wav_bytes(samples))
+        except OSError as error:
+            log.warning("A phrase could not be cached on disk: %s", error)
+
+
+def wav_bytes(samples: Samples) -> bytes:
+    """A 16-bit mono WAV at SPEECH_RATE_HZ."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as wav:
+        wav.setnchannels(1)
+        wav.setsampwidth(2)
+        wav.setframerate(SPEECH_RATE_HZ)
+        wav.writeframes(samples.astype("<i2").tobytes())
+    return out.getvalue()
+
+
+def fixed_phrases() -> list[tuple[str, int]]:
+    """(text, tier) of every phrase that is known beforehand, the most urgent first."""
+    pairs = ((name, side) for name in vocabulary.load().objects for side in vocabulary.SIDES_SEEN)
+    phrases = {(vocabulary.instruct(n, s), vocabulary.tier(vocabulary.Slots("", n, s))) for n, s in pairs}
+    return sorted(phrases, key=lambda phrase: (phrase[1], phrase[0]))
+
+
+def prerender(phrases: Phrases, wanted: Iterable[tuple[str, int]], stop: threading.Event) -> int:
+    """Render (text, words a minute) one after the other until done or told to stop. Returns how many are ready."""
+    count = 0
+    for text, words_per_minute in wanted:
+        if stop.is_set():
+            break
+        try:
+            phrases.get(text, words_per_minute)
+        except MediaError as error:
+            log.warning("Phrases cannot be prepared: %s", error)
+            break
+        count += 1
+    return count

@@ -1,0 +1,280 @@
+"""The voice: one utterance at a time, begun at once where its phrase is ready, cut at once when told.
+
+    say() ── phrase in RAM ──────────────→ sink
+       └──── else → worker → espeak-ng ──→ sink        never on the caller's thread: rendering takes time, and may hang
+
+What it promises:
+
+1. Every say() is answered by exactly one Ended, whatever happens: cut, a missing speech program, a sound card that is
+   gone. Without sound an utterance "lasts" as long as it would have taken, so that captions keep their pace.
+2. Trouble is reported once when it begins and once when it is over (`on_trouble`), and the sound card is tried again.
+3. Threads: all methods may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from device import earcons
+from device.earcons import SPEECH_RATE_HZ
+from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM, Samples
+from device.voice.phrases import Phrases, fixed_phrases, prerender
+from device.voice.sinks import Ended, Heard, Sink, Timeline
+from shared.clock import Clock
+from shared.errors import ConfigError, MediaError
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+POLL_S = 0.05
+OPEN_TIMEOUT_S = 3.0  # a sound card that hangs while it is opened must not keep the agent from starting
+JOIN_S = 8.0  # longer than one rendering may take
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast is spoken, in words a minute."""
+
+    words_per_minute: int = 190
+    """Outdoors 180 to 200 suits most; experienced listeners use 300 and more."""
+    warning_words_per_minute: int = 165
+    """Tier 1 is spoken no faster than this, whatever the wearer's own rate."""
+    earcons: bool = True
+    """A short sound before each warning and each state change."""
+
+    def __post_init__(self) -> None:
+        for name in ("words_per_minute", "warning_words_per_minute"):
+            if not SLOWEST_WPM <= getattr(self, name) <= FASTEST_WPM:
+                raise ConfigError(f"voice.{name} is {getattr(self, name)}; it must be {SLOWEST_WPM} to {FASTEST_WPM}.")
+
+    def of(self, tier: int) -> int:
+        return min(self.words_per_minute, self.warning_words_per_minute) if tier == 1 else self.words_per_minute
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """Something to say."""
+
+    number: int
+    text: str
+    tier: int
+    earcon: str = ""
+    """Name of the sound before it; "" = none."""
+
+
+class Voice:
+    """See the module's promises. `phrases` None = nothing can be rendered: captions only."""
+
+    def __init__(
+        self,
+        phrases: Phrases | None,
+        sink: Sink,
+        *,
+        pace: Pace,
+        clock: Clock,
+        walk_now: Callable[[], float],
+        on_trouble: Callable[[str], None],
+    ) -> None:
+        self._phrases = phrases
+        self._sink = sink
+        self._mute_line = Timeline(walk_now, clock)
+        self._pace = pace
+        self._clock = clock
+        self._on_trouble = on_trouble
+        self._jobs: queue.SimpleQueue[Utterance | None] = queue.SimpleQueue()
+        self._lock = threading.RLock()
+        self._wanted: int | None = None
+        """The utterance that is being rendered or played."""
+        self._heard: list[Heard] = []
+        self._troubles: dict[str, str] = {}
+        self._retry_at_s = 0.0
+        self._open = False
+        self._tried = threading.Event()
+        self._stop = threading.Event()
+        self._settled = threading.Condition()
+        self._unsettled = 0
+        self._threads = [threading.Thread(target=self._work, name="voice", daemon=True)]
+
+    def start(self, *, extra_phrases: tuple[str, ...] = ()) -> None:
+        """Open the sink and begin to prepare the fixed phrases, urgent ones first. Trouble is reported, not raised."""
+        if self._phrases is not None and not self._sink.silent:
+            fixed = fixed_phrases()
+            wanted = [(text, self._pace.of(tier)) for text, tier in fixed if tier == 1]
+            wanted += [(text, self._pace.of(2)) for text in extra_phrases]
+            wanted += [(text, self._pace.of(tier)) for text, tier in fixed if tier > 1]
+            job = threading.Thread(target=self._prepare, args=(wanted,), name="voice phrases", daemon=True)
+            self._threads.append(job)
+        for thread in self._threads:
+            thread.start()
+        self._tried.wait(OPEN_TIMEOUT_S)
+
+    def say(self, utterance: Utterance) -> None:
+        """Begin to say it; returns at once. What was being said is cut."""
+        with self._lock:
+            if self._wanted is not None:
+                self.cut(self._wanted)
+            self._wanted = utterance.number
+            if self._phrases is None or self._sink.silent or not self._open:
+                self._pretend(utterance)
+                return
+            ready = self._phrases.ready(utterance.text, self._pace.of(utterance.tier))
+            if ready is not None:
+                self._play(utterance, ready)
+                return
+        with self._settled:
+            self._unsettled += 1
+        self._jobs.put(utterance)
+
+    def cut(self, number: int) -> None:
+        """Silence within 50 ms, where this utterance is still the one being said."""
+        with self._lock:
+            self._gather()
+            if self._wanted == number:
+                self._sink.cut()
+                self._mute_line.cut()
+                self._gather()
+                self._end(number)  # where it was still being rendered, nobody else would
+
+    def earcon(self, name: str) -> None:
+        """Answer a button with a sound, over speech if need be."""
+        with self._lock:
+            if self._open and self._pace.earcons:
+                self._sink.mix(earcons.earcon(name))
+
+    def poll(self) -> list[Heard]:
+        """What was heard since the last poll, in order."""
+        with self._lock:
+            self._gather()
+            heard, self._heard = self._heard, []
+            return heard
+
+    def settle(self, timeout_s: float = JOIN_S) -> bool:
+        """Wait until all that was said has begun: a replay as fast as possible must not run ahead of its voice."""
+        with self._settled:
+            return self._settled.wait_for(lambda: self._unsettled == 0, timeout_s)
+
+    def finish(self, timeout_s: float) -> None:
+        """Wait until what is being said has been said."""
+        waited_s = 0.0
+        while self._wanted is not None and waited_s < timeout_s and not self._stop.wait(POLL_S):
+            waited_s += POLL_S
+            with self._lock:
+                self._gather()
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the voice from being heard; "" = nothing."""
+        return " ".join(self._troubles.values())
+
+    def close(self) -> None:
+        """Stop speaking and let go of the sound card. May be called again."""
+        if self._stop.is_set():
+            return
+        self._stop.set()
+        self._jobs.put(None)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(JOIN_S)
+        with self._lock:
+            self._sink.close()
+
+    def _work(self) -> None:
+        self._reopen()
+        self._tried.set()
+        while True:
+            try:
+                job = self._jobs.get(timeout=1.0)
+            except queue.Empty:
+                self._reopen_when_due()
+                continue
+            if job is None:
+                return
+            try:
+                self._render_and_play(job)
+            except Exception:
+                log.exception("The voice could not say %r", job.text)
+                with self._lock:
+                    self._end(job.number)
+            finally:
+                with self._settled:
+                    self._unsettled -= 1
+                    self._settled.notify_all()
+
+    def _render_and_play(self, utterance: Utterance) -> None:
+        assert self._phrases is not None
+        samples: Samples | None = None
+        if self._wanted == utterance.number:
+            try:
+                samples = self._phrases.get(utterance.text, self._pace.of(utterance.tier))
+                self._mend("speech program")
+            except MediaError as error:
+                self._complain("speech program", str(error))
+        with self._lock:
+            if self._wanted == utterance.number:
+                self._play(utterance, samples)
+
+    def _play(self, utterance: Utterance, samples: Samples | None) -> None:
+        if samples is None:
+            self._pretend(utterance)
+            return
+        if utterance.earcon and self._pace.earcons:
+            samples = np.concatenate([earcons.earcon(utterance.earcon), samples])
+        try:
+            self._sink.play(utterance.number, samples)
+        except (MediaError, OSError) as error:
+            self._open = False
+            self._retry_at_s = self._clock.monotonic_s() + RETRY_S
+            self._complain("sound output", str(error))
+            self._pretend(utterance)
+
+    def _pretend(self, utterance: Utterance) -> None:
+        """Let an utterance that nobody hears take its time."""
+        words = len(utterance.text.split())
+        silence = np.zeros(SPEECH_RATE_HZ * 60 * words // self._pace.of(utterance.tier), np.int16)
+        self._mute_line.play(utterance.number, silence)
+
+    def _gather(self) -> None:
+        for heard in [*self._sink.poll(), *self._mute_line.poll()]:
+            if isinstance(heard, Ended):
+                self._end(heard.utterance)
+            else:
+                self._heard.append(heard)
+
+    def _end(self, number: int) -> None:
+        if self._wanted == number:
+            self._wanted = None
+            self._heard.append(Ended(number))
+
+    def _prepare(self, wanted: list[tuple[str, int]]) -> None:
+        assert self._phrases is not None
+        count = prerender(self._phrases, wanted, self._stop)
+        log.info("%d of %d phrases are ready to be said at once", count, len(wanted))
+
+    def _reopen_when_due(self) -> None:
+        if not self._open and self._clock.monotonic_s() >= self._retry_at_s:
+            self._reopen()
+
+    def _reopen(self) -> None:
+        """Not under the lock: opening a sound card may take long, and say() must not wait for it."""
+        try:
+            self._sink.open()
+            self._open = True
+            self._mend("sound output")
+        except (MediaError, OSError) as error:
+            self._retry_at_s = self._clock.monotonic_s() + RETRY_S
+            self._complain("sound output", str(error))
+
+    def _complain(self, what: str, why: str) -> None:
+        if self._troubles.get(what) != why:
+            self._troubles[what] = why
+            self._on_trouble(why)
+
+    def _mend(self, what: str) -> None:
+        if self._troubles.pop(what, None) is not None:
+            self._on_trouble("")

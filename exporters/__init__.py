@@ -1,0 +1,1 @@
+"""What leaves waycue: models as ONNX bundles, datasets in other tools' formats."""

@@ -1,0 +1,1 @@
+"""Model → ONNX bundle: export, quantise, check against PyTorch, write."""

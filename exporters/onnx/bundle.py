@@ -1,0 +1,136 @@
+"""A trained model becomes a bundle: graphs, tokenizer, golden chunks, manifest.
+
+The full-precision bundle is written too (`keep_full`), because parity is measured on both.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from exporters.onnx.graphs import export_graphs
+from exporters.onnx.quantise import DECODER_BITS, quantise_decoder, quantise_vision
+from shared import atomic
+from shared import bundle as bundles
+from shared.preprocess import Preprocessing
+from shared.runtime import golden
+from shared.runtime.model import DECODER, EMBED, TOKENIZER, VISION
+
+
+@dataclass(frozen=True, slots=True)
+class Exportable:
+    """All that a bundle is made from."""
+
+    model: PreTrainedModel
+    head: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    preprocessing: Preprocessing
+    before_ids: Sequence[int]
+    after_ids: Sequence[int]
+    end_id: int
+    objects: Sequence[str]
+    sides: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenChunk:
+    """A picture with its known answer."""
+
+    image: NDArray[np.uint8]
+    """[h, w, 3] RGB"""
+    object: str
+    side: str
+    must_stop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What the manifest says about a version, beside its files."""
+
+    version: str
+    base: str
+    parent: str
+    intended_use: str
+    thresholds: Mapping[str, float]
+    created_at_utc: float
+
+
+def export_bundle(
+    what: Exportable,
+    label: Label,
+    folder: Path,
+    *,
+    golden_chunks: Sequence[GoldenChunk],
+    quantised: bool = True,
+    progress: Callable[[str], None] = lambda text: None,
+) -> bundles.Manifest:
+    """Write a bundle at `folder` (which must not exist). With quantised=False the graphs stay float32.
+
+    The folder appears whole or not at all.
+    raises: OSError, BundleError
+    """
+    temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)
+    atomic.remove_tree(temp)
+    raw = temp / "raw"
+    raw.mkdir(parents=True)
+    progress("exporting three graphs")
+    export_graphs(what.model, what.head, raw, size_px=what.preprocessing.size_px)
+    if quantised:
+        progress(f"quantising (vision int8, decoder {DECODER_BITS}-bit)")
+        quantise_vision(raw / VISION, temp / VISION)
+        quantise_decoder(raw / DECODER, temp / DECODER)
+        (raw / EMBED).rename(temp / EMBED)
+    else:
+        for name in (VISION, EMBED, DECODER):
+            (raw / name).rename(temp / name)
+    shutil.rmtree(raw)
+    what.tokenizer.backend_tokenizer.save(str(temp / TOKENIZER))  # type: ignore[attr-defined]  # always a fast tokenizer
+    write_golden(temp, golden_chunks)
+    manifest = bundles.write_bundle(
+        temp,
+        version=label.version,
+        created_at_utc=label.created_at_utc,
+        base=label.base,
+        parent=label.parent,
+        intended_use=label.intended_use,
+        thresholds=label.thresholds,
+        model=describe(what, quantised=quantised),
+    )
+    atomic.move(temp, folder)
+    return manifest
+
+
+def describe(what: Exportable, *, quantised: bool) -> dict[str, Any]:
+    """The manifest's `model` section: what shared.runtime reads."""
+    return {
+        "preprocessing": what.preprocessing.to_dict(),
+        "before_ids": list(what.before_ids),
+        "after_ids": list(what.after_ids),
+        "end_id": what.end_id,
+        "objects": list(what.objects),
+        "sides": list(what.sides),
+        "precision": f"vision int8, decoder {DECODER_BITS}-bit" if quantised else "float32",
+    }
+
+
+def write_golden(folder: Path, chunks: Sequence[GoldenChunk]) -> None:
+    """golden/000.jpg … and golden/golden.json."""
+    target = folder / golden.FOLDER
+    target.mkdir()
+    cases = []
+    for index, chunk in enumerate(chunks):
+        name = f"{index:03d}.jpg"
+        cv2.imwrite(str(target / name), cv2.cvtColor(chunk.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+        cases.append({"image": name, "object": chunk.object, "side": chunk.side, "must_stop": chunk.must_stop})
+    (target / golden.LIST).write_text(json.dumps(cases, indent=1))

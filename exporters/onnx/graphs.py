@@ -1,0 +1,113 @@
+"""Four small graphs out of one SmolVLM-type model, by transformers' own ONNX exporter.
+
+    vision_encoder          pixel_values [1, 3, s, s]  → image_features [1, n, e], hazard_logits [1, objects, sides]
+    embed_tokens            input_ids [1, t]           → inputs_embeds [1, t, e]
+    decoder_model_merged    inputs_embeds [1, t, e], attention_mask [1, past + t], position_ids [1, t], past …
+                                                       → logits [1, t, vocabulary], present …
+
+The decoder is captured once, at past=5 and query=3, and serves prefill and decoding. Not `export_for_generation`: on
+SmolVLM it leaves the vision encoder out without a word (docs/adr/0003).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx_ir
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+from transformers.exporters.exporter_onnx import OnnxConfig, OnnxExporter
+
+PAST, QUERY = 5, 3
+
+
+class _Vision(nn.Module):
+    def __init__(self, model: PreTrainedModel, head: nn.Module) -> None:
+        super().__init__()
+        self.tower, self.connector, self.head = model.model.vision_model, model.model.connector, head
+        self.config = model.config
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        features = self.tower(pixel_values=pixel_values).last_hidden_state
+        return {"image_features": self.connector(features), "hazard_logits": self.head(features)[1]}
+
+
+class _Embed(nn.Module):
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.embed, self.config = model.get_input_embeddings(), model.config
+
+    def forward(self, input_ids: Tensor) -> dict[str, Tensor]:
+        return {"inputs_embeds": self.embed(input_ids)}
+
+
+class _Decoder(nn.Module):
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.text, self.lm_head, self.config = model.model.text_model, model.lm_head, model.config.text_config
+
+    def forward(
+        self, inputs_embeds: Tensor, attention_mask: Tensor, position_ids: Tensor, past_key_values: DynamicCache
+    ) -> dict[str, Any]:
+        out = self.text(
+            inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=position_ids,
+            past_key_values=past_key_values, use_cache=True,
+        )  # fmt: skip
+        return {"logits": self.lm_head(out.last_hidden_state), "past_key_values": out.past_key_values}
+
+
+def export_graphs(model: PreTrainedModel, head: nn.Module, folder: Path, *, size_px: int) -> None:
+    """Write vision_encoder.onnx, embed_tokens.onnx and decoder_model_merged.onnx (float32) into `folder`.
+
+    model: SmolVLM-type, in float32; head: patch features → (patch logits, hazard logits); size_px: side of the tile
+    raises: OSError; whatever torch.export raises for a model it cannot trace
+    """
+    model.eval()
+    head.eval()
+    text = model.config.text_config
+    past = DynamicCache(config=text)
+    heads, width = text.num_key_value_heads, getattr(text, "head_dim", text.hidden_size // text.num_attention_heads)
+    for layer in range(text.num_hidden_layers):
+        past.update(torch.randn(1, heads, PAST, width), torch.randn(1, heads, PAST, width), layer)
+    decoder_inputs = {
+        "inputs_embeds": torch.randn(1, QUERY, text.hidden_size),
+        "attention_mask": torch.ones(1, PAST + QUERY, dtype=torch.long),
+        "position_ids": torch.arange(PAST, PAST + QUERY)[None],
+        "past_key_values": past,
+    }
+    fixed, dynamic = OnnxConfig(ort_fusions="cpu"), OnnxConfig(dynamic=True, ort_fusions="cpu")
+    pixels = {"pixel_values": torch.randn(1, 3, size_px, size_px)}
+    ids = {"input_ids": torch.zeros(1, QUERY, dtype=torch.long)}
+    with _quiet():
+        _write(_Vision(model, head), pixels, fixed, folder / "vision_encoder.onnx")
+        _write(_Embed(model), ids, dynamic, folder / "embed_tokens.onnx")
+        _write(_Decoder(model), decoder_inputs, dynamic, folder / "decoder_model_merged.onnx")
+
+
+def _write(module: nn.Module, inputs: dict[str, Any], config: OnnxConfig, file: Path) -> None:
+    with torch.no_grad():
+        exported = OnnxExporter().export(module.eval(), inputs, config=config)
+    onnx_ir.save(exported.program, str(file))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its progress and warns about versions that it was not tested with; ours are pinned."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        names = ["torch.export", "torch._export", "torch.onnx", "torch._export.non_strict_utils"]
+        before = {name: logging.getLogger(name).level for name in names}
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)

@@ -1,0 +1,54 @@
+"""Smaller and faster graphs: int8 vision encoder, 8-bit decoder weights.
+
+Measured on SmolVLM2-256M's shape (2 cores, AVX-512 VNNI): the whole answer 0.55 s → 0.28 s. Signed int8 weights: unsigned
+ones ran twice as slow. Decoder weights in blocks of 32, symmetric, accuracy_level 4 (int8 dot products, fp32
+activations: fp16 ones are six times slower on ARM).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+DECODER_BITS = 8
+BLOCK = 32
+
+
+def quantise_vision(source: Path, target: Path) -> None:
+    """Dynamic int8, per channel. Raises: OSError."""
+    prepared = target.with_suffix(".prepared.onnx")
+    with _quiet():
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantize_dynamic(
+            prepared, target, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"],
+            extra_options={"MatMulConstBOnly": True},
+        )  # fmt: skip
+    prepared.unlink()
+
+
+def quantise_decoder(source: Path, target: Path, *, bits: int = DECODER_BITS) -> None:
+    """Weight-only MatMulNBits with `bits` 4 or 8. Raises: OSError."""
+    with _quiet():
+        quantizer = MatMulNBitsQuantizer(
+            onnx.load(str(source)), bits=bits, block_size=BLOCK, is_symmetric=True, accuracy_level=4
+        )
+        quantizer.process()
+    onnx.save(quantizer.model.model, str(target))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser logs a line per tensor to the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,1 @@
+"""What a developer runs from a checkout; none of it is installed."""

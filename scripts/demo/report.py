@@ -1,0 +1,137 @@
+"""report.json, report.html (self-contained) and the one-screen summary."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+from rich.console import Console
+from rich.table import Table
+
+from scripts.demo.measure import Taught
+from server.learn.evaluate import Answer
+from shared import atomic
+
+BAR_TAUGHT, BAR_KNOWN = 0.5, -0.02
+PICTURES = 12
+
+
+def assemble(
+    *, walks: Sequence[Mapping[str, Any]], sync: Mapping[str, Any], night: Mapping[str, Any], taught: Taught, seconds: float
+) -> dict[str, Any]:
+    """The report as plain JSON."""
+    second = walks[1]
+    figures = {key: value for key, value in asdict(taught).items() if key not in ("before", "after")}
+    whole: dict[str, Any] = {
+        "walks": [dict(walk) for walk in walks],
+        "sync": dict(sync),
+        "retrain": {key: night[key] for key in ("samples", "seconds", "loss_first", "loss_last", "parity_float", "parity")},
+        "gate": {
+            "champion": night["champion"],
+            "candidate": night["version"],
+            "decision": night["outcome"],
+            "reasons": list(night["reasons"]),
+            "champion_evaluation": night["champion_evaluation"],
+            "candidate_evaluation": night["evaluation"],
+        },
+        "update": dict(second["update"]),
+        "taught": figures,
+        "seconds": round(seconds, 1),
+    }
+    whole["promises"] = promises(whole)
+    return whole
+
+
+def promises(whole: Mapping[str, Any]) -> dict[str, bool]:
+    """What the demo promises; it ends with status 0 only where all hold."""
+    taught, sync = whole["taught"], whole["sync"]
+    return {
+        "every flagged chunk was merged": sync["merged"] == sync["flagged"] > 0,
+        "every correction was merged": sync["corrections_merged"] == sync["corrections"] > 0,
+        "the device runs the new model": bool(whole["update"]["activated"]),
+        f"the new object is learnt (at least {BAR_TAUGHT:+.2f})": taught["right_after"] - taught["right_before"] >= BAR_TAUGHT,
+        "the known objects are not forgotten": taught["known_objects_after"] - taught["known_objects_before"] >= BAR_KNOWN,
+        "held out: at least 40 frames": taught["held_out_frames"] >= 40,
+    }
+
+
+def write(whole: Mapping[str, Any], taught: Taught, out: Path) -> None:
+    """build/demo/report.json and report.html. Raises: OSError."""
+    atomic.write_json(out / "report.json", whole)
+    page = _TEMPLATE.render(report=whole, pictures=_pictures(taught.before, taught.after))
+    atomic.write_bytes(out / "report.html", page.encode())
+
+
+def summarise(whole: Mapping[str, Any], out: Path, console: Console) -> int:
+    """One screen. Returns 0 where every promise was kept, else 1."""
+    table = Table(title="waycue: one walk, one night, a better second walk", show_header=False, title_justify="left")
+    for name, value in rows(whole):
+        table.add_row(name, value)
+    console.print(table)
+    for text, kept in whole["promises"].items():
+        console.print(f"[green]✔[/] {text}" if kept else f"[red]✘ {text}[/]")
+    console.print(f"{out / 'report.html'} has the pictures; {out / 'report.json'} the figures.", highlight=False)
+    return 0 if all(whole["promises"].values()) else 1
+
+
+def rows(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures worth one line each."""
+    sync, retrain, gate, update, taught = (whole[key] for key in ("sync", "retrain", "gate", "update", "taught"))
+    lines = [
+        (
+            f"walk {walk['name']}",
+            f"{walk['chunks']} chunks, {len(walk['guidance'])} spoken, {walk['frames_dropped']} frames dropped, "
+            f"frame → speech p50 {walk['time_to_speech_ms']['p50']:.0f} ms, p95 {walk['time_to_speech_ms']['p95']:.0f} ms",
+        )
+        for walk in whole["walks"]
+    ]
+    return [
+        *lines,
+        (
+            "sync",
+            f"{sync['merged']} of {sync['flagged']} chunks and {sync['corrections_merged']} of {sync['corrections']} "
+            f"corrections merged, {sync['bytes'] / 1e6:.1f} MB, {sync['resent_bytes']} bytes sent twice",
+        ),
+        (
+            "retrain",
+            f"{retrain['samples']} rows, {retrain['seconds']:.0f} s, loss {retrain['loss_first']:.2f} → {retrain['loss_last']:.2f}",
+        ),
+        ("gate", f"{gate['candidate']} {gate['decision']}: {'; '.join(gate['reasons'])}"),
+        (
+            "update",
+            f"{update['from_version']} → {update['to_version']}, {update['bytes'] / 1e6:.1f} MB in {update['seconds']:.1f} s",
+        ),
+        (
+            f"taught: {taught['object']}",
+            f"{taught['right_before']:.0%} → {taught['right_after']:.0%} of {taught['held_out_frames']} held-out frames; "
+            f"known objects {taught['known_objects_before']:.1%} → {taught['known_objects_after']:.1%}",
+        ),
+        ("time", f"{whole['seconds']:.0f} s"),
+    ]
+
+
+def _pictures(before: Sequence[Answer], after: Sequence[Answer]) -> list[dict[str, Any]]:
+    shown = []
+    for old, new in list(zip(before, after, strict=True))[:PICTURES]:
+        _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(old.case.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        shown.append(
+            {
+                "src": "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode(),
+                "truth": old.case.text,
+                "before": old.text,
+                "after": new.text,
+                "before_right": old.right,
+                "after_right": new.right,
+            }
+        )
+    return shown
+
+
+_ENVIRONMENT = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+_ENVIRONMENT.globals["rows"] = rows
+_TEMPLATE = _ENVIRONMENT.from_string((Path(__file__).parent / "report.html.jinja").read_text())

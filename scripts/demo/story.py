@@ -1,0 +1,226 @@
+"""The whole loop, told from top to bottom.
+
+    broker + server → first model offered, fetched, checked, switched on
+    first walk: the wearer meets an object the model never saw, flags, corrects by voice → sync → merge
+    a caregiver confirms → the night: LoRA, export, gate → the device updates itself
+    second walk, on another route → what was taught, measured
+
+Every process is a child started through waycue's public commands, on free loopback ports.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts.demo import measure, report, wearer
+from scripts.demo.caregiver import Caregiver
+from scripts.demo.children import Child, Children, command
+from scripts.demo.screen import Screen
+from server.broker import HOST, BrokerChild, free_port
+from server.walks.chunks import ChunkTruth, chunk_truths
+from server.walks.route import walk_from_name
+from server.walks.video import write_video
+from shared.errors import WaycueError
+
+TAUGHT = "cone"
+DEVICE = "demo-1"
+FIRST, SECOND = ("works", 60.0, 1), ("market", 40.0, 2)
+"""Route, seconds, seed of the two walks."""
+
+
+@dataclass(slots=True)
+class Demo:
+    """What the steps share."""
+
+    out: Path
+    screen: Screen
+    children: Children
+    broker: BrokerChild
+    web: str = ""
+    times: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        return self.out / "server"
+
+    @property
+    def state(self) -> Path:
+        return self.out / "device"
+
+    def server(self, *arguments: str) -> list[str]:
+        return [command("waycue-server"), "--home", str(self.home), *arguments]
+
+    def call(self, name: str, *arguments: str, timeout_s: float = 240.0) -> str:
+        """Run one server command to its end; its last line becomes the step's note. Returns what it printed."""
+        child = self.children.start(name, self.server(*arguments))
+
+        def watch() -> None:
+            lines = child.tail(1)
+            if lines and not lines.lstrip().startswith("{"):
+                self.screen.note(lines[:70])
+
+        self.children.wait(child, timeout_s=timeout_s, watch=watch)
+        return child.log.read_text()
+
+
+def run(out: Path, screen: Screen) -> int:
+    """The demo. Returns the exit status: 0 where every promise was kept."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    started = time.monotonic()
+    with BrokerChild(out / "broker") as broker, Children(out / "logs") as children:
+        demo = Demo(out, screen, children, broker)
+        truths = _prepare(demo)
+        _serve(demo)
+        first = _first_walk(demo, truths[0])
+        sync = _synced(demo, first)
+        _confirm(demo, truths[0], first)
+        night = _night(demo)
+        second = _second_walk(demo)
+        with screen.step("Measure what was taught"):
+            models = demo.home / "models"
+            taught = measure.taught(
+                TAUGHT, models / night["champion"] / "bundle", models / night["version"] / "bundle", progress=screen.note
+            )
+            screen.note(f"{TAUGHT}: {taught.right_before:.0%} → {taught.right_after:.0%} of instructions right")
+        whole = report.assemble(
+            walks=[first, second], sync=sync, night=night, taught=taught, seconds=time.monotonic() - started
+        )
+        report.write(whole, taught, out)
+    screen.__exit__()
+    return report.summarise(whole, out, screen.console)
+
+
+def _prepare(demo: Demo) -> list[tuple[ChunkTruth, ...]]:
+    """Render both walks while the first model is exported."""
+    with demo.screen.step("Export the starter model, render two walks"):
+        demo.children.wait(demo.children.start("init", demo.server("init")), timeout_s=60)
+        export = demo.children.start("export", demo.server("models", "add", "starter"))
+        truths = []
+        for index, (name, seconds, seed) in enumerate((FIRST, SECOND)):
+            walk = walk_from_name(name, seed=seed, duration_s=seconds)
+            truth = chunk_truths(walk)
+            voice = []
+            if index == 0:
+                voice, _ = wearer.speak(wearer.plan(truth, TAUGHT), demo.out)
+            demo.screen.note(f"rendering the {name} walk, {seconds:.0f} s")
+            write_video(walk, demo.out / f"{name}.mp4", voice=voice)
+            truths.append(truth)
+        demo.children.wait(export, timeout_s=180, watch=lambda: demo.screen.note(export.tail(1)[:70]))
+        demo.screen.note("two walks rendered, the starter exported and checked against PyTorch")
+    return truths
+
+
+def _serve(demo: Demo) -> None:
+    with demo.screen.step("Start the server"):
+        demo.broker.start()
+        port = free_port()
+        ready = demo.out / "ready"
+        server = demo.children.start(
+            "server",
+            demo.server(
+                "run", "--broker", f"{HOST}:{demo.broker.port}", "--web", f"{HOST}:{port}", "--ready-file", str(ready)
+            ),
+        )
+        demo.children.until(server, ready.exists, timeout_s=60, what="ready server")
+        demo.web = f"http://{HOST}:{port}"
+        demo.screen.note(f"{demo.web}, broker on port {demo.broker.port}")
+
+
+def _walk(demo: Demo, name: str, seconds: float, *extra: str) -> dict[str, Any]:
+    """Replay one walk in real time through the agent, with its speech in a WAV file. Returns its report."""
+    out = demo.out
+    captions = out / f"{name}.captions.jsonl"
+    agent = demo.children.start(
+        f"device-{name}",
+        [
+            command("waycue-device"), "run", "--source", f"replay:{out / f'{name}.mp4'}", "--pace", "real",
+            "--state", str(demo.state), "--device", DEVICE, "--broker", f"{HOST}:{demo.broker.port}",
+            "--speech", str(out / f"{name}.speech.wav"), "--captions", str(captions),
+            "--report", str(out / f"{name}.report.json"), "--exit-at-end", "--linger-s", "60", *extra,
+        ],
+    )  # fmt: skip
+    demo.screen.clear_captions()
+    demo.children.wait(agent, timeout_s=seconds + 150, watch=lambda: demo.screen.watch(captions))
+    found: dict[str, Any] = json.loads((out / f"{name}.report.json").read_text())
+    return found
+
+
+def _first_walk(demo: Demo, truth: Sequence[ChunkTruth]) -> dict[str, Any]:
+    name, seconds, _ = FIRST
+    with demo.screen.step(f"First walk ({name}): fetch the model, guide, flag, correct"):
+        first = _walk(
+            demo, name, seconds, "--buttons", str(demo.out / "buttons.jsonl"), "--wait-for-model-s", "90"
+        )
+        if not first["model_version"]:
+            raise WaycueError("The device walked without a model.", hint=f"See {demo.out / 'logs'}.")
+        demo.screen.note(f"{len(first['flagged'])} chunks flagged, {len(first['corrections'])} corrections spoken")
+    return first
+
+
+def _synced(demo: Demo, first: dict[str, Any]) -> dict[str, Any]:
+    with demo.screen.step("Sync and merge"):
+        caregiver = Caregiver(demo.web)
+        deadline = time.monotonic() + 60
+        samples = caregiver.samples()
+        while time.monotonic() < deadline and not _all_there(samples, first):
+            time.sleep(0.3)
+            samples = caregiver.samples()
+        flagged, corrections = set(first["flagged"]), set(first["corrections"])
+        merged = flagged & {sample["sample_id"] for sample in samples}
+        heard = corrections & {sample["correction_id"] for sample in samples}
+        demo.screen.note(f"{len(merged)} of {len(flagged)} chunks, {len(heard)} of {len(corrections)} corrections merged")
+        return {
+            "flagged": len(flagged),
+            "merged": len(merged),
+            "corrections": len(corrections),
+            "corrections_merged": len(heard),
+            "bytes": first["sent_bytes"],
+            "resent_bytes": first["resent_bytes"],
+        }
+
+
+def _all_there(samples: Sequence[dict[str, Any]], first: dict[str, Any]) -> bool:
+    """All chunks are samples, and the transcriber has listened to every correction."""
+    ids = {sample["sample_id"] for sample in samples}
+    heard = {sample["correction_id"] for sample in samples}
+    return set(first["flagged"]) <= ids and set(first["corrections"]) <= heard
+
+
+def _confirm(demo: Demo, truths: Sequence[ChunkTruth], first: dict[str, Any]) -> None:
+    with demo.screen.step("A caregiver confirms, over the HTTP API"):
+        caregiver = Caregiver(demo.web)
+        by_index = {truth.index: truth.instruction for truth in truths}
+        taken: dict[str, int] = {}
+        for sample in caregiver.samples("pending"):
+            index = int(sample["sample_id"].rsplit("-", 1)[1])
+            action = caregiver.review(sample, by_index.get(index, ""))
+            taken[action] = taken.get(action, 0) + 1
+        demo.screen.note(", ".join(f"{count} {action}" for action, count in sorted(taken.items())))
+
+
+def _night(demo: Demo) -> dict[str, Any]:
+    with demo.screen.step("The night: retrain with LoRA, export, gate"):
+        printed = demo.call("retrain", "retrain", "--json", timeout_s=300)
+        night: dict[str, Any] = json.loads(printed[printed.index("\n{") :] if not printed.startswith("{") else printed)
+        if night["outcome"] != "promoted":
+            raise WaycueError(f"The gate kept the champion: {'; '.join(night['reasons'])}")
+        demo.screen.note(f"{night['version']} promoted: {night['reasons'][0]}")
+    return night
+
+
+def _second_walk(demo: Demo) -> dict[str, Any]:
+    name, seconds, _ = SECOND
+    with demo.screen.step(f"Second walk ({name}): update over MQTT, then guide"):
+        with urllib.request.urlopen(f"{demo.web}/api/stats", timeout=10) as answer:
+            champion = json.load(answer)["model"]["version"]
+        second = _walk(demo, name, seconds, "--wait-for-model-s", "90", "--wait-for-version", champion)
+        demo.screen.note(f"walked with {second['model_version']}")
+    return second

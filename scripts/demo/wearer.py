@@ -1,0 +1,67 @@
+"""The wearer of the demo: when they press the button on the first walk, and what they say into the microphone.
+
+The wearer knows what is there (a companion told them; the renderer knows it), and corrects every silence or wrong word
+about the new object. The voice is espeak-ng's, mixed into the walk's own sound track, so that the correction goes
+through the real microphone path.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from device.sources import SAMPLE_RATE_HZ
+from device.voice.espeak import Espeak, resampled
+from device.earcons import SPEECH_RATE_HZ
+from server.walks.chunks import ChunkTruth
+from server.walks.video import SpokenLine
+from shared import vocabulary
+
+PRESS_AFTER_S = 1.15  # into the chunk: just after its middle frame
+SPEAK_AFTER_S = 0.25  # after the press
+RELEASE_AFTER_S = 0.3  # after the last word
+RATE_WPM = 165
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """One use of the button."""
+
+    t_s: float
+    until_s: float
+    """0 = a short press (a flag)."""
+    text: str
+
+
+def plan(truths: Sequence[ChunkTruth], taught: str) -> list[Press]:
+    """Corrections for chunks about the new object, as often as a person can speak; a plain flag where one cannot."""
+    presses: list[Press] = []
+    free_from_s = 0.0
+    for truth in truths:
+        slots = vocabulary.parse(truth.instruction) if truth.instruction else None
+        at = truth.start_s + PRESS_AFTER_S
+        if slots is None or slots.object != taught or at >= truth.end_s:
+            continue
+        if at < free_from_s:
+            continue
+        presses.append(Press(at, 0.0, truth.instruction))
+        free_from_s = at + 3.6
+    return presses
+
+
+def speak(presses: Sequence[Press], folder: Path) -> tuple[list[SpokenLine], list[Press]]:
+    """Synthesise what is said at each press. Returns the voice lines and the presses with their release times."""
+    voice = Espeak()
+    lines, held = [], []
+    for press in presses:
+        samples = resampled(voice.render(press.text.rstrip("."), RATE_WPM), SPEECH_RATE_HZ, SAMPLE_RATE_HZ)
+        starts_s = press.t_s + SPEAK_AFTER_S
+        lines.append(SpokenLine(starts_s, np.asarray(samples, np.int16)))
+        held.append(Press(press.t_s, starts_s + len(samples) / SAMPLE_RATE_HZ + RELEASE_AFTER_S, press.text))
+    script = [{"t_s": p.t_s, "action": "hold", "until_s": round(p.until_s, 3)} for p in held]
+    (folder / "buttons.jsonl").write_text("".join(json.dumps(line) + "\n" for line in script))
+    return lines, held

@@ -1,0 +1,1 @@
+"""The server: it merges what devices send, shows it to caregivers, retrains, and offers better models."""

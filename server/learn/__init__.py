@@ -1,0 +1,1 @@
+"""What happens at night: base checkpoint + dataset → LoRA → merged model → evaluation → gate."""

@@ -1,0 +1,167 @@
+"""From rendered frames and dataset rows to what `Guide.forward` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from server import walks
+from server.learn.checkpoint import Checkpoint
+from server.learn.guide import IGNORE
+from shared import vocabulary
+from shared.preprocess import Preprocessing, fit_tile, normalise
+
+PATCH_COVER = 0.12  # a patch belongs to an object that covers at least this share of it: thin poles count
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled picture, already on the tile."""
+
+    tile: NDArray[np.uint8]
+    """[s, s, 3]"""
+    text: str
+    patches: NDArray[np.int64] | None
+    """[p] object per patch, or None where no masks exist"""
+    hazards: NDArray[np.float32]
+    """[objects, sides]"""
+    hazard_weights: NDArray[np.float32]
+    """[objects, sides], 0 = nobody said"""
+
+
+def from_rendered(shot: walks.Rendered, checkpoint: Layout) -> Example:
+    """A rendered frame is labelled exactly: masks, and every (object, side) known."""
+    tile = fit_tile(shot.image, checkpoint.preprocessing)
+    hazards = np.zeros((len(checkpoint.objects), len(vocabulary.SIDES_SEEN)), np.float32)
+    for seen in shot.seen:
+        hazards[checkpoint.objects.index(seen.object), vocabulary.SIDES_SEEN.index(seen.side)] = 1.0
+    patches = patch_labels(shot.mask, checkpoint)
+    return Example(tile, shot.instruction or vocabulary.CLEAR, patches, hazards, np.ones_like(hazards))
+
+
+def from_sentence(image: NDArray[np.uint8], text: str, layout: Layout) -> Example:
+    """A person's sentence says one thing that is there; what else is there, nobody said.
+
+    "" (nothing should be said) says that nothing is there. The named object at the other sides counts as absent, weakly.
+    """
+    hazards = np.zeros((len(layout.objects), len(vocabulary.SIDES_SEEN)), np.float32)
+    known = np.zeros_like(hazards)
+    slots = vocabulary.parse(text) if text else None
+    if slots is None or not slots.object:
+        known[:] = 1.0
+    elif slots.object in layout.objects:
+        row = layout.objects.index(slots.object)
+        known[row] = 0.3
+        side = slots.side if slots.side in vocabulary.SIDES_SEEN else "ahead"
+        column = vocabulary.SIDES_SEEN.index(side)
+        hazards[row, column] = known[row, column] = 1.0
+    return Example(fit_tile(image, layout.preprocessing), text or vocabulary.CLEAR, None, hazards, known)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What examples must know of a checkpoint; small enough to send to worker processes."""
+
+    objects: tuple[str, ...]
+    preprocessing: Preprocessing
+    patch_px: int
+    answers: dict[str, tuple[int, ...]]
+    """Ids of each sentence met so far are looked up by the collating side."""
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Layout:
+        patch_px = int(checkpoint.model.config.vision_config.patch_size)
+        return cls(checkpoint.objects, checkpoint.preprocessing, patch_px, {})
+
+
+def patch_labels(mask: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:
+    """The object that covers most of each patch, 0 where none covers PATCH_COVER of it. mask [h, w] → int64 [p]."""
+    size = layout.preprocessing.size_px
+    grid = size // layout.patch_px
+    square = cv2.resize(mask, (size, size), interpolation=cv2.INTER_NEAREST)
+    cells = square.reshape(grid, layout.patch_px, grid, layout.patch_px).swapaxes(1, 2).reshape(grid * grid, -1)
+    classes = len(walks.DRAWN) + 1
+    counts = np.zeros((len(cells), classes), np.int32)
+    for index in range(1, classes):
+        counts[:, index] = (cells == index).sum(1)
+    counts[:, 0] = int(PATCH_COVER * cells.shape[1])
+    to_object = np.array([0, *(layout.objects.index(name) + 1 for name in walks.DRAWN)], np.int64)
+    chosen: NDArray[np.int64] = to_object[counts.argmax(1)]
+    return chosen
+
+
+def vary(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Brightness, contrast, shift, zoom, noise and JPEG damage: what makes 20 pictures of a thing enough to learn it."""
+    height, width = image.shape[:2]
+    zoom = rng.uniform(0.95, 1.12)
+    shift = rng.uniform(-0.04, 0.04, 2) * (width, height)
+    centre = np.array([width / 2, height / 2])
+    move = np.array([[zoom, 0, 0], [0, zoom, 0]], np.float64)
+    move[:, 2] = centre - zoom * centre + shift
+    out = cv2.warpAffine(image, move, (width, height), borderMode=cv2.BORDER_REFLECT_101).astype(np.float32)
+    out = (out - 128) * rng.uniform(0.75, 1.25) + 128 + rng.uniform(-30, 30)
+    out *= rng.uniform(0.94, 1.06, 3)
+    out += rng.normal(0, rng.uniform(0, 8), out.shape)
+    varied = out.clip(0, 255).astype(np.uint8)
+    return damage(varied, rng)
+
+
+def damage(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Half of the pictures go through JPEG, as a recorder's do."""
+    if rng.random() < 0.5:
+        return image
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(50, 95))])
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)  # type: ignore[return-value]  # decodes what it just encoded
+
+
+class RenderedStream(IterableDataset[Example]):
+    """Endless fresh rendered frames; each worker process draws its own."""
+
+    def __init__(self, layout: Layout, *, objects: Sequence[str], seed: int) -> None:
+        self.layout = layout
+        self.objects = tuple(objects)
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[Example]:
+        worker = torch.utils.data.get_worker_info()
+        cv2.setNumThreads(0)
+        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        while True:
+            yield rendered_example(rng, self.objects, self.layout)
+
+
+SIZES = ((160, 120), (160, 120), (320, 240))  # two in three drawn small, which is faster; walks are recorded larger
+
+
+def rendered_example(rng: np.random.Generator, objects: Sequence[str], layout: Layout, **options: str) -> Example:
+    width, height = SIZES[int(rng.integers(len(SIZES)))]
+    shot = walks.random_frame(rng, objects=objects, width_px=width, height_px=height, **options)  # type: ignore[arg-type]
+    example = from_rendered(shot, layout)
+    return Example(damage(example.tile, rng), example.text, example.patches, example.hazards, example.hazard_weights)
+
+
+def collate(examples: Sequence[Example], checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Examples → the tensors of `Guide.forward` (with pixel_values)."""
+    tiles = np.stack([example.tile for example in examples])
+    batch = {
+        "pixel_values": torch.from_numpy(normalise(tiles, checkpoint.preprocessing)),
+        "answers": pad_answers([checkpoint.answer_ids(example.text) for example in examples]),
+        "hazards": torch.from_numpy(np.stack([example.hazards for example in examples])),
+        "hazard_weights": torch.from_numpy(np.stack([example.hazard_weights for example in examples])),
+    }
+    if all(example.patches is not None for example in examples):
+        batch["patch_labels"] = torch.from_numpy(np.stack([e.patches for e in examples if e.patches is not None]))
+    return batch
+
+
+def pad_answers(rows: Sequence[Sequence[int]]) -> Tensor:
+    """int64 [b, longest], padded with IGNORE."""
+    longest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[IGNORE] * (longest - len(row))] for row in rows], dtype=torch.long)

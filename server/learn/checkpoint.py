@@ -1,0 +1,142 @@
+"""A model that waycue trains: any SmolVLM-type checkpoint, its tokenizer, the hazard head and how pictures reach it.
+
+One code path for every size: a hub name, a local folder, or the starter that ships with waycue. On disk it is what
+transformers' save_pretrained writes, plus `waycue.json` (preprocessing, objects, sides, intended use, thresholds) and
+`hazard_head.safetensors`. A checkpoint without those two (one from the hub) gets a fresh, silent head.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText, AutoTokenizer
+from transformers.modeling_utils import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from server.learn.hazard import HazardHead
+from shared import atomic, prompt, vocabulary
+from shared.errors import ConfigError
+from shared.preprocess import Preprocessing
+
+EXTRA_FILE = "waycue.json"
+HEAD_FILE = "hazard_head.safetensors"
+FIELD_TILE_PX = 256  # one tile: 16 image tokens for SmolVLM2-256M instead of 64 at 512 px, a quarter of the tower's work
+DEFAULT_THRESHOLDS = {"hazard_above": 0.5, "speak_above": 0.5, "flag_below": 0.6}
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """Everything that one model is."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    head: HazardHead
+    preprocessing: Preprocessing
+    name: str
+    intended_use: Literal["demo", "field"] = "field"
+    objects: tuple[str, ...] = field(default_factory=lambda: tuple(vocabulary.load().objects))
+    sides: tuple[str, ...] = vocabulary.SIDES_SEEN
+    known: tuple[str, ...] = ()
+    """Objects this model was trained to see; empty = unknown (a hub checkpoint)."""
+    thresholds: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_THRESHOLDS))
+
+    @property
+    def patches(self) -> int:
+        return (self.preprocessing.size_px // int(self.model.config.vision_config.patch_size)) ** 2
+
+    @property
+    def image_tokens(self) -> int:
+        return int(self.patches // self.model.config.scale_factor**2)
+
+    @property
+    def end_id(self) -> int:
+        return int(self.tokenizer.convert_tokens_to_ids(prompt.END))  # type: ignore[arg-type]  # one token in, one id out
+
+    def before_ids(self) -> list[int]:
+        return list(self.tokenizer(prompt.before_image(), add_special_tokens=False).input_ids)
+
+    def after_ids(self) -> list[int]:
+        return list(self.tokenizer(prompt.after_image(), add_special_tokens=False).input_ids)
+
+    def answer_ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(prompt.answer(text), add_special_tokens=False).input_ids)
+
+
+def load(name_or_folder: str | Path) -> Checkpoint:
+    """Load a checkpoint by hub name or folder, in float32 for training on a CPU.
+
+    raises: ConfigError where there is no such checkpoint or it is no SmolVLM-type model.
+    """
+    name = str(name_or_folder)
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"The base model {name!r} could not be loaded: {error}",
+            hint="Give the name of a model on the hub, or a folder that save_pretrained wrote.",
+        ) from error
+    if not hasattr(model, "model") or not hasattr(model.model, "connector"):
+        raise ConfigError(
+            f"{name!r} is a {type(model).__name__}, which has no vision connector.",
+            hint="Use a SmolVLM-type checkpoint, e.g. HuggingFaceTB/SmolVLM2-256M-Video-Instruct.",
+        )
+    folder = Path(name)
+    extra_file = folder / EXTRA_FILE
+    extra: dict[str, Any] = json.loads(extra_file.read_text()) if extra_file.is_file() else {}
+    preprocessing = (
+        Preprocessing.from_dict(extra["preprocessing"]) if extra else Preprocessing(size_px=FIELD_TILE_PX, fit="pad")
+    )
+    objects = tuple(extra.get("objects", vocabulary.load().objects))
+    checkpoint = Checkpoint(
+        model=model,
+        tokenizer=tokenizer,
+        head=new_head(model, preprocessing, objects),
+        preprocessing=preprocessing,
+        name=extra.get("name", folder.name if folder.is_dir() else name),
+        intended_use=extra.get("intended_use", "field"),
+        objects=objects,
+        known=tuple(extra.get("known", ())),
+        thresholds=extra.get("thresholds", DEFAULT_THRESHOLDS),
+    )
+    if (folder / HEAD_FILE).is_file():
+        checkpoint.head.load_state_dict({k: v.float() for k, v in load_file(folder / HEAD_FILE).items()})
+    return checkpoint
+
+
+def new_head(model: PreTrainedModel, preprocessing: Preprocessing, objects: tuple[str, ...]) -> HazardHead:
+    vision = model.config.vision_config
+    patches = (preprocessing.size_px // int(vision.patch_size)) ** 2
+    return HazardHead(int(vision.hidden_size), patches, len(objects), len(vocabulary.SIDES_SEEN))
+
+
+def save(checkpoint: Checkpoint, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write the checkpoint so that `load` gives it back. The folder appears whole or not at all. Raises: OSError."""
+    temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)
+    atomic.remove_tree(temp)
+    temp.mkdir(parents=True)
+    state = {key: value.to(dtype) for key, value in checkpoint.model.state_dict().items()}
+    checkpoint.model.save_pretrained(temp, state_dict=state)
+    checkpoint.tokenizer.save_pretrained(temp)
+    head = {key: value.detach().to(dtype).contiguous() for key, value in checkpoint.head.state_dict().items()}
+    save_file(head, temp / HEAD_FILE)
+    atomic.write_json(
+        temp / EXTRA_FILE,
+        {
+            "name": checkpoint.name,
+            "intended_use": checkpoint.intended_use,
+            "preprocessing": checkpoint.preprocessing.to_dict(),
+            "objects": list(checkpoint.objects),
+            "sides": list(checkpoint.sides),
+            "known": list(checkpoint.known),
+            "thresholds": dict(checkpoint.thresholds),
+        },
+    )
+    atomic.remove_tree(folder)
+    atomic.move(temp, folder)

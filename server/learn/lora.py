@@ -1,0 +1,272 @@
+"""One night's training: LoRA on the decoder, connector and hazard head beside it, towers frozen.
+
+    rows + replay → tower features, once, into a memory-mapped array → Trainer → adapter on disk → merged model
+
+Always from *base + full replay*, never from last night's adapter, so that errors do not add up. The tower is frozen, so
+its features are computed once per picture and variation; the steps then cost only the connector, decoder and head.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from server.learn.batches import Example, pad_answers
+from server.learn.checkpoint import HEAD_FILE, Checkpoint
+from server.learn.guide import Guide, LossWeights
+from shared import atomic
+from shared.preprocess import normalise
+
+LINEARS = r".*text_model\..*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+CONNECTOR = r"modality_projection.proj"
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a night does. The defaults are for the starter on two cores; a GPU may take more steps."""
+
+    rank: int = 16
+    """Rank of the adapters on the decoder's linear layers."""
+    alpha: int = 32
+    """Scale of the adapters: alpha / rank."""
+    steps: int = 240
+    """Optimiser steps."""
+    batch: int = 32
+    """Rows a step."""
+    rate: float = 2e-3
+    """Highest learning rate of the adapters."""
+    connector_rate: float = 5e-4
+    """Highest learning rate of the connector, in a parameter group of its own."""
+    head_rate: float = 2e-3
+    """Highest learning rate of the hazard head."""
+    new_share: float = 0.4
+    """Share of each batch that comes from the dataset; the rest replays what the base knew."""
+    variations: int = 12
+    """Variations (brightness, shift, noise) of each dataset picture."""
+    replay: int = 1500
+    """Rendered frames replayed, for a base that was trained on rendered walks."""
+    threads: int = 2
+    """CPU threads."""
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a night's training gave."""
+
+    loss_first: float
+    """Mean loss of the first tenth of the steps."""
+    loss_last: float
+    """Mean loss of the last tenth."""
+    steps: int
+
+
+def train(
+    base: Checkpoint,
+    fresh: Sequence[Example],
+    replay: Sequence[Example],
+    recipe: Recipe,
+    folder: Path,
+    *,
+    progress: Progress = lambda text: None,
+) -> Trained:
+    """Train `base` in place and leave it merged; adapter and head are saved under `folder`/adapter.
+
+    fresh: the dataset's pictures with their variations; replay: what must not be forgotten
+    A training that was cut off goes on from its last save under `folder`/steps.
+    raises: OSError
+    """
+    torch.manual_seed(recipe.seed)
+    torch.set_num_threads(recipe.threads)
+    for parameter in base.model.parameters():
+        parameter.requires_grad_(False)
+    config = LoraConfig(
+        r=recipe.rank, lora_alpha=recipe.alpha, target_modules=LINEARS, modules_to_save=[CONNECTOR], lora_dropout=0.0
+    )
+    adapted = get_peft_model(base.model, config)
+    guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
+    cached = CachedFeatures.make(guide, [*fresh, *replay], base, folder / "features", progress=progress)
+    rows = _Rows(cached, [*fresh, *replay], base, order=_order(len(fresh), len(replay), recipe))
+    losses = _Losses(recipe.steps, progress)
+    arguments = TrainingArguments(
+        output_dir=str(folder / "steps"),
+        per_device_train_batch_size=recipe.batch,
+        max_steps=recipe.steps,
+        learning_rate=recipe.rate,
+        max_grad_norm=1.0,
+        logging_steps=max(1, recipe.steps // 20),
+        save_steps=max(1, recipe.steps // 4),
+        save_total_limit=1,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        remove_unused_columns=False,
+        label_names=[],
+        seed=recipe.seed,
+        dataloader_pin_memory=False,
+    )
+    optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
+    trainer = Trainer(
+        model=guide,
+        args=arguments,
+        train_dataset=rows,
+        data_collator=_Collate(base),
+        optimizers=(optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(recipe.steps))),
+        callbacks=[losses],
+    )
+    _silence(trainer)
+    trainer.train(resume_from_checkpoint=_last_save(folder / "steps"))
+    save_adapter(adapted, base, folder / "adapter", recipe)
+    adapted.merge_and_unload()
+    guide.eval()
+    return Trained(losses.mean(first=True), losses.mean(first=False), recipe.steps)
+
+
+def save_adapter(adapted: Any, base: Checkpoint, folder: Path, recipe: Recipe) -> None:
+    """The adapter as peft writes it, the hazard head and the recipe beside it; whole or not at all."""
+    temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)
+    atomic.remove_tree(temp)
+    adapted.save_pretrained(str(temp))
+    save_file({k: v.detach().contiguous() for k, v in base.head.state_dict().items()}, temp / HEAD_FILE)
+    (temp / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
+    atomic.remove_tree(folder)
+    atomic.move(temp, folder)
+
+
+class CachedFeatures:
+    """Tower features float16 [rows, patches, dim] in a memory-mapped file named by what it was made from."""
+
+    def __init__(self, array: NDArray[np.float16]) -> None:
+        self.array = array
+
+    @classmethod
+    def make(
+        cls, guide: Guide, examples: Sequence[Example], base: Checkpoint, folder: Path, *, progress: Progress
+    ) -> CachedFeatures:
+        """Compute, or open what an earlier run of the same night left. The key covers content, tower, preprocessing."""
+        key = hashlib.sha256(json.dumps(base.preprocessing.to_dict()).encode())
+        for weight in base.model.model.vision_model.state_dict().values():
+            key.update(weight.numpy().tobytes())
+        for example in examples:
+            key.update(example.tile.tobytes())
+        file = folder / f"{key.hexdigest()[:32]}.npy"
+        if not file.exists():
+            cls._compute(guide, examples, base, file, progress)
+        return cls(np.load(file, mmap_mode="r"))
+
+    @staticmethod
+    def _compute(guide: Guide, examples: Sequence[Example], base: Checkpoint, file: Path, progress: Progress) -> None:
+        dim = int(base.model.config.vision_config.hidden_size)
+        atomic.make_dirs(file.parent)
+        temp = file.with_name(file.name + atomic.TEMP_SUFFIX)
+        array = np.lib.format.open_memmap(temp, "w+", np.float16, (len(examples), base.patches, dim))
+        batch = 64
+        for start in range(0, len(examples), batch):
+            tiles = np.stack([example.tile for example in examples[start : start + batch]])
+            with torch.no_grad():
+                features = guide.features(torch.from_numpy(normalise(tiles, base.preprocessing)))
+            array[start : start + batch] = features.numpy().astype(np.float16)
+            progress(f"tower features {min(len(examples), start + batch)}/{len(examples)}")
+        array.flush()
+        atomic.move(temp, file)
+
+
+class _Rows(Dataset[dict[str, Any]]):
+    def __init__(
+        self, cached: CachedFeatures, examples: Sequence[Example], base: Checkpoint, *, order: NDArray[np.int64]
+    ) -> None:
+        self._cached, self._examples, self._order = cached, examples, order
+        self._answers = {e.text: base.answer_ids(e.text) for e in examples}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        index = int(self._order[at])
+        example = self._examples[index]
+        return {"features": self._cached.array[index], "example": example, "answer": self._answers[example.text]}
+
+
+class _Collate:
+    def __init__(self, base: Checkpoint) -> None:
+        self._patches = base.patches
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        examples: list[Example] = [row["example"] for row in rows]
+        unknown = np.full(self._patches, -100, np.int64)
+        return {
+            "features": torch.from_numpy(np.stack([row["features"] for row in rows]).astype(np.float32)),
+            "answers": pad_answers([row["answer"] for row in rows]),
+            "patch_labels": torch.from_numpy(np.stack([unknown if e.patches is None else e.patches for e in examples])),
+            "hazards": torch.from_numpy(np.stack([e.hazards for e in examples])),
+            "hazard_weights": torch.from_numpy(np.stack([e.hazard_weights for e in examples])),
+        }
+
+
+class _Losses(TrainerCallback):  # type: ignore[misc]  # transformers does not type its callbacks
+    def __init__(self, steps: int, progress: Progress) -> None:
+        self._steps, self._progress, self._seen = steps, progress, list[float]()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if logs and "loss" in logs:
+            self._seen.append(float(logs["loss"]))
+            self._progress(f"LoRA step {state.global_step}/{self._steps}, loss {self._seen[-1]:.3f}")
+
+    def mean(self, *, first: bool) -> float:
+        count = max(1, len(self._seen) // 10)
+        part = self._seen[:count] if first else self._seen[-count:]
+        return sum(part) / max(1, len(part))
+
+
+def _order(fresh: int, replay: int, recipe: Recipe) -> NDArray[np.int64]:
+    """Which row comes when: `new_share` of the rows are fresh, drawn evenly."""
+    rng = np.random.default_rng(recipe.seed)
+    count = recipe.steps * recipe.batch
+    share = recipe.new_share if replay else 1.0
+    new = rng.random(count) < share
+    return np.where(new, rng.integers(0, fresh, count), fresh + rng.integers(0, max(1, replay), count))
+
+
+def _groups(guide: Guide, recipe: Recipe) -> list[dict[str, Any]]:
+    adapters, connector = [], []
+    for name, parameter in guide.model.named_parameters():
+        if parameter.requires_grad:
+            (connector if "modality_projection" in name else adapters).append(parameter)
+    return [
+        {"params": adapters, "lr": recipe.rate},
+        {"params": connector, "lr": recipe.connector_rate},
+        {"params": list(guide.head.parameters()), "lr": recipe.head_rate},
+    ]
+
+
+def _schedule(steps: int) -> Callable[[int], float]:
+    """A twentieth of warm-up, then a cosine down to a twentieth."""
+    warm = max(1, steps // 20)
+    return lambda step: min(1.0, (step + 1) / warm) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+def _last_save(folder: Path) -> str | None:
+    saves = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+    return str(saves[-1]) if saves else None
+
+
+def _silence(trainer: Trainer) -> None:
+    """The progress callback is the only voice."""
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)

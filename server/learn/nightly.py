@@ -1,0 +1,312 @@
+"""One night, told from top to bottom.
+
+    lock → view → enough new rows? → examples + replay → LoRA → adapter → export → quantise → parity → recalibrate
+         → gate against the champion → register → promote (or keep the champion and say why)
+
+Single-flight: a second retrain waits for nobody, it says that one is running. Every stage's output is named by what it
+was made from, so a night that a power cut ended goes on where it stopped: training from its last save, features from
+their file. Nothing is offered to a device here: the running server offers the champion.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
+from exporters.onnx.parity import compare
+from server import walks
+from server.dataset import Dataset, SampleRow
+from server.learn import checkpoint as checkpoints
+from server.learn import evaluate, gate, lora, rows
+from server.learn.batches import Example, Layout, rendered_example
+from server.learn.checkpoint import Checkpoint
+from server.learn.guide import Guide
+from server.learn.settings import LearnSettings
+from server.registry import Registry
+from shared import atomic, vocabulary
+from shared import bundle as bundles
+from shared.clock import Clock, SystemClock
+from shared.errors import Transient
+from shared.preprocess import prepare
+from shared.runtime import check_golden
+
+STARTER_FOLDER = Path(__file__).parent / "starter_model"
+PARITY_PICTURES = 50
+GOLDEN_STOPS, GOLDEN_OTHERS = 6, 6
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What a night did: written to <home>/nights/<version>.json, printed by `waycue-server retrain --json`."""
+
+    outcome: str
+    """skipped | promoted | refused"""
+    reasons: tuple[str, ...]
+    version: str = ""
+    champion: str = ""
+    samples: int = 0
+    """Rows of the dataset that taught."""
+    held_out: int = 0
+    seconds: float = 0.0
+    loss_first: float = 0.0
+    loss_last: float = 0.0
+    parity_float: float = 0.0
+    """Share of tokens equal to PyTorch's before quantisation."""
+    parity: float = 0.0
+    """The same after quantisation."""
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    champion_evaluation: dict[str, Any] = field(default_factory=dict)
+
+
+def retrain(
+    home: Path, *, settings: LearnSettings, progress: Progress = print, force: bool = False, clock: Clock | None = None
+) -> Night:
+    """Run one night on the dataset under `home`.
+
+    force: train also with fewer new rows than settings.new_rows_least
+    raises: Transient where another night is running; ConfigError, DatasetError, BundleError, OSError
+    """
+    clock = clock or SystemClock()
+    with _single_flight(home):
+        started = clock.monotonic_s()
+        registry, dataset = Registry(home), Dataset(home / "dataset")
+        view = dataset.rows()
+        teaching = rows.teaching(view)
+        new = _new_rows(registry, teaching)
+        if not teaching or (len(new) < settings.new_rows_least and not force):
+            why = f"{len(new)} verified rows are new, {settings.new_rows_least} are needed"
+            return Night("skipped", (why,), champion=registry.champion() or "")
+        night = _train_and_judge(home, registry, view, teaching, settings=settings, progress=progress, clock=clock)
+        night = _with_seconds(night, clock.monotonic_s() - started)
+        atomic.write_json(home / "nights" / f"{night.version}.json", asdict(night))
+        return night
+
+
+def _train_and_judge(
+    home: Path,
+    registry: Registry,
+    view: Sequence[SampleRow],
+    teaching: Sequence[SampleRow],
+    *,
+    settings: LearnSettings,
+    progress: Progress,
+    clock: Clock,
+) -> Night:
+    folder = home / "dataset"
+    base = checkpoints.load(base_folder(settings.base))
+    recipe = lora.Recipe(rank=settings.rank, steps=settings.steps, replay=settings.replay, threads=settings.threads)
+    key = _key(base, teaching, recipe)
+    version = f"n{len(registry.list()) + 1}-{key[:8]}"
+    work = home / "nights" / key
+    layout = Layout.of(base)
+    progress(f"{len(teaching)} verified rows teach; base {base.name}")
+    fresh = rows.examples(folder, teaching, layout, variations=recipe.variations, seed=recipe.seed)
+    trained = lora.train(base, fresh, replay(base, layout, recipe, progress), recipe, work, progress=progress)
+
+    champion = registry.champion()
+    parent = registry.bundle_folder(champion) if champion else None
+    chunks = golden_of(parent) if parent else choose_golden(base)
+    label = Label(version, base.name, champion or "", base.intended_use, dict(base.thresholds), clock.utc_s())
+    made = make_bundles(base, label, work, chunks, progress=progress)
+    cases = _cases(base, folder, view, settings)
+    progress(f"judging on {len(cases)} cases")
+    ours = evaluate.run(made.folder, cases, threads=settings.threads, progress=progress)
+    recalibrate(made.folder, label, ours, dataset=list(_identity(teaching)))
+    candidate = evaluate.scores(version, ours, parity=made.parity, size_bytes=made.size_bytes)
+    theirs = evaluate.run(parent, cases, threads=settings.threads, progress=progress) if parent else []
+    incumbent = evaluate.scores(champion or "", theirs, parity=1.0, size_bytes=0) if parent else None
+    decision = gate.decide(incumbent, candidate, gate.GateSettings())
+    unfit = check_golden(made.folder, threads=settings.threads)
+    if unfit:
+        decision = gate.Decision(False, tuple(f"self-test: {text}" for text in unfit) + decision.reasons * (not decision.accepted))
+    night = Night(
+        outcome="promoted" if decision.accepted else "refused",
+        reasons=decision.reasons,
+        version=version,
+        champion=champion or "",
+        samples=len(teaching),
+        held_out=sum(case.group == "held_out" for case in cases),
+        loss_first=trained.loss_first,
+        loss_last=trained.loss_last,
+        parity_float=made.parity_float,
+        parity=made.parity,
+        evaluation=evaluate.summary(ours),
+        champion_evaluation=evaluate.summary(theirs) if theirs else {},
+    )
+    registry.add(made.folder, parent=champion or "", adapter=work / "adapter", evaluation=asdict(night))
+    if decision.accepted:
+        registry.promote(version, why="; ".join(decision.reasons))
+    shutil.rmtree(work)
+    return night
+
+
+def add_starter(home: Path, *, progress: Progress = print, clock: Clock | None = None) -> str:
+    """Export the starter that ships with waycue and make it the first champion. Returns its version."""
+    registry = Registry(home)
+    base = checkpoints.load(STARTER_FOLDER)
+    version = base.name
+    if version in {model.version for model in registry.list()}:
+        return version
+    work = home / "nights" / "starter"
+    atomic.remove_tree(work)
+    label = Label(version, base.name, "", base.intended_use, dict(base.thresholds), (clock or SystemClock()).utc_s())
+    made = make_bundles(base, label, work, choose_golden(base), progress=progress)
+    progress("calibrating on held-out rendered frames")
+    answers = evaluate.run(made.folder, evaluate.rendered_cases(300))
+    recalibrate(made.folder, label, answers, dataset=[])
+    registry.add(made.folder, parent="", adapter=None, evaluation={"evaluation": evaluate.summary(answers)})
+    registry.promote(version, why="the first model")
+    shutil.rmtree(work)
+    return version
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A quantised bundle on disk, and how like PyTorch it is."""
+
+    folder: Path
+    parity_float: float
+    parity: float
+    size_bytes: int
+
+
+def make_bundles(
+    trained: Checkpoint, label: Label, work: Path, chunks: Sequence[GoldenChunk], *, progress: Progress
+) -> Made:
+    """Export in float32 and quantised, and compare both with PyTorch on held-out pictures. Raises: OSError, BundleError."""
+    what = exportable(trained)
+    pictures = [case.image for case in evaluate.rendered_cases(PARITY_PICTURES, seed=1)]
+    guide = Guide(trained).eval()
+
+    def write(image: Any) -> Sequence[int]:
+        pixels = torch.from_numpy(prepare(image, trained.preprocessing))
+        with torch.no_grad():
+            return guide.write(guide.features(pixels), end_id=trained.end_id)[0]
+
+    shares = {}
+    for name, quantised in (("float", False), ("bundle", True)):
+        atomic.remove_tree(work / name)
+        manifest = export_bundle(what, label, work / name, golden_chunks=chunks, quantised=quantised, progress=progress)
+        shares[name] = compare(work / name, write, pictures).token_share
+        progress(f"{name}: {shares[name]:.1%} of tokens are PyTorch's, {manifest.size_bytes / 1e6:.1f} MB")
+    return Made(work / "bundle", shares["float"], shares["bundle"], manifest.size_bytes)
+
+
+def exportable(checkpoint: Checkpoint) -> Exportable:
+    return Exportable(
+        checkpoint.model, checkpoint.head, checkpoint.tokenizer, checkpoint.preprocessing, checkpoint.before_ids(),
+        checkpoint.after_ids(), checkpoint.end_id, checkpoint.objects, checkpoint.sides,
+    )  # fmt: skip
+
+
+def recalibrate(folder: Path, label: Label, answers: Sequence[evaluate.Answer], *, dataset: Sequence[str]) -> None:
+    """Write the manifest anew with thresholds and figures from `answers`; the files stay as they are."""
+    manifest = bundles.read_manifest(folder)
+    bundles.write_bundle(
+        folder,
+        version=label.version,
+        created_at_utc=label.created_at_utc,
+        base=label.base,
+        parent=label.parent,
+        intended_use=label.intended_use,
+        thresholds=evaluate.thresholds(answers),
+        model=manifest.model,
+        evaluation=evaluate.summary(answers),
+        extra={"taught_by": list(dataset)},
+    )
+
+
+def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Progress) -> list[Example]:
+    """What the base knew: fresh rendered frames for one trained on rendered walks, nothing for a field model, whose
+    past is the dataset itself."""
+    if not base.known:
+        return []
+    progress(f"rendering {recipe.replay} frames to replay")
+    rng = np.random.default_rng([recipe.seed, recipe.replay])
+    return [rendered_example(rng, base.known, layout) for _ in range(recipe.replay)]
+
+
+def choose_golden(base: Checkpoint) -> list[GoldenChunk]:
+    """Golden chunks for a first version: held-out rendered pictures that the float model has right."""
+    guide = Guide(base).eval()
+    stops, others = list[GoldenChunk](), list[GoldenChunk]()
+    for case in evaluate.rendered_cases(200, seed=2):
+        slots = vocabulary.parse(case.text)
+        if slots is None or not slots.object or (len(stops) == GOLDEN_STOPS and len(others) == GOLDEN_OTHERS):
+            continue
+        pixels = torch.from_numpy(prepare(case.image, base.preprocessing))
+        with torch.no_grad():
+            ids = guide.write(guide.features(pixels), end_id=base.end_id)[0]
+        if vocabulary.parse(str(base.tokenizer.decode(ids))) != slots:
+            continue
+        stop = vocabulary.tier(slots) == 1
+        chosen, most = (stops, GOLDEN_STOPS) if stop else (others, GOLDEN_OTHERS)
+        if len(chosen) < most:
+            chosen.append(GoldenChunk(case.image, slots.object, slots.side, stop))
+    return [*stops, *others]
+
+
+def golden_of(folder: Path) -> list[GoldenChunk]:
+    """The golden chunks of a bundle: later versions are held to the first one's."""
+    golden = folder / "golden"
+    cases = json.loads((golden / "golden.json").read_text())
+    return [
+        GoldenChunk(rows.read_picture(golden / case["image"]), case["object"], case["side"], case["must_stop"])
+        for case in cases
+    ]
+
+
+def base_folder(base: str) -> str | Path:
+    return STARTER_FOLDER if base == "starter" else base
+
+
+def _cases(base: Checkpoint, folder: Path, view: Sequence[SampleRow], settings: LearnSettings) -> list[evaluate.Case]:
+    rendered = evaluate.rendered_cases(settings.gate_cases, objects=base.known) if base.known else []
+    return [*rendered, *rows.cases(folder, view)]
+
+
+def _identity(teaching: Sequence[SampleRow]) -> Iterator[str]:
+    """row_id names a row and its revision, the frame's file name is its content hash."""
+    return (f"{row.row_id}:{Path(row.frame_path).stem[:16]}" for row in sorted(teaching, key=lambda row: row.row_id))
+
+
+def _key(base: Checkpoint, teaching: Sequence[SampleRow], recipe: lora.Recipe) -> str:
+    text = json.dumps([base.name, walks.KNOWN, list(_identity(teaching)), asdict(recipe)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _new_rows(registry: Registry, teaching: Sequence[SampleRow]) -> list[str]:
+    """Rows that the newest trained version did not see."""
+    seen: set[str] = set()
+    for model in registry.list():
+        seen.update(bundles.read_manifest(registry.bundle_folder(model.version)).extra.get("taught_by", ()))
+    return [identity for identity in _identity(teaching) if identity not in seen]
+
+
+def _with_seconds(night: Night, seconds: float) -> Night:
+    return Night(**{**asdict(night), "reasons": night.reasons, "seconds": round(seconds, 1)})
+
+
+@contextmanager
+def _single_flight(home: Path) -> Iterator[None]:
+    file = home / "nightly.lock"
+    with open(file, "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Transient("Another retrain is running on this server.", hint="Wait until it has ended.") from None
+        yield
+
+

@@ -1,0 +1,25 @@
+"""The `[learn]` section of the server's configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LearnSettings:
+    """What the nightly retrain starts from and when it is worth running."""
+
+    base: str = "starter"
+    """Base model: "starter" (ships with waycue, a demonstration model), a name on the hub, or a folder."""
+    new_rows_least: int = 20
+    """Skip the night when fewer verified rows than this are new since the last trained version."""
+    steps: int = 240
+    """Optimiser steps of a night."""
+    rank: int = 16
+    """Rank of the LoRA adapters."""
+    replay: int = 1500
+    """Rendered frames that are replayed beside the dataset (only for a base trained on rendered walks)."""
+    gate_cases: int = 400
+    """Held-out rendered frames on which champion and candidate are compared (same condition)."""
+    threads: int = 2
+    """CPU threads for training and evaluation."""

@@ -1,0 +1,155 @@
+"""Keeps `metadata.jsonl` and the database in step, whatever moment the power goes.
+
+A row is written in this order:
+
+    1  `insert_row` inside the caller's transaction: dataset_rows (logged = false) and the fold in `samples`
+    2  commit
+    3  `flush`: append to metadata.jsonl, fsync
+    4  `flush`: mark as logged, remember the file's length
+
+After a crash at 1 nothing happened. At 2 or 3 the row waits in the database and the next `flush` appends it. Between 3
+and 4 the file is longer than remembered: the next `flush` reads those lines and marks them, it does not append them
+again. `reconcile` runs at every open and also takes in rows that only the file has (a database that was lost or put
+back from a backup). Nothing is ever taken out of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import Connection, insert, select, update
+
+from server import dataset as data
+from server import store as db
+from server.dataset import Dataset, SampleRow, version_of
+from server.store import Store
+
+_LOG = "metadata.jsonl"
+# Corrections first: the wearer spent breath on them. Then presses, doubt, and the rest.
+_PRIORITY = {"correction": 0, "wearer": 1, "disagreement": 2, "low_confidence": 3, "audit": 4, "predecessor": 6}
+
+
+def priority(row: SampleRow) -> int:
+    """Place in the review queue, 0 first: the most important of the row's flags."""
+    return min((_PRIORITY.get(flag, 5) for flag in row.flags), default=5)
+
+
+def insert_row(connection: Connection, row: SampleRow, *, now_s: float, logged: bool = False) -> None:
+    """Write a row and the sample's new fold, inside the caller's transaction."""
+    body = data.to_dict(row)
+    connection.execute(
+        insert(db.dataset_rows).values(row_id=row.row_id, sample_id=row.sample_id, body=body, logged=logged)
+    )
+    fold = {
+        "device": row.device, "walk_id": row.walk_id, "row_id": row.row_id, "version": version_of(row),
+        "state": row.state, "priority": priority(row), "captured_at": row.timestamp, "changed_at": now_s, "body": body,
+    }  # fmt: skip
+    table = db.samples
+    known = connection.execute(select(table.c.sample_id).where(table.c.sample_id == row.sample_id)).first()
+    if known is None:
+        connection.execute(insert(table).values(sample_id=row.sample_id, **fold))
+    else:
+        connection.execute(update(table).where(table.c.sample_id == row.sample_id).values(**fold))
+
+
+def current(connection: Connection, sample_id: str) -> SampleRow | None:
+    """The newest row of a sample."""
+    found = connection.execute(select(db.samples.c.body).where(db.samples.c.sample_id == sample_id)).scalar()
+    return None if found is None else data.from_dict(found, where=f"sample {sample_id}")
+
+
+def split_of(connection: Connection, walk_id: str, *, now_s: float) -> str:
+    """train or held_out, decided once per walk and kept for ever.
+
+    A server's first walk always teaches (a family with one walk must be able to begin); of the later ones a fifth,
+    drawn by hash, is held out.
+    """
+    table = db.walks
+    known = connection.execute(select(table.c.split).where(table.c.walk_id == walk_id)).scalar()
+    if known is not None:
+        return str(known)
+    first = connection.execute(select(table.c.walk_id).limit(1)).first() is None
+    split = "train" if first else _drawn_split(walk_id)
+    connection.execute(insert(table).values(walk_id=walk_id, split=split, first_seen_at=now_s))
+    return split
+
+
+def _drawn_split(walk_id: str) -> str:
+    return "held_out" if int(hashlib.sha256(walk_id.encode()).hexdigest()[:8], 16) % 5 == 0 else "train"
+
+
+def flush(store: Store, dataset: Dataset) -> int:
+    """Bring every committed row into the file; returns how many were appended. Raises: OSError (the rows then wait)."""
+    with dataset.appending():
+        with store.reading() as connection:
+            table = db.dataset_rows
+            waiting = connection.execute(
+                select(table.c.seq, table.c.row_id, table.c.body).where(table.c.logged.is_(False)).order_by(table.c.seq)
+            ).all()
+            known_size = _known_size(connection)
+        if not waiting:
+            return 0
+        already = _ids_after(dataset, known_size)
+        missing = [row.body for row in waiting if row.row_id not in already]
+        size = dataset.append(missing)
+        with store.writing() as connection:
+            _mark(connection, [row.seq for row in waiting], size)
+    return len(missing)
+
+
+def reconcile(store: Store, dataset: Dataset, *, now_s: float) -> tuple[int, int]:
+    """Repair what a crash left apart. Idempotent. Returns (rows appended to the file, rows taken in from the file).
+
+    raises: DatasetError where the file holds a line that can not be read.
+    """
+    with dataset.appending(), store.writing() as connection:
+        table = db.dataset_rows
+        known = dict(connection.execute(select(table.c.row_id, table.c.logged)).all())
+        in_file = set()
+        taken = 0
+        for row in dataset.history():
+            in_file.add(row.row_id)
+            if row.row_id not in known:
+                _take_in(connection, row, now_s=now_s)
+                known[row.row_id] = True
+                taken += 1
+        for row_id, logged in known.items():
+            if logged != (row_id in in_file):
+                connection.execute(update(table).where(table.c.row_id == row_id).values(logged=row_id in in_file))
+        _mark(connection, [], dataset.log.stat().st_size if dataset.log.exists() else 0)
+    return flush(store, dataset), taken
+
+
+def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
+    newest = current(connection, row.sample_id)
+    table = db.walks
+    if connection.execute(select(table.c.walk_id).where(table.c.walk_id == row.walk_id)).first() is None:
+        connection.execute(insert(table).values(walk_id=row.walk_id, split=row.split, first_seen_at=now_s))
+    insert_row(connection, row, now_s=now_s, logged=True)
+    if newest is not None and version_of(newest) > version_of(row):
+        connection.execute(
+            update(db.samples).where(db.samples.c.sample_id == row.sample_id).values(
+                row_id=newest.row_id, version=version_of(newest), state=newest.state, body=data.to_dict(newest))
+        )  # fmt: skip
+
+
+def _known_size(connection: Connection) -> int:
+    size = connection.execute(select(db.log_state.c.size_bytes).where(db.log_state.c.name == _LOG)).scalar()
+    return int(size or 0)
+
+
+def _ids_after(dataset: Dataset, known_size: int) -> set[str]:
+    """Row ids beyond the remembered length. A shorter file was replaced by an older one: read all of it."""
+    size = dataset.log.stat().st_size if dataset.log.exists() else 0
+    if size == known_size:
+        return set()
+    return {row.row_id for row in dataset.history(from_byte=known_size if size > known_size else 0)}
+
+
+def _mark(connection: Connection, seqs: list[int], size: int) -> None:
+    table = db.dataset_rows
+    for start in range(0, len(seqs), 500):  # SQLite takes a bounded number of values in one statement
+        connection.execute(update(table).where(table.c.seq.in_(seqs[start : start + 500])).values(logged=True))
+    remembered = update(db.log_state).where(db.log_state.c.name == _LOG).values(size_bytes=size)
+    if connection.execute(remembered).rowcount == 0:
+        connection.execute(insert(db.log_state).values(name=_LOG, size_bytes=size))

@@ -1,0 +1,196 @@
+"""Moments and what people decided about them: listing, one moment with its history, and the four decisions.
+
+    accept    the proposed wording is right
+    edit      this wording is right instead (free words become the vocabulary's)
+    nothing   nothing should have been said
+    reject    this moment must not teach: the picture is useless, or the correction was a slip
+
+Every decision is one transaction: an append-only line in `reviews` (who, when, before, after) and a new dataset row
+that supersedes the older one. The same decision twice writes nothing the second time. All may be taken back by another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from sqlalchemy import func, insert, select
+
+from server import dataset as data
+from server import ledger
+from server import store as db
+from server.dataset import Dataset, SampleRow, State, version_of
+from server.store import Store
+from shared import vocabulary
+from shared.errors import Refused
+
+Action = Literal["accept", "edit", "reject", "nothing"]
+ACTIONS: tuple[str, ...] = get_args(Action)
+MAX_TEXT = 200  # 8 words; a pasted page is a slip
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One past review."""
+
+    at: float
+    reviewer: str
+    action: str
+    before: str
+    after: str
+
+
+def said(row: SampleRow) -> str:
+    """What the device's guidance came to: what was heard, else what it worded and held back."""
+    return row.spoken or row.raw_output
+
+
+def proposal(row: SampleRow) -> str:
+    """The wording that `accept` confirms; "" = nothing should be said."""
+    if row.reviewed:
+        return row.ground_truth
+    return row.llm_correction or ("" if not_understood(row) else said(row))
+
+
+def not_understood(row: SampleRow) -> bool:
+    """Whether the wearer spoke a correction that no wording could be made from: a person must listen."""
+    return bool(row.correction_id) and not row.llm_correction and not row.reviewed
+
+
+def means_the_same(one: str, other: str) -> bool:
+    """Whether two wordings are the same guidance once in the vocabulary's words. Silence equals "path is clear"."""
+    return _canonical(one) == _canonical(other)
+
+
+def _canonical(text: str) -> str:
+    canonical = vocabulary.normalise(text) or text.strip().lower()
+    return "" if canonical == vocabulary.CLEAR else canonical
+
+
+def listing(
+    store: Store, *, state: State | Literal["all"] = "pending", limit: int = 100, offset: int = 0
+) -> list[SampleRow]:
+    """Moments, the most important first, then the newest; reviewed ones by when they were decided, newest first."""
+    table = db.samples
+    query = select(table.c.body)
+    if state != "all":
+        query = query.where(table.c.state == state)
+    if state in ("reviewed", "rejected"):
+        query = query.order_by(table.c.changed_at.desc(), table.c.sample_id)
+    else:
+        query = query.order_by(table.c.priority, table.c.captured_at.desc(), table.c.sample_id)
+    with store.reading() as connection:
+        bodies = connection.execute(query.limit(limit).offset(offset)).scalars().all()
+    return [data.from_dict(body) for body in bodies]
+
+
+def counts(store: Store) -> dict[str, int]:
+    """How many moments stand in each state."""
+    table = db.samples
+    with store.reading() as connection:
+        found = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
+        return {"pending": 0, "reviewed": 0, "rejected": 0, **dict(found.all())}
+
+
+def get(store: Store, sample_id: str) -> SampleRow | None:
+    """One moment, or None."""
+    with store.reading() as connection:
+        return ledger.current(connection, sample_id)
+
+
+def decisions(store: Store, sample_id: str) -> list[Decision]:
+    """What people decided about a moment, oldest first."""
+    table = db.reviews
+    with store.reading() as connection:
+        found = connection.execute(select(table).where(table.c.sample_id == sample_id).order_by(table.c.id)).all()
+    return [Decision(r.at, r.reviewer, r.action, proposal_of(r.before), proposal_of(r.after)) for r in found]
+
+
+def proposal_of(body: dict[str, Any]) -> str:
+    """The wording of a stored row."""
+    return proposal(data.from_dict(body))
+
+
+def decide(row: SampleRow, action: str, *, text: str = "", reviewer: str) -> SampleRow:
+    """The row after a decision; the same row where it changes nothing. Pure. Raises: Refused saying what to do."""
+    if action == "reject":
+        after = replace(
+            row, reviewed=False, rejected=True, was_correct=None, ground_truth="",
+            instruction=row.llm_correction or row.raw_output,
+            source="wearer_voice" if row.correction_id and row.llm_correction else "device",
+        )  # fmt: skip
+    else:
+        truth = _truth(row, action, text)
+        after = replace(
+            row, reviewed=True, rejected=False, ground_truth=truth, instruction=truth,
+            was_correct=means_the_same(said(row), truth), source="caregiver",
+        )  # fmt: skip
+    if replace(after, source=row.source) == row:
+        return row
+    number = version_of(row) + 1
+    return replace(after, author=reviewer, row_id=f"{row.sample_id}#{number}", supersedes=row.row_id)
+
+
+def _truth(row: SampleRow, action: str, text: str) -> str:
+    if action == "nothing":
+        return ""
+    if action == "accept":
+        if not_understood(row):
+            raise Refused("The wearer's correction was not understood.", hint="Listen to it and type what it says.")
+        wording = proposal(row)
+        return vocabulary.normalise(wording) or wording
+    if action == "edit":
+        return canonical_wording(text)
+    raise Refused(f"{action!r:.40} is not a decision.", hint=f"Use one of: {', '.join(ACTIONS)}.")
+
+
+def canonical_wording(text: str) -> str:
+    """Typed words as the vocabulary says them. Raises: Refused saying what is wrong and what to type."""
+    if not text.strip():
+        raise Refused("No words were given.", hint='Type what should be said, or choose "Nothing should be said".')
+    if len(text) > MAX_TEXT:
+        raise Refused(
+            f"{len(text)} characters are too long for guidance.", hint='Use 3 to 8 words: "Stop, curb ahead."'
+        )
+    wording = vocabulary.normalise(text)
+    if wording is None and not vocabulary.problems(text):  # "Follow the path." names no object and may be said
+        wording = tidy(text)
+    if wording is None:
+        raise Refused(
+            f"No known object was found in {text.strip()!r}.",
+            hint='Name one thing and its side, such as "cone on the left".',
+        )
+    wrong = [] if wording == vocabulary.CLEAR else vocabulary.problems(wording)
+    if wrong:
+        raise Refused(f"{wording!r} can not be spoken: it {', '.join(wrong)}.", hint="Use fewer or plainer words.")
+    return wording
+
+
+def tidy(text: str) -> str:
+    """Words as a sentence: a capital first, one full stop last."""
+    words = " ".join(text.split()).rstrip(".!")
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def review(
+    store: Store, dataset: Dataset, sample_id: str, *, action: str, text: str = "", reviewer: str, now_s: float
+) -> SampleRow:
+    """Take a decision and write it down durably; returns the moment as it now stands.
+
+    raises: KeyError where there is no such moment; Refused where the decision can not be taken.
+    """
+    with store.writing() as connection:
+        row = ledger.current(connection, sample_id)
+        if row is None:
+            raise KeyError(sample_id)
+        after = decide(row, action, text=text, reviewer=reviewer)
+        if after is not row:
+            ledger.insert_row(connection, after, now_s=now_s)
+            connection.execute(
+                insert(db.reviews).values(
+                    sample_id=sample_id, at=now_s, reviewer=reviewer, action=action,
+                    before=data.to_dict(row), after=data.to_dict(after),
+                )
+            )  # fmt: skip
+    ledger.flush(store, dataset)
+    return after

@@ -1,0 +1,1 @@
+"""What both sides of waycue must do identically: see docs/architecture.md."""

@@ -1,0 +1,208 @@
+"""Durable files: a file appears whole under its final name, or not at all.
+
+Every durable write in waycue goes through this module, and nothing else opens a final path to write:
+
+    temp file in the same directory → write → fsync file → rename → fsync directory
+
+Why the directory too: ext4 may forget a rename that was never synced, and a Pi loses power (restic's local backend and
+litefs do the same; python-tuf and openpilot do not).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+TEMP_SUFFIX = ".part"
+SEALING_SUFFIX = ".sealing"
+GONE_SUFFIX = ".gone"
+
+Step = Callable[[str], None]
+"""Called with the name of each durable step right after it is done: where a crash test kills the process."""
+
+
+def no_step(_name: str) -> None:
+    """What `Step` is outside crash tests."""
+
+
+def fsync_dir(path: Path) -> None:
+    """Make the names in `path` durable. Raises: OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_dirs(path: Path) -> None:
+    """Create `path` and its missing parents, each made durable in its own parent."""
+    missing = []
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        fsync_dir(folder.parent)
+
+
+@contextmanager
+def writing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A binary file that becomes `path` when the block ends well, and leaves nothing when it does not.
+
+    Raises: OSError (ENOSPC included) from any step; `path` then still holds what it held before.
+    """
+    make_dirs(path.parent)
+    temp = path.with_name(path.name + TEMP_SUFFIX)
+    try:
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temp, path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+    fsync_dir(path.parent)
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` with `data`, durably. Raises: OSError."""
+    with writing(path, mode=mode) as file:
+        file.write(data)
+
+
+def write_json(path: Path, value: Any, *, mode: int = 0o644) -> None:
+    """Replace `path` with `value` as readable JSON, durably. Raises: OSError, TypeError."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), mode=mode)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename an already synced file or folder to its final name, durably. Same filesystem only. Raises: OSError."""
+    make_dirs(target.parent)
+    os.replace(source, target)
+    fsync_dir(target.parent)
+    if source.parent != target.parent:
+        fsync_dir(source.parent)
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], *, step: Step = no_step) -> None:
+    """Create `folder` with these files, durably: it is there with all of them whole, or not at all.
+
+    Built as `.<name>.sealing` beside it, which a crash may leave behind and `remove_leftovers` deletes.
+    Steps: files_written, files_synced, renamed. Raises: OSError (ENOSPC included, and nothing is left behind).
+    """
+    make_dirs(folder.parent)
+    temp = folder.with_name(f".{folder.name}{SEALING_SUFFIX}")
+    if temp.exists():
+        _unlink_tree(temp)
+    try:
+        temp.mkdir()
+        for name, data in files.items():
+            _write_synced(temp / name, data)
+        step("files_written")
+        fsync_dir(temp)
+        step("files_synced")
+        temp.rename(folder)
+    except BaseException:
+        if temp.exists():
+            _unlink_tree(temp)
+        raise
+    step("renamed")
+    fsync_dir(folder.parent)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def remove_tree(folder: Path, *, step: Step = no_step) -> None:
+    """Delete a folder so that a crash half-way never leaves it looking whole: rename aside first, then unlink.
+
+    A crash may leave `<name>.gone` behind, which `remove_leftovers` deletes. Step: moved_aside.
+    """
+    if not folder.exists():
+        return
+    doomed = folder.with_name(folder.name + GONE_SUFFIX)
+    if doomed.exists():
+        _unlink_tree(doomed)
+    move(folder, doomed)
+    step("moved_aside")
+    _unlink_tree(doomed)
+    fsync_dir(doomed.parent)
+
+
+def remove_leftovers(parent: Path) -> list[str]:
+    """Delete what a crash of write_folder, remove_tree or writing left in `parent`; returns the names.
+
+    Only before writers start: it cannot tell a leftover from work under way.
+    """
+    found = []
+    for entry in sorted(parent.iterdir()):
+        if entry.is_dir() and entry.name.endswith((SEALING_SUFFIX, GONE_SUFFIX)):
+            _unlink_tree(entry)
+        elif entry.is_file() and entry.name.endswith(TEMP_SUFFIX):
+            entry.unlink()
+        else:
+            continue
+        found.append(entry.name)
+    if found:
+        fsync_dir(parent)
+    return found
+
+
+def _unlink_tree(folder: Path) -> None:
+    for entry in sorted(folder.rglob("*"), reverse=True):
+        entry.rmdir() if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    folder.rmdir()
+
+
+def point(link: Path, target_name: str) -> None:
+    """Make symlink `link` point at sibling `target_name` in one atomic step. Raises: OSError."""
+    temp = link.with_name(link.name + TEMP_SUFFIX)
+    temp.unlink(missing_ok=True)
+    temp.symlink_to(target_name)
+    os.replace(temp, link)
+    fsync_dir(link.parent)
+
+
+def append_line(file: BinaryIO, value: Any) -> None:
+    """Append one JSON line to an open log and fsync it: afterwards the row is on disk. Raises: OSError."""
+    file.write((json.dumps(value, ensure_ascii=False) + "\n").encode())
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def drop_torn_tail(path: Path) -> int:
+    """Cut bytes after the last newline of a line log (a write that power interrupted). Returns bytes dropped."""
+    if not path.exists() or path.stat().st_size == 0:
+        return 0
+    with open(path, "r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        keep = size
+        while keep > 0:
+            start = max(0, keep - 65536)
+            file.seek(start)
+            newline = file.read(keep - start).rfind(b"\n")
+            if newline >= 0:
+                keep = start + newline + 1
+                break
+            keep = start
+        if keep < size:
+            file.truncate(keep)
+            os.fsync(file.fileno())
+    return size - keep
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes. Raises: OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,296 @@
+"""Model bundles: a folder of files that is whole and unaltered, or is refused by name.
+
+    <bundle>/manifest.json      canonical JSON; its SHA-256 names the bundle on the wire
+    <bundle>/decoder.onnx …     every file listed in the manifest with its size and SHA-256
+    <bundle>/golden/1.jpg …     at most one level of folders
+
+Rules kept by every reader here:
+
+1. Nothing in a manifest is trusted: sizes, counts, depth and names are bounded before anything is built from them.
+2. A path is a plain name, or `folder/name`: it cannot leave the bundle, be hidden, or be a link.
+3. A file that the manifest does not list makes the bundle invalid: nothing unchecked lies beside what gets loaded.
+4. Unknown fields are kept (`extra`) and written back. A higher `format` is refused: only a newer agent can read it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared import atomic, messages, topics
+from shared.errors import BundleError, MessageError
+
+FORMAT = 1
+MANIFEST_NAME = "manifest.json"
+INTENDED_USES = ("demo", "field")
+MAX_MANIFEST_BYTES = 1024 * 1024  # a manifest with evaluation tables is about 20 KB
+MAX_FILES = 512
+MAX_BUNDLE_BYTES = 8 * 1024**3  # the largest base in sight is 2 GB; a Pi's card has 32
+MAX_DEPTH = 16
+
+_FETCH_AGAIN = "Copy or download the bundle again; do not edit its files."
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a bundle."""
+
+    path: str
+    """`name` or `folder/name`, with plain names only."""
+    size_bytes: int
+    sha256: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle is, and each of its files."""
+
+    format: int
+    version: str
+    """A plain name: it becomes a folder name and travels in the offer."""
+    created_at_utc: float
+    base: str
+    """Hub name or checkpoint that the model was trained from."""
+    parent: str
+    """Version of the model before it ("" = none)."""
+    intended_use: str
+    """demo (a device refuses it outside replay) | field"""
+    files: tuple[FileEntry, ...]
+    thresholds: Mapping[str, float]
+    """speak_above, flag_below, hazard_above: recalibrated per version, so they travel with it."""
+    model: Mapping[str, Any]
+    """Preprocessing, prompt ids, special tokens, objects, sides: read by shared.runtime."""
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all listed files, without the manifest."""
+        return sum(entry.size_bytes for entry in self.files)
+
+    def entry(self, path: str) -> FileEntry | None:
+        return next((entry for entry in self.files if entry.path == path), None)
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    version: str,
+    created_at_utc: float,
+    base: str,
+    parent: str,
+    intended_use: str,
+    thresholds: Mapping[str, float],
+    model: Mapping[str, Any],
+    evaluation: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Make `folder` a bundle: hash and fsync every file in it, then write manifest.json last, durably.
+
+    What is written has been read back through the strict reader, so a device can read it too.
+    Raises: BundleError for a file or value that no bundle may hold, OSError.
+    """
+    entries = []
+    for path in _listed(folder):
+        file = folder / path
+        _fsync_file(file)
+        entries.append(FileEntry(path, file.stat().st_size, atomic.sha256_file(file)))
+    for inner in sorted({(folder / entry.path).parent for entry in entries}):
+        atomic.fsync_dir(inner)
+    manifest = Manifest(
+        FORMAT, version, created_at_utc, base, parent, intended_use, tuple(entries), thresholds, model,
+        evaluation or {}, extra or {},
+    )  # fmt: skip
+    manifest = parse_manifest(manifest_bytes(manifest), name=folder.name)
+    atomic.write_bytes(folder / MANIFEST_NAME, manifest_bytes(manifest))
+    return manifest
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """The canonical form: sorted keys, no spaces, UTF-8, no NaN. Written again, a manifest gives the same bytes.
+
+    Raises: BundleError where a value has no JSON form.
+    """
+    try:
+        text = json.dumps(
+            messages.to_dict(manifest), sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+        )
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BundleError(
+            f"Model bundle {manifest.version}: the manifest cannot be written as JSON: {error}."
+        ) from None
+    return text.encode()
+
+
+def parse_manifest(data: bytes, *, name: str = "") -> Manifest:
+    """Read the bytes of a manifest.json strictly. `name` is used in messages. Raises: BundleError."""
+    where = f"Model bundle {name}" if name else "Model bundle"
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{where}: {MANIFEST_NAME} has {len(data)} bytes, at most {MAX_MANIFEST_BYTES} are read.")
+    try:
+        value = json.loads(data, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
+        _check_depth(value, MAX_DEPTH)
+        _check_format(value, where)
+        manifest = messages.from_dict(Manifest, value)
+    except (ValueError, RecursionError, MessageError) as error:
+        raise BundleError(f"{where}: {MANIFEST_NAME} cannot be read: {error}", hint=_FETCH_AGAIN) from None
+    _check_manifest(manifest, where)
+    return manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle folder; its files are not looked at. Raises: BundleError."""
+    return parse_manifest(read_manifest_bytes(folder), name=folder.name)
+
+
+def read_manifest_bytes(folder: Path) -> bytes:
+    """The bytes of manifest.json: their SHA-256 is the bundle's identity. Raises: BundleError."""
+    path = folder / MANIFEST_NAME
+    try:
+        info = path.lstat()
+        if not stat.S_ISREG(info.st_mode) or info.st_size > MAX_MANIFEST_BYTES:
+            raise BundleError(f"Model bundle {folder.name}: {MANIFEST_NAME} is not a file of readable size.")
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"Model bundle {folder}: {MANIFEST_NAME} cannot be opened ({error.strerror}).",
+            hint="Name a folder that holds a complete bundle.",
+        ) from None
+
+
+def verify(folder: Path) -> Manifest:
+    """Check a whole bundle: manifest, every file's size and SHA-256, and that nothing else lies in the folder.
+
+    Raises: BundleError naming the first file that is wrong and what to do.
+    """
+    manifest = read_manifest(folder)
+    present = set(_listed(folder))
+    for entry in manifest.files:
+        check_file(folder, entry)
+        present.discard(entry.path)
+    if present:
+        raise BundleError(
+            f"Model bundle {folder.name}: {min(present)} is not in its manifest.",
+            hint="Remove the file, or fetch the bundle again.",
+        )
+    return manifest
+
+
+def check_file(folder: Path, entry: FileEntry) -> None:
+    """Check one file of a bundle against its entry. Raises: BundleError naming the file."""
+    path, where = folder / entry.path, f"Model bundle {folder.name}: {entry.path}"
+    try:
+        info = path.lstat()
+        if not stat.S_ISREG(info.st_mode):
+            raise BundleError(f"{where} is not a plain file.", hint=_FETCH_AGAIN)
+        if info.st_size != entry.size_bytes:
+            raise BundleError(
+                f"{where} has {info.st_size} bytes, its manifest says {entry.size_bytes}.", hint=_FETCH_AGAIN
+            )
+        found = atomic.sha256_file(path)
+    except OSError as error:
+        raise BundleError(f"{where} cannot be read ({error.strerror}).", hint=_FETCH_AGAIN) from None
+    if found != entry.sha256:
+        raise BundleError(
+            f"{where} was altered: its SHA-256 is {found[:16]}…, its manifest says {entry.sha256[:16]}….",
+            hint=_FETCH_AGAIN,
+        )
+
+
+def _listed(folder: Path) -> list[str]:
+    """Paths of the files in a bundle folder, sorted, without the manifest. Raises: BundleError for anything else."""
+    try:
+        paths = sorted(_walk(folder, folder.name))
+    except OSError as error:
+        raise BundleError(f"Model bundle {folder} cannot be read ({error.strerror}).") from None
+    return [path for path in paths if path != MANIFEST_NAME]
+
+
+def _walk(folder: Path, where: str, prefix: str = "") -> Iterator[str]:
+    with os.scandir(folder) as found:
+        for count, item in enumerate(found):
+            path = prefix + item.name
+            if count > MAX_FILES:
+                raise BundleError(f"Model bundle {where}: more than {MAX_FILES} files in one folder.")
+            if item.is_dir(follow_symlinks=False) and not prefix and topics.NAME.match(item.name):
+                yield from _walk(folder / item.name, where, f"{item.name}/")
+            elif item.is_file(follow_symlinks=False) and _is_path(path):
+                yield path
+            else:
+                raise BundleError(
+                    f"Model bundle {where}: {path!r} may not be in a bundle.",
+                    hint="Only plain files, in the folder or one folder below, with plain names. Remove it.",
+                )
+
+
+def _is_path(path: str) -> bool:
+    """`name` or `folder/name`. The suffix of half-written files is never part of a bundle."""
+    levels = path.split("/")
+    plain = all(topics.NAME.match(level) for level in levels)
+    return plain and len(levels) <= 2 and not path.endswith(atomic.TEMP_SUFFIX)
+
+
+def _check_format(value: Any, where: str) -> None:
+    number = value.get("format") if isinstance(value, dict) else None
+    if type(number) is int and number > FORMAT:
+        raise BundleError(
+            f"{where} has format {number}; this agent reads formats up to {FORMAT}.",
+            hint="Update the agent, then offer the model again.",
+        )
+    if number != FORMAT or type(number) is not int:
+        raise ValueError(f"format {number!r} is not a bundle format")
+
+
+def _check_manifest(manifest: Manifest, where: str) -> None:
+    paths = [entry.path for entry in manifest.files]
+    for path in paths:
+        if not _is_path(path) or path == MANIFEST_NAME:
+            raise BundleError(f"{where}: {path!r} is not a path that a bundle may hold.", hint=_FETCH_AGAIN)
+    folders = {path.split("/")[0].casefold() for path in paths if "/" in path}
+    taken = [path.casefold() for path in paths]  # a bundle must also unpack where names ignore case
+    if len(set(taken)) != len(taken) or folders & set(taken):
+        raise BundleError(f"{where}: two files share one path.", hint=_FETCH_AGAIN)
+    if not paths or len(paths) > MAX_FILES or manifest.size_bytes > MAX_BUNDLE_BYTES:
+        raise BundleError(
+            f"{where}: {len(paths)} files of {manifest.size_bytes} bytes together; 1 to {MAX_FILES} files of at most "
+            f"{MAX_BUNDLE_BYTES} bytes are accepted."
+        )
+    if manifest.intended_use not in INTENDED_USES:
+        raise BundleError(f"{where}: intended_use is {manifest.intended_use!r}, not one of {', '.join(INTENDED_USES)}.")
+    for name, threshold in manifest.thresholds.items():
+        if type(threshold) not in (int, float) or not math.isfinite(threshold):
+            raise BundleError(f"{where}: the threshold {name} is {threshold!r}, not a number.")
+
+
+def _check_depth(value: Any, left: int) -> None:
+    if left == 0:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inner:
+        _check_depth(item, left - 1)
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a field is given twice")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _fsync_file(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,283 @@
+"""Every message and record of waycue, as frozen dataclasses, and the one strict reader for them.
+
+Input from the network is hostile until read: `decode` bounds the size, the depth, every string and every list, and
+answers anything else with MessageError, never with another exception.
+
+Records (ChunkRecord, CorrectionRecord) are written to disk as sidecars and travel unchanged on `up/event`.
+Unknown fields are kept in `extra` and written back: an old server must not lose what a newer device said.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from shared import topics
+from shared.errors import MessageError
+
+MAX_MESSAGE_BYTES = 64 * 1024  # a sidecar is about 1 KB; 64 KiB leaves room for hazard scores and unknown fields
+MAX_TEXT = 4096
+MAX_ITEMS = 4096
+MAX_INT = 2**53  # JSON numbers above this are not exact everywhere
+
+FLAGS = ("wearer", "correction", "low_confidence", "disagreement", "audit", "predecessor")
+PART_KINDS = ("frame", "audio", "clip", "correction_audio")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One payload file of a record."""
+
+    kind: str
+    """One of PART_KINDS."""
+    name: str
+    """File name beside the sidecar, e.g. frame.jpg."""
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRecord:
+    """The sidecar of 2 s of walk."""
+
+    chunk_id: str
+    """{device}-{boot id}-{sequence}: never wall time, a Pi has no clock battery."""
+    device: str
+    boot_id: str
+    sequence: int
+    walk_id: str
+    started_at_s: float
+    """Seconds since boot of the chunk's first frame."""
+    duration_s: float
+    captured_at_utc: float
+    """Wall time of the start as the device believed it, seconds since 1970."""
+    clock_synced: bool
+    flags: tuple[str, ...]
+    raw_output: str
+    """What the model worded for this chunk ("" = it kept silent)."""
+    spoken: str
+    """What the wearer actually heard ("" = nothing)."""
+    confidence: float
+    model_version: str
+    parts: tuple[Part, ...]
+    wearer: str = ""
+    consent: str = "own-device"
+    context: str = ""
+    width_px: int = 0
+    height_px: int = 0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionRecord:
+    """The wearer held the button and said what should have been said. Append-only; may arrive before its chunk."""
+
+    correction_id: str
+    device: str
+    chunk_id: str
+    """The chunk it is about: the one that was being recorded when the button went down."""
+    wearer: str
+    started_at_s: float
+    duration_s: float
+    captured_at_utc: float
+    spoken: str
+    """What the device had last said, which the wearer corrects."""
+    model_version: str
+    parts: tuple[Part, ...]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What travels on `up/event`: a record with its kind and its own id."""
+
+    kind: str
+    """chunk | correction | telemetry"""
+    record_id: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """First message of a transfer."""
+
+    record_id: str
+    part: Part
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The server's own answer. A device deletes only on `merged`."""
+
+    state: str
+    """receiving | merged | refused | unknown (the server has no such transfer: begin again)"""
+    ranges: tuple[tuple[int, int], ...] = ()
+    """Byte ranges received so far, half open, sorted, disjoint."""
+    reason: str = ""
+    answers: str = ""
+    """begin | end | ask where it answers one (everything sent before that question is accounted for), else ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A device pulls byte ranges of a file known by its hash; the server answers a few block messages at a time."""
+
+    sha256: str
+    ranges: tuple[tuple[int, int], ...]
+    block_bytes: int = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Retained pointer at the model that this device should run."""
+
+    version: str
+    manifest_sha256: str
+    manifest_size: int
+    issued_at_utc: float
+    revision: int = 0
+    """Rises with every offer to this device; a device ignores a lower one."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Retained; also the last will, with online=false."""
+
+    online: bool
+    agent_version: str = ""
+    model_version: str = ""
+    model_state: str = ""
+    """idle | downloading | verifying | probation | refused: ..."""
+    backlog: int = 0
+    backlog_bytes: int = 0
+    failed: int = 0
+    boot_reason: str = ""
+    uptime_s: float = 0.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+Message = TypeVar("Message")
+
+
+def to_dict(message: Any) -> dict[str, Any]:
+    """A message as plain JSON values; `extra` is spread out again."""
+    out: dict[str, Any] = {}
+    for item in fields(message):
+        value = getattr(message, item.name)
+        if item.name == "extra":
+            continue
+        out[item.name] = _plain(value)
+    out.update(getattr(message, "extra", {}))
+    return out
+
+
+def encode(message: Any) -> bytes:
+    """A message as compact UTF-8 JSON."""
+    return json.dumps(to_dict(message), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode(kind: type[Message], payload: bytes, *, limit: int = MAX_MESSAGE_BYTES) -> Message:
+    """Read one message strictly. Raises: MessageError for anything that is not exactly such a message."""
+    if len(payload) > limit:
+        raise MessageError(f"{kind.__name__}: {len(payload)} bytes, at most {limit} are read.")
+    try:
+        value = json.loads(payload, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"{kind.__name__}: not JSON ({error}).") from None
+    return from_dict(kind, value)
+
+
+def from_dict(kind: type[Message], value: Any) -> Message:
+    """Build a message from plain JSON values, strictly. Raises: MessageError."""
+    if not isinstance(value, dict):
+        raise MessageError(f"{kind.__name__}: an object was expected, got {type(value).__name__}.")
+    hints = get_type_hints(kind)
+    known: dict[str, Any] = {}
+    names = set()
+    for item in fields(kind):  # type: ignore[arg-type]  # Message is always one of the dataclasses above
+        if item.name == "extra":
+            continue
+        names.add(item.name)
+        if item.name in value:
+            known[item.name] = _read(hints[item.name], value[item.name], f"{kind.__name__}.{item.name}")
+        elif item.default is MISSING and item.default_factory is MISSING:
+            raise MessageError(f"{kind.__name__}: the field {item.name!r} is missing.")
+    if "extra" in hints:
+        known["extra"] = {key: value[key] for key in value if key not in names and key != "extra"}
+    message = kind(**known)
+    _check_names(message)
+    return message
+
+
+def _read(hint: Any, value: Any, where: str) -> Any:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in get_args(hint):
+            return None
+        hint = next(arg for arg in get_args(hint) if arg is not type(None))
+        origin = get_origin(hint)
+    if origin is tuple:
+        return _read_tuple(get_args(hint), value, where)
+    if hint is str and isinstance(value, str) and len(value) <= MAX_TEXT:
+        return value
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is int and type(value) is int and 0 <= value <= MAX_INT:
+        return value
+    if hint is float and type(value) in (int, float) and math.isfinite(value) and abs(value) <= MAX_INT:
+        return float(value)
+    if origin is not None and isinstance(value, dict) and len(value) <= MAX_ITEMS:
+        return value
+    if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
+        return from_dict(hint, value)
+    raise MessageError(f"{where}: {_short(value)} is not a valid {getattr(hint, '__name__', hint)}.")
+
+
+def _read_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list) or len(value) > MAX_ITEMS:
+        raise MessageError(f"{where}: a list of at most {MAX_ITEMS} was expected.")
+    if len(args) == 2 and args[1] is Ellipsis:
+        return tuple(_read(args[0], item, where) for item in value)
+    if len(value) != len(args):
+        raise MessageError(f"{where}: {len(args)} values were expected, got {len(value)}.")
+    return tuple(_read(arg, item, where) for arg, item in zip(args, value, strict=True))
+
+
+def _check_names(message: Any) -> None:
+    """Names become file names and topic levels on the other side: nothing else may pass."""
+    for name in ("chunk_id", "correction_id", "record_id", "version", "walk_id", "name"):
+        value = getattr(message, name, None)
+        if value is not None and not topics.NAME.match(value):
+            raise MessageError(f"{type(message).__name__}.{name}: {_short(value)} is not a plain name.")
+    device = getattr(message, "device", None)
+    if device is not None and not topics.DEVICE_NAME.match(device):
+        raise MessageError(f"{type(message).__name__}.device: {_short(device)} is not a device name.")
+    for name in ("sha256", "manifest_sha256"):
+        value = getattr(message, name, None)
+        if value is not None and not topics.SHA256.match(value):
+            raise MessageError(f"{type(message).__name__}.{name}: {_short(value)} is not a SHA-256.")
+    if isinstance(message, Part) and message.kind not in PART_KINDS:
+        raise MessageError(f"Part.kind: {_short(message.kind)} is not one of {', '.join(PART_KINDS)}.")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return to_dict(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,81 @@
+"""The speech policy: when to speak, and what.
+
+Pure: `step(state, event, now_s, settings) -> (state, actions)`. The device runs it live, the gate runs it on held-out
+walks. Time is whatever the caller's clock says, as long as it never goes back.
+
+What it promises:
+
+ 1. Silence is the default. Nothing from the vocabulary's `never_say` is ever spoken, by nobody.
+ 2. A tier-1 hazard ahead goes out at once as its fixed phrase when its score is high; when it is merely above the
+    threshold it must be seen in 2 of the last 3 looks, like everything of tiers 2 and 3.
+ 3. Tiers 2 and 3 are worded by the decoder (`WordIt`), and only when the words could be spoken now.
+ 4. The same (object, side, tier) is not said twice within 10 s. After that a hazard that never left is said again only
+    if it is of tier 1 and nearer; one that was gone is a new one.
+ 5. One utterance at a time. A higher tier cuts a lower one; an equal or lower one does not.
+ 6. Tiers 2 and 3 share a budget of words a minute. Words about an old picture are dropped, and tier 3 is held back
+    while a siren, a horn or near traffic is heard.
+ 7. State changes (camera, guidance, link, storage, …) are always spoken: they wait, they are never dropped. A blocked
+    camera is announced within 3 s, and said again every half minute while it lasts: silence must never mean "clear".
+ 8. "Path is clear", in any wording, only when `say_clear` is on, on sustained evidence, and rarely.
+
+Nearness: the hazard head gives no distance; a thing that fills more of the picture scores higher, so a risen score
+stands for "nearer".
+"""
+
+from shared.policy.decide import step
+from shared.policy.kinds import (
+    PAUSED,
+    RESUMED,
+    STATE_TEXTS,
+    Action,
+    Cut,
+    Event,
+    Flag,
+    Key,
+    Listening,
+    Looked,
+    LookFailed,
+    MuteToggled,
+    PolicySettings,
+    PolicyState,
+    RepeatAsked,
+    Scored,
+    SoundHeard,
+    Speak,
+    SpeechEnded,
+    StateChange,
+    Tick,
+    WalkBegan,
+    WalkEnded,
+    Worded,
+    WordIt,
+)
+
+__all__ = [
+    "PAUSED",
+    "RESUMED",
+    "STATE_TEXTS",
+    "Action",
+    "Cut",
+    "Event",
+    "Flag",
+    "Key",
+    "Listening",
+    "LookFailed",
+    "Looked",
+    "MuteToggled",
+    "PolicySettings",
+    "PolicyState",
+    "RepeatAsked",
+    "Scored",
+    "SoundHeard",
+    "Speak",
+    "SpeechEnded",
+    "StateChange",
+    "Tick",
+    "WalkBegan",
+    "WalkEnded",
+    "WordIt",
+    "Worded",
+    "step",
+]

@@ -1,0 +1,302 @@
+"""What goes into the speech policy and what comes out: settings, events, actions, state. All frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+CAMERA_BLOCKED = "Camera blocked."
+CAMERA_BACK = "Camera back."  # not "camera clear": the word "clear" belongs to the path
+PAUSED = "Guidance paused."
+PAUSED_NO_PICTURE = "Guidance paused, no picture."
+RESUMED = "Guidance is back."
+MUTED = "Muted. Warnings only."
+UNMUTED = "Voice on."
+NOTHING_SAID = "Nothing said yet."
+STATE_TEXTS = (CAMERA_BLOCKED, CAMERA_BACK, PAUSED, PAUSED_NO_PICTURE, RESUMED, MUTED, UNMUTED, NOTHING_SAID)
+
+NEVER_S = float("-inf")
+AGAIN_S = 3.0  # before news that a warning cut off is begun again; doubled each time it is cut, up to 96 s
+MOST_REMEMBERED = 64  # said and asked things that are kept; a minute of talk is a quarter of it
+
+Key = tuple[str, str]
+"""(object or action, place): what counts as the same thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """What a wearer, or a model's manifest, may set. Scores and confidences are 0..1."""
+
+    verbosity: Literal["warnings", "obstacles", "all"] = "all"
+    """How much is said: tier 1 only, tiers 1 and 2, or all three."""
+    hazard_above: float = 0.5
+    """Score above which a hazard counts as seen. A model's manifest sets it."""
+    at_once_above: float = 0.8
+    """Score above which a tier-1 hazard ahead is said at the first look."""
+    speak_above: float = 0.6
+    """Confidence a worded instruction needs to be spoken. A model's manifest sets it."""
+    flag_below: float = 0.5
+    """Confidence below which the moment is kept for review. A model's manifest sets it."""
+    looks_needed: int = 2
+    """In how many of the last `looks_window` looks a hazard must be seen."""
+    looks_window: int = 3
+    """How many looks hysteresis remembers."""
+    repeat_after_s: float = 10.0
+    """The same (object, side, tier) is not said again before this."""
+    gone_after_s: float = 5.0
+    """A hazard not seen for this long is a new one when it comes again."""
+    nearer_by: float = 0.05
+    """Rise of the score that counts as nearer."""
+    near_score: float = 0.95
+    """A score this high cannot rise much further: it counts as nearer by itself."""
+    words_per_minute_max: int = 60
+    """Budget of words of tiers 2 and 3. Warnings and state changes are never held back by it."""
+    gap_s: float = 0.5
+    """Silence kept after an utterance before tiers 2 and 3 speak again: the street must be heard."""
+    stale_after_s: float = 2.0
+    """Age of the picture at which tier-3 words are dropped; tier 2 is dropped at twice this."""
+    ask_again_s: float = 2.0
+    """A thing the decoder had no good words for is not worded again before this."""
+    sound_hold_s: float = 4.0
+    """How long tier 3 is held back after a masking sound."""
+    masking_sounds: tuple[str, ...] = ("siren", "horn", "engine", "reversing beeper", "train", "shout")
+    """Sounds of the street that the wearer must hear undisturbed."""
+    blocked_after_s: float = 1.0
+    """A camera that shows nothing for this long is announced as blocked."""
+    unblocked_after_s: float = 0.5
+    """Good pictures for this long, and the camera is announced as back."""
+    blocked_again_s: float = 30.0
+    """A camera still blocked is announced again after this."""
+    dark_below: float = 0.02
+    """Mean brightness under which a picture shows nothing: a night street with one lamp is above it."""
+    flat_below: float = 0.015
+    """Standard deviation of brightness under which a picture shows nothing: a finger, a fogged lens, a black frame."""
+    stalled_after_s: float = 2.0
+    """No look for this long, and guidance is announced as paused."""
+    say_clear: bool = False
+    """Whether "path is clear" may be said at all. Off: it is the riskiest sentence there is."""
+    clear_above: float = 0.9
+    """Confidence that "path is clear" needs."""
+    clear_looks: int = 8
+    """Looks in a row without any hazard that "path is clear" needs."""
+    clear_every_s: float = 20.0
+    """"Path is clear" is not said more often than this."""
+    speech_timeout_s: float = 15.0
+    """An utterance whose end was never reported counts as ended after this: a dead voice must not block warnings."""
+
+
+class Scored(Protocol):
+    """What a look found: shared.runtime.Hazard."""
+
+    @property
+    def object(self) -> str: ...
+    @property
+    def side(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A new picture was looked at."""
+
+    hazards: tuple[Scored, ...]
+    brightness: float
+    contrast: float
+
+
+@dataclass(frozen=True, slots=True)
+class Worded:
+    """The decoder worded the picture of the latest look. Comes before the next Looked."""
+
+    text: str
+    confidence: float
+    seen_at_s: float
+    """When that picture was taken, on the policy's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookFailed:
+    """The model failed on a picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """An utterance is over: finished, cut or impossible."""
+
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True)
+class SoundHeard:
+    """A sound of the vocabulary was recognised."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """Something about the device that the wearer must know."""
+
+    text: str
+    urgent: bool = False
+    """Urgent ones cut everything but a tier-1 warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The wearer began (or stopped) to speak a correction: only warnings may talk over it."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatAsked:
+    """The wearer wants to hear the last guidance again."""
+
+
+@dataclass(frozen=True, slots=True)
+class MuteToggled:
+    """The wearer switched the voice off or on. Warnings of tier 1 are spoken all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalkBegan:
+    """Looks are expected from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class WalkEnded:
+    """No more looks are expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+Event = (
+    Looked | Worded | LookFailed | SpeechEnded | SoundHeard | StateChange | Listening | RepeatAsked | MuteToggled
+    | WalkBegan | WalkEnded | Tick
+)  # fmt: skip
+
+
+# --- actions ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """Say this now."""
+
+    utterance: int
+    """Counts up; its end is reported with SpeechEnded(utterance)."""
+    text: str
+    tier: int
+    why: str
+    """hazard (fixed phrase) | worded (by the decoder) | clear | state | repeat"""
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Stop what is being said, now."""
+
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True)
+class WordIt:
+    """Run the decoder on this look; answer with Worded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Keep this moment for review."""
+
+    reason: str
+
+
+Action = Speak | Cut | WordIt | Flag
+
+
+# --- state ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A hazard that was spoken about."""
+
+    key: Key
+    tier: int
+    at_s: float
+    seen_s: float
+    """When it was last seen."""
+    score: float
+    """Its score, or the decoder's confidence, when it was said."""
+    was_gone: bool = False
+    """It was away for `gone_after_s` since it was said: what is seen now is a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A state change or a repetition that waits for its turn."""
+
+    text: str
+    why: str
+    urgent: bool
+    cuts: int = 0
+    """How often it was begun and cut off."""
+    not_before_s: float = NEVER_S
+
+    @property
+    def rank(self) -> int:
+        return 2 if self.urgent else 3
+
+
+@dataclass(frozen=True, slots=True)
+class Speaking:
+    """What is being said."""
+
+    utterance: int
+    rank: int
+    """1 tier 1, 2 urgent state, 3 tier 2 and state, 4 tier 3: the lower cuts the higher."""
+    since_s: float
+    news: News | None
+    """Set where it must be said again if it is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyState:
+    """Everything the policy remembers. Start with PolicyState()."""
+
+    looks: tuple[frozenset[Key], ...] = ()
+    """What was seen in the last looks, newest last."""
+    said: tuple[Said, ...] = ()
+    asked: tuple[tuple[Key, float], ...] = ()
+    """What the decoder was last run for, and when."""
+    check: bool = False
+    """The decoder named a thing that one look does not prove: word the next look too."""
+    speaking: Speaking | None = None
+    waiting: tuple[News, ...] = ()
+    quiet_since_s: float = NEVER_S
+    words: tuple[tuple[float, int], ...] = ()
+    """(when, how many) of the words of tiers 2 and 3 in the last minute."""
+    held_until_s: float = NEVER_S
+    listening: bool = False
+    muted: bool = False
+    bad_since_s: float | None = None
+    """Since when the pictures show nothing."""
+    good_since_s: float | None = None
+    """Since when they show something again, while `blocked`."""
+    blocked: bool = False
+    blocked_said_s: float = NEVER_S
+    paused: bool = False
+    last_look_s: float | None = None
+    """None: no looks are expected."""
+    empty_looks: int = 0
+    clear_said_s: float = NEVER_S
+    last_guidance: str = ""
+    next_utterance: int = 1

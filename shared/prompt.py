@@ -1,0 +1,30 @@
+"""The one prompt, in SmolVLM's chat form, with its fixed text before the picture so that its KV can be kept.
+
+    <|im_start|>User:Guide me.<fake_token_around_image><global-img><image>*n<fake_token_around_image><end_of_utterance>
+    Assistant: Stop, curb ahead.<end_of_utterance>
+
+source: chat_template.json of HuggingFaceTB/SmolVLM2-256M-Video-Instruct (one image, splitting off)
+"""
+
+from __future__ import annotations
+
+START = "<|im_start|>"
+END = "<end_of_utterance>"
+IMAGE = "<image>"
+IMAGE_EDGE = "<fake_token_around_image>"
+GLOBAL_IMAGE = "<global-img>"
+SPECIAL_TOKENS = (START, END, IMAGE, IMAGE_EDGE, GLOBAL_IMAGE)
+REQUEST = "Guide me."
+
+
+def before_image() -> str:
+    return f"{START}User:{REQUEST}{IMAGE_EDGE}{GLOBAL_IMAGE}"
+
+
+def after_image() -> str:
+    return f"{IMAGE_EDGE}{END}\nAssistant:"
+
+
+def answer(text: str) -> str:
+    """What the model is to write after `after_image()`."""
+    return f" {text}{END}"

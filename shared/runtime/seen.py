@@ -1,0 +1,42 @@
+"""What the runtime answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Hazard:
+    """How sure the hazard head is that a thing is at a side, within reach."""
+
+    object: str
+    side: str
+    score: float
+    """0..1"""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at one picture."""
+
+    image_tokens: NDArray[np.float32]
+    """[1, n, e]: what the decoder words an instruction from"""
+    hazards: tuple[Hazard, ...]
+    """All (object, side) pairs, most certain first."""
+    brightness: float
+    """Mean of the picture, 0..1."""
+    contrast: float
+    """Standard deviation of the picture, 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """A sentence that the decoder wrote."""
+
+    text: str
+    confidence: float
+    """Probability of the least certain token, 0..1: a sentence is as sure as its weakest word."""
+    token_ids: tuple[int, ...]

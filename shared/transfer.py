@@ -1,0 +1,489 @@
+"""How a file crosses the link in parts: every decision of both sides, without any I/O.
+
+Rules that it keeps, whatever is lost, repeated, reordered or cut:
+
+1. The receiver acknowledges only bytes that are durable on its side (`Synced`). A broker's PUBACK counts for nothing.
+2. Parts are named by byte offset, so that the part size may change in the middle of a file and repeats do no harm.
+3. At most WINDOW_PARTS parts and WINDOW_BYTES bytes are on their way without an acknowledgement.
+4. After a cut the sender asks what is there before it sends again: at most one window goes twice per cut.
+5. `begin` and `end` may be repeated at any time. What is merged is answered with `merged` for ever.
+6. An answer `unknown` means: the receiver has nothing, start over. Only that takes acknowledged bytes back.
+
+A new file is not asked about: begin, parts and end go out at once, so that a small file costs one round trip.
+The same interval set, `Ranges`, says on both sides and in both directions which bytes are there.
+
+Derived from EMQX EIP-0021 (file transfer over MQTT), which has no question for missing ranges.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal, assert_never
+
+from shared.errors import MessageError, Permanent
+from shared.messages import Ack
+
+PART_BYTES = 64 * 1024
+WINDOW_PARTS = 8
+WINDOW_BYTES = 512 * 1024
+MAX_PART_BYTES = 256 * 1024  # half a window: fewer than two parts in flight would idle the link
+PACKET_OVERHEAD_BYTES = 256  # MQTT header, longest topic of ours (151) and properties
+MIN_PART_BYTES = 256
+MAX_SPANS = 1024  # as JSON in one acknowledgement: about 25 KB of the 64 KiB a message may have
+PATIENCE_S = 5.0  # a full window takes 8 s at 64 kB/s, but acknowledgements of its first parts come before that
+PATIENCE_MAX_S = 60.0
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """A set of byte positions, as half-open intervals that are sorted and do not touch."""
+
+    spans: tuple[Span, ...] = ()
+
+    @classmethod
+    def of(cls, spans: Iterable[Span]) -> Ranges:
+        """From intervals in any order, overlapping or not. Raises: MessageError unless 0 <= start <= end."""
+        whole = cls()
+        for start, end in spans:
+            whole = whole.add(start, end)
+        return whole
+
+    def add(self, start: int, end: int) -> Ranges:
+        """With [start, end) too. Raises: MessageError unless 0 <= start <= end."""
+        if not 0 <= start <= end:
+            raise MessageError(f"[{start}, {end}) is not a byte range.")
+        if start == end:
+            return self
+        first = bisect_left(self.spans, start, key=lambda span: span[1])  # the first that may touch
+        last = first
+        while last < len(self.spans) and self.spans[last][0] <= end:
+            start, end = min(start, self.spans[last][0]), max(end, self.spans[last][1])
+            last += 1
+        return Ranges((*self.spans[:first], (start, end), *self.spans[last:]))
+
+    def union(self, other: Ranges) -> Ranges:
+        """Bytes that are in either."""
+        if not other.spans or other.spans == self.spans:
+            return self
+        return Ranges.of((*self.spans, *other.spans))
+
+    def minus(self, other: Ranges) -> Ranges:
+        """Bytes that are here and not there."""
+        left: list[Span] = []
+        for start, end in self.spans:
+            at = start
+            for gone_from, gone_to in other.spans:
+                if gone_to <= at or gone_from >= end:
+                    continue
+                if gone_from > at:
+                    left.append((at, gone_from))
+                at = max(at, gone_to)
+            if at < end:
+                left.append((at, end))
+        return Ranges(tuple(left))
+
+    def missing(self, size: int) -> Ranges:
+        """The bytes of a file of `size` that are not here."""
+        return Ranges.of([(0, size)]).minus(self)
+
+    def covers(self, start: int, end: int) -> bool:
+        """Whether all of [start, end) is here; nothing is always here."""
+        return start >= end or any(a <= start and end <= b for a, b in self.spans)
+
+    def within(self, size: int) -> bool:
+        """Whether no byte lies at or past `size`."""
+        return not self.spans or self.spans[-1][1] <= size
+
+    @property
+    def total(self) -> int:
+        """How many bytes are here."""
+        return sum(end - start for start, end in self.spans)
+
+    def parts(self, part_bytes: int) -> Iterator[Span]:
+        """The same bytes cut into pieces of at most `part_bytes`, in order."""
+        for start, end in self.spans:
+            for at in range(start, end, part_bytes):
+                yield at, min(at + part_bytes, end)
+
+
+def part_bytes(configured: int, max_packet_bytes: int | None) -> int:
+    """The part size to use on this connection.
+
+    max_packet_bytes: the broker's Maximum Packet Size, None where it named none. A larger packet would end the
+    connection, be sent again after the reconnect, and so loop for ever.
+    raises: Permanent where the broker allows packets too small to carry anything.
+    """
+    wanted = min(max(configured, MIN_PART_BYTES), MAX_PART_BYTES)
+    if max_packet_bytes is None:
+        return wanted
+    room = max_packet_bytes - PACKET_OVERHEAD_BYTES
+    if room < MIN_PART_BYTES:
+        raise Permanent(
+            f"The broker takes packets of at most {max_packet_bytes} bytes, which is too small for waycue.",
+            hint="Set max_packet_size in the broker's configuration to 100000 or more.",
+        )
+    return min(wanted, room)
+
+
+def patience_s(tries: int) -> float:
+    """Seconds without any answer after which the sender asks again: 5, 10, 20, 40, 60, 60 …"""
+    return min(PATIENCE_MAX_S, PATIENCE_S * 2.0 ** min(tries, 10))
+
+
+# --- events and actions -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Online:
+    """A connection is up and subscribed."""
+
+    part_bytes: int = PART_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Offline:
+    """The connection is gone; nobody knows what of the last window arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The receiver answered."""
+
+    ack: Ack
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed, or there is room in the window that several files share."""
+
+    room_parts: int = WINDOW_PARTS
+    room_bytes: int = WINDOW_BYTES
+
+
+SenderEvent = Online | Offline | Heard | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class SendBegin:
+    """Say what is about to come (of a record: send the record itself)."""
+
+    again: bool = False
+    """A record that was sent before."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendPart:
+    """Send the bytes [start, end)."""
+
+    start: int
+    end: int
+    again_bytes: int
+    """How many of them were sent before."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendEnd:
+    """Say that everything was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendAsk:
+    """Ask which ranges are there."""
+
+
+SenderAction = SendBegin | SendPart | SendEnd | SendAsk
+
+
+# --- sender -----------------------------------------------------------------------------------------------------------
+
+Phase = Literal["new", "asking", "beginning", "sending", "ending", "merged", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """One file on its way out. Resume after a restart with phase="asking": the receiver may have some of it."""
+
+    size_bytes: int
+    phase: Phase = "new"
+    online: bool = False
+    part_bytes: int = PART_BYTES
+    acked: Ranges = field(default_factory=Ranges)
+    """Durable at the receiver."""
+    flying: tuple[Span, ...] = ()
+    """Sent on this connection and not acknowledged."""
+    sent: Ranges = field(default_factory=Ranges)
+    """Sent at least once by this process; only for counting what went twice."""
+    tries: int = 0
+    due_s: float = 0.0
+    """When the patience with the receiver ends."""
+    reason: str = ""
+    """Why it was refused."""
+
+    @property
+    def over(self) -> bool:
+        return self.phase in ("merged", "refused")
+
+    @property
+    def flying_bytes(self) -> int:
+        return sum(end - start for start, end in self.flying)
+
+
+def send_step(state: Sender, event: SenderEvent, now_s: float) -> tuple[Sender, list[SenderAction]]:
+    """What the sender of a file does next. Pure."""
+    if state.over:
+        return state, []
+    match event:
+        case Online():
+            return _went_online(state, event.part_bytes, now_s)
+        case Offline():
+            return replace(state, online=False, flying=()), []
+        case Heard():
+            return _heard(state, event.ack, now_s)
+        case Tick():
+            return _ticked(state, event, now_s) if state.online else (state, [])
+        case _:
+            assert_never(event)
+
+
+def _went_online(state: Sender, size: int, now_s: float) -> tuple[Sender, list[SenderAction]]:
+    state = replace(state, online=True, part_bytes=size, flying=(), tries=0, due_s=now_s + patience_s(0))
+    if state.phase == "new":
+        return replace(state, phase="sending"), [SendBegin()]
+    if state.phase == "beginning":
+        return state, [SendBegin()]
+    return replace(state, phase="asking"), [SendAsk()]
+
+
+def _heard(state: Sender, ack: Ack, now_s: float) -> tuple[Sender, list[SenderAction]]:
+    if ack.state == "merged":
+        return replace(state, phase="merged", flying=()), []
+    if ack.state == "refused":
+        return replace(state, phase="refused", flying=(), reason=ack.reason or "no reason was given"), []
+    calm = replace(state, tries=0, due_s=now_s + patience_s(0))
+    if ack.state == "unknown":
+        # Parts that were on their way to a forgotten file each bring one of these: only the first starts over.
+        if state.phase == "beginning":
+            return state, []
+        again = replace(calm, phase="beginning", acked=Ranges(), flying=())
+        return again, [SendBegin()] if state.online else []
+    if ack.state == "receiving":
+        return _received(calm, ack), []
+    return state, []  # a word of a newer receiver
+
+
+def _received(state: Sender, ack: Ack) -> Sender:
+    there = Ranges.of(ack.ranges)
+    if not there.within(state.size_bytes):
+        return state  # nonsense: not about this file
+    acked = state.acked.union(there)
+    # The answer to a question comes after everything that was sent before the question: what it lacks is lost.
+    answered = {"asking": "ask", "beginning": "begin", "ending": "end"}.get(state.phase) == ack.answers != ""
+    if answered:
+        return replace(state, phase="sending", acked=acked, flying=())
+    flying = tuple(span for span in state.flying if not acked.covers(*span))
+    return replace(state, acked=acked, flying=flying)
+
+
+def _ticked(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[SenderAction]]:
+    if state.phase == "sending":
+        state, actions = _fill_window(state, tick, now_s)
+        if actions:
+            return state, actions
+        if not state.flying:
+            return state, []  # no room in the shared window: that is not the receiver's silence
+    if now_s < state.due_s:
+        return state, []
+    waited = replace(state, tries=state.tries + 1, due_s=now_s + patience_s(state.tries + 1))
+    if state.phase == "beginning":
+        return waited, [SendBegin()]
+    return replace(waited, phase="asking"), [SendAsk()]
+
+
+def _fill_window(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[SenderAction]]:
+    actions: list[SenderAction] = []
+    flying, sent = list(state.flying), state.sent
+    room_parts, room_bytes = tick.room_parts, tick.room_bytes
+    todo = state.acked.union(Ranges.of(flying)).missing(state.size_bytes)
+    for start, end in todo.parts(state.part_bytes):
+        if room_parts < 1 or room_bytes < end - start:
+            break
+        again = end - start - Ranges(((start, end),)).minus(sent).total
+        actions.append(SendPart(start, end, again))
+        flying.append((start, end))
+        sent = sent.add(start, end)
+        room_parts, room_bytes = room_parts - 1, room_bytes - (end - start)
+    else:
+        actions.append(SendEnd())
+    if not actions:
+        return state, []
+    phase: Phase = "ending" if isinstance(actions[-1], SendEnd) else "sending"
+    due_s = now_s + patience_s(0)
+    return replace(state, phase=phase, flying=tuple(flying), sent=sent, tries=0, due_s=due_s), actions
+
+
+# --- sender of a record: one message, one answer ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A record on its way out: small enough for one message, repeated until it is answered."""
+
+    phase: Literal["new", "sent", "merged", "refused"] = "new"
+    online: bool = False
+    tries: int = 0
+    due_s: float = 0.0
+    reason: str = ""
+
+    @property
+    def over(self) -> bool:
+        return self.phase in ("merged", "refused")
+
+
+def post_step(state: Letter, event: SenderEvent, now_s: float) -> tuple[Letter, list[SenderAction]]:
+    """What the sender of a record does next. Pure."""
+    if state.over:
+        return state, []
+    match event:
+        case Online():
+            sent = replace(state, phase="sent", online=True, tries=0, due_s=now_s + patience_s(0))
+            return sent, [SendBegin(again=state.phase == "sent")]
+        case Offline():
+            return replace(state, online=False), []
+        case Heard():
+            if event.ack.state == "merged":
+                return replace(state, phase="merged"), []
+            if event.ack.state == "refused":
+                return replace(state, phase="refused", reason=event.ack.reason or "no reason was given"), []
+            return state, []
+        case Tick():
+            if not state.online or now_s < state.due_s:
+                return state, []
+            tries = state.tries + 1
+            return replace(state, tries=tries, due_s=now_s + patience_s(tries)), [SendBegin(again=True)]
+        case _:
+            assert_never(event)
+
+
+# --- receiver ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PartCame:
+    """Bytes arrived for this offset."""
+
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginCame:
+    """The same file was announced (again)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskCame:
+    """The sender wants to know what is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndCame:
+    """The sender has sent everything, as far as it knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """Everything written so far is durable, the ranges included."""
+
+
+ReceiverEvent = PartCame | BeginCame | AskCame | EndCame | Synced
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write the bytes that just came at their offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Everything is here: check size and hash, merge, answer `merged` or `refused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Send this."""
+
+    ack: Ack
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Drop the file and answer `refused` with this reason."""
+
+    reason: str
+
+
+ReceiverAction = Write | Verify | Answer | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """One file on its way in. After a restart: Receiver(size, written=ranges on disk, durable=the same)."""
+
+    size_bytes: int
+    written: Ranges = field(default_factory=Ranges)
+    durable: Ranges = field(default_factory=Ranges)
+    owed: tuple[str, ...] = ()
+    """Questions that wait for the next Synced."""
+
+    @property
+    def dirty(self) -> bool:
+        """Something waits for Synced: bytes, an answer, or both."""
+        return self.written != self.durable or bool(self.owed)
+
+
+def receive_step(state: Receiver, event: ReceiverEvent) -> tuple[Receiver, list[ReceiverAction]]:
+    """What the receiver of a file does next. Pure; it has no timers, the sender is the one who insists."""
+    match event:
+        case PartCame():
+            return _part_came(state, event)
+        case BeginCame():
+            return _owe(state, "begin"), []
+        case AskCame():
+            return _owe(state, "ask"), []
+        case EndCame():
+            if state.written.covers(0, state.size_bytes):
+                return state, [Verify()]
+            return _owe(state, "end"), []
+        case Synced():
+            return _synced(state)
+        case _:
+            assert_never(event)
+
+
+def _part_came(state: Receiver, part: PartCame) -> tuple[Receiver, list[ReceiverAction]]:
+    end = part.offset + part.size_bytes
+    if part.size_bytes < 1 or end > state.size_bytes:
+        return state, [Refuse(f"A part [{part.offset}, {end}) lies outside the declared {state.size_bytes} bytes.")]
+    written = state.written.add(part.offset, end)
+    if len(written.spans) > MAX_SPANS:
+        return state, [Refuse(f"The parts leave more than {MAX_SPANS} holes.")]
+    # A repeat of durable bytes is answered too: its first acknowledgement may be what got lost.
+    again = state.durable.covers(part.offset, end)
+    return (_owe(state, "") if again else replace(state, written=written)), [] if again else [Write()]
+
+
+def _owe(state: Receiver, question: str) -> Receiver:
+    return state if question in state.owed else replace(state, owed=(*state.owed, question))
+
+
+def _synced(state: Receiver) -> tuple[Receiver, list[ReceiverAction]]:
+    asked: tuple[str, ...] = state.owed
+    if not asked and state.written != state.durable:
+        asked = ("",)
+    ranges = state.written.spans
+    answers: list[ReceiverAction] = [Answer(Ack("receiving", ranges=ranges, answers=question)) for question in asked]
+    return replace(state, durable=state.written, owed=()), answers

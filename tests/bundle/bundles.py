@@ -1,0 +1,37 @@
+"""Bundles of random bytes: whole and well-formed, but no model can be loaded from them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shared.bundle import Manifest, write_bundle
+
+SMALL = {"vision_encoder.onnx": 300_000, "decoder_model_merged.onnx": 200_000, "tokenizer.json": 4_000,
+         "golden/golden.json": 200, "golden/000.jpg": 7_000, "golden/001.jpg": 0}  # fmt: skip
+
+
+def contents(sizes: Mapping[str, int] = SMALL, *, seed: int = 1) -> dict[str, bytes]:
+    """Random bytes for each path."""
+    return {path: random.Random(f"{seed} {path}").randbytes(size) for path, size in sizes.items()}
+
+
+def make_bundle(folder: Path, version: str, files: Mapping[str, bytes] | None = None, **more: Any) -> Manifest:
+    """Write the files and make the folder a bundle."""
+    for path, data in (contents() if files is None else files).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    facts: dict[str, Any] = {
+        "created_at_utc": 1_700_000_000.0, "base": "starter", "parent": "", "intended_use": "demo",
+        "thresholds": {"speak_above": 0.5}, "model": {"objects": ["curb"], "sides": ["ahead"]},
+    }  # fmt: skip
+    return write_bundle(folder, version=version, **(facts | more))
+
+
+def flip_byte(path: Path, at: int = 0) -> None:
+    """Change one byte of a file."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x01
+    path.write_bytes(bytes(data))

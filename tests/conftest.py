@@ -1,0 +1,64 @@
+"""Fixtures that several areas share: the real outside parts, each in a child process of the test's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from server.broker import BrokerChild, find_mosquitto
+from tests.pulse import PulseChild, missing, rescan
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[BrokerChild]:
+    """A running Mosquitto on a free loopback port; stop(), kill() and start() keep the port."""
+    if find_mosquitto() is None:
+        pytest.skip("Mosquitto is not installed (apt install mosquitto)")
+    child = BrokerChild(tmp_path / "broker")
+    child.start()
+    try:
+        yield child
+    finally:
+        child.stop()
+
+
+@pytest.fixture
+def memory_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, where the machine has one; else tmp_path.
+
+    For tests that write durably very often: a killed process leaves the same files behind on either, and fsync is free.
+    """
+    if not os.access("/dev/shm", os.W_OK):
+        yield tmp_path
+        return
+    with TemporaryDirectory(prefix="waycue-", dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def pulse_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulseChild]:
+    """The PulseAudio daemon behind `pulse`: started once, because it takes a second."""
+    if missing():
+        pytest.skip(missing())
+    child = PulseChild(tmp_path_factory.mktemp("pulse"))
+    child.start()
+    try:
+        yield child
+    finally:
+        child.stop()
+
+
+@pytest.fixture
+def pulse(pulse_daemon: PulseChild, monkeypatch: pytest.MonkeyPatch) -> Iterator[PulseChild]:
+    """A real sound system: this process and its children find it as the default speaker and microphone."""
+    for name, value in pulse_daemon.env.items():
+        monkeypatch.setenv(name, value)
+    rescan()
+    yield pulse_daemon
+    pulse_daemon.thaw()
+    monkeypatch.undo()
+    rescan()

@@ -1,0 +1,124 @@
+"""docs/formats.md says what the code writes and reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from device import outbox_folder, slots, update_file, update_state
+from server import dataset
+from shared import bundle, messages, topics, transfer
+from shared.preprocess import Preprocessing
+from tests.docs.pages import named_in, page, section
+
+
+def dataclasses_of(module: ModuleType) -> list[type[Any]]:
+    found = (value for value in vars(module).values() if isinstance(value, type) and dataclasses.is_dataclass(value))
+    return [one for one in found if one.__module__ == module.__name__]
+
+
+WRITTEN = [*dataclasses_of(messages), *dataclasses_of(bundle), dataset.SampleRow]
+
+
+def rows(kind: type[Any]) -> list[str]:
+    """The first cells of the table under a class's heading."""
+    return re.findall(r"^\| `(\w+)` \|", section("formats.md", kind.__name__), re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", WRITTEN, ids=lambda kind: kind.__name__)
+def test_every_field_is_described_and_no_other(kind: type[Any]) -> None:
+    names = [item.name for item in dataclasses.fields(kind) if item.name != "extra"]
+    assert rows(kind) == names
+
+
+@pytest.mark.parametrize("kind", dataclasses_of(messages), ids=lambda kind: kind.__name__)
+def test_every_default_is_told(kind: type[Any]) -> None:
+    lines = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", section("formats.md", kind.__name__), re.MULTILINE))
+    for item in dataclasses.fields(kind):
+        if item.name != "extra":
+            optional = item.default is not dataclasses.MISSING
+            told = "," in lines[item.name]
+            assert told == optional, f"{kind.__name__}.{item.name}"
+
+
+def topic_functions() -> list[str]:
+    found = inspect.getmembers(topics, inspect.isfunction)
+    return [name for name, function in found if inspect.signature(function).return_annotation == "str"]
+
+
+@pytest.mark.parametrize("name", topic_functions())
+def test_every_topic_is_described(name: str) -> None:
+    function = getattr(topics, name)
+    topic = function(*(f"<{parameter}>" for parameter in inspect.signature(function).parameters))
+    assert topic in named_in(section("formats.md", "Topics"))
+
+
+@pytest.mark.parametrize("filter_", [topics.UP_ALL, topics.STATUS_ALL])
+def test_what_the_server_subscribes_to_is_described(filter_: str) -> None:
+    assert filter_ in named_in(section("formats.md", "Topics"))
+
+
+def size(count: int) -> str:
+    for unit, factor in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)):
+        if count >= factor and count % factor == 0:
+            return f"{count // factor} {unit}"
+    return f"{count:,}"
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (messages, "MAX_MESSAGE_BYTES"),
+        (messages, "MAX_TEXT"),
+        (messages, "MAX_ITEMS"),
+        (transfer, "PART_BYTES"),
+        (transfer, "MAX_PART_BYTES"),
+        (transfer, "PACKET_OVERHEAD_BYTES"),
+        (transfer, "WINDOW_PARTS"),
+        (transfer, "WINDOW_BYTES"),
+        (bundle, "MAX_FILES"),
+        (bundle, "MAX_BUNDLE_BYTES"),
+        (bundle, "MAX_MANIFEST_BYTES"),
+    ],
+)
+def test_every_limit_is_told_with_its_value(module: ModuleType, name: str) -> None:
+    value = getattr(module, name)
+    told = "|".join(re.escape(text) for text in (size(value), f"{value:,}"))
+    assert re.search(rf"\b({told})\b[^.(]*\([^)]*`{name}`", page("formats.md")), f"{size(value)} (`{name}`)"
+
+
+@pytest.mark.parametrize("value", [*messages.FLAGS, *messages.PART_KINDS, *bundle.INTENDED_USES, *update_state.PHASES])
+def test_every_word_with_a_meaning_is_named(value: str) -> None:
+    assert value in named_in(page("formats.md"))
+
+
+def test_every_file_of_the_outbox_is_named() -> None:
+    text = section("formats.md", "On the device")
+    table = dict(re.findall(r"^\| `(\w+)` \| `([\w.]+)` \|$", text, re.MULTILINE))
+    assert table == outbox_folder.FILE_NAMES
+    for name in (outbox_folder.SIDECAR, outbox_folder.FAILED, outbox_folder.REASON):
+        assert f"{name}" in text
+
+
+def test_every_file_of_the_model_folder_is_named() -> None:
+    text = section("formats.md", "On the device")
+    names = (
+        *slots.SLOTS,
+        slots.CURRENT,
+        slots.PREVIOUS,
+        slots.INCOMING,
+        update_file.STATE_NAME,
+        update_file.DENIED_NAME,
+    )
+    assert [name for name in names if f"{slots.FOLDER}/{name}" not in text] == []
+
+
+def test_what_the_runtime_reads_of_a_manifest_is_named() -> None:
+    named = named_in(section("formats.md", "Manifest"))
+    assert {item.name for item in dataclasses.fields(Preprocessing)} <= named
+    assert {"before_ids", "after_ids", "end_id", "objects", "sides", "precision"} <= named

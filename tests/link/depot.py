@@ -1,0 +1,63 @@
+"""A small Merge that is real: whole files in a folder and a log, idempotent, nothing of the dataset's meaning.
+
+It keeps the contract of server.merge.Merge, and tests/link/test_merge_contract.py holds both to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from server.merge import Merged
+from shared import atomic, messages
+from shared.messages import ChunkRecord, CorrectionRecord, Part
+
+
+class Depot:
+    """Everything merged so far. on_part is called before each new part, and may raise."""
+
+    def __init__(self, folder: Path, *, on_part: Callable[[str], None] | None = None) -> None:
+        self.folder = folder
+        self.on_part = on_part
+        self.quarantined: list[str] = []
+        atomic.make_dirs(folder)
+        self._log = folder / "log.jsonl"
+        atomic.drop_torn_tail(self._log)
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        self.entries: dict[str, str] = {entry["key"]: entry["value"] for entry in map(json.loads, lines)}
+        self.telemetry: dict[str, Mapping[str, Any]] = {}
+
+    def put_record(self, device: str, kind: str, record: ChunkRecord | CorrectionRecord) -> Merged:
+        own_id = record.chunk_id if isinstance(record, ChunkRecord) else record.correction_id
+        if record.device != device:
+            return Merged("refused", f"the record names {record.device}, the topic {device}")
+        return self._put(f"{device}/{own_id}", json.dumps(messages.to_dict(record), sort_keys=True))
+
+    def put_part(self, device: str, record_id: str, part: Part, path: Path) -> Merged:
+        key = f"{device}/{record_id}.{part.kind}"
+        if self.on_part is not None and key not in self.entries:
+            self.on_part(key)
+        target = self.folder / f"{device}.{record_id}.{part.name}"
+        if self.entries.get(key, part.sha256) == part.sha256 and (path.exists() or not target.exists()):
+            atomic.move(path, target)
+        return self._put(key, part.sha256)
+
+    def find_part(self, device: str, record_id: str, part: Part) -> Merged | None:
+        known = self.entries.get(f"{device}/{record_id}.{part.kind}")
+        return Merged("merged", new=False) if known == part.sha256 else None
+
+    def put_telemetry(self, device: str, record_id: str, body: Mapping[str, Any]) -> None:
+        self.telemetry[f"{device}/{record_id}"] = body
+
+    def _put(self, key: str, value: str) -> Merged:
+        if key in self.entries:
+            if self.entries[key] == value:
+                return Merged("merged", new=False)
+            self.quarantined.append(key)
+            return Merged("refused", "this id was already used with other content")
+        with open(self._log, "ab") as log:
+            atomic.append_line(log, {"key": key, "value": value})
+        self.entries[key] = value
+        return Merged("merged")

@@ -1,0 +1,373 @@
+"""What the intake promises about files, records, bad messages, full disks and restarts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from server import ingest as intake
+from server.ingest import Ingest, Reply
+from shared import messages, topics
+from shared.errors import DatasetError
+from shared.messages import PART_KINDS, Ack, Begin, Envelope, Part
+from tests.link.depot import Depot
+from tests.outbox.records import DEVICE, chunk, correction
+
+RECORD = chunk(1).chunk_id
+NAME = f"{RECORD}.clip"
+
+
+@pytest.fixture
+def depot(memory_path: Path) -> Depot:
+    return Depot(memory_path / "depot")
+
+
+@pytest.fixture
+def ingest(memory_path: Path, depot: Depot) -> Ingest:
+    return Ingest(memory_path / "incoming", depot, on_telemetry=depot.put_telemetry)
+
+
+def _part(data: bytes, kind: str = "clip") -> Part:
+    return Part(kind, {"clip": "clip.mp4", "frame": "frame.jpg"}[kind], len(data), sha256(data).hexdigest())
+
+
+def _begin(data: bytes, **changes: object) -> bytes:
+    return messages.encode(replace(Begin(RECORD, _part(data), DEVICE), **changes))  # type: ignore[arg-type]
+
+
+def _acks(replies: list[Reply]) -> list[Ack]:
+    return [messages.decode(Ack, payload) for _, payload in replies]
+
+
+def _send(ingest: Ingest, verb: str, payload: bytes = b"", *, name: str = NAME) -> list[Ack]:
+    return _acks(ingest.handle(DEVICE, ["up", name, verb], payload))
+
+
+def _whole(ingest: Ingest, data: bytes, *, size: int = 1000) -> list[Ack]:
+    acks = _send(ingest, "begin", _begin(data))
+    for at in range(0, len(data), size):
+        acks += _send(ingest, str(at), data[at : at + size])
+    return acks + _send(ingest, "end") + _acks(ingest.settle())
+
+
+# files
+
+
+def test_a_small_file_is_merged_with_one_answer_and_leaves_nothing_behind(ingest: Ingest, depot: Depot) -> None:
+    data = random.Random(1).randbytes(2500)
+    assert [ack.state for ack in _whole(ingest, data)] == ["merged"]
+    assert (depot.folder / f"{DEVICE}.{RECORD}.clip.mp4").read_bytes() == data
+    assert [p for p in (depot.folder.parent / "incoming").rglob("*") if p.is_file()] == []
+    assert (ingest.counters["parts"], ingest.counters["bytes"], ingest.open_transfers) == (1, 2500, 0)
+
+
+def test_nothing_is_acknowledged_before_it_is_settled(ingest: Ingest) -> None:
+    assert _send(ingest, "begin", _begin(bytes(3000))) == []
+    assert _send(ingest, "1000", bytes(1000)) == []
+    assert _acks(ingest.settle()) == [Ack("receiving", ranges=((1000, 2000),), answers="begin")]
+    assert ingest.settle() == []
+    assert _send(ingest, "ask") == []
+    assert _acks(ingest.settle()) == [Ack("receiving", ranges=((1000, 2000),), answers="ask")]
+    assert _send(ingest, "0", bytes(500)) == []
+    assert _acks(ingest.settle()) == [Ack("receiving", ranges=((0, 500), (1000, 2000)))]
+    assert _send(ingest, "end") == []
+    assert _acks(ingest.settle())[0].answers == "end"
+
+
+def test_a_repeated_end_and_a_repeated_file_are_answered_with_merged(ingest: Ingest, depot: Depot) -> None:
+    data = random.Random(2).randbytes(5000)
+    _whole(ingest, data)
+    assert [ack.state for ack in _send(ingest, "end")] == ["unknown"]
+    ingest.settle()
+    assert [ack.state for ack in _send(ingest, "begin", _begin(data))] == ["merged"]  # without its bytes
+    assert (ingest.counters["parts"], ingest.counters["repeated"]) == (1, 1)
+    assert len(depot.entries) == 1
+
+
+def test_what_was_acknowledged_survives_a_restart_and_the_rest_is_asked_for(memory_path: Path, depot: Depot) -> None:
+    data = random.Random(3).randbytes(6000)
+    first = Ingest(memory_path / "incoming", depot)
+    _send(first, "begin", _begin(data))
+    _send(first, "1000", data[1000:3000])
+    first.settle()
+    _send(first, "3000", data[3000:4000])  # never settled: power goes here
+    again = Ingest(memory_path / "incoming", depot)
+    _send(again, "ask")
+    assert _acks(again.settle()) == [Ack("receiving", ranges=((1000, 3000),), answers="ask")]
+    _send(again, "0", data[:1000])
+    _send(again, "3000", data[3000:])
+    assert _send(again, "end")[0].state == "merged"
+    assert (depot.folder / f"{DEVICE}.{RECORD}.clip.mp4").read_bytes() == data
+
+
+def test_a_file_moved_by_merge_before_a_crash_is_not_asked_for_again(memory_path: Path, depot: Depot) -> None:
+    data = random.Random(4).randbytes(600_000)  # more than a window: not to be sent twice
+
+    def power_goes(_key: str) -> None:
+        os.rename(memory_path / "incoming" / DEVICE / f"{NAME}.data", depot.folder / f"{DEVICE}.{RECORD}.clip.mp4")
+        raise DatasetError("power")
+
+    depot.on_part = power_goes
+    first = Ingest(memory_path / "incoming", depot)
+    with pytest.raises(DatasetError):
+        _whole(first, data, size=65536)
+    depot.on_part = None
+    again = Ingest(memory_path / "incoming", depot)
+    _send(again, "ask")
+    assert _acks(again.settle())[0].ranges == ((0, 600_000),)
+    assert _send(again, "end")[0].state == "merged"
+
+
+def test_damaged_leftovers_on_disk_are_forgotten_and_the_file_is_sent_again(memory_path: Path, depot: Depot) -> None:
+    data = random.Random(5).randbytes(4000)
+    folder = memory_path / "incoming" / DEVICE
+    for damage in ("json", "cut", "gone", "alone"):
+        first = Ingest(memory_path / "incoming", depot)
+        _send(first, "begin", _begin(data))
+        _send(first, "0", data[:2000])
+        first.settle()
+        sidecar, stored = folder / f"{NAME}.json", folder / f"{NAME}.data"
+        if damage == "json":
+            sidecar.write_bytes(b'{"begin": 7')
+        elif damage == "cut":
+            os.truncate(stored, 100)
+        elif damage == "gone":
+            stored.unlink()
+        else:
+            sidecar.unlink()
+        again = Ingest(memory_path / "incoming", depot)
+        assert again.open_transfers == 0
+        assert list(folder.iterdir()) == []
+        assert _send(again, "ask")[0].state == "unknown"
+
+
+def test_bytes_that_do_not_match_the_announced_hash_are_asked_for_again_and_then_refused(ingest: Ingest) -> None:
+    good, bad = bytes(3000), b"\x01" + bytes(2999)
+    for tries in range(intake.MAX_HASH_TRIES):
+        _send(ingest, "begin", _begin(good))
+        _send(ingest, "0", bad)
+        (ack,) = _send(ingest, "end")
+        ingest.settle()
+        assert ack.state == ("refused" if tries == intake.MAX_HASH_TRIES - 1 else "unknown")
+    assert "damaged" in ack.reason
+    assert _whole(ingest, good)[-1].state == "merged"
+
+
+def test_the_same_name_with_another_hash_is_refused_and_quarantined(ingest: Ingest, depot: Depot) -> None:
+    assert _whole(ingest, b"first" * 100)[-1].state == "merged"
+    (ack,) = _whole(ingest, b"other" * 100)
+    assert ack.state == "refused"
+    assert "already used" in ack.reason
+    assert depot.quarantined == [f"{DEVICE}/{NAME}"]
+
+
+def test_a_second_file_of_a_name_that_is_arriving_is_refused(ingest: Ingest) -> None:
+    _send(ingest, "begin", _begin(b"a" * 100))
+    assert _send(ingest, "begin", _begin(b"b" * 100))[0].state == "refused"
+    _send(ingest, "0", b"a" * 100)
+    assert _send(ingest, "end")[0].state == "merged"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"device": "pi-2"},
+        {"record_id": "another"},
+        {"part": Part("clip", "clip.mp4", intake.MAX_FILE_BYTES + 1, "0" * 64)},
+        {"part": Part("frame", "frame.jpg", 10, "0" * 64)},
+    ],
+)
+def test_announcements_that_contradict_themselves_are_refused(ingest: Ingest, change: dict[str, object]) -> None:
+    (ack,) = _send(ingest, "begin", _begin(b"x", **change))
+    assert ack.state == "refused"
+    assert ingest.open_transfers == 0
+
+
+@pytest.mark.parametrize(("verb", "size"), [("2900", 101), ("3000", 1), ("0", 0), ("999999999999", 1)])
+def test_parts_outside_the_declared_size_end_the_transfer(ingest: Ingest, verb: str, size: int) -> None:
+    _send(ingest, "begin", _begin(bytes(3000)))
+    (ack,) = _send(ingest, verb, bytes(size))
+    assert (ack.state, ingest.open_transfers) == ("refused", 0)
+
+
+def test_parts_nobody_announced_are_unknown_once_per_batch(ingest: Ingest) -> None:
+    states = [ack.state for at in range(8) for ack in _send(ingest, str(at * 10), bytes(10))]
+    assert states == ["unknown"]
+    ingest.settle()
+    assert [ack.state for ack in _send(ingest, "ask")] == ["unknown"]
+
+
+def test_unfinished_files_of_one_device_are_bounded_and_the_longest_silent_goes(ingest: Ingest) -> None:
+    names = [f"{DEVICE}-x-{number}" for number in range(intake.MAX_OPEN_PER_DEVICE + 3)]
+    for name in names:
+        _send(ingest, "begin", _begin(bytes(10), record_id=name), name=f"{name}.clip")
+        _send(ingest, "0", bytes(5), name=f"{name}.clip")
+        ingest.settle()
+    assert ingest.open_transfers == intake.MAX_OPEN_PER_DEVICE
+    assert _send(ingest, "ask", name=f"{names[0]}.clip")[0].state == "unknown"
+    ingest.settle()
+    assert _send(ingest, "ask", name=f"{names[-1]}.clip") == []
+
+
+def test_a_file_with_a_thousand_holes_is_refused(ingest: Ingest) -> None:
+    _send(ingest, "begin", _begin(bytes(10_000)))
+    acks = [ack for at in range(0, 4000, 2) for ack in _send(ingest, str(at), b"x")]
+    assert acks[0].state == "refused"
+    assert "holes" in acks[0].reason
+
+
+# records
+
+
+def _event(ingest: Ingest, kind: str, record: object, *, record_id: str | None = None) -> list[Ack]:
+    own = getattr(record, "chunk_id", "") if kind == "chunk" else getattr(record, "correction_id", "")
+    body = messages.to_dict(record) if not isinstance(record, dict) else record
+    payload = messages.encode(Envelope(kind, record_id or own, body))
+    return _acks(ingest.handle(DEVICE, ["up", "event"], payload))
+
+
+def test_records_are_merged_once_and_answered_every_time(ingest: Ingest, depot: Depot) -> None:
+    for _ in range(3):
+        assert _event(ingest, "correction", correction(1))[0].state == "merged"
+        assert _event(ingest, "chunk", chunk(1))[0].state == "merged"
+    assert (ingest.counters["records"], ingest.counters["repeated"]) == (2, 4)
+    assert len(depot.entries) == 2
+
+
+def test_a_record_of_another_device_or_with_another_id_is_refused(ingest: Ingest) -> None:
+    assert _event(ingest, "chunk", chunk(1, device="pi-2"))[0].state == "refused"
+    assert "the record" in _event(ingest, "chunk", chunk(1), record_id="other")[0].reason
+    assert _event(ingest, "correction", messages.to_dict(chunk(1)), record_id="x")[0].state == "refused"
+    assert _event(ingest, "gossip", {}, record_id="x")[0].state == "refused"
+    assert ingest.counters["refused"] == 4
+
+
+def test_telemetry_goes_to_whoever_keeps_it_and_is_refused_where_nobody_does(
+    ingest: Ingest, depot: Depot, memory_path: Path
+) -> None:
+    assert _event(ingest, "telemetry", {"heat_c": 61}, record_id="t1")[0].state == "merged"
+    assert depot.telemetry == {f"{DEVICE}/t1": {"heat_c": 61}}
+    deaf = Ingest(memory_path / "other", depot)
+    assert _event(deaf, "telemetry", {}, record_id="t1")[0].state == "refused"
+
+
+# messages that are not ours
+
+kinds = st.sampled_from(PART_KINDS)
+names = st.one_of(st.just(NAME), st.just(RECORD), st.text(max_size=20), kinds.map(lambda kind: f"x.{kind}"))
+verbs = st.one_of(
+    st.sampled_from(["begin", "end", "ask", "ack", "0", "-1", "1e3", "٣", "99999999999999999999", ""]),
+    st.text(max_size=8),
+)
+levels = st.one_of(
+    st.tuples(st.just("up"), names, verbs).map(list),
+    st.just(["up", "event"]),
+    st.lists(st.text(max_size=6), max_size=5),
+)
+bodies = st.one_of(
+    st.binary(max_size=200),
+    st.sampled_from([
+        _begin(b"x" * 20), messages.encode(Envelope("chunk", RECORD, messages.to_dict(chunk(1)))),
+        messages.encode(Envelope("chunk", RECORD, {})), b"{}", b"[]", b"null", b"1e999", b'{"kind": {}}', b"[" * 9000,
+        b'{"record_id": "\\ud800", "kind": "chunk", "body": {}}', messages.encode(Begin(RECORD, _part(b""), DEVICE)),
+    ]),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+        max_leaves=8,
+    ).map(lambda value: __import__("json").dumps(value).encode()),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.one_of(st.just(DEVICE), st.text(max_size=8)), levels, bodies), max_size=8))
+@example([("../../etc", ["up", NAME, "begin"], _begin(b"x"))])
+@example([(DEVICE, ["up", "../../../x.clip", "begin"], _begin(b"x"))])
+def test_whatever_comes_is_answered_on_a_valid_topic_and_raises_nothing(
+    memory_path: Path, story: list[tuple[str, list[str], bytes]]
+) -> None:
+    folder = Path(mkdtemp(dir=memory_path))
+    ingest = Ingest(folder / "incoming", Depot(folder / "depot"))
+    before = {path for path in memory_path.parent.glob("*") if path != memory_path}
+    for device, where, payload in story:
+        replies = ingest.handle(device, where, payload) + ingest.settle()
+        for topic, answer in replies:
+            place = topics.levels(topic)
+            assert place is not None
+            assert (place[0], place[1][0], place[1][2]) == (device, "down", "ack")
+            assert not {"+", "#"} & set(topic)
+            messages.decode(Ack, answer)
+    assert {path for path in memory_path.parent.glob("*") if path != memory_path} == before
+    assert {path.name for path in folder.iterdir()} == {"incoming", "depot"}
+
+
+def test_foreign_messages_are_counted_and_refused_where_they_name_something(ingest: Ingest) -> None:
+    assert _acks(ingest.handle(DEVICE, ["up", "gossip", "shout"], b""))[0].state == "refused"
+    assert ingest.handle(DEVICE, ["up", "event"], b"no json") == []
+    assert ingest.handle(DEVICE, ["sideways"], b"") == []
+    assert ingest.handle("Not A Device", ["up", NAME, "begin"], _begin(b"x")) == []
+    assert ingest.counters["foreign"] == 4
+    _send(ingest, "begin", _begin(bytes(10)))
+    assert _send(ingest, "later-word") == []  # a newer device's word must not end a sound transfer
+    assert ingest.open_transfers == 1
+
+
+# this machine's own trouble
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    def full(*_args: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)  # the edge of the operating system
+        yield patch
+
+
+def test_a_full_disk_is_not_answered_and_costs_the_device_nothing(
+    ingest: Ingest, full_disk: pytest.MonkeyPatch
+) -> None:
+    data = random.Random(6).randbytes(3000)
+    _send(ingest, "begin", _begin(data))
+    assert _send(ingest, "0", data[:1000]) == []
+    assert _acks(ingest.settle()) == [Ack("receiving", answers="begin")]
+    full_disk.undo()
+    assert ingest.counters["errors"] == 1
+    _send(ingest, "0", data)
+    assert _send(ingest, "end")[0].state == "merged"
+
+
+def test_a_failing_sync_is_not_acknowledged_and_is_tried_again(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = random.Random(7).randbytes(3000)
+    _send(ingest, "begin", _begin(data))
+    _send(ingest, "0", data[:1000])
+
+    def failing(_fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", failing)
+        assert ingest.settle() == []
+    _send(ingest, "ask")
+    assert {ack.ranges for ack in _acks(ingest.settle())} == {((0, 1000),)}
+
+
+def test_a_merge_that_fails_keeps_the_file_and_is_tried_again(ingest: Ingest, depot: Depot) -> None:
+    def fails(_key: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    depot.on_part = fails
+    assert _whole(ingest, b"x" * 500) == []
+    depot.on_part = None
+    assert _send(ingest, "end")[0].state == "merged"

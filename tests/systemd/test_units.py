@@ -1,0 +1,96 @@
+"""The units are what systemd accepts, and they start the public commands with flags that exist."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parents[2] / "systemd"
+NAMES = ("waycue-device.service", "waycue-server.service", "waycue-retrain.service", "waycue-retrain.timer")
+SERVICES = NAMES[:3]
+COMMANDS = Path(sys.executable).parent
+
+
+def read(name: str) -> configparser.ConfigParser:
+    unit = configparser.ConfigParser(interpolation=None, strict=True)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's keys have capitals
+    unit.read(UNITS / name, encoding="utf-8")
+    return unit
+
+
+def started_by(name: str) -> list[str]:
+    return shlex.split(read(name)["Service"]["ExecStart"])
+
+
+def test_the_folder_holds_these_units_and_no_others() -> None:
+    assert sorted(path.name for path in UNITS.iterdir() if path.suffix in (".service", ".timer")) == sorted(NAMES)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    # verify insists that the program exists; /opt/waycue is not on this machine, so a copy names the command in .venv.
+    for name in NAMES:
+        text = (UNITS / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace("/opt/waycue/bin/", f"{COMMANDS}/"), encoding="utf-8")
+    paths = [str(tmp_path / name) for name in NAMES]
+    done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, timeout=60)
+    said = [line for line in done.stderr.splitlines() if "waycue" in line]
+    assert (done.returncode, said) == (0, [])
+
+
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not installed")
+def test_systemd_accepts_the_account() -> None:
+    command = ["systemd-sysusers", "--dry-run", str(UNITS / "waycue.sysusers.conf")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_starts_a_command_that_this_distribution_installs(name: str) -> None:
+    assert (COMMANDS / Path(started_by(name)[0]).name).is_file()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_command_line_of_each_service_is_understood(name: str) -> None:
+    program, *arguments = started_by(name)
+    command = [str(COMMANDS / Path(program).name), *arguments, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for flag in (item for item in arguments if item.startswith("--")):
+        both = done.stdout + subprocess.run([command[0], "--help"], capture_output=True, text=True, timeout=120).stdout
+        assert re.search(rf"{re.escape(flag)}\b", both), f"{flag} is not in the help of {program}"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_runs_without_privileges_and_writes_only_its_own_state(name: str) -> None:
+    service = read(name)["Service"]
+    assert service["User"] == "waycue"
+    assert service["NoNewPrivileges"] == "yes"
+    assert service["ProtectSystem"] == "strict"
+    assert service["StateDirectoryMode"] == "0700"
+
+
+@pytest.mark.parametrize("name", SERVICES[:2])
+def test_a_crash_loop_ends(name: str) -> None:
+    unit = read(name)
+    assert unit["Service"]["Restart"] == "on-failure"
+    assert int(unit["Unit"]["StartLimitBurst"]) * int(unit["Service"]["RestartSec"]) < int(
+        unit["Unit"]["StartLimitIntervalSec"]
+    )
+
+
+def test_the_device_is_watched() -> None:
+    service = read("waycue-device.service")["Service"]
+    assert service["Type"] == "notify"
+    assert int(service["WatchdogSec"]) <= 30
+
+
+def test_the_retrain_is_caught_up_after_a_night_switched_off() -> None:
+    assert read("waycue-retrain.timer")["Timer"]["Persistent"] == "true"

@@ -1,0 +1,161 @@
+"""A server's registry and push, and a device's updater, joined by a wire that tests can cut, slow and falsify."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from device import updates
+from device.slots import Checkpoint
+from device.update_state import IDLE, Settings
+from device.updates import Updater
+from server.push import Push
+from server.registry import Registry
+from shared import bundle, messages, topics
+from shared.clock import ManualClock
+from shared.messages import Offer
+from tests.bundle.bundles import make_bundle
+
+DEVICE = "pi-1"
+QUICK = Settings(margin_bytes=1_000_000, probation_looks=3)
+
+
+def no_problems(folder: Path) -> list[str]:
+    """A self-test of files: random bytes are no model, but they must be whole when it runs."""
+    bundle.verify(folder)
+    return []
+
+
+class Server:
+    """Real registry, real database, real push."""
+
+    def __init__(self, home: Path) -> None:
+        self.registry = Registry(home)
+        self.push = Push(self.registry)
+        self._made = home.parent / "made"
+
+    def register(self, version: str, files: Mapping[str, bytes] | None = None) -> bundle.Manifest:
+        manifest = make_bundle(self._made / version, version, files)
+        self.registry.add(self._made / version)
+        return manifest
+
+    def offer(self, version: str) -> bytes:
+        """The payload of the retained offer of a version."""
+        return self.push.make_offer(DEVICE, version)[1]
+
+
+class Device:
+    """An updater on a state folder, and the wire to a server. `restart` is what a power cut leaves."""
+
+    def __init__(
+        self, state_dir: Path, server: Server, *, settings: Settings = QUICK, at: Checkpoint = lambda name: None
+    ) -> None:
+        self.state_dir, self.server, self.settings = state_dir, server, settings
+        self.clock = ManualClock()
+        self.online = True
+        self.standing = True
+        self.problems: list[str] = []
+        self.selftests: list[Path] = []
+        self.loaded: list[str] = []
+        self.spoil: Callable[[str, int, bytes], bytes | None] = lambda sha256, offset, data: data
+        """What the wire makes of a block; None loses it."""
+        self.carried: Counter[str] = Counter()
+        """Bytes delivered, by SHA-256 of the file."""
+        self.wire: deque[bytes] = deque()
+        self.at = at
+        self.updater = self.start()
+
+    def start(self) -> Updater:
+        self.updater = Updater(
+            self.state_dir,
+            self._publish,
+            device=DEVICE,
+            clock=self.clock,
+            selftest=self._selftest,
+            on_activated=lambda folder, version: self.loaded.append(version),
+            may_switch=lambda: self.standing,
+            settings=self.settings,
+            at=lambda name: self.at(name),
+        )
+        self.updater.start()
+        return self.updater
+
+    def restart(self) -> None:
+        self.updater.close()
+        self.wire.clear()
+        self.start()
+
+    def _selftest(self, folder: Path) -> list[str]:
+        self.selftests.append(folder)
+        return self.problems or no_problems(folder)
+
+    def _publish(self, topic: str, payload: bytes) -> bool:
+        assert topic == topics.want(DEVICE)
+        if self.online:
+            self.wire.append(payload)
+        return self.online
+
+    def deliver(self, most: int | None = None) -> None:
+        """Let the server answer what is on the wire; at most `most` blocks."""
+        left = most
+        while self.wire and self.online:
+            for topic, data in self.server.push.handle(DEVICE, ["up", "want"], self.wire.popleft()):
+                if left == 0:
+                    return
+                left = None if left is None else left - 1
+                self.block(topic, data)
+
+    def block(self, topic: str, data: bytes) -> None:
+        found = topics.levels(topic)
+        assert found is not None
+        device, levels = found
+        assert device == DEVICE
+        assert levels[:2] == ["down", "block"]
+        arrived = self.spoil(levels[2], int(levels[3]), data)
+        if arrived is not None:
+            self.carried[levels[2]] += len(arrived)
+            self.updater.on_block(levels[1:], arrived)
+
+    def go(self, until: Callable[[], bool], *, rounds: int = 400, step_s: float = 1.0) -> None:
+        """Turn until something holds. Fails where it never does."""
+        for _ in range(rounds):
+            self.updater.tick()
+            if until():
+                return
+            self.deliver()
+            self.clock.sleep(step_s)
+        raise AssertionError(f"not within {rounds} rounds: {self.updater.state_text()}")
+
+    def install(self, version: str) -> None:
+        """Take an offer and see it through its probation."""
+        self.updater.on_offer(self.server.offer(version))
+        self.go(lambda: self.updater.phase == "probation")
+        self.prove()
+
+    def prove(self) -> None:
+        for _ in range(self.settings.probation_looks):
+            self.updater.report_look_ok()
+        self.go(lambda: self.updater.phase == IDLE)
+
+    @property
+    def current(self) -> str:
+        """The version in use, verified."""
+        folder = updates.current_slot(self.state_dir)
+        return "" if folder is None else bundle.verify(folder).version
+
+    @property
+    def previous(self) -> str:
+        folder = updates.previous_slot(self.state_dir)
+        return "" if folder is None else bundle.verify(folder).version
+
+    def text(self) -> str:
+        return self.updater.state_text()
+
+
+def offer_of(manifest: bundle.Manifest, *, revision: int, **changed: object) -> bytes:
+    """An offer made by hand."""
+    data = bundle.manifest_bytes(manifest)
+    offer = Offer(manifest.version, hashlib.sha256(data).hexdigest(), len(data), 1.0, revision)
+    return messages.encode(messages.from_dict(Offer, messages.to_dict(offer) | changed))
