@@ -31,7 +31,7 @@ from device.guidance import NO_MODEL, READY, UPDATED, Guidance
 from device.journal import Spoken
 from device.keeper import STORAGE_BACK, STORAGE_FULL, Keeper, Parcel
 from device.link import Link
-from device.models import FixedModel, Loader, Models, OfferedModels, fit_for_use, loader
+from device.models import FixedModel, Loader, Models, OfferedModels, SelfTest, loader, may_guide
 from device.moments import Hooks, Moments, WalkId
 from device.outbox import Outbox
 from device.recorder import Recorder
@@ -39,7 +39,7 @@ from device.report import Captions, Report
 from device.sources import Source, SourceInfo, VideoFrame
 from device.status import DeviceStatus
 from device.upkeep import Facts, Upkeep
-from device.voice import Espeak, Phrases, Voice
+from device.voice import Espeak, Phrases, Utterance, Voice
 from device.walk_time import WalkTime
 from shared import atomic, policy
 from shared.clock import Clock
@@ -47,12 +47,15 @@ from shared.errors import MediaError
 from shared.messages import ChunkRecord, Status
 from shared.notify import READY as SYSTEMD_READY
 from shared.notify import STOPPING, notify
+from shared.runtime import check_golden
+from shared.settings import address
 
 log = logging.getLogger(__name__)
 
 READ_S = 0.1
 SETTLE_S = 10.0  # for the last look and its words at the end of a walk
 LINGER_POLL_S = 0.1
+OUT_OF_TURN = 0  # the policy numbers its utterances from 1
 SAID_BEFOREHAND = (*policy.STATE_TEXTS, *news.NEWS_TEXTS, READY, UPDATED, NO_MODEL, STORAGE_FULL, STORAGE_BACK)
 
 
@@ -78,8 +81,9 @@ class Agent:
         clock: Clock,
         console: Console | None = None,
         load: Loader | None = None,
+        selftest: SelfTest | None = None,
     ) -> None:
-        """load: how bundles are loaded; by default with the guidance runtime.
+        """load, selftest: how bundles are loaded and proved before use; by default with the guidance runtime.
 
         raises: ConfigError for settings that cannot be met, OSError for files that cannot be written
         """
@@ -88,34 +92,21 @@ class Agent:
         self._clock = clock
         self._console = console
         self._stop = threading.Event()
-        self._replays = config.capture.source.startswith("replay:")
-        fast = config.capture.pace == "fast"
-        self._source: Source | None = parts.source(config, clock)
         self._info: SourceInfo | None = None
         self._walking = False
         self._frames_seen = 0
+        self._source: Source | None = parts.source(config, clock)
         self.state_dir = settings.state_folder(config)
         atomic.make_dirs(self.state_dir)
-        self._time = WalkTime(clock, stands_still=fast)
-        name = settings.device_name(config)
-        self._walk = WalkId.begin(
-            name, clock, wearer=config.device.wearer, consent=config.device.consent, context=config.device.context
-        )
-        self._report = Report(self._walk.walk_id, name, config.capture.source)
+        self._time = WalkTime(clock, stands_still=config.capture.pace == "fast")
+        self._name = settings.device_name(config)
+        told = config.device
+        self._walk = WalkId.begin(self._name, clock, wearer=told.wearer, consent=told.consent, context=told.context)
+        self._report = Report(self._walk.walk_id, self._name, config.capture.source)
         self._captions = Captions(file=options.captions, console=console)
-        self._voice = Voice(
-            Phrases(Espeak(voice=config.voice.language), self.state_dir / "voice"),
-            parts.sink(config, self._time, clock),
-            pace=parts.pace(config),
-            clock=clock,
-            walk_now=self._time.now_s,
-            on_trouble=self._voice_trouble,
-        )
-        self._guidance = Guidance(
-            self._voice, self, settings=parts.guidance_settings(config, fast=fast),
-            policy_settings=parts.policy_settings(config), clock=clock, walk_now=self._time.now_s,
-            hurry=self._stop.is_set,
-        )  # fmt: skip
+        self._buttons = parts.buttons(config, self._time.now_s)
+        self._voice = self._made_voice()
+        self._guidance = self._made_guidance()
         self._recorder = Recorder(clips=config.capture.clips)
         self._outbox = Outbox(self.state_dir / "outbox")
         self._keeper = Keeper(self._outbox, tell=self._guidance.tell, sealed=self._sealed)
@@ -124,13 +115,13 @@ class Agent:
             Hooks(self._keeper.keep, self._voice.earcon, self._listening, self._guidance.tell),
             settings=parts.flag_settings(config), longest_correction_s=config.flags.longest_correction_s,
         )  # fmt: skip
-        self._buttons = parts.buttons(config, self._time.now_s)
-        self._link = self._made_link(name)
-        self._models = self._made_models(name, load)
-        self._upkeep = Upkeep(
-            Facts(self._status, self._publish_status, self._online, self._sound_healthy, self._progress),
-            self._guidance, self._voice, state_dir=self.state_dir, clock=clock,
-        )  # fmt: skip
+        try:
+            self._models = self._made_models(load, selftest)
+            self._link = self._made_link()
+        except BaseException:
+            self._outbox.close()
+            raise
+        self._upkeep = self._made_upkeep()
 
     # --- the run ---
 
@@ -150,6 +141,7 @@ class Agent:
         self._stop.set()
 
     def _begin(self) -> None:
+        self._captions.open()
         for buttons in self._buttons:
             buttons.open()
         self._voice.start(extra_phrases=SAID_BEFOREHAND)
@@ -283,6 +275,12 @@ class Agent:
         if correction:
             self._voice.earcon("listened")
 
+    def _announce(self, text: str) -> None:
+        """For upkeep, while the guiding thread is stuck in a picture."""
+        now_s = self._time.now_s()
+        self._voice.say(Utterance(OUT_OF_TURN, text, 2, "state"))
+        self.said(Spoken(OUT_OF_TURN, now_s, text, 2, "state", 1.0, seen_s=now_s))
+
     def _voice_trouble(self, why: str) -> None:
         if why:
             log.error("%s", why)
@@ -291,25 +289,53 @@ class Agent:
 
     # --- making the parts ---
 
-    def _made_link(self, name: str) -> Link | None:
+    def _made_voice(self) -> Voice:
+        return Voice(
+            Phrases(Espeak(voice=self._config.voice.language), self.state_dir / "voice"),
+            parts.sink(self._config, self._time, self._clock),
+            pace=parts.pace(self._config),
+            clock=self._clock,
+            walk_now=self._time.now_s,
+            on_trouble=self._voice_trouble,
+        )
+
+    def _made_guidance(self) -> Guidance:
+        return Guidance(
+            self._voice,
+            self,
+            settings=parts.guidance_settings(self._config),
+            policy_settings=parts.policy_settings(self._config),
+            clock=self._clock,
+            walk_now=self._time.now_s,
+            hurry=self._stop.is_set,
+        )
+
+    def _made_upkeep(self) -> Upkeep:
+        facts = Facts(
+            self._status, self._publish_status, self._online, self._sound_healthy, self._announce, self._progress
+        )
+        return Upkeep(facts, self._guidance, state_dir=self.state_dir, clock=self._clock)
+
+    def _made_link(self) -> Link | None:
         if not self._config.broker.address:
             return None
-        host, port = settings.broker_address(self._config.broker.address)
+        host, port = address(self._config.broker.address)
         first = Status(online=True, agent_version=agent_version())
-        link = Link(host=host, port=port, device=name, outbox=self._outbox, clock=self._clock, status=first)
+        link = Link(host=host, port=port, device=self._name, outbox=self._outbox, clock=self._clock, status=first)
         link.on("offer", lambda levels, payload: self._models.on_offer(payload))
         link.on("block", lambda levels, payload: self._models.on_block(levels, payload))
         return link
 
-    def _made_models(self, name: str, load: Loader | None) -> Models:
+    def _made_models(self, load: Loader | None, selftest: SelfTest | None) -> Models:
         guiding = self._config.guidance
-        allow_demo = self._replays or guiding.allow_demo_model
+        allow_demo = self._config.capture.source.startswith("replay:") or guiding.allow_demo_model
         load = load or loader(threads=guiding.threads, allow_demo=allow_demo)
         if guiding.model:
             return FixedModel(Path(guiding.model).expanduser(), self._guidance, load)
         return OfferedModels(
-            self.state_dir, self._guidance, load, publish=self._publish, device=name, clock=self._clock,
-            selftest=lambda folder: fit_for_use(folder, threads=guiding.threads, allow_demo=allow_demo),
+            self.state_dir, self._guidance, load, publish=self._publish, device=self._name, clock=self._clock,
+            selftest=selftest or (lambda folder: check_golden(folder, threads=guiding.threads)),
+            check_manifest=lambda manifest: may_guide(manifest, allow_demo=allow_demo),
             may_switch=lambda: guiding.switch_while_walking or not self._walking,
         )  # fmt: skip
 
@@ -393,19 +419,17 @@ class Agent:
             self._console.print(KEYS_HELP, style="dim")
 
     def _write_report(self) -> None:
-        if self._options.report is None or self._info is None:
+        if self._options.report is None:
             return
         try:
-            self._report.write(
-                self._options.report, self._guidance.journal.times_to_speech_s, **self._figures(self._info)
-            )
+            self._report.write(self._options.report, self._guidance.journal.times_to_speech_s, **self._figures())
         except OSError as error:
             log.error("The report %s cannot be written: %s", self._options.report, error)
 
-    def _figures(self, info: SourceInfo) -> dict[str, Any]:
+    def _figures(self) -> dict[str, Any]:
         counts = self._outbox.counts()
         return {
-            "source_name": info.name,
+            "source_name": "" if self._info is None else self._info.name,
             "model_version": self._guidance.model_version,
             "model_state": self._models.state_text,
             "duration_s": round(self._time.reached_s, 3),

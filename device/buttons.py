@@ -118,7 +118,7 @@ class Keys:
         return self._saved is not None
 
     def open(self) -> None:
-        if self._stream.closed or not self._stream.isatty():
+        if self._stream.closed or not self._stream.isatty() or not self._in_foreground():
             return
         self._saved = termios.tcgetattr(self._stream)
         tty.setcbreak(self._stream)  # Ctrl-C still interrupts
@@ -139,6 +139,13 @@ class Keys:
                 termios.tcsetattr(self._stream, termios.TCSADRAIN, saved)
             except termios.error:  # the terminal is gone: nothing to restore
                 pass
+
+    def _in_foreground(self) -> bool:
+        """A job started with & would be stopped by the terminal if it touched its settings."""
+        try:
+            return os.tcgetpgrp(self._stream.fileno()) == os.getpgrp()
+        except OSError:  # not the terminal of this session: nobody can stop us over it
+            return True
 
     def _toggled(self, action: str) -> str:
         if action != "hold":

@@ -142,9 +142,12 @@ def _run(config: Config, arguments: argparse.Namespace) -> int:
         agent.stop()
         signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C ends it the hard way
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    agent.run()
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        agent.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return OK
 
 

@@ -6,22 +6,17 @@ known one: a setting with a slip in its name must not silently stay at its defau
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import socket
-import tomllib
-import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
-from shared import topics
+from shared import settings, topics
 from shared.errors import ConfigError
-
-DEFAULT_PORT = 1883
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +70,7 @@ class VoiceSection:
     """How it speaks."""
 
     speech: str = "speakers"
-    """speakers, none (captions only), or a WAV file to write the speech into."""
+    """speakers (silent in a replay as fast as possible), none (captions only), or a WAV file to write into."""
     output: str = ""
     """Name or number of the sound output. Empty = the system's default."""
     language: str = "en-us"
@@ -164,22 +159,7 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
 
     raises: ConfigError naming the setting, what is wrong and what to write instead
     """
-    raw: dict[str, Any] = {} if path is None else _parse(path)
-    where = str(path or "the command line")
-    config = Config()
-    sections = {item.name: item for item in fields(Config)}
-    for name, table in raw.items():
-        if name not in sections:
-            raise ConfigError(f"{where}: there is no section [{name}].", hint=_nearest(name, sections))
-        if not isinstance(table, dict):
-            raise ConfigError(f"{where}: {name} must be a section.", hint=f"Write [{name}] on a line of its own.")
-        config = replace(config, **{name: _section(getattr(config, name), table, f"{where}: {name}")})
-    for dotted, value in (overrides or {}).items():
-        if value is not None:
-            name, key = dotted.split(".")
-            config = replace(
-                config, **{name: _section(getattr(config, name), {key: value}, "the command line: " + name)}
-            )
+    config = settings.read(Config(), path, overrides)
     check(config)
     return config
 
@@ -190,36 +170,27 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"device.name is {config.device.name!r}.", hint="Use 1 to 32 lower-case letters, digits and hyphens."
         )
-    _within("voice.words_per_minute", config.voice.words_per_minute, SLOWEST_WPM, FASTEST_WPM)
-    _within("voice.warning_words_per_minute", config.voice.warning_words_per_minute, SLOWEST_WPM, FASTEST_WPM)
-    _within("guidance.looks_per_s", config.guidance.looks_per_s, 0.5, 15)
-    _within("guidance.threads", config.guidance.threads, 1, 64)
-    _within("guidance.words_per_minute_max", config.guidance.words_per_minute_max, 0, 400)
-    _within("guidance.repeat_after_s", config.guidance.repeat_after_s, 1, 600)
+    settings.within("voice.words_per_minute", config.voice.words_per_minute, SLOWEST_WPM, FASTEST_WPM)
+    settings.within("voice.warning_words_per_minute", config.voice.warning_words_per_minute, SLOWEST_WPM, FASTEST_WPM)
+    settings.within("guidance.looks_per_s", config.guidance.looks_per_s, 0.5, 15)
+    settings.within("guidance.threads", config.guidance.threads, 1, 64)
+    settings.within("guidance.words_per_minute_max", config.guidance.words_per_minute_max, 0, 400)
+    settings.within("guidance.repeat_after_s", config.guidance.repeat_after_s, 1, 600)
     for name in ("hazard_above", "speak_above", "flag_below"):
         value = getattr(config.guidance, name)
         if value is not None:
-            _within(f"guidance.{name}", value, 0, 1)
-    _within("flags.predecessors", config.flags.predecessors, 0, 30)
-    _within("flags.audit_share", config.flags.audit_share, 0, 1)
-    _within("flags.low_confidence_share", config.flags.low_confidence_share, 0, 1)
-    _within("flags.longest_correction_s", config.flags.longest_correction_s, 1, 28)
-    _within("buttons.hold_s", config.buttons.hold_s, 0.1, 5)
+            settings.within(f"guidance.{name}", value, 0, 1)
+    settings.within("flags.predecessors", config.flags.predecessors, 0, 30)
+    settings.within("flags.audit_share", config.flags.audit_share, 0, 1)
+    settings.within("flags.low_confidence_share", config.flags.low_confidence_share, 0, 1)
+    settings.within("flags.longest_correction_s", config.flags.longest_correction_s, 1, 28)
+    settings.within("buttons.hold_s", config.buttons.hold_s, 0.1, 5)
     if config.broker.address:
-        broker_address(config.broker.address)
+        settings.address(config.broker.address)
     if config.capture.pace == "fast" and not config.capture.source.startswith("replay:"):
         raise ConfigError("capture.pace is fast, which is for a replay.", hint="Leave it out, or use replay:FILE.")
     if config.buttons.script and not config.capture.source.startswith("replay:"):
         raise ConfigError("buttons.script is for a replay.", hint="Leave it out, or use replay:FILE as the source.")
-
-
-def broker_address(text: str) -> tuple[str, int]:
-    """(host, port) of HOST, HOST:PORT or [IPV6]:PORT. Raises: ConfigError."""
-    found = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]\s]+)(?::([0-9]{1,5}))?", text)
-    port = int(found[2] or DEFAULT_PORT) if found else 0
-    if found is None or not 0 < port < 65536:
-        raise ConfigError(f"The broker address {text!r} is not HOST:PORT.", hint="Write for example 192.168.1.10:1883.")
-    return found[1].strip("[]"), port
 
 
 def device_name(config: Config) -> str:
@@ -239,52 +210,3 @@ def state_folder(config: Config) -> Path:
         return Path(service)
     home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(home).expanduser() / "waycue-device"
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"The settings {path} cannot be read ({error.strerror}).") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"The settings {path} are not TOML: {error}.", hint='Write for example: name = "anna"'
-        ) from None
-
-
-def _section(section: Any, table: Mapping[str, Any], where: str) -> Any:
-    hints = get_type_hints(type(section))
-    for key, value in table.items():
-        if key not in hints:
-            raise ConfigError(f"{where}.{key} is no setting.", hint=_nearest(key, hints))
-        section = replace(section, **{key: _typed(hints[key], value, f"{where}.{key}")})
-    return section
-
-
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the field's type; an integer will do for a float."""
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise ConfigError(f"{where} is {value!r}.", hint=f"Use one of: {', '.join(get_args(hint))}.")
-        return value
-    kinds = [kind for kind in get_args(hint) if kind is not type(None)] if _is_union(hint) else [hint]
-    if float in kinds and type(value) is int:
-        return float(value)
-    if type(value) in kinds:
-        return value
-    wanted = {"str": "text in quotes", "int": "a whole number", "float": "a number", "bool": "true or false"}
-    raise ConfigError(f"{where} is {value!r}.", hint=f"It must be {wanted[kinds[0].__name__]}.")
-
-
-def _is_union(hint: Any) -> bool:
-    return get_origin(hint) in (Union, types.UnionType)
-
-
-def _within(name: str, value: float, least: float, most: float) -> None:
-    if not least <= value <= most:
-        raise ConfigError(f"{name} is {value}.", hint=f"It must be {least:g} to {most:g}.")
-
-
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(known)}."

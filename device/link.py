@@ -51,6 +51,8 @@ HANDSHAKE_S = 10.0  # from TCP connect to being subscribed; a half-open broker m
 IDLE_S = 0.5  # the longest wait between two looks at the timers
 GOODBYE_S = 2.0
 STABLE_S = 10.0  # a connection that lasted this long starts the backoff afresh
+MAX_ATTEMPT_IF_USEFUL = 4  # at most 8 s between short connections that each get something across
+SUSPICIOUS = 3  # short connections in a row
 BACKOFF_BASE_S = 0.5
 BACKOFF_MAX_S = 30.0
 MAX_WAITING = 64  # messages of others (block requests, telemetry) that wait for their turn
@@ -145,6 +147,7 @@ class Link:
         self._status_changed = False
         self._look = True  # the outbox may hold something that is not claimed yet
         self._heard = False
+        self._cut_short = 0
         self._state = ""
         self._trouble = ""
         self._online = threading.Event()
@@ -223,6 +226,7 @@ class Link:
     # the thread
 
     def _run(self) -> None:
+        self._on_disk(self._outbox.forget_merged)  # what an earlier life did not come to
         attempt = 0
         while not self._stop.is_set():
             self._heard = False
@@ -232,11 +236,17 @@ class Link:
             except Exception:  # noqa: BLE001  the top of this task: a wearer's link must outlive a bug in it
                 _log.exception("The link failed in a way nobody thought of; it connects again.")
                 reason = "an error inside the link; see the log"
-            self._went_offline(reason)
-            useful = self._heard or self._clock.monotonic_s() - started_s >= STABLE_S
-            attempt = 0 if useful else attempt + 1
+            lasted = self._clock.monotonic_s() - started_s >= STABLE_S
+            self._cut_short = 0 if lasted or not self.online else self._cut_short + 1
+            self._went_offline(reason if self._cut_short < SUSPICIOUS else f"{reason}; {self._suspicion()}")
+            attempt = 0 if lasted else min(attempt + 1, MAX_ATTEMPT_IF_USEFUL) if self._heard else attempt + 1
             self._stop.wait(backoff_s(attempt, self._draw()))
         self._outbox.release([upload.item for upload in self._uploads.active])
+        self._on_disk(self._outbox.forget_merged)
+
+    def _suspicion(self) -> str:
+        # Mosquitto 2.0 does not say so when a second client takes a name over; a copied SD card is how it happens.
+        return f"is another device named {self.device} running?"
 
     def _connect_and_serve(self) -> str:
         """One connection, from its beginning to its end. Returns why it ended."""
@@ -298,7 +308,8 @@ class Link:
             if len(items) < small:
                 items.extend(self._outbox.claim(bulk, bulk=True))
 
-        self._look = not self._on_disk(claim) or bool(items)  # there may be more than fitted
+        if not self._on_disk(claim) or items:
+            self._look = True  # there may be more than fitted; never set to False here: a seal may have come meanwhile
         if items:
             self._decide(Took(tuple(items)))
 
@@ -329,7 +340,7 @@ class Link:
         self._look = True
         if self._unforgotten >= FORGET_AFTER or not self._uploads.active:
             self._unforgotten = 0
-            self._on_disk(lambda: self._outbox.forget_merged())
+            self._on_disk(self._outbox.forget_merged)
         with self._idle:
             self._idle.notify_all()
 

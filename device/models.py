@@ -17,7 +17,7 @@ from device.updates import Report, Updater, current_slot
 from shared import bundle
 from shared.clock import Clock
 from shared.errors import BundleError
-from shared.runtime import GuidanceModel, check_golden
+from shared.runtime import GuidanceModel
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ POLL_S = 0.1
 JOIN_S = 15.0  # a self-test under way is let finish
 
 Loader = Callable[[Path], Model]
+SelfTest = Callable[[Path], list[str]]
 
 
 def loader(*, threads: int, allow_demo: bool) -> Loader:
@@ -34,11 +35,10 @@ def loader(*, threads: int, allow_demo: bool) -> Loader:
     return lambda folder: GuidanceModel.load(folder, threads=threads, allow_demo=allow_demo)
 
 
-def fit_for_use(folder: Path, *, threads: int, allow_demo: bool) -> list[str]:
-    """What is wrong with a fetched bundle; empty = it may guide. Raises: BundleError where it does not load."""
-    if not allow_demo and bundle.read_manifest(folder).intended_use == "demo":
-        return ["it is a demonstration model, trained on drawn pictures, which must not guide a walk"]
-    return check_golden(folder, threads=threads)
+def may_guide(manifest: bundle.Manifest, *, allow_demo: bool) -> None:
+    """Before a model is fetched. Raises: BundleError for a demonstration model on a real walk."""
+    if manifest.intended_use == "demo" and not allow_demo:
+        raise BundleError("it is a demonstration model, trained on drawn pictures, which must not guide a walk")
 
 
 class Models(Protocol):
@@ -118,7 +118,8 @@ class OfferedModels:
         publish: Callable[[str, bytes], bool],
         device: str,
         clock: Clock,
-        selftest: Callable[[Path], list[str]],
+        selftest: SelfTest,
+        check_manifest: Callable[[bundle.Manifest], None],
         may_switch: Callable[[], bool],
     ) -> None:
         """Raises: ConfigError where another agent uses the folder."""
@@ -128,7 +129,7 @@ class OfferedModels:
         self._stop = threading.Event()
         self.updater = Updater(
             state_dir, publish, device=device, clock=clock, selftest=selftest, on_activated=self._activated,
-            may_switch=may_switch,
+            check_manifest=check_manifest, may_switch=may_switch,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._follow, name="updates", daemon=True)
 
@@ -137,7 +138,7 @@ class OfferedModels:
         self.updater.start()  # may take a model back that brought the agent down, and so call _activated
         folder = current_slot(self._state_dir)
         if not self._guidance.model_version and folder is not None:
-            self._use(folder, folder.resolve().name, announce=READY)
+            self._use(folder, self.updater.current_version, announce=READY)
         if not self._guidance.model_version:
             self._guidance.tell(NO_MODEL)
         self._thread.start()

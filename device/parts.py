@@ -51,11 +51,13 @@ def buttons(config: Config, walk_now: Callable[[], float]) -> list[Buttons]:
     return found
 
 
-def guidance_settings(config: Config, *, fast: bool) -> GuidanceSettings:
+def guidance_settings(config: Config) -> GuidanceSettings:
     guiding = config.guidance
     names = ("hazard_above", "speak_above", "flag_below")
     pinned = frozenset(name for name in names if getattr(guiding, name) is not None)
-    return GuidanceSettings(looks_per_s=guiding.looks_per_s, wait_for_looks=fast, pinned=pinned)
+    return GuidanceSettings(
+        looks_per_s=guiding.looks_per_s, wait_for_looks=config.capture.pace == "fast", pinned=pinned
+    )
 
 
 def policy_settings(config: Config) -> PolicySettings:

@@ -32,6 +32,7 @@ CHUNK_S = 2.0
 SHORTEST_S = 0.5
 SNAP = round(0.02 * SAMPLE_RATE_HZ)  # stamps wander by a sample or two: within 20 ms sound goes on where it ended
 _LONGEST_INTERVAL_S = 0.2
+_FAR_S = 1e9  # 30 years of walking: beyond it, or not a number, a stamp means nothing
 _SOON_S = 0.005  # a picture a moment early is taken: at 10 fps every one would otherwise wait for the next
 
 log = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class SoundLine:
 
     def place(self, block: SoundBlock) -> tuple[int, NDArray[np.int16]]:
         """First sample's number since 0, and the samples to put there."""
-        if not math.isfinite(block.t_s):
+        if not abs(block.t_s) < _FAR_S:
             self.lost += len(block.samples)
             return self.next_sample or 0, block.samples[:0]
         start = round(block.t_s * SAMPLE_RATE_HZ)
@@ -246,7 +247,7 @@ class Recorder:
 
     def _index(self, t_s: float) -> int | None:
         """The chunk that a time belongs to; None for one that is closed or no time at all."""
-        if not math.isfinite(t_s) or t_s < self._floor * self.chunk_s:
+        if not self._floor * self.chunk_s <= t_s < _FAR_S:
             return None
         return math.floor(t_s / self.chunk_s)
 

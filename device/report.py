@@ -22,17 +22,18 @@ STYLES = {1: "bold red", 2: "yellow", 3: "cyan"}
 
 
 class Captions:
-    """One line per utterance in the terminal, and one JSON line each in a file that others may follow.
-
-    raises: OSError from the constructor, where the file cannot be opened
-    """
+    """One line per utterance in the terminal, and one JSON line each in a file that others may follow."""
 
     def __init__(self, *, file: Path | None = None, console: Console | None = None) -> None:
         self._console = console
+        self._path = file
         self._file: IO[str] | None = None
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(file, "a", encoding="utf-8")  # noqa: SIM115 - kept open for the walk, closed by close()
+
+    def open(self) -> None:
+        """Raises: OSError where the file cannot be written."""
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - kept open until close()
 
     def show(self, spoken: Spoken, chunk: str) -> None:
         """A disk that is full costs the file, not the walk."""

@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 
 from device import earcons
-from device.config import Config, broker_address, device_name, state_folder
+from device.config import Config, device_name, state_folder
+from device.connection import Connection
 from device.outbox import peek
 from device.sources import SoundBlock, VideoFrame, open_source
 from device.updates import current_slot
 from device.voice import Ended, Espeak, Speakers
-from shared import atomic, bundle
+from shared import atomic, bundle, settings, topics
 from shared.clock import Clock
-from shared.errors import WaycueError
+from shared.errors import Unreachable, WaycueError
 from shared.runtime import check_golden
 
 CAMERA_S = 8.0
@@ -154,37 +153,30 @@ def check_model(config: Config, clock: Clock) -> Finding:
 
 
 def check_broker(config: Config, clock: Clock) -> Finding:
-    """The broker accepts a connection."""
+    """The broker accepts a connection and a subscription, under a name that does not put out a running agent."""
     if not config.broker.address:
         return _ok("broker", "not used (broker.address is empty)")
-    host, port = broker_address(config.broker.address)
-    answered, reason = threading.Event(), list[str]()
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"{device_name(config)}-selftest", protocol=mqtt.MQTTv5)
-
-    def connected(_client: object, _data: object, _flags: object, code: Any, _properties: object) -> None:
-        reason.append(str(code))
-        answered.set()
-
-    client.on_connect = connected
+    host, port = settings.address(config.broker.address)
+    name = f"{device_name(config)[:23]}-selftest"
+    connection = Connection(
+        name, listen=topics.down(name), will=(topics.status(name), b""), on_message=lambda topic, payload: None
+    )
     try:
-        client.connect(host, port, keepalive=10)
-        client.loop_start()
-        answered.wait(BROKER_S)
-    except OSError as error:
-        return _bad("broker", f"nobody answers at {host}:{port} ({error.strerror or error})",
+        connection.open(host, port)
+        until_s = clock.monotonic_s() + BROKER_S
+        while not connection.subscribed and clock.monotonic_s() < until_s and connection.exchange(READ_S):
+            pass
+        if connection.subscribed:
+            connection.disconnect()
+            return _ok("broker", f"{host}:{port} answers")
+    except Unreachable:
+        return _bad(
+            "broker", f"nobody answers at {host}:{port}",
             do="Is the server on, and on the same network? Guidance works without it.",
         )  # fmt: skip
     finally:
-        client.disconnect()
-        client.loop_stop()
-    if reason != ["Success"]:
-        return Finding(
-            "broker",
-            ok=False,
-            found=f"{host}:{port} says: {(reason or ['nothing'])[0]}",
-            do="Check its log and access list.",
-        )
-    return _ok("broker", f"{host}:{port} answers")
+        connection.close()
+    return _bad("broker", f"{host}:{port} says: {connection.refusal or 'nothing'}", do="Check its log.")
 
 
 def check_disk(config: Config, clock: Clock) -> Finding:

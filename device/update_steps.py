@@ -103,7 +103,8 @@ def _resume(state: State) -> Step:
     """Go on from what is saved, as after a restart. Each action here may be repeated safely."""
     state = replace(state, asked=(), silent=0, retry_at_s=None, progress=synced_only(state.progress))
     if state.target is None or state.phase == IDLE:
-        return replace(state, phase=IDLE, target=None), [Save(), ClearIncoming()]
+        again = [SaveDenied()] if state.denied else []  # it may be what the disk had no room for
+        return replace(state, phase=IDLE, target=None), [*again, Save(), ClearIncoming()]
     if state.phase == ACTIVATING:
         return state, [Save(), Activate(state.target.manifest_sha256)]
     if state.phase == PROBATION:
@@ -199,15 +200,14 @@ def _surveyed(state: State, event: Surveyed, now_s: float, settings: Settings) -
     state = replace(state, progress=clipped(state, event.partial), files=files)
     short = unfetched(state) + settings.margin_bytes - event.free_bytes
     if files and short > 0:
-        problem = f"the disk is too full for this model: {_mb(short)} MB more are needed; delete old recordings"
+        problem = f"the disk is too full for this model: {_mb(short)} MB more are needed"
         return replace(state, problem=problem, asked=(), retry_at_s=now_s + settings.retry_s), []
     state = replace(state, problem="", retry_at_s=None)
     found = tuple(entry for entry in files if entry.path in event.elsewhere)
     if not found:
         return _fetch(state, now_s, settings)
-    for (
-        entry
-    ) in found:  # the copy takes the half-written file's name: its ranges count no longer, and that is saved first
+    # A copy takes the name of the half-written file, whose ranges count no longer: that is saved first.
+    for entry in found:
         state = with_progress(state, entry.path, None)
     return state, [Save(), Copy(found)]
 

@@ -68,6 +68,8 @@ class Updater:
     on_activated(folder, version): the model to use from now on; called from `tick`'s thread, also after a roll-back.
     may_switch(): whether now is a good moment, such as standing still.
     check_offer(offer): raises WaycueError for an offer that is not to be followed.
+    check_manifest(manifest): raises WaycueError for a model that this device may not run. Asked before its files are
+    fetched; the version is refused each time it is offered, but not denied for ever.
     raises: ConfigError where another process has the folder, OSError.
     """
 
@@ -82,12 +84,14 @@ class Updater:
         on_activated: Callable[[Path, str], None],
         may_switch: Callable[[], bool] = lambda: True,
         check_offer: Callable[[Offer], None] = lambda offer: None,
+        check_manifest: Callable[[bundle.Manifest], None] = lambda manifest: None,
         settings: u.Settings | None = None,
         at: Checkpoint = lambda name: None,
     ) -> None:
         self._topic = topics.want(device)
         self._publish, self._clock, self._selftest, self._on_activated = publish, clock, selftest, on_activated
-        self._may_switch, self._check_offer, self._at = may_switch, check_offer, at
+        self._check_offer, self._check_manifest = check_offer, check_manifest
+        self._may_switch, self._at = may_switch, at
         self._settings = settings or u.Settings()
         atomic.make_dirs(state_dir / "models")
         self._lock_file = _lock(state_dir / "models" / ".lock")
@@ -230,6 +234,11 @@ class Updater:
                 return f"{phase.replace('_', ' ')} {name}{trouble}"
 
     @property
+    def current_version(self) -> str:
+        """Of the model in the current slot; "" = none, "damaged" = its manifest cannot be read."""
+        return self._state.current.version
+
+    @property
     def phase(self) -> str:
         """One of device.update_state.PHASES."""
         return self._state.phase
@@ -253,7 +262,7 @@ class Updater:
                 except OSError as error:
                     _log.warning("The update waits: %s", error)
                     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-                    what = "the disk is full; delete old recordings" if full else error.strerror or str(error)
+                    what = "the disk is full; make room on it" if full else error.strerror or str(error)
                     events.append(u.DiskTrouble(f"the update waits: {what}"))
                     break
                 if found is not None:
@@ -380,8 +389,10 @@ class Updater:
 
     def _read_manifest(self) -> u.Event:
         try:
-            return u.ManifestRead(bundle.read_manifest(self._slots.incoming))
-        except BundleError as error:
+            manifest = bundle.read_manifest(self._slots.incoming)
+            self._check_manifest(manifest)
+            return u.ManifestRead(manifest)
+        except WaycueError as error:
             return u.ManifestRead(None, str(error))
 
     def _verify(self) -> dict[str, str]:

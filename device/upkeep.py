@@ -15,7 +15,6 @@ from pathlib import Path
 from device import news, status
 from device.guidance import Guidance
 from device.status import DeviceStatus
-from device.voice import Utterance, Voice
 from shared import policy
 from shared.clock import Clock
 from shared.notify import ALIVE, notify
@@ -24,7 +23,6 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 PUBLISH_EVERY_S = 10.0
-STUCK_UTTERANCE = 0  # the policy counts from 1
 JOIN_S = 5.0
 
 
@@ -37,6 +35,8 @@ class Facts:
     online: Callable[[], bool | None]
     """None = there is no broker to be online with."""
     sound_healthy: Callable[[], bool]
+    announce: Callable[[str], None]
+    """Say something without the guiding thread."""
     progress: Callable[[], object]
     """Changes whenever the walk makes progress: that is what keeps the watchdog from restarting the agent."""
 
@@ -44,10 +44,9 @@ class Facts:
 class Upkeep:
     """See the module."""
 
-    def __init__(self, facts: Facts, guidance: Guidance, voice: Voice, *, state_dir: Path, clock: Clock) -> None:
+    def __init__(self, facts: Facts, guidance: Guidance, *, state_dir: Path, clock: Clock) -> None:
         self._facts = facts
         self._guidance = guidance
-        self._voice = voice
         self._state_dir = state_dir
         self._clock = clock
         self._link = news.LinkNews()
@@ -55,6 +54,7 @@ class Upkeep:
         self._stuck = False
         self._status_failed = False
         self._written_s = self._published_s = float("-inf")
+        self._published: object = None
         self._progress: object = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
@@ -91,7 +91,7 @@ class Upkeep:
             notify(ALIVE)
         if now_s - self._written_s >= status.EVERY_S:
             self._written_s = now_s
-            self._write(publish=now_s - self._published_s >= PUBLISH_EVERY_S)
+            self._write()
 
     def _tell(self, text: str) -> None:
         if text:
@@ -101,15 +101,17 @@ class Upkeep:
         stuck = self._guidance.stuck_s >= news.STUCK_S
         if stuck and not self._stuck:
             log.error("The model has been at one picture for %.0f s", self._guidance.stuck_s)
-            self._voice.say(Utterance(STUCK_UTTERANCE, policy.PAUSED, 2, "state"))
+            self._facts.announce(policy.PAUSED)
         if self._stuck and not stuck:
             self._guidance.tell(policy.RESUMED)
         self._stuck = stuck
 
-    def _write(self, *, publish: bool) -> None:
+    def _write(self) -> None:
         found = self._facts.status()
-        if publish:
-            self._published_s = self._clock.monotonic_s()
+        now_s = self._clock.monotonic_s()
+        what = (found.model_version, found.model_state, found.queued, found.failed)
+        if what != self._published or now_s - self._published_s >= PUBLISH_EVERY_S:
+            self._published, self._published_s = what, now_s
             self._facts.publish(found)
         try:
             status.write(self._state_dir, found)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from shared import atomic, messages, topics
 from shared.atomic import Step, no_step
+from shared.clock import Clock
 from shared.errors import MessageError
 from shared.messages import Begin
 from shared.transfer import Ranges, Receiver
@@ -38,6 +39,8 @@ class Arrival:
     folder: Path
     touched: int = 0
     """Rises with every message: the smallest was quiet for longest."""
+    heard_at_s: float = 0.0
+    """Monotonic time of the last message; of the start, for what an earlier process left."""
     recorded: Ranges = field(default_factory=Ranges)
     """What the .json on disk says."""
     _fd: int | None = None
@@ -89,11 +92,12 @@ class Arrival:
 class Incoming:
     """All arrivals of all devices. One thread. Opens what an earlier process left. Raises: OSError."""
 
-    def __init__(self, folder: Path, *, step: Step = no_step) -> None:
+    def __init__(self, folder: Path, *, clock: Clock, step: Step = no_step) -> None:
         self.folder = folder
         self.step = step
+        self._clock = clock
         self._open: dict[tuple[str, str], Arrival] = {}
-        self._clock = 0
+        self._touches = 0
         atomic.make_dirs(folder)
         for device in sorted(folder.iterdir()):
             if device.is_dir() and topics.DEVICE_NAME.match(device.name):
@@ -113,6 +117,10 @@ class Incoming:
         """A device's arrivals, the one that was quiet for longest first."""
         yield from sorted((a for (d, _), a in self._open.items() if d == device), key=lambda a: a.touched)
 
+    def silent_since(self, time_s: float) -> list[Arrival]:
+        """Arrivals of which nothing was heard after that monotonic time."""
+        return [arrival for arrival in self._open.values() if arrival.heard_at_s < time_s]
+
     def add(self, device: str, name: str, begin: Begin) -> Arrival:
         """A new, empty arrival; nothing of it is on disk yet."""
         arrival = Arrival(device, name, begin, Receiver(begin.part.size_bytes), self.folder / device)
@@ -130,8 +138,9 @@ class Incoming:
         self.step("incoming:dropped")
 
     def _touch(self, arrival: Arrival) -> None:
-        self._clock += 1
-        arrival.touched = self._clock
+        self._touches += 1
+        arrival.touched = self._touches
+        arrival.heard_at_s = self._clock.monotonic_s()
 
     def _restore(self, folder: Path) -> None:
         atomic.remove_leftovers(folder)

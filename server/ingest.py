@@ -29,6 +29,7 @@ from server.incoming import Arrival, Incoming
 from server.merge import Merged
 from shared import atomic, messages, topics
 from shared.atomic import Step, no_step
+from shared.clock import Clock, SystemClock
 from shared.errors import MessageError
 from shared.messages import PART_KINDS, Ack, Begin, ChunkRecord, CorrectionRecord, Envelope, Part
 from shared.transfer import (
@@ -52,6 +53,8 @@ Reply = tuple[str, bytes]
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_OPEN_PER_DEVICE = 64  # a device has 8 on their way; the rest are files that it pruned or lost half-way
 MAX_PART_MESSAGE_BYTES = 1024 * 1024
+ABANDONED_S = 7 * 24 * 3600.0  # a device that comes back later begins the file again; nothing is lost
+CLEARING_EVERY_S = 3600.0
 MAX_HASH_TRIES = 3  # then the device's own copy is damaged, and sending it again changes nothing
 STEPS = ("ingest:verified", "ingest:merged", "ingest:answered")
 _log = logging.getLogger(__name__)
@@ -77,6 +80,7 @@ class Ingest:
     """One server's intake. incoming: folder for unfinished files. Raises: OSError where that cannot be used.
 
     on_telemetry(device, record_id, body): keeps a telemetry event durably; None = telemetry is refused.
+    clock: tells how long an unfinished file was silent; None = the machine's.
     step: called with the name of each durable step (STEPS and server.incoming.STEPS) right after it.
     """
 
@@ -86,6 +90,7 @@ class Ingest:
         merge: Merge,
         *,
         on_telemetry: Callable[[str, str, Mapping[str, Any]], object] | None = None,
+        clock: Clock | None = None,
         step: Step = no_step,
     ) -> None:
         self.counters: Counter[str] = Counter()
@@ -94,7 +99,9 @@ class Ingest:
         self._merge = merge
         self._on_telemetry = on_telemetry
         self._step = step
-        self._incoming = Incoming(incoming, step=step)
+        self._clock = clock or SystemClock()
+        self._incoming = Incoming(incoming, clock=self._clock, step=step)
+        self._next_clearing_s = 0.0
         self._unsettled: dict[tuple[str, str], Arrival] = {}
         self._told_unknown: set[tuple[str, str]] = set()
         self._hash_tries: Counter[tuple[str, str]] = Counter()
@@ -126,8 +133,18 @@ class Ingest:
                 arrival.close()
         self._unsettled.clear()
         self._told_unknown.clear()
+        self._clear_abandoned()
         self._step("ingest:answered")
         return replies
+
+    def _clear_abandoned(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s < self._next_clearing_s:
+            return
+        self._next_clearing_s = now_s + CLEARING_EVERY_S
+        for arrival in self._incoming.silent_since(now_s - ABANDONED_S):
+            _log.warning("%s of %s is given up: nothing came for days.", arrival.name, arrival.device)
+            self._forget(arrival)
 
     def _route(self, device: str, levels: list[str], payload: bytes) -> list[Reply]:
         if not topics.DEVICE_NAME.match(device):
@@ -216,7 +233,7 @@ class Ingest:
         try:
             begin = messages.decode(Begin, payload)
         except MessageError as error:
-            return self._refuse(device, name, str(error))
+            return self._count_foreign() if self._incoming.get(device, name) else self._refuse(device, name, str(error))
         problem = _problem(begin, device, name)
         if problem:
             return self._refuse(device, name, problem)

@@ -44,7 +44,8 @@ RECONNECT_MAX_S = 10  # one server per broker: no herd to spread
 SESSION_S = 24 * 3600  # a server that restarts within a day gets what devices sent meanwhile
 MAX_PACKET_BYTES = 2 * 1024 * 1024  # the broker discards what is larger before it reaches our memory
 BATCH = 64
-MAX_WAITING = 1000  # only messages at QoS 0 can come faster than we acknowledge; more of them are dropped
+MAX_WAITING = 1000  # only messages at QoS 0 can come faster than we acknowledge; more of them are dropped.
+# The same number of answers may wait for a broker that does not take them; devices ask again for what is dropped.
 _log = logging.getLogger(__name__)
 
 
@@ -129,6 +130,8 @@ class ServerLink:
         client.reconnect_delay_set(1, RECONNECT_MAX_S)
         if tls is not None:
             client.tls_set_context(tls)
+        client.max_queued_messages_set(MAX_WAITING)
+        client.on_pre_connect = _forget_old_answers
         client.on_socket_open = _no_delay
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
@@ -201,8 +204,8 @@ class ServerLink:
             replies += self._guarded(self._settle)
         for topic, payload in replies:
             if self.ready.is_set():  # else the device asks again; paho would pile them up in memory
-                self._client.publish(topic, payload, qos=1)
-                self.counters["replies"] += 1
+                sent = self._client.publish(topic, payload, qos=1).rc == mqtt.MQTT_ERR_SUCCESS
+                self.counters["replies" if sent else "dropped"] += 1
         for message in batch:
             if message.qos and message.session == self._session:
                 self._client.ack(message.mid, message.qos)
@@ -237,6 +240,11 @@ class ServerLink:
             _log.warning("The status of %s cannot be read: %s", device, error)
             return
         self._on_status(device, status)
+
+
+def _forget_old_answers(client: mqtt.Client, _data: Any) -> None:
+    # paho would send them after the reconnect, when they are no longer true; the devices ask anyway.
+    client.drop_out_messages()
 
 
 def _no_delay(_client: mqtt.Client, _data: Any, connection: Any) -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, select, update
 
 from server import store as tables
-from server.registry import Registry
+from server.registry import Model, Registry
 from shared import bundle, messages, topics
 from shared.clock import Clock, SystemClock
 from shared.errors import BundleError, MessageError
@@ -36,6 +36,7 @@ from shared.transfer import MAX_PART_BYTES, Ranges
 
 MAX_BLOCKS = 8
 MIN_BLOCK_BYTES = 1024  # smaller ones cost more in headers than they carry
+MAX_DEVICES = 10_000
 LOOK_AGAIN_S = 1.0  # how often an unknown hash may make us look for models that another process registered
 _log = logging.getLogger(__name__)
 
@@ -115,8 +116,7 @@ class Push:
     def _path(self, sha256: str) -> Path | None:
         if sha256 not in self._files and self._may_look():
             for model in self._registry.list():
-                if model.version not in self._indexed:
-                    self._index(model.version, model.bundle_folder, model.manifest_sha256)
+                self._index(model)
         return self._files.get(sha256)
 
     def _may_look(self) -> bool:
@@ -126,20 +126,25 @@ class Push:
         self._looked_at_s = now_s
         return True
 
-    def _index(self, version: str, folder: Path, manifest_sha256: str) -> None:
+    def _index(self, model: Model) -> None:
+        if model.version in self._indexed:
+            return
+        folder = model.bundle_folder
         try:
             manifest = bundle.read_manifest(folder)
         except BundleError as error:
-            _log.error("Model %s cannot be offered: %s", version, error)
+            _log.error("Model %s cannot be sent to devices: %s", model.version, error)
             return
-        self._indexed.add(version)
-        self._files.setdefault(manifest_sha256, folder / bundle.MANIFEST_NAME)
+        self._indexed.add(model.version)
+        self._files.setdefault(model.manifest_sha256, folder / bundle.MANIFEST_NAME)
         for entry in manifest.files:
             self._files.setdefault(entry.sha256, folder / entry.path)
 
     def _allowed(self, device: str, size_bytes: int) -> bool:
         """A token bucket of one second."""
         now_s = self._clock.monotonic_s()
+        if len(self._allowances) >= MAX_DEVICES:
+            self._allowances.clear()  # names come from outside: they must not fill the memory
         mine = self._allowances.setdefault(device, _Allowance(self._bytes_per_s, now_s))
         mine.left_bytes = min(self._bytes_per_s, mine.left_bytes + (now_s - mine.at_s) * self._bytes_per_s)
         mine.at_s = now_s
@@ -161,6 +166,8 @@ class Push:
         raises: Refused where there is no such version.
         """
         model = self._registry.get(version)
+        with self._lock:
+            self._index(model)
         with self._registry.store.writing() as connection:
             revision, issued_at = self._revision(connection, device, version)
         offer = Offer(version, model.manifest_sha256, model.manifest_size, issued_at, revision)

@@ -1,6 +1,6 @@
 """The one tree of errors.
 
-    WaycueError                 something a person can act on; the message says what failed, on what, and what to do next
+    WaycueError                 a person can act on it: the message says what failed, on what, and what to do next
     ├── Transient               trying again later may work: network away, broker busy, disk full for now
     │   └── Unreachable         nobody answered at an address
     └── Permanent               trying again changes nothing

@@ -252,7 +252,7 @@ def send_step(state: Sender, event: SenderEvent, now_s: float) -> tuple[Sender, 
 def _went_online(state: Sender, size: int, now_s: float) -> tuple[Sender, list[SenderAction]]:
     state = replace(state, online=True, part_bytes=size, flying=(), tries=0, due_s=now_s + patience_s(0))
     if state.phase == "new":
-        return replace(state, phase="sending"), [SendBegin()]
+        return state, []
     if state.phase == "beginning":
         return state, [SendBegin()]
     return replace(state, phase="asking"), [SendAsk()]
@@ -268,7 +268,9 @@ def _heard(state: Sender, ack: Ack, now_s: float) -> tuple[Sender, list[SenderAc
         # Parts that were on their way to a forgotten file each bring one of these: only the first starts over.
         if state.phase == "beginning":
             return state, []
-        again = replace(calm, phase="beginning", acked=Ranges(), flying=())
+        # What was on its way keeps its place in the window until `begin` is answered: other files that the receiver
+        # forgot at the same moment must not send more in that place before they hear of it.
+        again = replace(calm, phase="beginning", acked=Ranges())
         return again, [SendBegin()] if state.online else []
     if ack.state == "receiving":
         return _received(calm, ack), []
@@ -289,7 +291,7 @@ def _received(state: Sender, ack: Ack) -> Sender:
 
 
 def _ticked(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[SenderAction]]:
-    if state.phase == "sending":
+    if state.phase in ("new", "sending"):
         state, actions = _fill_window(state, tick, now_s)
         if actions:
             return state, actions
@@ -299,8 +301,10 @@ def _ticked(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[Sende
         return state, []
     waited = replace(state, tries=state.tries + 1, due_s=now_s + patience_s(state.tries + 1))
     if state.phase == "beginning":
-        return waited, [SendBegin()]
-    return replace(waited, phase="asking"), [SendAsk()]
+        return replace(waited, flying=()), [SendBegin()]
+    # Asked in vain before: leave the window to files that get answers.
+    flying = () if state.phase == "asking" else state.flying
+    return replace(waited, phase="asking", flying=flying), [SendAsk()]
 
 
 def _fill_window(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[SenderAction]]:
@@ -320,6 +324,9 @@ def _fill_window(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[
         actions.append(SendEnd())
     if not actions:
         return state, []
+    if state.phase == "new":
+        # Not before its first bytes can go too: a begin that waits alone may be forgotten before they come.
+        actions.insert(0, SendBegin())
     phase: Phase = "ending" if isinstance(actions[-1], SendEnd) else "sending"
     due_s = now_s + patience_s(0)
     return replace(state, phase=phase, flying=tuple(flying), sent=sent, tries=0, due_s=due_s), actions

@@ -252,7 +252,7 @@ def _opens_with_step(tokens: list[str]) -> bool:
 def _singular(word: str) -> str:
     if word.endswith("es") and word[:-2].endswith(("ch", "sh", "s", "x")):
         return word[:-2]
-    return word[:-1] if word.endswith("s") else word
+    return word.removesuffix("s")
 
 
 def _direction(tokens: list[str], opener: str) -> str:

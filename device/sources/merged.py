@@ -13,7 +13,7 @@ from device.sources.capture import Capture, Item, boot_s
 from device.sources.process import Plan
 from shared.errors import MediaError
 
-SOUND_START_S = 3.0  # how long a camera that is ready waits for its microphone
+SOUND_START_S = 5.0  # how long a camera that is ready waits for its microphone
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Smaller and faster graphs: int8 vision encoder, 8-bit decoder weights.
 
-Measured on SmolVLM2-256M's shape (2 cores, AVX-512 VNNI): the whole answer 0.55 s → 0.28 s. Signed int8 weights: unsigned
-ones ran twice as slow. Decoder weights in blocks of 32, symmetric, accuracy_level 4 (int8 dot products, fp32
+Measured on SmolVLM2-256M's shape (2 cores, AVX-512 VNNI): the whole answer 0.55 s → 0.28 s. Signed int8 weights:
+unsigned ones ran twice as slow. Decoder weights in blocks of 32, symmetric, accuracy_level 4 (int8 dot products, fp32
 activations: fp16 ones are six times slower on ARM).
 """
 

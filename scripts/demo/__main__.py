@@ -21,7 +21,9 @@ def parser() -> argparse.ArgumentParser:
         "With --video: the first half on a video of yours. Everything runs here; nothing is sent anywhere.",
     )
     parsed.add_argument("--video", type=Path, help="a walk of yours: any video file that PyAV can read")
-    parsed.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for all output (default %(default)s)")
+    parsed.add_argument(
+        "--out", type=Path, default=Path("build/demo"), help="folder for all output (default %(default)s)"
+    )
     parsed.add_argument("--keep-open", action="store_true", help="with --video: leave the review page up until Ctrl-C")
     return parsed
 

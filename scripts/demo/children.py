@@ -71,10 +71,14 @@ class Children:
         while child.running():
             watch()
             if time.monotonic() > deadline:
-                raise WaycueError(f"{child.name} did not end within {timeout_s:.0f} s.\n{child.tail()}", hint=_see(child))
+                raise WaycueError(
+                    f"{child.name} did not end within {timeout_s:.0f} s.\n{child.tail()}", hint=_see(child)
+                )
             time.sleep(0.2)
         if child.process.returncode != 0:
-            raise WaycueError(f"{child.name} failed with status {child.process.returncode}.\n{child.tail()}", hint=_see(child))
+            raise WaycueError(
+                f"{child.name} failed with status {child.process.returncode}.\n{child.tail()}", hint=_see(child)
+            )
 
     def until(self, child: Child, ready: Callable[[], bool], *, timeout_s: float, what: str) -> None:
         """Until `ready()` while the child runs. Raises: WaycueError."""

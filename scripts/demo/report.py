@@ -22,7 +22,12 @@ PICTURES = 12
 
 
 def assemble(
-    *, walks: Sequence[Mapping[str, Any]], sync: Mapping[str, Any], night: Mapping[str, Any], taught: Taught, seconds: float
+    *,
+    walks: Sequence[Mapping[str, Any]],
+    sync: Mapping[str, Any],
+    night: Mapping[str, Any],
+    taught: Taught,
+    seconds: float,
 ) -> dict[str, Any]:
     """The report as plain JSON."""
     second = walks[1]
@@ -30,7 +35,9 @@ def assemble(
     whole: dict[str, Any] = {
         "walks": [dict(walk) for walk in walks],
         "sync": dict(sync),
-        "retrain": {key: night[key] for key in ("samples", "seconds", "loss_first", "loss_last", "parity_float", "parity")},
+        "retrain": {
+            key: night[key] for key in ("samples", "seconds", "loss_first", "loss_last", "parity_float", "parity")
+        },
         "gate": {
             "champion": night["champion"],
             "candidate": night["version"],
@@ -39,12 +46,25 @@ def assemble(
             "champion_evaluation": night["champion_evaluation"],
             "candidate_evaluation": night["evaluation"],
         },
-        "update": dict(second["update"]),
+        "update": update_of(second, night["version"]),
         "taught": figures,
         "seconds": round(seconds, 1),
     }
     whole["promises"] = promises(whole)
     return whole
+
+
+def update_of(walk: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """The update before the second walk, as the device reported it."""
+    update = walk["updates"][-1]
+    return {
+        "bytes": update["fetched_bytes"],
+        "copied_bytes": update["copied_bytes"],
+        "seconds": update["seconds"],
+        "from_version": update["from_version"],
+        "to_version": update["to_version"],
+        "activated": walk["model_version"] == update["to_version"] == version,
+    }
 
 
 def promises(whole: Mapping[str, Any]) -> dict[str, bool]:
@@ -54,8 +74,10 @@ def promises(whole: Mapping[str, Any]) -> dict[str, bool]:
         "every flagged chunk was merged": sync["merged"] == sync["flagged"] > 0,
         "every correction was merged": sync["corrections_merged"] == sync["corrections"] > 0,
         "the device runs the new model": bool(whole["update"]["activated"]),
-        f"the new object is learnt (at least {BAR_TAUGHT:+.2f})": taught["right_after"] - taught["right_before"] >= BAR_TAUGHT,
-        "the known objects are not forgotten": taught["known_objects_after"] - taught["known_objects_before"] >= BAR_KNOWN,
+        f"the new object is learnt (at least {BAR_TAUGHT:+.2f})": taught["right_after"] - taught["right_before"]
+        >= BAR_TAUGHT,
+        "the known objects are not forgotten": taught["known_objects_after"] - taught["known_objects_before"]
+        >= BAR_KNOWN,
         "held out: at least 40 frames": taught["held_out_frames"] >= 40,
     }
 
@@ -86,7 +108,7 @@ def rows(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
         (
             f"walk {walk['name']}",
             f"{walk['chunks']} chunks, {len(walk['guidance'])} spoken, {walk['frames_dropped']} frames dropped, "
-            f"frame → speech p50 {walk['time_to_speech_ms']['p50']:.0f} ms, p95 {walk['time_to_speech_ms']['p95']:.0f} ms",
+            f"frame → speech {speech_times(walk)}",
         )
         for walk in whole["walks"]
     ]
@@ -95,16 +117,18 @@ def rows(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
         (
             "sync",
             f"{sync['merged']} of {sync['flagged']} chunks and {sync['corrections_merged']} of {sync['corrections']} "
-            f"corrections merged, {sync['bytes'] / 1e6:.1f} MB, {sync['resent_bytes']} bytes sent twice",
+            f"corrections merged, {sync["bytes"] / 1e6:.1f} MB, {sync["resent_bytes"]} sent twice",
         ),
         (
             "retrain",
-            f"{retrain['samples']} rows, {retrain['seconds']:.0f} s, loss {retrain['loss_first']:.2f} → {retrain['loss_last']:.2f}",
+            f"{retrain['samples']} rows, {retrain['seconds']:.0f} s, "
+            f"loss {retrain['loss_first']:.2f} → {retrain['loss_last']:.2f}",
         ),
         ("gate", f"{gate['candidate']} {gate['decision']}: {'; '.join(gate['reasons'])}"),
         (
             "update",
-            f"{update['from_version']} → {update['to_version']}, {update['bytes'] / 1e6:.1f} MB in {update['seconds']:.1f} s",
+            f"{update['from_version']} → {update['to_version']}, "
+            f"{update['bytes'] / 1e6:.1f} MB in {update['seconds']:.1f} s",
         ),
         (
             f"taught: {taught['object']}",
@@ -113,6 +137,12 @@ def rows(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         ("time", f"{whole['seconds']:.0f} s"),
     ]
+
+
+def speech_times(walk: Mapping[str, Any]) -> str:
+    """p50 and p95 of shutter → first sample of speech; "-" where nothing was spoken."""
+    times = walk["time_to_speech_ms"]
+    return "-" if times["p50"] is None else f"p50 {times['p50']:.0f} ms, p95 {times['p95']:.0f} ms"
 
 
 def _pictures(before: Sequence[Answer], after: Sequence[Answer]) -> list[dict[str, Any]]:

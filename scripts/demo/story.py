@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 from scripts.demo import measure, report, wearer
 from scripts.demo.caregiver import Caregiver
-from scripts.demo.children import Child, Children, command
+from scripts.demo.children import Children, command
 from scripts.demo.screen import Screen
 from server.broker import HOST, BrokerChild, free_port
 from server.walks.chunks import ChunkTruth, chunk_truths
@@ -78,7 +77,7 @@ def run(out: Path, screen: Screen) -> int:
     with BrokerChild(out / "broker") as broker, Children(out / "logs") as children:
         demo = Demo(out, screen, children, broker)
         truths = _prepare(demo)
-        _serve(demo)
+        serve(demo)
         first = _first_walk(demo, truths[0])
         sync = _synced(demo, first)
         _confirm(demo, truths[0], first)
@@ -87,7 +86,10 @@ def run(out: Path, screen: Screen) -> int:
         with screen.step("Measure what was taught"):
             models = demo.home / "models"
             taught = measure.taught(
-                TAUGHT, models / night["champion"] / "bundle", models / night["version"] / "bundle", progress=screen.note
+                TAUGHT,
+                models / night["champion"] / "bundle",
+                models / night["version"] / "bundle",
+                progress=screen.note,
             )
             screen.note(f"{TAUGHT}: {taught.right_before:.0%} → {taught.right_after:.0%} of instructions right")
         whole = report.assemble(
@@ -105,20 +107,20 @@ def _prepare(demo: Demo) -> list[tuple[ChunkTruth, ...]]:
         export = demo.children.start("export", demo.server("models", "add", "starter"))
         truths = []
         for index, (name, seconds, seed) in enumerate((FIRST, SECOND)):
-            walk = walk_from_name(name, seed=seed, duration_s=seconds)
-            truth = chunk_truths(walk)
+            route = walk_from_name(name, seed=seed, duration_s=seconds)
+            truth = chunk_truths(route)
             voice = []
             if index == 0:
                 voice, _ = wearer.speak(wearer.plan(truth, TAUGHT), demo.out)
             demo.screen.note(f"rendering the {name} walk, {seconds:.0f} s")
-            write_video(walk, demo.out / f"{name}.mp4", voice=voice)
+            write_video(route, demo.out / f"{name}.mp4", voice=voice)
             truths.append(truth)
         demo.children.wait(export, timeout_s=180, watch=lambda: demo.screen.note(export.tail(1)[:70]))
         demo.screen.note("two walks rendered, the starter exported and checked against PyTorch")
     return truths
 
 
-def _serve(demo: Demo) -> None:
+def serve(demo: Demo) -> None:
     with demo.screen.step("Start the server"):
         demo.broker.start()
         port = free_port()
@@ -134,14 +136,14 @@ def _serve(demo: Demo) -> None:
         demo.screen.note(f"{demo.web}, broker on port {demo.broker.port}")
 
 
-def _walk(demo: Demo, name: str, seconds: float, *extra: str) -> dict[str, Any]:
-    """Replay one walk in real time through the agent, with its speech in a WAV file. Returns its report."""
+def walk(demo: Demo, name: str, video: Path, *extra: str, seconds: float) -> dict[str, Any]:
+    """Replay a video in real time through the agent, with its speech in a WAV file. Returns its report."""
     out = demo.out
     captions = out / f"{name}.captions.jsonl"
     agent = demo.children.start(
         f"device-{name}",
         [
-            command("waycue-device"), "run", "--source", f"replay:{out / f'{name}.mp4'}", "--pace", "real",
+            command("waycue-device"), "run", "--source", f"replay:{video}", "--pace", "real",
             "--state", str(demo.state), "--device", DEVICE, "--broker", f"{HOST}:{demo.broker.port}",
             "--speech", str(out / f"{name}.speech.wav"), "--captions", str(captions),
             "--report", str(out / f"{name}.report.json"), "--exit-at-end", "--linger-s", "60", *extra,
@@ -150,14 +152,15 @@ def _walk(demo: Demo, name: str, seconds: float, *extra: str) -> dict[str, Any]:
     demo.screen.clear_captions()
     demo.children.wait(agent, timeout_s=seconds + 150, watch=lambda: demo.screen.watch(captions))
     found: dict[str, Any] = json.loads((out / f"{name}.report.json").read_text())
-    return found
+    return {"name": name, **found}
 
 
 def _first_walk(demo: Demo, truth: Sequence[ChunkTruth]) -> dict[str, Any]:
     name, seconds, _ = FIRST
     with demo.screen.step(f"First walk ({name}): fetch the model, guide, flag, correct"):
-        first = _walk(
-            demo, name, seconds, "--buttons", str(demo.out / "buttons.jsonl"), "--wait-for-model-s", "90"
+        script = str(demo.out / "buttons.jsonl")
+        first = walk(
+            demo, name, demo.out / f"{name}.mp4", "--buttons", script, "--update-first-s", "90", seconds=seconds
         )
         if not first["model_version"]:
             raise WaycueError("The device walked without a model.", hint=f"See {demo.out / 'logs'}.")
@@ -170,24 +173,26 @@ def _synced(demo: Demo, first: dict[str, Any]) -> dict[str, Any]:
         caregiver = Caregiver(demo.web)
         deadline = time.monotonic() + 60
         samples = caregiver.samples()
-        while time.monotonic() < deadline and not _all_there(samples, first):
+        while time.monotonic() < deadline and not all_there(samples, first):
             time.sleep(0.3)
             samples = caregiver.samples()
         flagged, corrections = set(first["flagged"]), set(first["corrections"])
         merged = flagged & {sample["sample_id"] for sample in samples}
         heard = corrections & {sample["correction_id"] for sample in samples}
-        demo.screen.note(f"{len(merged)} of {len(flagged)} chunks, {len(heard)} of {len(corrections)} corrections merged")
+        demo.screen.note(
+            f"{len(merged)} of {len(flagged)} chunks, {len(heard)} of {len(corrections)} corrections merged"
+        )
         return {
             "flagged": len(flagged),
             "merged": len(merged),
             "corrections": len(corrections),
             "corrections_merged": len(heard),
-            "bytes": first["sent_bytes"],
-            "resent_bytes": first["resent_bytes"],
+            "bytes": first["sync"]["sent_bytes"],
+            "resent_bytes": first["sync"]["resent_bytes"],
         }
 
 
-def _all_there(samples: Sequence[dict[str, Any]], first: dict[str, Any]) -> bool:
+def all_there(samples: Sequence[dict[str, Any]], first: dict[str, Any]) -> bool:
     """All chunks are samples, and the transcriber has listened to every correction."""
     ids = {sample["sample_id"] for sample in samples}
     heard = {sample["correction_id"] for sample in samples}
@@ -209,7 +214,7 @@ def _confirm(demo: Demo, truths: Sequence[ChunkTruth], first: dict[str, Any]) ->
 def _night(demo: Demo) -> dict[str, Any]:
     with demo.screen.step("The night: retrain with LoRA, export, gate"):
         printed = demo.call("retrain", "retrain", "--json", timeout_s=300)
-        night: dict[str, Any] = json.loads(printed[printed.index("\n{") :] if not printed.startswith("{") else printed)
+        night: dict[str, Any] = json.loads(printed[printed.rindex("\n{\n") :])
         if night["outcome"] != "promoted":
             raise WaycueError(f"The gate kept the champion: {'; '.join(night['reasons'])}")
         demo.screen.note(f"{night['version']} promoted: {night['reasons'][0]}")
@@ -219,8 +224,8 @@ def _night(demo: Demo) -> dict[str, Any]:
 def _second_walk(demo: Demo) -> dict[str, Any]:
     name, seconds, _ = SECOND
     with demo.screen.step(f"Second walk ({name}): update over MQTT, then guide"):
-        with urllib.request.urlopen(f"{demo.web}/api/stats", timeout=10) as answer:
-            champion = json.load(answer)["model"]["version"]
-        second = _walk(demo, name, seconds, "--wait-for-model-s", "90", "--wait-for-version", champion)
+        second = walk(demo, name, demo.out / f"{name}.mp4", "--update-first-s", "90", seconds=seconds)
+        if not second["updates"]:
+            raise WaycueError(f"The device did not update: {second['model_state']}", hint=f"See {demo.out / 'logs'}.")
         demo.screen.note(f"walked with {second['model_version']}")
     return second

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from device.earcons import SPEECH_RATE_HZ
 from device.sources import SAMPLE_RATE_HZ
 from device.voice.espeak import Espeak, resampled
-from device.earcons import SPEECH_RATE_HZ
 from server.walks.chunks import ChunkTruth
 from server.walks.video import SpokenLine
 from shared import vocabulary

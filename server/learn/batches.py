@@ -49,7 +49,7 @@ def from_rendered(shot: walks.Rendered, checkpoint: Layout) -> Example:
 def from_sentence(image: NDArray[np.uint8], text: str, layout: Layout) -> Example:
     """A person's sentence says one thing that is there; what else is there, nobody said.
 
-    "" (nothing should be said) says that nothing is there. The named object at the other sides counts as absent, weakly.
+    "" (nothing should be said) says that nothing is there. The named object is weakly absent at other sides.
     """
     hazards = np.zeros((len(layout.objects), len(vocabulary.SIDES_SEEN)), np.float32)
     known = np.zeros_like(hazards)
@@ -98,7 +98,7 @@ def patch_labels(mask: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:
 
 
 def vary(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Brightness, contrast, shift, zoom, noise and JPEG damage: what makes 20 pictures of a thing enough to learn it."""
+    """Brightness, contrast, shift, zoom, noise, JPEG damage: what makes 20 pictures of a thing enough to learn it."""
     height, width = image.shape[:2]
     zoom = rng.uniform(0.95, 1.12)
     shift = rng.uniform(-0.04, 0.04, 2) * (width, height)

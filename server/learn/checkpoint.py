@@ -26,7 +26,9 @@ from shared.preprocess import Preprocessing
 
 EXTRA_FILE = "waycue.json"
 HEAD_FILE = "hazard_head.safetensors"
-FIELD_TILE_PX = 256  # one tile: 16 image tokens for SmolVLM2-256M instead of 64 at 512 px, a quarter of the tower's work
+FIELD_TILE_PX = (
+    256  # one tile: 16 image tokens for SmolVLM2-256M instead of 64 at 512 px, a quarter of the tower's work
+)
 DEFAULT_THRESHOLDS = {"hazard_above": 0.5, "speak_above": 0.5, "flag_below": 0.6}
 
 

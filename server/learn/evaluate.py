@@ -149,8 +149,14 @@ def summary(answers: Sequence[Answer]) -> dict[str, object]:
         "false_clear": _share(sum(a.text == vocabulary.CLEAR for a in hazards), len(hazards)),
         "grammar": _share(sum(not vocabulary.problems(a.text) for a in answers), len(answers)),
         "recall_by_tier": by_tier,
-        "look_ms": {"p50": percentile([a.look_ms for a in answers], 50), "p95": percentile([a.look_ms for a in answers], 95)},
-        "word_ms": {"p50": percentile([a.word_ms for a in answers], 50), "p95": percentile([a.word_ms for a in answers], 95)},
+        "look_ms": {
+            "p50": percentile([a.look_ms for a in answers], 50),
+            "p95": percentile([a.look_ms for a in answers], 95),
+        },
+        "word_ms": {
+            "p50": percentile([a.word_ms for a in answers], 50),
+            "p95": percentile([a.word_ms for a in answers], 95),
+        },
     }
 
 

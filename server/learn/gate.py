@@ -105,13 +105,20 @@ def paired_interval(old: Sequence[bool], new: Sequence[bool], *, resamples: int,
 
 def _pairs(champion: Scores, candidate: Scores, *, tier: int = 0) -> tuple[list[bool], list[bool]]:
     new = {case.case_id: case for case in candidate.cases}
-    both = [(c.right, new[c.case_id].right) for c in champion.cases if c.case_id in new and (not tier or c.tier == tier)]
+    both = [
+        (c.right, new[c.case_id].right) for c in champion.cases if c.case_id in new and (not tier or c.tier == tier)
+    ]
     return [old for old, _ in both], [fresh for _, fresh in both]
 
 
 def _worse(champion: Scores, candidate: Scores, settings: GateSettings) -> list[str]:
     found = []
-    for tier, margin in ((0, settings.margin), (1, settings.margin_tier), (2, settings.margin_tier), (3, settings.margin_tier)):
+    for tier, margin in (
+        (0, settings.margin),
+        (1, settings.margin_tier),
+        (2, settings.margin_tier),
+        (3, settings.margin_tier),
+    ):
         old, new = _pairs(champion, candidate, tier=tier)
         if not old or (tier and len(old) < settings.least_cases):
             continue

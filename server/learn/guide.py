@@ -103,7 +103,7 @@ class Guide(nn.Module):
 
     @torch.no_grad()
     def write(self, features: Tensor, *, end_id: int, most: int = 16) -> list[list[int]]:
-        """Greedy answers (ids without the end token) for features [b, p, d]. Plain and slow: the reference for parity."""
+        """Greedy answers (ids, no end token) for features [b, p, d]. Plain and slow: the reference for parity."""
         answers = torch.empty((len(features), 0), dtype=torch.long)
         done = torch.zeros(len(features), dtype=torch.bool)
         for _ in range(most):

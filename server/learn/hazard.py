@@ -1,7 +1,7 @@
 """The hazard head: a score for every (object, side) from the same patch features that become image tokens.
 
-    patch features [b, p, d] → object logits per patch [b, p, objects]          (linear; supervised densely where masks exist)
-                             → log-sum-exp over patches + learned place prior   (which patches count for which side)
+    patch features [b, p, d] → object logits per patch [b, p, objects]      (linear; dense supervision from masks)
+                             → log-sum-exp over patches + place prior       (which patches count for which side)
                              → hazard logits [b, objects, sides]
 
 The place prior [objects, sides, patches] learns that "ahead" means the middle columns and that near means low in the
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 class HazardHead(nn.Module):
-    """features float [b, patches, dim] → (patch logits [b, patches, objects + 1], hazard logits [b, objects, sides])."""
+    """features [b, patches, dim] → (patch logits [b, patches, objects + 1], hazard logits [b, objects, sides])."""
 
     def __init__(self, dim: int, patches: int, objects: int, sides: int) -> None:
         super().__init__()

@@ -130,7 +130,9 @@ def _train_and_judge(
     decision = gate.decide(incumbent, candidate, gate.GateSettings())
     unfit = check_golden(made.folder, threads=settings.threads)
     if unfit:
-        decision = gate.Decision(False, tuple(f"self-test: {text}" for text in unfit) + decision.reasons * (not decision.accepted))
+        decision = gate.Decision(
+            False, tuple(f"self-test: {text}" for text in unfit) + decision.reasons * (not decision.accepted)
+        )
     night = Night(
         outcome="promoted" if decision.accepted else "refused",
         reasons=decision.reasons,
@@ -185,7 +187,7 @@ class Made:
 def make_bundles(
     trained: Checkpoint, label: Label, work: Path, chunks: Sequence[GoldenChunk], *, progress: Progress
 ) -> Made:
-    """Export in float32 and quantised, and compare both with PyTorch on held-out pictures. Raises: OSError, BundleError."""
+    """Export in float32 and quantised; compare both with PyTorch on held-out pictures. Raises: OSError, BundleError."""
     what = exportable(trained)
     pictures = [case.image for case in evaluate.rendered_cases(PARITY_PICTURES, seed=1)]
     guide = Guide(trained).eval()
@@ -308,5 +310,3 @@ def _single_flight(home: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Transient("Another retrain is running on this server.", hint="Wait until it has ended.") from None
         yield
-
-

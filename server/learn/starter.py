@@ -86,7 +86,9 @@ def build() -> Checkpoint:
     )
 
 
-def train(out: Path, *, steps: int, batch: int, rate: float, workers: int, console: Console, resume: bool) -> Checkpoint:
+def train(
+    out: Path, *, steps: int, batch: int, rate: float, workers: int, console: Console, resume: bool
+) -> Checkpoint:
     """Train from nothing (or from the last save under build/) for `steps` batches of fresh frames."""
     partial = Path("build/starter")
     done = 0

@@ -27,7 +27,9 @@ def sentences() -> Iterator[str]:
         for name in (term.name, *term.synonyms):
             for side in terms.sides:
                 for modifier in ("", *terms.modifiers, *term.states):
-                    yield " " + " ".join(filter(None, (f"{terms.openers[0].capitalize()},", name, modifier, side))) + "."
+                    yield (
+                        " " + " ".join(filter(None, (f"{terms.openers[0].capitalize()},", name, modifier, side))) + "."
+                    )
 
 
 def build() -> PreTrainedTokenizerFast:

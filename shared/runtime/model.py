@@ -63,7 +63,7 @@ class GuidanceModel:
         manifest = bundle.verify(folder)
         if manifest.intended_use == "demo" and not allow_demo:
             raise BundleError(
-                f"Model {manifest.version} is a demonstration model, trained on drawn pictures: it must not guide a walk.",
+                f"Model {manifest.version} is a demonstration model, trained on drawn pictures: it must not guide.",
                 hint="Install a field model, or pass --allow-demo-model to try it in a safe place.",
             )
         try:
@@ -72,7 +72,8 @@ class GuidanceModel:
             raise
         except Exception as error:  # onnxruntime and tokenizers raise many kinds for a bad file
             raise BundleError(
-                f"Model {manifest.version} could not be loaded: {error}", hint="Export it again, or offer another version."
+                f"Model {manifest.version} could not be loaded: {error}",
+                hint="Export it again, or offer another version.",
             ) from error
 
     def look(self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None) -> Observation:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
+from contextlib import closing
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from device import outbox_folder, slots, update_file, update_state
+from device import outbox_folder, slots, status, update_file, update_state
+from device.buttons import ACTIONS
+from device.report import Report
 from server import dataset
+from server.commands import export
+from server.store import open_store
+from server.web import guard
+from server.web.app import create_app
 from shared import bundle, messages, topics, transfer
+from shared.clock import ManualClock
 from shared.preprocess import Preprocessing
 from tests.docs.pages import named_in, page, section
 
@@ -22,7 +32,7 @@ def dataclasses_of(module: ModuleType) -> list[type[Any]]:
     return [one for one in found if one.__module__ == module.__name__]
 
 
-WRITTEN = [*dataclasses_of(messages), *dataclasses_of(bundle), dataset.SampleRow]
+WRITTEN = [*dataclasses_of(messages), *dataclasses_of(bundle), dataset.SampleRow, status.DeviceStatus]
 
 
 def rows(kind: type[Any]) -> list[str]:
@@ -81,6 +91,7 @@ def size(count: int) -> str:
         (transfer, "PACKET_OVERHEAD_BYTES"),
         (transfer, "WINDOW_PARTS"),
         (transfer, "WINDOW_BYTES"),
+        (guard, "MAX_BODY_BYTES"),
         (bundle, "MAX_FILES"),
         (bundle, "MAX_BUNDLE_BYTES"),
         (bundle, "MAX_MANIFEST_BYTES"),
@@ -122,3 +133,27 @@ def test_what_the_runtime_reads_of_a_manifest_is_named() -> None:
     named = named_in(section("formats.md", "Manifest"))
     assert {item.name for item in dataclasses.fields(Preprocessing)} <= named
     assert {"before_ids", "after_ids", "end_id", "objects", "sides", "precision"} <= named
+
+
+def test_every_route_of_the_api_is_told_and_no_other(tmp_path: Path) -> None:
+    told = re.findall(r"^\| `(GET|POST) (\S+)` \|", section("formats.md", "The review page's API"), re.MULTILINE)
+    with closing(open_store(tmp_path)) as store:
+        data = dataset.Dataset(tmp_path / "dataset")
+        routes = create_app(store, data, clock=ManualClock()).openapi()["paths"]
+    known = [(method.upper(), path) for path, methods in routes.items() for method in methods]
+    assert sorted(told) == sorted((m, p) for m, p in known if p.startswith(("/api/", "/media/", "/healthz")))
+
+
+def test_every_export_format_is_told() -> None:
+    assert re.findall(r"^\| `(\w+)` \|", section("formats.md", "Exports"), re.MULTILINE) == list(export.FORMATS)
+
+
+def test_every_press_is_told() -> None:
+    assert set(ACTIONS) <= named_in(section("formats.md", "Files for scripts"))
+
+
+def test_every_part_of_a_report_is_told(tmp_path: Path) -> None:
+    Report("walk", "device", "source").write(tmp_path / "report.json", [])
+    report = json.loads((tmp_path / "report.json").read_bytes())
+    named = named_in(section("formats.md", "Files for scripts"))
+    assert sorted({*report, *report["time_to_speech_ms"]} - named) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
+from pathlib import Path
 from types import NoneType
 from typing import Any
 
@@ -41,7 +42,7 @@ def sections(config: type[Any]) -> list[tuple[str, type[Any]]]:
 
 
 DEVICE = sections(device_config.Config)
-SERVER = sections(server_config.Config)
+SERVER = sections(server_config.ServerConfig)
 
 
 def told(name: str, part: str) -> dict[str, str]:
@@ -59,7 +60,7 @@ def test_every_setting_of_the_device_is_told_with_its_default(name: str, kind: t
 
 @pytest.mark.parametrize(("name", "kind"), SERVER, ids=[name for name, _ in SERVER])
 def test_every_setting_of_the_server_is_told_with_its_default(name: str, kind: type[Any]) -> None:
-    assert told(name, "The server: server.toml") == defaults(kind)
+    assert told(name, "The server: waycue.toml") == defaults(kind)
 
 
 def test_the_page_tells_of_no_other_section() -> None:
@@ -68,12 +69,13 @@ def test_the_page_tells_of_no_other_section() -> None:
 
 
 @pytest.mark.parametrize("number", range(len(re.findall(r"^```toml", page("settings.md"), re.MULTILINE))))
-def test_the_examples_are_accepted(number: int, tmp_path: Any) -> None:
+def test_the_examples_are_accepted(number: int, tmp_path: Path) -> None:
     example = re.findall(r"^```toml\n(.*?)^```", page("settings.md"), re.MULTILINE | re.DOTALL)[number]
-    (tmp_path / "example.toml").write_text(example, encoding="utf-8")
-    names = set(tomllib.loads(example))
-    load = device_config.load if names <= {name for name, _ in DEVICE} else server_config.load
-    load(tmp_path / "example.toml")
+    (tmp_path / server_config.FILE).write_text(example, encoding="utf-8")
+    if set(tomllib.loads(example)) <= {name for name, _ in DEVICE}:
+        device_config.load(tmp_path / server_config.FILE)
+    else:
+        server_config.load(tmp_path)
 
 
 def test_every_figure_of_the_policy_is_told() -> None:

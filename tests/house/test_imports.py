@@ -14,10 +14,10 @@ from tests.house.tree import CODE, ROOT, python_files
 LINT = Path(sys.executable).parent / "lint-imports"
 # A library that opens devices or sockets, or drags in a gigabyte, has a few homes; everything else takes values.
 HOMES = {
-    "paho": ("device/link.py", "server/link.py"),
+    "paho": ("device/connection.py", "device/selftest.py", "server/link.py"),
     "sounddevice": ("device/",),
     "gpiozero": ("device/buttons.py",),
-    "pocketsphinx": ("server/speech.py",),
+    "pocketsphinx": ("server/speech/",),
     "fastapi": ("server/web/", "server/run.py"),
     "uvicorn": ("server/run.py",),
     "onnxruntime": ("shared/runtime/", "exporters/onnx/"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from server import ingest as intake
 from server.ingest import Ingest, Reply
 from shared import messages, topics
+from shared.clock import ManualClock
 from shared.errors import DatasetError
 from shared.messages import PART_KINDS, Ack, Begin, Envelope, Part
 from tests.link.depot import Depot
@@ -219,6 +221,21 @@ def test_unfinished_files_of_one_device_are_bounded_and_the_longest_silent_goes(
     assert _send(ingest, "ask", name=f"{names[-1]}.clip") == []
 
 
+def test_a_file_of_which_nothing_came_for_a_week_is_given_up(memory_path: Path, depot: Depot) -> None:
+    clock = ManualClock()
+    ingest = Ingest(memory_path / "incoming", depot, clock=clock)
+    _send(ingest, "begin", _begin(bytes(10)))
+    _send(ingest, "0", bytes(5))
+    ingest.settle()
+    clock.sleep(intake.ABANDONED_S)
+    _send(ingest, "ask")  # still wanted
+    assert _acks(ingest.settle())[0].state == "receiving"
+    clock.sleep(intake.ABANDONED_S + 1)
+    ingest.settle()
+    assert ingest.open_transfers == 0
+    assert list((memory_path / "incoming" / DEVICE).iterdir()) == []
+
+
 def test_a_file_with_a_thousand_holes_is_refused(ingest: Ingest) -> None:
     _send(ingest, "begin", _begin(bytes(10_000)))
     acks = [ack for at in range(0, 4000, 2) for ack in _send(ingest, str(at), b"x")]
@@ -285,7 +302,7 @@ bodies = st.one_of(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
         max_leaves=8,
-    ).map(lambda value: __import__("json").dumps(value).encode()),
+    ).map(lambda value: json.dumps(value).encode()),
 )  # fmt: skip
 
 
@@ -368,6 +385,6 @@ def test_a_merge_that_fails_keeps_the_file_and_is_tried_again(ingest: Ingest, de
         raise OSError(errno.ENOSPC, "No space left on device")
 
     depot.on_part = fails
-    assert _whole(ingest, b"x" * 500) == []
+    assert [ack.state for ack in _whole(ingest, b"x" * 500)] == ["receiving"]
     depot.on_part = None
     assert _send(ingest, "end")[0].state == "merged"

@@ -228,17 +228,18 @@ def test_a_state_change_cut_by_a_warning_is_said_again() -> None:
 
 def test_news_among_many_warnings_is_begun_seldom_and_said_whole_when_they_stop() -> None:
     walk = Walk()
-    walk.give(policy.StateChange("Guidance ready."))
+    news = "The storage is full, nothing more is kept."
+    walk.give(policy.StateChange(news))
     names = ["curb", "stairs down", "drop-off", "street edge", "train tracks", "bicycle", "vehicle"]
     for number in range(40):
         walk.look(Hazard(names[number % len(names)], "ahead", 0.99))
         walk.wait(1.8)
-    begun = texts(walk).count("Guidance ready.")
+    begun = texts(walk).count(news)
     walk.give(policy.WalkEnded())
     walk.wait(100.0)
     walk.give(policy.Tick())
     assert begun <= 6
-    assert texts(walk)[-1] == "Guidance ready."
+    assert texts(walk)[-1] == news
 
 
 def test_while_the_wearer_speaks_only_warnings_and_urgent_news_are_heard() -> None:

@@ -158,11 +158,8 @@ def test_an_offer_names_the_manifest_and_its_revision_only_rises(house: House) -
     assert topic == "wc/v1/pi-1/down/offer"
     first = messages.decode(Offer, payload)
     data = bundle.read_manifest_bytes(house.registry.bundle_folder("m1"))
-    assert (first.version, first.manifest_sha256, first.manifest_size) == (
-        "m1",
-        hashlib.sha256(data).hexdigest(),
-        len(data),
-    )
+    assert (first.version, first.manifest_size) == ("m1", len(data))
+    assert first.manifest_sha256 == hashlib.sha256(data).hexdigest()
     house.clock.sleep(100)
     assert house.push.make_offer("pi-1", "m1")[1] == payload  # the same version again: the same bytes
     revisions = [first.revision]

@@ -154,8 +154,12 @@ def test_what_an_interrupted_add_left_is_no_obstacle(registry: Registry, tmp_pat
 def test_two_processes_adding_the_same_model_at_once_register_it_once(tmp_path: Path) -> None:
     source = make(tmp_path, "m1")
     open_store(tmp_path / "home").close()
-    program = "import sys; from pathlib import Path; from server.registry import Registry\n" \
-              "print(Registry(Path(sys.argv[1])).add(Path(sys.argv[2])).version)"  # fmt: skip
+    program = """
+import sys
+from pathlib import Path
+from server.registry import Registry
+print(Registry(Path(sys.argv[1])).add(Path(sys.argv[2])).version)
+"""
     running = [
         subprocess.Popen(
             [sys.executable, "-c", program, tmp_path / "home", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -175,3 +179,14 @@ def test_lineage_is_readable_json(registry: Registry, tmp_path: Path) -> None:
     saved = json.loads((tmp_path / "home" / "models" / "m1" / "lineage.json").read_text())
     assert saved["evaluation"] == {"f1": 0.9}
     assert saved["manifest_sha256"] == registry.get("m1").manifest_sha256
+
+
+def test_killed_at_every_step_of_adding_it_is_added_by_the_next_try(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.registry.crash_driver", tmp_path], capture_output=True, text=True, timeout=300,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    tries = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(tries) >= 20
+    assert [one for one in tries if one["problems"]] == []

@@ -32,7 +32,7 @@ def walk(source: Source, *, for_s: float | None = None, info: SourceInfo | None 
     seen = Walk(info or source.open())
     last_s = {VideoFrame: -1.0, SoundBlock: -1.0}
     newest_s = 0.0
-    stop_at = time.monotonic() + (for_s if for_s is not None else 60.0)
+    stop_at = time.monotonic() + (for_s if for_s is not None else 300.0)
     while not source.ended and time.monotonic() < stop_at:
         item = source.read(0.1)
         if item is None:

@@ -26,7 +26,8 @@ from shared.errors import MediaError
 from tests.pulse import until
 from tests.sources import films
 
-QUICK = Limits(start_s=5.0, stall_s=0.5, backoff_first_s=0.05, backoff_max_s=0.2)
+QUICK = Limits(start_s=30.0, stall_s=0.5, backoff_first_s=0.05, backoff_max_s=0.2)
+PATIENT = Limits(start_s=30.0, stall_s=20.0, backoff_first_s=0.05, backoff_max_s=0.2)
 
 
 def _plan(function: str, *, limits: Limits = QUICK, **options: Any) -> Plan:
@@ -75,7 +76,6 @@ def test_a_frozen_camera_is_killed_and_comes_back(tmp_path: Path) -> None:
         after = _next_frame(source)
         assert _gone(pid)
         assert after.t_s > before.t_s + QUICK.stall_s
-        assert source.healthy
         assert source.health[0].restarts >= 1
         assert "gave nothing for 0.5 s" in source.health[0].trouble
         assert not source.ended
@@ -83,7 +83,7 @@ def test_a_frozen_camera_is_killed_and_comes_back(tmp_path: Path) -> None:
 
 def test_a_camera_process_that_is_killed_comes_back(tmp_path: Path) -> None:
     film = films.make(tmp_path / "camera.mp4", seconds=30.0, fps=10, sound=False)
-    with _opened(CameraSource(str(film), limits=QUICK)) as source:
+    with _opened(CameraSource(str(film), limits=PATIENT)) as source:
         _next_frame(source)
         os.kill(_pid(source), signal.SIGKILL)
         until(lambda: source.health[0].restarts == 1, "the restart")
@@ -154,7 +154,7 @@ def test_a_picture_from_the_past_is_left_out() -> None:
 
 def test_closing_ends_the_process_even_when_it_is_frozen(tmp_path: Path) -> None:
     film = films.make(tmp_path / "camera.mp4", seconds=5.0, sound=False)
-    with _opened(CameraSource(str(film))) as source:
+    with _opened(CameraSource(str(film), limits=PATIENT)) as source:
         pid = _pid(source)
         os.kill(pid, signal.SIGSTOP)
     assert _gone(pid)
@@ -191,7 +191,7 @@ def test_no_capture_process_outlives_a_killed_agent(tmp_path: Path) -> None:
 
 def test_ctrl_c_in_the_terminal_leaves_the_capture_to_the_agent(tmp_path: Path) -> None:
     film = films.make(tmp_path / "camera.mp4", seconds=30.0, fps=10, sound=False)
-    with _opened(CameraSource(str(film))) as source:
+    with _opened(CameraSource(str(film), limits=PATIENT)) as source:
         os.kill(_pid(source), signal.SIGINT)
         for _ in range(5):
             _next_frame(source)

@@ -260,6 +260,14 @@ def test_a_truncated_film_plays_what_decodes_and_then_ends_with_a_warning(
     assert "of 6.0 s: it is cut off or damaged" in caplog.text
 
 
+def test_a_film_in_a_format_nobody_knows_still_gives_its_sound(tmp_path: Path) -> None:
+    path = films.make(tmp_path / "walk.mp4", options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz9").replace(b"avcC", b"zzzC"))
+    seen = _fast(path)
+    assert not seen.info.has_picture
+    assert films.loudest_hz(seen.sound) == pytest.approx(films.TONE_HZ, abs=2)
+
+
 def test_a_jump_of_hours_in_the_stamps_is_taken_out(tmp_path: Path) -> None:
     times = [0, 0.1, 0.2, 7200.0, 7200.1, 7200.2]
     seen = _fast(films.make(tmp_path / "jump.mkv", times=times, fps=10, sound=False))

@@ -163,7 +163,7 @@ def test_large_parts_are_bounded_by_bytes_and_small_ones_by_count() -> None:
 def test_the_room_left_by_other_files_is_respected() -> None:
     state, _ = send_step(Sender(1000), Online(100), 0.0)
     state, actions = send_step(state, Tick(room_parts=2), 0.0)
-    assert actions == [SendPart(0, 100, 0), SendPart(100, 200, 0)]
+    assert actions == [SendBegin(), SendPart(0, 100, 0), SendPart(100, 200, 0)]
     state, actions = send_step(state, Tick(room_parts=5, room_bytes=150), 0.0)
     assert actions == [SendPart(200, 300, 0)]
     assert send_step(state, Tick(room_parts=0), 0.0)[1] == []

@@ -66,8 +66,9 @@ def live(device: Device) -> None:
 class Killer:
     """Counts steps, and dies at one of them."""
 
-    def __init__(self, at: int, note: Path) -> None:
+    def __init__(self, at: int, note: Path, *, package: str = "device") -> None:
         self.at, self.note, self.labels = at, note, list[str]()
+        self._folder = f"{os.sep}{package}{os.sep}"
 
     def step(self, label: str) -> None:
         self.labels.append(label)
@@ -82,7 +83,7 @@ class Killer:
 
     def _before(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **more: Any) -> Any:
-            if where := _ours():
+            if where := self._ours():
                 self.step(f"{name} in {where}")
             return call(*args, **more)
 
@@ -90,7 +91,7 @@ class Killer:
 
     def _half(self, call: Callable[[int, Any], int]) -> Callable[[int, Any], int]:
         def wrapped(fd: int, data: Any) -> int:
-            if _ours():
+            if self._ours():
                 if len(self.labels) == self.at:
                     call(fd, data[: len(data) // 2])
                 self.step("half a block written")
@@ -98,12 +99,11 @@ class Killer:
 
         return wrapped
 
-
-def _ours() -> str:
-    """The functions of the device's code that lead to this call, "" = not ours (SQLite, the tests)."""
-    frames = [f for f in traceback.extract_stack() if f"{os.sep}device{os.sep}" in f.filename]
-    names = [frame.name for frame in frames if frame.name not in ("_handle", "_do", "_check", "tick", "start")]
-    return " > ".join(names[-3:])
+    def _ours(self) -> str:
+        """The functions of the package that lead to this call, "" = not ours (SQLite, the tests)."""
+        frames = [f for f in traceback.extract_stack() if self._folder in f.filename and "tests" not in f.filename]
+        names = [frame.name for frame in frames if frame.name not in ("_handle", "_do", "_check", "tick", "start")]
+        return " > ".join(names[-3:])
 
 
 def child(work: Callable[[], None]) -> int:

@@ -50,7 +50,13 @@ class Device:
     """An updater on a state folder, and the wire to a server. `restart` is what a power cut leaves."""
 
     def __init__(
-        self, state_dir: Path, server: Server, *, settings: Settings = QUICK, at: Checkpoint = lambda name: None
+        self,
+        state_dir: Path,
+        server: Server,
+        *,
+        settings: Settings = QUICK,
+        at: Checkpoint = lambda name: None,
+        check_manifest: Callable[[bundle.Manifest], None] = lambda manifest: None,
     ) -> None:
         self.state_dir, self.server, self.settings = state_dir, server, settings
         self.clock = ManualClock()
@@ -65,6 +71,7 @@ class Device:
         """Bytes delivered, by SHA-256 of the file."""
         self.wire: deque[bytes] = deque()
         self.at = at
+        self._check_manifest = check_manifest
         self.updater = self.start()
 
     def start(self) -> Updater:
@@ -76,6 +83,7 @@ class Device:
             selftest=self._selftest,
             on_activated=lambda folder, version: self.loaded.append(version),
             may_switch=lambda: self.standing,
+            check_manifest=self._check_manifest,
             settings=self.settings,
             at=lambda name: self.at(name),
         )

@@ -57,6 +57,7 @@ def test_the_same_offer_again_changes_nothing(server: Server, device: Device) ->
     device.updater.tick()
     assert not device.wire
     assert (device.current, device.text(), device.loaded) == ("m1", "idle", ["m1"])
+    assert device.updater.current_version == "m1"
 
 
 def test_a_new_version_fetches_only_the_files_that_changed(server: Server, device: Device) -> None:
@@ -359,6 +360,24 @@ def test_an_offer_may_be_vetoed_by_a_check(server: Server, tmp_path: Path) -> No
     updater.close()
 
 
+def test_a_model_that_this_device_may_not_run_is_refused_before_it_is_fetched(server: Server, tmp_path: Path) -> None:
+    manifest = server.register("m1", contents(BIG))
+    allowed = False
+
+    def check(manifest: bundle.Manifest) -> None:
+        if manifest.intended_use == "demo" and not allowed:
+            raise BundleError("it is a demonstration model.")
+
+    device = Device(tmp_path / "state", server, check_manifest=check)
+    device.updater.on_offer(server.offer("m1"))
+    device.go(lambda: device.text() == "refused: m1: it is a demonstration model.")
+    assert device.carried.total() == len(bundle.manifest_bytes(manifest))
+    allowed = True  # a setting was changed: nothing had been denied
+    device.install("m1")
+    assert device.current == "m1"
+    device.updater.close()
+
+
 # --- which offer counts ---
 
 
@@ -537,6 +556,24 @@ def test_a_model_damaged_after_its_probation_gives_way_and_is_fetched_again(serv
     assert (device.current, device.loaded[-2:]) == ("m2", ["m1", "m2"])
 
 
+def test_a_slot_whose_manifest_is_damaged_gives_way_at_the_next_start(server: Server, device: Device) -> None:
+    server.register("m1")
+    server.register("m2", contents(seed=2))
+    device.install("m1")
+    device.install("m2")
+    slot = current_slot(device.state_dir)
+    assert slot is not None
+    (slot / "manifest.json").write_bytes(b"{}")
+    device.restart()
+    assert device.updater.current_version == "damaged"
+    device.updater.report_failure("manifest.json cannot be read", "damaged")
+    device.updater.tick()
+    assert device.loaded[-1] == "m1"
+    device.updater.on_offer(server.offer("m2"))
+    device.go(lambda: device.updater.phase == "probation")
+    assert (device.current, device.previous) == ("m2", "m1")
+
+
 def test_a_failure_of_an_unaltered_proven_model_is_only_reported(server: Server, device: Device) -> None:
     server.register("m1")
     server.register("m2", contents(seed=2))
@@ -599,7 +636,7 @@ def test_a_disk_that_fills_up_while_fetching_keeps_the_old_model_and_goes_on_whe
     device.go(lambda: device.carried.total() > 700_000, step_s=0.1)
     fill = tiny_disk / "walk.mp4"
     fill_up(fill)
-    device.go(lambda: "the disk is full; delete old recordings" in device.text())
+    device.go(lambda: "the disk is full; make room on it" in device.text())
     assert device.current == "m1"
     device.restart()
     device.go(lambda: "the disk is full" in device.text())

@@ -1,0 +1,1 @@
+"""The dataset → the formats of other tools. Pure writers over plain rows; the server says which rows leave."""

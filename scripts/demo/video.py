@@ -1,0 +1,73 @@
+"""`make demo VIDEO=path`: guide, flag, sync, merge and review, on any video file.
+
+The wearer flags at the middle of the video, so that there is something to review beside what the device itself flags.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from scripts.demo.caregiver import Caregiver
+from scripts.demo.children import Children
+from scripts.demo.report import speech_times
+from scripts.demo.screen import Screen
+from scripts.demo.story import Demo, all_there, serve, walk
+from server.broker import BrokerChild
+from shared import atomic
+from shared.errors import ConfigError
+
+FLAG_AT_S = (1.0, 5.0)
+NOTICE = (
+    "The model is the starter, a demonstration model trained on drawn pictures: what it says about a real video shows "
+    "that the machinery works, not that the words are right. It must not guide a real walk."
+)
+
+
+def run(video: Path, out: Path, screen: Screen, *, keep_open: bool) -> int:
+    """Returns the exit status. Raises: ConfigError where there is no such file, WaycueError where a part fails."""
+    if not video.is_file():
+        raise ConfigError(f"There is no video {video}.", hint="Give the path of a file: make demo VIDEO=walk.mp4")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    with BrokerChild(out / "broker") as broker, Children(out / "logs") as children:
+        demo = Demo(out, screen, children, broker)
+        with screen.step("Export the starter model"):
+            children.wait(children.start("init", demo.server("init")), timeout_s=60)
+            demo.call("export", "models", "add", "starter")
+        serve(demo)
+        buttons = out / "buttons.jsonl"
+        buttons.write_text("".join(json.dumps({"t_s": at, "action": "flag"}) + "\n" for at in FLAG_AT_S))
+        with screen.step(f"Walk through {video.name} in real time"):
+            done = walk(demo, video.stem, video, "--buttons", str(buttons), "--update-first-s", "90", seconds=3600)
+            screen.note(f"{done['chunks']} chunks, {len(done['guidance'])} spoken, {len(done['flagged'])} flagged")
+        with screen.step("Sync and merge"):
+            deadline, samples = time.monotonic() + 60, Caregiver(demo.web).samples()
+            while time.monotonic() < deadline and not all_there(samples, done):
+                time.sleep(0.3)
+                samples = Caregiver(demo.web).samples()
+            merged = len({sample["sample_id"] for sample in samples} & set(done["flagged"]))
+            screen.note(f"{merged} of {len(done['flagged'])} flagged chunks merged")
+        report = {"video": video.name, "notice": NOTICE, "walks": [done], "merged": merged, "samples": samples}
+        atomic.write_json(out / "report.json", report)
+        _summarise(report, out, screen.console)
+        if keep_open:
+            screen.console.print(f"The review page is open at {demo.web} until Ctrl-C.")
+            while True:
+                time.sleep(1)
+    return 0 if merged == len(done["flagged"]) else 1
+
+
+def _summarise(report: dict[str, Any], out: Path, console: Console) -> None:
+    done = report["walks"][0]
+    frames = f"{done['frames_seen']} frames seen, {done['frames_dropped']} dropped"
+    console.print(f"{report['video']}: {done['chunks']} chunks, {frames}, frame → speech {speech_times(done)}")
+    for said in done["guidance"]:
+        console.print(f"  {said['t_s']:5.1f} s  {said['text']}  ({said['confidence']:.2f})", highlight=False)
+    console.print(f"Speech: {out / (done['name'] + '.speech.wav')}. Flagged moments: {report['merged']} on the page.")
+    console.print(f"[bold]{NOTICE}[/]")

@@ -1,0 +1,192 @@
+"""waycue-server: merge what devices send, review it, retrain at night, offer better models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from server import config as settings
+from server.commands import export, label, samples, stats
+from shared.clock import SystemClock
+from shared.errors import ConfigError, WaycueError
+
+DEFAULT_HOME = Path("/var/lib/waycue")
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+DESCRIPTION = """\
+The server side of waycue. Devices bring flagged moments and spoken corrections over MQTT; people review them on a page;
+at night a model is retrained on what was confirmed, and offered to the devices if it is no worse.
+"""
+EPILOG = """\
+first steps:
+  waycue-server --home ~/waycue init
+  waycue-server --home ~/waycue models add starter     a small model to begin with (for demonstrations only)
+  waycue-server --home ~/waycue run
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="waycue-server", description=DESCRIPTION, epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    top.add_argument(
+        "--home", type=Path, default=Path(os.environ.get("WAYCUE_HOME", DEFAULT_HOME)), metavar="DIR",
+        help=f"folder of settings, database, dataset and models (default $WAYCUE_HOME or {DEFAULT_HOME})",
+    )  # fmt: skip
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    init = commands.add_parser("init", help="make the home folder, its settings and its database; safe to repeat")
+    init.set_defaults(run=_init)
+    run = commands.add_parser("run", help="serve: take in, transcribe, offer models, show the review page")
+    run.add_argument("--broker", metavar="HOST:PORT", help="MQTT broker (broker.address)")
+    run.add_argument("--web", metavar="HOST:PORT", help="where the review page is served (web.address)")
+    run.add_argument("--ready-file", type=Path, metavar="FILE", help="written with the page's address once all is up")
+    run.set_defaults(run=_run)
+    retrain = commands.add_parser("retrain", help="one night: train, export, judge, and promote or keep the champion")
+    retrain.add_argument("--force", action="store_true", help="train also with few new verified rows")
+    retrain.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
+    retrain.set_defaults(run=_retrain)
+    _models(commands.add_parser("models", help="the models: list, add, promote, roll back"))
+    for module in (samples, export, label, stats):
+        module.add_parser(commands)
+    return top
+
+
+def _models(models: argparse.ArgumentParser) -> None:
+    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="all versions, with their role and where they came from")
+    listing.add_argument("--json", action="store_true", help="print them as JSON")
+    listing.set_defaults(run=_models_list)
+    add = actions.add_parser("add", help="register a bundle folder, or the starter that ships with waycue")
+    add.add_argument("bundle", metavar="starter|DIR", help='"starter" (exported and promoted), or a bundle folder')
+    add.set_defaults(run=_models_add)
+    promote = actions.add_parser(
+        "promote", help="make a version the champion: running servers offer it to every device"
+    )
+    promote.add_argument("version", help="a version of `models list`")
+    promote.add_argument("--why", default="promoted by hand", help="reason for the audit log")
+    promote.set_defaults(run=_models_promote)
+    rollback = actions.add_parser("rollback", help="exchange champion and previous")
+    rollback.add_argument("--why", default="rolled back by hand", help="reason for the audit log")
+    rollback.set_defaults(run=_models_rollback)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Returns the exit status: 0, 1 for failure, 2 for wrong use or settings, 130 for Ctrl-C."""
+    # Before torch is loaded: waiting threads sleep, so that a retrain does not starve the ingest beside it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    options = parser().parse_args(argv)
+    options.home = options.home.expanduser().resolve()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        status: int = options.run(options)
+        return status
+    except ConfigError as error:
+        return _complain(error, USAGE)
+    except (WaycueError, OSError) as error:
+        return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        return _complain("stopped; nothing is lost, run it again to go on.", INTERRUPTED)
+
+
+def _init(options: argparse.Namespace) -> int:
+    from server.dataset import Dataset
+    from server.store import open_store
+
+    made = settings.init(options.home)
+    settings.load(options.home)
+    open_store(options.home).close()
+    Dataset(options.home / "dataset").create()
+    print(f"{options.home} is {'ready' if made else 'ready as it was'}. Settings: {options.home / settings.FILE}")
+    return OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    from server.run import run
+
+    config = settings.load(options.home, {"broker.address": options.broker, "web.address": options.web})
+    if options.ready_file:
+        options.ready_file.unlink(missing_ok=True)
+    run(options.home, config, SystemClock(), ready_file=options.ready_file)
+    return OK
+
+
+def _retrain(options: argparse.Namespace) -> int:
+    config = settings.load(options.home)
+    from server.learn.nightly import retrain
+
+    def progress(text: str) -> None:
+        print(text, file=sys.stderr if options.json else sys.stdout, flush=True)
+
+    night = retrain(options.home, settings=config.learn, progress=progress, force=options.force)
+    if options.json:
+        print(json.dumps(asdict(night), indent=1))
+    else:
+        print(f"{night.outcome}: {'; '.join(night.reasons)}")
+    return OK
+
+
+def _models_list(options: argparse.Namespace) -> int:
+    from server import registry
+
+    settings.load(options.home)
+    models = registry.Registry(options.home)
+    roles = {models.alias(name): name for name in (registry.PREVIOUS, registry.CHALLENGER, registry.CHAMPION)}
+    found = [
+        {
+            "version": model.version, "role": roles.get(model.version, ""), "parent": model.parent, "base": model.base,
+            "created_at_utc": model.created_at_utc, "evaluation": dict(model.evaluation),
+        }
+        for model in models.list()
+    ]  # fmt: skip
+    if options.json:
+        print(json.dumps(found, indent=1))
+    elif not found:
+        print("No models yet. Begin with: waycue-server models add starter")
+    for model in found if not options.json else ():
+        print(f"{model['version']:<28} {model['role']:<10} from {model['parent'] or model['base']}")
+    return OK
+
+
+def _models_add(options: argparse.Namespace) -> int:
+    settings.load(options.home)
+    if options.bundle == "starter":
+        from server.learn.nightly import add_starter
+
+        version = add_starter(options.home, progress=lambda text: print(text, flush=True))
+        print(f"{version} is registered. It is a demonstration model: it must not guide a real walk.")
+        return OK
+    from server.registry import Registry
+
+    model = Registry(options.home).add(Path(options.bundle))
+    print(f"{model.version} is registered. Offer it with: waycue-server models promote {model.version}")
+    return OK
+
+
+def _models_promote(options: argparse.Namespace) -> int:
+    from server.registry import Registry
+
+    settings.load(options.home)
+    Registry(options.home).promote(options.version, options.why)
+    print(f"{options.version} is the champion; running servers offer it now.")
+    return OK
+
+
+def _models_rollback(options: argparse.Namespace) -> int:
+    from server.registry import Registry
+
+    settings.load(options.home)
+    print(f"{Registry(options.home).rollback(options.why)} is the champion again.")
+    return OK
+
+
+def _complain(error: object, code: int) -> int:
+    print(f"waycue-server: {error}", file=sys.stderr)
+    return code

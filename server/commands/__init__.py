@@ -1,0 +1,1 @@
+"""Commands of waycue-server about the dataset. Each module has `add_parser(commands)` and `run(options) -> int`."""

@@ -1,0 +1,186 @@
+"""`waycue-server export`: the dataset in the formats of other tools, whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+from exporters.datasets import conversations, correction, fine_labels, imagefolder, jsonl, vsr
+from exporters.datasets.conversations import Wording
+from exporters.datasets.folder import MARKER, Folder, building, check
+from exporters.datasets.rows import LeftOut, Progress, Row, count
+from server import footage
+from server.commands.opening import opened
+from server.export import Wanted, choose, draw
+from shared import vocabulary
+from shared.clock import SystemClock
+from shared.errors import ConfigError, MediaError, Refused
+
+FORMATS = ("jsonl", "imagefolder", "conversations", "vsr", "correction")
+_EVERY = 500  # rows between two lines of progress where it can not be drawn in place
+_EPILOG = """\
+formats:
+  jsonl          frames/, audio/ and metadata.jsonl with frame_path, audio_path, instruction
+  imagefolder    Hugging Face: train/ and test/ with metadata.jsonl (file_name, text)
+  conversations  system, user and assistant turns about each clip or picture, as Mobile-VideoGPT is taught
+  vsr            each clip with its text, duration and fps
+  correction     what was worded, and what should have been said; text only
+
+Exports hold pictures and voices of real people. Hand them on only with the consent of the wearers.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command."""
+    parser = commands.add_parser(
+        "export", help="write the dataset in another tool's format", epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--format", choices=FORMATS, required=True, help="see below")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
+    parser.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
+    parser.add_argument(
+        "--only", choices=("reviewed", "all"), default="reviewed",
+        help="all: also moments that nobody has confirmed, with their proposed wording (default: reviewed)",
+    )  # fmt: skip
+    parser.add_argument("--split", choices=("train", "held_out", "all"), default="all", help="default: all")
+    media = parser.add_mutually_exclusive_group()
+    media.add_argument("--copy", action="store_true", help="copy pictures, sounds and clips (the default)")
+    media.add_argument("--link", action="store_true", help="symbolic links to the server's own files instead")
+    parser.add_argument(
+        "--silence", default=vocabulary.CLEAR, metavar="TEXT",
+        help=f'what to write where nothing should be said; "" leaves such rows out (default: "{vocabulary.CLEAR}")',
+    )  # fmt: skip
+    parser.add_argument(
+        "--per-object", type=int, default=0, metavar="N",
+        help="at most N rows for each object, a draw that is the same every time (default: all)",
+    )  # fmt: skip
+    _conversation_flags(parser.add_argument_group("conversations only"))
+    parser.set_defaults(run=run)
+
+
+def _conversation_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--system", default=conversations.SYSTEM, metavar="TEXT", help='the system turn; "" = none')
+    group.add_argument(
+        "--user", default=Wording().user, metavar="TEXT",
+        help="the user turn; {context} in it becomes the moment's context (default: %(default)r)",
+    )  # fmt: skip
+    group.add_argument(
+        "--turns", choices=("chat", "sharegpt"), default="chat",
+        help="chat: role and content; sharegpt: from (system, human, gpt) and value, as LLaVA has it (default: chat)",
+    )  # fmt: skip
+    group.add_argument(
+        "--media", choices=("best", "clip", "frame"), default="best",
+        help="best: the clip where there is one, else the picture (the default)",
+    )  # fmt: skip
+    group.add_argument(
+        "--labels", type=Path, metavar="FILE",
+        help="convert the videos of a QVED fine_grained_labels.json instead of the server's moments",
+    )  # fmt: skip
+    group.add_argument(
+        "--videos", type=Path, metavar="DIR", help="where paths in FILE start from (default: the folder of FILE)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the export; returns the exit status."""
+    if options.labels and options.format != "conversations":
+        raise ConfigError("--labels is for --format conversations.")
+    if options.per_object < 0:
+        raise ConfigError("--per-object must be 1 or more, or 0 for all.")
+    if options.out.resolve().is_relative_to(options.home / "dataset"):
+        raise Refused("An export may not lie in the dataset itself.", hint="Name another folder with --out.")
+    check(options.out, force=options.force)  # before an hour of copying
+    rows, left_out = _from_labels(options) if options.labels else _from_server(options)
+    if options.format == "vsr":
+        rows = timed(rows, left_out)
+    written = _write(options, rows, left_out) if rows else 0
+    for reason, number in sorted(left_out.items()):
+        print(f"Left out: {number} ({reason})", file=sys.stderr)
+    if not written:
+        raise Refused("There is nothing to export.", hint="Above is why; unreviewed moments go out with --only all.")
+    print(f"{written} rows in {options.out}")
+    return 0
+
+
+def _from_server(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
+    wanted = Wanted(only=options.only, split=options.split, silence=options.silence, per_object=options.per_object)
+    with opened(options.home) as (_store, dataset):
+        return choose(dataset.rows(), wanted, dataset.folder)
+
+
+def _from_labels(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
+    rows, left_out = fine_labels.read(options.labels, videos=options.videos or options.labels.parent)
+    if options.per_object:
+        kept = draw(rows, options.per_object, kind=lambda row: row.context, name=lambda row: row.name)
+        if len(kept) < len(rows):
+            left_out[f"more than {options.per_object} of one class"] = len(rows) - len(kept)
+        rows = kept
+    return rows, left_out
+
+
+def timed(rows: list[Row], left_out: LeftOut) -> list[Row]:
+    """The rows with their clips' real length and rate; those whose clip can not be played are left out."""
+    out = []
+    for row in rows:
+        if row.clip is None or not row.clip.is_file():
+            out.append(row)  # the writer says why it stays
+            continue
+        try:
+            found = footage.find(row.clip)
+        except MediaError:
+            count(left_out, "its clip can not be played")
+            continue
+        out.append(replace(row, duration_s=found.duration_s, fps=found.fps))
+    return out
+
+
+def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> int:
+    """Returns how many rows were written; writes nothing where there are none."""
+    wording = Wording(options.system, options.user, options.turns, options.media)
+    writers: dict[str, Callable[..., LeftOut]] = {
+        "jsonl": jsonl.write, "imagefolder": imagefolder.write, "vsr": vsr.write, "correction": correction.write,
+        "conversations": partial(conversations.write, wording=wording),
+    }  # fmt: skip
+    try:
+        with building(options.out, force=options.force, link=options.link) as folder:
+            more = writers[options.format](rows, folder, progress=drawn(len(rows), sys.stderr))
+            for reason, number in more.items():
+                left_out[reason] = left_out.get(reason, 0) + number
+            written = len(rows) - sum(more.values())
+            if not written:
+                raise _NothingToWriteError
+            _mark(folder, options, written, left_out)
+    except _NothingToWriteError:
+        return 0
+    return written
+
+
+class _NothingToWriteError(Exception):
+    """Takes the empty folder away again."""
+
+
+def _mark(folder: Folder, options: argparse.Namespace, written: int, left_out: LeftOut) -> None:
+    folder.write_json(MARKER, {
+        "format": options.format, "rows": written, "left_out": left_out, "only": options.only, "split": options.split,
+        "written_at_utc": SystemClock().utc_s(),
+    })  # fmt: skip
+
+
+def drawn(total: int, stream: TextIO) -> Progress:
+    """Progress on a terminal in place, elsewhere a line now and then."""
+    in_place = stream.isatty()
+
+    def progress(done: int) -> None:
+        if in_place:
+            stream.write(f"\r{done} of {total}" + ("\n" if done == total else ""))
+        elif done % _EVERY == 0:
+            stream.write(f"{done} of {total}\n")
+        stream.flush()
+
+    return progress

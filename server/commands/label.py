@@ -1,0 +1,180 @@
+"""`waycue-server label VIDEO`: show each 2 s chunk of a recorded video, and ask what should be said.
+
+Every answer is on disk before the next question, and the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from server import footage, label, samples
+from server.commands.opening import open_file
+from server.commands.reviewing import read_line
+from server.footage import Footage
+from server.label import Folder
+from shared import vocabulary
+from shared.errors import Refused
+
+SKIP, BACK, QUIT = "skip", "back", "quit"
+HELP = """\
+  what should be said     such as: Stop, curb ahead.
+  nothing                 the path is clear, nothing should be said
+  skip                    this chunk gets no label
+  back                    the chunk before this one again
+  quit                    stop; the same command goes on from here"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command."""
+    parser = commands.add_parser(
+        "label", help="label a recorded video, 2 s at a time",
+        description="Writes a dataset folder of its own: frames/, audio/, metadata.jsonl. Bring it into the server"
+        " with: waycue-server samples import DIR",
+    )  # fmt: skip
+    parser.add_argument("video", type=Path, metavar="VIDEO", help="any video file with a picture")
+    parser.add_argument(
+        "--dataset", type=Path, default=Path("dataset"), metavar="DIR", help="folder to write (default: ./dataset)"
+    )
+    parser.add_argument("--again", action="store_true", help="ask about answered chunks too; Enter keeps an answer")
+    parser.add_argument("--open", action="store_true", help="open each picture with the desktop's own program")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ask about each chunk that has no answer yet; returns the exit status."""
+    video = footage.find(options.video)
+    with label.opened(options.dataset) as folder:
+        session = Session(folder, video, folder.name_of(options.video), open_pictures=options.open, again=options.again)
+        if not video.has_sound:
+            print(f"{options.video} has no sound: silence is written.")
+        status = 0
+        try:
+            session.ask_all()
+        except EOFError:
+            print()
+        except KeyboardInterrupt:
+            print()
+            status = 130
+        finally:
+            session.tidy()
+        print(session.told())
+    return status
+
+
+@dataclass(slots=True)
+class Session:
+    """One person, one video."""
+
+    folder: Folder
+    video: Footage
+    name: str
+    open_pictures: bool = False
+    again: bool = False
+    unreadable: set[int] = field(default_factory=set)
+    asked: int | None = None
+
+    def ask_all(self) -> None:
+        """Until every chunk has an answer, or the person quits. Raises: EOFError, KeyboardInterrupt, OSError."""
+        number = self._next(0)
+        while number is not None:
+            answer = self._ask(number)
+            if answer == QUIT:
+                return
+            if answer == BACK:
+                number = self._before(number)
+                continue
+            if answer == SKIP:
+                self.folder.skip(self.name, number)
+                print("...Skipped.")
+            elif answer is not None:
+                self.folder.save(self.name, number, answer)
+                print(f"Saved: {answer}")
+            number = self._next(number + 1)
+
+    def _next(self, start: int) -> int | None:
+        """The first chunk from `start` on that is to be asked about."""
+        for number in range(start, self.video.chunks):
+            open_ = self.again or self.folder.answer(self.name, number) is None
+            if open_ and number not in self.unreadable:
+                return number
+        return None
+
+    def _before(self, number: int) -> int:
+        """The chunk before this one that can be shown; the same where it is the first."""
+        self.tidy()
+        earlier = [n for n in range(number) if n not in self.unreadable]
+        if not earlier:
+            print("This is the first chunk.")
+        return earlier[-1] if earlier else number
+
+    def _ask(self, number: int) -> str | None:
+        """Show a chunk and ask: skip, back, quit, an instruction, or None where nothing changes."""
+        chunk = footage.read(self.video, number)
+        if chunk is None:
+            self.unreadable.add(number)
+            return None
+        self.asked = number
+        frame = self.folder.show(self.name, number, chunk)
+        start_s, end_s = self.video.span(number)
+        print(f"\n{'=' * 50}\nChunk {number + 1} of {self.video.chunks}, {start_s:.1f} s to {end_s:.1f} s")
+        print(f"Showing frame: {frame}\nSound: {self.folder.files(self.name, number)[1]}")
+        earlier = self.folder.answer(self.name, number)
+        if earlier:
+            print(f"Until now: {earlier} (Enter keeps it)")
+        if self.open_pictures and not open_file(frame):
+            print("No program to open pictures was found (xdg-open).")
+        return ask_for_words(earlier)
+
+    def tidy(self) -> None:
+        """Remove the files of a chunk that was shown and got no answer."""
+        if self.asked is not None:
+            self.folder.forget(self.name, self.asked)
+
+    def told(self) -> str:
+        """How far this video is."""
+        labelled, skipped = self.folder.counts(self.name)
+        left = max(0, self.video.chunks - labelled - skipped - len(self.unreadable))
+        text = f"{labelled} labelled, {skipped} skipped, {left} to go in {self.folder.root}."
+        if self.unreadable:
+            text += f" {len(self.unreadable)} could not be read: the video is damaged or ends early."
+        return text + (" The same command goes on from here." if left else "")
+
+
+def ask_for_words(earlier: str | None) -> str | None:
+    """Ask until there is an answer that can be taken. None: keep the earlier one."""
+    text = read_line("Enter instruction (or skip, back, quit, ?): ").strip()
+    while True:
+        answer = text.lower()
+        if answer in (SKIP, BACK, QUIT):
+            return answer
+        if answer == "" and earlier is not None:
+            return None
+        if answer in ("", "?"):
+            print(HELP)
+            text = read_line("Enter instruction: ").strip()
+            continue
+        if answer == "nothing":
+            return vocabulary.CLEAR
+        wording, complaint = suggestion(text)
+        if wording and not complaint:
+            return wording
+        print(complaint)
+        again = read_line("(Enter: take it, k: keep yours, or type another) " if wording else
+                          "(k: keep it all the same, or type another) ").strip()  # fmt: skip
+        if again.lower() in ("k", "keep"):
+            return text
+        if again == "" and wording:
+            return wording
+        text = again or "?"
+
+
+def suggestion(text: str) -> tuple[str, str]:
+    """(the wording in the vocabulary's words, "" = none; what to tell the person, "" = it is what was typed). Pure."""
+    try:
+        wording = samples.canonical_wording(text)
+    except Refused as refused:
+        return "", f"{refused} waycue does not learn from it as it is."
+    same = vocabulary.words(wording) == vocabulary.words(text)
+    return wording, "" if same else f"In waycue's words: {wording}"

@@ -1,0 +1,186 @@
+"""`waycue-server samples`: list moments, show all that is known of one, decide about them, bring labelled ones in."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from server import dataset as data
+from server import samples
+from server.commands import bringing, reviewing
+from server.commands.opening import opened, shown, user_name, when
+from server.dataset import Dataset, SampleRow
+from server.store import Store
+from shared.clock import SystemClock
+from shared.errors import Refused
+
+_PATHS = ("frame_path", "audio_path", "clip_path", "correction_audio_path")
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its actions."""
+    parser = commands.add_parser("samples", help="flagged moments: list, show, review, import")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="moments, the most important first")
+    listing.add_argument(
+        "--state", choices=("pending", "reviewed", "rejected", "all"), default="pending", help="default: pending"
+    )
+    listing.add_argument("--limit", type=_positive, default=50, metavar="N", help="at most N moments (default 50)")
+    listing.add_argument("--json", action="store_true", help="print a JSON list with every field")
+    listing.set_defaults(run=_list)
+    show = actions.add_parser("show", help="everything that is known of one moment")
+    show.add_argument("id", metavar="ID", help="an id of `samples list`")
+    show.add_argument("--json", action="store_true", help="print it as JSON")
+    show.set_defaults(run=_show)
+    _review_parser(actions)
+    bring = actions.add_parser("import", help="bring in a folder made by `label`, so that it teaches")
+    bring.add_argument("folder", type=Path, metavar="DIR", help="frames/, audio/ and metadata.jsonl")
+    bring.add_argument(
+        "--as", dest="reviewer", default=user_name(), metavar="NAME", help="who labelled it (default: you)"
+    )
+    bring.set_defaults(run=_import)
+
+
+def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    review = actions.add_parser(
+        "review", help="decide about one moment, or about all that wait, one after the other",
+        description="Without a decision it asks, moment by moment: was this correct? Each answer is kept at once.",
+    )  # fmt: skip
+    review.add_argument("id", metavar="ID", nargs="?", help="an id of `samples list`; without it: all that wait")
+    decision = review.add_mutually_exclusive_group()
+    decision.add_argument("--accept", action="store_true", help="the proposed wording is right")
+    decision.add_argument("--edit", metavar="TEXT", help="this wording is right instead")
+    decision.add_argument("--nothing", action="store_true", help="nothing should have been said")
+    decision.add_argument("--reject", action="store_true", help="this moment must not teach")
+    review.add_argument("--as", dest="reviewer", default=user_name(), metavar="NAME", help="who decides (default: you)")
+    review.add_argument("--open", action="store_true", help="open each picture with the desktop's own program")
+    review.set_defaults(run=_review)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("it must be 1 or more")
+    return value
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the parsed options ask for; returns the exit status."""
+    status: int = options.run(options)
+    return status
+
+
+def _list(options: argparse.Namespace) -> int:
+    with opened(options.home) as (store, _dataset):
+        rows = samples.listing(store, state=options.state, limit=options.limit)
+        counts = samples.counts(store)
+    if options.json:
+        print(json.dumps([describe(row) for row in rows], indent=1, ensure_ascii=False))
+        return 0
+    for row in rows:
+        flags = ",".join(row.flags) or "-"
+        said, proposed = shown(samples.said(row)), shown(samples.proposal(row))
+        print(f"{row.sample_id}  {when(row.timestamp)}  {row.state}  {flags}\n    said: {said}  →  {proposed}")
+    total = sum(counts.values()) if options.state == "all" else counts[options.state]
+    kind = "" if options.state == "all" else f" {options.state}"
+    print(f"{len(rows)} of {total}{kind} moments." if total else f"No{kind} moments.")
+    return 0
+
+
+def describe(row: SampleRow) -> dict[str, Any]:
+    """A row as JSON values, with its state, and the wording that `accept` would confirm."""
+    return {**data.to_dict(row), "state": row.state, "proposal": samples.proposal(row)}
+
+
+def _show(options: argparse.Namespace) -> int:
+    with opened(options.home) as (store, dataset):
+        row = _found(store, options.id)
+        decisions = samples.decisions(store, row.sample_id)
+        files = _files(dataset, row)
+    if options.json:
+        taken = [
+            {
+                "at": item.at,
+                "reviewer": item.reviewer,
+                "action": item.action,
+                "before": item.before,
+                "after": item.after,
+            }
+            for item in decisions
+        ]
+        print(json.dumps({**describe(row), "files": files, "decisions": taken}, indent=1, ensure_ascii=False))
+        return 0
+    for name, value in describe(row).items():
+        if name not in _PATHS and value not in ("", None, []):
+            print(f"{name + ':':<24}{_plain(name, value)}")
+    for name, file in files.items():
+        state = f"{file['size_bytes']} bytes" if file["size_bytes"] is not None else "MISSING"
+        print(f"{name + ':':<24}{file['path']} ({state})")
+    for item in decisions:
+        print(f"{when(item.at)}  {item.reviewer} chose {item.action}: {shown(item.before)} → {shown(item.after)}")
+    if not decisions:
+        print("Nobody has decided about it yet.")
+    return 0
+
+
+def _plain(name: str, value: Any) -> str:
+    if name == "timestamp":
+        return when(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _files(dataset: Dataset, row: SampleRow) -> dict[str, dict[str, Any]]:
+    """Where each file lies and how large it is; size_bytes None where it is missing."""
+    out = {}
+    for name in _PATHS:
+        if relative := getattr(row, name):
+            path = dataset.folder / relative
+            size = path.stat().st_size if path.is_file() else None
+            out[name.removesuffix("_path")] = {"path": str(path), "size_bytes": size}
+    return out
+
+
+def _found(store: Store, sample_id: str) -> SampleRow:
+    row = samples.get(store, sample_id)
+    if row is None:
+        raise Refused(f"There is no moment {sample_id!r:.110}.", hint="See: waycue-server samples list --state all")
+    return row
+
+
+def _review(options: argparse.Namespace) -> int:
+    decided = decision_of(options)
+    with opened(options.home) as (store, dataset):
+        if decided is None:
+            queue = [_found(store, options.id)] if options.id else samples.listing(store, limit=reviewing.MOST)
+            desk = reviewing.Desk(store, dataset, SystemClock(), options.reviewer, open_pictures=options.open)
+            return reviewing.ask(desk, [row.sample_id for row in queue], again=bool(options.id))
+        if not options.id:
+            raise Refused("A decision needs the id of a moment.", hint="See: waycue-server samples list")
+        _found(store, options.id)
+        action, text = decided
+        row = samples.review(
+            store, dataset, options.id, action=action, text=text, reviewer=options.reviewer, now_s=SystemClock().utc_s()
+        )
+    print(reviewing.outcome(row))
+    return 0
+
+
+def decision_of(options: argparse.Namespace) -> tuple[str, str] | None:
+    """(action, text) of the flags, or None where they hold no decision."""
+    if options.edit is not None:
+        return "edit", options.edit
+    return next(((name, "") for name in ("accept", "nothing", "reject") if getattr(options, name)), None)
+
+
+def _import(options: argparse.Namespace) -> int:
+    with opened(options.home) as (store, dataset):
+        counts = bringing.bring_in(
+            store, dataset, options.folder, home=options.home, clock=SystemClock(), reviewer=options.reviewer
+        )
+    for line in bringing.told(counts):
+        print(line)
+    return 1 if counts.refused else 0

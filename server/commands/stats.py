@@ -1,0 +1,93 @@
+"""`waycue-server stats`: how good guidance is, where it goes wrong, and what is stored."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+
+from server import stats
+from server.commands.opening import opened
+from server.stats import Group, Share, Summary
+
+_UNITS = ("bytes", "KB", "MB", "GB", "TB")
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command."""
+    parser = commands.add_parser(
+        "stats", help="accuracy, error patterns, corrections and storage",
+        description="Accuracy counts what people have reviewed. Only the audit stream, a uniform draw, is unbiased.",
+    )  # fmt: skip
+    parser.add_argument("--by", choices=("day", "week"), default="week", help="span of the course over time (week)")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the statistics of a server's home."""
+    with opened(options.home) as (_store, dataset):
+        found = stats.summary(dataset.rows(), by=options.by)
+        used = stats.storage(options.home)
+    if options.json:
+        print(json.dumps({**stats.to_dict(found), "storage_bytes": used}, indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(told(found, used, by=options.by)))
+    return 0
+
+
+def told(found: Summary, used: dict[str, int], *, by: str) -> Iterable[str]:
+    """The statistics in words. Pure."""
+    states = found.states
+    yield f"{sum(states.values())} moments: " + ", ".join(f"{count} {name}" for name, count in states.items())
+    yield f"{found.corrections} spoken corrections on {sum(walk.corrections > 0 for walk in found.walks)} walks"
+    yield ""
+    yield f"Accuracy on the audit stream:  {percent(found.audit)}"
+    yield "  A uniform draw of all moments: the only unbiased view."
+    yield f"Accuracy of all reviewed:      {percent(found.accuracy)}"
+    yield "  Mostly moments that were flagged because something seemed wrong: it looks worse than a walk is."
+    yield from _section("By what should have been said", found.by_object)
+    yield from _section("By model", found.by_model)
+    yield from _section(f"Over time, by {by}", found.over_time)
+    if found.confusions:
+        yield "\nMost common confusions (said → should have been)"
+        yield from (f"  {item.count:>4} × {item.said}  →  {item.should}" for item in found.confusions)
+    if found.missed_words:
+        yield "\nWords most often missed"
+        yield "  " + ", ".join(f"{word} {count}" for word, count in found.missed_words)
+    if found.corrections:
+        yield "\nCorrections by walk"
+        yield from (
+            f"  {item.corrections:>4} of {item.moments} moments  {item.name} ({item.split.replace('_', ' ')})"
+            for item in found.walks[: stats.MOST]
+            if item.corrections
+        )
+    yield "\nStorage"
+    yield from (f"  {name + ':':<12}{size(count):>10}" for name, count in {**used, "all": sum(used.values())}.items())
+
+
+def _section(title: str, groups: Iterable[Group]) -> Iterable[str]:
+    groups = list(groups)
+    if not groups:
+        return
+    width = max(len(group.name) for group in groups)
+    yield f"\n{title}"
+    for group in groups:
+        audit = f"   audit {percent(group.audit)}" if group.audit.judged else ""
+        yield f"  {group.name:<{width}}  {percent(group.all)}{audit}"
+
+
+def percent(share: Share) -> str:
+    """62 % (8 of 13; 36 to 82 %), or that nothing was reviewed."""
+    if share.rate is None or share.interval is None:
+        return "nothing reviewed yet"
+    low, high = share.interval
+    return f"{share.rate:.0%} ({share.right} of {share.judged}; 95 % interval {low:.0%} to {high:.0%})"
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value, unit = float(count), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} {_UNITS[unit]}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"

@@ -1,0 +1,83 @@
+"""The sentences that a wearer may say in a correction, as a JSGF grammar made from the vocabulary. Pure.
+
+    [opener] [article] thing [modifier] [place]     "caution, cone on the left", "there is a bike in front", "curb ahead"
+    place [article] thing                            "on the left a cone"
+    way                                              "turn left", "keep right"
+    nothing | path is clear                          nothing should have been said
+
+Weights are odds: the canonical names are what wearers are taught, so they go before synonyms when a sound fits both.
+source: JSpeech Grammar Format, https://www.w3.org/TR/jsgf/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from shared import vocabulary
+
+NOTHING_WORDS = ("nothing", "nothing there", "say nothing", "path is clear", "continue straight path is clear")
+# Words that the recogniser's dictionary (CMUdict) lacks, in its phones.
+PRONUNCIATIONS: Mapping[str, tuple[str, ...]] = {
+    "ashcan": ("AE SH K AE N",),
+    "foldout": ("F OW L D AW T",),
+    "signboard": ("S AY N B AO R D",),
+    "bollard": ("B AA L ER D", "B AA L AA R D", "B AO L AA D"),
+}
+# pocketsphinx 5 takes the grammar's weights without its language weight (-lw 6.5): put it back.
+_SHARPNESS = 6.5
+_SYNONYM = 0.05
+_OPENERS = {"stop": 6.0, "caution": 6.0, "keep straight": 4.0, "continue straight": 4.0, "duck": 2.0, "wait": 1.0,
+            "watch out": 1.0, "watch out for": 1.0, "careful": 0.5, "move left": 0.5, "move right": 0.5,
+            "look out": 0.3, "look out for": 0.3}  # fmt: skip
+_ARTICLES = {"a": 1.0, "an": 0.5, "the": 1.0, "there is a": 1.0, "there's a": 1.0, "there is an": 0.3}
+_PLACES = {"ahead": 10.0, "on the left": 10.0, "on the right": 10.0, "left": 2.0, "right": 2.0, "in front": 1.0,
+           "in front of you": 0.5, "straight ahead": 1.0, "on your left": 1.0, "on your right": 1.0, "to the left": 1.0,
+           "to the right": 1.0, "slightly left": 1.0, "slightly right": 1.0, "overhead": 1.0, "above": 0.5,
+           "behind": 0.5, "behind you": 0.5}  # fmt: skip
+_WAYS = ("turn left", "turn right", "keep left", "keep right", "move left", "move right")
+_WEIGHT = re.compile(r"/([0-9.e+-]+)/")
+
+
+def grammar() -> str:
+    """The grammar `waycue.said`. The recogniser must know every word of `words_of(grammar())`."""
+    loaded = vocabulary.load()
+    names = {spoken(name): 1.0 for name in loaded.objects if not name.startswith("stairs ")}
+    for term in loaded.objects.values():
+        for synonym in term.synonyms:
+            names.setdefault(spoken(synonym), _SYNONYM)
+    modifiers = [m for m in loaded.modifiers if not m.startswith("going ")]
+    text = f"""#JSGF V1.0;
+grammar waycue;
+<opener> = {_odds(_OPENERS)};
+<article> = {_odds(_ARTICLES)};
+<thing> = {_odds(names)};
+<stairs> = /1/ stairs up | /1/ stairs down | /0.1/ (stairs | steps | staircase) going (up | down);
+<modifier> = {" | ".join(modifiers)};
+<place> = {_odds(_PLACES)};
+<signal> = walk signal (red | green);
+<what> = /{len(names)}/ <thing> {_sometimes("modifier", 0.05)} | /2/ <stairs> | /1/ <signal>;
+<guidance> = {_sometimes("opener", 0.5)} {_sometimes("article", 0.05)} <what> {_sometimes("place", 0.95)};
+<turned> = <place> {_sometimes("article", 0.5)} <what>;
+public <said> = /1/ <guidance> | /0.02/ <turned> | /0.02/ ({" | ".join(_WAYS)}) | /0.05/ ({" | ".join(NOTHING_WORDS)});
+"""
+    return _WEIGHT.sub(lambda found: f"/{float(found[1]) ** _SHARPNESS:.6g}/", text)
+
+
+def spoken(phrase: str) -> str:
+    """A phrase of the vocabulary as separate words: "step-off" is two words to a listener."""
+    return " ".join(vocabulary.words(phrase)).replace("-", " ")
+
+
+def words_of(text: str) -> set[str]:
+    """Every word that a grammar asks the dictionary for."""
+    rules = "\n".join(line.partition("=")[2] for line in text.splitlines() if "=" in line)
+    return set(re.findall(r"[a-z']+", re.sub(r"<[^>]*>|/[^/]*/", " ", rules)))
+
+
+def _odds(weights: Mapping[str, float]) -> str:
+    return " | ".join(f"/{weight:g}/ {phrase}" for phrase, weight in weights.items())
+
+
+def _sometimes(rule: str, how_often: float) -> str:
+    return f"(/{how_often:g}/ <{rule}> | /{1 - how_often:g}/ <NULL>)"

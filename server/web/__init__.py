@@ -1,0 +1,13 @@
+"""The review page for caregivers and the JSON API behind it, served by uvicorn from `server.run`.
+
+    app       create_app: puts the parts together
+    guard     before any route: host names, cross-site requests, size; after any: security headers
+    api       /api/...    JSON
+    page      / and /moments/{id}   HTML that works without JavaScript
+    media     /media/{frames|audio|clips}/{file}
+    review    one decision, with what the person saw; the same for both
+    view      what a page shows of a moment; pure
+    wording   suggestions for the edit field; pure
+
+It answers to whoever can reach it: bind it to a loopback address. Accounts come with a later issue.
+"""

@@ -1,0 +1,105 @@
+"""The JSON API. Its shapes are documented in docs/formats.md and do not depend on the page.
+
+    GET  /api/samples?state=&limit=&offset=   {"samples": [row + "state"], "counts": {...}}
+    GET  /api/samples/{id}                    row + "state" + "decisions"
+    POST /api/samples/{id}/review             {"action", "text"?, "row_id"?} -> row + "state"
+    GET  /api/stats                           {"counts", "model": {"version"}, "accuracy"?}
+    GET  /healthz                             {"status": "ok"}
+
+Every refusal is {"detail": a sentence for people}; 422 of a wording also has "proposal".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, HTTPException, Query
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from server import dataset as data
+from server import samples
+from server.dataset import SampleRow
+from server.store import Store
+from server.web import review
+from server.web.review import MAX_ROW_ID, Reviews
+
+MAX_LIMIT = 500
+MAX_OFFSET = 1_000_000_000
+MAX_TYPED = 4000  # samples.MAX_TEXT is what may be said; this only bounds what is read
+
+
+class Decision(BaseModel):
+    """The body of a review."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    action: Literal["accept", "edit", "reject", "nothing"]
+    text: str = Field("", max_length=MAX_TYPED)
+    """With "edit": what should have been said, in free words."""
+    row_id: str = Field("", max_length=MAX_ROW_ID)
+    """The row that the person looked at: refused with 409 where the moment has changed since."""
+
+
+def to_json(row: SampleRow) -> dict[str, Any]:
+    """A row as the API gives it."""
+    return {**data.to_dict(row), "state": row.state}
+
+
+def router(
+    store: Store,
+    reviews: Reviews,
+    *,
+    model: Callable[[], str | None] | None,
+    accuracy: Callable[[], Mapping[str, Any]] | None,
+) -> APIRouter:
+    """The routes of the API."""
+    routes = APIRouter()
+
+    @routes.get("/api/samples")
+    def listing(
+        state: Literal["pending", "reviewed", "rejected", "all"] = "pending",
+        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
+        offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
+    ) -> dict[str, Any]:
+        """Moments, corrections first."""
+        rows = samples.listing(store, state=state, limit=limit, offset=offset)
+        return {"samples": [to_json(row) for row in rows], "counts": samples.counts(store)}
+
+    @routes.get("/api/samples/{sample_id}")
+    def one(sample_id: str) -> dict[str, Any]:
+        """One moment and what people decided about it."""
+        row = review.find(store, sample_id)
+        if row is None:
+            raise HTTPException(404, f"There is no moment {sample_id!r:.110}.")
+        return {**to_json(row), "decisions": [asdict(item) for item in samples.decisions(store, sample_id)]}
+
+    @routes.post("/api/samples/{sample_id}/review")
+    def decide(sample_id: str, decision: Decision) -> JSONResponse:
+        """Take a decision; the same one twice changes nothing."""
+        outcome = reviews.decide(sample_id, decision.action, text=decision.text, seen=decision.row_id)
+        if outcome.status == 200 and outcome.row is not None:
+            return JSONResponse(to_json(outcome.row))
+        body: dict[str, Any] = {"detail": outcome.reason}
+        if outcome.status == 422:
+            body["proposal"] = outcome.proposal
+        return JSONResponse(body, outcome.status)
+
+    @routes.get("/api/stats")
+    def stats() -> dict[str, Any]:
+        """How many moments stand where, and the model that devices are offered ("" = none yet)."""
+        version = (model() if model else None) or ""
+        out: dict[str, Any] = {"counts": samples.counts(store), "model": {"version": version}}
+        if accuracy is not None:
+            out["accuracy"] = accuracy()
+        return out
+
+    @routes.get("/healthz")
+    def health() -> dict[str, str]:
+        """The page is up and the database answers."""
+        samples.counts(store)
+        return {"status": "ok"}
+
+    return routes

@@ -1,0 +1,104 @@
+"""create_app: the review page and the JSON API as one FastAPI application, from values that `server.run` gives it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from server.dataset import Dataset
+from server.store import Store
+from server.web import api, media, page
+from server.web.guard import Guard
+from server.web.page import Pages
+from server.web.review import Reviews
+from shared.clock import Clock
+from shared.errors import WaycueError
+
+if TYPE_CHECKING:  # older FastAPI has neither the module nor the exporters, and takes the setting without a word
+    from fastapi.telemetry import TelemetryConfig
+
+# FastAPI would hand requests and error texts to any OpenTelemetry exporter that the environment names.
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False,
+}  # fmt: skip
+_log = logging.getLogger(__name__)
+
+
+def create_app(
+    store: Store,
+    dataset: Dataset,
+    *,
+    clock: Clock,
+    model: Callable[[], str | None] | None = None,
+    accuracy: Callable[[], Mapping[str, Any]] | None = None,
+    hosts: Sequence[str] = (),
+    reviewer: str = "caregiver",
+) -> FastAPI:
+    """The application; serve it with uvicorn.
+
+    model: the version that devices are offered, asked for with every page
+    accuracy: plain JSON values for /api/stats; without it the key is left out
+    hosts: names besides the loopback ones that it answers to, without a port
+    reviewer: who is written down as having decided, until there are accounts
+    """
+    # Interactive documentation would load its scripts from another site.
+    app = FastAPI(
+        title="waycue review", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", telemetry=_NO_TELEMETRY
+    )
+    reviews = Reviews(store, dataset, clock, reviewer=reviewer)
+    pages = Pages(model)
+    app.include_router(api.router(store, reviews, model=model, accuracy=accuracy))
+    app.include_router(media.router(dataset.folder))
+    app.include_router(page.router(store, reviews, pages))
+    app.mount("/static", StaticFiles(directory=page.STATIC))
+    _answer_errors(app, pages)
+    app.add_middleware(Guard, hosts=hosts)
+    return app
+
+
+def _answer_errors(app: FastAPI, pages: Pages) -> None:
+    """Every error becomes a sentence: JSON for the API and the media, a page for people."""
+
+    def answer(request: Request, status: int, reason: str) -> Response:
+        if request.url.path.startswith(("/api/", "/media/", "/healthz", "/static/")):
+            return JSONResponse({"detail": reason}, status)
+        return pages.trouble(status, reason)
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        return answer(request, error.status_code, str(error.detail))
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
+        return answer(request, 422, _in_words(error))
+
+    @app.exception_handler(WaycueError)
+    async def broken(request: Request, error: WaycueError) -> Response:
+        return answer(request, 500, str(error))
+
+    @app.exception_handler(SQLAlchemyError)
+    async def no_database(request: Request, error: SQLAlchemyError) -> Response:
+        _log.error("The database did not answer %s.", request.url.path, exc_info=error)
+        return answer(request, 503, "The server's database did not answer. Wait a moment and try again.")
+
+    @app.exception_handler(OSError)
+    async def not_written(request: Request, error: OSError) -> Response:
+        _log.error("A file could not be written for %s.", request.url.path, exc_info=error)
+        return answer(request, 507, f"The server's disk did not take part ({error}). Free some space and try again.")
+
+
+def _in_words(error: RequestValidationError) -> str:
+    """What is wrong with a request's fields: "action: Input should be 'accept', 'edit', 'reject' or 'nothing'."."""
+    found = []
+    for item in error.errors():
+        name = ".".join(str(level) for level in item["loc"] if level not in ("body", "query", "path"))
+        found.append(f"{name or 'the request'}: {item['msg']}.")
+    return " ".join(found)

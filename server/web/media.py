@@ -1,0 +1,44 @@
+"""GET /media/{frames|audio|clips}/{file}: the dataset's own files, by content hash, with byte ranges.
+
+A file's name is its SHA-256, so a name that matches the pattern can not leave the folder, and what a browser has once
+loaded never changes. Links are not followed: only regular files that lie in the dataset itself are served.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import FileResponse
+
+TYPES = {"frames": (".jpg", "image/jpeg"), "audio": (".wav", "audio/wav"), "clips": (".mp4", "video/mp4")}
+_NAME = re.compile(r"([0-9a-f]{64})(\.[a-z0-9]{3})\Z")
+_FOR_EVER = "private, max-age=31536000, immutable"
+
+
+def find(folder: Path, kind: str, name: str) -> Path | None:
+    """The file of that kind and name in a dataset folder, or None where there is no such regular file."""
+    matched = _NAME.match(name)
+    if kind not in TYPES or matched is None or matched.group(2) != TYPES[kind][0]:
+        return None
+    path = folder / kind / name
+    if not path.is_file() or path.resolve() != folder.resolve() / kind / name:
+        return None
+    return path
+
+
+def router(folder: Path) -> APIRouter:
+    """The route over a dataset folder."""
+    routes = APIRouter()
+
+    @routes.get("/media/{kind}/{name}", response_class=FileResponse)
+    @routes.head("/media/{kind}/{name}", response_class=FileResponse, include_in_schema=False)
+    def media(kind: str, name: str) -> FileResponse:
+        """A picture, a sound or a clip of the dataset."""
+        path = find(folder, kind, name)
+        if path is None:
+            raise HTTPException(404, "There is no such file in the dataset.")
+        return FileResponse(path, media_type=TYPES[kind][1], headers={"Cache-Control": _FOR_EVER})
+
+    return routes

@@ -1,0 +1,119 @@
+"""The pages: / lists moments, /moments/{id} shows one. Plain forms; JavaScript only makes them quicker.
+
+A form that was taken answers 303 to the list that the person came from. One that was not answers with that one moment,
+the reason beside the field, and the words that the person had typed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Form, Query
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BaseModel, ConfigDict, Field
+
+from server import samples
+from server.dataset import State
+from server.store import Store
+from server.web import review, view, wording
+from server.web.api import MAX_TYPED
+from server.web.review import MAX_ROW_ID, Outcome, Reviews
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+PAGE_SIZE = 10
+_MAX_PAGE = 1_000_000
+
+
+class DecisionForm(BaseModel):
+    """A decision as a form sends it, and where to go afterwards."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    action: Literal["accept", "edit", "reject", "nothing"]
+    text: str = Field("", max_length=MAX_TYPED)
+    row_id: str = Field("", max_length=MAX_ROW_ID)
+    state: State = "pending"
+    page: int = Field(1, ge=1, le=_MAX_PAGE)
+
+
+class Pages:
+    """Renders the templates."""
+
+    def __init__(self, model: Callable[[], str | None] | None) -> None:
+        self._model = model
+        self._templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
+            trim_blocks=True, lstrip_blocks=True,
+        )  # fmt: skip
+        # A new version of the software has other names for its files: no browser mixes old and new.
+        self._marks = {path.name: _mark(path) for path in STATIC.iterdir()}
+
+    def render(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+        """One page."""
+        common = {
+            "marks": self._marks, "model_version": (self._model() if self._model else None) or "",
+            "max_text": samples.MAX_TEXT, "sentences": wording.sentences(),
+        }  # fmt: skip
+        return HTMLResponse(self._templates.get_template(template).render({**common, **values}), status)
+
+    def trouble(self, status: int, reason: str) -> HTMLResponse:
+        """A page that says why there is none."""
+        return self.render("trouble.html", status=status, reason=reason, not_found=status == 404)
+
+
+def router(store: Store, reviews: Reviews, pages: Pages) -> APIRouter:
+    """The routes of the pages."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/")
+    def moments(
+        state: State = "pending",
+        page: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 1,
+        done: Annotated[str, Query(max_length=128)] = "",
+    ) -> HTMLResponse:
+        counts = samples.counts(store)
+        where = view.pages(counts[state], page=page, size=PAGE_SIZE)
+        rows = samples.listing(store, state=state, limit=PAGE_SIZE, offset=(where.page - 1) * PAGE_SIZE)
+        decided = review.find(store, done) if done else None
+        return pages.render(
+            "moments.html", state=state, tabs=view.tabs(counts, state), pages=where,
+            cards=[view.card(row) for row in rows], done=view.card(decided) if decided else None,
+        )  # fmt: skip
+
+    @routes.get("/moments/{sample_id}")
+    def one(sample_id: str, changed: bool = False) -> HTMLResponse:
+        row = review.find(store, sample_id)
+        if row is None:
+            return pages.trouble(404, f"There is no moment {sample_id!r:.110}.")
+        return _one(store, pages, Outcome(200, review.CHANGED if changed else "", row=row))
+
+    @routes.post("/moments/{sample_id}/review")
+    def decide(sample_id: str, form: Annotated[DecisionForm, Form()]) -> Response:
+        outcome = reviews.decide(sample_id, form.action, text=form.text, seen=form.row_id)
+        if outcome.row is None:
+            return pages.trouble(outcome.status, outcome.reason)
+        if outcome.status != 200:
+            return _one(store, pages, outcome, typed=form.text if form.action == "edit" else None)
+        query = urlencode({"state": form.state, "page": form.page, "done": sample_id})
+        return RedirectResponse(f"/?{query}#status", status_code=303)
+
+    return routes
+
+
+def _one(store: Store, pages: Pages, outcome: Outcome, *, typed: str | None = None) -> HTMLResponse:
+    assert outcome.row is not None
+    return pages.render(
+        "moment.html", status=outcome.status, card=view.card(outcome.row, typed=typed), error=outcome.reason,
+        error_in_field=outcome.status == 422, tabs=view.tabs(samples.counts(store), outcome.row.state),
+        decisions=samples.decisions(store, outcome.row.sample_id),
+    )  # fmt: skip
+
+
+def _mark(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

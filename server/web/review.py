@@ -1,0 +1,99 @@
+"""One decision as the page and the API take it: with what the person had seen, and answered in words for people.
+
+Between opening a moment and deciding, a spoken correction may come in or someone else may decide. Where that changed
+anything a person judges by, the decision is not taken (409): nobody confirms a wording that they have not read.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from server import dataset as data
+from server import samples
+from server import store as db
+from server.dataset import Dataset, SampleRow
+from server.store import Store
+from server.web import wording
+from shared import topics
+from shared.clock import Clock
+from shared.errors import Refused
+
+MAX_ROW_ID = 128
+CHANGED = "This moment has changed since you opened it. Please look again."
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a decision."""
+
+    status: int
+    """An HTTP status: 200, 404 no such moment, 409 not as things stand, 422 the words can not be used."""
+    reason: str = ""
+    """For people; "" where it was taken."""
+    proposal: str = ""
+    """With 422: a sentence that could be meant."""
+    row: SampleRow | None = None
+    """The moment as it now stands, where there is one."""
+
+
+class Reviews:
+    """Takes decisions, one at a time. Safe from any thread."""
+
+    def __init__(self, store: Store, dataset: Dataset, clock: Clock, *, reviewer: str) -> None:
+        self._store = store
+        self._dataset = dataset
+        self._clock = clock
+        self._reviewer = reviewer
+        self._one_at_a_time = threading.Lock()
+
+    def decide(self, sample_id: str, action: str, *, text: str = "", seen: str = "") -> Outcome:
+        """Take a decision durably. seen: the row_id that the person looked at, "" = whatever stands now.
+
+        raises: OSError where the dataset's file can not be written; the decision then waits in the database.
+        """
+        with self._one_at_a_time:
+            row = find(self._store, sample_id)
+            if row is None:
+                return Outcome(404, f"There is no moment {sample_id!r:.110}.")
+            try:
+                if seen and self._looks_different(seen, row) and self._would_change(row, action, text):
+                    return Outcome(409, CHANGED, row=row)
+                after = samples.review(
+                    self._store, self._dataset, sample_id, action=action, text=text, reviewer=self._reviewer,
+                    now_s=self._clock.utc_s(),
+                )  # fmt: skip
+            except Refused as refused:
+                return _refusal(refused, row, action, text)
+        return Outcome(200, row=after)
+
+    def _looks_different(self, seen: str, row: SampleRow) -> bool:
+        if seen == row.row_id:
+            return False
+        query = select(db.dataset_rows.c.body).where(db.dataset_rows.c.row_id == seen)
+        with self._store.reading() as connection:
+            body = connection.execute(query.where(db.dataset_rows.c.sample_id == row.sample_id)).scalar()
+        return body is None or _judged_by(data.from_dict(body)) != _judged_by(row)
+
+    def _would_change(self, row: SampleRow, action: str, text: str) -> bool:
+        """The same decision twice (a double click, a request sent again) is no conflict."""
+        return samples.decide(row, action, text=text, reviewer=self._reviewer) is not row
+
+
+def find(store: Store, sample_id: str) -> SampleRow | None:
+    """One moment, or None; also for an id that no device could have given."""
+    return samples.get(store, sample_id) if topics.NAME.match(sample_id) else None
+
+
+def _judged_by(row: SampleRow) -> tuple[object, ...]:
+    return (row.state, samples.said(row), samples.proposal(row), row.correction_id, row.transcript)
+
+
+def _refusal(refused: Refused, row: SampleRow, action: str, text: str) -> Outcome:
+    if action != "edit":
+        return Outcome(409, str(refused), row=row)
+    proposal = wording.propose(text)
+    reason = f'{refused} Did you mean "{proposal}"?' if proposal else str(refused)
+    return Outcome(422, reason, proposal, row)

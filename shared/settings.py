@@ -1,0 +1,105 @@
+"""Settings files: one TOML file read into frozen dataclasses, one per section, checked once, then frozen.
+
+Order: the defaults in the dataclasses, the file, the command line. An unknown section or key is an error with a hint at
+the nearest known one: a setting with a slip in its name must not silently stay at its default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from shared.errors import ConfigError
+
+DEFAULT_PORT = 1883
+Config = TypeVar("Config")
+
+
+def read(defaults: Config, path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """`defaults` with the file's settings over it, and the command line's over those.
+
+    defaults: a frozen dataclass whose fields are frozen dataclasses, one per section
+    overrides: "section.key" → value; None values are ignored
+    raises: ConfigError naming the setting, what is wrong and what to write instead
+    """
+    raw: dict[str, Any] = {} if path is None else _parse(path)
+    config: Any = defaults
+    sections = {item.name: item for item in fields(config)}
+    for name, table in raw.items():
+        if name not in sections:
+            raise ConfigError(f"{path}: there is no section [{name}].", hint=_nearest(name, sections))
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: {name} must be a section.", hint=f"Write [{name}] on a line of its own.")
+        config = replace(config, **{name: _section(getattr(config, name), table, f"{path}: {name}")})
+    for dotted, value in (overrides or {}).items():
+        if value is not None:
+            name, key = dotted.split(".")
+            section = _section(getattr(config, name), {key: value}, f"the command line: {name}")
+            config = replace(config, **{name: section})
+    return config  # type: ignore[no-any-return]  # still of the type of `defaults`
+
+
+def address(text: str, *, what: str = "broker address", default_port: int = DEFAULT_PORT) -> tuple[str, int]:
+    """(host, port) of HOST, HOST:PORT or [IPV6]:PORT. Raises: ConfigError."""
+    found = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]\s]+)(?::([0-9]{1,5}))?", text)
+    port = int(found[2] or default_port) if found else 0
+    if found is None or not 0 < port < 65536:
+        raise ConfigError(
+            f"The {what} {text!r} is not HOST:PORT.", hint=f"Write for example 192.168.1.10:{default_port}."
+        )
+    return found[1].strip("[]"), port
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"The settings {path} cannot be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The settings {path} are not TOML: {error}.", hint='Write for example: name = "anna"'
+        ) from None
+
+
+def _section(section: Any, table: Mapping[str, Any], where: str) -> Any:
+    hints = get_type_hints(type(section))
+    for key, value in table.items():
+        if key not in hints:
+            raise ConfigError(f"{where}.{key} is no setting.", hint=_nearest(key, hints))
+        section = replace(section, **{key: _typed(hints[key], value, f"{where}.{key}")})
+    return section
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the field's type; an integer will do for a float."""
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(f"{where} is {value!r}.", hint=f"Use one of: {', '.join(get_args(hint))}.")
+        return value
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)] if _is_union(hint) else [hint]
+    if float in kinds and type(value) is int:
+        return float(value)
+    if type(value) in kinds:
+        return value
+    wanted = {"str": "text in quotes", "int": "a whole number", "float": "a number", "bool": "true or false"}
+    raise ConfigError(f"{where} is {value!r}.", hint=f"It must be {wanted[kinds[0].__name__]}.")
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, types.UnionType)
+
+
+def within(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:
+        raise ConfigError(f"{name} is {value}.", hint=f"It must be {least:g} to {most:g}.")
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {close[0]}?" if close else f"There are: {', '.join(known)}."

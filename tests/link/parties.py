@@ -1,0 +1,62 @@
+"""The two ends of a link for tests: a server of real parts around the small Merge, and clocks that hurry."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from server.broker import BrokerChild
+from server.ingest import Ingest
+from server.link import ServerLink
+from shared.clock import SystemClock
+from shared.messages import Status
+from tests.link.depot import Depot
+
+DEADLINE_S = 60.0  # generous: two cores may be busy with something else
+
+
+class HastyClock(SystemClock):
+    """Real time, some times as fast: waits of seconds become waits of moments."""
+
+    def __init__(self, scale: float = 20.0) -> None:
+        self._scale = scale
+
+    def monotonic_s(self) -> float:
+        return time.monotonic() * self._scale
+
+
+def until(condition: Callable[[], bool], *, timeout_s: float = DEADLINE_S) -> None:
+    """Wait for something that nobody announces. Looks often and fails by name."""
+    tick = threading.Event()
+    end_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end_s, f"not within {timeout_s} s"
+        tick.wait(0.01)
+
+
+class Server:
+    """A running server on a folder; several in a row on the same folder are restarts."""
+
+    def __init__(self, broker: BrokerChild, folder: Path, *, on_part: Callable[[str], None] | None = None) -> None:
+        self.depot = Depot(folder / "depot", on_part=on_part)
+        self.ingest = Ingest(folder / "incoming", self.depot)
+        self.statuses: list[tuple[str, Status]] = []
+        self.link = ServerLink(
+            broker.host, broker.port, {"": self.ingest.handle}, settle=self.ingest.settle,
+            on_status=lambda device, status: self.statuses.append((device, status)),
+        )  # fmt: skip
+
+    def online_of(self, device: str) -> bool | None:
+        """What the last retained status of a device says."""
+        return next((status.online for name, status in reversed(self.statuses) if name == device), None)
+
+    def __enter__(self) -> Self:
+        self.link.start()
+        assert self.link.ready.wait(DEADLINE_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.link.stop()

@@ -1,0 +1,28 @@
+"""A server in a process of its own, killed at a named step: python -m tests.link.server_child HOME PORT STEP NTH
+
+Prints "ready" once it hears devices. With STEP "none" it runs until it is killed.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+from server.dataset import Dataset
+from server.ingest import Ingest
+from server.link import ServerLink
+from server.merge import Merge
+from server.store import open_store
+from shared.clock import SystemClock
+from tests.outbox.crash_child import Killer
+
+if __name__ == "__main__":
+    home, port, step, nth = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    merge = Merge(open_store(home), Dataset(home / "dataset"), SystemClock())
+    ingest = Ingest(home / "incoming", merge, on_telemetry=merge.put_telemetry, step=Killer(step, nth))
+    link = ServerLink("127.0.0.1", port, {"": ingest.handle}, settle=ingest.settle)
+    link.start()
+    link.ready.wait(60)
+    print("ready", flush=True)
+    threading.Event().wait()

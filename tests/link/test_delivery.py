@@ -1,0 +1,268 @@
+"""A real outbox and a real intake with everything but the network between them: whatever the network, the power and the
+restarts do, every sealed record is merged exactly once, and little is sent twice."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from hashlib import sha256
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Self
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from device import uploads
+from device.link import message_of
+from device.outbox import Outbox
+from device.uploads import Answered, Failed, Merged, Refused, Released, Say, Took, Uploads, UploadsEvent
+from server.ingest import Ingest
+from shared import messages, topics
+from shared.messages import Ack
+from shared.transfer import WINDOW_PARTS, Offline, Online, Ranges, Tick
+from tests.link.depot import Depot
+from tests.outbox.records import DEVICE, chunk, correction, payloads, wav
+
+PART = 700
+orderly = st.sampled_from(
+    ["up", "up", "up", "up", "down", "down", "settle", "tick", "seal", "seal", "correct", "cut", "device restarts",
+     "server restarts"]
+)  # fmt: skip
+chaos = st.one_of(
+    orderly, st.sampled_from(["lose up", "lose down", "repeat up", "repeat down", "swap up", "swap down", "wait"])
+)
+
+
+class World:
+    """One device, one server, and two queues of messages."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.depot = Depot(folder / "depot")
+        self.ingest = Ingest(folder / "incoming", self.depot)
+        self.box = Outbox(folder / "outbox")
+        self.state = Uploads()
+        self.up: deque[tuple[str, bytes]] = deque()
+        self.down: deque[tuple[str, bytes]] = deque()
+        self.now_s = 0.0
+        self.sealed: dict[str, bytes | None] = {}
+        self.sent: dict[str, Ranges] = {}
+        self.resent = 0
+        self.most_flying = 0
+        self.refused: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.box.close()
+
+    # the device
+
+    def decide(self, event: UploadsEvent) -> None:
+        self.state, actions = uploads.step(self.state, event, self.now_s)
+        for action in actions:
+            match action:
+                case Say():
+                    self._send(action)
+                case Merged(item=item):
+                    self.box.merged([item])
+                case Refused(item=item, reason=reason):
+                    self.refused.append(f"{item.name}: {reason}")
+                    self.box.refused(item, reason)
+                case Released(item=item):
+                    self.box.release([item])
+        self.most_flying = max(self.most_flying, self.state.flying_parts)
+
+    def _send(self, say: Say) -> None:
+        message = message_of(DEVICE, say)
+        place = topics.levels(message.topic)
+        assert place is not None
+        offset = topics.parse_offset(place[1][-1])
+        if offset is not None:
+            before = self.sent.get(say.item.name, Ranges())
+            after = before.add(offset, offset + len(message.payload))
+            self.resent += len(message.payload) - (after.total - before.total)
+            self.sent[say.item.name] = after
+        self.up.append((message.topic, message.payload))
+
+    def claim(self) -> None:
+        small, bulk = self.state.wanted
+        items = self.box.claim(small)
+        items += self.box.claim(bulk, bulk=True) if len(items) < small else []
+        if items:
+            self.decide(Took(tuple(items)))
+
+    def connect(self) -> None:
+        self.decide(Online(PART))
+        self.claim()
+
+    def seal(self, *, spoken: bool) -> None:
+        number = len(self.sealed)
+        if spoken:
+            data = wav(number, 1500)
+            record_id = self.box.seal_correction(correction(number), data).correction_id
+            found = {"correction_audio": data}
+        else:
+            found = payloads(number, clip_bytes=9000)
+            record_id = self.box.seal_chunk(chunk(number), found).chunk_id
+        self.sealed[record_id] = None
+        self.sealed.update({f"{record_id}.{kind}": data for kind, data in found.items()})
+        self.claim()
+
+    # what may happen
+
+    def do(self, what: str, chance: random.Random) -> None:
+        match what.split():
+            case ["up"] if self.up:
+                topic, payload = self.up.popleft()
+                self.deliver(topic, payload)
+            case ["down"] if self.down:
+                self.hear(*self.down.popleft())
+            case ["settle"]:
+                self.down += self.ingest.settle()
+            case ["tick"]:
+                self.pass_time(0.1)
+            case ["wait"]:
+                self.pass_time(7.0)
+            case ["seal"]:
+                self.seal(spoken=False)
+            case ["correct"]:
+                self.seal(spoken=True)
+            case ["cut"]:
+                self.cut(arrives=chance.randint(0, len(self.up)))
+                self.connect()
+            case ["device", "restarts"]:
+                self.cut(arrives=chance.randint(0, len(self.up)))
+                self.box.close()
+                self.box = Outbox(self.folder / "outbox")
+                self.state = Uploads()
+                self.connect()
+            case ["server", "restarts"]:
+                self.ingest = Ingest(self.folder / "incoming", Depot(self.folder / "depot"))
+            case [how, where]:
+                self.disturb(how, self.up if where == "up" else self.down, chance)
+
+    def deliver(self, topic: str, payload: bytes) -> None:
+        place = topics.levels(topic)
+        assert place is not None
+        self.down += self.ingest.handle(place[0], place[1], payload)
+
+    def hear(self, topic: str, payload: bytes) -> None:
+        place = topics.levels(topic)
+        assert place is not None
+        self.decide(Answered(place[1][1], messages.decode(Ack, payload)))
+        self.claim()
+
+    def pass_time(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.decide(Tick())
+
+    def cut(self, *, arrives: int) -> None:
+        """The first `arrives` messages had reached the broker; their answers find nobody."""
+        for topic, payload in list(self.up)[:arrives]:
+            self.deliver(topic, payload)
+        self.ingest.settle()
+        self.up.clear()
+        self.down.clear()
+        self.decide(Offline())
+
+    def disturb(self, how: str, where: deque[tuple[str, bytes]], chance: random.Random) -> None:
+        if not where:
+            return
+        at = chance.randrange(len(where))
+        message = where[at]
+        if how in ("lose", "swap"):
+            del where[at]
+        if how in ("repeat", "swap"):
+            where.insert(chance.randint(0, len(where)), message)
+
+    def finish(self) -> None:
+        """Nothing goes wrong any more."""
+        for _ in range(300):
+            while self.up:
+                self.do("up", random.Random(0))
+            self.do("settle", random.Random(0))
+            while self.down:
+                self.do("down", random.Random(0))
+            if not self.state.active and not self.up:
+                return
+            self.pass_time(0.1 if self.up else 31.0)
+        raise AssertionError(f"not finished: {self.state}")
+
+    def check(self) -> None:
+        depot = Depot(self.folder / "depot")
+        assert set(depot.entries) == {f"{DEVICE}/{name}" for name in self.sealed}
+        for name, data in self.sealed.items():
+            if data is not None:
+                assert depot.entries[f"{DEVICE}/{name}"] == sha256(data).hexdigest()
+        assert self.refused == depot.quarantined == []
+        assert self.box.counts().queued == self.box.counts().failed == 0
+        self.box.forget_merged()
+        assert [p.name for p in self.box.folder.iterdir() if p.is_dir()] == ["failed"]
+        assert [p for p in (self.folder / "incoming").rglob("*") if p.is_file()] == []
+        assert self.most_flying <= WINDOW_PARTS
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(orderly, max_size=60), st.randoms(use_true_random=False))
+def test_cuts_and_restarts_lose_nothing_and_resend_at_most_a_window_each(
+    memory_path: Path, story: list[str], chance: random.Random
+) -> None:
+    with World(Path(mkdtemp(dir=memory_path))) as world:
+        world.connect()
+        for what in story:
+            world.do(what, chance)
+        world.finish()
+        world.check()
+    faults = sum(story.count(what) for what in ("cut", "device restarts", "server restarts"))
+    assert world.resent <= faults * WINDOW_PARTS * PART
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(chaos, max_size=80), st.randoms(use_true_random=False))
+def test_loss_repeats_and_reordering_lose_nothing_either(
+    memory_path: Path, story: list[str], chance: random.Random
+) -> None:
+    with World(Path(mkdtemp(dir=memory_path))) as world:
+        world.connect()
+        for what in story:
+            world.do(what, chance)
+        world.finish()
+        world.check()
+
+
+def test_many_records_share_one_window_and_go_in_order(memory_path: Path) -> None:
+    with World(memory_path) as world:
+        for _ in range(12):
+            world.seal(spoken=False)
+        world.seal(spoken=True)
+        world.do("device restarts", random.Random(0))
+        assert b'"correction"' in world.up[0][1]  # sealed last, sent first
+        assert world.state.wanted == (0, uploads.BULK)
+        world.finish()
+        world.check()
+        assert world.resent == 0
+
+
+def test_a_refused_record_takes_its_files_out_of_the_uploads(memory_path: Path) -> None:
+    with World(memory_path) as world:
+        world.connect()
+        world.seal(spoken=False)
+        record_id = chunk(0).chunk_id
+        assert len(world.state.active) == 4
+        world.decide(Answered(record_id, Ack("refused", reason="not welcome")))
+        assert [upload.item.name for upload in world.state.active] == []
+        assert world.box.counts().failed == 1
+        assert world.refused == [f"{record_id}: not welcome"]
+
+
+def test_a_file_that_cannot_be_read_is_given_up_alone(memory_path: Path) -> None:
+    with World(memory_path) as world:
+        world.connect()
+        world.seal(spoken=False)
+        world.decide(Failed(f"{chunk(0).chunk_id}.clip", "it cannot be read on the device"))
+        world.finish()
+        assert [failure.reason for failure in world.box.failures()] == ["clip: it cannot be read on the device"]
+        assert len(world.depot.entries) == 3

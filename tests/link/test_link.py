@@ -1,0 +1,573 @@
+"""Device and server over a real Mosquitto: what is sealed is merged once, whatever dies on the way."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from device.connection import MAX_UNACKED
+from device.link import Link, backoff_s
+from device.outbox import Counts, Outbox
+from server.broker import BrokerChild, free_port
+from server.ingest import Reply
+from server.link import ServerLink
+from shared import messages, topics
+from shared.messages import Ack, Offer, Status
+from tests.link.depot import Depot
+from tests.link.parties import DEADLINE_S, HastyClock, Server, until
+from tests.outbox.records import DEVICE, chunk, correction, payloads, wav
+
+ROOT = Path(__file__).parents[2]
+MakeLink = Callable[..., Link]
+
+
+@pytest.fixture
+def box(memory_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(memory_path / "outbox")
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def make_link(broker: BrokerChild, box: Outbox) -> Iterator[MakeLink]:
+    """Links to the broker that are stopped in the end; keyword arguments override."""
+    made: list[Link] = []
+
+    def make(**changes: object) -> Link:
+        values: dict[str, object] = {
+            "host": broker.host, "port": broker.port, "device": DEVICE, "outbox": box, "clock": HastyClock(),
+            "draw": lambda: 0.1,
+        }  # fmt: skip
+        link = Link(**(values | changes))  # type: ignore[arg-type]  # a test's short hand
+        made.append(link)
+        return link
+
+    yield make
+    for link in made:
+        link.stop()
+
+
+def _seal(box: Outbox, count: int, *, clip_bytes: int = 0, device: str = DEVICE) -> dict[str, str]:
+    """Seal chunks and a correction; returns what the depot must hold: key → sha256 of payloads."""
+    expected: dict[str, str] = {}
+    for number in range(count):
+        data = payloads(number, clip_bytes=clip_bytes)
+        own = box.seal_chunk(chunk(number, device=device), data).chunk_id
+        expected |= {f"{device}/{own}.{kind}": sha256(part).hexdigest() for kind, part in data.items()}
+    spoken = box.seal_correction(correction(0, device=device), wav(0)).correction_id
+    return expected | {f"{device}/{spoken}.correction_audio": sha256(wav(0)).hexdigest()}
+
+
+def _check(folder: Path, box: Outbox, expected: dict[str, str], records: int) -> None:
+    depot = Depot(folder / "depot")  # read again from its log: one line per thing, so nothing was merged twice
+    assert {key: value for key, value in depot.entries.items() if "." in key} == expected
+    assert len(depot.entries) == len(expected) + records
+    lines = (folder / "depot" / "log.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["key"] for line in lines}) == len(lines)
+    assert box.counts() == Counts(merged=records)
+
+
+# the normal day
+
+
+def test_chunks_and_a_correction_are_merged_and_leave_the_device(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+) -> None:
+    expected = _seal(box, 20, clip_bytes=100_000)
+    size = box.counts().queued_bytes
+    with Server(broker, memory_path):
+        link = make_link()
+        link.start()
+        assert link.wait_idle(DEADLINE_S)
+        link.stop()
+        _check(memory_path, box, expected, 21)
+        assert (link.sent_bytes, link.resent_bytes) == (size, 0)
+        assert [p.name for p in box.folder.iterdir() if p.is_dir()] == ["failed"]
+
+
+def test_what_is_sealed_while_online_goes_out_at_once(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+) -> None:
+    with Server(broker, memory_path):
+        link = make_link()
+        link.start()
+        until(lambda: link.online)
+        expected = _seal(box, 2)
+        assert link.wait_idle(DEADLINE_S)
+        _check(memory_path, box, expected, 3)
+
+
+def test_two_devices_do_not_disturb_each_other(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+) -> None:
+    other = Outbox(memory_path / "outbox-2")
+    expected = _seal(box, 5, clip_bytes=20_000) | _seal(other, 5, clip_bytes=20_000, device="pi-2")
+    with Server(broker, memory_path) as server:
+        links = [make_link(), make_link(device="pi-2", outbox=other)]
+        for link in links:
+            link.start()
+        assert all(link.wait_idle(DEADLINE_S) for link in links)
+        assert {key: value for key, value in server.depot.entries.items() if "." in key} == expected
+        for link in links:
+            link.stop()
+    other.close()
+
+
+def test_little_is_held_in_memory_while_much_waits(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+) -> None:
+    _seal(box, 10, clip_bytes=400_000)
+    link = make_link()
+    most = 0
+
+    def look(_key: str) -> None:
+        nonlocal most
+        most = max(most, link.unacked, len(link._outgoing))
+
+    with Server(broker, memory_path, on_part=look):
+        link.start()
+        assert link.wait_idle(DEADLINE_S)
+    assert 0 < most <= MAX_UNACKED + 8
+
+
+# status, offers and other messages
+
+
+def test_status_is_retained_and_says_offline_after_a_stop(
+    broker: BrokerChild, memory_path: Path, make_link: MakeLink
+) -> None:
+    link = make_link(status=Status(online=True, agent_version="1"))
+    link.start()
+    until(lambda: link.online)
+    link.set_status(Status(online=True, agent_version="2", backlog=7))
+    with Server(broker, memory_path) as server:
+        until(lambda: [s.backlog for _, s in server.statuses][-1:] == [7])
+        assert server.online_of(DEVICE) is True
+        link.stop()
+        until(lambda: server.online_of(DEVICE) is False)
+        assert server.statuses[-1][1].agent_version == "2"
+
+
+def test_the_last_will_speaks_for_a_device_that_died(broker: BrokerChild, memory_path: Path) -> None:
+    with Server(broker, memory_path) as server:
+        child = _device_child(broker, memory_path / "dying", hold=True)
+        until(lambda: server.online_of(DEVICE) is True)
+        child.kill()
+        child.wait()
+        until(lambda: server.online_of(DEVICE) is False)
+
+
+def test_offers_reach_their_handler_also_when_published_before_it_connects(
+    broker: BrokerChild, memory_path: Path, make_link: MakeLink
+) -> None:
+    offer = messages.encode(Offer("v2", "0" * 64, 100, 1.0))
+    heard: list[tuple[list[str], bytes]] = []
+    came = threading.Event()
+
+    def handler(levels: list[str], payload: bytes) -> None:
+        heard.append((levels, payload))
+        came.set()
+        raise RuntimeError("a handler with a bug")
+
+    with Server(broker, memory_path) as server:
+        assert server.link.publish(topics.offer(DEVICE), offer, retain=True)
+        link = make_link()
+        link.on("offer", handler)
+        link.start()
+        assert came.wait(DEADLINE_S)
+        assert heard == [(["offer"], offer)]
+        until(lambda: link.counters["handler_errors"] == 1)
+        assert link.online
+
+
+def test_retained_offers_are_given_again_to_a_broker_that_forgot(
+    broker: BrokerChild, memory_path: Path, make_link: MakeLink
+) -> None:
+    with Server(broker, memory_path) as server:
+        server.link.publish(topics.offer(DEVICE), b"the offer", retain=True)
+        broker.kill()
+        broker.start()
+        heard = threading.Event()
+        link = make_link()
+        link.on("offer", lambda _levels, payload: heard.set() if payload == b"the offer" else None)
+        link.start()
+        assert heard.wait(DEADLINE_S)
+
+
+def test_a_device_can_publish_and_the_matching_handler_answers(
+    broker: BrokerChild, memory_path: Path, make_link: MakeLink
+) -> None:
+    got = threading.Event()
+
+    def wants(device: str, levels: list[str], payload: bytes) -> list[Reply]:
+        assert (device, levels) == (DEVICE, ["up", "want"])
+        return [(topics.block(device, "a" * 64, 5), payload * 2)]
+
+    server = ServerLink(broker.host, broker.port, {"want": wants, "": lambda *_: []})
+    server.start()
+    assert server.ready.wait(DEADLINE_S)
+    link = make_link()
+    link.on("block", lambda levels, payload: got.set() if (levels[2], payload) == ("5", b"xyxy") else None)
+    assert not link.publish(topics.want(DEVICE), b"xy")  # offline: not kept
+    link.start()
+    until(lambda: link.online)
+    assert link.publish(topics.want(DEVICE), b"xy")
+    assert got.wait(DEADLINE_S)
+    server.stop()
+
+
+# what dies on the way
+
+
+def test_the_broker_dies_midway_and_forgets_everything(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+) -> None:
+    expected = _seal(box, 20, clip_bytes=150_000)
+    enough = threading.Event()
+    seen: list[str] = []
+
+    def count(key: str) -> None:
+        seen.append(key)
+        if len(seen) in (15, 50):
+            enough.set()
+
+    with Server(broker, memory_path, on_part=count):
+        link = make_link()
+        link.start()
+        for _ in range(2):
+            assert enough.wait(DEADLINE_S)
+            enough.clear()
+            broker.kill()
+            broker.start()
+        assert link.wait_idle(DEADLINE_S)
+        _check(memory_path, box, expected, 21)
+        assert link.counters["connects"] >= 3
+        assert link.resent_bytes <= 2 * (512 * 1024 + 8 * 2000)  # two cuts, and records beside the window
+
+
+def test_the_server_restarts_midway_and_goes_on_from_its_disk(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+) -> None:
+    expected = _seal(box, 20, clip_bytes=150_000)
+    enough = threading.Event()
+    link = make_link()
+    for stop_after in (10, 25):
+        with Server(broker, memory_path, on_part=_after(stop_after, enough)):
+            if not link.online:
+                link.start()
+            assert enough.wait(DEADLINE_S)
+            enough.clear()
+    with Server(broker, memory_path):
+        assert link.wait_idle(DEADLINE_S)
+    _check(memory_path, box, expected, 21)
+    assert link.resent_bytes <= 2 * (512 * 1024 + 8 * 2000)
+
+
+def _after(count: int, event: threading.Event) -> Callable[[str], None]:
+    left = [count]
+
+    def tick(_key: str) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            event.set()
+
+    return tick
+
+
+def _device_child(broker: BrokerChild, outbox: Path, *, hold: bool = False) -> subprocess.Popen[bytes]:
+    """hold: something is in the outbox that nobody will ever merge, so that it stays."""
+    if hold:
+        prepared = Outbox(outbox)
+        prepared.seal_chunk(replace(chunk(0), device="other"), payloads(0))
+        prepared.seal_chunk(chunk(1), payloads(1))
+        prepared.close()
+    command = [sys.executable, "-m", "tests.link.device_child", str(outbox), str(broker.port)]
+    return subprocess.Popen(command, cwd=ROOT)
+
+
+def test_the_device_is_killed_midway_and_its_next_life_sends_the_rest(broker: BrokerChild, memory_path: Path) -> None:
+    box = Outbox(memory_path / "outbox")
+    expected = _seal(box, 20, clip_bytes=150_000)
+    box.close()
+    enough = threading.Event()
+    for stop_after in (8, 30):
+        with Server(broker, memory_path, on_part=_after(stop_after, enough)):
+            child = _device_child(broker, memory_path / "outbox")
+            assert enough.wait(DEADLINE_S)
+            enough.clear()
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+    with Server(broker, memory_path):
+        assert _device_child(broker, memory_path / "outbox").wait(DEADLINE_S) == 0
+    box = Outbox(memory_path / "outbox")
+    counts = box.counts()
+    box.close()
+    _check_depot(memory_path, expected, 21)
+    assert (counts.queued, counts.failed, counts.lost, counts.merged) == (0, 0, 0, 21)
+
+
+def _check_depot(folder: Path, expected: dict[str, str], records: int) -> None:
+    lines = (folder / "depot" / "log.jsonl").read_text().splitlines()
+    entries = {entry["key"]: entry["value"] for entry in map(json.loads, lines)}
+    assert len(entries) == len(lines) == len(expected) + records
+    assert {key: value for key, value in entries.items() if "." in key} == expected
+
+
+# answers that get lost, and refusals
+
+
+def _losing(handle: Callable[[str, list[str], bytes], list[Reply]], lost: list[str]) -> Callable[..., list[Reply]]:
+    """A handler whose first `merged` about each thing never arrives."""
+
+    def losing(device: str, levels: list[str], payload: bytes) -> list[Reply]:
+        kept = []
+        for topic, answer in handle(device, levels, payload):
+            if messages.decode(Ack, answer).state == "merged" and topic not in lost:
+                lost.append(topic)
+            else:
+                kept.append((topic, answer))
+        return kept
+
+    return losing
+
+
+def test_a_lost_answer_means_that_it_is_asked_for_and_merged_once(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+) -> None:
+    expected = _seal(box, 3, clip_bytes=100_000)
+    lost: list[str] = []
+    server = Server(broker, memory_path)
+    server.link._handlers[""] = _losing(server.ingest.handle, lost)
+    with server:
+        link = make_link()
+        link.start()
+        assert link.wait_idle(DEADLINE_S)
+        assert len(lost) == len(expected) + 4
+        _check(memory_path, box, expected, 4)
+        assert link.resent_bytes < 4 * 2000  # the records; of the files not a byte, the server says that it has them
+        assert server.ingest.counters["repeated"] == len(expected) + 4
+
+
+def test_what_the_server_refuses_is_kept_with_its_reason_and_not_sent_again(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+) -> None:
+    box.seal_chunk(chunk(1), payloads(1))
+    foreign = box.seal_chunk(replace(chunk(2), device="pi-9"), payloads(2)).chunk_id
+    with Server(broker, memory_path) as server:
+        link = make_link()
+        link.start()
+        assert link.wait_idle(DEADLINE_S)
+        assert [(f.record_id, "pi-9" in f.reason) for f in box.failures()] == [(foreign, True)]
+        assert (box.counts().failed, box.counts().merged) == (1, 1)
+        assert server.ingest.counters["refused"] >= 1
+
+
+def test_the_same_id_with_other_content_is_refused(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+) -> None:
+    other = Outbox(memory_path / "cloned-card")
+    box.seal_chunk(chunk(1), payloads(1))
+    other.seal_chunk(chunk(1), payloads(7))
+    with Server(broker, memory_path) as server:
+        for outbox in (box, other):
+            link = make_link(outbox=outbox)
+            link.start()
+            assert link.wait_idle(DEADLINE_S)
+            link.stop()
+        assert other.counts().failed == 1
+        assert "already used" in other.failures()[0].reason
+        assert server.depot.quarantined
+        assert server.depot.entries[f"{DEVICE}/{chunk(1).chunk_id}.frame"] == sha256(payloads(1)["frame"]).hexdigest()
+    other.close()
+
+
+# brokers that are not there, small, or mute
+
+
+def test_without_a_broker_everything_waits_and_goes_out_when_it_comes(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+) -> None:
+    broker.stop()
+    states: list[str] = []
+    link = make_link(on_state=states.append)
+    link.start()
+    until(lambda: bool(states))
+    assert states[0].startswith("offline: the broker")
+    expected = _seal(box, 2)
+    assert not link.wait_idle(0.2)
+    broker.start()
+    with Server(broker, memory_path):
+        assert link.wait_idle(DEADLINE_S)
+    _check(memory_path, box, expected, 3)
+    assert states[1] == "online"
+
+
+def test_small_packets_make_small_parts(box: Outbox, memory_path: Path, make_link: MakeLink, tmp_path: Path) -> None:
+    expected = _seal(box, 3, clip_bytes=60_000)
+    with BrokerChild(tmp_path / "small", options=["max_packet_size 5000"]) as small, Server(small, memory_path):
+        link = make_link(port=small.port)
+        link.start()
+        assert link.wait_idle(DEADLINE_S)
+        _check(memory_path, box, expected, 4)
+        assert not link.publish(topics.want(DEVICE), bytes(5000))
+
+
+def test_a_record_larger_than_the_brokers_packets_is_refused_by_name(
+    box: Outbox, memory_path: Path, make_link: MakeLink, tmp_path: Path
+) -> None:
+    large = replace(chunk(1), context="x" * 3000)
+    box.seal_chunk(large, payloads(1))
+    box.seal_chunk(chunk(2), payloads(2))
+    with BrokerChild(tmp_path / "small", options=["max_packet_size 3000"]) as small, Server(small, memory_path):
+        link = make_link(port=small.port)
+        link.start()
+        assert link.wait_idle(DEADLINE_S)
+        assert [(f.record_id, "3000 bytes" in f.reason) for f in box.failures()] == [(large.chunk_id, True)]
+        assert box.counts().merged == 1
+
+
+def test_a_broker_with_uselessly_small_packets_is_named(box: Outbox, make_link: MakeLink, tmp_path: Path) -> None:
+    states: list[str] = []
+    with BrokerChild(tmp_path / "tiny", options=["max_packet_size 400"]) as tiny:
+        link = make_link(port=tiny.port, on_state=states.append)
+        link.start()
+        until(lambda: any("max_packet_size" in state for state in states))
+        assert not link.online
+        link.stop()
+
+
+def test_a_broker_that_accepts_and_says_nothing_is_given_up_and_stop_does_not_hang(make_link: MakeLink) -> None:
+    states: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        link = make_link(port=mute.getsockname()[1], on_state=states.append)
+        link.start()
+        until(lambda: any("does not answer" in state for state in states))
+        link.stop()
+        assert not link._thread.is_alive()
+
+
+def test_stop_before_start_and_twice_is_harmless(make_link: MakeLink) -> None:
+    link = make_link(port=free_port())
+    link.stop()
+    link.stop()
+
+
+def test_a_second_device_of_the_same_name_is_named_as_the_problem(
+    broker: BrokerChild, memory_path: Path, make_link: MakeLink
+) -> None:
+    states: list[str] = []
+    other = Outbox(memory_path / "outbox-2")
+    links = [make_link(on_state=states.append), make_link(on_state=states.append, outbox=other)]
+    for link in links:
+        link.start()
+    until(lambda: any("another device named pi-1" in state for state in states))
+    links[1].stop()
+    other.close()
+    until(lambda: links[0].online)
+
+
+# a disk that fails while answers come
+
+
+def test_answers_that_cannot_be_written_down_are_kept_until_the_disk_lets_us(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = _seal(box, 2)
+    real = box.merged
+
+    def full(_items: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(box, "merged", full)
+    with Server(broker, memory_path):
+        link = make_link()
+        link.start()
+        until(lambda: link.counters["disk_errors"] > 2)
+        assert box.counts().merged == 0
+        monkeypatch.setattr(box, "merged", real)
+        assert link.wait_idle(DEADLINE_S)
+        _check(memory_path, box, expected, 3)
+
+
+# messages that are not ours
+
+
+def test_garbage_on_our_topics_is_counted_and_the_work_goes_on(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    expected = _seal(box, 5, clip_bytes=50_000)
+    stranger = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="stranger", protocol=MQTTProtocolVersion.MQTTv5)
+    stranger.connect(broker.host, broker.port)
+    stranger.loop_start()
+    names = [chunk(0).chunk_id, f"{chunk(0).chunk_id}.clip", "x", "ä ö", "a" * 200]
+    with Server(broker, memory_path) as server:
+        link = make_link()
+        link.start()
+        until(lambda: link.online)
+        for device in (DEVICE, "pi-2", "UPPER", "x" * 60):
+            for verb in ("begin", "gossip", "-5", "1e9", "0/1"):
+                for name in names if verb == "0/1" else names[2:]:  # a named thing would be refused
+                    stranger.publish(f"wc/v1/{device}/up/{name}/{verb}", b'{"record_id": 5', qos=1)
+            stranger.publish(f"wc/v1/{device}/up/event", b"\xff\xfe", qos=1)
+            stranger.publish(f"wc/v1/{device}/status", b"[]", qos=1)
+            stranger.publish(f"wc/v1/{device}/down/{chunk(0).chunk_id}/ack", b"{}", qos=1)
+            stranger.publish(f"wc/v1/{device}/down/gossip", b"", qos=1)
+            last = stranger.publish(f"wc/v1/{device}/down/x/ack", b'{"state": "receiving", "ranges": [[9, 1]]}', qos=1)
+        last.wait_for_publish(DEADLINE_S)
+        assert link.wait_idle(DEADLINE_S)
+        until(lambda: link.counters["foreign"] >= 3)
+        assert server.ingest.counters["foreign"] + server.link.counters["foreign"] > 50
+        assert server.link.counters["handler_errors"] == 0
+        assert {key for key in server.depot.entries if "." in key} == set(expected)
+    stranger.disconnect()
+    stranger.loop_stop()
+
+
+def test_a_handler_that_raises_does_not_stop_the_server(
+    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
+) -> None:
+    expected = _seal(box, 2)
+    server = Server(broker, memory_path)
+    healthy = server.ingest.handle
+    fell: list[list[str]] = []
+
+    def faulty(device: str, levels: list[str], payload: bytes) -> list[Reply]:
+        if len(fell) < 3:
+            fell.append(levels)
+            raise RuntimeError("a bug")
+        return healthy(device, levels, payload)
+
+    server.link._handlers[""] = faulty
+    with server:
+        link = make_link()
+        link.start()
+        assert link.wait_idle(DEADLINE_S)
+        _check(memory_path, box, expected, 3)
+        assert server.link.counters["handler_errors"] == 3
+
+
+# backoff
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1))
+def test_backoff_grows_to_its_limit_and_jitters_over_all_of_it(attempt: int, draw: float) -> None:
+    wait_s = backoff_s(attempt, draw)
+    assert 0 <= wait_s <= min(30.0, 0.5 * 2 ** min(attempt, 20))
+    assert backoff_s(attempt, 1.0) >= backoff_s(max(0, attempt - 1), 1.0)
+    assert backoff_s(attempt, 0.0) == 0.0
