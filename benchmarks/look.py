@@ -10,6 +10,7 @@ say something about our code around the model, little about a field model, which
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ LOOKS = 100
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table."""
+    logging.basicConfig(level=logging.WARNING)
     options = argparse.ArgumentParser(prog="python -m benchmarks.look", description=(__doc__ or "").split("\n\n")[0])
     options.add_argument("--model", type=Path, metavar="DIR", help="bundle folder (default: the starter)")
     options.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="thread counts to try (default: 1 2)")

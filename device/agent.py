@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from os import getpid
@@ -131,6 +133,8 @@ class Agent:
             self._begin()
             if self._source is not None:
                 self._walk_through(self._source)
+            else:
+                self._time.reached(0.0)  # state changes take their time without a walk, too
             self._end_walk()
             self._linger()
         finally:
@@ -156,6 +160,8 @@ class Agent:
             self._models.wait_for_offer(
                 self._options.update_first_s, online=lambda: bool(self._online()), stop=self._stop
             )
+        if not self._guidance.model_version:
+            self._guidance.tell(NO_MODEL)
 
     def _walk_through(self, source: Source) -> None:
         self._info = source.open()
@@ -207,23 +213,31 @@ class Agent:
             self._stop.wait(LINGER_POLL_S)
 
     def _shut_down(self) -> None:
-        """In the order in which things need each other; every step is safe where the start got no further."""
+        """In the order in which things need each other. Each is safe where the start got no further, and none keeps
+        the next from its turn by failing."""
         notify(STOPPING)
         self._walking = False
+        steps: list[Callable[[], object]] = [
+            self._guidance.stop,
+            self._keeper.close,
+            self._models.close,
+            self._upkeep.close,
+            self._voice.close,
+            *(buttons.close for buttons in self._buttons),
+            self._write_report,
+            self._outbox.close,
+            self._captions.close,
+            self._forget_status,
+        ]
         if self._source is not None:
-            self._source.close()
-        self._guidance.stop()
-        self._keeper.close()
-        self._models.close()
-        self._upkeep.close()
-        self._voice.close()
-        for buttons in self._buttons:
-            buttons.close()
+            steps.insert(0, self._source.close)
         if self._link is not None:
-            self._link.stop()
-        self._write_report()
-        self._outbox.close()
-        self._captions.close()
+            steps.insert(-4, self._link.stop)  # before the report, which tells what was sent, and the outbox it reads
+        with ExitStack() as stack:
+            for step in reversed(steps):
+                stack.callback(step)
+
+    def _forget_status(self) -> None:
         (self.state_dir / status.NAME).unlink(missing_ok=True)
 
     # --- presses ---

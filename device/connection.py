@@ -16,6 +16,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -25,6 +26,9 @@ from shared.transfer import PACKET_OVERHEAD_BYTES
 
 KEEPALIVE_S = 30
 CONNECT_TIMEOUT_S = 5.0
+# While the server is away the broker keeps what we send for it. Questions are repeated every minute: without an end to
+# their life they would fill its queue of 1000 messages within hours, for every device.
+EXPIRY_S = 120
 MAX_UNACKED = 16  # eight parts and their begins and ends; below the 20 that brokers commonly allow
 
 
@@ -53,6 +57,8 @@ class Connection:
         self.broker_refusals = 0
         self.last_broker_refusal = ""
         self._max_unacked = MAX_UNACKED
+        self._expiring = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's own gap
+        self._expiring.MessageExpiryInterval = EXPIRY_S
         self._listen = listen
         self._on_message = on_message
         self._client = self._new_client(client_id, will, tls)
@@ -96,7 +102,9 @@ class Connection:
 
     def send(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> bool:
         """Hand a message to the broker. False where the connection just broke."""
-        if self._client.publish(topic, payload, qos=qos, retain=retain).rc != mqtt.MQTT_ERR_SUCCESS:
+        properties = None if retain else self._expiring
+        sent = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        if sent.rc != mqtt.MQTT_ERR_SUCCESS:
             return False
         self.unacked += qos > 0
         return True

@@ -273,7 +273,7 @@ class Guidance:
         self._model, self._policy_settings = model, settings
         self._failures = 0
         log.info("Guiding with model %s", model.manifest.version)
-        self._step(StateChange(announce))
+        self._step(StateChange(announce, replaces=NO_MODEL))
 
     def _listen(self) -> None:
         """What the voice reports."""

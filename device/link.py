@@ -32,7 +32,7 @@ from device.outbox_folder import RECORD_KIND
 from device.uploads import Answered, Failed, Merged, Refused, Released, Say, Took, Uploads, UploadsEvent
 from shared import messages, topics
 from shared.clock import Clock
-from shared.errors import MessageError, Permanent, Unreachable
+from shared.errors import MediaError, MessageError, Permanent, Unreachable
 from shared.messages import Ack, Begin, Part, Status
 from shared.transfer import (
     PART_BYTES,
@@ -84,7 +84,7 @@ class Outgoing:
 
 
 def message_of(device: str, say: Say) -> Outgoing:
-    """The message that says it, read from the outbox. Raises: OSError."""
+    """The message that says it, read from the outbox. Raises: OSError, MediaError."""
     item, name = say.item, say.item.name
     match say.what:
         case SendBegin(again=repeated) if item.kind == RECORD_KIND:
@@ -181,7 +181,7 @@ class Link:
         latest: a name look-up that hangs holds only the thread, which ends with the process."""
         self._stop.set()
         self._wake()
-        if self._thread.is_alive():
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
         if not self._thread.is_alive():
             self._wake_in.close()
@@ -361,9 +361,12 @@ class Link:
         connection = self._connection
         try:
             message = message_of(self.device, say)
-        except OSError as error:
-            _log.error("%s cannot be read from the outbox: %s", say.item.path, error)
+        except (FileNotFoundError, MediaError) as error:
+            _log.error("%s is not what was sealed: %s", say.item.path, error)
             self._decide(Failed(say.item.name, f"it cannot be read on the device ({error})"))
+            return
+        except OSError as error:
+            _log.error("%s cannot be read now; the server will be asked what it lacks: %s", say.item.path, error)
             return
         if connection is not None and not connection.fits(message.payload):
             reason = f"larger than the {connection.max_packet_bytes} bytes that the broker takes"
@@ -459,9 +462,9 @@ def _item_and_reason(refused: Refused) -> tuple[Item, str]:
 
 
 def _read(item: Item, start: int, end: int) -> bytes:
-    """Bytes of a payload file. Raises: OSError, also where the file is shorter than it was sealed."""
+    """Bytes of a payload file. Raises: OSError, MediaError where the file is shorter than it was sealed."""
     with open(item.path, "rb") as file:
         data = os.pread(file.fileno(), end - start, start)
     if len(data) != end - start:
-        raise OSError(f"{item.path.name} ends before byte {end}")
+        raise MediaError(f"{item.path.name} ends before byte {end}")
     return data

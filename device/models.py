@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from device.guidance import NO_MODEL, READY, UPDATED, Guidance, Model
+from device.guidance import READY, UPDATED, Guidance, Model
 from device.updates import Report, Updater, current_slot
 from shared import bundle
 from shared.clock import Clock
@@ -139,8 +139,6 @@ class OfferedModels:
         folder = current_slot(self._state_dir)
         if not self._guidance.model_version and folder is not None:
             self._use(folder, self.updater.current_version, announce=READY)
-        if not self._guidance.model_version:
-            self._guidance.tell(NO_MODEL)
         self._thread.start()
 
     def wait_for_offer(self, timeout_s: float, *, online: Callable[[], bool], stop: threading.Event) -> None:

@@ -20,6 +20,7 @@ Promises:
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -139,6 +140,7 @@ class Outbox:
         self.folder = folder
         self._step = step
         self._lock = threading.RLock()
+        self._open = True
         self._claimed: dict[str, str] = {}  # item name → record id
         self._listeners: list[Callable[[], None]] = []
         atomic.make_dirs(folder / FAILED)
@@ -147,9 +149,9 @@ class Outbox:
             leftovers = [*atomic.remove_leftovers(folder), *atomic.remove_leftovers(folder / FAILED)]
             atomic.drop_torn_tail(folder / LOST)
             self._index, fresh = outbox_index.open_or_replace(folder / INDEX)
-            found = self._reconcile(resumed=fresh)
+            found = self._recover(fresh=fresh)
             rebuilt = fresh and found != Recovery()
-            self.recovered = replace(found, leftovers=tuple(leftovers), rebuilt=rebuilt)
+            self.recovered = replace(found, leftovers=tuple(leftovers), rebuilt=rebuilt or found.rebuilt)
         except BaseException:
             self._lock_file.close()
             raise
@@ -159,6 +161,7 @@ class Outbox:
     def close(self) -> None:
         """Let another process open it. Idempotent."""
         with self._lock:
+            self._open = False
             self._index.close()
             self._lock_file.close()
 
@@ -192,6 +195,8 @@ class Outbox:
         # What the server would refuse must fail here, where the agent can still say so.
         record, items = outbox_folder.rows(record_id, sidecar)
         folder = self.folder / record_id
+        if (self.folder / FAILED / record_id).exists():
+            raise MessageError(f"{record_id} was refused by the server before.")
         if folder.exists():
             if (folder / SIDECAR).read_bytes() != sidecar:
                 raise MessageError(f"{record_id} was sealed before with other content.")
@@ -324,10 +329,8 @@ class Outbox:
     # refusals
 
     def _move_if_refused(self, record_id: str) -> None:
-        if record_id not in self._use(lambda index: index.refused_records()):
-            return
-        reasons = self._use(lambda index: index.refusals(record_id))
-        self._move_to_failed(record_id, reasons)
+        if self._use(lambda index: index.is_refused(record_id)):
+            self._move_to_failed(record_id, self._use(lambda index: index.refusals(record_id)))
 
     def _move_to_failed(self, record_id: str, reasons: Mapping[str, str]) -> None:
         folder, target = self.folder / record_id, self.folder / FAILED / record_id
@@ -346,15 +349,26 @@ class Outbox:
     def _use(self, work: Callable[[Index], _Result]) -> _Result:
         """Work on the index; where it turns out damaged, build it again and try once more."""
         with self._lock:
+            if not self._open:
+                raise OSError(errno.EBADF, "the outbox is closed", str(self.folder))
             try:
                 return work(self._index)
             except Damaged as error:
-                _log.warning("The outbox index broke while in use (%s) and is built again.", error)
-            self._index.close()
-            outbox_index.set_aside(self.folder / INDEX)
-            self._index, _ = outbox_index.open_or_replace(self.folder / INDEX)
-            self._reconcile(resumed=True)
+                self._rebuild(str(error))
             return work(self._index)
+
+    def _recover(self, *, fresh: bool) -> Recovery:
+        try:
+            return self._reconcile(resumed=fresh)
+        except Damaged as error:
+            return replace(self._rebuild(str(error)), rebuilt=True)
+
+    def _rebuild(self, why: str) -> Recovery:
+        _log.warning("The outbox index is damaged (%s) and is built again.", why)
+        self._index.close()
+        outbox_index.set_aside(self.folder / INDEX)
+        self._index, _ = outbox_index.open_or_replace(self.folder / INDEX)
+        return self._reconcile(resumed=True)
 
     def _reconcile(self, *, resumed: bool) -> Recovery:
         """Make the index say what the folders say. resumed: the server may have some of what is taken in."""
@@ -372,8 +386,9 @@ class Outbox:
             if not (self.folder / row.record_id).exists() and not (self.folder / FAILED / row.record_id).exists():
                 lost += self._row_without_folder(row)
         self._finish([row for row in rows.values() if row.state == "dropped"])
-        for record_id in self._index.refused_records():
-            self._move_to_failed(record_id, self._index.refusals(record_id))
+        for row in rows.values():
+            if row.state == "queued" and self._index.is_refused(row.record_id):
+                self._move_to_failed(row.record_id, self._index.refusals(row.record_id))
         return Recovery(taken_in=tuple(taken_in), lost=tuple(lost), damaged=tuple(damaged))
 
     def _take_in(self, folder: Path, *, resumed: bool) -> bool:

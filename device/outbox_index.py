@@ -98,7 +98,7 @@ def _guarded(
 
 
 def _translated(error: sqlite3.DatabaseError, path: Path) -> Exception:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):  # ERROR: its tables are gone
         return Damaged(str(error))
     number = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_BUSY: errno.EBUSY}.get(code, errno.EIO)
@@ -126,7 +126,7 @@ class Index:
         self._db.execute("PRAGMA synchronous=FULL")
         found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
-            raise sqlite3.DatabaseError(found)
+            raise Damaged(found)
         self._db.executescript(_SCHEMA)
 
     def close(self) -> None:
@@ -215,13 +215,14 @@ class Index:
         return dict(rows.fetchall())
 
     @_guarded
-    def refused_records(self) -> list[str]:
-        """Queued records of which everything was answered and something refused: their folder is yet to be moved."""
-        rows = self._db.execute(
-            "SELECT record_id FROM items WHERE record_id IN (SELECT record_id FROM records WHERE state = 'queued')"
-            " GROUP BY record_id HAVING SUM(todo) = 0 AND SUM(state = 'refused') > 0"
-        )
-        return [record_id for (record_id,) in rows]
+    def is_refused(self, record_id: str) -> bool:
+        """Whether all of a queued record was answered, and some of it refused: its folder is yet to be moved."""
+        left, refused = self._db.execute(
+            "SELECT SUM(todo), SUM(state = 'refused') FROM items WHERE record_id ="
+            " (SELECT record_id FROM records WHERE record_id = ? AND state = 'queued')",
+            (record_id,),
+        ).fetchone()
+        return left == 0 and refused > 0
 
     @_guarded
     def set_state(self, record_ids: Sequence[str], state: RecordState, *, reason: str = "") -> None:

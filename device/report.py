@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import queue
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,42 +20,71 @@ from shared import atomic
 
 log = logging.getLogger(__name__)
 
+MOST_WAITING = 256
+CLOSE_S = 3.0
 STYLES = {1: "bold red", 2: "yellow", 3: "cyan"}
 
 
 class Captions:
-    """One line per utterance in the terminal, and one JSON line each in a file that others may follow."""
+    """One line per utterance in the terminal, and one JSON line each in a file that others may follow.
+
+    Written by a thread of its own: a terminal that is paused (Ctrl-S) or a pipe that nobody reads must not hold up
+    guidance.
+    """
 
     def __init__(self, *, file: Path | None = None, console: Console | None = None) -> None:
         self._console = console
         self._path = file
         self._file: IO[str] | None = None
+        self._lines: queue.Queue[tuple[Spoken, str] | None] = queue.Queue(MOST_WAITING)
+        self._thread = threading.Thread(target=self._run, name="captions", daemon=True)
 
     def open(self) -> None:
         """Raises: OSError where the file cannot be written."""
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - kept open until close()
+        self._thread.start()
 
     def show(self, spoken: Spoken, chunk: str) -> None:
-        """A disk that is full costs the file, not the walk."""
-        if self._console is not None:
-            line = Text(f"{int(spoken.t_s) // 60:02d}:{spoken.t_s % 60:04.1f}  ", style="dim")
-            style = STYLES[spoken.tier] if spoken.is_guidance else "dim"
-            line.append(spoken.text, style=style)
-            self._console.print(line)
-        if self._file is not None:
-            try:
-                self._file.write(json.dumps(entry(spoken, chunk), ensure_ascii=False) + "\n")
-                self._file.flush()
-            except OSError as error:
-                log.warning("Captions are no longer written: %s", error)
-                self._file = None
+        """Soon; returns at once. Where too many wait, this one is left out."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait((spoken, chunk))
 
     def close(self) -> None:
-        if self._file is not None:
+        """Write what waits. May be called again."""
+        if self._thread.is_alive():
+            with contextlib.suppress(queue.Full):
+                self._lines.put(None, timeout=CLOSE_S)
+            self._thread.join(CLOSE_S)
+        if self._file is not None and not self._thread.is_alive():
             self._file.close()
             self._file = None
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            spoken, chunk = line
+            if self._file is not None:
+                self._append(self._file, spoken, chunk)
+            if self._console is not None:
+                self._print(self._console, spoken)
+
+    def _append(self, file: IO[str], spoken: Spoken, chunk: str) -> None:
+        """A disk that is full costs the file, not the walk."""
+        try:
+            file.write(json.dumps(entry(spoken, chunk), ensure_ascii=False) + "\n")
+            file.flush()
+        except OSError as error:
+            log.warning("A caption could not be written: %s", error)
+
+    def _print(self, console: Console, spoken: Spoken) -> None:
+        line = Text(f"{int(spoken.t_s) // 60:02d}:{spoken.t_s % 60:04.1f}  ", style="dim")
+        line.append(spoken.text, style=STYLES[spoken.tier] if spoken.is_guidance else "dim")
+        try:
+            console.print(line)
+        except OSError as error:  # the terminal or the program at the other end of the pipe is gone
+            log.warning("Captions are no longer shown: %s", error)
+            self._console = None
 
 
 def entry(spoken: Spoken, chunk: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Where in the walk we are: the one time line of looks, speech, presses and chunks.
 
-In real time it goes on between items of the source, from the stamp of the newest one. As fast as possible it stands
-still between them: an hour of walk may take a minute.
+It is 0 until the walk begins. In real time it goes on between items of the source, from the stamp of the newest one. As
+fast as possible it stands still between them: an hour of walk may take a minute.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class WalkTime:
         self._stands_still = stands_still
         self._lock = threading.Lock()
         self._stamp_s = 0.0
-        self._stamped_s = clock.monotonic_s()
+        self._stamped_s: float | None = None
         self._shown_s = 0.0
 
     def reached(self, t_s: float) -> None:
@@ -34,7 +34,9 @@ class WalkTime:
         return self._stamp_s
 
     def now_s(self) -> float:
+        """Where the walk is now."""
         with self._lock:
-            gone_s = 0.0 if self._stands_still else self._clock.monotonic_s() - self._stamped_s
-            self._shown_s = max(self._shown_s, self._stamp_s + gone_s)
+            if self._stamped_s is not None:
+                gone_s = 0.0 if self._stands_still else self._clock.monotonic_s() - self._stamped_s
+                self._shown_s = max(self._shown_s, self._stamp_s + gone_s)
             return self._shown_s

@@ -127,7 +127,9 @@ class BrokerChild:
         self.stop()
 
     def _configuration(self) -> str:
-        lines = [f"listener {self.port} {self.host}", "allow_anonymous true", "persistence false", "log_dest stderr", "set_tcp_nodelay true"]
+        lines = [f"listener {self.port} {self.host}", "allow_anonymous true", "persistence false", "log_dest stderr"]
+        # Without it every small answer waits up to 40 ms for a TCP acknowledgement: a quarter of the throughput is left.
+        lines.append("set_tcp_nodelay true")
         if os.geteuid() == 0:
             lines.append("user root")  # else it changes to an account that cannot read a temp folder
         return "\n".join([*lines, *self._options, ""])

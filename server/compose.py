@@ -18,7 +18,7 @@ from shared.messages import ChunkRecord, CorrectionRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class KnownCorrection:
     """A correction as far as it is known: its record, its sound, and what was understood of it."""
 
     record: CorrectionRecord
@@ -31,7 +31,7 @@ class Heard:
 def compose(
     record: ChunkRecord,
     paths: Mapping[str, str],
-    corrections: Sequence[Heard],
+    corrections: Sequence[KnownCorrection],
     *,
     current: SampleRow | None,
     split: Literal["train", "held_out"],

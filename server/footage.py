@@ -31,6 +31,7 @@ MAX_SIDE_PX = 1280
 JPEG_QUALITY = 90
 _WARM_UP_S = 0.3  # a lossy codec needs a few packets before its sound is right
 _HOLE_S = 0.1
+_SEEK_EARLIER_S = (10.0, 60.0)  # a transport stream is entered at any packet: go back until a key frame comes first
 _COPY_AGAIN = "Copy it again from where it was recorded, or try another file."
 _NO_FILM = ("tty", "image2", "lrc", "srt")  # FFmpeg plays text as terminal art, and stills as films
 
@@ -137,11 +138,17 @@ def _put(samples: NDArray[np.int16], pieces: list[av.AudioFrame], *, at: int) ->
 
 def _frames(path: Path, kind: type[FrameT], *, from_s: float) -> Iterator[tuple[float, FrameT]]:
     """Decoded frames with their times, beginning at or before `from_s` where there are such. Raises: MediaError."""
-    sought = _decode(path, kind, seek_s=from_s if from_s > 0 else None)
-    first = next(sought, None)
-    if first is not None and first[0] > from_s > 0:  # no index, or a wrong one: from the beginning then
-        sought = _decode(path, kind, seek_s=None)
-    elif first is not None:
+    for earlier_s in (0.0, *_SEEK_EARLIER_S):
+        seek_s = from_s - earlier_s
+        sought = _decode(path, kind, seek_s=seek_s if seek_s > 0 else None)
+        first = next(sought, None)
+        if seek_s <= 0 or (first is not None and first[0] <= from_s):
+            break
+    else:
+        if first is None:  # the file was cut off long before: decoding all of it would find nothing either
+            return
+        sought, first = _decode(path, kind, seek_s=None), None  # times that can not be sought by
+    if first is not None:
         yield first
     yield from sought
 

@@ -144,7 +144,11 @@ class Ingest:
         self._next_clearing_s = now_s + CLEARING_EVERY_S
         for arrival in self._incoming.silent_since(now_s - ABANDONED_S):
             _log.warning("%s of %s is given up: nothing came for days.", arrival.name, arrival.device)
-            self._forget(arrival)
+            try:
+                self._forget(arrival)
+            except OSError as error:
+                self.counters["errors"] += 1
+                _log.error("%s cannot be deleted: %s", arrival.data, error)
 
     def _route(self, device: str, levels: list[str], payload: bytes) -> list[Reply]:
         if not topics.DEVICE_NAME.match(device):

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from server import ledger
 from server import store as db
-from server.compose import Heard, compose
+from server.compose import KnownCorrection, compose
 from server.dataset import Dataset
 from server.store import Store
 from shared import atomic, messages, topics
@@ -304,11 +304,11 @@ def _paths(connection: Connection, device: str, record_id: str) -> dict[str, str
     return dict(connection.execute(query).all())
 
 
-def _corrections(connection: Connection, device: str, chunk_id: str) -> list[Heard]:
+def _corrections(connection: Connection, device: str, chunk_id: str) -> list[KnownCorrection]:
     table = db.records
     query = select(table).where(table.c.device == device, table.c.chunk_id == chunk_id, table.c.kind == "correction")
     return [
-        Heard(
+        KnownCorrection(
             record=_read(CorrectionRecord, found.body),
             audio_path=_paths(connection, device, found.record_id).get("correction_audio", ""),
             transcript=found.transcript,

@@ -65,7 +65,10 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
             hosts=tuple(name.strip() for name in config.web.hosts.split(",") if name.strip()),
         )  # fmt: skip
         web = uvicorn.Server(
-            uvicorn.Config(app, host=web_host, port=web_port, log_level="warning", timeout_graceful_shutdown=3)
+            uvicorn.Config(
+                app, host=web_host, port=web_port, log_level="warning", timeout_graceful_shutdown=3, ws="none",
+                server_header=False,
+            )
         )
         threads = [
             threading.Thread(target=_listen, args=(merge, config, heard, stopping), name="listen", daemon=True),

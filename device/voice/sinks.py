@@ -46,6 +46,11 @@ class Sink(Protocol):
         """Nothing is ever heard here: speech need not be rendered."""
         ...
 
+    @property
+    def wants_reopen(self) -> bool:
+        """It would do better if it were opened again; asked while nothing is said."""
+        ...
+
     def open(self) -> None:
         """Raises: MediaError where there is no such place."""
         ...
@@ -93,6 +98,10 @@ class Timeline:
     @property
     def silent(self) -> bool:
         return self._file is None
+
+    @property
+    def wants_reopen(self) -> bool:
+        return False
 
     def open(self) -> None:
         """Raises: OSError where the file cannot be written."""

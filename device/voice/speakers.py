@@ -22,6 +22,9 @@ from shared.errors import MediaError
 log = logging.getLogger(__name__)
 
 BLOCK_MS = 10
+BUFFER_S = 0.03  # a cut must be silence within 50 ms …
+MOST_BUFFER_S = 0.2  # … but a stuttering warning is worse than a late cut: doubled when the machine is too busy
+STUTTERS = 8  # underruns after which it is doubled
 FADE_MS = 5  # a cut in the middle of a vowel clicks
 DEAD_AFTER_S = 2.0  # no callback for this long: the sound card is gone (PortAudio reports nothing when it is unplugged)
 CLOSE_TIMEOUT_S = 2.0  # PortAudio is known to hang in abort() after a card was unplugged
@@ -47,9 +50,20 @@ class Speakers:
         self._ends_at_s: float | None = None
         self._heard: list[Heard] = []
         self._called_s = 0.0
+        self._buffer_s = BUFFER_S
+        self._stutters = 0
+
+    @property
+    def wants_reopen(self) -> bool:
+        """It stutters: opened again while nothing is said, it takes a larger buffer."""
+        return self._stutters >= STUTTERS and self._buffer_s < MOST_BUFFER_S
 
     def open(self) -> None:
         """Raises: MediaError where there is no PortAudio or no such sound card."""
+        if self.wants_reopen:
+            self._buffer_s = min(MOST_BUFFER_S, 2 * self._buffer_s)
+            log.warning("The sound output stutters; its buffer is now %.0f ms.", self._buffer_s * 1000)
+        self._stutters = 0
         self._close_stream()
         try:
             import sounddevice
@@ -128,7 +142,7 @@ class Speakers:
         for rate_hz in (SPEECH_RATE_HZ, default_hz):
             try:
                 stream = sounddevice.OutputStream(
-                    samplerate=rate_hz, channels=1, dtype="int16", device=self._device, latency="low",
+                    samplerate=rate_hz, channels=1, dtype="int16", device=self._device, latency=self._buffer_s,
                     blocksize=rate_hz * BLOCK_MS // 1000, callback=self._fill,
                 )  # fmt: skip
             except sounddevice.PortAudioError as error:
@@ -139,11 +153,12 @@ class Speakers:
         assert last is not None
         raise last
 
-    def _fill(self, out: Any, frames: int, time: Any, _status: Any) -> None:
+    def _fill(self, out: Any, frames: int, time: Any, status: Any) -> None:
         """PortAudio's callback: `frames` samples into `out` int16 [frames, 1]."""
         now_s = self._clock.monotonic_s()
         delay_s = min(max(0.0, time.outputBufferDacTime - time.currentTime), MOST_DELAY_S)
         with self._lock:
+            self._stutters += bool(status.output_underflow) and self._utterance is not None
             self._called_s = now_s
             block = np.zeros(frames, np.int32)
             for source in (self._left, self._over):

@@ -257,7 +257,9 @@ class Voice:
         log.info("%d of %d phrases are ready to be said at once", count, len(wanted))
 
     def _reopen_when_due(self) -> None:
-        if not self._open and self._clock.monotonic_s() >= self._retry_at_s:
+        broken = not self._open and self._clock.monotonic_s() >= self._retry_at_s
+        if broken or (self._open and self._wanted is None and self._sink.wants_reopen):
+            self._open = False
             self._reopen()
 
     def _reopen(self) -> None:

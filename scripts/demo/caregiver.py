@@ -21,7 +21,7 @@ class Caregiver:
 
     def samples(self, state: str = "all") -> list[dict[str, Any]]:
         """Moments in a review state. Raises: OSError."""
-        answer = self._call(f"/api/samples?state={state}&limit=1000")
+        answer = self._call(f"/api/samples?state={state}&limit=500")
         found: list[dict[str, Any]] = answer["samples"]
         return found
 

@@ -117,7 +117,7 @@ def rows(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
         (
             "sync",
             f"{sync['merged']} of {sync['flagged']} chunks and {sync['corrections_merged']} of {sync['corrections']} "
-            f"corrections merged, {sync["bytes"] / 1e6:.1f} MB, {sync["resent_bytes"]} sent twice",
+            f"corrections merged, {sync['bytes'] / 1e6:.1f} MB, {sync['resent_bytes']} sent twice",
         ),
         (
             "retrain",
@@ -132,7 +132,7 @@ def rows(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             f"taught: {taught['object']}",
-            f"{taught['right_before']:.0%} → {taught['right_after']:.0%} of {taught['held_out_frames']} held-out frames; "
+            f"{taught['right_before']:.0%} → {taught['right_after']:.0%} of {taught['held_out_frames']} new frames; "
             f"known objects {taught['known_objects_before']:.1%} → {taught['known_objects_after']:.1%}",
         ),
         ("time", f"{whole['seconds']:.0f} s"),

@@ -10,8 +10,10 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from server import samples
+from server.commands.opening import drawn
 from server.dataset import Dataset, SampleRow
 from server.label import Labelled, labelled
 from server.merge import Merge
@@ -51,13 +53,18 @@ def told(counts: Counts) -> Iterator[str]:
         yield f"Left out: {reason}"
 
 
-def bring_in(store: Store, dataset: Dataset, folder: Path, *, home: Path, clock: Clock, reviewer: str) -> Counts:
-    """Merge every labelled chunk of `folder` and confirm its label in the person's name. Safe to repeat.
+def bring_in(
+    store: Store, dataset: Dataset, folder: Path, *, home: Path, clock: Clock, reviewer: str, stream: TextIO
+) -> Counts:
+    """Merge every labelled chunk of `folder` and confirm its label in the person's name. Safe to repeat. `stream`: for progress.
 
     raises: DatasetError where the folder is not such a one; OSError
     """
     counts, merge = Counts(), Merge(store, dataset, clock)
-    for item in labelled(folder):
+    items = labelled(folder)
+    progress = drawn(len(items), stream)
+    for done, item in enumerate(items, start=1):
+        progress(done)
         try:
             wording = wording_of(item.instruction)
         except Refused as refused:  # merged all the same, it would wait for review as if silence had been proposed

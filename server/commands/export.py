@@ -8,21 +8,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from exporters.datasets import conversations, correction, fine_labels, imagefolder, jsonl, vsr
 from exporters.datasets.conversations import Wording
 from exporters.datasets.folder import MARKER, Folder, building, check
-from exporters.datasets.rows import LeftOut, Progress, Row, count
+from exporters.datasets.rows import LeftOut, Row, count
 from server import footage
-from server.commands.opening import opened
+from server.commands.opening import drawn, opened
 from server.export import Wanted, choose, draw
 from shared import vocabulary
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MediaError, Refused
 
 FORMATS = ("jsonl", "imagefolder", "conversations", "vsr", "correction")
-_EVERY = 500  # rows between two lines of progress where it can not be drawn in place
 _EPILOG = """\
 formats:
   jsonl          frames/, audio/ and metadata.jsonl with frame_path, audio_path, instruction
@@ -170,17 +168,3 @@ def _mark(folder: Folder, options: argparse.Namespace, written: int, left_out: L
         "format": options.format, "rows": written, "left_out": left_out, "only": options.only, "split": options.split,
         "written_at_utc": SystemClock().utc_s(),
     })  # fmt: skip
-
-
-def drawn(total: int, stream: TextIO) -> Progress:
-    """Progress on a terminal in place, elsewhere a line now and then."""
-    in_place = stream.isatty()
-
-    def progress(done: int) -> None:
-        if in_place:
-            stream.write(f"\r{done} of {total}" + ("\n" if done == total else ""))
-        elif done % _EVERY == 0:
-            stream.write(f"{done} of {total}\n")
-        stream.flush()
-
-    return progress

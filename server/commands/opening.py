@@ -1,18 +1,21 @@
-"""What the commands share: opening a server's home, and showing a person a file."""
+"""What the commands share: opening a server's home, showing a person a file, telling how far a work is."""
 
 from __future__ import annotations
 
 import getpass
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from server import store as db
 from server.dataset import Dataset
 from server.store import Store
+
+_EVERY = 500  # rows between two lines of progress where it can not be drawn in place
 
 
 @contextmanager
@@ -50,3 +53,17 @@ def when(at_s: float) -> str:
 def shown(text: str) -> str:
     """A wording, or that there is none."""
     return text or "(nothing)"
+
+
+def drawn(total: int, stream: TextIO) -> Callable[[int], None]:
+    """Progress on a terminal in place, elsewhere a line now and then."""
+    in_place = stream.isatty()
+
+    def progress(done: int) -> None:
+        if in_place:
+            stream.write(f"\r{done} of {total}" + ("\n" if done == total else ""))
+        elif done % _EVERY == 0:
+            stream.write(f"{done} of {total}\n")
+        stream.flush()
+
+    return progress

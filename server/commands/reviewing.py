@@ -118,6 +118,11 @@ def _one(desk: Desk, row: SampleRow) -> bool:
     """Ask until there is an answer; False to quit."""
     while True:
         answer = read_line(QUESTION).strip().lower()
+        newest = samples.get(desk.store, row.sample_id) or row
+        if newest.row_id != row.row_id and answer in ("y", "yes", "e", "edit"):
+            row = newest  # never confirm a wording that the person has not seen
+            print(f"It has changed meanwhile:\n\n{card(row, desk.dataset)}\n")
+            continue
         if answer in ("q", "quit"):
             return False
         if answer in ("s", "skip"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,13 @@ def decision_of(options: argparse.Namespace) -> tuple[str, str] | None:
 def _import(options: argparse.Namespace) -> int:
     with opened(options.home) as (store, dataset):
         counts = bringing.bring_in(
-            store, dataset, options.folder, home=options.home, clock=SystemClock(), reviewer=options.reviewer
+            store,
+            dataset,
+            options.folder,
+            home=options.home,
+            clock=SystemClock(),
+            reviewer=options.reviewer,
+            stream=sys.stderr,
         )
     for line in bringing.told(counts):
         print(line)

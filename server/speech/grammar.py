@@ -1,9 +1,9 @@
 """The sentences that a wearer may say in a correction, as a JSGF grammar made from the vocabulary. Pure.
 
-    [opener] [article] thing [modifier] [place]     "caution, cone on the left", "there is a bike in front", "curb ahead"
-    place [article] thing                            "on the left a cone"
-    way                                              "turn left", "keep right"
-    nothing | path is clear                          nothing should have been said
+    [opener] [article] thing [modifier] [place]   "caution, cone on the left", "there is a bike in front", "curb ahead"
+    place [article] thing                          "on the left a cone"
+    way                                            "turn left", "keep right"
+    nothing | path is clear                        nothing should have been said
 
 Weights are odds: the canonical names are what wearers are taught, so they go before synonyms when a sound fits both.
 source: JSpeech Grammar Format, https://www.w3.org/TR/jsgf/
@@ -35,6 +35,7 @@ _PLACES = {"ahead": 10.0, "on the left": 10.0, "on the right": 10.0, "left": 2.0
            "in front of you": 0.5, "straight ahead": 1.0, "on your left": 1.0, "on your right": 1.0, "to the left": 1.0,
            "to the right": 1.0, "slightly left": 1.0, "slightly right": 1.0, "overhead": 1.0, "above": 0.5,
            "behind": 0.5, "behind you": 0.5}  # fmt: skip
+_UNFINISHED = frozenset("a an the there is there's on in of to for your watch look keep slightly continue say".split())
 _WAYS = ("turn left", "turn right", "keep left", "keep right", "move left", "move right")
 _WEIGHT = re.compile(r"/([0-9.e+-]+)/")
 
@@ -56,7 +57,7 @@ grammar waycue;
 <modifier> = {" | ".join(modifiers)};
 <place> = {_odds(_PLACES)};
 <signal> = walk signal (red | green);
-<what> = /{len(names)}/ <thing> {_sometimes("modifier", 0.05)} | /2/ <stairs> | /1/ <signal>;
+<what> = /1/ <thing> {_sometimes("modifier", 0.05)} | /0.05/ <stairs> | /0.02/ <signal>;
 <guidance> = {_sometimes("opener", 0.5)} {_sometimes("article", 0.05)} <what> {_sometimes("place", 0.95)};
 <turned> = <place> {_sometimes("article", 0.5)} <what>;
 public <said> = /1/ <guidance> | /0.02/ <turned> | /0.02/ ({" | ".join(_WAYS)}) | /0.05/ ({" | ".join(NOTHING_WORDS)});
@@ -75,8 +76,29 @@ def words_of(text: str) -> set[str]:
     return set(re.findall(r"[a-z']+", re.sub(r"<[^>]*>|/[^/]*/", " ", rules)))
 
 
+def is_whole(text: str) -> bool:
+    """Whether heard words can end there. A recogniser gives back "cone on the" where the rest fitted nothing."""
+    return bool(text) and text.split()[-1] not in _UNFINISHED
+
+
+def without_r(phones: str) -> str:
+    """How most of Britain says it: no r but before a vowel. Pure, on CMUdict's phones; the same where there is none."""
+    old = phones.split()
+    new: list[str] = []
+    for at, phone in enumerate(old):
+        before_vowel = at + 1 < len(old) and old[at + 1][0] in "AEIOU"
+        if phone == "ER":
+            new += ["AH", "R"] if before_vowel else ["AH"]
+        elif phone == "R" and at and old[at - 1][0] in "AEIOU" and not before_vowel:
+            new += ["AH"] if old[at - 1] in ("EH", "IH", "IY", "UH") else []
+        else:
+            new.append(phone)
+    return " ".join(new)
+
+
 def _odds(weights: Mapping[str, float]) -> str:
-    return " | ".join(f"/{weight:g}/ {phrase}" for phrase, weight in weights.items())
+    most = max(weights.values())  # pocketsphinx reads no "1e+06": keep every weight at most 1
+    return " | ".join(f"/{weight / most:g}/ {phrase}" for phrase, weight in weights.items())
 
 
 def _sometimes(rule: str, how_often: float) -> str:

@@ -67,4 +67,5 @@ def spoken_part(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     begin, end = max(0, loud[0] * step - margin), min(samples.size, (loud[-1] + 1) * step + margin)
     speech = samples[begin:end]
     rms = float(np.sqrt(power[loud].mean()))
-    return np.clip(speech * (_LEVEL / rms), -1, 1).astype(np.float32)
+    levelled: NDArray[np.float32] = np.clip(speech * (_LEVEL / rms), -1, 1).astype(np.float32)
+    return levelled

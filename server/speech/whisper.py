@@ -1,6 +1,6 @@
 """Spoken corrections → words with any Whisper-type checkpoint, by hub name or folder.
 
-The numpy feature extractor and the checkpoint's own tokenizer are used, so nothing but transformers and torch is needed.
+It uses the numpy feature extractor and the checkpoint's own tokenizer: nothing but transformers and torch is needed.
 Everything is loaded at the first sound. A name on the hub is fetched once; a folder is never looked for on the network.
 """
 
@@ -54,7 +54,8 @@ def _load(name: str) -> tuple[Any, Any, Any]:
             f"The Whisper model {name!r} can not be loaded ({error}).",
             hint='Set speech.model to a folder with the model, or speech.recogniser to "pocketsphinx".',
         ) from error
-    return features, tokenizer, model.eval()
+    model.eval()  # type: ignore[no-untyped-call]
+    return features, tokenizer, model
 
 
 @torch.inference_mode()

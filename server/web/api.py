@@ -3,7 +3,7 @@
     GET  /api/samples?state=&limit=&offset=   {"samples": [row + "state"], "counts": {...}}
     GET  /api/samples/{id}                    row + "state" + "decisions"
     POST /api/samples/{id}/review             {"action", "text"?, "row_id"?} -> row + "state"
-    GET  /api/stats                           {"counts", "model": {"version"}, "accuracy"?}
+    GET  /api/stats                           {"counts", "model": {"version"}, "accuracy"}
     GET  /healthz                             {"status": "ok"}
 
 Every refusal is {"detail": a sentence for people}; 422 of a wording also has "proposal".
@@ -11,7 +11,7 @@ Every refusal is {"detail": a sentence for people}; 422 of a wording also has "p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from server import dataset as data
-from server import samples
+from server import samples, stats
 from server.dataset import SampleRow
 from server.store import Store
 from server.web import review
@@ -48,13 +48,13 @@ def to_json(row: SampleRow) -> dict[str, Any]:
     return {**data.to_dict(row), "state": row.state}
 
 
-def router(
-    store: Store,
-    reviews: Reviews,
-    *,
-    model: Callable[[], str | None] | None,
-    accuracy: Callable[[], Mapping[str, Any]] | None,
-) -> APIRouter:
+def _accuracy(store: Store, reviewed: int) -> dict[str, Any]:
+    """How often guidance was right by what people confirmed; "audit" is the only unbiased share (server.stats)."""
+    found = stats.to_dict(stats.summary(samples.listing(store, state="reviewed", limit=reviewed)))
+    return {"all": found["accuracy"], **{name: found[name] for name in ("audit", "by_object", "by_model")}}
+
+
+def router(store: Store, reviews: Reviews, *, model: Callable[[], str | None] | None) -> APIRouter:
     """The routes of the API."""
     routes = APIRouter()
 
@@ -88,13 +88,11 @@ def router(
         return JSONResponse(body, outcome.status)
 
     @routes.get("/api/stats")
-    def stats() -> dict[str, Any]:
-        """How many moments stand where, and the model that devices are offered ("" = none yet)."""
+    def figures() -> dict[str, Any]:
+        """How many moments stand where, the model that devices are offered ("" = none yet), how often it is right."""
+        counts = samples.counts(store)
         version = (model() if model else None) or ""
-        out: dict[str, Any] = {"counts": samples.counts(store), "model": {"version": version}}
-        if accuracy is not None:
-            out["accuracy"] = accuracy()
-        return out
+        return {"counts": counts, "model": {"version": version}, "accuracy": _accuracy(store, counts["reviewed"])}
 
     @routes.get("/healthz")
     def health() -> dict[str, str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -38,14 +38,12 @@ def create_app(
     *,
     clock: Clock,
     model: Callable[[], str | None] | None = None,
-    accuracy: Callable[[], Mapping[str, Any]] | None = None,
     hosts: Sequence[str] = (),
     reviewer: str = "caregiver",
 ) -> FastAPI:
     """The application; serve it with uvicorn.
 
     model: the version that devices are offered, asked for with every page
-    accuracy: plain JSON values for /api/stats; without it the key is left out
     hosts: names besides the loopback ones that it answers to, without a port
     reviewer: who is written down as having decided, until there are accounts
     """
@@ -55,7 +53,7 @@ def create_app(
     )
     reviews = Reviews(store, dataset, clock, reviewer=reviewer)
     pages = Pages(model)
-    app.include_router(api.router(store, reviews, model=model, accuracy=accuracy))
+    app.include_router(api.router(store, reviews, model=model))
     app.include_router(media.router(dataset.folder))
     app.include_router(page.router(store, reviews, pages))
     app.mount("/static", StaticFiles(directory=page.STATIC))

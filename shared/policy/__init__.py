@@ -14,7 +14,8 @@ What it promises:
  5. One utterance at a time. A higher tier cuts a lower one; an equal or lower one does not.
  6. Tiers 2 and 3 share a budget of words a minute. Words about an old picture are dropped, and tier 3 is held back
     while a siren, a horn or near traffic is heard.
- 7. State changes (camera, guidance, link, storage, …) are always spoken: they wait, they are never dropped. A blocked
+ 7. State changes (camera, guidance, link, storage, …) are always spoken: they wait, and are dropped only for a newer
+    one that makes them untrue. A blocked
     camera is announced within 3 s, and said again every half minute while it lasts: silence must never mean "clear".
  8. "Path is clear", in any wording, only when `say_clear` is on, on sustained evidence, and rarely.
 

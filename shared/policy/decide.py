@@ -73,8 +73,8 @@ def _handle(state: PolicyState, event: Event, now_s: float, settings: PolicySett
         case SoundHeard(kind):
             if kind in settings.masking_sounds:
                 state = replace(state, held_until_s=now_s + settings.sound_hold_s)
-        case StateChange(text, urgent):
-            state = _tell(state, text, urgent=urgent)
+        case StateChange(text, urgent, replaces):
+            state = _tell(_forget(state, replaces), text, urgent=urgent)
         case Listening(on):
             state = replace(state, listening=on)
         case RepeatAsked():
@@ -320,6 +320,15 @@ def _tell(state: PolicyState, text: str, *, urgent: bool = False, why: str = "st
     if any(news.text == text and news.why == why for news in state.waiting) or not _may_ever_be_said(text):
         return state
     return replace(state, waiting=(*state.waiting, News(text, why, urgent)))
+
+
+def _forget(state: PolicyState, text: str) -> PolicyState:
+    """Do not say this news any more, nor say it again if it is cut off now."""
+    waiting = tuple(news for news in state.waiting if news.text != text)
+    speaking = state.speaking
+    if speaking is not None and speaking.news is not None and speaking.news.text == text:
+        speaking = replace(speaking, news=None)
+    return replace(state, waiting=waiting, speaking=speaking)
 
 
 def _put_off(news: News, now_s: float) -> News:

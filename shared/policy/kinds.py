@@ -144,6 +144,8 @@ class StateChange:
     text: str
     urgent: bool = False
     """Urgent ones cut everything but a tier-1 warning."""
+    replaces: str = ""
+    """Another state change that is no longer true: if it still waits, it is not said any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from device.keeper import Parcel
 from device.moments import Hooks, Moments, WalkId
 from device.recorder import Recorder
 from device.sources import SoundBlock, VideoFrame
+from device.walk_time import WalkTime
 from shared.clock import ManualClock
 from shared.messages import ChunkRecord, CorrectionRecord, encode
 from shared.policy import PolicySettings
@@ -131,6 +132,22 @@ def test_a_models_own_thresholds_hold_unless_the_wearer_fixed_them() -> None:
     found = thresholds_of(card, PolicySettings(speak_above=0.2), pinned=frozenset({"speak_above"}))
     assert (found.hazard_above, found.speak_above, found.flag_below) == (0.9, 0.2, 0.4)
     assert found.at_once_above == 0.9
+
+
+def test_the_walk_begins_at_zero_however_long_the_preparations_took() -> None:
+    clock = ManualClock()
+    time = WalkTime(clock, stands_still=False)
+    clock.now_s = 50.0
+    assert time.now_s() == 0.0
+    time.reached(0.1)
+    clock.now_s = 51.0
+    assert time.now_s() == 1.1
+    time.reached(0.5)  # late: what was shown does not go back
+    assert (time.now_s(), time.reached_s) == (1.1, 0.5)
+    still = WalkTime(clock, stands_still=True)
+    still.reached(2.0)
+    clock.now_s = 60.0
+    assert still.now_s() == 2.0
 
 
 def test_walk_ids_of_one_boot_differ(tmp_path: Path) -> None:

@@ -53,3 +53,10 @@ def test_every_make_target_in_the_text_exists(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=IDS)
 def test_no_page_is_unfinished(path: Path) -> None:
     assert not re.search(r"\b(TODO|FIXME|TBD|XXX)\b", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=IDS)
+def test_every_file_of_this_project_that_is_named_exists(path: Path) -> None:
+    folders = "benchmarks|device|docs|exporters|scripts|server|shared|systemd|tests"
+    named = set(re.findall(rf"`((?:{folders})/[\w./-]*)`", path.read_text(encoding="utf-8")))
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []

@@ -117,9 +117,9 @@ def test_other_lines_stay_as_they_are_when_an_answer_changes(tmp_path: Path) -> 
 
 
 def test_only_one_person_labels_a_folder_at_a_time(tmp_path: Path) -> None:
-    with label.opened(tmp_path / "dataset"), pytest.raises(Refused, match="Somebody else"):
-        with label.opened(tmp_path / "dataset"):
-            pass
+    root = tmp_path / "dataset"
+    with label.opened(root), pytest.raises(Refused, match="Somebody else"), label.opened(root):
+        pass
 
 
 def test_a_line_that_names_a_file_elsewhere_is_refused(tmp_path: Path) -> None:

@@ -1,20 +1,29 @@
-"""The two ends of a link for tests: a server of real parts around the small Merge, and clocks that hurry."""
+"""The two ends of a link for tests: a server of real parts around the small Merge, devices, and clocks that hurry."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
+from device.link import Link
+from device.outbox import Counts, Outbox
 from server.broker import BrokerChild
 from server.ingest import Ingest
 from server.link import ServerLink
 from shared.clock import SystemClock
 from shared.messages import Status
 from tests.link.depot import Depot
+from tests.outbox.records import DEVICE, chunk, correction, payloads, wav
 
+ROOT = Path(__file__).parents[2]
+MakeLink = Callable[..., Link]
 DEADLINE_S = 60.0  # generous: two cores may be busy with something else
 
 
@@ -60,3 +69,28 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.link.stop()
+
+
+def seal(box: Outbox, count: int, *, clip_bytes: int = 0, device: str = DEVICE) -> dict[str, str]:
+    """Seal chunks and a correction; returns what the depot must hold: key → sha256 of payloads."""
+    expected: dict[str, str] = {}
+    for number in range(count):
+        data = payloads(number, clip_bytes=clip_bytes)
+        own = box.seal_chunk(chunk(number, device=device), data).chunk_id
+        expected |= {f"{device}/{own}.{kind}": sha256(part).hexdigest() for kind, part in data.items()}
+    spoken = box.seal_correction(correction(0, device=device), wav(0)).correction_id
+    return expected | {f"{device}/{spoken}.correction_audio": sha256(wav(0)).hexdigest()}
+
+
+def check(folder: Path, box: Outbox, expected: dict[str, str], records: int) -> None:
+    depot = Depot(folder / "depot")  # read again from its log: one line per thing, so nothing was merged twice
+    assert {key: value for key, value in depot.entries.items() if "." in key} == expected
+    assert len(depot.entries) == len(expected) + records
+    lines = (folder / "depot" / "log.jsonl").read_text().splitlines()
+    assert len({json.loads(line)["key"] for line in lines}) == len(lines)
+    assert box.counts() == Counts(merged=records)
+
+
+def device_child(broker: BrokerChild, outbox: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.link.device_child", str(outbox), str(broker.port)]
+    return subprocess.Popen(command, cwd=ROOT)

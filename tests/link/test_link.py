@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import signal
 import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -21,66 +17,15 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from device.connection import MAX_UNACKED
-from device.link import Link, backoff_s
-from device.outbox import Counts, Outbox
+from device.link import backoff_s
+from device.outbox import Outbox
 from server.broker import BrokerChild, free_port
 from server.ingest import Reply
 from server.link import ServerLink
 from shared import messages, topics
 from shared.messages import Ack, Offer, Status
-from tests.link.depot import Depot
-from tests.link.parties import DEADLINE_S, HastyClock, Server, until
-from tests.outbox.records import DEVICE, chunk, correction, payloads, wav
-
-ROOT = Path(__file__).parents[2]
-MakeLink = Callable[..., Link]
-
-
-@pytest.fixture
-def box(memory_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(memory_path / "outbox")
-    yield outbox
-    outbox.close()
-
-
-@pytest.fixture
-def make_link(broker: BrokerChild, box: Outbox) -> Iterator[MakeLink]:
-    """Links to the broker that are stopped in the end; keyword arguments override."""
-    made: list[Link] = []
-
-    def make(**changes: object) -> Link:
-        values: dict[str, object] = {
-            "host": broker.host, "port": broker.port, "device": DEVICE, "outbox": box, "clock": HastyClock(),
-            "draw": lambda: 0.1,
-        }  # fmt: skip
-        link = Link(**(values | changes))  # type: ignore[arg-type]  # a test's short hand
-        made.append(link)
-        return link
-
-    yield make
-    for link in made:
-        link.stop()
-
-
-def _seal(box: Outbox, count: int, *, clip_bytes: int = 0, device: str = DEVICE) -> dict[str, str]:
-    """Seal chunks and a correction; returns what the depot must hold: key → sha256 of payloads."""
-    expected: dict[str, str] = {}
-    for number in range(count):
-        data = payloads(number, clip_bytes=clip_bytes)
-        own = box.seal_chunk(chunk(number, device=device), data).chunk_id
-        expected |= {f"{device}/{own}.{kind}": sha256(part).hexdigest() for kind, part in data.items()}
-    spoken = box.seal_correction(correction(0, device=device), wav(0)).correction_id
-    return expected | {f"{device}/{spoken}.correction_audio": sha256(wav(0)).hexdigest()}
-
-
-def _check(folder: Path, box: Outbox, expected: dict[str, str], records: int) -> None:
-    depot = Depot(folder / "depot")  # read again from its log: one line per thing, so nothing was merged twice
-    assert {key: value for key, value in depot.entries.items() if "." in key} == expected
-    assert len(depot.entries) == len(expected) + records
-    lines = (folder / "depot" / "log.jsonl").read_text().splitlines()
-    assert len({json.loads(line)["key"] for line in lines}) == len(lines)
-    assert box.counts() == Counts(merged=records)
-
+from tests.link.parties import DEADLINE_S, MakeLink, Server, check, device_child, seal, until
+from tests.outbox.records import DEVICE, chunk, payloads
 
 # the normal day
 
@@ -88,14 +33,14 @@ def _check(folder: Path, box: Outbox, expected: dict[str, str], records: int) ->
 def test_chunks_and_a_correction_are_merged_and_leave_the_device(
     broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
 ) -> None:
-    expected = _seal(box, 20, clip_bytes=100_000)
+    expected = seal(box, 20, clip_bytes=100_000)
     size = box.counts().queued_bytes
     with Server(broker, memory_path):
         link = make_link()
         link.start()
         assert link.wait_idle(DEADLINE_S)
         link.stop()
-        _check(memory_path, box, expected, 21)
+        check(memory_path, box, expected, 21)
         assert (link.sent_bytes, link.resent_bytes) == (size, 0)
         assert [p.name for p in box.folder.iterdir() if p.is_dir()] == ["failed"]
 
@@ -107,16 +52,16 @@ def test_what_is_sealed_while_online_goes_out_at_once(
         link = make_link()
         link.start()
         until(lambda: link.online)
-        expected = _seal(box, 2)
+        expected = seal(box, 2)
         assert link.wait_idle(DEADLINE_S)
-        _check(memory_path, box, expected, 3)
+        check(memory_path, box, expected, 3)
 
 
 def test_two_devices_do_not_disturb_each_other(
     broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
 ) -> None:
     other = Outbox(memory_path / "outbox-2")
-    expected = _seal(box, 5, clip_bytes=20_000) | _seal(other, 5, clip_bytes=20_000, device="pi-2")
+    expected = seal(box, 5, clip_bytes=20_000) | seal(other, 5, clip_bytes=20_000, device="pi-2")
     with Server(broker, memory_path) as server:
         links = [make_link(), make_link(device="pi-2", outbox=other)]
         for link in links:
@@ -131,7 +76,7 @@ def test_two_devices_do_not_disturb_each_other(
 def test_little_is_held_in_memory_while_much_waits(
     broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
 ) -> None:
-    _seal(box, 10, clip_bytes=400_000)
+    seal(box, 10, clip_bytes=400_000)
     link = make_link()
     most = 0
 
@@ -164,8 +109,13 @@ def test_status_is_retained_and_says_offline_after_a_stop(
 
 
 def test_the_last_will_speaks_for_a_device_that_died(broker: BrokerChild, memory_path: Path) -> None:
-    with Server(broker, memory_path) as server:
-        child = _device_child(broker, memory_path / "dying", hold=True)
+    box = Outbox(memory_path / "outbox")
+    seal(box, 1)
+    box.close()
+    server = Server(broker, memory_path)
+    server.link._handlers[""] = lambda *_: []  # it never answers, so that the device stays
+    with server:
+        child = device_child(broker, memory_path / "outbox")
         until(lambda: server.online_of(DEVICE) is True)
         child.kill()
         child.wait()
@@ -231,103 +181,6 @@ def test_a_device_can_publish_and_the_matching_handler_answers(
     server.stop()
 
 
-# what dies on the way
-
-
-def test_the_broker_dies_midway_and_forgets_everything(
-    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
-) -> None:
-    expected = _seal(box, 20, clip_bytes=150_000)
-    enough = threading.Event()
-    seen: list[str] = []
-
-    def count(key: str) -> None:
-        seen.append(key)
-        if len(seen) in (15, 50):
-            enough.set()
-
-    with Server(broker, memory_path, on_part=count):
-        link = make_link()
-        link.start()
-        for _ in range(2):
-            assert enough.wait(DEADLINE_S)
-            enough.clear()
-            broker.kill()
-            broker.start()
-        assert link.wait_idle(DEADLINE_S)
-        _check(memory_path, box, expected, 21)
-        assert link.counters["connects"] >= 3
-        assert link.resent_bytes <= 2 * (512 * 1024 + 8 * 2000)  # two cuts, and records beside the window
-
-
-def test_the_server_restarts_midway_and_goes_on_from_its_disk(
-    broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
-) -> None:
-    expected = _seal(box, 20, clip_bytes=150_000)
-    enough = threading.Event()
-    link = make_link()
-    for stop_after in (10, 25):
-        with Server(broker, memory_path, on_part=_after(stop_after, enough)):
-            if not link.online:
-                link.start()
-            assert enough.wait(DEADLINE_S)
-            enough.clear()
-    with Server(broker, memory_path):
-        assert link.wait_idle(DEADLINE_S)
-    _check(memory_path, box, expected, 21)
-    assert link.resent_bytes <= 2 * (512 * 1024 + 8 * 2000)
-
-
-def _after(count: int, event: threading.Event) -> Callable[[str], None]:
-    left = [count]
-
-    def tick(_key: str) -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            event.set()
-
-    return tick
-
-
-def _device_child(broker: BrokerChild, outbox: Path, *, hold: bool = False) -> subprocess.Popen[bytes]:
-    """hold: something is in the outbox that nobody will ever merge, so that it stays."""
-    if hold:
-        prepared = Outbox(outbox)
-        prepared.seal_chunk(replace(chunk(0), device="other"), payloads(0))
-        prepared.seal_chunk(chunk(1), payloads(1))
-        prepared.close()
-    command = [sys.executable, "-m", "tests.link.device_child", str(outbox), str(broker.port)]
-    return subprocess.Popen(command, cwd=ROOT)
-
-
-def test_the_device_is_killed_midway_and_its_next_life_sends_the_rest(broker: BrokerChild, memory_path: Path) -> None:
-    box = Outbox(memory_path / "outbox")
-    expected = _seal(box, 20, clip_bytes=150_000)
-    box.close()
-    enough = threading.Event()
-    for stop_after in (8, 30):
-        with Server(broker, memory_path, on_part=_after(stop_after, enough)):
-            child = _device_child(broker, memory_path / "outbox")
-            assert enough.wait(DEADLINE_S)
-            enough.clear()
-            child.send_signal(signal.SIGKILL)
-            child.wait()
-    with Server(broker, memory_path):
-        assert _device_child(broker, memory_path / "outbox").wait(DEADLINE_S) == 0
-    box = Outbox(memory_path / "outbox")
-    counts = box.counts()
-    box.close()
-    _check_depot(memory_path, expected, 21)
-    assert (counts.queued, counts.failed, counts.lost, counts.merged) == (0, 0, 0, 21)
-
-
-def _check_depot(folder: Path, expected: dict[str, str], records: int) -> None:
-    lines = (folder / "depot" / "log.jsonl").read_text().splitlines()
-    entries = {entry["key"]: entry["value"] for entry in map(json.loads, lines)}
-    assert len(entries) == len(lines) == len(expected) + records
-    assert {key: value for key, value in entries.items() if "." in key} == expected
-
-
 # answers that get lost, and refusals
 
 
@@ -349,7 +202,7 @@ def _losing(handle: Callable[[str, list[str], bytes], list[Reply]], lost: list[s
 def test_a_lost_answer_means_that_it_is_asked_for_and_merged_once(
     broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
 ) -> None:
-    expected = _seal(box, 3, clip_bytes=100_000)
+    expected = seal(box, 3, clip_bytes=100_000)
     lost: list[str] = []
     server = Server(broker, memory_path)
     server.link._handlers[""] = _losing(server.ingest.handle, lost)
@@ -358,7 +211,7 @@ def test_a_lost_answer_means_that_it_is_asked_for_and_merged_once(
         link.start()
         assert link.wait_idle(DEADLINE_S)
         assert len(lost) == len(expected) + 4
-        _check(memory_path, box, expected, 4)
+        check(memory_path, box, expected, 4)
         assert link.resent_bytes < 4 * 2000  # the records; of the files not a byte, the server says that it has them
         assert server.ingest.counters["repeated"] == len(expected) + 4
 
@@ -408,22 +261,22 @@ def test_without_a_broker_everything_waits_and_goes_out_when_it_comes(
     link.start()
     until(lambda: bool(states))
     assert states[0].startswith("offline: the broker")
-    expected = _seal(box, 2)
+    expected = seal(box, 2)
     assert not link.wait_idle(0.2)
     broker.start()
     with Server(broker, memory_path):
         assert link.wait_idle(DEADLINE_S)
-    _check(memory_path, box, expected, 3)
+    check(memory_path, box, expected, 3)
     assert states[1] == "online"
 
 
 def test_small_packets_make_small_parts(box: Outbox, memory_path: Path, make_link: MakeLink, tmp_path: Path) -> None:
-    expected = _seal(box, 3, clip_bytes=60_000)
+    expected = seal(box, 3, clip_bytes=60_000)
     with BrokerChild(tmp_path / "small", options=["max_packet_size 5000"]) as small, Server(small, memory_path):
         link = make_link(port=small.port)
         link.start()
         assert link.wait_idle(DEADLINE_S)
-        _check(memory_path, box, expected, 4)
+        check(memory_path, box, expected, 4)
         assert not link.publish(topics.want(DEVICE), bytes(5000))
 
 
@@ -487,7 +340,7 @@ def test_a_second_device_of_the_same_name_is_named_as_the_problem(
 def test_answers_that_cannot_be_written_down_are_kept_until_the_disk_lets_us(
     broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = _seal(box, 2)
+    expected = seal(box, 2)
     real = box.merged
 
     def full(_items: object) -> None:
@@ -501,7 +354,7 @@ def test_answers_that_cannot_be_written_down_are_kept_until_the_disk_lets_us(
         assert box.counts().merged == 0
         monkeypatch.setattr(box, "merged", real)
         assert link.wait_idle(DEADLINE_S)
-        _check(memory_path, box, expected, 3)
+        check(memory_path, box, expected, 3)
 
 
 # messages that are not ours
@@ -511,7 +364,7 @@ def test_garbage_on_our_topics_is_counted_and_the_work_goes_on(
     broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
-    expected = _seal(box, 5, clip_bytes=50_000)
+    expected = seal(box, 5, clip_bytes=50_000)
     stranger = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="stranger", protocol=MQTTProtocolVersion.MQTTv5)
     stranger.connect(broker.host, broker.port)
     stranger.loop_start()
@@ -542,7 +395,7 @@ def test_garbage_on_our_topics_is_counted_and_the_work_goes_on(
 def test_a_handler_that_raises_does_not_stop_the_server(
     broker: BrokerChild, box: Outbox, memory_path: Path, make_link: MakeLink
 ) -> None:
-    expected = _seal(box, 2)
+    expected = seal(box, 2)
     server = Server(broker, memory_path)
     healthy = server.ingest.handle
     fell: list[list[str]] = []
@@ -558,7 +411,7 @@ def test_a_handler_that_raises_does_not_stop_the_server(
         link = make_link()
         link.start()
         assert link.wait_idle(DEADLINE_S)
-        _check(memory_path, box, expected, 3)
+        check(memory_path, box, expected, 3)
         assert server.link.counters["handler_errors"] == 3
 
 

@@ -51,8 +51,9 @@ def live(folder: Path, killer: Killer) -> None:
     for number in range(4):
         try:
             box.seal_chunk(chunk(number), payloads(number, clip_bytes=400))
-        except MessageError:
-            raise SystemExit("the same bytes were not recognised") from None
+        except MessageError as error:
+            if "was refused" not in str(error):  # in its second life: it lies in failed/
+                raise
         world.say("sealed", chunk(number).chunk_id)
     box.seal_correction(correction(1), wav(1))
     world.say("sealed", correction(1).correction_id)

@@ -256,6 +256,26 @@ def test_a_refused_clip_does_not_keep_the_rest_from_being_sent(outbox: Outbox) -
     assert outbox.forget_merged() == ()
 
 
+def test_what_was_refused_cannot_be_sealed_again(outbox: Outbox) -> None:
+    outbox.seal_chunk(chunk(1), payloads(1))
+    outbox.refused(outbox.claim(1)[0], "not ours")
+    with pytest.raises(MessageError, match="refused"):
+        outbox.seal_chunk(chunk(1), payloads(1))
+
+
+def test_a_closed_outbox_says_so_and_keeps_its_index(tmp_path: Path) -> None:
+    box = Outbox(tmp_path)
+    box.seal_chunk(chunk(1), payloads(1))
+    box.close()
+    box.close()
+    with pytest.raises(OSError, match="closed"):
+        box.counts()
+    assert not (tmp_path / "index.sqlite.broken").exists()
+    again = Outbox(tmp_path)
+    assert (again.counts().queued, again.recovered) == (1, Recovery())
+    again.close()
+
+
 # the index is only an index
 
 

@@ -226,6 +226,19 @@ def test_a_state_change_cut_by_a_warning_is_said_again() -> None:
     assert texts(walk) == ["Storage full.", "Stop, curb ahead.", "Storage full."]
 
 
+def test_news_that_is_no_longer_true_is_not_said_again() -> None:
+    walk = Walk()
+    walk.give(policy.StateChange("No model."))
+    walk.give(policy.StateChange("Offline."))
+    walk.look(CURB)
+    walk.give(policy.StateChange("Guidance ready.", replaces="No model."))
+    walk.give(policy.WalkEnded())
+    for _ in range(10):
+        walk.wait(2.0)
+        walk.give(policy.Tick())
+    assert texts(walk) == ["No model.", "Stop, curb ahead.", "Offline.", "Guidance ready."]
+
+
 def test_news_among_many_warnings_is_begun_seldom_and_said_whole_when_they_stop() -> None:
     walk = Walk()
     news = "The storage is full, nothing more is kept."

@@ -20,13 +20,10 @@ from tests.house.tree import ROOT
 DEADLINE_S = 60.0
 
 
-def server(
-    home: Path | None, *arguments: object, typed: str = "", cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
+def server(home: Path | None, *arguments: object, typed: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command to its end with pipes; `typed` is its input."""
     return subprocess.run(
-        _command(home, arguments), input=typed, capture_output=True, text=True, timeout=DEADLINE_S, cwd=cwd or ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        _command(home, arguments), input=typed, capture_output=True, text=True, timeout=DEADLINE_S, cwd=ROOT,
     )  # fmt: skip
 
 

@@ -149,13 +149,24 @@ def test_a_clip_that_came_in_meanwhile_is_no_conflict(house: House) -> None:
         assert review(site, FLAGGED, action="nothing", row_id=opened)[0] == 200
 
 
-def test_stats_name_the_model_and_the_counts(site: str, house: House) -> None:
-    counts = {"pending": 4, "reviewed": 0, "rejected": 0}
-    assert ask(f"{site}/api/stats").json == {"counts": counts, "model": {"version": "night-7"}}
-    bare = create_app(house.store, house.dataset, clock=house.clock, accuracy=lambda: {"by_object": {"cone": 0.5}})
-    with served(bare) as other:
-        stats = ask(f"{other}/api/stats").json
-    assert stats == {"counts": counts, "model": {"version": ""}, "accuracy": {"by_object": {"cone": 0.5}}}
+def test_stats_give_counts_the_model_and_how_often_it_was_right(site: str) -> None:
+    review(site, CORRECTED, action="accept")
+    review(site, AUDITED, action="accept")
+    stats = ask(f"{site}/api/stats").json
+    assert stats["counts"] == {"pending": 2, "reviewed": 2, "rejected": 0}
+    assert stats["model"] == {"version": "night-7"}
+    accuracy = stats["accuracy"]
+    assert (accuracy["all"]["right"], accuracy["all"]["judged"]) == (1, 2)
+    assert (accuracy["audit"]["right"], accuracy["audit"]["judged"]) == (1, 1)
+    assert {group["name"]: group["all"]["rate"] for group in accuracy["by_object"]} == {"bin": 1.0, "cone": 0.0}
+    assert [group["name"] for group in accuracy["by_model"]] == ["starter-1"]
+
+
+def test_stats_of_a_new_server_are_empty_and_not_an_error(house: House) -> None:
+    with served(create_app(house.store, house.dataset, clock=house.clock)) as site:
+        stats = ask(f"{site}/api/stats").json
+    assert stats["model"] == {"version": ""}
+    assert stats["accuracy"]["all"] == {"right": 0, "judged": 0, "rate": None, "low": None, "high": None}
 
 
 def test_a_full_disk_is_said_and_the_decision_is_written_later(

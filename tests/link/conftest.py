@@ -1,0 +1,40 @@
+"""Fixtures of the link's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from device.link import Link
+from device.outbox import Outbox
+from server.broker import BrokerChild
+from tests.link.parties import HastyClock, MakeLink
+from tests.outbox.records import DEVICE
+
+
+@pytest.fixture
+def box(memory_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(memory_path / "outbox")
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def make_link(broker: BrokerChild, box: Outbox) -> Iterator[MakeLink]:
+    """Links to the broker that are stopped in the end; keyword arguments override."""
+    made: list[Link] = []
+
+    def make(**changes: object) -> Link:
+        values: dict[str, object] = {
+            "host": broker.host, "port": broker.port, "device": DEVICE, "outbox": box, "clock": HastyClock(),
+            "draw": lambda: 0.1,
+        }  # fmt: skip
+        link = Link(**(values | changes))  # type: ignore[arg-type]  # a test's short hand
+        made.append(link)
+        return link
+
+    yield make
+    for link in made:
+        link.stop()
