@@ -29,7 +29,7 @@ from device import config as settings
 from device import news, parts, status
 from device.buttons import KEYS_HELP, Keys, Press
 from device.config import Config
-from device.guidance import NO_MODEL, READY, UPDATED, Guidance
+from device.guidance import NO_CAMERA, NO_MODEL, READY, UPDATED, Guidance
 from device.journal import Spoken
 from device.keeper import STORAGE_BACK, STORAGE_FULL, Keeper, Parcel
 from device.link import Link
@@ -57,8 +57,18 @@ log = logging.getLogger(__name__)
 READ_S = 0.1
 SETTLE_S = 10.0  # for the last look and its words at the end of a walk
 LINGER_POLL_S = 0.1
+SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 OUT_OF_TURN = 0  # the policy numbers its utterances from 1
-SAID_BEFOREHAND = (*policy.STATE_TEXTS, *news.NEWS_TEXTS, READY, UPDATED, NO_MODEL, STORAGE_FULL, STORAGE_BACK)
+SAID_BEFOREHAND = (
+    *policy.STATE_TEXTS,
+    *news.NEWS_TEXTS,
+    READY,
+    UPDATED,
+    NO_MODEL,
+    NO_CAMERA,
+    STORAGE_FULL,
+    STORAGE_BACK,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +102,6 @@ class Agent:
         self._config = config
         self._options = options
         self._clock = clock
-        self._console = console
         self._stop = threading.Event()
         self._info: SourceInfo | None = None
         self._walking = False
@@ -164,10 +173,9 @@ class Agent:
             self._guidance.tell(NO_MODEL)
 
     def _walk_through(self, source: Source) -> None:
-        self._info = source.open()
-        if not self._info.has_picture:
-            raise MediaError(f"{self._info.name} has sound only: there is no picture to guide by.")
+        self._info = self._opened(source)
         self._greet(self._info)
+        self._moments.begin(self._clock)
         self._walking = True
         if self._guidance.model_version:
             self._guidance.post(policy.WalkBegan())
@@ -186,6 +194,21 @@ class Agent:
                 self._moments.tick(now_s)
             else:
                 self._moments.feed(item, now_s)
+
+    def _opened(self, source: Source) -> SourceInfo:
+        """A wearer does not read error messages: what keeps the walk from beginning is spoken, too."""
+        try:
+            info = source.open()
+            if not info.has_picture:
+                raise MediaError(f"{info.name} has sound only: there is no picture to guide by.")
+        except MediaError:
+            self._guidance.tell(NO_CAMERA)
+            self._guidance.settle(SETTLE_S)
+            if self._config.capture.pace == "real":
+                self._time.reached(0.0)
+                self._voice.finish(SETTLE_S)
+            raise
+        return info
 
     def _end_walk(self) -> None:
         self._walking = False
@@ -206,9 +229,8 @@ class Agent:
             self._press(self._time.now_s())
             waited_s = self._clock.monotonic_s() - began_s
             done = self._link is None or (self._outbox.counts().queued == 0 and self._models.is_settled)
-            if self._options.exit_at_end and (
-                waited_s >= self._options.linger_s or (done and self._source is not None)
-            ):
+            enough = done and (self._source is not None or waited_s >= SYNC_ONLY_S)
+            if self._options.exit_at_end and (enough or waited_s >= self._options.linger_s):
                 return
             self._stop.wait(LINGER_POLL_S)
 
@@ -298,8 +320,7 @@ class Agent:
     def _voice_trouble(self, why: str) -> None:
         if why:
             log.error("%s", why)
-        if why and self._console is not None:
-            self._console.print(f"No voice: {why} Captions go on.", style="red")
+            self._captions.note(f"No voice: {why} Captions go on.", style="red")
 
     # --- making the parts ---
 
@@ -335,7 +356,10 @@ class Agent:
             return None
         host, port = address(self._config.broker.address)
         first = Status(online=True, agent_version=agent_version())
-        link = Link(host=host, port=port, device=self._name, outbox=self._outbox, clock=self._clock, status=first)
+        link = Link(
+            host=host, port=port, device=self._name, outbox=self._outbox, clock=self._clock, status=first,
+            on_state=lambda state: self._models.link_changed(state == "online"),
+        )  # fmt: skip
         link.on("offer", lambda levels, payload: self._models.on_offer(payload))
         link.on("block", lambda levels, payload: self._models.on_block(levels, payload))
         return link
@@ -424,13 +448,11 @@ class Agent:
             )  # fmt: skip
 
     def _greet(self, info: SourceInfo) -> None:
-        if self._console is None:
-            return
         model = self._guidance.model_version or "none: recording only"
         broker = self._config.broker.address or "none: flagged moments stay here"
-        self._console.print(f"Walk {self._walk.walk_id} from {info.name}. Model: {model}. Broker: {broker}.")
+        self._captions.note(f"Walk {self._walk.walk_id} from {info.name}. Model: {model}. Broker: {broker}.")
         if any(isinstance(buttons, Keys) and buttons.active for buttons in self._buttons):
-            self._console.print(KEYS_HELP, style="dim")
+            self._captions.note(KEYS_HELP, style="dim")
 
     def _write_report(self) -> None:
         if self._options.report is None:

@@ -125,19 +125,28 @@ class Keys:
 
     def poll(self, now_s: float) -> list[Press]:
         presses = []
-        while self._saved is not None and select.select([self._stream], [], [], 0)[0]:
-            typed = os.read(self._stream.fileno(), 64).decode(errors="ignore")
-            if not typed:  # the terminal was closed
-                self.close()
+        while self._saved is not None and (typed := self._typed()) is not None:
             presses += [Press(self._toggled(KEYS[key]), now_s) for key in typed.lower() if key in KEYS]
         return presses
+
+    def _typed(self) -> str | None:
+        """What was typed since the last time; None = nothing. A closed terminal ends the keys, not the walk."""
+        try:
+            if not select.select([self._stream], [], [], 0)[0]:
+                return None
+            typed = os.read(self._stream.fileno(), 64)
+        except (OSError, ValueError):
+            typed = b""
+        if not typed:
+            self.close()
+        return typed.decode(errors="ignore")
 
     def close(self) -> None:
         if self._saved is not None:
             saved, self._saved = self._saved, None
             try:
                 termios.tcsetattr(self._stream, termios.TCSADRAIN, saved)
-            except termios.error:  # the terminal is gone: nothing to restore
+            except (termios.error, OSError, ValueError):  # the terminal is gone: nothing to restore
                 pass
 
     def _in_foreground(self) -> bool:

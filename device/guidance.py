@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.journal import Journal, Look, Spoken, Wording
+from device.recorder import CHUNK_S
 from device.sources import SAMPLE_RATE_HZ, SoundBlock, VideoFrame
 from device.voice import Ended, Started, Utterance, Voice
 from shared import policy
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 UPDATED = "Guidance updated."
 READY = "Guidance ready."
 NO_MODEL = "No model. Recording only."
+NO_CAMERA = "No camera."
 POLL_S = 0.05  # how soon an end of speech or a button is noticed between looks
 SOUND_S = 2.0  # what a look hears
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # pauses after failures of the model in a row
@@ -87,7 +89,7 @@ class GuidanceSettings:
 
     looks_per_s: float = 4.0
     """At 1.1 m/s a curb is seen 0.3 m later at worst."""
-    chunk_s: float = 2.0
+    chunk_s: float = CHUNK_S
     """Length of a recorded chunk: each is worded once, at its middle."""
     wait_for_looks: bool = False
     """Replay as fast as possible: `offer` waits until the picture was looked at."""
@@ -194,10 +196,6 @@ class Guidance:
         return "" if model is None else model.manifest.version
 
     @property
-    def flag_below(self) -> float:
-        return self._policy_settings.flag_below
-
-    @property
     def progress_s(self) -> float:
         """When (monotonic) a new picture was last looked at, or, without a model, when the loop last went round."""
         return self._progress_s
@@ -235,11 +233,13 @@ class Guidance:
                 offered, self._frame = self._frame, None
                 events = list(self._events)
                 self._events.clear()
-                coming, self._coming = self._coming, None
+                coming = self._coming
+                if coming is not None:
+                    self._model, self._policy_settings, self._coming = coming[0], coming[1], None
                 if offered is not None:
                     self._due_s = self._next_due(offered[0].t_s)
             try:
-                self._turn(offered, events, coming)
+                self._turn(offered, events, "" if coming is None else coming[2])
             except Exception:
                 log.exception("Guidance failed")
 
@@ -255,10 +255,13 @@ class Guidance:
         self,
         offered: tuple[VideoFrame, float] | None,
         events: list[policy.Event],
-        coming: tuple[Model, PolicySettings, str] | None,
+        swapped: str,
     ) -> None:
-        if coming is not None:
-            self._use(*coming)
+        """swapped: what to announce about a model that is used from now on; "" = the same as before."""
+        if swapped and self._model is not None:
+            self._failures = 0
+            log.info("Guiding with model %s", self._model.manifest.version)
+            self._step(StateChange(swapped, replaces=NO_MODEL))
         self._listen()
         for event in events:
             self._step(event)
@@ -268,12 +271,6 @@ class Guidance:
             self._step(policy.Tick())
             if self._model is None:
                 self._progress_s = self._clock.monotonic_s()
-
-    def _use(self, model: Model, settings: PolicySettings, announce: str) -> None:
-        self._model, self._policy_settings = model, settings
-        self._failures = 0
-        log.info("Guiding with model %s", model.manifest.version)
-        self._step(StateChange(announce, replaces=NO_MODEL))
 
     def _listen(self) -> None:
         """What the voice reports."""

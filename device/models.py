@@ -53,6 +53,7 @@ class Models(Protocol):
     def failed(self, version: str, reason: str) -> None: ...
     def on_offer(self, payload: bytes) -> None: ...
     def on_block(self, levels: list[str], payload: bytes) -> None: ...
+    def link_changed(self, online: bool) -> None: ...
     @property
     def is_settled(self) -> bool: ...
     @property
@@ -89,6 +90,9 @@ class FixedModel:
 
     def on_block(self, levels: list[str], payload: bytes) -> None:
         """Not asked for."""
+
+    def link_changed(self, online: bool) -> None:
+        """Nothing is fetched."""
 
     @property
     def is_settled(self) -> bool:
@@ -163,6 +167,9 @@ class OfferedModels:
 
     def on_block(self, levels: list[str], payload: bytes) -> None:
         self.updater.on_block(levels, payload)
+
+    def link_changed(self, online: bool) -> None:
+        self.updater.link_changed(online)
 
     @property
     def updates(self) -> tuple[Report, ...]:

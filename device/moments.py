@@ -118,6 +118,12 @@ class Moments:
         self.chunks = 0
         """Closed so far."""
 
+    def begin(self, clock: Clock) -> None:
+        """The walk begins now, perhaps long after the agent started."""
+        self._walk = replace(
+            self._walk, began_s=clock.monotonic_s(), began_utc=clock.utc_s(), clock_synced=_CLOCK_SYNCED.exists()
+        )
+
     def feed(self, item: VideoFrame | SoundBlock, now_s: float) -> None:
         """Record one item and decide about what it closed."""
         if isinstance(item, SoundBlock):

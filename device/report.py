@@ -36,7 +36,7 @@ class Captions:
         self._console = console
         self._path = file
         self._file: IO[str] | None = None
-        self._lines: queue.Queue[tuple[Spoken, str] | None] = queue.Queue(MOST_WAITING)
+        self._lines: queue.Queue[tuple[Spoken, str] | Text | None] = queue.Queue(MOST_WAITING)
         self._thread = threading.Thread(target=self._run, name="captions", daemon=True)
 
     def open(self) -> None:
@@ -51,6 +51,11 @@ class Captions:
         with contextlib.suppress(queue.Full):
             self._lines.put_nowait((spoken, chunk))
 
+    def note(self, text: str, *, style: str = "") -> None:
+        """A line for the terminal only."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(Text(text, style=style))
+
     def close(self) -> None:
         """Write what waits. May be called again."""
         if self._thread.is_alive():
@@ -63,11 +68,12 @@ class Captions:
 
     def _run(self) -> None:
         while (line := self._lines.get()) is not None:
-            spoken, chunk = line
+            if isinstance(line, Text):
+                self._print(line)
+                continue
             if self._file is not None:
-                self._append(self._file, spoken, chunk)
-            if self._console is not None:
-                self._print(self._console, spoken)
+                self._append(self._file, *line)
+            self._print(shown(line[0]))
 
     def _append(self, file: IO[str], spoken: Spoken, chunk: str) -> None:
         """A disk that is full costs the file, not the walk."""
@@ -77,14 +83,20 @@ class Captions:
         except OSError as error:
             log.warning("A caption could not be written: %s", error)
 
-    def _print(self, console: Console, spoken: Spoken) -> None:
-        line = Text(f"{int(spoken.t_s) // 60:02d}:{spoken.t_s % 60:04.1f}  ", style="dim")
-        line.append(spoken.text, style=STYLES[spoken.tier] if spoken.is_guidance else "dim")
+    def _print(self, line: Text) -> None:
+        if self._console is None:
+            return
         try:
-            console.print(line)
+            self._console.print(line)
         except OSError as error:  # the terminal or the program at the other end of the pipe is gone
             log.warning("Captions are no longer shown: %s", error)
             self._console = None
+
+
+def shown(spoken: Spoken) -> Text:
+    """An utterance as the terminal has it."""
+    line = Text(f"{int(spoken.t_s) // 60:02d}:{spoken.t_s % 60:04.1f}  ", style="dim")
+    return line.append(spoken.text, style=STYLES[spoken.tier] if spoken.is_guidance else "dim")
 
 
 def entry(spoken: Spoken, chunk: str) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class BrokerChild:
 
     def _configuration(self) -> str:
         lines = [f"listener {self.port} {self.host}", "allow_anonymous true", "persistence false", "log_dest stderr"]
-        # Without it every small answer waits up to 40 ms for a TCP acknowledgement: a quarter of the throughput is left.
+        # Without it every small answer waits up to 40 ms for a TCP acknowledgement, and a quarter of the speed is left.
         lines.append("set_tcp_nodelay true")
         if os.geteuid() == 0:
             lines.append("user root")  # else it changes to an account that cannot read a temp folder

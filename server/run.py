@@ -66,7 +66,12 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         )  # fmt: skip
         web = uvicorn.Server(
             uvicorn.Config(
-                app, host=web_host, port=web_port, log_level="warning", timeout_graceful_shutdown=3, ws="none",
+                app,
+                host=web_host,
+                port=web_port,
+                log_level="warning",
+                timeout_graceful_shutdown=3,
+                ws="none",
                 server_header=False,
             )
         )

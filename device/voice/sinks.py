@@ -157,7 +157,9 @@ class WavFile:
         self._samples = 0
 
     def open(self) -> None:
-        """Raises: OSError."""
+        """Raises: OSError. Opened again, after a full disk, it goes on with what is there."""
+        if self._file is not None:
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.path, "w+b")  # noqa: SIM115 - kept open for the walk, closed by close()
         self._set_length(0)

@@ -136,7 +136,7 @@ class Voice:
         with self._lock:
             self._gather()
             if self._wanted == number:
-                self._sink.cut()
+                self._safely(self._sink.cut)
                 self._mute_line.cut()
                 self._gather()
                 self._end(number)  # where it was still being rendered, nobody else would
@@ -145,7 +145,7 @@ class Voice:
         """Answer a button with a sound, over speech if need be."""
         with self._lock:
             if self._open and self._pace.earcons:
-                self._sink.mix(earcons.earcon(name))
+                self._safely(lambda: self._sink.mix(earcons.earcon(name)))
 
     def poll(self) -> list[Heard]:
         """What was heard since the last poll, in order."""
@@ -170,7 +170,7 @@ class Voice:
     @property
     def trouble(self) -> str:
         """What keeps the voice from being heard; "" = nothing."""
-        return " ".join(self._troubles.values())
+        return " ".join(list(self._troubles.values()))
 
     def close(self) -> None:
         """Stop speaking and let go of the sound card. May be called again."""
@@ -182,7 +182,7 @@ class Voice:
             if thread.is_alive():
                 thread.join(JOIN_S)
         with self._lock:
-            self._sink.close()
+            self._safely(self._sink.close)
 
     def _work(self) -> None:
         self._reopen()
@@ -225,13 +225,20 @@ class Voice:
             return
         if utterance.earcon and self._pace.earcons:
             samples = np.concatenate([earcons.earcon(utterance.earcon), samples])
+        sound = samples
+        if not self._safely(lambda: self._sink.play(utterance.number, sound)):
+            self._pretend(utterance)
+
+    def _safely(self, use_sink: Callable[[], None]) -> bool:
+        """Whether the sink took it. A sound card that is gone or a full disk must not end a caller's work."""
         try:
-            self._sink.play(utterance.number, samples)
+            use_sink()
         except (MediaError, OSError) as error:
             self._open = False
             self._retry_at_s = self._clock.monotonic_s() + RETRY_S
             self._complain("sound output", str(error))
-            self._pretend(utterance)
+            return False
+        return True
 
     def _pretend(self, utterance: Utterance) -> None:
         """Let an utterance that nobody hears take its time."""

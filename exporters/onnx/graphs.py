@@ -100,14 +100,11 @@ def _write(module: nn.Module, inputs: dict[str, Any], config: OnnxConfig, file: 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter prints its progress and warns about versions that it was not tested with; ours are pinned."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        names = ["torch.export", "torch._export", "torch.onnx", "torch._export.non_strict_utils"]
-        before = {name: logging.getLogger(name).level for name in names}
-        for name in names:
-            logging.getLogger(name).setLevel(logging.ERROR)
         try:
             yield
         finally:
-            for name, level in before.items():
-                logging.getLogger(name).setLevel(level)
+            logging.disable(before)

@@ -10,7 +10,7 @@ from server import walks
 from server.learn import evaluate
 
 FRAMES = 150
-KNOWN_FRAMES = 300
+KNOWN_FRAMES = 600
 SEED = 4  # other held-out frames than the gate's and the golden chunks'
 
 

@@ -1,7 +1,8 @@
 """A labelled folder into the server's dataset: through the merge that chunks take, then as a person's decision.
 
 A moment's id is made from the bytes of its picture and sound. So the same folder may be brought in again, also after it
-was copied or labelled further: what is there is not merged twice, and a label that changed is a new decision.
+was copied or labelled further: what is there is not merged twice, a label that changed is a new decision, and a label
+that was brought in before does not undo what a person decided since.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import TextIO
 
 from server import samples
 from server.commands.opening import drawn
-from server.dataset import Dataset, SampleRow
+from server.dataset import Dataset
+from server.footage import CHUNK_S
 from server.label import Labelled, labelled
 from server.merge import Merge
 from server.store import Store
@@ -24,7 +26,6 @@ from shared.errors import Refused
 from shared.messages import ChunkRecord, Part
 
 DEVICE = "label"
-CHUNK_S = 2.0
 
 
 @dataclass(slots=True)
@@ -35,15 +36,6 @@ class Counts:
     changed: int = 0
     same: int = 0
     refused: list[str] = field(default_factory=list)
-
-    def add(self, before: SampleRow, after: SampleRow, *, new: bool) -> None:
-        """Count one that is in."""
-        if new:
-            self.new += 1
-        elif after.row_id != before.row_id:
-            self.changed += 1
-        else:
-            self.same += 1
 
 
 def told(counts: Counts) -> Iterator[str]:
@@ -56,8 +48,9 @@ def told(counts: Counts) -> Iterator[str]:
 def bring_in(
     store: Store, dataset: Dataset, folder: Path, *, home: Path, clock: Clock, reviewer: str, stream: TextIO
 ) -> Counts:
-    """Merge every labelled chunk of `folder` and confirm its label in the person's name. Safe to repeat. `stream`: for progress.
+    """Merge every labelled chunk of `folder` and confirm its label in the person's name. Safe to repeat.
 
+    stream: for progress
     raises: DatasetError where the folder is not such a one; OSError
     """
     counts, merge = Counts(), Merge(store, dataset, clock)
@@ -78,12 +71,24 @@ def bring_in(
         if problem or row is None:
             counts.refused.append(f"{item.frame.name}: {problem or 'it did not become a moment'}.")
             continue
-        after = samples.review(
+        if known and _was_said(store, row.sample_id, wording):
+            counts.same += 1
+            continue
+        samples.review(
             store, dataset, row.sample_id, action="edit" if wording else "nothing", text=wording,
             reviewer=reviewer, now_s=clock.utc_s(),
         )  # fmt: skip
-        counts.add(row, after, new=known is None)
+        if known:
+            counts.changed += 1
+        else:
+            counts.new += 1
     return counts
+
+
+def _was_said(store: Store, sample_id: str, wording: str) -> bool:
+    """Whether this label was brought in before: what a caregiver decided since then stays."""
+    past = samples.decisions(store, sample_id)
+    return any(item.action != "reject" and item.after == wording for item in past)
 
 
 def wording_of(label: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -95,6 +96,13 @@ def patch_labels(mask: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:
     to_object = np.array([0, *(layout.objects.index(name) + 1 for name in walks.DRAWN)], np.int64)
     chosen: NDArray[np.int64] = to_object[counts.argmax(1)]
     return chosen
+
+
+def mirror(image: NDArray[np.uint8], text: str) -> tuple[NDArray[np.uint8], str]:
+    """The same moment seen in a mirror: left is right. Twice as many views of a new thing, on both sides."""
+    swap = {"left": "right", "right": "left"}
+    flipped = re.sub(r"\b(left|right)\b", lambda found: swap[found[0]], text)
+    return np.ascontiguousarray(image[:, ::-1]), flipped
 
 
 def vary(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

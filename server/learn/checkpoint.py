@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoTokenizer
+from transformers import logging as transformers_logging
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -29,6 +30,7 @@ HEAD_FILE = "hazard_head.safetensors"
 FIELD_TILE_PX = (
     256  # one tile: 16 image tokens for SmolVLM2-256M instead of 64 at 512 px, a quarter of the tower's work
 )
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # our own progress is the only voice
 DEFAULT_THRESHOLDS = {"hazard_above": 0.5, "speak_above": 0.5, "flag_below": 0.6}
 
 

@@ -22,16 +22,19 @@ import numpy as np
 class GateSettings:
     """What the gate insists on."""
 
-    margin: float = 0.02
-    """How much worse, at the lower end of the interval, a candidate may be. Wider for a tier: margin_tier."""
-    margin_tier: float = 0.05
+    margin: float = 0.03
+    """How much worse, at the lower end of the interval, a candidate may be: over 600 cases two equal models differ by
+    0.02 in chance alone."""
+    margin_tier: float = 0.06
     """The same for each tier alone: fewer cases, wider intervals."""
     least_cases: int = 30
     """A tier with fewer cases is not judged alone."""
     parity_least: float = 0.95
     """Share of tokens that the quantised bundle must have in common with PyTorch."""
     slower_most: float = 1.5
-    """A look may take this many times the champion's p95."""
+    """A look may take this many times the champion's p95 …"""
+    slower_least_ms: float = 25.0
+    """… and a difference smaller than this is the noise of a shared machine."""
     false_clear_most: float = 0.02
     """How much the false-clear rate may rise."""
     bootstrap: int = 2000
@@ -152,7 +155,8 @@ def _parity(candidate: Scores, settings: GateSettings) -> str:
 
 
 def _slow(champion: Scores, candidate: Scores, settings: GateSettings) -> str:
-    if candidate.look_p95_ms <= settings.slower_most * champion.look_p95_ms:
+    allowed_ms = max(settings.slower_most * champion.look_p95_ms, champion.look_p95_ms + settings.slower_least_ms)
+    if candidate.look_p95_ms <= allowed_ms:
         return ""
     return f"a look takes {candidate.look_p95_ms:.0f} ms (p95), the champion's {champion.look_p95_ms:.0f} ms"
 

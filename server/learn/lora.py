@@ -56,9 +56,9 @@ class Recipe:
     """Highest learning rate of the hazard head."""
     new_share: float = 0.4
     """Share of each batch that comes from the dataset; the rest replays what the base knew."""
-    variations: int = 12
-    """Variations (brightness, shift, noise) of each dataset picture."""
-    replay: int = 1500
+    variations: int = 24
+    """Views of each dataset picture: mirrored, brighter, shifted, noisier …"""
+    replay: int = 2500
     """Rendered frames replayed, for a base that was trained on rendered walks."""
     threads: int = 2
     """CPU threads."""

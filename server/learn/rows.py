@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.dataset import SampleRow
-from server.learn.batches import Example, Layout, from_sentence, vary
+from server.learn.batches import Example, Layout, from_sentence, mirror, vary
 from server.learn.evaluate import Case
 from shared import vocabulary
 from shared.errors import DatasetError
@@ -42,13 +42,15 @@ def read_picture(file: Path, *, of: str = "") -> NDArray[np.uint8]:
 
 
 def examples(folder: Path, rows: Sequence[SampleRow], layout: Layout, *, variations: int, seed: int) -> list[Example]:
-    """Each row as itself and as `variations` - 1 changed pictures. Raises: DatasetError."""
+    """Each row as itself, in a mirror, and as changed pictures: `variations` in all. Raises: DatasetError."""
     out = []
     for row in rows:
         image = picture(folder, row)
         rng = np.random.default_rng([seed, int.from_bytes(row.sample_id.encode()[-6:], "big")])
+        views = ((image, row.ground_truth), mirror(image, row.ground_truth))
         for index in range(variations):
-            out.append(from_sentence(vary(image, rng) if index else image, row.ground_truth, layout))
+            view, text = views[index % 2]
+            out.append(from_sentence(vary(view, rng) if index >= len(views) else view, text, layout))
     return out
 
 

@@ -17,9 +17,9 @@ class LearnSettings:
     """Optimiser steps of a night."""
     rank: int = 16
     """Rank of the LoRA adapters."""
-    replay: int = 1500
+    replay: int = 2500
     """Rendered frames that are replayed beside the dataset (only for a base trained on rendered walks)."""
-    gate_cases: int = 400
+    gate_cases: int = 600
     """Held-out rendered frames on which champion and candidate are compared (same condition)."""
     threads: int = 2
     """CPU threads for training and evaluation."""

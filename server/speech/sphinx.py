@@ -23,12 +23,15 @@ from numpy.typing import NDArray
 
 from server.speech import grammar
 from server.speech.heard import NOTHING, Heard
-from server.speech.sound import RATE_HZ, read_wav, resample, spoken_part
+from server.speech.sound import MARGIN_S, RATE_HZ, read_wav, resample, spoken_part
 from server.speech.wording import understood
 from shared.errors import ConfigError
 
 _SEARCH = "waycue"
 _PAD_S = 0.2  # the grammar ends in silence; a recording may not
+_WORD_S = 0.8  # who takes longer for a word is not speaking: noise gets one word for seconds of it
+_MOST_S = 8.0  # the last seconds of a longer sound are not listened to
+_MOST_PATHS = 1000  # a frame; what is no speech keeps every path alive and would cost seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,9 @@ class PocketsphinxTranscriber:
         with self._lock:
             if self._decoder is None:
                 self._decoder = _decoder()
-            return vote([listen(self._decoder, seen(samples, view)) for view in self._views])
+            samples = samples[: int(_MOST_S * RATE_HZ)]
+            hearings = [listen(self._decoder, seen(samples, view)) for view in self._views]
+        return vote(hearings, spoken_s=samples.size / RATE_HZ - 2 * MARGIN_S)
 
 
 def seen(samples: NDArray[np.float32], view: View) -> NDArray[np.float32]:
@@ -83,15 +88,15 @@ def seen(samples: NDArray[np.float32], view: View) -> NDArray[np.float32]:
     return padded + noise * np.float32(10 ** (view.floor_db / 20))
 
 
-def vote(hearings: Sequence[Hearing]) -> Heard:
+def vote(hearings: Sequence[Hearing], *, spoken_s: float) -> Heard:
     """The meaning that most hearings share, in the words of the best of them. Pure.
 
-    Confidence is the share of the votes.
+    Confidence is the share of the votes. spoken_s: how long somebody spoke; too long for the words is no vote.
     """
     votes: defaultdict[str, list[Hearing]] = defaultdict(list)
     for hearing in hearings:
         meaning = understood(hearing.text)
-        if meaning:
+        if meaning and spoken_s <= _WORD_S * len(hearing.text.split()):
             votes[meaning].append(hearing)
     if not votes:
         return NOTHING
@@ -113,7 +118,9 @@ def listen(decoder: Any, samples: NDArray[np.float32]) -> Hearing:
 
 def _decoder() -> Any:
     try:
-        decoder = pocketsphinx.Decoder(samprate=float(RATE_HZ), lm=None, loglevel="FATAL", cmn="batch", silprob=0.1)
+        decoder = pocketsphinx.Decoder(
+            samprate=float(RATE_HZ), lm=None, loglevel="FATAL", cmn="batch", silprob=0.1, maxhmmpf=_MOST_PATHS
+        )
         text = grammar.grammar()
         _teach_words(decoder, grammar.words_of(text))
         decoder.add_jsgf_string(_SEARCH, text)

@@ -15,8 +15,8 @@ What it promises:
  6. Tiers 2 and 3 share a budget of words a minute. Words about an old picture are dropped, and tier 3 is held back
     while a siren, a horn or near traffic is heard.
  7. State changes (camera, guidance, link, storage, …) are always spoken: they wait, and are dropped only for a newer
-    one that makes them untrue. A blocked
-    camera is announced within 3 s, and said again every half minute while it lasts: silence must never mean "clear".
+    one that makes them untrue. A blocked camera is announced within 3 s, and said again every half minute while it
+    lasts: silence must never mean "clear".
  8. "Path is clear", in any wording, only when `say_clear` is on, on sustained evidence, and rarely.
 
 Nearness: the hazard head gives no distance; a thing that fills more of the picture scores higher, so a risen score

@@ -93,6 +93,17 @@ def test_keys_of_a_terminal_work_without_enter_and_the_terminal_is_put_back() ->
     os.close(ours)
 
 
+def test_a_terminal_that_is_closed_ends_the_keys_and_nothing_else() -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "r") as terminal:
+        keys = Keys(lambda: 0.0, stream=terminal)
+        keys.open()
+        os.close(ours)
+        assert keys.poll(0.0) == []
+        assert not keys.active
+        keys.close()
+
+
 def test_without_a_terminal_there_are_no_keys(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("q")
     with (tmp_path / "empty").open() as stream:

@@ -66,9 +66,9 @@ def test_a_signal_ends_the_walk_and_loses_nothing(tmp_path: Path, number: signal
         out, err = child.communicate(timeout=60)
     assert (child.returncode, err) == (0, ""), out
     sealed = [json.loads(path.read_bytes()) for path in (tmp_path / "state" / "outbox").glob("*/record.json")]
-    assert sorted(record["kind"] for record in sealed) == ["chunk", "correction"]
-    chunk = next(record["body"] for record in sealed if record["kind"] == "chunk")
-    assert chunk["flags"] == ["wearer", "correction"]
+    assert [record["kind"] for record in sealed].count("correction") == 1
+    flagged = next(record["body"] for record in sealed if record["body"].get("sequence") == 0)
+    assert flagged["flags"][:2] == ["wearer", "correction"]  # a third may be "audit": one chunk in twenty
 
 
 def test_systemd_is_told_ready_alive_on_progress_and_stopping(tmp_path: Path) -> None:

@@ -346,6 +346,15 @@ def test_a_model_stuck_in_a_picture_is_announced_while_it_is_stuck(tmp_path: Pat
     assert result(tmp_path).texts == ["Guidance ready.", "Guidance paused.", "Guidance is back."]
 
 
+def test_a_walk_that_cannot_begin_is_said_and_not_only_printed(tmp_path: Path) -> None:
+    live = {"capture.source": "camera:97", "voice.speech": "none", "device.state": str(tmp_path), "buttons.keys": False}
+    options = RunOptions(captions=tmp_path / "captions.jsonl", exit_at_end=True)
+    with pytest.raises(MediaError, match="97"):
+        Agent(settings.load(None, live), options, clock=SystemClock()).run()
+    said = [json.loads(line)["text"] for line in (tmp_path / "captions.jsonl").read_text().splitlines()]
+    assert "No camera." in said
+
+
 def test_a_demonstration_model_guides_a_replay_but_no_real_walk(tmp_path: Path) -> None:
     make_bundle(tmp_path / "demo", "demo-1", intended_use="demo")
     real = {"capture.source": "camera:9", "guidance.model": str(tmp_path / "demo"), "voice.speech": "none"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import select
@@ -11,25 +12,44 @@ import sys
 import termios
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from server.cli import main
 from tests.house.tree import ROOT
 
 DEADLINE_S = 60.0
 
 
-def server(home: Path | None, *arguments: object, typed: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command to its end with pipes; `typed` is its input."""
-    return subprocess.run(
-        _command(home, arguments), input=typed, capture_output=True, text=True, timeout=DEADLINE_S, cwd=ROOT,
-    )  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def _command(home: Path | None, arguments: Sequence[object]) -> list[str]:
-    where = ["--home", str(home)] if home else []
-    return [sys.executable, "-m", "server", *where, *map(str, arguments)]
+def server(home: Path | None, *arguments: object, typed: str = "") -> Done:
+    """Run a command to its end as a script would, with `typed` as its input.
+
+    In this process: a process for each of a hundred commands costs minutes. `at_terminal` starts real ones.
+    """
+    out, err, stdin = io.StringIO(), io.StringIO(), sys.stdin
+    sys.stdin = io.StringIO(typed)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            status = main(_arguments(home, arguments))
+    except SystemExit as error:  # argparse, on wrong use
+        status = int(error.code or 0)
+    finally:
+        sys.stdin = stdin
+    return Done(status, out.getvalue(), err.getvalue())
+
+
+def _arguments(home: Path | None, arguments: Sequence[object]) -> list[str]:
+    return [*(["--home", str(home)] if home else []), *map(str, arguments)]
 
 
 @dataclass(slots=True)
@@ -82,7 +102,8 @@ def at_terminal(home: Path | None, *arguments: object) -> Iterator[Terminal]:
     """A command whose input and output are a terminal."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        _command(home, arguments), stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT,
+        [sys.executable, "-m", "server", *_arguments(home, arguments)],
+        stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT,
         env={**os.environ, "TERM": "dumb"}, preexec_fn=_take_terminal,
     )  # fmt: skip
     os.close(theirs)

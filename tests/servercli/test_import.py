@@ -67,6 +67,14 @@ def test_a_label_that_changed_is_a_new_decision(house: House, folder: Path) -> N
     assert len(samples.decisions(house.store, row.sample_id)) == 2
 
 
+def test_what_a_caregiver_decided_since_is_not_undone(house: House, folder: Path) -> None:
+    server(house.home, "samples", "import", folder)
+    sample_id = rows_of(house)[0].sample_id
+    samples.review(house.store, house.dataset, sample_id, action="reject", reviewer="Cleo", now_s=1.0)
+    assert "0 labels changed, 3 were there" in server(house.home, "samples", "import", folder).stdout
+    assert rows_of(house)[0].state == "rejected"
+
+
 def test_labels_that_can_not_be_spoken_are_left_out_and_named(house: House, folder: Path) -> None:
     with label.opened(folder) as opened:
         opened.save("to-the-shop", 1, "mind the gap")

@@ -20,7 +20,7 @@ def tone(hz: float, *, rate_hz: int, seconds: float = 1.0, width: int = 2, chann
     wide = (np.sin(2 * np.pi * hz * t) * 0.5 * 2**31).astype("<i4")
     raw = wide.view(np.uint8).reshape(-1, 4)[:, 4 - width :]
     if width == 1:
-        raw = raw ^ 0x80  # 8 bit WAV is unsigned
+        raw = np.bitwise_xor(raw, np.uint8(0x80))  # 8 bit WAV is unsigned
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(channels)

@@ -28,10 +28,10 @@ def test_no_weight_of_the_grammar_needs_a_plus_sign() -> None:
     [
         ("caution cone on the left", "Caution, cone on the left."),
         ("a cone on your left", "Caution, cone on the left."),
-        ("watch out there's a bike in front", "Stop, bicycle ahead."),
+        ("watch out there's a bike in front", "Caution, bicycle ahead."),
         ("drop off ahead", "Stop, drop-off ahead."),
         ("e bike on the right", "Caution, bicycle on the right."),
-        ("stairs going down", "Stop, stairs down."),
+        ("stairs going down", "Stop, stairs down ahead."),
         ("nothing there", vocabulary.CLEAR),
         ("path is clear", vocabulary.CLEAR),
         ("turn", ""),
@@ -65,9 +65,14 @@ def test_british_pronunciations_drop_the_r_that_no_vowel_follows(american: str, 
 
 def test_the_meaning_that_most_hearings_share_wins_and_its_share_is_the_confidence() -> None:
     hearings = [Hearing("cone on the left", -2.0), Hearing("caution a cone on the left", -1.0), Hearing("dog", -0.1)]
-    heard = vote([*hearings, Hearing("", -9.0)])
+    heard = vote([*hearings, Hearing("", -9.0)], spoken_s=1.5)
     assert heard == Heard("caution a cone on the left", 0.5)
-    assert vote([Hearing("", -9.0)]) == Heard("", 0.0)
+    assert vote([Hearing("", -9.0)], spoken_s=1.0) == Heard("", 0.0)
+
+
+def test_two_words_for_three_seconds_of_sound_are_not_understood() -> None:
+    assert vote([Hearing("the man", -1.0)] * 4, spoken_s=3.0) == Heard("", 0.0)
+    assert vote([Hearing("curb ahead", -1.0)] * 4, spoken_s=1.2).confidence == 1.0
 
 
 def test_what_is_not_sure_is_not_proposed() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import wave
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def _header_fixed(raw: bytes, rate_hz: int) -> NDArray[np.float32]:
     return read_wav(as_wav(np.frombuffer(raw[at:], "<i2").astype(np.float32) / 32768, rate_hz=rate_hz))
 
 
-def as_wav(samples: NDArray[np.float32], *, rate_hz: int = RATE_HZ) -> bytes:
+def as_wav(samples: NDArray[np.floating[Any]], *, rate_hz: int = RATE_HZ) -> bytes:
     """-1..1 as 16 bit mono."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:

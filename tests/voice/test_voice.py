@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import threading
@@ -185,6 +186,33 @@ def test_a_wav_file_that_cannot_be_opened_is_told_and_captions_go_on(tmp_path: P
         say(voice, 1, "Stop, curb ahead.")
         assert walk_on(voice, clock, 2.0) == [Ended(1)]
     assert len(troubles) == 1
+
+
+class FullDisk(WavFile):
+    """A WAV file on a disk that is full while `full` is set."""
+
+    full = False
+
+    def _write(self, samples: Samples, start: int) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super()._write(samples, start)
+
+
+@needs_espeak
+def test_a_full_disk_under_the_wav_file_is_told_reaches_no_caller_and_spoils_nothing(tmp_path: Path) -> None:
+    clock, troubles, file = ManualClock(), list[str](), FullDisk(tmp_path / "walk.wav")
+    with speaking(Timeline(clock.monotonic_s, clock, file=file), clock, troubles=troubles) as voice:
+        say(voice, 1, "Stop, curb ahead.")
+        heard = walk_on(voice, clock, 2.0)
+        file.full = True
+        voice.earcon("tick")
+        say(voice, 2, "Guidance paused.")
+        heard += walk_on(voice, clock, 6.0)
+        file.full = False
+    assert [h for h in heard if isinstance(h, Ended)] == [Ended(1), Ended(2)]
+    assert troubles[:1] == ["[Errno 28] No space left on device"]
+    assert understood(read(tmp_path / "walk.wav")[: 2 * SPEECH_RATE_HZ], SPEECH_RATE_HZ) == "stop curb ahead"
 
 
 def test_a_silent_sink_renders_nothing_and_ends_each_utterance() -> None:
