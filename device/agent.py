@@ -202,7 +202,7 @@ class Agent:
             if not info.has_picture:
                 raise MediaError(f"{info.name} has sound only: there is no picture to guide by.")
         except MediaError:
-            self._guidance.tell(NO_CAMERA)
+            self._guidance.tell(NO_CAMERA, urgent=True)  # cuts what is being said: the process ends soon
             self._guidance.settle(SETTLE_S)
             if self._config.capture.pace == "real":
                 self._time.reached(0.0)

@@ -35,11 +35,12 @@ NAME = "waycue-starter-1"
 FOLDER = Path(__file__).parent / "starter_model"
 SAVE_EVERY = 250
 SEED = 2026
+STEPS = 3150
 MOST_BYTES = 10_000_000
 
 
 def build() -> Checkpoint:
-    """The starter's classes and sizes, weights at random: 3.9 M parameters."""
+    """The starter's classes and sizes, weights at random: 4.1 M parameters with the hazard head."""
     torch.manual_seed(SEED)
     tokenizer = tokens.build()
     ids = {token: int(tokenizer.convert_tokens_to_ids(token)) for token in prompt.SPECIAL_TOKENS}  # type: ignore[arg-type]
@@ -149,22 +150,46 @@ def _groups(guide: Guide) -> list[dict[str, object]]:
     return [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
 
 
+def parser() -> argparse.ArgumentParser:
+    parsed = argparse.ArgumentParser(
+        prog="make starter", description="Train the starter from nothing on rendered walks and write its model card."
+    )
+    add = parsed.add_argument
+    add("--steps", type=int, default=STEPS, help="batches of fresh frames (default %(default)s)")
+    add("--batch", type=int, default=64, help="frames a batch (default %(default)s)")
+    add("--rate", type=float, default=1e-3, help="highest learning rate (default %(default)s)")
+    add("--workers", type=int, default=1, help="processes that render (default %(default)s)")
+    add("--threads", type=int, default=1, help="CPU threads that train (default %(default)s)")
+    add("--out", type=Path, default=FOLDER, help="where the checkpoint goes (default: where it ships)")
+    add("--fresh", action="store_true", help="ignore a half-trained starter under build/")
+    add("--card-only", action="store_true", help="measure the checkpoint that is there and write its card anew")
+    return parsed
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m server.learn.starter", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--steps", type=int, default=4000, help="batches of fresh frames (default %(default)s)")
-    parser.add_argument("--batch", type=int, default=64, help="frames a batch (default %(default)s)")
-    parser.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (default %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="processes that render (default %(default)s)")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="where the checkpoint goes")
-    parser.add_argument("--fresh", action="store_true", help="ignore a half-trained starter under build/")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads that train (default %(default)s)")
-    options = parser.parse_args()
+    from server.learn import card
+
+    options = parser().parse_args()
     torch.set_num_threads(options.threads)
     console = Console()
-    train(
-        options.out, steps=options.steps, batch=options.batch, rate=options.rate, workers=options.workers,
-        console=console, resume=not options.fresh,
-    )  # fmt: skip
+    if not options.card_only:
+        train(
+            options.out,
+            steps=options.steps,
+            batch=options.batch,
+            rate=options.rate,
+            workers=options.workers,
+            console=console,
+            resume=not options.fresh,
+        )
+    training = (
+        f"{options.steps} steps of {options.batch} fresh rendered frames ({options.steps * options.batch:,} in all)."
+    )
+    card.write(options.out, training=training, progress=console.print)
+    size = sum(file.stat().st_size for file in options.out.iterdir())
+    console.print(f"{options.out}: {size / 1e6:.1f} MB")
+    if size > MOST_BYTES:
+        raise SystemExit(f"The starter must have at most {MOST_BYTES} bytes.")
 
 
 if __name__ == "__main__":

@@ -40,11 +40,12 @@ class View:
 
     speed: float
     """Below 1: played slower, and so deeper."""
-    floor_db: float
-    """Level of the white noise that is laid under it, of full scale."""
+    floor_db: float | None
+    """Level of the white noise that is laid under and around it, of full scale; None = as it is."""
 
 
-VIEWS = (View(1.0, -45.0), View(0.9, -90.0), View(0.9, -45.0), View(1.0, -90.0))
+# Of 2 to 6 out of eleven views, these three did best on eight hundred espeak-ng sentences in four voices.
+VIEWS = (View(1.0, -45.0), View(0.9, None), View(0.9, -45.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,10 @@ class PocketsphinxTranscriber:
 
 
 def seen(samples: NDArray[np.float32], view: View) -> NDArray[np.float32]:
-    """A view of a sound, with quiet around it. The same noise every time: a sound is always heard the same."""
+    """A view of a sound. The same noise every time: a sound is always heard the same."""
     slowed = resample(samples, round(RATE_HZ * view.speed))
+    if view.floor_db is None:
+        return slowed
     padded = np.pad(slowed, int(_PAD_S * RATE_HZ))
     noise = np.random.default_rng(0).standard_normal(padded.size, dtype=np.float32)
     return padded + noise * np.float32(10 ** (view.floor_db / 20))

@@ -6,7 +6,7 @@ from server.speech.grammar import NOTHING_WORDS
 from server.speech.heard import Heard
 from shared import vocabulary
 
-CONFIDENCE_LEAST = 0.6  # three of four hearings; below it a person should listen before anything is proposed
+CONFIDENCE_LEAST = 0.6  # two of three hearings; below it a person should listen before anything is proposed
 _HYPHENATED = {"drop off": "drop-off", "step off": "step-off", "a frame": "a-frame", "e bike": "e-bike"}
 
 
