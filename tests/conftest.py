@@ -62,3 +62,23 @@ def pulse(pulse_daemon: PulseChild, monkeypatch: pytest.MonkeyPatch) -> Iterator
     pulse_daemon.thaw()
     monkeypatch.undo()
     rescan()
+
+
+@pytest.fixture(scope="session")
+def starter_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A server's folder with the shipped starter exported and registered as champion (about 15 s, once).
+
+    Shared: a test that changes anything copies it first.
+    """
+    from server.learn import nightly  # torch takes seconds to import: only those who ask pay
+
+    home = tmp_path_factory.mktemp("starter") / "home"
+    home.mkdir()
+    nightly.add_starter(home, progress=lambda text: None)
+    return home
+
+
+@pytest.fixture(scope="session")
+def starter_bundle(starter_home: Path) -> Path:
+    """The starter's bundle, as devices get it. Read only."""
+    return next((starter_home / "models").glob("*/bundle"))

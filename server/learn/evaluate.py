@@ -118,12 +118,12 @@ def thresholds(answers: Sequence[Answer]) -> dict[str, float]:
     """Recalibrate what travels in the bundle, from answers to cases that training never saw.
 
     hazard_above: the score that separates best (highest F1) hazards that are there from those that are not
-    speak_above: a sentence less sure than this is kept to oneself; 0.5 unless the wrong ones are surer
+    speak_above: a sentence less sure than this is kept to oneself: 0.5
     flag_below: sentences less sure than this are worth a person's look: the lower quarter of the right ones
     """
     truth = [(named(a.case.text), _side(a.case.text)) for a in answers]
     grid = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
-    best = max(grid, key=lambda level: _f1(answers, truth, level))
+    best = max(grid, key=lambda level: _f1(answers, truth, level)) if answers else 0.5
     right = [a.confidence for a in answers if a.right]
     return {
         "hazard_above": best,

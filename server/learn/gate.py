@@ -7,7 +7,8 @@ Both were scored on the same cases, as the quantised bundle through the device's
 2. it forgot a correction that a person had verified and the champion had right;
 3. it says "path is clear" before a hazard more often;
 4. its answers differ from the PyTorch model's (export or quantisation broke it);
-5. it is slower, or larger, than a device can take.
+5. it is much slower, or much larger, than the champion;
+6. there were no cases to judge it on.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class GateSettings:
     """A look may take this many times the champion's p95 …"""
     slower_least_ms: float = 25.0
     """… and a difference smaller than this is the noise of a shared machine."""
+    larger_most: float = 1.5
+    """A bundle may be this many times the champion's size."""
     false_clear_most: float = 0.02
     """How much the false-clear rate may rise."""
     bootstrap: int = 2000
@@ -78,11 +81,13 @@ def decide(champion: Scores | None, candidate: Scores, settings: GateSettings) -
     against = [
         reason
         for reason in (
+            "" if candidate.cases else "there were no cases to judge it on",
             _parity(candidate, settings),
             *(_worse(champion, candidate, settings) if champion else []),
             *(_forgot(champion, candidate) if champion else []),
             _clear(champion, candidate, settings) if champion else "",
             _slow(champion, candidate, settings) if champion else "",
+            _large(champion, candidate, settings) if champion else "",
         )
         if reason
     ]
@@ -159,6 +164,12 @@ def _slow(champion: Scores, candidate: Scores, settings: GateSettings) -> str:
     if candidate.look_p95_ms <= allowed_ms:
         return ""
     return f"a look takes {candidate.look_p95_ms:.0f} ms (p95), the champion's {champion.look_p95_ms:.0f} ms"
+
+
+def _large(champion: Scores, candidate: Scores, settings: GateSettings) -> str:
+    if candidate.size_bytes <= settings.larger_most * champion.size_bytes:
+        return ""
+    return f"it has {candidate.size_bytes / 1e6:.1f} MB, the champion {champion.size_bytes / 1e6:.1f} MB"
 
 
 def _praise(champion: Scores | None, candidate: Scores) -> str:

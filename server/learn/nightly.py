@@ -126,7 +126,11 @@ def _train_and_judge(
     recalibrate(made.folder, label, ours, dataset=list(_identity(teaching)))
     candidate = evaluate.scores(version, ours, parity=made.parity, size_bytes=made.size_bytes)
     theirs = evaluate.run(parent, cases, threads=settings.threads, progress=progress) if parent else []
-    incumbent = evaluate.scores(champion or "", theirs, parity=1.0, size_bytes=0) if parent else None
+    incumbent = (
+        evaluate.scores(champion or "", theirs, parity=1.0, size_bytes=bundles.read_manifest(parent).size_bytes)
+        if parent
+        else None
+    )
     decision = gate.decide(incumbent, candidate, gate.GateSettings())
     unfit = check_golden(made.folder, threads=settings.threads)
     if unfit:

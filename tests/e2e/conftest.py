@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from scripts.demo import wearer
+from scripts.demo.children import command
 from server.broker import BrokerChild
 from server.walks import ChunkTruth, chunk_truths, plan_walk, write_video
-from tests.e2e.site import LEARN, TAUGHT, Site, opened
-from tests.voice.speech import needs_espeak
+from tests.e2e.site import LEARN, TAUGHT, Site, called, opened
 
-__all__ = ["needs_espeak"]
+FILM_SEED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Film:
 @pytest.fixture(scope="session")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     """Twelve seconds past cones, which the starter does not know, and things which it does."""
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("espeak-ng is not installed")
     folder = tmp_path_factory.mktemp("film")
     walk = plan_walk(
         FILM_SEED, duration_s=12.0, objects=(TAUGHT, "person", "bin", "vehicle"), min_encounters={TAUGHT: 2},
@@ -46,7 +48,14 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     return Film(folder / "works.mp4", tuple(truths), held)
 
 
-FILM_SEED = 1
+@pytest.fixture(scope="session")
+def starter_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a server with the starter as its champion. To be copied, never used."""
+    home = tmp_path_factory.mktemp("starter") / "home"
+    for arguments in (["init"], ["models", "add", "starter"]):
+        done = called([command("waycue-server"), "--home", str(home), *arguments], timeout_s=400)
+        assert done.status == 0, done.err
+    return home
 
 
 @pytest.fixture

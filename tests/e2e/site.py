@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,8 @@ DEVICE = "dev-1"
 TAUGHT = "cone"
 # As the demo: waiting threads sleep instead of spinning, several processes share the cores.
 ENV = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-LEARN = "[learn]\nsteps = 6\nreplay = 64\ngate_cases = 40\nnew_rows_least = 1\n"
+# The template that `init` writes ends with its [learn] section.
+LEARN = "steps = 6\nreplay = 64\ngate_cases = 40\nnew_rows_least = 1\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,3 @@ def opened(folder: Path, broker: BrokerChild) -> Iterator[Site]:
     """A site whose processes end with the block."""
     with Children(folder / "logs") as children:
         yield Site(folder, f"{broker.host}:{broker.port}", children)
-
-
-OpenSite = Callable[[], Site]

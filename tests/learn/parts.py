@@ -84,7 +84,7 @@ def reviewed_home(home: Path, *, walks_of: dict[str, int]) -> Path:
             number += 1
     for row in house.dataset.rows():
         truth = shot(int(row.sample_id[-6:]), "cone").instruction
-        samples.review(house.store, house.dataset, row.sample_id, "edit", text=truth, reviewer="Eve", now_s=1.0)
+        samples.review(house.store, house.dataset, row.sample_id, action="edit", text=truth, reviewer="Eve", now_s=1.0)
     house.close()
     return home
 
