@@ -31,7 +31,7 @@ from device.buttons import KEYS_HELP, Keys, Press
 from device.config import Config
 from device.guidance import NO_CAMERA, NO_MODEL, READY, UPDATED, Guidance
 from device.journal import Spoken
-from device.keeper import STORAGE_BACK, STORAGE_FULL, Keeper, Parcel
+from device.keeper import STORAGE_TEXTS, Keeper, Parcel
 from device.link import Link
 from device.models import FixedModel, Loader, Models, OfferedModels, SelfTest, loader, may_guide
 from device.moments import Hooks, Moments, WalkId
@@ -60,15 +60,8 @@ LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 OUT_OF_TURN = 0  # the policy numbers its utterances from 1
 SAID_BEFOREHAND = (
-    *policy.STATE_TEXTS,
-    *news.NEWS_TEXTS,
-    READY,
-    UPDATED,
-    NO_MODEL,
-    NO_CAMERA,
-    STORAGE_FULL,
-    STORAGE_BACK,
-)
+    *policy.STATE_TEXTS, *news.NEWS_TEXTS, *STORAGE_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +113,9 @@ class Agent:
         self._guidance = self._made_guidance()
         self._recorder = Recorder(clips=config.capture.clips)
         self._outbox = Outbox(self.state_dir / "outbox")
-        self._keeper = Keeper(self._outbox, tell=self._guidance.tell, sealed=self._sealed)
+        self._keeper = Keeper(
+            self._outbox, tell=self._guidance.tell, sealed=self._sealed, limit_bytes=config.flags.storage_mb * 1_000_000
+        )
         self._moments = Moments(
             self._recorder, self._walk, self._guidance.journal,
             Hooks(self._keeper.keep, self._voice.earcon, self._listening, self._guidance.tell),

@@ -123,6 +123,8 @@ class FlagsSection:
     """Share of all chunks kept at random, 0 to 1: the only unbiased view of accuracy."""
     low_confidence_share: float = 0.2
     """Most chunks kept because the model was unsure, as a share of all, 0 to 1."""
+    storage_mb: int = 4000
+    """Most megabytes of kept moments on the device: about 12,000. What the server has is deleted first, unsent last."""
     longest_correction_s: float = 20.0
     """A spoken correction ends by itself after this, 1 to 28."""
 
@@ -183,6 +185,7 @@ def check(config: Config) -> None:
     settings.within("flags.predecessors", config.flags.predecessors, 0, 30)
     settings.within("flags.audit_share", config.flags.audit_share, 0, 1)
     settings.within("flags.low_confidence_share", config.flags.low_confidence_share, 0, 1)
+    settings.within("flags.storage_mb", config.flags.storage_mb, 10, 10_000_000)
     settings.within("flags.longest_correction_s", config.flags.longest_correction_s, 1, 28)
     settings.within("buttons.hold_s", config.buttons.hold_s, 0.1, 5)
     if config.broker.address:

@@ -1,7 +1,8 @@
 """Seals what was flagged into the outbox, on a thread of its own: an SD card may take a second for one fsync.
 
 Promises: order is kept; a full or failing disk is announced once when it begins and once when it is over, what could
-not be sealed is held in memory and tried again, and what must be given up is counted. Guidance never waits.
+not be sealed is held in memory and tried again, and what must be given up is counted. The outbox is held to its size:
+what the server has goes first, unsent moments last, announced and named in the log. Guidance never waits.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from device.outbox import Pruned
 from shared.errors import MessageError
 from shared.messages import ChunkRecord, CorrectionRecord
 
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 STORAGE_FULL = "Storage full."
 STORAGE_FAILED = "Storage failed."
 STORAGE_BACK = "Storage is working again."
+STORAGE_LOST = "Storage full. Old moments were dropped."
+STORAGE_TEXTS = (STORAGE_FULL, STORAGE_FAILED, STORAGE_BACK, STORAGE_LOST)
 MOST_HELD = 16  # chunks of up to 1 MB, beside the recorder's ring of 48
 RETRY_S = 10.0
 DRAIN_S = 30.0
@@ -34,6 +38,7 @@ class Box(Protocol):
     def seal_chunk(self, record: ChunkRecord, payloads: Mapping[str, bytes]) -> ChunkRecord: ...
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord: ...
     def forget_merged(self) -> tuple[str, ...]: ...
+    def prune(self, limit_bytes: int) -> Pruned: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +54,18 @@ class Parcel:
 
 
 class Keeper:
-    """tell(text): announce a change of state. sealed(parcel): it is durable now."""
+    """tell(text): announce a change of state. sealed(parcel): it is durable now. limit_bytes: of the whole outbox."""
 
-    def __init__(self, box: Box, *, tell: Callable[[str], None], sealed: Callable[[Parcel], None]) -> None:
+    def __init__(
+        self,
+        box: Box,
+        *,
+        tell: Callable[[str], None],
+        sealed: Callable[[Parcel], None],
+        limit_bytes: int,
+    ) -> None:
         self._box = box
+        self._limit_bytes = limit_bytes
         self._tell = tell
         self._sealed = sealed
         self._parcels: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
@@ -124,7 +137,19 @@ class Keeper:
             self._trouble = ""
             self._tell(STORAGE_BACK)
         self._sealed(parcel)
+        self._make_room()
         return True
+
+    def _make_room(self) -> None:
+        try:
+            pruned = self._box.prune(self._limit_bytes)
+        except OSError as error:
+            log.error("Old records could not be deleted: %s", error)
+            return
+        if pruned.lost:
+            log.error("Dropped unsent to make room: %s", ", ".join(pruned.lost))
+            self.lost += len(pruned.lost)
+            self._tell(STORAGE_LOST)
 
     def _try_twice(self, parcel: Parcel) -> None:
         """What the server already has gives way before a new chunk is turned down."""

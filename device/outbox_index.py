@@ -222,7 +222,7 @@ class Index:
             " (SELECT record_id FROM records WHERE record_id = ? AND state = 'queued')",
             (record_id,),
         ).fetchone()
-        return left == 0 and refused > 0
+        return bool(left == 0 and refused > 0)
 
     @_guarded
     def set_state(self, record_ids: Sequence[str], state: RecordState, *, reason: str = "") -> None:

@@ -1,15 +1,15 @@
 """Topic names, version 1. One place builds them and one place takes them apart.
 
-    wc/v1/<device>/status                      retained, last will
-    wc/v1/<device>/up/event                    JSON records with their own id (sidecars, corrections, telemetry)
-    wc/v1/<device>/up/<transfer>/begin         JSON: what is about to come
-    wc/v1/<device>/up/<transfer>/<offset>      raw bytes at that byte offset
-    wc/v1/<device>/up/<transfer>/end           empty
-    wc/v1/<device>/up/<transfer>/ask           empty: which ranges do you have?
-    wc/v1/<device>/up/want                     JSON: blocks wanted of a model file
-    wc/v1/<device>/down/<transfer or record>/ack   JSON: received ranges | merged | refused
-    wc/v1/<device>/down/offer                  retained JSON: the model this device should run
-    wc/v1/<device>/down/block/<sha256>/<offset>    raw bytes of a file known by its hash
+wc/v1/<device>/status                      retained, last will
+wc/v1/<device>/up/event                    JSON records with their own id (sidecars, corrections, telemetry)
+wc/v1/<device>/up/<transfer>/begin         JSON: what is about to come
+wc/v1/<device>/up/<transfer>/<offset>      raw bytes at that byte offset
+wc/v1/<device>/up/<transfer>/end           empty
+wc/v1/<device>/up/<transfer>/ask           empty: which ranges do you have?
+wc/v1/<device>/up/want                     JSON: blocks wanted of a model file
+wc/v1/<device>/down/<transfer or record>/ack   JSON: received ranges | merged | refused
+wc/v1/<device>/down/offer                  retained JSON: the model this device should run
+wc/v1/<device>/down/block/<sha256>/<offset>    raw bytes of a file known by its hash
 """
 
 from __future__ import annotations

@@ -245,7 +245,7 @@ def _index(tokens: list[str], key: list[str]) -> int | None:
 
 
 def _opens_with_step(tokens: list[str]) -> bool:
-    """"Step up" is an action, "step ahead" is a thing."""
+    """ "Step up" is an action, "step ahead" is a thing."""
     return tokens[:1] == ["step"] and tokens[1:2] != [] and tokens[1] in ("up", "down", *_DIRECTIONS)
 
 

@@ -11,6 +11,8 @@ Pinheiro & Collobert 2015). New objects can therefore be learnt from sentences a
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +25,8 @@ class HazardHead(nn.Module):
         self.patch = nn.Linear(dim, objects + 1)
         self.place = nn.Parameter(torch.zeros(objects, sides, patches))
         self.scale = nn.Parameter(torch.ones(objects, 1))
-        self.bias = nn.Parameter(torch.full((objects, sides), -2.0))
+        # The log-sum-exp of nothing is log(patches): taken off, so that an untaught head scores every hazard near 0.1.
+        self.bias = nn.Parameter(torch.full((objects, sides), -2.0 - math.log(patches)))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         patch_logits = self.patch(features)

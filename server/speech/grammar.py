@@ -36,7 +36,7 @@ _PLACES = {"ahead": 10.0, "on the left": 10.0, "on the right": 10.0, "left": 2.0
            "to the right": 1.0, "slightly left": 1.0, "slightly right": 1.0, "overhead": 1.0, "above": 0.5,
            "behind": 0.5, "behind you": 0.5}  # fmt: skip
 _UNFINISHED = frozenset("a an the there is there's on in of to for your watch look keep slightly continue say".split())
-_WAYS = ("turn left", "turn right", "keep left", "keep right", "move left", "move right")
+WAYS = ("turn left", "turn right", "keep left", "keep right", "move left", "move right")
 _WEIGHT = re.compile(r"/([0-9.e+-]+)/")
 
 
@@ -60,7 +60,7 @@ grammar waycue;
 <what> = /1/ <thing> {_sometimes("modifier", 0.05)} | /0.05/ <stairs> | /0.02/ <signal>;
 <guidance> = {_sometimes("opener", 0.5)} {_sometimes("article", 0.05)} <what> {_sometimes("place", 0.95)};
 <turned> = <place> {_sometimes("article", 0.5)} <what>;
-public <said> = /1/ <guidance> | /0.02/ <turned> | /0.02/ ({" | ".join(_WAYS)}) | /0.05/ ({" | ".join(NOTHING_WORDS)});
+public <said> = /1/ <guidance> | /0.02/ <turned> | /0.02/ ({" | ".join(WAYS)}) | /0.05/ ({" | ".join(NOTHING_WORDS)});
 """
     return _WEIGHT.sub(lambda found: f"/{float(found[1]) ** _SHARPNESS:.6g}/", text)
 
@@ -76,9 +76,12 @@ def words_of(text: str) -> set[str]:
     return set(re.findall(r"[a-z']+", re.sub(r"<[^>]*>|/[^/]*/", " ", rules)))
 
 
-def is_whole(text: str) -> bool:
-    """Whether heard words can end there. A recogniser gives back "cone on the" where the rest fitted nothing."""
-    return bool(text) and text.split()[-1] not in _UNFINISHED
+def trimmed(text: str) -> str:
+    """Heard words without what can not end a sentence: "cone on the" is given back where the rest fitted nothing."""
+    words = text.split()
+    while words and words[-1] in _UNFINISHED:
+        words.pop()
+    return " ".join(words)
 
 
 def without_r(phones: str) -> str:

@@ -10,10 +10,7 @@ source: voting over recognisers, Fiscus 1997 (ROVER); speed perturbation, Ko et 
 
 from __future__ import annotations
 
-import math
 import threading
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +20,12 @@ from numpy.typing import NDArray
 
 from server.speech import grammar
 from server.speech.heard import NOTHING, Heard
-from server.speech.sound import MARGIN_S, RATE_HZ, read_wav, resample, spoken_part
-from server.speech.wording import understood
+from server.speech.sound import MARGIN_S, RATE_HZ, pitch_hz, read_wav, resample, spoken_part
+from server.speech.vote import vote
 from shared.errors import ConfigError
 
 _SEARCH = "waycue"
 _PAD_S = 0.2  # the grammar ends in silence; a recording may not
-_WORD_S = 0.8  # who takes longer for a word is not speaking: noise gets one word for seconds of it
 _MOST_S = 8.0  # the last seconds of a longer sound are not listened to
 _MOST_PATHS = 1000  # a frame; what is no speech keeps every path alive and would cost seconds
 
@@ -44,27 +40,16 @@ class View:
     """Level of the white noise that is laid under and around it, of full scale; None = as it is."""
 
 
-# Of 2 to 6 out of eleven views, these three did best on eight hundred espeak-ng sentences in four voices.
-VIEWS = (View(1.0, -45.0), View(0.9, None), View(0.9, -45.0))
-
-
-@dataclass(frozen=True, slots=True)
-class Hearing:
-    """What the decoder made of one view."""
-
-    text: str
-    fit: float
-    """Log of the path's score per frame against the best sound at each frame; 0 is perfect, lower is worse."""
-
-
-NO_HEARING = Hearing("", -math.inf)
+# The recogniser's model knows deep voices best: a high one is played slower, and so deeper.
+HIGH_ABOVE_HZ = 165.0
+LOW_VIEWS = (View(1.0, -45.0), View(1.0, None), View(0.95, -45.0))
+HIGH_VIEWS = (View(0.9, -45.0), View(0.9, None), View(0.85, -45.0))
 
 
 class PocketsphinxTranscriber:
     """Transcriber over the vocabulary's grammar. Safe from any thread; one sound at a time."""
 
-    def __init__(self, *, views: Sequence[View] = VIEWS) -> None:
-        self._views = tuple(views)
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._decoder: Any = None
 
@@ -77,8 +62,13 @@ class PocketsphinxTranscriber:
             if self._decoder is None:
                 self._decoder = _decoder()
             samples = samples[: int(_MOST_S * RATE_HZ)]
-            hearings = [listen(self._decoder, seen(samples, view)) for view in self._views]
+            hearings = [listen(self._decoder, seen(samples, view)) for view in views(samples)]
         return vote(hearings, spoken_s=samples.size / RATE_HZ - 2 * MARGIN_S)
+
+
+def views(samples: NDArray[np.float32]) -> tuple[View, ...]:
+    """How to look at a sound, by the pitch of its voice."""
+    return HIGH_VIEWS if pitch_hz(samples) > HIGH_ABOVE_HZ else LOW_VIEWS
 
 
 def seen(samples: NDArray[np.float32], view: View) -> NDArray[np.float32]:
@@ -91,32 +81,14 @@ def seen(samples: NDArray[np.float32], view: View) -> NDArray[np.float32]:
     return padded + noise * np.float32(10 ** (view.floor_db / 20))
 
 
-def vote(hearings: Sequence[Hearing], *, spoken_s: float) -> Heard:
-    """The meaning that most hearings share, in the words of the best of them. Pure.
-
-    Confidence is the share of the votes. spoken_s: how long somebody spoke; too long for the words is no vote.
-    """
-    votes: defaultdict[str, list[Hearing]] = defaultdict(list)
-    for hearing in hearings:
-        meaning = understood(hearing.text)
-        if meaning and spoken_s <= _WORD_S * len(hearing.text.split()):
-            votes[meaning].append(hearing)
-    if not votes:
-        return NOTHING
-    most = max(votes.values(), key=lambda group: (len(group), max(h.fit for h in group)))
-    return Heard(max(most, key=lambda h: h.fit).text, len(most) / len(hearings))
-
-
-def listen(decoder: Any, samples: NDArray[np.float32]) -> Hearing:
+def listen(decoder: Any, samples: NDArray[np.float32]) -> str:
     """One pass over the whole sound."""
     pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     decoder.start_utt()
     decoder.process_raw(pcm, no_search=False, full_utt=True)
     decoder.end_utt()
     found = decoder.hyp()
-    if found is None or not grammar.is_whole(found.hypstr):
-        return NO_HEARING
-    return Hearing(found.hypstr, math.log(max(found.score, 1e-300)) / max(1, decoder.n_frames()))
+    return "" if found is None else str(found.hypstr)
 
 
 def _decoder() -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.speech.grammar import NOTHING_WORDS
+from server.speech.grammar import NOTHING_WORDS, WAYS
 from server.speech.heard import Heard
 from shared import vocabulary
 
@@ -15,15 +15,21 @@ def understood(text: str) -> str:
 
     "Nothing", and "path is clear", become vocabulary.CLEAR: the wearer says that there was nothing to say.
     """
-    plain = " ".join(vocabulary.words(text))
-    if plain in NOTHING_WORDS:
+    words = plain(text)
+    if words in NOTHING_WORDS:
         return vocabulary.CLEAR
-    for words, name in _HYPHENATED.items():
-        plain = f" {plain} ".replace(f" {words} ", f" {name} ").strip()
-    wording = vocabulary.normalise(plain)
-    if wording is None and not vocabulary.problems(plain):
-        return f"{plain[:1].upper()}{plain[1:]}."
+    wording = vocabulary.normalise(words)
+    if wording is None and words in WAYS:
+        return f"{words.capitalize()}."
     return wording or ""
+
+
+def plain(text: str) -> str:
+    """Heard words as the vocabulary spells them."""
+    words = " ".join(vocabulary.words(text))
+    for apart, name in _HYPHENATED.items():
+        words = f" {words} ".replace(f" {apart} ", f" {name} ").strip()
+    return words
 
 
 def proposal(heard: Heard) -> str:

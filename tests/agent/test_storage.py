@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from device.keeper import MOST_HELD, Keeper, Parcel
+from device.outbox import Outbox, Pruned
 from shared.messages import ChunkRecord, CorrectionRecord
 from tests.agent.stage import StoryModel, film, presses, run
 from tests.agent.test_walk import curb_then_pole
@@ -67,6 +68,9 @@ class Disk:
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord:
         raise AssertionError("no corrections here")
 
+    def prune(self, limit_bytes: int) -> Pruned:
+        return Pruned((), ())
+
     def forget_merged(self) -> tuple[str, ...]:
         if self.merged:
             self.full = 0
@@ -84,7 +88,7 @@ def parcel(number: int) -> Parcel:
 @pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "Storage full."), (errno.EIO, "Storage failed.")])
 def test_what_could_not_be_sealed_is_sealed_when_the_disk_takes_it_again(number: int, said: str) -> None:
     disk, told = Disk(), list[str]()
-    keeper = Keeper(disk, tell=told.append, sealed=lambda _: None)
+    keeper = Keeper(disk, tell=told.append, sealed=lambda _: None, limit_bytes=10**9)
     keeper.start()
     disk.full = number
     for chunk in range(3):
@@ -103,7 +107,7 @@ def test_what_could_not_be_sealed_is_sealed_when_the_disk_takes_it_again(number:
 def test_what_the_server_has_gives_way_to_a_new_chunk() -> None:
     disk, told = Disk(), list[str]()
     disk.full, disk.merged = errno.ENOSPC, ("dev-1-boot-0",)
-    keeper = Keeper(disk, tell=told.append, sealed=lambda _: None)
+    keeper = Keeper(disk, tell=told.append, sealed=lambda _: None, limit_bytes=10**9)
     keeper.start()
     keeper.keep(parcel(1))
     until(lambda: disk.sealed == ["dev-1-boot-1"], "the new chunk")
@@ -114,7 +118,7 @@ def test_what_the_server_has_gives_way_to_a_new_chunk() -> None:
 def test_a_disk_that_stays_full_costs_no_memory_without_bound_and_all_that_is_lost_is_counted() -> None:
     disk = Disk()
     disk.full = errno.ENOSPC
-    keeper = Keeper(disk, tell=lambda _: None, sealed=lambda _: None)
+    keeper = Keeper(disk, tell=lambda _: None, sealed=lambda _: None, limit_bytes=10**9)
     keeper.start()
     for chunk in range(MOST_HELD + 5):
         keeper.keep(parcel(chunk))
@@ -122,3 +126,19 @@ def test_a_disk_that_stays_full_costs_no_memory_without_bound_and_all_that_is_lo
     assert keeper.held == MOST_HELD
     keeper.close()
     assert (keeper.held, keeper.lost) == (0, MOST_HELD + 5)
+
+
+def test_the_outbox_is_held_to_its_size_and_what_is_dropped_is_announced_and_counted(tmp_path: Path) -> None:
+    told, sealed = list[str](), list[Parcel]()
+    box = Outbox(tmp_path / "outbox")
+    keeper = Keeper(box, tell=told.append, sealed=sealed.append, limit_bytes=300_000)
+    keeper.start()
+    for chunk in range(5):
+        keeper.keep(Parcel(parcel(chunk).record, {"frame": b"x" * 100_000}))
+    until(lambda: len(sealed) == 5, "five sealed chunks")
+    keeper.close()
+    counts = box.counts()
+    box.close()
+    assert counts.queued == 2
+    assert keeper.lost == 3
+    assert set(told) == {"Storage full. Old moments were dropped."}

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a rendered walk and an exported starter, each made once; sites of broker and server."""
+"""What the end-to-end tests share: a rendered walk and an exported starter, made once; sites."""
 
 from __future__ import annotations
 

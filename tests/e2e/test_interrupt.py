@@ -36,9 +36,8 @@ def test_ctrl_c_ends_the_demo_and_every_process_it_started(tmp_path: Path) -> No
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as demo:  # fmt: skip
         try:
-            exporting = out / "logs" / "export.log"
-            # In the middle of the first step: the export has begun to tell, the walks are being rendered.
-            until(lambda: exporting.exists() and exporting.stat().st_size > 0, "the export", timeout_s=120)
+            # Written when the first walk is planned: it is being rendered then, while a child exports the starter.
+            until((out / "buttons.jsonl").exists, "the middle of the first step", timeout_s=180)
             assert len(processes_about(out)) >= 2
             os.killpg(demo.pid, signal.SIGINT)
             _, err = demo.communicate(timeout=15)

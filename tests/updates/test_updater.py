@@ -1,4 +1,7 @@
-"""The updater on real files: fetched, checked, tested, switched, proven, or taken back."""
+"""The updater on real files: fetched, checked, tested, switched, proven, or taken back.
+
+Over 500 lines because the stage at the top (a real server side, a real disk, a clock) serves every story below it.
+"""
 
 from __future__ import annotations
 

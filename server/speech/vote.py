@@ -1,0 +1,63 @@
+"""Several hearings of one sound → one, by what they mean. Pure.
+
+The thing is voted on first; then the place, among those that heard the thing; then the opener and the modifier. So
+"stop curb ahead", "stop curb to" and "stop pillar ahead" together say: stop, curb, ahead.
+
+source: slot by slot, as Fiscus 1997 (ROVER) does word by word
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from server.speech.grammar import NOTHING_WORDS, trimmed
+from server.speech.heard import NOTHING, Heard
+from server.speech.wording import plain, understood
+from shared import vocabulary
+from shared.vocabulary import Slots
+
+_WORD_S = 0.8  # who takes longer for a word is not speaking: noise gets one word for seconds of it
+
+
+def vote(hearings: Sequence[str], *, spoken_s: float) -> Heard:
+    """What most hearings mean, in words that mean it; confidence is the share of them that heard the thing.
+
+    spoken_s: how long somebody spoke; too long for the words is no vote.
+    """
+    votes = [(text, slots) for text in hearings if (slots := _slots(text, spoken_s)) is not None]
+    if not votes:
+        return NOTHING
+    thing, count = Counter(slots.object or slots.action for _, slots in votes).most_common(1)[0]
+    group = [(text, slots) for text, slots in votes if thing == (slots.object or slots.action)]
+    won = replace(group[0][1], side=_side(group), action=_most(s.action for _, s in group))
+    won = replace(won, modifier=_most(s.modifier for _, s in group))
+    confidence = count / len(hearings)
+    if not won.side and any(text != trimmed(text) for text, _ in group):
+        confidence /= 2  # it broke off before the place
+    wording = vocabulary.phrase(won) if won.object else thing
+    exact = next((text for text, slots in group if slots == won and text == trimmed(text)), "")
+    return Heard(exact or " ".join(vocabulary.words(wording)), confidence)
+
+
+def _slots(text: str, spoken_s: float) -> Slots | None:
+    whole = trimmed(text)
+    if not whole or spoken_s > _WORD_S * len(text.split()):
+        return None
+    if whole in NOTHING_WORDS:
+        return Slots(action=whole)
+    slots = vocabulary.parse(plain(whole))
+    if slots is None or not (slots.object or understood(whole)):
+        return None
+    return slots if slots.object else Slots(action=whole)
+
+
+def _side(group: Sequence[tuple[str, Slots]]) -> str:
+    """The place that most of those heard who heard any."""
+    return _most(slots.side for _, slots in group if slots.side)
+
+
+def _most(values: Iterable[str]) -> str:
+    found = Counter(values).most_common(1)
+    return found[0][0] if found else ""

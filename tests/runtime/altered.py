@@ -1,0 +1,32 @@
+"""A bundle changed on purpose."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from shared import bundle
+
+GOLDEN = Path("golden/golden.json")
+
+
+def rewrite(folder: Path, *, without: str = "", **changes: Any) -> None:
+    """Hash a bundle's files anew under its old manifest; `without` leaves a key of its model section out."""
+    old = bundle.read_manifest(folder)
+    model = {key: value for key, value in old.model.items() if key != without}
+    kept: dict[str, Any] = {
+        "version": old.version, "created_at_utc": old.created_at_utc, "base": old.base, "parent": old.parent,
+        "intended_use": old.intended_use, "thresholds": old.thresholds, "model": model,
+    }  # fmt: skip
+    bundle.write_bundle(folder, **{**kept, **changes})
+
+
+def golden_cases(folder: Path) -> list[dict[str, Any]]:
+    cases: list[dict[str, Any]] = json.loads((folder / GOLDEN).read_text())
+    return cases
+
+
+def set_golden(folder: Path, cases: list[dict[str, Any]]) -> None:
+    (folder / GOLDEN).write_text(json.dumps(cases))
+    rewrite(folder)
