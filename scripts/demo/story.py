@@ -109,9 +109,7 @@ def _prepare(demo: Demo) -> list[tuple[ChunkTruth, ...]]:
         for index, (name, seconds, seed) in enumerate((FIRST, SECOND)):
             route = walk_from_name(name, seed=seed, duration_s=seconds)
             truth = chunk_truths(route)
-            voice = []
-            if index == 0:
-                voice, _ = wearer.speak(wearer.plan(truth, TAUGHT), demo.out)
+            voice = wearer.speak(wearer.plan(truth, TAUGHT), demo.out) if index == 0 else []
             demo.screen.note(f"rendering the {name} walk, {seconds:.0f} s")
             write_video(route, demo.out / f"{name}.mp4", voice=voice)
             truths.append(truth)

@@ -17,51 +17,46 @@ import numpy as np
 from device.earcons import SPEECH_RATE_HZ
 from device.sources import SAMPLE_RATE_HZ
 from device.voice.espeak import Espeak, resampled
-from server.walks.chunks import ChunkTruth
-from server.walks.video import SpokenLine
+from server.walks import ChunkTruth, SpokenLine
 from shared import vocabulary
 
 PRESS_AFTER_S = 1.15  # into the chunk: just after its middle frame
 SPEAK_AFTER_S = 0.25  # after the press
 RELEASE_AFTER_S = 0.3  # after the last word
+EVERY_S = 3.6  # a correction takes 2.2 s; a person breathes between two
 RATE_WPM = 165
 
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """One use of the button."""
+    """When the wearer presses the button, and what they are about to say."""
 
     t_s: float
-    until_s: float
-    """0 = a short press (a flag)."""
     text: str
 
 
 def plan(truths: Sequence[ChunkTruth], taught: str) -> list[Press]:
-    """Corrections for chunks about the new object, as often as a person can speak; a plain flag where one cannot."""
+    """Corrections for chunks about the new object, as often as a person can speak."""
     presses: list[Press] = []
     free_from_s = 0.0
     for truth in truths:
         slots = vocabulary.parse(truth.instruction) if truth.instruction else None
-        at = truth.start_s + PRESS_AFTER_S
-        if slots is None or slots.object != taught or at >= truth.end_s:
-            continue
-        if at < free_from_s:
-            continue
-        presses.append(Press(at, 0.0, truth.instruction))
-        free_from_s = at + 3.6
+        at_s = truth.start_s + PRESS_AFTER_S
+        if slots is not None and slots.object == taught and free_from_s <= at_s < truth.end_s:
+            presses.append(Press(at_s, truth.instruction))
+            free_from_s = at_s + EVERY_S
     return presses
 
 
-def speak(presses: Sequence[Press], folder: Path) -> tuple[list[SpokenLine], list[Press]]:
-    """Synthesise what is said at each press. Returns the voice lines and the presses with their release times."""
+def speak(presses: Sequence[Press], folder: Path) -> list[SpokenLine]:
+    """Synthesise what is said at each press, and write the button's script to `folder`/buttons.jsonl."""
     voice = Espeak()
-    lines, held = [], []
+    lines, script = [], []
     for press in presses:
         samples = resampled(voice.render(press.text.rstrip("."), RATE_WPM), SPEECH_RATE_HZ, SAMPLE_RATE_HZ)
         starts_s = press.t_s + SPEAK_AFTER_S
+        until_s = starts_s + len(samples) / SAMPLE_RATE_HZ + RELEASE_AFTER_S
         lines.append(SpokenLine(starts_s, np.asarray(samples, np.int16)))
-        held.append(Press(press.t_s, starts_s + len(samples) / SAMPLE_RATE_HZ + RELEASE_AFTER_S, press.text))
-    script = [{"t_s": p.t_s, "action": "hold", "until_s": round(p.until_s, 3)} for p in held]
+        script.append({"t_s": press.t_s, "action": "hold", "until_s": round(until_s, 3)})
     (folder / "buttons.jsonl").write_text("".join(json.dumps(line) + "\n" for line in script))
-    return lines, held
+    return lines

@@ -54,7 +54,7 @@ class Recipe:
     """Highest learning rate of the connector, in a parameter group of its own."""
     head_rate: float = 2e-3
     """Highest learning rate of the hazard head."""
-    new_share: float = 0.4
+    new_share: float = 0.3
     """Share of each batch that comes from the dataset; the rest replays what the base knew."""
     variations: int = 24
     """Views of each dataset picture: mirrored, brighter, shifted, noisier …"""
