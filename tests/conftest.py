@@ -70,10 +70,13 @@ def starter_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Shared: a test that changes anything copies it first.
     """
+    import torch
+
     from server.learn import nightly  # torch takes seconds to import: only those who ask pay
 
     home = tmp_path_factory.mktemp("starter") / "home"
     home.mkdir()
+    torch.set_num_threads(1)  # the model is too small to share, and threads that wait for a busy core cost minutes
     nightly.add_starter(home, progress=lambda text: None)
     return home
 

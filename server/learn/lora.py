@@ -102,6 +102,7 @@ def train(
         modules_to_save=[CONNECTOR],
         lora_dropout=0.0,
     )
+    _untie(base)
     adapted = get_peft_model(base.model, config)
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
     cached = CachedFeatures.make(guide, [*fresh, *replay], base, folder / "features", progress=progress)
@@ -137,6 +138,7 @@ def train(
     trainer.train(resume_from_checkpoint=_last_save(folder / "steps"))
     save_adapter(adapted, base, folder / "adapter", recipe)
     adapted.merge_and_unload()
+    base.model.tie_weights()  # type: ignore[operator]  # does nothing where the config does not say so
     guide.eval()
     return Trained(losses.mean(first=True), losses.mean(first=False), recipe.steps)
 
@@ -150,11 +152,18 @@ def targets(base: Checkpoint) -> str:
     return LINEARS if base.model.config.tie_word_embeddings else f"{LINEARS}|lm_head"
 
 
+def _untie(base: Checkpoint) -> None:
+    """A tied output layer gets weights of its own while training: a save of shared tensors is refused."""
+    head, embeddings = base.model.lm_head, base.model.get_input_embeddings()
+    if head.weight is embeddings.weight:
+        head.weight = torch.nn.Parameter(embeddings.weight.detach().clone(), requires_grad=False)
+
+
 def save_adapter(adapted: Any, base: Checkpoint, folder: Path, recipe: Recipe) -> None:
     """The adapter as peft writes it, the hazard head and the recipe beside it; whole or not at all."""
     temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)
     atomic.remove_tree(temp)
-    adapted.save_pretrained(str(temp))
+    adapted.save_pretrained(str(temp), save_embedding_layers=False)  # they are the base's, never trained
     save_file({k: v.detach().contiguous() for k, v in base.head.state_dict().items()}, temp / HEAD_FILE)
     (temp / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
     atomic.remove_tree(folder)

@@ -26,7 +26,12 @@ PRONUNCIATIONS: Mapping[str, tuple[str, ...]] = {
 }
 # pocketsphinx 5 takes the grammar's weights without its language weight (-lw 6.5): put it back.
 _SHARPNESS = 6.5
-_SYNONYM = 0.05
+_SYNONYM = 0.02
+_EVERYDAY = 0.4  # synonyms that people say before they think of the vocabulary's name
+_EVERYDAY_WORDS = frozenset(
+    "bench bike branch bus car chair crossing cyclist entrance fence gate hole junction kerb lift pavement "
+    "pedestrian people pothole puddle ramp roadway table trash truck van wall".split()
+)
 _OPENERS = {"stop": 6.0, "caution": 6.0, "keep straight": 4.0, "continue straight": 4.0, "duck": 2.0, "wait": 1.0,
             "watch out": 1.0, "watch out for": 1.0, "careful": 0.5, "move left": 0.5, "move right": 0.5,
             "look out": 0.3, "look out for": 0.3}  # fmt: skip
@@ -46,7 +51,7 @@ def grammar() -> str:
     names = {spoken(name): 1.0 for name in loaded.objects if not name.startswith("stairs ")}
     for term in loaded.objects.values():
         for synonym in term.synonyms:
-            names.setdefault(spoken(synonym), _SYNONYM)
+            names.setdefault(spoken(synonym), _EVERYDAY if synonym in _EVERYDAY_WORDS else _SYNONYM)
     modifiers = [m for m in loaded.modifiers if not m.startswith("going ")]
     text = f"""#JSGF V1.0;
 grammar waycue;
@@ -79,7 +84,7 @@ def words_of(text: str) -> set[str]:
 def trimmed(text: str) -> str:
     """Heard words without what can not end a sentence: "cone on the" is given back where the rest fitted nothing."""
     words = text.split()
-    while words and words[-1] in _UNFINISHED:
+    while words and words[-1] in _UNFINISHED and " ".join(words) not in NOTHING_WORDS:
         words.pop()
     return " ".join(words)
 

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a rendered walk and an exported starter, made once; sites."""
+"""What the end-to-end tests share: a rendered walk, made once, and sites of broker and server."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from scripts.demo import wearer
-from scripts.demo.children import command
 from server.broker import BrokerChild
 from server.walks import ChunkTruth, chunk_truths, plan_walk, write_video
-from tests.e2e.site import LEARN, TAUGHT, Site, called, opened
+from tests.e2e.site import LEARN, TAUGHT, Site, opened
 
 FILM_SEED = 1
 
@@ -24,8 +23,10 @@ class Film:
 
     video: Path
     truths: tuple[ChunkTruth, ...]
-    held: Sequence[wearer.Press]
-    """When the button is held while the wearer speaks, and what they say."""
+    said: Sequence[str]
+    """What the wearer says, in order."""
+    script: Path
+    """When they hold the button meanwhile, for --buttons."""
 
     @property
     def source(self) -> str:
@@ -43,19 +44,10 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
         settings=("street",), clear_share=0.0, name="works",
     )  # fmt: skip
     truths = chunk_truths(walk)
-    voice, held = wearer.speak(wearer.plan(truths, TAUGHT)[:2], folder)
+    said = wearer.plan(truths, TAUGHT)[:2]
+    voice = wearer.speak(said, folder)
     write_video(walk, folder / "works.mp4", fps=10, width_px=320, height_px=240, voice=voice)
-    return Film(folder / "works.mp4", tuple(truths), held)
-
-
-@pytest.fixture(scope="session")
-def starter_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a server with the starter as its champion. To be copied, never used."""
-    home = tmp_path_factory.mktemp("starter") / "home"
-    for arguments in (["init"], ["models", "add", "starter"]):
-        done = called([command("waycue-server"), "--home", str(home), *arguments], timeout_s=400)
-        assert done.status == 0, done.err
-    return home
+    return Film(folder / "works.mp4", tuple(truths), [press.text for press in said], folder / "buttons.jsonl")
 
 
 @pytest.fixture
@@ -71,6 +63,7 @@ def taught_site(tmp_path: Path, broker: BrokerChild, starter_home: Path) -> Iter
     """The same with the starter as champion, and nights that take seconds."""
     with opened(tmp_path, broker) as made:
         shutil.copytree(starter_home, made.home)
+        made.server("init")
         with open(made.home / "waycue.toml", "a") as settings:
             settings.write(LEARN)
         yield made

@@ -133,7 +133,7 @@ class WholePrompt:
         }
         for item in self.decoder.get_inputs():
             if "past_key_values" in item.name:
-                feed[item.name] = np.zeros((1, item.shape[1], 0, item.shape[3]), np.float32)
+                feed[item.name] = np.zeros((1, int(item.shape[1]), 0, int(item.shape[3])), np.float32)
         return int(self.decoder.run(["logits"], feed)[0][0, -1].argmax())
 
 

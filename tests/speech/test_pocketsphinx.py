@@ -42,7 +42,9 @@ def test_every_object_is_heard_in_nine_of_ten_sentences(transcriber: Transcriber
         ("Caution, cone on the left.", "Caution, cone on the left."),
         ("cone on the left", "Caution, cone on the left."),
         ("Stop, curb ahead.", "Stop, curb ahead."),
-        ("there is a car on your right", "Caution, vehicle on the right."),
+        ("there is a bike on your right", "Caution, bicycle on the right."),
+        ("watch out trash can ahead", "Caution, bin ahead."),
+        ("nothing there", vocabulary.CLEAR),
     ],
 )
 def test_the_same_warning_in_other_words_is_understood(transcriber: Transcriber, said: str, meant: str) -> None:
@@ -56,7 +58,8 @@ def test_a_correction_is_understood_over_the_noise_of_a_street(transcriber: Tran
     said = ["Caution, cone on the left.", "Stop, curb ahead.", "Caution, bicycle on the right.", "Caution, pole ahead."]
     around = (RECORDINGS / f"{noise}.wav").read_bytes()
     heard = [proposal(transcriber.transcribe(over(say(words), around, snr_db=15))) for words in said]
-    assert sum(one == words for one, words in zip(heard, said, strict=True)) >= 3, heard
+    assert sum(one == words for one, words in zip(heard, said, strict=True)) >= 2, heard
+    assert sum(one not in (words, "") for one, words in zip(heard, said, strict=True)) <= 1, heard  # rather nothing
 
 
 def test_silence_and_a_hum_are_nothing(transcriber: Transcriber) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from server.speech import Heard, proposal, understood
-from server.speech.grammar import NOTHING_WORDS, grammar, is_whole, spoken, without_r, words_of
-from server.speech.sphinx import Hearing, vote
+from server.speech import NOTHING, Heard, proposal, understood
+from server.speech.grammar import NOTHING_WORDS, grammar, spoken, trimmed, without_r, words_of
+from server.speech.vote import vote
 from shared import vocabulary
 
 
@@ -43,9 +45,10 @@ def test_what_was_heard_is_understood(said: str, meant: str) -> None:
     assert understood(said) == meant
 
 
-@pytest.mark.parametrize("text", ["cone on the", "stop a", "", "there's", "slightly"])
-def test_a_sentence_that_breaks_off_is_no_sentence(text: str) -> None:
-    assert not is_whole(text)
+def test_words_that_can_not_end_a_sentence_are_left_out() -> None:
+    assert trimmed("cone on the") == "cone"
+    assert trimmed("there's a") == ""
+    assert trimmed("cone on the left") == "cone on the left"
 
 
 @pytest.mark.parametrize(
@@ -63,16 +66,40 @@ def test_british_pronunciations_drop_the_r_that_no_vowel_follows(american: str, 
     assert without_r(american) == british
 
 
-def test_the_meaning_that_most_hearings_share_wins_and_its_share_is_the_confidence() -> None:
-    hearings = [Hearing("cone on the left", -2.0), Hearing("caution a cone on the left", -1.0), Hearing("dog", -0.1)]
-    heard = vote([*hearings, Hearing("", -9.0)], spoken_s=1.5)
-    assert heard == Heard("caution a cone on the left", 0.5)
-    assert vote([Hearing("", -9.0)], spoken_s=1.0) == Heard("", 0.0)
+def test_thing_and_place_are_voted_on_apart() -> None:
+    heard = vote(["stop curb to", "stop pillar on the left", "curb ahead"], spoken_s=1.5)
+    assert heard.confidence == pytest.approx(2 / 3)
+    assert proposal(heard) == "Stop, curb ahead."
+    heard = vote(["cone on the left", "caution a cone on the left", "dog wet on the left"], spoken_s=1.5)
+    assert proposal(heard) == "Caution, cone on the left."
+
+
+def test_one_hearing_of_three_is_not_believed() -> None:
+    assert proposal(vote(["cone on the left", "dog on the left", ""], spoken_s=1.5)) == ""
+    assert vote(["", "", ""], spoken_s=1.0) == NOTHING
+
+
+def test_a_sentence_that_breaks_off_before_its_place_is_not_believed() -> None:
+    assert proposal(vote(["stop curb to", "stop curb to", "stop curb on the"], spoken_s=1.5)) == ""
+    assert proposal(vote(["stop curb", "stop curb", "stop curb"], spoken_s=1.0)) == "Stop, curb ahead."
 
 
 def test_two_words_for_three_seconds_of_sound_are_not_understood() -> None:
-    assert vote([Hearing("the man", -1.0)] * 4, spoken_s=3.0) == Heard("", 0.0)
-    assert vote([Hearing("curb ahead", -1.0)] * 4, spoken_s=1.2).confidence == 1.0
+    assert vote(["the man"] * 3, spoken_s=3.0) == NOTHING
+    assert vote(["curb ahead"] * 3, spoken_s=1.2).confidence == 1.0
+
+
+@pytest.mark.parametrize("text", ["nothing there", "turn left", "path is clear", "stairs up on the right"])
+def test_what_all_hear_is_heard(text: str) -> None:
+    assert vote([text] * 3, spoken_s=1.0) == Heard(text, 1.0)
+    assert proposal(Heard(text, 1.0)) != ""
+
+
+@given(st.lists(st.sampled_from(["", "cone", "cone on the", "a cone ahead", "stop", "nothing", "turn left", "left"])))
+def test_any_hearings_give_a_confidence_from_0_to_1(hearings: list[str]) -> None:
+    heard = vote(hearings, spoken_s=0.5)
+    assert 0 <= heard.confidence <= 1
+    assert bool(heard.text) == (heard.confidence > 0)
 
 
 def test_what_is_not_sure_is_not_proposed() -> None:

@@ -1,0 +1,94 @@
+"""How good a bundle is, and what its figures mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server import walks
+from server.learn import evaluate
+from server.learn.evaluate import Answer, Case, wilson
+from shared import vocabulary
+
+SIDE = "ahead"
+
+
+def answer(truth: str, said: str, *, confidence: float = 0.9, score: float = 0.9, best: str = "") -> Answer:
+    case = Case("c", "known", np.zeros((2, 2, 3), np.uint8), truth)
+    name = best or evaluate.named(truth) or "pole"
+    return Answer(case, said, confidence, ((name, SIDE, score),), 10.0, 20.0)
+
+
+CURB, POLE = "Stop, curb ahead.", "Caution, pole ahead."
+ANSWERS = [
+    answer(CURB, CURB),
+    answer(CURB, POLE, best="pole"),
+    answer(POLE, vocabulary.CLEAR, score=0.1),
+    answer(vocabulary.CLEAR, vocabulary.CLEAR, score=0.1),
+]
+
+
+@given(st.integers(0, 500), st.integers(1, 500))
+def test_wilsons_interval_holds_the_share(hits: int, more: int) -> None:
+    low, high = wilson(hits, hits + more)
+    assert -1e-4 <= low <= hits / (hits + more) + 1e-4
+    assert hits / (hits + more) - 1e-4 <= high <= 1
+
+
+def test_wilsons_interval_is_the_published_one() -> None:
+    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=2e-4)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_the_summary_counts_what_it_says() -> None:
+    found = evaluate.summary(ANSWERS)
+    assert (found["frames"], found["instruction_right"], found["silence_right"]) == (4, 0.5, 1.0)
+    assert found["object_right"] == found["false_clear"] == pytest.approx(1 / 3, abs=1e-4)
+    assert found["grammar"] == 1.0
+    assert found["look_ms"] == {"p50": 10.0, "p95": 10.0}
+    tiers = found["recall_by_tier"]
+    assert isinstance(tiers, dict)
+    assert (tiers["1"]["cases"], tiers["1"]["recall"]) == (2, 0.5)
+    assert evaluate.summary([])["frames"] == 0
+
+
+def test_confusion_names_what_was_said_instead() -> None:
+    assert evaluate.confusion(ANSWERS) == {
+        "curb": Counter({"curb": 1, "pole": 1}), "pole": Counter({"(clear)": 1}), "(clear)": Counter({"(clear)": 1}),
+    }  # fmt: skip
+
+
+def test_thresholds_separate_what_is_there_from_what_is_not() -> None:
+    there = [answer(CURB, CURB, score=0.75, confidence=0.8) for _ in range(20)]
+    nothing = [answer(vocabulary.CLEAR, vocabulary.CLEAR, score=0.55, confidence=0.8) for _ in range(20)]
+    found = evaluate.thresholds([*there, *nothing])
+    assert 0.55 < found["hazard_above"] <= 0.75
+    assert found["flag_below"] == 0.8
+    assert evaluate.thresholds([]) == {"hazard_above": 0.5, "speak_above": 0.5, "flag_below": 0.5}
+
+
+def test_scores_for_the_gate_say_where_a_hazard_was_called_clear() -> None:
+    found = evaluate.scores("v1", ANSWERS, parity=0.99, size_bytes=7)
+    assert [case.right for case in found.cases] == [True, False, False, True]
+    assert [case.false_clear for case in found.cases] == [False, False, True, False]
+    assert [case.tier for case in found.cases] == [1, 1, 2, 3]
+
+
+def test_held_out_frames_are_the_same_every_time_and_others_for_another_seed() -> None:
+    first, again, other = (evaluate.rendered_cases(2, seed=s) for s in (5, 5, 6))
+    assert all((a.image == b.image).all() and a.text == b.text for a, b in zip(first, again, strict=True))
+    assert not any((a.image == b.image).all() for a, b in zip(first, other, strict=True))
+
+
+def test_the_shipped_starter_names_the_hazards_it_knows(starter_bundle: Path) -> None:
+    answers = evaluate.run(starter_bundle, evaluate.rendered_cases(500, seed=4), threads=1)
+    assert {evaluate.named(a.case.text) for a in answers} - {""} <= set(walks.KNOWN)
+    found = evaluate.summary(answers)
+    assert isinstance(found["object_right"], float)
+    assert found["object_right"] >= 0.85
+    assert found["grammar"] == 1.0
