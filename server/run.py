@@ -41,7 +41,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
     raises: ConfigError, OSError
     """
     host, port = settings.address(config.broker.address)
-    web_host, web_port = settings.address(config.web.address, what="web address", default_port=DEFAULT_WEB_PORT)
+    web_host, web_port = _web_address(config)
     with closing(store.open_store(home)) as opened:
         dataset = Dataset(home / "dataset")
         heard, stopping = threading.Event(), threading.Event()
@@ -60,21 +60,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         link = ServerLink(
             host, port, {"want": push.handle, "": ingest.handle}, settle=ingest.settle, on_status=on_status
         )
-        app = create_app(
-            opened, dataset, clock=clock, model=registry.champion,
-            hosts=tuple(name.strip() for name in config.web.hosts.split(",") if name.strip()),
-        )  # fmt: skip
-        web = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=web_host,
-                port=web_port,
-                log_level="warning",
-                timeout_graceful_shutdown=3,
-                ws="none",
-                server_header=False,
-            )
-        )
+        web = _web(opened, dataset, registry, config, clock)
         threads = [
             threading.Thread(target=_listen, args=(merge, config, heard, stopping), name="listen", daemon=True),
             threading.Thread(target=_offer, args=(push, link, stopping), name="offers", daemon=True),
@@ -95,6 +81,29 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
             link.stop()
             for thread in threads:
                 thread.join(10)
+
+
+def _web(
+    opened: store.Store, dataset: Dataset, registry: Registry, config: ServerConfig, clock: Clock
+) -> uvicorn.Server:
+    hosts = tuple(name.strip() for name in config.web.hosts.split(",") if name.strip())
+    app = create_app(opened, dataset, clock=clock, model=registry.champion, hosts=hosts)
+    host, port = _web_address(config)
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            timeout_graceful_shutdown=3,
+            ws="none",
+            server_header=False,
+        )
+    )
+
+
+def _web_address(config: ServerConfig) -> tuple[str, int]:
+    return settings.address(config.web.address, what="web address", default_port=DEFAULT_WEB_PORT)
 
 
 def _announce(

@@ -108,7 +108,26 @@ def train(
     cached = CachedFeatures.make(guide, [*fresh, *replay], base, folder / "features", progress=progress)
     rows = _Rows(cached, [*fresh, *replay], base, order=_order(len(fresh), len(replay), recipe))
     losses = _Losses(recipe.steps, progress)
-    arguments = TrainingArguments(
+    optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
+    trainer = Trainer(
+        model=guide,
+        args=_arguments(folder, recipe),
+        train_dataset=rows,
+        data_collator=_Collate(base),
+        optimizers=(optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(recipe.steps))),
+        callbacks=[losses],
+    )
+    _silence(trainer)
+    trainer.train(resume_from_checkpoint=_last_save(folder / "steps"))
+    save_adapter(adapted, base, folder / "adapter", recipe)
+    base.model.tie_weights()  # as they were; does nothing where the config does not say so
+    adapted.merge_and_unload()
+    guide.eval()
+    return Trained(losses.mean(first=True), losses.mean(first=False), recipe.steps)
+
+
+def _arguments(folder: Path, recipe: Recipe) -> TrainingArguments:
+    return TrainingArguments(
         output_dir=str(folder / "steps"),
         per_device_train_batch_size=recipe.batch,
         max_steps=recipe.steps,
@@ -125,22 +144,6 @@ def train(
         seed=recipe.seed,
         dataloader_pin_memory=False,
     )
-    optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
-    trainer = Trainer(
-        model=guide,
-        args=arguments,
-        train_dataset=rows,
-        data_collator=_Collate(base),
-        optimizers=(optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(recipe.steps))),
-        callbacks=[losses],
-    )
-    _silence(trainer)
-    trainer.train(resume_from_checkpoint=_last_save(folder / "steps"))
-    save_adapter(adapted, base, folder / "adapter", recipe)
-    adapted.merge_and_unload()
-    base.model.tie_weights()  # type: ignore[operator]  # does nothing where the config does not say so
-    guide.eval()
-    return Trained(losses.mean(first=True), losses.mean(first=False), recipe.steps)
 
 
 def targets(base: Checkpoint) -> str:

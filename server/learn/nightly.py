@@ -131,12 +131,7 @@ def _train_and_judge(
         if parent
         else None
     )
-    decision = gate.decide(incumbent, candidate, gate.GateSettings())
-    unfit = check_golden(made.folder, threads=settings.threads)
-    if unfit:
-        decision = gate.Decision(
-            False, tuple(f"self-test: {text}" for text in unfit) + decision.reasons * (not decision.accepted)
-        )
+    decision = _decide(incumbent, candidate, check_golden(made.folder, threads=settings.threads))
     night = Night(
         outcome="promoted" if decision.accepted else "refused",
         reasons=decision.reasons,
@@ -156,6 +151,15 @@ def _train_and_judge(
         registry.promote(version, why="; ".join(decision.reasons))
     shutil.rmtree(work)
     return night
+
+
+def _decide(incumbent: gate.Scores | None, candidate: gate.Scores, unfit: Sequence[str]) -> gate.Decision:
+    """The gate's decision; what the device's self-test would refuse is refused here."""
+    decision = gate.decide(incumbent, candidate, gate.GateSettings())
+    if not unfit:
+        return decision
+    against = () if decision.accepted else decision.reasons
+    return gate.Decision(False, (*(f"self-test: {text}" for text in unfit), *against))
 
 
 def add_starter(home: Path, *, progress: Progress = print, clock: Clock | None = None) -> str:

@@ -23,7 +23,7 @@ TAUGHT = "cone"
 # As the demo: waiting threads sleep instead of spinning, several processes share the cores.
 ENV = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
 # The template that `init` writes ends with its [learn] section.
-LEARN = "steps = 6\nreplay = 64\ngate_cases = 40\nnew_rows_least = 1\n"
+LEARN = "steps = 2\nreplay = 64\ngate_cases = 40\nnew_rows_least = 1\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ def _review(site: Site, film: Film) -> None:
 
 
 def _told(night: dict[str, Any], champion: str, *, reviewed: int) -> None:
-    """Six steps teach little: promoted or refused are both right, silence about why is not."""
+    """Two steps teach little: promoted or refused are both right, silence about why is not."""
     assert night["outcome"] in ("promoted", "refused")
     assert night["reasons"]
     assert (night["champion"], night["samples"]) == (champion, reviewed)

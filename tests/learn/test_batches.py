@@ -99,7 +99,7 @@ def test_a_mirror_exchanges_left_and_right() -> None:
     st.sampled_from([*vocabulary.load().objects]),
     st.sampled_from(SIDES),
 )
-def test_a_mirror_of_a_mirror_is_the_moment_itself(image: np.ndarray, name: str, side: str) -> None:  # type: ignore[type-arg]
+def test_a_mirror_of_a_mirror_is_the_moment_itself(image: np.ndarray, name: str, side: str) -> None:
     text = vocabulary.instruct(name, side)
     again, words = mirror(*mirror(image, text))
     assert (again == image).all()

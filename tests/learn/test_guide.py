@@ -32,7 +32,7 @@ def test_the_hazard_head_scores_each_object_at_each_side() -> None:
 def test_every_weight_of_the_hazard_head_learns_from_sentences_alone() -> None:
     head = HazardHead(8, 16, 5, 3)
     features = torch.randn(2, 16, 8, requires_grad=True)
-    torch.nn.functional.softplus(head(features)[1]).sum().backward()
+    torch.autograd.backward(torch.nn.functional.softplus(head(features)[1]).sum())
     for name, parameter in head.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name

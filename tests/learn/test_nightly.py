@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from server.learn import nightly
+from server.learn import lora, nightly
 from server.learn.nightly import Night
 from server.learn.settings import LearnSettings
 from server.registry import Registry
@@ -126,8 +126,8 @@ def test_a_night_that_forgot_everything_is_refused_and_the_champion_kept(
 ) -> None:
     home = Path(shutil.copytree(starter_home, tmp_path / "home"))
     reviewed_home(home, walks_of={"walk-1": 2})
-    wild = nightly.lora.Recipe  # the same night at a learning rate that ruins any model
-    monkeypatch.setattr(nightly.lora, "Recipe", lambda **given: wild(**given, rate=5.0, connector_rate=5.0))
+    wild = lora.Recipe  # the same night at a learning rate that ruins any model
+    monkeypatch.setattr(lora, "Recipe", lambda **given: wild(**given, rate=5.0, connector_rate=5.0))
     night = nightly.retrain(home, settings=SETTINGS, progress=silent, force=True)
     registry = Registry(home)
     assert night.outcome == "refused"

@@ -87,7 +87,7 @@ def test_golden_pictures_are_worded_with_what_is_on_them(model: GuidanceModel, s
 
 def test_what_is_no_picture_is_refused(model: GuidanceModel) -> None:
     with pytest.raises(MediaError, match="uint8"):
-        model.look(np.zeros((8, 8, 3), np.float32))  # type: ignore[arg-type]  # the wrong type is the point
+        model.look(np.zeros((8, 8, 3), np.float32))
 
 
 def test_decoding_from_the_kept_prefix_equals_decoding_from_the_whole_prompt(
