@@ -95,7 +95,7 @@ def export_bundle(
         for name in (VISION, EMBED, DECODER):
             (raw / name).rename(temp / name)
     shutil.rmtree(raw)
-    what.tokenizer.backend_tokenizer.save(str(temp / TOKENIZER))  # type: ignore[attr-defined]  # always a fast tokenizer
+    what.tokenizer.backend_tokenizer.save(str(temp / TOKENIZER))
     write_golden(temp, golden_chunks)
     manifest = bundles.write_bundle(
         temp,

@@ -243,7 +243,7 @@ class _Collate:
         }
 
 
-class _Losses(TrainerCallback):  # type: ignore[misc]  # transformers does not type its callbacks
+class _Losses(TrainerCallback):
     def __init__(self, steps: int, progress: Progress) -> None:
         self._steps, self._progress, self._seen = steps, progress, list[float]()
 
@@ -268,7 +268,8 @@ def _order(fresh: int, replay: int, recipe: Recipe) -> NDArray[np.int64]:
 
 
 def _groups(guide: Guide, recipe: Recipe) -> list[dict[str, Any]]:
-    adapters, connector = [], []
+    adapters: list[torch.nn.Parameter] = []
+    connector: list[torch.nn.Parameter] = []
     for name, parameter in guide.model.named_parameters():
         if parameter.requires_grad:
             (connector if "modality_projection" in name else adapters).append(parameter)

@@ -44,7 +44,7 @@ def build() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(sentences(), trainer)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers' own gap
         tokenizer_object=tokenizer,
         bos_token=prompt.START,
         eos_token=prompt.END,

@@ -127,7 +127,7 @@ def test_a_night_that_forgot_everything_is_refused_and_the_champion_kept(
     home = Path(shutil.copytree(starter_home, tmp_path / "home"))
     reviewed_home(home, walks_of={"walk-1": 2})
     wild = lora.Recipe  # the same night at a learning rate that ruins any model
-    monkeypatch.setattr(lora, "Recipe", lambda **given: wild(**given, rate=5.0, connector_rate=5.0))
+    monkeypatch.setattr(lora, "Recipe", lambda **given: wild(**given, rate=0.3, connector_rate=0.3))
     night = nightly.retrain(home, settings=SETTINGS, progress=silent, force=True)
     registry = Registry(home)
     assert night.outcome == "refused"
