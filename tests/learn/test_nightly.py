@@ -33,11 +33,16 @@ def silent(text: str) -> None:
     del text
 
 
+def learn_at(rate: float, patch: pytest.MonkeyPatch) -> None:
+    """The same night at other learning rates, which the settings do not offer."""
+    recipe = lora.Recipe
+    patch.setattr(lora, "Recipe", lambda **given: recipe(**given, rate=rate, connector_rate=rate, head_rate=rate))
+
+
 @dataclass
 class Slept:
     home: Path
     night: Night
-    said: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +53,10 @@ def home(starter_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def slept(home: Path) -> Slept:
-    """One night, told once for the tests below."""
-    said: list[str] = []
-    night = nightly.retrain(home, settings=SETTINGS, progress=said.append)
-    return Slept(home, night, said)
+    """One night whose steps are too small to change an answer: the gate must let it pass."""
+    with pytest.MonkeyPatch.context() as patch:
+        learn_at(1e-6, patch)
+        return Slept(home, nightly.retrain(home, settings=SETTINGS, progress=silent))
 
 
 def test_the_starter_is_added_once(starter_home: Path) -> None:
@@ -88,8 +93,9 @@ def test_only_one_night_runs_at_a_time(home: Path) -> None:
 
 def test_a_night_registers_what_it_made_with_the_gates_reasons(slept: Slept) -> None:
     night, registry = slept.night, Registry(slept.home)
-    assert night.outcome in ("promoted", "refused")
     assert night.reasons
+    if night.outcome != "promoted":  # only the clock of a busy machine may speak against an equal model
+        assert all(reason.startswith("a look takes") for reason in night.reasons)
     assert night.samples == 6
     assert night.parity_float >= 0.98
     assert night.parity >= 0.95
@@ -121,13 +127,13 @@ def test_later_versions_are_held_to_the_first_ones_golden_chunks(slept: Slept) -
     registry.close()
 
 
+@pytest.mark.slow
 def test_a_night_that_forgot_everything_is_refused_and_the_champion_kept(
     starter_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = Path(shutil.copytree(starter_home, tmp_path / "home"))
     reviewed_home(home, walks_of={"walk-1": 2})
-    wild = lora.Recipe  # the same night at a learning rate that ruins any model
-    monkeypatch.setattr(lora, "Recipe", lambda **given: wild(**given, rate=0.3, connector_rate=0.3))
+    learn_at(0.3, monkeypatch)
     night = nightly.retrain(home, settings=SETTINGS, progress=silent, force=True)
     registry = Registry(home)
     assert night.outcome == "refused"
