@@ -115,7 +115,8 @@ class Ack:
     """The server's own answer. A device deletes only on `merged`."""
 
     state: str
-    """receiving | merged | refused | unknown (the server has no such transfer: begin again)"""
+    """receiving | merged | refused | paused (too much for now: ask again later; `reason` says why) | unknown (the server
+    has no such transfer: begin again)"""
     ranges: tuple[tuple[int, int], ...] = ()
     """Byte ranges received so far, half open, sorted, disjoint."""
     reason: str = ""
@@ -133,6 +134,17 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataFile:
+    """One file of signed release metadata (TUF), fetched as blocks by its hash. What it says is believed for its
+    signatures only: this entry just tells where to find it."""
+
+    name: str
+    """Its TUF name, e.g. 2.root.json, timestamp.json, 7.snapshot.json, 5.targets.json."""
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """Retained pointer at the model that this device should run."""
 
@@ -142,7 +154,24 @@ class Offer:
     issued_at_utc: float
     revision: int = 0
     """Rises with every offer to this device; a device ignores a lower one."""
+    metadata: tuple[MetadataFile, ...] = ()
+    """The signed metadata that proves it; an enrolled device refuses an offer without."""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """A device asks for a new certificate for its key, over a connection that the old one opened."""
+
+    csr_pem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The answer to Renew."""
+
+    certificate_pem: str
+    ca_pem: str
 
 
 @dataclass(frozen=True, slots=True)

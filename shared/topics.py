@@ -7,9 +7,11 @@ wc/v1/<device>/up/<transfer>/<offset>      raw bytes at that byte offset
 wc/v1/<device>/up/<transfer>/end           empty
 wc/v1/<device>/up/<transfer>/ask           empty: which ranges do you have?
 wc/v1/<device>/up/want                     JSON: blocks wanted of a model file
+wc/v1/<device>/up/renew                    JSON: a request for a new certificate, under the one that still holds
 wc/v1/<device>/down/<transfer or record>/ack   JSON: received ranges | merged | refused
 wc/v1/<device>/down/offer                  retained JSON: the model this device should run
 wc/v1/<device>/down/block/<sha256>/<offset>    raw bytes of a file known by its hash
+wc/v1/<device>/down/certificate            JSON: the new certificate
 """
 
 from __future__ import annotations
@@ -34,6 +36,14 @@ def event(device: str) -> str:
 
 def want(device: str) -> str:
     return f"{ROOT}/{device}/up/want"
+
+
+def renew(device: str) -> str:
+    return f"{ROOT}/{device}/up/renew"
+
+
+def certificate(device: str) -> str:
+    return f"{ROOT}/{device}/down/certificate"
 
 
 def begin(device: str, transfer: str) -> str:
