@@ -1,0 +1,151 @@
+"""Whether an offered model is truly meant for this device: the TUF client, fed with files that came over the link.
+
+The metadata files that an offer names are pulled like any other block, unverified; here they are believed for their
+signatures only. python-tuf's `Updater` runs the specified client workflow (root chain, expiry, rollback, mix and match,
+length and hash); what is added is that an offer must be *the* model for this device, and where time comes from.
+
+Promises:
+
+1. `check` returns only for an offer whose manifest hash and size are signed by keys that the root in this device's
+   identity leads to, under metadata no older than any seen before, and assigned to this device.
+2. What was verified is kept durably file by file: power may go at any point, and nothing once seen can be rolled back.
+3. The time is the clock floor's: a wall clock that is wrong by years can make updates wait, and nothing more. Here is
+   nothing that guidance depends on.
+
+source: TUF specification 1.0.34, section 5, https://theupdateframework.github.io/specification/latest/
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadataError, RepositoryError
+from tuf.api.metadata import Targets, Timestamp
+from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
+
+from shared import assignment, atomic
+from shared.errors import MessageError, Refused, Transient
+from shared.floor import ClockFloor
+from shared.messages import Offer
+from shared.signed_files import LIMITS_BYTES, MAX_FILES
+
+METADATA = "metadata"
+STEPS = ("root_kept", "timestamp_kept", "snapshot_kept", "targets_kept", "floor_raised")
+"""The durable steps of `check`, in order, as `at` is told of them."""
+_URL = "waycue://metadata/"
+_log = logging.getLogger(__name__)
+
+
+class Trust:
+    """What this device believes about releases. Not for two threads at once; one process per folder.
+
+    folder: kept between runs, `<state>/trust`
+    root_json: the root that came with this device's identity; newer ones are reached from it by their signatures
+    at: called after each durable step, for crash tests
+    """
+
+    def __init__(
+        self, folder: Path, root_json: bytes, floor: ClockFloor, *, at: Callable[[str], None] = atomic.no_step
+    ) -> None:
+        self._folder, self._root_json, self._floor, self._at = folder / METADATA, root_json, floor, at
+
+    def check(self, files: Mapping[str, bytes], offer: Offer, device: str) -> None:
+        """Return if this device may run the offered model.
+
+        files: metadata by TUF name, unverified, all that the offer names
+        raises: Refused (not signed as it must be, older than what was seen, not this device's model, other bytes),
+        Transient (expired, or the disk refuses: the offer may be good later; guidance goes on)
+        """
+        targets = self._refresh(files)
+        try:
+            known = [assignment.read(path, target.custom) for path, target in targets.targets.items()]
+        except MessageError as error:
+            raise Refused(f"The release metadata is signed, but not ours: {error}") from None
+        mine = assignment.assigned(known, device)
+        if mine != offer.version:
+            raise Refused(f"Model {offer.version} was offered, but what is signed for {device} is {mine or 'none'}.")
+        target = targets.targets[assignment.target_path(mine)]
+        if target.hashes.get("sha256") != offer.manifest_sha256 or target.length != offer.manifest_size:
+            raise Refused(f"The manifest offered for model {mine} is not the one that was signed.")
+
+    def _refresh(self, files: Mapping[str, bytes]) -> Targets:
+        """Follow the metadata to the targets in force. Raises: Refused, Transient."""
+        if len(files) > MAX_FILES:
+            raise Refused(f"An offer came with {len(files)} metadata files; at most {MAX_FILES} are read.")
+        try:
+            atomic.make_dirs(self._folder)
+            updater = _Updater(self._folder, files, self._root_json, now_s=self._floor.now_s(), at=self._at)
+            updater.refresh()
+        except ExpiredMetadataError as error:
+            raise Transient(
+                f"The release metadata has expired ({error}): updates wait, guidance goes on.",
+                hint="It is renewed while the server runs; `waycue-server keys status` says what is wrong.",
+            ) from None
+        except DownloadHTTPError as error:
+            raise Refused(f"An offer came without a metadata file that it needs: {error}.") from None
+        except (RepositoryError, DownloadError) as error:
+            raise Refused(f"The release metadata of an offer was not accepted: {error}") from None
+        except OSError as error:
+            raise Transient(f"Release metadata could not be kept in {self._folder}: {error}.") from None
+        self._raise_floor(updater.timestamp)
+        return updater.targets
+
+    def _raise_floor(self, timestamp: Timestamp) -> None:
+        """A signed time tells what time it is at least; one after its own end is a slip and tells nothing."""
+        signed_at: Any = timestamp.unrecognized_fields.get("signed_at")
+        if type(signed_at) is int and 0 < signed_at < timestamp.expires.timestamp():
+            self._floor.raise_to(signed_at)
+            self._at("floor_raised")
+
+
+class _Updater(Updater):  # inherited, not wrapped: how python-tuf keeps its files is a method of its class
+    """python-tuf's client with three seams filled: files from memory, durable writes, and the floor's time."""
+
+    def __init__(
+        self, folder: Path, files: Mapping[str, bytes], root_json: bytes, *, now_s: float, at: Callable[[str], None]
+    ) -> None:
+        self._at = at
+        config = UpdaterConfig(
+            max_root_rotations=MAX_FILES,
+            root_max_length=LIMITS_BYTES["root"],
+            timestamp_max_length=LIMITS_BYTES["timestamp"],
+            snapshot_max_length=LIMITS_BYTES["snapshot"],
+            targets_max_length=LIMITS_BYTES["targets"],
+        )
+        super().__init__(str(folder), _URL, fetcher=_FromMemory(files), config=config, bootstrap=root_json)
+        self._trusted_set.reference_time = datetime.fromtimestamp(now_s, UTC)
+
+    @property
+    def timestamp(self) -> Timestamp:
+        return self._trusted_set.timestamp
+
+    @property
+    def targets(self) -> Targets:
+        return self._trusted_set.targets
+
+    def _persist_file(self, filename: str, data: bytes) -> None:
+        path = Path(filename)
+        if path.exists() and path.read_bytes() == data:
+            return
+        atomic.write_bytes(path, data)
+        self._at(f"{path.stem.rpartition('.')[2]}_kept")
+
+    def _update_root_symlink(self) -> None:
+        """Only read where no root is given, and this device always gives its own."""
+
+
+class _FromMemory(FetcherInterface):
+    """Files that were pulled before; what was not pulled does not exist."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = files
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        name = url.removeprefix(_URL)
+        if name not in self._files:
+            raise DownloadHTTPError(f"{name} is missing", 404)
+        return iter((self._files[name],))

@@ -1,0 +1,118 @@
+"""`waycue-server keys`: the keys that sign releases: how they are, signing anew, replacing them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server.commands.opening import when
+from shared.clock import SystemClock
+
+if TYPE_CHECKING:
+    from server.release import Release, RoleStatus
+
+OK, UNWELL = 0, 1
+_DAY_S = 86_400.0
+_ROTATED = ("targets", "snapshot", "timestamp", "root")
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The commands."""
+    keys = commands.add_parser(
+        "keys", help="the keys that sign model releases: status, refresh, rotate, renew the root",
+        description="Devices run only what these keys signed. The root key says which of the others count: keep it "
+        "away from this machine (docs/operations.md).",
+    )  # fmt: skip
+    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
+    status = actions.add_parser("status", help="each key, where it is and when its signatures end; exit 1 if unwell")
+    status.add_argument("--json", action="store_true", help="print it as JSON")
+    status.set_defaults(run=_status)
+    refresh = actions.add_parser("refresh", help="sign the releases anew now; a running server does so by itself")
+    refresh.set_defaults(run=_refresh)
+    rotate = actions.add_parser("rotate", help="replace keys: after a break-in, or when one was lost")
+    rotate.add_argument(
+        "roles", nargs="+", choices=_ROTATED, metavar="ROLE", help=f"which: {', '.join(_ROTATED[:-1])} or root"
+    )
+    _root_key(rotate)
+    rotate.set_defaults(run=_rotate)
+    renew = actions.add_parser("renew-root", help="sign the root for another three years")
+    _root_key(renew)
+    renew.set_defaults(run=_renew_root)
+
+
+def _root_key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root-key", type=Path, required=True, metavar="FILE", help="the root key in force, e.g. on a USB stick"
+    )
+
+
+def _status(options: argparse.Namespace) -> int:
+    found, now_s = _open(options.home).status(), SystemClock().utc_s()
+    unwell, advice = list(problems(found, now_s)), list(_advice(found, options.home))
+    if options.json:
+        roles = [asdict(role) for role in found]
+        print(json.dumps({"well": not unwell, "problems": unwell, "advice": advice, "roles": roles}, indent=1))
+    else:
+        print("\n".join([*_told(found, now_s), *unwell, *advice]))
+    return UNWELL if unwell else OK
+
+
+def problems(found: Sequence[RoleStatus], now_s: float) -> Iterable[str]:
+    """What stops updates now or soon. Pure."""
+    from server.release import WARN_DAYS
+
+    for role in found:
+        left_days = (role.expires_utc_s - now_s) / _DAY_S
+        if left_days <= 0:
+            yield f"{role.role} has ended: devices take no update until it is signed anew."
+        elif role.role == "root" and left_days < WARN_DAYS:
+            yield f"root ends in {left_days:.0f} days. Run: waycue-server keys renew-root --root-key FILE"
+        if not role.key_here and role.role != "root":
+            yield f"The {role.role} key is missing. Bring it back, or: waycue-server keys rotate {role.role}"
+
+
+def _advice(found: Sequence[RoleStatus], home: Path) -> Iterable[str]:
+    if any(role.role == "root" and role.key_here for role in found):
+        yield f"The root key is still on this machine: move {home / 'root-key'} to a USB stick, then delete it here."
+
+
+def _told(found: Iterable[RoleStatus], now_s: float) -> Iterable[str]:
+    for role in found:
+        left_days = (role.expires_utc_s - now_s) / _DAY_S
+        place = "key here" if role.key_here else "key not here"
+        ends = f"ends {when(role.expires_utc_s)} (in {left_days:.0f} days)"
+        yield f"{role.role:<10} {role.keyid}  {place:<12}  version {role.version:<11} {ends}"
+
+
+def _refresh(options: argparse.Namespace) -> int:
+    _open(options.home).refresh(force=True)
+    print("Signed anew. A running server offers it within seconds.")
+    return OK
+
+
+def _rotate(options: argparse.Namespace) -> int:
+    roles = tuple(dict.fromkeys(options.roles))
+    _open(options.home).rotate(roles, options.root_key.expanduser())
+    print(f"New keys for: {', '.join(roles)}. The old ones count for nothing once a device has seen this.")
+    if "root" in roles:
+        print(f"The new root key is in {options.home / 'root-key'}: move it to where the old one was.")
+    return OK
+
+
+def _renew_root(options: argparse.Namespace) -> int:
+    release = _open(options.home)
+    release.renew_root(options.root_key.expanduser())
+    print(f"The root now ends {when(release.status()[0].expires_utc_s)}.")
+    return OK
+
+
+def _open(home: Path) -> Release:
+    from server import config
+    from server.release import Release
+
+    config.load(home)
+    return Release(home, clock=SystemClock())
