@@ -1,0 +1,153 @@
+"""Enrolment by a one-time claim code: what device and server must compute alike.
+
+The code (80 random bits) is carried by a person from the server's terminal to the device. It never crosses the network.
+Both make the key K of it; everything else hangs on K:
+
+    device → server   POST https://SERVER/enrol    EnrolRequest as JSON, with
+                      proof = HMAC(K, "device", its name, SHA-256 of the request for a certificate, F)
+    server → device   200, EnrolAnswer as JSON, with the header X-Waycue-Mac:
+                      HMAC(K, "server", SHA-256 of the request for a certificate, SHA-256 of the body)
+
+F is the SHA-256 of the certificate with which the other end of the TLS connection showed itself. The device cannot know
+whether that is the server; but a man in the middle has another F, and the server takes proofs for its own only. The
+device reads no byte of the answer before the header's MAC is right.
+
+HMAC is HMAC-SHA256 over the parts joined by line feeds, after the line "waycue enrolment 1". No part holds a line feed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, quote, urlencode
+
+from shared import topics
+from shared.errors import ConfigError, MessageError
+
+PATH = "/enrol"
+MAC_HEADER = "X-Waycue-Mac"
+DEFAULT_PORT = 8443
+CODE_BITS = 80
+MAX_REQUEST_BYTES = 16 * 1024
+MAX_ANSWER_BYTES = 256 * 1024
+MAX_FIELD = {"csr_pem": 8192, "certificate_pem": 8192, "ca_pem": 8192, "root_json": 128 * 1024}
+MAX_OTHER_FIELD = 300
+VERSION = "waycue enrolment 1"
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
+_ALIKE = str.maketrans("OIL", "011")
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolRequest:
+    """A device asks to be let in."""
+
+    device: str
+    csr_pem: str
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolAnswer:
+    """What a device needs to come in."""
+
+    certificate_pem: str
+    ca_pem: str
+    broker: str
+    """HOST:PORT."""
+    root_json: str
+    """The TUF root from which the device trusts releases."""
+
+
+Body = TypeVar("Body", bound="EnrolRequest | EnrolAnswer")
+
+
+def new_code() -> str:
+    """A fresh claim code, e.g. K7QX-3M9T-0AZW-E4HB."""
+    number = secrets.randbits(CODE_BITS)
+    letters = "".join(_ALPHABET[number >> shift & 31] for shift in range(CODE_BITS - 5, -1, -5))
+    return "-".join(letters[start : start + 4] for start in range(0, len(letters), 4))
+
+
+def key_of(code: str) -> bytes:
+    """K. Case, hyphens and spaces do not matter, and O, I, L are read as 0, 1, 1. Raises: ConfigError."""
+    plain = re.sub(r"[\s-]", "", code).upper().translate(_ALIKE)
+    if len(plain) * 5 != CODE_BITS or not set(plain) <= set(_ALPHABET):
+        raise ConfigError("The claim code is not four groups of four letters and digits.", hint="Type it once more.")
+    return hmac.digest(VERSION.encode(), plain.encode(), "sha256")
+
+
+def proof(key: bytes, device: str, csr_pem: str, fingerprint: str) -> str:
+    """The device's proof that it knows the code, for this server only. fingerprint: F, hexadecimal."""
+    return _mac(key, "device", device, _sha256(csr_pem.encode()), fingerprint)
+
+
+def answer_mac(key: bytes, csr_pem: str, body: bytes) -> str:
+    """The server's proof that it knows the code, and that the answer is its own and to this request."""
+    return _mac(key, "server", _sha256(csr_pem.encode()), _sha256(body))
+
+
+def fingerprint(certificate_der: bytes) -> str:
+    """F of a certificate."""
+    return _sha256(certificate_der)
+
+
+def is_equal(one: str, other: str) -> bool:
+    """In a time that tells nothing."""
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+def encode(body: EnrolRequest | EnrolAnswer) -> bytes:
+    return json.dumps({item.name: getattr(body, item.name) for item in fields(body)}, separators=(",", ":")).encode()
+
+
+def decode(kind: type[Body], data: bytes) -> Body:
+    """Read a body strictly; unknown fields are left out. Raises: MessageError."""
+    limit = MAX_REQUEST_BYTES if kind is EnrolRequest else MAX_ANSWER_BYTES
+    if len(data) > limit:
+        raise MessageError(f"{kind.__name__}: {len(data)} bytes, at most {limit} are read.")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"{kind.__name__}: not JSON ({error}).") from None
+    if not isinstance(value, dict):
+        raise MessageError(f"{kind.__name__}: an object was expected.")
+    return kind(**{item.name: _text(value, item.name) for item in fields(kind)})
+
+
+def _text(value: Mapping[str, Any], name: str) -> str:
+    text = value.get(name)
+    # isascii: PEM, JSON with escapes, names and hex are; and a lone surrogate could not be encoded again.
+    if not isinstance(text, str) or len(text) > MAX_FIELD.get(name, MAX_OTHER_FIELD) or not text.isascii():
+        raise MessageError(f"The field {name!r} is missing or not valid.")
+    if name == "device" and not topics.DEVICE_NAME.match(text):
+        raise MessageError("The field 'device' is not a device name.")
+    return text
+
+
+def uri(server: str, device: str, code: str) -> str:
+    """What the QR code holds."""
+    return "waycue:enrol?" + urlencode({"server": server, "device": device, "code": code}, quote_via=quote, safe=":")
+
+
+def parse_uri(text: str) -> dict[str, str]:
+    """server, device and code of a QR code's text. Raises: ConfigError."""
+    head, _, query = text.strip().partition("?")
+    found = parse_qs(query) if head.lower() == "waycue:enrol" and len(text) < 1000 else {}
+    names = ("server", "device", "code")
+    if any(len(found.get(name, [])) != 1 for name in names):
+        raise ConfigError("This is not the text of a waycue QR code.", hint="It begins with waycue:enrol?server=")
+    return {name: found[name][0] for name in names}
+
+
+def _mac(key: bytes, *parts: str) -> str:
+    return hmac.digest(key, "\n".join((VERSION, *parts)).encode(), "sha256").hex()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,106 @@
+"""The whole way with the real programs: a server, a Mosquitto as configured for it, a code, a device that comes in,
+works, and is locked out again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from device import cli as device
+from scripts.demo.children import Children, command
+from server import cli as server
+from server.broker import HOST, BrokerChild, find_mosquitto, free_port
+from tests.pulse import until
+
+SETTINGS = """\
+[broker]
+address = "127.0.0.1:{broker}"
+[web]
+address = "127.0.0.1:{web}"
+[enrol]
+address = "127.0.0.1:{enrol}"
+[speech]
+recogniser = "none"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """A server that runs."""
+
+    home: Path
+    state: Path
+    children: Children
+    capsys: pytest.CaptureFixture[str]
+
+    def shown(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.server("devices", "show", "pi-1", "--json"))
+        return found
+
+    def is_online(self) -> bool:
+        """As the agent itself says."""
+        return bool(json.loads(self.device("status", "--json")[1]).get("online"))
+
+    def server(self, *arguments: str) -> str:
+        assert server.main(["--home", str(self.home), *arguments]) == 0
+        return self.capsys.readouterr().out
+
+    def device(self, name: str, *arguments: str) -> tuple[int, str]:
+        status = device.main([name, "--state", str(self.state), *arguments])
+        told = self.capsys.readouterr()
+        return status, told.out + told.err
+
+
+@pytest.fixture
+def programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Programs]:
+    if find_mosquitto() is None:
+        pytest.skip("Mosquitto is not installed (apt install mosquitto)")
+    home = tmp_path / "home"
+    found = Programs(home, tmp_path / "device", Children(tmp_path / "log"), capsys)
+    found.server("init")
+    ports = {name: free_port() for name in ("broker", "web", "enrol")}
+    (home / "waycue.toml").write_text(SETTINGS.format(**ports))
+    found.server("broker", "config", "--address", f"{HOST}:{ports['broker']}")
+    ready = tmp_path / "ready"
+    with BrokerChild(tmp_path / "broker", secure=home / "broker"), found.children as children:
+        run = [command("waycue-server"), "--home", str(home), "run", "--ready-file", str(ready)]
+        child = children.start("server", run)
+        until(lambda: ready.exists() or not child.running(), "the server", timeout_s=60)
+        assert ready.exists(), child.tail()
+        yield found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the broker's files carry Linux modes")
+def test_a_device_comes_in_works_and_is_locked_out(programs: Programs) -> None:
+    claim = json.loads(programs.server("devices", "add", "pi-1", "--server", "127.0.0.1", "--json"))
+    assert json.loads(programs.server("devices", "list", "--json"))[0]["state"] == "waiting"
+
+    status, told = programs.device("enroll", "--uri", claim["uri"])
+    assert (status, "This device is pi-1" in told) == (0, True), told
+    status, told = programs.device("identity", "--json")
+    assert json.loads(told)["device"] == "pi-1"
+    until(lambda: programs.device("selftest", "--only", "broker")[0] == 0, "the broker to know it", timeout_s=15)
+    assert "knows this device" in programs.device("selftest", "--only", "broker")[1]
+
+    assert programs.device("renew", "--rekey")[0] == 0
+    run = [command("waycue-device"), "run", "--source", "none", "--speech", "none", "--quiet"]
+    agent = programs.children.start("device", [*run, "--state", str(programs.state)])
+    until(lambda: len(programs.shown()["certificates"]) == 2, "a certificate for the new key", timeout_s=30)
+    until(lambda: programs.is_online() and programs.shown()["online"], "the agent to be online", timeout_s=15)
+
+    programs.server("devices", "revoke", "pi-1", "--why", "lost on the bus")
+    until(lambda: not programs.is_online(), "its session to be ended", timeout_s=15)
+    assert not programs.shown()["online"]
+    assert "lost on the bus" in programs.server("devices", "list")
+    programs.children.stop(agent)
+    assert "Traceback" not in agent.log.read_text()
+    status, told = programs.device("selftest", "--only", "broker")
+    assert (status, "certificate revoked" in told) == (1, True), told
+    status, told = programs.device("enroll", "--server", claim["server"], "--code", claim["code"], "--device", "pi-1")
+    assert (status, "did not take the code" in told) == (1, True), told
