@@ -1,8 +1,8 @@
 """A Mosquitto child process on a loopback port, for the demo, the tests and a first look.
 
 Promises: `start` returns once the broker accepts connections; the port stays the same over stop, kill and start; only
-the process started here is ever ended. It has no passwords and listens on loopback only: never point a real device
-at it. A broker for the field is configured by an admin (docs/operations.md).
+the process started here is ever ended. Without `secure` it has no passwords and listens on loopback only: never point a
+real device at it. With `secure` it runs from the files that `waycue-server broker config` wrote, as in the field.
 """
 
 from __future__ import annotations
@@ -39,25 +39,37 @@ def free_port() -> int:
     return port
 
 
+def listening_port(conf: Path) -> int:
+    """The port of a configuration file's listener. Raises: ConfigError, OSError."""
+    found = re.search(r"^listener (\d+)", conf.read_text(), re.MULTILINE)
+    if found is None:
+        raise ConfigError(f"{conf} names no listener.", hint="Write it again with: waycue-server broker config")
+    return int(found[1])
+
+
 class BrokerChild:
     """One Mosquitto process. Use as a context manager, or call start() and stop().
 
     folder: gets mosquitto.conf and mosquitto.log; port: None picks a free one; options: more lines for the
-    configuration, such as "max_packet_size 100000".
+    configuration, such as "max_packet_size 100000"; secure: the folder that `broker_files.write` wrote, which says the
+    port and everything else.
     """
 
-    def __init__(self, folder: Path, *, port: int | None = None, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, *, port: int | None = None, options: Sequence[str] = (), secure: Path | None = None
+    ) -> None:
         self.host = HOST
         self.folder = folder
-        self.port = port or free_port()
-        self._may_move = port is None
+        self.port = (port or free_port()) if secure is None else listening_port(secure / "mosquitto.conf")
+        self._may_move = port is None and secure is None
         self._options = tuple(options)
+        self._secure = secure
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def conf(self) -> Path:
         """The configuration file in use."""
-        return self.folder / "mosquitto.conf"
+        return (self._secure or self.folder) / "mosquitto.conf"
 
     @property
     def log(self) -> Path:
@@ -84,7 +96,9 @@ class BrokerChild:
         if self.running:
             return
         for left in reversed(range(_START_TRIES)):
-            atomic.write_bytes(self.conf, self._configuration().encode())
+            atomic.make_dirs(self.folder)
+            if self._secure is None:
+                atomic.write_bytes(self.conf, self._configuration().encode())
             with open(self.log, "ab") as log:
                 log_from = log.tell()
                 # A session of its own: Ctrl-C in a terminal must reach the agents first, the broker last.

@@ -1,11 +1,12 @@
 """The whole loop, told from top to bottom.
 
-    broker + server → first model offered, fetched, checked, switched on
+    broker + server, the device is let in → first model offered, fetched, checked, switched on
     first walk: the wearer meets an object the model never saw, flags, corrects by voice → sync → merge
     a caregiver confirms → the night: LoRA, export, gate → the device updates itself
     second walk, on another route → what was taught, measured
 
-Every process is a child started through waycue's public commands, on free loopback ports.
+Every process is a child started through waycue's public commands, on free loopback ports. The broker has mutual TLS and
+the access rules of `waycue-server broker config`, as in the field.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,6 @@ class Demo:
     out: Path
     screen: Screen
     children: Children
-    broker: BrokerChild
     web: str = ""
     times: dict[str, float] = field(default_factory=dict)
 
@@ -52,6 +53,10 @@ class Demo:
     @property
     def state(self) -> Path:
         return self.out / "device"
+
+    @property
+    def broker_files(self) -> Path:
+        return self.home / "broker"
 
     def server(self, *arguments: str) -> list[str]:
         return [command("waycue-server"), "--home", str(self.home), *arguments]
@@ -74,10 +79,10 @@ def run(out: Path, screen: Screen) -> int:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     started = time.monotonic()
-    with BrokerChild(out / "broker") as broker, Children(out / "logs") as children:
-        demo = Demo(out, screen, children, broker)
+    with ExitStack() as ending, Children(out / "logs") as children:
+        demo = Demo(out, screen, children)
         truths = _prepare(demo)
-        serve(demo)
+        serve(demo, ending)
         first = _first_walk(demo, truths[0])
         sync = _synced(demo, first)
         _confirm(demo, truths[0], first)
@@ -103,7 +108,7 @@ def run(out: Path, screen: Screen) -> int:
 def _prepare(demo: Demo) -> list[tuple[ChunkTruth, ...]]:
     """Render both walks while the first model is exported."""
     with demo.screen.step("Export the starter model, render two walks"):
-        demo.children.wait(demo.children.start("init", demo.server("init")), timeout_s=60)
+        prepare_home(demo)
         export = demo.children.start("export", demo.server("models", "add", "starter"))
         truths = []
         for index, (name, seconds, seed) in enumerate((FIRST, SECOND)):
@@ -118,20 +123,32 @@ def _prepare(demo: Demo) -> list[tuple[ChunkTruth, ...]]:
     return truths
 
 
-def serve(demo: Demo) -> None:
-    with demo.screen.step("Start the server"):
-        demo.broker.start()
-        port = free_port()
-        ready = demo.out / "ready"
+def prepare_home(demo: Demo) -> None:
+    """A server's home, with its authority, and the files that its broker runs from."""
+    demo.call("init", "init", timeout_s=60)
+    demo.call("broker-config", "broker", "config", "--address", f"{HOST}:{free_port()}", timeout_s=60)
+
+
+def serve(demo: Demo, ending: ExitStack) -> None:
+    """ending: stops the broker."""
+    with demo.screen.step("Start broker and server, let the device in"):
+        broker = ending.enter_context(BrokerChild(demo.out / "broker", secure=demo.broker_files))
+        web, enrol, ready = f"{HOST}:{free_port()}", f"{HOST}:{free_port()}", demo.out / "ready"
         server = demo.children.start(
             "server",
             demo.server(
-                "run", "--broker", f"{HOST}:{demo.broker.port}", "--web", f"{HOST}:{port}", "--ready-file", str(ready)
+                "run", "--broker", f"{HOST}:{broker.port}", "--enrol", enrol, "--web", web, "--ready-file", str(ready)
             ),
         )
         demo.children.until(server, ready.exists, timeout_s=60, what="ready server")
-        demo.web = f"http://{HOST}:{port}"
-        demo.screen.note(f"{demo.web}, broker on port {demo.broker.port}")
+        demo.web = f"http://{web}"
+        claim = json.loads(demo.call("devices-add", "devices", "add", DEVICE, "--server", enrol, "--json"))
+        joined = demo.children.start(
+            "enroll",
+            [command("waycue-device"), "enroll", "--state", str(demo.state), "--uri", claim["uri"]],
+        )
+        demo.children.wait(joined, timeout_s=60)
+        demo.screen.note(f"{demo.web}, broker on port {broker.port} with mutual TLS, {DEVICE} enrolled")
 
 
 def walk(demo: Demo, name: str, video: Path, *extra: str, seconds: float) -> dict[str, Any]:
@@ -142,8 +159,7 @@ def walk(demo: Demo, name: str, video: Path, *extra: str, seconds: float) -> dic
         f"device-{name}",
         [
             command("waycue-device"), "run", "--source", f"replay:{video}", "--pace", "real",
-            "--state", str(demo.state), "--device", DEVICE, "--broker", f"{HOST}:{demo.broker.port}",
-            "--speech", str(out / f"{name}.speech.wav"), "--captions", str(captions),
+            "--state", str(demo.state), "--speech", str(out / f"{name}.speech.wav"), "--captions", str(captions),
             "--report", str(out / f"{name}.report.json"), "--exit-at-end", "--linger-s", "60", *extra,
         ],
     )  # fmt: skip

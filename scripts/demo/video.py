@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,7 @@ from scripts.demo.caregiver import Caregiver
 from scripts.demo.children import Children
 from scripts.demo.report import speech_times
 from scripts.demo.screen import Screen
-from scripts.demo.story import Demo, all_there, serve, walk
-from server.broker import BrokerChild
+from scripts.demo.story import Demo, all_there, prepare_home, serve, walk
 from shared import atomic
 from shared.errors import ConfigError
 
@@ -35,12 +35,12 @@ def run(video: Path, out: Path, screen: Screen, *, keep_open: bool) -> int:
         raise ConfigError(f"There is no video {video}.", hint="Give the path of a file: make demo VIDEO=walk.mp4")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    with BrokerChild(out / "broker") as broker, Children(out / "logs") as children:
-        demo = Demo(out, screen, children, broker)
+    with ExitStack() as ending, Children(out / "logs") as children:
+        demo = Demo(out, screen, children)
         with screen.step("Export the starter model"):
-            children.wait(children.start("init", demo.server("init")), timeout_s=60)
+            prepare_home(demo)
             demo.call("export", "models", "add", "starter")
-        serve(demo)
+        serve(demo, ending)
         buttons = out / "buttons.jsonl"
         buttons.write_text("".join(json.dumps({"t_s": at, "action": "flag"}) + "\n" for at in FLAG_AT_S))
         with screen.step(f"Walk through {video.name} in real time"):

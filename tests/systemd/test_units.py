@@ -12,9 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from server import authority, broker_files
+from server.broker import find_mosquitto
+
 UNITS = Path(__file__).parents[2] / "systemd"
-NAMES = ("waycue-device.service", "waycue-server.service", "waycue-retrain.service", "waycue-retrain.timer")
-SERVICES = NAMES[:3]
+NAMES = (
+    "waycue-device.service", "waycue-server.service", "waycue-retrain.service", "waycue-broker.service",
+    "waycue-retrain.timer",
+)  # fmt: skip
+SERVICES = NAMES[:4]
+OURS = NAMES[:3]
+"""Those that start a command of this distribution; the broker is Mosquitto."""
 COMMANDS = Path(sys.executable).parent
 
 
@@ -38,7 +46,10 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     # verify insists that the program exists; /opt/waycue is not on this machine, so a copy names the command in .venv.
     for name in NAMES:
         text = (UNITS / name).read_text(encoding="utf-8")
-        (tmp_path / name).write_text(text.replace("/opt/waycue/bin/", f"{COMMANDS}/"), encoding="utf-8")
+        text = text.replace("/opt/waycue/bin/", f"{COMMANDS}/").replace(
+            "/usr/sbin/mosquitto", find_mosquitto() or "/bin/true"
+        )
+        (tmp_path / name).write_text(text, encoding="utf-8")
     paths = [str(tmp_path / name) for name in NAMES]
     done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, timeout=60)
     said = [line for line in done.stderr.splitlines() if "waycue" in line]
@@ -52,12 +63,12 @@ def test_systemd_accepts_the_account() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", OURS)
 def test_each_service_starts_a_command_that_this_distribution_installs(name: str) -> None:
     assert (COMMANDS / Path(started_by(name)[0]).name).is_file()
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", OURS)
 def test_the_command_line_of_each_service_is_understood(name: str) -> None:
     program, *arguments = started_by(name)
     command = [str(COMMANDS / Path(program).name), *arguments, "--help"]
@@ -77,7 +88,16 @@ def test_each_service_runs_without_privileges_and_writes_only_its_own_state(name
     assert service["StateDirectoryMode"] == "0700"
 
 
-@pytest.mark.parametrize("name", SERVICES[:2])
+def test_the_broker_runs_from_the_folder_that_is_written_for_it_and_sees_nothing_else_of_the_server() -> None:
+    service = read("waycue-broker.service")["Service"]
+    state = f"/var/lib/{service['StateDirectory']}"
+    conf = started_by("waycue-broker.service")[-1]
+    assert conf == f"{state}/{broker_files.FOLDER}/{broker_files.CONF}"
+    hidden = service["InaccessiblePaths"].split()
+    assert {f"-{state}/{name}" for name in (authority.FOLDER, "dataset", "models")} <= set(hidden)
+
+
+@pytest.mark.parametrize("name", ["waycue-device.service", "waycue-server.service", "waycue-broker.service"])
 def test_a_crash_loop_ends(name: str) -> None:
     unit = read(name)
     assert unit["Service"]["Restart"] == "on-failure"

@@ -1,0 +1,53 @@
+"""`waycue-server broker config`: a complete Mosquitto configuration, with certificates and access rules."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from server import broker_files, config
+from server.authority import Authority
+from shared import settings
+from shared.clock import SystemClock
+from shared.errors import ConfigError
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The commands."""
+    parser = commands.add_parser("broker", help="the MQTT broker that devices reach")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    write = actions.add_parser(
+        "config", help="write a complete configuration for Mosquitto 2.0 or 2.1",
+        description="Writes mosquitto.conf, certificates and access rules into a folder. Safe to repeat; a broker that "
+        "runs from it must be restarted then.",
+    )  # fmt: skip
+    write.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder to write into (broker.folder, or broker in the home)"
+    )
+    write.add_argument(
+        "--address", default="0.0.0.0:8883", metavar="HOST:PORT", help="where it listens (default %(default)s)"
+    )
+    write.add_argument(
+        "--host", action="append", default=[], metavar="NAME",
+        help="a further name or address for its certificate, repeatable: for clients other than waycue's devices",
+    )  # fmt: skip
+    write.add_argument("--user", metavar="NAME", help="the account that Mosquitto runs as (default: this one)")
+    write.add_argument("--plugin", type=Path, metavar="FILE", help=f"{broker_files.PLUGIN}, where it is not found")
+    write.set_defaults(run=_config)
+
+
+def _config(options: argparse.Namespace) -> int:
+    loaded = config.load(options.home)
+    host, port = settings.address(options.address, default_port=settings.DEFAULT_TLS_PORT)
+    out = options.out or Path(loaded.broker.folder or options.home / broker_files.FOLDER)
+    folder = out.expanduser().resolve()
+    plugin = options.plugin or broker_files.find_plugin()
+    if plugin is None or not plugin.is_file():
+        raise ConfigError(
+            f"Mosquitto's plugin {broker_files.PLUGIN} was not found.",
+            hint="Run: apt install mosquitto, or say where it is with --plugin.",
+        )
+    listening = broker_files.Listening(host, port, options.user or broker_files.own_account(), plugin.resolve())
+    broker_files.write(folder, Authority(options.home, clock=SystemClock()), listening, hosts=options.host)
+    print(f"Wrote {folder}. Start the broker with: mosquitto -c {folder / broker_files.CONF}")
+    return 0

@@ -1,0 +1,1 @@
+"""Who may use the broker: the rules, the files it runs from, and how they are kept."""
