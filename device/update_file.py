@@ -42,6 +42,8 @@ def save_state(models: Path, state: State) -> None:
         "starts": state.starts,
         "problem": state.problem,
         "reason": state.reason,
+        "proven": _offer_out(state.proven),
+        "told": state.told,
     }
     atomic.write_json(models / STATE_NAME, value)
 
@@ -77,6 +79,8 @@ def _state_in(value: Mapping[str, Any]) -> State:
         starts=int(value["starts"]),
         problem=str(value["problem"]),
         reason=str(value["reason"]),
+        proven=_offer_in(value.get("proven")),
+        told=str(value.get("told", "")),
     )
 
 
@@ -112,10 +116,11 @@ def _load(path: Path) -> dict[str, Any] | None:
         value = json.loads(path.read_bytes())
         if not isinstance(value, dict):
             raise ValueError("an object was expected")
+        json.dumps(value, ensure_ascii=False).encode()  # half a character could be read, and never saved again
         return value
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         _set_aside(path, error)
         return None
 

@@ -1,10 +1,10 @@
 """The states of an update, what may happen in them, and what is done then.
 
-    idle → manifest → files → verifying → testing → ready → activating → probation → idle
-                         ↑________|           a bad file is fetched again     |
-                                                                rolling_back ─┴→ idle (the version is denied)
+    idle → metadata → manifest → files → verifying → testing → ready → activating → probation → idle
+                                   ↑________|           a bad file is fetched again     |
+                                                                          rolling_back ─┴→ idle (the version is denied)
 
-`device.update_steps.step` decides; this module holds what it decides about: state, events and actions.
+`device.update_steps.step` decides; this module holds what it decides about, `device.update_events` what moves it.
 
 Rules kept here:
 
@@ -13,7 +13,11 @@ Rules kept here:
 3. A model in use is replaced only by one whose hashes and self-test were right, and only when `may_switch` says so.
 4. A model on probation that fails gives way to the one before it and is denied. Without one before it, it stays: a
    model that sometimes fails helps a walker more than none, and the failure is in the status.
-5. The newest offer (highest revision) wins; a denied one is never installed.
+5. The newest offer wins; a denied one is never installed. Newest: of offers with signed metadata the one that came
+   last and is proven, for replays are refused by their metadata; of others the one with the highest revision.
+6. With signed metadata (`metadata`) nothing else of an offer is fetched before it is proven. One that is refused leaves
+   the update under way as it was.
+7. What the models on the device hold already is not fetched: whole files first, then single blocks.
 
 Sources: AWS IoT streams (the device pulls blocks), Mender's state script order, RAUC's boot attempts.
 """
@@ -23,16 +27,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from shared.bundle import MANIFEST_NAME, FileEntry, Manifest
-from shared.messages import Offer, Want
+from shared.bundle import MANIFEST_NAME, FileEntry
+from shared.messages import Offer
 from shared.transfer import PART_BYTES, WINDOW_BYTES, Ranges, Span
 
-IDLE, MANIFEST, FILES, VERIFYING, TESTING = "idle", "manifest", "files", "verifying", "testing"
+IDLE, METADATA, MANIFEST, FILES = "idle", "metadata", "manifest", "files"
+VERIFYING, TESTING = "verifying", "testing"
 READY, ACTIVATING, PROBATION, ROLLING_BACK = "ready", "activating", "probation", "rolling_back"
-PHASES = (IDLE, MANIFEST, FILES, VERIFYING, TESTING, READY, ACTIVATING, PROBATION, ROLLING_BACK)
-FETCHING = (MANIFEST, FILES)
+PHASES = (IDLE, METADATA, MANIFEST, FILES, VERIFYING, TESTING, READY, ACTIVATING, PROBATION, ROLLING_BACK)
+FETCHING = (METADATA, MANIFEST, FILES)
 SWITCHED = (ACTIVATING, PROBATION, ROLLING_BACK)
 LINK, LOCAL = "link", "local"
+METADATA_FOLDER = "metadata"
+STEPS = (
+    *(f"{when} {phase}" for when in ("before saving", "saved") for phase in PHASES),
+    "surveyed", "block written", "blocks synced", "file complete", "trust checked", "file copied", "blocks reused",
+    "self-test starts", "incoming cleared", "activate: slot emptied", "activate: moved into slot",
+    "activate: previous set", "activate: current set", "deny list saved", "roll back: current set",
+    "roll back: previous forgotten",
+)  # fmt: skip
+"""The durable steps of an update, as `at` is told of them; those of `device.trust` come between the first ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +66,9 @@ class Settings:
     ask_again_most_s: float = 300.0
     """Longest pause between two requests."""
     bad_copies: int = 3
-    """A file that arrives with a wrong hash this often makes the version denied."""
+    """A file that arrives with a wrong hash this often makes the version denied, or wait where it is proven."""
+    bad_again_s: float = 6 * 3600.0
+    """Pause before a proven version whose files keep arriving wrong is tried again."""
     test_runs: int = 2
     """Self-test runs with problems before the version is denied; one run may suffer from a busy processor."""
     test_starts: int = 3
@@ -63,6 +79,8 @@ class Settings:
     """Agent starts without enough looks after which a new model is given up."""
     retry_s: float = 60.0
     """Pause after a full disk or another trouble with it."""
+    trust_again_s: float = 900.0
+    """Pause before expired metadata are looked at again; newer ones are looked at as soon as they come."""
     check_current_s: float = 600.0
     """The model in use is hashed at most this often when guidance reports failures."""
     margin_bytes: int = 64 * 1024**2
@@ -123,7 +141,7 @@ class State:
     """link | local: where the target's files come from."""
     progress: Mapping[str, Progress] = field(default_factory=dict)
     bad: Mapping[str, int] = field(default_factory=dict)
-    """Wrong copies seen, by path."""
+    """Wrong copies seen, by path, or by path@offset for a block."""
     tests: int = 0
     looks: int = 0
     starts: int = 0
@@ -131,6 +149,10 @@ class State:
     """Why the last thing did not work, for the status."""
     reason: str = ""
     """Why a roll-back is under way."""
+    proven: Offer | None = None
+    """The last offer that its signed metadata proved."""
+    told: str = ""
+    """What the wearer was told about this update; not said again."""
     # --- not saved ---
     current: Identity = Identity()
     previous: Identity = Identity()
@@ -139,6 +161,8 @@ class State:
     """Still to fetch, in order."""
     size_bytes: int = 0
     """Of all files of the target."""
+    reused: bool = False
+    """Blocks of the models on this device have been looked for; until then only the list of blocks is fetched."""
     asked: tuple[Asked, ...] = ()
     silent: int = 0
     """Requests in a row that got no answer."""
@@ -147,260 +171,6 @@ class State:
     """Waiting until then after trouble with the disk, or before another self-test."""
     checked_at_s: float | None = None
     """When the model in use was last hashed."""
-
-
-# --- events ---
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The agent has started; the saved state and what lies on disk have been read into the state."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    offer: Offer
-    origin: str = LINK
-
-
-@dataclass(frozen=True, slots=True)
-class OfferRefused:
-    """An offer came that may not be followed."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class BlockCame:
-    sha256: str
-    offset: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Synced:
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A fetched file was hashed: right (then it has its final name) or not."""
-
-    path: str
-    ok: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestRead:
-    """problem: why it cannot be used, "" = it can."""
-
-    manifest: Manifest | None
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Surveyed:
-    """What of the wanted files is on disk."""
-
-    whole: frozenset[str]
-    """Paths that are complete and right."""
-    partial: Mapping[str, int]
-    """Path -> size of its half-written file."""
-    elsewhere: frozenset[str]
-    """Paths whose content another folder on this device claims to hold."""
-    free_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """All files that were found elsewhere have been tried; those that turned out wrong are not named here."""
-
-    copied: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """bad: path -> what is wrong with it; empty = the whole bundle is right."""
-
-    bad: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Tested:
-    problems: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    may_switch: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LinkChanged:
-    online: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Activated:
-    current: Identity
-    previous: Identity
-
-
-@dataclass(frozen=True, slots=True)
-class NotActivated:
-    """The bundle that was ready is gone from the disk."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class AskDropped:
-    """The link is down: a request was not sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class RolledBack:
-    current: Identity
-
-
-@dataclass(frozen=True, slots=True)
-class LookOk:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentChecked:
-    """The model in use was hashed after a failure. problem: what is wrong with it ("" = unaltered)."""
-
-    problem: str
-    previous_ok: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DiskTrouble:
-    """An action failed; the ones after it were not done."""
-
-    reason: str
-
-
-Event = (
-    Started | Offered | OfferRefused | BlockCame | Synced | Checked | ManifestRead | Surveyed | Copied | Verified
-    | Tested | Tick | LinkChanged | Activated | NotActivated | AskDropped | RolledBack | LookOk
-    | Failed | CurrentChecked | DiskTrouble
-)  # fmt: skip
-
-
-# --- actions ---
-
-
-@dataclass(frozen=True, slots=True)
-class Save:
-    """Write the state to update.json, durably."""
-
-
-@dataclass(frozen=True, slots=True)
-class SaveDenied:
-    """Write the deny list, durably."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    want: Want
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Write a block into the half-written file; no sync."""
-
-    path: str
-    offset: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Sync:
-    """fsync the half-written file → Synced."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Hash the half-written file; when right, give it its final name → Checked."""
-
-    entry: FileEntry
-
-
-@dataclass(frozen=True, slots=True)
-class ReadManifest:
-    """→ ManifestRead"""
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """Look what is on disk, removing what is neither wanted nor right → Surveyed."""
-
-    entries: tuple[FileEntry, ...]
-    resumable: frozenset[str]
-    """Paths whose half-written file is worth keeping."""
-    prune: bool
-    """Remove every other file: false until the manifest is known, so that an interrupted download is not lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """Copy from the other folders of this device, checking the hash on the way → Copied."""
-
-    entries: tuple[FileEntry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Verify:
-    """Check the whole incoming bundle → Verified."""
-
-
-@dataclass(frozen=True, slots=True)
-class SelfTest:
-    """→ Tested"""
-
-
-@dataclass(frozen=True, slots=True)
-class Activate:
-    """Move the incoming bundle into the free slot and point `current` at it; may be repeated → Activated."""
-
-    manifest_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class RollBack:
-    """Point `current` back at the previous slot; may be repeated → RolledBack."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckCurrent:
-    """→ CurrentChecked"""
-
-
-@dataclass(frozen=True, slots=True)
-class ClearIncoming:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Announce:
-    """Tell the agent to load `current`."""
-
-
-Action = (
-    Save | SaveDenied | Ask | Write | Sync | Check | ReadManifest | Survey | Copy | Verify | SelfTest | Activate
-    | RollBack | CheckCurrent | ClearIncoming | Announce
-)  # fmt: skip
-Step = tuple[State, list[Action]]
 
 
 def unfetched(state: State) -> int:
@@ -425,6 +195,28 @@ def with_progress(state: State, path: str, progress: Progress | None) -> State:
 def manifest_entry(offer: Offer) -> FileEntry:
     """The manifest as a file to fetch like any other."""
     return FileEntry(MANIFEST_NAME, offer.manifest_size, offer.manifest_sha256)
+
+
+def metadata_entries(offer: Offer) -> tuple[FileEntry, ...]:
+    """The signed metadata as files to fetch like any other."""
+    return tuple(FileEntry(f"{METADATA_FOLDER}/{one.name}", one.size_bytes, one.sha256) for one in offer.metadata)
+
+
+def is_proven(state: State, offer: Offer) -> bool:
+    """Whether exactly these metadata have proven exactly this model; offers without metadata need no proof here."""
+    proven = state.proven
+    return not offer.metadata or (
+        proven is not None and (proven.manifest_sha256, proven.metadata) == (offer.manifest_sha256, offer.metadata)
+    )
+
+
+def as_trusted(state: State, *, signed: bool) -> State:
+    """A saved state, as far as it may be gone on with. signed: whether only proven offers are followed now, as since
+    this device was enrolled; what was begun before then ends."""
+    unsigned = state.origin == LINK and state.target is not None and not state.target.metadata
+    if not signed or not unsigned or state.phase in SWITCHED:
+        return state
+    return State(problem="the update from before the enrolment was given up")
 
 
 def is_denied(state: State, offer: Offer) -> Denied | None:

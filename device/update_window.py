@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 
-from device.update_state import Action, Ask, Asked, Progress, Settings, State, Step, progress_of
-from shared.bundle import FileEntry
+from device.update_events import Action, Ask, Step
+from device.update_state import Asked, Progress, Settings, State, progress_of
+from shared.bundle import BLOCKS_NAME, FileEntry
 from shared.messages import Want
 from shared.transfer import MAX_PART_BYTES, Ranges, Span
 
@@ -22,7 +23,8 @@ def ask(state: State, now_s: float, settings: Settings) -> Step:
     if not state.online:
         return state, []
     room = settings.window_bytes - sum(asked.size_bytes for asked in state.asked)
-    for entry in state.files:
+    # The list of blocks first, alone: what it names may be on this device already.
+    for entry in [entry for entry in state.files if entry.path == BLOCKS_NAME] or state.files:
         while len(state.asked) < settings.wants_in_flight and (ranges := _next_ranges(state, entry, room, settings)):
             asked = Asked(entry.path, ranges, now_s)
             state = replace(state, asked=(*state.asked, asked))
@@ -89,6 +91,11 @@ def answered(state: State, asked: Asked) -> bool:
         return False
     here = progress.have.union(progress.fresh)
     return all(here.covers(start, stop) for start, stop in asked.ranges)
+
+
+def touches(asked: Asked, path: str, bytes_: Ranges) -> bool:
+    """Whether a request was for any of these bytes of a file."""
+    return asked.path == path and any(a < stop and start < b for a, b in asked.ranges for start, stop in bytes_.spans)
 
 
 def all_here(state: State, entry: FileEntry) -> bool:

@@ -19,7 +19,6 @@ import errno
 import fcntl
 import hashlib
 import logging
-import os
 import queue
 import shutil
 import threading
@@ -29,14 +28,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from device import update_events as e
 from device import update_state as u
+from device.incoming import Incoming
+from device.offers import Proof, read_offer
 from device.slots import Checkpoint, Slots, current_slot, holders, identity, previous_slot
 from device.update_file import load_denied, load_state, save_denied, save_state
 from device.update_steps import step
+from device.wishes import take
 from shared import atomic, bundle, messages, topics
 from shared.clock import Clock
-from shared.errors import BundleError, ConfigError, MessageError, WaycueError
+from shared.errors import BundleError, ConfigError, Transient, WaycueError
 from shared.messages import Offer
+from shared.transfer import Ranges
 
 __all__ = ["Report", "Settings", "Updater", "current_slot", "previous_slot"]
 
@@ -70,6 +74,9 @@ class Updater:
     check_offer(offer): raises WaycueError for an offer that is not to be followed.
     check_manifest(manifest): raises WaycueError for a model that this device may not run. Asked before its files are
     fetched; the version is refused each time it is offered, but not denied for ever.
+    trust: what proves an offer by its signed metadata. With it, an offer without is refused; None only where the device
+    has no identity yet, which may only speak to a broker on its own machine: metadata are then not looked at.
+    tell(text): lets the wearer know that an update waits.
     raises: ConfigError where another process has the folder, OSError.
     """
 
@@ -85,9 +92,12 @@ class Updater:
         may_switch: Callable[[], bool] = lambda: True,
         check_offer: Callable[[Offer], None] = lambda offer: None,
         check_manifest: Callable[[bundle.Manifest], None] = lambda manifest: None,
+        trust: Proof | None = None,
+        tell: Callable[[str], None] = lambda text: None,
         settings: u.Settings | None = None,
         at: Checkpoint = lambda name: None,
     ) -> None:
+        self._device, self._trust, self._tell = device, trust, tell
         self._topic = topics.want(device)
         self._publish, self._clock, self._selftest, self._on_activated = publish, clock, selftest, on_activated
         self._check_offer, self._check_manifest = check_offer, check_manifest
@@ -96,17 +106,18 @@ class Updater:
         atomic.make_dirs(state_dir / "models")
         self._lock_file = _lock(state_dir / "models" / ".lock")
         self._slots = Slots(state_dir, at)
-        self._inbox: queue.Queue[u.Event] = queue.Queue()
+        self._inbox: queue.Queue[e.Event] = queue.Queue()
         self._working = threading.RLock()
         self._local: Path | None = None
-        self._parts: dict[str, BinaryIO] = {}
+        self._incoming = Incoming(self._slots, at)
         self._began_s = clock.monotonic_s()
         self._bytes_before: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
-        """fetched_bytes, repeated_bytes (came again or unasked), copied_bytes, refused (messages that are not ours)."""
+        """fetched_bytes, repeated_bytes (came again or unasked), copied_bytes, wrong_blocks, refused (messages that are
+        not ours), distrusted (offers that their metadata did not prove)."""
         self.reports: tuple[Report, ...] = ()
         self._state = replace(
-            load_state(self._slots.models),
+            u.as_trusted(load_state(self._slots.models), signed=trust is not None),
             denied=load_denied(self._slots.models),
             current=identity(self._slots.current),
             previous=identity(self._slots.previous),
@@ -119,7 +130,7 @@ class Updater:
         with self._working:
             if not self._started:
                 self._started = True
-                self._handle(u.Started())
+                self._handle(e.Started())
 
     # --- called from other threads: leave a note, do nothing else ---
 
@@ -128,16 +139,14 @@ class Updater:
         if not payload:
             return
         try:
-            offer = messages.decode(Offer, payload)
-            if not 0 < offer.manifest_size <= bundle.MAX_MANIFEST_BYTES:
-                raise MessageError(f"Offer.manifest_size: {offer.manifest_size} is not the size of a manifest.")
+            offer = read_offer(payload, signed=self._trust is not None)
             self._check_offer(offer)
         except WaycueError as error:
             self.counters["refused"] += 1
             _log.warning("An offer of a model was refused: %s", error)
-            self._inbox.put(u.OfferRefused(f"an offer was refused: {error}"))
+            self._inbox.put(e.OfferRefused(f"an offer was refused: {error}"))
             return
-        self._inbox.put(u.Offered(offer))
+        self._inbox.put(e.Offered(offer))
 
     def on_block(self, levels: list[str], payload: bytes) -> None:
         """A block came. levels: ["block", sha256, offset]"""
@@ -145,22 +154,22 @@ class Updater:
         if offset is None or not topics.SHA256.match(levels[1]) or self._inbox.qsize() >= INBOX_BLOCKS:
             self.counters["refused"] += 1
             return
-        self._inbox.put(u.BlockCame(levels[1], offset, payload))
+        self._inbox.put(e.BlockCame(levels[1], offset, payload))
 
     def link_changed(self, online: bool) -> None:
         """The link came up or went down. Optional: without it, requests are repeated after their time-out."""
-        self._inbox.put(u.LinkChanged(online))
+        self._inbox.put(e.LinkChanged(online))
 
     def report_look_ok(self, version: str = "") -> None:
         """A look went well. version: of the model that looked; one that is no longer in use does not count."""
         if version in ("", self._state.current.version) and self._state.phase == u.PROBATION:
-            self._inbox.put(u.LookOk())
+            self._inbox.put(e.LookOk())
 
     def report_failure(self, reason: str, version: str = "") -> None:
         """The model in use could not be loaded, or a look failed. On probation it gives way to the one before it;
         later it does so only where its files turn out to be damaged. version: as in `report_look_ok`."""
         if version in ("", self._state.current.version):
-            self._inbox.put(u.Failed(reason))
+            self._inbox.put(e.Failed(reason))
 
     # --- the work ---
 
@@ -181,13 +190,21 @@ class Updater:
         """Handle what came since the last call, then what time brings."""
         self.start()
         with self._working:
+            wish = take(self._slots.models)
+            if wish is not None:
+                self._handle(wish)
             while True:
                 try:
                     event = self._inbox.get_nowait()
                 except queue.Empty:
                     break
                 self._handle(event)
-            self._handle(u.Tick(self._may_switch()))
+            self._handle(e.Tick(self._may_switch()))
+
+    def obey(self, wish: e.Event) -> None:
+        """Do what a person asked for, and nothing else that may be due."""
+        with self._working:
+            self._handle(wish)
 
     def install_local(self, folder: Path) -> str:
         """Install a bundle from a folder on this device with the same checks, and put it in use at once.
@@ -208,8 +225,8 @@ class Updater:
             if denied is not None:
                 raise BundleError(f"{denied.version} was refused before: {denied.reason}.", hint="Install another one.")
             self._local = folder
-            self._handle(u.Offered(offer, u.LOCAL))
-            self._handle(u.Tick(may_switch=True))
+            self._handle(e.Offered(offer, u.LOCAL))
+            self._handle(e.Tick(may_switch=True))
             if self._state.current.manifest_sha256 != digest:
                 raise BundleError(f"{manifest.version} was not installed: {self._state.problem}.")
         return manifest.version
@@ -223,6 +240,8 @@ class Updater:
         name = state.target.version if state.target is not None else ""
         trouble = f" ({state.problem})" if state.problem else ""
         match state.phase:
+            case u.METADATA:
+                return f"checking the offer of {name}{trouble}"
             case u.MANIFEST | u.FILES:
                 share = 100 - 100 * u.unfetched(state) // max(state.size_bytes, 1) if state.phase == u.FILES else 0
                 return f"downloading {name} {share} %{trouble}"
@@ -246,10 +265,10 @@ class Updater:
     def close(self) -> None:
         """Give the folder free. What is under way goes on at the next start."""
         with self._working:
-            self._close_parts()
+            self._incoming.close()
             self._lock_file.close()
 
-    def _handle(self, first: u.Event) -> None:
+    def _handle(self, first: e.Event) -> None:
         events = deque([first])
         while events:
             event = events.popleft()
@@ -263,13 +282,13 @@ class Updater:
                     _log.warning("The update waits: %s", error)
                     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
                     what = "the disk is full; make room on it" if full else error.strerror or str(error)
-                    events.append(u.DiskTrouble(f"the update waits: {what}"))
+                    events.append(e.DiskTrouble(f"the update waits: {what}"))
                     break
                 if found is not None:
                     events.append(found)
 
-    def _note(self, event: u.Event, before: str, actions: int) -> None:
-        if isinstance(event, u.BlockCame):
+    def _note(self, event: e.Event, before: str, actions: int) -> None:
+        if isinstance(event, e.BlockCame):
             self.counters["fetched_bytes" if actions else "repeated_bytes"] += len(event.data)
         if self._state.phase == before:
             return
@@ -277,103 +296,101 @@ class Updater:
             self._began_s, self._bytes_before = self._clock.monotonic_s(), self.counters.copy()
         _log.info("Model update: %s", self.state_text())
 
-    def _do(self, action: u.Action) -> u.Event | None:
+    def _do(self, action: e.Action) -> e.Event | None:
         match action:
-            case u.Save():
+            case e.Save():
                 self._at(f"before saving {self._state.phase}")
                 save_state(self._slots.models, self._state)
                 self._at(f"saved {self._state.phase}")
-            case u.SaveDenied():
+            case e.SaveDenied():
                 save_denied(self._slots.models, self._state.denied)
                 self._at("deny list saved")
-            case u.Ask(want):
-                return None if self._publish(self._topic, messages.encode(want)) is not False else u.AskDropped()
-            case u.Write(path, offset, data):
-                self._write(path, offset, data)
-            case u.Sync(path):
+            case e.Ask(want):
+                return None if self._publish(self._topic, messages.encode(want)) is not False else e.AskDropped()
+            case e.Write(path, offset, data):
+                self._incoming.write(path, offset, data)
+                self._at("block written")
+            case e.Sync(path):
                 return self._sync(path)
-            case u.ClearIncoming():
-                self._close_parts()
+            case e.ClearIncoming():
+                self._incoming.close()
                 self._slots.clear_incoming()
-            case u.Announce():
+            case e.Announce():
                 self._announce()
+            case e.Tell(text):
+                self._tell(text)
             case _:
                 return self._check(action)
         return None
 
-    def _check(self, action: u.Action) -> u.Event | None:
+    def _check(self, action: e.Action) -> e.Event | None:
         """The actions that find something out."""
         match action:
-            case u.Check(entry):
-                return u.Checked(entry.path, self._accept(entry))
-            case u.ReadManifest():
+            case e.Check(entry):
+                return e.Checked(entry.path, self._incoming.accept(entry))
+            case e.CheckTrust(offer):
+                return self._check_trust(offer)
+            case e.Reuse(entries):
+                return self._reuse(entries)
+            case e.ReadManifest():
                 return self._read_manifest()
-            case u.Survey(entries, resumable, prune):
+            case e.Survey(entries, resumable, prune):
                 return self._survey(entries, resumable, prune=prune)
-            case u.Copy(entries):
+            case e.Copy(entries):
                 return self._copy(entries)
-            case u.Verify():
-                return u.Verified(self._verify())
-            case u.SelfTest():
-                return u.Tested(self._test())
-            case u.Activate(manifest_sha256):
+            case e.Verify():
+                return e.Verified(self._verify())
+            case e.SelfTest():
+                return e.Tested(self._test())
+            case e.Activate(manifest_sha256):
                 return self._activate(manifest_sha256)
-            case u.RollBack():
+            case e.RollBack():
                 self._slots.roll_back()
-                return u.RolledBack(identity(self._slots.current))
-            case u.CheckCurrent():
+                return e.RolledBack(identity(self._slots.current))
+            case e.CheckCurrent():
                 return self._check_current()
         return None
 
     # --- files ---
 
-    def _write(self, path: str, offset: int, data: bytes) -> None:
-        file = self._parts.get(path)
-        if file is None:
-            part = self._slots.part(path)
-            atomic.make_dirs(part.parent)
-            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-            file = self._parts[path] = os.fdopen(fd, "wb", buffering=0)
-        os.lseek(file.fileno(), offset, os.SEEK_SET)
-        left = memoryview(data)
-        while left:
-            left = left[os.write(file.fileno(), left) :]
-        self._at("block written")
-
-    def _sync(self, path: str) -> u.Event:
-        file = self._parts.get(path)
-        if file is not None:
-            os.fsync(file.fileno())
-            atomic.fsync_dir(self._slots.part(path).parent)
+    def _sync(self, path: str) -> e.Event:
+        self._incoming.sync(path)
+        entry = next((entry for entry in self._state.files if entry.path == path), None)
+        bad = Ranges()
+        if entry is not None:
+            bad = self._incoming.wrong_blocks(entry, u.progress_of(self._state, entry))
+            self.counters["wrong_blocks"] += len(bad.spans)
         self._at("blocks synced")
-        return u.Synced(path)
+        return e.Synced(path, bad)
 
-    def _accept(self, entry: bundle.FileEntry) -> bool:
-        """Hash a fetched file and give it its final name, or throw it away."""
-        file = self._parts.pop(entry.path, None)
-        if file is not None:
-            file.close()
-        part = self._slots.part(entry.path)
-        if entry.size_bytes == 0:
-            atomic.write_bytes(part, b"")
-        if not part.is_file() or atomic.sha256_file(part) != entry.sha256:
-            _log.warning("%s of the new model arrived damaged; it is fetched again.", entry.path)
-            part.unlink(missing_ok=True)
-            return False
-        atomic.move(part, self._slots.incoming / entry.path)
-        self._at("file complete")
-        return True
+    def _reuse(self, entries: tuple[bundle.FileEntry, ...]) -> e.Event:
+        found = self._incoming.reuse(entries, self._state.progress, self._sources())
+        self.counters["copied_bytes"] += sum(ranges.total for ranges in found.values())
+        return e.Reused(found)
 
-    def _survey(self, entries: tuple[bundle.FileEntry, ...], resumable: frozenset[str], *, prune: bool) -> u.Event:
-        self._close_parts()
+    def _check_trust(self, offer: Offer) -> e.Event:
+        if self._trust is None:  # begun while this device was enrolled; nothing is ever proven by nobody
+            return e.TrustChecked("this device is not enrolled any more", passing=True)
+        files = {one.name: self._slots.incoming / u.METADATA_FOLDER / one.name for one in offer.metadata}
+        try:
+            self._trust.check({name: path.read_bytes() for name, path in files.items()}, offer, self._device)
+        except WaycueError as error:
+            self.counters["distrusted"] += 1
+            _log.warning("The offer of %s is not followed: %s", offer.version, error)
+            return e.TrustChecked(str(error), passing=isinstance(error, Transient))
+        self._at("trust checked")
+        return e.TrustChecked()
+
+    def _survey(self, entries: tuple[bundle.FileEntry, ...], resumable: frozenset[str], *, prune: bool) -> e.Event:
+        self._incoming.close()
         whole, partial = self._slots.survey(entries, resumable, prune=prune)
         known = holders(self._sources())
         elsewhere = frozenset(entry.path for entry in entries if entry.sha256 in known)
         free_bytes = shutil.disk_usage(self._slots.models).free
         self._at("surveyed")
-        return u.Surveyed(frozenset(whole), partial, elsewhere, free_bytes)
+        return e.Surveyed(frozenset(whole), partial, elsewhere, free_bytes)
 
-    def _copy(self, entries: tuple[bundle.FileEntry, ...]) -> u.Event:
+    def _copy(self, entries: tuple[bundle.FileEntry, ...]) -> e.Event:
         known = holders(self._sources())
         copied = set()
         for entry in entries:
@@ -381,25 +398,25 @@ class Updater:
                 self.counters["copied_bytes"] += entry.size_bytes
                 copied.add(entry.path)
                 self._at("file copied")
-        return u.Copied(frozenset(copied))
+        return e.Copied(frozenset(copied))
 
     def _sources(self) -> list[Path]:
         local = [self._local] if self._local is not None and self._state.origin == u.LOCAL else []
         return [*local, *(self._slots.models / name for name in ("a", "b"))]
 
-    def _read_manifest(self) -> u.Event:
+    def _read_manifest(self) -> e.Event:
         try:
             manifest = bundle.read_manifest(self._slots.incoming)
             self._check_manifest(manifest)
-            return u.ManifestRead(manifest)
+            return e.ManifestRead(manifest)
         except WaycueError as error:
-            return u.ManifestRead(None, str(error))
+            return e.ManifestRead(None, str(error))
 
     def _verify(self) -> dict[str, str]:
         """What is wrong with the incoming bundle, by path."""
         try:
-            bundle.verify(self._slots.incoming)
-        except BundleError as error:
+            self._check_manifest(bundle.verify(self._slots.incoming))  # settings may be others since it was fetched
+        except WaycueError as error:
             reason = str(error)
         else:
             return {}
@@ -424,13 +441,13 @@ class Updater:
 
     # --- switching ---
 
-    def _activate(self, manifest_sha256: str) -> u.Event:
-        self._close_parts()
+    def _activate(self, manifest_sha256: str) -> e.Event:
+        self._incoming.close()
         try:
             self._slots.activate(manifest_sha256)
         except BundleError as error:
-            return u.NotActivated(str(error))
-        return u.Activated(identity(self._slots.current), identity(self._slots.previous))
+            return e.NotActivated(str(error))
+        return e.Activated(identity(self._slots.current), identity(self._slots.previous))
 
     def _announce(self) -> None:
         folder = self._slots.current
@@ -446,14 +463,9 @@ class Updater:
         _log.info("Model %s is in use.", now)
         self._on_activated(folder, now)
 
-    def _check_current(self) -> u.Event:
+    def _check_current(self) -> e.Event:
         problem = _problem_of(self._slots.current)
-        return u.CurrentChecked(problem, previous_ok=bool(problem) and not _problem_of(self._slots.previous))
-
-    def _close_parts(self) -> None:
-        for file in self._parts.values():
-            file.close()
-        self._parts.clear()
+        return e.CurrentChecked(problem, previous_ok=bool(problem) and not _problem_of(self._slots.previous))
 
 
 def _problem_of(folder: Path | None) -> str:

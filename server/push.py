@@ -6,17 +6,23 @@ The device pulls: it knows what it has, and a push would overrun the broker's qu
     wc/v1/<device>/down/block/<sha256>/<offset>    at most 8 blocks per Want, none over 256 KiB
     wc/v1/<device>/down/offer                      retained Offer, with a revision that only rises
 
+Who should run what is decided in `server.rollout`; with a `Release` it is signed before it is offered, the offer names
+the signed metadata, and devices pull these as blocks too.
+
 Rules kept here:
 
-1. Only files of registered bundles can be read, and only by the hash of their content: there is no path in a request.
+1. Only files of registered bundles and the signed metadata can be read, and only by the hash of their content: there is
+   no path in a request.
 2. A Want is read strictly; anything else, an unknown hash included, is answered with nothing and counted.
 3. Per device at most `bytes_per_s`: a device gone wrong does not starve the others.
 4. An offer's revision is kept in the `offers` table before it is sent. It is at least the time in seconds, so that it
    rises above what the devices have seen even when the database had to be restored.
+5. With a `Release` nothing is offered unsigned: where signing fails, offers wait, and that is logged and counted.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 from collections import Counter
@@ -28,15 +34,19 @@ from sqlalchemy import Connection, insert, select, update
 
 from server import store as tables
 from server.registry import Model, Registry
-from shared import bundle, messages, topics
+from server.release import Release, Target
+from server.rollout import Grant
+from server.rollouts import Rollouts
+from shared import assignment, bundle, messages, topics
 from shared.clock import Clock, SystemClock
-from shared.errors import BundleError, MessageError
-from shared.messages import Offer, Want
+from shared.errors import BundleError, MessageError, WaycueError
+from shared.messages import MetadataFile, Offer, Want
 from shared.transfer import MAX_PART_BYTES, Ranges
 
 MAX_BLOCKS = 8
 MIN_BLOCK_BYTES = 1024  # smaller ones cost more in headers than they carry
 MAX_DEVICES = 10_000
+KEPT_GENERATIONS = 4  # of signed metadata: a device may be half-way through the one before
 LOOK_AGAIN_S = 1.0  # how often an unknown hash may make us look for models that another process registered
 _log = logging.getLogger(__name__)
 
@@ -54,6 +64,7 @@ class Push:
 
     max_block_bytes: the largest block that the broker lets through.
     bytes_per_s: what one device may pull; twice a 100 Mbit/s network by default.
+    release: signs what is offered; None only where devices come without an identity, over a broker on this machine.
     """
 
     def __init__(
@@ -63,9 +74,11 @@ class Push:
         clock: Clock | None = None,
         max_block_bytes: int = MAX_PART_BYTES,
         bytes_per_s: int = 32 * 1024**2,
+        release: Release | None = None,
     ) -> None:
-        self._registry = registry
+        self._registry, self._release = registry, release
         self._clock = clock or SystemClock()
+        self.rollouts = Rollouts(registry, clock=self._clock)
         self._max_block_bytes = min(max_block_bytes, MAX_PART_BYTES)
         self._bytes_per_s = bytes_per_s
         self._lock = threading.Lock()
@@ -73,8 +86,17 @@ class Push:
         self._indexed: set[str] = set()
         self._looked_at_s: float | None = None
         self._allowances: dict[str, _Allowance] = {}
+        self._signed: list[dict[str, bytes]] = []
+        self._greeted: set[str] = set()
+        self._offered: dict[str, tuple[str, tuple[MetadataFile, ...]]] = {}
         self.counters: Counter[str] = Counter()
-        """wants, blocks, bytes, malformed, unknown (hash), limited (by rate), unreadable (our own file)"""
+        """wants, blocks, bytes, malformed, unknown (hash), limited (by rate), unreadable (our own file), unsigned
+        (times that offers waited because signing failed)"""
+
+        try:
+            self._metadata()  # a device may be half-way through what was signed before this start
+        except (WaycueError, OSError) as error:
+            _log.warning("The signed metadata cannot be read now: %s", error)
 
     # --- blocks ---
 
@@ -89,15 +111,15 @@ class Push:
             _log.debug("%s: %s", device, error)
             return self._none("malformed")
         with self._lock:
-            path = self._path(want.sha256)
-            if path is None:
+            source = self._source(want.sha256)
+            if source is None:
                 return self._none("unknown")
             if not self._allowed(device, sum(stop - start for start, stop in spans)):
                 return self._none("limited")
         try:
-            replies = [(topics.block(device, want.sha256, start), data) for start, data in _read(path, spans) if data]
+            replies = [(topics.block(device, want.sha256, start), data) for start, data in _read(source, spans) if data]
         except OSError as error:
-            _log.error("%s cannot be read for %s: %s", path, device, error)
+            _log.error("%s cannot be read for %s: %s", source, device, error)
             return self._none("unreadable")
         self.counters["wants"] += 1
         self.counters["blocks"] += len(replies)
@@ -113,7 +135,10 @@ class Push:
                 return
             yield span
 
-    def _path(self, sha256: str) -> Path | None:
+    def _source(self, sha256: str) -> Path | bytes | None:
+        for generation in self._signed:
+            if sha256 in generation:
+                return generation[sha256]
         if sha256 not in self._files and self._may_look():
             for model in self._registry.list():
                 self._index(model)
@@ -170,7 +195,9 @@ class Push:
             self._index(model)
         with self._registry.store.writing() as connection:
             revision, issued_at = self._revision(connection, device, version)
-        offer = Offer(version, model.manifest_sha256, model.manifest_size, issued_at, revision)
+        metadata = self._metadata()
+        self._offered[device] = (version, metadata)
+        offer = Offer(version, model.manifest_sha256, model.manifest_size, issued_at, revision, metadata)
         return topics.offer(device), messages.encode(offer)
 
     def _revision(self, connection: Connection, device: str, version: str) -> tuple[int, float]:
@@ -188,32 +215,89 @@ class Push:
         return revision, issued_at
 
     def offer_for(self, device: str) -> Reply | None:
-        """The offer that this device should have now: the champion; None while there is none."""
-        champion = self._registry.champion()
-        return None if champion is None else self.make_offer(device, champion)
+        """The offer that this device should have now; None while there is none for it, or it cannot be signed."""
+        offers = self._offers([device])
+        return offers[0] if offers else None
+
+    def greet(self, device: str, *, online: bool) -> Reply | None:
+        """A device's status came. The offer to publish where it has just come online, or never had one from this
+        process: the broker may have lost what it retained. What changes later comes from `due_offers`."""
+        with self._lock:
+            here = device in self._greeted
+            if len(self._greeted) >= MAX_DEVICES:
+                self._greeted.clear()
+            (self._greeted.add if online else self._greeted.discard)(device)
+        return None if here or not online else self.offer_for(device)
 
     def offer_all(self, devices: Iterable[str] = ()) -> list[Reply]:
-        """Offers for every device ever seen, and `devices`. Publish them at start, and after a promote or rollback."""
-        with self._registry.store.reading() as connection:
-            seen = set(connection.execute(select(tables.devices.c.device)).scalars())
-            seen |= set(connection.execute(select(tables.offers.c.device)).scalars())
-        offers = [self.offer_for(device) for device in sorted(seen | set(devices))]
-        return [offer for offer in offers if offer is not None]
+        """Offers for every device ever seen, and `devices`. Publish them retained, at start."""
+        return self._offers({*self._known(), *devices})
 
     def due_offers(self) -> list[Reply]:
-        """Offers for devices that were offered another version than the champion: a command in another process may
-        have promoted one. Cheap enough to call every second; empty nearly always."""
-        champion = self._registry.champion()
-        if champion is None:
+        """Offers for devices that should have another one than this process gave them last: a command in another
+        process promoted a version or started a rollout, a rollout halted, or what is signed was renewed.
+
+        Call it every second; empty nearly always.
+        """
+        devices = self._known()
+        self.rollouts.watch(devices)
+        return self._offers(devices, due=True)
+
+    def _offers(self, devices: Iterable[str], *, due: bool = False) -> list[Reply]:
+        granted = self.rollouts.granted()
+        if not granted or not self._sign(granted):
             return []
-        offers = tables.offers
+        metadata, assignments, offers = self._metadata(), [grant.assignment() for grant in granted], []
+        for device in sorted(devices):
+            version = assignment.assigned(assignments, device)
+            if version is not None and not (due and self._offered.get(device) == (version, metadata)):
+                offers.append(self.make_offer(device, version))
+        return offers
+
+    def _known(self) -> set[str]:
+        """Devices that were let in, and all that ever came or were offered something: their offer waits for them."""
         with self._registry.store.reading() as connection:
-            behind = connection.execute(select(offers.c.device).where(offers.c.version != champion)).scalars().all()
-        return [self.make_offer(device, champion) for device in behind]
+            let_in = select(tables.enrolments.c.device).where(tables.enrolments.c.revoked_at.is_(None))
+            seen = set(connection.execute(let_in).scalars())
+            seen |= set(connection.execute(select(tables.devices.c.device)).scalars())
+            return seen | set(connection.execute(select(tables.offers.c.device)).scalars())
+
+    # --- signing ---
+
+    def _sign(self, granted: Iterable[Grant]) -> bool:
+        """Sign who may run what, where that changed or its signatures are half over. False = offers wait."""
+        if self._release is None:
+            return True
+        try:
+            self._release.publish([self._target(grant) for grant in granted])
+        except (WaycueError, OSError) as error:
+            if not self.counters["unsigned"]:
+                _log.error("No model can be offered: %s", error)
+            self.counters["unsigned"] += 1
+            return False
+        self.counters.pop("unsigned", None)
+        return True
+
+    def _target(self, grant: Grant) -> Target:
+        model = self._registry.get(grant.version)
+        return Target(
+            grant.version, model.manifest_sha256, model.manifest_size, grant.order, grant.percent, grant.devices
+        )
+
+    def _metadata(self) -> tuple[MetadataFile, ...]:
+        """What an offer names, and devices may pull from now on."""
+        if self._release is None:
+            return ()
+        files = self._release.files()
+        generation = {entry.sha256: data for entry, data in files}
+        with self._lock:
+            if not self._signed or self._signed[0] != generation:
+                self._signed = [generation, *self._signed][:KEPT_GENERATIONS]
+        return tuple(entry for entry, _ in files)
 
 
-def _read(path: Path, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
-    with open(path, "rb") as file:
+def _read(source: Path | bytes, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         for start, stop in spans:
             file.seek(start)
             yield start, file.read(stop - start)

@@ -36,8 +36,9 @@ def test_a_written_bundle_is_read_back_and_verified(folder: Path) -> None:
     manifest = bundle.verify(folder)
     assert manifest == bundle.read_manifest(folder)
     assert manifest.version == "m1"
-    assert {entry.path for entry in manifest.files} == set(contents())
-    assert manifest.size_bytes == sum(map(len, contents().values()))
+    assert {entry.path for entry in manifest.files} == {*contents(), "blocks.bin"}
+    blocks = 5 + 4 + 1 + 1 + 1 + 0  # of 64 KiB, in SMALL
+    assert manifest.size_bytes == sum(map(len, contents().values())) + 32 * blocks
     entry = manifest.entry("tokenizer.json")
     assert entry is not None
     assert entry.sha256 == hashlib.sha256(contents()["tokenizer.json"]).hexdigest()
@@ -57,7 +58,7 @@ def test_unknown_fields_are_kept(folder: Path) -> None:
 
     rewrite(folder, change)
     manifest = bundle.verify(folder)
-    assert manifest.extra == {"opset": {"main": 21}}
+    assert manifest.extra == {"opset": {"main": 21}, "block_bytes": 65536}
     assert json.loads(bundle.manifest_bytes(manifest))["files"][0]["blocks"] == ["ab"]
 
 

@@ -194,6 +194,19 @@ def test_only_registered_versions_are_offered(house: House) -> None:
         house.push.make_offer("pi-1", "m9")
 
 
+def test_a_device_is_offered_its_model_when_it_comes_online_and_not_with_every_status(house: House) -> None:
+    house.register("m1")
+    assert house.push.greet("pi-1", online=True) is None  # there is nothing to offer yet
+    house.registry.promote("m1", "first")
+    assert house.push.greet("pi-1", online=False) is None
+    offer = house.push.greet("pi-1", online=True)
+    assert offer is not None
+    assert decoded(offer).version == "m1"
+    assert house.push.greet("pi-1", online=True) is None
+    house.push.greet("pi-1", online=False)
+    assert house.push.greet("pi-1", online=True) == offer
+
+
 def test_every_known_device_is_offered_the_champion_and_those_behind_are_found(house: House) -> None:
     for number in (1, 2):
         house.register(f"m{number}", seed=number)

@@ -19,27 +19,62 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from device.slots import current_slot, previous_slot
+from device.slots import Checkpoint, current_slot, previous_slot
+from device.trust import Trust
 from device.update_file import load_denied
+from server.release import release_root
 from shared import bundle
+from shared.bundle import BLOCK_BYTES
+from shared.clock import ManualClock
 from shared.errors import BundleError
+from shared.floor import ClockFloor
 from tests.bundle.bundles import contents
-from tests.updates.house import Device, Server
+from tests.updates.house import DEVICE, Device, Server
 
-FILES = {"decoder_model_merged.onnx": 300_000, "tokenizer.json": 4_000, "golden/000.jpg": 70_000}
+DECODER = "decoder_model_merged.onnx"
+FILES = {DECODER: 300_000, "tokenizer.json": 4_000, "golden/000.jpg": 70_000}
+NOW_S = 1_795_200_000.0
 PATCHED = ("fsync", "replace", "unlink", "rmdir", "symlink")
 ENOUGH_ROUNDS = 300
 
 
+def server_of(place: Path) -> Server:
+    """With keys: the device is enrolled."""
+    return Server(place / "home", clock=ManualClock(epoch_s=NOW_S), signed=True)
+
+
+def device_of(place: Path, server: Server, at: Checkpoint = lambda name: None) -> Device:
+    state, clock = place / "state", ManualClock(epoch_s=NOW_S)
+    root = release_root(server.home)
+
+    def trust() -> Trust:
+        return Trust(state / "trust", root, ClockFloor(state / "trust", clock), at=at)
+
+    return Device(state, server, at=at, trust=trust, clock=clock)
+
+
+def offered(device: Device, version: str) -> bytes:
+    """The signed offer of a version to everyone."""
+    device.server.registry.promote(version, "next")
+    reply = device.server.push.offer_for(DEVICE)
+    assert reply is not None
+    return reply[1]
+
+
 def prepare(place: Path) -> None:
-    """A server with three models, and a device with the first."""
-    server = Server(place / "home")
+    """A server with three models, and a device with the first. Of the decoder only one block changes."""
+    server = server_of(place)
     same = contents(FILES)
     for number in (1, 2, 3):
-        changed = contents(FILES, seed=number)
-        server.register(f"m{number}", changed | {"tokenizer.json": same["tokenizer.json"]})
-    device = Device(place / "state", server)
-    device.install("m1")
+        decoder = bytearray(same[DECODER])
+        decoder[number * BLOCK_BYTES : number * BLOCK_BYTES + 100] = bytes(100)
+        server.register(f"m{number}", contents(FILES, seed=number) | {
+            "tokenizer.json": same["tokenizer.json"], DECODER: bytes(decoder),
+        })  # fmt: skip
+    device = device_of(place, server)
+    device.updater.on_offer(offered(device, "m1"))
+    device.go(lambda: device.updater.phase == "probation")
+    device.prove()
     device.updater.close()
     server.registry.close()
 
@@ -57,7 +92,7 @@ def live(device: Device) -> None:
         elif phase == "idle" and "m3" in denied and current == "m2":
             return
         elif phase == "idle":
-            device.updater.on_offer(device.server.offer("m3" if current == "m2" else "m2"))
+            device.updater.on_offer(offered(device, "m3" if current == "m2" else "m2"))
         device.deliver()
         device.clock.sleep(1)
     raise AssertionError(f"never done: {device.text()}, {device.current} in use")
@@ -120,10 +155,10 @@ def child(work: Callable[[], None]) -> int:
 
 
 def run(place: Path, carried: mmap.mmap, killer: Killer | None, labels: Path | None = None) -> None:
-    server = Server(place / "home")
+    server = server_of(place)
     if killer is not None:
         killer.install()
-    device = Device(place / "state", server, at=killer.step if killer is not None else lambda name: None)
+    device = device_of(place, server, killer.step if killer is not None else lambda name: None)
     count = device.block
 
     def counted(topic: str, data: bytes) -> None:

@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from device import updates
+from device.offers import Proof
 from device.slots import Checkpoint
 from device.update_state import IDLE, Settings
 from device.updates import Updater
 from server.push import Push
 from server.registry import Registry
+from server.release import Release
 from shared import bundle, messages, topics
-from shared.clock import ManualClock
+from shared.clock import Clock, ManualClock, SystemClock
 from shared.messages import Offer
 from tests.bundle.bundles import make_bundle
 
@@ -29,11 +31,14 @@ def no_problems(folder: Path) -> list[str]:
 
 
 class Server:
-    """Real registry, real database, real push."""
+    """Real registry, real database, real push; with `signed`, real keys too."""
 
-    def __init__(self, home: Path) -> None:
-        self.registry = Registry(home)
-        self.push = Push(self.registry)
+    def __init__(self, home: Path, *, clock: Clock | None = None, signed: bool = False) -> None:
+        self.home = home
+        self.clock = clock or SystemClock()
+        self.registry = Registry(home, clock=self.clock)
+        self.release = Release.make(home, clock=self.clock) if signed else None
+        self.push = Push(self.registry, clock=self.clock, release=self.release)
         self._made = home.parent / "made"
 
     def register(self, version: str, files: Mapping[str, bytes] | None = None) -> bundle.Manifest:
@@ -57,14 +62,19 @@ class Device:
         settings: Settings = QUICK,
         at: Checkpoint = lambda name: None,
         check_manifest: Callable[[bundle.Manifest], None] = lambda manifest: None,
+        trust: Callable[[], Proof] | None = None,
+        clock: ManualClock | None = None,
+        name: str = DEVICE,
     ) -> None:
         self.state_dir, self.server, self.settings = state_dir, server, settings
-        self.clock = ManualClock()
+        self.name, self._trust = name, trust
+        self.clock = clock or ManualClock()
         self.online = True
         self.standing = True
         self.problems: list[str] = []
         self.selftests: list[Path] = []
         self.loaded: list[str] = []
+        self.told: list[str] = []
         self.spoil: Callable[[str, int, bytes], bytes | None] = lambda sha256, offset, data: data
         """What the wire makes of a block; None loses it."""
         self.carried: Counter[str] = Counter()
@@ -78,12 +88,14 @@ class Device:
         self.updater = Updater(
             self.state_dir,
             self._publish,
-            device=DEVICE,
+            device=self.name,
             clock=self.clock,
             selftest=self._selftest,
             on_activated=lambda folder, version: self.loaded.append(version),
             may_switch=lambda: self.standing,
             check_manifest=self._check_manifest,
+            trust=self._trust() if self._trust is not None else None,
+            tell=self.told.append,
             settings=self.settings,
             at=lambda name: self.at(name),
         )
@@ -100,7 +112,7 @@ class Device:
         return self.problems or no_problems(folder)
 
     def _publish(self, topic: str, payload: bytes) -> bool:
-        assert topic == topics.want(DEVICE)
+        assert topic == topics.want(self.name)
         if self.online:
             self.wire.append(payload)
         return self.online
@@ -109,7 +121,7 @@ class Device:
         """Let the server answer what is on the wire; at most `most` blocks."""
         left = most
         while self.wire and self.online:
-            for topic, data in self.server.push.handle(DEVICE, ["up", "want"], self.wire.popleft()):
+            for topic, data in self.server.push.handle(self.name, ["up", "want"], self.wire.popleft()):
                 if left == 0:
                     return
                 left = None if left is None else left - 1
@@ -119,7 +131,7 @@ class Device:
         found = topics.levels(topic)
         assert found is not None
         device, levels = found
-        assert device == DEVICE
+        assert device == self.name
         assert levels[:2] == ["down", "block"]
         arrived = self.spoil(levels[2], int(levels[3]), data)
         if arrived is not None:

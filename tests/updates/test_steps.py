@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device import update_events as e
 from device import update_state as u
 from device.update_steps import step
 from shared.bundle import FileEntry, Manifest
@@ -33,45 +34,45 @@ def offer(number: int, revision: int) -> Offer:
 PATHS = ("manifest.json", "big.onnx", "same.json", "empty")
 NUMBERS = st.integers(1, 3)
 REASONS = st.sampled_from(("", "it fails"))
-EVENTS: st.SearchStrategy[u.Event] = st.one_of(
-    st.builds(u.Started),
-    st.builds(lambda n, r: u.Offered(offer(n, r)), NUMBERS, st.integers(0, 5)),
-    st.builds(lambda n: u.Offered(offer(n, 0), u.LOCAL), NUMBERS),
-    st.builds(u.OfferRefused, REASONS),
+EVENTS: st.SearchStrategy[e.Event] = st.one_of(
+    st.builds(e.Started),
+    st.builds(lambda n, r: e.Offered(offer(n, r)), NUMBERS, st.integers(0, 5)),
+    st.builds(lambda n: e.Offered(offer(n, 0), u.LOCAL), NUMBERS),
+    st.builds(e.OfferRefused, REASONS),
     st.builds(
-        lambda sha, offset, size: u.BlockCame(sha, offset, bytes(size)),
+        lambda sha, offset, size: e.BlockCame(sha, offset, bytes(size)),
         st.sampled_from(("a1" * 32, "a2" * 32, "bb" * 32, "10" * 32)),
         st.sampled_from((0, 100, 1000, 3000, 9000, 2**40)),
         st.sampled_from((0, 100, 300, 500, 700, 1000, 3000)),
     ),
-    st.builds(u.Synced, st.sampled_from(PATHS)),
-    st.builds(u.Checked, st.sampled_from(PATHS), st.booleans()),
-    st.builds(lambda n: u.ManifestRead(manifest(n)), NUMBERS),
-    st.just(u.ManifestRead(None, "too new")),
+    st.builds(e.Synced, st.sampled_from(PATHS)),
+    st.builds(e.Checked, st.sampled_from(PATHS), st.booleans()),
+    st.builds(lambda n: e.ManifestRead(manifest(n)), NUMBERS),
+    st.just(e.ManifestRead(None, "too new")),
     st.builds(
-        u.Surveyed,
+        e.Surveyed,
         st.frozensets(st.sampled_from(PATHS)),
         st.dictionaries(st.sampled_from(PATHS), st.integers(0, 10_000)),
         st.frozensets(st.sampled_from(PATHS)),
         st.sampled_from((0, 10_000, 2**40)),
     ),
-    st.builds(u.Copied, st.frozensets(st.sampled_from(PATHS))),
-    st.builds(u.Verified, st.dictionaries(st.sampled_from(PATHS), st.just("altered"))),
-    st.builds(lambda reason: u.Tested((reason,) if reason else ()), REASONS),
-    st.builds(u.Tick, st.booleans()),
-    st.builds(u.LinkChanged, st.booleans()),
-    st.just(u.AskDropped()),
-    st.builds(lambda n: u.Activated(u.Identity(f"m{n}", f"{n}0" * 32), OLD), NUMBERS),
-    st.builds(u.NotActivated, REASONS),
-    st.just(u.RolledBack(OLD)),
-    st.just(u.LookOk()),
-    st.builds(u.Failed, REASONS),
-    st.builds(u.CurrentChecked, REASONS, st.booleans()),
-    st.builds(u.DiskTrouble, REASONS),
+    st.builds(e.Copied, st.frozensets(st.sampled_from(PATHS))),
+    st.builds(e.Verified, st.dictionaries(st.sampled_from(PATHS), st.just("altered"))),
+    st.builds(lambda reason: e.Tested((reason,) if reason else ()), REASONS),
+    st.builds(e.Tick, st.booleans()),
+    st.builds(e.LinkChanged, st.booleans()),
+    st.just(e.AskDropped()),
+    st.builds(lambda n: e.Activated(u.Identity(f"m{n}", f"{n}0" * 32), OLD), NUMBERS),
+    st.builds(e.NotActivated, REASONS),
+    st.just(e.RolledBack(OLD)),
+    st.just(e.LookOk()),
+    st.builds(e.Failed, REASONS),
+    st.builds(e.CurrentChecked, REASONS, st.booleans()),
+    st.builds(e.DiskTrouble, REASONS),
 )
 
 
-def check_rules(before: u.State, event: u.Event, after: u.State, actions: list[u.Action]) -> None:
+def check_rules(before: u.State, event: e.Event, after: u.State, actions: list[e.Action]) -> None:
     kinds = [type(action) for action in actions]
     assert after.phase in u.PHASES
     assert sum(asked.size_bytes for asked in after.asked) <= SETTINGS.window_bytes
@@ -80,24 +81,24 @@ def check_rules(before: u.State, event: u.Event, after: u.State, actions: list[u
         ranges = [span for asked in after.asked if asked.path == path for span in asked.ranges]
         assert Ranges.of(ranges).total == sum(stop - start for start, stop in ranges)
     for action in actions:
-        if isinstance(action, u.Ask):
+        if isinstance(action, e.Ask):
             assert after.online
             assert after.phase in u.FETCHING
             assert len(action.want.ranges) > 0
             assert sum(-(-(b - a) // SETTINGS.block_bytes) for a, b in action.want.ranges) <= SETTINGS.blocks_per_want
-        if isinstance(action, u.Activate):  # only after a self-test that passed
+        if isinstance(action, e.Activate):  # only after a self-test that passed
             assert after.phase == u.ACTIVATING
             assert before.phase in (u.READY, u.ACTIVATING)
-            assert kinds[: kinds.index(u.Activate)].count(u.Save) == 1
-    if u.RollBack in kinds and after.phase == u.ROLLING_BACK:
-        assert kinds[:2] == [u.Save, u.SaveDenied]
+            assert kinds[: kinds.index(e.Activate)].count(e.Save) == 1
+    if e.RollBack in kinds and after.phase == u.ROLLING_BACK:
+        assert kinds[:2] == [e.Save, e.SaveDenied]
         assert any(after.target and one.version == after.target.version for one in after.denied)
-    if u.Announce in kinds:
-        assert isinstance(event, u.Activated | u.RolledBack)
+    if e.Announce in kinds:
+        assert isinstance(event, e.Activated | e.RolledBack)
     if before.phase != u.ACTIVATING and after.phase == u.ACTIVATING:
         assert before.phase == u.READY
-        assert isinstance(event, u.Tick)
-        assert event.may_switch or not before.current.version
+        assert isinstance(event, e.Tick | e.Verified)
+        assert isinstance(event, e.Verified) or event.may_switch or not before.current.version
     if after.phase == u.ROLLING_BACK and before.phase == u.PROBATION:
         assert before.previous.version
     assert {one.manifest_sha256 for one in before.denied} <= {one.manifest_sha256 for one in after.denied}
@@ -109,7 +110,7 @@ def check_rules(before: u.State, event: u.Event, after: u.State, actions: list[u
 
 
 @given(st.lists(EVENTS, max_size=40))
-def test_no_sequence_of_events_breaks_a_rule(events: list[u.Event]) -> None:
+def test_no_sequence_of_events_breaks_a_rule(events: list[e.Event]) -> None:
     state, now_s = u.State(current=OLD), 0.0
     for event in events:
         now_s += 7.0
@@ -119,7 +120,7 @@ def test_no_sequence_of_events_breaks_a_rule(events: list[u.Event]) -> None:
 
 
 @given(EVENTS, st.sampled_from(u.PHASES))
-def test_every_phase_takes_every_event(event: u.Event, phase: str) -> None:
+def test_every_phase_takes_every_event(event: e.Event, phase: str) -> None:
     files = manifest(1).files if phase == u.FILES else ()
     state = u.State(phase=phase, target=offer(1, 1), offered=offer(1, 1), current=OLD, files=files)
     after, _ = step(state, event, 1.0, SETTINGS)
@@ -153,7 +154,7 @@ class World:
             return True
         return False
 
-    def put(self, event: u.Event) -> None:
+    def put(self, event: e.Event) -> None:
         events = [event]
         while events:
             event = events.pop(0)
@@ -162,55 +163,55 @@ class World:
             check_rules(before, event, self.state, actions)
             for action in actions:
                 if self.fails():
-                    events.append(u.DiskTrouble("the update waits: I/O error"))
+                    events.append(e.DiskTrouble("the update waits: I/O error"))
                     break
                 found = self.do(action)
                 if found is not None:
                     events.append(found)
 
-    def do(self, action: Any) -> u.Event | None:
+    def do(self, action: Any) -> e.Event | None:
         match action:
-            case u.Save():
+            case e.Save():
                 self.saved = self.state
-            case u.Ask(want):
+            case e.Ask(want):
                 if self.fails():
-                    return u.AskDropped()
+                    return e.AskDropped()
                 self.wants.append(want)
-            case u.Sync(path):
+            case e.Sync(path):
                 progress = self.state.progress[path]
                 self.disk[path] = (progress.sha256, progress.have.union(progress.fresh))
-                return u.Synced(path)
-            case u.Check(entry):
+                return e.Synced(path)
+            case e.Check(entry):
                 sha256, here = self.disk.pop(entry.path, (entry.sha256, Ranges()))
                 ok = sha256 == entry.sha256 and here.covers(0, entry.size_bytes) and not self.fails()
                 if ok:
                     self.whole[entry.path] = entry.sha256
-                return u.Checked(entry.path, ok)
-            case u.ReadManifest():
+                return e.Checked(entry.path, ok)
+            case e.ReadManifest():
                 assert self.state.target is not None
-                return u.ManifestRead(manifest(int(self.state.target.version[1:])))
-            case u.Survey(entries, resumable):
+                return e.ManifestRead(manifest(int(self.state.target.version[1:])))
+            case e.Survey(entries, resumable):
                 whole = {entry.path for entry in entries if self.whole.get(entry.path) == entry.sha256}
                 kept = {path: here for path, (_, here) in self.disk.items() if path in resumable and here.spans}
                 partial = {path: here.spans[-1][1] for path, here in kept.items()}
-                return u.Surveyed(frozenset(whole), partial, frozenset({"same.json"}), 2**40)
-            case u.Copy(entries):
+                return e.Surveyed(frozenset(whole), partial, frozenset({"same.json"}), 2**40)
+            case e.Copy(entries):
                 copied = {entry.path: entry.sha256 for entry in entries if not self.fails()}
                 self.whole |= copied
-                return u.Copied(frozenset(copied))
-            case u.Verify():
-                return u.Verified({})
-            case u.SelfTest():
-                return u.Tested(())
-            case u.Activate(manifest_sha256):
+                return e.Copied(frozenset(copied))
+            case e.Verify():
+                return e.Verified({})
+            case e.SelfTest():
+                return e.Tested(())
+            case e.Activate(manifest_sha256):
                 assert self.state.target is not None
                 if self.current.manifest_sha256 != manifest_sha256:
                     self.previous, self.current = self.current, u.Identity(self.state.target.version, manifest_sha256)
-                return u.Activated(self.current, self.previous)
-            case u.RollBack():
+                return e.Activated(self.current, self.previous)
+            case e.RollBack():
                 if self.previous.version:
                     self.current, self.previous = self.previous, u.Identity()
-                return u.RolledBack(self.current)
+                return e.RolledBack(self.current)
         return None
 
     def restart(self) -> None:
@@ -222,7 +223,7 @@ class World:
             self.saved, progress=forgotten, current=self.current, previous=self.previous, files=(), asked=(), silent=0,
             retry_at_s=None, checked_at_s=None,
         )  # fmt: skip
-        self.put(u.Started())
+        self.put(e.Started())
 
     def serve(self) -> None:
         """Answer each want once, in any order, losing some blocks and repeating some."""
@@ -232,20 +233,20 @@ class World:
         for sha256, (start, stop) in blocks:
             for _ in range(0 if self.fails() else 2 if self.fails() else 1):
                 self.carried += stop - start
-                self.put(u.BlockCame(sha256, start, bytes(stop - start)))
+                self.put(e.BlockCame(sha256, start, bytes(stop - start)))
 
     def live(self) -> None:
         for _ in range(2000):
             self.now_s += 3.0
             if self.state.phase == u.PROBATION:
-                self.put(u.LookOk())
+                self.put(e.LookOk())
             if self.state.phase == u.IDLE and self.current.version == "m1":
                 return
             if self.state.phase == u.IDLE:
-                self.put(u.Offered(offer(1, 1)))
+                self.put(e.Offered(offer(1, 1)))
             if self.fails():
                 self.restart()
-            self.put(u.Tick(may_switch=True))
+            self.put(e.Tick(may_switch=True))
             self.serve()
         raise AssertionError(f"never done: {self.state}")
 
@@ -275,13 +276,13 @@ def test_without_trouble_each_byte_is_carried_once() -> None:
 def test_a_restart_costs_at_most_a_window() -> None:
     for cut_after in range(1, 12):
         world = World(random.Random(cut_after), 0)
-        world.put(u.Offered(offer(1, 1)))
+        world.put(e.Offered(offer(1, 1)))
         for _ in range(cut_after):
             if world.wants:
                 sha256, wanted = world.wants[0].sha256, Ranges.of(world.wants.pop(0).ranges)
                 for start, stop in wanted.parts(1000):
                     world.carried += stop - start
-                    world.put(u.BlockCame(sha256, start, bytes(stop - start)))
+                    world.put(e.BlockCame(sha256, start, bytes(stop - start)))
         world.restart()
         world.live()
         assert world.carried <= 9_800 + SETTINGS.window_bytes

@@ -1,0 +1,310 @@
+"""What a new model costs a device: bytes moved after a retrain, seconds at 20 Mbit/s, and what interruptions add.
+
+    make bench NAME=update      about ten minutes on two cores, 5 GB of memory; writes build/bench/update.json
+
+Two models, each before and after a LoRA training (benchmarks/_retrained.py): the starter, and the shape of
+SmolVLM2-256M with random weights. The device has the old bundle and is offered the new one: real registry, push, broker
+and updater, through a relay of 20 Mbit/s; once undisturbed, once with the connection cut five times. The self-test is
+left out (random weights give no sense): only hashes are checked.
+
+Then what would make it smaller, measured and not built: smaller blocks, a compressed difference of the bytes, and the
+adapter as a file of its own that ONNX Runtime applies at run time (which needs a graph that takes it as input).
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import _retrained
+from benchmarks._retrained import Pair
+from device.link import Link
+from device.outbox import Outbox
+from device.updates import Settings, Updater
+from server.broker import BrokerChild
+from server.link import ServerLink
+from server.push import Push
+from server.registry import Registry
+from shared import atomic, bundle
+from shared.clock import SystemClock
+from tests.faults.relay import MBIT, Relay, Weather
+
+DEVICE = "bench"
+MBIT_PER_S = 20
+CUTS = 5
+DEADLINE_S = 900.0
+BLOCK_SIZES = (4096, 16_384, 65_536, 262_144)
+OUT = Path("build/bench/update.json")
+CLOCK = SystemClock()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One update over the relay."""
+
+    cuts: int
+    seconds: float
+    """From the offer to the switch."""
+    moved_bytes: int
+    """Of the bundle, over the link, repeats included."""
+    repeated_bytes: int
+    copied_bytes: int
+    """Were on the device already."""
+    wire_bytes: int
+    """All that went down through the relay, MQTT and TCP payload."""
+    whole: bool
+    """The new model is in use, and every hash is right."""
+
+
+def main() -> None:
+    """Measure, print and write."""
+    logging.disable(logging.WARNING)
+    console = Console()
+    found: dict[str, Any] = {"mbit_per_s": MBIT_PER_S, "block_bytes": bundle.BLOCK_BYTES, "models": {}}
+    with tempfile.TemporaryDirectory(prefix="waycue-bench-") as place:
+        pair, change = _retrained.starter(_made(place, "starter"), console.print)
+        found["relative_weight_change"] = round(change, 4)
+        found["models"]["starter"] = measure(pair, console)
+        big = _retrained.smolvlm_256m(_made(place, "256m"), change, console.print)
+        found["models"]["smolvlm2_256m_shape"] = measure(big, console)
+    atomic.make_dirs(OUT.parent)
+    atomic.write_json(OUT, found)
+    console.print(table(found["models"]))
+    console.print(f"{OUT} is written.")
+
+
+def _made(place: str, name: str) -> Path:
+    folder = Path(place) / name
+    folder.mkdir()
+    return folder
+
+
+def measure(pair: Pair, console: Console) -> dict[str, Any]:
+    """Everything about one model."""
+    size = bundle.read_manifest(pair.new).size_bytes
+    runs = {}
+    for cuts in (0, CUTS):
+        with console.status(f"{pair.name}: update with {cuts} cuts"):
+            runs[cuts] = update(pair, cuts=cuts, expected_bytes=int(size * share_of_files(pair)))
+    moved = runs[0].moved_bytes
+    shares = {str(block): round(_retrained.changed_share(pair, block), 4) for block in BLOCK_SIZES}
+    return {
+        "size_bytes": size,
+        "files": files(pair),
+        "moved_bytes": moved,
+        "share": round(moved / size, 4),
+        "seconds": round(runs[0].seconds, 1),
+        "whole_model_seconds_at_best": round(size * 8 / (MBIT_PER_S * 1e6), 1),
+        "undisturbed": asdict(runs[0]),
+        "interrupted": asdict(runs[CUTS]),
+        "share_by_block_bytes": shares,
+        "smaller": {"byte_difference": difference(pair), "adapter_file": adapter_file(pair, size)},
+    }
+
+
+def files(pair: Pair) -> list[dict[str, Any]]:
+    """Which files changed."""
+    old = {entry.path: entry.sha256 for entry in bundle.read_manifest(pair.old).files}
+    return [
+        {"path": entry.path, "size_bytes": entry.size_bytes, "changed": old.get(entry.path) != entry.sha256}
+        for entry in bundle.read_manifest(pair.new).files
+        if not entry.path.startswith("golden/")
+    ]
+
+
+def share_of_files(pair: Pair) -> float:
+    """Share of the bytes that must move at the shipped block size: where to put the cuts."""
+    return _retrained.changed_share(pair, bundle.BLOCK_BYTES)
+
+
+# --- over the relay ---
+
+
+def update(pair: Pair, *, cuts: int, expected_bytes: int) -> Run:
+    """Install the old model, offer the new one through the relay, cut the connection now and then.
+
+    raises: TimeoutError
+    """
+    weather = Weather(bytes_per_s=MBIT_PER_S * MBIT, delay_s=0.01)
+    with (
+        tempfile.TemporaryDirectory(prefix="waycue-bench-") as place,
+        closing(_registry(Path(place), pair)) as registry,
+        BrokerChild(Path(place) / "broker") as broker,
+        _server(registry, broker) as server,
+        Relay(broker.host, broker.port, weather=weather) as relay,
+    ):
+        device = Device(Path(place) / "state", relay)
+        device.updater.install_local(pair.old)
+        device.prove()
+        return device.update(registry, server, cuts=cuts, expected_bytes=expected_bytes)
+
+
+def _registry(place: Path, pair: Pair) -> Registry:
+    registry = Registry(place / "home")
+    for folder in (pair.old, pair.new):
+        registry.add(folder)
+    return registry
+
+
+@contextmanager
+def _server(registry: Registry, broker: BrokerChild) -> Iterator[tuple[ServerLink, Push]]:
+    push = Push(registry)
+    link = ServerLink(broker.host, broker.port, {"want": push.handle, "": lambda device, levels, payload: []})
+    link.start()
+    if not link.ready.wait(30):
+        raise TimeoutError("The server did not reach its broker.")
+    try:
+        yield link, push
+    finally:
+        link.stop()
+
+
+class Device:
+    """Link and updater as the agent has them, on a state folder of their own."""
+
+    def __init__(self, state_dir: Path, relay: Relay) -> None:
+        self._relay, self._state_dir = relay, state_dir
+        self._switched = threading.Event()
+        self._outbox = Outbox(state_dir / "outbox")
+        self._link = Link(
+            host=relay.host, port=relay.port, device=DEVICE, outbox=self._outbox, clock=CLOCK, draw=lambda: 0.1,
+            on_state=lambda text: self.updater.link_changed(text == "online"),
+        )  # fmt: skip
+        self.updater = Updater(
+            state_dir, self._link.publish, device=DEVICE, clock=CLOCK, selftest=lambda folder: [],
+            on_activated=lambda folder, version: self._switched.set(), settings=Settings(probation_looks=1),
+        )  # fmt: skip
+        self._link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
+        self._link.on("block", self.updater.on_block)
+
+    def prove(self) -> None:
+        """Get the model in use through its probation."""
+        while self.updater.phase == "probation":
+            self.updater.report_look_ok()
+            self.updater.tick()
+        self._switched.clear()
+
+    def update(self, registry: Registry, server: tuple[ServerLink, Push], *, cuts: int, expected_bytes: int) -> Run:
+        """Follow the offer of the newest version to its end."""
+        server_link, push = server
+        version = registry.list()[-1].version
+        stop = threading.Event()
+        worker = threading.Thread(target=self.updater.run, args=(stop,), name="updates")
+        cutter = threading.Thread(target=self._cut, args=(cuts, expected_bytes), name="cuts", daemon=True)
+        down = self._relay.bytes["down"]
+        began_s = time.monotonic()
+        self._link.start()
+        worker.start()
+        server_link.publish(*push.make_offer(DEVICE, version), retain=True)
+        cutter.start()
+        try:
+            if not self._switched.wait(DEADLINE_S):
+                raise TimeoutError(f"Not updated after {DEADLINE_S:.0f} s: {self.updater.state_text()}")
+            seconds = time.monotonic() - began_s
+        finally:
+            stop.set()
+            worker.join()
+            self._link.stop()
+            self.updater.close()
+            self._outbox.close()
+        report, counters = self.updater.reports[-1], self.updater.counters
+        in_use = bundle.verify(self._state_dir / "models" / "current")
+        return Run(
+            self._relay.cuts, seconds, push.counters["bytes"], push.counters["bytes"] - report.fetched_bytes,
+            report.copied_bytes, self._relay.bytes["down"] - down, in_use.version == version and bool(counters),
+        )  # fmt: skip
+
+    def _cut(self, cuts: int, expected_bytes: int) -> None:
+        """Reset the connection at equal distances on the way."""
+        start = self._relay.bytes["down"]
+        for number in range(1, cuts + 1):
+            at = start + expected_bytes * number // (cuts + 1)
+            _until(lambda at=at: self._relay.bytes["down"] >= at or self._switched.is_set())  # type: ignore[misc]
+            if not self._switched.is_set():
+                self._relay.cut()
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    pause, deadline_s = threading.Event(), time.monotonic() + DEADLINE_S
+    while not holds() and time.monotonic() < deadline_s:
+        pause.wait(0.005)
+
+
+# --- what would make it smaller ---
+
+
+def difference(pair: Pair) -> dict[str, Any]:
+    """The changed files as compressed differences of their bytes: what a binary patch could bring."""
+    size, packed, altered = 0, 0, 0
+    for entry in bundle.read_manifest(pair.new).files:
+        old, new = (np.fromfile(folder / entry.path, np.uint8) for folder in (pair.old, pair.new))
+        if len(old) != len(new):
+            packed += len(zlib.compress(new.tobytes(), 6))
+            continue
+        delta = new - old
+        if delta.any():
+            altered += int(np.count_nonzero(delta))
+            size += len(new)
+            packed += len(zlib.compress(delta.tobytes(), 6))
+    return {"of_bytes": size, "changed_bytes": altered, "compressed_bytes": packed}
+
+
+def adapter_file(pair: Pair, size: int) -> dict[str, Any]:
+    """The adapter in ONNX Runtime's own format, in float32 and float16."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="waycue-bench-") as place:
+        for name, dtype in (("float32", np.float32), ("float16", np.float16)):
+            adapter = onnxruntime.AdapterFormat()
+            adapter.set_adapter_version(1)
+            adapter.set_model_version(1)
+            adapter.set_parameters(
+                {
+                    key: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value.astype(dtype)))
+                    for key, value in pair.adapter.items()
+                }
+            )
+            path = Path(place) / f"{name}.onnx_adapter"
+            adapter.export_adapter(str(path))
+            found[f"{name}_bytes"] = path.stat().st_size
+    found["share_float16"] = round(found["float16_bytes"] / size, 4)
+    return found
+
+
+def table(models: dict[str, Any]) -> Table:
+    """The figures for people."""
+    rows = Table("", *models, title=f"a retrained model to a device, {MBIT_PER_S} Mbit/s")
+    for name, value in _columns():
+        rows.add_row(name, *(value(model) for model in models.values()))
+    return rows
+
+
+def _columns() -> list[tuple[str, Callable[[dict[str, Any]], str]]]:
+    return [
+        ("bundle (MB)", lambda m: f"{m['size_bytes'] / 1e6:.1f}"),
+        ("moved (MB)", lambda m: f"{m['moved_bytes'] / 1e6:.1f}"),
+        ("share", lambda m: f"{m['share']:.0%}"),
+        ("seconds", lambda m: f"{m['seconds']:.1f}"),
+        (f"seconds, cut {CUTS} times", lambda m: f"{m['interrupted']['seconds']:.1f}"),
+        ("sent twice by the cuts (KiB)", lambda m: f"{m['interrupted']['repeated_bytes'] / 1024:.0f}"),
+        ("still one whole model", lambda m: "yes" if m["interrupted"]["whole"] else "NO"),
+        ("share at 4 KiB blocks", lambda m: f"{m['share_by_block_bytes']['4096']:.0%}"),
+        ("as byte differences (MB)", lambda m: f"{m['smaller']['byte_difference']['compressed_bytes'] / 1e6:.1f}"),
+        ("as adapter file, float16 (MB)", lambda m: f"{m['smaller']['adapter_file']['float16_bytes'] / 1e6:.1f}"),
+    ]
+
+
+if __name__ == "__main__":
+    main()
