@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from os import getpid
 from pathlib import Path
 from typing import Any
@@ -27,19 +26,22 @@ from rich.console import Console
 
 from device import config as settings
 from device import news, parts, status
+from device.admission import Admission
 from device.buttons import KEYS_HELP, Keys, Press
+from device.conditions import Decision, Watch
 from device.config import Config
 from device.guidance import NO_CAMERA, NO_MODEL, READY, UPDATED, Guidance
 from device.journal import Spoken
 from device.keeper import STORAGE_TEXTS, Keeper, Parcel
 from device.link import Link
-from device.models import FixedModel, Loader, Models, OfferedModels, SelfTest, loader, may_guide
+from device.models import MODEL_TEXTS, FixedModel, Loader, Models, OfferedModels, SelfTest, loader, may_guide
 from device.moments import Hooks, Moments, WalkId
 from device.outbox import Outbox
 from device.recorder import Recorder
-from device.report import Captions, Report
+from device.renewal import Renewal
+from device.report import Captions, Report, update_entry
 from device.sources import Source, SourceInfo, VideoFrame
-from device.status import DeviceStatus
+from device.status import DeviceStatus, agent_version
 from device.upkeep import Facts, Upkeep
 from device.voice import Espeak, Phrases, Utterance, Voice
 from device.walk_time import WalkTime
@@ -50,7 +52,6 @@ from shared.messages import ChunkRecord, Status
 from shared.notify import READY as SYSTEMD_READY
 from shared.notify import STOPPING, notify
 from shared.runtime import check_golden
-from shared.settings import address
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 OUT_OF_TURN = 0  # the policy numbers its utterances from 1
 SAID_BEFOREHAND = (
-    *policy.STATE_TEXTS, *news.NEWS_TEXTS, *STORAGE_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
+    *policy.STATE_TEXTS, *news.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
 )  # fmt: skip
 
 
@@ -103,7 +104,9 @@ class Agent:
         self.state_dir = settings.state_folder(config)
         atomic.make_dirs(self.state_dir)
         self._time = WalkTime(clock, stands_still=config.capture.pace == "fast")
-        self._name = settings.device_name(config)
+        self._admission = Admission.of(config, self.state_dir, clock)
+        self._name = self._admission.device
+        self._renewal: Renewal | None = None
         told = config.device
         self._walk = WalkId.begin(self._name, clock, wearer=told.wearer, consent=told.consent, context=told.context)
         self._report = Report(self._walk.walk_id, self._name, config.capture.source)
@@ -124,6 +127,7 @@ class Agent:
         try:
             self._models = self._made_models(load, selftest)
             self._link = self._made_link()
+            self._watch = Watch(parts.sync_rules(config), self._may_send)
         except BaseException:
             self._outbox.close()
             raise
@@ -156,6 +160,7 @@ class Agent:
         self._guidance.start()
         self._keeper.start()
         if self._link is not None:
+            self._watch.start()
             self._link.start()
         self._models.start()
         self._upkeep.start()
@@ -166,6 +171,8 @@ class Agent:
             )
         if not self._guidance.model_version:
             self._guidance.tell(NO_MODEL)
+        if self._outbox.recovered.lost or self._outbox.recovered.damaged:
+            self._guidance.tell(news.LOST)
 
     def _walk_through(self, source: Source) -> None:
         self._info = self._opened(source)
@@ -183,6 +190,7 @@ class Agent:
             if isinstance(item, VideoFrame):
                 self._frames_seen += 1
                 self._guidance.offer(item)
+                self._models.saw(item)
             elif item is not None:
                 self._guidance.hear(item)
             if item is None:
@@ -248,6 +256,7 @@ class Agent:
         ]
         if self._source is not None:
             steps.insert(0, self._source.close)
+        steps.insert(0, self._watch.close)
         if self._link is not None:
             steps.insert(-4, self._link.stop)  # before the report, which tells what was sent, and the outbox it reads
         with ExitStack() as stack:
@@ -347,16 +356,17 @@ class Agent:
         return Upkeep(facts, self._guidance, state_dir=self.state_dir, clock=self._clock)
 
     def _made_link(self) -> Link | None:
-        if not self._config.broker.address:
+        if not self._admission.address:
             return None
-        host, port = address(self._config.broker.address)
+        host, port = self._admission.place
         first = Status(online=True, agent_version=agent_version())
         link = Link(
             host=host, port=port, device=self._name, outbox=self._outbox, clock=self._clock, status=first,
-            on_state=lambda state: self._models.link_changed(state == "online"),
+            tls=self._admission.context, on_state=lambda state: self._models.link_changed(state == "online"),
         )  # fmt: skip
         link.on("offer", lambda levels, payload: self._models.on_offer(payload))
         link.on("block", lambda levels, payload: self._models.on_block(levels, payload))
+        self._renewal = self._admission.renewal(link, self.state_dir, self._clock)
         return link
 
     def _made_models(self, load: Loader | None, selftest: SelfTest | None) -> Models:
@@ -370,15 +380,28 @@ class Agent:
             selftest=selftest or (lambda folder: check_golden(folder, threads=guiding.threads)),
             check_manifest=lambda manifest: may_guide(manifest, allow_demo=allow_demo),
             may_switch=lambda: guiding.switch_while_walking or not self._walking,
+            trust=self._admission.trust(self.state_dir),
         )  # fmt: skip
 
     def _publish(self, topic: str, payload: bytes) -> bool:
-        return self._link is not None and self._link.publish(topic, payload) is not False
+        """For the models: they are larger than any clip, so what holds clips back holds them back."""
+        all_may = self._watch.decision.allowed == "all"
+        return self._link is not None and all_may and self._link.publish(topic, payload) is not False
+
+    def _may_send(self, decision: Decision) -> None:
+        if self._link is not None:
+            self._link.allow(decision.allowed)
+
+    def _waits(self) -> tuple[str, ...]:
+        server = "" if self._link is None else self._link.server_waits
+        return tuple(text for text in (self._watch.decision.text, server) if text)
 
     # --- facts ---
 
     def _online(self) -> bool | None:
-        return None if self._link is None else self._link.online
+        if self._link is None:
+            return False if self._admission.trouble else None
+        return self._link.online
 
     def _sound_healthy(self) -> bool:
         if self._source is None or not self._walking:
@@ -394,7 +417,7 @@ class Agent:
     def _status(self) -> DeviceStatus:
         counts = self._outbox.counts()
         journal = self._guidance.journal
-        troubles = (self._voice.trouble, self._keeper.trouble, *self._source_troubles())
+        troubles = (self._voice.trouble, self._keeper.trouble, self._admission.trouble, *self._source_troubles())
         return DeviceStatus(
             device=self._walk.device,
             kernel_boot=status.kernel_boot(),
@@ -414,10 +437,11 @@ class Agent:
             flagged=len(self._report.flagged) + len(self._report.corrections),
             not_kept=self._keeper.lost,
             online=bool(self._online()),
-            broker=self._config.broker.address,
+            broker=self._admission.address,
             queued=counts.queued,
             queued_bytes=counts.queued_bytes,
             failed=counts.failed,
+            waits=self._waits(),
             troubles=tuple(trouble for trouble in troubles if trouble),
         )
 
@@ -433,18 +457,14 @@ class Agent:
         return "paused" if self._guidance.paused else "guiding"
 
     def _publish_status(self, found: DeviceStatus) -> None:
+        if self._renewal is not None:
+            self._renewal.tick()
         if self._link is not None:
-            self._link.set_status(
-                Status(
-                    online=True, agent_version=found.agent_version, model_version=found.model_version,
-                    model_state=found.model_state, backlog=found.queued, backlog_bytes=found.queued_bytes,
-                    failed=found.failed, uptime_s=found.uptime_s,
-                )
-            )  # fmt: skip
+            self._link.set_status(status.retained(found))
 
     def _greet(self, info: SourceInfo) -> None:
         model = self._guidance.model_version or "none: recording only"
-        broker = self._config.broker.address or "none: flagged moments stay here"
+        broker = self._admission.address or "none: flagged moments stay here"
         self._captions.note(f"Walk {self._walk.walk_id} from {info.name}. Model: {model}. Broker: {broker}.")
         if any(isinstance(buttons, Keys) and buttons.active for buttons in self._buttons):
             self._captions.note(KEYS_HELP, style="dim")
@@ -476,19 +496,5 @@ class Agent:
                 "sent_bytes": 0 if self._link is None else self._link.sent_bytes,
                 "resent_bytes": 0 if self._link is None else self._link.resent_bytes,
             },
-            "updates": [
-                {
-                    "from_version": update.from_version, "to_version": update.to_version,
-                    "fetched_bytes": update.fetched_bytes, "copied_bytes": update.copied_bytes,
-                    "seconds": round(update.seconds, 3),
-                }
-                for update in self._models.updates
-            ],
+            "updates": [update_entry(update) for update in self._models.updates],
         }  # fmt: skip
-
-
-def agent_version() -> str:
-    try:
-        return version("waycue")
-    except PackageNotFoundError:  # run from a copy of the folders
-        return "unknown"

@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from device import config as settings
-from device import selftest, status
-from device.agent import Agent, RunOptions, agent_version
+from device import enrol_cli, models_cli, outbox_cli, selftest, status
+from device.agent import Agent, RunOptions
 from device.config import Config
+from device.status import agent_version
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MessageError, WaycueError
 from shared.messages import to_dict
@@ -31,9 +32,11 @@ Spoken guidance for a walk, from a camera worn on the chest. It complements a ca
 """
 RUN_EPILOG = """\
 examples:
-  waycue-device run --source camera:0 --broker 192.168.1.10:1883
+  waycue-device run --source camera:0
   waycue-device run --source replay:walk.mp4 --pace fast --speech walk.wav --exit-at-end
-  waycue-device run --source none --broker 192.168.1.10:1883      only sync and update, at home
+  waycue-device run --source none                                 only sync and update, at home
+
+The server is the one at which this device was enrolled (waycue-device enroll).
 
 keys: space keeps this moment, c begins and ends a spoken correction, r repeats, m mutes, q quits.
 Ctrl-C ends the walk too; what was flagged is kept.
@@ -59,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
     ask = commands.add_parser("status", help="how the running agent is doing")
     _common(ask)
     ask.add_argument("--json", action="store_true", help="print the status as JSON")
+    enrol_cli.add_parsers(commands)
+    models_cli.add_parser(commands)
+    outbox_cli.add_parsers(commands)
     return top
 
 
@@ -94,6 +100,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         config = load_config(arguments)
+        if arguments.command == models_cli.COMMAND:
+            return models_cli.run(config, arguments, SystemClock())
+        if arguments.command in enrol_cli.COMMANDS:
+            return enrol_cli.run(config, arguments, SystemClock())
+        if arguments.command in outbox_cli.COMMANDS:
+            return outbox_cli.run(config, arguments, SystemClock())
         commands = {"run": _run, "selftest": _selftest, "status": _status}
         return commands[arguments.command](config, arguments)
     except ConfigError as error:
@@ -192,6 +204,7 @@ def lines(found: status.DeviceStatus) -> list[str]:
         f"kept: {found.flagged} records from {found.chunks} chunks, {found.not_kept} lost",
         f"server: {link}, {found.queued} records ({found.queued_bytes / 1e6:.1f} MB) waiting, {found.failed} refused",
     ]
+    out += [f"waiting: {why}" for why in found.waits]
     return out + [f"trouble: {trouble}" for trouble in found.troubles]
 
 

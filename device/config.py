@@ -24,7 +24,7 @@ class DeviceSection:
     """Who this device is."""
 
     name: str = ""
-    """Its name on the network: lower-case letters, digits and hyphens. Empty = from the host name."""
+    """Its name on the network: lower-case letters, digits and hyphens. Empty = as enrolled, or from the host name."""
     wearer: str = ""
     """Who wears it, as the server knows them."""
     consent: str = "own-device"
@@ -62,7 +62,8 @@ class BrokerSection:
     """The way to the server."""
 
     address: str = ""
-    """HOST:PORT of the MQTT broker. Empty = no server: flagged moments wait on the device."""
+    """HOST:PORT of the MQTT broker. Empty = as told at enrolment; without either, flagged moments wait on the device.
+    A broker on another machine needs an enrolled device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,8 @@ class GuidanceSection:
     """Confidence that worded guidance needs, 0 to 1. Not set = as calibrated for the model."""
     flag_below: float | None = None
     """Confidence below which a moment is kept for review, 0 to 1. Not set = as calibrated for the model."""
-    switch_while_walking: bool = True
-    """Whether an updated model may take over between two looks of a walk. Off: at the next start."""
+    switch_while_walking: bool = False
+    """Whether an updated model may take over in mid-walk. Off: while the wearer stands still, or at the next start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,18 @@ class FlagsSection:
     """Most megabytes of kept moments on the device: about 12,000. What the server has is deleted first, unsent last."""
     longest_correction_s: float = 20.0
     """A spoken correction ends by itself after this, 1 to 28."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSection:
+    """When to send."""
+
+    on_metered: Literal["all", "small", "none"] = "small"
+    """What goes over a connection that costs by the megabyte: all, small (no clips, no models), or none."""
+    hot_c: float = 75.0
+    """No clips and no models while the board is at least so many °C, 40 to 110; again 5 °C below."""
+    too_hot_c: float = 82.0
+    """Nothing at all from here on, hot_c to 120."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +166,7 @@ class Config:
     voice: VoiceSection = field(default_factory=VoiceSection)
     guidance: GuidanceSection = field(default_factory=GuidanceSection)
     flags: FlagsSection = field(default_factory=FlagsSection)
+    sync: SyncSection = field(default_factory=SyncSection)
     buttons: ButtonsSection = field(default_factory=ButtonsSection)
 
 
@@ -187,6 +201,8 @@ def check(config: Config) -> None:
     settings.within("flags.low_confidence_share", config.flags.low_confidence_share, 0, 1)
     settings.within("flags.storage_mb", config.flags.storage_mb, 10, 10_000_000)
     settings.within("flags.longest_correction_s", config.flags.longest_correction_s, 1, 28)
+    settings.within("sync.hot_c", config.sync.hot_c, 40, 110)
+    settings.within("sync.too_hot_c", config.sync.too_hot_c, config.sync.hot_c, 120)
     settings.within("buttons.hold_s", config.buttons.hold_s, 0.1, 5)
     if config.broker.address:
         settings.address(config.broker.address)

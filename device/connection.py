@@ -29,11 +29,13 @@ CONNECT_TIMEOUT_S = 5.0
 # While the server is away the broker keeps what we send for it. Questions are repeated every minute: without an end to
 # their life they would fill its queue of 1000 messages within hours, for every device.
 EXPIRY_S = 120
+REJECTIONS = ("Client identifier not valid", "Bad user name or password", "Not authorized", "Banned")
+REJECTING_ALERTS = ("certificate revoked", "certificate expired", "certificate unknown", "unknown ca")
 MAX_UNACKED = 16  # eight parts and their begins and ends; below the 20 that brokers commonly allow
 
 
 class Connection:
-    """client_id: also the certificate's name later. listen: the one topic filter to hear. will: (topic, payload) that
+    """client_id: with TLS, the certificate's name. listen: the one topic filter to hear. will: (topic, payload) that
     the broker publishes, retained, when this ends without a goodbye. on_message(topic, payload). tls: None = plain TCP.
     """
 
@@ -50,6 +52,8 @@ class Connection:
         """The broker took us, and will bring what is on `listen`."""
         self.refusal = ""
         """Why the broker did not, or ended the connection."""
+        self.rejected = False
+        """It knows us and does not want us: that will not change by itself."""
         self.max_packet_bytes: int | None = None
         """The broker's Maximum Packet Size."""
         self.unacked = 0
@@ -61,6 +65,7 @@ class Connection:
         self._expiring.MessageExpiryInterval = EXPIRY_S
         self._listen = listen
         self._on_message = on_message
+        self._last: Any = None
         self._client = self._new_client(client_id, will, tls)
 
     def open(self, host: str, port: int) -> None:
@@ -70,6 +75,8 @@ class Connection:
         except (OSError, ValueError) as error:
             raise Unreachable(f"the broker {host}:{port} cannot be reached ({error})") from None
         connection: Any = self._client.socket()
+        if connection is None:  # e.g. a revoked certificate: in TLS 1.3 the broker says no after our handshake
+            raise Unreachable(self._alert() or f"the broker {host}:{port} ended the connection at once")
         # Small messages (ends, acknowledgements) must not wait 40 ms for the TCP acknowledgement of the one before.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -86,8 +93,10 @@ class Connection:
             with contextlib.suppress(BlockingIOError):
                 wake.recv(4096)
         if (connection in readable or hidden) and self._client.loop_read() != mqtt.MQTT_ERR_SUCCESS:
+            self.refusal = self.refusal or self._alert()
             return False
         if writable and self._client.loop_write() != mqtt.MQTT_ERR_SUCCESS:
+            self.refusal = self.refusal or self._alert()
             return False
         return bool(self._client.loop_misc() == mqtt.MQTT_ERR_SUCCESS)
 
@@ -132,6 +141,7 @@ class Connection:
         if tls is not None:
             client.tls_set_context(tls)
         client.will_set(will[0], will[1], qos=1, retain=True)
+        client.on_socket_open = self._opened
         client.on_connect = self._connected
         client.on_subscribe = self._was_subscribed
         client.on_disconnect = self._disconnected
@@ -139,11 +149,21 @@ class Connection:
         client.on_message = self._received
         return client
 
+    def _opened(self, _client: mqtt.Client, _data: Any, connection: Any) -> None:
+        self._last = connection  # paho forgets it where it breaks, and with it what the broker said
+
+    def _alert(self) -> str:
+        """What the broker said in TLS, where it did."""
+        alert = getattr(self._last, "alert", "")
+        self.rejected = self.rejected or alert in REJECTING_ALERTS
+        return f"the broker does not take this device's certificate ({alert})" if alert else ""
+
     def _connected(
         self, client: mqtt.Client, _data: Any, _flags: mqtt.ConnectFlags, reason: ReasonCode, props: Properties | None
     ) -> None:
         if reason.is_failure:
             self.refusal = f"the broker refused this device ({reason})"
+            self.rejected = reason.getName() in REJECTIONS
             return
         self.max_packet_bytes = getattr(props, "MaximumPacketSize", None)
         self._max_unacked = min(MAX_UNACKED, getattr(props, "ReceiveMaximum", MAX_UNACKED))
@@ -154,6 +174,7 @@ class Connection:
     ) -> None:
         if any(reason.is_failure for reason in reasons):
             self.refusal = f"the broker does not let this device hear {self._listen}"
+            self.rejected = True
         else:
             self.subscribed = True
 

@@ -1,8 +1,9 @@
 """Seals what was flagged into the outbox, on a thread of its own: an SD card may take a second for one fsync.
 
 Promises: order is kept; a full or failing disk is announced once when it begins and once when it is over, what could
-not be sealed is held in memory and tried again, and what must be given up is counted. The outbox is held to its size:
-what the server has goes first, unsent moments last, announced and named in the log. Guidance never waits.
+not be sealed is held in memory and tried again. The outbox is held to its size, and on a full disk gives way to what is
+new: what the server has goes first, then what matters less than the new, least and oldest first. What is given up
+is announced, counted, and named in the outbox's lost.jsonl, as soon as the disk takes that. Guidance never waits.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from device.outbox import Pruned
+from device.outbox_folder import importance
 from shared.errors import MessageError
 from shared.messages import ChunkRecord, CorrectionRecord
 
@@ -39,6 +41,8 @@ class Box(Protocol):
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord: ...
     def forget_merged(self) -> tuple[str, ...]: ...
     def prune(self, limit_bytes: int) -> Pruned: ...
+    def give_way(self, need_bytes: int, importance: int) -> Pruned: ...
+    def note_lost(self, record_ids: Iterable[str], why: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,15 @@ class Parcel:
     @property
     def name(self) -> str:
         return self.record.chunk_id if isinstance(self.record, ChunkRecord) else self.record.correction_id
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.payloads.values()))
+
+
+def least(held: Iterable[Parcel]) -> Parcel:
+    """The one to give up first: what matters least, and of that the oldest."""
+    return max(held, key=lambda parcel: importance(parcel.record))
 
 
 class Keeper:
@@ -71,6 +84,7 @@ class Keeper:
         self._parcels: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
         self._held: deque[Parcel] = deque()
         self._trouble = ""
+        self._unnamed: list[tuple[str, str]] = []  # lost, and not in the outbox's list of what is lost yet: name, why
         self.lost = 0
         """Flagged records that could not be kept."""
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
@@ -110,11 +124,10 @@ class Keeper:
             if parcel is not None:
                 self._held.append(parcel)
             self._seal_held()
-            while len(self._held) > MOST_HELD:
-                self._give_up(self._held.popleft())
+            while len(self._held) > (MOST_HELD if parcel is not None else 0):
+                self._give_up(least(self._held))
+            self._name_lost()
             if parcel is None:
-                while self._held:
-                    self._give_up(self._held.popleft())
                 return
 
     def _seal_held(self) -> None:
@@ -129,9 +142,10 @@ class Keeper:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             self._begin_trouble(STORAGE_FULL if full else STORAGE_FAILED, f"{parcel.name} could not be kept: {error}")
             return False
-        except MessageError:
+        except MessageError as error:
             log.exception("%s cannot be sent and is not kept", parcel.name)
             self.lost += 1
+            self._unnamed.append((parcel.name, f"it could not be sent: {error}"))
             return True
         if self._trouble:
             self._trouble = ""
@@ -142,23 +156,30 @@ class Keeper:
 
     def _make_room(self) -> None:
         try:
-            pruned = self._box.prune(self._limit_bytes)
+            self._tell_dropped(self._box.prune(self._limit_bytes))
         except OSError as error:
             log.error("Old records could not be deleted: %s", error)
-            return
+
+    def _tell_dropped(self, pruned: Pruned) -> bool:
         if pruned.lost:
             log.error("Dropped unsent to make room: %s", ", ".join(pruned.lost))
             self.lost += len(pruned.lost)
             self._tell(STORAGE_LOST)
+        return bool(pruned.lost)
 
     def _try_twice(self, parcel: Parcel) -> None:
-        """What the server already has gives way before a new chunk is turned down."""
+        """What the server already has, and then what matters less, gives way before a new chunk is turned down."""
         try:
             self._put(parcel)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._box.forget_merged():
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._give_way(parcel):
                 raise
             self._put(parcel)
+
+    def _give_way(self, parcel: Parcel) -> bool:
+        if self._box.forget_merged():
+            return True
+        return self._tell_dropped(self._box.give_way(parcel.size_bytes, importance(parcel.record)))
 
     def _put(self, parcel: Parcel) -> None:
         if isinstance(parcel.record, ChunkRecord):
@@ -173,5 +194,19 @@ class Keeper:
             self._tell(text)
 
     def _give_up(self, parcel: Parcel) -> None:
-        log.error("%s is lost: %s", parcel.name, self._trouble or "the agent stopped")
+        why = self._trouble or "the agent stopped"
+        log.error("%s is lost: %s", parcel.name, why)
+        self._held.remove(parcel)
         self.lost += 1
+        self._unnamed.append((parcel.name, f"the disk did not take it: {why}"))
+
+    def _name_lost(self) -> None:
+        """A disk that has no room for a chunk often has some for its name; else it is tried again."""
+        while self._unnamed:
+            name, why = self._unnamed[0]
+            try:
+                self._box.note_lost([name], why)
+            except OSError as error:
+                log.error("That %s is lost could not be written down: %s", name, error)
+                return
+            self._unnamed.pop(0)

@@ -5,8 +5,10 @@ Promises:
 1. Nothing is taken for delivered because a broker acknowledged it: only the server's `merged` counts.
 2. What is not sent stays on disk, not in RAM: at most eight parts and their begins and ends are handed to paho.
 3. Retry lives here: reconnecting for ever, with full jitter (a city of devices must not come back at one instant).
-   A permanent refusal goes to the outbox as such and is not tried again.
-4. `stop` says offline to everybody and never hangs; without it the broker publishes the last will.
+   A permanent refusal goes to the outbox as such and is not tried again. What the server wants later waits.
+4. What may not be sent for now (`allow`) stops at once, in the middle of a file too: what is in the window still goes
+   out, nothing after it. The connection stays.
+5. `stop` says offline to everybody and never hangs; without it the broker publishes the last will.
 
 One thread owns the connection and all decisions, which are made in device.uploads and shared.transfer. Other threads
 only put things into its queues and wake it.
@@ -16,36 +18,37 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import random
 import socket
 import ssl
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from device import uploads
 from device.connection import CONNECT_TIMEOUT_S, Connection
 from device.outbox import Item, Outbox
-from device.outbox_folder import RECORD_KIND
-from device.uploads import Answered, Failed, Merged, Refused, Released, Say, Took, Uploads, UploadsEvent
+from device.outgoing import Outgoing, message_of
+from device.uploads import (
+    Allow,
+    Allowed,
+    Answered,
+    Failed,
+    Merged,
+    Paused,
+    Refused,
+    Released,
+    Say,
+    Took,
+    Uploads,
+    UploadsEvent,
+)
 from shared import messages, topics
 from shared.clock import Clock
 from shared.errors import MediaError, MessageError, Permanent, Unreachable
-from shared.messages import Ack, Begin, Part, Status
-from shared.transfer import (
-    PART_BYTES,
-    Offline,
-    Online,
-    Ranges,
-    SendAsk,
-    SendBegin,
-    SendEnd,
-    SendPart,
-    Tick,
-    part_bytes,
-)
+from shared.messages import Ack, Status
+from shared.transfer import PART_BYTES, Offline, Online, Ranges, Tick, part_bytes
 
 HANDSHAKE_S = 10.0  # from TCP connect to being subscribed; a half-open broker must not hold us for ever
 IDLE_S = 0.5  # the longest wait between two looks at the timers
@@ -55,6 +58,8 @@ MAX_ATTEMPT_IF_USEFUL = 4  # at most 8 s between short connections that each get
 SUSPICIOUS = 3  # short connections in a row
 BACKOFF_BASE_S = 0.5
 BACKOFF_MAX_S = 30.0
+REJECTED_MAX_S = 300.0  # a broker that knows us and says no: only a person changes that
+REQUESTS_EVERY_S = 1.0
 MAX_WAITING = 64  # messages of others (block requests, telemetry) that wait for their turn
 FORGET_AFTER = 16  # deleting merged records costs the disk less in batches
 _log = logging.getLogger(__name__)
@@ -70,42 +75,10 @@ def backoff_s(attempt: int, draw: float, *, base_s: float = BACKOFF_BASE_S, max_
     return draw * min(max_s, base_s * 2.0 ** min(attempt, 30))
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message that waits for its turn."""
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = False
-    file_bytes: int = 0
-    """How much of a record or file it carries."""
-    again_bytes: int = 0
-
-
-def message_of(device: str, say: Say) -> Outgoing:
-    """The message that says it, read from the outbox. Raises: OSError, MediaError."""
-    item, name = say.item, say.item.name
-    match say.what:
-        case SendBegin(again=repeated) if item.kind == RECORD_KIND:
-            data = item.path.read_bytes()
-            return Outgoing(topics.event(device), data, file_bytes=len(data), again_bytes=len(data) if repeated else 0)
-        case SendBegin():
-            begin = Begin(item.record_id, Part(item.kind, item.path.name, item.size_bytes, item.sha256), device)
-            return Outgoing(topics.begin(device, name), messages.encode(begin))
-        case SendPart(start=start, end=end, again_bytes=again):
-            data = _read(item, start, end)
-            return Outgoing(topics.part(device, name, start), data, file_bytes=len(data), again_bytes=again)
-        case SendEnd():
-            return Outgoing(topics.end(device, name), b"")
-        case SendAsk():
-            return Outgoing(topics.ask(device, name), b"")
-
-
 class Link:
     """One device's link. outbox: what to send. clock: for timers. on_state(text): "online" or "offline: why", on the
-    link's thread, at every change. status: the first retained status. part_bytes: wished size of parts.
-    tls: None = plain TCP. draw: random numbers 0..1 for the jitter."""
+    link's thread, at every change. status: the first retained status. part_bytes: most bytes of a part. allowed: what
+    may be sent until `allow` says otherwise. tls: None = plain TCP. draw: random numbers 0..1 for the jitter."""
 
     def __init__(
         self,
@@ -118,6 +91,7 @@ class Link:
         on_state: Callable[[str], None] | None = None,
         status: Status | None = None,
         part_bytes: int = PART_BYTES,
+        allowed: Allowed = "all",
         tls: ssl.SSLContext | None = None,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -127,7 +101,9 @@ class Link:
         self.resent_bytes = 0
         """Those of them that this process had sent before."""
         self.counters: Counter[str] = Counter()
-        """connects, merged, refused, foreign, handler_errors, disk_errors, broker_refusals."""
+        """connects, rejected, merged, refused, paused, foreign, handler_errors, disk_errors, broker_refusals."""
+        self.server_waits = ""
+        """Why the server does not take something now; "" = it takes everything."""
         self._outbox = outbox
         self._clock = clock
         self._on_state = on_state
@@ -137,7 +113,8 @@ class Link:
         self._draw = draw
         self._handlers: dict[str, Handler] = {}
         self._connection: Connection | None = None
-        self._uploads = Uploads()
+        self._allowed = allowed
+        self._uploads = Uploads(allowed=allowed)
         self._outgoing: deque[Outgoing] = deque()
         self._asked: deque[Outgoing] = deque()  # from other threads
         self._answers: deque[Answered] = deque()
@@ -145,8 +122,11 @@ class Link:
         self._refused: list[Refused] = []
         self._unforgotten = 0
         self._status_changed = False
+        self._writing = False
         self._look = True  # the outbox may hold something that is not claimed yet
+        self._requests_s = float("-inf")
         self._heard = False
+        self._rejected = False
         self._cut_short = 0
         self._state = ""
         self._trouble = ""
@@ -210,10 +190,16 @@ class Link:
         self._status_changed = True
         self._wake()
 
+    def allow(self, allowed: Allowed) -> None:
+        """What may be sent from now on. Any thread; returns at once."""
+        if allowed != self._allowed:
+            self._allowed = allowed
+            self._wake()
+
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until nothing is left to send. False where the time is over first."""
         with self._idle:
-            return self._idle.wait_for(lambda: self._outbox.counts().queued == 0, timeout_s)
+            return self._idle.wait_for(lambda: not self._writing and self._outbox.counts().queued == 0, timeout_s)
 
     def _sealed(self) -> None:
         self._look = True
@@ -229,7 +215,7 @@ class Link:
         self._on_disk(self._outbox.forget_merged)  # what an earlier life did not come to
         attempt = 0
         while not self._stop.is_set():
-            self._heard = False
+            self._heard = self._rejected = False
             started_s = self._clock.monotonic_s()
             try:
                 reason = self._connect_and_serve()
@@ -240,7 +226,8 @@ class Link:
             self._cut_short = 0 if lasted or not self.online else self._cut_short + 1
             self._went_offline(reason if self._cut_short < SUSPICIOUS else f"{reason}; {self._suspicion()}")
             attempt = 0 if lasted else min(attempt + 1, MAX_ATTEMPT_IF_USEFUL) if self._heard else attempt + 1
-            self._stop.wait(backoff_s(attempt, self._draw()))
+            most_s = REJECTED_MAX_S if self._rejected else BACKOFF_MAX_S
+            self._stop.wait(backoff_s(attempt, self._draw(), max_s=most_s))
         self._outbox.release([upload.item for upload in self._uploads.active])
         self._on_disk(self._outbox.forget_merged)
 
@@ -272,6 +259,8 @@ class Link:
         while not self._stop.is_set():
             alive = connection.exchange(IDLE_S, self._wake_out)
             if connection.refusal or not alive:
+                self._rejected = connection.rejected
+                self.counters["rejected"] += connection.rejected
                 return connection.refusal or f"the connection to {self.host}:{self.port} was lost"
             if connection.subscribed and not self.online:
                 self._went_online(connection)
@@ -283,11 +272,14 @@ class Link:
         return "stopped"
 
     def _work(self, connection: Connection) -> None:
+        heard = bool(self._answers)
         while self._answers:
             self._decide(self._answers.popleft())
         self._write_down()
-        self._claim()
-        self._decide(Tick())
+        self._apply_allowed()
+        self._take_requests()
+        if not self._claim() and not heard:  # any other event looks at the timers, too
+            self._decide(Tick())
         if self._status_changed:
             self._status_changed = False
             self._outgoing.append(self._status_message(self._status))
@@ -296,10 +288,24 @@ class Link:
         while self._outgoing and connection.room:
             self._hand_over(connection, self._outgoing.popleft())
 
-    def _claim(self) -> None:
+    def _apply_allowed(self) -> None:
+        if self._allowed == self._uploads.allowed:
+            return
+        _log.info("Link %s: may send %s", self.device, self._allowed)
+        self._decide(Allow(self._allowed))
+        self._look = True
+
+    def _take_requests(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s - self._requests_s >= REQUESTS_EVERY_S:
+            self._requests_s = now_s
+            self._on_disk(self._outbox.take_requests)
+
+    def _claim(self) -> bool:
+        """Whether there was more to send."""
         small, bulk = self._uploads.wanted
         if not self._look or (small < 1 and bulk < 1):
-            return
+            return False
         self._look = False
         items: list[Item] = []
 
@@ -312,6 +318,7 @@ class Link:
             self._look = True  # there may be more than fitted; never set to False here: a seal may have come meanwhile
         if items:
             self._decide(Took(tuple(items)))
+        return bool(items)
 
     def _decide(self, event: UploadsEvent) -> None:
         self._uploads, actions = uploads.step(self._uploads, event, self._clock.monotonic_s())
@@ -325,11 +332,16 @@ class Link:
                     self._refused.append(action)
                 case Released(item=item):
                     self._outbox.release([item])
+                case Paused(item=item, reason=reason):
+                    self.counters["paused"] += 1
+                    self.server_waits = f"the server wants some of it later: {reason or 'it does not say why'}"
+                    _log.info("%s waits: %s", item.name, self.server_waits)
 
     def _write_down(self) -> None:
         """Put what the server said into the outbox; where the disk fails, try again at the next turn."""
         if not self._merged and not self._refused:
             return
+        self._writing = True
         if self._merged and self._on_disk(lambda: self._outbox.merged(self._merged)):
             self.counters["merged"] += len(self._merged)
             self._unforgotten += len(self._merged)
@@ -342,6 +354,7 @@ class Link:
             self._unforgotten = 0
             self._on_disk(self._outbox.forget_merged)
         with self._idle:
+            self._writing = False
             self._idle.notify_all()
 
     def _on_disk(self, work: Callable[[], object]) -> bool:
@@ -387,6 +400,7 @@ class Link:
         self._look = True
         self._online.set()
         self._tell_state("online")
+        self._apply_allowed()
         self._decide(Online(size))
 
     def _went_offline(self, reason: str) -> None:
@@ -447,6 +461,8 @@ class Link:
             _log.warning("An answer about %s cannot be read: %s", name, error)
             return
         self._heard = True
+        if ack.state in ("merged", "receiving"):
+            self.server_waits = ""
         self._answers.append(Answered(name, ack))
 
     def _guarded(self, work: Callable[[], object]) -> None:
@@ -459,12 +475,3 @@ class Link:
 
 def _item_and_reason(refused: Refused) -> tuple[Item, str]:
     return refused.item, refused.reason
-
-
-def _read(item: Item, start: int, end: int) -> bytes:
-    """Bytes of a payload file. Raises: OSError, MediaError where the file is shorter than it was sealed."""
-    with open(item.path, "rb") as file:
-        data = os.pread(file.fileno(), end - start, start)
-    if len(data) != end - start:
-        raise MediaError(f"{item.path.name} ends before byte {end}")
-    return data

@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import Protocol
 
 from device.guidance import READY, UPDATED, Guidance, Model
+from device.offers import Proof
+from device.sources import VideoFrame
+from device.stillness import Stillness
+from device.update_fetch import TOO_FULL
 from device.updates import Report, Updater, current_slot
 from shared import bundle
 from shared.clock import Clock
@@ -21,10 +25,15 @@ from shared.runtime import GuidanceModel
 
 log = logging.getLogger(__name__)
 
+RESTORED = "Previous guidance is back."
 OFFER_GRACE_S = 2.0  # a retained offer comes within milliseconds of the subscription
-SETTLED = ("idle", "probation")
+WAITING, PROVING = "ready", "probation"
+SETTLED = ("idle", PROVING)
 POLL_S = 0.1
 JOIN_S = 15.0  # a self-test under way is let finish
+
+MODEL_TEXTS = (RESTORED, TOO_FULL)
+"""What may be announced about models, beside `device.guidance`."""
 
 Loader = Callable[[Path], Model]
 SelfTest = Callable[[Path], list[str]]
@@ -50,6 +59,7 @@ class Models(Protocol):
 
     def wait_for_offer(self, timeout_s: float, *, online: Callable[[], bool], stop: threading.Event) -> None: ...
     def looked(self, version: str) -> None: ...
+    def saw(self, frame: VideoFrame) -> None: ...
     def failed(self, version: str, reason: str) -> None: ...
     def on_offer(self, payload: bytes) -> None: ...
     def on_block(self, levels: list[str], payload: bytes) -> None: ...
@@ -80,6 +90,9 @@ class FixedModel:
 
     def looked(self, version: str) -> None:
         """Nobody else wants to know."""
+
+    def saw(self, frame: VideoFrame) -> None:
+        """No model waits."""
 
     def failed(self, version: str, reason: str) -> None:
         """Nobody else wants to know: the log has it."""
@@ -125,15 +138,21 @@ class OfferedModels:
         selftest: SelfTest,
         check_manifest: Callable[[bundle.Manifest], None],
         may_switch: Callable[[], bool],
+        trust: Proof | None = None,
     ) -> None:
-        """Raises: ConfigError where another agent uses the folder."""
+        """may_switch: whether models may be exchanged although the wearer does not stand still. trust: as in Updater.
+
+        raises: ConfigError where another agent uses the folder
+        """
         self._state_dir = state_dir
         self._guidance = guidance
         self._load = load
         self._stop = threading.Event()
+        self._stillness = Stillness(clock)
         self.updater = Updater(
             state_dir, publish, device=device, clock=clock, selftest=selftest, on_activated=self._activated,
-            check_manifest=check_manifest, may_switch=may_switch,
+            check_manifest=check_manifest, may_switch=lambda: may_switch() or self._stillness.is_still, trust=trust,
+            tell=guidance.tell,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._follow, name="updates", daemon=True)
 
@@ -157,6 +176,11 @@ class OfferedModels:
     def looked(self, version: str) -> None:
         """A look with this model went well."""
         self.updater.report_look_ok(version)
+
+    def saw(self, frame: VideoFrame) -> None:
+        """A picture of the walk: while a model waits for its moment, does the wearer stand still?"""
+        if self.updater.phase == WAITING:
+            self._stillness.feed(frame)
 
     def failed(self, version: str, reason: str) -> None:
         """This model failed on a picture."""
@@ -204,7 +228,10 @@ class OfferedModels:
                 self._stop.wait(10.0)
 
     def _activated(self, folder: Path, version: str) -> None:
-        self._use(folder, version, announce=UPDATED if self._guidance.model_version else READY)
+        if not self._guidance.model_version:
+            self._use(folder, version, announce=READY)
+        else:
+            self._use(folder, version, announce=UPDATED if self.updater.phase == PROVING else RESTORED)
 
     def _use(self, folder: Path, version: str, *, announce: str) -> None:
         try:

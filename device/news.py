@@ -8,9 +8,12 @@ OFFLINE = "Offline."
 ONLINE = "Back online."
 NO_SOUND = "Microphone stopped."
 SOUND_BACK = "Microphone is back."
-NEWS_TEXTS = (OFFLINE, ONLINE, NO_SOUND, SOUND_BACK)
+REFUSED = "A moment was refused."
+LOST = "Kept moments were lost."
+NEWS_TEXTS = (OFFLINE, ONLINE, NO_SOUND, SOUND_BACK, REFUSED, LOST)
 
 SETTLE_S = 5.0  # a phone's network comes and goes; only what lasts is news
+REFUSAL_EVERY_S = 60.0  # a server that refuses a whole backlog must not talk over the walk
 STUCK_S = 3.0  # a model this long at one picture guides nobody
 
 
@@ -52,3 +55,20 @@ def sound_news(state: SoundNews, now_s: float, *, healthy: bool) -> tuple[SoundN
     since_s = now_s if state.down_since_s is None else state.down_since_s
     late = now_s - since_s >= SETTLE_S
     return SoundNews(since_s, state.told or late), NO_SOUND if late and not state.told else ""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalNews:
+    """What the wearer was told about refusals. None = what lay there at the start is not known yet: that is no news."""
+
+    told: int | None = None
+    told_s: float = float("-inf")
+
+
+def refusal_news(state: RefusalNews, now_s: float, *, refused: int) -> tuple[RefusalNews, str]:
+    """(state, text to announce or ""). refused: how many records lie refused now."""
+    if state.told is None or refused < state.told:
+        return replace(state, told=refused), ""
+    if refused == state.told or now_s - state.told_s < REFUSAL_EVERY_S:
+        return state, ""
+    return RefusalNews(refused, now_s), REFUSED

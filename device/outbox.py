@@ -3,7 +3,9 @@
     <folder>/<record id>/{record.json, frame.jpg, audio.wav, clip.mp4}     sealed, never changed again
     <folder>/.<record id>.sealing/                                         being sealed; a leftover is deleted on open
     <folder>/failed/<record id>/{…, reason.json}                           refused for good; kept for a person
+    <folder>/.retry/<record id>                                            a person asks to send this refused one again
     <folder>/lost.jsonl                                                    what was given up, by name and why
+    <folder>/.reserve                                                      disk space held back, to empty a full disk
     <folder>/index.sqlite                                                  built again from the folders when damaged
 
 Promises:
@@ -11,7 +13,8 @@ Promises:
 1. When `seal_*` returns, the record is on disk and will be sent, whatever happens. When it raises, nothing is left.
 2. A record is deleted only after the server said `merged` for it and for every one of its payload files,
    or by `prune`, which takes what is merged first and names everything else that it takes.
-3. What is refused for good goes to failed/ with its reason. It is not sent again, and never counted as sent.
+3. What is refused for good goes to failed/ with its reason. It is never counted as sent, and not sent again unless a
+   person says so (`retry`).
 4. Uploader and retention share one registry of claims: what is being sent is not deleted under its hands.
 5. Order of sending: everything small before clips; corrections, then what the wearer flagged, then the rest; then age.
 
@@ -22,28 +25,34 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from device import outbox_folder, outbox_index
-from device.outbox_folder import FAILED, FILE_NAMES, REASON, RECORD_KIND, SIDECAR, transfer_name
+from device import outbox_folder, outbox_index, outbox_view
+from device.outbox_facts import Counts as Counts
+from device.outbox_facts import Failure as Failure
+from device.outbox_facts import Item as Item
+from device.outbox_facts import Pruned as Pruned
+from device.outbox_facts import Recovery as Recovery
+from device.outbox_folder import FAILED, FILE_NAMES, INDEX, LOST, REASON, RECORD_KIND, REQUESTS, SIDECAR
 from device.outbox_index import Damaged, Index, ItemRow, RecordRow
-from shared import atomic, messages
+from device.outbox_reserve import FULL, Reserve
+from device.outbox_view import peek as peek
+from device.status import kernel_boot
+from shared import atomic, messages, topics
 from shared.atomic import Step, no_step
 from shared.errors import ConfigError, MessageError
 from shared.messages import ChunkRecord, CorrectionRecord, Envelope
 
-LOST = "lost.jsonl"
-INDEX = "index.sqlite"
 STEPS = (
     "seal:files_written", "seal:files_synced", "seal:renamed", "seal:indexed",
     "ack:marked", "forget:moved_aside", "forget:deleted", "forget:counted",
     "fail:marked", "fail:reason_written", "fail:moved", "fail:recorded",
+    "retry:moved", "retry:decided", "retry:queued",
     "prune:marked", "prune:told", "prune:moved_aside", "prune:deleted", "prune:counted",
 )  # fmt: skip
 """Every durable step, in order; a crash test kills the process at each."""
@@ -52,106 +61,33 @@ _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing to send, claimed by the uploader."""
-
-    record_id: str
-    kind: str
-    """"record" or one of messages.PART_KINDS."""
-    path: Path
-    size_bytes: int
-    sha256: str
-    bulk: bool
-    resumed: bool
-    """The server may have some of it already."""
-    order: tuple[int, int, int, int]
-    """Smaller goes first."""
-
-    @property
-    def name(self) -> str:
-        """Its name on the wire: the record's id, or a transfer's."""
-        return self.record_id if self.kind == RECORD_KIND else transfer_name(self.record_id, self.kind)
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How full the outbox is. Records, except where it says bytes."""
-
-    queued: int = 0
-    """Not yet merged as a whole; includes those being sent."""
-    queued_bytes: int = 0
-    """What is still to be merged of them."""
-    sending: int = 0
-    merged: int = 0
-    """Since the index was last rebuilt."""
-    failed: int = 0
-    lost: int = 0
-    disk_bytes: int = 0
-    """All that lies here, merged and failed included."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """What `prune` deleted, by record id."""
-
-    merged: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
-    """Never reached the server and never will: the wearer must hear about it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A record that the server refused for good."""
-
-    record_id: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """What opening the outbox had to put right."""
-
-    leftovers: tuple[str, ...] = ()
-    rebuilt: bool = False
-    taken_in: tuple[str, ...] = ()
-    """Sealed, but not in the index yet."""
-    lost: tuple[str, ...] = ()
-    """In the index, but their folder is gone."""
-    damaged: tuple[str, ...] = ()
-    """Sealed folders that cannot be read; now in failed/."""
-
-    def summary(self) -> str:
-        """One line for the log."""
-        return (
-            f"{len(self.leftovers)} leftovers removed, {len(self.taken_in)} records taken in, {len(self.lost)} lost,"
-            f" {len(self.damaged)} damaged, index {'built again' if self.rebuilt else 'kept'}"
-        )
-
-
 class Outbox:
     """The open outbox of one agent. Any thread may call any method.
 
-    step: called with the name of each durable step (STEPS) right after it.
-    raises: ConfigError where another process has it open, OSError.
+    step: called with the name of each durable step (STEPS) right after it. boot: what names this run of the machine's
+    kernel; "" = ask it. raises: ConfigError where another process has it open, OSError.
     """
 
-    def __init__(self, folder: Path, *, step: Step = no_step) -> None:
+    def __init__(self, folder: Path, *, step: Step = no_step, boot: str = "") -> None:
         self.folder = folder
+        self._boot = boot or kernel_boot()
         self._step = step
         self._lock = threading.RLock()
         self._open = True
         self._claimed: dict[str, str] = {}  # item name → record id
         self._listeners: list[Callable[[], None]] = []
+        self._reserve = Reserve(folder)
         atomic.make_dirs(folder / FAILED)
         self._lock_file = _lock_folder(folder)
         try:
             leftovers = [*atomic.remove_leftovers(folder), *atomic.remove_leftovers(folder / FAILED)]
             atomic.drop_torn_tail(folder / LOST)
-            self._index, fresh = outbox_index.open_or_replace(folder / INDEX)
-            found = self._recover(fresh=fresh)
+            self._index, fresh = self._opened_index()
+            found = self._recover(resumed=fresh)
             rebuilt = fresh and found != Recovery()
             self.recovered = replace(found, leftovers=tuple(leftovers), rebuilt=rebuilt or found.rebuilt)
+            self._reserve.hold()
+            self.take_requests()
         except BaseException:
             self._lock_file.close()
             raise
@@ -161,12 +97,20 @@ class Outbox:
     def close(self) -> None:
         """Let another process open it. Idempotent."""
         with self._lock:
+            if self._open:
+                self._note_closed()
             self._open = False
             self._index.close()
             self._lock_file.close()
 
+    def _note_closed(self) -> None:
+        try:
+            self._index.closed()
+        except (Damaged, OSError) as error:
+            _log.info("The outbox is closed as if by a crash: %s", error)
+
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` (any thread, quick) whenever something was sealed."""
+        """Call `listener` (any thread, quick) whenever there is more to send."""
         self._listeners.append(listener)
 
     # sealing
@@ -204,11 +148,14 @@ class Outbox:
         files = {FILE_NAMES[part]: data for part, data in payloads.items()} | {SIDECAR: sidecar}
         try:
             atomic.write_folder(folder, files, step=lambda name: self._step(f"seal:{name}"))
-            self._use(lambda index: index.add(record, items))
+            self._use(lambda index: index.add(record, items), spend=False)
         except OSError:
             atomic.remove_tree(folder)
             raise
         self._step("seal:indexed")
+        self._tell_listeners()
+
+    def _tell_listeners(self) -> None:
         for listener in self._listeners:
             listener()
 
@@ -224,9 +171,17 @@ class Outbox:
             items = [item for item in map(self._item, rows) if item.name not in self._claimed][:count]
             fresh = [(item.record_id, item.kind) for item in items if not item.resumed]
             if fresh:
-                self._use(lambda index: index.mark_sending(fresh))
+                self._mark_sending(fresh)
             self._claimed.update({item.name: item.record_id for item in items})
         return items
+
+    def _mark_sending(self, fresh: list[tuple[str, str]]) -> None:
+        """So that a later process asks what is there. Where the disk does not take it, a window may be sent twice after
+        a crash; not to send at all would keep a full disk full."""
+        try:
+            self._use(lambda index: index.mark_sending(fresh))
+        except OSError as error:
+            _log.warning("What is being sent cannot be written down, and is sent all the same: %s", error)
 
     def release(self, items: Iterable[Item]) -> None:
         """Hand claimed items back unsent."""
@@ -257,6 +212,7 @@ class Outbox:
         with self._lock:
             ids = [row.record_id for row in self._use(lambda index: index.records("deletable"))]
             self._delete(ids, "forget", count_as="merged")
+            self._reserve.hold()
         return tuple(ids)
 
     # looking, and making room
@@ -264,7 +220,8 @@ class Outbox:
     def counts(self) -> Counts:
         """How full it is now."""
         with self._lock:
-            return self._use(_counts)
+            sending = len(set(self._claimed.values()))
+            return replace(self._use(outbox_view.counts), sending=sending)
 
     def failures(self) -> list[Failure]:
         """What the server refused for good, oldest first."""
@@ -287,6 +244,25 @@ class Outbox:
             self._give_up(lost, "deleted to make room")
         return Pruned(tuple(merged), tuple(lost))
 
+    def give_way(self, need_bytes: int, importance: int) -> Pruned:
+        """Delete refused and unsent records that matter less than `importance` until `need_bytes` are free: for a disk
+        that is full. Raises: OSError."""
+        with self._lock:
+            rows = [
+                *self._use(lambda index: index.records("failed")),
+                *self._use(lambda index: index.records("queued", order="least")),
+            ]
+            lost, _ = self._enough([row for row in rows if row.importance > importance], need_bytes)
+            self._give_up(lost, "deleted to make room for something that matters more")
+        return Pruned(lost=tuple(lost))
+
+    def note_lost(self, record_ids: Iterable[str], why: str) -> None:
+        """Name what never got in here: the disk did not take it. Raises: OSError."""
+        ids = list(record_ids)
+        with self._lock:
+            self._tell_lost(ids, why)
+            self._use(lambda index: index.count("lost", len(ids)))
+
     def _enough(self, rows: list[RecordRow], excess: int) -> tuple[list[str], int]:
         """The first unclaimed records that together free `excess` bytes, and what is then left of it."""
         busy = set(self._claimed.values())
@@ -308,21 +284,24 @@ class Outbox:
         self._delete(ids, "prune", count_as="lost")
 
     def _tell_lost(self, ids: Iterable[str], why: str) -> None:
-        with open(self.folder / LOST, "ab") as log:
+        path = self.folder / LOST
+        fresh = not path.exists()
+        with open(path, "ab") as log:
             for record_id in ids:
                 _log.warning("%s is lost: %s.", record_id, why)
                 atomic.append_line(log, {"record_id": record_id, "why": why})
+        if fresh:
+            atomic.fsync_dir(self.folder)
         self._step("prune:told")
 
     def _delete(self, ids: list[str], story: str, *, count_as: str) -> None:
         if not ids:
             return
-        for record_id in ids:
-            where = self.folder / record_id
-            if not where.exists():
-                where = self.folder / FAILED / record_id
-            atomic.remove_tree(where, step=lambda name: self._step(f"{story}:{name}"))
-            self._step(f"{story}:deleted")
+        self._use(lambda index: index.make_durable())  # else power loss would make what is merged look lost
+        places = [self.folder / record_id for record_id in ids]
+        places = [place if place.exists() else self.folder / FAILED / place.name for place in places]
+        atomic.remove_trees(places, step=lambda name: self._step(f"{story}:{name}"))
+        self._step(f"{story}:deleted")
         self._use(lambda index: index.forget(ids, count_as=count_as))
         self._step(f"{story}:counted")
 
@@ -339,15 +318,52 @@ class Outbox:
         self._step("fail:reason_written")
         atomic.move(folder, target)
         self._step("fail:moved")
-        reason = _summary(reasons)
+        reason = outbox_folder.summary(reasons)
         self._use(lambda index: index.set_state([record_id], "failed", reason=reason))
         self._step("fail:recorded")
         _log.warning("%s was refused for good and is kept in %s: %s", record_id, target, reason)
 
+    def retry(self, record_id: str) -> None:
+        """Send a refused record again: it waits once more, and the server is asked what it has of it.
+
+        raises: MessageError where it is not among the refused ones or cannot be read, OSError
+        """
+        with self._lock:
+            folder, source = self.folder / record_id, self.folder / FAILED / record_id
+            if not topics.NAME.match(record_id) or not source.is_dir():
+                raise MessageError(f"{record_id!r} is not among the refused records.")
+            self._check_whole(source)
+            # While it has its reason it is refused, wherever it lies: taking that out is what decides.
+            atomic.move(source, folder)
+            self._step("retry:moved")
+            (folder / REASON).unlink(missing_ok=True)
+            atomic.fsync_dir(folder)
+            self._step("retry:decided")
+            self._take_in(folder, resumed=True)
+            self._step("retry:queued")
+        self._tell_listeners()
+
+    def _check_whole(self, folder: Path) -> None:
+        try:
+            _, items = outbox_folder.rows(folder.name, (folder / SIDECAR).read_bytes())
+            outbox_folder.check_sizes(folder, items)
+        except (OSError, MessageError) as error:
+            raise MessageError(f"{folder.name} is damaged and cannot be sent: {error}") from None
+
+    def take_requests(self) -> None:
+        """Do what `waycue-device outbox retry` asked for while this process has the outbox. Raises: OSError."""
+        for name in outbox_folder.requests(self.folder):
+            try:
+                self.retry(name)
+            except MessageError as error:
+                _log.warning("%s", error)
+            (self.folder / REQUESTS / name).unlink(missing_ok=True)
+
     # recovery
 
-    def _use(self, work: Callable[[Index], _Result]) -> _Result:
-        """Work on the index; where it turns out damaged, build it again and try once more."""
+    def _use(self, work: Callable[[Index], _Result], *, spend: bool = True) -> _Result:
+        """Work on the index; where it turns out damaged, or (spend) the disk full, do something about it and try once
+        more."""
         with self._lock:
             if not self._open:
                 raise OSError(errno.EBADF, "the outbox is closed", str(self.folder))
@@ -355,19 +371,40 @@ class Outbox:
                 return work(self._index)
             except Damaged as error:
                 self._rebuild(str(error))
+            except OSError as error:
+                if not spend or error.errno not in FULL or not self._reserve.spend():
+                    raise
             return work(self._index)
 
-    def _recover(self, *, fresh: bool) -> Recovery:
+    def _recover(self, *, resumed: bool) -> Recovery:
         try:
-            return self._reconcile(resumed=fresh)
+            resumed |= self._note_open()
+            return self._reconcile(resumed=resumed)
         except Damaged as error:
             return replace(self._rebuild(str(error)), rebuilt=True)
+
+    def _opened_index(self) -> tuple[Index, bool]:
+        try:
+            return outbox_index.open_or_replace(self.folder / INDEX)
+        except OSError:  # SQLite says EIO where a full disk has no room for the file that it shares with readers
+            if not self._reserve.spend():
+                raise
+        return outbox_index.open_or_replace(self.folder / INDEX)
+
+    def _note_open(self) -> bool:
+        """Whether power loss may have taken back what the index knew."""
+        try:
+            return self._index.opened(self._boot)
+        except OSError as error:
+            _log.warning("That the outbox is open cannot be written down: %s", error)
+            return True
 
     def _rebuild(self, why: str) -> Recovery:
         _log.warning("The outbox index is damaged (%s) and is built again.", why)
         self._index.close()
         outbox_index.set_aside(self.folder / INDEX)
         self._index, _ = outbox_index.open_or_replace(self.folder / INDEX)
+        self._note_open()
         return self._reconcile(resumed=True)
 
     def _reconcile(self, *, resumed: bool) -> Recovery:
@@ -379,7 +416,7 @@ class Outbox:
         for folder in outbox_folder.folders(self.folder):
             if (folder / REASON).exists():
                 atomic.move(folder, self.folder / FAILED / folder.name)
-            elif folder.name not in rows:
+            elif folder.name not in rows or rows[folder.name].state == "failed":  # failed, without a reason: retried
                 (taken_in if self._take_in(folder, resumed=resumed) else damaged).append(folder.name)
         self._reconcile_failed(rows)
         for row in rows.values():
@@ -397,7 +434,7 @@ class Outbox:
             outbox_folder.check_sizes(folder, items)
         except (OSError, MessageError) as error:
             self._move_to_failed(folder.name, {RECORD_KIND: f"the sealed folder is damaged ({error})"})
-            self._reconcile_failed({})
+            self._note_failed(self.folder / FAILED / folder.name)
             return False
         state = "sending" if resumed else "queued"
         self._index.add(record, [replace(item, state=state) for item in items])
@@ -407,10 +444,13 @@ class Outbox:
         for folder in outbox_folder.folders(self.folder / FAILED):
             row = rows.get(folder.name)
             if row is None:
-                size = sum(file.stat().st_size for file in folder.iterdir())
-                self._index.add(RecordRow(folder.name, "", 2, size, "failed", _read_reason(folder)), [])
+                self._note_failed(folder)
             elif row.state == "queued":
-                self._index.set_state([folder.name], "failed", reason=_read_reason(folder))
+                self._index.set_state([folder.name], "failed", reason=outbox_folder.read_reason(folder))
+
+    def _note_failed(self, folder: Path) -> None:
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        self._index.add(RecordRow(folder.name, "", 2, size, "failed", outbox_folder.read_reason(folder)), [])
 
     def _row_without_folder(self, row: RecordRow) -> list[str]:
         if row.state == "deletable":
@@ -442,23 +482,6 @@ class Outbox:
         )
 
 
-def peek(folder: Path) -> Counts:
-    """How full an outbox is, without opening it for work: an agent may be running on it. Raises: OSError."""
-    path = folder / INDEX
-    if not path.exists():
-        return Counts()
-    try:
-        index = Index(path)
-        try:
-            return _counts(index)
-        finally:
-            index.close()
-    except Damaged as error:
-        raise OSError(
-            f"The outbox index {path} is damaged ({error}); the agent builds it again when it starts."
-        ) from None
-
-
 def _lock_folder(folder: Path) -> BinaryIO:
     file = open(folder / ".lock", "wb")  # noqa: SIM115  held for as long as the outbox is open
     try:
@@ -469,28 +492,3 @@ def _lock_folder(folder: Path) -> BinaryIO:
             f"The outbox {folder} is in use by another waycue-device.", hint="Stop that one, or give this one --state."
         ) from None
     return file
-
-
-def _summary(reasons: Mapping[str, str]) -> str:
-    return "; ".join(f"{kind}: {reason}" for kind, reason in sorted(reasons.items()))
-
-
-def _read_reason(folder: Path) -> str:
-    try:
-        return _summary(json.loads((folder / REASON).read_bytes())["reasons"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "the reason cannot be read"
-
-
-def _counts(index: Index) -> Counts:
-    sums = index.sums()
-    sending, to_send_bytes = index.to_send()
-    return Counts(
-        queued=sums.get("queued", (0, 0))[0],
-        queued_bytes=to_send_bytes,
-        sending=sending,
-        merged=sums.get("deletable", (0, 0))[0] + index.total("merged"),
-        failed=sums.get("failed", (0, 0))[0],
-        lost=sums.get("dropped", (0, 0))[0] + index.total("lost"),
-        disk_bytes=sum(size for _, size in sums.values()),
-    )

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from device.outbox_index import ItemRow, RecordRow
-from shared import messages, topics
+from shared import atomic, messages, topics
 from shared.errors import MessageError
 from shared.messages import ChunkRecord, CorrectionRecord, Envelope, Part
 
 SIDECAR = "record.json"
 FAILED = "failed"
 REASON = "reason.json"
+REQUESTS = ".retry"
+LOST = "lost.jsonl"
+INDEX = "index.sqlite"
 RECORD_KIND = "record"
 FILE_NAMES = {"frame": "frame.jpg", "audio": "audio.wav", "clip": "clip.mp4", "correction_audio": "correction.wav"}
 BULK_KINDS = frozenset({"clip"})
@@ -28,6 +32,15 @@ def folders(parent: Path) -> list[Path]:
     """Sealed folders in `parent`, oldest first. Anything else there (lost+found, failed/) is not ours to judge."""
     found = [e for e in parent.iterdir() if e.is_dir() and e.name != FAILED and topics.NAME.match(e.name)]
     return sorted(found, key=lambda folder: (folder.stat().st_mtime_ns, folder.name))
+
+
+def requests(parent: Path) -> list[str]:
+    """Records that a person wants to be sent again."""
+    try:
+        names = sorted(entry.name for entry in (parent / REQUESTS).iterdir())
+    except FileNotFoundError:
+        return []
+    return [name for name in names if topics.NAME.match(name) and not name.endswith(atomic.TEMP_SUFFIX)]
 
 
 def parts(payloads: Mapping[str, bytes]) -> tuple[Part, ...]:
@@ -71,15 +84,18 @@ def read_sidecar(record_id: str, sidecar: bytes) -> tuple[str, ChunkRecord | Cor
 def rows(record_id: str, sidecar: bytes) -> tuple[RecordRow, list[ItemRow]]:
     """What the index keeps of a sealed folder. Raises: MessageError."""
     kind, record = read_sidecar(record_id, sidecar)
+    if len({part.kind for part in record.parts}) != len(record.parts):
+        raise MessageError(f"The sidecar of {record_id} names two parts of one kind.")
     items = [ItemRow(record_id, RECORD_KIND, SIDECAR, len(sidecar), "", bulk=False, rank=0)]
     for rank, part in enumerate(record.parts, start=1):
         bulk = part.kind in BULK_KINDS
         items.append(ItemRow(record_id, part.kind, part.name, part.size_bytes, part.sha256, bulk=bulk, rank=rank))
     size = sum(item.size_bytes for item in items)
-    return RecordRow(record_id, kind, _importance(record), size), items
+    return RecordRow(record_id, kind, importance(record), size), items
 
 
-def _importance(record: ChunkRecord | CorrectionRecord) -> int:
+def importance(record: ChunkRecord | CorrectionRecord) -> int:
+    """0 corrections, 1 what the wearer flagged, 2 the rest: the order of sending, and backwards that of giving up."""
     if isinstance(record, CorrectionRecord):
         return 0
     return 1 if {"wearer", "correction"} & set(record.flags) else 2
@@ -91,3 +107,16 @@ def check_sizes(folder: Path, items: Iterable[ItemRow]) -> None:
         size = (folder / item.file).stat().st_size
         if size != item.size_bytes:
             raise MessageError(f"{item.file} has {size} bytes, {item.size_bytes} were sealed")
+
+
+def summary(reasons: Mapping[str, str]) -> str:
+    """Why parts of a record were refused, on one line."""
+    return "; ".join(f"{kind}: {reason}" for kind, reason in sorted(reasons.items()))
+
+
+def read_reason(folder: Path) -> str:
+    """The same, of a folder in failed/; where it cannot be read, that."""
+    try:
+        return summary(json.loads((folder / REASON).read_bytes())["reasons"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "the reason cannot be read"

@@ -1,12 +1,15 @@
 """The outbox's index: which record is in which state and what to send next. Only an index: the folders are the truth.
 
-SQLite in WAL mode with synchronous=FULL, so that a commit survives power loss. Where the file is missing or damaged it
-is set aside as `index.sqlite.broken` and built again from the folders; what was merged meanwhile is then offered once
-more, and the server answers that it has it.
+SQLite in WAL mode. A commit survives the process; it survives power loss only from the next `make_durable` on, which
+comes before anything is deleted (docs/adr says why). What power loss takes back is asked of the server again. Where the
+file is missing or damaged it is set aside as `index.sqlite.broken` and built again from the folders; what was merged
+meanwhile is then offered once more, and the server answers that it has it.
+
+How much waits is asked for all the time, and 10,000 chunks may wait: triggers keep the sums, so that nobody adds up.
 
     item:    queued → sending → merged | refused
     record:  queued → deletable (all items merged) → row gone
-                    → failed    (an item refused; the folder is in failed/)
+                    → failed    (an item refused; the folder is in failed/) → queued again, when a person says so
                     → dropped   (deleted to make room; the folder may still be there)
 """
 
@@ -24,20 +27,42 @@ from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 RecordState = Literal["queued", "deletable", "failed", "dropped"]
 TOTALS = ("merged", "lost")
+WAL_PAGES = 100  # 400 KB, not SQLite's 4 MB: on a full disk it must fit into what device.outbox_reserve holds back
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS records (
+CREATE TABLE records (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, record_id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, class INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '');
-CREATE INDEX IF NOT EXISTS records_by_state ON records (state, class, seq);
-CREATE TABLE IF NOT EXISTS items (
+CREATE INDEX records_by_state ON records (state, class, seq);
+CREATE TABLE items (
     record_id TEXT NOT NULL, kind TEXT NOT NULL, file TEXT NOT NULL, size_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
     bulk INTEGER NOT NULL, class INTEGER NOT NULL, seq INTEGER NOT NULL, rank INTEGER NOT NULL,
     todo INTEGER NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (record_id, kind)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS items_to_send ON items (todo, bulk, class, seq, rank);
-CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX items_to_send ON items (todo, bulk, class, seq, rank);
+CREATE TABLE totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sums (
+    name TEXT PRIMARY KEY, count INTEGER NOT NULL, size_bytes INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO sums VALUES
+    ('queued', 0, 0), ('deletable', 0, 0), ('failed', 0, 0), ('dropped', 0, 0), ('items to send', 0, 0);
+CREATE TRIGGER record_came AFTER INSERT ON records BEGIN
+    UPDATE sums SET count = count + 1, size_bytes = size_bytes + new.size_bytes WHERE name = new.state; END;
+CREATE TRIGGER record_went AFTER DELETE ON records BEGIN
+    UPDATE sums SET count = count - 1, size_bytes = size_bytes - old.size_bytes WHERE name = old.state; END;
+CREATE TRIGGER record_changed AFTER UPDATE OF state ON records WHEN old.state != new.state BEGIN
+    UPDATE sums SET count = count - 1, size_bytes = size_bytes - old.size_bytes WHERE name = old.state;
+    UPDATE sums SET count = count + 1, size_bytes = size_bytes + new.size_bytes WHERE name = new.state; END;
+CREATE TRIGGER item_came AFTER INSERT ON items WHEN new.todo BEGIN
+    UPDATE sums SET count = count + 1, size_bytes = size_bytes + new.size_bytes WHERE name = 'items to send'; END;
+CREATE TRIGGER item_went AFTER DELETE ON items WHEN old.todo BEGIN
+    UPDATE sums SET count = count - 1, size_bytes = size_bytes - old.size_bytes WHERE name = 'items to send'; END;
+CREATE TRIGGER item_changed AFTER UPDATE OF todo ON items WHEN old.todo != new.todo BEGIN
+    UPDATE sums SET count = count + new.todo - old.todo,
+        size_bytes = size_bytes + (new.todo - old.todo) * new.size_bytes WHERE name = 'items to send'; END;
 """
+_SCHEMA_VERSION = 3
+UNKNOWN_BOOT = "00000000"  # device.status.kernel_boot, where the kernel does not say
 _log = logging.getLogger(__name__)
 
 
@@ -123,11 +148,17 @@ class Index:
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
         found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise Damaged(found)
-        self._db.executescript(_SCHEMA)
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        (tables,) = self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if not tables:  # an index that is there is opened without a write: the disk may be full
+            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+        elif version != _SCHEMA_VERSION:
+            raise Damaged(f"it is of another version of waycue: {version}, not {_SCHEMA_VERSION}")
 
     def close(self) -> None:
         """Fold the WAL into the file and close it. Damage no longer matters then."""
@@ -148,25 +179,61 @@ class Index:
 
     @_guarded
     def add(self, record: RecordRow, items: Sequence[ItemRow]) -> None:
-        """A record with its items, in one transaction. A record that is there already is left as it is."""
+        """A record with its items, in one transaction, in the place of what was there of it."""
         with self._transaction() as db:
+            # Not INSERT OR REPLACE: its conflict rule would rule the triggers too, and they would miss what it deletes.
+            db.execute("DELETE FROM items WHERE record_id = ?", (record.record_id,))
+            db.execute("DELETE FROM records WHERE record_id = ?", (record.record_id,))
             cursor = db.execute(
-                "INSERT OR IGNORE INTO records (record_id, kind, class, size_bytes, state, reason)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO records (record_id, kind, class, size_bytes, state, reason) VALUES (?, ?, ?, ?, ?, ?)",
                 (record.record_id, record.kind, record.importance, record.size_bytes, record.state, record.reason),
             )
-            if not cursor.rowcount:
-                return
             todo = int(record.state == "queued")
             db.executemany(
-                "INSERT OR REPLACE INTO items (record_id, kind, file, size_bytes, sha256, bulk, class, seq, rank, todo,"
-                " state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO items (record_id, kind, file, size_bytes, sha256, bulk, class, seq, rank, todo, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (i.record_id, i.kind, i.file, i.size_bytes, i.sha256, i.bulk, record.importance, cursor.lastrowid,
                      i.rank, todo, i.state)
                     for i in items
                 ],
             )  # fmt: skip
+
+    @_guarded
+    def make_durable(self) -> None:
+        """From here on, everything committed so far survives power loss, too."""
+        self._db.execute("PRAGMA synchronous=FULL")
+        try:
+            with self._transaction() as db:  # one synced commit syncs all that stands before it in the log
+                self._set_fact(db, "synced", "")
+        finally:
+            self._db.execute("PRAGMA synchronous=NORMAL")
+
+    @_guarded
+    def opened(self, boot: str) -> bool:
+        """Note that a process has it open, in this boot of the machine. Returns whether power loss may have taken
+        commits back since: it was not closed, and that was in another boot. All is then as if it had been sent."""
+        row = self._db.execute("SELECT value FROM facts WHERE name = 'open in boot'").fetchone()
+        lost = bool(row and row[0]) and (row[0] != boot or boot == UNKNOWN_BOOT)
+        with self._transaction() as db:
+            if lost:
+                db.execute("UPDATE items SET state = 'sending' WHERE todo = 1 AND state = 'queued'")
+            self._set_fact(db, "open in boot", boot)
+        self.make_durable()
+        return lost
+
+    @_guarded
+    def closed(self) -> None:
+        """Nobody has it open any more."""
+        with self._transaction() as db:
+            self._set_fact(db, "open in boot", "")
+        self.make_durable()
+
+    @staticmethod
+    def _set_fact(db: sqlite3.Connection, name: str, value: str) -> None:
+        db.execute(
+            "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+        )
 
     @_guarded
     def next_items(self, count: int, *, bulk: bool) -> list[ItemRow]:
@@ -241,10 +308,7 @@ class Index:
             for record_id in record_ids:
                 gone += db.execute("DELETE FROM records WHERE record_id = ?", (record_id,)).rowcount
                 db.execute("DELETE FROM items WHERE record_id = ?", (record_id,))
-            db.execute(
-                "INSERT INTO totals VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-                (count_as, gone),
-            )
+            self._add_to_total(db, count_as, gone)
 
     @_guarded
     def records(self, state: RecordState | None = None, *, order: str = "seq") -> list[RecordRow]:
@@ -258,19 +322,41 @@ class Index:
         return [RecordRow(*row) for row in rows]
 
     @_guarded
-    def sums(self) -> dict[str, tuple[int, int]]:
-        """State → (records, bytes)."""
-        rows = self._db.execute("SELECT state, COUNT(*), SUM(size_bytes) FROM records GROUP BY state")
-        return {state: (count, size) for state, count, size in rows}
+    def record(self, record_id: str) -> RecordRow | None:
+        """One record."""
+        row = self._db.execute(
+            "SELECT record_id, kind, class, size_bytes, state, reason FROM records WHERE record_id = ?", (record_id,)
+        ).fetchone()
+        return RecordRow(*row) if row else None
 
     @_guarded
-    def to_send(self) -> tuple[int, int]:
-        """(records being sent, bytes of the items that are yet to be merged)."""
-        size = self._db.execute("SELECT COALESCE(SUM(size_bytes), 0) FROM items WHERE todo = 1").fetchone()[0]
-        sending = self._db.execute(
-            "SELECT COUNT(DISTINCT record_id) FROM items WHERE todo = 1 AND state = 'sending'"
-        ).fetchone()[0]
-        return sending, size
+    def items(self, record_id: str) -> list[ItemRow]:
+        """All items of a record, sent or not, in their order."""
+        rows = self._db.execute(
+            "SELECT record_id, kind, file, size_bytes, sha256, bulk != 0, rank, state, class, seq FROM items"
+            " WHERE record_id = ? ORDER BY rank",
+            (record_id,),
+        )
+        return [ItemRow(*row) for row in rows]
+
+    @_guarded
+    def sums(self) -> dict[str, tuple[int, int]]:
+        """State → (records, bytes); "items to send" → (items, bytes)."""
+        rows = self._db.execute("SELECT name, count, size_bytes FROM sums")
+        return {name: (count, size) for name, count, size in rows}
+
+    @_guarded
+    def count(self, name: str, more: int) -> None:
+        """Add to a total (one of TOTALS) for records that never had a row."""
+        with self._transaction() as db:
+            self._add_to_total(db, name, more)
+
+    @staticmethod
+    def _add_to_total(db: sqlite3.Connection, name: str, more: int) -> None:
+        db.execute(
+            "INSERT INTO totals VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            (name, more),
+        )
 
     @_guarded
     def total(self, name: str) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from device.buttons import Buttons, Keys, PinButton, Script
+from device.conditions import Rules
 from device.config import Config
 from device.flags import FlagSettings
 from device.guidance import GuidanceSettings
@@ -83,3 +84,7 @@ def pace(config: Config) -> Pace:
 
 def flag_settings(config: Config) -> FlagSettings:
     return FlagSettings(config.flags.predecessors, config.flags.audit_share, config.flags.low_confidence_share)
+
+
+def sync_rules(config: Config) -> Rules:
+    return Rules(config.sync.on_metered, config.sync.hot_c, config.sync.too_hot_c)

@@ -9,7 +9,7 @@ import queue
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 from rich.console import Console
@@ -158,3 +158,29 @@ def percentiles_ms(times_s: list[float]) -> dict[str, float | int | None]:
         return {"count": 0, "p50": None, "p95": None}
     p50, p95 = np.percentile(np.array(times_s) * 1000, [50, 95])
     return {"count": len(times_s), "p50": round(float(p50), 1), "p95": round(float(p95), 1)}
+
+
+class Update(Protocol):
+    """A model that was switched to: device.updates.Report."""
+
+    @property
+    def from_version(self) -> str | None: ...
+    @property
+    def to_version(self) -> str: ...
+    @property
+    def fetched_bytes(self) -> int: ...
+    @property
+    def copied_bytes(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+def update_entry(update: Update) -> dict[str, Any]:
+    """A change of the model as the report has it."""
+    return {
+        "from_version": update.from_version,
+        "to_version": update.to_version,
+        "fetched_bytes": update.fetched_bytes,
+        "copied_bytes": update.copied_bytes,
+        "seconds": round(update.seconds, 3),
+    }

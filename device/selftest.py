@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from device import earcons
-from device.config import Config, device_name, state_folder
+from device import earcons, status
+from device.admission import Admission
+from device.config import Config, state_folder
 from device.connection import Connection
 from device.outbox import peek
 from device.sources import SoundBlock, VideoFrame, open_source
 from device.updates import current_slot
 from device.voice import Ended, Espeak, Speakers
-from shared import atomic, bundle, settings, topics
+from shared import atomic, bundle, topics
 from shared.clock import Clock
 from shared.errors import Unreachable, WaycueError
 from shared.runtime import check_golden
@@ -153,14 +154,26 @@ def check_model(config: Config, clock: Clock) -> Finding:
 
 
 def check_broker(config: Config, clock: Clock) -> Finding:
-    """The broker accepts a connection and a subscription, under a name that does not put out a running agent."""
-    if not config.broker.address:
-        return _ok("broker", "not used (broker.address is empty)")
-    host, port = settings.address(config.broker.address)
-    name = f"{device_name(config)[:23]}-selftest"
+    """The broker accepts a connection and a subscription, without putting out a running agent."""
+    admission = Admission.of(config, state_folder(config), clock)
+    if admission.trouble:
+        return _bad("broker", admission.trouble, do="See docs/operations.md, enrolment.")
+    if not admission.address:
+        return _ok("broker", "not used (not enrolled, and broker.address is empty)")
+    running = status.read(state_folder(config), clock)
+    if admission.identity is not None and running is not None:  # with TLS there is one connection per certificate
+        told = f"the running agent is {'online' if running.online else 'offline'} at {admission.address}"
+        return _ok("broker", told) if running.online else _bad("broker", told, do="See its log: journalctl.")
+    name = admission.device if admission.context is not None else f"{admission.device[:23]}-selftest"
+    return _tried(admission, name, clock)
+
+
+def _tried(admission: Admission, name: str, clock: Clock) -> Finding:
+    host, port = admission.place
     connection = Connection(
-        name, listen=topics.down(name), will=(topics.status(name), b""), on_message=lambda topic, payload: None
-    )
+        name, listen=topics.down(name), will=(topics.status(name), b""), on_message=lambda topic, payload: None,
+        tls=admission.context,
+    )  # fmt: skip
     try:
         connection.open(host, port)
         until_s = clock.monotonic_s() + BROKER_S
@@ -168,12 +181,11 @@ def check_broker(config: Config, clock: Clock) -> Finding:
             pass
         if connection.subscribed:
             connection.disconnect()
-            return _ok("broker", f"{host}:{port} answers")
-    except Unreachable:
-        return _bad(
-            "broker", f"nobody answers at {host}:{port}",
-            do="Is the server on, and on the same network? Guidance works without it.",
-        )  # fmt: skip
+            return _ok(
+                "broker", f"{host}:{port} answers{'' if admission.context is None else ', and knows this device'}"
+            )
+    except Unreachable as error:
+        return _bad("broker", str(error), do="Is the server on, and on the same network? Guidance works without it.")
     finally:
         connection.close()
     return _bad("broker", f"{host}:{port} says: {connection.refusal or 'nothing'}", do="Check its log.")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from shared import atomic
 from shared.clock import Clock
 from shared.errors import MessageError
-from shared.messages import from_dict, to_dict
+from shared.messages import Status, from_dict, to_dict
 
 NAME = "status.json"
 EVERY_S = 2.0
@@ -56,6 +57,8 @@ class DeviceStatus:
     queued_bytes: int
     failed: int
     """Records that the server refused for good."""
+    waits: tuple[str, ...] = ()
+    """Why some of what is queued is not sent now, in words."""
     troubles: tuple[str, ...] = ()
     """What is wrong now, in words."""
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -77,6 +80,29 @@ def read(state_dir: Path, clock: Clock) -> DeviceStatus | None:
     status = from_dict(DeviceStatus, value)
     fresh = 0 <= clock.monotonic_s() - status.updated_s <= STALE_S
     return status if fresh and status.kernel_boot == kernel_boot() else None
+
+
+def retained(found: DeviceStatus) -> Status:
+    """What the broker keeps of it for the server."""
+    return Status(
+        online=True,
+        agent_version=found.agent_version,
+        model_version=found.model_version,
+        model_state=found.model_state,
+        backlog=found.queued,
+        backlog_bytes=found.queued_bytes,
+        failed=found.failed,
+        uptime_s=found.uptime_s,
+        extra={"waits": list(found.waits), "not_kept": found.not_kept},
+    )
+
+
+def agent_version() -> str:
+    """Of this software."""
+    try:
+        return version("waycue")
+    except PackageNotFoundError:  # run from a copy of the folders
+        return "unknown"
 
 
 def kernel_boot() -> str:

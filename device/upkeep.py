@@ -51,6 +51,7 @@ class Upkeep:
         self._clock = clock
         self._link = news.LinkNews()
         self._sound = news.SoundNews()
+        self._refusals = news.RefusalNews()
         self._stuck = False
         self._status_failed = False
         self._written_s = self._published_s = float("-inf")
@@ -109,7 +110,9 @@ class Upkeep:
     def _write(self) -> None:
         found = self._facts.status()
         now_s = self._clock.monotonic_s()
-        what = (found.model_version, found.model_state, found.queued, found.failed)
+        self._refusals, text = news.refusal_news(self._refusals, now_s, refused=found.failed)
+        self._tell(text)
+        what = (found.model_version, found.model_state, found.queued, found.failed, found.waits)
         if what != self._published or now_s - self._published_s >= PUBLISH_EVERY_S:
             self._published, self._published_s = what, now_s
             self._facts.publish(found)

@@ -3,6 +3,7 @@
     <bundle>/manifest.json      canonical JSON; its SHA-256 names the bundle on the wire
     <bundle>/decoder.onnx …     every file listed in the manifest with its size and SHA-256
     <bundle>/golden/1.jpg …     at most one level of folders
+    <bundle>/blocks.bin         the hashes of its blocks (shared.blocks), written by `write_bundle`
 
 Rules kept by every reader here:
 
@@ -14,6 +15,7 @@ Rules kept by every reader here:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -28,6 +30,9 @@ from shared.errors import BundleError, MessageError
 
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
+BLOCKS_NAME, BLOCKS_FIELD = "blocks.bin", "block_bytes"
+BLOCK_BYTES = 64 * 1024
+DIGEST_BYTES = 32
 INTENDED_USES = ("demo", "field")
 MAX_MANIFEST_BYTES = 1024 * 1024  # a manifest with evaluation tables is about 20 KB
 MAX_FILES = 512
@@ -91,12 +96,19 @@ def write_bundle(
     model: Mapping[str, Any],
     evaluation: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    block_bytes: int = BLOCK_BYTES,
 ) -> Manifest:
     """Make `folder` a bundle: hash and fsync every file in it, then write manifest.json last, durably.
 
+    block_bytes: size of the blocks listed in blocks.bin; 0 = write none.
     What is written has been read back through the strict reader, so a device can read it too.
     Raises: BundleError for a file or value that no bundle may hold, OSError.
     """
+    (folder / BLOCKS_NAME).unlink(missing_ok=True)
+    extra = {key: value for key, value in (extra or {}).items() if key != BLOCKS_FIELD}
+    if block_bytes and (paths := _listed(folder)):
+        _write_blocks(folder, paths, block_bytes)
+        extra[BLOCKS_FIELD] = block_bytes
     entries = []
     for path in _listed(folder):
         file = folder / path
@@ -106,11 +118,19 @@ def write_bundle(
         atomic.fsync_dir(inner)
     manifest = Manifest(
         FORMAT, version, created_at_utc, base, parent, intended_use, tuple(entries), thresholds, model,
-        evaluation or {}, extra or {},
+        evaluation or {}, extra,
     )  # fmt: skip
     manifest = parse_manifest(manifest_bytes(manifest), name=folder.name)
     atomic.write_bytes(folder / MANIFEST_NAME, manifest_bytes(manifest))
     return manifest
+
+
+def _write_blocks(folder: Path, paths: list[str], size: int) -> None:
+    with atomic.writing(folder / BLOCKS_NAME) as out:
+        for path in paths:
+            with open(folder / path, "rb") as file:
+                while block := file.read(size):
+                    out.write(hashlib.sha256(block).digest())
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

@@ -7,6 +7,7 @@ the nearest known one: a setting with a slip in its name must not silently stay 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import tomllib
 import types
@@ -18,6 +19,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from shared.errors import ConfigError
 
 DEFAULT_PORT = 1883
+DEFAULT_TLS_PORT = 8883
 Config = TypeVar("Config")
 
 
@@ -54,6 +56,16 @@ def address(text: str, *, what: str = "broker address", default_port: int = DEFA
             f"The {what} {text!r} is not HOST:PORT.", hint=f"Write for example 192.168.1.10:{default_port}."
         )
     return found[1].strip("[]"), port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can be behind `host`: the one place where plain TCP is let through."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _parse(path: Path) -> dict[str, Any]:

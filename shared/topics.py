@@ -81,6 +81,12 @@ def down(device: str) -> str:
 
 UP_ALL = f"{ROOT}/+/up/#"
 STATUS_ALL = f"{ROOT}/+/status"
+# What several ingest workers take in turns, and what then stays with the one server that answers it.
+SHARED = "$share/waycue"
+SHARED_EVENTS = f"{SHARED}/{ROOT}/+/up/event"
+SHARED_TRANSFERS = f"{SHARED}/{ROOT}/+/up/+/+"
+WANT_ALL = f"{ROOT}/+/up/want"
+RENEW_ALL = f"{ROOT}/+/up/renew"
 
 
 def levels(topic: str) -> tuple[str, list[str]] | None:

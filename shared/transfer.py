@@ -8,6 +8,7 @@ Rules that it keeps, whatever is lost, repeated, reordered or cut:
 4. After a cut the sender asks what is there before it sends again: at most one window goes twice per cut.
 5. `begin` and `end` may be repeated at any time. What is merged is answered with `merged` for ever.
 6. An answer `unknown` means: the receiver has nothing, start over. Only that takes acknowledged bytes back.
+7. An answer `paused` means: not now. Nothing of the file goes out until the pause is over, and then a question first.
 
 A new file is not asked about: begin, parts and end go out at once, so that a small file costs one round trip.
 The same interval set, `Ranges`, says on both sides and in both directions which bytes are there.
@@ -17,13 +18,13 @@ Derived from EMQX EIP-0021 (file transfer over MQTT), which has no question for 
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 
-from shared.errors import MessageError, Permanent
+from shared.errors import Permanent
 from shared.messages import Ack
+from shared.ranges import Ranges as Ranges
+from shared.ranges import Span as Span
 
 PART_BYTES = 64 * 1024
 WINDOW_PARTS = 8
@@ -34,80 +35,8 @@ MIN_PART_BYTES = 256
 MAX_SPANS = 1024  # as JSON in one acknowledgement: about 25 KB of the 64 KiB a message may have
 PATIENCE_S = 5.0  # a full window takes 8 s at 64 kB/s, but acknowledgements of its first parts come before that
 PATIENCE_MAX_S = 60.0
-
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Ranges:
-    """A set of byte positions, as half-open intervals that are sorted and do not touch."""
-
-    spans: tuple[Span, ...] = ()
-
-    @classmethod
-    def of(cls, spans: Iterable[Span]) -> Ranges:
-        """From intervals in any order, overlapping or not. Raises: MessageError unless 0 <= start <= end."""
-        whole = cls()
-        for start, end in spans:
-            whole = whole.add(start, end)
-        return whole
-
-    def add(self, start: int, end: int) -> Ranges:
-        """With [start, end) too. Raises: MessageError unless 0 <= start <= end."""
-        if not 0 <= start <= end:
-            raise MessageError(f"[{start}, {end}) is not a byte range.")
-        if start == end:
-            return self
-        first = bisect_left(self.spans, start, key=lambda span: span[1])  # the first that may touch
-        last = first
-        while last < len(self.spans) and self.spans[last][0] <= end:
-            start, end = min(start, self.spans[last][0]), max(end, self.spans[last][1])
-            last += 1
-        return Ranges((*self.spans[:first], (start, end), *self.spans[last:]))
-
-    def union(self, other: Ranges) -> Ranges:
-        """Bytes that are in either."""
-        if not other.spans or other.spans == self.spans:
-            return self
-        return Ranges.of((*self.spans, *other.spans))
-
-    def minus(self, other: Ranges) -> Ranges:
-        """Bytes that are here and not there."""
-        left: list[Span] = []
-        for start, end in self.spans:
-            at = start
-            for gone_from, gone_to in other.spans:
-                if gone_to <= at or gone_from >= end:
-                    continue
-                if gone_from > at:
-                    left.append((at, gone_from))
-                at = max(at, gone_to)
-            if at < end:
-                left.append((at, end))
-        return Ranges(tuple(left))
-
-    def missing(self, size: int) -> Ranges:
-        """The bytes of a file of `size` that are not here."""
-        return Ranges.of([(0, size)]).minus(self)
-
-    def covers(self, start: int, end: int) -> bool:
-        """Whether all of [start, end) is here; nothing is always here."""
-        return start >= end or any(a <= start and end <= b for a, b in self.spans)
-
-    def within(self, size: int) -> bool:
-        """Whether no byte lies at or past `size`."""
-        return not self.spans or self.spans[-1][1] <= size
-
-    @property
-    def total(self) -> int:
-        """How many bytes are here."""
-        return sum(end - start for start, end in self.spans)
-
-    def parts(self, part_bytes: int) -> Iterator[Span]:
-        """The same bytes cut into pieces of at most `part_bytes`, in order."""
-        for start, end in self.spans:
-            for at in range(start, end, part_bytes):
-                yield at, min(at + part_bytes, end)
+PAUSE_S = 15.0
+PAUSE_MAX_S = 300.0
 
 
 def part_bytes(configured: int, max_packet_bytes: int | None) -> int:
@@ -132,6 +61,11 @@ def part_bytes(configured: int, max_packet_bytes: int | None) -> int:
 def patience_s(tries: int) -> float:
     """Seconds without any answer after which the sender asks again: 5, 10, 20, 40, 60, 60 …"""
     return min(PATIENCE_MAX_S, PATIENCE_S * 2.0 ** min(tries, 10))
+
+
+def pause_s(tries: int) -> float:
+    """Seconds that a sender keeps still after `paused`: 15, 30, 60 … 300."""
+    return min(PAUSE_MAX_S, PAUSE_S * 2.0 ** min(tries, 10))
 
 
 # --- events and actions -----------------------------------------------------------------------------------------------
@@ -162,6 +96,10 @@ class Tick:
 
     room_parts: int = WINDOW_PARTS
     room_bytes: int = WINDOW_BYTES
+    part_bytes: int | None = None
+    """Size to cut by from now on; None = as before."""
+    heard_s: float = float("inf")
+    """When the receiver last said anything, about whatever file."""
 
 
 SenderEvent = Online | Offline | Heard | Tick
@@ -219,9 +157,11 @@ class Sender:
     """Sent at least once by this process; only for counting what went twice."""
     tries: int = 0
     due_s: float = 0.0
-    """When the patience with the receiver ends."""
+    """When the patience with the receiver, or the pause that it asked for, ends."""
     reason: str = ""
-    """Why it was refused."""
+    """Why it was refused, or is paused."""
+    paused: bool = False
+    """The receiver said: not now."""
 
     @property
     def over(self) -> bool:
@@ -250,7 +190,8 @@ def send_step(state: Sender, event: SenderEvent, now_s: float) -> tuple[Sender, 
 
 
 def _went_online(state: Sender, size: int, now_s: float) -> tuple[Sender, list[SenderAction]]:
-    state = replace(state, online=True, part_bytes=size, flying=(), tries=0, due_s=now_s + patience_s(0))
+    due_s = now_s + patience_s(0)
+    state = replace(state, online=True, part_bytes=size, flying=(), tries=0, due_s=due_s, paused=False)
     if state.phase == "new":
         return state, []
     if state.phase == "beginning":
@@ -263,7 +204,13 @@ def _heard(state: Sender, ack: Ack, now_s: float) -> tuple[Sender, list[SenderAc
         return replace(state, phase="merged", flying=()), []
     if ack.state == "refused":
         return replace(state, phase="refused", flying=(), reason=ack.reason or "no reason was given"), []
-    calm = replace(state, tries=0, due_s=now_s + patience_s(0))
+    if ack.state == "paused":
+        # Parts that were on their way each bring one of these: only the first begins the pause.
+        if state.paused or state.phase == "new":
+            return state, []
+        due_s = now_s + pause_s(state.tries)
+        return replace(state, phase="asking", paused=True, flying=(), due_s=due_s, reason=ack.reason), []
+    calm = replace(state, tries=0, due_s=now_s + patience_s(0), paused=False)
     if ack.state == "unknown":
         # Parts that were on their way to a forgotten file each bring one of these: only the first starts over.
         if state.phase == "beginning":
@@ -291,6 +238,8 @@ def _received(state: Sender, ack: Ack) -> Sender:
 
 
 def _ticked(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[SenderAction]]:
+    if tick.part_bytes is not None and tick.part_bytes != state.part_bytes:
+        state = replace(state, part_bytes=tick.part_bytes)
     if state.phase in ("new", "sending"):
         state, actions = _fill_window(state, tick, now_s)
         if actions:
@@ -299,11 +248,13 @@ def _ticked(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[Sende
             return state, []  # no room in the shared window: that is not the receiver's silence
     if now_s < state.due_s:
         return state, []
-    waited = replace(state, tries=state.tries + 1, due_s=now_s + patience_s(state.tries + 1))
+    waited = replace(state, tries=state.tries + 1, due_s=now_s + patience_s(state.tries + 1), paused=False)
     if state.phase == "beginning":
         return replace(waited, flying=()), [SendBegin()]
-    # Asked in vain before: leave the window to files that get answers.
-    flying = () if state.phase == "asking" else state.flying
+    # Asked in vain before: leave the window to files that get answers. Where none gets any, the receiver is away, and
+    # more in its place would be lost with the rest when the connection breaks.
+    asked_s = state.due_s - patience_s(state.tries)
+    flying = () if state.phase == "asking" and tick.heard_s >= asked_s else state.flying
     return replace(waited, phase="asking", flying=flying), [SendAsk()]
 
 
@@ -344,6 +295,7 @@ class Letter:
     tries: int = 0
     due_s: float = 0.0
     reason: str = ""
+    paused: bool = False
 
     @property
     def over(self) -> bool:
@@ -356,7 +308,7 @@ def post_step(state: Letter, event: SenderEvent, now_s: float) -> tuple[Letter, 
         return state, []
     match event:
         case Online():
-            sent = replace(state, phase="sent", online=True, tries=0, due_s=now_s + patience_s(0))
+            sent = replace(state, phase="sent", online=True, tries=0, due_s=now_s + patience_s(0), paused=False)
             return sent, [SendBegin(again=state.phase == "sent")]
         case Offline():
             return replace(state, online=False), []
@@ -365,12 +317,15 @@ def post_step(state: Letter, event: SenderEvent, now_s: float) -> tuple[Letter, 
                 return replace(state, phase="merged"), []
             if event.ack.state == "refused":
                 return replace(state, phase="refused", reason=event.ack.reason or "no reason was given"), []
+            if event.ack.state == "paused" and not state.paused:
+                return replace(state, paused=True, due_s=now_s + pause_s(state.tries), reason=event.ack.reason), []
             return state, []
         case Tick():
             if not state.online or now_s < state.due_s:
                 return state, []
             tries = state.tries + 1
-            return replace(state, tries=tries, due_s=now_s + patience_s(tries)), [SendBegin(again=True)]
+            waited = replace(state, tries=tries, due_s=now_s + patience_s(tries), paused=False)
+            return waited, [SendBegin(again=True)]
         case _:
             assert_never(event)
 

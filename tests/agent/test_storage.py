@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from device.keeper import MOST_HELD, Keeper, Parcel
+from device.keeper import MOST_HELD, Keeper, Parcel, least
 from device.outbox import Outbox, Pruned
 from shared.messages import ChunkRecord, CorrectionRecord
 from tests.agent.stage import StoryModel, film, presses, run
@@ -58,6 +58,7 @@ class Disk:
         self.full = 0
         self.merged: tuple[str, ...] = ()
         self.sealed: list[str] = []
+        self.named: list[str] = []
 
     def seal_chunk(self, record: ChunkRecord, payloads: Mapping[str, bytes]) -> ChunkRecord:
         if self.full:
@@ -71,18 +72,26 @@ class Disk:
     def prune(self, limit_bytes: int) -> Pruned:
         return Pruned((), ())
 
+    def give_way(self, need_bytes: int, importance: int) -> Pruned:
+        return Pruned()
+
+    def note_lost(self, record_ids: Iterable[str], why: str) -> None:
+        if self.full:
+            raise OSError(self.full, os.strerror(self.full))
+        self.named += record_ids
+
     def forget_merged(self) -> tuple[str, ...]:
         if self.merged:
             self.full = 0
         return self.merged
 
 
-def parcel(number: int) -> Parcel:
+def parcel(number: int, payloads: Mapping[str, bytes] | None = None, *, flag: str = "wearer") -> Parcel:
     record = ChunkRecord(
-        f"dev-1-boot-{number}", "dev-1", "boot", number, "dev-1-boot", 0.0, 2.0, 0.0, False, ("wearer",), "", "", 0.0,
+        f"dev-1-boot-{number}", "dev-1", "boot", number, "dev-1-boot", 0.0, 2.0, 0.0, False, (flag,), "", "", 0.0,
         "", (),
     )  # fmt: skip
-    return Parcel(record, {})
+    return Parcel(record, payloads or {})
 
 
 @pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "Storage full."), (errno.EIO, "Storage failed.")])
@@ -126,6 +135,48 @@ def test_a_disk_that_stays_full_costs_no_memory_without_bound_and_all_that_is_lo
     assert keeper.held == MOST_HELD
     keeper.close()
     assert (keeper.held, keeper.lost) == (0, MOST_HELD + 5)
+
+
+def test_what_is_given_up_is_named_as_soon_as_the_disk_takes_that() -> None:
+    disk = Disk()
+    disk.full = errno.ENOSPC
+    keeper = Keeper(disk, tell=lambda _: None, sealed=lambda _: None, limit_bytes=10**9)
+    keeper.start()
+    for chunk in range(MOST_HELD + 3):
+        keeper.keep(parcel(chunk))
+    until(lambda: keeper.lost == 3, "three lost chunks")
+    assert disk.named == []
+    disk.full = 0
+    keeper.keep(parcel(99))
+    until(lambda: len(disk.named) == 3, "their names")
+    keeper.close()
+    assert disk.named == [f"dev-1-boot-{chunk}" for chunk in range(3)]
+    assert len(disk.sealed) == MOST_HELD + 1
+
+
+def test_what_matters_least_is_given_up_first_and_of_that_the_oldest() -> None:
+    held = [parcel(1), parcel(2, flag="audit"), parcel(3, flag="audit"), parcel(4)]
+    order = []
+    while held:
+        order.append(least(held))
+        held.remove(order[-1])
+    assert [one.name[-1] for one in order] == ["2", "3", "1", "4"]
+
+
+def test_on_a_full_disk_a_moment_of_the_wearers_takes_the_place_of_a_random_one(tiny_disk: Path) -> None:
+    told, sealed = list[str](), list[Parcel]()
+    box = Outbox(tiny_disk / "outbox")
+    keeper = Keeper(box, tell=told.append, sealed=sealed.append, limit_bytes=10**9)
+    keeper.start()
+    for number in range(3):
+        keeper.keep(parcel(number, {"frame": b"x" * 250_000}, flag="audit"))
+    keeper.keep(parcel(9, {"frame": b"x" * 250_000}))
+    until(lambda: len(sealed) == 4, "four sealed chunks")
+    keeper.close()
+    assert (tiny_disk / "outbox" / "dev-1-boot-9").is_dir()
+    assert b"dev-1-boot-0" in (tiny_disk / "outbox" / "lost.jsonl").read_bytes()
+    box.close()
+    assert (keeper.lost, told) == (1, ["Storage full. Old moments were dropped."])
 
 
 def test_the_outbox_is_held_to_its_size_and_what_is_dropped_is_announced_and_counted(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ It keeps the contract of server.merge.Merge, and tests/link/test_merge_contract.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from server.merge import Merged
+from server.merge import Came, Merged, RecordCame
 from shared import atomic, messages
 from shared.messages import ChunkRecord, CorrectionRecord, Part
 
@@ -29,6 +29,20 @@ class Depot:
         self.entries: dict[str, str] = {entry["key"]: entry["value"] for entry in map(json.loads, lines)}
         self.telemetry: dict[str, Mapping[str, Any]] = {}
 
+    def put(self, entries: Sequence[Came]) -> list[Merged]:
+        return [
+            self.put_record(one.device, one.kind, one.record)
+            if isinstance(one, RecordCame)
+            else self._put_file(one.device, one.record_id, one.part, one.path)
+            for one in entries
+        ]
+
+    def _put_file(self, device: str, record_id: str, part: Part, path: Path) -> Merged:
+        try:
+            return self.put_part(device, record_id, part, path)
+        except FileNotFoundError:
+            return Merged("gone")
+
     def put_record(self, device: str, kind: str, record: ChunkRecord | CorrectionRecord) -> Merged:
         own_id = record.chunk_id if isinstance(record, ChunkRecord) else record.correction_id
         if record.device != device:
@@ -44,9 +58,8 @@ class Depot:
             atomic.move(path, target)
         return self._put(key, part.sha256)
 
-    def find_part(self, device: str, record_id: str, part: Part) -> Merged | None:
-        known = self.entries.get(f"{device}/{record_id}.{part.kind}")
-        return Merged("merged", new=False) if known == part.sha256 else None
+    def find_parts(self, parts: Sequence[tuple[str, str, Part]]) -> list[bool]:
+        return [self.entries.get(f"{device}/{own}.{part.kind}") == part.sha256 for device, own, part in parts]
 
     def put_telemetry(self, device: str, record_id: str, body: Mapping[str, Any]) -> None:
         self.telemetry[f"{device}/{record_id}"] = body

@@ -13,15 +13,20 @@ from server.dataset import Dataset
 from server.ingest import Ingest
 from server.link import ServerLink
 from server.merge import Merge
+from server.recover import recover
 from server.store import open_store
 from shared.clock import SystemClock
 from tests.outbox.crash_child import Killer
 
 if __name__ == "__main__":
     home, port, step, nth = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-    merge = Merge(open_store(home), Dataset(home / "dataset"), SystemClock())
-    ingest = Ingest(home / "incoming", merge, on_telemetry=merge.put_telemetry, step=Killer(step, nth))
-    link = ServerLink("127.0.0.1", port, {"": ingest.handle}, settle=ingest.settle)
+    killer = Killer(step, nth)
+    store, dataset, clock = open_store(home), Dataset(home / "dataset"), SystemClock()
+    merge = Merge(store, dataset, clock, step=killer)
+    recover(store, dataset, merge, clock)
+    shared = step == "incoming:announced"  # only those who share the folder announce
+    ingest = Ingest(home / "incoming", merge, on_telemetry=merge.put_telemetry, shared=shared, step=killer)
+    link = ServerLink("127.0.0.1", port, {"": ingest.handle}, settle=ingest.settle, again=lambda: ingest.waits)
     link.start()
     link.ready.wait(60)
     print("ready", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,12 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from device import uploads
-from device.link import message_of
 from device.outbox import Outbox
-from device.uploads import Answered, Failed, Merged, Refused, Released, Say, Took, Uploads, UploadsEvent
+from device.outgoing import message_of
+from device.uploads import Allow, Allowed, Answered, Failed, Merged, Refused, Released, Say, Took, Uploads, UploadsEvent
 from server.ingest import Ingest
 from shared import messages, topics
-from shared.messages import Ack
+from shared.messages import Ack, Envelope
+from shared.pace import Pace
 from shared.transfer import WINDOW_PARTS, Offline, Online, Ranges, Tick
 from tests.link.depot import Depot
 from tests.outbox.records import DEVICE, chunk, correction, payloads, wav
@@ -27,7 +29,7 @@ from tests.outbox.records import DEVICE, chunk, correction, payloads, wav
 PART = 700
 orderly = st.sampled_from(
     ["up", "up", "up", "up", "down", "down", "settle", "tick", "seal", "seal", "correct", "cut", "device restarts",
-     "server restarts"]
+     "server restarts", "server busy", "slower", "allow all", "allow small", "allow none"]
 )  # fmt: skip
 chaos = st.one_of(
     orderly, st.sampled_from(["lose up", "lose down", "repeat up", "repeat down", "swap up", "swap down", "wait"])
@@ -51,6 +53,8 @@ class World:
         self.resent = 0
         self.most_flying = 0
         self.refused: list[str] = []
+        self.busy = 0
+        """So many messages are answered with `paused`."""
 
     def __enter__(self) -> Self:
         return self
@@ -140,13 +144,34 @@ class World:
                 self.state = Uploads()
                 self.connect()
             case ["server", "restarts"]:
+                self.ingest.close()
                 self.ingest = Ingest(self.folder / "incoming", Depot(self.folder / "depot"))
+            case ["server", "busy"]:
+                self.busy = 3
+            case ["slower"]:
+                self.state = replace(self.state, pace=Pace(chance.choice([100.0, 300.0, 500.0, 1e6])))
+            case ["allow", "all" | "small" | "none" as allowed]:
+                self.allow(allowed)
             case [how, where]:
                 self.disturb(how, self.up if where == "up" else self.down, chance)
+
+    def allow(self, allowed: Allowed) -> None:
+        self.decide(Allow(allowed))
+        silent = [u.item.name for u in self.state.active if not self.state.may(u.item)]
+        before = len(self.up)
+        self.pass_time(400.0)
+        self.claim()
+        said = {topic.split("/")[4] for topic, _ in list(self.up)[before:]}
+        assert not said & {*silent, *([] if allowed == "all" else ["event"] if allowed == "none" else [])}
 
     def deliver(self, topic: str, payload: bytes) -> None:
         place = topics.levels(topic)
         assert place is not None
+        if self.busy:
+            self.busy -= 1
+            name = messages.decode(Envelope, payload).record_id if place[1][1] == "event" else place[1][1]
+            self.down.append((topics.ack(DEVICE, name), messages.encode(Ack("paused", reason="busy"))))
+            return
         self.down += self.ingest.handle(place[0], place[1], payload)
 
     def hear(self, topic: str, payload: bytes) -> None:
@@ -180,6 +205,9 @@ class World:
 
     def finish(self) -> None:
         """Nothing goes wrong any more."""
+        self.busy = 0
+        self.decide(Allow("all"))
+        self.claim()
         for _ in range(300):
             while self.up:
                 self.do("up", random.Random(0))
@@ -216,7 +244,7 @@ def test_cuts_and_restarts_lose_nothing_and_resend_at_most_a_window_each(
             world.do(what, chance)
         world.finish()
         world.check()
-    faults = sum(story.count(what) for what in ("cut", "device restarts", "server restarts"))
+    faults = sum(story.count(what) for what in ("cut", "device restarts", "server restarts", "server busy"))
     assert world.resent <= faults * WINDOW_PARTS * PART
 
 

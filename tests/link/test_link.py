@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from device.connection import MAX_UNACKED
 from device.link import backoff_s
 from device.outbox import Outbox
+from device.uploads import SMALL
 from server.broker import BrokerChild, free_port
 from server.ingest import Reply
 from server.link import ServerLink
@@ -90,7 +90,7 @@ def test_little_is_held_in_memory_while_much_waits(
     with Server(broker, memory_path, on_part=look):
         link.start()
         assert link.wait_idle(DEADLINE_S)
-    assert 0 < most <= MAX_UNACKED + 8
+    assert 0 < most <= MAX_UNACKED + SMALL
 
 
 # status, offers and other messages
@@ -187,19 +187,21 @@ def test_a_device_can_publish_and_the_matching_handler_answers(
 # answers that get lost, and refusals
 
 
-def _losing(handle: Callable[[str, list[str], bytes], list[Reply]], lost: list[str]) -> Callable[..., list[Reply]]:
-    """A handler whose first `merged` about each thing never arrives."""
+def _lose_answers(server: Server, lost: list[str]) -> None:
+    """The first `merged` about each thing never arrives."""
+    take_in, settle = server.ingest.handle, server.ingest.settle
 
-    def losing(device: str, levels: list[str], payload: bytes) -> list[Reply]:
-        kept = []
-        for topic, answer in handle(device, levels, payload):
+    def kept(replies: list[Reply]) -> list[Reply]:
+        left = []
+        for topic, answer in replies:
             if messages.decode(Ack, answer).state == "merged" and topic not in lost:
                 lost.append(topic)
             else:
-                kept.append((topic, answer))
-        return kept
+                left.append((topic, answer))
+        return left
 
-    return losing
+    server.link._handlers[""] = lambda *message: kept(take_in(*message))
+    server.link._settle = lambda: kept(settle())
 
 
 def test_a_lost_answer_means_that_it_is_asked_for_and_merged_once(
@@ -208,7 +210,7 @@ def test_a_lost_answer_means_that_it_is_asked_for_and_merged_once(
     expected = seal(box, 3, clip_bytes=100_000)
     lost: list[str] = []
     server = Server(broker, memory_path)
-    server.link._handlers[""] = _losing(server.ingest.handle, lost)
+    _lose_answers(server, lost)
     with server:
         link = make_link()
         link.start()

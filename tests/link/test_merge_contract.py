@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from server.dataset import Dataset
-from server.ingest import Merge
+from server.merge import FileCame, RecordCame
 from server.merge import Merge as RealMerge
 from server.store import open_store
 from shared.clock import ManualClock
@@ -18,6 +18,7 @@ from shared.messages import ChunkRecord, Part
 from tests.link.depot import Depot
 from tests.outbox.records import DEVICE, chunk, correction, jpeg, payloads, wav
 
+Merge = Depot | RealMerge
 KINDS = {"frame": "frame.jpg", "audio": "audio.wav"}
 
 
@@ -62,12 +63,10 @@ def test_a_record_that_names_another_device_is_refused(merge: Merge) -> None:
 def test_a_file_is_moved_in_and_comes_again_without_harm(merge: Merge, memory_path: Path) -> None:
     merge.put_record(DEVICE, "chunk", _record(1))
     part, path = _file(memory_path, jpeg(1))
-    assert merge.find_part(DEVICE, chunk(1).chunk_id, part) is None
+    assert merge.find_parts([(DEVICE, chunk(1).chunk_id, part)]) == [False]
     assert merge.put_part(DEVICE, chunk(1).chunk_id, part, path).new
     assert not path.exists()
-    found = merge.find_part(DEVICE, chunk(1).chunk_id, part)
-    assert found is not None
-    assert (found.state, found.new) == ("merged", False)
+    assert merge.find_parts([("pi-2", chunk(1).chunk_id, part), (DEVICE, chunk(1).chunk_id, part)]) == [False, True]
     _file(memory_path, jpeg(1))
     again = merge.put_part(DEVICE, chunk(1).chunk_id, part, path)
     assert (again.state, again.new) == ("merged", False)
@@ -91,7 +90,7 @@ def test_the_same_key_with_other_bytes_is_refused_also_when_it_comes_again(merge
     merge.put_part(DEVICE, chunk(1).chunk_id, part, path)
     for _ in range(2):
         other, path = _file(memory_path, jpeg(2))
-        assert merge.find_part(DEVICE, chunk(1).chunk_id, other) is None
+        assert merge.find_parts([(DEVICE, chunk(1).chunk_id, other)]) == [False]
         assert merge.put_part(DEVICE, chunk(1).chunk_id, other, path).state == "refused"
 
 
@@ -103,3 +102,25 @@ def test_parts_may_come_before_their_record_and_corrections_before_their_chunk(m
     assert merge.put_part(DEVICE, spoken.correction_id, part, memory_path / "arrived.data").state == "merged"
     assert merge.put_record(DEVICE, "correction", spoken).state == "merged"
     assert merge.put_record(DEVICE, "chunk", _record(1)).state == "merged"
+
+
+def test_a_batch_is_merged_in_order_and_one_that_is_refused_or_missing_takes_no_other_with_it(
+    merge: Merge, memory_path: Path
+) -> None:
+    data = jpeg(1)
+    part = Part("frame", "frame.jpg", len(data), sha256(data).hexdigest())
+    (memory_path / "arrived.data").write_bytes(data)
+    own = chunk(1).chunk_id
+    outcomes = merge.put(
+        [
+            FileCame(DEVICE, own, part, memory_path / "arrived.data"),
+            RecordCame("pi-2", "chunk", _record(1)),
+            FileCame(DEVICE, chunk(2).chunk_id, replace(part, sha256="0" * 64), memory_path / "nowhere.data"),
+            RecordCame(DEVICE, "chunk", _record(1)),
+            RecordCame(DEVICE, "chunk", _record(1)),
+            RecordCame(DEVICE, "chunk", replace(_record(1), spoken="Caution, pole ahead.")),
+        ]
+    )
+    assert [(one.state, one.new) for one in outcomes] == [
+        ("merged", True), ("refused", True), ("gone", True), ("merged", True), ("merged", False), ("refused", True),
+    ]  # fmt: skip

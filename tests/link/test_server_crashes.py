@@ -12,18 +12,20 @@ from sqlalchemy import func, select
 
 from device.link import Link
 from device.outbox import Outbox
-from server import incoming, ingest
+from server import incoming, ingest, merge
 from server import store as db
 from server.broker import BrokerChild
+from server.check import check
 from server.dataset import Dataset
 from server.store import open_store
+from shared.clock import SystemClock
 from tests.link.parties import DEADLINE_S, HastyClock
 from tests.outbox.records import DEVICE, chunk, correction, payloads, wav
 
 ROOT = Path(__file__).parents[2]
 CHUNKS = 4
 CLIP_BYTES = 700_000  # more than a window, so that ranges are written down on the way
-STEPS = (*incoming.STEPS, *ingest.STEPS)
+STEPS = (*incoming.STEPS, *ingest.STEPS, *merge.STEPS)
 
 
 def _server(broker: BrokerChild, home: Path, step: str, nth: int) -> subprocess.Popen[str]:
@@ -87,3 +89,4 @@ def _check_home(home: Path) -> None:
     assert len(stored) == 3 * CHUNKS + 1
     assert [path for path in (home / "incoming").rglob("*") if path.is_file()] == []
     store.close()
+    assert check(home, SystemClock()).findings == ()

@@ -59,6 +59,7 @@ def live(folder: Path, killer: Killer) -> None:
     world.say("sealed", correction(1).correction_id)
     deliver(box, world, skip={chunk(3).chunk_id})
     box.forget_merged()
+    send_refused_again(box)
     deliver_one(box, world, 100)
     pruned = box.prune(0)
     for record_id in pruned.lost:
@@ -77,6 +78,17 @@ def deliver(box: Outbox, world: World, *, skip: set[str]) -> None:
         else:
             world.say("merged", item.name)
             box.merged([item])
+
+
+def send_refused_again(box: Outbox) -> None:
+    """A person insists, and the server refuses once more."""
+    for failure in box.failures():
+        box.retry(failure.record_id)
+    for item in box.claim(100) + box.claim(100, bulk=True):
+        if item.record_id in REFUSED:
+            box.refused(item, "still too large")
+        else:
+            box.release([item])
 
 
 def deliver_one(box: Outbox, world: World, number: int) -> None:
