@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON_IN_VENV := .venv/bin/python
 
-.PHONY: help setup demo test check bench starter fmt clean
+.PHONY: help setup demo test check bench soak starter fmt clean
 
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ check: setup ## ruff, mypy --strict, import-linter, shellcheck where installed
 
 bench: setup ## the benchmarks; NAME=x runs benchmarks/x.py alone
 	@scripts/bench$(if $(NAME), $(NAME))
+
+soak: setup ## faults, kills, power cuts and fuzzers for a quarter of an hour; writes build/soak/report.json
+	@scripts/soak$(if $(ARGS), $(ARGS))
 
 starter: setup ## train the starter model from nothing on rendered walks and write its checkpoint
 	@$(PYTHON_IN_VENV) -m server.learn.starter$(if $(ARGS), $(ARGS))

@@ -1,132 +1,387 @@
-"""How fast flagged chunks reach the dataset, and what broken connections cost.
+"""How fast flagged chunks reach the dataset, and what that costs, against MQTT with nothing around it.
 
-    make bench NAME=link
+    make bench NAME=link        prints a table and writes build/bench/link.json
 
-Outbox → real Mosquitto on loopback → ingest → merge into a real dataset on this disk, everything durable. Once with the
-broker left alone, once with the broker killed several times on the way. Loopback has no delay: these are the costs of
-our own fsyncs, hashes and acknowledgements, an upper bound for any network.
+Outbox → real Mosquitto on loopback → ingest → merge into a real dataset on this disk, everything durable, device and
+server each in a process of their own. In the same run, through the same broker: paho alone at both ends, which sends
+the same bytes in parts of the same size at QoS 1 and does nothing with them. Loopback has no delay: these are the costs
+of our own fsyncs, hashes, commits and answers, an upper bound for any network.
+
+Three kinds of files: `chunks`, a drawn walk as the recorder encodes it (picture 53 KB, sound 64 KB, clip 100 KB: a
+drawn street compresses far better than a filmed one), `clips`, the same with clips of 1 MB (4 Mbit/s, a filmed street
+at 480p), and `long`, the same with clips of 16 MB, where the cost per file no longer counts.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._link_ends import DEVICE
 from benchmarks._recorded import chunks
-from device.link import Link
 from device.outbox import Outbox
 from device.recorder import ClosedChunk
-from server.broker import BrokerChild
-from server.dataset import Dataset
-from server.ingest import Ingest
-from server.link import ServerLink
-from server.merge import Merge
-from server.store import open_store
+from server import access, broker_files
+from server.authority import Authority
+from server.broker import HOST, BrokerChild, free_port
+from shared import atomic
 from shared.clock import SystemClock
 from shared.messages import ChunkRecord
 
-DEVICE = "bench"
-DEADLINE_S = 300.0
-KILLS = 4
+BUILD = Path("build")
+OUT = BUILD / "bench" / "link.json"
+MEGABYTES = 200
+EVENTS = 2000
+WAITING = 10_000
+DRAWN, FILMED, LONG = "chunks", "clips", "long"
+CLIP_BYTES = {FILMED: 1_000_000, LONG: 16_000_000}
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """One run."""
+class Site:
+    """Where a run happens. folder: holds outbox, server and, for TLS, cards."""
 
-    name: str
-    records: int
-    sent_bytes: int
-    resent_bytes: int
-    seconds: float
+    folder: Path
+    broker: BrokerChild
 
 
-def main() -> None:
-    """Print the table."""
-    console = Console()
-    with console.status("drawing and encoding a walk of a minute"):
-        recorded = chunks()
-    table = Table(
-        "run", "records", "MB", "s", "MB/s", "records/s", "sent twice (KiB)", title="outbox to dataset, loopback"
-    )
-    for name, kills in (("undisturbed", 0), (f"broker killed {KILLS} times", KILLS)):
-        with console.status(name):
-            run = deliver(recorded, kills=kills, name=name)
-        megabytes = run.sent_bytes / 1e6
-        rates = (f"{megabytes / run.seconds:.1f}", f"{run.records / run.seconds:.1f}", f"{run.resent_bytes / 1024:.0f}")
-        table.add_row(run.name, str(run.records), f"{megabytes:.1f}", f"{run.seconds:.2f}", *rates)
-    console.print(table)
+class End:
+    """One process of benchmarks._link_ends, which is ready when this is made."""
+
+    def __init__(self, role: str, site: Site, *more: str, port: int | None = None) -> None:
+        address = (HOST, str(port or site.broker.port), str(site.folder))
+        command = [sys.executable, "-m", "benchmarks._link_ends", role, *address, *more]
+        self._role = role
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.ready = self.heard()
+
+    def heard(self) -> dict[str, Any]:
+        """Its next word. Raises: RuntimeError where it ended without one."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._role} ended with {self._process.wait()}.")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def go(self) -> None:
+        """Let it begin."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+
+    def rss_mb(self) -> float:
+        """Its memory now."""
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def end(self) -> dict[str, Any]:
+        """Tell it to end; its last word."""
+        self._process.terminate()
+        found = self.heard()
+        self.wait()
+        return found
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        self._process.wait(60)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
-def deliver(recorded: list[ClosedChunk], *, kills: int, name: str) -> Result:
-    """Send all chunks through one broker into one dataset. Raises: TimeoutError."""
-    with tempfile.TemporaryDirectory(prefix="waycue-bench-") as folder, BrokerChild(Path(folder) / "broker") as broker:
-        home = Path(folder) / "server"
-        with closing(open_store(home)) as store:
-            dataset = Dataset(home / "dataset")
-            dataset.create()
-            ingest = Ingest(home / "incoming", Merge(store, dataset, SystemClock()))
-            server = ServerLink(broker.host, broker.port, {"": ingest.handle}, settle=ingest.settle)
-            server.start()
-            try:
-                return _send(recorded, Path(folder) / "outbox", broker, kills=kills, name=name)
-            finally:
-                server.stop()
-
-
-def _send(recorded: list[ClosedChunk], folder: Path, broker: BrokerChild, *, kills: int, name: str) -> Result:
-    with closing(Outbox(folder)) as outbox:
-        for chunk in recorded:
-            outbox.seal_chunk(record_of(chunk), payloads_of(chunk))
-        link = Link(host=broker.host, port=broker.port, device=DEVICE, outbox=outbox, clock=SystemClock())
-        started = time.monotonic()
-        disturber = threading.Thread(target=_disturb, args=(broker, link, outbox, kills), daemon=True)
-        link.start()
-        disturber.start()
-        try:
-            if not link.wait_idle(DEADLINE_S):
-                raise TimeoutError(f"{outbox.counts().queued} records were not merged after {DEADLINE_S:.0f} s.")
-            seconds = time.monotonic() - started
-        finally:
-            link.stop()
-            disturber.join()
-        return Result(name, len(recorded), link.sent_bytes, link.resent_bytes, seconds)
-
-
-def _disturb(broker: BrokerChild, link: Link, outbox: Outbox, kills: int) -> None:
-    """Kill the broker whenever another share of the records is through."""
-    whole = outbox.counts().queued
-    for number in range(kills):
-        deadline = time.monotonic() + DEADLINE_S
-        while outbox.counts().queued > whole * (1 - (number + 0.5) / kills) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        broker.kill()
-        broker.start()
-        while not link.online and time.monotonic() < deadline:
-            time.sleep(0.01)
-
-
-def record_of(chunk: ClosedChunk) -> ChunkRecord:
-    """A sidecar as the agent writes it."""
-    return ChunkRecord(
-        chunk_id=f"{DEVICE}-00000000-{chunk.sequence}", device=DEVICE, boot_id="00000000", sequence=chunk.sequence,
-        walk_id=f"{DEVICE}-walk", started_at_s=chunk.started_at_s, duration_s=chunk.duration_s,
-        captured_at_utc=1_700_000_000.0 + chunk.started_at_s, clock_synced=True, flags=("wearer",), raw_output="",
-        spoken="", confidence=0.0, model_version="", parts=(), width_px=chunk.width_px, height_px=chunk.height_px,
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the table and write the file."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.link", description=(__doc__ or "").split("\n\n")[0])
+    options.add_argument("--megabytes", type=int, default=MEGABYTES, help=f"how much to send (default {MEGABYTES})")
+    options.add_argument("--waiting", type=int, default=WAITING, help=f"chunks that wait (default {WAITING})")
+    options.add_argument(
+        "--folder", type=Path, default=BUILD, metavar="DIR",
+        help="disk to work on; one in memory shows what is left without fsync (default %(default)s)",
     )  # fmt: skip
+    options.add_argument("--out", type=Path, default=OUT, help=f"where the figures go (default {OUT})")
+    chosen = options.parse_args(argv)
+    tempfile.tempdir = str(chosen.folder.absolute())
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    with console.status("drawing and encoding a walk"):
+        recorded = chunks(20.0)
+    found: dict[str, Any] = {"machine": machine(), "megabytes": chosen.megabytes}
+    for kind in (DRAWN, FILMED, LONG):
+        for secure in (False, True):
+            with console.status(f"{kind}, {'TLS' if secure else 'plain'}"):
+                found[f"{kind}_{'tls' if secure else 'plain'}"] = compare(
+                    recorded, kind=kind, secure=secure, megabytes=chosen.megabytes
+                )
+    with console.status("wire overhead"):
+        found["wire"] = overhead(recorded, megabytes=min(40, chosen.megabytes))
+    with console.status("small events"):
+        found["events_per_s"] = events()
+    with console.status(f"memory while {chosen.waiting} chunks wait"):
+        found["memory"] = memory(chosen.waiting)
+    found |= summary(found)
+    atomic.write_json(chosen.out, found)
+    show(console, found)
 
 
-def payloads_of(chunk: ClosedChunk) -> dict[str, bytes]:
+def summary(found: dict[str, Any]) -> dict[str, Any]:
+    """The figures that are held to a bar, by their own names: those of the files that are hardest on us."""
+    plain, secure = found[f"{DRAWN}_plain"], found[f"{DRAWN}_tls"]
+    return {
+        "ratio_to_raw": plain["ratio_to_raw"], "ratio_to_raw_tls": secure["ratio_to_raw"],
+        "ratio_to_raw_by_kind": {kind: found[f"{kind}_plain"]["ratio_to_raw"] for kind in (DRAWN, FILMED, LONG)},
+        "goodput_mb_s": plain["goodput_mb_s"], "goodput_mb_s_tls": secure["goodput_mb_s"],
+        "overhead": found["wire"]["overhead_chunks"],
+        "cpu_s_per_100_mb": {side: plain[f"{side}_cpu_s_per_100_mb"] for side in ("device", "server")},
+    }  # fmt: skip
+
+
+def show(console: Console, found: dict[str, Any]) -> None:
+    """For people."""
+    columns = ("run", "files", "MB/s", "raw MB/s", "ratio", "device CPU s/100 MB", "server CPU s/100 MB")
+    table = Table(*columns, title=f"{found['megabytes']} MB, outbox to dataset, loopback")
+    for name in (f"{kind}_{way}" for kind in (DRAWN, FILMED, LONG) for way in ("plain", "tls")):
+        run = found[name]
+        figures = [run[key] for key in ("goodput_mb_s", "raw_mb_s", "ratio_to_raw")]
+        figures += [run["device_cpu_s_per_100_mb"], run["server_cpu_s_per_100_mb"]]
+        table.add_row(name, str(run["files"]), *(f"{figure:.2f}" for figure in figures))
+    console.print(table)
+    rest = {key: found[key] for key in ("overhead", "events_per_s", "memory", "wire")}
+    console.print_json(json.dumps(rest))
+
+
+def compare(recorded: list[ClosedChunk], *, kind: str, secure: bool, megabytes: int) -> dict[str, Any]:
+    """Ours and paho alone, the same bytes through the same broker."""
+    with site(secure=secure) as place:
+        files, size = fill(place.folder / "outbox", recorded, kind=kind, megabytes=megabytes)
+        raw = raw_run(place, size)
+        sent, served = our_run(place)
+    goodput, alone = size / 1e6 / sent["seconds"], size / 1e6 / raw["seconds"]
+    per_100_mb = 100e6 / size
+    return {
+        "files": files, "bytes": size, "seconds": sent["seconds"], "goodput_mb_s": goodput, "raw_mb_s": alone,
+        "ratio_to_raw": goodput / alone, "device_cpu_s_per_100_mb": sent["cpu_s"] * per_100_mb,
+        "server_cpu_s_per_100_mb": served["cpu_s"] * per_100_mb,
+        "raw_device_cpu_s_per_100_mb": raw["sender_cpu_s"] * per_100_mb,
+        "raw_server_cpu_s_per_100_mb": raw["receiver_cpu_s"] * per_100_mb,
+        "device_peak_rss_mb": sent["peak_rss_mb"], "server_peak_rss_mb": served["peak_rss_mb"],
+        "resent_bytes": sent["resent_bytes"],
+    }  # fmt: skip
+
+
+def our_run(place: Site, *, port: int | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Everything in the outbox into the dataset; what device and server say of it."""
+    server = End("serve", place)
+    device = End("send", place, port=port)
+    device.go()
+    sent = device.heard()
+    device.wait()
+    return sent, server.end()
+
+
+def raw_run(place: Site, size: int) -> dict[str, float]:
+    """The same bytes by paho alone, from the first publish to the last byte received."""
+    receiver = End("raw-receive", place, str(size))
+    sender = End("raw-send", place, str(size))
+    sender.go()
+    sent, received = sender.heard(), receiver.heard()
+    sender.wait()
+    receiver.wait()
+    return {
+        "seconds": received["at_s"] - sent["started_s"],
+        "sender_cpu_s": sent["cpu_s"],
+        "receiver_cpu_s": received["cpu_s"],
+    }
+
+
+def overhead(recorded: list[ClosedChunk], *, megabytes: int) -> dict[str, float]:
+    """Bytes on the device's connection, both ways, MQTT and all, beyond the bytes of the files."""
+    found: dict[str, float] = {}
+    for kind in (FILMED, DRAWN):
+        with site(secure=False) as place:
+            _, size = fill(place.folder / "outbox", recorded, kind=kind, megabytes=megabytes)
+            with counted(place.broker.port) as wire:
+                our_run(place, port=wire.port)
+            suffix = "" if kind == FILMED else "_chunks"
+            found[f"overhead{suffix}"] = (wire.up + wire.down) / size - 1
+            found[f"overhead_up{suffix}"] = wire.up / size - 1
+    return found
+
+
+def events() -> float:
+    """Records without any file, merged per second."""
+    with site(secure=False) as place:
+        with closing(Outbox(place.folder / "outbox")) as outbox:
+            for number in range(EVENTS):
+                outbox.seal_chunk(record(number), {})
+        sent, _ = our_run(place)
+    return EVENTS / float(sent["seconds"])
+
+
+def memory(waiting: int) -> dict[str, float]:
+    """Memory of device and server, connected to each other, and what chunks that wait in the outbox add to it."""
+    found: dict[str, float] = {"waiting_chunks": waiting}
+    for count in (1, waiting):
+        with site(secure=False) as place:
+            with closing(Outbox(place.folder / "outbox")) as outbox:
+                for number in range(count):
+                    outbox.seal_chunk(record(number), {"frame": b"\xff\xd8\xff" + bytes(500)})
+            device = End("send", place)
+            name = "empty" if count == 1 else "waiting"
+            found[f"device_{name}_rss_mb"] = device.ready["rss_mb"]
+            server = End("serve", place)
+            found[f"server_{name}_rss_mb"] = server.ready["rss_mb"]
+            device.go()
+            sent = device.heard()
+            device.wait()
+            found[f"device_{name}_peak_mb"] = sent["peak_rss_mb"]
+            found[f"server_{name}_peak_mb"] = server.end()["peak_rss_mb"]
+    return found
+
+
+def fill(folder: Path, recorded: list[ClosedChunk], *, kind: str, megabytes: int) -> tuple[int, int]:
+    """Seal chunks until they hold so many bytes; (files, bytes). No two files are the same."""
+    files, size = 0, 0
+    with closing(Outbox(folder)) as outbox:
+        while size < megabytes * 1e6:
+            chunk = recorded[outbox.counts().queued % len(recorded)]
+            mark = outbox.counts().queued.to_bytes(8, "big")
+            parts = {name: data + mark for name, data in payloads(chunk).items()}
+            if kind in CLIP_BYTES:
+                parts["clip"] = parts["clip"][:32] + os.urandom(CLIP_BYTES[kind])
+            outbox.seal_chunk(record(outbox.counts().queued), parts)
+            files, size = files + len(parts), size + sum(map(len, parts.values()))
+    return files, size
+
+
+def payloads(chunk: ClosedChunk) -> dict[str, bytes]:
     """The files of a chunk by part kind."""
     files = {"frame": chunk.frame_jpeg, "audio": chunk.audio_wav}
     return files if chunk.clip_mp4 is None else {**files, "clip": chunk.clip_mp4}
+
+
+def record(number: int) -> ChunkRecord:
+    """A sidecar as the agent writes it."""
+    return ChunkRecord(
+        chunk_id=f"{DEVICE}-00000000-{number}", device=DEVICE, boot_id="00000000", sequence=number,
+        walk_id=f"{DEVICE}-walk", started_at_s=2.0 * number, duration_s=2.0,
+        captured_at_utc=1_700_000_000.0 + 2 * number, clock_synced=True, flags=("wearer",),
+        raw_output="Stop, curb ahead.", spoken="Stop, curb ahead.", confidence=0.5, model_version="starter-1", parts=(),
+        width_px=640, height_px=480,
+    )  # fmt: skip
+
+
+@contextmanager
+def site(*, secure: bool) -> Iterator[Site]:
+    """A broker and an empty folder on this disk; with TLS as in the field, certificates and rules included."""
+    with tempfile.TemporaryDirectory(prefix="bench-link-") as name:
+        folder = Path(name)
+        files = let_in(folder) if secure else None
+        with BrokerChild(folder / "broker-run", secure=files) as broker:
+            yield Site(folder, broker)
+
+
+def let_in(folder: Path) -> Path:
+    """Certificates for both ends, and the files of a broker that lets them in."""
+    authority, cards = Authority.make(folder / "home", clock=SystemClock()), folder / "cards"
+    cards.mkdir()
+    (cards / "ca.crt").write_bytes(authority.ca_pem)
+    for suffix, path in zip(("key", "crt"), authority.service(access.SERVER, server_auth=False), strict=True):
+        (cards / f"{access.SERVER}.{suffix}").write_bytes(path.read_bytes())
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, DEVICE)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    pem = authority.issue_device(request.public_bytes(serialization.Encoding.PEM), DEVICE)
+    (cards / f"{DEVICE}.crt").write_bytes(pem)
+    plain = serialization.NoEncryption()
+    (cards / f"{DEVICE}.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    )
+    plugin = broker_files.find_plugin()
+    if plugin is None:
+        raise SystemExit("bench: Mosquitto's dynamic-security plugin is not installed.")
+    files = folder / "broker"
+    listening = broker_files.Listening(HOST, free_port(), broker_files.own_account(), plugin)
+    broker_files.write(files, authority, listening)
+    atomic.write_json(files / broker_files.RULES, access.initial(access.wanted({DEVICE: ""})), mode=0o600)
+    return files
+
+
+class Wire:
+    """A relay that only counts: one connection, two threads."""
+
+    def __init__(self, target: int) -> None:
+        self.up = self.down = 0
+        self._target = target
+        self._listener = socket.create_server((HOST, 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """End it."""
+        for one in (self._listener, *self._open):
+            one.close()
+
+    def _accept(self) -> None:
+        near, _ = self._listener.accept()
+        far = socket.create_connection((HOST, self._target))
+        self._open += [near, far]
+        for one in (near, far):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=self._pump, args=(near, far, "up"), daemon=True).start()
+        self._pump(far, near, "down")
+
+    def _pump(self, source: socket.socket, sink: socket.socket, way: str) -> None:
+        try:
+            while data := source.recv(262144):
+                setattr(self, way, getattr(self, way) + len(data))
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # either end is gone: so is the run
+
+
+@contextmanager
+def counted(port: int) -> Iterator[Wire]:
+    """A counting way to a port."""
+    wire = Wire(port)
+    try:
+        yield wire
+    finally:
+        wire.close()
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on, and what a durable write costs there."""
+    with tempfile.TemporaryDirectory(prefix="bench-link-") as folder, open(f"{folder}/x", "wb") as file:
+        started_s = time.monotonic()
+        for _ in range(50):
+            file.write(b"x" * 512)
+            file.flush()
+            os.fdatasync(file.fileno())
+        fsync_ms = (time.monotonic() - started_s) / 50 * 1e3
+    load = os.getloadavg()[0]
+    return {"cpus": os.cpu_count(), "load": load, "python": platform.python_version(), "fdatasync_ms": fsync_ms}
 
 
 if __name__ == "__main__":

@@ -174,14 +174,19 @@ class Authority:
         return held if held.public_key() == key else None
 
     def _is_old(self, held: x509.Certificate) -> bool:
-        start, end = held.not_valid_before_utc + BACKDATE, held.not_valid_after_utc
-        return end - _utc(self._clock) < (end - start) / 3
+        """Also one that was made while the clock was ahead: nobody takes it yet."""
+        now, start, end = _utc(self._clock), held.not_valid_before_utc, held.not_valid_after_utc
+        return now < start or end - now < (end - start - BACKDATE) / 3
 
     def _issue(
         self, key: PublicKey, name: str, days: float, *, usage: list[x509.ObjectIdentifier], hosts: Sequence[str]
     ) -> x509.Certificate:
         now = _utc(self._clock)
         end = min(now + dt.timedelta(days=days), self._certificate.not_valid_after_utc)
+        if end <= now:
+            raise ConfigError(
+                f"The authority ended on {end:%Y-%m-%d}, or this machine's clock is wrong.", hint="Set the clock."
+            )
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))

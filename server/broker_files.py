@@ -65,7 +65,7 @@ plugin_opt_config_file {folder}/dynamic-security.json
 # acknowledged itself.
 max_packet_size {max_packet_bytes}
 max_inflight_messages 100
-max_queued_messages 10000
+max_queued_messages 1000
 max_queued_bytes 268435456
 persistent_client_expiration 2d
 # Small answers must not wait for the TCP acknowledgement of the one before (40 ms).

@@ -8,13 +8,14 @@ Promises:
    that the broker reads in line with the database; it may be called at any time, and again.
 4. Renewal gives a certificate for the device on whose topic it was asked for, for a key that the device has a valid
    certificate for, or that such a key signed: the broker in between cannot ask for itself. The same question gets the
-   same answer, and nobody gets more than MOST_A_DAY.
+   same answer, nobody gets more than MOST_A_DAY, and who asks more than MOST_ASKED_AN_HOUR is not heard.
 """
 
 from __future__ import annotations
 
 import base64
 import logging
+from collections import Counter
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -32,6 +33,8 @@ from shared.errors import MessageError, Refused
 from shared.messages import Certificate, Renew
 
 MOST_A_DAY = 24
+MOST_ASKED_AN_HOUR = 60  # a device asks every five minutes; more, at some milliseconds each, would hold up the others
+HOUR_S = 3600.0
 DAY_S = 86400.0
 _log = logging.getLogger(__name__)
 
@@ -58,6 +61,8 @@ class Certificates:
 
     def __init__(self, store: Store, authority: Authority, *, clock: Clock, days: float = 90.0) -> None:
         self.store, self.authority, self.clock, self.days = store, authority, clock, days
+        self._asked: Counter[str] = Counter()
+        self._counted_from_s = clock.monotonic_s()
 
     def admitted(self) -> frozenset[str]:
         """Names of the devices that may come in now."""
@@ -123,6 +128,8 @@ class Certificates:
 
     def renew(self, device: str, _levels: list[str], payload: bytes) -> list[tuple[str, bytes]]:
         """Handler of `up/renew`: the answer goes to the device whose topic it came on, which the broker has checked."""
+        if self._asks_too_much(device):
+            return []
         try:
             issued = self._renewed(device, messages.decode(Renew, payload))
         except (MessageError, Refused) as error:
@@ -130,6 +137,16 @@ class Certificates:
             return []
         answer = Certificate(certificate_pem=issued.pem, ca_pem=self.authority.ca_pem.decode())
         return [(topics.certificate(device), messages.encode(answer))]
+
+    def _asks_too_much(self, device: str) -> bool:
+        now_s = self.clock.monotonic_s()
+        if now_s - self._counted_from_s > HOUR_S:
+            self._asked.clear()
+            self._counted_from_s = now_s
+        self._asked[device] += 1
+        if self._asked[device] == MOST_ASKED_AN_HOUR + 1:  # said once: it must not fill the log either
+            _log.warning("%s asks for certificates all the time; it is not heard for up to an hour.", device)
+        return self._asked[device] > MOST_ASKED_AN_HOUR
 
     def _renewed(self, device: str, asked: Renew) -> Issued:
         now_s = self.clock.utc_s()

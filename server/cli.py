@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from server import config as settings
-from server.commands import export, label, samples, stats
+from server.commands import broker, check, devices, export, ingest, keys, label, rollout, samples, stats
 from shared.clock import SystemClock
 from shared.errors import ConfigError, WaycueError
 
@@ -46,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
     init.set_defaults(run=_init)
     run = commands.add_parser("run", help="serve: take in, transcribe, offer models, show the review page")
     run.add_argument("--broker", metavar="HOST:PORT", help="MQTT broker (broker.address)")
+    run.add_argument(
+        "--plain", action="store_true", help="no TLS: for a broker on this machine only, to try things out (broker.tls)"
+    )
+    run.add_argument("--enrol", metavar="HOST:PORT", help="where devices enrol (enrol.address)")
     run.add_argument("--web", metavar="HOST:PORT", help="where the review page is served (web.address)")
     run.add_argument("--ready-file", type=Path, metavar="FILE", help="written with the page's address once all is up")
     run.set_defaults(run=_run)
@@ -54,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     retrain.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
     retrain.set_defaults(run=_retrain)
     _models(commands.add_parser("models", help="the models: list, add, promote, roll back"))
-    for module in (samples, export, label, stats):
+    for module in (ingest, devices, rollout, samples, export, label, stats, check, broker, keys):
         module.add_parser(commands)
     return top
 
@@ -97,13 +101,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
+    from server.authority import Authority
     from server.dataset import Dataset
+    from server.release import Release
     from server.store import open_store
 
     made = settings.init(options.home)
     settings.load(options.home)
     open_store(options.home).close()
     Dataset(options.home / "dataset").create()
+    Authority.make(options.home, clock=SystemClock())
+    Release.make(options.home, clock=SystemClock())
     print(f"{options.home} is {'ready' if made else 'ready as it was'}. Settings: {options.home / settings.FILE}")
     return OK
 
@@ -111,7 +119,12 @@ def _init(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from server.run import run
 
-    config = settings.load(options.home, {"broker.address": options.broker, "web.address": options.web})
+    tls = False if options.plain else None
+    overrides = {
+        "broker.address": options.broker, "broker.tls": tls, "enrol.address": options.enrol,
+        "web.address": options.web,
+    }  # fmt: skip
+    config = settings.load(options.home, overrides)
     if options.ready_file:
         options.ready_file.unlink(missing_ok=True)
     run(options.home, config, SystemClock(), ready_file=options.ready_file)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from server import dataset
@@ -47,7 +48,7 @@ def compose(
     understood = newest is not None and newest.proposal != ""
     flags = tuple(dict.fromkeys((*record.flags, "correction"))) if newest else record.flags
     # A correction that was not understood still says that raw_output was wrong: propose nothing then.
-    proposed = newest.proposal if newest else vocabulary.normalise(record.raw_output) or ""
+    proposed = newest.proposal if newest else _normalised(record.raw_output) or ""
     row = SampleRow(
         row_id=current.row_id if current else f"{record.chunk_id}#1",
         sample_id=record.chunk_id,
@@ -82,6 +83,12 @@ def compose(
     if current is None or row == current:
         return row
     return replace(row, row_id=f"{row.sample_id}#{version_of(current) + 1}", supersedes=current.row_id)
+
+
+@lru_cache(maxsize=4096)
+def _normalised(wording: str) -> str | None:
+    """A device words the same few hundred sentences over and over."""
+    return vocabulary.normalise(wording)
 
 
 def _keep_decision(row: SampleRow, current: SampleRow | None) -> SampleRow:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from server.learn.settings import LearnSettings
+from server.limits import LimitsSettings
 from shared import atomic, settings
 from shared.errors import ConfigError
 
@@ -18,8 +19,38 @@ DEFAULT_WEB_PORT = 8080
 class BrokerSection:
     """The MQTT broker that devices reach."""
 
-    address: str = "127.0.0.1:1883"
-    """HOST:PORT of the broker."""
+    address: str = "127.0.0.1:8883"
+    """HOST:PORT of the broker, as this server reaches it."""
+    tls: bool = True
+    """Mutual TLS, and only enrolled devices. Off: plain TCP, which is accepted for a broker on this machine only."""
+    access: Literal["mosquitto", "own"] = "mosquitto"
+    """mosquitto: the server keeps the broker's access rules (dynamic-security plugin). own: the broker has its own."""
+    folder: str = ""
+    """Folder that `broker config` wrote, for revocations and renewed certificates. Empty = `broker` in the home."""
+    reload: str = ""
+    """Command that makes the broker read its certificates again. Empty = SIGHUP to the process of its pid file."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolSection:
+    """How devices are let in."""
+
+    address: str = "0.0.0.0:8443"
+    """HOST:PORT on which devices enrol. Empty = none can be added."""
+    broker: str = ""
+    """HOST:PORT of the broker, as devices are told it. Empty = the host under which they reached this server, with the
+    port of `broker.address`."""
+    certificate_days: float = 90.0
+    """Life of a device's certificate, 1 to 3650. A device renews it when a third is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSection:
+    """Who takes in what devices send."""
+
+    shared: bool = False
+    """Several processes take in side by side: `run`, and `waycue-server ingest` beside it. The broker then keeps
+    nothing for a server that is away; devices send it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +78,9 @@ class ServerConfig:
     """All sections."""
 
     broker: BrokerSection = field(default_factory=BrokerSection)
+    enrol: EnrolSection = field(default_factory=EnrolSection)
+    ingest: IngestSection = field(default_factory=IngestSection)
+    limits: LimitsSettings = field(default_factory=LimitsSettings)
     web: WebSection = field(default_factory=WebSection)
     speech: SpeechSection = field(default_factory=SpeechSection)
     learn: LearnSettings = field(default_factory=LearnSettings)
@@ -56,7 +90,16 @@ TEMPLATE = """\
 # Settings of waycue-server. Every setting is described in docs/settings.md; what is left out stays at its default.
 
 [broker]
-# address = "127.0.0.1:1883"
+# address = "127.0.0.1:8883"
+
+[enrol]
+# address = "0.0.0.0:8443"     # devices enrol here; everything else goes through the broker
+
+[ingest]
+# shared = true      # more processes take in: waycue-server ingest
+
+[limits]
+# day_mb = 20000     # per device
 
 [web]
 # address = "127.0.0.1:8080"
@@ -77,15 +120,33 @@ def init(home: Path) -> bool:
     return True
 
 
-def load(home: Path, overrides: dict[str, str | None] | None = None) -> ServerConfig:
+def broker_address(config: ServerConfig) -> tuple[str, int]:
+    """(host, port) of the broker. Raises: ConfigError where it is none, or plain TCP would leave this machine."""
+    default_port = settings.DEFAULT_TLS_PORT if config.broker.tls else settings.DEFAULT_PORT
+    host, port = settings.address(config.broker.address, default_port=default_port)
+    if not config.broker.tls and not settings.is_loopback(host):
+        raise ConfigError(
+            f"The broker {host} would be spoken to without TLS.",
+            hint="Plain TCP is for a broker on this machine (127.0.0.1); leave out --plain and broker.tls = false.",
+        )
+    return host, port
+
+
+def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
     """The settings of an initialised home. Raises: ConfigError saying what to do."""
     if not (home / FILE).is_file():
         raise ConfigError(
             f"{home} is no waycue server yet.", hint=f"Make it one with: waycue-server --home {home} init"
         )
     config = settings.read(ServerConfig(), home / FILE, overrides)
-    settings.address(config.broker.address)
+    broker_address(config)
     settings.address(config.web.address, what="web address", default_port=DEFAULT_WEB_PORT)
+    for what, address in (("enrol.address", config.enrol.address), ("enrol.broker", config.enrol.broker)):
+        if address:
+            settings.address(address, what=what)
+    settings.within("enrol.certificate_days", config.enrol.certificate_days, 1, 3650)
+    for name in LimitsSettings.__dataclass_fields__:
+        settings.within(f"limits.{name}", getattr(config.limits, name), 0, 1_000_000_000)
     settings.within("learn.new_rows_least", config.learn.new_rows_least, 1, 1_000_000)
     settings.within("learn.steps", config.learn.steps, 1, 1_000_000)
     settings.within("learn.rank", config.learn.rank, 1, 1024)

@@ -4,7 +4,8 @@
     ├── frames/<sha256>.jpg
     ├── audio/<sha256>.wav
     ├── clips/<sha256>.mp4
-    └── metadata.jsonl        one JSON object a line: frame_path, audio_path, instruction and the sample's other fields
+    ├── metadata.jsonl        one JSON object a line: frame_path, audio_path, instruction and the sample's other fields
+    └── records.jsonl         what devices sent, as the database knows it (server.journal)
 
 Rules that it keeps:
 
@@ -35,6 +36,7 @@ from shared import atomic, topics
 from shared.errors import DatasetError
 
 LOG_NAME = "metadata.jsonl"
+RECORDS_NAME = "records.jsonl"
 FOLDERS = {"frame": ("frames", ".jpg"), "audio": ("audio", ".wav"), "clip": ("clips", ".mp4"),
            "correction_audio": ("audio", ".wav")}  # fmt: skip
 State = Literal["pending", "reviewed", "rejected"]
@@ -167,6 +169,9 @@ class Dataset:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log = folder / LOG_NAME
+        self.records = folder / RECORDS_NAME
+        self._named: set[Path] = set()
+        """Logs whose entry in the folder is known to be durable."""
 
     def create(self) -> None:
         """Make the folders; does nothing where they exist."""
@@ -208,39 +213,67 @@ class Dataset:
             raise DatasetError(f"{sha256!r:.70} is not a SHA-256.")
         return f"{folder}/{sha256}{suffix}"
 
-    def adopt(self, kind: str, sha256: str, *, source: Path) -> str:
-        """Move a synced file, whose hash was checked, to its place; returns the path relative to the folder.
+    def take(self, kind: str, sha256: str, *, source: Path) -> str:
+        """Move a synced file, whose hash was checked, to its place; returns the path relative to the folder. The
+        caller makes the move durable: it syncs that path's parent, once for many files.
 
-        A file that is already there holds the same bytes, so replacing it changes nothing. Raises: OSError.
+        A file that is already there holds the same bytes, so replacing it changes nothing.
+        raises: OSError; FileNotFoundError where it is in neither place
         """
         relative = self.path_of(kind, sha256)
         target = self.folder / relative
-        if source.exists() or not target.exists():  # a crash may have moved it before the database heard of it
-            atomic.move(source, target)
+        try:
+            os.replace(source, target)
+        except FileNotFoundError:
+            if not target.exists():  # a crash may have moved it before the database heard of it
+                raise
         return relative
 
     @contextmanager
     def appending(self) -> Iterator[None]:
         """Hold the right to append, between threads and processes; a torn last line is dropped first."""
         self.create()
-        with open(self.folder / ".lock", "wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self.still():
             atomic.drop_torn_tail(self.log)
+            atomic.drop_torn_tail(self.records)
+            yield
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Nobody appends meanwhile, and nothing is changed."""
+        with open(self.folder / ".lock", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def append(self, values: Iterable[Mapping[str, Any]]) -> int:
         """Add rows, durably, inside `appending()`; returns the log's length in bytes afterwards. Raises: OSError."""
+        return self._append_synced(self.log, values)
+
+    def append_records(self, lines: Iterable[Mapping[str, Any]]) -> int:
+        """The same for records.jsonl; see server.journal."""
+        return self._append_synced(self.records, lines)
+
+    def append_soon(self, log: Path, values: Iterable[Mapping[str, Any]]) -> int:
+        """Add to one of the logs, inside `appending()`, for a caller who then makes it durable with `sync_log`."""
         data = b"".join(json.dumps(value, ensure_ascii=False).encode() + b"\n" for value in values)
-        new = not self.log.exists()
-        with open(self.log, "ab", buffering=0) as file:
+        with open(log, "ab", buffering=0) as file:
             written = file.write(data)
             if written != len(data):  # disk full: leave no half row behind for the next writer
                 file.truncate(file.tell() - written)
-                raise OSError(f"{self.log}: {written} of {len(data)} bytes were written. Free some disk space.")
+                raise OSError(f"{log}: {written} of {len(data)} bytes were written. Free some disk space.")
+            return file.tell()
+
+    def sync_log(self, log: Path) -> None:
+        """Make what was added durable. Raises: OSError."""
+        with open(log, "rb") as file:
             os.fsync(file.fileno())
-            size = file.tell()
-        if new:
-            atomic.fsync_dir(self.folder)
+        if log not in self._named:
+            atomic.fsync_dir(log.parent)
+            self._named.add(log)
+
+    def _append_synced(self, log: Path, values: Iterable[Mapping[str, Any]]) -> int:
+        size = self.append_soon(log, values)
+        self.sync_log(log)
         return size
 
 

@@ -1,30 +1,45 @@
-"""Files that are still arriving, on disk: what was acknowledged survives a restart at any point.
+"""Files that are still arriving, on disk: what was acknowledged survives a restart, and two workers may share them.
 
-    <folder>/<device>/<transfer>.data     bytes at their offsets, sparse
-    <folder>/<device>/<transfer>.json     what the file is to become, and which of its ranges are durable
+    <folder>/<device>/<transfer>.data       bytes at their offsets, sparse
+    <folder>/<device>/<transfer>.ranges     what the file is to become, then its durable ranges, a JSON line each
 
-Order: bytes → fsync → ranges (shared.atomic) → acknowledgement. So the ranges on disk never claim what is not there.
-A small file that comes whole in one batch never gets its .json: it is verified and merged at once.
+Rules that it keeps:
+
+1. Bytes → fdatasync → a line of ranges → fdatasync → acknowledgement: the ranges never claim what is not there.
+2. `.ranges` only grows, by one write each, which begins with a newline: whatever power cut short is a line that is no
+   JSON, and is left out.
+3. Who writes bytes holds the `.data` file shared (flock), who verifies, moves or deletes it holds it alone, and looks
+   afterwards whether it still is the file of that name. So nobody writes into a file that was moved into the dataset.
+4. A small file that comes whole in one batch never gets its `.ranges`, unless other workers must hear of it (`shared`).
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import secrets
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal
 
 from shared import atomic, messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
 from shared.errors import MessageError
 from shared.messages import Begin
-from shared.transfer import Ranges, Receiver
+from shared.transfer import WINDOW_BYTES, Ranges, Receiver
 
-STEPS = ("incoming:data_synced", "incoming:ranges_written", "incoming:dropped")
-_MAX_SIDECAR_BYTES = 256 * 1024
+STEPS = ("incoming:announced", "incoming:data_synced", "incoming:ranges_written", "incoming:dropped")
+SYNC_THREADS = 8  # eight fdatasync at once cost the journal one commit: 0.9 ms where one after another takes 5 ms
+_MAX_BEGIN_BYTES = 16 * 1024
+MAX_RANGES_BYTES = 8 * 1024 * 1024  # of a .ranges: 256 MiB in pieces of 700 bytes; who sends smaller ones is refused
+Verdict = Literal["right", "wrong", "busy", "moved", "taken"]
+"""busy: another worker is at it; moved: an earlier try moved it into the dataset; taken: another worker merged it."""
 _log = logging.getLogger(__name__)
 
 
@@ -37,13 +52,21 @@ class Arrival:
     begin: Begin
     state: Receiver
     folder: Path
+    key: str
+    """Drawn when it began: the same name begun again is another arrival."""
     touched: int = 0
     """Rises with every message: the smallest was quiet for longest."""
     heard_at_s: float = 0.0
-    """Monotonic time of the last message; of the start, for what an earlier process left."""
+    """Monotonic time of the last message, or of the last line that another worker wrote."""
+    moved_at_s: float | None = None
+    """Since when its bytes are no longer here, though nobody has said that it is done."""
     recorded: Ranges = field(default_factory=Ranges)
-    """What the .json on disk says."""
+    """What the .ranges on disk says."""
     _fd: int | None = None
+    _read_from: tuple[int, int] | None = None
+    """Inode and length of the .ranges as last read; None = it has none yet."""
+    _named: bool = False
+    """The folder's entries for it are durable."""
 
     @property
     def data(self) -> Path:
@@ -52,131 +75,397 @@ class Arrival:
 
     @property
     def sidecar(self) -> Path:
-        return self.folder / f"{self.name}.json"
+        return self.folder / f"{self.name}.ranges"
 
-    def write(self, offset: int, payload: bytes) -> None:
-        """Put bytes at their offset; not durable yet. Raises: OSError, and then nothing counts as written."""
-        fd = self._open()
+    @property
+    def whole(self) -> bool:
+        """Whether every byte came, here or in another worker."""
+        return self.state.written.covers(0, self.begin.part.size_bytes)
+
+    def write(self, offset: int, payload: bytes) -> bool:
+        """Put bytes at their offset; not durable yet. False where another worker has it alone: it came whole.
+
+        Raises: OSError, and then nothing counts as written.
+        """
+        if self._fd is None and not self._open(fcntl.LOCK_SH):
+            return False
+        assert self._fd is not None
         view = memoryview(payload)
         while view:
-            written = os.pwrite(fd, view, offset)
+            written = os.pwrite(self._fd, view, offset)
             offset, view = offset + written, view[written:]
+        return True
 
-    def sync(self, *, step: Step = no_step) -> None:
-        """Make all bytes durable. Raises: OSError."""
-        os.fdatasync(self._open())
-        step("incoming:data_synced")
+    def sync(self) -> None:
+        """Make all bytes written in this batch durable. Raises: OSError."""
+        if self._fd is not None:
+            os.fdatasync(self._fd)
 
-    def record(self, *, step: Step = no_step) -> None:
-        """Write down what is durable, after `sync`. Raises: OSError."""
+    def announce(self) -> bool:
+        """Let other processes see that it has begun; not durable yet. False where one of them was first.
+
+        Raises: OSError.
+        """
+        head = json.dumps({"begin": messages.to_dict(self.begin), "key": self.key}, ensure_ascii=False).encode() + b"\n"
+        temp = self.folder / f"{self.name}.{self.key}{atomic.TEMP_SUFFIX}"
+        atomic.make_dirs(self.folder)
+        try:
+            with open(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(head)
+            os.link(temp, self.sidecar)  # whole at once, and never in the place of another
+        except FileExistsError:
+            return False
+        finally:
+            temp.unlink(missing_ok=True)
+        found = os.stat(self.sidecar)
+        self._read_from = (found.st_ino, found.st_size)
+        return True
+
+    def record(self) -> bool:
+        """Write down what is durable, after `sync`. Returns whether there was anything new. Raises: OSError."""
         if self.state.written == self.recorded:
-            return
-        value = {"begin": messages.to_dict(self.begin), "ranges": self.state.written.spans}
-        atomic.write_json(self.sidecar, value, mode=0o600)
+            return False
+        if self._read_from is None and not self.announce():
+            raise OSError(f"{self.sidecar} was made by another process; only `shared` workers may do that.")
+        news = self.state.written.minus(self.recorded)
+        self._append(b"".join(b"\n" + json.dumps(span).encode() for span in news.spans) + b"\n")
+        if not self._named:
+            atomic.fsync_dir(self.folder)
+            self._named = True
         self.recorded = self.state.written
-        step("incoming:ranges_written")
+        return True
+
+    @property
+    def too_scattered(self) -> bool:
+        """Whether it comes in so many pieces that what is written down of them grows out of bounds."""
+        return self._read_from is not None and self._read_from[1] > MAX_RANGES_BYTES
+
+    def refresh(self) -> bool:
+        """Take in what other workers wrote down. False where the file is no longer there, or another took its name."""
+        if self._read_from is None:
+            return True
+        try:
+            with open(self.sidecar, "rb") as file:
+                found = os.fstat(file.fileno())
+                if (found.st_ino, found.st_size) == self._read_from:
+                    return True
+                content = file.read()
+        except FileNotFoundError:
+            return False
+        read = _read(content)
+        if read is None or read[1] != self.key:
+            return False
+        there = read[2]
+        self.recorded = there.union(self.recorded)
+        self.state = replace(
+            self.state, written=self.state.written.union(there), durable=self.state.durable.union(there)
+        )
+        self._read_from = (found.st_ino, len(content))
+        return True
+
+    def take_alone(self) -> bool:
+        """Hold it alone, in order to verify, move or delete it; `close` lets it go. False where another is at it, or
+        where its bytes are no longer there."""
+        self.close()
+        return self._open(fcntl.LOCK_EX, create=False)
+
+    def matches(self) -> bool:
+        """Whether the bytes, which are held alone, are those that were announced. Raises: OSError."""
+        assert self._fd is not None
+        if os.fstat(self._fd).st_size != self.begin.part.size_bytes:
+            return False
+        with open(self._fd, "rb", closefd=False) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == self.begin.part.sha256
 
     def close(self) -> None:
-        """Give the descriptor back; the next write opens it again."""
+        """Let it go; the next write opens it again."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
-    def _open(self) -> int:
-        if self._fd is None:
+    def _open(self, lock: int, *, create: bool = True) -> bool:
+        try:
+            fd = self._opened(create=create)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(fd, lock | fcntl.LOCK_NB)
+            same = os.fstat(fd).st_ino == os.stat(self.data).st_ino
+        except (BlockingIOError, FileNotFoundError):
+            same = False
+        if same:
+            self._fd = fd
+        else:
+            os.close(fd)
+        return same
+
+    def _opened(self, *, create: bool) -> int:
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        try:
+            return os.open(self.data, flags, 0o600)
+        except FileNotFoundError:
+            if not create:
+                raise
             atomic.make_dirs(self.folder)
-            self._fd = os.open(self.data, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        return self._fd
+            return os.open(self.data, flags, 0o600)
+
+    def _append(self, lines: bytes) -> None:
+        fd = os.open(self.sidecar, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            before = os.fstat(fd).st_size
+            if os.write(fd, lines) != len(lines):  # what was written of it is durable ranges, or no JSON
+                raise OSError(f"{self.sidecar}: a line was not written as a whole. Free some disk space.")
+            os.fdatasync(fd)
+            # Lines of others may lie between what was read and what was written: then all is read again.
+            if self._read_from is not None and self._read_from[1] == before:
+                self._read_from = (self._read_from[0], before + len(lines))
+        finally:
+            os.close(fd)
 
 
 class Incoming:
-    """All arrivals of all devices. One thread. Opens what an earlier process left. Raises: OSError."""
+    """All arrivals of all devices. One thread. Opens what an earlier process left. Raises: OSError.
 
-    def __init__(self, folder: Path, *, clock: Clock, step: Step = no_step) -> None:
+    shared: other processes work on the same folder: they are told of every file, and asked about unknown ones.
+    """
+
+    def __init__(self, folder: Path, *, clock: Clock, shared: bool = False, step: Step = no_step) -> None:
         self.folder = folder
-        self.step = step
+        self.shared = shared
+        self._step = step
         self._clock = clock
-        self._open: dict[tuple[str, str], Arrival] = {}
+        self._open: dict[str, dict[str, Arrival]] = {}  # device → name → arrival
         self._touches = 0
+        self._syncing = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="incoming-sync")
         atomic.make_dirs(folder)
         for device in sorted(folder.iterdir()):
             if device.is_dir() and topics.DEVICE_NAME.match(device.name):
                 self._restore(device)
 
     def __len__(self) -> int:
-        return len(self._open)
+        return sum(len(of_device) for of_device in self._open.values())
 
     def get(self, device: str, name: str) -> Arrival | None:
         """The arrival of that name, which then counts as just heard of."""
-        arrival = self._open.get((device, name))
+        arrival = self._open.get(device, {}).get(name)
+        if self.shared:
+            if arrival is not None and not arrival.refresh():
+                self.forget(arrival)
+                arrival = None
+            arrival = arrival or self._load(self.folder / device / f"{name}.ranges")
         if arrival is not None:
             self._touch(arrival)
         return arrival
 
     def of(self, device: str) -> Iterator[Arrival]:
         """A device's arrivals, the one that was quiet for longest first."""
-        yield from sorted((a for (d, _), a in self._open.items() if d == device), key=lambda a: a.touched)
+        yield from sorted(self._open.get(device, {}).values(), key=lambda a: a.touched)
+
+    def load_of(self, device: str) -> tuple[int, int]:
+        """How many files of a device are on their way, and their announced bytes."""
+        arrivals = self._open.get(device, {})
+        return len(arrivals), sum(arrival.begin.part.size_bytes for arrival in arrivals.values())
 
     def silent_since(self, time_s: float) -> list[Arrival]:
-        """Arrivals of which nothing was heard after that monotonic time."""
-        return [arrival for arrival in self._open.values() if arrival.heard_at_s < time_s]
+        """Arrivals of which no worker heard anything after that monotonic time."""
+        quiet = [a for of_device in self._open.values() for a in of_device.values() if a.heard_at_s < time_s]
+        for arrival in quiet if self.shared else ():
+            seen = arrival.recorded
+            if not arrival.refresh():
+                self.forget(arrival)
+            elif arrival.recorded != seen:
+                arrival.heard_at_s = self._clock.monotonic_s()
+        return [a for a in quiet if a.heard_at_s < time_s and self._open.get(a.device, {}).get(a.name) is a]
 
     def add(self, device: str, name: str, begin: Begin) -> Arrival:
-        """A new, empty arrival; nothing of it is on disk yet."""
-        arrival = Arrival(device, name, begin, Receiver(begin.part.size_bytes), self.folder / device)
-        self._open[device, name] = arrival
+        """A new, empty arrival, or in a shared folder the one of this name that another worker has just begun, perhaps
+        of another file. Others can see it when this returns. Raises: OSError."""
+        arrival = Arrival(
+            device, name, begin, Receiver(begin.part.size_bytes), self.folder / device, key=secrets.token_hex(8)
+        )
+        if self.shared:
+            if not arrival.announce():
+                theirs = self.get(device, name)
+                if theirs is None:
+                    raise OSError(f"{arrival.sidecar} is there, but cannot be read.")
+                return theirs
+            self._step("incoming:announced")
+        self._keep(arrival)
         self._touch(arrival)
         return arrival
 
+    def settle(self, arrivals: Iterable[Arrival]) -> list[OSError | None]:
+        """Make what was written durable, and then written down, for many at once; what went wrong, for each."""
+        return list(self._syncing.map(self._settle, arrivals))
+
+    def verify(self, arrivals: Iterable[Arrival]) -> list[Verdict | OSError]:
+        """Make whole files durable and look at their hashes, many at once. Those that are `right` are then held alone,
+        until they are closed or dropped."""
+        return list(self._syncing.map(self._verify, arrivals))
+
     def drop(self, arrival: Arrival) -> None:
         """Forget it and delete what is left of it on disk. Raises: OSError."""
-        arrival.close()
-        self._open.pop((arrival.device, arrival.name), None)
+        self.forget(arrival)
         # The ranges go first: bytes without ranges are nothing, ranges without bytes would be a lie.
         arrival.sidecar.unlink(missing_ok=True)
         arrival.data.unlink(missing_ok=True)
-        self.step("incoming:dropped")
+        self._step("incoming:dropped")
+
+    def forget(self, arrival: Arrival) -> None:
+        """Leave it on disk, to other workers."""
+        arrival.close()
+        of_device = self._open.get(arrival.device, {})
+        if of_device.get(arrival.name) is arrival:
+            del of_device[arrival.name]
+            if not of_device:
+                del self._open[arrival.device]
+
+    def _keep(self, arrival: Arrival) -> None:
+        self._open.setdefault(arrival.device, {})[arrival.name] = arrival
+
+    def close(self) -> None:
+        """End the threads. Idempotent."""
+        self._syncing.shutdown()
+        for of_device in self._open.values():
+            for arrival in of_device.values():
+                arrival.close()
+
+    def _sync(self, arrival: Arrival) -> OSError | None:
+        try:
+            arrival.sync()
+            self._step("incoming:data_synced")
+        except OSError as error:
+            return error
+        return None
+
+    def _verify(self, arrival: Arrival) -> Verdict | OSError:
+        part = arrival.begin.part
+        try:
+            if part.size_bytes == 0:
+                arrival.write(0, b"")
+            if not arrival.take_alone():
+                return "busy" if arrival.data.exists() else "moved" if arrival.refresh() else "taken"
+            if part.size_bytes > WINDOW_BYTES:  # a crash from here on must not cost more than a window
+                failed = self._settle(arrival)
+            else:
+                failed = self._sync(arrival)
+            if failed is not None:
+                return failed
+            return "right" if arrival.matches() else "wrong"
+        except OSError as error:
+            return error
+
+    def _settle(self, arrival: Arrival) -> OSError | None:
+        failed = self._sync(arrival)
+        if failed is not None:
+            return failed
+        try:
+            if arrival.record():
+                self._step("incoming:ranges_written")
+        except OSError as error:
+            return error
+        return None
 
     def _touch(self, arrival: Arrival) -> None:
         self._touches += 1
         arrival.touched = self._touches
         arrival.heard_at_s = self._clock.monotonic_s()
 
+    def _load(self, sidecar: Path) -> Arrival | None:
+        """An arrival that another process wrote down, or None."""
+        try:
+            with open(sidecar, "rb") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                content = file.read()
+        except FileNotFoundError:
+            return None
+        read = _read(content)
+        if read is None:
+            return None
+        begin, key, ranges = read
+        state = Receiver(begin.part.size_bytes, written=ranges, durable=ranges)
+        arrival = Arrival(
+            sidecar.parent.name, sidecar.stem, begin, state, sidecar.parent, key, recorded=ranges,
+            _read_from=(inode, len(content)), _named=bool(ranges.spans),
+        )  # fmt: skip
+        self._keep(arrival)
+        return arrival
+
     def _restore(self, folder: Path) -> None:
-        atomic.remove_leftovers(folder)
-        for sidecar in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns):
-            arrival = _read(folder, sidecar)
-            if arrival is None:
-                sidecar.unlink()
+        if not self.shared:
+            atomic.remove_leftovers(folder)
+        for sidecar in sorted(folder.glob("*.ranges"), key=_changed_at):
+            arrival = self._load(sidecar)
+            if arrival is None or not _has_its_bytes(arrival):
+                _log.warning("%s cannot be used; the device will send the file again.", sidecar)
+                if arrival is not None:
+                    self.forget(arrival)
+                sidecar.unlink(missing_ok=True)
                 continue
-            self._open[folder.name, arrival.name] = arrival
             self._touch(arrival)
-        known = {arrival.data for arrival in self.of(folder.name)}
+            silent_s = max(0.0, self._clock.utc_s() - _changed_at(sidecar))
+            arrival.heard_at_s -= silent_s
         for data in folder.glob("*.data"):
-            if data not in known:
-                data.unlink()
+            _delete_if_nobodys(data)
+        for old in folder.glob("*.json"):  # ranges as an earlier version kept them: the device sends these files again
+            old.unlink()
 
 
-def _read(folder: Path, sidecar: Path) -> Arrival | None:
-    """An arrival as an earlier process left it, or None where it cannot be used."""
+def _changed_at(path: Path) -> float:
     try:
-        if sidecar.stat().st_size > _MAX_SIDECAR_BYTES:
-            raise MessageError("it is too large")
-        value = json.loads(sidecar.read_bytes())
-        begin = messages.from_dict(Begin, value["begin"])
-        ranges = Ranges.of((int(start), int(end)) for start, end in value["ranges"])
-        if not ranges.within(begin.part.size_bytes):
-            raise MessageError("its ranges lie outside the file")
-    except (MessageError, ValueError, KeyError, TypeError) as error:
-        _log.warning("%s cannot be read (%s); the device will send the file again.", sidecar, error)
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _has_its_bytes(arrival: Arrival) -> bool:
+    """False where ranges claim what is not there. Whole and gone is right: it was moved into the dataset, but the
+    answer was cut off, and Merge finds it there."""
+    if not arrival.data.exists():
+        return arrival.whole or not arrival.recorded.spans
+    return not arrival.recorded.spans or arrival.data.stat().st_size >= arrival.recorded.spans[-1][1]
+
+
+def _delete_if_nobodys(data: Path) -> None:
+    """Bytes without ranges are nothing, unless a live worker is just writing them."""
+    try:
+        fd = os.open(data, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not data.with_suffix(".ranges").exists():
+            data.unlink(missing_ok=True)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(fd)
+
+
+def _read(content: bytes) -> tuple[Begin, str, Ranges] | None:
+    """(what it is to become, its key, its durable ranges), or None where the first line cannot be used."""
+    head, *lines = content.split(b"\n")
+    try:
+        if not lines or len(head) > _MAX_BEGIN_BYTES:
+            raise MessageError("it has no first line")
+        value = json.loads(head)
+        begin, key = messages.from_dict(Begin, value["begin"]), value["key"]
+        if not isinstance(key, str):
+            raise MessageError("it has no key")
+    except (MessageError, ValueError, KeyError, TypeError, RecursionError) as error:
+        _log.warning("An arrival cannot be read (%s).", error)
         return None
-    state = Receiver(begin.part.size_bytes, written=ranges, durable=ranges)
-    arrival = Arrival(folder.name, sidecar.stem, begin, state, folder, recorded=ranges)
-    whole = ranges.covers(0, begin.part.size_bytes)
-    size = arrival.data.stat().st_size if arrival.data.exists() else None
-    if size is None and whole:
-        return arrival  # moved into the dataset, but the acknowledgement was cut off: put_part finds it there
-    if size is None or (ranges.spans and size < ranges.spans[-1][1]):
-        _log.warning("%s has lost its bytes; the device will send the file again.", sidecar)
-        return None
-    return arrival
+    spans = [span for span in map(_span, lines[:-1]) if span is not None]
+    ranges = Ranges.of(spans)
+    return (begin, key, ranges) if ranges.within(begin.part.size_bytes) else None
+
+
+def _span(line: bytes) -> tuple[int, int] | None:
+    try:
+        value: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None  # torn
+    match value:
+        case [int(start), int(end)] if 0 <= start <= end:
+            return start, end
+    return None

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from server import dataset as data
 from server import store as db
@@ -36,8 +36,6 @@ class Known:
     """Part kind → row of the table `parts`."""
     samples: dict[str, SampleRow] = field(default_factory=dict)
     """Chunk id → newest row."""
-    walks: dict[str, str] = field(default_factory=dict)
-    """Walk id → split."""
     corrections: defaultdict[Key, list[str]] = field(default_factory=lambda: defaultdict(list))
     """(device, chunk id) → ids of the corrections about it."""
     read: dict[Key, ChunkRecord | CorrectionRecord] = field(default_factory=dict)
@@ -106,7 +104,7 @@ class Known:
         return self.read[key]
 
 
-_IDS = bindparam("ids", expanding=True)
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 # Built once: to build them costs as much as to run them.
 _BY_ID = select(db.records).where(db.records.c.record_id.in_(_IDS))
 _BY_CHUNK = select(db.records).where(db.records.c.chunk_id.in_(_IDS))

@@ -1,23 +1,36 @@
 """Keeps `metadata.jsonl` and the database in step, whatever moment the power goes.
 
-A row is written in this order:
+A person's decision is written in this order:
 
     1  `insert_row` inside the caller's transaction: dataset_rows (logged = false) and the fold in `samples`
     2  commit
     3  `flush`: append to metadata.jsonl, fsync
     4  `flush`: mark as logged, remember the file's length
 
-After a crash at 1 nothing happened. At 2 or 3 the row waits in the database and the next `flush` appends it. Between 3
-and 4 the file is longer than remembered: the next `flush` reads those lines and marks them, it does not append them
-again. `reconcile` runs at every open and also takes in rows that only the file has (a database that was lost or put
-back from a backup). Nothing is ever taken out of the file.
+After a crash at 1 nothing happened. At 2 or 3 the row waits in the database and the next writer appends it. Between 3
+and 4 the file is longer than remembered: the next writer reads those lines and marks them, it does not append them
+again.
+
+What devices send comes by the thousand, and is written with one commit instead of two (server.merge), which holds the
+right to append all the time:
+
+    1  `catch_up`: the file and the database say the same
+    2  append to metadata.jsonl and records.jsonl, fsync
+    3  dataset_rows (logged = true), the folds, both files' lengths; commit
+
+After a crash between 2 and 3 the files have lines that the database lacks: the next writer's `catch_up` takes them in.
+
+`reconcile` runs at every open and also takes in rows that only the file has (a database that was lost or put back from
+a backup). Nothing is ever taken out of the file.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from server import dataset as data
 from server import store as db
@@ -36,20 +49,45 @@ def priority(row: SampleRow) -> int:
 
 def insert_row(connection: Connection, row: SampleRow, *, now_s: float, logged: bool = False) -> None:
     """Write a row and the sample's new fold, inside the caller's transaction."""
-    body = data.to_dict(row)
-    connection.execute(
-        insert(db.dataset_rows).values(row_id=row.row_id, sample_id=row.sample_id, body=body, logged=logged)
-    )
-    fold = {
-        "device": row.device, "walk_id": row.walk_id, "row_id": row.row_id, "version": version_of(row),
-        "state": row.state, "priority": priority(row), "captured_at": row.timestamp, "changed_at": now_s, "body": body,
-    }  # fmt: skip
     table = db.samples
-    known = connection.execute(select(table.c.sample_id).where(table.c.sample_id == row.sample_id)).first()
-    if known is None:
-        connection.execute(insert(table).values(sample_id=row.sample_id, **fold))
-    else:
-        connection.execute(update(table).where(table.c.sample_id == row.sample_id).values(**fold))
+    found = connection.execute(select(table.c.sample_id).where(table.c.sample_id == row.sample_id)).scalar()
+    insert_rows(connection, [row], known=() if found is None else (found,), now_s=now_s, logged=logged)
+
+
+def insert_rows(
+    connection: Connection,
+    rows: Sequence[SampleRow],
+    *,
+    known: Collection[str],
+    now_s: float,
+    logged: bool = False,
+) -> None:
+    """Write rows of different samples and their new folds, inside the caller's transaction. known: samples that have
+    a fold already."""
+    bodies = [data.to_dict(row) for row in rows]
+    connection.execute(
+        insert(db.dataset_rows),
+        [
+            {"row_id": row.row_id, "sample_id": row.sample_id, "body": body, "logged": logged}
+            for row, body in zip(rows, bodies, strict=True)
+        ],
+    )
+    folds = [fold_of(row, body, now_s=now_s) for row, body in zip(rows, bodies, strict=True)]
+    fresh = [fold for fold in folds if fold["sample_id"] not in known]
+    changed = [{"own_id": fold.pop("sample_id"), **fold} for fold in folds if fold["sample_id"] in known]
+    if fresh:
+        connection.execute(insert(db.samples), fresh)
+    if changed:
+        connection.execute(update(db.samples).where(db.samples.c.sample_id == bindparam("own_id")), changed)
+
+
+def fold_of(row: SampleRow, body: Mapping[str, Any], *, now_s: float) -> dict[str, Any]:
+    """What the table `samples` says about a sample whose newest row this is."""
+    return {
+        "sample_id": row.sample_id, "device": row.device, "walk_id": row.walk_id, "row_id": row.row_id,
+        "version": version_of(row), "state": row.state, "priority": priority(row), "captured_at": row.timestamp,
+        "changed_at": now_s, "body": body,
+    }  # fmt: skip
 
 
 def current(connection: Connection, sample_id: str) -> SampleRow | None:
@@ -86,7 +124,7 @@ def flush(store: Store, dataset: Dataset) -> int:
             waiting = connection.execute(
                 select(table.c.seq, table.c.row_id, table.c.body).where(table.c.logged.is_(False)).order_by(table.c.seq)
             ).all()
-            known_size = _known_size(connection)
+            known_size = remembered_size(connection, _LOG)
         if not waiting:
             return 0
         already = _ids_after(dataset, known_size)
@@ -95,6 +133,40 @@ def flush(store: Store, dataset: Dataset) -> int:
         with store.writing() as connection:
             _mark(connection, [row.seq for row in waiting], size)
     return len(missing)
+
+
+def catch_up(connection: Connection, dataset: Dataset, *, now_s: float) -> dict[str, int]:
+    """Inside a transaction, and inside `dataset.appending()`: make metadata.jsonl and the database say the same.
+
+    Returns the remembered lengths of all logs, by name.
+    """
+    table = db.dataset_rows
+    standing = connection.execute(_STANDING).all()
+    sizes = {name: int(size) for name, size, _ in standing}
+    waits = standing[0][2] if standing else True
+    known_size = sizes.get(_LOG, 0)
+    size = dataset.log.stat().st_size if dataset.log.exists() else 0
+    if size == known_size and not waits:
+        return sizes
+    in_file = set()
+    for row in dataset.history(from_byte=known_size if size > known_size else 0) if size != known_size else ():
+        in_file.add(row.row_id)
+        if connection.execute(select(table.c.seq).where(table.c.row_id == row.row_id)).first() is None:
+            _take_in(connection, row, now_s=now_s)
+    waiting = select(table.c.seq, table.c.row_id, table.c.body).where(table.c.logged.is_(False)).order_by(table.c.seq)
+    rows = connection.execute(waiting).all()
+    missing = [row.body for row in rows if row.row_id not in in_file]
+    if missing:
+        size = dataset.append(missing)
+    _mark(connection, [row.seq for row in rows], size)
+    return sizes
+
+
+_STANDING = select(
+    db.log_state.c.name,
+    db.log_state.c.size_bytes,
+    select(exists().where(db.dataset_rows.c.logged.is_(False))).scalar_subquery(),
+)
 
 
 def reconcile(store: Store, dataset: Dataset, *, now_s: float) -> tuple[int, int]:
@@ -133,9 +205,28 @@ def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
         )  # fmt: skip
 
 
-def _known_size(connection: Connection) -> int:
-    size = connection.execute(select(db.log_state.c.size_bytes).where(db.log_state.c.name == _LOG)).scalar()
+def remembered_size(connection: Connection, name: str) -> int:
+    """The length of a log when the database last knew all that was in it."""
+    size = connection.execute(select(db.log_state.c.size_bytes).where(db.log_state.c.name == name)).scalar()
     return int(size or 0)
+
+
+def remember_size(connection: Connection, name: str, size_bytes: int) -> None:
+    """Say, inside a transaction, that the database knows all of a log up to there."""
+    remember_sizes(connection, {name: size_bytes}, known=())
+
+
+def remember_sizes(connection: Connection, sizes: Mapping[str, int], *, known: Collection[str]) -> None:
+    """The same for several logs. known: those that were remembered before, as far as the caller has looked."""
+    if sizes and sizes.keys() <= set(known):
+        connection.execute(_REMEMBER, [{"log": name, "size": size} for name, size in sizes.items()])
+        return
+    for name, size in sizes.items():
+        if connection.execute(_REMEMBER, {"log": name, "size": size}).rowcount == 0:
+            connection.execute(insert(db.log_state).values(name=name, size_bytes=size))
+
+
+_REMEMBER = update(db.log_state).where(db.log_state.c.name == bindparam("log")).values(size_bytes=bindparam("size"))
 
 
 def _ids_after(dataset: Dataset, known_size: int) -> set[str]:
@@ -150,6 +241,4 @@ def _mark(connection: Connection, seqs: list[int], size: int) -> None:
     table = db.dataset_rows
     for start in range(0, len(seqs), 500):  # SQLite takes a bounded number of values in one statement
         connection.execute(update(table).where(table.c.seq.in_(seqs[start : start + 500])).values(logged=True))
-    remembered = update(db.log_state).where(db.log_state.c.name == _LOG).values(size_bytes=size)
-    if connection.execute(remembered).rowcount == 0:
-        connection.execute(insert(db.log_state).values(name=_LOG, size_bytes=size))
+    remember_size(connection, _LOG, size)

@@ -19,7 +19,7 @@ import socket
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,8 @@ RECONNECT_MAX_S = 10  # one server per broker: no herd to spread
 SESSION_S = 24 * 3600  # a server that restarts within a day gets what devices sent meanwhile
 MAX_PACKET_BYTES = 2 * 1024 * 1024  # the broker discards what is larger before it reaches our memory
 BATCH = 64
+AGAIN_S = 0.01  # while something waits for another worker
+COMPLAIN_EVERY = 1000  # strangers must not fill the log either
 MAX_WAITING = 1000  # only messages at QoS 0 can come faster than we acknowledge; more of them are dropped.
 # The same number of answers may wait for a broker that does not take them; devices ask again for what is dropped.
 _log = logging.getLogger(__name__)
@@ -64,7 +66,11 @@ class ServerLink:
 
     settle: called after each batch of messages; its replies are sent before the batch is acknowledged.
     on_status(device, status): a device's retained status, also right after connecting.
-    client_id: one per running server; tls: None = plain TCP.
+    client_id: one per running server, and the certificate's name; tls: None = plain TCP.
+    again(): whether `settle` is to be called soon although nothing came.
+    listen: topic filters to hear. lasting: the broker keeps what comes for us while we are away; never for one of
+    several workers, whose share would wait for it too.
+    lets_in(device): whether a device's messages are handled; None = everybody's.
     """
 
     def __init__(
@@ -77,15 +83,23 @@ class ServerLink:
         on_status: Callable[[str, Status], None] | None = None,
         client_id: str = "waycue-server",
         tls: ssl.SSLContext | None = None,
+        lets_in: Callable[[str], bool] | None = None,
+        again: Callable[[], bool] | None = None,
+        listen: Sequence[str] = (topics.UP_ALL, topics.STATUS_ALL),
+        lasting: bool = True,
     ) -> None:
         self.host, self.port = host, port
         self.ready = threading.Event()
         """Set while connected and subscribed."""
         self.counters: Counter[str] = Counter()
-        """messages, replies, handler_errors, foreign, dropped, connects."""
+        """messages, replies, handler_errors, foreign, not_enrolled, dropped, connects."""
         self._handlers = dict(handlers)
         self._settle = settle
         self._on_status = on_status
+        self._lets_in = lets_in
+        self._again = again
+        self._listen = tuple(listen)
+        self._lasting = lasting
         self._retained: dict[str, bytes] = {}
         self._session = 0
         self._inbox: queue.SimpleQueue[_Inbound | None] = queue.SimpleQueue()
@@ -95,10 +109,11 @@ class ServerLink:
     def start(self) -> None:
         """Connect in the background, now and whenever the connection is lost; wait on `ready` where it matters."""
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's own gap
-        properties.SessionExpiryInterval = SESSION_S
+        properties.SessionExpiryInterval = SESSION_S if self._lasting else 0
         properties.MaximumPacketSize = MAX_PACKET_BYTES
         self._worker.start()
-        self._client.connect_async(self.host, self.port, KEEPALIVE_S, clean_start=False, properties=properties)
+        clean = not self._lasting
+        self._client.connect_async(self.host, self.port, KEEPALIVE_S, clean_start=clean, properties=properties)
         self._client.loop_start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
@@ -147,7 +162,7 @@ class ServerLink:
             return
         self._session += 1
         self.counters["connects"] += 1
-        client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in (topics.UP_ALL, topics.STATUS_ALL)])
+        client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._listen])
 
     def _subscribed(
         self, client: mqtt.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _props: Properties | None
@@ -186,19 +201,30 @@ class ServerLink:
 
     def _work(self) -> None:
         while True:
-            batch = [self._inbox.get()]
-            while len(batch) < BATCH and batch[-1] is not None and not self._inbox.empty():
-                batch.append(self._inbox.get())
+            batch = self._next_batch()
             inbound = [message for message in batch if message is not None]
-            if inbound:
+            if inbound or not batch:
                 self._handle(inbound)
-            if batch[-1] is None:
+            if batch and batch[-1] is None:
                 return
+
+    def _next_batch(self) -> list[_Inbound | None]:
+        """What came, at least one; nothing where something is to be settled again first."""
+        try:
+            batch = [self._inbox.get(timeout=AGAIN_S if self._again is not None and self._again() else None)]
+        except queue.Empty:
+            return []
+        while len(batch) < BATCH and batch[-1] is not None and not self._inbox.empty():
+            batch.append(self._inbox.get())
+        return batch
 
     def _handle(self, batch: list[_Inbound]) -> None:
         replies: list[Reply] = []
+        newest = {message.topic: message for message in batch}
         for message in batch:
             self.counters["messages"] += 1
+            if message.topic.endswith("/status") and newest[message.topic] is not message:
+                continue  # each costs a transaction: a device that says it all the time must not hold up the others
             replies += self._guarded(lambda m=message: self._dispatch(m))  # type: ignore[misc]  # bound per message
         if self._settle is not None:
             replies += self._guarded(self._settle)
@@ -224,6 +250,11 @@ class ServerLink:
             self.counters["foreign"] += 1
             return []
         device, levels = place
+        if self._lets_in is not None and not self._lets_in(device):
+            if self.counters["not_enrolled"] % COMPLAIN_EVERY == 0:
+                _log.warning("A message of %s is not read: this device is not enrolled.", device)
+            self.counters["not_enrolled"] += 1
+            return []
         if levels == ["status"]:
             self._status(device, message.payload)
             return []

@@ -7,29 +7,38 @@ the main thread serves the page and ends the others when it is told to stop.
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import uvicorn
 
-from server import ledger, speech, store
-from server.config import DEFAULT_WEB_PORT, ServerConfig
+from server import serving, speech, store, worker
+from server.authority import Authority
+from server.certificates import Certificates
+from server.config import DEFAULT_WEB_PORT, ServerConfig, broker_address
 from server.dataset import Dataset
-from server.ingest import Ingest
-from server.link import ServerLink
+from server.enrolment import Enrolment
+from server.enrolment_service import EnrolmentService
+from server.link import Handler, ServerLink
 from server.merge import Merge
 from server.push import Push
+from server.recover import recover
 from server.registry import Registry
+from server.release import Release
+from server.secured import Secured, secured
 from server.web.app import create_app
-from shared import atomic, settings
+from shared import atomic, enrolment, settings
 from shared.clock import Clock
 from shared.messages import Status
 from shared.notify import READY, STOPPING, notify
 
 OFFERS_EVERY_S = 1.0
+LISTEN_EVERY_S = 2.0  # another worker's corrections are found by looking
 LISTEN_AGAIN_S = 30.0  # after a failure of the recogniser
 _log = logging.getLogger(__name__)
 
@@ -40,26 +49,34 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
     ready_file: written (with the page's address) once the broker was reached and the page is up
     raises: ConfigError, OSError
     """
-    host, port = settings.address(config.broker.address)
+    host, port = broker_address(config)
     web_host, web_port = _web_address(config)
-    with closing(store.open_store(home)) as opened:
+    with serving.serving(home), closing(store.open_store(home)) as opened:
         dataset = Dataset(home / "dataset")
         heard, stopping = threading.Event(), threading.Event()
         merge = Merge(opened, dataset, clock, on_correction=heard.set)
-        ledger.reconcile(opened, dataset, now_s=clock.utc_s())
+        recover(opened, dataset, merge, clock)
         registry = Registry(home, store=opened, clock=clock)
-        push = Push(registry, clock=clock)
-        ingest = Ingest(home / "incoming", merge, on_telemetry=merge.put_telemetry, clock=clock)
+        # Unsigned only where devices come without an identity too: over a broker on this machine.
+        release = Release(home, clock=clock) if config.broker.tls else None
+        push = Push(registry, clock=clock, release=release)
+        ingest = worker.open_ingest(home, opened, merge, config, clock)
 
         def on_status(device: str, status: Status) -> None:
             merge.put_status(device, status)
-            offer = push.offer_for(device) if status.online else None
+            offer = push.greet(device, online=status.online)
             if offer is not None:
                 link.publish(*offer, retain=True)
 
+        safe = _secured(home, opened, config, clock)
+        handlers: dict[str, Handler] = {"want": push.handle, "": ingest.handle}
+        if safe:
+            handlers["renew"] = safe.certificates.renew
         link = ServerLink(
-            host, port, {"want": push.handle, "": ingest.handle}, settle=ingest.settle, on_status=on_status
-        )
+            host, port, handlers, settle=ingest.settle, again=lambda: ingest.waits, on_status=on_status,
+            listen=worker.listens(config), lasting=not config.ingest.shared,
+            tls=safe.context if safe else None, lets_in=safe.enrolled.knows if safe else None,
+        )  # fmt: skip
         web = _web(opened, dataset, registry, config, clock)
         threads = [
             threading.Thread(target=_listen, args=(merge, config, heard, stopping), name="listen", daemon=True),
@@ -69,18 +86,49 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
                 name="ready", daemon=True,
             ),
         ]  # fmt: skip
+        if safe:
+            safe.start()
         link.start()
         for thread in threads:
             thread.start()
         try:
-            web.run()
+            _serve(web)
         finally:
             notify(STOPPING)
             stopping.set()
             heard.set()
             link.stop()
+            ingest.close()
+            if safe:
+                safe.stop()
             for thread in threads:
                 thread.join(10)
+
+
+def _secured(home: Path, opened: store.Store, config: ServerConfig, clock: Clock) -> Secured | None:
+    """None with `broker.tls = false`, which the settings accept for a broker on this machine only."""
+    if not config.broker.tls:
+        return None
+    host, port = broker_address(config)
+    days = config.enrol.certificate_days
+    certificates = Certificates(opened, Authority(home, clock=clock), clock=clock, days=days)
+    safe = secured(
+        home, certificates, host=host, port=port, folder=config.broker.folder, reload=config.broker.reload,
+        own_rules=config.broker.access == "mosquitto",
+    )  # fmt: skip
+    return replace(safe, enrolling=_enrolling(home, safe, config, clock))
+
+
+def _enrolling(home: Path, safe: Secured, config: ServerConfig, clock: Clock) -> EnrolmentService | None:
+    """None where no device can be added."""
+    if not config.enrol.address:
+        return None
+    book = Enrolment(safe.certificates, root=lambda: Release(home, clock=clock).root_json())
+    return EnrolmentService(
+        book, safe.certificates.authority, clock=clock,
+        address=settings.address(config.enrol.address, what="enrol.address", default_port=enrolment.DEFAULT_PORT),
+        broker=config.enrol.broker or f":{broker_address(config)[1]}",
+    )  # fmt: skip
 
 
 def _web(
@@ -100,6 +148,16 @@ def _web(
             server_header=False,
         )
     )
+
+
+def _serve(web: uvicorn.Server) -> None:
+    """The page, until SIGINT or SIGTERM. uvicorn raises the signal again once it has shut down: by itself, SIGTERM would
+    end the process before the other parts have ended."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        web.run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _web_address(config: ServerConfig) -> tuple[str, int]:
@@ -131,7 +189,7 @@ def _listen(merge: Merge, config: ServerConfig, heard: threading.Event, stopping
     transcriber: speech.Transcriber | None = None
     heard.set()
     while not stopping.is_set():
-        heard.wait()
+        heard.wait(LISTEN_EVERY_S if config.ingest.shared else None)
         heard.clear()
         if stopping.is_set():
             return

@@ -4,7 +4,7 @@ Rules that it keeps:
 
 1. The dataset's truth is `metadata.jsonl`. `dataset_rows` holds the same rows one transaction ahead of the file, so
    that `server.ledger` repairs a crash between the two on the next open; `samples` is only their newest fold.
-2. `reviews` and `alias_log` are append-only: no code here or elsewhere updates or deletes their rows.
+2. `reviews`, `alias_log` and `rollout_log` are append-only: no code here or elsewhere updates or deletes their rows.
 3. A write transaction takes SQLite's write lock at its start: two processes (the server, a command) queue up and never
    deadlock.
 4. Times are wall-clock seconds since 1970 in UTC.
@@ -28,6 +28,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Connection,
@@ -77,6 +78,7 @@ records = Table(
     Column("proposal", Text),  # corrections: the transcript in the vocabulary's words, "" = not understood
 )
 Index("ix_records_chunk_id", records.c.chunk_id)
+Index("ix_records_record_id", records.c.record_id)
 
 parts = Table(
     "parts",
@@ -219,6 +221,90 @@ offers = Table(
     Column("issued_at", Float, nullable=False),
 )
 
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("device", String(32), primary_key=True),
+    Column("cohort", String(96), nullable=False),  # whose models are offered together; "" = none
+    Column("added_at", Float, nullable=False),
+    Column("revoked_at", Float),  # null = may come in, as far as its certificates go
+    Column("why", Text, nullable=False),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("device", String(32), nullable=False),
+    Column("key", String(64), nullable=False),  # made from the code, which is nowhere kept
+    Column("made_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("used_at", Float),
+    Column("csr_sha256", String(64)),  # of the request that used it: the same one is answered again
+    Column("serial", String(40)),  # of the certificate that it was answered with
+)
+Index("ix_claims_device", claims.c.device)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),  # the order in which they were issued
+    Column("serial", String(40), nullable=False, unique=True),  # hexadecimal
+    Column("device", String(32), nullable=False),
+    Column("issued_at", Float, nullable=False),
+    Column("not_after", Float, nullable=False),
+    Column("revoked_at", Float),
+    Column("why", Text, nullable=False),
+    Column("pem", Text, nullable=False),
+)
+Index("ix_certificates_device", certificates.c.device)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("version", String(96), ForeignKey("models.version"), nullable=False),
+    Column("state", String(16), nullable=False),  # running | halted | finished | overtaken
+    Column("percent", Integer, nullable=False),  # of all devices, beside those that are named
+    Column("devices", JSON, nullable=False),  # names
+    Column("cohort", String(96), nullable=False),  # "" = none
+    Column("error_share", Float, nullable=False),
+    Column("missing_after_s", Float, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("changed_at", Float, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+rollout_devices = Table(
+    "rollout_devices",
+    metadata,
+    Column("rollout", Integer, ForeignKey("rollouts.id"), primary_key=True),
+    Column("device", String(32), primary_key=True),
+    Column("offered_at", Float, nullable=False),
+    Column("outcome", String(16), nullable=False),  # waiting | proven | failed | missing
+    Column("reason", Text, nullable=False),
+)
+
+rollout_log = Table(
+    "rollout_log",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("rollout", Integer, ForeignKey("rollouts.id"), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("what", String(96), nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+intake = Table(
+    "intake",
+    metadata,
+    Column("device", String(32), primary_key=True),
+    Column("day", String(10), primary_key=True),  # UTC, YYYY-MM-DD
+    Column("name", String(24), primary_key=True),  # one of server.intake.NAMES
+    Column("value", BigInteger, nullable=False),
+)
+Index("ix_intake_day", intake.c.day)
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -258,6 +344,9 @@ def open_store(home: Path, *, url: str = "", create: bool = True) -> Store:
     if not url and not create and not (home / DATABASE_NAME).exists():
         raise ConfigError(f"{home} is not a waycue server folder.", hint=f"Run: waycue-server --home {home} init")
     atomic.make_dirs(home)
+    if not url:  # it holds the keys of open claim codes; SQLite gives its WAL the same mode
+        (home / DATABASE_NAME).touch(mode=0o600)
+        (home / DATABASE_NAME).chmod(0o600)
     engine = _engine(url or database_url(home))
     with _single_migration(home):
         _migrate(engine)

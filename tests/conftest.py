@@ -6,11 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pytest
 
 from server.broker import BrokerChild, find_mosquitto
 from tests.pulse import PulseChild, missing, rescan
+
+if TYPE_CHECKING:
+    from tests.secure import SecureSite
 
 
 @pytest.fixture
@@ -24,6 +28,17 @@ def broker(tmp_path: Path) -> Iterator[BrokerChild]:
         yield child
     finally:
         child.stop()
+
+
+@pytest.fixture
+def secure_broker(tmp_path: Path) -> Iterator[SecureSite]:
+    """A Mosquitto with mutual TLS, configured as in the field, and the server's door; `enrol` lets devices in."""
+    if find_mosquitto() is None:
+        pytest.skip("Mosquitto is not installed (apt install mosquitto)")
+    from tests.secure import secure_site  # brings the database along: only those who ask pay
+
+    with secure_site(tmp_path / "secure") as site:
+        yield site
 
 
 @pytest.fixture

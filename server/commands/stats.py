@@ -6,10 +6,13 @@ import argparse
 import json
 from collections.abc import Iterable
 
-from server import stats
+from server import intake, stats
 from server.commands.opening import opened
+from server.intake import Figures
 from server.stats import Group, Share, Summary
+from shared.clock import SystemClock
 
+_ODD = ("repeated", "refused", "paused", "limited", "foreign", "unknown", "wrong_hash", "abandoned", "errors")
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
@@ -26,14 +29,30 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Print the statistics of a server's home."""
-    with opened(options.home) as (_store, dataset):
+    with opened(options.home) as (store, dataset):
         found = stats.summary(dataset.rows(), by=options.by)
         used = stats.storage(options.home)
+        came = intake.figures(store, now_s=SystemClock().utc_s())
     if options.json:
-        print(json.dumps({**stats.to_dict(found), "storage_bytes": used}, indent=1, ensure_ascii=False))
+        everything = {**stats.to_dict(found), "storage_bytes": used, "intake": intake.to_dict(came)}
+        print(json.dumps(everything, indent=1, ensure_ascii=False))
     else:
-        print("\n".join(told(found, used, by=options.by)))
+        print("\n".join((*told(found, used, by=options.by), *taken_in(came))))
     return 0
+
+
+def taken_in(came: Figures) -> Iterable[str]:
+    """What devices sent this week, in words. Pure."""
+    if not came.devices:
+        return
+    yield "\nTaken in, in seven days"
+    width = max(map(len, came.devices))
+    for device, counts in sorted(came.devices.items()):
+        merged = f"{counts['records']} records, {counts['parts']} files, {size(counts['bytes'])}"
+        odd = ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in _ODD if counts[name])
+        yield f"  {device:<{width}}  {merged}" + (f"; {odd}" if odd else "")
+    if came.quarantined:
+        yield f"  {came.quarantined} in quarantine: the log says why"
 
 
 def told(found: Summary, used: dict[str, int], *, by: str) -> Iterable[str]:

@@ -3,7 +3,7 @@
     GET  /api/samples?state=&limit=&offset=   {"samples": [row + "state"], "counts": {...}}
     GET  /api/samples/{id}                    row + "state" + "decisions"
     POST /api/samples/{id}/review             {"action", "text"?, "row_id"?} -> row + "state"
-    GET  /api/stats                           {"counts", "model": {"version"}, "accuracy"}
+    GET  /api/stats                           {"counts", "model": {"version"}, "accuracy", "intake"}
     GET  /healthz                             {"status": "ok"}
 
 Every refusal is {"detail": a sentence for people}; 422 of a wording also has "proposal".
@@ -20,11 +20,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from server import dataset as data
-from server import samples, stats
+from server import intake, samples, stats
 from server.dataset import SampleRow
 from server.store import Store
 from server.web import review
 from server.web.review import MAX_ROW_ID, Reviews
+from shared.clock import Clock
 
 MAX_LIMIT = 500
 MAX_OFFSET = 1_000_000_000
@@ -54,7 +55,7 @@ def _accuracy(store: Store, reviewed: int) -> dict[str, Any]:
     return {"all": found["accuracy"], **{name: found[name] for name in ("audit", "by_object", "by_model")}}
 
 
-def router(store: Store, reviews: Reviews, *, model: Callable[[], str | None] | None) -> APIRouter:
+def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], str | None] | None) -> APIRouter:
     """The routes of the API."""
     routes = APIRouter()
 
@@ -89,10 +90,14 @@ def router(store: Store, reviews: Reviews, *, model: Callable[[], str | None] | 
 
     @routes.get("/api/stats")
     def figures() -> dict[str, Any]:
-        """How many moments stand where, the model that devices are offered ("" = none yet), how often it is right."""
+        """How many moments stand where, the model that devices are offered ("" = none yet), how often it is right, and
+        what came in."""
         counts = samples.counts(store)
         version = (model() if model else None) or ""
-        return {"counts": counts, "model": {"version": version}, "accuracy": _accuracy(store, counts["reviewed"])}
+        return {
+            "counts": counts, "model": {"version": version}, "accuracy": _accuracy(store, counts["reviewed"]),
+            "intake": intake.to_dict(intake.figures(store, now_s=clock.utc_s())),
+        }  # fmt: skip
 
     @routes.get("/healthz")
     def health() -> dict[str, str]:

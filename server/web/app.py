@@ -53,7 +53,7 @@ def create_app(
     )
     reviews = Reviews(store, dataset, clock, reviewer=reviewer)
     pages = Pages(model)
-    app.include_router(api.router(store, reviews, model=model))
+    app.include_router(api.router(store, reviews, clock=clock, model=model))
     app.include_router(media.router(dataset.folder))
     app.include_router(page.router(store, reviews, pages))
     app.mount("/static", StaticFiles(directory=page.STATIC))

@@ -80,9 +80,16 @@ def objection(method: str, headers: Headers, hosts: frozenset[str]) -> Objection
     if site not in ("", "same-origin", "none"):
         return Objection(403, "This request came from another web site. Open the review page itself and try there.")
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and _netloc(origin) != host.lower():
         return Objection(403, "This request came from another web site. Open the review page itself and try there.")
     return _body_objection(headers)
+
+
+def _netloc(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:  # a bracket without its other half
+        return ""
 
 
 def _body_objection(headers: Headers) -> Objection | None:

@@ -25,7 +25,7 @@ def test_killed_at_every_durable_step_it_is_repaired_and_complete(tmp_path: Path
     assert done.returncode == 0, done.stderr
     tries = [json.loads(line) for line in done.stdout.splitlines()]
     labels = " ".join(one["label"] for one in tries)
-    for step in ("replace in adopt", "commit in", "fsync in append", "half a row written"):
+    for step in ("replace in take", "commit in", "fsync in sync_log", "half a row written"):
         assert step in labels, f"never killed at {step}"
     assert len(tries) > 30
     assert [one for one in tries if one["faults"]] == []
@@ -69,11 +69,11 @@ def test_a_file_put_back_from_a_backup_gets_its_missing_rows_again(house: House)
 def test_rows_wait_in_the_database_while_the_file_can_not_be_written(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_self: Dataset, _values: object) -> int:
+    def full(_self: Dataset, _log: Path, _values: object) -> int:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Dataset, "append", full)
+        patch.setattr(Dataset, "append_soon", full)
         with pytest.raises(OSError, match="No space"):
             house.send(moment(0))
     assert house.dataset.rows() == []

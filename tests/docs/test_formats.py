@@ -21,7 +21,7 @@ from server.commands import export
 from server.store import open_store
 from server.web import guard
 from server.web.app import create_app
-from shared import bundle, messages, topics, transfer
+from shared import bundle, enrolment, messages, topics, transfer
 from shared.clock import ManualClock
 from shared.preprocess import Preprocessing
 from tests.docs.pages import named_in, page, section
@@ -32,7 +32,13 @@ def dataclasses_of(module: ModuleType) -> list[type[Any]]:
     return [one for one in found if one.__module__ == module.__name__]
 
 
-WRITTEN = [*dataclasses_of(messages), *dataclasses_of(bundle), dataset.SampleRow, status.DeviceStatus]
+WRITTEN = [
+    *dataclasses_of(messages),
+    *dataclasses_of(enrolment),
+    *dataclasses_of(bundle),
+    dataset.SampleRow,
+    status.DeviceStatus,
+]
 
 
 def rows(kind: type[Any]) -> list[str]:
@@ -92,6 +98,8 @@ def size(count: int) -> str:
         (transfer, "WINDOW_PARTS"),
         (transfer, "WINDOW_BYTES"),
         (guard, "MAX_BODY_BYTES"),
+        (enrolment, "MAX_REQUEST_BYTES"),
+        (enrolment, "MAX_ANSWER_BYTES"),
         (bundle, "MAX_FILES"),
         (bundle, "MAX_BUNDLE_BYTES"),
         (bundle, "MAX_MANIFEST_BYTES"),

@@ -130,8 +130,8 @@ class Site:
         self._server = self.children.start(
             f"server-{self._starts}",
             [
-                command("waycue-server"), "--home", str(self.home), "run", "--broker", self.broker_address, "--web",
-                web, "--ready-file", str(ready),
+                command("waycue-server"), "--home", str(self.home), "run", "--plain", "--broker", self.broker_address,
+                "--web", web, "--ready-file", str(ready),
             ],
         )  # fmt: skip
         self.children.until(self._server, ready.exists, timeout_s=60, what="ready server")

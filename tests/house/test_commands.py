@@ -13,8 +13,8 @@ import pytest
 
 from tests.house.tree import ROOT
 
-TARGETS = ("setup", "demo", "test", "check", "bench", "starter", "fmt", "clean")
-SCRIPTS = ("scripts/setup", "scripts/check", "scripts/test", "scripts/bench", "scripts/freeze", ".ci/run")
+TARGETS = ("setup", "demo", "test", "check", "bench", "soak", "starter", "fmt", "clean")
+SCRIPTS = ("scripts/setup", "scripts/check", "scripts/test", "scripts/bench", "scripts/soak", "scripts/freeze", ".ci/run")
 
 
 def make(*arguments: str) -> str:
@@ -35,7 +35,7 @@ def test_every_target_has_help() -> None:
     assert [name for name, rest in rules if "## " not in rest] == []
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "starter"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "soak", "starter"])
 def test_each_target_sets_itself_up_first(target: str) -> None:
     assert make("--dry-run", target).splitlines()[0] == "scripts/setup"
 

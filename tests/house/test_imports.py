@@ -14,12 +14,14 @@ from tests.house.tree import CODE, ROOT, python_files
 LINT = Path(sys.executable).parent / "lint-imports"
 # A library that opens devices or sockets, or drags in a gigabyte, has a few homes; everything else takes values.
 HOMES = {
-    "paho": ("device/connection.py", "device/selftest.py", "server/link.py"),
+    "paho": ("device/connection.py", "device/selftest.py", "server/link.py", "server/access_link.py"),
     "sounddevice": ("device/",),
     "gpiozero": ("device/buttons.py",),
     "pocketsphinx": ("server/speech/",),
-    "fastapi": ("server/web/", "server/run.py"),
-    "uvicorn": ("server/run.py",),
+    "fastapi": ("server/web/", "server/run.py", "server/enrolment_service.py"),
+    "uvicorn": ("server/run.py", "server/enrolment_service.py"),
+    "tuf": ("device/trust.py", "server/release.py"),
+    "securesystemslib": ("server/release.py", "server/release_keys.py"),
     "onnxruntime": ("shared/runtime/", "exporters/onnx/"),
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from server import authority, broker_files
+from server import authority, broker_files, release, store
 from server.broker import find_mosquitto
 
 UNITS = Path(__file__).parents[2] / "systemd"
@@ -94,7 +94,11 @@ def test_the_broker_runs_from_the_folder_that_is_written_for_it_and_sees_nothing
     conf = started_by("waycue-broker.service")[-1]
     assert conf == f"{state}/{broker_files.FOLDER}/{broker_files.CONF}"
     hidden = service["InaccessiblePaths"].split()
-    assert {f"-{state}/{name}" for name in (authority.FOLDER, "dataset", "models")} <= set(hidden)
+    kept = (
+        authority.FOLDER, release.FOLDER, release.ROOT_KEY_FOLDER, "dataset", "models", "incoming", "quarantine",
+        "nights", store.DATABASE_NAME, f"{store.DATABASE_NAME}-wal", f"{store.DATABASE_NAME}-shm",
+    )  # fmt: skip
+    assert {f"-{state}/{name}" for name in kept} <= set(hidden)
 
 
 @pytest.mark.parametrize("name", ["waycue-device.service", "waycue-server.service", "waycue-broker.service"])

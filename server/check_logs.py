@@ -1,0 +1,107 @@
+"""The two logs of the dataset folder: whole lines, and the same facts as the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from server import dataset as data
+from server import journal
+from server import store as db
+from server.dataset import Dataset
+from server.findings import Finding, set_aside
+from server.store import Store
+from shared import atomic
+from shared.errors import DatasetError
+
+DAMAGED = "line damaged"
+DIFFERENT = "row differs"
+
+
+def damage(dataset: Dataset, home: Path, *, repair: bool) -> list[Finding]:
+    """Lines that cannot be read. A repair keeps the old file in quarantine and writes one of the others."""
+    found = []
+    for log, read in ((dataset.log, _row), (dataset.records, _fact)):
+        bad, good, torn = _read(log, read)
+        if torn:
+            dropped = atomic.drop_torn_tail(log) if repair else 0
+            done = f"{dropped} bytes cut off" if repair else ""
+            found.append(Finding("line torn", log.name, "its last line was cut short", done))
+        if bad and repair:
+            set_aside(home, log)
+            atomic.write_bytes(log, b"".join(good))
+        done = "taken out; what the database has of it is written again" if repair else ""
+        found += [Finding(DAMAGED, f"{log.name}, line {number}", why, done) for number, why in bad]
+    return found
+
+
+def _read(log: Path, read: Callable[[bytes, str], object]) -> tuple[list[tuple[int, str]], list[bytes], bool]:
+    bad: list[tuple[int, str]] = []
+    good: list[bytes] = []
+    if not log.exists():
+        return bad, good, False
+    with open(log, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return bad, good, True
+            try:
+                read(line, f"line {number}")
+                good.append(line)
+            except DatasetError as error:
+                bad.append((number, str(error)))
+    return bad, good, False
+
+
+def _row(line: bytes, where: str) -> object:
+    try:
+        return data.from_dict(json.loads(line), where=where)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{where} is not JSON ({error}).") from None
+
+
+def _fact(line: bytes, where: str) -> object:
+    return journal.parse(line, where=where)
+
+
+def differences(store: Store, dataset: Dataset) -> Iterator[Finding]:
+    """What only one side has, and what they say differently."""
+    with dataset.still(), store.reading() as connection:
+        rows = select(db.dataset_rows.c.row_id, db.dataset_rows.c.body, db.dataset_rows.c.logged)
+        known = {row_id: body for row_id, body, _ in connection.execute(rows)}
+        in_file = {row.row_id: data.to_dict(row) for row in dataset.history()}
+        facts = {journal.key_of(fact): fact for fact in journal.facts(connection)}
+        lines = {journal.key_of(line): line for line in journal.newest(list(journal.read(dataset.records)))}
+    for row_id in known.keys() - in_file.keys():
+        yield Finding("row only in the database", row_id, remedy="written into metadata.jsonl")
+    for row_id in in_file.keys() - known.keys():
+        yield Finding("row only in metadata.jsonl", row_id, remedy="taken into the database")
+    for row_id in in_file.keys() & known.keys():
+        if in_file[row_id] != _plain(known[row_id]):
+            yield Finding(DIFFERENT, row_id, remedy="the database has it as metadata.jsonl does")
+    there = {key for key, line in lines.items() if line["what"] != "lost"}
+    for key in facts.keys() - there:
+        yield Finding(f"{key[0]} only in the database", " ".join(key[1:]), remedy="written into records.jsonl")
+    for key in facts.keys() & there:
+        if not journal.same(facts[key], lines[key]):
+            yield Finding(f"{key[0]} differs", " ".join(key[1:]), remedy="records.jsonl has it as the database does")
+    for key in there - facts.keys():
+        yield Finding(f"{key[0]} only in records.jsonl", " ".join(key[1:]), remedy="taken into the database")
+
+
+def _plain(body: Any) -> dict[str, Any]:
+    return data.to_dict(data.from_dict(body))
+
+
+def announced(incoming: Path) -> set[str]:
+    """Hashes of files that are still arriving: one of them may have been moved just before its row was written."""
+    found = set()
+    for ranges in incoming.glob("*/*.ranges"):
+        try:
+            found.add(str(json.loads(ranges.read_bytes().split(b"\n")[0])["begin"]["part"]["sha256"]))
+        except (ValueError, KeyError, TypeError, OSError):
+            continue  # unusable, as the next start of the server finds, too
+    return found

@@ -1,0 +1,80 @@
+"""`waycue-server check`: are database, logs and files whole, and do they say the same? With --repair: make them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+from server import config
+from server.check import Checked, check
+from server.commands.stats import size
+from server.findings import Finding
+from shared.clock import SystemClock
+
+OK, WRONG = 0, 1
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command."""
+    parser = commands.add_parser(
+        "check", help="are database, dataset and files whole, and do they say the same?",
+        description="Reads every file and compares every hash. The exit status is 0 where all is well, or was mended "
+        "without loss, and 1 where not.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--repair", action="store_true",
+        help="mend it, each side from the other, and name what was done; no server may run meanwhile",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check, and tell."""
+    config.load(options.home)
+    found = check(options.home, SystemClock(), repair=options.repair, progress=_progress)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    if options.json:
+        print(json.dumps(to_dict(found), indent=1))
+    else:
+        print("\n".join(told(found, repair=options.repair)))
+    return OK if found.well else WRONG
+
+
+def to_dict(found: Checked) -> dict[str, object]:
+    """As `--json` prints it."""
+    findings = [
+        {key: value for key, value in asdict(finding).items() if key != "remedy"} | {"mended": finding.mended}
+        for finding in found.findings
+    ]
+    counts = {"rows": found.rows, "records": found.records, "files": found.files, "bytes": found.bytes}
+    return {"well": found.well, "findings": findings, **counts}
+
+
+def told(found: Checked, *, repair: bool) -> list[str]:
+    """For people."""
+    lines = [_line(finding) for finding in found.findings]
+    read = f"{found.rows} rows, {found.records} records and {found.files} files ({size(found.bytes)}) were read."
+    if not found.findings:
+        return [f"All is well: {read}"]
+    if not repair:
+        return [*lines, read, "Mend it with: waycue-server check --repair (stop the server first)."]
+    lost = sum(finding.lost for finding in found.findings)
+    return [
+        *lines,
+        read,
+        f"{lost} things are lost for good; they are named above." if lost else "Everything is mended.",
+    ]
+
+
+def _line(finding: Finding) -> str:
+    why = f" ({finding.why})" if finding.why else ""
+    return f"{finding.what}: {finding.name}{why}" + (f": {finding.done}" if finding.done else "")
+
+
+def _progress(done: int) -> None:
+    if sys.stderr.isatty() and done % 100 == 0:
+        print(f"\r{done} files read", end="", file=sys.stderr, flush=True)

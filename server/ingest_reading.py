@@ -1,0 +1,48 @@
+"""What messages on `up/` mean, and what is wrong with them. Pure."""
+
+from __future__ import annotations
+
+from shared import messages, topics
+from shared.errors import MessageError
+from shared.messages import Begin, ChunkRecord, CorrectionRecord, Envelope
+from shared.transfer import AskCame, EndCame, PartCame, ReceiverEvent
+
+MAX_PART_MESSAGE_BYTES = 1024 * 1024
+
+
+def record_in(envelope: Envelope) -> ChunkRecord | CorrectionRecord:
+    """The record of an event. Raises: MessageError."""
+    record: ChunkRecord | CorrectionRecord
+    match envelope.kind:
+        case "chunk":
+            record = messages.from_dict(ChunkRecord, envelope.body)
+            own_id = record.chunk_id
+        case "correction":
+            record = messages.from_dict(CorrectionRecord, envelope.body)
+            own_id = record.correction_id
+        case _:
+            raise MessageError(f"This server takes no {envelope.kind[:40]!r} events.")
+    if own_id != envelope.record_id:
+        raise MessageError(f"The envelope says {envelope.record_id}, the record {own_id}.")
+    return record
+
+
+def event_of(verb: str, payload: bytes) -> ReceiverEvent | None:
+    """What a message on up/<transfer>/<verb> means to the receiver; None = nothing that we know."""
+    if verb == "end":
+        return EndCame()
+    if verb == "ask":
+        return AskCame()
+    offset = topics.parse_offset(verb)
+    if offset is None or len(payload) > MAX_PART_MESSAGE_BYTES:
+        return None
+    return PartCame(offset, len(payload))
+
+
+def problem(begin: Begin, device: str, name: str) -> str:
+    """What is wrong with an announcement, "" = nothing."""
+    if begin.device != device:
+        return f"the announcement names the device {begin.device}, the topic {device}"
+    if name != f"{begin.record_id}.{begin.part.kind}":
+        return f"the announcement is about {begin.record_id}.{begin.part.kind}"
+    return ""

@@ -1,0 +1,373 @@
+"""A device and a server as processes that may be killed: the real parts, composed as the agent and `run` compose them.
+
+    device_life   Outbox + Link + Updater; seals cargo until it has sealed all, and ends when nothing is left to send
+    server_life   Store + Dataset + Merge + Ingest + Push + ServerLink
+
+Both are started by `tests.faults.world` in a process of their own and know nothing of their earlier lives but what lies
+on disk.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.link import Link
+from device.outbox import Outbox
+from device.outbox_folder import REQUESTS
+from device.outbox_view import ask_retry
+from device.trust import Trust
+from device.update_state import Settings
+from device.updates import Updater
+from server.dataset import Dataset
+from server.ingest import Ingest
+from server.intake import Tally
+from server.limits import LimitsSettings
+from server.link import ServerLink
+from server.merge import Merge
+from server.push import Push
+from server.recover import recover
+from server.registry import Registry
+from server.release import FOLDER as RELEASE_FOLDER
+from server.release import Release
+from server.store import open_store
+from server.worker import NAME, SHARED_LISTEN
+from shared import bundle, topics
+from shared.clock import Clock, SystemClock
+from shared.errors import MessageError
+from shared.floor import ClockFloor
+from shared.messages import Status
+from tests.faults import cargo
+from tests.faults.cargo import Ledger
+from tests.faults.killer import Killer
+
+TICK_S = 0.05
+OFFERS_EVERY_S = 0.2
+BAD_SUFFIX = "-bad"
+"""Models whose version ends so fail on probation."""
+PROBATION_LOOKS = 3
+FREE_MB = 32  # the disks of these tests are small
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """Where a process is to die, and what its clock believes."""
+
+    kill_at: str = ""
+    nth: int = 1
+    seen: Path | None = None
+    """Gets the names of all durable steps that were taken; None = only the named ones of the product are watched."""
+    watch_calls: bool = False
+    clock_offset_s: float = 0.0
+    hurry: float = 5.0
+    """How much faster than real its timers run."""
+
+    def killer(self) -> Killer:
+        killer = Killer(self.kill_at, nth=self.nth, seen=self.seen)
+        if self.watch_calls:
+            killer.install()
+        return killer
+
+    def clock(self) -> SkewedClock:
+        return SkewedClock(self.hurry, self.clock_offset_s)
+
+
+class SkewedClock(SystemClock):
+    """Timers that hurry, and a wall clock that is wrong."""
+
+    def __init__(self, hurry: float = 1.0, offset_s: float = 0.0) -> None:
+        self._hurry, self._offset_s = hurry, offset_s
+
+    def monotonic_s(self) -> float:
+        return time.monotonic() * self._hurry
+
+    def utc_s(self) -> float:
+        return super().utc_s() + self._offset_s
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceOrders:
+    """What one device is to do in this life."""
+
+    name: str
+    state: Path
+    ledger: Path
+    host: str
+    port: int
+    chunks: int
+    """To seal over all lives, numbered from 0."""
+    pause_s: float = 0.0
+    """Between two of them."""
+    prune_bytes: int = 0
+    """Hold the outbox to this size after each; 0 = no limit."""
+    poison: int = -1
+    """Number of a chunk that the server must refuse."""
+    updates: bool = False
+    """Take the models that are offered; only signed ones where `root` is given."""
+    root: Path | None = None
+    """The first root of the server's releases, as it comes with an identity."""
+    stay: bool = False
+    """Go on until told to stop, also when all is sent."""
+    online: bool = True
+    fate: Fate = Fate()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOrders:
+    """One life of a server on its home."""
+
+    home: Path
+    host: str
+    port: int
+    worker: int = 0
+    """Several at once share one subscription."""
+    shared: bool = False
+    fate: Fate = Fate()
+
+    @property
+    def listen(self) -> tuple[str, ...]:
+        """As server.worker has it."""
+        if not self.shared:
+            return topics.UP_ALL, topics.STATUS_ALL
+        rest = (topics.WANT_ALL, topics.RENEW_ALL, topics.STATUS_ALL) if self.worker == 0 else ()
+        return *SHARED_LISTEN, *rest
+
+
+def device_life(orders: DeviceOrders, ready: Path) -> None:
+    """Ends when all is sealed and sent, or on SIGTERM."""
+    stop = _until_told()
+    life = _Device(orders, stop)
+    try:
+        life.begin()
+        ready.touch()
+        life.seal_everything()
+        life.drain()
+        life.try_the_refused_again()
+    finally:
+        life.end()
+
+
+class _Device:
+    def __init__(self, orders: DeviceOrders, stop: threading.Event) -> None:
+        self._orders, self._stop = orders, stop
+        self._ledger = Ledger(orders.ledger)
+        self._killer = orders.fate.killer()
+        self._box = Outbox(orders.state / "outbox", step=self._killer)
+        self._resent = 0
+        self._link = Link(
+            host=orders.host, port=orders.port, device=orders.name, outbox=self._box, clock=orders.fate.clock(),
+            on_state=self._changed, draw=lambda: 0.1,
+        )  # fmt: skip
+        self._updater = self._made_updater() if orders.updates else None
+        self._threads: list[threading.Thread] = []
+
+    def _made_updater(self) -> Updater:
+        updater = Updater(
+            self._orders.state, self._link.publish, device=self._orders.name, clock=self._orders.fate.clock(),
+            selftest=_whole, on_activated=lambda _folder, version: self._ledger.say("activated", version),
+            check_manifest=lambda manifest: self._ledger.say("attempted", manifest.version),
+            settings=Settings(margin_bytes=1_000_000, probation_looks=PROBATION_LOOKS), trust=self._trust(),
+            at=self._killer,
+        )  # fmt: skip
+        self._link.on("offer", lambda _levels, payload: updater.on_offer(payload))
+        self._link.on("block", updater.on_block)
+        return updater
+
+    def _trust(self) -> Trust | None:
+        if self._orders.root is None:
+            return None
+        floor = ClockFloor(self._orders.state, self._orders.fate.clock())
+        root = self._orders.root.read_bytes()
+        return Trust(self._orders.state / "trust", root, floor, at=lambda name: self._killer(f"trust:{name}"))
+
+    def begin(self) -> None:
+        if self._updater is not None:
+            self._updater.start()
+            self._threads = [
+                threading.Thread(target=self._updater.run, args=(self._stop,), name="updates", daemon=True),
+                threading.Thread(target=self._look, name="looks", daemon=True),
+            ]
+            for thread in self._threads:
+                thread.start()
+        if self._orders.online:
+            self._link.start()
+
+    def _changed(self, state: str) -> None:
+        if self._updater is not None:
+            self._updater.link_changed(state == "online")
+        if state != "online":
+            self._ledger.say("offline", state[:80], self._link.resent_bytes - self._resent)
+            self._resent = self._link.resent_bytes
+
+    def _look(self) -> None:
+        """As guidance would: each look goes well, unless the model is a bad one."""
+        assert self._updater is not None
+        while not self._stop.wait(TICK_S):
+            version = self._updater.current_version
+            if version.endswith(BAD_SUFFIX):
+                self._updater.report_failure("it fails on every look", version)
+            else:
+                self._updater.report_look_ok(version)
+
+    def seal_everything(self) -> None:
+        done = set(self._ledger.names("sealed"))
+        for number in range(self._orders.chunks):
+            if cargo.chunk_id(self._orders.name, number) not in done:
+                self._insist(lambda number=number: self._seal_chunk(number))  # type: ignore[misc]
+            if cargo.has_correction(number) and cargo.correction_id(self._orders.name, number) not in done:
+                self._insist(lambda number=number: self._seal_correction(number))  # type: ignore[misc]
+            if self._orders.prune_bytes:
+                self._prune()
+            if self._stop.is_set():
+                return
+
+    def _insist(self, seal: Callable[[], None]) -> None:
+        """A full or failing disk: nothing was promised, and the next try may work."""
+        while not self._stop.is_set():
+            try:
+                seal()
+                self._stop.wait(self._orders.pause_s)
+                return
+            except OSError as error:
+                self._ledger.say("no room", str(error)[:80])
+                self._stop.wait(0.2)
+
+    def _seal_chunk(self, number: int) -> None:
+        record, payloads = cargo.chunk(self._orders.name, number)
+        if number == self._orders.poison:
+            payloads["frame"] = b"no picture at all"
+        try:
+            self._box.seal_chunk(record, payloads)
+        except MessageError as error:
+            if "was refused" not in str(error):  # in an earlier life; it lies in failed/
+                raise
+        self._ledger.say("sealed", record.chunk_id)
+
+    def _seal_correction(self, number: int) -> None:
+        record, wav = cargo.correction(self._orders.name, number)
+        self._box.seal_correction(record, wav)
+        self._ledger.say("sealed", record.correction_id)
+
+    def _prune(self) -> None:
+        for record_id in self._box.prune(self._orders.prune_bytes).lost:
+            self._ledger.say("told lost", record_id)
+
+    def try_the_refused_again(self) -> None:
+        """As a person does with `waycue-device outbox retry`, once; it will be refused again."""
+        poison = cargo.chunk_id(self._orders.name, self._orders.poison)
+        if self._orders.poison < 0 or self._stop.is_set():
+            return
+        if poison not in self._ledger.names("retried"):
+            ask_retry(self._orders.state / "outbox", poison)
+            self._ledger.say("retried", poison)
+        while not self._stop.is_set():
+            waits = (self._orders.state / "outbox" / REQUESTS / poison).exists()
+            if not waits and self._box.failures() and not self._box.counts().queued:
+                return
+            self._stop.wait(TICK_S)
+
+    def drain(self) -> None:
+        if not self._orders.online:
+            return
+        while not self._stop.is_set():
+            try:
+                idle = self._link.wait_idle(0.1)
+            except OSError:
+                self._stop.wait(0.1)
+                continue
+            if idle and not self._orders.stay and (self._updater is None or self._updater.phase == "idle"):
+                return
+            self._stop.wait(TICK_S)
+
+    def end(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(10)
+        self._link.stop()
+        if self._updater is not None:
+            self._updater.close()
+        self._box.close()
+
+
+def _whole(folder: Path) -> list[str]:
+    bundle.verify(folder)
+    return []
+
+
+def server_life(orders: ServerOrders, ready: Path) -> None:
+    """As `waycue-server run` (worker 0) or `waycue-server ingest`, until SIGTERM."""
+    stop = _until_told()
+    killer, clock = orders.fate.killer(), orders.fate.clock()
+    store = open_store(orders.home)
+    if orders.fate.watch_calls:
+        killer.watch_commits(store.engine)
+    dataset = Dataset(orders.home / "dataset")
+    merge = Merge(store, dataset, clock, step=killer)
+    recover(store, dataset, merge, clock)
+    registry = Registry(orders.home, store=store, clock=clock)
+    push = Push(registry, clock=clock, release=_release(orders.home, clock, killer))
+    ingest = Ingest(
+        orders.home / "incoming", merge, on_telemetry=merge.put_telemetry, tally=Tally(clock, store),
+        limits=LimitsSettings(free_mb=FREE_MB), shared=orders.shared, clock=clock, step=killer,
+    )  # fmt: skip
+
+    def on_status(device: str, status: Status) -> None:
+        merge.put_status(device, status)
+        offer = push.offer_for(device) if status.online else None
+        if offer is not None:
+            link.publish(*offer, retain=True)
+
+    link = ServerLink(
+        orders.host, orders.port, {"want": push.handle, "": ingest.handle}, settle=ingest.settle,
+        again=lambda: ingest.waits, on_status=on_status if orders.worker == 0 else None, listen=orders.listen,
+        client_id=NAME.format(orders.worker) if orders.worker else "waycue-server", lasting=not orders.shared,
+    )  # fmt: skip
+    link.start()
+    try:
+        if _ready(link, stop):
+            ready.touch()
+        while not stop.wait(OFFERS_EVERY_S):
+            if orders.worker == 0:
+                _offer(push, link)
+    finally:
+        link.stop()
+        ingest.close()
+        store.close()
+
+
+def _release(home: Path, clock: Clock, killer: Killer) -> Release | None:
+    if not (home / RELEASE_FOLDER).exists():
+        return None
+    return Release(home, clock=clock, at=lambda name: killer(f"release:{name}"))
+
+
+def _offer(push: Push, link: ServerLink) -> None:
+    try:
+        for topic, payload in push.due_offers():
+            link.publish(topic, payload, retain=True)
+    except Exception:  # noqa: BLE001  as server.run does: a disk that fails for a moment must not end the server
+        _log.exception("No offers.")
+
+
+def _ready(link: ServerLink, stop: threading.Event) -> bool:
+    while not link.ready.wait(TICK_S):
+        if stop.is_set():
+            return False
+    return True
+
+
+def _until_told() -> threading.Event:
+    """Set on SIGTERM. Ctrl-C belongs to whoever started this process."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.register(signal.SIGUSR1)  # all stacks into the log of who does not end
+    logging.basicConfig(level=logging.WARNING, format="%(process)d %(name)s: %(message)s")
+    return stop

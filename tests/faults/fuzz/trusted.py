@@ -1,0 +1,139 @@
+"""Fuzz targets: certificates, requests for them and signed release metadata, from the network and from disk."""
+
+from __future__ import annotations
+
+from tuf.api.metadata import Metadata
+
+from device import identity
+from device.identity import Identity
+from device.trust import Trust
+from server.authority import Authority
+from server.certificates import Certificates
+from server.release import Release
+from server.release import Target as Released
+from server.store import open_store
+from shared import messages
+from shared.clock import ManualClock
+from shared.errors import ConfigError, Refused, Transient
+from shared.floor import ClockFloor
+from shared.messages import Offer, Renew
+from tests.enrolment.quick import enrolled
+from tests.faults.fuzz.shape import RAW, several, shaped
+from tests.faults.fuzz.target import Run, Target, emptied, scratch
+
+DEVICE = "pi-1"
+EPOCH_S = 1_795_200_000.0
+DIGEST = "0" * 64
+
+
+def _altered(data: bytes, good: bytes) -> bytes:
+    """Cut, or with bytes of it replaced; empty data leaves it as it is."""
+    for at in range(0, len(data) - 3, 4):
+        place = int.from_bytes(data[at : at + 2], "big") % max(1, len(good))
+        size = data[at + 2] % 8
+        good = good[:place] + data[at + 3 : at + 4] * size + good[place + data[at + 2] // 8 % 8 :]
+    return good
+
+
+def _signed(data: bytes) -> object:
+    return Metadata.from_bytes(data).signed
+
+
+def _release_metadata() -> Run:
+    """Any mixture of altered metadata files, at a device that has seen good ones."""
+    folder = scratch()
+    clock = ManualClock(epoch_s=EPOCH_S)
+    release = Release.make(folder / "home", clock=clock)
+    release.publish([Released("m1", DIGEST, 500, order=1, percent=100)])
+    good = {entry.name: data for entry, data in release.files()}
+    offer = Offer("m1", DIGEST, 500, EPOCH_S, 1, tuple(entry for entry, _ in release.files()))
+    names = sorted(good)
+    root = release.root_json()
+
+    def run(data: bytes) -> None:
+        state = emptied(folder / "state")
+        trust = Trust(state / "trust", root, ClockFloor(state, clock))
+        files = dict(good)
+        for one in several(data, most=4):
+            name = names[one[0] % len(names)] if one else names[0]
+            changed = shaped(one[1:], [good[name]]) if one[1:2] >= b"\x40" else _altered(one[2:], good[name])
+            files[name] = changed
+        try:
+            trust.check(files, offer, DEVICE)
+        except (Refused, Transient):
+            return
+        # The first root came with the identity; what an offer calls so is not read.
+        for name in names:
+            assert name == "1.root.json" or _signed(files[name]) == _signed(good[name]), f"{name} was not signed"
+
+    return run
+
+
+def _requests() -> Run:
+    """Certificate requests, in PEM and in a renewal."""
+    home = scratch()
+    clock = ManualClock(epoch_s=EPOCH_S)
+    authority = Authority.make(home, clock=clock)
+    certificates = Certificates(open_store(home), authority, clock=clock)
+    enrolled(certificates, home / "state", DEVICE, clock=clock)
+    good = identity.certificate_request(identity.new_key(), DEVICE).encode()
+    examples = [messages.encode(Renew(good.decode()))]
+
+    def run(data: bytes) -> None:
+        if data[:1] == b"r":
+            certificates.renew(DEVICE, ["up", "renew"], shaped(data[1:], examples))
+            return
+        try:
+            authority.issue_device(_altered(data[1:], good), DEVICE)
+        except Refused:
+            return
+
+    return run
+
+
+def _identities() -> Run:
+    """The files of an identity, on a disk that lies."""
+    home = scratch()
+    clock = ManualClock(epoch_s=EPOCH_S)
+    authority = Authority.make(home, clock=clock)
+    certificates = Certificates(open_store(home), authority, clock=clock)
+    enrolled(certificates, home / "good", DEVICE, clock=clock)
+    folder = (home / "good" / identity.FOLDER).resolve()
+    good = {path.name: path.read_bytes() for path in folder.iterdir()}
+    names = sorted(good)
+    floor = ClockFloor(home, clock)
+    state = home / "state"
+
+    def run(data: bytes) -> None:
+        emptied(state)
+        files = dict(good)
+        for one in several(data, most=3):
+            name = names[one[0] % len(names)] if one else names[0]
+            structured = name == identity.ENROLMENT and one[1:2] >= b"\x40"
+            files[name] = shaped(one[1:], [good[name]]) if structured else _altered(one[2:], good[name])
+        (state / "x").mkdir()
+        for name, content in files.items():
+            (state / "x" / name).write_bytes(content)
+            (state / "x" / name).chmod(0o600)
+        (state / identity.FOLDER).symlink_to("x")
+        try:
+            found = Identity.open(state, floor=floor)
+            assert found is not None
+            found.context()
+        except (ConfigError, OSError):
+            return
+
+    return run
+
+
+TARGETS = (
+    Target(
+        "release metadata", _release_metadata,
+        (b"", b"\x00\x04\x00\x40\x03\x00\x10", b"\x00\x06\x01\x00\x00\x09\x01A", b"\x00\x05\x02\x40\x08\x00\x0b"),
+    ),
+    Target(
+        "certificate requests", _requests,
+        (b"c", b"c\x00\x30\x09A", b"r\x40", b"r\x40\x00\x00\x10", b"r" + RAW + b"{}"),
+    ),
+    Target("identities", _identities, (b"", b"\x00\x06\x00\x00\x00\x09\x01A", b"\x00\x05\x03\x40\x00\x00\x10")),
+)  # fmt: skip

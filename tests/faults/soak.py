@@ -1,0 +1,230 @@
+"""`make soak`: everything that can go wrong, for a quarter of an hour, and a report of what came of it.
+
+    1  every durable step of sealing, sending, merging and updating: who takes it is killed there (tests.faults.sweep)
+    2  at least 200 random faults over at least 500 flagged chunks of three devices (tests.faults.storm)
+    3  meanwhile, for ten minutes: fuzzers on every reader of outside input (tests.faults.fuzz)
+    4  the tests that are too long for `make test` (pytest -m soak)
+
+    python -m tests.faults.soak [--out build/soak] [--seed N] [--faults N] [--fuzz-s N]
+
+Writes OUT/report.json and exits 1 where a bar is missed, naming it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from server.broker import find_mosquitto
+from shared import atomic
+from tests.faults import sweep
+from tests.faults.fuzz import engine
+from tests.faults.storm import Aftermath, Plan, storm
+from tests.faults.sweep import Outcome, Theatre
+
+ROOT = Path(__file__).parents[2]
+WINDOW_BYTES = 512 * 1024
+BARS = {"kill_points": 40, "random_faults": 200, "chunks": 500, "corrections": 50, "fuzz_s": 600}
+_INPUTS = re.compile(r"number_of_executed_units:\s*(\d+)")
+_began_s = time.monotonic()
+
+
+class Fuzzing:
+    """Runs one target after the other, each in a process of its own, below everybody else's priority."""
+
+    def __init__(self, out: Path, *, total_s: float, seed: int) -> None:
+        self._out, self._seed = out, seed
+        self._names = sorted(engine.targets())
+        self._each_s = math.ceil(total_s / len(self._names))
+        self._found: list[dict[str, Any]] = []
+        self._thread = threading.Thread(target=self._run, name="fuzzing", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        for name in self._names:
+            began_s = time.monotonic()
+            log = self._out / f"{name.replace(' ', '-')}.log"
+            command = [
+                "nice", "-n", "5", sys.executable, "-m", "tests.faults.fuzz.engine", name,
+                "--seconds", str(self._each_s), "--out", str(self._out), "--seed", str(self._seed),
+            ]  # fmt: skip
+            with open(log, "wb") as file:
+                status = subprocess.run(command, cwd=ROOT, stdout=file, stderr=file, check=False).returncode
+            count = _INPUTS.search(log.read_text(errors="replace"))
+            inputs = int(count[1]) if count else 0
+            seconds = round(min(time.monotonic() - began_s, self._each_s), 1)  # its start does not count
+            self._found.append({"target": name, "seconds": seconds, "inputs": inputs, "crashes": int(status != 0)})
+            if status:
+                say(f"FUZZING FOUND SOMETHING in {name}: see {log}")
+
+    def report(self) -> dict[str, Any]:
+        """Once all are through."""
+        self._thread.join()
+        return {
+            "engine": "atheris" if engine.has_atheris() else "hypothesis",
+            "seconds": round(sum(one["seconds"] for one in self._found), 1),
+            "inputs": sum(one["inputs"] for one in self._found),
+            "crashes": sum(one["crashes"] for one in self._found),
+            "targets": self._found,
+        }
+
+
+def say(text: str) -> None:
+    """A line with the time since the beginning."""
+    passed_s = int(time.monotonic() - _began_s)
+    print(f"soak {passed_s // 60:3d}:{passed_s % 60:02d}  {text}", flush=True)
+
+
+def swept(folder: Path) -> list[Outcome]:
+    """Kill everybody at every durable step, twice."""
+    theatre = Theatre(folder)
+    theatre.prepare()
+    points = theatre.points()
+    say(f"{len(points)} durable steps to be killed at: {dict(Counter(map(sweep.group, points)))}")
+    done = 0
+
+    def told(outcome: Outcome) -> None:
+        nonlocal done
+        done += 1
+        if outcome.problems:
+            say(f"AT {outcome.point.name}: {'; '.join(outcome.problems)}")
+        if done % 40 == 0:
+            say(f"{done} kills tried")
+
+    return theatre.sweep(points, told=told)
+
+
+def report(outcomes: Sequence[Outcome], after: Aftermath) -> dict[str, Any]:
+    """What sweep and storm found, under the names that the bars are about."""
+    by_name: dict[str, list[Outcome]] = defaultdict(list)
+    for one in outcomes:
+        by_name[f"{sweep.group(one.point)}: {one.point.name}"].append(one)
+    verdict = after.verdict
+    return {
+        "kill_points": [_kill_point(name, some) for name, some in by_name.items()],
+        "random_faults": sum(count for name, count in after.faults.items() if not name.startswith("mischief: ")),
+        "chunks": verdict.chunks,
+        "corrections": verdict.corrections,
+        "lost": len(verdict.lost | verdict.named_lost | verdict.refused) + sum(one.lost for one in outcomes),
+        "duplicated": len(verdict.duplicated) + sum(one.duplicated for one in outcomes),
+        "resent_bytes_per_cut": max(after.resent_bytes, default=0),
+        "updates": _updates(outcomes, after),
+        "devices": after.plan.devices,
+        "seed": after.plan.seed,
+        "faults": dict(sorted(after.faults.items())),
+        "deaths": dict(after.deaths),
+        "problems": [*verdict.problems, *after.bricked, *(text for one in outcomes for text in one.problems)],
+        "skipped": after.skipped,
+    }
+
+
+def _kill_point(name: str, some: Sequence[Outcome]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kills": sum(one.killed for one in some),
+        "lost": sum(one.lost for one in some),
+        "duplicated": sum(one.duplicated for one in some),
+    }
+
+
+def _updates(outcomes: Sequence[Outcome], after: Aftermath) -> dict[str, int]:
+    """Each story of an update that ended well activated a good model and a bad one, and took the bad one back."""
+    stories = [one for one in outcomes if one.point.story == "updating"]
+    well = sum(not one.problems for one in stories)
+    return {
+        "attempted": after.attempted + 2 * len(stories),
+        "activated": after.activated + 2 * well,
+        "rolled_back": after.rolled_back + well,
+        "bricked": len(after.bricked) + sum(one.bricked for one in outcomes),
+    }
+
+
+def missed(found: dict[str, Any]) -> list[str]:
+    """The bars that a report does not reach, in words."""
+    killed = sum(point["kills"] > 0 for point in found["kill_points"])
+    updates, fuzz, tests = found["updates"], found["fuzz"], found["tests"]
+    resent = found["resent_bytes_per_cut"]
+    wanted = {
+        f"{killed} named kill points, at least {BARS['kill_points']}": killed >= BARS["kill_points"],
+        f"{found['lost']} records lost, none": found["lost"] == 0,
+        f"{found['duplicated']} records duplicated, none": found["duplicated"] == 0,
+        f"{resent} bytes sent again after a cut, at most {WINDOW_BYTES}": resent <= WINDOW_BYTES,
+        f"{updates['bricked']} devices without a model, none": updates["bricked"] == 0,
+        f"{updates['activated']} updates activated, some": updates["activated"] > 0,
+        f"{updates['rolled_back']} updates taken back, some": updates["rolled_back"] > 0,
+        f"{fuzz['crashes']} readers that crash, none": fuzz["crashes"] == 0,
+        f"{fuzz['seconds']} s of fuzzing, at least {BARS['fuzz_s']}": fuzz["seconds"] >= BARS["fuzz_s"],
+        f"pytest -m soak ended with {tests['status']}, 0 or 5": tests["status"] in (0, 5),
+        f"{len(found['problems'])} other problems, none": not found["problems"],
+    }
+    for name in ("random_faults", "chunks", "corrections"):
+        wanted[f"{found[name]} {name}, at least {BARS[name]}"] = found[name] >= BARS[name]
+    return [text for text, reached in wanted.items() if not reached]
+
+
+def long_tests() -> dict[str, Any]:
+    """The tests that only run here. Status 5 = there are none."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "soak", "tests"]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    summary = (done.stdout.strip().splitlines() or [""])[-1]
+    say(f"pytest -m soak: {summary}")
+    if done.returncode not in (0, 5):
+        print(done.stdout[-8000:], done.stderr[-2000:], sep="\n")
+    return {"status": done.returncode, "summary": summary}
+
+
+@contextmanager
+def _memory() -> Iterator[Path]:
+    """A folder in memory, where the machine has one: a kill leaves the same files there, and fsync costs nothing."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="waycue-soak-", dir=place, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def main(argv: Sequence[str]) -> int:
+    """The command above."""
+    parser = argparse.ArgumentParser(prog="make soak")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "soak")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", type=int, default=220)
+    parser.add_argument("--fuzz-s", type=float, default=620.0, help="of all targets together")
+    options = parser.parse_args(argv)
+    if find_mosquitto() is None:
+        print("soak: the broker Mosquitto is not installed: apt install mosquitto", file=sys.stderr)
+        return 1
+    (options.out / "fuzz").mkdir(parents=True, exist_ok=True)
+    fuzzing = Fuzzing(options.out / "fuzz", total_s=options.fuzz_s, seed=options.seed)
+    fuzzing.start()
+    with _memory() as folder:
+        outcomes = swept(folder / "sweep")
+        say(f"{sum(one.killed for one in outcomes)} kills at named steps; now the storm")
+        after = storm(folder / "storm", Plan(faults=options.faults, seed=options.seed), told=say)
+    tests = long_tests()
+    say("waiting for the fuzzers")
+    found = report(outcomes, after) | {"fuzz": fuzzing.report(), "tests": tests}
+    found["seconds"] = round(time.monotonic() - _began_s, 1)
+    atomic.write_json(options.out / "report.json", found)
+    say(f"report: {options.out / 'report.json'}")
+    problems = missed(found)
+    for text in problems:
+        say(f"MISSED: {text}")
+    say("all bars are reached" if not problems else f"{len(problems)} bars are missed")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,389 @@
+"""Several devices, one server, one broker, and for minutes everything goes wrong at random: then nothing is missing.
+
+Each device sits behind its own relay, on a disk of its own whose power can be cut; so does the server. Faults come one
+after the other, drawn from a seed; whoever died is started again. Models are offered meanwhile, some of them bad.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from device import outbox
+from device.slots import current_slot
+from device.update_file import load_denied
+from server import incoming, ingest, merge
+from server.registry import Registry
+from server.release import Release
+from shared.clock import SystemClock
+from tests.bundle.bundles import contents, make_bundle
+from tests.faults import disk
+from tests.faults.actors import BAD_SUFFIX, Fate
+from tests.faults.cargo import Ledger
+from tests.faults.disk import PowerDisk
+from tests.faults.gremlin import Gremlin, Tap
+from tests.faults.judge import Party, Verdict, judge, model_trouble, open_home
+from tests.faults.relay import Weather
+from tests.faults.world import Actor, DeviceSeat, World, stopped
+
+TEN_YEARS_S = 10 * 365.25 * 86400
+DEVICE_STEPS, SERVER_STEPS = outbox.STEPS, (*incoming.STEPS, *ingest.STEPS, *merge.STEPS)
+FINISH_S = 240.0
+DISK_FAULTS = ("power_cut", "power_cut", "io_error", "disk_full", "server_disk_full", "server_power_cut")
+OFFER_EVERY = 12  # faults
+BAD_EVERY = 3  # offers
+MODEL_FILES = {"decoder_model_merged.onnx": 150_000, "tokenizer.json": 4_000, "golden/000.jpg": 20_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How bad it gets."""
+
+    faults: int = 200
+    devices: int = 3
+    chunks: int = 180
+    """Per device; every eighth is corrected."""
+    pause_s: float = 1.0
+    """Between two chunks of a device: so that they go on through all of it."""
+    calm_s: float = 0.6
+    """Longest time between two faults."""
+    seed: int = 1
+    updates: bool = True
+    workers: bool = True
+    """Two ingest workers on one shared subscription, instead of one server alone."""
+
+
+@dataclass(slots=True)
+class Aftermath:
+    """What the storm did, and what was left."""
+
+    plan: Plan
+    verdict: Verdict = field(default_factory=Verdict)
+    faults: Counter[str] = field(default_factory=Counter)
+    deaths: Counter[str] = field(default_factory=Counter)
+    resent_bytes: list[int] = field(default_factory=list)
+    """Per cut and device: as the broker saw it over all lives, and as the devices say."""
+    attempted: int = 0
+    activated: int = 0
+    rolled_back: int = 0
+    bricked: list[str] = field(default_factory=list)
+    skipped: str = ""
+    """Why some kinds of faults could not be made here."""
+
+    @property
+    def clean(self) -> bool:
+        lost = self.verdict.lost | self.verdict.named_lost | self.verdict.refused
+        return self.verdict.clean and not lost and not self.bricked
+
+
+def storm(folder: Path, plan: Plan, *, told: Callable[[str], None] = lambda text: None) -> Aftermath:
+    """Play it to its end. The folder is best in memory."""
+    with ExitStack() as stack:
+        weather = _Storm(folder, plan, stack, told)
+        weather.begin()
+        weather.rage()
+        return weather.end()
+
+
+class _Storm:
+    def __init__(self, folder: Path, plan: Plan, stack: ExitStack, told: Callable[[str], None]) -> None:
+        self._plan, self._told, self._stack = plan, told, stack
+        self._draw = random.Random(plan.seed)
+        self._calm = threading.Event()
+        self.after = Aftermath(plan, skipped=disk.why_not())
+        self._disks: dict[str, PowerDisk] = {}
+        self._server_disk = self._disk(folder / "server-disk", size_bytes=512 * 1024 * 1024)
+        self._made = folder / "made"
+        self._world = World(folder / "world", shared=plan.workers)
+        self._home = self._world.home if self._server_disk is None else self._server_disk.path / "home"
+        self._seats: list[DeviceSeat] = []
+        self._offers = 0
+        self._had_model: set[str] = set()
+        self._filled: set[str] = set()
+        self._measured = True
+        self._failing = False
+
+    def _disk(self, folder: Path, *, size_bytes: int = disk.DISK_BYTES) -> PowerDisk | None:
+        return None if self.after.skipped else self._stack.enter_context(PowerDisk(folder, size_bytes=size_bytes))
+
+    # --- beginning and end ---
+
+    def begin(self) -> None:
+        world = self._stack.enter_context(self._world)
+        root = world.folder / "root.json"
+        root.write_bytes(Release.make(self._home, clock=SystemClock()).root_json())
+        for worker in self._workers:
+            world.start_server(home=self._home, worker=worker)
+        self._tap = self._stack.enter_context(Tap(world.broker.host, world.broker.port))
+        names = tuple(f"pi-{number}" for number in range(1, self._plan.devices + 1))
+        self._gremlin = self._stack.enter_context(
+            Gremlin(world.broker.host, world.broker.port, devices=names, seed=self._plan.seed)
+        )
+        for name in names:
+            own = self._disk(world.folder / f"{name}-disk")
+            if own is not None:
+                self._disks[name] = own
+            seat = world.add_device(
+                name, state=None if own is None else own.path / "state", chunks=self._plan.chunks,
+                pause_s=self._plan.pause_s, updates=self._plan.updates, root=root, stay=True,
+            )  # fmt: skip
+            self._seats.append(seat)
+            seat.start()
+        self._offer()
+
+    def end(self) -> Aftermath:
+        """Good weather, nobody dies any more, all is sent; then the judgement."""
+        self._told("the storm is over; everybody finishes")
+        for seat in self._seats:
+            self._restore(seat)
+            seat.orders = replace(seat.orders, pause_s=0.0, stay=False)
+            seat.actor.kill()
+            self._look_at_model(seat)
+            seat.start()
+        self._look_after()
+        for seat in self._seats:
+            seat.actor.wait_for(lambda: False, FINISH_S)
+            assert seat.actor.exit_code == 0, f"{seat.orders.name}: {seat.actor.exit_code}\n{seat.actor.tail(40)}"
+            self._look_at_model(seat)
+        for actor in self._workers.values():
+            actor.stop()
+        parties = [Party(seat.orders.name, seat.orders.state, seat.orders.ledger) for seat in self._seats]
+        self.after.verdict = judge(self._home, parties)
+        self._count_updates()
+        return self.after
+
+    def _count_updates(self) -> None:
+        for seat in self._seats:
+            lines = seat.orders.ledger
+            if not self._plan.updates or not lines.exists():
+                continue
+            self.after.attempted += len(set(Ledger(lines).names("attempted")))
+            self.after.activated += len(set(Ledger(lines).names("activated")))
+            self.after.rolled_back += len(load_denied(seat.orders.state / "models"))
+
+    # --- the storm ---
+
+    def rage(self) -> None:
+        kinds = self._kinds()
+        for number in range(1, self._plan.faults + 1):
+            if number == self._plan.faults // 2 + 1:
+                self._measure_the_devices_word()
+                self._measured = False
+            name = self._draw.choice(kinds)
+            seat = self._draw.choice(self._seats)
+            try:
+                getattr(self, f"_{name}")(seat)
+            finally:
+                self._restore(seat)
+            self.after.faults[name] += 1
+            self._failing = name in DISK_FAULTS
+            self._look_after()
+            self._failing = False
+            if number % OFFER_EVERY == 0:
+                self._offer()
+            if number % 10 == 0:
+                self._told(f"{number} faults, {sum(self.after.deaths.values())} deaths")
+            self._calm.wait(self._draw.random() * self._plan.calm_s)
+
+    def _measure_the_devices_word(self) -> None:
+        """What the devices themselves say they sent again, per connection that ended."""
+        for seat in self._seats:
+            ended = [line for line in Ledger(seat.orders.ledger).lines() if line.what == "offline"]
+            self.after.resent_bytes += [int(line.more) for line in ended]
+
+    def _kinds(self) -> list[str]:
+        net = ["cut", "close", "hush", "slow", "delay_and_loss", "silent", "refuse"]
+        kills = ["kill_device", "device_dies_at_a_step", "kill_server", "server_dies_at_a_step", "kill_broker"]
+        other = ["freeze_server", "wrong_clock", "mischief", "mischief"]
+        return [*net, *kills, *other, *(DISK_FAULTS if not self.after.skipped else ())]
+
+    def _look_after(self) -> None:
+        """Start again who died, at once, as systemd does."""
+        for worker, actor in self._workers.items():
+            if not actor.running:
+                self._died("server", actor)
+                self._start_server(worker)
+        for seat in self._seats:
+            if not seat.actor.running:
+                self._died("device", seat.actor)
+                self._look_at_model(seat)
+                seat.start()
+        for seat in self._seats:
+            again = self._tap.again(seat.orders.name)
+            if self._measured:
+                self.after.resent_bytes.append(again)
+
+    @property
+    def _workers(self) -> dict[int, Actor]:
+        """Everybody who takes in, by number."""
+        return {0: self._world.server} | ({1: self._world.worker} if self._plan.workers else {})
+
+    def _start_server(self, worker: int, fate: Fate | None = None) -> None:
+        self._world.start_server(fate, home=self._home, worker=worker)
+        if not self._workers[worker].running:
+            self._died("server", self._workers[worker])
+            self._world.start_server(home=self._home, worker=worker)
+
+    def _died(self, who: str, actor: Actor) -> None:
+        # Where its disk fails while it starts, it says so and ends; systemd starts it again.
+        allowed = (-9, 1) if self._failing else (-9,)
+        assert actor.exit_code in allowed, f"{actor.name} ended by itself with {actor.exit_code}:\n{actor.tail(40)}"
+        self.after.deaths[who] += 1
+
+    def _one_of_them(self) -> tuple[int, Actor]:
+        return self._draw.choice(list(self._workers.items()))
+
+    def _look_at_model(self, seat: DeviceSeat) -> None:
+        name = seat.orders.name
+        trouble = model_trouble(seat.orders.state, had_one=name in self._had_model)
+        if trouble:
+            self.after.bricked.append(f"{name}: {trouble}")
+        elif current_slot(seat.orders.state) is not None:
+            self._had_model.add(name)
+
+    def _offer(self) -> None:
+        if not self._plan.updates:
+            return
+        self._offers += 1
+        bad = self._offers % BAD_EVERY == 0
+        version = f"v{self._offers}{BAD_SUFFIX if bad else ''}"
+        fixed = contents(MODEL_FILES)
+        changed = contents(MODEL_FILES, seed=self._offers + 1) | {"tokenizer.json": fixed["tokenizer.json"]}
+        make_bundle(self._made / version, version, changed)
+        with self._registry() as registry:
+            registry.add(self._made / version)
+            registry.promote(version, "the storm goes on")
+
+    @contextmanager
+    def _registry(self) -> Iterator[Registry]:
+        with closing(open_home(self._home)) as store:
+            yield Registry(self._home, store=store)
+
+    def _restore(self, seat: DeviceSeat) -> None:
+        seat.relay.weather = Weather()
+        if seat.orders.name in self._filled:
+            self._disks[seat.orders.name].empty()
+            self._filled.discard(seat.orders.name)
+
+    # --- the faults ---
+
+    def _moment(self, least_s: float = 0.1, most_s: float = 0.8) -> None:
+        self._calm.wait(least_s + self._draw.random() * (most_s - least_s))
+
+    def _cut(self, seat: DeviceSeat) -> None:
+        if self._draw.random() < 0.5:
+            seat.relay.cut_after(self._draw.randrange(200_000), self._draw.choice(("up", "down")))
+            self._moment()
+        seat.relay.cut()
+
+    def _close(self, seat: DeviceSeat) -> None:
+        seat.relay.close_all()
+
+    def _hush(self, seat: DeviceSeat) -> None:
+        both = self._draw.random() < 0.5
+        seat.relay.hush(*(("up", "down") if both else (self._draw.choice(("up", "down")),)))
+        self._moment(0.3, 1.5)
+        seat.relay.cut()  # keepalive would find out after 30 s; nobody waits for that here
+
+    def _slow(self, seat: DeviceSeat) -> None:
+        seat.relay.weather = Weather(bytes_per_s=64_000)
+        self._moment(0.5, 2.0)
+
+    def _delay_and_loss(self, seat: DeviceSeat) -> None:
+        seat.relay.weather = Weather(delay_s=self._draw.random() * 0.3, loss=0.02)
+        self._moment(0.5, 1.5)
+
+    def _silent(self, seat: DeviceSeat) -> None:
+        seat.relay.weather = Weather(takes_new="silent")
+        seat.relay.cut()
+        self._moment(0.3, 1.0)
+        seat.relay.cut()
+
+    def _refuse(self, seat: DeviceSeat) -> None:
+        seat.relay.weather = Weather(takes_new="no")
+        seat.relay.cut()
+        self._moment(0.3, 1.0)
+
+    def _kill_device(self, seat: DeviceSeat) -> None:
+        seat.actor.kill()
+
+    def _device_dies_at_a_step(self, seat: DeviceSeat) -> None:
+        seat.actor.kill()
+        self._look_at_model(seat)
+        seat.start(Fate(self._draw.choice(DEVICE_STEPS), nth=self._draw.randrange(1, 5)))
+        self._moment()
+
+    def _kill_server(self, _seat: DeviceSeat) -> None:
+        self._one_of_them()[1].kill()
+        self._moment(0.0, 0.5)
+
+    def _server_dies_at_a_step(self, _seat: DeviceSeat) -> None:
+        worker, actor = self._one_of_them()
+        actor.kill()
+        self._start_server(worker, Fate(self._draw.choice(SERVER_STEPS), nth=self._draw.randrange(1, 8)))
+        self._moment()
+
+    def _kill_broker(self, _seat: DeviceSeat) -> None:
+        self._world.broker.kill()
+        self._moment(0.0, 0.5)
+        self._world.broker.start()  # it has forgotten every session and every retained message
+
+    def _freeze_server(self, _seat: DeviceSeat) -> None:
+        with stopped(self._one_of_them()[1]):
+            self._moment(0.3, 1.5)
+
+    def _wrong_clock(self, seat: DeviceSeat) -> None:
+        """Ten years off, on the device and then on the server."""
+        offset_s = self._draw.choice((-TEN_YEARS_S, TEN_YEARS_S))
+        seat.actor.kill()
+        seat.start(Fate(clock_offset_s=offset_s))
+        worker, actor = self._one_of_them()
+        actor.kill()
+        self._start_server(worker, Fate(clock_offset_s=self._draw.choice((-TEN_YEARS_S, 0.0, TEN_YEARS_S))))
+        self._moment()
+
+    def _mischief(self, _seat: DeviceSeat) -> None:
+        """Only in the second half: a falsified part costs the whole file, which would blur the bytes per cut."""
+        trick = self._draw.choice(sorted(self._gremlin.tricks) if not self._measured else ["foreign"])
+        self._gremlin.tricks[trick]()
+        self.after.faults[f"mischief: {trick}"] += 1
+        self._moment(0.1, 0.4)
+
+    def _power_cut(self, seat: DeviceSeat) -> None:
+        """Of a device: what it had not synced is gone."""
+        own = self._disks[seat.orders.name]
+        own.cut_power()
+        seat.actor.kill()
+        own.restore()
+
+    def _io_error(self, seat: DeviceSeat) -> None:
+        """The disk fails under a device that goes on for a while, and is fine after a restart."""
+        own = self._disks[seat.orders.name]
+        own.cut_power()
+        self._moment(0.2, 0.8)
+        seat.actor.kill()
+        own.restore()
+
+    def _disk_full(self, seat: DeviceSeat) -> None:
+        self._filled.add(seat.orders.name)
+        self._disks[seat.orders.name].fill(leave_bytes=self._draw.choice((0, 8_000, 60_000)))
+        self._moment(0.5, 1.5)
+
+    def _server_disk_full(self, _seat: DeviceSeat) -> None:
+        assert self._server_disk is not None
+        self._server_disk.fill(leave_bytes=self._draw.choice((0, 100_000, 2_000_000)))
+        self._moment(0.5, 1.5)
+        self._server_disk.empty()
+
+    def _server_power_cut(self, _seat: DeviceSeat) -> None:
+        assert self._server_disk is not None
+        self._server_disk.cut_power()
+        self._moment(0.0, 0.3)
+        for actor in self._workers.values():
+            actor.kill()
+        self._server_disk.restore()

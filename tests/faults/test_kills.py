@@ -1,0 +1,54 @@
+"""Some of the kills of `make soak`, one of each kind: who dies at a durable step lives again and nothing is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from device import outbox, trust
+from server import incoming, ingest, merge
+from server.broker import find_mosquitto
+from tests.faults.sweep import Outcome, Point, Theatre, group
+
+pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed (apt install mosquitto)")
+
+POINTS = (
+    Point("sending", "device", "seal:renamed"),
+    Point("sending", "device", "ack:marked"),
+    Point("sending", "device", "fail:reason_written"),
+    Point("sending", "device", "retry:moved"),
+    Point("pruning", "device", "prune:told"),
+    Point("sending", "server", "incoming:ranges_written"),
+    Point("sending", "server", "merge:journal_written"),
+    Point("sending", "server", "merge:committed"),
+    Point("updating", "device", "trust:timestamp_kept"),
+    Point("updating", "server", "release:timestamp_written"),
+    Point("updating", "device", "blocks synced"),
+    Point("updating", "device", "activate: previous set"),
+    Point("updating", "device", "saved rolling_back"),
+)
+
+
+@pytest.fixture(scope="module")
+def theatre() -> Iterator[Theatre]:
+    shm = Path("/dev/shm")
+    with TemporaryDirectory(dir=shm if shm.is_dir() else None) as folder:
+        theatre = Theatre(Path(folder))
+        theatre.prepare()
+        yield theatre
+
+
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{group(point)}: {point.name}")
+def test_killed_at_a_step_nothing_is_lost_or_doubled(theatre: Theatre, point: Point) -> None:
+    assert theatre.play(point) == Outcome(point, 1, killed=True)
+
+
+def test_the_steps_that_the_product_names_are_all_in_the_soak(theatre: Theatre) -> None:
+    """A step that no story takes would be a kill point on paper only."""
+    seen = {point.name for point in theatre.points()}
+    named = {*outbox.STEPS, *incoming.STEPS, *ingest.STEPS, *merge.STEPS}
+    named |= {f"trust:{name}" for name in trust.STEPS if name != "root_kept"}  # no key is changed in these stories
+    assert named - seen == set()
