@@ -6,14 +6,17 @@ A process of its own each, as in the field: what they cost is the kernel's word 
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import resource
 import signal
 import ssl
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -28,13 +31,15 @@ from server.ingest import Ingest
 from server.link import ServerLink
 from server.merge import Merge
 from server.store import open_store
-from shared import tls
+from shared import atomic, tls
 from shared.clock import SystemClock
 from shared.transfer import PART_BYTES
 
 DEVICE = "bench"
-TOPIC = f"wc/v1/{DEVICE}/up/raw"
+TOPIC = f"wc/v1/{DEVICE}/up"
+ANSWERS = f"wc/v1/{DEVICE}/down/raw"
 IN_FLIGHT = 20  # paho's own default
+QUEUED, ANSWER_EVERY = 512, 64  # a broker throws away what a slow receiver lets pile up, also at QoS 1
 DEADLINE_S = 900.0
 
 
@@ -102,38 +107,95 @@ def send(host: str, port: int, folder: Path) -> None:
 
 def raw_receive(host: str, port: int, folder: Path, count: int) -> None:
     """paho, counting bytes that it does nothing with."""
+    _receive(host, port, folder, count, lambda _topic, _payload: None, lambda: None)
+
+
+def raw_keep(host: str, port: int, folder: Path, count: int) -> None:
+    """paho, and the least that any receiver must do which loses nothing: every file hashed, written, made durable and
+    renamed; no database, no answer, no second try."""
+    kept = Keeper(folder / "kept")
+    _receive(host, port, folder, count, kept.took, kept.finish)
+
+
+class Keeper:
+    """Files on disk, eight of them made durable at once."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._fd = -1
+        self._hash = hashlib.sha256()
+        self._pool = ThreadPoolExecutor(8)
+        self._done: list[Future[None]] = []
+
+    def took(self, topic: str, payload: bytes) -> None:
+        """One part; the parts of a file come one after the other."""
+        _, name, which = topic.rsplit("/", 2)
+        if self._fd < 0:
+            self._hash = hashlib.sha256()
+            self._fd = os.open(self._folder / f"{name}.new", os.O_WRONLY | os.O_CREAT, 0o600)
+        self._hash.update(payload)
+        os.write(self._fd, payload)
+        if which == "last":
+            self._done.append(self._pool.submit(self._durable, self._fd, name, self._hash.hexdigest()))
+            self._fd = -1
+
+    def _durable(self, fd: int, name: str, sha256: str) -> None:
+        os.fdatasync(fd)
+        os.close(fd)
+        os.rename(self._folder / f"{name}.new", self._folder / sha256)
+
+    def finish(self) -> None:
+        """Until all are on disk."""
+        for one in self._done:
+            one.result()
+        atomic.fsync_dir(self._folder)
+
+
+def _receive(
+    host: str, port: int, folder: Path, count: int, took: Callable[[str, bytes], None], finish: Callable[[], None]
+) -> None:
     client = _client("waycue-server", context(folder / "cards", "waycue-server"))
-    got = 0
+    got = count_of_parts = 0
 
     def received(_client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        nonlocal got
+        nonlocal got, count_of_parts
         got += len(message.payload)
+        count_of_parts += 1
+        if count_of_parts % ANSWER_EVERY == 0:
+            client.publish(ANSWERS, b"", 1)
+        took(message.topic, bytes(message.payload))
         if got >= count:
+            finish()
             say(at_s=time.monotonic(), **cost())
             client.disconnect()
 
     client.on_message = received
-    client.on_connect = lambda *_: _subscribe(client)
+    client.on_connect = lambda *_: _subscribe(client, "wc/v1/+/up/#")
     client.on_subscribe = lambda *_: say(ready=True)
     client.connect(host, port)
     client.loop_forever()
 
 
-def raw_send(host: str, port: int, folder: Path, count: int) -> None:
+def raw_send(host: str, port: int, folder: Path) -> None:
     """paho, publishing at QoS 1 as fast as the broker acknowledges."""
     client, free = _client(DEVICE, context(folder / "cards", DEVICE)), threading.Semaphore(IN_FLIGHT)
-    connected = threading.Event()
-    client.on_connect = lambda *_: connected.set()
+    room, connected = threading.Semaphore(QUEUED), threading.Event()
+    client.on_connect = lambda *_: _subscribe(client, ANSWERS)
+    client.on_subscribe = lambda *_: connected.set()
+    client.on_message = lambda *_: room.release(ANSWER_EVERY)
     client.on_publish = lambda *_: free.release()
     client.connect(host, port)
     client.loop_start()
-    connected.wait(30)
+    if not connected.wait(30):
+        raise TimeoutError("The broker does not answer.")
     say(ready=True)
     sys.stdin.readline()
     started_s = time.monotonic()
-    for part in _parts(folder / "outbox", count):
+    for name, part in _parts(folder / "outbox"):
+        room.acquire()
         free.acquire()
-        client.publish(TOPIC, part, 1)
+        client.publish(f"{TOPIC}/{name}", part, 1)
     for _ in range(IN_FLIGHT):
         free.acquire()
     say(started_s=started_s, at_s=time.monotonic(), **cost())
@@ -141,25 +203,18 @@ def raw_send(host: str, port: int, folder: Path, count: int) -> None:
     client.loop_stop()
 
 
-def _parts(outbox: Path, count: int) -> Iterator[bytes]:
-    """The bytes of the very files that the outbox holds, one after the other, in parts of the same size."""
-    kept = bytearray()
-    for path in sorted(outbox.glob("*/*.*")):
-        if path.suffix not in (".jpg", ".wav", ".mp4"):
-            continue
-        with open(path, "rb") as file:
-            while data := file.read(min(PART_BYTES - len(kept), count)):
-                kept += data
-                count -= len(data)
-                if len(kept) == PART_BYTES:
-                    yield bytes(kept)
-                    kept.clear()
-    if kept:
-        yield bytes(kept)
+def _parts(outbox: Path) -> Iterator[tuple[str, bytes]]:
+    """The very files that the outbox holds, one after the other, in the parts that the device cuts them into."""
+    paths = (path for path in sorted(outbox.glob("*/*.*")) if path.suffix in (".jpg", ".wav", ".mp4"))
+    for number, path in enumerate(paths):
+        data = path.read_bytes()
+        for start in range(0, len(data), PART_BYTES):
+            last = start + PART_BYTES >= len(data)
+            yield f"{number}/{'last' if last else start}", data[start : start + PART_BYTES]
 
 
-def _subscribe(client: mqtt.Client) -> None:
-    client.subscribe("wc/v1/+/up/#", 1)
+def _subscribe(client: mqtt.Client, topics: str) -> None:
+    client.subscribe(topics, 1)
 
 
 def _client(name: str, secure: ssl.SSLContext | None) -> mqtt.Client:
@@ -179,8 +234,10 @@ def main() -> None:
             send(host, port, folder)
         case "raw-receive":
             raw_receive(host, port, folder, int(sys.argv[5]))
+        case "raw-keep":
+            raw_keep(host, port, folder, int(sys.argv[5]))
         case "raw-send":
-            raw_send(host, port, folder, int(sys.argv[5]))
+            raw_send(host, port, folder)
 
 
 if __name__ == "__main__":

@@ -277,6 +277,12 @@ def _take_out_what_is_over(state: Uploads) -> tuple[Uploads, list[UploadsAction]
     return replace(state, active=tuple(u for u in left if u.item.record_id not in doomed)), actions
 
 
+def _rests(machine: Sender | Letter, room_parts: int, now_s: float) -> bool:
+    """Whether a tick would change nothing: most of what waits, most of the time."""
+    sends = isinstance(machine, Sender) and machine.phase in ("new", "sending") and room_parts > 0
+    return not sends and now_s < machine.due_s
+
+
 def _fill(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
     if not state.online:
         return state, []
@@ -285,9 +291,9 @@ def _fill(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
     size, most = _part_and_window(state)
     room_parts, room_bytes = WINDOW_PARTS - state.flying_parts, most - state.flying_bytes
     for at, upload in enumerate(active):
-        if not state.may(upload.item):
-            continue
         before = upload.machine
+        if not state.may(upload.item) or _rests(before, room_parts, now_s):
+            continue
         active[at], said = _advance(upload, Tick(room_parts, room_bytes, size, state.heard_s), now_s)
         after = active[at].machine
         actions += said

@@ -10,13 +10,12 @@ Unknown fields are kept in `extra` and written back: an old server must not lose
 from __future__ import annotations
 
 import json
-import math
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from shared import topics
 from shared.errors import MessageError
@@ -121,8 +120,8 @@ class Ack:
     """The server's own answer. A device deletes only on `merged`."""
 
     state: str
-    """receiving | merged | refused | paused (too much for now: ask again later; `reason` says why) | unknown (the server
-    has no such transfer: begin again)"""
+    """receiving | merged | refused | paused (too much for now: ask again later; `reason` says why) | unknown (the
+    server has no such transfer: begin again)"""
     ranges: tuple[tuple[int, int], ...] = ()
     """Byte ranges received so far, half open, sorted, disjoint."""
     reason: str = ""
@@ -233,8 +232,8 @@ def decode(kind: type[Message], payload: bytes, *, limit: int = MAX_MESSAGE_BYTE
 
 
 def _check_tree(name: str, value: Any) -> None:
-    """What JSON allows and nobody could write down again: half a surrogate pair (one such text, merged, would keep every
-    later row from the dataset's log), or nesting that only some stacks can follow. Raises: MessageError."""
+    """What JSON allows and nobody could write down again: half a surrogate pair (one such text, merged, would keep
+    every later row from the dataset's log), or nesting that only some stacks can follow. Raises: MessageError."""
     level = [value]
     for _ in range(MAX_DEPTH):
         nested = [item for item in level if isinstance(item, dict | list)]
@@ -252,82 +251,114 @@ def from_dict(kind: type[Message], value: Any) -> Message:
     """Build a message from plain JSON values, strictly. Raises: MessageError."""
     if not isinstance(value, dict):
         raise MessageError(f"{kind.__name__}: an object was expected, got {type(value).__name__}.")
-    hints = _hints(kind)
+    plan = _plan(kind)  # type: ignore[arg-type]  # mypy does not take a type variable's class as hashable
     known: dict[str, Any] = {}
-    names = set()
-    for item in fields(kind):  # type: ignore[arg-type]  # Message is always one of the dataclasses above
-        if item.name == "extra":
-            continue
-        names.add(item.name)
-        if item.name in value:
-            known[item.name] = _read(hints[item.name], value[item.name], f"{kind.__name__}.{item.name}")
-        elif item.default is MISSING and item.default_factory is MISSING:
-            raise MessageError(f"{kind.__name__}: the field {item.name!r} is missing.")
-    if "extra" in hints:
-        known["extra"] = {key: value[key] for key in value if key not in names and key != "extra"}
+    for name, where, read, required in plan.fields:
+        if name in value:
+            known[name] = read(value[name], where)
+        elif required:
+            raise MessageError(f"{kind.__name__}: the field {name!r} is missing.")
+    if plan.extra:
+        known["extra"] = {key: value[key] for key in value if key not in plan.names}
     message = kind(**known)
-    _check_names(message)
+    for name, where, check, problem in plan.checks:
+        found = getattr(message, name)
+        if found is not None and not check(found):
+            raise MessageError(f"{where}: {_short(found)} {problem}.")
     return message
 
 
+_Read = Callable[[Any, str], Any]
+"""(value, what it is called) -> value. Raises: MessageError."""
+
+
+class _Plan(NamedTuple):
+    """How a kind of message is read, worked out once: `get_type_hints` costs more than all the rest of it."""
+
+    fields: tuple[tuple[str, str, _Read, bool], ...]
+    """Name, what it is called in a complaint, how it is read, whether it must be there."""
+    checks: tuple[tuple[str, str, Callable[[Any], object], str], ...]
+    """Of names and times, which become file names, topic levels and dates on the other side."""
+    names: frozenset[str]
+    extra: bool
+
+
 @cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    return get_type_hints(kind)  # 0.1 ms each time, which is more than all the rest of reading a message
+def _plan(kind: type[Any]) -> _Plan:
+    hints = get_type_hints(kind)
+    known = [item for item in fields(kind) if item.name != "extra"]
+    names = [item.name for item in known]
+    readers = [
+        (name, f"{kind.__name__}.{name}", _reader(hints[name]), item.default is item.default_factory is MISSING)
+        for name, item in zip(names, known, strict=True)
+    ]
+    checks = [(name, f"{kind.__name__}.{name}", *_CHECKS[name]) for name in names if name in _CHECKS]
+    if kind is Part:
+        checks.append(("kind", "Part.kind", PART_KINDS.__contains__, f"is not one of {', '.join(PART_KINDS)}"))
+    return _Plan(tuple(readers), tuple(checks), frozenset({*names, "extra"}), "extra" in hints)
 
 
-def _read(hint: Any, value: Any, where: str) -> Any:
-    origin = get_origin(hint)
+_PLAIN = topics.NAME.match, "is not a plain name"
+_HASH = topics.SHA256.match, "is not a SHA-256"
+_CHECKS: dict[str, tuple[Callable[[Any], object], str]] = {
+    "chunk_id": _PLAIN, "correction_id": _PLAIN, "record_id": _PLAIN, "version": _PLAIN, "walk_id": _PLAIN,
+    "name": _PLAIN, "device": (topics.DEVICE_NAME.match, "is not a device name"), "sha256": _HASH,
+    "manifest_sha256": _HASH, **dict.fromkeys(
+        ("captured_at_utc", "issued_at_utc"), (lambda utc_s: 0 <= utc_s < MAX_UTC_S, "is no time that a calendar has")
+    ),
+}  # fmt: skip
+
+
+def _reader(hint: Any) -> _Read:
+    """The reader of values of a type."""
+    origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        if value is None and type(None) in get_args(hint):
-            return None
-        hint = next(arg for arg in get_args(hint) if arg is not type(None))
-        origin = get_origin(hint)
+        inner = _reader(next(arg for arg in args if arg is not type(None)))
+        if type(None) not in args:
+            return inner
+        return lambda value, where: None if value is None else inner(value, where)
     if origin is tuple:
-        return _read_tuple(get_args(hint), value, where)
-    if hint is str and isinstance(value, str) and len(value) <= MAX_TEXT:
-        return value
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint is int and type(value) is int and 0 <= value <= MAX_INT:
-        return value
-    if hint is float and type(value) in (int, float) and math.isfinite(value) and abs(value) <= MAX_INT:
-        return float(value)
-    if origin is not None and isinstance(value, dict) and len(value) <= MAX_ITEMS:
-        return value
-    if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
-        return from_dict(hint, value)
-    raise MessageError(f"{where}: {_short(value)} is not a valid {getattr(hint, '__name__', hint)}.")
+        return _tuple_reader(args)
+    if origin is not None:
+        return _checked(hint, lambda value: isinstance(value, dict) and len(value) <= MAX_ITEMS)
+    if hasattr(hint, "__dataclass_fields__"):
+        return lambda value, _where: from_dict(hint, value)
+    if hint is float:
+        right = _checked(hint, lambda value: type(value) in (int, float) and abs(value) <= MAX_INT)  # no NaN either
+        return lambda value, where: float(right(value, where))
+    return _checked(hint, _SIMPLE[hint])
 
 
-def _read_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list) or len(value) > MAX_ITEMS:
-        raise MessageError(f"{where}: a list of at most {MAX_ITEMS} was expected.")
-    if len(args) == 2 and args[1] is Ellipsis:
-        return tuple(_read(args[0], item, where) for item in value)
-    if len(value) != len(args):
-        raise MessageError(f"{where}: {len(args)} values were expected, got {len(value)}.")
-    return tuple(_read(arg, item, where) for arg, item in zip(args, value, strict=True))
+_SIMPLE: dict[Any, Callable[[Any], bool]] = {
+    str: lambda value: type(value) is str and len(value) <= MAX_TEXT,
+    bool: lambda value: type(value) is bool,
+    int: lambda value: type(value) is int and 0 <= value <= MAX_INT,
+}
 
 
-def _check_names(message: Any) -> None:
-    """Names become file names and topic levels on the other side: nothing else may pass."""
-    for name in ("chunk_id", "correction_id", "record_id", "version", "walk_id", "name"):
-        value = getattr(message, name, None)
-        if value is not None and not topics.NAME.match(value):
-            raise MessageError(f"{type(message).__name__}.{name}: {_short(value)} is not a plain name.")
-    device = getattr(message, "device", None)
-    if device is not None and not topics.DEVICE_NAME.match(device):
-        raise MessageError(f"{type(message).__name__}.device: {_short(device)} is not a device name.")
-    for name in ("sha256", "manifest_sha256"):
-        value = getattr(message, name, None)
-        if value is not None and not topics.SHA256.match(value):
-            raise MessageError(f"{type(message).__name__}.{name}: {_short(value)} is not a SHA-256.")
-    for name in ("captured_at_utc", "issued_at_utc"):
-        value = getattr(message, name, 0.0)
-        if not 0 <= value < MAX_UTC_S:
-            raise MessageError(f"{type(message).__name__}.{name}: {value} is no time that a calendar has.")
-    if isinstance(message, Part) and message.kind not in PART_KINDS:
-        raise MessageError(f"Part.kind: {_short(message.kind)} is not one of {', '.join(PART_KINDS)}.")
+def _checked(hint: Any, right: Callable[[Any], bool]) -> _Read:
+    def read(value: Any, where: str) -> Any:
+        if not right(value):
+            raise MessageError(f"{where}: {_short(value)} is not a valid {getattr(hint, '__name__', hint)}.")
+        return value
+
+    return read
+
+
+def _tuple_reader(args: tuple[Any, ...]) -> _Read:
+    endless = len(args) == 2 and args[1] is Ellipsis
+    readers = [_reader(arg) for arg in args[:1]] if endless else [_reader(arg) for arg in args]
+
+    def read(value: Any, where: str) -> tuple[Any, ...]:
+        if not isinstance(value, list) or len(value) > MAX_ITEMS:
+            raise MessageError(f"{where}: a list of at most {MAX_ITEMS} was expected.")
+        if endless:
+            return tuple([readers[0](item, where) for item in value])
+        if len(value) != len(args):
+            raise MessageError(f"{where}: {len(args)} values were expected, got {len(value)}.")
+        return tuple([one(item, where) for one, item in zip(readers, value, strict=True)])
+
+    return read
 
 
 def _plain(value: Any) -> Any:

@@ -83,7 +83,7 @@ def test_the_starters_bundle_is_small_and_complete(starter_bundle: Path) -> None
     manifest = bundle.verify(starter_bundle)
     assert sum(file.stat().st_size for file in starter_bundle.rglob("*") if file.is_file()) < 8_000_000
     names = {entry.path for entry in manifest.files}
-    assert {name for name in names if not name.startswith("golden/")} == GRAPHS
+    assert {name for name in names if not name.startswith("golden/")} == {*GRAPHS, bundle.BLOCKS_NAME}
     assert manifest.model["precision"] == "vision int8, decoder 8-bit"
     assert manifest.intended_use == "demo"
     assert set(manifest.thresholds) == {"hazard_above", "speak_above", "flag_below"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from server.incoming import Incoming
 from server.ingest import Ingest, Reply
 from server.together import MOVED_S, QUESTION_S, STRAY_S
 from shared import messages
@@ -131,12 +133,15 @@ def test_a_worker_that_died_leaves_what_it_acknowledged_to_the_other(two: Two, m
 
 
 def test_a_worker_that_died_between_moving_a_file_and_saying_so_is_followed_after_a_moment(two: Two) -> None:
-    two.tell(0, "begin", BEGIN)
-    for part in PARTS:
-        two.tell(0, *part)
-    two.settle(0)
+    begin = messages.decode(Begin, BEGIN)
+    dead = Incoming(two.folder, clock=two.clock, shared=True)
+    arrival = dead.add(DEVICE, NAME, begin)
+    arrival.write(0, DATA)
+    arrival.state = replace(arrival.state, written=Ranges.of([(0, len(DATA))]))
+    assert dead.settle([arrival]) == [None]
+    dead.close()
     two.tell(1, "ask")
-    two.depot.put_part(DEVICE, RECORD, messages.decode(Begin, BEGIN).part, two.folder / DEVICE / f"{NAME}.data")
+    two.depot.put_part(DEVICE, RECORD, begin.part, arrival.data)
     assert two.settle(1) == []  # it may just be about to say so
     assert _waits(two, 1)
     two.clock.sleep(MOVED_S)
