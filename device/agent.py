@@ -27,16 +27,17 @@ from rich.console import Console
 from device import config as settings
 from device import news, parts, status
 from device.admission import Admission
-from device.buttons import KEYS_HELP, Keys, Press
+from device.buttons import KEYS_HELP, Keys
 from device.conditions import Decision, Watch
 from device.config import Config
-from device.guidance import NO_CAMERA, NO_MODEL, READY, UPDATED, Guidance
+from device.guidance import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, UPDATED, Guidance
 from device.journal import Spoken
-from device.keeper import STORAGE_TEXTS, Keeper, Parcel
+from device.keeper import STORAGE_LOST, STORAGE_TEXTS, Keeper, Parcel
 from device.link import Link
 from device.models import MODEL_TEXTS, FixedModel, Loader, Models, OfferedModels, SelfTest, loader, may_guide
 from device.moments import Hooks, Moments, WalkId
 from device.outbox import Outbox
+from device.presses import Presses
 from device.recorder import Recorder
 from device.renewal import Renewal
 from device.report import Captions, Report, update_entry
@@ -117,13 +118,16 @@ class Agent:
         self._recorder = Recorder(clips=config.capture.clips)
         self._outbox = Outbox(self.state_dir / "outbox")
         self._keeper = Keeper(
-            self._outbox, tell=self._guidance.tell, sealed=self._sealed, limit_bytes=config.flags.storage_mb * 1_000_000
+            self._outbox, tell=self._tell_storage, sealed=self._sealed, limit_bytes=config.flags.storage_mb * 1_000_000
         )
         self._moments = Moments(
             self._recorder, self._walk, self._guidance.journal,
             Hooks(self._keeper.keep, self._voice.earcon, self._listening, self._guidance.tell),
             settings=parts.flag_settings(config), longest_correction_s=config.flags.longest_correction_s,
         )  # fmt: skip
+        self._presses = Presses(
+            self._buttons, self._guidance, self._moments, self._voice, walking=lambda: self._walking, stop=self.stop
+        )
         try:
             self._models = self._made_models(load, selftest)
             self._link = self._made_link()
@@ -170,7 +174,7 @@ class Agent:
                 self._options.update_first_s, online=lambda: bool(self._online()), stop=self._stop
             )
         if not self._guidance.model_version:
-            self._guidance.tell(NO_MODEL)
+            self._guidance.tell(NO_MODEL, about=ABOUT_MODEL)
         if self._outbox.recovered.lost or self._outbox.recovered.damaged:
             self._guidance.tell(news.LOST)
 
@@ -186,7 +190,7 @@ class Agent:
             if item is not None:
                 self._time.reached(item.t_s)
             now_s = self._time.now_s()
-            self._press(now_s)
+            self._presses.poll(now_s)
             if isinstance(item, VideoFrame):
                 self._frames_seen += 1
                 self._guidance.offer(item)
@@ -229,7 +233,7 @@ class Agent:
         """Go on syncing: until stopped, or with --exit-at-end until nothing is left to send or the time is up."""
         began_s = self._clock.monotonic_s()
         while not self._stop.is_set():
-            self._press(self._time.now_s())
+            self._presses.poll(self._time.now_s())
             waited_s = self._clock.monotonic_s() - began_s
             done = self._link is None or (self._outbox.counts().queued == 0 and self._models.is_settled)
             enough = done and (self._source is not None or waited_s >= SYNC_ONLY_S)
@@ -266,29 +270,6 @@ class Agent:
     def _forget_status(self) -> None:
         (self.state_dir / status.NAME).unlink(missing_ok=True)
 
-    # --- presses ---
-
-    def _press(self, now_s: float) -> None:
-        for buttons in self._buttons:
-            for press in buttons.poll(now_s):
-                self._pressed(press)
-
-    def _pressed(self, press: Press) -> None:
-        if press.action == "repeat":
-            self._guidance.post(policy.RepeatAsked())
-        elif press.action == "mute":
-            self._guidance.post(policy.MuteToggled())
-        elif press.action == "quit":
-            self.stop()
-        elif not self._walking:
-            self._voice.earcon("refused")
-        elif press.action == "flag":
-            self._moments.flag(press.t_s)
-        elif press.action == "hold":
-            self._moments.begin_correction(press.t_s, self._guidance.model_version)
-        elif press.action == "release":
-            self._moments.end_correction(press.t_s)
-
     def _listening(self, on: bool) -> None:
         self._guidance.post(policy.Listening(on))
 
@@ -315,6 +296,10 @@ class Agent:
         if correction:
             self._voice.earcon("listened")
 
+    def _tell_storage(self, text: str) -> None:
+        """That moments were dropped happened, whatever comes after; the rest is how the storage is now."""
+        self._guidance.tell(text, about="" if text == STORAGE_LOST else "storage")
+
     def _announce(self, text: str) -> None:
         """For upkeep, while the guiding thread is stuck in a picture."""
         now_s = self._time.now_s()
@@ -325,6 +310,7 @@ class Agent:
         if why:
             log.error("%s", why)
             self._captions.note(f"No voice: {why} Captions go on.", style="red")
+        self._guidance.post(policy.VoiceLost() if why else policy.VoiceFound())
 
     # --- making the parts ---
 
@@ -372,12 +358,12 @@ class Agent:
     def _made_models(self, load: Loader | None, selftest: SelfTest | None) -> Models:
         guiding = self._config.guidance
         allow_demo = self._config.capture.source.startswith("replay:") or guiding.allow_demo_model
-        load = load or loader(threads=guiding.threads, allow_demo=allow_demo)
+        load = load or loader(execution=guiding.execution, allow_demo=allow_demo)
         if guiding.model:
             return FixedModel(Path(guiding.model).expanduser(), self._guidance, load)
         return OfferedModels(
             self.state_dir, self._guidance, load, publish=self._publish, device=self._name, clock=self._clock,
-            selftest=selftest or (lambda folder: check_golden(folder, threads=guiding.threads)),
+            selftest=selftest or (lambda folder: check_golden(folder, execution=guiding.execution)),
             check_manifest=lambda manifest: may_guide(manifest, allow_demo=allow_demo),
             may_switch=lambda: guiding.switch_while_walking or not self._walking,
             trust=self._admission.trust(self.state_dir),

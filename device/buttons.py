@@ -5,6 +5,8 @@
     release   … until here
     repeat    say the last guidance again
     mute      voice off or on
+    louder    the voice a step louder
+    quieter   the voice a step quieter
     quit      end the walk
 
 All are polled by the capture loop, and never block it.
@@ -26,9 +28,9 @@ from typing import Any, Protocol, TextIO
 
 from shared.errors import ConfigError
 
-ACTIONS = ("flag", "hold", "repeat", "mute", "quit")
-KEYS = {" ": "flag", "c": "hold", "r": "repeat", "m": "mute", "q": "quit"}
-KEYS_HELP = "space flag · c correction on/off · r repeat · m mute · q quit"
+ACTIONS = ("flag", "hold", "repeat", "mute", "louder", "quieter", "quit")
+KEYS = {" ": "flag", "c": "hold", "r": "repeat", "m": "mute", "+": "louder", "-": "quieter", "q": "quit"}
+KEYS_HELP = "space flag · c correction on/off · r repeat · m mute · + - volume · q quit"
 BOUNCE_S = 0.05
 INSTALL_GPIO = "On a Pi: sudo apt install python3-gpiozero python3-lgpio."
 
@@ -164,9 +166,21 @@ class Keys:
 
 
 class PinButton:
-    """A push button on a GPIO pin, through gpiozero: a short press flags, a longer one is a correction."""
+    """A push button on a GPIO pin, through gpiozero: one action for a short press, another for a longer one.
 
-    def __init__(self, pin: str | int, walk_now: Callable[[], float], *, hold_s: float = 0.6) -> None:
+    A "hold" that began is released when the button is; other actions are over at once.
+    """
+
+    def __init__(
+        self,
+        pin: str | int,
+        walk_now: Callable[[], float],
+        *,
+        hold_s: float = 0.6,
+        short: str = "flag",
+        long: str = "hold",
+    ) -> None:
+        self._short, self._longer = short, long
         self._pin = pin
         self._walk_now = walk_now
         self._hold_s = hold_s
@@ -210,7 +224,10 @@ class PinButton:
 
     def _long(self) -> None:
         self._held = True
-        self._presses.put(Press("hold", self._down_s))
+        self._presses.put(Press(self._longer, self._down_s))
 
     def _released(self) -> None:
-        self._presses.put(Press("release", self._walk_now()) if self._held else Press("flag", self._down_s))
+        if not self._held:
+            self._presses.put(Press(self._short, self._down_s))
+        elif self._longer == "hold":
+            self._presses.put(Press("release", self._walk_now()))

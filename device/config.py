@@ -17,6 +17,7 @@ from typing import Any, Literal
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
 from shared import settings, topics
 from shared.errors import ConfigError
+from shared.runtime import Execution
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class VoiceSection:
     """Warnings are never spoken faster than this, 120 to 400."""
     earcons: bool = True
     """A short sound before warnings and state changes, and in answer to the button."""
+    volume: float = 1.0
+    """Loudness of the voice, 0.1 to 1. Warnings are never quieter than half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +98,23 @@ class GuidanceSection:
     looks_per_s: float = 4.0
     """Pictures looked at each second, 0.5 to 15."""
     threads: int = 2
-    """Processor threads of the model."""
+    """Processor threads of the model. Leave a core to the recorder: 3 on a Pi's four cores."""
+    cores: str = ""
+    """Cores that the model may run on, counted from 0, such as "1-3" or "2,3". Empty = any."""
+    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    """What the encoders run on: cuda or tensorrt on a Jetson with its own onnxruntime. The decoder stays on cpu."""
     verbosity: Literal["warnings", "obstacles", "all"] = "all"
     """warnings: only what to stop for. obstacles: also what is in or beside the way. all: landmarks too."""
     words_per_minute_max: int = 60
     """Most words a minute about obstacles and landmarks; warnings always come through."""
     repeat_after_s: float = 10.0
     """The same thing at the same side is not said again before this."""
+    lead: Literal["early", "normal", "late"] = "normal"
+    """early: warnings at the first look, sooner and more often wrong. late: obstacles and landmarks only when near."""
+    confirmations: bool = False
+    """Whether to say that the way goes on, such as "Keep straight, sidewalk ahead.", at most every 20 s."""
+    tick_every_s: float = 0.0
+    """A soft tick this often while it sees and says nothing, 2 to 60. 0 = none."""
     say_clear: bool = False
     """Whether "path is clear" may be said. Off: silence and the cane are safer."""
     hazard_above: float | None = None
@@ -112,6 +125,11 @@ class GuidanceSection:
     """Confidence below which a moment is kept for review, 0 to 1. Not set = as calibrated for the model."""
     switch_while_walking: bool = False
     """Whether an updated model may take over in mid-walk. Off: while the wearer stands still, or at the next start."""
+
+    @property
+    def execution(self) -> Execution:
+        """How the model runs. Raises: ConfigError for cores that are no list of numbers."""
+        return Execution.of(threads=self.threads, cores=self.cores, provider=self.provider)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +165,13 @@ class ButtonsSection:
     """What the wearer presses."""
 
     keys: bool = True
-    """Keys of the terminal: space flags, c begins and ends a correction, r repeats, m mutes, q quits."""
+    """Keys of the terminal: space flags, c corrects, r repeats, m mutes, + and - change the volume, q quits."""
     pin: str = ""
     """Pin of a push button, as gpiozero names it (GPIO17): short press flags, long press corrects. Empty = none."""
+    repeat_pin: str = ""
+    """Pin of a second push button: short press repeats the last guidance, long press mutes. Empty = none."""
     hold_s: float = 0.6
-    """A press longer than this is a correction."""
+    """A press longer than this is a long one."""
     script: str = ""
     """File with presses for a replay, one JSON object a line. Empty = none."""
 
@@ -188,8 +208,12 @@ def check(config: Config) -> None:
         )
     settings.within("voice.words_per_minute", config.voice.words_per_minute, SLOWEST_WPM, FASTEST_WPM)
     settings.within("voice.warning_words_per_minute", config.voice.warning_words_per_minute, SLOWEST_WPM, FASTEST_WPM)
+    settings.within("voice.volume", config.voice.volume, 0.1, 1)
+    if config.guidance.tick_every_s:
+        settings.within("guidance.tick_every_s", config.guidance.tick_every_s, 2, 60)
     settings.within("guidance.looks_per_s", config.guidance.looks_per_s, 0.5, 15)
     settings.within("guidance.threads", config.guidance.threads, 1, 64)
+    config.guidance.execution.check()
     settings.within("guidance.words_per_minute_max", config.guidance.words_per_minute_max, 0, 400)
     settings.within("guidance.repeat_after_s", config.guidance.repeat_after_s, 1, 600)
     for name in ("hazard_above", "speak_above", "flag_below"):

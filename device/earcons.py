@@ -18,7 +18,9 @@ SPEECH_RATE_HZ = 22_050
 NOTES: dict[str, tuple[tuple[int, int], ...]] = {
     "warning": ((880, 50), (1320, 60)),
     "state": ((520, 70), (0, 20), (390, 90)),
+    "unsure": ((440, 60), (415, 90)),
     "tick": ((1800, 18),),
+    "heartbeat": ((1200, 12),),
     "listening": ((660, 60), (990, 60)),
     "listened": ((990, 60), (660, 60)),
     "refused": ((220, 140),),

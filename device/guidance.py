@@ -5,6 +5,9 @@ A thread of its own takes the newest picture at a steady rate, never a backlog; 
 
 Promises:
 
+- Each picture is first asked about the lens: from one that shows nothing (black, blank, the same as before) no guidance
+  comes, and the next is asked soon.
+- Sirens and horns are listened for, whatever the model makes of sound.
 - Warnings never wait for the recorder, the disk or the link: nothing of theirs is called here.
 - An exception in the model is announced, logged and tried again with growing pauses; the loop goes on.
 - A model is swapped between two looks, and the swap is announced.
@@ -20,17 +23,19 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from device.journal import Journal, Look, Spoken, Wording
 from device.recorder import CHUNK_S
 from device.sources import SAMPLE_RATE_HZ, SoundBlock, VideoFrame
+from device.street_sounds import Ear
 from device.voice import Ended, Started, Utterance, Voice
-from shared import policy
+from shared import lens, policy
 from shared.clock import Clock
 from shared.policy import PolicySettings, PolicyState, StateChange
 from shared.runtime.seen import Instruction, Observation
@@ -43,6 +48,12 @@ NO_MODEL = "No model. Recording only."
 NO_CAMERA = "No camera."
 POLL_S = 0.05  # how soon an end of speech or a button is noticed between looks
 SOUND_S = 2.0  # what a look hears
+BEFORE_S = 1.0  # an older look shows another place
+UNHEARD_BLOCKS = 100  # 5 s: a horn before that is no news
+LENS_AGAIN_S = 0.25  # how soon the next picture is asked about the lens where this one shows nothing
+EARCONS = {"state": "state", "repeat": "", "unsure": "unsure"}
+"""Before an utterance, by why it is made; other words than warnings come without."""
+ABOUT_MODEL = "model"
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # pauses after failures of the model in a row
 WAIT_S = 0.25
 LONGEST_LOOK_S = 120.0  # how long a replay waits for one look before it goes on
@@ -56,6 +67,8 @@ class Card(Protocol):
     def version(self) -> str: ...
     @property
     def thresholds(self) -> Mapping[str, float]: ...
+    @property
+    def model(self) -> Mapping[str, Any]: ...
 
 
 class Model(Protocol):
@@ -63,7 +76,9 @@ class Model(Protocol):
 
     @property
     def manifest(self) -> Card: ...
-    def look(self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None) -> Observation: ...
+    def look(
+        self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
+    ) -> Observation: ...
     def word(self, observation: Observation) -> Instruction: ...
 
 
@@ -131,7 +146,11 @@ class Guidance:
         self._stopping = False
         self._wake = threading.Condition()
         self._sound: deque[SoundBlock] = deque()
+        self._unheard: deque[SoundBlock] = deque(maxlen=UNHEARD_BLOCKS)
+        self._ear = Ear()
+        self._repeats = lens.Repeats()
         self._worded_chunk = -1
+        self._before: tuple[Observation, float] | None = None
         self._failures = 0
         self._busy_since_s: float | None = None
         self._progress_s = clock.monotonic_s()
@@ -164,6 +183,7 @@ class Guidance:
         """New sound; a look hears the last two seconds."""
         with self._wake:
             self._sound.append(block)
+            self._unheard.append(block)
             while self._sound and self._sound[0].t_s < block.t_s - SOUND_S:
                 self._sound.popleft()
 
@@ -173,13 +193,13 @@ class Guidance:
             self._events.append(event)
             self._wake.notify_all()
 
-    def tell(self, text: str, *, urgent: bool = False) -> None:
-        """Announce a state change."""
-        self.post(StateChange(text, urgent))
+    def tell(self, text: str, *, urgent: bool = False, about: str = "") -> None:
+        """Announce a state change. about: of what; older news about the same need not be said any more."""
+        self.post(StateChange(text, urgent, about))
 
     def swap(self, model: Model, *, announce: str = UPDATED) -> None:
         """Use this model from the next look on."""
-        wanted = thresholds_of(model.manifest, self._wished, pinned=self._settings.pinned)
+        wanted = policy.calibrated(self._wished, model.manifest.thresholds, pinned=self._settings.pinned)
         with self._wake:
             self._coming = (model, wanted, announce)
             self._wake.notify_all()
@@ -236,6 +256,7 @@ class Guidance:
                 coming = self._coming
                 if coming is not None:
                     self._model, self._policy_settings, self._coming = coming[0], coming[1], None
+                    self._before = None  # another model's tokens
                 if offered is not None:
                     self._due_s = self._next_due(offered[0].t_s)
             try:
@@ -261,16 +282,29 @@ class Guidance:
         if swapped and self._model is not None:
             self._failures = 0
             log.info("Guiding with model %s", self._model.manifest.version)
-            self._step(StateChange(swapped, replaces=NO_MODEL))
+            self._step(StateChange(swapped, about=ABOUT_MODEL))
         self._listen()
         for event in events:
             self._step(event)
-        if offered is not None and self._model is not None:
-            self._look(self._model, *offered)
+        if offered is not None:
+            self._hear_street()
+            self._see(*offered)
         else:
+            if not self._settings.wait_for_looks:
+                self._hear_street()
             self._step(policy.Tick())
-            if self._model is None:
-                self._progress_s = self._clock.monotonic_s()
+        if self._model is None:
+            self._progress_s = self._clock.monotonic_s()
+
+    def _hear_street(self) -> None:
+        """Is there a siren or a horn in the sound that came since the last turn?"""
+        with self._wake:
+            blocks = list(self._unheard)
+            self._unheard.clear()
+        for block in blocks:
+            kind = self._ear.feed(block.samples)
+            if kind:
+                self._step(policy.SoundHeard(kind))
 
     def _listen(self) -> None:
         """What the voice reports."""
@@ -283,17 +317,35 @@ class Guidance:
     def _sounded(self, heard: Started) -> None:
         self.journal.sounded(heard.utterance, heard.at_s)
 
-    def _look(self, model: Model, frame: VideoFrame, handed_s: float) -> None:
+    def _see(self, frame: VideoFrame, handed_s: float) -> None:
+        """One picture: the lens first, then, where it shows something, the way ahead."""
+        trouble = lens_trouble(frame, self._repeats)
+        blind = trouble in policy.BLINDING
+        if blind:
+            with self._wake:
+                self._due_s = min(self._due_s, frame.t_s + LENS_AGAIN_S)
+        if self._model is None or blind:
+            self._step(policy.Viewed(trouble), frame.t_s)
+            self._progress_s = self._clock.monotonic_s()  # a covered lens is no reason to restart the agent
+        else:
+            self._look(self._model, frame, handed_s, trouble)
+
+    def _look(self, model: Model, frame: VideoFrame, handed_s: float, trouble: str) -> None:
         version = model.manifest.version
         try:
             self._busy_since_s = self._clock.monotonic_s()
-            observation = model.look(frame.image, self._heard())
+            observation = model.look(frame.image, self._heard(), before=self._seen_before(frame.t_s))
+            self._before = (observation, frame.t_s)
             self._progress_s = self._busy_since_s = self._clock.monotonic_s()
             self.journal.add(Look(frame.t_s, version, observation.hazards[:5]))
             actions = self._step(
-                policy.Looked(observation.hazards, observation.brightness, observation.contrast), frame.t_s, handed_s
-            )
-            if self._is_worded_now(frame, actions):
+                policy.Looked(
+                    observation.hazards, observation.brightness, observation.contrast, trouble, seen_at_s=frame.t_s
+                ),
+                frame.t_s,
+                handed_s,
+            )  # fmt: skip
+            if self._is_worded_now(model, frame, actions):
                 self._word(model, observation, frame, handed_s)
         except Exception as error:  # noqa: BLE001 - whatever a model raises, guidance goes on
             self._fail(version, frame, error)
@@ -303,9 +355,12 @@ class Guidance:
         self._failures = 0
         self._listener.looked(version)
 
-    def _is_worded_now(self, frame: VideoFrame, actions: tuple[policy.Action, ...]) -> bool:
-        """The policy wants it; or the chunk's middle has come and no warning is going out."""
-        if policy.WordIt() in actions:
+    def _is_worded_now(self, model: Model, frame: VideoFrame, actions: tuple[policy.Action, ...]) -> bool:
+        """The policy wants it; or the chunk's middle has come and no warning is going out.
+
+        Without a hazard head only the decoder can see anything: every look is worded.
+        """
+        if policy.WordIt() in actions or not model.manifest.model.get("objects", True):
             return True
         chunk = math.floor(frame.t_s / self._settings.chunk_s)
         middle_s = (chunk + 0.5) * self._settings.chunk_s
@@ -329,6 +384,10 @@ class Guidance:
         self._step(policy.LookFailed())
         self._listener.failed(version, f"{type(error).__name__}: {error}")
 
+    def _seen_before(self, now_s: float) -> Observation | None:
+        """The look before this one: models that are shown two pictures take it along."""
+        return self._before[0] if self._before and now_s - self._before[1] <= BEFORE_S else None
+
     def _heard(self) -> NDArray[np.float32] | None:
         with self._wake:
             blocks = [block.samples for block in self._sound]
@@ -349,22 +408,36 @@ class Guidance:
                 self._speak(action, now_s, now_s if seen_s is None else seen_s, handed_s)
             elif isinstance(action, policy.Cut):
                 self._voice.cut(action.utterance)
+            elif isinstance(action, policy.Duck):
+                self._voice.duck(on=action.on)
+            elif isinstance(action, policy.Beat):
+                self._voice.beat()
             elif isinstance(action, policy.Flag):
                 self._listener.flagged(action.reason, now_s if seen_s is None else seen_s)
         return actions
 
     def _speak(self, action: policy.Speak, now_s: float, seen_s: float, handed_s: float | None) -> None:
-        earcon = "warning" if action.tier == 1 else "state" if action.why == "state" else ""
+        earcon = "warning" if action.tier == 1 else EARCONS.get(action.why, "")
         spoken = Spoken(
             action.utterance, now_s, action.text, action.tier, action.why, action.confidence, seen_s=seen_s,
             handed_s=handed_s, model_version="" if self._model is None else self._model.manifest.version,
         )  # fmt: skip
         self.journal.add(spoken)
-        self._voice.say(Utterance(action.utterance, action.text, action.tier, earcon))
+        self._voice.say(
+            Utterance(action.utterance, action.text, action.tier, earcon, self._expires_s(spoken, now_s - seen_s))
+        )
         if self._settings.wait_for_looks:
             self._voice.settle()
             self._listen_for_starts()
         self._listener.said(spoken)
+
+    def _expires_s(self, spoken: Spoken, age_s: float) -> float:
+        """When words about a picture are too old to begin. A replay as fast as possible waits for its voice instead."""
+        if not spoken.is_guidance or self._settings.wait_for_looks:
+            return math.inf
+        wished = self._policy_settings
+        most_s = wished.stale_after_s if spoken.tier == 3 else wished.warning_stale_after_s
+        return self._clock.monotonic_s() + most_s - age_s
 
     def _listen_for_starts(self) -> None:
         """In a replay as fast as possible walk time stands still here, so nothing can have ended."""
@@ -375,17 +448,11 @@ class Guidance:
                 self._events.append(policy.SpeechEnded(heard.utterance))
 
 
-def thresholds_of(card: Card, wished: PolicySettings, *, pinned: frozenset[str] = frozenset()) -> PolicySettings:
-    """The policy's settings with the thresholds that were calibrated for this model, but for those that are pinned."""
-
-    def of(name: str, wish: float) -> float:
-        return wish if name in pinned else float(card.thresholds.get(name, wish))
-
-    hazard_above = of("hazard_above", wished.hazard_above)
-    return replace(
-        wished,
-        hazard_above=hazard_above,
-        at_once_above=max(wished.at_once_above, hazard_above),
-        speak_above=of("speak_above", wished.speak_above),
-        flag_below=of("flag_below", wished.flag_below),
-    )
+def lens_trouble(frame: VideoFrame, repeats: lens.Repeats) -> str:
+    """What is wrong with a picture, as shared.lens names it; "" = nothing, or it is no picture (the model says so)."""
+    try:
+        trouble = lens.trouble(lens.view(frame.image))
+        return "frozen" if repeats.frozen(frame.image, frame.t_s) and not trouble else trouble
+    except cv2.error as error:
+        log.warning("A picture of shape %s could not be judged: %s", frame.image.shape, error)
+        return ""

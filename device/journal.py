@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from shared.runtime.seen import Hazard
 
 REMEMBERED_S = 180.0
-GUIDANCE = ("hazard", "worded", "clear")
+GUIDANCE = ("hazard", "worded", "unsure", "clear")
 """Spoken for these reasons = guidance; the rest is about the device."""
 
 

@@ -21,7 +21,7 @@ from device.updates import Report, Updater, current_slot
 from shared import bundle
 from shared.clock import Clock
 from shared.errors import BundleError
-from shared.runtime import GuidanceModel
+from shared.runtime import Execution, GuidanceModel
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +39,15 @@ Loader = Callable[[Path], Model]
 SelfTest = Callable[[Path], list[str]]
 
 
-def loader(*, threads: int, allow_demo: bool) -> Loader:
+def loader(*, execution: Execution, allow_demo: bool) -> Loader:
     """Loads a bundle for guiding. The result raises BundleError."""
-    return lambda folder: GuidanceModel.load(folder, threads=threads, allow_demo=allow_demo)
+    return lambda folder: GuidanceModel.load(folder, execution=execution, allow_demo=allow_demo)
 
 
 def may_guide(manifest: bundle.Manifest, *, allow_demo: bool) -> None:
-    """Before a model is fetched. Raises: BundleError for a demonstration model on a real walk."""
+    """Before a model is fetched. Raises: BundleError for a demonstration model on a real walk, or a vocabulary that is
+    newer than this device's."""
+    bundle.check_vocabulary(manifest)
     if manifest.intended_use == "demo" and not allow_demo:
         raise BundleError("it is a demonstration model, trained on drawn pictures, which must not guide a walk")
 

@@ -49,6 +49,9 @@ def buttons(config: Config, walk_now: Callable[[], float]) -> list[Buttons]:
         found.append(Keys(walk_now))
     if config.buttons.pin:
         found.append(PinButton(config.buttons.pin, walk_now, hold_s=config.buttons.hold_s))
+    if config.buttons.repeat_pin:
+        hold_s = config.buttons.hold_s
+        found.append(PinButton(config.buttons.repeat_pin, walk_now, hold_s=hold_s, short="repeat", long="mute"))
     return found
 
 
@@ -70,6 +73,9 @@ def policy_settings(config: Config) -> PolicySettings:
     return PolicySettings(
         verbosity=guiding.verbosity,
         words_per_minute_max=guiding.words_per_minute_max,
+        lead=guiding.lead,
+        confirmations=guiding.confirmations,
+        tick_every_s=guiding.tick_every_s,
         repeat_after_s=guiding.repeat_after_s,
         say_clear=guiding.say_clear,
         hazard_above=of(guiding.hazard_above, standard.hazard_above),
@@ -79,7 +85,8 @@ def policy_settings(config: Config) -> PolicySettings:
 
 
 def pace(config: Config) -> Pace:
-    return Pace(config.voice.words_per_minute, config.voice.warning_words_per_minute, config.voice.earcons)
+    voice = config.voice
+    return Pace(voice.words_per_minute, voice.warning_words_per_minute, voice.earcons, voice.volume)
 
 
 def flag_settings(config: Config) -> FlagSettings:

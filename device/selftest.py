@@ -141,7 +141,7 @@ def check_model(config: Config, clock: Clock) -> Finding:
             found="none on this device",
             do="Offer one on the server: waycue-server models offer.",
         )
-    wrong = check_golden(folder, threads=config.guidance.threads)
+    wrong = check_golden(folder, execution=config.guidance.execution)
     manifest = bundle.read_manifest(folder)
     if wrong:
         return _bad("model", f"{manifest.version}: {'; '.join(wrong)}", do="Offer another version.")

@@ -83,9 +83,9 @@ class Upkeep:
         online = self._facts.online()
         if online is not None:
             self._link, text = news.link_news(self._link, now_s, online=online)
-            self._tell(text)
+            self._tell(text, about="link")
         self._sound, text = news.sound_news(self._sound, now_s, healthy=self._facts.sound_healthy())
-        self._tell(text)
+        self._tell(text, about="microphone")
         progress = self._facts.progress()
         if progress != self._progress:
             self._progress = progress
@@ -94,9 +94,9 @@ class Upkeep:
             self._written_s = now_s
             self._write()
 
-    def _tell(self, text: str) -> None:
+    def _tell(self, text: str, *, about: str = "") -> None:
         if text:
-            self._guidance.tell(text)
+            self._guidance.tell(text, about=about)
 
     def _watch_model(self) -> None:
         stuck = self._guidance.stuck_s >= news.STUCK_S
@@ -104,7 +104,7 @@ class Upkeep:
             log.error("The model has been at one picture for %.0f s", self._guidance.stuck_s)
             self._facts.announce(policy.PAUSED)
         if self._stuck and not stuck:
-            self._guidance.tell(policy.RESUMED)
+            self._guidance.tell(policy.RESUMED, about=policy.GUIDING)
         self._stuck = stuck
 
     def _write(self) -> None:

@@ -148,6 +148,7 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
     for name in LimitsSettings.__dataclass_fields__:
         settings.within(f"limits.{name}", getattr(config.limits, name), 0, 1_000_000_000)
     settings.within("learn.new_rows_least", config.learn.new_rows_least, 1, 1_000_000)
+    settings.within("learn.frames", config.learn.frames, 1, 2)
     settings.within("learn.steps", config.learn.steps, 1, 1_000_000)
     settings.within("learn.rank", config.learn.rank, 1, 1024)
     settings.within("learn.threads", config.learn.threads, 1, 256)

@@ -94,6 +94,20 @@ def read(footage: Footage, number: int) -> Chunk | None:
     return Chunk(_jpeg(image), _wav(samples))
 
 
+def play(footage: Footage, *, every_s: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """The film from its beginning: (time, picture [h, w, 3] RGB), at least `every_s` apart. Raises: MediaError."""
+    due_s = 0.0
+    for t_s, frame in _frames(footage.path, av.VideoFrame, from_s=0.0):
+        if t_s >= due_s - 1e-6:
+            due_s = (int(t_s / every_s + 1e-6) + 1) * every_s
+            yield t_s, _image(frame)
+
+
+def picture_at(footage: Footage, at_s: float) -> NDArray[np.uint8] | None:
+    """What a player shows at a time, [h, w, 3] RGB; None where the film has ended. Raises: MediaError."""
+    return _picture_at(footage.path, at_s, not_before_s=at_s - CHUNK_S / 2)
+
+
 def _picture_at(path: Path, at_s: float, *, not_before_s: float) -> NDArray[np.uint8] | None:
     """What a player shows at `at_s`: the last picture until then, else the first one after it. [h, w, 3] RGB."""
     shown: av.VideoFrame | None = None

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared import atomic, messages, topics
+from shared import atomic, messages, topics, vocabulary
 from shared.errors import BundleError, MessageError
 
 FORMAT = 1
@@ -203,6 +203,27 @@ def verify(folder: Path) -> Manifest:
     return manifest
 
 
+def check_vocabulary(manifest: Manifest) -> None:
+    """A model that was taught words which this device does not know would see things and keep silent about them.
+
+    Raises: BundleError.
+    """
+    known, told = vocabulary.load(), manifest.model.get("vocabulary", 1)
+    newer = type(told) is not int or told > known.version
+    unknown = [
+        str(name)
+        for field_name, words in (("objects", tuple(known.objects)), ("sides", known.sides))
+        for name in _list(manifest.model.get(field_name))
+        if name not in words
+    ]
+    if newer or unknown:
+        words = f": {', '.join(unknown[:5])}" if unknown else ""
+        raise BundleError(
+            f"Model {manifest.version} speaks a newer vocabulary than this device knows{words}.",
+            hint="Update waycue on the device, then offer the model again.",
+        )
+
+
 def check_file(folder: Path, entry: FileEntry) -> None:
     """Check one file of a bundle against its entry. Raises: BundleError naming the file."""
     path, where = folder / entry.path, f"Model bundle {folder.name}: {entry.path}"
@@ -222,6 +243,10 @@ def check_file(folder: Path, entry: FileEntry) -> None:
             f"{where} was altered: its SHA-256 is {found[:16]}…, its manifest says {entry.sha256[:16]}….",
             hint=_FETCH_AGAIN,
         )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _listed(folder: Path) -> list[str]:

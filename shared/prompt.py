@@ -25,6 +25,11 @@ def after_image() -> str:
     return f"{IMAGE_EDGE}{END}\nAssistant:"
 
 
+def between_images() -> str:
+    """What stands between the previous picture and the newest, for a model that is given two."""
+    return f"{IMAGE_EDGE}{IMAGE_EDGE}{GLOBAL_IMAGE}"
+
+
 def answer(text: str) -> str:
     """What the model is to write after `after_image()`."""
     return f" {text}{END}"

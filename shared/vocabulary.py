@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 CLEAR = "Continue straight, path is clear."
@@ -68,6 +68,7 @@ class Slots:
 class Vocabulary:
     """The file, read once."""
 
+    version: int
     openers: tuple[str, ...]
     sides: tuple[str, ...]
     modifiers: tuple[str, ...]
@@ -94,6 +95,7 @@ def load() -> Vocabulary:
         for name, entry in raw["objects"].items()
     }
     return Vocabulary(
+        version=raw["version"],
         openers=tuple(raw["openers"]),
         sides=tuple(raw["sides"]),
         modifiers=tuple(raw["modifiers"]),
@@ -120,6 +122,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+@lru_cache(maxsize=1024)  # a walk says a few hundred sentences; each takes a millisecond to read
 def parse(text: str) -> Slots | None:
     """Read free words into slots, synonyms included. None where neither an opener nor an object is recognised."""
     tokens = words(text)

@@ -1,7 +1,7 @@
 """Rendered phrases, in RAM and on disk: a warning must not wait for a speech program to start.
 
 Promises: a phrase once rendered is never rendered again with the same voice and rate; a full disk or a spoilt file
-costs time, never speech.
+costs time, never speech. What was prepared stays in RAM: no number of other phrases pushes a warning out.
 """
 
 from __future__ import annotations
@@ -33,18 +33,22 @@ class Phrases:
         self._synthesizer = synthesizer
         self._folder = folder
         self._ram: OrderedDict[tuple[str, int], Samples] = OrderedDict()
+        self._kept: dict[tuple[str, int], Samples] = {}
         self._lock = threading.Lock()
 
     def ready(self, text: str, words_per_minute: int) -> Samples | None:
         """The phrase where it is in RAM, else None. Takes microseconds."""
         with self._lock:
+            samples = self._kept.get((text, words_per_minute))
+            if samples is not None:
+                return samples
             samples = self._ram.get((text, words_per_minute))
             if samples is not None:
                 self._ram.move_to_end((text, words_per_minute))
             return samples
 
-    def get(self, text: str, words_per_minute: int) -> Samples:
-        """The phrase, rendered where it must be. Raises: MediaError."""
+    def get(self, text: str, words_per_minute: int, *, keep: bool = False) -> Samples:
+        """The phrase, rendered where it must be. keep: in RAM for good. Raises: MediaError."""
         samples = self.ready(text, words_per_minute)
         if samples is None:
             samples = self._from_disk(text, words_per_minute)
@@ -52,6 +56,9 @@ class Phrases:
             samples = self._synthesizer.render(text, words_per_minute)
             self._to_disk(text, words_per_minute, samples)
         with self._lock:
+            if keep:
+                self._kept[text, words_per_minute] = samples
+                return samples
             self._ram[text, words_per_minute] = samples
             while len(self._ram) > MOST_IN_RAM:
                 self._ram.popitem(last=False)
@@ -111,7 +118,7 @@ def prerender(phrases: Phrases, wanted: Iterable[tuple[str, int]], stop: threadi
         if stop.is_set():
             break
         try:
-            phrases.get(text, words_per_minute)
+            phrases.get(text, words_per_minute, keep=True)
         except MediaError as error:
             log.warning("Phrases cannot be prepared: %s", error)
             break

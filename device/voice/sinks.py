@@ -51,6 +51,11 @@ class Sink(Protocol):
         """It would do better if it were opened again; asked while nothing is said."""
         ...
 
+    @property
+    def is_alive(self) -> bool:
+        """What is played now is heard; asked while it is open."""
+        ...
+
     def open(self) -> None:
         """Raises: MediaError where there is no such place."""
         ...
@@ -59,8 +64,12 @@ class Sink(Protocol):
         """Begin an utterance; the one before has ended or was cut. Raises: MediaError where the sound card is gone."""
         ...
 
+    def loudness(self, gain: float) -> None:
+        """0..1, of speech: of what is being said, within 20 ms, and of what follows."""
+        ...
+
     def mix(self, samples: Samples) -> None:
-        """Play a short earcon, over speech if need be."""
+        """Play a short earcon as loud as it is, over speech if need be."""
         ...
 
     def cut(self) -> None:
@@ -74,6 +83,14 @@ class Sink(Protocol):
     def close(self) -> None:
         """Let go. May be called again; never hangs."""
         ...
+
+
+def softened(samples: Samples, gain: float) -> Samples:
+    """int16 [n] times a gain."""
+    if gain == 1.0:
+        return samples
+    scaled: Samples = np.clip(np.rint(samples * gain), -32768, 32767).astype(np.int16)
+    return scaled
 
 
 class Timeline:
@@ -93,6 +110,7 @@ class Timeline:
         self._clock = clock
         self._file = file
         self._playing: tuple[int, float] | None = None
+        self._gain = 1.0
         self._heard: list[Heard] = []
 
     @property
@@ -103,6 +121,10 @@ class Timeline:
     def wants_reopen(self) -> bool:
         return False
 
+    @property
+    def is_alive(self) -> bool:
+        return True
+
     def open(self) -> None:
         """Raises: OSError where the file cannot be written."""
         if self._file is not None:
@@ -111,10 +133,15 @@ class Timeline:
     def play(self, utterance: int, samples: Samples) -> None:
         now_s = self._walk_now()
         if self._file is not None:
-            self._file.place(samples, now_s)
+            self._file.place(softened(samples, self._gain), now_s)
         self._playing = (utterance, now_s + samples.size / SPEECH_RATE_HZ)
         if not self.silent:
             self._heard.append(Started(utterance, self._clock.monotonic_s()))
+
+    def loudness(self, gain: float) -> None:
+        if self._file is not None and self._playing is not None and gain != self._gain:
+            self._file.scale(gain / self._gain, self._walk_now())
+        self._gain = gain
 
     def mix(self, samples: Samples) -> None:
         if self._file is not None:
@@ -180,6 +207,15 @@ class WavFile:
             self._file.seek(self.HEADER.size + 2 * start)
             there[:overlap] = np.frombuffer(self._file.read(2 * overlap), "<i2")
         self._write(np.clip(there + samples, -32768, 32767).astype(np.int16), start)
+
+    def scale(self, factor: float, at_s: float) -> None:
+        """Make everything after `at_s` louder or quieter."""
+        start = max(0, round(at_s * SPEECH_RATE_HZ))
+        if self._file is None or start >= self._samples:
+            return
+        self._file.seek(self.HEADER.size + 2 * start)
+        there = np.frombuffer(self._file.read(2 * (self._samples - start)), "<i2")
+        self._write(softened(there, factor), start)
 
     def cut(self, at_s: float) -> None:
         """Forget everything after `at_s`."""

@@ -7,17 +7,21 @@ What it promises:
 
 1. Every say() is answered by exactly one Ended, whatever happens: cut, a missing speech program, a sound card that is
    gone. Without sound an utterance "lasts" as long as it would have taken, so that captions keep their pace.
-2. Trouble is reported once when it begins and once when it is over (`on_trouble`), and the sound card is tried again.
-3. Threads: all methods may be called from any thread.
+2. Trouble is reported once when it begins and once when all of it is over (`on_trouble`). A sound card that is gone is
+   noticed within 3 s, also while nothing is said, and tried again every RETRY_S.
+3. A warning whose phrase is not ready yet is heard as its earcon at once. What could only be rendered after its
+   `expires_s` is not said any more.
+4. Threads: all methods may be called from any thread.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,13 +29,17 @@ from device import earcons
 from device.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM, Samples
 from device.voice.phrases import Phrases, fixed_phrases, prerender
-from device.voice.sinks import Ended, Heard, Sink, Timeline
+from device.voice.sinks import Ended, Heard, Sink, Timeline, softened
 from shared.clock import Clock
 from shared.errors import ConfigError, MediaError
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 5.0
+RETRY_S = 2.0
+WATCH_S = 0.5  # how often the sound card is looked after
+DUCKED = 0.35  # -9 dB: half as loud to the ear
+WARNING_LEAST = 0.5  # of full loudness: whatever the wearer's own volume, a warning must be heard in traffic
+VOLUME_LEAST, VOLUME_STEP = 0.1, 0.1
 POLL_S = 0.05
 OPEN_TIMEOUT_S = 3.0  # a sound card that hangs while it is opened must not keep the agent from starting
 JOIN_S = 8.0  # longer than one rendering may take
@@ -47,11 +55,15 @@ class Pace:
     """Tier 1 is spoken no faster than this, whatever the wearer's own rate."""
     earcons: bool = True
     """A short sound before each warning and each state change."""
+    volume: float = 1.0
+    """Loudness of speech and earcons, 0.1 to 1. Warnings are never quieter than half."""
 
     def __post_init__(self) -> None:
         for name in ("words_per_minute", "warning_words_per_minute"):
             if not SLOWEST_WPM <= getattr(self, name) <= FASTEST_WPM:
                 raise ConfigError(f"voice.{name} is {getattr(self, name)}; it must be {SLOWEST_WPM} to {FASTEST_WPM}.")
+        if not VOLUME_LEAST <= self.volume <= 1.0:
+            raise ConfigError(f"voice.volume is {self.volume}; it must be {VOLUME_LEAST} to 1.")
 
     def of(self, tier: int) -> int:
         return min(self.words_per_minute, self.warning_words_per_minute) if tier == 1 else self.words_per_minute
@@ -66,6 +78,8 @@ class Utterance:
     tier: int
     earcon: str = ""
     """Name of the sound before it; "" = none."""
+    expires_s: float = math.inf
+    """Monotonic time after which it is not begun any more."""
 
 
 class Voice:
@@ -94,6 +108,10 @@ class Voice:
         self._heard: list[Heard] = []
         self._troubles: dict[str, str] = {}
         self._retry_at_s = 0.0
+        self._volume = pace.volume
+        self._ducked = False
+        self._tier = 2
+        """Of what is being said."""
         self._open = False
         self._tried = threading.Event()
         self._stop = threading.Event()
@@ -119,7 +137,7 @@ class Voice:
         with self._lock:
             if self._wanted is not None:
                 self.cut(self._wanted)
-            self._wanted = utterance.number
+            self._wanted, self._tier = utterance.number, utterance.tier
             if self._phrases is None or self._sink.silent or not self._open:
                 self._pretend(utterance)
                 return
@@ -127,6 +145,9 @@ class Voice:
             if ready is not None:
                 self._play(utterance, ready)
                 return
+            if utterance.tier == 1 and utterance.earcon:
+                self.earcon(utterance.earcon)
+                utterance = replace(utterance, earcon="")
         with self._settled:
             self._unsettled += 1
         self._jobs.put(utterance)
@@ -143,9 +164,26 @@ class Voice:
 
     def earcon(self, name: str) -> None:
         """Answer a button with a sound, over speech if need be."""
+        if self._pace.earcons:
+            self._mix(name)
+
+    def beat(self) -> None:
+        """The tick that says that guidance is alive. Whoever wants it has asked for it: also without other earcons."""
+        self._mix("heartbeat")
+
+    def duck(self, *, on: bool) -> None:
+        """Speak everything but warnings quietly from now on, or as loud as ever; also what is being said."""
         with self._lock:
-            if self._open and self._pace.earcons:
-                self._safely(lambda: self._sink.mix(earcons.earcon(name)))
+            self._ducked = on
+            self._adjust()
+
+    def change_volume(self, by: float) -> float:
+        """Louder or quieter, within bounds; it answers with a sound. Returns the new volume, 0.1 to 1."""
+        with self._lock:
+            self._volume = round(min(1.0, max(VOLUME_LEAST, self._volume + by)), 2)
+            self._adjust()
+        self._mix("tick")
+        return self._volume
 
     def poll(self) -> list[Heard]:
         """What was heard since the last poll, in order."""
@@ -189,9 +227,9 @@ class Voice:
         self._tried.set()
         while True:
             try:
-                job = self._jobs.get(timeout=1.0)
+                job = self._jobs.get(timeout=WATCH_S)
             except queue.Empty:
-                self._reopen_when_due()
+                self._look_after_sink()
                 continue
             if job is None:
                 return
@@ -216,7 +254,12 @@ class Voice:
             except MediaError as error:
                 self._complain("speech program", str(error))
         with self._lock:
-            if self._wanted == utterance.number:
+            if self._wanted != utterance.number:
+                return
+            if self._clock.monotonic_s() > utterance.expires_s:
+                log.warning("%r came too late to be said.", utterance.text)
+                self._end(utterance.number)
+            else:
                 self._play(utterance, samples)
 
     def _play(self, utterance: Utterance, samples: Samples | None) -> None:
@@ -226,19 +269,36 @@ class Voice:
         if utterance.earcon and self._pace.earcons:
             samples = np.concatenate([earcons.earcon(utterance.earcon), samples])
         sound = samples
+        self._adjust()
         if not self._safely(lambda: self._sink.play(utterance.number, sound)):
             self._pretend(utterance)
+
+    def _mix(self, name: str) -> None:
+        with self._lock:
+            if self._open:
+                self._safely(lambda: self._sink.mix(softened(earcons.earcon(name), self._volume)))
+
+    def _adjust(self) -> None:
+        """Tell the sink how loud what is being said is to be."""
+        if self._tier == 1:
+            gain = max(self._volume, WARNING_LEAST)
+        else:
+            gain = self._volume * (DUCKED if self._ducked else 1.0)
+        self._safely(lambda: self._sink.loudness(gain))
 
     def _safely(self, use_sink: Callable[[], None]) -> bool:
         """Whether the sink took it. A sound card that is gone or a full disk must not end a caller's work."""
         try:
             use_sink()
         except (MediaError, OSError) as error:
-            self._open = False
-            self._retry_at_s = self._clock.monotonic_s() + RETRY_S
-            self._complain("sound output", str(error))
+            self._broke(str(error))
             return False
         return True
+
+    def _broke(self, why: str) -> None:
+        self._open = False
+        self._retry_at_s = self._clock.monotonic_s() + RETRY_S
+        self._complain("sound output", why)
 
     def _pretend(self, utterance: Utterance) -> None:
         """Let an utterance that nobody hears take its time."""
@@ -263,7 +323,11 @@ class Voice:
         count = prerender(self._phrases, wanted, self._stop)
         log.info("%d of %d phrases are ready to be said at once", count, len(wanted))
 
-    def _reopen_when_due(self) -> None:
+    def _look_after_sink(self) -> None:
+        """Headphones are unplugged while nothing is said, too: the next warning must find them again."""
+        with self._lock:
+            if self._open and not self._sink.is_alive:
+                self._broke("The sound output is gone. Plug the headphones in again.")
         broken = not self._open and self._clock.monotonic_s() >= self._retry_at_s
         if broken or (self._open and self._wanted is None and self._sink.wants_reopen):
             self._open = False
@@ -285,5 +349,5 @@ class Voice:
             self._on_trouble(why)
 
     def _mend(self, what: str) -> None:
-        if self._troubles.pop(what, None) is not None:
+        if self._troubles.pop(what, None) is not None and not self._troubles:
             self._on_trouble("")

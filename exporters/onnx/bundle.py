@@ -19,13 +19,13 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from exporters.onnx.graphs import export_graphs
+from exporters.onnx.graphs import export_ear, export_graphs
 from exporters.onnx.quantise import DECODER_BITS, quantise_decoder, quantise_vision
-from shared import atomic
+from shared import atomic, mel, vocabulary
 from shared import bundle as bundles
 from shared.preprocess import Preprocessing
 from shared.runtime import golden
-from shared.runtime.model import DECODER, EMBED, TOKENIZER, VISION
+from shared.runtime.model import DECODER, TOKENIZER, VISION
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,11 @@ class Exportable:
     end_id: int
     objects: Sequence[str]
     sides: Sequence[str]
+    ear: nn.Module | None = None
+    """What it hears with (exporters.onnx.graphs.export_ear), where it does."""
+    frames: int = 1
+    """2: the previous picture comes first, `between_ids` after it."""
+    between_ids: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +89,15 @@ def export_bundle(
     atomic.remove_tree(temp)
     raw = temp / "raw"
     raw.mkdir(parents=True)
-    progress("exporting three graphs")
+    progress(f"exporting {'three' if what.ear is None else 'four'} graphs")
     export_graphs(what.model, what.head, raw, size_px=what.preprocessing.size_px)
+    if what.ear is not None:
+        export_ear(what.ear, raw)
     if quantised:
         progress(f"quantising (vision int8, decoder {DECODER_BITS}-bit)")
-        quantise_vision(raw / VISION, temp / VISION)
-        quantise_decoder(raw / DECODER, temp / DECODER)
-        (raw / EMBED).rename(temp / EMBED)
-    else:
-        for name in (VISION, EMBED, DECODER):
-            (raw / name).rename(temp / name)
+        _quantise(raw, temp)
+    for left in raw.iterdir():
+        left.rename(temp / left.name)
     shutil.rmtree(raw)
     what.tokenizer.backend_tokenizer.save(str(temp / TOKENIZER))
     write_golden(temp, golden_chunks)
@@ -111,15 +115,28 @@ def export_bundle(
     return manifest
 
 
+def _quantise(raw: Path, target: Path) -> None:
+    """The graphs in `raw` that run faster so go to `target`; the others stay where they are."""
+    for name in (VISION, mel.ENCODER):
+        if (raw / name).exists():
+            quantise_vision(raw / name, target / name)
+            (raw / name).unlink()
+    quantise_decoder(raw / DECODER, target / DECODER)
+    (raw / DECODER).unlink()
+
+
 def describe(what: Exportable, *, quantised: bool) -> dict[str, Any]:
     """The manifest's `model` section: what shared.runtime reads."""
+    two = {"frames": what.frames, "between_ids": list(what.between_ids)} if what.frames > 1 else {}
     return {
+        **two,
         "preprocessing": what.preprocessing.to_dict(),
         "before_ids": list(what.before_ids),
         "after_ids": list(what.after_ids),
         "end_id": what.end_id,
         "objects": list(what.objects),
         "sides": list(what.sides),
+        "vocabulary": vocabulary.load().version,
         "precision": f"vision int8, decoder {DECODER_BITS}-bit" if quantised else "float32",
     }
 

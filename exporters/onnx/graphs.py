@@ -1,12 +1,14 @@
-"""Four small graphs out of one SmolVLM-type model, by transformers' own ONNX exporter.
+"""Small graphs out of one SmolVLM-type model, by transformers' own ONNX exporter.
 
     vision_encoder          pixel_values [1, 3, s, s]  → image_features [1, n, e], hazard_logits [1, objects, sides]
+    audio_encoder           input_features [1, bands, frames] → audio_features [1, 1, e], where the model hears
     embed_tokens            input_ids [1, t]           → inputs_embeds [1, t, e]
-    decoder_model_merged    inputs_embeds [1, t, e], attention_mask [1, past + t], position_ids [1, t], past …
-                                                       → logits [1, t, vocabulary], present …
+    decoder_model_merged    inputs_embeds [1, t, e], attention_mask [1, past + t], past …, logits_to_keep [1]
+                                                       → logits [1, logits_to_keep, vocabulary], present …
 
-The decoder is captured once, at past=5 and query=3, and serves prefill and decoding. Not `export_for_generation`: on
-SmolVLM it leaves the vision encoder out without a word (docs/adr/0003).
+The decoder is captured once, at past=5 and query=3, and serves prefill and decoding; exporters.onnx.lean then rewrites
+it for a KV cache in place. Not `export_for_generation`: on SmolVLM it leaves the vision encoder out without a word
+(docs/adr/0003).
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.exporters.configs import OnnxConfig
 from transformers.exporters.exporter_onnx import OnnxExporter
 
+from exporters.onnx.lean import lean
+from shared import mel
+
 PAST, QUERY = 5, 3
 
 
@@ -38,6 +43,15 @@ class _Vision(nn.Module):
     def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
         features = self.tower(pixel_values=pixel_values).last_hidden_state
         return {"image_features": self.connector(features), "hazard_logits": self.head(features)[1]}
+
+
+class _Audio(nn.Module):
+    def __init__(self, ear: nn.Module) -> None:
+        super().__init__()
+        self.ear, self.config = ear, ear.config
+
+    def forward(self, input_features: Tensor) -> dict[str, Tensor]:
+        return {"audio_features": self.ear(input_features)}
 
 
 class _Embed(nn.Module):
@@ -64,10 +78,13 @@ class _Decoder(nn.Module):
         return {"logits": self.lm_head(out.last_hidden_state), "past_key_values": out.past_key_values}
 
 
-def export_graphs(model: PreTrainedModel, head: nn.Module, folder: Path, *, size_px: int) -> None:
+def export_graphs(
+    model: PreTrainedModel, head: nn.Module, folder: Path, *, size_px: int, in_place: bool = True
+) -> None:
     """Write vision_encoder.onnx, embed_tokens.onnx and decoder_model_merged.onnx (float32) into `folder`.
 
     model: SmolVLM-type, in float32; head: patch features → (patch logits, hazard logits); size_px: side of the tile
+    in_place: False leaves the decoder as the exporter wrote it, for comparison
     raises: OSError; whatever torch.export raises for a model it cannot trace
     """
     model.eval()  # type: ignore[no-untyped-call]  # transformers' own gap
@@ -90,6 +107,20 @@ def export_graphs(model: PreTrainedModel, head: nn.Module, folder: Path, *, size
         _write(_Vision(model, head), pixels, fixed, folder / "vision_encoder.onnx")
         _write(_Embed(model), ids, dynamic, folder / "embed_tokens.onnx")
         _write(_Decoder(model), decoder_inputs, dynamic, folder / "decoder_model_merged.onnx")
+    if in_place:
+        lean(folder / "decoder_model_merged.onnx", model.model.text_model.rotary_emb)
+
+
+def export_ear(ear: nn.Module, folder: Path) -> None:
+    """Write audio_encoder.onnx (float32) into `folder`.
+
+    ear: log-mel [b, bands, frames] → [b, 1, e], already gated; its `config`, a WhisperConfig, says how much it hears
+    raises: OSError; whatever torch.export raises for a model it cannot trace
+    """
+    config: Any = ear.config
+    heard = {"input_features": torch.randn(1, config.num_mel_bins, 2 * config.max_source_positions)}
+    with _quiet():
+        _write(_Audio(ear), heard, OnnxConfig(ort_fusions="cpu"), folder / mel.ENCODER)
 
 
 def _write(module: nn.Module, inputs: dict[str, Any], config: OnnxConfig, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Does the bundle say what the PyTorch model says? Tokens of greedy answers, picture by picture."""
+"""Does the bundle say what the PyTorch model says? Tokens of greedy answers, moment by moment."""
 
 from __future__ import annotations
 
@@ -11,14 +11,27 @@ from numpy.typing import NDArray
 
 from shared.runtime import GuidanceModel
 
-Write = Callable[[NDArray[np.uint8]], Sequence[int]]
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a model is given at one moment."""
+
+    picture: NDArray[np.uint8]
+    """[h, w, 3] RGB"""
+    previous: NDArray[np.uint8] | None = None
+    """The picture before it, for a model that is shown two."""
+    sound: NDArray[np.float32] | None = None
+    """[samples] at 16 kHz, for a model that hears."""
+
+
+Write = Callable[[Given], Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
     """How alike two sets of answers are."""
 
-    pictures: int
+    moments: int
     tokens: int
     same_tokens: int
     same_answers: int
@@ -29,16 +42,18 @@ class Parity:
         return self.same_tokens / max(1, self.tokens)
 
 
-def compare(folder: Path, write: Write, pictures: Sequence[NDArray[np.uint8]], *, threads: int = 2) -> Parity:
-    """Answers of the bundle in `folder` against `write`, the PyTorch model's greedy answer for one picture.
+def compare(folder: Path, write: Write, moments: Sequence[Given], *, threads: int = 2) -> Parity:
+    """Answers of the bundle in `folder` against `write`, the PyTorch model's greedy answer for one moment.
 
-    pictures: uint8 [h, w, 3] RGB each. raises: BundleError
+    Without the grammar: what the decoder itself wants to write is compared. raises: BundleError
     """
     model = GuidanceModel.load(folder, threads=threads, allow_demo=True)
     tokens = same = answers = 0
-    for picture in pictures:
-        ours, theirs = model.word(model.look(picture)).token_ids, tuple(write(picture))
+    for given in moments:
+        before = None if given.previous is None else model.look(given.previous)
+        observation = model.look(given.picture, given.sound, before=before)
+        ours, theirs = model.word(observation, constrained=False).token_ids, tuple(write(given))
         tokens += max(len(ours), len(theirs))
         same += sum(a == b for a, b in zip(ours, theirs, strict=False))
         answers += ours == theirs
-    return Parity(len(pictures), tokens, same, answers)
+    return Parity(len(moments), tokens, same, answers)

@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from scripts.demo import captioned
 from scripts.demo.caregiver import Caregiver
 from scripts.demo.children import Children
 from scripts.demo.report import speech_times
@@ -22,6 +23,7 @@ from scripts.demo.story import Demo, all_there, prepare_home, serve, walk
 from shared import atomic
 from shared.errors import ConfigError
 
+CAPTIONED = "captioned.mp4"
 FLAG_AT_S = (1.0, 5.0)
 NOTICE = (
     "The model is the starter, a demonstration model trained on drawn pictures: what it says about a real video shows "
@@ -55,6 +57,10 @@ def run(video: Path, out: Path, screen: Screen, *, keep_open: bool) -> int:
             screen.note(f"{merged} of {len(done['flagged'])} flagged chunks merged")
         report = {"video": video.name, "notice": NOTICE, "walks": [done], "merged": merged, "samples": samples}
         atomic.write_json(out / "report.json", report)
+        with screen.step("Put captions on the film"):
+            speech = out / f"{done['name']}.speech.wav"
+            said = sorted([*done["guidance"], *done["announced"]], key=lambda one: float(one["t_s"]))
+            captioned.write(video, said, speech, out / CAPTIONED)
         _summarise(report, out, screen.console)
         if keep_open:
             screen.console.print(f"The review page is open at {demo.web} until Ctrl-C.")
@@ -69,5 +75,5 @@ def _summarise(report: dict[str, Any], out: Path, console: Console) -> None:
     console.print(f"{report['video']}: {done['chunks']} chunks, {frames}, frame → speech {speech_times(done)}")
     for said in done["guidance"]:
         console.print(f"  {said['t_s']:5.1f} s  {said['text']}  ({said['confidence']:.2f})", highlight=False)
-    console.print(f"Speech: {out / (done['name'] + '.speech.wav')}. Flagged moments: {report['merged']} on the page.")
+    console.print(f"With captions and speech: {out / CAPTIONED}. Flagged moments: {report['merged']} on the page.")
     console.print(f"[bold]{NOTICE}[/]")

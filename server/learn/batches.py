@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from server import walks
+from server.evaluation.facts import seen_side
 from server.learn.checkpoint import Checkpoint
 from server.learn.guide import IGNORE
 from shared import vocabulary
@@ -35,6 +36,10 @@ class Example:
     """[objects, sides]"""
     hazard_weights: NDArray[np.float32]
     """[objects, sides], 0 = nobody said"""
+    previous: NDArray[np.uint8] | None = None
+    """[s, s, 3], the picture one look before; None = not known: the newest stands in for it"""
+    sound: NDArray[np.float32] | None = None
+    """[samples] at 16 kHz, up to this moment; None = nothing was heard"""
 
 
 def from_rendered(shot: walks.Rendered, checkpoint: Layout) -> Example:
@@ -47,10 +52,18 @@ def from_rendered(shot: walks.Rendered, checkpoint: Layout) -> Example:
     return Example(tile, shot.instruction or vocabulary.CLEAR, patches, hazards, np.ones_like(hazards))
 
 
-def from_sentence(image: NDArray[np.uint8], text: str, layout: Layout) -> Example:
+def from_sentence(
+    image: NDArray[np.uint8],
+    text: str,
+    layout: Layout,
+    *,
+    previous: NDArray[np.uint8] | None = None,
+    sound: NDArray[np.float32] | None = None,
+) -> Example:
     """A person's sentence says one thing that is there; what else is there, nobody said.
 
-    "" (nothing should be said) says that nothing is there. The named object is weakly absent at other sides.
+    Its slots teach the hazard head, together with the words: "" (nothing should be said) says that nothing is there.
+    The named object is weakly absent at other sides.
     """
     hazards = np.zeros((len(layout.objects), len(vocabulary.SIDES_SEEN)), np.float32)
     known = np.zeros_like(hazards)
@@ -60,10 +73,11 @@ def from_sentence(image: NDArray[np.uint8], text: str, layout: Layout) -> Exampl
     elif slots.object in layout.objects:
         row = layout.objects.index(slots.object)
         known[row] = 0.3
-        side = slots.side if slots.side in vocabulary.SIDES_SEEN else "ahead"
-        column = vocabulary.SIDES_SEEN.index(side)
+        column = vocabulary.SIDES_SEEN.index(seen_side(slots.side))
         hazards[row, column] = known[row, column] = 1.0
-    return Example(fit_tile(image, layout.preprocessing), text or vocabulary.CLEAR, None, hazards, known)
+    tile, spec = fit_tile(image, layout.preprocessing), layout.preprocessing
+    earlier = None if previous is None else fit_tile(previous, spec)
+    return Example(tile, text or vocabulary.CLEAR, None, hazards, known, earlier, sound)
 
 
 @dataclass(frozen=True, slots=True)

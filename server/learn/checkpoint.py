@@ -1,8 +1,9 @@
 """A model that waycue trains: any SmolVLM-type checkpoint, its tokenizer, the hazard head and how pictures reach it.
 
 One code path for every size: a hub name, a local folder, or the starter that ships with waycue. On disk it is what
-transformers' save_pretrained writes, plus `waycue.json` (preprocessing, objects, sides, intended use, thresholds) and
-`hazard_head.safetensors`. A checkpoint without those two (one from the hub) gets a fresh, silent head.
+transformers' save_pretrained writes, plus `waycue.json` (preprocessing, objects, sides, frames, use, thresholds) and
+`hazard_head.safetensors`, and where it hears `audio_encoder/` with its projection. A checkpoint without those (one from
+the hub) gets a fresh, silent head and hears nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from transformers import logging as transformers_logging
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from server.learn import sound
 from server.learn.hazard import HazardHead
 from shared import atomic, prompt, vocabulary
 from shared.errors import ConfigError
@@ -49,6 +51,15 @@ class Checkpoint:
     known: tuple[str, ...] = ()
     """Objects this model was trained to see; empty = unknown (a hub checkpoint)."""
     thresholds: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_THRESHOLDS))
+    frames: int = 1
+    """2: the previous picture is shown too, before the newest."""
+    ear: sound.Ear | None = None
+    """What it hears with; None = it is given no sound."""
+
+    @property
+    def width(self) -> int:
+        """Length of an image token."""
+        return int(self.model.config.text_config.hidden_size)
 
     @property
     def patches(self) -> int:
@@ -67,6 +78,11 @@ class Checkpoint:
 
     def after_ids(self) -> list[int]:
         return list(self.tokenizer(prompt.after_image(), add_special_tokens=False).input_ids)
+
+    def between_ids(self) -> list[int]:
+        """Empty where one picture is shown."""
+        text = prompt.between_images() if self.frames == 2 else ""
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
     def answer_ids(self, text: str) -> list[int]:
         return list(self.tokenizer(prompt.answer(text), add_special_tokens=False).input_ids)
@@ -108,7 +124,9 @@ def load(name_or_folder: str | Path) -> Checkpoint:
         objects=objects,
         known=tuple(extra.get("known", ())),
         thresholds=extra.get("thresholds", DEFAULT_THRESHOLDS),
+        frames=int(extra.get("frames", 1)),
     )
+    checkpoint.ear = sound.load(folder, checkpoint.width)
     if (folder / HEAD_FILE).is_file():
         checkpoint.head.load_state_dict({k: v.float() for k, v in load_file(folder / HEAD_FILE).items()})
     return checkpoint
@@ -130,6 +148,8 @@ def save(checkpoint: Checkpoint, folder: Path, *, dtype: torch.dtype = torch.flo
     checkpoint.tokenizer.save_pretrained(temp)
     head = {key: value.detach().to(dtype).contiguous() for key, value in checkpoint.head.state_dict().items()}
     save_file(head, temp / HEAD_FILE)
+    if checkpoint.ear is not None:
+        sound.save(checkpoint.ear, temp, dtype=dtype)
     atomic.write_json(
         temp / EXTRA_FILE,
         {
@@ -140,6 +160,7 @@ def save(checkpoint: Checkpoint, folder: Path, *, dtype: torch.dtype = torch.flo
             "sides": list(checkpoint.sides),
             "known": list(checkpoint.known),
             "thresholds": dict(checkpoint.thresholds),
+            "frames": checkpoint.frames,
         },
     )
     atomic.remove_tree(folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server import walks
+from server.evaluation.facts import seen_side
 from server.learn.gate import CaseScore, Scores
 from shared import vocabulary
 from shared.runtime import GuidanceModel
@@ -24,6 +25,10 @@ from shared.runtime import GuidanceModel
 # Training seeds its generator with [SEED + step, worker]; these never meet it.
 HELD_OUT_SEED = 9_000_000_000
 SIZE = (320, 240)
+RIGHT_LEAST = 0.9
+FLAGGED = 0.1
+HAZARD_GRID = (0.3, 0.35, 0.4, 0.45, 0.5)  # never above: what is more likely there than not counts as seen
+SPEAK_GRID = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,12 @@ class Case:
     """[h, w, 3] RGB"""
     text: str
     """The right sentence; vocabulary.CLEAR where nothing should be said."""
+    previous: NDArray[np.uint8] | None = None
+    """[h, w, 3] RGB, the picture one look before, for models that are given two"""
+    sound: NDArray[np.float32] | None = None
+    """[samples] at 16 kHz, for models that hear"""
+    there: frozenset[tuple[str, str]] | None = None
+    """All (object, side) within reach; None where only the one that the sentence names is known"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,8 @@ class Answer:
     """(object, side, score) of the hazard head, best first, the first eight"""
     look_ms: float
     word_ms: float
+    grammatical: bool = True
+    """Whether the decoder kept to the grammar by itself."""
 
     @property
     def right(self) -> bool:
@@ -72,7 +85,9 @@ def rendered_cases(count: int, *, objects: Sequence[str] = walks.KNOWN, want: st
     for index in range(count):
         rng = np.random.default_rng([HELD_OUT_SEED, seed, index])
         shot = walks.random_frame(rng, objects=objects, width_px=SIZE[0], height_px=SIZE[1], want=want or None)
-        cases.append(Case(f"rendered-{seed}-{index}", "known", shot.image, shot.instruction or vocabulary.CLEAR))
+        there = frozenset((seen.object, seen.side) for seen in shot.seen)
+        text = shot.instruction or vocabulary.CLEAR
+        cases.append(Case(f"rendered-{seed}-{index}", "known", shot.image, text, there=there))
     return cases
 
 
@@ -83,24 +98,26 @@ def run(
     model = GuidanceModel.load(folder, threads=threads, allow_demo=True)
     answers = []
     for index, case in enumerate(cases):
+        before = None if case.previous is None else model.look(case.previous)
         started = time.perf_counter()
-        observation = model.look(case.image)
+        observation = model.look(case.image, case.sound, before=before)
         looked = time.perf_counter()
         instruction = model.word(observation)
         worded = time.perf_counter()
         best = tuple((h.object, h.side, round(h.score, 4)) for h in observation.hazards[:8])
+        look_ms, word_ms = (looked - started) * 1e3, (worded - looked) * 1e3
         answers.append(
-            Answer(
-                case, instruction.text, instruction.confidence, best, (looked - started) * 1e3, (worded - looked) * 1e3
-            )
+            Answer(case, instruction.text, instruction.confidence, best, look_ms, word_ms, instruction.grammatical)
         )
         if index % 100 == 99:
             progress(f"evaluated {index + 1}/{len(cases)}")
     return answers
 
 
-def scores(version: str, answers: Sequence[Answer], *, parity: float, size_bytes: int) -> Scores:
-    """What the gate compares."""
+def scores(
+    version: str, answers: Sequence[Answer], *, parity: float, size_bytes: int, slot_loss: float = 0.0
+) -> Scores:
+    """What the gate compares. slot_loss: slot F1 before quantisation, less that of the answers."""
     cases = tuple(
         CaseScore(
             answer.case.case_id,
@@ -111,25 +128,45 @@ def scores(version: str, answers: Sequence[Answer], *, parity: float, size_bytes
         )
         for answer in answers
     )
-    return Scores(version, cases, percentile([a.look_ms for a in answers], 95), parity, size_bytes)
+    return Scores(version, cases, percentile([a.look_ms for a in answers], 95), parity, size_bytes, slot_loss)
 
 
 def thresholds(answers: Sequence[Answer]) -> dict[str, float]:
     """Recalibrate what travels in the bundle, from answers to cases that training never saw.
 
+    answers: with calibrated confidence
     hazard_above: the score that separates best (highest F1) hazards that are there from those that are not
-    speak_above: a sentence less sure than this is kept to oneself: 0.5
-    flag_below: sentences less sure than this are worth a person's look: the lower quarter of the right ones
+    speak_above: a sentence less sure than this is kept to oneself. From it on at least RIGHT_LEAST of them are right
+    flag_below: a sentence less sure than this is worth a person's look: all that are kept to oneself, or the least sure
+    FLAGGED of them if that is more
     """
-    truth = [(named(a.case.text), _side(a.case.text)) for a in answers]
-    grid = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
-    best = max(grid, key=lambda level: _f1(answers, truth, level)) if answers else 0.5
-    right = [a.confidence for a in answers if a.right]
-    return {
-        "hazard_above": best,
-        "speak_above": 0.5,
-        "flag_below": round(min(0.9, max(0.5, percentile(right, 25))) if right else 0.5, 3),
-    }
+    known = [pair for answer in answers for pair in known_hazards(answer)]
+    best = max(HAZARD_GRID, key=lambda level: (_f1(known, level), -abs(level - 0.5)))
+    speak = next((level for level in SPEAK_GRID if _right_from(answers, level) >= RIGHT_LEAST), SPEAK_GRID[-1])
+    least_sure = percentile([a.confidence for a in answers], 100 * FLAGGED)
+    return {"hazard_above": best, "speak_above": speak, "flag_below": round(min(0.95, max(speak, least_sure)), 3)}
+
+
+def known_hazards(answer: Answer) -> Iterator[tuple[float, bool]]:
+    """(score, whether it is there) of each scored (object, side) of which that is known, as it was when training.
+
+    Where only a sentence is known: all of them where it names nothing, else its own object at each side.
+    """
+    case = answer.case
+    name, side = named(case.text), seen_side(_side(case.text))
+    scored = {(other, at): score for other, at, score in answer.scores}
+    there = case.there if case.there is not None else {(name, side)} if name else frozenset()
+    for _ in there - scored.keys():
+        yield 0.0, True
+    for pair, score in scored.items():
+        if case.there is not None or not name or pair[0] == name:
+            yield score, pair in there
+
+
+def _right_from(answers: Sequence[Answer], level: float) -> float:
+    """Share of right ones among the answers of at least that confidence; 1 where there are none."""
+    said = [a.right for a in answers if a.confidence >= level]
+    return sum(said) / len(said) if said else 1.0
 
 
 def summary(answers: Sequence[Answer]) -> dict[str, object]:
@@ -147,7 +184,7 @@ def summary(answers: Sequence[Answer]) -> dict[str, object]:
         "object_right": _share(sum(a.object_right for a in hazards), len(hazards)),
         "silence_right": _share(sum(a.object_right for a in clear), len(clear)),
         "false_clear": _share(sum(a.text == vocabulary.CLEAR for a in hazards), len(hazards)),
-        "grammar": _share(sum(not vocabulary.problems(a.text) for a in answers), len(answers)),
+        "grammar": _share(sum(a.grammatical and not vocabulary.problems(a.text) for a in answers), len(answers)),
         "recall_by_tier": by_tier,
         "look_ms": {
             "p50": percentile([a.look_ms for a in answers], 50),
@@ -196,14 +233,9 @@ def _side(text: str) -> str:
     return slots.side if slots else ""
 
 
-def _f1(answers: Sequence[Answer], truth: Sequence[tuple[str, str]], level: float) -> float:
-    """Of the most certain hazard per picture: is it the one the sentence names?"""
-    hit = false = missed = 0
-    for answer, there in zip(answers, truth, strict=True):
-        name, side, score = answer.scores[0]
-        if score >= level:
-            hit, false = (hit + 1, false) if (name, side) == there else (hit, false + 1)
-            missed += bool(there[0]) and (name, side) != there
-        else:
-            missed += bool(there[0])
+def _f1(known: Sequence[tuple[float, bool]], level: float) -> float:
+    """Of taking every hazard of at least that score for there."""
+    hit = sum(there for score, there in known if score >= level)
+    false = sum(not there for score, there in known if score >= level)
+    missed = sum(there for score, there in known if score < level)
     return 2 * hit / max(1, 2 * hit + false + missed)

@@ -6,7 +6,7 @@ Both were scored on the same cases, as the quantised bundle through the device's
    -margin, for all cases together and for each hazard tier with enough cases;
 2. it forgot a correction that a person had verified and the champion had right;
 3. it says "path is clear" before a hazard more often;
-4. its answers differ from the PyTorch model's (export or quantisation broke it);
+4. its answers differ from the PyTorch model's, or are worse than before quantisation (the export broke it);
 5. it is much slower, or much larger, than the champion;
 6. there were no cases to judge it on.
 """
@@ -32,6 +32,10 @@ class GateSettings:
     """A tier with fewer cases is not judged alone."""
     parity_least: float = 0.95
     """Share of tokens that the quantised bundle must have in common with PyTorch."""
+    slot_loss_most: float = 0.01
+    """How much slot F1 quantisation may cost …"""
+    slot_loss_cases: int = 100
+    """… judged on at least so many cases: on fewer, one answer is more than that."""
     slower_most: float = 1.5
     """A look may take this many times the champion's p95 …"""
     slower_least_ms: float = 25.0
@@ -65,6 +69,8 @@ class Scores:
     look_p95_ms: float
     parity: float
     size_bytes: int
+    slot_loss: float = 0.0
+    """Slot F1 before quantisation, less that after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ def decide(champion: Scores | None, candidate: Scores, settings: GateSettings) -
         for reason in (
             "" if candidate.cases else "there were no cases to judge it on",
             _parity(candidate, settings),
+            _quantised(candidate, settings),
             *(_worse(champion, candidate, settings) if champion else []),
             *(_forgot(champion, candidate) if champion else []),
             _clear(champion, candidate, settings) if champion else "",
@@ -157,6 +164,12 @@ def _parity(candidate: Scores, settings: GateSettings) -> str:
     if candidate.parity >= settings.parity_least:
         return ""
     return f"only {candidate.parity:.1%} of its tokens are PyTorch's, at least {settings.parity_least:.0%} are needed"
+
+
+def _quantised(candidate: Scores, settings: GateSettings) -> str:
+    if candidate.slot_loss <= settings.slot_loss_most or len(candidate.cases) < settings.slot_loss_cases:
+        return ""
+    return f"quantisation costs {candidate.slot_loss:.3f} of its slot F1, at most {settings.slot_loss_most} is allowed"
 
 
 def _slow(champion: Scores, candidate: Scores, settings: GateSettings) -> str:

@@ -2,13 +2,13 @@
 
     rows + replay → tower features, once, into a memory-mapped array → Trainer → adapter on disk → merged model
 
-Always from *base + full replay*, never from last night's adapter, so that errors do not add up. The tower is frozen, so
-its features are computed once per picture and variation; the steps then cost only the connector, decoder and head.
+Always from *base + full replay*, never from last night's adapter, so that errors do not add up. The towers are frozen,
+so what they make of a picture or sound is computed once; the steps then cost only connector, decoder and head, and the
+projection and gate of what is heard.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -21,15 +21,14 @@ import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from torch import Tensor
-from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from server.learn.batches import Example, pad_answers
+from server.learn import sound
+from server.learn.batches import Example
 from server.learn.checkpoint import HEAD_FILE, Checkpoint
+from server.learn.features import Collate, Pictures, Rows, hear, tower
 from server.learn.guide import Guide, LossWeights
 from shared import atomic
-from shared.preprocess import normalise
 
 LINEARS = r".*text_model\..*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 CONNECTOR = r"modality_projection.proj"
@@ -54,6 +53,8 @@ class Recipe:
     """Highest learning rate of the connector, in a parameter group of its own."""
     head_rate: float = 2e-3
     """Highest learning rate of the hazard head."""
+    ear_rate: float = 2e-3
+    """Highest learning rate of what turns sound into something the decoder can use, where the model hears."""
     new_share: float = 0.3
     """Share of each batch that comes from the dataset; the rest replays what the base knew."""
     variations: int = 24
@@ -105,15 +106,16 @@ def train(
     _untie(base)
     adapted = get_peft_model(base.model, config)
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
-    cached = CachedFeatures.make(guide, [*fresh, *replay], base, folder / "features", progress=progress)
-    rows = _Rows(cached, [*fresh, *replay], base, order=_order(len(fresh), len(replay), recipe))
+    examples = [*fresh, *replay]
+    pictures = Pictures.of(examples, frames=base.frames)
+    features = tower(guide, pictures.tiles, base, folder / "features", progress=progress)
     losses = _Losses(recipe.steps, progress)
     optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
     trainer = Trainer(
         model=guide,
         args=_arguments(folder, recipe),
-        train_dataset=rows,
-        data_collator=_Collate(base),
+        train_dataset=Rows(base, examples, pictures, features, _order(len(fresh), len(replay), recipe)),
+        data_collator=Collate(base, hear(base, examples)),
         optimizers=(optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(recipe.steps))),
         callbacks=[losses],
     )
@@ -163,84 +165,16 @@ def _untie(base: Checkpoint) -> None:
 
 
 def save_adapter(adapted: Any, base: Checkpoint, folder: Path, recipe: Recipe) -> None:
-    """The adapter as peft writes it, the hazard head and the recipe beside it; whole or not at all."""
+    """The adapter as peft writes it; hazard head, what was taught of hearing and the recipe beside it; whole or not."""
     temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)
     atomic.remove_tree(temp)
     adapted.save_pretrained(str(temp), save_embedding_layers=False)  # they are the base's, never trained
     save_file({k: v.detach().contiguous() for k, v in base.head.state_dict().items()}, temp / HEAD_FILE)
+    if base.ear is not None:
+        sound.save_projection(base.ear, temp / sound.PROJECTION_FILE)
     (temp / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
     atomic.remove_tree(folder)
     atomic.move(temp, folder)
-
-
-class CachedFeatures:
-    """Tower features float16 [rows, patches, dim] in a memory-mapped file named by what it was made from."""
-
-    def __init__(self, array: NDArray[np.float16]) -> None:
-        self.array = array
-
-    @classmethod
-    def make(
-        cls, guide: Guide, examples: Sequence[Example], base: Checkpoint, folder: Path, *, progress: Progress
-    ) -> CachedFeatures:
-        """Compute, or open what an earlier run of the same night left. The key covers content, tower, preprocessing."""
-        key = hashlib.sha256(json.dumps(base.preprocessing.to_dict()).encode())
-        for weight in base.model.model.vision_model.state_dict().values():
-            key.update(weight.numpy().tobytes())
-        for example in examples:
-            key.update(example.tile.tobytes())
-        file = folder / f"{key.hexdigest()[:32]}.npy"
-        if not file.exists():
-            cls._compute(guide, examples, base, file, progress)
-        return cls(np.load(file, mmap_mode="r"))
-
-    @staticmethod
-    def _compute(guide: Guide, examples: Sequence[Example], base: Checkpoint, file: Path, progress: Progress) -> None:
-        dim = int(base.model.config.vision_config.hidden_size)
-        atomic.make_dirs(file.parent)
-        temp = file.with_name(file.name + atomic.TEMP_SUFFIX)
-        array = np.lib.format.open_memmap(temp, "w+", np.float16, (len(examples), base.patches, dim))
-        batch = 64
-        for start in range(0, len(examples), batch):
-            tiles = np.stack([example.tile for example in examples[start : start + batch]])
-            with torch.no_grad():
-                features = guide.features(torch.from_numpy(normalise(tiles, base.preprocessing)))
-            array[start : start + batch] = features.numpy().astype(np.float16)
-            progress(f"tower features {min(len(examples), start + batch)}/{len(examples)}")
-        array.flush()
-        atomic.move(temp, file)
-
-
-class _Rows(Dataset[dict[str, Any]]):
-    def __init__(
-        self, cached: CachedFeatures, examples: Sequence[Example], base: Checkpoint, *, order: NDArray[np.int64]
-    ) -> None:
-        self._cached, self._examples, self._order = cached, examples, order
-        self._answers = {e.text: base.answer_ids(e.text) for e in examples}
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __getitem__(self, at: int) -> dict[str, Any]:
-        index = int(self._order[at])
-        example = self._examples[index]
-        return {"features": self._cached.array[index], "example": example, "answer": self._answers[example.text]}
-
-
-class _Collate:
-    def __init__(self, base: Checkpoint) -> None:
-        self._patches = base.patches
-
-    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        examples: list[Example] = [row["example"] for row in rows]
-        unknown = np.full(self._patches, -100, np.int64)
-        return {
-            "features": torch.from_numpy(np.stack([row["features"] for row in rows]).astype(np.float32)),
-            "answers": pad_answers([row["answer"] for row in rows]),
-            "patch_labels": torch.from_numpy(np.stack([unknown if e.patches is None else e.patches for e in examples])),
-            "hazards": torch.from_numpy(np.stack([e.hazards for e in examples])),
-            "hazard_weights": torch.from_numpy(np.stack([e.hazard_weights for e in examples])),
-        }
 
 
 class _Losses(TrainerCallback):
@@ -273,11 +207,14 @@ def _groups(guide: Guide, recipe: Recipe) -> list[dict[str, Any]]:
     for name, parameter in guide.model.named_parameters():
         if parameter.requires_grad:
             (connector if "modality_projection" in name else adapters).append(parameter)
-    return [
+    groups: list[dict[str, Any]] = [
         {"params": adapters, "lr": recipe.rate},
         {"params": connector, "lr": recipe.connector_rate},
         {"params": list(guide.head.parameters()), "lr": recipe.head_rate},
     ]
+    if guide.ear is not None:
+        groups.append({"params": [p for p in guide.ear.parameters() if p.requires_grad], "lr": recipe.ear_rate})
+    return groups
 
 
 def _schedule(steps: int) -> Callable[[int], float]:

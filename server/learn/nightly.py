@@ -22,19 +22,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
-from exporters.onnx.parity import compare
+from exporters.onnx.parity import Given, compare
 from server import walks
 from server.dataset import Dataset, SampleRow
+from server.evaluation import slots
+from server.learn import calibrate, evaluate, gate, lora, rows, sound
 from server.learn import checkpoint as checkpoints
-from server.learn import evaluate, gate, lora, rows
 from server.learn.batches import Example, Layout, rendered_example
 from server.learn.checkpoint import Checkpoint
 from server.learn.guide import Guide
 from server.learn.settings import LearnSettings
 from server.registry import Registry
-from shared import atomic, vocabulary
+from shared import atomic, mel, vocabulary
 from shared import bundle as bundles
 from shared.clock import Clock, SystemClock
 from shared.errors import Transient
@@ -44,6 +47,7 @@ from shared.runtime import check_golden
 STARTER_FOLDER = Path(__file__).parent / "starter_model"
 PARITY_PICTURES = 50
 GOLDEN_STOPS, GOLDEN_OTHERS = 6, 6
+GOLDEN_SCORE = 0.6  # a stop that devices insist on must be plain: its score has to stay above any threshold
 Progress = Callable[[str], None]
 
 
@@ -105,14 +109,17 @@ def _train_and_judge(
     clock: Clock,
 ) -> Night:
     folder = home / "dataset"
-    base = checkpoints.load(base_folder(settings.base))
+    base = load_base(settings)
+    senses = rows.Senses(before=base.frames == 2, sound=base.ear is not None)
     recipe = lora.Recipe(rank=settings.rank, steps=settings.steps, replay=settings.replay, threads=settings.threads)
     key = _key(base, teaching, recipe)
     version = f"n{len(registry.list()) + 1}-{key[:8]}"
     work = home / "nights" / key
     layout = Layout.of(base)
     progress(f"{len(teaching)} verified rows teach; base {base.name}")
-    fresh = rows.examples(folder, teaching, layout, variations=recipe.variations, seed=recipe.seed)
+    fresh = rows.examples(
+        folder, teaching, layout, variations=recipe.variations, seed=recipe.seed, senses=senses
+    )  # fmt: skip
     trained = lora.train(base, fresh, replay(base, layout, recipe, progress), recipe, work, progress=progress)
 
     champion = registry.champion()
@@ -120,17 +127,16 @@ def _train_and_judge(
     chunks = golden_of(parent) if parent else choose_golden(base)
     label = Label(version, base.name, champion or "", base.intended_use, dict(base.thresholds), clock.utc_s())
     made = make_bundles(base, label, work, chunks, progress=progress)
-    cases = _cases(base, folder, view, settings)
+    cases = _cases(base, folder, view, settings, senses)
     progress(f"judging on {len(cases)} cases")
     ours = evaluate.run(made.folder, cases, threads=settings.threads, progress=progress)
-    recalibrate(made.folder, label, ours, dataset=list(_identity(teaching)))
-    candidate = evaluate.scores(version, ours, parity=made.parity, size_bytes=made.size_bytes)
-    theirs = evaluate.run(parent, cases, threads=settings.threads, progress=progress) if parent else []
-    incumbent = (
-        evaluate.scores(champion or "", theirs, parity=1.0, size_bytes=bundles.read_manifest(parent).size_bytes)
-        if parent
-        else None
+    full = evaluate.run(made.full, cases, threads=settings.threads, progress=progress)
+    figures = recalibrate(made.folder, label, ours, dataset=list(_identity(teaching)))
+    candidate = evaluate.scores(
+        version, ours, parity=made.parity, size_bytes=made.size_bytes, slot_loss=slot_f1(full) - slot_f1(ours)
     )
+    theirs = evaluate.run(parent, cases, threads=settings.threads, progress=progress) if parent else []
+    incumbent = _incumbent(parent, theirs)
     decision = _decide(incumbent, candidate, check_golden(made.folder, threads=settings.threads))
     night = Night(
         outcome="promoted" if decision.accepted else "refused",
@@ -143,7 +149,7 @@ def _train_and_judge(
         loss_last=trained.loss_last,
         parity_float=made.parity_float,
         parity=made.parity,
-        evaluation=evaluate.summary(ours),
+        evaluation=figures,
         champion_evaluation=evaluate.summary(theirs) if theirs else {},
     )
     registry.add(made.folder, parent=champion or "", adapter=work / "adapter", evaluation=asdict(night))
@@ -151,6 +157,13 @@ def _train_and_judge(
         registry.promote(version, why="; ".join(decision.reasons))
     shutil.rmtree(work)
     return night
+
+
+def _incumbent(bundle: Path | None, answers: Sequence[evaluate.Answer]) -> gate.Scores | None:
+    if bundle is None:
+        return None
+    manifest = bundles.read_manifest(bundle)
+    return evaluate.scores(manifest.version, answers, parity=1.0, size_bytes=manifest.size_bytes)
 
 
 def _decide(incumbent: gate.Scores | None, candidate: gate.Scores, unfit: Sequence[str]) -> gate.Decision:
@@ -175,8 +188,8 @@ def add_starter(home: Path, *, progress: Progress = print, clock: Clock | None =
     made = make_bundles(base, label, work, choose_golden(base), progress=progress)
     progress("calibrating on held-out rendered frames")
     answers = evaluate.run(made.folder, evaluate.rendered_cases(300))
-    recalibrate(made.folder, label, answers, dataset=[])
-    registry.add(made.folder, parent="", adapter=None, evaluation={"evaluation": evaluate.summary(answers)})
+    figures = recalibrate(made.folder, label, answers, dataset=[])
+    registry.add(made.folder, parent="", adapter=None, evaluation={"evaluation": figures})
     registry.promote(version, why="the first model")
     shutil.rmtree(work)
     return version
@@ -187,6 +200,8 @@ class Made:
     """A quantised bundle on disk, and how like PyTorch it is."""
 
     folder: Path
+    full: Path
+    """The same before quantisation."""
     parity_float: float
     parity: float
     size_bytes: int
@@ -197,32 +212,68 @@ def make_bundles(
 ) -> Made:
     """Export in float32 and quantised; compare both with PyTorch on held-out pictures. Raises: OSError, BundleError."""
     what = exportable(trained)
-    pictures = [case.image for case in evaluate.rendered_cases(PARITY_PICTURES, seed=1)]
-    guide = Guide(trained).eval()
-
-    def write(image: Any) -> Sequence[int]:
-        pixels = torch.from_numpy(prepare(image, trained.preprocessing))
-        with torch.no_grad():
-            return guide.write(guide.features(pixels), end_id=trained.end_id)[0]
-
+    moments = parity_moments(trained)
     shares = {}
     for name, quantised in (("float", False), ("bundle", True)):
         atomic.remove_tree(work / name)
         manifest = export_bundle(what, label, work / name, golden_chunks=chunks, quantised=quantised, progress=progress)
-        shares[name] = compare(work / name, write, pictures).token_share
+        shares[name] = compare(work / name, writer(trained), moments).token_share
         progress(f"{name}: {shares[name]:.1%} of tokens are PyTorch's, {manifest.size_bytes / 1e6:.1f} MB")
-    return Made(work / "bundle", shares["float"], shares["bundle"], manifest.size_bytes)
+    return Made(work / "bundle", work / "float", shares["float"], shares["bundle"], manifest.size_bytes)
+
+
+def writer(of: Checkpoint) -> Callable[[Given], Sequence[int]]:
+    """PyTorch's greedy answer for a moment."""
+    guide = Guide(of).eval()
+
+    def seen(picture: NDArray[np.uint8] | None) -> Tensor | None:
+        return None if picture is None else guide.features(torch.from_numpy(prepare(picture, of.preprocessing)))
+
+    @torch.no_grad()
+    def write(given: Given) -> Sequence[int]:
+        features, previous = seen(given.picture), seen(given.previous)
+        assert features is not None
+        heard = None if given.sound is None or of.ear is None else of.ear(of.ear.features([given.sound]))
+        return guide.write(features, end_id=of.end_id, previous=previous, sound=heard)[0]
+
+    return write
+
+
+def parity_moments(of: Checkpoint) -> list[Given]:
+    """Held-out drawn pictures, with all else that the model is given: another picture before, noise of any loudness."""
+    pictures = [case.image for case in evaluate.rendered_cases(PARITY_PICTURES, seed=1)]
+    rng = np.random.default_rng(1)
+    noises = [rng.normal(0, 10 ** rng.uniform(-4, -0.5), mel.FRAMES * mel.HOP).astype(np.float32) for _ in pictures]
+    return [
+        Given(picture, pictures[at - 1] if of.frames == 2 else None, noises[at] if of.ear is not None else None)
+        for at, picture in enumerate(pictures)
+    ]
 
 
 def exportable(checkpoint: Checkpoint) -> Exportable:
     return Exportable(
         checkpoint.model, checkpoint.head, checkpoint.tokenizer, checkpoint.preprocessing, checkpoint.before_ids(),
         checkpoint.after_ids(), checkpoint.end_id, checkpoint.objects, checkpoint.sides,
+        checkpoint.ear if checkpoint.ear is not None and checkpoint.ear.taught else None,  # else it would add zeros
+        checkpoint.frames, checkpoint.between_ids(),
     )  # fmt: skip
 
 
-def recalibrate(folder: Path, label: Label, answers: Sequence[evaluate.Answer], *, dataset: Sequence[str]) -> None:
-    """Write the manifest anew with thresholds and figures from `answers`; the files stay as they are."""
+def recalibrate(
+    folder: Path, label: Label, answers: Sequence[evaluate.Answer], *, dataset: Sequence[str]
+) -> dict[str, Any]:
+    """Write the manifest anew with calibration, thresholds and figures; the files stay as they are.
+
+    answers: of this bundle, not yet calibrated, to cases that nobody learnt from
+    returns: the figures
+    """
+    fitted = calibrate.fit(answers)
+    sure = calibrate.calibrated(answers, fitted.by)
+    errors = {
+        "sentences": {"before": fitted.sentences_before, "after": fitted.sentences},
+        "hazards": {"before": fitted.hazards_before, "after": fitted.hazards},
+    }
+    figures = {**evaluate.summary(answers), "slot_f1": slot_f1(answers), "calibration_error": errors}
     manifest = bundles.read_manifest(folder)
     bundles.write_bundle(
         folder,
@@ -231,11 +282,18 @@ def recalibrate(folder: Path, label: Label, answers: Sequence[evaluate.Answer], 
         base=label.base,
         parent=label.parent,
         intended_use=label.intended_use,
-        thresholds=evaluate.thresholds(answers),
-        model=manifest.model,
-        evaluation=evaluate.summary(answers),
+        thresholds=evaluate.thresholds(sure),
+        model={**manifest.model, "calibration": fitted.by.to_dict()},
+        evaluation=figures,
         extra={"taught_by": list(dataset)},
     )
+    return figures
+
+
+def slot_f1(answers: Sequence[evaluate.Answer]) -> float:
+    """Of action, object, side and modifier, against the right sentences; 1 where nothing was to be said or was."""
+    found = slots.scores([(answer.text, [answer.case.text]) for answer in answers]).f1 if answers else None
+    return 1.0 if found is None else found
 
 
 def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Progress) -> list[Example]:
@@ -258,10 +316,14 @@ def choose_golden(base: Checkpoint) -> list[GoldenChunk]:
             continue
         pixels = torch.from_numpy(prepare(case.image, base.preprocessing))
         with torch.no_grad():
-            ids = guide.write(guide.features(pixels), end_id=base.end_id)[0]
+            features = guide.features(pixels)
+            ids = guide.write(features, end_id=base.end_id)[0]
+            scores = base.head(features)[1][0].sigmoid()
         if vocabulary.parse(str(base.tokenizer.decode(ids))) != slots:
             continue
         stop = vocabulary.tier(slots) == 1
+        if stop and scores[base.objects.index(slots.object), base.sides.index(slots.side)] < GOLDEN_SCORE:
+            continue
         chosen, most = (stops, GOLDEN_STOPS) if stop else (others, GOLDEN_OTHERS)
         if len(chosen) < most:
             chosen.append(GoldenChunk(case.image, slots.object, slots.side, stop))
@@ -278,13 +340,24 @@ def golden_of(folder: Path) -> list[GoldenChunk]:
     ]
 
 
+def load_base(settings: LearnSettings) -> Checkpoint:
+    """What the night starts from, with as many pictures and such an ear as the settings say. Raises: ConfigError."""
+    base = checkpoints.load(base_folder(settings.base))
+    base.frames = max(base.frames, settings.frames)
+    if settings.audio_encoder:
+        base.ear = sound.fresh(settings.audio_encoder, base.width)
+    return base
+
+
 def base_folder(base: str) -> str | Path:
     return STARTER_FOLDER if base == "starter" else base
 
 
-def _cases(base: Checkpoint, folder: Path, view: Sequence[SampleRow], settings: LearnSettings) -> list[evaluate.Case]:
+def _cases(
+    base: Checkpoint, folder: Path, view: Sequence[SampleRow], settings: LearnSettings, senses: rows.Senses
+) -> list[evaluate.Case]:
     rendered = evaluate.rendered_cases(settings.gate_cases, objects=base.known) if base.known else []
-    return [*rendered, *rows.cases(folder, view)]
+    return [*rendered, *rows.cases(folder, view, senses=senses)]
 
 
 def _identity(teaching: Sequence[SampleRow]) -> Iterator[str]:
@@ -293,7 +366,8 @@ def _identity(teaching: Sequence[SampleRow]) -> Iterator[str]:
 
 
 def _key(base: Checkpoint, teaching: Sequence[SampleRow], recipe: lora.Recipe) -> str:
-    text = json.dumps([base.name, walks.KNOWN, list(_identity(teaching)), asdict(recipe)])
+    ear = base.ear.config.name_or_path if base.ear is not None else ""
+    text = json.dumps([base.name, base.frames, ear, walks.KNOWN, list(_identity(teaching)), asdict(recipe)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

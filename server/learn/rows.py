@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from server import footage
 from server.dataset import SampleRow
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
 from server.learn.evaluate import Case
+from server.speech.sound import read_wav
 from shared import vocabulary
-from shared.errors import DatasetError
+from shared.errors import DatasetError, MediaError
+
+BEFORE_S = 0.25
+"""How long before a picture the one before it was taken: one look, at the 4 a second that a device takes."""
+DEAF = 4
+"""Every fourth view of a moment is without its sound: a microphone that fails must not take guidance with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Senses:
+    """What a model is given beside the newest picture."""
+
+    before: bool = False
+    """The picture one look before."""
+    sound: bool = False
 
 
 def teaching(rows: Sequence[SampleRow]) -> list[SampleRow]:
@@ -41,25 +59,68 @@ def read_picture(file: Path, *, of: str = "") -> NDArray[np.uint8]:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]  # uint8 as read
 
 
-def examples(folder: Path, rows: Sequence[SampleRow], layout: Layout, *, variations: int, seed: int) -> list[Example]:
+def sound(folder: Path, row: SampleRow) -> NDArray[np.float32] | None:
+    """What the microphone heard in the two seconds around the row's picture.
+
+    float32 [samples] at 16 kHz; None where there is no sound, or none that can be read.
+    """
+    file = folder / row.audio_path
+    if not row.audio_path or not file.is_file():
+        return None
+    try:
+        return read_wav(file.read_bytes())
+    except MediaError:
+        return None
+
+
+def before(folder: Path, row: SampleRow) -> NDArray[np.uint8] | None:
+    """The picture one look before the row's own, out of its clip; None where there is no clip that can be read."""
+    if not row.clip_path or not (folder / row.clip_path).is_file():
+        return None
+    try:
+        clip = footage.find(folder / row.clip_path)
+        return footage.picture_at(clip, max(0.0, (row.duration_s or footage.CHUNK_S) / 2 - BEFORE_S))
+    except MediaError:
+        return None
+
+
+def examples(
+    folder: Path, rows: Sequence[SampleRow], layout: Layout, *, variations: int, seed: int, senses: Senses | None = None
+) -> list[Example]:
     """Each row as itself, in a mirror, and as changed pictures: `variations` in all. Raises: DatasetError."""
-    out = []
-    for row in rows:
-        image = picture(folder, row)
-        rng = np.random.default_rng([seed, int.from_bytes(row.sample_id.encode()[-6:], "big")])
-        views = ((image, row.ground_truth), mirror(image, row.ground_truth))
-        for index in range(variations):
-            view, text = views[index % 2]
-            out.append(from_sentence(vary(view, rng) if index >= len(views) else view, text, layout))
-    return out
+    given = senses or Senses()
+    return [view for row in rows for view in _views(folder, row, layout, variations, seed, given)]
 
 
-def cases(folder: Path, rows: Sequence[SampleRow]) -> list[Case]:
+def _views(
+    folder: Path, row: SampleRow, layout: Layout, variations: int, seed: int, senses: Senses
+) -> Iterator[Example]:
+    image, text = picture(folder, row), row.ground_truth
+    earlier = before(folder, row) if senses.before else None
+    heard = sound(folder, row) if senses.sound else None
+    flipped, mirrored = mirror(image, text)
+    views = ((image, text, earlier), (flipped, mirrored, None if earlier is None else mirror(earlier, "")[0]))
+    number = int.from_bytes(row.sample_id.encode()[-6:], "big")
+    rng = np.random.default_rng([seed, number])
+    for index in range(variations):
+        view, words, previous = views[index % 2]
+        if index >= len(views):
+            twin = copy.deepcopy(rng)  # both pictures of a moment are changed alike
+            view = vary(view, rng)
+            previous = None if previous is None else vary(previous, twin)
+        deaf = index % DEAF == DEAF - 1
+        yield from_sentence(view, words, layout, previous=previous, sound=None if deaf else heard)
+
+
+def cases(folder: Path, rows: Sequence[SampleRow], *, senses: Senses | None = None) -> list[Case]:
     """What a night is judged on besides rendered frames: held-out rows, and every verified correction."""
-    out = []
+    given, out = senses or Senses(), []
     for row in rows:
         held_out, correction = row.split == "held_out", bool(row.correction_id)
         if row.reviewed and may_teach(row.ground_truth) and (held_out or correction):
             group = "held_out" if held_out else "correction"
-            out.append(Case(row.sample_id, group, picture(folder, row), row.ground_truth or vocabulary.CLEAR))
+            heard = sound(folder, row) if given.sound else None
+            earlier = before(folder, row) if given.before else None
+            text = row.ground_truth or vocabulary.CLEAR
+            out.append(Case(row.sample_id, group, picture(folder, row), text, earlier, heard))
     return out

@@ -11,6 +11,11 @@ class LearnSettings:
 
     base: str = "starter"
     """Base model: "starter" (ships with waycue, a demonstration model), a name on the hub, or a folder."""
+    audio_encoder: str = ""
+    """A Whisper-type model whose hearing is taught beside it, by its name on the hub or a folder; "" = it is given no
+    sound."""
+    frames: int = 1
+    """Pictures that the model is shown: 1, or 2 with the one a look before."""
     new_rows_least: int = 20
     """Skip the night when fewer verified rows than this are new since the last trained version."""
     steps: int = 240

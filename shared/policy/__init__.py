@@ -11,13 +11,17 @@ What it promises:
  3. Tiers 2 and 3 are worded by the decoder (`WordIt`), and only when the words could be spoken now.
  4. The same (object, side, tier) is not said twice within 10 s. After that a hazard that never left is said again only
     if it is of tier 1 and nearer; one that was gone is a new one.
- 5. One utterance at a time. A higher tier cuts a lower one; an equal or lower one does not.
- 6. Tiers 2 and 3 share a budget of words a minute. Words about an old picture are dropped, and tier 3 is held back
-    while a siren, a horn or near traffic is heard.
+ 5. One utterance at a time. A higher tier cuts a lower one, in the same step; an equal or lower one does not.
+ 6. Tiers 2 and 3 share a budget of words a minute. Nothing is said about an old picture, warnings included. While a
+    siren, a horn or near traffic is heard tier 3 is cut and held back, and all but warnings is quieter (`Duck`).
  7. State changes (camera, guidance, link, storage, …) are always spoken: they wait, and are dropped only for a newer
-    one that makes them untrue. A blocked camera is announced within 3 s, and said again every half minute while it
-    lasts: silence must never mean "clear".
+    one about the same thing, so that what was said last about a thing is true. What nobody could hear because the
+    sound output was gone is said again. A camera that shows nothing (covered, dark, overexposed, frozen) is announced
+    within 3 s, and said again every half minute while it lasts: silence must never mean "clear".
  8. "Path is clear", in any wording, only when `say_clear` is on, on sustained evidence, and rarely.
+ 9. Below the thresholds it does not guess: it says that it is not sure, where to check, and flags the moment. When
+    most wordings are unsure, that is announced as a state of its own.
+10. What a wearer sets (verbosity, lead, confirmations, tick) never delays or silences a warning.
 
 Nearness: the hazard head gives no distance; a thing that fills more of the picture scores higher, so a risen score
 stands for "nearer".
@@ -25,11 +29,20 @@ stands for "nearer".
 
 from shared.policy.decide import step
 from shared.policy.kinds import (
+    BLINDING,
+    CAMERA,
+    GUIDING,
+    LENS_TEXTS,
+    NOT_SURE,
     PAUSED,
     RESUMED,
     STATE_TEXTS,
+    VOICE,
+    VOICE_BACK,
     Action,
+    Beat,
     Cut,
+    Duck,
     Event,
     Flag,
     Key,
@@ -46,18 +59,31 @@ from shared.policy.kinds import (
     SpeechEnded,
     StateChange,
     Tick,
+    Viewed,
+    VoiceFound,
+    VoiceLost,
     WalkBegan,
     WalkEnded,
     Worded,
     WordIt,
+    calibrated,
 )
 
 __all__ = [
+    "BLINDING",
+    "CAMERA",
+    "GUIDING",
+    "LENS_TEXTS",
+    "NOT_SURE",
     "PAUSED",
     "RESUMED",
     "STATE_TEXTS",
+    "VOICE",
+    "VOICE_BACK",
     "Action",
+    "Beat",
     "Cut",
+    "Duck",
     "Event",
     "Flag",
     "Key",
@@ -74,9 +100,13 @@ __all__ = [
     "SpeechEnded",
     "StateChange",
     "Tick",
+    "Viewed",
+    "VoiceFound",
+    "VoiceLost",
     "WalkBegan",
     "WalkEnded",
     "WordIt",
     "Worded",
+    "calibrated",
     "step",
 ]

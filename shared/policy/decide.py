@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from shared import vocabulary
+from shared.policy import eyes, may, speaking
 from shared.policy.kinds import (
-    AGAIN_S,
-    CAMERA_BACK,
-    CAMERA_BLOCKED,
+    BLINDING,
+    CONFIRMING,
+    GUIDING,
     MOST_REMEMBERED,
     MUTED,
+    MUTING,
+    NOT_SURE,
     NOTHING_SAID,
     PAUSED,
-    PAUSED_NO_PICTURE,
     RESUMED,
     UNMUTED,
-    Action,
+    Beat,
     Cut,
+    Duck,
     Event,
     Flag,
     Key,
@@ -26,25 +28,26 @@ from shared.policy.kinds import (
     Looked,
     LookFailed,
     MuteToggled,
-    News,
     PolicySettings,
     PolicyState,
     RepeatAsked,
     Said,
-    Scored,
     SoundHeard,
-    Speak,
-    Speaking,
     SpeechEnded,
     StateChange,
     Tick,
+    Viewed,
+    VoiceFound,
+    VoiceLost,
     WalkBegan,
     WalkEnded,
     Worded,
     WordIt,
 )
+from shared.policy.speaking import Step, tell
 
-Step = tuple[PolicyState, tuple[Action, ...]]
+UNSURE = "unsure"
+"""In a key, in the place of an object: something there that the model could not name."""
 
 
 def step(state: PolicyState, event: Event, now_s: float, settings: PolicySettings) -> Step:
@@ -52,11 +55,25 @@ def step(state: PolicyState, event: Event, now_s: float, settings: PolicySetting
 
     now_s: seconds on a clock that never goes back
     """
-    if state.speaking is not None and now_s - state.speaking.since_s > settings.speech_timeout_s:
-        state = replace(state, speaking=None, quiet_since_s=now_s)
+    state = _give_up(state, now_s, settings)
     state, actions = _handle(state, event, now_s, settings)
-    state, news = _say_waiting(state, now_s)
-    return state, actions + news
+    state, louder = _duck(state, now_s)
+    state, news = speaking.say_waiting(state, now_s)
+    return state, louder + actions + news
+
+
+def _give_up(state: PolicyState, now_s: float, settings: PolicySettings) -> PolicyState:
+    """On an utterance whose end is overdue."""
+    if state.speaking is None:
+        return state
+    longest_s = settings.warning_timeout_s if state.speaking.rank == 1 else settings.speech_timeout_s
+    over = now_s - state.speaking.since_s > longest_s
+    return replace(state, speaking=None, quiet_since_s=now_s) if over else state
+
+
+def _duck(state: PolicyState, now_s: float) -> Step:
+    loud = now_s < state.held_until_s
+    return (state, ()) if loud == state.ducked else (replace(state, ducked=loud), (Duck(on=loud),))
 
 
 def _handle(state: PolicyState, event: Event, now_s: float, settings: PolicySettings) -> Step:
@@ -65,146 +82,199 @@ def _handle(state: PolicyState, event: Event, now_s: float, settings: PolicySett
             return _looked(state, event, now_s, settings)
         case Worded():
             return _worded(state, event, now_s, settings)
+        case SoundHeard(kind):
+            return _heard(state, kind, now_s, settings)
+        case Viewed(lens):
+            last_s = None if state.last_look_s is None else now_s
+            state = eyes.viewed(replace(state, last_look_s=last_s), lens, now_s, settings)
+        case Tick():
+            state = eyes.check_stall(state, now_s, settings)
         case LookFailed():
-            state = state if state.paused else _tell(replace(state, paused=True), PAUSED, urgent=True)
+            state = state if state.paused else tell(replace(state, paused=True), PAUSED, urgent=True, about=GUIDING)
+        case StateChange(text, urgent, about):
+            state = tell(state, text, urgent=urgent, about=about)
         case SpeechEnded(utterance):
             if state.speaking is not None and state.speaking.utterance == utterance:
                 state = replace(state, speaking=None, quiet_since_s=now_s)
-        case SoundHeard(kind):
-            if kind in settings.masking_sounds:
-                state = replace(state, held_until_s=now_s + settings.sound_hold_s)
-        case StateChange(text, urgent, replaces):
-            state = _tell(_forget(state, replaces), text, urgent=urgent)
-        case Listening(on):
-            state = replace(state, listening=on)
-        case RepeatAsked():
-            state = _tell(state, state.last_guidance or NOTHING_SAID, why="repeat")
-        case MuteToggled():
-            state = _tell(replace(state, muted=not state.muted), UNMUTED if state.muted else MUTED)
-        case WalkBegan():
-            state = replace(state, last_look_s=now_s)
-        case WalkEnded():
-            state = replace(state, last_look_s=None)
-        case Tick():
-            state = _check_stall(state, now_s, settings)
+        case VoiceLost():
+            state = speaking.lost(state, now_s)
+        case VoiceFound():
+            state = speaking.found(state)
+        case _:
+            state = _asked(state, event, now_s)
     return state, ()
+
+
+def _asked(state: PolicyState, event: Event, now_s: float) -> PolicyState:
+    """What the wearer does."""
+    match event:
+        case Listening(on):
+            return replace(state, listening=on)
+        case RepeatAsked():
+            return tell(state, state.last_guidance or NOTHING_SAID, why="repeat")
+        case MuteToggled():
+            return tell(replace(state, muted=not state.muted), UNMUTED if state.muted else MUTED, about=MUTING)
+        case WalkBegan():
+            return replace(state, last_look_s=now_s)
+        case WalkEnded():
+            return replace(state, last_look_s=None)
+        case _:
+            return state
+
+
+def _heard(state: PolicyState, kind: str, now_s: float, settings: PolicySettings) -> Step:
+    """A sound that the wearer must hear undisturbed: tier 3 stops at once."""
+    if kind not in settings.masking_sounds:
+        return state, ()
+    state = replace(state, held_until_s=now_s + settings.sound_hold_s)
+    if state.speaking is None or state.speaking.rank != speaking.rank(3):
+        return state, ()
+    return replace(state, speaking=None, quiet_since_s=now_s), (Cut(state.speaking.utterance),)
 
 
 # --- looks ------------------------------------------------------------------------------------------------------------
 
 
 def _looked(state: PolicyState, event: Looked, now_s: float, settings: PolicySettings) -> Step:
-    shows_nothing = event.brightness < settings.dark_below or event.contrast < settings.flat_below
+    lens = eyes.trouble_of(event, settings)
+    stale = event.seen_at_s is not None and now_s - event.seen_at_s > settings.warning_stale_after_s
     if state.paused:
-        state = _tell(replace(state, paused=False), RESUMED)
-    state = _camera(replace(state, last_look_s=now_s), now_s, settings, shows_nothing=shows_nothing)
-    seen = {} if shows_nothing else _seen(event.hazards, settings)
+        state = tell(replace(state, paused=False), RESUMED, about=GUIDING)
+    state = eyes.viewed(replace(state, last_look_s=now_s), lens, now_s, settings)
+    blind = stale or lens in BLINDING
+    seen = {} if blind else may.seen_of(event.hazards, settings)
     looks = (*state.looks, frozenset(seen))[-settings.looks_window :]
-    state = replace(state, looks=looks, empty_looks=0 if seen or shows_nothing else state.empty_looks + 1)
-    if shows_nothing:
+    empty = 0 if seen or lens or stale else state.empty_looks + 1
+    state = replace(state, looks=looks, scores=tuple(seen.items()), empty_looks=empty)
+    if blind:
         return replace(state, check=False), ()
-    state, actions = _warn(_still_there(state, seen, now_s, settings), seen, now_s, settings)
-    return (state, actions) if actions else _ask(state, seen, now_s, settings)
-
-
-def _seen(hazards: Iterable[Scored], settings: PolicySettings) -> dict[Key, float]:
-    """Scores above the threshold, most important first. A model may know things that we have no word for."""
-    known = vocabulary.load().objects
-    above = [h for h in hazards if h.score >= settings.hazard_above and h.object in known]
-    found: dict[Key, float] = {}
-    for hazard in sorted(above, key=lambda h: (_tier_of(h.object, _place(h.side)), -h.score)):
-        found.setdefault((hazard.object, _place(hazard.side)), hazard.score)
-    return found
+    state, actions = _warn(may.still_there(state, seen, now_s, settings), seen, now_s, settings)
+    if actions or lens:
+        return state, actions
+    state, actions = _ask(state, now_s, settings)
+    return (state, actions) if actions else _beat(state, now_s, settings)
 
 
 def _warn(state: PolicyState, seen: dict[Key, float], now_s: float, settings: PolicySettings) -> Step:
     """The first tier-1 hazard that is due goes out as its fixed phrase."""
-    for (name, side), score in seen.items():
-        if _tier_of(name, side) > 1:
+    for key, score in seen.items():
+        if may.tier_of(key) > 1:
             break
-        certain = score >= settings.at_once_above or _confirmed(state, (name, side), settings)
-        if certain and _is_new(state.said, (name, side), 1, score, now_s, settings):
-            state, actions = _speak(state, vocabulary.instruct(name, side), 1, "hazard", score, now_s)
+        certain = score >= settings.at_once_above or settings.lead == "early" or may.is_confirmed(state, key, settings)
+        if certain and may.is_new(state, key, 1, score, now_s, settings):
+            state, actions = speaking.speak(state, vocabulary.instruct(*key), 1, "hazard", score, now_s)
             if actions:
-                return _remember(state, (name, side), 1, score, now_s), actions
+                return _remember(state, key, 1, score, now_s), actions
     return state, ()
 
 
-def _ask(state: PolicyState, seen: dict[Key, float], now_s: float, settings: PolicySettings) -> Step:
+def _ask(state: PolicyState, now_s: float, settings: PolicySettings) -> Step:
     """Run the decoder when a confirmed hazard of tier 2 or 3 could be spoken about now."""
     asked = tuple(pair for pair in state.asked if now_s - pair[1] < settings.ask_again_s)
     lately = {key for key, _ in asked}
-    confirmed = [key for key in seen if _tier_of(*key) > 1 and _confirmed(state, key, settings)]
-    due = any(
-        key not in lately
-        and _may_talk(state, _tier_of(*key), now_s, settings)
-        and _is_new(state.said, key, _tier_of(*key), seen[key], now_s, settings)
-        for key in confirmed
-    )
-    if not due and not (state.check and _may_talk(state, 2, now_s, settings)):
+    confirmed = [
+        (key, score) for key, score in state.scores if may.tier_of(key) > 1 and may.is_confirmed(state, key, settings)
+    ]
+    due = any(key not in lately and _is_due(state, key, score, now_s, settings) for key, score in confirmed)
+    if not due and not (state.check and may.may_talk(state, 2, now_s, settings)):
         return replace(state, asked=asked, check=False), ()
-    asked = (*asked, *((key, now_s) for key in confirmed if key not in lately))[-MOST_REMEMBERED:]
+    asked = (*asked, *((key, now_s) for key, _ in confirmed if key not in lately))[-MOST_REMEMBERED:]
     return replace(state, asked=asked, check=False), (WordIt(),)
 
 
-def _still_there(state: PolicyState, keys: Iterable[Key], now_s: float, settings: PolicySettings) -> PolicyState:
-    seen = set(keys)
-
-    def again(said: Said) -> Said:
-        gone = now_s - said.seen_s > settings.gone_after_s
-        return replace(said, seen_s=now_s, was_gone=said.was_gone or gone)
-
-    return replace(state, said=tuple(again(said) if said.key in seen else said for said in state.said))
+def _is_due(state: PolicyState, key: Key, score: float, now_s: float, settings: PolicySettings) -> bool:
+    tier = may.tier_of(key)
+    wanted = key[0] not in CONFIRMING or may.may_confirm(state, now_s, settings)
+    due = wanted and may.is_near(state, key, settings) and may.may_talk(state, tier, now_s, settings)
+    return due and may.is_new(state, key, tier, score, now_s, settings)
 
 
-def _camera(state: PolicyState, now_s: float, settings: PolicySettings, *, shows_nothing: bool) -> PolicyState:
-    if shows_nothing:
-        since = now_s if state.bad_since_s is None else state.bad_since_s
-        state = replace(state, bad_since_s=since, good_since_s=None)
-        due = state.blocked_said_s + settings.blocked_again_s if state.blocked else since + settings.blocked_after_s
-        if now_s >= due:
-            state = _tell(replace(state, blocked=True, blocked_said_s=now_s), CAMERA_BLOCKED, urgent=True)
-        return state
-    if not state.blocked:
-        return replace(state, bad_since_s=None)
-    since = now_s if state.good_since_s is None else state.good_since_s
-    if now_s - since < settings.unblocked_after_s:
-        return replace(state, good_since_s=since)
-    return _tell(replace(state, blocked=False, bad_since_s=None, good_since_s=None), CAMERA_BACK)
-
-
-def _check_stall(state: PolicyState, now_s: float, settings: PolicySettings) -> PolicyState:
-    if state.paused or state.last_look_s is None or now_s - state.last_look_s < settings.stalled_after_s:
-        return state
-    return _tell(replace(state, paused=True), PAUSED_NO_PICTURE, urgent=True)
+def _beat(state: PolicyState, now_s: float, settings: PolicySettings) -> Step:
+    """A tick says what silence cannot: that there is no crash behind it."""
+    well = not (state.paused or state.blocked or state.listening) and state.speaking is None
+    due = now_s - max(state.beat_s, state.quiet_since_s) >= settings.tick_every_s
+    if not (settings.tick_every_s > 0 and well and due and now_s >= state.held_until_s):
+        return state, ()
+    return replace(state, beat_s=now_s), (Beat(),)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
 def _worded(state: PolicyState, event: Worded, now_s: float, settings: PolicySettings) -> Step:
-    doubts = vocabulary.problems(event.text)
-    unsure = event.confidence < settings.flag_below or (bool(event.text) and bool(doubts))
-    flags = (Flag("low_confidence"),) if unsure else ()
-    slots = vocabulary.parse(event.text)
-    if doubts or slots is None or event.confidence < settings.speak_above or state.bad_since_s is not None:
+    doubts, slots = vocabulary.problems(event.text), vocabulary.parse(event.text)
+    doubtful = event.confidence < settings.flag_below or (bool(event.text) and bool(doubts))
+    flags = (Flag("low_confidence"),) if doubtful else ()
+    if state.bad_since_s is not None:
         return state, flags
-    if _says_clear(event.text):
+    state = eyes.watch_sureness(state, now_s, settings, sure=not doubtful)
+    if not event.text:
+        return state, flags
+    if doubts or slots is None or event.confidence < settings.speak_above:
+        state, actions = _not_sure(state, None if doubts else slots, event, now_s, settings)
+        return state, (flags or (Flag("low_confidence"),) * bool(actions)) + actions
+    if says_clear(event.text):
         state, actions = _clear(state, event, now_s, settings)
         return state, flags + actions
-    key, tier = (slots.object or slots.action, _place(slots.side)), vocabulary.tier(slots)
-    state = _still_there(_also_seen(state, key), [key], now_s, settings)
-    fresh = tier == 1 or now_s - event.seen_at_s <= settings.stale_after_s * (4 - tier)
-    due = fresh and _is_new(state.said, key, tier, event.confidence, now_s, settings)
-    if not due or not _may_talk(state, tier, now_s, settings):
-        return state, flags
+    state, actions = _say(state, slots, event, now_s, settings)
+    return state, flags + actions
+
+
+def _say(state: PolicyState, slots: vocabulary.Slots, event: Worded, now_s: float, settings: PolicySettings) -> Step:
+    """Words that the model is sure of."""
+    key, tier = (slots.object or slots.action, may.place_of(slots.side)), vocabulary.tier(slots)
+    state = may.still_there(may.also_seen(state, key), [key], now_s, settings)
+    confirms = tier == 3 and may.confirms(slots)
+    wanted = not confirms or may.may_confirm(state, now_s, settings)
+    wanted = wanted and (tier == 1 or may.is_near(state, key, settings)) and _is_fresh(event, tier, now_s, settings)
+    if not wanted or not may.is_new(state, key, tier, event.confidence, now_s, settings):
+        return state, ()
+    if not may.may_talk(state, tier, now_s, settings):
+        return state, ()
     certain = tier == 1 and event.confidence >= settings.at_once_above
-    if not certain and not _confirmed(state, key, settings):
-        return _check_next(state, key, now_s, settings), flags
-    state, actions = _speak(state, event.text, tier, "worded", event.confidence, now_s)
+    if not certain and not may.is_confirmed(state, key, settings):
+        return _check_next(state, key, now_s, settings), ()
+    state, actions = speaking.speak(state, event.text, tier, "worded", event.confidence, now_s)
     if actions:
         state = _remember(state, key, tier, event.confidence, now_s)
-    return state, flags + actions
+        state = replace(state, confirmed_s=now_s) if confirms else state
+    return state, actions
+
+
+def _not_sure(
+    state: PolicyState, slots: vocabulary.Slots | None, event: Worded, now_s: float, settings: PolicySettings
+) -> Step:
+    """Rather than guess, say where something is. slots: what it would be, where that is at least a sentence."""
+    place = _unnamed_place(state, now_s, settings)
+    if not place and slots is not None and slots.object and vocabulary.tier(slots) < 3:
+        place = may.place_of(slots.side)
+        if any(s.key[1] == place and now_s - s.at_s < settings.repeat_after_s for s in state.said):
+            return state, ()  # the wearer already attends to that side
+    if place not in NOT_SURE:
+        return state, ()
+    key = (UNSURE, place)
+    state = may.still_there(may.also_seen(state, key), [key], now_s, settings)
+    due = _is_fresh(event, 2, now_s, settings) and may.is_new(state, key, 2, 0.0, now_s, settings)
+    if not due or not may.may_talk(state, 2, now_s, settings):
+        return state, ()
+    if not _unnamed_place(state, now_s, settings) and not may.is_confirmed(state, key, settings):
+        return _check_next(state, key, now_s, settings), ()
+    state, actions = speaking.speak(state, NOT_SURE[place], 2, "unsure", event.confidence, now_s)
+    return (_remember(state, key, 2, 0.0, now_s), actions) if actions else (state, ())
+
+
+def _unnamed_place(state: PolicyState, now_s: float, settings: PolicySettings) -> str:
+    """Where the hazard head is sure of an obstacle that the wearer was not told about; "" = nowhere."""
+    for key, score in state.scores:
+        new = may.is_near(state, key, settings) and may.is_new(state, key, 2, score, now_s, settings)
+        if may.tier_of(key) == 2 and may.is_confirmed(state, key, settings) and new:
+            return key[1]
+    return ""
+
+
+def _is_fresh(event: Worded, tier: int, now_s: float, settings: PolicySettings) -> bool:
+    most_s = settings.stale_after_s if tier == 3 else settings.warning_stale_after_s
+    return now_s - event.seen_at_s <= most_s
 
 
 def _check_next(state: PolicyState, key: Key, now_s: float, settings: PolicySettings) -> PolicyState:
@@ -216,140 +286,18 @@ def _check_next(state: PolicyState, key: Key, now_s: float, settings: PolicySett
 
 def _clear(state: PolicyState, event: Worded, now_s: float, settings: PolicySettings) -> Step:
     sure = event.confidence >= settings.clear_above and state.empty_looks >= settings.clear_looks
-    due = now_s - state.clear_said_s >= settings.clear_every_s and now_s - event.seen_at_s <= settings.stale_after_s
-    if not (settings.say_clear and sure and due and _may_talk(state, 3, now_s, settings)):
+    due = now_s - state.clear_said_s >= settings.clear_every_s and _is_fresh(event, 3, now_s, settings)
+    if not (settings.say_clear and sure and due and may.may_talk(state, 3, now_s, settings)):
         return state, ()
-    state, actions = _speak(state, vocabulary.CLEAR, 3, "clear", event.confidence, now_s)
+    state, actions = speaking.speak(state, vocabulary.CLEAR, 3, "clear", event.confidence, now_s)
     return replace(state, clear_said_s=now_s) if actions else state, actions
 
 
-def _says_clear(text: str) -> bool:
+def says_clear(text: str) -> bool:
     """Any sentence with "clear" in it tells a walker that nothing is there, whatever its other words."""
     return "clear" in vocabulary.words(text)
-
-
-def _also_seen(state: PolicyState, key: Key) -> PolicyState:
-    if not state.looks:
-        return replace(state, looks=(frozenset((key,)),))
-    return replace(state, looks=(*state.looks[:-1], state.looks[-1] | {key}), empty_looks=0)
-
-
-# --- may it be said? --------------------------------------------------------------------------------------------------
-
-
-def _confirmed(state: PolicyState, key: Key, settings: PolicySettings) -> bool:
-    return sum(key in look for look in state.looks) >= settings.looks_needed
-
-
-def _is_new(said: tuple[Said, ...], key: Key, tier: int, score: float, now_s: float, settings: PolicySettings) -> bool:
-    last = next((s for s in reversed(said) if s.key == key and s.tier == tier), None)
-    if last is None:
-        return True
-    if now_s - last.at_s < settings.repeat_after_s:
-        return False
-    if last.was_gone:
-        return True
-    return tier == 1 and score >= min(last.score + settings.nearer_by, settings.near_score)
-
-
-def _may_talk(state: PolicyState, tier: int, now_s: float, settings: PolicySettings) -> bool:
-    """Whether an utterance of this tier could begin now, whatever it says."""
-    if tier == 1:
-        return state.speaking is None or state.speaking.rank > 1
-    if tier > {"warnings": 1, "obstacles": 2, "all": 3}[settings.verbosity] or state.muted or state.listening:
-        return False
-    if tier == 3 and now_s < state.held_until_s:
-        return False
-    if state.speaking is not None:
-        return state.speaking.rank > _rank(tier)
-    recent = sum(count for at_s, count in state.words if now_s - at_s < 60.0)
-    most = vocabulary.load().words_max[tier]
-    return now_s - state.quiet_since_s >= settings.gap_s and recent + most <= settings.words_per_minute_max
-
-
-def _rank(tier: int) -> int:
-    return 1 if tier == 1 else tier + 1
-
-
-def _tier_of(name: str, side: str) -> int:
-    return vocabulary.tier(vocabulary.Slots("", name, side))
-
-
-def _place(side: str) -> str:
-    """The side as a hazard head tells it apart: "overhead" and unsaid are on the path."""
-    if side.endswith("left"):
-        return "on the left"
-    return "on the right" if side.endswith("right") else "behind" if side == "behind" else "ahead"
-
-
-# --- speaking ---------------------------------------------------------------------------------------------------------
-
-
-def _speak(state: PolicyState, text: str, tier: int, why: str, confidence: float, now_s: float) -> Step:
-    if not _may_ever_be_said(text):
-        return state, ()
-    state, actions = _begin(state, Speak(state.next_utterance, text, tier, why, confidence), _rank(tier), now_s, None)
-    if actions:
-        words = tuple(pair for pair in state.words if now_s - pair[0] < 60.0)
-        spent = () if tier == 1 else ((now_s, len(vocabulary.words(text))),)
-        state = replace(state, last_guidance=text, words=words + spent)
-    return state, actions
-
-
-def _begin(state: PolicyState, speak: Speak, rank: int, now_s: float, news: News | None) -> Step:
-    """Start an utterance, cutting a lower one. No actions where an equal or higher one is being said."""
-    now = state.speaking
-    cut: tuple[Action, ...] = ()
-    if now is not None:
-        if now.rank <= rank:
-            return state, ()
-        cut = (Cut(now.utterance),)
-        if now.news is not None:
-            state = replace(state, waiting=(_put_off(now.news, now_s), *state.waiting))
-    speaking = Speaking(speak.utterance, rank, now_s, news)
-    return replace(state, speaking=speaking, next_utterance=speak.utterance + 1), (*cut, speak)
 
 
 def _remember(state: PolicyState, key: Key, tier: int, score: float, now_s: float) -> PolicyState:
     kept = tuple(s for s in state.said if (s.key, s.tier) != (key, tier))
     return replace(state, said=(*kept, Said(key, tier, now_s, now_s, score))[-MOST_REMEMBERED:])
-
-
-def _tell(state: PolicyState, text: str, *, urgent: bool = False, why: str = "state") -> PolicyState:
-    """Queue a state change. One that already waits is not queued twice."""
-    if any(news.text == text and news.why == why for news in state.waiting) or not _may_ever_be_said(text):
-        return state
-    return replace(state, waiting=(*state.waiting, News(text, why, urgent)))
-
-
-def _forget(state: PolicyState, text: str) -> PolicyState:
-    """Do not say this news any more, nor say it again if it is cut off now."""
-    waiting = tuple(news for news in state.waiting if news.text != text)
-    speaking = state.speaking
-    if speaking is not None and speaking.news is not None and speaking.news.text == text:
-        speaking = replace(speaking, news=None)
-    return replace(state, waiting=waiting, speaking=speaking)
-
-
-def _put_off(news: News, now_s: float) -> News:
-    """News that a warning cut off. Among many warnings, half of it again and again would only add to the noise."""
-    pause_s = 0.0 if news.urgent else AGAIN_S * 2 ** min(news.cuts, 5)
-    return replace(news, cuts=news.cuts + 1, not_before_s=now_s + pause_s)
-
-
-def _say_waiting(state: PolicyState, now_s: float) -> Step:
-    """Say the most urgent, oldest waiting news if its turn has come."""
-    due = [n for n in state.waiting if n.urgent or (not state.listening and now_s >= n.not_before_s)]
-    if not due:
-        return state, ()
-    news = min(due, key=lambda item: item.rank)
-    rest = list(state.waiting)
-    rest.remove(news)
-    speak = Speak(state.next_utterance, news.text, 2, news.why)
-    after, actions = _begin(replace(state, waiting=tuple(rest)), speak, news.rank, now_s, news)
-    return (after, actions) if actions else (state, ())
-
-
-def _may_ever_be_said(text: str) -> bool:
-    joined = " ".join(vocabulary.words(text))
-    return not any(" ".join(vocabulary.words(bad)) in joined for bad in vocabulary.load().never_say)

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 CAMERA_BLOCKED = "Camera blocked."
+CAMERA_BLINDED = "Camera blinded by light."
+CAMERA_FROZEN = "Camera frozen."
 CAMERA_BACK = "Camera back."  # not "camera clear": the word "clear" belongs to the path
+LENS_TEXTS = {
+    "dark": CAMERA_BLOCKED, "flat": CAMERA_BLOCKED, "covered": CAMERA_BLOCKED, "bright": CAMERA_BLINDED,
+    "frozen": CAMERA_FROZEN,
+}  # fmt: skip
+"""What is said of each trouble that shared.lens finds in a picture."""
+BLINDING = ("dark", "flat", "frozen")
+"""Troubles that leave nothing to see: no guidance comes from such a picture. The others are judged by eye, so to speak:
+a warning still goes out, for a misjudged lens must never silence one."""
 PAUSED = "Guidance paused."
 PAUSED_NO_PICTURE = "Guidance paused, no picture."
 RESUMED = "Guidance is back."
 MUTED = "Muted. Warnings only."
 UNMUTED = "Voice on."
 NOTHING_SAID = "Nothing said yet."
-STATE_TEXTS = (CAMERA_BLOCKED, CAMERA_BACK, PAUSED, PAUSED_NO_PICTURE, RESUMED, MUTED, UNMUTED, NOTHING_SAID)
+UNSURE_NOW = "Guidance is unsure."
+SURE_AGAIN = "Guidance is sure again."
+VOICE_BACK = "Voice is back."
+NOT_SURE_AHEAD = "Not sure, check ahead."
+NOT_SURE_LEFT = "Not sure, check left."
+NOT_SURE_RIGHT = "Not sure, check right."
+NOT_SURE = {"ahead": NOT_SURE_AHEAD, "on the left": NOT_SURE_LEFT, "on the right": NOT_SURE_RIGHT}
+"""By place. They name nothing: the cane finds out what the model could not."""
+STATE_TEXTS = (
+    CAMERA_BLOCKED, CAMERA_BLINDED, CAMERA_FROZEN, CAMERA_BACK, PAUSED, PAUSED_NO_PICTURE, RESUMED, MUTED, UNMUTED,
+    NOTHING_SAID, UNSURE_NOW, SURE_AGAIN, VOICE_BACK, *NOT_SURE.values(),
+)  # fmt: skip
+CAMERA, GUIDING, MUTING, CONFIDENCE, VOICE = "camera", "guidance", "mute", "confidence", "voice"
+"""What news is about: the newest about a thing takes the place of older ones that still wait."""
 
 NEVER_S = float("-inf")
 AGAIN_S = 3.0  # before news that a warning cut off is begun again; doubled each time it is cut, up to 96 s
 MOST_REMEMBERED = 64  # said and asked things that are kept; a minute of talk is a quarter of it
+LOST_BEFORE_S = 3.0  # a sound output that died is noticed this much later: what was said meanwhile was not heard
+CONFIRMING = ("", "sidewalk", "tactile paving")
+"""Things named only to say that the way goes on as it does. "" = none is named: "Continue straight." """
 
 Key = tuple[str, str]
 """(object or action, place): what counts as the same thing."""
@@ -29,6 +56,14 @@ class PolicySettings:
 
     verbosity: Literal["warnings", "obstacles", "all"] = "all"
     """How much is said: tier 1 only, tiers 1 and 2, or all three."""
+    lead: Literal["early", "normal", "late"] = "normal"
+    """early: warnings at the first look, however faint. late: tiers 2 and 3 only once they are near."""
+    confirmations: bool = False
+    """Whether is said that the way goes on: "Keep straight, sidewalk ahead." Fewer words leave more street to hear."""
+    confirm_every_s: float = 20.0
+    """Confirmations are not given more often than this."""
+    tick_every_s: float = 0.0
+    """A soft tick this often while all is well and nothing is said: silence alone may be a crash. 0 = none."""
     hazard_above: float = 0.5
     """Score above which a hazard counts as seen. A model's manifest sets it."""
     at_once_above: float = 0.8
@@ -49,24 +84,38 @@ class PolicySettings:
     """Rise of the score that counts as nearer."""
     near_score: float = 0.95
     """A score this high cannot rise much further: it counts as nearer by itself."""
+    near_above: float = 0.8
+    """Score from which a thing is near enough for a wearer who wants words late."""
     words_per_minute_max: int = 60
     """Budget of words of tiers 2 and 3. Warnings and state changes are never held back by it."""
     gap_s: float = 0.5
     """Silence kept after an utterance before tiers 2 and 3 speak again: the street must be heard."""
     stale_after_s: float = 2.0
-    """Age of the picture at which tier-3 words are dropped; tier 2 is dropped at twice this."""
+    """Age of the picture at which tier-3 words are dropped."""
+    warning_stale_after_s: float = 3.0
+    """Age of the picture at which tiers 1 and 2 are dropped: 3.3 m of walking later the thing is passed or met."""
     ask_again_s: float = 2.0
     """A thing the decoder had no good words for is not worded again before this."""
     sound_hold_s: float = 4.0
-    """How long tier 3 is held back after a masking sound."""
+    """How long tier 3 is held back, and tier 2 and news are quieter, after a masking sound."""
     masking_sounds: tuple[str, ...] = ("siren", "horn", "engine", "reversing beeper", "train", "shout")
     """Sounds of the street that the wearer must hear undisturbed."""
-    blocked_after_s: float = 1.0
+    unsure_every_s: float = 2.0
+    """One wording in this time counts: what it is unsure of is worded again and again, and would outvote the rest."""
+    unsure_window: int = 10
+    """How many such wordings back the confidence is watched: at least 20 s of walk."""
+    unsure_most: int = 8
+    """So many unsure ones of those: "Guidance is unsure." """
+    unsure_least: int = 3
+    """So few of them: "Guidance is sure again." """
+    blocked_after_s: float = 0.75
     """A camera that shows nothing for this long is announced as blocked."""
     unblocked_after_s: float = 0.5
     """Good pictures for this long, and the camera is announced as back."""
     blocked_again_s: float = 30.0
     """A camera still blocked is announced again after this."""
+    other_trouble_after_s: float = 5.0
+    """Another trouble of a camera that is announced as blocked is told after this."""
     dark_below: float = 0.02
     """Mean brightness under which a picture shows nothing: a night street with one lamp is above it."""
     flat_below: float = 0.015
@@ -82,7 +131,22 @@ class PolicySettings:
     clear_every_s: float = 20.0
     """"Path is clear" is not said more often than this."""
     speech_timeout_s: float = 15.0
-    """An utterance whose end was never reported counts as ended after this: a dead voice must not block warnings."""
+    """An utterance whose end was never reported counts as ended after this: a dead voice must not block the next."""
+    warning_timeout_s: float = 5.0
+    """The same for a warning, which has four words: the next warning must not wait for longer."""
+
+
+THRESHOLDS = ("hazard_above", "at_once_above", "speak_above", "flag_below", "clear_above")
+"""Settings that are calibrated for each model, and travel with it."""
+
+
+def calibrated(
+    wished: PolicySettings, thresholds: Mapping[str, float], *, pinned: frozenset[str] = frozenset()
+) -> PolicySettings:
+    """A wearer's settings with the thresholds that were calibrated for a model, but for those that are pinned."""
+    found = {name: float(thresholds[name]) for name in THRESHOLDS if name in thresholds and name not in pinned}
+    settings = replace(wished, **found)  # type: ignore[arg-type]  # all of them are floats
+    return replace(settings, at_once_above=max(settings.at_once_above, settings.hazard_above))
 
 
 class Scored(Protocol):
@@ -106,6 +170,18 @@ class Looked:
     hazards: tuple[Scored, ...]
     brightness: float
     contrast: float
+    lens: str = ""
+    """What is wrong with the picture: one of LENS_TEXTS, "" = nothing."""
+    seen_at_s: float | None = None
+    """When the picture was taken, on the policy's clock; None = now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Viewed:
+    """A new picture came that was not looked at: it shows nothing, or there is no model."""
+
+    lens: str = ""
+    """As in Looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +220,8 @@ class StateChange:
     text: str
     urgent: bool = False
     """Urgent ones cut everything but a tier-1 warning."""
-    replaces: str = ""
-    """Another state change that is no longer true: if it still waits, it is not said any more."""
+    about: str = ""
+    """What it is about: an older one about the same is no longer true and, if it still waits, not said any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +242,16 @@ class MuteToggled:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceLost:
+    """Nothing that is said is heard: the headphones are unplugged, the speech program is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceFound:
+    """What is said is heard again."""
+
+
+@dataclass(frozen=True, slots=True)
 class WalkBegan:
     """Looks are expected from now on."""
 
@@ -181,8 +267,8 @@ class Tick:
 
 
 Event = (
-    Looked | Worded | LookFailed | SpeechEnded | SoundHeard | StateChange | Listening | RepeatAsked | MuteToggled
-    | WalkBegan | WalkEnded | Tick
+    Looked | Viewed | Worded | LookFailed | SpeechEnded | SoundHeard | StateChange | Listening | RepeatAsked
+    | MuteToggled | VoiceLost | VoiceFound | WalkBegan | WalkEnded | Tick
 )  # fmt: skip
 
 
@@ -198,7 +284,7 @@ class Speak:
     text: str
     tier: int
     why: str
-    """hazard (fixed phrase) | worded (by the decoder) | clear | state | repeat"""
+    """hazard (fixed phrase) | worded (by the decoder) | unsure | clear | state | repeat"""
     confidence: float = 1.0
 
 
@@ -221,7 +307,19 @@ class Flag:
     reason: str
 
 
-Action = Speak | Cut | WordIt | Flag
+@dataclass(frozen=True, slots=True)
+class Duck:
+    """From now on everything but a warning is spoken quietly (or as loud as ever again): the street must be heard."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Play a soft tick: guidance is alive and sees."""
+
+
+Action = Speak | Cut | WordIt | Flag | Duck | Beat
 
 
 # --- state ------------------------------------------------------------------------------------------------------------
@@ -249,6 +347,7 @@ class News:
     text: str
     why: str
     urgent: bool
+    about: str = ""
     cuts: int = 0
     """How often it was begun and cut off."""
     not_before_s: float = NEVER_S
@@ -276,6 +375,8 @@ class PolicyState:
 
     looks: tuple[frozenset[Key], ...] = ()
     """What was seen in the last looks, newest last."""
+    scores: tuple[tuple[Key, float], ...] = ()
+    """Of the newest look, the most important first."""
     said: tuple[Said, ...] = ()
     asked: tuple[tuple[Key, float], ...] = ()
     """What the decoder was last run for, and when."""
@@ -287,6 +388,21 @@ class PolicyState:
     words: tuple[tuple[float, int], ...] = ()
     """(when, how many) of the words of tiers 2 and 3 in the last minute."""
     held_until_s: float = NEVER_S
+    ducked: bool = False
+    beat_s: float = NEVER_S
+    """When the last tick was played."""
+    sureness: tuple[bool, ...] = ()
+    """Whether the last wordings were sure ones, newest last."""
+    sureness_s: float = NEVER_S
+    """When the newest of them came."""
+    unsure: bool = False
+    """Announced as unsure."""
+    confirmed_s: float = NEVER_S
+    """When the last confirmation was given."""
+    lost_s: float | None = None
+    """Since when nothing is heard of what is said."""
+    told: tuple[tuple[float, News], ...] = ()
+    """The latest news that was begun, and when: what nobody heard is said again."""
     listening: bool = False
     muted: bool = False
     bad_since_s: float | None = None
@@ -295,6 +411,8 @@ class PolicyState:
     """Since when they show something again, while `blocked`."""
     blocked: bool = False
     blocked_said_s: float = NEVER_S
+    blocked_text: str = ""
+    """What was said of it."""
     paused: bool = False
     last_look_s: float | None = None
     """None: no looks are expected."""

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 
 from shared import vocabulary
+from shared.runtime.execution import Execution
 from shared.runtime.model import GuidanceModel
 from shared.runtime.seen import Observation
 
@@ -25,12 +26,13 @@ LOOK_LIMIT_S = 1.5  # a walker goes 1.65 m in it; a look slower than this is no 
 SHARE_RIGHT = 0.6
 
 
-def check_golden(folder: Path, *, threads: int = 2) -> list[str]:
+def check_golden(folder: Path, *, threads: int = 2, execution: Execution | None = None) -> list[str]:
     """Load the bundle in `folder` and run its golden pictures. Returns what is wrong; empty = fit for use.
 
-    raises: BundleError where the bundle does not load
+    execution: as GuidanceModel.load takes it
+    raises: BundleError where the bundle does not load, ConfigError
     """
-    model = GuidanceModel.load(folder, threads=threads, allow_demo=True)
+    model = GuidanceModel.load(folder, threads=threads, allow_demo=True, execution=execution)
     cases = json.loads((folder / FOLDER / LIST).read_text()) if (folder / FOLDER / LIST).is_file() else []
     if not cases:
         return ["it has no golden chunks to test itself on"]

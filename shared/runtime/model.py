@@ -1,74 +1,102 @@
 """A bundle, loaded.
 
     look(picture)      one vision pass → image tokens + hazard scores
-    word(observation)  greedy decoding from the image tokens → one sentence
+    word(observation)  greedy decoding from the image tokens → one sentence of the vocabulary's grammar
 
 The fixed prompt before the picture never changes, so its KV cache is computed once at load and every sentence starts
-from it (24 of SmolVLM's 40 prompt tokens are left to prefill).
+from it. The rest of the prompt and a draft of the answer go through the decoder in one pass (shared.runtime.writing);
+when the draft is right, that is the only one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from shared import bundle
-from shared.errors import BundleError
+from shared import bundle, mel, vocabulary
+from shared.calibration import Calibration
+from shared.errors import BundleError, WaycueError
 from shared.preprocess import Preprocessing, fit_tile, normalise
+from shared.runtime import grammar as grammars
+from shared.runtime.decoder import open_decoder
+from shared.runtime.draft import DRAFT_MOST, Drafter
+from shared.runtime.execution import Execution
 from shared.runtime.seen import Hazard, Instruction, Observation
+from shared.runtime.writing import Written, write
 
 VISION, EMBED, DECODER, TOKENIZER = (
     "vision_encoder.onnx", "embed_tokens.onnx", "decoder_model_merged.onnx", "tokenizer.json",
 )  # fmt: skip
-MOST_TOKENS = 16  # the longest sentence of the vocabulary has 8 words, 12 tokens at most
+MOST_TOKENS = 16  # the longest sentence of the vocabulary has 8 words, 11 tokens with the starter's tokenizer
 
 
 class GuidanceModel:
     """Not thread-safe: one caller at a time."""
 
-    def __init__(self, folder: Path, manifest: bundle.Manifest, *, threads: int) -> None:
+    def __init__(self, folder: Path, manifest: bundle.Manifest, *, execution: Execution, in_place: bool = True) -> None:
+        """in_place: False keeps the KV cache as before bundles had shared buffers (benchmarks compare the two)."""
         self.manifest = manifest
+        self._execution = execution
         model = manifest.model
         try:
             self._preprocessing = Preprocessing.from_dict(model["preprocessing"])
-            self._objects = tuple(str(name) for name in model["objects"])
-            self._sides = tuple(str(name) for name in model["sides"])
+            objects = tuple(str(name) for name in model["objects"])
+            sides = tuple(str(name) for name in model["sides"])
+            self._pairs = tuple((name, side) for name in objects for side in sides)
             self._end_id = int(model["end_id"])
-            before, after = np.array([model["before_ids"]], np.int64), np.array([model["after_ids"]], np.int64)
+            before, after = [int(i) for i in model["before_ids"]], [int(i) for i in model["after_ids"]]
+            self._frames = int(model.get("frames", 1))
+            between = [int(i) for i in model.get("between_ids", ())] if self._frames == 2 else []
+            self._calibration = Calibration.from_dict(model.get("calibration", {}))
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(
                 f"Model {manifest.version}: its manifest lacks what the runtime needs ({error!r}).",
                 hint="Export it again with this version of waycue.",
             ) from error
-        self._vision = _session(folder / VISION, threads)
-        self._embed = _session(folder / EMBED, threads)
-        self._decoder = _session(folder / DECODER, threads)
+        self._vision = execution.session(folder / VISION)
+        self._embed = _Embedding(execution.session(folder / EMBED))
+        self._ear = execution.session(folder / mel.ENCODER) if (folder / mel.ENCODER).is_file() else None
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-        self._pasts = [item for item in self._decoder.get_inputs() if "past_key_values" in item.name]
-        self._after = self._embedded(after)
-        empty = [np.zeros((1, int(p.shape[1]), 0, int(p.shape[3])), np.float32) for p in self._pasts]
-        _, self._prefix = self._decode(self._embedded(before), empty)
+        self._grammar = grammars.build(self._tokenizer, self._end_id)
+        self._drafter = Drafter(self._tokenizer, self._grammar, objects, sides)
+        self._most = max(MOST_TOKENS, self._grammar.longest())
+        self._before, self._between, self._after = (self._embed(ids) for ids in (before, between, after))
+        self._embed.keep(self._grammar.tokens())
+        shown = self._frames * _image_tokens(self._vision)
+        fixed = len(before) + len(between) + shown + len(after)
+        self._decoder = open_decoder(
+            execution.session(folder / DECODER, providers=execution.decoder_providers),
+            capacity=fixed + self._most + DRAFT_MOST, wanted_most=1 + DRAFT_MOST, in_place=in_place,
+        )  # fmt: skip
+        self._decoder.run([self._before], wanted=1)
 
     @classmethod
-    def load(cls, folder: Path, *, threads: int = 2, allow_demo: bool = False) -> GuidanceModel:
+    def load(
+        cls, folder: Path, *, threads: int = 2, allow_demo: bool = False, execution: Execution | None = None
+    ) -> GuidanceModel:
         """Verify every byte of a bundle and load it.
 
-        raises: BundleError where it is incomplete, altered, not loadable, or meant for demonstrations only.
+        execution: how its graphs run; by default on the processor with `threads`
+        raises: BundleError where it is incomplete, altered, not loadable, or meant for demonstrations only; ConfigError
+        where this machine has not what `execution` asks for
         """
         manifest = bundle.verify(folder)
+        bundle.check_vocabulary(manifest)
         if manifest.intended_use == "demo" and not allow_demo:
             raise BundleError(
                 f"Model {manifest.version} is a demonstration model, trained on drawn pictures: it must not guide.",
                 hint="Install a field model, or pass --allow-demo-model to try it in a safe place.",
             )
+        chosen = execution or Execution(threads)
+        chosen.check()
         try:
-            return cls(folder, manifest, threads=threads)
-        except BundleError:
+            return cls(folder, manifest, execution=chosen)
+        except WaycueError:
             raise
         except Exception as error:  # onnxruntime and tokenizers raise many kinds for a bad file
             raise BundleError(
@@ -76,68 +104,105 @@ class GuidanceModel:
                 hint="Export it again, or offer another version.",
             ) from error
 
-    def look(self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None) -> Observation:
+    def look(
+        self,
+        image: NDArray[np.uint8],
+        sound: NDArray[np.float32] | None = None,
+        *,
+        before: Observation | None = None,
+    ) -> Observation:
         """One vision pass.
 
         image: uint8 [h, w, 3] RGB, any size
-        sound: float32 [n] 16 kHz, used by bundles with an audio encoder; none has one yet
-        raises: MediaError where the array is no picture
+        sound: float32 [n] 16 kHz, -1..1: the last two seconds; used by bundles with an audio encoder
+        before: the look before this one; bundles with two frames show its picture too, without computing it again
+        raises: MediaError where the array is no picture or no sound
         """
-        del sound
+        self._execution.keep_this_thread()
         tile = fit_tile(image, self._preprocessing)
         pixels = normalise(tile, self._preprocessing)[None]
         tokens, logits = self._vision.run(["image_features", "hazard_logits"], {"pixel_values": pixels})
-        scores = 1.0 / (1.0 + np.exp(-logits[0].astype(np.float64)))
-        hazards = [
-            Hazard(name, side, float(scores[row, column]))
-            for row, name in enumerate(self._objects)
-            for column, side in enumerate(self._sides)
-        ]
-        hazards.sort(key=lambda hazard: -hazard.score)
-        return Observation(tokens, tuple(hazards), float(tile.mean() / 255), float(tile.std() / 255))
+        scores = self._calibration.hazards(logits[0]).ravel()
+        order = np.argsort(-scores, kind="stable")
+        hazards = tuple(Hazard(name, side, float(scores[at])) for at in order for name, side in (self._pairs[at],))
+        earlier = before.image_tokens if before is not None and self._frames == 2 else None
+        brightness, contrast = float(tile.mean() / 255), float(tile.std() / 255)
+        return Observation(tokens, hazards, brightness, contrast, self._heard(sound), earlier)
 
-    def word(self, observation: Observation) -> Instruction:
-        """Greedy decoding: the most probable token each time, until the end token."""
-        inputs = np.concatenate([observation.image_tokens, self._after], axis=1)
-        past, ids, weakest = self._prefix, [], 1.0
-        for _ in range(MOST_TOKENS):
-            logits, past = self._decode(inputs, past)
-            token, probability = _best(logits[0, -1])
-            weakest = min(weakest, probability)
-            if token == self._end_id:
-                break
-            ids.append(token)
-            inputs = self._embedded(np.array([[token]], np.int64))
-        text = str(self._tokenizer.decode(ids)).strip()
-        return Instruction(text, weakest, tuple(ids))
+    def word(
+        self,
+        observation: Observation,
+        *,
+        constrained: bool = True,
+        drafted: bool = True,
+        most_tokens: int | None = None,
+    ) -> Instruction:
+        """Greedy decoding: the most probable token each time, until the end token.
 
-    def _embedded(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        embeds: NDArray[np.float32] = self._embed.run(None, {"input_ids": ids})[0]
-        return embeds
+        constrained: only tokens that the grammar allows; drafted: check likely phrases several tokens at a time, which
+        changes the time it takes and nothing else; most_tokens: stop after so many
+        """
+        propose = self._drafter.proposer(observation.hazards) if drafted else lambda written: ()
+        self._decoder.rewind(len(self._before))
+        written = write(
+            self._decoder, self._shown(observation), self._embed, propose,
+            grammar=self._grammar if constrained else None, end_id=self._end_id, most=most_tokens or self._most,
+        )  # fmt: skip
+        self._decoder.rewind(len(self._before))
+        self._drafter.remember(tuple(written.ids))
+        return self._instruction(written, constrained=constrained)
 
-    def _decode(
-        self, embeds: NDArray[np.float32], past: list[NDArray[np.float32]]
-    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        start, count = past[0].shape[2], embeds.shape[1]
-        feed: dict[str, Any] = {
-            "inputs_embeds": embeds,
-            "attention_mask": np.ones((1, start + count), np.int64),
-            "position_ids": np.arange(start, start + count, dtype=np.int64)[None],
-        }
-        feed.update({item.name: value for item, value in zip(self._pasts, past, strict=True)})
-        logits, *present = self._decoder.run(None, feed)
-        return logits, present
+    def forget(self) -> None:
+        """What was worded lately is no longer drafted from."""
+        self._drafter.forget()
+
+    def _heard(self, sound: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        if sound is None or self._ear is None:
+            return None
+        _, bands, frames = self._ear.get_inputs()[0].shape
+        features = mel.log_mel(sound, bands=bands, frames=frames)[None]
+        audio: NDArray[np.float32] = self._ear.run(["audio_features"], {"input_features": features})[0]
+        return audio
+
+    def _shown(self, observation: Observation) -> list[NDArray[np.float32]]:
+        """The prompt after its fixed beginning: float32 [k, e] parts."""
+        image = observation.image_tokens[0]
+        newest = image if observation.audio is None else image + observation.audio[0]
+        if self._frames == 1:
+            return [newest, self._after]
+        earlier = image if observation.earlier_tokens is None else observation.earlier_tokens[0]
+        return [earlier, self._between, newest, self._after]
+
+    def _instruction(self, written: Written, *, constrained: bool) -> Instruction:
+        text = self._text(written.ids)
+        raw, grammatical = text, constrained or not vocabulary.problems(text)
+        if written.refused is not None:
+            wanted = [] if written.refused == self._end_id else [written.refused]
+            raw, grammatical = self._text([*written.ids[: written.kept], *wanted]), False
+        confidence = self._calibration.sentence(written.weakest)
+        return Instruction(text, confidence, tuple(written.ids), raw, grammatical, written.passes)
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(ids))).strip()
 
 
-def _session(file: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning threads starve the recorder
-    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+class _Embedding:
+    """Tokens → float32 [n, e]. Those of the grammar are looked up once."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self._rows: dict[int, NDArray[np.float32]] = {}
+
+    def keep(self, ids: Sequence[int]) -> None:
+        """Remember the rows of these tokens."""
+        self._rows.update(zip(ids, self(ids), strict=True))
+
+    def __call__(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        if ids and all(token in self._rows for token in ids):
+            return np.stack([self._rows[token] for token in ids])
+        rows: NDArray[np.float32] = self._session.run(None, {"input_ids": np.array([list(ids)], np.int64)})[0][0]
+        return rows
 
 
-def _best(logits: NDArray[np.float32]) -> tuple[int, float]:
-    token = int(logits.argmax())
-    shifted = np.exp(logits - logits[token])
-    return token, float(1.0 / shifted.sum())
+def _image_tokens(vision: onnxruntime.InferenceSession) -> int:
+    return int(next(item for item in vision.get_outputs() if item.name == "image_features").shape[1])

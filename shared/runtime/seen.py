@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,10 @@ class Observation:
     """Mean of the picture, 0..1."""
     contrast: float
     """Standard deviation of the picture, 0..1."""
+    audio: NDArray[np.float32] | None = None
+    """[1, 1, e]: what was heard, added to each image token; None = nothing, or the model does not hear"""
+    earlier_tokens: NDArray[np.float32] | None = None
+    """[1, n, e] of the picture before, where the model is shown two"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +42,11 @@ class Instruction:
 
     text: str
     confidence: float
-    """Probability of the least certain token, 0..1: a sentence is as sure as its weakest word."""
+    """Calibrated probability of the least certain token, 0..1: a sentence is as sure as its weakest word."""
     token_ids: tuple[int, ...]
+    raw: str = ""
+    """What the decoder wanted to write: the text, up to and with the first word that the grammar refused."""
+    grammatical: bool = True
+    """Whether the decoder wrote a sentence of the grammar by itself."""
+    passes: int = field(default=0, compare=False)
+    """Runs of the decoder that it took: fewer where a draft was right."""

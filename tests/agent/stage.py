@@ -32,6 +32,7 @@ class Card:
     thresholds: Mapping[str, float] = field(
         default_factory=lambda: {"speak_above": 0.6, "flag_below": 0.5, "hazard_above": 0.5}
     )
+    model: Mapping[str, Any] = field(default_factory=dict)
 
 
 Seen = tuple[tuple[Hazard, ...], Instruction]
@@ -48,7 +49,9 @@ class StoryModel:
     looks: int = 0
     worded: int = 0
 
-    def look(self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None) -> Observation:
+    def look(
+        self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
+    ) -> Observation:
         hazards, _ = self.story(self.looks)
         self.looks += 1
         tokens = np.full((1, 1, 1), self.looks - 1, np.float32)

@@ -141,17 +141,31 @@ held = wait_for(1)
 now = 5.0; pin.drive_high()
 print(held + wait_for(1))
 button.close()
+second = PinButton("GPIO27", lambda: now, hold_s=0.3, short="repeat", long="mute")
+second.open()
+button, pin = second, Device.pin_factory.pin("GPIO27")
+now = 6.0; pin.drive_low(); now = 7.0; pin.drive_high()
+short = wait_for(1)
+now = 8.0; pin.drive_low()
+muted = wait_for(1)
+now = 9.0; pin.drive_high()
+print(short + muted + button.poll(now))
+second.close()
 """
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gpiozero") is None, reason="gpiozero is not installed")
-def test_a_short_press_of_a_pin_flags_and_a_long_one_is_a_correction_from_its_beginning() -> None:
+def test_a_short_press_flags_a_long_one_corrects_from_its_beginning_and_a_second_button_repeats_and_mutes() -> None:
     # In a process of its own: gpiozero's pin factory is global and warns about the machine it is on.
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PIN_TEST], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.stderr == ""
-    assert done.stdout.splitlines() == ["[('flag', 0.0)]", "[('hold', 2.0), ('release', 5.0)]"]
+    assert done.stdout.splitlines() == [
+        "[('flag', 0.0)]",
+        "[('hold', 2.0), ('release', 5.0)]",
+        "[('repeat', 6.0), ('mute', 8.0)]",
+    ]
 
 
 def test_a_pin_without_gpiozero_says_what_to_install() -> None:

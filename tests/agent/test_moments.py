@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from device.flags import FlagSettings
-from device.guidance import thresholds_of
 from device.journal import Journal, Look, Spoken, Wording
 from device.keeper import Parcel
 from device.moments import Hooks, Moments, WalkId
@@ -16,7 +15,7 @@ from device.sources import SoundBlock, VideoFrame
 from device.walk_time import WalkTime
 from shared.clock import ManualClock
 from shared.messages import ChunkRecord, CorrectionRecord, encode
-from shared.policy import PolicySettings
+from shared.policy import PolicySettings, calibrated
 from tests.agent.stage import Card
 
 
@@ -129,7 +128,7 @@ def test_the_journal_gives_the_wording_of_the_middle_and_what_was_spoken_about_a
 
 def test_a_models_own_thresholds_hold_unless_the_wearer_fixed_them() -> None:
     card = Card("m", {"hazard_above": 0.9, "speak_above": 0.7, "flag_below": 0.4, "unknown": 3.0})
-    found = thresholds_of(card, PolicySettings(speak_above=0.2), pinned=frozenset({"speak_above"}))
+    found = calibrated(PolicySettings(speak_above=0.2), card.thresholds, pinned=frozenset({"speak_above"}))
     assert (found.hazard_above, found.speak_above, found.flag_below) == (0.9, 0.2, 0.4)
     assert found.at_once_above == 0.9
 

@@ -152,7 +152,9 @@ def test_without_a_model_it_says_so_and_records_flags_and_keeps_all_the_same(tmp
 class Failing(StoryModel):
     """Fails on the looks 4 to 6."""
 
-    def look(self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None) -> Observation:
+    def look(
+        self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
+    ) -> Observation:
         if 4 <= self.looks <= 6:
             self.looks += 1
             raise RuntimeError("the tensor is on fire")
@@ -169,7 +171,9 @@ def test_a_model_that_fails_is_announced_tried_again_and_guidance_goes_on(
 
 def test_a_black_picture_is_announced_within_three_seconds(tmp_path: Path) -> None:
     class Dark(StoryModel):
-        def look(self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None) -> Observation:
+        def look(
+            self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
+        ) -> Observation:
             dark = self.looks >= 8
             return StoryModel.look(self, np.zeros_like(image) if dark else image, sound)
 
@@ -232,7 +236,9 @@ def test_in_real_time_the_capture_never_waits_for_a_slow_model(tmp_path: Path) -
     class Slow(StoryModel):
         pause = threading.Event()
 
-        def look(self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None) -> Observation:
+        def look(
+            self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
+        ) -> Observation:
             self.pause.wait(0.6)
             return StoryModel.look(self, image, sound)
 
@@ -303,7 +309,9 @@ def test_a_model_swapped_during_a_walk_is_used_from_the_next_look_on_and_announc
     made: list[Any] = []
 
     class Swapping(StoryModel):
-        def look(self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None) -> Observation:
+        def look(
+            self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
+        ) -> Observation:
             if self.looks == 8:
                 made[0]._guidance.swap(second)
             return StoryModel.look(self, image, sound)
@@ -331,7 +339,9 @@ def test_a_model_stuck_in_a_picture_is_announced_while_it_is_stuck(tmp_path: Pat
     class Stuck(StoryModel):
         go_on = threading.Event()
 
-        def look(self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None) -> Observation:
+        def look(
+            self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
+        ) -> Observation:
             if self.looks == 4:
                 assert self.go_on.wait(60)
             return StoryModel.look(self, image, sound)

@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from exporters.onnx.bundle import Label, export_bundle
-from exporters.onnx.parity import Parity, compare
+from exporters.onnx.parity import Given, Parity, compare
 from server.learn import checkpoint as checkpoints
 from server.learn import evaluate
 from server.learn.checkpoint import FIELD_TILE_PX, Checkpoint
 from server.learn.guide import Guide
-from server.learn.nightly import STARTER_FOLDER, exportable
+from server.learn.nightly import STARTER_FOLDER, exportable, writer
 from shared import bundle
 from shared.preprocess import prepare
 from shared.runtime import GuidanceModel
@@ -33,23 +32,21 @@ def starter() -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def held_out() -> list[NDArray[np.uint8]]:
-    return [case.image for case in evaluate.rendered_cases(50, seed=3)]
+def held_out() -> list[Given]:
+    return [Given(case.image) for case in evaluate.rendered_cases(50, seed=3)]
 
 
 class Writer:
     """The PyTorch model's greedy answers, each picture once."""
 
     def __init__(self, of: Checkpoint) -> None:
-        self.of, self.guide = of, Guide(of).eval()
+        self.write = writer(of)
         self.known: dict[int, Sequence[int]] = {}
 
-    def __call__(self, image: NDArray[np.uint8]) -> Sequence[int]:
-        if id(image) not in self.known:
-            with torch.no_grad():
-                features = self.guide.features(torch.from_numpy(prepare(image, self.of.preprocessing)))
-                self.known[id(image)] = self.guide.write(features, end_id=self.of.end_id)[0]
-        return self.known[id(image)]
+    def __call__(self, given: Given) -> Sequence[int]:
+        if id(given) not in self.known:
+            self.known[id(given)] = self.write(given)
+        return self.known[id(given)]
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +59,18 @@ def label(of: Checkpoint) -> Label:
 
 
 def test_before_quantisation_98_of_100_tokens_are_pytorchs(
-    starter: Checkpoint, write: Writer, held_out: list[NDArray[np.uint8]], tmp_path: Path
+    starter: Checkpoint, write: Writer, held_out: list[Given], tmp_path: Path
 ) -> None:
     manifest = export_bundle(exportable(starter), label(starter), tmp_path / "b", golden_chunks=[], quantised=False)
     assert manifest.model["precision"] == "float32"
     parity = compare(tmp_path / "b", write, held_out)
-    assert parity.pictures == 50
+    assert parity.moments == 50
     assert parity.tokens > 200
     assert parity.token_share >= 0.98, parity
 
 
 def test_after_quantisation_95_of_100_tokens_are_pytorchs(
-    write: Writer, held_out: list[NDArray[np.uint8]], starter_bundle: Path
+    write: Writer, held_out: list[Given], starter_bundle: Path
 ) -> None:
     parity = compare(starter_bundle, write, held_out)
     assert parity.token_share >= 0.95, parity
@@ -112,15 +109,14 @@ def test_a_checkpoint_of_the_hubs_shape_takes_the_same_path(tmp_path: Path) -> N
 
 
 def test_parity_counts_missing_and_extra_tokens_as_different(starter_bundle: Path) -> None:
-    pictures = [case.image for case in _few()]
-    answers = {id(p): loaded(starter_bundle).word(loaded(starter_bundle).look(p)).token_ids
-               for p in pictures}  # fmt: skip
-    assert compare(starter_bundle, lambda p: answers[id(p)], pictures).token_share == 1.0
+    moments, model = [Given(case.image) for case in _few()], loaded(starter_bundle)
+    answers = {id(m): model.word(model.look(m.picture), constrained=False).token_ids for m in moments}
+    assert compare(starter_bundle, lambda m: answers[id(m)], moments).token_share == 1.0
     total = sum(map(len, answers.values()))
-    shorter = compare(starter_bundle, lambda p: answers[id(p)][:-1], pictures)
-    assert shorter == Parity(len(pictures), total, total - len(pictures), 0)
-    longer = compare(starter_bundle, lambda p: [*answers[id(p)], 7], pictures)
-    assert longer == Parity(len(pictures), total + len(pictures), total, 0)
+    shorter = compare(starter_bundle, lambda m: answers[id(m)][:-1], moments)
+    assert shorter == Parity(len(moments), total, total - len(moments), 0)
+    longer = compare(starter_bundle, lambda m: [*answers[id(m)], 7], moments)
+    assert longer == Parity(len(moments), total + len(moments), total, 0)
 
 
 @cache

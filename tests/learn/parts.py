@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
+from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, WhisperConfig, WhisperForConditionalGeneration
 
 from server import samples, walks
 from server.learn import checkpoint as checkpoints
@@ -17,6 +17,7 @@ from server.learn import tokens
 from server.learn.batches import Example, Layout, from_sentence
 from server.learn.checkpoint import FIELD_TILE_PX
 from shared import prompt, vocabulary
+from shared.mel import RATE_HZ
 from tests.dataset.moments import House, Moment, moment, part, sound
 
 SENTENCES = (
@@ -47,6 +48,24 @@ def save_field_checkpoint(folder: Path, *, tied: bool = False) -> Path:
     SmolVLMForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def save_whisper(folder: Path, *, positions: int = 150) -> Path:
+    """What the hub holds: a whole Whisper, encoder and decoder, with random weights; 150 positions are 3 s."""
+    torch.manual_seed(4)
+    config = WhisperConfig(
+        d_model=32, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=64, decoder_ffn_dim=32, max_source_positions=positions, vocab_size=64, pad_token_id=0,
+        bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+    )  # fmt: skip
+    WhisperForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+def tone(hertz: float, *, seconds: float = 2.0) -> NDArray[np.float32]:
+    """A horn, near enough."""
+    at = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    return (0.3 * np.sign(np.sin(2 * np.pi * hertz * at))).astype(np.float32)
 
 
 @cache

@@ -64,12 +64,21 @@ def test_confusion_names_what_was_said_instead() -> None:
 
 
 def test_thresholds_separate_what_is_there_from_what_is_not() -> None:
-    there = [answer(CURB, CURB, score=0.75, confidence=0.8) for _ in range(20)]
-    nothing = [answer(vocabulary.CLEAR, vocabulary.CLEAR, score=0.55, confidence=0.8) for _ in range(20)]
+    there = [answer(CURB, CURB, score=0.45, confidence=0.8) for _ in range(20)]
+    nothing = [answer(vocabulary.CLEAR, vocabulary.CLEAR, score=0.37, confidence=0.8) for _ in range(20)]
     found = evaluate.thresholds([*there, *nothing])
-    assert 0.55 < found["hazard_above"] <= 0.75
+    assert 0.37 < found["hazard_above"] <= 0.45
+    plain = [answer(CURB, CURB, score=0.9) for _ in range(20)]
+    assert evaluate.thresholds(plain)["hazard_above"] == 0.5, "what is more likely there than not counts as seen"
     assert found["flag_below"] == 0.8
     assert evaluate.thresholds([]) == {"hazard_above": 0.5, "speak_above": 0.5, "flag_below": 0.5}
+
+
+def test_a_drawn_frame_comes_with_all_that_is_in_reach() -> None:
+    for case in evaluate.rendered_cases(12, seed=8):
+        assert case.there is not None
+        name = evaluate.named(case.text)
+        assert not name or name in {thing for thing, _ in case.there}
 
 
 def test_scores_for_the_gate_say_where_a_hazard_was_called_clear() -> None:

@@ -32,6 +32,7 @@ CHAMPION = scores()
 WRONG = [n for n in range(600) if n % 10 == 9]
 RULES = {
     "_parity": (replace(CHAMPION, parity=0.949), "tokens are PyTorch's"),
+    "_quantised": (replace(CHAMPION, slot_loss=0.011), "quantisation costs 0.011 of its slot F1"),
     "_worse": (change(CHAMPION, [*range(10, 100, 3), *range(11, 100, 3)], right=False), "all cases"),
     "_forgot": (change(CHAMPION, [2], right=False), "forgot the verified correction c2"),
     "_clear": (change(CHAMPION, WRONG, false_clear=True), "path is clear"),
@@ -54,6 +55,12 @@ def test_a_candidate_equal_to_the_champion_is_accepted() -> None:
     decision = decide(CHAMPION, replace(CHAMPION, version="v2"), SETTINGS)
     assert decision.accepted
     assert "540 of 600" in decision.reasons[0]
+
+
+def test_on_few_cases_one_answer_is_more_than_quantisation_may_cost() -> None:
+    few = scores(99, slot_loss=0.02)
+    assert decide(None, few, SETTINGS).accepted
+    assert not decide(None, scores(100, slot_loss=0.02), SETTINGS).accepted
 
 
 def test_a_better_candidate_is_accepted() -> None:

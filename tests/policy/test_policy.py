@@ -75,13 +75,71 @@ def test_a_pole_that_was_gone_and_comes_again_is_a_new_one() -> None:
     assert texts(walk) == ["Caution, pole on the left."] * 2
 
 
-def test_words_the_decoder_is_unsure_of_are_not_spoken_and_the_moment_is_flagged() -> None:
+def test_words_the_decoder_is_unsure_of_are_not_spoken_but_where_to_check_is_and_the_moment_is_flagged() -> None:
     walk = Walk()
     walk.look(POLE)
     walk.look(POLE)
-    assert word(walk, "Caution, pole on the left.", confidence=0.3) == (Flag("low_confidence"),)
+    flag, speak = word(walk, "Caution, pole on the left.", confidence=0.55)
+    assert flag == Flag("low_confidence")
+    assert isinstance(speak, Speak)
+    assert (speak.text, speak.tier, speak.why) == ("Not sure, check left.", 2, "unsure")
+    walk.wait(3.0)
     assert word(walk, "Caution, purple pole.", confidence=0.99) == (Flag("low_confidence"),)
-    assert texts(walk) == []
+    assert texts(walk) == ["Not sure, check left."]
+    walk.look(POLE)
+    word(walk, "Caution, pole on the left.", confidence=0.9)
+    assert texts(walk)[1:] == ["Caution, pole on the left."], "once it is sure it says so"
+
+
+def test_an_obstacle_only_the_decoder_suspects_is_checked_at_the_next_look_and_then_told_as_unsure() -> None:
+    walk = Walk()
+    walk.look()
+    assert word(walk, "Stop, curb ahead.", confidence=0.4) == (Flag("low_confidence"),)
+    assert walk.look() == (WordIt(),)
+    word(walk, "Caution, bin ahead.", confidence=0.45)
+    assert texts(walk) == ["Not sure, check ahead."]
+
+
+def test_a_side_the_wearer_attends_to_already_is_not_told_as_unsure() -> None:
+    walk = Walk()
+    walk.look(CURB)
+    walk.wait(3.0)
+    for _ in range(4):
+        walk.look(CURB)
+        word(walk, "Caution, bin ahead.", confidence=0.4)
+        walk.wait(0.25)
+    assert texts(walk) == ["Stop, curb ahead."]
+
+
+def test_a_model_out_of_its_depth_is_announced_and_so_is_its_recovery() -> None:
+    walk = Walk()
+    for confidence in (*[0.9] * 10, *[0.2] * 10, *[0.9] * 10):
+        walk.look()
+        word(walk, "Continue straight, crosswalk ahead.", confidence=confidence)
+        walk.wait(2.0)
+    assert [text for text in texts(walk) if "sure" in text] == ["Guidance is unsure.", "Guidance is sure again."]
+
+
+def test_a_warning_about_a_picture_that_is_too_old_is_not_given_and_the_next_one_is() -> None:
+    walk = Walk()
+    walk.wait(8.0)
+    for age_s in (7.0, 3.1):
+        assert walk.give(policy.Looked((CURB,), 0.5, 0.2, seen_at_s=walk.now_s - age_s)) == ()
+    assert word(walk, "Stop, curb ahead.", age_s=3.1) == ()
+    walk.give(policy.Looked((CURB,), 0.5, 0.2, seen_at_s=walk.now_s - 0.3))
+    assert texts(walk) == ["Stop, curb ahead."]
+
+
+def test_a_warning_whose_end_is_never_reported_holds_back_the_next_for_five_seconds_at_most() -> None:
+    walk = Walk()
+    walk.look(CURB)
+    walk.ends.clear()
+    stairs = Hazard("stairs down", "ahead", 0.99)
+    walk.now_s += 4.0
+    assert walk.look(stairs) == ()
+    walk.now_s += 1.5
+    walk.look(stairs)
+    assert texts(walk)[-1] == "Stop, stairs down ahead."
 
 
 def test_a_thing_only_the_decoder_knows_is_spoken_when_it_names_it_at_two_looks() -> None:
@@ -228,10 +286,10 @@ def test_a_state_change_cut_by_a_warning_is_said_again() -> None:
 
 def test_news_that_is_no_longer_true_is_not_said_again() -> None:
     walk = Walk()
-    walk.give(policy.StateChange("No model."))
+    walk.give(policy.StateChange("No model.", about="model"))
     walk.give(policy.StateChange("Offline."))
     walk.look(CURB)
-    walk.give(policy.StateChange("Guidance ready.", replaces="No model."))
+    walk.give(policy.StateChange("Guidance ready.", about="model"))
     walk.give(policy.WalkEnded())
     for _ in range(10):
         walk.wait(2.0)

@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from shared import bundle
 
 GOLDEN = Path("golden/golden.json")
@@ -30,3 +34,10 @@ def golden_cases(folder: Path) -> list[dict[str, Any]]:
 def set_golden(folder: Path, cases: list[dict[str, Any]]) -> None:
     (folder / GOLDEN).write_text(json.dumps(cases))
     rewrite(folder)
+
+
+def golden_picture(folder: Path, n: int) -> NDArray[np.uint8]:
+    """uint8 [h, w, 3] RGB."""
+    picture = cv2.imread(str(folder / "golden" / f"{n:03d}.jpg"), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
-import onnxruntime
 import pytest
-from numpy.typing import NDArray
 
 from shared import bundle, vocabulary
 from shared.errors import BundleError, MediaError
-from shared.runtime import GuidanceModel, Observation
+from shared.runtime import GuidanceModel
 from shared.runtime.model import DECODER, EMBED, MOST_TOKENS, VISION
-from tests.runtime.altered import golden_cases, rewrite
-
-
-@pytest.fixture(scope="module")
-def model(starter_bundle: Path) -> GuidanceModel:
-    return GuidanceModel.load(starter_bundle, threads=1, allow_demo=True)
+from tests.runtime.altered import golden_cases, golden_picture, rewrite
 
 
 @pytest.fixture
 def copy(starter_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(starter_bundle, tmp_path / "bundle"))
-
-
-def golden_picture(folder: Path, n: int) -> NDArray[np.uint8]:
-    picture = cv2.imread(str(folder / "golden" / f"{n:03d}.jpg"), cv2.IMREAD_COLOR)
-    assert picture is not None
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (40, 2000), (2000, 40), (120, 160), (1080, 1920)])
@@ -88,53 +73,6 @@ def test_golden_pictures_are_worded_with_what_is_on_them(model: GuidanceModel, s
 def test_what_is_no_picture_is_refused(model: GuidanceModel) -> None:
     with pytest.raises(MediaError, match="uint8"):
         model.look(np.zeros((8, 8, 3), np.float32))
-
-
-def test_decoding_from_the_kept_prefix_equals_decoding_from_the_whole_prompt(
-    model: GuidanceModel, starter_bundle: Path
-) -> None:
-    pictures = [golden_picture(starter_bundle, n) for n in range(len(golden_cases(starter_bundle)))]
-    pictures.append(np.random.default_rng(4).integers(0, 256, (60, 80, 3), np.uint8))
-    whole = WholePrompt(starter_bundle)
-    for picture in pictures:
-        observation = model.look(picture)
-        assert model.word(observation).token_ids == whole.answer(observation)
-
-
-class WholePrompt:
-    """The plain way: the whole prompt through the decoder, for each new token again, with no cache at all."""
-
-    def __init__(self, folder: Path) -> None:
-        self.manifest = bundle.read_manifest(folder).model
-        self.embed = onnxruntime.InferenceSession(str(folder / EMBED))
-        self.decoder = onnxruntime.InferenceSession(str(folder / DECODER))
-
-    def answer(self, observation: Observation) -> tuple[int, ...]:
-        ids: list[int] = []
-        while len(ids) < MOST_TOKENS:
-            parts = [self._embedded("before_ids"), observation.image_tokens, self._embedded("after_ids", ids)]
-            token = self._next(np.concatenate(parts, axis=1))
-            if token == self.manifest["end_id"]:
-                break
-            ids.append(token)
-        return tuple(ids)
-
-    def _embedded(self, name: str, more: list[int] | None = None) -> NDArray[np.float32]:
-        ids = np.array([[*self.manifest[name], *(more or [])]], np.int64)
-        embeds: NDArray[np.float32] = self.embed.run(None, {"input_ids": ids})[0]
-        return embeds
-
-    def _next(self, embeds: NDArray[np.float32]) -> int:
-        count = embeds.shape[1]
-        feed: dict[str, Any] = {
-            "inputs_embeds": embeds,
-            "attention_mask": np.ones((1, count), np.int64),
-            "position_ids": np.arange(count, dtype=np.int64)[None],
-        }
-        for item in self.decoder.get_inputs():
-            if "past_key_values" in item.name:
-                feed[item.name] = np.zeros((1, int(item.shape[1]), 0, int(item.shape[3])), np.float32)
-        return int(self.decoder.run(["logits"], feed)[0][0, -1].argmax())
 
 
 def test_a_demonstration_model_must_be_asked_for(starter_bundle: Path) -> None:

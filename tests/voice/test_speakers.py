@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from device.voice import Ended, Espeak, Heard, Pace, Phrases, Speakers, Started,
 from device.voice.espeak import Samples
 from shared.clock import SystemClock
 from shared.errors import MediaError
-from tests.pulse import RATE_HZ, PulseChild, until
+from tests.pulse import RATE_HZ, PulseChild, missing, rescan, until
 from tests.voice.speech import loud, needs_espeak
 
 CLOCK = SystemClock()
@@ -168,3 +170,89 @@ def test_a_sound_card_that_hangs_ends_the_utterance_and_never_hangs_the_voice(pu
     voice.say(Utterance(3, "a long note", 3))
     until(lambda: collect(voice, heard, Started)() and len([h for h in heard if isinstance(h, Started)]) > 1, "sound")
     voice.close()
+
+
+class TwoTones:
+    """ "low" for three seconds, anything else high for a fifth."""
+
+    name = "two tones"
+
+    def render(self, text: str, words_per_minute: int) -> Samples:
+        hertz, seconds = (600, 3.0) if text == "low" else (2500, 0.2)
+        return (np.sin(2 * np.pi * hertz * np.arange(round(22_050 * seconds)) / 22_050) * 12_000).astype(np.int16)
+
+
+def lows(samples: NDArray[np.int16]) -> list[tuple[float, float]]:
+    """(begin, end) in seconds of each stretch of at least 0.2 s in which the low tone is heard and the high one not."""
+    at = np.arange(samples.size) / RATE_HZ
+    kernel = np.ones(80) / 80
+    low, high = (np.abs(np.convolve(samples * np.exp(-2j * np.pi * hz * at), kernel, "same")) for hz in (600, 2500))
+    inside = np.concatenate([[False], (low > 2000) & (low > high), [False]])
+    begins, ends = np.flatnonzero(~inside[:-1] & inside[1:]), np.flatnonzero(inside[:-1] & ~inside[1:])
+    return [(b / RATE_HZ, e / RATE_HZ) for b, e in zip(begins, ends, strict=True) if e - b > RATE_HZ / 5]
+
+
+def test_a_warning_cuts_what_is_being_said_within_fifty_milliseconds_as_heard_on_the_sink(pulse: PulseChild) -> None:
+    cache = Phrases(TwoTones(), None)
+    for text, rate in (("low", 190), ("high", 165)):
+        cache.get(text, rate)
+    voice = Voice(
+        cache, Speakers(CLOCK), pace=Pace(earcons=False), clock=CLOCK, walk_now=CLOCK.monotonic_s, on_trouble=print
+    )
+    told_s: list[float] = []
+    with pulse.record() as sound:
+        voice.start()
+        for number in range(0, 12, 2):
+            heard: list[Heard] = []
+            voice.say(Utterance(number, "low", 3))
+            until(collect(voice, heard, Started), "the low tone")
+            began_s = next(h.at_s for h in heard if isinstance(h, Started))
+            until(lambda since_s=began_s: CLOCK.monotonic_s() > since_s + 0.3, "a while of it")  # type: ignore[misc]
+            told_s.append(CLOCK.monotonic_s() - began_s)
+            voice.say(Utterance(number + 1, "high", 1))
+            until(collect(voice, heard, Ended(number + 1)), "the end of the high tone")
+        until(lambda: quiet_at_the_end(sound()), "silence")
+        found = lows(sound())
+        voice.close()
+    assert len(found) == len(told_s)
+    # What still sounded after the cut was asked for. The middle one of six: a busy machine's sound server may stutter.
+    tails = [end - begin - told for (begin, end), told in zip(found, told_s, strict=True)]
+    assert statistics.median(tails) <= 0.05
+
+
+@pytest.fixture
+def own_pulse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PulseChild]:
+    """A sound system that the test may take away."""
+    if missing():
+        pytest.skip(missing())
+    child = PulseChild(tmp_path / "own")
+    child.start()
+    for name, value in child.env.items():
+        monkeypatch.setenv(name, value)
+    rescan()
+    yield child
+    child.stop()
+    monkeypatch.undo()
+    rescan()
+
+
+def test_an_output_that_is_lost_while_nothing_is_said_is_noticed_and_found_again(own_pulse: PulseChild) -> None:
+    troubles: list[str] = []
+    voice = Voice(
+        Phrases(Tone(), None), Speakers(CLOCK), pace=Pace(), clock=CLOCK, walk_now=CLOCK.monotonic_s,
+        on_trouble=troubles.append,
+    )  # fmt: skip
+    voice.start()
+    assert troubles == []
+    own_pulse.stop()
+    lost_s = CLOCK.monotonic_s()
+    until(lambda: bool(troubles), "the loss to be noticed")
+    noticed_after_s = CLOCK.monotonic_s() - lost_s
+    own_pulse.start()
+    until(lambda: troubles[-1] == "", "the output to be found again")
+    with own_pulse.record() as sound:
+        voice.say(Utterance(1, "a long note", 1, "warning"))
+        until(lambda: bool(loud(sound(), RATE_HZ)), "the next warning to be heard")
+    voice.close()
+    assert noticed_after_s < 6.0  # 2.5 s and what a busy machine adds
+    assert "headphones" in troubles[0]

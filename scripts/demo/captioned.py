@@ -1,0 +1,89 @@
+"""A walk as the wearer heard it: the film with captions where the words were said, and the device's own speech.
+
+Nothing is timed anew: captions, their times and the speech are the files that the device wrote on its walk.
+"""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from server import footage
+from shared import atomic
+
+FPS = 15
+WIDTH_PX = 960
+SHOWN_S = 2.5
+COLOURS = {1: (255, 90, 80), 2: (255, 205, 60), 3: (150, 220, 255)}
+"""RGB by tier."""
+QUIET = (220, 220, 220)
+"""News about the device."""
+_BLOCK = 1024
+
+
+def write(film: Path, said: Sequence[Mapping[str, Any]], speech: Path, out: Path) -> None:
+    """film: the recording; said: entries of a captions file; speech: the device's WAV; out: an MP4.
+
+    raises: MediaError where the film cannot be played, OSError
+    """
+    samples, rate_hz = _sound(speech)
+    with atomic.writing(out) as file, av.open(file, "w", format="mp4") as container:
+        voice = container.add_stream("aac", rate=rate_hz, layout="mono")
+        video = None
+        for index, (t_s, image) in enumerate(footage.play(footage.find(film), every_s=1.0 / FPS)):
+            picture = caption(_fitted(image), said, t_s)
+            if video is None:
+                video = container.add_stream("libx264", rate=FPS)
+                video.height, video.width = picture.shape[:2]
+                video.pix_fmt = "yuv420p"
+            frame = VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, FPS)
+            container.mux(video.encode(frame))
+        for begin in range(0, len(samples), _BLOCK):
+            block = AudioFrame.from_ndarray(samples[None, begin : begin + _BLOCK], format="s16", layout="mono")
+            block.sample_rate, block.pts, block.time_base = rate_hz, begin, Fraction(1, rate_hz)
+            container.mux(voice.encode(block))
+        for stream in (video, voice):
+            if stream is not None:
+                container.mux(stream.encode(None))
+
+
+def caption(image: NDArray[np.uint8], said: Sequence[Mapping[str, Any]], t_s: float) -> NDArray[np.uint8]:
+    """The picture with the newest words of the last SHOWN_S, on a dark band at its foot."""
+    spoken = [one for one in said if 0 <= t_s - float(one["t_s"]) < SHOWN_S]
+    if not spoken:
+        return image
+    height, width = image.shape[:2]
+    band = height // 8
+    image[height - band :] //= 4
+    newest = spoken[-1]
+    guides = newest["why"] in ("hazard", "worded", "clear")
+    colour = COLOURS.get(int(newest["tier"]), QUIET) if guides else QUIET
+    size = band / 48
+    (text_px, _), _ = cv2.getTextSize(str(newest["text"]), cv2.FONT_HERSHEY_SIMPLEX, size, 2)
+    size *= min(1.0, 0.94 * width / max(1, text_px))
+    at = (int(width * 0.03), int(height - band * 0.33))
+    cv2.putText(image, str(newest["text"]), at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 2, cv2.LINE_AA)
+    return image
+
+
+def _fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """At most WIDTH_PX wide, with even sizes, as H.264 wants them."""
+    scale = min(1.0, WIDTH_PX / image.shape[1])
+    width, height = (max(2, round(side * scale) // 2 * 2) for side in (image.shape[1], image.shape[0]))
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]  # uint8 as read
+
+
+def _sound(path: Path) -> tuple[NDArray[np.int16], int]:
+    with wave.open(str(path), "rb") as file:
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16), file.getframerate()

@@ -1,0 +1,202 @@
+"""Recordings that people (or a rule) annotated, as courses.
+
+    walk.mp4 + walk.references.jsonl     a video, with references and things per chunk
+    folder of such videos                each of them
+    folder with labels.jsonl             street pictures with things in view: frame_path, walk_id, instruction, objects
+    folder with metadata.jsonl           a server's dataset (held-out, confirmed rows) or a folder made by `label`
+
+Stills stay in view until the next one. A thing annotated in consecutive chunks or pictures is one event, whose time is
+over when it is no longer annotated: where it then was, nobody measured.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from server import footage, label
+from server.dataset import LOG_NAME, Dataset, SampleRow
+from server.evaluation.facts import Course, Event, Frame, Thing, Truth, seen_side
+from server.learn.rows import may_teach, read_picture
+from shared import vocabulary
+from shared.errors import DatasetError
+
+REFERENCES = ".references.jsonl"
+LABELS = "labels.jsonl"
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+CHUNK_S = 2.0
+STILL_S = 2.0
+"""A still stays in view this long at most."""
+LABELS_FPS = 30.0
+"""CamVid numbers its frames at this rate."""
+_NUMBER = re.compile(r"_(\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is right from one time to another."""
+
+    start_s: float
+    end_s: float
+    truth: Truth
+
+
+def courses(path: Path, *, looks_per_s: float) -> list[Course]:
+    """The courses of a video or folder. Raises: DatasetError, MediaError, OSError."""
+    if path.is_file():
+        return [_video(path, looks_per_s)]
+    if (path / LOG_NAME).is_file():
+        return _dataset(path)
+    tables = [path / LABELS] if (path / LABELS).is_file() else sorted(path.glob(f"*/{LABELS}"))
+    if tables:
+        return [course for table in tables for course in _pictures(table)]
+    videos = sorted(file for file in path.glob("*") if file.suffix.lower() in VIDEOS)
+    if videos:
+        return [_video(video, looks_per_s) for video in videos]
+    raise DatasetError(
+        f"{path} holds nothing to evaluate on.",
+        hint=f"Name a video, or a folder with videos, {LABELS} or {LOG_NAME}.",
+    )
+
+
+def events(spans: Sequence[Span]) -> tuple[Event, ...]:
+    """One event per thing and unbroken run of spans that have it, in the order they begin."""
+    open_, done = dict[Thing, tuple[float, float]](), list[tuple[Thing, float, float]]()
+    for span in spans:
+        for thing in [t for t, (_, end) in open_.items() if t not in span.truth.there or span.start_s > end + 1e-6]:
+            done.append((thing, *open_.pop(thing)))
+        for thing in span.truth.there:
+            open_[thing] = (open_.get(thing, (span.start_s, 0.0))[0], span.end_s)
+    done += [(thing, *times) for thing, times in open_.items()]
+    found = [Event(*thing, vocabulary.tier(vocabulary.Slots("", *thing)), begin, end) for thing, begin, end in done]
+    return tuple(sorted(found, key=lambda event: (event.t_visible_s, event.tier, event.object, event.side)))
+
+
+# --- videos -----------------------------------------------------------------------------------------------------------
+
+
+def _video(path: Path, looks_per_s: float) -> Course:
+    film = footage.find(path)
+    spans = list(_references(path.with_suffix(REFERENCES)))
+
+    def frames() -> Iterator[Frame]:
+        judged = -1
+        for t_s, image in footage.play(film, every_s=1.0 / looks_per_s):
+            truth = next((span.truth for span in spans if span.start_s <= t_s < span.end_s), None)
+            chunk = int(t_s / CHUNK_S)
+            middle = chunk > judged and t_s >= (chunk + 0.5) * CHUNK_S - 0.5 / looks_per_s
+            judged = chunk if middle else judged
+            yield Frame(t_s, image, truth, middle and truth is not None)
+
+    return Course(path.stem, "video", film.duration_s, events(spans), frames, exact=False)
+
+
+def _references(path: Path) -> Iterator[Span]:
+    for value in _lines(path) if path.is_file() else ():
+        there = frozenset((str(one["object"]), seen_side(str(one["side"]))) for one in value["objects"])
+        references = tuple(str(text) for text in value["references"]) or (vocabulary.CLEAR,)
+        yield Span(float(value["start_s"]), float(value["end_s"]), Truth(references, there))
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+def _pictures(table: Path) -> Iterator[Course]:
+    rows = list(_lines(table))
+    for walk in dict.fromkeys(str(row["walk_id"]) for row in rows):
+        mine = [row for row in rows if row["walk_id"] == walk]
+        files = [table.parent / str(row["frame_path"]) for row in mine]
+        truths = [Truth((_wanted(str(row["instruction"])),), _in_view(row)) for row in mine]
+        yield _stills(f"{table.parent.name} {walk}", walk, files, truths, steps=[*_steps(files), STILL_S])
+
+
+def _wanted(text: str) -> str:
+    """A sentence that names nothing asks for silence."""
+    slots = vocabulary.parse(text)
+    return text if slots is not None and slots.object else vocabulary.CLEAR
+
+
+def _in_view(row: dict[str, Any]) -> frozenset[Thing]:
+    """Where nothing should be said, what is in view is out of reach."""
+    if _wanted(str(row["instruction"])) == vocabulary.CLEAR:
+        return frozenset()
+    return frozenset((str(one["object"]), seen_side(str(one["side"]))) for one in row["objects"])
+
+
+def _steps(files: Sequence[Path]) -> Iterator[float]:
+    """Seconds between pictures, by the frame numbers in their names where they have such."""
+    numbers = [_NUMBER.search(file.stem) for file in files]
+    for one, two in itertools.pairwise(numbers):
+        apart_s = (int(two[1]) - int(one[1])) / LABELS_FPS if one and two else STILL_S
+        yield apart_s if 0 < apart_s <= STILL_S else STILL_S
+
+
+def _stills(name: str, group: str, files: Sequence[Path], truths: Sequence[Truth], *, steps: Sequence[float]) -> Course:
+    starts = [0.0, *itertools.accumulate(steps)]
+    spans = [Span(start, end, truth) for (start, end), truth in zip(itertools.pairwise(starts), truths, strict=True)]
+
+    def frames() -> Iterator[Frame]:
+        for span, file in zip(spans, files, strict=True):
+            yield Frame(span.start_s, read_picture(file), span.truth, True)
+
+    return Course(name, group, starts[-1], events(spans), frames, stills=True, exact=False)
+
+
+# --- datasets ---------------------------------------------------------------------------------------------------------
+
+
+def _dataset(folder: Path) -> list[Course]:
+    if any("sample_id" in value for value in itertools.islice(label.lines(folder), 1)):
+        return _confirmed(folder)
+    found = label.labelled(folder)
+    return [
+        _sentences(video, [(one.frame, one.instruction) for one in found if one.video == video])
+        for video in dict.fromkeys(one.video for one in found)
+    ]
+
+
+def _confirmed(folder: Path) -> list[Course]:
+    rows = [row for row in Dataset(folder).rows() if row.reviewed and may_teach(row.ground_truth)]
+    held_out = [row for row in rows if row.split == "held_out"]
+    if not held_out:
+        raise DatasetError(
+            f"{folder} has no confirmed rows in walks that are held out ({len(rows)} may teach).",
+            hint="Review moments of more walks: about one walk in five is held out.",
+        )
+    order: Callable[[SampleRow], float] = lambda row: row.timestamp  # noqa: E731 - a sort key
+    return [
+        _sentences(
+            walk, [(folder / r.frame_path, r.ground_truth) for r in sorted(held_out, key=order) if r.walk_id == walk]
+        )
+        for walk in dict.fromkeys(row.walk_id for row in held_out)
+    ]
+
+
+def _sentences(name: str, moments: Sequence[tuple[Path, str]]) -> Course:
+    truths = [_said(text) for _, text in moments]
+    return _stills(name, name, [file for file, _ in moments], truths, steps=[STILL_S] * len(moments))
+
+
+def _said(text: str) -> Truth:
+    """A person's sentence says one thing that is there."""
+    slots = vocabulary.parse(text) if text else None
+    there = frozenset([(slots.object, seen_side(slots.side))]) if slots and slots.object else frozenset[Thing]()
+    return Truth((_wanted(text) if text else vocabulary.CLEAR,), there)
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                value = json.loads(line)
+                value["objects"] = [dict(one) for one in value.get("objects", ())]
+                yield value
+            except (ValueError, TypeError, AttributeError) as error:
+                raise DatasetError(
+                    f"{path}, line {number} cannot be read ({error!r}).", hint="Each line is a JSON object."
+                ) from None

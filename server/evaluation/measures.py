@@ -1,0 +1,144 @@
+"""Shares, rates, spreads and calibration: the statistics of an evaluation. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.learn.evaluate import wilson
+
+BINS = 10
+RESAMPLES = 2000
+Z = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`hits` of `count`, with its 95 % Wilson interval. `share` is None where nothing was counted."""
+
+    hits: int
+    count: int
+    share: float | None
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, hits: int, count: int) -> Share:
+        low, high = wilson(hits, count)
+        return cls(hits, count, round(hits / count, 4) if count else None, max(0.0, low), min(1.0, high))
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`count` in `minutes`, with a 95 % interval. `per_minute` is None where no time passed."""
+
+    count: int
+    minutes: float
+    per_minute: float | None
+    low: float
+    high: float | None
+
+    @classmethod
+    def of(cls, count: int, seconds: float) -> Rate:
+        """Byar's approximation of the exact Poisson interval (Breslow & Day 1987, volume II, formula 2.13)."""
+        minutes = seconds / 60
+        if minutes <= 0:
+            return cls(count, 0.0, None, 0.0, None)
+        more = count + 1
+        low = count * (1 - 1 / (9 * count) - Z / (3 * math.sqrt(count))) ** 3 if count else 0.0
+        high = more * (1 - 1 / (9 * more) + Z / (3 * math.sqrt(more))) ** 3
+        scaled = (round(value / minutes, 4) for value in (count, max(0.0, low), high))
+        return cls(count, round(minutes, 3), *scaled)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How values spread; None where there are none."""
+
+    count: int
+    p5: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        if not values:
+            return cls(0, None, None, None, None)
+        found = np.percentile(np.asarray(values, np.float64), [5, 50, 95, 99])
+        return cls(len(values), *(round(float(value), 3) for value in found))
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Answers of about one confidence."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    """Mean confidence."""
+    right: float
+    """Share that was right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Does a confidence of 0.8 mean right in 8 of 10?"""
+
+    count: int
+    ece: float | None
+    """Expected calibration error: mean over answers of |confidence - share right| of their bin (Naeini et al. 2015)."""
+    most: float | None
+    """The largest such difference among bins of at least 20 answers."""
+    brier: float | None
+    """Mean squared difference between confidence and right (1) or wrong (0)."""
+    bins: tuple[Bin, ...]
+    """Only those that hold answers."""
+
+
+def calibration(confidences: Sequence[float], right: Sequence[bool], *, bins: int = BINS) -> Calibration:
+    """Equal-width bins over 0..1; the topmost includes 1."""
+    if not confidences:
+        return Calibration(0, None, None, None, ())
+    sure, hit = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
+    which = np.minimum((sure * bins).astype(int), bins - 1)
+    filled = []
+    for index in range(bins):
+        mine = which == index
+        if mine.any():
+            mean, share = float(sure[mine].mean()), float(hit[mine].mean())
+            filled.append(Bin(index / bins, (index + 1) / bins, int(mine.sum()), round(mean, 4), round(share, 4)))
+    gaps = [(one.count, abs(one.confidence - one.right)) for one in filled]
+    return Calibration(
+        len(sure),
+        round(sum(count * gap for count, gap in gaps) / len(sure), 4),
+        max((round(gap, 4) for count, gap in gaps if count >= 20), default=None),
+        round(float(((sure - hit) ** 2).mean()), 4),
+        tuple(filled),
+    )
+
+
+def f1(hit: float, false: float, missed: float) -> float | None:
+    """2·hit / (2·hit + false + missed); None where there was nothing to find and nothing was found."""
+    whole = 2 * hit + false + missed
+    return round(2 * hit / whole, 4) if whole else None
+
+
+def f1_interval(counts: Sequence[tuple[int, int, int]], *, seed: int = 1) -> tuple[float, float] | None:
+    """95 % bootstrap interval of the micro-averaged F1 over moments with (hit, false, missed) each.
+
+    Moments are drawn as if independent; within one drive neighbours are alike, so the true interval is wider.
+    """
+    if not counts:
+        return None
+    table: NDArray[np.int64] = np.asarray(counts, np.int64)
+    rng = np.random.default_rng(seed)
+    sums = np.stack([table[rng.integers(0, len(table), len(table))].sum(0) for _ in range(RESAMPLES)]).astype(float)
+    values = 2 * sums[:, 0] / np.maximum(1.0, 2 * sums[:, 0] + sums[:, 1] + sums[:, 2])
+    low, high = np.quantile(values, [0.025, 0.975])
+    return round(float(low), 4), round(float(high), 4)

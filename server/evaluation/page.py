@@ -1,0 +1,61 @@
+"""The report as one HTML page that needs nothing else: figures, plots, and the worst moments as pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from server.evaluation import plots, slots, speech, summary
+from server.evaluation.facts import Drive
+from server.evaluation.worst import worst
+
+DISTANCES_M = (-1.0, 7.0)
+
+
+def render(whole: Mapping[str, Any], drives: Sequence[Drive]) -> str:
+    """HTML of a summary and the drives it was made from."""
+    answers = {id(drive): speech.answered(drive) for drive in drives}
+    return _TEMPLATE.render(
+        whole=whole,
+        rows=summary.told(whole),
+        acts=slots.ACTS,
+        costs=slots.COSTS,
+        number=summary.number,
+        percent=summary.percent,
+        tiers=_plot(plots.intervals(
+            [(f"tier {tier}", whole["recall"][tier]["recall"]) for tier in plots.TIERS], bar=0.9,
+            title="Share of events warned of in time, by tier",
+        )),
+        objects=_plot(plots.intervals(list(whole["objects"].items()), title="Share of events warned of, by object")),
+        reliability=_plot(plots.reliability(whole["calibration"])),
+        distances=_plot(plots.histogram(
+            [a.distance_m for found in answers.values() for a in found if a.event.tier == 1 and a.distance_m],
+            low=DISTANCES_M[0], high=DISTANCES_M[1], unit="m", bar=speech.REACH_M,
+            title="Distance left at the word for a tier-1 hazard",
+        )),
+        timelines=[
+            (d.course.name, _plot(plots.timeline(d, answers[id(d)], speech.false_alarms(d))))
+            for d in _one_of_each(drives)
+        ],
+        pictures=[(one, base64.b64encode(one.picture).decode()) for one in worst(drives)],
+    )  # fmt: skip
+
+
+def _one_of_each(drives: Sequence[Drive]) -> list[Drive]:
+    """The first drive of each group, four at most."""
+    first = {drive.course.group: drive for drive in reversed(drives)}
+    return [drive for drive in drives if first[drive.course.group] is drive][:4]
+
+
+def _plot(svg: str) -> Markup:
+    """Our own SVG, whose texts are escaped where they are put in."""
+    return Markup(svg)
+
+
+_ENVIRONMENT = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+_TEMPLATE = _ENVIRONMENT.from_string((Path(__file__).parent / "page.html.jinja").read_text(encoding="utf-8"))

@@ -1,0 +1,80 @@
+"""Held-out rendered walks as courses: exact truth for every look.
+
+Training draws single frames (`walks.random_frame`); nothing here was ever trained on. The scenes mix places, lights and
+weathers, some of which no route has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server import walks
+from server.evaluation.facts import Course, Event, Frame, Truth
+from server.learn.evaluate import HELD_OUT_SEED
+from server.walks.chunks import hazard_events
+from server.walks.route import CHUNK_S
+from shared import vocabulary
+
+SIZE = (640, 480)
+GRID_S = 0.25
+"""Pictures are drawn this often; 4 looks a second meet each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where and in what light a walk goes."""
+
+    settings: tuple[str, ...]
+    light: str
+    weather: str = "fair"
+    objects: tuple[str, ...] = walks.KNOWN
+
+
+_TOWN = ("street", "square", "park")
+SCENES = {
+    "day": Scene(_TOWN, "day"),
+    "rain": Scene(_TOWN, "overcast", "rain"),
+    "dusk": Scene(_TOWN, "dusk"),
+    "night": Scene(("street", "park"), "night"),
+    "mist": Scene(_TOWN, "overcast", "mist"),
+    "rain at dusk": Scene(("street", "square"), "dusk", "rain"),
+    "indoors": Scene(("corridor",), "day", objects=walks.ROUTES["indoors"].objects),
+    "station": Scene(("platform", "corridor"), "day", objects=walks.ROUTES["station"].objects),
+}
+
+
+def courses(count: int, *, minutes: float, seed: int) -> Iterator[Course]:
+    """`count` walks of `minutes` each, scene after scene; the same numbers give the same walks. Raises: ConfigError."""
+    names = list(SCENES)
+    for index in range(count):
+        name = names[index % len(names)]
+        yield course(name, seed=seed * 10_000 + index, duration_s=60.0 * minutes)
+
+
+def course(name: str, *, seed: int, duration_s: float) -> Course:
+    """One walk through one of SCENES. Raises: ConfigError."""
+    scene = SCENES[name]
+    walk = walks.plan_walk(
+        HELD_OUT_SEED + seed, duration_s=duration_s, objects=scene.objects, settings=scene.settings,
+        light_name=scene.light, weather_name=scene.weather, name=name,
+    )  # fmt: skip
+    events = tuple(Event(e.object, e.side, e.tier, e.t_visible_s, e.t_deadline_s) for e in hazard_events(walk))
+    return Course(f"{name} {seed}", name, duration_s, events, lambda: _frames(walk), lambda: _sound(walk), CHUNK_S)
+
+
+def _sound(walk: walks.Walk) -> NDArray[np.float32]:
+    return walks.soundtrack(walk).astype(np.float32) / 32768.0
+
+
+def _frames(walk: walks.Walk) -> Iterator[Frame]:
+    for index in range(round(walk.duration_s / GRID_S)):
+        t_s = index * GRID_S
+        shot = walks.render_frame(walk, t_s, *SIZE)
+        there = frozenset((seen.object, seen.side) for seen in shot.seen)
+        truth = Truth((shot.instruction or vocabulary.CLEAR,), there)
+        middle = abs(t_s % CHUNK_S - CHUNK_S / 2) < 1e-6
+        yield Frame(t_s, shot.image, truth, middle)

@@ -1,0 +1,155 @@
+"""Sentences against references: is the grammar kept, which slots are right, what does a wrong action cost? Pure.
+
+A sentence is read with `vocabulary.parse`, so synonyms and word order do not count. vocabulary.CLEAR, and an opener
+alone ("Continue straight."), name nothing: they have no slots, like silence. Slots are compared with the reference
+that agrees best.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from server.evaluation.facts import seen_side
+from server.evaluation.measures import Share, f1, f1_interval
+from shared import vocabulary
+
+NAMES = ("action", "object", "side", "modifier")
+Counts = tuple[int, int, int]
+"""hit, false, missed"""
+
+ACTS = ("stop", "duck", "wait", "caution", "steer", "go", "nothing")
+"""What a sentence asks of the body. steer: turn, move, step, keep to a side. go: continue, cross, follow, enter.
+nothing: it names nothing, or nothing is said."""
+_ACT = {"stop": "stop", "duck": "duck", "wait": "wait", "caution": "caution", "turn": "steer", "move": "steer",
+        "step": "steer"}  # fmt: skip
+# Rows: what was due; columns: what was said, in the order of ACTS. A walker sent on towards what they should stop for
+# is the worst there is (10); a needless stop annoys and wears out trust (1 to 2).
+COSTS = {
+    "stop":    (0, 2, 1, 4, 5, 10, 8),
+    "duck":    (1, 0, 1, 4, 5, 10, 8),
+    "wait":    (1, 2, 0, 4, 5, 10, 8),
+    "caution": (1, 1, 1, 0, 1, 4, 3),
+    "steer":   (2, 2, 2, 1, 0, 3, 2),
+    "go":      (2, 2, 2, 1, 1, 0, 1),
+    "nothing": (2, 2, 2, 1, 1, 1, 0),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SlotScores:
+    """Micro-averaged over moments."""
+
+    moments: int
+    f1: float | None
+    interval: tuple[float, float] | None
+    by_slot: dict[str, float | None]
+    whole: Share
+    """Sentences whose action, object and side are all those of one reference; right silence counts."""
+    silence: Share
+    """Of the moments at which nothing should be said: those that name nothing."""
+    false_clear: Share
+    """Of the moments at which something is there: those that name nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Cost-weighted confusion of actions."""
+
+    table: dict[str, dict[str, int]]
+    """due → said → how often"""
+    mean_cost: float | None
+    go_for_stop: Share
+    """Of the moments that ask for stop, duck or wait: those answered with "go" or nothing."""
+
+
+def read(text: str) -> dict[str, str]:
+    """The filled slots of a sentence; {} where it names nothing."""
+    slots = vocabulary.parse(text)
+    if slots is None or not slots.object or text == vocabulary.CLEAR:
+        return {}
+    given = {"action": slots.action, "object": slots.object, "side": seen_side(slots.side), "modifier": slots.modifier}
+    return {name: value for name, value in given.items() if value}
+
+
+def compare(said: str, references: Sequence[str]) -> dict[str, Counts]:
+    """Per slot, against the reference that agrees best."""
+    spoken = read(said)
+    return max((_against(spoken, read(reference)) for reference in references), key=_agreement)
+
+
+def right(said: str, references: Sequence[str]) -> bool:
+    """Same action, object and side as one of the references."""
+    first = ("action", "object", "side")
+    spoken = [read(said).get(name) for name in first]
+    return any(spoken == [read(reference).get(name) for name in first] for reference in references)
+
+
+def scores(pairs: Sequence[tuple[str, Sequence[str]]]) -> SlotScores:
+    """pairs: (sentence, references)"""
+    found = [compare(said, references) for said, references in pairs]
+    totals = [_sum(list(one.values())) for one in found]
+    due = [(bool(read(said)), bool(read(references[0]))) for said, references in pairs]
+    return SlotScores(
+        len(pairs),
+        f1(*_sum(totals)),
+        f1_interval(totals),
+        {name: f1(*_sum([one[name] for one in found])) for name in NAMES},
+        Share.of(sum(right(said, references) for said, references in pairs), len(pairs)),
+        Share.of(sum(not named for named, there in due if not there), sum(not there for _, there in due)),
+        Share.of(sum(not named for named, there in due if there), sum(there for _, there in due)),
+    )
+
+
+def grammar(sentences: Sequence[str]) -> Share:
+    """Those that hold to the vocabulary's grammar."""
+    return Share.of(sum(not vocabulary.problems(text) for text in sentences), len(sentences))
+
+
+def act(text: str) -> str:
+    """Which of ACTS a sentence asks for."""
+    if not read(text):
+        return "nothing"
+    opener, _, direction = read(text)["action"].partition(" ")
+    return "steer" if opener == "keep" and direction in ("left", "right") else _ACT.get(opener, "go")
+
+
+def cost(said: str, references: Sequence[str]) -> int:
+    """What a sentence costs, against the reference for which it costs least."""
+    return min(COSTS[act(reference)][ACTS.index(act(said))] for reference in references)
+
+
+def confusion(pairs: Sequence[tuple[str, Sequence[str]]]) -> Confusion:
+    """pairs: (sentence, references)"""
+    table: dict[str, Counter[str]] = {}
+    lost = stops = 0
+    for said, references in pairs:
+        due = min((act(reference) for reference in references), key=lambda name: COSTS[name][ACTS.index(act(said))])
+        table.setdefault(due, Counter())[act(said)] += 1
+        if all(act(reference) in ("stop", "duck", "wait") for reference in references):
+            stops += 1
+            lost += act(said) in ("go", "nothing")
+    costs = [cost(said, references) for said, references in pairs]
+    ordered = {due: {said: table[due][said] for said in ACTS if table[due][said]} for due in ACTS if due in table}
+    return Confusion(ordered, round(sum(costs) / len(costs), 4) if costs else None, Share.of(lost, stops))
+
+
+def _against(spoken: dict[str, str], reference: dict[str, str]) -> dict[str, Counts]:
+    out = {}
+    for name in NAMES:
+        said, due = spoken.get(name), reference.get(name)
+        hit = said is not None and said == due
+        out[name] = (int(hit), int(said is not None and not hit), int(due is not None and not hit))
+    return out
+
+
+def _agreement(found: dict[str, Counts]) -> tuple[float, int]:
+    total = _sum(list(found.values()))
+    value = f1(*total)
+    return 1.0 if value is None else value, total[0]
+
+
+def _sum(counts: Sequence[Counts]) -> Counts:
+    hit, false, missed = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0, 0)
+    return hit, false, missed

@@ -1,0 +1,238 @@
+"""Utterances against what was there: who was warned in time, what was said for nothing, and how much. Pure.
+
+A warning answers an event where it names the object, at the event's side or at a side where the object then is, begins
+between EARLY_S before the thing came within reach and its deadline, and was not cut off before the word for it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from server.evaluation.facts import Drive, Event, Thing, Utterance
+from server.evaluation.measures import Rate, Share, Spread, f1
+from shared import vocabulary
+
+SPEED_MPS = 1.1
+REACH_M = 1.2
+"""Where an event's deadline is: a cane's reach."""
+EARLY_S = 2.0
+"""A thing that is named this long before it comes within reach (2.2 m of way) is early, not false."""
+LATE_S = 1.0
+"""A thing that was within reach this long before is still being spoken about."""
+REPEAT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An event, and the first utterance that warned of it in time."""
+
+    event: Event
+    by: Utterance | None
+    covered: bool
+    """Missed, but the same words had been said within REPEAT_S: the policy keeps silent on purpose."""
+
+    @property
+    def delay_s(self) -> float | None:
+        """From coming within reach to the first sound."""
+        return None if self.by is None else self.by.t_s - self.event.t_visible_s
+
+    @property
+    def distance_m(self) -> float | None:
+        """What is left to walk, at SPEED_MPS, when the word for the thing begins."""
+        return None if self.by is None else REACH_M + SPEED_MPS * (self.event.t_deadline_s - self.by.hazard_word_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An utterance about something that was not there."""
+
+    utterance: Utterance
+    kind: str
+    """absent: no such thing near | side: it is there, but elsewhere"""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """Speak or keep silent, chunk by chunk.
+
+    A chunk is hit where an utterance names a thing that is near; false where it has words, but none about such a
+    thing; missed where nothing is said and the time of an event runs out that nobody spoke about; else rightly silent.
+    """
+
+    hit: int = 0
+    false: int = 0
+    missed: int = 0
+    silent: int = 0
+
+    @property
+    def speak_f1(self) -> float | None:
+        return f1(self.hit, self.false, self.missed)
+
+    @property
+    def silent_f1(self) -> float | None:
+        return f1(self.silent, self.missed, self.false)
+
+    def __add__(self, other: Chunks) -> Chunks:
+        return Chunks(
+            self.hit + other.hit, self.false + other.false, self.missed + other.missed, self.silent + other.silent
+        )
+
+
+def answered(drive: Drive) -> list[Answered]:
+    """Every event of the course, with who warned of it."""
+    words = [u for u in drive.utterances if u.guides]
+    near = Near(drive)
+    out = []
+    for event in drive.course.events:
+        by = next((u for u in words if _answers(u, event, near)), None)
+        out.append(Answered(event, by, by is None and any(_covers(u, event) for u in words)))
+    return out
+
+
+def false_alarms(drive: Drive) -> list[Alarm]:
+    """Utterances of tiers 1 and 2 about what was not there. Where nobody annotated, none is called false."""
+    near = Near(drive)
+    out = []
+    for utterance in drive.utterances:
+        if not utterance.guides or utterance.tier > 2 or not near.known(utterance.t_s):
+            continue
+        there = near.between(utterance.t_s - LATE_S, utterance.t_s + EARLY_S)
+        if utterance.thing not in there:
+            named = any(utterance.thing[0] == name for name, _ in there)
+            out.append(Alarm(utterance, "side" if named else "absent"))
+    return out
+
+
+def false_clears(drive: Drive) -> list[Utterance]:
+    """ "Path is clear" while something was within reach."""
+    near = Near(drive)
+    return [u for u in drive.utterances if u.why == "clear" and near.between(u.t_s - 0.1, u.t_s + 0.1)]
+
+
+def chunks(drive: Drive) -> Chunks:
+    """Of one drive; see Chunks."""
+    near, warned = Near(drive), answered(drive)
+    words = [u for u in drive.utterances if u.guides]
+    total = Chunks()
+    for start, end in _grid(drive):
+        said = [u for u in words if start <= u.t_s < end]
+        good = any(u.thing in near.between(u.t_s - LATE_S, u.t_s + EARLY_S) for u in said)
+        late = any(a.by is None and not a.covered and start <= a.event.t_deadline_s < end for a in warned)
+        total += Chunks(int(good), int(bool(said) and not good), int(not said and late), int(not said and not late))
+    return total
+
+
+def repeats(utterances: Iterable[Utterance]) -> list[tuple[Utterance, Utterance]]:
+    """Pairs with the same (object, side, tier) that began less than REPEAT_S apart."""
+    last: dict[tuple[Thing, int], Utterance] = {}
+    found = []
+    for utterance in utterances:
+        if not utterance.guides:
+            continue
+        key = (utterance.thing, utterance.tier)
+        before = last.get(key)
+        if before is not None and utterance.t_s - before.t_s < REPEAT_S:
+            found.append((before, utterance))
+        last[key] = utterance
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How much is said."""
+
+    utterances: int
+    """About the way."""
+    unsure: int
+    """How often it said that it is not sure."""
+    words_per_minute: float | None
+    """Of everything that is said."""
+    duty: float | None
+    """Share of the time with speech."""
+    repeats: int
+
+
+def amount(drives: Sequence[Drive]) -> Amount:
+    said = [u for drive in drives for u in drive.utterances]
+    seconds = sum(drive.course.duration_s for drive in drives)
+    words = sum(len(vocabulary.words(u.text)) for u in said)
+    return Amount(
+        sum(u.guides for u in said),
+        sum(u.why == "unsure" for u in said),
+        round(60 * words / seconds, 2) if seconds else None,
+        round(sum(u.end_s - u.t_s for u in said) / seconds, 4) if seconds else None,
+        sum(len(repeats(drive.utterances)) for drive in drives),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Warnings:
+    """How well was warned of events of one tier."""
+
+    recall: Share
+    covered: int
+    """Missed on purpose: the same words had been said less than REPEAT_S before."""
+    delay_s: Spread
+    distance_m: Spread
+
+
+def by_tier(found: Sequence[Answered]) -> dict[int, Warnings]:
+    return {tier: warnings([a for a in found if a.event.tier == tier]) for tier in (1, 2, 3)}
+
+
+def warnings(found: Sequence[Answered]) -> Warnings:
+    return Warnings(
+        Share.of(sum(a.by is not None for a in found), len(found)),
+        sum(a.covered for a in found),
+        Spread.of([a.delay_s for a in found if a.delay_s is not None]),
+        Spread.of([a.distance_m for a in found if a.distance_m is not None]),
+    )
+
+
+def alarm_rate(drives: Sequence[Drive], alarms: int) -> Rate:
+    """Per annotated minute."""
+    return Rate.of(alarms, sum(Near(drive).known_s for drive in drives))
+
+
+class Near:
+    """What is within reach around a time, from the truth of the looks."""
+
+    def __init__(self, drive: Drive) -> None:
+        told = [(m.t_s, m.truth.there) for m in drive.moments if m.truth is not None]
+        self._times = [t for t, _ in told]
+        self._there = [there for _, there in told]
+        self.known_s = drive.course.duration_s * len(told) / max(1, len(drive.moments))
+        self._step_s = drive.course.duration_s / max(1, len(drive.moments))
+
+    def known(self, t_s: float) -> bool:
+        """Whether somebody annotated this time."""
+        at = bisect_left(self._times, t_s - 2 * self._step_s)
+        return at < len(self._times) and self._times[at] <= t_s + 2 * self._step_s
+
+    def between(self, begin_s: float, end_s: float) -> frozenset[Thing]:
+        """All that is within reach at some look in this time."""
+        first, last = bisect_left(self._times, begin_s), bisect_right(self._times, end_s)
+        return frozenset().union(*self._there[first:last])
+
+
+def _answers(utterance: Utterance, event: Event, near: Near) -> bool:
+    name, side = utterance.thing
+    in_time = event.t_visible_s - EARLY_S <= utterance.t_s <= event.t_deadline_s
+    heard = utterance.end_s >= utterance.hazard_word_s
+    if name != event.object or not in_time or not heard:
+        return False
+    return side == event.side or (name, side) in near.between(utterance.t_s - 0.1, utterance.t_s + LATE_S)
+
+
+def _covers(utterance: Utterance, event: Event) -> bool:
+    ago = event.t_visible_s - EARLY_S - utterance.t_s
+    return utterance.thing == event.thing and utterance.tier == event.tier and 0 < ago < REPEAT_S
+
+
+def _grid(drive: Drive) -> Iterator[tuple[float, float]]:
+    step, start = drive.course.chunk_s, 0.0
+    while start < drive.course.duration_s - step / 4:
+        yield start, start + step
+        start += step

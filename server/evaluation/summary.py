@@ -1,0 +1,186 @@
+"""Drives → one plain object: every figure of an evaluation, ready for JSON. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from server.evaluation import slots, speech
+from server.evaluation.facts import Drive, Moment
+from server.evaluation.measures import Share, Spread, calibration
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A figure that a release is held to."""
+
+    name: str
+    path: tuple[str, ...]
+    """Where the figure stands in the summary."""
+    least: float | None = None
+    most: float | None = None
+
+
+BARS = (
+    Bar("tier-1 event recall", ("recall", "1", "recall", "share"), least=0.9),
+    Bar("false alarms a minute", ("false_alarms", "rate", "per_minute"), most=1.0),
+    Bar("false-clear rate", ("false_clear", "model", "share"), most=0.02),
+    Bar("filtered grammar rate", ("grammar", "filtered", "share"), least=1.0),
+    Bar("repeats within 10 s", ("speech", "repeats"), most=0),
+    Bar("calibration error (ECE)", ("calibration", "ece"), most=0.05),
+)
+
+
+def summarise(drives: Sequence[Drive], *, bundle: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """All figures. bundle: what is known of the model; dataset: what it was judged on."""
+    whole = {
+        "format": FORMAT,
+        "bundle": dict(bundle),
+        "dataset": dataset,
+        "walks": len(drives),
+        "minutes": round(sum(drive.course.duration_s for drive in drives) / 60, 3),
+        "looks": sum(len(drive.moments) for drive in drives),
+        "exact": all(drive.course.exact for drive in drives),
+        **figures(drives),
+    }
+    groups = dict.fromkeys(drive.course.group for drive in drives)
+    whole["groups"] = {name: figures([d for d in drives if d.course.group == name]) for name in groups}
+    whole["objects"] = {
+        name: asdict(speech.warnings([a for d in drives for a in speech.answered(d) if a.event.object == name]).recall)
+        for name in sorted({event.object for drive in drives for event in drive.course.events})
+    }
+    whole["bars"] = [held(bar, whole) for bar in BARS]
+    return whole
+
+
+def figures(drives: Sequence[Drive]) -> dict[str, Any]:
+    """The figures of some drives together."""
+    judged = [m for drive in drives for m in drive.moments if m.sampled and m.truth is not None and m.words is not None]
+    pairs = [_pair(moment) for moment in judged]
+    right = [slots.right(said, references) for said, references in pairs]
+    alarms = [alarm for drive in drives for alarm in speech.false_alarms(drive)]
+    parts = sum((speech.chunks(drive) for drive in drives), speech.Chunks())
+    scored = slots.scores(pairs)
+    worded = [m.words for drive in drives for m in drive.moments if m.words is not None]
+    warned = speech.by_tier([a for drive in drives for a in speech.answered(drive)])
+    return {
+        "grammar": {
+            "raw": asdict(Share.of(sum(words.grammatical for words in worded), len(worded))),
+            "filtered": asdict(slots.grammar([u.text for d in drives for u in d.utterances if u.guides])),
+        },
+        "slots": asdict(scored),
+        "actions": asdict(slots.confusion(pairs)),
+        "recall": {str(tier): asdict(found) for tier, found in warned.items()},
+        "false_alarms": {
+            "rate": asdict(speech.alarm_rate(drives, len(alarms))),
+            "warnings": sum(alarm.utterance.tier == 1 for alarm in alarms),
+            "kinds": dict(Counter(alarm.kind for alarm in alarms)),
+            "objects": dict(Counter(alarm.utterance.thing[0] for alarm in alarms).most_common()),
+        },
+        "false_clear": {
+            "model": asdict(scored.false_clear),
+            "spoken": sum(len(speech.false_clears(drive)) for drive in drives),
+        },
+        "chunks": {**asdict(parts), "speak_f1": parts.speak_f1, "silent_f1": parts.silent_f1},
+        "speech": asdict(speech.amount(drives)),
+        "calibration": asdict(calibration([m.words.confidence for m in judged if m.words], right)),
+        "milliseconds": _times(drives),
+    }
+
+
+def held(bar: Bar, whole: Mapping[str, Any]) -> dict[str, Any]:
+    """A bar beside what was measured; not met where nothing was."""
+    value: Any = whole
+    for name in bar.path:
+        value = value[name]
+    met = value is not None and (bar.least is None or value >= bar.least) and (bar.most is None or value <= bar.most)
+    wanted = f"at least {bar.least:g}" if bar.least is not None else f"at most {bar.most:g}"
+    return {"name": bar.name, "wanted": wanted, "value": value, "met": met}
+
+
+def _pair(moment: Moment) -> tuple[str, tuple[str, ...]]:
+    assert moment.words is not None
+    assert moment.truth is not None
+    return moment.words.text, moment.truth.references
+
+
+def _times(drives: Sequence[Drive]) -> dict[str, Any]:
+    """How long things took on this machine: one look, one wording, and from the shutter to the voice."""
+    pictures = [m for d in drives for m in {m.picture: m for m in d.moments}.values()]
+    said = [u for d in drives for u in d.utterances if u.guides]
+    return {
+        "look": asdict(Spread.of([m.look_ms for m in pictures])),
+        "word": asdict(Spread.of([m.words.took_ms for m in pictures if m.words])),
+        "to_speech": asdict(Spread.of([u.took_ms for u in said])),
+        "to_speech_warnings": asdict(Spread.of([u.took_ms for u in said if u.tier == 1])),
+    }
+
+
+def percent(share: Mapping[str, Any]) -> str:
+    """94.1 % (16 of 17; 73.0 to 99.0 %); a dash where nothing was counted."""
+    if share["share"] is None:
+        return "–"
+    low, high = 100 * share["low"], 100 * share["high"]
+    return f"{100 * share['share']:.1f} % ({share['hits']} of {share['count']}; {low:.1f} to {high:.1f} %)"
+
+
+def told(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures worth one line each: (name, value with its interval)."""
+    recall, alarms, words = whole["recall"], whole["false_alarms"], whole["slots"]
+    rate, times, spoken = alarms["rate"], whole["milliseconds"], whole["speech"]
+    return [
+        *((f"events of tier {tier} warned of in time", percent(recall[tier]["recall"])) for tier in ("1", "2", "3")),
+        ("false alarms a minute", _rate(rate, alarms)),
+        ("names nothing although something is there", percent(whole["false_clear"]["model"])),
+        ('"path is clear" said before a hazard', str(whole["false_clear"]["spoken"])),
+        ("slot F1 of the model's sentences", _interval(words["f1"], words["interval"])),
+        ("whole instruction right", percent(words["whole"])),
+        ("silence right", percent(words["silence"])),
+        ("go or nothing where stop was due", percent(whole["actions"]["go_for_stop"])),
+        ("mean cost of an action (0 right, 10 worst)", number(whole["actions"]["mean_cost"])),
+        ("grammar kept, before the filter", percent(whole["grammar"]["raw"])),
+        ("grammar kept, as spoken", percent(whole["grammar"]["filtered"])),
+        ("speak / silent F1", f"{number(whole['chunks']['speak_f1'])} / {number(whole['chunks']['silent_f1'])}"),
+        ("repeats within 10 s", str(spoken["repeats"])),
+        ("said that it is not sure", str(spoken["unsure"])),
+        (
+            "words a minute, share of time with speech",
+            f"{number(spoken['words_per_minute'])}, {number(spoken['duty'])}",
+        ),
+        ("calibration error (ECE)", number(whole["calibration"]["ece"])),
+        ("distance left at the word for a tier-1 hazard, m", spread(recall["1"]["distance_m"])),
+        ("shutter to voice, ms", spread(times["to_speech"])),
+        ("one look, one wording, ms", f"{spread(times['look'])}; {spread(times['word'])}"),
+    ]
+
+
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def spread(found: Mapping[str, Any]) -> str:
+    """p5, p50, p95, p99 of a Spread."""
+    if not found["count"]:
+        return "–"
+    return ", ".join(f"{name} {number(found[name])}" for name in ("p5", "p50", "p95", "p99"))
+
+
+def _rate(rate: Mapping[str, Any], alarms: Mapping[str, Any]) -> str:
+    if rate["per_minute"] is None:
+        return "–"
+    kinds = alarms["kinds"]
+    where = f"{kinds.get('absent', 0)} not there, {kinds.get('side', 0)} elsewhere"
+    return (
+        f"{rate['per_minute']:.2f} ({rate['count']} in {rate['minutes']:.1f} min; {rate['low']:.2f} to "
+        f"{rate['high']:.2f}): {where}"
+    )
+
+
+def _interval(value: float | None, interval: Sequence[float] | None) -> str:
+    if value is None or interval is None:
+        return "–"
+    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"

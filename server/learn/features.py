@@ -1,0 +1,154 @@
+"""What the frozen towers make of each picture and sound: computed once, read by every step of a night's training.
+
+pictures of the examples           → float16 [pictures, patches, dim] in a memory-mapped file
+distinct sounds of the examples    → [2d] each, in memory
+Rows, Collate                      → the tensors of `Guide.forward`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from server.learn.batches import Example, pad_answers
+from server.learn.checkpoint import Checkpoint
+from server.learn.guide import IGNORE, Guide
+from shared import atomic
+from shared.preprocess import normalise
+
+BATCH = 64
+Progress = Callable[[str], None]
+Tiles = Sequence[NDArray[np.uint8]]
+Heard = dict[int, Tensor]
+"""id of a sound → [2d], what the frozen encoder makes of it. Views of one moment share the sound, and so its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What the tower looks at, and which of it each example shows."""
+
+    tiles: list[NDArray[np.uint8]]
+    """The newest pictures in the order of the examples, then the ones before them."""
+    previous: list[int]
+    """Of each example the place of its previous picture; its own where there is none."""
+
+    @classmethod
+    def of(cls, examples: Sequence[Example], *, frames: int) -> Pictures:
+        tiles, previous = [example.tile for example in examples], list(range(len(examples)))
+        for at, example in enumerate(examples):
+            if frames == 2 and example.previous is not None:
+                previous[at] = len(tiles)
+                tiles.append(example.previous)
+        return cls(tiles, previous)
+
+
+class Rows(Dataset[dict[str, Any]]):
+    """The examples in the order in which they teach."""
+
+    def __init__(
+        self,
+        base: Checkpoint,
+        examples: Sequence[Example],
+        pictures: Pictures,
+        features: NDArray[np.float16],
+        order: NDArray[np.int64],
+    ) -> None:
+        self._examples, self._pictures, self._features, self._order = examples, pictures, features, order
+        self._two = base.frames == 2
+        self._answers = {e.text: base.answer_ids(e.text) for e in examples}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        index = int(self._order[at])
+        example = self._examples[index]
+        row = {"features": self._features[index], "example": example, "answer": self._answers[example.text]}
+        return {**row, "previous": self._features[self._pictures.previous[index]]} if self._two else row
+
+
+class Collate:
+    """Some rows → one batch."""
+
+    def __init__(self, base: Checkpoint, heard: Heard) -> None:
+        self._patches, self._heard = base.patches, heard
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        examples: list[Example] = [row["example"] for row in rows]
+        unknown = np.full(self._patches, IGNORE, np.int64)
+        return {
+            **{name: _stacked(rows, name) for name in ("features", "previous") if name in rows[0]},
+            **self._sounds(examples),
+            "answers": pad_answers([row["answer"] for row in rows]),
+            "patch_labels": torch.from_numpy(np.stack([unknown if e.patches is None else e.patches for e in examples])),
+            "hazards": torch.from_numpy(np.stack([e.hazards for e in examples])),
+            "hazard_weights": torch.from_numpy(np.stack([e.hazard_weights for e in examples])),
+        }
+
+    def _sounds(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        if not self._heard:
+            return {}
+        silent = torch.zeros_like(next(iter(self._heard.values())))
+        return {
+            "heard": torch.stack([silent if e.sound is None else self._heard[id(e.sound)] for e in examples]),
+            "hears": torch.tensor([float(e.sound is not None) for e in examples]),
+        }
+
+
+def tower(guide: Guide, tiles: Tiles, base: Checkpoint, folder: Path, *, progress: Progress) -> NDArray[np.float16]:
+    """Features [tiles, patches, dim]: computed, or opened where an earlier run of the same night left them.
+
+    The file's name covers content, tower and preprocessing. raises: OSError
+    """
+    key = hashlib.sha256(json.dumps(base.preprocessing.to_dict()).encode())
+    for weight in base.model.model.vision_model.state_dict().values():
+        key.update(weight.numpy().tobytes())
+    for tile in tiles:
+        key.update(tile.tobytes())
+    file = folder / f"{key.hexdigest()[:32]}.npy"
+    if not file.exists():
+        _compute(guide, tiles, base, file, progress)
+    features: NDArray[np.float16] = np.load(file, mmap_mode="r")
+    return features
+
+
+@torch.no_grad()
+def hear(base: Checkpoint, examples: Sequence[Example]) -> Heard:
+    """Every sound once, after which the ear knows what is usual; empty for a model that does not hear."""
+    ear = base.ear
+    if ear is None:
+        return {}
+    sounds = {id(e.sound): e.sound for e in examples if e.sound is not None}
+    heard = {key: ear.pool(ear.features([one]))[0] for key, one in sounds.items()}
+    if heard:
+        ear.settle(torch.stack(list(heard.values())))
+    return heard
+
+
+def _compute(guide: Guide, tiles: Tiles, base: Checkpoint, file: Path, progress: Progress) -> None:
+    dim = int(base.model.config.vision_config.hidden_size)
+    atomic.make_dirs(file.parent)
+    temp = file.with_name(file.name + atomic.TEMP_SUFFIX)
+    array = np.lib.format.open_memmap(temp, "w+", np.float16, (len(tiles), base.patches, dim))
+    for start in range(0, len(tiles), BATCH):
+        some = np.stack(tiles[start : start + BATCH])
+        with torch.no_grad():
+            features = guide.features(torch.from_numpy(normalise(some, base.preprocessing)))
+        array[start : start + BATCH] = features.numpy().astype(np.float16)
+        progress(f"tower features {min(len(tiles), start + BATCH)}/{len(tiles)}")
+    array.flush()
+    atomic.move(temp, file)
+
+
+def _stacked(rows: Sequence[dict[str, Any]], name: str) -> Tensor:
+    return torch.from_numpy(np.stack([row[name] for row in rows]).astype(np.float32))

@@ -1,0 +1,121 @@
+"""One utterance at a time: beginning one, cutting a lower one, and the news that waits for its turn.
+
+News is what must be said but can wait. The newest about a thing takes the place of older ones: what is said last about
+the camera is true of the camera. What a warning cuts off is said again; what nobody could hear, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shared import vocabulary
+from shared.policy.kinds import (
+    AGAIN_S,
+    LOST_BEFORE_S,
+    VOICE,
+    VOICE_BACK,
+    Action,
+    Cut,
+    News,
+    PolicyState,
+    Speak,
+    Speaking,
+)
+
+Step = tuple[PolicyState, tuple[Action, ...]]
+MOST_TOLD = 16
+
+
+def rank(tier: int) -> int:
+    """1 tier 1, 2 urgent news, 3 tier 2 and news, 4 tier 3."""
+    return 1 if tier == 1 else tier + 1
+
+
+def speak(state: PolicyState, text: str, tier: int, why: str, confidence: float, now_s: float) -> Step:
+    """Say guidance now. No actions where it may not be said, or something equal or higher is being said."""
+    if not may_ever_be_said(text):
+        return state, ()
+    state, actions = _begin(state, Speak(state.next_utterance, text, tier, why, confidence), rank(tier), now_s, None)
+    if actions:
+        words = tuple(pair for pair in state.words if now_s - pair[0] < 60.0)
+        spent = () if tier == 1 else ((now_s, len(vocabulary.words(text))),)
+        state = replace(state, last_guidance=text, words=words + spent)
+    return state, actions
+
+
+def tell(state: PolicyState, text: str, *, urgent: bool = False, why: str = "state", about: str = "") -> PolicyState:
+    """Queue news; older news about the same is forgotten. What already waits is not queued twice."""
+    if about:
+        state = _forget(state, about, but=text)
+    if any(news.text == text and news.why == why for news in state.waiting) or not may_ever_be_said(text):
+        return state
+    return replace(state, waiting=(*state.waiting, News(text, why, urgent, about)))
+
+
+def say_waiting(state: PolicyState, now_s: float) -> Step:
+    """Say the most urgent, oldest waiting news if its turn has come."""
+    due = [n for n in state.waiting if n.urgent or (not state.listening and now_s >= n.not_before_s)]
+    if not due:
+        return state, ()
+    news = min(due, key=lambda item: item.rank)
+    rest = list(state.waiting)
+    rest.remove(news)
+    said = Speak(state.next_utterance, news.text, 2, news.why)
+    after, actions = _begin(replace(state, waiting=tuple(rest)), said, news.rank, now_s, news)
+    if not actions:
+        return state, ()
+    return replace(after, told=(*after.told, (now_s, news))[-MOST_TOLD:]), actions
+
+
+def lost(state: PolicyState, now_s: float) -> PolicyState:
+    """From a little before now on nothing was heard."""
+    return state if state.lost_s is not None else replace(state, lost_s=now_s - LOST_BEFORE_S)
+
+
+def found(state: PolicyState) -> PolicyState:
+    """It is heard again: news that nobody heard is said again, and so is what is still in view."""
+    if state.lost_s is None:
+        return state
+    since_s = state.lost_s
+    newer = {news.about for news in state.waiting if news.about}
+    unheard = [n for at_s, n in state.told if at_s >= since_s and n.why == "state" and n.about not in (VOICE, *newer)]
+    said = tuple(item for item in state.said if item.at_s < since_s)
+    state = tell(replace(state, lost_s=None, said=said), VOICE_BACK, urgent=True, about=VOICE)
+    for news in unheard:
+        state = tell(state, news.text, urgent=news.urgent, about=news.about)
+    return state
+
+
+def may_ever_be_said(text: str) -> bool:
+    """Whatever asks for it, the vocabulary's `never_say` is never said."""
+    joined = " ".join(vocabulary.words(text))
+    return not any(" ".join(vocabulary.words(bad)) in joined for bad in vocabulary.load().never_say)
+
+
+def _begin(state: PolicyState, said: Speak, its_rank: int, now_s: float, news: News | None) -> Step:
+    """Start an utterance, cutting a lower one. No actions where an equal or higher one is being said."""
+    now = state.speaking
+    cut: tuple[Action, ...] = ()
+    if now is not None:
+        if now.rank <= its_rank:
+            return state, ()
+        cut = (Cut(now.utterance),)
+        if now.news is not None:
+            state = replace(state, waiting=(_put_off(now.news, now_s), *state.waiting))
+    speaking = Speaking(said.utterance, its_rank, now_s, news)
+    return replace(state, speaking=speaking, next_utterance=said.utterance + 1), (*cut, said)
+
+
+def _forget(state: PolicyState, about: str, *, but: str) -> PolicyState:
+    """Do not say other news about this any more, nor say it again if it is cut off now."""
+    waiting = tuple(news for news in state.waiting if news.about != about or news.text == but)
+    speaking = state.speaking
+    if speaking is not None and speaking.news is not None and speaking.news.about == about:
+        speaking = speaking if speaking.news.text == but else replace(speaking, news=None)
+    return replace(state, waiting=waiting, speaking=speaking)
+
+
+def _put_off(news: News, now_s: float) -> News:
+    """News that a warning cut off. Among many warnings, half of it again and again would only add to the noise."""
+    pause_s = 0.0 if news.urgent else AGAIN_S * 2 ** min(news.cuts, 5)
+    return replace(news, cuts=news.cuts + 1, not_before_s=now_s + pause_s)

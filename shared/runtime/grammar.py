@@ -1,0 +1,143 @@
+"""The vocabulary's grammar as an automaton over tokens: which token may come next in a sentence that may be said.
+
+    action ","  thing [modifier] [side] "."  end         "Stop, curb ahead."   "Turn left, door ahead."
+    "Continue straight, path is clear."                  what a clear way is called, whether it is spoken or not
+
+Every sentence that it lets through is canonical (`vocabulary.phrase`), has 3 to 8 words as its tier allows, and holds
+words of the lexicon only; `vocabulary.problems` finds nothing in it. Built from the vocabulary and a tokenizer when a
+bundle is loaded (0.1 s). Pieces are tokenised as the tokenizer cuts whole sentences, so that a sentence has one
+spelling in tokens: the one that the model was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from shared import vocabulary
+from shared.vocabulary import Slots
+
+START = 0
+_DIRECTED = ("turn", "move", "keep", "continue", "step")
+_NEEDS_DIRECTION = ("keep", "continue", "step")  # "Step, dog ahead." would name a step
+_DIRECTIONS = ("left", "right", "straight", "back", "forward")
+
+
+def actions() -> tuple[str, ...]:
+    """Every action, with its direction where it has one: "stop", "turn left"."""
+    openers = vocabulary.load().openers
+    plain = [name for name in openers if name not in _NEEDS_DIRECTION]
+    return (*plain, *(f"{name} {way}" for name in openers if name in _DIRECTED for way in _DIRECTIONS))
+
+
+def things(action: str) -> Iterator[str]:
+    """What may follow "Action, " in a sentence: "vehicle approaching left"; depends only on the action's word count."""
+    listed = vocabulary.load()
+    for term in listed.objects.values():
+        for modifier in ("", *(name for name in (*listed.modifiers, *term.states) if _fits(term.name, name))):
+            for side in ("", *listed.sides):
+                slots = Slots(action, term.name, side, modifier)
+                sentence = vocabulary.phrase(slots)
+                count = len(vocabulary.words(sentence))
+                if listed.words_min <= count <= listed.words_max[vocabulary.tier(slots)]:
+                    yield sentence.partition(", ")[2].removesuffix(".")
+
+
+def _fits(name: str, modifier: str) -> bool:
+    """Not "narrow path narrow", nor "stairs up going down": the name says it."""
+    said = vocabulary.words(name)
+    return not set(modifier.split()) <= set(said) and not (said[0] == "stairs" and modifier.startswith("going"))
+
+
+@dataclass(slots=True)
+class Grammar:
+    """States are numbers; 0 is the start. Read only once built."""
+
+    nodes: list[dict[int, int]] = field(default_factory=lambda: [{}])
+    """For each state: token → next state."""
+    _choices: dict[int, tuple[NDArray[np.int64], tuple[int, ...]]] = field(default_factory=dict)
+
+    def choices(self, state: int) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+        """The tokens that may come next, rising, and the states that they lead to."""
+        if state not in self._choices:
+            listed = sorted(self.nodes[state].items())
+            self._choices[state] = np.array([token for token, _ in listed], np.int64), tuple(to for _, to in listed)
+        return self._choices[state]
+
+    def after(self, tokens: Sequence[int], state: int = START) -> int | None:
+        """The state after some tokens, None where they leave the grammar."""
+        for token in tokens:
+            found = self.nodes[state].get(token)
+            if found is None:
+                return None
+            state = found
+        return state
+
+    def forced(self, state: int, most: int) -> tuple[int, ...]:
+        """The tokens that must come next, as far as there is no choice."""
+        tokens: list[int] = []
+        while len(tokens) < most and len(self.nodes[state]) == 1:
+            ((token, state),) = self.nodes[state].items()
+            tokens.append(token)
+        return tuple(tokens)
+
+    def tokens(self) -> list[int]:
+        """Every token that occurs, rising."""
+        return sorted({token for node in self.nodes for token in node})
+
+    def longest(self) -> int:
+        """Tokens of the longest sentence, with the end."""
+        depth: dict[int, int] = {}
+        for state in range(len(self.nodes) - 1, -1, -1):
+            _depth(self.nodes, state, depth)
+        return depth[START]
+
+    def add_state(self, like: Mapping[int, int] | None = None) -> int:
+        """A new state, with the ways out of another where given."""
+        self.nodes.append(dict(like or {}))
+        return len(self.nodes) - 1
+
+    def add(self, tokens: Sequence[int], *, start: int = START, last: int) -> None:
+        """A path of tokens from `start`, whose last token leads to `last`."""
+        state = start
+        for token in tokens[:-1]:
+            if token not in self.nodes[state]:
+                self.nodes[state][token] = self.add_state()
+            state = self.nodes[state][token]
+        self.nodes[state][tokens[-1]] = last
+
+
+def build(tokenizer: Tokenizer, end_id: int) -> Grammar:
+    """The grammar in a tokenizer's tokens; every sentence begins with a space and ends with `end_id`."""
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        return [list(found.ids) for found in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+    grammar = Grammar()
+    comma, stop = encode([",", "."])
+    clear_action, _, clear = vocabulary.CLEAR.partition(", ")
+    done = grammar.add_state()
+    by_words: dict[int, list[str]] = {}
+    for action in actions():
+        by_words.setdefault(len(action.split()), []).append(action)
+    for alike in by_words.values():
+        body = grammar.add_state()
+        for ids in encode([f" {thing}" for thing in dict.fromkeys(things(alike[0]))]):
+            grammar.add([*ids, *stop, end_id], start=body, last=done)
+        for action, ids in zip(alike, encode([f" {action.capitalize()}" for action in alike]), strict=True):
+            to = body
+            if action.capitalize() == clear_action:
+                to = grammar.add_state(grammar.nodes[body])
+                grammar.add([*encode([f" {clear}"])[0], end_id], start=to, last=done)
+            grammar.add([*ids, *comma], last=to)
+    return grammar
+
+
+def _depth(nodes: list[dict[int, int]], state: int, known: dict[int, int]) -> int:
+    if state not in known:
+        known[state] = max((1 + _depth(nodes, to, known) for to in nodes[state].values()), default=0)
+    return known[state]

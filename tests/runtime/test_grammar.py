@@ -1,0 +1,90 @@
+"""The grammar lets through what may be said, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from shared import vocabulary
+from shared.runtime import grammar as grammars
+from shared.runtime.grammar import START, Grammar
+from shared.runtime.model import TOKENIZER
+from tests.runtime.plain import Listed, sentences
+
+SENTENCES = sentences()
+
+
+@pytest.fixture(scope="module")
+def grammar(starter_bundle: Path, listed: Listed) -> Grammar:
+    return grammars.build(Tokenizer.from_file(str(starter_bundle / TOKENIZER)), listed.end_id)
+
+
+def test_it_has_all_that_a_walker_needs() -> None:
+    assert len(SENTENCES) > 50_000
+    known = set(SENTENCES)
+    for name in vocabulary.load().objects:
+        for side in vocabulary.SIDES_SEEN:
+            assert vocabulary.instruct(name, side) in known
+    assert {vocabulary.CLEAR, "Wait, walk signal red.", "Stop, vehicle approaching left."} <= known
+    for never in ("Stop, path is clear.", "Keep, dog ahead.", "Caution, stairs up going down."):
+        assert never not in known
+
+
+@given(st.sampled_from(SENTENCES))
+def test_every_sentence_may_be_said_and_is_canonical(sentence: str) -> None:
+    assert vocabulary.problems(sentence) == []
+    assert vocabulary.normalise(sentence) in (sentence, vocabulary.CLEAR) or "ahead" not in sentence
+    slots = vocabulary.parse(sentence)
+    assert slots is not None
+    assert sentence == vocabulary.CLEAR or vocabulary.phrase(slots) == sentence
+
+
+@pytest.mark.soak
+def test_all_sentences_may_be_said_and_are_canonical() -> None:
+    for sentence in SENTENCES[:-1]:
+        slots = vocabulary.parse(sentence)
+        assert vocabulary.problems(sentence) == []
+        assert slots is not None
+        assert vocabulary.phrase(slots) == sentence
+
+
+def test_the_automaton_is_the_list_of_sentences_in_tokens(grammar: Grammar, listed: Listed) -> None:
+    """Each beginning allows the same next tokens as the sentences, tokenised whole, that begin so."""
+    assert all(grammar.after(ids) is not None for ids in listed.spelt)
+    for beginning, tokens in listed.after.items():
+        state = grammar.after(beginning)
+        assert state is not None
+        assert set(grammar.nodes[state]) == tokens
+    assert grammar.longest() == max(map(len, listed.spelt))
+    assert set(grammar.tokens()) == {token for ids in listed.spelt for token in ids}
+
+
+def test_a_word_outside_leaves_the_grammar(grammar: Grammar, listed: Listed) -> None:
+    ids = listed.spelt[0]
+    assert grammar.after([*ids[:2], ids[0]]) is None
+    assert grammar.after([max(grammar.tokens()) + 1]) is None
+    assert grammar.after([]) == START
+
+
+def test_choices_rise_so_that_the_first_of_equals_wins_as_over_the_whole_row(grammar: Grammar) -> None:
+    tokens, states = grammar.choices(START)
+    assert list(tokens) == sorted(grammar.nodes[START])
+    assert [grammar.nodes[START][int(token)] for token in tokens] == list(states)
+    assert tokens.dtype == np.int64
+
+
+def test_where_there_is_no_choice_the_rest_is_known(grammar: Grammar, listed: Listed) -> None:
+    clear = listed.spelt[-1]
+    fixed = next(
+        at for at in range(len(clear)) if all(len(listed.after[clear[:b]]) == 1 for b in range(at, len(clear)))
+    )
+    state = grammar.after(clear[:fixed])
+    assert state is not None
+    assert grammar.forced(state, 99) == clear[fixed:]
+    assert grammar.forced(state, 1) == clear[fixed : fixed + 1]
+    assert grammar.forced(START, 99) == ()
