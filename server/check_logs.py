@@ -102,6 +102,6 @@ def announced(incoming: Path) -> set[str]:
     for ranges in incoming.glob("*/*.ranges"):
         try:
             found.add(str(json.loads(ranges.read_bytes().split(b"\n")[0])["begin"]["part"]["sha256"]))
-        except (ValueError, KeyError, TypeError, OSError):
+        except (ValueError, KeyError, TypeError, OSError, RecursionError):
             continue  # unusable, as the next start of the server finds, too
     return found

@@ -238,3 +238,25 @@ def test_the_command_says_what_it_found_and_its_status_tells_whether_all_is_well
     assert told["well"]
     assert {finding["done"] for finding in told["findings"]} == {"written into metadata.jsonl"}
     assert all(finding["mended"] for finding in told["findings"])
+
+
+def test_a_row_that_was_changed_in_the_file_is_taken_over_everywhere_in_one_repair(home: Path) -> None:
+    log = home / "dataset" / "metadata.jsonl"
+    lines = [json.loads(line) for line in log.read_bytes().splitlines()]
+    changed = next(line for line in lines if line["sample_id"] == "pi-1-b00t-000002")
+    changed["instruction"] = "Caution, bin ahead."
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert _look(home, repair=True).well
+    assert _look(home).findings == ()
+    store = db.open_store(home)
+    shown = {row.sample_id: row.instruction for row in samples.listing(store, state="all")}
+    store.close()
+    assert shown["pi-1-b00t-000002"] == "Caution, bin ahead."
+
+
+def test_a_row_whose_name_has_no_number_does_not_end_the_check(home: Path) -> None:
+    log = home / "dataset" / "metadata.jsonl"
+    line = json.loads(log.read_bytes().splitlines()[0]) | {"row_id": "by hand"}
+    with open(log, "a") as file:
+        file.write(json.dumps(line) + "\n")
+    assert all(finding.done for finding in _look(home, repair=True).findings)
