@@ -232,7 +232,7 @@ def test_the_command_says_what_it_found_and_its_status_tells_whether_all_is_well
     assert "All is well" in capsys.readouterr().out
     _lose_metadata(home)
     assert cli.main(["--home", str(home), "check"]) == 1
-    assert "row only in the database: pi-1-b00t-000000#1" in capsys.readouterr().out
+    assert "row only in the database, 8 of them (pi-1-b00t-000000#1, " in capsys.readouterr().out
     assert cli.main(["--home", str(home), "check", "--repair", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["well"]
@@ -260,3 +260,13 @@ def test_a_row_whose_name_has_no_number_does_not_end_the_check(home: Path) -> No
     with open(log, "a") as file:
         file.write(json.dumps(line) + "\n")
     assert all(finding.done for finding in _look(home, repair=True).findings)
+
+
+def test_a_database_whose_own_description_is_no_text_is_put_aside(home: Path) -> None:
+    before = _contents(home)
+    path = home / DATABASE_NAME
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE records", b"CREATE TA\xa8\xffE records"))
+    assert _kinds(_look(home)) == {"database damaged"}
+    mended = _look(home, repair=True)
+    assert all(finding.done for finding in mended.findings)
+    assert _contents(home) == before
