@@ -127,8 +127,11 @@ def _guarded(
 
 
 def _translated(error: sqlite3.DatabaseError | UnicodeDecodeError, path: Path) -> Exception:
-    if isinstance(error, UnicodeDecodeError):
-        return Damaged(f"it is not text: {error}")
+    # SQLite's own errors have a code; those of Python's module have none, such as of a column that is not text.
+    if isinstance(error, UnicodeDecodeError) or (
+        type(error) is sqlite3.OperationalError and not hasattr(error, "sqlite_errorcode")
+    ):
+        return Damaged(str(error))
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):  # ERROR: its tables are gone
         return Damaged(str(error))

@@ -20,6 +20,7 @@ from shared.errors import DatasetError
 
 DAMAGED = "line damaged"
 DIFFERENT = "row differs"
+MOST_INTEGER = 2**63
 
 
 def damage(dataset: Dataset, home: Path, *, repair: bool) -> list[Finding]:
@@ -50,10 +51,21 @@ def _read(log: Path, read: Callable[[bytes, str], object]) -> tuple[list[tuple[i
                 return bad, good, True
             try:
                 read(line, f"line {number}")
+                _check_storable(json.loads(line), f"line {number}")
                 good.append(line)
             except DatasetError as error:
                 bad.append((number, str(error)))
     return bad, good, False
+
+
+def _check_storable(value: dict[str, Any], where: str) -> None:
+    """Raises: DatasetError for what a database cannot hold, so that a start could not take it in."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise DatasetError(f"{where} holds half a character.") from None
+    if any(isinstance(one, int) and abs(one) >= MOST_INTEGER for one in value.values()):
+        raise DatasetError(f"{where} holds a number of more than 64 bits.")
 
 
 def _row(line: bytes, where: str) -> object:

@@ -350,14 +350,17 @@ class Release:
         if timestamp is None:
             return _Current(None, None, None)
         snapshot = self._open(Snapshot, f"{timestamp.snapshot_meta.version}.snapshot.json")
-        if snapshot is None:
+        if snapshot is None or "targets.json" not in snapshot.meta:
             return _Current(None, None, timestamp)
         targets = self._open(Targets, f"{snapshot.meta['targets.json'].version}.targets.json")
         return _Current(targets, snapshot, timestamp)
 
     def _open(self, kind: type[Role], name: str) -> Role | None:
         try:
-            return _parsed(kind, (self._metadata / name).read_bytes())
+            found = _parsed(kind, (self._metadata / name).read_bytes())
+            if _name(found) != name:
+                raise ConfigError(f"It says that it is {_name(found)}.")
+            return found
         except FileNotFoundError:
             return None
         except ConfigError as error:

@@ -270,3 +270,15 @@ def test_a_database_whose_own_description_is_no_text_is_put_aside(home: Path) ->
     mended = _look(home, repair=True)
     assert all(finding.done for finding in mended.findings)
     assert _contents(home) == before
+
+
+@pytest.mark.parametrize("changed", [{"instruction": "a\ud800b"}, {"\ud800": 1}, {"timestamp": 2**64}])
+@pytest.mark.parametrize("log", ["metadata.jsonl", "records.jsonl"])
+def test_a_line_that_no_database_can_hold_is_taken_out(home: Path, log: str, changed: dict[str, object]) -> None:
+    before = _contents(home)
+    path = home / "dataset" / log
+    line = json.loads(path.read_bytes().splitlines()[0]) | changed
+    with open(path, "a") as file:
+        file.write(json.dumps(line) + "\n")
+    assert _look(home, repair=True).well
+    assert (_look(home).findings, _contents(home)) == ((), before)

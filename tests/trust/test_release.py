@@ -299,6 +299,17 @@ def test_a_root_that_names_no_key_is_named_as_damaged(server: Server) -> None:
         server.publish(target("m1"))
 
 
+@pytest.mark.parametrize("changed", [{"version": 7}, {"meta": {}}])
+def test_a_snapshot_that_is_not_what_its_name_says_is_signed_anew(server: Server, changed: dict[str, object]) -> None:
+    server.publish(target("m1"))
+    path = max(server.home.glob("release/metadata/*.snapshot.json"))
+    snapshot = json.loads(path.read_bytes())
+    snapshot["signed"] |= changed
+    path.write_text(json.dumps(snapshot))
+    assert server.release.refresh()
+    assert path.name not in {entry.name for entry, _ in server.release.files()}
+
+
 def test_targets_that_cannot_be_signed_again_are_named(server: Server) -> None:
     server.publish(target("m1"))
     path = max(server.home.glob("release/metadata/*.targets.json"))
