@@ -186,6 +186,8 @@ class _Files:
         return wanted
 
     def _problem(self, path: str) -> str:
+        if not check_logs.is_payload(path):
+            return "path unusable"
         try:
             digest = atomic.sha256_file(self._dataset.folder / path)
             self.bytes += (self._dataset.folder / path).stat().st_size
@@ -200,7 +202,7 @@ class _Files:
         finding = Finding(problem, path, f"needed by {names}", lost=True)
         if not self._repair:
             return finding
-        if (self._dataset.folder / path).exists():
+        if check_logs.is_payload(path) and (self._dataset.folder / path).exists():
             set_aside(self._home, self._dataset.folder / path)
         self._give_up(path)
         return replace(finding, done="given up: its moment no longer teaches, and the server takes these bytes again")

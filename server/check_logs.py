@@ -15,8 +15,9 @@ from server import store as db
 from server.dataset import Dataset
 from server.findings import Finding, set_aside
 from server.store import Store
-from shared import atomic
-from shared.errors import DatasetError
+from shared import atomic, messages, topics
+from shared.errors import DatasetError, MessageError
+from shared.messages import ChunkRecord, CorrectionRecord
 
 DAMAGED = "line damaged"
 DIFFERENT = "row differs"
@@ -51,7 +52,9 @@ def _read(log: Path, read: Callable[[bytes, str], object]) -> tuple[list[tuple[i
                 return bad, good, True
             try:
                 read(line, f"line {number}")
-                _check_storable(json.loads(line), f"line {number}")
+                value = json.loads(line)
+                _check_storable(value, f"line {number}")
+                _check_paths(value, f"line {number}")
                 good.append(line)
             except DatasetError as error:
                 bad.append((number, str(error)))
@@ -68,6 +71,21 @@ def _check_storable(value: dict[str, Any], where: str) -> None:
         raise DatasetError(f"{where} holds a number of more than 64 bits.")
 
 
+def is_payload(path: str) -> bool:
+    """Whether a payload file may have this path."""
+    folder, _, name = path.partition("/")
+    stem, dot, ending = name.partition(".")
+    return (folder, dot + ending) in data.FOLDERS.values() and topics.SHA256.match(stem) is not None
+
+
+def _check_paths(value: dict[str, Any], where: str) -> None:
+    """Raises: DatasetError for a path that no payload file has: it may lead out of the folder, and a repair would move
+    what lies there."""
+    for name in ("path", "frame_path", "audio_path", "clip_path", "correction_audio_path"):
+        if value.get(name) and not is_payload(str(value[name])):
+            raise DatasetError(f"{where} has a {name} that no file of the dataset has: {str(value[name])[:80]!r}.")
+
+
 def _row(line: bytes, where: str) -> object:
     try:
         return data.from_dict(json.loads(line), where=where)
@@ -76,7 +94,14 @@ def _row(line: bytes, where: str) -> object:
 
 
 def _fact(line: bytes, where: str) -> object:
-    return journal.parse(line, where=where)
+    fact = journal.parse(line, where=where)
+    if fact["what"] == "record":
+        kind = ChunkRecord if fact["kind"] == "chunk" else CorrectionRecord
+        try:
+            messages.from_dict(kind, fact["body"])
+        except MessageError as error:
+            raise DatasetError(f"{where} is no record ({error}).") from None
+    return fact
 
 
 def differences(store: Store, dataset: Dataset) -> Iterator[Finding]:

@@ -350,7 +350,7 @@ class Release:
         if timestamp is None:
             return _Current(None, None, None)
         snapshot = self._open(Snapshot, f"{timestamp.snapshot_meta.version}.snapshot.json")
-        if snapshot is None or "targets.json" not in snapshot.meta:
+        if snapshot is None:
             return _Current(None, None, timestamp)
         targets = self._open(Targets, f"{snapshot.meta['targets.json'].version}.targets.json")
         return _Current(targets, snapshot, timestamp)
@@ -458,6 +458,8 @@ def _parsed(kind: type[Role], data: bytes) -> Role:
         raise ConfigError(f"The signed {kind.type} are damaged: {error}.", hint="waycue-server keys refresh") from None
     if not isinstance(signed, kind):
         raise ConfigError(f"A file of signed {kind.type} says that it is {signed.type}.")
+    if isinstance(signed, Snapshot) and "targets.json" not in signed.meta:
+        raise ConfigError("The signed snapshot names no targets.", hint="waycue-server keys refresh")
     return signed
 
 

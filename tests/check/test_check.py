@@ -282,3 +282,26 @@ def test_a_line_that_no_database_can_hold_is_taken_out(home: Path, log: str, cha
         file.write(json.dumps(line) + "\n")
     assert _look(home, repair=True).well
     assert (_look(home).findings, _contents(home)) == ((), before)
+
+
+@pytest.mark.parametrize("where", ["the file", "the database"])
+def test_a_path_that_leads_out_of_the_dataset_is_named_and_nothing_there_is_moved(home: Path, where: str) -> None:
+    before = _contents(home)
+    if where == "the file":
+        log = home / "dataset" / "metadata.jsonl"
+        lines = [json.loads(line) for line in log.read_bytes().splitlines()]
+        lines[0]["frame_path"] = "../waycue.toml"
+        log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    else:
+        store = db.open_store(home)
+        with store.writing() as connection:
+            connection.execute(update(db.parts).where(db.parts.c.kind == "clip").values(path="../waycue.toml"))
+        store.close()
+    found = _look(home, repair=True)
+    assert found.findings
+    assert all(finding.done for finding in found.findings), found.findings
+    assert where == "the file" or _look(home, repair=True).findings  # what the first one wrote into the log
+    assert (home / "waycue.toml").exists()
+    assert _look(home).well
+    if where == "the file":
+        assert _contents(home) == before

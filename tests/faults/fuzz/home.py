@@ -101,7 +101,7 @@ def _releases() -> Run:
         for look in (opened.status, opened.refresh, opened.files):
             try:
                 look()
-            except (ConfigError, Refused, Transient):
+            except (ConfigError, Refused, Transient, OSError):
                 continue
 
     return run
