@@ -111,6 +111,6 @@ def _name_left(state_dir: Path) -> str:
     try:
         told: Any = json.loads((state_dir / identities.FOLDER / identities.ENROLMENT).read_bytes())
         name = str(told["device"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     return name if topics.DEVICE_NAME.match(name) else ""

@@ -385,9 +385,8 @@ class Agent:
     # --- facts ---
 
     def _online(self) -> bool | None:
-        if self._link is None:
-            return False if self._admission.trouble else None
-        return self._link.online
+        without = False if self._admission.trouble else None
+        return without if self._link is None else self._link.online
 
     def _sound_healthy(self) -> bool:
         if self._source is None or not self._walking:
@@ -429,6 +428,7 @@ class Agent:
             failed=counts.failed,
             waits=self._waits(),
             troubles=tuple(trouble for trouble in troubles if trouble),
+            offline="" if self._link is None else self._link.why_offline,
         )
 
     def _source_troubles(self) -> list[str]:

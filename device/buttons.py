@@ -95,7 +95,7 @@ def _read(path: Path, number: int, line: str) -> list[Press]:
         value: Any = json.loads(line)
         action, t_s = value["action"], float(value["t_s"])
         until_s = float(value["until_s"]) if action == "hold" else t_s
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ConfigError(
             f"{where}: {error!r}.",
             hint='Write {"t_s": 4.0, "action": "flag"} or {"t_s": 4.0, "action": "hold", "until_s": 6.5}.',

@@ -196,6 +196,7 @@ def _status(config: Config, arguments: argparse.Namespace) -> int:
 def lines(found: status.DeviceStatus) -> list[str]:
     """A status as a person reads it."""
     link = "no broker" if not found.broker else f"{'online' if found.online else 'offline'} ({found.broker})"
+    why = [f"offline: {found.offline}"] if found.offline else []
     out = [
         f"{found.device}: running for {found.uptime_s / 60:.0f} min, version {found.agent_version}",
         f"walk: {'yes' if found.walking else 'no'}, {found.walk_s:.0f} s from {found.source}",
@@ -204,7 +205,7 @@ def lines(found: status.DeviceStatus) -> list[str]:
         f"kept: {found.flagged} records from {found.chunks} chunks, {found.not_kept} lost",
         f"server: {link}, {found.queued} records ({found.queued_bytes / 1e6:.1f} MB) waiting, {found.failed} refused",
     ]
-    out += [f"waiting: {why}" for why in found.waits]
+    out += why + [f"waiting: {text}" for text in found.waits]
     return out + [f"trouble: {trouble}" for trouble in found.troubles]
 
 

@@ -25,7 +25,7 @@ from device.identity import Identity
 from shared import atomic, enrolment, settings
 from shared.clock import Clock
 from shared.enrolment import EnrolAnswer, EnrolRequest
-from shared.errors import ConfigError, MessageError, Refused, Transient, Unreachable
+from shared.errors import MessageError, Refused, Transient, Unreachable
 from shared.floor import ClockFloor
 
 PENDING = "enrolling"
@@ -89,7 +89,7 @@ def _pending(state_dir: Path, asked_for: str, device: str) -> _Pending:
     try:
         if json.loads((folder / FOR).read_bytes()) == asked_for:
             return _Pending((folder / identity.KEY).read_bytes(), (folder / REQUEST).read_text("ascii"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass  # there was none, or it is damaged: a new key does as well
     made = _Pending(key_pem := identity.new_key(), identity.certificate_request(key_pem, device))
     atomic.make_dirs(state_dir)
@@ -159,6 +159,6 @@ def _checked(answer: EnrolAnswer, pending: _Pending, device: str) -> float:
         certificate = identity.check_pair(
             answer.certificate_pem.encode(), pending.key_pem, answer.ca_pem.encode(), device
         )
-    except (ValueError, ConfigError, MessageError) as error:
+    except (ValueError, MessageError, *identity.UNREADABLE) as error:
         raise Refused(f"The server's answer cannot be used: {error}.", hint="Is it of the same version?") from None
     return identity.issued_s(certificate)

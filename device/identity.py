@@ -42,7 +42,7 @@ KEY, CERTIFICATE, CA, ROOT, ENROLMENT = "device.key", "device.crt", "ca.crt", "r
 FORMAT = 1
 BACKDATED_S = 86400.0  # the server dates certificates a day back
 _NUMBERED = re.compile(rf"{FOLDER}-([0-9]+)\Z")
-_UNREADABLE = (UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion, RecursionError, ConfigError)
+UNREADABLE = (UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion, RecursionError, ConfigError)
 STEPS = ("files_written", "files_synced", "renamed", "pointed")
 """The durable steps of `store`, as `step` is told of them."""
 AGAIN = "Enrol this device again: waycue-device enroll"
@@ -74,7 +74,7 @@ class Identity:
             return None
         try:
             return _read(link.resolve(strict=True), floor)
-        except (OSError, ValueError, KeyError, TypeError, ArithmeticError, *_UNREADABLE) as error:
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError, *UNREADABLE) as error:
             raise ConfigError(f"The identity in {link} cannot be used ({error}).", hint=AGAIN) from None
 
     @property
@@ -136,7 +136,10 @@ def proof_by(key_pem: bytes, csr_pem: str) -> str:
 
 def read_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     """Raises: ValueError, UnsupportedAlgorithm."""
-    key = serialization.load_pem_private_key(pem, password=None)
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except TypeError:
+        raise ValueError("the key needs a passphrase") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("the key is no EC key")
     return key

@@ -58,6 +58,7 @@ MAX_ATTEMPT_IF_USEFUL = 4  # at most 8 s between short connections that each get
 SUSPICIOUS = 3  # short connections in a row
 BACKOFF_BASE_S = 0.5
 BACKOFF_MAX_S = 30.0
+LET_IN_AGAIN = "was it locked out? A new code lets it in again: waycue-server devices add, waycue-device enroll"
 REJECTED_MAX_S = 300.0  # a broker that knows us and says no: only a person changes that
 REQUESTS_EVERY_S = 1.0
 MAX_WAITING = 64  # messages of others (block requests, telemetry) that wait for their turn
@@ -128,7 +129,7 @@ class Link:
         self._heard = False
         self._rejected = False
         self._cut_short = 0
-        self._state = ""
+        self._state = self._why_offline = ""
         self._trouble = ""
         self._online = threading.Event()
         self._stop = threading.Event()
@@ -145,6 +146,11 @@ class Link:
     def online(self) -> bool:
         """Connected, and the server can reach us."""
         return self._online.is_set()
+
+    @property
+    def why_offline(self) -> str:
+        """What the last try or connection ended with, and what to do where a person must; "" = online, or not tried."""
+        return "" if self.online else self._why_offline
 
     @property
     def unacked(self) -> int:
@@ -250,17 +256,21 @@ class Link:
             connection.open(self.host, self.port)
             return self._serve(connection)
         except (Unreachable, Permanent) as error:
+            self._note_rejection(connection)
             return str(error)
         finally:
             connection.close()
+
+    def _note_rejection(self, connection: Connection) -> None:
+        self._rejected = connection.rejected
+        self.counters["rejected"] += connection.rejected
 
     def _serve(self, connection: Connection) -> str:
         give_up_s = self._clock.monotonic_s() + HANDSHAKE_S
         while not self._stop.is_set():
             alive = connection.exchange(IDLE_S, self._wake_out)
             if connection.refusal or not alive:
-                self._rejected = connection.rejected
-                self.counters["rejected"] += connection.rejected
+                self._note_rejection(connection)
                 return connection.refusal or f"the connection to {self.host}:{self.port} was lost"
             if connection.subscribed and not self.online:
                 self._went_online(connection)
@@ -413,6 +423,7 @@ class Link:
             waiting.clear()
         self._decide(Offline())
         self._write_down()
+        self._why_offline = f"{reason}; {LET_IN_AGAIN}" if self._rejected else reason
         self._tell_state(f"offline: {reason}")
 
     def _tell_state(self, state: str) -> None:

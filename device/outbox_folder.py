@@ -118,5 +118,5 @@ def read_reason(folder: Path) -> str:
     """The same, of a folder in failed/; where it cannot be read, that."""
     try:
         return summary(json.loads((folder / REASON).read_bytes())["reasons"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "the reason cannot be read"

@@ -108,6 +108,10 @@ _Params = ParamSpec("_Params")
 _Result = TypeVar("_Result")
 
 
+_SQLITES = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What its calls raise; the latter for damage, in a value or in SQLite's own message of it."""
+
+
 def _guarded(
     method: Callable[Concatenate[Index, _Params], _Result],
 ) -> Callable[Concatenate[Index, _Params], _Result]:
@@ -116,13 +120,18 @@ def _guarded(
     def guarded(self: Index, /, *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
         try:
             return method(self, *args, **kwargs)
-        except sqlite3.DatabaseError as error:
+        except _SQLITES as error:
             raise _translated(error, self.path) from error
 
     return guarded
 
 
-def _translated(error: sqlite3.DatabaseError, path: Path) -> Exception:
+def _translated(error: sqlite3.DatabaseError | UnicodeDecodeError, path: Path) -> Exception:
+    # SQLite's own errors have a code; those of Python's module have none, such as of a column that is not text.
+    if isinstance(error, UnicodeDecodeError) or (
+        type(error) is sqlite3.OperationalError and not hasattr(error, "sqlite_errorcode")
+    ):
+        return Damaged(str(error))
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):  # ERROR: its tables are gone
         return Damaged(str(error))
@@ -143,7 +152,7 @@ class Index:
             except BaseException:
                 self._db.close()
                 raise
-        except sqlite3.DatabaseError as error:
+        except _SQLITES as error:
             raise _translated(error, path) from error
 
     def _prepare(self) -> None:
@@ -162,7 +171,7 @@ class Index:
 
     def close(self) -> None:
         """Fold the WAL into the file and close it. Damage no longer matters then."""
-        with contextlib.suppress(sqlite3.DatabaseError):
+        with contextlib.suppress(*_SQLITES):
             self._db.close()
 
     @contextlib.contextmanager

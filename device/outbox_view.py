@@ -85,7 +85,7 @@ def lost(folder: Path) -> list[Line]:
         try:
             told = json.loads(line)
             found.setdefault(told["record_id"], Line(told["record_id"], "", "lost", reason=told["why"]))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # the torn last line of a power cut
     return list(found.values())
 

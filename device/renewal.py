@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from device import identity
 from device.identity import Identity
@@ -101,7 +102,7 @@ class Renewal:
             try:
                 answer = messages.decode(Certificate, payload)
                 files = self._renewed(answer.certificate_pem.encode())
-            except (MessageError, ValueError) as error:
+            except (MessageError, ValueError, *identity.UNREADABLE) as error:
                 self.counters["foreign"] += 1
                 _log.warning("A certificate that came is not used: %s", error)
                 return
@@ -146,7 +147,7 @@ class Renewal:
             value = json.loads((self._state_dir / WISH).read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             _log.warning("%s cannot be read (%s): renewing with the same key.", self._state_dir / WISH, error)
             return False
         return isinstance(value, dict) and value.get("rekey") is True
@@ -171,6 +172,6 @@ class Renewal:
         try:
             key = (self._state_dir / NEXT_KEY).read_bytes()
             identity.read_key(key)
-        except (OSError, ValueError):
+        except (OSError, ValueError, UnsupportedAlgorithm):
             return None
         return key

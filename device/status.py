@@ -61,6 +61,8 @@ class DeviceStatus:
     """Why some of what is queued is not sent now, in words."""
     troubles: tuple[str, ...] = ()
     """What is wrong now, in words."""
+    offline: str = ""
+    """Why there is no connection to the broker, in words, and what to do where a person must."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -75,7 +77,7 @@ def read(state_dir: Path, clock: Clock) -> DeviceStatus | None:
         value = json.loads((state_dir / NAME).read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MessageError(f"{state_dir / NAME} cannot be read: {error}.", hint="Restart the agent.") from None
     status = from_dict(DeviceStatus, value)
     fresh = 0 <= clock.monotonic_s() - status.updated_s <= STALE_S

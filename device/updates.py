@@ -45,6 +45,7 @@ from shared.transfer import Ranges
 __all__ = ["Report", "Settings", "Updater", "current_slot", "previous_slot"]
 
 Settings = u.Settings
+INBOX_EVENTS = 256
 INBOX_BLOCKS = 64  # eight windows; a server that sends more than was asked for fills no memory
 POLL_S = 0.5
 _log = logging.getLogger(__name__)
@@ -144,9 +145,16 @@ class Updater:
         except WaycueError as error:
             self.counters["refused"] += 1
             _log.warning("An offer of a model was refused: %s", error)
-            self._inbox.put(e.OfferRefused(f"an offer was refused: {error}"))
+            self._note_down(e.OfferRefused(f"an offer was refused: {error}"))
             return
-        self._inbox.put(e.Offered(offer))
+        self._note_down(e.Offered(offer))
+
+    def _note_down(self, event: e.Event) -> None:
+        """Offers are few; where hundreds wait to be handled, somebody floods the device."""
+        if self._inbox.qsize() < INBOX_EVENTS:
+            self._inbox.put(event)
+        else:
+            self.counters["refused"] += 1
 
     def on_block(self, levels: list[str], payload: bytes) -> None:
         """A block came. levels: ["block", sha256, offset]"""

@@ -28,7 +28,8 @@ class Wish:
 
     def event(self) -> Event | None:
         """What it means for the updater; None = nothing."""
-        return {ROLL_BACK: RollBackAsked(), FORGIVE: Forgiven(self.version)}.get(self.wish)
+        events: dict[str, Event] = {ROLL_BACK: RollBackAsked(), FORGIVE: Forgiven(self.version)}
+        return events.get(self.wish)
 
 
 def leave(models: Path, wish: Wish) -> None:

@@ -143,7 +143,7 @@ class AccessLink:
                     return responses
             except queue.Empty:
                 break
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise Transient(f"The broker's plugin answered in words that are not known ({error!r}).") from None
         raise Unreachable(f"The broker {self.host}:{self.port} did not answer to a change of its rules.")
 

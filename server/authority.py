@@ -23,7 +23,7 @@ import datetime as dt
 import fcntl
 import ipaddress
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -139,14 +139,17 @@ class Authority:
             self.take_back({})
         return path
 
-    def take_back(self, revoked: Mapping[int, float]) -> bool:
-        """Write the list anew, if it changes. revoked: serial → when, in seconds since 1970. Raises: OSError."""
+    def take_back(self, revoked: Mapping[int, float], *, ended: Collection[int] = ()) -> bool:
+        """Write the list anew, if it changes. revoked: serial → when, in seconds since 1970. ended: serials that need
+        not be on it any more. What is on it and in neither stays: a database that was restored or lost forgot it.
+        Raises: OSError."""
         path = self.folder / CRL
         with _locked(self.folder):
-            if path.exists():
-                listed = x509.load_pem_x509_crl(path.read_bytes())
-                if listed.is_signature_valid(self._key.public_key()) and _serials(listed) == set(revoked):
-                    return False
+            listed = self._listed(path)
+            kept = {serial: at_s for serial, at_s in (listed or {}).items() if serial not in ended}
+            wanted = {**kept, **revoked}
+            if listed is not None and listed.keys() == wanted.keys():
+                return False
             # It never ends on its own: a server that was off for a year would find its broker refusing everybody,
             # itself included. The broker is told of a change at once instead.
             now = _utc(self._clock)
@@ -158,11 +161,20 @@ class Authority:
                 .add_extension(_authority_id(self._certificate), critical=False)
                 .add_extension(x509.CRLNumber(int(now.timestamp() * 1000)), critical=False)
             )
-            for serial, at_s in sorted(revoked.items()):
+            for serial, at_s in sorted(wanted.items()):
                 builder = builder.add_revoked_certificate(_revoked(serial, at_s))
             made = builder.sign(self._key, hashes.SHA256())
             atomic.write_bytes(path, made.public_bytes(serialization.Encoding.PEM))
         return True
+
+    def _listed(self, path: Path) -> dict[int, float] | None:
+        """Serial → when, as on the list at `path`; None where it is missing, damaged or of another authority."""
+        try:
+            listed = x509.load_pem_x509_crl(path.read_bytes())
+            ours = listed.is_signature_valid(self._key.public_key())
+            return {one.serial_number: one.revocation_date_utc.timestamp() for one in listed} if ours else None
+        except (FileNotFoundError, ValueError, TypeError, UnsupportedAlgorithm):
+            return None
 
     def _held(self, path: Path, key: ec.EllipticCurvePublicKey) -> x509.Certificate | None:
         """The certificate at `path`, if it is ours and of this key."""
@@ -294,10 +306,6 @@ def _hosts(certificate: x509.Certificate) -> tuple[str, ...]:
         *names.get_values_for_type(x509.DNSName),
         *(str(address) for address in names.get_values_for_type(x509.IPAddress)),
     )
-
-
-def _serials(listed: x509.CertificateRevocationList) -> set[int]:
-    return {entry.serial_number for entry in listed}
 
 
 def _revoked(serial: int, at_s: float) -> x509.RevokedCertificate:

@@ -19,7 +19,6 @@ import json
 import os
 import pwd
 import shlex
-import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -66,7 +65,7 @@ plugin_opt_config_file {folder}/dynamic-security.json
 max_packet_size {max_packet_bytes}
 max_inflight_messages 100
 max_queued_messages 1000
-max_queued_bytes 268435456
+max_queued_bytes 67108864
 persistent_client_expiration 2d
 # Small answers must not wait for the TCP acknowledgement of the one before (40 ms).
 set_tcp_nodelay true
@@ -132,7 +131,7 @@ def refresh(folder: Path, authority: Authority) -> bool:
     for name in changed:
         atomic.write_bytes(folder / name, now[name], mode=0o600)
         if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
-            os.chown(folder / name, owner.st_uid, owner.st_gid)
+            os.chown(folder / name, owner.st_uid, owner.st_gid, follow_symlinks=False)
     return bool(changed)
 
 
@@ -197,7 +196,8 @@ def _give(folder: Path, user: str) -> None:
         return
     try:
         for path in (folder, *folder.iterdir()):
-            shutil.chown(path, account.pw_uid, account.pw_gid)
+            # Given away before, it may hold a link to anything: whoever broke into the broker would get that.
+            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
     except PermissionError:
         raise ConfigError(f"{folder} cannot be given to {user}.", hint="Run this command as root.") from None
 
@@ -205,7 +205,7 @@ def _give(folder: Path, user: str) -> None:
 def _is_whole(rules: Path) -> bool:
     try:
         return isinstance(json.loads(rules.read_bytes()), dict)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 

@@ -29,7 +29,7 @@ from server.authority import BACKDATE, Authority, PublicKey, read_csr
 from server.store import Store
 from shared import messages, topics
 from shared.clock import Clock
-from shared.errors import MessageError, Refused
+from shared.errors import ConfigError, MessageError, Refused
 from shared.messages import Certificate, Renew
 
 MOST_A_DAY = 24
@@ -119,12 +119,13 @@ class Certificates:
         """Write the list of certificates taken back. True where it changed: the broker must read it again. Raises:
         OSError."""
         table = db.certificates.c
-        query = select(table.serial, table.revoked_at).where(
-            table.revoked_at.is_not(None), table.not_after > self.clock.utc_s()
-        )
+        query = select(table.serial, table.revoked_at, table.not_after > self.clock.utc_s())
         with self.store.reading() as connection:
-            revoked = {int(serial, 16): at_s for serial, at_s in connection.execute(query)}
-        return self.authority.take_back(revoked)
+            rows = connection.execute(query.where(table.revoked_at.is_not(None))).all()
+        return self.authority.take_back(
+            {int(serial, 16): at_s for serial, at_s, holds in rows if holds},
+            ended={int(serial, 16) for serial, _, holds in rows if not holds},
+        )
 
     def renew(self, device: str, _levels: list[str], payload: bytes) -> list[tuple[str, bytes]]:
         """Handler of `up/renew`: the answer goes to the device whose topic it came on, which the broker has checked."""
@@ -132,7 +133,7 @@ class Certificates:
             return []
         try:
             issued = self._renewed(device, messages.decode(Renew, payload))
-        except (MessageError, Refused) as error:
+        except (MessageError, Refused, ConfigError) as error:  # ConfigError: this machine's clock is wrong
             _log.warning("%s gets no new certificate: %s", device, error)
             return []
         answer = Certificate(certificate_pem=issued.pem, ca_pem=self.authority.ca_pem.decode())

@@ -91,7 +91,7 @@ def _sides(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, repair
         return found + folds
     _take_bodies(store, dataset, {finding.name for finding in found if finding.what == check_logs.DIFFERENT})
     recover(store, dataset, merge, clock, thoroughly=True)
-    for finding in folds:
+    for finding in list(_wrong_folds(store)):  # also those of the rows that were just taken over
         _fold_again(store, finding.name, now_s=clock.utc_s())
     left = {finding.name for finding in check_logs.differences(store, dataset)}
     left |= {finding.name for finding in _wrong_folds(store)}
@@ -133,7 +133,8 @@ def _newest_bodies(rows: Iterable[tuple[str, dict[str, str]]]) -> dict[str, dict
 
 
 def _number(body: dict[str, str]) -> int:
-    return int(body["row_id"].rpartition("#")[2])
+    number = str(body["row_id"]).rpartition("#")[2]
+    return int(number) if number.isascii() and number.isdigit() else 0  # a name that somebody gave it by hand
 
 
 def _fold_again(store: Store, sample_id: str, *, now_s: float) -> None:
@@ -185,6 +186,8 @@ class _Files:
         return wanted
 
     def _problem(self, path: str) -> str:
+        if not check_logs.is_payload(path):
+            return "path unusable"
         try:
             digest = atomic.sha256_file(self._dataset.folder / path)
             self.bytes += (self._dataset.folder / path).stat().st_size
@@ -199,7 +202,7 @@ class _Files:
         finding = Finding(problem, path, f"needed by {names}", lost=True)
         if not self._repair:
             return finding
-        if (self._dataset.folder / path).exists():
+        if check_logs.is_payload(path) and (self._dataset.folder / path).exists():
             set_aside(self._home, self._dataset.folder / path)
         self._give_up(path)
         return replace(finding, done="given up: its moment no longer teaches, and the server takes these bytes again")

@@ -66,7 +66,7 @@ def _integrity(path: Path) -> str:
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             (answer,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where SQLite's own message is damaged
         return str(error)
     return "" if answer == "ok" else str(answer)
 
@@ -79,13 +79,15 @@ def _copy(broken: Path, table: Table, store: Store) -> tuple[int, str]:
             row = next(rows)
         except StopIteration:
             return copied, problem
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             return copied, str(error)
         try:
+            for column in table.columns:
+                row[column.name] = _decoded(column, row[column.name])
             with store.writing() as connection:
                 connection.execute(insert(table).values(**row))
             copied += 1
-        except (SQLAlchemyError, ValueError) as error:
+        except (SQLAlchemyError, ValueError, RecursionError) as error:
             problem = f"a row is damaged: {type(error).__name__}"
 
 
@@ -93,10 +95,7 @@ def _rows(broken: Path, table: Table) -> Iterator[dict[str, object]]:
     names = [column.name for column in table.columns]
     with closing(sqlite3.connect(f"file:{broken}?mode=ro", uri=True)) as connection:
         for values in connection.execute(f'SELECT {", ".join(names)} FROM "{table.name}"'):  # noqa: S608  names of ours
-            row = dict(zip(names, values, strict=True))
-            for column in table.columns:
-                row[column.name] = _decoded(column, row[column.name])
-            yield row
+            yield dict(zip(names, values, strict=True))
 
 
 def _decoded(column: Column[Any], value: object) -> object:

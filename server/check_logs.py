@@ -15,11 +15,13 @@ from server import store as db
 from server.dataset import Dataset
 from server.findings import Finding, set_aside
 from server.store import Store
-from shared import atomic
-from shared.errors import DatasetError
+from shared import atomic, messages, topics
+from shared.errors import DatasetError, MessageError
+from shared.messages import ChunkRecord, CorrectionRecord
 
 DAMAGED = "line damaged"
 DIFFERENT = "row differs"
+MOST_INTEGER = 2**63
 
 
 def damage(dataset: Dataset, home: Path, *, repair: bool) -> list[Finding]:
@@ -50,10 +52,38 @@ def _read(log: Path, read: Callable[[bytes, str], object]) -> tuple[list[tuple[i
                 return bad, good, True
             try:
                 read(line, f"line {number}")
+                value = json.loads(line)
+                _check_storable(value, f"line {number}")
+                _check_paths(value, f"line {number}")
                 good.append(line)
             except DatasetError as error:
                 bad.append((number, str(error)))
     return bad, good, False
+
+
+def _check_storable(value: dict[str, Any], where: str) -> None:
+    """Raises: DatasetError for what a database cannot hold, so that a start could not take it in."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise DatasetError(f"{where} holds half a character.") from None
+    if any(isinstance(one, int) and abs(one) >= MOST_INTEGER for one in value.values()):
+        raise DatasetError(f"{where} holds a number of more than 64 bits.")
+
+
+def is_payload(path: str) -> bool:
+    """Whether a payload file may have this path."""
+    folder, _, name = path.partition("/")
+    stem, dot, ending = name.partition(".")
+    return (folder, dot + ending) in data.FOLDERS.values() and topics.SHA256.match(stem) is not None
+
+
+def _check_paths(value: dict[str, Any], where: str) -> None:
+    """Raises: DatasetError for a path that no payload file has: it may lead out of the folder, and a repair would move
+    what lies there."""
+    for name in ("path", "frame_path", "audio_path", "clip_path", "correction_audio_path"):
+        if value.get(name) and not is_payload(str(value[name])):
+            raise DatasetError(f"{where} has a {name} that no file of the dataset has: {str(value[name])[:80]!r}.")
 
 
 def _row(line: bytes, where: str) -> object:
@@ -64,7 +94,14 @@ def _row(line: bytes, where: str) -> object:
 
 
 def _fact(line: bytes, where: str) -> object:
-    return journal.parse(line, where=where)
+    fact = journal.parse(line, where=where)
+    if fact["what"] == "record":
+        kind = ChunkRecord if fact["kind"] == "chunk" else CorrectionRecord
+        try:
+            messages.from_dict(kind, fact["body"])
+        except MessageError as error:
+            raise DatasetError(f"{where} is no record ({error}).") from None
+    return fact
 
 
 def differences(store: Store, dataset: Dataset) -> Iterator[Finding]:
@@ -102,6 +139,6 @@ def announced(incoming: Path) -> set[str]:
     for ranges in incoming.glob("*/*.ranges"):
         try:
             found.add(str(json.loads(ranges.read_bytes().split(b"\n")[0])["begin"]["part"]["sha256"]))
-        except (ValueError, KeyError, TypeError, OSError):
+        except (ValueError, KeyError, TypeError, OSError, RecursionError):
             continue  # unusable, as the next start of the server finds, too
     return found

@@ -104,6 +104,7 @@ def _init(options: argparse.Namespace) -> int:
     from server.authority import Authority
     from server.dataset import Dataset
     from server.release import Release
+    from server.release_keys import NOTE
     from server.store import open_store
 
     made = settings.init(options.home)
@@ -111,8 +112,11 @@ def _init(options: argparse.Namespace) -> int:
     open_store(options.home).close()
     Dataset(options.home / "dataset").create()
     Authority.make(options.home, clock=SystemClock())
-    Release.make(options.home, clock=SystemClock())
+    release = Release.make(options.home, clock=SystemClock())
     print(f"{options.home} is {'ready' if made else 'ready as it was'}. Settings: {options.home / settings.FILE}")
+    for key in release.root_keys_here():
+        print(f"Move the root key away from this machine, to a USB stick in a drawer: {key}")
+        print(f"Whoever has it decides which models your devices trust; {key.parent / NOTE} says when you need it.")
     return OK
 
 

@@ -28,7 +28,7 @@ from server.certificates import Certificates
 from shared.errors import WaycueError
 
 EVERY_S = 1.0
-CONNECT_LOOKS, CONNECT_LOOK_S = 30, 0.1
+CONNECT_LOOKS, CONNECT_LOOK_S = 100, 0.1  # a broker that starts beside us on a slow machine takes seconds
 SOON_S = 0.2  # a name that is not known may have been enrolled just now; looked up at most this often
 RENEW_EVERY_S = 3600.0
 COMPLAIN_AGAIN_S = 300.0
@@ -145,7 +145,7 @@ class Door:
     def _run(self) -> None:
         link, patience = self._link, CONNECT_LOOKS
         while link is not None and patience and not (link.connected.wait(CONNECT_LOOK_S) or self._stop.is_set()):
-            patience -= 1  # that a connection takes a moment is nothing to complain of
+            patience -= 1  # that a connection takes a moment is nothing to complain of, nor that it was tried too early
         while not self._stop.is_set():
             if self._tried_all():
                 self.kept.set()

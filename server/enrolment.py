@@ -88,6 +88,8 @@ class Enrolment:
         which is for the log and not for the device."""
         if self._root is None:
             raise ConfigError("Nobody can be let in without a root for releases.")
+        with self._store.reading() as connection:  # strangers must not take the write lock from the ingest
+            self._claim(connection, request, fingerprints)
         csr_sha256, root = hashlib.sha256(request.csr_pem.encode()).hexdigest(), self._root()
         with self._store.writing() as connection:
             claim = self._claim(connection, request, fingerprints)

@@ -4,7 +4,8 @@ Promises:
 
 1. Whoever is refused gets the same 403 with the same body, whatever was wrong. The log says which.
 2. At most MAX_REQUEST_BYTES of a request are read, within READ_S; from one address at most BURST requests at once and
-   one more every REFILL_S; at most MOST_AT_ONCE connections are held.
+   one more every REFILL_S. At most MOST_AT_ONCE connections are held, MOST_EACH of one address, and none that is older
+   than LIFE_S is in anybody's way, whatever it says or does not say (server.gate).
 3. Proofs are taken for every certificate that this process showed: one renewed while a device asks does no harm.
 4. It runs on a thread of its own, ends with `stop`, and fails to start loudly: a port that is taken is a ConfigError.
 """
@@ -12,7 +13,6 @@ Promises:
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import socket
 import ssl
@@ -29,6 +29,7 @@ from starlette.requests import ClientDisconnect
 
 from server.authority import Authority
 from server.enrolment import Enrolment
+from server.gate import Gate, network_of
 from shared import enrolment, settings
 from shared.clock import Clock
 from shared.enrolment import EnrolRequest
@@ -38,7 +39,8 @@ NAME = "enrol"
 READ_S = 10.0
 BURST, REFILL_S = 10, 6.0
 MOST_ADDRESSES = 4096
-MOST_AT_ONCE = 64
+MOST_AT_ONCE, MOST_EACH = 64, 8
+LIFE_S = 30.0  # of a connection: enrolling takes less than a second
 REFRESH_S = 3600.0
 JOIN_S = 10.0
 NOT_ACCEPTED = {"detail": "not accepted"}
@@ -78,16 +80,10 @@ class Rate:
         return True
 
 
-def network_of(address: str) -> str:
-    """An IPv6 address stands for its /64: one household has 2^64 of them."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
-
-
-def create_app(book: Enrolment, *, clock: Clock, fingerprints: set[str], broker_of: Callable[[str], str]) -> FastAPI:
+def create_app(
+    book: Enrolment, *, clock: Clock, fingerprints: set[str], broker_of: Callable[[str], str],
+    enrolled: Callable[[], None] = lambda: None,
+) -> FastAPI:  # fmt: skip
     """fingerprints: of the certificates that this process shows. broker_of(host the device asked) → HOST:PORT."""
     app = FastAPI(title="waycue enrolment", openapi_url=None, docs_url=None, redoc_url=None)
     rate = Rate(clock)
@@ -106,6 +102,7 @@ def create_app(book: Enrolment, *, clock: Clock, fingerprints: set[str], broker_
         except (MessageError, Refused, ConfigError, TimeoutError) as error:
             _log.warning("Enrolment from %s is refused: %s", address, str(error) or "it took too long")
             return JSONResponse(NOT_ACCEPTED, 403)
+        enrolled()
         _log.warning("%s is enrolled, from %s.", asked.device, address)  # rare, and worth an admin's eye
         return Response(body, 200, {enrolment.MAC_HEADER: mac}, "application/json")
 
@@ -125,27 +122,33 @@ async def _body(request: Request) -> bytes:
 
 class EnrolmentService:
     """Serves from `start` to `stop`. address: HOST:PORT to listen on; port 0 = any. broker: HOST:PORT that devices are
-    told; with an empty host, the one under which they reached us."""
+    told; with an empty host, the one under which they reached us. enrolled: called when a device was let in, so that
+    whoever must know of it does before the device has the answer."""
 
     def __init__(
-        self, book: Enrolment, authority: Authority, *, address: tuple[str, int], broker: str, clock: Clock
-    ) -> None:
+        self, book: Enrolment, authority: Authority, *, address: tuple[str, int], broker: str, clock: Clock,
+        enrolled: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         self._authority = authority
+        self._clock = clock
         self._address = address
         self._broker = broker
         self._fingerprints: set[str] = set()
         self._stopping = threading.Event()
-        self._app = create_app(book, clock=clock, fingerprints=self._fingerprints, broker_of=self._broker_of)
+        self._app = create_app(
+            book, clock=clock, fingerprints=self._fingerprints, broker_of=self._broker_of, enrolled=enrolled
+        )
         self._server: uvicorn.Server | None = None
         self._threads: list[threading.Thread] = []
 
     def start(self) -> tuple[str, int]:
         """Returns (host, port). Raises: ConfigError where the address is taken."""
-        listener = _listen(self._address)
         context = self._context()
+        listener = _listen(self._address, self._clock)
         config = uvicorn.Config(
             self._app, log_level="error", ws="none", lifespan="off", server_header=False, access_log=False,
-            limit_concurrency=MOST_AT_ONCE, timeout_keep_alive=5, timeout_graceful_shutdown=3, backlog=MOST_AT_ONCE,
+            loop="asyncio", http="h11", h11_max_incomplete_event_size=enrolment.MAX_REQUEST_BYTES, timeout_keep_alive=5,
+            limit_concurrency=2 * MOST_AT_ONCE, timeout_graceful_shutdown=3, backlog=MOST_AT_ONCE,
             ssl_certfile=str(self._files[1]), ssl_keyfile=str(self._files[0]),
         )  # fmt: skip
         config.load()
@@ -178,6 +181,7 @@ class EnrolmentService:
     def _context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION
         self._load(context)
         return context
 
@@ -202,11 +206,12 @@ class EnrolmentService:
         return f"[{host}]{self._broker}" if ":" in host else f"{host}{self._broker}"
 
 
-def _listen(address: tuple[str, int]) -> socket.socket:
+def _listen(address: tuple[str, int], clock: Clock) -> Gate:
     host, port = address
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=MOST_AT_ONCE)
+        listener = socket.create_server((host, port), family=family, backlog=MOST_AT_ONCE)
+        return Gate(listener, clock=clock, most=MOST_AT_ONCE, most_each=MOST_EACH, life_s=LIFE_S)
     except OSError as error:
         raise ConfigError(
             f"Enrolment cannot listen on {host}:{port} ({error.strerror}).",

@@ -110,7 +110,7 @@ class Arrival:
         temp = self.folder / f"{self.name}.{self.key}{atomic.TEMP_SUFFIX}"
         atomic.make_dirs(self.folder)
         try:
-            with open(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            with open(os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(head)
             os.link(temp, self.sidecar)  # whole at once, and never in the place of another
         except FileExistsError:

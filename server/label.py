@@ -170,7 +170,7 @@ def _read_videos(path: Path, folder: Folder) -> None:
         for name, known in json.loads(path.read_bytes()).items():
             folder._hashes[str(name)] = str(known["sha256"])
             folder._skipped[str(name)] = {int(number) for number in known["skipped"]}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(
             f"{path} can not be read ({error!r}).",
             hint="Restore it, or delete it: skipped chunks are then asked again.",
@@ -190,7 +190,7 @@ def lines(root: Path) -> Iterator[dict[str, Any]]:
                 value = json.loads(line)
                 if not all(isinstance(value[name], str) for name in ("frame_path", "audio_path", "instruction")):
                     raise TypeError("a field is not text")
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise DatasetError(
                     f"{path}, line {number} can not be read ({error!r}).",
                     hint="Each line needs frame_path, audio_path and instruction.",
@@ -202,7 +202,7 @@ def stem_of(line: bytes) -> str:
     """The name of a line's frame without its ending, "" for a line that is not readable."""
     try:
         return Path(str(json.loads(line)["frame_path"])).stem
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 
@@ -228,7 +228,10 @@ def plain_name(text: str) -> str:
 def _inside(root: Path, written: str) -> Path:
     """The file that a line names: from the folder, or from where the folder lies ("dataset/frames/...")."""
     for base in (root, root.resolve().parent):
-        path = (base / written).resolve()
-        if path.is_file() and path.is_relative_to(root.resolve()):
-            return path
+        try:
+            path = (base / written).resolve()
+            if path.is_file() and path.is_relative_to(root.resolve()):
+                return path
+        except (OSError, ValueError):
+            continue  # a name that no file can have
     raise DatasetError(f"{root}: {written} is missing, or lies elsewhere.", hint="Copy the whole folder again.")

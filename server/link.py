@@ -101,6 +101,7 @@ class ServerLink:
         self._listen = tuple(listen)
         self._lasting = lasting
         self._retained: dict[str, bytes] = {}
+        self._odd: set[str] = set()
         self._session = 0
         self._inbox: queue.SimpleQueue[_Inbound | None] = queue.SimpleQueue()
         self._worker = threading.Thread(target=self._work, name="server-link", daemon=True)
@@ -162,7 +163,7 @@ class ServerLink:
             return
         self._session += 1
         self.counters["connects"] += 1
-        client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._listen])
+        client.subscribe([(topic, _wishes(topic)) for topic in self._listen])
 
     def _subscribed(
         self, client: mqtt.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _props: Properties | None
@@ -268,9 +269,19 @@ class ServerLink:
             status = messages.decode(Status, payload)
         except MessageError as error:
             self.counters["foreign"] += 1
-            _log.warning("The status of %s cannot be read: %s", device, error)
+            if device not in self._odd and len(self._odd) < COMPLAIN_EVERY:  # once: it must not fill the log
+                self._odd.add(device)
+                _log.warning("The status of %s cannot be read: %s", device, error)
             return
         self._on_status(device, status)
+
+
+def _wishes(topic: str) -> SubscribeOptions:
+    # A status is retained by design. Whatever else is, no device of ours left there: a million of them, left by one
+    # that was let in and means harm, would come at each of our starts, long after it was revoked.
+    if topic == topics.STATUS_ALL:
+        return SubscribeOptions(qos=1)
+    return SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
 
 
 def _forget_old_answers(client: mqtt.Client, _data: Any) -> None:

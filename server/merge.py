@@ -290,6 +290,8 @@ class _Batch:
             return Merged("refused", f"a {expected} record was sent as {came.kind!r:.30}")
         if record.device != came.device:
             return Merged("refused", f"the record names the device {record.device}, the topic {came.device}")
+        if isinstance(record, ChunkRecord) and not _own_name(record):
+            return Merged("refused", "its id does not begin with its device and boot")  # it may be another device's
         body = messages.to_dict(record)
         own = self._known.records.get(came.key)
         if own is not None and own["body"] == body:
@@ -401,6 +403,11 @@ class _Batch:
 
 def _is_new_correction(entry: Came, outcome: Merged) -> bool:
     return isinstance(entry, FileCame) and entry.part.kind == "correction_audio" and outcome.state == "merged"
+
+
+def _own_name(record: ChunkRecord) -> bool:
+    # No hyphen in the boot: "anna" with the boot "b-1" would make ids of the device "anna-b".
+    return "-" not in record.boot_id and record.chunk_id.startswith(f"{record.device}-{record.boot_id}-")
 
 
 def _contradicting_part(merged: Mapping[str, Mapping[str, Any]], named: list[dict[str, Any]]) -> str:

@@ -174,6 +174,10 @@ class Release:
             found.append(self._status(role, root, signed, self._keys))
         return tuple(found)
 
+    def root_keys_here(self) -> list[Path]:
+        """Root keys that still lie on this machine."""
+        return keys.found(self._root_keys, "root")
+
     def _status(self, role: str, root: Root, signed: Any, folder: Path) -> RoleStatus:
         keyid = root.roles[role].keyids[0]
         here = keys.path_of(folder, role, keyid).is_file()
@@ -244,8 +248,14 @@ class Release:
         signed.version = max(int(now.timestamp()), 1 + max([signed.version, *self._versions(role)]))
         signed.expires = now + timedelta(days=LIFE_DAYS[role])
         metadata: Metadata[Any] = Metadata(signed)
-        metadata.sign(signers[role])
-        data = metadata.to_bytes(JSONSerializer(compact=True))
+        try:
+            metadata.sign(signers[role])
+            data = metadata.to_bytes(JSONSerializer(compact=True))
+        except RepositoryError:
+            raise ConfigError(
+                f"The signed {role} hold something that cannot be signed again: their file was changed by hand.",
+                hint="Offer a model anew (waycue-server rollout start), or restore the home from a backup.",
+            ) from None
         if len(data) > LIMITS_BYTES[role]:
             raise Refused(
                 f"The signed {role} would have {len(data)} bytes; devices read at most {LIMITS_BYTES[role]}.",
@@ -326,9 +336,13 @@ class Release:
     def _root(self) -> Metadata[Root]:
         path = self._root_path(self._root_version())
         try:
-            return Metadata[Root].from_bytes(path.read_bytes())
+            found = Metadata[Root].from_bytes(path.read_bytes())
         except RepositoryError as error:
             raise ConfigError(f"{path} is damaged: {error}.", hint="Restore it from a backup.") from None
+        keyids: list[Any] = [role.keyids for role in found.signed.roles.values()]  # python-tuf does not look
+        if not all(isinstance(ids, list) and ids and isinstance(ids[0], str) for ids in keyids):
+            raise ConfigError(f"{path} is damaged: a role has no key.", hint="Restore it from a backup.")
+        return found
 
     def _current(self) -> _Current:
         """What is in force, from the timestamp on; None for what is missing or damaged, and is then signed anew."""
@@ -343,7 +357,10 @@ class Release:
 
     def _open(self, kind: type[Role], name: str) -> Role | None:
         try:
-            return _parsed(kind, (self._metadata / name).read_bytes())
+            found = _parsed(kind, (self._metadata / name).read_bytes())
+            if _name(found) != name:
+                raise ConfigError(f"It says that it is {_name(found)}.")
+            return found
         except FileNotFoundError:
             return None
         except ConfigError as error:
@@ -441,6 +458,8 @@ def _parsed(kind: type[Role], data: bytes) -> Role:
         raise ConfigError(f"The signed {kind.type} are damaged: {error}.", hint="waycue-server keys refresh") from None
     if not isinstance(signed, kind):
         raise ConfigError(f"A file of signed {kind.type} says that it is {signed.type}.")
+    if isinstance(signed, Snapshot) and "targets.json" not in signed.meta:
+        raise ConfigError("The signed snapshot names no targets.", hint="waycue-server keys refresh")
     return signed
 
 

@@ -125,7 +125,7 @@ def _enrolling(home: Path, safe: Secured, config: ServerConfig, clock: Clock) ->
         return None
     book = Enrolment(safe.certificates, root=lambda: Release(home, clock=clock).root_json())
     return EnrolmentService(
-        book, safe.certificates.authority, clock=clock,
+        book, safe.certificates.authority, clock=clock, enrolled=safe.door.wake,
         address=settings.address(config.enrol.address, what="enrol.address", default_port=enrolment.DEFAULT_PORT),
         broker=config.enrol.broker or f":{broker_address(config)[1]}",
     )  # fmt: skip
@@ -151,8 +151,8 @@ def _web(
 
 
 def _serve(web: uvicorn.Server) -> None:
-    """The page, until SIGINT or SIGTERM. uvicorn raises the signal again once it has shut down: by itself, SIGTERM would
-    end the process before the other parts have ended."""
+    """The page, until SIGINT or SIGTERM. uvicorn raises the signal again once it has shut down: by itself, SIGTERM
+    would end the process before the other parts have ended."""
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         web.run()

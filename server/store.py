@@ -44,6 +44,7 @@ from sqlalchemy import (
     create_engine,
     event,
 )
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from shared import atomic
@@ -339,7 +340,8 @@ def open_store(home: Path, *, url: str = "", create: bool = True) -> Store:
     """Open the database of `home` and bring its tables up to date.
 
     url: any SQLAlchemy URL; "" = SQLite inside `home`.
-    raises: ConfigError where there is no database and `create` is false, or where it is newer than this software.
+    raises: ConfigError where there is no database and `create` is false, or where it is damaged, or newer than this
+    software.
     """
     if not url and not create and not (home / DATABASE_NAME).exists():
         raise ConfigError(f"{home} is not a waycue server folder.", hint=f"Run: waycue-server --home {home} init")
@@ -349,7 +351,15 @@ def open_store(home: Path, *, url: str = "", create: bool = True) -> Store:
         (home / DATABASE_NAME).chmod(0o600)
     engine = _engine(url or database_url(home))
     with _single_migration(home):
-        _migrate(engine)
+        try:
+            _migrate(engine)
+        except OperationalError:
+            raise  # busy, or the disk: not the file's fault
+        except (DatabaseError, UnicodeDecodeError) as error:  # the latter where SQLite's own message is damaged
+            raise ConfigError(
+                f"The database {home / DATABASE_NAME} is damaged ({getattr(error, 'orig', error)}).",
+                hint=f"Mend it: waycue-server --home {home} check --repair",
+            ) from None
     return Store(engine, home)
 
 

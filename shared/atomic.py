@@ -59,7 +59,9 @@ def writing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     make_dirs(path.parent)
     temp = path.with_name(path.name + TEMP_SUFFIX)
     try:
-        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        # Made anew: what lies there may be open to others, or a link that somebody else put into his own folder.
+        temp.unlink(missing_ok=True)
+        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(fd, "wb") as file:
             yield file
             file.flush()

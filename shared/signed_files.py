@@ -1,9 +1,9 @@
 """Names and size limits of signed release metadata (TUF, consistent snapshots). Both sides hold to them.
 
-    <n>.root.json        who may sign what; signed by the root key, which is kept offline
-    timestamp.json       the newest snapshot; signed anew every few days
-    <n>.snapshot.json    the newest targets
-    <n>.targets.json     the models, and which devices each is for
+<n>.root.json        who may sign what; signed by the root key, which is kept offline
+timestamp.json       the newest snapshot; signed anew every few days
+<n>.snapshot.json    the newest targets
+<n>.targets.json     the models, and which devices each is for
 """
 
 from __future__ import annotations

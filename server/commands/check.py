@@ -14,6 +14,7 @@ from server.findings import Finding
 from shared.clock import SystemClock
 
 OK, WRONG = 0, 1
+NAMED = 3  # of many findings of one kind; a lost database is thousands
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,19 +56,28 @@ def to_dict(found: Checked) -> dict[str, object]:
 
 
 def told(found: Checked, *, repair: bool) -> list[str]:
-    """For people."""
-    lines = [_line(finding) for finding in found.findings]
+    """For people: what is lost one by one, many of the same kind as their number and the first few."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in sorted(found.findings, key=lambda one: (one.lost, one.what, one.name)):
+        groups.setdefault((finding.what, finding.name if finding.lost else finding.done), []).append(finding)
+    lines = [line for group in groups.values() for line in _group(group)]
     read = f"{found.rows} rows, {found.records} records and {found.files} files ({size(found.bytes)}) were read."
     if not found.findings:
         return [f"All is well: {read}"]
     if not repair:
         return [*lines, read, "Mend it with: waycue-server check --repair (stop the server first)."]
     lost = sum(finding.lost for finding in found.findings)
-    return [
-        *lines,
-        read,
-        f"{lost} things are lost for good; they are named above." if lost else "Everything is mended.",
-    ]
+    ending = f"Lost for good, and named above: {lost}. The rest is mended." if lost else "Everything is mended."
+    return [*lines, read, ending]
+
+
+def _group(findings: list[Finding]) -> list[str]:
+    if len(findings) <= NAMED:
+        return [_line(finding) for finding in findings]
+    first = findings[0]
+    names = ", ".join(finding.name for finding in findings[:NAMED])
+    done = f": {first.done}" if first.done else ""
+    return [f"{first.what}, {len(findings)} of them{done} ({names} and others; --json names them all)"]
 
 
 def _line(finding: Finding) -> str:

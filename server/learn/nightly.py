@@ -117,9 +117,7 @@ def _train_and_judge(
     work = home / "nights" / key
     layout = Layout.of(base)
     progress(f"{len(teaching)} verified rows teach; base {base.name}")
-    fresh = rows.examples(
-        folder, teaching, layout, variations=recipe.variations, seed=recipe.seed, senses=senses
-    )  # fmt: skip
+    fresh = rows.examples(folder, teaching, layout, variations=recipe.variations, seed=recipe.seed, senses=senses)
     trained = lora.train(base, fresh, replay(base, layout, recipe, progress), recipe, work, progress=progress)
 
     champion = registry.champion()
@@ -139,19 +137,13 @@ def _train_and_judge(
     incumbent = _incumbent(parent, theirs)
     decision = _decide(incumbent, candidate, check_golden(made.folder, threads=settings.threads))
     night = Night(
-        outcome="promoted" if decision.accepted else "refused",
-        reasons=decision.reasons,
-        version=version,
-        champion=champion or "",
-        samples=len(teaching),
-        held_out=sum(case.group == "held_out" for case in cases),
-        loss_first=trained.loss_first,
-        loss_last=trained.loss_last,
-        parity_float=made.parity_float,
-        parity=made.parity,
-        evaluation=figures,
-        champion_evaluation=evaluate.summary(theirs) if theirs else {},
-    )
+        outcome="promoted" if decision.accepted else "refused", reasons=decision.reasons,
+        version=version, champion=champion or "",
+        samples=len(teaching), held_out=sum(case.group == "held_out" for case in cases),
+        loss_first=trained.loss_first, loss_last=trained.loss_last,
+        parity_float=made.parity_float, parity=made.parity,
+        evaluation=figures, champion_evaluation=evaluate.summary(theirs) if theirs else {},
+    )  # fmt: skip
     registry.add(made.folder, parent=champion or "", adapter=work / "adapter", evaluation=asdict(night))
     if decision.accepted:
         registry.promote(version, why="; ".join(decision.reasons))

@@ -51,7 +51,10 @@ def picture(folder: Path, row: SampleRow) -> NDArray[np.uint8]:
 
 def read_picture(file: Path, *, of: str = "") -> NDArray[np.uint8]:
     """A picture file as uint8 [h, w, 3] RGB. Raises: DatasetError where it is missing or broken."""
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    except cv2.error:  # more pixels than OpenCV takes, says its header
+        image = None
     if image is None:
         raise DatasetError(
             f"The picture {file.name}{of} cannot be read.", hint="Restore it from a backup, or reject the sample."

@@ -13,6 +13,7 @@ from shared.errors import MediaError
 RATE_HZ = 16_000
 MAX_S = 30.0  # a button that was sat on: Whisper's window, and three times what anyone says
 MARGIN_S = 0.25  # kept around speech: the first sound of "stop" is a breath
+_WIDTHS = (1, 2, 3, 4)  # bytes of a sample
 _WINDOW_S = 0.02
 _LOUD_DB = 7.0  # above the quietest moments of the sound
 _SPEECH_LEAST_S = 0.25  # "curb ahead" takes 0.6 s; a click or a bump takes less than this
@@ -24,9 +25,12 @@ def read_wav(wav: bytes) -> NDArray[np.float32]:
     try:
         with wave.open(io.BytesIO(wav)) as file:
             width, channels, rate_hz = file.getsampwidth(), file.getnchannels(), file.getframerate()
+            if width not in _WIDTHS:
+                raise wave.Error(f"{8 * width} bits")
             raw = file.readframes(min(file.getnframes(), int(MAX_S * rate_hz)))
-    except (wave.Error, EOFError) as error:
-        raise MediaError(f"This is not a sound that can be read ({error}).", hint="A WAV file is needed.") from None
+    except (wave.Error, EOFError, RuntimeError) as error:  # RuntimeError: a chunk that says it ends beyond the file
+        why = str(error) or "cut short"
+        raise MediaError(f"This is not a sound that can be read ({why}).", hint="A WAV file is needed.") from None
     raw = raw[: len(raw) // (width * channels) * width * channels]
     if width == 1:
         samples = np.frombuffer(raw, np.uint8).astype(np.float32) / 128 - 1

@@ -172,7 +172,11 @@ def test_a_model_that_fails_is_announced_tried_again_and_guidance_goes_on(
 def test_a_black_picture_is_announced_within_three_seconds(tmp_path: Path) -> None:
     class Dark(StoryModel):
         def look(
-            self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
+            self,
+            image: NDArray[np.uint8],
+            sound: NDArray[np.float32] | None = None,
+            *,
+            before: Observation | None = None,
         ) -> Observation:
             dark = self.looks >= 8
             return StoryModel.look(self, np.zeros_like(image) if dark else image, sound)
@@ -237,7 +241,11 @@ def test_in_real_time_the_capture_never_waits_for_a_slow_model(tmp_path: Path) -
         pause = threading.Event()
 
         def look(
-            self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
+            self,
+            image: NDArray[np.uint8],
+            sound: NDArray[np.float32] | None = None,
+            *,
+            before: Observation | None = None,
         ) -> Observation:
             self.pause.wait(0.6)
             return StoryModel.look(self, image, sound)
@@ -310,7 +318,11 @@ def test_a_model_swapped_during_a_walk_is_used_from_the_next_look_on_and_announc
 
     class Swapping(StoryModel):
         def look(
-            self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
+            self,
+            image: NDArray[np.uint8],
+            sound: NDArray[np.float32] | None = None,
+            *,
+            before: Observation | None = None,
         ) -> Observation:
             if self.looks == 8:
                 made[0]._guidance.swap(second)
@@ -340,7 +352,11 @@ def test_a_model_stuck_in_a_picture_is_announced_while_it_is_stuck(tmp_path: Pat
         go_on = threading.Event()
 
         def look(
-            self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
+            self,
+            image: NDArray[np.uint8],
+            sound: NDArray[np.float32] | None = None,
+            *,
+            before: Observation | None = None,
         ) -> Observation:
             if self.looks == 4:
                 assert self.go_on.wait(60)

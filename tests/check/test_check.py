@@ -232,9 +232,76 @@ def test_the_command_says_what_it_found_and_its_status_tells_whether_all_is_well
     assert "All is well" in capsys.readouterr().out
     _lose_metadata(home)
     assert cli.main(["--home", str(home), "check"]) == 1
-    assert "row only in the database: pi-1-b00t-000000#1" in capsys.readouterr().out
+    assert "row only in the database, 8 of them (pi-1-b00t-000000#1, " in capsys.readouterr().out
     assert cli.main(["--home", str(home), "check", "--repair", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["well"]
     assert {finding["done"] for finding in told["findings"]} == {"written into metadata.jsonl"}
     assert all(finding["mended"] for finding in told["findings"])
+
+
+def test_a_row_that_was_changed_in_the_file_is_taken_over_everywhere_in_one_repair(home: Path) -> None:
+    log = home / "dataset" / "metadata.jsonl"
+    lines = [json.loads(line) for line in log.read_bytes().splitlines()]
+    changed = next(line for line in lines if line["sample_id"] == "pi-1-b00t-000002")
+    changed["instruction"] = "Caution, bin ahead."
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert _look(home, repair=True).well
+    assert _look(home).findings == ()
+    store = db.open_store(home)
+    shown = {row.sample_id: row.instruction for row in samples.listing(store, state="all")}
+    store.close()
+    assert shown["pi-1-b00t-000002"] == "Caution, bin ahead."
+
+
+def test_a_row_whose_name_has_no_number_does_not_end_the_check(home: Path) -> None:
+    log = home / "dataset" / "metadata.jsonl"
+    line = json.loads(log.read_bytes().splitlines()[0]) | {"row_id": "by hand"}
+    with open(log, "a") as file:
+        file.write(json.dumps(line) + "\n")
+    assert all(finding.done for finding in _look(home, repair=True).findings)
+
+
+def test_a_database_whose_own_description_is_no_text_is_put_aside(home: Path) -> None:
+    before = _contents(home)
+    path = home / DATABASE_NAME
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE records", b"CREATE TA\xa8\xffE records"))
+    assert _kinds(_look(home)) == {"database damaged"}
+    mended = _look(home, repair=True)
+    assert all(finding.done for finding in mended.findings)
+    assert _contents(home) == before
+
+
+@pytest.mark.parametrize("changed", [{"instruction": "a\ud800b"}, {"\ud800": 1}, {"timestamp": 2**64}])
+@pytest.mark.parametrize("log", ["metadata.jsonl", "records.jsonl"])
+def test_a_line_that_no_database_can_hold_is_taken_out(home: Path, log: str, changed: dict[str, object]) -> None:
+    before = _contents(home)
+    path = home / "dataset" / log
+    line = json.loads(path.read_bytes().splitlines()[0]) | changed
+    with open(path, "a") as file:
+        file.write(json.dumps(line) + "\n")
+    assert _look(home, repair=True).well
+    assert (_look(home).findings, _contents(home)) == ((), before)
+
+
+@pytest.mark.parametrize("where", ["the file", "the database"])
+def test_a_path_that_leads_out_of_the_dataset_is_named_and_nothing_there_is_moved(home: Path, where: str) -> None:
+    before = _contents(home)
+    if where == "the file":
+        log = home / "dataset" / "metadata.jsonl"
+        lines = [json.loads(line) for line in log.read_bytes().splitlines()]
+        lines[0]["frame_path"] = "../waycue.toml"
+        log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    else:
+        store = db.open_store(home)
+        with store.writing() as connection:
+            connection.execute(update(db.parts).where(db.parts.c.kind == "clip").values(path="../waycue.toml"))
+        store.close()
+    found = _look(home, repair=True)
+    assert found.findings
+    assert all(finding.done for finding in found.findings), found.findings
+    assert where == "the file" or _look(home, repair=True).findings  # what the first one wrote into the log
+    assert (home / "waycue.toml").exists()
+    assert _look(home).well
+    if where == "the file":
+        assert _contents(home) == before

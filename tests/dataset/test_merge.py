@@ -89,6 +89,14 @@ def test_a_device_can_not_speak_for_another(house: House) -> None:
     assert house.dataset.rows()[0].flags == ("wearer",)
 
 
+@pytest.mark.parametrize(("device", "boot"), [("pi-2", "boot"), ("pi", "1-abcdef")])
+def test_an_id_that_is_another_devices_to_give_is_refused(house: House, device: str, boot: str) -> None:
+    taken = moment(device=device, boot_id=boot, chunk_id="pi-1-abcdef-000007").record
+    result = house.merge.put_record(device, "chunk", taken)
+    assert result.state == "refused"
+    assert "does not begin with its device" in result.reason
+
+
 def test_a_part_that_its_record_does_not_name_is_refused(house: House) -> None:
     sent = moment()
     house.merge.put_record("pi-1", "chunk", sent.record)

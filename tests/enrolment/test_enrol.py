@@ -354,6 +354,23 @@ def test_one_address_cannot_keep_the_server_busy(desk: Desk) -> None:
     assert found == [403] * BURST + [429] * 3
 
 
+def test_who_must_know_of_a_new_device_is_told_once_it_is_in(desk: Desk) -> None:
+    """The broker's door: else the device would be turned away for a second."""
+    told: list[frozenset[str]] = []
+    service = EnrolmentService(
+        desk.book, desk.certificates.authority, address=("127.0.0.1", 0), broker=":1", clock=SystemClock(),
+        enrolled=lambda: told.append(desk.certificates.admitted()),
+    )  # fmt: skip
+    address = "{}:{}".format(*service.start())
+    code = desk.book.add("pi-1").code
+    with pytest.raises(Refused):
+        desk.enrol(desk.book.add("pi-2").code, server=address)
+    assert told == []
+    desk.enrol(code, server=address)
+    service.stop()
+    assert told == [frozenset({"pi-1"})]
+
+
 def test_a_port_that_is_taken_is_said_at_once(desk: Desk) -> None:
     again = EnrolmentService(
         desk.book, desk.certificates.authority, address=desk.address, broker=":1", clock=SystemClock()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.enrolment_service import BURST, MOST_ADDRESSES, REFILL_S, Bucket, Rate, network_of, take
+from server.enrolment_service import BURST, MOST_ADDRESSES, REFILL_S, Bucket, Rate, take
+from server.gate import network_of
 from shared import enrolment
 from shared.clock import ManualClock
 from shared.enrolment import EnrolAnswer, EnrolRequest

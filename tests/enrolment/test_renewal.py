@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
@@ -33,6 +35,7 @@ from tests.pulse import until
 from tests.secure import SecureSite
 
 DAY_S = 86400.0
+P256 = bytes.fromhex("06082a8648ce3d030107")  # its name in a certificate
 
 
 @dataclass(slots=True)
@@ -366,3 +369,23 @@ def test_a_certificate_that_has_ended_is_named_as_the_reason(served: SecureSite,
         assert not one.link.online
     finally:
         one.close()
+
+
+def test_a_certificate_of_a_curve_that_nobody_knows_is_counted_as_foreign(pair: Pair) -> None:
+    pem = pair.identity.certificate_pem
+    der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+    assert P256 in der
+    odd = ssl.DER_cert_to_PEM_cert(der.replace(P256, P256[:-1] + b"\x6f"))
+    pair.renewal.on_certificate(["certificate"], messages.encode(Certificate(odd, odd)))
+    assert pair.renewal.counters["foreign"] == 1
+    assert pair.identity.certificate_pem == pem
+
+
+def test_a_next_key_behind_a_passphrase_is_replaced(pair: Pair) -> None:
+    key = identity.read_key(identity.new_key())
+    closed = serialization.BestAvailableEncryption(b"x")
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, closed)
+    atomic.write_bytes(pair.state / NEXT_KEY, pem, mode=0o600)
+    atomic.write_json(pair.state / WISH, {"rekey": True})
+    pair.ask_and_hear()
+    assert pair.renewal.counters["renewed"] == 1

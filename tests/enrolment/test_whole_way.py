@@ -74,6 +74,7 @@ def programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Pro
         until(lambda: ready.exists() or not child.running(), "the server", timeout_s=60)
         assert ready.exists(), child.tail()
         yield found
+        assert "its rules wait" not in child.log.read_text(), "a broker that is there is nothing to warn of"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the broker's files carry Linux modes")
@@ -97,6 +98,8 @@ def test_a_device_comes_in_works_and_is_locked_out(programs: Programs) -> None:
     programs.server("devices", "revoke", "pi-1", "--why", "lost on the bus")
     until(lambda: not programs.is_online(), "its session to be ended", timeout_s=15)
     assert not programs.shown()["online"]
+    until(lambda: "certificate revoked" in programs.device("status")[1], "the reason, in words", timeout_s=15)
+    assert "A new code lets it in again" in programs.device("status")[1]
     assert "lost on the bus" in programs.server("devices", "list")
     programs.children.stop(agent)
     assert "Traceback" not in agent.log.read_text()

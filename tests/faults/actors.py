@@ -160,7 +160,6 @@ class _Device:
         self._ledger = Ledger(orders.ledger)
         self._killer = orders.fate.killer()
         self._box = Outbox(orders.state / "outbox", step=self._killer)
-        self._resent = 0
         self._link = Link(
             host=orders.host, port=orders.port, device=orders.name, outbox=self._box, clock=orders.fate.clock(),
             on_state=self._changed, draw=lambda: 0.1,
@@ -197,14 +196,23 @@ class _Device:
             for thread in self._threads:
                 thread.start()
         if self._orders.online:
+            self._threads.append(threading.Thread(target=self._count, name="count", daemon=True))
+            self._threads[-1].start()
             self._link.start()
 
     def _changed(self, state: str) -> None:
         if self._updater is not None:
             self._updater.link_changed(state == "online")
-        if state != "online":
-            self._ledger.say("offline", state[:80], self._link.resent_bytes - self._resent)
-            self._resent = self._link.resent_bytes
+        if state == "online":
+            self._ledger.say("online", "", time.monotonic())
+
+    def _count(self) -> None:
+        """Write down what goes twice, soon after it went: a kill must not take that along."""
+        known = 0
+        while not self._stop.wait(TICK_S):
+            if (size := self._link.resent_bytes) > known:
+                self._ledger.say("sent again", str(size - known), time.monotonic())
+                known = size
 
     def _look(self) -> None:
         """As guidance would: each look goes well, unless the model is a bad one."""

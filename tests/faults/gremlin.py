@@ -18,7 +18,9 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from shared import topics
+from shared import messages, topics
+from shared.errors import MessageError
+from shared.messages import Status
 from shared.transfer import Ranges
 
 REMEMBERED = 64
@@ -65,16 +67,23 @@ class Stranger:
 
 
 class Tap(Stranger):
-    """Adds up, per device, the bytes of files that went to the broker more than once."""
+    """Adds up, per device, the bytes of files that went to the broker more than once.
+
+    One sum goes from one interruption to the next: to the device's next connection, which begins with its status, or to
+    a `mark`, where the other side was interrupted.
+    """
 
     def __init__(self, host: str, port: int) -> None:
-        super().__init__(host, port, "tap", filters=(topics.UP_ALL,))
+        super().__init__(host, port, "tap", filters=(topics.UP_ALL, topics.STATUS_ALL))
         self._lock = threading.Lock()
         self._had: dict[tuple[str, str], Ranges] = {}
         self._again: Counter[str] = Counter()
+        self._sums: list[tuple[str, int]] = []
 
     def hear(self, topic: str, payload: bytes) -> None:
         found = topics.levels(topic)
+        if found is not None and found[1] == ["status"]:
+            self._connected_again(found[0], payload)
         if found is None or len(found[1]) != 3:
             return
         device, (_, transfer, verb) = found
@@ -87,10 +96,30 @@ class Tap(Stranger):
             self._again[device] += len(payload) - part.minus(had).total
             self._had[device, transfer] = had.add(start, start + len(payload))
 
-    def again(self, device: str) -> int:
-        """Bytes sent again since the last call."""
+    def _connected_again(self, device: str, payload: bytes) -> None:
+        try:
+            online = messages.decode(Status, payload).online
+        except MessageError:
+            return
+        if online:
+            with self._lock:
+                self._close(device)
+
+    def mark(self) -> None:
+        """The server is about to be interrupted: what comes now is counted anew."""
         with self._lock:
-            return self._again.pop(device, 0)
+            for device in list(self._again):
+                self._close(device)
+
+    def _close(self, device: str) -> None:
+        if again := self._again.pop(device, 0):
+            self._sums.append((device, again))
+
+    def taken(self) -> list[tuple[str, int]]:
+        """(device, bytes sent again) of every interruption since the last call, where there were any."""
+        with self._lock:
+            sums, self._sums = self._sums, []
+            return sums
 
 
 class Gremlin(Stranger):

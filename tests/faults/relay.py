@@ -92,6 +92,7 @@ class Relay:
         self._cut_at: dict[Direction, int] = {}
         self._corrupt: set[Direction] = set()
         self._pairs: set[_Pair] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._changed = threading.Condition()
         self._loop = asyncio.new_event_loop()
         self._listener = socket.socket()
@@ -204,7 +205,7 @@ class Relay:
             self._pairs.add(pair)
             self._count(lambda: setattr(self, "connections", self.connections + 1))
             if self.weather.takes_new == "yes":
-                pair.tasks.append(self._loop.create_task(self._serve(pair)))
+                self._begin(pair, self._serve(pair))
 
     async def _serve(self, pair: _Pair) -> None:
         server = socket.socket()
@@ -218,17 +219,23 @@ class Relay:
             return
         for end in (pair.client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        both: tuple[Coroutine[Any, Any, None], ...] = (
-            self._carry(pair, pair.client, server, "up"),
-            self._carry(pair, server, pair.client, "down"),
-        )
-        pair.tasks += [self._loop.create_task(one) for one in both]
+        self._begin(pair, self._carry(pair, pair.client, server, "up"))
+        self._begin(pair, self._carry(pair, server, pair.client, "down"))
+
+    def _begin(self, pair: _Pair, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task that ends with its pair. The loop itself holds tasks only weakly."""
+        task = self._loop.create_task(work)
+        pair.tasks.append(task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if pair not in self._pairs:
+            task.cancel()
+        return task
 
     async def _carry(self, pair: _Pair, source: socket.socket, target: socket.socket, way: Direction) -> None:
         """One direction of one connection, until it ends; then the whole connection does."""
         due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(IN_FLIGHT)
-        writing = self._loop.create_task(self._deliver(pair, target, due, way))
-        pair.tasks.append(writing)
+        writing = self._begin(pair, self._deliver(pair, target, due, way))
         try:
             while True:
                 data = await self._loop.sock_recv(source, SLICE_BYTES)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 import threading
+import time
+from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -29,14 +31,18 @@ from tests.faults.disk import PowerDisk
 from tests.faults.gremlin import Gremlin, Tap
 from tests.faults.judge import Party, Verdict, judge, model_trouble, open_home
 from tests.faults.relay import Weather
+from tests.faults.sweep import new_keys
 from tests.faults.world import Actor, DeviceSeat, World, stopped
 
+FAIR = Weather(bytes_per_s=300_000, delay_s=0.02)  # a phone's uplink: most faults then hit a file on its way
 TEN_YEARS_S = 10 * 365.25 * 86400
 DEVICE_STEPS, SERVER_STEPS = outbox.STEPS, (*incoming.STEPS, *ingest.STEPS, *merge.STEPS)
 FINISH_S = 240.0
 DISK_FAULTS = ("power_cut", "power_cut", "io_error", "disk_full", "server_disk_full", "server_power_cut")
+SERVER_FAULTS = ("kill_server", "server_dies_at_a_step", "freeze_server", "wrong_clock", *DISK_FAULTS[-2:])
 OFFER_EVERY = 12  # faults
 BAD_EVERY = 3  # offers
+KEYS_EVERY = 4  # offers
 MODEL_FILES = {"decoder_model_merged.onnx": 150_000, "tokenizer.json": 4_000, "golden/000.jpg": 20_000}
 
 
@@ -58,6 +64,18 @@ class Plan:
     """Two ingest workers on one shared subscription, instead of one server alone."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Resent:
+    """Bytes of files that went twice because of one interruption."""
+
+    size_bytes: int
+    device: str
+    said_by: str
+    """broker | device"""
+    after: str
+    """The fault that was played before it was noticed."""
+
+
 @dataclass(slots=True)
 class Aftermath:
     """What the storm did, and what was left."""
@@ -66,7 +84,7 @@ class Aftermath:
     verdict: Verdict = field(default_factory=Verdict)
     faults: Counter[str] = field(default_factory=Counter)
     deaths: Counter[str] = field(default_factory=Counter)
-    resent_bytes: list[int] = field(default_factory=list)
+    resent: list[Resent] = field(default_factory=list)
     """Per cut and device: as the broker saw it over all lives, and as the devices say."""
     attempted: int = 0
     activated: int = 0
@@ -74,6 +92,10 @@ class Aftermath:
     bricked: list[str] = field(default_factory=list)
     skipped: str = ""
     """Why some kinds of faults could not be made here."""
+
+    @property
+    def most_resent_bytes(self) -> int:
+        return max((one.size_bytes for one in self.resent), default=0)
 
     @property
     def clean(self) -> bool:
@@ -107,6 +129,8 @@ class _Storm:
         self._filled: set[str] = set()
         self._measured = True
         self._failing = False
+        self._playing = ""
+        self._marks: list[tuple[float, str]] = []
 
     def _disk(self, folder: Path, *, size_bytes: int = disk.DISK_BYTES) -> PowerDisk | None:
         return None if self.after.skipped else self._stack.enter_context(PowerDisk(folder, size_bytes=size_bytes))
@@ -133,6 +157,7 @@ class _Storm:
                 pause_s=self._plan.pause_s, updates=self._plan.updates, root=root, stay=True,
             )  # fmt: skip
             self._seats.append(seat)
+            seat.relay.weather = FAIR
             seat.start()
         self._offer()
 
@@ -141,6 +166,7 @@ class _Storm:
         self._told("the storm is over; everybody finishes")
         for seat in self._seats:
             self._restore(seat)
+            seat.relay.weather = Weather()
             seat.orders = replace(seat.orders, pause_s=0.0, stay=False)
             seat.actor.kill()
             self._look_at_model(seat)
@@ -176,6 +202,9 @@ class _Storm:
                 self._measured = False
             name = self._draw.choice(kinds)
             seat = self._draw.choice(self._seats)
+            self._playing = name
+            if name in SERVER_FAULTS:
+                self._mark()
             try:
                 getattr(self, f"_{name}")(seat)
             finally:
@@ -190,11 +219,24 @@ class _Storm:
                 self._told(f"{number} faults, {sum(self.after.deaths.values())} deaths")
             self._calm.wait(self._draw.random() * self._plan.calm_s)
 
+    def _mark(self) -> None:
+        """The server is, or was, interrupted: what is sent again from here on has this cause."""
+        self._tap.mark()
+        self._marks.append((time.monotonic(), self._playing))
+
     def _measure_the_devices_word(self) -> None:
-        """What the devices themselves say they sent again, per connection that ended."""
+        """What the devices themselves say they sent again, from one interruption to the next."""
         for seat in self._seats:
-            ended = [line for line in Ledger(seat.orders.ledger).lines() if line.what == "offline"]
-            self.after.resent_bytes += [int(line.more) for line in ended]
+            lines = Ledger(seat.orders.ledger).lines()
+            cuts = sorted([*self._marks, *((line.more, "a connection") for line in lines if line.what == "online")])
+            sums = Counter[int]()
+            for line in lines:
+                if line.what == "sent again":
+                    sums[bisect(cuts, line.more, key=lambda cut: float(cut[0]))] += int(line.name)
+            for at, again in sums.items():
+                self.after.resent.append(
+                    Resent(again, seat.orders.name, "device", cuts[at - 1][1] if at else "nothing")
+                )
 
     def _kinds(self) -> list[str]:
         net = ["cut", "close", "hush", "slow", "delay_and_loss", "silent", "refuse"]
@@ -213,10 +255,9 @@ class _Storm:
                 self._died("device", seat.actor)
                 self._look_at_model(seat)
                 seat.start()
-        for seat in self._seats:
-            again = self._tap.again(seat.orders.name)
+        for device, again in self._tap.taken():
             if self._measured:
-                self.after.resent_bytes.append(again)
+                self.after.resent.append(Resent(again, device, "broker", self._playing))
 
     @property
     def _workers(self) -> dict[int, Actor]:
@@ -230,6 +271,8 @@ class _Storm:
             self._world.start_server(home=self._home, worker=worker)
 
     def _died(self, who: str, actor: Actor) -> None:
+        if who == "server":
+            self._mark()
         # Where its disk fails while it starts, it says so and ends; systemd starts it again.
         allowed = (-9, 1) if self._failing else (-9,)
         assert actor.exit_code in allowed, f"{actor.name} ended by itself with {actor.exit_code}:\n{actor.tail(40)}"
@@ -255,6 +298,8 @@ class _Storm:
         fixed = contents(MODEL_FILES)
         changed = contents(MODEL_FILES, seed=self._offers + 1) | {"tokenizer.json": fixed["tokenizer.json"]}
         make_bundle(self._made / version, version, changed)
+        if self._offers % KEYS_EVERY == 0:
+            new_keys(self._home)
         with self._registry() as registry:
             registry.add(self._made / version)
             registry.promote(version, "the storm goes on")
@@ -265,7 +310,7 @@ class _Storm:
             yield Registry(self._home, store=store)
 
     def _restore(self, seat: DeviceSeat) -> None:
-        seat.relay.weather = Weather()
+        seat.relay.weather = self._draw.choice((FAIR, Weather()))
         if seat.orders.name in self._filled:
             self._disks[seat.orders.name].empty()
             self._filled.discard(seat.orders.name)
@@ -349,7 +394,9 @@ class _Storm:
 
     def _mischief(self, _seat: DeviceSeat) -> None:
         """Only in the second half: a falsified part costs the whole file, which would blur the bytes per cut."""
-        trick = self._draw.choice(sorted(self._gremlin.tricks) if not self._measured else ["foreign"])
+        done = self.after.faults
+        rarest = min(sorted(self._gremlin.tricks), key=lambda name: done[f"mischief: {name}"])
+        trick = "foreign" if self._measured else rarest
         self._gremlin.tricks[trick]()
         self.after.faults[f"mischief: {trick}"] += 1
         self._moment(0.1, 0.4)

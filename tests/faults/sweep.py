@@ -5,7 +5,8 @@ Four stories, each with its own cast of real processes:
     sending     a device seals and sends while a server merges; one of its records is refused for good
     pruning     a device without a network runs out of its share of the disk, then comes home
     sharing     the same with a second ingest worker: the parts of one file land in both
-    updating    a device goes from m1 to m2, and is offered m3, which fails on probation and is taken back
+    updating    a device goes from m1 to m2; the keys are changed; it is offered m3, which fails on probation and is
+                taken back
 
 The names of the steps are not written down here: an undisturbed run of each story collects them (tests.faults.killer).
 """
@@ -130,13 +131,16 @@ class Theatre:
         self, points: list[Point], times: tuple[int, ...] = (1, 3), *, workers: int = 2,
         told: Callable[[Outcome], None] = lambda outcome: None,
     ) -> list[Outcome]:  # fmt: skip
-        """Die at all of them."""
-        with ThreadPoolExecutor(workers) as pool:
+        """Die at all of them. Interrupted, it lets the stories that are being played come to their end."""
+        pool = ThreadPoolExecutor(workers)
+        try:
             waiting = [pool.submit(self.play, point, nth) for point in points for nth in times]
             outcomes = []
             for one in waiting:
                 outcomes.append(one.result())
                 told(outcomes[-1])
+        finally:
+            pool.shutdown(cancel_futures=True)
         return outcomes
 
 
@@ -172,7 +176,7 @@ def _sending(theatre: Theatre, place: Path, point: Point, fates: Fates) -> Outco
         killed = world.start_server_until_ready(fates.get("server"))
         seat.start(fates.get("device"))
         killed += _survive(world, seat, until=lambda: seat.actor.exit_code == 0)
-        world.server.stop()
+        killed += _ended(world.server)
         return _judged(world, seat, point, fates, killed=killed)
 
 
@@ -184,7 +188,7 @@ def _sharing(theatre: Theatre, place: Path, point: Point, fates: Fates) -> Outco
         seat.start(fates.get("device"))
         killed += _survive(world, seat, until=lambda: seat.actor.exit_code == 0)
         world.worker.stop()
-        world.server.stop()
+        killed += _ended(world.server)
         return _judged(world, seat, point, fates, killed=killed)
 
 
@@ -217,6 +221,7 @@ def _updating(theatre: Theatre, place: Path, point: Point, fates: Fates) -> Outc
         def done() -> bool:
             nonlocal offered
             if not offered and _settled_on(seat, GOOD):
+                new_keys(world.home)
                 registry.promote(BAD, "worse, as it will turn out")
                 offered = True
             return offered and _settled_on(seat, GOOD) and _denied(seat, BAD)
@@ -226,9 +231,9 @@ def _updating(theatre: Theatre, place: Path, point: Point, fates: Fates) -> Outc
             problems.extend([f"bricked: {trouble}"] if trouble else [])
 
         killed += _survive(world, seat, until=done, died=died)
-        seat.actor.stop()
+        killed += _ended(seat.actor)
         died()
-        world.server.stop()
+        killed += _ended(world.server)
         outcome = _judged(world, seat, point, fates, killed=killed)
         return replace(outcome, bricked=len(problems), problems=(*outcome.problems, *problems))
 
@@ -268,6 +273,11 @@ def _was_killed(actor: Actor) -> int:
     return 1
 
 
+def _ended(actor: Actor) -> int:
+    """Ask it to end. Returns 1 where it died on the way: an end has durable steps of its own."""
+    return int(actor.stop() == -9)
+
+
 def _judged(world: World, seat: DeviceSeat, point: Point, fates: Fates, *, killed: int) -> Outcome:
     nth = next(iter(fates.values())).nth
     verdict = judge(world.home, [Party(seat.orders.name, seat.orders.state, seat.orders.ledger)])
@@ -280,6 +290,12 @@ def _judged(world: World, seat: DeviceSeat, point: Point, fates: Fates, *, kille
     return Outcome(
         point, nth, killed > 0, lost=len(verdict.lost), duplicated=len(verdict.duplicated), problems=tuple(problems)
     )
+
+
+def new_keys(home: Path) -> None:
+    """As `keys rotate` does: what comes next is signed by keys that the device does not know yet."""
+    release = Release(home, clock=SystemClock())
+    release.rotate(("targets", "timestamp"), release.root_keys_here()[-1])
 
 
 @contextmanager

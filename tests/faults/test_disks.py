@@ -9,15 +9,9 @@ from pathlib import Path
 import pytest
 
 from device.outbox import Outbox
-from server.dataset import Dataset
-from server.ingest import Ingest
-from server.limits import LimitsSettings
-from server.merge import Merge
-from server.store import open_store
-from shared import atomic, messages, topics
-from shared.clock import SystemClock
-from shared.messages import Ack, Begin
+from shared import atomic
 from tests.faults import cargo, disk
+from tests.faults.carrier import bring_all
 from tests.faults.disk import PowerDisk, SmallDisk
 from tests.faults.judge import Party, judge
 
@@ -90,37 +84,10 @@ def test_what_the_server_acknowledged_survives_its_power_cut(power: PowerDisk, m
     ledger = cargo.Ledger(memory_path / "ledger")
     for number in range(4):
         ledger.say("sealed", _seal(box, number))
-    items = box.claim(100) + box.claim(100, bulk=True)
-    box.merged(item for item in items if _brought(home, box, item.record_id, item.kind, item.name))
-    box.forget_merged()
+    bring_all(home, box, DEVICE)
     box.close()
     power.cut_power()
     power.restore()
     verdict = judge(home, [Party(DEVICE, memory_path / "device", ledger.path)])
     assert verdict.clean
     assert len(verdict.merged) == 4
-
-
-def _brought(home: Path, box: Outbox, record_id: str, kind: str, name: str) -> bool:
-    """Bring one thing to a server of its own life; whether it said that it has it."""
-    store = open_store(home)
-    merge = Merge(store, Dataset(home / "dataset"), SystemClock())
-    ingest = Ingest(home / "incoming", merge, limits=LimitsSettings(free_mb=0))
-    try:
-        if kind == "record":
-            replies = ingest.handle(DEVICE, ["up", "event"], (box.folder / record_id / "record.json").read_bytes())
-        else:
-            record = messages.decode(messages.Envelope, (box.folder / record_id / "record.json").read_bytes())
-            part = next(one for one in record.body["parts"] if one["kind"] == kind)
-            begin = Begin(record_id, messages.from_dict(messages.Part, part), DEVICE)
-            replies = ingest.handle(DEVICE, ["up", name, "begin"], messages.encode(begin))
-            data = (box.folder / record_id / part["name"]).read_bytes()
-            for start in range(0, len(data), 65536):
-                replies += ingest.handle(DEVICE, ["up", name, str(start)], data[start : start + 65536])
-            replies += ingest.handle(DEVICE, ["up", name, "end"], b"")
-        replies += ingest.settle()
-    finally:
-        ingest.close()
-        store.close()
-    said = {messages.decode(Ack, payload).state for topic, payload in replies if topic == topics.ack(DEVICE, name)}
-    return "merged" in said

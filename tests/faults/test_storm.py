@@ -18,5 +18,5 @@ def test_after_a_storm_everything_is_merged_exactly_once_and_every_device_has_a_
     verdict = after.verdict
     assert after.clean, (verdict, after.bricked)
     assert (verdict.chunks, verdict.corrections, len(verdict.merged)) == (36, 6, 42)
-    assert max(after.resent_bytes, default=0) <= WINDOW_BYTES
+    assert after.most_resent_bytes <= WINDOW_BYTES
     assert after.activated > 0

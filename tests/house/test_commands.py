@@ -14,7 +14,15 @@ import pytest
 from tests.house.tree import ROOT
 
 TARGETS = ("setup", "demo", "test", "check", "bench", "soak", "starter", "fmt", "clean")
-SCRIPTS = ("scripts/setup", "scripts/check", "scripts/test", "scripts/bench", "scripts/soak", "scripts/freeze", ".ci/run")
+SCRIPTS = (
+    "scripts/setup",
+    "scripts/check",
+    "scripts/test",
+    "scripts/bench",
+    "scripts/soak",
+    "scripts/freeze",
+    ".ci/run",
+)
 
 
 def make(*arguments: str) -> str:

@@ -132,7 +132,17 @@ def test_a_line_that_names_a_file_elsewhere_is_refused(tmp_path: Path) -> None:
         label.labelled(root)
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"frame_path": 3, "audio_path": "a", "instruction": "b"}', "{}"])
+@pytest.mark.parametrize("name", ["x" * 5000, "a\\u0000b"])
+def test_a_name_that_no_file_can_have_is_a_missing_file(name: str, tmp_path: Path) -> None:
+    line = f'{{"frame_path": "{name}", "audio_path": "a", "instruction": "b"}}'
+    (tmp_path / "metadata.jsonl").write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match="lies elsewhere"):
+        label.labelled(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 3000, "{", "[]", '{"frame_path": 3, "audio_path": "a", "instruction": "b"}', "{}"]
+)
 def test_a_line_that_can_not_be_read_is_named(line: str, tmp_path: Path) -> None:
     (tmp_path / "metadata.jsonl").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(DatasetError, match=r"metadata.jsonl, line 1"):

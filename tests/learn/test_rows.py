@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import wave
 from dataclasses import replace
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -132,3 +134,12 @@ def test_cases_are_held_out_rows_and_verified_corrections(home: Path) -> None:
 def test_a_picture_that_is_gone_is_named(home: Path) -> None:
     with pytest.raises(DatasetError, match=r"none\.jpg of sample pi-1-b00t-000001.*reject the sample"):
         rows.picture(home / "dataset", ROW)
+
+
+def test_a_picture_whose_header_says_that_it_is_huge_is_named_too(tmp_path: Path) -> None:
+    encoded = bytearray(cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes())
+    size_at = encoded.index(b"\xff\xc0") + 5  # height and width in the frame header
+    struct.pack_into(">HH", encoded, size_at, 65_500, 65_500)
+    (tmp_path / "huge.jpg").write_bytes(encoded)
+    with pytest.raises(DatasetError, match=r"huge\.jpg.*cannot be read"):
+        rows.read_picture(tmp_path / "huge.jpg")

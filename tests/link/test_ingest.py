@@ -324,9 +324,9 @@ bodies = st.one_of(
 def test_whatever_comes_is_answered_on_a_valid_topic_and_raises_nothing(
     memory_path: Path, story: list[tuple[str, list[str], bytes]]
 ) -> None:
-    folder = Path(mkdtemp(dir=memory_path))
+    top = Path(mkdtemp(dir=memory_path))
+    folder = top / "1" / "2" / "3" / "home"
     ingest = Ingest(folder / "incoming", Depot(folder / "depot"))
-    before = {path for path in memory_path.parent.glob("*") if path != memory_path}
     for device, where, payload in story:
         replies = ingest.handle(device, where, payload) + ingest.settle()
         for topic, answer in replies:
@@ -335,7 +335,8 @@ def test_whatever_comes_is_answered_on_a_valid_topic_and_raises_nothing(
             assert (place[0], place[1][0], place[1][2]) == (device, "down", "ack")
             assert not {"+", "#"} & set(topic)
             messages.decode(Ack, answer)
-    assert {path for path in memory_path.parent.glob("*") if path != memory_path} == before
+    outside = {path.relative_to(top).as_posix() for path in top.rglob("*") if folder not in path.parents}
+    assert outside == {"1", "1/2", "1/2/3", "1/2/3/home"}
     assert {path.name for path in folder.iterdir()} == {"incoming", "depot"}
 
 

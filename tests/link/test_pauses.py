@@ -132,6 +132,8 @@ def test_a_broker_that_does_not_let_the_device_in_is_asked_ever_more_seldom(
         link = make_link(host=closed.host, port=closed.port, draw=lambda: 0.0, on_state=states.append)
         link.start()
         until(lambda: link.counters["rejected"] >= 3)  # it goes on trying: a person may let it in
+        assert "Not authorized" in link.why_offline
+        assert "waycue-device enroll" in link.why_offline
         link.stop()
     assert "Not authorized" in states[0]
     assert backoff_s(12, 1.0, max_s=REJECTED_MAX_S) == REJECTED_MAX_S > BACKOFF_MAX_S == backoff_s(12, 1.0)

@@ -328,6 +328,32 @@ def test_an_index_that_breaks_while_in_use_is_built_again(tmp_path: Path) -> Non
     box.close()
 
 
+def test_an_index_whose_own_description_is_no_text_is_built_again(tmp_path: Path) -> None:
+    box = Outbox(tmp_path)
+    box.seal_chunk(chunk(1), payloads(1))
+    expected = _contents(box)
+    box.close()
+    index = tmp_path / "index.sqlite"
+    data = index.read_bytes()
+    assert data.count(b"CREATE TRIGGER") >= 1
+    index.write_bytes(data.replace(b"CREATE TRIGGER ", b"CREATE TRI\xa8\xff\xa8R "))
+    again = Outbox(tmp_path)
+    assert _contents(again) == expected
+    again.close()
+
+
+def test_an_index_with_a_value_that_is_no_text_is_built_again(tmp_path: Path) -> None:
+    box = Outbox(tmp_path)
+    digest = box.seal_chunk(chunk(1), payloads(1)).parts[0].sha256.encode()
+    expected = _contents(box)
+    box.close()
+    index = tmp_path / "index.sqlite"
+    index.write_bytes(index.read_bytes().replace(digest, digest[:-8] + b"\xa8" * 8))
+    again = Outbox(tmp_path)
+    assert _contents(again) == expected
+    again.close()
+
+
 def test_a_sealed_folder_with_a_missing_payload_goes_to_failed_when_it_is_taken_in(tmp_path: Path) -> None:
     box = Outbox(tmp_path)
     sealed = box.seal_chunk(chunk(1), payloads(1))

@@ -76,9 +76,9 @@ class Intruder:
         self._client.loop_start()
         return self._connects.get(timeout=TIMEOUT_S)
 
-    def publish(self, topic: str, payload: bytes = b"{}") -> str:
+    def publish(self, topic: str, payload: bytes = b"{}", *, retain: bool = False) -> str:
         """The broker's reason."""
-        self._client.publish(topic, payload, qos=1)
+        self._client.publish(topic, payload, qos=1, retain=retain)
         return self._published.get(timeout=TIMEOUT_S)
 
     def send_and_vanish(self, topic: str, payload: bytes) -> None:

@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from device import identity
+from server import store as db
 from server.authority import Authority
+from server.certificates import Certificates
+from server.store import open_store
+from shared import messages
 from shared.clock import ManualClock, SystemClock
 from shared.errors import ConfigError
+from shared.messages import Renew
+from tests.enrolment.quick import enrolled
 
 DAY_S = 86_400.0
 YEAR_S = 365 * DAY_S
@@ -33,3 +40,20 @@ def test_past_the_authoritys_own_end_nothing_is_issued_and_it_says_so(tmp_path: 
     Authority.make(tmp_path, clock=ManualClock(epoch_s=now_s))
     with pytest.raises(ConfigError, match="clock is wrong"):
         Authority(tmp_path, clock=ManualClock(epoch_s=now_s + 30 * YEAR_S)).service("broker", server_auth=True)
+
+
+def test_a_question_for_a_certificate_past_that_end_is_refused_in_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a traceback for each, and a device asks every five minutes."""
+    clock = ManualClock(epoch_s=SystemClock().utc_s())
+    store = open_store(tmp_path / "home")
+    book = Certificates(store, Authority.make(tmp_path / "home", clock=clock), clock=clock, days=40 * 365)
+    found = enrolled(book, tmp_path / "device", "pi-1", clock=clock)
+    asked = Renew(identity.certificate_request((found.folder / identity.KEY).read_bytes(), "pi-1"))
+    with store.writing() as connection:  # a certificate that outlives the authority, so that only the issue can fail
+        connection.execute(db.certificates.update().values(not_after=clock.utc_s() + 40 * YEAR_S))
+    clock.sleep(30 * YEAR_S)
+    assert book.renew("pi-1", ["up", "renew"], messages.encode(asked)) == []
+    assert "clock is wrong" in caplog.text
+    store.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from device.updates import INBOX_EVENTS
 from shared import messages
 from shared.messages import MetadataFile, Offer
 from tests.updates.test_signed import House, altered
@@ -77,3 +78,15 @@ def test_metadata_are_bounded_all_together(role: str, house: House) -> None:
     house.device.updater.tick()
     assert "more than one" in house.device.text()
     assert not house.device.wire
+
+
+def test_a_flood_of_offers_fills_no_memory(house: House) -> None:
+    """While a model is tested, which takes minutes, nothing is taken out of the inbox."""
+    house.server.registry.promote("m1", "first")
+    real, updater = house.offers(), house.device.updater
+    for number in range(5000):
+        updater.on_offer(altered(real, revision=number, metadata=[]))
+    assert updater.counters["refused"] == 10_000 - INBOX_EVENTS
+    updater.tick()
+    assert house.follow(real) == "idle"
+    assert house.device.current == "m1"

@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from server import access, broker_files
+from server import store as db
 from server.link import ServerLink
+from shared.clock import ManualClock, SystemClock
 from tests.pulse import until
 from tests.secure import Card, SecureSite, secure_site
 from tests.security.changes import taking_out, without_rules
@@ -160,3 +163,25 @@ def test_the_server_itself_listens_to_enrolled_devices_only(asked: bool, tmp_pat
             link.stop()
         assert heard == (["anna"] if asked else ["stranger", "anna"])
         assert link.counters["not_enrolled"] == asked
+
+
+def test_a_database_that_was_lost_or_restored_lets_nobody_back_in(secure_broker: SecureSite, tmp_path: Path) -> None:
+    """The broker knows a device by its name: the stolen card would be good for whoever gets that name next."""
+    stolen = secure_broker.enrol("anna")
+    secure_broker.revoke("anna")
+    with secure_broker.store.writing() as connection:
+        connection.execute(db.certificates.delete())
+        connection.execute(db.enrolments.delete())
+    new = secure_broker.enrol("anna")
+    assert refused(secure_broker, stolen)
+    assert not refused(secure_broker, new)
+
+
+def test_the_list_forgets_certificates_that_have_ended(tmp_path: Path) -> None:
+    with secure_site(tmp_path, clock=(clock := ManualClock(epoch_s=SystemClock().utc_s())), door=False) as site:
+        site.enrol("anna", wait=False)
+        site.revoke("anna", wait=False)
+        assert len(x509.load_pem_x509_crl(site.authority.crl().read_bytes())) == 1
+        clock.sleep(91 * 86400)
+        assert site.certificates.publish_crl()
+        assert len(x509.load_pem_x509_crl(site.authority.crl().read_bytes())) == 0

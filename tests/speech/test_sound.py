@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import wave
 
 import numpy as np
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from server.speech.sound import MAX_S, RATE_HZ, read_wav, resample, spoken_part
 from shared.errors import MediaError
 from tests.speech.voices import as_wav, needs_espeak, say
+
+BITS_AT = 34  # of a WAV file: bits per sample
 
 
 def tone(hz: float, *, rate_hz: int, seconds: float = 1.0, width: int = 2, channels: int = 1) -> bytes:
@@ -48,6 +51,20 @@ def test_what_is_above_the_new_rate_is_cut_off_and_not_folded_back() -> None:
 def test_bytes_that_are_no_wav_are_a_media_error(data: bytes) -> None:
     with pytest.raises(MediaError):
         read_wav(data)
+
+
+@pytest.mark.parametrize("bits", [0, 40, 64, 4000])
+def test_a_header_with_impossible_samples_is_a_media_error(bits: int) -> None:
+    """A device may send such a sound as a correction: it must not end the listening to all the others."""
+    wav = bytearray(tone(500, rate_hz=16_000))
+    struct.pack_into("<H", wav, BITS_AT, bits)
+    with pytest.raises(MediaError, match="not a sound that can be read"):
+        read_wav(bytes(wav))
+
+
+def test_a_part_of_a_wav_that_would_end_beyond_the_file_is_a_media_error() -> None:
+    with pytest.raises(MediaError, match="cut short"):
+        read_wav(b"RIFF" + struct.pack("<I", 30) + b"WAVE" + b"junk" + struct.pack("<I", 5000) + bytes(18))
 
 
 def test_a_header_that_promises_more_than_there_is_gives_what_there_is() -> None:

@@ -63,6 +63,15 @@ def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         db.open_store(tmp_path)
 
 
+@pytest.mark.parametrize("harm", [b"CREATE TABLE", b"SQLite format 3"])
+def test_a_damaged_database_is_named_with_what_mends_it(harm: bytes, tmp_path: Path) -> None:
+    db.open_store(tmp_path).close()
+    path = tmp_path / db.DATABASE_NAME
+    path.write_bytes(path.read_bytes().replace(harm, b"\xa8" * len(harm)))
+    with pytest.raises(ConfigError, match="check --repair"):
+        db.open_store(tmp_path)
+
+
 def test_a_failed_block_writes_nothing(tmp_path: Path) -> None:
     store = db.open_store(tmp_path)
     walk = {"walk_id": "w", "split": "train", "first_seen_at": 0.0}

@@ -25,6 +25,17 @@ def keys(home: Path, *words: str) -> int:
     return main(["--home", str(home), "keys", *words])
 
 
+def test_init_names_the_root_key_and_says_to_carry_it_away(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (key,) = (home / "root-key").glob("*.pem")
+    assert main(["--home", str(home), "init"]) == 0
+    told = capsys.readouterr().out
+    assert f"Move the root key away from this machine, to a USB stick in a drawer: {key}" in told
+    assert "PRIVATE" not in told
+    key.unlink()
+    assert main(["--home", str(home), "init"]) == 0
+    assert "root key" not in capsys.readouterr().out
+
+
 def test_init_makes_the_keys_and_says_where_the_root_key_belongs(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -288,3 +288,33 @@ def test_two_that_publish_at_once_do_not_mix(server: Server, tmp_path: Path) -> 
     targets = json.loads(next(data for name, data in files.items() if name.endswith("targets.json")))
     (path,) = targets["signed"]["targets"]
     device.check(files, path.split("/")[1])
+
+
+def test_a_root_that_names_no_key_is_named_as_damaged(server: Server) -> None:
+    path = max(server.home.glob("release/metadata/*.root.json"))
+    root = json.loads(path.read_bytes())
+    root["signed"]["roles"]["timestamp"]["keyids"] = [1.5]
+    path.write_text(json.dumps(root))
+    with pytest.raises(ConfigError, match="damaged"):
+        server.publish(target("m1"))
+
+
+@pytest.mark.parametrize("changed", [{"version": 7}, {"meta": {}}])
+def test_a_snapshot_that_is_not_what_its_name_says_is_signed_anew(server: Server, changed: dict[str, object]) -> None:
+    server.publish(target("m1"))
+    path = max(server.home.glob("release/metadata/*.snapshot.json"))
+    snapshot = json.loads(path.read_bytes())
+    snapshot["signed"] |= changed
+    path.write_text(json.dumps(snapshot))
+    assert server.release.refresh()
+    assert path.name not in {entry.name for entry, _ in server.release.files()}
+
+
+def test_targets_that_cannot_be_signed_again_are_named(server: Server) -> None:
+    server.publish(target("m1"))
+    path = max(server.home.glob("release/metadata/*.targets.json"))
+    targets = json.loads(path.read_bytes())
+    next(iter(targets["signed"]["targets"].values()))["custom"] = {"percent": 1.5}
+    path.write_text(json.dumps(targets))
+    with pytest.raises(ConfigError, match="changed by hand"):
+        server.release.refresh(force=True)

@@ -70,7 +70,7 @@ def test_a_browser_that_comes_from_another_site_may_not(site: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", ["null", "", "http://evil.example", "http://localhost:81", "http://localhost.evil:80"]
+    "origin", ["null", "", "http://evil.example", "http://localhost:81", "http://localhost.evil:80", "http://["]
 )
 def test_a_foreign_origin_may_not_decide(origin: str) -> None:
     assert refused("POST", host="localhost:80", content_length="10", origin=origin) == 403

@@ -25,7 +25,7 @@ from shared.errors import ConfigError, DatasetError, MessageError
 from shared.floor import ClockFloor
 from shared.messages import Begin, Envelope, Offer
 from tests.faults import cargo
-from tests.faults.fuzz.shape import RAW, shaped
+from tests.faults.fuzz.shape import DEEP, RAW, shaped
 from tests.faults.fuzz.target import Run, Target, emptied, scratch
 
 DEVICE = "pi-1"
@@ -210,19 +210,23 @@ DEVICE_TOML = b'[device]\nname = "anna"\n[capture]\nfps = 10\n[broker]\naddress 
 SERVER_TOML = b'[broker]\naddress = "127.0.0.1:1883"\ntls = false\n[learn]\nsteps = 3\n'
 PRESSES = b'{"t_s": 1.0, "action": "flag"}\n{"t_s": 2, "action": "hold"}\n'
 TARGETS = (
-    Target("outbox", _outboxes, (*(bytes((at,)) + RAW + _sidecar()[1] for at in range(5)), b"\x00\x40\x05\x00\x10")),
-    Target("unfinished files", _incoming, (b"\x05\x40", b"\xff\x40\x08\x00\x1e", b"\x00" + RAW + b"{}")),
+    Target("outbox", _outboxes, (*(bytes((at,)) + RAW + _sidecar()[1] for at in range(5)), b"\x00\x40\x05\x00\x10",
+                                *(bytes((at,)) + DEEP for at in range(3)))),
+    Target("unfinished files", _incoming, (b"\x05\x40", b"\xff\x40\x08\x00\x1e", b"\x00" + RAW + b"{}",
+                                           b"\x00" + DEEP)),
     Target("dataset rows", _dataset_rows, (b"\x40", b"\x40\x05\x00\x10", RAW + b"{}")),
-    Target("journal", _journal_lines, (b"\x40", b"\x41", b"\x40\x05\x00\x10", RAW + b"{}")),
-    Target("update state", _update_files, (b"\x00\x40", b"\x01\x40", b"\x00\x40\x05\x00\x10", b"\x01\x40\x02\x00\x0f")),
+    Target("journal", _journal_lines, (b"\x40", b"\x41", b"\x40\x05\x00\x10", RAW + b"{}", DEEP)),
+    Target("update state", _update_files, (b"\x00\x40", b"\x01\x40", b"\x00\x40\x05\x00\x10", b"\x01\x40\x02\x00\x0f",
+                                                b"\x00" + DEEP, b"\x01" + DEEP)),
     Target("device settings", _one_file("x.toml", lambda folder: device_config.load(folder / "x.toml"), ConfigError),
-           (DEVICE_TOML, b"[voice]\nspeech = 1", b"x = 1")),
+           (DEVICE_TOML, b"[voice]\nspeech = 1", b"x = 1", b"x = " + DEEP[1:])),
     Target("server settings", _one_file(server_config.FILE, server_config.load, ConfigError),
-           (SERVER_TOML, b"[web]\naddress = 1", b"[x]")),
+           (SERVER_TOML, b"[web]\naddress = 1", b"[x]", b"x = " + DEEP[1:])),
     Target("device status", _json_file(status.NAME, _status_example(), lambda folder: status.read(folder, CLOCK),
-                                       MessageError), (b"\x40", b"\x40\x05\x00\x10", RAW + b"{}")),
+                                       MessageError), (b"\x40", b"\x40\x05\x00\x10", RAW + b"{}", DEEP)),
     Target("clock floor", _json_file("floor.json", b'{"format": 1, "floor_utc_s": 1795200000.0}',
-                                     lambda folder: ClockFloor(folder, CLOCK).now_s()), (b"\x40", b"\x40\x01\x00\x0c")),
+                                     lambda folder: ClockFloor(folder, CLOCK).now_s()),
+           (b"\x40", b"\x40\x01\x00\x0c", DEEP)),
     Target("presses", _one_file("x.jsonl", lambda folder: Script.load(folder / "x.jsonl"), ConfigError),
-           (PRESSES, b"{}", b"[]")),
+           (PRESSES, b"{}", b"[]", DEEP[1:])),
 )  # fmt: skip

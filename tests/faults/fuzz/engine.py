@@ -11,11 +11,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import itertools
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:  # atheris must see the first import of what it watches
 
     from tests.faults.fuzz.target import Target
 
-MODULES = ("network", "trusted", "web", "disk")
+MODULES = ("network", "trusted", "web", "disk", "notes", "home", "media")  # what takes longest to import last
 PACKAGE = "tests.faults.fuzz"
 HANG_S, MEMORY_MB, MOST_BYTES = 20, 1500, 8192
 
@@ -43,24 +42,30 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     logging.disable(logging.CRITICAL)  # every refusal logs a line: millions of them
+    began_s = time.monotonic()
     options.out.mkdir(parents=True, exist_ok=True)
     if options.input is not None:
         _target(options.target).make()(options.input.read_bytes())
         return 0
-    return _atheris(options) if has_atheris() else _hypothesis(options)
+    return _atheris(options, began_s) if has_atheris() else _hypothesis(options, began_s)
 
 
 def targets() -> dict[str, Target]:
     """All of them, by name."""
-    found = (importlib.import_module(f"{PACKAGE}.{name}").TARGETS for name in MODULES)
-    return {target.name: target for target in itertools.chain.from_iterable(found)}
+    return {target.name: target for target in _targets()}
+
+
+def _targets() -> Iterator[Target]:
+    for name in MODULES:
+        yield from importlib.import_module(f"{PACKAGE}.{name}").TARGETS
 
 
 def _target(name: str) -> Target:
-    return targets()[name]
+    """Imports no more than it must: with atheris, every import takes seconds."""
+    return next(target for target in _targets() if target.name == name)
 
 
-def _atheris(options: argparse.Namespace) -> int:
+def _atheris(options: argparse.Namespace, began_s: float) -> int:
     import atheris  # type: ignore[import-untyped]  # it has none
 
     with atheris.instrument_imports(include=["shared", "device", "server"]):
@@ -76,15 +81,22 @@ def _atheris(options: argparse.Namespace) -> int:
         f"-artifact_prefix={corpus.with_suffix('')}-", "-verbosity=0",
     ]  # fmt: skip
     atheris.Setup(arguments, run)
+    _say_started(began_s)
     atheris.Fuzz()  # ends the process
     return 0
 
 
-def _hypothesis(options: argparse.Namespace) -> int:
+def _say_started(began_s: float) -> None:
+    """What imports and preparations took is not fuzzing."""
+    print(f"stat::started_after_s: {time.monotonic() - began_s:.1f}", file=sys.stderr, flush=True)
+
+
+def _hypothesis(options: argparse.Namespace, began_s: float) -> int:
     import hypothesis
 
     target = _target(options.target)
     run = target.make()
+    _say_started(began_s)
     end_s = time.monotonic() + options.seconds
     count = 0
 

@@ -42,7 +42,7 @@ from shared.messages import (
 from shared.transfer import Online, Ranges
 from tests.bundle.bundles import contents, make_bundle
 from tests.faults import cargo
-from tests.faults.fuzz.shape import RAW, joined, several, shaped
+from tests.faults.fuzz.shape import DEEP, RAW, joined, several, shaped
 from tests.faults.fuzz.target import Run, Target, emptied, scratch
 
 DEVICE = "pi-1"
@@ -314,11 +314,11 @@ TARGETS = (
     Target("topics", _topics, (b"wc/v1/pi-1/up/x.frame/0", b"up/event", b"0012", b"down/offer")),
     Target("ingest", _take_in, _take_in_seeds()),
     Target("server link", _server_link, (b"pi-1/status\n" + RAW + _examples()[7], b"\n\x40\x01\x00\x05", b"pi-1/up/x")),
-    Target("wants", _wants, (b"\x40", b"\x41", b"\x40\x01\x00\x1f", b"\x00{}")),
+    Target("wants", _wants, (b"\x40", b"\x41", b"\x40\x01\x00\x1f", b"\x00{}", DEEP)),
     Target("answers", _answers, (joined([b"\x40", b"\x41", b"\x42"]), joined([b"\x45"]), joined([b"\x43", b"\x44"]))),
     Target("device link", _device_link, (b"x/ack\n" + _examples()[4], b"offer\n{}", b"block/00/0\nxx", b"\n")),
     Target("updates", _updates, (joined([b"o\x40", b"m", b"\x01\x00\x00\x00abc"]), joined([b"o\x40\x03\x00\x10"]))),
-    Target("manifests", _manifests, (b"\x40", b"\x40\x05\x00\x10", b"\x40\x09\x02\x00\n\nxx")),
+    Target("manifests", _manifests, (b"\x40", b"\x40\x05\x00\x10", b"\x40\x09\x02\x00\n\nxx", DEEP)),
     Target("enrolment", _enrolment, (b"\x00\x40", b"\x01\x40", b"\x02waycue:enrol?server=a:1&device=pi-1&code=0000",
-                                     b"\x030000-0000-0000-0000")),
+                                     b"\x030000-0000-0000-0000", b"\x00" + DEEP, b"\x01" + DEEP)),
 )  # fmt: skip

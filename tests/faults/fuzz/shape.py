@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 RAW = b"\x00"
-_ALTERED_FROM = 64
+DEEP = RAW + b"[" * 5000
+"""Nested deeper than Python's own reader goes: RecursionError, from a file that is one byte wide."""
+SHAPED = bytes((64,))
+"""From this first byte on, what follows is a list of edits."""
+WHOLE = b"\x01"
+"""A first byte that says to `replaced`: put what follows in place of all."""
 MOST_EDITS = 12
 
 
@@ -46,7 +51,7 @@ class Edit:
 
 def shaped(data: bytes, examples: Sequence[bytes]) -> bytes:
     """The input that these bytes mean."""
-    if not data or data[0] < _ALTERED_FROM or not examples:
+    if not data or data[:1] < SHAPED or not examples:
         return data[1:]
     value = json.loads(examples[data[0] % len(examples)])
     edits = [Edit(*data[at : at + 3]) for at in range(1, len(data) - 2, 3)][:MOST_EDITS]
@@ -92,6 +97,20 @@ def _places(value: Any) -> Any:
             found += 1
             yield one, key
             waiting.append(one[key])
+
+
+def patched(data: bytes, good: bytes) -> bytes:
+    """Cut, or with bytes of it replaced; empty data leaves it as it is."""
+    for at in range(0, len(data) - 3, 4):
+        place = int.from_bytes(data[at : at + 2], "big") % max(1, len(good))
+        size = data[at + 2] % 8
+        good = good[:place] + data[at + 3 : at + 4] * size + good[place + data[at + 2] // 8 % 8 :]
+    return good
+
+
+def replaced(data: bytes, good: bytes) -> bytes:
+    """Something else in its place, or `good` with bytes of it replaced; the first byte says which."""
+    return data[1:] if data[:1] == WHOLE else patched(data[1:], good)
 
 
 def several(data: bytes, most: int = 8) -> list[bytes]:

@@ -26,8 +26,9 @@ class Target:
 
 
 def scratch() -> Path:
-    """A folder in memory where there is some, that goes when the process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="waycue-fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    """A folder that goes when the process ends; in memory where there is some, unless TMPDIR says otherwise."""
+    memory = "TMPDIR" not in os.environ and os.access("/dev/shm", os.W_OK)
+    folder = Path(tempfile.mkdtemp(prefix="waycue-fuzz-", dir="/dev/shm" if memory else None))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

@@ -18,21 +18,12 @@ from shared.errors import ConfigError, Refused, Transient
 from shared.floor import ClockFloor
 from shared.messages import Offer, Renew
 from tests.enrolment.quick import enrolled
-from tests.faults.fuzz.shape import RAW, several, shaped
+from tests.faults.fuzz.shape import DEEP, RAW, SHAPED, WHOLE, joined, patched, replaced, several, shaped
 from tests.faults.fuzz.target import Run, Target, emptied, scratch
 
 DEVICE = "pi-1"
 EPOCH_S = 1_795_200_000.0
 DIGEST = "0" * 64
-
-
-def _altered(data: bytes, good: bytes) -> bytes:
-    """Cut, or with bytes of it replaced; empty data leaves it as it is."""
-    for at in range(0, len(data) - 3, 4):
-        place = int.from_bytes(data[at : at + 2], "big") % max(1, len(good))
-        size = data[at + 2] % 8
-        good = good[:place] + data[at + 3 : at + 4] * size + good[place + data[at + 2] // 8 % 8 :]
-    return good
 
 
 def _signed(data: bytes) -> object:
@@ -56,7 +47,7 @@ def _release_metadata() -> Run:
         files = dict(good)
         for one in several(data, most=4):
             name = names[one[0] % len(names)] if one else names[0]
-            changed = shaped(one[1:], [good[name]]) if one[1:2] >= b"\x40" else _altered(one[2:], good[name])
+            changed = shaped(one[1:], [good[name]]) if one[1:2] >= SHAPED else replaced(one[1:], good[name])
             files[name] = changed
         try:
             trust.check(files, offer, DEVICE)
@@ -84,7 +75,7 @@ def _requests() -> Run:
             certificates.renew(DEVICE, ["up", "renew"], shaped(data[1:], examples))
             return
         try:
-            authority.issue_device(_altered(data[1:], good), DEVICE)
+            authority.issue_device(patched(data[1:], good), DEVICE)
         except Refused:
             return
 
@@ -110,7 +101,7 @@ def _identities() -> Run:
         for one in several(data, most=3):
             name = names[one[0] % len(names)] if one else names[0]
             structured = name == identity.ENROLMENT and one[1:2] >= b"\x40"
-            files[name] = shaped(one[1:], [good[name]]) if structured else _altered(one[2:], good[name])
+            files[name] = shaped(one[1:], [good[name]]) if structured else patched(one[2:], good[name])
         (state / "x").mkdir()
         for name, content in files.items():
             (state / "x" / name).write_bytes(content)
@@ -129,7 +120,8 @@ def _identities() -> Run:
 TARGETS = (
     Target(
         "release metadata", _release_metadata,
-        (b"", b"\x00\x04\x00\x40\x03\x00\x10", b"\x00\x06\x01\x00\x00\x09\x01A", b"\x00\x05\x02\x40\x08\x00\x0b"),
+        (b"", b"\x00\x04\x00\x40\x03\x00\x10", b"\x00\x06\x01\x00\x00\x09\x01A", b"\x00\x05\x02\x40\x08\x00\x0b",
+         *(joined([bytes((at, *WHOLE)) + DEEP[1:2000]]) for at in range(4))),
     ),
     Target(
         "certificate requests", _requests,

@@ -42,7 +42,11 @@ class Asker:
     def __init__(self, app: FastAPI) -> None:
         self._app = app
         self._loop = asyncio.new_event_loop()
-        atexit.register(self._loop.close)
+        atexit.register(self._close)
+
+    def _close(self) -> None:
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
 
     def status(self, method: str, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> int:
         return self._loop.run_until_complete(self._asked(method, path, query, headers, body))
