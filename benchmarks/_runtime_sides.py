@@ -131,7 +131,7 @@ class Transformers:
     def __init__(self, shape: Shape, *, threads: int) -> None:
         torch.set_num_threads(threads)
         self.model: Any = shape.checkpoint.model
-        self.model.float().eval()
+        self.model.float().eval()  # type: ignore[no-untyped-call]  # a gap of torch
         self.model.set_attn_implementation("eager")
         self.preprocessing = shape.checkpoint.preprocessing
         image = [self.model.config.image_token_id] * shape.checkpoint.image_tokens
