@@ -280,7 +280,7 @@ class Dataset:
 def _parse(line: bytes, where: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(
             f"{where} is not JSON ({error}).", hint="The file was changed by hand: restore it, or take that line out."
         ) from None

@@ -214,7 +214,7 @@ TARGETS = (
                                 *(bytes((at,)) + DEEP for at in range(3)))),
     Target("unfinished files", _incoming, (b"\x05\x40", b"\xff\x40\x08\x00\x1e", b"\x00" + RAW + b"{}",
                                            b"\x00" + DEEP)),
-    Target("dataset rows", _dataset_rows, (b"\x40", b"\x40\x05\x00\x10", RAW + b"{}")),
+    Target("dataset rows", _dataset_rows, (b"\x40", b"\x40\x05\x00\x10", RAW + b"{}", DEEP)),
     Target("journal", _journal_lines, (b"\x40", b"\x41", b"\x40\x05\x00\x10", RAW + b"{}", DEEP)),
     Target("update state", _update_files, (b"\x00\x40", b"\x01\x40", b"\x00\x40\x05\x00\x10", b"\x01\x40\x02\x00\x0f",
                                                 b"\x00" + DEEP, b"\x01" + DEEP)),
