@@ -95,6 +95,7 @@ def _read(
             break
     read = logits[: len(chosen)]
     top = read[np.arange(len(chosen)), chosen]
-    sums = np.exp(read - top[:, None]).sum(axis=1)
-    written.weakest = min(written.weakest, float(1.0 / sums.max()))
+    peak = read.max(axis=1)  # not `top`: what the grammar allows may be far below it
+    shares = np.exp(top - peak) / np.exp(read - peak[:, None]).sum(axis=1)
+    written.weakest = min(written.weakest, float(shares.min()))
     return state

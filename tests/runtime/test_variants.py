@@ -75,9 +75,9 @@ def test_a_bundle_of_one_frame_ignores_the_look_before(model: GuidanceModel, sta
     assert model.word(alone) == model.word(after)
 
 
-def test_the_calibration_in_the_manifest_is_applied(model: GuidanceModel, copy: Path) -> None:
+def test_the_calibration_in_the_manifest_is_applied(copy: Path) -> None:
     by = Calibration(temperature=2.5, hazard_scale=0.5, hazard_bias=-1.0)
-    calibrated = opened(copy, calibration=by.to_dict())
+    model, calibrated = opened(copy, calibration={}), opened(copy, calibration=by.to_dict())
     plain, sure = model.look(golden_picture(copy, 0)), calibrated.look(golden_picture(copy, 0))
     assert calibrated.word(sure).confidence == pytest.approx(by.sentence(model.word(plain).confidence))
     assert sure.hazards[0].score == pytest.approx(by.hazard(plain.hazards[0].score), abs=1e-6)
