@@ -73,6 +73,13 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
+    def interrupt(self) -> None:
+        """Ctrl-C while it waits for a key: just before, Python keeps the signal until the next key."""
+        until = time.monotonic() + DEADLINE_S
+        while Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            assert time.monotonic() < until, "it never waits for a key"
+        self.type("\x03")
+
     def end(self) -> int:
         """Read to its end; returns the exit status."""
         while self._more():

@@ -158,7 +158,9 @@ def test_ctrl_c_at_the_terminal_keeps_every_answer(house: House) -> None:
         answer(terminal, "y")
         answer(terminal, "n")
         terminal.expect("> ")
-        terminal.type("stop cu\x03")
+        terminal.type("stop cu")
+        terminal.expect("stop cu")  # Ctrl-C throws away what was not read yet
+        terminal.interrupt()
         terminal.expect("1 decided, 2 still wait.")
         assert terminal.end() == 130
     assert [state_of(house, one)[0] for one in ids] == ["reviewed", "pending", "pending"]
