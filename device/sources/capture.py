@@ -83,11 +83,11 @@ class Capture:
             return
         self._closing.set()
         os.write(self._wake_write, b"x")
-        if self._thread.ident is None:
-            os.close(self._wake_read)
-        else:
+        if self._thread.ident is not None:
             self._thread.join(KILL_S * 3)
-        os.close(self._wake_write)
+        if not self._thread.is_alive():  # the thread closes neither end: it may be done before the byte is written
+            os.close(self._wake_read)
+            os.close(self._wake_write)
 
     def _run(self) -> None:
         try:
@@ -102,7 +102,6 @@ class Capture:
                 )
         finally:
             self._kill()
-            os.close(self._wake_read)
             with self._news:
                 self._news.notify_all()
 
