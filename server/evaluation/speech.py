@@ -22,6 +22,8 @@ EARLY_S = 2.0
 LATE_S = 1.0
 """A thing that was within reach this long before is still being spoken about."""
 REPEAT_S = 10.0
+ANOTHER_S = 1.0
+"""A thing that comes within reach when none such was for this long is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def chunks(drive: Drive) -> Chunks:
     return total
 
 
-def repeats(utterances: Iterable[Utterance]) -> list[tuple[Utterance, Utterance]]:
+def same_words(utterances: Iterable[Utterance]) -> list[tuple[Utterance, Utterance]]:
     """Pairs with the same (object, side, tier) that began less than REPEAT_S apart."""
     last: dict[tuple[Thing, int], Utterance] = {}
     found = []
@@ -137,6 +139,18 @@ def repeats(utterances: Iterable[Utterance]) -> list[tuple[Utterance, Utterance]
             found.append((before, utterance))
         last[key] = utterance
     return found
+
+
+def repeats(drive: Drive) -> list[tuple[Utterance, Utterance]]:
+    """Those of `same_words` that are about the same thing, or about none: between the two, none such was out of reach
+    for ANOTHER_S, or the second was for nothing. Two stairs down, one after the other, are two warnings."""
+    near = Near(drive)
+    return [pair for pair in same_words(drive.utterances) if not _about_another(*pair, near)]
+
+
+def _about_another(first: Utterance, again: Utterance, near: Near) -> bool:
+    true = again.thing in near.between(again.t_s - LATE_S, again.t_s + EARLY_S)
+    return true and near.absent_s(again.thing, first.t_s, again.t_s + EARLY_S) >= ANOTHER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +166,8 @@ class Amount:
     duty: float | None
     """Share of the time with speech."""
     repeats: int
+    same_words: int
+    """Within REPEAT_S, repeats and what was said of another such thing."""
 
 
 def amount(drives: Sequence[Drive]) -> Amount:
@@ -163,7 +179,8 @@ def amount(drives: Sequence[Drive]) -> Amount:
         sum(u.why == "unsure" for u in said),
         round(60 * words / seconds, 2) if seconds else None,
         round(sum(u.end_s - u.t_s for u in said) / seconds, 4) if seconds else None,
-        sum(len(repeats(drive.utterances)) for drive in drives),
+        sum(len(repeats(drive)) for drive in drives),
+        sum(len(same_words(drive.utterances)) for drive in drives),
     )
 
 
@@ -215,6 +232,16 @@ class Near:
         """All that is within reach at some look in this time."""
         first, last = bisect_left(self._times, begin_s), bisect_right(self._times, end_s)
         return frozenset().union(*self._there[first:last])
+
+    def absent_s(self, thing: Thing, begin_s: float, end_s: float) -> float:
+        """The longest time without it before it came (again), between the two; 0 where nobody annotated."""
+        first, last = bisect_left(self._times, begin_s), bisect_right(self._times, end_s)
+        longest, since = 0.0, None
+        for t_s, there in zip(self._times[first:last], self._there[first:last], strict=True):
+            if thing in there and since is not None:
+                longest = max(longest, t_s - since)
+            since = None if thing in there else t_s if since is None else since
+        return longest
 
 
 def _answers(utterance: Utterance, event: Event, near: Near) -> bool:

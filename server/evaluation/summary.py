@@ -146,6 +146,7 @@ def told(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("grammar kept, as spoken", percent(whole["grammar"]["filtered"])),
         ("speak / silent F1", f"{number(whole['chunks']['speak_f1'])} / {number(whole['chunks']['silent_f1'])}"),
         ("repeats within 10 s", str(spoken["repeats"])),
+        ("the same words within 10 s, of another thing", str(spoken["same_words"] - spoken["repeats"])),
         ("said that it is not sure", str(spoken["unsure"])),
         (
             "words a minute, share of time with speech",

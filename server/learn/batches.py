@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -144,19 +144,26 @@ def damage(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
 
 
 class RenderedStream(IterableDataset[Example]):
-    """Endless fresh rendered frames; each worker process draws its own."""
+    """Endless fresh rendered frames (see `drawn`); each worker process draws its own."""
 
-    def __init__(self, layout: Layout, *, objects: Sequence[str], seed: int) -> None:
+    def __init__(self, layout: Layout, *, objects: Sequence[str], seed: int, walks_share: float) -> None:
         self.layout = layout
         self.objects = tuple(objects)
         self.seed = seed
+        self.walks_share = walks_share
 
     def __iter__(self) -> Iterator[Example]:
         worker = torch.utils.data.get_worker_info()
         cv2.setNumThreads(0)
         rng = np.random.default_rng([self.seed, worker.id if worker else 0])
-        while True:
-            yield rendered_example(rng, self.objects, self.layout)
+        return drawn(rng, self.objects, self.layout, walks_share=self.walks_share)
+
+
+def drawn(rng: np.random.Generator, objects: Sequence[str], layout: Layout, *, walks_share: float) -> Iterator[Example]:
+    """Rendered frames without end. walks_share: of them that are of planned walks; the others stand by themselves."""
+    on_walks = walk_examples(rng, objects, layout)
+    while True:
+        yield next(on_walks) if rng.random() < walks_share else rendered_example(rng, objects, layout)
 
 
 SIZES = ((160, 120), (160, 120), (320, 240))  # two in three drawn small, which is faster; walks are recorded larger
@@ -165,8 +172,33 @@ SIZES = ((160, 120), (160, 120), (320, 240))  # two in three drawn small, which 
 def rendered_example(rng: np.random.Generator, objects: Sequence[str], layout: Layout, **options: str) -> Example:
     width, height = SIZES[int(rng.integers(len(SIZES)))]
     shot = walks.random_frame(rng, objects=objects, width_px=width, height_px=height, **options)  # type: ignore[arg-type]
-    example = from_rendered(shot, layout)
-    return Example(damage(example.tile, rng), example.text, example.patches, example.hazards, example.hazard_weights)
+    return _damaged(from_rendered(shot, layout), rng)
+
+
+WALK_S = 24.0
+WALK_FRAMES = 32
+
+
+def walk_examples(rng: np.random.Generator, objects: Sequence[str], layout: Layout) -> Iterator[Example]:
+    """Frames of walks without end: things at all distances, most of them out of reach, as a walker's camera has them.
+
+    The walks take the places and lights of `walks.ROUTES`; their seeds are below every held-out one.
+    """
+    routes = tuple(walks.ROUTES.values())
+    while True:
+        route = routes[int(rng.integers(len(routes)))]
+        known = [name for name in route.objects if name in objects]
+        walk = walks.plan_walk(
+            int(rng.integers(1 << 32)), duration_s=WALK_S, objects=known, settings=route.settings,
+            light_name=route.light, weather_name=route.weather, clear_share=route.clear_share,
+        )  # fmt: skip
+        for t_s in rng.uniform(0.0, WALK_S, WALK_FRAMES):
+            shot = walks.render_frame(walk, float(t_s), *SIZES[int(rng.integers(len(SIZES)))])
+            yield _damaged(from_rendered(shot, layout), rng)
+
+
+def _damaged(example: Example, rng: np.random.Generator) -> Example:
+    return replace(example, tile=damage(example.tile, rng))
 
 
 def collate(examples: Sequence[Example], checkpoint: Checkpoint) -> dict[str, Tensor]:

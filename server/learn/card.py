@@ -12,7 +12,7 @@ from exporters.onnx.bundle import Label
 from server import walks
 from server.learn import checkpoint as checkpoints
 from server.learn import evaluate
-from server.learn.nightly import choose_golden, make_bundles, recalibrate
+from server.learn.nightly import choose_golden, make_bundles, on_walks, recalibrate
 from shared import atomic
 
 FRAMES = 1000
@@ -29,7 +29,7 @@ def write(folder: Path, *, training: str, progress: Callable[[str], None]) -> No
     with tempfile.TemporaryDirectory() as temp:
         label = Label(starter.name, starter.name, "", starter.intended_use, dict(starter.thresholds), 0.0)
         made = make_bundles(starter, label, Path(temp), choose_golden(starter), progress=progress)
-        recalibrate(made.folder, label, evaluate.run(made.folder, evaluate.rendered_cases(300)), dataset=[])
+        recalibrate(made.folder, label, [], on_walks(starter, made.folder), dataset=[])
         answers = evaluate.run(made.folder, evaluate.rendered_cases(FRAMES, seed=SEED), progress=progress)
     parameters = sum(p.numel() for p in starter.model.parameters()) + sum(p.numel() for p in starter.head.parameters())
     figures = evaluate.summary(answers)
@@ -92,9 +92,10 @@ device refuses it outside replay unless told otherwise.
 
 ## Training
 
-{training} Pictures, masks and sentences come from `server/walks`, code only. The language loss alone leaves the vision
-tower on the language prior, so each 16×16 patch is also supervised with the renderer's exact mask, and a hazard head
-scores every (object, side). No recording of a person or place was used.
+{training}
+Pictures, masks and sentences come from `server/walks`, code only. The language loss alone leaves the tower on the
+language prior, so each 16×16 patch is also supervised with the renderer's exact mask, and a hazard head scores every
+(object, side). No recording of a person or place was used.
 
 Knows: {known}. Left out on purpose: {held_back}; `make demo` teaches one of them.
 

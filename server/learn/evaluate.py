@@ -6,6 +6,7 @@ from held-out rows of the dataset, and from every correction that a person verif
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections import Counter
@@ -22,8 +23,10 @@ from server.learn.gate import CaseScore, Scores
 from shared import vocabulary
 from shared.runtime import GuidanceModel
 
-# Training seeds its generator with [SEED + step, worker]; these never meet it.
+# Training seeds its generator with [SEED + step, worker] and its walks below 2**32; these never meet it.
 HELD_OUT_SEED = 9_000_000_000
+CALIBRATION_SEED = 8_000_000_000
+CALIBRATION_WALK_S = 24.0
 SIZE = (320, 240)
 RIGHT_LEAST = 0.9
 FLAGGED = 0.1
@@ -85,10 +88,30 @@ def rendered_cases(count: int, *, objects: Sequence[str] = walks.KNOWN, want: st
     for index in range(count):
         rng = np.random.default_rng([HELD_OUT_SEED, seed, index])
         shot = walks.random_frame(rng, objects=objects, width_px=SIZE[0], height_px=SIZE[1], want=want or None)
-        there = frozenset((seen.object, seen.side) for seen in shot.seen)
-        text = shot.instruction or vocabulary.CLEAR
-        cases.append(Case(f"rendered-{seed}-{index}", "known", shot.image, text, there=there))
+        cases.append(_rendered_case(f"rendered-{seed}-{index}", shot))
     return cases
+
+
+def walk_cases(count: int, *, seed: int = 0) -> list[Case]:
+    """Looks of held-out walks, two seconds apart: what to calibrate on, for a model is less right among things at all
+    distances than on frames that each show one thing within reach."""
+    cases: list[Case] = []
+    for number, route in enumerate(itertools.cycle(walks.ROUTES.values())):
+        walk = walks.plan_walk(
+            CALIBRATION_SEED + seed * 10_000 + number, duration_s=CALIBRATION_WALK_S,
+            objects=[name for name in route.objects if name in walks.KNOWN], settings=route.settings,
+            light_name=route.light, weather_name=route.weather, clear_share=route.clear_share,
+        )  # fmt: skip
+        for t_s in np.arange(1.0, CALIBRATION_WALK_S, 2.0):
+            if len(cases) == count:
+                return cases
+            cases.append(_rendered_case(f"walk-{seed}-{len(cases)}", walks.render_frame(walk, float(t_s), *SIZE)))
+    raise AssertionError("routes without end")
+
+
+def _rendered_case(case_id: str, shot: walks.Rendered) -> Case:
+    there = frozenset((seen.object, seen.side) for seen in shot.seen)
+    return Case(case_id, "known", shot.image, shot.instruction or vocabulary.CLEAR, there=there)
 
 
 def run(

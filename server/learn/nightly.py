@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ from server.dataset import Dataset, SampleRow
 from server.evaluation import slots
 from server.learn import calibrate, evaluate, gate, lora, rows, sound
 from server.learn import checkpoint as checkpoints
-from server.learn.batches import Example, Layout, rendered_example
+from server.learn.batches import Example, Layout, drawn
 from server.learn.checkpoint import Checkpoint
 from server.learn.guide import Guide
 from server.learn.settings import LearnSettings
@@ -47,7 +48,9 @@ from shared.runtime import check_golden
 STARTER_FOLDER = Path(__file__).parent / "starter_model"
 PARITY_PICTURES = 50
 GOLDEN_STOPS, GOLDEN_OTHERS = 6, 6
-GOLDEN_SCORE = 0.6  # a stop that devices insist on must be plain: its score has to stay above any threshold
+REPLAY_OF_WALKS = 0.5
+CALIBRATING = 480  # looks of held-out walks: 16 minutes of a walk's chunks
+GOLDEN_SCORE = 0.9  # a stop that devices insist on must be plain: its score has to stay above any threshold
 Progress = Callable[[str], None]
 
 
@@ -129,7 +132,11 @@ def _train_and_judge(
     progress(f"judging on {len(cases)} cases")
     ours = evaluate.run(made.folder, cases, threads=settings.threads, progress=progress)
     full = evaluate.run(made.full, cases, threads=settings.threads, progress=progress)
-    figures = recalibrate(made.folder, label, ours, dataset=list(_identity(teaching)))
+    fitting = [
+        *on_walks(base, made.folder, settings.threads),
+        *(a for a in ours if not base.known or a.case.group != "known"),
+    ]
+    figures = recalibrate(made.folder, label, ours, fitting, dataset=list(_identity(teaching)))
     candidate = evaluate.scores(
         version, ours, parity=made.parity, size_bytes=made.size_bytes, slot_loss=slot_f1(full) - slot_f1(ours)
     )
@@ -180,7 +187,7 @@ def add_starter(home: Path, *, progress: Progress = print, clock: Clock | None =
     made = make_bundles(base, label, work, choose_golden(base), progress=progress)
     progress("calibrating on held-out rendered frames")
     answers = evaluate.run(made.folder, evaluate.rendered_cases(300))
-    figures = recalibrate(made.folder, label, answers, dataset=[])
+    figures = recalibrate(made.folder, label, answers, on_walks(base, made.folder), dataset=[])
     registry.add(made.folder, parent="", adapter=None, evaluation={"evaluation": figures})
     registry.promote(version, why="the first model")
     shutil.rmtree(work)
@@ -251,16 +258,27 @@ def exportable(checkpoint: Checkpoint) -> Exportable:
     )  # fmt: skip
 
 
+def on_walks(base: Checkpoint, folder: Path, threads: int = 2) -> list[evaluate.Answer]:
+    """What a bundle answers to looks of held-out walks, to calibrate it on; a field model has only its dataset."""
+    return evaluate.run(folder, evaluate.walk_cases(CALIBRATING), threads=threads) if base.known else []
+
+
 def recalibrate(
-    folder: Path, label: Label, answers: Sequence[evaluate.Answer], *, dataset: Sequence[str]
+    folder: Path,
+    label: Label,
+    answers: Sequence[evaluate.Answer],
+    fitting: Sequence[evaluate.Answer],
+    *,
+    dataset: Sequence[str],
 ) -> dict[str, Any]:
     """Write the manifest anew with calibration, thresholds and figures; the files stay as they are.
 
-    answers: of this bundle, not yet calibrated, to cases that nobody learnt from
+    answers: of this bundle, to cases that nobody learnt from: the figures
+    fitting: likewise, not yet calibrated: calibration and thresholds
     returns: the figures
     """
-    fitted = calibrate.fit(answers)
-    sure = calibrate.calibrated(answers, fitted.by)
+    fitted = calibrate.fit(fitting)
+    sure = calibrate.calibrated(fitting, fitted.by)
     errors = {
         "sentences": {"before": fitted.sentences_before, "after": fitted.sentences},
         "hazards": {"before": fitted.hazards_before, "after": fitted.hazards},
@@ -295,7 +313,7 @@ def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Prog
         return []
     progress(f"rendering {recipe.replay} frames to replay")
     rng = np.random.default_rng([recipe.seed, recipe.replay])
-    return [rendered_example(rng, base.known, layout) for _ in range(recipe.replay)]
+    return list(itertools.islice(drawn(rng, base.known, layout, walks_share=REPLAY_OF_WALKS), recipe.replay))
 
 
 def choose_golden(base: Checkpoint) -> list[GoldenChunk]:

@@ -10,7 +10,8 @@ What it promises:
     threshold it must be seen in 2 of the last 3 looks, like everything of tiers 2 and 3.
  3. Tiers 2 and 3 are worded by the decoder (`WordIt`), and only when the words could be spoken now.
  4. The same (object, side, tier) is not said twice within 10 s. After that a hazard that never left is said again only
-    if it is of tier 1 and nearer; one that was gone is a new one.
+    if it is of tier 1 and nearer; one that was gone is a new one. A second thing to stop for need not wait that long
+    (docs/adr/0031): once the first was out of sight for 1.5 s and several looks, the next one is warned of.
  5. One utterance at a time. A higher tier cuts a lower one, in the same step; an equal or lower one does not.
  6. Tiers 2 and 3 share a budget of words a minute. Nothing is said about an old picture, warnings included. While a
     siren, a horn or near traffic is heard tier 3 is cut and held back, and all but warnings is quieter (`Duck`).

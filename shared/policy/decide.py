@@ -148,7 +148,8 @@ def _looked(state: PolicyState, event: Looked, now_s: float, settings: PolicySet
     state = replace(state, looks=looks, scores=tuple(seen.items()), empty_looks=empty)
     if blind:
         return replace(state, check=False), ()
-    state, actions = _warn(may.still_there(state, seen, now_s, settings), seen, now_s, settings)
+    state = may.still_there(may.unseen(state, seen), seen, now_s, settings)
+    state, actions = _warn(state, seen, now_s, settings)
     if actions or lens:
         return state, actions
     state, actions = _ask(state, now_s, settings)

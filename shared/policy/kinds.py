@@ -66,7 +66,7 @@ class PolicySettings:
     """A soft tick this often while all is well and nothing is said: silence alone may be a crash. 0 = none."""
     hazard_above: float = 0.5
     """Score above which a hazard counts as seen. A model's manifest sets it."""
-    at_once_above: float = 0.8
+    at_once_above: float = 0.95
     """Score above which a tier-1 hazard ahead is said at the first look."""
     speak_above: float = 0.6
     """Confidence a worded instruction needs to be spoken. A model's manifest sets it."""
@@ -80,6 +80,9 @@ class PolicySettings:
     """The same (object, side, tier) is not said again before this."""
     gone_after_s: float = 5.0
     """A hazard not seen for this long is a new one when it comes again."""
+    warning_gone_after_s: float = 1.5
+    """One to stop for that was not seen for this long, nor in `looks_window` looks, is another one when it comes again:
+    it is said, however lately the one before was."""
     nearer_by: float = 0.05
     """Rise of the score that counts as nearer."""
     near_score: float = 0.95
@@ -336,6 +339,8 @@ class Said:
     """When it was last seen."""
     score: float
     """Its score, or the decoder's confidence, when it was said."""
+    looks_without: int = 0
+    """How many looks in a row have not shown it."""
     was_gone: bool = False
     """It was away for `gone_after_s` since it was said: what is seen now is a new one."""
 

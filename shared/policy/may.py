@@ -38,10 +38,18 @@ def still_there(state: PolicyState, keys: Iterable[Key], now_s: float, settings:
     seen = set(keys)
 
     def again(said: Said) -> Said:
-        gone = now_s - said.seen_s > settings.gone_after_s
-        return replace(said, seen_s=now_s, was_gone=said.was_gone or gone)
+        gone_s = settings.warning_gone_after_s if said.tier == 1 else settings.gone_after_s
+        gone = now_s - said.seen_s > gone_s and (said.tier > 1 or said.looks_without >= settings.looks_window)
+        return replace(said, seen_s=now_s, looks_without=0, was_gone=said.was_gone or gone)
 
     return replace(state, said=tuple(again(said) if said.key in seen else said for said in state.said))
+
+
+def unseen(state: PolicyState, seen: Iterable[Key]) -> PolicyState:
+    """A look showed these things, and no others."""
+    here = set(seen)
+    said = (s if s.key in here else replace(s, looks_without=s.looks_without + 1) for s in state.said)
+    return replace(state, said=tuple(said))
 
 
 def also_seen(state: PolicyState, key: Key) -> PolicyState:
@@ -62,7 +70,7 @@ def is_new(state: PolicyState, key: Key, tier: int, score: float, now_s: float, 
     if last is None:
         return True
     if now_s - last.at_s < settings.repeat_after_s:
-        return False
+        return tier == 1 and last.was_gone and score >= settings.at_once_above
     if last.was_gone:
         return True
     return tier == 1 and score >= min(last.score + settings.nearer_by, settings.near_score)

@@ -88,8 +88,20 @@ def test_path_is_clear_before_a_hazard_is_a_false_clear() -> None:
 
 
 def test_the_same_words_within_ten_seconds_are_a_repeat() -> None:
-    assert len(speech.repeats([said(STOP, 0.0), said(CAUTION, 4.0), said("Stop, kerb ahead.", 9.9)])) == 1
-    assert speech.repeats([said(STOP, 0.0), said(STOP, 10.0)]) == []
+    kerb = said("Stop, kerb ahead.", 9.9)
+    assert len(speech.repeats(driven([said(STOP, 0.0), said(CAUTION, 4.0), kerb]))) == 1
+    assert speech.repeats(driven([said(STOP, 0.0), said(STOP, 10.0)])) == []
+
+
+@pytest.mark.parametrize(("second_s", "repeated"), [(4.5, 1), (5.5, 0), (12.0, 1)])
+def test_the_same_words_about_another_thing_are_no_repeat(second_s: float, repeated: int) -> None:
+    """The first curb is in reach until 4 s; a second comes half a second later, a second and a half, or never."""
+    drive = driven(
+        [said(STOP, 3.0), said(STOP, 6.0)],
+        there=lambda t: [CURB] if 2.0 <= t < 4.0 or second_s <= t < second_s + 2.0 else [],
+    )
+    assert len(speech.same_words(drive.utterances)) == 1
+    assert len(speech.repeats(drive)) == repeated
 
 
 def test_chunks_are_judged_by_what_came_of_them() -> None:
@@ -106,7 +118,7 @@ def test_chunks_are_judged_by_what_came_of_them() -> None:
 
 def test_the_amount_of_speech() -> None:
     found = speech.amount([driven([said(STOP, 2.0), said(CAUTION, 5.0)], duration_s=30.0)])
-    assert found == speech.Amount(2, 0, round(60 * (3 + 5) / 30, 2), round(2 / 30, 4), 0)
+    assert found == speech.Amount(2, 0, round(60 * (3 + 5) / 30, 2), round(2 / 30, 4), 0, 0)
 
 
 def test_recall_is_told_by_tier() -> None:

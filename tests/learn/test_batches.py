@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,8 @@ from hypothesis.extra import numpy as arrays
 
 from server import walks
 from server.learn import batches
-from server.learn.batches import from_rendered, from_sentence, mirror, pad_answers, patch_labels
+from server.learn.batches import WALK_FRAMES, drawn, from_rendered, from_sentence, mirror, pad_answers, patch_labels
+from server.learn.evaluate import CALIBRATION_SEED, HELD_OUT_SEED
 from server.learn.guide import IGNORE
 from shared import vocabulary
 from tests.learn.parts import flat, layout, shot
@@ -128,3 +132,23 @@ def test_padded_answers_hold_every_answer_and_nothing_else(rows: list[list[int]]
     assert all(row[len(answer) :] == [IGNORE] * (padded.shape[1] - len(answer)) for row, answer in zip(
         padded.tolist(), rows, strict=True
     ))  # fmt: skip
+
+
+def test_frames_of_walks_are_drawn_in_the_share_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    plan = walks.plan_walk
+
+    def noted(seed: int, **options: Any) -> walks.Walk:
+        seeds.append(seed)
+        return plan(seed, **options)
+
+    monkeypatch.setattr(walks, "plan_walk", noted)
+    counts = []
+    for share in (0.0, 1.0):
+        seeds.clear()
+        made = list(islice(drawn(np.random.default_rng(3), walks.KNOWN, LAYOUT, walks_share=share), WALK_FRAMES + 1))
+        counts.append(len(seeds))
+        assert all(example.patches is not None and (example.hazard_weights == 1).all() for example in made)
+        assert any(example.hazards.any() for example in made)
+        assert all(seed < CALIBRATION_SEED < HELD_OUT_SEED for seed in seeds), "training never walks where it is judged"
+    assert counts == [0, 2]

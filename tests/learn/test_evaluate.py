@@ -94,6 +94,15 @@ def test_held_out_frames_are_the_same_every_time_and_others_for_another_seed() -
     assert not any((a.image == b.image).all() for a, b in zip(first, other, strict=True))
 
 
+def test_looks_of_walks_are_held_out_and_show_things_out_of_reach_too() -> None:
+    cases = evaluate.walk_cases(40)
+    again = evaluate.walk_cases(40)
+    assert all((a.image == b.image).all() and a.text == b.text for a, b in zip(cases, again, strict=True))
+    assert all(case.there is not None and {name for name, _ in case.there} <= set(walks.KNOWN) for case in cases)
+    assert len({case.text for case in cases}) > 10
+    assert not any((a.image == b.image).all() for a, b in zip(cases, evaluate.walk_cases(40, seed=1), strict=True))
+
+
 def test_the_shipped_starter_names_the_hazards_it_knows(starter_bundle: Path) -> None:
     answers = evaluate.run(starter_bundle, evaluate.rendered_cases(500, seed=4), threads=1)
     assert {evaluate.named(a.case.text) for a in answers} - {""} <= set(walks.KNOWN)

@@ -52,6 +52,20 @@ def test_one_patch_of_evidence_is_enough_for_a_hazard() -> None:
     assert torch.equal(head(features)[1][0, 1], head(torch.zeros(1, 16, 4))[1][0, 1])
 
 
+def test_a_thing_far_off_can_be_known_and_yet_be_no_hazard() -> None:
+    head = HazardHead(4, 16, 2, 3)
+    torch.nn.init.zeros_(head.patch.bias)
+    head.patch.weight.data = torch.eye(3, 4)  # feature 1 says that the first object is there, feature 3 that it is far
+    near, far = torch.zeros(1, 16, 4), torch.zeros(1, 16, 4)
+    near[0, 7, 1] = far[0, 7, 1] = 12.0
+    far[0, 7, 3] = 1.0
+    assert torch.equal(head(near)[1], head(far)[1]), "an untaught reach changes nothing"
+    head.reach.weight.data[0:3, 3] = -12.0
+    assert (head(near)[1][0, 0] > head(far)[1][0, 0] + 6).all()
+    assert torch.equal(head(near)[0], head(far)[0]), "what a patch shows is the same"
+    assert torch.equal(head(near)[1][0, 1], head(far)[1][0, 1]), "another object's reach is its own"
+
+
 def test_losses_with_masks_are_finite_and_reach_the_tower() -> None:
     starter = checkpoints.load(STARTER_FOLDER)
     guide = Guide(starter)

@@ -50,6 +50,25 @@ def test_a_curb_that_stays_and_comes_nearer_is_said_again_after_ten_seconds_and_
     assert nearer.spoken[1][0] - nearer.spoken[0][0] >= 10.0
 
 
+@pytest.mark.parametrize(("away", "warnings"), [(2, 1), (5, 1), (8, 2)])
+def test_a_second_staircase_is_warned_of_within_ten_seconds_and_one_that_flickers_is_not(
+    away: int, warnings: int
+) -> None:
+    walk = Walk()
+    for there in (*(True,) * 4, *(False,) * away, *(True,) * 4):
+        walk.look(*(Hazard("stairs down", "ahead", 0.97),) * there)
+        walk.wait(0.25)
+    assert texts(walk) == ["Stop, stairs down ahead."] * warnings
+
+
+def test_guidance_that_paused_does_not_take_the_same_staircase_for_another() -> None:
+    walk = Walk()
+    walk.look(Hazard("stairs down", "ahead", 0.97))
+    walk.wait(6.0)
+    walk.look(Hazard("stairs down", "ahead", 0.97))
+    assert texts(walk) == ["Stop, stairs down ahead."]
+
+
 def test_a_pole_beside_the_path_is_worded_after_two_looks_and_said_once() -> None:
     walk = Walk()
     assert walk.look(POLE) == ()
@@ -375,7 +394,7 @@ def test_clear_is_said_when_turned_on_only_after_eight_empty_looks_and_not_often
 
 def test_an_overhead_branch_is_said_with_duck() -> None:
     walk = Walk()
-    walk.look(Hazard("head obstacle", "ahead", 0.9))
+    walk.look(Hazard("head obstacle", "ahead", 0.96))
     assert texts(walk) == ["Duck, head obstacle ahead."]
 
 

@@ -70,7 +70,7 @@ def test_a_certain_new_warning_always_goes_out_in_its_own_step_and_cuts_whatever
         spoken = [action for action in actions if isinstance(action, Speak) and action.tier == 1]
         blind = isinstance(event, Looked) and event.lens in policy.BLINDING
         if isinstance(event, Looked) and not blind and age_s(event, now_s) <= SETTINGS.warning_stale_after_s:
-            due = [h for h in event.hazards if h.score >= 0.9 and vocabulary.tier(slots_of(h)) == 1]
+            due = [h for h in event.hazards if h.score >= SETTINGS.at_once_above and vocabulary.tier(slots_of(h)) == 1]
             due = [h for h in due if (h.object, h.side) not in warned]
             speaking = before.speaking
             over = speaking is None or now_s - speaking.since_s > SETTINGS.warning_timeout_s
