@@ -59,7 +59,7 @@ class Recipe:
     """Share of each batch that comes from the dataset; the rest replays what the base knew."""
     variations: int = 24
     """Views of each dataset picture: mirrored, brighter, shifted, noisier …"""
-    replay: int = 2500
+    replay: int = 4000
     """Rendered frames replayed, for a base that was trained on rendered walks."""
     threads: int = 2
     """CPU threads."""

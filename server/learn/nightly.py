@@ -48,7 +48,7 @@ from shared.runtime import check_golden
 STARTER_FOLDER = Path(__file__).parent / "starter_model"
 PARITY_PICTURES = 50
 GOLDEN_STOPS, GOLDEN_OTHERS = 6, 6
-REPLAY_OF_WALKS = 0.5
+REPLAY_OF_WALKS = 0.4
 CALIBRATING = 480  # looks of held-out walks: 16 minutes of a walk's chunks
 GOLDEN_SCORE = 0.9  # a stop that devices insist on must be plain: its score has to stay above any threshold
 Progress = Callable[[str], None]

@@ -22,7 +22,7 @@ class LearnSettings:
     """Optimiser steps of a night."""
     rank: int = 16
     """Rank of the LoRA adapters."""
-    replay: int = 2500
+    replay: int = 4000
     """Rendered frames that are replayed beside the dataset (only for a base trained on rendered walks)."""
     gate_cases: int = 600
     """Held-out rendered frames on which champion and candidate are compared (same condition)."""
