@@ -193,6 +193,7 @@ class Agent:
             self._presses.poll(now_s)
             if isinstance(item, VideoFrame):
                 self._frames_seen += 1
+                self._report.took(item, self._clock.monotonic_s())
                 self._guidance.offer(item)
                 self._models.saw(item)
             elif item is not None:
@@ -459,7 +460,7 @@ class Agent:
         if self._options.report is None:
             return
         try:
-            self._report.write(self._options.report, self._guidance.journal.times_to_speech_s, **self._figures())
+            self._report.write(self._options.report, self._guidance.journal.heard, **self._figures())
         except OSError as error:
             log.error("The report %s cannot be written: %s", self._options.report, error)
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 SPEECH_RATE_HZ = 22_050
 """Rate of everything that the voice plays: what espeak-ng makes."""
 
-# (Hz, ms) notes, 0 Hz = pause. Short: the warning's earcon delays its first word by 110 ms.
+# (Hz, ms) notes, 0 Hz = pause. Short: the warning's earcon delays its first word. With 110 ms of it the word came some
+# 160 ms after the shutter through a sound card (p95, make bench NAME=speech); with 80 ms it comes within 150.
 NOTES: dict[str, tuple[tuple[int, int], ...]] = {
-    "warning": ((880, 50), (1320, 60)),
+    "warning": ((880, 35), (1320, 45)),
     "state": ((520, 70), (0, 20), (390, 90)),
     "unsure": ((440, 60), (415, 90)),
     "tick": ((1800, 18),),

@@ -174,7 +174,7 @@ class Guidance:
         with self._wake:
             if self._frame is None and frame.t_s < self._due_s:
                 return
-            self._frame = (frame, self._clock.monotonic_s())
+            self._frame = (frame, self._clock.monotonic_s() if frame.taken_s is None else frame.taken_s)
             self._wake.notify_all()
             if self._settings.wait_for_looks and self._thread.is_alive():
                 self._wait_for_look()
@@ -315,9 +315,10 @@ class Guidance:
                 self._sounded(heard)
 
     def _sounded(self, heard: Started) -> None:
-        self.journal.sounded(heard.utterance, heard.at_s)
+        ago_s = self._clock.monotonic_s() - heard.at_s
+        self.journal.sounded(heard.utterance, heard.at_s, t_s=self._walk_now() - ago_s, lead_s=heard.lead_s)
 
-    def _see(self, frame: VideoFrame, handed_s: float) -> None:
+    def _see(self, frame: VideoFrame, taken_s: float) -> None:
         """One picture: the lens first, then, where it shows something, the way ahead."""
         trouble = lens_trouble(frame, self._repeats)
         blind = trouble in policy.BLINDING
@@ -328,9 +329,9 @@ class Guidance:
             self._step(policy.Viewed(trouble), frame.t_s)
             self._progress_s = self._clock.monotonic_s()  # a covered lens is no reason to restart the agent
         else:
-            self._look(self._model, frame, handed_s, trouble)
+            self._look(self._model, frame, taken_s, trouble)
 
-    def _look(self, model: Model, frame: VideoFrame, handed_s: float, trouble: str) -> None:
+    def _look(self, model: Model, frame: VideoFrame, taken_s: float, trouble: str) -> None:
         version = model.manifest.version
         try:
             self._busy_since_s = self._clock.monotonic_s()
@@ -343,10 +344,10 @@ class Guidance:
                     observation.hazards, observation.brightness, observation.contrast, trouble, seen_at_s=frame.t_s
                 ),
                 frame.t_s,
-                handed_s,
+                taken_s,
             )  # fmt: skip
             if self._is_worded_now(model, frame, actions):
-                self._word(model, observation, frame, handed_s)
+                self._word(model, observation, frame, taken_s)
         except Exception as error:  # noqa: BLE001 - whatever a model raises, guidance goes on
             self._fail(version, frame, error)
             return
@@ -367,14 +368,14 @@ class Guidance:
         speaks = any(isinstance(action, policy.Speak) for action in actions)
         return frame.t_s >= middle_s - 1e-6 and chunk > self._worded_chunk and not speaks
 
-    def _word(self, model: Model, observation: Observation, frame: VideoFrame, handed_s: float) -> None:
+    def _word(self, model: Model, observation: Observation, frame: VideoFrame, taken_s: float) -> None:
         instruction = model.word(observation)
         self._progress_s = self._clock.monotonic_s()
         chunk = math.floor(frame.t_s / self._settings.chunk_s)
         if frame.t_s >= (chunk + 0.5) * self._settings.chunk_s - 1e-6:
             self._worded_chunk = chunk
         self.journal.add(Wording(frame.t_s, model.manifest.version, instruction.text, instruction.confidence))
-        self._step(policy.Worded(instruction.text, instruction.confidence, frame.t_s), frame.t_s, handed_s)
+        self._step(policy.Worded(instruction.text, instruction.confidence, frame.t_s), frame.t_s, taken_s)
 
     def _fail(self, version: str, frame: VideoFrame, error: Exception) -> None:
         pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
@@ -399,13 +400,13 @@ class Guidance:
     # --- carrying out ---
 
     def _step(
-        self, event: policy.Event, seen_s: float | None = None, handed_s: float | None = None
+        self, event: policy.Event, seen_s: float | None = None, taken_s: float | None = None
     ) -> tuple[policy.Action, ...]:
         now_s = self._walk_now()
         self._state, actions = policy.step(self._state, event, now_s, self._policy_settings)
         for action in actions:
             if isinstance(action, policy.Speak):
-                self._speak(action, now_s, now_s if seen_s is None else seen_s, handed_s)
+                self._speak(action, now_s, now_s if seen_s is None else seen_s, taken_s)
             elif isinstance(action, policy.Cut):
                 self._voice.cut(action.utterance)
             elif isinstance(action, policy.Duck):
@@ -416,11 +417,11 @@ class Guidance:
                 self._listener.flagged(action.reason, now_s if seen_s is None else seen_s)
         return actions
 
-    def _speak(self, action: policy.Speak, now_s: float, seen_s: float, handed_s: float | None) -> None:
+    def _speak(self, action: policy.Speak, now_s: float, seen_s: float, taken_s: float | None) -> None:
         earcon = "warning" if action.tier == 1 else EARCONS.get(action.why, "")
         spoken = Spoken(
             action.utterance, now_s, action.text, action.tier, action.why, action.confidence, seen_s=seen_s,
-            handed_s=handed_s, model_version="" if self._model is None else self._model.manifest.version,
+            taken_s=taken_s, model_version="" if self._model is None else self._model.manifest.version,
         )  # fmt: skip
         self.journal.add(spoken)
         self._voice.say(

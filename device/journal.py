@@ -51,10 +51,14 @@ class Spoken:
     confidence: float
     seen_s: float
     """Walk time of the picture that it is about."""
-    handed_s: float | None = None
-    """Monotonic time when that picture came out of the source; None = not about a picture."""
+    taken_s: float | None = None
+    """Monotonic time of that picture's shutter, where unknown when it was handed out; None = not about a picture."""
     sounded_s: float | None = None
     """Monotonic time of its first sample; None = not heard, or not yet."""
+    heard_s: float | None = None
+    """The same on the walk's time line."""
+    lead_s: float = 0.0
+    """How long its earcon lasts, after which its words begin."""
     model_version: str = ""
 
     @property
@@ -64,9 +68,14 @@ class Spoken:
     @property
     def time_to_speech_s(self) -> float | None:
         """Shutter to first sample."""
-        if self.handed_s is None or self.sounded_s is None or not self.is_guidance:
+        if self.taken_s is None or self.sounded_s is None or not self.is_guidance:
             return None
-        return self.sounded_s - self.handed_s
+        return self.sounded_s - self.taken_s
+
+    @property
+    def time_to_words_s(self) -> float | None:
+        """Shutter to first sample of the words, after the earcon."""
+        return None if self.time_to_speech_s is None else self.time_to_speech_s + self.lead_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ class Journal:
         self._remembered_s = remembered_s
         self._lock = threading.Lock()
         self._entries: deque[Entry] = deque()
-        self._times_s: list[float] = []
+        self._heard: dict[int, Spoken] = {}
         self._last: Spoken | None = None
         self.looks = 0
         """Since the start."""
@@ -109,16 +118,14 @@ class Journal:
             while self._entries[0].t_s < entry.t_s - self._remembered_s:
                 self._entries.popleft()
 
-    def sounded(self, utterance: int, at_s: float) -> None:
-        """The first sample of an utterance was heard at this monotonic time."""
+    def sounded(self, utterance: int, at_s: float, *, t_s: float, lead_s: float = 0.0) -> None:
+        """The first sample of an utterance was heard. at_s: monotonic; t_s: walk time; lead_s: see Spoken."""
         with self._lock:
             for position in range(len(self._entries) - 1, -1, -1):
                 entry = self._entries[position]
                 if isinstance(entry, Spoken) and entry.utterance == utterance:
-                    heard = replace(entry, sounded_s=at_s)
-                    self._entries[position] = heard
-                    if heard.time_to_speech_s is not None:
-                        self._times_s.append(heard.time_to_speech_s)
+                    heard = replace(entry, sounded_s=at_s, heard_s=max(t_s, entry.t_s), lead_s=lead_s)
+                    self._entries[position] = self._heard[utterance] = heard
                     return
 
     def talk(self, from_s: float, to_s: float) -> Talk:
@@ -148,7 +155,7 @@ class Journal:
             return "" if self._last is None else self._last.text
 
     @property
-    def times_to_speech_s(self) -> list[float]:
-        """Of every utterance about a picture that was heard, in order."""
+    def heard(self) -> dict[int, Spoken]:
+        """Every utterance of the walk that was heard, by number, in order."""
         with self._lock:
-            return list(self._times_s)
+            return dict(self._heard)

@@ -150,6 +150,8 @@ class OfferedModels:
         self._guidance = guidance
         self._load = load
         self._stop = threading.Event()
+        self._handed_over = ""
+        """Version of the model that was loaded last, or could not be: guidance has it, or never will."""
         self._stillness = Stillness(clock)
         self.updater = Updater(
             state_dir, publish, device=device, clock=clock, selftest=selftest, on_activated=self._activated,
@@ -204,8 +206,9 @@ class OfferedModels:
 
     @property
     def is_settled(self) -> bool:
-        """Nothing is being fetched, tested or switched."""
-        return self.updater.phase in SETTLED
+        """Nothing is being fetched, tested or switched, nor loaded: that takes seconds after the switch."""
+        loaded = self.updater.phase != PROVING or self._handed_over == self.updater.current_version
+        return self.updater.phase in SETTLED and loaded
 
     @property
     def state_text(self) -> str:
@@ -237,9 +240,9 @@ class OfferedModels:
 
     def _use(self, folder: Path, version: str, *, announce: str) -> None:
         try:
-            model = self._load(folder)
+            self._guidance.swap(self._load(folder), announce=announce)
         except BundleError as error:
             log.error("%s", error)
             self.updater.report_failure(str(error), version)
-            return
-        self._guidance.swap(model, announce=announce)
+        finally:
+            self._handed_over = version

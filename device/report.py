@@ -7,6 +7,8 @@ import json
 import logging
 import queue
 import threading
+from collections import deque
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -16,12 +18,15 @@ from rich.console import Console
 from rich.text import Text
 
 from device.journal import Spoken
+from device.sources import VideoFrame
 from shared import atomic
 
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 256
+MOST_LATE = 54_000  # lateness of the pictures of the last hour at 15 fps
 CLOSE_S = 3.0
+TIERS = (1, 2, 3)
 STYLES = {1: "bold red", 2: "yellow", 3: "cyan"}
 
 
@@ -119,45 +124,83 @@ class Report:
     walk: str
     device: str
     source: str
-    guidance: list[dict[str, Any]] = field(default_factory=list)
+    guidance: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """What was said about pictures: number of the utterance, entry."""
     flagged: list[str] = field(default_factory=list)
     """Ids of chunks that are durable in the outbox."""
     corrections: list[str] = field(default_factory=list)
-    announced: list[dict[str, Any]] = field(default_factory=list)
-    """State changes that were spoken."""
+    announced: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """State changes that were spoken, in the same way."""
+    late_s: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
+    """How long after its shutter each picture reached the agent; only the capture thread adds to it."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def said(self, spoken: Spoken, chunk: str) -> None:
         with self._lock:
-            (self.guidance if spoken.is_guidance else self.announced).append(entry(spoken, chunk))
+            said = (spoken.utterance, entry(spoken, chunk))
+            (self.guidance if spoken.is_guidance else self.announced).append(said)
 
     def sealed(self, record_id: str, *, correction: bool) -> None:
         with self._lock:
             (self.corrections if correction else self.flagged).append(record_id)
 
-    def write(self, path: Path, times_to_speech_s: list[float], **more: Any) -> None:
-        """Write the report atomically. more: counters and facts of the walk. Raises: OSError."""
+    def took(self, frame: VideoFrame, now_s: float) -> None:
+        """A picture reached the agent."""
+        if frame.taken_s is not None:
+            self.late_s.append(now_s - frame.taken_s)
+
+    def write(self, path: Path, heard: Mapping[int, Spoken], **more: Any) -> None:
+        """Write the report atomically. heard: as the journal has it; more: counters and facts of the walk.
+
+        raises: OSError
+        """
         with self._lock:
             value = {
                 "walk": self.walk,
                 "device": self.device,
                 "source": self.source,
                 **more,
-                "guidance": self.guidance,
-                "announced": self.announced,
-                "time_to_speech_ms": percentiles_ms(times_to_speech_s),
+                "guidance": [said | _sounded(heard.get(number)) for number, said in self.guidance],
+                "announced": [said | _sounded(heard.get(number)) for number, said in self.announced],
+                "picture_late_ms": percentiles_ms(self.late_s),
+                **times_to_speech_ms(heard.values()),
                 "flagged": self.flagged,
                 "corrections": self.corrections,
             }
         atomic.write_json(path, value)
 
 
-def percentiles_ms(times_s: list[float]) -> dict[str, float | int | None]:
-    """p50 and p95 in milliseconds; null where nothing was heard."""
+def _sounded(heard: Spoken | None) -> dict[str, Any]:
+    """What the report adds to an utterance; null where it was not heard, or is not about a picture."""
+    if heard is None or heard.heard_s is None:
+        return {"heard_s": None, "time_to_speech_ms": None, "time_to_words_ms": None}
+    times_s = (heard.time_to_speech_s, heard.time_to_words_s)
+    to_speech, to_words = (None if time_s is None else round(time_s * 1000, 1) for time_s in times_s)
+    return {"heard_s": round(heard.heard_s, 3), "time_to_speech_ms": to_speech, "time_to_words_ms": to_words}
+
+
+def times_to_speech_ms(heard: Collection[Spoken]) -> dict[str, dict[str, Any]]:
+    """Shutter to the first sample, and to the first one of the words: of all guidance that was heard, and by tier."""
+    pairs = {
+        "time_to_speech_ms": [(spoken.tier, spoken.time_to_speech_s) for spoken in heard],
+        "time_to_words_ms": [(spoken.tier, spoken.time_to_words_s) for spoken in heard],
+    }
+    return {
+        name: percentiles_ms(_times(of)) | {f"tier_{tier}": percentiles_ms(_times(of, tier)) for tier in TIERS}
+        for name, of in pairs.items()
+    }
+
+
+def _times(pairs: Collection[tuple[int, float | None]], tier: int | None = None) -> list[float]:
+    return [time_s for of, time_s in pairs if time_s is not None and tier in (None, of)]
+
+
+def percentiles_ms(times_s: Collection[float]) -> dict[str, Any]:
+    """p50, p95 and p99 in milliseconds; null where there is nothing to count."""
     if not times_s:
-        return {"count": 0, "p50": None, "p95": None}
-    p50, p95 = np.percentile(np.array(times_s) * 1000, [50, 95])
-    return {"count": len(times_s), "p50": round(float(p50), 1), "p95": round(float(p95), 1)}
+        return {"count": 0, "p50": None, "p95": None, "p99": None}
+    p50, p95, p99 = (round(float(at), 1) for at in np.percentile(np.array(times_s) * 1000, [50, 95, 99]))
+    return {"count": len(times_s), "p50": p50, "p95": p95, "p99": p99}
 
 
 class Update(Protocol):

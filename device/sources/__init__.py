@@ -43,6 +43,9 @@ class VideoFrame:
     """Seconds on the source clock."""
     dropped_before: int = 0
     """Pictures lost between the one before and this one, because nobody fetched them in time."""
+    taken_s: float | None = None
+    """Monotonic time of the shutter, as near to it as the source knows; in a replay in real time, when the picture was
+    due; None = a replay as fast as possible."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

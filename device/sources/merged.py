@@ -92,7 +92,7 @@ class CaptureSource:
         message, t_s = item.message, item.message.t_s - self._origin_s
         if message.kind == wire.PICTURE:
             image = message.payload.reshape(message.height, message.width, 3)
-            return VideoFrame(image, t_s, item.dropped_before)
+            return VideoFrame(image, t_s, item.dropped_before, message.t_s)
         return SoundBlock(message.payload.view(np.int16), t_s)
 
     @property

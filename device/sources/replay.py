@@ -121,7 +121,9 @@ class ReplaySource:
         if self._pace == "real" and late_s > LATE_S:
             self._drop(pictures, late_s)
             return None
-        frame = VideoFrame(self._upright(pictures.take()), picture_s or 0.0, self._dropped_before)
+        t_s = picture_s or 0.0
+        due_s = None if self._origin_s is None else self._origin_s + t_s
+        frame = VideoFrame(self._upright(pictures.take()), t_s, self._dropped_before, due_s)
         self._dropped_before = 0
         return frame
 

@@ -26,6 +26,8 @@ class Started:
     utterance: int
     at_s: float
     """On the machine's monotonic clock, the sound card's delay included."""
+    lead_s: float = 0.0
+    """How long the earcon lasts that comes before its words; the voice knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,8 @@ class Voice:
         self._lock = threading.RLock()
         self._wanted: int | None = None
         """The utterance that is being rendered or played."""
+        self._lead_s = 0.0
+        """How long the earcon before its words lasts."""
         self._heard: list[Heard] = []
         self._troubles: dict[str, str] = {}
         self._retry_at_s = 0.0
@@ -266,9 +268,9 @@ class Voice:
         if samples is None:
             self._pretend(utterance)
             return
-        if utterance.earcon and self._pace.earcons:
-            samples = np.concatenate([earcons.earcon(utterance.earcon), samples])
-        sound = samples
+        lead = earcons.earcon(utterance.earcon) if utterance.earcon and self._pace.earcons else samples[:0]
+        sound = np.concatenate([lead, samples])
+        self._lead_s = lead.size / SPEECH_RATE_HZ
         self._adjust()
         if not self._safely(lambda: self._sink.play(utterance.number, sound)):
             self._pretend(utterance)
@@ -311,7 +313,7 @@ class Voice:
             if isinstance(heard, Ended):
                 self._end(heard.utterance)
             else:
-                self._heard.append(heard)
+                self._heard.append(replace(heard, lead_s=self._lead_s))
 
     def _end(self, number: int) -> None:
         if self._wanted == number:

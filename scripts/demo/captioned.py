@@ -1,6 +1,7 @@
-"""A walk as the wearer heard it: the film with captions where the words were said, and the device's own speech.
+"""A walk as the wearer heard it: the film with captions where the words were heard, and the device's own speech.
 
-Nothing is timed anew: captions, their times and the speech are the files that the device wrote on its walk.
+Nothing is timed anew: captions, their times and the speech are what the device wrote on its walk. What was decided but
+never heard, because something else cut it off before its first sample, has no caption.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from device.journal import GUIDANCE
 from server import footage
 from shared import atomic
 
@@ -32,7 +34,7 @@ _BLOCK = 1024
 
 
 def write(film: Path, said: Sequence[Mapping[str, Any]], speech: Path, out: Path) -> None:
-    """film: the recording; said: entries of a captions file; speech: the device's WAV; out: an MP4.
+    """film: the recording; said: entries of the walk's report; speech: the device's WAV; out: an MP4.
 
     raises: MediaError where the film cannot be played, OSError
     """
@@ -59,22 +61,38 @@ def write(film: Path, said: Sequence[Mapping[str, Any]], speech: Path, out: Path
 
 
 def caption(image: NDArray[np.uint8], said: Sequence[Mapping[str, Any]], t_s: float) -> NDArray[np.uint8]:
-    """The picture with the newest words of the last SHOWN_S, on a dark band at its foot."""
-    spoken = [one for one in said if 0 <= t_s - float(one["t_s"]) < SHOWN_S]
-    if not spoken:
+    """The picture with the newest words of the last SHOWN_S and their kind, on a dark band at its foot."""
+    heard = [one for one in said if one["heard_s"] is not None and 0 <= t_s - float(one["heard_s"]) < SHOWN_S]
+    if not heard:
         return image
-    height, width = image.shape[:2]
-    band = height // 8
+    newest = max(heard, key=lambda one: float(one["heard_s"]))
+    colour = COLOURS.get(int(newest["tier"]), QUIET) if _guides(newest) else QUIET
+    height = image.shape[0]
+    band = height // 6
     image[height - band :] //= 4
-    newest = spoken[-1]
-    guides = newest["why"] in ("hazard", "worded", "clear")
-    colour = COLOURS.get(int(newest["tier"]), QUIET) if guides else QUIET
-    size = band / 48
-    (text_px, _), _ = cv2.getTextSize(str(newest["text"]), cv2.FONT_HERSHEY_SIMPLEX, size, 2)
-    size *= min(1.0, 0.94 * width / max(1, text_px))
-    at = (int(width * 0.03), int(height - band * 0.33))
-    cv2.putText(image, str(newest["text"]), at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 2, cv2.LINE_AA)
+    _line(image, kind(newest), at_y=height - round(band * 0.68), size=band / 150, colour=QUIET)
+    _line(image, str(newest["text"]), at_y=height - round(band * 0.22), size=band / 70, colour=colour)
     return image
+
+
+def kind(one: Mapping[str, Any]) -> str:
+    """What stands above the words: their tier, and how long after its picture the first sample was heard."""
+    if not _guides(one):
+        return "about the device"
+    after_ms = one["time_to_speech_ms"]
+    return f"tier {one['tier']}" + ("" if after_ms is None else f", {after_ms:.0f} ms after its picture")
+
+
+def _guides(one: Mapping[str, Any]) -> bool:
+    return one["why"] in GUIDANCE
+
+
+def _line(image: NDArray[np.uint8], text: str, *, at_y: int, size: float, colour: tuple[int, int, int]) -> None:
+    """One line of text, smaller where it would not fit."""
+    width, thick = image.shape[1], max(1, round(2 * size))
+    (text_px, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thick)
+    size *= min(1.0, 0.94 * width / max(1, text_px))
+    cv2.putText(image, text, (int(width * 0.03), at_y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)
 
 
 def _fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

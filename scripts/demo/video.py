@@ -59,8 +59,7 @@ def run(video: Path, out: Path, screen: Screen, *, keep_open: bool) -> int:
         atomic.write_json(out / "report.json", report)
         with screen.step("Put captions on the film"):
             speech = out / f"{done['name']}.speech.wav"
-            said = sorted([*done["guidance"], *done["announced"]], key=lambda one: float(one["t_s"]))
-            captioned.write(video, said, speech, out / CAPTIONED)
+            captioned.write(video, [*done["guidance"], *done["announced"]], speech, out / CAPTIONED)
         _summarise(report, out, screen.console)
         if keep_open:
             screen.console.print(f"The review page is open at {demo.web} until Ctrl-C.")
@@ -74,6 +73,7 @@ def _summarise(report: dict[str, Any], out: Path, console: Console) -> None:
     frames = f"{done['frames_seen']} frames seen, {done['frames_dropped']} dropped"
     console.print(f"{report['video']}: {done['chunks']} chunks, {frames}, frame → speech {speech_times(done)}")
     for said in done["guidance"]:
-        console.print(f"  {said['t_s']:5.1f} s  {said['text']}  ({said['confidence']:.2f})", highlight=False)
+        kind = captioned.kind(said)
+        console.print(f"  {said['t_s']:5.1f} s  {said['text']}  ({said['confidence']:.2f}; {kind})", highlight=False)
     console.print(f"With captions and speech: {out / CAPTIONED}. Flagged moments: {report['merged']} on the page.")
     console.print(f"[bold]{NOTICE}[/]")

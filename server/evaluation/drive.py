@@ -47,7 +47,7 @@ class DriveSettings:
     looks_per_s: float = 4.0
     words_per_minute: float = 190.0
     warning_words_per_minute: float = 165.0
-    warning_earcon_s: float = 0.11
+    warning_earcon_s: float = 0.08
     """The tone before a warning delays its first word."""
     timed: bool = False
     """The model takes its time on the walk too."""

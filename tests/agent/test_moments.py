@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from device.flags import FlagSettings
 from device.journal import Journal, Look, Spoken, Wording
@@ -115,22 +116,26 @@ def test_the_journal_gives_the_wording_of_the_middle_and_what_was_spoken_about_a
     for t_s in (0.1, 1.0, 1.9, 2.1):
         journal.add(Look(t_s, "m", ()))
         journal.add(Wording(t_s, "m", f"Stop, at {t_s}.", t_s / 10))
-    journal.add(Spoken(1, 1.1, "Stop, curb ahead.", 1, "hazard", 0.9, seen_s=1.0, handed_s=50.0))
+    journal.add(Spoken(1, 1.1, "Stop, curb ahead.", 1, "hazard", 0.9, seen_s=1.0, taken_s=50.0))
     journal.add(Spoken(2, 1.5, "Offline.", 2, "state", 1.0, seen_s=1.5))
-    journal.sounded(1, 50.2)
-    journal.sounded(2, 51.0)
+    journal.sounded(1, 50.2, t_s=1.2, lead_s=0.11)
+    journal.sounded(2, 51.0, t_s=1.4)
     talk = journal.talk(0.0, 2.0)
     assert (talk.raw_output, talk.confidence, talk.spoken, talk.looks) == ("Stop, at 1.0.", 0.1, "Stop, curb ahead.", 3)
     assert journal.last_guidance == "Stop, curb ahead."
-    assert [round(time_s, 3) for time_s in journal.times_to_speech_s] == [0.2]
+    warning, news = journal.heard.values()
+    assert warning.time_to_speech_s == pytest.approx(0.2)
+    assert warning.time_to_words_s == pytest.approx(0.31)
+    assert news.time_to_speech_s is None
+    assert (warning.heard_s, news.heard_s) == (1.2, 1.5), "nothing is heard before it was decided"
     assert journal.talk(10.0, 12.0).worded is False
 
 
 def test_a_models_own_thresholds_hold_unless_the_wearer_fixed_them() -> None:
-    card = Card("m", {"hazard_above": 0.9, "speak_above": 0.7, "flag_below": 0.4, "unknown": 3.0})
+    card = Card("m", {"hazard_above": 0.97, "speak_above": 0.7, "flag_below": 0.4, "unknown": 3.0})
     found = calibrated(PolicySettings(speak_above=0.2), card.thresholds, pinned=frozenset({"speak_above"}))
-    assert (found.hazard_above, found.speak_above, found.flag_below) == (0.9, 0.2, 0.4)
-    assert found.at_once_above == 0.9
+    assert (found.hazard_above, found.speak_above, found.flag_below) == (0.97, 0.2, 0.4)
+    assert found.at_once_above == 0.97
 
 
 def test_the_walk_begins_at_zero_however_long_the_preparations_took() -> None:

@@ -161,7 +161,7 @@ def test_every_press_is_told() -> None:
 
 
 def test_every_part_of_a_report_is_told(tmp_path: Path) -> None:
-    Report("walk", "device", "source").write(tmp_path / "report.json", [])
+    Report("walk", "device", "source").write(tmp_path / "report.json", {})
     report = json.loads((tmp_path / "report.json").read_bytes())
     named = named_in(section("formats.md", "Files for scripts"))
     assert sorted({*report, *report["time_to_speech_ms"]} - named) == []

@@ -28,9 +28,9 @@ def test_a_certain_hazard_is_said_at_its_first_look() -> None:
     done = go(course_of(lambda t: [CURB] if t >= 3.0 else [], duration_s=6.0))
     [warning] = done.utterances
     assert (warning.t_s, warning.text, warning.tier, warning.why) == (3.0, "Stop, curb ahead.", 1, "hazard")
-    # A tone of 0.11 s, then "stop" at 165 words a minute, then the word for the thing.
-    assert warning.hazard_word_s == pytest.approx(3.0 + 0.11 + 60 / 165)
-    assert warning.end_s == pytest.approx(3.0 + 0.11 + 3 * 60 / 165)
+    # A tone of 0.08 s, then "stop" at 165 words a minute, then the word for the thing.
+    assert warning.hazard_word_s == pytest.approx(3.0 + 0.08 + 60 / 165)
+    assert warning.end_s == pytest.approx(3.0 + 0.08 + 3 * 60 / 165)
 
 
 def test_an_obstacle_waits_for_its_second_look() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from device.sources import SAMPLE_RATE_HZ, SOUND_TRAILS_S, SoundBlock, Source, SourceInfo, VideoFrame
+from shared.clock import SystemClock
 
 PATIENCE_S = 20.0  # for what takes a moment on a busy machine; never a bar
 
@@ -54,7 +55,9 @@ def walk(source: Source, *, for_s: float | None = None, info: SourceInfo | None 
 
 
 def check_frame(frame: VideoFrame, info: SourceInfo) -> None:
-    """RGB, uint8, the size that was announced."""
+    """RGB, uint8, the size that was announced, taken in the past."""
+    assert frame.taken_s is None or frame.taken_s <= SystemClock().monotonic_s()
+    assert frame.taken_s is not None or not info.live
     assert frame.image.dtype == np.uint8
     assert frame.image.shape == (info.height_px, info.width_px, 3)
     assert frame.image.flags.c_contiguous

@@ -47,6 +47,18 @@ def test_at_real_pace_every_item_comes_when_it_is_due(tmp_path: Path) -> None:
     assert source.frames_dropped == 0
 
 
+def test_a_picture_was_taken_when_it_was_due_however_late_it_is_fetched(tmp_path: Path) -> None:
+    source, clock = _real(films.make(tmp_path / "walk.mp4", sound=False))
+    clock.now_s += 30.0
+    begun_s = clock.now_s
+    while not source.ended:
+        item = source.read(10.0)
+        if isinstance(item, VideoFrame):
+            assert item.taken_s == pytest.approx(begun_s + item.t_s)
+            clock.now_s += LATE_S / 2
+    assert all(frame.taken_s is None for frame in _fast(source.path).frames)
+
+
 def test_a_read_ends_at_its_timeout_when_nothing_is_due_yet(tmp_path: Path) -> None:
     source, clock = _real(films.make(tmp_path / "slow.mp4", times=[0.0, 1.0, 1.5], sound=False))
     assert isinstance(source.read(0.0), VideoFrame)

@@ -58,7 +58,7 @@ def test_speech_lies_at_its_time_on_the_walk_and_the_file_is_as_long_as_the_walk
     samples = read(tmp_path / "walk.wav")
     assert samples.size == 10 * SPEECH_RATE_HZ
     assert [round(start) for start, _ in loud(samples, SPEECH_RATE_HZ)] == [1, 5]
-    assert Started(1, 5.0) in heard
+    assert Started(1, 5.0, earcons.earcon("warning").size / SPEECH_RATE_HZ) in heard
     assert Ended(1) in heard
 
 
