@@ -9,6 +9,7 @@ Each is called with a picture and says how long the look and the whole instructi
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
@@ -31,7 +32,7 @@ from exporters.onnx.quantise import quantise_decoder, quantise_vision
 from server.learn import checkpoint as checkpoints
 from server.learn.checkpoint import Checkpoint
 from server.learn.nightly import STARTER_FOLDER
-from shared import bundle
+from shared import atomic, bundle
 from shared.preprocess import Preprocessing, prepare
 from shared.runtime import Execution, GuidanceModel
 from shared.runtime.draft import Drafter
@@ -63,8 +64,8 @@ def starter() -> Shape:
 
 def smolvlm_256m() -> Shape:
     """SmolVLM2-256M's shape with random weights, a 256 px tile, 40 prompt tokens and an 8-token answer."""
-    torch.manual_seed(1)
     of = checkpoints.load(STARTER_FOLDER)
+    torch.manual_seed(1)
     config = SmolVLMConfig(
         image_token_id=of.model.config.image_token_id, tie_word_embeddings=False, scale_factor=4,
         vision_config=VISION_SHAPE, text_config=TEXT | {"eos_token_id": of.end_id},
@@ -80,9 +81,10 @@ def smolvlm_256m() -> Shape:
 
 
 def bundles(shape: Shape, home: Path) -> dict[str, Path]:
-    """float32, quantised, and quantised with the cache in place; made once, then found again."""
+    """float32, quantised, and quantised with the cache in place; found again as long as they would be made the same."""
     folders = {name: home / shape.name / name for name in ("float32", "quantised", "in-place", "in-place-4-bit")}
-    if (folders["in-place-4-bit"] / bundle.MANIFEST_NAME).exists():
+    mark, wanted = home / shape.name / "made-of.txt", made_of(shape)
+    if mark.exists() and mark.read_text() == wanted:
         return folders
     shutil.rmtree(home / shape.name, ignore_errors=True)
     for folder in folders.values():
@@ -105,7 +107,20 @@ def bundles(shape: Shape, home: Path) -> dict[str, Path]:
         if not (folder / VISION).exists():
             os.link(folders["quantised"] / VISION, folder / VISION)
         write_manifest(shape, folder, name)
+    atomic.write_bytes(mark, wanted.encode())
     return folders
+
+
+def made_of(shape: Shape) -> str:
+    """Changes with the weights, and with the code that exports them."""
+    digest = hashlib.sha256()
+    for part in (shape.checkpoint.model, shape.checkpoint.head):
+        for name, value in part.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.contiguous().numpy().tobytes())
+    for file in sorted(Path(quantise_decoder.__code__.co_filename).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def write_manifest(shape: Shape, folder: Path, version: str) -> None:

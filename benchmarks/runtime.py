@@ -5,7 +5,8 @@
 One process, the same threads, the sides in turn round after round, so that a busy moment hits all of them: ratios are
 medians over rounds. Two models: SmolVLM2-256M's shape with random weights (256 px tile, 40 prompt tokens around 16
 image tokens, answers of 8 tokens) and the starter on its own golden pictures. Beside the times: the peak memory of each
-side (in a child process of its own), our own share beside the graphs, and the lower bound of this machine.
+side (in a child process of its own), our own share beside the graphs, and the lower bound of this machine. The first is
+also measured with llama.cpp's decoder in place of ours, where it is installed (benchmarks._runtime_llama).
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import _runtime_bound as bound
+from benchmarks import _runtime_llama as llama
 from benchmarks import _runtime_sides as sides
 from benchmarks._recorded import HEIGHT_PX, WIDTH_PX
+from benchmarks._runtime_llama import Llama
 from benchmarks._runtime_sides import Picture, Plain, Runtime, Shape, Timed, Transformers, watched
 from server.walks import render_frame, walk_from_name
 from shared import atomic
@@ -39,15 +42,28 @@ TRANSFORMERS, PLAIN = "transformers generate, fp32 eager", "onnxruntime fp32, pl
 PREFIX, DRAFTING, QUANTISED = "+ prompt's beginning kept", "+ drafting", "+ int8 vision, 8-bit decoder"
 IN_PLACE, NEVER = "+ cache in place, last logits only", "the same, drafting never hits"
 FOUR_BIT, CONSTRAINED = "the same, 4-bit decoder", "the same, under the grammar"
+FOUR_BIT_NEVER = "the same, 4-bit decoder, drafting never hits"
+LLAMA = {
+    bits: (f"our look, llama.cpp {kind}, drafting hits", f"our look, llama.cpp {kind}, token by token")
+    for bits, kind in llama.KINDS.items()
+}
 OURS = IN_PLACE
 BARS = {
     "drafting hits, against transformers": (TRANSFORMERS, OURS, 5.5),
     "drafting hits, against plain onnxruntime": (PLAIN, OURS, 2.8),
     "drafting never hits, against transformers": (TRANSFORMERS, NEVER, 3.5),
 }
+DECODER_BARS = {  # of what comes after the look
+    "decoder against llama.cpp, 8 bit, drafting hits": (LLAMA[8][0], OURS, 1.0),
+    "decoder against llama.cpp, 8 bit, drafting never hits": (LLAMA[8][1], NEVER, 1.0),
+    "decoder against llama.cpp, 4 bit, drafting hits": (LLAMA[4][0], FOUR_BIT, 1.0),
+    "decoder against llama.cpp, 4 bit, drafting never hits": (LLAMA[4][1], FOUR_BIT_NEVER, 1.0),
+}
 OVERHEAD_MOST = 0.10
 REST_S = 0.05  # threads of the side before still spin for a while, and would take a core from the next
 Side = Callable[[Picture], Timed]
+Counted = Runtime | Llama
+"""Sides that count the decoder's passes."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,21 +99,23 @@ def measure(shape: Shape, machine: bound.Rates, console: Console, *, threads: in
     with console.status(f"{shape.name}: exporting"):
         folders = sides.bundles(shape, HOME)
     pictures = [render_frame(walk_from_name("market"), n * 0.5, WIDTH_PX, HEIGHT_PX).image for n in range(rounds)]
-    made = opened(shape, folders, threads=threads)
+    with console.status(f"{shape.name}: opening"):
+        made = opened(shape, folders, pictures[0], threads=threads)
     if shape.tokens:
         pictures = pictures[:1] * rounds  # its answers mean nothing: only the same picture is answered the same
     with console.status(f"{shape.name}: {len(made)} sides, {rounds} rounds"):
         times = in_turn(made, pictures)
         share = overhead(made[OURS], pictures)
+    if shape.tokens:
+        check_passes(made, shape.tokens)
     whole = {name: [seconds[1] for seconds in of] for name, of in times.items()}
     peaks = {name: _peak_there(shape.name, name, threads=threads) for name in (TRANSFORMERS, PLAIN, OURS)}
     drafted = shape.tokens - 1 if shape.tokens else 6
+    rivals = [name for names in LLAMA.values() for name in names] if shape.tokens else []
     return {
-        "sides": {name: _figures(of, made[name], whole[TRANSFORMERS], whole[PLAIN]) for name, of in times.items()},
-        "bars": {
-            text: {"ratio": _ratio(whole[slow], whole[fast]), "at_least": least}
-            for text, (slow, fast, least) in BARS.items()
-        },
+        "sides": {name: _figures(of, made[name], whole[TRANSFORMERS], whole[PLAIN]) for name, of in times.items()}
+        | {name: {"missing": llama.INSTALL} for name in rivals if name not in made},
+        "bars": bars(times, rival=bool(shape.tokens)),
         "overhead": {"share": share, "at_most": OVERHEAD_MOST},
         "peak_memory_mb": peaks,
         "lower_bound": bound.lower_bound(shape, folders["in-place"], machine, drafted=drafted),
@@ -105,24 +123,30 @@ def measure(shape: Shape, machine: bound.Rates, console: Console, *, threads: in
     }  # fmt: skip
 
 
-def opened(shape: Shape, folders: dict[str, Path], *, threads: int) -> dict[str, Side]:
-    """All sides, the slowest first, each of ours with one step more than the one before."""
-
+def opened(shape: Shape, folders: dict[str, Path], picture: Picture, *, threads: int) -> dict[str, Side]:
+    """All sides, the slowest first, each of ours with one step more than the one before; then llama.cpp's."""
     full, small, in_place, four_bit = (
         sides.loaded(folders[name], threads=threads) for name in ("float32", "quantised", "in-place", "in-place-4-bit")
     )
-    never = Runtime(shape, in_place, hits=False) if shape.tokens else Runtime(shape, in_place, drafted=False)
-    return {
+    never = {"hits": False} if shape.tokens else {"drafted": False}
+    made: dict[str, Side] = {
         TRANSFORMERS: Transformers(shape, threads=threads),
         PLAIN: Plain(shape, folders["float32"], threads=threads),
         PREFIX: Runtime(shape, full, drafted=False),
         DRAFTING: Runtime(shape, full),
         QUANTISED: Runtime(shape, small),
         IN_PLACE: Runtime(shape, in_place),
-        NEVER: never,
+        NEVER: Runtime(shape, in_place, **never),
         FOUR_BIT: Runtime(shape, four_bit),
+        FOUR_BIT_NEVER: Runtime(shape, four_bit, **never),
         CONSTRAINED: Runtime(shape, in_place, constrained=True),
     }
+    if shape.tokens and llama.installed():
+        for bits, names in LLAMA.items():
+            ours = in_place if bits == 8 else four_bit
+            both = llama.opened(shape, ours, HOME / shape.name, picture, bits=bits, threads=threads)
+            made |= dict(zip(names, both, strict=True))
+    return made
 
 
 def in_turn(made: dict[str, Side], pictures: Sequence[Picture]) -> dict[str, list[Timed]]:
@@ -131,13 +155,34 @@ def in_turn(made: dict[str, Side], pictures: Sequence[Picture]) -> dict[str, lis
     for side in made.values():
         side(pictures[0])
         side(pictures[0])  # the second finds the first's words among the recent ones
-        if isinstance(side, Runtime):
+        if isinstance(side, Counted):
             side.passes.clear()
     for picture in pictures:
         for name, side in made.items():
             time.sleep(REST_S)
             times[name].append(side(picture))
     return times
+
+
+def check_passes(made: dict[str, Side], tokens: int) -> None:
+    """Raises: ValueError where a side did less or more than its name says: one pass, or one for each token."""
+    expected = {OURS: 1, FOUR_BIT: 1, NEVER: tokens, FOUR_BIT_NEVER: tokens}
+    expected |= {name: passes for hits, never in LLAMA.values() for name, passes in ((hits, 1), (never, tokens))}
+    for name, side in made.items():
+        if name in expected and isinstance(side, Counted) and set(side.passes) != {expected[name]}:
+            raise ValueError(f"{name!r} took {side.passes} passes of the decoder, not {expected[name]} each time.")
+
+
+def bars(times: dict[str, list[Timed]], *, rival: bool) -> dict[str, Any]:
+    """The ratio that each bar asks for; None where the slower side is not installed. rival: llama.cpp is asked for."""
+    whole = {name: [whole_s for _, whole_s in of] for name, of in times.items()}
+    decoder = {name: [whole_s - look_s for look_s, whole_s in of] for name, of in times.items()}
+    found: dict[str, dict[str, float | None]] = {}
+    for text, (slow, fast, least) in BARS.items():
+        found[text] = {"ratio": _ratio(whole[slow], whole[fast]), "at_least": least}
+    for text, (slow, fast, least) in DECODER_BARS.items() if rival else ():
+        found[text] = {"ratio": _ratio(decoder[slow], decoder[fast]) if slow in decoder else None, "at_least": least}
+    return found
 
 
 def overhead(side: Side, pictures: Sequence[Picture]) -> float:
@@ -155,11 +200,14 @@ def overhead(side: Side, pictures: Sequence[Picture]) -> float:
 
 def _figures(of: Sequence[Timed], side: Side, transformers: Sequence[float], plain: Sequence[float]) -> dict[str, Any]:
     looks, whole = [seconds[0] for seconds in of], [seconds[1] for seconds in of]
-    passes = {"decoder_passes": float(np.mean(side.passes))} if isinstance(side, Runtime) else {}
+    more: dict[str, Any] = {"decoder_passes": float(np.mean(side.passes))} if isinstance(side, Counted) else {}
+    if isinstance(side, Llama):
+        more |= {"logits_cosine_to_torch": round(side.alike, 6), "built": side.built}
     return {
         "look_s": round(statistics.median(looks), 5), "whole_s": round(statistics.median(whole), 5),
+        "decoder_s": round(statistics.median(whole_s - look_s for look_s, whole_s in of), 5),
         "whole_best_s": round(min(whole), 5), "against_transformers": _ratio(transformers, whole),
-        "against_plain": _ratio(plain, whole), **passes,
+        "against_plain": _ratio(plain, whole), **more,
     }  # fmt: skip
 
 
@@ -201,21 +249,23 @@ def _peak_mb() -> float:
 
 def table(name: str, figures: dict[str, Any]) -> Table:
     """For the terminal."""
-    bars = "; ".join(f"{text} {bar['ratio']}× (bar {bar['at_least']}×)" for text, bar in figures["bars"].items())
-    below = figures["lower_bound"]
+    reached = "\n".join(
+        f"{text}: {'not measured' if bar['ratio'] is None else bar['ratio']} (bar {bar['at_least']})"
+        for text, bar in figures["bars"].items()
+    )
     caption = (
-        f"{bars}\nour own share beside the graphs {figures['overhead']['share']:.1%} (bar {OVERHEAD_MOST:.0%}); lower"
-        f" bound {1000 * below['whole_s']:.0f} ms; peak memory (MB) {figures['peak_memory_mb']}"
+        f"{reached}\nour own share beside the graphs: {figures['overhead']['share']:.1%} (bar {OVERHEAD_MOST:.0%})\n"
+        f"lower bound: {1000 * figures['lower_bound']['whole_s']:.0f} ms; peak memory (MB): {figures['peak_memory_mb']}"
     )
-    shown = Table(
-        "", "look (ms)", "whole (ms)", "best", "passes", "× transformers", "× plain", title=name, caption=caption
-    )
+    heads = ("", "look (ms)", "decoder (ms)", "whole (ms)", "best", "passes", "× transformers", "× plain")
+    shown = Table(*heads, title=name, caption=caption)
     for side, one in figures["sides"].items():
+        if "missing" in one:
+            shown.add_row(f"{side}: {one['missing']}")
+            continue
+        times = [f"{1000 * one[key]:.1f}" for key in ("look_s", "decoder_s", "whole_s", "whole_best_s")]
         passes = f"{one['decoder_passes']:.1f}" if "decoder_passes" in one else ""
-        shown.add_row(
-            side, f"{1000 * one['look_s']:.1f}", f"{1000 * one['whole_s']:.1f}", f"{1000 * one['whole_best_s']:.1f}",
-            passes, f"{one['against_transformers']}", f"{one['against_plain']}",
-        )  # fmt: skip
+        shown.add_row(side, *times, passes, f"{one['against_transformers']}", f"{one['against_plain']}")
     return shown
 
 

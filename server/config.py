@@ -152,6 +152,8 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
     settings.within("learn.steps", config.learn.steps, 1, 1_000_000)
     settings.within("learn.rank", config.learn.rank, 1, 1024)
     settings.within("learn.threads", config.learn.threads, 1, 256)
+    if config.learn.decoder_bits not in (4, 8):
+        raise ConfigError(f"learn.decoder_bits is {config.learn.decoder_bits}.", hint="Write 8 or 4.")
     if config.speech.recogniser == "whisper" and not config.speech.model:
         raise ConfigError(
             "speech.recogniser is whisper, but speech.model is empty.", hint='Write for example "openai/whisper-tiny".'

@@ -78,9 +78,12 @@ def export_bundle(
     *,
     golden_chunks: Sequence[GoldenChunk],
     quantised: bool = True,
+    bits: int = DECODER_BITS,
     progress: Callable[[str], None] = lambda text: None,
 ) -> bundles.Manifest:
     """Write a bundle at `folder` (which must not exist). With quantised=False the graphs stay float32.
+
+    bits: of the decoder's weights, 8 or 4
 
     The folder appears whole or not at all.
     raises: OSError, BundleError
@@ -94,8 +97,8 @@ def export_bundle(
     if what.ear is not None:
         export_ear(what.ear, raw)
     if quantised:
-        progress(f"quantising (vision int8, decoder {DECODER_BITS}-bit)")
-        _quantise(raw, temp)
+        progress(f"quantising (vision int8, decoder {bits}-bit)")
+        _quantise(raw, temp, bits)
     for left in raw.iterdir():
         left.rename(temp / left.name)
     shutil.rmtree(raw)
@@ -109,23 +112,23 @@ def export_bundle(
         parent=label.parent,
         intended_use=label.intended_use,
         thresholds=label.thresholds,
-        model=describe(what, quantised=quantised),
+        model=describe(what, precision=f"vision int8, decoder {bits}-bit" if quantised else "float32"),
     )
     atomic.move(temp, folder)
     return manifest
 
 
-def _quantise(raw: Path, target: Path) -> None:
+def _quantise(raw: Path, target: Path, bits: int) -> None:
     """The graphs in `raw` that run faster so go to `target`; the others stay where they are."""
     for name in (VISION, mel.ENCODER):
         if (raw / name).exists():
             quantise_vision(raw / name, target / name)
             (raw / name).unlink()
-    quantise_decoder(raw / DECODER, target / DECODER)
+    quantise_decoder(raw / DECODER, target / DECODER, bits=bits)
     (raw / DECODER).unlink()
 
 
-def describe(what: Exportable, *, quantised: bool) -> dict[str, Any]:
+def describe(what: Exportable, *, precision: str) -> dict[str, Any]:
     """The manifest's `model` section: what shared.runtime reads."""
     two = {"frames": what.frames, "between_ids": list(what.between_ids)} if what.frames > 1 else {}
     return {
@@ -137,7 +140,7 @@ def describe(what: Exportable, *, quantised: bool) -> dict[str, Any]:
         "objects": list(what.objects),
         "sides": list(what.sides),
         "vocabulary": vocabulary.load().version,
-        "precision": f"vision int8, decoder {DECODER_BITS}-bit" if quantised else "float32",
+        "precision": precision,
     }
 
 

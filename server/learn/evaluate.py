@@ -30,7 +30,9 @@ CALIBRATION_WALK_S = 24.0
 SIZE = (320, 240)
 RIGHT_LEAST = 0.9
 FLAGGED = 0.1
-HAZARD_GRID = (0.3, 0.35, 0.4, 0.45, 0.5)  # never above: what is more likely there than not counts as seen
+HAZARD_GRID = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
+PRECISION = 4.0
+"""How much a hazard that is not there weighs against one that is missed: what one look misses, the next one sees."""
 SPEAK_GRID = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 
 
@@ -93,7 +95,7 @@ def rendered_cases(count: int, *, objects: Sequence[str] = walks.KNOWN, want: st
 
 
 def walk_cases(count: int, *, seed: int = 0) -> list[Case]:
-    """Looks of held-out walks, two seconds apart: what to calibrate on, for a model is less right among things at all
+    """Looks of held-out walks, a second apart: what to calibrate on, for a model is less right among things at all
     distances than on frames that each show one thing within reach."""
     cases: list[Case] = []
     for number, route in enumerate(itertools.cycle(walks.ROUTES.values())):
@@ -102,7 +104,7 @@ def walk_cases(count: int, *, seed: int = 0) -> list[Case]:
             objects=[name for name in route.objects if name in walks.KNOWN], settings=route.settings,
             light_name=route.light, weather_name=route.weather, clear_share=route.clear_share,
         )  # fmt: skip
-        for t_s in np.arange(1.0, CALIBRATION_WALK_S, 2.0):
+        for t_s in np.arange(0.5, CALIBRATION_WALK_S):
             if len(cases) == count:
                 return cases
             cases.append(_rendered_case(f"walk-{seed}-{len(cases)}", walks.render_frame(walk, float(t_s), *SIZE)))
@@ -158,13 +160,13 @@ def thresholds(answers: Sequence[Answer]) -> dict[str, float]:
     """Recalibrate what travels in the bundle, from answers to cases that training never saw.
 
     answers: with calibrated confidence
-    hazard_above: the score that separates best (highest F1) hazards that are there from those that are not
+    hazard_above: the score that separates best (highest F0.5) hazards that are there from those that are not
     speak_above: a sentence less sure than this is kept to oneself. From it on at least RIGHT_LEAST of them are right
     flag_below: a sentence less sure than this is worth a person's look: all that are kept to oneself, or the least sure
     FLAGGED of them if that is more
     """
     known = [pair for answer in answers for pair in known_hazards(answer)]
-    best = max(HAZARD_GRID, key=lambda level: (_f1(known, level), -abs(level - 0.5)))
+    best = max(HAZARD_GRID, key=lambda level: (_f_half(known, level), -abs(level - 0.5)))
     speak = next((level for level in SPEAK_GRID if _right_from(answers, level) >= RIGHT_LEAST), SPEAK_GRID[-1])
     least_sure = percentile([a.confidence for a in answers], 100 * FLAGGED)
     return {"hazard_above": best, "speak_above": speak, "flag_below": round(min(0.95, max(speak, least_sure)), 3)}
@@ -256,9 +258,10 @@ def _side(text: str) -> str:
     return slots.side if slots else ""
 
 
-def _f1(known: Sequence[tuple[float, bool]], level: float) -> float:
-    """Of taking every hazard of at least that score for there."""
+def _f_half(known: Sequence[tuple[float, bool]], level: float) -> float:
+    """F0.5 of taking every hazard of at least that score for there (van Rijsbergen 1979)."""
     hit = sum(there for score, there in known if score >= level)
     false = sum(not there for score, there in known if score >= level)
     missed = sum(there for score, there in known if score < level)
-    return 2 * hit / max(1, 2 * hit + false + missed)
+    weighed = (1 + 1 / PRECISION) * hit
+    return weighed / max(1.0, weighed + false + missed / PRECISION)

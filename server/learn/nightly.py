@@ -28,6 +28,7 @@ from torch import Tensor
 
 from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
 from exporters.onnx.parity import Given, compare
+from exporters.onnx.quantise import DECODER_BITS
 from server import walks
 from server.dataset import Dataset, SampleRow
 from server.evaluation import slots
@@ -49,7 +50,7 @@ STARTER_FOLDER = Path(__file__).parent / "starter_model"
 PARITY_PICTURES = 50
 GOLDEN_STOPS, GOLDEN_OTHERS = 6, 6
 REPLAY_OF_WALKS = 0.4
-CALIBRATING = 480  # looks of held-out walks: 16 minutes of a walk's chunks
+CALIBRATING = 480  # looks of held-out walks: 20 walks of 24 s
 GOLDEN_SCORE = 0.9  # a stop that devices insist on must be plain: its score has to stay above any threshold
 Progress = Callable[[str], None]
 
@@ -115,7 +116,7 @@ def _train_and_judge(
     base = load_base(settings)
     senses = rows.Senses(before=base.frames == 2, sound=base.ear is not None)
     recipe = lora.Recipe(rank=settings.rank, steps=settings.steps, replay=settings.replay, threads=settings.threads)
-    key = _key(base, teaching, recipe)
+    key = _key(base, teaching, recipe, settings.decoder_bits)
     version = f"n{len(registry.list()) + 1}-{key[:8]}"
     work = home / "nights" / key
     layout = Layout.of(base)
@@ -127,7 +128,7 @@ def _train_and_judge(
     parent = registry.bundle_folder(champion) if champion else None
     chunks = golden_of(parent) if parent else choose_golden(base)
     label = Label(version, base.name, champion or "", base.intended_use, dict(base.thresholds), clock.utc_s())
-    made = make_bundles(base, label, work, chunks, progress=progress)
+    made = make_bundles(base, label, work, chunks, bits=settings.decoder_bits, progress=progress)
     cases = _cases(base, folder, view, settings, senses)
     progress(f"judging on {len(cases)} cases")
     ours = evaluate.run(made.folder, cases, threads=settings.threads, progress=progress)
@@ -207,15 +208,26 @@ class Made:
 
 
 def make_bundles(
-    trained: Checkpoint, label: Label, work: Path, chunks: Sequence[GoldenChunk], *, progress: Progress
+    trained: Checkpoint,
+    label: Label,
+    work: Path,
+    chunks: Sequence[GoldenChunk],
+    *,
+    bits: int = DECODER_BITS,
+    progress: Progress,
 ) -> Made:
-    """Export in float32 and quantised; compare both with PyTorch on held-out pictures. Raises: OSError, BundleError."""
+    """Export in float32 and quantised; compare both with PyTorch on held-out pictures. Raises: OSError, BundleError.
+
+    bits: of the quantised decoder's weights, 8 or 4
+    """
     what = exportable(trained)
     moments = parity_moments(trained)
     shares = {}
     for name, quantised in (("float", False), ("bundle", True)):
         atomic.remove_tree(work / name)
-        manifest = export_bundle(what, label, work / name, golden_chunks=chunks, quantised=quantised, progress=progress)
+        manifest = export_bundle(
+            what, label, work / name, golden_chunks=chunks, quantised=quantised, bits=bits, progress=progress
+        )
         shares[name] = compare(work / name, writer(trained), moments).token_share
         progress(f"{name}: {shares[name]:.1%} of tokens are PyTorch's, {manifest.size_bytes / 1e6:.1f} MB")
     return Made(work / "bundle", work / "float", shares["float"], shares["bundle"], manifest.size_bytes)
@@ -375,9 +387,9 @@ def _identity(teaching: Sequence[SampleRow]) -> Iterator[str]:
     return (f"{row.row_id}:{Path(row.frame_path).stem[:16]}" for row in sorted(teaching, key=lambda row: row.row_id))
 
 
-def _key(base: Checkpoint, teaching: Sequence[SampleRow], recipe: lora.Recipe) -> str:
+def _key(base: Checkpoint, teaching: Sequence[SampleRow], recipe: lora.Recipe, bits: int) -> str:
     ear = base.ear.config.name_or_path if base.ear is not None else ""
-    text = json.dumps([base.name, base.frames, ear, walks.KNOWN, list(_identity(teaching)), asdict(recipe)])
+    text = json.dumps([base.name, base.frames, ear, walks.KNOWN, list(_identity(teaching)), asdict(recipe), bits])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -24,6 +24,8 @@ class LearnSettings:
     """Rank of the LoRA adapters."""
     replay: int = 4000
     """Rendered frames that are replayed beside the dataset (only for a base trained on rendered walks)."""
+    decoder_bits: int = 8
+    """Bits of the decoder's weights, 8 or 4: what is faster on the devices is measured on one (docs/learning.md)."""
     gate_cases: int = 600
     """Held-out rendered frames on which champion and candidate are compared (same condition)."""
     threads: int = 2

@@ -70,8 +70,8 @@ def is_new(state: PolicyState, key: Key, tier: int, score: float, now_s: float, 
     if last is None:
         return True
     if now_s - last.at_s < settings.repeat_after_s:
-        another = tier == 1 and last.was_gone and is_confirmed(state, key, settings)
-        return another and score >= settings.at_once_above
+        plain = all(key in look for look in state.looks) and score >= settings.at_once_above
+        return tier == 1 and last.was_gone and plain
     if last.was_gone:
         return True
     return tier == 1 and score >= min(last.score + settings.nearer_by, settings.near_score)

@@ -76,6 +76,16 @@ def test_after_quantisation_95_of_100_tokens_are_pytorchs(
     assert parity.token_share >= 0.95, parity
 
 
+def test_a_decoder_in_4_bits_is_smaller_and_still_writes_pytorchs_words(
+    starter: Checkpoint, write: Writer, held_out: list[Given], starter_bundle: Path, tmp_path: Path
+) -> None:
+    manifest = export_bundle(exportable(starter), label(starter), tmp_path / "b", golden_chunks=[], bits=4)
+    assert manifest.model["precision"] == "vision int8, decoder 4-bit"
+    small, large = (folder / "decoder_model_merged.onnx" for folder in (tmp_path / "b", starter_bundle))
+    assert small.stat().st_size < large.stat().st_size
+    assert compare(tmp_path / "b", write, held_out).token_share >= 0.95
+
+
 def test_the_starters_bundle_is_small_and_complete(starter_bundle: Path) -> None:
     manifest = bundle.verify(starter_bundle)
     assert sum(file.stat().st_size for file in starter_bundle.rglob("*") if file.is_file()) < 8_000_000
