@@ -93,12 +93,13 @@ def _sides(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, repair
     recover(store, dataset, merge, clock, thoroughly=True)
     for finding in list(_wrong_folds(store)):  # also those of the rows that were just taken over
         _fold_again(store, finding.name, now_s=clock.utc_s())
-    left = {finding.name for finding in check_logs.differences(store, dataset)}
-    left |= {finding.name for finding in _wrong_folds(store)}
+    left = [*check_logs.differences(store, dataset), *_wrong_folds(store)]
+    names = {finding.name for finding in left}
+    known = {(finding.what, finding.name) for finding in found + folds}
     return [
-        replace(finding, done="" if finding.name in left else finding.remedy or "brought up to date")
+        replace(finding, done="" if finding.name in names else finding.remedy or "brought up to date")
         for finding in found + folds
-    ]
+    ] + [finding for finding in left if (finding.what, finding.name) not in known]
 
 
 def _take_bodies(store: Store, dataset: Dataset, row_ids: set[str]) -> None:

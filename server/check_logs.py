@@ -88,9 +88,13 @@ def _check_paths(value: dict[str, Any], where: str) -> None:
 
 def _row(line: bytes, where: str) -> object:
     try:
-        return data.from_dict(json.loads(line), where=where)
+        row = data.from_dict(json.loads(line), where=where)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{where} is not JSON ({error}).") from None
+    moment, _, number = row.row_id.rpartition("#")
+    if number.isdecimal() and moment != row.sample_id:
+        raise DatasetError(f"{where} is a row of {moment[:80]!r} under the name of another moment.")
+    return row
 
 
 def _fact(line: bytes, where: str) -> object:

@@ -284,6 +284,17 @@ def test_a_line_that_no_database_can_hold_is_taken_out(home: Path, log: str, cha
     assert (_look(home).findings, _contents(home)) == ((), before)
 
 
+def test_a_row_under_the_name_of_another_moment_is_taken_out(home: Path) -> None:
+    before = _contents(home)
+    log = home / "dataset" / "metadata.jsonl"
+    line = json.loads(log.read_bytes().splitlines()[0]) | {"sample_id": "2026-11-20T00:00:00Z"}
+    with open(log, "a") as file:
+        file.write(json.dumps(line) + "\n")
+    assert _kinds(_look(home)) == {"line damaged"}
+    assert _look(home, repair=True).well
+    assert (_look(home).findings, _contents(home)) == ((), before)
+
+
 @pytest.mark.parametrize("where", ["the file", "the database"])
 def test_a_path_that_leads_out_of_the_dataset_is_named_and_nothing_there_is_moved(home: Path, where: str) -> None:
     before = _contents(home)
