@@ -14,6 +14,7 @@ takes none away.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,8 +120,13 @@ def tone(spectrum: Spectrum) -> tuple[float, float]:
 
 
 def _spectrum(sound: Spectrum, size: int, padded: int) -> Spectrum:
-    power: Spectrum = np.abs(np.fft.rfft(sound * np.hanning(size), padded)) ** 2
+    power: Spectrum = np.abs(np.fft.rfft(sound * _window(size), padded)) ** 2
     return power
+
+
+@cache
+def _window(size: int) -> Spectrum:
+    return np.hanning(size)
 
 
 def _energy(spectrum: Spectrum) -> float:
@@ -128,6 +134,7 @@ def _energy(spectrum: Spectrum) -> float:
     return float(spectrum[first:].sum()) + 1e-12
 
 
+@cache
 def _between(hertz: tuple[float, float], size: int) -> NDArray[np.bool_]:
     bins = np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ)
     inside: NDArray[np.bool_] = (bins >= hertz[0]) & (bins <= hertz[1])

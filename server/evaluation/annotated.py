@@ -21,8 +21,9 @@ from typing import Any
 
 from server import footage, label
 from server.dataset import LOG_NAME, Dataset, SampleRow
-from server.evaluation.facts import Course, Event, Frame, Thing, Truth, seen_side
+from server.evaluation.facts import Course, Frame, Thing, Truth, seen_side
 from server.learn.rows import may_teach, read_picture
+from server.walks import Event
 from shared import vocabulary
 from shared.errors import DatasetError
 

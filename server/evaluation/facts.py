@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from server.walks.chunks import Event
 from shared import vocabulary
 
 Thing = tuple[str, str]
@@ -40,22 +41,6 @@ class Frame:
     """None where nobody annotated this moment."""
     sampled: bool
     """Its words are judged: the middle of a chunk, or every picture of a set of stills."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One thing that the wearer should hear of in time."""
-
-    object: str
-    side: str
-    tier: int
-    t_visible_s: float
-    t_deadline_s: float
-    """From when on a warning is too late: the thing is in reach of the cane (or, unknown, out of the picture)."""
-
-    @property
-    def thing(self) -> Thing:
-        return self.object, self.side
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server import walks
-from server.evaluation.facts import Course, Event, Frame, Truth
+from server.evaluation.facts import Course, Frame, Truth
 from server.learn.evaluate import HELD_OUT_SEED
 from server.walks.chunks import hazard_events
 from server.walks.route import CHUNK_S
@@ -62,7 +62,7 @@ def course(name: str, *, seed: int, duration_s: float) -> Course:
         HELD_OUT_SEED + seed, duration_s=duration_s, objects=scene.objects, settings=scene.settings,
         light_name=scene.light, weather_name=scene.weather, name=name,
     )  # fmt: skip
-    events = tuple(Event(e.object, e.side, e.tier, e.t_visible_s, e.t_deadline_s) for e in hazard_events(walk))
+    events = hazard_events(walk)
     return Course(f"{name} {seed}", name, duration_s, events, lambda: _frames(walk), lambda: _sound(walk), CHUNK_S)
 
 

@@ -10,8 +10,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from server.evaluation.facts import Drive, Event, Thing, Utterance
+from server.evaluation.facts import Drive, Thing, Utterance
 from server.evaluation.measures import Rate, Share, Spread, f1
+from server.walks import Event
 from shared import vocabulary
 
 SPEED_MPS = 1.1

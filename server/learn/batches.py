@@ -187,11 +187,7 @@ def walk_examples(rng: np.random.Generator, objects: Sequence[str], layout: Layo
     routes = tuple(walks.ROUTES.values())
     while True:
         route = routes[int(rng.integers(len(routes)))]
-        known = [name for name in route.objects if name in objects]
-        walk = walks.plan_walk(
-            int(rng.integers(1 << 32)), duration_s=WALK_S, objects=known, settings=route.settings,
-            light_name=route.light, weather_name=route.weather, clear_share=route.clear_share,
-        )  # fmt: skip
+        walk = walks.walk_along(route, seed=int(rng.integers(1 << 32)), duration_s=WALK_S, known=objects)
         for t_s in rng.uniform(0.0, WALK_S, WALK_FRAMES):
             shot = walks.render_frame(walk, float(t_s), *SIZES[int(rng.integers(len(SIZES)))])
             yield _damaged(from_rendered(shot, layout), rng)

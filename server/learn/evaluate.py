@@ -99,11 +99,7 @@ def walk_cases(count: int, *, seed: int = 0) -> list[Case]:
     distances than on frames that each show one thing within reach."""
     cases: list[Case] = []
     for number, route in enumerate(itertools.cycle(walks.ROUTES.values())):
-        walk = walks.plan_walk(
-            CALIBRATION_SEED + seed * 10_000 + number, duration_s=CALIBRATION_WALK_S,
-            objects=[name for name in route.objects if name in walks.KNOWN], settings=route.settings,
-            light_name=route.light, weather_name=route.weather, clear_share=route.clear_share,
-        )  # fmt: skip
+        walk = walks.walk_along(route, seed=CALIBRATION_SEED + seed * 10_000 + number, duration_s=CALIBRATION_WALK_S)
         for t_s in np.arange(0.5, CALIBRATION_WALK_S):
             if len(cases) == count:
                 return cases

@@ -32,6 +32,11 @@ class Event:
     tier: int
     t_visible_s: float
     t_deadline_s: float
+    """From when on a warning is too late: the thing is in reach of the cane (or, unknown, out of the picture)."""
+
+    @property
+    def thing(self) -> tuple[str, str]:
+        return self.object, self.side
 
 
 @dataclass(frozen=True, slots=True)

@@ -341,6 +341,8 @@ class Said:
     """Its score, or the decoder's confidence, when it was said."""
     looks_without: int = 0
     """How many looks in a row have not shown it."""
+    was_away: bool = False
+    """Out of sight for `warning_gone_after_s` and `looks_window` looks since: what is plain now is another."""
     was_gone: bool = False
     """It was away for `gone_after_s` since it was said: what is seen now is a new one."""
 

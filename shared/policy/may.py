@@ -38,9 +38,10 @@ def still_there(state: PolicyState, keys: Iterable[Key], now_s: float, settings:
     seen = set(keys)
 
     def again(said: Said) -> Said:
-        gone_s = settings.warning_gone_after_s if said.tier == 1 else settings.gone_after_s
-        gone = now_s - said.seen_s > gone_s and (said.tier > 1 or said.looks_without >= settings.looks_window)
-        return replace(said, seen_s=now_s, looks_without=0, was_gone=said.was_gone or gone)
+        away_s = now_s - said.seen_s
+        gone = said.was_gone or away_s > settings.gone_after_s
+        away = said.was_away or (away_s > settings.warning_gone_after_s and said.looks_without >= settings.looks_window)
+        return replace(said, seen_s=now_s, looks_without=0, was_gone=gone, was_away=away)
 
     return replace(state, said=tuple(again(said) if said.key in seen else said for said in state.said))
 
@@ -69,9 +70,11 @@ def is_new(state: PolicyState, key: Key, tier: int, score: float, now_s: float, 
     last = next((s for s in reversed(state.said) if s.key == key and s.tier == tier), None)
     if last is None:
         return True
+    plain = all(key in look for look in state.looks) and score >= settings.at_once_above
+    if tier == 1 and last.was_away and plain:
+        return True
     if now_s - last.at_s < settings.repeat_after_s:
-        plain = all(key in look for look in state.looks) and score >= settings.at_once_above
-        return tier == 1 and last.was_gone and plain
+        return False
     if last.was_gone:
         return True
     return tier == 1 and score >= min(last.score + settings.nearer_by, settings.near_score)

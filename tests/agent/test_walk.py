@@ -17,7 +17,7 @@ from device.agent import Agent, RunOptions
 from device.outbox import Outbox
 from shared.clock import SystemClock
 from shared.errors import BundleError, ConfigError, MediaError
-from shared.runtime.seen import Hazard, Observation
+from shared.runtime.seen import Hazard
 from tests.agent.stage import (
     CLEAR,
     Card,
@@ -152,13 +152,11 @@ def test_without_a_model_it_says_so_and_records_flags_and_keeps_all_the_same(tmp
 class Failing(StoryModel):
     """Fails on the looks 4 to 6."""
 
-    def look(
-        self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
-    ) -> Observation:
+    def seeing(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if 4 <= self.looks <= 6:
             self.looks += 1
             raise RuntimeError("the tensor is on fire")
-        return StoryModel.look(self, image, sound)
+        return image
 
 
 def test_a_model_that_fails_is_announced_tried_again_and_guidance_goes_on(
@@ -171,15 +169,9 @@ def test_a_model_that_fails_is_announced_tried_again_and_guidance_goes_on(
 
 def test_a_black_picture_is_announced_within_three_seconds(tmp_path: Path) -> None:
     class Dark(StoryModel):
-        def look(
-            self,
-            image: NDArray[np.uint8],
-            sound: NDArray[np.float32] | None = None,
-            *,
-            before: Observation | None = None,
-        ) -> Observation:
+        def seeing(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             dark = self.looks >= 8
-            return StoryModel.look(self, np.zeros_like(image) if dark else image, sound)
+            return np.zeros_like(image) if dark else image
 
     done = run(tmp_path, Dark(nothing))
     (said,) = [entry for entry in done.captions if entry["text"] == "Camera blocked."]
@@ -240,15 +232,9 @@ def test_in_real_time_the_capture_never_waits_for_a_slow_model(tmp_path: Path) -
     class Slow(StoryModel):
         pause = threading.Event()
 
-        def look(
-            self,
-            image: NDArray[np.uint8],
-            sound: NDArray[np.float32] | None = None,
-            *,
-            before: Observation | None = None,
-        ) -> Observation:
+        def seeing(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             self.pause.wait(0.6)
-            return StoryModel.look(self, image, sound)
+            return image
 
     model = Slow(nothing)
     done = run(tmp_path, model, walk=film(tmp_path, 4.0), capture__pace="real")
@@ -317,16 +303,10 @@ def test_a_model_swapped_during_a_walk_is_used_from_the_next_look_on_and_announc
     made: list[Any] = []
 
     class Swapping(StoryModel):
-        def look(
-            self,
-            image: NDArray[np.uint8],
-            sound: NDArray[np.float32] | None = None,
-            *,
-            before: Observation | None = None,
-        ) -> Observation:
+        def seeing(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             if self.looks == 8:
                 made[0]._guidance.swap(second)
-            return StoryModel.look(self, image, sound)
+            return image
 
     made.append(agent(config(tmp_path, film(tmp_path)), Swapping(nothing), tmp_path))
     made[0].run()
@@ -351,16 +331,10 @@ def test_a_model_stuck_in_a_picture_is_announced_while_it_is_stuck(tmp_path: Pat
     class Stuck(StoryModel):
         go_on = threading.Event()
 
-        def look(
-            self,
-            image: NDArray[np.uint8],
-            sound: NDArray[np.float32] | None = None,
-            *,
-            before: Observation | None = None,
-        ) -> Observation:
+        def seeing(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             if self.looks == 4:
                 assert self.go_on.wait(60)
-            return StoryModel.look(self, image, sound)
+            return image
 
     captions = tmp_path / "captions.jsonl"
     model = Stuck(nothing)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from server.evaluation.facts import Course, Drive, Event, Frame, Moment, Thing, Truth, Utterance
+from server.evaluation.facts import Course, Drive, Frame, Moment, Thing, Truth, Utterance
+from server.walks import Event
 from shared import vocabulary
 from shared.bundle import FORMAT, Manifest
 from shared.runtime import Hazard, Instruction, Observation

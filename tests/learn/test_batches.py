@@ -136,13 +136,13 @@ def test_padded_answers_hold_every_answer_and_nothing_else(rows: list[list[int]]
 
 def test_frames_of_walks_are_drawn_in_the_share_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
-    plan = walks.plan_walk
+    along = walks.walk_along
 
-    def noted(seed: int, **options: Any) -> walks.Walk:
-        seeds.append(seed)
-        return plan(seed, **options)
+    def noted(route: Any, **options: Any) -> walks.Walk:
+        seeds.append(options["seed"])
+        return along(route, **options)
 
-    monkeypatch.setattr(walks, "plan_walk", noted)
+    monkeypatch.setattr(walks, "walk_along", noted)
     counts = []
     for share in (0.0, 1.0):
         seeds.clear()

@@ -61,6 +61,17 @@ def test_a_second_staircase_is_warned_of_within_ten_seconds_and_one_that_flicker
     assert texts(walk) == ["Stop, stairs down ahead."] * warnings
 
 
+def test_a_curb_that_only_the_decoder_knows_and_that_never_left_is_not_said_again() -> None:
+    """It is worded every two seconds, and no look between shows it."""
+    walk = Walk()
+    for look in range(100):
+        walk.look()
+        if look % 8 in (0, 1):
+            walk.give(Worded("Stop, curb ahead.", 0.88, walk.now_s))
+        walk.wait(0.25)
+    assert texts(walk) == ["Stop, curb ahead."]
+
+
 def test_guidance_that_paused_does_not_take_the_same_staircase_for_another() -> None:
     walk = Walk()
     walk.look(Hazard("stairs down", "ahead", 0.97))
