@@ -1,0 +1,3 @@
+from shared.privacy import stop_telemetry
+
+stop_telemetry()

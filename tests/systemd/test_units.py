@@ -37,6 +37,11 @@ def started_by(name: str) -> list[str]:
     return shlex.split(read(name)["Service"]["ExecStart"])
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_each_of_our_services_keeps_onnxruntime_from_reporting(name: str) -> None:
+    assert "ORT_DISABLE_TELEMETRY=1" in shlex.split(read(name)["Service"]["Environment"])
+
+
 def test_the_folder_holds_these_units_and_no_others() -> None:
     assert sorted(path.name for path in UNITS.iterdir() if path.suffix in (".service", ".timer")) == sorted(NAMES)
 
