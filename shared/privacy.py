@@ -2,7 +2,7 @@
 
 onnxruntime from 1.29 on writes a persistent device id and an upload queue into the cache folder and looks its event
 host up at every run, unless ORT_DISABLE_TELEMETRY is set when its library is loaded; `disable_telemetry_events` comes
-too late for that. huggingface_hub counts downloads and reports versions. Each top-level package calls `stop_telemetry` in
+too late for that. huggingface_hub counts downloads and reports versions. Each top-level package calls this in
 its `__init__`, so that no order of imports comes first; child processes inherit it, and the systemd units set it too.
 
 source: onnxruntime pull request 27379; huggingface_hub's environment variables
