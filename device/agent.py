@@ -17,7 +17,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import getpid
 from pathlib import Path
 from typing import Any
@@ -282,8 +282,7 @@ class Agent:
         self._report.said(spoken, chunk)
 
     def flagged(self, reason: str, t_s: float) -> None:
-        if reason == "low_confidence":
-            self._moments.unsure(t_s)
+        self._moments.note(t_s, reason)
 
     def looked(self, version: str) -> None:
         self._models.looked(version)
@@ -473,6 +472,7 @@ class Agent:
             "duration_s": round(self._time.reached_s, 3),
             "chunks": self._moments.chunks,
             "looks": self._guidance.journal.looks,
+            "stopped": [asdict(stopped) for stopped in self._guidance.journal.stopped],
             "frames_seen": self._frames_seen,
             "frames_dropped": 0 if self._source is None else self._source.frames_dropped,
             "not_kept": self._keeper.lost + self._keeper.held,

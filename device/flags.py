@@ -2,6 +2,7 @@
 
     wearer          the button was pressed while it was recorded
     correction      the wearer spoke a correction about it
+    stopped         words were stopped on their way to the voice (shared.monitor)
     low_confidence  the model was unsure; at most one chunk in five
     audit           a 5 % uniform sample by the hash of its id: the only unbiased view of accuracy
     predecessor     the N before a flagged one: a hazard begins before it is noticed

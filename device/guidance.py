@@ -10,6 +10,7 @@ Promises:
 - Sirens and horns are listened for, whatever the model makes of sound.
 - Warnings never wait for the recorder, the disk or the link: nothing of theirs is called here.
 - An exception in the model is announced, logged and tried again with growing pauses; the loop goes on.
+- Every sentence passes `shared.monitor` on its way to the voice: what it stops becomes an earcon and a flagged moment.
 - A model is swapped between two looks, and the swap is announced.
 - Without a model everything but looking works: state changes are spoken, buttons answered.
 - In a replay as fast as possible, `offer` waits until the picture was looked at, so that a walk gives the same looks
@@ -30,12 +31,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.journal import Journal, Look, Spoken, Wording
+from device.journal import Journal, Look, Spoken, Stopped, Wording
 from device.recorder import CHUNK_S
 from device.sources import SAMPLE_RATE_HZ, SoundBlock, VideoFrame
 from device.street_sounds import Ear
 from device.voice import Ended, Started, Utterance, Voice
-from shared import lens, policy
+from shared import lens, monitor, policy
 from shared.clock import Clock
 from shared.policy import PolicySettings, PolicyState, StateChange
 from shared.runtime.seen import Instruction, Observation
@@ -53,6 +54,8 @@ UNHEARD_BLOCKS = 100  # 5 s: a horn before that is no news
 LENS_AGAIN_S = 0.25  # how soon the next picture is asked about the lens where this one shows nothing
 EARCONS = {"state": "state", "repeat": "", "unsure": "unsure"}
 """Before an utterance, by why it is made; other words than warnings come without."""
+STOPPED_EARCON = "unsure"
+"""In the place of words that were stopped: something may be there, and the device cannot say what."""
 ABOUT_MODEL = "model"
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # pauses after failures of the model in a row
 WAIT_S = 0.25
@@ -418,6 +421,12 @@ class Guidance:
         return actions
 
     def _speak(self, action: policy.Speak, now_s: float, seen_s: float, taken_s: float | None) -> None:
+        wrong = monitor.stopped(
+            action.text, tier=action.tier, why=action.why, clear_allowed=self._policy_settings.say_clear
+        )
+        if wrong:
+            self._stop_words(action, wrong, seen_s)
+            return
         earcon = "warning" if action.tier == 1 else EARCONS.get(action.why, "")
         spoken = Spoken(
             action.utterance, now_s, action.text, action.tier, action.why, action.confidence, seen_s=seen_s,
@@ -431,6 +440,14 @@ class Guidance:
             self._voice.settle()
             self._listen_for_starts()
         self._listener.said(spoken)
+
+    def _stop_words(self, action: policy.Speak, wrong: str, seen_s: float) -> None:
+        """An earcon instead of words that must not be spoken; to the policy the utterance is over."""
+        log.error("Not spoken, a fault in the vocabulary or the policy: %r %s", action.text, wrong)
+        self.journal.stop(Stopped(seen_s, action.text, wrong))
+        self._voice.earcon(STOPPED_EARCON)
+        self._listener.flagged("stopped", seen_s)
+        self._events.append(policy.SpeechEnded(action.utterance))
 
     def _expires_s(self, spoken: Spoken, age_s: float) -> float:
         """When words about a picture are too old to begin. A replay as fast as possible waits for its voice instead."""

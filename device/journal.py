@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from shared.runtime.seen import Hazard
 
 REMEMBERED_S = 180.0
+MOST_STOPPED = 100
 GUIDANCE = ("hazard", "worded", "unsure", "clear")
 """Spoken for these reasons = guidance; the rest is about the device."""
 
@@ -79,6 +80,16 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """Words that the monitor kept from the voice."""
+
+    t_s: float
+    text: str
+    why: str
+    """What is wrong with them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Talk:
     """What guidance did during a stretch of the walk."""
 
@@ -108,6 +119,13 @@ class Journal:
         self._last: Spoken | None = None
         self.looks = 0
         """Since the start."""
+        self.stopped: tuple[Stopped, ...] = ()
+        """Of the whole walk, at most MOST_STOPPED of them."""
+
+    def stop(self, stopped: Stopped) -> None:
+        """Words were stopped: a fault of ours, which somebody has to look into."""
+        with self._lock:
+            self.stopped = (*self.stopped, stopped)[-MOST_STOPPED:]
 
     def add(self, entry: Entry) -> None:
         with self._lock:

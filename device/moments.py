@@ -114,7 +114,7 @@ class Moments:
         self._waiting: list[Correction] = []
         self._corrections = 0
         self._newest_closed = -1
-        self._unsure: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self._noted: queue.SimpleQueue[tuple[float, str]] = queue.SimpleQueue()
         self.chunks = 0
         """Closed so far."""
 
@@ -134,8 +134,9 @@ class Moments:
 
     def tick(self, now_s: float) -> None:
         """Time passed."""
-        while not self._unsure.empty():
-            self._mark(self._recorder.sequence_at(self._unsure.get()), "low_confidence")
+        while not self._noted.empty():
+            t_s, flag = self._noted.get()
+            self._mark(self._recorder.sequence_at(t_s), flag)
         if self._open is not None and now_s - self._open.from_s >= self._longest_s:
             self.end_correction(self._open.from_s + self._longest_s)
         self._settle_corrections(now_s)
@@ -145,9 +146,9 @@ class Moments:
         self._hooks.earcon("tick")
         self._mark(self._recorder.sequence_at(t_s), "wearer")
 
-    def unsure(self, t_s: float) -> None:
-        """The model was unsure about a picture of this time. Any thread."""
-        self._unsure.put(t_s)
+    def note(self, t_s: float, flag: str) -> None:
+        """Guidance has a reason to keep this moment: one of messages.FLAGS. Any thread."""
+        self._noted.put((t_s, flag))
 
     def begin_correction(self, t_s: float, model_version: str) -> None:
         """The button went down at `t_s`. A second one while one is spoken is ignored."""

@@ -38,8 +38,16 @@ from server.dataset import Dataset, SampleRow, version_of
 from server.store import Store
 
 _LOG = "metadata.jsonl"
-# Corrections first: the wearer spent breath on them. Then presses, doubt, and the rest.
-_PRIORITY = {"correction": 0, "wearer": 1, "disagreement": 2, "low_confidence": 3, "audit": 4, "predecessor": 6}
+# Corrections first: the wearer spent breath on them; with them, what the monitor stopped. Then presses, doubt, the rest.
+_PRIORITY = {
+    "correction": 0,
+    "stopped": 0,
+    "wearer": 1,
+    "disagreement": 2,
+    "low_confidence": 3,
+    "audit": 4,
+    "predecessor": 6,
+}
 
 
 def priority(row: SampleRow) -> int:

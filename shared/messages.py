@@ -29,7 +29,7 @@ MAX_INT = 2**53  # JSON numbers above this are not exact everywhere
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-FLAGS = ("wearer", "correction", "low_confidence", "disagreement", "audit", "predecessor")
+FLAGS = ("wearer", "correction", "stopped", "low_confidence", "disagreement", "audit", "predecessor")
 PART_KINDS = ("frame", "audio", "clip", "correction_audio")
 
 

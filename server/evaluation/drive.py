@@ -7,6 +7,7 @@ looks that fall due while it works are skipped, and the words come that much lat
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.evaluation.facts import Course, Drive, Frame, Moment, Utterance, Words
-from shared import lens, mel, policy, vocabulary
+from shared import lens, mel, monitor, policy, vocabulary
 from shared.bundle import Manifest
 from shared.policy import PolicySettings, PolicyState
 from shared.runtime.seen import Instruction, Observation
@@ -27,6 +28,7 @@ KEPT_HAZARDS = 8
 SOUND_S = 2.0
 SAMPLE_RATE_HZ = 16_000
 PICTURE_PX = 320
+_logger = logging.getLogger(__name__)
 
 
 class Model(Protocol):
@@ -202,10 +204,19 @@ class _Wheel:
             if isinstance(action, policy.Cut) and action.utterance in self._numbers:
                 at = self._numbers.index(action.utterance)
                 self._said[at] = replace(self._said[at], end_s=min(now_s, self._said[at].end_s))
+            elif isinstance(action, policy.Speak) and self._is_stopped(action):
+                self._state, _ = policy.step(self._state, policy.SpeechEnded(action.utterance), now_s, self._policy)
             elif isinstance(action, policy.Speak):
                 self._numbers.append(action.utterance)
                 self._said.append(spoken(action, now_s, took_ms, self._settings))
         return actions
+
+    def _is_stopped(self, action: policy.Speak) -> bool:
+        """As on the device, what the monitor stops is not heard."""
+        why = monitor.stopped(action.text, tier=action.tier, why=action.why, clear_allowed=self._policy.say_clear)
+        if why:
+            _logger.error("Not spoken, a fault in the vocabulary or the policy: %r %s", action.text, why)
+        return bool(why)
 
 
 def looks(course: Course, per_s: float) -> Iterator[tuple[float, int, Frame, bool]]:

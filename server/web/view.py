@@ -13,6 +13,7 @@ _WHY = {
     "correction": "{wearer} said what should have been said",
     "wearer": "{wearer} pressed the button",
     "disagreement": "two models disagreed",
+    "stopped": "words that must never be spoken were stopped on the device",
     "low_confidence": "the device was unsure",
     "audit": "picked at random as a check",
     "predecessor": "just before another flagged moment",

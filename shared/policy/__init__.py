@@ -5,7 +5,8 @@ walks. Time is whatever the caller's clock says, as long as it never goes back.
 
 What it promises:
 
- 1. Silence is the default. Nothing from the vocabulary's `never_say` is ever spoken, by nobody.
+ 1. Silence is the default. Guidance is spoken only where the vocabulary's table has the sentence, whoever asks for it;
+    news about the device never gives an order to walk on, nor promises safety (`shared.monitor` checks both again).
  2. A tier-1 hazard ahead goes out at once as its fixed phrase when its score is high; when it is merely above the
     threshold it must be seen in 2 of the last 3 looks, like everything of tiers 2 and 3.
  3. Tiers 2 and 3 are worded by the decoder (`WordIt`), and only when the words could be spoken now.

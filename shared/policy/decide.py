@@ -203,16 +203,16 @@ def _beat(state: PolicyState, now_s: float, settings: PolicySettings) -> Step:
 
 
 def _worded(state: PolicyState, event: Worded, now_s: float, settings: PolicySettings) -> Step:
-    doubts, slots = vocabulary.problems(event.text), vocabulary.parse(event.text)
-    doubtful = event.confidence < settings.flag_below or (bool(event.text) and bool(doubts))
+    sayable, slots = vocabulary.may_be_spoken(event.text), vocabulary.parse(event.text)
+    doubtful = event.confidence < settings.flag_below or (bool(event.text) and not sayable)
     flags = (Flag("low_confidence"),) if doubtful else ()
     if state.bad_since_s is not None:
         return state, flags
     state = eyes.watch_sureness(state, now_s, settings, sure=not doubtful)
     if not event.text:
         return state, flags
-    if doubts or slots is None or event.confidence < settings.speak_above:
-        state, actions = _not_sure(state, None if doubts else slots, event, now_s, settings)
+    if not sayable or slots is None or event.confidence < settings.speak_above:
+        state, actions = _not_sure(state, slots if sayable else None, event, now_s, settings)
         return state, (flags or (Flag("low_confidence"),) * bool(actions)) + actions
     if says_clear(event.text):
         state, actions = _clear(state, event, now_s, settings)

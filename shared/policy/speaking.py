@@ -12,6 +12,8 @@ from shared import vocabulary
 from shared.policy.kinds import (
     AGAIN_S,
     LOST_BEFORE_S,
+    NOT_SURE,
+    NOTHING_SAID,
     VOICE,
     VOICE_BACK,
     Action,
@@ -33,13 +35,14 @@ def rank(tier: int) -> int:
 
 def speak(state: PolicyState, text: str, tier: int, why: str, confidence: float, now_s: float) -> Step:
     """Say guidance now. No actions where it may not be said, or something equal or higher is being said."""
-    if not may_ever_be_said(text):
+    if not may_be_said(text):
         return state, ()
     state, actions = _begin(state, Speak(state.next_utterance, text, tier, why, confidence), rank(tier), now_s, None)
     if actions:
         words = tuple(pair for pair in state.words if now_s - pair[0] < 60.0)
         spent = () if tier == 1 else ((now_s, len(vocabulary.words(text))),)
-        state = replace(state, last_guidance=text, words=words + spent)
+        last = state.last_guidance if why == "clear" else text  # asked for again, it would be about another place
+        state = replace(state, last_guidance=last, words=words + spent)
     return state, actions
 
 
@@ -47,7 +50,7 @@ def tell(state: PolicyState, text: str, *, urgent: bool = False, why: str = "sta
     """Queue news; older news about the same is forgotten. What already waits is not queued twice."""
     if about:
         state = _forget(state, about, but=text)
-    if any(news.text == text and news.why == why for news in state.waiting) or not may_ever_be_said(text):
+    if any(news.text == text and news.why == why for news in state.waiting) or not _may_be_told(text, why):
         return state
     return replace(state, waiting=(*state.waiting, News(text, why, urgent, about)))
 
@@ -86,10 +89,14 @@ def found(state: PolicyState) -> PolicyState:
     return state
 
 
-def may_ever_be_said(text: str) -> bool:
-    """Whatever asks for it, the vocabulary's `never_say` is never said."""
-    joined = " ".join(vocabulary.words(text))
-    return not any(" ".join(vocabulary.words(bad)) in joined for bad in vocabulary.load().never_say)
+def may_be_said(text: str) -> bool:
+    """The last check before the voice, whatever asked for the words: the vocabulary's table allows the sentence."""
+    return vocabulary.may_be_spoken(text) or text in NOT_SURE.values()
+
+
+def _may_be_told(text: str, why: str) -> bool:
+    repeated = why == "repeat" and text != NOTHING_SAID
+    return may_be_said(text) if repeated else vocabulary.may_be_announced(text)
 
 
 def _begin(state: PolicyState, said: Speak, its_rank: int, now_s: float, news: News | None) -> Step:

@@ -1,56 +1,28 @@
 """The vocabulary's grammar as an automaton over tokens: which token may come next in a sentence that may be said.
 
     action ","  thing [modifier] [side] "."  end         "Stop, curb ahead."   "Turn left, door ahead."
+    manoeuvre "."  end                                   "Turn right at the corner."
     "Continue straight, path is clear."                  what a clear way is called, whether it is spoken or not
 
-Every sentence that it lets through is canonical (`vocabulary.phrase`), has 3 to 8 words as its tier allows, and holds
-words of the lexicon only; `vocabulary.problems` finds nothing in it. Built from the vocabulary and a tokenizer when a
-bundle is loaded (0.1 s). Pieces are tokenised as the tokenizer cuts whole sentences, so that a sentence has one
-spelling in tokens: the one that the model was trained on.
+It lets through `vocabulary.sayable()` and `vocabulary.CLEAR`, and nothing else: which things may follow an action is
+what the vocabulary's table says. Built from the vocabulary and a tokenizer when a bundle is loaded (0.1 s). Pieces are
+tokenised as the tokenizer cuts whole sentences, so that a sentence has one spelling in tokens: the one that the model
+was trained on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from shared import vocabulary
-from shared.vocabulary import Slots
 
 START = 0
-_DIRECTED = ("turn", "move", "keep", "continue", "step")
-_NEEDS_DIRECTION = ("keep", "continue", "step")  # "Step, dog ahead." would name a step
-_DIRECTIONS = ("left", "right", "straight", "back", "forward")
-
-
-def actions() -> tuple[str, ...]:
-    """Every action, with its direction where it has one: "stop", "turn left"."""
-    openers = vocabulary.load().openers
-    plain = [name for name in openers if name not in _NEEDS_DIRECTION]
-    return (*plain, *(f"{name} {way}" for name in openers if name in _DIRECTED for way in _DIRECTIONS))
-
-
-def things(action: str) -> Iterator[str]:
-    """What may follow "Action, " in a sentence: "vehicle approaching left"; depends only on the action's word count."""
-    listed = vocabulary.load()
-    for term in listed.objects.values():
-        for modifier in ("", *(name for name in (*listed.modifiers, *term.states) if _fits(term.name, name))):
-            for side in ("", *listed.sides):
-                slots = Slots(action, term.name, side, modifier)
-                sentence = vocabulary.phrase(slots)
-                count = len(vocabulary.words(sentence))
-                if listed.words_min <= count <= listed.words_max[vocabulary.tier(slots)]:
-                    yield sentence.partition(", ")[2].removesuffix(".")
-
-
-def _fits(name: str, modifier: str) -> bool:
-    """Not "narrow path narrow", nor "stairs up going down": the name says it."""
-    said = vocabulary.words(name)
-    return not set(modifier.split()) <= set(said) and not (said[0] == "stairs" and modifier.startswith("going"))
 
 
 @dataclass(slots=True)
@@ -121,12 +93,11 @@ def build(tokenizer: Tokenizer, end_id: int) -> Grammar:
     comma, stop = encode([",", "."])
     clear_action, _, clear = vocabulary.CLEAR.partition(", ")
     done = grammar.add_state()
-    by_words: dict[int, list[str]] = {}
-    for action in actions():
-        by_words.setdefault(len(action.split()), []).append(action)
-    for alike in by_words.values():
+    for ids in encode([f" {text.removesuffix('.')}" for text in vocabulary.manoeuvres()]):
+        grammar.add([*ids, *stop, end_id], last=done)
+    for things, alike in _by_things().items():
         body = grammar.add_state()
-        for ids in encode([f" {thing}" for thing in dict.fromkeys(things(alike[0]))]):
+        for ids in encode([f" {thing}" for thing in things]):
             grammar.add([*ids, *stop, end_id], start=body, last=done)
         for action, ids in zip(alike, encode([f" {action.capitalize()}" for action in alike]), strict=True):
             to = body
@@ -135,6 +106,16 @@ def build(tokenizer: Tokenizer, end_id: int) -> Grammar:
                 grammar.add([*encode([f" {clear}"])[0], end_id], start=to, last=done)
             grammar.add([*ids, *comma], last=to)
     return grammar
+
+
+@cache
+def _by_things() -> dict[tuple[str, ...], list[str]]:
+    """What may follow "Action, " → the actions that it may follow: they share a part of the automaton."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for action in vocabulary.actions():
+        said = (vocabulary.phrase(slots).partition(", ")[2].removesuffix(".") for slots in vocabulary.bodies(action))
+        found.setdefault(tuple(dict.fromkeys(said)), []).append(action)
+    return found
 
 
 def _depth(nodes: list[dict[int, int]], state: int, known: dict[int, int]) -> int:

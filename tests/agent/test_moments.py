@@ -102,7 +102,7 @@ def test_records_travel() -> None:
     stage = Stage()
     stage.walk(0, 1)
     stage.moments.flag(0.5)
-    stage.moments.unsure(0.7)
+    stage.moments.note(0.7, "low_confidence")
     stage.walk(1, 5)
     stage.moments.finish(5.0)
     (chunk,) = stage.chunks()

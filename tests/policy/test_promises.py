@@ -78,11 +78,9 @@ def thing(text: str) -> tuple[str, str, int]:
 
 @given(stories)
 @settings(max_examples=300, deadline=None)
-def test_nothing_from_never_say_is_spoken_and_no_sentence_breaks_the_grammar(story: list[tuple[float, object]]) -> None:
+def test_no_guidance_breaks_the_grammar(story: list[tuple[float, object]]) -> None:
     walk = Walk()
     play(story, walk)
-    for _, speak in walk.spoken:
-        assert not any(bad in speak.text.lower().replace(",", "") for bad in vocabulary.load().never_say)
     for _, speak in guidance(walk):
         assert vocabulary.problems(speak.text) == []
 

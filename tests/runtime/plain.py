@@ -12,7 +12,6 @@ from tokenizers import Tokenizer
 
 from shared import bundle, vocabulary
 from shared.runtime import Observation
-from shared.runtime import grammar as grammars
 from shared.runtime.decoder import KEEP
 from shared.runtime.model import DECODER, EMBED, MOST_TOKENS, TOKENIZER
 
@@ -59,8 +58,7 @@ class WholePrompt:
 
 def sentences() -> list[str]:
     """Every sentence of the grammar, written out."""
-    written = [f"{action.capitalize()}, {thing}." for action in grammars.actions() for thing in grammars.things(action)]
-    return [*dict.fromkeys(written), vocabulary.CLEAR]
+    return [*vocabulary.sayable(), vocabulary.CLEAR]
 
 
 class Listed:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from shared import vocabulary
@@ -25,32 +23,13 @@ def grammar(starter_bundle: Path, listed: Listed) -> Grammar:
 
 
 def test_it_has_all_that_a_walker_needs() -> None:
-    assert len(SENTENCES) > 50_000
     known = set(SENTENCES)
     for name in vocabulary.load().objects:
-        for side in vocabulary.SIDES_SEEN:
+        for side in vocabulary.load().sides:
             assert vocabulary.instruct(name, side) in known
-    assert {vocabulary.CLEAR, "Wait, walk signal red.", "Stop, vehicle approaching left."} <= known
+    assert {vocabulary.CLEAR, "Wait, walk signal red.", "Stop, vehicle approaching left.", "Turn right."} <= known
     for never in ("Stop, path is clear.", "Keep, dog ahead.", "Caution, stairs up going down."):
         assert never not in known
-
-
-@given(st.sampled_from(SENTENCES))
-def test_every_sentence_may_be_said_and_is_canonical(sentence: str) -> None:
-    assert vocabulary.problems(sentence) == []
-    assert vocabulary.normalise(sentence) in (sentence, vocabulary.CLEAR) or "ahead" not in sentence
-    slots = vocabulary.parse(sentence)
-    assert slots is not None
-    assert sentence == vocabulary.CLEAR or vocabulary.phrase(slots) == sentence
-
-
-@pytest.mark.soak
-def test_all_sentences_may_be_said_and_are_canonical() -> None:
-    for sentence in SENTENCES[:-1]:
-        slots = vocabulary.parse(sentence)
-        assert vocabulary.problems(sentence) == []
-        assert slots is not None
-        assert vocabulary.phrase(slots) == sentence
 
 
 def test_the_automaton_is_the_list_of_sentences_in_tokens(grammar: Grammar, listed: Listed) -> None:

@@ -1,0 +1,528 @@
+"""Free words → what they say, how it may be said, and what is wrong with them. Pure.
+
+    tokens → lexemes (the longest phrase of the vocabulary at each place) → mentions (thing, side, modifier) and openers
+           → the one mention and the one action that are kept → a wording, or the reason why there is none
+
+Rules, each of which a test holds:
+
+1. Every word is explained: by an opener, a thing, a side, a modifier, or the list of fillers. One that is not refuses
+   the whole text, and so does any negation or assurance: dropped, they would turn a sentence into its opposite.
+2. A wording never says less of a danger. Of two dangers the more urgent is kept and the other listed in `lost`; two
+   that are equally urgent are left to a person.
+3. A wording is never less careful than the text. The most careful opener is kept; an order to walk on beside a thing
+   that it may not stand with is refused, not reworded.
+4. A person reads what will be taught before it is: `as_written` says whether that is what they wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cache, lru_cache
+
+from shared.vocabulary.sentences import default_action, fits, instruct, phrase
+from shared.vocabulary.table import Slots, load, modifiers_of, objection, tier, words
+
+ALERT = 3
+"""Care from which an opener asks for attention, not for a way to go; beside it a lesser order may be left out."""
+MOST_CHARACTERS = 400
+"""Of a text that is read at all: a sentence has eight words, and a pasted page is a slip."""
+_TOKEN = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*|\d+|[,.;:!?]")
+_BREAKS = frozenset(",.;:!?")
+_APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'", "–": "-", "—": ","})
+
+
+class Kind(StrEnum):
+    """What a piece of text is."""
+
+    OPENER = "opener"
+    OBJECT = "object"
+    FAMILY = "family"
+    SIDE = "side"
+    MODIFIER = "modifier"
+    FILLER = "filler"
+    NEGATION = "negation"
+    ASSURANCE = "assurance"
+    BREAK = "break"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Lexeme:
+    """A phrase of the vocabulary, or a word that is none."""
+
+    kind: Kind
+    value: str
+    """The canonical name: action, object, side, modifier; for the rest the text itself."""
+    text: str
+    plain: bool
+    """Whether it may stand so in a good sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A thing in a text, with where and how it is."""
+
+    object: str
+    side: str = ""
+    modifier: str = ""
+
+    def slots(self, action: str = "") -> Slots:
+        return Slots(action, self.object, self.side, self.modifier)
+
+    @property
+    def tier(self) -> int:
+        return tier(self.slots())
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.object, self.modifier, self.side)))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a text says, as a teacher would explain it."""
+
+    text: str
+    slots: Slots | None
+    """What was understood; of a refused text as much as was."""
+    wording: str | None
+    """The sentence that may be said: the text itself where it may be said as it is, else the nearest right one; None
+    where there is none."""
+    taught_as: str | None
+    """The canonical sentence that teaches, and that the decoder could write."""
+    lost: tuple[str, ...] = ()
+    """What the text says and the wording does not."""
+    problems: tuple[str, ...] = ()
+    """What is wrong with the text; empty where it may be said as it is."""
+    suggestions: tuple[str, ...] = ()
+    """Sentences that a person may have meant, where there is no wording."""
+
+    @property
+    def sayable(self) -> bool:
+        """Whether it may be said, as it is or in `wording`."""
+        return self.wording is not None
+
+    @property
+    def as_written(self) -> bool:
+        """Whether it may be said as it is."""
+        return self.sayable and not self.problems
+
+
+@dataclass(slots=True)
+class _Understood:
+    """What a text holds, piece by piece."""
+
+    openers: list[Lexeme] = field(default_factory=list)
+    mentions: list[Mention] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    """Why no wording may be made."""
+    families: list[tuple[str, ...]] = field(default_factory=list)
+    """Things that may be meant by a word that names several."""
+    negated: bool = False
+    unknown: list[str] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+    """Modifiers that no thing in the text may have."""
+
+
+@lru_cache(maxsize=4096)  # a walk says a few hundred sentences over and over
+def read(text: str) -> Reading:
+    """Read free words. Never raises: what cannot be read is explained."""
+    if len(text) > MOST_CHARACTERS:
+        return Reading(text, None, None, None, problems=(f"has {len(text)} characters; guidance has 3 to 8 words",))
+    lexemes = _lexemes(text)
+    spoken = [lexeme for lexeme in lexemes if lexeme.kind is not Kind.BREAK]
+    if not spoken:
+        return Reading(text, None, None, None, problems=("holds no words",))
+    if _is_clear(spoken):
+        return _clear(text)
+    found = _understand(lexemes)
+    return _refused(text, found) if _settle(found) else _worded(text, spoken, found)
+
+
+def parse(text: str) -> Slots | None:
+    """The slots of a text that may be said, as it is or in other words; else None."""
+    found = read(text)
+    return found.slots if found.sayable else None
+
+
+def normalise(text: str) -> str | None:
+    """The canonical sentence for free words, or None where none may be made of them.
+
+    "Watch out, kerb in front" -> "Caution, curb ahead."
+    """
+    return read(text).taught_as
+
+
+def problems(text: str) -> list[str]:
+    """What is wrong with a sentence; empty means that it may be said as it is."""
+    return list(read(text).problems)
+
+
+# --- text → lexemes ---------------------------------------------------------------------------------------------------
+
+
+def _lexemes(text: str) -> list[Lexeme]:
+    """The longest phrase at each place. Among equals: what `_choose` makes of the neighbours."""
+    tokens = _TOKEN.findall(text.lower().translate(_APOSTROPHES))
+    out: list[Lexeme] = []
+    at = 0
+    while at < len(tokens):
+        if tokens[at] in _BREAKS:
+            out.append(Lexeme(Kind.BREAK, tokens[at], tokens[at], plain=True))
+            at += 1
+            continue
+        length, choices = _longest(tokens, at)
+        while length > 1 and (found := _choose(choices, out)) is None:
+            length, choices = _longest(tokens[: at + length - 1], at)
+        found = _choose(choices, out)
+        out.append(found or Lexeme(Kind.UNKNOWN, tokens[at], tokens[at], plain=False))
+        at += length
+    return out
+
+
+def _longest(tokens: Sequence[str], at: int) -> tuple[int, tuple[Lexeme, ...]]:
+    longest, phrases = _phrases()
+    for length in range(min(longest, len(tokens) - at), 0, -1):
+        choices = phrases.get(tuple(tokens[at : at + length]))
+        if choices:
+            return length, choices
+    return 1, ()
+
+
+def _choose(choices: Sequence[Lexeme], before: Sequence[Lexeme]) -> Lexeme | None:
+    """The meaning of a phrase after what stands before it; None where none is possible here."""
+    last = next((lexeme for lexeme in reversed(before) if lexeme.kind is not Kind.FILLER), None)
+    for lexeme in choices:
+        if lexeme.kind is Kind.OPENER and not _may_open(lexeme, last):
+            continue
+        if lexeme.kind is Kind.MODIFIER and len(choices) > 1 and not _modifies(lexeme, last):
+            continue  # "vehicle crossing" comes; "crossing ahead" is a crosswalk
+        return lexeme
+    return None
+
+
+def _may_open(lexeme: Lexeme, last: Lexeme | None) -> bool:
+    """An order begins a clause: "tram stop" is none. "Step up" and "step down" are orders only as the first words."""
+    if lexeme.value.startswith("step ") and lexeme.value != "step back":
+        return last is None
+    return last is None or last.kind not in (Kind.OBJECT, Kind.FAMILY)
+
+
+def _modifies(lexeme: Lexeme, last: Lexeme | None) -> bool:
+    return last is not None and last.kind is Kind.OBJECT and lexeme.value in modifiers_of(last.value)
+
+
+@cache
+def _phrases() -> tuple[int, dict[tuple[str, ...], tuple[Lexeme, ...]]]:
+    """(words of the longest phrase, words → its possible meanings, the likeliest first)."""
+    table: dict[tuple[str, ...], list[Lexeme]] = {}
+    for kind, value, text, plain in _entries():
+        for spelt in _spellings(text):
+            key = tuple(_TOKEN.findall(spelt.translate(_APOSTROPHES)))
+            known = table.setdefault(key, [])
+            if not any(lexeme.kind is kind for lexeme in known):
+                known.append(Lexeme(kind, value, spelt, plain and spelt == text))
+    for kind, value, text, _ in _entries():  # a plural is a name too, where it is not another word already
+        if kind in (Kind.OBJECT, Kind.FAMILY):
+            key = tuple(_TOKEN.findall(_plural(text)))
+            table.setdefault(key, [Lexeme(kind, value, _plural(text), plain=False)])
+    return max(map(len, table)), {key: tuple(meanings) for key, meanings in table.items()}
+
+
+def _entries() -> Iterator[tuple[Kind, str, str, bool]]:
+    """(kind, canonical name, phrase, whether it stands so in a good sentence); the first meaning of a phrase wins."""
+    loaded = load()
+    for rule in loaded.opener_rules.values():
+        for action in (*rule.actions, *(f"{rule.name} {way}" for way in rule.alone if way)):
+            yield Kind.OPENER, action, action, True
+        if rule.name not in loaded.objects:  # "step ahead" is a thing
+            yield Kind.OPENER, f"{rule.name} {rule.usual_way}".strip(), rule.name, not rule.ways
+        for way, others in rule.also.items():
+            for other in others:
+                yield Kind.OPENER, f"{rule.name} {way}".strip(), other, False
+    for modifier in loaded.modifier_rules.values():
+        for other in (modifier.name, *modifier.also):
+            yield Kind.MODIFIER, modifier.name, other, other == modifier.name
+    for term in loaded.objects.values():
+        yield Kind.OBJECT, term.name, term.name, True
+        for state in term.states:
+            yield Kind.MODIFIER, state, state, True
+    for family in loaded.families:
+        for word in family.words:
+            yield Kind.FAMILY, word, word, False
+    for term in loaded.objects.values():
+        for name in term.names[1:]:
+            yield Kind.OBJECT, term.name, name, name in term.as_written
+    for side in loaded.side_rules.values():
+        for other in (side.name, *side.as_written, *side.also):
+            yield Kind.SIDE, side.name, other, other == side.name or other in side.as_written
+    for kind, listed in (
+        (Kind.NEGATION, loaded.negations), (Kind.ASSURANCE, loaded.assurances), (Kind.FILLER, loaded.fillers),
+    ):  # fmt: skip
+        for word in listed:
+            yield kind, word, word, kind is Kind.FILLER
+
+
+def _spellings(text: str) -> Iterator[str]:
+    """ "drop-off", "drop off", "dropoff" """
+    yield text
+    if "-" in text:
+        yield text.replace("-", " ")
+        yield text.replace("-", "")
+
+
+def _plural(text: str) -> str:
+    if text.endswith(("s", "x", "ch", "sh")):
+        return f"{text}es"
+    return f"{text[:-1]}ies" if text.endswith("y") and text[-2] not in "aeiou" else f"{text}s"
+
+
+# --- lexemes → what is said -------------------------------------------------------------------------------------------
+
+
+def _understand(lexemes: Sequence[Lexeme]) -> _Understood:
+    """Collect openers and things. A side or modifier belongs to the thing before it, else to the next one."""
+    found = _Understood()
+    side, modifiers = "", list[str]()
+    last: Lexeme | None = None
+    for lexeme in lexemes:
+        match lexeme.kind:
+            case Kind.OPENER:
+                found.openers.append(lexeme)
+            case Kind.OBJECT | Kind.FAMILY:
+                found.mentions.append(Mention(lexeme.value, side))
+                side = ""
+                modifiers = [name for name in modifiers if not _add_modifier(found, name)]
+            case Kind.SIDE:
+                if found.mentions and not found.mentions[-1].side:
+                    found.mentions[-1] = replace(found.mentions[-1], side=lexeme.value)
+                elif not _is_way_of(found, lexeme, last):
+                    if side and side != lexeme.value:
+                        found.refusals.append(f"says both {side!r} and {lexeme.value!r} of one thing")
+                    side = lexeme.value
+            case Kind.MODIFIER:
+                if not (found.mentions and _add_modifier(found, lexeme.value)):
+                    modifiers.append(lexeme.value)
+            case Kind.NEGATION:
+                found.negated = True
+                found.refusals.append(f"says {lexeme.text!r}: say what to do, not what not to do")
+            case Kind.ASSURANCE:
+                found.refusals.append(f"says {lexeme.text!r}: that it is safe, or time to go, is never said")
+            case Kind.UNKNOWN:
+                found.unknown.append(lexeme.text)
+            case Kind.FILLER | Kind.BREAK:
+                pass
+        last = lexeme if lexeme.kind is not Kind.FILLER else last
+    found.refusals += [_not_understood(word) for word in dict.fromkeys(found.unknown)]
+    found.strays = modifiers
+    if side:
+        found.refusals.append(f"says {side!r}, but of what?")
+    return found
+
+
+def _add_modifier(found: _Understood, name: str) -> bool:
+    """Give the newest thing a modifier, where it may have it and has none."""
+    mention = found.mentions[-1]
+    member = next((f.members[name] for f in load().families if mention.object in f.words and name in f.members), "")
+    if member:
+        found.mentions[-1] = replace(mention, object=member)
+        return True
+    if name in mention.object.split() or (mention.modifier == name):
+        return True
+    if mention.modifier or mention.object not in load().objects or name not in modifiers_of(mention.object):
+        return False
+    found.mentions[-1] = replace(mention, modifier=name)
+    return True
+
+
+def _is_way_of(found: _Understood, lexeme: Lexeme, last: Lexeme | None) -> bool:
+    """ "Move to the left, bin ahead": the side is the direction that the opener before it lacks."""
+    if last is None or last.kind is not Kind.OPENER or not found.openers:
+        return False
+    way, (name, _, own) = lexeme.value.split()[-1], found.openers[-1].value.partition(" ")
+    if own == way:
+        return True
+    if last.text != name or way not in load().opener_rules[name].ways:
+        return False
+    found.openers[-1] = replace(found.openers[-1], value=f"{name} {way}", plain=False)
+    return True
+
+
+def _not_understood(word: str) -> str:
+    if any(lexeme.kind is Kind.OPENER for lexeme in _phrases()[1].get((word,), ())):
+        return f"{word!r} behind a thing is no order: put it first, or between commas"
+    return f"{word!r} is not in the vocabulary"
+
+
+def _stray(name: str, mentions: Sequence[Mention]) -> str:
+    of = next((mention.object for mention in mentions if mention.object in load().objects), "")
+    return f"{name!r} is not said of {of!r}" if of else f"says {name!r}, but of what?"
+
+
+def _settle(found: _Understood) -> bool:
+    """Merge what is said twice, name what is ambiguous. Returns whether the text is refused."""
+    kept: list[Mention] = []
+    for mention in found.mentions:
+        if mention.object not in load().objects:
+            members = next(tuple(f.members.values()) for f in load().families if mention.object in f.words)
+            found.families.append(members)
+            found.refusals.append(f"{mention.object!r} may be {' or '.join(members)}: say which")
+        elif mention not in kept:
+            kept.append(mention)
+    found.mentions = kept
+    if not any(mention.tier == 1 for mention in kept):  # beside something to stop for it is left out, and said so
+        found.refusals += [_stray(name, kept) for name in found.strays]
+    dangers = [mention for mention in kept if mention.tier < 3]
+    urgent = min((mention.tier for mention in dangers), default=3)
+    equal = [mention for mention in dangers if mention.tier == urgent]
+    if len(equal) > 1:
+        named = " and ".join(f"{str(mention)!r}" for mention in equal)
+        found.refusals.append(f"names {named}: one sentence warns of one thing, and neither may be left out")
+    return bool(found.refusals)
+
+
+# --- what is said → a wording -----------------------------------------------------------------------------------------
+
+
+def _worded(text: str, spoken: Sequence[Lexeme], found: _Understood) -> Reading:
+    """A wording for a text in which every word is explained, or the reason why there is none."""
+    mention = min(found.mentions, key=lambda one: one.tier, default=None)
+    lost = [str(other) for other in found.mentions if other is not mention]
+    actions = list(dict.fromkeys(opener.value for opener in found.openers))
+    action = max(actions, key=lambda one: load().opener_rules[one.split()[0]].care, default="")
+    equal = [one for one in actions if one != action and (_care(action) < ALERT or _care(one) == _care(action))]
+    if equal:
+        found.refusals.append(f"gives two orders: {action!r} and {equal[0]!r}")
+        return _refused(text, found)
+    lost += [one for one in actions if one != action]
+    lost += found.strays
+    if mention is None:
+        slots = Slots(action)
+    else:
+        side = mention.side or ("" if _says_no_side_well(spoken, mention, action) else "ahead")
+        slots = replace(mention, side=side).slots(action or default_action(mention.object, side, mention.modifier))
+    slots = _fitting(slots, lost)
+    if not fits(slots):
+        reason = objection(slots) or f"has too many words: {phrase(slots)!r}"
+        found.refusals.append(reason)
+        return _refused(text, found)
+    canonical = phrase(slots)
+    complaints = _complaints(text, spoken, found, canonical, lost)
+    return Reading(
+        text, slots, canonical if complaints else tidy(text), canonical, tuple(lost), tuple(complaints)
+    )  # fmt: skip
+
+
+def _says_no_side_well(spoken: Sequence[Lexeme], mention: Mention, action: str) -> bool:
+    """Whether a sentence without a side is good as it is: "Caution, stairs down." Of free words, "ahead" is meant."""
+    return spoken[0].kind is Kind.OPENER and all(one.plain for one in spoken) and fits(mention.slots(action))
+
+
+def _fitting(slots: Slots, lost: list[str]) -> Slots:
+    """A modifier that is one word too many gives way before a thing to stop for."""
+    if not slots.object or objection(slots) or fits(slots):
+        return slots
+    if tier(slots) == 1 and slots.modifier and fits(replace(slots, modifier="")):
+        lost.append(slots.modifier)
+        return replace(slots, modifier="")
+    return slots
+
+
+def _complaints(
+    text: str, spoken: Sequence[Lexeme], found: _Understood, canonical: str, lost: Sequence[str]
+) -> list[str]:
+    """What keeps a text, for which there is a wording, from being said as it is."""
+    tokens = words(text)
+    if tokens == words(canonical):
+        return []
+    complaints = []
+    if spoken[0].kind is not Kind.OPENER:
+        complaints.append("does not begin with what to do, such as 'Stop' or 'Caution'")
+    most = load().words_max[3]
+    if found.mentions and not load().words_min <= len(tokens) <= most:
+        complaints.append(f"has {len(tokens)} words, {load().words_min} to {most} are allowed")
+    complaints += [f"{lexeme.text!r} is said as {lexeme.value!r}" for lexeme in spoken if _is_other_word(lexeme)]
+    fillers = [lexeme.text for lexeme in spoken if lexeme.kind is Kind.FILLER]
+    if fillers:
+        complaints.append(f"has words that say nothing: {', '.join(dict.fromkeys(fillers))}")
+    if max(sum(one.kind is kind for one in spoken) for kind in (Kind.OPENER, Kind.OBJECT)) > 1 and not lost:
+        complaints.append("says a thing twice")
+    complaints += [f"says more than one sentence may: {what!r} is left out" for what in lost]
+    order = [lexeme.kind for lexeme in spoken if lexeme.kind is not Kind.FILLER]
+    if not complaints and order != sorted(order, key=_ORDER.index):
+        complaints.append("names the thing, then how it is, then where: 'Stop, vehicle approaching left.'")
+    if not complaints and found.mentions and not found.mentions[0].side and " ahead" in canonical:
+        complaints.append("does not say where")
+    return complaints
+
+
+_ORDER = (Kind.OPENER, Kind.OBJECT, Kind.MODIFIER, Kind.SIDE)
+
+
+def _is_other_word(lexeme: Lexeme) -> bool:
+    named = lexeme.kind in (Kind.OPENER, Kind.OBJECT, Kind.SIDE, Kind.MODIFIER)
+    return named and not lexeme.plain and lexeme.value.split()[0] != lexeme.text
+
+
+def _refused(text: str, found: _Understood) -> Reading:
+    """No wording: the reasons, and what may have been meant."""
+    mention = min(found.mentions, key=lambda one: one.tier, default=None)
+    action = found.openers[0].value if found.openers else ""
+    slots = mention.slots(action) if mention else Slots(action) if action else None
+    if not mention and action and objection(Slots(action)):
+        found.refusals.append(objection(Slots(action)))
+    reasons = tuple(dict.fromkeys(found.refusals))
+    return Reading(text, slots, None, None, (), reasons, tuple(_suggestions(found)))
+
+
+def _suggestions(found: _Understood) -> list[str]:
+    """The dangers that were named, each in its own sentence; a landmark or a turn only where nothing is denied.
+
+    Never an order to walk on that the text did not hold in these words.
+    """
+    dangers = sorted((m for m in found.mentions if m.tier < 3), key=lambda one: one.tier)
+    meant = [instruct(m.object, m.side or "ahead", modifier=m.modifier) for m in dangers]
+    meant += [instruct(name, "ahead") for members in found.families for name in sorted(members, key=_tier_of)]
+    if meant or found.negated:
+        return [sentence for sentence in dict.fromkeys(meant) if read(sentence).as_written]
+    order = max((opener.value for opener in found.openers), key=_care, default="")
+    for mention in found.mentions[:1]:
+        if fits(Slots(f"{order} at the {mention.object}")):
+            return [phrase(Slots(f"{order} at the {mention.object}"))]
+        if order and objection(mention.slots(order)):
+            return [phrase(replace(mention, side=mention.side or "ahead").slots("caution"))]
+        return [instruct(mention.object, mention.side or "ahead")]
+    return [phrase(Slots(order))] if order and fits(Slots(order)) and not _is_go(order) else []
+
+
+def _is_go(action: str) -> bool:
+    return load().opener_rules[action.split()[0]].go
+
+
+def _care(action: str) -> int:
+    return load().opener_rules[action.split()[0]].care if action else -1
+
+
+def _tier_of(name: str) -> int:
+    return load().objects[name].tier
+
+
+def _is_clear(spoken: Sequence[Lexeme]) -> bool:
+    said = [lexeme.text for lexeme in spoken]
+    whole = words(load().clear)
+    return words(" ".join(said)) in (whole, whole[-3:])
+
+
+def _clear(text: str) -> Reading:
+    clear = load().clear
+    slots = Slots(" ".join(words(clear)[:2]))
+    complaints = () if words(text) == words(clear) else (f"is said as {clear!r}",)
+    return Reading(text, slots, clear, clear, (), complaints)
+
+
+def tidy(text: str) -> str:
+    """Words as a sentence: a capital first, one full stop last."""
+    plain = " ".join(text.split()).rstrip(".!")
+    return f"{plain[:1].upper()}{plain[1:]}."

@@ -1,0 +1,119 @@
+"""Slots → the one canonical sentence, and every sentence that may be said. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+from shared.vocabulary.table import Slots, load, modifiers_of, objection, tier, words
+
+SIDES_SEEN = ("on the left", "ahead", "on the right")
+"""The sides a camera tells apart; the hazard head scores each object at each of them."""
+_SHORTER = (("on the ", ""), ("slightly ", ""), ("closing fast", "approaching"))
+"""What gives way where a sentence of its tier has too many words: "Stop, vehicle approaching left." """
+
+
+def phrase(slots: Slots) -> str:
+    """The canonical sentence of some slots: "Stop, curb ahead." """
+    action = slots.action.capitalize()
+    if not slots.object:
+        return f"{action}."
+    body = " ".join(filter(None, (slots.object, slots.modifier, slots.side)))
+    most = load().words_max[tier(slots)]
+    for long, short in _SHORTER:
+        if len(words(f"{action} {body}")) > most:
+            body = body.replace(long, short)
+    return f"{action}, {body}."
+
+
+def instruct(name: str, side: str, *, modifier: str = "") -> str:
+    """The canonical sentence for a thing seen at a side. Raises: KeyError for an object not in the vocabulary."""
+    load().objects[name]
+    return phrase(Slots(default_action(name, side, modifier), name, side, modifier))
+
+
+def default_action(name: str, side: str, modifier: str = "") -> str:
+    """What a thing asks for where nobody says what to do about it."""
+    level = tier(Slots("", name, side, modifier))
+    if name == "head obstacle" and level == 1:
+        return "duck"
+    if level == 3:
+        return "continue straight" if side in ("ahead", "overhead", "") else "keep straight"
+    return "stop" if level == 1 else "caution"
+
+
+def fits(slots: Slots) -> bool:
+    """Whether the sentence of some slots may be said: the table allows them together, in as many words as its tier
+    may have."""
+    if objection(slots):
+        return False
+    if not slots.object:
+        return True
+    loaded = load()
+    return loaded.words_min <= len(words(phrase(slots))) <= loaded.words_max[tier(slots)]
+
+
+def bodies(action: str) -> Iterator[Slots]:
+    """Everything that may follow an action in a sentence about a thing."""
+    loaded = load()
+    for name in loaded.objects:
+        for modifier in ("", *modifiers_of(name)):
+            for side in ("", *loaded.sides):
+                slots = Slots(action, name, side, modifier)
+                if fits(slots):
+                    yield slots
+
+
+def actions() -> tuple[str, ...]:
+    """Every action, with its direction where it has one: "stop", "turn left"; those that open no sentence left out."""
+    rules = load().opener_rules.values()
+    return tuple(action for rule in rules if rule.tiers for action in rule.actions)
+
+
+def manoeuvres() -> tuple[str, ...]:
+    """Every sentence without a thing: "Stop.", "Turn right at the corner." """
+    rules = load().opener_rules.values()
+    return tuple(f"{f'{rule.name} {way}'.strip().capitalize()}." for rule in rules for way in rule.alone)
+
+
+@cache
+def sayable() -> dict[str, Slots]:
+    """Every sentence that may be said, with its slots; `clear` is not among them. About 20,000, in a second."""
+    about_things = (slots for action in actions() for slots in bodies(action))
+    found: dict[str, Slots] = {}
+    for slots in about_things:
+        found.setdefault(phrase(slots), _as_said(slots))
+    return found | {text: Slots(text.removesuffix(".").lower()) for text in manoeuvres()}
+
+
+def may_be_spoken(text: str) -> bool:
+    """Whether a sentence about the way may reach the voice: letter by letter one of those that may be said."""
+    return text in sayable() or text == load().clear
+
+
+def may_be_announced(text: str) -> bool:
+    """Whether news about the device may reach the voice: it gives no order to walk on and promises nothing."""
+    loaded = load()
+    said = words(text)
+    orders = [rule.name for rule in loaded.opener_rules.values() if rule.go]
+    return bool(said) and said[0] not in orders and not set(said) & set(loaded.never_announced)
+
+
+def _as_said(slots: Slots) -> Slots:
+    """The slots that are left of a sentence that was shortened."""
+    text = phrase(slots)
+    side = slots.side
+    if side.startswith("slightly ") and "slightly" not in text:
+        side = f"on the {side.removeprefix('slightly ')}"
+    modifier = slots.modifier if not slots.modifier or slots.modifier in text else "approaching"
+    return replace(slots, side=side, modifier=modifier)
+
+
+@cache
+def lexicon() -> frozenset[str]:
+    """Every single word that an instruction may contain, lower case."""
+    loaded = load()
+    phrases = [*loaded.sides, *loaded.modifiers, *loaded.objects, *manoeuvres(), *actions(), loaded.clear]
+    phrases += [state for term in loaded.objects.values() for state in term.states]
+    return frozenset(word for text in phrases for word in words(text))
