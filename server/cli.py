@@ -12,7 +12,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 from server import config as settings
-from server.commands import broker, check, devices, evaluate, export, ingest, keys, label, rollout, samples, stats
+from server.commands import (
+    broker,
+    check,
+    devices,
+    evaluate,
+    export,
+    ingest,
+    keys,
+    label,
+    rollout,
+    samples,
+    stats,
+    vocabulary,
+)
 from shared.clock import SystemClock
 from shared.errors import ConfigError, WaycueError
 
@@ -58,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     retrain.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
     retrain.set_defaults(run=_retrain)
     _models(commands.add_parser("models", help="the models: list, add, promote, roll back"))
-    for module in (ingest, devices, rollout, samples, export, label, evaluate, stats, check, broker, keys):
+    for module in (ingest, devices, rollout, samples, export, label, evaluate, stats, check, broker, keys, vocabulary):
         module.add_parser(commands)
     return top
 

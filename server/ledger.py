@@ -38,7 +38,7 @@ from server.dataset import Dataset, SampleRow, version_of
 from server.store import Store
 
 _LOG = "metadata.jsonl"
-# Corrections first: the wearer spent breath on them; with them, what the monitor stopped. Then presses, doubt, the rest.
+# Corrections first, for the wearer spent breath on them, and what the monitor stopped; then presses, doubt, the rest.
 _PRIORITY = {
     "correction": 0,
     "stopped": 0,

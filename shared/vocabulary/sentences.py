@@ -96,8 +96,8 @@ def may_be_announced(text: str) -> bool:
     """Whether news about the device may reach the voice: it gives no order to walk on and promises nothing."""
     loaded = load()
     said = words(text)
-    orders = [rule.name for rule in loaded.opener_rules.values() if rule.go]
-    return bool(said) and said[0] not in orders and not set(said) & set(loaded.never_announced)
+    orders = (word for rule in loaded.opener_rules.values() if rule.go for word in rule.first_words)
+    return bool(said) and said[0] not in set(orders) and not set(said) & set(loaded.never_announced)
 
 
 def _as_said(slots: Slots) -> Slots:

@@ -67,6 +67,12 @@ class Opener:
         return "straight" if "straight" in self.ways else ""
 
     @property
+    def first_words(self) -> tuple[str, ...]:
+        """The words that begin this order, in whatever words it is given."""
+        others = (text for texts in self.also.values() for text in texts)
+        return tuple(dict.fromkeys((self.name, *(text.split()[0] for text in others))))
+
+    @property
     def actions(self) -> tuple[str, ...]:
         """The opener with each of its ways: "turn left", "turn right"; "stop"."""
         return tuple(f"{self.name} {way}" for way in self.ways) or (self.name,)

@@ -1,0 +1,92 @@
+"""`waycue-server vocabulary`: may a sentence be said, what is wrong with it, and what may stand with what."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from shared import vocabulary
+from shared.vocabulary import tables
+
+SAYABLE, NOT_SAYABLE = 0, 1
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its actions."""
+    parser = commands.add_parser(
+        "vocabulary", help="what may be said: check a sentence, print the table",
+        description="Everything that guidance may say comes from one table. `check` explains a sentence as a teacher "
+        "would, in the words in which the review page and the retrain read it.",
+    )  # fmt: skip
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = actions.add_parser(
+        "check", help="may this be said, and if not, what would be right",
+        epilog="Exit status: 0 = it may be said, as it is or in the wording shown; 1 = it may not. Of several "
+        "sentences, 1 where any of them may not.",
+    )  # fmt: skip
+    check.add_argument("sentence", nargs="*", metavar="SENTENCE", help="in quotes; - reads one a line from the input")
+    check.add_argument("--json", action="store_true", help="print JSON: an object, or a list for several sentences")
+    check.set_defaults(run=_check)
+    table = actions.add_parser("table", help="which opener may stand with what, as Markdown")
+    table.add_argument("--sentences", action="store_true", help="print every sentence that may be said instead")
+    table.set_defaults(run=_table)
+
+
+def _check(options: argparse.Namespace) -> int:
+    asked: list[str] = []
+    for given in options.sentence or ["-"]:
+        asked += (line.rstrip("\n") for line in sys.stdin) if given == "-" else [given]
+    readings = [vocabulary.read(text) for text in asked]
+    if options.json:
+        found = [as_json(reading) for reading in readings]
+        print(json.dumps(found[0] if len(found) == 1 else found, indent=1, ensure_ascii=False))
+    else:
+        print("\n\n".join("\n".join(explained(reading)) for reading in readings))
+    return SAYABLE if readings and all(reading.sayable for reading in readings) else NOT_SAYABLE
+
+
+def as_json(reading: vocabulary.Reading) -> dict[str, Any]:
+    """A reading for scripts; its shape is documented in docs/formats.md."""
+    return {
+        "text": reading.text,
+        "sayable": reading.sayable,
+        "as_written": reading.as_written,
+        "wording": reading.wording,
+        "taught_as": reading.taught_as,
+        "slots": None if reading.slots is None else asdict(reading.slots),
+        "lost": list(reading.lost),
+        "problems": list(reading.problems),
+        "suggestions": list(reading.suggestions),
+    }
+
+
+def explained(reading: vocabulary.Reading) -> Iterator[str]:
+    """A reading in words, as a teacher would put it."""
+    yield f"“{reading.text}”"
+    if reading.as_written:
+        yield "  may be said as it is."
+        if reading.taught_as != reading.wording:
+            yield f"  It is taught as “{reading.taught_as}”"
+        return
+    if reading.sayable:
+        yield f"  You wrote “{reading.text}” → it will be taught as “{reading.taught_as}”"
+    else:
+        yield "  may not be said, and teaches nothing."
+    yield from (f"  - It {problem}." if _is_clause(problem) else f"  - {problem}." for problem in reading.problems)
+    if reading.lost:
+        yield f"  Left out: {', '.join(reading.lost)}."
+    for suggestion in reading.suggestions:
+        yield f"  Did you mean “{suggestion}”?"
+
+
+def _is_clause(problem: str) -> bool:
+    return problem.split(" ")[0] in ("says", "has", "holds", "names", "gives", "does", "is")
+
+
+def _table(options: argparse.Namespace) -> int:
+    print("\n".join(vocabulary.sayable()) if options.sentences else tables.markdown(), end="\n" * options.sentences)
+    return SAYABLE
