@@ -369,8 +369,8 @@ def _settle(found: _Understood) -> bool:
             members = next(tuple(f.members.values()) for f in load().families if mention.object in f.words)
             found.families.append(members)
             found.refusals.append(f"{mention.object!r} may be {' or '.join(members)}: say which")
-        elif mention not in kept:
-            kept.append(mention)
+        else:
+            _merge(kept, mention)
     found.mentions = kept
     if not any(mention.tier == 1 for mention in kept):  # beside something to stop for it is left out, and said so
         found.refusals += [_stray(name, kept) for name in found.strays]
@@ -381,6 +381,16 @@ def _settle(found: _Understood) -> bool:
         named = " and ".join(f"{str(mention)!r}" for mention in equal)
         found.refusals.append(f"names {named}: one sentence warns of one thing, and neither may be left out")
     return bool(found.refusals)
+
+
+def _merge(kept: list[Mention], mention: Mention) -> None:
+    """Keep what is new. The same thing named again, once without a place, is one thing."""
+    for at, other in enumerate(kept):
+        alike = (mention.object, mention.modifier) == (other.object, other.modifier)
+        if alike and (mention.side == other.side or not (mention.side and other.side)):
+            kept[at] = replace(other, side=other.side or mention.side)
+            return
+    kept.append(mention)
 
 
 # --- what is said → a wording -----------------------------------------------------------------------------------------
@@ -410,14 +420,14 @@ def _worded(text: str, spoken: Sequence[Lexeme], found: _Understood) -> Reading:
         return _refused(text, found)
     canonical = phrase(slots)
     complaints = _complaints(text, spoken, found, canonical, lost)
-    return Reading(
-        text, slots, canonical if complaints else tidy(text), canonical, tuple(lost), tuple(complaints)
-    )  # fmt: skip
+    wording = canonical if complaints or words(text) == words(canonical) else tidy(text)
+    return Reading(text, slots, wording, canonical, tuple(lost), tuple(complaints))
 
 
 def _says_no_side_well(spoken: Sequence[Lexeme], mention: Mention, action: str) -> bool:
     """Whether a sentence without a side is good as it is: "Caution, stairs down." Of free words, "ahead" is meant."""
-    return spoken[0].kind is Kind.OPENER and all(one.plain for one in spoken) and fits(mention.slots(action))
+    plain = all(one.plain and one.kind is not Kind.FILLER for one in spoken)
+    return spoken[0].kind is Kind.OPENER and plain and fits(mention.slots(action))
 
 
 def _fitting(slots: Slots, lost: list[str]) -> Slots:
@@ -455,6 +465,9 @@ def _complaints(
         complaints.append("names the thing, then how it is, then where: 'Stop, vehicle approaching left.'")
     if not complaints and found.mentions and not found.mentions[0].side and " ahead" in canonical:
         complaints.append("does not say where")
+    licensed = any(one.plain and one.text != one.value for one in spoken if one.kind in (Kind.OBJECT, Kind.SIDE))
+    if not complaints and not licensed:
+        complaints.append(f"is said as {canonical!r}")
     return complaints
 
 
@@ -491,9 +504,7 @@ def _suggestions(found: _Understood) -> list[str]:
     for mention in found.mentions[:1]:
         if fits(Slots(f"{order} at the {mention.object}")):
             return [phrase(Slots(f"{order} at the {mention.object}"))]
-        if order and objection(mention.slots(order)):
-            return [phrase(replace(mention, side=mention.side or "ahead").slots("caution"))]
-        return [instruct(mention.object, mention.side or "ahead")]
+        return [phrase(replace(mention, side=mention.side or "ahead").slots("caution"))]
     return [phrase(Slots(order))] if order and fits(Slots(order)) and not _is_go(order) else []
 
 

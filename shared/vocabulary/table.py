@@ -219,7 +219,10 @@ def objection(slots: Slots) -> str:
     if rule is None:
         return f"{slots.action!r} is no opener"
     if not slots.object:
-        return "" if way in rule.alone else f"{slots.action!r} is no sentence by itself"
+        if way in rule.alone:
+            return ""
+        needed = f"; it needs {' or '.join(rule.alone)}" if any(rule.alone) else ""
+        return f"{slots.action!r} is no sentence by itself{needed}"
     term = loaded.objects.get(slots.object)
     if term is None:
         return f"{slots.object!r} is not in the vocabulary"
