@@ -34,9 +34,10 @@ from device.guidance import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, UPDATED, Gu
 from device.journal import Spoken
 from device.keeper import STORAGE_LOST, STORAGE_TEXTS, Keeper, Parcel
 from device.link import Link
-from device.models import MODEL_TEXTS, FixedModel, Loader, Models, OfferedModels, SelfTest, loader, may_guide
+from device.models import MODEL_TEXTS, FixedModel, Loader, Models, OfferedModels, SelfTest, loader
 from device.moments import Hooks, Moments, WalkId
 from device.outbox import Outbox
+from device.permission import Permission, settings_allow
 from device.presses import Presses
 from device.recorder import Recorder
 from device.renewal import Renewal
@@ -358,16 +359,19 @@ class Agent:
 
     def _made_models(self, load: Loader | None, selftest: SelfTest | None) -> Models:
         guiding = self._config.guidance
-        allow_demo = self._config.capture.source.startswith("replay:") or guiding.allow_demo_model
-        load = load or loader(execution=guiding.execution, allow_demo=allow_demo)
         if guiding.model:
+            mine = Permission(settings_allow(self._config))
+            load = load or loader(execution=guiding.execution, permission=mine)
             return FixedModel(Path(guiding.model).expanduser(), self._guidance, load)
+        trust = self._admission.trust(self.state_dir)
+        permission = Permission.of(self._config, trust, self._name)
+        load = load or loader(execution=guiding.execution, permission=permission)
         return OfferedModels(
             self.state_dir, self._guidance, load, publish=self._publish, device=self._name, clock=self._clock,
             selftest=selftest or (lambda folder: check_golden(folder, execution=guiding.execution)),
-            check_manifest=lambda manifest: may_guide(manifest, allow_demo=allow_demo),
+            permission=permission,
             may_switch=lambda: guiding.switch_while_walking or not self._walking,
-            trust=self._admission.trust(self.state_dir),
+            trust=trust,
         )  # fmt: skip
 
     def _publish(self, topic: str, payload: bytes) -> bool:

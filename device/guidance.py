@@ -66,6 +66,8 @@ class Card(Protocol):
     @property
     def version(self) -> str: ...
     @property
+    def intended_use(self) -> str: ...
+    @property
     def thresholds(self) -> Mapping[str, float]: ...
     @property
     def model(self) -> Mapping[str, Any]: ...
@@ -138,7 +140,7 @@ class Guidance:
         self._clock = clock
         self._walk_now = walk_now
         self._model: Model | None = None
-        self._coming: tuple[Model, PolicySettings, str] | None = None
+        self._coming: tuple[Model | None, PolicySettings, StateChange] | None = None
         self._events: deque[policy.Event] = deque()
         self._frame: tuple[VideoFrame, float] | None = None
         self._due_s = 0.0
@@ -197,11 +199,17 @@ class Guidance:
         """Announce a state change. about: of what; older news about the same need not be said any more."""
         self.post(StateChange(text, urgent, about))
 
-    def swap(self, model: Model, *, announce: str = UPDATED) -> None:
+    def swap(self, model: Model, *, announce: str = UPDATED, urgent: bool = False) -> None:
         """Use this model from the next look on."""
         wanted = policy.calibrated(self._wished, model.manifest.thresholds, pinned=self._settings.pinned)
         with self._wake:
-            self._coming = (model, wanted, announce)
+            self._coming = (model, wanted, StateChange(announce, urgent, ABOUT_MODEL))
+            self._wake.notify_all()
+
+    def drop(self) -> None:
+        """Guide without a model from the next look on: the one in use may not guide any more."""
+        with self._wake:
+            self._coming = (None, self._wished, StateChange(NO_MODEL, urgent=True, about=ABOUT_MODEL))
             self._wake.notify_all()
 
     def settle(self, timeout_s: float) -> bool:
@@ -260,7 +268,7 @@ class Guidance:
                 if offered is not None:
                     self._due_s = self._next_due(offered[0].t_s)
             try:
-                self._turn(offered, events, "" if coming is None else coming[2])
+                self._turn(offered, events, None if coming is None else coming[2])
             except Exception:
                 log.exception("Guidance failed")
 
@@ -276,13 +284,15 @@ class Guidance:
         self,
         offered: tuple[VideoFrame, float] | None,
         events: list[policy.Event],
-        swapped: str,
+        swapped: StateChange | None,
     ) -> None:
-        """swapped: what to announce about a model that is used from now on; "" = the same as before."""
-        if swapped and self._model is not None:
+        """swapped: what to announce about a model that is used from now on, or none is; None = the same as before."""
+        if swapped is not None:
             self._failures = 0
-            log.info("Guiding with model %s", self._model.manifest.version)
-            self._step(StateChange(swapped, about=ABOUT_MODEL))
+            log.info("Guiding with model %s", self.model_version or "none")
+            self._step(swapped)
+            if self._model is None:
+                self._step(policy.WalkEnded())  # no looks are expected
         self._listen()
         for event in events:
             self._step(event)

@@ -190,7 +190,7 @@ class Status:
     agent_version: str = ""
     model_version: str = ""
     model_state: str = ""
-    """idle | downloading | verifying | probation | refused: ..."""
+    """idle | downloading | verifying | probation | refused: ... | withdrawn: ..."""
     backlog: int = 0
     backlog_bytes: int = 0
     failed: int = 0
