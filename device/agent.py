@@ -33,6 +33,7 @@ from device.config import Config
 from device.guidance import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, UPDATED, Guidance
 from device.journal import Spoken
 from device.keeper import STORAGE_LOST, STORAGE_TEXTS, Keeper, Parcel
+from device.kind import this_machine
 from device.link import Link
 from device.models import MODEL_TEXTS, FixedModel, Loader, Models, OfferedModels, SelfTest, loader
 from device.moments import Hooks, Moments, WalkId
@@ -100,6 +101,7 @@ class Agent:
         self._clock = clock
         self._stop = threading.Event()
         self._info: SourceInfo | None = None
+        self._kind = this_machine()
         self._walking = False
         self._frames_seen = 0
         self._source: Source | None = parts.source(config, clock)
@@ -347,7 +349,7 @@ class Agent:
         if not self._admission.address:
             return None
         host, port = self._admission.place
-        first = Status(online=True, agent_version=agent_version())
+        first = Status(online=True, agent_version=agent_version(), device_kind=self._kind)
         link = Link(
             host=host, port=port, device=self._name, outbox=self._outbox, clock=self._clock, status=first,
             tls=self._admission.context, on_state=lambda state: self._models.link_changed(state == "online"),
@@ -434,6 +436,8 @@ class Agent:
             waits=self._waits(),
             troubles=tuple(trouble for trouble in troubles if trouble),
             offline="" if self._link is None else self._link.why_offline,
+            device_kind=self._kind,
+            look_p95_ms=self._guidance.look_p95_ms,
         )
 
     def _source_troubles(self) -> list[str]:

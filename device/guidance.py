@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.journal import Journal, Look, Spoken, Wording
+from device.look_times import LookTimes
 from device.recorder import CHUNK_S
 from device.sources import SAMPLE_RATE_HZ, SoundBlock, VideoFrame
 from device.street_sounds import Ear
@@ -154,6 +155,7 @@ class Guidance:
         self._worded_chunk = -1
         self._before: tuple[Observation, float] | None = None
         self._failures = 0
+        self._look_times = LookTimes()
         self._busy_since_s: float | None = None
         self._progress_s = clock.monotonic_s()
         self._thread = threading.Thread(target=self._run, name="guidance", daemon=True)
@@ -235,6 +237,11 @@ class Guidance:
         return 0.0 if since_s is None else self._clock.monotonic_s() - since_s
 
     @property
+    def look_p95_ms(self) -> float:
+        """95th percentile of how long the last looks of the model in use took; 0 = none yet."""
+        return self._look_times.p95_ms
+
+    @property
     def paused(self) -> bool:
         """Nothing is seen: the model fails, or the camera is blocked or away."""
         return self._state.paused or self._state.blocked
@@ -289,6 +296,7 @@ class Guidance:
         """swapped: what to announce about a model that is used from now on, or none is; None = the same as before."""
         if swapped is not None:
             self._failures = 0
+            self._look_times.clear()
             log.info("Guiding with model %s", self.model_version or "none")
             self._step(swapped)
             if self._model is None:
@@ -347,6 +355,7 @@ class Guidance:
             self._busy_since_s = self._clock.monotonic_s()
             observation = model.look(frame.image, self._heard(), before=self._seen_before(frame.t_s))
             self._before = (observation, frame.t_s)
+            self._look_times.add(self._clock.monotonic_s() - self._busy_since_s)
             self._progress_s = self._busy_since_s = self._clock.monotonic_s()
             self.journal.add(Look(frame.t_s, version, observation.hazards[:5]))
             actions = self._step(

@@ -177,6 +177,20 @@ class State:
     """When the model in use was last hashed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One update that was put in use by this process."""
+
+    from_version: str
+    to_version: str
+    fetched_bytes: int
+    """Came over the link."""
+    copied_bytes: int
+    """Were on the device already."""
+    seconds: float
+    """From the offer, or the agent's start, to the switch."""
+
+
 def unfetched(state: State) -> int:
     """Bytes of the target that are not yet synced on this device."""
     return sum(entry.size_bytes - progress_of(state, entry).have.total for entry in state.files)

@@ -16,7 +16,6 @@ Threads: `on_offer`, `on_block`, `link_changed` and the reports only leave a not
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import logging
 import queue
@@ -24,45 +23,40 @@ import shutil
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 from device import update_events as e
 from device import update_state as u
 from device.incoming import Incoming
 from device.offers import Proof, read_offer
-from device.slots import Checkpoint, Slots, current_slot, holders, identity, previous_slot
+from device.slots import (
+    Checkpoint,
+    Slots,
+    current_slot,
+    holders,
+    identity,
+    lock,
+    previous_slot,
+    problem_of,
+    wrong_files,
+)
 from device.update_file import load_denied, load_state, save_denied, save_state
 from device.update_steps import step
 from device.wishes import take
 from shared import atomic, bundle, messages, topics
 from shared.clock import Clock
-from shared.errors import BundleError, ConfigError, Transient, WaycueError
+from shared.errors import BundleError, Transient, WaycueError
 from shared.messages import Offer
 from shared.transfer import Ranges
 
 __all__ = ["Report", "Settings", "Updater", "current_slot", "previous_slot"]
 
-Settings = u.Settings
+Report, Settings = u.Report, u.Settings
 INBOX_EVENTS = 256
 INBOX_BLOCKS = 64  # eight windows; a server that sends more than was asked for fills no memory
 POLL_S = 0.5
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One update that was put in use by this process."""
-
-    from_version: str
-    to_version: str
-    fetched_bytes: int
-    """Came over the link."""
-    copied_bytes: int
-    """Were on the device already."""
-    seconds: float
-    """From the offer, or the agent's start, to the switch."""
 
 
 class Updater:
@@ -111,7 +105,7 @@ class Updater:
         self._barred, self._on_barred = barred, on_barred
         self._settings = settings or u.Settings()
         atomic.make_dirs(state_dir / "models")
-        self._lock_file = _lock(state_dir / "models" / ".lock")
+        self._lock_file = lock(state_dir / "models" / ".lock")
         self._slots = Slots(state_dir, at)
         self._inbox: queue.Queue[e.Event] = queue.Queue()
         self._working = threading.RLock()
@@ -458,14 +452,7 @@ class Updater:
             reason = str(error)
         else:
             return {}
-        bad = {}
-        manifest = bundle.read_manifest(self._slots.incoming)
-        for entry in manifest.files:
-            try:
-                bundle.check_file(self._slots.incoming, entry)
-            except BundleError as error:
-                bad[entry.path] = str(error)
-        return bad or {bundle.MANIFEST_NAME: reason}
+        return wrong_files(self._slots.incoming) or {bundle.MANIFEST_NAME: reason}
 
     def _test(self) -> tuple[str, ...]:
         self._at("self-test starts")
@@ -506,29 +493,7 @@ class Updater:
         self._on_activated(folder, now)
 
     def _check_current(self) -> e.Event:
-        problem = _problem_of(self._slots.current)
+        problem = problem_of(self._slots.current)
         previous = self._slots.previous
-        fit = not _problem_of(previous) and not self._previous().barred
+        fit = not problem_of(previous) and not self._previous().barred
         return e.CurrentChecked(problem, previous_ok=bool(problem) and fit)
-
-
-def _problem_of(folder: Path | None) -> str:
-    if folder is None:
-        return "there is no model"
-    try:
-        bundle.verify(folder)
-    except BundleError as error:
-        return str(error)
-    return ""
-
-
-def _lock(path: Path) -> BinaryIO:
-    file = open(path, "ab")  # noqa: SIM115 (kept open as long as the lock is held)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise ConfigError(
-            f"Another waycue-device uses {path.parent.parent}.", hint="Stop it, or name another folder with --state."
-        ) from None
-    return file

@@ -168,7 +168,8 @@ def _models_list(options: argparse.Namespace) -> int:
     elif not found:
         print("No models yet. Begin with: waycue-server models add starter")
     for model in found if not options.json else ():
-        said = ", ".join(filter(None, (model["role"], "" if model["state"] == registry.REGISTERED else model["state"])))
+        state = "" if model["state"] == registry.REGISTERED else str(model["state"])
+        said = ", ".join(filter(None, (str(model["role"]), state)))
         print(f"{model['version']:<28} {said:<10} from {model['parent'] or model['base']}")
     return OK
 
