@@ -52,7 +52,8 @@ from shared.transfer import Ranges
 
 __all__ = ["Report", "Settings", "Updater", "current_slot", "previous_slot"]
 
-Report, Settings = u.Report, u.Settings
+Report = u.Report
+Settings = u.Settings
 INBOX_EVENTS = 256
 INBOX_BLOCKS = 64  # eight windows; a server that sends more than was asked for fills no memory
 POLL_S = 0.5
