@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from device import config as settings
-from device import identity, status
+from device import identity, selftest, status
 from device.agent import SAID_BEFOREHAND, Agent, RunOptions
 from device.models import TRIAL
 from device.slots import current_slot
@@ -24,6 +25,7 @@ from shared.runtime.seen import Hazard
 from tests.agent.stage import CLEAR, Card, Running, StoryModel, config, film, nothing, result, run
 from tests.bundle.bundles import contents, make_bundle
 from tests.pulse import until
+from tests.runtime.altered import rewrite
 from tests.secure import SecureSite
 from tests.updates.house import no_problems
 from tests.updates.test_over_tls import House
@@ -105,6 +107,24 @@ def test_a_trial_that_the_settings_name_guides_a_replay_but_a_real_walk_only_by_
         # Where it is let through, it is turned down for another reason: random bytes are no model.
         assert ("is on trial" in str(refusal.value)) == refused, more
         assert ("could not be loaded" in str(refusal.value) or "lacks what" in str(refusal.value)) != refused
+
+
+def test_the_selftest_says_of_a_trial_whether_it_may_guide_this_wearer(starter_bundle: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "t1"
+    shutil.copytree(starter_bundle, copy)
+    rewrite(copy, intended_use="trial")
+
+    def check(**more: object) -> selftest.Finding:
+        told: dict[str, Any] = {"capture.source": "camera:9", "device.state": str(tmp_path / "state")}
+        chosen = settings.load(None, told | {"guidance.model": str(copy)} | more)
+        return selftest.selftest(chosen, CLOCK, only=("model",))[0]
+
+    refused = check()
+    assert not refused.ok
+    assert "is on trial" in refused.found
+    assert "--supervised" in refused.do
+    assert check(**{"guidance.allow_trial_model": True}).ok
+    assert check(**{"capture.source": "replay:walk.mp4"}).ok
 
 
 class Worn:
