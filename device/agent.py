@@ -33,10 +33,12 @@ from device.config import Config
 from device.guidance import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, UPDATED, Guidance
 from device.journal import Spoken
 from device.keeper import STORAGE_LOST, STORAGE_TEXTS, Keeper, Parcel
+from device.kind import this_machine
 from device.link import Link
-from device.models import MODEL_TEXTS, FixedModel, Loader, Models, OfferedModels, SelfTest, loader, may_guide
+from device.models import MODEL_TEXTS, FixedModel, Loader, Models, OfferedModels, SelfTest, loader
 from device.moments import Hooks, Moments, WalkId
 from device.outbox import Outbox
+from device.permission import Permission, settings_allow
 from device.presses import Presses
 from device.recorder import Recorder
 from device.renewal import Renewal
@@ -99,6 +101,7 @@ class Agent:
         self._clock = clock
         self._stop = threading.Event()
         self._info: SourceInfo | None = None
+        self._kind = this_machine()
         self._walking = False
         self._frames_seen = 0
         self._source: Source | None = parts.source(config, clock)
@@ -345,7 +348,7 @@ class Agent:
         if not self._admission.address:
             return None
         host, port = self._admission.place
-        first = Status(online=True, agent_version=agent_version())
+        first = Status(online=True, agent_version=agent_version(), device_kind=self._kind)
         link = Link(
             host=host, port=port, device=self._name, outbox=self._outbox, clock=self._clock, status=first,
             tls=self._admission.context, on_state=lambda state: self._models.link_changed(state == "online"),
@@ -357,16 +360,19 @@ class Agent:
 
     def _made_models(self, load: Loader | None, selftest: SelfTest | None) -> Models:
         guiding = self._config.guidance
-        allow_demo = self._config.capture.source.startswith("replay:") or guiding.allow_demo_model
-        load = load or loader(execution=guiding.execution, allow_demo=allow_demo)
         if guiding.model:
+            mine = Permission(settings_allow(self._config))
+            load = load or loader(execution=guiding.execution, permission=mine)
             return FixedModel(Path(guiding.model).expanduser(), self._guidance, load)
+        trust = self._admission.trust(self.state_dir)
+        permission = Permission.of(self._config, trust, self._name)
+        load = load or loader(execution=guiding.execution, permission=permission)
         return OfferedModels(
             self.state_dir, self._guidance, load, publish=self._publish, device=self._name, clock=self._clock,
             selftest=selftest or (lambda folder: check_golden(folder, execution=guiding.execution)),
-            check_manifest=lambda manifest: may_guide(manifest, allow_demo=allow_demo),
+            permission=permission,
             may_switch=lambda: guiding.switch_while_walking or not self._walking,
-            trust=self._admission.trust(self.state_dir),
+            trust=trust,
         )  # fmt: skip
 
     def _publish(self, topic: str, payload: bytes) -> bool:
@@ -429,6 +435,8 @@ class Agent:
             waits=self._waits(),
             troubles=tuple(trouble for trouble in troubles if trouble),
             offline="" if self._link is None else self._link.why_offline,
+            device_kind=self._kind,
+            look_p95_ms=self._guidance.look_p95_ms,
         )
 
     def _source_troubles(self) -> list[str]:

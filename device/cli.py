@@ -85,6 +85,8 @@ def _run_flags(run: argparse.ArgumentParser) -> None:
     add("--buttons", metavar="FILE.jsonl", help="presses for a replay, one JSON object a line (buttons.script)")
     add("--allow-demo-model", action="store_true", default=None,
         help="let a demonstration model guide a real walk: only in a safe place, with a sighted companion")  # fmt: skip
+    add("--allow-trial-model", action="store_true", default=None,
+        help="let a model on trial that --model names guide a real walk: only with a sighted companion")  # fmt: skip
     add("--report", type=Path, metavar="FILE.json", help="write what was said, flagged and measured, at the end")
     add("--captions", type=Path, metavar="FILE.jsonl", help="append each utterance as a JSON line, at once")
     add("--exit-at-end", action="store_true", help="when a replay is over, sync what is left and exit")
@@ -129,6 +131,7 @@ OVERRIDES = {
     "pace": "capture.pace",
     "model": "guidance.model",
     "allow_demo_model": "guidance.allow_demo_model",
+    "allow_trial_model": "guidance.allow_trial_model",
     "broker": "broker.address",
     "speech": "voice.speech",
     "buttons": "buttons.script",

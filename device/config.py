@@ -95,6 +95,9 @@ class GuidanceSection:
     """Folder of a model bundle to use. Empty = the one that the server offered last."""
     allow_demo_model: bool = False
     """Let a demonstration model guide a real walk. Only in a safe place, with a sighted companion."""
+    allow_trial_model: bool = False
+    """Let a model on trial that `model` names, or that nobody signed, guide a real walk. Only with a sighted companion.
+    Of what is offered to an enrolled device, its server's signed word decides."""
     looks_per_s: float = 4.0
     """Pictures looked at each second, 0.5 to 15."""
     threads: int = 2

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.journal import Journal, Look, Spoken, Stopped, Wording
+from device.look_times import LookTimes
 from device.recorder import CHUNK_S
 from device.sources import SAMPLE_RATE_HZ, SoundBlock, VideoFrame
 from device.street_sounds import Ear
@@ -68,6 +69,8 @@ class Card(Protocol):
 
     @property
     def version(self) -> str: ...
+    @property
+    def intended_use(self) -> str: ...
     @property
     def thresholds(self) -> Mapping[str, float]: ...
     @property
@@ -141,7 +144,7 @@ class Guidance:
         self._clock = clock
         self._walk_now = walk_now
         self._model: Model | None = None
-        self._coming: tuple[Model, PolicySettings, str] | None = None
+        self._coming: tuple[Model | None, PolicySettings, StateChange] | None = None
         self._events: deque[policy.Event] = deque()
         self._frame: tuple[VideoFrame, float] | None = None
         self._due_s = 0.0
@@ -155,6 +158,7 @@ class Guidance:
         self._worded_chunk = -1
         self._before: tuple[Observation, float] | None = None
         self._failures = 0
+        self._look_times = LookTimes()
         self._busy_since_s: float | None = None
         self._progress_s = clock.monotonic_s()
         self._thread = threading.Thread(target=self._run, name="guidance", daemon=True)
@@ -200,11 +204,17 @@ class Guidance:
         """Announce a state change. about: of what; older news about the same need not be said any more."""
         self.post(StateChange(text, urgent, about))
 
-    def swap(self, model: Model, *, announce: str = UPDATED) -> None:
+    def swap(self, model: Model, *, announce: str = UPDATED, urgent: bool = False) -> None:
         """Use this model from the next look on."""
         wanted = policy.calibrated(self._wished, model.manifest.thresholds, pinned=self._settings.pinned)
         with self._wake:
-            self._coming = (model, wanted, announce)
+            self._coming = (model, wanted, StateChange(announce, urgent, ABOUT_MODEL))
+            self._wake.notify_all()
+
+    def drop(self) -> None:
+        """Guide without a model from the next look on: the one in use may not guide any more."""
+        with self._wake:
+            self._coming = (None, self._wished, StateChange(NO_MODEL, urgent=True, about=ABOUT_MODEL))
             self._wake.notify_all()
 
     def settle(self, timeout_s: float) -> bool:
@@ -228,6 +238,11 @@ class Guidance:
         """How long the model has been at one picture."""
         since_s = self._busy_since_s
         return 0.0 if since_s is None else self._clock.monotonic_s() - since_s
+
+    @property
+    def look_p95_ms(self) -> float:
+        """95th percentile of how long the last looks of the model in use took; 0 = none yet."""
+        return self._look_times.p95_ms
 
     @property
     def paused(self) -> bool:
@@ -263,7 +278,7 @@ class Guidance:
                 if offered is not None:
                     self._due_s = self._next_due(offered[0].t_s)
             try:
-                self._turn(offered, events, "" if coming is None else coming[2])
+                self._turn(offered, events, None if coming is None else coming[2])
             except Exception:
                 log.exception("Guidance failed")
 
@@ -279,13 +294,16 @@ class Guidance:
         self,
         offered: tuple[VideoFrame, float] | None,
         events: list[policy.Event],
-        swapped: str,
+        swapped: StateChange | None,
     ) -> None:
-        """swapped: what to announce about a model that is used from now on; "" = the same as before."""
-        if swapped and self._model is not None:
+        """swapped: what to announce about a model that is used from now on, or none is; None = the same as before."""
+        if swapped is not None:
             self._failures = 0
-            log.info("Guiding with model %s", self._model.manifest.version)
-            self._step(StateChange(swapped, about=ABOUT_MODEL))
+            self._look_times.clear()
+            log.info("Guiding with model %s", self.model_version or "none")
+            self._step(swapped)
+            if self._model is None:
+                self._step(policy.WalkEnded())  # no looks are expected
         self._listen()
         for event in events:
             self._step(event)
@@ -340,6 +358,7 @@ class Guidance:
             self._busy_since_s = self._clock.monotonic_s()
             observation = model.look(frame.image, self._heard(), before=self._seen_before(frame.t_s))
             self._before = (observation, frame.t_s)
+            self._look_times.add(self._clock.monotonic_s() - self._busy_since_s)
             self._progress_s = self._busy_since_s = self._clock.monotonic_s()
             self.journal.add(Look(frame.t_s, version, observation.hazards[:5]))
             actions = self._step(

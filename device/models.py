@@ -2,6 +2,8 @@
 
 Promises: a model that does not load leaves the one in use alone; without any model the agent records, flags and syncs.
 A demonstration model is refused on a real walk unless the wearer's settings say otherwise, also when it is offered.
+A model on trial guides a real walk only where that was granted (device.permission); it is announced as such each time
+that it is put in use, and it is used no longer once the grant is withdrawn.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Protocol
 
 from device.guidance import READY, UPDATED, Guidance, Model
 from device.offers import Proof
+from device.permission import Permission
 from device.sources import VideoFrame
 from device.stillness import Stillness
 from device.update_fetch import TOO_FULL
@@ -26,30 +29,37 @@ from shared.runtime import Execution, GuidanceModel
 log = logging.getLogger(__name__)
 
 RESTORED = "Previous guidance is back."
+TRIAL = "Trial guidance. Walk with a sighted companion."
 OFFER_GRACE_S = 2.0  # a retained offer comes within milliseconds of the subscription
 WAITING, PROVING = "ready", "probation"
 SETTLED = ("idle", PROVING)
 POLL_S = 0.1
 JOIN_S = 15.0  # a self-test under way is let finish
 
-MODEL_TEXTS = (RESTORED, TOO_FULL)
+MODEL_TEXTS = (RESTORED, TRIAL, TOO_FULL)
 """What may be announced about models, beside `device.guidance`."""
 
 Loader = Callable[[Path], Model]
 SelfTest = Callable[[Path], list[str]]
 
 
-def loader(*, execution: Execution, allow_demo: bool) -> Loader:
+def loader(*, execution: Execution, permission: Permission) -> Loader:
     """Loads a bundle for guiding. The result raises BundleError."""
-    return lambda folder: GuidanceModel.load(folder, execution=execution, allow_demo=allow_demo)
+    return lambda folder: GuidanceModel.load(folder, execution=execution, allow=permission.allowed(folder))
 
 
-def may_guide(manifest: bundle.Manifest, *, allow_demo: bool) -> None:
-    """Before a model is fetched. Raises: BundleError for a demonstration model on a real walk, or a vocabulary that is
-    newer than this device's."""
+def may_guide(manifest: bundle.Manifest, permission: Permission) -> None:
+    """Before a model is fetched. Raises: BundleError for a vocabulary that is newer than this device's, and as
+    Permission.check."""
     bundle.check_vocabulary(manifest)
-    if manifest.intended_use == "demo" and not allow_demo:
-        raise BundleError("it is a demonstration model, trained on drawn pictures, which must not guide a walk")
+    permission.check(manifest)
+
+
+def put_in_use(guidance: Guidance, model: Model, *, announce: str) -> None:
+    """From the next look on. A model on trial is announced as that, whatever else was to be said: each time that a walk
+    begins or goes on with it, cutting everything but a warning."""
+    on_trial = model.manifest.intended_use == bundle.TRIAL
+    guidance.swap(model, announce=TRIAL if on_trial else announce, urgent=on_trial)
 
 
 class Models(Protocol):
@@ -85,7 +95,7 @@ class FixedModel:
 
     def start(self) -> None:
         """Raises: BundleError."""
-        self._guidance.swap(self._load(self._folder), announce=READY)
+        put_in_use(self._guidance, self._load(self._folder), announce=READY)
 
     def wait_for_offer(self, timeout_s: float, *, online: Callable[[], bool], stop: threading.Event) -> None:
         """Nothing to wait for."""
@@ -138,7 +148,7 @@ class OfferedModels:
         device: str,
         clock: Clock,
         selftest: SelfTest,
-        check_manifest: Callable[[bundle.Manifest], None],
+        permission: Permission,
         may_switch: Callable[[], bool],
         trust: Proof | None = None,
     ) -> None:
@@ -153,10 +163,11 @@ class OfferedModels:
         self._handed_over = ""
         """Version of the model that was loaded last, or could not be: guidance has it, or never will."""
         self._stillness = Stillness(clock)
+        self._agent_may_switch = may_switch
         self.updater = Updater(
             state_dir, publish, device=device, clock=clock, selftest=selftest, on_activated=self._activated,
-            check_manifest=check_manifest, may_switch=lambda: may_switch() or self._stillness.is_still, trust=trust,
-            tell=guidance.tell,
+            check_manifest=lambda manifest: may_guide(manifest, permission), may_switch=self._may_switch, trust=trust,
+            tell=guidance.tell, barred=permission.barred, on_barred=self._barred,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._follow, name="updates", daemon=True)
 
@@ -164,7 +175,7 @@ class OfferedModels:
         """Use the model that is there, and begin to follow offers. Raises nothing for a bad model: it is reported."""
         self.updater.start()  # may take a model back that brought the agent down, and so call _activated
         folder = current_slot(self._state_dir)
-        if not self._guidance.model_version and folder is not None:
+        if not self._guidance.model_version and folder is not None and not self.updater.current_barred:
             self._use(folder, self.updater.current_version, announce=READY)
         self._thread.start()
 
@@ -232,6 +243,16 @@ class OfferedModels:
                 log.exception("The update failed; it is tried again")
                 self._stop.wait(10.0)
 
+    def _may_switch(self) -> bool:
+        """Nobody is guided, or nobody walks, or the wearer stands still."""
+        return not self._guidance.model_version or self._agent_may_switch() or self._stillness.is_still
+
+    def _barred(self, version: str, reason: str) -> None:
+        """The model in use may not guide any more, and no other may."""
+        if self._guidance.model_version:
+            self._guidance.drop()
+        self._handed_over = version
+
     def _activated(self, folder: Path, version: str) -> None:
         if not self._guidance.model_version:
             self._use(folder, version, announce=READY)
@@ -240,7 +261,7 @@ class OfferedModels:
 
     def _use(self, folder: Path, version: str, *, announce: str) -> None:
         try:
-            self._guidance.swap(self._load(folder), announce=announce)
+            put_in_use(self._guidance, self._load(folder), announce=announce)
         except BundleError as error:
             log.error("%s", error)
             self.updater.report_failure(str(error), version)

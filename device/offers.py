@@ -23,6 +23,11 @@ class Proof(Protocol):
         """Raises: a Permanent where these metadata do not prove the offer, a Transient where they have expired."""
         ...
 
+    def supervised(self, version: str, manifest_sha256: str, device: str) -> None:
+        """Return if a model on trial may guide here. Raises: Refused where it may not, a Transient where that cannot be
+        told from what was verified before."""
+        ...
+
 
 def read_offer(payload: bytes, *, signed: bool) -> Offer:
     """An offer that may be followed, if its metadata prove it. Unsigned ones come back without any metadata.

@@ -20,6 +20,7 @@ from device.admission import Admission
 from device.config import Config, state_folder
 from device.connection import Connection
 from device.outbox import peek
+from device.permission import Permission, settings_allow
 from device.sources import SoundBlock, VideoFrame, open_source
 from device.updates import current_slot
 from device.voice import Ended, Espeak, Speakers
@@ -145,11 +146,9 @@ def check_model(config: Config, clock: Clock) -> Finding:
     manifest = bundle.read_manifest(folder)
     if wrong:
         return _bad("model", f"{manifest.version}: {'; '.join(wrong)}", do="Offer another version.")
-    real = not config.capture.source.startswith("replay:") and not config.guidance.allow_demo_model
-    if manifest.intended_use == "demo" and real:
-        return _bad("model", f"{manifest.version} is a demonstration model, which must not guide a walk",
-            do="Install a field model; see docs/operations.md.",
-        )  # fmt: skip
+    admission = Admission.of(config, state_folder(config), clock)
+    offered = Permission.of(config, admission.trust(state_folder(config)), admission.device)
+    (Permission(settings_allow(config)) if config.guidance.model else offered).check(manifest)
     return _ok("model", f"{manifest.version}, {manifest.size_bytes / 1e6:.1f} MB, passes its own test")
 
 

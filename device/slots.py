@@ -13,14 +13,16 @@ is never written to; `previous` stays loadable until a newer model, verified and
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from device.update_state import Identity
 from shared import atomic, bundle
 from shared.bundle import FileEntry
-from shared.errors import BundleError
+from shared.errors import BundleError, ConfigError
 
 FOLDER, INCOMING, CURRENT, PREVIOUS = "models", "incoming", "current", "previous"
 SLOTS = ("a", "b")
@@ -62,6 +64,41 @@ def identity(folder: Path | None) -> Identity:
         return Identity(bundle.parse_manifest(data).version, digest)
     except BundleError:
         return Identity("damaged", digest)
+
+
+def problem_of(folder: Path | None) -> str:
+    """Why the bundle in a folder cannot be used, "" = it is whole."""
+    if folder is None:
+        return "there is no model"
+    try:
+        bundle.verify(folder)
+    except BundleError as error:
+        return str(error)
+    return ""
+
+
+def wrong_files(folder: Path) -> dict[str, str]:
+    """Path → what is wrong with it. Raises: BundleError for a manifest that cannot be read."""
+    bad = {}
+    for entry in bundle.read_manifest(folder).files:
+        try:
+            bundle.check_file(folder, entry)
+        except BundleError as error:
+            bad[entry.path] = str(error)
+    return bad
+
+
+def lock(path: Path) -> BinaryIO:
+    """Held as long as the file is open. Raises: ConfigError where another process holds it, OSError."""
+    file = open(path, "ab")  # noqa: SIM115 (kept open as long as the lock is held)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ConfigError(
+            f"Another waycue-device uses {path.parent.parent}.", hint="Stop it, or name another folder with --state."
+        ) from None
+    return file
 
 
 class Slots:

@@ -63,6 +63,9 @@ class DeviceStatus:
     """What is wrong now, in words."""
     offline: str = ""
     """Why there is no connection to the broker, in words, and what to do where a person must."""
+    device_kind: str = ""
+    """As in shared.messages.Status, like the next."""
+    look_p95_ms: float = 0.0
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -95,6 +98,8 @@ def retained(found: DeviceStatus) -> Status:
         backlog_bytes=found.queued_bytes,
         failed=found.failed,
         uptime_s=found.uptime_s,
+        device_kind=found.device_kind,
+        look_p95_ms=found.look_p95_ms,
         extra={"waits": list(found.waits), "not_kept": found.not_kept},
     )
 

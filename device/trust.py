@@ -8,9 +8,11 @@ Promises:
 
 1. `check` returns only for an offer whose manifest hash and size are signed by keys that the root in this device's
    identity leads to, under metadata no older than any seen before, and assigned to this device.
-2. What was verified is kept durably file by file: power may go at any point, and nothing once seen can be rolled back.
-3. The time is the clock floor's: a wall clock that is wrong by years can make updates wait, and nothing more. Here is
-   nothing that guidance depends on.
+2. `supervised` returns only where the newest metadata that `check` verified name this device as a supervised one for
+   that very manifest, and have not ended.
+3. What was verified is kept durably file by file: power may go at any point, and nothing once seen can be rolled back.
+4. The time is the clock floor's: a wall clock that is wrong by years can make updates wait, and end the trial of a
+   model. No other guidance depends on anything here.
 
 source: TUF specification 1.0.34, section 5, https://theupdateframework.github.io/specification/latest/
 """
@@ -24,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadataError, RepositoryError
-from tuf.api.metadata import Targets, Timestamp
+from tuf.api.metadata import Metadata, Targets, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from shared import assignment, atomic
+from shared.assignment import Assignment
 from shared.errors import MessageError, Refused, Transient
 from shared.floor import ClockFloor
 from shared.messages import Offer
@@ -61,16 +64,49 @@ class Trust:
         Transient (expired, or the disk refuses: the offer may be good later; guidance goes on)
         """
         targets = self._refresh(files)
-        try:
-            known = [assignment.read(path, target.custom) for path, target in targets.targets.items()]
-        except MessageError as error:
-            raise Refused(f"The release metadata is signed, but not ours: {error}") from None
+        known = _assignments(targets)
         mine = assignment.assigned(known, device)
         if mine != offer.version:
             raise Refused(f"Model {offer.version} was offered, but what is signed for {device} is {mine or 'none'}.")
         target = targets.targets[assignment.target_path(mine)]
         if target.hashes.get("sha256") != offer.manifest_sha256 or target.length != offer.manifest_size:
             raise Refused(f"The manifest offered for model {mine} is not the one that was signed.")
+
+    def supervised(self, version: str, manifest_sha256: str, device: str) -> None:
+        """Return if the newest metadata verified here let a model on trial guide this device's wearer.
+
+        raises: Refused (they do not), Transient (they have ended, or are not whole: what is offered next may tell)
+        """
+        targets = self._kept()
+        told = {one.version: one for one in _assignments(targets)}.get(version)
+        if told is None or not told.supervised or not assignment.may_run(told, device):
+            raise Refused(
+                f"Model {version} is on trial, and nothing signed names {device} as one who walks with a companion.",
+                hint=f"On the server: waycue-server rollout start {version} --device {device} --supervised.",
+            )
+        if targets.targets[assignment.target_path(version)].hashes.get("sha256") != manifest_sha256:
+            raise Refused(f"Model {version} on trial is not the one that was signed for {device}.")
+
+    def _kept(self) -> Targets:
+        """The targets that were verified last, verified again. Raises: Refused, Transient."""
+        try:
+            data = {role: (self._folder / f"{role}.json").read_bytes() for role in ("timestamp", "snapshot", "targets")}
+            files = {"timestamp.json": data.pop("timestamp")}
+            files |= {f"{Metadata.from_bytes(one).signed.version}.{role}.json": one for role, one in data.items()}
+            updater = _Updater(
+                self._folder, files, self._root_json, now_s=self._floor.now_s(), at=atomic.no_step, keep=False
+            )
+            updater.refresh()
+        except FileNotFoundError:
+            raise Refused("No signed release was ever verified on this device.") from None
+        except ExpiredMetadataError as error:
+            raise Transient(
+                f"What was signed about models on trial has expired ({error}).",
+                hint="Bring the device near its server: a trial goes on once that was heard.",
+            ) from None
+        except (RepositoryError, DownloadError, OSError) as error:
+            raise Transient(f"The release metadata kept in {self._folder} are not whole ({error}).") from None
+        return updater.targets
 
     def _refresh(self, files: Mapping[str, bytes]) -> Targets:
         """Follow the metadata to the targets in force. Raises: Refused, Transient."""
@@ -102,13 +138,31 @@ class Trust:
             self._at("floor_raised")
 
 
+def _assignments(targets: Targets) -> list[Assignment]:
+    """Raises: Refused."""
+    try:
+        return [assignment.read(path, target.custom) for path, target in targets.targets.items()]
+    except MessageError as error:
+        raise Refused(f"The release metadata is signed, but not ours: {error}") from None
+
+
 class _Updater(Updater):  # inherited, not wrapped: how python-tuf keeps its files is a method of its class
-    """python-tuf's client with three seams filled: files from memory, durable writes, and the floor's time."""
+    """python-tuf's client with three seams filled: files from memory, durable writes, and the floor's time.
+
+    keep: False writes nothing, where what is on disk is only read again.
+    """
 
     def __init__(
-        self, folder: Path, files: Mapping[str, bytes], root_json: bytes, *, now_s: float, at: Callable[[str], None]
+        self,
+        folder: Path,
+        files: Mapping[str, bytes],
+        root_json: bytes,
+        *,
+        now_s: float,
+        at: Callable[[str], None],
+        keep: bool = True,
     ) -> None:
-        self._at = at
+        self._at, self._keep = at, keep
         config = UpdaterConfig(
             max_root_rotations=MAX_FILES,
             root_max_length=LIMITS_BYTES["root"],
@@ -129,7 +183,7 @@ class _Updater(Updater):  # inherited, not wrapped: how python-tuf keeps its fil
 
     def _persist_file(self, filename: str, data: bytes) -> None:
         path = Path(filename)
-        if path.exists() and path.read_bytes() == data:
+        if not self._keep or (path.exists() and path.read_bytes() == data):
             return
         atomic.write_bytes(path, data)
         self._at(f"{path.stem.rpartition('.')[2]}_kept")

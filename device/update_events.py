@@ -54,10 +54,13 @@ class TrustChecked:
     """The signed metadata of the offer were looked at. problem: "" = the offer is proven.
 
     passing: only time or newer metadata can mend it (they have expired); else the offer is refused.
+    current, previous: the models on this device, as far as newer metadata say whether they may guide; None = as before.
     """
 
     problem: str = ""
     passing: bool = False
+    current: Identity | None = None
+    previous: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +307,7 @@ class ClearIncoming:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell the agent to load `current`."""
+    """Tell the agent to load `current`, or to guide without a model where that one is barred."""
 
 
 @dataclass(frozen=True, slots=True)

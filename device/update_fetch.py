@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from device.update_events import (
     Action,
+    Announce,
     AskDropped,
     BlockCame,
     Check,
@@ -24,6 +25,7 @@ from device.update_events import (
     ReadManifest,
     Reuse,
     Reused,
+    RollBack,
     Save,
     SaveDenied,
     Step,
@@ -47,6 +49,7 @@ from device.update_state import (
     SWITCHED,
     VERIFYING,
     Denied,
+    Identity,
     Progress,
     Settings,
     State,
@@ -137,9 +140,33 @@ def with_denied(state: State, offer: Offer, reason: str) -> tuple[Denied, ...]:
 
 def trust_checked(state: State, event: TrustChecked, now_s: float, settings: Settings) -> Step:
     """Only what its signed metadata prove is fetched; expired ones block updates and nothing else."""
-    offer = state.target
-    if state.phase != METADATA or offer is None:
+    if state.phase != METADATA or state.target is None:
         return state, []
+    before = state.current
+    if event.current is not None and event.previous is not None:
+        state = replace(state, current=event.current, previous=event.previous)
+    if state.current.barred and falls_back(state):
+        offer, problem = state.target, withdrawn(state.current)
+        state = replace(idle(state, problem), proven=state.proven if event.problem else offer)
+        return state, [Save(), ClearIncoming(), RollBack()]
+    changed = state.current.barred != before.barred and "" in (state.current.barred, before.barred)
+    state, actions = _trusted_or_not(state, event, now_s, settings)
+    return state, [Announce(), *actions] if changed else actions
+
+
+def falls_back(state: State) -> bool:
+    """Whether the model before the one in use may guide."""
+    return bool(state.previous.version) and not state.previous.barred
+
+
+def withdrawn(model: Identity) -> str:
+    """For the status."""
+    return f"withdrawn: {model.version}: {model.barred}"
+
+
+def _trusted_or_not(state: State, event: TrustChecked, now_s: float, settings: Settings) -> Step:
+    offer = state.target
+    assert offer is not None
     if not event.problem:
         return follow(replace(state, proven=offer, problem=""), offer)
     if event.passing:
@@ -147,6 +174,9 @@ def trust_checked(state: State, event: TrustChecked, now_s: float, settings: Set
         return replace(state, problem=event.problem, asked=(), retry_at_s=wait_s), [Save()]
     problem = f"refused: {offer.version}: {event.problem}"
     proven = state.proven
+    if state.current.barred and offer.manifest_sha256 == state.current.manifest_sha256:
+        problem, proven = withdrawn(state.current), None  # the server itself sent it, to bring these metadata
+        state = replace(state, proven=None)
     if proven is None or proven.manifest_sha256 == state.current.manifest_sha256 or is_denied(state, proven):
         return abandon(state, problem)
     # Somebody sent an offer that is not the server's: what the server wanted before goes on.

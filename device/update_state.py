@@ -17,7 +17,9 @@ Rules kept here:
    last and is proven, for replays are refused by their metadata; of others the one with the highest revision.
 6. With signed metadata (`metadata`) nothing else of an offer is fetched before it is proven. One that is refused leaves
    the update under way as it was.
-7. What the models on the device hold already is not fetched: whole files first, then single blocks.
+7. A model in use that may not guide (any more) gives way at once, and is not denied: to the one before it where that
+   may guide, else to none. It is in use again as soon as it may guide.
+8. What the models on the device hold already is not fetched: whole files first, then single blocks.
 
 Sources: AWS IoT streams (the device pulls blocks), Mender's state script order, RAUC's boot attempts.
 """
@@ -126,6 +128,8 @@ class Identity:
 
     version: str = ""
     manifest_sha256: str = ""
+    barred: str = ""
+    """Why it may not guide here, "" = it may: a demonstration or a trial on a walk that is not theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +175,20 @@ class State:
     """Waiting until then after trouble with the disk, or before another self-test."""
     checked_at_s: float | None = None
     """When the model in use was last hashed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One update that was put in use by this process."""
+
+    from_version: str
+    to_version: str
+    fetched_bytes: int
+    """Came over the link."""
+    copied_bytes: int
+    """Were on the device already."""
+    seconds: float
+    """From the offer, or the agent's start, to the switch."""
 
 
 def unfetched(state: State) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 from device import update_fetch as fetch
 from device.update_events import (
+    Action,
     Activate,
     Activated,
     Announce,
@@ -82,7 +83,18 @@ def step(state: State, event: Event, now_s: float, settings: Settings) -> Step:
 # --- start, offers ---
 
 
-def _started(state: State, _event: Started, now_s: float, settings: Settings) -> Step:
+def _started(state: State, event: Started, now_s: float, settings: Settings) -> Step:
+    if not state.current.barred or state.phase in (ACTIVATING, ROLLING_BACK):
+        return _begun(state, event, now_s, settings)
+    if state.phase == PROBATION:  # nothing is known against it: it is not denied
+        state = fetch.idle(state, "")
+    instead: Action = RollBack() if fetch.falls_back(state) else Announce()
+    problem = fetch.withdrawn(state.current)
+    state, actions = _begun(state, event, now_s, settings)
+    return replace(state, problem=problem), [instead, *actions]
+
+
+def _begun(state: State, _event: Started, now_s: float, settings: Settings) -> Step:
     if state.phase == PROBATION:
         state = replace(state, starts=state.starts + 1)
         if state.starts > settings.probation_starts:
@@ -202,6 +214,10 @@ def _tick(state: State, event: Tick, now_s: float, settings: Settings) -> Step:
 def _activated(state: State, event: Activated, now_s: float, settings: Settings) -> Step:
     if state.phase != ACTIVATING:
         return state, []
+    if event.current.barred:  # it may not guide since it was verified: without looks its probation would never end
+        problem = fetch.withdrawn(event.current)
+        state = replace(fetch.idle(state, problem), current=event.current, previous=event.previous)
+        return state, [Save(), RollBack() if fetch.falls_back(state) else Announce()]
     state = replace(state, phase=PROBATION, current=event.current, previous=event.previous, looks=0, starts=1)
     # Announced first: should saving fail, the agent still runs what `current` names, and the start is repeated.
     return replace(state, problem="", progress={}, bad={}, tests=0, files=()), [Announce(), Save()]
@@ -244,7 +260,7 @@ def _failed(state: State, event: Failed, now_s: float, settings: Settings) -> St
 
 def _give_way(state: State, reason: str) -> Step:
     assert state.target is not None
-    if not state.previous.version:
+    if not fetch.falls_back(state):
         return _ended(fetch.idle(state, f"{state.target.version} fails ({reason}) and stays: there is no other model"))
     state = replace(state, phase=ROLLING_BACK, reason=reason, denied=fetch.with_denied(state, state.target, reason))
     return state, [Save(), SaveDenied(), RollBack()]

@@ -16,7 +16,6 @@ Threads: `on_offer`, `on_block`, `link_changed` and the reports only leave a not
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import logging
 import queue
@@ -24,45 +23,41 @@ import shutil
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 from device import update_events as e
 from device import update_state as u
 from device.incoming import Incoming
 from device.offers import Proof, read_offer
-from device.slots import Checkpoint, Slots, current_slot, holders, identity, previous_slot
+from device.slots import (
+    Checkpoint,
+    Slots,
+    current_slot,
+    holders,
+    identity,
+    lock,
+    previous_slot,
+    problem_of,
+    wrong_files,
+)
 from device.update_file import load_denied, load_state, save_denied, save_state
 from device.update_steps import step
 from device.wishes import take
 from shared import atomic, bundle, messages, topics
 from shared.clock import Clock
-from shared.errors import BundleError, ConfigError, Transient, WaycueError
+from shared.errors import BundleError, Transient, WaycueError
 from shared.messages import Offer
 from shared.transfer import Ranges
 
 __all__ = ["Report", "Settings", "Updater", "current_slot", "previous_slot"]
 
+Report = u.Report
 Settings = u.Settings
 INBOX_EVENTS = 256
 INBOX_BLOCKS = 64  # eight windows; a server that sends more than was asked for fills no memory
 POLL_S = 0.5
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One update that was put in use by this process."""
-
-    from_version: str
-    to_version: str
-    fetched_bytes: int
-    """Came over the link."""
-    copied_bytes: int
-    """Were on the device already."""
-    seconds: float
-    """From the offer, or the agent's start, to the switch."""
 
 
 class Updater:
@@ -78,6 +73,9 @@ class Updater:
     trust: what proves an offer by its signed metadata. With it, an offer without is refused; None only where the device
     has no identity yet, which may only speak to a broker on its own machine: metadata are then not looked at.
     tell(text): lets the wearer know that an update waits.
+    barred(folder): why the model in a slot may not guide, "" = it may; raises a Transient where it cannot be told now.
+    Asked at the start, after each switch, and when an offer's metadata were verified.
+    on_barred(version, reason): the model in use may not guide, and there is no other: use none from now on.
     raises: ConfigError where another process has the folder, OSError.
     """
 
@@ -95,6 +93,8 @@ class Updater:
         check_manifest: Callable[[bundle.Manifest], None] = lambda manifest: None,
         trust: Proof | None = None,
         tell: Callable[[str], None] = lambda text: None,
+        barred: Callable[[Path], str] = lambda folder: "",
+        on_barred: Callable[[str, str], None] = lambda version, reason: None,
         settings: u.Settings | None = None,
         at: Checkpoint = lambda name: None,
     ) -> None:
@@ -103,9 +103,10 @@ class Updater:
         self._publish, self._clock, self._selftest, self._on_activated = publish, clock, selftest, on_activated
         self._check_offer, self._check_manifest = check_offer, check_manifest
         self._may_switch, self._at = may_switch, at
+        self._barred, self._on_barred = barred, on_barred
         self._settings = settings or u.Settings()
         atomic.make_dirs(state_dir / "models")
-        self._lock_file = _lock(state_dir / "models" / ".lock")
+        self._lock_file = lock(state_dir / "models" / ".lock")
         self._slots = Slots(state_dir, at)
         self._inbox: queue.Queue[e.Event] = queue.Queue()
         self._working = threading.RLock()
@@ -120,8 +121,8 @@ class Updater:
         self._state = replace(
             u.as_trusted(load_state(self._slots.models), signed=trust is not None),
             denied=load_denied(self._slots.models),
-            current=identity(self._slots.current),
-            previous=identity(self._slots.previous),
+            current=self._identity(self._slots.current),
+            previous=self._identity(self._slots.previous),
         )
         self._started = False
 
@@ -266,6 +267,11 @@ class Updater:
         return self._state.current.version
 
     @property
+    def current_barred(self) -> str:
+        """Why the model in the current slot may not guide, "" = it may."""
+        return self._state.current.barred
+
+    @property
     def phase(self) -> str:
         """One of device.update_state.PHASES."""
         return self._state.phase
@@ -354,10 +360,21 @@ class Updater:
                 return self._activate(manifest_sha256)
             case e.RollBack():
                 self._slots.roll_back()
-                return e.RolledBack(identity(self._slots.current))
+                return e.RolledBack(self._identity(self._slots.current, self._state.previous))
             case e.CheckCurrent():
                 return self._check_current()
         return None
+
+    def _identity(self, folder: Path | None, known: u.Identity | None = None) -> u.Identity:
+        """known: what was known of it before; it stays so where it cannot be told whether a model may guide."""
+        found = identity(folder)
+        if folder is None:
+            return found
+        try:
+            return replace(found, barred=self._barred(folder))
+        except Transient as error:
+            same = known is not None and known.manifest_sha256 == found.manifest_sha256
+            return replace(found, barred=known.barred if known is not None and same else str(error))
 
     # --- files ---
 
@@ -385,9 +402,17 @@ class Updater:
         except WaycueError as error:
             self.counters["distrusted"] += 1
             _log.warning("The offer of %s is not followed: %s", offer.version, error)
-            return e.TrustChecked(str(error), passing=isinstance(error, Transient))
+            if isinstance(error, Transient):
+                return e.TrustChecked(str(error), passing=True)
+            return e.TrustChecked(str(error), current=self._current(), previous=self._previous())
         self._at("trust checked")
-        return e.TrustChecked()
+        return e.TrustChecked(current=self._current(), previous=self._previous())
+
+    def _current(self) -> u.Identity:
+        return self._identity(self._slots.current, self._state.current)
+
+    def _previous(self) -> u.Identity:
+        return self._identity(self._slots.previous, self._state.previous)
 
     def _survey(self, entries: tuple[bundle.FileEntry, ...], resumable: frozenset[str], *, prune: bool) -> e.Event:
         self._incoming.close()
@@ -428,14 +453,7 @@ class Updater:
             reason = str(error)
         else:
             return {}
-        bad = {}
-        manifest = bundle.read_manifest(self._slots.incoming)
-        for entry in manifest.files:
-            try:
-                bundle.check_file(self._slots.incoming, entry)
-            except BundleError as error:
-                bad[entry.path] = str(error)
-        return bad or {bundle.MANIFEST_NAME: reason}
+        return wrong_files(self._slots.incoming) or {bundle.MANIFEST_NAME: reason}
 
     def _test(self) -> tuple[str, ...]:
         self._at("self-test starts")
@@ -455,13 +473,17 @@ class Updater:
             self._slots.activate(manifest_sha256)
         except BundleError as error:
             return e.NotActivated(str(error))
-        return e.Activated(identity(self._slots.current), identity(self._slots.previous))
+        return e.Activated(self._identity(self._slots.current), self._identity(self._slots.previous))
 
     def _announce(self) -> None:
         folder = self._slots.current
         if folder is None:
             return
         now = self._state.current.version
+        if self._state.current.barred:
+            _log.error("Model %s is not used: %s", now, self._state.current.barred)
+            self._on_barred(now, self._state.current.barred)
+            return
         if self._state.phase == u.PROBATION:
             gained = self.counters - self._bytes_before
             before = self._state.previous.version
@@ -472,27 +494,7 @@ class Updater:
         self._on_activated(folder, now)
 
     def _check_current(self) -> e.Event:
-        problem = _problem_of(self._slots.current)
-        return e.CurrentChecked(problem, previous_ok=bool(problem) and not _problem_of(self._slots.previous))
-
-
-def _problem_of(folder: Path | None) -> str:
-    if folder is None:
-        return "there is no model"
-    try:
-        bundle.verify(folder)
-    except BundleError as error:
-        return str(error)
-    return ""
-
-
-def _lock(path: Path) -> BinaryIO:
-    file = open(path, "ab")  # noqa: SIM115 (kept open as long as the lock is held)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise ConfigError(
-            f"Another waycue-device uses {path.parent.parent}.", hint="Stop it, or name another folder with --state."
-        ) from None
-    return file
+        problem = problem_of(self._slots.current)
+        previous = self._slots.previous
+        fit = not problem_of(previous) and not self._previous().barred
+        return e.CurrentChecked(problem, previous_ok=bool(problem) and fit)

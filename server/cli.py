@@ -172,7 +172,7 @@ def _models_list(options: argparse.Namespace) -> int:
     found = [
         {
             "version": model.version, "role": roles.get(model.version, ""), "parent": model.parent, "base": model.base,
-            "created_at_utc": model.created_at_utc, "evaluation": dict(model.evaluation),
+            "created_at_utc": model.created_at_utc, "state": model.state, "evaluation": dict(model.evaluation),
         }
         for model in models.list()
     ]  # fmt: skip
@@ -181,7 +181,9 @@ def _models_list(options: argparse.Namespace) -> int:
     elif not found:
         print("No models yet. Begin with: waycue-server models add starter")
     for model in found if not options.json else ():
-        print(f"{model['version']:<28} {model['role']:<10} from {model['parent'] or model['base']}")
+        state = "" if model["state"] == registry.REGISTERED else str(model["state"])
+        said = ", ".join(filter(None, (str(model["role"]), state)))
+        print(f"{model['version']:<28} {said:<10} from {model['parent'] or model['base']}")
     return OK
 
 
@@ -193,9 +195,13 @@ def _models_add(options: argparse.Namespace) -> int:
         version = add_starter(options.home, progress=lambda text: print(text, flush=True))
         print(f"{version} is registered. It is a demonstration model: it must not guide a real walk.")
         return OK
-    from server.registry import Registry
+    from server.registry import ON_TRIAL, Registry
 
     model = Registry(options.home).add(Path(options.bundle))
+    if model.state == ON_TRIAL:
+        print(f"{model.version} is registered, on trial: it guides nobody but wearers with a sighted companion.")
+        print(f'Name them: waycue-server rollout start {model.version} --device NAME --supervised --companion "WHO"')
+        return OK
     print(f"{model.version} is registered. Offer it with: waycue-server models promote {model.version}")
     return OK
 

@@ -22,9 +22,9 @@ from sqlalchemy import Connection, select, update
 from server import store as db
 from server.authority import is_reserved
 from server.certificates import Certificates
-from shared import enrolment, topics
+from shared import enrolment, messages, topics
 from shared.enrolment import EnrolAnswer, EnrolRequest
-from shared.errors import ConfigError, Refused
+from shared.errors import ConfigError, MessageError, Refused
 
 DEFAULT_HOURS = 24.0
 
@@ -53,6 +53,10 @@ class Known:
     revoked_why: str
     seen_at_s: float | None
     online: bool
+    device_kind: str = ""
+    """As it said last: raspberry-pi-5, jetson-orin-nano, x86-64 …; "" = it never did."""
+    look_p95_ms: float = 0.0
+    """95th percentile of how long a look of its model takes there; 0 = not told."""
 
 
 class Enrolment:
@@ -159,7 +163,17 @@ class Enrolment:
             revoked_why="" if enrolled is None or not revoked else enrolled.why,
             seen_at_s=None if seen is None else seen.seen_at,
             online=seen is not None and seen.online and not revoked,  # its last will is no longer listened to
+            **_told({} if seen is None else seen.status),
         )
+
+
+def _told(status: Any) -> dict[str, Any]:
+    """What a device said of itself. A status that cannot be read tells nothing."""
+    try:
+        found = messages.from_dict(messages.Status, status)
+    except MessageError:
+        return {}
+    return {"device_kind": found.device_kind, "look_p95_ms": found.look_p95_ms}
 
 
 def _state(*, is_known: bool, is_revoked: bool, not_after_s: float | None, now_s: float) -> str:

@@ -9,6 +9,9 @@ The device pulls: it knows what it has, and a push would overrun the broker's qu
 Who should run what is decided in `server.rollout`; with a `Release` it is signed before it is offered, the offer names
 the signed metadata, and devices pull these as blocks too.
 
+A device that was offered a version on trial and may run nothing any more is offered that version once more, under
+metadata that no longer name the device: what is signed takes the trial back, and the offer only brings it.
+
 Rules kept here:
 
 1. Only files of registered bundles and the signed metadata can be read, and only by the hash of their content: there is
@@ -33,7 +36,7 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, select, update
 
 from server import store as tables
-from server.registry import Model, Registry
+from server.registry import ON_TRIAL, Model, Registry
 from server.release import Release, Target
 from server.rollout import Grant
 from server.rollouts import Rollouts
@@ -244,15 +247,22 @@ class Push:
         return self._offers(devices, due=True)
 
     def _offers(self, devices: Iterable[str], *, due: bool = False) -> list[Reply]:
-        granted = self.rollouts.granted()
-        if not granted or not self._sign(granted):
+        granted, trials = self.rollouts.granted(), self._on_trial() if self._release is not None else {}
+        if not (granted or trials) or not self._sign(granted):
             return []
         metadata, assignments, offers = self._metadata(), [grant.assignment() for grant in granted], []
         for device in sorted(devices):
-            version = assignment.assigned(assignments, device)
+            version = assignment.assigned(assignments, device) or trials.get(device)
             if version is not None and not (due and self._offered.get(device) == (version, metadata)):
                 offers.append(self.make_offer(device, version))
         return offers
+
+    def _on_trial(self) -> dict[str, str]:
+        """Device → version, where the last that it was offered is on trial."""
+        offers, models = tables.offers, tables.models
+        query = select(offers.c.device, offers.c.version).join(models, models.c.version == offers.c.version)
+        with self._registry.store.reading() as connection:
+            return {row.device: row.version for row in connection.execute(query.where(models.c.state == ON_TRIAL))}
 
     def _known(self) -> set[str]:
         """Devices that were let in, and all that ever came or were offered something: their offer waits for them."""
@@ -281,8 +291,9 @@ class Push:
     def _target(self, grant: Grant) -> Target:
         model = self._registry.get(grant.version)
         return Target(
-            grant.version, model.manifest_sha256, model.manifest_size, grant.order, grant.percent, grant.devices
-        )
+            grant.version, model.manifest_sha256, model.manifest_size, grant.order, grant.percent, grant.devices,
+            grant.supervised,
+        )  # fmt: skip
 
     def _metadata(self) -> tuple[MetadataFile, ...]:
         """What an offer names, and devices may pull from now on."""

@@ -11,6 +11,7 @@ Rules kept here:
 3. Names with a role are aliases: champion (offered to devices), challenger, previous (where a rollback leads). They
    change in one transaction with a line in `alias_log`, which is never edited.
 4. Only a bundle whose every hash is right is given a role.
+5. A version on trial (its manifest says so) is never offered as champion, and no command makes it one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from shared.clock import Clock, SystemClock
 from shared.errors import BundleError, Refused
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-REGISTERED = "registered"
+REGISTERED, ON_TRIAL = "registered", "trial"
+STATES = (REGISTERED, ON_TRIAL)
 LINEAGE = "lineage.json"
 _SEE_LIST = "See: waycue-server models list"
 
@@ -52,6 +54,7 @@ class Model:
     manifest_size: int
     evaluation: Mapping[str, Any]
     state: str
+    """One of STATES, as its manifest says: a version on trial may guide nobody but supervised wearers."""
 
     @property
     def bundle_folder(self) -> Path:
@@ -150,6 +153,7 @@ class Registry:
 
     def _insert(self, lineage: Mapping[str, Any]) -> None:
         folder = self._models / str(lineage["version"])
+        use = bundle.read_manifest(folder / "bundle").intended_use
         row = {
             "version": lineage["version"],
             "created_at": lineage["created_at_utc"],
@@ -159,7 +163,7 @@ class Registry:
             "manifest_sha256": lineage["manifest_sha256"],
             "manifest_size": (folder / "bundle" / bundle.MANIFEST_NAME).stat().st_size,
             "evaluation": lineage["evaluation"],
-            "state": REGISTERED,
+            "state": ON_TRIAL if use == bundle.TRIAL else REGISTERED,
         }
         with self.store.writing() as connection:
             connection.execute(insert(tables.models).values(row))
@@ -228,9 +232,9 @@ class Registry:
     def promote(self, version: str, why: str) -> None:
         """Make a version the champion; the old champion becomes `previous`.
 
-        raises: Refused where there is no such version, BundleError where its files are damaged.
+        raises: Refused where there is no such version, or it is on trial, BundleError where its files are damaged.
         """
-        self._sound(version)
+        self._may_lead(version)
         with self.store.writing() as connection:
             old = _alias(connection, CHAMPION)
             if old == version:
@@ -241,7 +245,10 @@ class Registry:
                 self._point(connection, CHALLENGER, None, why)
 
     def challenge(self, version: str, why: str) -> None:
-        """Make a version the challenger: registered, compared, not offered. Raises: as `promote`."""
+        """Make a version the challenger: registered, compared, not offered. One on trial may be.
+
+        raises: as `promote`
+        """
         self._sound(version)
         with self.store.writing() as connection:
             self._point(connection, CHALLENGER, version, why)
@@ -249,12 +256,12 @@ class Registry:
     def rollback(self, why: str) -> str:
         """Exchange champion and previous. Returns the new champion.
 
-        raises: Refused where there is no previous one, BundleError where its files are damaged.
+        raises: Refused where there is no previous one, or it is on trial, BundleError where its files are damaged.
         """
         back = self.alias(PREVIOUS)
         if back is None:
             raise Refused("There is no previous model to roll back to.", hint=_SEE_LIST)
-        self._sound(back)
+        self._may_lead(back)
         with self.store.writing() as connection:
             if _alias(connection, PREVIOUS) != back:
                 raise Refused("The models were changed by someone else just now.", hint="Look again, then repeat.")
@@ -262,8 +269,18 @@ class Registry:
             self._point(connection, CHAMPION, back, why)
         return back
 
-    def _sound(self, version: str) -> None:
-        bundle.verify(self.bundle_folder(version))
+    def _sound(self, version: str) -> bundle.Manifest:
+        return bundle.verify(self.bundle_folder(version))
+
+    def _may_lead(self, version: str) -> None:
+        """Whether every device may be offered it."""
+        if self._sound(version).intended_use == bundle.TRIAL:
+            raise Refused(
+                f"{version} is on trial: it has not shown on held-out walks that it may guide on its own, so it cannot "
+                "be the champion.",
+                hint=f"Why: waycue-server gate --explain {version}. A wearer with a sighted companion may try it: "
+                f'waycue-server rollout start {version} --device NAME --supervised --companion "WHO".',
+            )
 
     def _point(self, connection: Connection, name: str, version: str | None, why: str) -> None:
         old = _alias(connection, name)

@@ -72,11 +72,13 @@ class Target:
     """Share of all devices, 0 to 100."""
     devices: tuple[str, ...] = ()
     """Names of devices that may run it whatever the percentage."""
+    supervised: bool = False
+    """Their wearers walk with a sighted companion: a model on trial may guide them."""
 
     def assignment(self) -> Assignment:
         """Who may run it, as devices will read it."""
         hashed = frozenset(assignment.device_hash(self.version, device) for device in self.devices)
-        return Assignment(self.version, self.order, self.percent, hashed)
+        return Assignment(self.version, self.order, self.percent, hashed, self.supervised)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ Rules kept here:
    A model that takes a device down sends no report of that: silence counts.
 3. A champion that is promoted after a rollout began overtakes it.
 
+4. A model on trial goes to devices that are named one by one, whose wearers walk with a sighted companion (supervised).
+
 The percentage takes the same devices first at every stage: `shared.assignment` draws them by a stable hash.
 """
 
@@ -58,6 +60,10 @@ class Rollout:
     changed_utc: float
     """When its state or its stage changed last."""
     why: str
+    supervised: bool = False
+    """Its version is on trial, and these wearers walk with a sighted companion."""
+    companion: str = ""
+    """Who walks along, as the admin said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +100,11 @@ class Grant:
     order: int
     percent: int
     devices: tuple[str, ...]
+    supervised: bool = False
 
     def assignment(self) -> Assignment:
         hashed = frozenset(assignment.device_hash(self.version, device) for device in self.devices)
-        return Assignment(self.version, self.order, self.percent, hashed)
+        return Assignment(self.version, self.order, self.percent, hashed, self.supervised)
 
 
 def grants(
@@ -110,7 +117,9 @@ def grants(
     for rollout in sorted(rollouts, key=lambda one: (one.started_utc, one.id)):
         if rollout.state == RUNNING and rollout.version not in found:
             devices = tuple(sorted({*rollout.devices, *cohorts.get(rollout.cohort, ())}))
-            found[rollout.version] = Grant(rollout.version, _order(rollout.started_utc), rollout.percent, devices)
+            found[rollout.version] = Grant(
+                rollout.version, _order(rollout.started_utc), rollout.percent, devices, rollout.supervised
+            )
     return tuple(sorted(found.values(), key=lambda grant: (grant.order, grant.version)))
 
 

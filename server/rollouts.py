@@ -108,20 +108,28 @@ class Rollouts:
         cohort: str = "",
         error_share: float = ERROR_SHARE,
         missing_after_s: float = MISSING_AFTER_S,
+        supervised: bool = False,
+        companion: str = "",
         why: str = "",
     ) -> Rollout:
         """Offer a version to some devices. A rollout of the same version that was halted is begun anew.
 
-        raises: Refused where there is no such version, nobody to offer it to, or where it is out already
+        supervised: a version on trial, for devices named one by one, whose wearers walk with a sighted companion
+        raises: Refused where there is no such version, nobody to offer it to, where it is out already, or where a
+        version on trial would go to anyone else
         """
-        bundle.verify(self._registry.bundle_folder(version))
+        manifest = bundle.verify(self._registry.bundle_folder(version))
         if not 0 <= percent <= 100 or not (percent or devices or cohort):
             raise Refused("Nobody is named to get it.", hint="Use --device, --cohort, --percent or --all.")
+        companion = companion.strip()
+        named_only = bool(devices) and not percent and not cohort
+        _check_supervision(manifest, supervised=supervised, companion=companion, named_only=named_only)
         now_utc = self._clock.utc_s()
         row = {
             "version": version, "state": RUNNING, "percent": percent, "devices": sorted(set(devices)),
             "cohort": cohort, "error_share": error_share, "missing_after_s": missing_after_s,
             "started_at": now_utc, "changed_at": now_utc, "why": why,
+            "supervised": supervised, "companion": companion,
         }  # fmt: skip
         with self._store.writing() as connection:
             champion = _champion(connection)
@@ -134,7 +142,8 @@ class Rollouts:
             # Later than every decision before it, also where the clock went back.
             row["started_at"] = max(now_utc, _newest_decision(connection) + 0.001)
             (number,) = connection.execute(insert(db.rollouts).values(row)).inserted_primary_key or (0,)
-            _note(connection, number, now_utc, f"started for {_who(percent, devices, cohort)}", why)
+            started = f"started{' supervised' if supervised else ''} for {_who(percent, devices, cohort)}"
+            _note(connection, number, now_utc, started, "; ".join(filter(None, (_along(companion), why))))
             return next(one for one in _rollouts(connection) if one.id == number)
 
     def advance(self, version: str = "", *, percent: int | None = None, force: bool = False, why: str = "") -> Rollout:
@@ -144,6 +153,11 @@ class Rollouts:
         """
         with self._store.writing() as connection:
             rollout = _running(connection, version)
+            if rollout.supervised:
+                raise Refused(
+                    f"{rollout.version} is on trial: it goes to wearers who were named with their companion, and to no "
+                    "share of the others.", hint=_more_wearers(rollout.version),
+                )  # fmt: skip
             counted = tally(_outcomes(connection, rollout.id))
             wanted = next_percent(rollout) if percent is None else percent
             if wanted is None:
@@ -223,6 +237,36 @@ class Rollouts:
 # --- rows ---
 
 
+def _check_supervision(manifest: bundle.Manifest, *, supervised: bool, companion: str, named_only: bool) -> None:
+    """Whether a version may go out like this. Raises: Refused."""
+    version, on_trial = manifest.version, manifest.intended_use == bundle.TRIAL
+    if on_trial and not supervised:
+        raise Refused(
+            f"{version} is on trial: it has not shown on held-out walks that it may guide on its own.",
+            hint=f"Why: waycue-server gate --explain {version}. {_more_wearers(version)}",
+        )
+    if supervised and not on_trial:
+        raise Refused(f"{version} is not on trial: --supervised is for versions that are.", hint="Leave it out.")
+    if supervised and not named_only:
+        raise Refused(
+            f"{version} is on trial: each wearer who tries it is named, not a cohort or a share of all.",
+            hint=_more_wearers(version),
+        )
+    if supervised and not companion:
+        raise Refused(f"Nobody is named who walks along with {version}.", hint='Add: --companion "WHO"')
+
+
+def _more_wearers(version: str) -> str:
+    return (
+        "Name the wearers who walk with a sighted companion: waycue-server rollout start "
+        f'{version} --device NAME --supervised --companion "WHO".'
+    )
+
+
+def _along(companion: str) -> str:
+    return f"with {companion}" if companion else ""
+
+
 def _champion(connection: Connection) -> Champion | None:
     version = connection.execute(select(db.aliases.c.version).where(db.aliases.c.name == CHAMPION)).scalar()
     if version is None:
@@ -239,7 +283,7 @@ def _rollouts(connection: Connection) -> list[Rollout]:
 def _rollout(row: Row[Any]) -> Rollout:
     return Rollout(
         row.id, row.version, row.state, row.percent, tuple(row.devices), row.cohort, row.error_share,
-        row.missing_after_s, row.started_at, row.changed_at, row.why,
+        row.missing_after_s, row.started_at, row.changed_at, row.why, row.supervised, row.companion,
     )  # fmt: skip
 
 

@@ -274,6 +274,8 @@ rollouts = Table(
     Column("started_at", Float, nullable=False),
     Column("changed_at", Float, nullable=False),
     Column("why", Text, nullable=False),
+    Column("supervised", Boolean, nullable=False),  # its version is on trial
+    Column("companion", Text, nullable=False),  # who walks along where it is supervised
 )
 
 rollout_devices = Table(

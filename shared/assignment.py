@@ -4,6 +4,9 @@ Each release target says who may run it: devices by name, and a share of all by 
 may run, the one with the highest order is its model; the others are refused, however well they are signed, so that an
 old offer cannot be played back while the release that it names is still in use elsewhere.
 
+A release may be `supervised`: it names wearers who walk with a sighted companion, and lets a model on trial guide them.
+Such a release names each device; a share of all devices is nobody's companion.
+
 Names of devices stand in the metadata as truncated hashes salted with the version: every device reads that file, and
 need not learn what the others are called. Whoever guesses a name can check the guess; it is no secret.
 """
@@ -35,6 +38,8 @@ class Assignment:
     """Share of all devices, 0 to 100, chosen by hash: raising it only adds devices."""
     devices: frozenset[str]
     """`device_hash`es of devices that may run it whatever the percentage."""
+    supervised: bool = False
+    """These devices' wearers walk with a sighted companion: a model on trial may guide them."""
 
 
 def device_hash(version: str, device: str) -> str:
@@ -63,7 +68,8 @@ def assigned(assignments: Iterable[Assignment], device: str) -> str | None:
 
 def to_custom(assignment: Assignment) -> dict[str, Any]:
     """As it stands in the `custom` of a TUF target."""
-    return {"order": assignment.order, "percent": assignment.percent, "devices": sorted(assignment.devices)}
+    told = {"order": assignment.order, "percent": assignment.percent, "devices": sorted(assignment.devices)}
+    return told | {"supervised": True} if assignment.supervised else told  # absent as before: nothing is signed anew
 
 
 def target_path(version: str) -> str:
@@ -85,7 +91,12 @@ def read(path: str, custom: Any) -> Assignment:
         raise MessageError(f"Release target {version}: its percent is not 0 to 100.")
     if not isinstance(devices, list) or len(devices) > MAX_DEVICES or not all(map(_is_hash, devices)):
         raise MessageError(f"Release target {version}: its devices are not a list of at most {MAX_DEVICES} hashes.")
-    return Assignment(version, order, percent, frozenset(devices))
+    supervised = custom.get("supervised", False)
+    if type(supervised) is not bool:
+        raise MessageError(f"Release target {version}: its supervised is not true or false.")
+    if supervised and percent:
+        raise MessageError(f"Release target {version}: it is supervised, and yet for a share of all devices.")
+    return Assignment(version, order, percent, frozenset(devices), supervised)
 
 
 def _is_hash(value: Any) -> bool:

@@ -33,7 +33,10 @@ MANIFEST_NAME = "manifest.json"
 BLOCKS_NAME, BLOCKS_FIELD = "blocks.bin", "block_bytes"
 BLOCK_BYTES = 64 * 1024
 DIGEST_BYTES = 32
-INTENDED_USES = ("demo", "field")
+DEMO, TRIAL, FIELD = "demo", "trial", "field"
+INTENDED_USES = (DEMO, TRIAL, FIELD)
+FOR_WALKS, FOR_JUDGING = frozenset({FIELD}), frozenset(INTENDED_USES)
+"""What may guide a walk without anybody's word, and what may be looked at where nobody walks by it."""
 MAX_MANIFEST_BYTES = 1024 * 1024  # a manifest with evaluation tables is about 20 KB
 MAX_FILES = 512
 MAX_BUNDLE_BYTES = 8 * 1024**3  # the largest base in sight is 2 GB; a Pi's card has 32
@@ -66,7 +69,7 @@ class Manifest:
     parent: str
     """Version of the model before it ("" = none)."""
     intended_use: str
-    """demo (a device refuses it outside replay) | field"""
+    """demo (a device refuses it outside replay) | trial (the same, but for wearers named as supervised) | field"""
     files: tuple[FileEntry, ...]
     thresholds: Mapping[str, float]
     """speak_above, flag_below, hazard_above: recalibrated per version, so they travel with it."""
@@ -222,6 +225,23 @@ def check_vocabulary(manifest: Manifest) -> None:
             f"Model {manifest.version} speaks a newer vocabulary than this device knows{words}.",
             hint="Update waycue on the device, then offer the model again.",
         )
+
+
+def check_use(manifest: Manifest, allowed: frozenset[str]) -> None:
+    """Whether a model is meant for what is about to be done with it. Raises: BundleError saying what it may do."""
+    if manifest.intended_use in allowed:
+        return
+    if manifest.intended_use == DEMO:
+        raise BundleError(
+            f"Model {manifest.version} is a demonstration model, trained on drawn pictures: it must not guide.",
+            hint="Install a field model, or pass --allow-demo-model to try it in a safe place.",
+        )
+    raise BundleError(
+        f"Model {manifest.version} is on trial: it has not shown that it may guide a walk on its own.",
+        hint="It guides a replay, and a wearer whom the server names: waycue-server rollout start "
+        f"{manifest.version} --device NAME --supervised. A folder of your own: --allow-trial-model, with a sighted "
+        "companion.",
+    )
 
 
 def check_file(folder: Path, entry: FileEntry) -> None:

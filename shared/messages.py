@@ -190,12 +190,16 @@ class Status:
     agent_version: str = ""
     model_version: str = ""
     model_state: str = ""
-    """idle | downloading | verifying | probation | refused: ..."""
+    """idle | downloading | verifying | probation | refused: ... | withdrawn: ..."""
     backlog: int = 0
     backlog_bytes: int = 0
     failed: int = 0
     boot_reason: str = ""
     uptime_s: float = 0.0
+    device_kind: str = ""
+    """Such as raspberry-pi-5, jetson-orin-nano, x86-64 (device.kind); "" = not told."""
+    look_p95_ms: float = 0.0
+    """95th percentile of how long the last few hundred looks of the model in use took; 0 = none yet."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -299,6 +303,8 @@ def _plan(kind: type[Any]) -> _Plan:
 
 
 _PLAIN = topics.NAME.match, "is not a plain name"
+_KIND = re.compile(r"(?:[a-z0-9][a-z0-9-]{0,47})?\Z")
+MAX_LOOK_MS = 600_000.0  # ten minutes: longer than any watchdog lets a look last
 _HASH = topics.SHA256.match, "is not a SHA-256"
 _CHECKS: dict[str, tuple[Callable[[Any], object], str]] = {
     "chunk_id": _PLAIN, "correction_id": _PLAIN, "record_id": _PLAIN, "version": _PLAIN, "walk_id": _PLAIN,
@@ -306,6 +312,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], object], str]] = {
     "manifest_sha256": _HASH, **dict.fromkeys(
         ("captured_at_utc", "issued_at_utc"), (lambda utc_s: 0 <= utc_s < MAX_UTC_S, "is no time that a calendar has")
     ),
+    "device_kind": (_KIND.match, "is no kind of device"),
+    "look_p95_ms": (lambda ms: 0 <= ms <= MAX_LOOK_MS, "is not the time of a look"),
 }  # fmt: skip
 
 

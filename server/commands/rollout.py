@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from server.commands.opening import opened, when
 from server.registry import Registry
-from server.rollout import FAILED, MISSING, RUNNING
+from server.rollout import FAILED, MISSING, RUNNING, Rollout
 from server.rollouts import ERROR_SHARE, MISSING_AFTER_S, Progress, Rollouts
 
 _HOUR_S = 3600.0
@@ -33,6 +33,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     share.add_argument("--all", action="store_const", const=100, dest="percent", help="every device")
     start.add_argument("--error-share", type=_share, default=ERROR_SHARE, metavar="X",
                        help=f"share of its devices that may fail or fall silent, 0 to 1 ({ERROR_SHARE:g})")  # fmt: skip
+    start.add_argument(
+        "--supervised", action="store_true",
+        help="a version on trial, for wearers who walk with a sighted companion; needs --device",
+    )  # fmt: skip
+    start.add_argument("--companion", default="", metavar="TEXT", help="with --supervised: who walks along")
     hours = MISSING_AFTER_S / _HOUR_S
     start.add_argument("--missing-after-h", type=_hours, default=hours, metavar="H",
                        help=f"hours without a result after which a device counts as silent ({hours:g})")  # fmt: skip
@@ -92,9 +97,12 @@ def _start(options: argparse.Namespace) -> int:
         started = rollouts.start(
             options.version, percent=options.percent, devices=options.device, cohort=options.cohort,
             error_share=options.error_share, missing_after_s=options.missing_after_h * _HOUR_S, why=options.why,
+            supervised=options.supervised, companion=options.companion,
         )  # fmt: skip
     to = who(started.percent, started.devices, started.cohort)
-    print(f"Rollout {started.id}: {started.version} is offered to {to}.")
+    print(f"Rollout {started.id}: {started.version} is offered to {to}{_with(started)}.")
+    if started.supervised:
+        print(f"It is on trial, and says so at every start of a walk. Take it back: rollout halt {started.version}")
     return 0
 
 
@@ -144,7 +152,7 @@ def told(found: Iterable[Progress]) -> Iterable[str]:
         why = f": {rollout.why}" if rollout.why and rollout.state != RUNNING else ""
         yield f"{rollout.version}  {rollout.state} since {when(rollout.changed_utc)}{why}"
         to = who(rollout.percent, rollout.devices, rollout.cohort)
-        yield f"  for {to}; at most {rollout.error_share:.0%} may go wrong"
+        yield f"  for {to}{_with(rollout)}; at most {rollout.error_share:.0%} may go wrong"
         yield (
             f"  {tally.covered} devices so far: {tally.proven} proven, {tally.failed} failed, {tally.missing} silent, "
             f"{tally.waiting} waiting"
@@ -154,6 +162,10 @@ def told(found: Iterable[Progress]) -> Iterable[str]:
                 yield f"  {one.device}: {one.outcome}, {one.reason}"
     if none:
         yield "No rollouts yet. Begin one with: waycue-server rollout start VERSION --device NAME"
+
+
+def _with(rollout: Rollout) -> str:
+    return f", supervised, with {rollout.companion}" if rollout.supervised else ""
 
 
 def who(percent: int, devices: Iterable[str], cohort: str) -> str:

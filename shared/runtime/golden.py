@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 
-from shared import vocabulary
+from shared import bundle, vocabulary
 from shared.runtime.execution import Execution
 from shared.runtime.model import GuidanceModel
 from shared.runtime.seen import Observation
@@ -32,7 +32,7 @@ def check_golden(folder: Path, *, threads: int = 2, execution: Execution | None 
     execution: as GuidanceModel.load takes it
     raises: BundleError where the bundle does not load, ConfigError
     """
-    model = GuidanceModel.load(folder, threads=threads, allow_demo=True, execution=execution)
+    model = GuidanceModel.load(folder, threads=threads, allow=bundle.FOR_JUDGING, execution=execution)
     cases = json.loads((folder / FOLDER / LIST).read_text()) if (folder / FOLDER / LIST).is_file() else []
     if not cases:
         return ["it has no golden chunks to test itself on"]

@@ -77,21 +77,24 @@ class GuidanceModel:
 
     @classmethod
     def load(
-        cls, folder: Path, *, threads: int = 2, allow_demo: bool = False, execution: Execution | None = None
+        cls,
+        folder: Path,
+        *,
+        threads: int = 2,
+        allow: frozenset[str] = bundle.FOR_WALKS,
+        allow_demo: bool = False,
+        execution: Execution | None = None,
     ) -> GuidanceModel:
         """Verify every byte of a bundle and load it.
 
+        allow: the intended uses that may be loaded; allow_demo: the same as allow=bundle.FOR_JUDGING
         execution: how its graphs run; by default on the processor with `threads`
-        raises: BundleError where it is incomplete, altered, not loadable, or meant for demonstrations only; ConfigError
+        raises: BundleError where it is incomplete, altered, not loadable, or meant for something else; ConfigError
         where this machine has not what `execution` asks for
         """
         manifest = bundle.verify(folder)
         bundle.check_vocabulary(manifest)
-        if manifest.intended_use == "demo" and not allow_demo:
-            raise BundleError(
-                f"Model {manifest.version} is a demonstration model, trained on drawn pictures: it must not guide.",
-                hint="Install a field model, or pass --allow-demo-model to try it in a safe place.",
-            )
+        bundle.check_use(manifest, bundle.FOR_JUDGING if allow_demo else allow)
         chosen = execution or Execution(threads)
         chosen.check()
         try:

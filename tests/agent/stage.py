@@ -33,6 +33,7 @@ class Card:
         default_factory=lambda: {"speak_above": 0.6, "flag_below": 0.5, "hazard_above": 0.5}
     )
     model: Mapping[str, Any] = field(default_factory=dict)
+    intended_use: str = "field"
 
 
 Seen = tuple[tuple[Hazard, ...], Instruction]

@@ -10,8 +10,8 @@ import pytest
 from tests.docs.pages import page, section
 from tests.house.tree import ROOT, python_files
 
-# A constant that is spoken: up to six words that begin with a capital and end with a stop.
-SPOKEN = re.compile(r"[A-Z][a-z]+(?:[ ,]+[a-z]+| [A-Z][a-z]+|\. [A-Z][a-z]+){0,5}\.")
+# A constant that is spoken: up to seven words that begin with a capital and end with a stop.
+SPOKEN = re.compile(r"[A-Z][a-z]+(?:[ ,]+[a-z]+| [A-Z][a-z]+|\. [A-Z][a-z]+){0,6}\.")
 
 
 def announcements() -> list[str]:

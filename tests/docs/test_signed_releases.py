@@ -21,7 +21,7 @@ def test_every_file_is_told_with_its_limit_and_its_life() -> None:
 
 def test_every_key_of_custom_is_told_and_no_other() -> None:
     keys = re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)
-    assert keys == list(assignment.to_custom(Assignment("m1", 1, 1, frozenset())))
+    assert keys == list(assignment.to_custom(Assignment("m1", 1, 0, frozenset(), supervised=True)))
 
 
 def test_the_hashes_are_told_as_they_are_made() -> None:

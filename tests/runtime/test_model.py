@@ -10,7 +10,7 @@ import pytest
 
 from shared import bundle, vocabulary
 from shared.errors import BundleError, MediaError
-from shared.runtime import GuidanceModel
+from shared.runtime import GuidanceModel, check_golden
 from shared.runtime.model import DECODER, EMBED, MOST_TOKENS, VISION
 from tests.runtime.altered import golden_cases, golden_picture, rewrite
 
@@ -78,6 +78,20 @@ def test_what_is_no_picture_is_refused(model: GuidanceModel) -> None:
 def test_a_demonstration_model_must_be_asked_for(starter_bundle: Path) -> None:
     with pytest.raises(BundleError, match=r"demonstration model.*--allow-demo-model"):
         GuidanceModel.load(starter_bundle)
+
+
+def test_a_model_on_trial_guides_only_where_that_is_allowed_and_can_be_judged_anywhere(copy: Path) -> None:
+    rewrite(copy, intended_use="trial")
+    with pytest.raises(BundleError, match=r"is on trial.*--supervised"):
+        GuidanceModel.load(copy)
+    with pytest.raises(BundleError, match="is on trial"):
+        GuidanceModel.load(copy, allow=bundle.FOR_WALKS | {bundle.DEMO})
+    for how in ({"allow": bundle.FOR_WALKS | {bundle.TRIAL}}, {"allow": bundle.FOR_JUDGING}, {"allow_demo": True}):
+        assert GuidanceModel.load(copy, threads=1, **how).manifest.intended_use == "trial"
+    assert check_golden(copy, threads=1) == []
+    rewrite(copy, intended_use="demo")
+    with pytest.raises(BundleError, match="must not guide"):
+        GuidanceModel.load(copy, allow=bundle.FOR_WALKS | {bundle.TRIAL})
 
 
 def test_one_changed_byte_in_any_file_is_found_and_named(copy: Path) -> None:

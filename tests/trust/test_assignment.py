@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,6 +68,14 @@ def test_everyone_is_in_100_percent_and_nobody_in_0(device: str) -> None:
 def test_what_is_written_is_read_back(order: int, percent: int, devices: set[str]) -> None:
     one = Assignment("m1", order, percent, frozenset(device_hash("m1", device) for device in devices))
     assert assignment.read(assignment.target_path("m1"), assignment.to_custom(one)) == one
+    led = replace(one, percent=0, supervised=True)
+    assert assignment.read(assignment.target_path("m1"), assignment.to_custom(led)) == led
+
+
+def test_metadata_from_before_supervision_read_as_unsupervised_and_are_written_as_before() -> None:
+    one = assignment.read("models/m1/manifest.json", GOOD)
+    assert not one.supervised
+    assert assignment.to_custom(one) == GOOD  # the same bytes: a new server signs nothing anew for it
 
 
 def test_no_name_of_a_device_stands_in_the_metadata() -> None:
@@ -96,6 +105,10 @@ def test_unknown_keys_are_left_alone() -> None:
         ("models/m1/manifest.json", GOOD | {"devices": ["anna"]}),
         ("models/m1/manifest.json", GOOD | {"devices": [["0123456789abcdef"]]}),
         ("models/m1/manifest.json", GOOD | {"devices": ["0" * 16] * (assignment.MAX_DEVICES + 1)}),
+        ("models/m1/manifest.json", GOOD | {"percent": 0, "supervised": 1}),
+        ("models/m1/manifest.json", GOOD | {"percent": 0, "supervised": "yes"}),
+        ("models/m1/manifest.json", GOOD | {"percent": 0, "supervised": None}),
+        ("models/m1/manifest.json", GOOD | {"percent": 1, "supervised": True}),
         ("models/../manifest.json", GOOD),
         ("models/m1/../manifest.json", GOOD),
         ("m1/manifest.json", GOOD),
@@ -112,7 +125,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-keyed = st.fixed_dictionaries({}, optional={"order": values, "percent": values, "devices": values})
+keyed = st.fixed_dictionaries({}, optional=dict.fromkeys(("order", "percent", "devices", "supervised"), values))
 
 
 @given(path=st.text(max_size=40) | st.just("models/m1/manifest.json"), custom=values | keyed)

@@ -6,9 +6,11 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from device import updates
 from device.offers import Proof
+from device.permission import Permission
 from device.slots import Checkpoint
 from device.update_state import IDLE, Settings
 from device.updates import Updater
@@ -41,8 +43,8 @@ class Server:
         self.push = Push(self.registry, clock=self.clock, release=self.release)
         self._made = home.parent / "made"
 
-    def register(self, version: str, files: Mapping[str, bytes] | None = None) -> bundle.Manifest:
-        manifest = make_bundle(self._made / version, version, files)
+    def register(self, version: str, files: Mapping[str, bytes] | None = None, **more: Any) -> bundle.Manifest:
+        manifest = make_bundle(self._made / version, version, files, **more)
         self.registry.add(self._made / version)
         return manifest
 
@@ -62,6 +64,7 @@ class Device:
         settings: Settings = QUICK,
         at: Checkpoint = lambda name: None,
         check_manifest: Callable[[bundle.Manifest], None] = lambda manifest: None,
+        uses: frozenset[str] | None = None,
         trust: Callable[[], Proof] | None = None,
         clock: ManualClock | None = None,
         name: str = DEVICE,
@@ -81,10 +84,16 @@ class Device:
         """Bytes delivered, by SHA-256 of the file."""
         self.wire: deque[bytes] = deque()
         self.at = at
+        self.uses = uses
+        """The intended uses that the settings let guide; None = whatever is offered."""
+        self.dropped: list[str] = []
+        """Versions that were in use and may not guide any more."""
         self._check_manifest = check_manifest
         self.updater = self.start()
 
     def start(self) -> Updater:
+        proof = self._trust() if self._trust is not None else None
+        permission = None if self.uses is None else Permission(self.uses, proof, self.name)
         self.updater = Updater(
             self.state_dir,
             self._publish,
@@ -93,8 +102,10 @@ class Device:
             selftest=self._selftest,
             on_activated=lambda folder, version: self.loaded.append(version),
             may_switch=lambda: self.standing,
-            check_manifest=self._check_manifest,
-            trust=self._trust() if self._trust is not None else None,
+            check_manifest=self._check_manifest if permission is None else permission.check,
+            barred=(lambda folder: "") if permission is None else permission.barred,
+            on_barred=lambda version, reason: self.dropped.append(version),
+            trust=proof,
             tell=self.told.append,
             settings=self.settings,
             at=lambda name: self.at(name),

@@ -13,7 +13,7 @@ from device import update_events as e
 from device import update_state as u
 from device.update_steps import step
 from shared.bundle import FileEntry, Manifest
-from shared.messages import Offer, Want
+from shared.messages import MetadataFile, Offer, Want
 from shared.transfer import Ranges
 
 SETTINGS = u.Settings(block_bytes=1000, blocks_per_want=3, window_bytes=5000, wants_in_flight=4, margin_bytes=10,
@@ -125,6 +125,61 @@ def test_every_phase_takes_every_event(event: e.Event, phase: str) -> None:
     state = u.State(phase=phase, target=offer(1, 1), offered=offer(1, 1), current=OLD, files=files)
     after, _ = step(state, event, 1.0, SETTINGS)
     assert after.phase in u.PHASES
+
+
+# --- models that may not guide (any more) ---
+
+BARRED = st.sampled_from(("", "it is on trial"))
+SLOTS = st.builds(lambda why: replace(OLD, barred=why), BARRED)
+BEFORE = st.builds(lambda version, why: u.Identity(version, "11" * 32, why), st.sampled_from(("", "m9")), BARRED)
+CHECKS = st.builds(
+    lambda problem, current, previous: e.TrustChecked(problem, current=current, previous=previous),
+    st.sampled_from(("", "it is not signed")), SLOTS, BEFORE,
+)  # fmt: skip
+
+
+@given(CHECKS, SLOTS, BEFORE, st.booleans())
+def test_newer_metadata_that_bar_the_model_in_use_take_it_out_of_use_at_once(
+    event: e.TrustChecked, current: u.Identity, previous: u.Identity, recalled: bool
+) -> None:
+    wanted = replace(offer(1, 1), metadata=(MetadataFile("timestamp.json", 1, "ee" * 32),))
+    if recalled:  # the model in use is offered once more, under metadata that may say otherwise now
+        wanted = replace(wanted, version=OLD.version, manifest_sha256=OLD.manifest_sha256)
+    state = u.State(phase=u.METADATA, target=wanted, offered=wanted, current=current, previous=previous)
+    after, actions = step(state, event, 1.0, SETTINGS)
+    assert event.current is not None
+    assert event.previous is not None
+    assert after.current == event.current
+    kinds = [type(action) for action in actions]
+    back = bool(event.current.barred and event.previous.version and not event.previous.barred)
+    assert (e.RollBack in kinds) == back
+    changed = bool(event.current.barred) != bool(current.barred)
+    assert (e.Announce in kinds) == (changed and not back)
+    assert after.denied == ()
+    if event.current.barred and event.problem and recalled:
+        assert after.problem.startswith("withdrawn: m0")
+        assert after.proven is None
+
+
+@given(st.sampled_from(u.PHASES), BEFORE)
+def test_a_start_with_a_barred_model_never_waits_for_looks_that_do_not_come(phase: str, previous: u.Identity) -> None:
+    barred = replace(OLD, barred="it is on trial")
+    state = u.State(phase=phase, target=offer(1, 1), offered=offer(1, 1), current=barred, previous=previous)
+    after, actions = step(state, e.Started(), 1.0, SETTINGS)
+    if phase in (u.ACTIVATING, u.ROLLING_BACK):  # a switch under way is finished first
+        return
+    assert after.phase != u.PROBATION
+    assert type(actions[0]) is (e.RollBack if previous.version and not previous.barred else e.Announce)
+    assert after.denied == ()
+
+
+@given(BEFORE)
+def test_a_model_that_is_barred_the_moment_it_is_switched_to_gives_way(previous: u.Identity) -> None:
+    state = u.State(phase=u.ACTIVATING, target=offer(1, 1), offered=offer(1, 1), current=OLD)
+    new = u.Identity("m1", "10" * 32, "it is on trial")
+    after, actions = step(state, e.Activated(new, previous), 1.0, SETTINGS)
+    assert (after.phase, after.current) == (u.IDLE, new)
+    assert type(actions[-1]) is (e.RollBack if previous.version and not previous.barred else e.Announce)
 
 
 # --- with a disk and a server that lose and repeat, but not for ever ---
