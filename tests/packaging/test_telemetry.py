@@ -41,10 +41,9 @@ export_bundle(exportable(made), label, Path(sys.argv[1]) / "bundle", golden_chun
 """
 
 BARE = """
-import sys, time
+import sys
 import onnxruntime
 onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-time.sleep(0.5)
 """
 
 LOOK_UP = "import socket\ntry:\n    socket.getaddrinfo('localhost', 80)\nexcept OSError:\n    pass\n"
