@@ -8,6 +8,7 @@ the hub) gets a fresh, silent head and hears nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ FIELD_TILE_PX = (
     256  # one tile: 16 image tokens for SmolVLM2-256M instead of 64 at 512 px, a quarter of the tower's work
 )
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # our own progress is the only voice
+HEAD_SEED = 15
 DEFAULT_THRESHOLDS = {"hazard_above": 0.5, "speak_above": 0.5, "flag_below": 0.6}
 
 
@@ -132,10 +134,26 @@ def load(name_or_folder: str | Path) -> Checkpoint:
     return checkpoint
 
 
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """Hex SHA-256 over weights, tokenizer and prompt: what was made from one base is not gone on with under another."""
+    digest = hashlib.sha256()
+    parts = [checkpoint.model, checkpoint.head, *([checkpoint.ear] if checkpoint.ear is not None else [])]
+    for part in parts:
+        for name, weight in part.state_dict().items():
+            digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data if weight.numel() else b"")
+    digest.update(checkpoint.tokenizer.backend_tokenizer.to_str().encode())
+    digest.update(json.dumps([checkpoint.before_ids(), checkpoint.between_ids(), checkpoint.after_ids()]).encode())
+    return digest.hexdigest()
+
+
 def new_head(model: PreTrainedModel, preprocessing: Preprocessing, objects: tuple[str, ...]) -> HazardHead:
+    """An untaught one, the same every time: a night that is gone on with must find the base that it began from."""
     vision = model.config.vision_config
     patches = (preprocessing.size_px // int(vision.patch_size)) ** 2
-    return HazardHead(int(vision.hidden_size), patches, len(objects), len(vocabulary.SIDES_SEEN))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(HEAD_SEED)
+        return HazardHead(int(vision.hidden_size), patches, len(objects), len(vocabulary.SIDES_SEEN))
 
 
 def save(checkpoint: Checkpoint, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:

@@ -1,23 +1,26 @@
 """One night, told from top to bottom.
 
-    lock → view → enough new rows? → examples + replay → LoRA → adapter → export → quantise → parity → recalibrate
+    lock → what an earlier night left undone → view → enough new rows? → damaged files put aside
+         → examples + replay → LoRA → adapter → export → quantise → parity → recalibrate
          → gate against the champion → register → promote (or keep the champion and say why)
 
 Single-flight: a second retrain waits for nobody, it says that one is running. Every stage's output is named by what it
-was made from, so a night that a power cut ended goes on where it stopped: training from its last save, features from
-their file. Nothing is offered to a device here: the running server offers the champion.
+was made from, the base's weights and tokenizer included, so a night that a power cut ended goes on where it stopped:
+training from its last save, features from their file. Registered with its verdict, it is carried out by the next run
+(server.learn.verdict). Nothing is offered to a device here: the running server offers the champion.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,7 @@ from exporters.onnx.quantise import DECODER_BITS
 from server import walks
 from server.dataset import Dataset, SampleRow
 from server.evaluation import slots
-from server.learn import calibrate, evaluate, gate, lora, rows, sound
+from server.learn import calibrate, evaluate, gate, lineage, lora, rows, sound, verdict
 from server.learn import checkpoint as checkpoints
 from server.learn.batches import Example, Layout, drawn
 from server.learn.checkpoint import Checkpoint
@@ -42,7 +45,7 @@ from server.registry import Registry
 from shared import atomic, mel, vocabulary
 from shared import bundle as bundles
 from shared.clock import Clock, SystemClock
-from shared.errors import Transient
+from shared.errors import Transient, WaycueError
 from shared.preprocess import prepare
 from shared.runtime import check_golden
 
@@ -51,6 +54,8 @@ PARITY_PICTURES = 50
 GOLDEN_STOPS, GOLDEN_OTHERS = 6, 6
 REPLAY_OF_WALKS = 0.4
 CALIBRATING = 480  # looks of held-out walks: 20 walks of 24 s
+FULL_BYTES = 64 * 1024 * 1024
+"""With less room than this, what fails in a night fails for want of it: a save of the starter has 40 MB."""
 GOLDEN_SCORE = 0.9  # a stop that devices insist on must be plain: its score has to stay above any threshold
 Progress = Callable[[str], None]
 
@@ -76,6 +81,21 @@ class Night:
     """The same after quantisation."""
     evaluation: dict[str, Any] = field(default_factory=dict)
     champion_evaluation: dict[str, Any] = field(default_factory=dict)
+    put_aside: tuple[str, ...] = ()
+    """Files of the dataset that could not be read, one line each: the row, the file, what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What one night takes from the dataset."""
+
+    view: Sequence[SampleRow]
+    """All samples as they are now, without those whose picture is damaged."""
+    teaching: Sequence[SampleRow]
+    """The rows that teach tonight."""
+    dataset: tuple[int, str]
+    """Version of the dataset."""
+    put_aside: tuple[str, ...]
 
 
 def retrain(
@@ -87,47 +107,113 @@ def retrain(
     raises: Transient where another night is running; ConfigError, DatasetError, BundleError, OSError
     """
     clock = clock or SystemClock()
-    with _single_flight(home):
-        started = clock.monotonic_s()
+    with _single_flight(home), _room(home):
+        started_s = clock.monotonic_s()
         registry, dataset = Registry(home), Dataset(home / "dataset")
-        view = dataset.rows()
+        settled = verdict.settle(home, registry, progress)
+        champion = registry.champion() or ""
+        version, view = _view(dataset)
         teaching = rows.teaching(view)
-        new = _new_rows(registry, teaching)
-        if not teaching or (len(new) < settings.new_rows_least and not force):
-            why = f"{len(new)} verified rows are new, {settings.new_rows_least} are needed"
-            return Night("skipped", (why,), champion=registry.champion() or "")
-        night = _train_and_judge(home, registry, view, teaching, settings=settings, progress=progress, clock=clock)
-        night = _with_seconds(night, clock.monotonic_s() - started)
-        atomic.write_json(home / "nights" / f"{night.version}.json", asdict(night))
+        seen, unread = lineage.seen(registry)
+        for name in unread:
+            progress(f"{name}: the list of what taught it cannot be read; its rows count as new")
+        new = [row for row in teaching if lineage.identity(row) not in seen]
+        why = _too_few(teaching, len(new), settings, force=force)
+        if why:
+            return _finished(settled) or Night("skipped", (why,), champion=champion)
+        base = load_base(settings)
+        recipe = lora.Recipe(rank=settings.rank, steps=settings.steps, replay=settings.replay, threads=settings.threads)
+        taken = _take(dataset.folder, view, teaching, new, base=base, recipe=recipe, dataset=version)
+        for line in taken.put_aside:
+            progress(line)
+        kept = {row.row_id for row in taken.view}
+        why = _too_few(taken.teaching, sum(row.row_id in kept for row in new), settings, force=force)
+        if why:
+            return Night("skipped", (why,), champion=champion, put_aside=taken.put_aside)
+        night = _train_and_judge(
+            home, registry, taken, base=base, recipe=recipe, settings=settings, progress=progress, clock=clock,
+            started_s=started_s,
+        )  # fmt: skip
+        atomic.write_json(verdict.report(home, night.version), asdict(night))
         return night
+
+
+def _view(dataset: Dataset) -> tuple[tuple[int, str], list[SampleRow]]:
+    """(version of the dataset, its samples as they are in it)."""
+    if not dataset.log.exists():
+        return dataset.version(), []
+    with dataset.still():
+        return dataset.version(), dataset.rows()
+
+
+def _too_few(teaching: Sequence[SampleRow], new: int, settings: LearnSettings, *, force: bool) -> str:
+    """Why this is no night to train in, "" = it is."""
+    if teaching and (force or new >= settings.new_rows_least):
+        return ""
+    return f"{new} verified rows are new, {settings.new_rows_least} are needed"
+
+
+def _finished(settled: verdict.Settled | None) -> Night | None:
+    if settled is None:
+        return None
+    known = {item.name for item in fields(Night)}
+    values: dict[str, Any] = {name: value for name, value in settled.evaluation.items() if name in known}
+    lists = {name: tuple(values.get(name, ())) for name in ("reasons", "put_aside")}
+    return Night(**{**values, **lists})
+
+
+def _take(
+    folder: Path,
+    view: Sequence[SampleRow],
+    teaching: Sequence[SampleRow],
+    new: Sequence[SampleRow],
+    *,
+    base: Checkpoint,
+    recipe: lora.Recipe,
+    dataset: tuple[int, str],
+) -> Rows:
+    """The rows that teach tonight and those that judge, each with its files read once: what is damaged is put aside."""
+    chosen = rows.tonight(teaching, new, most=recipe.draws(replay=bool(base.known)), seed=recipe.seed)
+    needed = {row.row_id: row for row in (*chosen, *rows.judged(view))}
+    whole, aside = rows.readable(folder, list(needed.values()), senses_of(base))
+    damaged = needed.keys() - {row.row_id for row in whole}
+    kept = [row for row in view if row.row_id not in damaged]
+    return Rows(kept, [row for row in chosen if row.row_id not in damaged], dataset, tuple(aside))
+
+
+def senses_of(base: Checkpoint) -> rows.Senses:
+    return rows.Senses(before=base.frames == 2, sound=base.ear is not None)
 
 
 def _train_and_judge(
     home: Path,
     registry: Registry,
-    view: Sequence[SampleRow],
-    teaching: Sequence[SampleRow],
+    taken: Rows,
     *,
+    base: Checkpoint,
+    recipe: lora.Recipe,
     settings: LearnSettings,
     progress: Progress,
     clock: Clock,
+    started_s: float,
 ) -> Night:
-    folder = home / "dataset"
-    base = load_base(settings)
-    senses = rows.Senses(before=base.frames == 2, sound=base.ear is not None)
-    recipe = lora.Recipe(rank=settings.rank, steps=settings.steps, replay=settings.replay, threads=settings.threads)
+    folder, view, teaching = home / "dataset", taken.view, taken.teaching
+    senses, layout = senses_of(base), Layout.of(base)
     key = _key(base, teaching, recipe, settings.decoder_bits)
-    version = f"n{len(registry.list()) + 1}-{key[:8]}"
     work = home / "nights" / key
-    layout = Layout.of(base)
+    verdict.clear(home, keep=key)
+    version, began_utc = _begin(work, f"n{len(registry.list()) + 1}-{key[:8]}", registry, clock)
     progress(f"{len(teaching)} verified rows teach; base {base.name}")
-    fresh = rows.examples(folder, teaching, layout, variations=recipe.variations, seed=recipe.seed, senses=senses)
+    most = recipe.draws(replay=bool(base.known))
+    fresh = rows.examples(
+        folder, teaching, layout, variations=recipe.variations, seed=recipe.seed, senses=senses, most=most
+    )
     trained = lora.train(base, fresh, replay(base, layout, recipe, progress), recipe, work, progress=progress)
 
     champion = registry.champion()
     parent = registry.bundle_folder(champion) if champion else None
     chunks = golden_of(parent) if parent else choose_golden(base)
-    label = Label(version, base.name, champion or "", base.intended_use, dict(base.thresholds), clock.utc_s())
+    label = Label(version, base.name, champion or "", base.intended_use, dict(base.thresholds), began_utc)
     made = make_bundles(base, label, work, chunks, bits=settings.decoder_bits, progress=progress)
     cases = _cases(base, folder, view, settings, senses)
     progress(f"judging on {len(cases)} cases")
@@ -137,7 +223,7 @@ def _train_and_judge(
         *on_walks(base, made.folder, settings.threads),
         *(a for a in ours if not base.known or a.case.group != "known"),
     ]
-    figures = recalibrate(made.folder, label, ours, fitting, dataset=list(_identity(teaching)))
+    figures = recalibrate(made.folder, label, ours, fitting, dataset=lineage.told(teaching))
     candidate = evaluate.scores(
         version, ours, parity=made.parity, size_bytes=made.size_bytes, slot_loss=slot_f1(full) - slot_f1(ours)
     )
@@ -152,11 +238,33 @@ def _train_and_judge(
         parity_float=made.parity_float, parity=made.parity,
         evaluation=figures, champion_evaluation=evaluate.summary(theirs) if theirs else {},
     )  # fmt: skip
-    registry.add(made.folder, parent=champion or "", adapter=work / "adapter", evaluation=asdict(night))
-    if decision.accepted:
-        registry.promote(version, why="; ".join(decision.reasons))
-    shutil.rmtree(work)
+    seconds = round(clock.monotonic_s() - started_s, 1)
+    night = replace(night, seconds=seconds, put_aside=taken.put_aside)
+    registry.add(
+        made.folder, parent=champion or "", adapter=work / "adapter", evaluation=asdict(night),
+        taught=lineage.taught(teaching, dataset=taken.dataset, seconds=seconds),
+    )  # fmt: skip
+    if night.outcome == verdict.PROMOTED:
+        registry.promote(version, why="; ".join(night.reasons))
+    atomic.remove_tree(work)
     return night
+
+
+def _begin(work: Path, version: str, registry: Registry, clock: Clock) -> tuple[str, float]:
+    """(version, when it was begun), as first written down: gone on with, a night makes what it would have made."""
+    file = work / "night.json"
+    try:
+        begun = json.loads(file.read_bytes())
+        known = str(begun["version"]), float(begun["began_utc_s"])
+        if known[0] not in {model.version for model in registry.list()}:
+            return known
+    except FileNotFoundError:
+        pass
+    except (ValueError, KeyError, TypeError):  # cut short: what it was made of is not
+        pass
+    begun = {"version": version, "began_utc_s": clock.utc_s()}
+    atomic.write_json(file, begun)
+    return version, begun["began_utc_s"]
 
 
 def _incumbent(bundle: Path | None, answers: Sequence[evaluate.Answer]) -> gate.Scores | None:
@@ -188,7 +296,7 @@ def add_starter(home: Path, *, progress: Progress = print, clock: Clock | None =
     made = make_bundles(base, label, work, choose_golden(base), progress=progress)
     progress("calibrating on held-out rendered frames")
     answers = evaluate.run(made.folder, evaluate.rendered_cases(300))
-    figures = recalibrate(made.folder, label, answers, on_walks(base, made.folder), dataset=[])
+    figures = recalibrate(made.folder, label, answers, on_walks(base, made.folder), dataset={})
     registry.add(made.folder, parent="", adapter=None, evaluation={"evaluation": figures})
     registry.promote(version, why="the first model")
     shutil.rmtree(work)
@@ -281,12 +389,13 @@ def recalibrate(
     answers: Sequence[evaluate.Answer],
     fitting: Sequence[evaluate.Answer],
     *,
-    dataset: Sequence[str],
+    dataset: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write the manifest anew with calibration, thresholds and figures; the files stay as they are.
 
     answers: of this bundle, to cases that nobody learnt from: the figures
     fitting: likewise, not yet calibrated: calibration and thresholds
+    dataset: what the manifest tells of the rows that taught (server.learn.lineage.told), {} where none did
     returns: the figures
     """
     fitted = calibrate.fit(fitting)
@@ -307,7 +416,7 @@ def recalibrate(
         thresholds=evaluate.thresholds(sure),
         model={**manifest.model, "calibration": fitted.by.to_dict()},
         evaluation=figures,
-        extra={"taught_by": list(dataset)},
+        extra={"lineage": dict(dataset)} if dataset else {},
     )
     return figures
 
@@ -382,27 +491,14 @@ def _cases(
     return [*rendered, *rows.cases(folder, view, senses=senses)]
 
 
-def _identity(teaching: Sequence[SampleRow]) -> Iterator[str]:
-    """row_id names a row and its revision, the frame's file name is its content hash."""
-    return (f"{row.row_id}:{Path(row.frame_path).stem[:16]}" for row in sorted(teaching, key=lambda row: row.row_id))
-
-
 def _key(base: Checkpoint, teaching: Sequence[SampleRow], recipe: lora.Recipe, bits: int) -> str:
+    """Names all that a night's work is made from: gone on with is only what the same inputs began."""
     ear = base.ear.config.name_or_path if base.ear is not None else ""
-    text = json.dumps([base.name, base.frames, ear, walks.KNOWN, list(_identity(teaching)), asdict(recipe), bits])
+    taught = list(lineage.identities(teaching))
+    text = json.dumps(
+        [base.name, checkpoints.fingerprint(base), base.frames, ear, walks.KNOWN, taught, asdict(recipe), bits]
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _new_rows(registry: Registry, teaching: Sequence[SampleRow]) -> list[str]:
-    """Rows that the newest trained version did not see."""
-    seen: set[str] = set()
-    for model in registry.list():
-        seen.update(bundles.read_manifest(registry.bundle_folder(model.version)).extra.get("taught_by", ()))
-    return [identity for identity in _identity(teaching) if identity not in seen]
-
-
-def _with_seconds(night: Night, seconds: float) -> Night:
-    return Night(**{**asdict(night), "reasons": night.reasons, "seconds": round(seconds, 1)})
 
 
 @contextmanager
@@ -414,3 +510,20 @@ def _single_flight(home: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Transient("Another retrain is running on this server.", hint="Wait until it has ended.") from None
         yield
+
+
+@contextmanager
+def _room(home: Path) -> Iterator[None]:
+    """A full disk is said as one, whichever library met it: torch and safetensors raise errors of their own."""
+    try:
+        yield
+    except WaycueError:
+        raise
+    except Exception as error:
+        left = shutil.disk_usage(home).free
+        if left > FULL_BYTES and getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Transient(
+            f"The disk of {home} is full ({left / 1e6:.0f} MB are left): {error}",
+            hint="Free some space and run it again: it goes on where it stopped.",
+        ) from error
