@@ -12,14 +12,10 @@ training from its last save, features from their file. Registered with its verdi
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -32,10 +28,9 @@ from torch import Tensor
 from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
-from server import walks
 from server.dataset import Dataset, SampleRow
 from server.evaluation import slots
-from server.learn import calibrate, evaluate, gate, lineage, lora, rows, sound, verdict
+from server.learn import calibrate, evaluate, gate, lineage, lora, rows, sound, tonight, verdict
 from server.learn import checkpoint as checkpoints
 from server.learn.batches import Example, Layout, drawn
 from server.learn.checkpoint import Checkpoint
@@ -45,7 +40,6 @@ from server.registry import Registry
 from shared import atomic, mel, vocabulary
 from shared import bundle as bundles
 from shared.clock import Clock, SystemClock
-from shared.errors import Transient, WaycueError
 from shared.preprocess import prepare
 from shared.runtime import check_golden
 
@@ -54,8 +48,6 @@ PARITY_PICTURES = 50
 GOLDEN_STOPS, GOLDEN_OTHERS = 6, 6
 REPLAY_OF_WALKS = 0.4
 CALIBRATING = 480  # looks of held-out walks: 20 walks of 24 s
-FULL_BYTES = 64 * 1024 * 1024
-"""With less room than this, what fails in a night fails for want of it: a save of the starter has 40 MB."""
 GOLDEN_SCORE = 0.9  # a stop that devices insist on must be plain: its score has to stay above any threshold
 Progress = Callable[[str], None]
 
@@ -85,19 +77,6 @@ class Night:
     """Files of the dataset that could not be read, one line each: the row, the file, what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """What one night takes from the dataset."""
-
-    view: Sequence[SampleRow]
-    """All samples as they are now, without those whose picture is damaged."""
-    teaching: Sequence[SampleRow]
-    """The rows that teach tonight."""
-    dataset: tuple[int, str]
-    """Version of the dataset."""
-    put_aside: tuple[str, ...]
-
-
 def retrain(
     home: Path, *, settings: LearnSettings, progress: Progress = print, force: bool = False, clock: Clock | None = None
 ) -> Night:
@@ -107,27 +86,27 @@ def retrain(
     raises: Transient where another night is running; ConfigError, DatasetError, BundleError, OSError
     """
     clock = clock or SystemClock()
-    with _single_flight(home), _room(home):
+    with tonight.single_flight(home), tonight.room(home):
         started_s = clock.monotonic_s()
         registry, dataset = Registry(home), Dataset(home / "dataset")
         settled = verdict.settle(home, registry, progress)
         champion = registry.champion() or ""
-        version, view = _view(dataset)
+        version, view = tonight.view_of(dataset)
         teaching = rows.teaching(view)
         seen, unread = lineage.seen(registry)
         for name in unread:
             progress(f"{name}: the list of what taught it cannot be read; its rows count as new")
         new = [row for row in teaching if lineage.identity(row) not in seen]
-        why = _too_few(teaching, len(new), settings, force=force)
+        why = tonight.too_few(teaching, len(new), settings, force=force)
         if why:
             return _finished(settled) or Night("skipped", (why,), champion=champion)
         base = load_base(settings)
         recipe = lora.Recipe(rank=settings.rank, steps=settings.steps, replay=settings.replay, threads=settings.threads)
-        taken = _take(dataset.folder, view, teaching, new, base=base, recipe=recipe, dataset=version)
+        taken = tonight.take(dataset.folder, view, teaching, new, base=base, recipe=recipe, dataset=version)
         for line in taken.put_aside:
             progress(line)
         kept = {row.row_id for row in taken.view}
-        why = _too_few(taken.teaching, sum(row.row_id in kept for row in new), settings, force=force)
+        why = tonight.too_few(taken.teaching, sum(row.row_id in kept for row in new), settings, force=force)
         if why:
             return Night("skipped", (why,), champion=champion, put_aside=taken.put_aside)
         night = _train_and_judge(
@@ -136,21 +115,6 @@ def retrain(
         )  # fmt: skip
         atomic.write_json(verdict.report(home, night.version), asdict(night))
         return night
-
-
-def _view(dataset: Dataset) -> tuple[tuple[int, str], list[SampleRow]]:
-    """(version of the dataset, its samples as they are in it)."""
-    if not dataset.log.exists():
-        return dataset.version(), []
-    with dataset.still():
-        return dataset.version(), dataset.rows()
-
-
-def _too_few(teaching: Sequence[SampleRow], new: int, settings: LearnSettings, *, force: bool) -> str:
-    """Why this is no night to train in, "" = it is."""
-    if teaching and (force or new >= settings.new_rows_least):
-        return ""
-    return f"{new} verified rows are new, {settings.new_rows_least} are needed"
 
 
 def _finished(settled: verdict.Settled | None) -> Night | None:
@@ -162,33 +126,10 @@ def _finished(settled: verdict.Settled | None) -> Night | None:
     return Night(**{**values, **lists})
 
 
-def _take(
-    folder: Path,
-    view: Sequence[SampleRow],
-    teaching: Sequence[SampleRow],
-    new: Sequence[SampleRow],
-    *,
-    base: Checkpoint,
-    recipe: lora.Recipe,
-    dataset: tuple[int, str],
-) -> Rows:
-    """The rows that teach tonight and those that judge, each with its files read once: what is damaged is put aside."""
-    chosen = rows.tonight(teaching, new, most=recipe.draws(replay=bool(base.known)), seed=recipe.seed)
-    needed = {row.row_id: row for row in (*chosen, *rows.judged(view))}
-    whole, aside = rows.readable(folder, list(needed.values()), senses_of(base))
-    damaged = needed.keys() - {row.row_id for row in whole}
-    kept = [row for row in view if row.row_id not in damaged]
-    return Rows(kept, [row for row in chosen if row.row_id not in damaged], dataset, tuple(aside))
-
-
-def senses_of(base: Checkpoint) -> rows.Senses:
-    return rows.Senses(before=base.frames == 2, sound=base.ear is not None)
-
-
 def _train_and_judge(
     home: Path,
     registry: Registry,
-    taken: Rows,
+    taken: tonight.Rows,
     *,
     base: Checkpoint,
     recipe: lora.Recipe,
@@ -198,11 +139,11 @@ def _train_and_judge(
     started_s: float,
 ) -> Night:
     folder, view, teaching = home / "dataset", taken.view, taken.teaching
-    senses, layout = senses_of(base), Layout.of(base)
-    key = _key(base, teaching, recipe, settings.decoder_bits)
+    senses, layout = tonight.senses_of(base), Layout.of(base)
+    key = tonight.key_of(base, teaching, recipe, settings.decoder_bits)
     work = home / "nights" / key
     verdict.clear(home, keep=key)
-    version, began_utc = _begin(work, f"n{len(registry.list()) + 1}-{key[:8]}", registry, clock)
+    version, began_utc = tonight.begin(work, f"n{len(registry.list()) + 1}-{key[:8]}", registry, clock)
     progress(f"{len(teaching)} verified rows teach; base {base.name}")
     most = recipe.draws(replay=bool(base.known))
     fresh = rows.examples(
@@ -248,23 +189,6 @@ def _train_and_judge(
         registry.promote(version, why="; ".join(night.reasons))
     atomic.remove_tree(work)
     return night
-
-
-def _begin(work: Path, version: str, registry: Registry, clock: Clock) -> tuple[str, float]:
-    """(version, when it was begun), as first written down: gone on with, a night makes what it would have made."""
-    file = work / "night.json"
-    try:
-        begun = json.loads(file.read_bytes())
-        known = str(begun["version"]), float(begun["began_utc_s"])
-        if known[0] not in {model.version for model in registry.list()}:
-            return known
-    except FileNotFoundError:
-        pass
-    except (ValueError, KeyError, TypeError):  # cut short: what it was made of is not
-        pass
-    begun = {"version": version, "began_utc_s": clock.utc_s()}
-    atomic.write_json(file, begun)
-    return version, begun["began_utc_s"]
 
 
 def _incumbent(bundle: Path | None, answers: Sequence[evaluate.Answer]) -> gate.Scores | None:
@@ -489,41 +413,3 @@ def _cases(
 ) -> list[evaluate.Case]:
     rendered = evaluate.rendered_cases(settings.gate_cases, objects=base.known) if base.known else []
     return [*rendered, *rows.cases(folder, view, senses=senses)]
-
-
-def _key(base: Checkpoint, teaching: Sequence[SampleRow], recipe: lora.Recipe, bits: int) -> str:
-    """Names all that a night's work is made from: gone on with is only what the same inputs began."""
-    ear = base.ear.config.name_or_path if base.ear is not None else ""
-    taught = list(lineage.identities(teaching))
-    text = json.dumps(
-        [base.name, checkpoints.fingerprint(base), base.frames, ear, walks.KNOWN, taught, asdict(recipe), bits]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _single_flight(home: Path) -> Iterator[None]:
-    file = home / "nightly.lock"
-    with open(file, "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Transient("Another retrain is running on this server.", hint="Wait until it has ended.") from None
-        yield
-
-
-@contextmanager
-def _room(home: Path) -> Iterator[None]:
-    """A full disk is said as one, whichever library met it: torch and safetensors raise errors of their own."""
-    try:
-        yield
-    except WaycueError:
-        raise
-    except Exception as error:
-        left = shutil.disk_usage(home).free
-        if left > FULL_BYTES and getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise Transient(
-            f"The disk of {home} is full ({left / 1e6:.0f} MB are left): {error}",
-            hint="Free some space and run it again: it goes on where it stopped.",
-        ) from error
