@@ -2,7 +2,9 @@
 
     <home>/models/<version>/bundle/        the bundle, as devices get it
     <home>/models/<version>/adapter/       the LoRA adapter it was merged from, where there is one
-    <home>/models/<version>/lineage.json   parent, base, dataset version, evaluation: what the table row says, on disk
+    <home>/models/<version>/lineage.json   parent, base, dataset version, evaluation: what the table row says, on disk;
+                                           and, of a night, seconds, code versions and how many rows taught
+    <home>/models/<version>/taught_by.txt  the identities of those rows, one a line; never part of the bundle
 
 Rules kept here:
 
@@ -19,7 +21,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +38,7 @@ from shared.errors import BundleError, Refused
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 REGISTERED, ON_TRIAL = "registered", "trial"
 STATES = (REGISTERED, ON_TRIAL)
-LINEAGE = "lineage.json"
+LINEAGE, TAUGHT_BY = "lineage.json", "taught_by.txt"
 _SEE_LIST = "See: waycue-server models list"
 
 
@@ -64,6 +66,22 @@ class Model:
     def adapter_folder(self) -> Path | None:
         adapter = self.folder / "adapter"
         return adapter if adapter.is_dir() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What a night's version was made from. Stays on the server."""
+
+    rows: tuple[str, ...]
+    """Identities of the rows that taught (server.learn.lineage)."""
+    walks: int
+    """How many walks they come from."""
+    dataset: str
+    """Version of the dataset: bytes:sha256."""
+    code: str
+    """Versions of what trained and exported it."""
+    seconds: float
+    """What the night took until it was registered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +118,12 @@ class Registry:
         adapter: Path | None = None,
         dataset: str = "",
         evaluation: Mapping[str, Any] | None = None,
+        taught: Taught | None = None,
     ) -> Model:
         """Copy a bundle (and its adapter folder) into the registry, durably. It gets no role by that.
 
-        parent: version it was trained from; dataset: version of the dataset that it saw.
+        parent: version it was trained from; dataset: version of the dataset that it saw
+        taught: of a night, what it was made from; its list of rows is written beside the bundle
         raises: BundleError for a bundle that is not whole, or whose version exists with other bytes; OSError.
         """
         manifest = bundle.verify(folder)
@@ -126,12 +146,15 @@ class Registry:
                 "manifest_sha256": digest,
                 "created_at_utc": self._clock.utc_s(),
                 "evaluation": dict(manifest.evaluation if evaluation is None else evaluation),
+                **(_night(taught) if taught else {}),
             }
-            self._place(folder, adapter, lineage)
+            self._place(folder, adapter, lineage, taught.rows if taught else None)
             self._insert(lineage)
         return self.get(manifest.version)
 
-    def _place(self, folder: Path, adapter: Path | None, lineage: Mapping[str, Any]) -> None:
+    def _place(
+        self, folder: Path, adapter: Path | None, lineage: Mapping[str, Any], rows: Iterable[str] | None
+    ) -> None:
         """Copy into a folder of another name, then rename: models/<version> is whole or absent."""
         final = self._models / str(lineage["version"])
         adding = final.with_name(f".{final.name}.adding")
@@ -140,6 +163,9 @@ class Registry:
         if adapter is not None:
             _copy_tree(adapter, adding / "adapter")
         bundle.verify(adding / "bundle")
+        if rows is not None:
+            with atomic.writing(adding / TAUGHT_BY) as file:
+                file.writelines(f"{row}\n".encode() for row in rows)
         atomic.write_json(adding / LINEAGE, lineage)
         atomic.move(adding, final)
 
@@ -150,6 +176,17 @@ class Registry:
             return None
         self._insert(json.loads(lineage.read_bytes()))
         return self._find(version)
+
+    def recover(self) -> tuple[str, ...]:
+        """Give every whole folder its row, where the power went between the two. Returns the versions.
+
+        Files of a version that was never completed are left to the next `add`. Raises: OSError.
+        """
+        if not self._models.is_dir():
+            return ()
+        with self._adding():
+            found = sorted(file.parent.name for file in self._models.glob(f"[!.]*/{LINEAGE}"))
+            return tuple(name for name in found if not self._find(name) and self._adopt(name))
 
     def _insert(self, lineage: Mapping[str, Any]) -> None:
         folder = self._models / str(lineage["version"])
@@ -199,6 +236,19 @@ class Registry:
         """Parent, base, dataset version and evaluation, as registered. Raises: Refused, OSError."""
         value: dict[str, Any] = json.loads((self.get(version).folder / LINEAGE).read_bytes())
         return value
+
+    def taught_by(self, version: str) -> Iterator[str]:
+        """Identities of the rows that taught a version; none for one that no night of this server made.
+
+        Versions from before `taught_by.txt` carry the list in their manifest. Raises: Refused, BundleError, OSError.
+        """
+        model = self.get(version)
+        try:
+            with open(model.folder / TAUGHT_BY, encoding="utf-8") as file:
+                yield from (line.rstrip("\n") for line in file)
+        except FileNotFoundError:
+            listed = bundle.read_manifest(model.bundle_folder).extra.get("taught_by", ())
+            yield from (str(row) for row in listed if isinstance(listed, list))
 
     def alias(self, name: str) -> str | None:
         """The version behind a name, None where it has none."""
@@ -297,6 +347,14 @@ class Registry:
 def _alias(connection: Connection, name: str) -> str | None:
     found = connection.execute(select(tables.aliases.c.version).where(tables.aliases.c.name == name)).scalar()
     return None if found is None else str(found)
+
+
+def _night(taught: Taught) -> dict[str, Any]:
+    """What lineage.json says of a night beside what it says of every version."""
+    return {
+        "dataset": taught.dataset, "code": taught.code, "seconds": taught.seconds, "rows": len(taught.rows),
+        "walks": taught.walks,
+    }  # fmt: skip
 
 
 def _copy_tree(source: Path, target: Path) -> None:

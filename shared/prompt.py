@@ -1,7 +1,10 @@
-"""The one prompt, in SmolVLM's chat form, with its fixed text before the picture so that its KV can be kept.
+"""What a model is asked, and the starter's own prompt: SmolVLM's chat form, without the space after "User:".
 
     <|im_start|>User:Guide me.<fake_token_around_image><global-img><image>*n<fake_token_around_image><end_of_utterance>
     Assistant: Stop, curb ahead.<end_of_utterance>
+
+The starter was trained on exactly these tokens; `TEMPLATE` is the chat template that gives them, and lies in its
+folder. Every other base is asked in the template that it brings (server.learn.chat).
 
 source: chat_template.json of HuggingFaceTB/SmolVLM2-256M-Video-Instruct (one image, splitting off)
 """
@@ -15,6 +18,13 @@ IMAGE_EDGE = "<fake_token_around_image>"
 GLOBAL_IMAGE = "<global-img>"
 SPECIAL_TOKENS = (START, END, IMAGE, IMAGE_EDGE, GLOBAL_IMAGE)
 REQUEST = "Guide me."
+TEMPLATE = (
+    "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize }}"
+    "{{ ': ' if message['role'] == 'assistant' else ':' }}"
+    "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}"
+    "{% elif part['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+)
 
 
 def before_image() -> str:

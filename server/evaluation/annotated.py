@@ -35,6 +35,9 @@ STILL_S = 2.0
 """A still stays in view this long at most."""
 LABELS_FPS = 30.0
 """CamVid numbers its frames at this rate."""
+GOING_ON = "Continue straight."
+"""What the rule that labelled the street pictures writes where nothing is in the way."""
+SILENT = Truth((vocabulary.CLEAR,))
 _NUMBER = re.compile(r"_(\d+)$")
 
 
@@ -44,7 +47,8 @@ class Span:
 
     start_s: float
     end_s: float
-    truth: Truth
+    truth: Truth | None
+    """None where what was said tells nothing of what is there ("Turn right.")."""
 
 
 def courses(path: Path, *, looks_per_s: float) -> list[Course]:
@@ -69,9 +73,10 @@ def events(spans: Sequence[Span]) -> tuple[Event, ...]:
     """One event per thing and unbroken run of spans that have it, in the order they begin."""
     open_, done = dict[Thing, tuple[float, float]](), list[tuple[Thing, float, float]]()
     for span in spans:
-        for thing in [t for t, (_, end) in open_.items() if t not in span.truth.there or span.start_s > end + 1e-6]:
+        there = span.truth.there if span.truth is not None else frozenset[Thing]()
+        for thing in [t for t, (_, end) in open_.items() if t not in there or span.start_s > end + 1e-6]:
             done.append((thing, *open_.pop(thing)))
-        for thing in span.truth.there:
+        for thing in there:
             open_[thing] = (open_.get(thing, (span.start_s, 0.0))[0], span.end_s)
     done += [(thing, *times) for thing, times in open_.items()]
     found = [Event(*thing, vocabulary.tier(vocabulary.Slots("", *thing)), begin, end) for thing, begin, end in done]
@@ -112,21 +117,19 @@ def _pictures(table: Path) -> Iterator[Course]:
     for walk in dict.fromkeys(str(row["walk_id"]) for row in rows):
         mine = [row for row in rows if row["walk_id"] == walk]
         files = [table.parent / str(row["frame_path"]) for row in mine]
-        truths = [Truth((_wanted(str(row["instruction"])),), _in_view(row)) for row in mine]
+        truths = [_in_view(row) for row in mine]
         yield _stills(f"{table.parent.name} {walk}", walk, files, truths, steps=[*_steps(files), STILL_S])
 
 
-def _wanted(text: str) -> str:
-    """A sentence that names nothing asks for silence."""
-    slots = vocabulary.parse(text)
-    return text if slots is not None and slots.object else vocabulary.CLEAR
-
-
-def _in_view(row: dict[str, Any]) -> frozenset[Thing]:
-    """Where nothing should be said, what is in view is out of reach."""
-    if _wanted(str(row["instruction"])) == vocabulary.CLEAR:
-        return frozenset()
-    return frozenset((str(one["object"]), seen_side(str(one["side"]))) for one in row["objects"])
+def _in_view(row: dict[str, Any]) -> Truth | None:
+    """Where nothing should be said, what is in view is out of reach. None where the sentence names no object and is not
+    one of the two that a table of pictures uses for silence: which of the things in view it left out, nobody knows."""
+    text = str(row["instruction"])
+    if text in (GOING_ON, "", vocabulary.CLEAR):
+        return SILENT
+    told = _said(text)
+    things = frozenset((str(one["object"]), seen_side(str(one["side"]))) for one in row["objects"])
+    return None if told is None else Truth(told.references, things)
 
 
 def _steps(files: Sequence[Path]) -> Iterator[float]:
@@ -137,13 +140,15 @@ def _steps(files: Sequence[Path]) -> Iterator[float]:
         yield apart_s if 0 < apart_s <= STILL_S else STILL_S
 
 
-def _stills(name: str, group: str, files: Sequence[Path], truths: Sequence[Truth], *, steps: Sequence[float]) -> Course:
+def _stills(
+    name: str, group: str, files: Sequence[Path], truths: Sequence[Truth | None], *, steps: Sequence[float]
+) -> Course:
     starts = [0.0, *itertools.accumulate(steps)]
     spans = [Span(start, end, truth) for (start, end), truth in zip(itertools.pairwise(starts), truths, strict=True)]
 
     def frames() -> Iterator[Frame]:
         for span, file in zip(spans, files, strict=True):
-            yield Frame(span.start_s, read_picture(file), span.truth, True)
+            yield Frame(span.start_s, read_picture(file), span.truth, span.truth is not None)
 
     return Course(name, group, starts[-1], events(spans), frames, stills=True, exact=False)
 
@@ -183,11 +188,14 @@ def _sentences(name: str, moments: Sequence[tuple[Path, str]]) -> Course:
     return _stills(name, name, [file for file, _ in moments], truths, steps=[STILL_S] * len(moments))
 
 
-def _said(text: str) -> Truth:
-    """A person's sentence says one thing that is there."""
-    slots = vocabulary.parse(text) if text else None
-    there = frozenset([(slots.object, seen_side(slots.side))]) if slots and slots.object else frozenset[Thing]()
-    return Truth((_wanted(text) if text else vocabulary.CLEAR,), there)
+def _said(text: str) -> Truth | None:
+    """A person's sentence says one thing that is there, their silence that nothing is, "Turn right." neither."""
+    if text in ("", vocabulary.CLEAR):
+        return SILENT
+    slots = vocabulary.parse(text)
+    if slots is None or not slots.object:
+        return None
+    return Truth((text,), frozenset([(slots.object, seen_side(slots.side))]))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

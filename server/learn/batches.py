@@ -62,15 +62,16 @@ def from_sentence(
 ) -> Example:
     """A person's sentence says one thing that is there; what else is there, nobody said.
 
-    Its slots teach the hazard head, together with the words: "" (nothing should be said) says that nothing is there.
-    The named object is weakly absent at other sides.
+    Its slots teach the hazard head, together with the words. Silence that a person confirmed, as "" or in the words of
+    vocabulary.CLEAR, says that nothing is there. Any other sentence without an object ("Turn right.") says nothing of
+    things: their weight is 0. The named object is weakly absent at other sides.
     """
     hazards = np.zeros((len(layout.objects), len(vocabulary.SIDES_SEEN)), np.float32)
     known = np.zeros_like(hazards)
-    slots = vocabulary.parse(text) if text else None
-    if slots is None or not slots.object:
+    slots = vocabulary.parse(text)
+    if text in ("", vocabulary.CLEAR):
         known[:] = 1.0
-    elif slots.object in layout.objects:
+    elif slots is not None and slots.object in layout.objects:
         row = layout.objects.index(slots.object)
         known[row] = 0.3
         column = vocabulary.SIDES_SEEN.index(seen_side(slots.side))

@@ -29,7 +29,7 @@ def write(folder: Path, *, training: str, progress: Callable[[str], None]) -> No
     with tempfile.TemporaryDirectory() as temp:
         label = Label(starter.name, starter.name, "", starter.intended_use, dict(starter.thresholds), 0.0)
         made = make_bundles(starter, label, Path(temp), choose_golden(starter), progress=progress)
-        recalibrate(made.folder, label, [], on_walks(starter, made.folder), dataset=[])
+        recalibrate(made.folder, label, [], on_walks(starter, made.folder), dataset={})
         answers = evaluate.run(made.folder, evaluate.rendered_cases(FRAMES, seed=SEED), progress=progress)
     parameters = sum(p.numel() for p in starter.model.parameters()) + sum(p.numel() for p in starter.head.parameters())
     figures = evaluate.summary(answers)

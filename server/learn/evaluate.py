@@ -171,7 +171,8 @@ def thresholds(answers: Sequence[Answer]) -> dict[str, float]:
 def known_hazards(answer: Answer) -> Iterator[tuple[float, bool]]:
     """(score, whether it is there) of each scored (object, side) of which that is known, as it was when training.
 
-    Where only a sentence is known: all of them where it names nothing, else its own object at each side.
+    Where only a sentence is known: its own object at each side; all of them where a person confirmed silence; none
+    where it names no object ("Turn right."), for it says nothing of things.
     """
     case = answer.case
     name, side = named(case.text), seen_side(_side(case.text))
@@ -180,7 +181,7 @@ def known_hazards(answer: Answer) -> Iterator[tuple[float, bool]]:
     for _ in there - scored.keys():
         yield 0.0, True
     for pair, score in scored.items():
-        if case.there is not None or not name or pair[0] == name:
+        if case.there is not None or case.text == vocabulary.CLEAR or pair[0] == name:
             yield score, pair in there
 
 

@@ -137,17 +137,16 @@ def hear(base: Checkpoint, examples: Sequence[Example]) -> Heard:
 
 def _compute(guide: Guide, tiles: Tiles, base: Checkpoint, file: Path, progress: Progress) -> None:
     dim = int(base.model.config.vision_config.hidden_size)
-    atomic.make_dirs(file.parent)
-    temp = file.with_name(file.name + atomic.TEMP_SUFFIX)
-    array = np.lib.format.open_memmap(temp, "w+", np.float16, (len(tiles), base.patches, dim))
-    for start in range(0, len(tiles), BATCH):
-        some = np.stack(tiles[start : start + BATCH])
-        with torch.no_grad():
-            features = guide.features(torch.from_numpy(normalise(some, base.preprocessing)))
-        array[start : start + BATCH] = features.numpy().astype(np.float16)
-        progress(f"tower features {min(len(tiles), start + BATCH)}/{len(tiles)}")
-    array.flush()
-    atomic.move(temp, file)
+    header = {"descr": "<f2", "fortran_order": False, "shape": (len(tiles), base.patches, dim)}
+    # Written, not mapped: on a full disk a mapped write ends the process (SIGBUS), this one says so (ENOSPC).
+    with atomic.writing(file) as out:
+        np.lib.format.write_array_header_1_0(out, header)
+        for start in range(0, len(tiles), BATCH):
+            some = np.stack(tiles[start : start + BATCH])
+            with torch.no_grad():
+                features = guide.features(torch.from_numpy(normalise(some, base.preprocessing)))
+            out.write(features.numpy().astype("<f2").tobytes())
+            progress(f"tower features {min(len(tiles), start + BATCH)}/{len(tiles)}")
 
 
 def _stacked(rows: Sequence[dict[str, Any]], name: str) -> Tensor:

@@ -23,7 +23,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from server.learn import sound
+from server.learn import saves, sound
 from server.learn.batches import Example
 from server.learn.checkpoint import HEAD_FILE, Checkpoint
 from server.learn.features import Collate, Pictures, Rows, hear, tower
@@ -64,6 +64,10 @@ class Recipe:
     threads: int = 2
     """CPU threads."""
     seed: int = 7
+
+    def draws(self, *, replay: bool) -> int:
+        """How often a night draws a view of a dataset picture."""
+        return math.ceil(self.steps * self.batch * (self.new_share if replay else 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +121,10 @@ def train(
         train_dataset=Rows(base, examples, pictures, features, _order(len(fresh), len(replay), recipe)),
         data_collator=Collate(base, hear(base, examples)),
         optimizers=(optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(recipe.steps))),
-        callbacks=[losses],
+        callbacks=[losses, saves.Saves()],
     )
     _silence(trainer)
-    trainer.train(resume_from_checkpoint=_last_save(folder / "steps"))
+    trainer.train(resume_from_checkpoint=_str(saves.last(folder / "steps")))
     save_adapter(adapted, base, folder / "adapter", recipe)
     base.model.tie_weights()  # as they were; does nothing where the config does not say so
     adapted.merge_and_unload()
@@ -137,7 +141,6 @@ def _arguments(folder: Path, recipe: Recipe) -> TrainingArguments:
         max_grad_norm=1.0,
         logging_steps=max(1, recipe.steps // 20),
         save_steps=max(1, recipe.steps // 4),
-        save_total_limit=1,
         report_to=[],
         disable_tqdm=True,
         use_cpu=not torch.cuda.is_available(),
@@ -181,6 +184,10 @@ class _Losses(TrainerCallback):
     def __init__(self, steps: int, progress: Progress) -> None:
         self._steps, self._progress, self._seen = steps, progress, list[float]()
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """What was logged before a save that is gone on from."""
+        self._seen = [float(logs["loss"]) for logs in state.log_history if "loss" in logs]
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if logs and "loss" in logs:
             self._seen.append(float(logs["loss"]))
@@ -223,9 +230,8 @@ def _schedule(steps: int) -> Callable[[int], float]:
     return lambda step: min(1.0, (step + 1) / warm) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def _last_save(folder: Path) -> str | None:
-    saves = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
-    return str(saves[-1]) if saves else None
+def _str(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _silence(trainer: Trainer) -> None:

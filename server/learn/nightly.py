@@ -1,23 +1,22 @@
 """One night, told from top to bottom.
 
-    lock → view → enough new rows? → examples + replay → LoRA → adapter → export → quantise → parity → recalibrate
+    lock → what an earlier night left undone → view → enough new rows? → damaged files put aside
+         → examples + replay → LoRA → adapter → export → quantise → parity → recalibrate
          → gate against the champion → register → promote (or keep the champion and say why)
 
 Single-flight: a second retrain waits for nobody, it says that one is running. Every stage's output is named by what it
-was made from, so a night that a power cut ended goes on where it stopped: training from its last save, features from
-their file. Nothing is offered to a device here: the running server offers the champion.
+was made from, the base's weights and tokenizer included, so a night that a power cut ended goes on where it stopped:
+training from its last save, features from their file. Registered with its verdict, it is carried out by the next run
+(server.learn.verdict). Nothing is offered to a device here: the running server offers the champion.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,9 @@ from torch import Tensor
 from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
-from server import walks
 from server.dataset import Dataset, SampleRow
 from server.evaluation import slots
-from server.learn import calibrate, evaluate, gate, lora, rows, sound
+from server.learn import calibrate, evaluate, gate, lineage, lora, rows, sound, tonight, verdict
 from server.learn import checkpoint as checkpoints
 from server.learn.batches import Example, Layout, drawn
 from server.learn.checkpoint import Checkpoint
@@ -42,7 +40,6 @@ from server.registry import Registry
 from shared import atomic, mel, vocabulary
 from shared import bundle as bundles
 from shared.clock import Clock, SystemClock
-from shared.errors import Transient
 from shared.preprocess import prepare
 from shared.runtime import check_golden
 
@@ -76,6 +73,8 @@ class Night:
     """The same after quantisation."""
     evaluation: dict[str, Any] = field(default_factory=dict)
     champion_evaluation: dict[str, Any] = field(default_factory=dict)
+    put_aside: tuple[str, ...] = ()
+    """Files of the dataset that could not be read, one line each: the row, the file, what is wrong."""
 
 
 def retrain(
@@ -87,47 +86,75 @@ def retrain(
     raises: Transient where another night is running; ConfigError, DatasetError, BundleError, OSError
     """
     clock = clock or SystemClock()
-    with _single_flight(home):
-        started = clock.monotonic_s()
+    with tonight.single_flight(home), tonight.room(home):
+        started_s = clock.monotonic_s()
         registry, dataset = Registry(home), Dataset(home / "dataset")
-        view = dataset.rows()
+        settled = verdict.settle(home, registry, progress)
+        champion = registry.champion() or ""
+        version, view = tonight.view_of(dataset)
         teaching = rows.teaching(view)
-        new = _new_rows(registry, teaching)
-        if not teaching or (len(new) < settings.new_rows_least and not force):
-            why = f"{len(new)} verified rows are new, {settings.new_rows_least} are needed"
-            return Night("skipped", (why,), champion=registry.champion() or "")
-        night = _train_and_judge(home, registry, view, teaching, settings=settings, progress=progress, clock=clock)
-        night = _with_seconds(night, clock.monotonic_s() - started)
-        atomic.write_json(home / "nights" / f"{night.version}.json", asdict(night))
+        seen, unread = lineage.seen(registry)
+        for name in unread:
+            progress(f"{name}: the list of what taught it cannot be read; its rows count as new")
+        new = [row for row in teaching if lineage.identity(row) not in seen]
+        why = tonight.too_few(teaching, len(new), settings, force=force)
+        if why:
+            return _finished(settled) or Night("skipped", (why,), champion=champion)
+        base = load_base(settings)
+        recipe = lora.Recipe(rank=settings.rank, steps=settings.steps, replay=settings.replay, threads=settings.threads)
+        taken = tonight.take(dataset.folder, view, teaching, new, base=base, recipe=recipe, dataset=version)
+        for line in taken.put_aside:
+            progress(line)
+        kept = {row.row_id for row in taken.view}
+        why = tonight.too_few(taken.teaching, sum(row.row_id in kept for row in new), settings, force=force)
+        if why:
+            return Night("skipped", (why,), champion=champion, put_aside=taken.put_aside)
+        night = _train_and_judge(
+            home, registry, taken, base=base, recipe=recipe, settings=settings, progress=progress, clock=clock,
+            started_s=started_s,
+        )  # fmt: skip
+        atomic.write_json(verdict.report(home, night.version), asdict(night))
         return night
+
+
+def _finished(settled: verdict.Settled | None) -> Night | None:
+    if settled is None:
+        return None
+    known = {item.name for item in fields(Night)}
+    values: dict[str, Any] = {name: value for name, value in settled.evaluation.items() if name in known}
+    lists = {name: tuple(values.get(name, ())) for name in ("reasons", "put_aside")}
+    return Night(**{**values, **lists})
 
 
 def _train_and_judge(
     home: Path,
     registry: Registry,
-    view: Sequence[SampleRow],
-    teaching: Sequence[SampleRow],
+    taken: tonight.Rows,
     *,
+    base: Checkpoint,
+    recipe: lora.Recipe,
     settings: LearnSettings,
     progress: Progress,
     clock: Clock,
+    started_s: float,
 ) -> Night:
-    folder = home / "dataset"
-    base = load_base(settings)
-    senses = rows.Senses(before=base.frames == 2, sound=base.ear is not None)
-    recipe = lora.Recipe(rank=settings.rank, steps=settings.steps, replay=settings.replay, threads=settings.threads)
-    key = _key(base, teaching, recipe, settings.decoder_bits)
-    version = f"n{len(registry.list()) + 1}-{key[:8]}"
+    folder, view, teaching = home / "dataset", taken.view, taken.teaching
+    senses, layout = tonight.senses_of(base), Layout.of(base)
+    key = tonight.key_of(base, teaching, recipe, settings.decoder_bits)
     work = home / "nights" / key
-    layout = Layout.of(base)
+    verdict.clear(home, keep=key)
+    version, began_utc = tonight.begin(work, f"n{len(registry.list()) + 1}-{key[:8]}", registry, clock)
     progress(f"{len(teaching)} verified rows teach; base {base.name}")
-    fresh = rows.examples(folder, teaching, layout, variations=recipe.variations, seed=recipe.seed, senses=senses)
+    most = recipe.draws(replay=bool(base.known))
+    fresh = rows.examples(
+        folder, teaching, layout, variations=recipe.variations, seed=recipe.seed, senses=senses, most=most
+    )
     trained = lora.train(base, fresh, replay(base, layout, recipe, progress), recipe, work, progress=progress)
 
     champion = registry.champion()
     parent = registry.bundle_folder(champion) if champion else None
     chunks = golden_of(parent) if parent else choose_golden(base)
-    label = Label(version, base.name, champion or "", base.intended_use, dict(base.thresholds), clock.utc_s())
+    label = Label(version, base.name, champion or "", base.intended_use, dict(base.thresholds), began_utc)
     made = make_bundles(base, label, work, chunks, bits=settings.decoder_bits, progress=progress)
     cases = _cases(base, folder, view, settings, senses)
     progress(f"judging on {len(cases)} cases")
@@ -137,7 +164,7 @@ def _train_and_judge(
         *on_walks(base, made.folder, settings.threads),
         *(a for a in ours if not base.known or a.case.group != "known"),
     ]
-    figures = recalibrate(made.folder, label, ours, fitting, dataset=list(_identity(teaching)))
+    figures = recalibrate(made.folder, label, ours, fitting, dataset=lineage.told(teaching))
     candidate = evaluate.scores(
         version, ours, parity=made.parity, size_bytes=made.size_bytes, slot_loss=slot_f1(full) - slot_f1(ours)
     )
@@ -152,10 +179,15 @@ def _train_and_judge(
         parity_float=made.parity_float, parity=made.parity,
         evaluation=figures, champion_evaluation=evaluate.summary(theirs) if theirs else {},
     )  # fmt: skip
-    registry.add(made.folder, parent=champion or "", adapter=work / "adapter", evaluation=asdict(night))
-    if decision.accepted:
-        registry.promote(version, why="; ".join(decision.reasons))
-    shutil.rmtree(work)
+    seconds = round(clock.monotonic_s() - started_s, 1)
+    night = replace(night, seconds=seconds, put_aside=taken.put_aside)
+    registry.add(
+        made.folder, parent=champion or "", adapter=work / "adapter", evaluation=asdict(night),
+        taught=lineage.taught(teaching, dataset=taken.dataset, seconds=seconds),
+    )  # fmt: skip
+    if night.outcome == verdict.PROMOTED:
+        registry.promote(version, why="; ".join(night.reasons))
+    atomic.remove_tree(work)
     return night
 
 
@@ -188,7 +220,7 @@ def add_starter(home: Path, *, progress: Progress = print, clock: Clock | None =
     made = make_bundles(base, label, work, choose_golden(base), progress=progress)
     progress("calibrating on held-out rendered frames")
     answers = evaluate.run(made.folder, evaluate.rendered_cases(300))
-    figures = recalibrate(made.folder, label, answers, on_walks(base, made.folder), dataset=[])
+    figures = recalibrate(made.folder, label, answers, on_walks(base, made.folder), dataset={})
     registry.add(made.folder, parent="", adapter=None, evaluation={"evaluation": figures})
     registry.promote(version, why="the first model")
     shutil.rmtree(work)
@@ -281,12 +313,13 @@ def recalibrate(
     answers: Sequence[evaluate.Answer],
     fitting: Sequence[evaluate.Answer],
     *,
-    dataset: Sequence[str],
+    dataset: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write the manifest anew with calibration, thresholds and figures; the files stay as they are.
 
     answers: of this bundle, to cases that nobody learnt from: the figures
     fitting: likewise, not yet calibrated: calibration and thresholds
+    dataset: what the manifest tells of the rows that taught (server.learn.lineage.told), {} where none did
     returns: the figures
     """
     fitted = calibrate.fit(fitting)
@@ -307,7 +340,7 @@ def recalibrate(
         thresholds=evaluate.thresholds(sure),
         model={**manifest.model, "calibration": fitted.by.to_dict()},
         evaluation=figures,
-        extra={"taught_by": list(dataset)},
+        extra={"lineage": dict(dataset)} if dataset else {},
     )
     return figures
 
@@ -380,37 +413,3 @@ def _cases(
 ) -> list[evaluate.Case]:
     rendered = evaluate.rendered_cases(settings.gate_cases, objects=base.known) if base.known else []
     return [*rendered, *rows.cases(folder, view, senses=senses)]
-
-
-def _identity(teaching: Sequence[SampleRow]) -> Iterator[str]:
-    """row_id names a row and its revision, the frame's file name is its content hash."""
-    return (f"{row.row_id}:{Path(row.frame_path).stem[:16]}" for row in sorted(teaching, key=lambda row: row.row_id))
-
-
-def _key(base: Checkpoint, teaching: Sequence[SampleRow], recipe: lora.Recipe, bits: int) -> str:
-    ear = base.ear.config.name_or_path if base.ear is not None else ""
-    text = json.dumps([base.name, base.frames, ear, walks.KNOWN, list(_identity(teaching)), asdict(recipe), bits])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _new_rows(registry: Registry, teaching: Sequence[SampleRow]) -> list[str]:
-    """Rows that the newest trained version did not see."""
-    seen: set[str] = set()
-    for model in registry.list():
-        seen.update(bundles.read_manifest(registry.bundle_folder(model.version)).extra.get("taught_by", ()))
-    return [identity for identity in _identity(teaching) if identity not in seen]
-
-
-def _with_seconds(night: Night, seconds: float) -> Night:
-    return Night(**{**asdict(night), "reasons": night.reasons, "seconds": round(seconds, 1)})
-
-
-@contextmanager
-def _single_flight(home: Path) -> Iterator[None]:
-    file = home / "nightly.lock"
-    with open(file, "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Transient("Another retrain is running on this server.", hint="Wait until it has ended.") from None
-        yield

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from server import footage
 from server.dataset import SampleRow
+from server.learn import pictures
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
 from server.learn.evaluate import Case
 from server.speech.sound import read_wav
 from shared import vocabulary
-from shared.errors import DatasetError, MediaError
+from shared.errors import MediaError
 
 BEFORE_S = 0.25
 """How long before a picture the one before it was taken: one look, at the 4 a second that a device takes."""
@@ -51,15 +51,51 @@ def picture(folder: Path, row: SampleRow) -> NDArray[np.uint8]:
 
 def read_picture(file: Path, *, of: str = "") -> NDArray[np.uint8]:
     """A picture file as uint8 [h, w, 3] RGB. Raises: DatasetError where it is missing or broken."""
-    try:
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    except cv2.error:  # more pixels than OpenCV takes, says its header
-        image = None
-    if image is None:
-        raise DatasetError(
-            f"The picture {file.name}{of} cannot be read.", hint="Restore it from a backup, or reject the sample."
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]  # uint8 as read
+    return pictures.read(file, of=of)
+
+
+def judged(rows: Sequence[SampleRow]) -> list[SampleRow]:
+    """Rows that a night is judged on: confirmed ones that are held out, and every verified correction."""
+    return [
+        row
+        for row in rows
+        if row.reviewed and may_teach(row.ground_truth) and (row.split == "held_out" or row.correction_id)
+    ]
+
+
+def tonight(teaching: Sequence[SampleRow], new: Sequence[SampleRow], *, most: int, seed: int) -> list[SampleRow]:
+    """The rows that teach in one night, in the order of `teaching`: all, or `most` of them where there are more.
+
+    A night draws so many pictures and no more, whatever the dataset holds. Half of the places then go to rows that no
+    version has seen yet, the others to any: what is new comes in over some nights, what was learnt is not forgotten.
+    """
+    if len(teaching) <= most:
+        return list(teaching)
+    rng = np.random.default_rng([seed, len(teaching) - len(new)])
+    first = {new[at].row_id for at in rng.permutation(len(new))[: most // 2]}
+    others = [row.row_id for row in teaching if row.row_id not in first]
+    chosen = first | {others[at] for at in rng.permutation(len(others))[: most - len(first)]}
+    return [row for row in teaching if row.row_id in chosen]
+
+
+def readable(folder: Path, rows: Sequence[SampleRow], senses: Senses) -> tuple[list[SampleRow], list[str]]:
+    """(rows whose picture is whole, one line for each file that is not).
+
+    A row without its picture is put aside. One without its sound, or its clip, still teaches what it shows.
+    """
+    whole, aside = list[SampleRow](), list[str]()
+    for row in rows:
+        _, why = pictures.load(folder / row.frame_path)
+        if why:
+            aside.append(f"put aside: sample {row.sample_id}, {row.frame_path}: {why}")
+            continue
+        whole.append(row)
+        for kind, path, wanted, read in (
+            ("sound", row.audio_path, senses.sound, sound), ("clip", row.clip_path, senses.before, before),
+        ):  # fmt: skip
+            if wanted and path and read(folder, row) is None:
+                aside.append(f"without its {kind}: sample {row.sample_id}, {path}: it cannot be read")
+    return whole, aside
 
 
 def sound(folder: Path, row: SampleRow) -> NDArray[np.float32] | None:
@@ -71,9 +107,10 @@ def sound(folder: Path, row: SampleRow) -> NDArray[np.float32] | None:
     if not row.audio_path or not file.is_file():
         return None
     try:
-        return read_wav(file.read_bytes())
-    except MediaError:
+        heard = read_wav(file.read_bytes())
+    except (MediaError, OSError):
         return None
+    return heard if heard.size else None
 
 
 def before(folder: Path, row: SampleRow) -> NDArray[np.uint8] | None:
@@ -83,21 +120,34 @@ def before(folder: Path, row: SampleRow) -> NDArray[np.uint8] | None:
     try:
         clip = footage.find(folder / row.clip_path)
         return footage.picture_at(clip, max(0.0, (row.duration_s or footage.CHUNK_S) / 2 - BEFORE_S))
-    except MediaError:
+    except (MediaError, OSError):
         return None
 
 
 def examples(
-    folder: Path, rows: Sequence[SampleRow], layout: Layout, *, variations: int, seed: int, senses: Senses | None = None
+    folder: Path,
+    rows: Sequence[SampleRow],
+    layout: Layout,
+    *,
+    variations: int,
+    seed: int,
+    senses: Senses | None = None,
+    most: int | None = None,
 ) -> list[Example]:
-    """Each row as itself, in a mirror, and as changed pictures: `variations` in all. Raises: DatasetError."""
+    """Each row as itself, in a mirror, and as changed pictures: `variations` in all.
+
+    most: of all rows together; each then gives fewer of its views, at least one, drawn by lot
+    raises: DatasetError
+    """
     given = senses or Senses()
-    return [view for row in rows for view in _views(folder, row, layout, variations, seed, given)]
+    each = variations if most is None else min(variations, max(1, most // max(1, len(rows))))
+    return [view for row in rows for view in _views(folder, row, layout, (variations, each), seed, given)]
 
 
 def _views(
-    folder: Path, row: SampleRow, layout: Layout, variations: int, seed: int, senses: Senses
+    folder: Path, row: SampleRow, layout: Layout, counts: tuple[int, int], seed: int, senses: Senses
 ) -> Iterator[Example]:
+    """counts: how many views there are, and how many are wanted"""
     image, text = picture(folder, row), row.ground_truth
     earlier = before(folder, row) if senses.before else None
     heard = sound(folder, row) if senses.sound else None
@@ -105,7 +155,9 @@ def _views(
     views = ((image, text, earlier), (flipped, mirrored, None if earlier is None else mirror(earlier, "")[0]))
     number = int.from_bytes(row.sample_id.encode()[-6:], "big")
     rng = np.random.default_rng([seed, number])
-    for index in range(variations):
+    variations, each = counts
+    wanted = range(variations) if each >= variations else sorted(rng.permutation(variations)[:each])
+    for index in wanted:
         view, words, previous = views[index % 2]
         if index >= len(views):
             twin = copy.deepcopy(rng)  # both pictures of a moment are changed alike
@@ -118,12 +170,10 @@ def _views(
 def cases(folder: Path, rows: Sequence[SampleRow], *, senses: Senses | None = None) -> list[Case]:
     """What a night is judged on besides rendered frames: held-out rows, and every verified correction."""
     given, out = senses or Senses(), []
-    for row in rows:
-        held_out, correction = row.split == "held_out", bool(row.correction_id)
-        if row.reviewed and may_teach(row.ground_truth) and (held_out or correction):
-            group = "held_out" if held_out else "correction"
-            heard = sound(folder, row) if given.sound else None
-            earlier = before(folder, row) if given.before else None
-            text = row.ground_truth or vocabulary.CLEAR
-            out.append(Case(row.sample_id, group, picture(folder, row), text, earlier, heard))
+    for row in judged(rows):
+        group = "held_out" if row.split == "held_out" else "correction"
+        heard = sound(folder, row) if given.sound else None
+        earlier = before(folder, row) if given.before else None
+        text = row.ground_truth or vocabulary.CLEAR
+        out.append(Case(row.sample_id, group, picture(folder, row), text, earlier, heard))
     return out

@@ -61,4 +61,5 @@ def build() -> PreTrainedTokenizerFast:
         eos_token=prompt.END,
         pad_token=prompt.END,
         additional_special_tokens=[prompt.IMAGE, prompt.IMAGE_EDGE, prompt.GLOBAL_IMAGE],
+        chat_template=prompt.TEMPLATE,
     )

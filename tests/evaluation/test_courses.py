@@ -81,6 +81,23 @@ def test_labelled_pictures_are_walks_of_stills(tmp_path: Path) -> None:
     assert first.events == (event(BIN, 0, 1),)
 
 
+def test_a_sentence_without_an_object_is_no_truth_about_things(tmp_path: Path) -> None:
+    rows = []
+    for number, text in enumerate(["Turn right.", "Continue straight.", "Stop, curb ahead."]):
+        cv2.imwrite(str(tmp_path / f"a_{30 * number:04d}.jpg"), np.full((6, 8, 3), 9, np.uint8))
+        there = [{"object": "curb", "side": "ahead"}]
+        rows.append({"frame_path": f"a_{30 * number:04d}.jpg", "walk_id": "a", "instruction": text, "objects": there})
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    [course] = annotated.courses(tmp_path, looks_per_s=4.0)
+    turn, silent, stop = course.frames()
+    assert (turn.truth, turn.sampled) == (None, False), "whether the curb is in reach, nobody said"
+    assert silent.truth is not None
+    assert silent.truth.silent
+    assert stop.truth is not None
+    assert stop.truth.there == {("curb", "ahead")}
+    assert course.events == (event(CURB, 2, 4),)
+
+
 def test_a_folder_made_by_label_is_judged_by_its_sentences(tmp_path: Path) -> None:
     for part in ("frames", "audio"):
         (tmp_path / part).mkdir()

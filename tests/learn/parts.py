@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -93,13 +94,16 @@ def flat(n: int) -> NDArray[np.uint8]:
     return image
 
 
-def reviewed_home(home: Path, *, walks_of: dict[str, int]) -> Path:
-    """A server's folder in which a person has confirmed cones: `walks_of` says how many moments each walk has."""
+def reviewed_home(home: Path, *, walks_of: dict[str, int], **changes: Any) -> Path:
+    """A server's folder in which a person has confirmed cones: `walks_of` says how many moments each walk has.
+
+    changes: fields of the moments, e.g. their device
+    """
     house = House(home)
     number = 0
     for walk, count in walks_of.items():
         for _ in range(count):
-            house.send(cone_moment(number, walk))
+            house.send(cone_moment(number, walk, **changes))
             number += 1
     for row in house.dataset.rows():
         truth = shot(int(row.sample_id[-6:]), "cone").instruction
@@ -108,10 +112,10 @@ def reviewed_home(home: Path, *, walks_of: dict[str, int]) -> Path:
     return home
 
 
-def cone_moment(number: int, walk: str) -> Moment:
+def cone_moment(number: int, walk: str, **changes: Any) -> Moment:
     """A chunk whose picture is a rendered cone and whose words missed it."""
     seen = shot(number, "cone")
     _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(seen.image, cv2.COLOR_RGB2BGR))
     payloads = {"frame": jpeg.tobytes(), "audio": sound(0)}
     parts = tuple(part(kind, data) for kind, data in payloads.items())
-    return Moment(moment(number, walk_id=walk, parts=parts).record, payloads)
+    return Moment(moment(number, walk_id=walk, parts=parts, **changes).record, payloads)

@@ -14,7 +14,16 @@ from hypothesis.extra import numpy as arrays
 
 from server import walks
 from server.learn import batches
-from server.learn.batches import WALK_FRAMES, drawn, from_rendered, from_sentence, mirror, pad_answers, patch_labels
+from server.learn.batches import (
+    WALK_FRAMES,
+    Layout,
+    drawn,
+    from_rendered,
+    from_sentence,
+    mirror,
+    pad_answers,
+    patch_labels,
+)
 from server.learn.evaluate import CALIBRATION_SEED, HELD_OUT_SEED
 from server.learn.guide import IGNORE
 from shared import vocabulary
@@ -50,6 +59,26 @@ def test_silence_says_that_nothing_is_there(text: str) -> None:
     assert example.text == vocabulary.CLEAR
     assert not example.hazards.any()
     assert (example.hazard_weights == 1).all()
+
+
+@pytest.mark.parametrize("text", ["Turn right.", "Follow the path.", "Stop.", "Continue straight.", "Wait."])
+def test_a_sentence_without_an_object_says_nothing_of_things(text: str) -> None:
+    example = from_sentence(flat(0), text, LAYOUT)
+    assert example.text == text, "its words still teach"
+    assert not example.hazards.any()
+    assert not example.hazard_weights.any()
+
+
+@given(st.text(max_size=40))
+def test_only_confirmed_silence_says_that_all_things_are_absent(text: str) -> None:
+    example = from_sentence(flat(0), text, LAYOUT)
+    assert bool((example.hazard_weights == 1).all()) == (text in ("", vocabulary.CLEAR))
+
+
+def test_an_object_that_the_base_was_not_built_for_says_nothing_of_the_others() -> None:
+    few = Layout(("pole", "curb"), LAYOUT.preprocessing, LAYOUT.patch_px, {})
+    example = from_sentence(flat(0), "Caution, cone on the left.", few)
+    assert not example.hazard_weights.any()
 
 
 def test_a_rendered_frame_is_known_wholly() -> None:

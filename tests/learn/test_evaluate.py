@@ -74,6 +74,20 @@ def test_thresholds_separate_what_is_there_from_what_is_not() -> None:
     assert evaluate.thresholds([]) == {"hazard_above": 0.5, "speak_above": 0.5, "flag_below": 0.5}
 
 
+def scored(truth: str) -> Answer:
+    case = Case("c", "held_out", np.zeros((2, 2, 3), np.uint8), truth)
+    return Answer(case, truth, 0.9, (("pole", SIDE, 0.7), ("curb", SIDE, 0.4)), 10.0, 20.0)
+
+
+def test_a_sentence_without_an_object_neither_calibrates_nor_moves_a_threshold() -> None:
+    turn = [scored("Turn right.") for _ in range(60)]
+    assert [pair for answer in turn for pair in evaluate.known_hazards(answer)] == []
+    assert list(evaluate.known_hazards(scored(vocabulary.CLEAR))) == [(0.7, False), (0.4, False)]
+    assert list(evaluate.known_hazards(scored(POLE))) == [(0.7, True)]
+    known = [answer(CURB, CURB, score=0.45) for _ in range(20)]
+    assert evaluate.thresholds([*known, *turn])["hazard_above"] == evaluate.thresholds(known)["hazard_above"]
+
+
 def test_a_drawn_frame_comes_with_all_that_is_in_reach() -> None:
     for case in evaluate.rendered_cases(12, seed=8):
         assert case.there is not None

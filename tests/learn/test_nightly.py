@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import onnx
 import pytest
 
-from server.learn import lora, nightly
+from server.dataset import Dataset
+from server.learn import lineage, lora, nightly
 from server.learn.nightly import Night
 from server.learn.settings import LearnSettings
 from server.registry import Registry
@@ -20,6 +25,7 @@ from shared.errors import Transient
 from tests.learn.parts import reviewed_home
 
 SETTINGS = LearnSettings(steps=4, replay=32, gate_cases=30, threads=1, new_rows_least=5)
+DEVICE, WEARER, WALK, PLACE = "chest-of-marguerite", "Marguerite Delacroix", "walk-to-the-bakery", "Rue des Lilas 14"
 HOLD = """
 import fcntl, sys
 lock = open(sys.argv[1], "a")
@@ -48,7 +54,7 @@ class Slept:
 @pytest.fixture(scope="module")
 def home(starter_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = Path(shutil.copytree(starter_home, tmp_path_factory.mktemp("night") / "home"))
-    return reviewed_home(home, walks_of={"walk-1": 6})
+    return reviewed_home(home, walks_of={WALK: 6}, device=DEVICE, wearer=WEARER, context=PLACE)
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +110,82 @@ def test_a_night_registers_what_it_made_with_the_gates_reasons(slept: Slept) -> 
     assert model.adapter_folder is not None
     assert (model.adapter_folder / "adapter_config.json").is_file()
     manifest = bundle.verify(model.bundle_folder)
-    assert len(manifest.extra["taught_by"]) == 6
+    told = manifest.extra["lineage"]
+    assert (told["rows"], told["walks"]) == (6, 1)
+    assert "taught_by" not in manifest.extra
+    rows = Dataset(slept.home / "dataset").rows()
+    assert told["root"] == lineage.root(registry.taught_by(night.version))
+    assert set(registry.taught_by(night.version)) == set(lineage.identities(rows))
+    kept = registry.lineage(night.version)
+    size, digest = Dataset(slept.home / "dataset").version()
+    assert kept["dataset"] == f"{size}:{digest}"
+    assert (kept["rows"], kept["walks"]) == (6, 1)
+    assert kept["seconds"] > 0
+    assert "torch 2" in kept["code"]
     assert manifest.intended_use == "demo"
     assert registry.champion() == (night.version if night.outcome == "promoted" else "waycue-starter-1")
     assert json.loads((slept.home / "nights" / f"{night.version}.json").read_text())["outcome"] == night.outcome
     assert [path.suffix for path in (slept.home / "nights").iterdir()] == [".json"], "its work is cleared away"
     registry.close()
+
+
+def test_no_file_of_a_bundle_names_a_moment_a_device_or_a_wearer(slept: Slept) -> None:
+    registry = Registry(slept.home)
+    folder = registry.bundle_folder(slept.night.version)
+    rows = Dataset(slept.home / "dataset").rows()
+    names = {DEVICE, WEARER, WALK, PLACE, "Marguerite", "Delacroix", "bakery", "b00t", "/frames/"}
+    frames = {Path(row.frame_path).stem for row in rows}
+    for row in rows:
+        names |= {row.row_id, row.sample_id, Path(row.frame_path).stem[:16], Path(row.audio_path).stem[:16]}
+    needles = {form for name in names for form in (name.encode(), name.encode("utf-16-le"), name[::-1].encode())}
+    needles |= {bytes.fromhex(frame) for frame in frames}
+    assert len(needles) > 40
+    looked_at = 0
+    for file in (path for path in folder.rglob("*") if path.is_file()):
+        data = file.read_bytes()
+        found = [needle for needle in needles if needle in data or needle.lower() in data.lower()]
+        assert not found, f"{file.name} holds {found[0]!r}"
+        assert hashlib.sha256(data).hexdigest() not in frames, f"{file.name} is a picture of the dataset, byte for byte"
+        looked_at += 1
+    assert looked_at >= 16, "three graphs, tokenizer, manifest, blocks, and the golden pictures with their list"
+    kept = (registry.get(slept.night.version).folder / "taught_by.txt").read_bytes()
+    assert DEVICE.encode() in kept, "the same search finds them where they belong"
+    registry.close()
+
+
+def test_the_strings_in_graphs_and_golden_pictures_are_none_of_the_datasets(slept: Slept) -> None:
+    """Protobuf may pack strings, a JPEG may hold segments: read as what they are, not only as bytes."""
+    registry = Registry(slept.home)
+    folder = registry.bundle_folder(slept.night.version)
+    for file in folder.glob("*.onnx"):
+        texts = list(strings(onnx.load(file)))
+        assert texts
+        assert not [text for text in texts if DEVICE in text or WALK in text or str(slept.home) in text]
+    for file in (folder / "golden").glob("*.jpg"):
+        kinds = [kind for kind, _ in segments(file.read_bytes())]
+        assert not [kind for kind in kinds if kind == 0xFE or 0xE1 <= kind <= 0xEF], "no EXIF, no comment"
+    registry.close()
+
+
+def strings(message: Any) -> Iterator[str]:
+    """Every text of a protobuf message: names, doc strings, metadata, attributes."""
+    for field, value in message.ListFields():
+        many = value if field.is_repeated else [value]
+        for one in many:
+            if field.type == field.TYPE_MESSAGE:
+                yield from strings(one)
+            elif field.type == field.TYPE_STRING:
+                yield one
+            elif field.type == field.TYPE_BYTES and len(one) < 4096:
+                yield one.decode("latin-1")
+
+
+def segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 2
+    while jpeg[at] == 0xFF and jpeg[at + 1] != 0xDA:
+        length = int.from_bytes(jpeg[at + 2 : at + 4])
+        yield jpeg[at + 1], jpeg[at + 4 : at + 2 + length]
+        at += 2 + length
 
 
 def test_rows_that_taught_once_are_not_new_again(slept: Slept) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 import wave
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,13 @@ import pytest
 from numpy.typing import NDArray
 
 from server.dataset import Dataset, SampleRow
-from server.learn import rows
+from server.learn import pictures, rows
 from server.learn.rows import Senses
 from shared import vocabulary
 from shared.errors import DatasetError
 from shared.mel import RATE_HZ
-from tests.learn.parts import layout, reviewed_home, tone
+from tests.dataset.moments import wav
+from tests.learn.parts import layout, reviewed_home, shot, tone
 
 ROW = SampleRow(
     row_id="a#1", sample_id="pi-1-b00t-000001", frame_path="frames/none.jpg", audio_path="audio/none.wav",
@@ -129,6 +131,139 @@ def test_cases_are_held_out_rows_and_verified_corrections(home: Path) -> None:
     ]  # fmt: skip
     assert found[1].text == vocabulary.CLEAR
     assert found[0].image.dtype == np.uint8
+
+
+@pytest.fixture(scope="module")
+def good(home: Path) -> tuple[Path, SampleRow]:
+    (row, *_) = Dataset(home / "dataset").rows()
+    return home / "dataset", row
+
+
+JPEG_END = b"\xff\xd9"
+DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty": (lambda data: b"", "empty"),
+    "half": (lambda data: data[: len(data) // 2], "damaged or cut off"),
+    "half, and an end": (lambda data: data[: len(data) // 2] + JPEG_END, "damaged or cut off"),
+    "its last hundred bytes are zeros": (lambda data: data[:-100] + bytes(100), "damaged or cut off"),
+    "text": (lambda data: b"not a picture at all", "no picture"),
+    "random": (lambda data: np.random.default_rng(1).bytes(5000), "no picture"),
+    "header only": (lambda data: data[:300], "damaged or cut off"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_picture_is_refused_with_the_reason(
+    good: tuple[Path, SampleRow], tmp_path: Path, damage: str
+) -> None:
+    folder, row = good
+    spoil, why = DAMAGES[damage]
+    (tmp_path / "one.jpg").write_bytes(spoil((folder / row.frame_path).read_bytes()))
+    assert why in pictures.load(tmp_path / "one.jpg")[1]
+    with pytest.raises(DatasetError, match=rf"one\.jpg of it cannot be read: .*{why}.*reject the sample"):
+        rows.read_picture(tmp_path / "one.jpg", of=" of it")
+
+
+def test_a_flipped_bit_shows_in_a_file_that_is_named_by_its_content(
+    good: tuple[Path, SampleRow], tmp_path: Path
+) -> None:
+    folder, row = good
+    data = bytearray((folder / row.frame_path).read_bytes())
+    data[len(data) // 2] ^= 1
+    file = tmp_path / Path(row.frame_path).name
+    file.write_bytes(bytes(data))
+    assert pictures.load(file) == (None, "its bytes are not those that it is named by")
+
+
+def test_whole_pictures_of_every_kind_are_read_as_opencv_reads_them(tmp_path: Path) -> None:
+    image = shot(3).image
+    for name, options in {
+        "plain.jpg": [], "progressive.jpg": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
+        "restarts.jpg": [cv2.IMWRITE_JPEG_RST_INTERVAL, 4], "optimal.jpg": [cv2.IMWRITE_JPEG_OPTIMIZE, 1], "a.png": [],
+    }.items():  # fmt: skip
+        cv2.imwrite(str(tmp_path / name), image, options)
+        read, why = pictures.load(tmp_path / name)
+        assert why == ""
+        assert read is not None
+        plain = cv2.imread(str(tmp_path / name))
+        assert plain is not None
+        assert (read == cv2.cvtColor(plain, cv2.COLOR_BGR2RGB)).all()
+    cv2.imwrite(str(tmp_path / "grey.jpg"), image[:, :, 0])
+    (tmp_path / "more.jpg").write_bytes((tmp_path / "plain.jpg").read_bytes() + b"a camera's own data" * 40)
+    assert [pictures.load(tmp_path / name)[1] for name in ("grey.jpg", "more.jpg")] == ["", ""]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.99, 0.999])
+def test_a_picture_cut_anywhere_is_refused(good: tuple[Path, SampleRow], share: float) -> None:
+    folder, row = good
+    data = (folder / row.frame_path).read_bytes()
+    cut = data[: int(len(data) * share)]
+    assert pictures.fault(data) == ""
+    assert pictures.fault(cut)
+    assert share > 0.99 or pictures.fault(cut + JPEG_END), "a last block or two, closed again, pass"
+
+
+def test_what_cannot_be_read_is_put_aside_by_row_and_file(good: tuple[Path, SampleRow], tmp_path: Path) -> None:
+    folder, row = good
+    shutil.copytree(folder, tmp_path / "d")
+    (tmp_path / "d" / "frames" / "folder.jpg").mkdir()
+    others = [
+        replace(row, sample_id=name, row_id=f"{name}#1", frame_path=f"frames/{name}.jpg") for name in ("no", "folder")
+    ]
+    whole, aside = rows.readable(tmp_path / "d", [row, *others], Senses())
+    assert whole == [row]
+    assert aside == [
+        "put aside: sample no, frames/no.jpg: No such file or directory",
+        "put aside: sample folder, frames/folder.jpg: Is a directory",
+    ]
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "text", "folder", "no samples"])
+def test_a_row_without_its_sound_or_clip_teaches_and_is_listed(
+    heard_and_seen: tuple[Path, SampleRow], damage: str
+) -> None:
+    folder, row = heard_and_seen
+    whole, aside = rows.readable(folder, [row], Senses(before=True, sound=True))
+    assert (whole, aside) == ([row], [])
+    for path in (row.audio_path, row.clip_path):
+        (folder / path).unlink()
+        if damage == "folder":
+            (folder / path).mkdir()
+        elif damage == "no samples":
+            (folder / path).write_bytes(wav(np.zeros(0, np.int16)))
+        elif damage != "missing":
+            (folder / path).write_bytes({"empty": b"", "text": b"nothing to hear"}[damage])
+    whole, aside = rows.readable(folder, [row], Senses(before=True, sound=True))
+    assert whole == [row]
+    assert aside == [
+        f"without its sound: sample {row.sample_id}, audio/1.wav: it cannot be read",
+        f"without its clip: sample {row.sample_id}, clips/1.mp4: it cannot be read",
+    ]
+    assert rows.readable(folder, [row], Senses()) == ([row], []), "what nobody asks for is not looked at"
+    made = rows.examples(folder, [row], layout(), variations=2, seed=1, senses=Senses(before=True, sound=True))
+    assert [(example.previous, example.sound) for example in made] == [(None, None)] * 2
+
+
+def test_a_night_takes_so_many_rows_and_no_more_and_what_is_new_comes_first() -> None:
+    many = [replace(ROW, row_id=f"s{n}#1", sample_id=f"s{n:06d}") for n in range(5000)]
+    new = many[-300:]
+    assert rows.tonight(many, new, most=5000, seed=7) == many
+    chosen = rows.tonight(many, new, most=1000, seed=7)
+    assert len(chosen) == len({row.row_id for row in chosen}) == 1000
+    assert chosen == rows.tonight(many, new, most=1000, seed=7)
+    assert {row.row_id for row in new} <= {row.row_id for row in chosen}
+    assert chosen != rows.tonight(many, new[:200], most=1000, seed=7), "another night draws others of the old ones"
+    flood = rows.tonight(many, many[1000:], most=1000, seed=7)
+    assert sum(row in many[:1000] for row in flood) > 50, "what was learnt keeps its share"
+
+
+def test_many_rows_give_fewer_views_each(good: tuple[Path, SampleRow]) -> None:
+    folder, row = good
+    every = rows.examples(folder, [row], layout(), variations=24, seed=1)
+    assert len(every) == 24
+    some = rows.examples(folder, [row] * 10, layout(), variations=24, seed=1, most=30)
+    assert len(some) == 30
+    assert len({example.tile.tobytes() for example in some}) == 3, "the same row gives the same views"
+    assert len(rows.examples(folder, [row] * 3, layout(), variations=4, seed=1, most=2)) == 3
 
 
 def test_a_picture_that_is_gone_is_named(home: Path) -> None:

@@ -1,0 +1,137 @@
+"""What one night works on: which rows teach, which judge, what is damaged; and its place on the disk.
+
+A night's folder is named by all that its work is made from, the base's weights and tokenizer included: gone on with is
+only what the same inputs began.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from server import walks
+from server.dataset import Dataset, SampleRow
+from server.learn import checkpoint as checkpoints
+from server.learn import lineage, lora, rows
+from server.learn.checkpoint import Checkpoint
+from server.learn.settings import LearnSettings
+from server.registry import Registry
+from shared import atomic
+from shared.clock import Clock
+from shared.errors import Transient, WaycueError
+
+FULL_BYTES = 64 * 1024 * 1024
+"""With less room than this, what fails in a night fails for want of it: a save of the starter has 40 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What one night takes from the dataset."""
+
+    view: Sequence[SampleRow]
+    """All samples as they are now, without those whose picture is damaged."""
+    teaching: Sequence[SampleRow]
+    """The rows that teach tonight."""
+    dataset: tuple[int, str]
+    """Version of the dataset."""
+    put_aside: tuple[str, ...]
+
+
+def view_of(dataset: Dataset) -> tuple[tuple[int, str], list[SampleRow]]:
+    """(version of the dataset, its samples as they are in it)."""
+    if not dataset.log.exists():
+        return dataset.version(), []
+    with dataset.still():
+        return dataset.version(), dataset.rows()
+
+
+def too_few(teaching: Sequence[SampleRow], new: int, settings: LearnSettings, *, force: bool) -> str:
+    """Why this is no night to train in, "" = it is."""
+    if teaching and (force or new >= settings.new_rows_least):
+        return ""
+    return f"{new} verified rows are new, {settings.new_rows_least} are needed"
+
+
+def take(
+    folder: Path,
+    view: Sequence[SampleRow],
+    teaching: Sequence[SampleRow],
+    new: Sequence[SampleRow],
+    *,
+    base: Checkpoint,
+    recipe: lora.Recipe,
+    dataset: tuple[int, str],
+) -> Rows:
+    """The rows that teach tonight and those that judge, each with its files read once: what is damaged is put aside."""
+    chosen = rows.tonight(teaching, new, most=recipe.draws(replay=bool(base.known)), seed=recipe.seed)
+    needed = {row.row_id: row for row in (*chosen, *rows.judged(view))}
+    whole, aside = rows.readable(folder, list(needed.values()), senses_of(base))
+    damaged = needed.keys() - {row.row_id for row in whole}
+    kept = [row for row in view if row.row_id not in damaged]
+    return Rows(kept, [row for row in chosen if row.row_id not in damaged], dataset, tuple(aside))
+
+
+def senses_of(base: Checkpoint) -> rows.Senses:
+    return rows.Senses(before=base.frames == 2, sound=base.ear is not None)
+
+
+def begin(work: Path, version: str, registry: Registry, clock: Clock) -> tuple[str, float]:
+    """(version, when it was begun), as first written down: gone on with, a night makes what it would have made."""
+    file = work / "night.json"
+    try:
+        begun = json.loads(file.read_bytes())
+        known = str(begun["version"]), float(begun["began_utc_s"])
+        if known[0] not in {model.version for model in registry.list()}:
+            return known
+    except FileNotFoundError:
+        pass
+    except (ValueError, KeyError, TypeError):  # cut short: what it was made of is not
+        pass
+    begun = {"version": version, "began_utc_s": clock.utc_s()}
+    atomic.write_json(file, begun)
+    return version, begun["began_utc_s"]
+
+
+def key_of(base: Checkpoint, teaching: Sequence[SampleRow], recipe: lora.Recipe, bits: int) -> str:
+    """Names all that a night's work is made from: gone on with is only what the same inputs began."""
+    ear = base.ear.config.name_or_path if base.ear is not None else ""
+    taught = list(lineage.identities(teaching))
+    text = json.dumps(
+        [base.name, checkpoints.fingerprint(base), base.frames, ear, walks.KNOWN, taught, asdict(recipe), bits]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def single_flight(home: Path) -> Iterator[None]:
+    file = home / "nightly.lock"
+    with open(file, "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Transient("Another retrain is running on this server.", hint="Wait until it has ended.") from None
+        yield
+
+
+@contextmanager
+def room(home: Path) -> Iterator[None]:
+    """A full disk is said as one, whichever library met it: torch and safetensors raise errors of their own."""
+    try:
+        yield
+    except WaycueError:
+        raise
+    except Exception as error:
+        left = shutil.disk_usage(home).free
+        if left > FULL_BYTES and getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Transient(
+            f"The disk of {home} is full ({left / 1e6:.0f} MB are left): {error}",
+            hint="Free some space and run it again: it goes on where it stopped.",
+        ) from error

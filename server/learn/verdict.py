@@ -1,0 +1,83 @@
+"""A night's verdict, carried out to its end: registered, promoted where it was accepted, written down.
+
+    registry.add        the bundle with its verdict and the rows that taught: from here on they count as seen
+    registry.promote    where it was accepted
+    nights/<version>.json
+
+`settle` does what a kill left undone of it, at the start of the next night; each step may be repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from server.registry import CHAMPION, Model, Registry
+from shared import atomic
+from shared.errors import BundleError
+
+PROMOTED = "promoted"
+_WORK = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A night that an earlier run left unfinished."""
+
+    version: str
+    evaluation: Mapping[str, Any]
+    """What was registered with it: a Night as plain values."""
+
+
+def report(home: Path, version: str) -> Path:
+    """Where a night is written down."""
+    return home / "nights" / f"{version}.json"
+
+
+def settle(home: Path, registry: Registry, progress: Callable[[str], None]) -> Settled | None:
+    """Finish what an earlier night came to and did not carry out. Returns the newest of such nights.
+
+    A version that was accepted is promoted only where the champion is still the one that it was judged against.
+    raises: OSError
+    """
+    registry.recover()
+    ever = {change.new for change in registry.log() if change.name == CHAMPION}
+    found = None
+    for model in registry.list():
+        if not _is_night(model) or report(home, model.version).exists():
+            continue
+        if model.evaluation["outcome"] == PROMOTED and model.version not in ever:
+            _promote(registry, model, progress)
+        atomic.write_json(report(home, model.version), dict(model.evaluation))
+        progress(f"{model.version}: the night that made it was interrupted after its verdict and is finished now")
+        found = Settled(model.version, model.evaluation)
+    return found
+
+
+def clear(home: Path, *, keep: str) -> None:
+    """Delete what unfinished nights of other data, bases or recipes left: they will not be gone on with. keep: a key"""
+    folder = home / "nights"
+    if folder.is_dir():
+        atomic.remove_leftovers(folder)
+        atomic.remove_trees(path for path in folder.iterdir() if _WORK.fullmatch(path.name) and path.name != keep)
+
+
+def _promote(registry: Registry, model: Model, progress: Callable[[str], None]) -> None:
+    champion = registry.champion() or ""
+    if champion != model.evaluation.get("champion", ""):
+        progress(
+            f"{model.version} was accepted against {model.evaluation.get('champion') or 'no champion'}, but {champion} "
+            f"is in use now: it is not promoted. By hand: waycue-server models promote {model.version}"
+        )
+        return
+    try:
+        registry.promote(model.version, why="; ".join(map(str, model.evaluation.get("reasons", ()))))
+    except BundleError as error:
+        progress(f"{model.version} was accepted, but its files were damaged since: {error}")
+
+
+def _is_night(model: Model) -> bool:
+    return model.evaluation.get("version") == model.version and "outcome" in model.evaluation
