@@ -30,7 +30,7 @@ class LearnSettings:
     decoder_bits: int = 8
     """Bits of the decoder's weights, 8 or 4: what is faster on the devices is measured on one (docs/learning.md)."""
     gate_cases: int = 600
-    """Held-out rendered frames on which champion and candidate are compared (same condition)."""
+    """Held-out rendered frames on which a demonstration model is compared with the champion."""
     threads: int = 2
     """CPU threads for training and evaluation."""
 
