@@ -66,6 +66,12 @@ def seen(registry: Registry) -> tuple[set[str], list[str]]:
     return rows, unread
 
 
+def samples_of(registry: Registry, version: str | None) -> frozenset[str]:
+    """Ids of the moments that a version learnt from; none where that is not known. Raises: BundleError, OSError."""
+    taught_by = registry.taught_by(version) if version is not None else ()
+    return frozenset(one.partition("#")[0] for one in taught_by)
+
+
 def _version(name: str) -> str:
     try:
         return version(name)
