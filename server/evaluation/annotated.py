@@ -5,8 +5,9 @@
     folder with labels.jsonl             street pictures with things in view: frame_path, walk_id, instruction, objects
     folder with metadata.jsonl           a server's dataset (held-out, confirmed rows) or a folder made by `label`
 
-Stills stay in view until the next one. A thing annotated in consecutive chunks or pictures is one event, whose time is
-over when it is no longer annotated: where it then was, nobody measured.
+A sentence that cannot be read is an error that names its file and line: taken for silence, it would ask a model to say
+nothing where a person wanted a warning. Stills stay in view until the next one. A thing annotated in consecutive chunks
+or pictures is one event, whose time is over when it is no longer annotated: where it then was, nobody measured.
 """
 
 from __future__ import annotations
@@ -98,9 +99,12 @@ def _video(path: Path, looks_per_s: float) -> Course:
 
 
 def _references(path: Path) -> Iterator[Span]:
-    for value in _lines(path) if path.is_file() else ():
+    for number, value in _lines(path) if path.is_file() else ():
         there = frozenset((str(one["object"]), seen_side(str(one["side"]))) for one in value["objects"])
-        references = tuple(str(text) for text in value["references"]) or (vocabulary.CLEAR,)
+        given = [str(text) for text in value["references"]]
+        for text in given:
+            _wanted(text, f"{path}, line {number}")
+        references = tuple(text or vocabulary.CLEAR for text in given) or (vocabulary.CLEAR,)
         yield Span(float(value["start_s"]), float(value["end_s"]), Truth(references, there))
 
 
@@ -109,22 +113,30 @@ def _references(path: Path) -> Iterator[Span]:
 
 def _pictures(table: Path) -> Iterator[Course]:
     rows = list(_lines(table))
-    for walk in dict.fromkeys(str(row["walk_id"]) for row in rows):
-        mine = [row for row in rows if row["walk_id"] == walk]
-        files = [table.parent / str(row["frame_path"]) for row in mine]
-        truths = [Truth((_wanted(str(row["instruction"])),), _in_view(row)) for row in mine]
+    for walk in dict.fromkeys(str(row["walk_id"]) for _, row in rows):
+        mine = [(number, row) for number, row in rows if row["walk_id"] == walk]
+        files = [table.parent / str(row["frame_path"]) for _, row in mine]
+        wanted = [_wanted(str(row["instruction"]), f"{table}, line {number}") for number, row in mine]
+        truths = [Truth((text,), _in_view(row, text)) for text, (_, row) in zip(wanted, mine, strict=True)]
         yield _stills(f"{table.parent.name} {walk}", walk, files, truths, steps=[*_steps(files), STILL_S])
 
 
-def _wanted(text: str) -> str:
-    """A sentence that names nothing asks for silence."""
-    slots = vocabulary.parse(text)
-    return text if slots is not None and slots.object else vocabulary.CLEAR
+def _wanted(text: str, where: str) -> str:
+    """A sentence without a thing ("Turn right.") asks for silence about things; so does none. Raises: DatasetError."""
+    if not text.strip():
+        return vocabulary.CLEAR
+    found = vocabulary.read(text)
+    if not found.sayable or found.slots is None:
+        raise DatasetError(
+            f"{where}: {text!r} cannot be read ({'; '.join(found.problems)}).",
+            hint="Write one sentence that may be said, or none where nothing should be.",
+        )
+    return text if found.slots.object else vocabulary.CLEAR
 
 
-def _in_view(row: dict[str, Any]) -> frozenset[Thing]:
+def _in_view(row: dict[str, Any], wanted: str) -> frozenset[Thing]:
     """Where nothing should be said, what is in view is out of reach."""
-    if _wanted(str(row["instruction"])) == vocabulary.CLEAR:
+    if wanted == vocabulary.CLEAR:
         return frozenset()
     return frozenset((str(one["object"]), seen_side(str(one["side"]))) for one in row["objects"])
 
@@ -152,11 +164,18 @@ def _stills(name: str, group: str, files: Sequence[Path], truths: Sequence[Truth
 
 
 def _dataset(folder: Path) -> list[Course]:
-    if any("sample_id" in value for value in itertools.islice(label.lines(folder), 1)):
+    if any("sample_id" in value for _, value in itertools.islice(label.lines(folder), 1)):
         return _confirmed(folder)
     found = label.labelled(folder)
     return [
-        _sentences(video, [(one.frame, one.instruction) for one in found if one.video == video])
+        _sentences(
+            video,
+            [
+                (one.frame, one.instruction, f"{folder / LOG_NAME}, line {one.line}")
+                for one in found
+                if one.video == video
+            ],
+        )
         for video in dict.fromkeys(one.video for one in found)
     ]
 
@@ -172,32 +191,40 @@ def _confirmed(folder: Path) -> list[Course]:
     order: Callable[[SampleRow], float] = lambda row: row.timestamp  # noqa: E731 - a sort key
     return [
         _sentences(
-            walk, [(folder / r.frame_path, r.ground_truth) for r in sorted(held_out, key=order) if r.walk_id == walk]
+            walk,
+            [
+                (folder / row.frame_path, row.ground_truth, f"{folder / LOG_NAME}, row {row.row_id}")
+                for row in sorted(held_out, key=order)
+                if row.walk_id == walk
+            ],
         )
         for walk in dict.fromkeys(row.walk_id for row in held_out)
     ]
 
 
-def _sentences(name: str, moments: Sequence[tuple[Path, str]]) -> Course:
-    truths = [_said(text) for _, text in moments]
-    return _stills(name, name, [file for file, _ in moments], truths, steps=[STILL_S] * len(moments))
+def _sentences(name: str, moments: Sequence[tuple[Path, str, str]]) -> Course:
+    """moments: (picture, sentence, where it stands)"""
+    truths = [_said(text, where) for _, text, where in moments]
+    return _stills(name, name, [file for file, _, _ in moments], truths, steps=[STILL_S] * len(moments))
 
 
-def _said(text: str) -> Truth:
-    """A person's sentence says one thing that is there."""
-    slots = vocabulary.parse(text) if text else None
+def _said(text: str, where: str) -> Truth:
+    """A person's sentence says one thing that is there. Raises: DatasetError where it cannot be read."""
+    wanted = _wanted(text, where)
+    slots = vocabulary.parse(wanted)
     there = frozenset([(slots.object, seen_side(slots.side))]) if slots and slots.object else frozenset[Thing]()
-    return Truth((_wanted(text) if text else vocabulary.CLEAR,), there)
+    return Truth((wanted,), there)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, object)"""
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
                 value = json.loads(line)
                 value["objects"] = [dict(one) for one in value.get("objects", ())]
-                yield value
             except (ValueError, TypeError, AttributeError) as error:
                 raise DatasetError(
                     f"{path}, line {number} cannot be read ({error!r}).", hint="Each line is a JSON object."
                 ) from None
+            yield number, value
