@@ -59,6 +59,17 @@ def card(page: Page, sample_id: str) -> Any:
     return page.locator(f"#moment-{sample_id}")
 
 
+def provoke(page: Page) -> None:
+    """Words in the first two moments that are offered in other words, and refused with suggestions."""
+    for sample_id, text in (
+        (CORRECTED, "person on left, car approaching from right"),
+        (PUZZLING, "don't go, hole ahead"),
+    ):
+        page.locator(f"#text-{sample_id}").fill(text)
+        page.locator(f"#text-{sample_id}").press("Enter")
+        expect(card(page, sample_id).get_by_role("group")).to_be_visible()
+
+
 def state(house: House, sample_id: str) -> tuple[str, str]:
     row = samples.get(house.store, sample_id)
     assert row is not None
@@ -355,6 +366,8 @@ def test_focus_goes_through_a_moment_in_reading_order_and_can_be_seen(open_page:
 @pytest.mark.parametrize("path", ["/", f"/moments/{CORRECTED}", "/?state=rejected"])
 def test_nothing_is_cut_off_and_targets_are_large(open_page: NewPage, width: int, path: str) -> None:
     page = open_page(path, viewport={"width": width, "height": 800})
+    if path == "/":
+        provoke(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     small = page.evaluate(
         """least => [...document.querySelectorAll('a, button, input:not([type=hidden]):not([type=checkbox]), audio')]
@@ -369,6 +382,7 @@ def test_nothing_is_cut_off_and_targets_are_large(open_page: NewPage, width: int
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_a_contrast_of_at_least_seven_to_one_where_it_is_read(open_page: NewPage, scheme: str) -> None:
     page = open_page("/", color_scheme=scheme)
+    provoke(page)
     measured = page.evaluate(
         """() => {
             const luminance = colour => { const [r, g, b] = colour.match(/[\\d.]+/g).map(Number)
