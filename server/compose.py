@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from server import dataset
 from server.dataset import SampleRow, Split, version_of
@@ -44,17 +43,17 @@ def compose(
     if "frame" not in paths or "audio" not in paths:
         return None
     newest = max(corrections, key=lambda c: (c.record.started_at_s, c.record.correction_id), default=None)
-    understood = newest is not None and newest.proposal != ""
-    flags = tuple(dict.fromkeys((*record.flags, "correction"))) if newest else record.flags
     # A correction that was not understood still says that raw_output was wrong: propose nothing then.
-    proposed = newest.proposal if newest else _normalised(record.raw_output) or ""
+    proposed = _canonical(newest.proposal if newest else record.raw_output)
+    understood = newest is not None and proposed != ""
+    flags = tuple(dict.fromkeys((*record.flags, "correction"))) if newest else record.flags
     row = SampleRow(
         row_id=current.row_id if current else f"{record.chunk_id}#1",
         sample_id=record.chunk_id,
         frame_path=paths["frame"],
         audio_path=paths["audio"],
         clip_path=paths.get("clip", ""),
-        instruction=proposed or record.raw_output,
+        instruction=proposed,
         raw_output=record.raw_output,
         spoken=record.spoken,
         llm_correction=proposed,
@@ -85,10 +84,9 @@ def compose(
     return replace(row, row_id=f"{row.sample_id}#{version_of(current) + 1}", supersedes=current.row_id)
 
 
-@lru_cache(maxsize=4096)
-def _normalised(wording: str) -> str | None:
-    """A device words the same few hundred sentences over and over."""
-    return vocabulary.normalise(wording)
+def _canonical(text: str) -> str:
+    """What may be said of it, "" = nothing: words that may not be said never stand where they could teach."""
+    return vocabulary.normalise(text) or ""
 
 
 def _keep_decision(row: SampleRow, current: SampleRow | None) -> SampleRow:

@@ -56,7 +56,9 @@ def objection(row: SampleRow, wanted: Wanted) -> str:
     if not row.reviewed and wanted.only == "reviewed":
         return "not reviewed yet"
     if samples.not_understood(row):
-        return "the wearer's correction was not understood yet"
+        return (
+            "the wearer's correction was not understood yet" if row.correction_id else "what was said may not be taught"
+        )
     if wanted.split not in ("all", _split(row)):
         return "of the other split"
     return "" if text_of(row) or wanted.silence else "nothing should be said"

@@ -45,6 +45,8 @@ class Labelled:
     frame: Path
     audio: Path
     instruction: str
+    line: int
+    """Where it stands in metadata.jsonl, from 1."""
 
 
 @dataclass(slots=True)
@@ -158,7 +160,7 @@ def opened(root: Path) -> Iterator[Folder]:
         atomic.drop_torn_tail(root / LOG_NAME)
         folder = Folder(root)
         _read_videos(root / VIDEOS_NAME, folder)
-        for value in lines(root):
+        for _, value in lines(root):
             folder._instructions[Path(str(value["frame_path"])).stem] = str(value["instruction"])
         yield folder
 
@@ -177,8 +179,8 @@ def _read_videos(path: Path, folder: Folder) -> None:
         ) from None
 
 
-def lines(root: Path) -> Iterator[dict[str, Any]]:
-    """The lines of metadata.jsonl. Raises: DatasetError naming a line that is not such an object; OSError."""
+def lines(root: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines of metadata.jsonl with their numbers, from 1. Raises: DatasetError naming one that is none; OSError."""
     path = root / LOG_NAME
     if not path.exists():
         return
@@ -195,7 +197,7 @@ def lines(root: Path) -> Iterator[dict[str, Any]]:
                     f"{path}, line {number} can not be read ({error!r}).",
                     hint="Each line needs frame_path, audio_path and instruction.",
                 ) from None
-            yield value
+            yield number, value
 
 
 def stem_of(line: bytes) -> str:
@@ -211,12 +213,12 @@ def labelled(root: Path) -> list[Labelled]:
     if not (root / LOG_NAME).is_file():
         raise DatasetError(f"{root} has no {LOG_NAME}.", hint="Name a folder made by `label`, or one of its layout.")
     found: dict[Path, Labelled] = {}
-    for order, value in enumerate(lines(root)):
+    for order, (line, value) in enumerate(lines(root)):
         frame, audio = _inside(root, value["frame_path"]), _inside(root, value["audio_path"])
         match = _NAMED.match(frame.stem)
         video = match["video"] if match else (root.resolve().name or "dataset")
         number = int(match["number"]) if match else order
-        found[frame] = Labelled(plain_name(video), number, frame, audio, value["instruction"].strip())
+        found[frame] = Labelled(plain_name(video), number, frame, audio, value["instruction"].strip(), line)
     return list(found.values())
 
 

@@ -1,12 +1,13 @@
 """Moments and what people decided about them: listing, one moment with its history, and the four decisions.
 
     accept    the proposed wording is right
-    edit      this wording is right instead (free words become the vocabulary's)
+    edit      this wording is right instead; other words than the vocabulary's are confirmed by giving those
     nothing   nothing should have been said
     reject    this moment must not teach: the picture is useless, or the correction was a slip
 
 Every decision is one transaction: an append-only line in `reviews` (who, when, before, after) and a new dataset row
 that supersedes the older one. The same decision twice writes nothing the second time. All may be taken back by another.
+What is confirmed is always a canonical sentence (`server.wording`), or "" for silence.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from sqlalchemy import func, insert, select
 from server import dataset as data
 from server import ledger
 from server import store as db
+from server import wording as words
 from server.dataset import Dataset, SampleRow, State, version_of
 from server.store import Store
-from shared import vocabulary
 from shared.errors import Refused
+from shared.vocabulary import Reading
 
 Action = Literal["accept", "edit", "reject", "nothing"]
 ACTIONS: tuple[str, ...] = get_args(Action)
-MAX_TEXT = 200  # 8 words; a pasted page is a slip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +47,64 @@ def said(row: SampleRow) -> str:
 
 
 def proposal(row: SampleRow) -> str:
-    """The wording that `accept` confirms; "" = nothing should be said."""
+    """The wording that is offered for a moment, canonical; "" = nothing should be said, or none can be offered."""
     if row.reviewed:
         return row.ground_truth
-    return row.llm_correction or ("" if not_understood(row) else said(row))
+    found = offered(row)
+    return (found.taught_as or "") if found else ""
+
+
+def offered(row: SampleRow) -> Reading | None:
+    """What the proposal of an undecided moment is made from, read: the wearer's correction in the vocabulary's words,
+    else what the device said. None where that is silence, or a correction that was not understood.
+    """
+    text = source(row)
+    return words.reading_of(text) if text.strip() else None
+
+
+def source(row: SampleRow) -> str:
+    """The words that the proposal of an undecided moment is made from; "" = none."""
+    return row.llm_correction or ("" if _waits_for_a_listener(row) else said(row))
 
 
 def not_understood(row: SampleRow) -> bool:
-    """Whether the wearer spoke a correction that no wording could be made from: a person must listen."""
-    return bool(row.correction_id) and not row.llm_correction and not row.reviewed
+    """Whether no wording can be offered, so that a person must say what was right: the wearer's correction was not
+    understood, or what the device said may not be taught.
+    """
+    if row.reviewed:
+        return False
+    found = offered(row)
+    return _waits_for_a_listener(row) if found is None else not found.sayable
+
+
+def objection(row: SampleRow) -> Refused | None:
+    """What `accept` answers instead of being taken, None where it would be."""
+    try:
+        _truth(row, "accept", "")
+    except Refused as refused:
+        return refused
+    return None
+
+
+def _waits_for_a_listener(row: SampleRow) -> bool:
+    return bool(row.correction_id) and not row.llm_correction
+
+
+def changed(row: SampleRow) -> Reading | None:
+    """The words that the offered wording was made from, read, where it says them otherwise; else None.
+
+    Those of the wearer where there is a correction, else of the device.
+    """
+    if row.reviewed or not proposal(row):
+        return None
+    text = row.transcript if row.correction_id else row.raw_output if row.llm_correction else said(row)
+    found = words.reading_of(text)
+    return None if not text.strip() or found.as_written else found
 
 
 def means_the_same(one: str, other: str) -> bool:
     """Whether two wordings are the same guidance once in the vocabulary's words. Silence equals "path is clear"."""
-    return _canonical(one) == _canonical(other)
-
-
-def _canonical(text: str) -> str:
-    canonical = vocabulary.normalise(text) or text.strip().lower()
-    return "" if canonical == vocabulary.CLEAR else canonical
+    return words.meaning(one).lower() == words.meaning(other).lower()
 
 
 def listing(
@@ -116,7 +156,7 @@ def decide(row: SampleRow, action: str, *, text: str = "", reviewer: str) -> Sam
     if action == "reject":
         after = replace(
             row, reviewed=False, rejected=True, was_correct=None, ground_truth="",
-            instruction=row.llm_correction or row.raw_output,
+            instruction=row.llm_correction,
             source="wearer_voice" if row.correction_id and row.llm_correction else "device",
         )  # fmt: skip
     else:
@@ -135,41 +175,13 @@ def _truth(row: SampleRow, action: str, text: str) -> str:
     if action == "nothing":
         return ""
     if action == "accept":
-        if not_understood(row):
+        if not row.reviewed and _waits_for_a_listener(row):
             raise Refused("The wearer's correction was not understood.", hint="Listen to it and type what it says.")
-        wording = proposal(row)
-        return vocabulary.normalise(wording) or wording
+        found = row.ground_truth if row.reviewed else row.llm_correction or said(row)
+        return words.teachable(words.once(found)) if found.strip() else ""
     if action == "edit":
-        return canonical_wording(text)
+        return words.teachable(text)
     raise Refused(f"{action!r:.40} is not a decision.", hint=f"Use one of: {', '.join(ACTIONS)}.")
-
-
-def canonical_wording(text: str) -> str:
-    """Typed words as the vocabulary says them. Raises: Refused saying what is wrong and what to type."""
-    if not text.strip():
-        raise Refused("No words were given.", hint='Type what should be said, or choose "Nothing should be said".')
-    if len(text) > MAX_TEXT:
-        raise Refused(
-            f"{len(text)} characters are too long for guidance.", hint='Use 3 to 8 words: "Stop, curb ahead."'
-        )
-    wording = vocabulary.normalise(text)
-    if wording is None and not vocabulary.problems(text):  # "Follow the path." names no object and may be said
-        wording = tidy(text)
-    if wording is None:
-        raise Refused(
-            f"No known object was found in {text.strip()!r}.",
-            hint='Name one thing and its side, such as "cone on the left".',
-        )
-    wrong = [] if wording == vocabulary.CLEAR else vocabulary.problems(wording)
-    if wrong:
-        raise Refused(f"{wording!r} can not be spoken: it {', '.join(wrong)}.", hint="Use fewer or plainer words.")
-    return wording
-
-
-def tidy(text: str) -> str:
-    """Words as a sentence: a capital first, one full stop last."""
-    words = " ".join(text.split()).rstrip(".!")
-    return f"{words[:1].upper()}{words[1:]}."
 
 
 def review(

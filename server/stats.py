@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from server.dataset import SampleRow
 from server.samples import said
+from server.wording import meaning
 from shared import vocabulary
 
 SILENCE = "(nothing)"
@@ -142,15 +143,14 @@ def share(rows: Iterable[SampleRow]) -> Share:
 
 def wording(text: str) -> str:
     """A wording in the vocabulary's words, so that equal guidance is counted together."""
-    canonical = vocabulary.normalise(text) or text.strip()
-    return SILENCE if canonical in ("", vocabulary.CLEAR) else canonical
+    return meaning(text) or SILENCE
 
 
 def object_in(text: str) -> str:
     """The thing that a wording names."""
     if wording(text) == SILENCE:
         return SILENCE
-    slots = vocabulary.parse(text)
+    slots = vocabulary.parse(wording(text))
     return slots.object if slots and slots.object else NO_OBJECT
 
 

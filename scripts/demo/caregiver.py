@@ -33,7 +33,7 @@ class Caregiver:
         """Confirm one moment: accept the proposal where it is right, else say what is. Returns the action taken."""
         if truth in ("", vocabulary.CLEAR):
             action: dict[str, str] = {"action": "nothing"}
-        elif vocabulary.parse(str(sample["llm_correction"])) == vocabulary.parse(truth):
+        elif vocabulary.normalise(str(sample["llm_correction"])) == truth:
             action = {"action": "accept"}
         else:
             action = {"action": "edit", "text": truth}

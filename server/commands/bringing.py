@@ -3,23 +3,28 @@
 A moment's id is made from the bytes of its picture and sound. So the same folder may be brought in again, also after it
 was copied or labelled further: what is there is not merged twice, a label that changed is a new decision, and a label
 that was brought in before does not undo what a person decided since.
+
+A label whose words would be taught as others waits until a person has read and confirmed those: `pending` lists them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
 from server import samples
+from server import wording as words
 from server.commands.opening import drawn
 from server.dataset import Dataset
 from server.footage import CHUNK_S
 from server.label import Labelled, labelled
 from server.merge import Merge
 from server.store import Store
+from server.wording import Reworded
 from shared import atomic, vocabulary
 from shared.clock import Clock
 from shared.errors import Refused
@@ -36,6 +41,19 @@ class Counts:
     changed: int = 0
     same: int = 0
     refused: list[str] = field(default_factory=list)
+    unconfirmed: Counter[Reword] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Reword:
+    """A label that would be taught in other words."""
+
+    text: str
+    wording: str
+    left_out: str
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (f"“{self.text}” → “{self.wording}”", self.left_out)))
 
 
 def told(counts: Counts) -> Iterator[str]:
@@ -43,14 +61,38 @@ def told(counts: Counts) -> Iterator[str]:
     yield f"{counts.new} moments brought in, {counts.changed} labels changed, {counts.same} were there already."
     for reason in counts.refused:
         yield f"Left out: {reason}"
+    if counts.unconfirmed:
+        yield "Left out, they would be taught in other words (--accept-rewordings takes them):"
+        yield from listed(counts.unconfirmed)
+
+
+def listed(rewordings: Mapping[Reword, int]) -> Iterator[str]:
+    """Each rewording with how often it stands there, the most frequent first."""
+    for found, count in sorted(rewordings.items(), key=lambda item: (-item[1], item[0].text)):
+        yield f"  {count} × {found}"
+
+
+def pending(store: Store, folder: Path) -> Counter[Reword]:
+    """Labels that would be taught in other words and were not confirmed before. Raises: DatasetError; OSError."""
+    found: Counter[Reword] = Counter()
+    for item in labelled(folder):
+        try:
+            wording_of(item.instruction)
+        except Reworded as changed:
+            if not _was_said(store, _record_of(item).chunk_id, changed.wording):
+                found[_reword(changed)] += 1
+        except Refused:
+            continue  # said when it is left out
+    return found
 
 
 def bring_in(
-    store: Store, dataset: Dataset, folder: Path, *, home: Path, clock: Clock, reviewer: str, stream: TextIO
-) -> Counts:
+    store: Store, dataset: Dataset, folder: Path, *,
+    home: Path, clock: Clock, reviewer: str, stream: TextIO, confirmed: bool = False,
+) -> Counts:  # fmt: skip
     """Merge every labelled chunk of `folder` and confirm its label in the person's name. Safe to repeat.
 
-    stream: for progress
+    stream: for progress; confirmed: a person has read the rewordings that `pending` lists, and takes them
     raises: DatasetError where the folder is not such a one; OSError
     """
     counts, merge = Counts(), Merge(store, dataset, clock)
@@ -60,6 +102,11 @@ def bring_in(
         progress(done)
         try:
             wording = wording_of(item.instruction)
+        except Reworded as changed:
+            wording = changed.wording
+            if not confirmed and not _was_said(store, _record_of(item).chunk_id, wording):
+                counts.unconfirmed[_reword(changed)] += 1
+                continue
         except Refused as refused:  # merged all the same, it would wait for review as if silence had been proposed
             counts.refused.append(f"{item.frame.name}: {refused}")
             continue
@@ -92,9 +139,19 @@ def _was_said(store: Store, sample_id: str, wording: str) -> bool:
 
 
 def wording_of(label: str) -> str:
-    """A label in the vocabulary's words, "" = nothing should be said. Pure. Raises: Refused saying what is wrong."""
-    wording = samples.canonical_wording(label) if label else ""
+    """A label's canonical sentence, "" = nothing should be said. Pure. Raises: Refused, as `server.wording` says."""
+    if not label:  # not labelled is not the same as silence, which teaches that nothing is there
+        raise Refused("It has no words.", hint=f"Where nothing should be said, write: {vocabulary.CLEAR}")
+    wording = words.teachable(label)
     return "" if wording == vocabulary.CLEAR else wording
+
+
+def _reword(found: Reworded) -> Reword:
+    return Reword(found.text, found.wording, words.left_out(found.lost))
+
+
+def _record_of(item: Labelled) -> ChunkRecord:
+    return _record(item, item.frame.read_bytes(), item.audio.read_bytes())
 
 
 def _record(item: Labelled, frame: bytes, audio: bytes) -> ChunkRecord:

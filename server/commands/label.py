@@ -9,11 +9,12 @@ import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from server import footage, label, samples
+from server import footage, label, wording
 from server.commands.opening import open_file
-from server.commands.reviewing import read_line
+from server.commands.reviewing import chosen, numbered, read_line, rewording
 from server.footage import Footage
 from server.label import Folder
+from server.wording import NotSayable, Reworded
 from shared import vocabulary
 from shared.errors import Refused
 
@@ -157,24 +158,45 @@ def ask_for_words(earlier: str | None) -> str | None:
             continue
         if answer == "nothing":
             return vocabulary.CLEAR
-        wording, complaint = suggestion(text)
-        if wording and not complaint:
-            return wording
-        print(complaint)
-        again = read_line("(Enter: take it, k: keep yours, or type another) " if wording else
-                          "(k: keep it all the same, or type another) ").strip()  # fmt: skip
+        found = suggestion(text)
+        if found.taken:
+            return found.taken
+        print("\n".join(found.told))
+        again = read_line(found.question).strip()
         if again.lower() in ("k", "keep"):
+            print("Kept as you wrote it. It teaches nothing like this: `samples import` will ask, or leave it out.")
             return text
-        if again == "" and wording:
-            return wording
-        text = again or "?"
+        if again.lower() in ("y", "yes") and found.wording:
+            return found.wording
+        text = chosen(again, found.choices) or again or "?"
 
 
-def suggestion(text: str) -> tuple[str, str]:
-    """(the wording in the vocabulary's words, "" = none; what to tell the person, "" = it is what was typed). Pure."""
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What becomes of typed words."""
+
+    taken: str = ""
+    """The sentence that is written down without a question, "" = a person is asked."""
+    told: tuple[str, ...] = ()
+    wording: str = ""
+    """What the words would be taught as."""
+    choices: tuple[str, ...] = ()
+    """What may have been meant."""
+
+    @property
+    def question(self) -> str:
+        """Enter takes nothing."""
+        take = "y: teach this, " if self.wording else "a number: that wording, " if self.choices else ""
+        return f"({take}k: keep yours, which does not teach, or type another) "
+
+
+def suggestion(text: str) -> Suggestion:
+    """Typed words in the vocabulary's. Pure."""
     try:
-        wording = samples.canonical_wording(text)
+        return Suggestion(wording.teachable(text))
+    except Reworded as found:
+        return Suggestion(told=tuple(rewording(found, written=True)), wording=found.wording)
+    except NotSayable as refused:
+        return Suggestion(told=(str(refused), *numbered(refused.suggestions)), choices=refused.suggestions)
     except Refused as refused:
-        return "", f"{refused} waycue does not learn from it as it is."
-    same = vocabulary.words(wording) == vocabulary.words(text)
-    return wording, "" if same else f"In waycue's words: {wording}"
+        return Suggestion(told=(str(refused),))

@@ -5,7 +5,9 @@
     r   reject: it must not teach       s   skip for now
     o   open the picture                q   quit
 
-Ctrl-C and the end of the input stop it like `q`: everything answered until then is kept.
+Words that would be taught as others are shown as those, with what would be lost, and confirmed with `y`; sentences
+that may have been meant are chosen by their number. Enter alone never takes any. Ctrl-C and the end of the input stop
+it like `q`: everything answered until then is kept.
 """
 
 from __future__ import annotations
@@ -14,14 +16,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from server import samples
+from server import samples, wording
 from server.commands.opening import open_file, shown, when
 from server.dataset import Dataset, SampleRow
 from server.store import Store
+from server.wording import NotSayable, Reworded
 from shared.clock import Clock
 from shared.errors import Refused
 
 MOST = 1_000_000
+AS = "It will be taught as:"
 QUESTION = "Was this correct? (y/n/e/s/q) "
 HELP = """\
   y   yes, this is what should have been said
@@ -44,20 +48,52 @@ class Desk:
     reviewer: str
     open_pictures: bool = False
     decided: int = field(default=0, init=False)
+    offered: tuple[str, ...] = field(default=(), init=False)
+    """What the newest refused words may have meant; a number chooses one."""
 
     def decide(self, sample_id: str, action: str, text: str = "") -> bool:
         """Take a decision and say what became of it; False where it can not be taken."""
+        self.offered = ()
         try:
             row = samples.review(
                 self.store, self.dataset, sample_id,
                 action=action, text=text, reviewer=self.reviewer, now_s=self.clock.utc_s(),
             )  # fmt: skip
+        except Reworded as found:
+            print("\n".join(rewording(found, written=action == "edit")))
+            return confirmed("Teach this? (y/n) ") and self.decide(sample_id, "edit", found.wording)
+        except NotSayable as refused:
+            print("\n".join((str(refused), *numbered(refused.suggestions))))
+            self.offered = refused.suggestions
+            return False
         except Refused as refused:
             print(refused)
             return False
         print(outcome(row))
         self.decided += 1
         return True
+
+
+def rewording(found: Reworded, *, written: bool) -> list[str]:
+    """Words beside those that they would be taught as. written: a person typed them; else they were proposed."""
+    lines = [f"{'You wrote:' if written else 'It was said:':<23}{found.text}", f"{AS:<23}{found.wording}"]
+    return [*lines, wording.left_out(found.lost)] if found.lost else lines
+
+
+def confirmed(question: str) -> bool:
+    """Whether a person says yes in so many letters: Enter alone is no. Raises: EOFError, KeyboardInterrupt."""
+    return read_line(question).strip().lower() in ("y", "yes")
+
+
+def numbered(sentences: Sequence[str]) -> list[str]:
+    """Sentences to choose from, one a line."""
+    return [f"  {number}   {sentence}" for number, sentence in enumerate(sentences, start=1)]
+
+
+def chosen(answer: str, sentences: Sequence[str]) -> str:
+    """The sentence that a typed number stands for, "" = it is none."""
+    number = int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 3 else 0
+    return sentences[number - 1] if 1 <= number <= len(sentences) else ""
 
 
 def outcome(row: SampleRow) -> str:
@@ -86,8 +122,13 @@ def card(row: SampleRow, dataset: Dataset) -> str:
     if row.spoken and row.spoken != row.raw_output:
         lines.append(f"SPOKEN:         {row.spoken}")
     lines.append(f"RAW OUTPUT:     {shown(row.raw_output)}")
-    proposed = "(not understood: listen and type it)" if samples.not_understood(row) else shown(samples.proposal(row))
+    proposed = shown(samples.proposal(row))
+    if samples.not_understood(row):
+        proposed = "(not understood: listen and type it)" if row.correction_id else "(none: type what is right)"
     lines.append(f"CORRECTION:     {proposed}")
+    found = samples.changed(row)
+    if found is not None:
+        lines.append(" ".join(filter(None, (f"  made from:    {found.text}", wording.left_out(found.lost)))))
     return "\n".join(lines)
 
 
@@ -127,13 +168,13 @@ def _one(desk: Desk, row: SampleRow) -> bool:
             return False
         if answer in ("s", "skip"):
             return True
-        if answer in ("y", "yes") and desk.decide(row.sample_id, "accept"):
+        if answer in ("y", "yes") and (desk.decide(row.sample_id, "accept") or (desk.offered and _typed(desk, row))):
             return True
         if answer in ("-", "nothing") and desk.decide(row.sample_id, "nothing"):
             return True
         if answer in ("r", "reject") and desk.decide(row.sample_id, "reject"):
             return True
-        if answer in ("n", "no") and _typed(desk, row, before=""):
+        if answer in ("n", "no") and _typed(desk, row):
             return True
         if answer in ("e", "edit") and _typed(desk, row, before=samples.proposal(row)):
             return True
@@ -143,16 +184,19 @@ def _one(desk: Desk, row: SampleRow) -> bool:
             print(HELP)
 
 
-def _typed(desk: Desk, row: SampleRow, *, before: str) -> bool:
+def _typed(desk: Desk, row: SampleRow, *, before: str = "") -> bool:
     """Ask for a wording until one can be said; False where the person typed nothing."""
-    print("Enter what should have been said (empty: back, -: nothing should have been said):")
     while True:
-        text = read_line("> ", before=before).strip()
+        number = "a number: that wording, " if desk.offered else ""
+        print(f"Enter what should have been said ({number}empty: back, -: nothing should have been said):")
+        answer = read_line("> ", before=before).strip()
+        text = chosen(answer, desk.offered) or answer
         if not text:
+            desk.offered = ()
             return False
         if desk.decide(row.sample_id, "nothing" if text == "-" else "edit", "" if text == "-" else text):
             return True
-        before = text
+        before = "" if desk.offered else text  # a number would be typed behind it
 
 
 def _open(desk: Desk, row: SampleRow) -> None:

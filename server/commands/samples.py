@@ -14,6 +14,7 @@ from server.commands import bringing, reviewing, splitting
 from server.commands.opening import opened, shown, user_name, when
 from server.dataset import Dataset, SampleRow
 from server.store import Store
+from server.wording import Reworded
 from shared.clock import SystemClock
 from shared.errors import Refused
 
@@ -41,6 +42,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     bring.add_argument(
         "--as", dest="reviewer", default=user_name(), metavar="NAME", help="who labelled it (default: you)"
     )
+    bring.add_argument(
+        "--accept-rewordings", action="store_true",
+        help="take labels that would be taught in other words without asking; without a terminal they are left out",
+    )  # fmt: skip
     bring.set_defaults(run=_import)
     splitting.add_parsers(actions)
 
@@ -56,6 +61,9 @@ def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     decision.add_argument("--edit", metavar="TEXT", help="this wording is right instead")
     decision.add_argument("--nothing", action="store_true", help="nothing should have been said")
     decision.add_argument("--reject", action="store_true", help="this moment must not teach")
+    review.add_argument(
+        "--yes", action="store_true", help="with --edit or --accept: take the wording that the words would be taught as"
+    )
     review.add_argument("--as", dest="reviewer", default=user_name(), metavar="NAME", help="who decides (default: you)")
     review.add_argument("--open", action="store_true", help="open each picture with the desktop's own program")
     review.set_defaults(run=_review)
@@ -163,12 +171,25 @@ def _review(options: argparse.Namespace) -> int:
         if not options.id:
             raise Refused("A decision needs the id of a moment.", hint="See: waycue-server samples list")
         _found(store, options.id)
-        action, text = decided
-        row = samples.review(
-            store, dataset, options.id, action=action, text=text, reviewer=options.reviewer, now_s=SystemClock().utc_s()
-        )
+        row = _decide(store, dataset, decided, options)
     print(reviewing.outcome(row))
     return 0
+
+
+def _decide(store: Store, dataset: Dataset, decided: tuple[str, str], options: argparse.Namespace) -> SampleRow:
+    """One decision without a question: a rewording is taken where the person has said so, else named."""
+    action, text = decided
+    desk = (store, dataset, options.id)
+    try:
+        return samples.review(*desk, action=action, text=text, reviewer=options.reviewer, now_s=SystemClock().utc_s())
+    except Reworded as found:
+        print("\n".join(reviewing.rewording(found, written=action == "edit")))
+        if not options.yes:
+            raise Refused(
+                "Nothing was saved.", hint=f'To teach this: --edit "{found.wording}", or add --yes.'
+            ) from None
+        text = found.wording
+    return samples.review(*desk, action="edit", text=text, reviewer=options.reviewer, now_s=SystemClock().utc_s())
 
 
 def decision_of(options: argparse.Namespace) -> tuple[str, str] | None:
@@ -181,14 +202,23 @@ def decision_of(options: argparse.Namespace) -> tuple[str, str] | None:
 def _import(options: argparse.Namespace) -> int:
     with opened(options.home) as (store, dataset):
         counts = bringing.bring_in(
-            store,
-            dataset,
-            options.folder,
-            home=options.home,
-            clock=SystemClock(),
-            reviewer=options.reviewer,
-            stream=sys.stderr,
-        )
+            store, dataset, options.folder, home=options.home, clock=SystemClock(), reviewer=options.reviewer,
+            stream=sys.stderr, confirmed=options.accept_rewordings or _rewordings_taken(store, options.folder),
+        )  # fmt: skip
     for line in bringing.told(counts):
         print(line)
-    return 1 if counts.refused else 0
+    return 1 if counts.refused or counts.unconfirmed else 0
+
+
+def _rewordings_taken(store: Store, folder: Path) -> bool:
+    """Whether the person at the terminal confirms what labels would be taught as; without a terminal nobody does."""
+    found = bringing.pending(store, folder) if sys.stdin.isatty() else None
+    if not found:
+        return False
+    print(f"{found.total()} labels would be taught in other words:")
+    for line in bringing.listed(found):
+        print(line)
+    try:
+        return reviewing.confirmed("Teach these? (y/n) ")
+    except EOFError:
+        return False

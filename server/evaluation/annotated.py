@@ -5,8 +5,9 @@
     folder with labels.jsonl             street pictures with things in view: frame_path, walk_id, instruction, objects
     folder with metadata.jsonl           a server's dataset (held-out, confirmed rows) or a folder made by `label`
 
-Stills stay in view until the next one. A thing annotated in consecutive chunks or pictures is one event, whose time is
-over when it is no longer annotated: where it then was, nobody measured.
+A sentence that cannot be read is an error that names its file and line: taken for silence, it would ask a model to say
+nothing where a person wanted a warning. Stills stay in view until the next one. A thing annotated in consecutive chunks
+or pictures is one event, whose time is over when it is no longer annotated: where it then was, nobody measured.
 """
 
 from __future__ import annotations
@@ -103,9 +104,12 @@ def _video(path: Path, looks_per_s: float) -> Course:
 
 
 def _references(path: Path) -> Iterator[Span]:
-    for value in _lines(path) if path.is_file() else ():
+    for number, value in _lines(path) if path.is_file() else ():
         there = frozenset((str(one["object"]), seen_side(str(one["side"]))) for one in value["objects"])
-        references = tuple(str(text) for text in value["references"]) or (vocabulary.CLEAR,)
+        given = [str(text) for text in value["references"]]
+        for text in given:
+            _said(text, f"{path}, line {number}")
+        references = tuple(text or vocabulary.CLEAR for text in given) or (vocabulary.CLEAR,)
         yield Span(float(value["start_s"]), float(value["end_s"]), Truth(references, there))
 
 
@@ -114,22 +118,23 @@ def _references(path: Path) -> Iterator[Span]:
 
 def _pictures(table: Path) -> Iterator[Course]:
     rows = list(_lines(table))
-    for walk in dict.fromkeys(str(row["walk_id"]) for row in rows):
-        mine = [row for row in rows if row["walk_id"] == walk]
-        files = [table.parent / str(row["frame_path"]) for row in mine]
-        truths = [_in_view(row) for row in mine]
+    for walk in dict.fromkeys(str(row["walk_id"]) for _, row in rows):
+        mine = [(number, row) for number, row in rows if row["walk_id"] == walk]
+        files = [table.parent / str(row["frame_path"]) for _, row in mine]
+        truths = [_in_view(row, f"{table}, line {number}") for number, row in mine]
         yield _stills(f"{table.parent.name} {walk}", walk, files, truths, steps=[*_steps(files), STILL_S])
 
 
-def _in_view(row: dict[str, Any]) -> Truth | None:
+def _in_view(row: dict[str, Any], where: str) -> Truth | None:
     """Where nothing should be said, what is in view is out of reach. None where the sentence names no object and is not
     one of the two that a table of pictures uses for silence: which of the things in view it left out, nobody knows."""
     text = str(row["instruction"])
-    if text in (GOING_ON, "", vocabulary.CLEAR):
-        return SILENT
-    told = _said(text)
-    things = frozenset((str(one["object"]), seen_side(str(one["side"]))) for one in row["objects"])
-    return None if told is None else Truth(told.references, things)
+    told = SILENT if text == GOING_ON else _said(text, where)
+    if told is None or told is SILENT:
+        return told
+    return Truth(
+        told.references, frozenset((str(one["object"]), seen_side(str(one["side"]))) for one in row["objects"])
+    )
 
 
 def _steps(files: Sequence[Path]) -> Iterator[float]:
@@ -157,11 +162,18 @@ def _stills(
 
 
 def _dataset(folder: Path) -> list[Course]:
-    if any("sample_id" in value for value in itertools.islice(label.lines(folder), 1)):
+    if any("sample_id" in value for _, value in itertools.islice(label.lines(folder), 1)):
         return _confirmed(folder)
     found = label.labelled(folder)
     return [
-        _sentences(video, [(one.frame, one.instruction) for one in found if one.video == video])
+        _sentences(
+            video,
+            [
+                (one.frame, one.instruction, f"{folder / LOG_NAME}, line {one.line}")
+                for one in found
+                if one.video == video
+            ],
+        )
         for video in dict.fromkeys(one.video for one in found)
     ]
 
@@ -177,41 +189,57 @@ def _confirmed(folder: Path) -> list[Course]:
     order: Callable[[SampleRow], float] = lambda row: row.timestamp  # noqa: E731 - a sort key
     return [
         _sentences(
-            walk, [(folder / r.frame_path, r.ground_truth) for r in sorted(held_out, key=order) if r.walk_id == walk]
+            walk,
+            [
+                (folder / row.frame_path, row.ground_truth, f"{folder / LOG_NAME}, row {row.row_id}")
+                for row in sorted(held_out, key=order)
+                if row.walk_id == walk
+            ],
         )
         for walk in dict.fromkeys(row.walk_id for row in held_out)
     ]
 
 
-def _sentences(name: str, moments: Sequence[tuple[Path, str]]) -> Course:
-    truths = [_said(text) for _, text in moments]
-    return _stills(name, name, [file for file, _ in moments], truths, steps=[STILL_S] * len(moments))
+def _sentences(name: str, moments: Sequence[tuple[Path, str, str]]) -> Course:
+    """moments: (picture, sentence, where it stands)"""
+    truths = [_said(text, where) for _, text, where in moments]
+    return _stills(name, name, [file for file, _, _ in moments], truths, steps=[STILL_S] * len(moments))
 
 
 def moments(name: str, group: str, told: Sequence[tuple[Path, str]], *, steps: Sequence[float]) -> Course:
     """Confirmed moments of a walk, (picture, what a person confirmed), as a course. steps: how long each stays in view,
     in seconds."""
-    return _stills(name, group, [file for file, _ in told], [_said(text) for _, text in told], steps=steps)
+    truths = [_said(text, f"{name}, {file.name}") for file, text in told]
+    return _stills(name, group, [file for file, _ in told], truths, steps=steps)
 
 
-def _said(text: str) -> Truth | None:
-    """A person's sentence says one thing that is there, their silence that nothing is, "Turn right." neither."""
-    if text in ("", vocabulary.CLEAR):
+def _said(text: str, where: str) -> Truth | None:
+    """A person's sentence says one thing that is there, their silence that nothing is, "Turn right." neither.
+
+    raises: DatasetError where it cannot be read: taken for silence, it would make every warning a false alarm
+    """
+    if not text.strip() or text == vocabulary.CLEAR:
         return SILENT
-    slots = vocabulary.parse(text)
-    if slots is None or not slots.object:
+    found = vocabulary.read(text)
+    if not found.sayable or found.slots is None:
+        raise DatasetError(
+            f"{where}: {text!r} cannot be read ({'; '.join(found.problems)}).",
+            hint="Write one sentence that may be said, or none where nothing should be.",
+        )
+    if not found.slots.object:
         return None
-    return Truth((text,), frozenset([(slots.object, seen_side(slots.side))]))
+    return Truth((text,), frozenset([(found.slots.object, seen_side(found.slots.side))]))
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, object)"""
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
                 value = json.loads(line)
                 value["objects"] = [dict(one) for one in value.get("objects", ())]
-                yield value
             except (ValueError, TypeError, AttributeError) as error:
                 raise DatasetError(
                     f"{path}, line {number} cannot be read ({error!r}).", hint="Each line is a JSON object."
                 ) from None
+            yield number, value

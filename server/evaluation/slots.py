@@ -1,8 +1,8 @@
 """Sentences against references: is the grammar kept, which slots are right, what does a wrong action cost? Pure.
 
 A sentence is read with `vocabulary.parse`, so synonyms and word order do not count. vocabulary.CLEAR, and an opener
-alone ("Continue straight."), name nothing: they have no slots, like silence. Slots are compared with the reference
-that agrees best.
+alone ("Continue straight."), name nothing: they have no slots, like silence. Nor has a sentence that may not be said:
+the policy keeps it from the voice, so the wearer hears nothing. Slots are compared with the reference that agrees best.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from server.speech.grammar import NOTHING_WORDS, trimmed
 from server.speech.heard import NOTHING, Heard
-from server.speech.wording import plain, understood
 from shared import vocabulary
 from shared.vocabulary import Slots
 
@@ -47,10 +46,14 @@ def _slots(text: str, spoken_s: float) -> Slots | None:
         return None
     if whole in NOTHING_WORDS:
         return Slots(action=whole)
-    slots = vocabulary.parse(plain(whole))
-    if slots is None or not (slots.object or understood(whole)):
-        return None
-    return slots if slots.object else Slots(action=whole)
+    slots = vocabulary.parse(whole)
+    return replace(slots, side="") if slots and slots.side == "ahead" and not _says_ahead(whole) else slots
+
+
+def _says_ahead(text: str) -> bool:
+    """Whether it was said: a reading takes it for meant, which a sentence that broke off does not say."""
+    rule = vocabulary.load().side_rules["ahead"]
+    return any(f" {name} " in f" {text} " for name in (rule.name, *rule.also))
 
 
 def _side(group: Sequence[tuple[str, Slots]]) -> str:

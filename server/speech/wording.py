@@ -1,13 +1,16 @@
-"""What a transcript means in the vocabulary's words. Pure."""
+"""What a transcript means in the vocabulary's words. Pure.
+
+A denial ("no, not a curb"), a word that nothing explains, or two things that are equally dangerous are no wording: a
+person listens.
+"""
 
 from __future__ import annotations
 
-from server.speech.grammar import NOTHING_WORDS, WAYS
+from server.speech.grammar import NOTHING_WORDS
 from server.speech.heard import Heard
 from shared import vocabulary
 
 CONFIDENCE_LEAST = 0.6  # two of three hearings; below it a person should listen before anything is proposed
-_HYPHENATED = {"drop off": "drop-off", "step off": "step-off", "a frame": "a-frame", "e bike": "e-bike"}
 
 
 def understood(text: str) -> str:
@@ -15,21 +18,9 @@ def understood(text: str) -> str:
 
     "Nothing", and "path is clear", become vocabulary.CLEAR: the wearer says that there was nothing to say.
     """
-    words = plain(text)
-    if words in NOTHING_WORDS:
+    if " ".join(vocabulary.words(text)) in NOTHING_WORDS:
         return vocabulary.CLEAR
-    wording = vocabulary.normalise(words)
-    if wording is None and words in WAYS:
-        return f"{words.capitalize()}."
-    return wording or ""
-
-
-def plain(text: str) -> str:
-    """Heard words as the vocabulary spells them."""
-    words = " ".join(vocabulary.words(text))
-    for apart, name in _HYPHENATED.items():
-        words = f" {words} ".replace(f" {apart} ", f" {name} ").strip()
-    return words
+    return vocabulary.normalise(text) or ""
 
 
 def proposal(heard: Heard) -> str:

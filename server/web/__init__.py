@@ -7,7 +7,6 @@
     media     /media/{frames|audio|clips}/{file}
     review    one decision, with what the person saw; the same for both
     view      what a page shows of a moment; pure
-    wording   suggestions for the edit field; pure
 
 It answers to whoever can reach it: bind it to a loopback address. Accounts come with a later issue.
 """

@@ -6,7 +6,8 @@
     GET  /api/stats                           {"counts", "model": {"version"}, "accuracy", "intake"}
     GET  /healthz                             {"status": "ok"}
 
-Every refusal is {"detail": a sentence for people}; 422 of a wording also has "proposal".
+Every refusal is {"detail": a sentence for people}; 422 of a wording also has "proposal", "wording", "lost" and
+"suggestions".
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from shared.clock import Clock
 
 MAX_LIMIT = 500
 MAX_OFFSET = 1_000_000_000
-MAX_TYPED = 4000  # samples.MAX_TEXT is what may be said; this only bounds what is read
+MAX_TYPED = 4000  # wording.MAX_TEXT is what may be said; this only bounds what is read
 
 
 class Decision(BaseModel):
@@ -39,7 +40,8 @@ class Decision(BaseModel):
 
     action: Literal["accept", "edit", "reject", "nothing"]
     text: str = Field("", max_length=MAX_TYPED)
-    """With "edit": what should have been said, in free words."""
+    """With "edit": what should have been said. Words that would be taught otherwise are answered with 422 and that
+    wording; to send this one is to confirm it."""
     row_id: str = Field("", max_length=MAX_ROW_ID)
     """The row that the person looked at: refused with 409 where the moment has changed since."""
 
@@ -85,7 +87,11 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
             return JSONResponse(to_json(outcome.row))
         body: dict[str, Any] = {"detail": outcome.reason}
         if outcome.status == 422:
-            body["proposal"] = outcome.proposal
+            only = outcome.suggestions[0] if len(outcome.suggestions) == 1 else ""
+            body |= {
+                "proposal": outcome.wording or only, "wording": outcome.wording, "lost": outcome.lost,
+                "suggestions": outcome.suggestions,
+            }  # fmt: skip
         return JSONResponse(body, outcome.status)
 
     @routes.get("/api/stats")

@@ -17,10 +17,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
-from server import samples
+from server import samples, wording
 from server.dataset import State
 from server.store import Store
-from server.web import review, view, wording
+from server.web import review, view
 from server.web.api import MAX_TYPED
 from server.web.review import MAX_ROW_ID, Outcome, Reviews
 
@@ -58,7 +58,7 @@ class Pages:
         """One page."""
         common = {
             "marks": self._marks, "model_version": (self._model() if self._model else None) or "",
-            "max_text": samples.MAX_TEXT, "sentences": wording.sentences(),
+            "max_text": wording.MAX_TEXT, "sentences": wording.sentences(),
         }  # fmt: skip
         return HTMLResponse(self._templates.get_template(template).render({**common, **values}), status)
 
@@ -110,7 +110,8 @@ def _one(store: Store, pages: Pages, outcome: Outcome, *, typed: str | None = No
     assert outcome.row is not None
     return pages.render(
         "moment.html", status=outcome.status, card=view.card(outcome.row, typed=typed), error=outcome.reason,
-        error_in_field=outcome.status == 422, tabs=view.tabs(samples.counts(store), outcome.row.state),
+        error_in_field=outcome.status == 422, answer=view.answer(outcome, typed=typed),
+        tabs=view.tabs(samples.counts(store), outcome.row.state),
         decisions=samples.decisions(store, outcome.row.sample_id),
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from server import samples
 from server import store as db
 from server.dataset import Dataset, SampleRow
 from server.store import Store
-from server.web import wording
+from server.wording import NotSayable, Reworded
 from shared import topics
 from shared.clock import Clock
 from shared.errors import Refused
@@ -33,8 +33,12 @@ class Outcome:
     """An HTTP status: 200, 404 no such moment, 409 not as things stand, 422 the words can not be used."""
     reason: str = ""
     """For people; "" where it was taken."""
-    proposal: str = ""
-    """With 422: a sentence that could be meant."""
+    wording: str = ""
+    """With 422: what the words would be taught as. Sent as an edit, it is confirmed."""
+    lost: tuple[str, ...] = ()
+    """What the words say and `wording` does not."""
+    suggestions: tuple[str, ...] = ()
+    """With 422 and without a wording: sentences that may have been meant."""
     row: SampleRow | None = None
     """The moment as it now stands, where there is one."""
 
@@ -66,7 +70,7 @@ class Reviews:
                     now_s=self._clock.utc_s(),
                 )  # fmt: skip
             except Refused as refused:
-                return _refusal(refused, row, action, text)
+                return _refusal(refused, row, action)
         return Outcome(200, row=after)
 
     def _looks_different(self, seen: str, row: SampleRow) -> bool:
@@ -91,9 +95,11 @@ def _judged_by(row: SampleRow) -> tuple[object, ...]:
     return (row.state, samples.said(row), samples.proposal(row), row.correction_id, row.transcript)
 
 
-def _refusal(refused: Refused, row: SampleRow, action: str, text: str) -> Outcome:
-    if action != "edit":
-        return Outcome(409, str(refused), row=row)
-    proposal = wording.propose(text)
-    reason = f'{refused} Did you mean "{proposal}"?' if proposal else str(refused)
-    return Outcome(422, reason, proposal, row)
+def _refusal(refused: Refused, row: SampleRow, action: str) -> Outcome:
+    match refused:
+        case Reworded():
+            return Outcome(422, str(refused), wording=refused.wording, lost=refused.lost, row=row)
+        case NotSayable():
+            return Outcome(422, str(refused), suggestions=refused.suggestions, row=row)
+        case _:
+            return Outcome(422 if action == "edit" else 409, str(refused), row=row)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from server import samples
+from server import samples, wording
 from server.dataset import SampleRow, State
+from server.web.review import Outcome
+from server.wording import NotSayable, Reworded
+from shared.errors import Refused
 
 TABS: tuple[tuple[State, str], ...] = (("pending", "To review"), ("reviewed", "Reviewed"), ("rejected", "Rejected"))
 _WHY = {
@@ -18,6 +21,20 @@ _WHY = {
     "audit": "picked at random as a check",
     "predecessor": "just before another flagged moment",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Rewording:
+    """Words that would be taught as others, for a person to read and confirm."""
+
+    what: str
+    """How the words came: "You wrote", "Heard"."""
+    text: str
+    wording: str
+    """"" = they may not be taught; `suggestions` may hold what was meant."""
+    left_out: str
+    """What `wording` does not say, in words; "" = it says all."""
+    suggestions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +67,14 @@ class Card:
     """The wording that Accept confirms; "" = nothing should be said."""
     acceptable: bool
     """There is something to accept."""
+    to_confirm: bool
+    """Accept would not be taken: the proposal is not what was said, and is confirmed by itself."""
+    rewording: Rewording | None
+    """How the proposal came about, where it says something else than the words that it was made from."""
+    unsayable: str
+    """Why there is no proposal, where there were words."""
+    suggestions: tuple[str, ...]
+    """What may have been meant by those."""
     typed: str
     """What stands in the edit field."""
     decided: str
@@ -82,7 +107,8 @@ class Pages:
 def card(row: SampleRow, *, typed: str | None = None) -> Card:
     """A moment for a page. typed: words to put back into the edit field after they were refused."""
     proposal = samples.proposal(row)
-    puzzling = samples.not_understood(row)
+    objection = samples.objection(row)
+    problem = _unsayable(row)
     wearer = row.speaker_id or "the wearer"
     at = datetime.fromtimestamp(row.timestamp, tz=UTC)
     return Card(
@@ -105,12 +131,48 @@ def card(row: SampleRow, *, typed: str | None = None) -> Card:
         transcript=row.transcript,
         transcribed=bool(row.transcript or row.llm_correction),
         proposal=proposal,
-        acceptable=not puzzling and not row.reviewed,
+        acceptable=objection is None and not row.reviewed,
+        to_confirm=isinstance(objection, Reworded) and not row.reviewed,
+        rewording=_rewording(row, proposal),
+        unsayable=str(problem) if problem else "",
+        suggestions=problem.suggestions if problem else (),
         typed=typed if typed is not None else proposal,
         decided=decided(row),
         decided_by=row.author if row.state != "pending" else "",
         model_version=row.model_version,
     )
+
+
+def answer(outcome: Outcome, *, typed: str | None) -> Rewording | None:
+    """What a person may choose after words that were not taken; None where there is nothing to choose."""
+    if not (outcome.wording or outcome.suggestions) or outcome.row is None:
+        return None
+    text = typed if typed is not None else samples.source(outcome.row)
+    return Rewording(
+        "You wrote" if typed is not None else "It was said", " ".join(text.split()), outcome.wording,
+        wording.left_out(outcome.lost), outcome.suggestions,
+    )  # fmt: skip
+
+
+def _rewording(row: SampleRow, proposal: str) -> Rewording | None:
+    found = samples.changed(row)
+    if found is None:
+        return None
+    what = "Heard" if row.correction_id else "The device’s words were"
+    return Rewording(what, found.text, proposal, wording.left_out(found.lost))
+
+
+def _unsayable(row: SampleRow) -> NotSayable | None:
+    """Why there is no proposal: the wearer's words as they were heard, else the device's, may not be taught."""
+    if not samples.not_understood(row):
+        return None
+    try:
+        wording.teachable(row.transcript if row.correction_id else samples.source(row))
+    except NotSayable as problem:
+        return problem
+    except Refused:
+        return None
+    return None
 
 
 def _title(row: SampleRow, wearer: str) -> str:

@@ -159,7 +159,13 @@ def test_a_decision_stays_when_the_clip_comes_later(house: House) -> None:
     for described in sent.record.parts[:2]:
         house.put_part("pi-1", sent.record.chunk_id, described, sent.payloads[described.kind])
     samples.review(
-        house.store, house.dataset, sent.record.chunk_id, action="edit", text="bin ahead", reviewer="Eve", now_s=1.0
+        house.store,
+        house.dataset,
+        sent.record.chunk_id,
+        action="edit",
+        text="Caution, bin ahead.",
+        reviewer="Eve",
+        now_s=1.0,
     )
     house.put_part("pi-1", sent.record.chunk_id, sent.record.parts[2], sent.payloads["clip"])
     row = house.dataset.rows()[0]

@@ -9,15 +9,18 @@ import cv2
 import numpy as np
 import pytest
 
+from server import label
 from server.evaluation import annotated, rendered
 from server.evaluation.annotated import Span, events
 from server.evaluation.facts import Truth
+from server.footage import Chunk
 from server.walks import plan_walk, write_video
 from shared import vocabulary
 from shared.errors import DatasetError
 from tests.evaluation.stage import BIN, CURB, event
 
 CLEAR = vocabulary.CLEAR
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 
 def test_rendered_walks_are_the_same_for_the_same_numbers() -> None:
@@ -116,6 +119,46 @@ def test_a_folder_made_by_label_is_judged_by_its_sentences(tmp_path: Path) -> No
 def test_a_folder_with_nothing_says_what_could_be_there(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"nothing to evaluate on.*labels\.jsonl"):
         annotated.courses(tmp_path, looks_per_s=4.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "because"),
+    [
+        ("do not cross, car coming", "say what to do"),
+        ("mind the gap", "'gap' is not in the vocabulary"),
+        ("cone left, bollard right", "neither may be left out"),
+        ("Cross, vehicle ahead.", "walker's own to decide"),
+    ],
+)
+def test_a_sentence_that_cannot_be_read_is_never_taken_for_silence(text: str, because: str, tmp_path: Path) -> None:
+    picture = np.full((6, 8, 3), 9, np.uint8)
+    for part in ("street", "made", "film"):
+        (tmp_path / part).mkdir()
+    good = {"frame_path": "a.jpg", "walk_id": "a", "instruction": "Turn right.", "objects": []}
+    lines = [good, good | {"instruction": text}]
+    (tmp_path / "street" / "labels.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with label.opened(tmp_path / "made") as folder:
+        for number, said in enumerate(("Stop, curb ahead.", text)):
+            folder.show("walk", number, Chunk(cv2.imencode(".jpg", picture)[1].tobytes(), b"RIFF"))
+            folder.save("walk", number, said)
+    write_video(plan_walk(7, duration_s=2.0), tmp_path / "film" / "w.mp4", fps=10, width_px=160, height_px=120)
+    chunk = {"start_s": 0.0, "end_s": 1.0, "objects": []}
+    spans = [chunk | {"references": ["Stop, curb ahead."]}, chunk | {"references": ["Stop, curb ahead.", text]}]
+    (tmp_path / "film" / "w.references.jsonl").write_text("".join(json.dumps(span) + "\n" for span in spans))
+    for part, file in (("street", "labels.jsonl"), ("made", "metadata.jsonl"), ("film", "w.references.jsonl")):
+        with pytest.raises(DatasetError) as found:
+            annotated.courses(tmp_path / part, looks_per_s=4.0)
+        assert f"{tmp_path / part / file}, line 2: {text!r} cannot be read" in str(found.value)
+        assert because in str(found.value)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real data (../shared/data) is not here")
+def test_the_real_walk_and_the_streets_are_read_whole() -> None:
+    [walk] = annotated.courses(DATA / "walks", looks_per_s=4.0)
+    assert {(one.object, one.side) for one in walk.events} >= {("vehicle", "ahead"), ("street edge", "ahead")}
+    streets = annotated.courses(DATA / "streets", looks_per_s=4.0)
+    truths = [frame.truth for walk in streets for frame in walk.frames() if frame.truth]
+    assert 0 < sum(truth.silent for truth in truths) < len(truths)  # "Continue straight." asks for silence
 
 
 def test_a_line_that_cannot_be_read_is_named(tmp_path: Path) -> None:

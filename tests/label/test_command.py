@@ -24,7 +24,7 @@ def instructions(root: Path) -> dict[str, str]:
 
 def test_each_chunk_is_asked_and_the_answers_become_the_dataset(film: Path, tmp_path: Path) -> None:
     root = tmp_path / "dataset"
-    typed = "Stop, curb ahead.\nskip\nwatch out kerb in front\n\nnothing\n"
+    typed = "Stop, curb ahead.\nskip\nwatch out kerb in front\ny\nnothing\n"
     done = server(None, "label", film, "--dataset", root, typed=typed)
     assert done.returncode == 0, done.stderr
     assert instructions(root) == {
@@ -35,7 +35,8 @@ def test_each_chunk_is_asked_and_the_answers_become_the_dataset(film: Path, tmp_
     assert sorted(path.name for path in (root / "frames").iterdir()) == [f"walk_chunk000{n}.jpg" for n in (0, 2, 3)]
     assert "Chunk 2 of 4, 2.0 s to 4.0 s" in done.stdout
     assert f"Showing frame: {root / 'frames' / 'walk_chunk0001.jpg'}" in done.stdout
-    assert "In waycue's words: Caution, curb ahead." in done.stdout
+    assert "You wrote:             watch out kerb in front" in done.stdout
+    assert "It will be taught as:  Caution, curb ahead." in done.stdout
     assert "3 labelled, 1 skipped, 0 to go" in done.stdout
 
 
@@ -65,8 +66,24 @@ def test_back_changes_an_answer_and_enter_keeps_it(film: Path, tmp_path: Path) -
 def test_words_that_can_not_be_spoken_are_questioned_and_may_be_kept(film: Path, tmp_path: Path) -> None:
     root = tmp_path / "dataset"
     done = server(None, "label", film, "--dataset", root, typed="mind the gap over there\nk\nquit\n")
-    assert "No known object was found" in done.stdout
+    assert "'gap' is not in the vocabulary" in done.stdout
+    assert "It teaches nothing like this" in done.stdout
     assert instructions(root) == {"walk_chunk0000": "mind the gap over there"}
+
+
+def test_enter_takes_no_other_words_and_a_number_takes_a_suggestion(film: Path, tmp_path: Path) -> None:
+    root = tmp_path / "dataset"
+    typed = (
+        "person on left, car approaching from right\n\n"
+        "do not cross, car coming\n\n"
+        "kerb\nk\n"
+        "don't go, hole ahead\n1\nquit\n"
+    )
+    done = server(None, "label", film, "--dataset", root, typed=typed)
+    assert "It will be taught as:  Stop, vehicle approaching right.\nLeft out: person on the left." in done.stdout
+    assert "say what to do, not what not to do" in done.stdout
+    assert "  1   Stop, drop-off ahead." in done.stdout
+    assert instructions(root) == {"walk_chunk0000": "kerb", "walk_chunk0001": "Stop, drop-off ahead."}
 
 
 def test_ctrl_c_loses_nothing(film: Path, tmp_path: Path) -> None:
@@ -118,14 +135,16 @@ def test_a_film_that_was_cut_off_says_what_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "wording"),
+    ("typed", "taken", "wording"),
     [
-        ("stop curb ahead", "Stop, curb ahead."),
-        ("Follow the path.", "Follow the path."),
-        ("kerb", "Stop, curb ahead."),
-        ("flowers everywhere", ""),
-        ("path is clear", "Continue straight, path is clear."),
+        ("stop curb ahead", "Stop, curb ahead.", ""),
+        ("Follow the path.", "Follow the path.", ""),
+        ("Stop, car approaching from left.", "Stop, vehicle approaching left.", ""),
+        ("kerb", "", "Stop, curb ahead."),
+        ("flowers everywhere", "", ""),
+        ("path is clear", "", "Continue straight, path is clear."),
     ],
 )
-def test_the_vocabulary_is_offered(typed: str, wording: str) -> None:
-    assert suggestion(typed)[0] == wording
+def test_the_vocabulary_is_offered(typed: str, taken: str, wording: str) -> None:
+    found = suggestion(typed)
+    assert (found.taken, found.wording) == (taken, wording)

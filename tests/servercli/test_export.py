@@ -17,7 +17,7 @@ def filled(house: House) -> House:
     """Four moments: 0 confirmed with a clip, 1 confirmed as silence, 2 waiting, 3 rejected."""
     for n in range(4):
         house.send(moment(n, with_clip=n == 0, raw_output="Caution, pole ahead."))
-    for n, action, text in ((0, "edit", "kerb"), (1, "nothing", ""), (3, "reject", "")):
+    for n, action, text in ((0, "edit", "Stop, curb ahead."), (1, "nothing", ""), (3, "reject", "")):
         samples.review(
             house.store, house.dataset, f"pi-1-b00t-{n:06d}", action=action, text=text, reviewer="Ben", now_s=1.0
         )

@@ -12,7 +12,7 @@ from server import label, samples
 from server.dataset import SampleRow
 from server.footage import Chunk
 from tests.dataset.moments import House, picture, sound
-from tests.servercli.terminal import server
+from tests.servercli.terminal import at_terminal, server
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     root = tmp_path / "dataset"
     with label.opened(root) as opened:
         for number, text in enumerate(
-            ("watch out kerb in front", "Continue straight, path is clear.", "Caution, pole ahead.")
+            ("Stop, car approaching from left.", "Continue straight, path is clear.", "Caution, pole ahead.")
         ):
             opened.show("to-the-shop", number, Chunk(picture(number), sound(number)))
             opened.save("to-the-shop", number, text)
@@ -36,7 +36,7 @@ def test_every_label_becomes_a_confirmed_moment(house: House, folder: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "3 moments brought in" in done.stdout
     rows = rows_of(house)
-    assert [row.ground_truth for row in rows] == ["Caution, curb ahead.", "", "Caution, pole ahead."]
+    assert [row.ground_truth for row in rows] == ["Stop, vehicle approaching left.", "", "Caution, pole ahead."]
     assert {(row.device, row.walk_id, row.author, row.state) for row in rows} == {
         ("label", "to-the-shop", "Ben", "reviewed")
     }
@@ -63,7 +63,7 @@ def test_a_label_that_changed_is_a_new_decision(house: House, folder: Path) -> N
         opened.save("to-the-shop", 0, "Stop, stairs down.")
     assert "1 labels changed, 2 were there" in server(house.home, "samples", "import", folder).stdout
     row = rows_of(house)[0]
-    assert row.ground_truth == "Stop, stairs down ahead."
+    assert row.ground_truth == "Stop, stairs down."
     assert len(samples.decisions(house.store, row.sample_id)) == 2
 
 
@@ -80,8 +80,61 @@ def test_labels_that_can_not_be_spoken_are_left_out_and_named(house: House, fold
         opened.save("to-the-shop", 1, "mind the gap")
     done = server(house.home, "samples", "import", folder)
     assert done.returncode == 1
-    assert "Left out: to-the-shop_chunk0001.jpg: No known object was found" in done.stdout
+    assert "Left out: to-the-shop_chunk0001.jpg: “mind the gap” can not be taught: 'gap' is not" in done.stdout
     assert len(rows_of(house)) == 2
+
+
+def test_a_line_without_words_is_left_out_and_never_taken_for_silence(house: House, folder: Path) -> None:
+    with label.opened(folder) as opened:
+        opened.save("to-the-shop", 0, "")
+    done = server(house.home, "samples", "import", folder)
+    assert done.returncode == 1
+    assert "Left out: to-the-shop_chunk0000.jpg: It has no words." in done.stdout
+    assert len(rows_of(house)) == 2
+
+
+def rewordings(folder: Path) -> None:
+    """Three labels in other words, two of them the same."""
+    texts = ("Stop, kerb ahead.", "person on left, car approaching from right", "Stop, kerb ahead.")
+    with label.opened(folder) as opened:
+        for number, text in enumerate(texts, start=3):
+            opened.show("to-the-shop", number, Chunk(picture(number), sound(number)))
+            opened.save("to-the-shop", number, text)
+
+
+LISTED = (
+    "  2 × “Stop, kerb ahead.” → “Stop, curb ahead.”\n"
+    "  1 × “person on left, car approaching from right” → “Stop, vehicle approaching right.”"
+    " Left out: person on the left.\n"
+)
+
+
+def test_without_a_terminal_labels_in_other_words_are_left_out_and_listed(house: House, folder: Path) -> None:
+    rewordings(folder)
+    done = server(house.home, "samples", "import", folder)
+    assert done.returncode == 1
+    assert LISTED in done.stdout
+    assert "3 moments brought in" in done.stdout
+    taken = server(house.home, "samples", "import", folder, "--accept-rewordings")
+    assert (taken.returncode, "3 moments brought in" in taken.stdout) == (0, True)
+    assert [row.ground_truth for row in rows_of(house)[3:]] == [
+        "Stop, curb ahead.", "Stop, vehicle approaching right.", "Stop, curb ahead."]  # fmt: skip
+    again = server(house.home, "samples", "import", folder)  # confirmed once, they are no question any more
+    assert (again.returncode, "6 were there already" in again.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(("typed", "brought_in"), [("y\n", 6), ("\n", 3), ("n\n", 3), ("\x04", 3)])
+def test_at_a_terminal_they_are_listed_and_confirmed_once(
+    typed: str, brought_in: int, house: House, folder: Path
+) -> None:
+    rewordings(folder)
+    with at_terminal(house.home, "samples", "import", folder) as terminal:
+        terminal.expect("3 labels would be taught in other words:\n" + LISTED)
+        terminal.expect("Teach these? (y/n)")
+        terminal.type(typed)
+        terminal.expect(f"{brought_in} moments brought in")
+        assert terminal.end() == (0 if brought_in == 6 else 1)
+    assert len(rows_of(house)) == brought_in
 
 
 def test_a_file_that_is_no_picture_is_left_out_and_named(house: House, folder: Path) -> None:

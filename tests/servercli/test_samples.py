@@ -74,7 +74,8 @@ def test_show_says_which_file_is_missing(house: House) -> None:
     ("flags", "state"),
     [
         (["--accept"], ("reviewed", "Caution, pole ahead.", True)),
-        (["--edit", "kerb in front"], ("reviewed", "Stop, curb ahead.", False)),
+        (["--edit", "Stop, curb ahead."], ("reviewed", "Stop, curb ahead.", False)),
+        (["--edit", "kerb in front", "--yes"], ("reviewed", "Stop, curb ahead.", False)),
         (["--nothing"], ("reviewed", "", False)),
         (["--reject"], ("rejected", "", None)),
     ],
@@ -83,7 +84,7 @@ def test_each_decision_is_written_down(flags: list[str], state: tuple[Any, ...],
     fill(house, 1)
     done = server(house.home, "samples", "review", ID.format(0), *flags, "--as", "Ben")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("✓")
+    assert done.stdout.splitlines()[-1].startswith("✓")
     assert state_of(house, ID.format(0)) == state
     assert samples.decisions(house.store, ID.format(0))[0].reviewer == "Ben"
     assert house.dataset.rows()[0].state == state[0]
@@ -95,7 +96,9 @@ def test_wrong_use_says_what_to_do(house: House) -> None:
         (["show", "pi-9"], "There is no moment 'pi-9'"),
         (["review", "pi-9", "--accept"], "There is no moment 'pi-9'"),
         (["review", "--accept"], "needs the id"),
-        (["review", ID.format(0), "--edit", "flowers"], "No known object"),
+        (["review", ID.format(0), "--edit", "flowers"], "'flowers' is not in the vocabulary"),
+        (["review", ID.format(0), "--edit", "kerb"], 'To teach this: --edit "Stop, curb ahead.", or add --yes.'),
+        (["review", ID.format(0), "--edit", "do not cross, car coming", "--yes"], "Did you mean “Stop, vehicle"),
     ):
         done = server(house.home, "samples", *arguments)
         assert (done.returncode, message in done.stderr) == (1, True), done.stderr
@@ -111,13 +114,13 @@ def test_a_home_that_was_never_made_is_named(house: House) -> None:
 
 def test_each_answer_of_the_review_is_kept(house: House) -> None:
     ids = fill(house, 6)
-    typed = "y\nn\nkerb in front\ne\nStop, stairs down.\n-\ns\nr\n"
+    typed = "y\nn\nkerb in front\ny\ne\nStop, stairs down.\n-\ns\nr\n"
     done = server(house.home, "samples", "review", typed=typed)
     assert done.returncode == 0, done.stderr
     assert [state_of(house, one)[:2] for one in ids] == [
         ("reviewed", "Caution, pole ahead."),
         ("reviewed", "Stop, curb ahead."),
-        ("reviewed", "Stop, stairs down ahead."),
+        ("reviewed", "Stop, stairs down."),
         ("reviewed", ""),
         ("pending", ""),
         ("rejected", ""),
@@ -141,11 +144,68 @@ def test_a_correction_that_was_not_understood_can_not_be_accepted_as_silence(hou
     house.send(moment(0))
     house.send(spoken(ID.format(0), sound(5)))
     house.merge.put_transcript("pi-1", "pi-1-b00t-c0000", transcript="mumble", confidence=0.1, proposal="")
-    done = server(house.home, "samples", "review", typed="y\nn\nflowers\nkerb\n")
+    done = server(house.home, "samples", "review", typed="y\nn\nflowers\nkerb\ny\n")
     assert "CORRECTION:     (not understood" in done.stdout
     assert "Listen to it" in done.stdout
-    assert "No known object" in done.stdout
+    assert "'flowers' is not in the vocabulary" in done.stdout
     assert state_of(house, ID.format(0))[:2] == ("reviewed", "Stop, curb ahead.")
+
+
+def test_other_words_are_confirmed_with_y_and_enter_is_no(house: House) -> None:
+    ids = fill(house, 1)
+    typed = "n\nperson on left, car approaching from right\n\nkerb\nn\n\nq\n"
+    done = server(house.home, "samples", "review", typed=typed)
+    for line in ("You wrote:             person on left, car approaching from right",
+                 "It will be taught as:  Stop, vehicle approaching right.", "Left out: person on the left.",
+                 "It will be taught as:  Stop, curb ahead."):  # fmt: skip
+        assert line in done.stdout
+    assert done.stdout.count("Teach this? (y/n)") == 2
+    assert state_of(house, ids[0])[0] == "pending"
+
+
+def test_a_suggestion_is_chosen_by_its_number_and_never_by_enter(house: House) -> None:
+    ids = fill(house, 2)
+    typed = "n\ncone left, bollard right\n\ns\nn\ncone left, bollard right\n9\ncone left, bollard right\n2\n"
+    done = server(house.home, "samples", "review", typed=typed)
+    assert "  1   Caution, cone on the left.\n  2   Caution, bollard on the right." in done.stdout
+    assert "a number: that wording" in done.stdout
+    assert [state_of(house, one)[:2] for one in ids] == [
+        ("pending", ""),
+        ("reviewed", "Caution, bollard on the right."),
+    ]
+
+
+def test_what_the_device_said_in_two_sentences_is_taught_as_one_only_after_a_question(house: House) -> None:
+    house.send(moment(0, raw_output="", spoken="Stop, curb ahead. Caution, bin on the left."))
+    done = server(house.home, "samples", "review", typed="y\n\nq\n")
+    assert "made from:    Stop, curb ahead. Caution, bin on the left. Left out: bin on the left" in done.stdout
+    assert "It was said:           Stop, curb ahead. Caution, bin on the left." in done.stdout
+    assert state_of(house, ID.format(0))[0] == "pending"
+    done = server(house.home, "samples", "review", ID.format(0), "--accept")
+    assert (done.returncode, "Nothing was saved." in done.stderr) == (1, True)
+    assert server(house.home, "samples", "review", ID.format(0), "--accept", "--yes").returncode == 0
+    assert state_of(house, ID.format(0)) == ("reviewed", "Stop, curb ahead.", True)
+
+
+def test_what_the_device_should_never_have_said_is_named_and_another_wording_chosen(house: House) -> None:
+    house.send(moment(0, raw_output="Cross, vehicle ahead."))
+    done = server(house.home, "samples", "review", typed="y\n1\n")
+    assert "CORRECTION:     (none: type what is right)" in done.stdout
+    assert "walker's own to decide" in done.stdout
+    assert state_of(house, ID.format(0)) == ("reviewed", "Stop, vehicle ahead.", False)
+
+
+def test_at_a_terminal_a_number_is_not_typed_behind_the_refused_words(house: House) -> None:
+    ids = fill(house, 1)
+    with at_terminal(house.home, "samples", "review", ids[0]) as terminal:
+        answer(terminal, "n")
+        terminal.expect("> ")
+        terminal.type("don't continue, hole ahead\n")
+        terminal.expect("1   Stop, drop-off ahead.")
+        terminal.expect("> ")
+        terminal.type("1\n")
+        terminal.expect("✓ Saved: Stop, drop-off ahead.")
+        assert terminal.end() == 0
 
 
 def test_nothing_to_review_is_said(house: House) -> None:

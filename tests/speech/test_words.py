@@ -37,6 +37,15 @@ def test_no_weight_of_the_grammar_needs_a_plus_sign() -> None:
         ("nothing there", vocabulary.CLEAR),
         ("path is clear", vocabulary.CLEAR),
         ("turn", ""),
+        ("turn left", "Turn left."),
+        ("walk signal is red, wait", "Wait, walk signal red ahead."),
+        ("no, stop, kerb", ""),
+        ("Don't cross, car coming.", ""),
+        ("don’t go, hole ahead", ""),
+        ("mind the unicorn ahead", ""),
+        ("cone left, bollard right", ""),
+        ("cross now", ""),
+        ("continue straight, vehicle ahead", ""),
         ("and so my fellow americans", ""),
         ("", ""),
     ],
@@ -81,7 +90,17 @@ def test_one_hearing_of_three_is_not_believed() -> None:
 
 def test_a_sentence_that_breaks_off_before_its_place_is_not_believed() -> None:
     assert proposal(vote(["stop curb to", "stop curb to", "stop curb on the"], spoken_s=1.5)) == ""
+    assert proposal(vote(["cone on the"] * 3, spoken_s=1.0)) == ""  # left or right, nobody heard
     assert proposal(vote(["stop curb", "stop curb", "stop curb"], spoken_s=1.0)) == "Stop, curb ahead."
+    assert (
+        proposal(vote(["cone on the left", "cone on the", "cone on the"], spoken_s=1.0)) == "Caution, cone on the left."
+    )
+
+
+def test_an_order_that_nobody_may_give_is_no_vote() -> None:
+    assert vote(["continue straight curb ahead"] * 3, spoken_s=1.5) == NOTHING
+    heard = vote(["continue straight curb ahead", "stop curb ahead", "curb ahead"], spoken_s=1.5)
+    assert proposal(heard) == "Stop, curb ahead."
 
 
 def test_two_words_for_three_seconds_of_sound_are_not_understood() -> None:

@@ -51,15 +51,42 @@ def test_accept_confirms_the_proposed_wording_and_is_in_the_dataset_when_it_answ
     assert ids(site, "?state=reviewed") == [CORRECTED]
 
 
-def test_edited_words_become_the_vocabularys(site: str) -> None:
-    status, row = review(site, FLAGGED, action="edit", text="watch out, kerb in front")
+def test_edited_words_become_the_vocabularys_once_these_are_confirmed(site: str) -> None:
+    status, body = review(site, FLAGGED, action="edit", text="watch out, kerb in front of the crosswalk")
+    assert status == 422
+    assert body == {
+        "detail": "“watch out, kerb in front of the crosswalk” would be taught as “Caution, curb ahead.”."
+        " Left out: crosswalk.",
+        "proposal": "Caution, curb ahead.", "wording": "Caution, curb ahead.", "lost": ["crosswalk"], "suggestions": [],
+    }  # fmt: skip
+    assert ids(site, "?state=reviewed") == []
+    status, row = review(site, FLAGGED, action="edit", text=body["wording"])
     assert (status, row["ground_truth"]) == (200, "Caution, curb ahead.")
+
+
+def test_what_the_device_said_in_two_sentences_is_confirmed_as_the_one_that_is_taught(house: House) -> None:
+    house.send(moment(1, raw_output="", spoken="Stop, curb ahead. Caution, bin on the left."))
+    with served(create_app(house.store, house.dataset, clock=house.clock)) as site:
+        status, body = review(site, FLAGGED, action="accept")
+        assert (status, body["wording"]) == (422, "Stop, curb ahead.")
+        assert "bin on the left" in body["lost"]
+        row = review(site, FLAGGED, action="edit", text=body["wording"])[1]
+    assert (row["ground_truth"], row["was_correct"]) == ("Stop, curb ahead.", True)
+
+
+def test_what_the_device_should_never_have_said_can_not_be_accepted(house: House) -> None:
+    house.send(moment(1, raw_output="Cross, vehicle ahead."))
+    with served(create_app(house.store, house.dataset, clock=house.clock)) as site:
+        status, body = review(site, FLAGGED, action="accept")
+        assert (status, body["wording"], body["suggestions"]) == (422, "", ["Stop, vehicle ahead."])
+        assert "walker's own to decide" in body["detail"]
+        assert review(site, FLAGGED, action="edit", text="Stop, vehicle ahead.")[1]["was_correct"] is False
 
 
 def test_nothing_and_reject_are_taken_and_can_be_changed(site: str) -> None:
     assert review(site, FLAGGED, action="nothing")[1]["ground_truth"] == ""
     assert review(site, FLAGGED, action="reject")[1]["state"] == "rejected"
-    assert review(site, FLAGGED, action="edit", text="pole ahead")[1]["state"] == "reviewed"
+    assert review(site, FLAGGED, action="edit", text="Caution, pole ahead.")[1]["state"] == "reviewed"
     one = ask(f"{site}/api/samples/{FLAGGED}").json
     assert [item["action"] for item in one["decisions"]] == ["nothing", "reject", "edit"]
     assert set(one["decisions"][0]) == {"at", "reviewer", "action", "before", "after"}
@@ -74,10 +101,11 @@ def test_the_same_decision_twice_changes_nothing(site: str) -> None:
 def test_words_outside_the_vocabulary_are_refused_with_a_sentence_and_a_proposal(site: str) -> None:
     status, body = review(site, FLAGGED, action="edit", text="mind the stiars")
     assert status == 422
+    assert body["suggestions"] == ["Stop, stairs down ahead.", "Caution, stairs up ahead."]
     assert body["proposal"] == ""  # up or down? a guess could send somebody the wrong way
-    status, body = review(site, FLAGGED, action="edit", text="kurb and barriar ahead")
+    status, body = review(site, FLAGGED, action="edit", text="watch that barriar ahead")
     assert status == 422
-    assert "No known object was found" in body["detail"]
+    assert "'barriar' is not in the vocabulary" in body["detail"]
     assert body["proposal"] == "Caution, barrier ahead."
     assert body["proposal"] in body["detail"]
     assert review(site, FLAGGED, action="edit", text="  ")[0] == 422
@@ -89,7 +117,7 @@ def test_a_correction_that_was_not_understood_can_not_be_accepted_unheard(site: 
     status, body = review(site, PUZZLING, action="accept")
     assert status == 409
     assert "Listen to it" in body["detail"]
-    assert review(site, PUZZLING, action="edit", text="dog ahead")[0] == 200
+    assert review(site, PUZZLING, action="edit", text="Caution, dog ahead.")[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,17 @@ def card(page: Page, sample_id: str) -> Any:
     return page.locator(f"#moment-{sample_id}")
 
 
+def provoke(page: Page) -> None:
+    """Words in the first two moments that are offered in other words, and refused with suggestions."""
+    for sample_id, text in (
+        (CORRECTED, "person on left, car approaching from right"),
+        (PUZZLING, "don't go, hole ahead"),
+    ):
+        page.locator(f"#text-{sample_id}").fill(text)
+        page.locator(f"#text-{sample_id}").press("Enter")
+        expect(card(page, sample_id).get_by_role("group")).to_be_visible()
+
+
 def state(house: House, sample_id: str) -> tuple[str, str]:
     row = samples.get(house.store, sample_id)
     assert row is not None
@@ -78,7 +89,10 @@ def test_a_caregiver_accepts_edits_and_rejects_by_mouse(open_page: NewPage, hous
 
     card(page, FLAGGED).get_by_label("What should have been said").fill("watch out, kerb in front")
     card(page, FLAGGED).get_by_role("button", name="Save edit").click()
-    expect(page.get_by_role("status")).to_contain_text("“Caution, curb ahead.”, from your words “watch out")
+    expect(card(page, FLAGGED).get_by_text("It will be taught as")).to_contain_text("Caution, curb ahead.")
+    assert state(house, FLAGGED)[0] == "pending"
+    card(page, FLAGGED).get_by_role("button", name="Teach this wording").click()
+    expect(page.get_by_role("status")).to_contain_text("Confirmed: “Caution, curb ahead.”")
     assert state(house, FLAGGED) == ("reviewed", "Caution, curb ahead.")
 
     card(page, AUDITED).get_by_role("button", name="Reject").click()
@@ -103,7 +117,9 @@ def test_the_same_by_keyboard_alone(open_page: NewPage, house: House) -> None:
     expect(page.locator(f"#title-{FLAGGED}")).to_be_focused()
     page.keyboard.press("e")
     expect(page.locator(f"#text-{FLAGGED}")).to_be_focused()
-    page.keyboard.type("next person on the left")  # n, e, x and s among them
+    page.keyboard.type("next person at the exit")  # n, e, x and s among them
+    page.keyboard.press("Control+a")
+    page.keyboard.type("Caution, person on the left.")
     assert page.locator(".moment").count() == 3
     page.keyboard.press("Enter")
     expect(card(page, FLAGGED)).to_have_count(0)
@@ -177,13 +193,85 @@ def test_words_outside_the_vocabulary_are_explained_beside_the_field(open_page: 
     field = page.locator(f"#text-{FLAGGED}")
     field.fill("mind the thingy")
     field.press("Enter")
-    expect(card(page, FLAGGED).get_by_role("alert")).to_contain_text("No known object was found in 'mind the thingy'")
+    expect(card(page, FLAGGED).get_by_role("alert")).to_contain_text("'thingy' is not in the vocabulary")
     expect(field).to_be_focused()
     expect(field).to_have_attribute("aria-invalid", "true")
     assert state(house, FLAGGED)[0] == "pending"
-    field.fill("dog ahead")
+    card(page, FLAGGED).get_by_role("button", name="Teach “Caution, obstacle ahead.”").focus()
+    field.fill("Caution, dog ahead.")
     field.press("Enter")
     expect(card(page, FLAGGED)).to_have_count(0)
+    assert state(house, FLAGGED) == ("reviewed", "Caution, dog ahead.")
+
+
+def test_other_words_are_shown_as_what_would_be_taught_and_never_taken_by_enter(
+    open_page: NewPage, house: House
+) -> None:
+    page = open_page()
+    field = page.locator(f"#text-{FLAGGED}")
+    field.fill("person on left, car approaching from right")
+    field.press("Enter")
+    offer = card(page, FLAGGED).get_by_role("group")
+    expect(offer).to_be_focused()
+    expect(offer).to_contain_text("You wrote person on left, car approaching from right")
+    expect(offer).to_contain_text("It will be taught as Stop, vehicle approaching right.")
+    expect(offer).to_contain_text("Left out: person on the left.")
+    expect(field).not_to_have_attribute("aria-invalid", "true")
+    for _ in range(3):
+        page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_contain_text("Choose a wording with its button")
+    assert state(house, FLAGGED)[0] == "pending"
+    page.keyboard.press("Tab")
+    assert focused(page) == "Teach this wording"
+    page.keyboard.press("Enter")
+    expect(card(page, FLAGGED)).to_have_count(0)
+    assert state(house, FLAGGED) == ("reviewed", "Stop, vehicle approaching right.")
+
+
+def test_a_refusal_offers_what_may_have_been_meant_and_other_words_take_it_away(
+    open_page: NewPage, house: House
+) -> None:
+    page = open_page()
+    field = page.locator(f"#text-{FLAGGED}")
+    field.fill("don't continue, hole ahead")
+    field.press("Enter")
+    expect(card(page, FLAGGED).get_by_role("alert")).to_contain_text("say what to do, not what not to do")
+    expect(field).to_be_focused()
+    expect(card(page, FLAGGED).get_by_role("button", name="Teach “Stop, drop-off ahead.”")).to_be_visible()
+    field.fill("flowers")
+    field.press("Enter")
+    expect(card(page, FLAGGED).get_by_role("alert")).to_contain_text("'flowers' is not in the vocabulary")
+    expect(card(page, FLAGGED).get_by_role("group")).to_have_count(0)
+    field.fill("cone left, bollard right")
+    field.press("Enter")
+    expect(card(page, FLAGGED).get_by_role("alert")).to_contain_text("neither may be left out")
+    card(page, FLAGGED).get_by_role("button", name="Teach “Caution, bollard on the right.”").click()
+    expect(card(page, FLAGGED)).to_have_count(0)
+    assert state(house, FLAGGED) == ("reviewed", "Caution, bollard on the right.")
+
+
+def test_a_proposal_says_where_it_came_from_and_what_it_leaves_out(open_page: NewPage, house: House) -> None:
+    correct(house, AUDITED, n=5, transcript="there's a car coming and a person on the left",
+            proposal="Stop, vehicle approaching ahead.")  # fmt: skip
+    correct(house, FLAGGED, n=6, transcript="do not cross, car coming", proposal="")
+    house.send(moment(4, raw_output="", spoken="Stop, curb ahead. Caution, bin on the left."))
+    page = open_page()
+    expect(card(page, AUDITED).locator(".from")).to_contain_text("Heard there's a car coming")
+    expect(card(page, AUDITED).locator(".from")).to_contain_text("proposed Stop, vehicle approaching ahead.")
+    expect(card(page, AUDITED).locator(".from")).to_contain_text("Left out: person on the left.")
+    expect(card(page, FLAGGED).locator(".from")).to_contain_text("say what to do, not what not to do")
+    expect(card(page, FLAGGED).get_by_role("button", name="Accept")).to_have_count(0)
+    two = "pi-1-b00t-000004"
+    page.locator(f"#title-{two}").focus()
+    page.keyboard.press("Enter")  # no wording is confirmed that is not what was said
+    expect(card(page, two).locator(".from")).to_contain_text("Left out: bin on the left")
+    assert state(house, two)[0] == "pending"
+    card(page, two).get_by_role("button", name="Teach this wording").click()
+    expect(card(page, two)).to_have_count(0)
+    assert state(house, two) == ("reviewed", "Stop, curb ahead.")
+    card(page, FLAGGED).get_by_role("button", name="Teach “Stop, vehicle approaching ahead.”").click()
+    expect(card(page, FLAGGED)).to_have_count(0)
+    assert state(house, FLAGGED) == ("reviewed", "Stop, vehicle approaching ahead.")
 
 
 def test_without_javascript_forms_do_it_all(open_page: NewPage, house: House) -> None:
@@ -192,9 +280,15 @@ def test_without_javascript_forms_do_it_all(open_page: NewPage, house: House) ->
     expect(page.get_by_role("status")).to_contain_text("Confirmed: “Caution, cone on the left.”")
     card(page, FLAGGED).get_by_label("What should have been said").fill("mind the thingy")
     card(page, FLAGGED).get_by_role("button", name="Save edit").click()
-    expect(page.get_by_role("alert")).to_contain_text("No known object was found")
+    expect(page.get_by_role("alert")).to_contain_text("'thingy' is not in the vocabulary")
+    expect(page.get_by_label("What should have been said")).to_be_focused()
+    expect(page.get_by_role("button", name="Teach “Caution, obstacle ahead.”")).to_be_visible()
     page.get_by_label("What should have been said").fill("dog ahead")
     page.get_by_label("What should have been said").press("Enter")
+    expect(page.get_by_role("group", name="You wrote dog ahead")).to_be_focused()
+    assert state(house, FLAGGED)[0] == "pending"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_contain_text("Confirmed: “Caution, dog ahead.”")
     card(page, AUDITED).get_by_role("button", name="Reject").click()
     card(page, PUZZLING).get_by_role("button", name="Nothing should be said").click()
@@ -272,6 +366,8 @@ def test_focus_goes_through_a_moment_in_reading_order_and_can_be_seen(open_page:
 @pytest.mark.parametrize("path", ["/", f"/moments/{CORRECTED}", "/?state=rejected"])
 def test_nothing_is_cut_off_and_targets_are_large(open_page: NewPage, width: int, path: str) -> None:
     page = open_page(path, viewport={"width": width, "height": 800})
+    if path == "/":
+        provoke(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     small = page.evaluate(
         """least => [...document.querySelectorAll('a, button, input:not([type=hidden]):not([type=checkbox]), audio')]
@@ -286,6 +382,7 @@ def test_nothing_is_cut_off_and_targets_are_large(open_page: NewPage, width: int
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_a_contrast_of_at_least_seven_to_one_where_it_is_read(open_page: NewPage, scheme: str) -> None:
     page = open_page("/", color_scheme=scheme)
+    provoke(page)
     measured = page.evaluate(
         """() => {
             const luminance = colour => { const [r, g, b] = colour.match(/[\\d.]+/g).map(Number)

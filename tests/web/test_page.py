@@ -122,7 +122,7 @@ def test_a_form_that_is_not_taken_keeps_the_words_and_says_why_beside_them(site:
     page = Page(answer.text)
     field = next(a for a in page.all("input") if a.get("name") == "text")
     assert (field["value"], field["aria-invalid"]) == ("mind the thingy", "true")
-    assert re.search(r'role="alert"[^>]*>No known object was found', answer.text)
+    assert re.search(r'role="alert"[^>]*>“mind the thingy” can not be taught: &#39;thingy&#39; is not', answer.text)
     assert "<title>Not saved" in answer.text
 
 
@@ -146,7 +146,7 @@ def test_a_form_that_is_none_of_ours_is_refused_with_a_page(site: str, fields: d
 
 def test_a_moment_of_its_own_shows_its_past(site: str) -> None:
     submit(site, FLAGGED, action="nothing")
-    submit(site, FLAGGED, action="edit", text="pole ahead")
+    submit(site, FLAGGED, action="edit", text="Caution, pole ahead.")
     html = ask(f"{site}/moments/{FLAGGED}").text
     assert html.index("Nothing should be said</strong> by caregiver") < html.index("<strong>Edited</strong>")
     assert "Caution, pole ahead." in html

@@ -63,8 +63,9 @@
     const shown = document.querySelector(`[data-count="${state}"]`);
     shown.textContent = String(Math.max(0, Number(shown.textContent) + change));
   }
+  const FIELD = "input[type=text][name=text]";
   function complain(moment, text) {
-    const field = moment.querySelector("input[name=text]");
+    const field = moment.querySelector(FIELD);
     moment.querySelector("[data-error]").textContent = text;
     if (text) field.setAttribute("aria-invalid", "true");
     else field.removeAttribute("aria-invalid");
@@ -73,12 +74,64 @@
     field.scrollIntoView({ block: "center" }); // the sentence above it has just moved it
   }
 
+  // ---- words that would be taught as others: read, then chosen with a button of their own, never by the same Enter
+  function paragraph(className, ...parts) {
+    const made = document.createElement("p");
+    made.className = className;
+    made.append(...parts);
+    return made;
+  }
+  function quoted(text) {
+    const made = document.createElement("q");
+    made.textContent = text;
+    return made;
+  }
+  function teaching(moment, text, label) {
+    const form = moment.querySelector("template[data-teach]").content.firstElementChild.cloneNode(true);
+    form.elements.text.value = text;
+    form.lastElementChild.textContent = label;
+    return form;
+  }
+  function withdraw(moment) {
+    const box = moment.querySelector("[data-offer]");
+    box.hidden = true;
+    box.querySelector("[data-offer-words]").replaceChildren();
+    box.querySelector("[data-offer-choices]").replaceChildren();
+  }
+  function offer(moment, typed, { wording, lost, suggestions, detail }) {
+    const box = moment.querySelector("[data-offer]");
+    const words = box.querySelector("[data-offer-words]");
+    const choices = box.querySelector("[data-offer-choices]");
+    if (wording) {
+      const arrow = document.createElement("span");
+      arrow.setAttribute("aria-hidden", "true");
+      arrow.textContent = "→ ";
+      words.append(typed ? paragraph("", "You wrote ", quoted(typed.trim())) : paragraph("", detail));
+      words.append(paragraph("becomes", arrow, "It will be taught as ", quoted(wording)));
+      if (lost.length) words.append(paragraph("lost", `Left out: ${lost.join(", ")}.`));
+      choices.append(teaching(moment, wording, "Teach this wording"));
+      choices.querySelector("button").classList.add("main");
+    } else {
+      words.append(paragraph("", "Choose what you meant, or type something else:"));
+      choices.append(...suggestions.map((sentence) => teaching(moment, sentence, `Teach “${sentence}”`)));
+    }
+    box.hidden = false;
+    if (!wording) return; // the reason stands at the field, where the person goes on
+    box.focus({ preventScroll: true });
+    box.scrollIntoView({ block: "center" });
+  }
+  function notTaken(moment, typed, body) {
+    if (!body.wording) complain(moment, body.detail);
+    if (body.wording || (body.suggestions || []).length) offer(moment, typed, body);
+  }
+
   // ---- decisions
   async function decide(moment, form, action) {
     if (moment.getAttribute("aria-busy") === "true") return;
     const typed = action === "edit" ? form.elements.text.value : "";
     moment.setAttribute("aria-busy", "true");
     complain(moment, "");
+    withdraw(moment);
     try {
       const answer = await fetch(`/api/samples/${encodeURIComponent(moment.dataset.id)}/review`, {
         method: "POST",
@@ -87,7 +140,7 @@
       });
       const body = await answer.json();
       if (answer.ok) settle(moment, body, typed);
-      else if (answer.status === 422) complain(moment, body.detail);
+      else if (answer.status === 422) notTaken(moment, typed, body);
       else if (answer.status === 409) location.assign(`/moments/${encodeURIComponent(moment.dataset.id)}?changed=1`);
       else say(`Not saved. ${body.detail}`, { bad: true });
     } catch (error) {
@@ -156,9 +209,13 @@
 
   const press = (moment, action) => moment.querySelector(`button[value=${action}]`)?.click();
   const ACTIONS = {
-    Enter: (moment) => press(moment, "accept"),
+    Enter: (moment) => {
+      const waits = moment.querySelector("[data-offer]:not([hidden])");
+      if (!waits) press(moment, "accept");
+      else say("Choose a wording with its button, or go on typing.", { bad: true });
+    },
     e: (moment) => {
-      const field = moment.querySelector("input[name=text]");
+      const field = moment.querySelector(FIELD);
       field.focus();
       field.select();
     },
@@ -170,7 +227,7 @@
   const TYPING = "input, textarea, select, [contenteditable]";
   const OWN_KEYS = "a[href], button, audio, video, summary";
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && event.target.matches("input[name=text]")) {
+    if (event.key === "Escape" && event.target.matches(FIELD)) {
       event.target.closest(".moment").querySelector(".title").focus();
       return;
     }
