@@ -125,7 +125,7 @@ def test_a_folder_with_nothing_says_what_could_be_there(tmp_path: Path) -> None:
     ("text", "because"),
     [
         ("do not cross, car coming", "say what to do"),
-        ("mind the gap", "'gap' is not in the vocabulary"),
+        ("mind the unicorn", "'unicorn' is not in the vocabulary"),
         ("cone left, bollard right", "neither may be left out"),
         ("Cross, vehicle ahead.", "walker's own to decide"),
     ],
