@@ -24,10 +24,10 @@ from transformers.modeling_utils import PreTrainedModel
 
 from exporters.onnx.bundle import GoldenChunk, Label, export_bundle
 from server.learn import checkpoint as checkpoints
-from server.learn import lora
+from server.learn import golden, lora
 from server.learn.batches import Layout
 from server.learn.checkpoint import Checkpoint
-from server.learn.nightly import STARTER_FOLDER, choose_golden, exportable, replay
+from server.learn.nightly import STARTER_FOLDER, exportable, replay
 from shared import bundle
 from shared.preprocess import Preprocessing
 
@@ -61,7 +61,7 @@ class Pair:
 def starter(folder: Path, progress: Progress) -> tuple[Pair, float]:
     """The starter and what it is after training; and how large the change of its weights was, as a share of them."""
     base = checkpoints.load(STARTER_FOLDER)
-    chunks = choose_golden(base)
+    chunks = golden.drawn(base)
     export_bundle(exportable(base), _label("starter-0", base), folder / "old", golden_chunks=chunks, progress=progress)
     before = {name: value.clone() for name, value in base.model.state_dict().items()}
     recipe = lora.Recipe(steps=STEPS, replay=REPLAY)
@@ -94,7 +94,7 @@ def smolvlm_256m(folder: Path, change: float, progress: Progress) -> Pair:
     head = checkpoints.new_head(model, preprocessing, starter_.objects)
     base = Checkpoint(model, starter_.tokenizer, head, preprocessing, "SmolVLM2-256M (random)", "demo")
     progress(f"{sum(value.numel() for value in model.parameters()) / 1e6:.0f} million parameters")
-    chunks = [GoldenChunk(chunk.image, chunk.object, chunk.side, chunk.must_stop) for chunk in choose_golden(starter_)]
+    chunks = [GoldenChunk(chunk.image, chunk.object, chunk.side, chunk.must_stop) for chunk in golden.drawn(starter_)]
     export_bundle(exportable(base), _label("m256-0", base), folder / "old", golden_chunks=chunks, progress=progress)
     adapter = _disturb(base, change)
     export_bundle(exportable(base), _label("m256-1", base), folder / "new", golden_chunks=chunks, progress=progress)

@@ -23,9 +23,9 @@ from server.evaluation import annotated, slots
 from server.evaluation.drive import DriveSettings, drive
 from server.evaluation.facts import Course
 from server.learn import checkpoint as checkpoints
-from server.learn import lora
+from server.learn import golden, lora
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
-from server.learn.nightly import STARTER_FOLDER, choose_golden, exportable, replay
+from server.learn.nightly import STARTER_FOLDER, exportable, replay
 from shared import atomic
 from shared.policy import PolicySettings
 from shared.runtime import GuidanceModel
@@ -88,7 +88,7 @@ def told(found: dict[str, Any]) -> str:
 
 def _make(folder: Path, name: str, taught: list[Course], recipe: lora.Recipe, work: Path) -> None:
     base = checkpoints.load(STARTER_FOLDER)
-    chunks = choose_golden(base)
+    chunks = golden.drawn(base)
     if name == "after":
         fresh = examples(taught, Layout.of(base), recipe)
         known = replay(base, Layout.of(base), recipe, print)

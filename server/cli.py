@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from server import config as settings
-from server.commands import broker, check, devices, evaluate, export, ingest, keys, label, rollout, samples, stats
+from server.commands import broker, check, devices, evaluate, export, gate, ingest, keys, label, rollout, samples, stats
 from shared.clock import SystemClock
 from shared.errors import ConfigError, WaycueError
 
@@ -53,12 +53,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--web", metavar="HOST:PORT", help="where the review page is served (web.address)")
     run.add_argument("--ready-file", type=Path, metavar="FILE", help="written with the page's address once all is up")
     run.set_defaults(run=_run)
-    retrain = commands.add_parser("retrain", help="one night: train, export, judge, and promote or keep the champion")
+    retrain = commands.add_parser("retrain", help="one night: train, export, judge; promoted, on trial or refused")
     retrain.add_argument("--force", action="store_true", help="train also with few new verified rows")
     retrain.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
     retrain.set_defaults(run=_retrain)
     _models(commands.add_parser("models", help="the models: list, add, promote, roll back"))
-    for module in (ingest, devices, rollout, samples, export, label, evaluate, stats, check, broker, keys):
+    for module in (gate, ingest, devices, rollout, samples, export, label, evaluate, stats, check, broker, keys):
         module.add_parser(commands)
     return top
 
@@ -138,15 +138,19 @@ def _run(options: argparse.Namespace) -> int:
 def _retrain(options: argparse.Namespace) -> int:
     config = settings.load(options.home)
     from server.learn.nightly import retrain
+    from server.learn.settings import Bounds
 
     def progress(text: str) -> None:
         print(text, file=sys.stderr if options.json else sys.stdout, flush=True)
 
-    night = retrain(options.home, settings=config.learn, progress=progress, force=options.force)
+    bounds = Bounds(config.gate, config.budget)
+    night = retrain(options.home, settings=config.learn, bounds=bounds, progress=progress, force=options.force)
     if options.json:
         print(json.dumps(asdict(night), indent=1))
     else:
-        print(f"{night.outcome}: {'; '.join(night.reasons)}")
+        print("\n".join([f"{night.outcome}: {night.version}", *(f"  {reason}" for reason in night.reasons)]))
+        if night.version:
+            print(f"Every rule: waycue-server gate --explain {night.version}")
     return OK
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
 
 from server import dataset
-from server.dataset import SampleRow, version_of
+from server.dataset import SampleRow, Split, version_of
 from server.samples import means_the_same
 from shared import vocabulary
 from shared.messages import ChunkRecord, CorrectionRecord
@@ -35,7 +34,7 @@ def compose(
     corrections: Sequence[KnownCorrection],
     *,
     current: SampleRow | None,
-    split: Literal["train", "held_out"],
+    split: Split,
 ) -> SampleRow | None:
     """The row that a chunk's sample should have now, or None while its frame or audio is missing. Pure.
 
@@ -72,6 +71,7 @@ def compose(
         author=(record.wearer or record.device) if understood else record.device,
         supersedes=current.supersedes if current else "",
         split=split,
+        golden=current.golden if current else None,
         transcript=newest.transcript or "" if newest else "",
         transcript_confidence=newest.confidence if newest else 0.0,
         correction_id=newest.record.correction_id if newest else "",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from server.learn.settings import LearnSettings
+from server.learn.settings import BudgetSettings, FloorSettings, LearnSettings
 from server.limits import LimitsSettings
 from shared import atomic, settings
 from shared.errors import ConfigError
@@ -84,6 +84,8 @@ class ServerConfig:
     web: WebSection = field(default_factory=WebSection)
     speech: SpeechSection = field(default_factory=SpeechSection)
     learn: LearnSettings = field(default_factory=LearnSettings)
+    gate: FloorSettings = field(default_factory=FloorSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
 
 
 TEMPLATE = """\
@@ -109,6 +111,12 @@ TEMPLATE = """\
 
 [learn]
 # base = "starter"     # a demonstration model; for the field: "HuggingFaceTB/SmolVLM2-256M-Video-Instruct"
+
+[gate]
+# tier1_cases = 50     # held-out moments of things to stop for, before a model is offered to everybody
+
+[budget]
+# look_ms = 500        # what a look may take on a device
 """
 
 
@@ -152,6 +160,7 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
     settings.within("learn.steps", config.learn.steps, 1, 1_000_000)
     settings.within("learn.rank", config.learn.rank, 1, 1024)
     settings.within("learn.threads", config.learn.threads, 1, 256)
+    _check_gate(config.gate, config.budget)
     if config.learn.decoder_bits not in (4, 8):
         raise ConfigError(f"learn.decoder_bits is {config.learn.decoder_bits}.", hint="Write 8 or 4.")
     if config.speech.recogniser == "whisper" and not config.speech.model:
@@ -159,3 +168,16 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
             "speech.recogniser is whisper, but speech.model is empty.", hint='Write for example "openai/whisper-tiny".'
         )
     return config
+
+
+def _check_gate(gate: FloorSettings, budget: BudgetSettings) -> None:
+    for name in ("tier1_cases", "tier2_cases", "tier3_cases", "quiet_cases", "walks", "golden_stops", "repeats"):
+        settings.within(f"gate.{name}", getattr(gate, name), 0, 1_000_000)
+    for name in ("tier1_recall", "false_clear", "grammar", "calibration_error"):
+        settings.within(f"gate.{name}", getattr(gate, name), 0, 1)
+    settings.within("gate.false_alarms", gate.false_alarms, 0, 60)
+    for name in ("look_ms", "memory_mb", "bundle_mb"):
+        settings.within(f"budget.{name}", getattr(budget, name), 1, 1_000_000)
+        for kind, own in budget.kinds.items():
+            if getattr(own, name) is not None:
+                settings.within(f"budget.kinds.{kind}.{name}", getattr(own, name), 1, 1_000_000)

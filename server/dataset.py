@@ -40,6 +40,9 @@ RECORDS_NAME = "records.jsonl"
 FOLDERS = {"frame": ("frames", ".jpg"), "audio": ("audio", ".wav"), "clip": ("clips", ".mp4"),
            "correction_audio": ("audio", ".wav")}  # fmt: skip
 State = Literal["pending", "reviewed", "rejected"]
+Split = Literal["train", "held_out", "golden"]
+"""What a walk is good for: it teaches; new models are judged on it; they are calibrated on it, and devices test them on
+it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,10 @@ class SampleRow:
     """A person said that this moment must not teach; `reviewed` is then false."""
     supersedes: str = ""
     """The row_id that this row replaces."""
-    split: Literal["train", "held_out"] = "train"
+    split: Split = "train"
+    """Its walk's."""
+    golden: bool | None = None
+    """Whether a person put the moment into the golden set or took it out; None = as its walk is."""
     transcript: str = ""
     """What was heard in the wearer's newest spoken correction, word for word."""
     transcript_confidence: float = 0.0
@@ -137,9 +143,9 @@ def _field(name: str, value: Any, where: str) -> Any:
         return float(value)
     if name in ("reviewed", "rejected") and isinstance(value, bool):
         return value
-    if name == "was_correct" and (value is None or isinstance(value, bool)):
+    if name in ("was_correct", "golden") and (value is None or isinstance(value, bool)):
         return value
-    if name not in (*_NUMBERS, "flags", "reviewed", "rejected", "was_correct") and isinstance(value, str):
+    if name not in (*_NUMBERS, "flags", "reviewed", "rejected", "was_correct", "golden") and isinstance(value, str):
         return value
     raise DatasetError(f"{where}: {value!r:.60} is not a valid {name}.")
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 from exporters.datasets.rows import LeftOut, Row, count
 from server import samples, stats
-from server.dataset import SampleRow
+from server.dataset import SampleRow, Split
 
 DRAW = 1337  # the draw of `per_object` is the same every time
 Item = TypeVar("Item")
@@ -22,7 +22,7 @@ class Wanted:
     """What a person asked for."""
 
     only: Literal["reviewed", "all"] = "reviewed"
-    split: Literal["train", "held_out", "all"] = "all"
+    split: Literal["train", "held_out", "golden", "all"] = "all"
     silence: str
     """What is written where nothing should be said; "" = such rows are left out."""
     per_object: int = 0
@@ -57,7 +57,7 @@ def objection(row: SampleRow, wanted: Wanted) -> str:
         return "not reviewed yet"
     if samples.not_understood(row):
         return "the wearer's correction was not understood yet"
-    if wanted.split not in ("all", row.split):
+    if wanted.split not in ("all", _split(row)):
         return "of the other split"
     return "" if text_of(row) or wanted.silence else "nothing should be said"
 
@@ -108,6 +108,11 @@ def _row(row: SampleRow, name: str, silence: str, folder: Path) -> Row:
         clip=folder / row.clip_path if row.clip_path else None,
         raw=row.raw_output,
         context=row.context,
-        split=row.split,
+        split=_split(row),
         duration_s=row.duration_s,
     )
+
+
+def _split(row: SampleRow) -> Split:
+    """A golden moment of a walk that teaches must not teach elsewhere either."""
+    return "golden" if row.golden and row.split == "train" else row.split

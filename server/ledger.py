@@ -28,13 +28,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from server import dataset as data
 from server import store as db
-from server.dataset import Dataset, SampleRow, version_of
+from server.dataset import Dataset, SampleRow, Split, version_of
 from server.store import Store
 
 _LOG = "metadata.jsonl"
@@ -96,24 +97,58 @@ def current(connection: Connection, sample_id: str) -> SampleRow | None:
     return None if found is None else data.from_dict(found, where=f"sample {sample_id}")
 
 
-def split_of(connection: Connection, walk_id: str, *, now_s: float) -> str:
-    """train or held_out, decided once per walk and kept for ever.
+def split_of(connection: Connection, walk_id: str, *, now_s: float) -> Split:
+    """train, held_out or golden: drawn when a walk first arrives, and kept until a person decides otherwise.
 
-    A server's first walk always teaches (a family with one walk must be able to begin); of the later ones a fifth,
-    drawn by hash, is held out.
+    A server's first walk always teaches (a family with one walk must be able to begin); of the later ones a fifth is
+    held out and a tenth becomes golden, drawn by hash.
     """
     table = db.walks
     known = connection.execute(select(table.c.split).where(table.c.walk_id == walk_id)).scalar()
     if known is not None:
-        return str(known)
+        return _split(known)
     first = connection.execute(select(table.c.walk_id).limit(1)).first() is None
-    split = "train" if first else _drawn_split(walk_id)
+    split: Split = "train" if first else drawn_split(walk_id)
     connection.execute(insert(table).values(walk_id=walk_id, split=split, first_seen_at=now_s))
     return split
 
 
-def _drawn_split(walk_id: str) -> str:
-    return "held_out" if int(hashlib.sha256(walk_id.encode()).hexdigest()[:8], 16) % 5 == 0 else "train"
+def drawn_split(walk_id: str) -> Split:
+    """By hash, so that it is the same on every server. Pure."""
+    number = int(hashlib.sha256(walk_id.encode()).hexdigest()[:8], 16)
+    return "held_out" if number % 5 == 0 else "golden" if number % 10 == 7 else "train"
+
+
+def set_split(connection: Connection, walk_id: str, split: Split, *, now_s: float) -> list[SampleRow]:
+    """Change what a walk is good for, inside a transaction: the walk, and a new row for each of its moments, from which
+    the log gives the walk back. Returns the new rows; none where it was so already."""
+    table = db.samples
+    found = connection.execute(select(table.c.body).where(table.c.walk_id == walk_id).order_by(table.c.sample_id))
+    rows = [data.from_dict(body, where=f"a moment of {walk_id}") for body in found.scalars()]
+    changed = [_next(row, split=split) for row in rows if row.split != split]
+    for start in range(0, len(changed), 500):  # SQLite takes a bounded number of values in one statement
+        some = changed[start : start + 500]
+        insert_rows(connection, some, known={row.sample_id for row in some}, now_s=now_s)
+    connection.execute(update(db.walks).where(db.walks.c.walk_id == walk_id).values(split=split))
+    return changed
+
+
+def set_golden(connection: Connection, sample_id: str, golden: bool | None, *, now_s: float) -> SampleRow | None:
+    """Put a moment into the golden set or take it out, inside a transaction. None where there is no such moment."""
+    row = current(connection, sample_id)
+    if row is None or row.golden == golden:
+        return row
+    after = _next(row, golden=golden)
+    insert_row(connection, after, now_s=now_s)
+    return after
+
+
+def _next(row: SampleRow, **changes: Any) -> SampleRow:
+    return replace(row, row_id=f"{row.sample_id}#{version_of(row) + 1}", supersedes=row.row_id, **changes)
+
+
+def _split(text: str) -> Split:
+    return "held_out" if text == "held_out" else "golden" if text == "golden" else "train"
 
 
 def flush(store: Store, dataset: Dataset) -> int:
@@ -195,8 +230,12 @@ def reconcile(store: Store, dataset: Dataset, *, now_s: float) -> tuple[int, int
 def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
     newest = current(connection, row.sample_id)
     table = db.walks
-    if connection.execute(select(table.c.walk_id).where(table.c.walk_id == row.walk_id)).first() is None:
+    known = connection.execute(select(table.c.split).where(table.c.walk_id == row.walk_id)).scalar()
+    if known is None:
         connection.execute(insert(table).values(walk_id=row.walk_id, split=row.split, first_seen_at=now_s))
+    elif known != row.split and (newest is None or version_of(newest) < version_of(row)):
+        # set_split said so, before the database was lost
+        connection.execute(update(table).where(table.c.walk_id == row.walk_id).values(split=row.split))
     insert_row(connection, row, now_s=now_s, logged=True)
     if newest is not None and version_of(newest) > version_of(row):
         connection.execute(

@@ -34,7 +34,7 @@ from sqlalchemy.exc import OperationalError
 from server import journal, known, ledger
 from server import store as db
 from server.compose import compose
-from server.dataset import Dataset, to_dict
+from server.dataset import Dataset, Split, to_dict
 from server.known import Key, Known
 from server.store import Store
 from shared import atomic, messages, topics
@@ -113,7 +113,6 @@ class Merge:
         self._clock = clock
         self._on_correction = on_correction
         self._step = step
-        self._walks: dict[str, str] = {}
         self._syncing = ThreadPoolExecutor(4, thread_name_prefix="merge-sync")
         dataset.create()
 
@@ -205,13 +204,11 @@ class Merge:
                 sizes = ledger.catch_up(connection, self._dataset, now_s=now_s)
                 left = journal.catch_up(connection, self._dataset, sizes.get(self._dataset.records.name, 0))
                 batch = _Batch(connection, self._store, self._dataset, now_s, self._step)
-                batch.known_walks = self._walks
                 batch.recompose(sorted(left), lines=[])
                 yield batch
                 ledger.remember_sizes(connection, batch.sizes, known=sizes)
                 self._sync(batch)
             self._step("merge:committed")
-            self._walks.update(batch.walks)  # never changed once written
         except OperationalError as error:  # SQLite's word for a full or failing disk
             raise OSError(f"The database could not be written ({error.orig}).") from error
 
@@ -234,10 +231,8 @@ class _Batch:
         """Logs, the same."""
         self.sizes: dict[str, int] = {}
         """Their names → their lengths."""
-        self.known_walks: Mapping[str, str] = {}
-        """Walk id → split."""
-        self.walks: dict[str, str] = {}
-        """Those that were looked up here."""
+        self.walks: dict[str, Split] = {}
+        """Walk id → split, of those looked up in this transaction: a person may change one before the next."""
         self._store = store
         self._dataset = dataset
         self._now_s = now_s
@@ -364,7 +359,7 @@ class _Batch:
             key, current = (device, record.chunk_id), self._known.samples.get(record.chunk_id)
             row = compose(
                 record, self._known.paths(key), self._known.heard(key), current=current,
-                split="held_out" if self._split(record.walk_id) == "held_out" else "train",
+                split=self._split(record.walk_id),
             )  # fmt: skip
             if row is not None and row != current:
                 rows.append(row)
@@ -373,9 +368,7 @@ class _Batch:
             self._step("merge:rows_written")
             ledger.insert_rows(self.connection, rows, known=self._known.samples, now_s=self._now_s, logged=True)
 
-    def _split(self, walk_id: str) -> str:
-        if walk_id in self.known_walks:
-            return self.known_walks[walk_id]
+    def _split(self, walk_id: str) -> Split:
         if walk_id not in self.walks:
             self.walks[walk_id] = ledger.split_of(self.connection, walk_id, now_s=self._now_s)
         return self.walks[walk_id]

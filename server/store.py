@@ -97,7 +97,7 @@ walks = Table(
     "walks",
     metadata,
     Column("walk_id", String(96), primary_key=True),
-    Column("split", String(16), nullable=False),  # train | held_out; never changed once written
+    Column("split", String(16), nullable=False),  # train | held_out | golden; changed by a person only
     Column("first_seen_at", Float, nullable=False),
 )
 

@@ -33,7 +33,7 @@ MANIFEST_NAME = "manifest.json"
 BLOCKS_NAME, BLOCKS_FIELD = "blocks.bin", "block_bytes"
 BLOCK_BYTES = 64 * 1024
 DIGEST_BYTES = 32
-INTENDED_USES = ("demo", "field")
+INTENDED_USES = ("demo", "trial", "field")
 MAX_MANIFEST_BYTES = 1024 * 1024  # a manifest with evaluation tables is about 20 KB
 MAX_FILES = 512
 MAX_BUNDLE_BYTES = 8 * 1024**3  # the largest base in sight is 2 GB; a Pi's card has 32
@@ -66,7 +66,7 @@ class Manifest:
     parent: str
     """Version of the model before it ("" = none)."""
     intended_use: str
-    """demo (a device refuses it outside replay) | field"""
+    """demo (a device refuses it outside replay) | trial (not shown yet to be good enough for the field) | field"""
     files: tuple[FileEntry, ...]
     thresholds: Mapping[str, float]
     """speak_above, flag_below, hazard_above: recalibrated per version, so they travel with it."""

@@ -196,6 +196,10 @@ class Status:
     failed: int = 0
     boot_reason: str = ""
     uptime_s: float = 0.0
+    device_kind: str = ""
+    """What board it is, such as "raspberry-pi-5"; "" = not known."""
+    look_p95_ms: float = 0.0
+    """95th percentile of what a look took with model_version; 0 = not measured yet."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

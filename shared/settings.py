@@ -94,6 +94,8 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         if value not in get_args(hint):
             raise ConfigError(f"{where} is {value!r}.", hint=f"Use one of: {', '.join(get_args(hint))}.")
         return value
+    if get_origin(hint) is Mapping:  # tables of one kind, by their names: [section.setting.NAME]
+        return _tables(get_args(hint)[1], value, where)
     kinds = [kind for kind in get_args(hint) if kind is not type(None)] if _is_union(hint) else [hint]
     if float in kinds and type(value) is int:
         return float(value)
@@ -101,6 +103,13 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return value
     wanted = {"str": "text in quotes", "int": "a whole number", "float": "a number", "bool": "true or false"}
     raise ConfigError(f"{where} is {value!r}.", hint=f"It must be {wanted[kinds[0].__name__]}.")
+
+
+def _tables(kind: Any, value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(table, dict) for table in value.values()):
+        section = where.rpartition(": ")[2]
+        raise ConfigError(f"{where} must hold tables.", hint=f"Write [{section}.NAME] on a line of its own.")
+    return {name: _section(kind(), table, f"{where}.{name}") for name, table in value.items()}
 
 
 def _is_union(hint: Any) -> bool:

@@ -2,7 +2,7 @@
 
     train/{walk}_chunk{NNNN}.jpg        the training split
     train/metadata.jsonl                {"file_name", "text"}
-    test/...                            the held-out walks; a split without rows has no folder
+    validation/...  test/...            the golden set, and the held-out walks; a split without rows has no folder
 
 source: https://huggingface.co/docs/datasets/image_dataset#imagefolder
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from exporters.datasets.folder import Folder
 from exporters.datasets.rows import LeftOut, Progress, Row, count, no_progress, without
 
-_SPLITS = {"train": "train", "held_out": "test"}
+_SPLITS = {"train": "train", "held_out": "test", "golden": "validation"}
 
 
 def write(rows: Sequence[Row], folder: Folder, *, progress: Progress = no_progress) -> LeftOut:

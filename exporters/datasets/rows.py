@@ -29,7 +29,7 @@ class Row:
     raw: str = ""
     """What the model worded, "" = nothing."""
     context: str = ""
-    split: Literal["train", "held_out"] = "train"
+    split: Literal["train", "held_out", "golden"] = "train"
     duration_s: float = 0.0
     """Of the clip."""
     fps: float = 0.0

@@ -46,7 +46,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--only", choices=("reviewed", "all"), default="reviewed",
         help="all: also moments that nobody has confirmed, with their proposed wording (default: reviewed)",
     )  # fmt: skip
-    parser.add_argument("--split", choices=("train", "held_out", "all"), default="all", help="default: all")
+    parser.add_argument("--split", choices=("train", "held_out", "golden", "all"), default="all", help="default: all")
     media = parser.add_mutually_exclusive_group()
     media.add_argument("--copy", action="store_true", help="copy pictures, sounds and clips (the default)")
     media.add_argument("--link", action="store_true", help="symbolic links to the server's own files instead")

@@ -10,7 +10,7 @@ from typing import Any
 
 from server import dataset as data
 from server import samples
-from server.commands import bringing, reviewing
+from server.commands import bringing, reviewing, splitting
 from server.commands.opening import opened, shown, user_name, when
 from server.dataset import Dataset, SampleRow
 from server.store import Store
@@ -22,7 +22,7 @@ _PATHS = ("frame_path", "audio_path", "clip_path", "correction_audio_path")
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its actions."""
-    parser = commands.add_parser("samples", help="flagged moments: list, show, review, import")
+    parser = commands.add_parser("samples", help="flagged moments: list, show, review, import, hold out")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="moments, the most important first")
     listing.add_argument(
@@ -42,6 +42,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--as", dest="reviewer", default=user_name(), metavar="NAME", help="who labelled it (default: you)"
     )
     bring.set_defaults(run=_import)
+    splitting.add_parsers(actions)
 
 
 def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

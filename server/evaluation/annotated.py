@@ -188,6 +188,12 @@ def _sentences(name: str, moments: Sequence[tuple[Path, str]]) -> Course:
     return _stills(name, name, [file for file, _ in moments], truths, steps=[STILL_S] * len(moments))
 
 
+def moments(name: str, group: str, told: Sequence[tuple[Path, str]], *, steps: Sequence[float]) -> Course:
+    """Confirmed moments of a walk, (picture, what a person confirmed), as a course. steps: how long each stays in view,
+    in seconds."""
+    return _stills(name, group, [file for file, _ in told], [_said(text) for _, text in told], steps=steps)
+
+
 def _said(text: str) -> Truth | None:
     """A person's sentence says one thing that is there, their silence that nothing is, "Turn right." neither."""
     if text in ("", vocabulary.CLEAR):

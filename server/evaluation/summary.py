@@ -4,35 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from server.evaluation import slots, speech
+from server.evaluation.bars import BARS, Bar
 from server.evaluation.facts import Drive, Moment
 from server.evaluation.measures import Share, Spread, calibration
 
 FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A figure that a release is held to."""
-
-    name: str
-    path: tuple[str, ...]
-    """Where the figure stands in the summary."""
-    least: float | None = None
-    most: float | None = None
-
-
-BARS = (
-    Bar("tier-1 event recall", ("recall", "1", "recall", "share"), least=0.9),
-    Bar("false alarms a minute", ("false_alarms", "rate", "per_minute"), most=1.0),
-    Bar("false-clear rate", ("false_clear", "model", "share"), most=0.02),
-    Bar("filtered grammar rate", ("grammar", "filtered", "share"), least=1.0),
-    Bar("repeats within 10 s", ("speech", "repeats"), most=0),
-    Bar("calibration error (ECE)", ("calibration", "ece"), most=0.05),
-)
 
 
 def summarise(drives: Sequence[Drive], *, bundle: Mapping[str, Any], dataset: str) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 from exporters.onnx.bundle import Label
 from server import walks
 from server.learn import checkpoint as checkpoints
-from server.learn import evaluate
-from server.learn.nightly import choose_golden, make_bundles, on_walks, recalibrate
+from server.learn import evaluate, golden
+from server.learn.judge import on_walks, recalibrate
+from server.learn.nightly import make_bundles
 from shared import atomic
 
 FRAMES = 1000
@@ -28,8 +29,9 @@ def write(folder: Path, *, training: str, progress: Callable[[str], None]) -> No
     starter = checkpoints.load(folder)
     with tempfile.TemporaryDirectory() as temp:
         label = Label(starter.name, starter.name, "", starter.intended_use, dict(starter.thresholds), 0.0)
-        made = make_bundles(starter, label, Path(temp), choose_golden(starter), progress=progress)
-        recalibrate(made.folder, label, [], on_walks(starter, made.folder), dataset={})
+        moments = golden.parity_moments(starter, Path(temp), [])
+        made = make_bundles(starter, label, Path(temp), golden.drawn(starter), moments=moments, progress=progress)
+        recalibrate(made.folder, label, [], on_walks(starter, made.folder), extra={})
         answers = evaluate.run(made.folder, evaluate.rendered_cases(FRAMES, seed=SEED), progress=progress)
     parameters = sum(p.numel() for p in starter.model.parameters()) + sum(p.numel() for p in starter.head.parameters())
     figures = evaluate.summary(answers)

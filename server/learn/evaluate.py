@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from server import walks
 from server.evaluation.facts import seen_side
-from server.learn.gate import CaseScore, Scores
+from server.learn.evidence import DRAWN
 from shared import vocabulary
 from shared.runtime import GuidanceModel
 
@@ -52,6 +52,8 @@ class Case:
     """[samples] at 16 kHz, for models that hear"""
     there: frozenset[tuple[str, str]] | None = None
     """All (object, side) within reach; None where only the one that the sentence names is known"""
+    walk: str = ""
+    """The walk it is of; moments of one walk are alike"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def rendered_cases(count: int, *, objects: Sequence[str] = walks.KNOWN, want: st
     for index in range(count):
         rng = np.random.default_rng([HELD_OUT_SEED, seed, index])
         shot = walks.random_frame(rng, objects=objects, width_px=SIZE[0], height_px=SIZE[1], want=want or None)
-        cases.append(_rendered_case(f"rendered-{seed}-{index}", shot))
+        cases.append(_rendered_case(f"rendered-{seed}-{index}", shot, walk=f"rendered-{seed}-{index}"))
     return cases
 
 
@@ -103,13 +105,14 @@ def walk_cases(count: int, *, seed: int = 0) -> list[Case]:
         for t_s in np.arange(0.5, CALIBRATION_WALK_S):
             if len(cases) == count:
                 return cases
-            cases.append(_rendered_case(f"walk-{seed}-{len(cases)}", walks.render_frame(walk, float(t_s), *SIZE)))
+            shot = walks.render_frame(walk, float(t_s), *SIZE)
+            cases.append(_rendered_case(f"walk-{seed}-{len(cases)}", shot, walk=f"walk-{seed}-{number}"))
     raise AssertionError("routes without end")
 
 
-def _rendered_case(case_id: str, shot: walks.Rendered) -> Case:
+def _rendered_case(case_id: str, shot: walks.Rendered, *, walk: str) -> Case:
     there = frozenset((seen.object, seen.side) for seen in shot.seen)
-    return Case(case_id, "known", shot.image, shot.instruction or vocabulary.CLEAR, there=there)
+    return Case(case_id, DRAWN, shot.image, shot.instruction or vocabulary.CLEAR, there=there, walk=walk)
 
 
 def run(
@@ -133,23 +136,6 @@ def run(
         if index % 100 == 99:
             progress(f"evaluated {index + 1}/{len(cases)}")
     return answers
-
-
-def scores(
-    version: str, answers: Sequence[Answer], *, parity: float, size_bytes: int, slot_loss: float = 0.0
-) -> Scores:
-    """What the gate compares. slot_loss: slot F1 before quantisation, less that of the answers."""
-    cases = tuple(
-        CaseScore(
-            answer.case.case_id,
-            answer.case.group,
-            _tier(answer.case.text),
-            answer.right,
-            answer.text == vocabulary.CLEAR and answer.case.text != vocabulary.CLEAR,
-        )
-        for answer in answers
-    )
-    return Scores(version, cases, percentile([a.look_ms for a in answers], 95), parity, size_bytes, slot_loss)
 
 
 def thresholds(answers: Sequence[Answer]) -> dict[str, float]:

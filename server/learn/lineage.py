@@ -66,6 +66,14 @@ def seen(registry: Registry) -> tuple[set[str], list[str]]:
     return rows, unread
 
 
+def samples(registry: Registry, version: str | None) -> frozenset[str]:
+    """Ids of the samples that a version learnt from; none where its list cannot be read."""
+    try:
+        return frozenset(row.partition("#")[0] for row in registry.taught_by(version)) if version else frozenset()
+    except (BundleError, OSError, ValueError):
+        return frozenset()
+
+
 def _version(name: str) -> str:
     try:
         return version(name)

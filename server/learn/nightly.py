@@ -13,9 +13,8 @@ training from its last save, features from their file. Registered with its verdi
 from __future__ import annotations
 
 import itertools
-import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -28,27 +27,21 @@ from torch import Tensor
 from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
-from server.dataset import Dataset, SampleRow
-from server.evaluation import slots
-from server.learn import calibrate, evaluate, gate, lineage, lora, rows, sound, tonight, verdict
+from server.dataset import Dataset
 from server.learn import checkpoint as checkpoints
+from server.learn import evaluate, golden, lineage, lora, rows, sound, tonight, verdict
 from server.learn.batches import Example, Layout, drawn
 from server.learn.checkpoint import Checkpoint
 from server.learn.guide import Guide
-from server.learn.settings import LearnSettings
+from server.learn.judge import Made, Subject, judge, on_walks, recalibrate
+from server.learn.settings import Bounds, LearnSettings
 from server.registry import Registry
-from shared import atomic, mel, vocabulary
-from shared import bundle as bundles
+from shared import atomic
 from shared.clock import Clock, SystemClock
 from shared.preprocess import prepare
-from shared.runtime import check_golden
 
 STARTER_FOLDER = Path(__file__).parent / "starter_model"
-PARITY_PICTURES = 50
-GOLDEN_STOPS, GOLDEN_OTHERS = 6, 6
 REPLAY_OF_WALKS = 0.4
-CALIBRATING = 480  # looks of held-out walks: 20 walks of 24 s
-GOLDEN_SCORE = 0.9  # a stop that devices insist on must be plain: its score has to stay above any threshold
 Progress = Callable[[str], None]
 
 
@@ -57,7 +50,7 @@ class Night:
     """What a night did: written to <home>/nights/<version>.json, printed by `waycue-server retrain --json`."""
 
     outcome: str
-    """skipped | promoted | refused"""
+    """skipped | promoted | trial | refused"""
     reasons: tuple[str, ...]
     version: str = ""
     champion: str = ""
@@ -73,15 +66,24 @@ class Night:
     """The same after quantisation."""
     evaluation: dict[str, Any] = field(default_factory=dict)
     champion_evaluation: dict[str, Any] = field(default_factory=dict)
+    gate: dict[str, Any] = field(default_factory=dict)
+    """Every rule as it was judged (server.learn.evidence.Decision)."""
     put_aside: tuple[str, ...] = ()
     """Files of the dataset that could not be read, one line each: the row, the file, what is wrong."""
 
 
 def retrain(
-    home: Path, *, settings: LearnSettings, progress: Progress = print, force: bool = False, clock: Clock | None = None
+    home: Path,
+    *,
+    settings: LearnSettings,
+    bounds: Bounds | None = None,
+    progress: Progress = print,
+    force: bool = False,
+    clock: Clock | None = None,
 ) -> Night:
     """Run one night on the dataset under `home`.
 
+    bounds: what its model is held to
     force: train also with fewer new rows than settings.new_rows_least
     raises: Transient where another night is running; ConfigError, DatasetError, BundleError, OSError
     """
@@ -110,8 +112,8 @@ def retrain(
         if why:
             return Night("skipped", (why,), champion=champion, put_aside=taken.put_aside)
         night = _train_and_judge(
-            home, registry, taken, base=base, recipe=recipe, settings=settings, progress=progress, clock=clock,
-            started_s=started_s,
+            home, registry, taken, base=base, recipe=recipe, settings=settings, bounds=bounds or Bounds(),
+            progress=progress, clock=clock, started_s=started_s,
         )  # fmt: skip
         atomic.write_json(verdict.report(home, night.version), asdict(night))
         return night
@@ -134,6 +136,7 @@ def _train_and_judge(
     base: Checkpoint,
     recipe: lora.Recipe,
     settings: LearnSettings,
+    bounds: Bounds,
     progress: Progress,
     clock: Clock,
     started_s: float,
@@ -153,31 +156,21 @@ def _train_and_judge(
 
     champion = registry.champion()
     parent = registry.bundle_folder(champion) if champion else None
-    chunks = golden_of(parent) if parent else choose_golden(base)
+    chunks = golden.choose(base, parent, folder, view, progress=progress)
+    moments = golden.parity_moments(base, folder, view, progress=progress)
     label = Label(version, base.name, champion or "", base.intended_use, dict(base.thresholds), began_utc)
-    made = make_bundles(base, label, work, chunks, bits=settings.decoder_bits, progress=progress)
-    cases = _cases(base, folder, view, settings, senses)
-    progress(f"judging on {len(cases)} cases")
-    ours = evaluate.run(made.folder, cases, threads=settings.threads, progress=progress)
-    full = evaluate.run(made.full, cases, threads=settings.threads, progress=progress)
-    fitting = [
-        *on_walks(base, made.folder, settings.threads),
-        *(a for a in ours if not base.known or a.case.group != "known"),
-    ]
-    figures = recalibrate(made.folder, label, ours, fitting, dataset=lineage.told(teaching))
-    candidate = evaluate.scores(
-        version, ours, parity=made.parity, size_bytes=made.size_bytes, slot_loss=slot_f1(full) - slot_f1(ours)
-    )
-    theirs = evaluate.run(parent, cases, threads=settings.threads, progress=progress) if parent else []
-    incumbent = _incumbent(parent, theirs)
-    decision = _decide(incumbent, candidate, check_golden(made.folder, threads=settings.threads))
+    made = make_bundles(base, label, work, chunks, moments=moments, bits=settings.decoder_bits, progress=progress)
+    judged = judge(
+        Subject(base, label, made, view, rows.teaching(view), {"lineage": lineage.told(teaching)}), registry,
+        settings=settings, bounds=bounds, taught=lineage.samples(registry, champion), progress=progress,
+    )  # fmt: skip
     night = Night(
-        outcome="promoted" if decision.accepted else "refused", reasons=decision.reasons,
+        outcome=judged.decision.verdict, reasons=judged.decision.reasons,
         version=version, champion=champion or "",
-        samples=len(teaching), held_out=sum(case.group == "held_out" for case in cases),
+        samples=len(teaching), held_out=judged.held_out,
         loss_first=trained.loss_first, loss_last=trained.loss_last,
         parity_float=made.parity_float, parity=made.parity,
-        evaluation=figures, champion_evaluation=evaluate.summary(theirs) if theirs else {},
+        evaluation=judged.figures, champion_evaluation=judged.champion_figures, gate=judged.decision.to_dict(),
     )  # fmt: skip
     seconds = round(clock.monotonic_s() - started_s, 1)
     night = replace(night, seconds=seconds, put_aside=taken.put_aside)
@@ -191,22 +184,6 @@ def _train_and_judge(
     return night
 
 
-def _incumbent(bundle: Path | None, answers: Sequence[evaluate.Answer]) -> gate.Scores | None:
-    if bundle is None:
-        return None
-    manifest = bundles.read_manifest(bundle)
-    return evaluate.scores(manifest.version, answers, parity=1.0, size_bytes=manifest.size_bytes)
-
-
-def _decide(incumbent: gate.Scores | None, candidate: gate.Scores, unfit: Sequence[str]) -> gate.Decision:
-    """The gate's decision; what the device's self-test would refuse is refused here."""
-    decision = gate.decide(incumbent, candidate, gate.GateSettings())
-    if not unfit:
-        return decision
-    against = () if decision.accepted else decision.reasons
-    return gate.Decision(False, (*(f"self-test: {text}" for text in unfit), *against))
-
-
 def add_starter(home: Path, *, progress: Progress = print, clock: Clock | None = None) -> str:
     """Export the starter that ships with waycue and make it the first champion. Returns its version."""
     registry = Registry(home)
@@ -217,26 +194,15 @@ def add_starter(home: Path, *, progress: Progress = print, clock: Clock | None =
     work = home / "nights" / "starter"
     atomic.remove_tree(work)
     label = Label(version, base.name, "", base.intended_use, dict(base.thresholds), (clock or SystemClock()).utc_s())
-    made = make_bundles(base, label, work, choose_golden(base), progress=progress)
+    moments = golden.parity_moments(base, home, [])
+    made = make_bundles(base, label, work, golden.drawn(base), moments=moments, progress=progress)
     progress("calibrating on held-out rendered frames")
     answers = evaluate.run(made.folder, evaluate.rendered_cases(300))
-    figures = recalibrate(made.folder, label, answers, on_walks(base, made.folder), dataset={})
+    figures, _ = recalibrate(made.folder, label, answers, on_walks(base, made.folder), extra={})
     registry.add(made.folder, parent="", adapter=None, evaluation={"evaluation": figures})
     registry.promote(version, why="the first model")
     shutil.rmtree(work)
     return version
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A quantised bundle on disk, and how like PyTorch it is."""
-
-    folder: Path
-    full: Path
-    """The same before quantisation."""
-    parity_float: float
-    parity: float
-    size_bytes: int
 
 
 def make_bundles(
@@ -245,15 +211,16 @@ def make_bundles(
     work: Path,
     chunks: Sequence[GoldenChunk],
     *,
+    moments: Sequence[Given],
     bits: int = DECODER_BITS,
     progress: Progress,
 ) -> Made:
     """Export in float32 and quantised; compare both with PyTorch on held-out pictures. Raises: OSError, BundleError.
 
+    moments: what to compare on
     bits: of the quantised decoder's weights, 8 or 4
     """
     what = exportable(trained)
-    moments = parity_moments(trained)
     shares = {}
     for name, quantised in (("float", False), ("bundle", True)):
         atomic.remove_tree(work / name)
@@ -262,7 +229,7 @@ def make_bundles(
         )
         shares[name] = compare(work / name, writer(trained), moments).token_share
         progress(f"{name}: {shares[name]:.1%} of tokens are PyTorch's, {manifest.size_bytes / 1e6:.1f} MB")
-    return Made(work / "bundle", work / "float", shares["float"], shares["bundle"], manifest.size_bytes)
+    return Made(work / "bundle", work / "float", shares["float"], shares["bundle"], manifest.size_bytes, len(moments))
 
 
 def writer(of: Checkpoint) -> Callable[[Given], Sequence[int]]:
@@ -282,17 +249,6 @@ def writer(of: Checkpoint) -> Callable[[Given], Sequence[int]]:
     return write
 
 
-def parity_moments(of: Checkpoint) -> list[Given]:
-    """Held-out drawn pictures, with all else that the model is given: another picture before, noise of any loudness."""
-    pictures = [case.image for case in evaluate.rendered_cases(PARITY_PICTURES, seed=1)]
-    rng = np.random.default_rng(1)
-    noises = [rng.normal(0, 10 ** rng.uniform(-4, -0.5), mel.FRAMES * mel.HOP).astype(np.float32) for _ in pictures]
-    return [
-        Given(picture, pictures[at - 1] if of.frames == 2 else None, noises[at] if of.ear is not None else None)
-        for at, picture in enumerate(pictures)
-    ]
-
-
 def exportable(checkpoint: Checkpoint) -> Exportable:
     return Exportable(
         checkpoint.model, checkpoint.head, checkpoint.tokenizer, checkpoint.preprocessing, checkpoint.before_ids(),
@@ -300,55 +256,6 @@ def exportable(checkpoint: Checkpoint) -> Exportable:
         checkpoint.ear if checkpoint.ear is not None and checkpoint.ear.taught else None,  # else it would add zeros
         checkpoint.frames, checkpoint.between_ids(),
     )  # fmt: skip
-
-
-def on_walks(base: Checkpoint, folder: Path, threads: int = 2) -> list[evaluate.Answer]:
-    """What a bundle answers to looks of held-out walks, to calibrate it on; a field model has only its dataset."""
-    return evaluate.run(folder, evaluate.walk_cases(CALIBRATING), threads=threads) if base.known else []
-
-
-def recalibrate(
-    folder: Path,
-    label: Label,
-    answers: Sequence[evaluate.Answer],
-    fitting: Sequence[evaluate.Answer],
-    *,
-    dataset: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Write the manifest anew with calibration, thresholds and figures; the files stay as they are.
-
-    answers: of this bundle, to cases that nobody learnt from: the figures
-    fitting: likewise, not yet calibrated: calibration and thresholds
-    dataset: what the manifest tells of the rows that taught (server.learn.lineage.told), {} where none did
-    returns: the figures
-    """
-    fitted = calibrate.fit(fitting)
-    sure = calibrate.calibrated(fitting, fitted.by)
-    errors = {
-        "sentences": {"before": fitted.sentences_before, "after": fitted.sentences},
-        "hazards": {"before": fitted.hazards_before, "after": fitted.hazards},
-    }
-    figures = {**evaluate.summary(answers), "slot_f1": slot_f1(answers), "calibration_error": errors}
-    manifest = bundles.read_manifest(folder)
-    bundles.write_bundle(
-        folder,
-        version=label.version,
-        created_at_utc=label.created_at_utc,
-        base=label.base,
-        parent=label.parent,
-        intended_use=label.intended_use,
-        thresholds=evaluate.thresholds(sure),
-        model={**manifest.model, "calibration": fitted.by.to_dict()},
-        evaluation=figures,
-        extra={"lineage": dict(dataset)} if dataset else {},
-    )
-    return figures
-
-
-def slot_f1(answers: Sequence[evaluate.Answer]) -> float:
-    """Of action, object, side and modifier, against the right sentences; 1 where nothing was to be said or was."""
-    found = slots.scores([(answer.text, [answer.case.text]) for answer in answers]).f1 if answers else None
-    return 1.0 if found is None else found
 
 
 def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Progress) -> list[Example]:
@@ -359,40 +266,6 @@ def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Prog
     progress(f"rendering {recipe.replay} frames to replay")
     rng = np.random.default_rng([recipe.seed, recipe.replay])
     return list(itertools.islice(drawn(rng, base.known, layout, walks_share=REPLAY_OF_WALKS), recipe.replay))
-
-
-def choose_golden(base: Checkpoint) -> list[GoldenChunk]:
-    """Golden chunks for a first version: held-out rendered pictures that the float model has right."""
-    guide = Guide(base).eval()
-    stops, others = list[GoldenChunk](), list[GoldenChunk]()
-    for case in evaluate.rendered_cases(200, seed=2):
-        slots = vocabulary.parse(case.text)
-        if slots is None or not slots.object or (len(stops) == GOLDEN_STOPS and len(others) == GOLDEN_OTHERS):
-            continue
-        pixels = torch.from_numpy(prepare(case.image, base.preprocessing))
-        with torch.no_grad():
-            features = guide.features(pixels)
-            ids = guide.write(features, end_id=base.end_id)[0]
-            scores = base.head(features)[1][0].sigmoid()
-        if vocabulary.parse(str(base.tokenizer.decode(ids))) != slots:
-            continue
-        stop = vocabulary.tier(slots) == 1
-        if stop and scores[base.objects.index(slots.object), base.sides.index(slots.side)] < GOLDEN_SCORE:
-            continue
-        chosen, most = (stops, GOLDEN_STOPS) if stop else (others, GOLDEN_OTHERS)
-        if len(chosen) < most:
-            chosen.append(GoldenChunk(case.image, slots.object, slots.side, stop))
-    return [*stops, *others]
-
-
-def golden_of(folder: Path) -> list[GoldenChunk]:
-    """The golden chunks of a bundle: later versions are held to the first one's."""
-    golden = folder / "golden"
-    cases = json.loads((golden / "golden.json").read_text())
-    return [
-        GoldenChunk(rows.read_picture(golden / case["image"]), case["object"], case["side"], case["must_stop"])
-        for case in cases
-    ]
 
 
 def load_base(settings: LearnSettings) -> Checkpoint:
@@ -406,10 +279,3 @@ def load_base(settings: LearnSettings) -> Checkpoint:
 
 def base_folder(base: str) -> str | Path:
     return STARTER_FOLDER if base == "starter" else base
-
-
-def _cases(
-    base: Checkpoint, folder: Path, view: Sequence[SampleRow], settings: LearnSettings, senses: rows.Senses
-) -> list[evaluate.Case]:
-    rendered = evaluate.rendered_cases(settings.gate_cases, objects=base.known) if base.known else []
-    return [*rendered, *rows.cases(folder, view, senses=senses)]

@@ -14,7 +14,6 @@ from server import footage
 from server.dataset import SampleRow
 from server.learn import pictures
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
-from server.learn.evaluate import Case
 from server.speech.sound import read_wav
 from shared import vocabulary
 from shared.errors import MediaError
@@ -35,8 +34,11 @@ class Senses:
 
 
 def teaching(rows: Sequence[SampleRow]) -> list[SampleRow]:
-    """Rows of the training split that a person confirmed with words the vocabulary knows, or as silence."""
-    return [row for row in rows if row.reviewed and row.split == "train" and may_teach(row.ground_truth)]
+    """Rows of the training split, golden moments left out, that a person confirmed with words the vocabulary knows, or
+    as silence."""
+    return [
+        row for row in rows if row.reviewed and row.split == "train" and not row.golden and may_teach(row.ground_truth)
+    ]
 
 
 def may_teach(text: str) -> bool:
@@ -55,12 +57,10 @@ def read_picture(file: Path, *, of: str = "") -> NDArray[np.uint8]:
 
 
 def judged(rows: Sequence[SampleRow]) -> list[SampleRow]:
-    """Rows that a night is judged on: confirmed ones that are held out, and every verified correction."""
-    return [
-        row
-        for row in rows
-        if row.reviewed and may_teach(row.ground_truth) and (row.split == "held_out" or row.correction_id)
-    ]
+    """Rows that a night is judged or calibrated on: confirmed ones that are held out or golden, and every verified
+    correction."""
+    kept = (row for row in rows if row.reviewed and may_teach(row.ground_truth))
+    return [row for row in kept if row.split != "train" or row.golden or row.correction_id]
 
 
 def tonight(teaching: Sequence[SampleRow], new: Sequence[SampleRow], *, most: int, seed: int) -> list[SampleRow]:
@@ -165,15 +165,3 @@ def _views(
             previous = None if previous is None else vary(previous, twin)
         deaf = index % DEAF == DEAF - 1
         yield from_sentence(view, words, layout, previous=previous, sound=None if deaf else heard)
-
-
-def cases(folder: Path, rows: Sequence[SampleRow], *, senses: Senses | None = None) -> list[Case]:
-    """What a night is judged on besides rendered frames: held-out rows, and every verified correction."""
-    given, out = senses or Senses(), []
-    for row in judged(rows):
-        group = "held_out" if row.split == "held_out" else "correction"
-        heard = sound(folder, row) if given.sound else None
-        earlier = before(folder, row) if given.before else None
-        text = row.ground_truth or vocabulary.CLEAR
-        out.append(Case(row.sample_id, group, picture(folder, row), text, earlier, heard))
-    return out

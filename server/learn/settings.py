@@ -1,8 +1,11 @@
-"""The `[learn]` section of the server's configuration."""
+"""The sections `[learn]`, `[gate]` and `[budget]` of the server's configuration; bounds that are no settings."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from server.evaluation import bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,114 @@ class LearnSettings:
     decoder_bits: int = 8
     """Bits of the decoder's weights, 8 or 4: what is faster on the devices is measured on one (docs/learning.md)."""
     gate_cases: int = 600
-    """Held-out rendered frames on which champion and candidate are compared (same condition)."""
+    """Held-out rendered frames on which a demonstration model is compared with the champion."""
     threads: int = 2
     """CPU threads for training and evaluation."""
+
+
+@dataclass(frozen=True, slots=True)
+class FloorSettings:
+    """What a model for the field needs, on held-out real moments of its own dataset, before it is offered to everybody.
+    Until then it is on trial."""
+
+    tier1_cases: int = 50
+    """Held-out moments of things to stop for."""
+    tier2_cases: int = 30
+    """Held-out moments of obstacles."""
+    tier3_cases: int = 10
+    """Held-out moments of landmarks."""
+    quiet_cases: int = 30
+    """Held-out moments at which nothing should be said."""
+    walks: int = 5
+    """Held-out walks with confirmed moments: moments of one walk are alike."""
+    golden_stops: int = 3
+    """Golden pictures of things to stop for, which every device tests a model on."""
+    tier1_recall: float = bars.TIER1_RECALL
+    """Share of things to stop for that it must name at their side and ask to stop for …"""
+    false_clear: float = bars.FALSE_CLEAR
+    """Most moments with something there at which it names nothing …"""
+    false_alarms: float = bars.FALSE_ALARMS_A_MINUTE
+    """Most false alarms a minute on whole held-out walks. Of all three, the end of the interval that is against it."""
+    grammar: float = bars.GRAMMAR
+    """Share of its sentences that may be said."""
+    repeats: int = bars.REPEATS
+    """Most repeats within 10 s on all held-out walks together."""
+    calibration_error: float = bars.CALIBRATION_ERROR
+    """Most that confidence and the share of right sentences may be apart, beyond what chance explains."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceBudget:
+    """What a model may take on a kind of device. Left out: as for every device."""
+
+    look_ms: float | None = None
+    """95th percentile of one look."""
+    memory_mb: float | None = None
+    """Peak memory of a process that runs the model."""
+    bundle_mb: float | None = None
+    """Size of the bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """What a model may take on a device."""
+
+    look_ms: float = 500.0
+    """95th percentile of one look: at 500 ms a walker goes half a metre between two."""
+    memory_mb: float = 2000.0
+    """Peak memory of a process that runs the model."""
+    bundle_mb: float = 1000.0
+    """Size of the bundle, which goes over the devices' link."""
+    kinds: Mapping[str, DeviceBudget] = field(default_factory=dict)
+    """Other figures for a kind of device: [budget.kinds.raspberry-pi-5]."""
+
+    def of(self, kind: str) -> tuple[float, float, float]:
+        """(look_ms, memory_mb, bundle_mb) for a kind of device."""
+        own = self.kinds.get(kind, DeviceBudget())
+        return (
+            self.look_ms if own.look_ms is None else own.look_ms,
+            self.memory_mb if own.memory_mb is None else own.memory_mb,
+            self.bundle_mb if own.bundle_mb is None else own.bundle_mb,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """Bounds of the comparison with the champion. No section: whoever could widen them would not need a gate."""
+
+    margin: float = 0.03
+    """How much worse, at the lower end of the interval, a candidate may be on drawn frames: over 600 of them two equal
+    models differ by 0.02 in chance alone."""
+    margin_tier: float = 0.06
+    """The same for each tier alone: fewer cases, wider intervals."""
+    margin_real: float = 0.05
+    """The same on real moments, of which there are fewer still …"""
+    margin_real_tier: float = 0.1
+    """… and for each tier of them; the floors hold besides."""
+    margin_clear: float = 0.03
+    """How much more often it may name nothing although something is there."""
+    margin_walks: float = 0.15
+    """The same for chunks with a false alarm, and for events, on whole walks."""
+    walks_least: int = 5
+    """With fewer walks no interval is believed."""
+    unlikely: float = 0.05
+    """Where there is too little for an interval: refused if an equal model would lose so many less often than this."""
+    calibration_drawn: float = 0.15
+    """Calibration error on drawn frames, for the demonstration model."""
+    parity_least: float = 0.95
+    """Share of tokens that the quantised bundle must have in common with PyTorch."""
+    slot_loss_most: float = 0.01
+    """How much slot F1 quantisation may cost …"""
+    slot_loss_cases: int = 100
+    """… judged on at least so many cases: on fewer, one answer is more than that."""
+    bootstrap: int = 2000
+    """Resamples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Everything that a night's model is held to."""
+
+    floors: FloorSettings = field(default_factory=FloorSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+    gate: GateSettings = field(default_factory=GateSettings)

@@ -23,6 +23,8 @@ def written(value: Any) -> str:
     match value:
         case None:
             return "not set"
+        case dict():
+            return "none"
         case bool():
             return f"`{str(value).lower()}`"
         case str():
@@ -34,7 +36,7 @@ def written(value: Any) -> str:
 
 
 def defaults(section_type: type[Any]) -> dict[str, str]:
-    return {item.name: written(item.default) for item in dataclasses.fields(section_type)}
+    return {item.name: written(getattr(section_type(), item.name)) for item in dataclasses.fields(section_type)}
 
 
 def sections(config: type[Any]) -> list[tuple[str, type[Any]]]:
@@ -93,7 +95,10 @@ def test_the_nightly_settings_are_a_section_of_the_server() -> None:
 
 
 def test_every_setting_has_a_plain_type() -> None:
-    """TOML knows text, numbers, true/false and lists of them."""
+    """TOML knows text, numbers, true/false, lists of them, and tables."""
     for _, kind in (*DEVICE, *SERVER):
         for item in dataclasses.fields(kind):
-            assert isinstance(item.default, str | int | float | bool | tuple | NoneType), f"{kind.__name__}.{item.name}"
+            default = getattr(kind(), item.name)
+            assert isinstance(default, str | int | float | bool | tuple | dict | NoneType), (
+                f"{kind.__name__}.{item.name}"
+            )

@@ -10,9 +10,10 @@ import pytest
 
 from server.cli import main
 from server.evaluation import page, summary, worst
+from server.evaluation.bars import BARS, Bar
 from server.evaluation.drive import DriveSettings, drive
 from server.evaluation.facts import Drive
-from server.evaluation.summary import BARS, Bar, held
+from server.evaluation.summary import held
 from shared.policy import PolicySettings
 from tests.evaluation.stage import CURB, Reader, course_of, driven, event
 

@@ -21,9 +21,9 @@ calibrations = st.builds(Calibration, st.floats(0.2, 5), st.floats(0.2, 5), st.f
 
 def answer(
     *, confidence: float = 0.9, right: bool = True, scores: dict[tuple[str, str], float] | None = None,
-    there: frozenset[tuple[str, str]] | None = None, truth: str = CURB,
+    there: frozenset[tuple[str, str]] | None = None, truth: str = CURB, walk: str = "",
 ) -> Answer:  # fmt: skip
-    case = Case("c", "known", np.zeros((2, 2, 3), np.uint8), truth, there=there)
+    case = Case("c", "drawn", np.zeros((2, 2, 3), np.uint8), truth, there=there, walk=walk)
     found = tuple((name, side, score) for (name, side), score in (scores or {("curb", "ahead"): 0.9}).items())
     return Answer(case, truth if right else POLE, confidence, found, 1.0, 1.0)
 
@@ -88,8 +88,8 @@ def test_fitting_says_what_it_does_to_answers_it_never_saw() -> None:
     odds = rng.normal(2, 2, 1000)
     answers = [
         answer(confidence=float(p), right=bool(hit), there=frozenset({("curb", "ahead")} if hit else ()),
-               scores={("curb", "ahead"): float(p)})
-        for p, hit in zip(sigmoid(odds), rng.random(1000) < sigmoid(odds / 3), strict=True)
+               scores={("curb", "ahead"): float(p)}, walk=f"walk-{n % 40}")
+        for n, (p, hit) in enumerate(zip(sigmoid(odds), rng.random(1000) < sigmoid(odds / 3), strict=True))
     ]  # fmt: skip
     fitted = calibrate.fit(answers)
     assert fitted.answers == 1000

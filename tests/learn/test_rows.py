@@ -16,9 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from server.dataset import Dataset, SampleRow
-from server.learn import pictures, rows
+from server.learn import cases, pictures, rows
 from server.learn.rows import Senses
-from shared import vocabulary
 from shared.errors import DatasetError
 from shared.mel import RATE_HZ
 from tests.dataset.moments import wav
@@ -106,7 +105,7 @@ def test_views_share_their_sound_and_change_both_pictures_alike(heard_and_seen: 
     assert [example.sound is None for example in made] == [n % 4 == 3 for n in range(8)]
     plain = rows.examples(folder, [row], layout(), variations=8, seed=1)
     assert all((a.tile == b.tile).all() for a, b in zip(made, plain, strict=True)), "what is seen now does not depend"
-    (case,) = rows.cases(folder, [replace(row, split="held_out")], senses=given)
+    (case,) = cases.cases(folder, [(row, "real")], given, progress=print)
     assert case.previous is not None
     assert case.sound is not None
 
@@ -117,20 +116,6 @@ def test_a_row_whose_clip_or_sound_is_gone_or_broken_still_teaches(heard_and_see
         other = replace(row, clip_path=path, audio_path=path)
         assert rows.before(folder, other) is None or path == row.frame_path
         assert rows.sound(folder, other) is None
-
-
-def test_cases_are_held_out_rows_and_verified_corrections(home: Path) -> None:
-    first, second, third = Dataset(home / "dataset").rows()
-    chosen = [
-        replace(first, split="held_out"), replace(second, correction_id="c1", ground_truth=""), third,
-        replace(third, correction_id="c2", reviewed=False),
-    ]  # fmt: skip
-    found = rows.cases(home / "dataset", chosen)
-    assert [(case.case_id, case.group) for case in found] == [
-        (first.sample_id, "held_out"), (second.sample_id, "correction"),
-    ]  # fmt: skip
-    assert found[1].text == vocabulary.CLEAR
-    assert found[0].image.dtype == np.uint8
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,108 @@
+"""Is the bundle fit to be run? The export against PyTorch, its own self-test, and what it takes against the budget.
+
+Against the budget of a kind of device, never against the champion: a field model may well be slower than a
+demonstration model, and a champion that was too slow would allow the next one to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from server.learn.evidence import Evidence, Export, LeadsTo, Reported, Rule
+from server.learn.settings import BudgetSettings, GateSettings
+
+HERE = "this machine"
+NO_GOLDEN = "it has no golden chunks to test itself on"
+"""shared.runtime.golden's words; the floors say what to do about it."""
+
+
+def rules(evidence: Evidence, budget: BudgetSettings, settings: GateSettings) -> Iterator[Rule]:
+    """Every rule about the bundle itself."""
+    yield _parity(evidence, settings)
+    yield _quantised(evidence.export, settings)
+    yield _self_test(evidence)
+    yield from _costs(evidence, budget)
+
+
+def _parity(evidence: Evidence, settings: GateSettings) -> Rule:
+    export, least = evidence.export, settings.parity_least
+    if not export.parity_pictures:
+        text = (
+            "there is no golden or held-out picture to compare its words with PyTorch's on: add some "
+            "(waycue-server samples golden add ID, waycue-server samples hold-out WALK)"
+        )
+        return Rule("parity", "export", "not judged", text, _missing(evidence), bound=least)
+    told = f"{export.parity:.1%} of its tokens are PyTorch's, at least {least:.0%} are needed"
+    common = ({"share": export.parity}, None, least, export.parity_pictures)
+    if export.parity >= least:
+        return Rule("parity", "export", "passed", told, "", *common)
+    return Rule("parity", "export", "failed", f"only {told}: the export broke it", "refused", *common)
+
+
+def _quantised(export: Export, settings: GateSettings) -> Rule:
+    most = settings.slot_loss_most
+    told = f"quantisation costs {export.slot_loss:.3f} of its slot F1, at most {most} is allowed"
+    common = ({"loss": export.slot_loss}, None, most, export.slot_cases)
+    if export.slot_cases < settings.slot_loss_cases:
+        text = f"{told}; it takes {settings.slot_loss_cases} cases to tell, there are {export.slot_cases}"
+        return Rule("quantisation", "export", "not judged", text, "", *common)
+    if export.slot_loss <= most:
+        return Rule("quantisation", "export", "passed", told, "", *common)
+    text = f"{told}: keep more bits (learn.decoder_bits = 8)"
+    return Rule("quantisation", "export", "failed", text, "refused", *common)
+
+
+def _self_test(evidence: Evidence) -> Rule:
+    unfit, figures = evidence.export.unfit, {"pictures": evidence.export.golden}
+    if unfit == (NO_GOLDEN,):
+        text = f"self-test: {NO_GOLDEN}: add some (waycue-server samples golden add ID)"
+        return Rule("self-test", "bundle", "not judged", text, _missing(evidence), figures)
+    if unfit:
+        return Rule("self-test", "bundle", "failed", f"self-test: {'; '.join(unfit)}", "refused", figures)
+    return Rule("self-test", "bundle", "passed", f"self-test: {evidence.export.golden} golden pictures", "", figures)
+
+
+def _missing(evidence: Evidence) -> LeadsTo:
+    """What follows where there is nothing to test on."""
+    return "refused" if evidence.candidate.use == "demo" else "trial"
+
+
+def _costs(evidence: Evidence, budget: BudgetSettings) -> Iterator[Rule]:
+    cost = evidence.cost
+    reported = {one.kind: one for one in cost.reported}
+    for kind in dict.fromkeys((*reported, *budget.kinds)) or (HERE,):
+        look_ms, memory_mb, bundle_mb = budget.of(kind)
+        yield _look(cost.look_p95_ms, reported.get(kind), kind, look_ms)
+        yield _size("memory", kind, cost.memory_mb, memory_mb, "peak memory of its process")
+        yield _size("bundle size", kind, cost.bundle_mb, bundle_mb, "its bundle")
+
+
+def _look(here_ms: float, reported: Reported | None, kind: str, most_ms: float) -> Rule:
+    if reported is not None:
+        p95_ms = reported.look_p95_ms * reported.ratio
+        how = (
+            f"estimated from {reported.look_p95_ms:.0f} ms that {reported.devices} of them report for "
+            f"{reported.version}, of whose time it takes {reported.ratio:.2f} here"
+        )
+    elif here_ms > 0:
+        p95_ms = here_ms
+        how = "measured on this machine" + ("" if kind == HERE else f": no {kind} has reported its own yet")
+    else:
+        return Rule("look", kind, "not judged", "what a look takes was not measured", bound=most_ms)
+    told = f"a look takes {p95_ms:.0f} ms (p95) on {kind}, {how}; at most {most_ms:.0f} ms are allowed"
+    figures: dict[str, float | int | str] = {"p95_ms": p95_ms, "here_ms": here_ms}
+    if p95_ms <= most_ms:
+        return Rule("look", kind, "passed", told, "", figures, bound=most_ms)
+    text = f"{told}: too slow. Take a smaller base (learn.base), or raise budget.look_ms"
+    return Rule("look", kind, "failed", text, "refused", figures, bound=most_ms)
+
+
+def _size(name: str, kind: str, value_mb: float, most_mb: float, what: str) -> Rule:
+    setting = "budget.memory_mb" if name == "memory" else "budget.bundle_mb"
+    if value_mb <= 0:
+        return Rule(name, kind, "not judged", f"{what} was not measured", bound=most_mb)
+    told = f"{what}: {value_mb:.1f} MB, at most {most_mb:.0f} MB are allowed on {kind}"
+    if value_mb <= most_mb:
+        return Rule(name, kind, "passed", told, "", {"mb": value_mb}, bound=most_mb)
+    text = f"{told}. Take a smaller base (learn.base), or raise {setting}"
+    return Rule(name, kind, "failed", text, "refused", {"mb": value_mb}, bound=most_mb)
