@@ -94,6 +94,11 @@ def prepare(said: Transcript, options: argparse.Namespace) -> None:
     settings = f'[learn]\nbase = "{base}"\nsteps = {options.steps}\nreplay = 400\nthreads = {options.threads}\n'
     (said.home / "waycue.toml").write_text(settings)
     said.run("models", "add", "starter")
+    bring_in(said, options)
+
+
+def bring_in(said: Transcript, options: argparse.Namespace) -> None:
+    """The drives, as a person's labels."""
     for name in ("train", "sequence"):
         for drive in labelled(options.data / name, said.out / "labelled", "" if name == "train" else "-sequence"):
             said.run("samples", "import", str(drive), "--as", "rule")
@@ -122,7 +127,7 @@ def labelled(source: Path, target: Path, suffix: str) -> list[Path]:
             stem = f"{walk}{suffix}_chunk{number:04d}"
             frame = folder / "frames" / f"{stem}.jpg"
             shutil.copyfile(source / row["frame_path"], frame)
-            at_s = 1_700_000_000 + int(Path(row["frame_path"]).stem.rpartition("_")[2]) / FPS
+            at_s = 1_700_000_000 + int(row["frame_path"].rpartition("_")[2].strip("f.jpg")) / FPS
             os.utime(frame, (at_s, at_s))
             (folder / "audio" / f"{stem}.wav").write_bytes(silence)
             text = vocabulary.CLEAR if row["instruction"] == GOING_ON else row["instruction"]

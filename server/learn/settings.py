@@ -120,7 +120,7 @@ class GateSettings:
     """The same for chunks with a false alarm, and for events, on whole walks."""
     walks_least: int = 5
     """With fewer walks no interval is believed."""
-    unlikely: float = 0.05
+    unlikely: float = 0.02
     """Where there is too little for an interval: refused if an equal model would lose so many less often than this."""
     calibration_drawn: float = 0.15
     """Calibration error on drawn frames, for the demonstration model."""

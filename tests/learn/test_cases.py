@@ -189,11 +189,6 @@ def test_the_slowest_device_of_a_kind_speaks_for_it() -> None:
     found = {one.kind: one for one in cost.scaled(said, {"a": 1.2, "b": 2.4})}
     told = found["pi"]
     assert (told.version, told.look_p95_ms, told.ratio, told.devices) == ("b", 200.0, 2.4, 1)
-        "b",
-        200.0,
-        2.4,
-        1,
-    )
     assert found["jetson"].look_p95_ms == 40.0
     assert cost.scaled(said, {}) == ()
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.learn import gate
+from server.learn import fitness, gate
 from server.learn.evidence import DRAWN, TAUGHT, Cost, Decision, Evidence, Reported, Scores, Stock, of_dict
 from server.learn.settings import Bounds, BudgetSettings, DeviceBudget, FloorSettings
 from shared import vocabulary
@@ -124,7 +124,7 @@ def test_a_field_model_without_golden_pictures_to_stop_for_stays_on_trial_and_sa
     assert verdicts(decision) == {("golden pictures", "trial")}
     assert "no golden picture of things to stop for" in decision.reasons[0]
     assert "waycue-server samples golden add ID" in decision.reasons[0]
-    none = replace(given, export=replace(given.export, golden=0, golden_stops=0, unfit=(gate.fitness.NO_GOLDEN,)))
+    none = replace(given, export=replace(given.export, golden=0, golden_stops=0, unfit=(fitness.NO_GOLDEN,)))
     assert decide(none).verdict == "trial"
     assert gate.decide(replace(none, candidate=replace(GOOD, use="demo")), Bounds()).verdict == "refused"
 

@@ -17,12 +17,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from server import splits
+from server import samples, splits
 from server.evaluation import rendered
 from server.learn import calibrate, cases, cost, evaluate, gate, judge, rows, scoring
 from server.learn.evidence import DRAWN, TAUGHT, Cost, Decision, Evidence, Export, Reported, Scores
+from server.learn.footprint import peak_mb
 from server.learn.settings import Bounds
+from shared import bundle as bundles
 from shared import vocabulary
+from shared.calibration import Calibration
 from shared.runtime import GuidanceModel, check_golden
 from tests.dataset.moments import House, moment
 from tests.learn.judged import STOPS, Seen, corrections, evidence, held_out, mostly, right, scores
@@ -150,8 +153,6 @@ def test_trained_on_its_own_test(tmp_path: Path) -> None:
     for walk, first in (("mill", 0), ("mill-again", 100)):
         for n in range(8):
             house.send(moment(first + n, seed=n, walk_id=walk, captured_at_utc=2.0 * n))
-    from server import samples
-
     for row in house.dataset.rows():
         samples.review(house.store, house.dataset, row.sample_id, action="edit", text="Caution, cone ahead.",
                        reviewer="Eve", now_s=1.0)  # fmt: skip
@@ -208,8 +209,6 @@ def test_a_bundle_with_swapped_sides(champion: Scores, bundle: Path) -> None:
     words: dict[str, int] = whole["model"]["vocab"]
     words["Ġleft"], words["Ġright"] = words["Ġright"], words["Ġleft"]
     file.write_text(json.dumps(whole))
-    from shared import bundle as bundles
-
     model = dict(bundles.read_manifest(bundle).model)
     left, ahead, right_ = model["sides"]
     rewrite(bundle, model={**model, "sides": [right_, ahead, left]})
@@ -222,8 +221,6 @@ def test_a_bundle_with_swapped_sides(champion: Scores, bundle: Path) -> None:
 def test_a_bundle_whose_calibration_makes_it_sure_of_everything(champion: Scores, bundle: Path) -> None:
     """The manifest's own numbers, on answers of which four in ten are made wrong."""
     answers = evaluate.run(bundle, FRAMES, threads=1)
-    from shared.calibration import Calibration
-
     wrong = [replace(a, text="Caution, pole ahead.") if n % 5 < 2 else a for n, a in enumerate(answers)]
     sure = Scores("planted", "demo", scoring.case_scores(calibrate.calibrated(wrong, Calibration(temperature=0.05))))
     decision = gate.decide(replace(evidence(sure), candidate=sure), Bounds())
@@ -253,6 +250,4 @@ def test_whole_drawn_walks_are_driven_through_the_policy_as_on_a_device(bundle: 
 
 
 def test_what_a_bundle_takes_in_memory_is_measured_in_a_process_of_its_own(bundle: Path) -> None:
-    from server.learn.footprint import peak_mb
-
     assert 30 < peak_mb(bundle, threads=1) < 600, "the runtime and the model, not this process with torch"
