@@ -88,7 +88,7 @@ def retrain(
     raises: Transient where another night is running; ConfigError, DatasetError, BundleError, OSError
     """
     clock = clock or SystemClock()
-    with tonight.single_flight(home), tonight.room(home):
+    with tonight.single_flight(home), tonight.room(home), tonight.stoppable(progress) as progress:
         started_s = clock.monotonic_s()
         registry, dataset = Registry(home), Dataset(home / "dataset")
         settled = verdict.settle(home, registry, progress)
