@@ -27,10 +27,9 @@ from tests.faults.disk import SmallDisk
 from tests.learn.parts import reviewed_home, save_field_checkpoint
 
 KINDS = (
-    "write_json < begin", "replace in writing < _compute", "fsync in seal", "replace in remove_trees < on_save",
-    "mkdir in save_adapter", "replace in move < save_adapter", "replace in move < export_bundle",
-    "replace in writing < write_bytes < write_bundle < recalibrate", "replace in move < _place", "before _insert",
-    "after _insert", "replace in remove_trees < remove_tree", "replace in writing < write_bytes < write_json < retrain",
+    "fsync in seal", "replace in remove_trees < on_save", "replace in move < save_adapter",
+    "replace in writing < write_bytes < write_bundle < re", "before _insert", "after _insert",
+    "replace in writing < write_bytes < write_json < retrain",
 )  # fmt: skip
 """Of the kinds of steps that the driver finds, what is tried in every run of the tests; `make soak` tries all."""
 
@@ -51,7 +50,7 @@ def silent_home(home: Path, pictures: list[bytes], *, text: str = "") -> Path:
     for number, jpeg in enumerate(pictures):
         payloads = {"frame": jpeg, "audio": sound(0)}
         parts = tuple(part(kind, data) for kind, data in payloads.items())
-        house.send(Moment(moment(number, walk_id=f"w{number // 4}", parts=parts).record, payloads))
+        house.send(Moment(moment(number, walk_id="w", parts=parts).record, payloads))
     for row in house.dataset.rows():
         action = "edit" if text else "nothing"
         samples.review(house.store, house.dataset, row.sample_id, action=action, text=text, reviewer="Eve", now_s=1.0)
@@ -207,6 +206,7 @@ def test_a_full_disk_is_said_as_one_and_the_night_goes_on_with_room(small: Small
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_night_killed_at_any_kind_of_step_comes_to_the_same_version_and_bytes(tmp_path: Path) -> None:
     run_driver(tmp_path, *KINDS)
 
