@@ -123,8 +123,8 @@ def single_flight(home: Path) -> Iterator[None]:
 
 @contextmanager
 def stoppable(progress: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
-    """Ctrl-C ends a night even where a library swallows it: torch.export goes on after a KeyboardInterrupt. What it
-    swallowed is raised again at the next word of progress. Only in the main thread, where signals arrive.
+    """Ctrl-C ends a night even where a library that catches broadly swallows the KeyboardInterrupt: it is raised again
+    at the next word of progress. Only in the main thread, where signals arrive.
 
     gives: `progress`, to be used inside
     """
