@@ -66,10 +66,12 @@ def seen(registry: Registry) -> tuple[set[str], list[str]]:
     return rows, unread
 
 
-def samples_of(registry: Registry, version: str | None) -> frozenset[str]:
-    """Ids of the moments that a version learnt from; none where that is not known. Raises: BundleError, OSError."""
-    taught_by = registry.taught_by(version) if version is not None else ()
-    return frozenset(one.partition("#")[0] for one in taught_by)
+def samples(registry: Registry, version: str | None) -> frozenset[str]:
+    """Ids of the samples that a version learnt from; none where its list cannot be read."""
+    try:
+        return frozenset(row.partition("#")[0] for row in registry.taught_by(version)) if version else frozenset()
+    except (BundleError, OSError, ValueError):
+        return frozenset()
 
 
 def _version(name: str) -> str:

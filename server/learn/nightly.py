@@ -88,7 +88,7 @@ def retrain(
     raises: Transient where another night is running; ConfigError, DatasetError, BundleError, OSError
     """
     clock = clock or SystemClock()
-    with tonight.single_flight(home), tonight.room(home):
+    with tonight.single_flight(home), tonight.room(home), tonight.stoppable(progress) as progress:
         started_s = clock.monotonic_s()
         registry, dataset = Registry(home), Dataset(home / "dataset")
         settled = verdict.settle(home, registry, progress)
@@ -161,8 +161,8 @@ def _train_and_judge(
     label = Label(version, base.name, champion or "", base.intended_use, dict(base.thresholds), began_utc)
     made = make_bundles(base, label, work, chunks, moments=moments, bits=settings.decoder_bits, progress=progress)
     judged = judge(
-        Subject(base, label, made, view, teaching, {"lineage": lineage.told(teaching)}), registry,
-        settings=settings, bounds=bounds, taught=lineage.samples_of(registry, champion), progress=progress,
+        Subject(base, label, made, view, rows.teaching(view), {"lineage": lineage.told(teaching)}), registry,
+        settings=settings, bounds=bounds, taught=lineage.samples(registry, champion), progress=progress,
     )  # fmt: skip
     night = Night(
         outcome=judged.decision.verdict, reasons=judged.decision.reasons,

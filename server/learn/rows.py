@@ -57,14 +57,10 @@ def read_picture(file: Path, *, of: str = "") -> NDArray[np.uint8]:
 
 
 def judged(rows: Sequence[SampleRow]) -> list[SampleRow]:
-    """Rows that a night needs beside those that teach: confirmed ones that are held out or golden, and corrections."""
-    return [
-        row
-        for row in rows
-        if row.reviewed
-        and may_teach(row.ground_truth)
-        and (row.split != "train" or row.golden is not None or row.correction_id)
-    ]
+    """Rows that a night is judged or calibrated on: confirmed ones that are held out or golden, and every verified
+    correction."""
+    kept = (row for row in rows if row.reviewed and may_teach(row.ground_truth))
+    return [row for row in kept if row.split != "train" or row.golden or row.correction_id]
 
 
 def tonight(teaching: Sequence[SampleRow], new: Sequence[SampleRow], *, most: int, seed: int) -> list[SampleRow]:

@@ -11,10 +11,13 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 
 from server import walks
 from server.dataset import Dataset, SampleRow
@@ -90,9 +93,7 @@ def begin(work: Path, version: str, registry: Registry, clock: Clock) -> tuple[s
         known = str(begun["version"]), float(begun["began_utc_s"])
         if known[0] not in {model.version for model in registry.list()}:
             return known
-    except FileNotFoundError:
-        pass
-    except (ValueError, KeyError, TypeError):  # cut short: what it was made of is not
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # it begins now, or an older program began it
         pass
     begun = {"version": version, "began_utc_s": clock.utc_s()}
     atomic.write_json(file, begun)
@@ -118,6 +119,34 @@ def single_flight(home: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Transient("Another retrain is running on this server.", hint="Wait until it has ended.") from None
         yield
+
+
+@contextmanager
+def stoppable(progress: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Ctrl-C ends a night even where a library that catches broadly swallows the KeyboardInterrupt: it is raised again
+    at the next word of progress. Only in the main thread, where signals arrive.
+
+    gives: `progress`, to be used inside
+    """
+    asked = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    def told(text: str) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        progress(text)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield progress
+        return
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

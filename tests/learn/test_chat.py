@@ -22,8 +22,8 @@ from transformers import (
 )
 
 from exporters.onnx.bundle import GoldenChunk, Label
-from exporters.onnx.parity import Given, compare
-from server.learn import chat, evaluate, nightly, tokens
+from exporters.onnx.parity import compare
+from server.learn import chat, evaluate, golden, nightly, tokens
 from server.learn import checkpoint as checkpoints
 from server.learn.checkpoint import FIELD_TILE_PX, Checkpoint
 from server.learn.guide import Guide
@@ -210,13 +210,14 @@ def test_a_bundle_of_another_family_says_what_pytorch_says(tmp_path: Path, name:
     base = checkpoints.load(save_family(tmp_path / "base", FAMILIES[name]))
     label = Label("v1", base.name, "", "demo", dict(base.thresholds), 0.0)
     chunks = [GoldenChunk(flat(0), "curb", "ahead", False)]
-    moments = [Given(case.image) for case in evaluate.rendered_cases(50, seed=1)]
+    base.intended_use = "demo"  # compared on drawn pictures: there is no dataset
+    moments = golden.parity_moments(base, tmp_path, [])[:10]
     made = nightly.make_bundles(base, label, tmp_path / "made", chunks, moments=moments, progress=lambda text: None)
     manifest = bundle.read_manifest(made.folder)
     assert manifest.model["before_ids"] == base.before_ids()
     assert manifest.model["after_ids"] == base.after_ids()
     assert manifest.model["end_id"] == base.end_id
-    parity = compare(made.full, nightly.writer(base), moments[:10])
+    parity = compare(made.full, nightly.writer(base), moments)
     assert parity.same_tokens == 10 * 16, "PyTorch's answers of random weights are cut at 16 tokens: each of them"
     said = GuidanceModel.load(made.folder, threads=1, allow_demo=True)
     assert said.word(said.look(evaluate.rendered_cases(1)[0].image)).text.endswith(".")

@@ -27,10 +27,9 @@ from tests.faults.disk import SmallDisk
 from tests.learn.parts import reviewed_home, save_field_checkpoint
 
 KINDS = (
-    "write_json < begin", "replace in writing < _compute", "fsync in seal", "replace in remove_trees < on_save",
-    "mkdir in save_adapter", "replace in move < save_adapter", "replace in move < export_bundle",
-    "replace in writing < write_bytes < write_bundle < recalibrate", "replace in move < _place", "before _insert",
-    "after _insert", "replace in remove_trees < remove_tree", "replace in writing < write_bytes < write_json < retrain",
+    "fsync in seal", "replace in remove_trees < on_save", "replace in move < save_adapter",
+    "replace in writing < write_bytes < write_bundle < re", "before _insert", "after _insert",
+    "replace in writing < write_bytes < write_json < retrain",
 )  # fmt: skip
 """Of the kinds of steps that the driver finds, what is tried in every run of the tests; `make soak` tries all."""
 
@@ -51,7 +50,7 @@ def silent_home(home: Path, pictures: list[bytes], *, text: str = "") -> Path:
     for number, jpeg in enumerate(pictures):
         payloads = {"frame": jpeg, "audio": sound(0)}
         parts = tuple(part(kind, data) for kind, data in payloads.items())
-        house.send(Moment(moment(number, walk_id=f"w{number // 4}", parts=parts).record, payloads))
+        house.send(Moment(moment(number, walk_id="w", parts=parts).record, payloads))
     for row in house.dataset.rows():
         action = "edit" if text else "nothing"
         samples.review(house.store, house.dataset, row.sample_id, action=action, text=text, reviewer="Eve", now_s=1.0)
@@ -155,7 +154,7 @@ def test_ctrl_c_ends_the_command_cleanly_and_the_next_one_goes_on(tmp_path: Path
     home = reviewed_home(tmp_path / "home", walks_of={"w": 2})
     command = [sys.executable, "-m", "server", "--home", str(home)]
     subprocess.run([*command, "init"], check=True, capture_output=True)
-    config = home / "waycue-server.toml"
+    config = home / "waycue.toml"
     config.write_text(f'[learn]\nbase = "{base}"\nsteps = 4\nnew_rows_least = 2\nthreads = 1\n')
     first = interrupted(command, at="LoRA step 3/4")
     assert any(text.startswith("tower features") for text in first)
@@ -195,18 +194,21 @@ def small(memory_path: Path) -> Iterator[SmallDisk]:
 def test_a_full_disk_is_said_as_one_and_the_night_goes_on_with_room(small: SmallDisk, base: Path) -> None:
     home = reviewed_home(small.path / "home", walks_of={"w": 2})
     said: list[str] = []
-    for leave_bytes in (0, 30_000, 400_000, 2_000_000, 5_000_000):
+    leave_bytes = 16_000
+    while "exporting three graphs" not in said:
         small.fill(leave_bytes=leave_bytes)
-        with pytest.raises(Transient, match=r"The disk of .*home is full .* goes on where it stopped"):
+        leave_bytes *= 2
+        with pytest.raises(Transient, match=r"(?s)The disk of .*home is full .* goes on where it stopped"):
             night(home, base, said=said)
         small.empty()
-    assert any(text.startswith("LoRA step 4/4") for text in said), "it came as far as the graphs in the end"
+    assert leave_bytes > 200_000, "it was stopped by a full disk again and again"
     found = night(home, base)
     assert found.outcome in ("refused", "trial", "promoted")
     assert night(home, base).outcome == "skipped"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_night_killed_at_any_kind_of_step_comes_to_the_same_version_and_bytes(tmp_path: Path) -> None:
     run_driver(tmp_path, *KINDS)
 
