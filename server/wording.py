@@ -76,12 +76,20 @@ def left_out(lost: Sequence[str]) -> str:
 
 
 def suggestions(text: str) -> tuple[str, ...]:
-    """Sentences that may be meant by words that were refused, the likeliest first; slips of spelling are mended."""
-    found = vocabulary.read(text)
+    """Sentences that may be meant by words that were refused, the likeliest first; slips of spelling are mended.
+
+    An order to walk on only where every word of it stands there, but for its spelling: "sidewalk ends ahead" is none.
+    """
     mended = vocabulary.read(_WORD.sub(lambda match: _mended(match[0]), text.lower()))
-    guessed = (mended.taught_as,) if mended.taught_as else mended.suggestions
-    meant = [one for one in (*found.suggestions, *guessed) if one and one != vocabulary.CLEAR]
+    guessed = (*vocabulary.read(text).suggestions, *mended.suggestions)
+    meant = [one for one in guessed if not _walks_on(one)]
+    meant += [mended.taught_as] if mended.taught_as and mended.taught_as != vocabulary.CLEAR else []
     return tuple(dict.fromkeys(meant))[:SUGGESTIONS_MOST]
+
+
+def _walks_on(sentence: str) -> bool:
+    slots = vocabulary.parse(sentence)
+    return slots is None or vocabulary.load().opener_rules[slots.action.split()[0]].go
 
 
 def reading_of(text: str) -> Reading:
