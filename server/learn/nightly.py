@@ -161,7 +161,7 @@ def _train_and_judge(
     label = Label(version, base.name, champion or "", base.intended_use, dict(base.thresholds), began_utc)
     made = make_bundles(base, label, work, chunks, moments=moments, bits=settings.decoder_bits, progress=progress)
     judged = judge(
-        Subject(base, label, made, view, teaching, {"lineage": lineage.told(teaching)}), registry,
+        Subject(base, label, made, view, rows.teaching(view), {"lineage": lineage.told(teaching)}), registry,
         settings=settings, bounds=bounds, taught=lineage.samples_of(registry, champion), progress=progress,
     )  # fmt: skip
     night = Night(

@@ -214,8 +214,8 @@ def test_the_budget_is_the_devices_and_scaled_by_what_they_report() -> None:
     decision = gate.decide(fits, tight)
     assert decision.verdict == "refused"
     assert decision.reasons == (
-        "a look takes 462 ms (p95) on raspberry-pi-5, estimated from 420 ms that 3 of them report for old, of whose "
-        "time it takes 1.10 here; at most 450 ms are allowed: too slow. Take a smaller base (learn.base), or raise "
+        "a look takes 462 ms (p95) on raspberry-pi-5 (estimated from 420 ms that 3 of them report for old, of whose "
+        "time it takes 1.10 here); at most 450 ms are allowed: too slow. Take a smaller base (learn.base), or raise "
         "budget.look_ms",
     )
 
