@@ -84,7 +84,7 @@ def test_too_few_cases_say_how_many_are_missing_and_which_walks_would_give_them(
         "walks"
     )
     assert "record and confirm 26 more on new walks" in why(decision, "enough cases", "obstacles")
-    assert "park, town as held out" in why(decision, "enough walks")
+    assert "mark 2 more walks as held out (waycue-server samples hold-out park town)" in why(decision, "enough walks")
     assert "record and confirm 2 more walks" in why(decision, "enough walks")
 
 
