@@ -1,8 +1,11 @@
 """What a look takes: several bundles in turns, picture by picture, in one run.
 
-A B A B …, so that whatever else the machine does hits all alike; each picture's fastest of a few rounds is what counts,
-so that a burst of load hits none. What devices report of a model that runs here too gives the scale: a look of the
-candidate takes there what that model takes there, times the ratio of the two here.
+A B A B …, on one core each, in processor time: what else the machine does takes none of it, and what it does to caches
+and clock rate hits all alike; each picture's fastest of a few rounds counts. By wall time, of two equal models that
+shared two cores with ten other processes, one took twice as long as the other.
+
+What devices report of a model that runs here too gives the scale: a look of the candidate takes there what that model
+takes there, times the ratio of the two here.
 """
 
 from __future__ import annotations
@@ -44,9 +47,7 @@ def measure(candidate: Path, registry: Registry, pictures: Sequence[NDArray[np.u
     known = {model.version: model.bundle_folder for model in registry.list()}
     versions = [name for name in dict.fromkeys(one.version for one in said) if name in known][:REFERENCES]
     folders = {"": candidate, **{name: known[name] for name in versions}}
-    models = {
-        name: GuidanceModel.load(folder, threads=threads, allow_demo=True).look for name, folder in folders.items()
-    }
+    models = {name: GuidanceModel.load(folder, threads=1, allow_demo=True).look for name, folder in folders.items()}
     took = in_turns(models, pictures[:PICTURES])
     return Cost(
         look_p95_ms=p95(took[""]),
@@ -86,9 +87,9 @@ def in_turns(
     pictures: Sequence[NDArray[np.uint8]],
     *,
     rounds: int = ROUNDS,
-    seconds: Callable[[], float] = time.perf_counter,
+    seconds: Callable[[], float] = time.process_time,
 ) -> dict[str, list[float]]:
-    """Milliseconds of a look at each picture, the fastest of the rounds, for each name."""
+    """Milliseconds of processor time of a look at each picture, the fastest of the rounds, for each name."""
     best = {name: [float("inf")] * len(pictures) for name in looks}
     for look in looks.values():
         for picture in pictures[:1]:

@@ -111,7 +111,7 @@ class Cost:
     """What the candidate takes."""
 
     look_p95_ms: float = 0.0
-    """On this machine."""
+    """Of processor time on this machine, on one core."""
     memory_mb: float = 0.0
     """Peak of a process that runs nothing else; 0 = could not be measured."""
     bundle_mb: float = 0.0

@@ -86,10 +86,12 @@ def _look(here_ms: float, reported: Reported | None, kind: str, most_ms: float) 
         )
     elif here_ms > 0:
         p95_ms = here_ms
-        how = "measured on this machine" + ("" if kind == HERE else f": no {kind} has reported its own yet")
+        how = "processor time on one core of this machine" + (
+            "" if kind == HERE else f": no {kind} has reported its own yet"
+        )
     else:
         return Rule("look", kind, "not judged", "what a look takes was not measured", bound=most_ms)
-    told = f"a look takes {p95_ms:.0f} ms (p95) on {kind}, {how}; at most {most_ms:.0f} ms are allowed"
+    told = f"a look takes {p95_ms:.0f} ms (p95) on {kind} ({how}); at most {most_ms:.0f} ms are allowed"
     figures: dict[str, float | int | str] = {"p95_ms": p95_ms, "here_ms": here_ms}
     if p95_ms <= most_ms:
         return Rule("look", kind, "passed", told, "", figures, bound=most_ms)

@@ -79,8 +79,8 @@ def _enough(cases: Sequence[CaseScore], stock: Stock, floors: FloorSettings) -> 
         yield Rule("enough walks", REAL, "passed", text, bound=floors.walks, cases=len(cases), walks=walks)
         return
     spare, missing = len(stock.walks) - 1, floors.walks - walks  # one must go on teaching
-    names = _named(sorted(stock.walks, key=lambda name: sum(stock.walks[name].values()))[: max(0, min(spare, missing))])
-    do = f"mark {names} as held out ({HOLD_OUT} WALK …)" if names else ""
+    names = sorted(stock.walks, key=lambda name: sum(stock.walks[name].values()))[: max(0, min(spare, missing))]
+    do = f"mark {_count(len(names), 'more walk')} as held out ({HOLD_OUT} {' '.join(names)})" if names else ""
     more = missing - max(0, min(spare, missing))
     do += f"{', and ' if do else ''}record and confirm {_count(more, 'more walk')}" if more else ""
     text = f"only {_count(walks, 'held-out walk')} with confirmed moments, {floors.walks} are needed: {do}"
@@ -179,7 +179,7 @@ def _walks(evidence: Evidence, floors: FloorSettings, settings: GateSettings) ->
         needed = resample.byar(0, 1.0)[1] / floors.false_alarms
         told += f". Hold out more: without one alarm it takes {needed:.1f} minutes of two walks ({HOLD_OUT} WALK)"
     elif not good:
-        told += ". Confirm as “nothing should be said” the moments at which it spoke for nothing"
+        told += ". Confirm as “nothing should be said” more moments of that kind, on walks that teach"
     figures = {"alarms": alarms, "minutes": minutes, "a_minute": alarms / minutes}
     yield Rule(
         "false alarms a minute", REAL, *_outcome(good, told), figures, (low, high), floors.false_alarms,
@@ -280,10 +280,6 @@ def _noun(tier: int, count: int) -> str:
     if tier == SILENCE:
         return "moments with nothing to say" if count != 1 else "moment with nothing to say"
     return f"{'moment' if count == 1 else 'moments'} of {TIERS[tier]}"
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(names)
 
 
 def _count(count: int, what: str) -> str:

@@ -84,7 +84,7 @@ def test_too_few_cases_say_how_many_are_missing_and_which_walks_would_give_them(
         "walks"
     )
     assert "record and confirm 26 more on new walks" in why(decision, "enough cases", "obstacles")
-    assert "park, town as held out" in why(decision, "enough walks")
+    assert "mark 2 more walks as held out (waycue-server samples hold-out park town)" in why(decision, "enough walks")
     assert "record and confirm 2 more walks" in why(decision, "enough walks")
 
 
@@ -214,8 +214,8 @@ def test_the_budget_is_the_devices_and_scaled_by_what_they_report() -> None:
     decision = gate.decide(fits, tight)
     assert decision.verdict == "refused"
     assert decision.reasons == (
-        "a look takes 462 ms (p95) on raspberry-pi-5, estimated from 420 ms that 3 of them report for old, of whose "
-        "time it takes 1.10 here; at most 450 ms are allowed: too slow. Take a smaller base (learn.base), or raise "
+        "a look takes 462 ms (p95) on raspberry-pi-5 (estimated from 420 ms that 3 of them report for old, of whose "
+        "time it takes 1.10 here); at most 450 ms are allowed: too slow. Take a smaller base (learn.base), or raise "
         "budget.look_ms",
     )
 

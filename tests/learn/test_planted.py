@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -215,7 +217,6 @@ def test_a_bundle_with_swapped_sides(champion: Scores, bundle: Path) -> None:
     decision = against(champion, bundle)
     assert decision.verdict == "refused"
     assert "drawn, obstacles" in reasons(decision, "no worse")
-    assert "golden pictures were worded right" in reasons(decision, "self-test") or reasons(decision, "self-test")
 
 
 def test_a_bundle_whose_calibration_makes_it_sure_of_everything(champion: Scores, bundle: Path) -> None:
@@ -228,16 +229,24 @@ def test_a_bundle_whose_calibration_makes_it_sure_of_everything(champion: Scores
 
 
 def test_a_slow_bundle_is_slow_however_busy_the_machine_is(bundle: Path) -> None:
-    """In turns, and the fastest of a few rounds: twice the work is twice the time, the same model the same time."""
+    """In turns, and the fastest of a few rounds of processor time: twice the work is twice the time, the same the same.
+
+    Beside four processes that do nothing but calculate."""
     model, pictures = GuidanceModel.load(bundle, threads=1, allow_demo=True), [case.image for case in FRAMES[:6]]
 
     def twice(image: NDArray[np.uint8]) -> object:
         model.look(image)
         return model.look(image)
 
-    took = cost.in_turns({"champion": model.look, "same": model.look, "slow": twice}, pictures, rounds=6)
-    assert cost.ratio(took["same"], took["champion"]) == pytest.approx(1.0, abs=0.35)
-    assert cost.ratio(took["slow"], took["champion"]) == pytest.approx(2.0, abs=0.6)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    try:
+        took = cost.in_turns({"champion": model.look, "same": model.look, "slow": twice}, pictures, rounds=5)
+    finally:
+        for child in busy:
+            child.kill()
+            child.wait()
+    assert cost.ratio(took["same"], took["champion"]) == pytest.approx(1.0, abs=0.2)
+    assert cost.ratio(took["slow"], took["champion"]) == pytest.approx(2.0, abs=0.4)
 
 
 def test_whole_drawn_walks_are_driven_through_the_policy_as_on_a_device(bundle: Path) -> None:
