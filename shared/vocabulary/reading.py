@@ -90,6 +90,8 @@ class _Understood:
     families: list[tuple[str, ...]] = field(default_factory=list)
     """Things that may be meant by a word that names several."""
     negated: bool = False
+    assured: bool = False
+    """It is said to be safe, or time to go."""
     unknown: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     """Modifiers that no thing in the text may have."""
@@ -159,6 +161,7 @@ def _understand(pieces: Sequence[Lexeme]) -> _Understood:
                 found.negated = True
                 found.refusals.append(f"says {lexeme.text!r}: say what to do, not what not to do")
             case Kind.ASSURANCE:
+                found.assured = True
                 found.refusals.append(f"says {lexeme.text!r}: that it is safe, or time to go, is never said")
             case Kind.UNKNOWN:
                 found.unknown.append(lexeme.text)
@@ -168,7 +171,9 @@ def _understand(pieces: Sequence[Lexeme]) -> _Understood:
     found.refusals += [_not_understood(word) for word in dict.fromkeys(found.unknown)]
     found.strays = modifiers
     if side:
-        found.refusals.append(f"says {side!r}, but of what?")
+        other = next((mention.side for mention in reversed(found.mentions) if mention.side), "")
+        both = f"says both {other!r} and {side!r}" if other else f"says {side!r}, but of what?"
+        found.refusals.append(both)
     return found
 
 
@@ -256,7 +261,7 @@ def _worded(text: str, spoken: Sequence[Lexeme], found: _Understood) -> Reading:
     if equal:
         found.refusals.append(f"gives two orders: {action!r} and {equal[0]!r}")
         return _refused(text, found)
-    lost += [one for one in actions if one != action]
+    lost += [one for one in actions if one != action and _care(one) < ALERT]  # "stop" says all that "caution" does
     lost += found.strays
     if mention is None:
         slots = Slots(action)
@@ -334,7 +339,7 @@ def _refused(text: str, found: _Understood) -> Reading:
     mention = min(found.mentions, key=lambda one: one.tier, default=None)
     action = found.openers[0].value if found.openers else ""
     slots = mention.slots(action) if mention else Slots(action) if action else None
-    if not mention and action and objection(Slots(action)):
+    if not mention and action and objection(Slots(action)) and (not found.refusals or _is_go(action)):
         found.refusals.append(objection(Slots(action)))
     reasons = tuple(dict.fromkeys(found.refusals))
     return Reading(text, slots, None, None, (), reasons, tuple(_suggestions(found)))
@@ -354,7 +359,9 @@ def _suggestions(found: _Understood) -> list[str]:
     for mention in found.mentions[:1]:
         if fits(Slots(f"{order} at the {mention.object}")):
             return [phrase(Slots(f"{order} at the {mention.object}"))]
-        return [phrase(replace(mention, side=mention.side or "ahead").slots("caution"))]
+        return [] if found.assured else [phrase(replace(mention, side=mention.side or "ahead").slots("caution"))]
+    if order in ("step up", "step down"):
+        return [phrase(Slots("caution", "step", "ahead", f"going {order.removeprefix('step ')}"))]
     return [phrase(Slots(order))] if order and fits(Slots(order)) and not _is_go(order) else []
 
 

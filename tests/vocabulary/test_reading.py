@@ -69,6 +69,7 @@ def test_words_become_the_nearest_right_wording(text: str, wording: str) -> None
         ("move left, bin on the left", "towards"),
         ("continue straight, walk signal green ahead", "stop, wait, caution"),
         ("turn left then keep right", "two orders"),
+        ("curb ahead on the left", "both 'ahead' and 'on the left'"),
         ("curb ahead and car from the left coming", "neither may be left out"),
         ("purple monkey", "'purple'"),
         ("3 steps down ahead", "'3'"),
@@ -91,6 +92,7 @@ def test_what_is_left_out_is_listed() -> None:
     assert read("Stop, car ahead at the crosswalk").lost == ("crosswalk",)
     assert read("Continue straight, stop car ahead.").lost == ("continue straight",)
     assert read("wet stairs down ahead").lost == ("wet",)
+    assert read("Stop, curb ahead. Caution, bin on the left.").lost == ("bin on the left",)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,8 @@ def test_what_is_left_out_is_listed() -> None:
         ("stairs ahead", "Stop, stairs down ahead."),
         ("get ready to make a right turn at the upcoming corner", "Turn right at the corner."),
         ("Cross at the crosswalk ahead.", "Caution, crosswalk ahead."),
+        ("sidewalk ends ahead", "Caution, sidewalk ahead."),
+        ("one step down", "Caution, step going down ahead."),
     ],
 )
 def test_a_refusal_suggests_what_may_have_been_meant(text: str, suggestion: str) -> None:
