@@ -44,6 +44,8 @@ from shared.errors import MessageError, Refused
 from shared.messages import Status
 
 ERROR_SHARE = 0.1
+REFUSED = "refused"
+"""A night's verdict on a model that no wearer should try, with a companion or without."""
 MISSING_AFTER_S = 72 * 3600.0  # a device that is worn twice a week has its chance
 _SEE = "See: waycue-server rollout status"
 _log = logging.getLogger(__name__)
@@ -124,6 +126,11 @@ class Rollouts:
         companion = companion.strip()
         named_only = bool(devices) and not percent and not cohort
         _check_supervision(manifest, supervised=supervised, companion=companion, named_only=named_only)
+        if supervised and self._registry.get(version).evaluation.get("outcome") == REFUSED:
+            raise Refused(
+                f"The gate refused {version}: it is worse than what is there, or not fit to be run, and goes to nobody.",
+                hint=f"See: waycue-server gate --explain {version}",
+            )
         now_utc = self._clock.utc_s()
         row = {
             "version": version, "state": RUNNING, "percent": percent, "devices": sorted(set(devices)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from exporters.onnx.bundle import GoldenChunk, write_golden
 from server.dataset import Dataset, SampleRow
-from server.learn import cases, cost, evaluate, golden, rows, scoring
+from server.learn import cases, cost, evaluate, golden, judge, rows, scoring
 from server.learn.cost import Said
 from server.learn.evaluate import Answer, Case
 from server.learn.evidence import REAL, SILENCE, TAUGHT, UNKNOWN
@@ -158,13 +159,12 @@ def test_golden_pictures_are_taken_from_walks_in_turns(home: Path) -> None:
 
 
 def test_only_golden_pictures_that_the_bundle_has_right_travel(starter_bundle: Path, tmp_path: Path) -> None:
-    import shutil
-
     bundle = Path(shutil.copytree(starter_bundle, tmp_path / "bundle"))
     good = golden.of_bundle(bundle)
     wrong = GoldenChunk(np.full((240, 320, 3), 127, np.uint8), "curb", "ahead", must_stop=True)
     shutil.rmtree(bundle / "golden")
     write_golden(bundle, [wrong, *good])
+    judge.restamp(bundle)
     kept, stops = golden.prune(bundle, threads=1)
     assert stops >= 4
     assert kept == len(golden.of_bundle(bundle))

@@ -242,3 +242,11 @@ def test_the_commands_do_it_and_tell_it(house: House, capsys: pytest.CaptureFixt
     assert (found["supervised"], found["companion"]) == (True, "Carla")
     assert house.run("rollout", "advance", "--all", "--force") == 1
     assert "on trial" in capsys.readouterr().err
+
+
+def test_a_version_that_the_gate_refused_goes_to_nobody_not_even_supervised(house: House, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "t2", "t2", contents({"a.onnx": 500}, seed=7), intended_use=bundle.TRIAL)
+    house.registry.add(tmp_path / "t2", evaluation={"version": "t2", "outcome": "refused"})
+    with pytest.raises(Refused, match=r"The gate refused t2.*gate --explain t2"):
+        house.rollouts.start("t2", devices=["anna"], supervised=True, companion="Carla")
+    assert house.offered() == {}
