@@ -128,7 +128,7 @@ class Rollouts:
         _check_supervision(manifest, supervised=supervised, companion=companion, named_only=named_only)
         if supervised and self._registry.get(version).evaluation.get("outcome") == REFUSED:
             raise Refused(
-                f"The gate refused {version}: it is worse than what is there, or not fit to be run, and goes to nobody.",
+                f"The gate refused {version}: it is worse than what is there, or unfit to run, and goes to nobody.",
                 hint=f"See: waycue-server gate --explain {version}",
             )
         now_utc = self._clock.utc_s()
