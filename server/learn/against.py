@@ -26,6 +26,8 @@ class _Question:
     what: str
     """What a case is right in, for the sentence: "319 of 400 {what}"."""
     margin: float
+    overall: bool = False
+    """The one question that must be answered: what cannot be told is held against the candidate."""
 
 
 def rules(evidence: Evidence, settings: GateSettings) -> Iterator[Rule]:
@@ -60,7 +62,8 @@ def _group(
     whole, each = (
         (settings.margin_real, settings.margin_real_tier) if group == REAL else (settings.margin, settings.margin_tier)
     )
-    yield _compare(_Question("no worse", group, "right", whole), [_right(pair) for pair in pairs], settings)
+    everything = _Question("no worse", group, "right", whole, overall=True)
+    yield _compare(everything, [_right(pair) for pair in pairs], settings)
     for tier, name in TIERS.items():
         some = [_right(pair) for pair in pairs if pair[1].tier == tier]
         if some:
@@ -87,6 +90,7 @@ def _compare(question: _Question, pairs: Sequence[_Pair], settings: GateSettings
     needed = resample.cases_for(question.margin, z=resample.Z90)
     low, high = found.interval
     enough = found.walks >= settings.walks_least and found.cases >= needed
+    told_apart = needed if question.overall else max(needed, found.cases_to_tell(question.margin))
     figures = {
         "champion": found.old_right, "candidate": found.new_right, "lost": found.lost, "gained": found.gained,
         "difference": round(found.difference, 5), "chance": round(found.chance, 5),
@@ -99,14 +103,14 @@ def _compare(question: _Question, pairs: Sequence[_Pair], settings: GateSettings
     counts = {"cases": found.cases, "walks": found.walks}
     if enough and low >= -question.margin:
         return Rule(question.name, question.about, "passed", told, **common, **counts)  # type: ignore[arg-type]
-    if enough:
+    if enough and found.cases >= told_apart:
         text = f"{told}, at worst {-question.margin:+.3f} is allowed"
         return Rule(question.name, question.about, "failed", text, "refused", **common, **counts)  # type: ignore[arg-type]
     if found.chance < settings.unlikely:
         text = f"{told}: {found.lost} lost against {found.gained} gained is no chance ({found.chance:.3f})"
         return Rule(question.name, question.about, "failed", text, "refused", **common, **counts)  # type: ignore[arg-type]
     text = (
-        f"{told}: too little to tell, it takes {needed} cases of {settings.walks_least} walks, "
+        f"{told}: too little to tell, it takes {told_apart} cases of {settings.walks_least} walks, "
         f"there are {found.cases} of {found.walks}"
     )
     return Rule(question.name, question.about, "not judged", text, **common, **counts)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from server.learn import fitness, gate
 from server.learn.evidence import DRAWN, TAUGHT, Cost, Decision, Evidence, Reported, Scores, Stock, of_dict
 from server.learn.settings import Bounds, BudgetSettings, DeviceBudget, FloorSettings
 from shared import vocabulary
-from tests.learn.judged import Seen, corrections, evidence, held_out, mostly, right, scores
+from tests.learn.judged import Said, Seen, corrections, evidence, held_out, mostly, right, scores
 
 HELD_OUT = held_out()
 FRAMES = [Seen(n, f"frame-{n}", seen.due, DRAWN) for n, seen in enumerate(held_out(1, 600, DRAWN))]
@@ -313,3 +313,44 @@ def test_every_rule_that_holds_a_model_back_says_what_to_do() -> None:
     assert len(held) >= 8
     doing = ("waycue-server", "Record and confirm", "record and confirm", "Confirm as")
     assert [text for text in held if not any(word in text for word in doing)] == []
+
+
+# --- few landmarks: what an equal model loses by chance is no refusal ---------------------------------------------------
+
+
+def few_landmarks(lost: int, gained: int) -> Decision:
+    """57 of 600 drawn frames are of landmarks, as in the demonstration's night; the others are all right."""
+    landmarks = [Seen(n, f"frame-{n}", "Continue straight, crosswalk ahead.", DRAWN) for n in range(57)]
+    others = [Seen(n, f"frame-{n}", "Stop, curb ahead.", DRAWN) for n in range(57, 600)]
+
+    def misses(numbers: range) -> Said:
+        return lambda seen: ("Caution, pole ahead." if seen.number in numbers else seen.due, 0.9)
+
+    moments = [*landmarks, *others]
+    old = scores("old", misses(range(gained)), moments, use="demo")
+    new = scores("new", misses(range(gained, gained + lost)), moments, use="demo")
+    return decide(evidence(new, old))
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (2, 1), (3, 2), (4, 1)])
+def test_two_landmarks_lost_against_one_gained_of_57_are_too_little_to_tell(lost: int, gained: int) -> None:
+    decision = few_landmarks(lost, gained)
+    assert decision.verdict == "promoted", decision.reasons
+    (rule,) = [rule for rule in decision.rules if rule.about == f"{DRAWN}, landmarks"]
+    assert rule.verdict in ("passed", "not judged")
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(6, 0), (10, 1), (57, 0)])
+def test_landmarks_that_no_equal_model_would_lose_are_refused(lost: int, gained: int) -> None:
+    decision = few_landmarks(lost, gained)
+    assert decision.verdict == "refused"
+    assert "is no chance" in why(decision, "no worse", f"{DRAWN}, landmarks")
+
+
+def test_a_model_that_changes_half_of_its_answers_is_not_taken_for_an_equal_one() -> None:
+    """What cannot be told of all cases together is held against the candidate."""
+    old, new = (
+        scores(name, mostly(share, seed=seed), FRAMES, use="demo")
+        for seed, (name, share) in enumerate((("old", 0.5), ("new", 0.46)))
+    )
+    assert decide(evidence(new, old)).verdict == "refused"
