@@ -22,7 +22,7 @@ from types import FrameType
 from server import walks
 from server.dataset import Dataset, SampleRow
 from server.learn import checkpoint as checkpoints
-from server.learn import lineage, lora, rows
+from server.learn import lineage, lora, rows, verdict
 from server.learn.checkpoint import Checkpoint
 from server.learn.settings import LearnSettings
 from server.registry import Registry
@@ -87,7 +87,7 @@ def senses_of(base: Checkpoint) -> rows.Senses:
 
 def begin(work: Path, version: str, registry: Registry, clock: Clock) -> tuple[str, float]:
     """(version, when it was begun), as first written down: gone on with, a night makes what it would have made."""
-    file = work / "night.json"
+    file = work / verdict.BEGUN
     try:
         begun = json.loads(file.read_bytes())
         known = str(begun["version"]), float(begun["began_utc_s"])

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from shared import atomic
 from shared.errors import BundleError
 
 PROMOTED = "promoted"
+BEGUN = "night.json"
 _WORK = re.compile(r"[0-9a-f]{16}")
 
 
@@ -44,6 +46,7 @@ def settle(home: Path, registry: Registry, progress: Callable[[str], None]) -> S
     raises: OSError
     """
     registry.recover()
+    _sweep(home / "nights", {model.version for model in registry.list()})
     ever = {change.new for change in registry.log() if change.name == CHAMPION}
     found = None
     for model in registry.list():
@@ -63,6 +66,22 @@ def clear(home: Path, *, keep: str) -> None:
     if folder.is_dir():
         atomic.remove_leftovers(folder)
         atomic.remove_trees(path for path in folder.iterdir() if _WORK.fullmatch(path.name) and path.name != keep)
+
+
+def _sweep(nights: Path, registered: set[str]) -> None:
+    """Delete the work of nights that were registered: there is nothing to go on with."""
+    if not nights.is_dir():
+        return
+    atomic.remove_leftovers(nights)
+    atomic.remove_trees(work for work in nights.iterdir() if _WORK.fullmatch(work.name) and _made(work) in registered)
+
+
+def _made(work: Path) -> str:
+    """The version that a night's folder was for, as tonight.begin wrote it down."""
+    try:
+        return str(json.loads((work / BEGUN).read_bytes())["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _promote(registry: Registry, model: Model, progress: Callable[[str], None]) -> None:

@@ -1,11 +1,11 @@
 """Kill a night at every kind of durable step, run it again, and compare with the one that nobody disturbed.
 
-Run as a program: `crash_driver.py FOLDER [PART OF A KIND …]`. Each try is a forked child that kills itself (SIGKILL)
-before an os.fsync, os.replace, os.unlink or os.mkdir, or before or after a transaction of the registry. Which there
-are, an undisturbed night tells; a kind is a call with the functions that lead to it, and is tried at its last
-occurrence. With parts of names, the first kind that holds each is tried; else every kind but fsync and unlink, before
-which the disk hardly holds anything that it did not after the rename before. Then the night is run again on what the
-disk holds. One JSON line per try.
+Run as a program: `python -m tests.learn.crash_driver FOLDER [PART OF A KIND …]`. Each try is a forked child that kills
+itself (SIGKILL) before an os.fsync, os.replace, os.unlink or os.mkdir, or before or after a transaction of the
+registry. Which there are, an undisturbed night tells; a kind is a call with the functions that lead to it, and is tried
+at its last occurrence. With parts of names, the first kind that holds each is tried; else every kind but fsync and
+unlink, before which the disk hardly holds anything that it did not after the rename before. Then the night is run again
+on what the disk holds. One JSON line per try.
 
 Graphs are exported once per set of weights and copied from then on: torch.export takes nine tenths of such a night,
 and what a kill leaves of it is a folder that the next run removes.
@@ -182,6 +182,8 @@ def main(place: Path, parts: Sequence[str]) -> None:
     (place / "graphs").mkdir()
     graphs_once(place / "graphs")
     note, whole = place / "note", place / "whole"
+    shutil.copytree(template, place / "first")
+    assert killed(place / "first", base, -1, note) == 0, "the night that exports: its steps are not those of the others"
     shutil.copytree(template, whole)
     assert killed(whole, base, -1, note) == 0, "the undisturbed night"
     steps = note.read_text().splitlines()

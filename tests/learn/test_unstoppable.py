@@ -26,6 +26,7 @@ from tests.faults import disk
 from tests.faults.disk import SmallDisk
 from tests.learn.parts import reviewed_home, save_field_checkpoint
 
+ROOT = Path(__file__).parents[2]
 KINDS = (
     "fsync in seal", "replace in remove_trees < on_save", "replace in move < save_adapter",
     "replace in writing < write_bytes < write_bundle < re", "before _insert", "after _insert",
@@ -153,7 +154,7 @@ def stop_at(home: Path, base: Path, begins: str) -> list[str]:
 def test_ctrl_c_ends_the_command_cleanly_and_the_next_one_goes_on(tmp_path: Path, base: Path) -> None:
     home = reviewed_home(tmp_path / "home", walks_of={"w": 2})
     command = [sys.executable, "-m", "server", "--home", str(home)]
-    subprocess.run([*command, "init"], check=True, capture_output=True)
+    subprocess.run([*command, "init"], cwd=ROOT, check=True, capture_output=True)
     config = home / "waycue.toml"
     config.write_text(f'[learn]\nbase = "{base}"\nsteps = 4\nnew_rows_least = 2\nthreads = 1\n')
     first = interrupted(command, at="LoRA step 3/4")
@@ -168,7 +169,7 @@ def interrupted(command: list[str], *, at: str) -> list[str]:
     """What `retrain` said until Ctrl-C."""
     said: list[str] = []
     with subprocess.Popen(
-        [*command, "retrain"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        [*command, "retrain"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     ) as night:
         assert night.stdout is not None
         for line in night.stdout:
@@ -185,23 +186,22 @@ def interrupted(command: list[str], *, at: str) -> list[str]:
 
 @pytest.fixture
 def small(memory_path: Path) -> Iterator[SmallDisk]:
-    with SmallDisk(memory_path) as made:
+    with SmallDisk(memory_path, size_bytes=64 * 1024 * 1024) as made:
         yield made
 
 
 @pytest.mark.skipif(bool(disk.why_not()), reason=disk.why_not() or "it can")
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_full_disk_is_said_as_one_and_the_night_goes_on_with_room(small: SmallDisk, base: Path) -> None:
     home = reviewed_home(small.path / "home", walks_of={"w": 2})
     said: list[str] = []
-    leave_bytes = 16_000
-    while "exporting three graphs" not in said:
+    for leave_bytes in (16_000, 64_000, 256_000, 1_000_000, 2_000_000, 3_500_000, 5_000_000):
         small.fill(leave_bytes=leave_bytes)
-        leave_bytes *= 2
         with pytest.raises(Transient, match=r"(?s)The disk of .*home is full .* goes on where it stopped"):
             night(home, base, said=said)
         small.empty()
-    assert leave_bytes > 200_000, "it was stopped by a full disk again and again"
+    assert "exporting three graphs" in said, "it came as far as the graphs, a little further each time"
     found = night(home, base)
     assert found.outcome in ("refused", "trial", "promoted")
     assert night(home, base).outcome == "skipped"
@@ -220,12 +220,10 @@ def test_a_night_killed_at_every_kind_of_step_comes_to_the_same_version_and_byte
 
 
 def run_driver(place: Path, *kinds: str) -> None:
-    driver = Path(__file__).with_name("crash_driver.py")
-    done = subprocess.run(
-        [sys.executable, str(driver), str(place), *kinds], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "tests.learn.crash_driver", str(place), *kinds]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     first, *tries = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert first["kinds"] >= 40
-    assert len(tries) >= len(kinds) or not kinds
+    assert len(tries) >= (len(kinds) or 20)
     assert [one for one in tries if one["problems"]] == []

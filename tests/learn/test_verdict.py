@@ -114,6 +114,19 @@ def test_a_folder_that_lost_its_row_is_adopted_first(tmp_path: Path) -> None:
     again.close()
 
 
+def test_the_work_of_a_registered_night_is_cleared_and_that_of_an_unfinished_one_kept(
+    registry: Registry, tmp_path: Path
+) -> None:
+    add(registry, tmp_path, "n1", outcome="refused")
+    nights = registry.home / "nights"
+    for name, begun in (("a" * 16, '{"version": "n1"}'), ("b" * 16, '{"version": "n2"}'), ("c" * 16, "{")):
+        (nights / name).mkdir(parents=True)
+        (nights / name / verdict.BEGUN).write_text(begun)
+    (nights / f"{'d' * 16}.gone").mkdir()
+    settle(registry)
+    assert sorted(path.name for path in nights.iterdir()) == ["b" * 16, "c" * 16, "n1.json"]
+
+
 def test_what_other_nights_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
     nights = tmp_path / "nights"
     for name in ("0123456789abcdef", "fedcba9876543210", "starter"):
