@@ -315,7 +315,7 @@ def test_every_rule_that_holds_a_model_back_says_what_to_do() -> None:
     assert [text for text in held if not any(word in text for word in doing)] == []
 
 
-# --- few landmarks: what an equal model loses by chance is no refusal ---------------------------------------------------
+# --- few landmarks: what an equal model loses by chance is no refusal -------------------------------------------------
 
 
 def few_landmarks(lost: int, gained: int) -> Decision:
