@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -102,6 +103,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit status: 0, 1 for failure, 2 for wrong use or settings, 130 for Ctrl-C."""
     # Before torch is loaded: waiting threads sleep, so that a retrain does not starve the ingest beside it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or log without Unicode: a sign is lost, not the command
+            stream.reconfigure(errors="replace")
     options = parser().parse_args(argv)
     options.home = options.home.expanduser().resolve()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

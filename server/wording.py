@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 
@@ -78,13 +79,15 @@ def left_out(lost: Sequence[str]) -> str:
 def suggestions(text: str) -> tuple[str, ...]:
     """Sentences that may be meant by words that were refused, the likeliest first; slips of spelling are mended.
 
-    An order to walk on only where every word of it stands there, but for its spelling: "sidewalk ends ahead" is none.
+    Never an order to walk on: "sidewalk ends ahead" is none, and "discontinue" no misspelt "continue".
     """
     mended = vocabulary.read(_WORD.sub(lambda match: _mended(match[0]), text.lower()))
     guessed = (*vocabulary.read(text).suggestions, *mended.suggestions)
     meant = [one for one in guessed if not _walks_on(one)]
-    meant += [mended.taught_as] if mended.taught_as and mended.taught_as != vocabulary.CLEAR else []
-    return tuple(dict.fromkeys(meant))[:SUGGESTIONS_MOST]
+    if mended.taught_as and mended.slots and mended.taught_as != vocabulary.CLEAR:
+        careful = vocabulary.phrase(replace(mended.slots, action="caution")) if mended.slots.object else ""
+        meant.append(careful if _walks_on(mended.taught_as) else mended.taught_as)
+    return tuple(dict.fromkeys(filter(None, meant)))[:SUGGESTIONS_MOST]
 
 
 def _walks_on(sentence: str) -> bool:

@@ -5,15 +5,16 @@ in the policy must not also be a fault here. What it stops becomes silence and a
 reported: the cane, the dog and the walker's ears are still there, while a wrong order may be the last one. It never
 changes words.
 
-    1. Guidance is one plain sentence of at most eight words; a warning begins with stop, wait, caution or duck and has
-       at most four.
-    2. No word says that it is safe, clear, time to go, or that one should cross, but the one sentence for a clear way,
-       and that only where the wearer turned it on.
-    3. No order to walk on stands with something that ends or crosses the way ahead, or with something that comes.
-    4. No order to walk on stands with a signal, or leads into what is blocked or wet.
-    5. A direction never leads to the side where the thing is.
-    6. Nothing is denied: a "not" that is not heard turns a sentence into its opposite.
-    7. News about the device gives no order to walk and promises nothing.
+    1. Guidance is one plain sentence of at most eight words that begins with a known order. A warning begins with stop,
+       wait, caution or duck and has at most four words; what says stop or duck is never dropped like a landmark.
+    2. There is one order in a sentence, and it stands first.
+    3. No word says that it is safe, clear, time to go, or that one should cross, but the one sentence for a clear way,
+       and that only where the wearer turned it on. Nothing is denied: a "not" that is not heard is an order.
+    4. No order to walk on stands with what ends or crosses the way, unless that is beside it and stays there.
+    5. Straight on leads only to a landmark; enter, follow and duck only to what they are for.
+    6. No order to walk on stands with a signal; straight on never with what is blocked, wet, or comes.
+    7. A direction never leads to the side where the thing is.
+    8. News about the device orders nobody anywhere, promises nothing and names nothing on the way.
 
 source: the runtime-assurance pattern, a small checker beside a large one (Seto et al. 1998, Simplex architecture)
 """
@@ -27,17 +28,30 @@ NOT_SURE_SENTENCES = ("Not sure, check ahead.", "Not sure, check left.", "Not su
 NOTHING_YET = "Nothing said yet."
 WORDS_MOST, WARNING_WORDS_MOST = 8, 4
 ALERTS = frozenset("stop wait caution duck".split())
-GO = frozenset("continue keep move follow enter cross go walk proceed run pass".split())
-STEERS = GO | {"turn", "step"}
-PROMISES = frozenset("safe safely clear free harmless ok okay fine now may can allowed green-light cross".split())
-DENIALS = frozenset("not no never without nothing nor isn't don't".split())
-ENDS_THE_WAY = (
-    "curb", "curb ramp", "street edge", "drop-off", "stairs down", "vehicle", "bicycle", "head obstacle",
-    "train tracks", "car", "truck", "bus", "road", "street", "hole", "kerb", "edge", "tram", "train", "pit",
-)  # fmt: skip
-COMES = ("approaching", "closing fast", "coming")
-BARS_THE_WAY = ("blocked", "wet", "closed")
-SIGNALS = ("signal", "red", "green", "countdown")
+GO = frozenset("continue keep move follow enter turn step".split())
+"""Orders that move the walker."""
+OTHER_ORDERS = frozenset(
+    "cross crossing go walk walking run proceed pass jump head bear veer steer advance climb board hurry".split()
+)
+PROMISES = frozenset("safe safely clear free harmless ok okay fine good now may can allowed empty all".split())
+DENIALS = frozenset("not no never nobody without nothing nor isn't don't".split())
+ENDS_THE_WAY = frozenset(
+    "curb kerb ramp edge street road roadway drop-off drop hole pit cliff ditch platform gutter ledge stairs-down "
+    "vehicle car truck van bus lorry taxi traffic tram train rail track bicycle bike cyclist rider obstacle-head "
+    "branch overhang".split()
+)
+"""Words of things to stop for, in the singular; "stairs down" and "head obstacle" are looked up as such."""
+COMES = frozenset("approaching closing coming oncoming speeding".split())
+BARS_THE_WAY = frozenset("blocked closed wet".split())
+SIGNALS = frozenset("signal red green countdown light".split())
+LANDMARKS = frozenset(
+    "crosswalk corner paving door elevator sidewalk path slope busstop".split()
+)  # "narrow path", "tactile paving", "bus stop"
+ONLY_FOR = {"enter": ("door", "elevator"), "follow": ("sidewalk", "paving", "path"), "duck": ("obstacle-head",)}
+_NAMES = (("head obstacle", "obstacle-head"), ("bus stop", "busstop"), ("stairs down", "stairs-down"),
+          ("walk signal", "signal"), ("step off", "drop-off"), ("drop off", "drop-off"), ("curb ramp", "curb"),
+          ("steps down", "stairs-down"))  # fmt: skip
+NEVER_NEWS = frozenset("safe safely clear free now".split())
 _PLAIN = re.compile(r"[A-Z][a-z-]*(?:,? [a-z-]+)*\.")
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 
@@ -48,31 +62,48 @@ def stopped(text: str, *, tier: int, why: str, clear_allowed: bool = False) -> s
     tier: of the utterance, 1 to 3; why: "state" for news about the device, anything else for guidance;
     clear_allowed: the wearer wants to hear that the way is clear
     """
-    words = _WORD.findall(text.lower())
+    spelt = _WORD.findall(text.lower())
     if why == "state" or text == NOTHING_YET:
-        return _news(words)
+        return _news(spelt)
     if text in NOT_SURE_SENTENCES and tier > 1:
         return ""
     if text == CLEAR_SENTENCE:
         return "" if clear_allowed and tier == 3 else "says that the way is clear"
-    return _shape(text, words, tier) or _promise(words) or _order(words, f" {' '.join(words)} ")
+    words = _named(spelt)
+    return _shape(text, spelt, tier) or _promise(words) or _two_orders(words) or _order(words) or _towards(words)
+
+
+def _named(spelt: list[str]) -> list[str]:
+    """Words in the singular, things of two words as one."""
+    text = f" {' '.join(spelt)} "
+    for name, one in _NAMES:
+        text = text.replace(f" {name} ", f" {one} ")
+    return [word if word.endswith("ss") or word in ENDS_THE_WAY else word.removesuffix("s") for word in text.split()]
 
 
 def _news(words: list[str]) -> str:
-    if words[:1] and words[0] in GO:
-        return f"news that begins with the order {words[0]!r}"
-    return next((f"news that says {word!r}" for word in ("safe", "safely", "clear", "cross") if word in words), "")
+    orders = (GO | OTHER_ORDERS) - {"walk", "step"}  # "Walk with a sighted companion."
+    things = (ENDS_THE_WAY | SIGNALS) - {"light", "track", "drop"}
+    found = next((word for word in words if word in orders | things | NEVER_NEWS), "")
+    first = words[0] if words[:1] and words[0] in ("walk", "step") else ""
+    return f"news that says {found or first!r}" if found or first else ""
 
 
 def _shape(text: str, words: list[str], tier: int) -> str:
     if not _PLAIN.fullmatch(text):
         return "is no plain sentence"
+    if text.count(",") > 1:
+        return "names two things"
     if len(words) > WORDS_MOST:
         return f"has {len(words)} words"
+    if words[0] not in ALERTS | GO:
+        return f"begins with {words[0]!r}"
     if tier == 1 and words[0] not in ALERTS:
         return f"a warning that begins with {words[0]!r}"
     if tier == 1 and len(words) > WARNING_WORDS_MOST:
         return f"a warning of {len(words)} words"
+    if tier == 3 and words[0] in ("stop", "duck"):
+        return f"{words[0]!r} said like a landmark"
     return ""
 
 
@@ -81,16 +112,39 @@ def _promise(words: list[str]) -> str:
     return f"says {found!r}" if found else ""
 
 
-def _order(words: list[str], padded: str) -> str:
-    named = padded.replace(" walk signal ", " signal ").replace(" bus stop ", " halt ")
-    go = next((word for word in named.split() if word in GO), "")
-    beside = words[-1] in ("left", "right", "behind") and "slightly" not in words
-    comes = any(f" {name} " in padded for name in COMES)
-    past = beside or words[1:2] in (["left"], ["right"])
-    for name in (*SIGNALS, *ENDS_THE_WAY, *BARS_THE_WAY) if go else ():
-        passable = past if name in BARS_THE_WAY else beside and not comes
-        if f" {name} " in named and (name in SIGNALS or not passable):
-            return f"the order {go!r} beside {name!r}"
-    if words[0] in STEERS and words[1:2] in (["left"], ["right"]) and words[1] in words[2:]:
+def _two_orders(words: list[str]) -> str:
+    orders = (ALERTS | GO | OTHER_ORDERS) - {"step"}  # a step is a thing, too
+    found = next((word for word in words[1:] if word in orders), "")
+    return f"a second order, {found!r}" if found else ""
+
+
+def _order(words: list[str]) -> str:
+    order, way = words[0], words[1] if len(words) > 1 else ""
+    allowed = ONLY_FOR.get(order)
+    things = words[1:]
+    if allowed and things and not set(allowed) & set(things):
+        return f"{order!r} of something else"
+    if order not in GO:
+        return ""
+    signal = next((word for word in things if word in SIGNALS), "")
+    if signal:
+        return f"the order {order!r} beside {signal!r}"
+    comes = bool(COMES & set(things))
+    beside = words[-1] in ("left", "right", "behind") and not {"ahead", "overhead", "slightly"} & set(things)
+    ends = next((word for word in things if word in ENDS_THE_WAY), "")
+    if ends and (comes or not beside or things.count("left") + things.count("right") > 2):
+        return f"the order {order!r} beside {ends!r}"
+    if way in ("left", "right"):
+        return ""
+    barred = next((word for word in things if word in BARS_THE_WAY or word in COMES), "")
+    if barred and (not beside or comes):
+        return f"the order {order!r} into what is {barred!r}"
+    named = [word for word in things if word not in ("straight", "up", "down", "the", "at", "on", "back")]
+    leads = order in ("continue", "keep") and named and not beside
+    return f"the order {order!r} into what is no landmark" if leads and not LANDMARKS & set(things) else ""
+
+
+def _towards(words: list[str]) -> str:
+    if words[0] in GO and words[1:2] in (["left"], ["right"]) and words[1] in words[2:]:
         return f"the order {' '.join(words[:2])!r} towards what is there"
     return ""

@@ -10,9 +10,13 @@ from functools import cache
 
 from shared.vocabulary.table import load, modifiers_of
 
-_TOKEN = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*|\d+|[,.;:!?]")
-_BREAKS = frozenset(",.;:!?")
-_APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'", "–": "-", "—": ","})
+_TOKEN = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*|\d+|[^\s\w]|_")
+_BREAKS = frozenset(",.;:!?\"()-'")
+_APOSTROPHES = str.maketrans(
+    {"’": "'", "‘": "'", "`": "'", "´": "'", "–": "-", "—": ",", "“": '"', "”": '"', "…": "."}
+    | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad", "")
+)
+"""Signs that are written in several ways; those without width are no signs. Any other sign is no word that we know."""
 
 
 class Kind(StrEnum):

@@ -17,36 +17,16 @@ Rules, each of which a test holds:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from shared.vocabulary.clauses import Mention, Understood, understand
 from shared.vocabulary.lexemes import Kind, Lexeme, lexemes, phrases
 from shared.vocabulary.sentences import default_action, fits, instruct, phrase
-from shared.vocabulary.table import Slots, load, modifiers_of, objection, tier, words
+from shared.vocabulary.table import ALERT, Slots, load, objection, tier, words
 
-ALERT = 3
-"""Care from which an opener asks for attention, not for a way to go; beside it a lesser order may be left out."""
 MOST_CHARACTERS = 400
 """Of a text that is read at all: a sentence has eight words, and a pasted page is a slip."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """A thing in a text, with where and how it is."""
-
-    object: str
-    side: str = ""
-    modifier: str = ""
-
-    def slots(self, action: str = "") -> Slots:
-        return Slots(action, self.object, self.side, self.modifier)
-
-    @property
-    def tier(self) -> int:
-        return tier(self.slots())
-
-    def __str__(self) -> str:
-        return " ".join(filter(None, (self.object, self.modifier, self.side)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +59,6 @@ class Reading:
         return self.sayable and not self.problems
 
 
-@dataclass(slots=True)
-class _Understood:
-    """What a text holds, piece by piece."""
-
-    openers: list[Lexeme] = field(default_factory=list)
-    mentions: list[Mention] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
-    """Why no wording may be made."""
-    families: list[tuple[str, ...]] = field(default_factory=list)
-    """Things that may be meant by a word that names several."""
-    negated: bool = False
-    assured: bool = False
-    """It is said to be safe, or time to go."""
-    unknown: list[str] = field(default_factory=list)
-    strays: list[str] = field(default_factory=list)
-    """Modifiers that no thing in the text may have."""
-
-
 @lru_cache(maxsize=4096)  # a walk says a few hundred sentences over and over
 def read(text: str) -> Reading:
     """Read free words. Never raises: what cannot be read is explained."""
@@ -108,7 +70,8 @@ def read(text: str) -> Reading:
         return Reading(text, None, None, None, problems=("holds no words",))
     if _is_clear(spoken):
         return _clear(text)
-    found = _understand(pieces)
+    found = understand(pieces)
+    found.refusals += [_not_understood(word) for word in dict.fromkeys(found.unknown)]
     return _refused(text, found) if _settle(found) else _worded(text, spoken, found)
 
 
@@ -131,78 +94,7 @@ def problems(text: str) -> list[str]:
     return list(read(text).problems)
 
 
-# --- lexemes → what is said -------------------------------------------------------------------------------------------
-
-
-def _understand(pieces: Sequence[Lexeme]) -> _Understood:
-    """Collect openers and things. A side or modifier belongs to the thing before it, else to the next one."""
-    found = _Understood()
-    side, modifiers = "", list[str]()
-    last: Lexeme | None = None
-    for lexeme in pieces:
-        match lexeme.kind:
-            case Kind.OPENER:
-                found.openers.append(lexeme)
-            case Kind.OBJECT | Kind.FAMILY:
-                found.mentions.append(Mention(lexeme.value, side))
-                side = ""
-                modifiers = [name for name in modifiers if not _add_modifier(found, name)]
-            case Kind.SIDE:
-                if found.mentions and not found.mentions[-1].side:
-                    found.mentions[-1] = replace(found.mentions[-1], side=lexeme.value)
-                elif not _is_way_of(found, lexeme, last):
-                    if side and side != lexeme.value:
-                        found.refusals.append(f"says both {side!r} and {lexeme.value!r} of one thing")
-                    side = lexeme.value
-            case Kind.MODIFIER:
-                if not (found.mentions and _add_modifier(found, lexeme.value)):
-                    modifiers.append(lexeme.value)
-            case Kind.NEGATION:
-                found.negated = True
-                found.refusals.append(f"says {lexeme.text!r}: say what to do, not what not to do")
-            case Kind.ASSURANCE:
-                found.assured = True
-                found.refusals.append(f"says {lexeme.text!r}: that it is safe, or time to go, is never said")
-            case Kind.UNKNOWN:
-                found.unknown.append(lexeme.text)
-            case Kind.FILLER | Kind.BREAK:
-                pass
-        last = lexeme if lexeme.kind is not Kind.FILLER else last
-    found.refusals += [_not_understood(word) for word in dict.fromkeys(found.unknown)]
-    found.strays = modifiers
-    if side:
-        other = next((mention.side for mention in reversed(found.mentions) if mention.side), "")
-        both = f"says both {other!r} and {side!r}" if other else f"says {side!r}, but of what?"
-        found.refusals.append(both)
-    return found
-
-
-def _add_modifier(found: _Understood, name: str) -> bool:
-    """Give the newest thing a modifier, where it may have it and has none."""
-    mention = found.mentions[-1]
-    member = next((f.members[name] for f in load().families if mention.object in f.words and name in f.members), "")
-    if member:
-        found.mentions[-1] = replace(mention, object=member)
-        return True
-    if name in mention.object.split() or (mention.modifier == name):
-        return True
-    if mention.modifier or mention.object not in load().objects or name not in modifiers_of(mention.object):
-        return False
-    found.mentions[-1] = replace(mention, modifier=name)
-    return True
-
-
-def _is_way_of(found: _Understood, lexeme: Lexeme, last: Lexeme | None) -> bool:
-    """ "Move to the left, bin ahead": the side is the direction that the opener before it lacks."""
-    if last is None or last.kind is not Kind.OPENER or not found.openers:
-        return False
-    way, (name, _, own) = lexeme.value.split()[-1], found.openers[-1].value.partition(" ")
-    if own == way:
-        return True
-    if last.text != name or way not in load().opener_rules[name].ways:
-        return False
-    found.openers[-1] = replace(found.openers[-1], value=f"{name} {way}", plain=False)
-    return True
+# --- what is said, settled --------------------------------------------------------------------------------------------
 
 
 def _not_understood(word: str) -> str:
@@ -216,7 +108,7 @@ def _stray(name: str, mentions: Sequence[Mention]) -> str:
     return f"{name!r} is not said of {of!r}" if of else f"says {name!r}, but of what?"
 
 
-def _settle(found: _Understood) -> bool:
+def _settle(found: Understood) -> bool:
     """Merge what is said twice, name what is ambiguous. Returns whether the text is refused."""
     kept: list[Mention] = []
     for mention in found.mentions:
@@ -239,9 +131,9 @@ def _settle(found: _Understood) -> bool:
 
 
 def _merge(kept: list[Mention], mention: Mention) -> None:
-    """Keep what is new. The same thing named again, once without a place, is one thing."""
+    """Keep what is new. The same thing named again, once without a place, is one thing, if that is as urgent."""
     for at, other in enumerate(kept):
-        alike = (mention.object, mention.modifier) == (other.object, other.modifier)
+        alike = (mention.object, mention.modifier, mention.tier) == (other.object, other.modifier, other.tier)
         if alike and (mention.side == other.side or not (mention.side and other.side)):
             kept[at] = replace(other, side=other.side or mention.side)
             return
@@ -251,7 +143,7 @@ def _merge(kept: list[Mention], mention: Mention) -> None:
 # --- what is said → a wording -----------------------------------------------------------------------------------------
 
 
-def _worded(text: str, spoken: Sequence[Lexeme], found: _Understood) -> Reading:
+def _worded(text: str, spoken: Sequence[Lexeme], found: Understood) -> Reading:
     """A wording for a text in which every word is explained, or the reason why there is none."""
     mention = min(found.mentions, key=lambda one: one.tier, default=None)
     lost = [str(other) for other in found.mentions if other is not mention]
@@ -296,7 +188,7 @@ def _fitting(slots: Slots, lost: list[str]) -> Slots:
 
 
 def _complaints(
-    text: str, spoken: Sequence[Lexeme], found: _Understood, canonical: str, lost: Sequence[str]
+    text: str, spoken: Sequence[Lexeme], found: Understood, canonical: str, lost: Sequence[str]
 ) -> list[str]:
     """What keeps a text, for which there is a wording, from being said as it is."""
     tokens = words(text)
@@ -334,7 +226,7 @@ def _is_other_word(lexeme: Lexeme) -> bool:
     return named and not lexeme.plain and lexeme.value.split()[0] != lexeme.text
 
 
-def _refused(text: str, found: _Understood) -> Reading:
+def _refused(text: str, found: Understood) -> Reading:
     """No wording: the reasons, and what may have been meant."""
     mention = min(found.mentions, key=lambda one: one.tier, default=None)
     action = found.openers[0].value if found.openers else ""
@@ -345,7 +237,7 @@ def _refused(text: str, found: _Understood) -> Reading:
     return Reading(text, slots, None, None, (), reasons, tuple(_suggestions(found)))
 
 
-def _suggestions(found: _Understood) -> list[str]:
+def _suggestions(found: Understood) -> list[str]:
     """The dangers that were named, each in its own sentence; a landmark or a turn only where nothing is denied.
 
     Never an order to walk on that the text did not hold in these words.

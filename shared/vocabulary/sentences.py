@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
-from shared.vocabulary.table import Slots, load, modifiers_of, objection, tier, words
+from shared.vocabulary.table import Slots, is_on_path, load, modifiers_of, objection, tier, words
 
 SIDES_SEEN = ("on the left", "ahead", "on the right")
 """The sides a camera tells apart; the hazard head scores each object at each of them."""
@@ -36,8 +36,10 @@ def instruct(name: str, side: str, *, modifier: str = "") -> str:
 def default_action(name: str, side: str, modifier: str = "") -> str:
     """What a thing asks for where nobody says what to do about it."""
     level = tier(Slots("", name, side, modifier))
-    if name == "head obstacle" and level == 1:
+    if name == "head obstacle" and side in ("ahead", "overhead", ""):
         return "duck"
+    if load().objects[name].tier == 1 and modifier != "parked" and is_on_path(side):
+        return "stop"
     if level == 3:
         return "continue straight" if side in ("ahead", "overhead", "") else "keep straight"
     return "stop" if level == 1 else "caution"
@@ -93,11 +95,18 @@ def may_be_spoken(text: str) -> bool:
 
 
 def may_be_announced(text: str) -> bool:
-    """Whether news about the device may reach the voice: it gives no order to walk on and promises nothing."""
+    """Whether news about the device may reach the voice: it orders nobody to walk, promises nothing, names nothing to
+    stop for. A word that may also be an order ("Walk with a companion.") is one only as the first word."""
     loaded = load()
     said = words(text)
-    orders = (word for rule in loaded.opener_rules.values() if rule.go for word in rule.first_words)
-    return bool(said) and said[0] not in set(orders) and not set(said) & set(loaded.never_announced)
+    spelt = f" {' '.join(said)} "
+    rules = [rule for rule in loaded.opener_rules.values() if rule.go]
+    stops = (name for term in loaded.objects.values() if term.tier == 1 for name in term.names)
+    if not said or said[0] in {word for rule in rules for word in rule.first_words}:
+        return False
+    if set(said) & {*loaded.never_announced, *(rule.name for rule in rules)}:
+        return False
+    return not any(f" {name} " in spelt for name in stops)
 
 
 def _as_said(slots: Slots) -> Slots:

@@ -15,6 +15,10 @@ from importlib.resources import files
 from typing import Any
 
 PLAIN = "plain"
+MOVING = ("approaching", "closing fast")
+"""What comes crosses the way, wherever it is now."""
+ALERT = 3
+"""Care from which an opener asks for attention, not for a way to go."""
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 
 
@@ -32,6 +36,8 @@ class ObjectTerm:
     """Names that stand in a good sentence as they are; they are taught as `name`."""
     written: tuple[str, ...] = ()
     """Other names that are only read, never listened for."""
+    tier_moving: int = 3
+    """A thing that comes counts at least as urgent as this."""
     openers: tuple[str, ...] | None = None
     """The only openers that it may stand with; None = all that the table of openers allows."""
 
@@ -54,6 +60,7 @@ class Opener:
     """Directions, one of which it needs; empty = none."""
     tiers: tuple[int, ...]
     objects: tuple[str, ...] | None
+    sides: tuple[str, ...] | None
     modifiers: tuple[str, ...] | None
     """`PLAIN` stands for no modifier."""
     alone: tuple[str, ...]
@@ -187,19 +194,22 @@ def load() -> Vocabulary:
 def tier(slots: Slots) -> int:
     """1 interrupts everything, 2 interrupts 3, 3 is dropped when stale.
 
-    A thing of tier 1 beside the path, not on it, counts as tier 2: it does not stop the walker. A sentence without a
-    thing has the tier of its opener.
+    A thing of tier 1 beside the path, not on it, counts as tier 2: it does not stop the walker. What asks for attention
+    ("Stop, door ahead.") is never dropped as a landmark. A sentence without a thing has the tier of its opener.
     """
     loaded = load()
     term = loaded.objects.get(slots.object)
+    rule = loaded.opener_rules.get(slots.action.split(" ")[0])
     if term is None:
-        rule = loaded.opener_rules.get(slots.action.split(" ")[0])
         return rule.alone_tier if rule is not None and not slots.object else 3
+    moving = slots.modifier in MOVING
     level = term.tier_parked if slots.modifier == "parked" else term.tier
+    level = min(level, term.tier_moving) if moving else level
     modifier = loaded.modifier_rules.get(slots.modifier)
     level = level if modifier is None else min(level, modifier.tier)
-    beside = slots.side not in ("ahead", "overhead", "") and slots.modifier not in ("approaching", "closing fast")
-    return max(2, level) if beside else level
+    beside = slots.side not in ("ahead", "overhead", "") and not moving
+    level = max(2, level) if beside else level
+    return min(level, 2) if rule is not None and rule.care >= ALERT else level
 
 
 def modifiers_of(name: str) -> tuple[str, ...]:
@@ -246,8 +256,14 @@ def _refused_with(rule: Opener, way: str, term: ObjectTerm, slots: Slots) -> str
         return f"{slots.action!r} does not go with {thing!r}, which is of kind {level}"
     if rule.objects is not None and term.name not in rule.objects:
         return f"{slots.action!r} goes only with {', '.join(rule.objects)}"
+    if rule.sides is not None and slots.side not in ("", *rule.sides):
+        return f"{slots.action!r} goes only with what is {', '.join(rule.sides)}"
     if rule.modifiers is not None and (slots.modifier or PLAIN) not in rule.modifiers:
         return f"{slots.action!r} does not go with something that is {slots.modifier}"
+    if way == "straight" and slots.modifier in MOVING:
+        return f"{slots.action!r} would lead into the way of {thing!r}"
+    if (way, slots.object) == ("down", "stairs up"):
+        return f"{slots.action!r} does not lead up the stairs"
     if way == "straight" and level < 3 and on_path:
         return f"{slots.action!r} would lead into {thing!r}"
     if way in ("left", "right") and way in slots.side.split():
@@ -269,6 +285,7 @@ def _opener(name: str, entry: Mapping[str, Any]) -> Opener:
     return Opener(
         name, entry["care"], entry.get("go", False), ways, tuple(entry["tiers"]),
         tuple(entry["objects"]) if "objects" in entry else None,
+        tuple(entry["sides"]) if "sides" in entry else None,
         tuple(entry["modifiers"]) if "modifiers" in entry else None,
         tuple(alone.get("with", ())), alone.get("tier", 3), also,
     )  # fmt: skip
@@ -277,7 +294,7 @@ def _opener(name: str, entry: Mapping[str, Any]) -> Opener:
 def _term(name: str, entry: Mapping[str, Any]) -> ObjectTerm:
     return ObjectTerm(
         name, entry["tier"], entry.get("tier_parked", entry["tier"]), _texts(entry, "synonyms"),
-        _texts(entry, "states"), _texts(entry, "as_written"), _texts(entry, "written"),
+        _texts(entry, "states"), _texts(entry, "as_written"), _texts(entry, "written"), entry.get("tier_moving", 3),
         tuple(entry["openers"]) if "openers" in entry else None,
     )  # fmt: skip
 

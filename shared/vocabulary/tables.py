@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from shared.vocabulary.sentences import actions, bodies, phrase
 from shared.vocabulary.table import Opener, Slots, load, tier
@@ -20,8 +21,12 @@ def _openers() -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for rule in load().opener_rules.values():
         said = [slots for action in actions() if action in rule.actions for slots in bodies(action)]
-        here = sorted({tier(slots) for slots in said if slots.side in ("ahead", "overhead", "slightly left")})
-        beside = sorted({tier(slots) for slots in said if slots.side in ("on the left", "on the right")})
+        here = sorted(
+            {tier(replace(slots, action="")) for slots in said if slots.side in ("ahead", "overhead", "slightly left")}
+        )
+        beside = sorted(
+            {tier(replace(slots, action="")) for slots in said if slots.side in ("on the left", "on the right")}
+        )
         alone = ", ".join(f'"{rule.name.capitalize()}{f" {way}" if way else ""}."' for way in rule.alone)
         row = (
             _named(rule), _numbers(rule.tiers), _numbers(here), _numbers(beside), _only(rule), alone or "–",
@@ -37,6 +42,8 @@ def _named(rule: Opener) -> str:
 
 def _only(rule: Opener) -> str:
     only = list(rule.objects or ())
+    if rule.sides is not None:
+        only.append(f"what is {', '.join(rule.sides)}")
     if rule.modifiers is not None:
         only.append(f"things that are {', '.join(rule.modifiers)}")
     return "; ".join(only) or "–"
@@ -69,4 +76,4 @@ def _modifiers() -> Iterator[str]:
     yield "|---|---|---|"
     for modifier in load().modifier_rules.values():
         kind = f"at least kind {modifier.tier}: {_KINDS[modifier.tier]}" if modifier.tier < 3 else "no more urgent"
-        yield f"| {modifier.name} | {kind} | {', '.join(modifier.also)} |"
+        yield f"| {modifier.name} | {kind} | {', '.join(modifier.also) or '–'} |"

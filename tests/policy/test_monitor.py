@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shared import monitor, policy, vocabulary
 from shared.policy import PolicySettings, Worded
+from tests.docs.test_announcements import announcements
 from tests.policy.test_safety import Story, events, played
 from tests.policy.walk import Walk
 
@@ -34,6 +35,28 @@ def test_no_events_make_the_policy_speak_what_the_monitor_would_stop(wished: Pol
     played(story, walk)
     for _, speak in walk.spoken:
         assert monitor.stopped(speak.text, tier=speak.tier, why=speak.why, clear_allowed=wished.say_clear) == ""
+
+
+VARIANTS = (
+    "Turn left, vehicle approaching ahead.", "Turn left, hole ahead.", "Step up, curb ahead.",
+    "Step down, drop-off ahead.", "Turn left, walk signal green.", "Keep straight, hole ahead on the left.",
+    "Keep straight, vehicle ahead, bin left.", "Continue straight, curb, bin on the right.",
+    "Keep straight, person closing fast ahead.", "Continue straight, scooter closing fast ahead.",
+    "Stop, keep walking.", "Caution, continue straight.", "Bear left, drop-off on the left.", "Head across.", "Run.",
+    "Jump, hole ahead.", "Follow, train tracks on the left.", "Enter, drop-off on the right.",
+    "Continue straight, pole ahead.", "Duck, drop-off ahead.", "Nobody ahead.", "All good.",
+    "Keep straight, cars ahead.", "Continue straight, steps down ahead.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", VARIANTS)
+def test_it_stops_variants_that_no_table_has(text: str) -> None:
+    assert monitor.stopped(text, tier=3, why="worded")
+
+
+def test_a_stop_is_not_said_like_a_landmark() -> None:
+    assert monitor.stopped("Stop, curb ahead.", tier=3, why="worded")
+    assert monitor.stopped("Stop, curb ahead.", tier=2, why="repeat") == ""
 
 
 @pytest.mark.parametrize("text", DEADLY)
@@ -68,15 +91,26 @@ def test_a_clear_way_passes_only_where_the_wearer_wants_it_and_never_as_a_warnin
 def test_news_about_the_device_passes_unless_it_orders_or_promises() -> None:
     for text in (*policy.STATE_TEXTS, "Guidance ready.", "No model. Recording only.", "Storage is working again."):
         assert monitor.stopped(text, tier=2, why="state") == ""
-    for text in ("Keep going.", "The way is clear.", "Cross the street.", "You are safe."):
+    for text in announcements():
+        assert monitor.stopped(text, tier=2, why="state") == ""
+        assert vocabulary.may_be_announced(text)
+    for text in (
+        "Keep going.", "The way is clear.", "Cross the street.", "You are safe.", "Crossing now.", "Turn left now.",
+        "Vehicle ahead, continue straight.", "You may walk on now.", "Way is free.",
+    ):  # fmt: skip
         assert monitor.stopped(text, tier=2, why="state")
+        assert not vocabulary.may_be_announced(text)
 
 
 def test_it_knows_everything_that_the_vocabulary_stops_for() -> None:
     """Written twice on purpose; this holds the two together."""
     stops = {name for name, term in vocabulary.load().objects.items() if term.tier == 1}
-    assert stops <= set(monitor.ENDS_THE_WAY)
-    assert {rule.name for rule in vocabulary.load().opener_rules.values() if rule.go} <= monitor.GO
+    for name in stops:
+        for order in ("Continue straight", "Keep left", "Turn right", "Enter", "Step up", "Follow"):
+            assert monitor.stopped(f"{order}, {name} ahead.", tier=3, why="worded"), name
+    assert {
+        rule.name for rule in vocabulary.load().opener_rules.values() if rule.go
+    } <= monitor.GO | monitor.OTHER_ORDERS
 
 
 def test_a_clear_way_is_not_repeated_when_the_wearer_asks_again() -> None:

@@ -87,6 +87,43 @@ def test_what_cannot_be_said_without_losing_a_danger_or_its_meaning_is_refused_w
     assert any(because in problem for problem in found.problems), found.problems
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hole, keep to the left", "car, keep to your left", "move from the left", "keep from the door",
+        "turn from the left, person", "continue straight from the crosswalk", "stairs down behind the door",
+        "curb, behind it a door", "keep behind the car", "wait behind the curb", "hole to the left of the door",
+        "curb, then left", "go to the left, door", "stairs ahead, upward ramp on the left", "🚫 continue straight",
+        "~~continue straight~~", "continue straight?", "is there a car ahead?",
+        "keep straight, the hole was on the left",
+        "hole, right behind the door", "keep left, motorcycle coming fast ahead", "cone & bollard ahead",
+        "hole, on the left, the sidewalk",
+    ],
+)  # fmt: skip
+def test_what_could_be_read_in_two_ways_is_refused(text: str) -> None:
+    assert not read(text).sayable
+    assert read(text).problems
+
+
+@pytest.mark.parametrize(
+    ("text", "wording", "lost"),
+    [
+        ("hole, on the left the sidewalk", "Stop, drop-off ahead.", ("sidewalk on the left",)),
+        ("curb, left bus stop", "Stop, curb ahead.", ("bus stop on the left",)),
+        ("car ahead, parked bike", "Stop, vehicle ahead.", ("bicycle parked",)),
+        ("hole right here", "Stop, drop-off ahead.", ()),
+        ("hole, hole on the left", "Stop, drop-off ahead.", ("drop-off on the left",)),
+        ("truck parking ahead", "Stop, vehicle approaching ahead.", ()),
+        ("hole half right", "Stop, drop-off slightly right.", ()),
+        ("On the left, a cone.", "Caution, cone on the left.", ()),
+        ("cone, left", "Caution, cone on the left.", ()),
+    ],
+)
+def test_a_side_belongs_to_the_thing_of_its_clause(text: str, wording: str, lost: tuple[str, ...]) -> None:
+    found = read(text)
+    assert (found.taught_as, found.lost) == (wording, lost)
+
+
 def test_what_is_left_out_is_listed() -> None:
     assert read("person on left, car approaching from right").lost == ("person on the left",)
     assert read("Stop, car ahead at the crosswalk").lost == ("crosswalk",)

@@ -72,11 +72,12 @@ def test_a_denial_with_a_slip_of_spelling_is_never_mended_into_an_order_to_walk_
     assert [one for one in suggestions(text) if one.startswith(orders)] == []
 
 
-def test_an_order_to_walk_on_is_only_suggested_for_a_slip_of_spelling() -> None:
-    assert suggestions("sidewalk ends ahead") == ()
+def test_an_order_to_walk_on_is_never_suggested() -> None:
+    assert suggestions("sidewalk ends ahead") == ("Caution, sidewalk ahead.",)
     assert suggestions("no sidewalk ahead") == ()
-    assert suggestions("contnue straight") == ("Continue straight.",)
-    assert suggestions("sidwalk ahead") == ("Continue straight, sidewalk ahead.",)
+    assert suggestions("contnue straight") == suggestions("discontinue straight") == ()
+    assert suggestions("sidwalk ahead") == ("Caution, sidewalk ahead.",)
+    assert suggestions("stiars down ahead") == ("Stop, stairs down ahead.",)
 
 
 def test_no_words_too_many_and_silence_say_what_to_do() -> None:
