@@ -109,14 +109,14 @@ TEMPLATE = """\
 [speech]
 # recogniser = "pocketsphinx"
 
-[learn]
-# base = "starter"     # a demonstration model; for the field: "HuggingFaceTB/SmolVLM2-256M-Video-Instruct"
-
 [gate]
 # tier1_cases = 50     # held-out moments of things to stop for, before a model is offered to everybody
 
 [budget]
 # look_ms = 500        # what a look may take on a device
+
+[learn]
+# base = "starter"     # a demonstration model; for the field: "HuggingFaceTB/SmolVLM2-256M-Video-Instruct"
 """
 
 

@@ -65,10 +65,10 @@ def test_back_changes_an_answer_and_enter_keeps_it(film: Path, tmp_path: Path) -
 
 def test_words_that_can_not_be_spoken_are_questioned_and_may_be_kept(film: Path, tmp_path: Path) -> None:
     root = tmp_path / "dataset"
-    done = server(None, "label", film, "--dataset", root, typed="mind the gap over there\nk\nquit\n")
-    assert "'gap' is not in the vocabulary" in done.stdout
+    done = server(None, "label", film, "--dataset", root, typed="mind the unicorn over there\nk\nquit\n")
+    assert "'unicorn' is not in the vocabulary" in done.stdout
     assert "It teaches nothing like this" in done.stdout
-    assert instructions(root) == {"walk_chunk0000": "mind the gap over there"}
+    assert instructions(root) == {"walk_chunk0000": "mind the unicorn over there"}
 
 
 def test_enter_takes_no_other_words_and_a_number_takes_a_suggestion(film: Path, tmp_path: Path) -> None:

@@ -77,10 +77,10 @@ def test_what_a_caregiver_decided_since_is_not_undone(house: House, folder: Path
 
 def test_labels_that_can_not_be_spoken_are_left_out_and_named(house: House, folder: Path) -> None:
     with label.opened(folder) as opened:
-        opened.save("to-the-shop", 1, "mind the gap")
+        opened.save("to-the-shop", 1, "mind the unicorn")
     done = server(house.home, "samples", "import", folder)
     assert done.returncode == 1
-    assert "Left out: to-the-shop_chunk0001.jpg: “mind the gap” can not be taught: 'gap' is not" in done.stdout
+    assert "Left out: to-the-shop_chunk0001.jpg: “mind the unicorn” can not be taught: 'unicorn' is not" in done.stdout
     assert len(rows_of(house)) == 2
 
 
