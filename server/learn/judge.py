@@ -84,7 +84,7 @@ def judge(
     taught: frozenset[str] = frozenset(),
     progress: Progress,
 ) -> Judged:
-    """Judge a bundle and write into its manifest what it is for: `trial` for a field model that the gate did not pass.
+    """Judge a bundle and write into its manifest what it is for: a field model stays `trial` until it is accepted.
 
     taught: ids of the samples that the champion learnt from
     raises: BundleError, OSError

@@ -35,7 +35,7 @@ from server.learn.checkpoint import Checkpoint
 from server.learn.guide import Guide
 from server.learn.judge import Made, Subject, judge, on_walks, recalibrate
 from server.learn.settings import Bounds, LearnSettings
-from server.registry import Registry
+from server.registry import PROMOTED, Registry
 from shared import atomic
 from shared.clock import Clock, SystemClock
 from shared.preprocess import prepare
@@ -158,7 +158,8 @@ def _train_and_judge(
     parent = registry.bundle_folder(champion) if champion else None
     chunks = golden.choose(base, parent, folder, view, progress=progress)
     moments = golden.parity_moments(base, folder, view, progress=progress)
-    label = Label(version, base.name, champion or "", base.intended_use, dict(base.thresholds), began_utc)
+    use = base.intended_use if base.intended_use == "demo" else "trial"  # until the gate accepted it
+    label = Label(version, base.name, champion or "", use, dict(base.thresholds), began_utc)
     made = make_bundles(base, label, work, chunks, moments=moments, bits=settings.decoder_bits, progress=progress)
     judged = judge(
         Subject(base, label, made, view, rows.teaching(view), {"lineage": lineage.told(teaching)}), registry,
@@ -178,7 +179,7 @@ def _train_and_judge(
         made.folder, parent=champion or "", adapter=work / "adapter", evaluation=asdict(night),
         taught=lineage.taught(teaching, dataset=taken.dataset, seconds=seconds),
     )  # fmt: skip
-    if night.outcome == verdict.PROMOTED:
+    if night.outcome == PROMOTED:
         registry.promote(version, why="; ".join(night.reasons))
     atomic.remove_tree(work)
     return night

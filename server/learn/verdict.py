@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server.registry import CHAMPION, Model, Registry
+from server.registry import CHAMPION, PROMOTED, Model, Registry
 from shared import atomic
 from shared.errors import BundleError
 
-PROMOTED = "promoted"
 BEGUN = "night.json"
 _WORK = re.compile(r"[0-9a-f]{16}")
 
