@@ -36,7 +36,7 @@ class CaseScore:
     right: bool
     """The whole instruction."""
     warned: bool = False
-    """It names the thing at its side, and asks for as much care as is due."""
+    """The wearer would hear of the thing at its side, and be asked for as much care as is due."""
     false_clear: bool = False
     """It names nothing although something is there."""
     grammatical: bool = True

@@ -31,8 +31,13 @@ def rules(evidence: Evidence, floors: FloorSettings, settings: GateSettings) -> 
     there = [case for case in cases if case.tier > 0]
     if stops:
         yield _recall(stops, floors, settings)
+    else:
+        yield _nothing("tier-1 recall", TIERS[1], advice(evidence.stock, 1, floors.tier1_cases))
     if there:
         yield _false_clear(there, evidence.stock, floors, settings)
+    else:
+        yield _nothing("false clear", "things", advice(evidence.stock, 2, floors.tier2_cases))
+    yield _in_time(evidence, floors, settings)
     yield from _walks(evidence, floors, settings)
     if cases:
         yield _grammar(cases, floors)
@@ -117,7 +122,7 @@ def _recall(cases: Sequence[CaseScore], floors: FloorSettings, settings: GateSet
     hits, walks = [case.warned for case in cases], [case.walk for case in cases]
     low, high = resample.share(hits, walks, resamples=settings.bootstrap)
     told = (
-        f"warns of {sum(hits)} of {len(hits)} held-out {TIERS[1]}, by name and side "
+        f"warns of {sum(hits)} of {len(hits)} held-out {TIERS[1]}, by the hazard head, at their side "
         f"({_percent(sum(hits) / len(hits))}; 95 % interval {_percent(low)} to {_percent(high)}); the lower end must "
         f"be at least {_percent(floors.tier1_recall)}"
     )
@@ -153,6 +158,44 @@ def _false_clear(cases: Sequence[CaseScore], stock: Stock, floors: FloorSettings
         "false clear", REAL, told, good=good, bound=floors.false_clear, interval=(low, high), cases=cases,
         figures={"errors": sum(wrong), "share": sum(wrong) / len(wrong)},
     )  # fmt: skip
+
+
+def _in_time(evidence: Evidence, floors: FloorSettings, settings: GateSettings) -> Rule:
+    """What a wearer would have heard on whole walks, through the policy: the one thing that all of it is for."""
+    name, about = "warned of in time", TIERS[1]
+    walks = [walk for walk in evidence.candidate.walks if walk.group == REAL and walk.events]
+    hits = [flag for walk in walks for flag in walk.events]
+    needed = resample.cases_for(1 - floors.tier1_recall, z=resample.Z95)
+    if not hits:
+        text = (
+            f"no whole held-out walk comes upon {TIERS[1]}: without one error it takes {needed} of them on two walks. "
+            f"Label a video with some (waycue-server label), or confirm a stretch of moments, and hold it out "
+            f"({HOLD_OUT} WALK)"
+        )
+        return Rule(name, about, "not judged", text, "trial", bound=floors.tier1_recall)
+    low, high = resample.share(hits, [walk.walk for walk in walks for _ in walk.events], resamples=settings.bootstrap)
+    share = sum(hits) / len(hits)
+    told = (
+        f"on {_count(len(walks), 'whole held-out walk')} {sum(hits)} of {len(hits)} {TIERS[1]} are warned of in time "
+        f"({_percent(share)}; 95 % interval {_percent(low)} to {_percent(high)}); the lower end must be at least "
+        f"{_percent(floors.tier1_recall)}"
+    )
+    good = low >= floors.tier1_recall
+    if not good and share >= floors.tier1_recall:
+        told += (
+            f": the share is enough, the number is not. Without one error it takes {needed} on two walks or more: hold "
+            f"out more whole walks ({HOLD_OUT} WALK)"
+        )
+    elif not good:
+        told += ". Record and confirm more stretches that lead up to such things, on walks that teach"
+    figures: dict[str, float | int | str] = {"hits": sum(hits), "share": share}
+    outcome = _outcome(good, told)
+    return Rule(name, about, *outcome, figures, (low, high), floors.tier1_recall, cases=len(hits), walks=len(walks))
+
+
+def _nothing(name: str, about: str, do: str) -> Rule:
+    """A floor of which nothing is known, whatever the settings ask for."""
+    return Rule(name, about, "not judged", f"there is no held-out real moment to judge it on: {do}", "trial")
 
 
 def _walks(evidence: Evidence, floors: FloorSettings, settings: GateSettings) -> Iterator[Rule]:

@@ -101,9 +101,10 @@ def judge(
     figures, fitted = recalibrate(made.folder, subject.label, held_out, fitting, extra=subject.extra)
     pictures, stops = _keep_golden(base, made.folder, settings.threads)
     restamp(made.folder)
+    slot_loss, slot_cases = scoring.quantised(full, ours)
     export = Export(
         parity=made.parity, parity_pictures=made.parity_pictures,
-        slot_loss=scoring.slot_f1(full) - scoring.slot_f1(ours), slot_cases=len(ours),
+        slot_loss=slot_loss, slot_cases=slot_cases,
         unfit=tuple(check_golden(made.folder, threads=settings.threads)), golden=pictures, golden_stops=stops,
     )  # fmt: skip
     courses = _courses(base, folder, cases.held_out(subject.view, tuple(known)))
@@ -297,11 +298,12 @@ def _scores(
         for folder in (subject.made.folder, *([bar] if bar else []))
     ]
     driven = walk_scores(models, courses, progress=progress)
-    candidate = Scores(subject.label.version, base.intended_use, scoring.case_scores(ours), driven[0])
+    scored = scoring.case_scores(ours, models[0].manifest.thresholds)
+    candidate = Scores(subject.label.version, base.intended_use, scored, driven[0])
     if name is None or bar is None:
         return candidate, None if name is None else Scores(name, use, ()), []
     theirs = evaluate.run(bar, chosen, threads=settings.threads, progress=progress)
-    return candidate, Scores(name, use, scoring.case_scores(theirs), driven[1]), theirs
+    return candidate, Scores(name, use, scoring.case_scores(theirs, models[1].manifest.thresholds), driven[1]), theirs
 
 
 def _sights(chosen: Sequence[evaluate.Case]) -> list[NDArray[np.uint8]]:

@@ -53,7 +53,7 @@ class FloorSettings:
     golden_stops: int = 3
     """Golden pictures of things to stop for, which every device tests a model on."""
     tier1_recall: float = bars.TIER1_RECALL
-    """Share of things to stop for that it must name at their side and ask to stop for …"""
+    """Share of things to stop for that it must see at their side, and warn of in time on whole walks …"""
     false_clear: float = bars.FALSE_CLEAR
     """Most moments with something there at which it names nothing …"""
     false_alarms: float = bars.FALSE_ALARMS_A_MINUTE

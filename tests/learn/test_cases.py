@@ -89,25 +89,54 @@ def test_what_could_be_held_out_is_counted_by_tier(home: Path) -> None:
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def scored(due: str, said: str):  # type: ignore[no-untyped-def]
-    (found,) = scoring.case_scores([Answer(Case("c", REAL, PIXEL, due, walk="w"), said, 0.7, (), 1.0, 1.0)])
+def scored(due: str, said: str, *head: tuple[str, str, float], above: float = 0.5):  # type: ignore[no-untyped-def]
+    answer = Answer(Case("c", REAL, PIXEL, due, walk="w"), said, 0.7, head, 1.0, 1.0)
+    (found,) = scoring.case_scores([answer], {"hazard_above": above})
     return found
 
 
 @pytest.mark.parametrize(
     ("due", "said", "warned"),
     [
-        ("Stop, curb ahead.", "Stop, curb ahead.", True),
-        ("Stop, curb ahead.", "Caution, curb ahead.", False),
-        ("Stop, curb ahead.", "Continue straight, curb ahead.", False),
-        ("Stop, curb ahead.", "Stop, vehicle ahead.", False),
-        ("Stop, curb ahead.", vocabulary.CLEAR, False),
         ("Caution, pole on the left.", "Stop, pole on the left.", True),
+        ("Caution, pole on the left.", "Continue straight, pole on the left.", False),
         ("Caution, pole on the left.", "Caution, pole on the right.", False),
     ],
 )
-def test_a_warning_names_the_thing_at_its_side_and_asks_for_as_much_care(due: str, said: str, warned: bool) -> None:
+def test_an_obstacle_is_warned_of_by_words_that_name_it_at_its_side_and_ask_for_as_much_care(
+    due: str, said: str, warned: bool
+) -> None:
     assert scored(due, said).warned is warned
+
+
+@pytest.mark.parametrize("said", ["Stop, curb ahead.", vocabulary.CLEAR])
+@pytest.mark.parametrize(
+    ("head", "warned"),
+    [
+        ([], False),
+        ([("curb", "ahead", 0.6)], True),
+        ([("curb", "ahead", 0.59)], False),
+        ([("curb", "on the left", 0.9)], False),
+        ([("vehicle", "ahead", 0.9)], False),
+        ([("vehicle", "ahead", 0.9), ("curb", "ahead", 0.7)], True),
+    ],
+)
+def test_a_thing_to_stop_for_is_warned_of_by_the_hazard_head_alone(
+    said: str, head: list[tuple[str, str, float]], *, warned: bool
+) -> None:
+    assert scored("Stop, curb ahead.", said, *head, above=0.6).warned is warned
+
+
+def test_what_quantisation_costs_is_told_by_held_out_cases_not_by_what_taught() -> None:
+    def answers(said: str) -> list[Answer]:
+        due = "Caution, pole on the left."
+        taught = [Case(f"t{n}", TAUGHT, PIXEL, due, walk="t") for n in range(30)]
+        return [
+            Answer(Case("c", REAL, PIXEL, due, walk="w"), said, 0.7, (), 1.0, 1.0),
+            *(Answer(case, due, 0.9, (), 1.0, 1.0) for case in taught),
+        ]
+
+    assert scoring.quantised(answers("Caution, pole on the left."), answers(vocabulary.CLEAR)) == (1.0, 1)
 
 
 def test_silence_what_names_nothing_and_unknown_are_told_apart() -> None:
