@@ -45,6 +45,10 @@ LINEAGE, TAUGHT_BY = "lineage.json", "taught_by.txt"
 _SEE_LIST = "See: waycue-server models list"
 
 
+class Overtaken(Refused):
+    """The champion is another one than the version was judged against."""
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """One registered version."""
@@ -282,17 +286,24 @@ class Registry:
 
     # --- roles ---
 
-    def promote(self, version: str, why: str) -> None:
+    def promote(self, version: str, why: str, *, instead_of: str | None = None) -> None:
         """Make a version the champion; the old champion becomes `previous`.
 
+        instead_of: only where this one still is the champion, "" for none: it was judged against that
         raises: Refused where there is no such version, it is on trial, or it is for the field and no gate of this
-        server passed it; BundleError where its files are damaged.
+        server passed it; Overtaken; BundleError where its files are damaged.
         """
         self._may_lead(version)
         with self.store.writing() as connection:
             old = _alias(connection, CHAMPION)
             if old == version:
                 return
+            if instead_of is not None and (old or "") != instead_of:
+                raise Overtaken(
+                    f"{version} was accepted against {instead_of or 'no champion'}, but {old or 'none'} is in use now: "
+                    "it is not promoted.",
+                    hint=f"By hand: waycue-server models promote {version}",
+                )
             self._point(connection, PREVIOUS, old, why)
             self._point(connection, CHAMPION, version, why)
             if _alias(connection, CHALLENGER) == version:

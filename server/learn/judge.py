@@ -289,7 +289,7 @@ def _scores(
     progress: Progress,
 ) -> tuple[Scores, Scores | None, list[evaluate.Answer]]:
     """(candidate, champion, the champion's answers). A champion that is no bar is not run."""
-    base, name = subject.base, registry.champion()
+    base, name = subject.base, subject.label.parent or None  # not the champion of this moment: it may have changed
     parent = None if name is None else registry.bundle_folder(name)
     use = "" if parent is None else bundles.read_manifest(parent).intended_use
     bar = parent if base.intended_use == "demo" or use != "demo" else None

@@ -35,13 +35,14 @@ from server.learn.checkpoint import Checkpoint
 from server.learn.guide import Guide
 from server.learn.judge import Made, Subject, judge, on_walks, recalibrate
 from server.learn.settings import Bounds, LearnSettings
-from server.registry import PROMOTED, Registry
+from server.registry import PROMOTED, Overtaken, Registry
 from shared import atomic
 from shared.clock import Clock, SystemClock
 from shared.preprocess import prepare
 
 STARTER_FOLDER = Path(__file__).parent / "starter_model"
 REPLAY_OF_WALKS = 0.4
+OVERTAKEN = "overtaken"
 Progress = Callable[[str], None]
 
 
@@ -50,7 +51,7 @@ class Night:
     """What a night did: written to <home>/nights/<version>.json, printed by `waycue-server retrain --json`."""
 
     outcome: str
-    """skipped | promoted | trial | refused"""
+    """skipped | promoted | trial | refused, or overtaken: accepted, but the champion was changed meanwhile"""
     reasons: tuple[str, ...]
     version: str = ""
     champion: str = ""
@@ -180,7 +181,11 @@ def _train_and_judge(
         taught=lineage.taught(teaching, dataset=taken.dataset, seconds=seconds),
     )  # fmt: skip
     if night.outcome == PROMOTED:
-        registry.promote(version, why="; ".join(night.reasons))
+        try:
+            verdict.carry_out(registry, version, asdict(night))
+        except Overtaken as error:  # by a person, or by a rollout that was finished meanwhile
+            progress(str(error))
+            night = replace(night, outcome=OVERTAKEN, reasons=(str(error), *night.reasons))
     atomic.remove_tree(work)
     return night
 

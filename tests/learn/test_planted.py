@@ -105,9 +105,7 @@ def test_perfect_moments_do_not_outvote_whole_walks_on_which_nobody_is_warned() 
     driven = tuple(replace(walk, events=(False,) * 6) for walk in good.walks)
     decision = gate.decide(evidence(replace(good, walks=driven)), Bounds())
     assert decision.verdict == "trial"
-    assert "on 16 whole held-out walks 0 of 96 things to stop for" in reasons(
-        decision, "warned of in time"
-    )
+    assert "on 16 whole held-out walks 0 of 96 things to stop for" in reasons(decision, "warned of in time")
 
 
 @pytest.mark.parametrize(("events", "said"), [((), "no whole held-out walk comes upon"), ((True,), "takes 35 on two")])
