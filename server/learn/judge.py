@@ -96,7 +96,7 @@ def judge(
     progress(f"judging on {len(chosen)} cases")
     ours = evaluate.run(made.folder, chosen, threads=settings.threads, progress=progress)
     full = evaluate.run(made.full, chosen, threads=settings.threads, progress=progress)
-    fitting = _fitting(base, made.folder, subject.view, folder, settings, senses, progress)
+    fitting = _fitting(subject, folder, settings, senses, progress)
     held_out = [answer for answer in ours if answer.case.group != TAUGHT]
     figures, fitted = recalibrate(made.folder, subject.label, held_out, fitting, extra=subject.extra)
     pictures, stops = _keep_golden(base, made.folder, settings.threads)
@@ -237,9 +237,7 @@ def _drawn(base: Checkpoint, settings: LearnSettings) -> list[evaluate.Case]:
 
 
 def _fitting(
-    base: Checkpoint,
-    bundle: Path,
-    view: Sequence[SampleRow],
+    subject: Subject,
     folder: Path,
     settings: LearnSettings,
     senses: rows.Senses,
@@ -247,8 +245,13 @@ def _fitting(
 ) -> list[evaluate.Answer]:
     """Answers to calibrate on: whole golden walks, and drawn ones for the demonstration model. Not single golden
     moments: their walk may teach, or be judged on."""
-    chosen = [(row, "golden") for row in cases.confirmed(view, "golden")]
-    looked = list(cases.cases(folder, chosen, senses, progress=progress))
+    base, bundle = subject.base, subject.made.folder
+    found, spoiled = cases.to_calibrate(subject.view, subject.teaching)
+    for walk in spoiled:
+        progress(
+            f"the golden walk {walk} holds pictures of walks that teach or are held out: nothing is calibrated on it"
+        )
+    looked = list(cases.cases(folder, [(row, "golden") for row in found], senses, progress=progress))
     return [*on_walks(base, bundle, settings.threads), *evaluate.run(bundle, looked, threads=settings.threads)]
 
 

@@ -86,6 +86,16 @@ def test_what_could_be_held_out_is_counted_by_tier(home: Path) -> None:
     assert sum(counts.values()) == 8
 
 
+def test_a_golden_walk_whose_pictures_teach_or_are_judged_on_is_calibrated_on_nowhere(home: Path) -> None:
+    found = [replace(row, split="golden", walk_id=f"golden-{n}", golden=True) for n, row in enumerate(view(home)[:3])]
+    same = replace(found[0], split="held_out", walk_id="held", golden=False)
+    taught = replace(found[1], split="train", walk_id="taught", golden=False)
+    kept, spoiled = cases.to_calibrate([*found, same, taught], [taught])
+    assert [row.walk_id for row in kept] == ["golden-2"]
+    assert spoiled == ("golden-0", "golden-1")
+    assert cases.to_calibrate(found, [])[1] == ()
+
+
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
