@@ -16,7 +16,7 @@ import numpy as np
 from server.evaluation.measures import calibration
 from server.learn import resample
 from server.learn.evidence import DRAWN, REAL, SILENCE, TIERS, CaseScore, Evidence, Found, LeadsTo, Rule, Stock
-from server.learn.settings import FloorSettings, GateSettings
+from server.learn.settings import FloorSettings, GateSettings, softened
 
 HOLD_OUT = "waycue-server samples hold-out"
 GOLDEN_ADD = "waycue-server samples golden add"
@@ -25,6 +25,7 @@ GOLDEN_ADD = "waycue-server samples golden add"
 def rules(evidence: Evidence, floors: FloorSettings, settings: GateSettings) -> Iterator[Rule]:
     """Every floor of a model for the field."""
     cases = [case for case in evidence.candidate.cases if case.group == REAL]
+    yield from _softened(floors)
     yield from _learnt(evidence)
     yield from _enough(cases, evidence.stock, floors)
     stops = [case for case in cases if case.tier == 1]
@@ -55,6 +56,13 @@ def drawn_calibration(evidence: Evidence, settings: GateSettings) -> Iterator[Ru
 # --- is there enough to judge on? -------------------------------------------------------------------------------------
 
 
+def _softened(floors: FloorSettings) -> Iterator[Rule]:
+    """Not hidden from who reads the verdict: it was easier to come by than it is elsewhere."""
+    for name, (ours, usual) in softened(floors).items():
+        text = f"the setting gate.{name} is {ours:g}, softer than the default of {usual:g}"
+        yield Rule("softer floor", f"gate.{name}", "not judged", text, "", {"default": usual}, bound=ours)
+
+
 def _learnt(evidence: Evidence) -> Iterator[Rule]:
     for walk, count in evidence.learnt.items():
         text = (
@@ -72,7 +80,7 @@ def _enough(cases: Sequence[CaseScore], stock: Stock, floors: FloorSettings) -> 
         some = [case for case in cases if case.tier == tier]
         walks = len({case.walk for case in some})
         told = f"{len(some)} held-out {_noun(tier, len(some))}"
-        if len(some) >= least:
+        if some and len(some) >= least:
             text = f"{told}, {least} are needed"
             yield Rule("enough cases", TIERS[tier], "passed", text, bound=least, cases=len(some), walks=walks)
             continue

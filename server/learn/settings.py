@@ -66,6 +66,29 @@ class FloorSettings:
     """Most that confidence and the share of right sentences may be apart, beyond what chance explains."""
 
 
+LIMITS = {
+    "tier1_cases": (20, 1_000_000), "tier2_cases": (10, 1_000_000), "tier3_cases": (1, 1_000_000),
+    "quiet_cases": (10, 1_000_000), "walks": (5, 1_000_000), "golden_stops": (1, 1_000_000),
+    "tier1_recall": (0.5, 1), "false_clear": (0, 0.2), "false_alarms": (0, 10), "grammar": (0.95, 1),
+    "repeats": (0, 10), "calibration_error": (0, 0.2),
+}  # fmt: skip
+"""How far a setting of [gate] may go: beyond, a floor would be none."""
+
+
+def softened(floors: FloorSettings) -> dict[str, tuple[float, float]]:
+    """Settings that ask for less than the defaults → (this, the default). Pure."""
+    usual, found = FloorSettings(), {}
+    for name in LIMITS:
+        ours, theirs = getattr(floors, name), getattr(usual, name)
+        if ours > theirs if name in _MOST else ours < theirs:
+            found[name] = (ours, theirs)
+    return found
+
+
+_MOST = ("false_clear", "false_alarms", "repeats", "calibration_error")
+"""Of the others more is harder."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceBudget:
     """What a model may take on a kind of device. Left out: as for every device."""

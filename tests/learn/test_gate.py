@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from server import config
 from server.learn import fitness, gate
 from server.learn.evidence import DRAWN, TAUGHT, Cost, Decision, Evidence, Reported, Scores, Stock, of_dict
 from server.learn.settings import Bounds, BudgetSettings, DeviceBudget, FloorSettings
 from shared import vocabulary
+from shared.errors import ConfigError
 from tests.learn.judged import Said, Seen, corrections, evidence, held_out, mostly, right, scores
 
 HELD_OUT = held_out()
@@ -354,3 +357,46 @@ def test_a_model_that_changes_half_of_its_answers_is_not_taken_for_an_equal_one(
         for seed, (name, share) in enumerate((("old", 0.5), ("new", 0.46)))
     )
     assert decide(evidence(new, old)).verdict == "refused"
+
+
+# --- settings that switch a floor off ---------------------------------------------------------------------------------
+
+
+def test_a_group_without_a_moment_is_not_judged_whatever_the_settings_ask_for() -> None:
+    """Set to nothing in code: the settings file does not accept it."""
+    nothing: dict[str, float] = dict.fromkeys(("tier1_cases", "tier2_cases", "tier3_cases", "quiet_cases"), 0)
+    only_quiet = [seen for seen in HELD_OUT if seen.due == vocabulary.CLEAR]
+    decision = decide(evidence(scores("quiet", right, only_quiet)), **nothing)
+    assert decision.verdict == "trial"
+    assert "no held-out real moment to judge it on" in why(decision, "tier-1 recall")
+    assert "no held-out real moment to judge it on" in why(decision, "false clear")
+    assert why(decision, "enough cases", "obstacles").startswith("only 0 held-out moments of obstacles")
+
+
+def test_floors_softer_than_the_defaults_are_said_in_the_verdict() -> None:
+    decision = decide(evidence(GOOD), tier1_cases=20, false_clear=0.2, tier2_cases=500, walks=5)
+    told = {rule.about: rule.sentence for rule in decision.rules if rule.name == "softer floor"}
+    assert told == {
+        "gate.tier1_cases": "the setting gate.tier1_cases is 20, softer than the default of 50",
+        "gate.false_clear": "the setting gate.false_clear is 0.2, softer than the default of 0.02",
+    }
+    written = json.loads(json.dumps(decision.to_dict()))
+    assert sum(rule["name"] == "softer floor" for rule in written["rules"]) == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["tier1_cases = 0", "tier1_cases = 19", "golden_stops = 0", "tier1_recall = 0.0", "false_clear = 1.0", "walks = 0",
+     "tier2_cases = 0", "quiet_cases = 0", "grammar = 0.5", "false_alarms = 60.0", "calibration_error = 1.0"],
+)  # fmt: skip
+def test_a_setting_that_would_switch_a_floor_off_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "waycue.toml").write_text(f"[gate]\n{line}\n")
+    with pytest.raises(ConfigError, match=f"gate.{line.split()[0]} is .*It must be"):
+        config.load(tmp_path)
+
+
+def test_softer_and_harder_floors_within_the_limits_are_accepted(tmp_path: Path) -> None:
+    (tmp_path / "waycue.toml").write_text("[gate]\ntier1_cases = 20\ntier1_recall = 0.5\nwalks = 40\n")
+    assert config.load(tmp_path).gate.walks == 40
+    (tmp_path / "waycue.toml").write_text("")
+    assert config.load(tmp_path).gate == FloorSettings()
