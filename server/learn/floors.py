@@ -43,6 +43,8 @@ def rules(evidence: Evidence, floors: FloorSettings, settings: GateSettings) -> 
     if cases:
         yield _grammar(cases, floors)
         yield _calibrated(cases, REAL, floors.calibration_error, settings, leads_to="trial")
+    yield _fitted(evidence, settings)
+    yield _sure(evidence)
     yield _golden(evidence, floors)
 
 
@@ -270,6 +272,31 @@ def _calibrated(
     figures = {"error": found, "chance": chance, "overconfidence": over}
     walks = len({case.walk for case in cases})
     return Rule("calibration", group, *_outcome(good, told, leads_to), figures, None, bound, len(cases), walks)
+
+
+def _fitted(evidence: Evidence, settings: GateSettings) -> Rule:
+    """Without enough to fit on, confidence is what the base happened to say."""
+    found, least, walks = evidence.calibrated, settings.calibration_cases, settings.calibration_walks
+    told = (
+        f"calibrated on {_count(found.moments, 'moment')} of {_count(found.walks, 'golden walk')}, {least} of "
+        f"{_count(walks, 'walk')} are needed"
+    )
+    common = ({"moments": found.moments}, None, float(least), found.moments, found.walks)
+    if found.moments >= least and found.walks >= walks:
+        return Rule("calibrated on", "golden walks", "passed", told, "", *common)
+    text = f"only {told}: put whole walks into the golden set ({GOLDEN_ADD} WALK) and confirm their moments"
+    return Rule("calibrated on", "golden walks", "not judged", text, "trial", *common)
+
+
+def _sure(evidence: Evidence) -> Rule:
+    if evidence.calibrated.sure:
+        text = "from a confidence on its sentences are right in 9 of 10 cases"
+        return Rule("sure enough", "golden walks", "passed", text)
+    text = (
+        "at no confidence are its sentences right in 9 of 10 cases on golden walks, so that what may be spoken cannot "
+        "be told: record and confirm more on walks that teach"
+    )
+    return Rule("sure enough", "golden walks", "failed", text, "trial")
 
 
 def _chance(sure: Sequence[float], *, resamples: int) -> float:

@@ -23,7 +23,7 @@ from server.evaluation.drive import DriveSettings, drive
 from server.evaluation.facts import Course, Frame
 from server.learn import calibrate, cases, cost, evaluate, gate, golden, rows, scoring
 from server.learn.checkpoint import Checkpoint
-from server.learn.evidence import DRAWN, REAL, TAUGHT, Decision, Evidence, Export, Scores, WalkScore
+from server.learn.evidence import DRAWN, REAL, TAUGHT, Calibrated, Decision, Evidence, Export, Scores, WalkScore
 from server.learn.settings import Bounds, LearnSettings
 from server.registry import Registry
 from shared import bundle as bundles
@@ -115,7 +115,8 @@ def judge(
     evidence = Evidence(
         candidate, champion, export,
         cost.measure(made.folder, registry, _sights(chosen), threads=settings.threads),
-        cases.stock(subject.teaching), known, cases.known_to(subject.view, taught),
+        cases.stock(subject.teaching), known, _calibrated(calibrate.calibrated(fitting, fitted)),
+        cases.known_to(subject.view, taught),
     )  # fmt: skip
     decision = gate.decide(evidence, bounds)
     figures = {**figures, "whole_walks": {group: whole_walks(candidate, group) for group in _groups(candidate)}}
@@ -253,6 +254,11 @@ def _fitting(
         )
     looked = list(cases.cases(folder, [(row, "golden") for row in found], senses, progress=progress))
     return [*on_walks(base, bundle, settings.threads), *evaluate.run(bundle, looked, threads=settings.threads)]
+
+
+def _calibrated(fitting: Sequence[evaluate.Answer]) -> Calibrated:
+    walks = {answer.case.walk for answer in fitting}
+    return Calibrated(len(fitting), len(walks), evaluate.sure_enough(fitting))
 
 
 def _keep_golden(base: Checkpoint, folder: Path, threads: int) -> tuple[int, int]:

@@ -147,6 +147,12 @@ class GateSettings:
     """Where there is too little for an interval: refused if an equal model would lose so many less often than this."""
     calibration_drawn: float = 0.15
     """Calibration error on drawn frames, for the demonstration model."""
+    calibration_cases: int = 50
+    """Moments of golden walks that a field model is calibrated on …"""
+    calibration_walks: int = 2
+    """… of so many walks."""
+    parity_pictures: int = 20
+    """Pictures on which a field model is compared with PyTorch."""
     parity_least: float = 0.95
     """Share of tokens that the quantised bundle must have in common with PyTorch."""
     slot_loss_most: float = 0.01

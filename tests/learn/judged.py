@@ -14,7 +14,7 @@ from server.evaluation import annotated
 from server.evaluation.facts import Drive, Moment, Truth, Utterance, Words, seen_side
 from server.learn import scoring
 from server.learn.evaluate import Answer, Case
-from server.learn.evidence import DRAWN, REAL, TAUGHT, Cost, Evidence, Export, Scores, WalkScore
+from server.learn.evidence import DRAWN, REAL, TAUGHT, Calibrated, Cost, Evidence, Export, Scores, WalkScore
 from shared import vocabulary
 from shared.policy import may
 
@@ -129,7 +129,8 @@ def evidence(candidate: Scores, champion: Scores | None = None, **changes: Any) 
     """With an export and a cost that nobody can object to."""
     export = Export(1.0, 50, 0.0, len(candidate.cases), (), 12, 6)
     cost = Cost(look_p95_ms=80.0, memory_mb=300.0, bundle_mb=6.0)
-    return replace(Evidence(candidate, champion, export, cost), **changes)
+    fitted = Calibrated(120, 4, sure=True)
+    return replace(Evidence(candidate, champion, export, cost, calibrated=fitted), **changes)
 
 
 def truth(due: str) -> Truth:

@@ -228,11 +228,23 @@ def test_a_field_model_is_compared_with_pytorch_on_its_own_golden_and_held_out_p
 def test_the_slowest_device_of_a_kind_speaks_for_it() -> None:
     said = [Said("pi", "a", 300.0), Said("pi", "a", 350.0), Said("pi", "b", 200.0), Said("jetson", "a", 40.0),
             Said("pi", "gone", 9999.0)]  # fmt: skip
-    found = {one.kind: one for one in cost.scaled(said, {"a": 1.2, "b": 2.4})}
+    reports, ignored = cost.scaled(said, {"a": 1.2, "b": 2.4}, 80.0)
+    found = {one.kind: one for one in reports}
+    assert ignored == ()
     told = found["pi"]
     assert (told.version, told.look_p95_ms, told.ratio, told.devices) == ("b", 200.0, 2.4, 1)
     assert found["jetson"].look_p95_ms == 40.0
-    assert cost.scaled(said, {}) == ()
+    assert cost.scaled(said, {}, 80.0) == ((), ())
+    assert cost.unknown(said, {"a": 1.2}) == {}
+    assert cost.unknown(said, {"b": 1.2}) == {"jetson": ("a",)}
+
+
+@pytest.mark.parametrize("wrong_ms", [0.01, 1e9])
+def test_a_report_that_cannot_be_is_left_out_and_named(wrong_ms: float) -> None:
+    said = [Said("pi", "a", 300.0), Said("pi", "a", wrong_ms)]
+    (told,), (ignored,) = cost.scaled(said, {"a": 1.0}, 80.0)
+    assert (told.look_p95_ms, told.devices) == (300.0, 1)
+    assert ignored.look_p95_ms == wrong_ms
 
 
 def test_reports_are_what_devices_last_said_with_both_kind_and_time(tmp_path: Path) -> None:
