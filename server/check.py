@@ -15,7 +15,7 @@ nothing: what it takes out lies in quarantine/ afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,9 +27,11 @@ from server.dataset import FOLDERS, Dataset, SampleRow, from_dict, to_dict, vers
 from server.findings import Finding, set_aside
 from server.merge import Merge
 from server.recover import recover
+from server.registry import Registry, unjudged
 from server.store import Store, open_store
 from shared import atomic
 from shared.clock import Clock
+from shared.errors import BundleError
 
 YOUNG_S = 3600.0  # beside a running server: a file that is being merged has no row yet
 _PATHS = {
@@ -49,6 +51,9 @@ class Checked:
     records: int
     files: int
     bytes: int
+    never_judged: tuple[str, ...] = ()
+    """Versions for the field that no gate of this server passed, one of them the champion perhaps: of an older server,
+    or added by hand. Nothing is wrong with their files."""
 
     @property
     def well(self) -> bool:
@@ -80,7 +85,24 @@ def check(
             with store.reading() as connection:
                 rows = len(connection.execute(select(db.dataset_rows.c.seq)).all())
                 records = len(connection.execute(select(db.records.c.record_id)).all())
-        return Checked(tuple(found), rows=rows, records=records, files=files.count, bytes=files.bytes)
+        return Checked(
+            tuple(found),
+            rows=rows,
+            records=records,
+            files=files.count,
+            bytes=files.bytes,
+            never_judged=_never_judged(home, store),
+        )
+
+
+def _never_judged(home: Path, store: Store) -> tuple[str, ...]:
+    registry, found = Registry(home, store=store), []
+    champion = registry.champion()
+    for model in registry.list():
+        with suppress(BundleError, OSError):  # said where its files are looked at
+            if unjudged(model):
+                found.append(model.version + (" (the champion)" if model.version == champion else ""))
+    return tuple(found)
 
 
 def _sides(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, repair: bool) -> list[Finding]:

@@ -183,7 +183,8 @@ def _models_list(options: argparse.Namespace) -> int:
     found = [
         {
             "version": model.version, "role": roles.get(model.version, ""), "parent": model.parent, "base": model.base,
-            "created_at_utc": model.created_at_utc, "state": model.state, "evaluation": dict(model.evaluation),
+            "created_at_utc": model.created_at_utc, "state": model.state, "never_judged": registry.unjudged(model),
+            "evaluation": dict(model.evaluation),
         }
         for model in models.list()
     ]  # fmt: skip
@@ -193,7 +194,8 @@ def _models_list(options: argparse.Namespace) -> int:
         print("No models yet. Begin with: waycue-server models add starter")
     for model in found if not options.json else ():
         state = "" if model["state"] == registry.REGISTERED else str(model["state"])
-        said = ", ".join(filter(None, (str(model["role"]), state)))
+        never = "never judged" if model["never_judged"] else ""
+        said = ", ".join(filter(None, (str(model["role"]), state, never)))
         print(f"{model['version']:<28} {said:<10} from {model['parent'] or model['base']}")
     return OK
 
@@ -206,12 +208,18 @@ def _models_add(options: argparse.Namespace) -> int:
         version = add_starter(options.home, progress=lambda text: print(text, flush=True))
         print(f"{version} is registered. It is a demonstration model: it must not guide a real walk.")
         return OK
-    from server.registry import ON_TRIAL, Registry
+    from server.registry import ON_TRIAL, Registry, unjudged
 
     model = Registry(options.home).add(Path(options.bundle))
     if model.state == ON_TRIAL:
         print(f"{model.version} is registered, on trial: it guides nobody but wearers with a sighted companion.")
         print(f'Name them: waycue-server rollout start {model.version} --device NAME --supervised --companion "WHO"')
+        return OK
+    if unjudged(model):
+        print(
+            f"{model.version} is registered. It is made for the field, but no gate of this server has judged it, so it"
+        )
+        print("is offered to nobody. Let a night make one that is judged: waycue-server retrain")
         return OK
     print(f"{model.version} is registered. Offer it with: waycue-server models promote {model.version}")
     return OK

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from server.learn.settings import BudgetSettings, FloorSettings, LearnSettings
+from server.learn.settings import LIMITS, BudgetSettings, FloorSettings, LearnSettings
 from server.limits import LimitsSettings
 from shared import atomic, settings
 from shared.errors import ConfigError
@@ -171,11 +171,8 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
 
 
 def _check_gate(gate: FloorSettings, budget: BudgetSettings) -> None:
-    for name in ("tier1_cases", "tier2_cases", "tier3_cases", "quiet_cases", "walks", "golden_stops", "repeats"):
-        settings.within(f"gate.{name}", getattr(gate, name), 0, 1_000_000)
-    for name in ("tier1_recall", "false_clear", "grammar", "calibration_error"):
-        settings.within(f"gate.{name}", getattr(gate, name), 0, 1)
-    settings.within("gate.false_alarms", gate.false_alarms, 0, 60)
+    for name, (least, most) in LIMITS.items():
+        settings.within(f"gate.{name}", getattr(gate, name), least, most)
     for name in ("look_ms", "memory_mb", "bundle_mb"):
         settings.within(f"budget.{name}", getattr(budget, name), 1, 1_000_000)
         for kind, own in budget.kinds.items():

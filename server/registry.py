@@ -13,7 +13,8 @@ Rules kept here:
 3. Names with a role are aliases: champion (offered to devices), challenger, previous (where a rollback leads). They
    change in one transaction with a line in `alias_log`, which is never edited.
 4. Only a bundle whose every hash is right is given a role.
-5. A version on trial (its manifest says so) is never offered as champion, and no command makes it one.
+5. A version on trial (its manifest says so) is never offered as champion, and no command makes it one. One for the
+   field becomes champion only with the gate's own verdict that this server recorded: a bundle's word counts nothing.
 """
 
 from __future__ import annotations
@@ -37,9 +38,15 @@ from shared.errors import BundleError, Refused
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 REGISTERED, ON_TRIAL = "registered", "trial"
+PROMOTED = "promoted"
+"""The gate's verdict on a model that may guide on its own."""
 STATES = (REGISTERED, ON_TRIAL)
 LINEAGE, TAUGHT_BY = "lineage.json", "taught_by.txt"
 _SEE_LIST = "See: waycue-server models list"
+
+
+class Overtaken(Refused):
+    """The champion is another one than the version was judged against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +152,7 @@ class Registry:
                 "dataset": dataset,
                 "manifest_sha256": digest,
                 "created_at_utc": self._clock.utc_s(),
-                "evaluation": dict(manifest.evaluation if evaluation is None else evaluation),
+                "evaluation": dict(_claimed(manifest) if evaluation is None else evaluation),
                 **(_night(taught) if taught else {}),
             }
             self._place(folder, adapter, lineage, taught.rows if taught else None)
@@ -279,16 +286,24 @@ class Registry:
 
     # --- roles ---
 
-    def promote(self, version: str, why: str) -> None:
+    def promote(self, version: str, why: str, *, instead_of: str | None = None) -> None:
         """Make a version the champion; the old champion becomes `previous`.
 
-        raises: Refused where there is no such version, or it is on trial, BundleError where its files are damaged.
+        instead_of: only where this one still is the champion, "" for none: it was judged against that
+        raises: Refused where there is no such version, it is on trial, or it is for the field and no gate of this
+        server passed it; Overtaken; BundleError where its files are damaged.
         """
         self._may_lead(version)
         with self.store.writing() as connection:
             old = _alias(connection, CHAMPION)
             if old == version:
                 return
+            if instead_of is not None and (old or "") != instead_of:
+                raise Overtaken(
+                    f"{version} was accepted against {instead_of or 'no champion'}, but {old or 'none'} is in use now: "
+                    "it is not promoted.",
+                    hint=f"By hand: waycue-server models promote {version}",
+                )
             self._point(connection, PREVIOUS, old, why)
             self._point(connection, CHAMPION, version, why)
             if _alias(connection, CHALLENGER) == version:
@@ -297,7 +312,7 @@ class Registry:
     def challenge(self, version: str, why: str) -> None:
         """Make a version the challenger: registered, compared, not offered. One on trial may be.
 
-        raises: as `promote`
+        raises: Refused where there is no such version, BundleError where its files are damaged.
         """
         self._sound(version)
         with self.store.writing() as connection:
@@ -306,7 +321,7 @@ class Registry:
     def rollback(self, why: str) -> str:
         """Exchange champion and previous. Returns the new champion.
 
-        raises: Refused where there is no previous one, or it is on trial, BundleError where its files are damaged.
+        raises: Refused where there is no previous one; as `promote`.
         """
         back = self.alias(PREVIOUS)
         if back is None:
@@ -331,6 +346,27 @@ class Registry:
                 hint=f"Why: waycue-server gate --explain {version}. A wearer with a sighted companion may try it: "
                 f'waycue-server rollout start {version} --device NAME --supervised --companion "WHO".',
             )
+        self.check_judged(version)
+
+    def check_judged(self, version: str) -> None:
+        """Whether a version may guide on its own, as far as the gate is concerned.
+
+        raises: Refused where it is for the field and its verdict here is not "promoted"; BundleError
+        """
+        model = self.get(version)
+        if not unjudged(model):
+            return
+        if verdict_of(model):
+            raise Refused(
+                f"{version} was not passed by the gate, which said {verdict_of(model)}: it guides nobody on its own.",
+                hint=f"Why: waycue-server gate --explain {version}.",
+            )
+        raise Refused(
+            f"{version} is made for the field, but no gate of this server has judged it: it guides nobody on its own.",
+            hint="Let a night make one that is judged: waycue-server retrain. Until then a wearer with a sighted "
+            "companion may try a version on trial: waycue-server rollout start VERSION --device NAME --supervised "
+            '--companion "WHO".',
+        )
 
     def _point(self, connection: Connection, name: str, version: str | None, why: str) -> None:
         old = _alias(connection, name)
@@ -342,6 +378,23 @@ class Registry:
             connection.execute(insert(aliases).values(name=name, version=version))
         change = {"at": self._clock.utc_s(), "name": name, "old": old or "", "new": version or "", "why": why}
         connection.execute(insert(tables.alias_log).values(change))
+
+
+def verdict_of(model: Model) -> str:
+    """What the gate of this server said of it: promoted, trial or refused; "" where it judged nothing. Pure."""
+    judged = model.evaluation.get("gate")
+    return str(judged.get("verdict", "")) if isinstance(judged, Mapping) else ""
+
+
+def unjudged(model: Model) -> bool:
+    """Whether it is made for the field without the gate's word that it may be. Raises: BundleError."""
+    use = bundle.read_manifest(model.bundle_folder).intended_use
+    return use == bundle.FIELD and verdict_of(model) != PROMOTED
+
+
+def _claimed(manifest: bundle.Manifest) -> dict[str, Any]:
+    """Figures that a bundle brings along. A verdict is this server's to give."""
+    return {name: value for name, value in manifest.evaluation.items() if name not in ("gate", "outcome")}
 
 
 def _alias(connection: Connection, name: str) -> str | None:

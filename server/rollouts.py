@@ -117,8 +117,8 @@ class Rollouts:
         """Offer a version to some devices. A rollout of the same version that was halted is begun anew.
 
         supervised: a version on trial, for devices named one by one, whose wearers walk with a sighted companion
-        raises: Refused where there is no such version, nobody to offer it to, where it is out already, or where a
-        version on trial would go to anyone else
+        raises: Refused where there is no such version, nobody to offer it to, where it is out already, where a
+        version on trial would go to anyone else, or where one for the field was not passed by the gate
         """
         manifest = bundle.verify(self._registry.bundle_folder(version))
         if not 0 <= percent <= 100 or not (percent or devices or cohort):
@@ -131,6 +131,8 @@ class Rollouts:
                 f"The gate refused {version}: it is worse than what is there, or unfit to run, and goes to nobody.",
                 hint=f"See: waycue-server gate --explain {version}",
             )
+        if not supervised:
+            self._registry.check_judged(version)
         now_utc = self._clock.utc_s()
         row = {
             "version": version, "state": RUNNING, "percent": percent, "devices": sorted(set(devices)),

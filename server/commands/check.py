@@ -52,7 +52,7 @@ def to_dict(found: Checked) -> dict[str, object]:
         for finding in found.findings
     ]
     counts = {"rows": found.rows, "records": found.records, "files": found.files, "bytes": found.bytes}
-    return {"well": found.well, "findings": findings, **counts}
+    return {"well": found.well, "findings": findings, **counts, "never_judged": list(found.never_judged)}
 
 
 def told(found: Checked, *, repair: bool) -> list[str]:
@@ -61,9 +61,14 @@ def told(found: Checked, *, repair: bool) -> list[str]:
     for finding in sorted(found.findings, key=lambda one: (one.lost, one.what, one.name)):
         groups.setdefault((finding.what, finding.name if finding.lost else finding.done), []).append(finding)
     lines = [line for group in groups.values() for line in _group(group)]
+    never = [
+        f"{name} is made for the field, but no gate of this server ever passed it: waycue-server retrain makes one "
+        "that is judged." for name in found.never_judged
+    ]  # fmt: skip
+    lines = [*never, *lines]
     read = f"{found.rows} rows, {found.records} records and {found.files} files ({size(found.bytes)}) were read."
     if not found.findings:
-        return [f"All is well: {read}"]
+        return [*lines, f"All is well: {read}"]
     if not repair:
         return [*lines, read, "Mend it with: waycue-server check --repair (stop the server first)."]
     lost = sum(finding.lost for finding in found.findings)

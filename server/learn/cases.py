@@ -55,6 +55,15 @@ def learnt(view: Sequence[SampleRow], teaching: Sequence[SampleRow]) -> dict[str
     return dict(Counter(row.walk_id for row in confirmed(view, "held_out") if row.frame_path in pictures))
 
 
+def to_calibrate(view: Sequence[SampleRow], teaching: Sequence[SampleRow]) -> tuple[list[SampleRow], tuple[str, ...]]:
+    """(confirmed rows of golden walks, walks left out): a golden walk of which any picture also teaches, or is judged
+    on, under the name of another walk, is calibrated on nowhere."""
+    known = {row.frame_path for row in (*teaching, *confirmed(view, "held_out"))}
+    golden_rows = confirmed(view, "golden")
+    spoiled = tuple(dict.fromkeys(row.walk_id for row in golden_rows if row.frame_path in known))
+    return [row for row in golden_rows if row.walk_id not in spoiled], spoiled
+
+
 def known_to(view: Sequence[SampleRow], taught: frozenset[str]) -> tuple[str, ...]:
     """Walks that are held out now, of which a model with these samples once learnt."""
     return tuple(dict.fromkeys(row.walk_id for row in view if row.split == "held_out" and row.sample_id in taught))

@@ -49,11 +49,15 @@ def measure(candidate: Path, registry: Registry, pictures: Sequence[NDArray[np.u
     folders = {"": candidate, **{name: known[name] for name in versions}}
     models = {name: GuidanceModel.load(folder, threads=1, allow_demo=True).look for name, folder in folders.items()}
     took = in_turns(models, pictures[:PICTURES])
+    here_ms, ratios = p95(took[""]), {name: ratio(took[""], took[name]) for name in versions}
+    found, ignored = scaled(said, ratios, here_ms)
     return Cost(
-        look_p95_ms=p95(took[""]),
+        look_p95_ms=here_ms,
         memory_mb=footprint.peak_mb(candidate, threads=threads),
         bundle_mb=bundles.read_manifest(candidate).size_bytes / 1e6,
-        reported=scaled(said, {name: ratio(took[""], took[name]) for name in versions}),
+        reported=found,
+        ignored=ignored,
+        unknown=unknown(said, ratios),
     )
 
 
@@ -70,16 +74,31 @@ def reports(registry: Registry) -> list[Said]:
     return out
 
 
-def scaled(said: Sequence[Said], ratios: Mapping[str, float]) -> tuple[Reported, ...]:
-    """One report per kind: the device on which the candidate would be slowest. Pure."""
+def scaled(
+    said: Sequence[Said], ratios: Mapping[str, float], here_ms: float
+) -> tuple[tuple[Reported, ...], tuple[Reported, ...]]:
+    """(one report per kind: the device on which the candidate would be slowest; reports that cannot be). Pure.
+
+    here_ms: what a look of the candidate takes here
+    """
+    every = [(one, Reported(one.kind, 1, one.version, one.look_p95_ms, ratios[one.version]))
+             for one in said if one.version in ratios]  # fmt: skip
+    ignored = tuple(report for _, report in every if not report.plausible(here_ms))
+    said = [one for one, report in every if report.plausible(here_ms)]
     out = []
     for kind in dict.fromkeys(one.kind for one in said):
-        mine = [one for one in said if one.kind == kind and one.version in ratios]
-        if mine:
-            slowest = max(mine, key=lambda one: one.look_p95_ms * ratios[one.version])
-            devices = sum(one.version == slowest.version for one in mine)
-            out.append(Reported(kind, devices, slowest.version, slowest.look_p95_ms, ratios[slowest.version]))
-    return tuple(out)
+        mine = [one for one in said if one.kind == kind]
+        slowest = max(mine, key=lambda one: one.look_p95_ms * ratios[one.version])
+        devices = sum(one.version == slowest.version for one in mine)
+        out.append(Reported(kind, devices, slowest.version, slowest.look_p95_ms, ratios[slowest.version]))
+    return tuple(out), ignored
+
+
+def unknown(said: Sequence[Said], ratios: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
+    """Kind → versions that it reports on, where none of them was measured here. Pure."""
+    judged = {one.kind for one in said if one.version in ratios}
+    kinds = dict.fromkeys(one.kind for one in said if one.kind not in judged)
+    return {kind: tuple(dict.fromkeys(one.version for one in said if one.kind == kind)) for kind in kinds}
 
 
 def in_turns(

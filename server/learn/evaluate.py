@@ -171,6 +171,14 @@ def known_hazards(answer: Answer) -> Iterator[tuple[float, bool]]:
             yield score, pair in there
 
 
+def sure_enough(answers: Sequence[Answer]) -> bool:
+    """Whether at some level there are sentences, and at least RIGHT_LEAST of them right."""
+    return any(
+        any(a.confidence >= level for a in answers) and _right_from(answers, level) >= RIGHT_LEAST
+        for level in SPEAK_GRID
+    )
+
+
 def _right_from(answers: Sequence[Answer], level: float) -> float:
     """Share of right ones among the answers of at least that confidence; 1 where there are none."""
     said = [a.right for a in answers if a.confidence >= level]

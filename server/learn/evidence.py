@@ -18,6 +18,8 @@ REAL, DRAWN, TAUGHT = "real", "drawn", "taught"
 SILENCE, UNKNOWN = 0, -1
 """Tiers of moments at which nothing should be said, and of which nobody knows what is there ("Turn right.")."""
 TIERS = {1: "things to stop for", 2: "obstacles", 3: "landmarks", SILENCE: "moments with nothing to say"}
+PLAUSIBLE = 0.05, 200.0
+"""A look on a device ÷ the same here, on one core: from an accelerator twenty times as fast to a microcontroller."""
 Verdict = Literal["promoted", "trial", "refused"]
 Found = Literal["passed", "failed", "not judged"]
 LeadsTo = Literal["", "trial", "refused"]
@@ -36,7 +38,7 @@ class CaseScore:
     right: bool
     """The whole instruction."""
     warned: bool = False
-    """It names the thing at its side, and asks for as much care as is due."""
+    """The wearer would hear of the thing at its side, and be asked for as much care as is due."""
     false_clear: bool = False
     """It names nothing although something is there."""
     grammatical: bool = True
@@ -94,6 +96,16 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What the candidate's calibration and thresholds were fitted on."""
+
+    moments: int = 0
+    walks: int = 0
+    sure: bool = False
+    """Whether there is a confidence from which on its sentences are right often enough to be spoken."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reported:
     """What devices of a kind say of a model that could be measured here too."""
 
@@ -104,6 +116,10 @@ class Reported:
     """The slowest device's."""
     ratio: float
     """Time of a look of the candidate ÷ that of this version, measured here in turns."""
+
+    def plausible(self, here_ms: float) -> bool:
+        """Whether a device may be so much faster or slower than this machine. here_ms: a look of the candidate here"""
+        return here_ms <= 0 or PLAUSIBLE[0] <= self.look_p95_ms * self.ratio / here_ms <= PLAUSIBLE[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +132,10 @@ class Cost:
     """Peak of a process that runs nothing else; 0 = could not be measured."""
     bundle_mb: float = 0.0
     reported: tuple[Reported, ...] = ()
+    ignored: tuple[Reported, ...] = ()
+    """Reports that cannot be: a look of the candidate would take less or more than any device can."""
+    unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Kind of device → versions that it reports on and that cannot be measured here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +157,7 @@ class Evidence:
     stock: Stock = field(default_factory=Stock)
     learnt: Mapping[str, int] = field(default_factory=dict)
     """Walk that is held out → its moments whose very pictures also taught the candidate; they are no cases."""
+    calibrated: Calibrated = field(default_factory=Calibrated)
     known_to_champion: tuple[str, ...] = ()
     """Walks that are held out but once taught the champion: no cases of a comparison with it."""
 

@@ -16,7 +16,7 @@ import numpy as np
 from server.evaluation.measures import calibration
 from server.learn import resample
 from server.learn.evidence import DRAWN, REAL, SILENCE, TIERS, CaseScore, Evidence, Found, LeadsTo, Rule, Stock
-from server.learn.settings import FloorSettings, GateSettings
+from server.learn.settings import FloorSettings, GateSettings, softened
 
 HOLD_OUT = "waycue-server samples hold-out"
 GOLDEN_ADD = "waycue-server samples golden add"
@@ -25,18 +25,26 @@ GOLDEN_ADD = "waycue-server samples golden add"
 def rules(evidence: Evidence, floors: FloorSettings, settings: GateSettings) -> Iterator[Rule]:
     """Every floor of a model for the field."""
     cases = [case for case in evidence.candidate.cases if case.group == REAL]
+    yield from _softened(floors)
     yield from _learnt(evidence)
     yield from _enough(cases, evidence.stock, floors)
     stops = [case for case in cases if case.tier == 1]
     there = [case for case in cases if case.tier > 0]
     if stops:
         yield _recall(stops, floors, settings)
+    else:
+        yield _nothing("tier-1 recall", TIERS[1], advice(evidence.stock, 1, floors.tier1_cases))
     if there:
         yield _false_clear(there, evidence.stock, floors, settings)
+    else:
+        yield _nothing("false clear", "things", advice(evidence.stock, 2, floors.tier2_cases))
+    yield _in_time(evidence, floors, settings)
     yield from _walks(evidence, floors, settings)
     if cases:
         yield _grammar(cases, floors)
         yield _calibrated(cases, REAL, floors.calibration_error, settings, leads_to="trial")
+    yield _fitted(evidence, settings)
+    yield _sure(evidence)
     yield _golden(evidence, floors)
 
 
@@ -48,6 +56,13 @@ def drawn_calibration(evidence: Evidence, settings: GateSettings) -> Iterator[Ru
 
 
 # --- is there enough to judge on? -------------------------------------------------------------------------------------
+
+
+def _softened(floors: FloorSettings) -> Iterator[Rule]:
+    """Not hidden from who reads the verdict: it was easier to come by than it is elsewhere."""
+    for name, (ours, usual) in softened(floors).items():
+        text = f"the setting gate.{name} is {ours:g}, softer than the default of {usual:g}"
+        yield Rule("softer floor", f"gate.{name}", "not judged", text, "", {"default": usual}, bound=ours)
 
 
 def _learnt(evidence: Evidence) -> Iterator[Rule]:
@@ -67,7 +82,7 @@ def _enough(cases: Sequence[CaseScore], stock: Stock, floors: FloorSettings) -> 
         some = [case for case in cases if case.tier == tier]
         walks = len({case.walk for case in some})
         told = f"{len(some)} held-out {_noun(tier, len(some))}"
-        if len(some) >= least:
+        if some and len(some) >= least:
             text = f"{told}, {least} are needed"
             yield Rule("enough cases", TIERS[tier], "passed", text, bound=least, cases=len(some), walks=walks)
             continue
@@ -117,7 +132,7 @@ def _recall(cases: Sequence[CaseScore], floors: FloorSettings, settings: GateSet
     hits, walks = [case.warned for case in cases], [case.walk for case in cases]
     low, high = resample.share(hits, walks, resamples=settings.bootstrap)
     told = (
-        f"warns of {sum(hits)} of {len(hits)} held-out {TIERS[1]}, by name and side "
+        f"warns of {sum(hits)} of {len(hits)} held-out {TIERS[1]}, by the hazard head, at their side "
         f"({_percent(sum(hits) / len(hits))}; 95 % interval {_percent(low)} to {_percent(high)}); the lower end must "
         f"be at least {_percent(floors.tier1_recall)}"
     )
@@ -153,6 +168,44 @@ def _false_clear(cases: Sequence[CaseScore], stock: Stock, floors: FloorSettings
         "false clear", REAL, told, good=good, bound=floors.false_clear, interval=(low, high), cases=cases,
         figures={"errors": sum(wrong), "share": sum(wrong) / len(wrong)},
     )  # fmt: skip
+
+
+def _in_time(evidence: Evidence, floors: FloorSettings, settings: GateSettings) -> Rule:
+    """What a wearer would have heard on whole walks, through the policy: the one thing that all of it is for."""
+    name, about = "warned of in time", TIERS[1]
+    walks = [walk for walk in evidence.candidate.walks if walk.group == REAL and walk.events]
+    hits = [flag for walk in walks for flag in walk.events]
+    needed = resample.cases_for(1 - floors.tier1_recall, z=resample.Z95)
+    if not hits:
+        text = (
+            f"no whole held-out walk comes upon {TIERS[1]}: without one error it takes {needed} of them on two walks. "
+            f"Label a video with some (waycue-server label), or confirm a stretch of moments, and hold it out "
+            f"({HOLD_OUT} WALK)"
+        )
+        return Rule(name, about, "not judged", text, "trial", bound=floors.tier1_recall)
+    low, high = resample.share(hits, [walk.walk for walk in walks for _ in walk.events], resamples=settings.bootstrap)
+    share = sum(hits) / len(hits)
+    told = (
+        f"on {_count(len(walks), 'whole held-out walk')} {sum(hits)} of {len(hits)} {TIERS[1]} are warned of in time "
+        f"({_percent(share)}; 95 % interval {_percent(low)} to {_percent(high)}); the lower end must be at least "
+        f"{_percent(floors.tier1_recall)}"
+    )
+    good = low >= floors.tier1_recall
+    if not good and share >= floors.tier1_recall:
+        told += (
+            f": the share is enough, the number is not. Without one error it takes {needed} on two walks or more: hold "
+            f"out more whole walks ({HOLD_OUT} WALK)"
+        )
+    elif not good:
+        told += ". Record and confirm more stretches that lead up to such things, on walks that teach"
+    figures: dict[str, float | int | str] = {"hits": sum(hits), "share": share}
+    outcome = _outcome(good, told)
+    return Rule(name, about, *outcome, figures, (low, high), floors.tier1_recall, cases=len(hits), walks=len(walks))
+
+
+def _nothing(name: str, about: str, do: str) -> Rule:
+    """A floor of which nothing is known, whatever the settings ask for."""
+    return Rule(name, about, "not judged", f"there is no held-out real moment to judge it on: {do}", "trial")
 
 
 def _walks(evidence: Evidence, floors: FloorSettings, settings: GateSettings) -> Iterator[Rule]:
@@ -219,6 +272,31 @@ def _calibrated(
     figures = {"error": found, "chance": chance, "overconfidence": over}
     walks = len({case.walk for case in cases})
     return Rule("calibration", group, *_outcome(good, told, leads_to), figures, None, bound, len(cases), walks)
+
+
+def _fitted(evidence: Evidence, settings: GateSettings) -> Rule:
+    """Without enough to fit on, confidence is what the base happened to say."""
+    found, least, walks = evidence.calibrated, settings.calibration_cases, settings.calibration_walks
+    told = (
+        f"calibrated on {_count(found.moments, 'moment')} of {_count(found.walks, 'golden walk')}, {least} of "
+        f"{_count(walks, 'walk')} are needed"
+    )
+    common = ({"moments": found.moments}, None, float(least), found.moments, found.walks)
+    if found.moments >= least and found.walks >= walks:
+        return Rule("calibrated on", "golden walks", "passed", told, "", *common)
+    text = f"only {told}: put whole walks into the golden set ({GOLDEN_ADD} WALK) and confirm their moments"
+    return Rule("calibrated on", "golden walks", "not judged", text, "trial", *common)
+
+
+def _sure(evidence: Evidence) -> Rule:
+    if evidence.calibrated.sure:
+        text = "from a confidence on its sentences are right in 9 of 10 cases"
+        return Rule("sure enough", "golden walks", "passed", text)
+    text = (
+        "at no confidence are its sentences right in 9 of 10 cases on golden walks, so that what may be spoken cannot "
+        "be told: record and confirm more on walks that teach"
+    )
+    return Rule("sure enough", "golden walks", "failed", text, "trial")
 
 
 def _chance(sure: Sequence[float], *, resamples: int) -> float:

@@ -23,7 +23,7 @@ from server.evaluation.drive import DriveSettings, drive
 from server.evaluation.facts import Course, Frame
 from server.learn import calibrate, cases, cost, evaluate, gate, golden, rows, scoring
 from server.learn.checkpoint import Checkpoint
-from server.learn.evidence import DRAWN, REAL, TAUGHT, Decision, Evidence, Export, Scores, WalkScore
+from server.learn.evidence import DRAWN, REAL, TAUGHT, Calibrated, Decision, Evidence, Export, Scores, WalkScore
 from server.learn.settings import Bounds, LearnSettings
 from server.registry import Registry
 from shared import bundle as bundles
@@ -84,7 +84,7 @@ def judge(
     taught: frozenset[str] = frozenset(),
     progress: Progress,
 ) -> Judged:
-    """Judge a bundle and write into its manifest what it is for: `trial` for a field model that the gate did not pass.
+    """Judge a bundle and write into its manifest what it is for: a field model stays `trial` until it is accepted.
 
     taught: ids of the samples that the champion learnt from
     raises: BundleError, OSError
@@ -96,14 +96,15 @@ def judge(
     progress(f"judging on {len(chosen)} cases")
     ours = evaluate.run(made.folder, chosen, threads=settings.threads, progress=progress)
     full = evaluate.run(made.full, chosen, threads=settings.threads, progress=progress)
-    fitting = _fitting(base, made.folder, subject.view, folder, settings, senses, progress)
+    fitting = _fitting(subject, folder, settings, senses, progress)
     held_out = [answer for answer in ours if answer.case.group != TAUGHT]
     figures, fitted = recalibrate(made.folder, subject.label, held_out, fitting, extra=subject.extra)
     pictures, stops = _keep_golden(base, made.folder, settings.threads)
     restamp(made.folder)
+    slot_loss, slot_cases = scoring.quantised(full, ours)
     export = Export(
         parity=made.parity, parity_pictures=made.parity_pictures,
-        slot_loss=scoring.slot_f1(full) - scoring.slot_f1(ours), slot_cases=len(ours),
+        slot_loss=slot_loss, slot_cases=slot_cases,
         unfit=tuple(check_golden(made.folder, threads=settings.threads)), golden=pictures, golden_stops=stops,
     )  # fmt: skip
     courses = _courses(base, folder, cases.held_out(subject.view, tuple(known)))
@@ -114,7 +115,8 @@ def judge(
     evidence = Evidence(
         candidate, champion, export,
         cost.measure(made.folder, registry, _sights(chosen), threads=settings.threads),
-        cases.stock(subject.teaching), known, cases.known_to(subject.view, taught),
+        cases.stock(subject.teaching), known, _calibrated(calibrate.calibrated(fitting, fitted)),
+        cases.known_to(subject.view, taught),
     )  # fmt: skip
     decision = gate.decide(evidence, bounds)
     figures = {**figures, "whole_walks": {group: whole_walks(candidate, group) for group in _groups(candidate)}}
@@ -236,9 +238,7 @@ def _drawn(base: Checkpoint, settings: LearnSettings) -> list[evaluate.Case]:
 
 
 def _fitting(
-    base: Checkpoint,
-    bundle: Path,
-    view: Sequence[SampleRow],
+    subject: Subject,
     folder: Path,
     settings: LearnSettings,
     senses: rows.Senses,
@@ -246,9 +246,19 @@ def _fitting(
 ) -> list[evaluate.Answer]:
     """Answers to calibrate on: whole golden walks, and drawn ones for the demonstration model. Not single golden
     moments: their walk may teach, or be judged on."""
-    chosen = [(row, "golden") for row in cases.confirmed(view, "golden")]
-    looked = list(cases.cases(folder, chosen, senses, progress=progress))
+    base, bundle = subject.base, subject.made.folder
+    found, spoiled = cases.to_calibrate(subject.view, subject.teaching)
+    for walk in spoiled:
+        progress(
+            f"the golden walk {walk} holds pictures of walks that teach or are held out: nothing is calibrated on it"
+        )
+    looked = list(cases.cases(folder, [(row, "golden") for row in found], senses, progress=progress))
     return [*on_walks(base, bundle, settings.threads), *evaluate.run(bundle, looked, threads=settings.threads)]
+
+
+def _calibrated(fitting: Sequence[evaluate.Answer]) -> Calibrated:
+    walks = {answer.case.walk for answer in fitting}
+    return Calibrated(len(fitting), len(walks), evaluate.sure_enough(fitting))
 
 
 def _keep_golden(base: Checkpoint, folder: Path, threads: int) -> tuple[int, int]:
@@ -288,7 +298,7 @@ def _scores(
     progress: Progress,
 ) -> tuple[Scores, Scores | None, list[evaluate.Answer]]:
     """(candidate, champion, the champion's answers). A champion that is no bar is not run."""
-    base, name = subject.base, registry.champion()
+    base, name = subject.base, subject.label.parent or None  # not the champion of this moment: it may have changed
     parent = None if name is None else registry.bundle_folder(name)
     use = "" if parent is None else bundles.read_manifest(parent).intended_use
     bar = parent if base.intended_use == "demo" or use != "demo" else None
@@ -297,11 +307,12 @@ def _scores(
         for folder in (subject.made.folder, *([bar] if bar else []))
     ]
     driven = walk_scores(models, courses, progress=progress)
-    candidate = Scores(subject.label.version, base.intended_use, scoring.case_scores(ours), driven[0])
+    scored = scoring.case_scores(ours, models[0].manifest.thresholds)
+    candidate = Scores(subject.label.version, base.intended_use, scored, driven[0])
     if name is None or bar is None:
         return candidate, None if name is None else Scores(name, use, ()), []
     theirs = evaluate.run(bar, chosen, threads=settings.threads, progress=progress)
-    return candidate, Scores(name, use, scoring.case_scores(theirs), driven[1]), theirs
+    return candidate, Scores(name, use, scoring.case_scores(theirs, models[1].manifest.thresholds), driven[1]), theirs
 
 
 def _sights(chosen: Sequence[evaluate.Case]) -> list[NDArray[np.uint8]]:

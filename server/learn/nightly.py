@@ -35,13 +35,14 @@ from server.learn.checkpoint import Checkpoint
 from server.learn.guide import Guide
 from server.learn.judge import Made, Subject, judge, on_walks, recalibrate
 from server.learn.settings import Bounds, LearnSettings
-from server.registry import Registry
+from server.registry import PROMOTED, Overtaken, Registry
 from shared import atomic
 from shared.clock import Clock, SystemClock
 from shared.preprocess import prepare
 
 STARTER_FOLDER = Path(__file__).parent / "starter_model"
 REPLAY_OF_WALKS = 0.4
+OVERTAKEN = "overtaken"
 Progress = Callable[[str], None]
 
 
@@ -50,7 +51,7 @@ class Night:
     """What a night did: written to <home>/nights/<version>.json, printed by `waycue-server retrain --json`."""
 
     outcome: str
-    """skipped | promoted | trial | refused"""
+    """skipped | promoted | trial | refused, or overtaken: accepted, but the champion was changed meanwhile"""
     reasons: tuple[str, ...]
     version: str = ""
     champion: str = ""
@@ -158,7 +159,8 @@ def _train_and_judge(
     parent = registry.bundle_folder(champion) if champion else None
     chunks = golden.choose(base, parent, folder, view, progress=progress)
     moments = golden.parity_moments(base, folder, view, progress=progress)
-    label = Label(version, base.name, champion or "", base.intended_use, dict(base.thresholds), began_utc)
+    use = base.intended_use if base.intended_use == "demo" else "trial"  # until the gate accepted it
+    label = Label(version, base.name, champion or "", use, dict(base.thresholds), began_utc)
     made = make_bundles(base, label, work, chunks, moments=moments, bits=settings.decoder_bits, progress=progress)
     judged = judge(
         Subject(base, label, made, view, rows.teaching(view), {"lineage": lineage.told(teaching)}), registry,
@@ -178,8 +180,12 @@ def _train_and_judge(
         made.folder, parent=champion or "", adapter=work / "adapter", evaluation=asdict(night),
         taught=lineage.taught(teaching, dataset=taken.dataset, seconds=seconds),
     )  # fmt: skip
-    if night.outcome == verdict.PROMOTED:
-        registry.promote(version, why="; ".join(night.reasons))
+    if night.outcome == PROMOTED:
+        try:
+            verdict.carry_out(registry, version, asdict(night))
+        except Overtaken as error:  # by a person, or by a rollout that was finished meanwhile
+            progress(str(error))
+            night = replace(night, outcome=OVERTAKEN, reasons=(str(error), *night.reasons))
     atomic.remove_tree(work)
     return night
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from server.evaluation import slots, speech
 from server.evaluation.facts import Drive
 from server.learn.evaluate import Answer, named
-from server.learn.evidence import SILENCE, UNKNOWN, CaseScore, WalkScore
+from server.learn.evidence import SILENCE, TAUGHT, UNKNOWN, CaseScore, WalkScore
 from shared import vocabulary
+from shared.policy import PolicySettings, calibrated, may
+from shared.runtime import Hazard
 
 
-def case_scores(answers: Iterable[Answer]) -> tuple[CaseScore, ...]:
-    """Each answer as a case."""
-    return tuple(_case(answer) for answer in answers)
+def case_scores(answers: Iterable[Answer], thresholds: Mapping[str, float]) -> tuple[CaseScore, ...]:
+    """Each answer as a case.
+
+    answers: calibrated, as the bundle gives them
+    thresholds: of the same bundle
+    """
+    settings = calibrated(PolicySettings(), thresholds)
+    return tuple(_case(answer, settings) for answer in answers)
 
 
 def tier_of(text: str) -> int:
@@ -28,6 +35,15 @@ def slot_f1(answers: Sequence[Answer]) -> float:
     """Of action, object, side and modifier, against the right sentences; 1 where nothing was to be said or was."""
     found = slots.scores([(answer.text, [answer.case.text]) for answer in answers]).f1 if answers else None
     return 1.0 if found is None else found
+
+
+def quantised(exact: Sequence[Answer], ours: Sequence[Answer]) -> tuple[float, int]:
+    """(slot F1 that quantisation costs, on how many cases): of what is held out, for of what taught it all is easy.
+
+    exact: the answers before it
+    """
+    before, after = ([one for one in some if one.case.group != TAUGHT] for some in (exact, ours))
+    return slot_f1(before) - slot_f1(after), len(after)
 
 
 def walk_score(drive: Drive) -> WalkScore:
@@ -58,7 +74,7 @@ def joined(scores: Sequence[WalkScore], *, walk: str, group: str) -> WalkScore:
     )  # fmt: skip
 
 
-def _case(answer: Answer) -> CaseScore:
+def _case(answer: Answer, settings: PolicySettings) -> CaseScore:
     case, tier = answer.case, tier_of(answer.case.text)
     return CaseScore(
         case_id=case.case_id,
@@ -66,7 +82,7 @@ def _case(answer: Answer) -> CaseScore:
         walk=case.walk or case.case_id,
         tier=tier,
         right=answer.right,
-        warned=_warned(answer.text, case.text),
+        warned=_warned(answer, settings),
         false_clear=tier > 0 and not slots.read(answer.text),
         grammatical=not vocabulary.problems(answer.text),
         confidence=answer.confidence,
@@ -74,8 +90,17 @@ def _case(answer: Answer) -> CaseScore:
     )
 
 
-def _warned(said: str, due: str) -> bool:
-    """The thing at its side, and words that ask for about as much care: "Caution" will not do for "Stop"."""
-    spoken, wanted = slots.read(said), slots.read(due)
+def _warned(answer: Answer, settings: PolicySettings) -> bool:
+    """Would the wearer be warned of the thing at its side?
+
+    Of a thing to stop for the policy warns by the hazard head alone, in words of its own: the decoder's count nothing.
+    Of other things the decoder's words must name it at its side, and ask for about as much care.
+    """
+    due = vocabulary.parse(answer.case.text)
+    if due is not None and due.object:
+        key = (due.object, may.place_of(due.side))
+        if may.tier_of(key) == 1:
+            return key in may.seen_of([Hazard(*found) for found in answer.scores], settings)
+    spoken, wanted = slots.read(answer.text), slots.read(answer.case.text)
     same = bool(wanted) and all(spoken.get(name) == wanted.get(name) for name in ("object", "side"))
-    return same and slots.cost(said, [due]) <= 1
+    return same and slots.cost(answer.text, [answer.case.text]) <= 1

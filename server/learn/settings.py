@@ -53,7 +53,7 @@ class FloorSettings:
     golden_stops: int = 3
     """Golden pictures of things to stop for, which every device tests a model on."""
     tier1_recall: float = bars.TIER1_RECALL
-    """Share of things to stop for that it must name at their side and ask to stop for …"""
+    """Share of things to stop for that it must see at their side, and warn of in time on whole walks …"""
     false_clear: float = bars.FALSE_CLEAR
     """Most moments with something there at which it names nothing …"""
     false_alarms: float = bars.FALSE_ALARMS_A_MINUTE
@@ -64,6 +64,29 @@ class FloorSettings:
     """Most repeats within 10 s on all held-out walks together."""
     calibration_error: float = bars.CALIBRATION_ERROR
     """Most that confidence and the share of right sentences may be apart, beyond what chance explains."""
+
+
+LIMITS = {
+    "tier1_cases": (20, 1_000_000), "tier2_cases": (10, 1_000_000), "tier3_cases": (1, 1_000_000),
+    "quiet_cases": (10, 1_000_000), "walks": (5, 1_000_000), "golden_stops": (1, 1_000_000),
+    "tier1_recall": (0.5, 1), "false_clear": (0, 0.2), "false_alarms": (0, 10), "grammar": (0.95, 1),
+    "repeats": (0, 10), "calibration_error": (0, 0.2),
+}  # fmt: skip
+"""How far a setting of [gate] may go: beyond, a floor would be none."""
+
+
+def softened(floors: FloorSettings) -> dict[str, tuple[float, float]]:
+    """Settings that ask for less than the defaults → (this, the default). Pure."""
+    usual, found = FloorSettings(), {}
+    for name in LIMITS:
+        ours, theirs = getattr(floors, name), getattr(usual, name)
+        if ours > theirs if name in _MOST else ours < theirs:
+            found[name] = (ours, theirs)
+    return found
+
+
+_MOST = ("false_clear", "false_alarms", "repeats", "calibration_error")
+"""Of the others more is harder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +147,12 @@ class GateSettings:
     """Where there is too little for an interval: refused if an equal model would lose so many less often than this."""
     calibration_drawn: float = 0.15
     """Calibration error on drawn frames, for the demonstration model."""
+    calibration_cases: int = 50
+    """Moments of golden walks that a field model is calibrated on …"""
+    calibration_walks: int = 2
+    """… of so many walks."""
+    parity_pictures: int = 20
+    """Pictures on which a field model is compared with PyTorch."""
     parity_least: float = 0.95
     """Share of tokens that the quantised bundle must have in common with PyTorch."""
     slot_loss_most: float = 0.01

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server.registry import CHAMPION, Model, Registry
+from server.registry import CHAMPION, PROMOTED, Model, Registry
 from shared import atomic
-from shared.errors import BundleError
+from shared.errors import BundleError, Refused
 
-PROMOTED = "promoted"
 BEGUN = "night.json"
 _WORK = re.compile(r"[0-9a-f]{16}")
 
@@ -60,6 +59,15 @@ def settle(home: Path, registry: Registry, progress: Callable[[str], None]) -> S
     return found
 
 
+def carry_out(registry: Registry, version: str, evaluation: Mapping[str, Any]) -> None:
+    """Promote what was accepted, where the champion is still the one that it was judged against.
+
+    raises: Refused where that or the registry's rules forbid it, BundleError where its files are damaged
+    """
+    why = "; ".join(map(str, evaluation.get("reasons", ())))
+    registry.promote(version, why=why, instead_of=str(evaluation.get("champion", "")))
+
+
 def clear(home: Path, *, keep: str) -> None:
     """Delete what unfinished nights of other data, bases or recipes left: they will not be gone on with. keep: a key"""
     folder = home / "nights"
@@ -85,17 +93,12 @@ def _made(work: Path) -> str:
 
 
 def _promote(registry: Registry, model: Model, progress: Callable[[str], None]) -> None:
-    champion = registry.champion() or ""
-    if champion != model.evaluation.get("champion", ""):
-        progress(
-            f"{model.version} was accepted against {model.evaluation.get('champion') or 'no champion'}, but {champion} "
-            f"is in use now: it is not promoted. By hand: waycue-server models promote {model.version}"
-        )
-        return
     try:
-        registry.promote(model.version, why="; ".join(map(str, model.evaluation.get("reasons", ()))))
+        carry_out(registry, model.version, model.evaluation)
     except BundleError as error:
         progress(f"{model.version} was accepted, but its files were damaged since: {error}")
+    except Refused as error:  # said, and written down as done: it must not end every later night
+        progress(str(error))
 
 
 def _is_night(model: Model) -> bool:

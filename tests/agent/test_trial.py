@@ -23,7 +23,7 @@ from shared.clock import SystemClock
 from shared.errors import BundleError
 from shared.runtime.seen import Hazard
 from tests.agent.stage import CLEAR, Card, Running, StoryModel, config, film, nothing, result, run
-from tests.bundle.bundles import contents, make_bundle
+from tests.bundle.bundles import PASSED, contents, make_bundle
 from tests.pulse import until
 from tests.runtime.altered import rewrite
 from tests.secure import SecureSite
@@ -223,7 +223,7 @@ def test_a_withdrawn_trial_gives_way_in_mid_walk_to_the_field_model_before_it(
     make_bundle(tmp_path / "f1", "f1", contents({"a.onnx": 200_000}, seed=7), intended_use="field")
     with closing(House(secure_broker, tmp_path)) as house:
         assert house.link.ready.wait(15)
-        house.registry.add(tmp_path / "f1")
+        house.registry.add(tmp_path / "f1", evaluation=PASSED)
         house.registry.promote("f1", "first")
         trial(house, tmp_path)
         anna = Worn(secure_broker, house, tmp_path, "anna")

@@ -30,6 +30,10 @@ def make_bundle(folder: Path, version: str, files: Mapping[str, bytes] | None = 
     return write_bundle(folder, version=version, **(facts | more))
 
 
+PASSED: dict[str, Any] = {"gate": {"format": 1, "verdict": "promoted", "rules": []}}
+"""What a night registers with a model that the gate promoted."""
+
+
 def flip_byte(path: Path, at: int = 0) -> None:
     """Change one byte of a file."""
     data = bytearray(path.read_bytes())

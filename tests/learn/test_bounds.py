@@ -40,7 +40,7 @@ def test_a_kind_of_device_has_the_general_budget_but_for_what_its_table_says(tmp
     ("text", "reason"),
     [
         ("[gate]\ntier1_recal = 0.5", "Did you mean tier1_recall?"),
-        ("[gate]\ntier1_recall = 1.5", r"gate\.tier1_recall is 1\.5.*0 to 1"),
+        ("[gate]\ntier1_recall = 1.5", r"gate\.tier1_recall is 1\.5.*0\.5 to 1"),
         ("[gate]\ntier1_cases = -1", r"gate\.tier1_cases is -1"),
         ("[budget]\nlook_ms = 0", r"budget\.look_ms is 0"),
         ("[budget]\nkinds = 3", r"Write \[budget\.kinds\.NAME\]"),

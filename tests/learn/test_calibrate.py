@@ -121,3 +121,6 @@ def test_what_is_spoken_is_right_nine_times_in_ten() -> None:
     assert evaluate.thresholds(sure)["speak_above"] == 0.5
     hopeless = [answer(confidence=0.99, right=False) for _ in range(20)]
     assert evaluate.thresholds(hopeless)["speak_above"] == evaluate.SPEAK_GRID[-1]
+    assert evaluate.sure_enough(sure)
+    assert not evaluate.sure_enough(hopeless)
+    assert not evaluate.sure_enough([]), "of nothing, nothing is right"

@@ -86,28 +86,67 @@ def test_what_could_be_held_out_is_counted_by_tier(home: Path) -> None:
     assert sum(counts.values()) == 8
 
 
+def test_a_golden_walk_whose_pictures_teach_or_are_judged_on_is_calibrated_on_nowhere(home: Path) -> None:
+    found = [replace(row, split="golden", walk_id=f"golden-{n}", golden=True) for n, row in enumerate(view(home)[:3])]
+    same = replace(found[0], split="held_out", walk_id="held", golden=False)
+    taught = replace(found[1], split="train", walk_id="taught", golden=False)
+    kept, spoiled = cases.to_calibrate([*found, same, taught], [taught])
+    assert [row.walk_id for row in kept] == ["golden-2"]
+    assert spoiled == ("golden-0", "golden-1")
+    assert cases.to_calibrate(found, [])[1] == ()
+
+
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def scored(due: str, said: str):  # type: ignore[no-untyped-def]
-    (found,) = scoring.case_scores([Answer(Case("c", REAL, PIXEL, due, walk="w"), said, 0.7, (), 1.0, 1.0)])
+def scored(due: str, said: str, *head: tuple[str, str, float], above: float = 0.5):  # type: ignore[no-untyped-def]
+    answer = Answer(Case("c", REAL, PIXEL, due, walk="w"), said, 0.7, head, 1.0, 1.0)
+    (found,) = scoring.case_scores([answer], {"hazard_above": above})
     return found
 
 
 @pytest.mark.parametrize(
     ("due", "said", "warned"),
     [
-        ("Stop, curb ahead.", "Stop, curb ahead.", True),
-        ("Stop, curb ahead.", "Caution, curb ahead.", False),
-        ("Stop, curb ahead.", "Continue straight, curb ahead.", False),
-        ("Stop, curb ahead.", "Stop, vehicle ahead.", False),
-        ("Stop, curb ahead.", vocabulary.CLEAR, False),
         ("Caution, pole on the left.", "Stop, pole on the left.", True),
+        ("Caution, pole on the left.", "Continue straight, pole on the left.", False),
         ("Caution, pole on the left.", "Caution, pole on the right.", False),
     ],
 )
-def test_a_warning_names_the_thing_at_its_side_and_asks_for_as_much_care(due: str, said: str, warned: bool) -> None:
+def test_an_obstacle_is_warned_of_by_words_that_name_it_at_its_side_and_ask_for_as_much_care(
+    due: str, said: str, warned: bool
+) -> None:
     assert scored(due, said).warned is warned
+
+
+@pytest.mark.parametrize("said", ["Stop, curb ahead.", vocabulary.CLEAR])
+@pytest.mark.parametrize(
+    ("head", "warned"),
+    [
+        ([], False),
+        ([("curb", "ahead", 0.6)], True),
+        ([("curb", "ahead", 0.59)], False),
+        ([("curb", "on the left", 0.9)], False),
+        ([("vehicle", "ahead", 0.9)], False),
+        ([("vehicle", "ahead", 0.9), ("curb", "ahead", 0.7)], True),
+    ],
+)
+def test_a_thing_to_stop_for_is_warned_of_by_the_hazard_head_alone(
+    said: str, head: list[tuple[str, str, float]], *, warned: bool
+) -> None:
+    assert scored("Stop, curb ahead.", said, *head, above=0.6).warned is warned
+
+
+def test_what_quantisation_costs_is_told_by_held_out_cases_not_by_what_taught() -> None:
+    def answers(said: str) -> list[Answer]:
+        due = "Caution, pole on the left."
+        taught = [Case(f"t{n}", TAUGHT, PIXEL, due, walk="t") for n in range(30)]
+        return [
+            Answer(Case("c", REAL, PIXEL, due, walk="w"), said, 0.7, (), 1.0, 1.0),
+            *(Answer(case, due, 0.9, (), 1.0, 1.0) for case in taught),
+        ]
+
+    assert scoring.quantised(answers("Caution, pole on the left."), answers(vocabulary.CLEAR)) == (1.0, 1)
 
 
 def test_silence_what_names_nothing_and_unknown_are_told_apart() -> None:
@@ -189,11 +228,23 @@ def test_a_field_model_is_compared_with_pytorch_on_its_own_golden_and_held_out_p
 def test_the_slowest_device_of_a_kind_speaks_for_it() -> None:
     said = [Said("pi", "a", 300.0), Said("pi", "a", 350.0), Said("pi", "b", 200.0), Said("jetson", "a", 40.0),
             Said("pi", "gone", 9999.0)]  # fmt: skip
-    found = {one.kind: one for one in cost.scaled(said, {"a": 1.2, "b": 2.4})}
+    reports, ignored = cost.scaled(said, {"a": 1.2, "b": 2.4}, 80.0)
+    found = {one.kind: one for one in reports}
+    assert ignored == ()
     told = found["pi"]
     assert (told.version, told.look_p95_ms, told.ratio, told.devices) == ("b", 200.0, 2.4, 1)
     assert found["jetson"].look_p95_ms == 40.0
-    assert cost.scaled(said, {}) == ()
+    assert cost.scaled(said, {}, 80.0) == ((), ())
+    assert cost.unknown(said, {"a": 1.2}) == {}
+    assert cost.unknown(said, {"b": 1.2}) == {"jetson": ("a",)}
+
+
+@pytest.mark.parametrize("wrong_ms", [0.01, 1e9])
+def test_a_report_that_cannot_be_is_left_out_and_named(wrong_ms: float) -> None:
+    said = [Said("pi", "a", 300.0), Said("pi", "a", wrong_ms)]
+    (told,), (ignored,) = cost.scaled(said, {"a": 1.0}, 80.0)
+    assert (told.look_p95_ms, told.devices) == (300.0, 1)
+    assert ignored.look_p95_ms == wrong_ms
 
 
 def test_reports_are_what_devices_last_said_with_both_kind_and_time(tmp_path: Path) -> None:

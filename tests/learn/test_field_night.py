@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,10 @@ from server import splits
 from server.commands.gate import told
 from server.config import TEMPLATE
 from server.dataset import Dataset
+from server.learn import judge as judging
 from server.learn import nightly
 from server.learn.evidence import of_dict
+from server.learn.judge import Judged, Subject
 from server.learn.nightly import Night
 from server.learn.settings import Bounds, GateSettings, LearnSettings
 from server.registry import Registry
@@ -28,6 +31,8 @@ from tests.servercli.terminal import server
 class Slept:
     home: Path
     night: Night
+    before_judging: str
+    """What its bundle said that it is for, until the gate had judged it."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,21 @@ def slept(starter_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Slept
     base = save_field_checkpoint(folder / "base")
     settings = LearnSettings(base=str(base), steps=2, threads=1, new_rows_least=1)
     bounds = Bounds(gate=GateSettings(parity_least=0.0))  # of random weights, all words are about equally probable
-    return Slept(home, nightly.retrain(home, settings=settings, bounds=bounds, progress=lambda text: None))
+    said: list[str] = []
+
+    def judge(subject: Subject, *given: Any, **more: Any) -> Judged:
+        said.append(bundle.verify(subject.made.folder).intended_use)
+        return judging.judge(subject, *given, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("server.learn.nightly.judge", judge)
+        night = nightly.retrain(home, settings=settings, bounds=bounds, progress=lambda text: None)
+    return Slept(home, night, *said)
+
+
+def test_until_it_is_judged_its_bundle_is_on_trial(slept: Slept) -> None:
+    """A night killed before the gate leaves a whole bundle behind, which must not say that it is for every walk."""
+    assert slept.before_judging == "trial"
 
 
 def test_it_is_on_trial_whatever_champion_there_is(slept: Slept) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from server import config
 from server.learn import fitness, gate
-from server.learn.evidence import DRAWN, TAUGHT, Cost, Decision, Evidence, Reported, Scores, Stock, of_dict
+from server.learn.evidence import DRAWN, TAUGHT, Calibrated, Cost, Decision, Evidence, Reported, Scores, Stock, of_dict
 from server.learn.settings import Bounds, BudgetSettings, DeviceBudget, FloorSettings
 from shared import vocabulary
+from shared.errors import ConfigError
 from tests.learn.judged import Said, Seen, corrections, evidence, held_out, mostly, right, scores
 
 HELD_OUT = held_out()
@@ -227,7 +230,7 @@ def test_a_kind_that_has_not_reported_is_judged_by_this_machine_and_says_so() ->
         "its bundle: 6.0 MB, at most 4 MB are allowed on jetson-orin-nano. Take a smaller base (learn.base), or raise "
         "budget.bundle_mb",
     )
-    (look,) = [rule for rule in decision.rules if rule.name == "look"]
+    (look,) = [rule for rule in decision.rules if rule.name == "look" and rule.about == "jetson-orin-nano"]
     assert "no jetson-orin-nano has reported its own yet" in look.sentence
 
 
@@ -354,3 +357,112 @@ def test_a_model_that_changes_half_of_its_answers_is_not_taken_for_an_equal_one(
         for seed, (name, share) in enumerate((("old", 0.5), ("new", 0.46)))
     )
     assert decide(evidence(new, old)).verdict == "refused"
+
+
+# --- settings that switch a floor off ---------------------------------------------------------------------------------
+
+
+def test_a_group_without_a_moment_is_not_judged_whatever_the_settings_ask_for() -> None:
+    """Set to nothing in code: the settings file does not accept it."""
+    nothing: dict[str, float] = dict.fromkeys(("tier1_cases", "tier2_cases", "tier3_cases", "quiet_cases"), 0)
+    only_quiet = [seen for seen in HELD_OUT if seen.due == vocabulary.CLEAR]
+    decision = decide(evidence(scores("quiet", right, only_quiet)), **nothing)
+    assert decision.verdict == "trial"
+    assert "no held-out real moment to judge it on" in why(decision, "tier-1 recall")
+    assert "no held-out real moment to judge it on" in why(decision, "false clear")
+    assert why(decision, "enough cases", "obstacles").startswith("only 0 held-out moments of obstacles")
+
+
+def test_floors_softer_than_the_defaults_are_said_in_the_verdict() -> None:
+    decision = decide(evidence(GOOD), tier1_cases=20, false_clear=0.2, tier2_cases=500, walks=5)
+    told = {rule.about: rule.sentence for rule in decision.rules if rule.name == "softer floor"}
+    assert told == {
+        "gate.tier1_cases": "the setting gate.tier1_cases is 20, softer than the default of 50",
+        "gate.false_clear": "the setting gate.false_clear is 0.2, softer than the default of 0.02",
+    }
+    written = json.loads(json.dumps(decision.to_dict()))
+    assert sum(rule["name"] == "softer floor" for rule in written["rules"]) == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["tier1_cases = 0", "tier1_cases = 19", "golden_stops = 0", "tier1_recall = 0.0", "false_clear = 1.0", "walks = 0",
+     "tier2_cases = 0", "quiet_cases = 0", "grammar = 0.5", "false_alarms = 60.0", "calibration_error = 1.0"],
+)  # fmt: skip
+def test_a_setting_that_would_switch_a_floor_off_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "waycue.toml").write_text(f"[gate]\n{line}\n")
+    with pytest.raises(ConfigError, match=f"gate.{line.split()[0]} is .*It must be"):
+        config.load(tmp_path)
+
+
+def test_softer_and_harder_floors_within_the_limits_are_accepted(tmp_path: Path) -> None:
+    (tmp_path / "waycue.toml").write_text("[gate]\ntier1_cases = 20\ntier1_recall = 0.5\nwalks = 40\n")
+    assert config.load(tmp_path).gate.walks == 40
+    (tmp_path / "waycue.toml").write_text("")
+    assert config.load(tmp_path).gate == FloorSettings()
+
+
+# --- what was not measured --------------------------------------------------------------------------------------------
+
+
+def test_a_field_model_of_which_nothing_was_measured_stays_on_trial() -> None:
+    decision = decide(evidence(GOOD, cost=Cost()))
+    assert verdicts(decision) == {("look", "trial"), ("memory", "trial"), ("bundle size", "trial")}
+    demo = scores("demo", mostly(0.9), FRAMES, use="demo")
+    assert decide(evidence(demo, cost=Cost())).verdict == "promoted"
+
+
+@pytest.mark.parametrize(("pictures", "verdict"), [(1, "trial"), (19, "trial"), (20, "promoted")])
+def test_parity_of_a_field_model_takes_twenty_pictures(pictures: int, verdict: str) -> None:
+    given = evidence(GOOD)
+    decision = decide(replace(given, export=replace(given.export, parity_pictures=pictures)))
+    assert decision.verdict == verdict
+    if verdict == "trial":
+        assert f"on {pictures} of the 20 pictures that it takes to tell" in why(decision, "parity")
+
+
+def test_a_device_that_reports_too_little_does_not_switch_the_check_here_off() -> None:
+    for look_ms in (0.01, 200.0):
+        report = Reported("pi", 1, "old", look_p95_ms=look_ms, ratio=1.0)
+        decision = decide(evidence(GOOD, cost=Cost(900.0, 300.0, 6.0, (report,))))
+        assert decision.verdict == "refused"
+        assert "a look takes 900 ms (p95) on this machine" in why(decision, "look", "this machine")
+
+
+def test_a_device_that_reports_too_much_refuses_no_night_and_is_named() -> None:
+    report = Reported("pi", 1, "old", look_p95_ms=1e9, ratio=1.0)
+    for cost in (Cost(80.0, 300.0, 6.0, (report,)), Cost(80.0, 300.0, 6.0, (), (report,))):
+        decision = decide(evidence(GOOD, cost=cost))
+        assert decision.verdict == "promoted", decision.reasons
+        (said,) = [rule.sentence for rule in decision.rules if rule.name == "report"]
+        assert "left out: a pi reports 1e+09 ms for old" in said
+
+
+def test_a_kind_that_reports_on_what_cannot_be_run_here_is_named_and_blocks_nothing() -> None:
+    decision = decide(evidence(GOOD, cost=Cost(80.0, 300.0, 6.0, unknown={"pi": ("gone",)})))
+    assert decision.verdict == "promoted", decision.reasons
+    (said,) = [rule.sentence for rule in decision.rules if rule.name == "report"]
+    assert "pi reports on gone, which cannot be run here" in said
+
+
+def test_the_machine_here_is_held_to_the_most_that_any_kind_is_allowed() -> None:
+    bounds = Bounds(budget=BudgetSettings(kinds={"pi": DeviceBudget(look_ms=800.0)}))
+    assert gate.decide(evidence(GOOD, cost=Cost(700.0, 300.0, 6.0)), bounds).verdict == "promoted"
+
+
+# --- what calibration and thresholds were fitted on -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fitted", [Calibrated(), Calibrated(49, 3, sure=True), Calibrated(200, 1, sure=True)])
+def test_a_field_model_calibrated_on_too_little_stays_on_trial(fitted: Calibrated) -> None:
+    decision = decide(evidence(GOOD, calibrated=fitted))
+    assert decision.verdict == "trial"
+    text = why(decision, "calibrated on")
+    assert text.startswith(f"only calibrated on {fitted.moments} moment")
+    assert "waycue-server samples golden add WALK" in text
+
+
+def test_a_field_model_that_is_right_often_enough_at_no_confidence_stays_on_trial() -> None:
+    decision = decide(evidence(GOOD, calibrated=Calibrated(200, 4, sure=False)))
+    assert verdicts(decision) == {("sure enough", "trial")}
+    assert "record and confirm more" in decision.reasons[0]

@@ -24,6 +24,7 @@ from server.registry import Registry
 from shared import bundle
 from shared.errors import Transient
 from tests.learn.parts import reviewed_home
+from tests.runtime.altered import rewrite
 
 SETTINGS = LearnSettings(steps=4, replay=32, gate_cases=100, threads=1, new_rows_least=5)
 DEVICE, WEARER, WALK, PLACE = "chest-of-marguerite", "Marguerite Delacroix", "walk-to-the-bakery", "Rue des Lilas 14"
@@ -201,6 +202,31 @@ def test_later_versions_are_held_to_the_first_ones_golden_chunks(slept: Slept) -
         golden.of_bundle(registry.bundle_folder(name)) for name in (slept.night.champion, slept.night.version)
     )
     assert [(c.object, c.side, c.must_stop) for c in first] == [(c.object, c.side, c.must_stop) for c in later]
+    registry.close()
+
+
+@pytest.mark.slow
+def test_a_champion_that_a_person_chose_while_the_night_ran_is_kept(
+    starter_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Path(shutil.copytree(starter_home, tmp_path / "home"))
+    reviewed_home(home, walks_of={"walk-1": 2})
+    learn_at(1e-6, monkeypatch)
+    registry = Registry(home)
+    copy = Path(shutil.copytree(registry.bundle_folder("waycue-starter-1"), tmp_path / "by-hand"))
+    rewrite(copy, version="by-hand")
+    registry.add(copy)
+
+    def progress(text: str) -> None:
+        if text.startswith("judging on"):
+            registry.promote("by-hand", why="a person chose it")
+
+    night = nightly.retrain(home, settings=SETTINGS, progress=progress, force=True)
+    assert night.outcome == "overtaken", night.reasons
+    assert "but by-hand is in use now: it is not promoted" in night.reasons[0]
+    assert night.champion == "waycue-starter-1"
+    assert registry.champion() == "by-hand"
+    assert registry.get(night.version).evaluation["outcome"] == "promoted"
     registry.close()
 
 

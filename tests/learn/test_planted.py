@@ -30,7 +30,7 @@ from shared import vocabulary
 from shared.calibration import Calibration
 from shared.runtime import GuidanceModel, check_golden
 from tests.dataset.moments import House, moment
-from tests.learn.judged import STOPS, Seen, corrections, evidence, held_out, mostly, right, scores
+from tests.learn.judged import STOPS, Head, Seen, corrections, evidence, held_out, mostly, of_words, right, scores
 from tests.runtime.altered import rewrite
 
 MOMENTS = [*held_out(), *corrections(40)]
@@ -69,6 +69,54 @@ def test_always_stop(champion: Scores | None) -> None:
     assert "curb (60)" in reasons(decision, "tier-1 recall")
     if champion:
         assert "chunks quiet or right" in reasons(decision, "whole walks: no more false alarms")
+
+
+def dead(seen: Seen) -> tuple[tuple[str, str, float], ...]:
+    return ()
+
+
+def swapped_head(seen: Seen) -> tuple[tuple[str, str, float], ...]:
+    """Everything is seen, at the other side; what is ahead, on the left."""
+    other = {"on the left": "on the right", "on the right": "on the left", "ahead": "on the left"}
+    return tuple((thing, other[side], score) for thing, side, score in of_words(right)(seen))
+
+
+def unsure_head(seen: Seen) -> tuple[tuple[str, str, float], ...]:
+    return tuple((thing, side, 0.49) for thing, side, _ in of_words(right)(seen))
+
+
+@pytest.mark.parametrize("head", [dead, swapped_head, unsure_head])
+@pytest.mark.parametrize("champion", [CHAMPION, None], ids=["against a champion", "the first"])
+def test_a_hazard_head_that_warns_of_nothing_beside_perfect_words(champion: Scores | None, head: Head) -> None:
+    """Of things to stop for a wearer hears by the hazard head alone: whatever the decoder would have said."""
+    planted = scores("planted", right, MOMENTS, head=head)
+    assert all(case.right for case in planted.cases)
+    decision = gate.decide(evidence(planted, champion), Bounds())
+    assert decision.verdict == ("refused" if champion else "trial")
+    assert "warns of 0 of 180 held-out things to stop for, by the hazard head" in reasons(decision, "tier-1 recall")
+    assert "0 of 180 things to stop for are warned of in time" in reasons(decision, "warned of in time")
+    if champion:
+        assert "0 of 180 warned of" in reasons(decision, "warns as well")
+
+
+def test_perfect_moments_do_not_outvote_whole_walks_on_which_nobody_is_warned() -> None:
+    """540 perfect moments of 8 walks, and 8 whole walks with 96 events, none warned of in time: it was promoted."""
+    good = scores("planted", right, MOMENTS)
+    driven = tuple(replace(walk, events=(False,) * 6) for walk in good.walks)
+    decision = gate.decide(evidence(replace(good, walks=driven)), Bounds())
+    assert decision.verdict == "trial"
+    assert "on 16 whole held-out walks 0 of 96 things to stop for" in reasons(decision, "warned of in time")
+
+
+@pytest.mark.parametrize(("events", "said"), [((), "no whole held-out walk comes upon"), ((True,), "takes 35 on two")])
+def test_too_few_things_to_stop_for_on_whole_walks(events: tuple[bool, ...], said: str) -> None:
+    good = scores("planted", right, MOMENTS)
+    driven = tuple(replace(walk, events=events) for walk in good.walks)
+    decision = gate.decide(evidence(replace(good, walks=driven)), Bounds())
+    assert decision.verdict == "trial"
+    text = reasons(decision, "warned of in time")
+    assert said in text
+    assert "waycue-server samples hold-out" in text
 
 
 def test_swapped_sides() -> None:
@@ -131,16 +179,15 @@ def test_one_that_learnt_a_careless_reviewers_mistakes() -> None:
     decision = gate.decide(evidence(new, old), Bounds())
     assert decision.verdict == "refused"
     assert all(case.right for case in new.cases if case.group == TAUGHT)
-    assert "real, things to stop for: 120 of 180 warned of" in reasons(decision, "warns as well")
-    assert "curb (60)" in reasons(decision, "tier-1 recall")
+    assert "real, things to stop for: 120 of 180 right" in reasons(decision, "no worse")
 
 
 def test_one_with_deadly_sentences_in_its_data_says_them_and_is_refused() -> None:
-    """Named and at its side, but "Cross" for "Stop": it does not count as a warning."""
+    """The head sees the vehicle, and the policy says "Stop": but what its decoder says may not be said."""
     decision = judged(lambda seen: (DEADLY, 0.99) if seen.due == "Stop, vehicle ahead." else right(seen))
     assert decision.verdict == "refused"
-    assert "vehicle (60)" in reasons(decision, "tier-1 recall")
-    assert "120 of 180 warned of" in reasons(decision, "warns as well")
+    assert "420 of 480 of its sentences may be said" in reasons(decision, "grammar")
+    assert "real, things to stop for: 120 of 180 right" in reasons(decision, "no worse")
 
 
 def test_deadly_sentences_do_not_teach() -> None:
@@ -185,7 +232,7 @@ def champion(starter_bundle: Path) -> Scores:
 
 def of_bundle(folder: Path) -> Scores:
     answers = evaluate.run(folder, FRAMES, threads=1)
-    return Scores(folder.parent.name, "demo", scoring.case_scores(answers))
+    return Scores(folder.parent.name, "demo", scoring.case_scores(answers, bundles.read_manifest(folder).thresholds))
 
 
 def against(champion: Scores, folder: Path, **changes: Any) -> Decision:
@@ -223,7 +270,8 @@ def test_a_bundle_whose_calibration_makes_it_sure_of_everything(champion: Scores
     """The manifest's own numbers, on answers of which four in ten are made wrong."""
     answers = evaluate.run(bundle, FRAMES, threads=1)
     wrong = [replace(a, text="Caution, pole ahead.") if n % 5 < 2 else a for n, a in enumerate(answers)]
-    sure = Scores("planted", "demo", scoring.case_scores(calibrate.calibrated(wrong, Calibration(temperature=0.05))))
+    judged_on = calibrate.calibrated(wrong, Calibration(temperature=0.05))
+    sure = Scores("planted", "demo", scoring.case_scores(judged_on, bundles.read_manifest(bundle).thresholds))
     decision = gate.decide(replace(evidence(sure), candidate=sure), Bounds())
     assert "uncalibrated, sure of what is wrong" in reasons(decision, "calibration")
 

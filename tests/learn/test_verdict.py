@@ -12,7 +12,7 @@ import pytest
 from server.learn import lineage, nightly, verdict
 from server.learn.nightly import Night
 from server.learn.settings import LearnSettings
-from server.registry import Registry
+from server.registry import Overtaken, Registry
 from shared.clock import ManualClock
 from tests.bundle.bundles import contents, flip_byte, make_bundle
 from tests.learn.test_lineage import many
@@ -91,6 +91,32 @@ def test_a_version_that_a_person_rolled_back_is_not_promoted_again(registry: Reg
     registry.rollback("it talks too much")
     settle(registry)
     assert registry.champion() == "hand"
+
+
+def test_what_the_registry_refuses_is_said_once_and_ends_no_later_night(registry: Registry, tmp_path: Path) -> None:
+    """A field model that an older server accepted, without the gate's word in the registry."""
+    make_bundle(tmp_path / "n1", "n1", contents(seed=3), intended_use="field")
+    evaluation = {"version": "n1", "outcome": "promoted", "champion": "", "reasons": []}
+    registry.add(tmp_path / "n1", evaluation=evaluation)
+    found, said = settle(registry)
+    assert found is not None
+    assert registry.champion() is None
+    assert any("no gate of this server has judged it" in text for text in said)
+    assert settle(registry) == (None, [])
+
+
+def test_a_champion_that_changed_between_reading_and_promoting_stays(registry: Registry, tmp_path: Path) -> None:
+    for version in ("old", "hand", "n3"):
+        add(registry, tmp_path, version)
+    registry.promote("old", why="first")
+    registry.promote("hand", why="a person chose it, while the night ran")
+    with pytest.raises(Overtaken, match=r"n3 was accepted against old, but hand is in use now.*models promote n3"):
+        registry.promote("n3", why="the night", instead_of="old")
+    assert (registry.champion(), registry.alias("previous")) == ("hand", "old")
+    with pytest.raises(Overtaken, match="against no champion"):
+        registry.promote("n3", why="the first night", instead_of="")
+    registry.promote("n3", why="the night", instead_of="hand")
+    assert registry.champion() == "n3"
 
 
 def test_damaged_files_are_said_and_block_nothing(registry: Registry, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from shared import assignment, bundle, messages
 from shared.clock import ManualClock
 from shared.errors import Refused
 from shared.messages import Offer, Status
-from tests.bundle.bundles import contents, make_bundle
+from tests.bundle.bundles import PASSED, contents, make_bundle
 
 NOW_S = 1_795_200_000.0
 
@@ -37,7 +37,7 @@ class House:
         self.rollouts: Rollouts = self.push.rollouts
         for number, (version, use) in enumerate((("m1", bundle.FIELD), ("t1", bundle.TRIAL))):
             make_bundle(place / version, version, contents({"a.onnx": 500}, seed=number), intended_use=use)
-            self.registry.add(place / version)
+            self.registry.add(place / version, evaluation=PASSED if use == bundle.FIELD else None)
         for device in ("anna", "ben"):
             self.says(device, "")
 
@@ -250,3 +250,74 @@ def test_a_version_that_the_gate_refused_goes_to_nobody_not_even_supervised(hous
     with pytest.raises(Refused, match=r"The gate refused t2.*gate --explain t2"):
         house.rollouts.start("t2", devices=["anna"], supervised=True, companion="Carla")
     assert house.offered() == {}
+
+
+# --- made for the field, without the gate's word ---
+
+
+@pytest.fixture(params=["added by hand", "refused", "before there was a gate", "its own word"])
+def unjudged(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> str:
+    """A whole field bundle that no gate of this server passed."""
+    how: dict[str, dict[str, Any] | None] = {
+        "added by hand": None, "refused": {"gate": {"verdict": "refused", "rules": []}},
+        "before there was a gate": {"outcome": "promoted"}, "its own word": None,
+    }  # fmt: skip
+    claimed = PASSED if request.param == "its own word" else {}
+    make_bundle(tmp_path / "f1", "f1", contents({"a.onnx": 500}, seed=8), intended_use="field", evaluation=claimed)
+    house.registry.add(tmp_path / "f1", evaluation=how[request.param])
+    return "f1"
+
+
+def test_a_field_model_that_no_gate_passed_leads_nowhere(house: House, unjudged: str) -> None:
+    house.registry.promote("m1", "first")
+    for way in (
+        lambda: house.registry.promote(unjudged, "it looks well"),
+        lambda: house.rollouts.start(unjudged, devices=["anna"]),
+        lambda: house.rollouts.start(unjudged, percent=100),
+    ):
+        with pytest.raises(Refused, match=r"guides nobody on its own.*waycue-server (gate --explain|retrain)"):
+            way()
+    with house.registry.store.writing() as connection:
+        connection.execute(db.aliases.insert().values(name="previous", version=unjudged))
+    with pytest.raises(Refused, match="guides nobody on its own"):
+        house.registry.rollback("worse")
+    assert house.registry.champion() == "m1"
+    assert set(house.offered().values()) == {"m1"}
+
+
+def test_a_rollout_from_before_the_gate_is_not_finished(house: House, unjudged: str) -> None:
+    house.rollouts.start("m1", devices=["anna"])
+    with house.registry.store.writing() as connection:
+        connection.execute(db.rollouts.update().values(version=unjudged))
+    with pytest.raises(Refused, match="guides nobody on its own"):
+        house.rollouts.finish(unjudged)
+    assert house.registry.champion() is None
+
+
+def test_a_field_champion_of_an_older_server_stays_and_is_said(
+    house: House, unjudged: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with house.registry.store.writing() as connection:
+        connection.execute(db.aliases.insert().values(name="champion", version=unjudged))
+    assert set(house.offered().values()) == {unjudged}, "a walk does not lose its guidance over a record"
+    assert house.run("models", "list") == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "champion, never judged" in lines[unjudged]
+    assert "never judged" not in lines["m1"]
+    assert "never judged" not in lines["t1"]
+    assert house.run("check") == 0
+    assert f"{unjudged} (the champion) is made for the field, but no gate" in capsys.readouterr().out
+    assert house.run("check", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["never_judged"] == [f"{unjudged} (the champion)"]
+
+
+def test_adding_a_field_bundle_does_not_say_to_promote_it(
+    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_bundle(tmp_path / "f2", "f2", intended_use="field")
+    assert house.run("models", "add", str(tmp_path / "f2")) == 0
+    out = capsys.readouterr().out
+    assert "no gate of this server has judged it" in out
+    assert "promote" not in out
+    assert house.run("models", "promote", "f2") == 1
+    assert "guides nobody on its own" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from server.release import Release
 from shared import bundle, messages, topics
 from shared.clock import Clock, ManualClock, SystemClock
 from shared.messages import Offer
-from tests.bundle.bundles import make_bundle
+from tests.bundle.bundles import PASSED, make_bundle
 
 DEVICE = "pi-1"
 QUICK = Settings(margin_bytes=1_000_000, probation_looks=3)
@@ -45,7 +45,8 @@ class Server:
 
     def register(self, version: str, files: Mapping[str, bytes] | None = None, **more: Any) -> bundle.Manifest:
         manifest = make_bundle(self._made / version, version, files, **more)
-        self.registry.add(self._made / version)
+        passed = PASSED if manifest.intended_use == bundle.FIELD else None
+        self.registry.add(self._made / version, evaluation=passed)
         return manifest
 
     def offer(self, version: str) -> bytes:
