@@ -52,10 +52,10 @@ def test_accept_confirms_the_proposed_wording_and_is_in_the_dataset_when_it_answ
 
 
 def test_edited_words_become_the_vocabularys_once_these_are_confirmed(site: str) -> None:
-    status, body = review(site, FLAGGED, action="edit", text="watch out, kerb in front of the crosswalk")
+    status, body = review(site, FLAGGED, action="edit", text="watch out, kerb ahead at the crosswalk")
     assert status == 422
     assert body == {
-        "detail": "“watch out, kerb in front of the crosswalk” would be taught as “Caution, curb ahead.”."
+        "detail": "“watch out, kerb ahead at the crosswalk” would be taught as “Caution, curb ahead.”."
         " Left out: crosswalk.",
         "proposal": "Caution, curb ahead.", "wording": "Caution, curb ahead.", "lost": ["crosswalk"], "suggestions": [],
     }  # fmt: skip
