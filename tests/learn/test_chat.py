@@ -204,7 +204,7 @@ def test_the_ids_are_those_of_transformers_own_processor(tmp_path: Path, name: s
     assert [int(one) for one in given["input_ids"][0]] == whole(base)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["idefics3", "granite"])
 def test_a_bundle_of_another_family_says_what_pytorch_says(tmp_path: Path, name: str) -> None:
     base = checkpoints.load(save_family(tmp_path / "base", FAMILIES[name]))
