@@ -37,7 +37,7 @@ from device.recorder import CHUNK_S
 from device.sources import SAMPLE_RATE_HZ, SoundBlock, VideoFrame
 from device.street_sounds import Ear
 from device.voice import Ended, Started, Utterance, Voice
-from shared import lens, monitor, policy
+from shared import lens, monitor, policy, vocabulary
 from shared.clock import Clock
 from shared.policy import PolicySettings, PolicyState, StateChange
 from shared.runtime.seen import Instruction, Observation
@@ -166,6 +166,7 @@ class Guidance:
     # --- called from other threads ---
 
     def start(self) -> None:
+        vocabulary.sayable()  # listed now: the first warning must not wait for it, 0.1 s on a fast machine
         self._thread.start()
 
     def stop(self) -> None:
