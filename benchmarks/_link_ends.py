@@ -24,13 +24,13 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from device.link import Link
-from device.outbox import Outbox
-from server.dataset import Dataset
-from server.ingest import Ingest
-from server.link import ServerLink
-from server.merge import Merge
-from server.store import open_store
+from device.outbox.outbox import Outbox
+from device.sync.link import Link
+from server.broker.link import ServerLink
+from server.database.store import open_store
+from server.dataset.folder import Dataset
+from server.dataset.merge import Merge
+from server.ingest.ingest import Ingest
 from shared import atomic, tls
 from shared.clock import SystemClock
 from shared.transfer import PART_BYTES

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from device.recorder import ClosedChunk, Recorder
-from device.sources import BLOCK_SAMPLES, SAMPLE_RATE_HZ, SoundBlock, VideoFrame
+from device.capture.recorder import ClosedChunk, Recorder
+from device.capture.source import BLOCK_SAMPLES, SAMPLE_RATE_HZ, SoundBlock, VideoFrame
 from server.walks import render_frame, soundtrack, walk_from_name
 
 FPS = 10

@@ -23,11 +23,12 @@ from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 from transformers.modeling_utils import PreTrainedModel
 
 from exporters.onnx.bundle import GoldenChunk, Label, export_bundle
-from server.learn import checkpoint as checkpoints
-from server.learn import golden, lora
+from server.gate import golden
+from server.learn import lora
 from server.learn.batches import Layout
-from server.learn.checkpoint import Checkpoint
 from server.learn.nightly import STARTER_FOLDER, exportable, replay
+from server.model import checkpoint as checkpoints
+from server.model.checkpoint import Checkpoint
 from shared import bundle
 from shared.preprocess import Preprocessing
 

@@ -29,9 +29,9 @@ from benchmarks._retrained import VISION as VISION_SHAPE
 from exporters.onnx.graphs import export_graphs
 from exporters.onnx.lean import lean
 from exporters.onnx.quantise import quantise_decoder, quantise_vision
-from server.learn import checkpoint as checkpoints
-from server.learn.checkpoint import Checkpoint
 from server.learn.nightly import STARTER_FOLDER
+from server.model import checkpoint as checkpoints
+from server.model.checkpoint import Checkpoint
 from shared import atomic, bundle
 from shared.preprocess import Preprocessing, prepare
 from shared.runtime import Execution, GuidanceModel

@@ -23,7 +23,7 @@ from pathlib import Path
 from server.learn.nightly import STARTER_FOLDER as STARTER
 from server.walks.sound import SAMPLE_RATE_HZ
 from shared import atomic, vocabulary
-from tests.dataset.moments import wav
+from tests.server.dataset.moments import wav
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "streets"

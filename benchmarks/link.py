@@ -39,11 +39,12 @@ from rich.table import Table
 
 from benchmarks._link_ends import DEVICE
 from benchmarks._recorded import chunks
-from device.outbox import Outbox
-from device.recorder import ClosedChunk
-from server import access, broker_files
-from server.authority import Authority
-from server.broker import HOST, BrokerChild, free_port
+from device.capture.recorder import ClosedChunk
+from device.outbox.outbox import Outbox
+from server.broker import dynsec_rules
+from server.broker import files as broker_files
+from server.broker.child import HOST, BrokerChild, free_port
+from server.identity.authority import Authority
 from shared import atomic
 from shared.clock import SystemClock
 from shared.messages import ChunkRecord
@@ -321,8 +322,8 @@ def let_in(folder: Path) -> Path:
     authority, cards = Authority.make(folder / "home", clock=SystemClock()), folder / "cards"
     cards.mkdir()
     (cards / "ca.crt").write_bytes(authority.ca_pem)
-    for suffix, path in zip(("key", "crt"), authority.service(access.SERVER, server_auth=False), strict=True):
-        (cards / f"{access.SERVER}.{suffix}").write_bytes(path.read_bytes())
+    for suffix, path in zip(("key", "crt"), authority.service(dynsec_rules.SERVER, server_auth=False), strict=True):
+        (cards / f"{dynsec_rules.SERVER}.{suffix}").write_bytes(path.read_bytes())
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, DEVICE)])
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
@@ -338,7 +339,7 @@ def let_in(folder: Path) -> Path:
     files = folder / "broker"
     listening = broker_files.Listening(HOST, free_port(), broker_files.own_account(), plugin)
     broker_files.write(files, authority, listening)
-    atomic.write_json(files / broker_files.RULES, access.initial(access.wanted({DEVICE: ""})), mode=0o600)
+    atomic.write_json(files / broker_files.RULES, dynsec_rules.initial(dynsec_rules.wanted({DEVICE: ""})), mode=0o600)
     return files
 
 

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks._recorded import HEIGHT_PX, WIDTH_PX
 from server import config
-from server.registry import Registry
+from server.releases.registry import Registry
 from server.walks import render_frame, walk_from_name
 from shared.runtime import GuidanceModel
 

@@ -34,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.look import starter
-from device.report import percentiles_ms
+from device.health.walk_report import percentiles_ms
 from server.walks import plan_walk, write_video
 from shared import atomic
 from tests.pulse import PulseChild, missing

@@ -22,10 +22,11 @@ from exporters.onnx.bundle import Label, export_bundle
 from server.evaluation import annotated, slots
 from server.evaluation.drive import DriveSettings, drive
 from server.evaluation.facts import Course
-from server.learn import checkpoint as checkpoints
-from server.learn import golden, lora
+from server.gate import golden
+from server.learn import lora
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
 from server.learn.nightly import STARTER_FOLDER, exportable, replay
+from server.model import checkpoint as checkpoints
 from shared import atomic
 from shared.policy import PolicySettings
 from shared.runtime import GuidanceModel

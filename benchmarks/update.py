@@ -31,13 +31,13 @@ from rich.table import Table
 
 from benchmarks import _retrained
 from benchmarks._retrained import Pair
-from device.link import Link
-from device.outbox import Outbox
-from device.updates import Settings, Updater
-from server.broker import BrokerChild
-from server.link import ServerLink
-from server.push import Push
-from server.registry import Registry
+from device.outbox.outbox import Outbox
+from device.sync.link import Link
+from device.updates.updater import Settings, Updater
+from server.broker.child import BrokerChild
+from server.broker.link import ServerLink
+from server.releases.offers import Push
+from server.releases.registry import Registry
 from shared import atomic, bundle
 from shared.clock import SystemClock
 from tests.faults.relay import MBIT, Relay, Weather

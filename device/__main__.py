@@ -1,5 +1,5 @@
 """`python -m device` is waycue-device."""
 
-from device.cli import main
+from device.commands.main import main
 
 raise SystemExit(main())

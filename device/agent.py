@@ -24,30 +24,32 @@ from typing import Any
 
 from rich.console import Console
 
+from device import build
 from device import config as settings
-from device import news, parts, status
-from device.admission import Admission
-from device.buttons import KEYS_HELP, Keys
-from device.conditions import Decision, Watch
+from device.boot import agent_version, kernel_boot
+from device.capture.recorder import Recorder
+from device.capture.source import Source, SourceInfo, VideoFrame
+from device.capture.walk_clock import WalkTime
 from device.config import Config
-from device.guidance import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, UPDATED, Guidance
-from device.journal import Spoken
-from device.keeper import STORAGE_LOST, STORAGE_TEXTS, Keeper, Parcel
-from device.kind import this_machine
-from device.link import Link
-from device.models import MODEL_TEXTS, FixedModel, Loader, Models, OfferedModels, SelfTest, loader
-from device.moments import Hooks, Moments, WalkId
-from device.outbox import Outbox
-from device.permission import Permission, settings_allow
-from device.presses import Presses
-from device.recorder import Recorder
-from device.renewal import Renewal
-from device.report import Captions, Report, update_entry
-from device.sources import Source, SourceInfo, VideoFrame
-from device.status import DeviceStatus, agent_version
-from device.upkeep import Facts, Upkeep
+from device.controls.buttons import KEYS_HELP, Keys
+from device.controls.dispatch import Presses
+from device.guidance.history import Spoken
+from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, UPDATED, Guidance
+from device.health import announcements, status
+from device.health.machine_kind import this_machine
+from device.health.monitor import Facts, Upkeep
+from device.health.status import DeviceStatus
+from device.health.walk_report import Captions, Report, update_entry
+from device.identity.admission import Admission
+from device.identity.renew import Renewal
+from device.moments.collector import Hooks, Moments, WalkId
+from device.moments.sealer import STORAGE_LOST, STORAGE_TEXTS, Keeper, Parcel
+from device.outbox.outbox import Outbox
+from device.sync.conditions import Decision, Watch
+from device.sync.link import Link
+from device.updates.model_source import MODEL_TEXTS, FixedModel, Loader, Models, OfferedModels, SelfTest, loader
+from device.updates.permission import Permission, settings_allow
 from device.voice import Espeak, Phrases, Utterance, Voice
-from device.walk_time import WalkTime
 from shared import atomic, policy
 from shared.clock import Clock
 from shared.errors import MediaError
@@ -64,7 +66,7 @@ LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 OUT_OF_TURN = 0  # the policy numbers its utterances from 1
 SAID_BEFOREHAND = (
-    *policy.STATE_TEXTS, *news.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
+    *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
 )  # fmt: skip
 
 
@@ -104,7 +106,7 @@ class Agent:
         self._kind = this_machine()
         self._walking = False
         self._frames_seen = 0
-        self._source: Source | None = parts.source(config, clock)
+        self._source: Source | None = build.source(config, clock)
         self.state_dir = settings.state_folder(config)
         atomic.make_dirs(self.state_dir)
         self._time = WalkTime(clock, stands_still=config.capture.pace == "fast")
@@ -115,7 +117,7 @@ class Agent:
         self._walk = WalkId.begin(self._name, clock, wearer=told.wearer, consent=told.consent, context=told.context)
         self._report = Report(self._walk.walk_id, self._name, config.capture.source)
         self._captions = Captions(file=options.captions, console=console)
-        self._buttons = parts.buttons(config, self._time.now_s)
+        self._buttons = build.buttons(config, self._time.now_s)
         self._voice = self._made_voice()
         self._guidance = self._made_guidance()
         self._recorder = Recorder(clips=config.capture.clips)
@@ -126,7 +128,7 @@ class Agent:
         self._moments = Moments(
             self._recorder, self._walk, self._guidance.journal,
             Hooks(self._keeper.keep, self._voice.earcon, self._listening, self._guidance.tell),
-            settings=parts.flag_settings(config), longest_correction_s=config.flags.longest_correction_s,
+            settings=build.flag_settings(config), longest_correction_s=config.flags.longest_correction_s,
         )  # fmt: skip
         self._presses = Presses(
             self._buttons, self._guidance, self._moments, self._voice, walking=lambda: self._walking, stop=self.stop
@@ -134,7 +136,7 @@ class Agent:
         try:
             self._models = self._made_models(load, selftest)
             self._link = self._made_link()
-            self._watch = Watch(parts.sync_rules(config), self._may_send)
+            self._watch = Watch(build.sync_rules(config), self._may_send)
         except BaseException:
             self._outbox.close()
             raise
@@ -179,7 +181,7 @@ class Agent:
         if not self._guidance.model_version:
             self._guidance.tell(NO_MODEL, about=ABOUT_MODEL)
         if self._outbox.recovered.lost or self._outbox.recovered.damaged:
-            self._guidance.tell(news.LOST)
+            self._guidance.tell(announcements.LOST)
 
     def _walk_through(self, source: Source) -> None:
         self._info = self._opened(source)
@@ -320,8 +322,8 @@ class Agent:
     def _made_voice(self) -> Voice:
         return Voice(
             Phrases(Espeak(voice=self._config.voice.language), self.state_dir / "voice"),
-            parts.sink(self._config, self._time, self._clock),
-            pace=parts.pace(self._config),
+            build.sink(self._config, self._time, self._clock),
+            pace=build.pace(self._config),
             clock=self._clock,
             walk_now=self._time.now_s,
             on_trouble=self._voice_trouble,
@@ -331,8 +333,8 @@ class Agent:
         return Guidance(
             self._voice,
             self,
-            settings=parts.guidance_settings(self._config),
-            policy_settings=parts.policy_settings(self._config),
+            settings=build.guidance_settings(self._config),
+            policy_settings=build.policy_settings(self._config),
             clock=self._clock,
             walk_now=self._time.now_s,
             hurry=self._stop.is_set,
@@ -411,7 +413,7 @@ class Agent:
         troubles = (self._voice.trouble, self._keeper.trouble, self._admission.trouble, *self._source_troubles())
         return DeviceStatus(
             device=self._walk.device,
-            kernel_boot=status.kernel_boot(),
+            kernel_boot=kernel_boot(),
             updated_s=self._clock.monotonic_s(),
             pid=getpid(),
             agent_version=agent_version(),
@@ -440,8 +442,8 @@ class Agent:
         )
 
     def _source_troubles(self) -> list[str]:
-        parts = self._source.health if self._source is not None and self._walking else ()
-        return [f"{part.name}: {part.trouble}" for part in parts if not part.healthy]
+        build = self._source.health if self._source is not None and self._walking else ()
+        return [f"{part.name}: {part.trouble}" for part in build if not part.healthy]
 
     def _guidance_text(self) -> str:
         if not self._guidance.model_version:

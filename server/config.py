@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from server.learn.settings import LIMITS, BudgetSettings, FloorSettings, LearnSettings
-from server.limits import LimitsSettings
+from server.gate.settings import LIMITS, BudgetSettings, FloorSettings
+from server.ingest.limits import LimitsSettings
+from server.learn.settings import LearnSettings
 from shared import atomic, settings
 from shared.errors import ConfigError
 

@@ -1,7 +1,7 @@
 """`waycue-server run`: ingest, transcription, block serving, offers and the review page in one process.
 
-Threads: the broker's (server.link has two), one that listens to spoken corrections and one that looks after offers;
-the main thread serves the page and ends the others when it is told to stop.
+Threads: the broker's (server.broker.link has two), one that listens to spoken corrections and one that looks after
+offers; the main thread serves the page and ends the others when it is told to stop.
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from pathlib import Path
 
 import uvicorn
 
-from server import serving, speech, store, worker
-from server.authority import Authority
-from server.certificates import Certificates
+from server import speech, worker
+from server.broker.link import Handler, ServerLink
+from server.broker.secured import Secured, secured
 from server.config import DEFAULT_WEB_PORT, ServerConfig, broker_address
-from server.dataset import Dataset
-from server.enrolment import Enrolment
-from server.enrolment_service import EnrolmentService
-from server.link import Handler, ServerLink
-from server.merge import Merge
-from server.push import Push
-from server.recover import recover
-from server.registry import Registry
-from server.release import Release
-from server.secured import Secured, secured
+from server.database import store
+from server.dataset.folder import Dataset
+from server.dataset.merge import Merge
+from server.dataset.recover import recover
+from server.identity.authority import Authority
+from server.identity.certificates import Certificates
+from server.identity.claims import Enrolment
+from server.identity.enrol_http import EnrolmentService
+from server.maintenance import home_lock
+from server.releases.offers import Push
+from server.releases.registry import Registry
+from server.releases.signing import Release
 from server.web.app import create_app
 from shared import atomic, enrolment, settings
 from shared.clock import Clock
@@ -51,7 +53,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
     """
     host, port = broker_address(config)
     web_host, web_port = _web_address(config)
-    with serving.serving(home), closing(store.open_store(home)) as opened:
+    with home_lock.serving(home), closing(store.open_store(home)) as opened:
         dataset = Dataset(home / "dataset")
         heard, stopping = threading.Event(), threading.Event()
         merge = Merge(opened, dataset, clock, on_correction=heard.set)

@@ -1,8 +1,8 @@
 """`waycue-server ingest`: one more process that takes in what devices send, beside `waycue-server run`.
 
 Both hear the same shared subscription, so that the broker gives each message to one of them. They share the database,
-the dataset and the folder of unfinished files; parts of one transfer may land in both (server.incoming,
-server.together). Block requests, offers, certificates, speech and the page stay with `run`.
+the dataset and the folder of unfinished files; parts of one transfer may land in both (server.ingest.arrivals,
+server.ingest.coordination). Block requests, offers, certificates, speech and the page stay with `run`.
 
 A worker's session ends with its connection: what the broker had for it is lost with it, and devices ask again. A
 lasting one would keep its share of all messages from everybody while it is away.
@@ -18,18 +18,19 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from server import serving, store
-from server.authority import Authority
-from server.certificates import Certificates
+from server.broker.admission import RENEW_EVERY_S, Enrolled
+from server.broker.link import ServerLink
 from server.config import ServerConfig, broker_address
-from server.dataset import Dataset
-from server.door import RENEW_EVERY_S, Enrolled
-from server.ingest import Ingest
-from server.intake import Tally
-from server.link import ServerLink
-from server.merge import Merge
-from server.recover import recover
-from server.store import Store
+from server.database import store
+from server.database.store import Store
+from server.dataset.folder import Dataset
+from server.dataset.merge import Merge
+from server.dataset.recover import recover
+from server.identity.authority import Authority
+from server.identity.certificates import Certificates
+from server.ingest.counters import Tally
+from server.ingest.ingest import Ingest
+from server.maintenance import home_lock
 from shared import atomic, topics
 from shared.clock import Clock
 from shared.errors import ConfigError, WaycueError
@@ -68,7 +69,7 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
         )
     host, port = broker_address(config)
     name, stopping = NAME.format(number), threading.Event()
-    with serving.serving(home), serving.numbered(home, number), closing(store.open_store(home)) as opened:
+    with home_lock.serving(home), home_lock.numbered(home, number), closing(store.open_store(home)) as opened:
         dataset = Dataset(home / "dataset")
         merge = Merge(opened, dataset, clock)
         recover(opened, dataset, merge, clock)

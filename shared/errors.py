@@ -11,7 +11,7 @@
         ├── DatasetError        the dataset on disk contradicts itself
         └── Refused             the other side said no, and why
 
-Retry lives in one place (device.link) and never catches Permanent.
+Retry lives in one place (device.sync.link) and never catches Permanent.
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ class Status:
     boot_reason: str = ""
     uptime_s: float = 0.0
     device_kind: str = ""
-    """Such as raspberry-pi-5, jetson-orin-nano, x86-64 (device.kind); "" = not told."""
+    """Such as raspberry-pi-5, jetson-orin-nano, x86-64 (device.health.machine_kind); "" = not told."""
     look_p95_ms: float = 0.0
     """95th percentile of how long the last few hundred looks of the model in use took; 0 = none yet."""
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -4,7 +4,7 @@
     Assistant: Stop, curb ahead.<end_of_utterance>
 
 The starter was trained on exactly these tokens; `TEMPLATE` is the chat template that gives them, and lies in its
-folder. Every other base is asked in the template that it brings (server.learn.chat).
+folder. Every other base is asked in the template that it brings (server.model.chat).
 
 source: chat_template.json of HuggingFaceTB/SmolVLM2-256M-Video-Instruct (one image, splitting off)
 """

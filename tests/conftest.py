@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.broker import BrokerChild, find_mosquitto
+from server.broker.child import BrokerChild, find_mosquitto
 from tests.pulse import PulseChild, missing, rescan
 
 if TYPE_CHECKING:

@@ -12,14 +12,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from server import access, broker_files
-from server import store as db
-from server.access_link import AccessLink
-from server.authority import Authority
-from server.broker import HOST, BrokerChild, free_port
-from server.certificates import Certificates
-from server.door import Door, Enrolled
-from server.store import Store, open_store
+from server.broker import dynsec_rules
+from server.broker import files as broker_files
+from server.broker.admission import Door, Enrolled
+from server.broker.child import HOST, BrokerChild, free_port
+from server.broker.dynsec_client import AccessLink
+from server.database import store as db
+from server.database.store import Store, open_store
+from server.identity.authority import Authority
+from server.identity.certificates import Certificates
 from shared import tls
 from shared.clock import Clock, SystemClock
 from tests.pulse import until
@@ -72,7 +73,7 @@ class SecureSite:
         """The broker's files."""
         return self.home / broker_files.FOLDER
 
-    def server_context(self, name: str = access.SERVER) -> ssl.SSLContext:
+    def server_context(self, name: str = dynsec_rules.SERVER) -> ssl.SSLContext:
         """For a ServerLink, or for `waycue-worker-1`."""
         return self.authority.client_context(name)
 
@@ -142,7 +143,7 @@ def secure_site(
     opened = open_store(home)
     certificates = Certificates(opened, authority, clock=clock)
     broker = BrokerChild(folder / "broker", secure=files)
-    link = AccessLink(HOST, broker.port, tls=authority.client_context(access.CONTROLLER), clock=clock)
+    link = AccessLink(HOST, broker.port, tls=authority.client_context(dynsec_rules.CONTROLLER), clock=clock)
     keeper = Door(certificates, link, folder=files)
     try:
         with broker:

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from device.earcons import SPEECH_RATE_HZ
+from device.voice.earcons import SPEECH_RATE_HZ
 from shared.errors import MediaError
 
 Samples = NDArray[np.int16]

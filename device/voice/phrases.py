@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
-from device.earcons import SPEECH_RATE_HZ
+from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples, Synthesizer, read_wav
 from shared import atomic, vocabulary
 from shared.errors import MediaError

@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from device.earcons import SPEECH_RATE_HZ
+from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples
 from shared.clock import Clock
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from device.earcons import SPEECH_RATE_HZ
+from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples, resampled
 from device.voice.sinks import Ended, Heard, Started
 from shared.clock import Clock

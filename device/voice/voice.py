@@ -25,8 +25,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from device import earcons
-from device.earcons import SPEECH_RATE_HZ
+from device.voice import earcons
+from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM, Samples
 from device.voice.phrases import Phrases, fixed_phrases, prerender
 from device.voice.sinks import Ended, Heard, Sink, Timeline, softened

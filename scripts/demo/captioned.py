@@ -19,8 +19,8 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from device.journal import GUIDANCE
-from server import footage
+from device.guidance.history import GUIDANCE
+from server.labelling import footage
 from shared import atomic
 
 FPS = 15

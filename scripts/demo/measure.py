@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server import walks
-from server.learn import evaluate
+from server.evaluation import answers as evaluate
 
 FRAMES = 150
 KNOWN_FRAMES = 600

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scripts.demo.measure import Taught
-from server.learn.evaluate import Answer
+from server.evaluation.answers import Answer
 from shared import atomic
 
 BAR_TAUGHT, BAR_KNOWN = 0.5, -0.02

@@ -24,7 +24,7 @@ from scripts.demo import measure, report, wearer
 from scripts.demo.caregiver import Caregiver
 from scripts.demo.children import Children, command
 from scripts.demo.screen import Screen
-from server.broker import HOST, BrokerChild, free_port
+from server.broker.child import HOST, BrokerChild, free_port
 from server.walks.chunks import ChunkTruth, chunk_truths
 from server.walks.route import walk_from_name
 from server.walks.video import write_video

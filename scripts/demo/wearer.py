@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from device.earcons import SPEECH_RATE_HZ
-from device.sources import SAMPLE_RATE_HZ
+from device.capture.source import SAMPLE_RATE_HZ
+from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Espeak, resampled
 from server.walks import ChunkTruth, SpokenLine
 from shared import vocabulary

@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from server import samples
-from server import wording as words
 from server.commands.opening import drawn
-from server.dataset import Dataset
-from server.footage import CHUNK_S
-from server.label import Labelled, labelled
-from server.merge import Merge
-from server.store import Store
-from server.wording import Reworded
+from server.database.store import Store
+from server.dataset import wording as words
+from server.dataset.folder import Dataset
+from server.dataset.merge import Merge
+from server.dataset.wording import Reworded
+from server.labelling.folder import Labelled, labelled
+from server.labelling.footage import CHUNK_S
+from server.review import decisions
 from shared import atomic, vocabulary
 from shared.clock import Clock
 from shared.errors import Refused
@@ -112,16 +112,16 @@ def bring_in(
             continue
         frame, audio = item.frame.read_bytes(), item.audio.read_bytes()
         record = _record(item, frame, audio)
-        known = samples.get(store, record.chunk_id)
+        known = decisions.get(store, record.chunk_id)
         problem = "" if known else _merge(merge, record, {"frame": frame, "audio": audio}, home=home)
-        row = known or samples.get(store, record.chunk_id)
+        row = known or decisions.get(store, record.chunk_id)
         if problem or row is None:
             counts.refused.append(f"{item.frame.name}: {problem or 'it did not become a moment'}.")
             continue
         if known and _was_said(store, row.sample_id, wording):
             counts.same += 1
             continue
-        samples.review(
+        decisions.review(
             store, dataset, row.sample_id, action="edit" if wording else "nothing", text=wording,
             reviewer=reviewer, now_s=clock.utc_s(),
         )  # fmt: skip
@@ -134,12 +134,13 @@ def bring_in(
 
 def _was_said(store: Store, sample_id: str, wording: str) -> bool:
     """Whether this label was brought in before: what a caregiver decided since then stays."""
-    past = samples.decisions(store, sample_id)
+    past = decisions.decisions(store, sample_id)
     return any(item.action != "reject" and item.after == wording for item in past)
 
 
 def wording_of(label: str) -> str:
-    """A label's canonical sentence, "" = nothing should be said. Pure. Raises: Refused, as `server.wording` says."""
+    """A label's canonical sentence, "" = nothing should be said. Pure. Raises: Refused, as `server.dataset.wording`
+    says."""
     if not label:  # not labelled is not the same as silence, which teaches that nothing is there
         raise Refused("It has no words.", hint=f"Where nothing should be said, write: {vocabulary.CLEAR}")
     wording = words.teachable(label)

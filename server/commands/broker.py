@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from server import broker_files, config
-from server.authority import Authority
+from server import config
+from server.broker import files
+from server.identity.authority import Authority
 from shared import settings
 from shared.clock import SystemClock
 from shared.errors import ConfigError
@@ -32,22 +33,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="a further name or address for its certificate, repeatable: for clients other than waycue's devices",
     )  # fmt: skip
     write.add_argument("--user", metavar="NAME", help="the account that Mosquitto runs as (default: this one)")
-    write.add_argument("--plugin", type=Path, metavar="FILE", help=f"{broker_files.PLUGIN}, where it is not found")
+    write.add_argument("--plugin", type=Path, metavar="FILE", help=f"{files.PLUGIN}, where it is not found")
     write.set_defaults(run=_config)
 
 
 def _config(options: argparse.Namespace) -> int:
     loaded = config.load(options.home)
     host, port = settings.address(options.address, default_port=settings.DEFAULT_TLS_PORT)
-    out = options.out or Path(loaded.broker.folder or options.home / broker_files.FOLDER)
+    out = options.out or Path(loaded.broker.folder or options.home / files.FOLDER)
     folder = out.expanduser().resolve()
-    plugin = options.plugin or broker_files.find_plugin()
+    plugin = options.plugin or files.find_plugin()
     if plugin is None or not plugin.is_file():
         raise ConfigError(
-            f"Mosquitto's plugin {broker_files.PLUGIN} was not found.",
+            f"Mosquitto's plugin {files.PLUGIN} was not found.",
             hint="Run: apt install mosquitto, or say where it is with --plugin.",
         )
-    listening = broker_files.Listening(host, port, options.user or broker_files.own_account(), plugin.resolve())
-    broker_files.write(folder, Authority(options.home, clock=SystemClock()), listening, hosts=options.host)
-    print(f"Wrote {folder}. Start the broker with: mosquitto -c {folder / broker_files.CONF}")
+    listening = files.Listening(host, port, options.user or files.own_account(), plugin.resolve())
+    files.write(folder, Authority(options.home, clock=SystemClock()), listening, hosts=options.host)
+    print(f"Wrote {folder}. Start the broker with: mosquitto -c {folder / files.CONF}")
     return 0

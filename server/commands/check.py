@@ -8,9 +8,9 @@ import sys
 from dataclasses import asdict
 
 from server import config
-from server.check import Checked, check
 from server.commands.stats import size
-from server.findings import Finding
+from server.maintenance.check import Checked, check
+from server.maintenance.findings import Finding
 from shared.clock import SystemClock
 
 OK, WRONG = 0, 1

@@ -15,11 +15,11 @@ from typing import Any
 import segno
 
 from server import config as server_config
-from server.authority import Authority
-from server.certificates import Certificates, Issued
 from server.commands.opening import opened, when
 from server.config import ServerConfig
-from server.enrolment import DEFAULT_HOURS, Claim, Enrolment, Known
+from server.identity.authority import Authority
+from server.identity.certificates import Certificates, Issued
+from server.identity.claims import DEFAULT_HOURS, Claim, Enrolment, Known
 from shared import enrolment, settings
 from shared.clock import SystemClock
 from shared.errors import Refused

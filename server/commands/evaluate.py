@@ -90,7 +90,7 @@ def _bundle(options: argparse.Namespace) -> Path:
     folder = Path(options.bundle)
     if folder.is_dir():
         return folder
-    from server.registry import Registry
+    from server.releases.registry import Registry
 
     return Registry(options.home).bundle_folder(options.bundle)
 

@@ -13,9 +13,9 @@ from exporters.datasets import conversations, correction, fine_labels, imagefold
 from exporters.datasets.conversations import Wording
 from exporters.datasets.folder import MARKER, Folder, building, check
 from exporters.datasets.rows import LeftOut, Row, count
-from server import footage
 from server.commands.opening import drawn, opened
-from server.export import Wanted, choose, draw
+from server.labelling import footage
+from server.review.export import Wanted, choose, draw
 from shared import vocabulary
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MediaError, Refused

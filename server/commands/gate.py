@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from server import config
-from server.learn.evidence import Decision, Rule, of_dict
+from server.gate.evidence import Decision, Rule, of_dict
 from shared.errors import Refused
 
 _SIGNS = {"passed": "passed", "failed": "FAILED", "not judged": "not judged"}
@@ -27,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Explain one model. Raises: Refused where no gate judged it."""
-    from server.registry import Registry
+    from server.releases.registry import Registry
 
     config.load(options.home)
     found = Registry(options.home).get(options.explain).evaluation

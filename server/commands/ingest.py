@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from server import config as settings
-from server.serving import WORKERS
+from server.maintenance.home_lock import WORKERS
 from shared.clock import SystemClock
 
 

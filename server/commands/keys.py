@@ -13,7 +13,7 @@ from server.commands.opening import when
 from shared.clock import SystemClock
 
 if TYPE_CHECKING:
-    from server.release import Release, RoleStatus
+    from server.releases.signing import Release, RoleStatus
 
 OK, UNWELL = 0, 1
 _DAY_S = 86_400.0
@@ -63,7 +63,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def problems(found: Sequence[RoleStatus], now_s: float) -> Iterable[str]:
     """What stops updates now or soon. Pure."""
-    from server.release import WARN_DAYS
+    from server.releases.signing import WARN_DAYS
 
     for role in found:
         left_days = (role.expires_utc_s - now_s) / _DAY_S
@@ -112,7 +112,7 @@ def _renew_root(options: argparse.Namespace) -> int:
 
 def _open(home: Path) -> Release:
     from server import config
-    from server.release import Release
+    from server.releases.signing import Release
 
     config.load(home)
     return Release(home, clock=SystemClock())

@@ -9,12 +9,14 @@ import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from server import footage, label, wording
 from server.commands.opening import open_file
 from server.commands.reviewing import chosen, numbered, read_line, rewording
-from server.footage import Footage
-from server.label import Folder
-from server.wording import NotSayable, Reworded
+from server.dataset import wording
+from server.dataset.wording import NotSayable, Reworded
+from server.labelling import folder as label
+from server.labelling import footage
+from server.labelling.folder import Folder
+from server.labelling.footage import Footage
 from shared import vocabulary
 from shared.errors import Refused
 

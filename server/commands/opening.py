@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from server import store as db
-from server.dataset import Dataset
-from server.store import Store
+from server.database import store as db
+from server.database.store import Store
+from server.dataset.folder import Dataset
 
 _EVERY = 500  # rows between two lines of progress where it can not be drawn in place
 

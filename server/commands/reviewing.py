@@ -16,11 +16,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from server import samples, wording
 from server.commands.opening import open_file, shown, when
-from server.dataset import Dataset, SampleRow
-from server.store import Store
-from server.wording import NotSayable, Reworded
+from server.database.store import Store
+from server.dataset import wording
+from server.dataset.folder import Dataset, SampleRow
+from server.dataset.wording import NotSayable, Reworded
+from server.review import decisions
 from shared.clock import Clock
 from shared.errors import Refused
 
@@ -55,7 +56,7 @@ class Desk:
         """Take a decision and say what became of it; False where it can not be taken."""
         self.offered = ()
         try:
-            row = samples.review(
+            row = decisions.review(
                 self.store, self.dataset, sample_id,
                 action=action, text=text, reviewer=self.reviewer, now_s=self.clock.utc_s(),
             )  # fmt: skip
@@ -122,11 +123,11 @@ def card(row: SampleRow, dataset: Dataset) -> str:
     if row.spoken and row.spoken != row.raw_output:
         lines.append(f"SPOKEN:         {row.spoken}")
     lines.append(f"RAW OUTPUT:     {shown(row.raw_output)}")
-    proposed = shown(samples.proposal(row))
-    if samples.not_understood(row):
+    proposed = shown(decisions.proposal(row))
+    if decisions.not_understood(row):
         proposed = "(not understood: listen and type it)" if row.correction_id else "(none: type what is right)"
     lines.append(f"CORRECTION:     {proposed}")
-    found = samples.changed(row)
+    found = decisions.changed(row)
     if found is not None:
         lines.append(" ".join(filter(None, (f"  made from:    {found.text}", wording.left_out(found.lost)))))
     return "\n".join(lines)
@@ -137,7 +138,7 @@ def ask(desk: Desk, queue: Sequence[str], *, again: bool = False) -> int:
     status = 0
     try:
         for number, sample_id in enumerate(queue, start=1):
-            row = samples.get(desk.store, sample_id)
+            row = decisions.get(desk.store, sample_id)
             if row is None or (row.state != "pending" and not again):
                 continue  # somebody else was faster
             print(f"\n{number} of {len(queue)}   {card(row, desk.dataset)}\n")
@@ -150,7 +151,7 @@ def ask(desk: Desk, queue: Sequence[str], *, again: bool = False) -> int:
     except KeyboardInterrupt:
         print()
         status = 130
-    waiting = samples.counts(desk.store)["pending"]
+    waiting = decisions.counts(desk.store)["pending"]
     print(f"{desk.decided} decided, {waiting} still wait." if queue else "No moments wait for review.")
     return status
 
@@ -159,7 +160,7 @@ def _one(desk: Desk, row: SampleRow) -> bool:
     """Ask until there is an answer; False to quit."""
     while True:
         answer = read_line(QUESTION).strip().lower()
-        newest = samples.get(desk.store, row.sample_id) or row
+        newest = decisions.get(desk.store, row.sample_id) or row
         if newest.row_id != row.row_id and answer in ("y", "yes", "e", "edit"):
             row = newest  # never confirm a wording that the person has not seen
             print(f"It has changed meanwhile:\n\n{card(row, desk.dataset)}\n")
@@ -176,7 +177,7 @@ def _one(desk: Desk, row: SampleRow) -> bool:
             return True
         if answer in ("n", "no") and _typed(desk, row):
             return True
-        if answer in ("e", "edit") and _typed(desk, row, before=samples.proposal(row)):
+        if answer in ("e", "edit") and _typed(desk, row, before=decisions.proposal(row)):
             return True
         if answer in ("o", "open"):
             _open(desk, row)

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from server.commands.opening import opened, when
-from server.registry import Registry
-from server.rollout import FAILED, MISSING, RUNNING, Rollout
-from server.rollouts import ERROR_SHARE, MISSING_AFTER_S, Progress, Rollouts
+from server.releases.registry import Registry
+from server.releases.rollout_rules import FAILED, MISSING, RUNNING, Rollout
+from server.releases.rollouts import ERROR_SHARE, MISSING_AFTER_S, Progress, Rollouts
 
 _HOUR_S = 3600.0
 

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from server import dataset as data
-from server import samples
 from server.commands import bringing, reviewing, splitting
 from server.commands.opening import opened, shown, user_name, when
-from server.dataset import Dataset, SampleRow
-from server.store import Store
-from server.wording import Reworded
+from server.database.store import Store
+from server.dataset import folder as data
+from server.dataset.folder import Dataset, SampleRow
+from server.dataset.wording import Reworded
+from server.review import decisions as samples
 from shared.clock import SystemClock
 from shared.errors import Refused
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 
-from server import samples, splits
 from server.commands.opening import opened, shown
-from server.dataset import Split
-from server.splits import Marked
+from server.dataset import splits
+from server.dataset.folder import Split
+from server.dataset.splits import Marked
+from server.review import decisions
 from shared.clock import SystemClock
 
 _NAMES = {"train": "teaches", "held_out": "held out", "golden": "golden"}
@@ -73,7 +74,7 @@ def _list(options: argparse.Namespace) -> int:
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return 0
     for row in rows:
-        wording = shown(samples.proposal(row)) if row.reviewed else "(nobody has confirmed it)"
+        wording = shown(decisions.proposal(row)) if row.reviewed else "(nobody has confirmed it)"
         print(f"{row.sample_id}  {row.walk_id}  {wording}")
     print(f"{len(rows)} moments, {sum(row.reviewed for row in rows)} of them confirmed.")
     return 0

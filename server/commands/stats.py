@@ -6,10 +6,11 @@ import argparse
 import json
 from collections.abc import Iterable
 
-from server import intake, stats
 from server.commands.opening import opened
-from server.intake import Figures
-from server.stats import Group, Share, Summary
+from server.ingest import counters
+from server.ingest.counters import Figures
+from server.review import stats
+from server.review.stats import Group, Share, Summary
 from shared.clock import SystemClock
 
 _ODD = ("repeated", "refused", "paused", "limited", "foreign", "unknown", "wrong_hash", "abandoned", "errors")
@@ -32,9 +33,9 @@ def run(options: argparse.Namespace) -> int:
     with opened(options.home) as (store, dataset):
         found = stats.summary(dataset.rows(), by=options.by)
         used = stats.storage(options.home)
-        came = intake.figures(store, now_s=SystemClock().utc_s())
+        came = counters.figures(store, now_s=SystemClock().utc_s())
     if options.json:
-        everything = {**stats.to_dict(found), "storage_bytes": used, "intake": intake.to_dict(came)}
+        everything = {**stats.to_dict(found), "storage_bytes": used, "intake": counters.to_dict(came)}
         print(json.dumps(everything, indent=1, ensure_ascii=False))
     else:
         print("\n".join((*told(found, used, by=options.by), *taken_in(came))))

@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server import footage, label
-from server.dataset import LOG_NAME, Dataset, SampleRow
+from server.dataset import pictures
+from server.dataset.folder import LOG_NAME, Dataset, SampleRow
+from server.dataset.teaching import may_teach
 from server.evaluation.facts import Course, Frame, Thing, Truth, seen_side
-from server.learn.rows import may_teach, read_picture
+from server.labelling import folder as label
+from server.labelling import footage
 from server.walks import Event
 from shared import vocabulary
 from shared.errors import DatasetError
@@ -153,7 +155,7 @@ def _stills(
 
     def frames() -> Iterator[Frame]:
         for span, file in zip(spans, files, strict=True):
-            yield Frame(span.start_s, read_picture(file), span.truth, span.truth is not None)
+            yield Frame(span.start_s, pictures.read(file), span.truth, span.truth is not None)
 
     return Course(name, group, starts[-1], events(spans), frames, stills=True, exact=False)
 

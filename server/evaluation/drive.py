@@ -177,8 +177,8 @@ class _Wheel:
         return Words(written.text, written.confidence, took_ms, written.grammatical)
 
     def _is_worded_now(self, t_s: float, actions: tuple[policy.Action, ...]) -> bool:
-        """As device.guidance does: where the policy wants it, and each chunk once, from its middle on, unless a warning
-        is going out. Without a hazard head only the decoder can see anything: every look is worded."""
+        """As device.guidance.loop does: where the policy wants it, and each chunk once, from its middle on, unless a
+        warning is going out. Without a hazard head only the decoder can see anything: every look is worded."""
         if policy.WordIt() in actions or not self._model.manifest.model.get("objects", True):
             return True
         chunk = math.floor(t_s / self._course.chunk_s)

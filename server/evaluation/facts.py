@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from server.walks.chunks import Event
 from shared import vocabulary
 
+REAL, DRAWN, TAUGHT = "real", "drawn", "taught"
+"""Groups of cases; see server.gate.evidence."""
 Thing = tuple[str, str]
 """(object, one of vocabulary.SIDES_SEEN)"""
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from server.learn.evaluate import wilson
-
 BINS = 10
 RESAMPLES = 2000
 Z = 1.96
@@ -142,3 +140,17 @@ def f1_interval(counts: Sequence[tuple[int, int, int]], *, seed: int = 1) -> tup
     values = 2 * sums[:, 0] / np.maximum(1.0, 2 * sums[:, 0] + sums[:, 1] + sums[:, 2])
     low, high = np.quantile(values, [0.025, 0.975])
     return round(float(low), 4), round(float(high), 4)
+
+
+def wilson(hits: int, count: int, *, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927); (0, 1) where nothing was counted."""
+    if not count:
+        return 0.0, 1.0
+    share, square = hits / count, z * z / count
+    centre = (share + square / 2) / (1 + square)
+    half = z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
+    return round(centre - half, 4), round(centre + half, 4)
+
+
+def percentile(values: Sequence[float], q: float) -> float:
+    return round(float(np.percentile(np.asarray(values), q)), 3) if len(values) else 0.0

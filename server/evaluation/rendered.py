@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server import walks
+from server.evaluation.answers import HELD_OUT_SEED
 from server.evaluation.facts import Course, Frame, Truth
-from server.learn.evaluate import HELD_OUT_SEED
 from server.walks.chunks import hazard_events
 from server.walks.route import CHUNK_S
 from shared import vocabulary

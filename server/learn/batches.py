@@ -15,8 +15,8 @@ from torch.utils.data import IterableDataset
 
 from server import walks
 from server.evaluation.facts import seen_side
-from server.learn.checkpoint import Checkpoint
-from server.learn.guide import IGNORE
+from server.model.checkpoint import Checkpoint
+from server.model.guide import IGNORE
 from shared import vocabulary
 from shared.preprocess import Preprocessing, fit_tile, normalise
 

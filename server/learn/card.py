@@ -10,10 +10,11 @@ from typing import Any
 
 from exporters.onnx.bundle import Label
 from server import walks
-from server.learn import checkpoint as checkpoints
-from server.learn import evaluate, golden
-from server.learn.judge import on_walks, recalibrate
+from server.evaluation import answers as evaluate
+from server.gate import golden
+from server.gate.judge import on_walks, recalibrate
 from server.learn.nightly import make_bundles
+from server.model import checkpoint as checkpoints
 from shared import atomic
 
 FRAMES = 1000

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from server.learn.batches import Example, pad_answers
-from server.learn.checkpoint import Checkpoint
-from server.learn.guide import IGNORE, Guide
+from server.model.checkpoint import Checkpoint
+from server.model.guide import IGNORE, Guide
 from shared import atomic
 from shared.preprocess import normalise
 

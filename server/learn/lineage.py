@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from server.dataset import SampleRow
-from server.registry import Registry, Taught
+from server.dataset.folder import SampleRow
+from server.releases.registry import Registry, Taught
 from shared.errors import BundleError
 
 PACKAGES = ("waycue", "torch", "transformers", "peft", "onnx", "onnxruntime")

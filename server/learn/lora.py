@@ -23,11 +23,12 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from server.learn import saves, sound
+from server.learn import saves
 from server.learn.batches import Example
-from server.learn.checkpoint import HEAD_FILE, Checkpoint
 from server.learn.features import Collate, Pictures, Rows, hear, tower
-from server.learn.guide import Guide, LossWeights
+from server.model import sound
+from server.model.checkpoint import HEAD_FILE, Checkpoint
+from server.model.guide import Guide, LossWeights
 from shared import atomic
 
 LINEARS = r".*text_model\..*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"

@@ -27,15 +27,20 @@ from torch import Tensor
 from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
-from server.dataset import Dataset
-from server.learn import checkpoint as checkpoints
-from server.learn import evaluate, golden, lineage, lora, rows, sound, tonight, verdict
+from server.dataset.folder import Dataset
+from server.dataset.teaching import training_rows
+from server.evaluation import answers as evaluate
+from server.gate import golden
+from server.gate.judge import Made, Subject, judge, on_walks, recalibrate
+from server.gate.settings import Bounds
+from server.learn import examples, lineage, lora, tonight, verdict
 from server.learn.batches import Example, Layout, drawn
-from server.learn.checkpoint import Checkpoint
-from server.learn.guide import Guide
-from server.learn.judge import Made, Subject, judge, on_walks, recalibrate
-from server.learn.settings import Bounds, LearnSettings
-from server.registry import PROMOTED, Overtaken, Registry
+from server.learn.settings import LearnSettings
+from server.model import checkpoint as checkpoints
+from server.model import sound
+from server.model.checkpoint import Checkpoint
+from server.model.guide import Guide
+from server.releases.registry import PROMOTED, Overtaken, Registry
 from shared import atomic
 from shared.clock import Clock, SystemClock
 from shared.preprocess import prepare
@@ -68,7 +73,7 @@ class Night:
     evaluation: dict[str, Any] = field(default_factory=dict)
     champion_evaluation: dict[str, Any] = field(default_factory=dict)
     gate: dict[str, Any] = field(default_factory=dict)
-    """Every rule as it was judged (server.learn.evidence.Decision)."""
+    """Every rule as it was judged (server.gate.evidence.Decision)."""
     put_aside: tuple[str, ...] = ()
     """Files of the dataset that could not be read, one line each: the row, the file, what is wrong."""
 
@@ -95,7 +100,7 @@ def retrain(
         settled = verdict.settle(home, registry, progress)
         champion = registry.champion() or ""
         version, view = tonight.view_of(dataset)
-        teaching = rows.teaching(view)
+        teaching = training_rows(view)
         seen, unread = lineage.seen(registry)
         for name in unread:
             progress(f"{name}: the list of what taught it cannot be read; its rows count as new")
@@ -150,7 +155,7 @@ def _train_and_judge(
     version, began_utc = tonight.begin(work, f"n{len(registry.list()) + 1}-{key[:8]}", registry, clock)
     progress(f"{len(teaching)} verified rows teach; base {base.name}")
     most = recipe.draws(replay=bool(base.known))
-    fresh = rows.examples(
+    fresh = examples.examples(
         folder, teaching, layout, variations=recipe.variations, seed=recipe.seed, senses=senses, most=most
     )
     trained = lora.train(base, fresh, replay(base, layout, recipe, progress), recipe, work, progress=progress)
@@ -163,7 +168,7 @@ def _train_and_judge(
     label = Label(version, base.name, champion or "", use, dict(base.thresholds), began_utc)
     made = make_bundles(base, label, work, chunks, moments=moments, bits=settings.decoder_bits, progress=progress)
     judged = judge(
-        Subject(base, label, made, view, rows.teaching(view), {"lineage": lineage.told(teaching)}), registry,
+        Subject(base, label, made, view, training_rows(view), {"lineage": lineage.told(teaching)}), registry,
         settings=settings, bounds=bounds, taught=lineage.samples(registry, champion), progress=progress,
     )  # fmt: skip
     night = Night(

@@ -29,11 +29,11 @@ from torch.utils.data import DataLoader
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
 from server import walks
-from server.learn import checkpoint as checkpoints
-from server.learn import tokens
 from server.learn.batches import Example, Layout, RenderedStream, collate
-from server.learn.checkpoint import Checkpoint
-from server.learn.guide import Guide, LossWeights
+from server.model import checkpoint as checkpoints
+from server.model import tokens
+from server.model.checkpoint import Checkpoint
+from server.model.guide import Guide, LossWeights
 from shared import prompt, vocabulary
 from shared.preprocess import Preprocessing
 

@@ -20,12 +20,14 @@ from pathlib import Path
 from types import FrameType
 
 from server import walks
-from server.dataset import Dataset, SampleRow
-from server.learn import checkpoint as checkpoints
-from server.learn import lineage, lora, rows, verdict
-from server.learn.checkpoint import Checkpoint
+from server.dataset import material
+from server.dataset.folder import Dataset, SampleRow
+from server.dataset.teaching import judging_rows
+from server.learn import examples, lineage, lora, verdict
 from server.learn.settings import LearnSettings
-from server.registry import Registry
+from server.model import checkpoint as checkpoints
+from server.model.checkpoint import Checkpoint
+from server.releases.registry import Registry
 from shared import atomic
 from shared.clock import Clock
 from shared.errors import Transient, WaycueError
@@ -73,16 +75,16 @@ def take(
     dataset: tuple[int, str],
 ) -> Rows:
     """The rows that teach tonight and those that judge, each with its files read once: what is damaged is put aside."""
-    chosen = rows.tonight(teaching, new, most=recipe.draws(replay=bool(base.known)), seed=recipe.seed)
-    needed = {row.row_id: row for row in (*chosen, *rows.judged(view))}
-    whole, aside = rows.readable(folder, list(needed.values()), senses_of(base))
+    chosen = examples.tonight(teaching, new, most=recipe.draws(replay=bool(base.known)), seed=recipe.seed)
+    needed = {row.row_id: row for row in (*chosen, *judging_rows(view))}
+    whole, aside = material.readable(folder, list(needed.values()), senses_of(base))
     damaged = needed.keys() - {row.row_id for row in whole}
     kept = [row for row in view if row.row_id not in damaged]
     return Rows(kept, [row for row in chosen if row.row_id not in damaged], dataset, tuple(aside))
 
 
-def senses_of(base: Checkpoint) -> rows.Senses:
-    return rows.Senses(before=base.frames == 2, sound=base.ear is not None)
+def senses_of(base: Checkpoint) -> material.Senses:
+    return material.Senses(before=base.frames == 2, sound=base.ear is not None)
 
 
 def begin(work: Path, version: str, registry: Registry, clock: Clock) -> tuple[str, float]:

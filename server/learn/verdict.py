@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server.registry import CHAMPION, PROMOTED, Model, Registry
+from server.releases.registry import CHAMPION, PROMOTED, Model, Registry
 from shared import atomic
 from shared.errors import BundleError, Refused
 

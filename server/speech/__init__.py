@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from server.merge import Merge
+from server.dataset.merge import Merge
 from server.speech.heard import NOTHING, Heard, Transcriber
 from server.speech.wording import proposal, understood
 from shared.errors import ConfigError, MediaError

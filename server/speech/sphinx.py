@@ -18,9 +18,10 @@ import numpy as np
 import pocketsphinx
 from numpy.typing import NDArray
 
+from server.media import RATE_HZ, read_wav, resample
 from server.speech import grammar
 from server.speech.heard import NOTHING, Heard
-from server.speech.sound import MARGIN_S, RATE_HZ, pitch_hz, read_wav, resample, spoken_part
+from server.speech.sound import MARGIN_S, pitch_hz, spoken_part
 from server.speech.vote import vote
 from shared.errors import ConfigError
 

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
+from server.media import RATE_HZ, read_wav
 from server.speech.heard import NOTHING, Heard
-from server.speech.sound import RATE_HZ, read_wav, spoken_part
+from server.speech.sound import spoken_part
 from shared.errors import ConfigError
 
 MAX_NEW_TOKENS = 32  # a correction is 3 to 8 words; a Whisper that runs on is making things up

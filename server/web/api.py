@@ -20,10 +20,11 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from server import dataset as data
-from server import intake, samples, stats
-from server.dataset import SampleRow
-from server.store import Store
+from server.database.store import Store
+from server.dataset import folder as data
+from server.dataset.folder import SampleRow
+from server.ingest import counters
+from server.review import decisions, stats
 from server.web import review
 from server.web.review import MAX_ROW_ID, Reviews
 from shared.clock import Clock
@@ -52,8 +53,9 @@ def to_json(row: SampleRow) -> dict[str, Any]:
 
 
 def _accuracy(store: Store, reviewed: int) -> dict[str, Any]:
-    """How often guidance was right by what people confirmed; "audit" is the only unbiased share (server.stats)."""
-    found = stats.to_dict(stats.summary(samples.listing(store, state="reviewed", limit=reviewed)))
+    """How often guidance was right by what people confirmed; "audit" is the only unbiased share
+    (server.review.stats)."""
+    found = stats.to_dict(stats.summary(decisions.listing(store, state="reviewed", limit=reviewed)))
     return {"all": found["accuracy"], **{name: found[name] for name in ("audit", "by_object", "by_model")}}
 
 
@@ -68,8 +70,8 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
         offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
     ) -> dict[str, Any]:
         """Moments, corrections first."""
-        rows = samples.listing(store, state=state, limit=limit, offset=offset)
-        return {"samples": [to_json(row) for row in rows], "counts": samples.counts(store)}
+        rows = decisions.listing(store, state=state, limit=limit, offset=offset)
+        return {"samples": [to_json(row) for row in rows], "counts": decisions.counts(store)}
 
     @routes.get("/api/samples/{sample_id}")
     def one(sample_id: str) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
         row = review.find(store, sample_id)
         if row is None:
             raise HTTPException(404, f"There is no moment {sample_id!r:.110}.")
-        return {**to_json(row), "decisions": [asdict(item) for item in samples.decisions(store, sample_id)]}
+        return {**to_json(row), "decisions": [asdict(item) for item in decisions.decisions(store, sample_id)]}
 
     @routes.post("/api/samples/{sample_id}/review")
     def decide(sample_id: str, decision: Decision) -> JSONResponse:
@@ -98,17 +100,17 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
     def figures() -> dict[str, Any]:
         """How many moments stand where, the model that devices are offered ("" = none yet), how often it is right, and
         what came in."""
-        counts = samples.counts(store)
+        counts = decisions.counts(store)
         version = (model() if model else None) or ""
         return {
             "counts": counts, "model": {"version": version}, "accuracy": _accuracy(store, counts["reviewed"]),
-            "intake": intake.to_dict(intake.figures(store, now_s=clock.utc_s())),
+            "intake": counters.to_dict(counters.figures(store, now_s=clock.utc_s())),
         }  # fmt: skip
 
     @routes.get("/healthz")
     def health() -> dict[str, str]:
         """The page is up and the database answers."""
-        samples.counts(store)
+        decisions.counts(store)
         return {"status": "ok"}
 
     return routes

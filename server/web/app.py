@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from server.dataset import Dataset
-from server.store import Store
+from server.database.store import Store
+from server.dataset.folder import Dataset
 from server.web import api, media, page
 from server.web.guard import Guard
 from server.web.page import Pages

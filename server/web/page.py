@@ -17,9 +17,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field
 
-from server import samples, wording
-from server.dataset import State
-from server.store import Store
+from server.database.store import Store
+from server.dataset import wording
+from server.dataset.folder import State
+from server.review import decisions
 from server.web import review, view
 from server.web.api import MAX_TYPED
 from server.web.review import MAX_ROW_ID, Outcome, Reviews
@@ -77,9 +78,9 @@ def router(store: Store, reviews: Reviews, pages: Pages) -> APIRouter:
         page: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 1,
         done: Annotated[str, Query(max_length=128)] = "",
     ) -> HTMLResponse:
-        counts = samples.counts(store)
+        counts = decisions.counts(store)
         where = view.pages(counts[state], page=page, size=PAGE_SIZE)
-        rows = samples.listing(store, state=state, limit=PAGE_SIZE, offset=(where.page - 1) * PAGE_SIZE)
+        rows = decisions.listing(store, state=state, limit=PAGE_SIZE, offset=(where.page - 1) * PAGE_SIZE)
         decided = review.find(store, done) if done else None
         return pages.render(
             "moments.html", state=state, tabs=view.tabs(counts, state), pages=where,
@@ -111,8 +112,8 @@ def _one(store: Store, pages: Pages, outcome: Outcome, *, typed: str | None = No
     return pages.render(
         "moment.html", status=outcome.status, card=view.card(outcome.row, typed=typed), error=outcome.reason,
         error_in_field=outcome.status == 422, answer=view.answer(outcome, typed=typed),
-        tabs=view.tabs(samples.counts(store), outcome.row.state),
-        decisions=samples.decisions(store, outcome.row.sample_id),
+        tabs=view.tabs(decisions.counts(store), outcome.row.state),
+        decisions=decisions.decisions(store, outcome.row.sample_id),
     )  # fmt: skip
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from server import dataset as data
-from server import samples
-from server import store as db
-from server.dataset import Dataset, SampleRow
-from server.store import Store
-from server.wording import NotSayable, Reworded
+from server.database import store as db
+from server.database.store import Store
+from server.dataset import folder as data
+from server.dataset.folder import Dataset, SampleRow
+from server.dataset.wording import NotSayable, Reworded
+from server.review import decisions
 from shared import topics
 from shared.clock import Clock
 from shared.errors import Refused
@@ -65,7 +65,7 @@ class Reviews:
             try:
                 if seen and self._looks_different(seen, row) and self._would_change(row, action, text):
                     return Outcome(409, CHANGED, row=row)
-                after = samples.review(
+                after = decisions.review(
                     self._store, self._dataset, sample_id, action=action, text=text, reviewer=self._reviewer,
                     now_s=self._clock.utc_s(),
                 )  # fmt: skip
@@ -83,16 +83,16 @@ class Reviews:
 
     def _would_change(self, row: SampleRow, action: str, text: str) -> bool:
         """The same decision twice (a double click, a request sent again) is no conflict."""
-        return samples.decide(row, action, text=text, reviewer=self._reviewer) is not row
+        return decisions.decide(row, action, text=text, reviewer=self._reviewer) is not row
 
 
 def find(store: Store, sample_id: str) -> SampleRow | None:
     """One moment, or None; also for an id that no device could have given."""
-    return samples.get(store, sample_id) if topics.NAME.match(sample_id) else None
+    return decisions.get(store, sample_id) if topics.NAME.match(sample_id) else None
 
 
 def _judged_by(row: SampleRow) -> tuple[object, ...]:
-    return (row.state, samples.said(row), samples.proposal(row), row.correction_id, row.transcript)
+    return (row.state, decisions.said(row), decisions.proposal(row), row.correction_id, row.transcript)
 
 
 def _refusal(refused: Refused, row: SampleRow, action: str) -> Outcome:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from server import samples, wording
-from server.dataset import SampleRow, State
+from server.dataset import wording
+from server.dataset.folder import SampleRow, State
+from server.dataset.wording import NotSayable, Reworded
+from server.review import decisions
 from server.web.review import Outcome
-from server.wording import NotSayable, Reworded
 from shared.errors import Refused
 
 TABS: tuple[tuple[State, str], ...] = (("pending", "To review"), ("reviewed", "Reviewed"), ("rejected", "Rejected"))
@@ -106,8 +107,8 @@ class Pages:
 
 def card(row: SampleRow, *, typed: str | None = None) -> Card:
     """A moment for a page. typed: words to put back into the edit field after they were refused."""
-    proposal = samples.proposal(row)
-    objection = samples.objection(row)
+    proposal = decisions.proposal(row)
+    objection = decisions.objection(row)
     problem = _unsayable(row)
     wearer = row.speaker_id or "the wearer"
     at = datetime.fromtimestamp(row.timestamp, tz=UTC)
@@ -147,7 +148,7 @@ def answer(outcome: Outcome, *, typed: str | None) -> Rewording | None:
     """What a person may choose after words that were not taken; None where there is nothing to choose."""
     if not (outcome.wording or outcome.suggestions) or outcome.row is None:
         return None
-    text = typed if typed is not None else samples.source(outcome.row)
+    text = typed if typed is not None else decisions.source(outcome.row)
     return Rewording(
         "You wrote" if typed is not None else "It was said", " ".join(text.split()), outcome.wording,
         wording.left_out(outcome.lost), outcome.suggestions,
@@ -155,7 +156,7 @@ def answer(outcome: Outcome, *, typed: str | None) -> Rewording | None:
 
 
 def _rewording(row: SampleRow, proposal: str) -> Rewording | None:
-    found = samples.changed(row)
+    found = decisions.changed(row)
     if found is None:
         return None
     what = "Heard" if row.correction_id else "The device’s words were"
@@ -164,10 +165,10 @@ def _rewording(row: SampleRow, proposal: str) -> Rewording | None:
 
 def _unsayable(row: SampleRow) -> NotSayable | None:
     """Why there is no proposal: the wearer's words as they were heard, else the device's, may not be taught."""
-    if not samples.not_understood(row):
+    if not decisions.not_understood(row):
         return None
     try:
-        wording.teachable(row.transcript if row.correction_id else samples.source(row))
+        wording.teachable(row.transcript if row.correction_id else decisions.source(row))
     except NotSayable as problem:
         return problem
     except Refused:

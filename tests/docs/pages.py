@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from tests.house.tree import ROOT
+from tests.paths import ROOT
 
 DOCS = ROOT / "docs"
 

@@ -8,7 +8,8 @@ import re
 import pytest
 
 from tests.docs.pages import page, section
-from tests.house.tree import ROOT, python_files
+from tests.house.tree import python_files
+from tests.paths import ROOT
 
 # A constant that is spoken: up to seven words that begin with a capital and end with a stop.
 SPOKEN = re.compile(r"[A-Z][a-z]+(?:[ ,]+[a-z]+| [A-Z][a-z]+|\. [A-Z][a-z]+){0,6}\.")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from device.cli import parser as device_parser
-from server.cli import parser as server_parser
+from device.commands.main import parser as device_parser
+from server.commands.main import parser as server_parser
 from tests.docs.pages import named_in, page, section
 
 

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from device import outbox_folder, slots, status, update_file, update_state
-from device.buttons import ACTIONS
-from device.report import Report
-from server import dataset
+from device.controls.buttons import ACTIONS
+from device.health import status
+from device.health.walk_report import Report
+from device.outbox import folder as outbox_folder
+from device.updates import slots, state, state_file
 from server.commands import export
-from server.store import open_store
+from server.database.store import open_store
+from server.dataset import folder
 from server.web import guard
 from server.web.app import create_app
 from shared import bundle, enrolment, messages, topics, transfer
@@ -36,7 +38,7 @@ WRITTEN = [
     *dataclasses_of(messages),
     *dataclasses_of(enrolment),
     *dataclasses_of(bundle),
-    dataset.SampleRow,
+    folder.SampleRow,
     status.DeviceStatus,
 ]
 
@@ -111,7 +113,7 @@ def test_every_limit_is_told_with_its_value(module: ModuleType, name: str) -> No
     assert re.search(rf"\b({told})\b[^.(]*\([^)]*`{name}`", page("formats.md")), f"{size(value)} (`{name}`)"
 
 
-@pytest.mark.parametrize("value", [*messages.FLAGS, *messages.PART_KINDS, *bundle.INTENDED_USES, *update_state.PHASES])
+@pytest.mark.parametrize("value", [*messages.FLAGS, *messages.PART_KINDS, *bundle.INTENDED_USES, *state.PHASES])
 def test_every_word_with_a_meaning_is_named(value: str) -> None:
     assert value in named_in(page("formats.md"))
 
@@ -131,8 +133,8 @@ def test_every_file_of_the_model_folder_is_named() -> None:
         slots.CURRENT,
         slots.PREVIOUS,
         slots.INCOMING,
-        update_file.STATE_NAME,
-        update_file.DENIED_NAME,
+        state_file.STATE_NAME,
+        state_file.DENIED_NAME,
     )
     assert [name for name in names if f"{slots.FOLDER}/{name}" not in text] == []
 
@@ -146,7 +148,7 @@ def test_what_the_runtime_reads_of_a_manifest_is_named() -> None:
 def test_every_route_of_the_api_is_told_and_no_other(tmp_path: Path) -> None:
     told = re.findall(r"^\| `(GET|POST) (\S+)` \|", section("formats.md", "The review page's API"), re.MULTILINE)
     with closing(open_store(tmp_path)) as store:
-        data = dataset.Dataset(tmp_path / "dataset")
+        data = folder.Dataset(tmp_path / "dataset")
         routes = create_app(store, data, clock=ManualClock()).openapi()["paths"]
     known = [(method.upper(), path) for path, methods in routes.items() for method in methods]
     assert sorted(told) == sorted((m, p) for m, p in known if p.startswith(("/api/", "/media/", "/healthz")))

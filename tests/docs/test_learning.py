@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from server.learn.settings import GateSettings
+from server.gate.settings import GateSettings
 from tests.docs.pages import section
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import DOCS, anchor, headings
-from tests.house.tree import ROOT
+from tests.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 IDS = [path.relative_to(ROOT).as_posix() for path in PAGES]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from server import release, release_keys
+from server.releases import signing, signing_keys
 from shared import assignment, floor, signed_files
 from shared.assignment import Assignment
 from tests.docs.pages import named_in, section
@@ -16,7 +16,7 @@ def test_every_file_is_told_with_its_limit_and_its_life() -> None:
     rows = re.findall(r"^\| `(?:<n>\.)?(\w+)\.json` \| (\d+) (KiB|MiB) \| (\d+) days \|", TEXT, re.MULTILINE)
     units = {"KiB": 1024, "MiB": 1024**2}
     assert {role: int(size) * units[unit] for role, size, unit, _ in rows} == signed_files.LIMITS_BYTES
-    assert {role: int(days) for role, *_, days in rows} == release.LIFE_DAYS
+    assert {role: int(days) for role, *_, days in rows} == signing.LIFE_DAYS
 
 
 def test_every_key_of_custom_is_told_and_no_other() -> None:
@@ -33,13 +33,13 @@ def test_the_hashes_are_told_as_they_are_made() -> None:
 
 def test_the_other_figures_and_files_are_told() -> None:
     assert f"at most {signed_files.MAX_FILES} files\n(`MAX_FILES`)" in TEXT
-    assert f"the last {release.KEPT} that were signed" in TEXT
-    assert f"its first {release_keys.ID_CHARS} digits" in TEXT
+    assert f"the last {signing.KEPT} that were signed" in TEXT
+    assert f"its first {signing_keys.ID_CHARS} digits" in TEXT
     for name in (
-        release_keys.NOTE,
+        signing_keys.NOTE,
         floor.FILE,
-        f"{release.FOLDER}/keys/",
-        f"{release.ROOT_KEY_FOLDER}/root.",
+        f"{signing.FOLDER}/keys/",
+        f"{signing.ROOT_KEY_FOLDER}/root.",
         "signed_at",
     ):
         assert name in TEXT

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.demo import wearer
-from server.broker import BrokerChild
+from server.broker.child import BrokerChild
 from server.walks import ChunkTruth, chunk_truths, plan_walk, write_video
 from tests.e2e.site import LEARN, TAUGHT, Site, opened
 

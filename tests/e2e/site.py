@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from device.updates import current_slot
+from device.updates.updater import current_slot
 from scripts.demo.caregiver import Caregiver
 from scripts.demo.children import Child, Children, command
-from server.broker import HOST, BrokerChild, free_port
+from server.broker.child import HOST, BrokerChild, free_port
 from shared.bundle import read_manifest
 from tests.pulse import until
 

@@ -14,7 +14,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from server.broker import BrokerChild
+from server.broker.child import BrokerChild
 from shared import bundle, topics
 from tests.e2e.conftest import Film
 from tests.e2e.site import DEVICE, Site, flags_at, sealed, slot_version, walked

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.device.capture import films
 from tests.e2e.site import Done, flags_at, sealed, walked
-from tests.sources import films
 
 
 def walk(folder: Path, video: Path, *more: str) -> Done:

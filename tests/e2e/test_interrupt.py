@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 from tests.e2e.site import ENV
+from tests.paths import ROOT
 from tests.pulse import until
-
-ROOT = Path(__file__).parents[2]
 
 
 def processes_about(folder: Path) -> list[str]:

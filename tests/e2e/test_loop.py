@@ -11,7 +11,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from server.broker import BrokerChild
+from server.broker.child import BrokerChild
 from shared import topics, vocabulary
 from tests.e2e.conftest import Film
 from tests.e2e.site import DEVICE, TAUGHT, Done, Site, presses, sealed, slot_version

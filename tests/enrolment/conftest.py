@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from device import enrolling
-from device.identity import Identity
-from server.authority import Authority
-from server.certificates import Certificates
-from server.enrolment import Enrolment
-from server.enrolment_service import EnrolmentService
-from server.store import Store, open_store
+from device.identity import enrol as enrolling
+from device.identity.identity import Identity
+from server.database.store import Store, open_store
+from server.identity.authority import Authority
+from server.identity.certificates import Certificates
+from server.identity.claims import Enrolment
+from server.identity.enrol_http import EnrolmentService
 from shared import atomic
 from shared.clock import ManualClock, SystemClock
 from shared.floor import ClockFloor

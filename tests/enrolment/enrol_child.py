@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from device.enrolling import enrol
+from device.identity.enrol import enrol
 from shared.clock import SystemClock
 from shared.floor import ClockFloor
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from device import identity
-from device.identity import Identity
-from server.certificates import Certificates
-from server.enrolment import Enrolment
+from device.identity import identity
+from device.identity.identity import Identity
+from server.identity.certificates import Certificates
+from server.identity.claims import Enrolment
 from shared import enrolment
 from shared.clock import Clock, SystemClock
 from shared.enrolment import EnrolAnswer, EnrolRequest

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device import identity
-from device.admission import Admission
 from device.config import BrokerSection, Config, DeviceSection
-from server.authority import Authority
-from server.certificates import Certificates
-from server.store import open_store
+from device.identity import identity
+from device.identity.admission import Admission
+from server.database.store import open_store
+from server.identity.authority import Authority
+from server.identity.certificates import Certificates
 from shared.clock import ManualClock, SystemClock
 from shared.errors import ConfigError
 from tests.enrolment.quick import enrolled

@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.authority import MAX_CSR_BYTES, Authority, read_csr
+from server.identity.authority import MAX_CSR_BYTES, Authority, read_csr
 from shared.clock import ManualClock, SystemClock
 from shared.errors import ConfigError, Refused
 

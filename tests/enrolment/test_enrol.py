@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from device import identity
-from device.enrolling import PENDING, STEPS
-from device.identity import Identity
-from server.authority import Authority
-from server.enrolment_service import BURST, EnrolmentService
+from device.identity import identity
+from device.identity.enrol import PENDING, STEPS
+from device.identity.identity import Identity
+from server.identity.authority import Authority
+from server.identity.enrol_http import BURST, EnrolmentService
 from shared import enrolment
 from shared.clock import SystemClock
 from shared.errors import ConfigError, Refused, Unreachable

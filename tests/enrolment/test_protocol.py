@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.enrolment_service import BURST, MOST_ADDRESSES, REFILL_S, Bucket, Rate, take
-from server.gate import network_of
+from server.identity.connection_limit import network_of
+from server.identity.enrol_http import BURST, MOST_ADDRESSES, REFILL_S, Bucket, Rate, take
 from shared import enrolment
 from shared.clock import ManualClock
 from shared.enrolment import EnrolAnswer, EnrolRequest

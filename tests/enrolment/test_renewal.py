@@ -16,16 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from device import identity, renewal
-from device.identity import Identity
-from device.link import Link
-from device.outbox import Outbox
-from device.renewal import NEXT_KEY, WISH, Renewal, is_due
-from server import store as db
-from server.authority import Authority
-from server.certificates import MOST_A_DAY, Certificates
-from server.link import ServerLink
-from server.store import open_store
+from device.identity import identity, renew
+from device.identity.identity import Identity
+from device.identity.renew import NEXT_KEY, WISH, Renewal, is_due
+from device.outbox.outbox import Outbox
+from device.sync.link import Link
+from server.broker.link import ServerLink
+from server.database import store as db
+from server.database.store import open_store
+from server.identity.authority import Authority
+from server.identity.certificates import MOST_A_DAY, Certificates
 from shared import atomic, messages, topics
 from shared.clock import ManualClock, SystemClock
 from shared.floor import ClockFloor
@@ -117,7 +117,7 @@ def test_it_asks_again_until_it_is_answered_and_not_all_the_time(pair: Pair) -> 
     pair.clock.sleep(61 * DAY_S)
     assert pair.renewal.tick()
     assert not pair.renewal.tick()
-    pair.clock.sleep(renewal.ASK_AGAIN_S)
+    pair.clock.sleep(renew.ASK_AGAIN_S)
     assert pair.renewal.tick()
     pair.exchange()
     assert len(pair.certificates.of("pi-1")) == 2, "asked twice, answered with one certificate"
@@ -134,7 +134,7 @@ def test_a_renewed_certificate_raises_the_clock_floor(pair: Pair) -> None:
 def test_a_wish_renews_at_once_and_is_forgotten_when_met(pair: Pair) -> None:
     pair.clock.sleep(50 * DAY_S)
     before = pair.identity
-    renewal.wish(pair.state, rekey=False)
+    renew.wish(pair.state, rekey=False)
     assert pair.renewal.tick()
     pair.exchange()
     assert pair.identity.not_after_utc > before.not_after_utc
@@ -143,7 +143,7 @@ def test_a_wish_renews_at_once_and_is_forgotten_when_met(pair: Pair) -> None:
 
 def test_a_wish_for_a_fresh_certificate_is_met_by_the_one_that_is_there(pair: Pair) -> None:
     before = pair.identity
-    renewal.wish(pair.state, rekey=False)
+    renew.wish(pair.state, rekey=False)
     pair.renewal.tick()
     pair.exchange()
     assert pair.identity.certificate_pem == before.certificate_pem
@@ -152,7 +152,7 @@ def test_a_wish_for_a_fresh_certificate_is_met_by_the_one_that_is_there(pair: Pa
 
 def test_a_new_key_is_used_once_its_certificate_came(pair: Pair) -> None:
     old_key = (pair.identity.folder / identity.KEY).read_bytes()
-    renewal.wish(pair.state, rekey=True)
+    renew.wish(pair.state, rekey=True)
     assert pair.renewal.tick()
     assert (pair.state / NEXT_KEY).stat().st_mode & 0o777 == 0o600
     assert (pair.identity.folder / identity.KEY).read_bytes() == old_key
@@ -162,7 +162,7 @@ def test_a_new_key_is_used_once_its_certificate_came(pair: Pair) -> None:
 
 
 def test_power_lost_between_question_and_answer_keeps_the_new_key(pair: Pair) -> None:
-    renewal.wish(pair.state, rekey=True)
+    renew.wish(pair.state, rekey=True)
     pair.renewal.tick()
     answers = pair.answers()
     reborn = Renewal(
@@ -177,7 +177,7 @@ class PowerLoss(BaseException):
     """What a crash test raises: nothing in the product catches it."""
 
 
-@pytest.mark.parametrize("step", renewal.STEPS)
+@pytest.mark.parametrize("step", renew.STEPS)
 def test_power_lost_at_any_step_leaves_a_whole_identity_and_the_wish(pair: Pair, step: str) -> None:
     def cut(name: str) -> None:
         if name == step:
@@ -192,7 +192,7 @@ def test_power_lost_at_any_step_leaves_a_whole_identity_and_the_wish(pair: Pair,
         return Renewal(pair.state, held, held.context(), publish=publish, clock=pair.clock, step=at)
 
     first = pair.identity
-    renewal.wish(pair.state, rekey=True)
+    renew.wish(pair.state, rekey=True)
     pair.renewal = reborn(cut)
     with pytest.raises(PowerLoss):
         pair.ask_and_hear()

@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from device import identity
-from server.enrolment_service import LIFE_S, MOST_AT_ONCE, MOST_EACH
-from server.gate import Gate
+from device.identity import identity
+from server.identity.connection_limit import Gate
+from server.identity.enrol_http import LIFE_S, MOST_AT_ONCE, MOST_EACH
 from shared.clock import ManualClock
 from shared.errors import Refused
 from tests.enrolment.conftest import Desk

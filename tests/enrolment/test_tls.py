@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from server.authority import Authority
+from server.identity.authority import Authority
 from shared import tls
 from shared.clock import ManualClock, SystemClock
 from tests.enrolment.test_authority import request

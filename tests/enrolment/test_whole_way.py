@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from device import cli as device
+from device.commands import main as device
 from scripts.demo.children import Children, command
-from server import cli as server
-from server.broker import HOST, BrokerChild, find_mosquitto, free_port
+from server.broker.child import HOST, BrokerChild, find_mosquitto, free_port
+from server.commands import main as server
 from tests.pulse import until
 
 SETTINGS = """\

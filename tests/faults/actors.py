@@ -18,25 +18,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from device.link import Link
-from device.outbox import Outbox
-from device.outbox_folder import REQUESTS
-from device.outbox_view import ask_retry
-from device.trust import Trust
-from device.update_state import Settings
-from device.updates import Updater
-from server.dataset import Dataset
-from server.ingest import Ingest
-from server.intake import Tally
-from server.limits import LimitsSettings
-from server.link import ServerLink
-from server.merge import Merge
-from server.push import Push
-from server.recover import recover
-from server.registry import Registry
-from server.release import FOLDER as RELEASE_FOLDER
-from server.release import Release
-from server.store import open_store
+from device.outbox.folder import REQUESTS
+from device.outbox.inspect import ask_retry
+from device.outbox.outbox import Outbox
+from device.sync.link import Link
+from device.updates.state import Settings
+from device.updates.tuf_client import Trust
+from device.updates.updater import Updater
+from server.broker.link import ServerLink
+from server.database.store import open_store
+from server.dataset.folder import Dataset
+from server.dataset.merge import Merge
+from server.dataset.recover import recover
+from server.ingest.counters import Tally
+from server.ingest.ingest import Ingest
+from server.ingest.limits import LimitsSettings
+from server.releases.offers import Push
+from server.releases.registry import Registry
+from server.releases.signing import FOLDER as RELEASE_FOLDER
+from server.releases.signing import Release
 from server.worker import NAME, SHARED_LISTEN
 from shared import bundle, topics
 from shared.clock import Clock, SystemClock

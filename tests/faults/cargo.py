@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.messages import ChunkRecord, CorrectionRecord
-from tests.outbox import records
+from tests.device.outbox import records
 
 CLIP_EVERY = 7
 CORRECTION_EVERY = 8

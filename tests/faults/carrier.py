@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from device.outbox import Item, Outbox
-from server.dataset import Dataset
-from server.ingest import Ingest
-from server.limits import LimitsSettings
-from server.merge import Merge
-from server.store import open_store
+from device.outbox.outbox import Item, Outbox
+from server.database.store import open_store
+from server.dataset.folder import Dataset
+from server.dataset.merge import Merge
+from server.ingest.ingest import Ingest
+from server.ingest.limits import LimitsSettings
 from shared import messages, topics
 from shared.clock import SystemClock
 from shared.messages import Ack, Begin, Envelope, Part

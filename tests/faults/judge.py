@@ -17,12 +17,12 @@ from typing import Any
 
 from sqlalchemy import select
 
-from device.outbox import Outbox
-from device.outbox_folder import LOST
-from device.slots import current_slot
-from server import store as db
-from server.dataset import Dataset
-from server.store import Store, open_store
+from device.outbox.folder import LOST
+from device.outbox.outbox import Outbox
+from device.updates.slots import current_slot
+from server.database import store as db
+from server.database.store import Store, open_store
+from server.dataset.folder import Dataset
 from shared import bundle
 from shared.errors import BundleError
 from tests.faults import cargo

@@ -22,10 +22,12 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
+from tests import paths
+
 CALLS = ("fsync", "fdatasync", "replace", "rename", "unlink", "rmdir", "symlink")
 PACKAGES = tuple(f"{name}{os.sep}" for name in ("device", "server", "shared"))
 FRAMES = 4
-ROOT = str(Path(__file__).parents[2]) + os.sep
+ROOT = str(paths.ROOT) + os.sep
 
 
 class Killer:

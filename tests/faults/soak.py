@@ -29,14 +29,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from server.broker import find_mosquitto
+from server.broker.child import find_mosquitto
 from shared import atomic
 from tests.faults import sweep
 from tests.faults.fuzz import engine
 from tests.faults.storm import Aftermath, Plan, storm
 from tests.faults.sweep import Outcome, Theatre
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 WINDOW_BYTES = 512 * 1024
 BARS = {"kill_points": 40, "random_faults": 200, "chunks": 500, "corrections": 50, "devices": 3, "fuzz_s": 600}
 _INPUTS = re.compile(r"number_of_executed_units:\s*(\d+)")

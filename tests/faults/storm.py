@@ -16,14 +16,14 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from device import outbox
-from device.slots import current_slot
-from device.update_file import load_denied
-from server import incoming, ingest, merge
-from server.registry import Registry
-from server.release import Release
+from device.outbox import outbox
+from device.updates.slots import current_slot
+from device.updates.state_file import load_denied
+from server.dataset import merge
+from server.ingest import arrivals, ingest
+from server.releases.registry import Registry
+from server.releases.signing import Release
 from shared.clock import SystemClock
-from tests.bundle.bundles import contents, make_bundle
 from tests.faults import disk
 from tests.faults.actors import BAD_SUFFIX, Fate
 from tests.faults.cargo import Ledger
@@ -33,10 +33,11 @@ from tests.faults.judge import Party, Verdict, judge, model_trouble, open_home
 from tests.faults.relay import Weather
 from tests.faults.sweep import new_keys
 from tests.faults.world import Actor, DeviceSeat, World, stopped
+from tests.shared.bundle.bundles import contents, make_bundle
 
 FAIR = Weather(bytes_per_s=300_000, delay_s=0.02)  # a phone's uplink: most faults then hit a file on its way
 TEN_YEARS_S = 10 * 365.25 * 86400
-DEVICE_STEPS, SERVER_STEPS = outbox.STEPS, (*incoming.STEPS, *ingest.STEPS, *merge.STEPS)
+DEVICE_STEPS, SERVER_STEPS = outbox.STEPS, (*arrivals.STEPS, *ingest.STEPS, *merge.STEPS)
 FINISH_S = 240.0
 DISK_FAULTS = ("power_cut", "power_cut", "io_error", "disk_full", "server_disk_full", "server_power_cut")
 SERVER_FAULTS = ("kill_server", "server_dies_at_a_step", "freeze_server", "wrong_clock", *DISK_FAULTS[-2:])

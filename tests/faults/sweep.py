@@ -22,17 +22,17 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from device import outbox
-from device.outbox_folder import LOST
-from device.update_file import load_denied, load_state
-from server.registry import Registry
-from server.release import Release
+from device.outbox import outbox
+from device.outbox.folder import LOST
+from device.updates.state_file import load_denied, load_state
+from server.releases.registry import Registry
+from server.releases.signing import Release
 from shared.bundle import read_manifest
 from shared.clock import SystemClock
-from tests.bundle.bundles import contents, make_bundle
 from tests.faults.actors import BAD_SUFFIX, Fate
 from tests.faults.judge import Party, judge, model_trouble, open_home
 from tests.faults.world import Actor, DeviceSeat, World
+from tests.shared.bundle.bundles import contents, make_bundle
 
 DEVICE = "pi-1"
 CHUNKS = 6

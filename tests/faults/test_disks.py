@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from device.outbox import Outbox
+from device.outbox.outbox import Outbox
 from shared import atomic
 from tests.faults import cargo, disk
 from tests.faults.carrier import bring_all

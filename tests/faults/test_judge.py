@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select
 
-from device.outbox import Outbox
-from server import store as db
-from server.store import open_store
-from tests.bundle.bundles import contents, make_bundle
+from device.outbox.outbox import Outbox
+from server.database import store as db
+from server.database.store import open_store
 from tests.faults import cargo, soak
 from tests.faults.carrier import bring_all
 from tests.faults.judge import Party, Verdict, judge, model_trouble
 from tests.faults.storm import Aftermath, Plan
+from tests.shared.bundle.bundles import contents, make_bundle
 
 DEVICE = "pi-1"
 CHUNKS = 4

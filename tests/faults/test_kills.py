@@ -8,9 +8,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from device import outbox, trust
-from server import incoming, ingest, merge
-from server.broker import find_mosquitto
+from device.outbox import outbox
+from device.updates import tuf_client
+from server.broker.child import find_mosquitto
+from server.dataset import merge
+from server.ingest import arrivals, ingest
 from tests.faults.sweep import Outcome, Point, Theatre, group
 
 pytestmark = pytest.mark.skipif(find_mosquitto() is None, reason="Mosquitto is not installed (apt install mosquitto)")
@@ -49,6 +51,6 @@ def test_killed_at_a_step_nothing_is_lost_or_doubled(theatre: Theatre, point: Po
 def test_the_steps_that_the_product_names_are_all_in_the_soak(theatre: Theatre) -> None:
     """A step that no story takes would be a kill point on paper only."""
     seen = {point.name for point in theatre.points()}
-    named = {*outbox.STEPS, *incoming.STEPS, *ingest.STEPS, *merge.STEPS}
-    named |= {f"trust:{name}" for name in trust.STEPS}
+    named = {*outbox.STEPS, *arrivals.STEPS, *ingest.STEPS, *merge.STEPS}
+    named |= {f"trust:{name}" for name in tuf_client.STEPS}
     assert named - seen == set()

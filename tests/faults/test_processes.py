@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from device.outbox import Outbox
+from device.outbox.outbox import Outbox
 from scripts.demo.children import Child, Children, command
-from server.broker import HOST, BrokerChild, free_port
+from server.broker.child import HOST, BrokerChild, free_port
 from tests.e2e.site import called
 from tests.faults import cargo
 from tests.faults.judge import Party, judge

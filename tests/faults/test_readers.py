@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from device import outbox_folder
+from device.outbox import folder
 from shared import messages
 from shared.errors import MessageError
 from shared.messages import ChunkRecord
@@ -37,7 +37,7 @@ def test_a_reader_refuses_altered_input_by_name_and_never_crashes(name: str) -> 
 
 def _chunk(**changed: object) -> bytes:
     record, payloads = cargo.chunk("pi-1", 0)
-    sealed = replace(record, parts=outbox_folder.parts(payloads))
+    sealed = replace(record, parts=folder.parts(payloads))
     return json.dumps(messages.to_dict(sealed) | changed).encode()
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from server.broker import find_mosquitto
-from tests.faults.soak import ROOT
+from server.broker.child import find_mosquitto
+from tests.paths import ROOT
 
 pytestmark = [
     pytest.mark.soak,

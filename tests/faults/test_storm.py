@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from server.broker import find_mosquitto
+from server.broker.child import find_mosquitto
 from tests.faults.soak import WINDOW_BYTES
 from tests.faults.storm import Plan, storm
 

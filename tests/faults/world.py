@@ -19,7 +19,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any, Self
 
-from server.broker import BrokerChild
+from server.broker.child import BrokerChild
 from tests.faults import actors
 from tests.faults.actors import DeviceOrders, Fate, ServerOrders
 from tests.faults.relay import Relay

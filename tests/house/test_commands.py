@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.tree import ROOT
+from tests.paths import ROOT
 
 TARGETS = ("setup", "demo", "test", "check", "bench", "soak", "starter", "fmt", "clean")
 SCRIPTS = (

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.house.tree import CODE, ROOT, python_files
+from tests.house.tree import CODE, python_files
+from tests.paths import ROOT
 
 LINT = Path(sys.executable).parent / "lint-imports"
 # A library that opens devices or sockets, or drags in a gigabyte, has a few homes; everything else takes values.
 HOMES = {
-    "paho": ("device/connection.py", "device/selftest.py", "server/link.py", "server/access_link.py"),
+    "paho": (
+        "device/sync/mqtt.py",
+        "device/commands/selftest.py",
+        "server/broker/link.py",
+        "server/broker/dynsec_client.py",
+    ),
     "sounddevice": ("device/",),
-    "gpiozero": ("device/buttons.py",),
+    "gpiozero": ("device/controls/buttons.py",),
     "pocketsphinx": ("server/speech/",),
-    "fastapi": ("server/web/", "server/run.py", "server/enrolment_service.py"),
-    "uvicorn": ("server/run.py", "server/enrolment_service.py"),
-    "tuf": ("device/trust.py", "server/release.py"),
-    "securesystemslib": ("server/release.py", "server/release_keys.py"),
+    "fastapi": ("server/web/", "server/run.py", "server/identity/enrol_http.py"),
+    "uvicorn": ("server/run.py", "server/identity/enrol_http.py"),
+    "tuf": ("device/updates/tuf_client.py", "server/releases/signing.py"),
+    "securesystemslib": ("server/releases/signing.py", "server/releases/signing_keys.py"),
     "onnxruntime": ("shared/runtime/", "exporters/onnx/"),
 }
 
@@ -31,16 +39,32 @@ def lint(folder: Path, config: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
-def named_in_contracts(*fields: str) -> set[str]:
-    """Modules of ours that the contracts name."""
+def contracts(kind: str) -> list[dict[str, Any]]:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    found = {
-        name
-        for contract in settings["contracts"]
-        for field in fields or ("source_modules", "forbidden_modules")
-        for name in contract[field]
-    }
-    return {name for name in found if name.split(".")[0] in CODE}
+    return [contract for contract in settings["contracts"] if contract["type"] == kind]
+
+
+def sources() -> set[str]:
+    return {name for contract in contracts("forbidden") for name in contract["source_modules"]}
+
+
+def floors(side: str) -> list[list[str]]:
+    """The rooms of each floor of a side, the highest floor first."""
+    layers = next(contract["layers"] for contract in contracts("layers") if contract["containers"] == [side])
+    return [floor.split(" | ") for floor in layers]
+
+
+def empty_house(folder: Path) -> None:
+    """Every package and room that a contract names, without code."""
+    rooms = {f"{side}.{room}" for side in ("device", "server") for floor in floors(side) for room in floor}
+    forbidden = {name for contract in contracts("forbidden") for name in contract["forbidden_modules"]}
+    ours = {name for name in rooms | sources() | forbidden if name.split(".")[0] in CODE}
+    for package in CODE:
+        (folder / package).mkdir()
+        (folder / package / "__init__.py").touch()
+    for name in ours:
+        if "." in name:
+            (folder / f"{name.replace('.', '/')}.py").touch()
 
 
 def test_the_contracts_are_kept() -> None:
@@ -67,20 +91,45 @@ def test_the_contracts_are_kept() -> None:
     ],
 )
 def test_a_contract_notices(importer: str, imported: str, tmp_path: Path) -> None:
-    for package in CODE:
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").touch()
-    for name in named_in_contracts():
-        if name.count("."):
-            (tmp_path / f"{name.replace('.', '/')}.py").touch()
-    (tmp_path / importer / "wrong.py").write_text(f"import {imported}\n", encoding="utf-8")
+    empty_house(tmp_path)
+    room = {"device": "device/capture.py", "server": "server/walks.py"}.get(importer, f"{importer}/wrong.py")
+    (tmp_path / room).write_text(f"import {imported}\n", encoding="utf-8")
     done = lint(tmp_path, ROOT / "pyproject.toml")
     assert done.returncode == 1, done.stdout
-    assert f"{importer}.wrong -> {imported}" in done.stdout
+    assert f"{room[:-3].replace('/', '.')} -> {imported}" in done.stdout
+
+
+@pytest.mark.parametrize("side", ["device", "server"])
+def test_no_room_may_use_one_above_or_beside_it(side: str, tmp_path: Path) -> None:
+    empty_house(tmp_path)
+    broken = []
+    order = [room for floor in floors(side) for room in floor]
+    for upper, lower in itertools.pairwise(order):
+        (tmp_path / side / f"{lower}.py").write_text(f"import {side}.{upper}\n", encoding="utf-8")
+        broken.append(f"{side}.{lower} -> {side}.{upper}")
+    done = lint(tmp_path, ROOT / "pyproject.toml")
+    assert done.returncode == 1
+    assert [arrow for arrow in broken if arrow not in done.stdout] == []
+
+
+def test_every_room_has_a_floor(tmp_path: Path) -> None:
+    empty_house(tmp_path)
+    assert lint(tmp_path, ROOT / "pyproject.toml").returncode == 0
+    (tmp_path / "device" / "attic.py").touch()
+    assert "device.attic" in lint(tmp_path, ROOT / "pyproject.toml").stdout
+
+
+def test_a_circle_of_modules_is_noticed(tmp_path: Path) -> None:
+    empty_house(tmp_path)
+    (tmp_path / "exporters" / "a.py").write_text("import exporters.b\n", encoding="utf-8")
+    (tmp_path / "exporters" / "b.py").write_text("import exporters.a\n", encoding="utf-8")
+    done = lint(tmp_path, ROOT / "pyproject.toml")
+    assert done.returncode == 1
+    assert "no circles between modules, at any depth BROKEN" in done.stdout
 
 
 def test_every_package_has_a_contract() -> None:
-    assert {name for name in named_in_contracts("source_modules") if "." not in name} == set(CODE)
+    assert {name for name in sources() if "." not in name} == set(CODE)
 
 
 @pytest.mark.parametrize("library", sorted(HOMES))

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.tree import CODE, ROOT, python_files, text_files
+from tests.house.tree import CODE, python_files, text_files
+from tests.paths import ROOT
 
-MAX_LINES = 500
 MAX_FUNCTION_LINES = 60
-REASON = re.compile(r"over 500 lines because", re.IGNORECASE)
 # Places that exist on one machine only. Written in two parts, so that this file passes its own test.
 ONE_MACHINE = (
     "/work" + "/main",
@@ -38,15 +37,6 @@ def test_every_module_says_what_it_promises() -> None:
         if ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None
     ]
     assert silent == []
-
-
-def test_a_file_over_500_lines_gives_its_reason() -> None:
-    long = []
-    for path in python_files():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        if len(lines) > MAX_LINES and not REASON.search("\n".join(lines[:40])):
-            long.append(f"{path.relative_to(ROOT)}: {len(lines)} lines")
-    assert long == []
 
 
 def test_no_function_is_longer_than_a_screen() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.paths import ROOT
+
 CODE = ("device", "exporters", "server", "shared")
 PYTHON = (*CODE, "scripts", "benchmarks", "tests")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from device.link import Link
-from device.outbox import Outbox
-from server.broker import BrokerChild
+from device.outbox.outbox import Outbox
+from device.sync.link import Link
+from server.broker.child import BrokerChild
+from tests.device.outbox.records import DEVICE
 from tests.link.parties import HastyClock, MakeLink
-from tests.outbox.records import DEVICE
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A small Merge that is real: whole files in a folder and a log, idempotent, nothing of the dataset's meaning.
 
-It keeps the contract of server.merge.Merge, and tests/link/test_merge_contract.py holds both to it.
+It keeps the contract of server.dataset.merge.Merge, and tests/link/test_merge_contract.py holds both to it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from server.merge import Came, Merged, RecordCame
+from server.dataset.merge import Came, Merged, RecordCame
 from shared import atomic, messages
 from shared.messages import ChunkRecord, CorrectionRecord, Part
 

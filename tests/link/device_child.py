@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from device.link import Link
-from device.outbox import Outbox
+from device.outbox.outbox import Outbox
+from device.sync.link import Link
 from shared.clock import SystemClock
-from tests.outbox.records import DEVICE
+from tests.device.outbox.records import DEVICE
 
 if __name__ == "__main__":
     box = Outbox(Path(sys.argv[1]))

@@ -12,17 +12,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from device.link import Link
-from device.outbox import Counts, Outbox
-from server.broker import BrokerChild
-from server.ingest import Ingest
-from server.link import ServerLink
+from device.outbox.outbox import Counts, Outbox
+from device.sync.link import Link
+from server.broker.child import BrokerChild
+from server.broker.link import ServerLink
+from server.ingest.ingest import Ingest
 from shared.clock import SystemClock
 from shared.messages import Status
+from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.link.depot import Depot
-from tests.outbox.records import DEVICE, chunk, correction, payloads, wav
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 MakeLink = Callable[..., Link]
 DEADLINE_S = 60.0  # generous: two cores may be busy with something else
 

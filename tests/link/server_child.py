@@ -9,14 +9,14 @@ import sys
 import threading
 from pathlib import Path
 
-from server.dataset import Dataset
-from server.ingest import Ingest
-from server.link import ServerLink
-from server.merge import Merge
-from server.recover import recover
-from server.store import open_store
+from server.broker.link import ServerLink
+from server.database.store import open_store
+from server.dataset.folder import Dataset
+from server.dataset.merge import Merge
+from server.dataset.recover import recover
+from server.ingest.ingest import Ingest
 from shared.clock import SystemClock
-from tests.outbox.crash_child import Killer
+from tests.device.outbox.crash_child import Killer
 
 if __name__ == "__main__":
     home, port, step, nth = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])

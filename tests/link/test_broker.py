@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.broker import BrokerChild
+from server.broker.child import BrokerChild
 
 
 def _answers(broker: BrokerChild) -> bool:

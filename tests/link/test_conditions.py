@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.conditions import (
+from device.sync.conditions import (
     ASK_METERED,
     ASK_THROTTLED,
     COOLER_C,
@@ -22,7 +22,7 @@ from device.conditions import (
     look,
     run,
 )
-from device.uploads import Allowed
+from device.sync.uploads import Allowed
 
 RULES = Rules(on_metered="small", hot_c=75.0, too_hot_c=82.0)
 ORDER: tuple[Allowed, ...] = ("none", "small", "all")

@@ -14,17 +14,29 @@ from typing import Self
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device import uploads
-from device.outbox import Outbox
-from device.outgoing import message_of
-from device.uploads import Allow, Allowed, Answered, Failed, Merged, Refused, Released, Say, Took, Uploads, UploadsEvent
-from server.ingest import Ingest
+from device.outbox.outbox import Outbox
+from device.sync import uploads
+from device.sync.outgoing import message_of
+from device.sync.uploads import (
+    Allow,
+    Allowed,
+    Answered,
+    Failed,
+    Merged,
+    Refused,
+    Released,
+    Say,
+    Took,
+    Uploads,
+    UploadsEvent,
+)
+from server.ingest.ingest import Ingest
 from shared import messages, topics
 from shared.messages import Ack, Envelope
 from shared.pace import Pace
 from shared.transfer import WINDOW_PARTS, Offline, Online, Ranges, Tick
+from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.link.depot import Depot
-from tests.outbox.records import DEVICE, chunk, correction, payloads, wav
 
 PART = 700
 orderly = st.sampled_from(

@@ -16,15 +16,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from server import ingest as intake
-from server.ingest import Ingest, Reply
-from server.limits import MB, LimitsSettings
+from server.ingest import ingest as intake
+from server.ingest.ingest import Ingest, Reply
+from server.ingest.limits import MB, LimitsSettings
 from shared import messages, topics
 from shared.clock import ManualClock
 from shared.messages import PART_KINDS, Ack, Begin, Envelope, Part
 from shared.transfer import WINDOW_BYTES
+from tests.device.outbox.records import DEVICE, chunk, correction
 from tests.link.depot import Depot
-from tests.outbox.records import DEVICE, chunk, correction
 
 RECORD = chunk(1).chunk_id
 NAME = f"{RECORD}.clip"

@@ -18,17 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from device.connection import MAX_UNACKED
-from device.link import backoff_s
-from device.outbox import Outbox
-from device.uploads import SMALL
-from server.broker import BrokerChild, free_port
-from server.ingest import Reply
-from server.link import ServerLink
+from device.outbox.outbox import Outbox
+from device.sync.link import backoff_s
+from device.sync.mqtt import MAX_UNACKED
+from device.sync.uploads import SMALL
+from server.broker.child import BrokerChild, free_port
+from server.broker.link import ServerLink
+from server.ingest.ingest import Reply
 from shared import messages, topics
 from shared.messages import Ack, Offer, Status
+from tests.device.outbox.records import DEVICE, chunk, payloads
 from tests.link.parties import DEADLINE_S, MakeLink, Server, check, device_child, seal, until
-from tests.outbox.records import DEVICE, chunk, payloads
 
 # the normal day
 

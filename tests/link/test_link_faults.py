@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from device.outbox import Outbox
-from server.broker import BrokerChild
+from device.outbox.outbox import Outbox
+from server.broker.child import BrokerChild
 from tests.link.parties import DEADLINE_S, MakeLink, Server, check, device_child, seal
 
 

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from server.dataset import Dataset
-from server.merge import FileCame, RecordCame
-from server.merge import Merge as RealMerge
-from server.store import open_store
+from server.database.store import open_store
+from server.dataset.folder import Dataset
+from server.dataset.merge import FileCame, RecordCame
+from server.dataset.merge import Merge as RealMerge
 from shared.clock import ManualClock
 from shared.messages import ChunkRecord, Part
+from tests.device.outbox.records import DEVICE, chunk, correction, jpeg, payloads, wav
 from tests.link.depot import Depot
-from tests.outbox.records import DEVICE, chunk, correction, jpeg, payloads, wav
 
 Merge = Depot | RealMerge
 KINDS = {"frame": "frame.jpg", "audio": "audio.wav"}
 
 
-@pytest.fixture(params=["depot", "server.merge"])
+@pytest.fixture(params=["depot", "server.dataset.merge"])
 def merge(request: pytest.FixtureRequest, memory_path: Path) -> Iterator[Merge]:
     if request.param == "depot":
         yield Depot(memory_path / "depot")

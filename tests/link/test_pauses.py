@@ -6,18 +6,18 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from device import outbox_view
-from device.link import BACKOFF_MAX_S, REJECTED_MAX_S, backoff_s
-from device.outbox import Outbox
-from server.broker import BrokerChild
-from server.ingest import Reply
+from device.outbox import inspect
+from device.outbox.outbox import Outbox
+from device.sync.link import BACKOFF_MAX_S, REJECTED_MAX_S, backoff_s
+from server.broker.child import BrokerChild
+from server.ingest.ingest import Reply
 from shared import messages, topics
 from shared.clock import SystemClock
 from shared.messages import Ack, Envelope, Status
 from shared.transfer import WINDOW_BYTES
+from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.faults.relay import Relay, Weather
 from tests.link.parties import DEADLINE_S, MakeLink, Server, check, seal, until
-from tests.outbox.records import DEVICE, chunk, correction, payloads, wav
 
 RADIO = Weather(bytes_per_s=2_500_000)
 SLOW = Weather(bytes_per_s=64_000)
@@ -118,7 +118,7 @@ def test_a_refused_record_that_a_person_sends_again_goes_out_while_the_link_runs
         link.start()
         until(lambda: link.online)
         assert box.counts().failed == 1
-        outbox_view.ask_retry(box.folder, own)
+        inspect.ask_retry(box.folder, own)
         until(lambda: f"{DEVICE}/{own}" in server.depot.entries)
         assert link.wait_idle(DEADLINE_S)
         assert (box.counts().failed, box.counts().merged) == (0, 1)

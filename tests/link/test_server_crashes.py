@@ -10,22 +10,23 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from device.link import Link
-from device.outbox import Outbox
-from server import incoming, ingest, merge
-from server import store as db
-from server.broker import BrokerChild
-from server.check import check
-from server.dataset import Dataset
-from server.store import open_store
+from device.outbox.outbox import Outbox
+from device.sync.link import Link
+from server.broker.child import BrokerChild
+from server.database import store as db
+from server.database.store import open_store
+from server.dataset import merge
+from server.dataset.folder import Dataset
+from server.ingest import arrivals, ingest
+from server.maintenance.check import check
 from shared.clock import SystemClock
+from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.link.parties import DEADLINE_S, HastyClock
-from tests.outbox.records import DEVICE, chunk, correction, payloads, wav
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 CHUNKS = 4
 CLIP_BYTES = 700_000  # more than a window, so that ranges are written down on the way
-STEPS = (*incoming.STEPS, *ingest.STEPS, *merge.STEPS)
+STEPS = (*arrivals.STEPS, *ingest.STEPS, *merge.STEPS)
 
 
 def _server(broker: BrokerChild, home: Path, step: str, nth: int) -> subprocess.Popen[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from shared import privacy
-from tests.house.tree import ROOT
+from tests.paths import ROOT
 
 SUPPRESSING = ("CI", "TF_BUILD", "GITHUB_ACTIONS", "JENKINS_URL", *privacy.SWITCHES)
 """What makes onnxruntime keep quiet by itself on a build machine; a device has none of it."""
@@ -32,9 +32,9 @@ EXPORT = """
 from pathlib import Path
 import sys
 from exporters.onnx.bundle import Label, export_bundle
-from server.learn import checkpoint as checkpoints
+from server.model import checkpoint as checkpoints
 from server.learn.nightly import exportable
-from tests.learn.parts import save_field_checkpoint
+from tests.server.learn.parts import save_field_checkpoint
 made = checkpoints.load(save_field_checkpoint(Path(sys.argv[1]) / "base"))
 label = Label("v1", made.name, "", made.intended_use, dict(made.thresholds), 1.0)
 export_bundle(exportable(made), label, Path(sys.argv[1]) / "bundle", golden_chunks=[], quantised=True)

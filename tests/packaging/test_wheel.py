@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.tree import CODE, ROOT
+from tests.house.tree import CODE
+from tests.paths import ROOT
 
 FORBIDDEN = ("torch", "transformers", "peft", "fastapi", "sqlalchemy", "pocketsphinx", "onnxscript")
 BESIDE = ("tests", "scripts", "benchmarks", "docs", "systemd")
@@ -99,8 +100,8 @@ def test_the_wheel_carries_its_licence_and_both_commands(wheel: Path) -> None:
         names = archive.namelist()
         scripts = next(archive.read(name).decode() for name in names if name.endswith("entry_points.txt"))
     assert any(name.endswith("/licenses/LICENSE") for name in names)
-    assert "waycue-device = device.cli:main" in scripts
-    assert "waycue-server = server.cli:main" in scripts
+    assert "waycue-device = device.commands.main:main" in scripts
+    assert "waycue-server = server.commands.main:main" in scripts
 
 
 @pytest.mark.slow

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from device import identity
-from server import store as db
-from server.authority import Authority
-from server.certificates import Certificates
-from server.store import open_store
+from device.identity import identity
+from server.database import store as db
+from server.database.store import open_store
+from server.identity.authority import Authority
+from server.identity.certificates import Certificates
 from shared import messages
 from shared.clock import ManualClock, SystemClock
 from shared.errors import ConfigError

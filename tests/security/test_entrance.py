@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from server import access
-from server.authority import Authority
+from server.broker import dynsec_rules
+from server.identity.authority import Authority
 from shared import tls
 from shared.clock import ManualClock, SystemClock
 from tests.secure import SecureSite, secure_site
@@ -47,7 +47,7 @@ def test_plain_tcp_is_refused(guarded: SecureSite) -> None:
 
 def test_a_certificate_of_another_authority_is_refused(guarded: SecureSite, tmp_path: Path) -> None:
     card = foreign_card(guarded, tmp_path)
-    with Intruder(guarded, card, client_id=access.SERVER) as stranger:
+    with Intruder(guarded, card, client_id=dynsec_rules.SERVER) as stranger:
         assert stranger.connect() != "Success"
 
 
@@ -69,7 +69,7 @@ def test_were_the_other_authority_trusted_it_would_get_in_as_the_server(tmp_path
 def foreign_card(site: SecureSite, folder: Path) -> tls.RoleContext:
     """The server's own name, certified by an authority that somebody else made."""
     other = Authority.make(folder / "other", clock=SystemClock())
-    key, certificate = other.service(access.SERVER, server_auth=False)
+    key, certificate = other.service(dynsec_rules.SERVER, server_auth=False)
     return tls.client_context(ca_pem=site.authority.ca_pem.decode(), certificate=certificate, key=key)
 
 
@@ -138,7 +138,7 @@ def test_without_a_limit_it_would_reach_the_server(tmp_path: Path) -> None:
 def big_message_heard(site: SecureSite) -> bytes:
     """What the server hears first after a device sent too much, and then another a little."""
     loud, quiet = site.enrol("loud"), site.enrol("quiet")
-    with Intruder(site, site.server_context(), client_id=access.SERVER) as server:
+    with Intruder(site, site.server_context(), client_id=dynsec_rules.SERVER) as server:
         assert (server.connect(), server.subscribe("wc/v1/+/up/#")) == ("Success", "Granted QoS 1")
         with Intruder(site, loud.context(), client_id="loud") as sender:
             assert sender.connect() == "Success"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from server import broker_files
-from server.authority import Authority
-from server.broker import free_port
-from server.broker_files import Listening
+from server.broker import files
+from server.broker.child import free_port
+from server.broker.files import Listening
+from server.identity.authority import Authority
 from shared import atomic
 from shared.clock import SystemClock
 
@@ -41,9 +41,9 @@ def test_giving_the_folder_to_the_broker_again_gives_away_nothing_outside_it(tmp
     mine.touch()
     authority = Authority.make(tmp_path / "home", clock=SystemClock())
     listening = Listening("127.0.0.1", free_port(), "nobody", plugin)
-    broker_files.write(tmp_path / "broker", authority, listening)
+    files.write(tmp_path / "broker", authority, listening)
     (tmp_path / "broker" / "sly").symlink_to(mine)
-    broker_files.write(tmp_path / "broker", authority, listening)
+    files.write(tmp_path / "broker", authority, listening)
     assert (tmp_path / "broker").stat().st_uid != 0
     assert mine.stat().st_uid == 0
 

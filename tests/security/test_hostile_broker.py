@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from device.updates import INBOX_EVENTS
+from device.updates.updater import INBOX_EVENTS
 from shared import messages
 from shared.messages import MetadataFile, Offer
-from tests.updates.test_signed import House, altered
+from tests.device.updates.test_signed import House, altered
 
 
 @pytest.fixture

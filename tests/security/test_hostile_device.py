@@ -12,15 +12,15 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from server.certificates import MOST_ASKED_AN_HOUR
-from server.ingest import Ingest
-from server.limits import BURST_S, LimitsSettings, paced
-from server.link import Reply, ServerLink
+from server.broker.link import Reply, ServerLink
+from server.identity.certificates import MOST_ASKED_AN_HOUR
+from server.ingest.ingest import Ingest
+from server.ingest.limits import BURST_S, LimitsSettings, paced
 from shared import messages, topics
 from shared.clock import ManualClock, SystemClock
 from shared.messages import Ack, Envelope, Renew, Status
+from tests.device.outbox.records import chunk
 from tests.link.depot import Depot
-from tests.outbox.records import chunk
 from tests.pulse import until
 from tests.secure import Card, SecureSite, csr, secure_site
 from tests.security.intruder import Intruder

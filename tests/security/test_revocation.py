@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from server import access, broker_files
-from server import store as db
-from server.link import ServerLink
+from server.broker import dynsec_rules, files
+from server.broker.link import ServerLink
+from server.database import store as db
 from shared.clock import ManualClock, SystemClock
 from tests.pulse import until
 from tests.secure import Card, SecureSite, secure_site
@@ -64,8 +64,8 @@ def test_without_the_rules_looked_after_a_live_session_would_go_on(tmp_path: Pat
             assert anna.connect() == "Success"
             site.revoke("anna", wait=False)
             site.revoke("ben", wait=False)
-            broker_files.refresh(site.folder, site.authority)
-            broker_files.reload(site.folder)
+            files.refresh(site.folder, site.authority)
+            files.reload(site.folder)
             until(lambda: refused(site, other), "a broker that has read the list")
             assert anna.publish("wc/v1/anna/up/event") != "Not authorized"
 
@@ -119,16 +119,16 @@ def test_rules_changed_by_hand_or_restored_from_a_backup_are_put_right(secure_br
     secure_broker.enrol("anna")
     backup["clients"].append({"username": "mallory", "roles": [{"rolename": "server"}]})
     backup["roles"].append({"rolename": "all", "acls": []})
-    backup["defaultACLAccess"] = dict.fromkeys(access.DENIED, True)
+    backup["defaultACLAccess"] = dict.fromkeys(dynsec_rules.DENIED, True)
     secure_broker.broker.stop()
     file.write_text(json.dumps(backup))
     secure_broker.broker.start()
     until(secure_broker.link.connected.is_set, "the door, connected again")
     secure_broker.settle()
     now = json.loads(file.read_text())
-    assert {client["username"] for client in now["clients"]} == {"anna", *access.wanted({}).clients}
-    assert {role["rolename"] for role in now["roles"]} == {"device-anna", *access.wanted({}).roles}
-    assert now["defaultACLAccess"] == access.DENIED
+    assert {client["username"] for client in now["clients"]} == {"anna", *dynsec_rules.wanted({}).clients}
+    assert {role["rolename"] for role in now["roles"]} == {"device-anna", *dynsec_rules.wanted({}).roles}
+    assert now["defaultACLAccess"] == dynsec_rules.DENIED
 
 
 def rules_of(site: SecureSite) -> set[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server import access
+from server.broker import dynsec_rules
 from server.worker import SHARED_LISTEN
 from shared import topics
 from tests.secure import Card, SecureSite, secure_site
@@ -35,7 +35,7 @@ READS = (
     "$share/waycue/wc/v1/+/up/#",  # would also take messages away from the server
     "#",
     "$SYS/#",
-    access.RESPONSE,
+    dynsec_rules.RESPONSE,
 )
 
 
@@ -96,7 +96,8 @@ def test_its_own_topics_work(intruder: Intruder) -> None:
 
 def test_a_device_cannot_change_the_rules(intruder: Intruder, guarded: SecureSite) -> None:
     assert (
-        intruder.publish(access.CONTROL, b'{"commands":[{"command":"deleteClient","username":"ben"}]}') == NOT_ALLOWED
+        intruder.publish(dynsec_rules.CONTROL, b'{"commands":[{"command":"deleteClient","username":"ben"}]}')
+        == NOT_ALLOWED
     )
     guarded.settle()
     assert "ben" in (guarded.folder / "dynamic-security.json").read_text()
@@ -105,7 +106,7 @@ def test_a_device_cannot_change_the_rules(intruder: Intruder, guarded: SecureSit
 def wills_heard(site: SecureSite, card: Card) -> list[str]:
     """Which last wills reach the server: one on another's status, then one on the device's own."""
     heard: list[str] = []
-    with Intruder(site, site.server_context(), client_id=access.SERVER) as server:
+    with Intruder(site, site.server_context(), client_id=dynsec_rules.SERVER) as server:
         assert server.connect() == "Success"
         assert server.subscribe("wc/v1/+/status") == "Granted QoS 1"
         for victim in ("ben", card.device):
@@ -129,10 +130,10 @@ def test_without_the_rules_a_last_will_would_speak_for_another(tmp_path: Path) -
 def test_the_server_cannot_change_the_rules_and_who_can_hears_no_device(guarded: SecureSite) -> None:
     with Intruder(guarded, guarded.server_context("waycue-worker-8"), client_id="x") as server:
         assert server.connect() == "Success"
-        assert server.publish(access.CONTROL, b'{"commands":[]}') == NOT_ALLOWED
+        assert server.publish(dynsec_rules.CONTROL, b'{"commands":[]}') == NOT_ALLOWED
         heard = (topics.UP_ALL, topics.STATUS_ALL, topics.WANT_ALL, topics.RENEW_ALL, *SHARED_LISTEN)
         assert {topic: server.subscribe(topic) for topic in heard} == dict.fromkeys(heard, "Granted QoS 1")
-    context = guarded.server_context(access.CONTROLLER)
+    context = guarded.server_context(dynsec_rules.CONTROLLER)
     guarded.door.stop()
     with Intruder(guarded, context, client_id="x") as controller:
         assert controller.connect() == "Success"

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from server import authority, broker_files, release, store
-from server.broker import find_mosquitto
+from server.broker import files
+from server.broker.child import find_mosquitto
+from server.database import store
+from server.identity import authority
+from server.releases import signing
+from tests import paths
 
-UNITS = Path(__file__).parents[2] / "systemd"
+UNITS = paths.ROOT / "systemd"
 NAMES = (
     "waycue-device.service", "waycue-server.service", "waycue-retrain.service", "waycue-broker.service",
     "waycue-retrain.timer",
@@ -97,10 +101,10 @@ def test_the_broker_runs_from_the_folder_that_is_written_for_it_and_sees_nothing
     service = read("waycue-broker.service")["Service"]
     state = f"/var/lib/{service['StateDirectory']}"
     conf = started_by("waycue-broker.service")[-1]
-    assert conf == f"{state}/{broker_files.FOLDER}/{broker_files.CONF}"
+    assert conf == f"{state}/{files.FOLDER}/{files.CONF}"
     hidden = service["InaccessiblePaths"].split()
     kept = (
-        authority.FOLDER, release.FOLDER, release.ROOT_KEY_FOLDER, "dataset", "models", "incoming", "quarantine",
+        authority.FOLDER, signing.FOLDER, signing.ROOT_KEY_FOLDER, "dataset", "models", "incoming", "quarantine",
         "nights", store.DATABASE_NAME, f"{store.DATABASE_NAME}-wal", f"{store.DATABASE_NAME}-shm",
     )  # fmt: skip
     assert {f"-{state}/{name}" for name in kept} <= set(hidden)

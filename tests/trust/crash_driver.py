@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from server import release_keys
-from server.release import Release
+from server.releases import signing_keys
+from server.releases.signing import Release
 from shared.clock import ManualClock
 from shared.errors import Refused
 from tests.trust.stage import NOW_S, Device, Files, Server, target
@@ -79,7 +79,7 @@ def signed_wrong(place: Path, first_root: bytes | None) -> list[str]:
     for name, root in (("new", release.root_json()), ("old", first_root)):
         if root is not None:
             Device(place / f"device-{name}", root).check(files, "m2")
-    release_keys.load(_root_key(place / "home", release))  # the root key in force must never be lost
+    signing_keys.load(_root_key(place / "home", release))  # the root key in force must never be lost
     found += [f"{status.role} key missing" for status in release.status() if not status.key_here]
     return found
 

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from device.trust import Trust
-from server.release import Release, Target
+from device.updates.tuf_client import Trust
+from server.releases.signing import Release, Target
 from shared import atomic
 from shared.clock import ManualClock
 from shared.floor import ClockFloor

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Targets, Timestamp
 
-from server import release_keys
-from server.release import LIFE_DAYS
+from server.releases import signing_keys
+from server.releases.signing import LIFE_DAYS
 from shared.errors import Refused, Transient
 from shared.floor import BUILT_UTC_S, STEP_S
 from shared.signed_files import LIMITS_BYTES, MAX_FILES
@@ -59,7 +59,7 @@ def signers(server: Server) -> dict[str, CryptoSigner]:
     """All private keys of the server: what a thief of the machine has."""
     folder = server.home / "release" / "keys"
     return {
-        role: release_keys.load(release_keys.found(folder, role)[0]) for role in ("targets", "snapshot", "timestamp")
+        role: signing_keys.load(signing_keys.found(folder, role)[0]) for role in ("targets", "snapshot", "timestamp")
     }
 
 

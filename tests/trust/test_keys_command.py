@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from server.cli import main
 from server.commands.keys import problems
-from server.release import RoleStatus
+from server.commands.main import main
+from server.releases.signing import RoleStatus
 
 DAY_S = 86_400.0
 

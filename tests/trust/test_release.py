@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from server.release import KEPT, LIFE_DAYS, ROLES, Release, release_root
+from server.releases.signing import KEPT, LIFE_DAYS, ROLES, Release, release_root
 from shared.clock import ManualClock
 from shared.errors import ConfigError, Refused, Transient
 from shared.floor import BUILT_UTC_S

@@ -9,16 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from device import config as device_config
-from device import outbox_folder, status
-from device.buttons import Script
-from device.outbox import Outbox
-from device.update_file import load_denied, load_state, save_denied, save_state
-from device.update_state import Denied, Settings, State
-from device.updates import Updater
+from device.controls.buttons import Script
+from device.health import status
+from device.outbox import folder as outbox_folder
+from device.outbox.outbox import Outbox
+from device.updates.state import Denied, Settings, State
+from device.updates.state_file import load_denied, load_state, save_denied, save_state
+from device.updates.updater import Updater
 from server import config as server_config
-from server import journal
-from server.dataset import Dataset
-from server.incoming import Incoming
+from server.dataset import record_log
+from server.dataset.folder import Dataset
+from server.ingest.arrivals import Incoming
 from shared import messages
 from shared.clock import ManualClock
 from shared.errors import ConfigError, DatasetError, MessageError
@@ -123,7 +124,7 @@ def _journal_lines() -> Run:
 
     def run(data: bytes) -> None:
         try:
-            journal.key_of(journal.parse(shaped(data, examples), where="a test"))
+            record_log.key_of(record_log.parse(shaped(data, examples), where="a test"))
         except DatasetError:
             return
 

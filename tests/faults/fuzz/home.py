@@ -10,17 +10,20 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from server import access, broker_files, config, label, release_keys
-from server.access_link import AccessLink
-from server.check import check
-from server.release import Release
-from server.release import Target as Released
+from server import config
+from server.broker import dynsec_rules, files
+from server.broker.dynsec_client import AccessLink
+from server.labelling import folder as label
+from server.maintenance.check import check
+from server.releases import signing_keys
+from server.releases.signing import Release
+from server.releases.signing import Target as Released
 from shared import assignment
 from shared.clock import ManualClock, SystemClock
 from shared.errors import ConfigError, DatasetError, MessageError, Refused, Transient
-from tests.dataset.moments import House, moment
 from tests.faults.fuzz.shape import DEEP, RAW, SHAPED, WHOLE, joined, replaced, several, shaped
 from tests.faults.fuzz.target import Run, Target, emptied, scratch
+from tests.server.dataset.moments import House, moment
 
 EPOCH_S = 1_795_200_000.0
 DIGEST = "0" * 64
@@ -148,8 +151,8 @@ def _plugin_answers() -> Run:
 
 
 def _responses() -> dict[str, object]:
-    rules = access.initial(access.wanted({"pi-1": ""}))
-    denied = [{"acltype": kind, "allow": allow} for kind, allow in access.DENIED.items()]
+    rules = dynsec_rules.initial(dynsec_rules.wanted({"pi-1": ""}))
+    denied = [{"acltype": kind, "allow": allow} for kind, allow in dynsec_rules.DENIED.items()]
     return {
         "responses": [
             {"command": "listClients", "correlationData": "1", "data": {"clients": rules["clients"]}},
@@ -192,9 +195,9 @@ TARGETS = (
     Target("plugin answers", _plugin_answers, (
         b"\x40", b"\x40\x00\x00\x09", b"\x40\x05\x00\x1a", RAW + b"[]", DEEP, b"\x40\x04\x01\x00",
     )),
-    Target("release keys", _one_file("x.pem", release_keys.load, ConfigError), (
+    Target("release keys", _one_file("x.pem", signing_keys.load, ConfigError), (
         b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEI\n-----END PRIVATE KEY-----\n", b"",
     )),
-    Target("broker files", _one_file(broker_files.PID, lambda path: broker_files.running(path.parent)),
+    Target("broker files", _one_file(files.PID, lambda path: files.running(path.parent)),
            (b"1", b"x", b"-5")),
 )  # fmt: skip

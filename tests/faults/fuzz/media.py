@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from device.voice import espeak
-from server.learn.rows import read_picture
+from server import media
+from server.dataset import pictures
 from server.speech import sound
 from shared.errors import DatasetError, MediaError
 from tests.faults.fuzz.shape import patched
@@ -40,7 +41,7 @@ def _sounds() -> Run:
     def run(data: bytes) -> None:
         wav = _edited(data, good)
         try:
-            assert sound.spoken_part(sound.read_wav(wav)).size <= sound.MAX_S * sound.RATE_HZ
+            assert sound.spoken_part(media.read_wav(wav)).size <= media.MAX_S * media.RATE_HZ
         except MediaError:
             return
 
@@ -71,7 +72,7 @@ def _pictures() -> Run:
             return
         (folder / "frame.jpg").write_bytes(changed)
         try:
-            read_picture(folder / "frame.jpg")
+            pictures.read(folder / "frame.jpg")
         except DatasetError:
             return
 

@@ -7,21 +7,22 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
-from device import outbox_folder, uploads
-from device.link import Link
-from device.outbox import Item, Outbox
-from device.update_state import Settings
-from device.updates import Updater
-from device.uploads import Answered, Took, Uploads
-from server import ledger
-from server.dataset import Dataset
-from server.enrolment_service import Bucket  # noqa: F401  the module is what an enrolling device talks to
-from server.ingest import Ingest
-from server.link import ServerLink
-from server.merge import Merge
-from server.push import Push
-from server.registry import Registry
-from server.store import open_store
+from device.outbox import folder as outbox_folder
+from device.outbox.outbox import Item, Outbox
+from device.sync import uploads
+from device.sync.link import Link
+from device.sync.uploads import Answered, Took, Uploads
+from device.updates.state import Settings
+from device.updates.updater import Updater
+from server.broker.link import ServerLink
+from server.database.store import open_store
+from server.dataset import row_log
+from server.dataset.folder import Dataset
+from server.dataset.merge import Merge
+from server.identity.enrol_http import Bucket  # noqa: F401  the module is what an enrolling device talks to
+from server.ingest.ingest import Ingest
+from server.releases.offers import Push
+from server.releases.registry import Registry
 from shared import blocks, bundle, enrolment, messages, topics
 from shared.clock import ManualClock
 from shared.enrolment import EnrolAnswer, EnrolRequest
@@ -40,10 +41,10 @@ from shared.messages import (
     Want,
 )
 from shared.transfer import Online, Ranges
-from tests.bundle.bundles import contents, make_bundle
 from tests.faults import cargo
 from tests.faults.fuzz.shape import DEEP, RAW, joined, several, shaped
 from tests.faults.fuzz.target import Run, Target, emptied, scratch
+from tests.shared.bundle.bundles import contents, make_bundle
 
 DEVICE = "pi-1"
 EPOCH_S = 1_795_200_000.0
@@ -136,7 +137,7 @@ def _take_in() -> Run:
         clock.sleep(1.0)
         count += 1
         if count % RESTART_EVERY == 0:
-            ledger.reconcile(store, dataset, now_s=EPOCH_S)
+            row_log.reconcile(store, dataset, now_s=EPOCH_S)
 
     return run
 

@@ -11,13 +11,16 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from device import admission, conditions, enrolling, identity, outbox_view, renewal, wishes
-from device.outbox import Outbox
-from device.outbox_folder import FAILED, LOST, REASON, REQUESTS, SIDECAR
-from device.renewal import ASK_AGAIN_S, Renewal
-from server.authority import Authority
-from server.certificates import Certificates
-from server.store import open_store
+from device.identity import admission, enrol, identity, renew
+from device.identity.renew import ASK_AGAIN_S, Renewal
+from device.outbox import inspect
+from device.outbox.folder import FAILED, LOST, REASON, REQUESTS, SIDECAR
+from device.outbox.outbox import Outbox
+from device.sync import conditions
+from device.updates import operator_requests
+from server.database.store import open_store
+from server.identity.authority import Authority
+from server.identity.certificates import Certificates
 from shared import enrolment, messages
 from shared.clock import ManualClock
 from shared.enrolment import EnrolAnswer
@@ -55,10 +58,10 @@ def _outbox_command() -> Run:
 
 def _commands(outbox: Path, target: Path, record_ids: tuple[str, ...]) -> None:
     emptied(target)
-    looks: list[Callable[[], object]] = [lambda: outbox_view.waiting(outbox), lambda: outbox_view.lost(outbox)]
+    looks: list[Callable[[], object]] = [lambda: inspect.waiting(outbox), lambda: inspect.lost(outbox)]
     for record_id in record_ids:
-        looks.append(lambda record_id=record_id: json.dumps(outbox_view.show(outbox, record_id)))  # type: ignore[misc]
-        looks.append(lambda record_id=record_id: outbox_view.export(outbox, record_id, target))  # type: ignore[misc]
+        looks.append(lambda record_id=record_id: json.dumps(inspect.show(outbox, record_id)))  # type: ignore[misc]
+        looks.append(lambda record_id=record_id: inspect.export(outbox, record_id, target))  # type: ignore[misc]
     for look in looks:
         try:
             look()
@@ -110,12 +113,15 @@ def _requests() -> Run:
 
 def _wishes() -> Run:
     folder = scratch()
-    examples = [messages.encode(wishes.Wish(wish, "m1")) for wish in (wishes.ROLL_BACK, wishes.FORGIVE)]
+    examples = [
+        messages.encode(operator_requests.Wish(wish, "m1"))
+        for wish in (operator_requests.ROLL_BACK, operator_requests.FORGIVE)
+    ]
 
     def run(data: bytes) -> None:
-        (folder / wishes.NAME).write_bytes(shaped(data, examples))
-        wishes.take(folder)
-        assert not (folder / wishes.NAME).exists()
+        (folder / operator_requests.NAME).write_bytes(shaped(data, examples))
+        operator_requests.take(folder)
+        assert not (folder / operator_requests.NAME).exists()
 
     return run
 
@@ -141,10 +147,10 @@ def _renewals() -> Run:
     def run(data: bytes) -> None:
         kind, rest = data[:1], data[1:]
         if kind == b"w":
-            (home / "state" / renewal.WISH).write_bytes(shaped(rest, [b'{"rekey": true}']))
+            (home / "state" / renew.WISH).write_bytes(shaped(rest, [b'{"rekey": true}']))
         elif kind == b"k":
-            (home / "state" / renewal.WISH).write_bytes(b'{"rekey": true}')
-            (home / "state" / renewal.NEXT_KEY).write_bytes(rest if rest[:1] == b"-" else patched(rest, key))
+            (home / "state" / renew.WISH).write_bytes(b'{"rekey": true}')
+            (home / "state" / renew.NEXT_KEY).write_bytes(rest if rest[:1] == b"-" else patched(rest, key))
         elif kind == b"p":
             altered = patched(rest, pem.encode()).decode("utf-8", "replace")
             renewing.on_certificate(["certificate"], messages.encode(Certificate(altered, pem)))
@@ -152,7 +158,7 @@ def _renewals() -> Run:
             renewing.on_certificate(["certificate"], shaped(rest, examples))
         clock.sleep(ASK_AGAIN_S + 1.0)
         renewing.tick()
-        for name in (renewal.WISH, renewal.NEXT_KEY):
+        for name in (renew.WISH, renew.NEXT_KEY):
             (home / "state" / name).unlink(missing_ok=True)
 
     return run
@@ -165,7 +171,7 @@ def _enrolling() -> Run:
     certificates = Certificates(open_store(home), Authority.make(home, clock=clock), clock=clock)
     held = enrolled(certificates, home / "good", DEVICE, clock=clock)
     files = identity.files_of(held)
-    pending = enrolling._Pending(files[identity.KEY], "-----BEGIN")
+    pending = enrol._Pending(files[identity.KEY], "-----BEGIN")
     answer = EnrolAnswer(
         files[identity.CERTIFICATE].decode(), files[identity.CA].decode(), "127.0.0.1:8883", '{"signed": {}}'
     )
@@ -175,14 +181,14 @@ def _enrolling() -> Run:
     def run(data: bytes) -> None:
         emptied(state)
         if data[:1] == b"p":
-            (state / enrolling.PENDING).mkdir()
+            (state / enrol.PENDING).mkdir()
             for name, value in (
-                (enrolling.FOR, shaped(data[1:], [b'"x"'])),
+                (enrol.FOR, shaped(data[1:], [b'"x"'])),
                 (identity.KEY, data),
-                (enrolling.REQUEST, data),
+                (enrol.REQUEST, data),
             ):
-                (state / enrolling.PENDING / name).write_bytes(value)
-            enrolling._pending(state, "x", DEVICE)
+                (state / enrol.PENDING / name).write_bytes(value)
+            enrol._pending(state, "x", DEVICE)
         elif data[:1] == b"i":
             (state / identity.FOLDER).mkdir()
             (state / identity.FOLDER / identity.ENROLMENT).write_bytes(shaped(data[1:], [files[identity.ENROLMENT]]))
@@ -194,7 +200,7 @@ def _enrolling() -> Run:
                 for one in several(data[40:], most=2):
                     name = sorted(parts)[one[0] % len(parts)] if one else "broker"
                     parts[name] = patched(one[1:], str(parts[name]).encode()).decode("utf-8", "replace")
-                enrolling._checked(EnrolAnswer(**parts), pending, DEVICE)
+                enrol._checked(EnrolAnswer(**parts), pending, DEVICE)
             except (MessageError, Refused):
                 return
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from tuf.api.metadata import Metadata
 
-from device import identity
-from device.identity import Identity
-from device.trust import Trust
-from server.authority import Authority
-from server.certificates import Certificates
-from server.release import Release
-from server.release import Target as Released
-from server.store import open_store
+from device.identity import identity
+from device.identity.identity import Identity
+from device.updates.tuf_client import Trust
+from server.database.store import open_store
+from server.identity.authority import Authority
+from server.identity.certificates import Certificates
+from server.releases.signing import Release
+from server.releases.signing import Target as Released
 from shared import messages
 from shared.clock import ManualClock
 from shared.errors import ConfigError, Refused, Transient

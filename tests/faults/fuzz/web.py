@@ -10,20 +10,20 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import FastAPI
 
-from device import identity
-from server.authority import Authority
-from server.certificates import Certificates
-from server.enrolment import Enrolment
-from server.enrolment_service import create_app as enrolment_app
-from server.store import open_store
+from device.identity import identity
+from server.database.store import open_store
+from server.identity.authority import Authority
+from server.identity.certificates import Certificates
+from server.identity.claims import Enrolment
+from server.identity.enrol_http import create_app as enrolment_app
 from server.web.app import create_app as review_app
 from shared import enrolment
 from shared.clock import ManualClock
-from tests.dataset.moments import House
 from tests.enrolment.quick import SHOWN, ask
 from tests.faults.fuzz.shape import RAW, joined, several, shaped
 from tests.faults.fuzz.target import Run, Target, scratch
-from tests.web.serving import FLAGGED, seed
+from tests.server.dataset.moments import House
+from tests.server.web.serving import FLAGGED, seed
 
 EPOCH_S = 1_795_200_000.0
 PATHS = (

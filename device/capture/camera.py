@@ -1,0 +1,94 @@
+"""A camera that OpenCV can open: a USB camera, a V4L2 device, a GStreamer pipeline (Jetson), or a video file as if it
+were a camera.
+
+The capture runs in a process of its own (device.capture.worker_process): VideoCapture.read() has no timeout, and a USB
+camera with a loose plug makes it hang.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from device.capture import rotate
+from device.capture.merged import CaptureSource
+from device.capture.pipe import Outlet
+from device.capture.supervisor import Limits
+from device.capture.worker_process import Plan
+from shared.clock import SystemClock
+from shared.errors import MediaError
+
+HINT = (
+    "Check the plug, that `ls /dev/video*` lists the camera, that no other program uses it, and that this user is in"
+    " the group video (sudo usermod -aG video $USER)."
+)
+
+
+class CameraSource(CaptureSource):
+    """Pictures from OpenCV. Inherits to give the one capture source its plan, no more."""
+
+    def __init__(
+        self,
+        device: int | str,
+        *,
+        width_px: int = 640,
+        height_px: int = 480,
+        fps: float = 15.0,
+        rotate_deg: int = 0,
+        limits: Limits | None = None,
+    ) -> None:
+        """device: an index, "/dev/videoN", a GStreamer pipeline with " ! " in it, or a video file."""
+        options = {
+            "device": str(device),
+            "width_px": width_px,
+            "height_px": height_px,
+            "fps": fps,
+            "rotate_deg": rotate.check_turn(rotate_deg),
+        }
+        target = "device.capture.camera:capture"
+        super().__init__(Plan(f"camera {device}", "picture", target, options, HINT, limits or Limits()))
+
+
+def capture(out: Outlet, *, device: str, width_px: int, height_px: int, fps: float, rotate_deg: int) -> None:
+    """Runs in the capture process. Returns at the end of a file. Raises: MediaError when there are no pictures."""
+    import cv2  # only this process pays for it
+
+    cv2.setNumThreads(1)
+    clock = SystemClock()
+    is_file = Path(device).is_file()
+    video = _open(cv2, device, width_px=width_px, height_px=height_px, fps=fps)
+    if not video.isOpened():
+        raise MediaError(f"OpenCV cannot open {device!r}")
+    rate = video.get(cv2.CAP_PROP_FPS)
+    started_s, greeted = clock.monotonic_s(), False
+    while True:
+        good, image = video.read()
+        if not good and is_file and greeted:
+            return
+        if not good or image is None:
+            raise MediaError(f"{device!r} stopped giving pictures" if greeted else f"{device!r} gives no picture")
+        if is_file:  # a file gives its pictures as fast as it can: hold it to its own times
+            due_s = started_s + video.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            clock.sleep(max(0.0, due_s - clock.monotonic_s()))
+        t_s = clock.monotonic_s()
+        image = rotate.turned(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), rotate_deg)
+        if not greeted:
+            out.hello({"width_px": image.shape[1], "height_px": image.shape[0], "fps": rate if rate > 0 else fps})
+            greeted = True
+        out.picture(image, t_s)
+
+
+def _open(cv2: Any, device: str, *, width_px: int, height_px: int, fps: float) -> Any:
+    if " ! " in device:
+        return cv2.VideoCapture(device, cv2.CAP_GSTREAMER)
+    is_camera = device.isdecimal() or device.startswith("/dev/")
+    if not is_camera:
+        return cv2.VideoCapture(device)
+    video = cv2.VideoCapture(int(device) if device.isdecimal() else device, cv2.CAP_V4L2)
+    # MJPG: a USB 2 camera has no room for more than 10 raw pictures of 640×480 a second beside a microphone.
+    video.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    video.set(cv2.CAP_PROP_FRAME_WIDTH, width_px)
+    video.set(cv2.CAP_PROP_FRAME_HEIGHT, height_px)
+    video.set(cv2.CAP_PROP_FPS, fps)
+    video.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest picture, not the oldest of four
+    return video

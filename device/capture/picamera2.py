@@ -1,0 +1,89 @@
+"""The Raspberry Pi camera through picamera2.
+
+picamera2 comes with Raspberry Pi OS, from apt, and is bound to the system's libcamera: it cannot be installed from
+PyPI into a virtual environment without that. The capture runs in a process of its own: capture_request() is known to
+hang on a loose cable (picamera2 issues 794, 1086, 1264).
+"""
+
+from __future__ import annotations
+
+import time
+
+from device.capture import rotate
+from device.capture.merged import CaptureSource
+from device.capture.pipe import Outlet
+from device.capture.supervisor import Limits
+from device.capture.worker_process import Plan
+from shared.clock import SystemClock
+from shared.errors import ConfigError, MediaError
+
+APT_HINT = (
+    "On Raspberry Pi OS: sudo apt install python3-picamera2, and make the virtual environment with"
+    " --system-site-packages. For a USB camera use camera:0 instead."
+)
+HINT = "Check the ribbon cable and that `rpicam-hello --list-cameras` lists the camera and no other program uses it."
+_STALEST_S = 1.0
+
+
+class Picamera2Source(CaptureSource):
+    """Pictures from the Pi camera. Inherits to give the one capture source its plan, no more."""
+
+    def __init__(
+        self,
+        number: int = 0,
+        *,
+        width_px: int = 640,
+        height_px: int = 480,
+        fps: float = 15.0,
+        rotate_deg: int = 0,
+        limits: Limits | None = None,
+    ) -> None:
+        options = {
+            "number": number,
+            "width_px": width_px,
+            "height_px": height_px,
+            "fps": fps,
+            "rotate_deg": rotate.check_turn(rotate_deg),
+        }
+        target = "device.capture.picamera2:capture"
+        super().__init__(Plan(f"Pi camera {number}", "picture", target, options, HINT, limits or Limits()))
+
+
+def camera_number(text: str) -> int:
+    """The number after "picamera2:"; "" = 0. Raises: ConfigError."""
+    if text and not text.isdecimal():
+        raise ConfigError(f"picamera2:{text} is not a camera.", hint="Use picamera2 or picamera2:1.")
+    return int(text or "0")
+
+
+def capture(out: Outlet, *, number: int, width_px: int, height_px: int, fps: float, rotate_deg: int) -> None:
+    """Runs in the capture process, for ever. Raises: MediaError when the camera cannot be opened."""
+    try:
+        from picamera2 import Picamera2
+    except ImportError as error:
+        raise MediaError(f"picamera2 is missing ({error})", hint=APT_HINT) from error
+    try:
+        camera = Picamera2(number)
+        main = {"size": (width_px, height_px), "format": "BGR888"}  # libcamera's name for bytes in the order R, G, B
+        camera.configure(camera.create_video_configuration(main=main, controls={"FrameRate": fps}))
+        camera.start()
+    except (RuntimeError, IndexError) as error:
+        raise MediaError(f"libcamera cannot open camera {number} ({error})") from error
+    greeted = False
+    while True:
+        request = camera.capture_request()
+        try:
+            t_s = _shutter_s(request.get_metadata().get("SensorTimestamp", 0))
+            image = rotate.turned(request.make_array("main"), rotate_deg)
+        finally:
+            request.release()
+        if not greeted:
+            out.hello({"width_px": image.shape[1], "height_px": image.shape[0], "fps": fps})
+            greeted = True
+        out.picture(image, t_s)
+
+
+def _shutter_s(sensor_ns: int) -> float:
+    """libcamera stamps with CLOCK_MONOTONIC; the source clock is CLOCK_BOOTTIME, which goes on during suspend."""
+    age_s = time.monotonic() - sensor_ns / 1e9
+    return SystemClock().monotonic_s() - (age_s if 0 <= age_s <= _STALEST_S else 0.0)

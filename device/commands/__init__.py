@@ -1,0 +1,1 @@
+"""waycue-device: what a person types, one module for each command."""

@@ -1,0 +1,136 @@
+"""`waycue-device enroll`, `identity` and `renew`: what a person types to let this device in, and to see that it is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from device import config as device_config
+from device.config import Config
+from device.identity import enrol
+from device.identity import renew as renewal
+from device.identity.identity import Identity
+from device.outbox.outbox import peek
+from shared import atomic, enrolment
+from shared.clock import Clock
+from shared.errors import ConfigError
+from shared.floor import ClockFloor
+
+COMMANDS = ("enroll", "identity", "renew")
+ENROLL_EPILOG = """\
+`waycue-server devices add NAME` prints the whole command. The code is good once; a lost answer costs nothing, the same
+command asks again. A running agent uses the new identity after a restart.
+"""
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The commands."""
+    enroll = commands.add_parser(
+        "enroll", help="let this device in at a server, with a one-time code", epilog=ENROLL_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    _where(enroll)
+    enroll.add_argument("--server", metavar="HOST:PORT", help="where the server takes enrolments")
+    enroll.add_argument("--code", metavar="CODE", help="the claim code; asked for where it is left out")
+    enroll.add_argument("--uri", metavar="TEXT", help="server, name and code at once: the text of the QR code")
+    enroll.add_argument("--device", metavar="NAME", help="name that the code was made for (device.name)")
+    show = commands.add_parser("identity", help="who this device is, and until when its certificate holds")
+    _where(show)
+    show.add_argument("--json", action="store_true", help="print it as JSON")
+    renew = commands.add_parser("renew", help="have the agent fetch a new certificate now, not only when it is time")
+    _where(renew)
+    renew.add_argument("--rekey", action="store_true", help="with a new key")
+
+
+def _where(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, metavar="FILE", help="settings (default: as for run)")
+    command.add_argument("--state", metavar="DIR", help="folder for the outbox, models and phrases (device.state)")
+
+
+def run(config: Config, arguments: argparse.Namespace, clock: Clock) -> int:
+    """Raises: WaycueError, OSError."""
+    state_dir = device_config.state_folder(config)
+    return {"enroll": _enroll, "identity": _identity, "renew": _renew}[arguments.command](
+        config, arguments, state_dir, clock
+    )
+
+
+def _enroll(config: Config, arguments: argparse.Namespace, state_dir: Path, clock: Clock) -> int:
+    told = {name: getattr(arguments, name) for name in ("server", "code")}
+    told["device"] = config.device.name or None
+    if arguments.uri:
+        told.update(enrolment.parse_uri(arguments.uri))
+        if config.device.name not in ("", told["device"]):
+            raise ConfigError(
+                f"The code is for {told['device']}, but device.name is {config.device.name!r}.", hint="Take it out."
+            )
+    if not told["server"]:
+        raise ConfigError("Which server?", hint="Add --server HOST:PORT, as `waycue-server devices add` prints it.")
+    _check_owner(state_dir)
+    floor = ClockFloor(state_dir, clock)
+    before = _before(state_dir, floor)
+    found = enrol.enrol(
+        state_dir, server=told["server"], code=told["code"] or input("Claim code: "),
+        device=told["device"] or device_config.device_name(config), floor=floor, clock=clock,
+    )  # fmt: skip
+    print(f"This device is {found.device}. Broker: {found.broker}. Certificate until {_day(found.not_after_utc)}.")
+    print("It is renewed by itself. Restart a running agent to use it.")
+    waiting = peek(state_dir / "outbox").queued if (state_dir / "outbox").is_dir() else 0
+    if before and before != found.device and waiting:
+        print(f"{waiting} records of {before} still wait, and the server takes them under that name only.")
+    return 0
+
+
+def _before(state_dir: Path, floor: ClockFloor) -> str:
+    try:
+        identity = Identity.open(state_dir, floor=floor)
+    except ConfigError:
+        return ""  # damaged: that is why it is enrolled again
+    return "" if identity is None else identity.device
+
+
+def _check_owner(state_dir: Path) -> None:
+    """As root, files would belong to root, and the agent could not read its own key."""
+    atomic.make_dirs(state_dir)
+    owner = state_dir.stat().st_uid
+    if os.geteuid() == 0 and owner != 0:
+        raise ConfigError(
+            f"{state_dir} belongs to another user (number {owner}), as whom the agent runs.",
+            hint="Run this as that user, for example: sudo -u waycue waycue-device enroll …",
+        )
+
+
+def _identity(config: Config, arguments: argparse.Namespace, state_dir: Path, clock: Clock) -> int:
+    identity = Identity.open(state_dir, floor=ClockFloor(state_dir, clock))
+    if arguments.json:
+        print(json.dumps(_plain(identity), indent=1))
+    elif identity is None:
+        print(f"Not enrolled (no identity in {state_dir}).")
+    else:
+        ended = " HAS ENDED" if identity.ended else ""
+        print(f"{identity.device}, at the broker {identity.broker}, enrolled {_day(identity.enrolled_at_utc)}")
+        print(f"certificate{ended} from {_day(identity.issued_utc)} until {_day(identity.not_after_utc)}")
+    return 0 if identity is not None and not identity.ended else 1
+
+
+def _plain(identity: Identity | None) -> dict[str, Any]:
+    if identity is None:
+        return {"enrolled": False}
+    names = ("device", "broker", "server", "enrolled_at_utc", "issued_utc", "not_after_utc", "ended")
+    return {"enrolled": True, **{name: getattr(identity, name) for name in names}}
+
+
+def _renew(config: Config, arguments: argparse.Namespace, state_dir: Path, clock: Clock) -> int:
+    if Identity.open(state_dir, floor=ClockFloor(state_dir, clock)) is None:
+        raise ConfigError("This device is not enrolled.", hint="See: waycue-device enroll --help")
+    renewal.wish(state_dir, rekey=arguments.rekey)
+    print("The agent asks for a new certificate as soon as it is online.")
+    return 0
+
+
+def _day(utc_s: float) -> str:
+    return f"{datetime.fromtimestamp(utc_s, UTC):%Y-%m-%d}"

@@ -1,0 +1,231 @@
+"""waycue-device: guide a walk, test the device, or ask how it is doing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from device import config as settings
+from device.agent import Agent, RunOptions
+from device.boot import agent_version
+from device.commands import enrol, models, outbox, selftest
+from device.config import Config
+from device.health import status
+from shared.clock import SystemClock
+from shared.errors import ConfigError, MessageError, WaycueError
+from shared.messages import to_dict
+
+DEFAULT_CONFIG = Path("/etc/waycue/device.toml")
+OK, FAILED, USAGE = 0, 1, 2
+
+DESCRIPTION = """\
+Spoken guidance for a walk, from a camera worn on the chest. It complements a cane or a dog and never replaces them.
+"""
+RUN_EPILOG = """\
+examples:
+  waycue-device run --source camera:0
+  waycue-device run --source replay:walk.mp4 --pace fast --speech walk.wav --exit-at-end
+  waycue-device run --source none                                 only sync and update, at home
+
+The server is the one at which this device was enrolled (waycue-device enroll).
+
+keys: space keeps this moment, c begins and ends a spoken correction, r repeats, m mutes, q quits.
+Ctrl-C ends the walk too; what was flagged is kept.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(prog="waycue-device", description=DESCRIPTION)
+    top.add_argument("--version", action="version", version=f"waycue-device {agent_version()}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run", help="guide a walk, live or from a recording", epilog=RUN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    _common(run)
+    _run_flags(run)
+    test = commands.add_parser("selftest", help="check camera, microphone, voice, model, broker and disk")
+    _common(test)
+    test.add_argument("--only", action="append", default=[], choices=sorted(selftest.CHECKS), metavar="CHECK",
+                      help="one check, repeatable: " + ", ".join(selftest.CHECKS))  # fmt: skip
+    test.add_argument("--json", action="store_true", help="print the findings as JSON")
+    ask = commands.add_parser("status", help="how the running agent is doing")
+    _common(ask)
+    ask.add_argument("--json", action="store_true", help="print the status as JSON")
+    enrol.add_parsers(commands)
+    models.add_parser(commands)
+    outbox.add_parsers(commands)
+    return top
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_CONFIG} where it exists)")
+    add("--state", metavar="DIR", help="folder for the outbox, models and phrases (device.state)")
+    add("--device", metavar="NAME", help="name of this device on the network (device.name)")
+    add("--source", metavar="SOURCE", help="replay:FILE, camera:INDEX, picamera2, or none (capture.source)")
+    add("--model", metavar="DIR", help="model bundle to use, instead of what the server offers (guidance.model)")
+    add("--broker", metavar="HOST:PORT", help="MQTT broker of the server (broker.address)")
+    add("--speech", metavar="OUT", help="speakers, none, or a WAV file to write the speech into (voice.speech)")
+
+
+def _run_flags(run: argparse.ArgumentParser) -> None:
+    add = run.add_argument
+    add("--pace", choices=("real", "fast"), help="of a replay: as recorded, or as fast as guidance can look")
+    add("--buttons", metavar="FILE.jsonl", help="presses for a replay, one JSON object a line (buttons.script)")
+    add("--allow-demo-model", action="store_true", default=None,
+        help="let a demonstration model guide a real walk: only in a safe place, with a sighted companion")  # fmt: skip
+    add("--allow-trial-model", action="store_true", default=None,
+        help="let a model on trial that --model names guide a real walk: only with a sighted companion")  # fmt: skip
+    add("--report", type=Path, metavar="FILE.json", help="write what was said, flagged and measured, at the end")
+    add("--captions", type=Path, metavar="FILE.jsonl", help="append each utterance as a JSON line, at once")
+    add("--exit-at-end", action="store_true", help="when a replay is over, sync what is left and exit")
+    add("--linger-s", type=_seconds, default=30.0, metavar="N", help="longest time to sync with --exit-at-end (30)")
+    add("--update-first-s", type=_seconds, default=0.0, metavar="N",
+        help="before the walk, wait at most N seconds for an offered model to be fetched and checked")  # fmt: skip
+    add("--quiet", action="store_true", help="no captions in the terminal")
+    add("--verbose", action="store_true", help="log what the parts are doing")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Returns the exit status: 0, 1 for failure, 2 for wrong use or settings."""
+    arguments = parser().parse_args(argv)
+    try:
+        config = load_config(arguments)
+        if arguments.command == models.COMMAND:
+            return models.run(config, arguments, SystemClock())
+        if arguments.command in enrol.COMMANDS:
+            return enrol.run(config, arguments, SystemClock())
+        if arguments.command in outbox.COMMANDS:
+            return outbox.run(config, arguments, SystemClock())
+        commands = {"run": _run, "selftest": _selftest, "status": _status}
+        return commands[arguments.command](config, arguments)
+    except ConfigError as error:
+        return _complain(error, USAGE)
+    except (WaycueError, OSError) as error:
+        return _complain(error, FAILED)
+
+
+def load_config(arguments: argparse.Namespace) -> Config:
+    """The settings file with the command line over it. Raises: ConfigError."""
+    path = arguments.config
+    if path is None and DEFAULT_CONFIG.exists():
+        path = DEFAULT_CONFIG
+    return settings.load(path, {dotted: getattr(arguments, name, None) for name, dotted in OVERRIDES.items()})
+
+
+OVERRIDES = {
+    "state": "device.state",
+    "device": "device.name",
+    "source": "capture.source",
+    "pace": "capture.pace",
+    "model": "guidance.model",
+    "allow_demo_model": "guidance.allow_demo_model",
+    "allow_trial_model": "guidance.allow_trial_model",
+    "broker": "broker.address",
+    "speech": "voice.speech",
+    "buttons": "buttons.script",
+}
+
+
+def _run(config: Config, arguments: argparse.Namespace) -> int:
+    _log_to_terminal(verbose=arguments.verbose)
+    agent = Agent(
+        config,
+        RunOptions(
+            report=arguments.report,
+            captions=arguments.captions,
+            exit_at_end=arguments.exit_at_end,
+            linger_s=arguments.linger_s,
+            update_first_s=arguments.update_first_s,
+        ),
+        clock=SystemClock(),
+        console=None if arguments.quiet else Console(),
+    )
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        agent.stop()
+        signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C ends it the hard way
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        agent.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return OK
+
+
+def _selftest(config: Config, arguments: argparse.Namespace) -> int:
+    findings = selftest.selftest(config, SystemClock(), only=tuple(arguments.only))
+    if arguments.json:
+        print(json.dumps(selftest.to_json(findings), indent=1, ensure_ascii=False))
+    else:
+        for finding in findings:
+            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}: {finding.found}")
+            if finding.do and not finding.ok:
+                print(f"      → {finding.do}")
+    return OK if all(finding.ok for finding in findings) else FAILED
+
+
+def _status(config: Config, arguments: argparse.Namespace) -> int:
+    folder = settings.state_folder(config)
+    try:
+        found = status.read(folder, SystemClock())
+    except MessageError as error:
+        return _complain(error, FAILED)
+    if arguments.json:
+        value: dict[str, Any] = {"running": False} if found is None else {"running": True, **to_dict(found)}
+        print(json.dumps(value, indent=1, ensure_ascii=False))
+        return OK if found is not None else FAILED
+    if found is None:
+        print(f"Not running (nothing recent in {folder / status.NAME}).")
+        return FAILED
+    for line in lines(found):
+        print(line)
+    return OK
+
+
+def lines(found: status.DeviceStatus) -> list[str]:
+    """A status as a person reads it."""
+    link = "no broker" if not found.broker else f"{'online' if found.online else 'offline'} ({found.broker})"
+    why = [f"offline: {found.offline}"] if found.offline else []
+    out = [
+        f"{found.device}: running for {found.uptime_s / 60:.0f} min, version {found.agent_version}",
+        f"walk: {'yes' if found.walking else 'no'}, {found.walk_s:.0f} s from {found.source}",
+        f"guidance: {found.guidance}, {found.looks} looks, last said {found.last_said or 'nothing'!r}",
+        f"model: {found.model_version or 'none'} (update: {found.model_state})",
+        f"kept: {found.flagged} records from {found.chunks} chunks, {found.not_kept} lost",
+        f"server: {link}, {found.queued} records ({found.queued_bytes / 1e6:.1f} MB) waiting, {found.failed} refused",
+    ]
+    out += why + [f"waiting: {text}" for text in found.waits]
+    return out + [f"trouble: {trouble}" for trouble in found.troubles]
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return value
+
+
+def _log_to_terminal(*, verbose: bool) -> None:
+    """Log lines go to stderr, so that captions on stdout can be read by a screen reader or another program."""
+    handler = RichHandler(console=Console(stderr=True), show_path=False, rich_tracebacks=False)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
+
+
+def _complain(error: Exception, code: int) -> int:
+    print(f"waycue-device: {error}", file=sys.stderr)
+    return code

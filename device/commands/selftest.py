@@ -1,0 +1,243 @@
+"""`waycue-device selftest`: is everything there that a walk needs? Each check says what it found and what to do.
+
+Nothing here needs a running agent; checks that would take a device away from one say so instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device.capture.open import open_source
+from device.capture.source import SoundBlock, VideoFrame
+from device.config import Config, state_folder
+from device.health import status
+from device.identity.admission import Admission
+from device.outbox.outbox import peek
+from device.sync.mqtt import Connection
+from device.updates.permission import Permission, settings_allow
+from device.updates.updater import current_slot
+from device.voice import Ended, Espeak, Speakers, earcons
+from shared import atomic, bundle, topics
+from shared.clock import Clock
+from shared.errors import Unreachable, WaycueError
+from shared.runtime import check_golden
+
+CAMERA_S = 8.0
+SOUND_S = 5.0
+BROKER_S = 5.0
+READ_S = 0.2
+LEAST_FREE_BYTES = 512 * 1024**2  # a day of flagged chunks and one model
+DARK = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer of one check."""
+
+    name: str
+    ok: bool
+    found: str
+    do: str = ""
+    """What to do about it; "" = nothing."""
+
+
+def _ok(name: str, found: str) -> Finding:
+    return Finding(name, ok=True, found=found)
+
+
+def _bad(name: str, found: str, *, do: str) -> Finding:
+    return Finding(name, ok=False, found=found, do=do)
+
+
+Check = Callable[[Config, Clock], Finding]
+
+
+def selftest(config: Config, clock: Clock, *, only: tuple[str, ...] = ()) -> list[Finding]:
+    """Run the checks, all or those named. Raises nothing."""
+    return [_guarded(name, check, config, clock) for name, check in CHECKS.items() if not only or name in only]
+
+
+def to_json(findings: list[Finding]) -> dict[str, Any]:
+    return {"ok": all(finding.ok for finding in findings), "checks": [asdict(finding) for finding in findings]}
+
+
+def _guarded(name: str, check: Check, config: Config, clock: Clock) -> Finding:
+    try:
+        return check(config, clock)
+    except WaycueError as error:
+        return _bad(name, Exception.__str__(error), do=error.hint)
+    except OSError as error:
+        return _bad(name, f"{error}", do="Check the path and its permissions.")
+
+
+def check_camera(config: Config, clock: Clock) -> Finding:
+    """A picture that is not black."""
+    if config.capture.source == "none":
+        return _ok("camera", "not used (capture.source is none)")
+    frame = _first(config, clock, VideoFrame, microphone=None, timeout_s=CAMERA_S)
+    if not isinstance(frame, VideoFrame):
+        return _bad("camera", f"no picture within {CAMERA_S:.0f} s", do="Check the cable and replug it.")
+    height, width = frame.image.shape[:2]
+    if float(frame.image.mean()) / 255 < DARK:
+        return _bad("camera", f"{width}×{height}, but black", do="Is something over the lens?")
+    return _ok("camera", f"{config.capture.source}, {width}×{height}")
+
+
+def check_microphone(config: Config, clock: Clock) -> Finding:
+    """Sound that is not all zeros."""
+    capture = config.capture
+    if capture.source == "none" or capture.microphone == "none":
+        return _ok("microphone", "not used")
+    block = _first(config, clock, SoundBlock, microphone=capture.microphone, timeout_s=SOUND_S)
+    if not isinstance(block, SoundBlock):
+        if capture.source.startswith("replay:"):
+            return _ok("microphone", "the recording has no sound")
+        return _bad("microphone", f"no sound within {SOUND_S:.0f} s", do="Choose another: capture.microphone.")
+    if not np.any(block.samples):
+        return _bad("microphone", "only silence", do="Is it muted? Try: alsamixer.")
+    return _ok("microphone", "hears something")
+
+
+def check_speech(config: Config, clock: Clock) -> Finding:
+    """The speech program and its voice."""
+    if config.voice.speech == "none":
+        return _ok("speech", "not used (voice.speech is none)")
+    found = Espeak(voice=config.voice.language).check()
+    return _ok("speech", f"{found}, voice {config.voice.language}")
+
+
+def check_speaker(config: Config, clock: Clock) -> Finding:
+    """The sound output takes a short sound, which the wearer should hear."""
+    if config.voice.speech != "speakers":
+        return _ok("speaker", f"not used (voice.speech is {config.voice.speech})")
+    output = config.voice.output
+    speakers = Speakers(clock, device=int(output) if output.isdigit() else output or None)
+    speakers.open()
+    try:
+        speakers.play(1, earcons.earcon("listening"))
+        pause = threading.Event()
+        for _ in range(100):
+            if Ended(1) in speakers.poll():
+                return _ok("speaker", "played two notes; did you hear them?")
+            pause.wait(0.05)
+        return _bad("speaker", "the sound output takes nothing", do="Plug the headphones in again.")
+    finally:
+        speakers.close()
+
+
+def check_model(config: Config, clock: Clock) -> Finding:
+    """The model in use is whole and passes its own golden chunks."""
+    folder = Path(config.guidance.model).expanduser() if config.guidance.model else current_slot(state_folder(config))
+    if folder is None:
+        return Finding(
+            "model",
+            ok=False,
+            found="none on this device",
+            do="Offer one on the server: waycue-server models offer.",
+        )
+    wrong = check_golden(folder, execution=config.guidance.execution)
+    manifest = bundle.read_manifest(folder)
+    if wrong:
+        return _bad("model", f"{manifest.version}: {'; '.join(wrong)}", do="Offer another version.")
+    admission = Admission.of(config, state_folder(config), clock)
+    offered = Permission.of(config, admission.trust(state_folder(config)), admission.device)
+    (Permission(settings_allow(config)) if config.guidance.model else offered).check(manifest)
+    return _ok("model", f"{manifest.version}, {manifest.size_bytes / 1e6:.1f} MB, passes its own test")
+
+
+def check_broker(config: Config, clock: Clock) -> Finding:
+    """The broker accepts a connection and a subscription, without putting out a running agent."""
+    admission = Admission.of(config, state_folder(config), clock)
+    if admission.trouble:
+        return _bad("broker", admission.trouble, do="See docs/operations.md, enrolment.")
+    if not admission.address:
+        return _ok("broker", "not used (not enrolled, and broker.address is empty)")
+    running = status.read(state_folder(config), clock)
+    if admission.identity is not None and running is not None:  # with TLS there is one connection per certificate
+        told = f"the running agent is {'online' if running.online else 'offline'} at {admission.address}"
+        return _ok("broker", told) if running.online else _bad("broker", told, do="See its log: journalctl.")
+    name = admission.device if admission.context is not None else f"{admission.device[:23]}-selftest"
+    return _tried(admission, name, clock)
+
+
+def _tried(admission: Admission, name: str, clock: Clock) -> Finding:
+    host, port = admission.place
+    connection = Connection(
+        name, listen=topics.down(name), will=(topics.status(name), b""), on_message=lambda topic, payload: None,
+        tls=admission.context,
+    )  # fmt: skip
+    try:
+        connection.open(host, port)
+        until_s = clock.monotonic_s() + BROKER_S
+        while not connection.subscribed and clock.monotonic_s() < until_s and connection.exchange(READ_S):
+            pass
+        if connection.subscribed:
+            connection.disconnect()
+            return _ok(
+                "broker", f"{host}:{port} answers{'' if admission.context is None else ', and knows this device'}"
+            )
+    except Unreachable as error:
+        return _bad("broker", str(error), do="Is the server on, and on the same network? Guidance works without it.")
+    finally:
+        connection.close()
+    return _bad("broker", f"{host}:{port} says: {connection.refusal or 'nothing'}", do="Check its log.")
+
+
+def check_disk(config: Config, clock: Clock) -> Finding:
+    """The state folder can be written durably and has room."""
+    folder = state_folder(config)
+    atomic.make_dirs(folder)
+    probe = folder / ".selftest"
+    atomic.write_bytes(probe, os.urandom(4096))
+    probe.unlink()
+    free = shutil.disk_usage(folder).free
+    waiting = peek(folder / "outbox") if (folder / "outbox").is_dir() else None
+    told = "" if waiting is None or not waiting.queued else f", {waiting.queued} records wait for the server"
+    if free < LEAST_FREE_BYTES:
+        return Finding(
+            "disk",
+            ok=False,
+            found=f"{free / 1e6:.0f} MB free in {folder}{told}",
+            do="Sync with the server, or make room.",
+        )
+    return _ok("disk", f"{free / 1e9:.1f} GB free in {folder}{told}")
+
+
+CHECKS: dict[str, Check] = {
+    "camera": check_camera,
+    "microphone": check_microphone,
+    "speech": check_speech,
+    "speaker": check_speaker,
+    "model": check_model,
+    "broker": check_broker,
+    "disk": check_disk,
+}
+
+
+def _first(
+    config: Config, clock: Clock, kind: type[VideoFrame] | type[SoundBlock], *, microphone: str | None, timeout_s: float
+) -> VideoFrame | SoundBlock | None:
+    """The first item of a kind that the source gives. Raises: WaycueError."""
+    capture = config.capture
+    source = open_source(
+        capture.source, pace="real", clock=clock, microphone=microphone, width_px=capture.width_px,
+        height_px=capture.height_px, fps=capture.fps, rotate_deg=capture.rotate_deg,
+    )  # fmt: skip
+    source.open()
+    try:
+        until_s = clock.monotonic_s() + timeout_s
+        while clock.monotonic_s() < until_s and not source.ended:
+            item = source.read(READ_S)
+            if isinstance(item, kind):
+                return item
+        return None
+    finally:
+        source.close()

@@ -1,0 +1,1 @@
+"""What the wearer presses: buttons and keys, and what each press does."""

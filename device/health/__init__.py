@@ -1,0 +1,1 @@
+"""How the device is doing: status file, spoken announcements, watchdog, the report after a walk."""

@@ -1,0 +1,125 @@
+"""What goes on beside the walk, once a second: the status file, the status on the broker, news, the watchdog.
+
+Its thread calls nothing that guidance waits for. It is also the one that notices a model stuck in a picture, which the
+guiding thread itself cannot say: "Guidance paused" then goes straight to the voice.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.guidance.loop import Guidance
+from device.health import announcements, status
+from device.health.status import DeviceStatus
+from shared import policy
+from shared.clock import Clock
+from shared.notify import ALIVE, notify
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+PUBLISH_EVERY_S = 10.0
+JOIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What upkeep asks of the rest."""
+
+    status: Callable[[], DeviceStatus]
+    publish: Callable[[DeviceStatus], None]
+    online: Callable[[], bool | None]
+    """None = there is no broker to be online with."""
+    sound_healthy: Callable[[], bool]
+    announce: Callable[[str], None]
+    """Say something without the guiding thread."""
+    progress: Callable[[], object]
+    """Changes whenever the walk makes progress: that is what keeps the watchdog from restarting the agent."""
+
+
+class Upkeep:
+    """See the module."""
+
+    def __init__(self, facts: Facts, guidance: Guidance, *, state_dir: Path, clock: Clock) -> None:
+        self._facts = facts
+        self._guidance = guidance
+        self._state_dir = state_dir
+        self._clock = clock
+        self._link = announcements.LinkNews()
+        self._sound = announcements.SoundNews()
+        self._refusals = announcements.RefusalNews()
+        self._stuck = False
+        self._status_failed = False
+        self._written_s = self._published_s = float("-inf")
+        self._published: object = None
+        self._progress: object = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write the status a last time and stop. May be called again."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_S)
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_S):
+            try:
+                self.tick()
+            except Exception:
+                log.exception("Upkeep failed")
+
+    def tick(self) -> None:
+        """One round."""
+        now_s = self._clock.monotonic_s()
+        self._watch_model()
+        online = self._facts.online()
+        if online is not None:
+            self._link, text = announcements.link_news(self._link, now_s, online=online)
+            self._tell(text, about="link")
+        self._sound, text = announcements.sound_news(self._sound, now_s, healthy=self._facts.sound_healthy())
+        self._tell(text, about="microphone")
+        progress = self._facts.progress()
+        if progress != self._progress:
+            self._progress = progress
+            notify(ALIVE)
+        if now_s - self._written_s >= status.EVERY_S:
+            self._written_s = now_s
+            self._write()
+
+    def _tell(self, text: str, *, about: str = "") -> None:
+        if text:
+            self._guidance.tell(text, about=about)
+
+    def _watch_model(self) -> None:
+        stuck = self._guidance.stuck_s >= announcements.STUCK_S
+        if stuck and not self._stuck:
+            log.error("The model has been at one picture for %.0f s", self._guidance.stuck_s)
+            self._facts.announce(policy.PAUSED)
+        if self._stuck and not stuck:
+            self._guidance.tell(policy.RESUMED, about=policy.GUIDING)
+        self._stuck = stuck
+
+    def _write(self) -> None:
+        found = self._facts.status()
+        now_s = self._clock.monotonic_s()
+        self._refusals, text = announcements.refusal_news(self._refusals, now_s, refused=found.failed)
+        self._tell(text)
+        what = (found.model_version, found.model_state, found.queued, found.failed, found.waits)
+        if what != self._published or now_s - self._published_s >= PUBLISH_EVERY_S:
+            self._published, self._published_s = what, now_s
+            self._facts.publish(found)
+        try:
+            status.write(self._state_dir, found)
+            self._status_failed = False
+        except OSError as error:
+            if not self._status_failed:
+                log.warning("The status cannot be written: %s", error)
+            self._status_failed = True

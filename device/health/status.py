@@ -1,0 +1,103 @@
+"""<state>/status.json: how the running agent is doing, for `waycue-device status` and for a caregiver on the phone.
+
+Written every few seconds as a whole. It is about this boot: after a restart of the machine, or when it is older than
+STALE_S, the agent counts as not running.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from device.boot import kernel_boot
+from shared import atomic
+from shared.clock import Clock
+from shared.errors import MessageError
+from shared.messages import Status, from_dict, to_dict
+
+NAME = "status.json"
+EVERY_S = 2.0
+STALE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """What a person asks first."""
+
+    device: str
+    kernel_boot: str
+    updated_s: float
+    """Monotonic, of this boot."""
+    pid: int
+    agent_version: str
+    uptime_s: float
+    source: str
+    walking: bool
+    walk_s: float
+    guidance: str
+    """guiding | paused | no model | ended"""
+    model_version: str
+    model_state: str
+    """What an update is doing; idle = nothing."""
+    last_said: str
+    looks: int
+    chunks: int
+    flagged: int
+    """Records made durable in this walk, corrections included."""
+    not_kept: int
+    """Flagged records that were lost."""
+    online: bool
+    broker: str
+    queued: int
+    """Records that wait for the server."""
+    queued_bytes: int
+    failed: int
+    """Records that the server refused for good."""
+    waits: tuple[str, ...] = ()
+    """Why some of what is queued is not sent now, in words."""
+    troubles: tuple[str, ...] = ()
+    """What is wrong now, in words."""
+    offline: str = ""
+    """Why there is no connection to the broker, in words, and what to do where a person must."""
+    device_kind: str = ""
+    """As in shared.messages.Status, like the next."""
+    look_p95_ms: float = 0.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write(state_dir: Path, status: DeviceStatus) -> None:
+    """Raises: OSError."""
+    atomic.write_json(state_dir / NAME, to_dict(status))
+
+
+def read(state_dir: Path, clock: Clock) -> DeviceStatus | None:
+    """The status of the running agent; None = not running. Raises: MessageError where the file is not a status."""
+    try:
+        value = json.loads((state_dir / NAME).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise MessageError(f"{state_dir / NAME} cannot be read: {error}.", hint="Restart the agent.") from None
+    status = from_dict(DeviceStatus, value)
+    fresh = 0 <= clock.monotonic_s() - status.updated_s <= STALE_S
+    return status if fresh and status.kernel_boot == kernel_boot() else None
+
+
+def retained(found: DeviceStatus) -> Status:
+    """What the broker keeps of it for the server."""
+    return Status(
+        online=True,
+        agent_version=found.agent_version,
+        model_version=found.model_version,
+        model_state=found.model_state,
+        backlog=found.queued,
+        backlog_bytes=found.queued_bytes,
+        failed=found.failed,
+        uptime_s=found.uptime_s,
+        device_kind=found.device_kind,
+        look_p95_ms=found.look_p95_ms,
+        extra={"waits": list(found.waits), "not_kept": found.not_kept},
+    )

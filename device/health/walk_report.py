@@ -1,0 +1,229 @@
+"""What a person, a test or the demo sees of a walk: captions while it goes, a report file when it is over."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from device.capture.source import VideoFrame
+from device.guidance.history import Spoken
+from shared import atomic
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 256
+MOST_LATE = 54_000  # lateness of the pictures of the last hour at 15 fps
+CLOSE_S = 3.0
+TIERS = (1, 2, 3)
+STYLES = {1: "bold red", 2: "yellow", 3: "cyan"}
+
+
+class Captions:
+    """One line per utterance in the terminal, and one JSON line each in a file that others may follow.
+
+    Written by a thread of its own: a terminal that is paused (Ctrl-S) or a pipe that nobody reads must not hold up
+    guidance.
+    """
+
+    def __init__(self, *, file: Path | None = None, console: Console | None = None) -> None:
+        self._console = console
+        self._path = file
+        self._file: IO[str] | None = None
+        self._lines: queue.Queue[tuple[Spoken, str] | Text | None] = queue.Queue(MOST_WAITING)
+        self._thread = threading.Thread(target=self._run, name="captions", daemon=True)
+
+    def open(self) -> None:
+        """Raises: OSError where the file cannot be written."""
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - kept open until close()
+        self._thread.start()
+
+    def show(self, spoken: Spoken, chunk: str) -> None:
+        """Soon; returns at once. Where too many wait, this one is left out."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait((spoken, chunk))
+
+    def note(self, text: str, *, style: str = "") -> None:
+        """A line for the terminal only."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(Text(text, style=style))
+
+    def close(self) -> None:
+        """Write what waits. May be called again."""
+        if self._thread.is_alive():
+            with contextlib.suppress(queue.Full):
+                self._lines.put(None, timeout=CLOSE_S)
+            self._thread.join(CLOSE_S)
+        if self._file is not None and not self._thread.is_alive():
+            self._file.close()
+            self._file = None
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            if isinstance(line, Text):
+                self._print(line)
+                continue
+            if self._file is not None:
+                self._append(self._file, *line)
+            self._print(shown(line[0]))
+
+    def _append(self, file: IO[str], spoken: Spoken, chunk: str) -> None:
+        """A disk that is full costs the file, not the walk."""
+        try:
+            file.write(json.dumps(entry(spoken, chunk), ensure_ascii=False) + "\n")
+            file.flush()
+        except OSError as error:
+            log.warning("A caption could not be written: %s", error)
+
+    def _print(self, line: Text) -> None:
+        if self._console is None:
+            return
+        try:
+            self._console.print(line)
+        except OSError as error:  # the terminal or the program at the other end of the pipe is gone
+            log.warning("Captions are no longer shown: %s", error)
+            self._console = None
+
+
+def shown(spoken: Spoken) -> Text:
+    """An utterance as the terminal has it."""
+    line = Text(f"{int(spoken.t_s) // 60:02d}:{spoken.t_s % 60:04.1f}  ", style="dim")
+    return line.append(spoken.text, style=STYLES[spoken.tier] if spoken.is_guidance else "dim")
+
+
+def entry(spoken: Spoken, chunk: str) -> dict[str, Any]:
+    """An utterance as the caption file and the report have it."""
+    return {
+        "chunk": chunk,
+        "t_s": round(spoken.t_s, 3),
+        "text": spoken.text,
+        "tier": spoken.tier,
+        "confidence": round(spoken.confidence, 4),
+        "why": spoken.why,
+        "model_version": spoken.model_version,
+    }
+
+
+@dataclass(slots=True)
+class Report:
+    """Collected from several threads; written once at the end."""
+
+    walk: str
+    device: str
+    source: str
+    guidance: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """What was said about pictures: number of the utterance, entry."""
+    flagged: list[str] = field(default_factory=list)
+    """Ids of chunks that are durable in the outbox."""
+    corrections: list[str] = field(default_factory=list)
+    announced: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """State changes that were spoken, in the same way."""
+    late_s: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
+    """How long after its shutter each picture reached the agent; only the capture thread adds to it."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def said(self, spoken: Spoken, chunk: str) -> None:
+        with self._lock:
+            said = (spoken.utterance, entry(spoken, chunk))
+            (self.guidance if spoken.is_guidance else self.announced).append(said)
+
+    def sealed(self, record_id: str, *, correction: bool) -> None:
+        with self._lock:
+            (self.corrections if correction else self.flagged).append(record_id)
+
+    def took(self, frame: VideoFrame, now_s: float) -> None:
+        """A picture reached the agent."""
+        if frame.taken_s is not None:
+            self.late_s.append(now_s - frame.taken_s)
+
+    def write(self, path: Path, heard: Mapping[int, Spoken], **more: Any) -> None:
+        """Write the report atomically. heard: as the journal has it; more: counters and facts of the walk.
+
+        raises: OSError
+        """
+        with self._lock:
+            value = {
+                "walk": self.walk,
+                "device": self.device,
+                "source": self.source,
+                **more,
+                "guidance": [said | _sounded(heard.get(number)) for number, said in self.guidance],
+                "announced": [said | _sounded(heard.get(number)) for number, said in self.announced],
+                "picture_late_ms": percentiles_ms(self.late_s),
+                **times_to_speech_ms(heard.values()),
+                "flagged": self.flagged,
+                "corrections": self.corrections,
+            }
+        atomic.write_json(path, value)
+
+
+def _sounded(heard: Spoken | None) -> dict[str, Any]:
+    """What the report adds to an utterance; null where it was not heard, or is not about a picture."""
+    if heard is None or heard.heard_s is None:
+        return {"heard_s": None, "time_to_speech_ms": None, "time_to_words_ms": None}
+    times_s = (heard.time_to_speech_s, heard.time_to_words_s)
+    to_speech, to_words = (None if time_s is None else round(time_s * 1000, 1) for time_s in times_s)
+    return {"heard_s": round(heard.heard_s, 3), "time_to_speech_ms": to_speech, "time_to_words_ms": to_words}
+
+
+def times_to_speech_ms(heard: Collection[Spoken]) -> dict[str, dict[str, Any]]:
+    """Shutter to the first sample, and to the first one of the words: of all guidance that was heard, and by tier."""
+    pairs = {
+        "time_to_speech_ms": [(spoken.tier, spoken.time_to_speech_s) for spoken in heard],
+        "time_to_words_ms": [(spoken.tier, spoken.time_to_words_s) for spoken in heard],
+    }
+    return {
+        name: percentiles_ms(_times(of)) | {f"tier_{tier}": percentiles_ms(_times(of, tier)) for tier in TIERS}
+        for name, of in pairs.items()
+    }
+
+
+def _times(pairs: Collection[tuple[int, float | None]], tier: int | None = None) -> list[float]:
+    return [time_s for of, time_s in pairs if time_s is not None and tier in (None, of)]
+
+
+def percentiles_ms(times_s: Collection[float]) -> dict[str, Any]:
+    """p50, p95 and p99 in milliseconds; null where there is nothing to count."""
+    if not times_s:
+        return {"count": 0, "p50": None, "p95": None, "p99": None}
+    p50, p95, p99 = (round(float(at), 1) for at in np.percentile(np.array(times_s) * 1000, [50, 95, 99]))
+    return {"count": len(times_s), "p50": p50, "p95": p95, "p99": p99}
+
+
+class Update(Protocol):
+    """A model that was switched to: device.updates.updater.Report."""
+
+    @property
+    def from_version(self) -> str | None: ...
+    @property
+    def to_version(self) -> str: ...
+    @property
+    def fetched_bytes(self) -> int: ...
+    @property
+    def copied_bytes(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+def update_entry(update: Update) -> dict[str, Any]:
+    """A change of the model as the report has it."""
+    return {
+        "from_version": update.from_version,
+        "to_version": update.to_version,
+        "fetched_bytes": update.fetched_bytes,
+        "copied_bytes": update.copied_bytes,
+        "seconds": round(update.seconds, 3),
+    }

@@ -1,0 +1,1 @@
+"""Who this device is: enrolment by claim code, its certificate and key, renewal."""

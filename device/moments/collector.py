@@ -1,0 +1,273 @@
+"""From pictures, sound and presses to the moments that are kept: records with their payloads, ready to seal.
+
+The capture thread owns this; only `unsure` may be called from another one. All times are walk time.
+
+A correction is about the chunk that was being recorded when the button went down. If that chunk never had a picture,
+it is tied to the last one that had. Its sound is cut once the microphone has been heard up to its end, and it is sealed
+once its chunk is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from device.boot import kernel_boot
+from device.capture.recorder import ClosedChunk, Recorder, SoundTail
+from device.capture.source import SoundBlock, VideoFrame
+from device.guidance.history import Journal
+from device.moments import flags
+from device.moments.flags import FlagSettings, FlagState, Keep
+from device.moments.sealer import Parcel
+from shared.clock import Clock
+from shared.messages import ChunkRecord, CorrectionRecord
+
+log = logging.getLogger(__name__)
+
+NOT_KEPT = "Correction not kept, no picture."
+SHORTEST_CORRECTION_S = 0.3  # a slip of the finger
+SOUND_TIMEOUT_S = 1.0  # a microphone that died must not hold a correction back
+MOST_CHUNKS_BACK = 30
+_CLOCK_SYNCED = Path("/run/systemd/timesync/synchronized")
+
+
+@dataclass(frozen=True, slots=True)
+class WalkId:
+    """Whose walk this is, and when it began."""
+
+    device: str
+    boot_id: str
+    """New with every start of the agent, so that ids stay unique without a counter on disk."""
+    began_s: float
+    """Monotonic: seconds since boot."""
+    began_utc: float
+    clock_synced: bool
+    wearer: str = ""
+    consent: str = "own-device"
+    context: str = ""
+
+    @classmethod
+    def begin(cls, device: str, clock: Clock, *, wearer: str = "", consent: str = "", context: str = "") -> WalkId:
+        """A new walk, now."""
+        return cls(
+            device=device, boot_id=kernel_boot() + secrets.token_hex(3), began_s=clock.monotonic_s(),
+            began_utc=clock.utc_s(), clock_synced=_CLOCK_SYNCED.exists(), wearer=wearer, consent=consent,
+            context=context,
+        )  # fmt: skip
+
+    @property
+    def walk_id(self) -> str:
+        return f"{self.device}-{self.boot_id}"
+
+    def chunk_id(self, sequence: int) -> str:
+        return f"{self.walk_id}-{sequence:05d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Being spoken, or waiting for its sound and its chunk."""
+
+    number: int
+    sequence: int
+    from_s: float
+    spoken: str
+    model_version: str
+    to_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the outside does when something happens here."""
+
+    keep: Callable[[Parcel], None]
+    earcon: Callable[[str], None]
+    listening: Callable[[bool], None]
+    tell: Callable[[str], None]
+
+
+class Moments:
+    """See the module."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        walk: WalkId,
+        journal: Journal,
+        hooks: Hooks,
+        *,
+        settings: FlagSettings,
+        longest_correction_s: float = 20.0,
+    ) -> None:
+        self._recorder = recorder
+        self._walk = walk
+        self._journal = journal
+        self._hooks = hooks
+        self._settings = settings
+        self._longest_s = longest_correction_s
+        self._tail = SoundTail()
+        self._flags = FlagState()
+        self._open: Correction | None = None
+        self._waiting: list[Correction] = []
+        self._corrections = 0
+        self._newest_closed = -1
+        self._noted: queue.SimpleQueue[tuple[float, str]] = queue.SimpleQueue()
+        self.chunks = 0
+        """Closed so far."""
+
+    def begin(self, clock: Clock) -> None:
+        """The walk begins now, perhaps long after the agent started."""
+        self._walk = replace(
+            self._walk, began_s=clock.monotonic_s(), began_utc=clock.utc_s(), clock_synced=_CLOCK_SYNCED.exists()
+        )
+
+    def feed(self, item: VideoFrame | SoundBlock, now_s: float) -> None:
+        """Record one item and decide about what it closed."""
+        if isinstance(item, SoundBlock):
+            self._tail.feed(item)
+        for chunk in self._recorder.feed(item):
+            self._closed(chunk)
+        self.tick(now_s)
+
+    def tick(self, now_s: float) -> None:
+        """Time passed."""
+        while not self._noted.empty():
+            t_s, flag = self._noted.get()
+            self._mark(self._recorder.sequence_at(t_s), flag)
+        if self._open is not None and now_s - self._open.from_s >= self._longest_s:
+            self.end_correction(self._open.from_s + self._longest_s)
+        self._settle_corrections(now_s)
+
+    def flag(self, t_s: float) -> None:
+        """The wearer wants this moment kept."""
+        self._hooks.earcon("tick")
+        self._mark(self._recorder.sequence_at(t_s), "wearer")
+
+    def note(self, t_s: float, flag: str) -> None:
+        """Guidance has a reason to keep this moment: one of messages.FLAGS. Any thread."""
+        self._noted.put((t_s, flag))
+
+    def begin_correction(self, t_s: float, model_version: str) -> None:
+        """The button went down at `t_s`. A second one while one is spoken is ignored."""
+        if self._open is not None:
+            return
+        self._corrections += 1
+        sequence = self._recorder.sequence_at(t_s)
+        self._open = Correction(self._corrections, sequence, t_s, self._journal.last_guidance, model_version)
+        self._hooks.listening(True)
+        self._hooks.earcon("listening")
+
+    def end_correction(self, t_s: float) -> None:
+        """The button went up."""
+        spoken, self._open = self._open, None
+        if spoken is None:
+            return
+        self._hooks.listening(False)
+        if t_s - spoken.from_s < SHORTEST_CORRECTION_S:
+            self._hooks.earcon("refused")
+            return
+        self._mark(spoken.sequence, "correction")
+        self._waiting.append(replace(spoken, to_s=t_s))
+
+    def finish(self, now_s: float) -> None:
+        """The walk is over: close and decide everything."""
+        if self._open is not None:
+            self.end_correction(now_s)
+        for chunk in self._recorder.flush():
+            self._closed(chunk)
+        self.tick(now_s)
+        self._settle_corrections(now_s, ended=True)
+        self._flags, keeps = flags.finish(self._flags, self._walk.chunk_id, self._settings)
+        self._keep(keeps)
+
+    def _closed(self, chunk: ClosedChunk) -> None:
+        self.chunks += 1
+        self._newest_closed = chunk.sequence
+        self._flags, keeps = flags.close(self._flags, chunk.sequence, self._walk.chunk_id, self._settings)
+        self._keep(keeps)
+
+    def _mark(self, sequence: int, flag: str) -> None:
+        self._flags, keeps = flags.mark(self._flags, sequence, flag, self._settings)
+        self._keep(keeps)
+
+    def _keep(self, keeps: tuple[Keep, ...]) -> None:
+        for keep in keeps:
+            chunk = self._recorder.chunk(keep.sequence)
+            if chunk is not None:
+                self._hooks.keep(Parcel(self._record(chunk, keep.flags), _payloads(chunk)))
+            elif flags.PREDECESSOR not in keep.flags:
+                log.warning("Chunk %d was flagged, but it has no picture.", keep.sequence)
+
+    def _record(self, chunk: ClosedChunk, chunk_flags: tuple[str, ...]) -> ChunkRecord:
+        talk = self._journal.talk(chunk.started_at_s, chunk.started_at_s + chunk.duration_s)
+        walk = self._walk
+        return ChunkRecord(
+            chunk_id=walk.chunk_id(chunk.sequence),
+            device=walk.device,
+            boot_id=walk.boot_id,
+            sequence=chunk.sequence,
+            walk_id=walk.walk_id,
+            started_at_s=walk.began_s + chunk.started_at_s,
+            duration_s=chunk.duration_s,
+            captured_at_utc=walk.began_utc + chunk.started_at_s,
+            clock_synced=walk.clock_synced,
+            flags=chunk_flags,
+            raw_output=talk.raw_output,
+            spoken=talk.spoken,
+            confidence=talk.confidence,
+            model_version=talk.model_version,
+            parts=(),
+            wearer=walk.wearer,
+            consent=walk.consent,
+            context=walk.context,
+            width_px=chunk.width_px,
+            height_px=chunk.height_px,
+            extra={
+                "walk_s": round(chunk.started_at_s, 3),
+                "looks": talk.looks,
+                "hazards": [[h.object, h.side, round(h.score, 4)] for h in talk.hazards],
+                "frames_dropped": chunk.frames_dropped,
+            },
+        )
+
+    def _settle_corrections(self, now_s: float, *, ended: bool = False) -> None:
+        self._waiting = [spoken for spoken in self._waiting if not self._settled(spoken, now_s, ended=ended)]
+
+    def _settled(self, spoken: Correction, now_s: float, *, ended: bool) -> bool:
+        """Whether a correction could be handed over, or has nothing to be about."""
+        assert spoken.to_s is not None
+        heard = self._tail.heard_until_s >= spoken.to_s or now_s >= spoken.to_s + SOUND_TIMEOUT_S
+        if not ended and not (heard and self._newest_closed >= spoken.sequence):
+            return False
+        chunk = self._recorder.chunk(spoken.sequence)
+        if chunk is None:
+            before = self._recorder.predecessors(spoken.sequence, MOST_CHUNKS_BACK)
+            if not before:
+                self._hooks.tell(NOT_KEPT)
+                return True
+            chunk = before[-1]
+            self._mark(chunk.sequence, "correction")
+        wav = self._tail.cut(spoken.from_s, spoken.to_s)
+        record = CorrectionRecord(
+            correction_id=f"{self._walk.walk_id}-c{spoken.number:03d}",
+            device=self._walk.device,
+            chunk_id=self._walk.chunk_id(chunk.sequence),
+            wearer=self._walk.wearer,
+            started_at_s=self._walk.began_s + spoken.from_s,
+            duration_s=spoken.to_s - spoken.from_s,
+            captured_at_utc=self._walk.began_utc + spoken.from_s,
+            spoken=spoken.spoken,
+            model_version=spoken.model_version,
+            parts=(),
+            extra={"walk_id": self._walk.walk_id, "walk_s": round(spoken.from_s, 3)},
+        )
+        self._hooks.keep(Parcel(record, {"correction_audio": wav}))
+        return True
+
+
+def _payloads(chunk: ClosedChunk) -> dict[str, bytes]:
+    payloads = {"frame": chunk.frame_jpeg, "audio": chunk.audio_wav}
+    return payloads if chunk.clip_mp4 is None else payloads | {"clip": chunk.clip_mp4}

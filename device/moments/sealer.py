@@ -1,0 +1,212 @@
+"""Seals what was flagged into the outbox, on a thread of its own: an SD card may take a second for one fsync.
+
+Promises: order is kept; a full or failing disk is announced once when it begins and once when it is over, what could
+not be sealed is held in memory and tried again. The outbox is held to its size, and on a full disk gives way to what is
+new: what the server has goes first, then what matters less than the new, least and oldest first. What is given up
+is announced, counted, and named in the outbox's lost.jsonl, as soon as the disk takes that. Guidance never waits.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from device.outbox.folder import importance
+from device.outbox.outbox import Pruned
+from shared.errors import MessageError
+from shared.messages import ChunkRecord, CorrectionRecord
+
+log = logging.getLogger(__name__)
+
+STORAGE_FULL = "Storage full."
+STORAGE_FAILED = "Storage failed."
+STORAGE_BACK = "Storage is working again."
+STORAGE_LOST = "Storage full. Old moments were dropped."
+STORAGE_TEXTS = (STORAGE_FULL, STORAGE_FAILED, STORAGE_BACK, STORAGE_LOST)
+MOST_HELD = 16  # chunks of up to 1 MB, beside the recorder's ring of 48
+RETRY_S = 10.0
+DRAIN_S = 30.0
+
+
+class Box(Protocol):
+    """device.outbox.outbox.Outbox."""
+
+    def seal_chunk(self, record: ChunkRecord, payloads: Mapping[str, bytes]) -> ChunkRecord: ...
+    def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord: ...
+    def forget_merged(self) -> tuple[str, ...]: ...
+    def prune(self, limit_bytes: int) -> Pruned: ...
+    def give_way(self, need_bytes: int, importance: int) -> Pruned: ...
+    def note_lost(self, record_ids: Iterable[str], why: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Something to seal."""
+
+    record: ChunkRecord | CorrectionRecord
+    payloads: Mapping[str, bytes]
+
+    @property
+    def name(self) -> str:
+        return self.record.chunk_id if isinstance(self.record, ChunkRecord) else self.record.correction_id
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.payloads.values()))
+
+
+def least(held: Iterable[Parcel]) -> Parcel:
+    """The one to give up first: what matters least, and of that the oldest."""
+    return max(held, key=lambda parcel: importance(parcel.record))
+
+
+class Keeper:
+    """tell(text): announce a change of state. sealed(parcel): it is durable now. limit_bytes: of the whole outbox."""
+
+    def __init__(
+        self,
+        box: Box,
+        *,
+        tell: Callable[[str], None],
+        sealed: Callable[[Parcel], None],
+        limit_bytes: int,
+    ) -> None:
+        self._box = box
+        self._limit_bytes = limit_bytes
+        self._tell = tell
+        self._sealed = sealed
+        self._parcels: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
+        self._held: deque[Parcel] = deque()
+        self._trouble = ""
+        self._unnamed: list[tuple[str, str]] = []  # lost, and not in the outbox's list of what is lost yet: name, why
+        self.lost = 0
+        """Flagged records that could not be kept."""
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def keep(self, parcel: Parcel) -> None:
+        """Seal it soon; returns at once."""
+        self._parcels.put(parcel)
+
+    def close(self) -> None:
+        """Seal what is left, give up what cannot be. May be called again."""
+        self._parcels.put(None)
+        if self._thread.is_alive():
+            self._thread.join(DRAIN_S)
+            if self._thread.is_alive():
+                log.error("The disk did not answer within %s s; flagged chunks may be lost.", DRAIN_S)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be kept; "" = all is well."""
+        return self._trouble
+
+    @property
+    def held(self) -> int:
+        """Records in memory that the disk did not take yet."""
+        return len(self._held)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                parcel = self._parcels.get(timeout=RETRY_S)
+            except queue.Empty:
+                self._seal_held()
+                continue
+            if parcel is not None:
+                self._held.append(parcel)
+            self._seal_held()
+            while len(self._held) > (MOST_HELD if parcel is not None else 0):
+                self._give_up(least(self._held))
+            self._name_lost()
+            if parcel is None:
+                return
+
+    def _seal_held(self) -> None:
+        while self._held and self._seal(self._held[0]):
+            self._held.popleft()
+
+    def _seal(self, parcel: Parcel) -> bool:
+        """Whether it is dealt with."""
+        try:
+            self._try_twice(parcel)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            self._begin_trouble(STORAGE_FULL if full else STORAGE_FAILED, f"{parcel.name} could not be kept: {error}")
+            return False
+        except MessageError as error:
+            log.exception("%s cannot be sent and is not kept", parcel.name)
+            self.lost += 1
+            self._unnamed.append((parcel.name, f"it could not be sent: {error}"))
+            return True
+        if self._trouble:
+            self._trouble = ""
+            self._tell(STORAGE_BACK)
+        self._sealed(parcel)
+        self._make_room()
+        return True
+
+    def _make_room(self) -> None:
+        try:
+            self._tell_dropped(self._box.prune(self._limit_bytes))
+        except OSError as error:
+            log.error("Old records could not be deleted: %s", error)
+
+    def _tell_dropped(self, pruned: Pruned) -> bool:
+        if pruned.lost:
+            log.error("Dropped unsent to make room: %s", ", ".join(pruned.lost))
+            self.lost += len(pruned.lost)
+            self._tell(STORAGE_LOST)
+        return bool(pruned.lost)
+
+    def _try_twice(self, parcel: Parcel) -> None:
+        """What the server already has, and then what matters less, gives way before a new chunk is turned down."""
+        try:
+            self._put(parcel)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._give_way(parcel):
+                raise
+            self._put(parcel)
+
+    def _give_way(self, parcel: Parcel) -> bool:
+        if self._box.forget_merged():
+            return True
+        return self._tell_dropped(self._box.give_way(parcel.size_bytes, importance(parcel.record)))
+
+    def _put(self, parcel: Parcel) -> None:
+        if isinstance(parcel.record, ChunkRecord):
+            self._box.seal_chunk(parcel.record, parcel.payloads)
+        else:
+            self._box.seal_correction(parcel.record, parcel.payloads["correction_audio"])
+
+    def _begin_trouble(self, text: str, why: str) -> None:
+        log.error("%s", why)
+        if self._trouble != text:
+            self._trouble = text
+            self._tell(text)
+
+    def _give_up(self, parcel: Parcel) -> None:
+        why = self._trouble or "the agent stopped"
+        log.error("%s is lost: %s", parcel.name, why)
+        self._held.remove(parcel)
+        self.lost += 1
+        self._unnamed.append((parcel.name, f"the disk did not take it: {why}"))
+
+    def _name_lost(self) -> None:
+        """A disk that has no room for a chunk often has some for its name; else it is tried again."""
+        while self._unnamed:
+            name, why = self._unnamed[0]
+            try:
+                self._box.note_lost([name], why)
+            except OSError as error:
+                log.error("That %s is lost could not be written down: %s", name, error)
+                return
+            self._unnamed.pop(0)

@@ -1,0 +1,122 @@
+"""What a sealed folder of the outbox holds, and what of it is to be sent. See device.outbox.outbox for the promises."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from device.outbox.index import ItemRow, RecordRow
+from shared import atomic, messages, topics
+from shared.errors import MessageError
+from shared.messages import ChunkRecord, CorrectionRecord, Envelope, Part
+
+SIDECAR = "record.json"
+FAILED = "failed"
+REASON = "reason.json"
+REQUESTS = ".retry"
+LOST = "lost.jsonl"
+INDEX = "index.sqlite"
+RECORD_KIND = "record"
+FILE_NAMES = {"frame": "frame.jpg", "audio": "audio.wav", "clip": "clip.mp4", "correction_audio": "correction.wav"}
+BULK_KINDS = frozenset({"clip"})
+
+
+def transfer_name(record_id: str, kind: str) -> str:
+    """Name of the transfer of a record's payload file."""
+    return f"{record_id}.{kind}"
+
+
+def folders(parent: Path) -> list[Path]:
+    """Sealed folders in `parent`, oldest first. Anything else there (lost+found, failed/) is not ours to judge."""
+    found = [e for e in parent.iterdir() if e.is_dir() and e.name != FAILED and topics.NAME.match(e.name)]
+    return sorted(found, key=lambda folder: (folder.stat().st_mtime_ns, folder.name))
+
+
+def requests(parent: Path) -> list[str]:
+    """Records that a person wants to be sent again."""
+    try:
+        names = sorted(entry.name for entry in (parent / REQUESTS).iterdir())
+    except FileNotFoundError:
+        return []
+    return [name for name in names if topics.NAME.match(name) and not name.endswith(atomic.TEMP_SUFFIX)]
+
+
+def parts(payloads: Mapping[str, bytes]) -> tuple[Part, ...]:
+    """Name, size and hash of each payload. Raises: MessageError for an unknown kind."""
+    unknown = sorted(set(payloads) - set(FILE_NAMES))
+    if unknown:
+        raise MessageError(f"{', '.join(unknown)}: not a part kind; known are {', '.join(FILE_NAMES)}.")
+    return tuple(
+        Part(kind, name, len(payloads[kind]), hashlib.sha256(payloads[kind]).hexdigest())
+        for kind, name in FILE_NAMES.items()
+        if kind in payloads
+    )
+
+
+def check_names(record_id: str, payloads: Mapping[str, bytes]) -> None:
+    """A record id is a folder name, and with ".<kind>" a transfer's: so it is plain and has no dot."""
+    for name in (record_id, *(transfer_name(record_id, kind) for kind in payloads)):
+        if not topics.NAME.match(name):
+            raise MessageError(f"{name!r} cannot be a name on the wire (letters, digits, '-', '_'; at most 96).")
+    if "." in record_id or record_id == FAILED:
+        raise MessageError(f"{record_id!r} cannot be a record's id: no dots, and not {FAILED!r}.")
+
+
+def read_sidecar(record_id: str, sidecar: bytes) -> tuple[str, ChunkRecord | CorrectionRecord]:
+    """(kind, record) of a record.json. Raises: MessageError where it is not the sidecar of `record_id`."""
+    envelope = messages.decode(Envelope, sidecar)
+    record: ChunkRecord | CorrectionRecord
+    if envelope.kind == "chunk":
+        record = messages.from_dict(ChunkRecord, envelope.body)
+        own_id = record.chunk_id
+    elif envelope.kind == "correction":
+        record = messages.from_dict(CorrectionRecord, envelope.body)
+        own_id = record.correction_id
+    else:
+        raise MessageError(f"{envelope.kind!r} is not a kind of record that is sealed.")
+    if not envelope.record_id == own_id == record_id:
+        raise MessageError(f"The sidecar in {record_id} is about {envelope.record_id} or {own_id}.")
+    return envelope.kind, record
+
+
+def rows(record_id: str, sidecar: bytes) -> tuple[RecordRow, list[ItemRow]]:
+    """What the index keeps of a sealed folder. Raises: MessageError."""
+    kind, record = read_sidecar(record_id, sidecar)
+    if len({part.kind for part in record.parts}) != len(record.parts):
+        raise MessageError(f"The sidecar of {record_id} names two parts of one kind.")
+    items = [ItemRow(record_id, RECORD_KIND, SIDECAR, len(sidecar), "", bulk=False, rank=0)]
+    for rank, part in enumerate(record.parts, start=1):
+        bulk = part.kind in BULK_KINDS
+        items.append(ItemRow(record_id, part.kind, part.name, part.size_bytes, part.sha256, bulk=bulk, rank=rank))
+    size = sum(item.size_bytes for item in items)
+    return RecordRow(record_id, kind, importance(record), size), items
+
+
+def importance(record: ChunkRecord | CorrectionRecord) -> int:
+    """0 corrections, 1 what the wearer flagged, 2 the rest: the order of sending, and backwards that of giving up."""
+    if isinstance(record, CorrectionRecord):
+        return 0
+    return 1 if {"wearer", "correction"} & set(record.flags) else 2
+
+
+def check_sizes(folder: Path, items: Iterable[ItemRow]) -> None:
+    """Raises: OSError, MessageError where a file is missing or was cut short."""
+    for item in items:
+        size = (folder / item.file).stat().st_size
+        if size != item.size_bytes:
+            raise MessageError(f"{item.file} has {size} bytes, {item.size_bytes} were sealed")
+
+
+def summary(reasons: Mapping[str, str]) -> str:
+    """Why parts of a record were refused, on one line."""
+    return "; ".join(f"{kind}: {reason}" for kind, reason in sorted(reasons.items()))
+
+
+def read_reason(folder: Path) -> str:
+    """The same, of a folder in failed/; where it cannot be read, that."""
+    try:
+        return summary(json.loads((folder / REASON).read_bytes())["reasons"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return "the reason cannot be read"

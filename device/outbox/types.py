@@ -1,0 +1,86 @@
+"""What an outbox says about itself, and the one thing it hands out: an item to send. See device.outbox.outbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.outbox.folder import RECORD_KIND, transfer_name
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to send, claimed by the uploader."""
+
+    record_id: str
+    kind: str
+    """"record" or one of messages.PART_KINDS."""
+    path: Path
+    size_bytes: int
+    sha256: str
+    bulk: bool
+    resumed: bool
+    """The server may have some of it already."""
+    order: tuple[int, int, int, int]
+    """Smaller goes first."""
+
+    @property
+    def name(self) -> str:
+        """Its name on the wire: the record's id, or a transfer's."""
+        return self.record_id if self.kind == RECORD_KIND else transfer_name(self.record_id, self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How full the outbox is. Records, except where it says bytes."""
+
+    queued: int = 0
+    """Not yet merged as a whole; includes those being sent."""
+    queued_bytes: int = 0
+    """What is still to be merged of them."""
+    sending: int = 0
+    """Those of them that this process is sending now."""
+    merged: int = 0
+    """Since the index was last rebuilt."""
+    failed: int = 0
+    lost: int = 0
+    disk_bytes: int = 0
+    """All that lies here, merged and failed included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What `prune` deleted, by record id."""
+
+    merged: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    """Never reached the server and never will: the wearer must hear about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A record that the server refused for good."""
+
+    record_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What opening the outbox had to put right."""
+
+    leftovers: tuple[str, ...] = ()
+    rebuilt: bool = False
+    taken_in: tuple[str, ...] = ()
+    """Sealed, but not in the index yet."""
+    lost: tuple[str, ...] = ()
+    """In the index, but their folder is gone."""
+    damaged: tuple[str, ...] = ()
+    """Sealed folders that cannot be read; now in failed/."""
+
+    def summary(self) -> str:
+        """One line for the log."""
+        return (
+            f"{len(self.leftovers)} leftovers removed, {len(self.taken_in)} records taken in, {len(self.lost)} lost,"
+            f" {len(self.damaged)} damaged, index {'built again' if self.rebuilt else 'kept'}"
+        )

@@ -1,0 +1,183 @@
+"""Whether this is a moment to send: a connection that costs by the megabyte, or a device that is hot, says not now.
+
+    look()   → Conditions      what the machine says of itself; nothing known counts as nothing wrong
+    decide() → Decision        pure: what may be sent, and why not all
+    Watch                      does both every few seconds and hands on what changed
+
+The small things (records, pictures, sounds, corrections) are a tenth of the clips: they may go where clips may not.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.sync.uploads import Allowed
+
+EVERY_S = 10.0
+ASK_S = 3.0
+JOIN_S = ASK_S + 2.0
+COOLER_C = 5.0  # must be lost before more may be sent again: else it would switch with every file
+THERMAL = Path("/sys/class/thermal")
+# Zones of the boards that are worn. A PC's may be at 95 °C in good health, and a Jetson's PMIC zone says 100 for ever.
+BOARD_ZONE = re.compile(r"(cpu|gpu|soc\d*|tj|thermal-fan-est)[-_]?therm(al)?|thermal-fan-est", re.IGNORECASE)
+THROTTLED_BITS = 0b1100  # of vcgencmd get_throttled: slowed down now, soft temperature limit now
+METERED = (1, 3)  # NM_METERED_YES, NM_METERED_GUESS_YES: an Android phone's hotspot is the latter
+ASK_METERED = (
+    "busctl", "--auto-start=no", f"--timeout={ASK_S:g}", "get-property", "org.freedesktop.NetworkManager",
+    "/org/freedesktop/NetworkManager", "org.freedesktop.NetworkManager", "Metered",
+)  # fmt: skip
+ASK_THROTTLED = ("vcgencmd", "get_throttled")
+
+log = logging.getLogger(__name__)
+
+Ask = Callable[[tuple[str, ...]], str]
+"""Runs a command and returns what it prints; "" where it cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What the machine says of itself; None = it does not say."""
+
+    metered: bool | None = None
+    heat_c: float | None = None
+    throttled: bool | None = None
+    """Its own firmware slows it down for heat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When to hold back: the settings [sync]."""
+
+    on_metered: Allowed = "small"
+    hot_c: float = 75.0
+    """From here on no clips."""
+    too_hot_c: float = 82.0
+    """From here on nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What may be sent."""
+
+    allowed: Allowed = "all"
+    why: str = ""
+    """"" = all may."""
+    heat: Allowed = "all"
+    """What the heat alone allows: it must fall by COOLER_C before that changes."""
+
+    @property
+    def text(self) -> str:
+        """As a person reads it; "" = all may."""
+        return {"all": "", "small": f"clips wait: {self.why}", "none": f"all waits: {self.why}"}[self.allowed]
+
+
+_LESS = ("none", "small", "all")
+
+
+def decide(rules: Rules, seen: Conditions, before: Decision) -> Decision:
+    """What may be sent under these conditions. Pure."""
+    heat = _by_heat(rules, seen, before.heat)
+    network: Allowed = rules.on_metered if seen.metered else "all"
+    allowed = min(heat, network, key=_LESS.index)
+    reasons = []
+    if network == allowed != "all":
+        reasons.append("the connection is metered")
+    if heat == allowed != "all":
+        reasons.append("the device is hot" if seen.heat_c is None else f"the device is at {seen.heat_c:.0f} °C")
+    return Decision(allowed, " and ".join(reasons), heat)
+
+
+def _by_heat(rules: Rules, seen: Conditions, before: Allowed) -> Allowed:
+    if seen.throttled:
+        return "none"
+    if seen.heat_c is None:
+        return "all"
+    hot_c = rules.hot_c - (COOLER_C if before != "all" else 0.0)
+    too_hot_c = rules.too_hot_c - (COOLER_C if before == "none" else 0.0)
+    return "none" if seen.heat_c >= too_hot_c else "small" if seen.heat_c >= hot_c else "all"
+
+
+def look(thermal: Path, ask: Ask) -> Conditions:
+    """Ask the machine. Raises nothing: a machine that does not know is left to send."""
+    return Conditions(_metered(ask(ASK_METERED)), _heat_c(thermal), _throttled(ask(ASK_THROTTLED)))
+
+
+def run(command: tuple[str, ...]) -> str:
+    """The real Ask."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S + 1.0, check=False)
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _metered(said: str) -> bool | None:
+    """said: what busctl prints, such as "u 4"."""
+    found = re.fullmatch(r"u (\d)", said.strip())
+    return None if found is None or found[1] == "0" else int(found[1]) in METERED
+
+
+def _throttled(said: str) -> bool | None:
+    """said: what vcgencmd prints, such as "throttled=0x50005"."""
+    found = re.fullmatch(r"throttled=0x([0-9a-fA-F]{1,8})", said.strip())
+    return None if found is None else bool(int(found[1], 16) & THROTTLED_BITS)
+
+
+def _heat_c(thermal: Path) -> float | None:
+    """The hottest of the board's own zones."""
+    found = []
+    for zone in thermal.glob("thermal_zone*"):
+        try:
+            if BOARD_ZONE.fullmatch((zone / "type").read_text().strip()):
+                found.append(int((zone / "temp").read_text()) / 1000)
+        except (OSError, ValueError):
+            continue  # a zone of a part that sleeps answers EAGAIN
+    return max((heat for heat in found if -40 < heat < 150), default=None)
+
+
+class Watch:
+    """Looks every few seconds, at once after `start`, and calls tell(decision) on its own thread at every change."""
+
+    def __init__(
+        self, rules: Rules, tell: Callable[[Decision], None], *, thermal: Path = THERMAL, ask: Ask = run
+    ) -> None:
+        self.decision = Decision()
+        self._rules = rules
+        self._tell = tell
+        self._thermal = thermal
+        self._ask = ask
+        self._told: Decision | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="conditions", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """May be called again."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_S)
+
+    def look(self) -> None:
+        """One round."""
+        self.decision = decide(self._rules, look(self._thermal, self._ask), self.decision)
+        if self._told is None or self._told.allowed != self.decision.allowed:
+            self._told = self.decision
+            if self.decision.why:
+                log.warning("Sync: %s", self.decision.text)
+            self._tell(self.decision)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.look()
+            except Exception:
+                log.exception("What may be sent could not be decided; it stays as it was")
+            self._stop.wait(EVERY_S)

@@ -1,0 +1,55 @@
+"""Messages on their way to the broker, made from what lies in the outbox."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from device.outbox.folder import RECORD_KIND
+from device.outbox.outbox import Item
+from device.sync.uploads import Say
+from shared import messages, topics
+from shared.errors import MediaError
+from shared.messages import Begin, Part
+from shared.transfer import SendAsk, SendBegin, SendEnd, SendPart
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message that waits for its turn."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    file_bytes: int = 0
+    """How much of a record or file it carries."""
+    again_bytes: int = 0
+
+
+def message_of(device: str, say: Say) -> Outgoing:
+    """The message that says it, read from the outbox. Raises: OSError, MediaError."""
+    item, name = say.item, say.item.name
+    match say.what:
+        case SendBegin(again=repeated) if item.kind == RECORD_KIND:
+            data = item.path.read_bytes()
+            return Outgoing(topics.event(device), data, file_bytes=len(data), again_bytes=len(data) if repeated else 0)
+        case SendBegin():
+            begin = Begin(item.record_id, Part(item.kind, item.path.name, item.size_bytes, item.sha256), device)
+            return Outgoing(topics.begin(device, name), messages.encode(begin))
+        case SendPart(start=start, end=end, again_bytes=again):
+            data = _read(item, start, end)
+            return Outgoing(topics.part(device, name, start), data, file_bytes=len(data), again_bytes=again)
+        case SendEnd():
+            return Outgoing(topics.end(device, name), b"")
+        case SendAsk():
+            return Outgoing(topics.ask(device, name), b"")
+
+
+def _read(item: Item, start: int, end: int) -> bytes:
+    """Bytes of a payload file. Raises: OSError, MediaError where the file is shorter than it was sealed."""
+    with open(item.path, "rb") as file:
+        data = os.pread(file.fileno(), end - start, start)
+    if len(data) != end - start:
+        raise MediaError(f"{item.path.name} ends before byte {end}")
+    return data

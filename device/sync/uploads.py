@@ -1,0 +1,303 @@
+"""Which of the claimed items send what, when: the transfers of one device, sharing one window. Pure.
+
+    step(state, event, now_s) -> (state, actions)
+
+Several small files are on their way at once, because each costs a round trip to the server's disk; together they keep
+to the window of shared.transfer. The most important one fills the window first: a correction sealed now waits for what
+is in the window, never for a row of clips; window and parts shrink with the link's speed (shared.pace).
+
+What may not be sent for now (a metered connection, heat) is to its machine the same as a lost connection: it keeps
+still, and asks what is there when it may go on. That costs one question and needs no rule of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal, assert_never
+
+from device.outbox.folder import RECORD_KIND
+from device.outbox.outbox import Item
+from shared.messages import Ack
+from shared.pace import Pace, heard, paced_part_bytes, window_bytes
+from shared.transfer import (
+    PART_BYTES,
+    WINDOW_PARTS,
+    Heard,
+    Letter,
+    Offline,
+    Online,
+    Sender,
+    SenderAction,
+    SenderEvent,
+    Tick,
+    post_step,
+    send_step,
+)
+
+SMALL = 16  # enough pictures and sounds of 60 KB, and their records, to fill the window
+BULK = 8
+
+Allowed = Literal["all", "small", "none"]
+"""What may be sent: everything, all but clips, nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One item and how far it is."""
+
+    item: Item
+    machine: Sender | Letter
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """Everything on its way, most important first."""
+
+    active: tuple[Upload, ...] = ()
+    online: bool = False
+    part_bytes: int = PART_BYTES
+    """The most that settings and broker allow."""
+    allowed: Allowed = "all"
+    pace: Pace = field(default_factory=Pace)
+    heard_s: float = float("-inf")
+    """When the server last answered anything."""
+
+    def may(self, item: Item) -> bool:
+        """Whether the item may be sent now."""
+        return self.allowed == "all" or (self.allowed == "small" and not item.bulk)
+
+    @property
+    def wanted(self) -> tuple[int, int]:
+        """How many more small items and clips there is room for."""
+        bulk = sum(upload.item.bulk for upload in self.active)
+        small = SMALL - (len(self.active) - bulk)
+        return 0 if self.allowed == "none" else small, BULK - bulk if self.allowed == "all" else 0
+
+    @property
+    def flying_parts(self) -> int:
+        """Parts sent and not acknowledged, of all files."""
+        return sum(len(u.machine.flying) for u in self.active if isinstance(u.machine, Sender))
+
+    @property
+    def flying_bytes(self) -> int:
+        return sum(u.machine.flying_bytes for u in self.active if isinstance(u.machine, Sender))
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """More items were claimed from the outbox."""
+
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The server said something about a record or a transfer."""
+
+    name: str
+    ack: Ack
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An item cannot be sent at all, for a reason on this side."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """From now on this may be sent, and nothing else."""
+
+    allowed: Allowed
+
+
+UploadsEvent = Online | Offline | Tick | Took | Answered | Failed | Allow
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send this message of an item."""
+
+    item: Item
+    what: SenderAction
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The server has the item durably."""
+
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server will never take the item."""
+
+    item: Item
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The item need not be sent any more: its record was refused."""
+
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The server takes the item, but not now."""
+
+    item: Item
+    reason: str
+
+
+UploadsAction = Say | Merged | Refused | Released | Paused
+
+
+def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
+    """What happens next. Pure."""
+    gained = 0
+    match event:
+        case Online(part_bytes=part_bytes):
+            state = replace(state, online=True, part_bytes=part_bytes)
+            state, actions = _tell(state, Online(state.part_bytes), now_s, those=state.may)
+        case Offline():
+            pace = replace(state.pace, since_s=None, acked_bytes=0)
+            return _tell(replace(state, online=False, pace=pace), event, now_s)
+        case Took(items=items):
+            state, actions = _take(state, items, now_s)
+        case Answered(name=name, ack=ack):
+            before = state = replace(state, heard_s=now_s)
+            state, actions = _tell(state, Heard(ack), now_s, those=lambda item: item.name == name)
+            gained = _gained(before, state, name)
+        case Failed(name=name, reason=reason):
+            refusal = Heard(Ack("refused", reason=reason))
+            state, actions = _tell(state, refusal, now_s, those=lambda item: item.name == name)
+        case Allow(allowed=allowed):
+            state, actions = _allow(state, allowed, now_s)
+        case Tick():
+            actions = []
+        case _:
+            assert_never(event)
+    state, over = _take_out_what_is_over(state)
+    state, more = _fill(state, now_s)
+    state = _paced(state, gained, now_s)
+    return state, [*actions, *over, *more]
+
+
+def _tell(
+    state: Uploads, event: SenderEvent, now_s: float, *, those: Callable[[Item], bool] | None = None
+) -> tuple[Uploads, list[UploadsAction]]:
+    active, actions = [], list[UploadsAction]()
+    for upload in state.active:
+        if those is None or those(upload.item):
+            upload, said = _advance(upload, event, now_s)
+            actions += said
+        active.append(upload)
+    return replace(state, active=tuple(active)), actions
+
+
+def _allow(state: Uploads, allowed: Allowed, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
+    before, state = state, replace(state, allowed=allowed)
+    if not state.online:
+        return state, []
+    state, _ = _tell(state, Offline(), now_s, those=lambda item: before.may(item) and not state.may(item))
+    return _tell(state, Online(state.part_bytes), now_s, those=lambda item: state.may(item) and not before.may(item))
+
+
+def _gained(before: Uploads, after: Uploads, name: str) -> int:
+    """Bytes of a file that the server has newly acknowledged."""
+    gained = 0
+    for old, new in zip(before.active, after.active, strict=True):
+        if old.item.name == name and isinstance(old.machine, Sender) and isinstance(new.machine, Sender):
+            there = new.item.size_bytes if new.machine.phase == "merged" else new.machine.acked.total
+            gained += max(0, there - old.machine.acked.total)
+    return gained
+
+
+def _paced(state: Uploads, acked_bytes: int, now_s: float) -> Uploads:
+    size, most = _part_and_window(state)
+    full = state.flying_parts >= WINDOW_PARTS or state.flying_bytes + size > most
+    return replace(state, pace=heard(state.pace, acked_bytes, now_s, full=full))
+
+
+def _part_and_window(state: Uploads) -> tuple[int, int]:
+    size = paced_part_bytes(state.pace, state.part_bytes)
+    return size, window_bytes(state.pace, size)
+
+
+def _advance(upload: Upload, event: SenderEvent, now_s: float) -> tuple[Upload, list[UploadsAction]]:
+    machine: Sender | Letter
+    said: list[SenderAction]
+    if isinstance(upload.machine, Letter):
+        machine, said = post_step(upload.machine, event, now_s)
+    else:
+        machine, said = send_step(upload.machine, event, now_s)
+    actions: list[UploadsAction] = [Say(upload.item, what) for what in said]
+    if machine.paused and not upload.machine.paused:
+        actions.append(Paused(upload.item, machine.reason))
+    return replace(upload, machine=machine), actions
+
+
+def _take(state: Uploads, items: Iterable[Item], now_s: float) -> tuple[Uploads, list[UploadsAction]]:
+    actions: list[UploadsAction] = []
+    active = list(state.active)
+    for item in items:
+        upload = Upload(item, _machine(item))
+        if state.online and state.may(item):
+            upload, said = _advance(upload, Online(state.part_bytes), now_s)
+            actions += said
+        active.append(upload)
+    active.sort(key=lambda upload: upload.item.order)
+    return replace(state, active=tuple(active)), actions
+
+
+def _machine(item: Item) -> Sender | Letter:
+    if item.kind == RECORD_KIND:
+        return Letter()
+    return Sender(item.size_bytes, phase="asking" if item.resumed else "new")
+
+
+def _take_out_what_is_over(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
+    actions: list[UploadsAction] = []
+    doomed = set()
+    for upload in state.active:
+        if upload.machine.phase == "merged":
+            actions.append(Merged(upload.item))
+        elif upload.machine.phase == "refused":
+            actions.append(Refused(upload.item, upload.machine.reason))
+            if upload.item.kind == RECORD_KIND:
+                doomed.add(upload.item.record_id)
+    left = [upload for upload in state.active if not upload.machine.over]
+    actions += [Released(upload.item) for upload in left if upload.item.record_id in doomed]
+    return replace(state, active=tuple(u for u in left if u.item.record_id not in doomed)), actions
+
+
+def _rests(machine: Sender | Letter, room_parts: int, now_s: float) -> bool:
+    """Whether a tick would change nothing: most of what waits, most of the time."""
+    sends = isinstance(machine, Sender) and machine.phase in ("new", "sending") and room_parts > 0
+    return not sends and now_s < machine.due_s
+
+
+def _fill(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
+    if not state.online:
+        return state, []
+    actions: list[UploadsAction] = []
+    active = list(state.active)
+    size, most = _part_and_window(state)
+    room_parts, room_bytes = WINDOW_PARTS - state.flying_parts, most - state.flying_bytes
+    for at, upload in enumerate(active):
+        before = upload.machine
+        if not state.may(upload.item) or _rests(before, room_parts, now_s):
+            continue
+        active[at], said = _advance(upload, Tick(room_parts, room_bytes, size, state.heard_s), now_s)
+        after = active[at].machine
+        actions += said
+        if isinstance(before, Sender) and isinstance(after, Sender):
+            room_parts -= len(after.flying) - len(before.flying)
+            room_bytes -= after.flying_bytes - before.flying_bytes
+    return replace(state, active=tuple(active)), actions

@@ -1,0 +1,77 @@
+"""Which models may guide here: field models; demonstrations and trials in a replay; a trial where it was granted.
+
+Promise: on a real walk, a model on trial guides only while the newest signed metadata that this device verified name it
+as a supervised wearer, or where the wearer's own settings vouch for a model that nobody signs. Nothing is remembered
+of the answer: it is asked again before a model is fetched, put in use or loaded, and when newer metadata came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from device.config import Config
+from device.updates.offer import Proof
+from shared import bundle
+from shared.errors import BundleError, Refused, WaycueError
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """uses: the intended uses that need no more than the settings. proof: who knows what was granted; None = nobody."""
+
+    uses: frozenset[str] = bundle.FOR_WALKS
+    proof: Proof | None = None
+    device: str = ""
+
+    @classmethod
+    def of(cls, config: Config, proof: Proof | None, device: str) -> Permission:
+        """For the models that a server offers. The wearer's settings vouch for trials only where nothing is signed."""
+        uses = settings_allow(config)
+        if proof is not None and not _is_replay(config):
+            uses -= {bundle.TRIAL}
+        return cls(uses, proof, device)
+
+    def check(self, manifest: bundle.Manifest) -> None:
+        """Whether this model may guide. Raises: BundleError, Refused, or a Transient where it cannot be told now."""
+        granted = self.proof is not None and manifest.intended_use == bundle.TRIAL
+        if granted and self.proof is not None and bundle.TRIAL not in self.uses:
+            digest = hashlib.sha256(bundle.manifest_bytes(manifest)).hexdigest()
+            self.proof.supervised(manifest.version, digest, self.device)
+        else:
+            bundle.check_use(manifest, self.uses)
+
+    def barred(self, folder: Path) -> str:
+        """Why the model in a folder may not guide, "" = it may, as far as that is asked here: one whose manifest cannot
+        be read is somebody else's trouble. Raises: a Transient where it cannot be told now."""
+        try:
+            manifest = bundle.read_manifest(folder)
+        except BundleError:
+            return ""
+        try:
+            self.check(manifest)
+        except (BundleError, Refused) as error:
+            return Exception.__str__(error)
+        return ""
+
+    def allowed(self, folder: Path) -> frozenset[str]:
+        """The intended uses with which the model in a folder may be loaded. Raises nothing."""
+        try:
+            manifest = bundle.read_manifest(folder)
+            self.check(manifest)
+        except WaycueError:
+            return self.uses
+        return self.uses | {manifest.intended_use}
+
+
+def settings_allow(config: Config) -> frozenset[str]:
+    """The intended uses that the settings let guide: all in a replay, where nobody walks by what is said."""
+    if _is_replay(config):
+        return bundle.FOR_JUDGING
+    vouched = {bundle.DEMO: config.guidance.allow_demo_model, bundle.TRIAL: config.guidance.allow_trial_model}
+    return bundle.FOR_WALKS | {use for use, yes in vouched.items() if yes}
+
+
+def _is_replay(config: Config) -> bool:
+    return config.capture.source.startswith("replay:")

@@ -1,0 +1,231 @@
+"""The files that our Mosquitto runs from: `waycue-server broker config` writes them, a running server renews them.
+
+    <folder>/mosquitto.conf          complete; good for Mosquitto 2.0 and 2.1
+    <folder>/dynamic-security.json   who may do what; the broker's own after its first start
+    <folder>/ca.crt, broker.crt, broker.key (0600), crl.pem
+    <folder>/mosquitto.pid, mosquitto.db      written by the broker
+
+Promises:
+
+1. Every file is whole at any moment: the broker may read them while they are written.
+2. Written again, it changes nothing that the broker made of `dynamic-security.json`, unless that cannot be read.
+3. Nobody but the account that the broker runs as can read the key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import shlex
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.broker import dynsec_rules
+from server.identity.authority import Authority
+from shared import atomic
+from shared.errors import ConfigError, Transient
+from shared.transfer import MAX_PART_BYTES
+
+FOLDER = "broker"
+CONF, RULES, PID = "mosquitto.conf", "dynamic-security.json", "mosquitto.pid"
+CA, CERTIFICATE, KEY, CRL = "ca.crt", "broker.crt", "broker.key", "crl.pem"
+PLUGIN = "mosquitto_dynamic_security.so"
+PLUGIN_FOLDERS = ("/usr/lib/*-linux-gnu*", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/mosquitto/lib")
+MAX_PACKET_BYTES = MAX_PART_BYTES + 32 * 1024  # the largest part, its topic, and some room for the next version
+RELOAD_TIMEOUT_S = 10.0
+
+CONFIGURATION = """\
+# Mosquitto for waycue, written by `waycue-server broker config`. Good for Mosquitto 2.0 and 2.1.
+# Your own changes are lost when it is written again.
+
+# Only who has a certificate of our own authority that was not taken back gets to speak at all; its common name is the
+# name that counts, whatever a client says its name or client id is.
+listener {port} {host}
+cafile {folder}/ca.crt
+certfile {folder}/broker.crt
+keyfile {folder}/broker.key
+crlfile {folder}/crl.pem
+tls_version tlsv1.2
+require_certificate true
+use_identity_as_username true
+use_username_as_clientid true
+allow_anonymous false
+
+# What each of them may read and write, changed by the server while this runs. Nothing is allowed by default.
+plugin {plugin}
+plugin_opt_config_file {folder}/dynamic-security.json
+
+# A part has at most {part_kib} KiB. Beyond these limits the broker drops; devices send again what the server has not
+# acknowledged itself.
+max_packet_size {max_packet_bytes}
+max_inflight_messages 100
+max_queued_messages 1000
+max_queued_bytes 67108864
+persistent_client_expiration 2d
+# Small answers must not wait for the TCP acknowledgement of the one before (40 ms).
+set_tcp_nodelay true
+
+persistence true
+persistence_location {folder}/
+autosave_interval 300
+log_dest stderr
+connection_messages true
+pid_file {folder}/mosquitto.pid
+# The account to change to where it is started as root.
+user {user}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where the broker listens, and as whom it runs."""
+
+    host: str
+    port: int
+    user: str
+    plugin: Path
+
+
+def configuration(folder: Path, listening: Listening) -> str:
+    """The text of mosquitto.conf. Pure."""
+    return CONFIGURATION.format(
+        folder=folder, host=listening.host, port=listening.port, plugin=listening.plugin, user=listening.user,
+        max_packet_bytes=MAX_PACKET_BYTES, part_kib=MAX_PART_BYTES // 1024,
+    )  # fmt: skip
+
+
+def write(folder: Path, authority: Authority, listening: Listening, *, hosts: Sequence[str] = ()) -> None:
+    """All files. hosts: further names to put into the broker's certificate, for clients other than waycue's.
+
+    raises: ConfigError for an account that does not exist or a path that Mosquitto cannot take, OSError
+    """
+    if any(mark in str(path) for path in (folder, listening.plugin) for mark in "\n\r#"):
+        raise ConfigError(f"Mosquitto cannot take the path {folder}.", hint="Use one without # in it.")
+    _account(listening.user)
+    atomic.make_dirs(folder)
+    folder.chmod(0o700)
+    if not _is_whole(folder / RULES):
+        atomic.write_json(folder / RULES, dynsec_rules.initial(dynsec_rules.wanted({})), mode=0o600)
+    authority.service("broker", hosts=hosts, server_auth=True)
+    refresh(folder, authority)
+    atomic.write_bytes(folder / CONF, configuration(folder, listening).encode(), mode=0o600)
+    _give(folder, listening.user)
+
+
+def refresh(folder: Path, authority: Authority) -> bool:
+    """Bring certificates and revocations up to date. Returns whether any changed. Raises: OSError."""
+    key, certificate = authority.service("broker", server_auth=True)
+    now = {
+        CA: authority.ca_pem,
+        KEY: key.read_bytes(),
+        CERTIFICATE: certificate.read_bytes(),
+        CRL: authority.crl().read_bytes(),
+    }
+    changed = [name for name, data in now.items() if _content(folder / name) != data]
+    owner = folder.stat()
+    for name in changed:
+        atomic.write_bytes(folder / name, now[name], mode=0o600)
+        if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
+            os.chown(folder / name, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    return bool(changed)
+
+
+def reload(folder: Path, command: str = "") -> None:
+    """Make a running broker read its certificates and revocations again.
+
+    command: what to run for it, without a shell. "" = SIGHUP to the process of the pid file; a broker that does not run
+    needs none, it reads them at its start.
+    raises: Transient where that failed
+    """
+    if command:
+        _run(shlex.split(command))
+        return
+    process = running(folder)
+    if process is None:
+        return
+    try:
+        os.kill(process, signal.SIGHUP)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        raise Transient(
+            f"The broker (process {process}) belongs to another account.",
+            hint="Set broker.reload to a command that this account may run.",
+        ) from None
+
+
+def running(folder: Path) -> int | None:
+    """Process id of the Mosquitto that runs from `folder`. A number left behind by a crash may be another program's."""
+    try:
+        process = int((folder / PID).read_text())
+        started_with = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    ours = os.fsencode(folder / CONF) in started_with or b"mosquitto" in started_with[0]
+    return process if ours else None
+
+
+def find_plugin() -> Path | None:
+    """Where this machine has the dynamic-security plugin."""
+    for folder in PLUGIN_FOLDERS:
+        for found in sorted(Path("/").glob(f"{folder[1:]}/{PLUGIN}")):
+            return found
+    return None
+
+
+def own_account() -> str:
+    """Name of the account that this process runs as."""
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def _account(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigError(f"There is no account {name!r}.", hint="Give the one that Mosquitto runs as.") from None
+
+
+def _give(folder: Path, user: str) -> None:
+    account = _account(user)
+    if account.pw_uid == os.geteuid():
+        return
+    try:
+        for path in (folder, *folder.iterdir()):
+            # Given away before, it may hold a link to anything: whoever broke into the broker would get that.
+            os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    except PermissionError:
+        raise ConfigError(f"{folder} cannot be given to {user}.", hint="Run this command as root.") from None
+
+
+def _is_whole(rules: Path) -> bool:
+    try:
+        return isinstance(json.loads(rules.read_bytes()), dict)
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _content(path: Path) -> bytes | None:
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return None
+
+
+def _run(words: list[str]) -> None:
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=RELOAD_TIMEOUT_S, stdin=subprocess.DEVNULL, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Transient(
+            f"The broker could not be told: {words[0]} failed ({error}).", hint="See broker.reload."
+        ) from None
+    if done.returncode != 0:
+        raise Transient(
+            f"The broker was not told: {words[0]} ended with {done.returncode}: {done.stderr.strip()[:200]}",
+            hint="See broker.reload.",
+        )

@@ -1,0 +1,411 @@
+"""The server's database: what was received, what it means now, and who changed what.
+
+Rules that it keeps:
+
+1. The dataset's truth is `metadata.jsonl`. `dataset_rows` holds the same rows one transaction ahead of the file, so
+   that `server.dataset.row_log` repairs a crash between the two on the next open; `samples` is only their newest fold.
+2. `reviews`, `alias_log` and `rollout_log` are append-only: no code here or elsewhere updates or deletes their rows.
+3. A write transaction takes SQLite's write lock at its start: two processes (the server, a command) queue up and never
+   deadlock.
+4. Times are wall-clock seconds since 1970 in UTC.
+
+SQLite runs in WAL mode with synchronous=FULL: a committed transaction survives power loss. Any other database that
+SQLAlchemy knows can be named by URL; the tables use nothing that only SQLite has.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+)
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from shared import atomic
+from shared.errors import ConfigError
+
+DATABASE_NAME = "waycue.sqlite"
+BUSY_TIMEOUT_S = 30  # a retrain's view or a migration may hold the write lock for seconds, never for half a minute
+MIGRATIONS = Path(__file__).parent / "migrations"
+_READ_ONLY = "waycue_read_only"
+_log = logging.getLogger(__name__)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+records = Table(
+    "records",
+    metadata,
+    Column("device", String(32), primary_key=True),
+    Column("record_id", String(96), primary_key=True),
+    Column("kind", String(16), nullable=False),  # chunk | correction
+    Column("chunk_id", String(96), nullable=False),  # the chunk it is, or is about
+    Column("body", JSON, nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("transcript", Text),  # corrections: what was heard; null = nobody has listened yet
+    Column("heard_confidence", Float),
+    Column("proposal", Text),  # corrections: the transcript in the vocabulary's words, "" = not understood
+)
+Index("ix_records_chunk_id", records.c.chunk_id)
+Index("ix_records_record_id", records.c.record_id)
+
+parts = Table(
+    "parts",
+    metadata,
+    Column("device", String(32), primary_key=True),
+    Column("record_id", String(96), primary_key=True),
+    Column("kind", String(24), primary_key=True),  # frame | audio | clip | correction_audio
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("path", String(160), nullable=False),  # inside the dataset folder
+    Column("received_at", Float, nullable=False),
+)
+
+walks = Table(
+    "walks",
+    metadata,
+    Column("walk_id", String(96), primary_key=True),
+    Column("split", String(16), nullable=False),  # train | held_out | golden; changed by a person only
+    Column("first_seen_at", Float, nullable=False),
+)
+
+dataset_rows = Table(
+    "dataset_rows",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),  # the order of the lines in metadata.jsonl
+    Column("row_id", String(128), nullable=False, unique=True),
+    Column("sample_id", String(96), nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("logged", Boolean, nullable=False),  # the line is in metadata.jsonl and synced
+)
+Index("ix_dataset_rows_logged", dataset_rows.c.logged)
+Index("ix_dataset_rows_sample_id", dataset_rows.c.sample_id)
+
+log_state = Table(
+    "log_state",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("size_bytes", Integer, nullable=False),  # length of the file when its rows were last marked as logged
+)
+
+samples = Table(
+    "samples",
+    metadata,
+    Column("sample_id", String(96), primary_key=True),
+    Column("device", String(32), nullable=False),
+    Column("walk_id", String(96), nullable=False),
+    Column("row_id", String(128), nullable=False),
+    Column("version", Integer, nullable=False),  # how many rows this sample has had
+    Column("state", String(16), nullable=False),  # pending | reviewed | rejected
+    Column("priority", Integer, nullable=False),  # 0 first: see server.review.decisions.priority
+    Column("captured_at", Float, nullable=False),
+    Column("changed_at", Float, nullable=False),
+    Column("body", JSON, nullable=False),  # the newest row
+)
+Index("ix_samples_queue", samples.c.state, samples.c.priority, samples.c.captured_at)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("sample_id", String(96), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("reviewer", String(96), nullable=False),
+    Column("action", String(16), nullable=False),  # accept | edit | nothing | reject
+    Column("before", JSON, nullable=False),
+    Column("after", JSON, nullable=False),
+)
+Index("ix_reviews_sample_id", reviews.c.sample_id)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("device", String(32), nullable=False),
+    Column("record_id", String(96), nullable=False),
+    Column("kind", String(24), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("path", String(200), nullable=False),  # inside <home>/quarantine, "" = not kept
+    Column("reason", Text, nullable=False),
+)
+Index("ix_quarantine_key", quarantine.c.device, quarantine.c.record_id, quarantine.c.kind)
+
+telemetry = Table(
+    "telemetry",
+    metadata,
+    Column("device", String(32), primary_key=True),
+    Column("record_id", String(96), primary_key=True),
+    Column("received_at", Float, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("device", String(32), primary_key=True),
+    Column("seen_at", Float, nullable=False),
+    Column("online", Boolean, nullable=False),
+    Column("status", JSON, nullable=False),  # the last retained Status
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("version", String(96), primary_key=True),
+    Column("created_at", Float, nullable=False),
+    Column("parent", String(96), nullable=False),
+    Column("base", String(200), nullable=False),
+    Column("folder", String(400), nullable=False),
+    Column("manifest_sha256", String(64), nullable=False),
+    Column("manifest_size", Integer, nullable=False),
+    Column("evaluation", JSON, nullable=False),
+    Column("state", String(24), nullable=False),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("name", String(96), primary_key=True),
+    Column("version", String(96), ForeignKey("models.version"), nullable=False),
+)
+
+alias_log = Table(
+    "alias_log",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("name", String(96), nullable=False),
+    Column("old", String(96), nullable=False),  # "" = the alias was new
+    Column("new", String(96), nullable=False),  # "" = the alias was taken away
+    Column("why", Text, nullable=False),
+)
+
+offers = Table(
+    "offers",
+    metadata,
+    Column("device", String(32), primary_key=True),
+    Column("version", String(96), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("issued_at", Float, nullable=False),
+)
+
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("device", String(32), primary_key=True),
+    Column("cohort", String(96), nullable=False),  # whose models are offered together; "" = none
+    Column("added_at", Float, nullable=False),
+    Column("revoked_at", Float),  # null = may come in, as far as its certificates go
+    Column("why", Text, nullable=False),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("device", String(32), nullable=False),
+    Column("key", String(64), nullable=False),  # made from the code, which is nowhere kept
+    Column("made_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("used_at", Float),
+    Column("csr_sha256", String(64)),  # of the request that used it: the same one is answered again
+    Column("serial", String(40)),  # of the certificate that it was answered with
+)
+Index("ix_claims_device", claims.c.device)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),  # the order in which they were issued
+    Column("serial", String(40), nullable=False, unique=True),  # hexadecimal
+    Column("device", String(32), nullable=False),
+    Column("issued_at", Float, nullable=False),
+    Column("not_after", Float, nullable=False),
+    Column("revoked_at", Float),
+    Column("why", Text, nullable=False),
+    Column("pem", Text, nullable=False),
+)
+Index("ix_certificates_device", certificates.c.device)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("version", String(96), ForeignKey("models.version"), nullable=False),
+    Column("state", String(16), nullable=False),  # running | halted | finished | overtaken
+    Column("percent", Integer, nullable=False),  # of all devices, beside those that are named
+    Column("devices", JSON, nullable=False),  # names
+    Column("cohort", String(96), nullable=False),  # "" = none
+    Column("error_share", Float, nullable=False),
+    Column("missing_after_s", Float, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("changed_at", Float, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("supervised", Boolean, nullable=False),  # its version is on trial
+    Column("companion", Text, nullable=False),  # who walks along where it is supervised
+)
+
+rollout_devices = Table(
+    "rollout_devices",
+    metadata,
+    Column("rollout", Integer, ForeignKey("rollouts.id"), primary_key=True),
+    Column("device", String(32), primary_key=True),
+    Column("offered_at", Float, nullable=False),
+    Column("outcome", String(16), nullable=False),  # waiting | proven | failed | missing
+    Column("reason", Text, nullable=False),
+)
+
+rollout_log = Table(
+    "rollout_log",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("rollout", Integer, ForeignKey("rollouts.id"), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("what", String(96), nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+intake = Table(
+    "intake",
+    metadata,
+    Column("device", String(32), primary_key=True),
+    Column("day", String(10), primary_key=True),  # UTC, YYYY-MM-DD
+    Column("name", String(24), primary_key=True),  # one of server.ingest.counters.NAMES
+    Column("value", BigInteger, nullable=False),
+)
+Index("ix_intake_day", intake.c.day)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An open database. Share one per process; every method may be called from any thread."""
+
+    engine: Engine
+    home: Path
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction that holds the write lock from its start; committed when the block ends well."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view that blocks no writer."""
+        with self.engine.connect().execution_options(**{_READ_ONLY: True}) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection; SQLite then folds its WAL back into the one file."""
+        self.engine.dispose()
+
+
+def database_url(home: Path) -> str:
+    """The default database of a server folder."""
+    return f"sqlite:///{home / DATABASE_NAME}"
+
+
+def open_store(home: Path, *, url: str = "", create: bool = True) -> Store:
+    """Open the database of `home` and bring its tables up to date.
+
+    url: any SQLAlchemy URL; "" = SQLite inside `home`.
+    raises: ConfigError where there is no database and `create` is false, or where it is damaged, or newer than this
+    software.
+    """
+    if not url and not create and not (home / DATABASE_NAME).exists():
+        raise ConfigError(f"{home} is not a waycue server folder.", hint=f"Run: waycue-server --home {home} init")
+    atomic.make_dirs(home)
+    if not url:  # it holds the keys of open claim codes; SQLite gives its WAL the same mode
+        (home / DATABASE_NAME).touch(mode=0o600)
+        (home / DATABASE_NAME).chmod(0o600)
+    engine = _engine(url or database_url(home))
+    with _single_migration(home):
+        try:
+            _migrate(engine)
+        except OperationalError:
+            raise  # busy, or the disk: not the file's fault
+        except (DatabaseError, UnicodeDecodeError) as error:  # the latter where SQLite's own message is damaged
+            raise ConfigError(
+                f"The database {home / DATABASE_NAME} is damaged ({getattr(error, 'orig', error)}).",
+                hint=f"Mend it: waycue-server --home {home} check --repair",
+            ) from None
+    return Store(engine, home)
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(
+        url, poolclass=QueuePool, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # Python's sqlite3 would begin a transaction only at the first write; _begin_sqlite does it itself.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE: a read that later turns into a write could otherwise fail at once with "database is locked".
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _single_migration(home: Path) -> Iterator[None]:
+    with open(home / ".migrate.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _migrate(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise ConfigError(
+                f"The database {engine.url} was written by a newer waycue ({error}).",
+                hint="Install the newer version again, or restore the database from before the upgrade.",
+            ) from None
+        connection.commit()

@@ -1,0 +1,95 @@
+"""What a moment's sample row should be, given everything known about it so far. Pure.
+
+The same facts give the same row whatever order they came in, so a message that arrives twice, late or out of order can
+not change the dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from server.dataset import folder
+from server.dataset.folder import SampleRow, Split, version_of
+from server.dataset.wording import canonical, means_the_same
+from shared.messages import ChunkRecord, CorrectionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCorrection:
+    """A correction as far as it is known: its record, its sound, and what was understood of it."""
+
+    record: CorrectionRecord
+    audio_path: str = ""
+    transcript: str | None = None
+    confidence: float = 0.0
+    proposal: str = ""
+
+
+def compose(
+    record: ChunkRecord,
+    paths: Mapping[str, str],
+    corrections: Sequence[KnownCorrection],
+    *,
+    current: SampleRow | None,
+    split: Split,
+) -> SampleRow | None:
+    """The row that a chunk's sample should have now, or None while its frame or audio is missing. Pure.
+
+    paths: part kind -> path in the dataset. current: the sample's newest row; what a person decided in it stays, unless
+    a correction comes in afterwards that says something else, which puts the sample back in the queue.
+    """
+    if "frame" not in paths or "audio" not in paths:
+        return None
+    newest = max(corrections, key=lambda c: (c.record.started_at_s, c.record.correction_id), default=None)
+    # A correction that was not understood still says that raw_output was wrong: propose nothing then.
+    proposed = canonical(newest.proposal if newest else record.raw_output)
+    understood = newest is not None and proposed != ""
+    flags = tuple(dict.fromkeys((*record.flags, "correction"))) if newest else record.flags
+    row = SampleRow(
+        row_id=current.row_id if current else f"{record.chunk_id}#1",
+        sample_id=record.chunk_id,
+        frame_path=paths["frame"],
+        audio_path=paths["audio"],
+        clip_path=paths.get("clip", ""),
+        instruction=proposed,
+        raw_output=record.raw_output,
+        spoken=record.spoken,
+        llm_correction=proposed,
+        timestamp=record.captured_at_utc,
+        speaker_id=record.wearer,
+        context=record.context,
+        device=record.device,
+        walk_id=record.walk_id,
+        model_version=record.model_version,
+        confidence=record.confidence,
+        flags=flags,
+        consent=record.consent,
+        source="wearer_voice" if understood else "device",
+        author=(record.wearer or record.device) if understood else record.device,
+        supersedes=current.supersedes if current else "",
+        split=split,
+        golden=current.golden if current else None,
+        transcript=newest.transcript or "" if newest else "",
+        transcript_confidence=newest.confidence if newest else 0.0,
+        correction_id=newest.record.correction_id if newest else "",
+        correction_audio_path=newest.audio_path if newest else "",
+        duration_s=record.duration_s,
+        extra=folder.foreign_fields(record.extra),
+    )
+    row = _keep_decision(row, current)
+    if current is None or row == current:
+        return row
+    return replace(row, row_id=f"{row.sample_id}#{version_of(current) + 1}", supersedes=current.row_id)
+
+
+def _keep_decision(row: SampleRow, current: SampleRow | None) -> SampleRow:
+    if current is None or current.state == "pending":
+        return row
+    contradicted = row.correction_id != current.correction_id or row.transcript != current.transcript
+    if contradicted and row.source == "wearer_voice" and not means_the_same(row.llm_correction, current.ground_truth):
+        return row
+    return replace(
+        row, reviewed=current.reviewed, rejected=current.rejected, ground_truth=current.ground_truth,
+        was_correct=current.was_correct, instruction=current.instruction, source=current.source, author=current.author,
+    )  # fmt: skip

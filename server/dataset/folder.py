@@ -1,0 +1,292 @@
+"""The dataset on disk: content-addressed files and one append-only log of rows.
+
+    dataset/
+    ├── frames/<sha256>.jpg
+    ├── audio/<sha256>.wav
+    ├── clips/<sha256>.mp4
+    ├── metadata.jsonl        one JSON object a line: frame_path, audio_path, instruction and the sample's other fields
+    └── records.jsonl         what devices sent, as the database knows it (server.dataset.record_log)
+
+Rules that it keeps:
+
+1. A file is known by the SHA-256 of its bytes, never by a position: two rows can not mix up their media.
+2. `metadata.jsonl` only grows. A correction, a review or an edit is a new row that supersedes the sample's older one.
+3. A row is on disk when `append` returns. A last line that power cut short is dropped before the next append, and
+   readers leave it out.
+4. A dataset version is (length of the log in bytes, SHA-256 of those bytes): the rows name their files by hash, so the
+   pair fixes every byte that a training run could see.
+5. Readers keep fields that they do not know.
+
+Only `server.dataset.row_log` appends here for samples that have a database; this module needs no database to be read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from shared import atomic, topics
+from shared.errors import DatasetError
+
+LOG_NAME = "metadata.jsonl"
+RECORDS_NAME = "records.jsonl"
+FOLDERS = {"frame": ("frames", ".jpg"), "audio": ("audio", ".wav"), "clip": ("clips", ".mp4"),
+           "correction_audio": ("audio", ".wav")}  # fmt: skip
+State = Literal["pending", "reviewed", "rejected"]
+Split = Literal["train", "held_out", "golden"]
+"""What a walk is good for: it teaches; new models are judged on it; they are calibrated on it, and devices test them on
+it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRow:
+    """One line of metadata.jsonl: all that is known of one moment since this row."""
+
+    row_id: str
+    """{sample_id}#{n}, n = 1, 2, ... per sample."""
+    sample_id: str
+    """The chunk's id."""
+    frame_path: str
+    """Inside the dataset folder, like the other paths: frames/<sha256>.jpg."""
+    audio_path: str
+    clip_path: str = ""
+    instruction: str
+    """What should be said, "" = nothing: ground_truth once confirmed, else llm_correction, else raw_output."""
+    raw_output: str = ""
+    """What the model worded, "" = nothing."""
+    spoken: str = ""
+    """What the wearer heard, "" = nothing: the speech policy may hold a wording back, or warn before there is one."""
+    llm_correction: str = ""
+    """Proposed wording: the wearer's spoken correction in the vocabulary's words, else the tidied raw_output."""
+    ground_truth: str = ""
+    """What a person confirmed; counts only where `reviewed`. "" = nothing should be said."""
+    was_correct: bool | None = None
+    """Whether the device's own words mean the ground truth; None until a person has looked."""
+    timestamp: float
+    """Wall time of the moment, seconds since 1970 in UTC."""
+    speaker_id: str = ""
+    """The wearer."""
+    context: str = ""
+    device: str
+    walk_id: str
+    model_version: str = ""
+    confidence: float = 0.0
+    flags: tuple[str, ...] = ()
+    consent: str = ""
+    source: Literal["device", "wearer_voice", "caregiver"] = "device"
+    """Who the instruction comes from."""
+    author: str = ""
+    reviewed: bool = False
+    """A person confirmed ground_truth: the row may teach."""
+    rejected: bool = False
+    """A person said that this moment must not teach; `reviewed` is then false."""
+    supersedes: str = ""
+    """The row_id that this row replaces."""
+    split: Split = "train"
+    """Its walk's."""
+    golden: bool | None = None
+    """Whether a person put the moment into the golden set or took it out; None = as its walk is."""
+    transcript: str = ""
+    """What was heard in the wearer's newest spoken correction, word for word."""
+    transcript_confidence: float = 0.0
+    correction_id: str = ""
+    correction_audio_path: str = ""
+    duration_s: float = 0.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """Where it stands in the review."""
+        return "rejected" if self.rejected else "reviewed" if self.reviewed else "pending"
+
+
+_NAMES = tuple(item.name for item in fields(SampleRow) if item.name != "extra")
+_NUMBERS = frozenset(("timestamp", "confidence", "transcript_confidence", "duration_s"))
+_REQUIRED = frozenset("row_id sample_id frame_path audio_path instruction timestamp device walk_id".split())
+
+
+def foreign_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that no field of a row is named after."""
+    return {key: value for key, value in values.items() if key not in _NAMES}
+
+
+def to_dict(row: SampleRow) -> dict[str, Any]:
+    """A row as plain JSON values, the dataset seed's three fields first."""
+    first = ("frame_path", "audio_path", "instruction")
+    out = {name: getattr(row, name) for name in (*first, *(n for n in _NAMES if n not in first))}
+    out["flags"] = list(row.flags)
+    return {**out, **foreign_fields(row.extra)}
+
+
+def from_dict(value: Any, *, where: str = "a row") -> SampleRow:
+    """Read a row back. Raises: DatasetError naming `where` and the field."""
+    if not isinstance(value, dict):
+        raise DatasetError(f"{where}: an object was expected, got {type(value).__name__}.")
+    missing = sorted(_REQUIRED - value.keys())
+    if missing:
+        raise DatasetError(f"{where}: the field {missing[0]!r} is missing.")
+    known = {name: _field(name, value[name], where) for name in _NAMES if name in value}
+    return SampleRow(**known, extra=foreign_fields(value))
+
+
+def _field(name: str, value: Any, where: str) -> Any:
+    if name == "flags" and isinstance(value, list) and all(isinstance(flag, str) for flag in value):
+        return tuple(value)
+    if name in _NUMBERS and type(value) in (int, float):
+        return float(value)
+    if name in ("reviewed", "rejected") and isinstance(value, bool):
+        return value
+    if name in ("was_correct", "golden") and (value is None or isinstance(value, bool)):
+        return value
+    if name not in (*_NUMBERS, "flags", "reviewed", "rejected", "was_correct", "golden") and isinstance(value, str):
+        return value
+    raise DatasetError(f"{where}: {value!r:.60} is not a valid {name}.")
+
+
+def version_of(row: SampleRow) -> int:
+    """The n of {sample_id}#{n}; 1 for a row that some other tool named."""
+    tail = row.row_id.rpartition("#")[2]
+    return int(tail) if tail.isascii() and tail.isdigit() else 1
+
+
+def fold(rows: Iterable[SampleRow]) -> dict[str, SampleRow]:
+    """The newest row of every sample, in the order in which samples first appeared.
+
+    The number in the row's id decides, then the order: a repair may append an old row late.
+    """
+    newest: dict[str, SampleRow] = {}
+    for row in rows:
+        known = newest.get(row.sample_id)
+        if known is None or version_of(row) >= version_of(known):
+            newest[row.sample_id] = row
+    return newest
+
+
+class Dataset:
+    """The folder. Reading needs nothing else; appending is serialised between processes by a lock file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / LOG_NAME
+        self.records = folder / RECORDS_NAME
+        self._named: set[Path] = set()
+        """Logs whose entry in the folder is known to be durable."""
+
+    def create(self) -> None:
+        """Make the folders; does nothing where they exist."""
+        for name in ("frames", "audio", "clips"):
+            atomic.make_dirs(self.folder / name)
+
+    def rows(self) -> list[SampleRow]:
+        """The newest row of every sample. Raises: DatasetError naming a line that can not be read."""
+        return list(fold(self.history()).values())
+
+    def history(self, *, from_byte: int = 0) -> Iterator[SampleRow]:
+        """Every row in the order written, from the line that starts at `from_byte`. Raises: DatasetError."""
+        if not self.log.exists():
+            return
+        with open(self.log, "rb") as file:
+            file.seek(from_byte)
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    return  # torn, or being written right now
+                where = f"{self.log}, line {number}" + (f" after byte {from_byte}" if from_byte else "")
+                yield from_dict(_parse(line, where), where=where)
+
+    def version(self) -> tuple[int, str]:
+        """(length of the whole lines in bytes, hex SHA-256 of those bytes)."""
+        digest, size = hashlib.sha256(), 0
+        if self.log.exists():
+            with open(self.log, "rb") as file:
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    digest.update(line)
+                    size += len(line)
+        return size, digest.hexdigest()
+
+    def path_of(self, kind: str, sha256: str) -> str:
+        """Where a payload of that kind and hash lies, relative to the folder. Raises: KeyError, DatasetError."""
+        folder, suffix = FOLDERS[kind]
+        if not topics.SHA256.match(sha256):
+            raise DatasetError(f"{sha256!r:.70} is not a SHA-256.")
+        return f"{folder}/{sha256}{suffix}"
+
+    def take(self, kind: str, sha256: str, *, source: Path) -> str:
+        """Move a synced file, whose hash was checked, to its place; returns the path relative to the folder. The
+        caller makes the move durable: it syncs that path's parent, once for many files.
+
+        A file that is already there holds the same bytes, so replacing it changes nothing.
+        raises: OSError; FileNotFoundError where it is in neither place
+        """
+        relative = self.path_of(kind, sha256)
+        target = self.folder / relative
+        try:
+            os.replace(source, target)
+        except FileNotFoundError:
+            if not target.exists():  # a crash may have moved it before the database heard of it
+                raise
+        return relative
+
+    @contextmanager
+    def appending(self) -> Iterator[None]:
+        """Hold the right to append, between threads and processes; a torn last line is dropped first."""
+        self.create()
+        with self.still():
+            atomic.drop_torn_tail(self.log)
+            atomic.drop_torn_tail(self.records)
+            yield
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Nobody appends meanwhile, and nothing is changed."""
+        with open(self.folder / ".lock", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def append(self, values: Iterable[Mapping[str, Any]]) -> int:
+        """Add rows, durably, inside `appending()`; returns the log's length in bytes afterwards. Raises: OSError."""
+        return self._append_synced(self.log, values)
+
+    def append_records(self, lines: Iterable[Mapping[str, Any]]) -> int:
+        """The same for records.jsonl; see server.dataset.record_log."""
+        return self._append_synced(self.records, lines)
+
+    def append_soon(self, log: Path, values: Iterable[Mapping[str, Any]]) -> int:
+        """Add to one of the logs, inside `appending()`, for a caller who then makes it durable with `sync_log`."""
+        data = b"".join(json.dumps(value, ensure_ascii=False).encode() + b"\n" for value in values)
+        with open(log, "ab", buffering=0) as file:
+            written = file.write(data)
+            if written != len(data):  # disk full: leave no half row behind for the next writer
+                file.truncate(file.tell() - written)
+                raise OSError(f"{log}: {written} of {len(data)} bytes were written. Free some disk space.")
+            return file.tell()
+
+    def sync_log(self, log: Path) -> None:
+        """Make what was added durable. Raises: OSError."""
+        with open(log, "rb") as file:
+            os.fsync(file.fileno())
+        if log not in self._named:
+            atomic.fsync_dir(log.parent)
+            self._named.add(log)
+
+    def _append_synced(self, log: Path, values: Iterable[Mapping[str, Any]]) -> int:
+        size = self.append_soon(log, values)
+        self.sync_log(log)
+        return size
+
+
+def _parse(line: bytes, where: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(
+            f"{where} is not JSON ({error}).", hint="The file was changed by hand: restore it, or take that line out."
+        ) from None

@@ -1,0 +1,424 @@
+"""What devices send becomes the dataset: idempotently, in any order, and durably before anything is acknowledged.
+
+    verify → fsync → atomic rename into the content-addressed folder → lines in records.jsonl and metadata.jsonl
+           → folders and logs synced → one transaction committed
+
+The key is (device, record id, part kind) and the SHA-256:
+
+    same key, same hash     merged again (new = false): the acknowledgement was lost
+    same key, other hash    quarantined and refused: somebody reused an id, or a disk lies
+    a record of another device's chunk, a part that its record names differently: the same
+
+Parts may come before their record and corrections before their chunk. A sample exists once its record, frame and audio
+are there; the clip, a correction and its transcript, where they come later, each supersede its row.
+`server.dataset.compose` decides that row, and is pure.
+
+`put` takes many at once: one rename after the other, but each folder and log synced once, all side by side, and one
+transaction. A crash before the commit leaves lines that the database lacks: the next writer takes them in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import OperationalError
+
+from server.database import store as db
+from server.database.store import Store
+from server.dataset import lookup, record_log, row_log
+from server.dataset.compose import compose
+from server.dataset.folder import Dataset, Split, to_dict
+from server.dataset.lookup import Key, Known
+from shared import atomic, messages, topics
+from shared.atomic import Step, no_step
+from shared.clock import Clock
+from shared.messages import ChunkRecord, CorrectionRecord, Part, Status
+
+_log = logging.getLogger(__name__)
+STEPS = ("merge:file_moved", "merge:journal_written", "merge:rows_written", "merge:synced", "merge:committed")
+"""Every durable step, in order; a crash test kills the process at each."""
+QUARANTINE_MAX_BYTES = 256 * 1024 * 1024  # what a device that reuses ids may cost us; beyond that only the fact is kept
+_CONTENT = {
+    "frame": "a JPEG picture", "audio": "a WAV sound", "correction_audio": "a WAV sound", "clip": "an MP4 video",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of a record or a part; only `merged` lets a device delete its copy."""
+
+    state: Literal["merged", "refused", "gone"]
+    """gone: the file's bytes are neither where they were said to be nor in the dataset."""
+    reason: str = ""
+    new: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCame:
+    """A sidecar. kind: what its envelope called it."""
+
+    device: str
+    kind: str
+    record: ChunkRecord | CorrectionRecord
+
+    @property
+    def key(self) -> Key:
+        record = self.record
+        return self.device, record.chunk_id if isinstance(record, ChunkRecord) else record.correction_id
+
+
+@dataclass(frozen=True, slots=True)
+class FileCame:
+    """A payload file, synced and checked against `part.sha256` by the caller; it is moved, not copied."""
+
+    device: str
+    record_id: str
+    part: Part
+    path: Path
+
+    @property
+    def key(self) -> Key:
+        return self.device, self.record_id
+
+
+Came = RecordCame | FileCame
+
+
+class Merge:
+    """Takes records and parts in. Safe from any thread and in any number of processes.
+
+    on_correction: called after a correction's sound is safely stored, from the caller's thread; it must return at once
+    (the server wakes its listener with it). step: called with the name of each durable step (STEPS) right after it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        dataset: Dataset,
+        clock: Clock,
+        *,
+        on_correction: Callable[[], None] | None = None,
+        step: Step = no_step,
+    ) -> None:
+        self._store = store
+        self._dataset = dataset
+        self._clock = clock
+        self._on_correction = on_correction
+        self._step = step
+        self._syncing = ThreadPoolExecutor(4, thread_name_prefix="merge-sync")
+        dataset.create()
+
+    def put(self, entries: Sequence[Came]) -> list[Merged]:
+        """Merge these, in order, in one transaction; what became of each. Durable when it returns.
+
+        Raises: OSError, DatasetError, and then nothing is acknowledged; what was moved is found again.
+        """
+        with self._writing() as batch:
+            outcomes = batch.take(entries)
+            batch.write()
+        if self._on_correction and any(_is_new_correction(*pair) for pair in zip(entries, outcomes, strict=True)):
+            self._on_correction()
+        return outcomes
+
+    def put_record(self, device: str, kind: str, record: ChunkRecord | CorrectionRecord) -> Merged:
+        """Merge a sidecar. kind: chunk | correction. Durable when it returns. Raises: OSError, DatasetError."""
+        return self.put([RecordCame(device, kind, record)])[0]
+
+    def put_part(self, device: str, record_id: str, part: Part, path: Path) -> Merged:
+        """Merge a payload file. As `put`; raises FileNotFoundError where its bytes are nowhere."""
+        outcome = self.put([FileCame(device, record_id, part, path)])[0]
+        if outcome.state == "gone":
+            raise FileNotFoundError(path)
+        return outcome
+
+    def find_parts(self, parts: Sequence[tuple[str, str, Part]]) -> list[bool]:
+        """Which of (device, record id, part) were merged before with these very bytes."""
+        table = db.parts
+        ids = {record_id for _, record_id, _ in parts}
+        own = table.c.device.in_({device for device, _, _ in parts}), table.c.record_id.in_(ids)
+        columns = (table.c.device, table.c.record_id, table.c.kind, table.c.sha256)
+        with self._store.reading() as connection:
+            found = {tuple(row) for row in connection.execute(select(*columns).where(*own))}
+        return [(device, record_id, part.kind, part.sha256) in found for device, record_id, part in parts]
+
+    def put_telemetry(self, device: str, record_id: str, body: Mapping[str, Any]) -> Merged:
+        """Keep a telemetry event, once."""
+        table = db.telemetry
+        key = (table.c.device == device, table.c.record_id == record_id)
+        with self._store.writing() as connection:
+            new = connection.execute(select(table.c.device).where(*key)).first() is None
+            if new:
+                now_s = self._clock.utc_s()
+                row = {"device": device, "record_id": record_id, "received_at": now_s, "body": dict(body)}
+                connection.execute(insert(table).values(**row))
+        return Merged("merged", new=new)
+
+    def put_status(self, device: str, status: Status) -> None:
+        """Remember what a device last said about itself."""
+        table = db.devices
+        values = {"seen_at": self._clock.utc_s(), "online": status.online, "status": messages.to_dict(status)}
+        with self._store.writing() as connection:
+            if connection.execute(update(table).where(table.c.device == device).values(**values)).rowcount == 0:
+                connection.execute(insert(table).values(device=device, **values))
+
+    def put_transcript(
+        self, device: str, correction_id: str, *, transcript: str, confidence: float, proposal: str
+    ) -> None:
+        """Write down what was heard in a correction, and the wording that it proposes ("" = not understood)."""
+        table = db.records
+        values = {"transcript": transcript, "heard_confidence": confidence, "proposal": proposal}
+        said = {"device": device, "record_id": correction_id, **values}
+        with self._writing() as batch:
+            batch.connection.execute(
+                update(table).where(table.c.device == device, table.c.record_id == correction_id).values(**values)
+            )
+            batch.recompose([(device, correction_id)], lines=[record_log.line("heard", said)])
+
+    def recompose(self, keys: Iterable[Key]) -> None:
+        """Bring the samples that these records belong to up to date with what the database now knows."""
+        with self._writing() as batch:
+            batch.recompose(list(keys), lines=[])
+
+    def unheard(self) -> list[tuple[str, str, Path]]:
+        """Corrections nobody has listened to, oldest first: (device, correction id, WAV file)."""
+        r, p = db.records, db.parts
+        join = (p.c.device == r.c.device) & (p.c.record_id == r.c.record_id) & (p.c.kind == "correction_audio")
+        query = select(r.c.device, r.c.record_id, p.c.path).join(p, join).where(r.c.transcript.is_(None))
+        with self._store.reading() as connection:
+            found = connection.execute(query.order_by(r.c.received_at)).all()
+        return [(device, record_id, self._dataset.folder / path) for device, record_id, path in found]
+
+    @contextmanager
+    def _writing(self) -> Iterator[_Batch]:
+        try:
+            with self._dataset.appending(), self._store.writing() as connection:
+                now_s = self._clock.utc_s()
+                sizes = row_log.catch_up(connection, self._dataset, now_s=now_s)
+                left = record_log.catch_up(connection, self._dataset, sizes.get(self._dataset.records.name, 0))
+                batch = _Batch(connection, self._store, self._dataset, now_s, self._step)
+                batch.recompose(sorted(left), lines=[])
+                yield batch
+                row_log.remember_sizes(connection, batch.sizes, known=sizes)
+                self._sync(batch)
+            self._step("merge:committed")
+        except OperationalError as error:  # SQLite's word for a full or failing disk
+            raise OSError(f"The database could not be written ({error.orig}).") from error
+
+    def _sync(self, batch: _Batch) -> None:
+        work = [partial(atomic.fsync_dir, folder) for folder in batch.touched]
+        work += [partial(self._dataset.sync_log, log) for log in batch.appended]
+        for done in [self._syncing.submit(one) for one in work]:
+            done.result()
+        self._step("merge:synced")
+
+
+class _Batch:
+    """Some entries inside one transaction: what is known, what is decided, what is to be written."""
+
+    def __init__(self, connection: Connection, store: Store, dataset: Dataset, now_s: float, step: Step) -> None:
+        self.connection = connection
+        self.touched: set[Path] = set()
+        """Folders that files were moved into, to be synced."""
+        self.appended: set[Path] = set()
+        """Logs, the same."""
+        self.sizes: dict[str, int] = {}
+        """Their names → their lengths."""
+        self.walks: dict[str, Split] = {}
+        """Walk id → split, of those looked up in this transaction: a person may change one before the next."""
+        self._store = store
+        self._dataset = dataset
+        self._now_s = now_s
+        self._step = step
+        self._known = Known()
+        self._records: list[dict[str, Any]] = []
+        self._parts: list[dict[str, Any]] = []
+        self._changed: dict[Key, None] = {}
+
+    def take(self, entries: Sequence[Came]) -> list[Merged]:
+        """Decide about each, and move its file."""
+        chunk_ids = {entry.record.chunk_id for entry in entries if isinstance(entry, RecordCame)}
+        self._known = lookup.load(self.connection, {entry.key for entry in entries}, chunk_ids)
+        return [self._record(one) if isinstance(one, RecordCame) else self._file(one) for one in entries]
+
+    def write(self) -> None:
+        """Write everything down: into records.jsonl, then into the transaction."""
+        lines = [record_log.line("record", row) for row in self._records]
+        lines += [record_log.line("part", row) for row in self._parts]
+        self._note(lines)
+        if self._records:
+            self.connection.execute(insert(db.records), self._records)
+        if self._parts:
+            self.connection.execute(insert(db.parts), self._parts)
+        self._compose()
+
+    def recompose(self, keys: Sequence[Key], *, lines: list[dict[str, Any]]) -> None:
+        """Bring samples up to date with what was written into the tables before."""
+        if not keys:
+            return
+        self._known = lookup.load(self.connection, set(keys), [])
+        self._changed = dict.fromkeys(keys)
+        self._note(lines)
+        self._compose()
+        self._changed = {}
+
+    def _note(self, lines: list[dict[str, Any]]) -> None:
+        if lines:
+            self._append(self._dataset.records, lines)
+            self._step("merge:journal_written")
+
+    def _append(self, log: Path, values: Iterable[Mapping[str, Any]]) -> None:
+        self.sizes[log.name] = self._dataset.append_soon(log, values)
+        self.appended.add(log)
+
+    def _record(self, came: RecordCame) -> Merged:
+        record, record_id = came.record, came.key[1]
+        expected = "chunk" if isinstance(record, ChunkRecord) else "correction"
+        if came.kind != expected:
+            return Merged("refused", f"a {expected} record was sent as {came.kind!r:.30}")
+        if record.device != came.device:
+            return Merged("refused", f"the record names the device {record.device}, the topic {came.device}")
+        if isinstance(record, ChunkRecord) and not _own_name(record):
+            return Merged("refused", "its id does not begin with its device and boot")  # it may be another device's
+        body = messages.to_dict(record)
+        own = self._known.records.get(came.key)
+        if own is not None and own["body"] == body:
+            return Merged("merged", new=False)
+        reason = ""
+        if own is not None or (expected == "chunk" and self._known.owners[record_id]):
+            reason = "this id was already used for another record"  # a chunk id names the sample: unique over devices
+        reason = reason or _contradicting_part(self._known.parts[came.key], body["parts"])
+        if reason:
+            self._quarantine(came.key, "record", reason=reason)
+            return Merged("refused", reason)
+        row = {
+            "device": came.device, "record_id": record_id, "kind": expected, "chunk_id": record.chunk_id, "body": body,
+            "received_at": self._now_s, "transcript": None, "heard_confidence": None, "proposal": None,
+        }  # fmt: skip
+        self._known.add_record(row)
+        self._known.read[came.key] = record
+        self._records.append(row)
+        self._changed[came.key] = None
+        return Merged("merged")
+
+    def _file(self, came: FileCame) -> Merged:
+        part = came.part
+        if not topics.NAME.match(came.record_id) or part.kind not in _CONTENT:
+            return Merged("refused", "not a part of a chunk or a correction")
+        there = came.path.exists()
+        reason = self._objection(came) or (_wrong_content(part.kind, came.path) if there else "")
+        if reason:
+            kept = self._set_aside(came) if there else ""
+            self._quarantine(came.key, part.kind, sha256=part.sha256, path=kept, reason=reason)
+            return Merged("refused", reason)
+        try:
+            relative = self._dataset.take(part.kind, part.sha256, source=came.path)
+        except FileNotFoundError:
+            return Merged("gone")
+        self.touched.add((self._dataset.folder / relative).parent)
+        self._step("merge:file_moved")
+        if part.kind in self._known.parts[came.key]:
+            return Merged("merged", new=False)
+        row = {
+            "device": came.device, "record_id": came.record_id, "kind": part.kind, "sha256": part.sha256,
+            "size_bytes": part.size_bytes, "path": relative, "received_at": self._now_s,
+        }  # fmt: skip
+        self._known.add_part(row)
+        self._parts.append(row)
+        self._changed[came.key] = None
+        return Merged("merged")
+
+    def _objection(self, came: FileCame) -> str:
+        """Why a part may not be merged, "" = it may."""
+        part = came.part
+        merged = self._known.parts[came.key].get(part.kind)
+        if merged is not None and merged["sha256"] != part.sha256:
+            return f"the {part.kind} of this record was already merged with other bytes"
+        record = self._known.records.get(came.key)
+        if record is None:
+            return ""
+        named = {entry["kind"]: entry["sha256"] for entry in record["body"]["parts"]}
+        if part.kind not in named:
+            return f"its record names no {part.kind}"
+        return "" if named[part.kind] == part.sha256 else f"its record names a {part.kind} with other bytes"
+
+    def _compose(self) -> None:
+        chunks = dict.fromkeys((key[0], self._known.chunk_of(key)) for key in self._changed)
+        rows = []
+        for device, chunk_id in chunks:
+            record = self._known.chunk((device, chunk_id)) if chunk_id else None
+            if record is None:
+                continue
+            key, current = (device, record.chunk_id), self._known.samples.get(record.chunk_id)
+            row = compose(
+                record, self._known.paths(key), self._known.heard(key), current=current,
+                split=self._split(record.walk_id),
+            )  # fmt: skip
+            if row is not None and row != current:
+                rows.append(row)
+        if rows:
+            self._append(self._dataset.log, map(to_dict, rows))
+            self._step("merge:rows_written")
+            row_log.insert_rows(self.connection, rows, known=self._known.samples, now_s=self._now_s, logged=True)
+
+    def _split(self, walk_id: str) -> Split:
+        if walk_id not in self.walks:
+            self.walks[walk_id] = row_log.split_of(self.connection, walk_id, now_s=self._now_s)
+        return self.walks[walk_id]
+
+    def _set_aside(self, came: FileCame) -> str:
+        folder = self._store.home / "quarantine"
+        atomic.make_dirs(folder)
+        used = sum(entry.stat().st_size for entry in folder.iterdir())
+        if used + came.path.stat().st_size > QUARANTINE_MAX_BYTES:
+            came.path.unlink()
+            return ""
+        name = f"{came.device}.{came.record_id}.{came.part.kind}.{came.part.sha256[:12]}"
+        atomic.move(came.path, folder / name)
+        return name
+
+    def _quarantine(self, key: Key, kind: str, *, sha256: str = "", path: str = "", reason: str) -> None:
+        device, record_id = key
+        _log.warning("Quarantined %s of %s from %s: %s.", kind, record_id, device, reason)
+        table = db.quarantine
+        row = {"device": device, "record_id": record_id, "kind": kind, "sha256": sha256, "reason": reason}
+        again = select(table.c.id).where(*(table.c[name] == value for name, value in row.items()))
+        if self.connection.execute(again).first() is None:
+            self.connection.execute(insert(table).values(at=self._now_s, path=path, **row))
+
+
+def _is_new_correction(entry: Came, outcome: Merged) -> bool:
+    return isinstance(entry, FileCame) and entry.part.kind == "correction_audio" and outcome.state == "merged"
+
+
+def _own_name(record: ChunkRecord) -> bool:
+    # No hyphen in the boot: "anna" with the boot "b-1" would make ids of the device "anna-b".
+    return "-" not in record.boot_id and record.chunk_id.startswith(f"{record.device}-{record.boot_id}-")
+
+
+def _contradicting_part(merged: Mapping[str, Mapping[str, Any]], named: list[dict[str, Any]]) -> str:
+    """Why a record's parts do not fit those that came before it, "" = they do."""
+    hashes = {entry["kind"]: entry["sha256"] for entry in named}
+    for kind, row in merged.items():
+        if hashes.get(kind) != row["sha256"]:
+            return f"a {kind} with other bytes than it names was merged before it"
+    return ""
+
+
+def _wrong_content(kind: str, path: Path) -> str:
+    with open(path, "rb") as file:
+        head = file.read(12)
+    looks_right = {
+        "frame": head[:3] == b"\xff\xd8\xff",
+        "audio": head[:4] == b"RIFF" and head[8:] == b"WAVE",
+        "correction_audio": head[:4] == b"RIFF" and head[8:] == b"WAVE",
+        "clip": head[4:8] == b"ftyp",
+    }[kind]
+    return "" if looks_right else f"the {kind} is not {_CONTENT[kind]}"

@@ -1,0 +1,157 @@
+"""records.jsonl: everything that devices sent and the server took, beside the dataset's rows, as an append-only log.
+
+The database's tables of records and parts are what makes a repeated message harmless. This file holds the same facts in
+the dataset folder, so that a lost database can be built again and still knows what it had taken:
+
+    {"what": "record", "device", "kind", "record_id", "chunk_id", "received_at", "body"}     a sidecar
+    {"what": "part", "device", "record_id", "kind", "sha256", "size_bytes", "path", "received_at"}
+    {"what": "heard", "device", "record_id", "transcript", "heard_confidence", "proposal"}   of a correction
+    {"what": "lost", "device", "record_id", "kind", "sha256"}                                its bytes are gone
+
+Rules that it keeps:
+
+1. A line is on disk before the transaction that says the same is committed, and so before anything is acknowledged.
+   A crash between the two leaves lines that the database lacks: `server.dataset.recover` takes them in at the next
+   start.
+2. A line may be there twice; reading it again changes nothing. A later line wins over an earlier one of the same key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+
+from server.database import store as db
+from server.dataset import row_log
+from server.dataset.folder import RECORDS_NAME, Dataset
+from shared import topics
+from shared.errors import DatasetError
+
+_RECORD = ("device", "kind", "record_id", "chunk_id", "received_at", "body")
+_PART = ("device", "record_id", "kind", "sha256", "size_bytes", "path", "received_at")
+_HEARD = ("device", "record_id", "transcript", "heard_confidence", "proposal")
+_LOST = ("device", "record_id", "kind", "sha256")
+FIELDS = {"record": _RECORD, "part": _PART, "heard": _HEARD, "lost": _LOST}
+_NUMBERS = ("received_at", "heard_confidence", "size_bytes")
+
+Line = Mapping[str, Any]
+
+
+def line(what: str, row: Mapping[str, Any] | RowMapping) -> dict[str, Any]:
+    """A line about a row of the database's table of the same facts."""
+    return {"what": what, **{name: row[name] for name in FIELDS[what]}}
+
+
+def key_of(one: Line) -> tuple[str, ...]:
+    """What a line is about: a later line of the same key says how it is now."""
+    own = (str(one["device"]), str(one["record_id"]))
+    return ("part", *own, str(one["kind"])) if one["what"] in ("part", "lost") else (str(one["what"]), *own)
+
+
+def same(one: Line, other: Line) -> bool:
+    """Whether two lines about one thing say the same of it."""
+    return all(one[name] == other[name] for name in FIELDS[one["what"]] if name != "received_at")
+
+
+def read(path: Path, *, from_byte: int = 0) -> Iterator[dict[str, Any]]:
+    """The whole lines of the log. Raises: DatasetError naming one that cannot be read."""
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        file.seek(from_byte)
+        for number, text in enumerate(file, start=1):
+            if not text.endswith(b"\n"):
+                return  # torn, or being written right now
+            yield parse(text, where=f"{path}, line {number}" + (f" after byte {from_byte}" if from_byte else ""))
+
+
+def parse(text: bytes, *, where: str) -> dict[str, Any]:
+    """One line, strictly. Raises: DatasetError."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{where} is not JSON ({error}).", hint="Mend it: waycue-server check --repair") from None
+    if not isinstance(value, dict) or value.get("what") not in tuple(FIELDS):
+        raise DatasetError(f"{where} says nothing that is known.", hint="Mend it: waycue-server check --repair")
+    for name in FIELDS[value["what"]]:
+        kinds: tuple[type, ...] = (dict,) if name == "body" else (int, float) if name in _NUMBERS else (str,)
+        if not isinstance(value.get(name), kinds):
+            raise DatasetError(f"{where} has no valid {name}.", hint="Mend it: waycue-server check --repair")
+    if not (topics.DEVICE_NAME.match(value["device"]) and topics.NAME.match(value["record_id"])):
+        raise DatasetError(f"{where} names no device and record.", hint="Mend it: waycue-server check --repair")
+    return value
+
+
+def facts(connection: Connection) -> Iterator[dict[str, Any]]:
+    """What the database knows, as the lines that say so, in the order received."""
+    r, p = db.records, db.parts
+    for row in connection.execute(select(r).order_by(r.c.received_at)).mappings():
+        yield line("record", row)
+    for row in connection.execute(select(p).order_by(p.c.received_at)).mappings():
+        yield line("part", row)
+    heard = select(r).where(r.c.transcript.is_not(None)).order_by(r.c.received_at)
+    for row in connection.execute(heard).mappings():
+        sure, proposal = row["heard_confidence"] or 0.0, row["proposal"] or ""
+        yield line("heard", {**row, "heard_confidence": sure, "proposal": proposal})
+
+
+def take_in(connection: Connection, lines: Iterable[Line]) -> tuple[int, set[tuple[str, str]]]:
+    """Write into the database what it lacks of `lines`.
+
+    Returns how many changed something, and the (device, record id) that they are about.
+    """
+    changed, about = 0, set[tuple[str, str]]()
+    for one in newest(lines):
+        if _take(connection, one):
+            changed += 1
+            about.add((one["device"], one["record_id"]))
+    return changed, about
+
+
+def catch_up(connection: Connection, dataset: Dataset, known_size: int) -> set[tuple[str, str]]:
+    """Inside a transaction, and inside `dataset.appending()`: take in what an interrupted writer left in the log.
+
+    Returns the (device, record id) that it is about. Only the tail is read; a file that is shorter than remembered is
+    for `server.dataset.recover`.
+    """
+    size = dataset.records.stat().st_size if dataset.records.exists() else 0
+    if size <= known_size:
+        return set()
+    _, about = take_in(connection, read(dataset.records, from_byte=known_size))
+    row_log.remember_size(connection, RECORDS_NAME, size)
+    return about
+
+
+def newest(lines: Iterable[Line]) -> Sequence[Line]:
+    """The last line about everything, in the order of the log."""
+    last: dict[tuple[str, ...], Line] = {}
+    for one in lines:
+        last.pop(key_of(one), None)
+        last[key_of(one)] = one
+    # What was heard in a correction is written into its record's row, so that must be there first.
+    return sorted(last.values(), key=lambda one: one["what"] == "heard")
+
+
+def _take(connection: Connection, one: Line) -> bool:
+    table = db.parts if one["what"] in ("part", "lost") else db.records
+    key = [table.c.device == one["device"], table.c.record_id == one["record_id"]]
+    if table is db.parts:
+        key.append(table.c.kind == one["kind"])
+    known = connection.execute(select(table).where(*key)).mappings().first()
+    match one["what"]:
+        case "lost":
+            same = known is not None and known["sha256"] == one["sha256"]
+            return same and bool(connection.execute(delete(table).where(*key)).rowcount)
+        case "heard":
+            if known is None or known["transcript"] is not None:
+                return False
+            values = {name: one[name] for name in ("transcript", "heard_confidence", "proposal")}
+            return bool(connection.execute(update(table).where(*key).values(**values)).rowcount)
+        case what:
+            if known is None:
+                connection.execute(insert(table).values(**{name: one[name] for name in FIELDS[what]}))
+            return known is None

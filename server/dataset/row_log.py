@@ -1,0 +1,291 @@
+"""Keeps `metadata.jsonl` and the database in step, whatever moment the power goes.
+
+A person's decision is written in this order:
+
+    1  `insert_row` inside the caller's transaction: dataset_rows (logged = false) and the fold in `samples`
+    2  commit
+    3  `flush`: append to metadata.jsonl, fsync
+    4  `flush`: mark as logged, remember the file's length
+
+After a crash at 1 nothing happened. At 2 or 3 the row waits in the database and the next writer appends it. Between 3
+and 4 the file is longer than remembered: the next writer reads those lines and marks them, it does not append them
+again.
+
+What devices send comes by the thousand, and is written with one commit instead of two (server.dataset.merge), which
+holds the right to append all the time:
+
+    1  `catch_up`: the file and the database say the same
+    2  append to metadata.jsonl and records.jsonl, fsync
+    3  dataset_rows (logged = true), the folds, both files' lengths; commit
+
+After a crash between 2 and 3 the files have lines that the database lacks: the next writer's `catch_up` takes them in.
+
+`reconcile` runs at every open and also takes in rows that only the file has (a database that was lost or put back from
+a backup). Nothing is ever taken out of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
+
+from server.database import store as db
+from server.database.store import Store
+from server.dataset import folder as data
+from server.dataset.folder import Dataset, SampleRow, Split, version_of
+
+_LOG = "metadata.jsonl"
+# Corrections first, for the wearer spent breath on them, and what the monitor stopped; then presses, doubt, the rest.
+_PRIORITY = {
+    "correction": 0,
+    "stopped": 0,
+    "wearer": 1,
+    "disagreement": 2,
+    "low_confidence": 3,
+    "audit": 4,
+    "predecessor": 6,
+}
+
+
+def priority(row: SampleRow) -> int:
+    """Place in the review queue, 0 first: the most important of the row's flags."""
+    return min((_PRIORITY.get(flag, 5) for flag in row.flags), default=5)
+
+
+def insert_row(connection: Connection, row: SampleRow, *, now_s: float, logged: bool = False) -> None:
+    """Write a row and the sample's new fold, inside the caller's transaction."""
+    table = db.samples
+    found = connection.execute(select(table.c.sample_id).where(table.c.sample_id == row.sample_id)).scalar()
+    insert_rows(connection, [row], known=() if found is None else (found,), now_s=now_s, logged=logged)
+
+
+def insert_rows(
+    connection: Connection,
+    rows: Sequence[SampleRow],
+    *,
+    known: Collection[str],
+    now_s: float,
+    logged: bool = False,
+) -> None:
+    """Write rows of different samples and their new folds, inside the caller's transaction. known: samples that have
+    a fold already."""
+    bodies = [data.to_dict(row) for row in rows]
+    connection.execute(
+        insert(db.dataset_rows),
+        [
+            {"row_id": row.row_id, "sample_id": row.sample_id, "body": body, "logged": logged}
+            for row, body in zip(rows, bodies, strict=True)
+        ],
+    )
+    folds = [fold_of(row, body, now_s=now_s) for row, body in zip(rows, bodies, strict=True)]
+    fresh = [fold for fold in folds if fold["sample_id"] not in known]
+    changed = [{"own_id": fold.pop("sample_id"), **fold} for fold in folds if fold["sample_id"] in known]
+    if fresh:
+        connection.execute(insert(db.samples), fresh)
+    if changed:
+        connection.execute(update(db.samples).where(db.samples.c.sample_id == bindparam("own_id")), changed)
+
+
+def fold_of(row: SampleRow, body: Mapping[str, Any], *, now_s: float) -> dict[str, Any]:
+    """What the table `samples` says about a sample whose newest row this is."""
+    return {
+        "sample_id": row.sample_id, "device": row.device, "walk_id": row.walk_id, "row_id": row.row_id,
+        "version": version_of(row), "state": row.state, "priority": priority(row), "captured_at": row.timestamp,
+        "changed_at": now_s, "body": body,
+    }  # fmt: skip
+
+
+def current(connection: Connection, sample_id: str) -> SampleRow | None:
+    """The newest row of a sample."""
+    found = connection.execute(select(db.samples.c.body).where(db.samples.c.sample_id == sample_id)).scalar()
+    return None if found is None else data.from_dict(found, where=f"sample {sample_id}")
+
+
+def split_of(connection: Connection, walk_id: str, *, now_s: float) -> Split:
+    """train, held_out or golden: drawn when a walk first arrives, and kept until a person decides otherwise.
+
+    A server's first walk always teaches (a family with one walk must be able to begin); of the later ones a fifth is
+    held out and a tenth becomes golden, drawn by hash.
+    """
+    table = db.walks
+    known = connection.execute(select(table.c.split).where(table.c.walk_id == walk_id)).scalar()
+    if known is not None:
+        return _split(known)
+    first = connection.execute(select(table.c.walk_id).limit(1)).first() is None
+    split: Split = "train" if first else drawn_split(walk_id)
+    connection.execute(insert(table).values(walk_id=walk_id, split=split, first_seen_at=now_s))
+    return split
+
+
+def drawn_split(walk_id: str) -> Split:
+    """By hash, so that it is the same on every server. Pure."""
+    number = int(hashlib.sha256(walk_id.encode()).hexdigest()[:8], 16)
+    return "held_out" if number % 5 == 0 else "golden" if number % 10 == 7 else "train"
+
+
+def set_split(connection: Connection, walk_id: str, split: Split, *, now_s: float) -> list[SampleRow]:
+    """Change what a walk is good for, inside a transaction: the walk, and a new row for each of its moments, from which
+    the log gives the walk back. Returns the new rows; none where it was so already."""
+    table = db.samples
+    found = connection.execute(select(table.c.body).where(table.c.walk_id == walk_id).order_by(table.c.sample_id))
+    rows = [data.from_dict(body, where=f"a moment of {walk_id}") for body in found.scalars()]
+    changed = [_next(row, split=split) for row in rows if row.split != split]
+    for start in range(0, len(changed), 500):  # SQLite takes a bounded number of values in one statement
+        some = changed[start : start + 500]
+        insert_rows(connection, some, known={row.sample_id for row in some}, now_s=now_s)
+    connection.execute(update(db.walks).where(db.walks.c.walk_id == walk_id).values(split=split))
+    return changed
+
+
+def set_golden(connection: Connection, sample_id: str, golden: bool | None, *, now_s: float) -> SampleRow | None:
+    """Put a moment into the golden set or take it out, inside a transaction. None where there is no such moment."""
+    row = current(connection, sample_id)
+    if row is None or row.golden == golden:
+        return row
+    after = _next(row, golden=golden)
+    insert_row(connection, after, now_s=now_s)
+    return after
+
+
+def _next(row: SampleRow, **changes: Any) -> SampleRow:
+    return replace(row, row_id=f"{row.sample_id}#{version_of(row) + 1}", supersedes=row.row_id, **changes)
+
+
+def _split(text: str) -> Split:
+    return "held_out" if text == "held_out" else "golden" if text == "golden" else "train"
+
+
+def flush(store: Store, dataset: Dataset) -> int:
+    """Bring every committed row into the file; returns how many were appended. Raises: OSError (the rows then wait)."""
+    with dataset.appending():
+        with store.reading() as connection:
+            table = db.dataset_rows
+            waiting = connection.execute(
+                select(table.c.seq, table.c.row_id, table.c.body).where(table.c.logged.is_(False)).order_by(table.c.seq)
+            ).all()
+            known_size = remembered_size(connection, _LOG)
+        if not waiting:
+            return 0
+        already = _ids_after(dataset, known_size)
+        missing = [row.body for row in waiting if row.row_id not in already]
+        size = dataset.append(missing)
+        with store.writing() as connection:
+            _mark(connection, [row.seq for row in waiting], size)
+    return len(missing)
+
+
+def catch_up(connection: Connection, dataset: Dataset, *, now_s: float) -> dict[str, int]:
+    """Inside a transaction, and inside `dataset.appending()`: make metadata.jsonl and the database say the same.
+
+    Returns the remembered lengths of all logs, by name.
+    """
+    table = db.dataset_rows
+    standing = connection.execute(_STANDING).all()
+    sizes = {name: int(size) for name, size, _ in standing}
+    waits = standing[0][2] if standing else True
+    known_size = sizes.get(_LOG, 0)
+    size = dataset.log.stat().st_size if dataset.log.exists() else 0
+    if size == known_size and not waits:
+        return sizes
+    in_file = set()
+    for row in dataset.history(from_byte=known_size if size > known_size else 0) if size != known_size else ():
+        in_file.add(row.row_id)
+        if connection.execute(select(table.c.seq).where(table.c.row_id == row.row_id)).first() is None:
+            _take_in(connection, row, now_s=now_s)
+    waiting = select(table.c.seq, table.c.row_id, table.c.body).where(table.c.logged.is_(False)).order_by(table.c.seq)
+    rows = connection.execute(waiting).all()
+    missing = [row.body for row in rows if row.row_id not in in_file]
+    if missing:
+        size = dataset.append(missing)
+    _mark(connection, [row.seq for row in rows], size)
+    return sizes
+
+
+_STANDING = select(
+    db.log_state.c.name,
+    db.log_state.c.size_bytes,
+    select(exists().where(db.dataset_rows.c.logged.is_(False))).scalar_subquery(),
+)
+
+
+def reconcile(store: Store, dataset: Dataset, *, now_s: float) -> tuple[int, int]:
+    """Repair what a crash left apart. Idempotent. Returns (rows appended to the file, rows taken in from the file).
+
+    raises: DatasetError where the file holds a line that can not be read.
+    """
+    with dataset.appending(), store.writing() as connection:
+        table = db.dataset_rows
+        known = dict(connection.execute(select(table.c.row_id, table.c.logged)).all())
+        in_file = set()
+        taken = 0
+        for row in dataset.history():
+            in_file.add(row.row_id)
+            if row.row_id not in known:
+                _take_in(connection, row, now_s=now_s)
+                known[row.row_id] = True
+                taken += 1
+        for row_id, logged in known.items():
+            if logged != (row_id in in_file):
+                connection.execute(update(table).where(table.c.row_id == row_id).values(logged=row_id in in_file))
+        _mark(connection, [], dataset.log.stat().st_size if dataset.log.exists() else 0)
+    return flush(store, dataset), taken
+
+
+def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
+    newest = current(connection, row.sample_id)
+    table = db.walks
+    known = connection.execute(select(table.c.split).where(table.c.walk_id == row.walk_id)).scalar()
+    if known is None:
+        connection.execute(insert(table).values(walk_id=row.walk_id, split=row.split, first_seen_at=now_s))
+    elif known != row.split and (newest is None or version_of(newest) < version_of(row)):
+        # set_split said so, before the database was lost
+        connection.execute(update(table).where(table.c.walk_id == row.walk_id).values(split=row.split))
+    insert_row(connection, row, now_s=now_s, logged=True)
+    if newest is not None and version_of(newest) > version_of(row):
+        connection.execute(
+            update(db.samples).where(db.samples.c.sample_id == row.sample_id).values(
+                row_id=newest.row_id, version=version_of(newest), state=newest.state, body=data.to_dict(newest))
+        )  # fmt: skip
+
+
+def remembered_size(connection: Connection, name: str) -> int:
+    """The length of a log when the database last knew all that was in it."""
+    size = connection.execute(select(db.log_state.c.size_bytes).where(db.log_state.c.name == name)).scalar()
+    return int(size or 0)
+
+
+def remember_size(connection: Connection, name: str, size_bytes: int) -> None:
+    """Say, inside a transaction, that the database knows all of a log up to there."""
+    remember_sizes(connection, {name: size_bytes}, known=())
+
+
+def remember_sizes(connection: Connection, sizes: Mapping[str, int], *, known: Collection[str]) -> None:
+    """The same for several logs. known: those that were remembered before, as far as the caller has looked."""
+    if sizes and sizes.keys() <= set(known):
+        connection.execute(_REMEMBER, [{"log": name, "size": size} for name, size in sizes.items()])
+        return
+    for name, size in sizes.items():
+        if connection.execute(_REMEMBER, {"log": name, "size": size}).rowcount == 0:
+            connection.execute(insert(db.log_state).values(name=name, size_bytes=size))
+
+
+_REMEMBER = update(db.log_state).where(db.log_state.c.name == bindparam("log")).values(size_bytes=bindparam("size"))
+
+
+def _ids_after(dataset: Dataset, known_size: int) -> set[str]:
+    """Row ids beyond the remembered length. A shorter file was replaced by an older one: read all of it."""
+    size = dataset.log.stat().st_size if dataset.log.exists() else 0
+    if size == known_size:
+        return set()
+    return {row.row_id for row in dataset.history(from_byte=known_size if size > known_size else 0)}
+
+
+def _mark(connection: Connection, seqs: list[int], size: int) -> None:
+    table = db.dataset_rows
+    for start in range(0, len(seqs), 500):  # SQLite takes a bounded number of values in one statement
+        connection.execute(update(table).where(table.c.seq.in_(seqs[start : start + 500])).values(logged=True))
+    remember_size(connection, _LOG, size)

@@ -1,0 +1,28 @@
+"""Which rows of the dataset teach, and which judge what was taught. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from server.dataset.folder import SampleRow
+from shared import vocabulary
+
+
+def may_teach(text: str) -> bool:
+    """Whether a confirmed sentence can be a target: silence, or clean under the grammar."""
+    return text == "" or not vocabulary.problems(text)
+
+
+def training_rows(rows: Sequence[SampleRow]) -> list[SampleRow]:
+    """Rows of the training split, golden moments left out, that a person confirmed with words the vocabulary knows, or
+    as silence."""
+    return [
+        row for row in rows if row.reviewed and row.split == "train" and not row.golden and may_teach(row.ground_truth)
+    ]
+
+
+def judging_rows(rows: Sequence[SampleRow]) -> list[SampleRow]:
+    """Rows that a night is judged or calibrated on: confirmed ones that are held out or golden, and every verified
+    correction."""
+    kept = (row for row in rows if row.reviewed and may_teach(row.ground_truth))
+    return [row for row in kept if row.split != "train" or row.golden or row.correction_id]

@@ -1,0 +1,171 @@
+"""A person's words → the sentence that teaches, or why there is none. Pure.
+
+Every door through which words come in asks here: the review page and its API, `samples review`, `label`, `samples
+import`. So the same words become the same sentence at each of them, for the same reasons. `teachable(text)`
+
+    gives the canonical sentence    where the text may be said as it is;
+    raises Reworded                 where it would be taught in other words. A person confirms these by giving them:
+                                    a canonical sentence is read as itself;
+    raises NotSayable               where it may not be said: why, and which sentences may have been meant. Each of
+                                    those is a person's to choose; none is ever taken for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import cache
+
+from shared import vocabulary
+from shared.errors import Refused
+from shared.vocabulary import Reading
+
+MAX_TEXT = 200  # 8 words; a pasted page is a slip
+SUGGESTIONS_MOST = 4
+_CLOSE = 0.8  # "stiars" is close to "stairs"; "out" is close to nothing
+_SHORTEST = 4  # below this a wrong letter could mean anything
+_WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
+_SENTENCE = re.compile(r"[^.!?]+[.!?]*")
+_VERBS = frozenset(("says", "has", "holds", "names", "gives", "does", "is"))  # reasons that lack their subject
+_NOTHING = frozenset(("nothing", "say nothing", "nothing there", "nothing should be said"))
+
+
+class Reworded(Refused):
+    """The text may be said, in other words: a person has to see and confirm them."""
+
+    def __init__(self, text: str, wording: str, lost: tuple[str, ...]) -> None:
+        super().__init__(" ".join(filter(None, (f"“{text}” would be taught as “{wording}”.", left_out(lost)))))
+        self.text = text
+        self.wording = wording
+        """The sentence that would be taught."""
+        self.lost = lost
+        """What the text says and `wording` does not."""
+
+
+class NotSayable(Refused):
+    """The text may not be said, as it is or in other words."""
+
+    def __init__(self, text: str, problems: Sequence[str], suggestions: tuple[str, ...], *, hint: str = "") -> None:
+        reasons = "; ".join(f"it {one}" if one.split(" ")[0] in _VERBS else one for one in problems)
+        super().__init__(f"“{text}” can not be taught: {reasons.rstrip('?')}.", hint=_did_you_mean(suggestions) or hint)
+        self.suggestions = suggestions
+        """What may have been meant, the likeliest first."""
+
+
+def teachable(text: str) -> str:
+    """The canonical sentence for words that may be said as they are. Raises: Refused, of which Reworded, NotSayable."""
+    plain = " ".join(text.split())
+    if not plain:
+        raise Refused("No words were given.", hint='Type what should be said, or choose "Nothing should be said".')
+    if len(plain) > MAX_TEXT:
+        raise Refused(
+            f"{len(plain)} characters are too long for guidance.", hint='Use 3 to 8 words: "Stop, curb ahead."'
+        )
+    found = vocabulary.read(plain)
+    if found.taught_as is None:
+        raise NotSayable(plain, found.problems, suggestions(plain), hint=_hint(plain))
+    if not found.as_written:
+        raise Reworded(plain, found.taught_as, found.lost)
+    return found.taught_as
+
+
+def left_out(lost: Sequence[str]) -> str:
+    """What a wording does not say, in words; "" where it says all."""
+    return f"Left out: {', '.join(lost)}." if lost else ""
+
+
+def suggestions(text: str) -> tuple[str, ...]:
+    """Sentences that may be meant by words that were refused, the likeliest first; slips of spelling are mended.
+
+    Never an order to walk on: "sidewalk ends ahead" is none, and "discontinue" no misspelt "continue".
+    """
+    mended = vocabulary.read(_WORD.sub(lambda match: _mended(match[0]), text.lower()))
+    guessed = (*vocabulary.read(text).suggestions, *mended.suggestions)
+    meant = [one for one in guessed if not _walks_on(one)]
+    if mended.taught_as and mended.slots and mended.taught_as != vocabulary.CLEAR:
+        careful = vocabulary.phrase(replace(mended.slots, action="caution")) if mended.slots.object else ""
+        meant.append(careful if _walks_on(mended.taught_as) else mended.taught_as)
+    return tuple(dict.fromkeys(filter(None, meant)))[:SUGGESTIONS_MOST]
+
+
+def _walks_on(sentence: str) -> bool:
+    slots = vocabulary.parse(sentence)
+    return slots is None or vocabulary.load().opener_rules[slots.action.split()[0]].go
+
+
+def reading_of(text: str) -> Reading:
+    """What one or several sentences say, each of which counts once."""
+    return vocabulary.read(once(text))
+
+
+def once(text: str) -> str:
+    """Sentences without those that stand there already: a device repeats what the wearer may not have heard."""
+    return " ".join(dict.fromkeys(_sentences(text)))
+
+
+def meaning(text: str) -> str:
+    """The canonical sentence of guidance as a device gave it, "" = nothing said, or that the way is clear.
+
+    Of several sentences the most urgent one, and the first of those. What may not be said is its own meaning: to
+    compare and to count, never to teach.
+    """
+    canonical = reading_of(text).taught_as or _most_urgent(text) or " ".join(text.split())
+    return "" if canonical == vocabulary.CLEAR else canonical
+
+
+def _most_urgent(text: str) -> str | None:
+    found = [reading for reading in map(vocabulary.read, _sentences(text)) if reading.slots and reading.sayable]
+    first = min(found, key=lambda reading: vocabulary.tier(reading.slots) if reading.slots else 3, default=None)
+    return first.taught_as if first else None
+
+
+@cache
+def sentences() -> tuple[str, ...]:
+    """The canonical sentence of every object at every side that a camera tells apart, in the vocabulary's order."""
+    pairs = ((name, side) for name in vocabulary.load().objects for side in vocabulary.SIDES_SEEN)
+    return tuple(dict.fromkeys(vocabulary.instruct(name, side) for name, side in pairs))
+
+
+def _sentences(text: str) -> list[str]:
+    return [one for one in (match.strip() for match in _SENTENCE.findall(text)) if one]
+
+
+def _hint(text: str) -> str:
+    if text.lower().strip(".! ") in _NOTHING:
+        return 'Where nothing should have been said, choose "Nothing should be said".'
+    return 'Name one thing and its side, such as "cone on the left".'
+
+
+def _did_you_mean(meant: Sequence[str]) -> str:
+    return f"Did you mean {' or '.join(f'“{one}”' for one in meant)}?" if meant else ""
+
+
+def _mended(word: str) -> str:
+    if len(word) < _SHORTEST or word in _known_words():
+        return word
+    return next(iter(get_close_matches(word, sorted(_known_words()), n=1, cutoff=_CLOSE)), word)
+
+
+@cache
+def _known_words() -> frozenset[str]:
+    """Every word that a reading explains, the denials among them: mended or not, they stay denials."""
+    loaded = vocabulary.load()
+    phrases = [name for term in loaded.objects.values() for name in term.names]
+    phrases += [word for family in loaded.families for word in family.words]
+    phrases += [other for rule in loaded.opener_rules.values() for others in rule.also.values() for other in others]
+    phrases += [other for side in loaded.side_rules.values() for other in (*side.as_written, *side.also)]
+    phrases += [other for modifier in loaded.modifier_rules.values() for other in modifier.also]
+    phrases += [*loaded.opener_rules, *loaded.fillers, *loaded.negations, *loaded.assurances]
+    return vocabulary.lexicon() | {word for phrase in phrases for word in _WORD.findall(phrase)}
+
+
+def means_the_same(one: str, other: str) -> bool:
+    """Whether two wordings are the same guidance once in the vocabulary's words. Silence equals "path is clear"."""
+    return meaning(one).lower() == meaning(other).lower()
+
+
+def canonical(text: str) -> str:
+    """What may be said of it, "" = nothing: words that may not be said never stand where they could teach."""
+    return vocabulary.normalise(text) or ""

@@ -1,0 +1,243 @@
+"""How good is a bundle? Always the quantised bundle, through the runtime that the device runs.
+
+A case is one picture with what should be said. Cases come from rendered frames on seeds that training never draws from,
+from held-out rows of the dataset, and from every correction that a person verified.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server import walks
+from server.evaluation.facts import DRAWN, seen_side
+from server.evaluation.measures import percentile, wilson
+from shared import vocabulary
+from shared.runtime import GuidanceModel
+
+# Training seeds its generator with [SEED + step, worker] and its walks below 2**32; these never meet it.
+HELD_OUT_SEED = 9_000_000_000
+CALIBRATION_SEED = 8_000_000_000
+CALIBRATION_WALK_S = 24.0
+SIZE = (320, 240)
+RIGHT_LEAST = 0.9
+FLAGGED = 0.1
+HAZARD_GRID = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75)
+PRECISION = 4.0
+"""How much a hazard that is not there weighs against one that is missed: what one look misses, the next one sees."""
+SPEAK_GRID = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One picture and the sentence that is right for it."""
+
+    case_id: str
+    group: str
+    image: NDArray[np.uint8]
+    """[h, w, 3] RGB"""
+    text: str
+    """The right sentence; vocabulary.CLEAR where nothing should be said."""
+    previous: NDArray[np.uint8] | None = None
+    """[h, w, 3] RGB, the picture one look before, for models that are given two"""
+    sound: NDArray[np.float32] | None = None
+    """[samples] at 16 kHz, for models that hear"""
+    there: frozenset[tuple[str, str]] | None = None
+    """All (object, side) within reach; None where only the one that the sentence names is known"""
+    walk: str = ""
+    """The walk it is of; moments of one walk are alike"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a bundle said to a case."""
+
+    case: Case
+    text: str
+    confidence: float
+    scores: tuple[tuple[str, str, float], ...]
+    """(object, side, score) of the hazard head, best first, the first eight"""
+    look_ms: float
+    word_ms: float
+    grammatical: bool = True
+    """Whether the decoder kept to the grammar by itself."""
+
+    @property
+    def right(self) -> bool:
+        """The whole instruction: same action, object and side."""
+        return vocabulary.parse(self.text) == vocabulary.parse(self.case.text)
+
+    @property
+    def object_right(self) -> bool:
+        return named(self.text) == named(self.case.text)
+
+
+def named(text: str) -> str:
+    """The object a sentence names, "" where it names none."""
+    slots = vocabulary.parse(text)
+    return slots.object if slots else ""
+
+
+def rendered_cases(count: int, *, objects: Sequence[str] = walks.KNOWN, want: str = "", seed: int = 0) -> list[Case]:
+    """Held-out rendered frames. With `want` every picture's instruction names that object."""
+    cases = []
+    for index in range(count):
+        rng = np.random.default_rng([HELD_OUT_SEED, seed, index])
+        shot = walks.random_frame(rng, objects=objects, width_px=SIZE[0], height_px=SIZE[1], want=want or None)
+        cases.append(_rendered_case(f"rendered-{seed}-{index}", shot, walk=f"rendered-{seed}-{index}"))
+    return cases
+
+
+def walk_cases(count: int, *, seed: int = 0) -> list[Case]:
+    """Looks of held-out walks, a second apart: what to calibrate on, for a model is less right among things at all
+    distances than on frames that each show one thing within reach."""
+    cases: list[Case] = []
+    for number, route in enumerate(itertools.cycle(walks.ROUTES.values())):
+        walk = walks.walk_along(route, seed=CALIBRATION_SEED + seed * 10_000 + number, duration_s=CALIBRATION_WALK_S)
+        for t_s in np.arange(0.5, CALIBRATION_WALK_S):
+            if len(cases) == count:
+                return cases
+            shot = walks.render_frame(walk, float(t_s), *SIZE)
+            cases.append(_rendered_case(f"walk-{seed}-{len(cases)}", shot, walk=f"walk-{seed}-{number}"))
+    raise AssertionError("routes without end")
+
+
+def _rendered_case(case_id: str, shot: walks.Rendered, *, walk: str) -> Case:
+    there = frozenset((seen.object, seen.side) for seen in shot.seen)
+    return Case(case_id, DRAWN, shot.image, shot.instruction or vocabulary.CLEAR, there=there, walk=walk)
+
+
+def run(
+    folder: Path, cases: Sequence[Case], *, threads: int = 2, progress: Callable[[str], None] = lambda text: None
+) -> list[Answer]:
+    """Look at and word every case with the bundle in `folder`. Raises: BundleError."""
+    model = GuidanceModel.load(folder, threads=threads, allow_demo=True)
+    answers = []
+    for index, case in enumerate(cases):
+        before = None if case.previous is None else model.look(case.previous)
+        started = time.perf_counter()
+        observation = model.look(case.image, case.sound, before=before)
+        looked = time.perf_counter()
+        instruction = model.word(observation)
+        worded = time.perf_counter()
+        best = tuple((h.object, h.side, round(h.score, 4)) for h in observation.hazards[:8])
+        look_ms, word_ms = (looked - started) * 1e3, (worded - looked) * 1e3
+        answers.append(
+            Answer(case, instruction.text, instruction.confidence, best, look_ms, word_ms, instruction.grammatical)
+        )
+        if index % 100 == 99:
+            progress(f"evaluated {index + 1}/{len(cases)}")
+    return answers
+
+
+def thresholds(answers: Sequence[Answer]) -> dict[str, float]:
+    """Recalibrate what travels in the bundle, from answers to cases that training never saw.
+
+    answers: with calibrated confidence
+    hazard_above: the score that separates best (highest F0.5) hazards that are there from those that are not
+    speak_above: a sentence less sure than this is kept to oneself. From it on at least RIGHT_LEAST of them are right
+    flag_below: a sentence less sure than this is worth a person's look: all that are kept to oneself, or the least sure
+    FLAGGED of them if that is more
+    """
+    known = [pair for answer in answers for pair in known_hazards(answer)]
+    best = max(HAZARD_GRID, key=lambda level: (_f_half(known, level), -abs(level - 0.5)))
+    speak = next((level for level in SPEAK_GRID if _right_from(answers, level) >= RIGHT_LEAST), SPEAK_GRID[-1])
+    least_sure = percentile([a.confidence for a in answers], 100 * FLAGGED)
+    return {"hazard_above": best, "speak_above": speak, "flag_below": round(min(0.95, max(speak, least_sure)), 3)}
+
+
+def known_hazards(answer: Answer) -> Iterator[tuple[float, bool]]:
+    """(score, whether it is there) of each scored (object, side) of which that is known, as it was when training.
+
+    Where only a sentence is known: its own object at each side; all of them where a person confirmed silence; none
+    where it names no object ("Turn right."), for it says nothing of things.
+    """
+    case = answer.case
+    name, side = named(case.text), seen_side(_side(case.text))
+    scored = {(other, at): score for other, at, score in answer.scores}
+    there = case.there if case.there is not None else {(name, side)} if name else frozenset()
+    for _ in there - scored.keys():
+        yield 0.0, True
+    for pair, score in scored.items():
+        if case.there is not None or case.text == vocabulary.CLEAR or pair[0] == name:
+            yield score, pair in there
+
+
+def sure_enough(answers: Sequence[Answer]) -> bool:
+    """Whether at some level there are sentences, and at least RIGHT_LEAST of them right."""
+    return any(
+        any(a.confidence >= level for a in answers) and _right_from(answers, level) >= RIGHT_LEAST
+        for level in SPEAK_GRID
+    )
+
+
+def _right_from(answers: Sequence[Answer], level: float) -> float:
+    """Share of right ones among the answers of at least that confidence; 1 where there are none."""
+    said = [a.right for a in answers if a.confidence >= level]
+    return sum(said) / len(said) if said else 1.0
+
+
+def summary(answers: Sequence[Answer]) -> dict[str, object]:
+    """The figures of a model card, as plain JSON."""
+    hazards = [a for a in answers if a.case.text != vocabulary.CLEAR]
+    clear = [a for a in answers if a.case.text == vocabulary.CLEAR]
+    by_tier = {}
+    for tier in (1, 2, 3):
+        some = [a for a in hazards if _tier(a.case.text) == tier]
+        hit = sum(a.object_right for a in some)
+        by_tier[str(tier)] = {"cases": len(some), "recall": _share(hit, len(some)), "wilson": wilson(hit, len(some))}
+    return {
+        "frames": len(answers),
+        "instruction_right": _share(sum(a.right for a in answers), len(answers)),
+        "object_right": _share(sum(a.object_right for a in hazards), len(hazards)),
+        "silence_right": _share(sum(a.object_right for a in clear), len(clear)),
+        "false_clear": _share(sum(a.text == vocabulary.CLEAR for a in hazards), len(hazards)),
+        "grammar": _share(sum(a.grammatical and not vocabulary.problems(a.text) for a in answers), len(answers)),
+        "recall_by_tier": by_tier,
+        "look_ms": {
+            "p50": percentile([a.look_ms for a in answers], 50),
+            "p95": percentile([a.look_ms for a in answers], 95),
+        },
+        "word_ms": {
+            "p50": percentile([a.word_ms for a in answers], 50),
+            "p95": percentile([a.word_ms for a in answers], 95),
+        },
+    }
+
+
+def confusion(answers: Sequence[Answer]) -> dict[str, Counter[str]]:
+    """true object → how often each object was named; "(clear)" = none."""
+    table: dict[str, Counter[str]] = {}
+    for answer in answers:
+        table.setdefault(named(answer.case.text) or "(clear)", Counter())[named(answer.text) or "(clear)"] += 1
+    return table
+
+
+def _share(part: int, whole: int) -> float:
+    return round(part / whole, 4) if whole else 0.0
+
+
+def _tier(text: str) -> int:
+    slots = vocabulary.parse(text)
+    return vocabulary.tier(slots) if slots else 3
+
+
+def _side(text: str) -> str:
+    slots = vocabulary.parse(text)
+    return slots.side if slots else ""
+
+
+def _f_half(known: Sequence[tuple[float, bool]], level: float) -> float:
+    """F0.5 of taking every hazard of at least that score for there (van Rijsbergen 1979)."""
+    hit = sum(there for score, there in known if score >= level)
+    false = sum(not there for score, there in known if score >= level)
+    missed = sum(there for score, there in known if score < level)
+    weighed = (1 + 1 / PRECISION) * hit
+    return weighed / max(1.0, weighed + false + missed / PRECISION)

@@ -1,0 +1,131 @@
+"""What a look takes: several bundles in turns, picture by picture, in one run.
+
+A B A B …, on one core each, in processor time: what else the machine does takes none of it, and what it does to caches
+and clock rate hits all alike; each picture's fastest of a few rounds counts. By wall time, of two equal models that
+shared two cores with ten other processes, one took twice as long as the other.
+
+What devices report of a model that runs here too gives the scale: a look of the candidate takes there what that model
+takes there, times the ratio of the two here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from server.database import store as db
+from server.gate import footprint
+from server.gate.evidence import Cost, Reported
+from server.releases.registry import Registry
+from shared import bundle as bundles
+from shared.runtime import GuidanceModel
+
+ROUNDS, PICTURES = 4, 12
+REFERENCES = 3
+"""Versions at most that devices report and that are measured beside the candidate."""
+Look = Callable[[NDArray[np.uint8]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a device last said of itself."""
+
+    kind: str
+    version: str
+    look_p95_ms: float
+
+
+def measure(candidate: Path, registry: Registry, pictures: Sequence[NDArray[np.uint8]], *, threads: int) -> Cost:
+    """Everything that the budget is about."""
+    said = reports(registry)
+    known = {model.version: model.bundle_folder for model in registry.list()}
+    versions = [name for name in dict.fromkeys(one.version for one in said) if name in known][:REFERENCES]
+    folders = {"": candidate, **{name: known[name] for name in versions}}
+    models = {name: GuidanceModel.load(folder, threads=1, allow_demo=True).look for name, folder in folders.items()}
+    took = in_turns(models, pictures[:PICTURES])
+    here_ms, ratios = p95(took[""]), {name: ratio(took[""], took[name]) for name in versions}
+    found, ignored = scaled(said, ratios, here_ms)
+    return Cost(
+        look_p95_ms=here_ms,
+        memory_mb=footprint.peak_mb(candidate, threads=threads),
+        bundle_mb=bundles.read_manifest(candidate).size_bytes / 1e6,
+        reported=found,
+        ignored=ignored,
+        unknown=unknown(said, ratios),
+    )
+
+
+def reports(registry: Registry) -> list[Said]:
+    """What devices report, where they say both what they are and what a look takes."""
+    with registry.store.reading() as connection:
+        found = connection.execute(select(db.devices.c.status).order_by(db.devices.c.seen_at.desc())).scalars().all()
+    out = []
+    for status in found:
+        kind, version = str(status.get("device_kind", "")), str(status.get("model_version", ""))
+        p95_ms = status.get("look_p95_ms", 0.0)
+        if kind and version and isinstance(p95_ms, int | float) and p95_ms > 0:
+            out.append(Said(kind, version, float(p95_ms)))
+    return out
+
+
+def scaled(
+    said: Sequence[Said], ratios: Mapping[str, float], here_ms: float
+) -> tuple[tuple[Reported, ...], tuple[Reported, ...]]:
+    """(one report per kind: the device on which the candidate would be slowest; reports that cannot be). Pure.
+
+    here_ms: what a look of the candidate takes here
+    """
+    every = [(one, Reported(one.kind, 1, one.version, one.look_p95_ms, ratios[one.version]))
+             for one in said if one.version in ratios]  # fmt: skip
+    ignored = tuple(report for _, report in every if not report.plausible(here_ms))
+    said = [one for one, report in every if report.plausible(here_ms)]
+    out = []
+    for kind in dict.fromkeys(one.kind for one in said):
+        mine = [one for one in said if one.kind == kind]
+        slowest = max(mine, key=lambda one: one.look_p95_ms * ratios[one.version])
+        devices = sum(one.version == slowest.version for one in mine)
+        out.append(Reported(kind, devices, slowest.version, slowest.look_p95_ms, ratios[slowest.version]))
+    return tuple(out), ignored
+
+
+def unknown(said: Sequence[Said], ratios: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
+    """Kind → versions that it reports on, where none of them was measured here. Pure."""
+    judged = {one.kind for one in said if one.version in ratios}
+    kinds = dict.fromkeys(one.kind for one in said if one.kind not in judged)
+    return {kind: tuple(dict.fromkeys(one.version for one in said if one.kind == kind)) for kind in kinds}
+
+
+def in_turns(
+    looks: Mapping[str, Look],
+    pictures: Sequence[NDArray[np.uint8]],
+    *,
+    rounds: int = ROUNDS,
+    seconds: Callable[[], float] = time.process_time,
+) -> dict[str, list[float]]:
+    """Milliseconds of processor time of a look at each picture, the fastest of the rounds, for each name."""
+    best = {name: [float("inf")] * len(pictures) for name in looks}
+    for look in looks.values():
+        for picture in pictures[:1]:
+            look(picture)  # the first of all allocates
+    for _ in range(rounds):
+        for at, picture in enumerate(pictures):
+            for name, look in looks.items():
+                started = seconds()
+                look(picture)
+                best[name][at] = min(best[name][at], (seconds() - started) * 1e3)
+    return best
+
+
+def p95(took: Sequence[float]) -> float:
+    return round(float(np.percentile(np.asarray(took), 95)), 3) if len(took) else 0.0
+
+
+def ratio(one: Sequence[float], other: Sequence[float]) -> float:
+    """How many times as long the one takes, by the middle of the pictures; 1 where nothing was measured. Pure."""
+    return float(np.median(np.asarray(one) / np.asarray(other))) if len(one) else 1.0

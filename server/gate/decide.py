@@ -1,0 +1,59 @@
+"""May the candidate replace the champion, or at least be tried? Pure: evidence in, a list of judged rules out.
+
+    against    no worse than the champion, on what is held out, by group and tier; forgets no confirmed correction
+    fitness    the export is true to PyTorch, the self-test passes, size, memory and latency are within the budget
+    floors     a model for the field: good enough by itself, on held-out real moments of its own dataset
+
+What was trained on counts nowhere but in "forgets nothing". A rule that fails leads to `refused` or to `trial`, and the
+worst of them is the verdict. A demonstration model needs no floors and is no bar for a field model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from server.evaluation.facts import REAL, TAUGHT
+from server.gate import against, fitness, floors
+from server.gate.evidence import Decision, Evidence, Rule
+from server.gate.settings import Bounds
+
+
+def decide(evidence: Evidence, bounds: Bounds | None = None) -> Decision:
+    """Judge every rule; no rule stops another, so that a person reads all reasons at once."""
+    found = tuple(_rules(evidence, bounds or Bounds()))
+    if any(rule.leads_to == "refused" for rule in found):
+        return Decision("refused", found)
+    if any(rule.leads_to == "trial" for rule in found):
+        return Decision("trial", found)
+    return Decision("promoted", found)
+
+
+def _rules(evidence: Evidence, bounds: Bounds) -> Iterator[Rule]:
+    yield _held_out(evidence)
+    yield from against.rules(evidence, bounds.gate)
+    yield from fitness.rules(evidence, bounds.budget, bounds.gate)
+    if evidence.candidate.use == "demo":
+        yield from floors.drawn_calibration(evidence, bounds.gate)
+    else:
+        yield from floors.rules(evidence, bounds.floors, bounds.gate)
+
+
+def _held_out(evidence: Evidence) -> Rule:
+    """Something that nobody learnt from, to judge on."""
+    cases = [case for case in evidence.candidate.cases if case.group != TAUGHT]
+    right, walks = sum(case.right for case in cases), len({case.walk for case in cases})
+    real = sum(case.group == REAL for case in cases)
+    figures = {"right": right, "real": real, "drawn": len(cases) - real}
+    if cases:
+        told = f"{right} of {len(cases)} held-out cases right ({real} real, {len(cases) - real} drawn)"
+        if evidence.champion is not None and evidence.champion.use == evidence.candidate.use:
+            theirs = {case.case_id: case.right for case in evidence.champion.cases}
+            told += f", the champion has {sum(theirs.get(case.case_id, False) for case in cases)}"
+        return Rule("held-out cases", "all", "passed", told, "", figures, cases=len(cases), walks=walks)
+    text = (
+        "nothing is held out to judge it on: mark walks as held out (waycue-server samples hold-out WALK), or record "
+        "more, of which about one walk in five is held out by itself"
+    )
+    return Rule(
+        "held-out cases", "all", "failed", text, "refused" if evidence.candidate.use == "demo" else "trial", figures
+    )

@@ -1,0 +1,1 @@
+"""The certificate authority, claims of new devices, and the HTTPS service they enrol at."""

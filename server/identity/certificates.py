@@ -1,0 +1,204 @@
+"""The book of certificates: which device holds which, who may come in, and who no longer.
+
+Promises:
+
+1. A certificate is in the database before it leaves the server: what is not in the book was never issued.
+2. A device may come in (`admits`) while it is enrolled, not revoked, and holds a certificate that has not ended.
+3. Revoking takes all certificates of a device back at once, and its open claim codes. `publish_crl` brings the file
+   that the broker reads in line with the database; it may be called at any time, and again.
+4. Renewal gives a certificate for the device on whose topic it was asked for, for a key that the device has a valid
+   certificate for, or that such a key signed: the broker in between cannot ask for itself. The same question gets the
+   same answer, nobody gets more than MOST_A_DAY, and who asks more than MOST_ASKED_AN_HOUR is not heard.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections import Counter
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import Connection, Select, select, update
+
+from server.database import store as db
+from server.database.store import Store
+from server.identity.authority import BACKDATE, Authority, PublicKey, read_csr
+from shared import messages, topics
+from shared.clock import Clock
+from shared.errors import ConfigError, MessageError, Refused
+from shared.messages import Certificate, Renew
+
+MOST_A_DAY = 24
+MOST_ASKED_AN_HOUR = 60  # a device asks every five minutes; more, at some milliseconds each, would hold up the others
+HOUR_S = 3600.0
+DAY_S = 86400.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """One certificate of a device."""
+
+    serial: str
+    device: str
+    issued_at_s: float
+    not_after_s: float
+    revoked_at_s: float | None
+    why: str
+    pem: str
+
+    @property
+    def life_s(self) -> float:
+        return self.not_after_s - self.issued_at_s
+
+
+class Certificates:
+    """store, authority: of one home. days: the life of a device's certificate."""
+
+    def __init__(self, store: Store, authority: Authority, *, clock: Clock, days: float = 90.0) -> None:
+        self.store, self.authority, self.clock, self.days = store, authority, clock, days
+        self._asked: Counter[str] = Counter()
+        self._counted_from_s = clock.monotonic_s()
+
+    def admitted(self) -> frozenset[str]:
+        """Names of the devices that may come in now."""
+        with self.store.reading() as connection:
+            return frozenset(connection.scalars(_admitted(self.clock.utc_s())))
+
+    def admits(self, device: str) -> bool:
+        """Whether this device may come in now."""
+        with self.store.reading() as connection:
+            query = _admitted(self.clock.utc_s()).where(db.enrolments.c.device == device)
+            return connection.scalar(query) is not None
+
+    def of(self, device: str) -> tuple[Issued, ...]:
+        """All certificates that the device ever got, newest first."""
+        with self.store.reading() as connection:
+            return _of(connection, device)
+
+    def issue(self, connection: Connection, device: str, csr_pem: str) -> Issued:
+        """A new certificate, in the caller's transaction. Raises: Refused."""
+        pem = self.authority.issue_device(csr_pem.encode(), device, days=self.days)
+        made = x509.load_pem_x509_certificate(pem)
+        issued = Issued(
+            f"{made.serial_number:x}", device, (made.not_valid_before_utc + BACKDATE).timestamp(),
+            made.not_valid_after_utc.timestamp(), None, "", pem.decode(),
+        )  # fmt: skip
+        connection.execute(
+            db.certificates.insert().values(
+                serial=issued.serial, device=device, issued_at=self.clock.utc_s(),
+                not_after=issued.not_after_s, why="", pem=issued.pem,
+            )
+        )  # fmt: skip
+        return issued
+
+    def take_back(self, connection: Connection, device: str, why: str) -> int:
+        """Take all certificates of a device back, in the caller's transaction. Returns how many that were."""
+        open_ones = (db.certificates.c.device == device) & db.certificates.c.revoked_at.is_(None)
+        values = {"revoked_at": self.clock.utc_s(), "why": why}
+        return connection.execute(update(db.certificates).where(open_ones).values(**values)).rowcount
+
+    def revoke(self, device: str, why: str) -> int:
+        """Lock a device out. Returns how many certificates were taken back. Raises: Refused where it is unknown."""
+        now_s = self.clock.utc_s()
+        with self.store.writing() as connection:
+            known = update(db.enrolments).where(db.enrolments.c.device == device)
+            if not connection.execute(known.values(revoked_at=now_s, why=why)).rowcount:
+                raise Refused(f"No device is called {device}.", hint="See: waycue-server devices list")
+            claims = (db.claims.c.device == device) & (db.claims.c.expires_at > now_s)
+            connection.execute(update(db.claims).where(claims).values(expires_at=now_s))
+            count = self.take_back(connection, device, why)
+        self.publish_crl()
+        return count
+
+    def publish_crl(self) -> bool:
+        """Write the list of certificates taken back. True where it changed: the broker must read it again. Raises:
+        OSError."""
+        table = db.certificates.c
+        query = select(table.serial, table.revoked_at, table.not_after > self.clock.utc_s())
+        with self.store.reading() as connection:
+            rows = connection.execute(query.where(table.revoked_at.is_not(None))).all()
+        return self.authority.take_back(
+            {int(serial, 16): at_s for serial, at_s, holds in rows if holds},
+            ended={int(serial, 16) for serial, _, holds in rows if not holds},
+        )
+
+    def renew(self, device: str, _levels: list[str], payload: bytes) -> list[tuple[str, bytes]]:
+        """Handler of `up/renew`: the answer goes to the device whose topic it came on, which the broker has checked."""
+        if self._asks_too_much(device):
+            return []
+        try:
+            issued = self._renewed(device, messages.decode(Renew, payload))
+        except (MessageError, Refused, ConfigError) as error:  # ConfigError: this machine's clock is wrong
+            _log.warning("%s gets no new certificate: %s", device, error)
+            return []
+        answer = Certificate(certificate_pem=issued.pem, ca_pem=self.authority.ca_pem.decode())
+        return [(topics.certificate(device), messages.encode(answer))]
+
+    def _asks_too_much(self, device: str) -> bool:
+        now_s = self.clock.monotonic_s()
+        if now_s - self._counted_from_s > HOUR_S:
+            self._asked.clear()
+            self._counted_from_s = now_s
+        self._asked[device] += 1
+        if self._asked[device] == MOST_ASKED_AN_HOUR + 1:  # said once: it must not fill the log either
+            _log.warning("%s asks for certificates all the time; it is not heard for up to an hour.", device)
+        return self._asked[device] > MOST_ASKED_AN_HOUR
+
+    def _renewed(self, device: str, asked: Renew) -> Issued:
+        now_s = self.clock.utc_s()
+        if not asked.csr_pem.isascii():  # JSON may hold what cannot even be encoded
+            raise MessageError("Renew.csr_pem is no PEM.")
+        key = read_csr(asked.csr_pem.encode())
+        with self.store.writing() as connection:
+            if connection.scalar(_admitted(now_s).where(db.enrolments.c.device == device)) is None:
+                raise Refused("it is not enrolled, or no longer.")
+            held = _of(connection, device)
+            valid = [one for one in held if one.revoked_at_s is None and one.not_after_s > now_s]
+            if not any(is_asked_by(one, key, asked) for one in valid):
+                raise Refused("it asks for a key that none of its own keys vouches for.")
+            if key_of(valid[0]) == key and valid[0].not_after_s - now_s > valid[0].life_s / 2:
+                return valid[0]  # asked twice, or the answer was lost
+            if sum(one.issued_at_s > now_s - DAY_S for one in held) >= MOST_A_DAY:
+                raise Refused(f"it got {MOST_A_DAY} within a day.")
+            issued = self.issue(connection, device, asked.csr_pem)
+        _log.info("%s got a new certificate.", device)
+        return issued
+
+
+def is_asked_by(held: Issued, key: PublicKey, asked: Renew) -> bool:
+    """Whether the holder of this certificate asked: for the same key, or for one that this key signed."""
+    own = key_of(held)
+    if own == key:
+        return True
+    if not asked.proof or not isinstance(own, ec.EllipticCurvePublicKey):
+        return False
+    try:
+        own.verify(base64.b64decode(asked.proof, validate=True), asked.csr_pem.encode(), ec.ECDSA(hashes.SHA256()))
+    except (ValueError, InvalidSignature):
+        return False
+    return True
+
+
+def key_of(held: Issued) -> object:
+    """The public key that it is for."""
+    return x509.load_pem_x509_certificate(held.pem.encode()).public_key()
+
+
+def _admitted(now_s: float) -> Select[tuple[str]]:
+    held, enrolled = db.certificates.c, db.enrolments.c
+    valid = select(held.serial).where(held.device == enrolled.device, held.revoked_at.is_(None), held.not_after > now_s)
+    return select(enrolled.device).where(enrolled.revoked_at.is_(None), valid.exists())
+
+
+def _of(connection: Connection, device: str) -> tuple[Issued, ...]:
+    table = db.certificates.c
+    query = select(
+        table.serial, table.device, table.issued_at, table.not_after, table.revoked_at, table.why, table.pem
+    ).where(table.device == device)
+    rows = connection.execute(query.order_by(table.id.desc()))
+    return tuple(Issued(*row) for row in rows)

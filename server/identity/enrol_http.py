@@ -1,0 +1,219 @@
+"""The one page that strangers may reach: POST /enrol over HTTPS (shared.enrolment).
+
+Promises:
+
+1. Whoever is refused gets the same 403 with the same body, whatever was wrong. The log says which.
+2. At most MAX_REQUEST_BYTES of a request are read, within READ_S; from one address at most BURST requests at once and
+   one more every REFILL_S. At most MOST_AT_ONCE connections are held, MOST_EACH of one address, and none that is older
+   than LIFE_S is in anybody's way, whatever it says or does not say (server.identity.connection_limit).
+3. Proofs are taken for every certificate that this process showed: one renewed while a device asks does no harm.
+4. It runs on a thread of its own, ends with `stop`, and fails to start loudly: a port that is taken is a ConfigError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from server.identity.authority import Authority
+from server.identity.claims import Enrolment
+from server.identity.connection_limit import Gate, network_of
+from shared import enrolment, settings
+from shared.clock import Clock
+from shared.enrolment import EnrolRequest
+from shared.errors import ConfigError, MessageError, Refused
+
+NAME = "enrol"
+READ_S = 10.0
+BURST, REFILL_S = 10, 6.0
+MOST_ADDRESSES = 4096
+MOST_AT_ONCE, MOST_EACH = 64, 8
+LIFE_S = 30.0  # of a connection: enrolling takes less than a second
+REFRESH_S = 3600.0
+JOIN_S = 10.0
+NOT_ACCEPTED = {"detail": "not accepted"}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """How many requests one address may still make."""
+
+    left: float
+    at_s: float
+
+
+def take(bucket: Bucket | None, now_s: float) -> Bucket | None:
+    """The bucket after one more request; None = too many."""
+    left = float(BURST) if bucket is None else min(BURST, bucket.left + (now_s - bucket.at_s) / REFILL_S)
+    return Bucket(left - 1, now_s) if left >= 1 else None
+
+
+class Rate:
+    """Buckets of the addresses heard last. Only the event loop asks."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def allows(self, address: str) -> bool:
+        who = network_of(address)
+        after = take(self._buckets.get(who), self._clock.monotonic_s())
+        if after is None:
+            return False
+        self._buckets[who] = after
+        self._buckets.move_to_end(who)
+        while len(self._buckets) > MOST_ADDRESSES:
+            self._buckets.popitem(last=False)
+        return True
+
+
+def create_app(
+    book: Enrolment, *, clock: Clock, fingerprints: set[str], broker_of: Callable[[str], str],
+    enrolled: Callable[[], None] = lambda: None,
+) -> FastAPI:  # fmt: skip
+    """fingerprints: of the certificates that this process shows. broker_of(host the device asked) → HOST:PORT."""
+    app = FastAPI(title="waycue enrolment", openapi_url=None, docs_url=None, redoc_url=None)
+    rate = Rate(clock)
+
+    @app.post(enrolment.PATH)
+    async def enrol(request: Request) -> Response:
+        address = request.client.host if request.client is not None else ""
+        if not rate.allows(address):
+            return JSONResponse({"detail": "too many"}, 429, {"Retry-After": str(int(REFILL_S))})
+        try:
+            asked = enrolment.decode(EnrolRequest, await _body(request))
+            broker = broker_of(request.headers.get("host", ""))
+            body, mac = await run_in_threadpool(book.redeem, asked, fingerprints=fingerprints, broker=broker)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
+        except (MessageError, Refused, ConfigError, TimeoutError) as error:
+            _log.warning("Enrolment from %s is refused: %s", address, str(error) or "it took too long")
+            return JSONResponse(NOT_ACCEPTED, 403)
+        enrolled()
+        _log.warning("%s is enrolled, from %s.", asked.device, address)  # rare, and worth an admin's eye
+        return Response(body, 200, {enrolment.MAC_HEADER: mac}, "application/json")
+
+    return app
+
+
+async def _body(request: Request) -> bytes:
+    """Raises: MessageError where it is too long, TimeoutError."""
+    data = bytearray()
+    async with asyncio.timeout(READ_S):
+        async for piece in request.stream():
+            data += piece
+            if len(data) > enrolment.MAX_REQUEST_BYTES:
+                raise MessageError(f"it has more than {enrolment.MAX_REQUEST_BYTES} bytes.")
+    return bytes(data)
+
+
+class EnrolmentService:
+    """Serves from `start` to `stop`. address: HOST:PORT to listen on; port 0 = any. broker: HOST:PORT that devices are
+    told; with an empty host, the one under which they reached us. enrolled: called when a device was let in, so that
+    whoever must know of it does before the device has the answer."""
+
+    def __init__(
+        self, book: Enrolment, authority: Authority, *, address: tuple[str, int], broker: str, clock: Clock,
+        enrolled: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self._authority = authority
+        self._clock = clock
+        self._address = address
+        self._broker = broker
+        self._fingerprints: set[str] = set()
+        self._stopping = threading.Event()
+        self._app = create_app(
+            book, clock=clock, fingerprints=self._fingerprints, broker_of=self._broker_of, enrolled=enrolled
+        )
+        self._server: uvicorn.Server | None = None
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> tuple[str, int]:
+        """Returns (host, port). Raises: ConfigError where the address is taken."""
+        context = self._context()
+        listener = _listen(self._address, self._clock)
+        config = uvicorn.Config(
+            self._app, log_level="error", ws="none", lifespan="off", server_header=False, access_log=False,
+            loop="asyncio", http="h11", h11_max_incomplete_event_size=enrolment.MAX_REQUEST_BYTES, timeout_keep_alive=5,
+            limit_concurrency=2 * MOST_AT_ONCE, timeout_graceful_shutdown=3, backlog=MOST_AT_ONCE,
+            ssl_certfile=str(self._files[1]), ssl_keyfile=str(self._files[0]),
+        )  # fmt: skip
+        config.load()
+        config.ssl = context
+        self._server = uvicorn.Server(config)
+        serve = threading.Thread(target=self._serve, args=(self._server, listener), name="enrolment", daemon=True)
+        refresh = threading.Thread(target=self._refresh, args=(context,), name="enrolment-refresh", daemon=True)
+        self._threads = [serve, refresh]
+        for thread in self._threads:
+            thread.start()
+        found: tuple[str, int] = listener.getsockname()[:2]
+        return found
+
+    def stop(self) -> None:
+        """Idempotent."""
+        self._stopping.set()
+        if self._server is not None:
+            self._server.should_exit = True
+        for thread in self._threads:
+            thread.join(JOIN_S)
+
+    def _serve(self, server: uvicorn.Server, listener: socket.socket) -> None:
+        try:
+            server.run(sockets=[listener])
+        except Exception:  # noqa: BLE001  a task's top
+            _log.exception("Enrolment ended; devices cannot be added until the server is restarted")
+        finally:
+            listener.close()
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        self._load(context)
+        return context
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        self._files = self._authority.service(NAME, server_auth=True)
+        certificate = self._files[1].read_text("ascii")
+        self._fingerprints.add(enrolment.fingerprint(ssl.PEM_cert_to_DER_cert(certificate)))
+        context.load_cert_chain(self._files[1], self._files[0])
+
+    def _refresh(self, context: ssl.SSLContext) -> None:
+        while not self._stopping.wait(REFRESH_S):
+            try:
+                self._load(context)
+            except (OSError, ConfigError):
+                _log.exception("The certificate of the enrolment page cannot be renewed")
+
+    def _broker_of(self, asked: str) -> str:
+        """Raises: ConfigError where the device said no host."""
+        host, _ = settings.address(asked, what="Host header", default_port=enrolment.DEFAULT_PORT)
+        if not self._broker.startswith(":"):
+            return self._broker
+        return f"[{host}]{self._broker}" if ":" in host else f"{host}{self._broker}"
+
+
+def _listen(address: tuple[str, int], clock: Clock) -> Gate:
+    host, port = address
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=MOST_AT_ONCE)
+        return Gate(listener, clock=clock, most=MOST_AT_ONCE, most_each=MOST_EACH, life_s=LIFE_S)
+    except OSError as error:
+        raise ConfigError(
+            f"Enrolment cannot listen on {host}:{port} ({error.strerror}).",
+            hint='Choose another address for it in waycue.toml, [enrol] address, or "" for none.',
+        ) from None

@@ -1,0 +1,1 @@
+"""Recorded videos that people label by hand, in the layout of the dataset."""

@@ -1,0 +1,239 @@
+"""A labelled folder as the dataset's layout has it, made by a person from recorded videos:
+
+    dataset/
+    ├── frames/{video}_chunk{NNNN}.jpg
+    ├── audio/{video}_chunk{NNNN}.wav
+    ├── metadata.jsonl      {"frame_path", "audio_path", "instruction"}, paths inside the folder
+    └── videos.json         which video is which, and which of its chunks were skipped
+
+Rules that it keeps:
+
+1. An answer is on disk when `save` or `skip` returns, its files before its line. Nothing else is ever lost.
+2. A chunk has at most one line. Changing an answer replaces the whole file atomically; other lines stay as they are.
+3. Two videos never share names: the second one of a name gets part of its SHA-256.
+4. One person labels a folder at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from server.labelling.footage import Chunk
+from shared import atomic
+from shared.errors import DatasetError, Refused
+
+LOG_NAME = "metadata.jsonl"
+VIDEOS_NAME = "videos.json"
+MAX_NAME = 60  # leaves room for _chunkNNNN, and for the ids made from it
+_UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
+_NAMED = re.compile(r"(?P<video>.+)_chunk(?P<number>[0-9]+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One line of metadata.jsonl, its files found."""
+
+    video: str
+    number: int
+    frame: Path
+    audio: Path
+    instruction: str
+    line: int
+    """Where it stands in metadata.jsonl, from 1."""
+
+
+@dataclass(slots=True)
+class Folder:
+    """An open folder. Get one from `opened`."""
+
+    root: Path
+    _skipped: dict[str, set[int]] = field(default_factory=dict)
+    _hashes: dict[str, str] = field(default_factory=dict)
+    _instructions: dict[str, str] = field(default_factory=dict)
+    """Stem of the frame → instruction."""
+
+    def name_of(self, video: Path) -> str:
+        """The name of a video's chunks in this folder; remembered for the next time. Raises: OSError."""
+        sha256 = atomic.sha256_file(video)
+        for name, known in self._hashes.items():
+            if known == sha256:
+                return name
+        name = plain_name(video.stem)
+        if self._hashes.get(name):  # labels without videos.json are taken for this video's own
+            name = f"{name[: MAX_NAME - 7]}-{sha256[:6]}"
+        self._hashes[name] = sha256
+        self._write_videos()
+        return name
+
+    def files(self, name: str, number: int) -> tuple[Path, Path]:
+        """Where the picture and the sound of a chunk lie."""
+        stem = f"{name}_chunk{number:04d}"
+        return self.root / "frames" / f"{stem}.jpg", self.root / "audio" / f"{stem}.wav"
+
+    def answer(self, name: str, number: int) -> str | None:
+        """The instruction of a chunk, "skip", or None where there is no answer yet."""
+        known = self._instructions.get(f"{name}_chunk{number:04d}")
+        if known is None and number in self._skipped.get(name, ()):
+            return "skip"
+        return known
+
+    def show(self, name: str, number: int, chunk: Chunk) -> Path:
+        """Write a chunk's files for a person to look at; returns the picture's path. Raises: OSError."""
+        frame, audio = self.files(name, number)
+        atomic.write_bytes(frame, chunk.jpeg)
+        atomic.write_bytes(audio, chunk.wav)
+        return frame
+
+    def save(self, name: str, number: int, instruction: str) -> None:
+        """Write an answer down; the chunk's files are there from `show`. Raises: OSError."""
+        frame, audio = self.files(name, number)
+        line = {
+            "frame_path": f"frames/{frame.name}", "audio_path": f"audio/{audio.name}", "instruction": instruction,
+        }  # fmt: skip
+        if frame.stem in self._instructions:
+            self._rewrite(frame.stem, line)
+        else:
+            with open(self.root / LOG_NAME, "ab") as file:
+                atomic.append_line(file, line)
+            atomic.fsync_dir(self.root)
+        self._instructions[frame.stem] = instruction
+        if number in self._skipped.get(name, ()):
+            self._skipped[name].discard(number)
+            self._write_videos()
+
+    def skip(self, name: str, number: int) -> None:
+        """Write down that a chunk gets no label, and remove its files. Raises: OSError."""
+        self._skipped.setdefault(name, set()).add(number)
+        self._write_videos()
+        stem = f"{name}_chunk{number:04d}"
+        if self._instructions.pop(stem, None) is not None:
+            self._rewrite(stem, None)
+        self.forget(name, number)
+
+    def forget(self, name: str, number: int) -> None:
+        """Remove the files of a chunk that has no line. Raises: OSError."""
+        if f"{name}_chunk{number:04d}" not in self._instructions:
+            for path in self.files(name, number):
+                path.unlink(missing_ok=True)
+
+    def counts(self, name: str) -> tuple[int, int]:
+        """(labelled, skipped) chunks of a video."""
+        found = [match for match in map(_NAMED.match, self._instructions) if match and match["video"] == name]
+        return len(found), len(self._skipped.get(name, ()))
+
+    def _rewrite(self, stem: str, line: dict[str, Any] | None) -> None:
+        out = b""
+        for old in (self.root / LOG_NAME).read_bytes().splitlines(keepends=True):
+            if stem_of(old) != stem:
+                out += old
+            elif line is not None:
+                out += json.dumps(line, ensure_ascii=False).encode() + b"\n"
+        atomic.write_bytes(self.root / LOG_NAME, out)
+
+    def _write_videos(self) -> None:
+        names = sorted(self._hashes.keys() | self._skipped.keys())
+        atomic.write_json(self.root / VIDEOS_NAME, {
+            name: {"sha256": self._hashes.get(name, ""), "skipped": sorted(self._skipped.get(name, ()))}
+            for name in names
+        })  # fmt: skip
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[Folder]:
+    """The folder, made where there is none. Raises: Refused while another labels it; DatasetError; OSError."""
+    if root.exists() and not root.is_dir():
+        raise Refused(f"{root} is not a folder.", hint="Name a folder with --dataset.")
+    for part in ("frames", "audio"):
+        atomic.make_dirs(root / part)
+    with open(root / ".lock", "wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"Somebody else is labelling {root}.", hint="Wait, or use another --dataset.") from None
+        atomic.drop_torn_tail(root / LOG_NAME)
+        folder = Folder(root)
+        _read_videos(root / VIDEOS_NAME, folder)
+        for _, value in lines(root):
+            folder._instructions[Path(str(value["frame_path"])).stem] = str(value["instruction"])
+        yield folder
+
+
+def _read_videos(path: Path, folder: Folder) -> None:
+    if not path.exists():
+        return
+    try:
+        for name, known in json.loads(path.read_bytes()).items():
+            folder._hashes[str(name)] = str(known["sha256"])
+            folder._skipped[str(name)] = {int(number) for number in known["skipped"]}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DatasetError(
+            f"{path} can not be read ({error!r}).",
+            hint="Restore it, or delete it: skipped chunks are then asked again.",
+        ) from None
+
+
+def lines(root: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines of metadata.jsonl with their numbers, from 1. Raises: DatasetError naming one that is none; OSError."""
+    path = root / LOG_NAME
+    if not path.exists():
+        return
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n") or not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+                if not all(isinstance(value[name], str) for name in ("frame_path", "audio_path", "instruction")):
+                    raise TypeError("a field is not text")
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise DatasetError(
+                    f"{path}, line {number} can not be read ({error!r}).",
+                    hint="Each line needs frame_path, audio_path and instruction.",
+                ) from None
+            yield number, value
+
+
+def stem_of(line: bytes) -> str:
+    """The name of a line's frame without its ending, "" for a line that is not readable."""
+    try:
+        return Path(str(json.loads(line)["frame_path"])).stem
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
+def labelled(root: Path) -> list[Labelled]:
+    """Every line with its files, the newest of a frame only. Raises: DatasetError where one is missing; OSError."""
+    if not (root / LOG_NAME).is_file():
+        raise DatasetError(f"{root} has no {LOG_NAME}.", hint="Name a folder made by `label`, or one of its layout.")
+    found: dict[Path, Labelled] = {}
+    for order, (line, value) in enumerate(lines(root)):
+        frame, audio = _inside(root, value["frame_path"]), _inside(root, value["audio_path"])
+        match = _NAMED.match(frame.stem)
+        video = match["video"] if match else (root.resolve().name or "dataset")
+        number = int(match["number"]) if match else order
+        found[frame] = Labelled(plain_name(video), number, frame, audio, value["instruction"].strip(), line)
+    return list(found.values())
+
+
+def plain_name(text: str) -> str:
+    """A name that may become part of ids and file names."""
+    return _UNFIT.sub("-", text).strip("-._")[:MAX_NAME] or "video"
+
+
+def _inside(root: Path, written: str) -> Path:
+    """The file that a line names: from the folder, or from where the folder lies ("dataset/frames/...")."""
+    for base in (root, root.resolve().parent):
+        try:
+            path = (base / written).resolve()
+            if path.is_file() and path.is_relative_to(root.resolve()):
+                return path
+        except (OSError, ValueError):
+            continue  # a name that no file can have
+    raise DatasetError(f"{root}: {written} is missing, or lies elsewhere.", hint="Copy the whole folder again.")

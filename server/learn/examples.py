@@ -1,0 +1,74 @@
+"""Which rows of the dataset teach, and how they become examples."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from server.dataset import material
+from server.dataset.folder import SampleRow
+from server.learn.batches import Example, Layout, from_sentence, mirror, vary
+
+DEAF = 4
+"""Every fourth view of a moment is without its sound: a microphone that fails must not take guidance with it."""
+
+
+def tonight(teaching: Sequence[SampleRow], new: Sequence[SampleRow], *, most: int, seed: int) -> list[SampleRow]:
+    """The rows that teach in one night, in the order of `teaching`: all, or `most` of them where there are more.
+
+    A night draws so many pictures and no more, whatever the dataset holds. Half of the places then go to rows that no
+    version has seen yet, the others to any: what is new comes in over some nights, what was learnt is not forgotten.
+    """
+    if len(teaching) <= most:
+        return list(teaching)
+    rng = np.random.default_rng([seed, len(teaching) - len(new)])
+    first = {new[at].row_id for at in rng.permutation(len(new))[: most // 2]}
+    others = [row.row_id for row in teaching if row.row_id not in first]
+    chosen = first | {others[at] for at in rng.permutation(len(others))[: most - len(first)]}
+    return [row for row in teaching if row.row_id in chosen]
+
+
+def examples(
+    folder: Path,
+    rows: Sequence[SampleRow],
+    layout: Layout,
+    *,
+    variations: int,
+    seed: int,
+    senses: material.Senses | None = None,
+    most: int | None = None,
+) -> list[Example]:
+    """Each row as itself, in a mirror, and as changed pictures: `variations` in all.
+
+    most: of all rows together; each then gives fewer of its views, at least one, drawn by lot
+    raises: DatasetError
+    """
+    given = senses or material.Senses()
+    each = variations if most is None else min(variations, max(1, most // max(1, len(rows))))
+    return [view for row in rows for view in _views(folder, row, layout, (variations, each), seed, given)]
+
+
+def _views(
+    folder: Path, row: SampleRow, layout: Layout, counts: tuple[int, int], seed: int, senses: material.Senses
+) -> Iterator[Example]:
+    """counts: how many views there are, and how many are wanted"""
+    image, text = material.picture(folder, row), row.ground_truth
+    earlier = material.before(folder, row) if senses.before else None
+    heard = material.sound(folder, row) if senses.sound else None
+    flipped, mirrored = mirror(image, text)
+    views = ((image, text, earlier), (flipped, mirrored, None if earlier is None else mirror(earlier, "")[0]))
+    number = int.from_bytes(row.sample_id.encode()[-6:], "big")
+    rng = np.random.default_rng([seed, number])
+    variations, each = counts
+    wanted = range(variations) if each >= variations else sorted(rng.permutation(variations)[:each])
+    for index in wanted:
+        view, words, previous = views[index % 2]
+        if index >= len(views):
+            twin = copy.deepcopy(rng)  # both pictures of a moment are changed alike
+            view = vary(view, rng)
+            previous = None if previous is None else vary(previous, twin)
+        deaf = index % DEAF == DEAF - 1
+        yield from_sentence(view, words, layout, previous=previous, sound=None if deaf else heard)

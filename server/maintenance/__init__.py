@@ -1,0 +1,1 @@
+"""Check and repair of a home: database, logs and files say the same."""

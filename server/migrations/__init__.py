@@ -1,1 +1,0 @@
-"""Database migrations, run by `server.store.open_store`. Each file in versions/ is one step, never edited again."""

@@ -1,0 +1,148 @@
+"""The model as it is trained: picture (or its frozen features) + sentence → losses.
+
+    pixel_values [b, 3, s, s] → tower → features [b, p, d] ┬→ hazard head → patch loss, hazard loss
+                                                           └→ connector → image tokens [b, n, e]
+    heard [b, 2d] → projection, tanh gate → [b, 1, e], added to every token of the newest picture
+    before [P] + image tokens [n] + after [S] + answer [A] → decoder → language loss on the answer only
+
+The prompt is fixed, so embeddings are concatenated; nothing is searched for <image> ids. With two frames the previous
+picture's tokens and `between` come before the newest's: sound is not added to them, it belongs to the newest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from server.model.checkpoint import Checkpoint
+
+IGNORE = -100
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """How much each supervision counts."""
+
+    language: float = 1.0
+    patch: float = 1.0
+    hazard: float = 1.0
+
+
+class Guide(nn.Module):
+    """Trains a checkpoint in place. `forward` takes what `server.learn.batches` makes and returns {"loss", ...}."""
+
+    def __init__(self, checkpoint: Checkpoint, weights: LossWeights | None = None) -> None:
+        super().__init__()
+        self.model = checkpoint.model
+        self.head = checkpoint.head
+        self.ear = checkpoint.ear
+        self.frames = checkpoint.frames
+        self.weights = weights or LossWeights()
+        self.register_buffer("before", torch.tensor(checkpoint.before_ids()), persistent=False)
+        self.register_buffer("between", torch.tensor(checkpoint.between_ids(), dtype=torch.long), persistent=False)
+        self.register_buffer("after", torch.tensor(checkpoint.after_ids()), persistent=False)
+
+    def features(self, pixel_values: Tensor) -> Tensor:
+        """float [b, 3, s, s] → tower features [b, patches, dim]."""
+        output: Tensor = self.model.model.vision_model(pixel_values=pixel_values).last_hidden_state
+        return output
+
+    def forward(
+        self,
+        answers: Tensor,
+        pixel_values: Tensor | None = None,
+        features: Tensor | None = None,
+        previous: Tensor | None = None,
+        heard: Tensor | None = None,
+        hears: Tensor | None = None,
+        patch_labels: Tensor | None = None,
+        hazards: Tensor | None = None,
+        hazard_weights: Tensor | None = None,
+        weights: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses of one batch.
+
+        answers: int64 [b, A], answer ids padded with IGNORE
+        features or pixel_values: one of the two
+        previous: like features, of the picture before; without it the newest stands in
+        heard: float [b, 2d], what `Ear.pool` made; hears: float [b], 0 where there was no sound
+        patch_labels: int64 [b, p], 0 = nothing, i + 1 = object i, IGNORE = unknown
+        hazards: float [b, objects, sides], 1 = there; hazard_weights: same shape, 0 = not known
+        weights: float [b], how much each row counts
+        """
+        if features is None:
+            assert pixel_values is not None
+            features = self.features(pixel_values)
+        logits = self.answer_logits(features, answers, previous=previous, sound=self.sound(heard, hears))
+        rows = functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), ignore_index=IGNORE, reduction="none")
+        counted = (answers != IGNORE).float()
+        per_row = (rows.view_as(counted) * counted).sum(1) / counted.sum(1)
+        language = per_row.mean() if weights is None else (per_row * weights).sum() / weights.sum()
+        out = {"language_loss": language.detach(), "loss": self.weights.language * language}
+        patch_logits, hazard_logits = self.head(features)
+        if patch_labels is not None:
+            labels = patch_labels.flatten()
+            total = functional.cross_entropy(patch_logits.flatten(0, 1), labels, ignore_index=IGNORE, reduction="sum")
+            patch = total / (labels != IGNORE).sum().clamp(min=1)  # a batch without masks has none to learn from
+            out["loss"] = out["loss"] + self.weights.patch * patch
+            out["patch_loss"] = patch.detach()
+        if hazards is not None:
+            known = torch.ones_like(hazards) if hazard_weights is None else hazard_weights
+            loss = functional.binary_cross_entropy_with_logits(hazard_logits, hazards, known, reduction="sum")
+            # Divided by the rows, not by the pairs: almost all pairs are "not there" and would drown the few that are.
+            out["loss"] = out["loss"] + self.weights.hazard * loss / len(hazards)
+            out["hazard_loss"] = (loss / len(hazards)).detach()
+        return out
+
+    def sound(self, heard: Tensor | None, hears: Tensor | None = None) -> Tensor | None:
+        """heard [b, 2d] → what is added to image tokens [b, 1, e]; nothing where there was no sound."""
+        if heard is None or self.ear is None:
+            return None
+        added = self.ear.gated(heard)
+        return added if hears is None else added * hears[:, None, None]
+
+    def answer_logits(
+        self, features: Tensor, answers: Tensor, *, previous: Tensor | None = None, sound: Tensor | None = None
+    ) -> Tensor:
+        """Next-token logits for every answer position under teacher forcing: [b, A, vocabulary].
+
+        sound: [b, 1, e], what `sound` gives
+        """
+        embed = self.model.get_input_embeddings()
+        image = self.model.model.connector(features)
+        batch = image.shape[0]
+        parts = [embed(self.before).expand(batch, -1, -1)]
+        if self.frames == 2:
+            earlier = image if previous is None else self.model.model.connector(previous)
+            parts += [earlier, embed(self.between).expand(batch, -1, -1)]
+        parts += [image if sound is None else image + sound, embed(self.after).expand(batch, -1, -1)]
+        start = sum(part.shape[1] for part in parts) - 1
+        inputs = torch.cat([*parts, embed(answers.clamp(min=0)[:, :-1])], dim=1)
+        hidden = self.model.model.text_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
+        logits: Tensor = self.model.lm_head(hidden[:, start:])
+        return logits
+
+    @torch.no_grad()
+    def write(
+        self,
+        features: Tensor,
+        *,
+        end_id: int,
+        most: int = 16,
+        previous: Tensor | None = None,
+        sound: Tensor | None = None,
+    ) -> list[list[int]]:
+        """Greedy answers (ids, no end token) for features [b, p, d]. Plain and slow: the reference for parity."""
+        answers = torch.empty((len(features), 0), dtype=torch.long)
+        done = torch.zeros(len(features), dtype=torch.bool)
+        for _ in range(most):
+            padded = torch.cat([answers, torch.zeros((len(features), 1), dtype=torch.long)], dim=1)
+            last = self.answer_logits(features, padded, previous=previous, sound=sound)[:, -1].argmax(-1)
+            answers = torch.cat([answers, last[:, None]], dim=1)
+            done |= last == end_id
+            if bool(done.all()):
+                break
+        return [row[: row.index(end_id)] if end_id in row else row for row in answers.tolist()]

@@ -1,0 +1,422 @@
+"""Which models there are, where each came from, and which one is in use.
+
+    <home>/models/<version>/bundle/        the bundle, as devices get it
+    <home>/models/<version>/adapter/       the LoRA adapter it was merged from, where there is one
+    <home>/models/<version>/lineage.json   parent, base, dataset version, evaluation: what the table row says, on disk;
+                                           and, of a night, seconds, code versions and how many rows taught
+    <home>/models/<version>/taught_by.txt  the identities of those rows, one a line; never part of the bundle
+
+Rules kept here:
+
+1. A version, once registered, never changes: the same name with other bytes is refused.
+2. Files first, row second: a row always has its files. Adding again after an interruption completes the first attempt.
+3. Names with a role are aliases: champion (offered to devices), challenger, previous (where a rollback leads). They
+   change in one transaction with a line in `alias_log`, which is never edited.
+4. Only a bundle whose every hash is right is given a role.
+5. A version on trial (its manifest says so) is never offered as champion, and no command makes it one. One for the
+   field becomes champion only with the gate's own verdict that this server recorded: a bundle's word counts nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from server.database import store as tables
+from server.database.store import Store, open_store
+from shared import atomic, bundle
+from shared.clock import Clock, SystemClock
+from shared.errors import BundleError, Refused
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+REGISTERED, ON_TRIAL = "registered", "trial"
+PROMOTED = "promoted"
+"""The gate's verdict on a model that may guide on its own."""
+STATES = (REGISTERED, ON_TRIAL)
+LINEAGE, TAUGHT_BY = "lineage.json", "taught_by.txt"
+_SEE_LIST = "See: waycue-server models list"
+
+
+class Overtaken(Refused):
+    """The champion is another one than the version was judged against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One registered version."""
+
+    version: str
+    created_at_utc: float
+    parent: str
+    base: str
+    folder: Path
+    """<home>/models/<version>"""
+    manifest_sha256: str
+    manifest_size: int
+    evaluation: Mapping[str, Any]
+    state: str
+    """One of STATES, as its manifest says: a version on trial may guide nobody but supervised wearers."""
+
+    @property
+    def bundle_folder(self) -> Path:
+        return self.folder / "bundle"
+
+    @property
+    def adapter_folder(self) -> Path | None:
+        adapter = self.folder / "adapter"
+        return adapter if adapter.is_dir() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What a night's version was made from. Stays on the server."""
+
+    rows: tuple[str, ...]
+    """Identities of the rows that taught (server.learn.lineage)."""
+    walks: int
+    """How many walks they come from."""
+    dataset: str
+    """Version of the dataset: bytes:sha256."""
+    code: str
+    """Versions of what trained and exported it."""
+    seconds: float
+    """What the night took until it was registered."""
+
+
+@dataclass(frozen=True, slots=True)
+class AliasChange:
+    """One line of the audit log."""
+
+    at_utc: float
+    name: str
+    old: str
+    new: str
+    why: str
+
+
+class Registry:
+    """The models of one server. Any thread, any process. Raises: ConfigError where the database cannot be opened."""
+
+    def __init__(self, home: Path, *, store: Store | None = None, clock: Clock | None = None) -> None:
+        self.home = home
+        self.store = store or open_store(home)
+        self._owns_store = store is None
+        self._clock = clock or SystemClock()
+        self._models = home / "models"
+
+    def close(self) -> None:
+        """Close the database, where this registry opened it itself."""
+        if self._owns_store:
+            self.store.close()
+
+    def add(
+        self,
+        folder: Path,
+        *,
+        parent: str = "",
+        adapter: Path | None = None,
+        dataset: str = "",
+        evaluation: Mapping[str, Any] | None = None,
+        taught: Taught | None = None,
+    ) -> Model:
+        """Copy a bundle (and its adapter folder) into the registry, durably. It gets no role by that.
+
+        parent: version it was trained from; dataset: version of the dataset that it saw
+        taught: of a night, what it was made from; its list of rows is written beside the bundle
+        raises: BundleError for a bundle that is not whole, or whose version exists with other bytes; OSError.
+        """
+        manifest = bundle.verify(folder)
+        digest = hashlib.sha256(bundle.read_manifest_bytes(folder)).hexdigest()
+        with self._adding():
+            known = self._find(manifest.version) or self._adopt(manifest.version)
+            if known is not None:
+                if known.manifest_sha256 == digest:
+                    return known
+                raise BundleError(
+                    f"Model {manifest.version} is already registered with other content.",
+                    hint="Export the new one under another version name.",
+                )
+            lineage = {
+                "format": 1,
+                "version": manifest.version,
+                "parent": parent or manifest.parent,
+                "base": manifest.base,
+                "dataset": dataset,
+                "manifest_sha256": digest,
+                "created_at_utc": self._clock.utc_s(),
+                "evaluation": dict(_claimed(manifest) if evaluation is None else evaluation),
+                **(_night(taught) if taught else {}),
+            }
+            self._place(folder, adapter, lineage, taught.rows if taught else None)
+            self._insert(lineage)
+        return self.get(manifest.version)
+
+    def _place(
+        self, folder: Path, adapter: Path | None, lineage: Mapping[str, Any], rows: Iterable[str] | None
+    ) -> None:
+        """Copy into a folder of another name, then rename: models/<version> is whole or absent."""
+        final = self._models / str(lineage["version"])
+        adding = final.with_name(f".{final.name}.adding")
+        atomic.remove_tree(adding)
+        _copy_tree(folder, adding / "bundle")
+        if adapter is not None:
+            _copy_tree(adapter, adding / "adapter")
+        bundle.verify(adding / "bundle")
+        if rows is not None:
+            with atomic.writing(adding / TAUGHT_BY) as file:
+                file.writelines(f"{row}\n".encode() for row in rows)
+        atomic.write_json(adding / LINEAGE, lineage)
+        atomic.move(adding, final)
+
+    def _adopt(self, version: str) -> Model | None:
+        """Give a folder its row: the power went between the two, or the database is an older copy."""
+        lineage = self._models / version / LINEAGE
+        if not lineage.is_file():
+            return None
+        self._insert(json.loads(lineage.read_bytes()))
+        return self._find(version)
+
+    def recover(self) -> tuple[str, ...]:
+        """Give every whole folder its row, where the power went between the two. Returns the versions.
+
+        Files of a version that was never completed are left to the next `add`. Raises: OSError.
+        """
+        if not self._models.is_dir():
+            return ()
+        with self._adding():
+            found = sorted(file.parent.name for file in self._models.glob(f"[!.]*/{LINEAGE}"))
+            return tuple(name for name in found if not self._find(name) and self._adopt(name))
+
+    def _insert(self, lineage: Mapping[str, Any]) -> None:
+        folder = self._models / str(lineage["version"])
+        use = bundle.read_manifest(folder / "bundle").intended_use
+        row = {
+            "version": lineage["version"],
+            "created_at": lineage["created_at_utc"],
+            "parent": lineage["parent"],
+            "base": lineage["base"],
+            "folder": str(folder.relative_to(self.home)),
+            "manifest_sha256": lineage["manifest_sha256"],
+            "manifest_size": (folder / "bundle" / bundle.MANIFEST_NAME).stat().st_size,
+            "evaluation": lineage["evaluation"],
+            "state": ON_TRIAL if use == bundle.TRIAL else REGISTERED,
+        }
+        with self.store.writing() as connection:
+            connection.execute(insert(tables.models).values(row))
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """One at a time, over all processes: a nightly retrain and a command may both add."""
+        atomic.make_dirs(self._models)
+        with open(self._models / ".lock", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    # --- reading ---
+
+    def get(self, version: str) -> Model:
+        """Raises: Refused where there is no such version."""
+        model = self._find(version)
+        if model is None:
+            raise Refused(f"There is no model {version}.", hint=_SEE_LIST)
+        return model
+
+    def list(self) -> tuple[Model, ...]:
+        """All models, oldest first."""
+        with self.store.reading() as connection:
+            rows = connection.execute(select(tables.models).order_by(tables.models.c.created_at)).all()
+        return tuple(self._model(row) for row in rows)
+
+    def bundle_folder(self, version: str) -> Path:
+        """Raises: Refused where there is no such version."""
+        return self.get(version).bundle_folder
+
+    def lineage(self, version: str) -> dict[str, Any]:
+        """Parent, base, dataset version and evaluation, as registered. Raises: Refused, OSError."""
+        value: dict[str, Any] = json.loads((self.get(version).folder / LINEAGE).read_bytes())
+        return value
+
+    def taught_by(self, version: str) -> Iterator[str]:
+        """Identities of the rows that taught a version; none for one that no night of this server made.
+
+        Versions from before `taught_by.txt` carry the list in their manifest. Raises: Refused, BundleError, OSError.
+        """
+        model = self.get(version)
+        try:
+            with open(model.folder / TAUGHT_BY, encoding="utf-8") as file:
+                yield from (line.rstrip("\n") for line in file)
+        except FileNotFoundError:
+            listed = bundle.read_manifest(model.bundle_folder).extra.get("taught_by", ())
+            yield from (str(row) for row in listed if isinstance(listed, list))
+
+    def alias(self, name: str) -> str | None:
+        """The version behind a name, None where it has none."""
+        with self.store.reading() as connection:
+            return _alias(connection, name)
+
+    def champion(self) -> str | None:
+        """The version that devices are offered."""
+        return self.alias(CHAMPION)
+
+    def log(self) -> tuple[AliasChange, ...]:
+        """Every change of an alias, oldest first."""
+        log = tables.alias_log
+        with self.store.reading() as connection:
+            rows = connection.execute(select(log.c.at, log.c.name, log.c.old, log.c.new, log.c.why).order_by(log.c.id))
+            return tuple(AliasChange(*row) for row in rows)
+
+    def _find(self, version: str) -> Model | None:
+        with self.store.reading() as connection:
+            row = connection.execute(select(tables.models).where(tables.models.c.version == version)).first()
+        return None if row is None else self._model(row)
+
+    def _model(self, row: Row[Any]) -> Model:
+        return Model(
+            row.version, row.created_at, row.parent, row.base, self.home / row.folder, row.manifest_sha256,
+            row.manifest_size, row.evaluation, row.state,
+        )  # fmt: skip
+
+    # --- roles ---
+
+    def promote(self, version: str, why: str, *, instead_of: str | None = None) -> None:
+        """Make a version the champion; the old champion becomes `previous`.
+
+        instead_of: only where this one still is the champion, "" for none: it was judged against that
+        raises: Refused where there is no such version, it is on trial, or it is for the field and no gate of this
+        server passed it; Overtaken; BundleError where its files are damaged.
+        """
+        self._may_lead(version)
+        with self.store.writing() as connection:
+            old = _alias(connection, CHAMPION)
+            if old == version:
+                return
+            if instead_of is not None and (old or "") != instead_of:
+                raise Overtaken(
+                    f"{version} was accepted against {instead_of or 'no champion'}, but {old or 'none'} is in use now: "
+                    "it is not promoted.",
+                    hint=f"By hand: waycue-server models promote {version}",
+                )
+            self._point(connection, PREVIOUS, old, why)
+            self._point(connection, CHAMPION, version, why)
+            if _alias(connection, CHALLENGER) == version:
+                self._point(connection, CHALLENGER, None, why)
+
+    def challenge(self, version: str, why: str) -> None:
+        """Make a version the challenger: registered, compared, not offered. One on trial may be.
+
+        raises: Refused where there is no such version, BundleError where its files are damaged.
+        """
+        self._sound(version)
+        with self.store.writing() as connection:
+            self._point(connection, CHALLENGER, version, why)
+
+    def rollback(self, why: str) -> str:
+        """Exchange champion and previous. Returns the new champion.
+
+        raises: Refused where there is no previous one; as `promote`.
+        """
+        back = self.alias(PREVIOUS)
+        if back is None:
+            raise Refused("There is no previous model to roll back to.", hint=_SEE_LIST)
+        self._may_lead(back)
+        with self.store.writing() as connection:
+            if _alias(connection, PREVIOUS) != back:
+                raise Refused("The models were changed by someone else just now.", hint="Look again, then repeat.")
+            self._point(connection, PREVIOUS, _alias(connection, CHAMPION), why)
+            self._point(connection, CHAMPION, back, why)
+        return back
+
+    def _sound(self, version: str) -> bundle.Manifest:
+        return bundle.verify(self.bundle_folder(version))
+
+    def _may_lead(self, version: str) -> None:
+        """Whether every device may be offered it."""
+        if self._sound(version).intended_use == bundle.TRIAL:
+            raise Refused(
+                f"{version} is on trial: it has not shown on held-out walks that it may guide on its own, so it cannot "
+                "be the champion.",
+                hint=f"Why: waycue-server gate --explain {version}. A wearer with a sighted companion may try it: "
+                f'waycue-server rollout start {version} --device NAME --supervised --companion "WHO".',
+            )
+        self.check_judged(version)
+
+    def check_judged(self, version: str) -> None:
+        """Whether a version may guide on its own, as far as the gate is concerned.
+
+        raises: Refused where it is for the field and its verdict here is not "promoted"; BundleError
+        """
+        model = self.get(version)
+        if not unjudged(model):
+            return
+        if verdict_of(model):
+            raise Refused(
+                f"{version} was not passed by the gate, which said {verdict_of(model)}: it guides nobody on its own.",
+                hint=f"Why: waycue-server gate --explain {version}.",
+            )
+        raise Refused(
+            f"{version} is made for the field, but no gate of this server has judged it: it guides nobody on its own.",
+            hint="Let a night make one that is judged: waycue-server retrain. Until then a wearer with a sighted "
+            "companion may try a version on trial: waycue-server rollout start VERSION --device NAME --supervised "
+            '--companion "WHO".',
+        )
+
+    def _point(self, connection: Connection, name: str, version: str | None, why: str) -> None:
+        old = _alias(connection, name)
+        if old == version:
+            return
+        aliases = tables.aliases
+        connection.execute(aliases.delete().where(aliases.c.name == name))
+        if version is not None:
+            connection.execute(insert(aliases).values(name=name, version=version))
+        change = {"at": self._clock.utc_s(), "name": name, "old": old or "", "new": version or "", "why": why}
+        connection.execute(insert(tables.alias_log).values(change))
+
+
+def verdict_of(model: Model) -> str:
+    """What the gate of this server said of it: promoted, trial or refused; "" where it judged nothing. Pure."""
+    judged = model.evaluation.get("gate")
+    return str(judged.get("verdict", "")) if isinstance(judged, Mapping) else ""
+
+
+def unjudged(model: Model) -> bool:
+    """Whether it is made for the field without the gate's word that it may be. Raises: BundleError."""
+    use = bundle.read_manifest(model.bundle_folder).intended_use
+    return use == bundle.FIELD and verdict_of(model) != PROMOTED
+
+
+def _claimed(manifest: bundle.Manifest) -> dict[str, Any]:
+    """Figures that a bundle brings along. A verdict is this server's to give."""
+    return {name: value for name, value in manifest.evaluation.items() if name not in ("gate", "outcome")}
+
+
+def _alias(connection: Connection, name: str) -> str | None:
+    found = connection.execute(select(tables.aliases.c.version).where(tables.aliases.c.name == name)).scalar()
+    return None if found is None else str(found)
+
+
+def _night(taught: Taught) -> dict[str, Any]:
+    """What lineage.json says of a night beside what it says of every version."""
+    return {
+        "dataset": taught.dataset, "code": taught.code, "seconds": taught.seconds, "rows": len(taught.rows),
+        "walks": taught.walks,
+    }  # fmt: skip
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """Copy plain files, durably. Raises: BundleError for a link, OSError."""
+    atomic.make_dirs(target)
+    for path in sorted(source.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise BundleError(f"{path} is not a plain file.", hint="Replace the link by the file that it names.")
+        if path.is_file():
+            with atomic.writing(target / path.relative_to(source)) as out, open(path, "rb") as file:
+                while block := file.read(1024 * 1024):
+                    out.write(block)

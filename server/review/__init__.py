@@ -1,0 +1,1 @@
+"""Decisions of people about moments, and the statistics and exports made from them."""

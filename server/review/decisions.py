@@ -1,0 +1,203 @@
+"""Moments and what people decided about them: listing, one moment with its history, and the four decisions.
+
+    accept    the proposed wording is right
+    edit      this wording is right instead; other words than the vocabulary's are confirmed by giving those
+    nothing   nothing should have been said
+    reject    this moment must not teach: the picture is useless, or the correction was a slip
+
+Every decision is one transaction: an append-only line in `reviews` (who, when, before, after) and a new dataset row
+that supersedes the older one. The same decision twice writes nothing the second time. All may be taken back by another.
+What is confirmed is always a canonical sentence (`server.dataset.wording`), or "" for silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from sqlalchemy import func, insert, select
+
+from server.database import store as db
+from server.database.store import Store
+from server.dataset import folder as data
+from server.dataset import row_log
+from server.dataset import wording as words
+from server.dataset.folder import Dataset, SampleRow, State, version_of
+from shared.errors import Refused
+from shared.vocabulary import Reading
+
+Action = Literal["accept", "edit", "reject", "nothing"]
+ACTIONS: tuple[str, ...] = get_args(Action)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One past review."""
+
+    at: float
+    reviewer: str
+    action: str
+    before: str
+    after: str
+
+
+def said(row: SampleRow) -> str:
+    """What the device's guidance came to: what was heard, else what it worded and held back."""
+    return row.spoken or row.raw_output
+
+
+def proposal(row: SampleRow) -> str:
+    """The wording that is offered for a moment, canonical; "" = nothing should be said, or none can be offered."""
+    if row.reviewed:
+        return row.ground_truth
+    found = offered(row)
+    return (found.taught_as or "") if found else ""
+
+
+def offered(row: SampleRow) -> Reading | None:
+    """What the proposal of an undecided moment is made from, read: the wearer's correction in the vocabulary's words,
+    else what the device said. None where that is silence, or a correction that was not understood.
+    """
+    text = source(row)
+    return words.reading_of(text) if text.strip() else None
+
+
+def source(row: SampleRow) -> str:
+    """The words that the proposal of an undecided moment is made from; "" = none."""
+    return row.llm_correction or ("" if _waits_for_a_listener(row) else said(row))
+
+
+def not_understood(row: SampleRow) -> bool:
+    """Whether no wording can be offered, so that a person must say what was right: the wearer's correction was not
+    understood, or what the device said may not be taught.
+    """
+    if row.reviewed:
+        return False
+    found = offered(row)
+    return _waits_for_a_listener(row) if found is None else not found.sayable
+
+
+def objection(row: SampleRow) -> Refused | None:
+    """What `accept` answers instead of being taken, None where it would be."""
+    try:
+        _truth(row, "accept", "")
+    except Refused as refused:
+        return refused
+    return None
+
+
+def _waits_for_a_listener(row: SampleRow) -> bool:
+    return bool(row.correction_id) and not row.llm_correction
+
+
+def changed(row: SampleRow) -> Reading | None:
+    """The words that the offered wording was made from, read, where it says them otherwise; else None.
+
+    Those of the wearer where there is a correction, else of the device.
+    """
+    if row.reviewed or not proposal(row):
+        return None
+    text = row.transcript if row.correction_id else row.raw_output if row.llm_correction else said(row)
+    found = words.reading_of(text)
+    return None if not text.strip() or found.as_written else found
+
+
+def listing(
+    store: Store, *, state: State | Literal["all"] = "pending", limit: int = 100, offset: int = 0
+) -> list[SampleRow]:
+    """Moments, the most important first, then the newest; reviewed ones by when they were decided, newest first."""
+    table = db.samples
+    query = select(table.c.body)
+    if state != "all":
+        query = query.where(table.c.state == state)
+    if state in ("reviewed", "rejected"):
+        query = query.order_by(table.c.changed_at.desc(), table.c.sample_id)
+    else:
+        query = query.order_by(table.c.priority, table.c.captured_at.desc(), table.c.sample_id)
+    with store.reading() as connection:
+        bodies = connection.execute(query.limit(limit).offset(offset)).scalars().all()
+    return [data.from_dict(body) for body in bodies]
+
+
+def counts(store: Store) -> dict[str, int]:
+    """How many moments stand in each state."""
+    table = db.samples
+    with store.reading() as connection:
+        found = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
+        return {"pending": 0, "reviewed": 0, "rejected": 0, **dict(found.all())}
+
+
+def get(store: Store, sample_id: str) -> SampleRow | None:
+    """One moment, or None."""
+    with store.reading() as connection:
+        return row_log.current(connection, sample_id)
+
+
+def decisions(store: Store, sample_id: str) -> list[Decision]:
+    """What people decided about a moment, oldest first."""
+    table = db.reviews
+    with store.reading() as connection:
+        found = connection.execute(select(table).where(table.c.sample_id == sample_id).order_by(table.c.id)).all()
+    return [Decision(r.at, r.reviewer, r.action, proposal_of(r.before), proposal_of(r.after)) for r in found]
+
+
+def proposal_of(body: dict[str, Any]) -> str:
+    """The wording of a stored row."""
+    return proposal(data.from_dict(body))
+
+
+def decide(row: SampleRow, action: str, *, text: str = "", reviewer: str) -> SampleRow:
+    """The row after a decision; the same row where it changes nothing. Pure. Raises: Refused saying what to do."""
+    if action == "reject":
+        after = replace(
+            row, reviewed=False, rejected=True, was_correct=None, ground_truth="",
+            instruction=row.llm_correction,
+            source="wearer_voice" if row.correction_id and row.llm_correction else "device",
+        )  # fmt: skip
+    else:
+        truth = _truth(row, action, text)
+        after = replace(
+            row, reviewed=True, rejected=False, ground_truth=truth, instruction=truth,
+            was_correct=words.means_the_same(said(row), truth), source="caregiver",
+        )  # fmt: skip
+    if replace(after, source=row.source) == row:
+        return row
+    number = version_of(row) + 1
+    return replace(after, author=reviewer, row_id=f"{row.sample_id}#{number}", supersedes=row.row_id)
+
+
+def _truth(row: SampleRow, action: str, text: str) -> str:
+    if action == "nothing":
+        return ""
+    if action == "accept":
+        if not row.reviewed and _waits_for_a_listener(row):
+            raise Refused("The wearer's correction was not understood.", hint="Listen to it and type what it says.")
+        found = row.ground_truth if row.reviewed else row.llm_correction or said(row)
+        return words.teachable(words.once(found)) if found.strip() else ""
+    if action == "edit":
+        return words.teachable(text)
+    raise Refused(f"{action!r:.40} is not a decision.", hint=f"Use one of: {', '.join(ACTIONS)}.")
+
+
+def review(
+    store: Store, dataset: Dataset, sample_id: str, *, action: str, text: str = "", reviewer: str, now_s: float
+) -> SampleRow:
+    """Take a decision and write it down durably; returns the moment as it now stands.
+
+    raises: KeyError where there is no such moment; Refused where the decision can not be taken.
+    """
+    with store.writing() as connection:
+        row = row_log.current(connection, sample_id)
+        if row is None:
+            raise KeyError(sample_id)
+        after = decide(row, action, text=text, reviewer=reviewer)
+        if after is not row:
+            row_log.insert_row(connection, after, now_s=now_s)
+            connection.execute(
+                insert(db.reviews).values(
+                    sample_id=sample_id, at=now_s, reviewer=reviewer, action=action,
+                    before=data.to_dict(row), after=data.to_dict(after),
+                )
+            )  # fmt: skip
+    row_log.flush(store, dataset)
+    return after

@@ -1,0 +1,120 @@
+"""Which rows leave the server in an export, and under which names. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from exporters.datasets.rows import LeftOut, Row, count
+from server.dataset.folder import SampleRow, Split
+from server.review import decisions, stats
+
+DRAW = 1337  # the draw of `per_object` is the same every time
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a person asked for."""
+
+    only: Literal["reviewed", "all"] = "reviewed"
+    split: Literal["train", "held_out", "golden", "all"] = "all"
+    silence: str
+    """What is written where nothing should be said; "" = such rows are left out."""
+    per_object: int = 0
+    """At most so many rows for each object; 0 = all."""
+
+
+def choose(rows: Sequence[SampleRow], wanted: Wanted, folder: Path) -> tuple[list[Row], LeftOut]:
+    """Rows for the writers, by walk and number, and why others were left out. folder: the dataset's."""
+    names = names_of(rows)
+    left_out, chosen = LeftOut(), []
+    for row in sorted(rows, key=lambda row: names[row.sample_id]):
+        reason = objection(row, wanted)
+        if reason:
+            count(left_out, reason)
+        else:
+            chosen.append(row)
+    if wanted.per_object:
+        kept = draw(
+            chosen, wanted.per_object, kind=lambda row: stats.object_in(text_of(row)), name=lambda row: row.sample_id
+        )
+        if len(kept) < len(chosen):
+            left_out[f"more than {wanted.per_object} of one object"] = len(chosen) - len(kept)
+        chosen = kept
+    return [_row(row, names[row.sample_id], wanted.silence, folder) for row in chosen], left_out
+
+
+def objection(row: SampleRow, wanted: Wanted) -> str:
+    """Why a row stays, "" = it leaves."""
+    if row.rejected:
+        return "rejected"
+    if not row.reviewed and wanted.only == "reviewed":
+        return "not reviewed yet"
+    if decisions.not_understood(row):
+        return (
+            "the wearer's correction was not understood yet" if row.correction_id else "what was said may not be taught"
+        )
+    if wanted.split not in ("all", _split(row)):
+        return "of the other split"
+    return "" if text_of(row) or wanted.silence else "nothing should be said"
+
+
+def text_of(row: SampleRow) -> str:
+    """What should be said, "" = nothing."""
+    return row.ground_truth if row.reviewed else decisions.proposal(row)
+
+
+def names_of(rows: Iterable[SampleRow]) -> dict[str, str]:
+    """Sample id → {walk}_chunk{NNNN}, unique.
+
+    NNNN is the chunk's place in its walk, the last part of its id. Where a walk has one number twice (its device was
+    restarted on the way), all moments of that walk are numbered by time instead.
+    """
+    walks: defaultdict[str, list[SampleRow]] = defaultdict(list)
+    for row in rows:
+        walks[row.walk_id].append(row)
+    names = {}
+    for walk_id, some in walks.items():
+        tails = [row.sample_id.rpartition("-")[2] for row in some]
+        numbers = [int(tail) for tail in tails if tail.isascii() and tail.isdigit()]
+        if len(set(numbers)) < len(some):
+            some.sort(key=lambda row: (row.timestamp, row.sample_id))
+            numbers = list(range(len(some)))
+        names.update({row.sample_id: f"{walk_id}_chunk{n:04d}" for row, n in zip(some, numbers, strict=True)})
+    return names
+
+
+def draw(items: Sequence[Item], most: int, *, kind: Callable[[Item], str], name: Callable[[Item], str]) -> list[Item]:
+    """At most `most` items of each kind, drawn by hash: the same every time, and in the order given."""
+    groups: defaultdict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[kind(item)].append(item)
+    kept: set[str] = set()
+    for group in groups.values():
+        group.sort(key=lambda item: hashlib.sha256(f"{DRAW}:{name(item)}".encode()).digest())
+        kept.update(name(item) for item in group[:most])
+    return [item for item in items if name(item) in kept]
+
+
+def _row(row: SampleRow, name: str, silence: str, folder: Path) -> Row:
+    return Row(
+        name=name,
+        text=text_of(row) or silence,
+        frame=folder / row.frame_path,
+        audio=folder / row.audio_path,
+        clip=folder / row.clip_path if row.clip_path else None,
+        raw=row.raw_output,
+        context=row.context,
+        split=_split(row),
+        duration_s=row.duration_s,
+    )
+
+
+def _split(row: SampleRow) -> Split:
+    """A golden moment of a walk that teaches must not teach elsewhere either."""
+    return "golden" if row.golden and row.split == "train" else row.split

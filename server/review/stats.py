@@ -1,0 +1,234 @@
+"""How good the guidance is, by what people confirmed. Pure functions over sample rows.
+
+Only the audit stream, a uniform draw of all moments, tells how often guidance is right on a walk. All other moments
+were chosen because something seemed wrong: their accuracy shows what is hard, not what is common. A moment counts only
+once a person has looked, and only where a model was there to be judged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from server.dataset.folder import SampleRow
+from server.dataset.wording import meaning
+from server.review.decisions import said
+from shared import vocabulary
+
+SILENCE = "(nothing)"
+NO_OBJECT = "(no object)"
+MOST = 20  # entries of a list: enough to see a pattern
+_Z = 1.96  # 95 %
+_PLAIN = frozenset("the a an at to of is and on in".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many of the judged moments were right."""
+
+    right: int
+    judged: int
+
+    @property
+    def rate(self) -> float | None:
+        """0..1; None where nothing was judged."""
+        return self.right / self.judged if self.judged else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % Wilson interval of the rate. source: Wilson 1927; Brown, Cai, DasGupta 2001"""
+        if not self.judged:
+            return None
+        n, p = self.judged, self.right / self.judged
+        middle, spread = p + _Z**2 / (2 * n), _Z * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+        return max(0.0, (middle - spread) / (1 + _Z**2 / n)), min(1.0, (middle + spread) / (1 + _Z**2 / n))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The share of one object, model version or time span."""
+
+    name: str
+    all: Share
+    audit: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Said where something else was right."""
+
+    said: str
+    should: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What came from one walk."""
+
+    name: str
+    moments: int
+    corrections: int
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything that `waycue-server stats` shows, but the storage."""
+
+    states: dict[str, int]
+    corrections: int
+    accuracy: Share
+    """Of all that was judged: biased towards what is hard."""
+    audit: Share
+    """Of the audit stream: the only unbiased view."""
+    by_object: tuple[Group, ...]
+    """By what should have been said; the most frequent first."""
+    by_model: tuple[Group, ...]
+    """The newest first."""
+    over_time: tuple[Group, ...]
+    """By UTC day or by the Monday of the week, oldest first."""
+    confusions: tuple[Confusion, ...]
+    missed_words: tuple[tuple[str, int], ...]
+    """Words of the right guidance that the wrong one did not have."""
+    walks: tuple[Walk, ...]
+    """The most corrected first."""
+
+
+def summary(rows: Sequence[SampleRow], *, by: Literal["day", "week"] = "day") -> Summary:
+    """All statistics of the newest rows of all samples. Pure."""
+    judged = [row for row in rows if is_judged(row)]
+    wrong = [row for row in judged if not row.was_correct]
+    newest = {row.model_version: row.timestamp for row in sorted(rows, key=lambda row: row.timestamp)}
+    states = Counter(row.state for row in rows)
+    return Summary(
+        states={"pending": states["pending"], "reviewed": states["reviewed"], "rejected": states["rejected"]},
+        corrections=sum(bool(row.correction_id) for row in rows),
+        accuracy=share(judged),
+        audit=share(row for row in judged if in_audit(row)),
+        by_object=tuple(
+            sorted(
+                _groups(judged, lambda row: object_in(row.ground_truth)),
+                key=lambda group: (-group.all.judged, group.name),
+            )
+        ),
+        by_model=tuple(sorted(_groups(judged, lambda row: row.model_version), key=lambda g: -newest[g.name])),
+        over_time=tuple(sorted(_groups(judged, lambda row: span_of(row.timestamp, by=by)), key=lambda g: g.name)),
+        confusions=_confusions(wrong),
+        missed_words=tuple(_first(Counter(word for row in wrong for word in missed_words(row)))),
+        walks=_walks(rows),
+    )
+
+
+def is_judged(row: SampleRow) -> bool:
+    """Whether a person has said if a model was right. Videos that a person labelled had no model to be judged."""
+    return row.reviewed and row.was_correct is not None and row.model_version != ""
+
+
+def in_audit(row: SampleRow) -> bool:
+    """Whether the moment was drawn uniformly, whatever else it was flagged for."""
+    return "audit" in row.flags
+
+
+def share(rows: Iterable[SampleRow]) -> Share:
+    """Right and judged of judged rows."""
+    marks = [bool(row.was_correct) for row in rows]
+    return Share(sum(marks), len(marks))
+
+
+def wording(text: str) -> str:
+    """A wording in the vocabulary's words, so that equal guidance is counted together."""
+    return meaning(text) or SILENCE
+
+
+def object_in(text: str) -> str:
+    """The thing that a wording names."""
+    if wording(text) == SILENCE:
+        return SILENCE
+    slots = vocabulary.parse(wording(text))
+    return slots.object if slots and slots.object else NO_OBJECT
+
+
+def missed_words(row: SampleRow) -> list[str]:
+    """Words of the ground truth that were not said, each once."""
+    if wording(row.ground_truth) == SILENCE:
+        return []
+    heard = set(vocabulary.words(said(row))) | _PLAIN
+    return [word for word in dict.fromkeys(vocabulary.words(row.ground_truth)) if word not in heard]
+
+
+def span_of(at_s: float, *, by: Literal["day", "week"]) -> str:
+    """The UTC day, or the Monday of its week, as YYYY-MM-DD."""
+    day = datetime.fromtimestamp(at_s, UTC).date()
+    return (day if by == "day" else day - timedelta(days=day.weekday())).isoformat()
+
+
+def _groups(rows: Iterable[SampleRow], key: Callable[[SampleRow], str]) -> list[Group]:
+    found: defaultdict[str, list[SampleRow]] = defaultdict(list)
+    for row in rows:
+        found[key(row)].append(row)
+    return [Group(name, share(some), share(filter(in_audit, some))) for name, some in found.items()]
+
+
+def _confusions(wrong: Sequence[SampleRow]) -> tuple[Confusion, ...]:
+    pairs = Counter((wording(said(row)), wording(row.ground_truth)) for row in wrong)
+    return tuple(Confusion(said_, should, count) for (said_, should), count in _first(pairs))
+
+
+def _walks(rows: Sequence[SampleRow]) -> tuple[Walk, ...]:
+    found: defaultdict[str, list[SampleRow]] = defaultdict(list)
+    for row in rows:
+        found[row.walk_id].append(row)
+    walks = [
+        Walk(name, len(some), sum(bool(row.correction_id) for row in some), some[0].split)
+        for name, some in found.items()
+    ]
+    return tuple(sorted(walks, key=lambda walk: (-walk.corrections, -walk.moments, walk.name)))
+
+
+def _first(counted: Counter[Any]) -> list[tuple[Any, int]]:
+    """The most frequent ones, in an order that does not depend on the rows' order."""
+    return sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MOST]
+
+
+def to_dict(found: Summary) -> dict[str, Any]:
+    """A summary as plain JSON values; each share with its rate and interval."""
+    plain = asdict(found)
+    plain["accuracy"], plain["audit"] = share_to_dict(found.accuracy), share_to_dict(found.audit)
+    for name in ("by_object", "by_model", "over_time"):
+        plain[name] = [
+            {"name": group.name, "all": share_to_dict(group.all), "audit": share_to_dict(group.audit)}
+            for group in getattr(found, name)
+        ]
+    plain["missed_words"] = [{"word": word, "count": count} for word, count in found.missed_words]
+    return plain
+
+
+def share_to_dict(found: Share) -> dict[str, Any]:
+    """right, judged, rate, low, high; the last three null where nothing was judged."""
+    low, high = found.interval or (None, None)
+    return {"right": found.right, "judged": found.judged, "rate": found.rate, "low": low, "high": high}
+
+
+def storage(home: Path) -> dict[str, int]:
+    """Bytes used below a server's home, by part. Raises: OSError."""
+    parts = {"frames": "dataset/frames", "audio": "dataset/audio", "clips": "dataset/clips", "models": "models"}
+    used = {name: _size_bytes(home / folder) for name, folder in parts.items()}
+    database = sum(path.stat().st_size for path in home.glob("waycue.sqlite*"))
+    log = home / "dataset" / "metadata.jsonl"
+    return {**used, "metadata": log.stat().st_size if log.exists() else 0, "database": database}
+
+
+def _size_bytes(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*") if folder.exists() else ():
+        try:
+            total += path.lstat().st_size if path.is_file() else 0
+        except FileNotFoundError:  # a running server removes files at any time
+            continue
+    return total

@@ -1,0 +1,195 @@
+"""A disk that is full while a chunk is sealed: announced, counted, and guidance goes on. On a real tiny file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from device.moments.sealer import MOST_HELD, Keeper, Parcel, least
+from device.outbox.outbox import Outbox, Pruned
+from shared.messages import ChunkRecord, CorrectionRecord
+from tests.device.agent.stage import StoryModel, film, presses, run
+from tests.device.agent.test_walk import curb_then_pole
+from tests.pulse import until
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """One megabyte."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("mounting a file system of 1 MB needs root")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_announced_counted_and_guidance_goes_on(tmp_path: Path, tiny_disk: Path) -> None:
+    filler = tiny_disk / "filler"
+    presses_at = [{"t_s": 1.0 + 2.0 * chunk, "action": "flag"} for chunk in range(10)]
+    script = presses(tmp_path, *presses_at)
+    walk = film(tmp_path, 20.0)
+    filler.write_bytes(b"x" * 500_000)
+    done = run(tmp_path, StoryModel(curb_then_pole), walk=walk, buttons__script=str(script), flags__predecessors=0)
+    assert done.texts.count("Storage full.") == 1
+    assert done.report["not_kept"] > 0
+    assert len(done.records) + done.report["not_kept"] == 10
+    assert "Caution, pole on the left." in done.texts
+    assert done.report["looks"] == 80
+    assert [path.name for path in (tiny_disk / "outbox").iterdir() if path.name.endswith(".sealing")] == []
+
+
+class Disk:
+    """Stands for the outbox on a disk that fails when told to: only the operating system's answer is made up."""
+
+    def __init__(self) -> None:
+        self.full = 0
+        self.merged: tuple[str, ...] = ()
+        self.sealed: list[str] = []
+        self.named: list[str] = []
+
+    def seal_chunk(self, record: ChunkRecord, payloads: Mapping[str, bytes]) -> ChunkRecord:
+        if self.full:
+            raise OSError(self.full, os.strerror(self.full))
+        self.sealed.append(record.chunk_id)
+        return record
+
+    def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord:
+        raise AssertionError("no corrections here")
+
+    def prune(self, limit_bytes: int) -> Pruned:
+        return Pruned((), ())
+
+    def give_way(self, need_bytes: int, importance: int) -> Pruned:
+        return Pruned()
+
+    def note_lost(self, record_ids: Iterable[str], why: str) -> None:
+        if self.full:
+            raise OSError(self.full, os.strerror(self.full))
+        self.named += record_ids
+
+    def forget_merged(self) -> tuple[str, ...]:
+        if self.merged:
+            self.full = 0
+        return self.merged
+
+
+def parcel(number: int, payloads: Mapping[str, bytes] | None = None, *, flag: str = "wearer") -> Parcel:
+    record = ChunkRecord(
+        f"dev-1-boot-{number}", "dev-1", "boot", number, "dev-1-boot", 0.0, 2.0, 0.0, False, (flag,), "", "", 0.0,
+        "", (),
+    )  # fmt: skip
+    return Parcel(record, payloads or {})
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "Storage full."), (errno.EIO, "Storage failed.")])
+def test_what_could_not_be_sealed_is_sealed_when_the_disk_takes_it_again(number: int, said: str) -> None:
+    disk, told = Disk(), list[str]()
+    keeper = Keeper(disk, tell=told.append, sealed=lambda _: None, limit_bytes=10**9)
+    keeper.start()
+    disk.full = number
+    for chunk in range(3):
+        keeper.keep(parcel(chunk))
+    until(lambda: keeper.held == 3, "three held chunks")
+    assert (told, keeper.trouble) == ([said], said)
+    disk.full = 0
+    keeper.keep(parcel(3))
+    until(lambda: len(disk.sealed) == 4, "all four")
+    keeper.close()
+    assert disk.sealed == [f"dev-1-boot-{chunk}" for chunk in range(4)]
+    assert told == [said, "Storage is working again."]
+    assert (keeper.lost, keeper.trouble) == (0, "")
+
+
+def test_what_the_server_has_gives_way_to_a_new_chunk() -> None:
+    disk, told = Disk(), list[str]()
+    disk.full, disk.merged = errno.ENOSPC, ("dev-1-boot-0",)
+    keeper = Keeper(disk, tell=told.append, sealed=lambda _: None, limit_bytes=10**9)
+    keeper.start()
+    keeper.keep(parcel(1))
+    until(lambda: disk.sealed == ["dev-1-boot-1"], "the new chunk")
+    keeper.close()
+    assert told == []
+
+
+def test_a_disk_that_stays_full_costs_no_memory_without_bound_and_all_that_is_lost_is_counted() -> None:
+    disk = Disk()
+    disk.full = errno.ENOSPC
+    keeper = Keeper(disk, tell=lambda _: None, sealed=lambda _: None, limit_bytes=10**9)
+    keeper.start()
+    for chunk in range(MOST_HELD + 5):
+        keeper.keep(parcel(chunk))
+    until(lambda: keeper.lost == 5, "five lost chunks")
+    assert keeper.held == MOST_HELD
+    keeper.close()
+    assert (keeper.held, keeper.lost) == (0, MOST_HELD + 5)
+
+
+def test_what_is_given_up_is_named_as_soon_as_the_disk_takes_that() -> None:
+    disk = Disk()
+    disk.full = errno.ENOSPC
+    keeper = Keeper(disk, tell=lambda _: None, sealed=lambda _: None, limit_bytes=10**9)
+    keeper.start()
+    for chunk in range(MOST_HELD + 3):
+        keeper.keep(parcel(chunk))
+    until(lambda: keeper.lost == 3, "three lost chunks")
+    assert disk.named == []
+    disk.full = 0
+    keeper.keep(parcel(99))
+    until(lambda: len(disk.named) == 3, "their names")
+    keeper.close()
+    assert disk.named == [f"dev-1-boot-{chunk}" for chunk in range(3)]
+    assert len(disk.sealed) == MOST_HELD + 1
+
+
+def test_what_matters_least_is_given_up_first_and_of_that_the_oldest() -> None:
+    held = [parcel(1), parcel(2, flag="audit"), parcel(3, flag="audit"), parcel(4)]
+    order = []
+    while held:
+        order.append(least(held))
+        held.remove(order[-1])
+    assert [one.name[-1] for one in order] == ["2", "3", "1", "4"]
+
+
+def test_on_a_full_disk_a_moment_of_the_wearers_takes_the_place_of_a_random_one(tiny_disk: Path) -> None:
+    told, sealed = list[str](), list[Parcel]()
+    box = Outbox(tiny_disk / "outbox")
+    keeper = Keeper(box, tell=told.append, sealed=sealed.append, limit_bytes=10**9)
+    keeper.start()
+    for number in range(3):
+        keeper.keep(parcel(number, {"frame": b"x" * 250_000}, flag="audit"))
+    keeper.keep(parcel(9, {"frame": b"x" * 250_000}))
+    until(lambda: len(sealed) == 4, "four sealed chunks")
+    keeper.close()
+    assert (tiny_disk / "outbox" / "dev-1-boot-9").is_dir()
+    assert b"dev-1-boot-0" in (tiny_disk / "outbox" / "lost.jsonl").read_bytes()
+    box.close()
+    assert (keeper.lost, told) == (1, ["Storage full. Old moments were dropped."])
+
+
+def test_the_outbox_is_held_to_its_size_and_what_is_dropped_is_announced_and_counted(tmp_path: Path) -> None:
+    told, sealed = list[str](), list[Parcel]()
+    box = Outbox(tmp_path / "outbox")
+    keeper = Keeper(box, tell=told.append, sealed=sealed.append, limit_bytes=300_000)
+    keeper.start()
+    for chunk in range(5):
+        keeper.keep(Parcel(parcel(chunk).record, {"frame": b"x" * 100_000}))
+    until(lambda: len(sealed) == 5, "five sealed chunks")
+    keeper.close()
+    counts = box.counts()
+    box.close()
+    assert counts.queued == 2
+    assert keeper.lost == 3
+    assert set(told) == {"Storage full. Old moments were dropped."}

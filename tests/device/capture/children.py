@@ -1,0 +1,80 @@
+"""Capture functions that misbehave in one way each, as real devices do. They run in a capture process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+
+import numpy as np
+
+from device.capture.pipe import Outlet
+from shared.clock import SystemClock
+from shared.errors import MediaError
+
+HELLO = {"width_px": 32, "height_px": 24, "fps": 10.0}
+
+
+def _hang() -> None:
+    threading.Event().wait()
+
+
+def never_starts(out: Outlet) -> None:
+    """Hangs while it opens its device."""
+    _hang()
+
+
+def hangs_after(out: Outlet, *, pictures: int) -> None:
+    """Gives some pictures, then hangs."""
+    out.hello(HELLO)
+    for _ in range(pictures):
+        out.picture(np.zeros((24, 32, 3), np.uint8), SystemClock().monotonic_s())
+    _hang()
+
+
+def hangs_inside_a_picture(out: Outlet) -> None:
+    """Writes half of a picture, then hangs: a write that the driver's buffer went away under."""
+    out.hello(HELLO)
+    halved = np.zeros((24, 32, 3), np.uint8)
+    read_end, write_end = os.pipe()
+    Outlet(write_end).picture(halved, SystemClock().monotonic_s())
+    os.write(out._fd, os.read(read_end, 1000))
+    _hang()
+
+
+def fails(out: Outlet, *, text: str, hint: str = "") -> None:
+    """Says that its device is not there."""
+    raise MediaError(text, hint=hint)
+
+
+def crashes(out: Outlet) -> None:
+    """Dies inside a C library."""
+    out.hello(HELLO)
+    ctypes.string_at(0)
+
+
+def raises(out: Outlet) -> None:
+    """A bug of ours."""
+    raise RuntimeError("the lens cap is on")
+
+
+def talks_nonsense(out: Outlet) -> None:
+    """Writes what is no message."""
+    os.write(out._fd, b"\xff" * 4096)
+    _hang()
+
+
+def counts_up(out: Outlet, *, pictures: int) -> None:
+    """As many pictures as asked, each filled with its number, as fast as they are taken, then the end."""
+    out.hello(HELLO)
+    later_s = SystemClock().monotonic_s() + 10.0  # after `open` has returned, however slow the machine
+    for number in range(pictures):
+        out.picture(np.full((24, 32, 3), number % 256, np.uint8), later_s + number / 10)
+
+
+def goes_back_in_time(out: Outlet) -> None:
+    """Stamps out of order."""
+    out.hello(HELLO)
+    now_s = SystemClock().monotonic_s() + 10.0
+    for offset_s in (0.0, 0.2, 0.1, 0.3):
+        out.picture(np.zeros((24, 32, 3), np.uint8), now_s + offset_s)

@@ -1,0 +1,185 @@
+"""Scripted presses, terminal keys on a real pseudo-terminal, and a pin through gpiozero's own mock."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pty
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.controls.buttons import Keys, PinButton, Press, Script
+from shared.errors import ConfigError
+from tests.pulse import until
+
+
+def script(folder: Path, text: str) -> Script:
+    path = folder / "presses.jsonl"
+    path.write_text(text)
+    return Script.load(path)
+
+
+def test_scripted_presses_come_when_their_time_has_come_in_order(tmp_path: Path) -> None:
+    presses = script(
+        tmp_path,
+        '{"t_s": 8, "action": "flag"}\n\n'
+        '{"t_s": 4.0, "action": "hold", "until_s": 6.5}\n'
+        '{"t_s": 5, "action": "repeat"}\n',
+    )
+    assert presses.poll(3.9) == []
+    assert presses.poll(5.5) == [Press("hold", 4.0), Press("repeat", 5.0)]
+    assert presses.poll(5.5) == []
+    assert presses.poll(100.0) == [Press("release", 6.5), Press("flag", 8.0)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "flag",
+        "[]",
+        '{"t_s": 1}',
+        '{"t_s": "soon", "action": "flag"}',
+        '{"t_s": 1, "action": "jump"}',
+        '{"t_s": 1, "action": "hold"}',
+        '{"t_s": 4, "action": "hold", "until_s": 3}',
+        '{"t_s": -1, "action": "flag"}',
+        '{"t_s": NaN, "action": "flag"}',
+    ],
+)
+def test_a_line_that_is_no_press_is_named(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ConfigError, match="line 2"):
+        script(tmp_path, '{"t_s": 1, "action": "flag"}\n' + line)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_script_or_a_config_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    try:
+        script(tmp_path_factory.mktemp("script"), text.encode("utf-8", "replace").decode())
+    except ConfigError:
+        pass
+
+
+def test_a_missing_script_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.jsonl"):
+        Script.load(tmp_path / "none.jsonl")
+
+
+def test_keys_of_a_terminal_work_without_enter_and_the_terminal_is_put_back() -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "r") as terminal:
+        before = termios.tcgetattr(terminal)
+        keys = Keys(lambda: 3.0, stream=terminal)
+        keys.open()
+        assert keys.active
+        os.write(ours, b" cxCrmq")
+        found: list[Press] = []
+
+        def all_came() -> bool:
+            found.extend(keys.poll(3.0))
+            return len(found) >= 6
+
+        until(all_came, "the keys")
+        assert [press.action for press in found] == ["flag", "hold", "release", "repeat", "mute", "quit"]
+        assert {press.t_s for press in found} == {3.0}
+        keys.close()
+        keys.close()
+        assert termios.tcgetattr(terminal) == before
+    os.close(ours)
+
+
+def test_a_terminal_that_is_closed_ends_the_keys_and_nothing_else() -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "r") as terminal:
+        keys = Keys(lambda: 0.0, stream=terminal)
+        keys.open()
+        os.close(ours)
+        assert keys.poll(0.0) == []
+        assert not keys.active
+        keys.close()
+
+
+def test_without_a_terminal_there_are_no_keys(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("q")
+    with (tmp_path / "empty").open() as stream:
+        keys = Keys(lambda: 0.0, stream=stream)
+        keys.open()
+        assert not keys.active
+        assert keys.poll(0.0) == []
+
+
+PIN_TEST = """
+import threading
+from gpiozero import Device
+from gpiozero.pins.mock import MockFactory
+from device.controls.buttons import PinButton
+
+Device.pin_factory = MockFactory()
+now = 0.0
+button = PinButton("GPIO17", lambda: now, hold_s=0.3)
+button.open()
+pin = Device.pin_factory.pin("GPIO17")
+
+def wait_for(count):
+    found, pause = [], threading.Event()
+    for _ in range(2000):
+        found += [(p.action, p.t_s) for p in button.poll(now)]
+        if len(found) >= count:
+            break
+        pause.wait(0.01)
+    return found
+
+pin.drive_low(); now = 1.0; pin.drive_high()
+print(wait_for(1))
+now = 2.0; pin.drive_low()
+held = wait_for(1)
+now = 5.0; pin.drive_high()
+print(held + wait_for(1))
+button.close()
+second = PinButton("GPIO27", lambda: now, hold_s=0.3, short="repeat", long="mute")
+second.open()
+button, pin = second, Device.pin_factory.pin("GPIO27")
+now = 6.0; pin.drive_low(); now = 7.0; pin.drive_high()
+short = wait_for(1)
+now = 8.0; pin.drive_low()
+muted = wait_for(1)
+now = 9.0; pin.drive_high()
+print(short + muted + button.poll(now))
+second.close()
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gpiozero") is None, reason="gpiozero is not installed")
+def test_a_short_press_flags_a_long_one_corrects_from_its_beginning_and_a_second_button_repeats_and_mutes() -> None:
+    # In a process of its own: gpiozero's pin factory is global and warns about the machine it is on.
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PIN_TEST], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "[('flag', 0.0)]",
+        "[('hold', 2.0), ('release', 5.0)]",
+        "[('repeat', 6.0), ('mute', 8.0)]",
+    ]
+
+
+def test_a_pin_without_gpiozero_says_what_to_install() -> None:
+    code = "import sys; sys.modules['gpiozero'] = None\nfrom device.controls.buttons import PinButton\n"
+    code += "PinButton('GPIO17', float).open()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "sudo apt install python3-gpiozero" in done.stderr
+    assert "ConfigError" in done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gpiozero") is None, reason="gpiozero is not installed")
+@pytest.mark.filterwarnings("ignore")
+def test_a_pin_on_a_machine_without_pins_is_a_config_error() -> None:
+    if Path("/dev/gpiochip0").exists():
+        pytest.skip("this machine has pins")
+    with pytest.raises(ConfigError, match="GPIO17"):
+        PinButton("GPIO17", lambda: 0.0).open()

@@ -1,0 +1,88 @@
+"""Killed at any durable step, the outbox still keeps its promises: nothing promised is missing without being named."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from device.outbox.outbox import STEPS, Outbox, Recovery
+from tests.device.outbox.crash_child import REFUSED
+from tests.paths import ROOT
+
+KINDS = {"chunk": ("", ".frame", ".audio"), "correction": ("", ".correction_audio")}
+
+
+def _run(folder: Path, step: str, nth: int) -> int:
+    command = [sys.executable, "-m", "tests.device.outbox.crash_child", str(folder), step, str(nth)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
+    return done.returncode
+
+
+def _world(folder: Path, what: str) -> set[str]:
+    lines = (folder / "world.jsonl").read_text().splitlines() if (folder / "world.jsonl").exists() else []
+    return {line["name"] for line in map(json.loads, lines) if line["what"] == what}
+
+
+def _check(folder: Path) -> None:
+    """What must hold right after any kill."""
+    box = Outbox(folder / "outbox")
+    try:
+        items = box.claim(1000) + box.claim(1000, bulk=True)
+        waiting = {item.record_id for item in items}
+        names = {item.name for item in items}
+        failed = {failure.record_id for failure in box.failures()}
+        lost_file = box.folder / "lost.jsonl"
+        lost = (
+            {json.loads(line)["record_id"] for line in lost_file.read_text().splitlines()}
+            if lost_file.exists()
+            else set()
+        )
+        merged = _world(folder, "merged")
+        for record_id in _world(folder, "sealed") | _world(folder, "refused"):
+            kinds = KINDS["correction" if "-c" in record_id else "chunk"]
+            missing = {record_id + kind for kind in kinds} - merged - names
+            assert not missing or record_id in failed | lost, f"{missing} neither waits, nor was merged, nor was named"
+        assert failed <= REFUSED
+        for item in items:  # whatever waits is whole
+            assert item.path.stat().st_size == item.size_bytes
+        on_disk = {p.name for p in box.folder.iterdir() if p.is_dir() and p.name != "failed"}
+        assert waiting <= on_disk
+        assert not any(name.endswith((".sealing", ".gone", ".part")) for name in on_disk)
+        assert box.recovered.lost == box.recovered.damaged == ()
+    finally:
+        box.close()
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_right_after_a_step_nothing_is_lost_and_the_story_can_go_on(
+    memory_path: Path, step: str, nth: int
+) -> None:
+    killed = _run(memory_path, step, nth) == -signal.SIGKILL
+    assert killed or nth == 2, f"the story never comes to {step}"
+    _check(memory_path)
+    assert _run(memory_path, "none", 1) == 0
+    _check(memory_path)
+    box = Outbox(memory_path / "outbox")
+    assert box.recovered == Recovery()
+    assert box.counts().queued == 0
+    box.close()
+
+
+def test_every_named_step_is_really_taken(memory_path: Path) -> None:
+    """A step that the code no longer takes would make its crash test empty."""
+    seen: list[str] = []
+    from tests.device.outbox import crash_child
+
+    class Watcher(crash_child.Killer):
+        def __call__(self, name: str) -> None:
+            seen.append(name)
+
+    crash_child.live(memory_path, Watcher("none", 1))
+    assert set(seen) == set(STEPS)

@@ -1,0 +1,193 @@
+"""A server's registry and push, and a device's updater, joined by a wire that tests can cut, slow and falsify."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from device.updates import updater
+from device.updates.offer import Proof
+from device.updates.permission import Permission
+from device.updates.slots import Checkpoint
+from device.updates.state import IDLE, Settings
+from device.updates.updater import Updater
+from server.releases.offers import Push
+from server.releases.registry import Registry
+from server.releases.signing import Release
+from shared import bundle, messages, topics
+from shared.clock import Clock, ManualClock, SystemClock
+from shared.messages import Offer
+from tests.shared.bundle.bundles import PASSED, make_bundle
+
+DEVICE = "pi-1"
+QUICK = Settings(margin_bytes=1_000_000, probation_looks=3)
+
+
+def no_problems(folder: Path) -> list[str]:
+    """A self-test of files: random bytes are no model, but they must be whole when it runs."""
+    bundle.verify(folder)
+    return []
+
+
+class Server:
+    """Real registry, real database, real push; with `signed`, real keys too."""
+
+    def __init__(self, home: Path, *, clock: Clock | None = None, signed: bool = False) -> None:
+        self.home = home
+        self.clock = clock or SystemClock()
+        self.registry = Registry(home, clock=self.clock)
+        self.release = Release.make(home, clock=self.clock) if signed else None
+        self.push = Push(self.registry, clock=self.clock, release=self.release)
+        self._made = home.parent / "made"
+
+    def register(self, version: str, files: Mapping[str, bytes] | None = None, **more: Any) -> bundle.Manifest:
+        manifest = make_bundle(self._made / version, version, files, **more)
+        passed = PASSED if manifest.intended_use == bundle.FIELD else None
+        self.registry.add(self._made / version, evaluation=passed)
+        return manifest
+
+    def offer(self, version: str) -> bytes:
+        """The payload of the retained offer of a version."""
+        return self.push.make_offer(DEVICE, version)[1]
+
+
+class Device:
+    """An updater on a state folder, and the wire to a server. `restart` is what a power cut leaves."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        server: Server,
+        *,
+        settings: Settings = QUICK,
+        at: Checkpoint = lambda name: None,
+        check_manifest: Callable[[bundle.Manifest], None] = lambda manifest: None,
+        uses: frozenset[str] | None = None,
+        trust: Callable[[], Proof] | None = None,
+        clock: ManualClock | None = None,
+        name: str = DEVICE,
+    ) -> None:
+        self.state_dir, self.server, self.settings = state_dir, server, settings
+        self.name, self._trust = name, trust
+        self.clock = clock or ManualClock()
+        self.online = True
+        self.standing = True
+        self.problems: list[str] = []
+        self.selftests: list[Path] = []
+        self.loaded: list[str] = []
+        self.told: list[str] = []
+        self.spoil: Callable[[str, int, bytes], bytes | None] = lambda sha256, offset, data: data
+        """What the wire makes of a block; None loses it."""
+        self.carried: Counter[str] = Counter()
+        """Bytes delivered, by SHA-256 of the file."""
+        self.wire: deque[bytes] = deque()
+        self.at = at
+        self.uses = uses
+        """The intended uses that the settings let guide; None = whatever is offered."""
+        self.dropped: list[str] = []
+        """Versions that were in use and may not guide any more."""
+        self._check_manifest = check_manifest
+        self.updater = self.start()
+
+    def start(self) -> Updater:
+        proof = self._trust() if self._trust is not None else None
+        permission = None if self.uses is None else Permission(self.uses, proof, self.name)
+        self.updater = Updater(
+            self.state_dir,
+            self._publish,
+            device=self.name,
+            clock=self.clock,
+            selftest=self._selftest,
+            on_activated=lambda folder, version: self.loaded.append(version),
+            may_switch=lambda: self.standing,
+            check_manifest=self._check_manifest if permission is None else permission.check,
+            barred=(lambda folder: "") if permission is None else permission.barred,
+            on_barred=lambda version, reason: self.dropped.append(version),
+            trust=proof,
+            tell=self.told.append,
+            settings=self.settings,
+            at=lambda name: self.at(name),
+        )
+        self.updater.start()
+        return self.updater
+
+    def restart(self) -> None:
+        self.updater.close()
+        self.wire.clear()
+        self.start()
+
+    def _selftest(self, folder: Path) -> list[str]:
+        self.selftests.append(folder)
+        return self.problems or no_problems(folder)
+
+    def _publish(self, topic: str, payload: bytes) -> bool:
+        assert topic == topics.want(self.name)
+        if self.online:
+            self.wire.append(payload)
+        return self.online
+
+    def deliver(self, most: int | None = None) -> None:
+        """Let the server answer what is on the wire; at most `most` blocks."""
+        left = most
+        while self.wire and self.online:
+            for topic, data in self.server.push.handle(self.name, ["up", "want"], self.wire.popleft()):
+                if left == 0:
+                    return
+                left = None if left is None else left - 1
+                self.block(topic, data)
+
+    def block(self, topic: str, data: bytes) -> None:
+        found = topics.levels(topic)
+        assert found is not None
+        device, levels = found
+        assert device == self.name
+        assert levels[:2] == ["down", "block"]
+        arrived = self.spoil(levels[2], int(levels[3]), data)
+        if arrived is not None:
+            self.carried[levels[2]] += len(arrived)
+            self.updater.on_block(levels[1:], arrived)
+
+    def go(self, until: Callable[[], bool], *, rounds: int = 400, step_s: float = 1.0) -> None:
+        """Turn until something holds. Fails where it never does."""
+        for _ in range(rounds):
+            self.updater.tick()
+            if until():
+                return
+            self.deliver()
+            self.clock.sleep(step_s)
+        raise AssertionError(f"not within {rounds} rounds: {self.updater.state_text()}")
+
+    def install(self, version: str) -> None:
+        """Take an offer and see it through its probation."""
+        self.updater.on_offer(self.server.offer(version))
+        self.go(lambda: self.updater.phase == "probation")
+        self.prove()
+
+    def prove(self) -> None:
+        for _ in range(self.settings.probation_looks):
+            self.updater.report_look_ok()
+        self.go(lambda: self.updater.phase == IDLE)
+
+    @property
+    def current(self) -> str:
+        """The version in use, verified."""
+        folder = updater.current_slot(self.state_dir)
+        return "" if folder is None else bundle.verify(folder).version
+
+    @property
+    def previous(self) -> str:
+        folder = updater.previous_slot(self.state_dir)
+        return "" if folder is None else bundle.verify(folder).version
+
+    def text(self) -> str:
+        return self.updater.state_text()
+
+
+def offer_of(manifest: bundle.Manifest, *, revision: int, **changed: object) -> bytes:
+    """An offer made by hand."""
+    data = bundle.manifest_bytes(manifest)
+    offer = Offer(manifest.version, hashlib.sha256(data).hexdigest(), len(data), 1.0, revision)
+    return messages.encode(messages.from_dict(Offer, messages.to_dict(offer) | changed))

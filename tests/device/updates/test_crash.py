@@ -1,0 +1,31 @@
+"""The power may go at any moment: there is always a whole model in use, and the update comes to its end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from device.updates.state import STEPS
+from tests.device.updates.house import QUICK
+
+
+@pytest.mark.slow
+def test_killed_at_every_durable_step_a_model_is_always_loadable_and_the_update_ends(tmp_path: Path) -> None:
+    shm = Path("/dev/shm")  # a SIGKILL leaves the same there, and its fsync takes no time
+    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else tmp_path) as place:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.device.updates.crash_driver", place],
+            capture_output=True, text=True, timeout=500, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    tries = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one for one in tries if one["problems"]] == []
+    assert max(one["twice_bytes"] for one in tries) <= QUICK.window_bytes
+    labels = {one["at"] for one in tries}
+    assert labels >= {*STEPS, "timestamp_kept", "snapshot_kept", "targets_kept", "half a block written"}
+    assert len(tries) >= 90

@@ -1,0 +1,258 @@
+"""Speech out of a real sound system: PortAudio into a PulseAudio null sink, whose monitor is recorded."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from device.voice import Ended, Espeak, Heard, Pace, Phrases, Speakers, Started, Utterance, Voice
+from device.voice.espeak import Samples
+from shared.clock import SystemClock
+from shared.errors import MediaError
+from tests.device.voice.speech import loud, needs_espeak
+from tests.pulse import RATE_HZ, PulseChild, missing, rescan, until
+
+CLOCK = SystemClock()
+
+
+class Tone:
+    """Ten seconds of one note, so that a cut can be measured."""
+
+    name = "tone"
+
+    def render(self, text: str, words_per_minute: int) -> Samples:
+        return (np.sin(np.arange(220_500) / 8) * 12_000).astype(np.int16)
+
+
+def collect(voice: Voice, heard: list[Heard], wanted: Heard | type[Started]) -> Callable[[], bool]:
+    def arrived() -> bool:
+        heard.extend(voice.poll())
+        return any(h == wanted or (isinstance(wanted, type) and isinstance(h, wanted)) for h in heard)
+
+    return arrived
+
+
+def quiet_at_the_end(samples: NDArray[np.int16]) -> bool:
+    return samples.size > RATE_HZ and int(np.abs(samples[-RATE_HZ // 4 :].astype(int)).max()) < 300
+
+
+@needs_espeak
+def test_a_warning_with_its_earcon_is_heard(pulse: PulseChild) -> None:
+    voice = Voice(
+        Phrases(Espeak(voice="en-us"), None), Speakers(CLOCK), pace=Pace(), clock=CLOCK, walk_now=CLOCK.monotonic_s,
+        on_trouble=print,
+    )  # fmt: skip
+    heard: list[Heard] = []
+    with pulse.record() as sound:
+        voice.start()
+        said_s = CLOCK.monotonic_s()
+        voice.say(Utterance(1, "Stop, curb ahead.", 1, "warning"))
+        until(collect(voice, heard, Ended(1)), "the end of the warning")
+        until(lambda: bool(loud(sound(), RATE_HZ)) and quiet_at_the_end(sound()), "silence after the warning")
+        samples = sound()
+        voice.close()
+    started = next(h for h in heard if isinstance(h, Started))
+    assert 0.0 <= started.at_s - said_s < 2.0
+    # Energy, not words: on a busy machine the null sink drops blocks. The words are checked in WAV files.
+    assert sum(end - begin for begin, end in loud(samples, RATE_HZ)) > 0.8
+    assert Ended(1) in heard
+
+
+def test_a_cut_is_silence_at_once_and_the_next_utterance_follows(pulse: PulseChild) -> None:
+    voice = Voice(
+        Phrases(Tone(), None), Speakers(CLOCK), pace=Pace(earcons=False), clock=CLOCK, walk_now=CLOCK.monotonic_s,
+        on_trouble=print,
+    )  # fmt: skip
+    heard: list[Heard] = []
+    with pulse.record() as sound:
+        voice.start()
+        voice.say(Utterance(1, "a long note", 3))
+        until(collect(voice, heard, Started), "the note to begin")
+        until(lambda: bool(loud(sound(), RATE_HZ)), "the note to be heard")
+        voice.cut(1)
+        cut_s = CLOCK.monotonic_s()
+        until(collect(voice, heard, Ended(1)), "the end of the note")
+        until(lambda: quiet_at_the_end(sound()), "silence")
+        started_s = next(h.at_s for h in heard if isinstance(h, Started))
+        begin, end = loud(sound(), RATE_HZ)[0]
+        voice.close()
+    # Heard length against the time between first sample and cut: what sounded on after the cut. 50 ms are promised to
+    # leave the program; the sound server of a busy test machine may hold some blocks more.
+    assert end - begin <= cut_s - started_s + 0.3
+    assert end - begin < 5.0
+
+
+def test_the_callback_is_silent_within_fifty_milliseconds_of_a_cut(pulse: PulseChild) -> None:
+    speakers = Speakers(CLOCK)
+    speakers.open()
+    try:
+        speakers.play(1, Tone().render("", 0))
+
+        class Time:
+            outputBufferDacTime = currentTime = 0.0  # noqa: N815 - PortAudio's names
+
+        class Status:
+            output_underflow = False
+
+        block = np.zeros((220, 1), np.int16)
+        speakers.cut()
+        for _ in range(5):
+            speakers._fill(block, 220, Time, Status)
+        assert not block.any()
+        assert speakers.poll() == [Ended(1)]
+    finally:
+        speakers.close()
+
+
+def test_a_stuttering_sound_card_is_opened_again_with_a_larger_buffer(pulse: PulseChild) -> None:
+    class Time:
+        outputBufferDacTime = currentTime = 0.0  # noqa: N815 - PortAudio's names
+
+    class Stutter:
+        output_underflow = True
+
+    speakers = Speakers(CLOCK)
+    speakers.open()
+    try:
+        before = speakers._stream.latency
+        speakers.play(1, Tone().render("", 0))
+        for _ in range(20):
+            speakers._fill(np.zeros((220, 1), np.int16), 220, Time, Stutter)
+        wants = [speakers.wants_reopen]
+        speakers.open()
+        wants.append(speakers.wants_reopen)
+        assert wants == [True, False]
+        assert speakers._stream.latency >= before
+    finally:
+        speakers.close()
+
+
+def test_a_sound_card_that_is_not_there_is_named_and_captions_go_on(pulse: PulseChild) -> None:
+    with pytest.raises(MediaError, match="no such headphones"):
+        Speakers(CLOCK, device="no such headphones").open()
+    troubles: list[str] = []
+    voice = Voice(
+        Phrases(Tone(), None), Speakers(CLOCK, device="no such headphones"), pace=Pace(), clock=CLOCK,
+        walk_now=CLOCK.monotonic_s, on_trouble=troubles.append,
+    )  # fmt: skip
+    voice.start()
+    heard: list[Heard] = []
+    voice.say(Utterance(1, "Stop.", 1))
+    until(collect(voice, heard, Ended(1)), "the end of what nobody heard")
+    voice.close()
+    assert heard == [Ended(1)]
+    assert len(troubles) == 1
+    assert "voice.output" in troubles[0]
+
+
+def test_a_sound_card_that_hangs_ends_the_utterance_and_never_hangs_the_voice(pulse: PulseChild) -> None:
+    troubles: list[str] = []
+    voice = Voice(
+        Phrases(Tone(), None), Speakers(CLOCK), pace=Pace(), clock=CLOCK, walk_now=CLOCK.monotonic_s,
+        on_trouble=troubles.append,
+    )  # fmt: skip
+    heard: list[Heard] = []
+    voice.start()
+    voice.say(Utterance(1, "a long note", 3))
+    until(collect(voice, heard, Started), "the note to begin")
+    pulse.freeze()
+    until(collect(voice, heard, Ended(1)), "the end of the note")
+    voice.say(Utterance(2, "Stop.", 1))
+    until(collect(voice, heard, Ended(2)), "the end of a warning that nobody heard")
+    assert len(troubles) == 1
+    pulse.thaw()
+    until(lambda: troubles[-1] == "", "the sound output to be found again", timeout_s=30)
+    voice.say(Utterance(3, "a long note", 3))
+    until(lambda: collect(voice, heard, Started)() and len([h for h in heard if isinstance(h, Started)]) > 1, "sound")
+    voice.close()
+
+
+class TwoTones:
+    """ "low" for three seconds, anything else high for a fifth."""
+
+    name = "two tones"
+
+    def render(self, text: str, words_per_minute: int) -> Samples:
+        hertz, seconds = (600, 3.0) if text == "low" else (2500, 0.2)
+        return (np.sin(2 * np.pi * hertz * np.arange(round(22_050 * seconds)) / 22_050) * 12_000).astype(np.int16)
+
+
+def lows(samples: NDArray[np.int16]) -> list[tuple[float, float]]:
+    """(begin, end) in seconds of each stretch of at least 0.2 s in which the low tone is heard and the high one not."""
+    at = np.arange(samples.size) / RATE_HZ
+    kernel = np.ones(80) / 80
+    low, high = (np.abs(np.convolve(samples * np.exp(-2j * np.pi * hz * at), kernel, "same")) for hz in (600, 2500))
+    inside = np.concatenate([[False], (low > 2000) & (low > high), [False]])
+    begins, ends = np.flatnonzero(~inside[:-1] & inside[1:]), np.flatnonzero(inside[:-1] & ~inside[1:])
+    return [(b / RATE_HZ, e / RATE_HZ) for b, e in zip(begins, ends, strict=True) if e - b > RATE_HZ / 5]
+
+
+def test_a_warning_cuts_what_is_being_said_within_fifty_milliseconds_as_heard_on_the_sink(pulse: PulseChild) -> None:
+    cache = Phrases(TwoTones(), None)
+    for text, rate in (("low", 190), ("high", 165)):
+        cache.get(text, rate)
+    voice = Voice(
+        cache, Speakers(CLOCK), pace=Pace(earcons=False), clock=CLOCK, walk_now=CLOCK.monotonic_s, on_trouble=print
+    )
+    told_s: list[float] = []
+    with pulse.record() as sound:
+        voice.start()
+        for number in range(0, 12, 2):
+            heard: list[Heard] = []
+            voice.say(Utterance(number, "low", 3))
+            until(collect(voice, heard, Started), "the low tone")
+            began_s = next(h.at_s for h in heard if isinstance(h, Started))
+            until(lambda since_s=began_s: CLOCK.monotonic_s() > since_s + 0.3, "a while of it")  # type: ignore[misc]
+            told_s.append(CLOCK.monotonic_s() - began_s)
+            voice.say(Utterance(number + 1, "high", 1))
+            until(collect(voice, heard, Ended(number + 1)), "the end of the high tone")
+        until(lambda: quiet_at_the_end(sound()), "silence")
+        found = lows(sound())
+        voice.close()
+    assert len(found) == len(told_s)
+    # What still sounded after the cut was asked for. The middle one of six: a busy machine's sound server may stutter.
+    tails = [end - begin - told for (begin, end), told in zip(found, told_s, strict=True)]
+    assert statistics.median(tails) <= 0.05
+
+
+@pytest.fixture
+def own_pulse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PulseChild]:
+    """A sound system that the test may take away."""
+    if missing():
+        pytest.skip(missing())
+    child = PulseChild(tmp_path / "own")
+    child.start()
+    for name, value in child.env.items():
+        monkeypatch.setenv(name, value)
+    rescan()
+    yield child
+    child.stop()
+    monkeypatch.undo()
+    rescan()
+
+
+def test_an_output_that_is_lost_while_nothing_is_said_is_noticed_and_found_again(own_pulse: PulseChild) -> None:
+    troubles: list[str] = []
+    voice = Voice(
+        Phrases(Tone(), None), Speakers(CLOCK), pace=Pace(), clock=CLOCK, walk_now=CLOCK.monotonic_s,
+        on_trouble=troubles.append,
+    )  # fmt: skip
+    voice.start()
+    assert troubles == []
+    own_pulse.stop()
+    lost_s = CLOCK.monotonic_s()
+    until(lambda: bool(troubles), "the loss to be noticed")
+    noticed_after_s = CLOCK.monotonic_s() - lost_s
+    own_pulse.start()
+    until(lambda: troubles[-1] == "", "the output to be found again")
+    with own_pulse.record() as sound:
+        voice.say(Utterance(1, "a long note", 1, "warning"))
+        until(lambda: bool(loud(sound(), RATE_HZ)), "the next warning to be heard")
+    voice.close()
+    assert noticed_after_s < 6.0  # 2.5 s and what a busy machine adds
+    assert "headphones" in troubles[0]

@@ -1,0 +1,47 @@
+"""A database of an earlier version, with its rows in it, becomes one of this version."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine, text
+
+from server.database import store as db
+from server.releases.registry import Registry
+from server.releases.rollouts import Rollouts
+
+OLD = (
+    "INSERT INTO models (version, created_at, parent, base, folder, manifest_sha256, manifest_size, evaluation, state) "
+    "VALUES ('m1', 1.0, '', 'starter', 'models/m1', 'aa', 10, '{}', 'registered')",
+    "INSERT INTO rollouts (version, state, percent, devices, cohort, error_share, missing_after_s, started_at, "
+    "changed_at, why) VALUES ('m1', 'running', 10, '[\"pi-1\"]', '', 0.1, 3600.0, 2.0, 3.0, 'as it was')",
+    "INSERT INTO rollout_log (rollout, at, what, why) VALUES (1, 2.0, 'started for pi-1', '')",
+)
+
+
+def old_database(home: Path, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(db.MIGRATIONS))
+    engine = create_engine(db.database_url(home))
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        for row in OLD:
+            connection.execute(text(row))
+        connection.commit()
+    engine.dispose()
+
+
+def test_rollouts_from_before_supervision_go_on_unsupervised(tmp_path: Path) -> None:
+    old_database(tmp_path, "0004")
+    with closing(Registry(tmp_path)) as registry:
+        rollouts = Rollouts(registry)
+        (found,) = rollouts.status()
+        assert (found.rollout.version, found.rollout.percent, found.rollout.devices) == ("m1", 10, ("pi-1",))
+        assert (found.rollout.supervised, found.rollout.companion, found.rollout.why) == (False, "", "as it was")
+        assert [change.what for change in rollouts.log()] == ["started for pi-1"]
+        (grant,) = rollouts.granted()
+        assert not grant.assignment().supervised

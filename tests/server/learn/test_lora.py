@@ -1,0 +1,168 @@
+"""A night's training, on a checkpoint of the hub's shape with a few thousand weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from server.learn import lora, saves
+from server.learn.lora import Recipe
+from server.model import checkpoint as checkpoints
+from server.model.checkpoint import HEAD_FILE, Checkpoint
+from tests.server.learn.parts import examples, save_field_checkpoint
+
+RECIPE = Recipe(rank=4, alpha=8, steps=20, batch=6, rate=2e-2, head_rate=1e-2, replay=0, threads=1)
+
+
+@pytest.fixture(params=[False, True], ids=["untied", "tied"])
+def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return save_field_checkpoint(tmp_path / "hub", tied=request.param)
+
+
+def teach(hub: Path, folder: Path, recipe: Recipe = RECIPE) -> tuple[Checkpoint, lora.Trained, list[str]]:
+    base, said = checkpoints.load(hub), list[str]()
+    rows = examples(12, base)
+    trained = lora.train(base, rows[:8], rows[8:], recipe, folder, progress=said.append)
+    return base, trained, said
+
+
+def weights(of: Checkpoint, part: str) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in of.model.state_dict().items() if part in name}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    assert one.keys() == other.keys()
+    assert one
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_night_teaches_all_but_the_tower(hub: Path, tmp_path: Path) -> None:
+    before = checkpoints.load(hub)
+    after, trained, said = teach(hub, tmp_path / "night")
+    assert trained.loss_last < 0.8 * trained.loss_first
+    assert any(text.startswith("LoRA step 20/20") for text in said)
+    assert same(weights(before, "vision_model"), weights(after, "vision_model"))
+    assert not same(weights(before, "connector"), weights(after, "connector"))
+    assert not same(weights(before, "q_proj.weight"), weights(after, "q_proj.weight"))
+    assert not torch.equal(before.head.bias, after.head.bias)
+
+
+def test_the_model_is_merged_and_saves_as_any_other(hub: Path, tmp_path: Path) -> None:
+    after, _, _ = teach(hub, tmp_path / "night", Recipe(**{**asdict(RECIPE), "steps": 4}))
+    assert after.model.state_dict().keys() == checkpoints.load(hub).model.state_dict().keys()
+    checkpoints.save(after, tmp_path / "merged")
+    again = checkpoints.load(tmp_path / "merged")
+    assert same(weights(after, "text_model"), weights(again, "text_model"))
+
+
+def test_the_adapter_is_kept_with_its_head_and_recipe(hub: Path, tmp_path: Path) -> None:
+    recipe = Recipe(**{**asdict(RECIPE), "steps": 4})
+    teach(hub, tmp_path / "night", recipe)
+    adapter = tmp_path / "night" / "adapter"
+    names = {file.name for file in adapter.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", HEAD_FILE, "recipe.json"} <= names
+    assert json.loads((adapter / "recipe.json").read_text()) == asdict(recipe)
+    assert json.loads((adapter / "adapter_config.json").read_text())["r"] == recipe.rank
+
+
+def test_features_are_computed_once(hub: Path, tmp_path: Path) -> None:
+    short = Recipe(**{**asdict(RECIPE), "steps": 4})
+    _, _, first = teach(hub, tmp_path / "night", short)
+    (file,) = (tmp_path / "night" / "features").iterdir()
+    made = file.stat().st_mtime_ns
+    _, _, second = teach(hub, tmp_path / "night", short)
+    assert any("tower features 12/12" in text for text in first)
+    assert not any("tower features" in text for text in second)
+    assert [*file.parent.iterdir()] == [file]
+    assert file.stat().st_mtime_ns == made
+
+
+def test_a_training_that_was_cut_goes_on_to_the_same_end(hub: Path, tmp_path: Path) -> None:
+    recipe = Recipe(**{**asdict(RECIPE), "steps": 8})
+    whole, first, _ = teach(hub, tmp_path / "whole", recipe)
+
+    class PowerCut(Exception):
+        pass
+
+    def cut(text: str) -> None:
+        if text.startswith("LoRA step 6/"):
+            raise PowerCut
+
+    base = checkpoints.load(hub)
+    rows = examples(12, base)
+    with pytest.raises(PowerCut):
+        lora.train(base, rows[:8], rows[8:], recipe, tmp_path / "cut", progress=cut)
+    assert not (tmp_path / "cut" / "adapter").exists()
+    resumed, trained, said = teach(hub, tmp_path / "cut", recipe)
+    steps = [text for text in said if text.startswith("LoRA step")]
+    assert steps[0].startswith("LoRA step 5/8"), "it began again instead of going on from its save at step 4"
+    assert trained.steps == 8
+    assert trained == first, "the losses before the cut are not forgotten"
+    assert same(dict(whole.model.state_dict()), dict(resumed.model.state_dict())), "to the bit"
+    assert torch.equal(resumed.head.bias, whole.head.bias)
+
+
+@pytest.mark.parametrize("left", ["empty", "unmarked", "torn", "renamed"])
+def test_a_save_that_a_kill_left_half_done_is_dropped(hub: Path, tmp_path: Path, left: str) -> None:
+    recipe = Recipe(**{**asdict(RECIPE), "steps": 4})
+    whole, _, _ = teach(hub, tmp_path / "whole", recipe)
+    steps = tmp_path / "night" / "steps"
+    shutil.copytree(tmp_path / "whole" / "steps", steps)
+    (save,) = steps.iterdir()
+    half = steps / "checkpoint-9"
+    if left == "empty":
+        half.mkdir()
+    elif left == "unmarked":
+        shutil.copytree(save, half)
+        (half / saves.MARK).unlink()
+    elif left == "torn":
+        shutil.copytree(save, half)
+        with open(half / "optimizer.pt", "r+b") as file:
+            file.truncate(100)
+    else:
+        shutil.copytree(save, half.with_name(half.name + ".gone"))
+    resumed, _, _ = teach(hub, tmp_path / "night", recipe)
+    assert [path.name for path in steps.iterdir()] == [save.name]
+    assert same(dict(whole.model.state_dict()), dict(resumed.model.state_dict()))
+
+
+def test_only_the_newest_whole_save_is_kept(hub: Path, tmp_path: Path) -> None:
+    teach(hub, tmp_path / "night", Recipe(**{**asdict(RECIPE), "steps": 8}))
+    assert [path.name for path in (tmp_path / "night" / "steps").iterdir()] == ["checkpoint-8"]
+    assert saves.last(tmp_path / "night" / "steps") == tmp_path / "night" / "steps" / "checkpoint-8"
+    assert saves.last(tmp_path / "nowhere") is None
+
+
+def test_an_untaught_head_is_the_same_every_time(hub: Path) -> None:
+    one = checkpoints.load(hub)
+    torch.rand(5)
+    other = checkpoints.load(hub)
+    assert all(torch.equal(a, b) for a, b in zip(one.head.parameters(), other.head.parameters(), strict=True))
+    assert checkpoints.fingerprint(one) == checkpoints.fingerprint(other)
+
+
+def test_other_weights_or_another_tokenizer_are_another_base(hub: Path) -> None:
+    base = checkpoints.load(hub)
+    known = {checkpoints.fingerprint(base)}
+    with torch.no_grad():
+        next(base.model.parameters()).flatten()[0] += 1e-6
+    known.add(checkpoints.fingerprint(base))
+    base.tokenizer.add_tokens(["pelican crossing"])
+    known.add(checkpoints.fingerprint(base))
+    base.head.bias.data[0, 0] += 1
+    known.add(checkpoints.fingerprint(base))
+    assert len(known) == 4
+
+
+def test_batches_hold_the_share_of_new_rows_that_the_recipe_says() -> None:
+    order = lora._order(10, 90, Recipe(steps=100, batch=32, new_share=0.4))
+    assert 0.36 < (order < 10).mean() < 0.44
+    assert order.max() < 100
+    assert set(order[order < 10].tolist()) == set(range(10))
+    assert (lora._order(10, 0, Recipe(steps=10)) < 10).all()

@@ -1,0 +1,128 @@
+"""The embedded recogniser on real speech, real noise, and through the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from server.media import RATE_HZ, read_wav
+from server.speech import NOTHING, Heard, Transcriber, open_transcriber, proposal, transcribe_waiting
+from shared import vocabulary
+from tests.server.dataset.moments import House, moment, spoken
+from tests.server.speech.voices import RECORDINGS, as_wav, needs_espeak, needs_recordings, over, say
+
+NAMES = list(vocabulary.load().objects)
+SIDES = [vocabulary.SIDES_SEEN[n % 3] for n in range(len(NAMES))]
+
+
+@pytest.fixture(scope="module")
+def transcriber() -> Transcriber:
+    return open_transcriber("pocketsphinx")
+
+
+@needs_espeak
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["a whole sentence", "bare"])
+def test_every_object_is_heard_in_nine_of_ten_sentences(transcriber: Transcriber, way: str) -> None:
+    wrong = []
+    for name, side in zip(NAMES, SIDES, strict=True):
+        words = vocabulary.instruct(name, side) if way == "a whole sentence" else f"{name} {side}"
+        heard = transcriber.transcribe(say(words))
+        if proposal(heard) != vocabulary.normalise(words):
+            wrong.append((words, heard))
+    assert len(wrong) <= len(NAMES) / 10, wrong
+
+
+@needs_espeak
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("Caution, cone on the left.", "Caution, cone on the left."),
+        ("cone on the left", "Caution, cone on the left."),
+        ("Stop, curb ahead.", "Stop, curb ahead."),
+        ("there is a bike on your right", "Caution, bicycle on the right."),
+        ("watch out trash can ahead", "Caution, bin ahead."),
+        ("nothing there", vocabulary.CLEAR),
+    ],
+)
+def test_the_same_warning_in_other_words_is_understood(transcriber: Transcriber, said: str, meant: str) -> None:
+    assert proposal(transcriber.transcribe(say(said))) == meant
+
+
+@needs_espeak
+@needs_recordings
+@pytest.mark.parametrize("noise", ["rain", "car_engine"])
+def test_a_correction_is_understood_over_the_noise_of_a_street(transcriber: Transcriber, noise: str) -> None:
+    said = ["Caution, cone on the left.", "Stop, curb ahead.", "Caution, bicycle on the right.", "Caution, pole ahead."]
+    around = (RECORDINGS / f"{noise}.wav").read_bytes()
+    heard = [proposal(transcriber.transcribe(over(say(words), around, snr_db=15))) for words in said]
+    assert sum(one == words for one, words in zip(heard, said, strict=True)) >= 2, heard
+    assert sum(one not in (words, "") for one, words in zip(heard, said, strict=True)) <= 1, heard  # rather nothing
+
+
+def test_silence_and_a_hum_are_nothing(transcriber: Transcriber) -> None:
+    hum = 0.1 * np.sin(2 * np.pi * 100 * np.arange(2 * RATE_HZ) / RATE_HZ)
+    hiss = np.random.default_rng(0).normal(0, 0.05, 2 * RATE_HZ)
+    for samples in (np.zeros(2 * RATE_HZ), hum, hiss):
+        assert transcriber.transcribe(as_wav(samples)) == NOTHING
+
+
+@needs_recordings
+@pytest.mark.parametrize("name", ["rain", "car_engine", "car-horn", "dog", "train", "speech_jfk"])
+def test_what_is_no_correction_proposes_nothing(transcriber: Transcriber, name: str) -> None:
+    samples = read_wav((RECORDINGS / f"{name}.wav").read_bytes())
+    for begin_s in (0, 2):
+        heard = transcriber.transcribe(as_wav(samples[begin_s * RATE_HZ : (begin_s + 3) * RATE_HZ]))
+        assert proposal(heard) == "", heard
+
+
+@pytest.fixture
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(tmp_path_factory.mktemp("home"))
+    yield house
+    house.close()
+
+
+@needs_espeak
+def test_a_waiting_correction_becomes_the_proposal_of_its_moment(house: House, transcriber: Transcriber) -> None:
+    sent = moment()
+    house.send_all([sent, spoken(sent.record.chunk_id, say("cone on the left"))])
+    assert transcribe_waiting(house.merge, transcriber, stop=lambda: False) == 1
+    [row] = house.dataset.rows()
+    assert (row.instruction, row.source) == ("Caution, cone on the left.", "wearer_voice")
+    assert row.transcript.endswith("cone on the left")
+    assert transcribe_waiting(house.merge, transcriber, stop=lambda: False) == 0
+
+
+class Deaf:
+    """A recogniser that hears the same in every sound."""
+
+    def __init__(self, heard: Heard) -> None:
+        self.heard = heard
+
+    def transcribe(self, wav: bytes) -> Heard:
+        return self.heard
+
+
+def test_a_correction_that_is_not_understood_waits_for_a_person(house: House) -> None:
+    sent = moment()
+    house.send_all([sent, spoken(sent.record.chunk_id, as_wav(np.zeros(RATE_HZ)))])
+    assert transcribe_waiting(house.merge, Deaf(Heard("cone on the left", 0.25)), stop=lambda: False) == 1
+    [row] = house.dataset.rows()
+    assert (row.llm_correction, row.transcript, row.transcript_confidence) == ("", "cone on the left", 0.25)
+    assert row.flags == ("wearer", "correction")
+
+
+def test_a_sound_that_can_not_be_read_does_not_stop_the_others(house: House, transcriber: Transcriber) -> None:
+    house.send_all([moment(0), spoken("pi-1-b00t-000000", b"RIFF\x00\x00\x00\x00WAVEjunk")])
+    assert transcribe_waiting(house.merge, transcriber, stop=lambda: False) == 1
+    assert house.merge.unheard() == []
+
+
+def test_it_stops_when_it_is_told_and_goes_on_later(house: House) -> None:
+    house.send_all([moment(0), moment(1)])
+    house.send_all([spoken(f"pi-1-b00t-00000{n}", as_wav(np.full(900, n / 9)), n=n) for n in (0, 1)])
+    assert transcribe_waiting(house.merge, Deaf(NOTHING), stop=lambda: True) == 0
+    assert transcribe_waiting(house.merge, Deaf(NOTHING), stop=lambda: False) == 2

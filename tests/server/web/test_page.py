@@ -1,0 +1,195 @@
+"""The pages as plain HTML and forms: what is there without JavaScript."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from urllib.parse import urlencode
+
+import pytest
+
+from server.web.app import create_app
+from server.web.page import PAGE_SIZE
+from server.web.view import card, pages
+from shared import vocabulary
+from tests.server.dataset.moments import House, moment
+from tests.server.web.serving import AUDITED, CORRECTED, FLAGGED, PUZZLING, Answer, ask, correct, served
+
+VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and whether every tag was closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self._open: list[str] = []
+        self.feed(html)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def all(self, name: str) -> list[dict[str, str]]:
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+def submit(site: str, sample_id: str, **fields: str) -> Answer:
+    return ask(
+        f"{site}/moments/{sample_id}/review", method="POST", data=urlencode(fields).encode(),
+        headers={"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/", "/?state=reviewed", f"/moments/{CORRECTED}", "/moments/nobody", "/?page=x"])
+def test_a_page_is_well_formed_with_one_h1_unique_ids_and_no_inline_code(site: str, path: str) -> None:
+    page = Page(ask(f"{site}{path}").text)
+    assert len(page.all("h1")) == 1
+    assert [len(page.all(tag)) for tag in ("main", "footer", "title")] == [1, 1, 1]
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert all("src" in script for script in page.all("script"))
+    assert page.all("style") == []
+    assert [a for _, a in page.tags if "style" in a or any(name.startswith("on") for name in a)] == []
+    for attributes in (a for _, a in page.tags):
+        for name in ("aria-labelledby", "aria-describedby", "for", "list"):
+            assert all(target in ids for target in attributes.get(name, "").split())
+    assert all("alt" in image for image in page.all("img"))
+
+
+def test_a_moment_shows_picture_clip_sounds_and_words(site: str) -> None:
+    html = ask(f"{site}/").text
+    page = Page(html)
+    first = html[: html.index(f'id="moment-{PUZZLING}"')]
+    assert page.all("img")[0]["alt"] == "Camera picture. The device said: Caution, bin ahead."
+    assert "controls" in page.all("video")[0]
+    assert len([audio for audio in page.all("audio") if "controls" in audio]) == 6
+    for words in ("What the device said", "Caution, bin ahead.", "What the wearer said", "cone on the left",
+                  "Caution, cone on the left.", "Correction by Ada"):  # fmt: skip
+        assert words in first
+    assert [a["src"] for a in page.all("audio")[:2]] == sorted(
+        {a["src"] for a in page.all("audio")[:2]}, key=first.index
+    )
+    assert "night-7" in first
+
+
+def test_every_suggestion_may_be_said(site: str) -> None:
+    options = [option["value"] for option in Page(ask(f"{site}/").text).all("option")]
+    assert "Stop, curb ahead." in options
+    assert len(options) > 100
+    assert [(o, vocabulary.problems(o)) for o in options if vocabulary.problems(o)] == []
+    assert [o for o in options if vocabulary.normalise(o) != o] == []
+
+
+def test_words_from_a_device_can_not_become_html(house: House) -> None:
+    evil = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
+    house.send(moment(0, raw_output=evil, spoken=evil, wearer=evil, context=evil))
+    correct(house, AUDITED, n=1, transcript=evil, proposal="")
+    with served(create_app(house.store, house.dataset, clock=house.clock, model=lambda: evil)) as site:
+        for path in ("/", f"/moments/{AUDITED}"):
+            html = ask(f"{site}{path}").text
+            assert "<script>alert" not in html
+            assert "<img src=x" not in html
+            Page(html)
+
+
+def test_a_form_that_is_taken_leads_back_to_its_list_and_says_so(site: str, house: House) -> None:
+    answer = submit(site, CORRECTED, action="accept", state="pending", page="1")
+    assert answer.status == 303
+    assert answer.headers["location"] == f"/?state=pending&page=1&done={CORRECTED}#status"
+    html = ask(site + answer.headers["location"].partition("#")[0]).text
+    assert "Confirmed: “Caution, cone on the left.”" in html
+    assert f'id="moment-{CORRECTED}"' not in html
+    assert next(row for row in house.dataset.rows() if row.sample_id == CORRECTED).reviewed
+    reviewed = ask(f"{site}/?state=reviewed").text
+    assert f'id="moment-{CORRECTED}"' in reviewed
+    assert 'value="accept"' not in reviewed
+
+
+def test_a_form_that_is_not_taken_keeps_the_words_and_says_why_beside_them(site: str) -> None:
+    answer = submit(site, FLAGGED, action="edit", text="mind the thingy")
+    assert answer.status == 422
+    page = Page(answer.text)
+    field = next(a for a in page.all("input") if a.get("name") == "text")
+    assert (field["value"], field["aria-invalid"]) == ("mind the thingy", "true")
+    assert re.search(r'role="alert"[^>]*>“mind the thingy” can not be taught: &#39;thingy&#39; is not', answer.text)
+    assert "<title>Not saved" in answer.text
+
+
+def test_a_form_about_a_moment_that_changed_meanwhile_shows_it_again(site: str, house: House) -> None:
+    hidden = next(a for a in Page(ask(f"{site}/moments/{FLAGGED}").text).all("input") if a["name"] == "row_id")
+    correct(house, FLAGGED, n=4, transcript="stairs down", proposal="Stop, stairs down ahead.")
+    answer = submit(site, FLAGGED, action="accept", row_id=hidden["value"])
+    assert answer.status == 409
+    assert "Please look again" in answer.text
+    assert "Stop, stairs down ahead." in answer.text
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"action": "delete"}, {"action": "accept", "state": "x"}, {"action": "edit", "x": "y"}]
+)
+def test_a_form_that_is_none_of_ours_is_refused_with_a_page(site: str, fields: dict[str, str]) -> None:
+    answer = submit(site, FLAGGED, **fields)
+    assert answer.status == 422
+    assert "Back to the moments" in answer.text
+
+
+def test_a_moment_of_its_own_shows_its_past(site: str) -> None:
+    submit(site, FLAGGED, action="nothing")
+    submit(site, FLAGGED, action="edit", text="Caution, pole ahead.")
+    html = ask(f"{site}/moments/{FLAGGED}").text
+    assert html.index("Nothing should be said</strong> by caregiver") < html.index("<strong>Edited</strong>")
+    assert "Caution, pole ahead." in html
+
+
+def test_an_unknown_page_is_a_page(site: str) -> None:
+    for path in ("/moments/nobody", "/nowhere"):
+        answer = ask(f"{site}{path}")
+        assert answer.status == 404
+        assert "Back to the moments" in answer.text
+
+
+@pytest.fixture
+def empty(house: House) -> Iterator[str]:
+    with served(create_app(house.store, house.dataset, clock=house.clock)) as url:
+        yield url
+
+
+def test_an_empty_list_says_what_to_do(empty: str) -> None:
+    assert "Check that the device is switched on" in ask(f"{empty}/").text
+    assert "Start with the" in ask(f"{empty}/?state=reviewed").text
+    assert "can be taken back" in ask(f"{empty}/?state=rejected").text
+    assert "No model has been released yet" in ask(f"{empty}/").text
+
+
+def test_a_long_list_comes_in_pages(house: House) -> None:
+    house.send_all([moment(n) for n in range(PAGE_SIZE + 2)])
+    with served(create_app(house.store, house.dataset, clock=house.clock)) as site:
+        first, second = Page(ask(f"{site}/").text), Page(ask(f"{site}/?page=2").text)
+        beyond = Page(ask(f"{site}/?page=99").text)
+    assert [len(page.all("article")) for page in (first, second, beyond)] == [PAGE_SIZE, 2, 2]
+    assert [a["href"] for a in first.all("a") if a.get("rel") == "next"] == ["/?state=pending&page=2"]
+    assert [a["href"] for a in second.all("a") if a.get("rel") == "prev"] == ["/?state=pending&page=1"]
+
+
+def test_a_page_beyond_the_end_is_the_last_one() -> None:
+    assert (pages(0, page=1, size=10).last, pages(0, page=5, size=10).first_item) == (1, 0)
+    assert (pages(20, page=3, size=10).page, pages(21, page=3, size=10).first_item) == (2, 21)
+
+
+def test_a_moment_that_nobody_spoke_in_says_what_was_held_back(house: House) -> None:
+    house.send(moment(0, raw_output="Caution, bin ahead.", spoken="", wearer=""))
+    shown = card(house.dataset.rows()[0])
+    assert (shown.heard, shown.held_back) == ("", "Caution, bin ahead.")
+    assert shown.alt == "Camera picture. The device said nothing aloud. It held back: Caution, bin ahead."
+    assert shown.why == "The wearer pressed the button."
