@@ -89,9 +89,14 @@ def send(host: str, port: int, folder: Path) -> None:
     """A device with a full outbox: connects when told to, and ends when everything is merged."""
     with closing(Outbox(folder / "outbox")) as outbox:
         link = Link(
-            host=host, port=port, device=DEVICE, outbox=outbox, clock=SystemClock(), part_bytes=PART_BYTES,
+            host=host,
+            port=port,
+            device=DEVICE,
+            outbox=outbox,
+            clock=SystemClock(),
+            part_bytes=PART_BYTES,
             tls=context(folder / "cards", DEVICE),
-        )  # fmt: skip
+        )
         before = cost()
         say(ready=True, queued=outbox.counts().queued, rss_mb=before["rss_mb"])
         sys.stdin.readline()

@@ -87,9 +87,12 @@ def smolvlm_256m(folder: Path, change: float, progress: Progress) -> Pair:
     torch.manual_seed(1)
     starter_ = checkpoints.load(STARTER_FOLDER)
     config = SmolVLMConfig(
-        image_token_id=starter_.model.config.image_token_id, tie_word_embeddings=False, scale_factor=4,
-        vision_config=VISION, text_config=TEXT | {"eos_token_id": starter_.end_id},
-    )  # fmt: skip
+        image_token_id=starter_.model.config.image_token_id,
+        tie_word_embeddings=False,
+        scale_factor=4,
+        vision_config=VISION,
+        text_config=TEXT | {"eos_token_id": starter_.end_id},
+    )
     model = SmolVLMForConditionalGeneration(config)
     preprocessing = Preprocessing(size_px=checkpoints.FIELD_TILE_PX, fit="pad")
     head = checkpoints.new_head(model, preprocessing, starter_.objects)

@@ -82,6 +82,10 @@ def lower_bound(shape: Shape, folder: Path, machine: Rates, *, drafted: int) -> 
     look_s = look / machine.int8_operations_per_s
     word_s = max(word / machine.int8_operations_per_s, read / machine.bytes_per_s)
     return {
-        "look_operations": look, "word_operations": word, "word_bytes": read, "look_s": look_s, "word_s": word_s,
+        "look_operations": look,
+        "word_operations": word,
+        "word_bytes": read,
+        "look_s": look_s,
+        "word_s": word_s,
         "whole_s": look_s + word_s,
-    }  # fmt: skip
+    }

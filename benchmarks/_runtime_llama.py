@@ -169,9 +169,10 @@ class Context:
         count = len(rows)
         self._asked[: count - wanted], self._asked[count - wanted : count] = 0, 1
         batch = self._cpp.llama_batch(  # without positions and texts: each row follows the one before
-            n_tokens=count, embd=rows.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
+            n_tokens=count,
+            embd=rows.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
             logits=self._asked.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
-        )  # fmt: skip
+        )
         if failed := self._cpp.llama_decode(self._context, batch):
             raise RuntimeError(f"llama.cpp refused {count} rows after {self._kept} (code {failed}).")
         self._kept += count

@@ -67,9 +67,12 @@ def smolvlm_256m() -> Shape:
     of = checkpoints.load(STARTER_FOLDER)
     torch.manual_seed(1)
     config = SmolVLMConfig(
-        image_token_id=of.model.config.image_token_id, tie_word_embeddings=False, scale_factor=4,
-        vision_config=VISION_SHAPE, text_config=TEXT | {"eos_token_id": of.end_id},
-    )  # fmt: skip
+        image_token_id=of.model.config.image_token_id,
+        tie_word_embeddings=False,
+        scale_factor=4,
+        vision_config=VISION_SHAPE,
+        text_config=TEXT | {"eos_token_id": of.end_id},
+    )
     model = SmolVLMForConditionalGeneration(config)
     preprocessing = Preprocessing(size_px=256, fit="pad")
     head = checkpoints.new_head(model, preprocessing, of.objects)
@@ -127,14 +130,22 @@ def write_manifest(shape: Shape, folder: Path, version: str) -> None:
     """A manifest with the shape's prompt."""
     made = shape.checkpoint
     bundle.write_bundle(
-        folder, version=version, created_at_utc=1.0, base=made.name, parent="", intended_use="demo",
+        folder,
+        version=version,
+        created_at_utc=1.0,
+        base=made.name,
+        parent="",
+        intended_use="demo",
         thresholds=dict(made.thresholds),
         model={
-            "preprocessing": made.preprocessing.to_dict(), "before_ids": list(shape.before),
-            "after_ids": list(shape.after), "end_id": made.end_id, "objects": list(made.objects),
+            "preprocessing": made.preprocessing.to_dict(),
+            "before_ids": list(shape.before),
+            "after_ids": list(shape.after),
+            "end_id": made.end_id,
+            "objects": list(made.objects),
             "sides": list(made.sides),
         },
-    )  # fmt: skip
+    )
 
 
 # --- sides ---
@@ -161,9 +172,14 @@ class Transformers:
         started = time.perf_counter()
         pixels = torch.from_numpy(prepare(picture, self.preprocessing))[:, None]
         self.model.generate(
-            input_ids=self.ids, attention_mask=torch.ones_like(self.ids), pixel_values=pixels, do_sample=False,
-            eos_token_id=self.end_id, pad_token_id=self.end_id, **self.limits,
-        )  # fmt: skip
+            input_ids=self.ids,
+            attention_mask=torch.ones_like(self.ids),
+            pixel_values=pixels,
+            do_sample=False,
+            eos_token_id=self.end_id,
+            pad_token_id=self.end_id,
+            **self.limits,
+        )
         whole_s = time.perf_counter() - started
         started = time.perf_counter()
         self.model.model.get_image_features(pixel_values=pixels)

@@ -117,9 +117,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--megabytes", type=int, default=MEGABYTES, help=f"how much to send (default {MEGABYTES})")
     options.add_argument("--waiting", type=int, default=WAITING, help=f"chunks that wait (default {WAITING})")
     options.add_argument(
-        "--folder", type=Path, default=BUILD, metavar="DIR",
+        "--folder",
+        type=Path,
+        default=BUILD,
+        metavar="DIR",
         help="disk to work on; one in memory shows what is left without fsync (default %(default)s)",
-    )  # fmt: skip
+    )
     options.add_argument("--out", type=Path, default=OUT, help=f"where the figures go (default {OUT})")
     chosen = options.parse_args(argv)
     tempfile.tempdir = str(chosen.folder.absolute())
@@ -149,12 +152,14 @@ def summary(found: dict[str, Any]) -> dict[str, Any]:
     """The figures that are held to a bar, by their own names: those of the files that are hardest on us."""
     plain, secure = found[f"{DRAWN}_plain"], found[f"{DRAWN}_tls"]
     return {
-        "ratio_to_raw": plain["ratio_to_raw"], "ratio_to_raw_tls": secure["ratio_to_raw"],
+        "ratio_to_raw": plain["ratio_to_raw"],
+        "ratio_to_raw_tls": secure["ratio_to_raw"],
         "ratio_to_raw_by_kind": {kind: found[f"{kind}_plain"]["ratio_to_raw"] for kind in (DRAWN, FILMED, LONG)},
-        "goodput_mb_s": plain["goodput_mb_s"], "goodput_mb_s_tls": secure["goodput_mb_s"],
+        "goodput_mb_s": plain["goodput_mb_s"],
+        "goodput_mb_s_tls": secure["goodput_mb_s"],
         "overhead": found["wire"]["overhead_chunks"],
         "cpu_s_per_100_mb": {side: plain[f"{side}_cpu_s_per_100_mb"] for side in ("device", "server")},
-    }  # fmt: skip
+    }
 
 
 def show(console: Console, found: dict[str, Any]) -> None:
@@ -192,17 +197,23 @@ def compare(recorded: list[ClosedChunk], *, kind: str, secure: bool, megabytes: 
     goodput, alone = size / 1e6 / sent["seconds"], size / 1e6 / raw["seconds"]
     per_100_mb = 100e6 / size
     return {
-        "files": files, "bytes": size, "seconds": sent["seconds"], "goodput_mb_s": goodput, "raw_mb_s": alone,
-        "ratio_to_raw": goodput / alone, "durable_raw_mb_s": size / 1e6 / kept["seconds"],
+        "files": files,
+        "bytes": size,
+        "seconds": sent["seconds"],
+        "goodput_mb_s": goodput,
+        "raw_mb_s": alone,
+        "ratio_to_raw": goodput / alone,
+        "durable_raw_mb_s": size / 1e6 / kept["seconds"],
         "durable_raw_ratio_to_raw": raw["seconds"] / kept["seconds"],
         "ratio_to_durable_raw": kept["seconds"] / sent["seconds"],
         "device_cpu_s_per_100_mb": sent["cpu_s"] * per_100_mb,
         "server_cpu_s_per_100_mb": served["cpu_s"] * per_100_mb,
         "raw_device_cpu_s_per_100_mb": raw["sender_cpu_s"] * per_100_mb,
         "raw_server_cpu_s_per_100_mb": raw["receiver_cpu_s"] * per_100_mb,
-        "device_peak_rss_mb": sent["peak_rss_mb"], "server_peak_rss_mb": served["peak_rss_mb"],
+        "device_peak_rss_mb": sent["peak_rss_mb"],
+        "server_peak_rss_mb": served["peak_rss_mb"],
         "resent_bytes": sent["resent_bytes"],
-    }  # fmt: skip
+    }
 
 
 def our_run(place: Site, *, port: int | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -299,12 +310,24 @@ def payloads(chunk: ClosedChunk) -> dict[str, bytes]:
 def record(number: int) -> ChunkRecord:
     """A sidecar as the agent writes it."""
     return ChunkRecord(
-        chunk_id=f"{DEVICE}-00000000-{number}", device=DEVICE, boot_id="00000000", sequence=number,
-        walk_id=f"{DEVICE}-walk", started_at_s=2.0 * number, duration_s=2.0,
-        captured_at_utc=1_700_000_000.0 + 2 * number, clock_synced=True, flags=("wearer",),
-        raw_output="Stop, curb ahead.", spoken="Stop, curb ahead.", confidence=0.5, model_version="starter-1", parts=(),
-        width_px=640, height_px=480,
-    )  # fmt: skip
+        chunk_id=f"{DEVICE}-00000000-{number}",
+        device=DEVICE,
+        boot_id="00000000",
+        sequence=number,
+        walk_id=f"{DEVICE}-walk",
+        started_at_s=2.0 * number,
+        duration_s=2.0,
+        captured_at_utc=1_700_000_000.0 + 2 * number,
+        clock_synced=True,
+        flags=("wearer",),
+        raw_output="Stop, curb ahead.",
+        spoken="Stop, curb ahead.",
+        confidence=0.5,
+        model_version="starter-1",
+        parts=(),
+        width_px=640,
+        height_px=480,
+    )
 
 
 @contextmanager

@@ -81,10 +81,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = Console()
     machine = bound.rates(threads=chosen.threads)
     found: dict[str, Any] = {
-        "machine": {"processor": platform.machine(), "threads": chosen.threads,
-                    "int8_operations_per_s": machine.int8_operations_per_s, "bytes_per_s": machine.bytes_per_s},
-        "rounds": chosen.rounds, "models": {},
-    }  # fmt: skip
+        "machine": {
+            "processor": platform.machine(),
+            "threads": chosen.threads,
+            "int8_operations_per_s": machine.int8_operations_per_s,
+            "bytes_per_s": machine.bytes_per_s,
+        },
+        "rounds": chosen.rounds,
+        "models": {},
+    }
     for name in chosen.shape or SHAPES:
         found["models"][name] = measure(SHAPES[name](), machine, console, threads=chosen.threads, rounds=chosen.rounds)
     atomic.make_dirs(OUT.parent)
@@ -120,7 +125,7 @@ def measure(shape: Shape, machine: bound.Rates, console: Console, *, threads: in
         "peak_memory_mb": peaks,
         "lower_bound": bound.lower_bound(shape, folders["in-place"], machine, drafted=drafted),
         "bundle_mb": {name: _size_mb(folder) for name, folder in folders.items()},
-    }  # fmt: skip
+    }
 
 
 def opened(shape: Shape, folders: dict[str, Path], picture: Picture, *, threads: int) -> dict[str, Side]:
@@ -204,11 +209,14 @@ def _figures(of: Sequence[Timed], side: Side, transformers: Sequence[float], pla
     if isinstance(side, Llama):
         more |= {"logits_cosine_to_torch": round(side.alike, 6), "built": side.built}
     return {
-        "look_s": round(statistics.median(looks), 5), "whole_s": round(statistics.median(whole), 5),
+        "look_s": round(statistics.median(looks), 5),
+        "whole_s": round(statistics.median(whole), 5),
         "decoder_s": round(statistics.median(whole_s - look_s for look_s, whole_s in of), 5),
-        "whole_best_s": round(min(whole), 5), "against_transformers": _ratio(transformers, whole),
-        "against_plain": _ratio(plain, whole), **more,
-    }  # fmt: skip
+        "whole_best_s": round(min(whole), 5),
+        "against_transformers": _ratio(transformers, whole),
+        "against_plain": _ratio(plain, whole),
+        **more,
+    }
 
 
 def _ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
@@ -235,8 +243,11 @@ def _peak_here(shape: str, side: str, *, threads: int) -> float:
     else:
         before = _peak_mb()
         made = SHAPES[shape]()
-        one = Transformers(made, threads=threads) if side == TRANSFORMERS else Plain(
-            made, HOME / shape / "float32", threads=threads)  # fmt: skip
+        one = (
+            Transformers(made, threads=threads)
+            if side == TRANSFORMERS
+            else Plain(made, HOME / shape / "float32", threads=threads)
+        )
     one(render_frame(walk_from_name("market"), 0.0, WIDTH_PX, HEIGHT_PX).image)
     return round(_peak_mb() - before, 1)
 

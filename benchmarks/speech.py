@@ -137,9 +137,15 @@ def arms(cores: Sequence[int], *, card: bool, looks_per_s: float = 4.0) -> list[
 
 
 def in_turn(
-    made: Sequence[Arm], model: Path, film: Path, env: Mapping[str, str], *, rounds: int, seconds: float,
+    made: Sequence[Arm],
+    model: Path,
+    film: Path,
+    env: Mapping[str, str],
+    *,
+    rounds: int,
+    seconds: float,
     console: Console,
-) -> dict[str, list[Walk]]:  # fmt: skip
+) -> dict[str, list[Walk]]:
     """The sound card's arms `rounds` times, one after the other; the WAV file, beside a card, once."""
     walks: dict[str, list[Walk]] = {arm.name: [] for arm in made}
     for number in range(rounds):
@@ -165,12 +171,32 @@ def walk(arm: Arm, model: Path, film: Path, env: Mapping[str, str], *, seconds: 
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         [
-            str(Path(sys.executable).parent / "waycue-device"), "run", "--config", str(HOME / "device.toml"),
-            "--state", str(HOME / "state"), "--source", f"replay:{film}", "--pace", "real", "--model", str(model),
-            "--buttons", str(presses), "--report", str(report), "--exit-at-end", "--linger-s", "0", "--quiet",
+            str(Path(sys.executable).parent / "waycue-device"),
+            "run",
+            "--config",
+            str(HOME / "device.toml"),
+            "--state",
+            str(HOME / "state"),
+            "--source",
+            f"replay:{film}",
+            "--pace",
+            "real",
+            "--model",
+            str(model),
+            "--buttons",
+            str(presses),
+            "--report",
+            str(report),
+            "--exit-at-end",
+            "--linger-s",
+            "0",
+            "--quiet",
         ],
-        check=True, env={**os.environ, **env}, timeout=seconds + 120, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        check=True,
+        env={**os.environ, **env},
+        timeout=seconds + 120,
+        stdin=subprocess.DEVNULL,
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Walk(json.loads(report.read_bytes()), round(used_s, 1))
@@ -231,8 +257,12 @@ def ratios(free: Mapping[str, Any] | None, pinned: Mapping[str, Any] | None) -> 
     """
     if free is None or pinned is None:
         return {}
-    wanted = (("time_to_speech_ms_tier_1", "p50"), ("time_to_speech_ms_tier_1", "p95"), ("picture_late_ms", "p50"),
-              ("picture_late_ms", "p95"))  # fmt: skip
+    wanted = (
+        ("time_to_speech_ms_tier_1", "p50"),
+        ("time_to_speech_ms_tier_1", "p95"),
+        ("picture_late_ms", "p50"),
+        ("picture_late_ms", "p95"),
+    )
     return {f"{name}_{at}": _ratio(free[name][at], pinned[name][at]) for name, at in wanted}
 
 
@@ -244,9 +274,11 @@ def table(found: Mapping[str, Any]) -> Table:
     """For the terminal: one column for each way to run it."""
     worth = ", ".join(f"{name} {ratio}" for name, ratio in found["pinning"].items())
     shown = Table(
-        "", *found["arms"], title=f"shutter to voice at {FPS} pictures a second (bar: p95 {BAR_MS:.0f} ms)",
+        "",
+        *found["arms"],
+        title=f"shutter to voice at {FPS} pictures a second (bar: p95 {BAR_MS:.0f} ms)",
         caption=f"{FREE} ÷ {PINNED}: {worth or 'not measured'}",
-    )  # fmt: skip
+    )
     arms_found = list(found["arms"].values())
     for text, name in ROWS.items():
         shown.add_row(f"{text} (ms): p50 / p95 / p99", *(_spread(arm[name]) for arm in arms_found))

@@ -180,13 +180,23 @@ class Device:
         self._switched = threading.Event()
         self._outbox = Outbox(state_dir / "outbox")
         self._link = Link(
-            host=relay.host, port=relay.port, device=DEVICE, outbox=self._outbox, clock=CLOCK, draw=lambda: 0.1,
+            host=relay.host,
+            port=relay.port,
+            device=DEVICE,
+            outbox=self._outbox,
+            clock=CLOCK,
+            draw=lambda: 0.1,
             on_state=lambda text: self.updater.link_changed(text == "online"),
-        )  # fmt: skip
+        )
         self.updater = Updater(
-            state_dir, self._link.publish, device=DEVICE, clock=CLOCK, selftest=lambda folder: [],
-            on_activated=lambda folder, version: self._switched.set(), settings=Settings(probation_looks=1),
-        )  # fmt: skip
+            state_dir,
+            self._link.publish,
+            device=DEVICE,
+            clock=CLOCK,
+            selftest=lambda folder: [],
+            on_activated=lambda folder, version: self._switched.set(),
+            settings=Settings(probation_looks=1),
+        )
         self._link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
         self._link.on("block", self.updater.on_block)
 
@@ -223,9 +233,14 @@ class Device:
         report, counters = self.updater.reports[-1], self.updater.counters
         in_use = bundle.verify(self._state_dir / "models" / "current")
         return Run(
-            self._relay.cuts, seconds, push.counters["bytes"], push.counters["bytes"] - report.fetched_bytes,
-            report.copied_bytes, self._relay.bytes["down"] - down, in_use.version == version and bool(counters),
-        )  # fmt: skip
+            self._relay.cuts,
+            seconds,
+            push.counters["bytes"],
+            push.counters["bytes"] - report.fetched_bytes,
+            report.copied_bytes,
+            self._relay.bytes["down"] - down,
+            in_use.version == version and bool(counters),
+        )
 
     def _cut(self, cuts: int, expected_bytes: int) -> None:
         """Reset the connection at equal distances on the way."""

@@ -126,10 +126,13 @@ class Agent:
             self._outbox, tell=self._tell_storage, sealed=self._sealed, limit_bytes=config.flags.storage_mb * 1_000_000
         )
         self._moments = Moments(
-            self._recorder, self._walk, self._guidance.journal,
+            self._recorder,
+            self._walk,
+            self._guidance.journal,
             Hooks(self._keeper.keep, self._voice.earcon, self._listening, self._guidance.tell),
-            settings=build.flag_settings(config), longest_correction_s=config.flags.longest_correction_s,
-        )  # fmt: skip
+            settings=build.flag_settings(config),
+            longest_correction_s=config.flags.longest_correction_s,
+        )
         self._presses = Presses(
             self._buttons, self._guidance, self._moments, self._voice, walking=lambda: self._walking, stop=self.stop
         )
@@ -352,9 +355,15 @@ class Agent:
         host, port = self._admission.place
         first = Status(online=True, agent_version=agent_version(), device_kind=self._kind)
         link = Link(
-            host=host, port=port, device=self._name, outbox=self._outbox, clock=self._clock, status=first,
-            tls=self._admission.context, on_state=lambda state: self._models.link_changed(state == "online"),
-        )  # fmt: skip
+            host=host,
+            port=port,
+            device=self._name,
+            outbox=self._outbox,
+            clock=self._clock,
+            status=first,
+            tls=self._admission.context,
+            on_state=lambda state: self._models.link_changed(state == "online"),
+        )
         link.on("offer", lambda levels, payload: self._models.on_offer(payload))
         link.on("block", lambda levels, payload: self._models.on_block(levels, payload))
         self._renewal = self._admission.renewal(link, self.state_dir, self._clock)
@@ -370,12 +379,17 @@ class Agent:
         permission = Permission.of(self._config, trust, self._name)
         load = load or loader(execution=guiding.execution, permission=permission)
         return OfferedModels(
-            self.state_dir, self._guidance, load, publish=self._publish, device=self._name, clock=self._clock,
+            self.state_dir,
+            self._guidance,
+            load,
+            publish=self._publish,
+            device=self._name,
+            clock=self._clock,
             selftest=selftest or (lambda folder: check_golden(folder, execution=guiding.execution)),
             permission=permission,
             may_switch=lambda: guiding.switch_while_walking or not self._walking,
             trust=trust,
-        )  # fmt: skip
+        )
 
     def _publish(self, topic: str, payload: bytes) -> bool:
         """For the models: they are larger than any clip, so what holds clips back holds them back."""
@@ -494,4 +508,4 @@ class Agent:
                 "resent_bytes": 0 if self._link is None else self._link.resent_bytes,
             },
             "updates": [update_entry(update) for update in self._models.updates],
-        }  # fmt: skip
+        }

@@ -25,9 +25,15 @@ def source(config: Config, clock: Clock) -> Source | None:
         return None
     microphone = None if capture.microphone == "none" else capture.microphone
     return open_source(
-        capture.source, pace=capture.pace, clock=clock, microphone=microphone, width_px=capture.width_px,
-        height_px=capture.height_px, fps=capture.fps, rotate_deg=capture.rotate_deg,
-    )  # fmt: skip
+        capture.source,
+        pace=capture.pace,
+        clock=clock,
+        microphone=microphone,
+        width_px=capture.width_px,
+        height_px=capture.height_px,
+        fps=capture.fps,
+        rotate_deg=capture.rotate_deg,
+    )
 
 
 def sink(config: Config, time: WalkTime, clock: Clock) -> Sink:

@@ -75,19 +75,28 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         if safe:
             handlers["renew"] = safe.certificates.renew
         link = ServerLink(
-            host, port, handlers, settle=ingest.settle, again=lambda: ingest.waits, on_status=on_status,
-            listen=worker.listens(config), lasting=not config.ingest.shared,
-            tls=safe.context if safe else None, lets_in=safe.enrolled.knows if safe else None,
-        )  # fmt: skip
+            host,
+            port,
+            handlers,
+            settle=ingest.settle,
+            again=lambda: ingest.waits,
+            on_status=on_status,
+            listen=worker.listens(config),
+            lasting=not config.ingest.shared,
+            tls=safe.context if safe else None,
+            lets_in=safe.enrolled.knows if safe else None,
+        )
         web = _web(opened, dataset, registry, config, clock)
         threads = [
             threading.Thread(target=_listen, args=(merge, config, heard, stopping), name="listen", daemon=True),
             threading.Thread(target=_offer, args=(push, link, stopping), name="offers", daemon=True),
             threading.Thread(
-                target=_announce, args=(web, link, stopping, f"http://{web_host}:{web_port}", config, ready_file),
-                name="ready", daemon=True,
+                target=_announce,
+                args=(web, link, stopping, f"http://{web_host}:{web_port}", config, ready_file),
+                name="ready",
+                daemon=True,
             ),
-        ]  # fmt: skip
+        ]
         if safe:
             safe.start()
         link.start()
@@ -115,9 +124,14 @@ def _secured(home: Path, opened: store.Store, config: ServerConfig, clock: Clock
     days = config.enrol.certificate_days
     certificates = Certificates(opened, Authority(home, clock=clock), clock=clock, days=days)
     safe = secured(
-        home, certificates, host=host, port=port, folder=config.broker.folder, reload=config.broker.reload,
+        home,
+        certificates,
+        host=host,
+        port=port,
+        folder=config.broker.folder,
+        reload=config.broker.reload,
         own_rules=config.broker.access == "mosquitto",
-    )  # fmt: skip
+    )
     return replace(safe, enrolling=_enrolling(home, safe, config, clock))
 
 
@@ -127,10 +141,13 @@ def _enrolling(home: Path, safe: Secured, config: ServerConfig, clock: Clock) ->
         return None
     book = Enrolment(safe.certificates, root=lambda: Release(home, clock=clock).root_json())
     return EnrolmentService(
-        book, safe.certificates.authority, clock=clock, enrolled=safe.door.wake,
+        book,
+        safe.certificates.authority,
+        clock=clock,
+        enrolled=safe.door.wake,
         address=settings.address(config.enrol.address, what="enrol.address", default_port=enrolment.DEFAULT_PORT),
         broker=config.enrol.broker or f":{broker_address(config)[1]}",
-    )  # fmt: skip
+    )
 
 
 def _web(
@@ -141,13 +158,7 @@ def _web(
     host, port = _web_address(config)
     return uvicorn.Server(
         uvicorn.Config(
-            app,
-            host=host,
-            port=port,
-            log_level="warning",
-            timeout_graceful_shutdown=3,
-            ws="none",
-            server_header=False,
+            app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3, ws="none", server_header=False
         )
     )
 

@@ -45,9 +45,14 @@ _log = logging.getLogger(__name__)
 def open_ingest(home: Path, opened: Store, merge: Merge, config: ServerConfig, clock: Clock) -> Ingest:
     """The intake of a process, as the settings want it. Raises: OSError."""
     return Ingest(
-        home / "incoming", merge, on_telemetry=merge.put_telemetry, limits=config.limits, tally=Tally(clock, opened),
-        shared=config.ingest.shared, clock=clock,
-    )  # fmt: skip
+        home / "incoming",
+        merge,
+        on_telemetry=merge.put_telemetry,
+        limits=config.limits,
+        tally=Tally(clock, opened),
+        shared=config.ingest.shared,
+        clock=clock,
+    )
 
 
 def listens(config: ServerConfig) -> Sequence[str]:
@@ -78,9 +83,17 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
         enrolled = Enrolled(Certificates(opened, authority, clock=clock)) if authority else None
         with closing(open_ingest(home, opened, merge, config, clock)) as ingest:
             link = ServerLink(
-                host, port, {"": ingest.handle}, settle=ingest.settle, again=lambda: ingest.waits, client_id=name,
-                tls=context, lets_in=enrolled.knows if enrolled else None, listen=SHARED_LISTEN, lasting=False,
-            )  # fmt: skip
+                host,
+                port,
+                {"": ingest.handle},
+                settle=ingest.settle,
+                again=lambda: ingest.waits,
+                client_id=name,
+                tls=context,
+                lets_in=enrolled.knows if enrolled else None,
+                listen=SHARED_LISTEN,
+                lasting=False,
+            )
             for one in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(one, lambda *_: stopping.set())
             link.start()

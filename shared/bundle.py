@@ -120,9 +120,18 @@ def write_bundle(
     for inner in sorted({(folder / entry.path).parent for entry in entries}):
         atomic.fsync_dir(inner)
     manifest = Manifest(
-        FORMAT, version, created_at_utc, base, parent, intended_use, tuple(entries), thresholds, model,
-        evaluation or {}, extra,
-    )  # fmt: skip
+        FORMAT,
+        version,
+        created_at_utc,
+        base,
+        parent,
+        intended_use,
+        tuple(entries),
+        thresholds,
+        model,
+        evaluation or {},
+        extra,
+    )
     manifest = parse_manifest(manifest_bytes(manifest), name=folder.name)
     atomic.write_bytes(folder / MANIFEST_NAME, manifest_bytes(manifest))
     return manifest

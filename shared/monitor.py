@@ -48,9 +48,16 @@ LANDMARKS = frozenset(
     "crosswalk corner paving door elevator sidewalk path slope busstop".split()
 )  # "narrow path", "tactile paving", "bus stop"
 ONLY_FOR = {"enter": ("door", "elevator"), "follow": ("sidewalk", "paving", "path"), "duck": ("obstacle-head",)}
-_NAMES = (("head obstacle", "obstacle-head"), ("bus stop", "busstop"), ("stairs down", "stairs-down"),
-          ("walk signal", "signal"), ("step off", "drop-off"), ("drop off", "drop-off"), ("curb ramp", "curb"),
-          ("steps down", "stairs-down"))  # fmt: skip
+_NAMES = (
+    ("head obstacle", "obstacle-head"),
+    ("bus stop", "busstop"),
+    ("stairs down", "stairs-down"),
+    ("walk signal", "signal"),
+    ("step off", "drop-off"),
+    ("drop off", "drop-off"),
+    ("curb ramp", "curb"),
+    ("steps down", "stairs-down"),
+)
 NEVER_NEWS = frozenset("safe safely clear free now".split())
 _PLAIN = re.compile(r"[A-Z][a-z-]*(?:,? [a-z-]+)*\.")
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")

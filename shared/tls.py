@@ -79,12 +79,7 @@ RoleContext.sslsocket_class = RoleSocket
 
 
 def client_context(
-    *,
-    ca_pem: str,
-    certificate: Path,
-    key: Path,
-    role: str = BROKER,
-    now_s: Callable[[], float] | None = None,
+    *, ca_pem: str, certificate: Path, key: Path, role: str = BROKER, now_s: Callable[[], float] | None = None
 ) -> RoleContext:
     """Mutual TLS 1.2 or newer. now_s: UTC now, where the machine's own clock is not to be trusted.
 

@@ -30,9 +30,11 @@ command asks again. A running agent uses the new identity after a restart.
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The commands."""
     enroll = commands.add_parser(
-        "enroll", help="let this device in at a server, with a one-time code", epilog=ENROLL_EPILOG,
+        "enroll",
+        help="let this device in at a server, with a one-time code",
+        epilog=ENROLL_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     _where(enroll)
     enroll.add_argument("--server", metavar="HOST:PORT", help="where the server takes enrolments")
     enroll.add_argument("--code", metavar="CODE", help="the claim code; asked for where it is left out")
@@ -74,9 +76,13 @@ def _enroll(config: Config, arguments: argparse.Namespace, state_dir: Path, cloc
     floor = ClockFloor(state_dir, clock)
     before = _before(state_dir, floor)
     found = enrol.enrol(
-        state_dir, server=told["server"], code=told["code"] or input("Claim code: "),
-        device=told["device"] or device_config.device_name(config), floor=floor, clock=clock,
-    )  # fmt: skip
+        state_dir,
+        server=told["server"],
+        code=told["code"] or input("Claim code: "),
+        device=told["device"] or device_config.device_name(config),
+        floor=floor,
+        clock=clock,
+    )
     print(f"This device is {found.device}. Broker: {found.broker}. Certificate until {_day(found.not_after_utc)}.")
     print("It is renewed by itself. Restart a running agent to use it.")
     waiting = peek(state_dir / "outbox").queued if (state_dir / "outbox").is_dir() else 0

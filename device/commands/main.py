@@ -50,15 +50,23 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"waycue-device {agent_version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser(
-        "run", help="guide a walk, live or from a recording", epilog=RUN_EPILOG,
+        "run",
+        help="guide a walk, live or from a recording",
+        epilog=RUN_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     _common(run)
     _run_flags(run)
     test = commands.add_parser("selftest", help="check camera, microphone, voice, model, broker and disk")
     _common(test)
-    test.add_argument("--only", action="append", default=[], choices=sorted(selftest.CHECKS), metavar="CHECK",
-                      help="one check, repeatable: " + ", ".join(selftest.CHECKS))  # fmt: skip
+    test.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        choices=sorted(selftest.CHECKS),
+        metavar="CHECK",
+        help="one check, repeatable: " + ", ".join(selftest.CHECKS),
+    )
     test.add_argument("--json", action="store_true", help="print the findings as JSON")
     ask = commands.add_parser("status", help="how the running agent is doing")
     _common(ask)
@@ -84,16 +92,29 @@ def _run_flags(run: argparse.ArgumentParser) -> None:
     add = run.add_argument
     add("--pace", choices=("real", "fast"), help="of a replay: as recorded, or as fast as guidance can look")
     add("--buttons", metavar="FILE.jsonl", help="presses for a replay, one JSON object a line (buttons.script)")
-    add("--allow-demo-model", action="store_true", default=None,
-        help="let a demonstration model guide a real walk: only in a safe place, with a sighted companion")  # fmt: skip
-    add("--allow-trial-model", action="store_true", default=None,
-        help="let a model on trial that --model names guide a real walk: only with a sighted companion")  # fmt: skip
+    add(
+        "--allow-demo-model",
+        action="store_true",
+        default=None,
+        help="let a demonstration model guide a real walk: only in a safe place, with a sighted companion",
+    )
+    add(
+        "--allow-trial-model",
+        action="store_true",
+        default=None,
+        help="let a model on trial that --model names guide a real walk: only with a sighted companion",
+    )
     add("--report", type=Path, metavar="FILE.json", help="write what was said, flagged and measured, at the end")
     add("--captions", type=Path, metavar="FILE.jsonl", help="append each utterance as a JSON line, at once")
     add("--exit-at-end", action="store_true", help="when a replay is over, sync what is left and exit")
     add("--linger-s", type=_seconds, default=30.0, metavar="N", help="longest time to sync with --exit-at-end (30)")
-    add("--update-first-s", type=_seconds, default=0.0, metavar="N",
-        help="before the walk, wait at most N seconds for an offered model to be fetched and checked")  # fmt: skip
+    add(
+        "--update-first-s",
+        type=_seconds,
+        default=0.0,
+        metavar="N",
+        help="before the walk, wait at most N seconds for an offered model to be fetched and checked",
+    )
     add("--quiet", action="store_true", help="no captions in the terminal")
     add("--verbose", action="store_true", help="log what the parts are doing")
 

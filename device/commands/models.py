@@ -83,10 +83,13 @@ def _card(folder: Path | None) -> dict[str, Any] | None:
     except BundleError as error:
         return {"version": "damaged", "trouble": str(error)}
     return {
-        "version": manifest.version, "base": manifest.base, "created_at_utc": manifest.created_at_utc,
-        "intended_use": manifest.intended_use, "size_bytes": manifest.size_bytes,
+        "version": manifest.version,
+        "base": manifest.base,
+        "created_at_utc": manifest.created_at_utc,
+        "intended_use": manifest.intended_use,
+        "size_bytes": manifest.size_bytes,
         "manifest_sha256": identity(folder).manifest_sha256,
-    }  # fmt: skip
+    }
 
 
 def told(found: dict[str, Any]) -> list[str]:
@@ -149,8 +152,13 @@ def _ask(state_dir: Path, wish: Wish, clock: Clock, *, done: Callable[[], bool])
 def _do(state_dir: Path, event: Event, clock: Clock) -> None:
     """Without an agent. Raises: ConfigError where there is one."""
     updater = Updater(
-        state_dir, lambda topic, payload: False, device="none", clock=clock, selftest=lambda folder: [],
-        on_activated=lambda folder, version: None, may_switch=lambda: False,
-    )  # fmt: skip
+        state_dir,
+        lambda topic, payload: False,
+        device="none",
+        clock=clock,
+        selftest=lambda folder: [],
+        on_activated=lambda folder, version: None,
+        may_switch=lambda: False,
+    )
     with closing(updater):
         updater.obey(event)

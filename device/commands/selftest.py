@@ -138,10 +138,7 @@ def check_model(config: Config, clock: Clock) -> Finding:
     folder = Path(config.guidance.model).expanduser() if config.guidance.model else current_slot(state_folder(config))
     if folder is None:
         return Finding(
-            "model",
-            ok=False,
-            found="none on this device",
-            do="Offer one on the server: waycue-server models offer.",
+            "model", ok=False, found="none on this device", do="Offer one on the server: waycue-server models offer."
         )
     wrong = check_golden(folder, execution=config.guidance.execution)
     manifest = bundle.read_manifest(folder)
@@ -171,9 +168,12 @@ def check_broker(config: Config, clock: Clock) -> Finding:
 def _tried(admission: Admission, name: str, clock: Clock) -> Finding:
     host, port = admission.place
     connection = Connection(
-        name, listen=topics.down(name), will=(topics.status(name), b""), on_message=lambda topic, payload: None,
+        name,
+        listen=topics.down(name),
+        will=(topics.status(name), b""),
+        on_message=lambda topic, payload: None,
         tls=admission.context,
-    )  # fmt: skip
+    )
     try:
         connection.open(host, port)
         until_s = clock.monotonic_s() + BROKER_S
@@ -228,9 +228,15 @@ def _first(
     """The first item of a kind that the source gives. Raises: WaycueError."""
     capture = config.capture
     source = open_source(
-        capture.source, pace="real", clock=clock, microphone=microphone, width_px=capture.width_px,
-        height_px=capture.height_px, fps=capture.fps, rotate_deg=capture.rotate_deg,
-    )  # fmt: skip
+        capture.source,
+        pace="real",
+        clock=clock,
+        microphone=microphone,
+        width_px=capture.width_px,
+        height_px=capture.height_px,
+        fps=capture.fps,
+        rotate_deg=capture.rotate_deg,
+    )
     source.open()
     try:
         until_s = clock.monotonic_s() + timeout_s

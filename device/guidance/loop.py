@@ -292,10 +292,7 @@ class Guidance:
         return (math.floor(t_s / every_s + 1e-6) + 1) * every_s - 1e-6
 
     def _turn(
-        self,
-        offered: tuple[VideoFrame, float] | None,
-        events: list[policy.Event],
-        swapped: StateChange | None,
+        self, offered: tuple[VideoFrame, float] | None, events: list[policy.Event], swapped: StateChange | None
     ) -> None:
         """swapped: what to announce about a model that is used from now on, or none is; None = the same as before."""
         if swapped is not None:
@@ -368,7 +365,7 @@ class Guidance:
                 ),
                 frame.t_s,
                 taken_s,
-            )  # fmt: skip
+            )
             if self._is_worded_now(model, frame, actions):
                 self._word(model, observation, frame, taken_s)
         except Exception as error:  # noqa: BLE001 - whatever a model raises, guidance goes on
@@ -449,9 +446,16 @@ class Guidance:
             return
         earcon = "warning" if action.tier == 1 else EARCONS.get(action.why, "")
         spoken = Spoken(
-            action.utterance, now_s, action.text, action.tier, action.why, action.confidence, seen_s=seen_s,
-            taken_s=taken_s, model_version="" if self._model is None else self._model.manifest.version,
-        )  # fmt: skip
+            action.utterance,
+            now_s,
+            action.text,
+            action.tier,
+            action.why,
+            action.confidence,
+            seen_s=seen_s,
+            taken_s=taken_s,
+            model_version="" if self._model is None else self._model.manifest.version,
+        )
         self.journal.add(spoken)
         self._voice.say(
             Utterance(action.utterance, action.text, action.tier, earcon, self._expires_s(spoken, now_s - seen_s))

@@ -94,9 +94,7 @@ def _pending(state_dir: Path, asked_for: str, device: str) -> _Pending:
     made = _Pending(key_pem := identity.new_key(), identity.certificate_request(key_pem, device))
     atomic.make_dirs(state_dir)
     atomic.remove_tree(folder)
-    files = {
-        identity.KEY: made.key_pem, REQUEST: made.csr_pem.encode(), FOR: json.dumps(asked_for).encode(),
-    }  # fmt: skip
+    files = {identity.KEY: made.key_pem, REQUEST: made.csr_pem.encode(), FOR: json.dumps(asked_for).encode()}
     atomic.write_folder(folder, files, private=True)
     return made
 

@@ -85,9 +85,11 @@ class Identity:
     def context(self) -> ssl.SSLContext:
         """For connections to the broker. Raises: OSError."""
         return tls.client_context(
-            ca_pem=self.ca_pem.decode(), certificate=self.folder / CERTIFICATE, key=self.folder / KEY,
+            ca_pem=self.ca_pem.decode(),
+            certificate=self.folder / CERTIFICATE,
+            key=self.folder / KEY,
             now_s=self.floor.floor_s,
-        )  # fmt: skip
+        )
 
 
 def store(state_dir: Path, files: Mapping[str, bytes], *, step: atomic.Step = atomic.no_step) -> Path:
@@ -109,9 +111,7 @@ def store(state_dir: Path, files: Mapping[str, bytes], *, step: atomic.Step = at
 
 
 def enrolment_json(*, device: str, broker: str, server: str, enrolled_at_utc: float) -> bytes:
-    value = {
-        "format": FORMAT, "device": device, "broker": broker, "server": server, "enrolled_at_utc": enrolled_at_utc,
-    }  # fmt: skip
+    value = {"format": FORMAT, "device": device, "broker": broker, "server": server, "enrolled_at_utc": enrolled_at_utc}
     return (json.dumps(value, indent=1) + "\n").encode()
 
 
@@ -185,9 +185,18 @@ def _read(folder: Path, floor: ClockFloor) -> Identity:
     ca_pem.decode("ascii")  # `context` hands it on as text
     certificate = check_pair(certificate_pem, key, ca_pem, device)
     return Identity(
-        folder, device, broker, server, float(told["enrolled_at_utc"]), issued_s(certificate),
-        certificate.not_valid_after_utc.timestamp(), certificate_pem, ca_pem, root, floor,
-    )  # fmt: skip
+        folder,
+        device,
+        broker,
+        server,
+        float(told["enrolled_at_utc"]),
+        issued_s(certificate),
+        certificate.not_valid_after_utc.timestamp(),
+        certificate_pem,
+        ca_pem,
+        root,
+        floor,
+    )
 
 
 def issued_s(certificate: x509.Certificate) -> float:

@@ -54,10 +54,15 @@ class WalkId:
     def begin(cls, device: str, clock: Clock, *, wearer: str = "", consent: str = "", context: str = "") -> WalkId:
         """A new walk, now."""
         return cls(
-            device=device, boot_id=kernel_boot() + secrets.token_hex(3), began_s=clock.monotonic_s(),
-            began_utc=clock.utc_s(), clock_synced=_CLOCK_SYNCED.exists(), wearer=wearer, consent=consent,
+            device=device,
+            boot_id=kernel_boot() + secrets.token_hex(3),
+            began_s=clock.monotonic_s(),
+            began_utc=clock.utc_s(),
+            clock_synced=_CLOCK_SYNCED.exists(),
+            wearer=wearer,
+            consent=consent,
             context=context,
-        )  # fmt: skip
+        )
 
     @property
     def walk_id(self) -> str:

@@ -70,12 +70,7 @@ class Keeper:
     """tell(text): announce a change of state. sealed(parcel): it is durable now. limit_bytes: of the whole outbox."""
 
     def __init__(
-        self,
-        box: Box,
-        *,
-        tell: Callable[[str], None],
-        sealed: Callable[[Parcel], None],
-        limit_bytes: int,
+        self, box: Box, *, tell: Callable[[str], None], sealed: Callable[[Parcel], None], limit_bytes: int
     ) -> None:
         self._box = box
         self._limit_bytes = limit_bytes

@@ -112,9 +112,7 @@ _SQLITES = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What its calls raise; the latter for damage, in a value or in SQLite's own message of it."""
 
 
-def _guarded(
-    method: Callable[Concatenate[Index, _Params], _Result],
-) -> Callable[Concatenate[Index, _Params], _Result]:
+def _guarded(method: Callable[Concatenate[Index, _Params], _Result]) -> Callable[Concatenate[Index, _Params], _Result]:
     """Translate SQLite's errors: damage into Damaged, a full or failing disk into OSError."""
 
     def guarded(self: Index, /, *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
@@ -202,11 +200,22 @@ class Index:
                 "INSERT INTO items (record_id, kind, file, size_bytes, sha256, bulk, class, seq, rank, todo, state)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (i.record_id, i.kind, i.file, i.size_bytes, i.sha256, i.bulk, record.importance, cursor.lastrowid,
-                     i.rank, todo, i.state)
+                    (
+                        i.record_id,
+                        i.kind,
+                        i.file,
+                        i.size_bytes,
+                        i.sha256,
+                        i.bulk,
+                        record.importance,
+                        cursor.lastrowid,
+                        i.rank,
+                        todo,
+                        i.state,
+                    )
                     for i in items
                 ],
-            )  # fmt: skip
+            )
 
     @_guarded
     def make_durable(self) -> None:

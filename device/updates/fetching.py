@@ -117,9 +117,25 @@ def abandon(state: State, problem: str) -> Step:
 def idle(state: State, problem: str) -> State:
     """Nothing under way."""
     return replace(
-        state, phase=IDLE, target=None, origin=LINK, progress={}, bad={}, tests=0, looks=0, starts=0, problem=problem,
-        reason="", told="", files=(), size_bytes=0, reused=False, asked=(), silent=0, retry_at_s=None,
-    )  # fmt: skip
+        state,
+        phase=IDLE,
+        target=None,
+        origin=LINK,
+        progress={},
+        bad={},
+        tests=0,
+        looks=0,
+        starts=0,
+        problem=problem,
+        reason="",
+        told="",
+        files=(),
+        size_bytes=0,
+        reused=False,
+        asked=(),
+        silent=0,
+        retry_at_s=None,
+    )
 
 
 def deny(state: State, reason: str) -> Step:

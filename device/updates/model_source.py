@@ -165,10 +165,19 @@ class OfferedModels:
         self._stillness = Stillness(clock)
         self._agent_may_switch = may_switch
         self.updater = Updater(
-            state_dir, publish, device=device, clock=clock, selftest=selftest, on_activated=self._activated,
-            check_manifest=lambda manifest: may_guide(manifest, permission), may_switch=self._may_switch, trust=trust,
-            tell=guidance.tell, barred=permission.barred, on_barred=self._barred,
-        )  # fmt: skip
+            state_dir,
+            publish,
+            device=device,
+            clock=clock,
+            selftest=selftest,
+            on_activated=self._activated,
+            check_manifest=lambda manifest: may_guide(manifest, permission),
+            may_switch=self._may_switch,
+            trust=trust,
+            tell=guidance.tell,
+            barred=permission.barred,
+            on_barred=self._barred,
+        )
         self._thread = threading.Thread(target=self._follow, name="updates", daemon=True)
 
     def start(self) -> None:

@@ -252,9 +252,7 @@ class WavFile:
         self._file.flush()
         self._file.seek(0)
         self._file.write(
-            self.HEADER.pack(
-                b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", size
-            )
-        )  # fmt: skip
+            self.HEADER.pack(b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", size)
+        )
         self._file.flush()
         self._samples = samples

@@ -148,9 +148,14 @@ class Speakers:
         for rate_hz in (SPEECH_RATE_HZ, default_hz):
             try:
                 stream = sounddevice.OutputStream(
-                    samplerate=rate_hz, channels=1, dtype="int16", device=self._device, latency=self._buffer_s,
-                    blocksize=rate_hz * BLOCK_MS // 1000, callback=self._fill,
-                )  # fmt: skip
+                    samplerate=rate_hz,
+                    channels=1,
+                    dtype="int16",
+                    device=self._device,
+                    latency=self._buffer_s,
+                    blocksize=rate_hz * BLOCK_MS // 1000,
+                    callback=self._fill,
+                )
             except sounddevice.PortAudioError as error:
                 last = error
             else:

@@ -38,7 +38,7 @@ class Wording:
 
 def write(
     rows: Sequence[Row], folder: Folder, *, wording: Wording = Wording(), progress: Progress = no_progress
-) -> LeftOut:  # fmt: skip
+) -> LeftOut:
     """Returns what was left out. Raises: OSError."""
     entries, left_out = [], LeftOut()
     for done, row in enumerate(rows, start=1):

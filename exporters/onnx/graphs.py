@@ -72,9 +72,12 @@ class _Decoder(nn.Module):
         self, inputs_embeds: Tensor, attention_mask: Tensor, position_ids: Tensor, past_key_values: DynamicCache
     ) -> dict[str, Any]:
         out = self.text(
-            inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=position_ids,
-            past_key_values=past_key_values, use_cache=True,
-        )  # fmt: skip
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=True,
+        )
         return {"logits": self.lm_head(out.last_hidden_state), "past_key_values": out.past_key_values}
 
 

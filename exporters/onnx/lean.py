@@ -58,8 +58,9 @@ def lean(file: Path, rotary: nn.Module) -> None:
 
 def _attend_in_place(graph: ir.Graph, nodes: Sequence[ir.Node], rotary: nn.Module) -> None:
     mask = next(item for item in graph.inputs if item.name == "attention_mask")
-    cos, sin = (_constant(graph, name, table) for name, table in zip(("cos_cache", "sin_cache"), _angles(rotary),
-                                                                     strict=True))  # fmt: skip
+    cos, sin = (
+        _constant(graph, name, table) for name, table in zip(("cos_cache", "sin_cache"), _angles(rotary), strict=True)
+    )
     one = _constant(graph, "one_int32", np.array([1], np.int32))
     length = _node("Shape", [mask], "total_length", start=1, end=2)
     total = _node("Cast", [length.outputs[0]], "total_length_int32", to=int(ir.DataType.INT32))

@@ -35,9 +35,13 @@ def quantise_vision(source: Path, target: Path) -> None:
     with _quiet():
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_dynamic(
-            prepared, target, per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"],
+            prepared,
+            target,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["MatMul"],
             extra_options={"MatMulConstBOnly": True},
-        )  # fmt: skip
+        )
     prepared.unlink()
 
 

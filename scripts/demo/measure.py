@@ -39,9 +39,16 @@ def taught(name: str, before: Path, after: Path, *, progress: Callable[[str], No
         answers[label] = evaluate.run(folder, new)
         shares[label] = (_right(answers[label]), _right(evaluate.run(folder, known)))
     return Taught(
-        name, len(new), len(known), shares["before"][0], shares["after"][0], shares["before"][1], shares["after"][1],
-        tuple(answers["before"]), tuple(answers["after"]),
-    )  # fmt: skip
+        name,
+        len(new),
+        len(known),
+        shares["before"][0],
+        shares["after"][0],
+        shares["before"][1],
+        shares["after"][1],
+        tuple(answers["before"]),
+        tuple(answers["after"]),
+    )
 
 
 def _right(answers: list[evaluate.Answer]) -> float:

@@ -144,8 +144,7 @@ def serve(demo: Demo, ending: ExitStack) -> None:
         demo.web = f"http://{web}"
         claim = json.loads(demo.call("devices-add", "devices", "add", DEVICE, "--server", enrol, "--json"))
         joined = demo.children.start(
-            "enroll",
-            [command("waycue-device"), "enroll", "--state", str(demo.state), "--uri", claim["uri"]],
+            "enroll", [command("waycue-device"), "enroll", "--state", str(demo.state), "--uri", claim["uri"]]
         )
         demo.children.wait(joined, timeout_s=60)
         demo.screen.note(f"{demo.web}, broker on port {broker.port} with mutual TLS, {DEVICE} enrolled")
@@ -158,11 +157,26 @@ def walk(demo: Demo, name: str, video: Path, *extra: str, seconds: float) -> dic
     agent = demo.children.start(
         f"device-{name}",
         [
-            command("waycue-device"), "run", "--source", f"replay:{video}", "--pace", "real",
-            "--state", str(demo.state), "--speech", str(out / f"{name}.speech.wav"), "--captions", str(captions),
-            "--report", str(out / f"{name}.report.json"), "--exit-at-end", "--linger-s", "60", *extra,
+            command("waycue-device"),
+            "run",
+            "--source",
+            f"replay:{video}",
+            "--pace",
+            "real",
+            "--state",
+            str(demo.state),
+            "--speech",
+            str(out / f"{name}.speech.wav"),
+            "--captions",
+            str(captions),
+            "--report",
+            str(out / f"{name}.report.json"),
+            "--exit-at-end",
+            "--linger-s",
+            "60",
+            *extra,
         ],
-    )  # fmt: skip
+    )
     demo.screen.clear_captions()
     demo.children.wait(agent, timeout_s=seconds + 150, watch=lambda: demo.screen.watch(captions))
     found: dict[str, Any] = json.loads((out / f"{name}.report.json").read_text())

@@ -103,9 +103,12 @@ class BrokerChild:
                 log_from = log.tell()
                 # A session of its own: Ctrl-C in a terminal must reach the agents first, the broker last.
                 self._process = subprocess.Popen(
-                    [program, "-c", str(self.conf)], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                    [program, "-c", str(self.conf)],
+                    stdout=log,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
                     start_new_session=True,
-                )  # fmt: skip
+                )
             if self._is_up(log_from, timeout_s):
                 self._may_move = False
                 return

@@ -143,9 +143,11 @@ def _modify(name: str, client: Client) -> Command:
     # The plugin ends the sessions of a client that is modified. A new client needs that too: under a certificate of
     # ours anyone may connect (and then do nothing), so an old revoked session may be waiting for its name to come back.
     return {
-        "command": "modifyClient", "username": name, "textdescription": client.mark,
+        "command": "modifyClient",
+        "username": name,
+        "textdescription": client.mark,
         "roles": [{"rolename": client.role}],
-    }  # fmt: skip
+    }
 
 
 def questions(*, clients_from: int, roles_from: int, count: int) -> list[Command]:

@@ -94,9 +94,14 @@ class Listening:
 def configuration(folder: Path, listening: Listening) -> str:
     """The text of mosquitto.conf. Pure."""
     return CONFIGURATION.format(
-        folder=folder, host=listening.host, port=listening.port, plugin=listening.plugin, user=listening.user,
-        max_packet_bytes=MAX_PACKET_BYTES, part_kib=MAX_PART_BYTES // 1024,
-    )  # fmt: skip
+        folder=folder,
+        host=listening.host,
+        port=listening.port,
+        plugin=listening.plugin,
+        user=listening.user,
+        max_packet_bytes=MAX_PACKET_BYTES,
+        part_kib=MAX_PART_BYTES // 1024,
+    )
 
 
 def write(folder: Path, authority: Authority, listening: Listening, *, hosts: Sequence[str] = ()) -> None:

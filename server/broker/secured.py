@@ -38,9 +38,15 @@ class Secured:
 
 
 def secured(
-    home: Path, certificates: Certificates, *, host: str, port: int, folder: str = "", reload: str = "",
+    home: Path,
+    certificates: Certificates,
+    *,
+    host: str,
+    port: int,
+    folder: str = "",
+    reload: str = "",
     own_rules: bool = True,
-) -> Secured:  # fmt: skip
+) -> Secured:
     """folder: the broker's files, "" = `<home>/broker`. own_rules: the broker is a Mosquitto, and we keep its rules.
 
     raises: ConfigError where the home has no authority, or its keys are open to others; OSError

@@ -87,9 +87,16 @@ def pending(store: Store, folder: Path) -> Counter[Reword]:
 
 
 def bring_in(
-    store: Store, dataset: Dataset, folder: Path, *,
-    home: Path, clock: Clock, reviewer: str, stream: TextIO, confirmed: bool = False,
-) -> Counts:  # fmt: skip
+    store: Store,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    home: Path,
+    clock: Clock,
+    reviewer: str,
+    stream: TextIO,
+    confirmed: bool = False,
+) -> Counts:
     """Merge every labelled chunk of `folder` and confirm its label in the person's name. Safe to repeat.
 
     stream: for progress; confirmed: a person has read the rewordings that `pending` lists, and takes them
@@ -122,9 +129,14 @@ def bring_in(
             counts.same += 1
             continue
         decisions.review(
-            store, dataset, row.sample_id, action="edit" if wording else "nothing", text=wording,
-            reviewer=reviewer, now_s=clock.utc_s(),
-        )  # fmt: skip
+            store,
+            dataset,
+            row.sample_id,
+            action="edit" if wording else "nothing",
+            text=wording,
+            reviewer=reviewer,
+            now_s=clock.utc_s(),
+        )
         if known:
             counts.changed += 1
         else:
@@ -162,11 +174,22 @@ def _record(item: Labelled, frame: bytes, audio: bytes) -> ChunkRecord:
     )
     identity = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()[:12]
     return ChunkRecord(
-        chunk_id=f"{DEVICE}-{identity}-{item.number:06d}", device=DEVICE, boot_id=identity, sequence=item.number,
-        walk_id=item.video, started_at_s=item.number * CHUNK_S, duration_s=CHUNK_S,
-        captured_at_utc=item.frame.stat().st_mtime, clock_synced=True, flags=(), raw_output="", spoken="",
-        confidence=0.0, model_version="", parts=parts,
-    )  # fmt: skip
+        chunk_id=f"{DEVICE}-{identity}-{item.number:06d}",
+        device=DEVICE,
+        boot_id=identity,
+        sequence=item.number,
+        walk_id=item.video,
+        started_at_s=item.number * CHUNK_S,
+        duration_s=CHUNK_S,
+        captured_at_utc=item.frame.stat().st_mtime,
+        clock_synced=True,
+        flags=(),
+        raw_output="",
+        spoken="",
+        confidence=0.0,
+        model_version="",
+        parts=parts,
+    )
 
 
 def _merge(merge: Merge, record: ChunkRecord, payloads: dict[str, bytes], *, home: Path) -> str:

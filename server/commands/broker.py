@@ -18,10 +18,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("broker", help="the MQTT broker that devices reach")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     write = actions.add_parser(
-        "config", help="write a complete configuration for Mosquitto 2.0 or 2.1",
+        "config",
+        help="write a complete configuration for Mosquitto 2.0 or 2.1",
         description="Writes mosquitto.conf, certificates and access rules into a folder. Safe to repeat; a broker that "
         "runs from it must be restarted then.",
-    )  # fmt: skip
+    )
     write.add_argument(
         "--out", type=Path, metavar="DIR", help="folder to write into (broker.folder, or broker in the home)"
     )
@@ -29,9 +30,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--address", default="0.0.0.0:8883", metavar="HOST:PORT", help="where it listens (default %(default)s)"
     )
     write.add_argument(
-        "--host", action="append", default=[], metavar="NAME",
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
         help="a further name or address for its certificate, repeatable: for clients other than waycue's devices",
-    )  # fmt: skip
+    )
     write.add_argument("--user", metavar="NAME", help="the account that Mosquitto runs as (default: this one)")
     write.add_argument("--plugin", type=Path, metavar="FILE", help=f"{files.PLUGIN}, where it is not found")
     write.set_defaults(run=_config)

@@ -20,14 +20,16 @@ NAMED = 3  # of many findings of one kind; a lost database is thousands
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command."""
     parser = commands.add_parser(
-        "check", help="are database, dataset and files whole, and do they say the same?",
+        "check",
+        help="are database, dataset and files whole, and do they say the same?",
         description="Reads every file and compares every hash. The exit status is 0 where all is well, or was mended "
         "without loss, and 1 where not.",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--repair", action="store_true",
+        "--repair",
+        action="store_true",
         help="mend it, each side from the other, and name what was done; no server may run meanwhile",
-    )  # fmt: skip
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.set_defaults(run=run)
 
@@ -63,8 +65,9 @@ def told(found: Checked, *, repair: bool) -> list[str]:
     lines = [line for group in groups.values() for line in _group(group)]
     never = [
         f"{name} is made for the field, but no gate of this server ever passed it: waycue-server retrain makes one "
-        "that is judged." for name in found.never_judged
-    ]  # fmt: skip
+        "that is judged."
+        for name in found.never_judged
+    ]
     lines = [*never, *lines]
     read = f"{found.rows} rows, {found.records} records and {found.files} files ({size(found.bytes)}) were read."
     if not found.findings:

@@ -36,10 +36,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add.add_argument("name", help="lower-case letters, digits and hyphens")
     add.add_argument("--cohort", metavar="NAME", help="group whose models are offered together")
-    add.add_argument("--hours", type=_hours, default=DEFAULT_HOURS, metavar="N",
-                     help=f"how long the code can be used ({DEFAULT_HOURS:g})")  # fmt: skip
-    add.add_argument("--server", metavar="HOST[:PORT]",
-                     help="how devices reach this server (this machine's address)")  # fmt: skip
+    add.add_argument(
+        "--hours",
+        type=_hours,
+        default=DEFAULT_HOURS,
+        metavar="N",
+        help=f"how long the code can be used ({DEFAULT_HOURS:g})",
+    )
+    add.add_argument("--server", metavar="HOST[:PORT]", help="how devices reach this server (this machine's address)")
     add.add_argument("--no-qr", action="store_true", help="no QR code, for a screen reader")
     add.add_argument("--json", action="store_true", help="print the code as JSON")
     add.set_defaults(run=_add)

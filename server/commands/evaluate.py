@@ -20,28 +20,36 @@ RENDERED_MINUTES = 1.0
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command."""
     parser = commands.add_parser(
-        "evaluate", help="score a bundle on walks with known truth, through the device's own runtime and policy",
+        "evaluate",
+        help="score a bundle on walks with known truth, through the device's own runtime and policy",
         description="Judges what the wearer would have heard: events warned of in time, false alarms, slot F1, "
         "calibration, and how long it took.",
-    )  # fmt: skip
+    )
     parser.add_argument("bundle", metavar="BUNDLE", help="a bundle folder, or a version of `models list`")
     parser.add_argument(
-        "dataset", metavar="DATASET", nargs="?", type=Path,
+        "dataset",
+        metavar="DATASET",
+        nargs="?",
+        type=Path,
         help="a video with NAME.references.jsonl beside it, or a folder with such videos, labels.jsonl or "
         "metadata.jsonl; none with --rendered",
-    )  # fmt: skip
+    )
     parser.add_argument("--rendered", type=int, metavar="N", help="judge on N rendered walks instead: exact truth")
     parser.add_argument(
-        "--minutes", type=float, default=RENDERED_MINUTES, metavar="M",
+        "--minutes",
+        type=float,
+        default=RENDERED_MINUTES,
+        metavar="M",
         help="length of each rendered walk (%(default)g)",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", type=int, default=1, help="other rendered walks for another number (%(default)s)")
     parser.add_argument("--looks", type=float, default=4.0, metavar="PER_S", help="looks a second (%(default)g)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of the model (%(default)s)")
     parser.add_argument(
-        "--timed", action="store_true",
+        "--timed",
+        action="store_true",
         help="let the model's time pass on the walk too: looks that fall due while it works are skipped",
-    )  # fmt: skip
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure as JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a one-page report with plots and pictures")
     parser.set_defaults(run=run)

@@ -36,28 +36,37 @@ Exports hold pictures and voices of real people. Hand them on only with the cons
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command."""
     parser = commands.add_parser(
-        "export", help="write the dataset in another tool's format", epilog=_EPILOG,
+        "export",
+        help="write the dataset in another tool's format",
+        epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--format", choices=FORMATS, required=True, help="see below")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
     parser.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
     parser.add_argument(
-        "--only", choices=("reviewed", "all"), default="reviewed",
+        "--only",
+        choices=("reviewed", "all"),
+        default="reviewed",
         help="all: also moments that nobody has confirmed, with their proposed wording (default: reviewed)",
-    )  # fmt: skip
+    )
     parser.add_argument("--split", choices=("train", "held_out", "golden", "all"), default="all", help="default: all")
     media = parser.add_mutually_exclusive_group()
     media.add_argument("--copy", action="store_true", help="copy pictures, sounds and clips (the default)")
     media.add_argument("--link", action="store_true", help="symbolic links to the server's own files instead")
     parser.add_argument(
-        "--silence", default=vocabulary.CLEAR, metavar="TEXT",
+        "--silence",
+        default=vocabulary.CLEAR,
+        metavar="TEXT",
         help=f'what to write where nothing should be said; "" leaves such rows out (default: "{vocabulary.CLEAR}")',
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--per-object", type=int, default=0, metavar="N",
+        "--per-object",
+        type=int,
+        default=0,
+        metavar="N",
         help="at most N rows for each object, a draw that is the same every time (default: all)",
-    )  # fmt: skip
+    )
     _conversation_flags(parser.add_argument_group("conversations only"))
     parser.set_defaults(run=run)
 
@@ -65,21 +74,29 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _conversation_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--system", default=conversations.SYSTEM, metavar="TEXT", help='the system turn; "" = none')
     group.add_argument(
-        "--user", default=Wording().user, metavar="TEXT",
+        "--user",
+        default=Wording().user,
+        metavar="TEXT",
         help="the user turn; {context} in it becomes the moment's context (default: %(default)r)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--turns", choices=("chat", "sharegpt"), default="chat",
+        "--turns",
+        choices=("chat", "sharegpt"),
+        default="chat",
         help="chat: role and content; sharegpt: from (system, human, gpt) and value, as LLaVA has it (default: chat)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--media", choices=("best", "clip", "frame"), default="best",
+        "--media",
+        choices=("best", "clip", "frame"),
+        default="best",
         help="best: the clip where there is one, else the picture (the default)",
-    )  # fmt: skip
+    )
     group.add_argument(
-        "--labels", type=Path, metavar="FILE",
+        "--labels",
+        type=Path,
+        metavar="FILE",
         help="convert the videos of a QVED fine_grained_labels.json instead of the server's moments",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--videos", type=Path, metavar="DIR", help="where paths in FILE start from (default: the folder of FILE)"
     )
@@ -142,9 +159,12 @@ def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> i
     """Returns how many rows were written; writes nothing where there are none."""
     wording = Wording(options.system, options.user, options.turns, options.media)
     writers: dict[str, Callable[..., LeftOut]] = {
-        "jsonl": jsonl.write, "imagefolder": imagefolder.write, "vsr": vsr.write, "correction": correction.write,
+        "jsonl": jsonl.write,
+        "imagefolder": imagefolder.write,
+        "vsr": vsr.write,
+        "correction": correction.write,
         "conversations": partial(conversations.write, wording=wording),
-    }  # fmt: skip
+    }
     try:
         with building(options.out, force=options.force, link=options.link) as folder:
             more = writers[options.format](rows, folder, progress=drawn(len(rows), sys.stderr))
@@ -164,7 +184,14 @@ class _NothingToWriteError(Exception):
 
 
 def _mark(folder: Folder, options: argparse.Namespace, written: int, left_out: LeftOut) -> None:
-    folder.write_json(MARKER, {
-        "format": options.format, "rows": written, "left_out": left_out, "only": options.only, "split": options.split,
-        "written_at_utc": SystemClock().utc_s(),
-    })  # fmt: skip
+    folder.write_json(
+        MARKER,
+        {
+            "format": options.format,
+            "rows": written,
+            "left_out": left_out,
+            "only": options.only,
+            "split": options.split,
+            "written_at_utc": SystemClock().utc_s(),
+        },
+    )

@@ -17,9 +17,10 @@ _SIGNS = {"passed": "passed", "failed": "FAILED", "not judged": "not judged"}
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command."""
     parser = commands.add_parser(
-        "gate", help="why a model was promoted, is on trial, or was refused",
+        "gate",
+        help="why a model was promoted, is on trial, or was refused",
         description="Prints every rule of the night that made the model: figures, interval, cases, walks, verdict.",
-    )  # fmt: skip
+    )
     parser.add_argument("--explain", metavar="VERSION", required=True, help="a version of `models list`")
     parser.add_argument("--json", action="store_true", help="print the rules as JSON")
     parser.set_defaults(run=run)
@@ -48,8 +49,10 @@ def told(version: str, found: Mapping[str, Any], decision: Decision) -> Iterator
     """In words. Pure."""
     yield f"{version}: {decision.verdict}" + (f", against {found['champion']}" if found.get("champion") else "")
     for leads_to, title in (
-        ("refused", "Refused because"), ("trial", "On trial because"), ("", "Passed, or without consequence"),
-    ):  # fmt: skip
+        ("refused", "Refused because"),
+        ("trial", "On trial because"),
+        ("", "Passed, or without consequence"),
+    ):
         rules = [rule for rule in decision.rules if rule.leads_to == leads_to]
         if rules:
             yield f"\n{title}"

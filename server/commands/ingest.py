@@ -13,14 +13,18 @@ from shared.clock import SystemClock
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command."""
     parser = commands.add_parser(
-        "ingest", help="a further process that takes in what devices send, beside run",
+        "ingest",
+        help="a further process that takes in what devices send, beside run",
         description="Shares the devices' messages with a running `waycue-server run` on the same home. Both need "
         "shared = true under [ingest] in waycue.toml.",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--number", type=int, default=1, metavar="N",
+        "--number",
+        type=int,
+        default=1,
+        metavar="N",
         help=f"which worker this is, 1 to {WORKERS[-1]}; each runs once (default 1)",
-    )  # fmt: skip
+    )
     parser.add_argument("--broker", metavar="HOST:PORT", help="MQTT broker (broker.address)")
     parser.add_argument(
         "--plain", action="store_true", help="no TLS: for a broker on this machine only, to try things out (broker.tls)"

@@ -23,10 +23,11 @@ _ROTATED = ("targets", "snapshot", "timestamp", "root")
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The commands."""
     keys = commands.add_parser(
-        "keys", help="the keys that sign model releases: status, refresh, rotate, renew the root",
+        "keys",
+        help="the keys that sign model releases: status, refresh, rotate, renew the root",
         description="Devices run only what these keys signed. The root key says which of the others count: keep it "
         "away from this machine (docs/operations.md).",
-    )  # fmt: skip
+    )
     actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
     status = actions.add_parser("status", help="each key, where it is and when its signatures end; exit 1 if unwell")
     status.add_argument("--json", action="store_true", help="print it as JSON")

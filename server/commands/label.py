@@ -32,10 +32,11 @@ HELP = """\
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command."""
     parser = commands.add_parser(
-        "label", help="label a recorded video, 2 s at a time",
+        "label",
+        help="label a recorded video, 2 s at a time",
         description="Writes a dataset folder of its own: frames/, audio/, metadata.jsonl. Bring it into the server"
         " with: waycue-server samples import DIR",
-    )  # fmt: skip
+    )
     parser.add_argument("video", type=Path, metavar="VIDEO", help="any video file with a picture")
     parser.add_argument(
         "--dataset", type=Path, default=Path("dataset"), metavar="DIR", help="folder to write (default: ./dataset)"

@@ -49,13 +49,18 @@ first steps:
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     top = argparse.ArgumentParser(
-        prog="waycue-server", description=DESCRIPTION, epilog=EPILOG,
+        prog="waycue-server",
+        description=DESCRIPTION,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     top.add_argument(
-        "--home", type=Path, default=Path(os.environ.get("WAYCUE_HOME", DEFAULT_HOME)), metavar="DIR",
+        "--home",
+        type=Path,
+        default=Path(os.environ.get("WAYCUE_HOME", DEFAULT_HOME)),
+        metavar="DIR",
         help=f"folder of settings, database, dataset and models (default $WAYCUE_HOME or {DEFAULT_HOME})",
-    )  # fmt: skip
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     init = commands.add_parser("init", help="make the home folder, its settings and its database; safe to repeat")
     init.set_defaults(run=_init)
@@ -74,8 +79,20 @@ def parser() -> argparse.ArgumentParser:
     retrain.set_defaults(run=_retrain)
     _models(commands.add_parser("models", help="the models: list, add, promote, roll back"))
     for module in (
-        gate, ingest, devices, rollout, samples, export, label, evaluate, stats, check, broker, keys, vocabulary,
-    ):  # fmt: skip
+        gate,
+        ingest,
+        devices,
+        rollout,
+        samples,
+        export,
+        label,
+        evaluate,
+        stats,
+        check,
+        broker,
+        keys,
+        vocabulary,
+    ):
         module.add_parser(commands)
     return top
 
@@ -145,9 +162,11 @@ def _run(options: argparse.Namespace) -> int:
 
     tls = False if options.plain else None
     overrides = {
-        "broker.address": options.broker, "broker.tls": tls, "enrol.address": options.enrol,
+        "broker.address": options.broker,
+        "broker.tls": tls,
+        "enrol.address": options.enrol,
         "web.address": options.web,
-    }  # fmt: skip
+    }
     config = settings.load(options.home, overrides)
     if options.ready_file:
         options.ready_file.unlink(missing_ok=True)
@@ -182,12 +201,17 @@ def _models_list(options: argparse.Namespace) -> int:
     roles = {models.alias(name): name for name in (registry.PREVIOUS, registry.CHALLENGER, registry.CHAMPION)}
     found = [
         {
-            "version": model.version, "role": roles.get(model.version, ""), "parent": model.parent, "base": model.base,
-            "created_at_utc": model.created_at_utc, "state": model.state, "never_judged": registry.unjudged(model),
+            "version": model.version,
+            "role": roles.get(model.version, ""),
+            "parent": model.parent,
+            "base": model.base,
+            "created_at_utc": model.created_at_utc,
+            "state": model.state,
+            "never_judged": registry.unjudged(model),
             "evaluation": dict(model.evaluation),
         }
         for model in models.list()
-    ]  # fmt: skip
+    ]
     if options.json:
         print(json.dumps(found, indent=1))
     elif not found:

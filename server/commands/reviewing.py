@@ -57,9 +57,14 @@ class Desk:
         self.offered = ()
         try:
             row = decisions.review(
-                self.store, self.dataset, sample_id,
-                action=action, text=text, reviewer=self.reviewer, now_s=self.clock.utc_s(),
-            )  # fmt: skip
+                self.store,
+                self.dataset,
+                sample_id,
+                action=action,
+                text=text,
+                reviewer=self.reviewer,
+                now_s=self.clock.utc_s(),
+            )
         except Reworded as found:
             print("\n".join(rewording(found, written=action == "edit")))
             return confirmed("Teach this? (y/n) ") and self.decide(sample_id, "edit", found.wording)

@@ -19,10 +19,11 @@ _HOUR_S = 3600.0
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its actions."""
     parser = commands.add_parser(
-        "rollout", help="offer a version to one device, a cohort, a share of all, or all",
+        "rollout",
+        help="offer a version to one device, a cohort, a share of all, or all",
         description="Devices that no running rollout covers are offered the champion (see `models`). A running server "
         "acts within a second, and halts a rollout by itself once too many devices failed or fell silent.",
-    )  # fmt: skip
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     start = actions.add_parser("start", help="offer a version to some devices")
     start.add_argument("version", help="a version of `models list`")
@@ -31,16 +32,27 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     share = start.add_mutually_exclusive_group()
     share.add_argument("--percent", type=int, default=0, metavar="N", help="this share of all devices, drawn for good")
     share.add_argument("--all", action="store_const", const=100, dest="percent", help="every device")
-    start.add_argument("--error-share", type=_share, default=ERROR_SHARE, metavar="X",
-                       help=f"share of its devices that may fail or fall silent, 0 to 1 ({ERROR_SHARE:g})")  # fmt: skip
     start.add_argument(
-        "--supervised", action="store_true",
+        "--error-share",
+        type=_share,
+        default=ERROR_SHARE,
+        metavar="X",
+        help=f"share of its devices that may fail or fall silent, 0 to 1 ({ERROR_SHARE:g})",
+    )
+    start.add_argument(
+        "--supervised",
+        action="store_true",
         help="a version on trial, for wearers who walk with a sighted companion; needs --device",
-    )  # fmt: skip
+    )
     start.add_argument("--companion", default="", metavar="TEXT", help="with --supervised: who walks along")
     hours = MISSING_AFTER_S / _HOUR_S
-    start.add_argument("--missing-after-h", type=_hours, default=hours, metavar="H",
-                       help=f"hours without a result after which a device counts as silent ({hours:g})")  # fmt: skip
+    start.add_argument(
+        "--missing-after-h",
+        type=_hours,
+        default=hours,
+        metavar="H",
+        help=f"hours without a result after which a device counts as silent ({hours:g})",
+    )
     _why(start)
     start.set_defaults(run=_start)
     status = actions.add_parser("status", help="how far each rollout has come, on which devices")
@@ -95,10 +107,16 @@ def _rollouts(options: argparse.Namespace) -> Iterator[Rollouts]:
 def _start(options: argparse.Namespace) -> int:
     with _rollouts(options) as rollouts:
         started = rollouts.start(
-            options.version, percent=options.percent, devices=options.device, cohort=options.cohort,
-            error_share=options.error_share, missing_after_s=options.missing_after_h * _HOUR_S, why=options.why,
-            supervised=options.supervised, companion=options.companion,
-        )  # fmt: skip
+            options.version,
+            percent=options.percent,
+            devices=options.device,
+            cohort=options.cohort,
+            error_share=options.error_share,
+            missing_after_s=options.missing_after_h * _HOUR_S,
+            why=options.why,
+            supervised=options.supervised,
+            companion=options.companion,
+        )
     to = who(started.percent, started.devices, started.cohort)
     print(f"Rollout {started.id}: {started.version} is offered to {to}{_with(started)}.")
     if started.supervised:

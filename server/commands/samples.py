@@ -43,18 +43,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--as", dest="reviewer", default=user_name(), metavar="NAME", help="who labelled it (default: you)"
     )
     bring.add_argument(
-        "--accept-rewordings", action="store_true",
+        "--accept-rewordings",
+        action="store_true",
         help="take labels that would be taught in other words without asking; without a terminal they are left out",
-    )  # fmt: skip
+    )
     bring.set_defaults(run=_import)
     splitting.add_parsers(actions)
 
 
 def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     review = actions.add_parser(
-        "review", help="decide about one moment, or about all that wait, one after the other",
+        "review",
+        help="decide about one moment, or about all that wait, one after the other",
         description="Without a decision it asks, moment by moment: was this correct? Each answer is kept at once.",
-    )  # fmt: skip
+    )
     review.add_argument("id", metavar="ID", nargs="?", help="an id of `samples list`; without it: all that wait")
     decision = review.add_mutually_exclusive_group()
     decision.add_argument("--accept", action="store_true", help="the proposed wording is right")
@@ -202,9 +204,15 @@ def decision_of(options: argparse.Namespace) -> tuple[str, str] | None:
 def _import(options: argparse.Namespace) -> int:
     with opened(options.home) as (store, dataset):
         counts = bringing.bring_in(
-            store, dataset, options.folder, home=options.home, clock=SystemClock(), reviewer=options.reviewer,
-            stream=sys.stderr, confirmed=options.accept_rewordings or _rewordings_taken(store, options.folder),
-        )  # fmt: skip
+            store,
+            dataset,
+            options.folder,
+            home=options.home,
+            clock=SystemClock(),
+            reviewer=options.reviewer,
+            stream=sys.stderr,
+            confirmed=options.accept_rewordings or _rewordings_taken(store, options.folder),
+        )
     for line in bringing.told(counts):
         print(line)
     return 1 if counts.refused or counts.unconfirmed else 0

@@ -65,12 +65,14 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         found = [
             {
-                "sample_id": row.sample_id, "walk_id": row.walk_id, "state": row.state,
+                "sample_id": row.sample_id,
+                "walk_id": row.walk_id,
+                "state": row.state,
                 "ground_truth": row.ground_truth if row.reviewed else None,
                 "because": "its walk" if row.golden is None else "a person",
             }
             for row in rows
-        ]  # fmt: skip
+        ]
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return 0
     for row in rows:

@@ -20,9 +20,10 @@ _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command."""
     parser = commands.add_parser(
-        "stats", help="accuracy, error patterns, corrections and storage",
+        "stats",
+        help="accuracy, error patterns, corrections and storage",
         description="Accuracy counts what people have reviewed. Only the audit stream, a uniform draw, is unbiased.",
-    )  # fmt: skip
+    )
     parser.add_argument("--by", choices=("day", "week"), default="week", help="span of the course over time (week)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.set_defaults(run=run)

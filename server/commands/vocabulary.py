@@ -18,16 +18,18 @@ SAYABLE, NOT_SAYABLE = 0, 1
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its actions."""
     parser = commands.add_parser(
-        "vocabulary", help="what may be said: check a sentence, print the table",
+        "vocabulary",
+        help="what may be said: check a sentence, print the table",
         description="Everything that guidance may say comes from one table. `check` explains a sentence as a teacher "
         "would, in the words in which the review page and the retrain read it.",
-    )  # fmt: skip
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = actions.add_parser(
-        "check", help="may this be said, and if not, what would be right",
+        "check",
+        help="may this be said, and if not, what would be right",
         epilog="Exit status: 0 = it may be said, as it is or in the wording shown; 1 = it may not. Of several "
         "sentences, 1 where any of them may not.",
-    )  # fmt: skip
+    )
     check.add_argument("sentence", nargs="*", metavar="SENTENCE", help="in quotes; - reads one a line from the input")
     check.add_argument("--json", action="store_true", help="print JSON: an object, or a list for several sentences")
     check.set_defaults(run=_check)

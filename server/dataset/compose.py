@@ -90,6 +90,12 @@ def _keep_decision(row: SampleRow, current: SampleRow | None) -> SampleRow:
     if contradicted and row.source == "wearer_voice" and not means_the_same(row.llm_correction, current.ground_truth):
         return row
     return replace(
-        row, reviewed=current.reviewed, rejected=current.rejected, ground_truth=current.ground_truth,
-        was_correct=current.was_correct, instruction=current.instruction, source=current.source, author=current.author,
-    )  # fmt: skip
+        row,
+        reviewed=current.reviewed,
+        rejected=current.rejected,
+        ground_truth=current.ground_truth,
+        was_correct=current.was_correct,
+        instruction=current.instruction,
+        source=current.source,
+        author=current.author,
+    )

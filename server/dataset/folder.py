@@ -37,8 +37,12 @@ from shared.errors import DatasetError
 
 LOG_NAME = "metadata.jsonl"
 RECORDS_NAME = "records.jsonl"
-FOLDERS = {"frame": ("frames", ".jpg"), "audio": ("audio", ".wav"), "clip": ("clips", ".mp4"),
-           "correction_audio": ("audio", ".wav")}  # fmt: skip
+FOLDERS = {
+    "frame": ("frames", ".jpg"),
+    "audio": ("audio", ".wav"),
+    "clip": ("clips", ".mp4"),
+    "correction_audio": ("audio", ".wav"),
+}
 State = Literal["pending", "reviewed", "rejected"]
 Split = Literal["train", "held_out", "golden"]
 """What a walk is good for: it teaches; new models are judged on it; they are calibrated on it, and devices test them on

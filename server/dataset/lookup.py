@@ -83,11 +83,13 @@ class Known:
             assert isinstance(record, CorrectionRecord)
             found.append(
                 KnownCorrection(
-                    record=record, audio_path=self.paths(own).get("correction_audio", ""),
-                    transcript=row["transcript"], confidence=row["heard_confidence"] or 0.0,
+                    record=record,
+                    audio_path=self.paths(own).get("correction_audio", ""),
+                    transcript=row["transcript"],
+                    confidence=row["heard_confidence"] or 0.0,
                     proposal=row["proposal"] or "",
                 )
-            )  # fmt: skip
+            )
         return found
 
     def _record(

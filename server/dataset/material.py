@@ -46,8 +46,9 @@ def readable(folder: Path, rows: Sequence[SampleRow], senses: Senses) -> tuple[l
             continue
         whole.append(row)
         for kind, path, wanted, read in (
-            ("sound", row.audio_path, senses.sound, sound), ("clip", row.clip_path, senses.before, before),
-        ):  # fmt: skip
+            ("sound", row.audio_path, senses.sound, sound),
+            ("clip", row.clip_path, senses.before, before),
+        ):
             if wanted and path and read(folder, row) is None:
                 aside.append(f"without its {kind}: sample {row.sample_id}, {path}: it cannot be read")
     return whole, aside

@@ -299,9 +299,16 @@ class _Batch:
             self._quarantine(came.key, "record", reason=reason)
             return Merged("refused", reason)
         row = {
-            "device": came.device, "record_id": record_id, "kind": expected, "chunk_id": record.chunk_id, "body": body,
-            "received_at": self._now_s, "transcript": None, "heard_confidence": None, "proposal": None,
-        }  # fmt: skip
+            "device": came.device,
+            "record_id": record_id,
+            "kind": expected,
+            "chunk_id": record.chunk_id,
+            "body": body,
+            "received_at": self._now_s,
+            "transcript": None,
+            "heard_confidence": None,
+            "proposal": None,
+        }
         self._known.add_record(row)
         self._known.read[came.key] = record
         self._records.append(row)
@@ -327,9 +334,14 @@ class _Batch:
         if part.kind in self._known.parts[came.key]:
             return Merged("merged", new=False)
         row = {
-            "device": came.device, "record_id": came.record_id, "kind": part.kind, "sha256": part.sha256,
-            "size_bytes": part.size_bytes, "path": relative, "received_at": self._now_s,
-        }  # fmt: skip
+            "device": came.device,
+            "record_id": came.record_id,
+            "kind": part.kind,
+            "sha256": part.sha256,
+            "size_bytes": part.size_bytes,
+            "path": relative,
+            "received_at": self._now_s,
+        }
         self._known.add_part(row)
         self._parts.append(row)
         self._changed[came.key] = None
@@ -358,9 +370,12 @@ class _Batch:
                 continue
             key, current = (device, record.chunk_id), self._known.samples.get(record.chunk_id)
             row = compose(
-                record, self._known.paths(key), self._known.heard(key), current=current,
+                record,
+                self._known.paths(key),
+                self._known.heard(key),
+                current=current,
                 split=self._split(record.walk_id),
-            )  # fmt: skip
+            )
             if row is not None and row != current:
                 rows.append(row)
         if rows:

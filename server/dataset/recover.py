@@ -68,6 +68,7 @@ def _facts(store: Store, dataset: Dataset, *, thoroughly: bool) -> tuple[int, in
 def _lacking(lines: list[dict[str, object]], facts: list[dict[str, object]]) -> list[dict[str, object]]:
     there = {record_log.key_of(line): line for line in record_log.newest(lines) if line["what"] != "lost"}
     return [
-        fact for fact in facts
+        fact
+        for fact in facts
         if record_log.key_of(fact) not in there or not record_log.same(fact, there[record_log.key_of(fact)])
-    ]  # fmt: skip
+    ]

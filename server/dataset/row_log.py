@@ -64,12 +64,7 @@ def insert_row(connection: Connection, row: SampleRow, *, now_s: float, logged: 
 
 
 def insert_rows(
-    connection: Connection,
-    rows: Sequence[SampleRow],
-    *,
-    known: Collection[str],
-    now_s: float,
-    logged: bool = False,
+    connection: Connection, rows: Sequence[SampleRow], *, known: Collection[str], now_s: float, logged: bool = False
 ) -> None:
     """Write rows of different samples and their new folds, inside the caller's transaction. known: samples that have
     a fold already."""
@@ -93,10 +88,17 @@ def insert_rows(
 def fold_of(row: SampleRow, body: Mapping[str, Any], *, now_s: float) -> dict[str, Any]:
     """What the table `samples` says about a sample whose newest row this is."""
     return {
-        "sample_id": row.sample_id, "device": row.device, "walk_id": row.walk_id, "row_id": row.row_id,
-        "version": version_of(row), "state": row.state, "priority": priority(row), "captured_at": row.timestamp,
-        "changed_at": now_s, "body": body,
-    }  # fmt: skip
+        "sample_id": row.sample_id,
+        "device": row.device,
+        "walk_id": row.walk_id,
+        "row_id": row.row_id,
+        "version": version_of(row),
+        "state": row.state,
+        "priority": priority(row),
+        "captured_at": row.timestamp,
+        "changed_at": now_s,
+        "body": body,
+    }
 
 
 def current(connection: Connection, sample_id: str) -> SampleRow | None:
@@ -247,9 +249,10 @@ def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
     insert_row(connection, row, now_s=now_s, logged=True)
     if newest is not None and version_of(newest) > version_of(row):
         connection.execute(
-            update(db.samples).where(db.samples.c.sample_id == row.sample_id).values(
-                row_id=newest.row_id, version=version_of(newest), state=newest.state, body=data.to_dict(newest))
-        )  # fmt: skip
+            update(db.samples)
+            .where(db.samples.c.sample_id == row.sample_id)
+            .values(row_id=newest.row_id, version=version_of(newest), state=newest.state, body=data.to_dict(newest))
+        )
 
 
 def remembered_size(connection: Connection, name: str) -> int:

@@ -67,8 +67,7 @@ def courses(path: Path, *, looks_per_s: float) -> list[Course]:
     if videos:
         return [_video(video, looks_per_s) for video in videos]
     raise DatasetError(
-        f"{path} holds nothing to evaluate on.",
-        hint=f"Name a video, or a folder with videos, {LABELS} or {LOG_NAME}.",
+        f"{path} holds nothing to evaluate on.", hint=f"Name a video, or a folder with videos, {LABELS} or {LOG_NAME}."
     )
 
 

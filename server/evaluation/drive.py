@@ -123,7 +123,7 @@ class _Wheel:
         self._let_end(now_s)
         looked = policy.Looked(
             observation.hazards, observation.brightness, observation.contrast, trouble, seen_at_s=t_s
-        )  # fmt: skip
+        )
         actions = self._step(looked, now_s, took_ms)
         asked = self._is_worded_now(t_s, actions)
         if words is None and (asked or frame.sampled):
@@ -249,9 +249,15 @@ def spoken(action: policy.Speak, now_s: float, took_ms: float, settings: DriveSe
     name = vocabulary.words(slots.object)[:1] if slots and slots.object else []
     before = words.index(name[0]) if name and name[0] in words else 0
     return Utterance(
-        now_s, begin_s + len(words) * word_s, action.text, action.tier, action.why, action.confidence, took_ms,
+        now_s,
+        begin_s + len(words) * word_s,
+        action.text,
+        action.tier,
+        action.why,
+        action.confidence,
+        took_ms,
         begin_s + before * word_s,
-    )  # fmt: skip
+    )
 
 
 def jpeg(image: NDArray[np.uint8]) -> bytes:

@@ -27,23 +27,31 @@ def render(whole: Mapping[str, Any], drives: Sequence[Drive]) -> str:
         costs=slots.COSTS,
         number=summary.number,
         percent=summary.percent,
-        tiers=_plot(plots.intervals(
-            [(f"tier {tier}", whole["recall"][tier]["recall"]) for tier in plots.TIERS], bar=0.9,
-            title="Share of events warned of in time, by tier",
-        )),
+        tiers=_plot(
+            plots.intervals(
+                [(f"tier {tier}", whole["recall"][tier]["recall"]) for tier in plots.TIERS],
+                bar=0.9,
+                title="Share of events warned of in time, by tier",
+            )
+        ),
         objects=_plot(plots.intervals(list(whole["objects"].items()), title="Share of events warned of, by object")),
         reliability=_plot(plots.reliability(whole["calibration"])),
-        distances=_plot(plots.histogram(
-            [a.distance_m for found in answers.values() for a in found if a.event.tier == 1 and a.distance_m],
-            low=DISTANCES_M[0], high=DISTANCES_M[1], unit="m", bar=speech.REACH_M,
-            title="Distance left at the word for a tier-1 hazard",
-        )),
+        distances=_plot(
+            plots.histogram(
+                [a.distance_m for found in answers.values() for a in found if a.event.tier == 1 and a.distance_m],
+                low=DISTANCES_M[0],
+                high=DISTANCES_M[1],
+                unit="m",
+                bar=speech.REACH_M,
+                title="Distance left at the word for a tier-1 hazard",
+            )
+        ),
         timelines=[
             (d.course.name, _plot(plots.timeline(d, answers[id(d)], speech.false_alarms(d))))
             for d in _one_of_each(drives)
         ],
         pictures=[(one, base64.b64encode(one.picture).decode()) for one in worst(drives)],
-    )  # fmt: skip
+    )
 
 
 def _one_of_each(drives: Sequence[Drive]) -> list[Drive]:

@@ -59,9 +59,14 @@ def course(name: str, *, seed: int, duration_s: float) -> Course:
     """One walk through one of SCENES. Raises: ConfigError."""
     scene = SCENES[name]
     walk = walks.plan_walk(
-        HELD_OUT_SEED + seed, duration_s=duration_s, objects=scene.objects, settings=scene.settings,
-        light_name=scene.light, weather_name=scene.weather, name=name,
-    )  # fmt: skip
+        HELD_OUT_SEED + seed,
+        duration_s=duration_s,
+        objects=scene.objects,
+        settings=scene.settings,
+        light_name=scene.light,
+        weather_name=scene.weather,
+        name=name,
+    )
     events = hazard_events(walk)
     return Course(f"{name} {seed}", name, duration_s, events, lambda: _frames(walk), lambda: _sound(walk), CHUNK_S)
 

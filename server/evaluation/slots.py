@@ -22,8 +22,15 @@ Counts = tuple[int, int, int]
 ACTS = ("stop", "duck", "wait", "caution", "steer", "go", "nothing")
 """What a sentence asks of the body. steer: turn, move, step, keep to a side. go: continue, cross, follow, enter.
 nothing: it names nothing, or nothing is said."""
-_ACT = {"stop": "stop", "duck": "duck", "wait": "wait", "caution": "caution", "turn": "steer", "move": "steer",
-        "step": "steer"}  # fmt: skip
+_ACT = {
+    "stop": "stop",
+    "duck": "duck",
+    "wait": "wait",
+    "caution": "caution",
+    "turn": "steer",
+    "move": "steer",
+    "step": "steer",
+}
 # Rows: what was due; columns: what was said, in the order of ACTS. A walker sent on towards what they should stop for
 # is the worst there is (10); a needless stop annoys and wears out trust (1 to 2).
 COSTS = {

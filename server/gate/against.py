@@ -38,10 +38,12 @@ def rules(evidence: Evidence, settings: GateSettings) -> Iterator[Rule]:
         return
     if candidate.use == "demo" and champion.use != "demo":
         yield Rule(
-            "use", "champion", "failed",
+            "use",
+            "champion",
+            "failed",
             "it is a demonstration model, the champion is for the field: set learn.base to the base of the champion",
             "refused",
-        )  # fmt: skip
+        )
     if champion.use == "demo" != candidate.use:
         return  # a demonstration model is no bar for one that real walks are judged by
     yield _not_forgotten(champion, candidate)
@@ -93,9 +95,13 @@ def _compare(question: _Question, pairs: Sequence[_Pair], settings: GateSettings
     enough = found.walks >= settings.walks_least and found.cases >= needed
     told_apart = needed if question.overall else max(needed, found.cases_to_tell(question.margin))
     figures = {
-        "champion": found.old_right, "candidate": found.new_right, "lost": found.lost, "gained": found.gained,
-        "difference": round(found.difference, 5), "chance": round(found.chance, 5),
-    }  # fmt: skip
+        "champion": found.old_right,
+        "candidate": found.new_right,
+        "lost": found.lost,
+        "gained": found.gained,
+        "difference": round(found.difference, 5),
+        "chance": round(found.chance, 5),
+    }
     told = (
         f"{question.about}: {found.new_right} of {found.cases} {question.what}, the champion has {found.old_right}; "
         f"the difference may be {low:+.3f} to {high:+.3f}"

@@ -53,9 +53,13 @@ def fit(answers: Sequence[Answer]) -> Fitted:
         others = [a for a in answers if folds[a.case.walk or a.case.case_id] != fold]
         crossed += calibrated(mine, _fitted(others))
     return Fitted(
-        _fitted(answers), len(answers), _sentence_error(answers), _sentence_error(crossed), _hazard_error(answers),
+        _fitted(answers),
+        len(answers),
+        _sentence_error(answers),
+        _sentence_error(crossed),
+        _hazard_error(answers),
         _hazard_error(crossed),
-    )  # fmt: skip
+    )
 
 
 def calibrated(answers: Sequence[Answer], by: Calibration) -> list[Answer]:

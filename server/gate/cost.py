@@ -81,8 +81,11 @@ def scaled(
 
     here_ms: what a look of the candidate takes here
     """
-    every = [(one, Reported(one.kind, 1, one.version, one.look_p95_ms, ratios[one.version]))
-             for one in said if one.version in ratios]  # fmt: skip
+    every = [
+        (one, Reported(one.kind, 1, one.version, one.look_p95_ms, ratios[one.version]))
+        for one in said
+        if one.version in ratios
+    ]
     ignored = tuple(report for _, report in every if not report.plausible(here_ms))
     said = [one for one, report in every if report.plausible(here_ms)]
     out = []

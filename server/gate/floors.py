@@ -78,8 +78,11 @@ def _learnt(evidence: Evidence) -> Iterator[Rule]:
 
 def _enough(cases: Sequence[CaseScore], stock: Stock, floors: FloorSettings) -> Iterator[Rule]:
     for tier, least in (
-        (1, floors.tier1_cases), (2, floors.tier2_cases), (3, floors.tier3_cases), (SILENCE, floors.quiet_cases),
-    ):  # fmt: skip
+        (1, floors.tier1_cases),
+        (2, floors.tier2_cases),
+        (3, floors.tier3_cases),
+        (SILENCE, floors.quiet_cases),
+    ):
         some = [case for case in cases if case.tier == tier]
         walks = len({case.walk for case in some})
         told = f"{len(some)} held-out {_noun(tier, len(some))}"
@@ -144,9 +147,15 @@ def _recall(cases: Sequence[CaseScore], floors: FloorSettings, settings: GateSet
     elif not good:
         told += f". Most often missed: {_most(missed)}. Record and confirm more of these on walks that teach"
     return _floor(
-        "tier-1 recall", TIERS[1], told, good=good, bound=floors.tier1_recall, interval=(low, high), cases=cases,
+        "tier-1 recall",
+        TIERS[1],
+        told,
+        good=good,
+        bound=floors.tier1_recall,
+        interval=(low, high),
+        cases=cases,
         figures={"hits": sum(hits), "share": sum(hits) / len(hits)},
-    )  # fmt: skip
+    )
 
 
 def _false_clear(cases: Sequence[CaseScore], stock: Stock, floors: FloorSettings, settings: GateSettings) -> Rule:
@@ -166,9 +175,15 @@ def _false_clear(cases: Sequence[CaseScore], stock: Stock, floors: FloorSettings
         missed = Counter(case.thing for case in cases if case.false_clear)
         told += f". Most often passed over: {_most(missed)}. Record and confirm more of these on walks that teach"
     return _floor(
-        "false clear", REAL, told, good=good, bound=floors.false_clear, interval=(low, high), cases=cases,
+        "false clear",
+        REAL,
+        told,
+        good=good,
+        bound=floors.false_clear,
+        interval=(low, high),
+        cases=cases,
         figures={"errors": sum(wrong), "share": sum(wrong) / len(wrong)},
-    )  # fmt: skip
+    )
 
 
 def _in_time(evidence: Evidence, floors: FloorSettings, settings: GateSettings) -> Rule:
@@ -236,9 +251,14 @@ def _walks(evidence: Evidence, floors: FloorSettings, settings: GateSettings) ->
         told += ". Confirm as “nothing should be said” more moments of that kind, on walks that teach"
     figures = {"alarms": alarms, "minutes": minutes, "a_minute": alarms / minutes}
     yield Rule(
-        "false alarms a minute", REAL, *_outcome(good, told), figures, (low, high), floors.false_alarms,
+        "false alarms a minute",
+        REAL,
+        *_outcome(good, told),
+        figures,
+        (low, high),
+        floors.false_alarms,
         walks=len(walks),
-    )  # fmt: skip
+    )
     repeats = sum(walk.repeats for walk in walks)
     text = f"{_count(repeats, 'repeat')} within 10 s on whole held-out walks, at most {floors.repeats} may be"
     outcome = _outcome(repeats <= floors.repeats, text)

@@ -119,21 +119,29 @@ def judge(
     restamp(made.folder)
     slot_loss, slot_cases = scoring.quantised(full, ours)
     export = Export(
-        parity=made.parity, parity_pictures=made.parity_pictures,
-        slot_loss=slot_loss, slot_cases=slot_cases,
-        unfit=tuple(check_golden(made.folder, threads=settings.threads)), golden=pictures, golden_stops=stops,
-    )  # fmt: skip
+        parity=made.parity,
+        parity_pictures=made.parity_pictures,
+        slot_loss=slot_loss,
+        slot_cases=slot_cases,
+        unfit=tuple(check_golden(made.folder, threads=settings.threads)),
+        golden=pictures,
+        golden_stops=stops,
+    )
     courses = _courses(base, folder, cases.held_out(subject.view, tuple(known)))
     candidate, champion, theirs = _scores(
         subject, registry, chosen, calibrate.calibrated(ours, fitted), courses, settings, progress
     )
     progress("measuring what a look takes")
     evidence = Evidence(
-        candidate, champion, export,
+        candidate,
+        champion,
+        export,
         cost.measure(made.folder, registry, _sights(chosen), threads=settings.threads),
-        cases.stock(subject.teaching), known, _calibrated(calibrate.calibrated(fitting, fitted)),
+        cases.stock(subject.teaching),
+        known,
+        _calibrated(calibrate.calibrated(fitting, fitted)),
         cases.known_to(subject.view, taught),
-    )  # fmt: skip
+    )
     decision = decide.decide(evidence, bounds)
     figures = {**figures, "whole_walks": {group: whole_walks(candidate, group) for group in _groups(candidate)}}
     use = base.intended_use if base.intended_use == "demo" or decision.accepted else "trial"
@@ -254,11 +262,7 @@ def _drawn(base: Checkpoint, settings: Effort) -> list[evaluate.Case]:
 
 
 def _fitting(
-    subject: Subject,
-    folder: Path,
-    settings: Effort,
-    senses: material.Senses,
-    progress: Progress,
+    subject: Subject, folder: Path, settings: Effort, senses: material.Senses, progress: Progress
 ) -> list[evaluate.Answer]:
     """Answers to calibrate on: whole golden walks, and drawn ones for the demonstration model. Not single golden
     moments: their walk may teach, or be judged on."""

@@ -68,10 +68,14 @@ def walk_score(drive: Drive) -> WalkScore:
 def joined(scores: Sequence[WalkScore], *, walk: str, group: str) -> WalkScore:
     """The stretches of one walk as one."""
     return WalkScore(
-        walk, group, sum(one.minutes for one in scores), sum(one.alarms for one in scores),
-        sum(one.repeats for one in scores), tuple(flag for one in scores for flag in one.clean),
+        walk,
+        group,
+        sum(one.minutes for one in scores),
+        sum(one.alarms for one in scores),
+        sum(one.repeats for one in scores),
+        tuple(flag for one in scores for flag in one.clean),
         tuple(flag for one in scores for flag in one.events),
-    )  # fmt: skip
+    )
 
 
 def _case(answer: Answer, settings: PolicySettings) -> CaseScore:

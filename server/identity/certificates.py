@@ -85,15 +85,24 @@ class Certificates:
         pem = self.authority.issue_device(csr_pem.encode(), device, days=self.days)
         made = x509.load_pem_x509_certificate(pem)
         issued = Issued(
-            f"{made.serial_number:x}", device, (made.not_valid_before_utc + BACKDATE).timestamp(),
-            made.not_valid_after_utc.timestamp(), None, "", pem.decode(),
-        )  # fmt: skip
+            f"{made.serial_number:x}",
+            device,
+            (made.not_valid_before_utc + BACKDATE).timestamp(),
+            made.not_valid_after_utc.timestamp(),
+            None,
+            "",
+            pem.decode(),
+        )
         connection.execute(
             db.certificates.insert().values(
-                serial=issued.serial, device=device, issued_at=self.clock.utc_s(),
-                not_after=issued.not_after_s, why="", pem=issued.pem,
+                serial=issued.serial,
+                device=device,
+                issued_at=self.clock.utc_s(),
+                not_after=issued.not_after_s,
+                why="",
+                pem=issued.pem,
             )
-        )  # fmt: skip
+        )
         return issued
 
     def take_back(self, connection: Connection, device: str, why: str) -> int:

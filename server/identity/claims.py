@@ -105,9 +105,11 @@ class Enrolment:
                 raise Refused(f"The code for {request.device} was used already, by another request.")
         self._certificates.publish_crl()
         answer = EnrolAnswer(
-            certificate_pem=pem, ca_pem=self._certificates.authority.ca_pem.decode(), broker=broker,
+            certificate_pem=pem,
+            ca_pem=self._certificates.authority.ca_pem.decode(),
+            broker=broker,
             root_json=root.decode(),
-        )  # fmt: skip
+        )
         body = enrolment.encode(answer)
         return body, enrolment.answer_mac(bytes.fromhex(claim.key), request.csr_pem, body)
 

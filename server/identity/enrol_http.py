@@ -81,9 +81,13 @@ class Rate:
 
 
 def create_app(
-    book: Enrolment, *, clock: Clock, fingerprints: set[str], broker_of: Callable[[str], str],
+    book: Enrolment,
+    *,
+    clock: Clock,
+    fingerprints: set[str],
+    broker_of: Callable[[str], str],
     enrolled: Callable[[], None] = lambda: None,
-) -> FastAPI:  # fmt: skip
+) -> FastAPI:
     """fingerprints: of the certificates that this process shows. broker_of(host the device asked) → HOST:PORT."""
     app = FastAPI(title="waycue enrolment", openapi_url=None, docs_url=None, redoc_url=None)
     rate = Rate(clock)
@@ -126,9 +130,15 @@ class EnrolmentService:
     whoever must know of it does before the device has the answer."""
 
     def __init__(
-        self, book: Enrolment, authority: Authority, *, address: tuple[str, int], broker: str, clock: Clock,
+        self,
+        book: Enrolment,
+        authority: Authority,
+        *,
+        address: tuple[str, int],
+        broker: str,
+        clock: Clock,
         enrolled: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._authority = authority
         self._clock = clock
         self._address = address
@@ -146,11 +156,22 @@ class EnrolmentService:
         context = self._context()
         listener = _listen(self._address, self._clock)
         config = uvicorn.Config(
-            self._app, log_level="error", ws="none", lifespan="off", server_header=False, access_log=False,
-            loop="asyncio", http="h11", h11_max_incomplete_event_size=enrolment.MAX_REQUEST_BYTES, timeout_keep_alive=5,
-            limit_concurrency=2 * MOST_AT_ONCE, timeout_graceful_shutdown=3, backlog=MOST_AT_ONCE,
-            ssl_certfile=str(self._files[1]), ssl_keyfile=str(self._files[0]),
-        )  # fmt: skip
+            self._app,
+            log_level="error",
+            ws="none",
+            lifespan="off",
+            server_header=False,
+            access_log=False,
+            loop="asyncio",
+            http="h11",
+            h11_max_incomplete_event_size=enrolment.MAX_REQUEST_BYTES,
+            timeout_keep_alive=5,
+            limit_concurrency=2 * MOST_AT_ONCE,
+            timeout_graceful_shutdown=3,
+            backlog=MOST_AT_ONCE,
+            ssl_certfile=str(self._files[1]),
+            ssl_keyfile=str(self._files[0]),
+        )
         config.load()
         config.ssl = context
         self._server = uvicorn.Server(config)

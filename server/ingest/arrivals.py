@@ -385,9 +385,16 @@ class Incoming:
         begin, key, ranges = read
         state = Receiver(begin.part.size_bytes, written=ranges, durable=ranges)
         arrival = Arrival(
-            sidecar.parent.name, sidecar.stem, begin, state, sidecar.parent, key, recorded=ranges,
-            _read_from=(inode, len(content)), _named=bool(ranges.spans),
-        )  # fmt: skip
+            sidecar.parent.name,
+            sidecar.stem,
+            begin,
+            state,
+            sidecar.parent,
+            key,
+            recorded=ranges,
+            _read_from=(inode, len(content)),
+            _named=bool(ranges.spans),
+        )
         self._keep(arrival)
         return arrival
 

@@ -127,9 +127,11 @@ def figures(store: Store, *, now_s: float) -> Figures:
 def to_dict(found: Figures) -> dict[str, object]:
     """As the API and `stats --json` give it."""
     return {
-        "today": found.today, "week": found.week, "devices": dict(sorted(found.devices.items())),
+        "today": found.today,
+        "week": found.week,
+        "devices": dict(sorted(found.devices.items())),
         "quarantined": found.quarantined,
-    }  # fmt: skip
+    }
 
 
 def _plain(counts: Mapping[str, int]) -> dict[str, int]:

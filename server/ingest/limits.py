@@ -40,9 +40,7 @@ class Pace:
     at_s: float
 
 
-def paced(
-    pace: Pace | None, now_s: float, limits: LimitsSettings, *, record_bytes: int = 0
-) -> tuple[Pace, bool]:  # fmt: skip
+def paced(pace: Pace | None, now_s: float, limits: LimitsSettings, *, record_bytes: int = 0) -> tuple[Pace, bool]:
     """After one more message: the pace, and whether the message may be taken. Pure.
 
     record_bytes: of a record, which is kept in the database: each 1024 count as one more message.

@@ -94,9 +94,7 @@ class Folder:
     def save(self, name: str, number: int, instruction: str) -> None:
         """Write an answer down; the chunk's files are there from `show`. Raises: OSError."""
         frame, audio = self.files(name, number)
-        line = {
-            "frame_path": f"frames/{frame.name}", "audio_path": f"audio/{audio.name}", "instruction": instruction,
-        }  # fmt: skip
+        line = {"frame_path": f"frames/{frame.name}", "audio_path": f"audio/{audio.name}", "instruction": instruction}
         if frame.stem in self._instructions:
             self._rewrite(frame.stem, line)
         else:
@@ -139,10 +137,13 @@ class Folder:
 
     def _write_videos(self) -> None:
         names = sorted(self._hashes.keys() | self._skipped.keys())
-        atomic.write_json(self.root / VIDEOS_NAME, {
-            name: {"sha256": self._hashes.get(name, ""), "skipped": sorted(self._skipped.get(name, ()))}
-            for name in names
-        })  # fmt: skip
+        atomic.write_json(
+            self.root / VIDEOS_NAME,
+            {
+                name: {"sha256": self._hashes.get(name, ""), "skipped": sorted(self._skipped.get(name, ()))}
+                for name in names
+            },
+        )
 
 
 @contextmanager

@@ -38,8 +38,10 @@ def root(rows: Iterable[str]) -> str:
 def told(rows: Sequence[SampleRow]) -> dict[str, Any]:
     """What the manifest says of the rows that taught: nothing that names a moment, a device or a wearer."""
     return {
-        "root": root(identities(rows)), "rows": len(rows), "walks": len({(row.device, row.walk_id) for row in rows}),
-    }  # fmt: skip
+        "root": root(identities(rows)),
+        "rows": len(rows),
+        "walks": len({(row.device, row.walk_id) for row in rows}),
+    }
 
 
 def taught(rows: Sequence[SampleRow], *, dataset: tuple[int, str], seconds: float) -> Taught:

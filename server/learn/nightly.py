@@ -118,9 +118,17 @@ def retrain(
         if why:
             return Night("skipped", (why,), champion=champion, put_aside=taken.put_aside)
         night = _train_and_judge(
-            home, registry, taken, base=base, recipe=recipe, settings=settings, bounds=bounds or Bounds(),
-            progress=progress, clock=clock, started_s=started_s,
-        )  # fmt: skip
+            home,
+            registry,
+            taken,
+            base=base,
+            recipe=recipe,
+            settings=settings,
+            bounds=bounds or Bounds(),
+            progress=progress,
+            clock=clock,
+            started_s=started_s,
+        )
         atomic.write_json(verdict.report(home, night.version), asdict(night))
         return night
 
@@ -168,23 +176,37 @@ def _train_and_judge(
     label = Label(version, base.name, champion or "", use, dict(base.thresholds), began_utc)
     made = make_bundles(base, label, work, chunks, moments=moments, bits=settings.decoder_bits, progress=progress)
     judged = judge(
-        Subject(base, label, made, view, training_rows(view), {"lineage": lineage.told(teaching)}), registry,
-        settings=settings, bounds=bounds, taught=lineage.samples(registry, champion), progress=progress,
-    )  # fmt: skip
+        Subject(base, label, made, view, training_rows(view), {"lineage": lineage.told(teaching)}),
+        registry,
+        settings=settings,
+        bounds=bounds,
+        taught=lineage.samples(registry, champion),
+        progress=progress,
+    )
     night = Night(
-        outcome=judged.decision.verdict, reasons=judged.decision.reasons,
-        version=version, champion=champion or "",
-        samples=len(teaching), held_out=judged.held_out,
-        loss_first=trained.loss_first, loss_last=trained.loss_last,
-        parity_float=made.parity_float, parity=made.parity,
-        evaluation=judged.figures, champion_evaluation=judged.champion_figures, gate=judged.decision.to_dict(),
-    )  # fmt: skip
+        outcome=judged.decision.verdict,
+        reasons=judged.decision.reasons,
+        version=version,
+        champion=champion or "",
+        samples=len(teaching),
+        held_out=judged.held_out,
+        loss_first=trained.loss_first,
+        loss_last=trained.loss_last,
+        parity_float=made.parity_float,
+        parity=made.parity,
+        evaluation=judged.figures,
+        champion_evaluation=judged.champion_figures,
+        gate=judged.decision.to_dict(),
+    )
     seconds = round(clock.monotonic_s() - started_s, 1)
     night = replace(night, seconds=seconds, put_aside=taken.put_aside)
     registry.add(
-        made.folder, parent=champion or "", adapter=work / "adapter", evaluation=asdict(night),
+        made.folder,
+        parent=champion or "",
+        adapter=work / "adapter",
+        evaluation=asdict(night),
         taught=lineage.taught(teaching, dataset=taken.dataset, seconds=seconds),
-    )  # fmt: skip
+    )
     if night.outcome == PROMOTED:
         try:
             verdict.carry_out(registry, version, asdict(night))
@@ -262,11 +284,19 @@ def writer(of: Checkpoint) -> Callable[[Given], Sequence[int]]:
 
 def exportable(checkpoint: Checkpoint) -> Exportable:
     return Exportable(
-        checkpoint.model, checkpoint.head, checkpoint.tokenizer, checkpoint.preprocessing, checkpoint.before_ids(),
-        checkpoint.after_ids(), checkpoint.end_id, checkpoint.objects, checkpoint.sides,
+        checkpoint.model,
+        checkpoint.head,
+        checkpoint.tokenizer,
+        checkpoint.preprocessing,
+        checkpoint.before_ids(),
+        checkpoint.after_ids(),
+        checkpoint.end_id,
+        checkpoint.objects,
+        checkpoint.sides,
         checkpoint.ear if checkpoint.ear is not None and checkpoint.ear.taught else None,  # else it would add zeros
-        checkpoint.frames, checkpoint.between_ids(),
-    )  # fmt: skip
+        checkpoint.frames,
+        checkpoint.between_ids(),
+    )
 
 
 def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Progress) -> list[Example]:

@@ -139,10 +139,14 @@ def _frames(starter: Checkpoint, phase: Phase, *, batch: int, workers: int, seed
     stream = RenderedStream(Layout.of(starter), objects=walks.KNOWN, seed=seed, walks_share=phase.walks_share)
     return iter(
         DataLoader(
-            stream, batch_size=batch, num_workers=workers, collate_fn=_list, persistent_workers=workers > 0,
+            stream,
+            batch_size=batch,
+            num_workers=workers,
+            collate_fn=_list,
+            persistent_workers=workers > 0,
             prefetch_factor=4 if workers else None,
         )
-    )  # fmt: skip
+    )
 
 
 def _train(
@@ -217,13 +221,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     console = Console()
     if not options.card_only:
-        train(
-            options.out,
-            batch=options.batch,
-            workers=options.workers,
-            console=console,
-            resume=not options.fresh,
-        )
+        train(options.out, batch=options.batch, workers=options.workers, console=console, resume=not options.fresh)
     training = "\n".join(
         f"{phase.steps} steps of {options.batch} freshly rendered frames, {phase.walks_share:.0%} of them of walks."
         for phase in PHASES

@@ -28,10 +28,13 @@ def damage(home: Path, *, repair: bool) -> list[Finding]:
             return []  # opening it says what to do
         return [
             Finding(
-                "database missing", DATABASE_NAME, "enrolments, model versions and who decided what were only there",
-                "the rest was made again from metadata.jsonl and records.jsonl", lost=True,
+                "database missing",
+                DATABASE_NAME,
+                "enrolments, model versions and who decided what were only there",
+                "the rest was made again from metadata.jsonl and records.jsonl",
+                lost=True,
             )
-        ]  # fmt: skip
+        ]
     problem = _integrity(path)
     if not problem:
         return []

@@ -43,9 +43,11 @@ def numbered(home: Path, number: int) -> Iterator[None]:
     if number not in WORKERS:
         raise ConfigError(f"There is no worker {number}.", hint=f"Choose one of 1 to {WORKERS[-1]}.")
     with _held(
-        home / "incoming" / f".worker-{number}.lock", fcntl.LOCK_EX, f"Worker {number} runs already.",
+        home / "incoming" / f".worker-{number}.lock",
+        fcntl.LOCK_EX,
+        f"Worker {number} runs already.",
         "Give this one another --number.",
-    ):  # fmt: skip
+    ):
         yield
 
 

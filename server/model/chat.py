@@ -84,9 +84,7 @@ def _asked(tokenizer: PreTrainedTokenizerBase, frames: int) -> str:
 
 
 def _turn(frames: int) -> list[dict[str, Any]]:
-    return [
-        {"role": "user", "content": [{"type": "text", "text": prompt.REQUEST}, *[{"type": "image"}] * frames]},
-    ]
+    return [{"role": "user", "content": [{"type": "text", "text": prompt.REQUEST}, *[{"type": "image"}] * frames]}]
 
 
 def _rendered(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, Any]], *, add_generation_prompt: bool) -> str:

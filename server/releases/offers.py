@@ -291,9 +291,14 @@ class Push:
     def _target(self, grant: Grant) -> Target:
         model = self._registry.get(grant.version)
         return Target(
-            grant.version, model.manifest_sha256, model.manifest_size, grant.order, grant.percent, grant.devices,
+            grant.version,
+            model.manifest_sha256,
+            model.manifest_size,
+            grant.order,
+            grant.percent,
+            grant.devices,
             grant.supervised,
-        )  # fmt: skip
+        )
 
     def _metadata(self) -> tuple[MetadataFile, ...]:
         """What an offer names, and devices may pull from now on."""

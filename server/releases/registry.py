@@ -280,9 +280,16 @@ class Registry:
 
     def _model(self, row: Row[Any]) -> Model:
         return Model(
-            row.version, row.created_at, row.parent, row.base, self.home / row.folder, row.manifest_sha256,
-            row.manifest_size, row.evaluation, row.state,
-        )  # fmt: skip
+            row.version,
+            row.created_at,
+            row.parent,
+            row.base,
+            self.home / row.folder,
+            row.manifest_sha256,
+            row.manifest_size,
+            row.evaluation,
+            row.state,
+        )
 
     # --- roles ---
 
@@ -405,9 +412,12 @@ def _alias(connection: Connection, name: str) -> str | None:
 def _night(taught: Taught) -> dict[str, Any]:
     """What lineage.json says of a night beside what it says of every version."""
     return {
-        "dataset": taught.dataset, "code": taught.code, "seconds": taught.seconds, "rows": len(taught.rows),
+        "dataset": taught.dataset,
+        "code": taught.code,
+        "seconds": taught.seconds,
+        "rows": len(taught.rows),
         "walks": taught.walks,
-    }  # fmt: skip
+    }
 
 
 def _copy_tree(source: Path, target: Path) -> None:

@@ -135,11 +135,19 @@ class Rollouts:
             self._registry.check_judged(version)
         now_utc = self._clock.utc_s()
         row = {
-            "version": version, "state": RUNNING, "percent": percent, "devices": sorted(set(devices)),
-            "cohort": cohort, "error_share": error_share, "missing_after_s": missing_after_s,
-            "started_at": now_utc, "changed_at": now_utc, "why": why,
-            "supervised": supervised, "companion": companion,
-        }  # fmt: skip
+            "version": version,
+            "state": RUNNING,
+            "percent": percent,
+            "devices": sorted(set(devices)),
+            "cohort": cohort,
+            "error_share": error_share,
+            "missing_after_s": missing_after_s,
+            "started_at": now_utc,
+            "changed_at": now_utc,
+            "why": why,
+            "supervised": supervised,
+            "companion": companion,
+        }
         with self._store.writing() as connection:
             champion = _champion(connection)
             if champion is not None and champion.version == version:
@@ -165,8 +173,9 @@ class Rollouts:
             if rollout.supervised:
                 raise Refused(
                     f"{rollout.version} is on trial: it goes to wearers who were named with their companion, and to no "
-                    "share of the others.", hint=_more_wearers(rollout.version),
-                )  # fmt: skip
+                    "share of the others.",
+                    hint=_more_wearers(rollout.version),
+                )
             counted = tally(_outcomes(connection, rollout.id))
             wanted = next_percent(rollout) if percent is None else percent
             if wanted is None:
@@ -178,8 +187,9 @@ class Rollouts:
             if not force and (counted.bad or not counted.proven):
                 raise Refused(
                     f"{rollout.version}: {counted.proven} devices have proven it, {counted.failed} failed, "
-                    f"{counted.missing} sent no result.", hint="Wait, halt it, or use --force.",
-                )  # fmt: skip
+                    f"{counted.missing} sent no result.",
+                    hint="Wait, halt it, or use --force.",
+                )
             return _change(connection, rollout, self._clock, f"advanced to {wanted} %", why, percent=wanted)
 
     def halt(self, version: str = "", *, why: str = "") -> Rollout:
@@ -291,9 +301,20 @@ def _rollouts(connection: Connection) -> list[Rollout]:
 
 def _rollout(row: Row[Any]) -> Rollout:
     return Rollout(
-        row.id, row.version, row.state, row.percent, tuple(row.devices), row.cohort, row.error_share,
-        row.missing_after_s, row.started_at, row.changed_at, row.why, row.supervised, row.companion,
-    )  # fmt: skip
+        row.id,
+        row.version,
+        row.state,
+        row.percent,
+        tuple(row.devices),
+        row.cohort,
+        row.error_share,
+        row.missing_after_s,
+        row.started_at,
+        row.changed_at,
+        row.why,
+        row.supervised,
+        row.companion,
+    )
 
 
 def _running(connection: Connection, version: str) -> Rollout:
@@ -340,9 +361,11 @@ def _outcomes(connection: Connection, rollout: int) -> tuple[Outcome, ...]:
 
 def _row(outcome: Outcome) -> dict[str, Any]:
     return {
-        "device": outcome.device, "offered_at": outcome.offered_utc, "outcome": outcome.outcome,
+        "device": outcome.device,
+        "offered_at": outcome.offered_utc,
+        "outcome": outcome.outcome,
         "reason": outcome.reason,
-    }  # fmt: skip
+    }
 
 
 def _statuses(connection: Connection, devices: Iterable[str]) -> dict[str, tuple[float, Status]]:

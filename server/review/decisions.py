@@ -150,16 +150,25 @@ def decide(row: SampleRow, action: str, *, text: str = "", reviewer: str) -> Sam
     """The row after a decision; the same row where it changes nothing. Pure. Raises: Refused saying what to do."""
     if action == "reject":
         after = replace(
-            row, reviewed=False, rejected=True, was_correct=None, ground_truth="",
+            row,
+            reviewed=False,
+            rejected=True,
+            was_correct=None,
+            ground_truth="",
             instruction=row.llm_correction,
             source="wearer_voice" if row.correction_id and row.llm_correction else "device",
-        )  # fmt: skip
+        )
     else:
         truth = _truth(row, action, text)
         after = replace(
-            row, reviewed=True, rejected=False, ground_truth=truth, instruction=truth,
-            was_correct=words.means_the_same(said(row), truth), source="caregiver",
-        )  # fmt: skip
+            row,
+            reviewed=True,
+            rejected=False,
+            ground_truth=truth,
+            instruction=truth,
+            was_correct=words.means_the_same(said(row), truth),
+            source="caregiver",
+        )
     if replace(after, source=row.source) == row:
         return row
     number = version_of(row) + 1
@@ -195,9 +204,13 @@ def review(
             row_log.insert_row(connection, after, now_s=now_s)
             connection.execute(
                 insert(db.reviews).values(
-                    sample_id=sample_id, at=now_s, reviewer=reviewer, action=action,
-                    before=data.to_dict(row), after=data.to_dict(after),
+                    sample_id=sample_id,
+                    at=now_s,
+                    reviewer=reviewer,
+                    action=action,
+                    before=data.to_dict(row),
+                    after=data.to_dict(after),
                 )
-            )  # fmt: skip
+            )
     row_log.flush(store, dataset)
     return after

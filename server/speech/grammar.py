@@ -34,14 +34,42 @@ _EVERYDAY_WORDS = frozenset(
     "bench bike branch bus car chair crossing cyclist entrance fence gate hole junction kerb lift pavement "
     "pedestrian people pothole puddle ramp roadway table trash truck van wall".split()
 )
-_OPENERS = {"stop": 6.0, "caution": 6.0, "keep straight": 4.0, "continue straight": 4.0, "duck": 2.0, "wait": 1.0,
-            "watch out": 1.0, "watch out for": 1.0, "careful": 0.5, "move left": 0.5, "move right": 0.5,
-            "look out": 0.3, "look out for": 0.3}  # fmt: skip
+_OPENERS = {
+    "stop": 6.0,
+    "caution": 6.0,
+    "keep straight": 4.0,
+    "continue straight": 4.0,
+    "duck": 2.0,
+    "wait": 1.0,
+    "watch out": 1.0,
+    "watch out for": 1.0,
+    "careful": 0.5,
+    "move left": 0.5,
+    "move right": 0.5,
+    "look out": 0.3,
+    "look out for": 0.3,
+}
 _ARTICLES = {"a": 1.0, "an": 0.5, "the": 1.0, "there is a": 1.0, "there's a": 1.0, "there is an": 0.3}
-_PLACES = {"ahead": 10.0, "on the left": 10.0, "on the right": 10.0, "left": 2.0, "right": 2.0, "in front": 1.0,
-           "in front of you": 0.5, "straight ahead": 1.0, "on your left": 1.0, "on your right": 1.0, "to the left": 1.0,
-           "to the right": 1.0, "slightly left": 1.0, "slightly right": 1.0, "overhead": 1.0, "above": 0.5,
-           "behind": 0.5, "behind you": 0.5}  # fmt: skip
+_PLACES = {
+    "ahead": 10.0,
+    "on the left": 10.0,
+    "on the right": 10.0,
+    "left": 2.0,
+    "right": 2.0,
+    "in front": 1.0,
+    "in front of you": 0.5,
+    "straight ahead": 1.0,
+    "on your left": 1.0,
+    "on your right": 1.0,
+    "to the left": 1.0,
+    "to the right": 1.0,
+    "slightly left": 1.0,
+    "slightly right": 1.0,
+    "overhead": 1.0,
+    "above": 0.5,
+    "behind": 0.5,
+    "behind you": 0.5,
+}
 _UNFINISHED = frozenset("a an the there is there's on in of to for your watch look keep slightly continue say".split())
 WAYS = ("turn left", "turn right", "keep left", "keep right", "move left", "move right")
 _WEIGHT = re.compile(r"/([0-9.e+-]+)/")

@@ -63,9 +63,15 @@ def _load(name: str) -> tuple[Any, Any, Any]:
 def _transcribe(features: Any, tokenizer: Any, model: Any, samples: Any) -> Heard:
     inputs = features(samples, sampling_rate=RATE_HZ, return_tensors="pt", return_attention_mask=True)
     out = model.generate(
-        inputs.input_features, attention_mask=inputs.attention_mask, max_new_tokens=MAX_NEW_TOKENS, num_beams=1,
-        do_sample=False, return_dict_in_generate=True, output_scores=True, **_language(model),
-    )  # fmt: skip
+        inputs.input_features,
+        attention_mask=inputs.attention_mask,
+        max_new_tokens=MAX_NEW_TOKENS,
+        num_beams=1,
+        do_sample=False,
+        return_dict_in_generate=True,
+        output_scores=True,
+        **_language(model),
+    )
     text = tokenizer.decode(out.sequences[0], skip_special_tokens=True).strip()
     chosen = out.sequences[0, -len(out.scores) :] if out.scores else out.sequences[0, :0]
     logs = [float(torch.log_softmax(s[0], -1)[t]) for s, t in zip(out.scores, chosen, strict=True)]

@@ -83,11 +83,7 @@ class Canvas:
         """World -> camera axes (right, up, forward), metres."""
         dx, dy, dz = point[0] - self.pose.x_m, point[1] - self.pose.y_m, point[2] - self.pose.z_m
         r, u, f = self._right, self._up, self._forward
-        return (
-            dx * r[0] + dy * r[1] + dz * r[2],
-            dx * u[0] + dy * u[1] + dz * u[2],
-            dx * f[0] + dy * f[1] + dz * f[2],
-        )
+        return (dx * r[0] + dy * r[1] + dz * r[2], dx * u[0] + dy * u[1] + dz * u[2], dx * f[0] + dy * f[1] + dz * f[2])
 
     def pixel(self, point: Point) -> tuple[float, float, float]:
         """World -> (column, row, forward distance). The distance is at least NEAR_M."""
@@ -236,9 +232,7 @@ def _cut_near(points: list[Point]) -> list[Point]:
         before = points[i - 1]
         if (here[2] >= NEAR_M) != (before[2] >= NEAR_M) and (i > 0 or len(points) > 2):
             share = (NEAR_M - before[2]) / (here[2] - before[2])
-            kept.append((
-                before[0] + (here[0] - before[0]) * share, before[1] + (here[1] - before[1]) * share, NEAR_M,
-            ))  # fmt: skip
+            kept.append((before[0] + (here[0] - before[0]) * share, before[1] + (here[1] - before[1]) * share, NEAR_M))
         if here[2] >= NEAR_M:
             kept.append(here)
     return kept

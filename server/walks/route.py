@@ -101,9 +101,14 @@ def walk_from_name(name: str, *, seed: int = 1, duration_s: float = 60.0) -> Wal
 def walk_along(route: Route, *, seed: int, duration_s: float, known: Sequence[str] = KNOWN) -> Walk:
     """A walk in the places and the light of a route, with those of its things that are in `known`, in no set shares."""
     return plan_walk(
-        seed, duration_s=duration_s, objects=[name for name in route.objects if name in known],
-        settings=route.settings, light_name=route.light, weather_name=route.weather, clear_share=route.clear_share,
-    )  # fmt: skip
+        seed,
+        duration_s=duration_s,
+        objects=[name for name in route.objects if name in known],
+        settings=route.settings,
+        light_name=route.light,
+        weather_name=route.weather,
+        clear_share=route.clear_share,
+    )
 
 
 def plan_walk(

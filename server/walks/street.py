@@ -58,9 +58,11 @@ def _cabin(
     narrow, lean = half_w * 0.82, (high - belt) * 0.55
     low = [at(-half_w, belt, rear), at(half_w, belt, rear), at(half_w, belt, front), at(-half_w, belt, front)]
     roof = [
-        at(-narrow, high, rear + lean * 0.7), at(narrow, high, rear + lean * 0.7),
-        at(narrow, high, front - lean), at(-narrow, high, front - lean),
-    ]  # fmt: skip
+        at(-narrow, high, rear + lean * 0.7),
+        at(narrow, high, rear + lean * 0.7),
+        at(narrow, high, front - lean),
+        at(-narrow, high, front - lean),
+    ]
     for i in range(4):
         a, b = low[i], low[(i + 1) % 4]
         if not canvas.faces(a, b):

@@ -91,9 +91,11 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
         if outcome.status == 422:
             only = outcome.suggestions[0] if len(outcome.suggestions) == 1 else ""
             body |= {
-                "proposal": outcome.wording or only, "wording": outcome.wording, "lost": outcome.lost,
+                "proposal": outcome.wording or only,
+                "wording": outcome.wording,
+                "lost": outcome.lost,
                 "suggestions": outcome.suggestions,
-            }  # fmt: skip
+            }
         return JSONResponse(body, outcome.status)
 
     @routes.get("/api/stats")
@@ -103,9 +105,11 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
         counts = decisions.counts(store)
         version = (model() if model else None) or ""
         return {
-            "counts": counts, "model": {"version": version}, "accuracy": _accuracy(store, counts["reviewed"]),
+            "counts": counts,
+            "model": {"version": version},
+            "accuracy": _accuracy(store, counts["reviewed"]),
             "intake": counters.to_dict(counters.figures(store, now_s=clock.utc_s())),
-        }  # fmt: skip
+        }
 
     @routes.get("/healthz")
     def health() -> dict[str, str]:

@@ -49,18 +49,23 @@ class Pages:
     def __init__(self, model: Callable[[], str | None] | None) -> None:
         self._model = model
         self._templates = Environment(
-            loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
-            trim_blocks=True, lstrip_blocks=True,
-        )  # fmt: skip
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
         # A new version of the software has other names for its files: no browser mixes old and new.
         self._marks = {path.name: _mark(path) for path in STATIC.iterdir()}
 
     def render(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """One page."""
         common = {
-            "marks": self._marks, "model_version": (self._model() if self._model else None) or "",
-            "max_text": wording.MAX_TEXT, "sentences": wording.sentences(),
-        }  # fmt: skip
+            "marks": self._marks,
+            "model_version": (self._model() if self._model else None) or "",
+            "max_text": wording.MAX_TEXT,
+            "sentences": wording.sentences(),
+        }
         return HTMLResponse(self._templates.get_template(template).render({**common, **values}), status)
 
     def trouble(self, status: int, reason: str) -> HTMLResponse:
@@ -83,9 +88,13 @@ def router(store: Store, reviews: Reviews, pages: Pages) -> APIRouter:
         rows = decisions.listing(store, state=state, limit=PAGE_SIZE, offset=(where.page - 1) * PAGE_SIZE)
         decided = review.find(store, done) if done else None
         return pages.render(
-            "moments.html", state=state, tabs=view.tabs(counts, state), pages=where,
-            cards=[view.card(row) for row in rows], done=view.card(decided) if decided else None,
-        )  # fmt: skip
+            "moments.html",
+            state=state,
+            tabs=view.tabs(counts, state),
+            pages=where,
+            cards=[view.card(row) for row in rows],
+            done=view.card(decided) if decided else None,
+        )
 
     @routes.get("/moments/{sample_id}")
     def one(sample_id: str, changed: bool = False) -> HTMLResponse:
@@ -110,11 +119,15 @@ def router(store: Store, reviews: Reviews, pages: Pages) -> APIRouter:
 def _one(store: Store, pages: Pages, outcome: Outcome, *, typed: str | None = None) -> HTMLResponse:
     assert outcome.row is not None
     return pages.render(
-        "moment.html", status=outcome.status, card=view.card(outcome.row, typed=typed), error=outcome.reason,
-        error_in_field=outcome.status == 422, answer=view.answer(outcome, typed=typed),
+        "moment.html",
+        status=outcome.status,
+        card=view.card(outcome.row, typed=typed),
+        error=outcome.reason,
+        error_in_field=outcome.status == 422,
+        answer=view.answer(outcome, typed=typed),
         tabs=view.tabs(decisions.counts(store), outcome.row.state),
         decisions=decisions.decisions(store, outcome.row.sample_id),
-    )  # fmt: skip
+    )
 
 
 def _mark(path: Path) -> str:

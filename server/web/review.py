@@ -66,9 +66,14 @@ class Reviews:
                 if seen and self._looks_different(seen, row) and self._would_change(row, action, text):
                     return Outcome(409, CHANGED, row=row)
                 after = decisions.review(
-                    self._store, self._dataset, sample_id, action=action, text=text, reviewer=self._reviewer,
+                    self._store,
+                    self._dataset,
+                    sample_id,
+                    action=action,
+                    text=text,
+                    reviewer=self._reviewer,
                     now_s=self._clock.utc_s(),
-                )  # fmt: skip
+                )
             except Refused as refused:
                 return _refusal(refused, row, action)
         return Outcome(200, row=after)

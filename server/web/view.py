@@ -150,9 +150,12 @@ def answer(outcome: Outcome, *, typed: str | None) -> Rewording | None:
         return None
     text = typed if typed is not None else decisions.source(outcome.row)
     return Rewording(
-        "You wrote" if typed is not None else "It was said", " ".join(text.split()), outcome.wording,
-        wording.left_out(outcome.lost), outcome.suggestions,
-    )  # fmt: skip
+        "You wrote" if typed is not None else "It was said",
+        " ".join(text.split()),
+        outcome.wording,
+        wording.left_out(outcome.lost),
+        outcome.suggestions,
+    )
 
 
 def _rewording(row: SampleRow, proposal: str) -> Rewording | None:

@@ -71,8 +71,10 @@ class GuidanceModel:
         fixed = len(before) + len(between) + shown + len(after)
         self._decoder = open_decoder(
             execution.session(folder / DECODER, providers=execution.decoder_providers),
-            capacity=fixed + self._most + DRAFT_MOST, wanted_most=1 + DRAFT_MOST, in_place=in_place,
-        )  # fmt: skip
+            capacity=fixed + self._most + DRAFT_MOST,
+            wanted_most=1 + DRAFT_MOST,
+            in_place=in_place,
+        )
         self._decoder.run([self._before], wanted=1)
 
     @classmethod
@@ -108,11 +110,7 @@ class GuidanceModel:
             ) from error
 
     def look(
-        self,
-        image: NDArray[np.uint8],
-        sound: NDArray[np.float32] | None = None,
-        *,
-        before: Observation | None = None,
+        self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
     ) -> Observation:
         """One vision pass.
 
@@ -148,9 +146,14 @@ class GuidanceModel:
         propose = self._drafter.proposer(observation.hazards) if drafted else lambda written: ()
         self._decoder.rewind(len(self._before))
         written = write(
-            self._decoder, self._shown(observation), self._embed, propose,
-            grammar=self._grammar if constrained else None, end_id=self._end_id, most=most_tokens or self._most,
-        )  # fmt: skip
+            self._decoder,
+            self._shown(observation),
+            self._embed,
+            propose,
+            grammar=self._grammar if constrained else None,
+            end_id=self._end_id,
+            most=most_tokens or self._most,
+        )
         self._decoder.rewind(len(self._before))
         self._drafter.remember(tuple(written.ids))
         return self._instruction(written, constrained=constrained)

@@ -28,17 +28,7 @@ from shared.vocabulary.sentences import (
     phrase,
     sayable,
 )
-from shared.vocabulary.table import (
-    ObjectTerm,
-    Opener,
-    Slots,
-    Vocabulary,
-    load,
-    modifiers_of,
-    objection,
-    tier,
-    words,
-)
+from shared.vocabulary.table import ObjectTerm, Opener, Slots, Vocabulary, load, modifiers_of, objection, tier, words
 
 CLEAR = load().clear
 """What a clear way is called."""

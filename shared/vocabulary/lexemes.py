@@ -142,8 +142,10 @@ def _entries() -> Iterator[tuple[Kind, str, str, bool]]:
         for other in (side.name, *side.as_written, *side.also):
             yield Kind.SIDE, side.name, other, other == side.name or other in side.as_written
     for kind, listed in (
-        (Kind.NEGATION, loaded.negations), (Kind.ASSURANCE, loaded.assurances), (Kind.FILLER, loaded.fillers),
-    ):  # fmt: skip
+        (Kind.NEGATION, loaded.negations),
+        (Kind.ASSURANCE, loaded.assurances),
+        (Kind.FILLER, loaded.fillers),
+    ):
         for word in listed:
             yield kind, word, word, kind is Kind.FILLER
 

@@ -283,20 +283,32 @@ def _opener(name: str, entry: Mapping[str, Any]) -> Opener:
     usual = "straight" if "straight" in ways else ""
     also = {usual: _texts(entry, "also")} | {way: _texts(entry, f"also_{way}") for way in ways if way != usual}
     return Opener(
-        name, entry["care"], entry.get("go", False), ways, tuple(entry["tiers"]),
+        name,
+        entry["care"],
+        entry.get("go", False),
+        ways,
+        tuple(entry["tiers"]),
         tuple(entry["objects"]) if "objects" in entry else None,
         tuple(entry["sides"]) if "sides" in entry else None,
         tuple(entry["modifiers"]) if "modifiers" in entry else None,
-        tuple(alone.get("with", ())), alone.get("tier", 3), also,
-    )  # fmt: skip
+        tuple(alone.get("with", ())),
+        alone.get("tier", 3),
+        also,
+    )
 
 
 def _term(name: str, entry: Mapping[str, Any]) -> ObjectTerm:
     return ObjectTerm(
-        name, entry["tier"], entry.get("tier_parked", entry["tier"]), _texts(entry, "synonyms"),
-        _texts(entry, "states"), _texts(entry, "as_written"), _texts(entry, "written"), entry.get("tier_moving", 3),
+        name,
+        entry["tier"],
+        entry.get("tier_parked", entry["tier"]),
+        _texts(entry, "synonyms"),
+        _texts(entry, "states"),
+        _texts(entry, "as_written"),
+        _texts(entry, "written"),
+        entry.get("tier_moving", 3),
         tuple(entry["openers"]) if "openers" in entry else None,
-    )  # fmt: skip
+    )
 
 
 def _texts(entry: Mapping[str, Any], name: str) -> tuple[str, ...]:

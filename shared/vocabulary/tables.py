@@ -29,9 +29,14 @@ def _openers() -> Iterator[str]:
         )
         alone = ", ".join(f'"{rule.name.capitalize()}{f" {way}" if way else ""}."' for way in rule.alone)
         row = (
-            _named(rule), _numbers(rule.tiers), _numbers(here), _numbers(beside), _only(rule), alone or "–",
+            _named(rule),
+            _numbers(rule.tiers),
+            _numbers(here),
+            _numbers(beside),
+            _only(rule),
+            alone or "–",
             f'"{_example(said)}"' if said else "never said",
-        )  # fmt: skip
+        )
         yield f"| {' | '.join(row)} |"
 
 
@@ -65,9 +70,12 @@ def _things() -> Iterator[str]:
         kind = f"{term.tier}{f' (parked: {term.tier_parked})' if term.tier_parked != term.tier else ''}"
         modifiers = [m.name for m in load().modifier_rules.values() if term.name in m.of]
         row = (
-            term.name, kind, ", ".join((*modifiers, *term.states)) or "–", ", ".join(term.names[1:]) or "–",
+            term.name,
+            kind,
+            ", ".join((*modifiers, *term.states)) or "–",
+            ", ".join(term.names[1:]) or "–",
             ", ".join(term.openers or ()) or "–",
-        )  # fmt: skip
+        )
         yield f"| {' | '.join(row)} |"
 
 

@@ -128,14 +128,7 @@ def test_every_file_of_the_outbox_is_named() -> None:
 
 def test_every_file_of_the_model_folder_is_named() -> None:
     text = section("formats.md", "On the device")
-    names = (
-        *slots.SLOTS,
-        slots.CURRENT,
-        slots.PREVIOUS,
-        slots.INCOMING,
-        state_file.STATE_NAME,
-        state_file.DENIED_NAME,
-    )
+    names = (*slots.SLOTS, slots.CURRENT, slots.PREVIOUS, slots.INCOMING, state_file.STATE_NAME, state_file.DENIED_NAME)
     assert [name for name in names if f"{slots.FOLDER}/{name}" not in text] == []
 
 

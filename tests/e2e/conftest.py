@@ -40,9 +40,14 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
         pytest.skip("espeak-ng is not installed")
     folder = tmp_path_factory.mktemp("film")
     walk = plan_walk(
-        FILM_SEED, duration_s=12.0, objects=(TAUGHT, "person", "bin", "vehicle"), min_encounters={TAUGHT: 2},
-        settings=("street",), clear_share=0.0, name="works",
-    )  # fmt: skip
+        FILM_SEED,
+        duration_s=12.0,
+        objects=(TAUGHT, "person", "bin", "vehicle"),
+        min_encounters={TAUGHT: 2},
+        settings=("street",),
+        clear_share=0.0,
+        name="works",
+    )
     truths = chunk_truths(walk)
     said = wearer.plan(truths, TAUGHT)[:2]
     voice = wearer.speak(said, folder)

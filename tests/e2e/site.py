@@ -52,9 +52,14 @@ class Done:
 def called(arguments: Sequence[str], *, timeout_s: float = 240.0) -> Done:
     """Run one command to its end."""
     done = subprocess.run(
-        list(arguments), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=timeout_s,
+        list(arguments),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        timeout=timeout_s,
         env=ENV,
-    )  # fmt: skip
+    )
     return Done(done.returncode, done.stdout, done.stderr)
 
 
@@ -63,9 +68,21 @@ def walked(state: Path, source: str, *more: str, timeout_s: float = 240.0) -> Do
     report = state.parent / f"{state.name}.report.json"
     report.unlink(missing_ok=True)
     arguments = [
-        command("waycue-device"), "run", "--source", source, "--state", str(state), "--device", DEVICE,
-        "--speech", "none", "--report", str(report), "--exit-at-end", *more,
-    ]  # fmt: skip
+        command("waycue-device"),
+        "run",
+        "--source",
+        source,
+        "--state",
+        str(state),
+        "--device",
+        DEVICE,
+        "--speech",
+        "none",
+        "--report",
+        str(report),
+        "--exit-at-end",
+        *more,
+    ]
     done = called(arguments, timeout_s=timeout_s)
     assert "Traceback" not in done.err, done.err
     return Done(done.status, done.out, done.err, json.loads(report.read_bytes()) if report.exists() else {})
@@ -130,10 +147,19 @@ class Site:
         self._server = self.children.start(
             f"server-{self._starts}",
             [
-                command("waycue-server"), "--home", str(self.home), "run", "--plain", "--broker", self.broker_address,
-                "--web", web, "--ready-file", str(ready),
+                command("waycue-server"),
+                "--home",
+                str(self.home),
+                "run",
+                "--plain",
+                "--broker",
+                self.broker_address,
+                "--web",
+                web,
+                "--ready-file",
+                str(ready),
             ],
-        )  # fmt: skip
+        )
         self.children.until(self._server, ready.exists, timeout_s=60, what="ready server")
         self.url = ready.read_text().strip()
 

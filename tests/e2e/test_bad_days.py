@@ -31,9 +31,19 @@ def test_without_a_broker_guidance_goes_on_and_a_later_run_delivers(
 ) -> None:
     broker.stop()
     walk = walked(
-        site.state, film.source, "--pace", "fast", "--broker", site.broker_address, "--linger-s", "2",
-        "--model", str(starter_of(starter_home)), "--buttons", flags_at(tmp_path, 1.0, 7.0),
-    )  # fmt: skip
+        site.state,
+        film.source,
+        "--pace",
+        "fast",
+        "--broker",
+        site.broker_address,
+        "--linger-s",
+        "2",
+        "--model",
+        str(starter_of(starter_home)),
+        "--buttons",
+        flags_at(tmp_path, 1.0, 7.0),
+    )
     assert walk.status == 0, walk.err
     assert walk.guided
     queued = sealed(site.state)
@@ -79,9 +89,16 @@ def _register_another(site: Site, version: str) -> None:
     with open(folder / "tokenizer.json", "a") as tokenizer:
         tokenizer.write("\n ")
     bundle.write_bundle(
-        folder, version=version, created_at_utc=old.created_at_utc, base=old.base, parent=old.version,
-        intended_use=old.intended_use, thresholds=old.thresholds, model=old.model, evaluation=old.evaluation,
-    )  # fmt: skip
+        folder,
+        version=version,
+        created_at_utc=old.created_at_utc,
+        base=old.base,
+        parent=old.version,
+        intended_use=old.intended_use,
+        thresholds=old.thresholds,
+        model=old.model,
+        evaluation=old.evaluation,
+    )
     site.server("models", "add", str(folder))
 
 
@@ -132,9 +149,15 @@ def test_a_disk_that_fills_up_is_announced_and_guidance_goes_on(
     # as possible, the walk is over before the disk has answered.
     (small_disk / "filler").write_bytes(b"x" * 1_650_000)
     walk = walked(
-        small_disk, film.source, "--pace", "real", "--model", str(starter_of(starter_home)),
-        "--buttons", flags_at(tmp_path, 1.0, 3.0, 5.0, 7.0, 9.0, 11.0),
-    )  # fmt: skip
+        small_disk,
+        film.source,
+        "--pace",
+        "real",
+        "--model",
+        str(starter_of(starter_home)),
+        "--buttons",
+        flags_at(tmp_path, 1.0, 3.0, 5.0, 7.0, 9.0, 11.0),
+    )
     assert walk.status == 0, walk.err
     assert "Storage full." in walk.announced  # once more where a warning cut it short
     assert walk.report["not_kept"] > 0

@@ -31,9 +31,15 @@ def processes_about(folder: Path) -> list[str]:
 def test_ctrl_c_ends_the_demo_and_every_process_it_started(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     with subprocess.Popen(
-        [sys.executable, "-m", "scripts.demo", "--out", str(out)], cwd=ROOT, env=ENV, start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as demo:  # fmt: skip
+        [sys.executable, "-m", "scripts.demo", "--out", str(out)],
+        cwd=ROOT,
+        env=ENV,
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
         try:
             # Written when the first walk is planned: it is being rendered then, while a child exports the starter.
             until((out / "buttons.jsonl").exists, "the middle of the first step", timeout_s=180)

@@ -43,9 +43,14 @@ class Desk:
         """As `waycue-device enroll` on the one device of this test."""
         clock = SystemClock()
         return enrolling.enrol(
-            self.state, server=server or self.server, code=code, device=device, clock=clock,
-            floor=ClockFloor(self.state, clock), step=step,
-        )  # fmt: skip
+            self.state,
+            server=server or self.server,
+            code=code,
+            device=device,
+            clock=clock,
+            floor=ClockFloor(self.state, clock),
+            step=step,
+        )
 
     @property
     def state(self) -> Path:

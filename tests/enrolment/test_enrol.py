@@ -285,8 +285,10 @@ class InTheMiddle:
         request = enrolment.decode(enrolment.EnrolRequest, body)
         answer = enrolment.EnrolAnswer(
             self._foreign.issue_device(request.csr_pem.encode(), request.device).decode(),
-            self._foreign.ca_pem.decode(), "evil.example:8883", "{}",
-        )  # fmt: skip
+            self._foreign.ca_pem.decode(),
+            "evil.example:8883",
+            "{}",
+        )
         made = enrolment.encode(answer)
         return 200, enrolment.answer_mac(enrolment.key_of(enrolment.new_code()), request.csr_pem, made), made
 
@@ -358,9 +360,13 @@ def test_who_must_know_of_a_new_device_is_told_once_it_is_in(desk: Desk) -> None
     """The broker's door: else the device would be turned away for a second."""
     told: list[frozenset[str]] = []
     service = EnrolmentService(
-        desk.book, desk.certificates.authority, address=("127.0.0.1", 0), broker=":1", clock=SystemClock(),
+        desk.book,
+        desk.certificates.authority,
+        address=("127.0.0.1", 0),
+        broker=":1",
+        clock=SystemClock(),
         enrolled=lambda: told.append(desk.certificates.admitted()),
-    )  # fmt: skip
+    )
     address = "{}:{}".format(*service.start())
     code = desk.book.add("pi-1").code
     with pytest.raises(Refused):

@@ -88,9 +88,7 @@ def test_a_body_with_something_wrong_is_refused(body: dict[str, str]) -> None:
 def test_the_qr_code_says_what_the_command_line_would() -> None:
     text = enrolment.uri("192.168.1.10:8443", "pi-1", "K7QX-3M9T-0AZW-E4HB")
     assert text == "waycue:enrol?server=192.168.1.10:8443&device=pi-1&code=K7QX-3M9T-0AZW-E4HB"
-    assert enrolment.parse_uri(text) == {
-        "server": "192.168.1.10:8443", "device": "pi-1", "code": "K7QX-3M9T-0AZW-E4HB",
-    }  # fmt: skip
+    assert enrolment.parse_uri(text) == {"server": "192.168.1.10:8443", "device": "pi-1", "code": "K7QX-3M9T-0AZW-E4HB"}
 
 
 @given(st.text(max_size=80) | st.text(max_size=60).map(lambda text: f"waycue:enrol?{text}"))

@@ -272,9 +272,7 @@ def test_a_broker_that_asks_in_a_devices_name_gets_nothing(pair: Pair) -> None:
     evil = identity.new_key()
     csr = identity.certificate_request(evil, "pi-1")
     theirs = identity.certificate_request(identity.new_key(), "pi-1")
-    for proof in (
-        "", "not base64!", "AAAA", identity.proof_by(evil, csr), identity.proof_by(own_key(pair), theirs),
-    ):  # fmt: skip
+    for proof in ("", "not base64!", "AAAA", identity.proof_by(evil, csr), identity.proof_by(own_key(pair), theirs)):
         assert pair.certificates.renew("pi-1", ["up", "renew"], messages.encode(Renew(csr, proof))) == []
 
 
@@ -299,10 +297,11 @@ def test_nobody_gets_certificates_without_end(pair: Pair) -> None:
 @pytest.fixture
 def served(secure_broker: SecureSite) -> Iterator[SecureSite]:
     link = ServerLink(
-        secure_broker.host, secure_broker.port,
+        secure_broker.host,
+        secure_broker.port,
         {"renew": secure_broker.certificates.renew, "": lambda device, levels, payload: []},
         tls=secure_broker.server_context(),
-    )  # fmt: skip
+    )
     link.start()
     assert link.ready.wait(15)
     yield secure_broker
@@ -334,9 +333,15 @@ def device(site: SecureSite, state: Path, *, days_ago: float) -> Device:
     context, states = found.context(), list[str]()
     outbox = Outbox(state / "outbox")
     link = Link(
-        host=site.host, port=site.port, device="pi-1", outbox=outbox, clock=SystemClock(), tls=context,
-        on_state=states.append, draw=lambda: 0.02,
-    )  # fmt: skip
+        host=site.host,
+        port=site.port,
+        device="pi-1",
+        outbox=outbox,
+        clock=SystemClock(),
+        tls=context,
+        on_state=states.append,
+        draw=lambda: 0.02,
+    )
     one = Renewal(state, found, context, publish=link.publish, clock=SystemClock())
     link.on("certificate", one.on_certificate)
     link.start()

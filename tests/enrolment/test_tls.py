@@ -54,9 +54,12 @@ def shake_hands(context: ssl.SSLContext, port: int, *, host: str = "broker.examp
 def client(authority: Authority, *, role: str = tls.BROKER, now_s: float | None = None) -> ssl.SSLContext:
     key, certificate = authority.service("waycue-server", server_auth=False)
     return tls.client_context(
-        ca_pem=authority.ca_pem.decode(), certificate=certificate, key=key, role=role,
+        ca_pem=authority.ca_pem.decode(),
+        certificate=certificate,
+        key=key,
+        role=role,
         now_s=None if now_s is None else lambda: now_s,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

@@ -161,20 +161,30 @@ class _Device:
         self._killer = orders.fate.killer()
         self._box = Outbox(orders.state / "outbox", step=self._killer)
         self._link = Link(
-            host=orders.host, port=orders.port, device=orders.name, outbox=self._box, clock=orders.fate.clock(),
-            on_state=self._changed, draw=lambda: 0.1,
-        )  # fmt: skip
+            host=orders.host,
+            port=orders.port,
+            device=orders.name,
+            outbox=self._box,
+            clock=orders.fate.clock(),
+            on_state=self._changed,
+            draw=lambda: 0.1,
+        )
         self._updater = self._made_updater() if orders.updates else None
         self._threads: list[threading.Thread] = []
 
     def _made_updater(self) -> Updater:
         updater = Updater(
-            self._orders.state, self._link.publish, device=self._orders.name, clock=self._orders.fate.clock(),
-            selftest=_whole, on_activated=lambda _folder, version: self._ledger.say("activated", version),
+            self._orders.state,
+            self._link.publish,
+            device=self._orders.name,
+            clock=self._orders.fate.clock(),
+            selftest=_whole,
+            on_activated=lambda _folder, version: self._ledger.say("activated", version),
             check_manifest=lambda manifest: self._ledger.say("attempted", manifest.version),
-            settings=Settings(margin_bytes=1_000_000, probation_looks=PROBATION_LOOKS), trust=self._trust(),
+            settings=Settings(margin_bytes=1_000_000, probation_looks=PROBATION_LOOKS),
+            trust=self._trust(),
             at=self._killer,
-        )  # fmt: skip
+        )
         self._link.on("offer", lambda _levels, payload: updater.on_offer(payload))
         self._link.on("block", updater.on_block)
         return updater
@@ -322,9 +332,15 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
     registry = Registry(orders.home, store=store, clock=clock)
     push = Push(registry, clock=clock, release=_release(orders.home, clock, killer))
     ingest = Ingest(
-        orders.home / "incoming", merge, on_telemetry=merge.put_telemetry, tally=Tally(clock, store),
-        limits=LimitsSettings(free_mb=FREE_MB), shared=orders.shared, clock=clock, step=killer,
-    )  # fmt: skip
+        orders.home / "incoming",
+        merge,
+        on_telemetry=merge.put_telemetry,
+        tally=Tally(clock, store),
+        limits=LimitsSettings(free_mb=FREE_MB),
+        shared=orders.shared,
+        clock=clock,
+        step=killer,
+    )
 
     def on_status(device: str, status: Status) -> None:
         merge.put_status(device, status)
@@ -333,10 +349,16 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
             link.publish(*offer, retain=True)
 
     link = ServerLink(
-        orders.host, orders.port, {"want": push.handle, "": ingest.handle}, settle=ingest.settle,
-        again=lambda: ingest.waits, on_status=on_status if orders.worker == 0 else None, listen=orders.listen,
-        client_id=NAME.format(orders.worker) if orders.worker else "waycue-server", lasting=not orders.shared,
-    )  # fmt: skip
+        orders.host,
+        orders.port,
+        {"want": push.handle, "": ingest.handle},
+        settle=ingest.settle,
+        again=lambda: ingest.waits,
+        on_status=on_status if orders.worker == 0 else None,
+        listen=orders.listen,
+        client_id=NAME.format(orders.worker) if orders.worker else "waycue-server",
+        lasting=not orders.shared,
+    )
     link.start()
     try:
         if _ready(link, stop):

@@ -134,8 +134,11 @@ class Gremlin(Stranger):
         self._devices = devices
         self.done: Counter[str] = Counter()
         self.tricks: dict[str, Callable[[], None]] = {
-            "repeat": self.repeat, "reorder": self.reorder, "falsify": self.falsify, "foreign": self.foreign,
-        }  # fmt: skip
+            "repeat": self.repeat,
+            "reorder": self.reorder,
+            "falsify": self.falsify,
+            "foreign": self.foreign,
+        }
 
     def hear(self, topic: str, payload: bytes) -> None:
         with self._lock:
@@ -171,9 +174,22 @@ class Gremlin(Stranger):
         for _ in range(16):
             device = self._draw.choice((*self._devices, "nobody", "UPPER", "..", "a" * 200))
             tail = self._draw.choice(
-                ("up/event", "up/x/begin", "up/x.frame/begin", f"up/x.frame/{10**11}", "up/want", "down/offer", "up",
-                 "down/x/ack", "down/block/x/0", "up/renew", "status", "up/../../etc/0", "down/certificate")
-            )  # fmt: skip
+                (
+                    "up/event",
+                    "up/x/begin",
+                    "up/x.frame/begin",
+                    f"up/x.frame/{10**11}",
+                    "up/want",
+                    "down/offer",
+                    "up",
+                    "down/x/ack",
+                    "down/block/x/0",
+                    "up/renew",
+                    "status",
+                    "up/../../etc/0",
+                    "down/certificate",
+                )
+            )
             if device in self._devices and tail == "status":
                 continue  # a false status is believed for what it is: the device's own word, replaced by the next one
             payload = self._draw.choice(

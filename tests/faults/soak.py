@@ -86,9 +86,20 @@ class Fuzzing:
                 return None
             name = self._waiting.popleft()
             command = [
-                "nice", "-n", "5", sys.executable, "-m", "tests.faults.fuzz.engine", name,
-                "--seconds", str(self._each_s), "--out", str(self._out), "--seed", str(self._seed),
-            ]  # fmt: skip
+                "nice",
+                "-n",
+                "5",
+                sys.executable,
+                "-m",
+                "tests.faults.fuzz.engine",
+                name,
+                "--seconds",
+                str(self._each_s),
+                "--out",
+                str(self._out),
+                "--seed",
+                str(self._seed),
+            ]
             with open(self._log(name), "wb") as file:
                 # Of its own session: Ctrl-C at the terminal is for us, and we end it.
                 self._running[name] = subprocess.Popen(
@@ -116,11 +127,8 @@ class Fuzzing:
         passed_s = time.monotonic() - began_s - float(started[1]) if started else 0.0
         seconds = round(min(max(0.0, passed_s), self._each_s), 1)
         self._found.append(
-            {
-                "target": name, "seconds": seconds, "inputs": int(inputs[1]) if inputs else 0,
-                "crashes": int(status != 0),
-            }
-        )  # fmt: skip
+            {"target": name, "seconds": seconds, "inputs": int(inputs[1]) if inputs else 0, "crashes": int(status != 0)}
+        )
         if status:
             say(f"FUZZING FOUND SOMETHING in {name}: see {self._log(name)}")
 

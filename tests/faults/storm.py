@@ -154,9 +154,14 @@ class _Storm:
             if own is not None:
                 self._disks[name] = own
             seat = world.add_device(
-                name, state=None if own is None else own.path / "state", chunks=self._plan.chunks,
-                pause_s=self._plan.pause_s, updates=self._plan.updates, root=root, stay=True,
-            )  # fmt: skip
+                name,
+                state=None if own is None else own.path / "state",
+                chunks=self._plan.chunks,
+                pause_s=self._plan.pause_s,
+                updates=self._plan.updates,
+                root=root,
+                stay=True,
+            )
             self._seats.append(seat)
             seat.relay.weather = FAIR
             seat.start()

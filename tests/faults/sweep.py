@@ -128,9 +128,13 @@ class Theatre:
             shutil.rmtree(place, ignore_errors=True)
 
     def sweep(
-        self, points: list[Point], times: tuple[int, ...] = (1, 3), *, workers: int = 2,
+        self,
+        points: list[Point],
+        times: tuple[int, ...] = (1, 3),
+        *,
+        workers: int = 2,
         told: Callable[[Outcome], None] = lambda outcome: None,
-    ) -> list[Outcome]:  # fmt: skip
+    ) -> list[Outcome]:
         """Die at all of them. Interrupted, it lets the stories that are being played come to their end."""
         pool = ThreadPoolExecutor(workers)
         try:
@@ -244,9 +248,13 @@ STORIES: Mapping[str, Callable[[Theatre, Path, Point, Fates], Outcome]] = {
 
 
 def _survive(
-    world: World, seat: DeviceSeat, *, until: Callable[[], bool], died: Callable[[], None] = lambda: None,
+    world: World,
+    seat: DeviceSeat,
+    *,
+    until: Callable[[], bool],
+    died: Callable[[], None] = lambda: None,
     with_server: bool = True,
-) -> int:  # fmt: skip
+) -> int:
     """Let the story go on until it is over; who dies is started again. Returns how often that was."""
     kills = 0
 

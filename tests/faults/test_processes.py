@@ -35,11 +35,19 @@ class House:
         child = self._children.start(
             f"server-{self._starts}",
             [
-                command("waycue-server"), "--home", str(self.home), "run", "--plain", "--broker",
-                f"{self._broker.host}:{self._broker.port}", "--web", f"{HOST}:{free_port()}",
-                "--ready-file", str(ready),
+                command("waycue-server"),
+                "--home",
+                str(self.home),
+                "run",
+                "--plain",
+                "--broker",
+                f"{self._broker.host}:{self._broker.port}",
+                "--web",
+                f"{HOST}:{free_port()}",
+                "--ready-file",
+                str(ready),
             ],
-        )  # fmt: skip
+        )
         self._children.until(child, ready.exists, timeout_s=START_S, what="ready server")
         return child
 
@@ -48,11 +56,24 @@ class House:
         return self._children.start(
             f"device-{self._starts}",
             [
-                command("waycue-device"), "run", "--source", "none", "--state", str(self.state), "--device", DEVICE,
-                "--broker", f"{self._relay.host}:{self._relay.port}", "--speech", "none", "--quiet", "--exit-at-end",
-                "--linger-s", "90",
+                command("waycue-device"),
+                "run",
+                "--source",
+                "none",
+                "--state",
+                str(self.state),
+                "--device",
+                DEVICE,
+                "--broker",
+                f"{self._relay.host}:{self._relay.port}",
+                "--speech",
+                "none",
+                "--quiet",
+                "--exit-at-end",
+                "--linger-s",
+                "90",
             ],
-        )  # fmt: skip
+        )
 
     def kill(self, child: Child) -> None:
         child.process.send_signal(signal.SIGKILL)

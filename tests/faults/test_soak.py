@@ -48,9 +48,14 @@ def _until(condition: Callable[[], bool], what: str) -> None:
 def soak(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     mark = f"waycue-soak-test-{os.getpid()}"
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.soak", "--out", str(tmp_path / "out")], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "MARK": mark}, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "tests.faults.soak", "--out", str(tmp_path / "out")],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "MARK": mark},
+        start_new_session=True,
+    )
     yield process
     for left in _marked(mark):
         os.kill(left, signal.SIGKILL)

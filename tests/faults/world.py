@@ -151,9 +151,13 @@ class World:
     def start_server(self, fate: Fate | None = None, *, home: Path | None = None, worker: int = 0) -> None:
         """Returns once it is ready, or dead."""
         orders = ServerOrders(
-            home or self.home, self.broker.host, self.broker.port, worker=worker, shared=self.shared,
+            home or self.home,
+            self.broker.host,
+            self.broker.port,
+            worker=worker,
+            shared=self.shared,
             fate=fate or Fate(),
-        )  # fmt: skip
+        )
         (self.worker if worker else self.server).start(actors.server_life, orders, wait_ready=True)
 
     def start_server_until_ready(self, fate: Fate | None) -> int:

@@ -89,3 +89,14 @@ def test_the_licence_is_apache_2() -> None:
     assert "Apache License" in text
     assert "Version 2.0, January 2004" in text
     assert 'license = "Apache-2.0"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_formatter_is_switched_off_for_tables_of_data_only() -> None:
+    switch = "fmt: " + "skip"
+    elsewhere = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in python_files()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if switch in line and not re.match(r"[])}]+  # ", line)
+    ]
+    assert elsewhere == []

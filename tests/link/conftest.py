@@ -28,9 +28,13 @@ def make_link(broker: BrokerChild, box: Outbox) -> Iterator[MakeLink]:
 
     def make(**changes: object) -> Link:
         values: dict[str, object] = {
-            "host": broker.host, "port": broker.port, "device": DEVICE, "outbox": box, "clock": HastyClock(),
+            "host": broker.host,
+            "port": broker.port,
+            "device": DEVICE,
+            "outbox": box,
+            "clock": HastyClock(),
             "draw": lambda: 0.1,
-        }  # fmt: skip
+        }
         link = Link(**(values | changes))  # type: ignore[arg-type]  # a test's short hand
         made.append(link)
         return link

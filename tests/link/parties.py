@@ -54,9 +54,12 @@ class Server:
         self.ingest = Ingest(folder / "incoming", self.depot)
         self.statuses: list[tuple[str, Status]] = []
         self.link = ServerLink(
-            broker.host, broker.port, {"": self.ingest.handle}, settle=self.ingest.settle,
+            broker.host,
+            broker.port,
+            {"": self.ingest.handle},
+            settle=self.ingest.settle,
             on_status=lambda device, status: self.statuses.append((device, status)),
-        )  # fmt: skip
+        )
 
     def online_of(self, device: str) -> bool | None:
         """What the last retained status of a device says."""

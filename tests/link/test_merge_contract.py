@@ -122,5 +122,10 @@ def test_a_batch_is_merged_in_order_and_one_that_is_refused_or_missing_takes_no_
         ]
     )
     assert [(one.state, one.new) for one in outcomes] == [
-        ("merged", True), ("refused", True), ("gone", True), ("merged", True), ("merged", False), ("refused", True),
-    ]  # fmt: skip
+        ("merged", True),
+        ("refused", True),
+        ("gone", True),
+        ("merged", True),
+        ("merged", False),
+        ("refused", True),
+    ]

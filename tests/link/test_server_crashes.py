@@ -49,9 +49,7 @@ def test_killed_right_after_a_step_everything_is_merged_once_by_its_next_life(
     broker: BrokerChild, memory_path: Path, step: str
 ) -> None:
     box = Outbox(memory_path / "outbox")
-    link = Link(
-        host=broker.host, port=broker.port, device=DEVICE, outbox=box, clock=HastyClock(), draw=lambda: 0.1
-    )  # fmt: skip
+    link = Link(host=broker.host, port=broker.port, device=DEVICE, outbox=box, clock=HastyClock(), draw=lambda: 0.1)
     for number in range(CHUNKS):
         box.seal_chunk(chunk(number), payloads(number, clip_bytes=CLIP_BYTES))
     box.seal_correction(correction(1), wav(99))

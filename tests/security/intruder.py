@@ -28,13 +28,7 @@ class Intruder:
     """One client. A context manager; after `connect` gave "Success" the other calls may be used."""
 
     def __init__(
-        self,
-        site: SecureSite,
-        tls: ssl.SSLContext | None,
-        *,
-        client_id: str,
-        username: str = "",
-        will: str = "",
+        self, site: SecureSite, tls: ssl.SSLContext | None, *, client_id: str, username: str = "", will: str = ""
     ) -> None:
         self._site = site
         self._connects: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -44,9 +38,11 @@ class Intruder:
         self.heard: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
         self.ended = ""
         self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5,
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=MQTTProtocolVersion.MQTTv5,
             reconnect_on_failure=False,
-        )  # fmt: skip
+        )
         if tls is not None:
             self._client.tls_set_context(tls)
         if username:

@@ -30,9 +30,11 @@ def test_who_has_no_certificate_is_refused(guarded: SecureSite) -> None:
 
 def test_without_require_certificate_nobody_in_particular_would_get_in(tmp_path: Path) -> None:
     change = setting(
-        require_certificate="false", use_identity_as_username="false", use_username_as_clientid="false",
+        require_certificate="false",
+        use_identity_as_username="false",
+        use_username_as_clientid="false",
         allow_anonymous="true",
-    )  # fmt: skip
+    )
     with (
         secure_site(tmp_path, change=change, door=False) as site,
         Intruder(site, without_certificate(site), client_id="anna") as nobody,

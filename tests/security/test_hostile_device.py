@@ -34,9 +34,12 @@ class Busy:
         self.heard: Counter[str] = Counter()
         self.statuses: list[Status] = []
         self.link = ServerLink(
-            site.host, site.port, {"": self._handle}, tls=site.server_context(),
+            site.host,
+            site.port,
+            {"": self._handle},
+            tls=site.server_context(),
             on_status=lambda _device, status: self.statuses.append(status),
-        )  # fmt: skip
+        )
 
     def _handle(self, device: str, _levels: list[str], _payload: bytes) -> list[Reply]:
         self.held.set()

@@ -148,9 +148,12 @@ def test_the_server_itself_listens_to_enrolled_devices_only(asked: bool, tmp_pat
             return []
 
         link = ServerLink(
-            site.host, site.port, {"": handle}, tls=site.server_context(),
+            site.host,
+            site.port,
+            {"": handle},
+            tls=site.server_context(),
             lets_in=site.enrolled.knows if asked else None,
-        )  # fmt: skip
+        )
         link.start()
         try:
             assert link.ready.wait(10)

@@ -126,9 +126,16 @@ def test_a_list_of_blocks_that_lies_costs_bytes_and_nothing_else(
     (made / "manifest.json").unlink()
     (made / BLOCKS_NAME).write_bytes(bytes(32))  # too short for its files, and well listed
     bundle.write_bundle(
-        made, version="m2", created_at_utc=1.0, base="", parent="", intended_use="demo", thresholds={}, model={},
+        made,
+        version="m2",
+        created_at_utc=1.0,
+        base="",
+        parent="",
+        intended_use="demo",
+        thresholds={},
+        model={},
         block_bytes=0,
-    )  # fmt: skip
+    )
     server.registry.add(made)
     device.install("m2")
     assert device.current == "m2"

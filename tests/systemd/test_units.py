@@ -104,9 +104,18 @@ def test_the_broker_runs_from_the_folder_that_is_written_for_it_and_sees_nothing
     assert conf == f"{state}/{files.FOLDER}/{files.CONF}"
     hidden = service["InaccessiblePaths"].split()
     kept = (
-        authority.FOLDER, signing.FOLDER, signing.ROOT_KEY_FOLDER, "dataset", "models", "incoming", "quarantine",
-        "nights", store.DATABASE_NAME, f"{store.DATABASE_NAME}-wal", f"{store.DATABASE_NAME}-shm",
-    )  # fmt: skip
+        authority.FOLDER,
+        signing.FOLDER,
+        signing.ROOT_KEY_FOLDER,
+        "dataset",
+        "models",
+        "incoming",
+        "quarantine",
+        "nights",
+        store.DATABASE_NAME,
+        f"{store.DATABASE_NAME}-wal",
+        f"{store.DATABASE_NAME}-shm",
+    )
     assert {f"-{state}/{name}" for name in kept} <= set(hidden)
 
 

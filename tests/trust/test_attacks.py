@@ -302,9 +302,7 @@ def fast_forwarded(server: Server, role_to: int) -> Files:
         about.version, about.length, about.hashes = role_to, None, None
 
     stamp = forged(files["timestamp.json"], stamp_on, keys["timestamp"])
-    return {
-        "timestamp.json": stamp, f"{role_to}.snapshot.json": snapshot, f"{role_to}.targets.json": targets,
-    }  # fmt: skip
+    return {"timestamp.json": stamp, f"{role_to}.snapshot.json": snapshot, f"{role_to}.targets.json": targets}
 
 
 def test_a_fast_forward_attack_is_healed_by_new_keys(server: Server, device: Device) -> None:

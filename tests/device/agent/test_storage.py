@@ -88,9 +88,22 @@ class Disk:
 
 def parcel(number: int, payloads: Mapping[str, bytes] | None = None, *, flag: str = "wearer") -> Parcel:
     record = ChunkRecord(
-        f"dev-1-boot-{number}", "dev-1", "boot", number, "dev-1-boot", 0.0, 2.0, 0.0, False, (flag,), "", "", 0.0,
-        "", (),
-    )  # fmt: skip
+        f"dev-1-boot-{number}",
+        "dev-1",
+        "boot",
+        number,
+        "dev-1-boot",
+        0.0,
+        2.0,
+        0.0,
+        False,
+        (flag,),
+        "",
+        "",
+        0.0,
+        "",
+        (),
+    )
     return Parcel(record, payloads or {})
 
 

@@ -103,9 +103,12 @@ def test_an_offered_model_is_in_use_before_the_walk_begins_and_the_next_one_duri
 
     server.offer(tmp_path, "v1")
     chosen = config(
-        tmp_path, film(tmp_path, 60.0), broker__address=address(broker), capture__pace="real",
+        tmp_path,
+        film(tmp_path, 60.0),
+        broker__address=address(broker),
+        capture__pace="real",
         guidance__switch_while_walking=True,
-    )  # fmt: skip
+    )
     options = RunOptions(
         report=tmp_path / "report.json", captions=tmp_path / "captions.jsonl", exit_at_end=True, update_first_s=30.0
     )

@@ -96,12 +96,14 @@ def test_a_warning_that_cuts_the_announcement_does_not_drop_it(tmp_path: Path) -
 def test_a_trial_that_the_settings_name_guides_a_replay_but_a_real_walk_only_by_a_setting(tmp_path: Path) -> None:
     make_bundle(tmp_path / "t1", "t1", intended_use="trial")
     camera: dict[str, Any] = {"capture.source": "camera:9"}
-    for number, (more, refused) in enumerate((
-        (camera, True),
-        (camera | {"guidance.allow_demo_model": True}, True),
-        (camera | {"guidance.allow_trial_model": True}, False),
-        ({"capture.source": f"replay:{film(tmp_path)}"}, False),
-    )):  # fmt: skip
+    for number, (more, refused) in enumerate(
+        (
+            (camera, True),
+            (camera | {"guidance.allow_demo_model": True}, True),
+            (camera | {"guidance.allow_trial_model": True}, False),
+            ({"capture.source": f"replay:{film(tmp_path)}"}, False),
+        )
+    ):
         named = {"guidance.model": str(tmp_path / "t1"), "voice.speech": "none", "buttons.keys": False}
         chosen = settings.load(None, named | more | {"device.state": str(tmp_path / f"state-{number}")})
         with pytest.raises(BundleError) as refusal:
@@ -147,9 +149,13 @@ class Worn:
 
     def agent(self) -> Agent:
         wanted: dict[str, Any] = {
-            "capture.source": "camera:9", "device.state": str(self.state), "voice.speech": "none",
-            "buttons.keys": False, "flags.audit_share": 0.0, "capture.clips": False,
-        }  # fmt: skip
+            "capture.source": "camera:9",
+            "device.state": str(self.state),
+            "voice.speech": "none",
+            "buttons.keys": False,
+            "flags.audit_share": 0.0,
+            "capture.clips": False,
+        }
         options = RunOptions(captions=self.captions, exit_at_end=True, linger_s=0.0)
         made = Agent(settings.load(None, wanted), options, clock=CLOCK, load=self._load, selftest=no_problems)
         made._source = open_source(f"replay:{film(self.place, 120.0)}", pace="real", clock=CLOCK)
@@ -239,6 +245,4 @@ def test_a_withdrawn_trial_gives_way_in_mid_walk_to_the_field_model_before_it(
             until(lambda: anna.texts[-1] == "Previous guidance is back.", "the field model again", timeout_s=30)
             assert anna.current == "f1"
             assert anna.models[-1].manifest.version == "f1"
-        assert anna.texts == [
-            "No model. Recording only.", "Guidance ready.", TRIAL, "Previous guidance is back.",
-        ]  # fmt: skip
+        assert anna.texts == ["No model. Recording only.", "Guidance ready.", TRIAL, "Previous guidance is back."]

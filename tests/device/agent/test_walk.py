@@ -218,9 +218,12 @@ def test_a_warning_comes_out_of_a_real_sound_system(tmp_path: Path, pulse: Pulse
 
     with pulse.record() as heard:
         done = run(
-            tmp_path, StoryModel(curb_at_three_seconds), walk=film(tmp_path, 6.0), capture__pace="real",
+            tmp_path,
+            StoryModel(curb_at_three_seconds),
+            walk=film(tmp_path, 6.0),
+            capture__pace="real",
             voice__speech="speakers",
-        )  # fmt: skip
+        )
         until(lambda: len(loud(heard(), RATE_HZ)) >= 2, "the readiness and the warning")
         samples = heard()
     assert done.texts == ["Guidance ready.", "Stop, curb ahead."]

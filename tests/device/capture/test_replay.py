@@ -129,13 +129,7 @@ def test_a_machine_far_behind_keeps_the_picture_of_a_film_with_one_key_frame(tmp
 
 @pytest.mark.parametrize(
     ("degrees", "mirrored", "expected"),
-    [
-        (0, True, "GRBg"),
-        (90, False, "GgBR"),
-        (180, False, "gBRG"),
-        (270, False, "BRGg"),
-        (90, True, "gGRB"),
-    ],
+    [(0, True, "GRBg"), (90, False, "GgBR"), (180, False, "gBRG"), (270, False, "BRGg"), (90, True, "gGRB")],
 )
 def test_a_film_is_shown_upright_as_its_metadata_says(
     degrees: int, mirrored: bool, expected: str, tmp_path: Path

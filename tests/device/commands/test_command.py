@@ -28,18 +28,35 @@ from tests.pulse import PulseChild, until
 
 def arguments(folder: Path, walk: Path, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", "device", "run", "--source", f"replay:{walk}", "--state", str(folder / "state"),
-        "--device", "dev-1", "--speech", "none", "--report", str(folder / "report.json"), *more,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "device",
+        "run",
+        "--source",
+        f"replay:{walk}",
+        "--state",
+        str(folder / "state"),
+        "--device",
+        "dev-1",
+        "--speech",
+        "none",
+        "--report",
+        str(folder / "report.json"),
+        *more,
+    ]
 
 
 @contextmanager
 def started(folder: Path, command: list[str], **env: str) -> Iterator[subprocess.Popen[str]]:
     """The process; killed when the block ends, if it is still there."""
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, **env},
-    )  # fmt: skip
+    )
     try:
         yield child
     finally:
@@ -49,9 +66,13 @@ def started(folder: Path, command: list[str], **env: str) -> Iterator[subprocess
 
 def test_a_replay_ends_with_status_zero_a_report_and_captions_on_standard_output(tmp_path: Path) -> None:
     done = subprocess.run(
-        arguments(tmp_path, film(tmp_path), "--pace", "fast", "--exit-at-end"), capture_output=True, text=True,
-        check=False, stdin=subprocess.DEVNULL, timeout=120,
-    )  # fmt: skip
+        arguments(tmp_path, film(tmp_path), "--pace", "fast", "--exit-at-end"),
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "No model. Recording only." in done.stdout
     assert json.loads((tmp_path / "report.json").read_bytes())["chunks"] == 4
@@ -133,11 +154,30 @@ def test_status_tells_of_a_running_agent_and_says_when_there_is_none(
 
 def test_a_status_that_is_old_or_of_another_boot_is_not_running(tmp_path: Path) -> None:
     fresh = status.DeviceStatus(
-        device="dev-1", kernel_boot=kernel_boot(), updated_s=100.0, pid=1, agent_version="1", uptime_s=1.0,
-        source="camera:0", walking=True, walk_s=1.0, guidance="guiding", model_version="m", model_state="idle",
-        last_said="", looks=1, chunks=1, flagged=0, not_kept=0, online=False, broker="", queued=0, queued_bytes=0,
-        failed=0, troubles=("Storage full.",),
-    )  # fmt: skip
+        device="dev-1",
+        kernel_boot=kernel_boot(),
+        updated_s=100.0,
+        pid=1,
+        agent_version="1",
+        uptime_s=1.0,
+        source="camera:0",
+        walking=True,
+        walk_s=1.0,
+        guidance="guiding",
+        model_version="m",
+        model_state="idle",
+        last_said="",
+        looks=1,
+        chunks=1,
+        flagged=0,
+        not_kept=0,
+        online=False,
+        broker="",
+        queued=0,
+        queued_bytes=0,
+        failed=0,
+        troubles=("Storage full.",),
+    )
     status.write(tmp_path, fresh)
     assert status.read(tmp_path, ManualClock(105.0)) == fresh
     assert status.read(tmp_path, ManualClock(111.0)) is None

@@ -42,8 +42,10 @@ def run(box: Outbox, *words: str, capsys: pytest.CaptureFixture[str], status: in
 def test_list_says_what_lies_here_and_why(box: Outbox, capsys: pytest.CaptureFixture[str]) -> None:
     found = {line["record_id"]: line for line in run(box, "list", capsys=capsys)}
     assert {name: line["state"] for name, line in found.items()} == {
-        chunk(1).chunk_id: "waiting", chunk(2).chunk_id: "refused", correction(1).correction_id: "waiting",
-    }  # fmt: skip
+        chunk(1).chunk_id: "waiting",
+        chunk(2).chunk_id: "refused",
+        correction(1).correction_id: "waiting",
+    }
     assert found[chunk(1).chunk_id]["merged_bytes"] == len(payloads(1)["frame"])
     assert "already used" in found[chunk(2).chunk_id]["reason"]
     assert [line["record_id"] for line in run(box, "list", "--only", "refused", capsys=capsys)] == [chunk(2).chunk_id]
@@ -64,16 +66,19 @@ def test_what_was_given_up_is_listed_by_name(box: Outbox, capsys: pytest.Capture
     box.prune(0)
     told = run(box, "list", "--lost", capsys=capsys)
     assert {line["record_id"]: line["reason"] for line in told} == {
-        chunk(1).chunk_id: "deleted to make room", chunk(2).chunk_id: "deleted to make room",
+        chunk(1).chunk_id: "deleted to make room",
+        chunk(2).chunk_id: "deleted to make room",
         correction(1).correction_id: "deleted to make room",
-    }  # fmt: skip
+    }
 
 
 def test_show_tells_each_part_of_a_record(box: Outbox, capsys: pytest.CaptureFixture[str]) -> None:
     found = run(box, "show", chunk(1).chunk_id, capsys=capsys)
     assert [(part["kind"], part["state"]) for part in found["parts"]] == [
-        ("record", "sending"), ("frame", "merged"), ("audio", "sending"),
-    ]  # fmt: skip
+        ("record", "sending"),
+        ("frame", "merged"),
+        ("audio", "sending"),
+    ]
     assert (found["kind"], found["record"]["spoken"]) == ("chunk", "Stop, curb ahead.")
 
 

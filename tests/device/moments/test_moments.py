@@ -29,10 +29,13 @@ class Stage:
         self.earcons: list[str] = []
         walk = WalkId.begin("dev-1", ManualClock(1000.0))
         self.moments = Moments(
-            Recorder(clips=False), walk, Journal(),
+            Recorder(clips=False),
+            walk,
+            Journal(),
             Hooks(self.kept.append, self.earcons.append, lambda _: None, self.told.append),
-            settings=FlagSettings(0, 0.0, 0.2), longest_correction_s=5.0,
-        )  # fmt: skip
+            settings=FlagSettings(0, 0.0, 0.2),
+            longest_correction_s=5.0,
+        )
 
     def walk(self, from_s: float, to_s: float, *, picture: bool = True, sound: bool = True) -> None:
         for number in range(round(from_s * 10), round(to_s * 10)):

@@ -12,19 +12,39 @@ BOOT = "b0071"
 
 def chunk(number: int, *, flags: tuple[str, ...] = ("wearer",), device: str = DEVICE) -> ChunkRecord:
     return ChunkRecord(
-        chunk_id=f"{device}-{BOOT}-{number:06d}", device=device, boot_id=BOOT, sequence=number,
-        walk_id=f"{device}-walk", started_at_s=2.0 * number, duration_s=2.0,
-        captured_at_utc=1_700_000_000.0 + 2 * number, clock_synced=True, flags=flags, raw_output="Stop, curb ahead.",
-        spoken="Stop, curb ahead.", confidence=0.8, model_version="m1", parts=(), width_px=640, height_px=480,
-    )  # fmt: skip
+        chunk_id=f"{device}-{BOOT}-{number:06d}",
+        device=device,
+        boot_id=BOOT,
+        sequence=number,
+        walk_id=f"{device}-walk",
+        started_at_s=2.0 * number,
+        duration_s=2.0,
+        captured_at_utc=1_700_000_000.0 + 2 * number,
+        clock_synced=True,
+        flags=flags,
+        raw_output="Stop, curb ahead.",
+        spoken="Stop, curb ahead.",
+        confidence=0.8,
+        model_version="m1",
+        parts=(),
+        width_px=640,
+        height_px=480,
+    )
 
 
 def correction(number: int, *, device: str = DEVICE) -> CorrectionRecord:
     return CorrectionRecord(
-        correction_id=f"{device}-{BOOT}-c{number:05d}", device=device, chunk_id=f"{device}-{BOOT}-{number:06d}",
-        wearer="", started_at_s=2.0 * number, duration_s=1.5, captured_at_utc=1_700_000_000.0, spoken="",
-        model_version="m1", parts=(),
-    )  # fmt: skip
+        correction_id=f"{device}-{BOOT}-c{number:05d}",
+        device=device,
+        chunk_id=f"{device}-{BOOT}-{number:06d}",
+        wearer="",
+        started_at_s=2.0 * number,
+        duration_s=1.5,
+        captured_at_utc=1_700_000_000.0,
+        spoken="",
+        model_version="m1",
+        parts=(),
+    )
 
 
 def jpeg(number: int, size: int = 3000) -> bytes:

@@ -160,10 +160,15 @@ def test_corrections_go_first_then_the_wearers_flags_then_the_rest_and_clips_las
     wearer = outbox.seal_chunk(chunk(2, flags=("wearer",)), payloads(2, clip_bytes=500)).chunk_id
     spoken = outbox.seal_correction(correction(2), wav(2)).correction_id
     assert _names(outbox.claim(100)) == [
-        spoken, f"{spoken}.correction_audio",
-        wearer, f"{wearer}.frame", f"{wearer}.audio",
-        rest, f"{rest}.frame", f"{rest}.audio",
-    ]  # fmt: skip
+        spoken,
+        f"{spoken}.correction_audio",
+        wearer,
+        f"{wearer}.frame",
+        f"{wearer}.audio",
+        rest,
+        f"{rest}.frame",
+        f"{rest}.audio",
+    ]
     assert _names(outbox.claim(100, bulk=True)) == [f"{wearer}.clip", f"{rest}.clip"]
 
 

@@ -68,9 +68,10 @@ def prepare(place: Path) -> None:
     for number in (1, 2, 3):
         decoder = bytearray(same[DECODER])
         decoder[number * BLOCK_BYTES : number * BLOCK_BYTES + 100] = bytes(100)
-        server.register(f"m{number}", contents(FILES, seed=number) | {
-            "tokenizer.json": same["tokenizer.json"], DECODER: bytes(decoder),
-        })  # fmt: skip
+        server.register(
+            f"m{number}",
+            contents(FILES, seed=number) | {"tokenizer.json": same["tokenizer.json"], DECODER: bytes(decoder)},
+        )
     device = device_of(place, server)
     device.updater.on_offer(offered(device, "m1"))
     device.go(lambda: device.updater.phase == "probation")

@@ -20,8 +20,11 @@ def test_killed_at_every_durable_step_a_model_is_always_loadable_and_the_update_
     with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else tmp_path) as place:
         done = subprocess.run(
             [sys.executable, "-m", "tests.device.updates.crash_driver", place],
-            capture_output=True, text=True, timeout=500, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
     tries = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one for one in tries if one["problems"]] == []

@@ -20,8 +20,13 @@ from shared.messages import Want
 from tests.device.updates.house import DEVICE, Server, no_problems
 from tests.shared.bundle.bundles import contents
 
-SIZES = {"vision_encoder.onnx": 4_000_000, "decoder_model_merged.onnx": 1_900_000, "tokenizer.json": 100_000,
-         "golden/000.jpg": 20_000, "golden/001.jpg": 20_000}  # fmt: skip
+SIZES = {
+    "vision_encoder.onnx": 4_000_000,
+    "decoder_model_merged.onnx": 1_900_000,
+    "tokenizer.json": 100_000,
+    "golden/000.jpg": 20_000,
+    "golden/001.jpg": 20_000,
+}
 SETTINGS = Settings(margin_bytes=1_000_000, probation_looks=3, ask_again_s=2.0)
 DEADLINE_S = 60.0
 
@@ -39,13 +44,23 @@ class Agent:
         self._stop = threading.Event()
         self._outbox = Outbox(state_dir / "outbox")
         self.link = Link(
-            host=broker.host, port=broker.port, device=DEVICE, outbox=self._outbox, clock=SystemClock(),
-            on_state=self._link_changed, draw=lambda: 0.1,
-        )  # fmt: skip
+            host=broker.host,
+            port=broker.port,
+            device=DEVICE,
+            outbox=self._outbox,
+            clock=SystemClock(),
+            on_state=self._link_changed,
+            draw=lambda: 0.1,
+        )
         self.updater = Updater(
-            state_dir, self.link.publish, device=DEVICE, clock=SystemClock(), selftest=no_problems,
-            on_activated=self._activated, settings=SETTINGS,
-        )  # fmt: skip
+            state_dir,
+            self.link.publish,
+            device=DEVICE,
+            clock=SystemClock(),
+            selftest=no_problems,
+            on_activated=self._activated,
+            settings=SETTINGS,
+        )
         self.link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
         self.link.on("block", self._block)
         self._thread = threading.Thread(target=self.updater.run, args=(self._stop,), name="updates")

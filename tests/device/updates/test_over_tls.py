@@ -38,14 +38,25 @@ class Agent:
         self._state_dir, self._stop, self.changed = state_dir, threading.Event(), threading.Condition()
         self._outbox = Outbox(state_dir / "outbox")
         self._link = Link(
-            host=site.host, port=site.port, device=name, outbox=self._outbox, clock=CLOCK,
-            tls=site.enrol(name).context(), draw=lambda: 0.1, status=Status(online=True),
-        )  # fmt: skip
+            host=site.host,
+            port=site.port,
+            device=name,
+            outbox=self._outbox,
+            clock=CLOCK,
+            tls=site.enrol(name).context(),
+            draw=lambda: 0.1,
+            status=Status(online=True),
+        )
         self.updater = Updater(
-            state_dir, self._link.publish, device=name, clock=CLOCK, selftest=no_problems,
-            on_activated=self._activated, settings=Settings(margin_bytes=1_000_000, probation_looks=1),
+            state_dir,
+            self._link.publish,
+            device=name,
+            clock=CLOCK,
+            selftest=no_problems,
+            on_activated=self._activated,
+            settings=Settings(margin_bytes=1_000_000, probation_looks=1),
             trust=Trust(state_dir / "trust", root_json, ClockFloor(state_dir, CLOCK)),
-        )  # fmt: skip
+        )
         self._link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
         self._link.on("block", self.updater.on_block)
         self._thread = threading.Thread(target=self.updater.run, args=(self._stop,), name=f"updates {name}")
@@ -79,9 +90,13 @@ class House:
         self.push = Push(self.registry, clock=CLOCK, release=self.release)
         self._stop = threading.Event()
         self.link = ServerLink(
-            site.host, site.port, {"want": self.push.handle, "": lambda device, levels, payload: []},
-            on_status=self._status, tls=site.server_context(), lets_in=site.enrolled.knows,
-        )  # fmt: skip
+            site.host,
+            site.port,
+            {"want": self.push.handle, "": lambda device, levels, payload: []},
+            on_status=self._status,
+            tls=site.server_context(),
+            lets_in=site.enrolled.knows,
+        )
         for number in (1, 2):
             make_bundle(place / f"m{number}", f"m{number}", contents({"a.onnx": 200_000}, seed=number))
             self.registry.add(place / f"m{number}")

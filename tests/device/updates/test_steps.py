@@ -16,14 +16,24 @@ from shared.bundle import FileEntry, Manifest
 from shared.messages import MetadataFile, Offer, Want
 from shared.transfer import Ranges
 
-SETTINGS = u.Settings(block_bytes=1000, blocks_per_want=3, window_bytes=5000, wants_in_flight=4, margin_bytes=10,
-                      probation_looks=2, probation_starts=2)  # fmt: skip
+SETTINGS = u.Settings(
+    block_bytes=1000,
+    blocks_per_want=3,
+    window_bytes=5000,
+    wants_in_flight=4,
+    margin_bytes=10,
+    probation_looks=2,
+    probation_starts=2,
+)
 OLD = u.Identity("m0", "00" * 32)
 
 
 def manifest(number: int) -> Manifest:
-    files = (FileEntry("big.onnx", 9_500, f"a{number}" * 32), FileEntry("same.json", 700, "bb" * 32),
-             FileEntry("empty", 0, "cc" * 32))  # fmt: skip
+    files = (
+        FileEntry("big.onnx", 9_500, f"a{number}" * 32),
+        FileEntry("same.json", 700, "bb" * 32),
+        FileEntry("empty", 0, "cc" * 32),
+    )
     return Manifest(1, f"m{number}", 0.0, "", "", "demo", files, {}, {})
 
 
@@ -275,9 +285,16 @@ class World:
         self.wants.clear()
         forgotten = {path: replace(one, fresh=Ranges()) for path, one in self.saved.progress.items()}
         self.state = replace(
-            self.saved, progress=forgotten, current=self.current, previous=self.previous, files=(), asked=(), silent=0,
-            retry_at_s=None, checked_at_s=None,
-        )  # fmt: skip
+            self.saved,
+            progress=forgotten,
+            current=self.current,
+            previous=self.previous,
+            files=(),
+            asked=(),
+            silent=0,
+            retry_at_s=None,
+            checked_at_s=None,
+        )
         self.put(e.Started())
 
     def serve(self) -> None:

@@ -376,8 +376,17 @@ def test_an_offer_that_was_taken_back_is_no_error(device: Device) -> None:
     assert device.text() == "idle"
 
 
-@pytest.mark.parametrize("levels", [[], ["block"], ["block", "x", "0"], ["block", "0" * 64, "-1"],
-                                    ["block", "0" * 64, "1" * 20], ["offer", "0" * 64, "0"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "levels",
+    [
+        [],
+        ["block"],
+        ["block", "x", "0"],
+        ["block", "0" * 64, "-1"],
+        ["block", "0" * 64, "1" * 20],
+        ["offer", "0" * 64, "0"],
+    ],
+)
 def test_a_block_with_a_strange_topic_is_refused_and_counted(device: Device, levels: list[str]) -> None:
     device.updater.on_block(levels, b"data")
     assert device.updater.counters["refused"] == 1
@@ -404,9 +413,14 @@ def test_an_offer_may_be_vetoed_by_a_check(server: Server, tmp_path: Path) -> No
         raise Refused(f"{offer.version} is not signed.")
 
     updater = Updater(
-        tmp_path / "s", lambda topic, payload: True, device=DEVICE, clock=ManualClock(), selftest=lambda folder: [],
-        on_activated=lambda folder, version: None, check_offer=unsigned,
-    )  # fmt: skip
+        tmp_path / "s",
+        lambda topic, payload: True,
+        device=DEVICE,
+        clock=ManualClock(),
+        selftest=lambda folder: [],
+        on_activated=lambda folder, version: None,
+        check_offer=unsigned,
+    )
     updater.on_offer(server.offer("m1"))
     updater.tick()
     assert updater.state_text() == "an offer was refused: m1 is not signed."

@@ -44,9 +44,13 @@ def quiet_at_the_end(samples: NDArray[np.int16]) -> bool:
 @needs_espeak
 def test_a_warning_with_its_earcon_is_heard(pulse: PulseChild) -> None:
     voice = Voice(
-        Phrases(Espeak(voice="en-us"), None), Speakers(CLOCK), pace=Pace(), clock=CLOCK, walk_now=CLOCK.monotonic_s,
+        Phrases(Espeak(voice="en-us"), None),
+        Speakers(CLOCK),
+        pace=Pace(),
+        clock=CLOCK,
+        walk_now=CLOCK.monotonic_s,
         on_trouble=print,
-    )  # fmt: skip
+    )
     heard: list[Heard] = []
     with pulse.record() as sound:
         voice.start()
@@ -65,9 +69,13 @@ def test_a_warning_with_its_earcon_is_heard(pulse: PulseChild) -> None:
 
 def test_a_cut_is_silence_at_once_and_the_next_utterance_follows(pulse: PulseChild) -> None:
     voice = Voice(
-        Phrases(Tone(), None), Speakers(CLOCK), pace=Pace(earcons=False), clock=CLOCK, walk_now=CLOCK.monotonic_s,
+        Phrases(Tone(), None),
+        Speakers(CLOCK),
+        pace=Pace(earcons=False),
+        clock=CLOCK,
+        walk_now=CLOCK.monotonic_s,
         on_trouble=print,
-    )  # fmt: skip
+    )
     heard: list[Heard] = []
     with pulse.record() as sound:
         voice.start()
@@ -137,9 +145,13 @@ def test_a_sound_card_that_is_not_there_is_named_and_captions_go_on(pulse: Pulse
         Speakers(CLOCK, device="no such headphones").open()
     troubles: list[str] = []
     voice = Voice(
-        Phrases(Tone(), None), Speakers(CLOCK, device="no such headphones"), pace=Pace(), clock=CLOCK,
-        walk_now=CLOCK.monotonic_s, on_trouble=troubles.append,
-    )  # fmt: skip
+        Phrases(Tone(), None),
+        Speakers(CLOCK, device="no such headphones"),
+        pace=Pace(),
+        clock=CLOCK,
+        walk_now=CLOCK.monotonic_s,
+        on_trouble=troubles.append,
+    )
     voice.start()
     heard: list[Heard] = []
     voice.say(Utterance(1, "Stop.", 1))
@@ -153,9 +165,13 @@ def test_a_sound_card_that_is_not_there_is_named_and_captions_go_on(pulse: Pulse
 def test_a_sound_card_that_hangs_ends_the_utterance_and_never_hangs_the_voice(pulse: PulseChild) -> None:
     troubles: list[str] = []
     voice = Voice(
-        Phrases(Tone(), None), Speakers(CLOCK), pace=Pace(), clock=CLOCK, walk_now=CLOCK.monotonic_s,
+        Phrases(Tone(), None),
+        Speakers(CLOCK),
+        pace=Pace(),
+        clock=CLOCK,
+        walk_now=CLOCK.monotonic_s,
         on_trouble=troubles.append,
-    )  # fmt: skip
+    )
     heard: list[Heard] = []
     voice.start()
     voice.say(Utterance(1, "a long note", 3))
@@ -239,9 +255,13 @@ def own_pulse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pulse
 def test_an_output_that_is_lost_while_nothing_is_said_is_noticed_and_found_again(own_pulse: PulseChild) -> None:
     troubles: list[str] = []
     voice = Voice(
-        Phrases(Tone(), None), Speakers(CLOCK), pace=Pace(), clock=CLOCK, walk_now=CLOCK.monotonic_s,
+        Phrases(Tone(), None),
+        Speakers(CLOCK),
+        pace=Pace(),
+        clock=CLOCK,
+        walk_now=CLOCK.monotonic_s,
         on_trouble=troubles.append,
-    )  # fmt: skip
+    )
     voice.start()
     assert troubles == []
     own_pulse.stop()

@@ -20,7 +20,12 @@ def row(folder: Path, n: int = 0, *, with_clip: bool = False, **changes: Any) ->
         paths[kind] = folder / f"{kind}{n}.{suffix}"
         paths[kind].write_bytes(data)
     values: dict[str, Any] = {
-        "name": f"walk-1_chunk{n:04d}", "text": "Stop, curb ahead.", "raw": "Caution, pole ahead.",
-        "context": "to the shop", "duration_s": 2.0, "fps": 10.0, **paths,
-    }  # fmt: skip
+        "name": f"walk-1_chunk{n:04d}",
+        "text": "Stop, curb ahead.",
+        "raw": "Caution, pole ahead.",
+        "context": "to the shop",
+        "duration_s": 2.0,
+        "fps": 10.0,
+        **paths,
+    }
     return Row(**{**values, **changes})

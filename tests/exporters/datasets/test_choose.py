@@ -17,11 +17,20 @@ from shared import vocabulary
 
 def sample(n: int = 0, **changes: Any) -> SampleRow:
     values: dict[str, Any] = {
-        "row_id": f"pi-1-b00t-{n:06d}#2", "sample_id": f"pi-1-b00t-{n:06d}", "frame_path": f"frames/{n}.jpg",
-        "audio_path": f"audio/{n}.wav", "instruction": "Stop, curb ahead.", "raw_output": "Caution, pole ahead.",
-        "llm_correction": "Stop, curb ahead.", "ground_truth": "Stop, curb ahead.", "was_correct": False,
-        "timestamp": 1_700_000_000.0 + n, "device": "pi-1", "walk_id": "walk-1", "reviewed": True,
-    }  # fmt: skip
+        "row_id": f"pi-1-b00t-{n:06d}#2",
+        "sample_id": f"pi-1-b00t-{n:06d}",
+        "frame_path": f"frames/{n}.jpg",
+        "audio_path": f"audio/{n}.wav",
+        "instruction": "Stop, curb ahead.",
+        "raw_output": "Caution, pole ahead.",
+        "llm_correction": "Stop, curb ahead.",
+        "ground_truth": "Stop, curb ahead.",
+        "was_correct": False,
+        "timestamp": 1_700_000_000.0 + n,
+        "device": "pi-1",
+        "walk_id": "walk-1",
+        "reviewed": True,
+    }
     return SampleRow(**{**values, **changes})
 
 
@@ -77,7 +86,7 @@ def test_a_draw_keeps_the_order_given(most: int) -> None:
 
 ids = st.builds(
     lambda boot, n: f"pi-1-{boot}-{n:06d}", st.sampled_from(["b00t", "c00l"]), st.integers(0, 30)
-) | st.sampled_from(["odd", "odd-one", "label-abc-x"])  # fmt: skip
+) | st.sampled_from(["odd", "odd-one", "label-abc-x"])
 
 
 @given(st.lists(st.tuples(ids, st.sampled_from(["walk-1", "walk-2"])), unique_by=lambda pair: pair[0]))

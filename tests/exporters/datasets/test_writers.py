@@ -27,14 +27,16 @@ def test_jsonl_has_the_three_fields_and_their_files(tmp_path: Path) -> None:
     assert left_out == {}
     assert lines(out / "metadata.jsonl") == [
         {
-            "frame_path": "frames/walk-1_chunk0000.jpg", "audio_path": "audio/walk-1_chunk0000.wav",
+            "frame_path": "frames/walk-1_chunk0000.jpg",
+            "audio_path": "audio/walk-1_chunk0000.wav",
             "instruction": "Stop, curb ahead.",
         },
         {
-            "frame_path": "frames/walk-1_chunk0012.jpg", "audio_path": "audio/walk-1_chunk0012.wav",
+            "frame_path": "frames/walk-1_chunk0012.jpg",
+            "audio_path": "audio/walk-1_chunk0012.wav",
             "instruction": "Größe ✓",
         },
-    ]  # fmt: skip
+    ]
     assert (out / "frames/walk-1_chunk0012.jpg").read_bytes() == picture(12)
     assert (out / "audio/walk-1_chunk0000.wav").read_bytes() == sound(0)
 
@@ -130,8 +132,10 @@ def test_fine_grained_labels_become_rows(tmp_path: Path) -> None:
     file.write_text(json.dumps(labels), encoding="utf-8")
     rows, left_out = fine_labels.read(file, videos=tmp_path)
     assert [(one.context, one.text) for one in rows] == [
-        ("squat", "Knees go inwards."), ("tricep stretch", "Elbow too low."), ("x", "One.\nTwo."),
-    ]  # fmt: skip
+        ("squat", "Knees go inwards."),
+        ("tricep stretch", "Elbow too low."),
+        ("x", "One.\nTwo."),
+    ]
     assert rows[0].clip == tmp_path / "squat/00.mp4"
     assert left_out == {"no label": 1, "no video_path": 2}
 

@@ -65,9 +65,15 @@ def remade(folder: Path, target: Path, what: Exportable) -> Path:
     if what.ear is not None:
         export_ear(what.ear, target)
     bundle.write_bundle(
-        target, version="v2", created_at_utc=1.0, base="b", parent="", intended_use="field", thresholds={},
+        target,
+        version="v2",
+        created_at_utc=1.0,
+        base="b",
+        parent="",
+        intended_use="field",
+        thresholds={},
         model=describe(what, precision="float32"),
-    )  # fmt: skip
+    )
     return target
 
 

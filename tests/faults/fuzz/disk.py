@@ -37,9 +37,7 @@ OFFER = Offer("m1", "0" * 64, 500, EPOCH_S, 1)
 def _sidecar() -> tuple[str, bytes, dict[str, bytes]]:
     record, payloads = cargo.chunk(DEVICE, 0)
     sealed = replace(record, parts=outbox_folder.parts(payloads))
-    return (
-        record.chunk_id, messages.encode(Envelope("chunk", record.chunk_id, messages.to_dict(sealed))), payloads
-    )  # fmt: skip
+    return (record.chunk_id, messages.encode(Envelope("chunk", record.chunk_id, messages.to_dict(sealed))), payloads)
 
 
 def _outboxes() -> Run:
@@ -95,9 +93,15 @@ def _incoming() -> Run:
 def _dataset_rows() -> Run:
     folder = scratch()
     row = {
-        "row_id": "x.1", "sample_id": "x", "frame_path": "frames/a.jpg", "audio_path": "audio/a.wav",
-        "instruction": "Stop, curb ahead.", "timestamp": 1.0, "device": DEVICE, "walk_id": "w",
-    }  # fmt: skip
+        "row_id": "x.1",
+        "sample_id": "x",
+        "frame_path": "frames/a.jpg",
+        "audio_path": "audio/a.wav",
+        "instruction": "Stop, curb ahead.",
+        "timestamp": 1.0,
+        "device": DEVICE,
+        "walk_id": "w",
+    }
     good = json.dumps(row).encode()
 
     def run(data: bytes) -> None:
@@ -115,11 +119,26 @@ def _dataset_rows() -> Run:
 
 def _journal_lines() -> Run:
     good = [
-        {"what": "part", "device": DEVICE, "record_id": "r", "kind": "frame", "sha256": "0" * 64, "size_bytes": 5,
-         "path": "frames/0.jpg", "received_at": 1.0},
-        {"what": "record", "device": DEVICE, "kind": "chunk", "record_id": "r", "chunk_id": "r", "received_at": 1.0,
-         "body": {}},
-    ]  # fmt: skip
+        {
+            "what": "part",
+            "device": DEVICE,
+            "record_id": "r",
+            "kind": "frame",
+            "sha256": "0" * 64,
+            "size_bytes": 5,
+            "path": "frames/0.jpg",
+            "received_at": 1.0,
+        },
+        {
+            "what": "record",
+            "device": DEVICE,
+            "kind": "chunk",
+            "record_id": "r",
+            "chunk_id": "r",
+            "received_at": 1.0,
+            "body": {},
+        },
+    ]
     examples = [json.dumps(one).encode() for one in good]
 
     def run(data: bytes) -> None:
@@ -151,9 +170,14 @@ def _update_files() -> Run:
         load_state(state / "models")
         load_denied(state / "models")
         updater = Updater(
-            state, lambda topic, payload: True, device=DEVICE, clock=ManualClock(epoch_s=EPOCH_S),
-            selftest=lambda _: [], on_activated=lambda _, __: None, settings=Settings(margin_bytes=0),
-        )  # fmt: skip
+            state,
+            lambda topic, payload: True,
+            device=DEVICE,
+            clock=ManualClock(epoch_s=EPOCH_S),
+            selftest=lambda _: [],
+            on_activated=lambda _, __: None,
+            settings=Settings(margin_bytes=0),
+        )
         try:
             updater.tick()
             updater.on_offer(messages.encode(OFFER))

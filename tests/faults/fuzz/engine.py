@@ -76,10 +76,17 @@ def _atheris(options: argparse.Namespace, began_s: float) -> int:
         (corpus / f"seed-{number}").write_bytes(seed)
     run = target.make()
     arguments = [
-        sys.argv[0], str(corpus), f"-max_total_time={options.seconds}", f"-timeout={HANG_S}",
-        f"-rss_limit_mb={MEMORY_MB}", f"-max_len={MOST_BYTES}", f"-seed={options.seed}", "-print_final_stats=1",
-        f"-artifact_prefix={corpus.with_suffix('')}-", "-verbosity=0",
-    ]  # fmt: skip
+        sys.argv[0],
+        str(corpus),
+        f"-max_total_time={options.seconds}",
+        f"-timeout={HANG_S}",
+        f"-rss_limit_mb={MEMORY_MB}",
+        f"-max_len={MOST_BYTES}",
+        f"-seed={options.seed}",
+        "-print_final_stats=1",
+        f"-artifact_prefix={corpus.with_suffix('')}-",
+        "-verbosity=0",
+    ]
     atheris.Setup(arguments, run)
     _say_started(began_s)
     atheris.Fuzz()  # ends the process

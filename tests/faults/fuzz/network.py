@@ -70,12 +70,19 @@ def _examples() -> list[bytes]:
     return [
         messages.encode(one)
         for one in (
-            Envelope("chunk", chunk.chunk_id, messages.to_dict(chunk)), chunk, spoken,
-            Begin(chunk.chunk_id, chunk.parts[0], DEVICE), Ack("receiving", ((0, 5), (7, 9)), answers="ask"),
-            Want(digest, ((0, 70_000), (80_000, 80_001))), Offer("m1", digest, 500, EPOCH_S, 3, (file,)),
-            Status(online=True, model_state="idle"), Renew("-----BEGIN"), Certificate("-----BEGIN", "-----BEGIN"), file,
+            Envelope("chunk", chunk.chunk_id, messages.to_dict(chunk)),
+            chunk,
+            spoken,
+            Begin(chunk.chunk_id, chunk.parts[0], DEVICE),
+            Ack("receiving", ((0, 5), (7, 9)), answers="ask"),
+            Want(digest, ((0, 70_000), (80_000, 80_001))),
+            Offer("m1", digest, 500, EPOCH_S, 3, (file,)),
+            Status(online=True, model_state="idle"),
+            Renew("-----BEGIN"),
+            Certificate("-----BEGIN", "-----BEGIN"),
+            file,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _read_messages() -> Run:
@@ -244,10 +251,14 @@ def _updates() -> Run:
 
     def run(data: bytes) -> None:
         updater = Updater(
-            emptied(folder / "state"), lambda topic, payload: True, device=DEVICE,
-            clock=ManualClock(epoch_s=EPOCH_S), selftest=lambda _: [], on_activated=lambda _, __: None,
+            emptied(folder / "state"),
+            lambda topic, payload: True,
+            device=DEVICE,
+            clock=ManualClock(epoch_s=EPOCH_S),
+            selftest=lambda _: [],
+            on_activated=lambda _, __: None,
             settings=Settings(margin_bytes=0),
-        )  # fmt: skip
+        )
         try:
             for one in several(data, most=6):
                 if one[:1] == b"o":

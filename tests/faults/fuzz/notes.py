@@ -182,11 +182,7 @@ def _enrolling() -> Run:
         emptied(state)
         if data[:1] == b"p":
             (state / enrol.PENDING).mkdir()
-            for name, value in (
-                (enrol.FOR, shaped(data[1:], [b'"x"'])),
-                (identity.KEY, data),
-                (enrol.REQUEST, data),
-            ):
+            for name, value in ((enrol.FOR, shaped(data[1:], [b'"x"'])), (identity.KEY, data), (enrol.REQUEST, data)):
                 (state / enrol.PENDING / name).write_bytes(value)
             enrol._pending(state, "x", DEVICE)
         elif data[:1] == b"i":

@@ -64,11 +64,19 @@ class Asker:
             sent.append(dict(message))
 
         scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-            "path": unquote_to_bytes(path).decode("utf-8", "replace"), "raw_path": path, "root_path": "",
-            "query_string": query, "client": ("127.0.0.1", 5), "server": ("127.0.0.1", 8080),
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": unquote_to_bytes(path).decode("utf-8", "replace"),
+            "raw_path": path,
+            "root_path": "",
+            "query_string": query,
+            "client": ("127.0.0.1", 5),
+            "server": ("127.0.0.1", 8080),
             "headers": [*headers, (b"content-length", str(len(body)).encode())],
-        }  # fmt: skip
+        }
         await self._app(scope, receive, send)
         return int(sent[0]["status"])
 

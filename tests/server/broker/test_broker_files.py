@@ -50,8 +50,13 @@ def test_every_file_is_private(tmp_path: Path, authority: Authority) -> None:
     folder = tmp_path / "broker"
     files.write(folder, authority, listening())
     assert {path.name for path in folder.iterdir()} == {
-        "mosquitto.conf", "dynamic-security.json", "ca.crt", "broker.crt", "broker.key", "crl.pem"
-    }  # fmt: skip
+        "mosquitto.conf",
+        "dynamic-security.json",
+        "ca.crt",
+        "broker.crt",
+        "broker.key",
+        "crl.pem",
+    }
     assert {path.stat().st_mode & MODES_OF_OTHERS for path in (folder, *folder.iterdir())} == {0}
 
 

@@ -110,9 +110,13 @@ def at_terminal(home: Path | None, *arguments: object) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "server", *_arguments(home, arguments)],
-        stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT,
-        env={**os.environ, "TERM": "dumb"}, preexec_fn=_take_terminal,
-    )  # fmt: skip
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=ROOT,
+        env={**os.environ, "TERM": "dumb"},
+        preexec_fn=_take_terminal,
+    )
     os.close(theirs)
     try:
         yield Terminal(process, ours)

@@ -89,9 +89,19 @@ def test_fine_grained_labels_are_converted_with_a_fixed_draw(tmp_path: Path) -> 
     chosen = []
     for name in ("one", "two"):
         done = server(
-            None, "export", "--format", "conversations", "--labels", tmp_path / "labels.json", "--per-object", 4,
-            "--out", tmp_path / name, "--user", "Correct this {context}.",
-        )  # fmt: skip
+            None,
+            "export",
+            "--format",
+            "conversations",
+            "--labels",
+            tmp_path / "labels.json",
+            "--per-object",
+            4,
+            "--out",
+            tmp_path / name,
+            "--user",
+            "Correct this {context}.",
+        )
         assert done.returncode == 0, done.stderr
         assert "Left out: 2 (more than 4 of one class)" in done.stderr
         chosen.append(json.loads((tmp_path / name / "conversations.json").read_text(encoding="utf-8")))

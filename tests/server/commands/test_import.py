@@ -119,7 +119,10 @@ def test_without_a_terminal_labels_in_other_words_are_left_out_and_listed(house:
     taken = server(house.home, "samples", "import", folder, "--accept-rewordings")
     assert (taken.returncode, "3 moments brought in" in taken.stdout) == (0, True)
     assert [row.ground_truth for row in rows_of(house)[3:]] == [
-        "Stop, curb ahead.", "Stop, vehicle approaching right.", "Stop, curb ahead."]  # fmt: skip
+        "Stop, curb ahead.",
+        "Stop, vehicle approaching right.",
+        "Stop, curb ahead.",
+    ]
     again = server(house.home, "samples", "import", folder)  # confirmed once, they are no question any more
     assert (again.returncode, "6 were there already" in again.stdout) == (0, True)
 

@@ -155,9 +155,12 @@ def test_other_words_are_confirmed_with_y_and_enter_is_no(house: House) -> None:
     ids = fill(house, 1)
     typed = "n\nperson on left, car approaching from right\n\nkerb\nn\n\nq\n"
     done = server(house.home, "samples", "review", typed=typed)
-    for line in ("You wrote:             person on left, car approaching from right",
-                 "It will be taught as:  Stop, vehicle approaching right.", "Left out: person on the left.",
-                 "It will be taught as:  Stop, curb ahead."):  # fmt: skip
+    for line in (
+        "You wrote:             person on left, car approaching from right",
+        "It will be taught as:  Stop, vehicle approaching right.",
+        "Left out: person on the left.",
+        "It will be taught as:  Stop, curb ahead.",
+    ):
         assert line in done.stdout
     assert done.stdout.count("Teach this? (y/n)") == 2
     assert state_of(house, ids[0])[0] == "pending"

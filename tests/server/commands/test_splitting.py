@@ -14,8 +14,9 @@ ID = "pi-1-b00t-{:06d}"
 def fill(house: House) -> None:
     for n in range(4):
         house.send(moment(n, walk_id=f"walk-{n // 2}"))
-    decisions.review(house.store, house.dataset, ID.format(3), action="edit", text="Stop, cone ahead.", reviewer="Eve",
-                   now_s=1.0)  # fmt: skip
+    decisions.review(
+        house.store, house.dataset, ID.format(3), action="edit", text="Stop, cone ahead.", reviewer="Eve", now_s=1.0
+    )
     done = server(house.home, "samples", "teach", "walk-0", "walk-1")
     assert done.returncode == 0, done.stderr
 
@@ -39,8 +40,10 @@ def test_golden_moments_and_walks_are_added_listed_and_removed(house: House) -> 
     assert "3 moments, 1 of them confirmed." in listed
     found = json.loads(server(house.home, "samples", "golden", "list", "--json").stdout)
     assert [(one["sample_id"], one["because"]) for one in found] == [
-        (ID.format(0), "a person"), (ID.format(2), "its walk"), (ID.format(3), "its walk"),
-    ]  # fmt: skip
+        (ID.format(0), "a person"),
+        (ID.format(2), "its walk"),
+        (ID.format(3), "its walk"),
+    ]
     server(house.home, "samples", "golden", "remove", ID.format(0), "walk-1")
     assert "0 moments" in server(house.home, "samples", "golden", "list").stdout
     assert {row.split for row in house.dataset.rows()} == {"train"}

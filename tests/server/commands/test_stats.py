@@ -22,11 +22,20 @@ MONDAY_S = 1_699_833_600.0  # 2023-11-13 00:00 UTC
 
 def row(n: int = 0, said: str = "Stop, curb ahead.", should: str = "Stop, curb ahead.", **changes: Any) -> SampleRow:
     values: dict[str, Any] = {
-        "row_id": f"pi-1-b-{n:06d}#2", "sample_id": f"pi-1-b-{n:06d}", "frame_path": "f", "audio_path": "a",
-        "instruction": should, "raw_output": said, "ground_truth": should, "timestamp": MONDAY_S, "device": "pi-1",
-        "was_correct": wording.means_the_same(said, should), "walk_id": "walk-1", "reviewed": True,
+        "row_id": f"pi-1-b-{n:06d}#2",
+        "sample_id": f"pi-1-b-{n:06d}",
+        "frame_path": "f",
+        "audio_path": "a",
+        "instruction": should,
+        "raw_output": said,
+        "ground_truth": should,
+        "timestamp": MONDAY_S,
+        "device": "pi-1",
+        "was_correct": wording.means_the_same(said, should),
+        "walk_id": "walk-1",
+        "reviewed": True,
         "model_version": "v1",
-    }  # fmt: skip
+    }
     return SampleRow(**{**values, **changes})
 
 
@@ -61,12 +70,15 @@ def test_groups_by_object_model_and_time() -> None:
     ]
     found = stats.summary(rows, by="week")
     assert [(group.name, group.all) for group in found.by_object] == [
-        ("curb", Share(1, 2)), (stats.NO_OBJECT, Share(1, 1)), (SILENCE, Share(0, 1)),
-    ]  # fmt: skip
+        ("curb", Share(1, 2)),
+        (stats.NO_OBJECT, Share(1, 1)),
+        (SILENCE, Share(0, 1)),
+    ]
     assert [(group.name, group.all) for group in found.by_model] == [("v2", Share(1, 2)), ("v1", Share(1, 2))]
     assert [(group.name, group.all) for group in found.over_time] == [
-        ("2023-11-13", Share(1, 2)), ("2023-11-20", Share(1, 2)),
-    ]  # fmt: skip
+        ("2023-11-13", Share(1, 2)),
+        ("2023-11-20", Share(1, 2)),
+    ]
     assert len(stats.summary(rows, by="day").over_time) == 3
 
 

@@ -105,22 +105,41 @@ def moment(n: int = 0, *, seed: int | None = None, with_clip: bool = False, **ch
         payloads["clip"] = clip(seed)
     device = changes.get("device", "pi-1")
     values: dict[str, Any] = {
-        "chunk_id": f"{device}-b00t-{n:06d}", "device": device, "boot_id": "b00t", "sequence": n, "walk_id": "walk-1",
-        "started_at_s": 2.0 * n, "duration_s": 2.0, "captured_at_utc": 1_700_000_000.0 + 2 * n, "clock_synced": True,
-        "flags": ("wearer",), "raw_output": "Continue straight, path is clear.", "spoken": "", "confidence": 0.42,
-        "model_version": "starter-1", "parts": tuple(part(kind, data) for kind, data in payloads.items()),
-        "wearer": "Ada", "context": "to the shop",
-    }  # fmt: skip
+        "chunk_id": f"{device}-b00t-{n:06d}",
+        "device": device,
+        "boot_id": "b00t",
+        "sequence": n,
+        "walk_id": "walk-1",
+        "started_at_s": 2.0 * n,
+        "duration_s": 2.0,
+        "captured_at_utc": 1_700_000_000.0 + 2 * n,
+        "clock_synced": True,
+        "flags": ("wearer",),
+        "raw_output": "Continue straight, path is clear.",
+        "spoken": "",
+        "confidence": 0.42,
+        "model_version": "starter-1",
+        "parts": tuple(part(kind, data) for kind, data in payloads.items()),
+        "wearer": "Ada",
+        "context": "to the shop",
+    }
     return Moment(ChunkRecord(**{**values, **changes}), payloads)
 
 
 def spoken(chunk_id: str, data: bytes, *, n: int = 0, device: str = "pi-1", **changes: Any) -> Spoken:
     """A correction about a chunk, said `n` seconds into the walk."""
     values: dict[str, Any] = {
-        "correction_id": f"{device}-b00t-c{n:04d}", "device": device, "chunk_id": chunk_id, "wearer": "Ada",
-        "started_at_s": float(n), "duration_s": 2.0, "captured_at_utc": 1_700_000_100.0 + n, "spoken": "",
-        "model_version": "starter-1", "parts": (part("correction_audio", data),),
-    }  # fmt: skip
+        "correction_id": f"{device}-b00t-c{n:04d}",
+        "device": device,
+        "chunk_id": chunk_id,
+        "wearer": "Ada",
+        "started_at_s": float(n),
+        "duration_s": 2.0,
+        "captured_at_utc": 1_700_000_100.0 + n,
+        "spoken": "",
+        "model_version": "starter-1",
+        "parts": (part("correction_audio", data),),
+    }
     return Spoken(CorrectionRecord(**{**values, **changes}), {"correction_audio": data})
 
 
@@ -154,10 +173,7 @@ class House:
         kind = "chunk" if isinstance(record, ChunkRecord) else "correction"
         record_id = record.chunk_id if isinstance(record, ChunkRecord) else record.correction_id
         first = self.merge.put_record(record.device, kind, record)
-        return [
-            first,
-            *(self.put_part(record.device, record_id, p, sent.payloads[p.kind]) for p in record.parts),
-        ]
+        return [first, *(self.put_part(record.device, record_id, p, sent.payloads[p.kind]) for p in record.parts)]
 
     def send_all(self, many: Sequence[Moment | Spoken]) -> list[Merged]:
         return [result for sent in many for result in self.send(sent)]

@@ -21,8 +21,11 @@ from tests.server.dataset.moments import House, moment
 def test_killed_at_every_durable_step_it_is_repaired_and_complete(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.server.dataset.crash_driver", str(tmp_path)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     tries = [json.loads(line) for line in done.stdout.splitlines()]
     labels = " ".join(one["label"] for one in tries)

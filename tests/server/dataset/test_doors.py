@@ -75,10 +75,11 @@ def test_the_page_without_javascript_shows_what_would_be_taught_and_takes_it_wit
     with served(create_app(house.store, house.dataset, clock=house.clock)) as site:
         for text in (*REFUSED, *REWORDED):
             answer = ask(
-                f"{site}/moments/{IDS[text]}/review", method="POST",
+                f"{site}/moments/{IDS[text]}/review",
+                method="POST",
                 data=urlencode({"action": "edit", "text": text}).encode(),
                 headers={"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"},
-            )  # fmt: skip
+            )
             assert answer.status == 422
             html = answer.text.replace("&#39;", "'")
             if text in REFUSED:

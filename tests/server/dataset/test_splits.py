@@ -30,8 +30,15 @@ def house(tmp_path: Path) -> House:
     for n in range(9):
         house.send(moment(n, walk_id=f"walk-{n // 3}"))
     for row in house.dataset.rows():
-        decisions.review(house.store, house.dataset, row.sample_id, action="edit", text="Stop, cone ahead.",
-                       reviewer="Eve", now_s=1.0)  # fmt: skip
+        decisions.review(
+            house.store,
+            house.dataset,
+            row.sample_id,
+            action="edit",
+            text="Stop, cone ahead.",
+            reviewer="Eve",
+            now_s=1.0,
+        )
     for walk in ("walk-1", "walk-2"):
         splits.mark_walk(house.store, house.dataset, walk, "train", now_s=2.0)
     return house
@@ -70,8 +77,9 @@ def test_what_a_person_confirmed_and_a_late_correction_leave_the_mark(house: Hou
     splits.mark_moment(house.store, house.dataset, ID.format(0), golden=True, now_s=3.0)
     decisions.review(house.store, house.dataset, ID.format(3), action="nothing", reviewer="Eve", now_s=4.0)
     house.send(spoken(ID.format(0), sound(9)))
-    house.merge.put_transcript("pi-1", "pi-1-b00t-c0000", transcript="bin", confidence=0.9,
-                               proposal="Caution, bin ahead.")  # fmt: skip
+    house.merge.put_transcript(
+        "pi-1", "pi-1-b00t-c0000", transcript="bin", confidence=0.9, proposal="Caution, bin ahead."
+    )
     found = {row.sample_id: row for row in house.dataset.rows()}
     assert found[ID.format(3)].split == "golden"
     assert found[ID.format(0)].golden is True

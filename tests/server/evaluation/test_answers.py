@@ -60,8 +60,10 @@ def test_the_summary_counts_what_it_says() -> None:
 
 def test_confusion_names_what_was_said_instead() -> None:
     assert evaluate.confusion(ANSWERS) == {
-        "curb": Counter({"curb": 1, "pole": 1}), "pole": Counter({"(clear)": 1}), "(clear)": Counter({"(clear)": 1}),
-    }  # fmt: skip
+        "curb": Counter({"curb": 1, "pole": 1}),
+        "pole": Counter({"(clear)": 1}),
+        "(clear)": Counter({"(clear)": 1}),
+    }
 
 
 def test_thresholds_separate_what_is_there_from_what_is_not() -> None:

@@ -51,10 +51,15 @@ def test_a_video_with_references_is_a_course(tmp_path: Path) -> None:
     walk = plan_walk(7, duration_s=4.0)
     write_video(walk, tmp_path / "w.mp4", fps=10, width_px=160, height_px=120)
     lines = [
-        {"chunk": 0, "start_s": 0.0, "end_s": 2.0, "references": ["Stop, curb ahead."],
-         "objects": [{"object": "curb", "side": "ahead", "tier": 1}, {"object": "bin", "side": "left", "tier": 2}]},
+        {
+            "chunk": 0,
+            "start_s": 0.0,
+            "end_s": 2.0,
+            "references": ["Stop, curb ahead."],
+            "objects": [{"object": "curb", "side": "ahead", "tier": 1}, {"object": "bin", "side": "left", "tier": 2}],
+        },
         {"chunk": 1, "start_s": 2.0, "end_s": 4.0, "references": [], "objects": []},
-    ]  # fmt: skip
+    ]
     (tmp_path / "w.references.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     [course] = annotated.courses(tmp_path, looks_per_s=4.0)
     assert course.events == (event(CURB, 0, 2), event(BIN, 0, 2))
@@ -67,11 +72,13 @@ def test_a_video_with_references_is_a_course(tmp_path: Path) -> None:
 
 def test_labelled_pictures_are_walks_of_stills(tmp_path: Path) -> None:
     rows = []
-    for number, (walk, text, things) in enumerate([
-        ("a", "Caution, bin on the left.", [{"object": "bin", "side": "left", "bottom": 0.8}]),
-        ("a", "Continue straight.", []),
-        ("b", "Stop, curb ahead.", [{"object": "curb", "side": "ahead"}]),
-    ]):  # fmt: skip
+    for number, (walk, text, things) in enumerate(
+        [
+            ("a", "Caution, bin on the left.", [{"object": "bin", "side": "left", "bottom": 0.8}]),
+            ("a", "Continue straight.", []),
+            ("b", "Stop, curb ahead.", [{"object": "curb", "side": "ahead"}]),
+        ]
+    ):
         name = f"{walk}_{30 * number:04d}.jpg"
         cv2.imwrite(str(tmp_path / name), np.full((6, 8, 3), 9, np.uint8))
         rows.append({"frame_path": name, "walk_id": walk, "instruction": text, "objects": things})

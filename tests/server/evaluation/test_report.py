@@ -35,8 +35,11 @@ def test_every_bar_is_held_against_its_figure(missed: Drive) -> None:
     whole = summary.summarise([missed], bundle=ABOUT, dataset="curbs")
     bars = {bar["name"]: bar for bar in whole["bars"]}
     assert bars["tier-1 event recall"] == {
-        "name": "tier-1 event recall", "wanted": "at least 0.9", "value": 0.0, "met": False,
-    }  # fmt: skip
+        "name": "tier-1 event recall",
+        "wanted": "at least 0.9",
+        "value": 0.0,
+        "met": False,
+    }
     assert bars["false alarms a minute"]["value"] == 1.5
     assert bars["repeats within 10 s"]["met"]
     assert len(bars) == len(BARS)

@@ -68,11 +68,13 @@ def test_keeping_to_a_side_steers_and_keeping_straight_goes_on() -> None:
 
 
 def test_the_confusion_counts_by_what_was_due() -> None:
-    found = slots.confusion([
-        ("Continue straight, door ahead.", ["Stop, curb ahead."]),
-        ("Stop, curb ahead.", ["Stop, curb ahead."]),
-        ("Stop, curb ahead.", [vocabulary.CLEAR]),
-    ])  # fmt: skip
+    found = slots.confusion(
+        [
+            ("Continue straight, door ahead.", ["Stop, curb ahead."]),
+            ("Stop, curb ahead.", ["Stop, curb ahead."]),
+            ("Stop, curb ahead.", [vocabulary.CLEAR]),
+        ]
+    )
     assert found.table == {"stop": {"stop": 1, "go": 1}, "nothing": {"stop": 1}}
     assert found.mean_cost == pytest.approx(12 / 3)
     assert (found.go_for_stop.hits, found.go_for_stop.count) == (1, 2)

@@ -107,9 +107,10 @@ def test_the_same_words_about_another_thing_are_no_repeat(second_s: float, repea
 def test_chunks_are_judged_by_what_came_of_them() -> None:
     # 0-2 s silent; 2-4 s the curb is named; 4-6 s nonsense; 6-8 s the bin's time runs out unsaid; 8-10 s silent
     drive = driven(
-        [said(STOP, 2.5), said("Stop, drop-off ahead.", 4.5)], [event(CURB, 2.0, 4.5), event(BIN, 5.0, 7.0)],
+        [said(STOP, 2.5), said("Stop, drop-off ahead.", 4.5)],
+        [event(CURB, 2.0, 4.5), event(BIN, 5.0, 7.0)],
         duration_s=10.0,
-    )  # fmt: skip
+    )
     found = speech.chunks(drive)
     assert found == speech.Chunks(hit=1, false=1, missed=1, silent=2)
     assert found.speak_f1 == pytest.approx(2 / 4)

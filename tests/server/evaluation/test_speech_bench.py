@@ -15,9 +15,17 @@ def report(times_ms: list[float], *, late_ms: float, dropped: int = 0) -> dict[s
     guidance.append({"tier": 1, "time_to_speech_ms": None, "time_to_words_ms": None})
     late = {"count": 10, "p50": late_ms / 2, "p95": late_ms, "p99": late_ms}
     return {
-        "model_version": "test-1", "guidance": guidance, "duration_s": 10.0, "looks": 40, "picture_late_ms": late,
-        "frames_seen": 150 - dropped, "frames_dropped": dropped, "chunks": 5, "not_kept": 0, "flagged": ["a", "b"],
-    }  # fmt: skip
+        "model_version": "test-1",
+        "guidance": guidance,
+        "duration_s": 10.0,
+        "looks": 40,
+        "picture_late_ms": late,
+        "frames_seen": 150 - dropped,
+        "frames_dropped": dropped,
+        "chunks": 5,
+        "not_kept": 0,
+        "flagged": ["a", "b"],
+    }
 
 
 def test_a_core_is_left_to_the_recorder_where_there_is_more_than_one() -> None:

@@ -21,9 +21,14 @@ calibrations = st.builds(Calibration, st.floats(0.2, 5), st.floats(0.2, 5), st.f
 
 
 def answer(
-    *, confidence: float = 0.9, right: bool = True, scores: dict[tuple[str, str], float] | None = None,
-    there: frozenset[tuple[str, str]] | None = None, truth: str = CURB, walk: str = "",
-) -> Answer:  # fmt: skip
+    *,
+    confidence: float = 0.9,
+    right: bool = True,
+    scores: dict[tuple[str, str], float] | None = None,
+    there: frozenset[tuple[str, str]] | None = None,
+    truth: str = CURB,
+    walk: str = "",
+) -> Answer:
     case = Case("c", "drawn", np.zeros((2, 2, 3), np.uint8), truth, there=there, walk=walk)
     found = tuple((name, side, score) for (name, side), score in (scores or {("curb", "ahead"): 0.9}).items())
     return Answer(case, truth if right else POLE, confidence, found, 1.0, 1.0)
@@ -88,10 +93,15 @@ def test_fitting_says_what_it_does_to_answers_it_never_saw() -> None:
     rng = np.random.default_rng(5)
     odds = rng.normal(2, 2, 1000)
     answers = [
-        answer(confidence=float(p), right=bool(hit), there=frozenset({("curb", "ahead")} if hit else ()),
-               scores={("curb", "ahead"): float(p)}, walk=f"walk-{n % 40}")
+        answer(
+            confidence=float(p),
+            right=bool(hit),
+            there=frozenset({("curb", "ahead")} if hit else ()),
+            scores={("curb", "ahead"): float(p)},
+            walk=f"walk-{n % 40}",
+        )
         for n, (p, hit) in enumerate(zip(sigmoid(odds), rng.random(1000) < sigmoid(odds / 3), strict=True))
-    ]  # fmt: skip
+    ]
     fitted = calibrate.fit(answers)
     assert fitted.answers == 1000
     for before, after in ((fitted.sentences_before, fitted.sentences), (fitted.hazards_before, fitted.hazards)):

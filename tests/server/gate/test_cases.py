@@ -49,8 +49,9 @@ def test_cases_are_held_out_moments_and_the_corrections_that_teach(home: Path) -
     found[3] = replace(found[3], split="golden", walk_id="third", correction_id="c3")
     made = cases.real(home / "dataset", found, training_rows(found), PLAIN, progress=print)
     assert [(case.case_id, case.group, case.walk) for case in made] == [
-        (found[0].sample_id, REAL, "other"), (found[1].sample_id, TAUGHT, "walk-1"),
-    ]  # fmt: skip
+        (found[0].sample_id, REAL, "other"),
+        (found[1].sample_id, TAUGHT, "walk-1"),
+    ]
     assert made[1].text == vocabulary.CLEAR
     assert made[0].image.dtype == np.uint8
 
@@ -230,8 +231,13 @@ def test_a_field_model_is_compared_with_pytorch_on_its_own_golden_and_held_out_p
 
 
 def test_the_slowest_device_of_a_kind_speaks_for_it() -> None:
-    said = [Said("pi", "a", 300.0), Said("pi", "a", 350.0), Said("pi", "b", 200.0), Said("jetson", "a", 40.0),
-            Said("pi", "gone", 9999.0)]  # fmt: skip
+    said = [
+        Said("pi", "a", 300.0),
+        Said("pi", "a", 350.0),
+        Said("pi", "b", 200.0),
+        Said("jetson", "a", 40.0),
+        Said("pi", "gone", 9999.0),
+    ]
     reports, ignored = cost.scaled(said, {"a": 1.2, "b": 2.4}, 80.0)
     found = {one.kind: one for one in reports}
     assert ignored == ()

@@ -277,8 +277,12 @@ def test_a_tier_that_gets_worse_refuses_though_the_whole_gets_better() -> None:
     def turned(seen: Seen) -> tuple[str, float]:
         return ("Caution, pole ahead.", 0.8) if seen.due.startswith("Stop") and seen.number % 5 == 0 else right(seen)
 
-    decision = decide(evidence(scores("new", turned, HELD_OUT), scores("old", lambda s: right(s) if s.due.startswith(
-        "Stop") else base(s), HELD_OUT)))  # fmt: skip
+    decision = decide(
+        evidence(
+            scores("new", turned, HELD_OUT),
+            scores("old", lambda s: right(s) if s.due.startswith("Stop") else base(s), HELD_OUT),
+        )
+    )
     assert decision.verdict == "refused"
     worse = {(rule.name, rule.about) for rule in decision.rules if rule.leads_to == "refused"}
     assert ("no worse", "real, things to stop for") in worse

@@ -188,8 +188,9 @@ def test_one_that_learnt_a_careless_reviewers_mistakes() -> None:
         return ("Caution, curb ahead." if seen.due == STOPS[0] else seen.due), 0.99
 
     confirmed = [replace(seen, due="Caution, curb ahead.") for seen in corrections(200)]
-    new = scores("planted", lambda seen: (seen.due, 0.99) if seen.group == TAUGHT else careless(seen),
-                 [*held_out(), *confirmed])  # fmt: skip
+    new = scores(
+        "planted", lambda seen: (seen.due, 0.99) if seen.group == TAUGHT else careless(seen), [*held_out(), *confirmed]
+    )
     old = scores("champion", mostly(0.99), [*held_out(), *confirmed])
     decision = decide.decide(evidence(new, old), Bounds())
     assert decision.verdict == "refused"
@@ -218,8 +219,15 @@ def test_trained_on_its_own_test(tmp_path: Path) -> None:
         for n in range(8):
             house.send(moment(first + n, seed=n, walk_id=walk, captured_at_utc=2.0 * n))
     for row in house.dataset.rows():
-        decisions.review(house.store, house.dataset, row.sample_id, action="edit", text="Caution, cone ahead.",
-                       reviewer="Eve", now_s=1.0)  # fmt: skip
+        decisions.review(
+            house.store,
+            house.dataset,
+            row.sample_id,
+            action="edit",
+            text="Caution, cone ahead.",
+            reviewer="Eve",
+            now_s=1.0,
+        )
     splits.mark_walk(house.store, house.dataset, "mill-again", "held_out", now_s=2.0)
     view = house.dataset.rows()
     house.close()

@@ -45,9 +45,12 @@ class Intake:
     def __init__(self, folder: Path, limits: LimitsSettings, *, store: Store | None = None) -> None:
         self.clock = ManualClock()
         self.ingest = Ingest(
-            folder / "incoming", Depot(folder / "depot"), limits=limits, tally=Tally(self.clock, store),
+            folder / "incoming",
+            Depot(folder / "depot"),
+            limits=limits,
+            tally=Tally(self.clock, store),
             clock=self.clock,
-        )  # fmt: skip
+        )
 
     def tell(self, device: str, name: str, verb: str, payload: bytes = b"") -> list[Ack]:
         replies = self.ingest.handle(device, ["up", name, verb], payload) + self.ingest.settle()

@@ -95,9 +95,11 @@ def test_two_workers_share_the_messages_and_one_that_is_killed_costs_nothing(
         assert all(link.wait_idle(DEADLINE_S) for link in links)
         assert [box.counts() for box in boxes] == [Counts(merged=CHUNKS + 1)] * len(DEVICES)
     assert _count(home) == {
-        "records": len(DEVICES) * (CHUNKS + 1), "parts": len(DEVICES) * (3 * CHUNKS + 1), "quarantine": 0,
+        "records": len(DEVICES) * (CHUNKS + 1),
+        "parts": len(DEVICES) * (3 * CHUNKS + 1),
+        "quarantine": 0,
         "samples": len(DEVICES) * CHUNKS,
-    }  # fmt: skip
+    }
     found = check(home, SystemClock())
     assert found.findings == ()
 
@@ -122,11 +124,16 @@ def test_workers_hear_their_share_over_tls_too(secure_broker: SecureSite) -> Non
     shared = ServerConfig(ingest=IngestSection(shared=True))
     links = [
         ServerLink(
-            secure_broker.host, secure_broker.port, {"": handle}, client_id=name, listen=listen, lasting=False,
+            secure_broker.host,
+            secure_broker.port,
+            {"": handle},
+            client_id=name,
+            listen=listen,
+            lasting=False,
             tls=secure_broker.server_context(name),
         )
         for name, listen in (("waycue-worker-1", worker.SHARED_LISTEN), ("waycue-server", worker.listens(shared)))
-    ]  # fmt: skip
+    ]
     sender = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="anna", protocol=MQTTProtocolVersion.MQTTv5)
     sender.tls_set_context(secure_broker.enrol("anna").context())
     try:

@@ -154,9 +154,10 @@ def test_a_folder_whose_lines_begin_with_its_own_name_is_understood(tmp_path: Pa
     with label.opened(root) as folder:
         folder.show("walk", 7, CHUNK)
     line = {
-        "frame_path": "dataset/frames/walk_chunk0007.jpg", "audio_path": "dataset/audio/walk_chunk0007.wav",
+        "frame_path": "dataset/frames/walk_chunk0007.jpg",
+        "audio_path": "dataset/audio/walk_chunk0007.wav",
         "instruction": "Stop, curb ahead.",
-    }  # fmt: skip
+    }
     (root / "metadata.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
     (found,) = label.labelled(root)
     assert (found.video, found.number, found.frame) == ("walk", 7, root.resolve() / "frames" / "walk_chunk0007.jpg")

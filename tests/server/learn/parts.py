@@ -37,16 +37,29 @@ def save_field_checkpoint(folder: Path, *, tied: bool = False) -> Path:
         tie_word_embeddings=tied,
         scale_factor=2,
         vision_config={
-            "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
-            "image_size": FIELD_TILE_PX, "patch_size": FIELD_TILE_PX // 4,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": FIELD_TILE_PX,
+            "patch_size": FIELD_TILE_PX // 4,
         },
         text_config={
-            "model_type": "llama", "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64,
-            "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
-            "max_position_embeddings": 128, "bos_token_id": ids[prompt.START], "eos_token_id": ids[prompt.END],
-            "pad_token_id": ids[prompt.END], "initializer_range": 0.2,
+            "model_type": "llama",
+            "vocab_size": len(tokenizer),
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "max_position_embeddings": 128,
+            "bos_token_id": ids[prompt.START],
+            "eos_token_id": ids[prompt.END],
+            "pad_token_id": ids[prompt.END],
+            "initializer_range": 0.2,
         },
-    )  # fmt: skip
+    )
     SmolVLMForConditionalGeneration(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -56,10 +69,20 @@ def save_whisper(folder: Path, *, positions: int = 150) -> Path:
     """What the hub holds: a whole Whisper, encoder and decoder, with random weights; 150 positions are 3 s."""
     torch.manual_seed(4)
     config = WhisperConfig(
-        d_model=32, encoder_layers=2, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
-        encoder_ffn_dim=64, decoder_ffn_dim=32, max_source_positions=positions, vocab_size=64, pad_token_id=0,
-        bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
-    )  # fmt: skip
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=32,
+        max_source_positions=positions,
+        vocab_size=64,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    )
     WhisperForConditionalGeneration(config).save_pretrained(folder)
     return folder
 

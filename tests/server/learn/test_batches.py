@@ -158,9 +158,10 @@ def test_padded_answers_hold_every_answer_and_nothing_else(rows: list[list[int]]
     assert padded.dtype == torch.long
     assert padded.shape == (len(rows), max(map(len, rows)))
     assert [[i for i in row if i != IGNORE] for row in padded.tolist()] == rows
-    assert all(row[len(answer) :] == [IGNORE] * (padded.shape[1] - len(answer)) for row, answer in zip(
-        padded.tolist(), rows, strict=True
-    ))  # fmt: skip
+    assert all(
+        row[len(answer) :] == [IGNORE] * (padded.shape[1] - len(answer))
+        for row, answer in zip(padded.tolist(), rows, strict=True)
+    )
 
 
 def test_frames_of_walks_are_drawn_in_the_share_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

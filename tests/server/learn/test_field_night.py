@@ -116,8 +116,10 @@ def test_the_command_explains_every_rule_as_the_registry_has_it(slept: Slept) ->
     found = json.loads(done.stdout)
     written = json.loads((slept.home / "nights" / f"{version}.json").read_text())["gate"]
     assert {**written, "version": version, "champion": "waycue-starter-1"} == found
-    assert all({"name", "about", "verdict", "figures", "interval", "cases", "walks", "sentence"} <= set(rule)
-               for rule in found["rules"])  # fmt: skip
+    assert all(
+        {"name", "about", "verdict", "figures", "interval", "cases", "walks", "sentence"} <= set(rule)
+        for rule in found["rules"]
+    )
     plain = server(slept.home, "gate", "--explain", version)
     assert (
         plain.stdout.splitlines()

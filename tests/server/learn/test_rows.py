@@ -165,9 +165,12 @@ def test_a_flipped_bit_shows_in_a_file_that_is_named_by_its_content(
 def test_whole_pictures_of_every_kind_are_read_as_opencv_reads_them(tmp_path: Path) -> None:
     image = shot(3).image
     for name, options in {
-        "plain.jpg": [], "progressive.jpg": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
-        "restarts.jpg": [cv2.IMWRITE_JPEG_RST_INTERVAL, 4], "optimal.jpg": [cv2.IMWRITE_JPEG_OPTIMIZE, 1], "a.png": [],
-    }.items():  # fmt: skip
+        "plain.jpg": [],
+        "progressive.jpg": [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
+        "restarts.jpg": [cv2.IMWRITE_JPEG_RST_INTERVAL, 4],
+        "optimal.jpg": [cv2.IMWRITE_JPEG_OPTIMIZE, 1],
+        "a.png": [],
+    }.items():
         cv2.imwrite(str(tmp_path / name), image, options)
         read, why = pictures.load(tmp_path / name)
         assert why == ""

@@ -54,10 +54,11 @@ def _contents(home: Path) -> tuple[object, ...]:
         records = select(r.device, r.record_id, r.kind, r.chunk_id, r.body, r.transcript, r.proposal)
         parts = select(p.device, p.record_id, p.kind, p.sha256, p.path)
         found = (
-            sorted(map(repr, connection.execute(records))), sorted(connection.execute(parts)),
+            sorted(map(repr, connection.execute(records))),
+            sorted(connection.execute(parts)),
             sorted(connection.execute(select(db.walks.c.walk_id, db.walks.c.split))),
             {row.sample_id: row for row in decisions.listing(store, state="all")},
-        )  # fmt: skip
+        )
     store.close()
     return (*found, sorted(Dataset(home / "dataset").rows(), key=lambda row: row.sample_id))
 

@@ -101,28 +101,46 @@ def tokenizer_of(family: Family) -> PreTrainedTokenizerFast:
     )
     made.train_from_iterator(TEXTS, trainer)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers' own gap
-        tokenizer_object=made, bos_token=family.bos, eos_token=family.end, pad_token=family.end,
+        tokenizer_object=made,
+        bos_token=family.bos,
+        eos_token=family.end,
+        pad_token=family.end,
         additional_special_tokens=[t for t in family.special if t not in (family.bos, family.end)],
         chat_template=family.template,
-    )  # fmt: skip
+    )
 
 
 def save_family(folder: Path, family: Family) -> Path:
     torch.manual_seed(3)
     tokenizer = tokenizer_of(family)
     config = family.config(
-        image_token_id=tokenizer.convert_tokens_to_ids(prompt.IMAGE), tie_word_embeddings=False, scale_factor=2,
+        image_token_id=tokenizer.convert_tokens_to_ids(prompt.IMAGE),
+        tie_word_embeddings=False,
+        scale_factor=2,
         vision_config={
-            "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
-            "image_size": FIELD_TILE_PX, "patch_size": FIELD_TILE_PX // 4,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": FIELD_TILE_PX,
+            "patch_size": FIELD_TILE_PX // 4,
         },
         text_config={
-            "model_type": "llama", "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64,
-            "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
-            "max_position_embeddings": 128, "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id, "initializer_range": 0.2,
+            "model_type": "llama",
+            "vocab_size": len(tokenizer),
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "max_position_embeddings": 128,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.eos_token_id,
+            "initializer_range": 0.2,
         },
-    )  # fmt: skip
+    )
     family.make(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -194,9 +212,11 @@ def test_the_ids_are_those_of_transformers_own_processor(tmp_path: Path, name: s
     base.frames = frames
     tile: Any = {"do_image_splitting": False, "size": {"longest_edge": 256}, "max_image_size": {"longest_edge": 256}}
     processor: Any = Idefics3Processor(
-        image_processor=Idefics3ImageProcessorPil(**tile), tokenizer=base.tokenizer, image_seq_len=base.image_tokens,
+        image_processor=Idefics3ImageProcessorPil(**tile),
+        tokenizer=base.tokenizer,
+        image_seq_len=base.image_tokens,
         chat_template=FAMILIES[name].template,
-    )  # fmt: skip
+    )
     content = [
         {"type": "text", "text": prompt.REQUEST},
         *[{"type": "image", "image": np.zeros((256, 256, 3), np.uint8)}] * frames,

@@ -83,8 +83,8 @@ def test_a_folder_without_a_model_is_said_so(tmp_path: Path) -> None:
 
 def test_a_model_that_sees_nothing_is_refused(tmp_path: Path) -> None:
     config = LlamaConfig(
-        vocab_size=900, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1,
-    )  # fmt: skip
+        vocab_size=900, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1
+    )
     LlamaForCausalLM(config).save_pretrained(tmp_path / "text")
     tokens.build().save_pretrained(tmp_path / "text")
     with pytest.raises(ConfigError, match="text"):

@@ -325,17 +325,16 @@ def test_the_commands_do_it_and_tell_it(house: House, capsys: pytest.CaptureFixt
     assert main([*home, "status", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert value["rollouts"][0]["tally"]["failed"] == 1
-    assert [change["what"] for change in value["log"]] == [
-        "started for 25 % and pi-1", "advanced to 100 %", "halted",
-    ]  # fmt: skip
+    assert [change["what"] for change in value["log"]] == ["started for 25 % and pi-1", "advanced to 100 %", "halted"]
     assert main([*home, "halt"]) == 1
     assert main([*home, "start", "m3", "--all"]) == 0
     assert main([*home, "finish"]) == 0
     assert "m3 is the champion" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", [["--percent", "101"], ["--percent", "-1"], ["--error-share", "2"],
-                                   ["--missing-after-h", "0"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong", [["--percent", "101"], ["--percent", "-1"], ["--error-share", "2"], ["--missing-after-h", "0"]]
+)
 def test_numbers_that_make_no_sense_are_refused(
     house: House, wrong: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

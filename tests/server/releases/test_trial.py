@@ -81,8 +81,9 @@ def test_the_state_of_a_version_is_what_its_manifest_says(house: House, capsys: 
     assert {model.version: model.state for model in house.registry.list()} == {"m1": REGISTERED, "t1": ON_TRIAL}
     assert house.run("models", "list", "--json") == 0
     assert {one["version"]: one["state"] for one in json.loads(capsys.readouterr().out)} == {
-        "m1": "registered", "t1": "trial",
-    }  # fmt: skip
+        "m1": "registered",
+        "t1": "trial",
+    }
     assert house.run("models", "list") == 0
     assert "trial" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("t1"))
 
@@ -259,9 +260,11 @@ def test_a_version_that_the_gate_refused_goes_to_nobody_not_even_supervised(hous
 def unjudged(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> str:
     """A whole field bundle that no gate of this server passed."""
     how: dict[str, dict[str, Any] | None] = {
-        "added by hand": None, "refused": {"gate": {"verdict": "refused", "rules": []}},
-        "before there was a gate": {"outcome": "promoted"}, "its own word": None,
-    }  # fmt: skip
+        "added by hand": None,
+        "refused": {"gate": {"verdict": "refused", "rules": []}},
+        "before there was a gate": {"outcome": "promoted"},
+        "its own word": None,
+    }
     claimed = PASSED if request.param == "its own word" else {}
     make_bundle(tmp_path / "f1", "f1", contents({"a.onnx": 500}, seed=8), intended_use="field", evaluation=claimed)
     house.registry.add(tmp_path / "f1", evaluation=how[request.param])

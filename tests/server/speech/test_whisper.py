@@ -32,11 +32,23 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)  # type: ignore[no-untyped-call]
     torch.manual_seed(0)
     config = WhisperConfig(
-        vocab_size=len(letters), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, num_mel_bins=80, max_target_positions=48,
-        pad_token_id=0, bos_token_id=0, eos_token_id=0, decoder_start_token_id=1, suppress_tokens=None,
+        vocab_size=len(letters),
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        num_mel_bins=80,
+        max_target_positions=48,
+        pad_token_id=0,
+        bos_token_id=0,
+        eos_token_id=0,
+        decoder_start_token_id=1,
+        suppress_tokens=None,
         begin_suppress_tokens=None,
-    )  # fmt: skip
+    )
     WhisperForConditionalGeneration(config).save_pretrained(folder)
     return folder
 

@@ -26,8 +26,10 @@ def say(text: str, *, voice: str = "en-us", words_per_minute: int = 170) -> byte
     """A spoken sentence."""
     done = subprocess.run(
         ["espeak-ng", "-v", voice, "-s", str(words_per_minute), "--stdout", text],
-        capture_output=True, check=True, timeout=30,
-    )  # fmt: skip
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
     with wave.open(io.BytesIO(done.stdout)) as file:
         rate_hz = file.getframerate()
     speech = _header_fixed(done.stdout, rate_hz)

@@ -34,8 +34,7 @@ def test_the_mirror_image_is_on_the_other_side(
 
 
 @pytest.mark.parametrize(
-    ("x", "side"),
-    [(0.0, "ahead"), (0.5, "ahead"), (-0.5, "ahead"), (0.7, "on the right"), (-0.7, "on the left")],
+    ("x", "side"), [(0.0, "ahead"), (0.5, "ahead"), (-0.5, "ahead"), (0.7, "on the right"), (-0.7, "on the left")]
 )
 def test_the_corridor_is_45_cm_to_each_side(x: float, side: str) -> None:
     found = truth.bearing(replace(POLE, x_m=x), Pose())

@@ -57,8 +57,11 @@ def test_edited_words_become_the_vocabularys_once_these_are_confirmed(site: str)
     assert body == {
         "detail": "“watch out, kerb ahead at the crosswalk” would be taught as “Caution, curb ahead.”."
         " Left out: crosswalk.",
-        "proposal": "Caution, curb ahead.", "wording": "Caution, curb ahead.", "lost": ["crosswalk"], "suggestions": [],
-    }  # fmt: skip
+        "proposal": "Caution, curb ahead.",
+        "wording": "Caution, curb ahead.",
+        "lost": ["crosswalk"],
+        "suggestions": [],
+    }
     assert ids(site, "?state=reviewed") == []
     status, row = review(site, FLAGGED, action="edit", text=body["wording"])
     assert (status, row["ground_truth"]) == (200, "Caution, curb ahead.")

@@ -251,8 +251,13 @@ def test_a_refusal_offers_what_may_have_been_meant_and_other_words_take_it_away(
 
 
 def test_a_proposal_says_where_it_came_from_and_what_it_leaves_out(open_page: NewPage, house: House) -> None:
-    correct(house, AUDITED, n=5, transcript="there's a car coming and a person on the left",
-            proposal="Stop, vehicle approaching ahead.")  # fmt: skip
+    correct(
+        house,
+        AUDITED,
+        n=5,
+        transcript="there's a car coming and a person on the left",
+        proposal="Stop, vehicle approaching ahead.",
+    )
     correct(house, FLAGGED, n=6, transcript="do not cross, car coming", proposal="")
     house.send(moment(4, raw_output="", spoken="Stop, curb ahead. Caution, bin on the left."))
     page = open_page()
@@ -294,7 +299,11 @@ def test_without_javascript_forms_do_it_all(open_page: NewPage, house: House) ->
     card(page, PUZZLING).get_by_role("button", name="Nothing should be said").click()
     expect(page.get_by_role("heading", name="Nothing to review")).to_be_visible()
     assert [state(house, i)[0] for i in (CORRECTED, FLAGGED, AUDITED, PUZZLING)] == [
-        "reviewed", "reviewed", "rejected", "reviewed"]  # fmt: skip
+        "reviewed",
+        "reviewed",
+        "rejected",
+        "reviewed",
+    ]
     expect(page.get_by_role("button", name="Keyboard shortcuts")).to_be_hidden()
 
 

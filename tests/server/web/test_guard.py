@@ -125,7 +125,12 @@ def test_every_answer_carries_the_security_headers(site: str, path: str) -> None
 def test_an_endless_body_is_not_read(site: str) -> None:
     parts = urlsplit(site)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
-    connection.request("POST", f"/moments/{FLAGGED}/review", body=iter([b"x" * 1000] * 5), encode_chunked=True,
-                       headers={"Transfer-Encoding": "chunked"})  # fmt: skip
+    connection.request(
+        "POST",
+        f"/moments/{FLAGGED}/review",
+        body=iter([b"x" * 1000] * 5),
+        encode_chunked=True,
+        headers={"Transfer-Encoding": "chunked"},
+    )
     assert connection.getresponse().status == 411
     connection.close()

@@ -18,8 +18,12 @@ def paths(site: str) -> dict[str, str]:
 
 
 def test_each_file_comes_whole_with_its_type_and_may_be_kept(site: str) -> None:
-    expected = {"frame": ("image/jpeg", picture(3)), "audio": ("audio/wav", sound(3)), "clip": ("video/mp4", clip(3)),
-                "correction_audio": ("audio/wav", sound(8))}  # fmt: skip
+    expected = {
+        "frame": ("image/jpeg", picture(3)),
+        "audio": ("audio/wav", sound(3)),
+        "clip": ("video/mp4", clip(3)),
+        "correction_audio": ("audio/wav", sound(8)),
+    }
     for name, path in paths(site).items():
         answer = ask(f"{site}/media/{path}")
         assert (answer.status, answer.headers["content-type"], answer.body) == (200, *expected[name])

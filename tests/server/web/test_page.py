@@ -46,9 +46,11 @@ class Page(HTMLParser):
 
 def submit(site: str, sample_id: str, **fields: str) -> Answer:
     return ask(
-        f"{site}/moments/{sample_id}/review", method="POST", data=urlencode(fields).encode(),
+        f"{site}/moments/{sample_id}/review",
+        method="POST",
+        data=urlencode(fields).encode(),
         headers={"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"},
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("path", ["/", "/?state=reviewed", f"/moments/{CORRECTED}", "/moments/nobody", "/?page=x"])
@@ -74,8 +76,14 @@ def test_a_moment_shows_picture_clip_sounds_and_words(site: str) -> None:
     assert page.all("img")[0]["alt"] == "Camera picture. The device said: Caution, bin ahead."
     assert "controls" in page.all("video")[0]
     assert len([audio for audio in page.all("audio") if "controls" in audio]) == 6
-    for words in ("What the device said", "Caution, bin ahead.", "What the wearer said", "cone on the left",
-                  "Caution, cone on the left.", "Correction by Ada"):  # fmt: skip
+    for words in (
+        "What the device said",
+        "Caution, bin ahead.",
+        "What the wearer said",
+        "cone on the left",
+        "Caution, cone on the left.",
+        "Correction by Ada",
+    ):
         assert words in first
     assert [a["src"] for a in page.all("audio")[:2]] == sorted(
         {a["src"] for a in page.all("audio")[:2]}, key=first.index

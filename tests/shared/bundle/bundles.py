@@ -9,8 +9,14 @@ from typing import Any
 
 from shared.bundle import Manifest, write_bundle
 
-SMALL = {"vision_encoder.onnx": 300_000, "decoder_model_merged.onnx": 200_000, "tokenizer.json": 4_000,
-         "golden/golden.json": 200, "golden/000.jpg": 7_000, "golden/001.jpg": 0}  # fmt: skip
+SMALL = {
+    "vision_encoder.onnx": 300_000,
+    "decoder_model_merged.onnx": 200_000,
+    "tokenizer.json": 4_000,
+    "golden/golden.json": 200,
+    "golden/000.jpg": 7_000,
+    "golden/001.jpg": 0,
+}
 
 
 def contents(sizes: Mapping[str, int] = SMALL, *, seed: int = 1) -> dict[str, bytes]:
@@ -24,9 +30,13 @@ def make_bundle(folder: Path, version: str, files: Mapping[str, bytes] | None = 
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
     facts: dict[str, Any] = {
-        "created_at_utc": 1_700_000_000.0, "base": "starter", "parent": "", "intended_use": "demo",
-        "thresholds": {"speak_above": 0.5}, "model": {"objects": ["curb"], "sides": ["ahead"]},
-    }  # fmt: skip
+        "created_at_utc": 1_700_000_000.0,
+        "base": "starter",
+        "parent": "",
+        "intended_use": "demo",
+        "thresholds": {"speak_above": 0.5},
+        "model": {"objects": ["curb"], "sides": ["ahead"]},
+    }
     return write_bundle(folder, version=version, **(facts | more))
 
 

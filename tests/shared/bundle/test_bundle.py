@@ -178,16 +178,34 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = ("format", "version", "created_at_utc", "base", "parent", "intended_use", "files", "thresholds", "model",
-          "evaluation")  # fmt: skip
+FIELDS = (
+    "format",
+    "version",
+    "created_at_utc",
+    "base",
+    "parent",
+    "intended_use",
+    "files",
+    "thresholds",
+    "model",
+    "evaluation",
+)
 
 
 @given(st.sampled_from(FIELDS), JSON)
 def test_any_value_in_any_field_is_read_or_refused(name: str, value: Any) -> None:
     good = {
-        "format": 1, "version": "m1", "created_at_utc": 0, "base": "", "parent": "", "intended_use": "field",
-        "files": [{"path": "a", "size_bytes": 1, "sha256": "0" * 64}], "thresholds": {}, "model": {}, "evaluation": {},
-    }  # fmt: skip
+        "format": 1,
+        "version": "m1",
+        "created_at_utc": 0,
+        "base": "",
+        "parent": "",
+        "intended_use": "field",
+        "files": [{"path": "a", "size_bytes": 1, "sha256": "0" * 64}],
+        "thresholds": {},
+        "model": {},
+        "evaluation": {},
+    }
     data = json.dumps(good | {name: value}).encode()
     try:
         manifest = bundle.parse_manifest(data)
@@ -197,8 +215,12 @@ def test_any_value_in_any_field_is_read_or_refused(name: str, value: Any) -> Non
 
 
 def test_what_a_device_could_not_read_is_not_written(tmp_path: Path) -> None:
-    for more in ({"evaluation": {"loss": float("nan")}}, {"thresholds": {"speak_above": float("inf")}},
-                 {"model": {"ids": {1, 2}}}, {"intended_use": "toy"}):  # fmt: skip
+    for more in (
+        {"evaluation": {"loss": float("nan")}},
+        {"thresholds": {"speak_above": float("inf")}},
+        {"model": {"ids": {1, 2}}},
+        {"intended_use": "toy"},
+    ):
         with pytest.raises(BundleError):
             make_bundle(tmp_path / "m1", "m1", **more)
         assert not (tmp_path / "m1" / "manifest.json").exists()

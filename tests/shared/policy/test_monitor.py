@@ -95,9 +95,16 @@ def test_news_about_the_device_passes_unless_it_orders_or_promises() -> None:
         assert monitor.stopped(text, tier=2, why="state") == ""
         assert vocabulary.may_be_announced(text)
     for text in (
-        "Keep going.", "The way is clear.", "Cross the street.", "You are safe.", "Crossing now.", "Turn left now.",
-        "Vehicle ahead, continue straight.", "You may walk on now.", "Way is free.",
-    ):  # fmt: skip
+        "Keep going.",
+        "The way is clear.",
+        "Cross the street.",
+        "You are safe.",
+        "Crossing now.",
+        "Turn left now.",
+        "Vehicle ahead, continue straight.",
+        "You may walk on now.",
+        "Way is free.",
+    ):
         assert monitor.stopped(text, tier=2, why="state")
         assert not vocabulary.may_be_announced(text)
 

@@ -28,12 +28,7 @@ SENTENCES = [
 hazards = st.builds(
     Hazard, st.sampled_from(THINGS), st.sampled_from(vocabulary.SIDES_SEEN), st.sampled_from([0.2, 0.6, 0.7, 0.9, 0.99])
 )
-looks = st.builds(
-    Looked,
-    st.lists(hazards, max_size=3).map(tuple),
-    st.sampled_from([0.5, 0.5, 0.5, 0.0]),
-    st.just(0.2),
-)
+looks = st.builds(Looked, st.lists(hazards, max_size=3).map(tuple), st.sampled_from([0.5, 0.5, 0.5, 0.0]), st.just(0.2))
 words = st.tuples(st.sampled_from(SENTENCES), st.sampled_from([0.1, 0.55, 0.7, 0.95]), st.sampled_from([0.0, 1.0, 3.0]))
 others = st.sampled_from(
     [

@@ -20,9 +20,14 @@ def rewrite(folder: Path, *, without: str = "", **changes: Any) -> None:
     old = bundle.read_manifest(folder)
     model = {key: value for key, value in old.model.items() if key != without}
     kept: dict[str, Any] = {
-        "version": old.version, "created_at_utc": old.created_at_utc, "base": old.base, "parent": old.parent,
-        "intended_use": old.intended_use, "thresholds": old.thresholds, "model": model,
-    }  # fmt: skip
+        "version": old.version,
+        "created_at_utc": old.created_at_utc,
+        "base": old.base,
+        "parent": old.parent,
+        "intended_use": old.intended_use,
+        "thresholds": old.thresholds,
+        "model": model,
+    }
     bundle.write_bundle(folder, **{**kept, **changes})
 
 

@@ -33,9 +33,14 @@ def written(model: GuidanceModel, seen: Observation, drafts: Sequence[Sequence[i
     coming = iter(drafts)
     model._decoder.rewind(len(model._before))
     return write(
-        model._decoder, model._shown(seen), model._embed, lambda ids: next(coming, ()),
-        grammar=model._grammar if constrained else None, end_id=model._end_id, most=model._most,
-    )  # fmt: skip
+        model._decoder,
+        model._shown(seen),
+        model._embed,
+        lambda ids: next(coming, ()),
+        grammar=model._grammar if constrained else None,
+        end_id=model._end_id,
+        most=model._most,
+    )
 
 
 def result(answer: Written) -> tuple[object, ...]:
@@ -103,8 +108,10 @@ def test_on_the_starters_pictures_every_way_writes_the_same(
         assert plain == whole.answer(seen, listed)
         ways = [
             one.word(seen, constrained=constrained, drafted=drafted)
-            for one in (model, growing) for constrained in (True, False) for drafted in (True, False)
-        ]  # fmt: skip
+            for one in (model, growing)
+            for constrained in (True, False)
+            for drafted in (True, False)
+        ]
         assert {way.token_ids for way in ways} == {plain}
         assert len({(way.text, way.raw, way.confidence, way.grammatical) for way in ways}) == 1
         assert ways[1].passes == len(plain) + 1

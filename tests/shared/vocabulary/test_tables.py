@@ -44,8 +44,16 @@ def test_check_answers_scripts_by_status_and_json(
     found = json.loads(capsys.readouterr().out)
     assert (found["text"], found["sayable"], found["wording"]) == (text, status == 0, wording)
     assert set(found) == {
-        "text", "sayable", "as_written", "wording", "taught_as", "slots", "lost", "problems", "suggestions",
-    }  # fmt: skip
+        "text",
+        "sayable",
+        "as_written",
+        "wording",
+        "taught_as",
+        "slots",
+        "lost",
+        "problems",
+        "suggestions",
+    }
     assert bool(found["problems"]) == (text != wording)
 
 
