@@ -35,6 +35,7 @@ from server.releases.registry import Registry
 from server.releases.signing import Release
 from server.web.app import create_app
 from shared import atomic, enrolment, settings
+from shared.background import Background
 from shared.clock import Clock
 from shared.messages import Status
 from shared.notify import READY, STOPPING, notify
@@ -87,15 +88,11 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
             lets_in=safe.enrolled.knows if safe else None,
         )
         web = _web(opened, dataset, registry, config, clock)
+        url = f"http://{web_host}:{web_port}"
         threads = [
-            threading.Thread(target=_listen, args=(merge, config, heard, stopping), name="listen", daemon=True),
-            threading.Thread(target=_offer, args=(push, link, stopping), name="offers", daemon=True),
-            threading.Thread(
-                target=_announce,
-                args=(web, link, stopping, f"http://{web_host}:{web_port}", config, ready_file),
-                name="ready",
-                daemon=True,
-            ),
+            Background(lambda: _listen(merge, config, heard, stopping), name="transcription"),
+            Background.every(OFFERS_EVERY_S, lambda: _offer(push, link), name="offers"),
+            Background(lambda: _announce(web, link, stopping, url, config, ready_file), name="ready"),
         ]
         if safe:
             safe.start()
@@ -113,7 +110,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
             if safe:
                 safe.stop()
             for thread in threads:
-                thread.join(10)
+                thread.close()
 
 
 def _secured(home: Path, opened: store.Store, config: ServerConfig, clock: Clock) -> Secured | None:
@@ -189,10 +186,10 @@ def _announce(
         atomic.write_bytes(file, (url + "\n").encode())
 
 
-def _offer(push: Push, link: ServerLink, stopping: threading.Event) -> None:
+def _offer(push: Push, link: ServerLink) -> None:
     """A retrain or a rollback in another process changes the champion: devices learn of it within a second."""
-    while not stopping.wait(OFFERS_EVERY_S):
-        _safely("offers", lambda: [link.publish(*offer, retain=True) for offer in push.due_offers()])
+    for offer in push.due_offers():
+        link.publish(*offer, retain=True)
 
 
 def _listen(merge: Merge, config: ServerConfig, heard: threading.Event, stopping: threading.Event) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 
+from shared.backoff import exponential_s
 from shared.errors import Permanent
 from shared.messages import Ack
 from shared.ranges import Ranges as Ranges
@@ -60,12 +61,12 @@ def part_bytes(configured: int, max_packet_bytes: int | None) -> int:
 
 def patience_s(tries: int) -> float:
     """Seconds without any answer after which the sender asks again: 5, 10, 20, 40, 60, 60 …"""
-    return min(PATIENCE_MAX_S, PATIENCE_S * 2.0 ** min(tries, 10))
+    return exponential_s(tries, base_s=PATIENCE_S, max_s=PATIENCE_MAX_S)
 
 
 def pause_s(tries: int) -> float:
     """Seconds that a sender keeps still after `paused`: 15, 30, 60 … 300."""
-    return min(PAUSE_MAX_S, PAUSE_S * 2.0 ** min(tries, 10))
+    return exponential_s(tries, base_s=PAUSE_S, max_s=PAUSE_MAX_S)
 
 
 # --- events and actions -----------------------------------------------------------------------------------------------

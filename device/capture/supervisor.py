@@ -15,6 +15,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from shared.backoff import exponential_s
+
 Phase = Literal["starting", "running", "waiting", "done"]
 Event = Literal["tick", "hello", "item", "gone", "end"]
 Action = Literal["none", "start", "kill"]
@@ -68,7 +70,7 @@ def deadline_s(watch: Watch, limits: Limits) -> float:
 
 def backoff_s(failures: int, limits: Limits) -> float:
     """Doubled with each failure in a row. No jitter: one device has one agent."""
-    return min(limits.backoff_first_s * 2.0 ** min(max(failures - 1, 0), 32), limits.backoff_max_s)
+    return exponential_s(failures - 1, base_s=limits.backoff_first_s, max_s=limits.backoff_max_s)
 
 
 def step(watch: Watch, event: Event, *, now_s: float, limits: Limits, why: str = "") -> tuple[Watch, Action]:

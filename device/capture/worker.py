@@ -20,6 +20,7 @@ from device.capture import pipe, supervisor
 from device.capture.source import SAMPLE_RATE_HZ, PartHealth
 from device.capture.supervisor import Action, Event
 from device.capture.worker_process import KILL_S, Child, Plan
+from shared.background import Background
 from shared.clock import SystemClock
 from shared.errors import MediaError
 
@@ -53,14 +54,14 @@ class Capture:
         self._last_t_s = -1.0
         self._kept_s = 0.0
         self._news = news
-        self._closing = threading.Event()
         self._wake_read, self._wake_write = os.pipe()
         self._child: Child | None = None
-        self._thread = threading.Thread(target=self._run, name=f"capture {plan.name}", daemon=True)
+        self._work = Background(self._run, name=f"capture {plan.name}", wake=lambda: os.write(self._wake_write, b"x"))
+        self._closing = self._work.stopping
 
     def start(self) -> None:
         """Start the process and its watch; returns at once."""
-        self._thread.start()
+        self._work.start()
 
     def settled(self) -> bool:
         """It has started, or failed to. Call with `news` held."""
@@ -82,11 +83,7 @@ class Capture:
         """End process and thread. Idempotent."""
         if self._closing.is_set():
             return
-        self._closing.set()
-        os.write(self._wake_write, b"x")
-        if self._thread.ident is not None:
-            self._thread.join(KILL_S * 3)
-        if not self._thread.is_alive():  # the thread closes neither end: it may be done before the byte is written
+        if self._work.close(KILL_S * 3):  # the thread closes neither end: it may be done before the byte is written
             os.close(self._wake_read)
             os.close(self._wake_write)
 

@@ -7,7 +7,6 @@ guiding thread itself cannot say: "Guidance paused" then goes straight to the vo
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from device.guidance.loop import Guidance
 from device.health import announcements, status
 from device.health.status import DeviceStatus
 from shared import policy
+from shared.background import Background
 from shared.clock import Clock
 from shared.notify import ALIVE, notify
 
@@ -57,24 +57,14 @@ class Upkeep:
         self._written_s = self._published_s = float("-inf")
         self._published: object = None
         self._progress: object = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+        self._rounds = Background.every(EVERY_S, self.tick, name="health monitor")
 
     def start(self) -> None:
-        self._thread.start()
+        self._rounds.start()
 
     def close(self) -> None:
         """Write the status a last time and stop. May be called again."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(JOIN_S)
-
-    def _run(self) -> None:
-        while not self._stop.wait(EVERY_S):
-            try:
-                self.tick()
-            except Exception:
-                log.exception("Upkeep failed")
+        self._rounds.close(JOIN_S)
 
     def tick(self) -> None:
         """One round."""

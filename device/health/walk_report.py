@@ -20,6 +20,7 @@ from rich.text import Text
 from device.capture.source import VideoFrame
 from device.guidance.history import Spoken
 from shared import atomic
+from shared.background import Background
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +43,14 @@ class Captions:
         self._path = file
         self._file: IO[str] | None = None
         self._lines: queue.Queue[tuple[Spoken, str] | Text | None] = queue.Queue(MOST_WAITING)
-        self._thread = threading.Thread(target=self._run, name="captions", daemon=True)
+        self._work = Background(self._run, name="captions")
 
     def open(self) -> None:
         """Raises: OSError where the file cannot be written."""
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - kept open until close()
-        self._thread.start()
+        self._work.start()
 
     def show(self, spoken: Spoken, chunk: str) -> None:
         """Soon; returns at once. Where too many wait, this one is left out."""
@@ -63,11 +64,10 @@ class Captions:
 
     def close(self) -> None:
         """Write what waits. May be called again."""
-        if self._thread.is_alive():
+        if self._work.is_alive:
             with contextlib.suppress(queue.Full):
                 self._lines.put(None, timeout=CLOSE_S)
-            self._thread.join(CLOSE_S)
-        if self._file is not None and not self._thread.is_alive():
+        if self._work.close(CLOSE_S) and self._file is not None:
             self._file.close()
             self._file = None
 

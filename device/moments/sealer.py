@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import logging
 import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Protocol
 
 from device.outbox.folder import importance
 from device.outbox.outbox import Pruned
+from shared.background import Background
 from shared.errors import MessageError
 from shared.messages import ChunkRecord, CorrectionRecord
 
@@ -82,10 +82,10 @@ class Keeper:
         self._unnamed: list[tuple[str, str]] = []  # lost, and not in the outbox's list of what is lost yet: name, why
         self.lost = 0
         """Flagged records that could not be kept."""
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._work = Background(self._run, name="sealer", wake=lambda: self._parcels.put(None))
 
     def start(self) -> None:
-        self._thread.start()
+        self._work.start()
 
     def keep(self, parcel: Parcel) -> None:
         """Seal it soon; returns at once."""
@@ -93,11 +93,8 @@ class Keeper:
 
     def close(self) -> None:
         """Seal what is left, give up what cannot be. May be called again."""
-        self._parcels.put(None)
-        if self._thread.is_alive():
-            self._thread.join(DRAIN_S)
-            if self._thread.is_alive():
-                log.error("The disk did not answer within %s s; flagged chunks may be lost.", DRAIN_S)
+        if not self._work.close(DRAIN_S):
+            log.error("The disk did not answer within %s s; flagged chunks may be lost.", DRAIN_S)
 
     @property
     def trouble(self) -> str:

@@ -24,7 +24,6 @@ Promises:
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -45,7 +44,7 @@ from device.outbox.types import Failure as Failure
 from device.outbox.types import Item as Item
 from device.outbox.types import Pruned as Pruned
 from device.outbox.types import Recovery as Recovery
-from shared import atomic, messages, topics
+from shared import atomic, file_lock, messages, topics
 from shared.atomic import Step, no_step
 from shared.errors import ConfigError, MessageError
 from shared.messages import ChunkRecord, CorrectionRecord, Envelope
@@ -485,12 +484,6 @@ class Outbox:
 
 
 def _lock_folder(folder: Path) -> BinaryIO:
-    file = open(folder / ".lock", "wb")  # noqa: SIM115  held for as long as the outbox is open
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise ConfigError(
-            f"The outbox {folder} is in use by another waycue-device.", hint="Stop that one, or give this one --state."
-        ) from None
-    return file
+    hint = "Stop that one, or give this one --state."
+    busy = ConfigError(f"The outbox {folder} is in use by another waycue-device.", hint=hint)
+    return file_lock.acquire(folder / ".lock", busy=busy)

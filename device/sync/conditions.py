@@ -12,12 +12,12 @@ from __future__ import annotations
 import logging
 import re
 import subprocess
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from device.sync.uploads import Allowed
+from shared.background import Background
 
 EVERY_S = 10.0
 ASK_S = 3.0
@@ -153,17 +153,14 @@ class Watch:
         self._thermal = thermal
         self._ask = ask
         self._told: Decision | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="conditions", daemon=True)
+        self._rounds = Background.every(EVERY_S, self.look, name="sync conditions", at_once=True)
 
     def start(self) -> None:
-        self._thread.start()
+        self._rounds.start()
 
     def close(self) -> None:
         """May be called again."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(JOIN_S)
+        self._rounds.close(JOIN_S)
 
     def look(self) -> None:
         """One round."""
@@ -173,11 +170,3 @@ class Watch:
             if self.decision.why:
                 log.warning("Sync: %s", self.decision.text)
             self._tell(self.decision)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.look()
-            except Exception:
-                log.exception("What may be sent could not be decided; it stays as it was")
-            self._stop.wait(EVERY_S)

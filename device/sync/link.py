@@ -45,6 +45,8 @@ from device.sync.uploads import (
     UploadsEvent,
 )
 from shared import messages, topics
+from shared.background import Background
+from shared.backoff import exponential_s
 from shared.clock import Clock
 from shared.errors import MediaError, MessageError, Permanent, Unreachable
 from shared.messages import Ack, Status
@@ -66,14 +68,6 @@ FORGET_AFTER = 16  # deleting merged records costs the disk less in batches
 _log = logging.getLogger(__name__)
 
 Handler = Callable[[list[str], bytes], None]
-
-
-def backoff_s(attempt: int, draw: float, *, base_s: float = BACKOFF_BASE_S, max_s: float = BACKOFF_MAX_S) -> float:
-    """Seconds to wait after `attempt` connections in a row came to nothing. Full jitter: `draw`, 0..1, of the ceiling.
-
-    source: AWS Architecture Blog, "Exponential Backoff And Jitter" (2015)
-    """
-    return draw * min(max_s, base_s * 2.0 ** min(attempt, 30))
 
 
 class Link:
@@ -132,12 +126,12 @@ class Link:
         self._state = self._why_offline = ""
         self._trouble = ""
         self._online = threading.Event()
-        self._stop = threading.Event()
         self._idle = threading.Condition()
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
-        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self._background = Background(self._run, name="device link", wake=self._wake)
+        self._stop = self._background.stopping
         outbox.on_change(self._sealed)
 
     # for other threads
@@ -160,16 +154,12 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect, and to send."""
-        self._thread.start()
+        self._background.start()
 
     def stop(self, timeout_s: float = CONNECT_TIMEOUT_S + GOODBYE_S + 3.0) -> None:
         """Say offline and end. What is not sent stays in the outbox. Idempotent; returns after `timeout_s` at the
         latest: a name look-up that hangs holds only the thread, which ends with the process."""
-        self._stop.set()
-        self._wake()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
-        if not self._thread.is_alive():
+        if self._background.close(timeout_s):
             self._wake_in.close()
             self._wake_out.close()
 
@@ -233,7 +223,7 @@ class Link:
             self._went_offline(reason if self._cut_short < SUSPICIOUS else f"{reason}; {self._suspicion()}")
             attempt = 0 if lasted else min(attempt + 1, MAX_ATTEMPT_IF_USEFUL) if self._heard else attempt + 1
             most_s = REJECTED_MAX_S if self._rejected else BACKOFF_MAX_S
-            self._stop.wait(backoff_s(attempt, self._draw(), max_s=most_s))
+            self._stop.wait(exponential_s(attempt, base_s=BACKOFF_BASE_S, max_s=most_s, jitter=self._draw()))
         self._outbox.release([upload.item for upload in self._uploads.active])
         self._on_disk(self._outbox.forget_merged)
 

@@ -62,6 +62,7 @@ from device.updates.state import (
     unfetched,
     with_progress,
 )
+from shared.backoff import exponential_s
 from shared.bundle import BLOCKS_NAME, FileEntry
 from shared.messages import Offer
 
@@ -369,8 +370,8 @@ def _never_right(state: State, reason: str, now_s: float, settings: Settings) ->
 
 
 def ask_again(state: State, now_s: float, settings: Settings) -> Step:
-    """What nobody answered."""
-    patience_s = min(settings.ask_again_s * 2.0 ** min(state.silent, 10), settings.ask_again_most_s)
+    """Re-request block ranges whose request timed out."""
+    patience_s = exponential_s(state.silent, base_s=settings.ask_again_s, max_s=settings.ask_again_most_s)
     late = tuple(asked for asked in state.asked if now_s - asked.at_s >= patience_s)
     if late:
         state = replace(state, silent=state.silent + 1, asked=tuple(a for a in state.asked if a not in late))

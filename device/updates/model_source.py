@@ -22,6 +22,7 @@ from device.updates.permission import Permission
 from device.updates.stillness import Stillness
 from device.updates.updater import Report, Updater, current_slot
 from shared import bundle
+from shared.background import Background
 from shared.clock import Clock
 from shared.errors import BundleError
 from shared.runtime import Execution, GuidanceModel
@@ -159,7 +160,6 @@ class OfferedModels:
         self._state_dir = state_dir
         self._guidance = guidance
         self._load = load
-        self._stop = threading.Event()
         self._handed_over = ""
         """Version of the model that was loaded last, or could not be: guidance has it, or never will."""
         self._stillness = Stillness(clock)
@@ -178,7 +178,7 @@ class OfferedModels:
             barred=permission.barred,
             on_barred=self._barred,
         )
-        self._thread = threading.Thread(target=self._follow, name="updates", daemon=True)
+        self._work = Background(lambda: self.updater.run(self._work.stopping), name="model update", restart_s=10.0)
 
     def start(self) -> None:
         """Use the model that is there, and begin to follow offers. Raises nothing for a bad model: it is reported."""
@@ -186,7 +186,7 @@ class OfferedModels:
         folder = current_slot(self._state_dir)
         if not self._guidance.model_version and folder is not None and not self.updater.current_barred:
             self._use(folder, self.updater.current_version, announce=READY)
-        self._thread.start()
+        self._work.start()
 
     def wait_for_offer(self, timeout_s: float, *, online: Callable[[], bool], stop: threading.Event) -> None:
         """Before a walk: wait until what the server offers is in use, at most `timeout_s`."""
@@ -236,21 +236,8 @@ class OfferedModels:
 
     def close(self) -> None:
         """What is under way goes on at the next start."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(JOIN_S)
-        if self._thread.is_alive():
-            log.warning("An update did not stop within %s s; it goes on at the next start.", JOIN_S)
-        else:
+        if self._work.close(JOIN_S):
             self.updater.close()
-
-    def _follow(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.updater.run(self._stop)
-            except Exception:
-                log.exception("The update failed; it is tried again")
-                self._stop.wait(10.0)
 
     def _may_switch(self) -> bool:
         """Nobody is guided, or nobody walks, or the wearer stands still."""

@@ -13,14 +13,13 @@ is never written to; `previous` stays loadable until a newer model, verified and
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from device.updates.state import Identity
-from shared import atomic, bundle
+from shared import atomic, bundle, file_lock
 from shared.bundle import FileEntry
 from shared.errors import BundleError, ConfigError
 
@@ -90,15 +89,8 @@ def wrong_files(folder: Path) -> dict[str, str]:
 
 def lock(path: Path) -> BinaryIO:
     """Held as long as the file is open. Raises: ConfigError where another process holds it, OSError."""
-    file = open(path, "ab")  # noqa: SIM115 (kept open as long as the lock is held)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise ConfigError(
-            f"Another waycue-device uses {path.parent.parent}.", hint="Stop it, or name another folder with --state."
-        ) from None
-    return file
+    hint = "Stop it, or name another folder with --state."
+    return file_lock.acquire(path, busy=ConfigError(f"Another waycue-device uses {path.parent.parent}.", hint=hint))
 
 
 class Slots:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples, resampled
 from device.voice.sinks import Ended, Heard, Started
+from shared.background import within
 from shared.clock import Clock
 from shared.errors import MediaError
 
@@ -78,7 +78,7 @@ class Speakers:
                 f"There is no sound output: {error}.", hint="Install PortAudio: sudo apt install libportaudio2."
             ) from None
         if self._opened_before:
-            _within(lambda: _rescan(sounddevice), CLOSE_TIMEOUT_S)
+            within(CLOSE_TIMEOUT_S, lambda: _rescan(sounddevice), name="sound output")
         self._opened_before = True
         try:
             self._stream = self._opened(sounddevice)
@@ -186,7 +186,9 @@ class Speakers:
 
     def _close_stream(self) -> None:
         stream, self._stream = self._stream, None
-        if stream is not None and not _within(lambda: stream.close(ignore_errors=True), CLOSE_TIMEOUT_S):
+        if stream is not None and not within(
+            CLOSE_TIMEOUT_S, lambda: stream.close(ignore_errors=True), name="sound output"
+        ):
             log.warning("The sound output did not close; it is left behind.")
 
 
@@ -194,18 +196,3 @@ def _rescan(sounddevice: Any) -> None:
     """PortAudio lists the sound cards when it starts: headphones plugged in later are found only by a new start."""
     sounddevice._terminate()
     sounddevice._initialize()
-
-
-def _within(call: Callable[[], object], timeout_s: float) -> bool:
-    """Run a call that may hang in a thread of its own. Whether it came back in time."""
-
-    def run() -> None:
-        try:
-            call()
-        except Exception:
-            log.warning("The sound output failed.", exc_info=True)
-
-    thread = threading.Thread(target=run, name="sound output", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    return not thread.is_alive()

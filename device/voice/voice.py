@@ -30,6 +30,7 @@ from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM, Samples
 from device.voice.phrases import Phrases, fixed_phrases, prerender
 from device.voice.sinks import Ended, Heard, Sink, Timeline, softened
+from shared.background import Background
 from shared.clock import Clock
 from shared.errors import ConfigError, MediaError
 
@@ -116,10 +117,11 @@ class Voice:
         """Of what is being said."""
         self._open = False
         self._tried = threading.Event()
-        self._stop = threading.Event()
         self._settled = threading.Condition()
         self._unsettled = 0
-        self._threads = [threading.Thread(target=self._work, name="voice", daemon=True)]
+        self._speech = Background(self._work, name="voice", wake=lambda: self._jobs.put(None))
+        self._stop = self._speech.stopping
+        self._threads = [self._speech]
 
     def start(self, *, extra_phrases: tuple[str, ...] = ()) -> None:
         """Open the sink and begin to prepare the fixed phrases, urgent ones first. Trouble is reported, not raised."""
@@ -128,8 +130,7 @@ class Voice:
             wanted = [(text, self._pace.of(tier)) for text, tier in fixed if tier == 1]
             wanted += [(text, self._pace.of(2)) for text in extra_phrases]
             wanted += [(text, self._pace.of(tier)) for text, tier in fixed if tier > 1]
-            job = threading.Thread(target=self._prepare, args=(wanted,), name="voice phrases", daemon=True)
-            self._threads.append(job)
+            self._threads.append(Background(lambda: self._prepare(wanted), name="voice phrases"))
         for thread in self._threads:
             thread.start()
         self._tried.wait(OPEN_TIMEOUT_S)
@@ -216,11 +217,8 @@ class Voice:
         """Stop speaking and let go of the sound card. May be called again."""
         if self._stop.is_set():
             return
-        self._stop.set()
-        self._jobs.put(None)
         for thread in self._threads:
-            if thread.is_alive():
-                thread.join(JOIN_S)
+            thread.close(JOIN_S)
         with self._lock:
             self._safely(self._sink.close)
 

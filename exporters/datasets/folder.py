@@ -7,7 +7,6 @@ is complete.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shared import atomic
+from shared import atomic, file_lock
 from shared.errors import Refused
 
 MARKER = ".waycue-export.json"  # hidden: the readers of the formats list what they find in the folder
@@ -94,11 +93,8 @@ def building(out: Path, *, force: bool = False, link: bool = False) -> Iterator[
 
 @contextmanager
 def _alone(lock: Path, out: Path) -> Iterator[None]:
-    with open(lock, "wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refused(f"Another export is writing {out}.", hint="Wait for it, or name another folder.") from None
+    busy = Refused(f"Another export is writing {out}.", hint="Wait for it, or name another folder.")
+    with file_lock.locked(lock, busy=busy):
         try:
             yield
         finally:

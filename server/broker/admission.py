@@ -25,6 +25,7 @@ from server.broker import files
 from server.broker.dynsec_client import AccessLink
 from server.database import store as db
 from server.identity.certificates import Certificates
+from shared.background import Background
 from shared.errors import WaycueError
 
 EVERY_S = 1.0
@@ -111,15 +112,15 @@ class Door:
         self._reload_due = True
         self._renewed_at_s: float | None = None
         self._complaints: dict[str, tuple[str, float]] = {}
-        self._stop = threading.Event()
         self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="door", daemon=True)
+        self._work = Background(self._run, name="admission", wake=self._wake.set)
+        self._stop = self._work.stopping
 
     def start(self) -> None:
         """Begin to look, at once and each second."""
         if self._link is not None:
             self._link.start()
-        self._thread.start()
+        self._work.start()
 
     def wake(self) -> None:
         """Look now: something was changed."""
@@ -127,10 +128,7 @@ class Door:
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """End the look under way, and the connection. Idempotent."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
+        self._work.close(timeout_s)
         if self._link is not None:
             self._link.stop()
 

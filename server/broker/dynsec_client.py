@@ -28,6 +28,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from server.broker import dynsec_rules
 from server.broker.dynsec_rules import Command, Rules
+from shared.background import within
 from shared.clock import Clock
 from shared.errors import MessageError, Transient, Unreachable
 
@@ -67,9 +68,7 @@ class AccessLink:
     def stop(self, timeout_s: float = 5.0) -> None:
         """Disconnect. Idempotent, and does not hang."""
         self._client.disconnect()
-        stopper = threading.Thread(target=self._client.loop_stop, name="access-stop", daemon=True)
-        stopper.start()  # paho waits for its thread without a limit, and a name look-up may block that
-        stopper.join(timeout_s)
+        within(timeout_s, self._client.loop_stop, name="access rules' stop")  # it may hang in a name look-up
         self.connected.clear()
 
     def keep(self, devices: Mapping[str, str]) -> int:

@@ -31,6 +31,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from shared import messages, topics
+from shared.background import Background, within
 from shared.errors import MessageError
 from shared.messages import Status
 
@@ -104,7 +105,7 @@ class ServerLink:
         self._odd: set[str] = set()
         self._session = 0
         self._inbox: queue.SimpleQueue[_Inbound | None] = queue.SimpleQueue()
-        self._worker = threading.Thread(target=self._work, name="server-link", daemon=True)
+        self._worker = Background(self._work, name="server link", wake=lambda: self._inbox.put(None))
         self._client = self._new_client(client_id, tls)
 
     def start(self) -> None:
@@ -119,13 +120,9 @@ class ServerLink:
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Finish the batch under way and disconnect. Idempotent."""
-        self._inbox.put(None)
-        if self._worker.is_alive():
-            self._worker.join(timeout_s)
+        self._worker.close(timeout_s)
         self._client.disconnect()
-        stopper = threading.Thread(target=self._client.loop_stop, name="server-link-stop", daemon=True)
-        stopper.start()  # paho waits for its thread without a limit, and a name look-up may block that
-        stopper.join(timeout_s)
+        within(timeout_s, self._client.loop_stop, name="server link's stop")  # it may hang in a name look-up
         self.ready.clear()
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> bool:

@@ -15,7 +15,6 @@ SQLAlchemy knows can be named by URL; the tables use nothing that only SQLite ha
 
 from __future__ import annotations
 
-import fcntl
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +46,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from shared import atomic
+from shared import atomic, file_lock
 from shared.errors import ConfigError
 
 DATABASE_NAME = "waycue.sqlite"
@@ -352,7 +351,7 @@ def open_store(home: Path, *, url: str = "", create: bool = True) -> Store:
         (home / DATABASE_NAME).touch(mode=0o600)
         (home / DATABASE_NAME).chmod(0o600)
     engine = _engine(url or database_url(home))
-    with _single_migration(home):
+    with file_lock.locked(home / ".migrate.lock"):
         try:
             _migrate(engine)
         except OperationalError:
@@ -387,13 +386,6 @@ def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE: a read that later turns into a write could otherwise fail at once with "database is locked".
     read_only = connection.get_execution_options().get(_READ_ONLY, False)
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-
-@contextmanager
-def _single_migration(home: Path) -> Iterator[None]:
-    with open(home / ".migrate.lock", "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _migrate(engine: Engine) -> None:

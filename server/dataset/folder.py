@@ -22,7 +22,6 @@ Only `server.dataset.row_log` appends here for samples that have a database; thi
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -32,7 +31,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from shared import atomic, topics
+from shared import atomic, file_lock, topics
 from shared.errors import DatasetError
 
 LOG_NAME = "metadata.jsonl"
@@ -251,8 +250,7 @@ class Dataset:
     @contextmanager
     def still(self) -> Iterator[None]:
         """Nobody appends meanwhile, and nothing is changed."""
-        with open(self.folder / ".lock", "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with file_lock.locked(self.folder / ".lock"):
             yield
 
     def append(self, values: Iterable[Mapping[str, Any]]) -> int:

@@ -20,11 +20,9 @@ The book of what was issued and taken back is the database's (server.identity.ce
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
 import ipaddress
 import ssl
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -34,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from cryptography.x509.oid import NameOID
 
-from shared import atomic, tls, topics
+from shared import atomic, file_lock, tls, topics
 from shared.clock import Clock
 from shared.errors import ConfigError, Refused
 
@@ -76,7 +74,7 @@ class Authority:
         folder = home / FOLDER
         atomic.make_dirs(folder)
         folder.chmod(0o700)
-        with _locked(folder):
+        with file_lock.locked(folder / ".lock"):
             if not (folder / KEY).exists():
                 atomic.write_bytes(folder / KEY, _key_pem(ec.generate_private_key(ec.SECP256R1())), mode=0o600)
             if not (folder / CERTIFICATE).exists():
@@ -115,7 +113,7 @@ class Authority:
             )
         key_path, crt_path = self.folder / f"{name}.key", self.folder / f"{name}.crt"
         wanted = tuple(dict.fromkeys((name, *OWN_HOSTS, *hosts))) if server_auth else ()
-        with _locked(self.folder):
+        with file_lock.locked(self.folder / ".lock"):
             if not key_path.exists():
                 atomic.write_bytes(key_path, _key_pem(ec.generate_private_key(ec.SECP256R1())), mode=0o600)
             key = read_key(key_path).public_key()
@@ -144,7 +142,7 @@ class Authority:
         not be on it any more. What is on it and in neither stays: a database that was restored or lost forgot it.
         Raises: OSError."""
         path = self.folder / CRL
-        with _locked(self.folder):
+        with file_lock.locked(self.folder / ".lock"):
             listed = self._listed(path)
             kept = {serial: at_s for serial, at_s in (listed or {}).items() if serial not in ended}
             wanted = {**kept, **revoked}
@@ -331,11 +329,3 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 def _utc(clock: Clock) -> dt.datetime:
     return dt.datetime.fromtimestamp(clock.utc_s(), dt.UTC)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time, over processes too."""
-    with open(folder / ".lock", "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -16,7 +16,6 @@ import asyncio
 import logging
 import socket
 import ssl
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from server.identity.authority import Authority
 from server.identity.claims import Enrolment
 from server.identity.connection_limit import Gate, network_of
 from shared import enrolment, settings
+from shared.background import Background
 from shared.clock import Clock
 from shared.enrolment import EnrolRequest
 from shared.errors import ConfigError, MessageError, Refused
@@ -144,12 +144,10 @@ class EnrolmentService:
         self._address = address
         self._broker = broker
         self._fingerprints: set[str] = set()
-        self._stopping = threading.Event()
         self._app = create_app(
             book, clock=clock, fingerprints=self._fingerprints, broker_of=self._broker_of, enrolled=enrolled
         )
-        self._server: uvicorn.Server | None = None
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Background] = []
 
     def start(self) -> tuple[str, int]:
         """Returns (host, port). Raises: ConfigError where the address is taken."""
@@ -174,10 +172,13 @@ class EnrolmentService:
         )
         config.load()
         config.ssl = context
-        self._server = uvicorn.Server(config)
-        serve = threading.Thread(target=self._serve, args=(self._server, listener), name="enrolment", daemon=True)
-        refresh = threading.Thread(target=self._refresh, args=(context,), name="enrolment-refresh", daemon=True)
-        self._threads = [serve, refresh]
+        server = uvicorn.Server(config)
+        self._threads = [
+            Background(
+                lambda: _serve(server, listener), name="enrolment", wake=lambda: setattr(server, "should_exit", True)
+            ),
+            Background.every(REFRESH_S, lambda: self._load(context), name="enrolment certificate renewal"),
+        ]
         for thread in self._threads:
             thread.start()
         found: tuple[str, int] = listener.getsockname()[:2]
@@ -185,19 +186,8 @@ class EnrolmentService:
 
     def stop(self) -> None:
         """Idempotent."""
-        self._stopping.set()
-        if self._server is not None:
-            self._server.should_exit = True
         for thread in self._threads:
-            thread.join(JOIN_S)
-
-    def _serve(self, server: uvicorn.Server, listener: socket.socket) -> None:
-        try:
-            server.run(sockets=[listener])
-        except Exception:  # noqa: BLE001  a task's top
-            _log.exception("Enrolment ended; devices cannot be added until the server is restarted")
-        finally:
-            listener.close()
+            thread.close(JOIN_S)
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -211,13 +201,6 @@ class EnrolmentService:
         certificate = self._files[1].read_text("ascii")
         self._fingerprints.add(enrolment.fingerprint(ssl.PEM_cert_to_DER_cert(certificate)))
         context.load_cert_chain(self._files[1], self._files[0])
-
-    def _refresh(self, context: ssl.SSLContext) -> None:
-        while not self._stopping.wait(REFRESH_S):
-            try:
-                self._load(context)
-            except (OSError, ConfigError):
-                _log.exception("The certificate of the enrolment page cannot be renewed")
 
     def _broker_of(self, asked: str) -> str:
         """Raises: ConfigError where the device said no host."""
@@ -238,3 +221,8 @@ def _listen(address: tuple[str, int], clock: Clock) -> Gate:
             f"Enrolment cannot listen on {host}:{port} ({error.strerror}).",
             hint='Choose another address for it in waycue.toml, [enrol] address, or "" for none.',
         ) from None
+
+
+def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    with listener:
+        server.run(sockets=[listener])

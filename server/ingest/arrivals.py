@@ -15,7 +15,6 @@ Rules that it keeps:
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -27,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from shared import atomic, messages, topics
+from shared import atomic, file_lock, messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
 from shared.errors import MessageError
@@ -87,7 +86,7 @@ class Arrival:
 
         Raises: OSError, and then nothing counts as written.
         """
-        if self._fd is None and not self._open(fcntl.LOCK_SH):
+        if self._fd is None and not self._open(shared=True):
             return False
         assert self._fd is not None
         view = memoryview(payload)
@@ -167,7 +166,7 @@ class Arrival:
         """Hold it alone, in order to verify, move or delete it; `close` lets it go. False where another is at it, or
         where its bytes are no longer there."""
         self.close()
-        return self._open(fcntl.LOCK_EX, create=False)
+        return self._open(shared=False, create=False)
 
     def matches(self) -> bool:
         """Whether the bytes, which are held alone, are those that were announced. Raises: OSError."""
@@ -183,15 +182,15 @@ class Arrival:
             os.close(self._fd)
             self._fd = None
 
-    def _open(self, lock: int, *, create: bool = True) -> bool:
+    def _open(self, *, shared: bool, create: bool = True) -> bool:
         try:
             fd = self._opened(create=create)
         except FileNotFoundError:
             return False
         try:
-            fcntl.flock(fd, lock | fcntl.LOCK_NB)
-            same = os.fstat(fd).st_ino == os.stat(self.data).st_ino
-        except (BlockingIOError, FileNotFoundError):
+            locked = file_lock.try_lock(fd, shared=shared)
+            same = locked and os.fstat(fd).st_ino == os.stat(self.data).st_ino
+        except FileNotFoundError:
             same = False
         if same:
             self._fd = fd
@@ -440,11 +439,8 @@ def _delete_if_nobodys(data: Path) -> None:
     except FileNotFoundError:
         return
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not data.with_suffix(".ranges").exists():
+        if file_lock.try_lock(fd) and not data.with_suffix(".ranges").exists():
             data.unlink(missing_ok=True)
-    except BlockingIOError:
-        return
     finally:
         os.close(fd)
 

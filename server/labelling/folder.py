@@ -16,7 +16,6 @@ Rules that it keeps:
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from server.labelling.footage import Chunk
-from shared import atomic
+from shared import atomic, file_lock
 from shared.errors import DatasetError, Refused
 
 LOG_NAME = "metadata.jsonl"
@@ -153,11 +152,8 @@ def opened(root: Path) -> Iterator[Folder]:
         raise Refused(f"{root} is not a folder.", hint="Name a folder with --dataset.")
     for part in ("frames", "audio"):
         atomic.make_dirs(root / part)
-    with open(root / ".lock", "wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refused(f"Somebody else is labelling {root}.", hint="Wait, or use another --dataset.") from None
+    busy = Refused(f"Somebody else is labelling {root}.", hint="Wait, or use another --dataset.")
+    with file_lock.locked(root / ".lock", busy=busy):
         atomic.drop_torn_tail(root / LOG_NAME)
         folder = Folder(root)
         _read_videos(root / VIDEOS_NAME, folder)

@@ -7,7 +7,6 @@ only what the same inputs began.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import shutil
@@ -28,7 +27,7 @@ from server.learn.settings import LearnSettings
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import Checkpoint
 from server.releases.registry import Registry
-from shared import atomic
+from shared import atomic, file_lock
 from shared.clock import Clock
 from shared.errors import Transient, WaycueError
 
@@ -114,12 +113,8 @@ def key_of(base: Checkpoint, teaching: Sequence[SampleRow], recipe: lora.Recipe,
 
 @contextmanager
 def single_flight(home: Path) -> Iterator[None]:
-    file = home / "nightly.lock"
-    with open(file, "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Transient("Another retrain is running on this server.", hint="Wait until it has ended.") from None
+    busy = Transient("Another retrain is running on this server.", hint="Wait until it has ended.")
+    with file_lock.locked(home / "nightly.lock", busy=busy):
         yield
 
 

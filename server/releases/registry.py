@@ -19,7 +19,6 @@ Rules kept here:
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +31,7 @@ from sqlalchemy import Connection, Row, insert, select
 
 from server.database import store as tables
 from server.database.store import Store, open_store
-from shared import atomic, bundle
+from shared import atomic, bundle, file_lock
 from shared.clock import Clock, SystemClock
 from shared.errors import BundleError, Refused
 
@@ -216,8 +215,7 @@ class Registry:
     def _adding(self) -> Iterator[None]:
         """One at a time, over all processes: a nightly retrain and a command may both add."""
         atomic.make_dirs(self._models)
-        with open(self._models / ".lock", "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with file_lock.locked(self._models / ".lock"):
             yield
 
     # --- reading ---

@@ -19,7 +19,6 @@ source: TUF specification 1.0.34, https://theupdateframework.github.io/specifica
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import threading
@@ -36,7 +35,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, TargetF
 from tuf.api.serialization.json import JSONSerializer
 
 from server.releases import signing_keys as keys
-from shared import assignment, atomic
+from shared import assignment, atomic, file_lock
 from shared.assignment import Assignment
 from shared.clock import Clock
 from shared.errors import ConfigError, MessageError, Refused, Transient
@@ -127,7 +126,7 @@ class Release:
         """
         metadata = home / FOLDER / "metadata"
         atomic.make_dirs(metadata)
-        with _locked(home / FOLDER):
+        with file_lock.locked(home / FOLDER / ".lock"):
             if not (metadata / "1.root.json").is_file():
                 _found(home, _sane_now(clock), at)
         release = cls(home, clock=clock, at=at)
@@ -148,7 +147,7 @@ class Release:
         with self._lock:
             if self._read is not None and self._read[:2] == self._newest():
                 return self._read[2]
-            with _locked(self._folder):
+            with file_lock.locked(self._folder / ".lock"):
                 self._read = (*self._newest(), self._read_files(*self._newest()))
             return self._read[2]
 
@@ -326,7 +325,7 @@ class Release:
     def _working(self) -> Iterator[datetime]:
         """The time, while no other thread or process changes what is in force."""
         now = _sane_now(self._clock)
-        with self._lock, _locked(self._folder):
+        with self._lock, file_lock.locked(self._folder / ".lock"):
             yield now
 
     def _root_path(self, version: int) -> Path:
@@ -477,11 +476,3 @@ def _sane_now(clock: Clock) -> datetime:
             hint="Nothing is signed until it is set: look at `timedatectl`.",
         )
     return datetime.fromtimestamp(int(now_s), UTC)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer over all processes: the server renews while a person runs `keys`."""
-    with open(folder / ".lock", "ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -14,12 +14,9 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from device.outbox.outbox import Outbox
-from device.sync.link import backoff_s
 from device.sync.mqtt import MAX_UNACKED
 from device.sync.uploads import SMALL
 from server.broker.child import BrokerChild, free_port
@@ -316,7 +313,7 @@ def test_a_broker_that_accepts_and_says_nothing_is_given_up_and_stop_does_not_ha
         link.start()
         until(lambda: any("does not answer" in state for state in states))
         link.stop()
-        assert not link._thread.is_alive()
+        assert not link._background.is_alive
 
 
 def test_stop_before_start_and_twice_is_harmless(make_link: MakeLink) -> None:
@@ -418,14 +415,3 @@ def test_a_handler_that_raises_does_not_stop_the_server(
         assert link.wait_idle(DEADLINE_S)
         check(memory_path, box, expected, 3)
         assert server.link.counters["handler_errors"] == 3
-
-
-# backoff
-
-
-@given(st.integers(0, 10_000), st.floats(0, 1))
-def test_backoff_grows_to_its_limit_and_jitters_over_all_of_it(attempt: int, draw: float) -> None:
-    wait_s = backoff_s(attempt, draw)
-    assert 0 <= wait_s <= min(30.0, 0.5 * 2 ** min(attempt, 20))
-    assert backoff_s(attempt, 1.0) >= backoff_s(max(0, attempt - 1), 1.0)
-    assert backoff_s(attempt, 0.0) == 0.0
