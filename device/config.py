@@ -12,7 +12,9 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
 from shared import settings, topics
@@ -77,13 +79,13 @@ class VoiceSection:
     """Name or number of the sound output. Empty = the system's default."""
     language: str = "en-us"
     """Voice of espeak-ng (see `espeak-ng --voices`)."""
-    words_per_minute: int = 190
+    words_per_minute: Annotated[int, Meta(ge=SLOWEST_WPM, le=FASTEST_WPM)] = 190
     """Speaking rate, 120 to 400."""
-    warning_words_per_minute: int = 165
+    warning_words_per_minute: Annotated[int, Meta(ge=SLOWEST_WPM, le=FASTEST_WPM)] = 165
     """Warnings are never spoken faster than this, 120 to 400."""
     earcons: bool = True
     """A short sound before warnings and state changes, and in answer to the button."""
-    volume: float = 1.0
+    volume: Annotated[float, Meta(ge=0.1, le=1)] = 1.0
     """Loudness of the voice, 0.1 to 1. Warnings are never quieter than half."""
 
 
@@ -98,9 +100,9 @@ class GuidanceSection:
     allow_trial_model: bool = False
     """Let a model on trial that `model` names, or that nobody signed, guide a real walk. Only with a sighted companion.
     Of what is offered to an enrolled device, its server's signed word decides."""
-    looks_per_s: float = 4.0
+    looks_per_s: Annotated[float, Meta(ge=0.5, le=15)] = 4.0
     """Pictures looked at each second, 0.5 to 15."""
-    threads: int = 2
+    threads: Annotated[int, Meta(ge=1, le=64)] = 2
     """Processor threads of the model. Leave a core to the recorder: 3 on a Pi's four cores."""
     cores: str = ""
     """Cores that the model may run on, counted from 0, such as "1-3" or "2,3". Empty = any."""
@@ -108,9 +110,9 @@ class GuidanceSection:
     """What the encoders run on: cuda or tensorrt on a Jetson with its own onnxruntime. The decoder stays on cpu."""
     verbosity: Literal["warnings", "obstacles", "all"] = "all"
     """warnings: only what to stop for. obstacles: also what is in or beside the way. all: landmarks too."""
-    words_per_minute_max: int = 60
+    words_per_minute_max: Annotated[int, Meta(ge=0, le=400)] = 60
     """Most words a minute about obstacles and landmarks; warnings always come through."""
-    repeat_after_s: float = 10.0
+    repeat_after_s: Annotated[float, Meta(ge=1, le=600)] = 10.0
     """The same thing at the same side is not said again before this."""
     lead: Literal["early", "normal", "late"] = "normal"
     """early: warnings at the first look, sooner and more often wrong. late: obstacles and landmarks only when near."""
@@ -120,11 +122,11 @@ class GuidanceSection:
     """A soft tick this often while it sees and says nothing, 2 to 60. 0 = none."""
     say_clear: bool = False
     """Whether "path is clear" may be said. Off: silence and the cane are safer."""
-    hazard_above: float | None = None
+    hazard_above: Annotated[float, Meta(ge=0, le=1)] | None = None
     """Score above which a hazard counts as seen, 0 to 1. Not set = as calibrated for the model."""
-    speak_above: float | None = None
+    speak_above: Annotated[float, Meta(ge=0, le=1)] | None = None
     """Confidence that worded guidance needs, 0 to 1. Not set = as calibrated for the model."""
-    flag_below: float | None = None
+    flag_below: Annotated[float, Meta(ge=0, le=1)] | None = None
     """Confidence below which a moment is kept for review, 0 to 1. Not set = as calibrated for the model."""
     switch_while_walking: bool = False
     """Whether an updated model may take over in mid-walk. Off: while the wearer stands still, or at the next start."""
@@ -139,15 +141,15 @@ class GuidanceSection:
 class FlagsSection:
     """Which moments are kept for review."""
 
-    predecessors: int = 1
+    predecessors: Annotated[int, Meta(ge=0, le=30)] = 1
     """Chunks of 2 s kept before a flagged one, 0 to 30."""
-    audit_share: float = 0.05
+    audit_share: Annotated[float, Meta(ge=0, le=1)] = 0.05
     """Share of all chunks kept at random, 0 to 1: the only unbiased view of accuracy."""
-    low_confidence_share: float = 0.2
+    low_confidence_share: Annotated[float, Meta(ge=0, le=1)] = 0.2
     """Most chunks kept because the model was unsure, as a share of all, 0 to 1."""
-    storage_mb: int = 4000
+    storage_mb: Annotated[int, Meta(ge=10, le=10_000_000)] = 4000
     """Most megabytes of kept moments on the device: about 12,000. What the server has is deleted first, unsent last."""
-    longest_correction_s: float = 20.0
+    longest_correction_s: Annotated[float, Meta(ge=1, le=28)] = 20.0
     """A spoken correction ends by itself after this, 1 to 28."""
 
 
@@ -157,9 +159,9 @@ class SyncSection:
 
     on_metered: Literal["all", "small", "none"] = "small"
     """What goes over a connection that costs by the megabyte: all, small (no clips, no models), or none."""
-    hot_c: float = 75.0
+    hot_c: Annotated[float, Meta(ge=40, le=110)] = 75.0
     """No clips and no models while the board is at least so many °C, 40 to 110; again 5 °C below."""
-    too_hot_c: float = 82.0
+    too_hot_c: Annotated[float, Meta(ge=40, le=120)] = 82.0
     """Nothing at all from here on, hot_c to 120."""
 
 
@@ -173,7 +175,7 @@ class ButtonsSection:
     """Pin of a push button, as gpiozero names it (GPIO17): short press flags, long press corrects. Empty = none."""
     repeat_pin: str = ""
     """Pin of a second push button: short press repeats the last guidance, long press mutes. Empty = none."""
-    hold_s: float = 0.6
+    hold_s: Annotated[float, Meta(ge=0.1, le=5)] = 0.6
     """A press longer than this is a long one."""
     script: str = ""
     """File with presses for a replay, one JSON object a line. Empty = none."""
@@ -209,28 +211,10 @@ def check(config: Config) -> None:
         raise ConfigError(
             f"device.name is {config.device.name!r}.", hint="Use 1 to 32 lower-case letters, digits and hyphens."
         )
-    settings.within("voice.words_per_minute", config.voice.words_per_minute, SLOWEST_WPM, FASTEST_WPM)
-    settings.within("voice.warning_words_per_minute", config.voice.warning_words_per_minute, SLOWEST_WPM, FASTEST_WPM)
-    settings.within("voice.volume", config.voice.volume, 0.1, 1)
     if config.guidance.tick_every_s:
         settings.within("guidance.tick_every_s", config.guidance.tick_every_s, 2, 60)
-    settings.within("guidance.looks_per_s", config.guidance.looks_per_s, 0.5, 15)
-    settings.within("guidance.threads", config.guidance.threads, 1, 64)
     config.guidance.execution.check()
-    settings.within("guidance.words_per_minute_max", config.guidance.words_per_minute_max, 0, 400)
-    settings.within("guidance.repeat_after_s", config.guidance.repeat_after_s, 1, 600)
-    for name in ("hazard_above", "speak_above", "flag_below"):
-        value = getattr(config.guidance, name)
-        if value is not None:
-            settings.within(f"guidance.{name}", value, 0, 1)
-    settings.within("flags.predecessors", config.flags.predecessors, 0, 30)
-    settings.within("flags.audit_share", config.flags.audit_share, 0, 1)
-    settings.within("flags.low_confidence_share", config.flags.low_confidence_share, 0, 1)
-    settings.within("flags.storage_mb", config.flags.storage_mb, 10, 10_000_000)
-    settings.within("flags.longest_correction_s", config.flags.longest_correction_s, 1, 28)
-    settings.within("sync.hot_c", config.sync.hot_c, 40, 110)
     settings.within("sync.too_hot_c", config.sync.too_hot_c, config.sync.hot_c, 120)
-    settings.within("buttons.hold_s", config.buttons.hold_s, 0.1, 5)
     if config.broker.address:
         settings.address(config.broker.address)
     if config.capture.pace == "fast" and not config.capture.source.startswith("replay:"):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from server.gate.settings import LIMITS, BudgetSettings, FloorSettings
+from msgspec import Meta
+
+from server.gate.settings import BudgetSettings, FloorSettings
 from server.ingest.limits import LimitsSettings
 from server.learn.settings import LearnSettings
 from shared import atomic, settings
@@ -41,7 +43,7 @@ class EnrolSection:
     broker: str = ""
     """HOST:PORT of the broker, as devices are told it. Empty = the host under which they reached this server, with the
     port of `broker.address`."""
-    certificate_days: float = 90.0
+    certificate_days: Annotated[float, Meta(ge=1, le=3650)] = 90.0
     """Life of a device's certificate, 1 to 3650. A device renews it when a third is left."""
 
 
@@ -153,29 +155,8 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
     for what, address in (("enrol.address", config.enrol.address), ("enrol.broker", config.enrol.broker)):
         if address:
             settings.address(address, what=what)
-    settings.within("enrol.certificate_days", config.enrol.certificate_days, 1, 3650)
-    for name in LimitsSettings.__dataclass_fields__:
-        settings.within(f"limits.{name}", getattr(config.limits, name), 0, 1_000_000_000)
-    settings.within("learn.new_rows_least", config.learn.new_rows_least, 1, 1_000_000)
-    settings.within("learn.frames", config.learn.frames, 1, 2)
-    settings.within("learn.steps", config.learn.steps, 1, 1_000_000)
-    settings.within("learn.rank", config.learn.rank, 1, 1024)
-    settings.within("learn.threads", config.learn.threads, 1, 256)
-    _check_gate(config.gate, config.budget)
-    if config.learn.decoder_bits not in (4, 8):
-        raise ConfigError(f"learn.decoder_bits is {config.learn.decoder_bits}.", hint="Write 8 or 4.")
     if config.speech.recogniser == "whisper" and not config.speech.model:
         raise ConfigError(
             "speech.recogniser is whisper, but speech.model is empty.", hint='Write for example "openai/whisper-tiny".'
         )
     return config
-
-
-def _check_gate(gate: FloorSettings, budget: BudgetSettings) -> None:
-    for name, (least, most) in LIMITS.items():
-        settings.within(f"gate.{name}", getattr(gate, name), least, most)
-    for name in ("look_ms", "memory_mb", "bundle_mb"):
-        settings.within(f"budget.{name}", getattr(budget, name), 1, 1_000_000)
-        for kind, own in budget.kinds.items():
-            if getattr(own, name) is not None:
-                settings.within(f"budget.kinds.{kind}.{name}", getattr(own, name), 1, 1_000_000)

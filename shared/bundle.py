@@ -23,10 +23,11 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from shared import atomic, messages, topics, vocabulary
+from shared import atomic, messages, strict, topics, vocabulary
 from shared.errors import BundleError, MessageError
+from shared.strict import Count, Items, Number, PlainName, Sha256, Table, Text
 
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
@@ -49,34 +50,34 @@ _FETCH_AGAIN = "Copy or download the bundle again; do not edit its files."
 class FileEntry:
     """One file of a bundle."""
 
-    path: str
+    path: Text
     """`name` or `folder/name`, with plain names only."""
-    size_bytes: int
-    sha256: str
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    size_bytes: Count
+    sha256: Sha256
+    extra: Table = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a bundle is, and each of its files."""
 
-    format: int
-    version: str
+    format: Count
+    version: PlainName
     """A plain name: it becomes a folder name and travels in the offer."""
-    created_at_utc: float
-    base: str
+    created_at_utc: Number
+    base: Text
     """Hub name or checkpoint that the model was trained from."""
-    parent: str
+    parent: Text
     """Version of the model before it ("" = none)."""
-    intended_use: str
+    intended_use: Text
     """demo (a device refuses it outside replay) | trial (the same, but for wearers named as supervised) | field"""
-    files: tuple[FileEntry, ...]
-    thresholds: Mapping[str, float]
+    files: Annotated[tuple[FileEntry, ...], Items]
+    thresholds: Table
     """speak_above, flag_below, hazard_above: recalibrated per version, so they travel with it."""
-    model: Mapping[str, Any]
+    model: Table
     """Preprocessing, prompt ids, special tokens, objects, sides: read by shared.runtime."""
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Table = field(default_factory=dict)
+    extra: Table = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
@@ -170,7 +171,7 @@ def parse_manifest(data: bytes, *, name: str = "") -> Manifest:
         value = json.loads(data, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
         _check_depth(value, MAX_DEPTH)
         _check_format(value, where)
-        manifest = messages.from_dict(Manifest, value)
+        manifest = strict.read(Manifest, value)
     except (ValueError, RecursionError, MessageError) as error:
         raise BundleError(f"{where}: {MANIFEST_NAME} cannot be read: {error}", hint=_FETCH_AGAIN) from None
     _check_manifest(manifest, where)

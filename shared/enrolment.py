@@ -22,13 +22,15 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import parse_qs, quote, urlencode
 
-from shared import topics
-from shared.errors import ConfigError, MessageError
+from msgspec import Meta
+
+from shared import strict
+from shared.errors import ConfigError
+from shared.strict import DeviceName
 
 PATH = "/enrol"
 MAC_HEADER = "X-Waycue-Mac"
@@ -36,31 +38,33 @@ DEFAULT_PORT = 8443
 CODE_BITS = 80
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_ANSWER_BYTES = 256 * 1024
-MAX_FIELD = {"csr_pem": 8192, "certificate_pem": 8192, "ca_pem": 8192, "root_json": 128 * 1024}
-MAX_OTHER_FIELD = 300
 VERSION = "waycue enrolment 1"
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
 _ALIKE = str.maketrans("OIL", "011")
+_ASCII = r"^[\x00-\x7f]*\Z"  # PEM, JSON with escapes, names and hexadecimal are
+Pem = Annotated[str, Meta(max_length=8192, pattern=_ASCII)]
+Short = Annotated[str, Meta(max_length=300, pattern=_ASCII)]
+Root = Annotated[str, Meta(max_length=128 * 1024, pattern=_ASCII)]
 
 
 @dataclass(frozen=True, slots=True)
 class EnrolRequest:
     """A device asks to be let in."""
 
-    device: str
-    csr_pem: str
-    proof: str
+    device: DeviceName
+    csr_pem: Pem
+    proof: Short
 
 
 @dataclass(frozen=True, slots=True)
 class EnrolAnswer:
     """What a device needs to come in."""
 
-    certificate_pem: str
-    ca_pem: str
-    broker: str
+    certificate_pem: Pem
+    ca_pem: Pem
+    broker: Short
     """HOST:PORT."""
-    root_json: str
+    root_json: Root
     """The TUF root from which the device trusts releases."""
 
 
@@ -98,7 +102,7 @@ def fingerprint(certificate_der: bytes) -> str:
 
 
 def is_equal(one: str, other: str) -> bool:
-    """In a time that tells nothing."""
+    """Constant-time comparison."""
     return hmac.compare_digest(one.encode(), other.encode())
 
 
@@ -108,26 +112,7 @@ def encode(body: EnrolRequest | EnrolAnswer) -> bytes:
 
 def decode(kind: type[Body], data: bytes) -> Body:
     """Read a body strictly; unknown fields are left out. Raises: MessageError."""
-    limit = MAX_REQUEST_BYTES if kind is EnrolRequest else MAX_ANSWER_BYTES
-    if len(data) > limit:
-        raise MessageError(f"{kind.__name__}: {len(data)} bytes, at most {limit} are read.")
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise MessageError(f"{kind.__name__}: not JSON ({error}).") from None
-    if not isinstance(value, dict):
-        raise MessageError(f"{kind.__name__}: an object was expected.")
-    return kind(**{item.name: _text(value, item.name) for item in fields(kind)})
-
-
-def _text(value: Mapping[str, Any], name: str) -> str:
-    text = value.get(name)
-    # isascii: PEM, JSON with escapes, names and hex are; and a lone surrogate could not be encoded again.
-    if not isinstance(text, str) or len(text) > MAX_FIELD.get(name, MAX_OTHER_FIELD) or not text.isascii():
-        raise MessageError(f"The field {name!r} is missing or not valid.")
-    if name == "device" and not topics.DEVICE_NAME.match(text):
-        raise MessageError("The field 'device' is not a device name.")
-    return text
+    return strict.decode(kind, data, limit=MAX_REQUEST_BYTES if kind is EnrolRequest else MAX_ANSWER_BYTES)
 
 
 def uri(server: str, device: str, code: str) -> str:

@@ -1,7 +1,8 @@
 """Settings files: one TOML file read into frozen dataclasses, one per section, checked once, then frozen.
 
 Order: the defaults in the dataclasses, the file, the command line. An unknown section or key is an error with a hint at
-the nearest known one: a setting with a slip in its name must not silently stay at its default.
+the nearest known one: a setting with a slip in its name must not silently stay at its default. The type and the
+bounds of a setting stand beside its field: `threads: Annotated[int, Meta(ge=1, le=64)] = 2`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import types
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from shared.errors import ConfigError
 
@@ -80,7 +83,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _section(section: Any, table: Mapping[str, Any], where: str) -> Any:
-    hints = get_type_hints(type(section))
+    hints = get_type_hints(type(section), include_extras=True)
     for key, value in table.items():
         if key not in hints:
             raise ConfigError(f"{where}.{key} is no setting.", hint=_nearest(key, hints))
@@ -89,20 +92,26 @@ def _section(section: Any, table: Mapping[str, Any], where: str) -> Any:
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the field's type; an integer will do for a float."""
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise ConfigError(f"{where} is {value!r}.", hint=f"Use one of: {', '.join(get_args(hint))}.")
-        return value
+    """`value` as the field's type, inside the bounds beside it; an integer will do for a float."""
     if get_origin(hint) is Mapping:  # tables of one kind, by their names: [section.setting.NAME]
         return _tables(get_args(hint)[1], value, where)
-    kinds = [kind for kind in get_args(hint) if kind is not type(None)] if _is_union(hint) else [hint]
-    if float in kinds and type(value) is int:
-        return float(value)
-    if type(value) in kinds:
-        return value
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError:
+        raise ConfigError(f"{where} is {value!r}.", hint=_wanted(hint, value)) from None
+
+
+def _wanted(hint: Any, value: Any) -> str:
+    """What to write instead of `value`."""
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(kind for kind in get_args(hint) if kind is not type(None))
+    if get_origin(hint) is Literal:
+        return f"Use one of: {', '.join(map(str, get_args(hint)))}."
+    kind, bounds = get_args(hint) if get_origin(hint) is Annotated else (hint, None)
+    if bounds is not None and type(value) in (kind, int):
+        return f"It must be {bounds.ge:g} to {bounds.le:g}."
     wanted = {"str": "text in quotes", "int": "a whole number", "float": "a number", "bool": "true or false"}
-    raise ConfigError(f"{where} is {value!r}.", hint=f"It must be {wanted[kinds[0].__name__]}.")
+    return f"It must be {wanted[kind.__name__]}."
 
 
 def _tables(kind: Any, value: Any, where: str) -> dict[str, Any]:
@@ -112,11 +121,8 @@ def _tables(kind: Any, value: Any, where: str) -> dict[str, Any]:
     return {name: _section(kind(), table, f"{where}.{name}") for name, table in value.items()}
 
 
-def _is_union(hint: Any) -> bool:
-    return get_origin(hint) in (Union, types.UnionType)
-
-
 def within(name: str, value: float, least: float, most: float) -> None:
+    """For bounds that hang on another setting; the others stand beside the field. Raises: ConfigError."""
     if not least <= value <= most:
         raise ConfigError(f"{name} is {value}.", hint=f"It must be {least:g} to {most:g}.")
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from device.boot import kernel_boot
-from shared import atomic
+from shared import atomic, strict
 from shared.clock import Clock
 from shared.errors import MessageError
-from shared.messages import Status, from_dict, to_dict
+from shared.messages import Status, to_dict
 
 NAME = "status.json"
 EVERY_S = 2.0
@@ -81,7 +81,7 @@ def read(state_dir: Path, clock: Clock) -> DeviceStatus | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise MessageError(f"{state_dir / NAME} cannot be read: {error}.", hint="Restart the agent.") from None
-    status = from_dict(DeviceStatus, value)
+    status = strict.read(DeviceStatus, value)
     fresh = 0 <= clock.monotonic_s() - status.updated_s <= STALE_S
     return status if fresh and status.kernel_boot == kernel_boot() else None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from device.outbox.index import ItemRow, RecordRow
-from shared import atomic, messages, topics
+from shared import atomic, messages, strict, topics
 from shared.errors import MessageError
 from shared.messages import ChunkRecord, CorrectionRecord, Envelope, Part
 
@@ -69,10 +69,10 @@ def read_sidecar(record_id: str, sidecar: bytes) -> tuple[str, ChunkRecord | Cor
     envelope = messages.decode(Envelope, sidecar)
     record: ChunkRecord | CorrectionRecord
     if envelope.kind == "chunk":
-        record = messages.from_dict(ChunkRecord, envelope.body)
+        record = strict.read(ChunkRecord, envelope.body)
         own_id = record.chunk_id
     elif envelope.kind == "correction":
-        record = messages.from_dict(CorrectionRecord, envelope.body)
+        record = strict.read(CorrectionRecord, envelope.body)
         own_id = record.correction_id
     else:
         raise MessageError(f"{envelope.kind!r} is not a kind of record that is sealed.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from device.updates.state import LINK, LOCAL, PHASES, Denied, Progress, State
-from shared import atomic, messages
+from shared import atomic, messages, strict
 from shared.errors import MessageError
 from shared.messages import Offer
 from shared.transfer import Ranges
@@ -97,7 +97,7 @@ def load_denied(models: Path) -> tuple[Denied, ...]:
     try:
         if value["format"] != FORMAT:
             raise ValueError("not a list that this version writes")
-        return tuple(messages.from_dict(Denied, one) for one in value["denied"])
+        return tuple(strict.read(Denied, one) for one in value["denied"])
     except (KeyError, TypeError, ValueError, MessageError) as error:
         _set_aside(models / DENIED_NAME, error)
         return ()
@@ -108,7 +108,7 @@ def _offer_out(offer: Offer | None) -> dict[str, Any] | None:
 
 
 def _offer_in(value: Any) -> Offer | None:
-    return None if value is None else messages.from_dict(Offer, value)
+    return None if value is None else strict.read(Offer, value)
 
 
 def _load(path: Path) -> dict[str, Any] | None:

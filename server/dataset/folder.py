@@ -31,8 +31,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from shared import atomic, file_lock, topics
-from shared.errors import DatasetError
+from shared import atomic, file_lock, strict, topics
+from shared.errors import DatasetError, MessageError
 
 LOG_NAME = "metadata.jsonl"
 RECORDS_NAME = "records.jsonl"
@@ -111,8 +111,6 @@ class SampleRow:
 
 
 _NAMES = tuple(item.name for item in fields(SampleRow) if item.name != "extra")
-_NUMBERS = frozenset(("timestamp", "confidence", "transcript_confidence", "duration_s"))
-_REQUIRED = frozenset("row_id sample_id frame_path audio_path instruction timestamp device walk_id".split())
 
 
 def foreign_fields(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,27 +128,10 @@ def to_dict(row: SampleRow) -> dict[str, Any]:
 
 def from_dict(value: Any, *, where: str = "a row") -> SampleRow:
     """Read a row back. Raises: DatasetError naming `where` and the field."""
-    if not isinstance(value, dict):
-        raise DatasetError(f"{where}: an object was expected, got {type(value).__name__}.")
-    missing = sorted(_REQUIRED - value.keys())
-    if missing:
-        raise DatasetError(f"{where}: the field {missing[0]!r} is missing.")
-    known = {name: _field(name, value[name], where) for name in _NAMES if name in value}
-    return SampleRow(**known, extra=foreign_fields(value))
-
-
-def _field(name: str, value: Any, where: str) -> Any:
-    if name == "flags" and isinstance(value, list) and all(isinstance(flag, str) for flag in value):
-        return tuple(value)
-    if name in _NUMBERS and type(value) in (int, float):
-        return float(value)
-    if name in ("reviewed", "rejected") and isinstance(value, bool):
-        return value
-    if name in ("was_correct", "golden") and (value is None or isinstance(value, bool)):
-        return value
-    if name not in (*_NUMBERS, "flags", "reviewed", "rejected", "was_correct", "golden") and isinstance(value, str):
-        return value
-    raise DatasetError(f"{where}: {value!r:.60} is not a valid {name}.")
+    try:
+        return strict.read(SampleRow, value)
+    except MessageError as error:
+        raise DatasetError(f"{where}: {error}") from None
 
 
 def version_of(row: SampleRow) -> int:

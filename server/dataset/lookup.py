@@ -16,7 +16,7 @@ from server.database import store as db
 from server.dataset import folder as data
 from server.dataset.compose import KnownCorrection
 from server.dataset.folder import SampleRow
-from shared import messages
+from shared import strict
 from shared.errors import DatasetError, MessageError
 from shared.messages import ChunkRecord, CorrectionRecord
 
@@ -97,7 +97,7 @@ class Known:
     ) -> ChunkRecord | CorrectionRecord:
         if key not in self.read:
             try:
-                self.read[key] = messages.from_dict(kind, row["body"])
+                self.read[key] = strict.read(kind, row["body"])
             except MessageError as error:
                 raise DatasetError(
                     f"The {kind.__name__} {key[1]} in the database cannot be read ({error}).",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta
 
 from server.evaluation import bars
 
@@ -11,47 +14,38 @@ from server.evaluation import bars
 @dataclass(frozen=True, slots=True)
 class FloorSettings:
     """What a model for the field needs, on held-out real moments of its own dataset, before it is offered to everybody.
-    Until then it is on trial."""
+    Until then it is on trial. Beyond the range of a setting, its floor would be none."""
 
-    tier1_cases: int = 50
+    tier1_cases: Annotated[int, Meta(ge=20, le=1_000_000)] = 50
     """Held-out moments of things to stop for."""
-    tier2_cases: int = 30
+    tier2_cases: Annotated[int, Meta(ge=10, le=1_000_000)] = 30
     """Held-out moments of obstacles."""
-    tier3_cases: int = 10
+    tier3_cases: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
     """Held-out moments of landmarks."""
-    quiet_cases: int = 30
+    quiet_cases: Annotated[int, Meta(ge=10, le=1_000_000)] = 30
     """Held-out moments at which nothing should be said."""
-    walks: int = 5
+    walks: Annotated[int, Meta(ge=5, le=1_000_000)] = 5
     """Held-out walks with confirmed moments: moments of one walk are alike."""
-    golden_stops: int = 3
+    golden_stops: Annotated[int, Meta(ge=1, le=1_000_000)] = 3
     """Golden pictures of things to stop for, which every device tests a model on."""
-    tier1_recall: float = bars.TIER1_RECALL
+    tier1_recall: Annotated[float, Meta(ge=0.5, le=1)] = bars.TIER1_RECALL
     """Share of things to stop for that it must see at their side, and warn of in time on whole walks …"""
-    false_clear: float = bars.FALSE_CLEAR
+    false_clear: Annotated[float, Meta(ge=0, le=0.2)] = bars.FALSE_CLEAR
     """Most moments with something there at which it names nothing …"""
-    false_alarms: float = bars.FALSE_ALARMS_A_MINUTE
+    false_alarms: Annotated[float, Meta(ge=0, le=10)] = bars.FALSE_ALARMS_A_MINUTE
     """Most false alarms a minute on whole held-out walks. Of all three, the end of the interval that is against it."""
-    grammar: float = bars.GRAMMAR
+    grammar: Annotated[float, Meta(ge=0.95, le=1)] = bars.GRAMMAR
     """Share of its sentences that may be said."""
-    repeats: int = bars.REPEATS
+    repeats: Annotated[int, Meta(ge=0, le=10)] = bars.REPEATS
     """Most repeats within 10 s on all held-out walks together."""
-    calibration_error: float = bars.CALIBRATION_ERROR
+    calibration_error: Annotated[float, Meta(ge=0, le=0.2)] = bars.CALIBRATION_ERROR
     """Most that confidence and the share of right sentences may be apart, beyond what chance explains."""
-
-
-LIMITS = {
-    "tier1_cases": (20, 1_000_000), "tier2_cases": (10, 1_000_000), "tier3_cases": (1, 1_000_000),
-    "quiet_cases": (10, 1_000_000), "walks": (5, 1_000_000), "golden_stops": (1, 1_000_000),
-    "tier1_recall": (0.5, 1), "false_clear": (0, 0.2), "false_alarms": (0, 10), "grammar": (0.95, 1),
-    "repeats": (0, 10), "calibration_error": (0, 0.2),
-}  # fmt: skip
-"""How far a setting of [gate] may go: beyond, a floor would be none."""
 
 
 def softened(floors: FloorSettings) -> dict[str, tuple[float, float]]:
     """Settings that ask for less than the defaults → (this, the default). Pure."""
     usual, found = FloorSettings(), {}
-    for name in LIMITS:
+    for name in FloorSettings.__dataclass_fields__:
         ours, theirs = getattr(floors, name), getattr(usual, name)
         if ours > theirs if name in _MOST else ours < theirs:
             found[name] = (ours, theirs)
@@ -66,11 +60,11 @@ _MOST = ("false_clear", "false_alarms", "repeats", "calibration_error")
 class DeviceBudget:
     """What a model may take on a kind of device. Left out: as for every device."""
 
-    look_ms: float | None = None
+    look_ms: Annotated[float, Meta(ge=1, le=1_000_000)] | None = None
     """95th percentile of one look."""
-    memory_mb: float | None = None
+    memory_mb: Annotated[float, Meta(ge=1, le=1_000_000)] | None = None
     """Peak memory of a process that runs the model."""
-    bundle_mb: float | None = None
+    bundle_mb: Annotated[float, Meta(ge=1, le=1_000_000)] | None = None
     """Size of the bundle."""
 
 
@@ -78,11 +72,11 @@ class DeviceBudget:
 class BudgetSettings:
     """What a model may take on a device."""
 
-    look_ms: float = 500.0
+    look_ms: Annotated[float, Meta(ge=1, le=1_000_000)] = 500.0
     """95th percentile of one look: at 500 ms a walker goes half a metre between two."""
-    memory_mb: float = 2000.0
+    memory_mb: Annotated[float, Meta(ge=1, le=1_000_000)] = 2000.0
     """Peak memory of a process that runs the model."""
-    bundle_mb: float = 1000.0
+    bundle_mb: Annotated[float, Meta(ge=1, le=1_000_000)] = 1000.0
     """Size of the bundle, which goes over the devices' link."""
     kinds: Mapping[str, DeviceBudget] = field(default_factory=dict)
     """Other figures for a kind of device: [budget.kinds.raspberry-pi-5]."""

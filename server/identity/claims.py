@@ -22,7 +22,7 @@ from sqlalchemy import Connection, select, update
 from server.database import store as db
 from server.identity.authority import is_reserved
 from server.identity.certificates import Certificates
-from shared import enrolment, messages, topics
+from shared import enrolment, messages, strict, topics
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.errors import ConfigError, MessageError, Refused
 
@@ -172,7 +172,7 @@ class Enrolment:
 def _told(status: Any) -> dict[str, Any]:
     """What a device said of itself. A status that cannot be read tells nothing."""
     try:
-        found = messages.from_dict(messages.Status, status)
+        found = strict.read(messages.Status, status)
     except MessageError:
         return {}
     return {"device_kind": found.device_kind, "look_p95_ms": found.look_p95_ms}

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from shared import atomic, file_lock, messages, topics
+from shared import atomic, file_lock, messages, strict, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
 from shared.errors import MessageError
@@ -452,7 +452,7 @@ def _read(content: bytes) -> tuple[Begin, str, Ranges] | None:
         if not lines or len(head) > _MAX_BEGIN_BYTES:
             raise MessageError("it has no first line")
         value = json.loads(head)
-        begin, key = messages.from_dict(Begin, value["begin"]), value["key"]
+        begin, key = strict.read(Begin, value["begin"]), value["key"]
         if not isinstance(key, str):
             raise MessageError("it has no key")
     except (MessageError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared import messages, topics
+from shared import strict, topics
 from shared.errors import MessageError
 from shared.messages import Begin, ChunkRecord, CorrectionRecord, Envelope
 from shared.transfer import AskCame, EndCame, PartCame, ReceiverEvent
@@ -15,10 +15,10 @@ def record_in(envelope: Envelope) -> ChunkRecord | CorrectionRecord:
     record: ChunkRecord | CorrectionRecord
     match envelope.kind:
         case "chunk":
-            record = messages.from_dict(ChunkRecord, envelope.body)
+            record = strict.read(ChunkRecord, envelope.body)
             own_id = record.chunk_id
         case "correction":
-            record = messages.from_dict(CorrectionRecord, envelope.body)
+            record = strict.read(CorrectionRecord, envelope.body)
             own_id = record.correction_id
         case _:
             raise MessageError(f"This server takes no {envelope.kind[:40]!r} events.")

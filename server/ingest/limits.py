@@ -7,28 +7,32 @@ never be taken is `refused`. A stuck, broken or stolen device then costs the oth
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
+
+from msgspec import Meta
 
 MB = 1_000_000
 BURST_S = 2.0  # a device that was away brings its backlog at once
+Limit = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsSettings:
     """What one device may ask of the server. 0 = no limit."""
 
-    file_mb: int = 256
+    file_mb: Limit = 256
     """A larger file is refused for good."""
-    open_files: int = 64
+    open_files: Limit = 64
     """Unfinished files. One more puts the longest silent out; its device, should it come back to it, begins again."""
-    open_mb: int = 2048
+    open_mb: Limit = 2048
     """Announced size of unfinished files together."""
-    day_mb: int = 20_000
+    day_mb: Limit = 20_000
     """Bytes of files in a UTC day: a device that records everything for 16 hours brings some 6,000 MB."""
-    messages_per_s: int = 4000
+    messages_per_s: Limit = 4000
     """Messages, on average over two seconds. A device on a fast local network sends some 2,000."""
-    free_mb: int = 1024
+    free_mb: Limit = 1024
     """Nothing new is begun while the server's disk has less free than that: the database needs room to work."""
-    abandoned_hours: int = 168
+    abandoned_hours: Limit = 168
     """A file of which nothing came for so long is given up. A device that comes back later begins it again."""
 
 

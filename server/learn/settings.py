@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,19 +17,19 @@ class LearnSettings:
     audio_encoder: str = ""
     """A Whisper-type model whose hearing is taught beside it, by its name on the hub or a folder; "" = it is given no
     sound."""
-    frames: int = 1
+    frames: Annotated[int, Meta(ge=1, le=2)] = 1
     """Pictures that the model is shown: 1, or 2 with the one a look before."""
-    new_rows_least: int = 20
+    new_rows_least: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
     """Skip the night when fewer verified rows than this are new since the last trained version."""
-    steps: int = 240
+    steps: Annotated[int, Meta(ge=1, le=1_000_000)] = 240
     """Optimiser steps of a night."""
-    rank: int = 16
+    rank: Annotated[int, Meta(ge=1, le=1024)] = 16
     """Rank of the LoRA adapters."""
     replay: int = 4000
     """Rendered frames that are replayed beside the dataset (only for a base trained on rendered walks)."""
-    decoder_bits: int = 8
+    decoder_bits: Literal[4, 8] = 8
     """Bits of the decoder's weights, 8 or 4: what is faster on the devices is measured on one (docs/learning.md)."""
     gate_cases: int = 600
     """Held-out rendered frames on which a demonstration model is compared with the champion."""
-    threads: int = 2
+    threads: Annotated[int, Meta(ge=1, le=256)] = 2
     """CPU threads for training and evaluation."""

@@ -15,7 +15,7 @@ from server.dataset import folder as data
 from server.dataset import record_log
 from server.dataset.folder import Dataset
 from server.maintenance.findings import Finding, set_aside
-from shared import atomic, messages, topics
+from shared import atomic, strict, topics
 from shared.errors import DatasetError, MessageError
 from shared.messages import ChunkRecord, CorrectionRecord
 
@@ -102,7 +102,7 @@ def _fact(line: bytes, where: str) -> object:
     if fact["what"] == "record":
         kind = ChunkRecord if fact["kind"] == "chunk" else CorrectionRecord
         try:
-            messages.from_dict(kind, fact["body"])
+            strict.read(kind, fact["body"])
         except MessageError as error:
             raise DatasetError(f"{where} is no record ({error}).") from None
     return fact

@@ -38,7 +38,7 @@ from server.releases.rollout_rules import (
     tally,
     version_for,
 )
-from shared import bundle, messages
+from shared import bundle, strict
 from shared.clock import Clock, SystemClock
 from shared.errors import MessageError, Refused
 from shared.messages import Status
@@ -373,7 +373,7 @@ def _statuses(connection: Connection, devices: Iterable[str]) -> dict[str, tuple
     for row in connection.execute(select(t.c.device, t.c.seen_at, t.c.status)):
         if row.device in wanted:
             try:
-                found[row.device] = (row.seen_at, messages.from_dict(Status, row.status))
+                found[row.device] = (row.seen_at, strict.read(Status, row.status))
             except MessageError as error:
                 _log.warning("The last status of %s cannot be read: %s", row.device, error)
     return found

@@ -23,7 +23,7 @@ from server.database.store import open_store
 from server.dataset import folder
 from server.web import guard
 from server.web.app import create_app
-from shared import bundle, enrolment, messages, topics, transfer
+from shared import bundle, enrolment, messages, strict, topics, transfer
 from shared.clock import ManualClock
 from shared.preprocess import Preprocessing
 from tests.docs.pages import named_in, page, section
@@ -92,8 +92,8 @@ def size(count: int) -> str:
     ("module", "name"),
     [
         (messages, "MAX_MESSAGE_BYTES"),
-        (messages, "MAX_TEXT"),
-        (messages, "MAX_ITEMS"),
+        (strict, "MAX_TEXT"),
+        (strict, "MAX_ITEMS"),
         (transfer, "PART_BYTES"),
         (transfer, "MAX_PART_BYTES"),
         (transfer, "PACKET_OVERHEAD_BYTES"),

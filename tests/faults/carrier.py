@@ -10,7 +10,7 @@ from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.ingest.ingest import Ingest
 from server.ingest.limits import LimitsSettings
-from shared import messages, topics
+from shared import messages, strict, topics
 from shared.clock import SystemClock
 from shared.messages import Ack, Begin, Envelope, Part
 
@@ -48,7 +48,7 @@ def _said(box: Outbox, item: Item, device: str) -> list[tuple[list[str], bytes]]
     if item.kind == "record":
         return [(["up", "event"], sidecar)]
     parts = messages.decode(Envelope, sidecar).body["parts"]
-    part = messages.from_dict(Part, next(one for one in parts if one["kind"] == item.kind))
+    part = strict.read(Part, next(one for one in parts if one["kind"] == item.kind))
     data = (folder / part.name).read_bytes()
     return [
         (["up", item.name, "begin"], messages.encode(Begin(item.record_id, part, device))),

@@ -43,7 +43,7 @@ def _chunk(**changed: object) -> bytes:
 
 @pytest.mark.parametrize("changed", [{"spoken": "a\ud800b"}, {"\udfff": 1}, {"more": [{"deep": "\ud83d"}]}])
 def test_half_a_character_is_refused_because_no_later_row_could_be_written_after_it(changed: dict[str, object]) -> None:
-    with pytest.raises(MessageError, match="half a character"):
+    with pytest.raises(MessageError, match="not JSON"):
         messages.decode(ChunkRecord, _chunk(**changed))
 
 
@@ -61,5 +61,5 @@ def test_deep_nesting_is_refused() -> None:
 
 @pytest.mark.parametrize("utc_s", [9e15, -1.0, 253_402_300_800])
 def test_a_time_that_no_calendar_has_is_refused_because_pages_could_not_show_it(utc_s: float) -> None:
-    with pytest.raises(MessageError, match="calendar"):
+    with pytest.raises(MessageError, match="captured_at_utc"):
         messages.decode(ChunkRecord, _chunk(captured_at_utc=utc_s))

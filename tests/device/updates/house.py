@@ -17,7 +17,7 @@ from device.updates.updater import Updater
 from server.releases.offers import Push
 from server.releases.registry import Registry
 from server.releases.signing import Release
-from shared import bundle, messages, topics
+from shared import bundle, messages, strict, topics
 from shared.clock import Clock, ManualClock, SystemClock
 from shared.messages import Offer
 from tests.shared.bundle.bundles import PASSED, make_bundle
@@ -190,4 +190,4 @@ def offer_of(manifest: bundle.Manifest, *, revision: int, **changed: object) -> 
     """An offer made by hand."""
     data = bundle.manifest_bytes(manifest)
     offer = Offer(manifest.version, hashlib.sha256(data).hexdigest(), len(data), 1.0, revision)
-    return messages.encode(messages.from_dict(Offer, messages.to_dict(offer) | changed))
+    return messages.encode(strict.read(Offer, messages.to_dict(offer) | changed))

@@ -12,7 +12,7 @@ import pytest
 from device.updates.state_file import load_state
 from device.updates.tuf_client import Trust
 from server.releases.signing import Release
-from shared import messages
+from shared import messages, strict
 from shared.clock import ManualClock
 from shared.floor import ClockFloor
 from shared.messages import Offer
@@ -72,7 +72,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def altered(payload: bytes | None, **changes: object) -> bytes:
     assert payload is not None
-    return messages.encode(messages.from_dict(Offer, json.loads(payload) | changes))
+    return messages.encode(strict.read(Offer, json.loads(payload) | changes))
 
 
 def test_a_signed_offer_is_checked_before_anything_else_is_fetched(house: House) -> None:

@@ -12,7 +12,7 @@ import pytest
 from device.updates.state_file import load_denied
 from device.updates.tuf_client import Trust
 from server.releases.signing import Release, Target
-from shared import bundle, messages
+from shared import bundle, messages, strict
 from shared.clock import ManualClock
 from shared.errors import Refused, Transient
 from shared.floor import ClockFloor
@@ -83,7 +83,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def altered(payload: bytes, **changes: object) -> bytes:
-    return messages.encode(messages.from_dict(Offer, json.loads(payload) | changes))
+    return messages.encode(strict.read(Offer, json.loads(payload) | changes))
 
 
 # --- whom it guides ---
