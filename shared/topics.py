@@ -1,22 +1,13 @@
-"""Topic names, version 1. One place builds them and one place takes them apart.
+"""Topic names, version 1: one table, from which names, subscriptions, access rules and docs/formats.md follow.
 
-wc/v1/<device>/status                      retained, last will
-wc/v1/<device>/up/event                    JSON records with their own id (sidecars, corrections, telemetry)
-wc/v1/<device>/up/<transfer>/begin         JSON: what is about to come
-wc/v1/<device>/up/<transfer>/<offset>      raw bytes at that byte offset
-wc/v1/<device>/up/<transfer>/end           empty
-wc/v1/<device>/up/<transfer>/ask           empty: which ranges do you have?
-wc/v1/<device>/up/want                     JSON: blocks wanted of a model file
-wc/v1/<device>/up/renew                    JSON: a request for a new certificate, under the one that still holds
-wc/v1/<device>/down/<transfer or record>/ack   JSON: received ranges | merged | refused
-wc/v1/<device>/down/offer                  retained JSON: the model this device should run
-wc/v1/<device>/down/block/<sha256>/<offset>    raw bytes of a file known by its hash
-wc/v1/<device>/down/certificate            JSON: the new certificate
+A new message is a new row here, a dataclass in shared.messages and a handler at its receiver.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from enum import StrEnum
 
 ROOT = "wc/v1"
 # A name becomes a topic level, a file name and part of a transfer id: no '/', '+', '#', no dots first.
@@ -26,67 +17,73 @@ SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 MAX_DIGITS = 12  # an offset below 1 TB
 
 
-def status(device: str) -> str:
-    return f"{ROOT}/{device}/status"
+class Side(StrEnum):
+    """Who publishes."""
+
+    DEVICE = "device"
+    SERVER = "server"
 
 
-def event(device: str) -> str:
-    return f"{ROOT}/{device}/up/event"
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One kind of topic below `wc/v1/<device>/`."""
+
+    path: str
+    """Its levels; those in angle brackets are filled in."""
+    sender: Side
+    payload: str
+    """What it carries: the name of a class of shared.messages, or words."""
+    retained: bool = False
+
+    def of(self, device: str, *levels: str | int) -> str:
+        """The topic of one device. levels: for those in angle brackets, in their order."""
+        names = iter(levels)
+        tail = [str(next(names)) if level.startswith("<") else level for level in self.path.split("/")]
+        return "/".join((ROOT, device, *tail))
+
+    @property
+    def all_devices(self) -> str:
+        """Subscription filter over all devices."""
+        return "/".join((ROOT, "+", *("+" if level.startswith("<") else level for level in self.path.split("/"))))
 
 
-def want(device: str) -> str:
-    return f"{ROOT}/{device}/up/want"
+STATUS = Topic("status", Side.DEVICE, "Status", retained=True)
+EVENT = Topic("up/event", Side.DEVICE, "Envelope")
+BEGIN = Topic("up/<transfer>/begin", Side.DEVICE, "Begin")
+PART = Topic("up/<transfer>/<offset>", Side.DEVICE, "raw bytes of the file from byte `<offset>`")
+END = Topic("up/<transfer>/end", Side.DEVICE, "empty: everything was sent")
+ASK = Topic("up/<transfer>/ask", Side.DEVICE, "empty: which ranges do you have?")
+WANT = Topic("up/want", Side.DEVICE, "Want")
+RENEW = Topic("up/renew", Side.DEVICE, "Renew")
+ACK = Topic("down/<name>/ack", Side.SERVER, "Ack")
+OFFER = Topic("down/offer", Side.SERVER, "Offer", retained=True)
+BLOCK = Topic("down/block/<sha256>/<offset>", Side.SERVER, "raw bytes of the file with that hash, from byte `<offset>`")
+CERTIFICATE = Topic("down/certificate", Side.SERVER, "Certificate")
+TABLE = (STATUS, EVENT, BEGIN, PART, END, ASK, WANT, RENEW, ACK, OFFER, BLOCK, CERTIFICATE)
+
+status, event, want, renew = STATUS.of, EVENT.of, WANT.of, RENEW.of
+begin, part, end, ask = BEGIN.of, PART.of, END.of, ASK.of
+ack, offer, block, certificate = ACK.of, OFFER.of, BLOCK.of, CERTIFICATE.of
 
 
-def renew(device: str) -> str:
-    return f"{ROOT}/{device}/up/renew"
-
-
-def certificate(device: str) -> str:
-    return f"{ROOT}/{device}/down/certificate"
-
-
-def begin(device: str, transfer: str) -> str:
-    return f"{ROOT}/{device}/up/{transfer}/begin"
-
-
-def part(device: str, transfer: str, offset: int) -> str:
-    return f"{ROOT}/{device}/up/{transfer}/{offset}"
-
-
-def end(device: str, transfer: str) -> str:
-    return f"{ROOT}/{device}/up/{transfer}/end"
-
-
-def ask(device: str, transfer: str) -> str:
-    return f"{ROOT}/{device}/up/{transfer}/ask"
-
-
-def ack(device: str, name: str) -> str:
-    return f"{ROOT}/{device}/down/{name}/ack"
-
-
-def offer(device: str) -> str:
-    return f"{ROOT}/{device}/down/offer"
-
-
-def block(device: str, sha256: str, offset: int) -> str:
-    return f"{ROOT}/{device}/down/block/{sha256}/{offset}"
+def subtrees(sender: Side, device: str = "+") -> tuple[str, ...]:
+    """Filters that hold all topics which `sender` writes for a device, and no other: `status` and `up/#` of a device,
+    `down/#` of the server. device: "+" = every one."""
+    own = dict.fromkeys(topic.path.partition("/") for topic in TABLE if topic.sender == sender)
+    return tuple(dict.fromkeys(f"{ROOT}/{device}/{head}{'/#' if tail else ''}" for head, _, tail in own))
 
 
 def down(device: str) -> str:
     """Subscription filter: everything meant for one device."""
-    return f"{ROOT}/{device}/down/#"
+    (only,) = subtrees(Side.SERVER, device)
+    return only
 
 
-UP_ALL = f"{ROOT}/+/up/#"
-STATUS_ALL = f"{ROOT}/+/status"
+STATUS_ALL, UP_ALL = subtrees(Side.DEVICE)
 # What several ingest workers take in turns, and what then stays with the one server that answers it.
 SHARED = "$share/waycue"
-SHARED_EVENTS = f"{SHARED}/{ROOT}/+/up/event"
-SHARED_TRANSFERS = f"{SHARED}/{ROOT}/+/up/+/+"
-WANT_ALL = f"{ROOT}/+/up/want"
-RENEW_ALL = f"{ROOT}/+/up/renew"
+SHARED_EVENTS, SHARED_TRANSFERS = f"{SHARED}/{EVENT.all_devices}", f"{SHARED}/{PART.all_devices}"
+WANT_ALL, RENEW_ALL = WANT.all_devices, RENEW.all_devices
 
 
 def levels(topic: str) -> tuple[str, list[str]] | None:

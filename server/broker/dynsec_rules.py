@@ -19,6 +19,7 @@ from typing import Any
 
 from server.identity.authority import is_reserved
 from shared import topics
+from shared.topics import Side
 
 CONTROL = "$CONTROL/dynamic-security/v1"
 RESPONSE = f"{CONTROL}/response"
@@ -60,33 +61,32 @@ class Rules:
 
 
 def device_rights(device: str) -> frozenset[Right]:
-    """Rule 2."""
+    """A device writes what devices send, in its own name, and reads what the server sends to it."""
+    writes, reads = topics.subtrees(Side.DEVICE, device), topics.subtrees(Side.SERVER, device)
     return frozenset(
         {
-            Right(SEND, f"{topics.ROOT}/{device}/up/#"),
-            Right(SEND, topics.status(device)),
-            Right(SUBSCRIBE, topics.down(device)),
-            Right(RECEIVE, topics.down(device)),
+            *(Right(SEND, topic) for topic in writes),
+            *(Right(kind, topic) for topic in reads for kind in (SUBSCRIBE, RECEIVE)),
         }
     )
 
 
 def server_rights() -> frozenset[Right]:
     """Hears every device, also as one of several on a shared subscription, and answers. It may clear a status."""
-    hears = (topics.UP_ALL, topics.STATUS_ALL)
+    hears, says = topics.subtrees(Side.DEVICE), topics.subtrees(Side.SERVER)
     return frozenset(
         {
             *(Right(RECEIVE, topic) for topic in hears),
             *(Right(SUBSCRIBE, topic) for topic in hears),
             *(Right(SUBSCRIBE, f"$share/{SHARED_GROUP}/{topic}") for topic in hears),
-            Right(SEND, f"{topics.ROOT}/+/down/#"),
+            *(Right(SEND, topic) for topic in says),
             Right(SEND, topics.STATUS_ALL),
         }
     )
 
 
 def controller_rights() -> frozenset[Right]:
-    """Rule 3."""
+    """Who may change the rules reads the answers to that, and nothing else."""
     return frozenset({Right(SEND, CONTROL), Right(SUBSCRIBE, RESPONSE), Right(RECEIVE, RESPONSE)})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import re
 from contextlib import closing
@@ -62,18 +61,6 @@ def test_every_default_is_told(kind: type[Any]) -> None:
             optional = item.default is not dataclasses.MISSING
             told = "," in lines[item.name]
             assert told == optional, f"{kind.__name__}.{item.name}"
-
-
-def topic_functions() -> list[str]:
-    found = inspect.getmembers(topics, inspect.isfunction)
-    return [name for name, function in found if inspect.signature(function).return_annotation == "str"]
-
-
-@pytest.mark.parametrize("name", topic_functions())
-def test_every_topic_is_described(name: str) -> None:
-    function = getattr(topics, name)
-    topic = function(*(f"<{parameter}>" for parameter in inspect.signature(function).parameters))
-    assert topic in named_in(section("formats.md", "Topics"))
 
 
 @pytest.mark.parametrize("filter_", [topics.UP_ALL, topics.STATUS_ALL])
@@ -160,3 +147,14 @@ def test_every_part_of_a_report_is_told(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report.json").read_bytes())
     named = named_in(section("formats.md", "Files for scripts"))
     assert sorted({*report, *report["time_to_speech_ms"]} - named) == []
+
+
+def test_the_table_of_topics_is_the_one_that_the_code_follows() -> None:
+    rows = re.findall(
+        r"^\| `wc/v1/<device>/([^`]+)` \| (device|server) \| (.+) \|$", section("formats.md", "Topics"), re.MULTILINE
+    )
+    assert [(path, sender) for path, sender, _ in rows] == [(topic.path, topic.sender) for topic in topics.TABLE]
+    for topic, (_, _, holds) in zip(topics.TABLE, rows, strict=True):
+        if hasattr(messages, topic.payload):
+            assert f"[{topic.payload}](#{topic.payload.lower()})" in holds
+        assert ("retained" in holds) == topic.retained
