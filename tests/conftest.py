@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,13 @@ from tests.pulse import PulseChild, missing, rescan
 
 if TYPE_CHECKING:
     from tests.secure import SecureSite
+
+
+def pytest_configure() -> None:
+    """A shell starts background jobs with SIGINT ignored, and children inherit that: the Ctrl-C that several tests send
+    to a child would do nothing. A handler is not inherited over exec, so children then start with the default."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
