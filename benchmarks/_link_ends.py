@@ -25,7 +25,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from server.broker.link import ServerLink
 from server.database.store import open_store
 from server.dataset.folder import Dataset
@@ -88,15 +88,8 @@ def serve(host: str, port: int, folder: Path) -> None:
 def send(host: str, port: int, folder: Path) -> None:
     """A device with a full outbox: connects when told to, and ends when everything is merged."""
     with closing(Outbox(folder / "outbox")) as outbox:
-        link = Link(
-            host=host,
-            port=port,
-            device=DEVICE,
-            outbox=outbox,
-            clock=SystemClock(),
-            part_bytes=PART_BYTES,
-            tls=context(folder / "cards", DEVICE),
-        )
+        settings = LinkSettings(host, port, DEVICE, tls=context(folder / "cards", DEVICE))
+        link = Link(settings, LinkPorts(outbox, SystemClock()))
         before = cost()
         say(ready=True, queued=outbox.counts().queued, rss_mb=before["rss_mb"])
         sys.stdin.readline()

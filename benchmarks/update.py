@@ -32,7 +32,7 @@ from rich.table import Table
 from benchmarks import _retrained
 from benchmarks._retrained import Pair
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from device.updates.updater import Settings, Updater
 from server.broker.child import BrokerChild
 from server.broker.link import ServerLink
@@ -179,15 +179,10 @@ class Device:
         self._relay, self._state_dir = relay, state_dir
         self._switched = threading.Event()
         self._outbox = Outbox(state_dir / "outbox")
-        self._link = Link(
-            host=relay.host,
-            port=relay.port,
-            device=DEVICE,
-            outbox=self._outbox,
-            clock=CLOCK,
-            draw=lambda: 0.1,
-            on_state=lambda text: self.updater.link_changed(text == "online"),
+        ports = LinkPorts(
+            self._outbox, CLOCK, lambda text: self.updater.link_changed(text == "online"), draw=lambda: 0.1
         )
+        self._link = Link(LinkSettings(relay.host, relay.port, DEVICE), ports)
         self.updater = Updater(
             state_dir,
             self._link.publish,

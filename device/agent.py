@@ -45,8 +45,8 @@ from device.identity.renew import Renewal
 from device.moments.collector import Hooks, Moments, WalkId
 from device.moments.sealer import STORAGE_LOST, STORAGE_TEXTS, Keeper, Parcel
 from device.outbox.outbox import Outbox
-from device.sync.conditions import Decision, Watch
-from device.sync.link import Link
+from device.sync.conditions import SyncDecision, SyncWatch
+from device.sync.link import Link, LinkPorts, LinkSettings
 from device.updates.model_source import MODEL_TEXTS, FixedModel, Loader, Models, OfferedModels, SelfTest, loader
 from device.updates.permission import Permission, settings_allow
 from device.voice import Espeak, Phrases, Utterance, Voice
@@ -139,7 +139,7 @@ class Agent:
         try:
             self._models = self._made_models(load, selftest)
             self._link = self._made_link()
-            self._watch = Watch(build.sync_rules(config), self._may_send)
+            self._watch = SyncWatch(config.sync, self._may_send)
         except BaseException:
             self._outbox.close()
             raise
@@ -354,16 +354,8 @@ class Agent:
             return None
         host, port = self._admission.place
         first = Status(online=True, agent_version=agent_version(), device_kind=self._kind)
-        link = Link(
-            host=host,
-            port=port,
-            device=self._name,
-            outbox=self._outbox,
-            clock=self._clock,
-            status=first,
-            tls=self._admission.context,
-            on_state=lambda state: self._models.link_changed(state == "online"),
-        )
+        ports = LinkPorts(self._outbox, self._clock, lambda state: self._models.link_changed(state == "online"))
+        link = Link(LinkSettings(host, port, self._name, self._admission.context), ports, status=first)
         link.on("offer", lambda levels, payload: self._models.on_offer(payload))
         link.on("block", lambda levels, payload: self._models.on_block(levels, payload))
         self._renewal = self._admission.renewal(link, self.state_dir, self._clock)
@@ -396,12 +388,12 @@ class Agent:
         all_may = self._watch.decision.allowed == "all"
         return self._link is not None and all_may and self._link.publish(topic, payload) is not False
 
-    def _may_send(self, decision: Decision) -> None:
+    def _may_send(self, decision: SyncDecision) -> None:
         if self._link is not None:
             self._link.allow(decision.allowed)
 
     def _waits(self) -> tuple[str, ...]:
-        server = "" if self._link is None else self._link.server_waits
+        server = None if self._link is None else self._link.server_waits
         return tuple(text for text in (self._watch.decision.text, server) if text)
 
     # --- facts ---
@@ -450,7 +442,7 @@ class Agent:
             failed=counts.failed,
             waits=self._waits(),
             troubles=tuple(trouble for trouble in troubles if trouble),
-            offline="" if self._link is None else self._link.why_offline,
+            offline="" if self._link is None else self._link.why_offline or "",
             device_kind=self._kind,
             look_p95_ms=self._guidance.look_p95_ms,
         )

@@ -12,7 +12,6 @@ from device.config import Config
 from device.controls.buttons import Buttons, Keys, PinButton, Script
 from device.guidance.loop import GuidanceSettings
 from device.moments.flags import FlagSettings
-from device.sync.conditions import Rules
 from device.voice import Pace, Sink, Speakers, Timeline, WavFile
 from shared.clock import Clock
 from shared.policy import PolicySettings
@@ -98,7 +97,3 @@ def pace(config: Config) -> Pace:
 
 def flag_settings(config: Config) -> FlagSettings:
     return FlagSettings(config.flags.predecessors, config.flags.audit_share, config.flags.low_confidence_share)
-
-
-def sync_rules(config: Config) -> Rules:
-    return Rules(config.sync.on_metered, config.sync.hot_c, config.sync.too_hot_c)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from device.outbox.folder import RECORD_KIND
 from device.outbox.outbox import Item
-from device.sync.uploads import Say
+from device.sync.uploads import SendMessage
 from shared import messages, topics
 from shared.errors import MediaError
 from shared.messages import Begin, Part
@@ -27,10 +27,10 @@ class Outgoing:
     again_bytes: int = 0
 
 
-def message_of(device: str, say: Say) -> Outgoing:
+def message_of(device: str, action: SendMessage) -> Outgoing:
     """The message that says it, read from the outbox. Raises: OSError, MediaError."""
-    item, name = say.item, say.item.name
-    match say.what:
+    item, name = action.item, action.item.name
+    match action.what:
         case SendBegin(again=repeated) if item.kind == RECORD_KIND:
             data = item.path.read_bytes()
             return Outgoing(topics.event(device), data, file_bytes=len(data), again_bytes=len(data) if repeated else 0)

@@ -85,7 +85,7 @@ class Uploads:
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
+class Claimed:
     """More items were claimed from the outbox."""
 
     items: tuple[Item, ...]
@@ -100,7 +100,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class ItemFailed:
     """An item cannot be sent at all, for a reason on this side."""
 
     name: str
@@ -114,11 +114,11 @@ class Allow:
     allowed: Allowed
 
 
-UploadsEvent = Online | Offline | Tick | Took | Answered | Failed | Allow
+UploadsEvent = Online | Offline | Tick | Claimed | Answered | ItemFailed | Allow
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class SendMessage:
     """Send this message of an item."""
 
     item: Item
@@ -126,14 +126,14 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class ItemMerged:
     """The server has the item durably."""
 
     item: Item
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class ItemRefused:
     """The server will never take the item."""
 
     item: Item
@@ -141,21 +141,21 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class ItemReleased:
     """The item need not be sent any more: its record was refused."""
 
     item: Item
 
 
 @dataclass(frozen=True, slots=True)
-class Paused:
+class ItemPaused:
     """The server takes the item, but not now."""
 
     item: Item
     reason: str
 
 
-UploadsAction = Say | Merged | Refused | Released | Paused
+UploadsAction = SendMessage | ItemMerged | ItemRefused | ItemReleased | ItemPaused
 
 
 def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
@@ -164,37 +164,37 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
     match event:
         case Online(part_bytes=part_bytes):
             state = replace(state, online=True, part_bytes=part_bytes)
-            state, actions = _tell(state, Online(state.part_bytes), now_s, those=state.may)
+            state, actions = _advance_all(state, Online(state.part_bytes), now_s, which=state.may)
         case Offline():
             pace = replace(state.pace, since_s=None, acked_bytes=0)
-            return _tell(replace(state, online=False, pace=pace), event, now_s)
-        case Took(items=items):
-            state, actions = _take(state, items, now_s)
+            return _advance_all(replace(state, online=False, pace=pace), event, now_s)
+        case Claimed(items=items):
+            state, actions = _add(state, items, now_s)
         case Answered(name=name, ack=ack):
             before = state = replace(state, heard_s=now_s)
-            state, actions = _tell(state, Heard(ack), now_s, those=lambda item: item.name == name)
+            state, actions = _advance_all(state, Heard(ack), now_s, which=lambda item: item.name == name)
             gained = _gained(before, state, name)
-        case Failed(name=name, reason=reason):
+        case ItemFailed(name=name, reason=reason):
             refusal = Heard(Ack("refused", reason=reason))
-            state, actions = _tell(state, refusal, now_s, those=lambda item: item.name == name)
+            state, actions = _advance_all(state, refusal, now_s, which=lambda item: item.name == name)
         case Allow(allowed=allowed):
             state, actions = _allow(state, allowed, now_s)
         case Tick():
             actions = []
         case _:
             assert_never(event)
-    state, over = _take_out_what_is_over(state)
+    state, over = _remove_finished(state)
     state, more = _fill(state, now_s)
     state = _paced(state, gained, now_s)
     return state, [*actions, *over, *more]
 
 
-def _tell(
-    state: Uploads, event: SenderEvent, now_s: float, *, those: Callable[[Item], bool] | None = None
+def _advance_all(
+    state: Uploads, event: SenderEvent, now_s: float, *, which: Callable[[Item], bool] = lambda item: True
 ) -> tuple[Uploads, list[UploadsAction]]:
     active, actions = [], list[UploadsAction]()
     for upload in state.active:
-        if those is None or those(upload.item):
+        if which(upload.item):
             upload, said = _advance(upload, event, now_s)
             actions += said
         active.append(upload)
@@ -205,8 +205,9 @@ def _allow(state: Uploads, allowed: Allowed, now_s: float) -> tuple[Uploads, lis
     before, state = state, replace(state, allowed=allowed)
     if not state.online:
         return state, []
-    state, _ = _tell(state, Offline(), now_s, those=lambda item: before.may(item) and not state.may(item))
-    return _tell(state, Online(state.part_bytes), now_s, those=lambda item: state.may(item) and not before.may(item))
+    state, _ = _advance_all(state, Offline(), now_s, which=lambda item: before.may(item) and not state.may(item))
+    online = Online(state.part_bytes)
+    return _advance_all(state, online, now_s, which=lambda item: state.may(item) and not before.may(item))
 
 
 def _gained(before: Uploads, after: Uploads, name: str) -> int:
@@ -237,13 +238,13 @@ def _advance(upload: Upload, event: SenderEvent, now_s: float) -> tuple[Upload, 
         machine, said = post_step(upload.machine, event, now_s)
     else:
         machine, said = send_step(upload.machine, event, now_s)
-    actions: list[UploadsAction] = [Say(upload.item, what) for what in said]
+    actions: list[UploadsAction] = [SendMessage(upload.item, what) for what in said]
     if machine.paused and not upload.machine.paused:
-        actions.append(Paused(upload.item, machine.reason))
+        actions.append(ItemPaused(upload.item, machine.reason))
     return replace(upload, machine=machine), actions
 
 
-def _take(state: Uploads, items: Iterable[Item], now_s: float) -> tuple[Uploads, list[UploadsAction]]:
+def _add(state: Uploads, items: Iterable[Item], now_s: float) -> tuple[Uploads, list[UploadsAction]]:
     actions: list[UploadsAction] = []
     active = list(state.active)
     for item in items:
@@ -262,19 +263,23 @@ def _machine(item: Item) -> Sender | Letter:
     return Sender(item.size_bytes, phase="asking" if item.resumed else "new")
 
 
-def _take_out_what_is_over(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
+def _remove_finished(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
+    """Take out what is merged or refused, and the payload files of refused records."""
     actions: list[UploadsAction] = []
-    doomed = set()
-    for upload in state.active:
-        if upload.machine.phase == "merged":
-            actions.append(Merged(upload.item))
-        elif upload.machine.phase == "refused":
-            actions.append(Refused(upload.item, upload.machine.reason))
-            if upload.item.kind == RECORD_KIND:
-                doomed.add(upload.item.record_id)
+    finished = [upload for upload in state.active if upload.machine.over]
     left = [upload for upload in state.active if not upload.machine.over]
-    actions += [Released(upload.item) for upload in left if upload.item.record_id in doomed]
-    return replace(state, active=tuple(u for u in left if u.item.record_id not in doomed)), actions
+    for upload in finished:
+        if upload.machine.phase == "refused":
+            actions.append(ItemRefused(upload.item, upload.machine.reason))
+        else:
+            actions.append(ItemMerged(upload.item))
+    refused = {
+        upload.item.record_id
+        for upload in finished
+        if upload.machine.phase == "refused" and upload.item.kind == RECORD_KIND
+    }
+    actions += [ItemReleased(upload.item) for upload in left if upload.item.record_id in refused]
+    return replace(state, active=tuple(u for u in left if u.item.record_id not in refused)), actions
 
 
 def _rests(machine: Sender | Letter, room_parts: int, now_s: float) -> bool:

@@ -20,7 +20,7 @@ from device.identity import identity, renew
 from device.identity.identity import Identity
 from device.identity.renew import NEXT_KEY, WISH, Renewal, is_due
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from server.broker.link import ServerLink
 from server.database import store as db
 from server.database.store import open_store
@@ -332,16 +332,8 @@ def device(site: SecureSite, state: Path, *, days_ago: float) -> Device:
     found = Identity.open(state, floor=ClockFloor(state, SystemClock())) or found
     context, states = found.context(), list[str]()
     outbox = Outbox(state / "outbox")
-    link = Link(
-        host=site.host,
-        port=site.port,
-        device="pi-1",
-        outbox=outbox,
-        clock=SystemClock(),
-        tls=context,
-        on_state=states.append,
-        draw=lambda: 0.02,
-    )
+    ports = LinkPorts(outbox, SystemClock(), states.append, lambda: 0.02)
+    link = Link(LinkSettings(site.host, site.port, "pi-1", context), ports)
     one = Renewal(state, found, context, publish=link.publish, clock=SystemClock())
     link.on("certificate", one.on_certificate)
     link.start()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from device.updates.state import Settings
 from device.updates.updater import Updater, current_slot
 from server.broker.child import BrokerChild
@@ -43,15 +43,8 @@ class Agent:
         self.online = threading.Event()
         self._stop = threading.Event()
         self._outbox = Outbox(state_dir / "outbox")
-        self.link = Link(
-            host=broker.host,
-            port=broker.port,
-            device=DEVICE,
-            outbox=self._outbox,
-            clock=SystemClock(),
-            on_state=self._link_changed,
-            draw=lambda: 0.1,
-        )
+        ports = LinkPorts(self._outbox, SystemClock(), self._link_changed, lambda: 0.1)
+        self.link = Link(LinkSettings(broker.host, broker.port, DEVICE), ports)
         self.updater = Updater(
             state_dir,
             self.link.publish,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from device.updates.slots import current_slot
 from device.updates.state import Settings
 from device.updates.tuf_client import Trust
@@ -37,16 +37,8 @@ class Agent:
     def __init__(self, site: SecureSite, name: str, state_dir: Path, root_json: bytes) -> None:
         self._state_dir, self._stop, self.changed = state_dir, threading.Event(), threading.Condition()
         self._outbox = Outbox(state_dir / "outbox")
-        self._link = Link(
-            host=site.host,
-            port=site.port,
-            device=name,
-            outbox=self._outbox,
-            clock=CLOCK,
-            tls=site.enrol(name).context(),
-            draw=lambda: 0.1,
-            status=Status(online=True),
-        )
+        settings = LinkSettings(site.host, site.port, name, tls=site.enrol(name).context())
+        self._link = Link(settings, LinkPorts(self._outbox, CLOCK, draw=lambda: 0.1), status=Status(online=True))
         self.updater = Updater(
             state_dir,
             self._link.publish,
