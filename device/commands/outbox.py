@@ -16,7 +16,7 @@ from device import config as settings
 from device.config import Config
 from device.outbox import inspect
 from device.outbox.folder import FAILED, REASON, read_reason
-from device.outbox.inspect import Line
+from device.outbox.inspect import RecordLine
 from device.outbox.outbox import Outbox
 from shared.clock import Clock
 from shared.errors import ConfigError, MessageError
@@ -76,7 +76,7 @@ def _list(folder: Path, arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _table(found: list[Line]) -> Table:
+def _table(found: list[RecordLine]) -> Table:
     table = Table("record", "kind", "state", "kB", "sent", "reason", box=None)
     for line in found:
         sent = f"{100 * line.merged_bytes // line.size_bytes} %" if line.size_bytes else ""

@@ -41,7 +41,7 @@ class Box(Protocol):
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord: ...
     def forget_merged(self) -> tuple[str, ...]: ...
     def prune(self, limit_bytes: int) -> Pruned: ...
-    def give_way(self, need_bytes: int, importance: int) -> Pruned: ...
+    def evict(self, need_bytes: int, importance: int) -> Pruned: ...
     def note_lost(self, record_ids: Iterable[str], why: str) -> None: ...
 
 
@@ -164,14 +164,14 @@ class Keeper:
         try:
             self._put(parcel)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._give_way(parcel):
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._make_way(parcel):
                 raise
             self._put(parcel)
 
-    def _give_way(self, parcel: Parcel) -> bool:
+    def _make_way(self, parcel: Parcel) -> bool:
         if self._box.forget_merged():
             return True
-        return self._tell_dropped(self._box.give_way(parcel.size_bytes, importance(parcel.record)))
+        return self._tell_dropped(self._box.evict(parcel.size_bytes, importance(parcel.record)))
 
     def _put(self, parcel: Parcel) -> None:
         if isinstance(parcel.record, ChunkRecord):

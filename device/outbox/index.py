@@ -21,12 +21,12 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 RecordState = Literal["queued", "deletable", "failed", "dropped"]
-TOTALS = ("merged", "lost")
+Total = Literal["merged", "lost"]
 WAL_PAGES = 100  # 400 KB, not SQLite's 4 MB: on a full disk it must fit into what device.outbox.reserve holds back
 
 _SCHEMA = """
@@ -63,7 +63,7 @@ CREATE TRIGGER item_changed AFTER UPDATE OF todo ON items WHEN old.todo != new.t
 """
 _SCHEMA_VERSION = 3
 UNKNOWN_BOOT = "00000000"  # device.health.status.kernel_boot, where the kernel does not say
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +157,9 @@ class Index:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
-        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise Damaged(found)
+        (damage,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if damage != "ok":
+            raise Damaged(damage)
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         (tables,) = self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if not tables:  # an index that is there is opened without a write: the disk may be full
@@ -200,20 +200,8 @@ class Index:
                 "INSERT INTO items (record_id, kind, file, size_bytes, sha256, bulk, class, seq, rank, todo, state)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (
-                        i.record_id,
-                        i.kind,
-                        i.file,
-                        i.size_bytes,
-                        i.sha256,
-                        i.bulk,
-                        record.importance,
-                        cursor.lastrowid,
-                        i.rank,
-                        todo,
-                        i.state,
-                    )
-                    for i in items
+                    (*astuple(item)[:6], record.importance, cursor.lastrowid, item.rank, todo, item.state)
+                    for item in items
                 ],
             )
 
@@ -319,8 +307,8 @@ class Index:
             db.executemany("UPDATE items SET todo = 0 WHERE record_id = ?", [(r,) for r in record_ids])
 
     @_guarded
-    def forget(self, record_ids: Sequence[str], *, count_as: str) -> None:
-        """Remove rows whose folders are gone, and count them in a total (one of TOTALS)."""
+    def forget(self, record_ids: Sequence[str], *, count_as: Total) -> None:
+        """Remove rows whose folders are gone, and count them in a total."""
         with self._transaction() as db:
             gone = 0
             for record_id in record_ids:
@@ -364,20 +352,20 @@ class Index:
         return {name: (count, size) for name, count, size in rows}
 
     @_guarded
-    def count(self, name: str, more: int) -> None:
-        """Add to a total (one of TOTALS) for records that never had a row."""
+    def count(self, name: Total, more: int) -> None:
+        """Add to a total for records that never had a row."""
         with self._transaction() as db:
             self._add_to_total(db, name, more)
 
     @staticmethod
-    def _add_to_total(db: sqlite3.Connection, name: str, more: int) -> None:
+    def _add_to_total(db: sqlite3.Connection, name: Total, more: int) -> None:
         db.execute(
             "INSERT INTO totals VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
             (name, more),
         )
 
     @_guarded
-    def total(self, name: str) -> int:
+    def total(self, name: Total) -> int:
         """A count over the outbox's whole life (since the index was last rebuilt)."""
         row = self._db.execute("SELECT value FROM totals WHERE name = ?", (name,)).fetchone()
         return int(row[0]) if row else 0
@@ -389,7 +377,7 @@ def open_or_replace(path: Path) -> tuple[Index, bool]:
     try:
         return Index(path), fresh
     except Damaged as error:
-        _log.warning("The outbox index %s is damaged (%s) and is built again from the folders.", path, error)
+        logger.warning("The outbox index %s is damaged (%s) and is built again from the folders.", path, error)
         set_aside(path)
         return Index(path), True
 

@@ -28,7 +28,7 @@ STATES = {"queued": "waiting", "deletable": "merged", "failed": "refused", "drop
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RecordLine:
     """One record in a list."""
 
     record_id: str
@@ -61,7 +61,7 @@ def counts(index: Index) -> Counts:
     )
 
 
-def waiting(folder: Path) -> list[Line]:
+def waiting(folder: Path) -> list[RecordLine]:
     """Every record that lies here, in the order in which it was sealed. Raises: OSError."""
     with _reading(folder) as index:
         if index is None:
@@ -69,25 +69,25 @@ def waiting(folder: Path) -> list[Line]:
         return [_line(index, row) for row in index.records()]
 
 
-def _line(index: Index, row: RecordRow) -> Line:
+def _line(index: Index, row: RecordRow) -> RecordLine:
     merged = sum(item.size_bytes for item in index.items(row.record_id) if item.state == "merged")
-    return Line(row.record_id, row.kind, STATES[row.state], row.size_bytes, merged, row.reason)
+    return RecordLine(row.record_id, row.kind, STATES[row.state], row.size_bytes, merged, row.reason)
 
 
-def lost(folder: Path) -> list[Line]:
+def lost(folder: Path) -> list[RecordLine]:
     """What was given up, oldest first, each name once. Raises: OSError."""
     try:
         lines = (folder / LOST).read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    found: dict[str, Line] = {}
+    by_id: dict[str, RecordLine] = {}
     for line in lines:
         try:
-            told = json.loads(line)
-            found.setdefault(told["record_id"], Line(told["record_id"], "", "lost", reason=told["why"]))
+            entry = json.loads(line)
+            by_id.setdefault(entry["record_id"], RecordLine(entry["record_id"], "", "lost", reason=entry["why"]))
         except (ValueError, KeyError, TypeError, RecursionError):
             continue  # the torn last line of a power cut
-    return list(found.values())
+    return list(by_id.values())
 
 
 def show(folder: Path, record_id: str) -> dict[str, Any]:

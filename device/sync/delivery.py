@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import assert_never
 
-from device.outbox.outbox import Item, Outbox
+from device.outbox.outbox import Outbox, OutboxItem
 from device.sync import uploads
 from device.sync.connection import Connection
 from device.sync.outgoing import Outgoing, message_of
@@ -59,7 +59,7 @@ class Delivery:
         self._counters = counters
         self._allowed = allowed
         self._connection: Connection | None = None
-        self._merged: list[Item] = []
+        self._merged: list[OutboxItem] = []
         self._refused: list[ItemRefused] = []
         self._unforgotten = 0
         self._writing = False
@@ -132,7 +132,7 @@ class Delivery:
             self._decide(self.answers.popleft())
         self._write_down()
         self._apply_allowed()
-        self._take_requests()
+        self._retry_requested()
         if not self._claim() and not answered:  # any other event looks at the timers, too
             self._decide(Tick())
 
@@ -143,11 +143,11 @@ class Delivery:
         self._decide(Allow(self._allowed))
         self._look = True
 
-    def _take_requests(self) -> None:
+    def _retry_requested(self) -> None:
         now_s = self._clock.monotonic_s()
         if now_s - self._requests_s >= REQUESTS_EVERY_S:
             self._requests_s = now_s
-            self._on_disk(self._outbox.take_requests)
+            self._on_disk(self._outbox.retry_requested)
 
     def _claim(self) -> bool:
         """Whether there was more to send."""
@@ -155,7 +155,7 @@ class Delivery:
         if not self._look or (small < 1 and bulk < 1):
             return False
         self._look = False
-        items: list[Item] = []
+        items: list[OutboxItem] = []
 
         def claim() -> None:
             items.extend(self._outbox.claim(small))

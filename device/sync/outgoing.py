@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from device.outbox.folder import RECORD_KIND
-from device.outbox.outbox import Item
+from device.outbox.outbox import OutboxItem
 from device.sync.uploads import SendMessage
 from shared import messages, topics
 from shared.errors import MediaError
@@ -46,7 +46,7 @@ def message_of(device: str, action: SendMessage) -> Outgoing:
             return Outgoing(topics.ask(device, name), b"")
 
 
-def _read(item: Item, start: int, end: int) -> bytes:
+def _read(item: OutboxItem, start: int, end: int) -> bytes:
     """Bytes of a payload file. Raises: OSError, MediaError where the file is shorter than it was sealed."""
     with open(item.path, "rb") as file:
         data = os.pread(file.fileno(), end - start, start)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 
 from device.outbox.folder import RECORD_KIND
-from device.outbox.outbox import Item
+from device.outbox.outbox import OutboxItem
 from shared.messages import Ack
 from shared.pace import Pace, heard, paced_part_bytes, window_bytes
 from shared.transfer import (
@@ -46,7 +46,7 @@ Allowed = Literal["all", "small", "none"]
 class Upload:
     """One item and how far it is."""
 
-    item: Item
+    item: OutboxItem
     machine: Sender | Letter
 
 
@@ -63,7 +63,7 @@ class Uploads:
     heard_s: float = float("-inf")
     """When the server last answered anything."""
 
-    def may(self, item: Item) -> bool:
+    def may(self, item: OutboxItem) -> bool:
         """Whether the item may be sent now."""
         return self.allowed == "all" or (self.allowed == "small" and not item.bulk)
 
@@ -88,7 +88,7 @@ class Uploads:
 class Claimed:
     """More items were claimed from the outbox."""
 
-    items: tuple[Item, ...]
+    items: tuple[OutboxItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ UploadsEvent = Online | Offline | Tick | Claimed | Answered | ItemFailed | Allow
 class SendMessage:
     """Send this message of an item."""
 
-    item: Item
+    item: OutboxItem
     what: SenderAction
 
 
@@ -129,14 +129,14 @@ class SendMessage:
 class ItemMerged:
     """The server has the item durably."""
 
-    item: Item
+    item: OutboxItem
 
 
 @dataclass(frozen=True, slots=True)
 class ItemRefused:
     """The server will never take the item."""
 
-    item: Item
+    item: OutboxItem
     reason: str
 
 
@@ -144,14 +144,14 @@ class ItemRefused:
 class ItemReleased:
     """The item need not be sent any more: its record was refused."""
 
-    item: Item
+    item: OutboxItem
 
 
 @dataclass(frozen=True, slots=True)
 class ItemPaused:
     """The server takes the item, but not now."""
 
-    item: Item
+    item: OutboxItem
     reason: str
 
 
@@ -190,7 +190,7 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
 
 
 def _advance_all(
-    state: Uploads, event: SenderEvent, now_s: float, *, which: Callable[[Item], bool] = lambda item: True
+    state: Uploads, event: SenderEvent, now_s: float, *, which: Callable[[OutboxItem], bool] = lambda item: True
 ) -> tuple[Uploads, list[UploadsAction]]:
     active, actions = [], list[UploadsAction]()
     for upload in state.active:
@@ -244,7 +244,7 @@ def _advance(upload: Upload, event: SenderEvent, now_s: float) -> tuple[Upload, 
     return replace(upload, machine=machine), actions
 
 
-def _add(state: Uploads, items: Iterable[Item], now_s: float) -> tuple[Uploads, list[UploadsAction]]:
+def _add(state: Uploads, items: Iterable[OutboxItem], now_s: float) -> tuple[Uploads, list[UploadsAction]]:
     actions: list[UploadsAction] = []
     active = list(state.active)
     for item in items:
@@ -257,7 +257,7 @@ def _add(state: Uploads, items: Iterable[Item], now_s: float) -> tuple[Uploads, 
     return replace(state, active=tuple(active)), actions
 
 
-def _machine(item: Item) -> Sender | Letter:
+def _machine(item: OutboxItem) -> Sender | Letter:
     if item.kind == RECORD_KIND:
         return Letter()
     return Sender(item.size_bytes, phase="asking" if item.resumed else "new")

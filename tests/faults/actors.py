@@ -159,7 +159,7 @@ class _Device:
         self._orders, self._stop = orders, stop
         self._ledger = Ledger(orders.ledger)
         self._killer = orders.fate.killer()
-        self._box = Outbox(orders.state / "outbox", step=self._killer)
+        self._box = Outbox(orders.state / "outbox", crash_point=self._killer)
         ports = LinkPorts(self._box, orders.fate.clock(), self._changed, lambda: 0.1)
         self._link = Link(LinkSettings(orders.host, orders.port, orders.name), ports)
         self._updater = self._made_updater() if orders.updates else None

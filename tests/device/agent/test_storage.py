@@ -72,7 +72,7 @@ class Disk:
     def prune(self, limit_bytes: int) -> Pruned:
         return Pruned((), ())
 
-    def give_way(self, need_bytes: int, importance: int) -> Pruned:
+    def evict(self, need_bytes: int, importance: int) -> Pruned:
         return Pruned()
 
     def note_lost(self, record_ids: Iterable[str], why: str) -> None:

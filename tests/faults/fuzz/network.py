@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from device.outbox import folder as outbox_folder
-from device.outbox.outbox import Item, Outbox
+from device.outbox.outbox import Outbox, OutboxItem
 from device.sync import uploads
 from device.sync.link import Link, LinkPorts, LinkSettings
 from device.sync.uploads import Answered, Claimed, Uploads
@@ -200,7 +200,7 @@ def _wants() -> Run:
 def _answers() -> Run:
     """Acknowledgements at a device that is sending."""
     folder = scratch()
-    item = Item("pi-1-b1-000001", "frame", folder / "x", 200_000, "0" * 64, False, True, (0, 0, 0, 0))
+    item = OutboxItem("pi-1-b1-000001", "frame", folder / "x", 200_000, "0" * 64, False, True, (0, 0, 0, 0))
     letter = replace(item, kind="record", size_bytes=900)
     began, _ = uploads.step(Uploads(), Online(65536), 0.0)
     began, _ = uploads.step(began, Claimed((item, letter)), 0.0)

@@ -104,7 +104,7 @@ def _requests() -> Run:
             (Path(os.fsdecode(os.path.join(os.fsencode(outbox / REQUESTS), name)))).touch()
         box = Outbox(outbox)
         try:
-            box.take_requests()
+            box.retry_requested()
         finally:
             box.close()
 
