@@ -19,20 +19,7 @@ from shared.policy import PolicySettings
 
 def source(config: Config, clock: Clock) -> Source | None:
     """Raises: ConfigError."""
-    capture = config.capture
-    if capture.source == "none":
-        return None
-    microphone = None if capture.microphone == "none" else capture.microphone
-    return open_source(
-        capture.source,
-        pace=capture.pace,
-        clock=clock,
-        microphone=microphone,
-        width_px=capture.width_px,
-        height_px=capture.height_px,
-        fps=capture.fps,
-        rotate_deg=capture.rotate_deg,
-    )
+    return None if config.capture.source == "none" else open_source(config.capture, clock=clock)
 
 
 def sink(config: Config, time: WalkTime, clock: Clock) -> Sink:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from device.capture.settings import CaptureSettings
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
 from shared import settings, topics
 from shared.errors import ConfigError
@@ -36,28 +37,6 @@ class DeviceSection:
     """A note that travels with each flagged moment, such as the route."""
     state: str = ""
     """Folder for the outbox, models and phrases. Empty = $STATE_DIRECTORY, or ~/.local/state/waycue-device."""
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureSection:
-    """Where pictures and sound come from."""
-
-    source: str = "camera:0"
-    """replay:FILE, camera:INDEX (or /dev/videoN, or a GStreamer pipeline), picamera2, or none: sync and update only."""
-    pace: Literal["real", "fast"] = "real"
-    """Of a replay: as it was recorded, or as fast as guidance can look."""
-    microphone: str = "default"
-    """Name or number of the microphone of a camera; none = record without sound."""
-    width_px: int = 640
-    """Width asked of the camera."""
-    height_px: int = 480
-    """Height asked of the camera."""
-    fps: float = 15.0
-    """Pictures a second asked of the camera."""
-    rotate_deg: int = 0
-    """Turns the camera's picture clockwise: 0, 90, 180 or 270."""
-    clips: bool = True
-    """Whether flagged chunks come with a short video; off saves a third of a Pi's processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +165,7 @@ class Config:
     """All sections."""
 
     device: DeviceSection = field(default_factory=DeviceSection)
-    capture: CaptureSection = field(default_factory=CaptureSection)
+    capture: CaptureSettings = field(default_factory=CaptureSettings)
     broker: BrokerSection = field(default_factory=BrokerSection)
     voice: VoiceSection = field(default_factory=VoiceSection)
     guidance: GuidanceSection = field(default_factory=GuidanceSection)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from device.capture import rotate
-from device.capture.merged import CaptureSource
 from device.capture.pipe import Outlet
+from device.capture.settings import CaptureSettings
 from device.capture.supervisor import Limits
 from device.capture.worker_process import Plan
 from shared.clock import SystemClock
@@ -24,29 +24,11 @@ HINT = (
 )
 
 
-class CameraSource(CaptureSource):
-    """Pictures from OpenCV. Inherits to give the one capture source its plan, no more."""
-
-    def __init__(
-        self,
-        device: int | str,
-        *,
-        width_px: int = 640,
-        height_px: int = 480,
-        fps: float = 15.0,
-        rotate_deg: int = 0,
-        limits: Limits | None = None,
-    ) -> None:
-        """device: an index, "/dev/videoN", a GStreamer pipeline with " ! " in it, or a video file."""
-        options = {
-            "device": str(device),
-            "width_px": width_px,
-            "height_px": height_px,
-            "fps": fps,
-            "rotate_deg": rotate.check_turn(rotate_deg),
-        }
-        target = "device.capture.camera:capture"
-        super().__init__(Plan(f"camera {device}", "picture", target, options, HINT, limits or Limits()))
+def camera_plan(device: int | str, settings: CaptureSettings | None = None, *, limits: Limits | None = None) -> Plan:
+    """device: an index, "/dev/videoN", a GStreamer pipeline with " ! " in it, or a video file. Raises: ConfigError."""
+    options = {"device": str(device), **(settings or CaptureSettings()).camera_options()}
+    target = "device.capture.camera:capture"
+    return Plan(f"camera {device}", "picture", target, options, HINT, limits or Limits())
 
 
 def capture(out: Outlet, *, device: str, width_px: int, height_px: int, fps: float, rotate_deg: int) -> None:

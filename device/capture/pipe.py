@@ -55,7 +55,7 @@ class Outlet:
     """The capture process's end. Every method blocks while the pipe is full; BrokenPipeError = the agent is gone."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self.fd = fd
 
     def hello(self, facts: Mapping[str, Any]) -> None:
         """Say that the device is open, and what it gives: name, width_px, height_px, fps."""
@@ -82,7 +82,7 @@ class Outlet:
         for part in (memoryview(_HEADER.pack(kind, height, width, len(payload), t_s)), payload):
             sent = 0
             while sent < len(part):
-                sent += os.write(self._fd, part[sent:])
+                sent += os.write(self.fd, part[sent:])
 
 
 class Inlet:

@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def check_camera(config: Config, clock: Clock) -> Finding:
     """A picture that is not black."""
     if config.capture.source == "none":
         return _ok("camera", "not used (capture.source is none)")
-    frame = _first(config, clock, VideoFrame, microphone=None, timeout_s=CAMERA_S)
+    frame = _first(config, clock, VideoFrame, microphone="none", timeout_s=CAMERA_S)
     if not isinstance(frame, VideoFrame):
         return _bad("camera", f"no picture within {CAMERA_S:.0f} s", do="Check the cable and replug it.")
     height, width = frame.image.shape[:2]
@@ -223,20 +223,10 @@ CHECKS: dict[str, Check] = {
 
 
 def _first(
-    config: Config, clock: Clock, kind: type[VideoFrame] | type[SoundBlock], *, microphone: str | None, timeout_s: float
+    config: Config, clock: Clock, kind: type[VideoFrame] | type[SoundBlock], *, microphone: str, timeout_s: float
 ) -> VideoFrame | SoundBlock | None:
     """The first item of a kind that the source gives. Raises: WaycueError."""
-    capture = config.capture
-    source = open_source(
-        capture.source,
-        pace="real",
-        clock=clock,
-        microphone=microphone,
-        width_px=capture.width_px,
-        height_px=capture.height_px,
-        fps=capture.fps,
-        rotate_deg=capture.rotate_deg,
-    )
+    source = open_source(replace(config.capture, pace="real", microphone=microphone), clock=clock)
     source.open()
     try:
         until_s = clock.monotonic_s() + timeout_s

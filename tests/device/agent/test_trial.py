@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from device import config as settings
 from device.agent import SAID_BEFOREHAND, Agent, RunOptions
 from device.capture.open import open_source
+from device.capture.settings import CaptureSettings
 from device.commands import selftest
 from device.health import status
 from device.identity import identity
@@ -158,7 +159,7 @@ class Worn:
         }
         options = RunOptions(captions=self.captions, exit_at_end=True, linger_s=0.0)
         made = Agent(settings.load(None, wanted), options, clock=CLOCK, load=self._load, selftest=no_problems)
-        made._source = open_source(f"replay:{film(self.place, 120.0)}", pace="real", clock=CLOCK)
+        made._source = open_source(CaptureSettings(f"replay:{film(self.place, 120.0)}", pace="real"), clock=CLOCK)
         return made
 
     def _load(self, folder: Path) -> StoryModel:
