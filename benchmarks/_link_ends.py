@@ -111,11 +111,11 @@ def raw_receive(host: str, port: int, folder: Path, count: int) -> None:
 def raw_keep(host: str, port: int, folder: Path, count: int) -> None:
     """paho, and the least that any receiver must do which loses nothing: every file hashed, written, made durable and
     renamed; no database, no answer, no second try."""
-    kept = Keeper(folder / "kept")
-    _receive(host, port, folder, count, kept.took, kept.finish)
+    receiver = DurableReceiver(folder / "receiver")
+    _receive(host, port, folder, count, receiver.received, receiver.finish)
 
 
-class Keeper:
+class DurableReceiver:
     """Files on disk, eight of them made durable at once."""
 
     def __init__(self, folder: Path) -> None:
@@ -126,7 +126,7 @@ class Keeper:
         self._pool = ThreadPoolExecutor(8)
         self._done: list[Future[None]] = []
 
-    def took(self, topic: str, payload: bytes) -> None:
+    def received(self, topic: str, payload: bytes) -> None:
         """One part; the parts of a file come one after the other."""
         _, name, which = topic.rsplit("/", 2)
         if self._fd < 0:

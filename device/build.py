@@ -7,11 +7,10 @@ from pathlib import Path
 
 from device.capture.open import open_source
 from device.capture.source import Source
-from device.capture.walk_clock import WalkTime
+from device.capture.walk_clock import WalkClock
 from device.config import Config
 from device.controls.buttons import Buttons, Keys, PinButton, Script
 from device.guidance.loop import GuidanceSettings
-from device.moments.flags import FlagSettings
 from device.voice import Pace, Sink, Speakers, Timeline, WavFile
 from shared.clock import Clock
 from shared.policy import PolicySettings
@@ -22,7 +21,7 @@ def source(config: Config, clock: Clock) -> Source | None:
     return None if config.capture.source == "none" else open_source(config.capture, clock=clock)
 
 
-def sink(config: Config, time: WalkTime, clock: Clock) -> Sink:
+def sink(config: Config, time: WalkClock, clock: Clock) -> Sink:
     """As fast as possible there is no time to listen: the sound card is left alone then."""
     speech = config.voice.speech
     if speech == "speakers" and config.capture.pace == "real":
@@ -80,7 +79,3 @@ def policy_settings(config: Config) -> PolicySettings:
 def pace(config: Config) -> Pace:
     voice = config.voice
     return Pace(voice.words_per_minute, voice.warning_words_per_minute, voice.earcons, voice.volume)
-
-
-def flag_settings(config: Config) -> FlagSettings:
-    return FlagSettings(config.flags.predecessors, config.flags.audit_share, config.flags.low_confidence_share)

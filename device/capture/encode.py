@@ -27,7 +27,7 @@ _ENCODERS = ("libx264", "libopenh264", "h264_v4l2m2m")  # the last is the Pi 4's
 _X264 = {"preset": "superfast", "tune": "zerolatency", "crf": "30"}
 _TIME_BASE = Fraction(1, 90_000)
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def jpeg(image: NDArray[np.uint8], *, quality: int = 88, max_side_px: int = 1280) -> bytes:
@@ -124,4 +124,4 @@ class ClipEncoder:
         try:
             self._container.close()
         except (av.FFmpegError, ValueError) as error:  # without a picture there is nothing to close properly
-            log.debug("A discarded clip: %s", error)
+            logger.debug("A discarded clip: %s", error)

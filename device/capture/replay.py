@@ -30,7 +30,7 @@ LATE_S = 0.15
 CATCH_UP_S = 2.0
 SHORT_S = 1.0
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class ReplaySource:
@@ -147,7 +147,7 @@ class ReplaySource:
     def _finish(self) -> None:
         self._ended = True
         if self._duration_s is not None and self._last_t_s < self._duration_s - SHORT_S:
-            log.warning(
+            logger.warning(
                 "%s ends after %.1f s of %.1f s: it is cut off or damaged. What could be read was played.",
                 self.path,
                 self._last_t_s,
@@ -155,7 +155,7 @@ class ReplaySource:
             )
         for part in (self._pictures, self._sound):
             if part is not None and part.damaged:
-                log.warning("%s: %d damaged pieces were left out.", self.path, part.damaged)
+                logger.warning("%s: %d damaged pieces were left out.", self.path, part.damaged)
 
     @property
     def ended(self) -> bool:

@@ -11,7 +11,7 @@ import threading
 from shared.clock import Clock
 
 
-class WalkTime:
+class WalkClock:
     """Seconds on the source's clock. Never goes back. Any thread may ask."""
 
     def __init__(self, clock: Clock, *, stands_still: bool) -> None:

@@ -21,7 +21,7 @@ KILL_S = 1.0
 _PIPE_BYTES = 1 << 20  # the most an ordinary user may ask for; a 640×480 picture then fits whole
 _LAST_WORDS_BYTES = 2000
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Child:
         try:
             self.process.wait(KILL_S)
         except subprocess.TimeoutExpired:  # inside a driver; the kernel ends it when the driver lets go
-            log.error("Capture process %d cannot be killed yet: it hangs in a driver.", self.process.pid)
+            logger.error("Capture process %d cannot be killed yet: it hangs in a driver.", self.process.pid)
         os.close(self.fd)
         assert self.process.stderr is not None
         self.process.stderr.close()

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from device import config as settings
-from device.agent import Agent, RunOptions
+from device.agent.parts import AgentPorts, RunOptions
+from device.agent.run import Agent
 from device.boot import agent_version
 from device.commands import enrol, models, outbox, selftest
 from device.config import Config
@@ -171,8 +172,7 @@ def _run(config: Config, arguments: argparse.Namespace) -> int:
             linger_s=arguments.linger_s,
             update_first_s=arguments.update_first_s,
         ),
-        clock=SystemClock(),
-        console=None if arguments.quiet else Console(),
+        AgentPorts(SystemClock(), console=None if arguments.quiet else Console()),
     )
 
     def end(number: int, _frame: FrameType | None) -> None:

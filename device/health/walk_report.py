@@ -22,7 +22,7 @@ from device.guidance.history import Spoken
 from shared import atomic
 from shared.background import Background
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MOST_WAITING = 256
 MOST_LATE = 54_000  # lateness of the pictures of the last hour at 15 fps
@@ -86,7 +86,7 @@ class Captions:
             file.write(json.dumps(entry(spoken, chunk), ensure_ascii=False) + "\n")
             file.flush()
         except OSError as error:
-            log.warning("A caption could not be written: %s", error)
+            logger.warning("A caption could not be written: %s", error)
 
     def _print(self, line: Text) -> None:
         if self._console is None:
@@ -94,7 +94,7 @@ class Captions:
         try:
             self._console.print(line)
         except OSError as error:  # the terminal or the program at the other end of the pipe is gone
-            log.warning("Captions are no longer shown: %s", error)
+            logger.warning("Captions are no longer shown: %s", error)
             self._console = None
 
 
@@ -118,7 +118,7 @@ def entry(spoken: Spoken, chunk: str) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class Report:
+class WalkReport:
     """Collected from several threads; written once at the end."""
 
     walk: str
@@ -133,6 +133,8 @@ class Report:
     """State changes that were spoken, in the same way."""
     late_s: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
     """How long after its shutter each picture reached the agent; only the capture thread adds to it."""
+    source_name: str = ""
+    frames_seen: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def said(self, spoken: Spoken, chunk: str) -> None:
@@ -146,6 +148,7 @@ class Report:
 
     def took(self, frame: VideoFrame, now_s: float) -> None:
         """A picture reached the agent."""
+        self.frames_seen += 1
         if frame.taken_s is not None:
             self.late_s.append(now_s - frame.taken_s)
 
@@ -204,7 +207,7 @@ def percentiles_ms(times_s: Collection[float]) -> dict[str, Any]:
 
 
 class Update(Protocol):
-    """A model that was switched to: device.updates.updater.Report."""
+    """A model that was switched to: device.updates.state.Report."""
 
     @property
     def from_version(self) -> str | None: ...

@@ -29,7 +29,7 @@ from shared.clock import Clock
 from shared.errors import ConfigError
 from shared.floor import ClockFloor
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Line(Protocol):
@@ -58,7 +58,7 @@ class Admission:
             identity = Identity.open(state_dir, floor=floor)
             context = None if identity is None else identity.context()
         except (ConfigError, OSError) as error:
-            log.error("No connection to the server: %s", error)
+            logger.error("No connection to the server: %s", error)
             return cls(_name_left(state_dir) or device_config.device_name(config), "", floor, trouble=str(error))
         if identity is None:
             return cls(device_config.device_name(config), _plain_address(config), floor)

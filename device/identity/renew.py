@@ -38,7 +38,7 @@ NEXT_KEY = "next.key"
 ASK_AGAIN_S = 300.0
 STEPS = ("next_key_kept", *identity.STEPS, "forgotten")
 """The durable steps, as `step` is told of them."""
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def is_due(*, issued_s: float, not_after_s: float, now_s: float) -> bool:
@@ -88,7 +88,7 @@ class Renewal:
                 request = self._request(rekey=bool(wished))
             except OSError as error:
                 self._asked_s = now_s
-                _log.error("The certificate cannot be renewed now: %s", error)
+                logger.error("The certificate cannot be renewed now: %s", error)
                 return False
             if not self._publish(topics.renew(held.device), messages.encode(request)):
                 return False
@@ -104,7 +104,7 @@ class Renewal:
                 files = self._renewed(answer.certificate_pem.encode())
             except (MessageError, ValueError, *identity.UNREADABLE) as error:
                 self.counters["foreign"] += 1
-                _log.warning("A certificate that came is not used: %s", error)
+                logger.warning("A certificate that came is not used: %s", error)
                 return
             if files[identity.CERTIFICATE] != self.identity.certificate_pem:
                 identity.store(self._state_dir, files, step=self._step)
@@ -135,7 +135,7 @@ class Renewal:
         found.floor.raise_to(found.issued_utc)
         self._asked_s = float("-inf")
         self.counters["renewed"] += 1
-        _log.info("The certificate of %s is renewed.", found.device)
+        logger.info("The certificate of %s is renewed.", found.device)
 
     def _done(self) -> None:
         for name in (WISH, NEXT_KEY):
@@ -148,7 +148,7 @@ class Renewal:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
-            _log.warning("%s cannot be read (%s): renewing with the same key.", self._state_dir / WISH, error)
+            logger.warning("%s cannot be read (%s): renewing with the same key.", self._state_dir / WISH, error)
             return False
         return isinstance(value, dict) and value.get("rekey") is True
 
