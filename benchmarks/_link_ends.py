@@ -145,8 +145,8 @@ class DurableReceiver:
 
     def finish(self) -> None:
         """Until all are on disk."""
-        for one in self._done:
-            one.result()
+        for future in self._done:
+            future.result()
         atomic.fsync_dir(self._folder)
 
 

@@ -7,8 +7,7 @@ SmolVLM2-256M with random weights. The device has the old bundle and is offered 
 and updater, through a relay of 20 Mbit/s; once undisturbed, once with the connection cut five times. The self-test is
 left out (random weights give no sense): only hashes are checked.
 
-Then what would make it smaller, measured and not built: smaller blocks, a compressed difference of the bytes, and the
-adapter as a file of its own that ONNX Runtime applies at run time (which needs a graph that takes it as input).
+Then what smaller blocks would save. Other ways, measured and not built, are in docs/adr/0020-blocks-on-a-grid.md.
 """
 
 from __future__ import annotations
@@ -17,15 +16,12 @@ import logging
 import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
 from rich.console import Console
 from rich.table import Table
 
@@ -73,16 +69,16 @@ def main() -> None:
     """Measure, print and write."""
     logging.disable(logging.WARNING)
     console = Console()
-    found: dict[str, Any] = {"mbit_per_s": MBIT_PER_S, "block_bytes": bundle.BLOCK_BYTES, "models": {}}
+    figures: dict[str, Any] = {"mbit_per_s": MBIT_PER_S, "block_bytes": bundle.BLOCK_BYTES, "models": {}}
     with tempfile.TemporaryDirectory(prefix="waycue-bench-") as place:
         pair, change = _retrained.starter(_made(place, "starter"), console.print)
-        found["relative_weight_change"] = round(change, 4)
-        found["models"]["starter"] = measure(pair, console)
+        figures["relative_weight_change"] = round(change, 4)
+        figures["models"]["starter"] = measure(pair, console)
         big = _retrained.smolvlm_256m(_made(place, "256m"), change, console.print)
-        found["models"]["smolvlm2_256m_shape"] = measure(big, console)
+        figures["models"]["smolvlm2_256m_shape"] = measure(big, console)
     atomic.make_dirs(OUT.parent)
-    atomic.write_json(OUT, found)
-    console.print(table(found["models"]))
+    atomic.write_json(OUT, figures)
+    console.print(table(figures["models"]))
     console.print(f"{OUT} is written.")
 
 
@@ -111,7 +107,6 @@ def measure(pair: Pair, console: Console) -> dict[str, Any]:
         "undisturbed": asdict(runs[0]),
         "interrupted": asdict(runs[CUTS]),
         "share_by_block_bytes": shares,
-        "smaller": {"byte_difference": difference(pair), "adapter_file": adapter_file(pair, size)},
     }
 
 
@@ -253,46 +248,6 @@ def _until(holds: Callable[[], bool]) -> None:
         pause.wait(0.005)
 
 
-# --- what would make it smaller ---
-
-
-def difference(pair: Pair) -> dict[str, Any]:
-    """The changed files as compressed differences of their bytes: what a binary patch could bring."""
-    size, packed, altered = 0, 0, 0
-    for entry in bundle.read_manifest(pair.new).files:
-        old, new = (np.fromfile(folder / entry.path, np.uint8) for folder in (pair.old, pair.new))
-        if len(old) != len(new):
-            packed += len(zlib.compress(new.tobytes(), 6))
-            continue
-        delta = new - old
-        if delta.any():
-            altered += int(np.count_nonzero(delta))
-            size += len(new)
-            packed += len(zlib.compress(delta.tobytes(), 6))
-    return {"of_bytes": size, "changed_bytes": altered, "compressed_bytes": packed}
-
-
-def adapter_file(pair: Pair, size: int) -> dict[str, Any]:
-    """The adapter in ONNX Runtime's own format, in float32 and float16."""
-    found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="waycue-bench-") as place:
-        for name, dtype in (("float32", np.float32), ("float16", np.float16)):
-            adapter = onnxruntime.AdapterFormat()
-            adapter.set_adapter_version(1)
-            adapter.set_model_version(1)
-            adapter.set_parameters(
-                {
-                    key: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value.astype(dtype)))
-                    for key, value in pair.adapter.items()
-                }
-            )
-            path = Path(place) / f"{name}.onnx_adapter"
-            adapter.export_adapter(str(path))
-            found[f"{name}_bytes"] = path.stat().st_size
-    found["share_float16"] = round(found["float16_bytes"] / size, 4)
-    return found
-
-
 def table(models: dict[str, Any]) -> Table:
     """The figures for people."""
     rows = Table("", *models, title=f"a retrained model to a device, {MBIT_PER_S} Mbit/s")
@@ -311,8 +266,6 @@ def _columns() -> list[tuple[str, Callable[[dict[str, Any]], str]]]:
         ("sent twice by the cuts (KiB)", lambda m: f"{m['interrupted']['repeated_bytes'] / 1024:.0f}"),
         ("still one whole model", lambda m: "yes" if m["interrupted"]["whole"] else "NO"),
         ("share at 4 KiB blocks", lambda m: f"{m['share_by_block_bytes']['4096']:.0%}"),
-        ("as byte differences (MB)", lambda m: f"{m['smaller']['byte_difference']['compressed_bytes'] / 1e6:.1f}"),
-        ("as adapter file, float16 (MB)", lambda m: f"{m['smaller']['adapter_file']['float16_bytes'] / 1e6:.1f}"),
     ]
 
 

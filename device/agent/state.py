@@ -10,7 +10,7 @@ from device.agent.parts import Parts
 from device.boot import agent_version, kernel_boot
 from device.health import status
 from device.health.status import DeviceStatus
-from device.health.walk_report import update_entry
+from device.updates.state import Report
 
 
 class AgentState:
@@ -116,3 +116,9 @@ class AgentState:
             },
             "updates": [update_entry(update) for update in parts.models.updates],
         }
+
+
+def update_entry(update: Report) -> dict[str, Any]:
+    """A change of the model as the report has it."""
+    names = ("from_version", "to_version", "fetched_bytes", "copied_bytes")
+    return {name: getattr(update, name) for name in names} | {"seconds": round(update.seconds, 3)}

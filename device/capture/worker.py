@@ -18,16 +18,6 @@ from typing import Any
 
 from device.capture import pipe, supervisor
 from device.capture.source import SAMPLE_RATE_HZ, PartHealth
-from device.capture.supervisor import (
-    HelloReceived,
-    ItemReceived,
-    Phase,
-    RecordingEnded,
-    TimePassed,
-    WorkerAction,
-    WorkerEvent,
-    WorkerGone,
-)
 from device.capture.worker_process import KILL_S, Child, Plan
 from shared.background import Background
 from shared.clock import SystemClock
@@ -74,11 +64,11 @@ class CaptureWorker:
 
     def settled(self) -> bool:
         """It has started, or failed to. Call with `news` held."""
-        return self.facts is not None or self.state.failures > 0 or self.state.phase == Phase.DONE
+        return self.facts is not None or self.state.failures > 0 or self.state.phase == supervisor.Phase.DONE
 
     def health(self) -> PartHealth:
         """How it is doing now. Call with `news` held."""
-        healthy = self.state.phase == Phase.RUNNING and not self._closing.is_set()
+        healthy = self.state.phase == supervisor.Phase.RUNNING and not self._closing.is_set()
         return PartHealth(self.plan.name, self.plan.kind, healthy, self.state.restarts, self.state.trouble)
 
     def pop(self) -> CapturedItem:
@@ -97,13 +87,13 @@ class CaptureWorker:
 
     def _run(self) -> None:
         try:
-            self._act(WorkerAction.START)
+            self._act(supervisor.WorkerAction.START)
             while not self._closing.is_set():
                 self._turn()
         except Exception as error:
             logger.exception("The worker of %s failed; it stays off until the agent is started again.", self.plan.name)
             with self._news:
-                gone = WorkerGone(str(error))
+                gone = supervisor.WorkerGone(str(error))
                 self.state, _ = supervisor.step(self.state, gone, now_s=boot_s(), limits=self.plan.limits)
         finally:
             self._kill()
@@ -125,52 +115,52 @@ class CaptureWorker:
             child.listen()
         if child is not None and child.fd in ready:
             self._receive(child)
-        self._advance(TimePassed())
+        self._advance(supervisor.TimePassed())
 
     def _receive(self, child: Child) -> None:
         try:
             while child is self._child and (message := child.inlet.take()) is not None:
                 self._on_message(message)
         except EOFError:
-            self._advance(WorkerGone(child.epitaph()))
+            self._advance(supervisor.WorkerGone(child.epitaph()))
         except MediaError as error:
-            self._advance(WorkerGone(str(error)))
+            self._advance(supervisor.WorkerGone(str(error)))
 
     def _on_message(self, message: pipe.Message) -> None:
         match message.kind:
             case pipe.PICTURE | pipe.SOUND:
                 self._store(message)
-                self._advance(ItemReceived())
+                self._advance(supervisor.ItemReceived())
             case pipe.HELLO:
                 with self._news:
                     self.facts = message.facts()
-                self._advance(HelloReceived())
+                self._advance(supervisor.HelloReceived())
             case pipe.TROUBLE:
                 trouble = message.facts()
                 self.hint = str(trouble.get("hint", "")) or self.plan.hint
-                self._advance(WorkerGone(str(trouble.get("text", ""))))
+                self._advance(supervisor.WorkerGone(str(trouble.get("text", ""))))
             case pipe.END:
-                self._advance(RecordingEnded())
+                self._advance(supervisor.RecordingEnded())
 
-    def _advance(self, event: WorkerEvent) -> None:
+    def _advance(self, event: supervisor.WorkerEvent) -> None:
         with self._news:
             before = self.state
             self.state, action = supervisor.step(before, event, now_s=boot_s(), limits=self.plan.limits)
             changed = self.state.phase != before.phase
             if changed:
                 self._news.notify_all()
-        if changed and self.state.phase == Phase.WAITING and self.facts is not None:  # else `open` says so
+        if changed and self.state.phase == supervisor.Phase.WAITING and self.facts is not None:  # else `open` says so
             logger.warning("%s: %s. It is started again.", self.plan.name, self.state.trouble.rstrip("."))
         self._act(action)
 
-    def _act(self, action: WorkerAction | None) -> None:
-        if action == WorkerAction.KILL:
+    def _act(self, action: supervisor.WorkerAction | None) -> None:
+        if action == supervisor.WorkerAction.KILL:
             self._kill()
-        elif action == WorkerAction.START:
+        elif action == supervisor.WorkerAction.START:
             try:
                 self._child = Child(self.plan)
             except OSError as error:  # no memory or no processes left for now
-                self._advance(WorkerGone(str(error)))
+                self._advance(supervisor.WorkerGone(str(error)))
 
     def _kill(self) -> None:
         child, self._child = self._child, None

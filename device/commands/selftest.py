@@ -138,7 +138,10 @@ def check_model(config: Config, clock: Clock) -> Finding:
     folder = Path(config.guidance.model).expanduser() if config.guidance.model else current_slot(state_folder(config))
     if folder is None:
         return Finding(
-            "model", ok=False, found="none on this device", do="Offer one on the server: waycue-server rollout start VERSION --device NAME."
+            "model",
+            ok=False,
+            found="none on this device",
+            do="Offer one: waycue-server rollout start VERSION --device NAME.",
         )
     wrong = check_golden(folder, execution=config.guidance.execution)
     manifest = bundle.read_manifest(folder)

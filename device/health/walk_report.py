@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 from rich.console import Console
@@ -204,29 +204,3 @@ def percentiles_ms(times_s: Collection[float]) -> dict[str, Any]:
         return {"count": 0, "p50": None, "p95": None, "p99": None}
     p50, p95, p99 = (round(float(at), 1) for at in np.percentile(np.array(times_s) * 1000, [50, 95, 99]))
     return {"count": len(times_s), "p50": p50, "p95": p95, "p99": p99}
-
-
-class Update(Protocol):
-    """A model that was switched to: device.updates.state.Report."""
-
-    @property
-    def from_version(self) -> str | None: ...
-    @property
-    def to_version(self) -> str: ...
-    @property
-    def fetched_bytes(self) -> int: ...
-    @property
-    def copied_bytes(self) -> int: ...
-    @property
-    def seconds(self) -> float: ...
-
-
-def update_entry(update: Update) -> dict[str, Any]:
-    """A change of the model as the report has it."""
-    return {
-        "from_version": update.from_version,
-        "to_version": update.to_version,
-        "fetched_bytes": update.fetched_bytes,
-        "copied_bytes": update.copied_bytes,
-        "seconds": round(update.seconds, 3),
-    }

@@ -13,16 +13,16 @@ from __future__ import annotations
 import json
 import logging
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from device import config as device_config
 from device.config import Config
 from device.identity import identity as identities
 from device.identity.identity import Identity
 from device.identity.renew import Renewal
+from device.sync.link import Link
 from device.updates.tuf_client import Trust
 from shared import settings, topics
 from shared.clock import Clock
@@ -30,13 +30,6 @@ from shared.errors import ConfigError
 from shared.floor import ClockFloor
 
 logger = logging.getLogger(__name__)
-
-
-class Line(Protocol):
-    """device.sync.link.Link."""
-
-    def publish(self, topic: str, payload: bytes) -> bool: ...
-    def on(self, level: str, handler: Callable[[list[str], bytes], None]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +74,7 @@ class Admission:
         """What proves that a release is our server's; None without an identity, over a broker on this machine."""
         return None if self.identity is None else Trust(state_dir / "trust", self.identity.root_json, self.floor)
 
-    def renewal(self, link: Line, state_dir: Path, clock: Clock) -> Renewal | None:
+    def renewal(self, link: Link, state_dir: Path, clock: Clock) -> Renewal | None:
         """What keeps the certificate from ending, over this link (before it starts); None where there is none."""
         if self.identity is None or self.context is None:
             return None

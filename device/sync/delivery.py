@@ -16,20 +16,6 @@ from device.outbox.outbox import Outbox, OutboxItem
 from device.sync import uploads
 from device.sync.connection import Connection
 from device.sync.outgoing import Outgoing, message_of
-from device.sync.uploads import (
-    Allow,
-    Allowed,
-    Answered,
-    Claimed,
-    ItemFailed,
-    ItemMerged,
-    ItemPaused,
-    ItemRefused,
-    ItemReleased,
-    SendMessage,
-    Uploads,
-    UploadsEvent,
-)
 from shared import messages
 from shared.clock import Clock
 from shared.errors import MediaError, MessageError
@@ -45,14 +31,16 @@ class Delivery:
     """One outbox and what is being sent of it. counters: the link's; `merged`, `refused`, `paused`, `disk_errors` and
     `foreign` are counted here."""
 
-    def __init__(self, device: str, outbox: Outbox, clock: Clock, counters: Counter[str], allowed: Allowed) -> None:
+    def __init__(
+        self, device: str, outbox: Outbox, clock: Clock, counters: Counter[str], allowed: uploads.Allowed
+    ) -> None:
         self.server_waits: str | None = None
         """Why the server does not take something now; None = it takes everything."""
         self.answered = False
         """The server has answered since the connection began."""
-        self.uploads = Uploads(allowed=allowed)
+        self.uploads = uploads.Uploads(allowed=allowed)
         self.outgoing: deque[Outgoing] = deque()
-        self.answers: deque[Answered] = deque()
+        self.answers: deque[uploads.Answered] = deque()
         self._device = device
         self._outbox = outbox
         self._clock = clock
@@ -60,7 +48,7 @@ class Delivery:
         self._allowed = allowed
         self._connection: Connection | None = None
         self._merged: list[OutboxItem] = []
-        self._refused: list[ItemRefused] = []
+        self._refused: list[uploads.ItemRefused] = []
         self._unforgotten = 0
         self._writing = False
         self._look = True  # the outbox may hold something that is not claimed yet
@@ -74,7 +62,7 @@ class Delivery:
         """The outbox may hold more."""
         self._look = True
 
-    def allow(self, allowed: Allowed) -> bool:
+    def allow(self, allowed: uploads.Allowed) -> bool:
         """What may be sent from the next turn on. Returns whether that is a change."""
         changed, self._allowed = allowed != self._allowed, allowed
         return changed
@@ -123,7 +111,7 @@ class Delivery:
         self.answered = True
         if ack.state in ("merged", "receiving"):
             self.server_waits = None
-        self.answers.append(Answered(name, ack))
+        self.answers.append(uploads.Answered(name, ack))
 
     def turn(self) -> None:
         """Act on answers, permissions, requests, new records and timers; puts messages into `outgoing`."""
@@ -140,7 +128,7 @@ class Delivery:
         if self._allowed == self.uploads.allowed:
             return
         logger.info("Link %s: may send %s", self._device, self._allowed)
-        self._decide(Allow(self._allowed))
+        self._decide(uploads.Allow(self._allowed))
         self._look = True
 
     def _retry_requested(self) -> None:
@@ -165,35 +153,35 @@ class Delivery:
         if not self._on_disk(claim) or items:
             self._look = True  # there may be more than fitted; never set to False here: a seal may have come meanwhile
         if items:
-            self._decide(Claimed(tuple(items)))
+            self._decide(uploads.Claimed(tuple(items)))
         return bool(items)
 
-    def _decide(self, event: UploadsEvent) -> None:
+    def _decide(self, event: uploads.UploadsEvent) -> None:
         self.uploads, actions = uploads.step(self.uploads, event, self._clock.monotonic_s())
         for action in actions:
             match action:
-                case SendMessage():
+                case uploads.SendMessage():
                     self._send(action)
-                case ItemMerged(item):
+                case uploads.ItemMerged(item):
                     self._merged.append(item)
-                case ItemRefused():
+                case uploads.ItemRefused():
                     self._refused.append(action)
-                case ItemReleased(item):
+                case uploads.ItemReleased(item):
                     self._outbox.release([item])
-                case ItemPaused(item, reason):
+                case uploads.ItemPaused(item, reason):
                     self._counters["paused"] += 1
                     self.server_waits = f"the server wants some of it later: {reason or 'it does not say why'}"
                     logger.info("%s waits: %s", item.name, self.server_waits)
                 case _:
                     assert_never(action)
 
-    def _send(self, action: SendMessage) -> None:
+    def _send(self, action: uploads.SendMessage) -> None:
         item = action.item
         try:
             message = message_of(self._device, action)
         except (FileNotFoundError, MediaError) as error:
             logger.error("%s is not what was sealed: %s", item.path, error)
-            self._decide(ItemFailed(item.name, f"it cannot be read on the device ({error})"))
+            self._decide(uploads.ItemFailed(item.name, f"it cannot be read on the device ({error})"))
             return
         except OSError as error:
             logger.error("%s cannot be read now; the server will be asked what it lacks: %s", item.path, error)
@@ -201,7 +189,7 @@ class Delivery:
         connection = self._connection
         if connection is not None and not connection.fits(message.payload):
             reason = f"larger than the {connection.max_packet_bytes} bytes that the broker takes"
-            self._decide(ItemFailed(item.name, reason))
+            self._decide(uploads.ItemFailed(item.name, reason))
             return
         self.outgoing.append(message)
 

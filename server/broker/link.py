@@ -22,23 +22,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from shared import messages, topics
+from shared import messages, mqtt, topics
 from shared.background import Background
 from shared.errors import MessageError
 from shared.messages import Status
-from shared.mqtt import (
-    ConnectAccepted,
-    ConnectRefused,
-    Disconnected,
-    MessageReceived,
-    MqttClient,
-    MqttEvent,
-    MqttSettings,
-    PublishAnswered,
-    Subscribed,
-    SubscribeRefused,
-    Subscription,
-)
 
 Reply = tuple[str, bytes]
 Handler = Callable[[str, list[str], bytes], list[Reply]]
@@ -59,7 +46,7 @@ _log = logging.getLogger(__name__)
 class _Inbound:
     session: int
     """Counts connections: an acknowledgement must not go to a later one, where its number means another message."""
-    message: MessageReceived
+    message: mqtt.MessageReceived
 
     @property
     def topic(self) -> str:
@@ -108,7 +95,7 @@ class ServerLink:
         self._session = 0
         self._inbox: queue.SimpleQueue[_Inbound | None] = queue.SimpleQueue()
         self._worker = Background(self._work, name="server link", wake=lambda: self._inbox.put(None))
-        settings = MqttSettings(
+        settings = mqtt.MqttSettings(
             client_id,
             tuple(map(_subscription, listen)),
             tls=tls,
@@ -118,7 +105,7 @@ class ServerLink:
             max_queued=MAX_WAITING,
             reconnect_max_s=RECONNECT_MAX_S,
         )
-        self._client = MqttClient(settings, self._on_event)
+        self._client = mqtt.MqttClient(settings, self._on_event)
 
     def start(self) -> None:
         """Connect in the background, now and whenever the connection is lost; wait on `ready` where it matters."""
@@ -141,24 +128,24 @@ class ServerLink:
 
     # paho's thread
 
-    def _on_event(self, event: MqttEvent) -> None:
+    def _on_event(self, event: mqtt.MqttEvent) -> None:
         match event:
-            case ConnectAccepted():
+            case mqtt.ConnectAccepted():
                 self._session += 1
                 self.counters["connects"] += 1
-            case ConnectRefused(reason):
+            case mqtt.ConnectRefused(reason):
                 _log.error("The broker %s:%s refused the server: %s", self.host, self.port, reason)
-            case Subscribed():
+            case mqtt.Subscribed():
                 self._subscribed()
-            case SubscribeRefused(reasons):
+            case mqtt.SubscribeRefused(reasons):
                 _log.error("The broker does not let the server hear the devices: %s", list(reasons))
-            case Disconnected(failure):
+            case mqtt.Disconnected(failure):
                 self.ready.clear()
                 if failure is not None:
                     _log.warning("The connection to the broker %s:%s ended: %s", self.host, self.port, failure)
-            case MessageReceived():
+            case mqtt.MessageReceived():
                 self._received(event)
-            case PublishAnswered():
+            case mqtt.PublishAnswered():
                 pass  # a device asks again for what the broker refused
             case _:
                 assert_never(event)
@@ -169,7 +156,7 @@ class ServerLink:
         self.ready.set()
         _log.info("Connected to the broker %s:%s.", self.host, self.port)
 
-    def _received(self, message: MessageReceived) -> None:
+    def _received(self, message: mqtt.MessageReceived) -> None:
         if message.qos == 0 and self._inbox.qsize() > MAX_WAITING:
             self.counters["dropped"] += 1
             return
@@ -222,7 +209,7 @@ class ServerLink:
             _log.exception("A message could not be handled.")
             return []
 
-    def _dispatch(self, message: MessageReceived) -> list[Reply]:
+    def _dispatch(self, message: mqtt.MessageReceived) -> list[Reply]:
         place = topics.levels(message.topic)
         if place is None:
             self.counters["foreign"] += 1
@@ -253,7 +240,7 @@ class ServerLink:
         self._on_status(device, status)
 
 
-def _subscription(topic: str) -> Subscription:
+def _subscription(topic: str) -> mqtt.Subscription:
     # A status is retained by design. Whatever else is, no device of ours left there: a million of them, left by one
     # that was let in and means harm, would come at each of our starts, long after it was revoked.
-    return Subscription(topic, retained=topic == topics.STATUS_ALL)
+    return mqtt.Subscription(topic, retained=topic == topics.STATUS_ALL)
