@@ -44,7 +44,6 @@ DEADLINE_S = 900.0
 
 
 def say(**values: Any) -> None:
-    """One line to whoever started this."""
     print(json.dumps(values), flush=True)
 
 
@@ -223,7 +222,6 @@ def _client(name: str, secure: ssl.SSLContext | None) -> mqtt.Client:
 
 
 def main() -> None:
-    """One role."""
     role, host, port, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
     match role:
         case "serve":

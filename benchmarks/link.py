@@ -83,7 +83,6 @@ class End:
         return figures
 
     def go(self) -> None:
-        """Let it begin."""
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
@@ -96,7 +95,6 @@ class End:
         return figures
 
     def wait(self) -> None:
-        """Until it has ended."""
         self._process.wait(60)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -104,7 +102,6 @@ class End:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the table and write the file."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.link", description=(__doc__ or "").split("\n\n")[0])
     options.add_argument("--megabytes", type=int, default=MEGABYTES, help=f"how much to send (default {MEGABYTES})")
     options.add_argument("--waiting", type=int, default=WAITING, help=f"chunks that wait (default {WAITING})")
@@ -155,7 +152,6 @@ def summary(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def show(console: Console, figures: dict[str, Any]) -> None:
-    """For people."""
     columns = "run,files,MB/s,raw MB/s,ratio,durable raw MB/s,ratio,device CPU s/100 MB,server CPU s/100 MB"
     table = Table(*columns.split(","), title=f"{figures['megabytes']} MB, outbox to dataset, loopback")
     for name in (f"{kind}_{way}" for kind in (DRAWN, FILMED, LONG) for way in ("plain", "tls")):
@@ -342,7 +338,6 @@ def let_in(folder: Path) -> Path:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on, and what a durable write costs there."""
     with tempfile.TemporaryDirectory(prefix="bench-link-") as folder, open(f"{folder}/x", "wb") as file:
         started_s = time.monotonic()
         for _ in range(50):

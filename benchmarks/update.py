@@ -66,7 +66,6 @@ class Run:
 
 
 def main() -> None:
-    """Measure, print and write."""
     logging.disable(logging.WARNING)
     console = Console()
     figures: dict[str, Any] = {"mbit_per_s": MBIT_PER_S, "block_bytes": bundle.BLOCK_BYTES, "models": {}}
@@ -89,7 +88,6 @@ def _made(place: str, name: str) -> Path:
 
 
 def measure(pair: Pair, console: Console) -> dict[str, Any]:
-    """Everything about one model."""
     size = bundle.read_manifest(pair.new).size_bytes
     runs = {}
     for cuts in (0, CUTS):
@@ -111,7 +109,6 @@ def measure(pair: Pair, console: Console) -> dict[str, Any]:
 
 
 def files(pair: Pair) -> list[dict[str, Any]]:
-    """Which files changed."""
     old = {entry.path: entry.sha256 for entry in bundle.read_manifest(pair.old).files}
     return [
         {"path": entry.path, "size_bytes": entry.size_bytes, "changed": old.get(entry.path) != entry.sha256}
@@ -249,7 +246,6 @@ def _until(holds: Callable[[], bool]) -> None:
 
 
 def table(models: dict[str, Any]) -> Table:
-    """The figures for people."""
     rows = Table("", *models, title=f"a retrained model to a device, {MBIT_PER_S} Mbit/s")
     for name, value in _columns():
         rows.add_row(name, *(value(model) for model in models.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 from device.capture.open import open_source
@@ -34,46 +35,31 @@ def sink(config: Config, time: WalkClock, clock: Clock) -> Sink:
 
 def buttons(config: Config, walk_now: Callable[[], float]) -> list[Buttons]:
     """Raises: ConfigError."""
-    found: list[Buttons] = []
-    if config.buttons.script:
-        found.append(Script.load(Path(config.buttons.script).expanduser()))
-    if config.buttons.keys:
-        found.append(Keys(walk_now))
-    if config.buttons.pin:
-        found.append(PinButton(config.buttons.pin, walk_now, hold_s=config.buttons.hold_s))
-    if config.buttons.repeat_pin:
-        hold_s = config.buttons.hold_s
-        found.append(PinButton(config.buttons.repeat_pin, walk_now, hold_s=hold_s, short="repeat", long="mute"))
-    return found
+    wanted, hold_s = config.buttons, config.buttons.hold_s
+    sources: list[Buttons] = []
+    if wanted.script:
+        sources.append(Script.load(Path(wanted.script).expanduser()))
+    if wanted.keys:
+        sources.append(Keys(walk_now))
+    if wanted.pin:
+        sources.append(PinButton(wanted.pin, walk_now, hold_s=hold_s))
+    if wanted.repeat_pin:
+        sources.append(PinButton(wanted.repeat_pin, walk_now, hold_s=hold_s, short="repeat", long="mute"))
+    return sources
 
 
 def guidance_settings(config: Config) -> GuidanceSettings:
     guiding = config.guidance
     names = ("hazard_above", "speak_above", "flag_below")
     pinned = frozenset(name for name in names if getattr(guiding, name) is not None)
-    return GuidanceSettings(
-        looks_per_s=guiding.looks_per_s, wait_for_looks=config.capture.pace == "fast", pinned=pinned
-    )
+    fast = config.capture.pace == "fast"
+    return GuidanceSettings(looks_per_s=guiding.looks_per_s, wait_for_looks=fast, pinned=pinned)
 
 
 def policy_settings(config: Config) -> PolicySettings:
-    guiding, standard = config.guidance, PolicySettings()
-
-    def of(wish: float | None, otherwise: float) -> float:
-        return otherwise if wish is None else wish
-
-    return PolicySettings(
-        verbosity=guiding.verbosity,
-        words_per_minute_max=guiding.words_per_minute_max,
-        lead=guiding.lead,
-        confirmations=guiding.confirmations,
-        tick_every_s=guiding.tick_every_s,
-        repeat_after_s=guiding.repeat_after_s,
-        say_clear=guiding.say_clear,
-        hazard_above=of(guiding.hazard_above, standard.hazard_above),
-        speak_above=of(guiding.speak_above, standard.speak_above),
-        flag_below=of(guiding.flag_below, standard.flag_below),
-    )
+    """What of [guidance] has the name of a figure of the policy, where it is set."""
+    values = {field.name: getattr(config.guidance, field.name, None) for field in fields(PolicySettings)}
+    return PolicySettings(**{name: value for name, value in values.items() if value is not None})
 
 
 def pace(config: Config) -> Pace:

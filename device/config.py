@@ -25,8 +25,6 @@ from shared.runtime import Execution
 
 @dataclass(frozen=True, slots=True)
 class DeviceSection:
-    """Who this device is."""
-
     name: str = ""
     """Its name on the network: lower-case letters, digits and hyphens. Empty = as enrolled, or from the host name."""
     wearer: str = ""
@@ -41,8 +39,6 @@ class DeviceSection:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSection:
-    """The way to the server."""
-
     address: str = ""
     """HOST:PORT of the MQTT broker. Empty = as told at enrolment; without either, flagged moments wait on the device.
     A broker on another machine needs an enrolled device."""
@@ -50,8 +46,6 @@ class BrokerSection:
 
 @dataclass(frozen=True, slots=True)
 class VoiceSection:
-    """How it speaks."""
-
     speech: str = "speakers"
     """speakers (silent in a replay as fast as possible), none (captions only), or a WAV file to write into."""
     output: str = ""
@@ -134,8 +128,6 @@ class FlagsSection:
 
 @dataclass(frozen=True, slots=True)
 class SyncSection:
-    """When to send."""
-
     on_metered: Literal["all", "small", "none"] = "small"
     """What goes over a connection that costs by the megabyte: all, small (no clips, no models), or none."""
     hot_c: Annotated[float, Meta(ge=40, le=110)] = 75.0
@@ -146,8 +138,6 @@ class SyncSection:
 
 @dataclass(frozen=True, slots=True)
 class ButtonsSection:
-    """What the wearer presses."""
-
     keys: bool = True
     """Keys of the terminal: space flags, c corrects, r repeats, m mutes, + and - change the volume, q quits."""
     pin: str = ""
@@ -162,8 +152,6 @@ class ButtonsSection:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All sections."""
-
     device: DeviceSection = field(default_factory=DeviceSection)
     capture: CaptureSettings = field(default_factory=CaptureSettings)
     broker: BrokerSection = field(default_factory=BrokerSection)

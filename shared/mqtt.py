@@ -81,8 +81,6 @@ class ConnectAccepted:
 
 @dataclass(frozen=True, slots=True)
 class ConnectRefused:
-    """The broker did not let the client in."""
-
     reason: str
     rejected: bool
     """It knows the client and does not want it: only a person changes that."""
@@ -95,15 +93,11 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class SubscribeRefused:
-    """The client may not hear some of `listen`."""
-
     reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection ended."""
-
     failure: str | None
     """None = in order."""
     by_broker: bool
@@ -112,8 +106,6 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class MessageReceived:
-    """A message came."""
-
     topic: str
     """"" = it cannot be read as text, so it is nobody's."""
     payload: bytes

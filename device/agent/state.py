@@ -119,6 +119,5 @@ class AgentState:
 
 
 def update_entry(update: Report) -> dict[str, Any]:
-    """A change of the model as the report has it."""
     names = ("from_version", "to_version", "fetched_bytes", "copied_bytes")
     return {name: getattr(update, name) for name in names} | {"seconds": round(update.seconds, 3)}

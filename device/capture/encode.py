@@ -74,8 +74,6 @@ def h264_encoder() -> str | None:
 
 
 class ClipEncoder:
-    """One clip, fed picture by picture."""
-
     def __init__(self, width: int, height: int, *, fps: float, encoder: str) -> None:
         """width, height: of the pictures to come; a later picture of another size is scaled to this clip's.
 
@@ -120,7 +118,6 @@ class ClipEncoder:
         return self._file.getvalue()
 
     def discard(self) -> None:
-        """Let go of a clip that is not wanted any more."""
         try:
             self._container.close()
         except (av.FFmpegError, ValueError) as error:  # without a picture there is nothing to close properly

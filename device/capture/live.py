@@ -75,7 +75,6 @@ class LiveSource:
         )
 
     def read(self, timeout_s: float) -> VideoFrame | SoundBlock | None:
-        """The oldest item of all parts. See Source."""
         with self._news:
             self._news.wait_for(lambda: self._oldest() is not None or self.ended, timeout_s)
             worker = self._oldest()
@@ -108,18 +107,15 @@ class LiveSource:
 
     @property
     def health(self) -> tuple[PartHealth, ...]:
-        """Every part, the picture first."""
         with self._news:
             return tuple(worker.health() for worker in self._workers)
 
     @property
     def healthy(self) -> bool:
-        """Every part runs and has given something lately."""
         return bool(self._workers) and all(part.healthy for part in self.health)
 
     @property
     def frames_dropped(self) -> int:
-        """Pictures that nobody fetched in time."""
         with self._news:
             return sum(worker.dropped for worker in self._workers)
 

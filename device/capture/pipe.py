@@ -32,8 +32,6 @@ _HEADER = struct.Struct("<B3xIIId")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Message:
-    """One whole message."""
-
     kind: int
     t_s: float
     """CLOCK_BOOTTIME of the shutter, or of the first sample."""
@@ -75,7 +73,6 @@ class Outlet:
         self._send(TROUBLE, memoryview(json.dumps({"text": text, "hint": hint}).encode()))
 
     def end(self) -> None:
-        """Say that the recording is over, and that nothing went wrong."""
         self._send(END, memoryview(b""))
 
     def _send(self, kind: int, payload: memoryview, t_s: float = 0.0, height: int = 0, width: int = 0) -> None:

@@ -44,8 +44,6 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ClosedChunk:
-    """2 s of walk, encoded."""
-
     sequence: int
     started_at_s: float
     """On the source clock."""
@@ -65,7 +63,6 @@ class ClosedChunk:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that the payloads take."""
         return len(self.frame_jpeg) + len(self.audio_wav) + len(self.clip_mp4 or b"")
 
 
@@ -92,8 +89,6 @@ class RecorderCounts:
 
 @dataclass(slots=True)
 class _Open:
-    """A chunk that is being recorded."""
-
     index: int
     sound: NDArray[np.int16]
     samples: int = 0
@@ -108,8 +103,6 @@ class _Open:
 
 @dataclass(slots=True)
 class SoundLine:
-    """Where on the sample grid each block of sound belongs."""
-
     next_sample: int | None = None
     lost: int = 0
     """Samples left out because sound was already there, or they are from before 0."""
@@ -163,7 +156,6 @@ class Recorder:
         return out
 
     def chunk(self, sequence: int) -> ClosedChunk | None:
-        """A chunk that is still in the ring."""
         return next((chunk for chunk in self._ring if chunk.sequence == sequence), None)
 
     def predecessors(self, sequence: int, count: int) -> list[ClosedChunk]:

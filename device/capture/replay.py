@@ -34,8 +34,6 @@ logger = logging.getLogger(__name__)
 
 
 class ReplaySource:
-    """See the module."""
-
     def __init__(self, path: Path, *, pace: Pace = "real", clock: Clock | None = None, max_side_px: int = 1920) -> None:
         self.path = path
         self._pace = pace
@@ -76,7 +74,6 @@ class ReplaySource:
         )
 
     def read(self, timeout_s: float) -> VideoFrame | SoundBlock | None:
-        """The next item when it is due. See Source."""
         until_s = self._clock.monotonic_s() + timeout_s
         while True:
             with self._lock:
@@ -159,28 +156,23 @@ class ReplaySource:
 
     @property
     def ended(self) -> bool:
-        """Everything was read, or the source was closed."""
         return self._ended
 
     @property
     def health(self) -> tuple[PartHealth, ...]:
-        """One part, the file; well until it ends."""
         kind: Kind = "picture" if self._pictures is not None else "sound"
         opened = self._pictures is not None or self._sound is not None
         return (PartHealth(self.path.name, kind, opened and not self._ended, 0, ""),)
 
     @property
     def healthy(self) -> bool:
-        """Open, and not at its end."""
         return self.health[0].healthy
 
     @property
     def frames_dropped(self) -> int:
-        """film.Pictures left out because they were late."""
         return self._dropped
 
     def close(self) -> None:
-        """Let go of the file. Idempotent."""
         with self._lock:
             self._ended = True
             for part in (self._pictures, self._sound):

@@ -10,8 +10,6 @@ from shared.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class CaptureSettings:
-    """Where pictures and sound come from."""
-
     source: str = "camera:0"
     """replay:FILE, camera:INDEX (or /dev/videoN, or a GStreamer pipeline), picamera2, or none: sync and update only."""
     pace: Literal["real", "fast"] = "real"

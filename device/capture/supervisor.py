@@ -20,8 +20,6 @@ from shared.backoff import exponential_s
 
 
 class Phase(StrEnum):
-    """Of one capture process."""
-
     STARTING = "starting"
     RUNNING = "running"
     WAITING = "waiting"
@@ -30,8 +28,6 @@ class Phase(StrEnum):
 
 
 class WorkerAction(StrEnum):
-    """What to do with the process."""
-
     START = "start"
     KILL = "kill"
 
@@ -68,8 +64,6 @@ WorkerEvent = TimePassed | HelloReceived | ItemReceived | WorkerGone | Recording
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a capture process may take."""
-
     start_s: float = 10.0
     """To open its device. A Pi camera takes 1–2 s, a USB camera that resets itself up to 5."""
     stall_s: float = 3.0
@@ -82,8 +76,6 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """What is known of one capture process."""
-
     phase: Phase
     since_s: float
     """When this phase began."""

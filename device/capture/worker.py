@@ -59,7 +59,6 @@ class CaptureWorker:
         self._closing = self._work.stopping
 
     def start(self) -> None:
-        """Start the process and its thread; returns at once."""
         self._work.start()
 
     def settled(self) -> bool:

@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one capture process is to do."""
-
     name: str
     """For people: "camera 0"."""
     kind: Kind
@@ -41,8 +39,6 @@ class Plan:
 
 
 class Child:
-    """One running capture process and our ends of its pipes."""
-
     def __init__(self, plan: Plan) -> None:
         ours, theirs = os.pipe()
         _widen(theirs)

@@ -28,7 +28,6 @@ command asks again. A running agent uses the new identity after a restart.
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The commands."""
     enroll = commands.add_parser(
         "enroll",
         help="let this device in at a server, with a one-time code",

@@ -46,7 +46,6 @@ Ctrl-C ends the walk too; what was flagged is kept.
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
     top = argparse.ArgumentParser(prog="waycue-device", description=DESCRIPTION)
     top.add_argument("--version", action="version", version=f"waycue-device {agent_version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")

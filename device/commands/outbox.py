@@ -29,7 +29,6 @@ STATES = ("all", *inspect.STATES.values())
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`outbox` and its verbs."""
     outbox = commands.add_parser("outbox", help="what waits for the server, what it refused, and why")
     verbs = outbox.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     listing = verbs.add_parser("list", help="every record that lies here")

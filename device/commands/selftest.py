@@ -40,8 +40,6 @@ DARK = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The answer of one check."""
-
     name: str
     ok: bool
     found: str

@@ -18,43 +18,34 @@ STUCK_S = 3.0  # a model this long at one picture guides nobody
 
 
 @dataclass(frozen=True, slots=True)
-class LinkNews:
-    """What was announced about the link."""
-
-    was_online: bool = False
-    down_since_s: float | None = None
-    announced_offline: bool = False
-
-
-def link_news(state: LinkNews, now_s: float, *, online: bool) -> tuple[LinkNews, str | None]:
-    """(state, text to announce or None). Being offline from the start is no news: most walks begin so."""
-    if online:
-        text = ONLINE if state.announced_offline else None
-        return LinkNews(was_online=True), text
-    if not state.was_online or state.announced_offline:
-        return state, None
-    since_s = now_s if state.down_since_s is None else state.down_since_s
-    state = replace(state, down_since_s=since_s)
-    if now_s - since_s < SETTLE_S:
-        return state, None
-    return replace(state, announced_offline=True), OFFLINE
-
-
-@dataclass(frozen=True, slots=True)
-class SoundNews:
-    """What was announced about the microphone."""
+class Outage:
+    """Something that is down, and whether that was announced. Only what lasts SETTLE_S is (debounce)."""
 
     down_since_s: float | None = None
     announced: bool = False
+    was_up: bool = False
 
 
-def sound_news(state: SoundNews, now_s: float, *, healthy: bool) -> tuple[SoundNews, str | None]:
+def _debounce(state: Outage, now_s: float, *, is_up: bool, down: str, back: str) -> tuple[Outage, str | None]:
     """(state, text to announce or None)."""
-    if healthy:
-        return SoundNews(), SOUND_BACK if state.announced else None
+    if is_up:
+        return Outage(was_up=True), back if state.announced else None
     since_s = now_s if state.down_since_s is None else state.down_since_s
     late = now_s - since_s >= SETTLE_S
-    return SoundNews(since_s, state.announced or late), NO_SOUND if late and not state.announced else None
+    text = down if late and not state.announced else None
+    return replace(state, down_since_s=since_s, announced=state.announced or late), text
+
+
+def link_news(state: Outage, now_s: float, *, online: bool) -> tuple[Outage, str | None]:
+    """(state, text to announce or None). Being offline from the start is no news: most walks begin so."""
+    if not online and not state.was_up:
+        return state, None
+    return _debounce(state, now_s, is_up=online, down=OFFLINE, back=ONLINE)
+
+
+def sound_news(state: Outage, now_s: float, *, healthy: bool) -> tuple[Outage, str | None]:
+    """(state, text to announce or None)."""
+    return _debounce(state, now_s, is_up=healthy, down=NO_SOUND, back=SOUND_BACK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,15 +42,13 @@ class MonitorPorts:
 
 
 class HealthMonitor:
-    """See the module."""
-
     def __init__(self, ports: MonitorPorts, guidance: Guidance, *, state_dir: Path, clock: Clock) -> None:
         self._ports = ports
         self._guidance = guidance
         self._state_dir = state_dir
         self._clock = clock
-        self._link = announcements.LinkNews()
-        self._sound = announcements.SoundNews()
+        self._link = announcements.Outage()
+        self._sound = announcements.Outage()
         self._refusals = announcements.RefusalNews()
         self._stuck = False
         self._status_failed = False
@@ -63,11 +61,9 @@ class HealthMonitor:
         self._rounds.start()
 
     def close(self) -> None:
-        """May be called again."""
         self._rounds.close(JOIN_S)
 
     def tick(self) -> None:
-        """One round."""
         now_s = self._clock.monotonic_s()
         self._watch_model()
         online = self._ports.online()

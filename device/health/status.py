@@ -69,7 +69,6 @@ class DeviceStatus:
 
 
 def write(state_dir: Path, status: DeviceStatus) -> None:
-    """Raises: OSError."""
     atomic.write_json(state_dir / NAME, to_dict(status))
 
 

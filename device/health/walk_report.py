@@ -58,7 +58,6 @@ class Captions:
             self._lines.put_nowait((spoken, chunk))
 
     def note(self, text: str, *, style: str = "") -> None:
-        """A line for the terminal only."""
         with contextlib.suppress(queue.Full):
             self._lines.put_nowait(Text(text, style=style))
 
@@ -147,7 +146,6 @@ class WalkReport:
             (self.corrections if correction else self.flagged).append(record_id)
 
     def took(self, frame: VideoFrame, now_s: float) -> None:
-        """A picture reached the agent."""
         self.frames_seen += 1
         if frame.taken_s is not None:
             self.late_s.append(now_s - frame.taken_s)

@@ -161,12 +161,10 @@ def check_pair(certificate_pem: bytes, key_pem: bytes, ca_pem: bytes, device: st
 
 
 def is_for(certificate: x509.Certificate, key_pem: bytes) -> bool:
-    """Whether it was made for this key. Raises: ValueError."""
     return certificate.public_key() == read_key(key_pem).public_key()
 
 
 def files_of(identity: Identity) -> dict[str, bytes]:
-    """Raises: OSError."""
     return {name: (identity.folder / name).read_bytes() for name in (KEY, CERTIFICATE, CA, ROOT, ENROLMENT)}
 
 

@@ -42,7 +42,6 @@ logger = logging.getLogger(__name__)
 
 
 def is_due(*, issued_s: float, not_after_s: float, now_s: float) -> bool:
-    """Whether less than a third of the certificate's life is left."""
     return not_after_s - now_s < (not_after_s - issued_s) / 3
 
 
@@ -153,7 +152,6 @@ class Renewal:
         return isinstance(value, dict) and value.get("rekey") is True
 
     def _request(self, *, rekey: bool) -> Renew:
-        """Raises: OSError."""
         own = (self.identity.folder / identity.KEY).read_bytes()
         if not rekey:
             return Renew(identity.certificate_request(own, self.identity.device))

@@ -80,8 +80,6 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class MomentsPorts:
-    """Called when something happens here."""
-
     store: Callable[[Parcel], None]
     earcon: Callable[[str], None]
     listening: Callable[[bool], None]
@@ -89,8 +87,6 @@ class MomentsPorts:
 
 
 class Moments:
-    """See the module."""
-
     def __init__(
         self, recorder: Recorder, walk: WalkId, journal: Journal, ports: MomentsPorts, settings: FlagsSection
     ) -> None:
@@ -124,7 +120,6 @@ class Moments:
         self.tick(now_s)
 
     def tick(self, now_s: float) -> None:
-        """Time passed."""
         while not self._noted.empty():
             t_s, flag = self._noted.get()
             self._mark(self._recorder.sequence_at(t_s), flag)
@@ -133,7 +128,6 @@ class Moments:
         self._settle_corrections(now_s)
 
     def flag(self, t_s: float) -> None:
-        """The wearer wants this moment kept."""
         self._ports.earcon("tick")
         self._mark(self._recorder.sequence_at(t_s), "wearer")
 
@@ -152,7 +146,6 @@ class Moments:
         self._ports.earcon("listening")
 
     def end_correction(self, t_s: float) -> None:
-        """The button went up."""
         spoken, self._open = self._open, None
         if spoken is None:
             return

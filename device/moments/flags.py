@@ -33,8 +33,6 @@ class SelectedChunk:
 
 @dataclass(frozen=True, slots=True)
 class FlagState:
-    """Start with FlagState()."""
-
     marks: Mapping[int, frozenset[str]] = field(default_factory=dict)
     """Flags of chunks that are not decided yet."""
     closed: int | None = None

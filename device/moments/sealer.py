@@ -47,8 +47,6 @@ class OutboxPort(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """Something to seal."""
-
     record: ChunkRecord | CorrectionRecord
     payloads: Mapping[str, bytes]
 

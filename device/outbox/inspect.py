@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from device.outbox import folder as outbox_folder
 from device.outbox.folder import FAILED, INDEX, LOST, REASON, REQUESTS, SIDECAR
-from device.outbox.index import Damaged, Index, RecordRow
+from device.outbox.index import Damaged, Index, RecordRow, translated
 from device.outbox.types import Counts
 from shared import atomic, topics
 from shared.errors import MessageError
@@ -29,8 +29,6 @@ STATES = {"queued": "waiting", "deletable": "merged", "failed": "refused", "drop
 
 @dataclass(frozen=True, slots=True)
 class RecordLine:
-    """One record in a list."""
-
     record_id: str
     kind: str
     """chunk, correction, or "" where its sidecar cannot be read."""
@@ -175,11 +173,8 @@ def _reading(folder: Path) -> Iterator[Index | None]:
         yield None
         return
     try:
-        index = Index(path)
-        try:
+        with closing(Index(path)) as index, translated(path):
             yield index
-        finally:
-            index.close()
     except Damaged as error:
         raise OSError(
             f"The outbox index {path} is damaged ({error}); the agent builds it again when it starts."

@@ -36,7 +36,6 @@ from device.outbox.index import ItemRow, RecordRow
 from device.outbox.inspect import peek as peek
 from device.outbox.record_store import RecordStore
 from device.outbox.types import Counts as Counts
-from device.outbox.types import Failure as Failure
 from device.outbox.types import OutboxItem as OutboxItem
 from device.outbox.types import Pruned as Pruned
 from device.outbox.types import Recovery as Recovery
@@ -222,15 +221,13 @@ class Outbox:
     # how full it is, and making room
 
     def counts(self) -> Counts:
-        """How full it is now."""
         with self._lock:
             sending = len(set(self._claimed.values()))
             return replace(self._store.use(inspect.counts), sending=sending)
 
-    def failures(self) -> list[Failure]:
+    def failures(self) -> list[RecordRow]:
         """What the server refused for good, oldest first."""
-        rows = self._store.use(lambda index: index.records("failed"))
-        return [Failure(row.record_id, row.reason) for row in rows]
+        return self._store.use(lambda index: index.records("failed"))
 
     def prune(self, limit_bytes: int) -> Pruned:
         """Delete until at most `limit_bytes` lie here: merged records first, then refused ones, then unsent ones, of
@@ -260,8 +257,7 @@ class Outbox:
 
     def _unsent(self) -> list[RecordRow]:
         """What may be given up, in that order."""
-        refused = self._store.use(lambda index: index.records("failed"))
-        return refused + self._store.use(lambda index: index.records("queued", order="least"))
+        return self.failures() + self._store.use(lambda index: index.records("queued", order="least"))
 
     def _enough(self, rows: list[RecordRow], excess: int) -> tuple[list[str], int]:
         """The first unclaimed records that free `excess` bytes, and what is then left of it."""

@@ -17,6 +17,7 @@ import errno
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -65,10 +66,10 @@ class RecordStore:
             logger.warning("The outbox was put right after an interruption: %s.", self.recovered.summary())
 
     def close(self) -> None:
-        """Let another process open it. Idempotent."""
         if self._open:
             try:
-                self._index.closed()
+                with self._translated():
+                    self._index.closed()
             except (Damaged, OSError) as error:
                 logger.info("The outbox is closed as if by a crash: %s", error)
         self._open = False
@@ -82,13 +83,18 @@ class RecordStore:
             if not self._open:
                 raise OSError(errno.EBADF, "the outbox is closed", str(self.folder))
             try:
-                return work(self._index)
+                with self._translated():
+                    return work(self._index)
             except Damaged as error:
                 self._rebuild(str(error))
             except OSError as error:
                 if not spend or error.errno not in FULL or not self._reserve.spend():
                     raise
-            return work(self._index)
+            with self._translated():
+                return work(self._index)
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return outbox_index.translated(self.folder / INDEX)
 
     def hold_reserve(self) -> None:
         """Take the disk space back that is held for a full disk, where there is room again."""
@@ -161,7 +167,8 @@ class RecordStore:
         (folder / REASON).unlink(missing_ok=True)
         atomic.fsync_dir(folder)
         self._crash_point("retry:decided")
-        self._add_folder(folder, resumed=True)
+        with self._translated():
+            self._add_folder(folder, resumed=True)
         self._crash_point("retry:queued")
 
     # recovery
@@ -177,14 +184,16 @@ class RecordStore:
     def _recover(self, *, resumed: bool) -> Recovery:
         try:
             resumed |= self._note_open()
-            return self._reconcile(resumed=resumed)
+            with self._translated():
+                return self._reconcile(resumed=resumed)
         except Damaged as error:
             return replace(self._rebuild(str(error)), rebuilt=True)
 
     def _note_open(self) -> bool:
         """Whether power loss may have taken back what the index knew."""
         try:
-            return self._index.opened(self._boot)
+            with self._translated():
+                return self._index.opened(self._boot)
         except OSError as error:
             logger.warning("That the outbox is open cannot be written down: %s", error)
             return True
@@ -195,7 +204,8 @@ class RecordStore:
         outbox_index.set_aside(self.folder / INDEX)
         self._index, _ = outbox_index.open_or_replace(self.folder / INDEX)
         self._note_open()
-        return self._reconcile(resumed=True)
+        with self._translated():
+            return self._reconcile(resumed=True)
 
     def _reconcile(self, *, resumed: bool) -> Recovery:
         """Make the index say what the folders say. resumed: the server may have some of what is added."""

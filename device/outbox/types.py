@@ -58,14 +58,6 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """A record that the server refused for good."""
-
-    record_id: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Recovery:
     """What opening the outbox had to put right."""
 
@@ -79,7 +71,6 @@ class Recovery:
     """Sealed folders that cannot be read; now in failed/."""
 
     def summary(self) -> str:
-        """One line for the log."""
         return (
             f"{len(self.leftovers)} leftovers removed, {len(self.added)} records added, {len(self.lost)} lost,"
             f" {len(self.damaged)} damaged, index {'built again' if self.rebuilt else 'kept'}"

@@ -53,8 +53,6 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class SyncDecision:
-    """What may be sent."""
-
     allowed: Allowed = "all"
     why: str | None = None
     """None = all may."""
@@ -99,7 +97,6 @@ def look(thermal: Path, ask: Ask) -> Conditions:
 
 
 def run(command: tuple[str, ...]) -> str:
-    """The real Ask."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S + 1.0, check=False)
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
@@ -149,7 +146,6 @@ class SyncWatch:
         self._rounds.start()
 
     def close(self) -> None:
-        """May be called again."""
         self._rounds.close(JOIN_S)
 
     def look(self) -> None:

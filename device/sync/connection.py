@@ -88,11 +88,9 @@ class Connection:
         return True
 
     def disconnect(self) -> None:
-        """End in order: the broker does not publish the last will."""
         self._client.disconnect()
 
     def close(self) -> None:
-        """Close the socket, without a DISCONNECT if there was none. Idempotent."""
         self._client.close()
 
     def _note_alert(self) -> None:

@@ -91,7 +91,6 @@ class Delivery:
         self._decide(Online(part_bytes))
 
     def offline(self) -> None:
-        """The connection is gone."""
         self._connection = None
         self.answered = False
         self.outgoing.clear()

@@ -71,8 +71,6 @@ class LinkSettings:
 
 @dataclass(frozen=True, slots=True)
 class LinkPorts:
-    """What the link works with."""
-
     outbox: Outbox
     """What to send."""
     clock: Clock
@@ -144,7 +142,6 @@ class Link:
         return connection.unacked if connection is not None else 0
 
     def start(self) -> None:
-        """Begin to connect, and to send."""
         self._background.start()
 
     def stop(self, timeout_s: float = CONNECT_TIMEOUT_S + GOODBYE_S + 3.0) -> None:

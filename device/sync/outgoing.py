@@ -16,8 +16,6 @@ from shared.transfer import SendAsk, SendBegin, SendEnd, SendPart
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message that waits for its turn."""
-
     topic: str
     payload: bytes
     qos: int = 1

@@ -44,8 +44,6 @@ Allowed = Literal["all", "small", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One item and how far it is."""
-
     item: OutboxItem
     machine: Sender | Letter
 
@@ -64,7 +62,6 @@ class Uploads:
     """When the server last answered anything."""
 
     def may(self, item: OutboxItem) -> bool:
-        """Whether the item may be sent now."""
         return self.allowed == "all" or (self.allowed == "small" and not item.bulk)
 
     @property
@@ -86,8 +83,6 @@ class Uploads:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """More items were claimed from the outbox."""
-
     items: tuple[OutboxItem, ...]
 
 
@@ -109,8 +104,6 @@ class ItemFailed:
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """From now on this may be sent, and nothing else."""
-
     allowed: Allowed
 
 
@@ -119,23 +112,17 @@ UploadsEvent = Online | Offline | Tick | Claimed | Answered | ItemFailed | Allow
 
 @dataclass(frozen=True, slots=True)
 class SendMessage:
-    """Send this message of an item."""
-
     item: OutboxItem
     what: SenderAction
 
 
 @dataclass(frozen=True, slots=True)
 class ItemMerged:
-    """The server has the item durably."""
-
     item: OutboxItem
 
 
 @dataclass(frozen=True, slots=True)
 class ItemRefused:
-    """The server will never take the item."""
-
     item: OutboxItem
     reason: str
 
@@ -159,7 +146,6 @@ UploadsAction = SendMessage | ItemMerged | ItemRefused | ItemReleased | ItemPaus
 
 
 def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
-    """What happens next. Pure."""
     gained = 0
     match event:
         case Online(part_bytes=part_bytes):
