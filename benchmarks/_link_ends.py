@@ -65,7 +65,7 @@ def context(cards: Path, name: str) -> ssl.SSLContext | None:
 
 
 def serve(host: str, port: int, folder: Path) -> None:
-    """A server on its real database and dataset, until it is told to end."""
+    """A server on its real database and dataset, until SIGTERM."""
     home, ended = folder / "server", threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with closing(open_store(home)) as store:
@@ -85,7 +85,7 @@ def serve(host: str, port: int, folder: Path) -> None:
 
 
 def send(host: str, port: int, folder: Path) -> None:
-    """A device with a full outbox: connects when told to, and ends when everything is merged."""
+    """A device with a full outbox: connects on a line at stdin, and ends when everything is merged."""
     with closing(Outbox(folder / "outbox")) as outbox:
         settings = LinkSettings(host, port, DEVICE, tls=context(folder / "cards", DEVICE))
         link = Link(settings, LinkPorts(outbox, SystemClock()))

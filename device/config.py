@@ -40,7 +40,7 @@ class DeviceSection:
 @dataclass(frozen=True, slots=True)
 class BrokerSection:
     address: str = ""
-    """HOST:PORT of the MQTT broker. Empty = as told at enrolment; without either, flagged moments wait on the device.
+    """HOST:PORT of the MQTT broker. Empty = as given at enrolment; without either, flagged moments wait on the device.
     A broker on another machine needs an enrolled device."""
 
 

@@ -82,7 +82,7 @@ class Child:
         self.last_words = (self.last_words + words)[-_LAST_WORDS_BYTES:]
 
     def epitaph(self) -> str:
-        """Why the process is gone, as far as can be told."""
+        """Why the process is gone, as far as is known."""
         try:
             self.process.wait(KILL_S / 4)  # its pipe closes a moment before it is gone
         except subprocess.TimeoutExpired:

@@ -63,37 +63,37 @@ def run(config: Config, arguments: argparse.Namespace, clock: Clock) -> int:
 
 
 def _list(folder: Path, arguments: argparse.Namespace) -> int:
-    found = inspect.lost(folder) if arguments.lost else inspect.waiting(folder)
+    lines = inspect.lost(folder) if arguments.lost else inspect.waiting(folder)
     if arguments.only != "all" and not arguments.lost:
-        found = [line for line in found if line.state == arguments.only]
+        lines = [line for line in lines if line.state == arguments.only]
     if arguments.json:
-        _print_json([asdict(line) for line in found])
-    elif not found:
+        _print_json([asdict(line) for line in lines])
+    elif not lines:
         print("Nothing was given up." if arguments.lost else "Nothing lies here.")
     else:
-        Console().print(_table(found))
+        Console().print(_table(lines))
     return OK
 
 
-def _table(found: list[RecordLine]) -> Table:
+def _table(lines: list[RecordLine]) -> Table:
     table = Table("record", "kind", "state", "kB", "sent", "reason", box=None)
-    for line in found:
+    for line in lines:
         sent = f"{100 * line.merged_bytes // line.size_bytes} %" if line.size_bytes else ""
         table.add_row(line.record_id, line.kind, line.state, f"{line.size_bytes / 1000:.0f}", sent, line.reason)
     return table
 
 
 def _show(folder: Path, arguments: argparse.Namespace) -> int:
-    found = inspect.show(folder, arguments.record_id)
+    record = inspect.show(folder, arguments.record_id)
     if arguments.json:
-        _print_json(found)
+        _print_json(record)
         return OK
-    print(f"{found['record_id']}: {found['kind'] or 'unreadable'}, {found['state']}, in {found['folder']}")
-    if found["reason"]:
-        print(f"refused: {found['reason']}")
-    for part in found["parts"]:
+    print(f"{record['record_id']}: {record['kind'] or 'unreadable'}, {record['state']}, in {record['folder']}")
+    if record["reason"]:
+        print(f"refused: {record['reason']}")
+    for part in record["parts"]:
         print(f"  {part['kind']:<17} {part['size_bytes']:>9} bytes  {part['state']}")
-    for name, value in found["record"].items():
+    for name, value in record["record"].items():
         if name != "parts" and value not in ("", 0, None):
             print(f"  {name}: {value}")
     return OK

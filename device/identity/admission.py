@@ -102,8 +102,8 @@ def _ended(identity: Identity) -> str:
 def _name_left(state_dir: Path) -> str:
     """The enrolled name, where that much of a damaged identity can be read: records must not change their owner."""
     try:
-        told: Any = json.loads((state_dir / identities.FOLDER / identities.ENROLMENT).read_bytes())
-        name = str(told["device"])
+        enrolment: Any = json.loads((state_dir / identities.FOLDER / identities.ENROLMENT).read_bytes())
+        name = str(enrolment["device"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     return name if topics.DEVICE_NAME.match(name) else ""

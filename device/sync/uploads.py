@@ -2,7 +2,7 @@
 
     step(state, event, now_s) -> (state, actions)
 
-Several small files are on their way at once, because each costs a round trip to the server's disk; together they keep
+Several small files are on their way at once, because each costs a round trip to the server's disk, and all of them keep
 to the window of shared.transfer. The most important one fills the window first: a correction sealed now waits for what
 is in the window, never for a row of clips; window and parts shrink with the link's speed (shared.pace).
 

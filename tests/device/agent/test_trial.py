@@ -120,7 +120,7 @@ def test_the_selftest_says_of_a_trial_whether_it_may_guide_this_wearer(starter_b
     shutil.copytree(starter_bundle, copy)
     rewrite(copy, intended_use="trial")
 
-    def check(**more: object) -> selftest.Finding:
+    def check(**more: object) -> selftest.CheckResult:
         told: dict[str, Any] = {"capture.source": "camera:9", "device.state": str(tmp_path / "state")}
         chosen = settings.load(None, told | {"guidance.model": str(copy)} | more)
         return selftest.selftest(chosen, CLOCK, only=("model",))[0]
