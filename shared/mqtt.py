@@ -162,8 +162,8 @@ class MqttClient:
         if connection is None:
             return False
         hidden = getattr(connection, "pending", int)()  # bytes that TLS has decrypted; select does not see them
-        readers = [connection] if wake is None else [connection, wake]
-        writers = [connection] if self._client.want_write() else []
+        readers = [reader for reader in (connection, wake) if reader is not None]
+        writers = [connection] * self._client.want_write()
         readable, writable, _ = select.select(readers, writers, [], 0 if hidden else timeout_s)
         if wake is not None and wake in readable:
             with contextlib.suppress(BlockingIOError):

@@ -7,6 +7,7 @@ camera with a loose plug makes it hang.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +43,20 @@ def capture(out: Outlet, *, device: str, width_px: int, height_px: int, fps: flo
     if not video.isOpened():
         raise MediaError(f"OpenCV cannot open {device!r}")
     rate = video.get(cv2.CAP_PROP_FPS)
-    started_s, greeted = clock.monotonic_s(), False
-    while True:
+    started_s = clock.monotonic_s()
+    for number in itertools.count():
         good, image = video.read()
-        if not good and is_file and greeted:
+        if is_file and number and not good:
             return
         if not good or image is None:
-            raise MediaError(f"{device!r} stopped giving pictures" if greeted else f"{device!r} gives no picture")
+            raise MediaError(f"{device!r} stopped giving pictures" if number else f"{device!r} gives no picture")
         if is_file:  # a file gives its pictures as fast as it can: hold it to its own times
             due_s = started_s + video.get(cv2.CAP_PROP_POS_MSEC) / 1000
             clock.sleep(max(0.0, due_s - clock.monotonic_s()))
         t_s = clock.monotonic_s()
         image = rotate.turned(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), rotate_deg)
-        if not greeted:
+        if not number:
             out.hello({"width_px": image.shape[1], "height_px": image.shape[0], "fps": rate if rate > 0 else fps})
-            greeted = True
         out.picture(image, t_s)
 
 

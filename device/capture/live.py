@@ -64,15 +64,9 @@ class LiveSource:
         for worker in reversed(self._workers):
             facts |= worker.facts or {}
         sound = any(worker.plan.kind == "sound" and worker.facts is not None for worker in self._workers)
-        return SourceInfo(
-            name=", ".join(plan.name for plan in self.plans),
-            width_px=int(facts.get("width_px", 0)),
-            height_px=int(facts.get("height_px", 0)),
-            fps=float(facts.get("fps", 0.0)),
-            has_sound=sound,
-            duration_s=None,
-            live=True,
-        )
+        width_px, height_px = int(facts.get("width_px", 0)), int(facts.get("height_px", 0))
+        name = ", ".join(plan.name for plan in self.plans)
+        return SourceInfo(name, width_px, height_px, float(facts.get("fps", 0.0)), sound, None, live=True)
 
     def read(self, timeout_s: float) -> VideoFrame | SoundBlock | None:
         with self._news:

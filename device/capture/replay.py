@@ -54,24 +54,22 @@ class ReplaySource:
         video_file.check_file(self.path)
         self._pictures = video_file.Pictures.find(self.path)
         self._sound = video_file.Sound.find(self.path)
-        first = self._pictures.head if self._pictures is not None else None
-        if first is None and (self._sound is None or self._sound.head is None):
+        parts = [part for part in (self._pictures, self._sound) if part is not None]
+        if all(part.head is None for part in parts):
             self.close()
             raise MediaError(
                 f"{self.path} holds neither picture nor sound that can be played.", hint=video_file.COPY_HINT
             )
-        parts = [part for part in (self._pictures, self._sound) if part is not None]
         self._duration_s = max((part.duration_s for part in parts if part.duration_s is not None), default=None)
-        height, width = self._upright(first).shape[:2] if first is not None else (0, 0)
-        return SourceInfo(
-            name=self.path.name,
-            width_px=width,
-            height_px=height,
-            fps=self._pictures.fps if self._pictures is not None and first is not None else 0.0,
-            has_sound=self._sound is not None and self._sound.head is not None,
-            duration_s=self._duration_s,
-            live=False,
-        )
+        return self._info()
+
+    def _info(self) -> SourceInfo:
+        width, height, fps = 0, 0, 0.0
+        if self._pictures is not None and self._pictures.head is not None:
+            height, width = self._upright(self._pictures.head).shape[:2]
+            fps = self._pictures.fps
+        has_sound = self._sound is not None and self._sound.head is not None
+        return SourceInfo(self.path.name, width, height, fps, has_sound, self._duration_s, live=False)
 
     def read(self, timeout_s: float) -> VideoFrame | SoundBlock | None:
         until_s = self._clock.monotonic_s() + timeout_s

@@ -50,7 +50,7 @@ BACKOFF_BASE_S = 0.5
 BACKOFF_MAX_S = 30.0
 LET_IN_AGAIN = "was it locked out? A new code lets it in again: waycue-server devices add, waycue-device enroll"
 REJECTED_MAX_S = 300.0  # a broker that knows us and says no: only a person changes that
-MAX_WAITING = 64  # messages of others (block requests, telemetry) that wait for their turn
+MAX_WAITING = 64  # messages of others (block requests, renewals) that wait for their turn
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[list[str], bytes], None]

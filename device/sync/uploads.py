@@ -251,21 +251,22 @@ def _machine(item: OutboxItem) -> Sender | Letter:
 
 def _remove_finished(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
     """Take out what is merged or refused, and the payload files of refused records."""
-    actions: list[UploadsAction] = []
     finished = [upload for upload in state.active if upload.machine.over]
+    actions = [_outcome(upload) for upload in finished]
+    gone = {action.item.record_id for action in actions if _is_refused_record(action)}
     left = [upload for upload in state.active if not upload.machine.over]
-    for upload in finished:
-        if upload.machine.phase == "refused":
-            actions.append(ItemRefused(upload.item, upload.machine.reason))
-        else:
-            actions.append(ItemMerged(upload.item))
-    refused = {
-        upload.item.record_id
-        for upload in finished
-        if upload.machine.phase == "refused" and upload.item.kind == RECORD_KIND
-    }
-    actions += [ItemReleased(upload.item) for upload in left if upload.item.record_id in refused]
-    return replace(state, active=tuple(u for u in left if u.item.record_id not in refused)), actions
+    actions += [ItemReleased(upload.item) for upload in left if upload.item.record_id in gone]
+    return replace(state, active=tuple(upload for upload in left if upload.item.record_id not in gone)), actions
+
+
+def _outcome(upload: Upload) -> UploadsAction:
+    if upload.machine.phase == "refused":
+        return ItemRefused(upload.item, upload.machine.reason)
+    return ItemMerged(upload.item)
+
+
+def _is_refused_record(action: UploadsAction) -> bool:
+    return isinstance(action, ItemRefused) and action.item.kind == RECORD_KIND
 
 
 def _rests(machine: Sender | Letter, room_parts: int, now_s: float) -> bool:
