@@ -1,8 +1,12 @@
 """Durable files: a file appears whole under its final name, or not at all.
 
-Every durable write in waycue goes through this module, and nothing else opens a final path to write:
+Every durable file that is written as a whole is written here:
 
     temp file in the same directory → write → fsync file → rename → fsync directory
+
+Three kinds of files are opened elsewhere, and `tests/house/test_writers.py` lists each place: append-only logs, whose
+owners fsync what they append and begin with `drop_torn_tail`; files in a folder under construction, which is synced and
+moved into place as one; and what need not survive a power cut (a caption file, a child process's log).
 
 Why the directory too: ext4 may forget a rename that was never synced, and a Pi loses power (restic's local backend and
 litefs do the same; python-tuf and openpilot do not).

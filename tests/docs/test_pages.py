@@ -40,7 +40,9 @@ def test_every_page_is_in_the_index() -> None:
 
 def test_every_recipe_is_in_their_index() -> None:
     listed = set(links(DOCS / "how-to" / "README.md"))
-    assert [path.name for path in sorted((DOCS / "how-to").glob("*.md")) if path.name not in listed | {"README.md"}] == []
+    assert [
+        path.name for path in sorted((DOCS / "how-to").glob("*.md")) if path.name not in listed | {"README.md"}
+    ] == []
 
 
 def test_every_decision_is_in_their_index() -> None:
