@@ -36,13 +36,14 @@ PASSING = ("today", "week", "devices", "state", "ended", "code_open", "well", "p
 
 
 def server_answers(home: Path) -> dict[str, Any]:
-    """Every question's answer, and each moment in full."""
+    """Every question's answer, and in full each moment that a device sent."""
     found = {name: _answer(home, "waycue-server", "--home", home, *asked) for name, asked in SERVER_ASKED.items()}
     for name in ("stats", "keys"):
         found[name] = without(found[name], *PASSING)
     found["devices"] = [without(one, "state", "code_open") for one in found["devices"]["said"]]
-    for sample in found["samples"]["said"]:
-        own = sample["sample_id"]
+    found["gate in words"] = called("waycue-server", "--home", home, "gate", "--explain", "night-1")[0]
+    decided = [sample["sample_id"] for sample in found["samples"]["said"] if sample["device"] != "label"]
+    for own in decided:
         found[f"sample {own}"] = _answer(home, "waycue-server", "--home", home, "samples", "show", own, "--json")
     return found
 

@@ -1,14 +1,20 @@
 """Makes the fixtures of this folder with the code of the checkout it runs in, through the public commands.
 
-The tests prove that later code opens what this code left on disk, and understands what it said on the wire. So the
-fixtures are made once, by the code before a change, and not again: to keep another release's formats too,
+The tests prove that later code opens what this code left on disk, and understands what it said on the wire. So a
+fixture is made once, by the code before a change, and then kept. To make one of another version:
 
-    git worktree add ../release TAG                     the code whose formats are to be kept
-    cp -r tests/compatibility ../release/tests/         where it has no such folder yet
-    cd ../release && python -m tests.compatibility.make_fixtures OUT
+    git worktree add ../older VERSION
+    cp tests/compatibility/*.py ../older/tests/compatibility/
+    cd ../older && PYTHONPATH=$PWD python -m tests.compatibility.make_fixtures OUT
 
-OUT gets `fixture.tar.xz`, which belongs into a folder of its own beside the one that is here. Takes about three minutes,
-and needs Mosquitto and espeak-ng. What is in it, is listed in `tests/compatibility/README.md`.
+Takes two minutes and needs Mosquitto and espeak-ng. OUT gets one file, NAME.tar.xz, which belongs beside this module:
+
+    home/            a server's home: database, authority, releases, dataset, decisions, a half-received clip
+    device/          device.toml and the state of the device "anna": identity, outbox, models, an update cut off half-way
+    session/state/   the state of the device "bert" before its session
+    session/exchanges.jsonl   each message that bert published then, and the server's answers
+    session/samples.json      what the server had of bert afterwards
+    answers.json     what this code's commands said about all of it, its messages, and which damaged ones it refused
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ import hashlib
 import json
 import shutil
 import socket
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -29,9 +36,10 @@ from typing import Any
 from shared import bundle
 from tests.compatibility import recordings, session, site, tiny, wire
 from tests.compatibility.asked import SERVER_ASKED, carried_away, device_answers, exported, server_answers
-from tests.compatibility.site import HOST, called, free_port, told
+from tests.compatibility.site import ANNA, BERT, HOST, called, free_port, told
 
-ANNA, CARL, DORA, BERT = "anna", "carl", "dora", "bert"
+VERSION = "0.1.0"
+CARL, DORA = "carl", "dora"
 NOWHERE = ("--broker", f"{HOST}:1", "--linger-s", "0")
 HOME_SETTINGS = """\
 [enrol]
@@ -145,7 +153,7 @@ def main() -> None:
         _tidy(made)
         _session(made)
         _answers(made)
-        _pack(made, out / "fixture.tar.xz")
+        _pack(made, out / f"{VERSION}.tar.xz")
 
 
 # --- the home ---
@@ -211,7 +219,10 @@ def _served(made: Making) -> Iterator[int]:
 def _first_weeks(made: Making) -> None:
     """Walks that were delivered, an update that was proven, one that was refused, a record that was."""
     flag, hold = {"t_s": 5.0, "action": "flag"}, {"t_s": 8.2, "action": "hold", "until_s": 9.8}
-    first = made.run("--update-first-s", "30", "--linger-s", "30", *made.walk("first", 14.0, flag, hold))
+    voice = made.films / "voice.wav"
+    subprocess.run(["espeak-ng", "-s", "140", "-w", str(voice), "Caution, bin on the left."], check=True)
+    walk = made.walk("first", 14.0, flag, hold, voice=(8.3, voice))
+    first = made.run("--update-first-s", "30", "--linger-s", "30", *walk)
     assert (first["model_version"], first["sync"]["queued"]) == ("tiny-1", 0), first
     made.server("rollout", "start", "tiny-2", "--device", ANNA, "--why", "try it on Anna first")
     second = made.run("--update-first-s", "30", "--linger-s", "30", *made.walk("second", 14.0, seed=2))
@@ -337,11 +348,12 @@ def _session(made: Making) -> None:
     flag, hold = {"t_s": 1.0, "action": "flag"}, {"t_s": 2.5, "action": "hold", "until_s": 3.5}
     made.run(*NOWHERE, "--device", BERT, *made.walk("bert", 4.0, flag, hold, seed=5), state=made.bert)
     shutil.rmtree(made.bert / "voice", ignore_errors=True)
-    sent = _recorded(made)
-    shutil.copytree(made.home, folder / "home")
+    sent, report = _recorded(made)
+    (folder / "report.json").write_text(json.dumps(report, indent=1))
+    session.copy_home(made.home, folder / "home")
     with site.plain_broker(folder / "broker") as port:
         with site.server(folder / "home", "--plain", "--broker", f"{HOST}:{port}"):
-            exchanges = session.replay(port, BERT, sent)
+            exchanges = session.replay(port, BERT, [*sent, *session.strays(BERT, sent)])
     session.save(folder / "exchanges.jsonl", exchanges)
     found = told("waycue-server", "--home", folder / "home", *SERVER_ASKED["samples"])
     (folder / "samples.json").write_text(json.dumps([one for one in found if one["device"] == BERT], indent=1))
@@ -350,10 +362,10 @@ def _session(made: Making) -> None:
         shutil.rmtree(folder / name)
 
 
-def _recorded(made: Making) -> list[site.Message]:
-    """What the device publishes while it delivers everything and fetches a model."""
+def _recorded(made: Making) -> tuple[list[site.Message], dict[str, Any]]:
+    """What the device publishes while it delivers everything and fetches a model, and its report."""
     temp = made.folder / "recorded"
-    shutil.copytree(made.home, temp / "home")
+    session.copy_home(made.home, temp / "home")
     shutil.copytree(made.bert, temp / "state")
     with site.plain_broker(temp / "broker") as port:
         with site.server(temp / "home", "--plain", "--broker", f"{HOST}:{port}"), site.Client(port, "wc/v1/#") as spy:
@@ -361,7 +373,7 @@ def _recorded(made: Making) -> list[site.Message]:
             assert (done["model_version"], done["sync"]["queued"]) == ("tiny-1", 0), done
             site.until(lambda: b'"online":false' in spy.heard[-1][1], "its last word")
             own = f"wc/v1/{BERT}"
-            return [one for one in spy.heard if one[0] == f"{own}/status" or one[0].startswith(f"{own}/up/")]
+            return [one for one in spy.heard if one[0].startswith((f"{own}/status", f"{own}/up/"))], done
 
 
 # --- the answers ---
@@ -380,9 +392,13 @@ def _answers(made: Making) -> None:
 
 
 def _pack(made: Making, path: Path) -> None:
+    def kept(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        """Without the logs of the processes, SQLite's shared memory, and the noise that keeps disk space."""
+        return None if info.name.endswith((".log", ".ready", "-shm", "/.reserve")) else info
+
     with tarfile.open(path, "w:xz", preset=9) as archive:
         for name in ("home", "device", "session", "answers.json"):
-            archive.add(made.folder / name, name)
+            archive.add(made.folder / name, name, filter=kept)
     print(f"{path}: {path.stat().st_size} bytes")
 
 

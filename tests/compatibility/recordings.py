@@ -20,9 +20,21 @@ Span = tuple[float, float]
 
 
 def walk(
-    path: Path, seconds: float, *, noise: Span = (0.0, 0.0), seed: int = 1, size: tuple[int, int] = (160, 120)
+    path: Path,
+    seconds: float,
+    *,
+    noise: Span = (0.0, 0.0),
+    voice: tuple[float, Path] | None = None,
+    seed: int = 1,
+    size: tuple[int, int] = (160, 120),
 ) -> Path:
-    """A video with sound. noise: between these seconds the pictures are noise."""
+    """A video with sound. noise: between these seconds the pictures are noise; voice: from this second on a WAV file is
+    heard instead of the tone."""
+    sounds = tone(0.0, seconds, hz=250.0 * seed)
+    if voice is not None:
+        start = round(voice[0] * RATE_HZ)
+        spoken = samples_of(voice[1])
+        sounds[start : start + len(spoken)] = spoken
     random = np.random.default_rng(seed)
     with av.open(str(path), "w", format="matroska") as out:
         video = cast(av.VideoStream, out.add_stream("libx264", rate=Fraction(FPS)))
@@ -33,9 +45,10 @@ def walk(
             noisy = noise[0] <= t_s < noise[1]
             image = random.integers(0, 256, (size[1], size[0], 3), np.uint8) if noisy else street(size, t_s, seed)
             out.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            samples = tone(t_s, 1 / FPS, hz=250.0 * seed)[None]
+            first = number * RATE_HZ // FPS
+            samples = np.ascontiguousarray(sounds[first : first + RATE_HZ // FPS][None])
             block = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-            block.sample_rate, block.pts, block.time_base = RATE_HZ, round(t_s * RATE_HZ), Fraction(1, RATE_HZ)
+            block.sample_rate, block.pts, block.time_base = RATE_HZ, first, Fraction(1, RATE_HZ)
             out.mux(sound.encode(block))
         for stream in (video, sound):
             out.mux(stream.encode(None))
@@ -56,6 +69,14 @@ def tone(start_s: float, seconds: float, *, hz: float = 250.0) -> NDArray[np.int
     """int16 [n], 16 kHz mono. Its period is a whole number of samples for 250 Hz and multiples."""
     t = np.arange(round(start_s * RATE_HZ), round((start_s + seconds) * RATE_HZ))
     return np.round(4000 * np.sin(2 * math.pi * hz * t / RATE_HZ)).astype(np.int16)
+
+
+def samples_of(path: Path) -> NDArray[np.int16]:
+    """int16 [n], 16 kHz, of a mono WAV file of any rate."""
+    with wave.open(str(path)) as file:
+        recorded = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        count = len(recorded) * RATE_HZ // file.getframerate()
+    return np.interp(np.linspace(0, len(recorded) - 1, count), np.arange(len(recorded)), recorded).astype(np.int16)
 
 
 def presses(path: Path, *lines: dict[str, object]) -> Path:

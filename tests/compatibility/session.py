@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,9 @@ from typing import Any
 from tests.compatibility.site import Client, Message, until, without
 
 QUIET_S = 0.4
-PASSING = ("issued_at_utc",)
+# Of an offer: a revision is at least the time in seconds. Of an acknowledgement: words for a person.
+PASSING = ("issued_at_utc", "revision", "reason")
+DEAF = '\n[speech]\nrecogniser = "none"\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,13 @@ class Exchange:
     topic: str
     payload: bytes
     answers: tuple[Message, ...]
+
+
+def copy_home(home: Path, to: Path) -> None:
+    """A home of its own, whose server does not listen to corrections: when it has heard them is a matter of luck."""
+    shutil.copytree(home, to)
+    with open(to / "waycue.toml", "a") as settings:
+        settings.write(DEAF)
 
 
 def replay(port: int, device: str, sent: Sequence[Message], *, expected: Sequence[int] = ()) -> list[Exchange]:
@@ -42,6 +52,44 @@ def replay(port: int, device: str, sent: Sequence[Message], *, expected: Sequenc
                 _quiet(client)
             exchanges.append(Exchange(topic, payload, tuple(client.heard[begun:])))
     return exchanges
+
+
+def strays(device: str, sent: Sequence[Message]) -> list[Message]:
+    """What a device with a damaged card or another owner might send after its session."""
+    own = f"wc/v1/{device}"
+    event = next(payload for topic, payload in sent if topic == f"{own}/up/event")
+    begin_topic, begin = next(one for one in sent if one[0].endswith("/begin"))
+    transfer = begin_topic.removesuffix("/begin")
+    whole = [one for one in sent if one[0].startswith(f"{transfer}/")]
+    record = json.loads(event)
+    theirs = record["body"] | {"device": "carl"}
+    large = json.loads(begin)
+    large["part"] |= {"size_bytes": 10**10}
+    wrong = json.loads(begin)
+    wrong["part"] |= {"sha256": "00" * 32}
+    return [
+        (f"{own}/up/event", event),
+        *whole,
+        (f"{transfer}/ask", b""),
+        (f"{own}/up/event", json.dumps(record | {"body": record["body"] | {"confidence": 0.123}}).encode()),
+        (f"{own}/up/event", json.dumps(record | {"body": theirs}).encode()),
+        (f"{own}/up/event", json.dumps(record | {"record_id": "another"}).encode()),
+        (f"{own}/up/event", b"not json"),
+        (f"{own}/up/x-1.frame/ask", b""),
+        (f"{own}/up/x-1.frame/0", b"x" * 100),
+        (f"{own}/up/x-1.frame/end", b""),
+        (f"{own}/up/x-1.frame/begin", begin),
+        (f"{own}/up/x-1.party/begin", begin),
+        (f"{transfer}/begin", json.dumps(large).encode()),
+        (f"{transfer}/begin", json.dumps(wrong).encode()),
+        *(one for one in whole if not one[0].endswith("/begin")),
+        (f"{transfer}/begin", b"{}"),
+        (f"{own}/up/want", json.dumps({"sha256": "00" * 32, "ranges": [[0, 10]]}).encode()),
+        (f"{own}/up/want", b"\x00"),
+        (f"{own}/up/nothing", b""),
+        (f"{own}/up/a/b/c", b""),
+        (f"{own}/status", b"[1, 2"),
+    ]
 
 
 def _quiet(client: Client) -> None:

@@ -28,6 +28,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
+ANNA, BERT = "anna", "bert"
+"""The device whose state is kept whole, and the one whose session is."""
 DEADLINE_S = 30.0
 PLAIN = "listener {port} 127.0.0.1\nallow_anonymous true\nlog_dest stderr\nset_tcp_nodelay true\nuser {user}\n"
 Message = tuple[str, bytes]

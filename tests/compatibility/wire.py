@@ -125,6 +125,8 @@ def damaged(kind: str) -> Iterator[tuple[str, bytes]]:
         yield f"raw {number}", payload
     for number, (_place, value) in enumerate(EXAMPLES[kind]):
         for path in _places(value):
+            if kind == "Envelope" and len(path) > 1:
+                continue  # its body is free; what is in it is read as a record
             name = f"{number} {'.'.join(map(str, path))}"
             yield f"{name} left out", json.dumps(_changed(value, path)).encode()
             for at, odd in enumerate(ODD):
