@@ -38,8 +38,7 @@ PASSING = ("today", "week", "devices", "state", "ended", "code_open", "well", "p
 def server_answers(home: Path) -> dict[str, Any]:
     """Every question's answer, and in full each moment that a device sent."""
     found = {name: _answer(home, "waycue-server", "--home", home, *asked) for name, asked in SERVER_ASKED.items()}
-    for name in ("stats", "keys"):
-        found[name] = without(found[name], *PASSING)
+    found["stats"], found["keys"] = (without(found[name]["said"], *PASSING) for name in ("stats", "keys"))
     found["devices"] = [without(one, "state", "code_open") for one in found["devices"]["said"]]
     found["gate in words"] = called("waycue-server", "--home", home, "gate", "--explain", "night-1")[0]
     decided = [sample["sample_id"] for sample in found["samples"]["said"] if sample["device"] != "label"]
