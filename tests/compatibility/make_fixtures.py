@@ -244,7 +244,7 @@ def _first_weeks(made: Making) -> None:
 
 def _mid_update(made: Making) -> None:
     """The server's disk fails after the first block of a file: the device keeps what came and waits for the rest."""
-    made.server("rollout", "start", "tiny-4", "--device", ANNA, "--missing-after-h", "876000", "--why", "knows people")
+    made.server("rollout", "start", "tiny-4", "--device", ANNA, "--error-share", "1", "--why", "knows people")
     served = made.home / "models" / "tiny-4" / "bundle" / "golden" / "001.jpg"
     whole = served.read_bytes()
     assert 65_536 < len(whole) < 131_072, len(whole)

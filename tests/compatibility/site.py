@@ -47,8 +47,11 @@ def main_of(name: str) -> Callable[[Sequence[str]], int]:
 def called(name: str, *arguments: str | Path) -> tuple[int, str]:
     """Run a command in this process. Returns its exit status and what it printed on stdout."""
     out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-        status = main_of(name)([str(argument) for argument in arguments])
+    with contextlib.redirect_stdout(out):
+        try:
+            status = main_of(name)([str(argument) for argument in arguments])
+        except SystemExit as error:  # argparse: wrong use
+            status = int(error.code or 0)
     return status, out.getvalue()
 
 
