@@ -47,6 +47,7 @@ certificate_days = 3650.0
 
 [limits]
 day_mb = 500
+abandoned_hours = 0
 
 [learn]
 steps = 3
