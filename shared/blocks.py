@@ -27,7 +27,7 @@ MIN_BLOCK_BYTES, MAX_BLOCK_BYTES = 1024, 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BlockPlace:
     """Where a block lies, by the claim of a bundle's own list. To be hashed again before it is used."""
 
     path: Path
@@ -108,9 +108,9 @@ def read(folder: Path, manifest: Manifest) -> BlockList | None:
     return parse(manifest, data)
 
 
-def known(folders: Iterable[Path]) -> dict[bytes, Place]:
+def known(folders: Iterable[Path]) -> dict[bytes, BlockPlace]:
     """Digest → where such a block lies in one of these bundles. A bundle that cannot be read adds nothing."""
-    found: dict[bytes, Place] = {}
+    found: dict[bytes, BlockPlace] = {}
     for folder in folders:
         try:
             manifest = read_manifest(folder)
@@ -121,11 +121,11 @@ def known(folders: Iterable[Path]) -> dict[bytes, Place]:
             assert listed is not None
             for index in range(listed.count(entry.path)):
                 start, stop = listed.span(entry, index)
-                found.setdefault(listed.digest(entry.path, index), Place(folder / entry.path, start, stop - start))
+                found.setdefault(listed.digest(entry.path, index), BlockPlace(folder / entry.path, start, stop - start))
     return found
 
 
-def read_place(place: Place, digest: bytes) -> bytes | None:
+def read_place(place: BlockPlace, digest: bytes) -> bytes | None:
     """The block, or None where other bytes lie there by now."""
     try:
         with open(place.path, "rb") as file:

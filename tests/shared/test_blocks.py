@@ -153,7 +153,7 @@ def test_a_disk_without_room_says_how_much_is_missing_and_tells_the_wearer_once(
     for _ in range(300):
         device.updater.tick()
         device.clock.sleep(1)
-    assert device.told == ["Update waits. Storage is full."]
+    assert device.announced == ["Update waits. Storage is full."]
     assert "2 MB must be free" in device.text()
     assert "0 MB are" in device.text()
     monkeypatch.undo()
