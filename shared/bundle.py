@@ -21,7 +21,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,28 +88,16 @@ class Manifest:
         return next((entry for entry in self.files if entry.path == path), None)
 
 
-def write_bundle(
-    folder: Path,
-    *,
-    version: str,
-    created_at_utc: float,
-    base: str,
-    parent: str,
-    intended_use: str,
-    thresholds: Mapping[str, float],
-    model: Mapping[str, Any],
-    evaluation: Mapping[str, Any] | None = None,
-    extra: Mapping[str, Any] | None = None,
-    block_bytes: int = BLOCK_BYTES,
-) -> Manifest:
+def write_bundle(folder: Path, manifest: Manifest, *, block_bytes: int = BLOCK_BYTES) -> Manifest:
     """Make `folder` a bundle: hash and fsync every file in it, then write manifest.json last, durably.
 
-    block_bytes: size of the blocks listed in blocks.bin; 0 = write none.
-    What is written has been read back through the strict reader, so a device can read it too.
-    Raises: BundleError for a file or value that no bundle may hold, OSError.
+    manifest: what the bundle is; its `format` and `files` are filled in here
+    block_bytes: size of the blocks listed in blocks.bin; 0 = write none
+    returns: the manifest as written; it was read back through the strict reader, so a device can read it too
+    raises: BundleError for a file or value that no bundle may hold, OSError
     """
     (folder / BLOCKS_NAME).unlink(missing_ok=True)
-    extra = {key: value for key, value in (extra or {}).items() if key != BLOCKS_FIELD}
+    extra = {key: value for key, value in manifest.extra.items() if key != BLOCKS_FIELD}
     if block_bytes and (paths := _listed(folder)):
         _write_blocks(folder, paths, block_bytes)
         extra[BLOCKS_FIELD] = block_bytes
@@ -120,20 +108,8 @@ def write_bundle(
         entries.append(FileEntry(path, file.stat().st_size, atomic.sha256_file(file)))
     for inner in sorted({(folder / entry.path).parent for entry in entries}):
         atomic.fsync_dir(inner)
-    manifest = Manifest(
-        FORMAT,
-        version,
-        created_at_utc,
-        base,
-        parent,
-        intended_use,
-        tuple(entries),
-        thresholds,
-        model,
-        evaluation or {},
-        extra,
-    )
-    manifest = parse_manifest(manifest_bytes(manifest), name=folder.name)
+    data = manifest_bytes(replace(manifest, format=FORMAT, files=tuple(entries), extra=extra))
+    manifest = parse_manifest(data, name=folder.name)
     atomic.write_bytes(folder / MANIFEST_NAME, manifest_bytes(manifest))
     return manifest
 
@@ -221,8 +197,8 @@ def check_vocabulary(manifest: Manifest) -> None:
 
     Raises: BundleError.
     """
-    known, told = vocabulary.load(), manifest.model.get("vocabulary", 1)
-    newer = type(told) is not int or told > known.version
+    known, taught = vocabulary.load(), manifest.model.get("vocabulary", 1)
+    newer = type(taught) is not int or taught > known.version
     unknown = [
         str(name)
         for field_name, words in (("objects", tuple(known.objects)), ("sides", known.sides))
@@ -265,12 +241,12 @@ def check_file(folder: Path, entry: FileEntry) -> None:
             raise BundleError(
                 f"{where} has {info.st_size} bytes, its manifest says {entry.size_bytes}.", hint=_FETCH_AGAIN
             )
-        found = atomic.sha256_file(path)
+        digest = atomic.sha256_file(path)
     except OSError as error:
         raise BundleError(f"{where} cannot be read ({error.strerror}).", hint=_FETCH_AGAIN) from None
-    if found != entry.sha256:
+    if digest != entry.sha256:
         raise BundleError(
-            f"{where} was altered: its SHA-256 is {found[:16]}…, its manifest says {entry.sha256[:16]}….",
+            f"{where} was altered: its SHA-256 is {digest[:16]}…, its manifest says {entry.sha256[:16]}….",
             hint=_FETCH_AGAIN,
         )
 
@@ -289,8 +265,8 @@ def _listed(folder: Path) -> list[str]:
 
 
 def _walk(folder: Path, where: str, prefix: str = "") -> Iterator[str]:
-    with os.scandir(folder) as found:
-        for count, item in enumerate(found):
+    with os.scandir(folder) as items:
+        for count, item in enumerate(items):
             path = prefix + item.name
             if count > MAX_FILES:
                 raise BundleError(f"Model bundle {where}: more than {MAX_FILES} files in one folder.")
