@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from device.updates.updater import INBOX_EVENTS
+from device.updates.updater import QUEUE_EVENTS
 from shared import messages
 from shared.messages import MetadataFile, Offer
 from tests.device.updates.test_signed import House, altered
@@ -86,7 +86,7 @@ def test_a_flood_of_offers_fills_no_memory(house: House) -> None:
     real, updater = house.offers(), house.device.updater
     for number in range(5000):
         updater.on_offer(altered(real, revision=number, metadata=[]))
-    assert updater.counters["refused"] == 10_000 - INBOX_EVENTS
+    assert updater.counters["refused"] == 10_000 - QUEUE_EVENTS
     updater.tick()
     assert house.follow(real) == "idle"
     assert house.device.current == "m1"
