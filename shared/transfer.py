@@ -85,7 +85,7 @@ class Offline:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class AckCame:
     """The receiver answered."""
 
     ack: Ack
@@ -103,7 +103,7 @@ class Tick:
     """When the receiver last said anything, about whatever file."""
 
 
-SenderEvent = Online | Offline | Heard | Tick
+SenderEvent = Online | Offline | AckCame | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +182,8 @@ def send_step(state: Sender, event: SenderEvent, now_s: float) -> tuple[Sender, 
             return _went_online(state, event.part_bytes, now_s)
         case Offline():
             return replace(state, online=False, flying=()), []
-        case Heard():
-            return _heard(state, event.ack, now_s)
+        case AckCame():
+            return _ack_came(state, event.ack, now_s)
         case Tick():
             return _ticked(state, event, now_s) if state.online else (state, [])
         case _:
@@ -200,7 +200,7 @@ def _went_online(state: Sender, size: int, now_s: float) -> tuple[Sender, list[S
     return replace(state, phase="asking"), [SendAsk()]
 
 
-def _heard(state: Sender, ack: Ack, now_s: float) -> tuple[Sender, list[SenderAction]]:
+def _ack_came(state: Sender, ack: Ack, now_s: float) -> tuple[Sender, list[SenderAction]]:
     if ack.state == "merged":
         return replace(state, phase="merged", flying=()), []
     if ack.state == "refused":
@@ -288,7 +288,7 @@ def _fill_window(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class RecordSender:
     """A record on its way out: small enough for one message, repeated until it is answered."""
 
     phase: Literal["new", "sent", "merged", "refused"] = "new"
@@ -303,7 +303,7 @@ class Letter:
         return self.phase in ("merged", "refused")
 
 
-def post_step(state: Letter, event: SenderEvent, now_s: float) -> tuple[Letter, list[SenderAction]]:
+def send_record_step(state: RecordSender, event: SenderEvent, now_s: float) -> tuple[RecordSender, list[SenderAction]]:
     """What the sender of a record does next. Pure."""
     if state.over:
         return state, []
@@ -313,7 +313,7 @@ def post_step(state: Letter, event: SenderEvent, now_s: float) -> tuple[Letter, 
             return sent, [SendBegin(again=state.phase == "sent")]
         case Offline():
             return replace(state, online=False), []
-        case Heard():
+        case AckCame():
             if event.ack.state == "merged":
                 return replace(state, phase="merged"), []
             if event.ack.state == "refused":
@@ -376,7 +376,7 @@ class Verify:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SendAck:
     """Send this."""
 
     ack: Ack
@@ -389,7 +389,7 @@ class Refuse:
     reason: str
 
 
-ReceiverAction = Write | Verify | Answer | Refuse
+ReceiverAction = Write | Verify | SendAck | Refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,5 +448,5 @@ def _synced(state: Receiver) -> tuple[Receiver, list[ReceiverAction]]:
     if not asked and state.written != state.durable:
         asked = ("",)
     ranges = state.written.spans
-    answers: list[ReceiverAction] = [Answer(Ack("receiving", ranges=ranges, answers=question)) for question in asked]
+    answers: list[ReceiverAction] = [SendAck(Ack("receiving", ranges=ranges, answers=question)) for question in asked]
     return replace(state, durable=state.written, owed=()), answers
