@@ -58,10 +58,10 @@ class BlockList:
 
     def touching(self, entry: FileEntry, spans: Iterable[tuple[int, int]]) -> list[int]:
         """The blocks in which any of these bytes lie."""
-        found: set[int] = set()
+        touched: set[int] = set()
         for start, stop in spans:
-            found.update(range(start // self.block_bytes, -(-stop // self.block_bytes)))
-        return sorted(index for index in found if index < self.count(entry.path))
+            touched.update(range(start // self.block_bytes, -(-stop // self.block_bytes)))
+        return sorted(index for index in touched if index < self.count(entry.path))
 
 
 def parse(manifest: Manifest, data: bytes) -> BlockList:
@@ -110,19 +110,22 @@ def read(folder: Path, manifest: Manifest) -> BlockList | None:
 
 def known(folders: Iterable[Path]) -> dict[bytes, BlockPlace]:
     """Digest → where such a block lies in one of these bundles. A bundle that cannot be read adds nothing."""
-    found: dict[bytes, BlockPlace] = {}
+    places: dict[bytes, BlockPlace] = {}
     for folder in folders:
         try:
             manifest = read_manifest(folder)
             listed = read(folder, manifest)
         except BundleError:
             continue
-        for entry in manifest.files if listed is not None else ():
-            assert listed is not None
+        if listed is None:
+            continue
+        for entry in manifest.files:
             for index in range(listed.count(entry.path)):
                 start, stop = listed.span(entry, index)
-                found.setdefault(listed.digest(entry.path, index), BlockPlace(folder / entry.path, start, stop - start))
-    return found
+                places.setdefault(
+                    listed.digest(entry.path, index), BlockPlace(folder / entry.path, start, stop - start)
+                )
+    return places
 
 
 def read_place(place: BlockPlace, digest: bytes) -> bytes | None:

@@ -180,16 +180,23 @@ def verify(folder: Path) -> Manifest:
     Raises: BundleError naming the first file that is wrong and what to do.
     """
     manifest = read_manifest(folder)
+    for _, error in problems(folder, manifest):
+        raise error
+    return manifest
+
+
+def problems(folder: Path, manifest: Manifest) -> Iterator[tuple[str, BundleError]]:
+    """The files that are wrong, missing, or not in the manifest. Raises: BundleError for a folder that holds others
+    than plain files."""
     present = set(_listed(folder))
     for entry in manifest.files:
-        check_file(folder, entry)
-        present.discard(entry.path)
-    if present:
-        raise BundleError(
-            f"Model bundle {folder.name}: {min(present)} is not in its manifest.",
-            hint="Remove the file, or fetch the bundle again.",
-        )
-    return manifest
+        try:
+            check_file(folder, entry)
+        except BundleError as error:
+            yield entry.path, error
+    for path in sorted(present - {entry.path for entry in manifest.files}):
+        where = f"Model bundle {folder.name}: {path}"
+        yield path, BundleError(f"{where} is not in its manifest.", hint="Remove the file, or fetch the bundle again.")
 
 
 def check_vocabulary(manifest: Manifest) -> None:

@@ -98,10 +98,8 @@ class ManifestRead:
 class FilesSurveyed:
     """What of the wanted files lies in the staging folder."""
 
-    whole: frozenset[str]
-    """Paths that are complete and right."""
-    partial: Mapping[str, int]
-    """Path → size of its half-written file."""
+    whole: frozenset[str]  # paths that are complete and right
+    partial: Mapping[str, int]  # path → size of its half-written file
     free_bytes: int
 
 
@@ -169,22 +167,16 @@ UpdateEvent = AgentEvent | ServerEvent | ActionFailed | FetchResult | SwitchResu
 class Do(Enum):
     """The actions that need no more than the state."""
 
-    SAVE = auto()
-    """Write the deny list where it changed, then the state, durably."""
-    READ_MANIFEST = auto()
-    """→ ManifestRead"""
-    VERIFY = auto()
-    """Hash every file of the fetched bundle → BundleVerified"""
-    SELF_TEST = auto()
-    """Run the golden chunks of the fetched bundle → BundleTested"""
-    ROLL_BACK = auto()
-    """Point `current` back at the previous slot; may be repeated → ModelSwitched"""
-    USE_CURRENT = auto()
-    """Let the agent load `current`, or guide without a model where that one is barred."""
-    CHECK_CURRENT = auto()
-    """Hash the model in use → CurrentChecked"""
-    CLEAR_STAGING = auto()
-    """Remove what was fetched."""
+    SAVE = auto()  # write the deny list where it changed, then the state, durably
+    CHECK_TRUST = auto()  # whether the fetched metadata prove the target → TrustChecked
+    READ_MANIFEST = auto()  # → ManifestRead
+    VERIFY = auto()  # hash every file of the fetched bundle → BundleVerified
+    SELF_TEST = auto()  # run the golden chunks of the fetched bundle → BundleTested
+    ACTIVATE = auto()  # move the target into the free slot and point `current` at it; may be repeated → ModelSwitched
+    ROLL_BACK = auto()  # point `current` back at the previous slot; may be repeated → ModelSwitched
+    USE_CURRENT = auto()  # let the agent load `current`, or guide without a model where that one is barred
+    CHECK_CURRENT = auto()  # hash the model in use → CurrentChecked
+    CLEAR_STAGING = auto()  # remove what was fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +184,7 @@ class Survey:
     """Check what is in the staging folder, and remove files that are not right → FilesSurveyed."""
 
     entries: tuple[FileEntry, ...]
-    resumable: frozenset[str]
-    """Paths whose half-written file is worth keeping."""
+    resumable: frozenset[str]  # paths whose half-written file is worth keeping
     prune: bool
     """Remove every other file: false until the manifest is known, so that an interrupted download is not lost."""
 
@@ -232,25 +223,11 @@ class SyncFile:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckTrust:
-    """Whether the fetched metadata prove the offer → TrustChecked"""
-
-    offer: Offer
-
-
-@dataclass(frozen=True, slots=True)
-class Activate:
-    """Move the fetched bundle into the free slot and point `current` at it; may be repeated → ModelSwitched"""
-
-    manifest_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class Announce:
     """Say to the wearer that an update waits, and why."""
 
     text: str
 
 
-UpdateAction = Do | Survey | Reuse | Ask | WriteBlock | SyncFile | CheckTrust | Activate | Announce
+UpdateAction = Do | Survey | Reuse | Ask | WriteBlock | SyncFile | Announce
 Step = tuple[State, list[UpdateAction]]

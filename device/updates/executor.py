@@ -20,7 +20,6 @@ from shared import atomic, bundle, messages, topics
 from shared.bundle import FileEntry
 from shared.clock import Clock
 from shared.errors import BundleError, Transient, WaycueError
-from shared.messages import Offer
 from shared.transfer import Ranges
 
 logger = logging.getLogger(__name__)
@@ -74,16 +73,16 @@ class Executor:
             case e.Ask(want):
                 sent = self._ports.publish(topics.want(self._permission.device), messages.encode(want))
                 return e.ActionFailed(None) if sent is False else None
-            case e.CheckTrust(offer):
-                return self._check_trust(offer, state)
+            case e.Do.CHECK_TRUST:
+                return self._check_trust(state)
             case e.Do.READ_MANIFEST:
                 return self._read_manifest()
             case e.Do.VERIFY:
                 return e.BundleVerified(self._damaged())
             case e.Do.SELF_TEST:
                 return e.BundleTested(self._test())
-            case e.Activate(manifest_sha256):
-                return self._activate(manifest_sha256)
+            case e.Do.ACTIVATE:
+                return self._activate(state)
             case e.Do.ROLL_BACK:
                 self._slots.roll_back()
                 return e.ModelSwitched(self.identity(self._slots.current, state.previous), ModelIdentity())
@@ -154,8 +153,9 @@ class Executor:
 
     # --- checks ---
 
-    def _check_trust(self, offer: Offer, state: State) -> e.UpdateEvent:
-        proof = self._permission.proof
+    def _check_trust(self, state: State) -> e.UpdateEvent:
+        proof, offer = self._permission.proof, state.target
+        assert offer is not None
         if proof is None:  # begun while this device was enrolled
             return e.TrustChecked("this device is not enrolled any more", transient=True)
         folder = self._slots.incoming / METADATA_FOLDER
@@ -186,21 +186,11 @@ class Executor:
         """What is wrong with the fetched bundle, by path."""
         folder = self._slots.incoming
         try:
-            self._permission.check_new(bundle.verify(folder))  # settings may be others since it was fetched
+            manifest = bundle.read_manifest(folder)
+            self._permission.check_new(manifest)  # settings may be others since it was fetched
+            return {path: str(error) for path, error in bundle.problems(folder, manifest)}
         except WaycueError as error:
-            problem = str(error)
-        else:
-            return {}
-        damaged = {}
-        try:
-            for entry in bundle.read_manifest(folder).files:
-                try:
-                    bundle.check_file(folder, entry)
-                except BundleError as error:
-                    damaged[entry.path] = str(error)
-        except BundleError as error:
-            problem = str(error)
-        return damaged or {bundle.MANIFEST_NAME: problem}
+            return {bundle.MANIFEST_NAME: str(error)}
 
     def _test(self) -> tuple[str, ...]:
         self._crash_point("self-test starts")
@@ -220,11 +210,12 @@ class Executor:
 
     # --- switching ---
 
-    def _activate(self, manifest_sha256: str) -> e.UpdateEvent:
+    def _activate(self, state: State) -> e.UpdateEvent:
+        assert state.target is not None
         self._staging.close()
         problem = None
         try:
-            self._slots.activate(manifest_sha256)
+            self._slots.activate(state.target.manifest_sha256)
         except BundleError as error:
             problem = str(error)
         return e.ModelSwitched(self.identity(self._slots.current), self.identity(self._slots.previous), problem)

@@ -34,8 +34,9 @@ from device.updates.state import (
     with_progress,
 )
 from shared.backoff import exponential_s
-from shared.bundle import BLOCKS_NAME
+from shared.bundle import BLOCKS_NAME, FileEntry
 from shared.messages import Offer
+from shared.transfer import Ranges
 
 BY_HAND = "taken back by hand"
 TOO_FULL = "Update waits. Storage is full."
@@ -44,8 +45,6 @@ TOO_FULL = "Update waits. Storage is full."
 def step(state: State, event: UpdateEvent, now_s: float, settings: Settings) -> Step:
     """What follows from `event`. Pure; an event that does not fit the phase changes nothing."""
     match event:
-        case e.FilesSurveyed() | e.FilesReused() | e.BlockReceived() | e.FileSynced() if state.phase not in FETCHING:
-            return state, []
         case e.AgentStarted():
             return _started(state, now_s, settings)
         case e.UpdateTick():
@@ -58,14 +57,8 @@ def step(state: State, event: UpdateEvent, now_s: float, settings: Settings) -> 
             return _trust_checked(state, event, now_s, settings)
         case e.ManifestRead():
             return _manifest_read(state, event)
-        case e.FilesSurveyed():
-            return _surveyed(state, event, now_s, settings)
-        case e.FilesReused():
-            return _reused(state, event, now_s, settings)
-        case e.BlockReceived():
-            return _block_received(state, event)
-        case e.FileSynced():
-            return _file_synced(state, event, now_s, settings)
+        case e.FilesSurveyed() | e.FilesReused() | e.BlockReceived() | e.FileSynced():
+            return _fetch_step(state, event, now_s, settings) if state.phase in FETCHING else (state, [])
         case e.LinkChanged(online):
             return _link_changed(state, now_s, settings, online=online)
         case e.ActionFailed(problem):
@@ -77,11 +70,30 @@ def step(state: State, event: UpdateEvent, now_s: float, settings: Settings) -> 
         case e.ModelSwitched():
             return _switched(state, event)
         case e.ModelLooked(problem):
-            return _looked(state, settings) if problem is None else _look_failed(state, problem, now_s, settings)
+            return _looked(state, problem, now_s, settings)
         case e.CurrentChecked():
             return _current_checked(state, event)
         case OperatorRequest(kind, version):
             return _roll_back_by_hand(state) if kind == RequestKind.ROLL_BACK else _forgive(state, version)
+        case _:
+            assert_never(event)
+
+
+def _fetch_step(
+    state: State,
+    event: e.FilesSurveyed | e.FilesReused | e.BlockReceived | e.FileSynced,
+    now_s: float,
+    settings: Settings,
+) -> Step:
+    match event:
+        case e.FilesSurveyed():
+            return _surveyed(state, event, now_s, settings)
+        case e.FilesReused():
+            return _reused(state, event, now_s, settings)
+        case e.BlockReceived():
+            return _block_received(state, event)
+        case e.FileSynced():
+            return _file_synced(state, event, now_s, settings)
         case _:
             assert_never(event)
 
@@ -122,7 +134,7 @@ def _resume(state: State) -> Step:
     if state.phase == Phase.IDLE or state.target is None:
         return replace(state, phase=Phase.IDLE, target=None), [Do.SAVE, Do.CLEAR_STAGING]
     if state.phase == Phase.ACTIVATING:
-        return state, [Do.SAVE, e.Activate(state.target.manifest_sha256)]
+        return state, [Do.SAVE, Do.ACTIVATE]
     if state.phase == Phase.PROBATION:
         return state, [Do.SAVE]
     if state.phase == Phase.ROLLING_BACK:
@@ -373,7 +385,7 @@ def _fetch(state: State, now_s: float, settings: Settings) -> Step:
 
 def _all_fetched(state: State) -> Step:
     if state.phase == Phase.METADATA:
-        return state, [e.CheckTrust(_target(state))]
+        return state, [Do.CHECK_TRUST]
     if state.phase == Phase.MANIFEST:
         return state, [Do.READ_MANIFEST]
     return replace(state, phase=Phase.VERIFYING, requests=()), [Do.SAVE, Do.VERIFY]
@@ -395,23 +407,27 @@ def _block_received(state: State, event: e.BlockReceived) -> Step:
 
 
 def _file_synced(state: State, event: e.FileSynced, now_s: float, settings: Settings) -> Step:
-    path = event.path
-    entry = next((entry for entry in state.files if entry.path == path), None)
+    entry = next((entry for entry in state.files if entry.path == event.path), None)
     if entry is None:
         return state, []
     if event.whole is None:
-        progress = FileProgress(entry.sha256, progress_of(state, entry).here.minus(event.bad))
-        state = with_progress(state, path, progress)
-        ended = [asked for asked in state.requests if is_answered(state, asked) or touches(asked, path, event.bad)]
-        bad = [f"{path}@{start}" for start, _ in event.bad.spans]
-    else:
-        state = with_progress(state, path, None)
-        ended = [request for request in state.requests if request.path == path]
-        bad = [] if event.whole else [path]
-    state = replace(state, requests=tuple(request for request in state.requests if request not in ended))
-    if event.whole:
-        state = replace(state, files=tuple(other for other in state.files if other != entry))
-    return _fetch_again(state, bad, now_s, settings) if bad else _save_and_fetch(state, now_s, settings)
+        return _part_synced(state, entry, event.bad, now_s, settings)
+    requests = tuple(request for request in state.requests if request.path != entry.path)
+    state = replace(with_progress(state, entry.path, None), requests=requests)
+    if not event.whole:
+        return _fetch_again(state, [entry.path], now_s, settings)
+    state = replace(state, files=tuple(other for other in state.files if other != entry))
+    return _save_and_fetch(state, now_s, settings)
+
+
+def _part_synced(state: State, entry: FileEntry, bad: Ranges, now_s: float, settings: Settings) -> Step:
+    progress = FileProgress(entry.sha256, progress_of(state, entry).here.minus(bad))
+    state = with_progress(state, entry.path, progress)
+    waiting = (request for request in state.requests if not is_answered(state, request))
+    state = replace(state, requests=tuple(request for request in waiting if not touches(request, entry.path, bad)))
+    if bad.spans:
+        return _fetch_again(state, [f"{entry.path}@{start}" for start, _ in bad.spans], now_s, settings)
+    return _save_and_fetch(state, now_s, settings)
 
 
 def _fetch_again(state: State, bad: list[str], now_s: float, settings: Settings) -> Step:
@@ -492,7 +508,7 @@ def _tested(state: State, problems: tuple[str, ...], now_s: float, settings: Set
 
 
 def _activate(state: State) -> Step:
-    return replace(state, phase=Phase.ACTIVATING), [Do.SAVE, e.Activate(_target(state).manifest_sha256)]
+    return replace(state, phase=Phase.ACTIVATING), [Do.SAVE, Do.ACTIVATE]
 
 
 def _switched(state: State, event: e.ModelSwitched) -> Step:
@@ -520,17 +536,13 @@ def _activated(state: State) -> Step:
 # --- probation, failures, roll-back ---
 
 
-def _looked(state: State, settings: Settings) -> Step:
+def _looked(state: State, problem: str | None, now_s: float, settings: Settings) -> Step:
+    if problem is not None:
+        return _look_failed(state, problem, now_s, settings)
     if state.phase != Phase.PROBATION:
         return state, []
     state = replace(state, looks=state.looks + 1)
     return _ended(_idle(state)) if state.looks >= settings.probation_looks else (state, [])
-
-
-def _ended(state: State) -> Step:
-    """An update is over; a newer offer may have come meanwhile."""
-    offer = state.offered
-    return (state, [Do.SAVE]) if offer is None or _is_followed(state, offer) else _follow(state, offer)
 
 
 def _look_failed(state: State, problem: str, now_s: float, settings: Settings) -> Step:
@@ -542,6 +554,12 @@ def _look_failed(state: State, problem: str, now_s: float, settings: Settings) -
     if state.checked_at_s is not None and now_s - state.checked_at_s < settings.check_current_s:
         return state, []  # hashing 300 MB at every failed look would starve guidance
     return replace(state, checked_at_s=now_s), [Do.CHECK_CURRENT]
+
+
+def _ended(state: State) -> Step:
+    """An update is over; a newer offer may have come meanwhile."""
+    offer = state.offered
+    return (state, [Do.SAVE]) if offer is None or _is_followed(state, offer) else _follow(state, offer)
 
 
 def _give_up(state: State, reason: str) -> Step:

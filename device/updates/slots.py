@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import BinaryIO
 
 from device.updates.state import ModelIdentity
-from shared import atomic, bundle, file_lock
-from shared.errors import BundleError, ConfigError
+from shared import atomic, bundle
+from shared.errors import BundleError
 
 FOLDER, INCOMING, CURRENT, PREVIOUS = "models", "incoming", "current", "previous"
 SLOTS = ("a", "b")
@@ -61,12 +60,6 @@ def identity(folder: Path | None) -> ModelIdentity:
         return ModelIdentity(DAMAGED, digest)
 
 
-def lock(path: Path) -> BinaryIO:
-    """Held as long as the file is open. Raises: ConfigError where another process holds it, OSError."""
-    hint = "Stop it, or name another folder with --state."
-    return file_lock.acquire(path, busy=ConfigError(f"Another waycue-device uses {path.parent.parent}.", hint=hint))
-
-
 class ModelSlots:
     """The two moves that change which model is in use. One thread, one process at a time."""
 
@@ -75,8 +68,7 @@ class ModelSlots:
         self.incoming = self.models / INCOMING
         self._crash_point = crash_point
         atomic.make_dirs(self.models)
-        for doomed in self.models.glob(f"*{atomic.GONE_SUFFIX}"):  # a removal that was interrupted
-            atomic.remove_tree(doomed)
+        atomic.remove_leftovers(self.models)
 
     @property
     def current(self) -> Path | None:

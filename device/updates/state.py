@@ -65,38 +65,25 @@ CRASH_POINTS = (
 class Settings:
     """Bounds of an update."""
 
-    block_bytes: int = PART_BYTES
-    """Size asked of each block message."""
-    blocks_per_want: int = 4
-    """Blocks in one request; the server answers at most 8."""
-    window_bytes: int = WINDOW_BYTES
-    """Bytes requested and not yet synced, over all requests: what a cut may cost."""
-    wants_in_flight: int = 8
-    """Unanswered requests at one time: many small files must not overrun the broker's queue."""
-    ask_again_s: float = 10.0
-    """Timeout of a request; doubled each time that none was answered, up to ask_again_most_s."""
-    ask_again_most_s: float = 300.0
-    """Longest pause between two requests."""
+    block_bytes: int = PART_BYTES  # size asked of each block message
+    blocks_per_want: int = 4  # blocks in one request; the server answers at most 8
+    window_bytes: int = WINDOW_BYTES  # bytes requested and not yet synced, over all requests: what a cut may cost
+    wants_in_flight: int = 8  # unanswered requests at one time: many small files must not overrun the broker's queue
+    ask_again_s: float = 10.0  # timeout of a request; doubled each time that none was answered, up to ask_again_most_s
+    ask_again_most_s: float = 300.0  # longest pause between two requests
     bad_copies: int = 3
     """A file that arrives with a wrong hash this often makes the version denied, or wait where it is proven."""
-    bad_again_s: float = 6 * 3600.0
-    """Pause before a proven version whose files keep arriving wrong is tried again."""
+    bad_again_s: float = 6 * 3600.0  # pause before a proven version whose files keep arriving wrong is tried again
     test_runs: int = 2
     """Self-test runs with problems before the version is denied; one run may suffer from a busy processor."""
-    test_starts: int = 3
-    """Self-tests that took the whole agent down before the version is denied."""
-    probation_looks: int = 20
-    """Looks without failure after which a new model is kept."""
-    probation_starts: int = 5
-    """Agent starts without enough looks after which a new model is given up."""
-    retry_s: float = 60.0
-    """Pause after a full disk or another disk error."""
+    test_starts: int = 3  # self-tests that took the whole agent down before the version is denied
+    probation_looks: int = 20  # looks without failure after which a new model is kept
+    probation_starts: int = 5  # agent starts without enough looks after which a new model is given up
+    retry_s: float = 60.0  # pause after a full disk or another disk error
     trust_again_s: float = 900.0
     """Pause before expired metadata are checked again; newer ones are checked as soon as they come."""
-    check_current_s: float = 600.0
-    """The model in use is hashed at most this often when guidance reports failures."""
-    margin_bytes: int = 64 * 1024**2
-    """Free space left to the rest of the device: about two hours of flagged chunks."""
+    check_current_s: float = 600.0  # the model in use is hashed at most this often when guidance reports failures
+    margin_bytes: int = 64 * 1024**2  # free space left to the rest of the device: about two hours of flagged chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +92,7 @@ class FileProgress:
 
     sha256: str
     synced: Ranges = field(default_factory=Ranges)
-    unsynced: Ranges = field(default_factory=Ranges)
-    """Written and not yet synced: forgotten by a restart."""
+    unsynced: Ranges = field(default_factory=Ranges)  # written and not yet synced: forgotten by a restart
 
     @property
     def here(self) -> Ranges:
@@ -150,43 +136,30 @@ class State:
     """Everything an update knows. Fields below the line are not saved."""
 
     phase: Phase = Phase.IDLE
-    offered: Offer | None = None
-    """The newest offer seen: what the server wants this device to run."""
-    target: Offer | None = None
-    """What is being installed, or is on probation; None only while idle."""
+    offered: Offer | None = None  # the newest offer seen: what the server wants this device to run
+    target: Offer | None = None  # what is being installed, or is on probation; None only while idle
     progress: Mapping[str, FileProgress] = field(default_factory=dict)
-    bad: Mapping[str, int] = field(default_factory=dict)
-    """Wrong copies seen, by path, or by path@offset for a block."""
+    bad: Mapping[str, int] = field(default_factory=dict)  # wrong copies seen, by path, or by path@offset for a block
     tests: int = 0
     looks: int = 0
     starts: int = 0
-    problem: str | None = None
-    """Why the last step did not work, for the status."""
-    reason: str | None = None
-    """Why a roll-back is under way."""
-    proven: Offer | None = None
-    """The last offer that its signed metadata proved."""
-    announced: str | None = None
-    """What the wearer was told about this update; it is not repeated."""
+    problem: str | None = None  # why the last step did not work, for the status
+    reason: str | None = None  # why a roll-back is under way
+    proven: Offer | None = None  # the last offer that its signed metadata proved
+    announced: str | None = None  # what the wearer was told about this update; it is not repeated
     # --- not saved ---
     current: ModelIdentity = ModelIdentity()
     previous: ModelIdentity = ModelIdentity()
-    denied: tuple[Denied, ...] = ()
-    """In a file of its own, which `Save` writes too."""
-    files: tuple[FileEntry, ...] = ()
-    """Still to fetch, in order."""
-    size_bytes: int = 0
-    """Of all files of the target."""
+    denied: tuple[Denied, ...] = ()  # in a file of its own, which `Save` writes too
+    files: tuple[FileEntry, ...] = ()  # still to fetch, in order
+    size_bytes: int = 0  # of all files of the target
     reused: bool = False
     """Blocks of the models on this device have been searched; until then only the list of blocks is fetched."""
     requests: tuple[Request, ...] = ()
-    timeouts: int = 0
-    """Requests in a row that got no answer."""
+    timeouts: int = 0  # requests in a row that got no answer
     online: bool = True
-    retry_at_s: float | None = None
-    """Nothing is done before then: after a disk error, or before another self-test."""
-    checked_at_s: float | None = None
-    """When the model in use was last hashed."""
+    retry_at_s: float | None = None  # nothing is done before then: after a disk error, or before another self-test
+    checked_at_s: float | None = None  # when the model in use was last hashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +168,9 @@ class UpdateReport:
 
     from_version: str
     to_version: str
-    fetched_bytes: int
-    """Came over the link."""
-    copied_bytes: int
-    """Were on the device already."""
-    seconds: float
-    """From the offer, or the agent's start, to the switch."""
+    fetched_bytes: int  # came over the link
+    copied_bytes: int  # were on the device already
+    seconds: float  # from the offer, or the agent's start, to the switch
 
 
 def missing_bytes(state: State) -> int:

@@ -65,15 +65,11 @@ def _state_in(value: Mapping[str, Any]) -> State:
     phase, target = Phase(value["phase"]), _offer_in(value["target"])
     if value["format"] != FORMAT or value["origin"] != ORIGIN or (target is None and phase != Phase.IDLE):
         raise ValueError("not a state that this version writes")
-    progress = {
-        str(path): FileProgress(str(file["sha256"]), Ranges.of((int(a), int(b)) for a, b in file["ranges"]))
-        for path, file in value["progress"].items()
-    }
     return State(
         phase=phase,
         offered=_offer_in(value["offered"]),
         target=target,
-        progress=progress,
+        progress={str(path): _progress_in(file) for path, file in value["progress"].items()},
         bad={str(path): int(count) for path, count in value["bad"].items()},
         tests=int(value["tests"]),
         looks=int(value["looks"]),
@@ -83,6 +79,10 @@ def _state_in(value: Mapping[str, Any]) -> State:
         proven=_offer_in(value.get("proven")),
         announced=str(value.get("told", "")) or None,
     )
+
+
+def _progress_in(value: Mapping[str, Any]) -> FileProgress:
+    return FileProgress(str(value["sha256"]), Ranges.of((int(start), int(stop)) for start, stop in value["ranges"]))
 
 
 def save_denied(models: Path, denied: tuple[Denied, ...]) -> None:

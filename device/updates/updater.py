@@ -28,11 +28,11 @@ from device.updates.machine import step
 from device.updates.offer import read_offer
 from device.updates.operator_requests import OperatorRequest, take
 from device.updates.permission import Permission
-from device.updates.slots import ModelSlots, current_slot, lock, previous_slot
+from device.updates.slots import FOLDER, ModelSlots, current_slot, previous_slot
 from device.updates.state import Phase, Settings, UpdateReport, missing_bytes, restored
 from device.updates.state_file import load_denied, load_state
-from shared import atomic, topics
-from shared.errors import WaycueError
+from shared import atomic, file_lock, topics
+from shared.errors import ConfigError, WaycueError
 
 __all__ = ["Settings", "UpdateReport", "Updater", "UpdaterPorts", "current_slot", "previous_slot"]
 
@@ -62,10 +62,12 @@ class Updater:
     ) -> None:
         self._ports, self._signed = ports, permission.proof is not None
         self._settings = settings or Settings()
-        atomic.make_dirs(state_dir / "models")
-        self._lock_file = lock(state_dir / "models" / ".lock")
+        self._models = state_dir / FOLDER
+        atomic.make_dirs(self._models)
+        hint = "Stop it, or name another folder with --state."
+        busy = ConfigError(f"Another waycue-device uses {state_dir}.", hint=hint)
+        self._lock_file = file_lock.acquire(self._models / ".lock", busy=busy)
         slots = ModelSlots(state_dir, crash_point)
-        self._models = slots.models
         self._queue: queue.Queue[e.UpdateEvent] = queue.Queue()
         self._working = threading.RLock()
         self._executor = Executor(slots, ports, permission, crash_point)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,10 +20,13 @@ from server.releases.signing import Release
 from shared import bundle, messages, strict, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock, ManualClock, SystemClock
+from shared.floor import ClockFloor
 from shared.messages import Offer
-from tests.shared.bundle.bundles import PASSED, make_bundle
+from tests.shared.bundle.bundles import PASSED, contents, make_bundle
 
 DEVICE = "pi-1"
+NOW_S = 1_795_200_000.0
+DAY_S = 86_400.0
 QUICK = Settings(margin_bytes=1_000_000, probation_looks=3)
 
 
@@ -181,6 +185,57 @@ class Device:
 
     def text(self) -> str:
         return self.updater.state_text()
+
+
+class SignedHouse:
+    """A server that signs, and a device that it enrolled, on one clock.
+
+    models: version → intended use, registered in this order
+    """
+
+    def __init__(self, place: Path, models: Mapping[str, str], *, uses: frozenset[str] = bundle.FOR_JUDGING) -> None:
+        self.place, self.clock, self._uses = place, ManualClock(epoch_s=NOW_S), uses
+        self.server = Server(place / "home", clock=self.clock, signed=True)
+        assert self.server.release is not None
+        self.release: Release = self.server.release
+        self._root = self.release.root_json()
+        for seed, (version, use) in enumerate(models.items(), start=1):
+            self.server.register(version, contents(seed=seed), intended_use=use)
+        self.device = self.enrolled(DEVICE)
+
+    def enrolled(self, name: str) -> Device:
+        state = self.place / name
+
+        def trust() -> Trust:
+            return Trust(state / "trust", self._root, ClockFloor(state / "trust", self.clock))
+
+        return Device(state, self.server, trust=trust, clock=self.clock, name=name, uses=self._uses)
+
+    def offers(self, device: Device | None = None) -> bytes | None:
+        """What the server says that a device should run now."""
+        offer = self.server.push.offer_for((device or self.device).name)
+        return None if offer is None else offer[1]
+
+    def follow(self, payload: bytes | None = None, device: Device | None = None) -> str:
+        """Let a device have an offer and bring it to its end; what it then says."""
+        device = device or self.device
+        payload = payload or self.offers(device)
+        assert payload is not None
+        device.updater.on_offer(payload)
+        device.go(lambda: device.updater.phase in ("idle", "probation") or "expired" in device.text())
+        if device.updater.phase == "probation":
+            device.prove()
+        return device.text()
+
+    def close(self) -> None:
+        self.device.updater.close()
+        self.server.registry.close()
+
+
+def altered(payload: bytes | None, **changes: object) -> bytes:
+    """An offer with other fields."""
+    assert payload is not None
+    return messages.encode(messages.from_dict(Offer, json.loads(payload) | changes))
 
 
 def offer_of(manifest: bundle.Manifest, *, revision: int, **changed: object) -> bytes:

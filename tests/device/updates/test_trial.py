@@ -11,40 +11,21 @@ import pytest
 
 from device.updates.state_file import load_denied
 from device.updates.tuf_client import Trust
-from server.releases.signing import Release, Target
-from shared import bundle, messages, strict
-from shared.clock import ManualClock
+from server.releases.signing import Target
+from shared import bundle
 from shared.errors import Refused, Transient
 from shared.floor import ClockFloor
-from shared.messages import Offer
-from tests.device.updates.house import DEVICE, Device, Server
+from tests.device.updates.house import DAY_S, DEVICE, Device, Server, SignedHouse, altered
 from tests.shared.bundle.bundles import contents
 
-NOW_S = 1_795_200_000.0
-DAY_S = 86_400.0
+USES = {"m1": bundle.FIELD, "m2": bundle.FIELD, "t1": bundle.TRIAL, "t2": bundle.TRIAL, "d1": bundle.DEMO}
 
 
-class House:
-    """A server that signs, and devices that it enrolled; m1 and m2 are for the field, t1 and t2 on trial, d1 a demo."""
+class House(SignedHouse):
+    """Its devices guide walks; m1 and m2 are for the field, t1 and t2 on trial, d1 is a demonstration."""
 
     def __init__(self, place: Path) -> None:
-        self.place, self.clock = place, ManualClock(epoch_s=NOW_S)
-        self.server = Server(place / "home", clock=self.clock, signed=True)
-        assert self.server.release is not None
-        self.release: Release = self.server.release
-        self._root = self.release.root_json()
-        uses = {"m": bundle.FIELD, "t": bundle.TRIAL, "d": bundle.DEMO}
-        for seed, version in enumerate(("m1", "m2", "t1", "t2", "d1")):
-            self.server.register(version, contents(seed=seed), intended_use=uses[version[0]])
-        self.device = self.enrolled(DEVICE)
-
-    def enrolled(self, name: str, *, uses: frozenset[str] = bundle.FOR_WALKS) -> Device:
-        state = self.place / name
-
-        def trust() -> Trust:
-            return Trust(state / "trust", self._root, ClockFloor(state / "trust", self.clock))
-
-        return Device(state, self.server, trust=trust, clock=self.clock, name=name, uses=uses)
+        super().__init__(place, USES, uses=bundle.FOR_WALKS)
 
     def promote(self, version: str) -> None:
         self.clock.sleep(10)
@@ -59,31 +40,16 @@ class House:
         self.server.push.rollouts.halt(why="enough")
 
     def says(self, device: Device | None = None) -> bytes:
-        """What the server says that a device should run now."""
-        found = self.server.push.offer_for((device or self.device).name)
-        assert found is not None
-        return found[1]
-
-    def follow(self, payload: bytes | None = None, device: Device | None = None) -> str:
-        """Let a device have an offer and bring it to its end; what it then says."""
-        device = device or self.device
-        device.updater.on_offer(payload or self.says(device))
-        device.go(lambda: device.updater.phase in ("idle", "probation") or "expired" in device.text())
-        if device.updater.phase == "probation":
-            device.prove()
-        return device.text()
+        offer = self.offers(device)
+        assert offer is not None
+        return offer
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path)
     yield house
-    house.device.updater.close()
-    house.server.registry.close()
-
-
-def altered(payload: bytes, **changes: object) -> bytes:
-    return messages.encode(strict.read(Offer, json.loads(payload) | changes))
+    house.close()
 
 
 # --- whom it guides ---
