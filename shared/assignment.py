@@ -32,14 +32,10 @@ class Assignment:
     """Who may run one version."""
 
     version: str
-    order: int
-    """Of the versions that a device may run, the highest order is the one."""
-    percent: int
-    """Share of all devices, 0 to 100, chosen by hash: raising it only adds devices."""
-    devices: frozenset[str]
-    """`device_hash`es of devices that may run it whatever the percentage."""
-    supervised: bool = False
-    """These devices' wearers walk with a sighted companion: a model on trial may guide them."""
+    order: int  # of the versions that a device may run, the highest order is the one
+    percent: int  # share of all devices, 0 to 100, chosen by hash: raising it only adds devices
+    devices: frozenset[str]  # `device_hash`es of devices that may run it whatever the percentage
+    supervised: bool = False  # these devices' wearers walk with a sighted companion: a model on trial may guide them
 
 
 def device_hash(version: str, device: str) -> str:

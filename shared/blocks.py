@@ -40,8 +40,7 @@ class BlockList:
     """The digests of one bundle's blocks."""
 
     block_bytes: int
-    digests: dict[str, bytes]
-    """Path → the digests of its blocks, one after the other."""
+    digests: dict[str, bytes]  # path → the digests of its blocks, one after the other
 
     def count(self, path: str) -> int:
         """How many blocks a file has; 0 for one that the list does not know."""

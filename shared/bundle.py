@@ -20,7 +20,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,8 +50,7 @@ _FETCH_AGAIN = "Copy or download the bundle again; do not edit its files."
 class FileEntry:
     """One file of a bundle."""
 
-    path: Text
-    """`name` or `folder/name`, with plain names only."""
+    path: Text  # `name` or `folder/name`, with plain names only
     size_bytes: Count
     sha256: Sha256
     extra: Table = field(default_factory=dict)
@@ -62,20 +61,15 @@ class Manifest:
     """What a bundle is, and each of its files."""
 
     format: Count
-    version: PlainName
-    """A plain name: it becomes a folder name and travels in the offer."""
+    version: PlainName  # a plain name: it becomes a folder name and travels in the offer
     created_at_utc: Number
-    base: Text
-    """Hub name or checkpoint that the model was trained from."""
-    parent: Text
-    """Version of the model before it ("" = none)."""
+    base: Text  # hub name or checkpoint that the model was trained from
+    parent: Text  # version of the model before it ("" = none)
     intended_use: Text
     """demo (a device refuses it outside replay) | trial (the same, but for wearers named as supervised) | field"""
     files: Annotated[tuple[FileEntry, ...], Items]
-    thresholds: Table
-    """speak_above, flag_below, hazard_above: recalibrated per version, so they travel with it."""
-    model: Table
-    """Preprocessing, prompt ids, special tokens, objects, sides: read by shared.runtime."""
+    thresholds: Table  # speak_above, flag_below, hazard_above: recalibrated per version, so they travel with it
+    model: Table  # preprocessing, prompt ids, special tokens, objects, sides: read by shared.runtime
     evaluation: Table = field(default_factory=dict)
     extra: Table = field(default_factory=dict)
 
@@ -308,13 +302,7 @@ def _check_format(value: Any, where: str) -> None:
 
 def _check_manifest(manifest: Manifest, where: str) -> None:
     paths = [entry.path for entry in manifest.files]
-    for path in paths:
-        if not _is_path(path) or path == MANIFEST_NAME:
-            raise BundleError(f"{where}: {path!r} is not a path that a bundle may hold.", hint=_FETCH_AGAIN)
-    folders = {path.split("/")[0].casefold() for path in paths if "/" in path}
-    taken = [path.casefold() for path in paths]  # a bundle must also unpack where names ignore case
-    if len(set(taken)) != len(taken) or folders & set(taken):
-        raise BundleError(f"{where}: two files share one path.", hint=_FETCH_AGAIN)
+    _check_paths(paths, where)
     if not paths or len(paths) > MAX_FILES or manifest.size_bytes > MAX_BUNDLE_BYTES:
         raise BundleError(
             f"{where}: {len(paths)} files of {manifest.size_bytes} bytes together; 1 to {MAX_FILES} files of at most "
@@ -325,6 +313,16 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
     for name, threshold in manifest.thresholds.items():
         if type(threshold) not in (int, float) or not math.isfinite(threshold):
             raise BundleError(f"{where}: the threshold {name} is {threshold!r}, not a number.")
+
+
+def _check_paths(paths: list[str], where: str) -> None:
+    for path in paths:
+        if not _is_path(path) or path == MANIFEST_NAME:
+            raise BundleError(f"{where}: {path!r} is not a path that a bundle may hold.", hint=_FETCH_AGAIN)
+    folders = {path.split("/")[0].casefold() for path in paths if "/" in path}
+    taken = [path.casefold() for path in paths]  # a bundle must also unpack where names ignore case
+    if len(set(taken)) != len(taken) or folders & set(taken):
+        raise BundleError(f"{where}: two files share one path.", hint=_FETCH_AGAIN)
 
 
 def _check_depth(value: Any, left: int) -> None:

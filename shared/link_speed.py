@@ -28,12 +28,9 @@ SILENCE_S = 2.0  # a full window without an answer for so long is news, too
 class LinkSpeed:
     """What is known of the link."""
 
-    bytes_per_s: float = 0.0
-    """0 = nothing yet."""
-    since_s: float | None = None
-    """Since when the window is full; None = it is not."""
-    acked_bytes: int = 0
-    """Acknowledged since then."""
+    bytes_per_s: float = 0.0  # 0 = nothing yet
+    since_s: float | None = None  # since when the window is full; None = it is not
+    acked_bytes: int = 0  # acknowledged since then
 
 
 def observe(speed: LinkSpeed, acked_bytes: int, now_s: float, *, full: bool) -> LinkSpeed:

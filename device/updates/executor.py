@@ -30,18 +30,14 @@ class UpdaterPorts:
     """What an updater needs of the agent around it. All but `publish` is called from the thread of `Updater.tick`."""
 
     clock: Clock
-    publish: Callable[[str, bytes], bool | None]
-    """Send (topic, payload); False where the link is down."""
-    selftest: Callable[[Path], list[str]]
-    """Run a bundle's golden chunks; what is wrong, [] = fit for use."""
+    publish: Callable[[str, bytes], bool | None]  # send (topic, payload); False where the link is down
+    selftest: Callable[[Path], list[str]]  # run a bundle's golden chunks; what is wrong, [] = fit for use
     use_model: Callable[[Path, str], None]
     """The folder and version of the model to guide with from now on, also after a roll-back."""
     use_no_model: Callable[[str, str], None] = lambda version, reason: None
     """The model in use may not guide, and there is no other."""
-    may_switch: Callable[[], bool] = lambda: True
-    """Whether now is a good moment, such as standing still."""
-    announce: Callable[[str], None] = lambda text: None
-    """Say to the wearer that an update waits."""
+    may_switch: Callable[[], bool] = lambda: True  # whether now is a good moment, such as standing still
+    announce: Callable[[str], None] = lambda text: None  # say to the wearer that an update waits
 
 
 class Executor:

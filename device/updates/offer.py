@@ -24,6 +24,13 @@ def read_offer(payload: bytes, *, signed: bool) -> Offer:
         raise MessageError(f"Offer.manifest_size: {offer.manifest_size} is not the size of a manifest.")
     if not signed:
         return replace(offer, metadata=())
+    if not offer.metadata:
+        raise Refused(f"The offer of {offer.version} is not signed.", hint="Only the server that enrolled us signs.")
+    _check_metadata(offer)
+    return offer
+
+
+def _check_metadata(offer: Offer) -> None:
     names = [file.name for file in offer.metadata]
     if len(names) > MAX_FILES:
         raise MessageError(f"Offer.metadata: {len(names)} files; at most {MAX_FILES} are fetched.")
@@ -34,6 +41,5 @@ def read_offer(payload: bytes, *, signed: bool) -> Offer:
     roles = [name.rpartition(".json")[0].rpartition(".")[2] for name in names]
     if any(roles.count(role) > 1 for role in ("snapshot", "targets")):  # each may have its full size
         raise MessageError("Offer.metadata: more than one snapshot, or more than one list of targets.")
-    if not names or len(set(names)) != len(names):
-        raise Refused(f"The offer of {offer.version} is not signed.", hint="Only the server that enrolled us signs.")
-    return offer
+    if len(set(names)) != len(names):
+        raise MessageError("Offer.metadata: a file is named twice.")

@@ -235,7 +235,7 @@ class SignedHouse:
 def altered(payload: bytes | None, **changes: object) -> bytes:
     """An offer with other fields."""
     assert payload is not None
-    return messages.encode(messages.from_dict(Offer, json.loads(payload) | changes))
+    return messages.encode(strict.read(Offer, json.loads(payload) | changes))
 
 
 def offer_of(manifest: bundle.Manifest, *, revision: int, **changed: object) -> bytes:

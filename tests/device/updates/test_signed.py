@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from device.updates.state_file import load_state
-from shared import bundle, messages, strict
+from shared import bundle, messages
 from shared.clock import ManualClock
 from shared.floor import ClockFloor
 from shared.messages import Offer
