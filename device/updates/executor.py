@@ -14,7 +14,7 @@ from device.updates import events as e
 from device.updates.permission import Permission
 from device.updates.slots import ModelSlots, identity
 from device.updates.staging import Staging
-from device.updates.state import METADATA_FOLDER, ModelIdentity, State, progress_of
+from device.updates.state import METADATA_FOLDER, ModelIdentity, State
 from device.updates.state_file import load_denied, save_denied, save_state
 from shared import atomic, bundle, messages, topics
 from shared.bundle import FileEntry
@@ -130,7 +130,7 @@ class Executor:
 
     def _sync(self, entry: FileEntry, state: State, *, complete: bool) -> e.UpdateEvent:
         self._staging.sync(entry.path)
-        bad = self._staging.wrong_blocks(entry, progress_of(state, entry))
+        bad = self._staging.wrong_blocks(entry, state.progress_of(entry))
         self.counters["wrong_blocks"] += len(bad.spans)
         self._crash_point("blocks synced")
         whole = self._staging.accept(entry) if complete and not bad.spans else None

@@ -25,13 +25,8 @@ from device.updates.state import (
     Phase,
     Settings,
     State,
-    denial_of,
-    is_proven,
     manifest_entry,
     metadata_entries,
-    missing_bytes,
-    progress_of,
-    with_progress,
 )
 from shared.backoff import exponential_s
 from shared.bundle import BLOCKS_NAME, FileEntry
@@ -114,13 +109,13 @@ def _started(state: State, now_s: float, settings: Settings) -> Step:
 def _continued(state: State, now_s: float, settings: Settings) -> Step:
     if state.phase == Phase.PROBATION:
         state = replace(state, starts=state.starts + 1)
-        denied = denial_of(state, _target(state))
+        denied = state.denial_of(_target(state))
         if denied is not None:  # the power went after the deny list was saved, and before the state was
             return _give_up(state, denied.reason)
         if state.starts > settings.probation_starts:
             reason = f"it did not get through {settings.probation_looks} looks in {settings.probation_starts} starts"
             return _give_up(state, reason)
-    if state.phase == Phase.READY and denial_of(state, _target(state)) is None:
+    if state.phase == Phase.READY and state.denial_of(_target(state)) is None:
         return state, [Do.VERIFY]  # nobody walks yet: once its hashes are right again, it is put in use
     if state.phase == Phase.IDLE or state.phase in SWITCHED:
         return _resume(state)
@@ -139,7 +134,7 @@ def _resume(state: State) -> Step:
         return state, [Do.SAVE]
     if state.phase == Phase.ROLLING_BACK:
         return state, [Do.SAVE, Do.ROLL_BACK]
-    denied = denial_of(state, state.target)
+    denied = state.denial_of(state.target)
     return _fetch_first(state) if denied is None else _abandon(state, denied.reason)
 
 
@@ -183,20 +178,20 @@ def _is_followed(state: State, offer: Offer) -> bool:
     """Whether all that an offer asks for is done or under way."""
     if state.phase != Phase.IDLE:
         return True
-    in_use = offer.manifest_sha256 == state.current.manifest_sha256 and is_proven(state, offer)
-    return in_use or denial_of(state, offer) is not None
+    in_use = offer.manifest_sha256 == state.current.manifest_sha256 and state.is_proven(offer)
+    return in_use or state.denial_of(offer) is not None
 
 
 def _follow(state: State, offer: Offer) -> Step:
     """Bring the update under way in line with the newest offer. Called when one came, and when an update has ended."""
     if state.phase in SWITCHED:
         return state, [Do.SAVE]  # followed when the switch has been proven or rolled back
-    denied = denial_of(state, offer)
+    denied = state.denial_of(offer)
     if denied is not None:
         return _abandon(state, f"refused: {denied.version}: {denied.reason}")
     under_way = state.target is not None and state.target.manifest_sha256 == offer.manifest_sha256
     fetched_on = under_way and state.phase not in (Phase.IDLE, Phase.METADATA)
-    if not is_proven(state, offer):
+    if not state.is_proven(offer):
         # Newer metadata for what is being installed anyway are checked afterwards: nothing is tested twice for them.
         return (state, [Do.SAVE]) if fetched_on else _begin(state, offer)
     if offer.manifest_sha256 == state.current.manifest_sha256:
@@ -214,7 +209,7 @@ def _begin(state: State, offer: Offer) -> Step:
 def _fetch_first(state: State) -> Step:
     """Fetch what proves the target, or its manifest where it is proven."""
     offer = _target(state)
-    proven = is_proven(state, offer)
+    proven = state.is_proven(offer)
     phase = Phase.MANIFEST if proven else Phase.METADATA
     entries = (manifest_entry(offer),) if proven else metadata_entries(offer)
     size = sum(entry.size_bytes for entry in entries)
@@ -292,7 +287,7 @@ def _proven_or_not(state: State, event: e.TrustChecked, now_s: float, settings: 
         # The server itself sent this offer, to bring the metadata that withdraw the model.
         return _abandon(replace(state, proven=None), _withdrawn(state.current))
     proven = state.proven
-    if proven is None or proven.manifest_sha256 == state.current.manifest_sha256 or denial_of(state, proven):
+    if proven is None or proven.manifest_sha256 == state.current.manifest_sha256 or state.denial_of(proven):
         return _abandon(state, problem)
     # Somebody sent an offer that is not the server's: what the server wanted before is continued.
     state, actions = _begin(state, proven)
@@ -336,12 +331,12 @@ def _manifest_read(state: State, event: e.ManifestRead) -> Step:
 def _surveyed(state: State, event: e.FilesSurveyed, now_s: float, settings: Settings) -> Step:
     files = tuple(entry for entry in state.files if entry.path not in event.whole)
     state = replace(state, progress=clipped(state, event.partial), files=files)
-    needed = missing_bytes(state) + settings.margin_bytes
+    needed = state.missing_bytes + settings.margin_bytes
     if files and needed > event.free_bytes:
         return _too_full(state, needed, event.free_bytes, now_s + settings.retry_s)
     state = replace(state, problem=None, retry_at_s=None)
     # Not those in progress: a copy takes the place of the half-written file, whose ranges are saved as being there.
-    untouched = tuple(entry for entry in files if not progress_of(state, entry).synced.spans)
+    untouched = tuple(entry for entry in files if not state.progress_of(entry).synced.spans)
     return state, [e.Reuse(untouched, blocks=False)]
 
 
@@ -358,9 +353,9 @@ def _reused(state: State, event: e.FilesReused, now_s: float, settings: Settings
     state = replace(state, files=tuple(entry for entry in state.files if entry.path not in event.whole))
     for entry in state.files:
         if entry.path in event.blocks:
-            progress = progress_of(state, entry)
+            progress = state.progress_of(entry)
             progress = replace(progress, synced=progress.synced.union(event.blocks[entry.path]))
-            state = with_progress(state, entry.path, progress)
+            state = state.with_progress(entry.path, progress)
     return _save_and_fetch(state, now_s, settings) if event.whole or event.blocks else _fetch(state, now_s, settings)
 
 
@@ -376,7 +371,7 @@ def _fetch(state: State, now_s: float, settings: Settings) -> Step:
     if state.retry_at_s is not None:
         return state, []
     for entry in state.files:
-        if progress_of(state, entry).synced.covers(0, entry.size_bytes):
+        if state.progress_of(entry).synced.covers(0, entry.size_bytes):
             return state, [e.SyncFile(entry, complete=True)]
     if state.phase == Phase.FILES and not state.reused and all(entry.path != BLOCKS_NAME for entry in state.files):
         return replace(state, reused=True), [e.Reuse(state.files, blocks=True)]
@@ -396,9 +391,9 @@ def _block_received(state: State, event: e.BlockReceived) -> Step:
     entry = awaiting(state, event.sha256, start, stop)
     if entry is None or state.retry_at_s is not None:
         return state, []
-    progress = progress_of(state, entry)
+    progress = state.progress_of(entry)
     progress = replace(progress, unsynced=progress.unsynced.add(start, stop))
-    state = replace(with_progress(state, entry.path, progress), timeouts=0)
+    state = replace(state.with_progress(entry.path, progress), timeouts=0)
     actions: list[UpdateAction] = [e.WriteBlock(entry.path, start, event.data)]
     complete = progress.here.covers(0, entry.size_bytes)
     if complete or any(request.path == entry.path and is_answered(state, request) for request in state.requests):
@@ -413,7 +408,7 @@ def _file_synced(state: State, event: e.FileSynced, now_s: float, settings: Sett
     if event.whole is None:
         return _part_synced(state, entry, event.bad, now_s, settings)
     requests = tuple(request for request in state.requests if request.path != entry.path)
-    state = replace(with_progress(state, entry.path, None), requests=requests)
+    state = replace(state.with_progress(entry.path, None), requests=requests)
     if not event.whole:
         return _fetch_again(state, [entry.path], now_s, settings)
     state = replace(state, files=tuple(other for other in state.files if other != entry))
@@ -421,8 +416,8 @@ def _file_synced(state: State, event: e.FileSynced, now_s: float, settings: Sett
 
 
 def _part_synced(state: State, entry: FileEntry, bad: Ranges, now_s: float, settings: Settings) -> Step:
-    progress = FileProgress(entry.sha256, progress_of(state, entry).here.minus(bad))
-    state = with_progress(state, entry.path, progress)
+    progress = FileProgress(entry.sha256, state.progress_of(entry).here.minus(bad))
+    state = state.with_progress(entry.path, progress)
     waiting = (request for request in state.requests if not is_answered(state, request))
     state = replace(state, requests=tuple(request for request in waiting if not touches(request, entry.path, bad)))
     if bad.spans:
@@ -463,7 +458,7 @@ def _repeat_requests(state: State, now_s: float, settings: Settings) -> Step:
         return state, []
     # What did come is kept even if the rest never does.
     syncs: list[UpdateAction] = [
-        e.SyncFile(entry, complete=False) for entry in state.files if progress_of(state, entry).unsynced.spans
+        e.SyncFile(entry, complete=False) for entry in state.files if state.progress_of(entry).unsynced.spans
     ]
     return (state, syncs) if syncs else _fetch(state, now_s, settings)
 

@@ -57,32 +57,17 @@ def put_in_use(guidance: Guidance, model: Model, *, announce: str) -> None:
 class Models:
     """Where the model comes from. The defaults are those of a model that is never exchanged."""
 
-    def start(self) -> None:
-        """Raises: BundleError where the settings name a model that may not be used."""
+    def start(self) -> None: ...  # raises BundleError where the settings name a model that may not be used
+    def looked(self, version: str) -> None: ...  # a look with this model went well
+    def failed(self, version: str, reason: str) -> None: ...  # this model failed on a picture
+    def saw(self, frame: VideoFrame) -> None: ...  # a picture of the walk
+    def on_offer(self, payload: bytes) -> None: ...
+    def on_block(self, levels: list[str], payload: bytes) -> None: ...
+    def link_changed(self, online: bool) -> None: ...
+    def close(self) -> None: ...  # what is under way goes on at the next start
 
     def wait_for_offer(self, timeout_s: float, *, online: Callable[[], bool], stop: threading.Event) -> None:
         """Before a walk: wait until what the server offers is in use, at most `timeout_s`."""
-
-    def looked(self, version: str) -> None:
-        """A look with this model went well."""
-
-    def saw(self, frame: VideoFrame) -> None:
-        """A picture of the walk."""
-
-    def failed(self, version: str, reason: str) -> None:
-        """This model failed on a picture."""
-
-    def on_offer(self, payload: bytes) -> None:
-        """The server offers a model."""
-
-    def on_block(self, levels: list[str], payload: bytes) -> None:
-        """A block of a model came."""
-
-    def link_changed(self, online: bool) -> None:
-        """The link came up or went down."""
-
-    def close(self) -> None:
-        """What is under way goes on at the next start."""
 
     @property
     def is_settled(self) -> bool:

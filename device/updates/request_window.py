@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import islice
 
 from device.updates.events import Ask, Step, UpdateAction
-from device.updates.state import FileProgress, Request, Settings, State, progress_of
+from device.updates.state import FileProgress, Request, Settings, State
 from shared.bundle import BLOCKS_NAME, FileEntry
 from shared.messages import Want
 from shared.transfer import MAX_PART_BYTES, Ranges, Span
@@ -35,7 +35,7 @@ def fill_window(state: State, now_s: float, settings: Settings) -> Step:
 
 def _next_ranges(state: State, entry: FileEntry, room: int, settings: Settings) -> tuple[Span, ...]:
     """The next pieces of a file that are neither here nor requested, within one request and `room` bytes."""
-    missing = progress_of(state, entry).here.missing(entry.size_bytes)
+    missing = state.progress_of(entry).here.missing(entry.size_bytes)
     for request in state.requests:
         if request.path == entry.path:
             missing = missing.minus(Ranges.of(request.ranges))
@@ -52,7 +52,7 @@ def awaiting(state: State, sha256: str, start: int, stop: int) -> FileEntry | No
     if not 0 < stop - start <= MAX_PART_BYTES:
         return None
     for entry in state.files:
-        here = progress_of(state, entry).here
+        here = state.progress_of(entry).here
         if entry.sha256 == sha256 and stop <= entry.size_bytes and not here.covers(start, stop):
             return entry
     return None
@@ -79,7 +79,7 @@ def clipped(state: State, sizes: Mapping[str, int]) -> dict[str, FileProgress]:
 
 def resumable(state: State, entries: tuple[FileEntry, ...]) -> frozenset[str]:
     """Paths whose half-written file holds bytes that count."""
-    return frozenset(entry.path for entry in entries if progress_of(state, entry).synced.spans)
+    return frozenset(entry.path for entry in entries if state.progress_of(entry).synced.spans)
 
 
 def is_answered(state: State, request: Request) -> bool:

@@ -161,6 +161,35 @@ class State:
     retry_at_s: float | None = None  # nothing is done before then: after a disk error, or before another self-test
     checked_at_s: float | None = None  # when the model in use was last hashed
 
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes of the target that are not yet synced on this device."""
+        return sum(entry.size_bytes - self.progress_of(entry).synced.total for entry in self.files)
+
+    def progress_of(self, entry: FileEntry) -> FileProgress:
+        """Of that path with that content; empty where the path's progress was made with another content."""
+        progress = self.progress.get(entry.path)
+        return progress if progress is not None and progress.sha256 == entry.sha256 else FileProgress(entry.sha256)
+
+    def with_progress(self, path: str, progress: FileProgress | None) -> State:
+        """None forgets the path."""
+        others = {key: value for key, value in self.progress.items() if key != path}
+        return replace(self, progress=others if progress is None else others | {path: progress})
+
+    def is_proven(self, offer: Offer) -> bool:
+        """Whether exactly these metadata have proven exactly this model; offers without metadata need no proof here."""
+        proven = self.proven
+        return not offer.metadata or (
+            proven is not None and (proven.manifest_sha256, proven.metadata) == (offer.manifest_sha256, offer.metadata)
+        )
+
+    def denial_of(self, offer: Offer) -> Denied | None:
+        """By hash, or by name: a version that was denied is not tried under the same name again."""
+        for denied in self.denied:
+            if denied.manifest_sha256 == offer.manifest_sha256 or denied.version == offer.version:
+                return denied
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class UpdateReport:
@@ -173,25 +202,6 @@ class UpdateReport:
     seconds: float  # from the offer, or the agent's start, to the switch
 
 
-def missing_bytes(state: State) -> int:
-    """Bytes of the target that are not yet synced on this device."""
-    return sum(entry.size_bytes - progress_of(state, entry).synced.total for entry in state.files)
-
-
-def progress_of(state: State, entry: FileEntry) -> FileProgress:
-    """Of that path with that content; empty where the path's progress was made with another content."""
-    progress = state.progress.get(entry.path)
-    return progress if progress is not None and progress.sha256 == entry.sha256 else FileProgress(entry.sha256)
-
-
-def with_progress(state: State, path: str, progress: FileProgress | None) -> State:
-    """None forgets the path."""
-    changed = {key: value for key, value in state.progress.items() if key != path}
-    if progress is not None:
-        changed[path] = progress
-    return replace(state, progress=changed)
-
-
 def manifest_entry(offer: Offer) -> FileEntry:
     """The manifest as a file to fetch like any other."""
     return FileEntry(MANIFEST_NAME, offer.manifest_size, offer.manifest_sha256)
@@ -200,22 +210,6 @@ def manifest_entry(offer: Offer) -> FileEntry:
 def metadata_entries(offer: Offer) -> tuple[FileEntry, ...]:
     """The signed metadata as files to fetch like any other."""
     return tuple(FileEntry(f"{METADATA_FOLDER}/{file.name}", file.size_bytes, file.sha256) for file in offer.metadata)
-
-
-def is_proven(state: State, offer: Offer) -> bool:
-    """Whether exactly these metadata have proven exactly this model; offers without metadata need no proof here."""
-    proven = state.proven
-    return not offer.metadata or (
-        proven is not None and (proven.manifest_sha256, proven.metadata) == (offer.manifest_sha256, offer.metadata)
-    )
-
-
-def denial_of(state: State, offer: Offer) -> Denied | None:
-    """By hash, or by name: a version that was denied is not tried under the same name again."""
-    for denied in state.denied:
-        if denied.manifest_sha256 == offer.manifest_sha256 or denied.version == offer.version:
-            return denied
-    return None
 
 
 def restored(state: State, *, signed: bool) -> State:

@@ -29,7 +29,7 @@ from device.updates.offer import read_offer
 from device.updates.operator_requests import OperatorRequest, take
 from device.updates.permission import Permission
 from device.updates.slots import FOLDER, ModelSlots, current_slot, previous_slot
-from device.updates.state import Phase, Settings, UpdateReport, missing_bytes, restored
+from device.updates.state import Phase, Settings, UpdateReport, restored
 from device.updates.state_file import load_denied, load_state
 from shared import atomic, file_lock, topics
 from shared.errors import ConfigError, WaycueError
@@ -228,7 +228,7 @@ class Updater:
             case Phase.MANIFEST:
                 return f"downloading {version} 0 %{trouble}"
             case Phase.FILES:
-                percent = 100 - 100 * missing_bytes(state) // max(state.size_bytes, 1)
+                percent = 100 - 100 * state.missing_bytes // max(state.size_bytes, 1)
                 return f"downloading {version} {percent} %{trouble}"
             case Phase.PROBATION:
                 return f"probation {version} {state.looks}/{self._settings.probation_looks}"

@@ -112,7 +112,7 @@ def check_rules(before: u.State, event: e.UpdateEvent, after: u.State, actions: 
     assert {one.version for one in before.denied} - forgiven <= {one.version for one in after.denied}
     if after.phase in (u.Phase.MANIFEST, u.Phase.FILES) and before.phase == u.Phase.IDLE:
         assert after.target is not None
-        assert forgiven or u.denial_of(before, after.target) is None
+        assert forgiven or before.denial_of(after.target) is None
     known, now = before.offered, after.offered
     assert known is None or (now is not None and now.revision >= known.revision)
 
@@ -285,7 +285,7 @@ class World:
         return None
 
     def sync(self, entry: FileEntry, *, complete: bool) -> e.UpdateEvent:
-        progress = u.progress_of(self.state, entry)
+        progress = self.state.progress_of(entry)
         if progress.here.spans:
             self.disk[entry.path] = (progress.sha256, progress.here)
         if not complete:
