@@ -9,6 +9,7 @@ import pytest
 from shared.messages import Ack
 from shared.transfer import (
     AckCame,
+    Offline,
     Online,
     Ranges,
     SendAsk,
@@ -102,3 +103,35 @@ def test_a_question_in_vain_gives_the_window_free_only_if_others_were_answered_s
     state, actions = send_step(state, Tick(room_parts=0, heard_s=heard_s), 15.0)
     assert actions == [SendAsk()]
     assert bool(state.flying) == keeps
+
+
+def test_without_a_connection_nothing_goes_out_however_late_it_is() -> None:
+    state, actions = send_step(sending(), Offline(), 1.0)
+    assert (state.online, state.flying, actions) == (False, (), [])
+    assert send_step(state, Tick(), 1000.0) == (state, [])
+
+
+def test_a_connection_in_mid_file_begins_with_a_question_and_new_patience() -> None:
+    waiting = replace(sending(), tries=2)
+    assert waiting.flying
+    state, actions = send_step(waiting, Online(64), 20.0)
+    assert actions == [SendAsk()]
+    assert (state.phase, state.flying, state.part_bytes) == ("asking", (), 64)
+    assert (state.tries, state.due_s) == (0, 20.0 + patience_s(0))
+
+
+def test_a_connection_before_the_begin_was_answered_begins_again() -> None:
+    state, _ = send_step(sending(), AckCame(Ack("unknown")), 1.0)
+    assert send_step(state, Online(100), 2.0)[1] == [SendBegin()]
+
+
+def test_parts_begin_the_patience_anew_and_silence_asks() -> None:
+    state, _ = send_step(replace(sending(), tries=2), Tick(room_parts=1), 7.0)
+    assert (state.tries, state.due_s) == (0, 7.0 + patience_s(0))
+    state, actions = send_step(state, Tick(room_parts=0), 12.0)
+    assert (state.phase, state.tries, actions) == ("asking", 1, [SendAsk()])
+
+
+def test_the_room_in_bytes_counts_down_with_each_part() -> None:
+    actions = send_step(sending(), Tick(room_bytes=300), 1.0)[1]
+    assert actions == [SendPart(300, 400, 0), SendPart(400, 500, 0), SendPart(500, 600, 0)]
