@@ -14,6 +14,7 @@ adapter as a file of its own that ONNX Runtime applies at run time (which needs 
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 import threading
 import time
@@ -33,7 +34,8 @@ from benchmarks import _retrained
 from benchmarks._retrained import Pair
 from device.outbox.outbox import Outbox
 from device.sync.link import Link
-from device.updates.updater import Settings, Updater
+from device.updates.permission import Permission
+from device.updates.updater import Settings, Updater, UpdaterPorts
 from server.broker.child import BrokerChild
 from server.broker.link import ServerLink
 from server.releases.offers import Push
@@ -146,9 +148,7 @@ def update(pair: Pair, *, cuts: int, expected_bytes: int) -> Run:
         _server(registry, broker) as server,
         Relay(broker.host, broker.port, weather=weather) as relay,
     ):
-        device = Device(Path(place) / "state", relay)
-        device.updater.install_local(pair.old)
-        device.prove()
+        device = Device(Path(place) / "state", relay, pair.old)
         return device.update(registry, server, cuts=cuts, expected_bytes=expected_bytes)
 
 
@@ -175,7 +175,10 @@ def _server(registry: Registry, broker: BrokerChild) -> Iterator[tuple[ServerLin
 class Device:
     """Link and updater as the agent has them, on a state folder of their own."""
 
-    def __init__(self, state_dir: Path, relay: Relay) -> None:
+    def __init__(self, state_dir: Path, relay: Relay, model: Path) -> None:
+        """model: in use from the beginning."""
+        shutil.copytree(model, state_dir / "models" / "a")
+        (state_dir / "models" / "current").symlink_to("a")
         self._relay, self._state_dir = relay, state_dir
         self._switched = threading.Event()
         self._outbox = Outbox(state_dir / "outbox")
@@ -188,24 +191,16 @@ class Device:
             draw=lambda: 0.1,
             on_state=lambda text: self.updater.link_changed(text == "online"),
         )
-        self.updater = Updater(
-            state_dir,
-            self._link.publish,
-            device=DEVICE,
+        ports = UpdaterPorts(
             clock=CLOCK,
+            publish=self._link.publish,
             selftest=lambda folder: [],
-            on_activated=lambda folder, version: self._switched.set(),
-            settings=Settings(probation_looks=1),
+            use_model=lambda folder, version: self._switched.set(),
         )
+        permission = Permission(bundle.FOR_JUDGING, device=DEVICE)
+        self.updater = Updater(state_dir, ports, permission, settings=Settings(probation_looks=1))
         self._link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
         self._link.on("block", self.updater.on_block)
-
-    def prove(self) -> None:
-        """Get the model in use through its probation."""
-        while self.updater.phase == "probation":
-            self.updater.report_look_ok()
-            self.updater.tick()
-        self._switched.clear()
 
     def update(self, registry: Registry, server: tuple[ServerLink, Push], *, cuts: int, expected_bytes: int) -> Run:
         """Follow the offer of the newest version to its end."""

@@ -47,7 +47,16 @@ from device.moments.sealer import STORAGE_LOST, STORAGE_TEXTS, Keeper, Parcel
 from device.outbox.outbox import Outbox
 from device.sync.conditions import Decision, Watch
 from device.sync.link import Link
-from device.updates.model_source import MODEL_TEXTS, FixedModel, Loader, Models, OfferedModels, SelfTest, loader
+from device.updates.model_source import (
+    MODEL_TEXTS,
+    FixedModel,
+    Loader,
+    ModelPorts,
+    Models,
+    OfferedModels,
+    SelfTest,
+    loader,
+)
 from device.updates.permission import Permission, settings_allow
 from device.voice import Espeak, Phrases, Utterance, Voice
 from shared import atomic, policy
@@ -375,21 +384,16 @@ class Agent:
             mine = Permission(settings_allow(self._config))
             load = load or loader(execution=guiding.execution, permission=mine)
             return FixedModel(Path(guiding.model).expanduser(), self._guidance, load)
-        trust = self._admission.trust(self.state_dir)
-        permission = Permission.of(self._config, trust, self._name)
+        permission = Permission.of(self._config, self._admission.trust(self.state_dir), self._name)
         load = load or loader(execution=guiding.execution, permission=permission)
-        return OfferedModels(
-            self.state_dir,
-            self._guidance,
-            load,
-            publish=self._publish,
-            device=self._name,
+        ports = ModelPorts(
             clock=self._clock,
+            load=load,
             selftest=selftest or (lambda folder: check_golden(folder, execution=guiding.execution)),
-            permission=permission,
+            publish=self._publish,
             may_switch=lambda: guiding.switch_while_walking or not self._walking,
-            trust=trust,
         )
+        return OfferedModels(self.state_dir, self._guidance, ports, permission)
 
     def _publish(self, topic: str, payload: bytes) -> bool:
         """For the models: they are larger than any clip, so what holds clips back holds them back."""

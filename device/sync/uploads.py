@@ -4,7 +4,7 @@
 
 Several small files are on their way at once, because each costs a round trip to the server's disk; together they keep
 to the window of shared.transfer. The most important one fills the window first: a correction sealed now waits for what
-is in the window, never for a row of clips; window and parts shrink with the link's speed (shared.pace).
+is in the window, never for a row of clips; window and parts shrink with the link's speed (shared.link_speed).
 
 What may not be sent for now (a metered connection, heat) is to its machine the same as a lost connection: it keeps
 still, and asks what is there when it may go on. That costs one question and needs no rule of its own.
@@ -18,20 +18,20 @@ from typing import Literal, assert_never
 
 from device.outbox.folder import RECORD_KIND
 from device.outbox.outbox import Item
+from shared.link_speed import LinkSpeed, observe, paced_part_bytes, window_bytes
 from shared.messages import Ack
-from shared.pace import Pace, heard, paced_part_bytes, window_bytes
 from shared.transfer import (
     PART_BYTES,
     WINDOW_PARTS,
-    Heard,
-    Letter,
+    AckCame,
     Offline,
     Online,
+    RecordSender,
     Sender,
     SenderAction,
     SenderEvent,
     Tick,
-    post_step,
+    send_record_step,
     send_step,
 )
 
@@ -47,7 +47,7 @@ class Upload:
     """One item and how far it is."""
 
     item: Item
-    machine: Sender | Letter
+    machine: Sender | RecordSender
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Uploads:
     part_bytes: int = PART_BYTES
     """The most that settings and broker allow."""
     allowed: Allowed = "all"
-    pace: Pace = field(default_factory=Pace)
+    pace: LinkSpeed = field(default_factory=LinkSpeed)
     heard_s: float = float("-inf")
     """When the server last answered anything."""
 
@@ -172,10 +172,10 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
             state, actions = _take(state, items, now_s)
         case Answered(name=name, ack=ack):
             before = state = replace(state, heard_s=now_s)
-            state, actions = _tell(state, Heard(ack), now_s, those=lambda item: item.name == name)
+            state, actions = _tell(state, AckCame(ack), now_s, those=lambda item: item.name == name)
             gained = _gained(before, state, name)
         case Failed(name=name, reason=reason):
-            refusal = Heard(Ack("refused", reason=reason))
+            refusal = AckCame(Ack("refused", reason=reason))
             state, actions = _tell(state, refusal, now_s, those=lambda item: item.name == name)
         case Allow(allowed=allowed):
             state, actions = _allow(state, allowed, now_s)
@@ -222,7 +222,7 @@ def _gained(before: Uploads, after: Uploads, name: str) -> int:
 def _paced(state: Uploads, acked_bytes: int, now_s: float) -> Uploads:
     size, most = _part_and_window(state)
     full = state.flying_parts >= WINDOW_PARTS or state.flying_bytes + size > most
-    return replace(state, pace=heard(state.pace, acked_bytes, now_s, full=full))
+    return replace(state, pace=observe(state.pace, acked_bytes, now_s, full=full))
 
 
 def _part_and_window(state: Uploads) -> tuple[int, int]:
@@ -231,10 +231,10 @@ def _part_and_window(state: Uploads) -> tuple[int, int]:
 
 
 def _advance(upload: Upload, event: SenderEvent, now_s: float) -> tuple[Upload, list[UploadsAction]]:
-    machine: Sender | Letter
+    machine: Sender | RecordSender
     said: list[SenderAction]
-    if isinstance(upload.machine, Letter):
-        machine, said = post_step(upload.machine, event, now_s)
+    if isinstance(upload.machine, RecordSender):
+        machine, said = send_record_step(upload.machine, event, now_s)
     else:
         machine, said = send_step(upload.machine, event, now_s)
     actions: list[UploadsAction] = [Say(upload.item, what) for what in said]
@@ -256,9 +256,9 @@ def _take(state: Uploads, items: Iterable[Item], now_s: float) -> tuple[Uploads,
     return replace(state, active=tuple(active)), actions
 
 
-def _machine(item: Item) -> Sender | Letter:
+def _machine(item: Item) -> Sender | RecordSender:
     if item.kind == RECORD_KIND:
-        return Letter()
+        return RecordSender()
     return Sender(item.size_bytes, phase="asking" if item.resumed else "new")
 
 
@@ -277,7 +277,7 @@ def _take_out_what_is_over(state: Uploads) -> tuple[Uploads, list[UploadsAction]
     return replace(state, active=tuple(u for u in left if u.item.record_id not in doomed)), actions
 
 
-def _rests(machine: Sender | Letter, room_parts: int, now_s: float) -> bool:
+def _rests(machine: Sender | RecordSender, room_parts: int, now_s: float) -> bool:
     """Whether a tick would change nothing: most of what waits, most of the time."""
     sends = isinstance(machine, Sender) and machine.phase in ("new", "sending") and room_parts > 0
     return not sends and now_s < machine.due_s

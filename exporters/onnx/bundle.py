@@ -1,6 +1,6 @@
 """A trained model becomes a bundle: graphs, tokenizer, golden chunks, manifest.
 
-The full-precision bundle is written too (`keep_full`), because parity is measured on both.
+With `quantised=False` the graphs stay float32: parity is measured between both bundles.
 """
 
 from __future__ import annotations
@@ -104,16 +104,18 @@ def export_bundle(
     shutil.rmtree(raw)
     what.tokenizer.backend_tokenizer.save(str(temp / TOKENIZER))
     write_golden(temp, golden_chunks)
-    manifest = bundles.write_bundle(
-        temp,
+    manifest = bundles.Manifest(
+        format=bundles.FORMAT,
         version=label.version,
         created_at_utc=label.created_at_utc,
         base=label.base,
         parent=label.parent,
         intended_use=label.intended_use,
+        files=(),
         thresholds=label.thresholds,
         model=describe(what, precision=f"vision int8, decoder {bits}-bit" if quantised else "float32"),
     )
+    manifest = bundles.write_bundle(temp, manifest)
     atomic.move(temp, folder)
     return manifest
 

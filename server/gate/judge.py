@@ -173,8 +173,8 @@ def recalibrate(
     }
     figures = {**evaluate.summary(answers), "slot_f1": scoring.slot_f1(answers), "calibration_error": errors}
     manifest = bundles.read_manifest(folder)
-    bundles.write_bundle(
-        folder,
+    manifest = replace(
+        manifest,
         version=label.version,
         created_at_utc=label.created_at_utc,
         base=label.base,
@@ -185,24 +185,15 @@ def recalibrate(
         evaluation=figures,
         extra=extra,
     )
+    bundles.write_bundle(folder, manifest)
     return figures, fitted.by
 
 
 def restamp(folder: Path, *, intended_use: str = "", evaluation: dict[str, Any] | None = None) -> None:
     """Write the manifest anew over the files as they now are. Raises: BundleError, OSError."""
     old = bundles.read_manifest(folder)
-    bundles.write_bundle(
-        folder,
-        version=old.version,
-        created_at_utc=old.created_at_utc,
-        base=old.base,
-        parent=old.parent,
-        intended_use=intended_use or old.intended_use,
-        thresholds=old.thresholds,
-        model=old.model,
-        evaluation=old.evaluation if evaluation is None else evaluation,
-        extra=dict(old.extra),
-    )
+    use, figures = intended_use or old.intended_use, old.evaluation if evaluation is None else evaluation
+    bundles.write_bundle(folder, replace(old, intended_use=use, evaluation=figures))
 
 
 def on_walks(base: Checkpoint, folder: Path, threads: int = 2) -> list[evaluate.Answer]:

@@ -44,11 +44,11 @@ from shared.errors import MessageError
 from shared.messages import PART_KINDS, Ack, Begin, Envelope, Part
 from shared.transfer import (
     WINDOW_BYTES,
-    Answer,
     BeginCame,
     PartCame,
     ReceiverEvent,
     Refuse,
+    SendAck,
     Synced,
     Verify,
     Write,
@@ -324,7 +324,7 @@ class Ingest:
                     self._complete[arrival.device, arrival.name] = arrival
                 case Refuse(reason=reason):
                     return self._refuse_file(arrival, reason)
-                case Answer():
+                case SendAck():
                     raise AssertionError("only Synced is answered here")  # pragma: no cover
                 case _:
                     assert_never(action)
@@ -391,7 +391,7 @@ class Ingest:
         waiting = self._questions.held_back(arrival, self._clock.monotonic_s()) if self._shared else ()
         arrival.state, actions = receive_step(arrival.state, Synced())
         self._questions.put_back(arrival, waiting)
-        return [_reply(arrival.device, arrival.name, action.ack) for action in actions if isinstance(action, Answer)]
+        return [_reply(arrival.device, arrival.name, action.ack) for action in actions if isinstance(action, SendAck)]
 
     def _merge_whole(self) -> list[Reply]:
         """Verify what is complete, and merge it together with the records of the batch."""

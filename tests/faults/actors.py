@@ -22,9 +22,10 @@ from device.outbox.folder import REQUESTS
 from device.outbox.inspect import ask_retry
 from device.outbox.outbox import Outbox
 from device.sync.link import Link
+from device.updates.permission import Permission
 from device.updates.state import Settings
 from device.updates.tuf_client import Trust
-from device.updates.updater import Updater
+from device.updates.updater import Updater, UpdaterPorts
 from server.broker.link import ServerLink
 from server.database.store import open_store
 from server.dataset.folder import Dataset
@@ -173,28 +174,33 @@ class _Device:
         self._threads: list[threading.Thread] = []
 
     def _made_updater(self) -> Updater:
+        ports = UpdaterPorts(
+            clock=self._orders.fate.clock(),
+            publish=self._link.publish,
+            selftest=self._selftest,
+            use_model=lambda _folder, version: self._ledger.say("activated", version),
+        )
         updater = Updater(
             self._orders.state,
-            self._link.publish,
-            device=self._orders.name,
-            clock=self._orders.fate.clock(),
-            selftest=_whole,
-            on_activated=lambda _folder, version: self._ledger.say("activated", version),
-            check_manifest=lambda manifest: self._ledger.say("attempted", manifest.version),
+            ports,
+            Permission(bundle.FOR_JUDGING, self._trust(), self._orders.name),
             settings=Settings(margin_bytes=1_000_000, probation_looks=PROBATION_LOOKS),
-            trust=self._trust(),
-            at=self._killer,
+            crash_point=self._killer,
         )
         self._link.on("offer", lambda _levels, payload: updater.on_offer(payload))
         self._link.on("block", updater.on_block)
         return updater
+
+    def _selftest(self, folder: Path) -> list[str]:
+        self._ledger.say("attempted", bundle.read_manifest(folder).version)
+        return _whole(folder)
 
     def _trust(self) -> Trust | None:
         if self._orders.root is None:
             return None
         floor = ClockFloor(self._orders.state, self._orders.fate.clock())
         root = self._orders.root.read_bytes()
-        return Trust(self._orders.state / "trust", root, floor, at=lambda name: self._killer(f"trust:{name}"))
+        return Trust(self._orders.state / "trust", root, floor, crash_point=lambda name: self._killer(f"trust:{name}"))
 
     def begin(self) -> None:
         if self._updater is not None:
@@ -229,7 +235,7 @@ class _Device:
         assert self._updater is not None
         while not self._stop.wait(TICK_S):
             version = self._updater.current_version
-            if version.endswith(BAD_SUFFIX):
+            if version is not None and version.endswith(BAD_SUFFIX):
                 self._updater.report_failure("it fails on every look", version)
             else:
                 self._updater.report_look_ok(version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from device.updates.tuf_client import Trust
@@ -59,14 +59,15 @@ class Device:
     """A device whose identity holds `root_json`. What it once trusted is kept in `folder`, as over restarts."""
 
     def __init__(
-        self, folder: Path, root_json: bytes, *, now_s: float = NOW_S, at: Callable[[str], None] = atomic.no_step
+        self, folder: Path, root_json: bytes, *, now_s: float = NOW_S, crash_point: atomic.Step = atomic.no_step
     ) -> None:
-        self.folder, self.clock, self._root_json, self._at = folder, ManualClock(epoch_s=now_s), root_json, at
+        self.folder, self.clock, self._root_json = folder, ManualClock(epoch_s=now_s), root_json
+        self._crash_point = crash_point
         self.restart()
 
     def restart(self) -> None:
         self.floor = ClockFloor(self.folder, self.clock)
-        self.trust = Trust(self.folder, self._root_json, self.floor, at=self._at)
+        self.trust = Trust(self.folder, self._root_json, self.floor, crash_point=self._crash_point)
 
     def check(self, files: Mapping[str, bytes], version: str, device: str = DEVICE) -> None:
         self.trust.check(files, offer(version), device)

@@ -18,7 +18,7 @@ from device.capture.open import open_source
 from device.commands import selftest
 from device.health import status
 from device.identity import identity
-from device.updates.model_source import TRIAL
+from device.updates.model_source import TRIAL, put_in_use
 from device.updates.slots import current_slot
 from shared import bundle
 from shared.clock import SystemClock
@@ -65,7 +65,7 @@ def test_a_trial_that_takes_over_in_mid_walk_says_so(tmp_path: Path) -> None:
     class Swapping(StoryModel):
         def seeing(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             if self.looks == 8:
-                made[0]._models._use(tmp_path, "t1", announce="Guidance updated.")  # type: ignore[attr-defined]
+                put_in_use(made[0]._guidance, coming, announce="Guidance updated.")
             return image
 
     chosen = config(tmp_path, film(tmp_path))

@@ -10,8 +10,9 @@ import pytest
 
 from device.outbox.outbox import Outbox
 from device.sync.link import Link
+from device.updates.permission import Permission
 from device.updates.state import Settings
-from device.updates.updater import Updater, current_slot
+from device.updates.updater import Updater, UpdaterPorts, current_slot
 from server.broker.child import BrokerChild
 from server.broker.link import ServerLink
 from shared import bundle, messages, topics
@@ -52,15 +53,11 @@ class Agent:
             on_state=self._link_changed,
             draw=lambda: 0.1,
         )
-        self.updater = Updater(
-            state_dir,
-            self.link.publish,
-            device=DEVICE,
-            clock=SystemClock(),
-            selftest=no_problems,
-            on_activated=self._activated,
-            settings=SETTINGS,
+        ports = UpdaterPorts(
+            clock=SystemClock(), publish=self.link.publish, selftest=no_problems, use_model=self._activated
         )
+        permission = Permission(bundle.FOR_JUDGING, device=DEVICE)
+        self.updater = Updater(state_dir, ports, permission, settings=SETTINGS)
         self.link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
         self.link.on("block", self._block)
         self._thread = threading.Thread(target=self.updater.run, args=(self._stop,), name="updates")

@@ -11,10 +11,11 @@ import pytest
 
 from device.outbox.outbox import Outbox
 from device.sync.link import Link
+from device.updates.permission import Permission
 from device.updates.slots import current_slot
 from device.updates.state import Settings
 from device.updates.tuf_client import Trust
-from device.updates.updater import Updater
+from device.updates.updater import Updater, UpdaterPorts
 from server.broker.link import ServerLink
 from server.releases.offers import Push
 from server.releases.registry import Registry
@@ -47,15 +48,13 @@ class Agent:
             draw=lambda: 0.1,
             status=Status(online=True),
         )
+        ports = UpdaterPorts(clock=CLOCK, publish=self._link.publish, selftest=no_problems, use_model=self._activated)
+        trust = Trust(state_dir / "trust", root_json, ClockFloor(state_dir, CLOCK))
         self.updater = Updater(
             state_dir,
-            self._link.publish,
-            device=name,
-            clock=CLOCK,
-            selftest=no_problems,
-            on_activated=self._activated,
+            ports,
+            Permission(bundle.FOR_JUDGING, trust, name),
             settings=Settings(margin_bytes=1_000_000, probation_looks=1),
-            trust=Trust(state_dir / "trust", root_json, ClockFloor(state_dir, CLOCK)),
         )
         self._link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
         self._link.on("block", self.updater.on_block)

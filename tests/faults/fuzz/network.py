@@ -12,8 +12,9 @@ from device.outbox.outbox import Item, Outbox
 from device.sync import uploads
 from device.sync.link import Link
 from device.sync.uploads import Answered, Took, Uploads
+from device.updates.permission import Permission
 from device.updates.state import Settings
-from device.updates.updater import Updater
+from device.updates.updater import Updater, UpdaterPorts
 from server.broker.link import ServerLink
 from server.database.store import open_store
 from server.dataset import row_log
@@ -250,15 +251,14 @@ def _updates() -> Run:
     hashes = (digest, *data_of)
 
     def run(data: bytes) -> None:
-        updater = Updater(
-            emptied(folder / "state"),
-            lambda topic, payload: True,
-            device=DEVICE,
+        ports = UpdaterPorts(
             clock=ManualClock(epoch_s=EPOCH_S),
+            publish=lambda topic, payload: True,
             selftest=lambda _: [],
-            on_activated=lambda _, __: None,
-            settings=Settings(margin_bytes=0),
+            use_model=lambda _, __: None,
         )
+        permission = Permission(bundle.FOR_JUDGING, device=DEVICE)
+        updater = Updater(emptied(folder / "state"), ports, permission, settings=Settings(margin_bytes=0))
         try:
             for one in several(data, most=6):
                 if one[:1] == b"o":

@@ -5,20 +5,20 @@ from __future__ import annotations
 from shared.messages import Ack
 from shared.transfer import (
     PAUSE_MAX_S,
-    Heard,
-    Letter,
+    AckCame,
     Online,
+    RecordSender,
     SendAsk,
     SendBegin,
     Sender,
     SendPart,
     Tick,
     pause_s,
-    post_step,
+    send_record_step,
     send_step,
 )
 
-PAUSED = Heard(Ack("paused", reason="too much today"))
+PAUSED = AckCame(Ack("paused", reason="too much today"))
 
 
 def sending() -> Sender:
@@ -36,7 +36,7 @@ def test_a_paused_file_keeps_still_gives_its_window_free_and_then_asks() -> None
         assert actions == []
     state, actions = send_step(state, Tick(), 16.1)
     assert actions == [SendAsk()]
-    state, actions = send_step(state, Heard(Ack("receiving", ranges=((0, 300),), answers="ask")), 16.2)
+    state, actions = send_step(state, AckCame(Ack("receiving", ranges=((0, 300),), answers="ask")), 16.2)
     state, actions = send_step(state, Tick(room_parts=1), 16.2)
     assert actions == [SendPart(300, 400, 0)]
     assert not state.paused
@@ -64,11 +64,11 @@ def test_a_reconnect_asks_at_once() -> None:
 
 
 def test_a_paused_record_is_sent_again_later_and_may_then_be_merged() -> None:
-    letter, _ = post_step(Letter(), Online(), 0.0)
-    letter, actions = post_step(letter, PAUSED, 1.0)
+    letter, _ = send_record_step(RecordSender(), Online(), 0.0)
+    letter, actions = send_record_step(letter, PAUSED, 1.0)
     assert (actions, letter.paused) == ([], True)
-    assert post_step(letter, Tick(), 15.9)[1] == []
-    letter, actions = post_step(letter, Tick(), 16.1)
+    assert send_record_step(letter, Tick(), 15.9)[1] == []
+    letter, actions = send_record_step(letter, Tick(), 16.1)
     assert actions == [SendBegin(again=True)]
-    letter, _ = post_step(letter, Heard(Ack("merged")), 17.0)
+    letter, _ = send_record_step(letter, AckCame(Ack("merged")), 17.0)
     assert letter.over

@@ -25,45 +25,42 @@ SILENCE_S = 2.0  # a full window without an answer for so long is news, too
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class LinkSpeed:
     """What is known of the link."""
 
-    bytes_per_s: float = 0.0
-    """0 = nothing yet."""
-    since_s: float | None = None
-    """Since when the window is full; None = it is not."""
-    acked_bytes: int = 0
-    """Acknowledged since then."""
+    bytes_per_s: float = 0.0  # 0 = nothing yet
+    since_s: float | None = None  # since when the window is full; None = it is not
+    acked_bytes: int = 0  # acknowledged since then
 
 
-def heard(pace: Pace, acked_bytes: int, now_s: float, *, full: bool) -> Pace:
+def observe(speed: LinkSpeed, acked_bytes: int, now_s: float, *, full: bool) -> LinkSpeed:
     """After any event: `acked_bytes` more are durable at the receiver; full: no further part fits into the window."""
-    if pace.since_s is not None:
-        pace = _sampled(replace(pace, acked_bytes=pace.acked_bytes + acked_bytes), pace.since_s, now_s)
+    if speed.since_s is not None:
+        speed = _sampled(replace(speed, acked_bytes=speed.acked_bytes + acked_bytes), speed.since_s, now_s)
     if not full:
-        return replace(pace, since_s=None, acked_bytes=0)
-    return pace if pace.since_s is not None else replace(pace, since_s=now_s, acked_bytes=0)
+        return replace(speed, since_s=None, acked_bytes=0)
+    return speed if speed.since_s is not None else replace(speed, since_s=now_s, acked_bytes=0)
 
 
-def _sampled(pace: Pace, since_s: float, now_s: float) -> Pace:
+def _sampled(speed: LinkSpeed, since_s: float, now_s: float) -> LinkSpeed:
     took_s = now_s - since_s
-    if took_s < (SAMPLE_S if pace.acked_bytes else SILENCE_S) or pace.acked_bytes == pace.bytes_per_s == 0:
-        return pace
-    measured = pace.acked_bytes / took_s
-    known = measured if pace.bytes_per_s == 0 else (pace.bytes_per_s + measured) / 2
+    if took_s < (SAMPLE_S if speed.acked_bytes else SILENCE_S) or speed.acked_bytes == speed.bytes_per_s == 0:
+        return speed
+    measured = speed.acked_bytes / took_s
+    known = measured if speed.bytes_per_s == 0 else (speed.bytes_per_s + measured) / 2
     if measured:  # down at once, up by halves: a window too large costs seconds, one too small for a moment nothing
         known = min(known, 2 * measured)
-    return Pace(max(known, LEAST_BYTES_PER_S), since_s=now_s)
+    return LinkSpeed(max(known, LEAST_BYTES_PER_S), since_s=now_s)
 
 
-def paced_part_bytes(pace: Pace, most: int) -> int:
+def paced_part_bytes(speed: LinkSpeed, most: int) -> int:
     """The part size for now. most: what settings and the broker allow."""
-    if pace.bytes_per_s == 0:
+    if speed.bytes_per_s == 0:
         return most
-    return max(min(most, int(pace.bytes_per_s * PART_S)), min(most, LEAST_PART_BYTES), MIN_PART_BYTES)
+    return max(min(most, int(speed.bytes_per_s * PART_S)), min(most, LEAST_PART_BYTES), MIN_PART_BYTES)
 
 
-def window_bytes(pace: Pace, part_bytes: int) -> int:
+def window_bytes(speed: LinkSpeed, part_bytes: int) -> int:
     """The most bytes that may be on their way without an acknowledgement; always room for two parts."""
-    wanted = FIRST_WINDOW_BYTES if pace.bytes_per_s == 0 else int(pace.bytes_per_s * WINDOW_S)
+    wanted = FIRST_WINDOW_BYTES if speed.bytes_per_s == 0 else int(speed.bytes_per_s * WINDOW_S)
     return min(WINDOW_BYTES, max(wanted, 2 * part_bytes))
