@@ -192,7 +192,8 @@ def summary(answers: Sequence[Answer]) -> dict[str, object]:
     for tier in (1, 2, 3):
         some = [a for a in hazards if _tier(a.case.text) == tier]
         hit = sum(a.object_right for a in some)
-        by_tier[str(tier)] = {"cases": len(some), "recall": _share(hit, len(some)), "wilson": wilson(hit, len(some))}
+        interval = tuple(round(end, 4) for end in wilson(hit, len(some)))
+        by_tier[str(tier)] = {"cases": len(some), "recall": _share(hit, len(some)), "wilson": interval}
     return {
         "frames": len(answers),
         "instruction_right": _share(sum(a.right for a in answers), len(answers)),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.evaluation.facts import seen_side
-from server.evaluation.measures import Share, f1, f1_interval
+from server.evaluation.measures import Proportion, f1, f1_interval
 from shared import vocabulary
 
 NAMES = ("action", "object", "side", "modifier")
@@ -52,22 +52,22 @@ class SlotScores:
     f1: float | None
     interval: tuple[float, float] | None
     by_slot: dict[str, float | None]
-    whole: Share
+    whole: Proportion
     """Sentences whose action, object and side are all those of one reference; right silence counts."""
-    silence: Share
+    silence: Proportion
     """Of the moments at which nothing should be said: those that name nothing."""
-    false_clear: Share
+    false_clear: Proportion
     """Of the moments at which something is there: those that name nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
+class ActionConfusion:
     """Cost-weighted confusion of actions."""
 
     table: dict[str, dict[str, int]]
     """due → said → how often"""
     mean_cost: float | None
-    go_for_stop: Share
+    go_for_stop: Proportion
     """Of the moments that ask for stop, duck or wait: those answered with "go" or nothing."""
 
 
@@ -103,15 +103,15 @@ def scores(pairs: Sequence[tuple[str, Sequence[str]]]) -> SlotScores:
         f1(*_sum(totals)),
         f1_interval(totals),
         {name: f1(*_sum([one[name] for one in found])) for name in NAMES},
-        Share.of(sum(right(said, references) for said, references in pairs), len(pairs)),
-        Share.of(sum(not named for named, there in due if not there), sum(not there for _, there in due)),
-        Share.of(sum(not named for named, there in due if there), sum(there for _, there in due)),
+        Proportion.of(sum(right(said, references) for said, references in pairs), len(pairs)),
+        Proportion.of(sum(not named for named, there in due if not there), sum(not there for _, there in due)),
+        Proportion.of(sum(not named for named, there in due if there), sum(there for _, there in due)),
     )
 
 
-def grammar(sentences: Sequence[str]) -> Share:
+def grammar(sentences: Sequence[str]) -> Proportion:
     """Those that hold to the vocabulary's grammar."""
-    return Share.of(sum(not vocabulary.problems(text) for text in sentences), len(sentences))
+    return Proportion.of(sum(not vocabulary.problems(text) for text in sentences), len(sentences))
 
 
 def act(text: str) -> str:
@@ -127,7 +127,7 @@ def cost(said: str, references: Sequence[str]) -> int:
     return min(COSTS[act(reference)][ACTS.index(act(said))] for reference in references)
 
 
-def confusion(pairs: Sequence[tuple[str, Sequence[str]]]) -> Confusion:
+def confusion(pairs: Sequence[tuple[str, Sequence[str]]]) -> ActionConfusion:
     """pairs: (sentence, references)"""
     table: dict[str, Counter[str]] = {}
     lost = stops = 0
@@ -139,7 +139,7 @@ def confusion(pairs: Sequence[tuple[str, Sequence[str]]]) -> Confusion:
             lost += act(said) in ("go", "nothing")
     costs = [cost(said, references) for said, references in pairs]
     ordered = {due: {said: table[due][said] for said in ACTS if table[due][said]} for due in ACTS if due in table}
-    return Confusion(ordered, round(sum(costs) / len(costs), 4) if costs else None, Share.of(lost, stops))
+    return ActionConfusion(ordered, round(sum(costs) / len(costs), 4) if costs else None, Proportion.of(lost, stops))
 
 
 def _against(spoken: dict[str, str], reference: dict[str, str]) -> dict[str, Counts]:

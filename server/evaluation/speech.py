@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from server.evaluation.facts import Drive, Thing, Utterance
-from server.evaluation.measures import Rate, Share, Spread, f1
+from server.evaluation.measures import EventRate, Proportion, Spread, f1
 from server.walks import Event
 from shared import vocabulary
 
@@ -189,7 +189,7 @@ def amount(drives: Sequence[Drive]) -> Amount:
 class Warnings:
     """How well was warned of events of one tier."""
 
-    recall: Share
+    recall: Proportion
     covered: int
     """Missed on purpose: the same words had been said less than REPEAT_S before."""
     delay_s: Spread
@@ -202,16 +202,16 @@ def by_tier(found: Sequence[Answered]) -> dict[int, Warnings]:
 
 def warnings(found: Sequence[Answered]) -> Warnings:
     return Warnings(
-        Share.of(sum(a.by is not None for a in found), len(found)),
+        Proportion.of(sum(a.by is not None for a in found), len(found)),
         sum(a.covered for a in found),
         Spread.of([a.delay_s for a in found if a.delay_s is not None]),
         Spread.of([a.distance_m for a in found if a.distance_m is not None]),
     )
 
 
-def alarm_rate(drives: Sequence[Drive], alarms: int) -> Rate:
+def alarm_rate(drives: Sequence[Drive], alarms: int) -> EventRate:
     """Per annotated minute."""
-    return Rate.of(alarms, sum(Near(drive).known_s for drive in drives))
+    return EventRate.of(alarms, sum(Near(drive).known_s for drive in drives))
 
 
 class Near:

@@ -10,7 +10,7 @@ from typing import Any
 from server.evaluation import slots, speech
 from server.evaluation.bars import BARS, Bar
 from server.evaluation.facts import Drive, Moment
-from server.evaluation.measures import Share, Spread, calibration
+from server.evaluation.measures import Proportion, Spread, calibration
 
 FORMAT = 1
 
@@ -49,7 +49,7 @@ def figures(drives: Sequence[Drive]) -> dict[str, Any]:
     warned = speech.by_tier([a for drive in drives for a in speech.answered(drive)])
     return {
         "grammar": {
-            "raw": asdict(Share.of(sum(words.grammatical for words in worded), len(worded))),
+            "raw": asdict(Proportion.of(sum(words.grammatical for words in worded), len(worded))),
             "filtered": asdict(slots.grammar([u.text for d in drives for u in d.utterances if u.guides])),
         },
         "slots": asdict(scored),
