@@ -58,7 +58,7 @@ from device.updates.model_source import (
     loader,
 )
 from device.updates.permission import Permission, settings_allow
-from device.voice import Espeak, Phrases, Utterance, Voice
+from device.voice import Espeak, Phrases, Voice, VoiceUtterance
 from shared import atomic, policy
 from shared.clock import Clock
 from shared.errors import MediaError
@@ -137,7 +137,7 @@ class Agent:
         self._moments = Moments(
             self._recorder,
             self._walk,
-            self._guidance.journal,
+            self._guidance.history,
             Hooks(self._keeper.keep, self._voice.earcon, self._listening, self._guidance.tell),
             settings=build.flag_settings(config),
             longest_correction_s=config.flags.longest_correction_s,
@@ -289,7 +289,7 @@ class Agent:
         (self.state_dir / status.NAME).unlink(missing_ok=True)
 
     def _listening(self, on: bool) -> None:
-        self._guidance.post(policy.Listening(on))
+        self._guidance.post(policy.CorrectionListening(on))
 
     # --- told by guidance, keeper and voice, on their threads ---
 
@@ -315,12 +315,12 @@ class Agent:
 
     def _tell_storage(self, text: str) -> None:
         """That moments were dropped happened, whatever comes after; the rest is how the storage is now."""
-        self._guidance.tell(text, about="" if text == STORAGE_LOST else "storage")
+        self._guidance.tell(text, about=None if text == STORAGE_LOST else "storage")
 
     def _announce(self, text: str) -> None:
         """For upkeep, while the guiding thread is stuck in a picture."""
         now_s = self._time.now_s()
-        self._voice.say(Utterance(OUT_OF_TURN, text, 2, "state"))
+        self._voice.say(VoiceUtterance(OUT_OF_TURN, text, 2, earcon="state"))
         self.said(Spoken(OUT_OF_TURN, now_s, text, 2, "state", 1.0, seen_s=now_s))
 
     def _voice_trouble(self, why: str) -> None:
@@ -346,7 +346,6 @@ class Agent:
             self._voice,
             self,
             settings=build.guidance_settings(self._config),
-            policy_settings=build.policy_settings(self._config),
             clock=self._clock,
             walk_now=self._time.now_s,
             hurry=self._stop.is_set,
@@ -427,7 +426,7 @@ class Agent:
 
     def _status(self) -> DeviceStatus:
         counts = self._outbox.counts()
-        journal = self._guidance.journal
+        history = self._guidance.history
         troubles = (self._voice.trouble, self._keeper.trouble, self._admission.trouble, *self._source_troubles())
         return DeviceStatus(
             device=self._walk.device,
@@ -442,8 +441,8 @@ class Agent:
             guidance=self._guidance_text(),
             model_version=self._guidance.model_version,
             model_state=self._models.state_text,
-            last_said=journal.last_guidance,
-            looks=journal.looks,
+            last_said=history.last_guidance,
+            looks=history.looks,
             chunks=self._moments.chunks,
             flagged=len(self._report.flagged) + len(self._report.corrections),
             not_kept=self._keeper.lost,
@@ -487,7 +486,7 @@ class Agent:
         if self._options.report is None:
             return
         try:
-            self._report.write(self._options.report, self._guidance.journal.heard, **self._figures())
+            self._report.write(self._options.report, self._guidance.history.heard, **self._figures())
         except OSError as error:
             log.error("The report %s cannot be written: %s", self._options.report, error)
 
@@ -499,8 +498,8 @@ class Agent:
             "model_state": self._models.state_text,
             "duration_s": round(self._time.reached_s, 3),
             "chunks": self._moments.chunks,
-            "looks": self._guidance.journal.looks,
-            "stopped": [asdict(stopped) for stopped in self._guidance.journal.stopped],
+            "looks": self._guidance.history.looks,
+            "stopped": [asdict(stopped) for stopped in self._guidance.history.stopped],
             "frames_seen": self._frames_seen,
             "frames_dropped": 0 if self._source is None else self._source.frames_dropped,
             "not_kept": self._keeper.lost + self._keeper.held,

@@ -13,7 +13,7 @@ from device.controls.buttons import Buttons, Keys, PinButton, Script
 from device.guidance.loop import GuidanceSettings
 from device.moments.flags import FlagSettings
 from device.sync.conditions import Rules
-from device.voice import Pace, Sink, Speakers, Timeline, WavFile
+from device.voice import Sink, Speakers, SpeechRate, Timeline, WavFile
 from shared.clock import Clock
 from shared.policy import PolicySettings
 
@@ -67,7 +67,10 @@ def guidance_settings(config: Config) -> GuidanceSettings:
     names = ("hazard_above", "speak_above", "flag_below")
     pinned = frozenset(name for name in names if getattr(guiding, name) is not None)
     return GuidanceSettings(
-        looks_per_s=guiding.looks_per_s, wait_for_looks=config.capture.pace == "fast", pinned=pinned
+        policy_settings(config),
+        looks_per_s=guiding.looks_per_s,
+        wait_for_looks=config.capture.pace == "fast",
+        pinned=pinned,
     )
 
 
@@ -91,9 +94,9 @@ def policy_settings(config: Config) -> PolicySettings:
     )
 
 
-def pace(config: Config) -> Pace:
+def pace(config: Config) -> SpeechRate:
     voice = config.voice
-    return Pace(voice.words_per_minute, voice.warning_words_per_minute, voice.earcons, voice.volume)
+    return SpeechRate(voice.words_per_minute, voice.warning_words_per_minute, voice.earcons, voice.volume)
 
 
 def flag_settings(config: Config) -> FlagSettings:

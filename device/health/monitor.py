@@ -84,7 +84,7 @@ class Upkeep:
             self._written_s = now_s
             self._write()
 
-    def _tell(self, text: str, *, about: str = "") -> None:
+    def _tell(self, text: str, *, about: str | None = None) -> None:
         if text:
             self._guidance.tell(text, about=about)
 

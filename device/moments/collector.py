@@ -19,7 +19,7 @@ from pathlib import Path
 from device.boot import kernel_boot
 from device.capture.recorder import ClosedChunk, Recorder, SoundTail
 from device.capture.source import SoundBlock, VideoFrame
-from device.guidance.history import Journal
+from device.guidance.history import GuidanceHistory
 from device.moments import flags
 from device.moments.flags import FlagSettings, FlagState, Keep
 from device.moments.sealer import Parcel
@@ -101,7 +101,7 @@ class Moments:
         self,
         recorder: Recorder,
         walk: WalkId,
-        journal: Journal,
+        history: GuidanceHistory,
         hooks: Hooks,
         *,
         settings: FlagSettings,
@@ -109,7 +109,7 @@ class Moments:
     ) -> None:
         self._recorder = recorder
         self._walk = walk
-        self._journal = journal
+        self._history = history
         self._hooks = hooks
         self._settings = settings
         self._longest_s = longest_correction_s
@@ -161,7 +161,7 @@ class Moments:
             return
         self._corrections += 1
         sequence = self._recorder.sequence_at(t_s)
-        self._open = Correction(self._corrections, sequence, t_s, self._journal.last_guidance, model_version)
+        self._open = Correction(self._corrections, sequence, t_s, self._history.last_guidance, model_version)
         self._hooks.listening(True)
         self._hooks.earcon("listening")
 
@@ -207,7 +207,7 @@ class Moments:
                 log.warning("Chunk %d was flagged, but it has no picture.", keep.sequence)
 
     def _record(self, chunk: ClosedChunk, chunk_flags: tuple[str, ...]) -> ChunkRecord:
-        talk = self._journal.talk(chunk.started_at_s, chunk.started_at_s + chunk.duration_s)
+        talk = self._history.talk(chunk.started_at_s, chunk.started_at_s + chunk.duration_s)
         walk = self._walk
         return ChunkRecord(
             chunk_id=walk.chunk_id(chunk.sequence),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.capture.source import VideoFrame
-from device.guidance.loop import READY, UPDATED, Guidance, Model
+from device.guidance.loop import READY, UPDATED, Guidance
 from device.updates.machine import TOO_FULL
 from device.updates.permission import Permission
 from device.updates.state import Phase
@@ -25,6 +25,7 @@ from shared import bundle
 from shared.background import Background
 from shared.clock import Clock
 from shared.errors import BundleError
+from shared.guidance import LoadedModel
 from shared.runtime import Execution, GuidanceModel
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ JOIN_S = 15.0  # a self-test under way may finish
 MODEL_TEXTS = (RESTORED, TRIAL, TOO_FULL)
 """What may be announced about models, beside `device.guidance.loop`."""
 
-Loader = Callable[[Path], Model]
+Loader = Callable[[Path], LoadedModel]
 SelfTest = Callable[[Path], list[str]]
 
 
@@ -47,7 +48,7 @@ def loader(*, execution: Execution, permission: Permission) -> Loader:
     return lambda folder: GuidanceModel.load(folder, execution=execution, allow=permission.allowed(folder))
 
 
-def put_in_use(guidance: Guidance, model: Model, *, announce: str) -> None:
+def put_in_use(guidance: Guidance, model: LoadedModel, *, announce: str) -> None:
     """From the next look on. A model on trial is announced as that, whatever else was to be said: each time that a walk
     begins or goes on with it, cutting everything but a warning."""
     on_trial = model.manifest.intended_use == bundle.TRIAL

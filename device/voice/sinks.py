@@ -20,7 +20,7 @@ from shared.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class UtteranceStarted:
     """The first sample of an utterance sounded."""
 
     utterance: int
@@ -31,13 +31,13 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class UtteranceEnded:
     """An utterance is over, played or cut."""
 
     utterance: int
 
 
-Heard = Started | Ended
+VoiceEvent = UtteranceStarted | UtteranceEnded
 
 
 class Sink(Protocol):
@@ -78,7 +78,7 @@ class Sink(Protocol):
         """Silence within 50 ms."""
         ...
 
-    def poll(self) -> list[Heard]:
+    def poll(self) -> list[VoiceEvent]:
         """What happened since the last poll, in order."""
         ...
 
@@ -113,7 +113,7 @@ class Timeline:
         self._file = file
         self._playing: tuple[int, float] | None = None
         self._gain = 1.0
-        self._heard: list[Heard] = []
+        self._heard: list[VoiceEvent] = []
 
     @property
     def silent(self) -> bool:
@@ -138,7 +138,7 @@ class Timeline:
             self._file.place(softened(samples, self._gain), now_s)
         self._playing = (utterance, now_s + samples.size / SPEECH_RATE_HZ)
         if not self.silent:
-            self._heard.append(Started(utterance, self._clock.monotonic_s()))
+            self._heard.append(UtteranceStarted(utterance, self._clock.monotonic_s()))
 
     def loudness(self, gain: float) -> None:
         if self._file is not None and self._playing is not None and gain != self._gain:
@@ -154,12 +154,12 @@ class Timeline:
             return
         if self._file is not None:
             self._file.cut(self._walk_now())
-        self._heard.append(Ended(self._playing[0]))
+        self._heard.append(UtteranceEnded(self._playing[0]))
         self._playing = None
 
-    def poll(self) -> list[Heard]:
+    def poll(self) -> list[VoiceEvent]:
         if self._playing is not None and self._walk_now() >= self._playing[1]:
-            self._heard.append(Ended(self._playing[0]))
+            self._heard.append(UtteranceEnded(self._playing[0]))
             self._playing = None
         heard, self._heard = self._heard, []
         return heard

@@ -14,8 +14,12 @@ import numpy as np
 
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples, resampled
+<<<<<<< HEAD
 from device.voice.sinks import Ended, Heard, Started
 from shared.background import within
+=======
+from device.voice.sinks import UtteranceEnded, UtteranceStarted, VoiceEvent
+>>>>>>> 960e1c1 (Guidance: one pure turn for the device's thread and the evaluation)
 from shared.clock import Clock
 from shared.errors import MediaError
 
@@ -49,7 +53,7 @@ class Speakers:
         self._gain = self._wanted_gain = 1.0
         self._begun = False
         self._ends_at_s: float | None = None
-        self._heard: list[Heard] = []
+        self._heard: list[VoiceEvent] = []
         self._called_s = 0.0
         self._buffer_s = BUFFER_S
         self._stutters = 0
@@ -121,7 +125,7 @@ class Speakers:
             self._over = np.clip(over, -32768, 32767).astype(np.int16)
             self._finish()
 
-    def poll(self) -> list[Heard]:
+    def poll(self) -> list[VoiceEvent]:
         with self._lock:
             gone = not self.is_alive
             played = self._ends_at_s is not None and self._clock.monotonic_s() >= self._ends_at_s
@@ -137,7 +141,7 @@ class Speakers:
 
     def _finish(self) -> None:
         if self._utterance is not None:
-            self._heard.append(Ended(self._utterance))
+            self._heard.append(UtteranceEnded(self._utterance))
         self._utterance, self._ends_at_s = None, None
         self._left = np.zeros(0, np.int16)
 
@@ -179,7 +183,7 @@ class Speakers:
             block[: over.size] += over
             if self._left.size and not self._begun and self._utterance is not None:
                 self._begun = True
-                self._heard.append(Started(self._utterance, now_s + delay_s))
+                self._heard.append(UtteranceStarted(self._utterance, now_s + delay_s))
                 self._ends_at_s = now_s + delay_s + self._left.size / self._rate_hz
             self._left, self._over = self._left[frames:], self._over[frames:]
         out[:, 0] = np.clip(block, -32768, 32767)

@@ -19,7 +19,7 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from device.guidance.history import GUIDANCE
+from shared.policy import GUIDANCE
 from server.labelling import footage
 from shared import atomic
 

@@ -13,7 +13,10 @@ TIERS = ("1", "2", "3")
 
 
 def intervals(rows: Sequence[tuple[str, Mapping[str, Any]]], *, bar: float | None = None, title: str) -> str:
-    """Shares with their 95 % intervals, one line each; `bar` is drawn as a dashed line. rows: (name, Proportion as dict)."""
+    """Proportions with their 95 % intervals, one line each; `bar` is drawn as a dashed line.
+
+    rows: (name, Proportion as dict)
+    """
     left, right, line = 130, 520, 26
     height = line * len(rows) + 34
 

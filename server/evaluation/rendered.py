@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from server import walks
 from server.evaluation.answers import HELD_OUT_SEED
 from server.evaluation.facts import Course, Frame, Truth
@@ -68,11 +65,9 @@ def course(name: str, *, seed: int, duration_s: float) -> Course:
         name=name,
     )
     events = hazard_events(walk)
-    return Course(f"{name} {seed}", name, duration_s, events, lambda: _frames(walk), lambda: _sound(walk), CHUNK_S)
-
-
-def _sound(walk: walks.Walk) -> NDArray[np.float32]:
-    return walks.soundtrack(walk).astype(np.float32) / 32768.0
+    return Course(
+        f"{name} {seed}", name, duration_s, events, lambda: _frames(walk), lambda: walks.soundtrack(walk), CHUNK_S
+    )
 
 
 def _frames(walk: walks.Walk) -> Iterator[Frame]:

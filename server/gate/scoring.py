@@ -9,7 +9,7 @@ from server.evaluation.answers import Answer, named
 from server.evaluation.facts import TAUGHT, Drive
 from server.gate.evidence import SILENCE, UNKNOWN, CaseScore, WalkScore
 from shared import vocabulary
-from shared.policy import PolicySettings, calibrated, may
+from shared.policy import PolicySettings, calibrated, criteria
 from shared.runtime import Hazard
 
 
@@ -102,9 +102,9 @@ def _warned(answer: Answer, settings: PolicySettings) -> bool:
     """
     due = vocabulary.parse(answer.case.text)
     if due is not None and due.object:
-        key = (due.object, may.place_of(due.side))
-        if may.tier_of(key) == 1:
-            return key in may.seen_of([Hazard(*found) for found in answer.scores], settings)
+        key = (due.object, criteria.place_of(due.side))
+        if criteria.tier_of(key) == 1:
+            return key in criteria.seen_of([Hazard(*found) for found in answer.scores], settings)
     spoken, wanted = slots.read(answer.text), slots.read(answer.case.text)
     same = bool(wanted) and all(spoken.get(name) == wanted.get(name) for name in ("object", "side"))
     return same and slots.cost(answer.text, [answer.case.text]) <= 1

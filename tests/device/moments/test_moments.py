@@ -10,7 +10,7 @@ import pytest
 from device.capture.recorder import Recorder
 from device.capture.source import SoundBlock, VideoFrame
 from device.capture.walk_clock import WalkTime
-from device.guidance.history import Journal, Look, Spoken, Wording
+from device.guidance.history import GuidanceHistory, LookEntry, Spoken, WordingEntry
 from device.moments.collector import Hooks, Moments, WalkId
 from device.moments.flags import FlagSettings
 from device.moments.sealer import Parcel
@@ -31,7 +31,7 @@ class Stage:
         self.moments = Moments(
             Recorder(clips=False),
             walk,
-            Journal(),
+            GuidanceHistory(),
             Hooks(self.kept.append, self.earcons.append, lambda _: None, self.told.append),
             settings=FlagSettings(0, 0.0, 0.2),
             longest_correction_s=5.0,
@@ -115,10 +115,10 @@ def test_records_travel() -> None:
 
 
 def test_the_journal_gives_the_wording_of_the_middle_and_what_was_spoken_about_a_stretch() -> None:
-    journal = Journal()
+    journal = GuidanceHistory()
     for t_s in (0.1, 1.0, 1.9, 2.1):
-        journal.add(Look(t_s, "m", ()))
-        journal.add(Wording(t_s, "m", f"Stop, at {t_s}.", t_s / 10))
+        journal.add(LookEntry(t_s, "m", ()))
+        journal.add(WordingEntry(t_s, "m", f"Stop, at {t_s}.", t_s / 10))
     journal.add(Spoken(1, 1.1, "Stop, curb ahead.", 1, "hazard", 0.9, seen_s=1.0, taken_s=50.0))
     journal.add(Spoken(2, 1.5, "Offline.", 2, "state", 1.0, seen_s=1.5))
     journal.sounded(1, 50.2, t_s=1.2, lead_s=0.11)

@@ -16,7 +16,7 @@ from server.evaluation.facts import DRAWN, REAL, TAUGHT, Drive, Moment, Truth, U
 from server.gate import scoring
 from server.gate.evidence import Calibrated, Cost, Evidence, Export, Scores, WalkScore
 from shared import vocabulary
-from shared.policy import may
+from shared.policy import criteria
 
 NOWHERE, IN_VIEW_S = Path("nowhere.jpg"), 12.0
 PICTURE = np.zeros((2, 2, 3), np.uint8)
@@ -115,7 +115,7 @@ def walk_of(walk: str, group: str, said: Said, head: Head, moments: list[Seen]) 
         looked.append(Moment(t_s, truth(seen.due), True, (), Words(text, confidence, 1.0), 1.0, n))
         slots = vocabulary.parse(text)
         end_s, word_s = t_s + 2.5, t_s + 1.0
-        stops = [found for found in head(seen) if found[2] >= 0.5 and may.tier_of(found[:2]) == 1]
+        stops = [found for found in head(seen) if found[2] >= 0.5 and criteria.tier_of(found[:2]) == 1]
         for thing, side, score in stops[:1]:
             words = vocabulary.instruct(thing, side)
             utterances.append(Utterance(t_s + 0.5, end_s, words, 1, "hazard", score, 1.0, word_s))

@@ -1,6 +1,6 @@
 """Sirens and horns, heard in the microphone's sound: while one sounds, the street is more important than the voice.
 
-    Ear.feed(samples) → "siren" | "horn" | ""      no model; about 0.3 ms for each 0.1 s of sound
+    listen(ear, samples) → (ear, "siren" | "horn" | None)      no model; about 0.3 ms for each 0.1 s of sound
 
 Both are tones, where a street is noise. A horn holds several tones still; a siren moves one smoothly up and down, or
 steps between two. Speech does neither for long enough: measured on 11 s of a speaker, its tones hold for 0.2 s and move
@@ -14,17 +14,19 @@ takes none away.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from device.capture.source import SAMPLE_RATE_HZ
+from shared.mel import RATE_HZ
 
 Samples = NDArray[np.int16]
 Spectrum = NDArray[np.float64]
 
-HOP = SAMPLE_RATE_HZ // 10
+HOP = RATE_HZ // 10
 QUIET = 1e-5  # mean square of full scale, -50 dB, under which nothing is looked for
 ALL_FROM_HZ = 120.0  # wind and handling noise lie below
 
@@ -42,54 +44,64 @@ SIREN_SHARE, SIREN_STEP, SIREN_RANGE = 0.5, 0.2, 1.15
 SIREN_S = 0.8
 
 
-class Ear:
-    """Feed it the sound of a walk, in order."""
-
-    def __init__(self) -> None:
-        self._sound = np.zeros(0)
-        self._taken = 0
-        """Of `_sound`, samples that the narrow windows have passed."""
-        self._before: Spectrum | None = None
-        self._held = 0
-        self._track: list[float] = []
-
-    def feed(self, samples: Samples) -> str:
-        """Sound at SAMPLE_RATE_HZ, int16 [n]. Returns the newest that is heard in it, "" = neither."""
-        self._sound = np.concatenate([self._sound, samples / 32768.0])
-        found = ""
-        while self._sound.size >= WIDE + HOP:
-            self._sound = self._sound[HOP:]
-            self._taken = max(0, self._taken - HOP)
-            found = self._listen(self._sound[:WIDE]) or found
-        return found
-
-    def _listen(self, sound: Spectrum) -> str:
-        loud = float(np.mean(sound[-HOP:] ** 2)) > QUIET
-        wide = _spectrum(sound, WIDE, WIDE)
-        held = loud and self._before is not None and holds(wide, self._before)
-        self._held = self._held + 1 if held else 0
-        self._before = wide
-        while self._taken + NARROW <= sound.size:
-            self._follow(sound[self._taken : self._taken + NARROW], loud=loud)
-            self._taken += NARROW_HOP
-        if is_siren(self._track):
-            return "siren"
-        return "horn" if self._held >= HORN_HOPS else ""
-
-    def _follow(self, sound: Spectrum, *, loud: bool) -> None:
-        """One more step of the strongest tone; what is no tone, or jumps, ends the track."""
-        hertz, share = tone(_spectrum(sound, NARROW, PADDED)) if loud else (0.0, 0.0)
-        if share < SIREN_SHARE:
-            self._track = []
-            return
-        smooth = not self._track or abs(math.log(hertz / self._track[-1])) < SIREN_STEP
-        self._track = [*self._track, hertz][-_SIREN_STEPS:] if smooth else [hertz]
+_SIREN_STEPS = round(SIREN_S * RATE_HZ / NARROW_HOP)
 
 
-_SIREN_STEPS = round(SIREN_S * SAMPLE_RATE_HZ / NARROW_HOP)
+@dataclass(frozen=True, slots=True, eq=False)
+class StreetEar:
+    """What is remembered of the sound so far. Start with StreetEar()."""
+
+    sound: Spectrum = field(default_factory=lambda: np.zeros(0))
+    """float64 [n] at RATE_HZ, -1..1: the newest sound, of which less than one wide window and a hop is left over"""
+    passed: int = 0
+    """Of `sound`, samples that the narrow windows have passed."""
+    before: Spectrum | None = None
+    """Spectrum of the last wide window."""
+    held_hops: int = 0
+    """For how many hops several tones have held still."""
+    track: tuple[float, ...] = ()
+    """Hz of the strongest tone in the last narrow windows, as long as it moved smoothly."""
 
 
-def is_siren(track: list[float]) -> bool:
+def listen(ear: StreetEar, samples: Samples) -> tuple[StreetEar, str | None]:
+    """The next piece of a walk's sound.
+
+    samples: int16 [n] at RATE_HZ
+    returns: "siren" or "horn", the newest that is heard in it, None = neither
+    """
+    ear = replace(ear, sound=np.concatenate([ear.sound, samples / 32768.0]))
+    heard = None
+    while ear.sound.size >= WIDE + HOP:
+        ear = _next_hop(replace(ear, sound=ear.sound[HOP:], passed=max(0, ear.passed - HOP)))
+        if is_siren(ear.track):
+            heard = "siren"
+        elif ear.held_hops >= HORN_HOPS:
+            heard = "horn"
+    return ear, heard
+
+
+def _next_hop(ear: StreetEar) -> StreetEar:
+    sound = ear.sound[:WIDE]
+    loud = float(np.mean(sound[-HOP:] ** 2)) > QUIET
+    wide = _spectrum(sound, WIDE, WIDE)
+    held = loud and ear.before is not None and holds(wide, ear.before)
+    passed, track = ear.passed, ear.track
+    while passed + NARROW <= sound.size:
+        track = _follow(track, sound[passed : passed + NARROW]) if loud else ()
+        passed += NARROW_HOP
+    return replace(ear, passed=passed, before=wide, held_hops=ear.held_hops + 1 if held else 0, track=track)
+
+
+def _follow(track: tuple[float, ...], sound: Spectrum) -> tuple[float, ...]:
+    """One more step of the strongest tone; what is no tone, or jumps, ends the track."""
+    hertz, share = tone(_spectrum(sound, NARROW, PADDED))
+    if share < SIREN_SHARE:
+        return ()
+    smooth = not track or abs(math.log(hertz / track[-1])) < SIREN_STEP
+    return (*track, hertz)[-_SIREN_STEPS:] if smooth else (hertz,)
+
+
+def is_siren(track: Sequence[float]) -> bool:
     """Whether a tone went on for long enough, and went somewhere. track: Hz of successive narrow windows."""
     return len(track) >= _SIREN_STEPS and max(track) / min(track) >= SIREN_RANGE
 
@@ -116,7 +128,7 @@ def tone(spectrum: Spectrum) -> tuple[float, float]:
     """(Hz, share of the energy with its overtones) of the strongest tone of a narrow window."""
     at = int(np.where(_between(SIREN_HZ, PADDED), spectrum, 0.0).argmax())
     parts = [spectrum[max(0, at * n - WIDTH) : at * n + WIDTH + 1].sum() for n in range(1, OVERTONES + 1)]
-    return at * SAMPLE_RATE_HZ / PADDED, float(sum(parts)) / _energy(spectrum)
+    return at * RATE_HZ / PADDED, float(sum(parts)) / _energy(spectrum)
 
 
 def _spectrum(sound: Spectrum, size: int, padded: int) -> Spectrum:
@@ -130,12 +142,12 @@ def _window(size: int) -> Spectrum:
 
 
 def _energy(spectrum: Spectrum) -> float:
-    first = math.ceil(ALL_FROM_HZ * 2 * (spectrum.size - 1) / SAMPLE_RATE_HZ)
+    first = math.ceil(ALL_FROM_HZ * 2 * (spectrum.size - 1) / RATE_HZ)
     return float(spectrum[first:].sum()) + 1e-12
 
 
 @cache
 def _between(hertz: tuple[float, float], size: int) -> NDArray[np.bool_]:
-    bins = np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ)
+    bins = np.fft.rfftfreq(size, 1 / RATE_HZ)
     inside: NDArray[np.bool_] = (bins >= hertz[0]) & (bins <= hertz[1])
     return inside

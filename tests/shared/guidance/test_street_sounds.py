@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.guidance.street_sounds import Ear
 from device.voice import Espeak, earcons
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import resampled
+from shared.guidance.street_sounds import StreetEar, listen
 from tests import paths
 from tests.device.voice.speech import needs_espeak
 
@@ -22,9 +22,9 @@ Sound = NDArray[np.float64]
 
 def heard(sound: NDArray[np.int16]) -> list[tuple[float, str]]:
     """(seconds, kind) of everything that is heard in blocks of 50 ms."""
-    ear, found = Ear(), []
+    ear, found = StreetEar(), []
     for start in range(0, sound.size, 800):
-        kind = ear.feed(sound[start : start + 800])
+        ear, kind = listen(ear, sound[start : start + 800])
         if kind:
             found.append((start / RATE_HZ, kind))
     return found
@@ -109,7 +109,9 @@ def test_real_recordings_a_car_horn_and_a_trains_horn_and_nothing_else(clipped: 
 
 def test_blocks_of_any_size_give_the_same() -> None:
     sound = in_traffic(SIRENS["wail"], 6.0)
-    small, large = Ear(), Ear()
-    found = [kind for start in range(0, sound.size, 133) if (kind := small.feed(sound[start : start + 133]))]
+    ear, found = StreetEar(), []
+    for start in range(0, sound.size, 133):
+        ear, kind = listen(ear, sound[start : start + 133])
+        found += [] if kind is None else [kind]
     assert found
-    assert large.feed(sound) == found[-1]
+    assert listen(StreetEar(), sound)[1] == found[-1]

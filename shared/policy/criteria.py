@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from shared import vocabulary
-from shared.policy.kinds import CONFIRMING, Key, PolicySettings, PolicyState, Said, Scored
+from shared.policy.kinds import CONFIRMING, Key, PolicySettings, PolicyState, SpokenHazard
 from shared.policy.speaking import rank
+from shared.runtime.seen import Hazard
 
 _TIERS = {"warnings": 1, "obstacles": 2, "all": 3}
 
@@ -23,21 +24,21 @@ def tier_of(key: Key) -> int:
     return vocabulary.tier(vocabulary.Slots("", *key))
 
 
-def seen_of(hazards: Iterable[Scored], settings: PolicySettings) -> dict[Key, float]:
+def seen_of(hazards: Iterable[Hazard], settings: PolicySettings) -> dict[Key, float]:
     """Scores above the threshold, most important first. A model may know things that we have no word for."""
     known = vocabulary.load().objects
     above = [h for h in hazards if h.score >= settings.hazard_above and h.object in known]
-    found: dict[Key, float] = {}
+    seen: dict[Key, float] = {}
     for hazard in sorted(above, key=lambda h: (tier_of((h.object, place_of(h.side))), -h.score)):
-        found.setdefault((hazard.object, place_of(hazard.side)), hazard.score)
-    return found
+        seen.setdefault((hazard.object, place_of(hazard.side)), hazard.score)
+    return seen
 
 
 def still_there(state: PolicyState, keys: Iterable[Key], now_s: float, settings: PolicySettings) -> PolicyState:
     """These things were seen now."""
     seen = set(keys)
 
-    def again(said: Said) -> Said:
+    def again(said: SpokenHazard) -> SpokenHazard:
         away_s = now_s - said.seen_s
         gone = said.was_gone or away_s > settings.gone_after_s
         away = said.was_away or (away_s > settings.warning_gone_after_s and said.looks_without >= settings.looks_window)
