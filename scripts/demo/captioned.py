@@ -19,9 +19,9 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from shared.policy import GUIDANCE
 from server.labelling import footage
 from shared import atomic
+from shared.policy import GUIDANCE
 
 FPS = 15
 WIDTH_PX = 960
