@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
@@ -27,6 +26,7 @@ from device.guidance.inbox import Delivery, Inbox, ModelSwap, OfferedPicture
 from device.guidance.look_times import LookTimes
 from device.voice import UtteranceStarted, Voice, VoiceUtterance
 from shared import guidance, policy, vocabulary
+from shared.background import Background
 from shared.clock import Clock
 from shared.guidance import LoadedModel, ModelChanged
 from shared.policy import PolicySettings, StateChange
@@ -41,7 +41,6 @@ NO_CAMERA = "No camera."
 POLL_S = 0.05  # how soon an end of speech is noticed between looks
 ABOUT_MODEL = "model"
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # after failures of the model in a row
-JOIN_S = 10.0
 
 
 class Listener(Protocol):
@@ -105,7 +104,7 @@ class Guidance:
         self._look_times = LookTimes()
         self._busy_since_s: float | None = None
         self._progress_s = clock.monotonic_s()
-        self._thread = threading.Thread(target=self._run, name="guidance", daemon=True)
+        self._thread = Background(self._run, name="guidance", wake=self._inbox.close)
 
     # --- called from other threads ---
 
@@ -116,9 +115,7 @@ class Guidance:
 
     def stop(self) -> None:
         """End the loop; a look that hangs is left behind. May be called again."""
-        self._inbox.close()
-        if self._thread.is_alive():
-            self._thread.join(JOIN_S)
+        self._thread.close()
 
     def offer(self, frame: VideoFrame) -> None:
         """A new picture. It is looked at if a look is due; an older one that still waits is dropped."""
