@@ -14,12 +14,8 @@ import numpy as np
 
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples, resampled
-<<<<<<< HEAD
-from device.voice.sinks import Ended, Heard, Started
-from shared.background import within
-=======
 from device.voice.sinks import UtteranceEnded, UtteranceStarted, VoiceEvent
->>>>>>> 960e1c1 (Guidance: one pure turn for the device's thread and the evaluation)
+from shared.background import within
 from shared.clock import Clock
 from shared.errors import MediaError
 
