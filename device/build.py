@@ -9,7 +9,7 @@ from device.capture.open import open_source
 from device.capture.source import Source
 from device.capture.walk_clock import WalkTime
 from device.config import Config
-from device.controls.buttons import Buttons, Keys, PinButton, Script
+from device.controls.buttons import ButtonAction, Buttons, Keys, PinButton, Script
 from device.guidance.loop import GuidanceSettings
 from device.moments.flags import FlagSettings
 from device.sync.conditions import Rules
@@ -54,11 +54,12 @@ def buttons(config: Config, walk_now: Callable[[], float]) -> list[Buttons]:
         found.append(Script.load(Path(config.buttons.script).expanduser()))
     if config.buttons.keys:
         found.append(Keys(walk_now))
-    if config.buttons.pin:
-        found.append(PinButton(config.buttons.pin, walk_now, hold_s=config.buttons.hold_s))
-    if config.buttons.repeat_pin:
-        hold_s = config.buttons.hold_s
-        found.append(PinButton(config.buttons.repeat_pin, walk_now, hold_s=hold_s, short="repeat", long="mute"))
+    pin, repeat_pin, hold_s = config.buttons.pin, config.buttons.repeat_pin, config.buttons.hold_s
+    if pin:
+        found.append(PinButton(pin, walk_now, hold_s=hold_s))
+    if repeat_pin:
+        actions = {"short": ButtonAction.REPEAT, "long": ButtonAction.MUTE}
+        found.append(PinButton(repeat_pin, walk_now, hold_s=hold_s, **actions))
     return found
 
 

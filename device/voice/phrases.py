@@ -20,7 +20,7 @@ from device.voice.espeak import Samples, Synthesizer, read_wav
 from shared import atomic, vocabulary
 from shared.errors import MediaError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MOST_IN_RAM = 512  # phrases of about 60 KB: 30 MB at most
 FORMAT = 1  # raise when rendering changes, so that old files are not used
@@ -79,7 +79,7 @@ class Phrases:
         except FileNotFoundError:
             return None
         except (OSError, MediaError) as error:
-            log.warning("The cached phrase %s is rendered again: %s", file.name, error)
+            logger.warning("The cached phrase %s is rendered again: %s", file.name, error)
             return None
         return samples if samples.size and rate_hz == SPEECH_RATE_HZ else None
 
@@ -90,7 +90,7 @@ class Phrases:
         try:
             atomic.write_bytes(file, wav_bytes(samples))
         except OSError as error:
-            log.warning("A phrase could not be cached on disk: %s", error)
+            logger.warning("A phrase could not be cached on disk: %s", error)
 
 
 def wav_bytes(samples: Samples) -> bytes:
@@ -120,7 +120,7 @@ def prerender(phrases: Phrases, wanted: Iterable[tuple[str, int]], stop: threadi
         try:
             phrases.get(text, words_per_minute, keep=True)
         except MediaError as error:
-            log.warning("Phrases cannot be prepared: %s", error)
+            logger.warning("Phrases cannot be prepared: %s", error)
             break
         count += 1
     return count

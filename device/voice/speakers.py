@@ -19,7 +19,7 @@ from shared.background import within
 from shared.clock import Clock
 from shared.errors import MediaError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 BLOCK_MS = 10
 BUFFER_S = 0.02  # a cut must be silence within 50 ms: 28 to 40 measured with this, 29 to 69 with 30 ms …
@@ -68,7 +68,7 @@ class Speakers:
         """Raises: MediaError where there is no PortAudio or no such sound card."""
         if self.wants_reopen:
             self._buffer_s = min(MOST_BUFFER_S, 2 * self._buffer_s)
-            log.warning("The sound output stutters; its buffer is now %.0f ms.", self._buffer_s * 1000)
+            logger.warning("The sound output stutters; its buffer is now %.0f ms.", self._buffer_s * 1000)
         self._stutters = 0
         self._close_stream()
         try:
@@ -189,7 +189,7 @@ class Speakers:
         if stream is not None and not within(
             CLOSE_TIMEOUT_S, lambda: stream.close(ignore_errors=True), name="sound output"
         ):
-            log.warning("The sound output did not close; it is left behind.")
+            logger.warning("The sound output did not close; it is left behind.")
 
 
 def _rescan(sounddevice: Any) -> None:

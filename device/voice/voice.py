@@ -34,7 +34,7 @@ from shared.background import Background
 from shared.clock import Clock
 from shared.errors import ConfigError, MediaError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RETRY_S = 2.0
 WATCH_S = 0.5  # how often the sound card is looked after
@@ -236,7 +236,7 @@ class Voice:
             try:
                 self._render_and_play(job)
             except Exception:
-                log.exception("The voice could not say %r", job.text)
+                logger.exception("The voice could not say %r", job.text)
                 with self._lock:
                     self._end(job.number)
             finally:
@@ -257,7 +257,7 @@ class Voice:
             if self._wanted != utterance.number:
                 return
             if self._clock.monotonic_s() > utterance.expires_s:
-                log.warning("%r came too late to be said.", utterance.text)
+                logger.warning("%r came too late to be said.", utterance.text)
                 self._end(utterance.number)
             else:
                 self._play(utterance, samples)
@@ -321,7 +321,7 @@ class Voice:
     def _prepare(self, wanted: list[tuple[str, int]]) -> None:
         assert self._phrases is not None
         count = prerender(self._phrases, wanted, self._stop)
-        log.info("%d of %d phrases are ready to be said at once", count, len(wanted))
+        logger.info("%d of %d phrases are ready to be said at once", count, len(wanted))
 
     def _look_after_sink(self) -> None:
         """Headphones are unplugged while nothing is said, too: the next warning must find them again."""

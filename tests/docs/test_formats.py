@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from device.controls.buttons import ACTIONS
+from device.controls.buttons import SCRIPTED
 from device.health import status
 from device.health.walk_report import Report
 from device.outbox import folder as outbox_folder
@@ -139,7 +139,7 @@ def test_every_export_format_is_told() -> None:
 
 
 def test_every_press_is_told() -> None:
-    assert set(ACTIONS) <= named_in(section("formats.md", "Files for scripts"))
+    assert set(SCRIPTED) <= named_in(section("formats.md", "Files for scripts"))
 
 
 def test_every_part_of_a_report_is_told(tmp_path: Path) -> None:
