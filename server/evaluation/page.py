@@ -19,10 +19,10 @@ DISTANCES_M = (-1.0, 7.0)
 
 def render(whole: Mapping[str, Any], drives: Sequence[Drive]) -> str:
     """HTML of a summary and the drives it was made from."""
-    answers = {id(drive): speech.answered(drive) for drive in drives}
+    answers = {id(drive): speech.event_results(drive) for drive in drives}
     return _TEMPLATE.render(
         whole=whole,
-        rows=summary.told(whole),
+        rows=summary.headlines(whole),
         acts=slots.ACTS,
         costs=slots.COSTS,
         number=summary.number,

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from server.evaluation.facts import Drive
-from server.evaluation.speech import Alarm, Answered
+from server.evaluation.speech import Alarm, EventResult
 
 TIERS = ("1", "2", "3")
 
@@ -90,7 +90,7 @@ def histogram(values: Sequence[float], *, low: float, high: float, unit: str, ba
     return _svg(left + width + 30, height + 36, parts, title)
 
 
-def timeline(drive: Drive, answers: Sequence[Answered], alarms: Sequence[Alarm], *, seconds: float = 60.0) -> str:
+def timeline(drive: Drive, answers: Sequence[EventResult], alarms: Sequence[Alarm], *, seconds: float = 60.0) -> str:
     """The first minute of a walk: events as bars by tier, utterances below; what was missed or false stands out."""
     left, width, row = 60, 760, 34
     span = min(seconds, drive.course.duration_s)

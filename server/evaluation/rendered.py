@@ -22,7 +22,7 @@ GRID_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class CourseScene:
     """Where and in what light a walk goes."""
 
     settings: tuple[str, ...]
@@ -33,14 +33,14 @@ class Scene:
 
 _TOWN = ("street", "square", "park")
 SCENES = {
-    "day": Scene(_TOWN, "day"),
-    "rain": Scene(_TOWN, "overcast", "rain"),
-    "dusk": Scene(_TOWN, "dusk"),
-    "night": Scene(("street", "park"), "night"),
-    "mist": Scene(_TOWN, "overcast", "mist"),
-    "rain at dusk": Scene(("street", "square"), "dusk", "rain"),
-    "indoors": Scene(("corridor",), "day", objects=walks.ROUTES["indoors"].objects),
-    "station": Scene(("platform", "corridor"), "day", objects=walks.ROUTES["station"].objects),
+    "day": CourseScene(_TOWN, "day"),
+    "rain": CourseScene(_TOWN, "overcast", "rain"),
+    "dusk": CourseScene(_TOWN, "dusk"),
+    "night": CourseScene(("street", "park"), "night"),
+    "mist": CourseScene(_TOWN, "overcast", "mist"),
+    "rain at dusk": CourseScene(("street", "square"), "dusk", "rain"),
+    "indoors": CourseScene(("corridor",), "day", objects=walks.ROUTES["indoors"].objects),
+    "station": CourseScene(("platform", "corridor"), "day", objects=walks.ROUTES["station"].objects),
 }
 
 

@@ -50,7 +50,7 @@ def walk_score(drive: Drive) -> WalkScore:
     """A driven course as the gate compares it."""
     alarms = [alarm.utterance.t_s for alarm in speech.false_alarms(drive)]
     again = [second.t_s for _, second in speech.repeats(drive)]
-    warned = [one for one in speech.answered(drive) if one.event.tier == 1]
+    warned = [one for one in speech.event_results(drive) if one.event.tier == 1]
     step = drive.course.chunk_s
     chunks = max(1, round(drive.course.duration_s / step))
     spoilt = {min(chunks - 1, int(t_s / step)) for t_s in (*alarms, *again)}
