@@ -168,35 +168,21 @@ def walk(arm: Arm, model: Path, film: Path, env: Mapping[str, str], *, seconds: 
     lines.append({"t_s": seconds, "action": "quit"})
     presses.write_text("".join(json.dumps(line) + "\n" for line in lines))
     report = HOME / "report.json"
+    options = {
+        "config": HOME / "device.toml",
+        "state": HOME / "state",
+        "source": f"replay:{film}",
+        "pace": "real",
+        "model": model,
+        "buttons": presses,
+        "report": report,
+        "linger-s": 0,
+    }
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [
-            str(Path(sys.executable).parent / "waycue-device"),
-            "run",
-            "--config",
-            str(HOME / "device.toml"),
-            "--state",
-            str(HOME / "state"),
-            "--source",
-            f"replay:{film}",
-            "--pace",
-            "real",
-            "--model",
-            str(model),
-            "--buttons",
-            str(presses),
-            "--report",
-            str(report),
-            "--exit-at-end",
-            "--linger-s",
-            "0",
-            "--quiet",
-        ],
-        check=True,
-        env={**os.environ, **env},
-        timeout=seconds + 120,
-        stdin=subprocess.DEVNULL,
-    )
+    command = [str(Path(sys.executable).parent / "waycue-device"), "run", "--exit-at-end", "--quiet"]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    limit_s = seconds + 120
+    subprocess.run(command, check=True, env={**os.environ, **env}, timeout=limit_s, stdin=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Walk(json.loads(report.read_bytes()), round(used_s, 1))
@@ -204,19 +190,15 @@ def walk(arm: Arm, model: Path, film: Path, env: Mapping[str, str], *, seconds: 
 
 def figures(made: Sequence[Arm], walks: Mapping[str, Sequence[Walk]]) -> dict[str, Any]:
     """Everything that is written."""
-    found = {arm.name: {"asked": asdict(arm), **pooled(walks[arm.name])} for arm in made}
-    free, pinned = (
-        next((found[arm.name] for arm in reversed(made) if arm.name.endswith(w)), None) for w in (FREE, PINNED)
-    )
-    machine = {"processor": platform.machine(), "cores": len(os.sched_getaffinity(0))}
-    model = walks[made[0].name][0].report["model_version"]
+    measured = {arm.name: {"asked": asdict(arm), **pooled(walks[arm.name])} for arm in made}
+    by_cores = {FREE if name.endswith(FREE) else PINNED: arm for name, arm in measured.items()}
     return {
-        "machine": machine,
-        "model": model,
+        "machine": {"processor": platform.machine(), "cores": len(os.sched_getaffinity(0))},
+        "model": walks[made[0].name][0].report["model_version"],
         "fps": FPS,
-        "bars": bars(found),
-        "arms": found,
-        "pinning": ratios(free, pinned),
+        "bars": bars(measured),
+        "arms": measured,
+        "pinning": ratios(by_cores.get(FREE), by_cores.get(PINNED)),
     }
 
 
@@ -257,13 +239,8 @@ def ratios(free: Mapping[str, Any] | None, pinned: Mapping[str, Any] | None) -> 
     """
     if free is None or pinned is None:
         return {}
-    wanted = (
-        ("time_to_speech_ms_tier_1", "p50"),
-        ("time_to_speech_ms_tier_1", "p95"),
-        ("picture_late_ms", "p50"),
-        ("picture_late_ms", "p95"),
-    )
-    return {f"{name}_{at}": _ratio(free[name][at], pinned[name][at]) for name, at in wanted}
+    names = ("time_to_speech_ms_tier_1", "picture_late_ms")
+    return {f"{name}_{at}": _ratio(free[name][at], pinned[name][at]) for name in names for at in ("p50", "p95")}
 
 
 def _ratio(one: float | None, other: float | None) -> float | None:
@@ -285,11 +262,8 @@ def table(found: Mapping[str, Any]) -> Table:
     shown.add_row(
         "pictures dropped", *(f"{a['frames_dropped']} of {a['frames_dropped'] + a['frames_seen']}" for a in arms_found)
     )
-    for text, name in (
-        ("looks a second", "looks_per_s"),
-        ("chunks sealed on disk", "kept"),
-        ("cores busy", "processor_share"),
-    ):
+    rest = {"looks a second": "looks_per_s", "chunks sealed on disk": "kept", "cores busy": "processor_share"}
+    for text, name in rest.items():
         shown.add_row(text, *(str(arm[name]) for arm in arms_found))
     return shown
 

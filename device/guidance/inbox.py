@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from device.capture.source import SoundBlock, VideoFrame
 from shared.clock import Clock
-from shared.guidance import LoadedModel, ModelChanged, PolicyInput
+from shared.guidance import ModelChanged
+from shared.policy import Event
 
 SOUND_BLOCKS = 100  # 5 s: a horn before that is no news, and a look hears 2 s
 WAIT_S = 0.25
@@ -35,19 +36,11 @@ class OfferedPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSwap:
-    """Use this model, or none, from now on."""
-
-    model: LoadedModel | None
-    changed: ModelChanged
-
-
-@dataclass(frozen=True, slots=True)
 class Delivery:
     """All that waited."""
 
-    swap: ModelSwap | None
-    events: tuple[PolicyInput, ...]
+    swap: ModelChanged | None
+    events: tuple[Event, ...]
     sounds: tuple[SoundBlock, ...]
     picture: OfferedPicture | None
 
@@ -64,8 +57,8 @@ class Inbox:
         self._wake = threading.Condition()
         self._picture: OfferedPicture | None = None
         self._sounds: deque[SoundBlock] = deque(maxlen=SOUND_BLOCKS)
-        self._events: deque[PolicyInput] = deque()
-        self._swap: ModelSwap | None = None
+        self._events: deque[Event] = deque()
+        self._swap: ModelChanged | None = None
         self._due_s = 0.0
         self._busy = False
         self._served = False
@@ -92,12 +85,12 @@ class Inbox:
         with self._wake:
             self._sounds.append(block)
 
-    def post(self, event: PolicyInput) -> None:
+    def post(self, event: Event) -> None:
         with self._wake:
             self._events.append(event)
             self._wake.notify_all()
 
-    def swap(self, swap: ModelSwap) -> None:
+    def swap(self, swap: ModelChanged) -> None:
         """Replaces an earlier one that nobody took yet."""
         with self._wake:
             self._swap = swap

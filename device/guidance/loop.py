@@ -22,7 +22,7 @@ from typing import Protocol, assert_never
 from device.capture.recorder import CHUNK_S
 from device.capture.source import SoundBlock, VideoFrame
 from device.guidance.history import GuidanceHistory, LookEntry, Spoken, Stopped, WordingEntry
-from device.guidance.inbox import Delivery, Inbox, ModelSwap, OfferedPicture
+from device.guidance.inbox import Delivery, Inbox, OfferedPicture
 from device.guidance.look_times import LookTimes
 from device.voice import UtteranceStarted, Voice, VoiceUtterance
 from shared import guidance, policy, vocabulary
@@ -98,7 +98,6 @@ class Guidance:
             clock, looks_per_s=settings.looks_per_s, wait_for_looks=settings.wait_for_looks, hurry=hurry
         )
         self._state = guidance.GuidanceState(settings.policy, settings.chunk_s)
-        self._model: LoadedModel | None = None
         self._model_version = ""
         self._failures = 0
         self._look_times = LookTimes()
@@ -125,7 +124,7 @@ class Guidance:
         """New sound; a look hears the last two seconds."""
         self._inbox.hear(block)
 
-    def post(self, event: guidance.PolicyInput) -> None:
+    def post(self, event: policy.Event) -> None:
         """Give an event to the policy."""
         self._inbox.post(event)
 
@@ -135,20 +134,17 @@ class Guidance:
 
     def swap(self, model: LoadedModel, *, announce: str = UPDATED, urgent: bool = False) -> None:
         """Use this model from the next look on."""
-        changed = ModelChanged.to(
-            model.manifest,
-            self._settings.policy,
-            pinned=self._settings.pinned,
-            announce=StateChange(announce, urgent, ABOUT_MODEL),
-        )
-        self._model_version = model.manifest.version
-        self._inbox.swap(ModelSwap(model, changed))
+        self._change_model(model, StateChange(announce, urgent, ABOUT_MODEL))
 
     def drop(self) -> None:
         """Guide without a model from the next look on: the one in use may not guide any more."""
-        announce = StateChange(NO_MODEL, urgent=True, about=ABOUT_MODEL)
-        self._model_version = ""
-        self._inbox.swap(ModelSwap(None, ModelChanged(self._settings.policy, has_model=False, announce=announce)))
+        self._change_model(None, StateChange(NO_MODEL, urgent=True, about=ABOUT_MODEL))
+
+    def _change_model(self, model: LoadedModel | None, announce: StateChange) -> None:
+        settings = self._settings
+        changed = ModelChanged.to(model, settings.policy, pinned=settings.pinned, announce=announce)
+        self._model_version = "" if model is None else model.manifest.version
+        self._inbox.swap(changed)
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until all that was posted and offered has been dealt with. Whether it was."""
@@ -191,7 +187,10 @@ class Guidance:
 
     def _deal_with(self, delivery: Delivery) -> None:
         if delivery.swap is not None:
-            self._use(delivery.swap)
+            self._failures = 0
+            self._look_times.clear()
+            self._turn(delivery.swap)
+            logger.info("Guiding with model %s", self._version() or "none")
         for reported in self._voice.poll():
             if isinstance(reported, UtteranceStarted):
                 self._started(reported)
@@ -206,15 +205,11 @@ class Guidance:
             self._turn(guidance.PictureTaken(frame.image, frame.t_s), delivery.picture)
         else:
             self._turn(policy.TimePassed())
-        if self._model is None:
+        if self._state.model is None:
             self._progress_s = self._clock.monotonic_s()
 
-    def _use(self, swap: ModelSwap) -> None:
-        self._model = swap.model
-        self._failures = 0
-        self._look_times.clear()
-        logger.info("Guiding with model %s", "none" if swap.model is None else swap.model.manifest.version)
-        self._turn(swap.changed)
+    def _version(self) -> str:
+        return "" if self._state.model is None else self._state.model.manifest.version
 
     def _turn(self, event: guidance.GuidanceEvent, picture: OfferedPicture | None = None) -> None:
         """picture: what the event is about."""
@@ -254,7 +249,7 @@ class Guidance:
     # --- carrying out ---
 
     def _look(self, action: guidance.LookNow, picture: OfferedPicture) -> None:
-        model, frame = self._model, picture.frame
+        model, frame = self._state.model, picture.frame
         assert model is not None
         version = model.manifest.version
         try:
@@ -273,7 +268,7 @@ class Guidance:
         self._listener.looked(version)
 
     def _word(self, observation: Observation, picture: OfferedPicture) -> None:
-        model = self._model
+        model = self._state.model
         assert model is not None
         said = model.word(observation)
         self._progress_s = self._clock.monotonic_s()
@@ -299,7 +294,7 @@ class Guidance:
             speak.confidence,
             seen_s=action.seen_s,
             taken_s=None if picture is None else picture.taken_s,
-            model_version="" if self._model is None else self._model.manifest.version,
+            model_version=self._version(),
         )
         self.history.add(spoken)
         expires_s = math.inf

@@ -5,9 +5,10 @@ text → stdin of `espeak-ng --stdin --stdout` → WAV → int16 at SPEECH_RATE_
 
 from __future__ import annotations
 
+import io
 import shutil
-import struct
 import subprocess
+import wave
 from typing import Protocol
 
 import numpy as np
@@ -90,20 +91,16 @@ def read_wav(data: bytes) -> tuple[Samples, int]:
 
     raises: MediaError
     """
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise MediaError("The speech program gave no WAV.", hint="Is it espeak-ng, and which version?")
-    at, rate_hz = 12, 0
-    while at + 8 <= len(data):
-        kind, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
-        body = data[at + 8 : at + 8 + size]
-        if kind == b"fmt " and len(body) >= 16:
-            form, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", body)
-            if (form, channels, bits) != (1, 1, 16):
-                raise MediaError(f"The speech program gave a WAV of kind {form}, {channels} channels, {bits} bits.")
-        if kind == b"data" and rate_hz:
-            return np.frombuffer(body[: len(body) // 2 * 2], "<i2").astype(np.int16), rate_hz
-        at += 8 + size + size % 2
-    raise MediaError("The speech program gave a WAV without sound.")
+    try:
+        with wave.open(io.BytesIO(data)) as wav:
+            if (wav.getnchannels(), wav.getsampwidth()) != (1, 2) or not wav.getframerate():
+                raise MediaError(f"The speech program gave a WAV of kind {wav.getparams()}.")
+            body, rate_hz = wav.readframes(wav.getnframes()), wav.getframerate()
+    except (wave.Error, EOFError) as error:
+        raise MediaError(
+            f"The speech program gave no WAV with sound: {error}.", hint="Is it espeak-ng, and which version?"
+        ) from None
+    return np.frombuffer(body[: len(body) // 2 * 2], "<i2").astype(np.int16), rate_hz
 
 
 def resampled(samples: Samples, from_hz: int, to_hz: int) -> Samples:

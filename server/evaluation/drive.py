@@ -96,7 +96,7 @@ class _Driver:
 
     def run(self) -> Drive:
         free_s = 0.0
-        self._turn(guidance.ModelChanged.to(self._model.manifest, self._state.settings), 0.0)
+        self._turn(guidance.ModelChanged.to(self._model, self._state.settings), 0.0)
         self._turn(policy.WalkBegan(), 0.0)
         for t_s, picture, frame, steers in looks(self._course, self._settings.looks_per_s):
             if steers and t_s >= free_s:

@@ -45,29 +45,27 @@ class LoadedModel(Protocol):
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ModelChanged:
-    """From now on another model guides, or none."""
+    """From now on this model guides, or none."""
 
+    model: LoadedModel | None
     settings: PolicySettings
     """With the model's own thresholds."""
-    has_model: bool
-    words_every_look: bool = False
-    """It has no hazard head."""
     announce: policy.StateChange | None = None
 
     @classmethod
     def to(
         cls,
-        card: ModelCard,
+        model: LoadedModel | None,
         wearer: PolicySettings,
         *,
         pinned: frozenset[str] = frozenset(),
         announce: policy.StateChange | None = None,
     ) -> ModelChanged:
-        """To the model with this manifest. pinned: thresholds that the wearer's settings fix, whatever it says."""
-        settings = policy.calibrated(wearer, card.thresholds, pinned=pinned)
-        return cls(settings, True, not card.model.get("objects", True), announce)
+        """pinned: thresholds that the wearer's settings fix, whatever the model's manifest says."""
+        thresholds = {} if model is None else model.manifest.thresholds
+        return cls(model, policy.calibrated(wearer, thresholds, pinned=pinned), announce)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,21 +102,7 @@ class Phrased:
     confidence: float
 
 
-PolicyInput = (
-    policy.StateChange
-    | policy.CorrectionListening
-    | policy.RepeatAsked
-    | policy.MuteToggled
-    | policy.SpeechEnded
-    | policy.VoiceLost
-    | policy.VoiceFound
-    | policy.WalkBegan
-    | policy.WalkEnded
-    | policy.TimePassed
-    | policy.LookFailed
-)
-"""What the policy is given as it is."""
-GuidanceEvent = ModelChanged | PictureTaken | SoundTaken | Observed | Phrased | PolicyInput
+GuidanceEvent = ModelChanged | PictureTaken | SoundTaken | Observed | Phrased | policy.Event
 
 
 # --- actions ----------------------------------------------------------------------------------------------------------

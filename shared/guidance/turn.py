@@ -10,26 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import monitor, policy
-from shared.guidance import street_sounds
-from shared.guidance.events import (
-    BEFORE_S,
-    LENS_AGAIN_S,
-    SOUND_S,
-    FlagMoment,
-    GuidanceAction,
-    GuidanceEvent,
-    LookNow,
-    LookSooner,
-    ModelChanged,
-    Observed,
-    Phrased,
-    PictureTaken,
-    PlayEarcon,
-    Say,
-    SoundTaken,
-    Withhold,
-    WordNow,
-)
+from shared.guidance import events, street_sounds
+from shared.guidance.events import GuidanceAction, GuidanceEvent
 from shared.lens import LensHistory, LensTrouble, examine
 from shared.mel import RATE_HZ
 from shared.policy import PolicySettings, PolicyState
@@ -56,12 +38,11 @@ class GuidanceState:
     stills: bool = False
     """The pictures are stills, which may be shown for long: no frozen camera."""
     policy: PolicyState = field(default_factory=PolicyState)
-    has_model: bool = False
-    words_every_look: bool = False
+    model: events.LoadedModel | None = None
     lens: LensHistory = field(default_factory=LensHistory)
     ear: street_sounds.StreetEar = field(default_factory=street_sounds.StreetEar)
-    sound: tuple[SoundTaken, ...] = ()
-    """The last SOUND_S, and what of the oldest piece is older."""
+    sound: tuple[events.SoundTaken, ...] = ()
+    """The last events.SOUND_S, and what of the oldest piece is older."""
     picture_s: float = 0.0
     """When the newest picture was taken."""
     trouble: LensTrouble | None = None
@@ -75,81 +56,61 @@ class GuidanceState:
 def turn(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
     """One event. now_s: walk time, which never goes back."""
     match event:
-        case PictureTaken():
+        case events.PictureTaken():
             return _picture(state, event, now_s)
-        case SoundTaken():
+        case events.SoundTaken():
             return _sound(state, event, now_s)
-        case Observed(observation):
+        case events.Observed(observation):
             return _observed(state, observation, now_s)
-        case Phrased():
+        case events.Phrased():
             return _phrased(state, event, now_s)
-        case ModelChanged():
+        case events.ModelChanged():
             return _model(state, event, now_s)
-        case (
-            policy.StateChange()
-            | policy.CorrectionListening()
-            | policy.RepeatAsked()
-            | policy.MuteToggled()
-            | policy.SpeechEnded()
-            | policy.VoiceLost()
-            | policy.VoiceFound()
-            | policy.WalkBegan()
-            | policy.WalkEnded()
-            | policy.TimePassed()
-            | policy.LookFailed()
-        ):
+        case _:  # the policy's own, as they are
             return _decide(state, event, now_s)
-        case _:
-            assert_never(event)
 
 
-def _model(state: GuidanceState, event: ModelChanged, now_s: float) -> Turn:
-    state = replace(
-        state,
-        settings=event.settings,
-        has_model=event.has_model,
-        words_every_look=event.words_every_look,
-        look=None,  # another model's tokens
-    )
+def _model(state: GuidanceState, event: events.ModelChanged, now_s: float) -> Turn:
+    state = replace(state, model=event.model, settings=event.settings, look=None)  # its tokens are of another model
     actions: tuple[GuidanceAction, ...] = ()
     if event.announce is not None:
         state, actions = _decide(state, event.announce, now_s)
-    if event.has_model:
+    if event.model is not None:
         return state, actions
     state, more = _decide(state, policy.WalkEnded(), now_s)  # no looks are expected
     return state, actions + more
 
 
-def _sound(state: GuidanceState, event: SoundTaken, now_s: float) -> Turn:
-    window = tuple(piece for piece in (*state.sound, event) if piece.t_s >= event.t_s - SOUND_S)
+def _sound(state: GuidanceState, event: events.SoundTaken, now_s: float) -> Turn:
+    window = tuple(piece for piece in (*state.sound, event) if piece.t_s >= event.t_s - events.SOUND_S)
     ear, kind = street_sounds.listen(state.ear, event.samples)
     state = replace(state, sound=window, ear=ear)
     return (state, ()) if kind is None else _decide(state, policy.SoundHeard(kind), now_s)
 
 
-def _picture(state: GuidanceState, event: PictureTaken, now_s: float) -> Turn:
+def _picture(state: GuidanceState, event: events.PictureTaken, now_s: float) -> Turn:
     """The lens first, then, where it shows something, the way ahead."""
     history, trouble = examine(state.lens, event.image, event.t_s)
     if state.stills and trouble is LensTrouble.FROZEN:
         trouble = None
     state = replace(state, lens=history, picture_s=event.t_s, trouble=trouble)
     blind = trouble in policy.BLINDING
-    if state.has_model and not blind:
-        return state, (LookNow(_heard(state.sound), _look_before(state)),)
-    sooner = (LookSooner(event.t_s + LENS_AGAIN_S),) if blind else ()
+    if state.model is not None and not blind:
+        return state, (events.LookNow(_heard(state.sound), _look_before(state)),)
+    sooner = (events.LookSooner(event.t_s + events.LENS_AGAIN_S),) if blind else ()
     state, actions = _decide(state, policy.Viewed(trouble), now_s, seen_s=event.t_s)
     return state, sooner + actions
 
 
-def _heard(sound: tuple[SoundTaken, ...]) -> NDArray[np.float32] | None:
+def _heard(sound: tuple[events.SoundTaken, ...]) -> NDArray[np.float32] | None:
     if not sound:
         return None
-    samples = np.concatenate([piece.samples for piece in sound])[-round(SOUND_S * RATE_HZ) :]
+    samples = np.concatenate([piece.samples for piece in sound])[-round(events.SOUND_S * RATE_HZ) :]
     return samples.astype(np.float32) / np.float32(32768)
 
 
 def _look_before(state: GuidanceState) -> Observation | None:
-    if state.look is None or state.picture_s - state.look[0] > BEFORE_S:
+    if state.look is None or state.picture_s - state.look[0] > events.BEFORE_S:
         return None
     return state.look[1]
 
@@ -160,11 +121,12 @@ def _observed(state: GuidanceState, observation: Observation, now_s: float) -> T
         observation.hazards, observation.brightness, observation.contrast, lens=state.trouble, seen_at_s=state.picture_s
     )
     state, actions = _decide(state, looked, now_s, seen_s=state.picture_s)
-    asked = any(isinstance(action, WordNow) for action in actions)
-    speaks = any(isinstance(action, Say | Withhold) for action in actions)
-    if asked or state.words_every_look or (not speaks and _chunk_past_middle(state) > state.worded_chunk):
-        others = tuple(action for action in actions if not isinstance(action, WordNow))
-        return state, (*others, WordNow(observation))
+    asked = any(isinstance(action, events.WordNow) for action in actions)
+    speaks = any(isinstance(action, events.Say | events.Withhold) for action in actions)
+    has_head = state.model is None or bool(state.model.manifest.model.get("objects", True))
+    if asked or not has_head or (not speaks and _chunk_past_middle(state) > state.worded_chunk):
+        others = tuple(action for action in actions if not isinstance(action, events.WordNow))
+        return state, (*others, events.WordNow(observation))
     return state, actions
 
 
@@ -174,7 +136,7 @@ def _chunk_past_middle(state: GuidanceState) -> int:
     return chunk if state.picture_s >= (chunk + 0.5) * state.chunk_s - _EDGE_S else -1
 
 
-def _phrased(state: GuidanceState, event: Phrased, now_s: float) -> Turn:
+def _phrased(state: GuidanceState, event: events.Phrased, now_s: float) -> Turn:
     state = replace(state, worded_chunk=max(state.worded_chunk, _chunk_past_middle(state)))
     worded = policy.Worded(event.text, event.confidence, state.picture_s)
     return _decide(state, worded, now_s, seen_s=state.picture_s)
@@ -192,10 +154,10 @@ def _decide(state: GuidanceState, event: policy.Event, now_s: float, *, seen_s: 
                 state, more = _speak(state, action, now_s, seen_s)
                 actions += more
             case policy.Flag(reason):
-                actions.append(FlagMoment(reason, seen_s))
+                actions.append(events.FlagMoment(reason, seen_s))
             case policy.WordIt():
                 assert state.look is not None  # only Looked asks for words
-                actions.append(WordNow(state.look[1]))
+                actions.append(events.WordNow(state.look[1]))
             case policy.Cut() | policy.Duck() | policy.Beat():
                 actions.append(action)
             case _:
@@ -207,11 +169,15 @@ def _speak(state: GuidanceState, speak: policy.Speak, now_s: float, seen_s: floa
     why = monitor.stopped(speak.text, tier=speak.tier, why=speak.why, clear_allowed=state.settings.say_clear)
     if why is not None:
         state, more = _decide(state, policy.SpeechEnded(speak.utterance), now_s)
-        stopped = Withhold(speak.text, why, seen_s), PlayEarcon(WITHHELD_EARCON), FlagMoment("stopped", seen_s)
+        stopped = (
+            events.Withhold(speak.text, why, seen_s),
+            events.PlayEarcon(WITHHELD_EARCON),
+            events.FlagMoment("stopped", seen_s),
+        )
         return state, stopped + more
-    earcon = "warning" if speak.tier == 1 else EARCONS.get(speak.why)
     settings, fresh_s = state.settings, None
     if speak.why in policy.GUIDANCE:
         most_s = settings.stale_after_s if speak.tier == 3 else settings.warning_stale_after_s
         fresh_s = most_s - (now_s - seen_s)
-    return state, (Say(speak, now_s, seen_s, earcon, fresh_s),)
+    before = "warning" if speak.tier == 1 else EARCONS.get(speak.why)
+    return state, (events.Say(speak, now_s, seen_s, before, fresh_s),)
