@@ -98,7 +98,7 @@ def examine(history: LensHistory, image: Image, t_s: float) -> tuple[LensHistory
     image: uint8 [h, w, 3] RGB, of any size; t_s: when it was taken
     """
     try:
-        found = trouble(view(image))
+        seen = trouble(view(image))
     except cv2.error as error:
         logger.warning("A picture of shape %s could not be judged: %s", image.shape, error)
         return history, None
@@ -106,4 +106,4 @@ def examine(history: LensHistory, image: Image, t_s: float) -> tuple[LensHistory
     same = last is not None and last.shape == thumbnail.shape and cv2.absdiff(last, thumbnail).mean() <= SAME_BELOW
     history = LensHistory(thumbnail, history.since_s if same else t_s)
     frozen = t_s - history.since_s >= FROZEN_AFTER_S
-    return history, found or (LensTrouble.FROZEN if frozen else None)
+    return history, seen or (LensTrouble.FROZEN if frozen else None)

@@ -228,7 +228,7 @@ class Guidance:
             case guidance.LookSooner(at_s):
                 self._inbox.look_by(at_s)
                 self._progress_s = self._clock.monotonic_s()  # a covered lens is no reason to restart the agent
-            case guidance.Say():
+            case guidance.SayNow():
                 self._say(action, picture)
             case guidance.Withhold(text, why, seen_s):
                 logger.error("Not spoken, a fault in the vocabulary or the policy: %r %s", text, why)
@@ -283,7 +283,7 @@ class Guidance:
         self._turn(policy.LookFailed())
         self._listener.failed(version, f"{type(error).__name__}: {error}")
 
-    def _say(self, action: guidance.Say, picture: OfferedPicture | None) -> None:
+    def _say(self, action: guidance.SayNow, picture: OfferedPicture | None) -> None:
         speak = action.speak
         spoken = Spoken(
             speak.utterance,

@@ -180,7 +180,7 @@ class _Driver:
             match action:
                 case guidance.LookNow() | guidance.WordNow():
                     asked = action
-                case guidance.Say(speak):
+                case guidance.SayNow(speak):
                     self._said[speak.utterance] = spoken(speak, now_s, took_ms, self._settings)
                 case policy.Cut(utterance):
                     said = self._said[utterance]

@@ -45,14 +45,14 @@ def reliability(calibration: Mapping[str, Any]) -> str:
         f'<rect class="frame" x="{left}" y="{top}" width="{size}" height="{size}"/>',
         f'<line class="bar" x1="{left}" y1="{top + size}" x2="{left + size}" y2="{top}"/>',
     ]
-    most = max((one["count"] for one in calibration["bins"]), default=1)
+    most = max((bin_["count"] for bin_ in calibration["bins"]), default=1)
     points = []
-    for one in calibration["bins"]:
-        x, y = left + size * one["confidence"], top + size * (1 - one["right"])
-        if 100 * one["count"] >= calibration["count"]:  # the line leaves out what a few answers happen to be
+    for bin_ in calibration["bins"]:
+        x, y = left + size * bin_["confidence"], top + size * (1 - bin_["right"])
+        if 100 * bin_["count"] >= calibration["count"]:  # the line leaves out what a few answers happen to be
             points.append(f"{x:.1f},{y:.1f}")
-        about = f"confidence {one['confidence']:.2f}: right {one['right']:.2f}, {one['count']} answers"
-        radius = 3 + 8 * (one["count"] / most) ** 0.5
+        about = f"confidence {bin_['confidence']:.2f}: right {bin_['right']:.2f}, {bin_['count']} answers"
+        radius = 3 + 8 * (bin_["count"] / most) ** 0.5
         parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{about}</title></circle>')
     parts.append(f'<polyline class="curve" points="{" ".join(points)}"/>')
     for share in (0, 0.5, 1):

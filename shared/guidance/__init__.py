@@ -32,7 +32,7 @@ from shared.guidance.events import Observed as Observed
 from shared.guidance.events import Phrased as Phrased
 from shared.guidance.events import PictureTaken as PictureTaken
 from shared.guidance.events import PlayEarcon as PlayEarcon
-from shared.guidance.events import Say as Say
+from shared.guidance.events import SayNow as SayNow
 from shared.guidance.events import SoundTaken as SoundTaken
 from shared.guidance.events import Withhold as Withhold
 from shared.guidance.events import WordNow as WordNow

@@ -133,7 +133,7 @@ class LookSooner:
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class SayNow:
     """Begin an utterance."""
 
     speak: policy.Speak
@@ -173,5 +173,14 @@ class FlagMoment:
 
 
 GuidanceAction = (
-    LookNow | WordNow | LookSooner | Say | Withhold | PlayEarcon | FlagMoment | policy.Cut | policy.Duck | policy.Beat
+    LookNow
+    | WordNow
+    | LookSooner
+    | SayNow
+    | Withhold
+    | PlayEarcon
+    | FlagMoment
+    | policy.Cut
+    | policy.Duck
+    | policy.Beat
 )

@@ -122,7 +122,7 @@ def _observed(state: GuidanceState, observation: Observation, now_s: float) -> T
     )
     state, actions = _decide(state, looked, now_s, seen_s=state.picture_s)
     asked = any(isinstance(action, events.WordNow) for action in actions)
-    speaks = any(isinstance(action, events.Say | events.Withhold) for action in actions)
+    speaks = any(isinstance(action, events.SayNow | events.Withhold) for action in actions)
     has_head = state.model is None or bool(state.model.manifest.model.get("objects", True))
     if asked or not has_head or (not speaks and _chunk_past_middle(state) > state.worded_chunk):
         others = tuple(action for action in actions if not isinstance(action, events.WordNow))
@@ -180,4 +180,4 @@ def _speak(state: GuidanceState, speak: policy.Speak, now_s: float, seen_s: floa
         most_s = settings.stale_after_s if speak.tier == 3 else settings.warning_stale_after_s
         fresh_s = most_s - (now_s - seen_s)
     before = "warning" if speak.tier == 1 else EARCONS.get(speak.why)
-    return state, (events.Say(speak, now_s, seen_s, before, fresh_s),)
+    return state, (events.SayNow(speak, now_s, seen_s, before, fresh_s),)

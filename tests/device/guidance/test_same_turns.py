@@ -153,7 +153,7 @@ def evaluated(
         actions.extend(decided)
         for action in decided:
             match action:
-                case guidance.Say(speak):
+                case guidance.SayNow(speak):
                     record.append(("say", speak.utterance, speak.text, speak.tier, action.earcon))
                 case guidance.PlayEarcon(name):
                     record.append(("earcon", name))
