@@ -91,9 +91,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "models": {},
     }
     for name in chosen.shape or SHAPES:
-        measured["models"][name] = measure(
-            SHAPES[name](), machine, console, threads=chosen.threads, rounds=chosen.rounds
-        )
+        shape = SHAPES[name]()
+        measured["models"][name] = measure(shape, machine, console, threads=chosen.threads, rounds=chosen.rounds)
     atomic.make_dirs(OUT.parent)
     atomic.write_json(OUT, measured)
     for name, figures in measured["models"].items():

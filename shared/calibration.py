@@ -62,9 +62,8 @@ class Calibration:
         """
         plain = cls()
         fitted = cls(*(float(value.get(name, default)) for name, default in plain.to_dict().items()))
-        if not (
-            all(map(math.isfinite, fitted.to_dict().values())) and fitted.temperature > 0 and fitted.hazard_scale > 0
-        ):
+        finite = all(map(math.isfinite, fitted.to_dict().values()))
+        if not (finite and fitted.temperature > 0 and fitted.hazard_scale > 0):
             raise ValueError(f"{fitted} calibrates nothing")
         return fitted
 

@@ -148,9 +148,8 @@ def _steps(files: Sequence[Path]) -> Iterator[float]:
 def _of_stills(name: str, group: str, stills: Sequence[tuple[Path, Truth | None]], *, steps: Sequence[float]) -> Course:
     """steps: for how many seconds each stays in view"""
     starts = [0.0, *itertools.accumulate(steps)]
-    spans = [
-        Span(start, end, truth) for (start, end), (_, truth) in zip(itertools.pairwise(starts), stills, strict=True)
-    ]
+    shown = zip(itertools.pairwise(starts), stills, strict=True)
+    spans = [Span(start, end, truth) for (start, end), (_, truth) in shown]
 
     def frames() -> Iterator[Frame]:
         for span, (file, truth) in zip(spans, stills, strict=True):
@@ -196,9 +195,8 @@ def _grouped(moments: Iterable[tuple[str, Path, str, str]]) -> list[Course]:
 def moments(name: str, group: str, confirmed: Sequence[tuple[Path, str]], *, steps: Sequence[float]) -> Course:
     """Confirmed moments of a walk, (picture, what a person confirmed), as a course. steps: how long each stays in view,
     in seconds."""
-    return _of_stills(
-        name, group, [(file, _said(text, f"{name}, {file.name}")) for file, text in confirmed], steps=steps
-    )
+    stills = [(file, _said(text, f"{name}, {file.name}")) for file, text in confirmed]
+    return _of_stills(name, group, stills, steps=steps)
 
 
 def _said(text: str, where: str) -> Truth | None:

@@ -172,15 +172,5 @@ class FlagMoment:
     t_s: float
 
 
-GuidanceAction = (
-    LookNow
-    | WordNow
-    | LookSooner
-    | SayNow
-    | Withhold
-    | PlayEarcon
-    | FlagMoment
-    | policy.Cut
-    | policy.Duck
-    | policy.Beat
-)
+FromPolicy = policy.Cut | policy.Duck | policy.Beat
+GuidanceAction = LookNow | WordNow | LookSooner | SayNow | Withhold | PlayEarcon | FlagMoment | FromPolicy
