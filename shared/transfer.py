@@ -93,7 +93,7 @@ class AckCame:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class SenderTick:
     """Time passed, or there is room in the window that several files share."""
 
     room_parts: int = WINDOW_PARTS
@@ -102,7 +102,7 @@ class Tick:
     heard_s: float = float("inf")  # when the receiver last said anything, about whatever file
 
 
-SenderEvent = Online | Offline | AckCame | Tick
+SenderEvent = Online | Offline | AckCame | SenderTick
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def send_step(state: Sender, event: SenderEvent, now_s: float) -> tuple[Sender, 
             return replace(state, online=False, flying=()), []
         case AckCame():
             return _ack_came(state, event.ack, now_s)
-        case Tick():
+        case SenderTick():
             return _ticked(state, event, now_s) if state.online else (state, [])
         case _:
             assert_never(event)
@@ -239,7 +239,7 @@ def _received(state: Sender, ack: Ack) -> Sender:
     return replace(state, acked=acked, flying=flying)
 
 
-def _ticked(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[SenderAction]]:
+def _ticked(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list[SenderAction]]:
     if tick.part_bytes is not None and tick.part_bytes != state.part_bytes:
         state = replace(state, part_bytes=tick.part_bytes)
     if state.phase in ("new", "sending"):
@@ -260,7 +260,7 @@ def _ticked(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[Sende
     return replace(waited, phase="asking", flying=flying), [SendAsk()]
 
 
-def _fill_window(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[SenderAction]]:
+def _fill_window(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list[SenderAction]]:
     actions: list[SenderAction] = []
     flying, sent = list(state.flying), state.sent
     room_parts, room_bytes = tick.room_parts, tick.room_bytes
@@ -316,7 +316,7 @@ def send_record_step(state: RecordSender, event: SenderEvent, now_s: float) -> t
             return replace(state, online=False), []
         case AckCame():
             return _record_answered(state, event.ack, now_s), []
-        case Tick():
+        case SenderTick():
             if not state.online or now_s < state.due_s:
                 return state, []
             tries = state.tries + 1

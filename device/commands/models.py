@@ -20,7 +20,7 @@ from device.updates import operator_requests
 from device.updates.operator_requests import OperatorRequest, RequestKind
 from device.updates.permission import Permission
 from device.updates.slots import CURRENT, DAMAGED, FOLDER, PREVIOUS, current_slot, identity, previous_slot
-from device.updates.state import Denied, Phase, State
+from device.updates.state import Denied, State, UpdatePhase
 from device.updates.state_file import load_denied, load_state
 from device.updates.updater import Updater, UpdaterPorts
 from shared import bundle
@@ -96,7 +96,7 @@ def _lines(listing: dict[str, Any]) -> list[str]:
     """The listing in words."""
     lines = [f"in use:    {_words(listing[CURRENT])}", f"before it: {_words(listing[PREVIOUS])}"]
     update = listing["update"]
-    if update["phase"] != Phase.IDLE:
+    if update["phase"] != UpdatePhase.IDLE:
         lines.append(f"under way: {update['version']}, {update['phase'].replace('_', ' ')}")
     if update["problem"]:
         lines.append(f"problem:   {update['problem']}")
@@ -144,7 +144,7 @@ def _request(state_dir: Path, request: OperatorRequest, clock: Clock, *, is_done
     while not is_done():
         if clock.monotonic_s() >= until_s:
             phase = load_state(state_dir / FOLDER).phase
-            why = "a model is being proven" if phase == Phase.PROBATION else f"the update is {phase}"
+            why = "a model is being proven" if phase == UpdatePhase.PROBATION else f"the update is {phase}"
             raise Transient(f"The agent has not done it yet ({why}).", hint="Look again: waycue-device models list")
         clock.sleep(POLL_S)
 

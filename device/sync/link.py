@@ -50,7 +50,7 @@ from shared.backoff import exponential_s
 from shared.clock import Clock
 from shared.errors import MediaError, MessageError, Permanent, Unreachable
 from shared.messages import Ack, Status
-from shared.transfer import PART_BYTES, Offline, Online, Ranges, Tick, part_bytes
+from shared.transfer import PART_BYTES, Offline, Online, Ranges, SenderTick, part_bytes
 
 HANDSHAKE_S = 10.0  # from TCP connect to being subscribed; a half-open broker must not hold us for ever
 IDLE_S = 0.5  # the longest wait between two looks at the timers
@@ -279,7 +279,7 @@ class Link:
         self._apply_allowed()
         self._take_requests()
         if not self._claim() and not heard:  # any other event looks at the timers, too
-            self._decide(Tick())
+            self._decide(SenderTick())
         if self._status_changed:
             self._status_changed = False
             self._outgoing.append(self._status_message(self._status))

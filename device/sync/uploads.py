@@ -30,7 +30,7 @@ from shared.transfer import (
     Sender,
     SenderAction,
     SenderEvent,
-    Tick,
+    SenderTick,
     send_record_step,
     send_step,
 )
@@ -114,7 +114,7 @@ class Allow:
     allowed: Allowed
 
 
-UploadsEvent = Online | Offline | Tick | Took | Answered | Failed | Allow
+UploadsEvent = Online | Offline | SenderTick | Took | Answered | Failed | Allow
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
             state, actions = _tell(state, refusal, now_s, those=lambda item: item.name == name)
         case Allow(allowed=allowed):
             state, actions = _allow(state, allowed, now_s)
-        case Tick():
+        case SenderTick():
             actions = []
         case _:
             assert_never(event)
@@ -294,7 +294,7 @@ def _fill(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
         before = upload.machine
         if not state.may(upload.item) or _rests(before, room_parts, now_s):
             continue
-        active[at], said = _advance(upload, Tick(room_parts, room_bytes, size, state.heard_s), now_s)
+        active[at], said = _advance(upload, SenderTick(room_parts, room_bytes, size, state.heard_s), now_s)
         after = active[at].machine
         actions += said
         if isinstance(before, Sender) and isinstance(after, Sender):

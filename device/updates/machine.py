@@ -22,9 +22,9 @@ from device.updates.state import (
     Denied,
     FileProgress,
     ModelIdentity,
-    Phase,
     Settings,
     State,
+    UpdatePhase,
     manifest_entry,
     metadata_entries,
 )
@@ -97,9 +97,9 @@ def _fetch_step(
 
 
 def _started(state: State, now_s: float, settings: Settings) -> Step:
-    if state.current.barred is None or state.phase in (Phase.ACTIVATING, Phase.ROLLING_BACK):
+    if state.current.barred is None or state.phase in (UpdatePhase.ACTIVATING, UpdatePhase.ROLLING_BACK):
         return _continued(state, now_s, settings)
-    if state.phase == Phase.PROBATION:  # nothing is known against it: it is not denied
+    if state.phase == UpdatePhase.PROBATION:  # nothing is known against it: it is not denied
         state = _idle(state)
     instead, problem = _without_current(state), _withdrawn(state.current)
     state, actions = _continued(state, now_s, settings)
@@ -107,7 +107,7 @@ def _started(state: State, now_s: float, settings: Settings) -> Step:
 
 
 def _continued(state: State, now_s: float, settings: Settings) -> Step:
-    if state.phase == Phase.PROBATION:
+    if state.phase == UpdatePhase.PROBATION:
         state = replace(state, starts=state.starts + 1)
         denied = state.denial_of(_target(state))
         if denied is not None:  # the power went after the deny list was saved, and before the state was
@@ -115,24 +115,24 @@ def _continued(state: State, now_s: float, settings: Settings) -> Step:
         if state.starts > settings.probation_starts:
             reason = f"it did not get through {settings.probation_looks} looks in {settings.probation_starts} starts"
             return _give_up(state, reason)
-    if state.phase == Phase.READY and state.denial_of(_target(state)) is None:
+    if state.phase == UpdatePhase.READY and state.denial_of(_target(state)) is None:
         return state, [Do.VERIFY]  # nobody walks yet: once its hashes are right again, it is put in use
-    if state.phase == Phase.IDLE or state.phase in SWITCHED:
+    if state.phase == UpdatePhase.IDLE or state.phase in SWITCHED:
         return _resume(state)
     # Hashing and testing can take a minute: the wearer's model is loaded first, the next tick continues here.
-    return replace(state, phase=Phase.MANIFEST, retry_at_s=now_s), []
+    return replace(state, phase=UpdatePhase.MANIFEST, retry_at_s=now_s), []
 
 
 def _resume(state: State) -> Step:
     """Continue from what is saved, as after a restart. Each action here may be repeated safely."""
     state = replace(state, requests=(), timeouts=0, retry_at_s=None, progress=synced_only(state.progress))
-    if state.phase == Phase.IDLE or state.target is None:
-        return replace(state, phase=Phase.IDLE, target=None), [Do.SAVE, Do.CLEAR_STAGING]
-    if state.phase == Phase.ACTIVATING:
+    if state.phase == UpdatePhase.IDLE or state.target is None:
+        return replace(state, phase=UpdatePhase.IDLE, target=None), [Do.SAVE, Do.CLEAR_STAGING]
+    if state.phase == UpdatePhase.ACTIVATING:
         return state, [Do.SAVE, Do.ACTIVATE]
-    if state.phase == Phase.PROBATION:
+    if state.phase == UpdatePhase.PROBATION:
         return state, [Do.SAVE]
-    if state.phase == Phase.ROLLING_BACK:
+    if state.phase == UpdatePhase.ROLLING_BACK:
         return state, [Do.SAVE, Do.ROLL_BACK]
     denied = state.denial_of(state.target)
     return _fetch_first(state) if denied is None else _abandon(state, denied.reason)
@@ -142,8 +142,8 @@ def _ticked(state: State, event: e.UpdateTick, now_s: float, settings: Settings)
     if state.retry_at_s is not None:
         if now_s < state.retry_at_s:
             return state, []
-        return _test(state, settings) if state.phase == Phase.TESTING else _resume(state)
-    if state.phase == Phase.READY and (event.may_switch or state.current.version is None):
+        return _test(state, settings) if state.phase == UpdatePhase.TESTING else _resume(state)
+    if state.phase == UpdatePhase.READY and (event.may_switch or state.current.version is None):
         return _activate(state)
     if state.phase in FETCHING:
         return _repeat_requests(state, now_s, settings)
@@ -176,7 +176,7 @@ def _offered(state: State, offer: Offer) -> Step:
 
 def _is_followed(state: State, offer: Offer) -> bool:
     """Whether all that an offer asks for is done or under way."""
-    if state.phase != Phase.IDLE:
+    if state.phase != UpdatePhase.IDLE:
         return True
     in_use = offer.manifest_sha256 == state.current.manifest_sha256 and state.is_proven(offer)
     return in_use or state.denial_of(offer) is not None
@@ -190,7 +190,7 @@ def _follow(state: State, offer: Offer) -> Step:
     if denied is not None:
         return _abandon(state, f"refused: {denied.version}: {denied.reason}")
     under_way = state.target is not None and state.target.manifest_sha256 == offer.manifest_sha256
-    fetched_on = under_way and state.phase not in (Phase.IDLE, Phase.METADATA)
+    fetched_on = under_way and state.phase not in (UpdatePhase.IDLE, UpdatePhase.METADATA)
     if not state.is_proven(offer):
         # Newer metadata for what is being installed anyway are checked afterwards: nothing is tested twice for them.
         return (state, [Do.SAVE]) if fetched_on else _begin(state, offer)
@@ -210,7 +210,7 @@ def _fetch_first(state: State) -> Step:
     """Fetch what proves the target, or its manifest where it is proven."""
     offer = _target(state)
     proven = state.is_proven(offer)
-    phase = Phase.MANIFEST if proven else Phase.METADATA
+    phase = UpdatePhase.MANIFEST if proven else UpdatePhase.METADATA
     entries = (manifest_entry(offer),) if proven else metadata_entries(offer)
     size = sum(entry.size_bytes for entry in entries)
     state = replace(state, phase=phase, files=entries, size_bytes=size, requests=())
@@ -258,7 +258,7 @@ def _target(state: State) -> Offer:
 
 def _trust_checked(state: State, event: e.TrustChecked, now_s: float, settings: Settings) -> Step:
     """Only what its signed metadata prove is fetched; expired ones block updates and nothing else."""
-    if state.phase != Phase.METADATA:
+    if state.phase != UpdatePhase.METADATA:
         return state, []
     before = state.current
     if event.current is not None and event.previous is not None:
@@ -312,7 +312,7 @@ def _withdrawn(model: ModelIdentity) -> str:
 
 
 def _manifest_read(state: State, event: e.ManifestRead) -> Step:
-    if state.phase != Phase.MANIFEST:
+    if state.phase != UpdatePhase.MANIFEST:
         return state, []
     version = _target(state).version
     if event.manifest is None:
@@ -324,7 +324,7 @@ def _manifest_read(state: State, event: e.ManifestRead) -> Step:
     hashes = {entry.path: entry.sha256 for entry in files}
     kept = {path: file for path, file in state.progress.items() if hashes.get(path) == file.sha256}
     size = event.manifest.size_bytes
-    state = replace(state, phase=Phase.FILES, files=files, size_bytes=size, progress=kept, reused=False)
+    state = replace(state, phase=UpdatePhase.FILES, files=files, size_bytes=size, progress=kept, reused=False)
     return state, [Do.SAVE, e.Survey(files, resumable(state, files), prune=True)]
 
 
@@ -373,17 +373,21 @@ def _fetch(state: State, now_s: float, settings: Settings) -> Step:
     for entry in state.files:
         if state.progress_of(entry).synced.covers(0, entry.size_bytes):
             return state, [e.SyncFile(entry, complete=True)]
-    if state.phase == Phase.FILES and not state.reused and all(entry.path != BLOCKS_NAME for entry in state.files):
+    if (
+        state.phase == UpdatePhase.FILES
+        and not state.reused
+        and all(entry.path != BLOCKS_NAME for entry in state.files)
+    ):
         return replace(state, reused=True), [e.Reuse(state.files, blocks=True)]
     return fill_window(state, now_s, settings)
 
 
 def _all_fetched(state: State) -> Step:
-    if state.phase == Phase.METADATA:
+    if state.phase == UpdatePhase.METADATA:
         return state, [Do.CHECK_TRUST]
-    if state.phase == Phase.MANIFEST:
+    if state.phase == UpdatePhase.MANIFEST:
         return state, [Do.READ_MANIFEST]
-    return replace(state, phase=Phase.VERIFYING, requests=()), [Do.SAVE, Do.VERIFY]
+    return replace(state, phase=UpdatePhase.VERIFYING, requests=()), [Do.SAVE, Do.VERIFY]
 
 
 def _block_received(state: State, event: e.BlockReceived) -> Step:
@@ -442,7 +446,7 @@ def _never_right(state: State, reason: str, now_s: float, settings: Settings) ->
     shut a good model out for good."""
     if not _target(state).metadata:
         return _deny(state, reason)
-    if state.phase == Phase.METADATA:
+    if state.phase == UpdatePhase.METADATA:
         return _trust_checked(state, e.TrustChecked(reason), now_s, settings)
     state = replace(state, bad={}, requests=(), problem=reason, retry_at_s=now_s + settings.bad_again_s)
     return state, [Do.SAVE]
@@ -472,10 +476,10 @@ def _link_changed(state: State, now_s: float, settings: Settings, *, online: boo
 
 
 def _verified(state: State, damaged: Mapping[str, str], settings: Settings) -> Step:
-    if state.phase not in (Phase.VERIFYING, Phase.READY):
+    if state.phase not in (UpdatePhase.VERIFYING, UpdatePhase.READY):
         return state, []
     if not damaged:
-        return _activate(state) if state.phase == Phase.READY else _test(state, settings)
+        return _activate(state) if state.phase == UpdatePhase.READY else _test(state, settings)
     counts = {path: state.bad.get(path, 0) + 1 for path in damaged}
     path = max(counts, key=lambda name: counts[name])
     if counts[path] >= settings.bad_copies:
@@ -488,14 +492,14 @@ def _test(state: State, settings: Settings) -> Step:
     # Counted before it runs: a self-test that takes the agent down must not do so at every start.
     if state.tests >= settings.test_starts:
         return _deny(state, f"the agent did not survive its self-test {state.tests} times")
-    return replace(state, phase=Phase.TESTING, tests=state.tests + 1, retry_at_s=None), [Do.SAVE, Do.SELF_TEST]
+    return replace(state, phase=UpdatePhase.TESTING, tests=state.tests + 1, retry_at_s=None), [Do.SAVE, Do.SELF_TEST]
 
 
 def _tested(state: State, problems: tuple[str, ...], now_s: float, settings: Settings) -> Step:
-    if state.phase != Phase.TESTING:
+    if state.phase != UpdatePhase.TESTING:
         return state, []
     if not problems:
-        return replace(state, phase=Phase.READY, problem=None, tests=0), [Do.SAVE]
+        return replace(state, phase=UpdatePhase.READY, problem=None, tests=0), [Do.SAVE]
     problem = "self-test: " + "; ".join(problems)
     if state.tests >= settings.test_runs:
         return _deny(state, problem)
@@ -503,17 +507,17 @@ def _tested(state: State, problems: tuple[str, ...], now_s: float, settings: Set
 
 
 def _activate(state: State) -> Step:
-    return replace(state, phase=Phase.ACTIVATING), [Do.SAVE, Do.ACTIVATE]
+    return replace(state, phase=UpdatePhase.ACTIVATING), [Do.SAVE, Do.ACTIVATE]
 
 
 def _switched(state: State, event: e.ModelSwitched) -> Step:
     target, reason = state.target, state.reason
-    if state.phase == Phase.ACTIVATING and event.problem is not None:
+    if state.phase == UpdatePhase.ACTIVATING and event.problem is not None:
         return _ended(_idle(state, event.problem))
     state = replace(state, current=event.current, previous=event.previous)
-    if state.phase == Phase.ACTIVATING:
+    if state.phase == UpdatePhase.ACTIVATING:
         return _activated(state)
-    if state.phase == Phase.ROLLING_BACK and target is not None:
+    if state.phase == UpdatePhase.ROLLING_BACK and target is not None:
         state = _idle(state, f"refused: {target.version}: {reason}")
     # Else the model in use was damaged on disk, or may not guide: it may be fetched again.
     state, actions = _ended(state)
@@ -523,7 +527,7 @@ def _switched(state: State, event: e.ModelSwitched) -> Step:
 def _activated(state: State) -> Step:
     if state.current.barred is not None:  # since it was verified: without looks its probation would never end
         return _idle(state, _withdrawn(state.current)), [Do.SAVE, _without_current(state)]
-    state = replace(_idle(state), phase=Phase.PROBATION, target=state.target, announced=state.announced, starts=1)
+    state = replace(_idle(state), phase=UpdatePhase.PROBATION, target=state.target, announced=state.announced, starts=1)
     # Used first: should saving fail, the agent still runs what `current` names, and the start is repeated.
     return state, [Do.USE_CURRENT, Do.SAVE]
 
@@ -534,14 +538,14 @@ def _activated(state: State) -> Step:
 def _looked(state: State, problem: str | None, now_s: float, settings: Settings) -> Step:
     if problem is not None:
         return _look_failed(state, problem, now_s, settings)
-    if state.phase != Phase.PROBATION:
+    if state.phase != UpdatePhase.PROBATION:
         return state, []
     state = replace(state, looks=state.looks + 1)
     return _ended(_idle(state)) if state.looks >= settings.probation_looks else (state, [])
 
 
 def _look_failed(state: State, problem: str, now_s: float, settings: Settings) -> Step:
-    if state.phase == Phase.PROBATION:
+    if state.phase == UpdatePhase.PROBATION:
         return _give_up(state, problem)
     if state.phase in SWITCHED:
         return state, []
@@ -567,14 +571,14 @@ def _give_up(state: State, reason: str) -> Step:
 
 def _deny_and_roll_back(state: State, offer: Offer, reason: str) -> Step:
     denied = _with_denied(state, offer, reason)
-    state = replace(state, phase=Phase.ROLLING_BACK, target=offer, reason=reason, denied=denied)
+    state = replace(state, phase=UpdatePhase.ROLLING_BACK, target=offer, reason=reason, denied=denied)
     return state, [Do.SAVE, Do.ROLL_BACK]
 
 
 def _roll_back_by_hand(state: State) -> Step:
     """The version in use is denied by that: the server's offer would bring it back within a minute."""
     current = state.current
-    if state.phase == Phase.PROBATION and state.previous.version is not None:
+    if state.phase == UpdatePhase.PROBATION and state.previous.version is not None:
         return _give_up(state, BY_HAND)
     if state.phase in SWITCHED or state.previous.version is None:
         return replace(state, problem="there is no previous model to go back to now"), []
@@ -591,7 +595,7 @@ def _forgive(state: State, version: str | None) -> Step:
     if left == state.denied:
         return state, []
     state = replace(state, denied=left)
-    return _ended(replace(state, problem=None)) if state.phase == Phase.IDLE else (state, [Do.SAVE])
+    return _ended(replace(state, problem=None)) if state.phase == UpdatePhase.IDLE else (state, [Do.SAVE])
 
 
 def _current_checked(state: State, event: e.CurrentChecked) -> Step:

@@ -18,7 +18,7 @@ from device.capture.source import VideoFrame
 from device.guidance.loop import READY, UPDATED, Guidance
 from device.updates.machine import TOO_FULL
 from device.updates.permission import Permission
-from device.updates.state import Phase
+from device.updates.state import UpdatePhase
 from device.updates.stillness import Stillness
 from device.updates.updater import Updater, UpdateReport, UpdaterPorts, current_slot
 from shared import bundle
@@ -154,7 +154,7 @@ class OfferedModels(Models):
         self.updater.report_look_ok(version)
 
     def saw(self, frame: VideoFrame) -> None:
-        if self.updater.phase == Phase.READY:
+        if self.updater.phase == UpdatePhase.READY:
             self._stillness.feed(frame)
 
     def failed(self, version: str, reason: str) -> None:
@@ -173,7 +173,7 @@ class OfferedModels(Models):
     def is_settled(self) -> bool:
         phase = self.updater.phase
         loaded = self._handed_over == self.updater.current_version
-        return phase == Phase.IDLE or (phase == Phase.PROBATION and loaded)
+        return phase == UpdatePhase.IDLE or (phase == UpdatePhase.PROBATION and loaded)
 
     @property
     def state_text(self) -> str:
@@ -197,7 +197,7 @@ class OfferedModels(Models):
         self._handed_over = version
 
     def _use_model(self, folder: Path, version: str) -> None:
-        exchanged = UPDATED if self.updater.phase == Phase.PROBATION else RESTORED
+        exchanged = UPDATED if self.updater.phase == UpdatePhase.PROBATION else RESTORED
         self._load(folder, version, announce=exchanged if self._guidance.model_version else READY)
 
     def _load(self, folder: Path, version: str, *, announce: str) -> None:

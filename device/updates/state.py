@@ -33,7 +33,7 @@ from shared.messages import Offer
 from shared.transfer import PART_BYTES, WINDOW_BYTES, Ranges, Span
 
 
-class Phase(StrEnum):
+class UpdatePhase(StrEnum):
     """The values are written to update.json and shown in the status."""
 
     IDLE = "idle"
@@ -48,11 +48,11 @@ class Phase(StrEnum):
     ROLLING_BACK = "rolling_back"
 
 
-FETCHING = (Phase.METADATA, Phase.MANIFEST, Phase.FILES)
-SWITCHED = (Phase.ACTIVATING, Phase.PROBATION, Phase.ROLLING_BACK)
+FETCHING = (UpdatePhase.METADATA, UpdatePhase.MANIFEST, UpdatePhase.FILES)
+SWITCHED = (UpdatePhase.ACTIVATING, UpdatePhase.PROBATION, UpdatePhase.ROLLING_BACK)
 METADATA_FOLDER = "metadata"
 CRASH_POINTS = (
-    *(f"{when} {phase}" for when in ("before saving", "saved") for phase in Phase),
+    *(f"{when} {phase}" for when in ("before saving", "saved") for phase in UpdatePhase),
     "surveyed", "block written", "blocks synced", "file complete", "trust checked", "file copied", "blocks reused",
     "self-test starts", "incoming cleared", "activate: slot emptied", "activate: moved into slot",
     "activate: previous set", "activate: current set", "deny list saved", "roll back: current set",
@@ -135,7 +135,7 @@ class ModelIdentity:
 class State:
     """Everything an update knows. Fields below the line are not saved."""
 
-    phase: Phase = Phase.IDLE
+    phase: UpdatePhase = UpdatePhase.IDLE
     offered: Offer | None = None  # the newest offer seen: what the server wants this device to run
     target: Offer | None = None  # what is being installed, or is on probation; None only while idle
     progress: Mapping[str, FileProgress] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from device.updates.state import Denied, FileProgress, Phase, State
+from device.updates.state import Denied, FileProgress, State, UpdatePhase
 from shared import atomic, messages, strict
 from shared.errors import MessageError
 from shared.messages import Offer
@@ -62,8 +62,8 @@ def load_state(models: Path) -> State:
 
 
 def _state_in(value: Mapping[str, Any]) -> State:
-    phase, target = Phase(value["phase"]), _offer_in(value["target"])
-    if value["format"] != FORMAT or value["origin"] != ORIGIN or (target is None and phase != Phase.IDLE):
+    phase, target = UpdatePhase(value["phase"]), _offer_in(value["target"])
+    if value["format"] != FORMAT or value["origin"] != ORIGIN or (target is None and phase != UpdatePhase.IDLE):
         raise ValueError("not a state that this version writes")
     return State(
         phase=phase,

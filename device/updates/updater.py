@@ -29,7 +29,7 @@ from device.updates.offer import read_offer
 from device.updates.operator_requests import OperatorRequest, take
 from device.updates.permission import Permission
 from device.updates.slots import FOLDER, ModelSlots, current_slot, previous_slot
-from device.updates.state import Phase, Settings, UpdateReport, restored
+from device.updates.state import Settings, UpdatePhase, UpdateReport, restored
 from device.updates.state_file import load_denied, load_state
 from shared import atomic, file_lock, topics
 from shared.errors import ConfigError, WaycueError
@@ -125,7 +125,7 @@ class Updater:
 
     def report_look_ok(self, version: str | None = None) -> None:
         """A look went well. version: of the model that looked; one that is no longer in use does not count."""
-        if version in (None, self._state.current.version) and self._state.phase == Phase.PROBATION:
+        if version in (None, self._state.current.version) and self._state.phase == UpdatePhase.PROBATION:
             self._queue.put(e.ModelLooked())
 
     def report_failure(self, reason: str, version: str | None = None) -> None:
@@ -190,11 +190,11 @@ class Updater:
                 if isinstance(result, e.ActionFailed):
                     break
 
-    def _phase_changed(self, before: Phase) -> None:
+    def _phase_changed(self, before: UpdatePhase) -> None:
         state, now_s = self._state, self._ports.clock.monotonic_s()
-        if before == Phase.IDLE:
+        if before == UpdatePhase.IDLE:
             self._began_s, self._counted_before = now_s, self.counters.copy()
-        if state.phase == Phase.PROBATION:
+        if state.phase == UpdatePhase.PROBATION:
             gained = self.counters - self._counted_before
             report = UpdateReport(
                 state.previous.version or "",
@@ -223,16 +223,16 @@ class Updater:
         version = state.target.version if state.target is not None else ""
         trouble = f" ({state.problem})" if state.problem is not None else ""
         match state.phase:
-            case Phase.METADATA:
+            case UpdatePhase.METADATA:
                 return f"checking the offer of {version}{trouble}"
-            case Phase.MANIFEST:
+            case UpdatePhase.MANIFEST:
                 return f"downloading {version} 0 %{trouble}"
-            case Phase.FILES:
+            case UpdatePhase.FILES:
                 percent = 100 - 100 * state.missing_bytes // max(state.size_bytes, 1)
                 return f"downloading {version} {percent} %{trouble}"
-            case Phase.PROBATION:
+            case UpdatePhase.PROBATION:
                 return f"probation {version} {state.looks}/{self._settings.probation_looks}"
-            case Phase.IDLE:
+            case UpdatePhase.IDLE:
                 return state.problem or "idle"
             case phase:
                 return f"{phase.replace('_', ' ')} {version}{trouble}"
@@ -248,7 +248,7 @@ class Updater:
         return self._state.current.barred
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> UpdatePhase:
         return self._state.phase
 
 

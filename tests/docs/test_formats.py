@@ -100,7 +100,7 @@ def test_every_limit_is_told_with_its_value(module: ModuleType, name: str) -> No
     assert re.search(rf"\b({told})\b[^.(]*\([^)]*`{name}`", page("formats.md")), f"{size(value)} (`{name}`)"
 
 
-@pytest.mark.parametrize("value", [*messages.FLAGS, *messages.PART_KINDS, *bundle.INTENDED_USES, *state.Phase])
+@pytest.mark.parametrize("value", [*messages.FLAGS, *messages.PART_KINDS, *bundle.INTENDED_USES, *state.UpdatePhase])
 def test_every_word_with_a_meaning_is_named(value: str) -> None:
     assert value in named_in(page("formats.md"))
 

@@ -34,7 +34,7 @@ from server.ingest.ingest import Ingest
 from shared import messages, topics
 from shared.link_speed import LinkSpeed
 from shared.messages import Ack, Envelope
-from shared.transfer import WINDOW_PARTS, Offline, Online, Ranges, Tick
+from shared.transfer import WINDOW_PARTS, Offline, Online, Ranges, SenderTick
 from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.link.depot import Depot
 
@@ -194,7 +194,7 @@ class World:
 
     def pass_time(self, seconds: float) -> None:
         self.now_s += seconds
-        self.decide(Tick())
+        self.decide(SenderTick())
 
     def cut(self, *, arrives: int) -> None:
         """The first `arrives` messages had reached the broker; their answers find nobody."""

@@ -80,7 +80,7 @@ EVENTS: st.SearchStrategy[e.UpdateEvent] = st.one_of(
 
 
 def check_rules(before: u.State, event: e.UpdateEvent, after: u.State, actions: list[e.UpdateAction]) -> None:
-    assert after.phase in u.Phase
+    assert after.phase in u.UpdatePhase
     assert sum(request.size_bytes for request in after.requests) <= SETTINGS.window_bytes
     assert len(after.requests) <= SETTINGS.wants_in_flight
     for path in PATHS:  # nothing is on the way twice, or although it is here
@@ -93,24 +93,24 @@ def check_rules(before: u.State, event: e.UpdateEvent, after: u.State, actions: 
             assert len(action.want.ranges) > 0
             assert sum(-(-(b - a) // SETTINGS.block_bytes) for a, b in action.want.ranges) <= SETTINGS.blocks_per_want
         if action == e.Do.ACTIVATE:  # only after a self-test that passed
-            assert after.phase == u.Phase.ACTIVATING
-            assert before.phase in (u.Phase.READY, u.Phase.ACTIVATING)
+            assert after.phase == u.UpdatePhase.ACTIVATING
+            assert before.phase in (u.UpdatePhase.READY, u.UpdatePhase.ACTIVATING)
             assert actions[:at].count(e.Do.SAVE) == 1
-    if e.Do.ROLL_BACK in actions and after.phase == u.Phase.ROLLING_BACK:
+    if e.Do.ROLL_BACK in actions and after.phase == u.UpdatePhase.ROLLING_BACK:
         assert actions[0] == e.Do.SAVE
         by_hand = isinstance(event, OperatorRequest)
         assert by_hand or any(after.target and one.version == after.target.version for one in after.denied)
     if e.Do.USE_CURRENT in actions:
         assert isinstance(event, e.ModelSwitched)
-    if before.phase != u.Phase.ACTIVATING and after.phase == u.Phase.ACTIVATING:
-        assert before.phase == u.Phase.READY
+    if before.phase != u.UpdatePhase.ACTIVATING and after.phase == u.UpdatePhase.ACTIVATING:
+        assert before.phase == u.UpdatePhase.READY
         assert isinstance(event, e.UpdateTick | e.BundleVerified)
         assert isinstance(event, e.BundleVerified) or event.may_switch or not before.current.version
-    if after.phase == u.Phase.ROLLING_BACK and before.phase == u.Phase.PROBATION:
+    if after.phase == u.UpdatePhase.ROLLING_BACK and before.phase == u.UpdatePhase.PROBATION:
         assert before.previous.version
     forgiven = {event.version} if isinstance(event, OperatorRequest) else set()
     assert {one.version for one in before.denied} - forgiven <= {one.version for one in after.denied}
-    if after.phase in (u.Phase.MANIFEST, u.Phase.FILES) and before.phase == u.Phase.IDLE:
+    if after.phase in (u.UpdatePhase.MANIFEST, u.UpdatePhase.FILES) and before.phase == u.UpdatePhase.IDLE:
         assert after.target is not None
         assert forgiven or before.denial_of(after.target) is None
     known, now = before.offered, after.offered
@@ -127,12 +127,12 @@ def test_no_sequence_of_events_breaks_a_rule(events: list[e.UpdateEvent]) -> Non
         state = after
 
 
-@given(EVENTS, st.sampled_from(u.Phase))
-def test_every_phase_takes_every_event(event: e.UpdateEvent, phase: u.Phase) -> None:
-    files = manifest(1).files if phase == u.Phase.FILES else ()
+@given(EVENTS, st.sampled_from(u.UpdatePhase))
+def test_every_phase_takes_every_event(event: e.UpdateEvent, phase: u.UpdatePhase) -> None:
+    files = manifest(1).files if phase == u.UpdatePhase.FILES else ()
     state = u.State(phase=phase, target=offer(1, 1), offered=offer(1, 1), current=OLD, files=files)
     after, _ = step(state, event, 1.0, SETTINGS)
-    assert after.phase in u.Phase
+    assert after.phase in u.UpdatePhase
 
 
 # --- models that may not guide (any more) ---
@@ -159,7 +159,7 @@ def test_newer_metadata_that_bar_the_model_in_use_take_it_out_of_use_at_once(
     wanted = replace(offer(1, 1), metadata=(MetadataFile("timestamp.json", 1, "ee" * 32),))
     if recalled:  # the model in use is offered once more, under metadata that may say otherwise now
         wanted = replace(wanted, version="m0", manifest_sha256="00" * 32)
-    state = u.State(phase=u.Phase.METADATA, target=wanted, offered=wanted, current=current, previous=previous)
+    state = u.State(phase=u.UpdatePhase.METADATA, target=wanted, offered=wanted, current=current, previous=previous)
     after, actions = step(state, event, 1.0, SETTINGS)
     assert event.current is not None
     assert after.current == event.current
@@ -173,36 +173,36 @@ def test_newer_metadata_that_bar_the_model_in_use_take_it_out_of_use_at_once(
         assert after.proven is None
 
 
-@given(st.sampled_from(u.Phase), BEFORE)
+@given(st.sampled_from(u.UpdatePhase), BEFORE)
 def test_a_start_with_a_barred_model_never_waits_for_looks_that_do_not_come(
-    phase: u.Phase, previous: u.ModelIdentity
+    phase: u.UpdatePhase, previous: u.ModelIdentity
 ) -> None:
     barred = replace(OLD, barred="it is on trial")
     state = u.State(phase=phase, target=offer(1, 1), offered=offer(1, 1), current=barred, previous=previous)
     after, actions = step(state, e.AgentStarted(), 1.0, SETTINGS)
-    if phase in (u.Phase.ACTIVATING, u.Phase.ROLLING_BACK):  # a switch under way is finished first
+    if phase in (u.UpdatePhase.ACTIVATING, u.UpdatePhase.ROLLING_BACK):  # a switch under way is finished first
         return
-    assert after.phase != u.Phase.PROBATION
+    assert after.phase != u.UpdatePhase.PROBATION
     assert actions[0] == (e.Do.ROLL_BACK if may_go_back_to(previous) else e.Do.USE_CURRENT)
     assert after.denied == ()
 
 
 @given(BEFORE)
 def test_a_model_that_is_barred_the_moment_it_is_switched_to_gives_way(previous: u.ModelIdentity) -> None:
-    state = u.State(phase=u.Phase.ACTIVATING, target=offer(1, 1), offered=offer(1, 1), current=OLD)
+    state = u.State(phase=u.UpdatePhase.ACTIVATING, target=offer(1, 1), offered=offer(1, 1), current=OLD)
     new = u.ModelIdentity("m1", "10" * 32, "it is on trial")
     after, actions = step(state, e.ModelSwitched(new, previous), 1.0, SETTINGS)
-    assert (after.phase, after.current) == (u.Phase.IDLE, new)
+    assert (after.phase, after.current) == (u.UpdatePhase.IDLE, new)
     assert actions[-1] == (e.Do.ROLL_BACK if may_go_back_to(previous) else e.Do.USE_CURRENT)
 
 
 def test_a_cut_between_the_deny_list_and_the_state_still_ends_in_the_roll_back() -> None:
-    state = u.State(phase=u.Phase.PROBATION, target=offer(1, 1), offered=offer(1, 1), current=NEW, previous=OLD)
+    state = u.State(phase=u.UpdatePhase.PROBATION, target=offer(1, 1), offered=offer(1, 1), current=NEW, previous=OLD)
     failed, actions = step(state, e.ModelLooked("it fails"), 1.0, SETTINGS)
     assert actions == [e.Do.SAVE, e.Do.ROLL_BACK]
     again, actions = step(replace(state, denied=failed.denied), e.AgentStarted(), 1.0, SETTINGS)
     assert actions == [e.Do.SAVE, e.Do.ROLL_BACK]
-    assert (again.phase, again.reason, again.denied) == (u.Phase.ROLLING_BACK, "it fails", failed.denied)
+    assert (again.phase, again.reason, again.denied) == (u.UpdatePhase.ROLLING_BACK, "it fails", failed.denied)
 
 
 # --- with a disk and a server that lose and repeat, but not for ever ---
@@ -327,11 +327,11 @@ class World:
     def live(self) -> None:
         for _ in range(2000):
             self.now_s += 3.0
-            if self.state.phase == u.Phase.PROBATION:
+            if self.state.phase == u.UpdatePhase.PROBATION:
                 self.put(e.ModelLooked())
-            if self.state.phase == u.Phase.IDLE and self.current.version == "m1":
+            if self.state.phase == u.UpdatePhase.IDLE and self.current.version == "m1":
                 return
-            if self.state.phase == u.Phase.IDLE:
+            if self.state.phase == u.UpdatePhase.IDLE:
                 self.put(e.Offered(offer(1, 1)))
             if self.fails():
                 self.restart()

@@ -14,7 +14,7 @@ from device.health import status
 from device.outbox import folder as outbox_folder
 from device.outbox.outbox import Outbox
 from device.updates.permission import Permission
-from device.updates.state import Denied, Phase, Settings, State
+from device.updates.state import Denied, Settings, State, UpdatePhase
 from device.updates.state_file import load_denied, load_state, save_denied, save_state
 from device.updates.updater import Updater, UpdaterPorts
 from server import config as server_config
@@ -156,7 +156,7 @@ def _update_files() -> Run:
     folder = scratch()
     models = folder / "models"
     models.mkdir()
-    save_state(models, State(phase=Phase.FILES, offered=OFFER, target=OFFER))
+    save_state(models, State(phase=UpdatePhase.FILES, offered=OFFER, target=OFFER))
     save_denied(models, (Denied("m0", "1" * 64, "it failed"),))
     names = ("update.json", "denied.json")
     good = {name: (models / name).read_bytes() for name in names}

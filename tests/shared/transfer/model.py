@@ -27,9 +27,9 @@ from shared.transfer import (
     Sender,
     SenderAction,
     SenderEvent,
+    SenderTick,
     SendPart,
     Synced,
-    Tick,
     Verify,
     Write,
     receive_step,
@@ -100,7 +100,7 @@ class World:
 
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
-        self.tell(Tick())
+        self.tell(SenderTick())
 
     # the receiver's side
 

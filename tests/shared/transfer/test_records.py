@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from shared.messages import Ack
-from shared.transfer import AckCame, Offline, Online, RecordSender, SendBegin, Tick, patience_s, send_record_step
+from shared.transfer import AckCame, Offline, Online, RecordSender, SendBegin, SenderTick, patience_s, send_record_step
 
 PAUSED = AckCame(Ack("paused", reason="too much today"))
 
@@ -22,7 +22,7 @@ def repeats(state: RecordSender, *, since_s: float, count: int) -> list[float]:
     now_s = since_s
     while len(times) < count:
         now_s += 0.5
-        state, actions = send_record_step(state, Tick(), now_s)
+        state, actions = send_record_step(state, SenderTick(), now_s)
         if actions:
             assert actions == [SendBegin(again=True)]
             times.append(now_s)
@@ -38,7 +38,7 @@ def test_without_an_answer_it_is_repeated_ever_more_slowly() -> None:
 def test_a_reconnect_ends_a_pause_and_begins_the_patience_anew() -> None:
     state = sent()
     for now_s in (5.0, 15.0, 35.0):
-        state, _ = send_record_step(state, Tick(), now_s)
+        state, _ = send_record_step(state, SenderTick(), now_s)
     state, _ = send_record_step(state, PAUSED, 36.0)
     state, _ = send_record_step(state, Offline(), 37.0)
     assert not state.online
@@ -52,7 +52,7 @@ def test_a_pause_is_not_longer_for_being_said_twice_and_its_end_is_a_try() -> No
     state, actions = send_record_step(sent(), PAUSED, 1.0)
     assert (actions, state.paused, state.reason, state.due_s) == ([], True, "too much today", 16.0)
     assert send_record_step(state, PAUSED, 10.0)[0] == state
-    state, _ = send_record_step(state, Tick(), 16.0)
+    state, _ = send_record_step(state, SenderTick(), 16.0)
     assert (state.paused, state.tries, state.due_s) == (False, 1, 16.0 + patience_s(1))
     assert send_record_step(state, PAUSED, 17.0)[0].due_s == 17.0 + 30.0
 

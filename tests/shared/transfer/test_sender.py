@@ -16,8 +16,8 @@ from shared.transfer import (
     SendBegin,
     SendEnd,
     Sender,
+    SenderTick,
     SendPart,
-    Tick,
     patience_s,
     pause_s,
     send_step,
@@ -29,14 +29,14 @@ RECEIVING = AckCame(Ack("receiving", ranges=((0, 100),)))
 def sending(size_bytes: int = 1000) -> Sender:
     """Three parts of 100 bytes are on their way."""
     state, _ = send_step(Sender(size_bytes), Online(100), 0.0)
-    state, _ = send_step(state, Tick(room_parts=3), 0.0)
+    state, _ = send_step(state, SenderTick(room_parts=3), 0.0)
     assert (state.phase, state.flying_bytes) == ("sending", 300)
     return state
 
 
 def silent(state: Sender, *, until_s: float) -> Sender:
     for tenth in range(int(until_s * 10)):
-        state, _ = send_step(state, Tick(room_parts=0), tenth / 10)
+        state, _ = send_step(state, SenderTick(room_parts=0), tenth / 10)
     return state
 
 
@@ -79,16 +79,16 @@ def test_a_begin_without_an_answer_is_repeated_and_gives_its_place_free() -> Non
     state, _ = send_step(sending(), AckCame(Ack("unknown")), 0.0)
     assert state.flying
     for now_s, tries in ((5.0, 1), (15.0, 2)):
-        state, actions = send_step(state, Tick(), now_s)
+        state, actions = send_step(state, SenderTick(), now_s)
         assert (actions, state.phase, state.flying, state.tries) == ([SendBegin()], "beginning", (), tries)
 
 
 def test_the_part_size_can_change_in_the_middle_of_a_file() -> None:
-    state, actions = send_step(sending(), Tick(room_parts=1, part_bytes=250), 1.0)
+    state, actions = send_step(sending(), SenderTick(room_parts=1, part_bytes=250), 1.0)
     assert actions == [SendPart(300, 550, 0)]
-    state, actions = send_step(state, Tick(room_parts=1), 1.0)
+    state, actions = send_step(state, SenderTick(room_parts=1), 1.0)
     assert actions == [SendPart(550, 800, 0)]
-    state, actions = send_step(state, Tick(), 1.0)
+    state, actions = send_step(state, SenderTick(), 1.0)
     assert actions == [SendPart(800, 1000, 0), SendEnd()]
 
 
@@ -97,10 +97,10 @@ def test_a_question_in_vain_gives_the_window_free_only_if_others_were_answered_s
     heard_s: float, keeps: bool
 ) -> None:
     state = sending()
-    state, actions = send_step(state, Tick(room_parts=0), 5.0)
+    state, actions = send_step(state, SenderTick(room_parts=0), 5.0)
     assert (actions, state.phase) == ([SendAsk()], "asking")
     assert state.flying_bytes == 300  # the first question may yet be answered
-    state, actions = send_step(state, Tick(room_parts=0, heard_s=heard_s), 15.0)
+    state, actions = send_step(state, SenderTick(room_parts=0, heard_s=heard_s), 15.0)
     assert actions == [SendAsk()]
     assert bool(state.flying) == keeps
 
@@ -108,7 +108,7 @@ def test_a_question_in_vain_gives_the_window_free_only_if_others_were_answered_s
 def test_without_a_connection_nothing_goes_out_however_late_it_is() -> None:
     state, actions = send_step(sending(), Offline(), 1.0)
     assert (state.online, state.flying, actions) == (False, (), [])
-    assert send_step(state, Tick(), 1000.0) == (state, [])
+    assert send_step(state, SenderTick(), 1000.0) == (state, [])
 
 
 def test_a_connection_in_mid_file_begins_with_a_question_and_new_patience() -> None:
@@ -126,12 +126,12 @@ def test_a_connection_before_the_begin_was_answered_begins_again() -> None:
 
 
 def test_parts_begin_the_patience_anew_and_silence_asks() -> None:
-    state, _ = send_step(replace(sending(), tries=2), Tick(room_parts=1), 7.0)
+    state, _ = send_step(replace(sending(), tries=2), SenderTick(room_parts=1), 7.0)
     assert (state.tries, state.due_s) == (0, 7.0 + patience_s(0))
-    state, actions = send_step(state, Tick(room_parts=0), 12.0)
+    state, actions = send_step(state, SenderTick(room_parts=0), 12.0)
     assert (state.phase, state.tries, actions) == ("asking", 1, [SendAsk()])
 
 
 def test_the_room_in_bytes_counts_down_with_each_part() -> None:
-    actions = send_step(sending(), Tick(room_bytes=300), 1.0)[1]
+    actions = send_step(sending(), SenderTick(room_bytes=300), 1.0)[1]
     assert actions == [SendPart(300, 400, 0), SendPart(400, 500, 0), SendPart(500, 600, 0)]
