@@ -18,22 +18,26 @@ import queue
 import ssl
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
+from typing import Any, assert_never
 
 from server.broker import dynsec_rules
 from server.broker.dynsec_rules import Command, Rules
-from shared.background import within
 from shared.clock import Clock
 from shared.errors import MessageError, Transient, Unreachable
+from shared.mqtt import (
+    ConnectAccepted,
+    ConnectRefused,
+    Disconnected,
+    MessageReceived,
+    MqttClient,
+    MqttEvent,
+    MqttSettings,
+    PublishAnswered,
+    Subscribed,
+    SubscribeRefused,
+    Subscription,
+)
 
-KEEPALIVE_S = 30
-CONNECT_TIMEOUT_S = 5.0
 RECONNECT_MAX_S = 5
 ANSWER_TIMEOUT_S = 10.0
 ASK_AGAIN_S = 60.0
@@ -58,17 +62,17 @@ class AccessLink:
         self._session = 0
         self._numbers = itertools.count(1)
         self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._client = self._new_client(tls)
+        listen = (Subscription(dynsec_rules.RESPONSE),)
+        settings = MqttSettings(dynsec_rules.CONTROLLER, listen, tls=tls, reconnect_max_s=RECONNECT_MAX_S)
+        self._client = MqttClient(settings, self._on_event)
 
     def start(self) -> None:
         """Connect in the background, now and whenever the connection is lost."""
-        self._client.connect_async(self.host, self.port, KEEPALIVE_S, clean_start=True)
-        self._client.loop_start()
+        self._client.start(self.host, self.port)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Disconnect. Idempotent, and does not hang."""
-        self._client.disconnect()
-        within(timeout_s, self._client.loop_stop, name="access rules' stop")  # it may hang in a name look-up
+        self._client.stop(timeout_s)
         self.connected.clear()
 
     def keep(self, devices: Mapping[str, str]) -> int:
@@ -148,41 +152,23 @@ class AccessLink:
 
     # paho's thread
 
-    def _new_client(self, tls: ssl.SSLContext) -> mqtt.Client:
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=dynsec_rules.CONTROLLER, protocol=MQTTProtocolVersion.MQTTv5
-        )
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        client.reconnect_delay_set(1, RECONNECT_MAX_S)
-        client.tls_set_context(tls)
-        client.on_connect = self._connected
-        client.on_subscribe = self._subscribed
-        client.on_disconnect = self._disconnected
-        client.on_message = lambda _client, _data, message: self._answers.put(bytes(message.payload))
-        return client
-
-    def _connected(
-        self, client: mqtt.Client, _data: Any, _flags: mqtt.ConnectFlags, reason: ReasonCode, _props: Properties | None
-    ) -> None:
-        if reason.is_failure:
-            self.refusal = f"The broker {self.host}:{self.port} refused {dynsec_rules.CONTROLLER}: {reason}."
-            return
-        client.subscribe([(dynsec_rules.RESPONSE, SubscribeOptions(qos=1))])
-
-    def _subscribed(
-        self, _client: mqtt.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _props: Properties | None
-    ) -> None:
-        if any(reason.is_failure for reason in reasons):
-            self.refusal = (
-                f"The broker {self.host}:{self.port} does not let {dynsec_rules.CONTROLLER} change its rules."
-            )
-            return
-        self.refusal = ""
-        self._session += 1
-        self._found = None
-        self.connected.set()
-
-    def _disconnected(
-        self, _client: mqtt.Client, _data: Any, _flags: mqtt.DisconnectFlags, _reason: ReasonCode, _p: Properties | None
-    ) -> None:
-        self.connected.clear()
+    def _on_event(self, event: MqttEvent) -> None:
+        broker = f"The broker {self.host}:{self.port}"
+        match event:
+            case ConnectRefused(reason):
+                self.refusal = f"{broker} refused {dynsec_rules.CONTROLLER}: {reason}."
+            case SubscribeRefused():
+                self.refusal = f"{broker} does not let {dynsec_rules.CONTROLLER} change its rules."
+            case Subscribed():
+                self.refusal = ""
+                self._session += 1
+                self._found = None
+                self.connected.set()
+            case Disconnected():
+                self.connected.clear()
+            case MessageReceived():
+                self._answers.put(event.payload)
+            case ConnectAccepted() | PublishAnswered():
+                pass
+            case _:
+                assert_never(event)

@@ -15,32 +15,35 @@ from __future__ import annotations
 
 import logging
 import queue
-import socket
 import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
+from typing import assert_never
 
 from shared import messages, topics
-from shared.background import Background, within
+from shared.background import Background
 from shared.errors import MessageError
 from shared.messages import Status
+from shared.mqtt import (
+    ConnectAccepted,
+    ConnectRefused,
+    Disconnected,
+    MessageReceived,
+    MqttClient,
+    MqttEvent,
+    MqttSettings,
+    PublishAnswered,
+    Subscribed,
+    SubscribeRefused,
+    Subscription,
+)
 
 Reply = tuple[str, bytes]
 Handler = Callable[[str, list[str], bytes], list[Reply]]
 """(device, levels after it, payload) -> what to publish."""
 
-KEEPALIVE_S = 30
-CONNECT_TIMEOUT_S = 5.0
 RECONNECT_MAX_S = 10  # one server per broker: no herd to spread
 SESSION_S = 24 * 3600  # a server that restarts within a day gets what devices sent meanwhile
 MAX_PACKET_BYTES = 2 * 1024 * 1024  # the broker discards what is larger before it reaches our memory
@@ -56,10 +59,11 @@ _log = logging.getLogger(__name__)
 class _Inbound:
     session: int
     """Counts connections: an acknowledgement must not go to a later one, where its number means another message."""
-    mid: int
-    qos: int
-    topic: str
-    payload: bytes
+    message: MessageReceived
+
+    @property
+    def topic(self) -> str:
+        return self.message.topic
 
 
 class ServerLink:
@@ -99,30 +103,32 @@ class ServerLink:
         self._on_status = on_status
         self._lets_in = lets_in
         self._again = again
-        self._listen = tuple(listen)
-        self._lasting = lasting
         self._retained: dict[str, bytes] = {}
         self._odd: set[str] = set()
         self._session = 0
         self._inbox: queue.SimpleQueue[_Inbound | None] = queue.SimpleQueue()
         self._worker = Background(self._work, name="server link", wake=lambda: self._inbox.put(None))
-        self._client = self._new_client(client_id, tls)
+        settings = MqttSettings(
+            client_id,
+            tuple(map(_subscription, listen)),
+            tls=tls,
+            session_s=SESSION_S if lasting else 0,
+            max_packet_bytes=MAX_PACKET_BYTES,
+            manual_ack=True,
+            max_queued=MAX_WAITING,
+            reconnect_max_s=RECONNECT_MAX_S,
+        )
+        self._client = MqttClient(settings, self._on_event)
 
     def start(self) -> None:
         """Connect in the background, now and whenever the connection is lost; wait on `ready` where it matters."""
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's own gap
-        properties.SessionExpiryInterval = SESSION_S if self._lasting else 0
-        properties.MaximumPacketSize = MAX_PACKET_BYTES
         self._worker.start()
-        clean = not self._lasting
-        self._client.connect_async(self.host, self.port, KEEPALIVE_S, clean_start=clean, properties=properties)
-        self._client.loop_start()
+        self._client.start(self.host, self.port)
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Finish the batch under way and disconnect. Idempotent."""
         self._worker.close(timeout_s)
-        self._client.disconnect()
-        within(timeout_s, self._client.loop_stop, name="server link's stop")  # it may hang in a name look-up
+        self._client.stop(timeout_s)
         self.ready.clear()
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> bool:
@@ -131,69 +137,43 @@ class ServerLink:
             self._retained[topic] = payload
         if not self.ready.is_set():
             return False
-        return self._client.publish(topic, payload, qos=qos, retain=retain).rc == mqtt.MQTT_ERR_SUCCESS
+        return self._client.publish(topic, payload, qos=qos, retain=retain)
 
     # paho's thread
 
-    def _new_client(self, client_id: str, tls: ssl.SSLContext | None) -> mqtt.Client:
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True
-        )
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        client.reconnect_delay_set(1, RECONNECT_MAX_S)
-        if tls is not None:
-            client.tls_set_context(tls)
-        client.max_queued_messages_set(MAX_WAITING)
-        client.on_pre_connect = _forget_old_answers
-        client.on_socket_open = _no_delay
-        client.on_connect = self._connected
-        client.on_subscribe = self._subscribed
-        client.on_disconnect = self._disconnected
-        client.on_message = self._received
-        return client
+    def _on_event(self, event: MqttEvent) -> None:
+        match event:
+            case ConnectAccepted():
+                self._session += 1
+                self.counters["connects"] += 1
+            case ConnectRefused(reason):
+                _log.error("The broker %s:%s refused the server: %s", self.host, self.port, reason)
+            case Subscribed():
+                self._subscribed()
+            case SubscribeRefused(reasons):
+                _log.error("The broker does not let the server hear the devices: %s", list(reasons))
+            case Disconnected(failure):
+                self.ready.clear()
+                if failure is not None:
+                    _log.warning("The connection to the broker %s:%s ended: %s", self.host, self.port, failure)
+            case MessageReceived():
+                self._received(event)
+            case PublishAnswered():
+                pass  # a device asks again for what the broker refused
+            case _:
+                assert_never(event)
 
-    def _connected(
-        self, client: mqtt.Client, _data: Any, _flags: mqtt.ConnectFlags, reason: ReasonCode, _props: Properties | None
-    ) -> None:
-        if reason.is_failure:
-            _log.error("The broker %s:%s refused the server: %s", self.host, self.port, reason)
-            return
-        self._session += 1
-        self.counters["connects"] += 1
-        client.subscribe([(topic, _wishes(topic)) for topic in self._listen])
-
-    def _subscribed(
-        self, client: mqtt.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _props: Properties | None
-    ) -> None:
-        if any(reason.is_failure for reason in reasons):
-            _log.error("The broker does not let the server hear the devices: %s", [str(reason) for reason in reasons])
-            return
+    def _subscribed(self) -> None:
         for topic, payload in list(self._retained.items()):
-            client.publish(topic, payload, qos=1, retain=True)
+            self._client.publish(topic, payload, retain=True)
         self.ready.set()
         _log.info("Connected to the broker %s:%s.", self.host, self.port)
 
-    def _disconnected(
-        self,
-        _client: mqtt.Client,
-        _data: Any,
-        _flags: mqtt.DisconnectFlags,
-        reason: ReasonCode,
-        _props: Properties | None,
-    ) -> None:
-        self.ready.clear()
-        if reason.is_failure:
-            _log.warning("The connection to the broker %s:%s ended: %s", self.host, self.port, reason)
-
-    def _received(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = ""
+    def _received(self, message: MessageReceived) -> None:
         if message.qos == 0 and self._inbox.qsize() > MAX_WAITING:
             self.counters["dropped"] += 1
             return
-        self._inbox.put(_Inbound(self._session, message.mid, message.qos, topic, bytes(message.payload)))
+        self._inbox.put(_Inbound(self._session, message))
 
     # the worker
 
@@ -223,16 +203,16 @@ class ServerLink:
             self.counters["messages"] += 1
             if message.topic.endswith("/status") and newest[message.topic] is not message:
                 continue  # each costs a transaction: a device that says it all the time must not hold up the others
-            replies += self._guarded(lambda m=message: self._dispatch(m))  # type: ignore[misc]  # bound per message
+            replies += self._guarded(lambda m=message: self._dispatch(m.message))  # type: ignore[misc]  # bound per message
         if self._settle is not None:
             replies += self._guarded(self._settle)
         for topic, payload in replies:
             if self.ready.is_set():  # else the device asks again; paho would pile them up in memory
-                sent = self._client.publish(topic, payload, qos=1).rc == mqtt.MQTT_ERR_SUCCESS
+                sent = self._client.publish(topic, payload)
                 self.counters["replies" if sent else "dropped"] += 1
-        for message in batch:
-            if message.qos and message.session == self._session:
-                self._client.ack(message.mid, message.qos)
+        for inbound in batch:
+            if inbound.message.qos and inbound.session == self._session:
+                self._client.ack(inbound.message)
 
     def _guarded(self, work: Callable[[], list[Reply]]) -> list[Reply]:
         try:
@@ -242,7 +222,7 @@ class ServerLink:
             _log.exception("A message could not be handled.")
             return []
 
-    def _dispatch(self, message: _Inbound) -> list[Reply]:
+    def _dispatch(self, message: MessageReceived) -> list[Reply]:
         place = topics.levels(message.topic)
         if place is None:
             self.counters["foreign"] += 1
@@ -273,19 +253,7 @@ class ServerLink:
         self._on_status(device, status)
 
 
-def _wishes(topic: str) -> SubscribeOptions:
+def _subscription(topic: str) -> Subscription:
     # A status is retained by design. Whatever else is, no device of ours left there: a million of them, left by one
     # that was let in and means harm, would come at each of our starts, long after it was revoked.
-    if topic == topics.STATUS_ALL:
-        return SubscribeOptions(qos=1)
-    return SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-
-
-def _forget_old_answers(client: mqtt.Client, _data: Any) -> None:
-    # paho would send them after the reconnect, when they are no longer true; the devices ask anyway.
-    client.drop_out_messages()
-
-
-def _no_delay(_client: mqtt.Client, _data: Any, connection: Any) -> None:
-    # An answer is small, and a device waits for it: not 40 ms for the TCP acknowledgement of the one before.
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Subscription(topic, retained=topic == topics.STATUS_ALL)

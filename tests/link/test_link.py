@@ -17,7 +17,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from device.outbox.outbox import Outbox
-from device.sync.mqtt import MAX_UNACKED
+from device.sync.connection import MAX_UNACKED
 from device.sync.uploads import SMALL
 from server.broker.child import BrokerChild, free_port
 from server.broker.link import ServerLink
