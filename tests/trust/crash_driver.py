@@ -58,7 +58,7 @@ class Killer:
 
 def sign(place: Path, at: Step) -> None:
     """From nothing to two models, under keys that were all replaced. Repeating it completes it."""
-    release = Release.make(place / "home", clock=ManualClock(epoch_s=NOW_S), at=at)
+    release = Release.make(place / "home", clock=ManualClock(epoch_s=NOW_S), crash_point=at)
     release.publish([target("m1")])
     release.publish([target("m1"), target("m2", 2)])
     root = release.status()[0]

@@ -22,7 +22,7 @@ from typing import Any
 from device.updates.slots import Checkpoint, current_slot, previous_slot
 from device.updates.state_file import load_denied
 from device.updates.tuf_client import Trust
-from server.releases.signing import release_root
+from server.releases.signing import Release
 from shared import bundle
 from shared.bundle import BLOCK_BYTES
 from shared.clock import ManualClock
@@ -45,7 +45,7 @@ def server_of(place: Path) -> Server:
 
 def device_of(place: Path, server: Server, at: Checkpoint = lambda name: None) -> Device:
     state, clock = place / "state", ManualClock(epoch_s=NOW_S)
-    root = release_root(server.home)
+    root = Release(server.home, clock=ManualClock(epoch_s=NOW_S)).root_json()
 
     def trust() -> Trust:
         return Trust(state / "trust", root, ClockFloor(state / "trust", clock), at=at)

@@ -19,7 +19,7 @@ import pytest
 from device.updates.slots import current_slot
 from device.updates.state import Settings
 from device.updates.updater import Report, Updater
-from server.releases.offers import MAX_BLOCKS
+from server.releases.blocks import MAX_BLOCKS
 from shared import bundle, messages
 from shared.clock import ManualClock
 from shared.errors import BundleError, ConfigError, Refused
@@ -327,7 +327,7 @@ def test_a_manifest_of_a_newer_format_is_refused_but_not_for_ever(server: Server
     data = bundle.manifest_bytes(manifest).replace(b'"format":1', b'"format":2')
     path.write_bytes(data)
     offer = Offer("m1", hashlib.sha256(data).hexdigest(), len(data), 1.0, 5)
-    server.push._files[offer.manifest_sha256] = path
+    server.push.blocks.add_metadata({offer.manifest_sha256: data})
     device.updater.on_offer(messages.encode(offer))
     device.go(lambda: device.updater.phase == "idle" and "refused" in device.text())
     assert "Update the agent" in device.text()
