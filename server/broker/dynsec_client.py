@@ -22,21 +22,9 @@ from typing import Any, assert_never
 
 from server.broker import dynsec_rules
 from server.broker.dynsec_rules import AccessRules, Command
+from shared import mqtt
 from shared.clock import Clock
 from shared.errors import MessageError, Transient, Unreachable
-from shared.mqtt import (
-    ConnectAccepted,
-    ConnectRefused,
-    Disconnected,
-    MessageReceived,
-    MqttClient,
-    MqttEvent,
-    MqttSettings,
-    PublishAnswered,
-    Subscribed,
-    SubscribeRefused,
-    Subscription,
-)
 
 RECONNECT_MAX_S = 5
 ANSWER_TIMEOUT_S = 10.0
@@ -62,9 +50,9 @@ class DynsecClient:
         self._session = 0
         self._numbers = itertools.count(1)
         self._responses: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        listen = (Subscription(dynsec_rules.RESPONSE),)
-        settings = MqttSettings(dynsec_rules.CONTROLLER, listen, tls=tls, reconnect_max_s=RECONNECT_MAX_S)
-        self._client = MqttClient(settings, self._on_event)
+        listen = (mqtt.Subscription(dynsec_rules.RESPONSE),)
+        settings = mqtt.MqttSettings(dynsec_rules.CONTROLLER, listen, tls=tls, reconnect_max_s=RECONNECT_MAX_S)
+        self._client = mqtt.MqttClient(settings, self._on_event)
 
     def start(self) -> None:
         """Connect in the background, now and whenever the connection is lost."""
@@ -108,7 +96,7 @@ class DynsecClient:
                 if len(page.clients) < PAGE and len(page.roles) < PAGE:
                     break
             if not dynsec_rules.denies(responses):
-                logger.warning("The broker %s:%s allowed by default; it is told to deny.", self.host, self.port)
+                logger.warning("The broker %s:%s allowed by default; it is set to deny.", self.host, self.port)
                 self._call([dynsec_rules.deny()])
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise MessageError(
@@ -152,23 +140,23 @@ class DynsecClient:
 
     # paho's thread
 
-    def _on_event(self, event: MqttEvent) -> None:
+    def _on_event(self, event: mqtt.MqttEvent) -> None:
         broker = f"The broker {self.host}:{self.port}"
         match event:
-            case ConnectRefused(reason):
+            case mqtt.ConnectRefused(reason):
                 self.refusal = f"{broker} refused {dynsec_rules.CONTROLLER}: {reason}."
-            case SubscribeRefused():
+            case mqtt.SubscribeRefused():
                 self.refusal = f"{broker} does not let {dynsec_rules.CONTROLLER} change its rules."
-            case Subscribed():
+            case mqtt.Subscribed():
                 self.refusal = None
                 self._session += 1
                 self._current = None
                 self.connected.set()
-            case Disconnected():
+            case mqtt.Disconnected():
                 self.connected.clear()
-            case MessageReceived():
+            case mqtt.MessageReceived():
                 self._responses.put(event.payload)
-            case ConnectAccepted() | PublishAnswered():
+            case mqtt.ConnectAccepted() | mqtt.PublishAnswered():
                 pass
             case _:
                 assert_never(event)

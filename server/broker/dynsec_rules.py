@@ -115,33 +115,31 @@ def initial(rules: AccessRules) -> dict[str, Any]:
 
 def diff(wanted: AccessRules, current: AccessRules) -> list[Command]:
     """Commands that turn `current` into `wanted`, those that take away first. Never about the controller itself."""
-    foreign = {name for name, client in current.clients.items() if client.role is None}
-    clients = {name: client for name, client in wanted.clients.items() if name != CONTROLLER}
-    roles = {name: rights for name, rights in wanted.roles.items() if name != CONTROLLER_ROLE}
-    commands: list[Command] = [
-        {"command": "deleteClient", "username": name}
-        for name in current.clients
-        if name != CONTROLLER and (name not in clients or name in foreign)
-    ]
-    commands += [
-        {"command": "deleteRole", "rolename": name}
-        for name in current.roles
-        if name != CONTROLLER_ROLE and name not in roles
-    ]
-    commands += [
-        {"command": "modifyRole" if name in current.roles else "createRole", "rolename": name, "acls": _acls(rights)}
-        for name, rights in roles.items()
-        if current.roles.get(name) != rights
-    ]
-    for name, client in clients.items():
+    wanted, current = _without_controller(wanted), _without_controller(current)
+    ours = {name for name, client in current.clients.items() if client.role is not None}
+    removed = [name for name in current.clients if name not in ours or name not in wanted.clients]
+    commands: list[Command] = [{"command": "deleteClient", "username": name} for name in removed]
+    commands += [{"command": "deleteRole", "rolename": name} for name in current.roles if name not in wanted.roles]
+    for name, rights in wanted.roles.items():
+        if current.roles.get(name) != rights:
+            kind = "modifyRole" if name in current.roles else "createRole"
+            commands.append({"command": kind, "rolename": name, "acls": _acls(rights)})
+    for name, client in wanted.clients.items():
         if current.clients.get(name) != client:
-            if name not in current.clients or name in foreign:
+            if name not in ours:
                 commands.append({"command": "createClient", "username": name})
             # The plugin ends the sessions of a client that is modified. A new client needs that too: under a
             # certificate of ours anyone may connect (and then do nothing), so an old revoked session may be waiting
             # for its name to come back.
             commands.append({"command": "modifyClient", **_client_fields(name, client)})
     return commands
+
+
+def _without_controller(rules: AccessRules) -> AccessRules:
+    return AccessRules(
+        {name: rights for name, rights in rules.roles.items() if name != CONTROLLER_ROLE},
+        {name: client for name, client in rules.clients.items() if name != CONTROLLER},
+    )
 
 
 def read_commands(*, offset: int, count: int) -> list[Command]:

@@ -214,10 +214,10 @@ def _run(words: list[str]) -> None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Transient(
-            f"The broker could not be told: {words[0]} failed ({error}).", hint="See broker.reload."
+            f"The broker could not be reloaded: {words[0]} failed ({error}).", hint="See broker.reload."
         ) from None
     if done.returncode != 0:
         raise Transient(
-            f"The broker was not told: {words[0]} ended with {done.returncode}: {done.stderr.strip()[:200]}",
+            f"The broker was not reloaded: {words[0]} ended with {done.returncode}: {done.stderr.strip()[:200]}",
             hint="See broker.reload.",
         )

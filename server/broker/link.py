@@ -23,23 +23,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import assert_never
 
-from shared import messages, topics
+from shared import messages, mqtt, topics
 from shared.background import Background
 from shared.errors import MessageError
 from shared.messages import Status
-from shared.mqtt import (
-    ConnectAccepted,
-    ConnectRefused,
-    Disconnected,
-    MessageReceived,
-    MqttClient,
-    MqttEvent,
-    MqttSettings,
-    PublishAnswered,
-    Subscribed,
-    SubscribeRefused,
-    Subscription,
-)
 from shared.topics import Reply
 
 Handler = Callable[[str, list[str], bytes], list[Reply]]
@@ -93,7 +80,7 @@ class Ports:
 class _Inbound:
     session: int
     """Counts connections: an acknowledgement must not go to a later one, where its number means another message."""
-    message: MessageReceived
+    message: mqtt.MessageReceived
 
     @property
     def topic(self) -> str:
@@ -116,7 +103,7 @@ class ServerLink:
         self._session = 0
         self._inbox: queue.SimpleQueue[_Inbound | None] = queue.SimpleQueue()
         self._worker = Background(self._work, name="server link", wake=lambda: self._inbox.put(None))
-        settings = MqttSettings(
+        settings = mqtt.MqttSettings(
             session.client_id,
             tuple(map(_subscription, session.filters)),
             tls=session.tls,
@@ -126,7 +113,7 @@ class ServerLink:
             max_queued=MAX_WAITING,
             reconnect_max_s=RECONNECT_MAX_S,
         )
-        self._client = MqttClient(settings, self._on_event)
+        self._client = mqtt.MqttClient(settings, self._on_event)
 
     def start(self) -> None:
         """Connect in the background, now and whenever the connection is lost; wait on `ready` where it matters."""
@@ -149,24 +136,24 @@ class ServerLink:
 
     # paho's thread
 
-    def _on_event(self, event: MqttEvent) -> None:
+    def _on_event(self, event: mqtt.MqttEvent) -> None:
         match event:
-            case ConnectAccepted():
+            case mqtt.ConnectAccepted():
                 self._session += 1
                 self.counters["connects"] += 1
-            case ConnectRefused(reason):
+            case mqtt.ConnectRefused(reason):
                 logger.error("The broker %s:%s refused the server: %s", self.host, self.port, reason)
-            case Subscribed():
+            case mqtt.Subscribed():
                 self._subscribed()
-            case SubscribeRefused(reasons):
+            case mqtt.SubscribeRefused(reasons):
                 logger.error("The broker does not let the server hear the devices: %s", list(reasons))
-            case Disconnected(failure):
+            case mqtt.Disconnected(failure):
                 self.ready.clear()
                 if failure is not None:
                     logger.warning("The connection to the broker %s:%s ended: %s", self.host, self.port, failure)
-            case MessageReceived():
+            case mqtt.MessageReceived():
                 self._received(event)
-            case PublishAnswered():
+            case mqtt.PublishAnswered():
                 pass  # a device asks again for what the broker refused
             case _:
                 assert_never(event)
@@ -177,7 +164,7 @@ class ServerLink:
         self.ready.set()
         logger.info("Connected to the broker %s:%s.", self.host, self.port)
 
-    def _received(self, message: MessageReceived) -> None:
+    def _received(self, message: mqtt.MessageReceived) -> None:
         if message.qos == 0 and self._inbox.qsize() > MAX_WAITING:
             self.counters["dropped"] += 1
             return
@@ -231,7 +218,7 @@ class ServerLink:
             logger.exception("A message could not be handled.")
             return []
 
-    def _dispatch(self, message: MessageReceived) -> list[Reply]:
+    def _dispatch(self, message: mqtt.MessageReceived) -> list[Reply]:
         parsed = topics.levels(message.topic)
         if parsed is None:
             self.counters["foreign"] += 1
@@ -262,7 +249,7 @@ class ServerLink:
         self._ports.on_status(device, status)
 
 
-def _subscription(topic: str) -> Subscription:
+def _subscription(topic: str) -> mqtt.Subscription:
     # A status is retained by design. Whatever else is, no device of ours left there: a million of them, left by one
     # that was let in and means harm, would come at each of our starts, long after it was revoked.
-    return Subscription(topic, retained=topic == topics.STATUS_ALL)
+    return mqtt.Subscription(topic, retained=topic == topics.STATUS_ALL)

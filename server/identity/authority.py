@@ -89,11 +89,6 @@ class Authority:
         """The authority's own certificate, for those who shall trust it."""
         return _pem(self._certificate)
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the authority's certificate (DER), in hex."""
-        return self._certificate.fingerprint(hashes.SHA256()).hex()
-
     def issue_device(self, csr_pem: bytes, device: str, *, days: float = 90.0) -> bytes:
         """A certificate (PEM) for the key of a request. Raises: Refused."""
         if not topics.DEVICE_NAME.match(device) or is_reserved(device):

@@ -90,8 +90,8 @@ async def _body(request: Request) -> bytes:
 
 
 class EnrolmentService:
-    """Serves from `start` to `stop`. address: HOST:PORT to listen on; port 0 = any. broker: HOST:PORT that devices are
-    told; with an empty host, the one under which they reached us. on_enrolled: called when a device was let in,
+    """Serves from `start` to `stop`. address: HOST:PORT to listen on; port 0 = any. broker: HOST:PORT that devices
+    get; with an empty host, the one under which they reached us. on_enrolled: called when a device was let in,
     before the device has the answer."""
 
     def __init__(
@@ -103,13 +103,12 @@ class EnrolmentService:
         clock: Clock,
         on_enrolled: Callable[[], None] = lambda: None,
     ) -> None:
-        self._authority = claims.certificates.authority
-        self._clock = clock
-        self._address = address
-        self._broker = broker
-        self._fingerprints: set[str] = set()
+        self._authority, self._clock = claims.certificates.authority, clock
+        self._address, self._broker = address, broker
+        self.fingerprints: set[str] = set()
+        """Of the certificates that this process showed: proofs for these are taken."""
         self._app = create_app(
-            claims, clock=clock, fingerprints=self._fingerprints, broker_of=self._broker_of, on_enrolled=on_enrolled
+            claims, clock=clock, fingerprints=self.fingerprints, broker_of=self._broker_of, on_enrolled=on_enrolled
         )
         self._threads: list[Background] = []
 
@@ -163,7 +162,7 @@ class EnrolmentService:
     def _load(self, context: ssl.SSLContext) -> None:
         self._files = self._authority.service(NAME, server_auth=True)
         certificate = self._files[1].read_text("ascii")
-        self._fingerprints.add(enrolment.fingerprint(ssl.PEM_cert_to_DER_cert(certificate)))
+        self.fingerprints.add(enrolment.fingerprint(ssl.PEM_cert_to_DER_cert(certificate)))
         context.load_cert_chain(self._files[1], self._files[0])
 
     def _broker_of(self, asked: str) -> str:

@@ -84,7 +84,7 @@ class Arrival:
     """The folder's entries for it are durable."""
 
     @property
-    def transfer(self) -> TransferId:
+    def id(self) -> TransferId:
         return self.device, self.name
 
     @property

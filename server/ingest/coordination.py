@@ -85,7 +85,7 @@ class DeferredQuestions:
         if not questions or arrival.whole:
             self.forget(arrival)
             return ()
-        _, since_s = self._since.setdefault(arrival.transfer, (arrival, now_s))
+        _, since_s = self._since.setdefault(arrival.id, (arrival, now_s))
         if now_s - since_s >= QUESTION_S:
             self.forget(arrival)
             return ()
@@ -99,4 +99,4 @@ class DeferredQuestions:
 
     def forget(self, arrival: Arrival) -> None:
         """No answer about it is owed any more."""
-        self._since.pop(arrival.transfer, None)
+        self._since.pop(arrival.id, None)

@@ -18,22 +18,11 @@ from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
 from server.ingest.coordination import DeferredQuestions, EarlyMessages, still_merging
 from server.ingest.limits import DeviceLoad, LimitsSettings
 from server.ingest.replies import Replies, reply
-from shared import messages
+from shared import messages, transfer
 from shared.errors import MessageError
 from shared.messages import Ack, Begin, Part
 from shared.topics import Reply
-from shared.transfer import (
-    WINDOW_BYTES,
-    Answer,
-    BeginCame,
-    PartCame,
-    ReceiverEvent,
-    Refuse,
-    Synced,
-    Verify,
-    Write,
-    receive_step,
-)
+from shared.transfer import WINDOW_BYTES, ReceiverEvent, receive_step
 
 CLEARING_EVERY_S = 3600.0
 MAX_HASH_TRIES = 3  # then the device's own copy is damaged, and sending it again changes nothing
@@ -107,11 +96,11 @@ class Transfers:
         for arrival, verdict in zip(complete, self._arrivals.verify(complete), strict=True):
             match verdict:
                 case Verdict.MOVED if self._arrivals.shared and still_merging(arrival, self._clock.monotonic_s()):
-                    self._complete[arrival.transfer] = arrival
+                    self._complete[arrival.id] = arrival
                 case Verdict.MATCHES | Verdict.MOVED:
                     matching.append(arrival)
                 case Verdict.LOCKED:
-                    self._complete[arrival.transfer] = arrival
+                    self._complete[arrival.id] = arrival
                 case Verdict.FINISHED:
                     self._forget(arrival)
                 case Verdict.MISMATCH:
@@ -127,11 +116,11 @@ class Transfers:
         """Answer a verified file by what became of it. outcome: None = it could not be merged now."""
         if outcome is None:
             return self._not_merged(arrival)
-        device, name = arrival.transfer
+        device, name = arrival.id
         self._drop(arrival)
         if outcome.state == "gone":
             logger.warning("The bytes of %s are gone; its device sends them again.", name)
-            return self._unknown(arrival.transfer)
+            return self._unknown(arrival.id)
         if outcome.state == "refused":
             return self._replies.refused(device, name, outcome.reason)
         if outcome.new:
@@ -166,13 +155,13 @@ class Transfers:
                 return self._replies.paused(device, name, reason)
             arrival = self._arrivals.add(device, name, begin)
             # Less than a window is sent with its beginning anyway, unless the device has asked first and now waits.
-            if size_bytes > WINDOW_BYTES or arrival.transfer in self._forgotten:
-                self._new[arrival.transfer] = arrival
-            self._forgotten.discard(arrival.transfer)
-            self._answered_unknown.discard(arrival.transfer)
+            if size_bytes > WINDOW_BYTES or arrival.id in self._forgotten:
+                self._new[arrival.id] = arrival
+            self._forgotten.discard(arrival.id)
+            self._answered_unknown.discard(arrival.id)
         if arrival.begin.part != begin.part:
             return self._replies.refused(device, name, "another file of this name is on its way")
-        return self._advance(arrival, BeginCame(), b"")
+        return self._advance(arrival, transfer.BeginCame(), b"")
 
     def _make_room(self, device: str) -> None:
         """Evict the longest silent files of a device that has too many; should it come back to one, it begins again."""
@@ -185,15 +174,15 @@ class Transfers:
         state, actions = receive_step(arrival.state, event)
         for action in actions:
             match action:
-                case Write():
-                    assert isinstance(event, PartCame)
+                case transfer.Write():
+                    assert isinstance(event, transfer.PartCame)
                     if not arrival.write(event.offset, payload):
                         return []  # another worker has every byte already, and answers
-                case Verify():
-                    self._complete[arrival.transfer] = arrival
-                case Refuse(reason=reason):
+                case transfer.Verify():
+                    self._complete[arrival.id] = arrival
+                case transfer.Refuse(reason=reason):
                     return self._refuse(arrival, reason)
-                case Answer():
+                case transfer.Answer():
                     raise AssertionError("only Synced is answered here")  # pragma: no cover
                 case _:
                     assert_never(action)
@@ -201,23 +190,23 @@ class Transfers:
             return self._refuse(arrival, "it came in too many small pieces")
         arrival.state = state
         if state.dirty:
-            self._unsettled[arrival.transfer] = arrival
+            self._unsettled[arrival.id] = arrival
         return []
 
     def _refuse(self, arrival: Arrival, reason: str) -> list[Reply]:
         self._drop(arrival)
-        return self._replies.refused(*arrival.transfer, reason)
+        return self._replies.refused(*arrival.id, reason)
 
-    def _unknown(self, transfer: TransferId) -> list[Reply]:
+    def _unknown(self, transfer_id: TransferId) -> list[Reply]:
         """Answer that the file must be begun again: once in a batch, eight parts of it may be on their way."""
-        self._counts.add(transfer[0], "unknown")
-        if transfer in self._answered_unknown:
+        self._counts.add(transfer_id[0], "unknown")
+        if transfer_id in self._answered_unknown:
             return []
-        self._answered_unknown.add(transfer)
+        self._answered_unknown.add(transfer_id)
         if len(self._forgotten) >= MAX_FORGOTTEN:
             self._forgotten.clear()
-        self._forgotten.add(transfer)
-        return [reply(*transfer, Ack("unknown"))]
+        self._forgotten.add(transfer_id)
+        return [reply(*transfer_id, Ack("unknown"))]
 
     # --- a batch
 
@@ -225,14 +214,14 @@ class Transfers:
         """Messages that came before their file's announcement did, in another worker."""
         replies: list[Reply] = []
         now_s = self._clock.monotonic_s()
-        for transfer in self._early.transfers:
-            arrival = self._arrivals.get(*transfer)
+        for transfer_id in self._early.transfers:
+            arrival = self._arrivals.get(*transfer_id)
             if arrival is not None:
-                for event, payload in self._early.pop(transfer):
+                for event, payload in self._early.pop(transfer_id):
                     replies += self._advance(arrival, event, payload)
-            elif self._early.is_overdue(transfer, now_s):
-                self._early.pop(transfer)
-                replies += self._unknown(transfer)
+            elif self._early.is_overdue(transfer_id, now_s):
+                self._early.pop(transfer_id)
+                replies += self._unknown(transfer_id)
         return replies
 
     def _answer_merged_before(self) -> list[Reply]:
@@ -244,13 +233,13 @@ class Transfers:
         for arrival, was_merged in zip(new, merged, strict=True):
             if was_merged:
                 self._drop(arrival)
-                replies += self._replies.merged(*arrival.transfer, counted_as="repeated")
+                replies += self._replies.merged(*arrival.id, counted_as="repeated")
         return replies
 
     def _sync_and_answer(self) -> list[Reply]:
         """Make bytes durable, and answer about those files that are not complete by that."""
-        self._unsettled |= {arrival.transfer: arrival for arrival in self._questions.arrivals}
-        dirty = [arrival for transfer, arrival in self._unsettled.items() if transfer not in self._complete]
+        self._unsettled |= {arrival.id: arrival for arrival in self._questions.arrivals}
+        dirty = [arrival for transfer_id, arrival in self._unsettled.items() if transfer_id not in self._complete]
         self._unsettled.clear()
         replies: list[Reply] = []
         for arrival, error in zip(dirty, self._arrivals.settle(dirty), strict=True):
@@ -260,7 +249,7 @@ class Transfers:
             elif self._arrivals.shared and not arrival.refresh():
                 self._forget(arrival)  # another worker has merged it, and answers
             elif self._arrivals.shared and arrival.whole:
-                self._complete[arrival.transfer] = arrival
+                self._complete[arrival.id] = arrival
             else:
                 replies += self._answer(arrival)
         return replies
@@ -268,9 +257,9 @@ class Transfers:
     def _answer(self, arrival: Arrival) -> list[Reply]:
         shared = self._arrivals.shared
         deferred = self._questions.defer(arrival, self._clock.monotonic_s()) if shared else ()
-        arrival.state, actions = receive_step(arrival.state, Synced())
+        arrival.state, actions = receive_step(arrival.state, transfer.Synced())
         self._questions.restore(arrival, deferred)
-        return [reply(*arrival.transfer, action.ack) for action in actions if isinstance(action, Answer)]
+        return [reply(*arrival.id, action.ack) for action in actions if isinstance(action, transfer.Answer)]
 
     def _not_merged(self, arrival: Arrival) -> list[Reply]:
         """Keep the arrival and answer with its durable ranges; the device repeats `end`."""
@@ -281,17 +270,17 @@ class Transfers:
     def _hash_mismatch(self, arrival: Arrival) -> list[Reply]:
         """Have the device send the file again, or refuse it after MAX_HASH_TRIES."""
         self._drop(arrival)
-        transfer = arrival.transfer
+        transfer_id = arrival.id
         if len(self._hash_failures) > MAX_HASH_FAILURES:
             self._hash_failures.clear()
-        self._hash_failures[transfer] += 1
+        self._hash_failures[transfer_id] += 1
         self._counts.add(arrival.device, "wrong_hash")
-        if self._hash_failures[transfer] < MAX_HASH_TRIES:
+        if self._hash_failures[transfer_id] < MAX_HASH_TRIES:
             logger.warning("%s of %s arrived with other bytes than announced; once more.", arrival.name, arrival.device)
-            return self._unknown(transfer)
-        del self._hash_failures[transfer]
+            return self._unknown(transfer_id)
+        del self._hash_failures[transfer_id]
         reason = "its bytes are not those that were announced: the device's copy is damaged"
-        return self._replies.refused(*transfer, reason)
+        return self._replies.refused(*transfer_id, reason)
 
     def _evict(self, arrival: Arrival, why: str) -> None:
         logger.warning("%s of %s is given up: %s.", arrival.name, arrival.device, why)
@@ -308,6 +297,6 @@ class Transfers:
 
     def _forget(self, arrival: Arrival) -> None:
         for pending in (self._unsettled, self._new, self._complete):
-            pending.pop(arrival.transfer, None)
+            pending.pop(arrival.id, None)
         self._questions.forget(arrival)
         self._arrivals.forget(arrival)

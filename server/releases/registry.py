@@ -23,7 +23,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -116,14 +116,13 @@ class Registry:
         *,
         parent: str = "",
         adapter: Path | None = None,
-        dataset: str = "",
         evaluation: Mapping[str, Any] | None = None,
         taught: Taught | None = None,
     ) -> RegisteredModel:
         """Copy a bundle (and its adapter folder) into the registry, durably. It gets no role by that.
 
-        parent: version it was trained from; dataset: version of the dataset that it saw
-        taught: of a night, what it was made from; its list of rows is written beside the bundle
+        parent: version it was trained from
+        taught: of a night, what it was trained on; its list of rows is written beside the bundle
         raises: BundleError for a bundle that is not whole, or whose version exists with other bytes; OSError.
         """
         manifest = bundle.verify(folder)
@@ -142,7 +141,7 @@ class Registry:
                 "version": manifest.version,
                 "parent": parent or manifest.parent,
                 "base": manifest.base,
-                "dataset": dataset,
+                "dataset": "",
                 "manifest_sha256": digest,
                 "created_at_utc": self._clock.utc_s(),
                 "evaluation": dict(_claimed(manifest) if evaluation is None else evaluation),
@@ -191,15 +190,11 @@ class Registry:
     def _insert(self, lineage: Mapping[str, Any]) -> None:
         folder = self._models / str(lineage["version"])
         use = bundle.read_manifest(folder / "bundle").intended_use
-        row = {
-            "version": lineage["version"],
+        kept = ("version", "parent", "base", "manifest_sha256", "evaluation")
+        row = {name: lineage[name] for name in kept} | {
             "created_at": lineage["created_at_utc"],
-            "parent": lineage["parent"],
-            "base": lineage["base"],
             "folder": str(folder.relative_to(self.home)),
-            "manifest_sha256": lineage["manifest_sha256"],
             "manifest_size": (folder / "bundle" / bundle.MANIFEST_NAME).stat().st_size,
-            "evaluation": lineage["evaluation"],
             "state": ON_TRIAL if use == bundle.TRIAL else REGISTERED,
         }
         with self.store.writing() as connection:
@@ -271,17 +266,9 @@ class Registry:
         return None if row is None else self._model(row)
 
     def _model(self, row: Row[Any]) -> RegisteredModel:
-        return RegisteredModel(
-            row.version,
-            row.created_at,
-            row.parent,
-            row.base,
-            self.home / row.folder,
-            row.manifest_sha256,
-            row.manifest_size,
-            row.evaluation,
-            row.state,
-        )
+        values = dict(row._mapping)
+        created_at_utc, folder = values.pop("created_at"), self.home / values.pop("folder")
+        return RegisteredModel(created_at_utc=created_at_utc, folder=folder, **values)
 
     # --- roles ---
 
@@ -386,13 +373,7 @@ def _alias(connection: Connection, name: str) -> str | None:
 
 def _night(taught: Taught) -> dict[str, Any]:
     """What lineage.json says of a night beside what it says of every version."""
-    return {
-        "dataset": taught.dataset,
-        "code": taught.code,
-        "seconds": taught.seconds,
-        "rows": len(taught.rows),
-        "walks": taught.walks,
-    }
+    return {**asdict(taught), "rows": len(taught.rows)}
 
 
 def _copy_tree(source: Path, target: Path) -> None:

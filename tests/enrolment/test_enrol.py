@@ -319,7 +319,7 @@ def test_without_the_fingerprint_in_the_proof_he_would_not_be(desk: Desk, tmp_pa
     code = desk.book.add("pi-1").code
     with in_the_middle(desk, tmp_path / "evil", forge=False) as middle:
         lax = EnrolmentService(desk.book, address=("127.0.0.1", 0), broker=":1", clock=SystemClock())
-        lax._fingerprints.add(middle.fingerprint)
+        lax.fingerprints.add(middle.fingerprint)
         object.__setattr__(desk, "address", lax.start())
         try:
             assert desk.enrol(code, server=middle.server).device == "pi-1"

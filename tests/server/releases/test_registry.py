@@ -48,7 +48,7 @@ def adapter(tmp_path: Path) -> Path:
 
 def test_a_registered_bundle_is_a_copy_with_its_lineage(registry: Registry, tmp_path: Path) -> None:
     source = make(tmp_path, "m1")
-    model = registry.add(source, adapter=adapter(tmp_path), dataset="17:ab", evaluation={"gate": "passed"})
+    model = registry.add(source, adapter=adapter(tmp_path), evaluation={"gate": "passed"})
     shutil.rmtree(source)
     assert model == registry.get("m1")
     assert registry.list() == (model,)
@@ -57,7 +57,7 @@ def test_a_registered_bundle_is_a_copy_with_its_lineage(registry: Registry, tmp_
     assert (model.parent, model.base, model.evaluation) == ("m0", "starter", {"gate": "passed"})
     assert (model.folder / "adapter").is_dir()
     assert (model.folder / "adapter" / "inner" / "weights.safetensors").read_bytes() == b"w" * 1000
-    assert registry.lineage("m1")["dataset"] == "17:ab"
+    assert registry.lineage("m1")["dataset"] == ""  # no night of this server made it
     assert registry.champion() is None
 
 
