@@ -11,6 +11,7 @@ persistent one would keep its share of all messages from everybody while it is a
 from __future__ import annotations
 
 import signal
+import ssl
 import threading
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -76,25 +77,27 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
         ingest = stack.enter_context(closing(open_ingest(home, store, merge, config, clock)))
         ports = Ports(ingest.handle, settle=ingest.settle, waits=lambda: ingest.waits)
         if authority is not None:
-            ports = replace(
-                ports, is_enrolled=EnrolledDevices(Certificates(store, authority, clock=clock)).__contains__
-            )
+            enrolled = EnrolledDevices(Certificates(store, authority, clock=clock))
+            ports = replace(ports, is_enrolled=enrolled.__contains__)
         link = ServerLink(BrokerSession(host, port, name, tls, SHARED_FILTERS, persistent=False), ports)
         for signal_number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signal_number, lambda *_: stopping.set())
         link.start()
         stack.callback(link.stop)
         stack.callback(notify, STOPPING)
-        if not _ready(link, stopping):
-            return
-        print(f"Ready: {name} takes in, broker {host}:{port}. Ctrl-C stops.", flush=True)
-        notify(READY)
-        if ready_file is not None:
-            atomic.write_bytes(ready_file, f"{name}\n".encode())
+        if _ready(link, stopping):
+            print(f"Ready: {name} takes in, broker {host}:{port}. Ctrl-C stops.", flush=True)
+            notify(READY)
+            if ready_file is not None:
+                atomic.write_bytes(ready_file, f"{name}\n".encode())
         while not stopping.wait(RENEW_EVERY_S):
-            if authority is not None and tls is not None:
-                with suppress(WaycueError, OSError):  # tried again in an hour; a third of its life is left
-                    authority.load_service(name, tls)
+            _renew(authority, name, tls)
+
+
+def _renew(authority: Authority | None, name: str, tls: ssl.SSLContext | None) -> None:
+    if authority is not None and tls is not None:
+        with suppress(WaycueError, OSError):  # tried again in an hour; a third of its life is left
+            authority.load_service(name, tls)
 
 
 def _ready(link: ServerLink, stopping: threading.Event) -> bool:

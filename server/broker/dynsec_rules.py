@@ -116,23 +116,27 @@ def initial(rules: AccessRules) -> dict[str, Any]:
 def diff(wanted: AccessRules, current: AccessRules) -> list[Command]:
     """Commands that turn `current` into `wanted`, those that take away first. Never about the controller itself."""
     wanted, current = _without_controller(wanted), _without_controller(current)
-    ours = {name for name, client in current.clients.items() if client.role is not None}
-    removed = [name for name in current.clients if name not in ours or name not in wanted.clients]
-    commands: list[Command] = [{"command": "deleteClient", "username": name} for name in removed]
-    commands += [{"command": "deleteRole", "rolename": name} for name in current.roles if name not in wanted.roles]
-    for name, rights in wanted.roles.items():
-        if current.roles.get(name) != rights:
-            kind = "modifyRole" if name in current.roles else "createRole"
-            commands.append({"command": kind, "rolename": name, "acls": _acls(rights)})
+    ours = {name: client for name, client in current.clients.items() if client.role is not None}
+    removed = current.clients.keys() - (ours.keys() & wanted.clients.keys())
+    commands: list[Command] = [{"command": "deleteClient", "username": name} for name in sorted(removed)]
+    commands += _diff_roles(wanted.roles, current.roles)
     for name, client in wanted.clients.items():
-        if current.clients.get(name) != client:
-            if name not in ours:
-                commands.append({"command": "createClient", "username": name})
+        if ours.get(name) != client:
+            commands += [] if name in ours else [{"command": "createClient", "username": name}]
             # The plugin ends the sessions of a client that is modified. A new client needs that too: under a
             # certificate of ours anyone may connect (and then do nothing), so an old revoked session may be waiting
             # for its name to come back.
             commands.append({"command": "modifyClient", **_client_fields(name, client)})
     return commands
+
+
+def _diff_roles(wanted: Mapping[str, frozenset[Right]], current: Mapping[str, frozenset[Right]]) -> Iterator[Command]:
+    for name in sorted(current.keys() - wanted.keys()):
+        yield {"command": "deleteRole", "rolename": name}
+    for name, rights in wanted.items():
+        if current.get(name) != rights:
+            kind = "modifyRole" if name in current else "createRole"
+            yield {"command": kind, "rolename": name, "acls": _acls(rights)}
 
 
 def _without_controller(rules: AccessRules) -> AccessRules:

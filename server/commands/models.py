@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from server import config as settings
 
 if TYPE_CHECKING:
-    from server.releases.registry import Registry
+    from server.releases.registry import RegisteredModel, Registry
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,34 +42,41 @@ def _registry(options: argparse.Namespace) -> Registry:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from server.releases.registry import CHAMPION, PREVIOUS, REGISTERED, unjudged
+    from server.releases.registry import CHAMPION, PREVIOUS
 
     registry = _registry(options)
     roles = {registry.alias(name): name for name in (PREVIOUS, CHAMPION)}
-    models = [
-        {
-            "version": model.version,
-            "role": roles.get(model.version, ""),
-            "parent": model.parent,
-            "base": model.base,
-            "created_at_utc": model.created_at_utc,
-            "state": model.state,
-            "never_judged": unjudged(model),
-            "evaluation": dict(model.evaluation),
-        }
-        for model in registry.list()
-    ]
+    models = [_to_json(model, roles.get(model.version, "")) for model in registry.list()]
     if options.json:
         print(json.dumps(models, indent=1))
-        return 0
-    if not models:
+    elif not models:
         print("No models yet. Begin with: waycue-server models add starter")
-    for entry in models:
-        state = "" if entry["state"] == REGISTERED else entry["state"]
-        judged = "never judged" if entry["never_judged"] else ""
-        marks = ", ".join(str(mark) for mark in (entry["role"], state, judged) if mark)
-        print(f"{entry['version']:<28} {marks:<10} from {entry['parent'] or entry['base']}")
+    else:
+        print("\n".join(map(_describe, models)))
     return 0
+
+
+def _to_json(model: RegisteredModel, role: str) -> dict[str, Any]:
+    from server.releases.registry import unjudged
+
+    return {
+        "version": model.version,
+        "role": role,
+        "parent": model.parent,
+        "base": model.base,
+        "created_at_utc": model.created_at_utc,
+        "state": model.state,
+        "never_judged": unjudged(model),
+        "evaluation": dict(model.evaluation),
+    }
+
+
+def _describe(model: dict[str, Any]) -> str:
+    from server.releases.registry import REGISTERED
+
+    state = "" if model["state"] == REGISTERED else model["state"]
+    marks = ", ".join(filter(None, (model["role"], state, "never judged" if model["never_judged"] else "")))
+    return f"{model['version']:<28} {marks:<10} from {model['parent'] or model['base']}"
 
 
 def _add(options: argparse.Namespace) -> int:

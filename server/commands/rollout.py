@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from server.commands.opening import opened, when
 from server.releases.registry import Registry
-from server.releases.rollout_rules import Outcome, Rollout, RolloutState
+from server.releases.rollout_rules import Rollout, RolloutState, UpdateOutcome
 from server.releases.rollouts import ERROR_SHARE, MISSING_AFTER_S, RolloutProgress, RolloutRequest, Rollouts
 
 _HOUR_S = 3600.0
@@ -171,7 +171,7 @@ def describe(statuses: Sequence[RolloutProgress]) -> Iterable[str]:
             f"silent, {counts.waiting} waiting"
         )
         for entry in status.outcomes:
-            if entry.outcome in (Outcome.FAILED, Outcome.MISSING):
+            if entry.outcome in (UpdateOutcome.FAILED, UpdateOutcome.MISSING):
                 yield f"  {entry.device}: {entry.outcome}, {entry.reason}"
 
 

@@ -56,6 +56,9 @@ class Issued:
     def life_s(self) -> float:
         return self.not_after_s - self.issued_at_s
 
+    def is_valid(self, now_s: float) -> bool:
+        return self.revoked_at_s is None and self.not_after_s > now_s
+
 
 class Certificates:
     """store, authority: of one home. days: the life of a device's certificate."""
@@ -121,7 +124,7 @@ class Certificates:
         if self._asks_too_much(device):
             return []
         try:
-            issued = self._renewed(device, messages.decode(Renew, payload))
+            issued = self._renewed(device, _renew_request(payload))
         except (MessageError, Refused, ConfigError) as error:  # ConfigError: this machine's clock is wrong
             logger.warning("%s gets no new certificate: %s", device, error)
             return []
@@ -138,25 +141,31 @@ class Certificates:
             logger.warning("%s asks for certificates all the time; it is ignored for up to an hour.", device)
         return self._asked[device] > MOST_ASKED_AN_HOUR
 
-    def _renewed(self, device: str, asked: Renew) -> Issued:
+    def _renewed(self, device: str, request: Renew) -> Issued:
         now_s = self.clock.utc_s()
-        if not asked.csr_pem.isascii():  # JSON may hold what cannot even be encoded
-            raise MessageError("Renew.csr_pem is no PEM.")
-        key = read_csr(asked.csr_pem.encode())
+        key = read_csr(request.csr_pem.encode())
         with self.store.writing() as connection:
             if connection.scalar(_admitted(now_s).where(db.enrolments.c.device == device)) is None:
                 raise Refused("it is not enrolled, or no longer.")
             held = _of(connection, device)
-            valid = [issued for issued in held if issued.revoked_at_s is None and issued.not_after_s > now_s]
-            if not any(is_asked_by(issued, key, asked) for issued in valid):
+            valid = [issued for issued in held if issued.is_valid(now_s)]
+            if not any(is_asked_by(issued, key, request) for issued in valid):
                 raise Refused("it asks for a key that none of its own keys vouches for.")
-            if key_of(valid[0]) == key and valid[0].not_after_s - now_s > valid[0].life_s / 2:
-                return valid[0]  # asked twice, or the answer was lost
+            newest = valid[0]
+            if key_of(newest) == key and newest.not_after_s - now_s > newest.life_s / 2:
+                return newest  # asked twice, or the answer was lost
             if sum(issued.issued_at_s > now_s - DAY_S for issued in held) >= MOST_A_DAY:
                 raise Refused(f"it got {MOST_A_DAY} within a day.")
-            issued = self.issue(connection, device, asked.csr_pem)
+            issued = self.issue(connection, device, request.csr_pem)
         logger.info("%s got a new certificate.", device)
         return issued
+
+
+def _renew_request(payload: bytes) -> Renew:
+    request = messages.decode(Renew, payload)
+    if not request.csr_pem.isascii():  # JSON may hold what cannot even be encoded
+        raise MessageError("Renew.csr_pem is no PEM.")
+    return request
 
 
 def is_asked_by(held: Issued, key: PublicKey, asked: Renew) -> bool:

@@ -19,7 +19,7 @@ import io
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -69,27 +69,24 @@ class BlockServer:
     def handle(self, device: str, levels: list[str], payload: bytes) -> list[Reply]:
         """Answer one Want. levels: ["up", "want"]. Raises nothing: what cannot be answered is counted."""
         try:
-            want = messages.decode(Want, payload)
-            if levels != ["up", "want"] or want.block_bytes < MIN_BLOCK_BYTES:
-                raise MessageError("Want: not a request for blocks.")
-            spans = list(self._spans(want))
+            want, spans = self._decode(levels, payload)
         except MessageError as error:
             logger.debug("%s: %s", device, error)
             return self._no_answer("malformed")
-        size_bytes = sum(stop - start for start, stop in spans)
         with self._lock:
             source = self._source(want.sha256)
             if source is None:
                 return self._no_answer("unknown")
+            size_bytes = sum(stop - start for start, stop in spans)
             if not self._limiter.allows(device, self._clock.monotonic_s(), size_bytes):
                 return self._no_answer("limited")
         try:
-            replies = [(topics.block(device, want.sha256, start), data) for start, data in _read(source, spans) if data]
+            blocks = _read(source, spans)
         except OSError as error:
             logger.error("%s cannot be read for %s: %s", source, device, error)
             return self._no_answer("unreadable")
-        self.counters.update(wants=1, blocks=len(replies), bytes=sum(len(data) for _, data in replies))
-        return replies
+        self.counters.update(wants=1, blocks=len(blocks), bytes=sum(map(len, blocks.values())))
+        return [(topics.block(device, want.sha256, start), data) for start, data in blocks.items()]
 
     def add_model(self, model: RegisteredModel) -> None:
         """Let devices pull a model's files."""
@@ -102,10 +99,13 @@ class BlockServer:
             if files not in self._metadata[:1]:
                 self._metadata = [files, *self._metadata][:KEPT_GENERATIONS]
 
-    def _spans(self, want: Want) -> Iterator[tuple[int, int]]:
-        """The first blocks of what is wanted. Raises: MessageError for a range that is none."""
-        block_bytes = min(want.block_bytes, self._max_block_bytes)
-        return islice(Ranges.of(want.ranges[:MAX_BLOCKS]).parts(block_bytes), MAX_BLOCKS)
+    def _decode(self, levels: list[str], payload: bytes) -> tuple[Want, list[tuple[int, int]]]:
+        """A request, and the first blocks of what it wants. Raises: MessageError."""
+        want = messages.decode(Want, payload)
+        if levels != ["up", "want"] or want.block_bytes < MIN_BLOCK_BYTES:
+            raise MessageError("Want: not a request for blocks.")
+        parts = Ranges.of(want.ranges[:MAX_BLOCKS]).parts(min(want.block_bytes, self._max_block_bytes))
+        return want, list(islice(parts, MAX_BLOCKS))
 
     def _source(self, sha256: str) -> Path | bytes | None:
         for files in self._metadata:
@@ -142,8 +142,11 @@ class BlockServer:
         return []
 
 
-def _read(source: Path | bytes, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
+def _read(source: Path | bytes, spans: Iterable[tuple[int, int]]) -> dict[int, bytes]:
+    """Offset → bytes, without those past the end. Raises: OSError."""
+    blocks = {}
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         for start, stop in spans:
             file.seek(start)
-            yield start, file.read(stop - start)
+            blocks[start] = file.read(stop - start)
+    return {start: data for start, data in blocks.items() if data}

@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, insert, select, union, update
 
@@ -111,15 +111,16 @@ class Offers:
         return self._offers(devices, changed_only=True)
 
     def _offers(self, devices: Iterable[str], *, changed_only: bool = False) -> list[Reply]:
-        granted, trials = self.rollouts.granted(), self._trials() if self._release is not None else {}
-        if not (granted or trials) or not self._sign(granted):
+        granted, trials = self.rollouts.granted(), self._trials()
+        if not self._sign(granted, trials):
             return []
-        metadata, assignments, offers = self._metadata(), [grant.assignment() for grant in granted], []
-        for device in sorted(devices):
-            version = assignment.assigned(assignments, device) or trials.get(device)
-            if version is not None and not (changed_only and self._last.get(device) == (version, metadata)):
-                offers.append(self.make(device, version))
-        return offers
+        metadata, assignments = self._metadata(), [grant.assignment() for grant in granted]
+        versions = {device: assignment.assigned(assignments, device) or trials.get(device) for device in devices}
+        return [
+            self.make(device, version)
+            for device, version in sorted(versions.items())
+            if version is not None and (not changed_only or self._last.get(device) != (version, metadata))
+        ]
 
     def _revision(self, connection: Connection, device: str, version: str) -> tuple[int, float]:
         offers = tables.offers
@@ -136,7 +137,9 @@ class Offers:
         return revision, issued_at
 
     def _trials(self) -> dict[str, str]:
-        """Device → version, where the last that it was offered is on trial."""
+        """Device → version, where the last that it was offered is on trial and what is signed takes that back."""
+        if self._release is None:
+            return {}
         offers, models = tables.offers, tables.models
         query = select(offers.c.device, offers.c.version).join(models, models.c.version == offers.c.version)
         with self._registry.store.reading() as connection:
@@ -149,8 +152,11 @@ class Offers:
         with self._registry.store.reading() as connection:
             return set(connection.scalars(union(enrolled, seen, offered)))
 
-    def _sign(self, granted: Iterable[Grant]) -> bool:
-        """Sign who may run what, where that changed or its signatures are half over. False = offers wait."""
+    def _sign(self, granted: Sequence[Grant], trials: Mapping[str, str]) -> bool:
+        """Sign who may run what, where that changed or its signatures are half over. False = offers wait, or there is
+        nothing to offer."""
+        if not (granted or trials):
+            return False
         if self._release is None:
             return True
         try:

@@ -40,7 +40,7 @@ class RolloutState(StrEnum):
     OVERTAKEN = "overtaken"
 
 
-class Outcome(StrEnum):
+class UpdateOutcome(StrEnum):
     """What became of a rollout on one device."""
 
     WAITING = "waiting"
@@ -88,7 +88,7 @@ class DeviceOutcome:
 
     device: str
     offered_utc: float
-    outcome: Outcome
+    outcome: UpdateOutcome
     reason: str = ""
 
 
@@ -162,30 +162,30 @@ def outcome_now(
     known: DeviceOutcome, rollout: Rollout, status: Status | None, seen_utc: float | None, now_utc: float
 ) -> DeviceOutcome:
     """What a device's last status says about its update. `proven` and `failed` stay."""
-    if known.outcome in (Outcome.PROVEN, Outcome.FAILED):
+    if known.outcome in (UpdateOutcome.PROVEN, UpdateOutcome.FAILED):
         return known
     if status is None or seen_utc is None or seen_utc < known.offered_utc:
-        outcome, reason = Outcome.WAITING, ""  # switched off since before the offer: it has not begun
+        outcome, reason = UpdateOutcome.WAITING, ""  # switched off since before the offer: it has not begun
     else:
         outcome, reason = _reported(status, rollout, now_utc - known.offered_utc)
     return DeviceOutcome(known.device, known.offered_utc, outcome, reason)
 
 
-def _reported(status: Status, rollout: Rollout, since_offer_s: float) -> tuple[Outcome, str]:
+def _reported(status: Status, rollout: Rollout, since_offer_s: float) -> tuple[UpdateOutcome, str]:
     refused = f"refused: {rollout.version}: "
     if status.model_state.startswith(refused):
-        return Outcome.FAILED, status.model_state.removeprefix(refused)[:300]
+        return UpdateOutcome.FAILED, status.model_state.removeprefix(refused)[:300]
     if status.model_version == rollout.version and not status.model_state.startswith("probation"):
-        return Outcome.PROVEN, ""
+        return UpdateOutcome.PROVEN, ""
     if since_offer_s > rollout.missing_after_s:
-        return Outcome.MISSING, f"no result {rollout.missing_after_s / 3600:g} h after the offer"
-    return Outcome.WAITING, ""
+        return UpdateOutcome.MISSING, f"no result {rollout.missing_after_s / 3600:g} h after the offer"
+    return UpdateOutcome.WAITING, ""
 
 
 def count(outcomes: Iterable[DeviceOutcome]) -> OutcomeCounts:
     """Count them."""
     counts = Counter(entry.outcome for entry in outcomes)
-    return OutcomeCounts(counts.total(), **{outcome.value: counts[outcome] for outcome in Outcome})
+    return OutcomeCounts(counts.total(), **{outcome.value: counts[outcome] for outcome in UpdateOutcome})
 
 
 def halt_reason(rollout: Rollout, counts: OutcomeCounts) -> str | None:

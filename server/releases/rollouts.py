@@ -18,7 +18,15 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from server.database import store as db
 from server.releases import rollout_rules as rules
 from server.releases.registry import CHAMPION, Registry
-from server.releases.rollout_rules import Champion, DeviceOutcome, Grant, Outcome, OutcomeCounts, Rollout, RolloutState
+from server.releases.rollout_rules import (
+    Champion,
+    DeviceOutcome,
+    Grant,
+    OutcomeCounts,
+    Rollout,
+    RolloutState,
+    UpdateOutcome,
+)
 from shared import bundle, strict
 from shared.clock import Clock, SystemClock
 from shared.errors import MessageError, Refused
@@ -217,7 +225,7 @@ class Rollouts:
         known = {entry.device: entry for entry in _outcomes(connection, rollout.id)}
         for device in devices:
             if device not in known:
-                known[device] = DeviceOutcome(device, now_utc, Outcome.WAITING)
+                known[device] = DeviceOutcome(device, now_utc, UpdateOutcome.WAITING)
                 connection.execute(insert(db.rollout_devices).values(rollout=rollout.id, **_row(known[device])))
         for device, (seen_utc, status) in _statuses(connection, known).items():
             outcome = rules.outcome_now(known[device], rollout, status, seen_utc, now_utc)
@@ -225,26 +233,28 @@ class Rollouts:
                 t = db.rollout_devices
                 where = (t.c.rollout == rollout.id, t.c.device == device)
                 connection.execute(update(t).where(*where).values(**_row(outcome)))
-                if outcome.outcome in (Outcome.FAILED, Outcome.MISSING):
+                if outcome.outcome in (UpdateOutcome.FAILED, UpdateOutcome.MISSING):
                     logger.warning("%s on %s: %s (%s)", rollout.version, device, outcome.outcome, outcome.reason)
 
 
 def _check_supervision(request: RolloutRequest, *, on_trial: bool) -> None:
     """A version on trial goes to named devices with a companion, and only such a version does. Raises: Refused."""
     version = request.version
-    if on_trial and not request.supervised:
-        raise Refused(
-            f"{version} is on trial: it has not shown on held-out walks that it may guide on its own.",
-            hint=f"Why: waycue-server gate --explain {version}. {_more_wearers(version)}",
-        )
-    if request.supervised and not on_trial:
+    if not request.supervised:
+        if on_trial:
+            raise Refused(
+                f"{version} is on trial: it has not shown on held-out walks that it may guide on its own.",
+                hint=f"Why: waycue-server gate --explain {version}. {_more_wearers(version)}",
+            )
+        return
+    if not on_trial:
         raise Refused(f"{version} is not on trial: --supervised is for versions that are.", hint="Leave it out.")
-    if request.supervised and (not request.devices or request.percent or request.cohort):
+    if not request.devices or request.percent or request.cohort:
         raise Refused(
             f"{version} is on trial: each wearer who tries it is named, not a cohort or a share of all.",
             hint=_more_wearers(version),
         )
-    if request.supervised and not request.companion:
+    if not request.companion:
         raise Refused(f"Nobody is named who walks along with {version}.", hint='Add: --companion "WHO"')
 
 
@@ -344,7 +354,9 @@ def _outcomes(connection: Connection, rollout_id: int) -> tuple[DeviceOutcome, .
     t = db.rollout_devices
     query = select(t.c.device, t.c.offered_at, t.c.outcome, t.c.reason).where(t.c.rollout == rollout_id)
     rows = connection.execute(query.order_by(t.c.device))
-    return tuple(DeviceOutcome(device, at_utc, Outcome(outcome), reason) for device, at_utc, outcome, reason in rows)
+    return tuple(
+        DeviceOutcome(device, at_utc, UpdateOutcome(outcome), reason) for device, at_utc, outcome, reason in rows
+    )
 
 
 def _row(entry: DeviceOutcome) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from server.releases.registry import Registry
 from server.releases.rollout_rules import (
     Champion,
     DeviceOutcome,
-    Outcome,
     OutcomeCounts,
     Rollout,
     RolloutState,
+    UpdateOutcome,
     count,
     grants,
     halt_reason,
@@ -214,7 +214,7 @@ def test_one_failure_halts_a_rollout_to_few_and_a_tenth_of_failures_one_to_many(
     found = house.rollouts.status()[0]
     assert found.rollout.state == "halted"
     assert found.rollout.why == "3 of 20 devices failed and 0 sent no result; 2 are allowed (10%)"
-    reasons = {one.device: one.reason for one in found.outcomes if one.outcome == Outcome.FAILED}
+    reasons = {one.device: one.reason for one in found.outcomes if one.outcome == UpdateOutcome.FAILED}
     assert reasons["pi-0"] == "self-test: stop cases: 3 of 8 are wrong"
 
 
@@ -261,11 +261,11 @@ def test_what_was_proven_stays_proven_whatever_comes_later(house: House) -> None
 
 # --- pure ---
 
-OUTCOMES = st.sampled_from(list(Outcome))
+OUTCOMES = st.sampled_from(list(UpdateOutcome))
 
 
 @given(st.lists(OUTCOMES, max_size=60), st.floats(0, 1))
-def test_it_halts_exactly_when_more_than_its_share_is_bad(outcomes: list[Outcome], share: float) -> None:
+def test_it_halts_exactly_when_more_than_its_share_is_bad(outcomes: list[UpdateOutcome], share: float) -> None:
     counts = count(DeviceOutcome(f"d{number}", 0.0, outcome) for number, outcome in enumerate(outcomes))
     reason = halt_reason(replace(ONE, error_share=share), counts)
     assert counts.covered == len(outcomes)
@@ -292,11 +292,11 @@ def test_the_stages_only_rise_and_end(percent: int) -> None:
 
 
 def test_a_status_from_before_the_offer_proves_nothing() -> None:
-    known = DeviceOutcome("pi-1", 200.0, Outcome.WAITING)
+    known = DeviceOutcome("pi-1", 200.0, UpdateOutcome.WAITING)
     status = Status(online=True, model_version="m2", model_state="idle")
-    assert outcome_now(known, ONE, status, 199.0, 300.0).outcome == Outcome.WAITING
-    assert outcome_now(known, ONE, status, 201.0, 300.0).outcome == Outcome.PROVEN
-    assert outcome_now(known, ONE, None, None, 10**9).outcome == Outcome.WAITING
+    assert outcome_now(known, ONE, status, 199.0, 300.0).outcome == UpdateOutcome.WAITING
+    assert outcome_now(known, ONE, status, 201.0, 300.0).outcome == UpdateOutcome.PROVEN
+    assert outcome_now(known, ONE, None, None, 10**9).outcome == UpdateOutcome.WAITING
 
 
 # --- by hand ---
