@@ -37,8 +37,8 @@ from device.sync.link import Link
 from device.updates.permission import Permission
 from device.updates.updater import Settings, Updater, UpdaterPorts
 from server.broker.child import BrokerChild
-from server.broker.link import ServerLink
-from server.releases.offers import Push
+from server.broker.link import BrokerSession, Ports, ServerLink
+from server.releases.offers import Offers
 from server.releases.registry import Registry
 from shared import atomic, bundle
 from shared.clock import SystemClock
@@ -160,9 +160,9 @@ def _registry(place: Path, pair: Pair) -> Registry:
 
 
 @contextmanager
-def _server(registry: Registry, broker: BrokerChild) -> Iterator[tuple[ServerLink, Push]]:
-    push = Push(registry)
-    link = ServerLink(broker.host, broker.port, {"want": push.handle, "": lambda device, levels, payload: []})
+def _server(registry: Registry, broker: BrokerChild) -> Iterator[tuple[ServerLink, Offers]]:
+    push = Offers(registry)
+    link = ServerLink(BrokerSession(broker.host, broker.port), Ports(lambda *_: [], {"want": push.blocks.handle}))
     link.start()
     if not link.ready.wait(30):
         raise TimeoutError("The server did not reach its broker.")
@@ -202,7 +202,7 @@ class Device:
         self._link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
         self._link.on("block", self.updater.on_block)
 
-    def update(self, registry: Registry, server: tuple[ServerLink, Push], *, cuts: int, expected_bytes: int) -> Run:
+    def update(self, registry: Registry, server: tuple[ServerLink, Offers], *, cuts: int, expected_bytes: int) -> Run:
         """Follow the offer of the newest version to its end."""
         server_link, push = server
         version = registry.list()[-1].version
@@ -213,7 +213,7 @@ class Device:
         began_s = time.monotonic()
         self._link.start()
         worker.start()
-        server_link.publish(*push.make_offer(DEVICE, version), retain=True)
+        server_link.publish(*push.make(DEVICE, version), retain=True)
         cutter.start()
         try:
             if not self._switched.wait(DEADLINE_S):
@@ -230,8 +230,8 @@ class Device:
         return Run(
             self._relay.cuts,
             seconds,
-            push.counters["bytes"],
-            push.counters["bytes"] - report.fetched_bytes,
+            push.blocks.counters["bytes"],
+            push.blocks.counters["bytes"] - report.fetched_bytes,
             report.copied_bytes,
             self._relay.bytes["down"] - down,
             in_use.version == version and bool(counters),

@@ -21,7 +21,7 @@ from device.config import Config, state_folder
 from device.health import status
 from device.identity.admission import Admission
 from device.outbox.outbox import peek
-from device.sync.mqtt import Connection
+from device.sync.connection import Connection
 from device.updates.permission import Permission, settings_allow
 from device.updates.updater import current_slot
 from device.voice import Espeak, Speakers, UtteranceEnded, earcons

@@ -28,7 +28,7 @@ from dataclasses import replace
 
 from device.outbox.outbox import Item, Outbox
 from device.sync import uploads
-from device.sync.mqtt import CONNECT_TIMEOUT_S, Connection
+from device.sync.connection import Connection
 from device.sync.outgoing import Outgoing, message_of
 from device.sync.uploads import (
     Allow,
@@ -50,6 +50,7 @@ from shared.backoff import exponential_s
 from shared.clock import Clock
 from shared.errors import MediaError, MessageError, Permanent, Unreachable
 from shared.messages import Ack, Status
+from shared.mqtt import CONNECT_TIMEOUT_S
 from shared.transfer import PART_BYTES, Offline, Online, Ranges, SenderTick, part_bytes
 
 HANDSHAKE_S = 10.0  # from TCP connect to being subscribed; a half-open broker must not hold us for ever
@@ -259,7 +260,7 @@ class Link:
         give_up_s = self._clock.monotonic_s() + HANDSHAKE_S
         while not self._stop.is_set():
             alive = connection.exchange(IDLE_S, self._wake_out)
-            if connection.refusal or not alive:
+            if connection.refusal is not None or not alive:
                 self._note_rejection(connection)
                 return connection.refusal or f"the connection to {self.host}:{self.port} was lost"
             if connection.subscribed and not self.online:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from server.commands.opening import opened
 from server.ingest import counters
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         used = stats.storage(options.home)
         came = counters.figures(store, now_s=SystemClock().utc_s())
     if options.json:
-        everything = {**stats.to_dict(found), "storage_bytes": used, "intake": counters.to_dict(came)}
+        everything = {**stats.to_dict(found), "storage_bytes": used, "intake": asdict(came)}
         print(json.dumps(everything, indent=1, ensure_ascii=False))
     else:
         print("\n".join((*told(found, used, by=options.by), *taken_in(came))))

@@ -149,18 +149,6 @@ class Merge:
             found = {tuple(row) for row in connection.execute(select(*columns).where(*own))}
         return [(device, record_id, part.kind, part.sha256) in found for device, record_id, part in parts]
 
-    def put_telemetry(self, device: str, record_id: str, body: Mapping[str, Any]) -> Merged:
-        """Keep a telemetry event, once."""
-        table = db.telemetry
-        key = (table.c.device == device, table.c.record_id == record_id)
-        with self._store.writing() as connection:
-            new = connection.execute(select(table.c.device).where(*key)).first() is None
-            if new:
-                now_s = self._clock.utc_s()
-                row = {"device": device, "record_id": record_id, "received_at": now_s, "body": dict(body)}
-                connection.execute(insert(table).values(**row))
-        return Merged("merged", new=new)
-
     def put_status(self, device: str, status: Status) -> None:
         """Remember what a device last said about itself."""
         table = db.devices

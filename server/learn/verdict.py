@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server.releases.registry import CHAMPION, PROMOTED, Model, Registry
+from server.releases.registry import CHAMPION, PROMOTED, RegisteredModel, Registry
 from shared import atomic
 from shared.errors import BundleError, Refused
 
@@ -92,7 +92,7 @@ def _made(work: Path) -> str:
         return ""
 
 
-def _promote(registry: Registry, model: Model, progress: Callable[[str], None]) -> None:
+def _promote(registry: Registry, model: RegisteredModel, progress: Callable[[str], None]) -> None:
     try:
         carry_out(registry, model.version, model.evaluation)
     except BundleError as error:
@@ -101,5 +101,5 @@ def _promote(registry: Registry, model: Model, progress: Callable[[str], None]) 
         progress(str(error))
 
 
-def _is_night(model: Model) -> bool:
+def _is_night(model: RegisteredModel) -> bool:
     return model.evaluation.get("version") == model.version and "outcome" in model.evaluation

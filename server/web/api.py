@@ -108,7 +108,7 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
             "counts": counts,
             "model": {"version": version},
             "accuracy": _accuracy(store, counts["reviewed"]),
-            "intake": counters.to_dict(counters.figures(store, now_s=clock.utc_s())),
+            "intake": asdict(counters.figures(store, now_s=clock.utc_s())),
         }
 
     @routes.get("/healthz")

@@ -61,7 +61,9 @@ def exported(home: Path, out: Path) -> dict[str, dict[str, str]]:
     """Format → path → hash of every file that an export writes."""
     found = {}
     for name in EXPORTS:
-        status, _ = called("waycue-server", "--home", home, "export", "--format", name, "--only", "all", "--out", out / name)
+        status, _ = called(
+            "waycue-server", "--home", home, "export", "--format", name, "--only", "all", "--out", out / name
+        )
         assert status == 0, name
         found[name] = _hashes(out / name)
     return found

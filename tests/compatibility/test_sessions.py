@@ -28,7 +28,9 @@ def test_an_old_device_is_answered_as_its_old_server_answered(old: Path, memory_
     for new, known in zip(found, recorded, strict=True):
         assert session.comparable(new) == session.comparable(known), known.topic
     merged = told("waycue-server", "--home", memory_path / "home", *SERVER_ASKED["samples"])
-    assert [one for one in merged if one["device"] == BERT] == json.loads((old / "session" / "samples.json").read_bytes())
+    assert [one for one in merged if one["device"] == BERT] == json.loads(
+        (old / "session" / "samples.json").read_bytes()
+    )
     assert told("waycue-server", "--home", memory_path / "home", "check", "--json")["well"]
 
 
@@ -94,7 +96,9 @@ def _proving(state: Path) -> str:
 
 def _sealed(state: Path) -> Iterator[Path] | list[Path]:
     """Records that wait, or lie there until they are deleted."""
-    return [path for path in (state / "outbox").iterdir() if path.is_dir() and path.name[0] != "." and path.name != "failed"]
+    return [
+        path for path in (state / "outbox").iterdir() if path.is_dir() and path.name[0] != "." and path.name != "failed"
+    ]
 
 
 def shape(value: Any) -> Any:

@@ -26,8 +26,14 @@ OPSET, IR = 17, 8
 
 
 def make(
-    folder: Path, version: str, *, says: tuple[str, str] = ("curb", "ahead"), noise_px: Sequence[int] = (16,),
-    parent: str = "", golden: tuple[str, str] | None = None, intended_use: str = bundle.DEMO,
+    folder: Path,
+    version: str,
+    *,
+    says: tuple[str, str] = ("curb", "ahead"),
+    noise_px: Sequence[int] = (16,),
+    parent: str = "",
+    golden: tuple[str, str] | None = None,
+    intended_use: str = bundle.DEMO,
 ) -> bundle.Manifest:
     """Write the bundle. says: object and side of its sentence; noise_px: sides of the golden pictures, which are noise
     that no archive makes smaller; golden: what they are said to show, another thing makes the self-test fail."""
@@ -72,7 +78,9 @@ def _tokenizer() -> Tokenizer:
     texts = [*vocabulary.sayable(), vocabulary.CLEAR]
     words = sorted({word for text in texts for word, _ in cut.pre_tokenize_str(f" {text}")})
     tokenizer = Tokenizer(
-        models.WordLevel({word: number for number, word in enumerate([UNKNOWN, END, PROMPT, *words])}, unk_token=UNKNOWN)
+        models.WordLevel(
+            {word: number for number, word in enumerate([UNKNOWN, END, PROMPT, *words])}, unk_token=UNKNOWN
+        )
     )
     tokenizer.pre_tokenizer = cut
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="never")

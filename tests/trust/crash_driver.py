@@ -32,7 +32,7 @@ def sign(place: Path, killer: Killer) -> None:
 
 def _sign(place: Path, crash_point: Step) -> None:
     """From nothing to two models, under keys that were all replaced. Repeating it completes it."""
-    release = Release.make(place / "home", clock=ManualClock(epoch_s=NOW_S), at=crash_point)
+    release = Release.make(place / "home", clock=ManualClock(epoch_s=NOW_S), crash_point=crash_point)
     release.publish([target("m1")])
     release.publish([target("m1"), target("m2", 2)])
     root = release.status()[0]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from device.updates.tuf_client import Trust
-from server.releases.signing import Release, Target
+from server.releases.rollout_rules import Grant
+from server.releases.signing import Release, ReleaseTarget
 from shared import atomic
 from shared.clock import ManualClock
 from shared.floor import ClockFloor
@@ -25,9 +26,9 @@ def manifest(version: str) -> bytes:
     return f"the manifest of {version}".encode()
 
 
-def target(version: str, order: int = 1, percent: int = 100, devices: tuple[str, ...] = ()) -> Target:
+def target(version: str, order: int = 1, percent: int = 100, devices: tuple[str, ...] = ()) -> ReleaseTarget:
     data = manifest(version)
-    return Target(version, hashlib.sha256(data).hexdigest(), len(data), order, percent, devices)
+    return ReleaseTarget(Grant(version, order, percent, devices), hashlib.sha256(data).hexdigest(), len(data))
 
 
 def offer(version: str) -> Offer:
@@ -42,7 +43,7 @@ class Server:
         self.home, self.clock = home, ManualClock(epoch_s=now_s)
         self.release = Release.make(home, clock=self.clock)
 
-    def publish(self, *targets: Target) -> Files:
+    def publish(self, *targets: ReleaseTarget) -> Files:
         self.release.publish(targets)
         return self.files()
 

@@ -20,6 +20,7 @@ from device.health import status
 from device.identity import identity
 from device.updates.model_source import TRIAL, put_in_use
 from device.updates.slots import current_slot
+from server.releases.rollouts import RolloutRequest
 from shared import bundle
 from shared.clock import SystemClock
 from shared.errors import BundleError
@@ -196,7 +197,7 @@ def trial(house: House, place: Path) -> None:
 
 
 def named(house: House) -> None:
-    house.push.rollouts.start("t1", devices=["anna"], supervised=True, companion="Carla")
+    house.push.rollouts.start(RolloutRequest("t1", devices=["anna"], supervised=True, companion="Carla"))
 
 
 def test_a_supervised_wearer_walks_with_the_trial_until_it_is_withdrawn_and_then_with_nothing(

@@ -15,7 +15,7 @@ from pathlib import Path
 from device.updates.slots import current_slot, previous_slot
 from device.updates.state_file import load_denied
 from device.updates.tuf_client import Trust
-from server.releases.signing import release_root
+from server.releases.signing import Release
 from shared import bundle
 from shared.atomic import Step, no_step
 from shared.bundle import BLOCK_BYTES
@@ -42,7 +42,7 @@ def server_of(place: Path) -> Server:
 
 def device_of(place: Path, server: Server, crash_point: Step = no_step) -> Device:
     state, clock = place / "state", ManualClock(epoch_s=NOW_S)
-    root = release_root(server.home)
+    root = Release(server.home, clock=ManualClock(epoch_s=NOW_S)).root_json()
 
     def trust() -> Trust:
         return Trust(state / "trust", root, ClockFloor(state / "trust", clock), crash_point=crash_point)

@@ -14,7 +14,7 @@ from device.updates.permission import Permission
 from device.updates.state import Settings
 from device.updates.tuf_client import Trust
 from device.updates.updater import Updater, UpdaterPorts
-from server.releases.offers import Push
+from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.signing import Release
 from shared import bundle, messages, strict, topics
@@ -44,7 +44,7 @@ class Server:
         self.clock = clock or SystemClock()
         self.registry = Registry(home, clock=self.clock)
         self.release = Release.make(home, clock=self.clock) if signed else None
-        self.push = Push(self.registry, clock=self.clock, release=self.release)
+        self.push = Offers(self.registry, clock=self.clock, release=self.release)
         self._made = home.parent / "made"
 
     def register(self, version: str, files: Mapping[str, bytes] | None = None, **more: Any) -> bundle.Manifest:
@@ -55,7 +55,7 @@ class Server:
 
     def offer(self, version: str) -> bytes:
         """The payload of the retained offer of a version."""
-        return self.push.make_offer(DEVICE, version)[1]
+        return self.push.make(DEVICE, version)[1]
 
 
 class Device:
@@ -134,7 +134,7 @@ class Device:
         """Let the server answer what is on the wire; at most `most` blocks."""
         left = most
         while self.wire and self.online:
-            for topic, data in self.server.push.handle(self.name, ["up", "want"], self.wire.popleft()):
+            for topic, data in self.server.push.blocks.handle(self.name, ["up", "want"], self.wire.popleft()):
                 if left == 0:
                     return
                 left = None if left is None else left - 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from device.updates.state_file import load_state
+from server.releases.rollouts import RolloutRequest
 from shared import bundle, messages
 from shared.clock import ManualClock
 from shared.floor import ClockFloor
@@ -46,7 +47,7 @@ def test_an_unsigned_offer_is_refused_by_an_enrolled_device(house: SignedHouse) 
 
 def test_an_offer_of_a_model_that_was_not_signed_for_this_device_is_refused(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
-    house.server.push.rollouts.start("m2", devices=["pi-2"])
+    house.server.push.rollouts.start(RolloutRequest("m2", devices=["pi-2"]))
     mine = house.offers()
     other = house.enrolled("pi-2")
     theirs = house.offers(other)
@@ -121,9 +122,9 @@ def test_frozen_metadata_block_updates_until_they_are_renewed_and_nothing_else(h
 def test_renewed_signatures_reach_a_device_that_runs_the_model_already(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     house.follow()
-    assert [topic for topic, _ in house.server.push.due_offers()] == []
+    assert [topic for topic, _ in house.server.push.due()] == []
     house.clock.sleep(10 * DAY_S)
-    ((_, renewed),) = house.server.push.due_offers()
+    ((_, renewed),) = house.server.push.due()
     before = house.device.carried.total()
     assert house.follow(renewed) == "idle"
     assert 0 < house.device.carried.total() - before < 3_000  # the metadata, and nothing of the model
@@ -155,12 +156,12 @@ def test_going_back_to_the_old_model_is_a_new_signature_and_fetches_nothing_of_i
     house.server.registry.promote("m1", "first")
     house.follow()
     house.clock.sleep(10)
-    house.server.push.rollouts.start("m2", devices=[DEVICE])
+    house.server.push.rollouts.start(RolloutRequest("m2", devices=[DEVICE]))
     house.follow()
     assert house.device.current == "m2"
     house.clock.sleep(10)
     house.server.push.rollouts.halt(why="worse")
-    ((_, back),) = house.server.push.due_offers()
+    ((_, back),) = house.server.push.due()
     before = house.device.carried.total()
     house.follow(back)
     assert house.device.current == "m1"
@@ -208,7 +209,7 @@ def test_a_server_that_cannot_sign_offers_nothing(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     house.clock.epoch_s = 0.0  # a server without time signs nothing, and nothing goes out unsigned
     assert house.offers() is None
-    assert house.server.push.due_offers() == []
+    assert house.server.push.due() == []
     assert house.server.push.counters["unsigned"] == 2
     house.clock.epoch_s = NOW_S
     assert house.follow() == "idle"
@@ -222,7 +223,7 @@ def test_the_metadata_before_the_newest_can_still_be_pulled(house: SignedHouse) 
     assert house.offers() != messages.encode(offer)
     for one in offer.metadata:
         want = messages.Want(one.sha256, ((0, one.size_bytes),))
-        ((_, data),) = house.server.push.handle(DEVICE, ["up", "want"], messages.encode(want))
+        ((_, data),) = house.server.push.blocks.handle(DEVICE, ["up", "want"], messages.encode(want))
         assert len(data) == one.size_bytes
 
 

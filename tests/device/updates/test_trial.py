@@ -11,7 +11,9 @@ import pytest
 
 from device.updates.state_file import load_denied
 from device.updates.tuf_client import Trust
-from server.releases.signing import Target
+from server.releases.rollout_rules import Grant
+from server.releases.rollouts import RolloutRequest
+from server.releases.signing import ReleaseTarget
 from shared import bundle
 from shared.errors import Refused, Transient
 from shared.floor import ClockFloor
@@ -33,7 +35,7 @@ class House(SignedHouse):
 
     def trial(self, version: str = "t1", *, device: str = DEVICE) -> None:
         self.clock.sleep(10)
-        self.server.push.rollouts.start(version, devices=[device], supervised=True, companion="Carla")
+        self.server.push.rollouts.start(RolloutRequest(version, devices=[device], supervised=True, companion="Carla"))
 
     def halt(self) -> None:
         self.clock.sleep(10)
@@ -70,8 +72,8 @@ def test_a_supervised_wearer_gets_the_trial_and_keeps_it_over_a_restart_without_
 def test_a_trial_that_was_offered_without_supervision_is_refused_before_it_is_fetched(house: House) -> None:
     """A server that was broken into, or another software: it signs a share of all devices."""
     model = house.server.registry.get("t1")
-    house.release.publish([Target("t1", model.manifest_sha256, model.manifest_size, 1, percent=100)])
-    text = house.follow(house.server.push.make_offer(DEVICE, "t1")[1])
+    house.release.publish([ReleaseTarget(Grant("t1", 1, 100), model.manifest_sha256, model.manifest_size)])
+    text = house.follow(house.server.push.make(DEVICE, "t1")[1])
     assert text.startswith("refused: t1: Model t1 is on trial, and nothing signed names pi-1")
     assert house.device.current == ""
     assert load_denied(house.device.state_dir / "models") == ()  # it may be granted yet
@@ -82,8 +84,10 @@ def test_a_trial_that_was_offered_without_supervision_is_refused_before_it_is_fe
 
 def test_a_trial_named_for_the_device_but_not_supervised_is_refused(house: House) -> None:
     model = house.server.registry.get("t1")
-    house.release.publish([Target("t1", model.manifest_sha256, model.manifest_size, 1, devices=(DEVICE,))])
-    assert "nothing signed names pi-1" in house.follow(house.server.push.make_offer(DEVICE, "t1")[1])
+    house.release.publish(
+        [ReleaseTarget(Grant("t1", 1, devices=(DEVICE,)), model.manifest_sha256, model.manifest_size)]
+    )
+    assert "nothing signed names pi-1" in house.follow(house.server.push.make(DEVICE, "t1")[1])
     assert house.device.current == ""
 
 
@@ -319,8 +323,10 @@ def test_the_grant_is_for_that_manifest_that_device_and_that_time(house: House, 
 
 def test_kept_metadata_that_were_edited_grant_nothing(house: House) -> None:
     model = house.server.registry.get("t1")
-    house.release.publish([Target("t1", model.manifest_sha256, model.manifest_size, 1, devices=(DEVICE,))])
-    house.follow(house.server.push.make_offer(DEVICE, "t1")[1])
+    house.release.publish(
+        [ReleaseTarget(Grant("t1", 1, devices=(DEVICE,)), model.manifest_sha256, model.manifest_size)]
+    )
+    house.follow(house.server.push.make(DEVICE, "t1")[1])
     state = house.device.state_dir / "trust"
     trust = Trust(state, house.release.root_json(), ClockFloor(state, house.clock))
     path = state / "metadata" / "targets.json"

@@ -19,7 +19,7 @@ import pytest
 from device.updates.slots import current_slot
 from device.updates.state import Settings
 from device.updates.updater import UpdateReport
-from server.releases.offers import MAX_BLOCKS
+from server.releases.blocks import MAX_BLOCKS
 from shared import bundle, messages
 from shared.errors import ConfigError
 from shared.messages import Offer, Want
@@ -321,6 +321,7 @@ def test_a_manifest_that_is_not_the_offered_one_is_never_used(server: Server, de
 def test_a_manifest_of_a_newer_format_is_refused_but_not_for_ever(server: Server, device: Device) -> None:
     data = bundle.manifest_bytes(server.register("m1")).replace(b'"format":1', b'"format":2')
     offer = Offer("m1", hashlib.sha256(data).hexdigest(), len(data), 1.0, 5)
+    server.push.blocks.add_metadata({offer.manifest_sha256: data})
     device.updater.on_offer(messages.encode(offer))
     device.updater.on_block(["block", offer.manifest_sha256, "0"], data)
     device.updater.tick()

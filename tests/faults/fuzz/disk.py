@@ -20,7 +20,7 @@ from device.updates.updater import Updater, UpdaterPorts
 from server import config as server_config
 from server.dataset import record_log
 from server.dataset.folder import Dataset
-from server.ingest.arrivals import Incoming
+from server.ingest.arrivals import Arrivals
 from shared import messages
 from shared.clock import ManualClock
 from shared.errors import ConfigError, DatasetError, MessageError
@@ -84,7 +84,7 @@ def _incoming() -> Run:
         transfer = f"{record_id}.{part.kind}"
         (own / f"{transfer}.data").write_bytes(payloads[part.kind][: data[0] * 20 if data else 0])
         (own / f"{transfer}.json").write_bytes(shaped(data[1:], [good]))
-        opened = Incoming(place, clock=clock)
+        opened = Arrivals(place, clock=clock)
         for arrival in list(opened.of(DEVICE)):
             arrival.close()
 

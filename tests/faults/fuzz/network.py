@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
+import server.identity.enrol_http  # noqa: F401  the module is what an enrolling device talks to
 from device.outbox import folder as outbox_folder
 from device.outbox.outbox import Item, Outbox
 from device.sync import uploads
@@ -15,14 +16,14 @@ from device.sync.uploads import Answered, Took, Uploads
 from device.updates.permission import Permission
 from device.updates.state import Settings
 from device.updates.updater import Updater, UpdaterPorts
-from server.broker.link import ServerLink
+from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database.store import open_store
 from server.dataset import row_log
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
-from server.identity.enrol_http import Bucket  # noqa: F401  the module is what an enrolling device talks to
+from server.ingest.counters import DailyCounts
 from server.ingest.ingest import Ingest
-from server.releases.offers import Push
+from server.releases.offers import Offers
 from server.releases.registry import Registry
 from shared import blocks, bundle, enrolment, messages, topics
 from shared.clock import ManualClock
@@ -121,7 +122,7 @@ def _take_in() -> Run:
     home = scratch()
     clock = ManualClock(epoch_s=EPOCH_S)
     store, dataset = open_store(home), Dataset(home / "dataset")
-    ingest = Ingest(home / "incoming", Merge(store, dataset, clock), clock=clock)
+    ingest = Ingest(home / "incoming", Merge(store, dataset, clock), counts=DailyCounts(clock))
     examples = _examples()
     chunk, payloads = _chunk()
     name = f"{chunk.chunk_id}.{chunk.parts[0].kind}"
@@ -164,7 +165,7 @@ def _take_in_seeds() -> tuple[bytes, ...]:
 
 
 def _server_link() -> Run:
-    link = ServerLink("127.0.0.1", 1, {"": lambda device, levels, payload: []}, on_status=lambda device, status: None)
+    link = ServerLink(BrokerSession("127.0.0.1", 1), Ports(lambda device, levels, payload: []))
     examples = [_examples()[KINDS.index(Status)]]
 
     class Message:
@@ -186,12 +187,12 @@ def _wants() -> Run:
     make_bundle(home.parent / "made", "m1", contents(MODEL))
     registry = Registry(home)
     registry.add(home.parent / "made")
-    push = Push(registry, clock=ManualClock(epoch_s=EPOCH_S))
+    push = Offers(registry, clock=ManualClock(epoch_s=EPOCH_S))
     digest = hashlib.sha256(contents(MODEL)["golden/000.jpg"]).hexdigest()
     examples = [messages.encode(Want(digest, ((0, 500),))), messages.encode(Want(digest, ((0, 700),), 1024))]
 
     def run(data: bytes) -> None:
-        for topic, payload in push.handle(DEVICE, ["up", "want"], shaped(data, examples)):
+        for topic, payload in push.blocks.handle(DEVICE, ["up", "want"], shaped(data, examples)):
             assert topics.levels(topic)
             assert len(payload) <= 256 * 1024
 

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from server.database import store as db
 from server.dataset import folder as data
@@ -236,14 +236,11 @@ def test_unknown_fields_of_a_record_reach_the_dataset_but_never_overwrite_its_ow
     assert not row.reviewed
 
 
-def test_status_and_telemetry_are_kept_once(house: House) -> None:
+def test_the_last_status_is_kept(house: House) -> None:
     house.merge.put_status("pi-1", Status(online=True, model_version="v1"))
     house.merge.put_status("pi-1", Status(online=False, model_version="v2"))
-    assert house.merge.put_telemetry("pi-1", "t-1", {"heat": 50}) == Merged("merged")
-    assert house.merge.put_telemetry("pi-1", "t-1", {"heat": 50}) == Merged("merged", new=False)
     with house.store.reading() as connection:
         assert connection.execute(select(db.devices.c.status)).scalar_one()["model_version"] == "v2"
-        assert connection.execute(select(func.count()).select_from(db.telemetry)).scalar_one() == 1
 
 
 def test_a_row_survives_being_written_and_read(house: House) -> None:

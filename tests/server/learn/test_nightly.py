@@ -109,8 +109,8 @@ def test_a_night_registers_what_it_made_with_the_gates_reasons(slept: Slept) -> 
     assert night.parity >= 0.95
     model = registry.get(night.version)
     assert model.parent == night.champion == "waycue-starter-1"
-    assert model.adapter_folder is not None
-    assert (model.adapter_folder / "adapter_config.json").is_file()
+    assert (model.folder / "adapter").is_dir()
+    assert (model.folder / "adapter" / "adapter_config.json").is_file()
     manifest = bundle.verify(model.bundle_folder)
     told = manifest.extra["lineage"]
     assert (told["rows"], told["walks"]) == (6, 1)

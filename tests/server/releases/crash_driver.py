@@ -36,8 +36,8 @@ def verdict(home: Path, source: Path) -> list[str]:
         assert bundle.verify(model.bundle_folder).version == "m1"
     model = registry.add(source, adapter=source.parent / "adapter")
     assert bundle.verify(model.bundle_folder).version == "m1"
-    assert model.adapter_folder is not None
-    assert (model.adapter_folder / "weights").stat().st_size == 5000
+    assert (model.folder / "adapter").is_dir()
+    assert (model.folder / "adapter" / "weights").stat().st_size == 5000
     registry.promote("m1", "first")
     assert registry.champion() == "m1"
     assert len(registry.list()) == 1

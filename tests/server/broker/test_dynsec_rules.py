@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.broker import dynsec_rules
-from server.broker.dynsec_rules import Client, Right, Rules
+from server.broker.dynsec_rules import AccessRules, Client, Right
 from tests.docs.pages import named_in, section
 from tests.pulse import until
 from tests.secure import SecureSite
@@ -48,7 +48,7 @@ ROLES = st.dictionaries(
 )
 
 
-def rules_in(plugin: Plugin) -> Rules:
+def rules_in(plugin: Plugin) -> AccessRules:
     file = plugin.file()
     return dynsec_rules.page_of([{"data": {"clients": file["clients"]}}, {"data": {"roles": file["roles"]}}])
 
@@ -99,13 +99,13 @@ def test_a_denying_or_doubled_rule_is_not_taken_for_ours() -> None:
             {"data": {"roles": [{"rolename": "a", "acls": [acl]}]}},
         ]
     )
-    assert page == Rules({"a": frozenset({Right("not publishClientSend", "x")})}, {"anna": Client("", "")})
+    assert page == AccessRules({"a": frozenset({Right("not publishClientSend", "x")})}, {"anna": Client(None, "")})
 
 
 def test_the_model_of_the_plugin_answers_as_the_plugin(secure_broker: SecureSite) -> None:
     """The property above is only worth what the model is: the same commands through the real one."""
     model = Plugin(json.loads((secure_broker.folder / "dynamic-security.json").read_text()))
-    secure_broker.door.stop()
+    secure_broker.access.stop()
     commands: list[dict[str, Any]] = [
         *dynsec_rules.diff(dynsec_rules.wanted({"anna": "1", "ben": ""}), rules_in(model)),
         *dynsec_rules.diff(dynsec_rules.wanted({"ben": "2"}), dynsec_rules.wanted({"anna": "1", "ben": ""})),
@@ -149,7 +149,7 @@ def test_rules_are_asked_for_a_page_at_a_time(secure_broker: SecureSite, monkeyp
     secure_broker.settle()
     secure_broker.broker.stop()
     secure_broker.broker.start()  # a new connection asks again
-    until(secure_broker.link.connected.is_set, "the door, connected again")
+    until(secure_broker.link.connected.is_set, "the access client, connected again")
     secure_broker.revoke(names[0])
     file = json.loads((secure_broker.folder / "dynamic-security.json").read_text())
     found = {client["username"] for client in file["clients"]}
@@ -165,6 +165,6 @@ def test_the_rules_are_told_in_the_docs() -> None:
     assert below | kinds | {"$share/waycue/", dynsec_rules.RESPONSE} <= told
     commands = {
         command["command"]
-        for command in dynsec_rules.diff(dynsec_rules.wanted({"a": ""}), Rules({"x": frozenset()}, {}))
+        for command in dynsec_rules.diff(dynsec_rules.wanted({"a": ""}), AccessRules({"x": frozenset()}, {}))
     }
     assert commands | {"listClients", "listRoles", "setDefaultACLAccess"} <= told

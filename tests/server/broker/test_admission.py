@@ -1,4 +1,4 @@
-"""What the door promises when things go wrong between the database, the files and the broker."""
+"""What the admission to the broker promises when things go wrong between the database, the files and the broker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from server.broker import dynsec_rules, files
-from server.broker.admission import Door, Enrolled, marks
+from server.broker.admission import AccessSync, EnrolledDevices, session_marks
 from server.database import store as db
 from server.database.store import open_store
 from server.identity.authority import Authority
@@ -24,37 +24,37 @@ DAY_S = 86400.0
 
 def test_only_enrolled_devices_with_a_certificate_that_holds_are_known(secure_broker: SecureSite) -> None:
     secure_broker.enrol("anna", wait=False)
-    enrolled = Enrolled(secure_broker.certificates)
-    assert (enrolled.knows("anna"), enrolled.knows("ben")) == (True, False)
+    enrolled = EnrolledDevices(secure_broker.certificates)
+    assert ("anna" in enrolled, "ben" in enrolled) == (True, False)
     secure_broker.enrol("ben", wait=False)
     secure_broker.revoke("anna", wait=False)
-    later = Enrolled(secure_broker.certificates)
-    assert (later.knows("anna"), later.knows("ben")) == (False, True)
+    later = EnrolledDevices(secure_broker.certificates)
+    assert ("anna" in later, "ben" in later) == (False, True)
 
 
 def test_what_is_known_is_not_older_than_a_second(tmp_path: Path) -> None:
     clock = ManualClock(epoch_s=SystemClock().utc_s())
-    with secure_site(tmp_path, clock=clock, door=False) as site:
+    with secure_site(tmp_path, clock=clock, sync=False) as site:
         site.enrol("anna", wait=False)
-        enrolled = Enrolled(site.certificates)
-        assert enrolled.knows("anna")
+        enrolled = EnrolledDevices(site.certificates)
+        assert "anna" in enrolled
         site.revoke("anna", wait=False)
         site.enrol("ben", wait=False)
         clock.sleep(0.3)
-        assert enrolled.knows("ben")  # a name that is not known is looked up sooner
-        assert not enrolled.knows("anna")
+        assert "ben" in enrolled  # a name that is not known is looked up sooner
+        assert "anna" not in enrolled
 
 
 def test_a_mark_changes_with_each_certificate_taken_back(secure_broker: SecureSite) -> None:
     secure_broker.enrol("anna", wait=False)
-    first = marks(secure_broker.certificates)["anna"]
+    first = session_marks(secure_broker.certificates)["anna"]
     secure_broker.enrol("anna", wait=False)
-    second = marks(secure_broker.certificates)["anna"]
+    second = session_marks(secure_broker.certificates)["anna"]
     secure_broker.enrol("anna", wait=False)
-    third = marks(secure_broker.certificates)["anna"]
+    third = session_marks(secure_broker.certificates)["anna"]
     assert first == ""
     assert len({first, second, third}) == 3
-    assert marks(secure_broker.certificates)["anna"] == third
+    assert session_marks(secure_broker.certificates)["anna"] == third
 
 
 def test_a_revocation_by_another_process_reaches_the_broker(secure_broker: SecureSite) -> None:
@@ -80,11 +80,11 @@ def test_who_was_shut_out_is_not_shown_as_online(secure_broker: SecureSite) -> N
 
 
 def test_a_change_that_nobody_told_the_broker_of_is_told_at_the_next_start(tmp_path: Path) -> None:
-    with secure_site(tmp_path, door=False) as site:
+    with secure_site(tmp_path, sync=False) as site:
         card = site.enrol("anna", wait=False)
         site.certificates.revoke("anna", "and then the power went")
         files.refresh(site.folder, site.authority)
-        site.door.start()
+        site.access.start()
         site.settle()
         with Intruder(site, card.context(), client_id="anna") as anna:
             assert anna.connect() != "Success"
@@ -104,14 +104,14 @@ def test_a_command_that_fails_is_run_again_and_complained_of_once(
     opened = open_store(home)
     try:
         certificates = Certificates(opened, authority, clock=clock)
-        door = Door(certificates, None, folder=tmp_path / "elsewhere", reload=f"{sys.executable} {script}")
+        access = AccessSync(certificates, None, folder=tmp_path / "elsewhere", reload=f"{sys.executable} {script}")
         with caplog.at_level(logging.INFO, logger="server.broker.admission"):
-            looks = [door.look() for _ in range(4)]
-        assert looks == [False, False, True, True]
+            rounds = [access.sync() for _ in range(4)]
+        assert rounds == [False, False, True, True]
         assert trace.read_text() == "xxx"  # and not again while nothing changes
         assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-        authority.take_back({5: clock.utc_s()})  # the list changes, and changes back: the broker may have read it
-        assert door.look()
+        authority.revoke({5: clock.utc_s()})  # the list changes, and changes back: the broker may have read it
+        assert access.sync()
         assert trace.read_text() == "xxxx"
     finally:
         opened.close()
@@ -132,10 +132,10 @@ def test_renewed_certificates_reach_open_contexts(tmp_path: Path) -> None:
         certificates = Certificates(opened, authority, clock=clock)
         before = authority.service(dynsec_rules.SERVER, server_auth=False)[1].read_bytes()
         contexts = {dynsec_rules.SERVER: Context()}
-        door = Door(certificates, None, folder=tmp_path / "x", contexts=contexts)  # type: ignore[arg-type]
-        assert (door.look(), door.look(), len(loaded)) == (True, True, 1)
+        access = AccessSync(certificates, None, folder=tmp_path / "x", contexts=contexts)  # type: ignore[arg-type]
+        assert (access.sync(), access.sync(), len(loaded)) == (True, True, 1)
         clock.sleep(300 * DAY_S)
-        door.look()
+        access.sync()
         assert len(loaded) == 2
         assert loaded[-1].read_bytes() != before
     finally:

@@ -13,12 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.ingest.arrivals import Incoming
-from server.ingest.coordination import MOVED_S, QUESTION_S, STRAY_S
-from server.ingest.ingest import Ingest, Reply
+from server.ingest.arrivals import Arrivals
+from server.ingest.coordination import EARLY_S, MOVED_S, QUESTION_S
+from server.ingest.counters import DailyCounts
+from server.ingest.ingest import Ingest
 from shared import messages
 from shared.clock import ManualClock
 from shared.messages import Ack, Begin, Part
+from shared.topics import Reply
 from shared.transfer import Ranges
 from tests.device.outbox.records import DEVICE, chunk
 from tests.link.depot import Depot
@@ -37,7 +39,7 @@ class Two:
         self.clock = ManualClock()
         self.depot = Depot(folder / "depot")
         self.folder = folder / "incoming"
-        self.workers = [Ingest(self.folder, self.depot, clock=self.clock, shared=True) for _ in range(2)]
+        self.workers = [Ingest(self.folder, self.depot, counts=DailyCounts(self.clock), shared=True) for _ in range(2)]
         self.acks: list[Ack] = []
 
     def tell(self, worker: int, verb: str, payload: bytes = b"") -> list[Ack]:
@@ -103,7 +105,7 @@ def test_bytes_of_a_file_that_nobody_began_are_unknown_after_a_moment(two: Two) 
     two.tell(1, *PARTS[0])
     two.tell(1, "end")
     assert two.settle(1) == []
-    two.clock.sleep(STRAY_S)
+    two.clock.sleep(EARLY_S)
     assert [ack.state for ack in two.settle(1)] == ["unknown"]
     assert not _waits(two, 1)
 
@@ -134,7 +136,7 @@ def test_a_worker_that_died_leaves_what_it_acknowledged_to_the_other(two: Two, m
 
 def test_a_worker_that_died_between_moving_a_file_and_saying_so_is_followed_after_a_moment(two: Two) -> None:
     begin = messages.decode(Begin, BEGIN)
-    dead = Incoming(two.folder, clock=two.clock, shared=True)
+    dead = Arrivals(two.folder, clock=two.clock, shared=True)
     arrival = dead.add(DEVICE, NAME, begin)
     arrival.write(0, DATA)
     arrival.state = replace(arrival.state, written=Ranges.of([(0, len(DATA))]))
@@ -202,20 +204,24 @@ def test_dealt_out_and_mixed_up_in_any_way_it_is_merged_once_and_acknowledged_by
         if chance.random() < 0.1:
             two.clock.sleep(0.3)
     for _ in range(4):  # then the device asks, and sends what is missing
-        two.clock.sleep(STRAY_S)
+        two.clock.sleep(EARLY_S)
         for worker in (0, 1):
             two.settle(worker)
         if any(ack.state == "merged" for ack in two.acks):
             break
-        told = [ack for ack in two.acks if ack.state == "receiving"]
-        there = Ranges() if two.acks and two.acks[-1].state == "unknown" else Ranges.of(told[-1].ranges if told else ())
+        answers = [ack for ack in two.acks if ack.state == "receiving"]
+        there = (
+            Ranges()
+            if two.acks and two.acks[-1].state == "unknown"
+            else Ranges.of(answers[-1].ranges if answers else ())
+        )
         two.tell(0, "begin", BEGIN)
         for start, end in there.missing(len(DATA)).parts(1000):
             two.tell(chance.randrange(2), str(start), DATA[start:end])
         two.tell(chance.randrange(2), "end")
     assert any(ack.state == "merged" for ack in two.acks)
     for worker in (0, 1):
-        two.clock.sleep(STRAY_S)
+        two.clock.sleep(EARLY_S)
         two.settle(worker)
     assert (two.depot.folder / f"{DEVICE}.{RECORD}.clip.mp4").read_bytes() == DATA
     assert len((two.depot.folder / "log.jsonl").read_text().splitlines()) == 1

@@ -1,0 +1,139 @@
+"""One connection of the device to its broker, from its TCP connect to its end: what the broker allows, and how much of
+what was sent it has not acknowledged.
+
+Made anew for every connection, and driven by the link's thread (shared.mqtt).
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import assert_never
+
+from shared.errors import Unreachable
+from shared.mqtt import (
+    ConnectAccepted,
+    ConnectRefused,
+    Disconnected,
+    MessageReceived,
+    MqttClient,
+    MqttEvent,
+    MqttSettings,
+    PublishAnswered,
+    Subscribed,
+    SubscribeRefused,
+    Subscription,
+)
+from shared.transfer import PACKET_OVERHEAD_BYTES
+
+# While the server is away the broker keeps what we send for it. Questions are repeated every minute: without an end to
+# their life they would fill its queue of 1000 messages within hours, for every device.
+EXPIRY_S = 120
+REJECTING_ALERTS = ("certificate revoked", "certificate expired", "certificate unknown", "unknown ca")
+MAX_UNACKED = 16  # eight parts and their begins and ends; below the 20 that brokers commonly allow
+
+
+class Connection:
+    """client_id: with TLS, the certificate's name. listen: the one topic filter to hear. will: (topic, payload) that
+    the broker publishes, retained, when this ends without `disconnect`. on_message(topic, payload). tls: None = plain
+    TCP."""
+
+    def __init__(
+        self,
+        client_id: str,
+        *,
+        listen: str,
+        will: tuple[str, bytes],
+        on_message: Callable[[str, bytes], None],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.subscribed = False
+        """The broker let us in, and brings what is on `listen`."""
+        self.refusal: str | None = None
+        """Why the broker did not, or ended the connection."""
+        self.rejected = False
+        """It knows us and does not want us: that will not change by itself."""
+        self.max_packet_bytes: int | None = None
+        """The broker's Maximum Packet Size."""
+        self.unacked = 0
+        """Messages at QoS 1 that the broker has not acknowledged: all that paho holds in memory."""
+        self.broker_refusals = 0
+        self.last_broker_refusal: str | None = None
+        self._max_unacked = MAX_UNACKED
+        self._listen = listen
+        self._on_message = on_message
+        # max_inflight: `room` holds back, where paho would queue in memory.
+        settings = MqttSettings(
+            client_id, (Subscription(listen),), tls=tls, will=will, expiry_s=EXPIRY_S, max_inflight=0
+        )
+        self._client = MqttClient(settings, self._on_event)
+
+    def open(self, host: str, port: int) -> None:
+        """Connect and say hello; `subscribed` comes during `exchange`. Raises: Unreachable."""
+        self._client.connect(host, port)
+        if not self._client.connected:  # e.g. a revoked certificate: in TLS 1.3 the broker says no after our handshake
+            self._note_alert()
+            raise Unreachable(self.refusal or f"the broker {host}:{port} ended the connection at once")
+
+    def exchange(self, timeout_s: float, wake: socket.socket | None = None) -> bool:
+        """Move bytes, waiting at most `timeout_s` for some or for a byte in `wake`. False where it broke."""
+        alive = self._client.exchange(timeout_s, wake)
+        if not alive and self.refusal is None:
+            self._note_alert()
+        return alive
+
+    @property
+    def room(self) -> bool:
+        """Whether one more message may be sent without paho storing it up."""
+        return self.unacked < self._max_unacked
+
+    def fits(self, payload: bytes) -> bool:
+        """Whether the broker takes a message of this size."""
+        return self.max_packet_bytes is None or len(payload) + PACKET_OVERHEAD_BYTES <= self.max_packet_bytes
+
+    def send(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> bool:
+        """Hand a message to the broker. False where the connection just broke."""
+        if not self._client.publish(topic, payload, qos=qos, retain=retain):
+            return False
+        self.unacked += qos > 0
+        return True
+
+    def disconnect(self) -> None:
+        """End in order: the broker does not publish the last will."""
+        self._client.disconnect()
+
+    def close(self) -> None:
+        """Close the socket, without a DISCONNECT if there was none. Idempotent."""
+        self._client.close()
+
+    def _note_alert(self) -> None:
+        """What the broker said in TLS, where it did."""
+        alert = self._client.tls_alert
+        if alert is not None:
+            self.refusal = f"the broker does not take this device's certificate ({alert})"
+            self.rejected = self.rejected or alert in REJECTING_ALERTS
+
+    def _on_event(self, event: MqttEvent) -> None:
+        match event:
+            case ConnectAccepted(max_packet_bytes, receive_maximum):
+                self.max_packet_bytes = max_packet_bytes
+                self._max_unacked = min(MAX_UNACKED, receive_maximum or MAX_UNACKED)
+            case ConnectRefused(reason, rejected):
+                self.refusal, self.rejected = f"the broker refused this device ({reason})", rejected
+            case Subscribed():
+                self.subscribed = True
+            case SubscribeRefused():
+                self.refusal, self.rejected = f"the broker does not let this device hear {self._listen}", True
+            case Disconnected(failure, by_broker):
+                if by_broker:  # e.g. a second device of the same name
+                    self.refusal = f"the broker ended the connection ({failure})"
+            case PublishAnswered(refusal):
+                self.unacked = max(0, self.unacked - 1)
+                if refusal is not None:
+                    self.broker_refusals += 1
+                    self.last_broker_refusal = refusal
+            case MessageReceived(topic, payload):
+                self._on_message(topic, payload)
+            case _:
+                assert_never(event)
