@@ -31,14 +31,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.capture.recorder import CHUNK_S
-from device.capture.source import SAMPLE_RATE_HZ, SoundBlock, VideoFrame
+from device.capture.source import SoundBlock, VideoFrame
 from device.guidance.history import Journal, Look, Spoken, Stopped, Wording
 from device.guidance.look_times import LookTimes
 from device.guidance.street_sounds import Ear
 from device.voice import Ended, Started, Utterance, Voice
 from shared import lens, monitor, policy, vocabulary
 from shared.clock import Clock
+from shared.media import CHUNK_S, SAMPLE_RATE_HZ
 from shared.policy import PolicySettings, PolicyState, StateChange
 from shared.runtime.seen import Instruction, Observation
 

@@ -19,7 +19,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from device.capture.source import SAMPLE_RATE_HZ
+from shared.media import SAMPLE_RATE_HZ
 
 Samples = NDArray[np.int16]
 Spectrum = NDArray[np.float64]

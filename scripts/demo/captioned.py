@@ -6,7 +6,6 @@ never heard, because something else cut it off before its first sample, has no c
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from device.guidance.history import GUIDANCE
 from server.labelling import footage
-from shared import atomic
+from shared import atomic, media
 
 FPS = 15
 WIDTH_PX = 960
@@ -38,7 +37,8 @@ def write(film: Path, said: Sequence[Mapping[str, Any]], speech: Path, out: Path
 
     raises: MediaError where the film cannot be played, OSError
     """
-    samples, rate_hz = _sound(speech)
+    sound, rate_hz = media.decode_wav(speech.read_bytes())
+    samples = media.to_int16(sound)
     with atomic.writing(out) as file, av.open(file, "w", format="mp4") as container:
         voice = container.add_stream("aac", rate=rate_hz, layout="mono")
         video = None
@@ -100,8 +100,3 @@ def _fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     scale = min(1.0, WIDTH_PX / image.shape[1])
     width, height = (max(2, round(side * scale) // 2 * 2) for side in (image.shape[1], image.shape[0]))
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]  # uint8 as read
-
-
-def _sound(path: Path) -> tuple[NDArray[np.int16], int]:
-    with wave.open(str(path), "rb") as file:
-        return np.frombuffer(file.readframes(file.getnframes()), np.int16), file.getframerate()

@@ -8,14 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jinja2
 from rich.console import Console
 from rich.table import Table
 
 from scripts.demo.measure import Taught
 from server.evaluation.answers import Answer
-from shared import atomic
+from shared import atomic, media
 
 BAR_TAUGHT, BAR_KNOWN = 0.5, -0.02
 PICTURES = 12
@@ -148,10 +147,10 @@ def speech_times(walk: Mapping[str, Any]) -> str:
 def _pictures(before: Sequence[Answer], after: Sequence[Answer]) -> list[dict[str, Any]]:
     shown = []
     for old, new in list(zip(before, after, strict=True))[:PICTURES]:
-        _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(old.case.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        jpeg = media.encode_jpeg(old.case.image)
         shown.append(
             {
-                "src": "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode(),
+                "src": "data:image/jpeg;base64," + base64.b64encode(jpeg).decode(),
                 "truth": old.case.text,
                 "before": old.text,
                 "after": new.text,

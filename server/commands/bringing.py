@@ -23,11 +23,11 @@ from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.wording import Reworded
 from server.labelling.folder import Labelled, labelled
-from server.labelling.footage import CHUNK_S
 from server.review import decisions
 from shared import atomic, vocabulary
 from shared.clock import Clock
 from shared.errors import Refused
+from shared.media import CHUNK_S
 from shared.messages import ChunkRecord, Part
 
 DEVICE = "label"

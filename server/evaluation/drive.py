@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.evaluation.facts import Course, Drive, Frame, Moment, Utterance, Words
-from shared import lens, mel, monitor, policy, vocabulary
+from shared import lens, media, mel, monitor, policy, vocabulary
 from shared.bundle import Manifest
+from shared.media import SAMPLE_RATE_HZ
 from shared.policy import PolicySettings, PolicyState
 from shared.runtime.seen import Instruction, Observation
 
 KEPT_HAZARDS = 8
 SOUND_S = 2.0
-SAMPLE_RATE_HZ = 16_000
 PICTURE_PX = 320
 _logger = logging.getLogger(__name__)
 
@@ -264,5 +264,4 @@ def jpeg(image: NDArray[np.uint8]) -> bytes:
     """A small JPEG, PICTURE_PX wide."""
     height = max(1, round(image.shape[0] * PICTURE_PX / image.shape[1]))
     small = cv2.resize(image, (PICTURE_PX, height), interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
-    return data.tobytes()
+    return media.encode_jpeg(np.asarray(small, np.uint8))

@@ -18,12 +18,12 @@ import numpy as np
 import pocketsphinx
 from numpy.typing import NDArray
 
-from server.media import RATE_HZ, read_wav, resample
 from server.speech import grammar
 from server.speech.heard import NOTHING, Heard
 from server.speech.sound import MARGIN_S, pitch_hz, spoken_part
 from server.speech.vote import vote
 from shared.errors import ConfigError
+from shared.media import SAMPLE_RATE_HZ, decode_sound, resample
 
 _SEARCH = "waycue"
 _PAD_S = 0.2  # the grammar ends in silence; a recording may not
@@ -56,15 +56,15 @@ class PocketsphinxTranscriber:
 
     def transcribe(self, wav: bytes) -> Heard:
         """Raises: MediaError where `wav` is no sound; ConfigError where the grammar can not be used."""
-        samples = spoken_part(read_wav(wav))
+        samples = spoken_part(decode_sound(wav))
         if not samples.size:
             return NOTHING
         with self._lock:
             if self._decoder is None:
                 self._decoder = _decoder()
-            samples = samples[: int(_MOST_S * RATE_HZ)]
+            samples = samples[: int(_MOST_S * SAMPLE_RATE_HZ)]
             hearings = [listen(self._decoder, seen(samples, view)) for view in views(samples)]
-        return vote(hearings, spoken_s=samples.size / RATE_HZ - 2 * MARGIN_S)
+        return vote(hearings, spoken_s=samples.size / SAMPLE_RATE_HZ - 2 * MARGIN_S)
 
 
 def views(samples: NDArray[np.float32]) -> tuple[View, ...]:
@@ -74,10 +74,10 @@ def views(samples: NDArray[np.float32]) -> tuple[View, ...]:
 
 def seen(samples: NDArray[np.float32], view: View) -> NDArray[np.float32]:
     """A view of a sound. The same noise every time: a sound is always heard the same."""
-    slowed = resample(samples, round(RATE_HZ * view.speed))
+    slowed = resample(samples, round(SAMPLE_RATE_HZ * view.speed), SAMPLE_RATE_HZ)
     if view.floor_db is None:
         return slowed
-    padded = np.pad(slowed, int(_PAD_S * RATE_HZ))
+    padded = np.pad(slowed, int(_PAD_S * SAMPLE_RATE_HZ))
     noise = np.random.default_rng(0).standard_normal(padded.size, dtype=np.float32)
     return padded + noise * np.float32(10 ** (view.floor_db / 20))
 
@@ -95,7 +95,7 @@ def listen(decoder: Any, samples: NDArray[np.float32]) -> str:
 def _decoder() -> Any:
     try:
         decoder = pocketsphinx.Decoder(
-            samprate=float(RATE_HZ), lm=None, loglevel="FATAL", cmn="batch", silprob=0.1, maxhmmpf=_MOST_PATHS
+            samprate=float(SAMPLE_RATE_HZ), lm=None, loglevel="FATAL", cmn="batch", silprob=0.1, maxhmmpf=_MOST_PATHS
         )
         text = grammar.grammar()
         _teach_words(decoder, grammar.words_of(text))

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-from server.media import RATE_HZ, read_wav
 from server.speech.heard import NOTHING, Heard
 from server.speech.sound import spoken_part
 from shared.errors import ConfigError
+from shared.media import SAMPLE_RATE_HZ, decode_sound
 
 MAX_NEW_TOKENS = 32  # a correction is 3 to 8 words; a Whisper that runs on is making things up
 
@@ -35,7 +35,7 @@ class WhisperTranscriber:
 
         raises: MediaError where `wav` is no sound; ConfigError where the model can not be loaded
         """
-        samples = spoken_part(read_wav(wav))
+        samples = spoken_part(decode_sound(wav))
         if not samples.size:
             return NOTHING
         with self._lock:
@@ -61,7 +61,7 @@ def _load(name: str) -> tuple[Any, Any, Any]:
 
 @torch.inference_mode()
 def _transcribe(features: Any, tokenizer: Any, model: Any, samples: Any) -> Heard:
-    inputs = features(samples, sampling_rate=RATE_HZ, return_tensors="pt", return_attention_mask=True)
+    inputs = features(samples, sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt", return_attention_mask=True)
     out = model.generate(
         inputs.input_features,
         attention_mask=inputs.attention_mask,

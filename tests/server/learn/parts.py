@@ -19,7 +19,7 @@ from server.model import tokens
 from server.model.checkpoint import FIELD_TILE_PX
 from server.review import decisions
 from shared import prompt, vocabulary
-from shared.mel import RATE_HZ
+from shared.media import SAMPLE_RATE_HZ
 from tests.server.dataset.moments import House, Moment, moment, part, sound
 
 SENTENCES = (
@@ -89,7 +89,7 @@ def save_whisper(folder: Path, *, positions: int = 150) -> Path:
 
 def tone(hertz: float, *, seconds: float = 2.0) -> NDArray[np.float32]:
     """A horn, near enough."""
-    at = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    at = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     return (0.3 * np.sign(np.sin(2 * np.pi * hertz * at))).astype(np.float32)
 
 
