@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from exporters.datasets.folder import Folder
+from exporters.datasets.folder import ExportFolder
 from exporters.datasets.rows import LeftOut, Progress, Row, count, no_progress, without
 from shared import prompt
 
@@ -25,7 +25,7 @@ CONTEXT = "{context}"
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class ConversationStyle:
     """What stands around the instruction."""
 
     system: str = SYSTEM
@@ -37,7 +37,11 @@ class Wording:
 
 
 def write(
-    rows: Sequence[Row], folder: Folder, *, wording: Wording = Wording(), progress: Progress = no_progress
+    rows: Sequence[Row],
+    folder: ExportFolder,
+    *,
+    wording: ConversationStyle = ConversationStyle(),
+    progress: Progress = no_progress,
 ) -> LeftOut:
     """Returns what was left out. Raises: OSError."""
     entries, left_out = [], LeftOut()
@@ -55,7 +59,7 @@ def write(
     return left_out
 
 
-def entry(row: Row, path: str, *, wording: Wording, kind: Literal["video", "image"]) -> dict[str, Any]:
+def entry(row: Row, path: str, *, wording: ConversationStyle, kind: Literal["video", "image"]) -> dict[str, Any]:
     """One conversation. Pure."""
     question = f"<{kind}>\n{wording.user.replace(CONTEXT, row.context)}"
     turns = (("system", wording.system), ("user", question), ("assistant", row.text))

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exporters.datasets.folder import Folder
+from exporters.datasets.folder import ExportFolder
 from exporters.datasets.rows import LeftOut, Progress, Row, count, no_progress
 
 
-def write(rows: Sequence[Row], folder: Folder, *, progress: Progress = no_progress) -> LeftOut:
+def write(rows: Sequence[Row], folder: ExportFolder, *, progress: Progress = no_progress) -> LeftOut:
     """Returns what was left out: a moment at which the model worded nothing has no input. Raises: OSError."""
     lines, left_out = [], LeftOut()
     for done, row in enumerate(rows, start=1):

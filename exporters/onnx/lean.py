@@ -14,7 +14,6 @@ source: onnxruntime docs/ContribOperators.md, com.microsoft.GroupQueryAttention
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch import nn
+
+from exporters.onnx.quiet import quiet
 
 POSITIONS = 1024  # of the tables; a prompt with two pictures of 64 tokens has under 200
 ATTENTION = "GroupQueryAttention"
@@ -44,12 +45,8 @@ def lean(file: Path, rotary: nn.Module) -> None:
         raise ValueError(f"{file.name} has no {ATTENTION} or no position_ids: the exporter has changed.")
     _attend_in_place(graph, nodes, rotary)
     _keep_last_logits(graph)
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it tells of each operator whose schema it does not know
-    try:
+    with quiet():  # it logs each operator whose schema it does not know
         RemoveUnusedNodesPass()(model)
-    finally:
-        logging.disable(before)
     if positions.uses():
         raise ValueError(f"{file.name} still uses position_ids: the exporter has changed.")
     graph.inputs.remove(positions)

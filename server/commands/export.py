@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from exporters.datasets import conversations, correction, fine_labels, imagefolder, jsonl, vsr
-from exporters.datasets.conversations import Wording
-from exporters.datasets.folder import MARKER, Folder, building, check
+from exporters.datasets.conversations import ConversationStyle
+from exporters.datasets.folder import MARKER, ExportFolder, building, check
 from exporters.datasets.rows import LeftOut, Row, count
 from server.commands.opening import drawn, opened
 from server.labelling import footage
@@ -75,7 +75,7 @@ def _conversation_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--system", default=conversations.SYSTEM, metavar="TEXT", help='the system turn; "" = none')
     group.add_argument(
         "--user",
-        default=Wording().user,
+        default=ConversationStyle().user,
         metavar="TEXT",
         help="the user turn; {context} in it becomes the moment's context (default: %(default)r)",
     )
@@ -157,7 +157,7 @@ def timed(rows: list[Row], left_out: LeftOut) -> list[Row]:
 
 def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> int:
     """Returns how many rows were written; writes nothing where there are none."""
-    wording = Wording(options.system, options.user, options.turns, options.media)
+    wording = ConversationStyle(options.system, options.user, options.turns, options.media)
     writers: dict[str, Callable[..., LeftOut]] = {
         "jsonl": jsonl.write,
         "imagefolder": imagefolder.write,
@@ -183,7 +183,7 @@ class _NothingToWriteError(Exception):
     """Takes the empty folder away again."""
 
 
-def _mark(folder: Folder, options: argparse.Namespace, written: int, left_out: LeftOut) -> None:
+def _mark(folder: ExportFolder, options: argparse.Namespace, written: int, left_out: LeftOut) -> None:
     folder.write_json(
         MARKER,
         {

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from server.dataset import folder
-from server.dataset.folder import SampleRow, Split, version_of
+from server.dataset.folder import SampleRow, Split, next_version
 from server.dataset.wording import canonical, means_the_same
 from shared.messages import ChunkRecord, CorrectionRecord
 
@@ -80,7 +80,7 @@ def compose(
     row = _keep_decision(row, current)
     if current is None or row == current:
         return row
-    return replace(row, row_id=f"{row.sample_id}#{version_of(current) + 1}", supersedes=current.row_id)
+    return next_version(current, row)
 
 
 def _keep_decision(row: SampleRow, current: SampleRow | None) -> SampleRow:

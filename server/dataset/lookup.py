@@ -25,7 +25,7 @@ Key = tuple[str, str]
 
 
 @dataclass(slots=True)
-class Known:
+class BatchFacts:
     """The rows about some records, and about the chunks that they belong to."""
 
     records: dict[Key, dict[str, Any]] = field(default_factory=dict)
@@ -116,9 +116,9 @@ _PARTS = select(db.parts).where(
 _SAMPLES = select(db.samples.c.sample_id, db.samples.c.body).where(db.samples.c.sample_id.in_(_IDS))
 
 
-def load(connection: Connection, keys: Collection[Key], chunk_ids: Collection[str]) -> Known:
+def load(connection: Connection, keys: Collection[Key], chunk_ids: Collection[str]) -> BatchFacts:
     """Everything about these records and chunks, and about the chunks that the records turn out to belong to."""
-    known = Known()
+    known = BatchFacts()
     for row in connection.execute(_BY_ID, {"ids": [record_id for _, record_id in keys]}).mappings():
         known.add_record(dict(row))
     chunks = {*chunk_ids, *(row["chunk_id"] for row in known.records.values())}

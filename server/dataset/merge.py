@@ -36,7 +36,7 @@ from server.database.store import Store
 from server.dataset import lookup, record_log, row_log
 from server.dataset.compose import compose
 from server.dataset.folder import Dataset, Split, to_dict
-from server.dataset.lookup import Key, Known
+from server.dataset.lookup import BatchFacts, Key
 from shared import atomic, messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
@@ -237,7 +237,7 @@ class _Batch:
         self._dataset = dataset
         self._now_s = now_s
         self._step = step
-        self._known = Known()
+        self._known = BatchFacts()
         self._records: list[dict[str, Any]] = []
         self._parts: list[dict[str, Any]] = []
         self._changed: dict[Key, None] = {}

@@ -27,7 +27,7 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from server.database import store as db
 from server.dataset import row_log
-from server.dataset.folder import RECORDS_NAME, Dataset
+from server.dataset.folder import RECORDS_NAME, Dataset, log_lines
 from shared import topics
 from shared.errors import DatasetError
 
@@ -36,6 +36,7 @@ _PART = ("device", "record_id", "kind", "sha256", "size_bytes", "path", "receive
 _HEARD = ("device", "record_id", "transcript", "heard_confidence", "proposal")
 _LOST = ("device", "record_id", "kind", "sha256")
 FIELDS = {"record": _RECORD, "part": _PART, "heard": _HEARD, "lost": _LOST}
+_MEND = "Mend it: waycue-server check --repair"
 _NUMBERS = ("received_at", "heard_confidence", "size_bytes")
 
 Line = Mapping[str, Any]
@@ -59,14 +60,8 @@ def same(one: Line, other: Line) -> bool:
 
 def read(path: Path, *, from_byte: int = 0) -> Iterator[dict[str, Any]]:
     """The whole lines of the log. Raises: DatasetError naming one that cannot be read."""
-    if not path.exists():
-        return
-    with open(path, "rb") as file:
-        file.seek(from_byte)
-        for number, text in enumerate(file, start=1):
-            if not text.endswith(b"\n"):
-                return  # torn, or being written right now
-            yield parse(text, where=f"{path}, line {number}" + (f" after byte {from_byte}" if from_byte else ""))
+    for where, text in log_lines(path, from_byte=from_byte):
+        yield parse(text, where=where)
 
 
 def parse(text: bytes, *, where: str) -> dict[str, Any]:
@@ -74,15 +69,15 @@ def parse(text: bytes, *, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{where} is not JSON ({error}).", hint="Mend it: waycue-server check --repair") from None
+        raise DatasetError(f"{where} is not JSON ({error}).", hint=_MEND) from None
     if not isinstance(value, dict) or value.get("what") not in tuple(FIELDS):
-        raise DatasetError(f"{where} says nothing that is known.", hint="Mend it: waycue-server check --repair")
+        raise DatasetError(f"{where} says nothing that is known.", hint=_MEND)
     for name in FIELDS[value["what"]]:
         kinds: tuple[type, ...] = (dict,) if name == "body" else (int, float) if name in _NUMBERS else (str,)
         if not isinstance(value.get(name), kinds):
-            raise DatasetError(f"{where} has no valid {name}.", hint="Mend it: waycue-server check --repair")
+            raise DatasetError(f"{where} has no valid {name}.", hint=_MEND)
     if not (topics.DEVICE_NAME.match(value["device"]) and topics.NAME.match(value["record_id"])):
-        raise DatasetError(f"{where} names no device and record.", hint="Mend it: waycue-server check --repair")
+        raise DatasetError(f"{where} names no device and record.", hint=_MEND)
     return value
 
 

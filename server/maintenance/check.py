@@ -24,11 +24,11 @@ from sqlalchemy import delete, select, update
 from server.database import store as db
 from server.database.store import Store, open_store
 from server.dataset import record_log, row_log
-from server.dataset.folder import FOLDERS, Dataset, SampleRow, from_dict, to_dict, version_of
+from server.dataset.folder import FOLDERS, Dataset, SampleRow, from_dict, next_version, to_dict
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
 from server.maintenance import check_database, check_logs, home_lock
-from server.maintenance.findings import Finding, set_aside
+from server.maintenance.findings import HomeFinding, set_aside
 from server.releases.registry import Registry, unjudged
 from shared import atomic
 from shared.clock import Clock
@@ -44,10 +44,10 @@ _PATHS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckReport:
     """What a check found."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[HomeFinding, ...]
     rows: int
     records: int
     files: int
@@ -64,7 +64,7 @@ class Checked:
 
 def check(
     home: Path, clock: Clock, *, repair: bool = False, progress: Callable[[int], None] = lambda done: None
-) -> Checked:
+) -> CheckReport:
     """Look at everything, and with `repair` mend it.
 
     progress: called with the number of files that were read so far
@@ -75,7 +75,7 @@ def check(
         found = check_database.damage(home, repair=repair)
         found += check_logs.damage(dataset, home, repair=repair)
         if not all(finding.done for finding in found):  # the rest cannot be read before that is mended
-            return Checked(tuple(found), rows=0, records=0, files=0, bytes=0)
+            return CheckReport(tuple(found), rows=0, records=0, files=0, bytes=0)
         with closing(open_store(home, create=repair)) as store:
             merge = Merge(store, dataset, clock)
             if any(finding.what == check_database.DAMAGED for finding in found):
@@ -86,7 +86,7 @@ def check(
             with store.reading() as connection:
                 rows = len(connection.execute(select(db.dataset_rows.c.seq)).all())
                 records = len(connection.execute(select(db.records.c.record_id)).all())
-        return Checked(
+        return CheckReport(
             tuple(found),
             rows=rows,
             records=records,
@@ -106,7 +106,7 @@ def _never_judged(home: Path, store: Store) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _sides(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, repair: bool) -> list[Finding]:
+def _sides(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, repair: bool) -> list[HomeFinding]:
     """The logs against the database."""
     found = list(check_logs.differences(store, dataset))
     folds = list(_wrong_folds(store))
@@ -136,14 +136,14 @@ def _take_bodies(store: Store, dataset: Dataset, row_ids: set[str]) -> None:
                 connection.execute(update(table).where(table.c.row_id == row.row_id).values(body=to_dict(row)))
 
 
-def _wrong_folds(store: Store) -> Iterable[Finding]:
+def _wrong_folds(store: Store) -> Iterable[HomeFinding]:
     """Samples that do not say what their newest row says."""
     with store.reading() as connection:
         newest = _newest_bodies(connection.execute(select(db.dataset_rows.c.sample_id, db.dataset_rows.c.body)).all())
         folds = dict(connection.execute(select(db.samples.c.sample_id, db.samples.c.body)).all())
     for sample_id, body in newest.items():
         if folds.get(sample_id) != body:
-            yield Finding(
+            yield HomeFinding(
                 "moment out of date", sample_id, "the review queue shows it otherwise than the dataset has it"
             )
 
@@ -184,7 +184,7 @@ class _Files:
         self._clock = clock
         self._repair = repair
 
-    def look(self, progress: Callable[[int], None]) -> list[Finding]:
+    def look(self, progress: Callable[[int], None]) -> list[HomeFinding]:
         """All findings."""
         wanted = self._wanted()
         found = []
@@ -221,9 +221,9 @@ class _Files:
             return f"file unreadable ({error.strerror})"
         return "" if digest == Path(path).stem else "file damaged"
 
-    def _lost(self, path: str, problem: str, users: list[str]) -> Finding:
+    def _lost(self, path: str, problem: str, users: list[str]) -> HomeFinding:
         names = ", ".join(sorted(set(users)))
-        finding = Finding(problem, path, f"needed by {names}", lost=True)
+        finding = HomeFinding(problem, path, f"needed by {names}", lost=True)
         if not self._repair:
             return finding
         if check_logs.is_payload(path) and (self._dataset.folder / path).exists():
@@ -245,7 +245,7 @@ class _Files:
                 after = _without(row, path)
                 if after != row:
                     row_log.insert_row(connection, after, now_s=self._clock.utc_s())
-        row_log.flush(self._store, self._dataset)
+        row_log.flush(self._store, self._dataset, now_s=self._clock.utc_s())
 
     def _orphans(self, wanted: set[str]) -> Iterable[Path]:
         past = {getattr(row, name) for row in self._dataset.history() for name in _PATHS.values()}
@@ -257,8 +257,8 @@ class _Files:
                 if relative not in wanted and relative not in past and path.stem not in unfinished and not young:
                     yield path
 
-    def _orphan(self, path: Path) -> Finding:
-        finding = Finding(
+    def _orphan(self, path: Path) -> HomeFinding:
+        finding = HomeFinding(
             "file of nobody", str(path.relative_to(self._dataset.folder)), "no record and no moment has it"
         )
         if not self._repair:
@@ -277,4 +277,4 @@ def _without(row: SampleRow, path: str) -> SampleRow:
         after = replace(after, correction_audio_path="")
     if after == row:
         return row
-    return replace(after, row_id=f"{row.sample_id}#{version_of(row) + 1}", supersedes=row.row_id)
+    return next_version(row, after)

@@ -28,7 +28,7 @@ _PLAIN = frozenset("the a an at to of is and on in".split())
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ReviewedShare:
     """How many of the judged moments were right."""
 
     right: int
@@ -54,12 +54,12 @@ class Group:
     """The share of one object, model version or time span."""
 
     name: str
-    all: Share
-    audit: Share
+    all: ReviewedShare
+    audit: ReviewedShare
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
+class WordingConfusion:
     """Said where something else was right."""
 
     said: str
@@ -68,7 +68,7 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class WalkCounts:
     """What came from one walk."""
 
     name: str
@@ -83,9 +83,9 @@ class Summary:
 
     states: dict[str, int]
     corrections: int
-    accuracy: Share
+    accuracy: ReviewedShare
     """Of all that was judged: biased towards what is hard."""
-    audit: Share
+    audit: ReviewedShare
     """Of the audit stream: the only unbiased view."""
     by_object: tuple[Group, ...]
     """By what should have been said; the most frequent first."""
@@ -93,10 +93,10 @@ class Summary:
     """The newest first."""
     over_time: tuple[Group, ...]
     """By UTC day or by the Monday of the week, oldest first."""
-    confusions: tuple[Confusion, ...]
+    confusions: tuple[WordingConfusion, ...]
     missed_words: tuple[tuple[str, int], ...]
     """Words of the right guidance that the wrong one did not have."""
-    walks: tuple[Walk, ...]
+    walks: tuple[WalkCounts, ...]
     """The most corrected first."""
 
 
@@ -135,10 +135,10 @@ def in_audit(row: SampleRow) -> bool:
     return "audit" in row.flags
 
 
-def share(rows: Iterable[SampleRow]) -> Share:
+def share(rows: Iterable[SampleRow]) -> ReviewedShare:
     """Right and judged of judged rows."""
     marks = [bool(row.was_correct) for row in rows]
-    return Share(sum(marks), len(marks))
+    return ReviewedShare(sum(marks), len(marks))
 
 
 def wording(text: str) -> str:
@@ -175,17 +175,17 @@ def _groups(rows: Iterable[SampleRow], key: Callable[[SampleRow], str]) -> list[
     return [Group(name, share(some), share(filter(in_audit, some))) for name, some in found.items()]
 
 
-def _confusions(wrong: Sequence[SampleRow]) -> tuple[Confusion, ...]:
+def _confusions(wrong: Sequence[SampleRow]) -> tuple[WordingConfusion, ...]:
     pairs = Counter((wording(said(row)), wording(row.ground_truth)) for row in wrong)
-    return tuple(Confusion(said_, should, count) for (said_, should), count in _first(pairs))
+    return tuple(WordingConfusion(said_, should, count) for (said_, should), count in _first(pairs))
 
 
-def _walks(rows: Sequence[SampleRow]) -> tuple[Walk, ...]:
+def _walks(rows: Sequence[SampleRow]) -> tuple[WalkCounts, ...]:
     found: defaultdict[str, list[SampleRow]] = defaultdict(list)
     for row in rows:
         found[row.walk_id].append(row)
     walks = [
-        Walk(name, len(some), sum(bool(row.correction_id) for row in some), some[0].split)
+        WalkCounts(name, len(some), sum(bool(row.correction_id) for row in some), some[0].split)
         for name, some in found.items()
     ]
     return tuple(sorted(walks, key=lambda walk: (-walk.corrections, -walk.moments, walk.name)))
@@ -209,7 +209,7 @@ def to_dict(found: Summary) -> dict[str, Any]:
     return plain
 
 
-def share_to_dict(found: Share) -> dict[str, Any]:
+def share_to_dict(found: ReviewedShare) -> dict[str, Any]:
     """right, judged, rate, low, high; the last three null where nothing was judged."""
     low, high = found.interval or (None, None)
     return {"right": found.right, "judged": found.judged, "rate": found.rate, "low": low, "high": high}

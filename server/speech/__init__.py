@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable
 
 from server.dataset.merge import Merge
-from server.speech.heard import NOTHING, Heard, Transcriber
+from server.speech.heard import NOTHING, Transcriber, Transcript
 from server.speech.wording import proposal, understood
 from shared.errors import ConfigError, MediaError
 
-__all__ = ["NOTHING", "Heard", "Transcriber", "open_transcriber", "proposal", "transcribe_waiting", "understood"]
+__all__ = ["NOTHING", "Transcriber", "Transcript", "open_transcriber", "proposal", "transcribe_waiting", "understood"]
 _log = logging.getLogger(__name__)
 
 

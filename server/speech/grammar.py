@@ -112,7 +112,7 @@ def words_of(text: str) -> set[str]:
 
 
 def trimmed(text: str) -> str:
-    """Heard words without what can not end a sentence: "cone on the" is given back where the rest fitted nothing."""
+    """Heard words without those that can not end a sentence, as in "cone on the" where the rest fitted nothing."""
     words = text.split()
     while words and words[-1] in _UNFINISHED and " ".join(words) not in NOTHING_WORDS:
         words.pop()

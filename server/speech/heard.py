@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Transcript:
     """Words and how sure they are."""
 
     text: str
@@ -16,13 +16,13 @@ class Heard:
     """0..1."""
 
 
-NOTHING = Heard("", 0.0)
+NOTHING = Transcript("", 0.0)
 
 
 class Transcriber(Protocol):
     """Turns a spoken correction into words. May be called from any thread."""
 
-    def transcribe(self, wav: bytes) -> Heard:
+    def transcribe(self, wav: bytes) -> Transcript:
         """Listen to one WAV.
 
         raises: MediaError where it is no sound; ConfigError where the recogniser can not be loaded

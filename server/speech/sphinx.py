@@ -19,7 +19,7 @@ import pocketsphinx
 from numpy.typing import NDArray
 
 from server.speech import grammar
-from server.speech.heard import NOTHING, Heard
+from server.speech.heard import NOTHING, Transcript
 from server.speech.sound import MARGIN_S, pitch_hz, spoken_part
 from server.speech.vote import vote
 from shared.errors import ConfigError
@@ -32,7 +32,7 @@ _MOST_PATHS = 1000  # a frame; what is no speech keeps every path alive and woul
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class SoundView:
     """One way to look at a sound."""
 
     speed: float
@@ -43,8 +43,8 @@ class View:
 
 # The recogniser's model knows deep voices best: a high one is played slower, and so deeper.
 HIGH_ABOVE_HZ = 165.0
-LOW_VIEWS = (View(1.0, -45.0), View(1.0, None), View(0.95, -45.0))
-HIGH_VIEWS = (View(0.9, -45.0), View(0.9, None), View(0.85, -45.0))
+LOW_VIEWS = (SoundView(1.0, -45.0), SoundView(1.0, None), SoundView(0.95, -45.0))
+HIGH_VIEWS = (SoundView(0.9, -45.0), SoundView(0.9, None), SoundView(0.85, -45.0))
 
 
 class PocketsphinxTranscriber:
@@ -54,7 +54,7 @@ class PocketsphinxTranscriber:
         self._lock = threading.Lock()
         self._decoder: Any = None
 
-    def transcribe(self, wav: bytes) -> Heard:
+    def transcribe(self, wav: bytes) -> Transcript:
         """Raises: MediaError where `wav` is no sound; ConfigError where the grammar can not be used."""
         samples = spoken_part(decode_sound(wav))
         if not samples.size:
@@ -67,12 +67,12 @@ class PocketsphinxTranscriber:
         return vote(hearings, spoken_s=samples.size / SAMPLE_RATE_HZ - 2 * MARGIN_S)
 
 
-def views(samples: NDArray[np.float32]) -> tuple[View, ...]:
+def views(samples: NDArray[np.float32]) -> tuple[SoundView, ...]:
     """How to look at a sound, by the pitch of its voice."""
     return HIGH_VIEWS if pitch_hz(samples) > HIGH_ABOVE_HZ else LOW_VIEWS
 
 
-def seen(samples: NDArray[np.float32], view: View) -> NDArray[np.float32]:
+def seen(samples: NDArray[np.float32], view: SoundView) -> NDArray[np.float32]:
     """A view of a sound. The same noise every time: a sound is always heard the same."""
     slowed = resample(samples, round(SAMPLE_RATE_HZ * view.speed), SAMPLE_RATE_HZ)
     if view.floor_db is None:

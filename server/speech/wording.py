@@ -7,7 +7,7 @@ person listens.
 from __future__ import annotations
 
 from server.speech.grammar import NOTHING_WORDS
-from server.speech.heard import Heard
+from server.speech.heard import Transcript
 from shared import vocabulary
 
 CONFIDENCE_LEAST = 0.6  # two of three hearings; below it a person should listen before anything is proposed
@@ -23,6 +23,6 @@ def understood(text: str) -> str:
     return vocabulary.normalise(text) or ""
 
 
-def proposal(heard: Heard) -> str:
+def proposal(heard: Transcript) -> str:
     """The wording to propose to a caregiver, "" = not sure enough to propose any."""
     return understood(heard.text) if heard.confidence >= CONFIDENCE_LEAST else ""

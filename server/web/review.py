@@ -17,6 +17,7 @@ from server.dataset import folder as data
 from server.dataset.folder import Dataset, SampleRow
 from server.dataset.wording import NotSayable, Reworded
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared import topics
 from shared.clock import Clock
 from shared.errors import Refused
@@ -26,7 +27,7 @@ CHANGED = "This moment has changed since you opened it. Please look again."
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReviewOutcome:
     """What became of a decision."""
 
     status: int
@@ -51,32 +52,26 @@ class Reviews:
         self._dataset = dataset
         self._clock = clock
         self._reviewer = reviewer
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
 
-    def decide(self, sample_id: str, action: str, *, text: str = "", seen: str = "") -> Outcome:
+    def decide(self, sample_id: str, action: str, *, text: str = "", seen: str = "") -> ReviewOutcome:
         """Take a decision durably. seen: the row_id that the person looked at, "" = whatever stands now.
 
         raises: OSError where the dataset's file can not be written; the decision then waits in the database.
         """
-        with self._one_at_a_time:
+        decision = ReviewDecision(action, self._reviewer, text)
+        with self._lock:
             row = find(self._store, sample_id)
             if row is None:
-                return Outcome(404, f"There is no moment {sample_id!r:.110}.")
+                return ReviewOutcome(404, f"There is no moment {sample_id!r:.110}.")
             try:
-                if seen and self._looks_different(seen, row) and self._would_change(row, action, text):
-                    return Outcome(409, CHANGED, row=row)
-                after = decisions.review(
-                    self._store,
-                    self._dataset,
-                    sample_id,
-                    action=action,
-                    text=text,
-                    reviewer=self._reviewer,
-                    now_s=self._clock.utc_s(),
-                )
+                # The same decision twice (a double click, a request sent again) is no conflict.
+                if seen and self._looks_different(seen, row) and decisions.decide(row, decision) is not row:
+                    return ReviewOutcome(409, CHANGED, row=row)
+                after = decisions.review(self._store, self._dataset, sample_id, decision, now_s=self._clock.utc_s())
             except Refused as refused:
                 return _refusal(refused, row, action)
-        return Outcome(200, row=after)
+        return ReviewOutcome(200, row=after)
 
     def _looks_different(self, seen: str, row: SampleRow) -> bool:
         if seen == row.row_id:
@@ -85,10 +80,6 @@ class Reviews:
         with self._store.reading() as connection:
             body = connection.execute(query.where(db.dataset_rows.c.sample_id == row.sample_id)).scalar()
         return body is None or _judged_by(data.from_dict(body)) != _judged_by(row)
-
-    def _would_change(self, row: SampleRow, action: str, text: str) -> bool:
-        """The same decision twice (a double click, a request sent again) is no conflict."""
-        return decisions.decide(row, action, text=text, reviewer=self._reviewer) is not row
 
 
 def find(store: Store, sample_id: str) -> SampleRow | None:
@@ -100,11 +91,11 @@ def _judged_by(row: SampleRow) -> tuple[object, ...]:
     return (row.state, decisions.said(row), decisions.proposal(row), row.correction_id, row.transcript)
 
 
-def _refusal(refused: Refused, row: SampleRow, action: str) -> Outcome:
+def _refusal(refused: Refused, row: SampleRow, action: str) -> ReviewOutcome:
     match refused:
         case Reworded():
-            return Outcome(422, str(refused), wording=refused.wording, lost=refused.lost, row=row)
+            return ReviewOutcome(422, str(refused), wording=refused.wording, lost=refused.lost, row=row)
         case NotSayable():
-            return Outcome(422, str(refused), suggestions=refused.suggestions, row=row)
+            return ReviewOutcome(422, str(refused), suggestions=refused.suggestions, row=row)
         case _:
-            return Outcome(422 if action == "edit" else 409, str(refused), row=row)
+            return ReviewOutcome(422 if action == "edit" else 409, str(refused), row=row)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from exporters.datasets import conversations, correction, fine_labels, imagefolder, jsonl, vsr
-from exporters.datasets.conversations import Wording
+from exporters.datasets.conversations import ConversationStyle
 from exporters.datasets.folder import building
 from shared.errors import DatasetError
 from tests.exporters.datasets.rows import row
@@ -53,7 +53,7 @@ def test_imagefolder_has_a_folder_for_each_split(tmp_path: Path) -> None:
 
 def test_conversations_have_three_turns_about_the_clip_or_else_the_picture(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    wording = Wording(system="Guide.", user="Going {context}. What now?")
+    wording = ConversationStyle(system="Guide.", user="Going {context}. What now?")
     rows = [row(tmp_path / "media", 0, with_clip=True), row(tmp_path / "media", 1)]
     with building(out) as folder:
         conversations.write(rows, folder, wording=wording)
@@ -73,13 +73,13 @@ def test_conversations_have_three_turns_about_the_clip_or_else_the_picture(tmp_p
 
 
 def test_conversations_in_the_turns_of_llava(tmp_path: Path) -> None:
-    made = conversations.entry(row(tmp_path), "v.mp4", wording=Wording(turns="sharegpt"), kind="video")
+    made = conversations.entry(row(tmp_path), "v.mp4", wording=ConversationStyle(turns="sharegpt"), kind="video")
     assert [turn["from"] for turn in made["conversations"]] == ["system", "human", "gpt"]
     assert made["conversations"][2]["value"] == "Stop, curb ahead."
 
 
 def test_an_empty_system_turn_is_left_out(tmp_path: Path) -> None:
-    made = conversations.entry(row(tmp_path), "v.mp4", wording=Wording(system=""), kind="video")
+    made = conversations.entry(row(tmp_path), "v.mp4", wording=ConversationStyle(system=""), kind="video")
     assert [turn["role"] for turn in made["conversations"]] == ["user", "assistant"]
 
 

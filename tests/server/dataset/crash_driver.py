@@ -23,6 +23,7 @@ from sqlalchemy import event
 from server.dataset import row_log
 from server.dataset.folder import Dataset
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from tests.server.dataset.moments import House, moment, sound, spoken
 
 CHUNK = moment(with_clip=True)
@@ -37,7 +38,7 @@ def merge_everything(house: House) -> None:
             "pi-1", CORRECTION.record.correction_id, transcript="bin", confidence=0.9, proposal="Caution, bin ahead."
         )
     decisions.review(
-        house.store, house.dataset, CHUNK.record.chunk_id, action="accept", reviewer="Eve", now_s=house.clock.utc_s()
+        house.store, house.dataset, CHUNK.record.chunk_id, ReviewDecision("accept", "Eve"), now_s=house.clock.utc_s()
     )
 
 

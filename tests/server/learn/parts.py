@@ -18,6 +18,7 @@ from server.model import checkpoint as checkpoints
 from server.model import tokens
 from server.model.checkpoint import FIELD_TILE_PX
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared import prompt, vocabulary
 from shared.media import SAMPLE_RATE_HZ
 from tests.server.dataset.moments import House, Moment, moment, part, sound
@@ -131,9 +132,7 @@ def reviewed_home(home: Path, *, walks_of: dict[str, int], **changes: Any) -> Pa
             number += 1
     for row in house.dataset.rows():
         truth = shot(int(row.sample_id[-6:]), "cone").instruction
-        decisions.review(
-            house.store, house.dataset, row.sample_id, action="edit", text=truth, reviewer="Eve", now_s=1.0
-        )
+        decisions.review(house.store, house.dataset, row.sample_id, ReviewDecision("edit", "Eve", truth), now_s=1.0)
     house.close()
     return home
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from server.speech import NOTHING, Heard, Transcriber, open_transcriber, proposal, transcribe_waiting
+from server.speech import NOTHING, Transcriber, Transcript, open_transcriber, proposal, transcribe_waiting
 from shared import vocabulary
 from shared.media import SAMPLE_RATE_HZ, decode_sound
 from tests.server.dataset.moments import House, moment, spoken
@@ -99,17 +99,17 @@ def test_a_waiting_correction_becomes_the_proposal_of_its_moment(house: House, t
 class Deaf:
     """A recogniser that hears the same in every sound."""
 
-    def __init__(self, heard: Heard) -> None:
+    def __init__(self, heard: Transcript) -> None:
         self.heard = heard
 
-    def transcribe(self, wav: bytes) -> Heard:
+    def transcribe(self, wav: bytes) -> Transcript:
         return self.heard
 
 
 def test_a_correction_that_is_not_understood_waits_for_a_person(house: House) -> None:
     sent = moment()
     house.send_all([sent, spoken(sent.record.chunk_id, as_wav(np.zeros(SAMPLE_RATE_HZ)))])
-    assert transcribe_waiting(house.merge, Deaf(Heard("cone on the left", 0.25)), stop=lambda: False) == 1
+    assert transcribe_waiting(house.merge, Deaf(Transcript("cone on the left", 0.25)), stop=lambda: False) == 1
     [row] = house.dataset.rows()
     assert (row.llm_correction, row.transcript, row.transcript_confidence) == ("", "cone on the left", 0.25)
     assert row.flags == ("wearer", "correction")
