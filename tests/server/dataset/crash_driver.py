@@ -49,7 +49,8 @@ class Killer:
         self.at, self.label_file, self.count = at, label_file, 0
 
     def die(self, label: str) -> NoReturn:
-        frames = [f.name for f in traceback.extract_stack() if f"server{os.sep}" in f.filename]
+        outside = f"{os.sep}tests{os.sep}"
+        frames = [f.name for f in traceback.extract_stack() if "server" in f.filename and outside not in f.filename]
         self.label_file.write_text(f"{label} in {' < '.join(reversed(frames[-3:]))}")
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("unreachable")
