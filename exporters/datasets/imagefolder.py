@@ -9,27 +9,23 @@ source: https://huggingface.co/docs/datasets/image_dataset#imagefolder
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable
 
 from exporters.datasets.folder import ExportFolder
-from exporters.datasets.rows import LeftOut, Progress, Row, count, no_progress, without
+from exporters.datasets.rows import LeftOut, Row, usable
 
 _SPLITS = {"train": "train", "held_out": "test", "golden": "validation"}
 
 
-def write(rows: Sequence[Row], folder: ExportFolder, *, progress: Progress = no_progress) -> LeftOut:
+def write(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
     """Returns what was left out. Raises: OSError."""
-    lines: dict[str, list[dict[str, str]]] = {}
+    lines: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     left_out = LeftOut()
-    for done, row in enumerate(rows, start=1):
-        progress(done)
-        reason = without(row, "frame")
-        if reason or row.frame is None:
-            count(left_out, reason)
-            continue
+    for row in usable(rows, "frame", left_out=left_out):
         split = _SPLITS[row.split]
-        folder.place(row.frame, f"{split}/{row.name}.jpg")
-        lines.setdefault(split, []).append({"file_name": f"{row.name}.jpg", "text": row.text})
+        folder.place(row.file("frame"), f"{split}/{row.name}.jpg")
+        lines[split].append({"file_name": f"{row.name}.jpg", "text": row.text})
     for split, entries in lines.items():
         folder.write_lines(f"{split}/metadata.jsonl", entries)
     return left_out

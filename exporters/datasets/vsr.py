@@ -6,22 +6,17 @@ vsr.jsonl       {"video", "text", "duration", "fps"}: path inside the folder, se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from exporters.datasets.folder import ExportFolder
-from exporters.datasets.rows import LeftOut, Progress, Row, count, no_progress, without
+from exporters.datasets.rows import LeftOut, Row, usable
 
 
-def write(rows: Sequence[Row], folder: ExportFolder, *, progress: Progress = no_progress) -> LeftOut:
+def write(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
     """Returns what was left out: a moment whose clip never came has no video. Raises: OSError."""
     lines, left_out = [], LeftOut()
-    for done, row in enumerate(rows, start=1):
-        progress(done)
-        reason = without(row, "clip")
-        if reason or row.clip is None:
-            count(left_out, reason)
-            continue
-        video = folder.place(row.clip, f"videos/{row.name}{row.clip.suffix}")
+    for row in usable(rows, "clip", left_out=left_out):
+        video = folder.place(row.file("clip"), f"videos/{row.name}{row.file('clip').suffix}")
         lines.append({"video": video, "text": row.text, "duration": round(row.duration_s, 3), "fps": _rate(row.fps)})
     folder.write_lines("vsr.jsonl", lines)
     return left_out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from exporters.datasets import conversations, correction, fine_labels, imagefolder, jsonl, vsr
 from exporters.datasets.conversations import ConversationStyle
 from exporters.datasets.folder import MARKER, ExportFolder, building, check
-from exporters.datasets.rows import LeftOut, Row, count
+from exporters.datasets.rows import LeftOut, Row
 from server.commands.opening import drawn, opened
 from server.labelling import footage
 from server.review.export import Wanted, choose, draw
@@ -147,51 +147,43 @@ def timed(rows: list[Row], left_out: LeftOut) -> list[Row]:
             out.append(row)  # the writer says why it stays
             continue
         try:
-            found = footage.find(row.clip)
+            video = footage.find(row.clip)
+            out.append(replace(row, duration_s=video.duration_s, fps=video.fps))
         except MediaError:
-            count(left_out, "its clip can not be played")
-            continue
-        out.append(replace(row, duration_s=found.duration_s, fps=found.fps))
+            left_out["its clip can not be played"] += 1
     return out
 
 
 def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> int:
     """Returns how many rows were written; writes nothing where there are none."""
-    wording = ConversationStyle(options.system, options.user, options.turns, options.media)
-    writers: dict[str, Callable[..., LeftOut]] = {
+    style = ConversationStyle(options.system, options.user, options.turns, options.media)
+    writers: dict[str, Callable[[Iterable[Row], ExportFolder], LeftOut]] = {
         "jsonl": jsonl.write,
         "imagefolder": imagefolder.write,
         "vsr": vsr.write,
         "correction": correction.write,
-        "conversations": partial(conversations.write, wording=wording),
+        "conversations": partial(conversations.write, style=style),
     }
     try:
         with building(options.out, force=options.force, link=options.link) as folder:
-            more = writers[options.format](rows, folder, progress=drawn(len(rows), sys.stderr))
-            for reason, number in more.items():
-                left_out[reason] = left_out.get(reason, 0) + number
-            written = len(rows) - sum(more.values())
+            unfit = writers[options.format](_watched(rows), folder)
+            left_out.update(unfit)
+            written = len(rows) - unfit.total()
             if not written:
                 raise _NothingToWriteError
-            _mark(folder, options, written, left_out)
+            about = {"format": options.format, "rows": written, "left_out": left_out, "only": options.only}
+            folder.write_json(MARKER, {**about, "split": options.split, "written_at_utc": SystemClock().utc_s()})
     except _NothingToWriteError:
         return 0
     return written
 
 
+def _watched(rows: list[Row]) -> Iterator[Row]:
+    progress = drawn(len(rows), sys.stderr)
+    for done, row in enumerate(rows, start=1):
+        progress(done)
+        yield row
+
+
 class _NothingToWriteError(Exception):
     """Takes the empty folder away again."""
-
-
-def _mark(folder: ExportFolder, options: argparse.Namespace, written: int, left_out: LeftOut) -> None:
-    folder.write_json(
-        MARKER,
-        {
-            "format": options.format,
-            "rows": written,
-            "left_out": left_out,
-            "only": options.only,
-            "split": options.split,
-            "written_at_utc": SystemClock().utc_s(),
-        },
-    )

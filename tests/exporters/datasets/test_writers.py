@@ -53,10 +53,10 @@ def test_imagefolder_has_a_folder_for_each_split(tmp_path: Path) -> None:
 
 def test_conversations_have_three_turns_about_the_clip_or_else_the_picture(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    wording = ConversationStyle(system="Guide.", user="Going {context}. What now?")
+    style = ConversationStyle(system="Guide.", user="Going {context}. What now?")
     rows = [row(tmp_path / "media", 0, with_clip=True), row(tmp_path / "media", 1)]
     with building(out) as folder:
-        conversations.write(rows, folder, wording=wording)
+        conversations.write(rows, folder, style=style)
     first, second = json.loads((out / "conversations.json").read_text(encoding="utf-8"))
     assert first == {
         "id": "walk-1_chunk0000",
@@ -73,13 +73,13 @@ def test_conversations_have_three_turns_about_the_clip_or_else_the_picture(tmp_p
 
 
 def test_conversations_in_the_turns_of_llava(tmp_path: Path) -> None:
-    made = conversations.entry(row(tmp_path), "v.mp4", wording=ConversationStyle(turns="sharegpt"), kind="video")
+    made = conversations.entry(row(tmp_path), "v.mp4", style=ConversationStyle(turns="sharegpt"), kind="video")
     assert [turn["from"] for turn in made["conversations"]] == ["system", "human", "gpt"]
     assert made["conversations"][2]["value"] == "Stop, curb ahead."
 
 
 def test_an_empty_system_turn_is_left_out(tmp_path: Path) -> None:
-    made = conversations.entry(row(tmp_path), "v.mp4", wording=ConversationStyle(system=""), kind="video")
+    made = conversations.entry(row(tmp_path), "v.mp4", style=ConversationStyle(system=""), kind="video")
     assert [turn["role"] for turn in made["conversations"]] == ["user", "assistant"]
 
 
