@@ -58,10 +58,10 @@ def _attend_in_place(graph: ir.Graph, nodes: Sequence[ir.Node], rotary: nn.Modul
     cos, sin = (
         _constant(graph, name, table) for name, table in zip(("cos_cache", "sin_cache"), _angles(rotary), strict=True)
     )
-    one = _constant(graph, "one_int32", np.array([1], np.int32))
+    unit = _constant(graph, "one_int32", np.array([1], np.int32))
     length = _node("Shape", [mask], "total_length", start=1, end=2)
     total = _node("Cast", [length.outputs[0]], "total_length_int32", to=int(ir.DataType.INT32))
-    last = _node("Sub", [total.outputs[0], one], "seqlens_k")
+    last = _node("Sub", [total.outputs[0], unit], "seqlens_k")
     scalar = _node("Squeeze", [total.outputs[0]], "total_sequence_length")
     graph.insert_before(graph[0], [length, total, last, scalar])
     for node in nodes:

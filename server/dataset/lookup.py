@@ -75,22 +75,19 @@ class BatchFacts:
 
     def heard(self, key: Key) -> list[KnownCorrection]:
         """The corrections about a chunk. Raises: DatasetError."""
-        found = []
-        for record_id in self.corrections[key]:
-            own = (key[0], record_id)
-            row = self.records[own]
-            record = self._record(own, CorrectionRecord, row)
-            assert isinstance(record, CorrectionRecord)
-            found.append(
-                KnownCorrection(
-                    record=record,
-                    audio_path=self.paths(own).get("correction_audio", ""),
-                    transcript=row["transcript"],
-                    confidence=row["heard_confidence"] or 0.0,
-                    proposal=row["proposal"] or "",
-                )
-            )
-        return found
+        return [self._correction((key[0], record_id)) for record_id in self.corrections[key]]
+
+    def _correction(self, key: Key) -> KnownCorrection:
+        row = self.records[key]
+        record = self._record(key, CorrectionRecord, row)
+        assert isinstance(record, CorrectionRecord)
+        return KnownCorrection(
+            record=record,
+            audio_path=self.paths(key).get("correction_audio", ""),
+            transcript=row["transcript"],
+            confidence=row["heard_confidence"] or 0.0,
+            proposal=row["proposal"] or "",
+        )
 
     def _record(
         self, key: Key, kind: type[ChunkRecord | CorrectionRecord], row: dict[str, Any]

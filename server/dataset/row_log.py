@@ -91,8 +91,8 @@ def fold_of(row: SampleRow, body: Mapping[str, Any], *, now_s: float) -> dict[st
 
 def current(connection: Connection, sample_id: str) -> SampleRow | None:
     """The newest row of a sample."""
-    found = connection.execute(select(db.samples.c.body).where(db.samples.c.sample_id == sample_id)).scalar()
-    return None if found is None else data.from_dict(found, where=f"sample {sample_id}")
+    body = connection.execute(select(db.samples.c.body).where(db.samples.c.sample_id == sample_id)).scalar()
+    return None if body is None else data.from_dict(body, where=f"sample {sample_id}")
 
 
 def split_of(connection: Connection, walk_id: str, *, now_s: float) -> Split:
@@ -121,8 +121,8 @@ def set_split(connection: Connection, walk_id: str, split: Split, *, now_s: floa
     """Change what a walk is good for, inside a transaction: the walk, and a new row for each of its moments, from which
     the log gives the walk back. Returns the new rows; none where it was so already."""
     table = db.samples
-    found = connection.execute(select(table.c.body).where(table.c.walk_id == walk_id).order_by(table.c.sample_id))
-    rows = [data.from_dict(body, where=f"a moment of {walk_id}") for body in found.scalars()]
+    bodies = connection.execute(select(table.c.body).where(table.c.walk_id == walk_id).order_by(table.c.sample_id))
+    rows = [data.from_dict(body, where=f"a moment of {walk_id}") for body in bodies.scalars()]
     changed = [next_version(row, row, split=split) for row in rows if row.split != split]
     for start in range(0, len(changed), 500):  # SQLite takes a bounded number of values in one statement
         some = changed[start : start + 500]

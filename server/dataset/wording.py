@@ -166,9 +166,9 @@ def _known_words() -> frozenset[str]:
     return vocabulary.lexicon() | {word for phrase in phrases for word in _WORD.findall(phrase)}
 
 
-def means_the_same(one: str, other: str) -> bool:
+def means_the_same(text: str, other: str) -> bool:
     """Whether two wordings are the same guidance once in the vocabulary's words. Silence equals "path is clear"."""
-    return meaning(one).lower() == meaning(other).lower()
+    return meaning(text).lower() == meaning(other).lower()
 
 
 def canonical(text: str) -> str:

@@ -19,7 +19,7 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from server.database import store as db
 from server.database.store import Store, open_store
@@ -72,57 +72,53 @@ def check(
     """
     with home_lock.alone(home) if repair else nullcontext():
         dataset = Dataset(home / "dataset")
-        found = check_database.damage(home, repair=repair)
-        found += check_logs.damage(dataset, home, repair=repair)
-        if not all(finding.done for finding in found):  # the rest cannot be read before that is mended
-            return CheckReport(tuple(found), rows=0, records=0, files=0, bytes=0)
+        findings = check_database.damage(home, repair=repair)
+        findings += check_logs.damage(dataset, home, repair=repair)
+        if not all(finding.done for finding in findings):  # the rest cannot be read before that is mended
+            return CheckReport(tuple(findings), rows=0, records=0, files=0, bytes=0)
         with closing(open_store(home, create=repair)) as store:
             merge = Merge(store, dataset, clock)
-            if any(finding.what == check_database.DAMAGED for finding in found):
-                found += check_database.salvage(home, store)
-            found += _sides(store, dataset, merge, clock, repair=repair)
+            if any(finding.what == check_database.DAMAGED for finding in findings):
+                findings += check_database.salvage(home, store)
+            findings += _sides(store, dataset, merge, clock, repair=repair)
             files = _Files(store, dataset, home, clock, repair=repair)
-            found += files.look(progress)
+            findings += files.look(progress)
             with store.reading() as connection:
-                rows = len(connection.execute(select(db.dataset_rows.c.seq)).all())
-                records = len(connection.execute(select(db.records.c.record_id)).all())
-        return CheckReport(
-            tuple(found),
-            rows=rows,
-            records=records,
-            files=files.count,
-            bytes=files.bytes,
-            never_judged=_never_judged(home, store),
-        )
+                rows, records = (
+                    connection.execute(select(func.count()).select_from(table)).scalar() or 0
+                    for table in (db.dataset_rows, db.records)
+                )
+        never_judged = _never_judged(home, store)
+        return CheckReport(tuple(findings), rows, records, files.count, files.bytes, never_judged)
 
 
 def _never_judged(home: Path, store: Store) -> tuple[str, ...]:
-    registry, found = Registry(home, store=store), []
+    registry, versions = Registry(home, store=store), []
     champion = registry.champion()
     for model in registry.list():
         with suppress(BundleError, OSError):  # said where its files are looked at
             if unjudged(model):
-                found.append(model.version + (" (the champion)" if model.version == champion else ""))
-    return tuple(found)
+                versions.append(model.version + (" (the champion)" if model.version == champion else ""))
+    return tuple(versions)
 
 
 def _sides(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, repair: bool) -> list[HomeFinding]:
     """The logs against the database."""
-    found = list(check_logs.differences(store, dataset))
-    folds = list(_wrong_folds(store))
+    findings = [*check_logs.differences(store, dataset), *_wrong_folds(store)]
     if not repair:
-        return found + folds
-    _take_bodies(store, dataset, {finding.name for finding in found if finding.what == check_logs.DIFFERENT})
+        return findings
+    _take_bodies(store, dataset, {finding.name for finding in findings if finding.what == check_logs.DIFFERENT})
     recover(store, dataset, merge, clock, thoroughly=True)
     for finding in list(_wrong_folds(store)):  # also those of the rows that were just taken over
         _fold_again(store, finding.name, now_s=clock.utc_s())
     left = [*check_logs.differences(store, dataset), *_wrong_folds(store)]
     names = {finding.name for finding in left}
-    known = {(finding.what, finding.name) for finding in found + folds}
-    return [
+    known = {(finding.what, finding.name) for finding in findings}
+    mended = [
         replace(finding, done="" if finding.name in names else finding.remedy or "brought up to date")
-        for finding in found + folds
-    ] + [finding for finding in left if (finding.what, finding.name) not in known]
+        for finding in findings
+    ]
+    return mended + [finding for finding in left if (finding.what, finding.name) not in known]
 
 
 def _take_bodies(store: Store, dataset: Dataset, row_ids: set[str]) -> None:
@@ -187,14 +183,14 @@ class _Files:
     def look(self, progress: Callable[[int], None]) -> list[HomeFinding]:
         """All findings."""
         wanted = self._wanted()
-        found = []
+        findings = []
         for path, users in sorted(wanted.items()):
             problem = self._problem(path)
             self.count += 1
             progress(self.count)
             if problem:
-                found.append(self._lost(path, problem, users))
-        return found + [self._orphan(path) for path in self._orphans(set(wanted))]
+                findings.append(self._lost(path, problem, users))
+        return findings + [self._orphan(path) for path in self._orphans(set(wanted))]
 
     def _wanted(self) -> dict[str, list[str]]:
         """Path in the dataset → moments and records that need it."""
@@ -236,7 +232,7 @@ class _Files:
         with self._dataset.appending(), self._store.writing() as connection:
             row_log.catch_up(connection, self._dataset, now_s=self._clock.utc_s())
             rows = list(connection.execute(select(table).where(table.c.path == path)).mappings())
-            lines = [record_log.line("lost", row) for row in rows]
+            lines = [record_log.line_about("lost", row) for row in rows]
             if lines:
                 size = self._dataset.append_records(lines)
                 row_log.remember_size(connection, self._dataset.records.name, size)

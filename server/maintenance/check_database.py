@@ -52,17 +52,17 @@ def salvage(home: Path, store: Store) -> list[HomeFinding]:
     can be read; what cannot is named."""
     broken = sorted((home / FOLDER).glob(f"{DATABASE_NAME}*"), key=lambda path: path.stat().st_mtime)
     broken = [path for path in broken if not path.name.startswith((f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm"))]
-    found = []
+    findings = []
     for table in db.metadata.sorted_tables if broken else ():
         if table.name in _FROM_THE_LOGS:
             continue
         copied, problem = _copy(broken[-1], table, store)
         if problem:
             why = f"{copied} rows of {table.name} could be read"
-            found.append(
+            findings.append(
                 HomeFinding("table incomplete", table.name, f"{why} ({problem})", "copied what is left", lost=True)
             )
-    return found
+    return findings
 
 
 def _integrity(path: Path) -> str:

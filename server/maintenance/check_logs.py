@@ -26,19 +26,19 @@ MOST_INTEGER = 2**63
 
 def damage(dataset: Dataset, home: Path, *, repair: bool) -> list[HomeFinding]:
     """Lines that cannot be read. A repair keeps the old file in quarantine and writes one of the others."""
-    found = []
+    findings = []
     for log, read in ((dataset.log, _row), (dataset.records, _fact)):
         bad, good, torn = _read(log, read)
         if torn:
             dropped = atomic.drop_torn_tail(log) if repair else 0
             done = f"{dropped} bytes cut off" if repair else ""
-            found.append(HomeFinding("line torn", log.name, "its last line was cut short", done))
+            findings.append(HomeFinding("line torn", log.name, "its last line was cut short", done))
         if bad and repair:
             set_aside(home, log)
             atomic.write_bytes(log, b"".join(good))
         done = "taken out; what the database has of it is written again" if repair else ""
-        found += [HomeFinding(DAMAGED, f"{log.name}, line {number}", why, done) for number, why in bad]
-    return found
+        findings += [HomeFinding(DAMAGED, f"{log.name}, line {number}", why, done) for number, why in bad]
+    return findings
 
 
 def _read(log: Path, read: Callable[[bytes, str], object]) -> tuple[list[tuple[int, str]], list[bytes], bool]:
@@ -67,7 +67,7 @@ def _check_storable(value: dict[str, Any], where: str) -> None:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise DatasetError(f"{where} holds half a character.") from None
-    if any(isinstance(one, int) and abs(one) >= MOST_INTEGER for one in value.values()):
+    if any(isinstance(field, int) and abs(field) >= MOST_INTEGER for field in value.values()):
         raise DatasetError(f"{where} holds a number of more than 64 bits.")
 
 
@@ -141,10 +141,10 @@ def _plain(body: Any) -> dict[str, Any]:
 
 def announced(incoming: Path) -> set[str]:
     """Hashes of files that are still arriving: one of them may have been moved just before its row was written."""
-    found = set()
+    hashes = set()
     for ranges in incoming.glob("*/*.ranges"):
         try:
-            found.add(str(json.loads(ranges.read_bytes().split(b"\n")[0])["begin"]["part"]["sha256"]))
+            hashes.add(str(json.loads(ranges.read_bytes().split(b"\n")[0])["begin"]["part"]["sha256"]))
         except (ValueError, KeyError, TypeError, OSError, RecursionError):
             continue  # unusable, as the next start of the server finds, too
-    return found
+    return hashes

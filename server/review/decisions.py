@@ -133,8 +133,8 @@ def counts(store: Store) -> dict[str, int]:
     """How many moments stand in each state."""
     table = db.samples
     with store.reading() as connection:
-        found = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
-        return {"pending": 0, "reviewed": 0, "rejected": 0, **dict(found.all())}
+        rows = connection.execute(select(table.c.state, func.count()).group_by(table.c.state)).all()
+    return {"pending": 0, "reviewed": 0, "rejected": 0, **dict(rows)}
 
 
 def get(store: Store, sample_id: str) -> SampleRow | None:

@@ -169,24 +169,26 @@ def span_of(at_s: float, *, by: Literal["day", "week"]) -> str:
 
 
 def _groups(rows: Iterable[SampleRow], key: Callable[[SampleRow], str]) -> list[Group]:
-    found: defaultdict[str, list[SampleRow]] = defaultdict(list)
+    groups = _by(rows, key)
+    return [Group(name, share(some), share(filter(in_audit, some))) for name, some in groups.items()]
+
+
+def _by(rows: Iterable[SampleRow], key: Callable[[SampleRow], str]) -> dict[str, list[SampleRow]]:
+    groups: defaultdict[str, list[SampleRow]] = defaultdict(list)
     for row in rows:
-        found[key(row)].append(row)
-    return [Group(name, share(some), share(filter(in_audit, some))) for name, some in found.items()]
+        groups[key(row)].append(row)
+    return groups
 
 
 def _confusions(wrong: Sequence[SampleRow]) -> tuple[WordingConfusion, ...]:
     pairs = Counter((wording(said(row)), wording(row.ground_truth)) for row in wrong)
-    return tuple(WordingConfusion(said_, should, count) for (said_, should), count in _first(pairs))
+    return tuple(WordingConfusion(spoken, should, count) for (spoken, should), count in _first(pairs))
 
 
 def _walks(rows: Sequence[SampleRow]) -> tuple[WalkCounts, ...]:
-    found: defaultdict[str, list[SampleRow]] = defaultdict(list)
-    for row in rows:
-        found[row.walk_id].append(row)
     walks = [
         WalkCounts(name, len(some), sum(bool(row.correction_id) for row in some), some[0].split)
-        for name, some in found.items()
+        for name, some in _by(rows, lambda row: row.walk_id).items()
     ]
     return tuple(sorted(walks, key=lambda walk: (-walk.corrections, -walk.moments, walk.name)))
 
@@ -196,23 +198,23 @@ def _first(counted: Counter[Any]) -> list[tuple[Any, int]]:
     return sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MOST]
 
 
-def to_dict(found: Summary) -> dict[str, Any]:
+def to_dict(summary: Summary) -> dict[str, Any]:
     """A summary as plain JSON values; each share with its rate and interval."""
-    plain = asdict(found)
-    plain["accuracy"], plain["audit"] = share_to_dict(found.accuracy), share_to_dict(found.audit)
+    plain = asdict(summary)
+    plain["accuracy"], plain["audit"] = share_to_dict(summary.accuracy), share_to_dict(summary.audit)
     for name in ("by_object", "by_model", "over_time"):
         plain[name] = [
             {"name": group.name, "all": share_to_dict(group.all), "audit": share_to_dict(group.audit)}
-            for group in getattr(found, name)
+            for group in getattr(summary, name)
         ]
-    plain["missed_words"] = [{"word": word, "count": count} for word, count in found.missed_words]
+    plain["missed_words"] = [{"word": word, "count": count} for word, count in summary.missed_words]
     return plain
 
 
-def share_to_dict(found: ReviewedShare) -> dict[str, Any]:
+def share_to_dict(share: ReviewedShare) -> dict[str, Any]:
     """right, judged, rate, low, high; the last three null where nothing was judged."""
-    low, high = found.interval or (None, None)
-    return {"right": found.right, "judged": found.judged, "rate": found.rate, "low": low, "high": high}
+    low, high = share.interval or (None, None)
+    return {"right": share.right, "judged": share.judged, "rate": share.rate, "low": low, "high": high}
 
 
 def storage(home: Path) -> dict[str, int]:

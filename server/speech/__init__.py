@@ -16,7 +16,7 @@ from server.speech.wording import proposal, understood
 from shared.errors import ConfigError, MediaError
 
 __all__ = ["NOTHING", "Transcriber", "Transcript", "open_transcriber", "proposal", "transcribe_waiting", "understood"]
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def open_transcriber(recogniser: str, *, model: str = "") -> Transcriber:
@@ -50,7 +50,7 @@ def transcribe_waiting(merge: Merge, transcriber: Transcriber, *, stop: Callable
         try:
             heard = transcriber.transcribe(path.read_bytes())
         except MediaError as error:
-            _log.warning("Correction %s of %s: %s", correction_id, device, error)
+            logger.warning("Correction %s of %s: %s", correction_id, device, error)
             heard = NOTHING
         merge.put_transcript(
             device, correction_id, transcript=heard.text, confidence=heard.confidence, proposal=proposal(heard)

@@ -80,7 +80,7 @@ grammar waycue;
 <turned> = <place> {_sometimes("article", 0.5)} <what>;
 public <said> = /1/ <guidance> | /0.02/ <turned> | /0.02/ ({" | ".join(WAYS)}) | /0.05/ ({" | ".join(NOTHING_WORDS)});
 """
-    return _WEIGHT.sub(lambda found: f"/{float(found[1]) ** _SHARPNESS:.6g}/", text)
+    return _WEIGHT.sub(lambda match: f"/{float(match[1]) ** _SHARPNESS:.6g}/", text)
 
 
 def spoken(phrase: str) -> str:

@@ -44,12 +44,12 @@ def pitch_hz(samples: NDArray[np.float32]) -> float:
     ones near 210.
     """
     size, low, high = int(0.04 * SAMPLE_RATE_HZ), SAMPLE_RATE_HZ // 400, SAMPLE_RATE_HZ // 70
-    found = []
+    pitches = []
     for at in range(0, samples.size - 2 * size, size // 2):
         window = samples[at : at + 2 * size]
         spectrum = np.abs(np.fft.rfft(window * np.hanning(window.size), 4 * size)) ** 2
         echo = np.fft.irfft(spectrum)
         lag = low + int(echo[low:high].argmax())
         if echo[0] > 0 and echo[lag] > 0.5 * echo[0]:
-            found.append(SAMPLE_RATE_HZ / lag)
-    return float(np.median(found)) if found else 0.0
+            pitches.append(SAMPLE_RATE_HZ / lag)
+    return float(np.median(pitches)) if pitches else 0.0

@@ -88,8 +88,8 @@ def listen(decoder: Any, samples: NDArray[np.float32]) -> str:
     decoder.start_utt()
     decoder.process_raw(pcm, no_search=False, full_utt=True)
     decoder.end_utt()
-    found = decoder.hyp()
-    return "" if found is None else str(found.hypstr)
+    hypothesis = decoder.hyp()
+    return "" if hypothesis is None else str(hypothesis.hypstr)
 
 
 def _decoder() -> Any:

@@ -62,5 +62,4 @@ def _side(group: Sequence[tuple[str, Slots]]) -> str:
 
 
 def _most(values: Iterable[str]) -> str:
-    found = Counter(values).most_common(1)
-    return found[0][0] if found else ""
+    return next((value for value, _ in Counter(values).most_common(1)), "")

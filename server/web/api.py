@@ -74,7 +74,7 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
         return {"samples": [to_json(row) for row in rows], "counts": decisions.counts(store)}
 
     @routes.get("/api/samples/{sample_id}")
-    def one(sample_id: str) -> dict[str, Any]:
+    def moment(sample_id: str) -> dict[str, Any]:
         """One moment and what people decided about it."""
         row = review.find(store, sample_id)
         if row is None:

@@ -97,7 +97,7 @@ def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:
         )
 
     @routes.get("/moments/{sample_id}")
-    def one(sample_id: str, changed: bool = False) -> HTMLResponse:
+    def moment(sample_id: str, changed: bool = False) -> HTMLResponse:
         row = review.find(store, sample_id)
         if row is None:
             return pages.trouble(404, f"There is no moment {sample_id!r:.110}.")
