@@ -34,24 +34,41 @@ _EVERYDAY_WORDS = frozenset(
     "bench bike branch bus car chair crossing cyclist entrance fence gate hole junction kerb lift pavement "
     "pedestrian people pothole puddle ramp roadway table trash truck van wall".split()
 )
-# Weight → phrases.
 _OPENERS = {
-    6.0: ("stop", "caution"),
-    4.0: ("keep straight", "continue straight"),
-    2.0: ("duck",),
-    1.0: ("wait", "watch out", "watch out for"),
-    0.5: ("careful", "move left", "move right"),
-    0.3: ("look out", "look out for"),
+    "stop": 6.0,
+    "caution": 6.0,
+    "keep straight": 4.0,
+    "continue straight": 4.0,
+    "duck": 2.0,
+    "wait": 1.0,
+    "watch out": 1.0,
+    "watch out for": 1.0,
+    "careful": 0.5,
+    "move left": 0.5,
+    "move right": 0.5,
+    "look out": 0.3,
+    "look out for": 0.3,
 }
-_ARTICLES = {1.0: ("a", "the", "there is a", "there's a"), 0.5: ("an",), 0.3: ("there is an",)}
+_ARTICLES = {"a": 1.0, "an": 0.5, "the": 1.0, "there is a": 1.0, "there's a": 1.0, "there is an": 0.3}
 _PLACES = {
-    10.0: ("ahead", "on the left", "on the right"),
-    2.0: ("left", "right"),
-    1.0: (
-        *("in front", "straight ahead", "on your left", "on your right", "to the left", "to the right"),
-        *("slightly left", "slightly right", "overhead"),
-    ),
-    0.5: ("in front of you", "above", "behind", "behind you"),
+    "ahead": 10.0,
+    "on the left": 10.0,
+    "on the right": 10.0,
+    "left": 2.0,
+    "right": 2.0,
+    "in front": 1.0,
+    "in front of you": 0.5,
+    "straight ahead": 1.0,
+    "on your left": 1.0,
+    "on your right": 1.0,
+    "to the left": 1.0,
+    "to the right": 1.0,
+    "slightly left": 1.0,
+    "slightly right": 1.0,
+    "overhead": 1.0,
+    "above": 0.5,
+    "behind": 0.5,
+    "behind you": 0.5,
 }
 _UNFINISHED = frozenset("a an the there is there's on in of to for your watch look keep slightly continue say".split())
 WAYS = ("turn left", "turn right", "keep left", "keep right", "move left", "move right")
@@ -68,19 +85,19 @@ def grammar() -> str:
     modifiers = [m for m in loaded.modifiers if not m.startswith("going ")]
     text = f"""#JSGF V1.0;
 grammar waycue;
-<opener> = {_by_weight(_OPENERS)};
-<article> = {_by_weight(_ARTICLES)};
+<opener> = {_odds(_OPENERS)};
+<article> = {_odds(_ARTICLES)};
 <thing> = {_odds(names)};
 <stairs> = /1/ stairs up | /1/ stairs down | /0.1/ (stairs | steps | staircase) going (up | down);
 <modifier> = {" | ".join(modifiers)};
-<place> = {_by_weight(_PLACES)};
+<place> = {_odds(_PLACES)};
 <signal> = walk signal (red | green);
 <what> = /1/ <thing> {_sometimes("modifier", 0.05)} | /0.05/ <stairs> | /0.02/ <signal>;
 <guidance> = {_sometimes("opener", 0.5)} {_sometimes("article", 0.05)} <what> {_sometimes("place", 0.95)};
 <turned> = <place> {_sometimes("article", 0.5)} <what>;
 public <said> = /1/ <guidance> | /0.02/ <turned> | /0.02/ ({" | ".join(WAYS)}) | /0.05/ ({" | ".join(NOTHING_WORDS)});
 """
-    return _WEIGHT.sub(lambda match: f"/{float(match[1]) ** _SHARPNESS:.6g}/", text)
+    return _WEIGHT.sub(lambda found: f"/{float(found[1]) ** _SHARPNESS:.6g}/", text)
 
 
 def spoken(phrase: str) -> str:
@@ -95,7 +112,7 @@ def words_of(text: str) -> set[str]:
 
 
 def trimmed(text: str) -> str:
-    """Heard words without those that can not end a sentence, as in "cone on the" where the rest fitted nothing."""
+    """Heard words without what can not end a sentence: "cone on the" is given back where the rest fitted nothing."""
     words = text.split()
     while words and words[-1] in _UNFINISHED and " ".join(words) not in NOTHING_WORDS:
         words.pop()
@@ -120,10 +137,6 @@ def without_r(phones: str) -> str:
 def _odds(weights: Mapping[str, float]) -> str:
     most = max(weights.values())  # pocketsphinx reads no "1e+06": keep every weight at most 1
     return " | ".join(f"/{weight / most:g}/ {phrase}" for phrase, weight in weights.items())
-
-
-def _by_weight(phrases: Mapping[float, tuple[str, ...]]) -> str:
-    return _odds({phrase: weight for weight, some in phrases.items() for phrase in some})
 
 
 def _sometimes(rule: str, how_often: float) -> str:
