@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from exporters.datasets import conversations, correction, fine_labels, imagefolder, jsonl, vsr
+from exporters.datasets import conversations, fine_labels, formats
 from exporters.datasets.conversations import ConversationStyle
 from exporters.datasets.folder import MARKER, ExportFolder, building, check
 from exporters.datasets.rows import LeftOut, Row
@@ -20,7 +20,14 @@ from shared import vocabulary
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MediaError, Refused
 
-FORMATS = ("jsonl", "imagefolder", "conversations", "vsr", "correction")
+Writer = Callable[[Iterable[Row], ExportFolder], LeftOut]
+WRITERS: dict[str, Writer] = {
+    "jsonl": formats.write_jsonl,
+    "imagefolder": formats.write_imagefolder,
+    "conversations": conversations.write,
+    "vsr": formats.write_vsr,
+    "correction": formats.write_correction,
+}
 _EPILOG = """\
 formats:
   jsonl          frames/, audio/ and metadata.jsonl with frame_path, audio_path, instruction
@@ -41,7 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--format", choices=FORMATS, required=True, help="see below")
+    parser.add_argument("--format", choices=tuple(WRITERS), required=True, help="see below")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
     parser.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
     parser.add_argument(
@@ -156,17 +163,13 @@ def timed(rows: list[Row], left_out: LeftOut) -> list[Row]:
 
 def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> int:
     """Returns how many rows were written; writes nothing where there are none."""
-    style = ConversationStyle(options.system, options.user, options.turns, options.media)
-    writers: dict[str, Callable[[Iterable[Row], ExportFolder], LeftOut]] = {
-        "jsonl": jsonl.write,
-        "imagefolder": imagefolder.write,
-        "vsr": vsr.write,
-        "correction": correction.write,
-        "conversations": partial(conversations.write, style=style),
-    }
+    writer = WRITERS[options.format]
+    if options.format == "conversations":
+        style = ConversationStyle(options.system, options.user, options.turns, options.media)
+        writer = partial(conversations.write, style=style)
     try:
         with building(options.out, force=options.force, link=options.link) as folder:
-            unfit = writers[options.format](_watched(rows), folder)
+            unfit = writer(_watched(rows), folder)
             left_out.update(unfit)
             written = len(rows) - unfit.total()
             if not written:

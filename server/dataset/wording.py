@@ -32,30 +32,36 @@ _VERBS = frozenset(("says", "has", "holds", "names", "gives", "does", "is"))
 _NOTHING = frozenset(("nothing", "say nothing", "nothing there", "nothing should be said"))
 
 
-class Reworded(Refused):
+class NotTeachable(Refused):
+    """The text is not taken as it is."""
+
+    wording = ""
+    """The sentence that would be taught instead."""
+    lost: tuple[str, ...] = ()
+    """What the text says and `wording` does not."""
+    suggestions: tuple[str, ...] = ()
+    """Where there is no wording: what may have been meant, the likeliest first."""
+
+
+class Reworded(NotTeachable):
     """The text may be said, in other words: a person has to see and confirm them."""
 
     def __init__(self, text: str, wording: str, lost: tuple[str, ...]) -> None:
         super().__init__(" ".join(filter(None, (f"“{text}” would be taught as “{wording}”.", left_out(lost)))))
-        self.text = text
-        self.wording = wording
-        """The sentence that would be taught."""
-        self.lost = lost
-        """What the text says and `wording` does not."""
+        self.text, self.wording, self.lost = text, wording, lost
 
 
-class NotSayable(Refused):
+class NotSayable(NotTeachable):
     """The text may not be said, as it is or in other words."""
 
     def __init__(self, text: str, problems: Sequence[str], suggestions: tuple[str, ...], *, hint: str = "") -> None:
         reasons = "; ".join(f"{'it ' * lacks_subject(problem)}{problem}" for problem in problems)
         super().__init__(f"“{text}” can not be taught: {reasons.rstrip('?')}.", hint=_did_you_mean(suggestions) or hint)
         self.suggestions = suggestions
-        """What may have been meant, the likeliest first."""
 
 
 def teachable(text: str) -> str:
-    """The canonical sentence for words that may be said as they are. Raises: Refused, of which Reworded, NotSayable."""
+    """The canonical sentence for words that may be said as they are. Raises: Refused, of which NotTeachable."""
     plain = " ".join(text.split())
     if not plain:
         raise Refused("No words were given.", hint='Type what should be said, or choose "Nothing should be said".')

@@ -11,8 +11,7 @@ import logging
 from collections.abc import Callable
 
 from server.dataset.merge import Merge
-from server.speech.heard import NOTHING, Transcriber, Transcript
-from server.speech.wording import proposal, understood
+from server.speech.transcript import NOTHING, Transcriber, Transcript, proposal, understood
 from shared.errors import ConfigError, MediaError
 
 __all__ = ["NOTHING", "Transcriber", "Transcript", "open_transcriber", "proposal", "transcribe_waiting", "understood"]

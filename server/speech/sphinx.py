@@ -19,8 +19,8 @@ import pocketsphinx
 from numpy.typing import NDArray
 
 from server.speech import grammar
-from server.speech.heard import NOTHING, Transcript
 from server.speech.sound import MARGIN_S, pitch_hz, spoken_part
+from server.speech.transcript import NOTHING, Transcript
 from server.speech.vote import vote
 from shared.errors import ConfigError
 from shared.media import SAMPLE_RATE_HZ, decode_sound, resample

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from server.speech.grammar import NOTHING_WORDS, trimmed
-from server.speech.heard import NOTHING, Transcript
+from server.speech.transcript import NOTHING, Transcript
 from shared import vocabulary
 from shared.vocabulary import Slots
 

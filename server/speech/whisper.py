@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-from server.speech.heard import NOTHING, Transcript
 from server.speech.sound import spoken_part
+from server.speech.transcript import NOTHING, Transcript
 from shared.errors import ConfigError
 from shared.media import SAMPLE_RATE_HZ, decode_sound
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.database.store import Store
 from server.dataset import folder as data
 from server.dataset.folder import SampleRow
+from server.dataset.wording import NotTeachable
 from server.ingest import counters
 from server.review import decisions, stats
 from server.web import review
@@ -89,9 +90,10 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
             return JSONResponse(to_json(outcome.row))
         body: dict[str, Any] = {"detail": outcome.reason}
         if outcome.status == 422:
-            only = outcome.suggestions[0] if len(outcome.suggestions) == 1 else ""
-            body |= {"proposal": outcome.wording or only, "wording": outcome.wording, "lost": outcome.lost}
-            body["suggestions"] = outcome.suggestions
+            instead = outcome.instead or NotTeachable("")
+            only = instead.suggestions[0] if len(instead.suggestions) == 1 else ""
+            body |= {"proposal": instead.wording or only, "wording": instead.wording, "lost": instead.lost}
+            body["suggestions"] = instead.suggestions
         return JSONResponse(body, outcome.status)
 
     @routes.get("/api/stats")

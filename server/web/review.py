@@ -15,7 +15,7 @@ from server.database import store as db
 from server.database.store import Store
 from server.dataset import folder as data
 from server.dataset.folder import Dataset, SampleRow
-from server.dataset.wording import NotSayable, Reworded
+from server.dataset.wording import NotTeachable
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared import topics
@@ -34,12 +34,8 @@ class ReviewOutcome:
     """An HTTP status: 200, 404 no such moment, 409 not as things stand, 422 the words can not be used."""
     reason: str = ""
     """For people; "" where it was taken."""
-    wording: str = ""
-    """With 422: what the words would be taught as. Sent as an edit, it is confirmed."""
-    lost: tuple[str, ...] = ()
-    """What the words say and `wording` does not."""
-    suggestions: tuple[str, ...] = ()
-    """With 422 and without a wording: sentences that may have been meant."""
+    instead: NotTeachable | None = None
+    """With 422: what the words would be taught as (sent as an edit, it is confirmed), or what may have been meant."""
     row: SampleRow | None = None
     """The moment as it now stands, where there is one."""
 
@@ -70,7 +66,9 @@ class Reviews:
                     return ReviewOutcome(409, CHANGED, row=row)
                 after = decisions.review(self._store, self._dataset, sample_id, decision, now_s=self._clock.utc_s())
             except Refused as refused:
-                return _refusal(refused, row, action)
+                instead = refused if isinstance(refused, NotTeachable) else None
+                status = 422 if instead or action == "edit" else 409
+                return ReviewOutcome(status, str(refused), instead, row)
         return ReviewOutcome(200, row=after)
 
     def _looks_different(self, seen: str, row: SampleRow) -> bool:
@@ -89,13 +87,3 @@ def find(store: Store, sample_id: str) -> SampleRow | None:
 
 def _judged_by(row: SampleRow) -> tuple[object, ...]:
     return (row.state, decisions.said(row), decisions.proposal(row), row.correction_id, row.transcript)
-
-
-def _refusal(refused: Refused, row: SampleRow, action: str) -> ReviewOutcome:
-    match refused:
-        case Reworded():
-            return ReviewOutcome(422, str(refused), wording=refused.wording, lost=refused.lost, row=row)
-        case NotSayable():
-            return ReviewOutcome(422, str(refused), suggestions=refused.suggestions, row=row)
-        case _:
-            return ReviewOutcome(422 if action == "edit" else 409, str(refused), row=row)

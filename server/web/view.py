@@ -114,15 +114,16 @@ def card(row: SampleRow, *, typed: str | None = None) -> MomentCard:
 
 def answer(outcome: ReviewOutcome, *, typed: str | None) -> Rewording | None:
     """What a person may choose after words that were not taken; None where there is nothing to choose."""
-    if not (outcome.wording or outcome.suggestions) or outcome.row is None:
+    instead = outcome.instead
+    if instead is None or outcome.row is None or not (instead.wording or instead.suggestions):
         return None
     text = typed if typed is not None else decisions.source(outcome.row)
     return Rewording(
         "You wrote" if typed is not None else "It was said",
         " ".join(text.split()),
-        outcome.wording,
-        wording.left_out(outcome.lost),
-        outcome.suggestions,
+        instead.wording,
+        wording.left_out(instead.lost),
+        instead.suggestions,
     )
 
 
