@@ -99,11 +99,8 @@ class Session:
 
     def _next(self, start: int) -> int | None:
         """The first chunk from `start` on that is to be asked about."""
-        for number in range(start, self.video.chunks):
-            open_ = self.again or self.folder.answer(self.name, number) is None
-            if open_ and number not in self.unreadable:
-                return number
-        return None
+        numbers = (n for n in range(start, self.video.chunks) if n not in self.unreadable)
+        return next((n for n in numbers if self.again or self.folder.answer(self.name, n) is None), None)
 
     def _before(self, number: int) -> int:
         """The chunk before this one that can be shown; the same where it is the first."""

@@ -20,7 +20,7 @@ from server.review import decisions
 from shared.clock import SystemClock
 from shared.errors import Refused
 
-_PATHS = ("frame_path", "audio_path", "clip_path", "correction_audio_path")
+_PATHS = tuple(f"{kind}_path" for kind in data.FOLDERS)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -66,7 +66,7 @@ def mark_moment(store: Store, dataset: Dataset, sample_id: str, *, golden: bool,
         row_log.set_golden(connection, sample_id, wanted, now_s=now_s)
     row_log.flush(store, dataset, now_s=now_s)
     changed = (sample_id,) if before.golden != wanted else ()
-    return Marked(sample_id, _told(before), "golden" if golden else "not golden", changed)
+    return Marked(sample_id, _in_words(is_golden(before)), _in_words(golden), changed)
 
 
 def is_walk(store: Store, name: str) -> bool:
@@ -89,8 +89,8 @@ def is_golden(row: SampleRow) -> bool:
     return row.split == "golden" if row.golden is None else row.golden
 
 
-def _told(row: SampleRow) -> str:
-    return "golden" if is_golden(row) else "not golden"
+def _in_words(golden: bool) -> str:
+    return "golden" if golden else "not golden"
 
 
 def _walks_there(store: Store) -> str:

@@ -61,9 +61,8 @@ class LabelFolder:
     def name_of(self, video: Path) -> str:
         """The name of a video's chunks in this folder; remembered for the next time. Raises: OSError."""
         sha256 = atomic.sha256_file(video)
-        for name, known in self._hashes.items():
-            if known == sha256:
-                return name
+        if named := next((name for name, known in self._hashes.items() if known == sha256), None):
+            return named
         name = plain_name(video.stem)
         if self._hashes.get(name):  # labels without videos.json are taken for this video's own
             name = f"{name[: MAX_NAME - 7]}-{sha256[:6]}"

@@ -8,6 +8,7 @@ without sound gives silence. A chunk's files are the bytes that a device's recor
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -185,23 +186,13 @@ def _decode(path: Path, kind: type[FrameT], *, seek_s: float | None) -> Iterator
 
 
 def _packets(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> Iterator[av.Packet[Any]]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except (av.FFmpegError, IndexError):  # the file ends in the middle of a packet
-            return
-        if packet is None:
-            return
-        yield packet
+    with suppress(av.FFmpegError, IndexError):  # the file ends in the middle of a packet
+        yield from container.demux(stream)
 
 
 def _pictures(container: InputContainer) -> av.VideoStream | None:
     """The first video stream that is no cover art."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    return None
+    return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
 
 def _last_time_s(container: InputContainer, stream: av.VideoStream) -> float:

@@ -35,12 +35,7 @@ from shared.clock import Clock
 from shared.errors import BundleError
 
 YOUNG_S = 3600.0  # beside a running server: a file that is being merged has no row yet
-_PATHS = {
-    "frame": "frame_path",
-    "audio": "audio_path",
-    "clip": "clip_path",
-    "correction_audio": "correction_audio_path",
-}
+_PATHS = tuple(f"{kind}_path" for kind in FOLDERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +194,7 @@ class _Files:
             for path, record_id in connection.execute(select(db.parts.c.path, db.parts.c.record_id)):
                 wanted.setdefault(path, []).append(record_id)
         for row in self._dataset.rows():
-            for name in _PATHS.values():
+            for name in _PATHS:
                 path = getattr(row, name)
                 if path and not row.rejected:
                     wanted.setdefault(path, []).append(row.sample_id)
@@ -244,7 +239,7 @@ class _Files:
         row_log.flush(self._store, self._dataset, now_s=self._clock.utc_s())
 
     def _orphans(self, wanted: set[str]) -> Iterable[Path]:
-        past = {getattr(row, name) for row in self._dataset.history() for name in _PATHS.values()}
+        past = {getattr(row, name) for row in self._dataset.history() for name in _PATHS}
         unfinished = check_logs.announced(self._home / "incoming")
         for folder in sorted({name for name, _ in FOLDERS.values()}):
             for path in sorted((self._dataset.folder / folder).glob("*")):

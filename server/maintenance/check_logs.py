@@ -81,7 +81,7 @@ def is_payload(path: str) -> bool:
 def _check_paths(value: dict[str, Any], where: str) -> None:
     """Raises: DatasetError for a path that no payload file has: it may lead out of the folder, and a repair would move
     what lies there."""
-    for name in ("path", "frame_path", "audio_path", "clip_path", "correction_audio_path"):
+    for name in ("path", *(f"{kind}_path" for kind in data.FOLDERS)):
         if value.get(name) and not is_payload(str(value[name])):
             raise DatasetError(f"{where} has a {name} that no file of the dataset has: {str(value[name])[:80]!r}.")
 

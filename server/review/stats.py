@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from server.dataset.folder import SampleRow
+from server.dataset.folder import SampleRow, State
 from server.dataset.wording import meaning
 from server.review.decisions import said
 from shared import vocabulary
@@ -106,19 +106,17 @@ def summary(rows: Sequence[SampleRow], *, by: Literal["day", "week"] = "day") ->
     wrong = [row for row in judged if not row.was_correct]
     newest = {row.model_version: row.timestamp for row in sorted(rows, key=lambda row: row.timestamp)}
     states = Counter(row.state for row in rows)
+    by_object = _groups(judged, lambda row: object_in(row.ground_truth))
+    by_model = _groups(judged, lambda row: row.model_version)
+    over_time = _groups(judged, lambda row: span_of(row.timestamp, by=by))
     return Summary(
-        states={"pending": states["pending"], "reviewed": states["reviewed"], "rejected": states["rejected"]},
+        states={state: states[state] for state in get_args(State)},
         corrections=sum(bool(row.correction_id) for row in rows),
         accuracy=share(judged),
         audit=share(row for row in judged if in_audit(row)),
-        by_object=tuple(
-            sorted(
-                _groups(judged, lambda row: object_in(row.ground_truth)),
-                key=lambda group: (-group.all.judged, group.name),
-            )
-        ),
-        by_model=tuple(sorted(_groups(judged, lambda row: row.model_version), key=lambda g: -newest[g.name])),
-        over_time=tuple(sorted(_groups(judged, lambda row: span_of(row.timestamp, by=by)), key=lambda g: g.name)),
+        by_object=tuple(sorted(by_object, key=lambda group: (-group.all.judged, group.name))),
+        by_model=tuple(sorted(by_model, key=lambda group: -newest[group.name])),
+        over_time=tuple(sorted(over_time, key=lambda group: group.name)),
         confusions=_confusions(wrong),
         missed_words=tuple(_first(Counter(word for row in wrong for word in missed_words(row)))),
         walks=_walks(rows),

@@ -9,21 +9,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from server.database.store import Store
 from server.dataset import wording
 from server.dataset.folder import State
 from server.review import decisions
 from server.web import review, view
-from server.web.api import MAX_TYPED
-from server.web.review import MAX_ROW_ID, ReviewOutcome, Reviews
+from server.web.api import ReviewRequest
+from server.web.review import ReviewOutcome, Reviews
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -31,14 +31,11 @@ PAGE_SIZE = 10
 _MAX_PAGE = 1_000_000
 
 
-class DecisionForm(BaseModel):
+class DecisionForm(ReviewRequest):
     """A decision as a form sends it, and where to go afterwards."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(strict=False)  # a form has only text
 
-    action: Literal["accept", "edit", "reject", "nothing"]
-    text: str = Field("", max_length=MAX_TYPED)
-    row_id: str = Field("", max_length=MAX_ROW_ID)
     state: State = "pending"
     page: int = Field(1, ge=1, le=_MAX_PAGE)
 
