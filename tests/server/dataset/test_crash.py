@@ -92,7 +92,7 @@ def test_a_line_changed_by_hand_is_named(house: House) -> None:
     with pytest.raises(DatasetError, match="line 1"):
         house.dataset.rows()
     house.dataset.log.write_text('{"row_id": "x"}\n')
-    with pytest.raises(DatasetError, match="line 1: .*missing required field"):
+    with pytest.raises(DatasetError, match=r"line 1: .*missing required field"):
         house.dataset.rows()
 
 
