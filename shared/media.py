@@ -6,6 +6,7 @@ only: films, which need FFmpeg, are read where they are used.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TypeVar
 
@@ -124,11 +125,23 @@ def resample(samples: NDArray[SampleT], from_hz: int, to_hz: int) -> NDArray[Sam
     if from_hz == to_hz or not samples.size:
         return samples
     count = max(1, round(samples.size * to_hz / from_hz))
-    spectrum = np.fft.rfft(samples)[: count // 2 + 1]
-    made = np.fft.irfft(spectrum, count) * (count / samples.size)
+    # Silence is put behind it to a length that is a fast transform, and a whole number of samples at both rates: of
+    # a prime length, 3 s would take 0.2 s, and a warning waits for it.
+    common = math.gcd(from_hz, to_hz)
+    blocks = _fast_length(-(-samples.size * common // from_hz))
+    size, made_size = blocks * from_hz // common, blocks * to_hz // common
+    if size > 2 * samples.size:  # rates without a common measure
+        size, made_size = samples.size, count
+    spectrum = np.fft.rfft(samples.astype(np.float32), size)[: made_size // 2 + 1]
+    made = np.fft.irfft(spectrum, made_size)[:count] * (made_size / size)
     if samples.dtype == np.int16:
         made = np.clip(np.rint(made), -32768, 32767)
     return made.astype(samples.dtype)
+
+
+def _fast_length(least: int) -> int:
+    """The smallest of some products of 2, 3 and 5 that is at least that."""
+    return min(odd << (-(-least // odd) - 1).bit_length() for odd in (1, 3, 5, 9, 15))
 
 
 def _as_float(raw: bytes, width: int) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import wave
 from typing import Any
 
@@ -170,6 +171,26 @@ def test_resampling_16_bit_sound_at_full_scale_never_wraps_around() -> None:
     square = np.where(np.arange(16_000) // 50 % 2, 32767, -32768).astype(np.int16)
     up = media.resample(square, 16_000, 48_000).astype(np.int32)
     assert np.abs(np.diff(up)).max() < 40_000
+
+
+@pytest.mark.parametrize("count", [33_331, 44_101, 66_151])
+def test_resampling_takes_no_longer_for_a_prime_length_for_a_warning_waits_for_it(count: int) -> None:
+    sound = np.random.default_rng(1).normal(0, 3000, count).astype(np.int16)
+
+    def fastest_s(samples: NDArray[np.int16]) -> float:
+        times = []
+        for _ in range(5):
+            began_s = time.process_time()
+            media.resample(samples, 22_050, 48_000)
+            times.append(time.process_time() - began_s)
+        return min(times)
+
+    assert fastest_s(sound) < 4 * fastest_s(sound[: count // 1470 * 1470]) + 0.005
+
+
+def test_rates_without_a_common_measure_take_no_more_memory_than_the_sound() -> None:
+    assert media.resample(np.ones(1000, np.float32), 2**32 - 1, SAMPLE_RATE_HZ).size == 1
+    assert media.resample(np.ones(44_101, np.float32), 44_101, SAMPLE_RATE_HZ).size == SAMPLE_RATE_HZ
 
 
 def test_what_is_above_half_the_new_rate_is_cut_off_and_not_folded_back() -> None:
