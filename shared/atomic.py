@@ -202,6 +202,17 @@ def append_line(file: BinaryIO, value: Any) -> None:
     os.fsync(file.fileno())
 
 
+def whole_lines(path: Path, *, from_byte: int = 0) -> Iterator[tuple[int, bytes]]:
+    """(number from 1, line) of a log from the line that starts at `from_byte`; none where there is no file.
+
+    A last line without its end is left out: it is torn, or being written right now.
+    """
+    if path.exists():
+        with open(path, "rb") as file:
+            file.seek(from_byte)
+            yield from ((number, line) for number, line in enumerate(file, start=1) if line.endswith(b"\n"))
+
+
 def drop_torn_tail(path: Path) -> int:
     """Cut bytes after the last newline of a line log (a write that power interrupted). Returns bytes dropped."""
     if not path.exists() or path.stat().st_size == 0:

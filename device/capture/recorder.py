@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.capture import encode
-from device.capture.source import SAMPLE_RATE_HZ, SOUND_TRAILS_S, SoundBlock, VideoFrame
+from device.capture.source import SOUND_TRAILS_S, SoundBlock, VideoFrame
+from shared import media
 from shared.errors import MediaError
+from shared.media import CHUNK_S, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
 
-CHUNK_S = 2.0
-SHORTEST_S = 0.5
 SNAP = round(0.02 * SAMPLE_RATE_HZ)  # stamps wander by a sample or two: within 20 ms sound goes on where it ended
 _LONGEST_INTERVAL_S = 0.2
 _FAR_S = 1e9  # 30 years of walking: beyond it, or not a number, a stamp means nothing
@@ -139,7 +139,6 @@ class Recorder:
         clip_fps: float = 10.0,
         first_sequence: int = 0,
         grace_s: float = SOUND_TRAILS_S,
-        jpeg_quality: int = 88,
     ) -> None:
         """ring_chunks: 60 = two minutes; ring_bytes: 48 MiB beside a model that needs 500 on a 1 GB Pi.
 
@@ -154,7 +153,6 @@ class Recorder:
         self._clips = clips
         self._first_sequence = first_sequence
         self._grace_s = grace_s
-        self._jpeg_quality = jpeg_quality
         self._open: dict[int, _Open] = {}
         self._floor = 0  # the first index that is not closed
         self._line = SoundLine()
@@ -273,13 +271,13 @@ class Recorder:
         chunk = self._open.pop(index)
         self._count(without_picture=index - self._floor if self._floor else 0)  # both camera and microphone were away
         self._floor = index + 1
-        if chunk.image is None or length_s < SHORTEST_S:
+        if chunk.image is None or length_s < SHORTEST_CHUNK_S:
             self._drop_clip(chunk)
             self._count(samples_lost=chunk.samples, frames_left_out=chunk.frames_seen)
-            self._count(**{"too_short" if length_s < SHORTEST_S else "without_picture": 1})
+            self._count(**{"too_short" if length_s < SHORTEST_CHUNK_S else "without_picture": 1})
             return []
         try:
-            picture = encode.jpeg(chunk.image, quality=self._jpeg_quality)
+            picture = media.encode_jpeg(chunk.image)
         except MediaError as error:
             log.warning("Chunk %d has no picture: %s", index, error)
             self._drop_clip(chunk)
@@ -290,7 +288,7 @@ class Recorder:
             started_at_s=index * self.chunk_s,
             duration_s=length_s,
             frame_jpeg=picture,
-            audio_wav=encode.wav(chunk.sound[:samples]),
+            audio_wav=media.encode_wav(chunk.sound[:samples]),
             clip_mp4=self._finish_clip(chunk),
             width_px=chunk.image.shape[1],
             height_px=chunk.image.shape[0],
@@ -381,4 +379,4 @@ class SoundTail:
             begin, end = max(start, first), min(start + len(samples), last)
             if begin < end:
                 out[begin - first : end - first] = samples[begin - start : end - start]
-        return encode.wav(out)
+        return media.encode_wav(out)

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
-from device.capture.recorder import CHUNK_S
 from device.capture.source import SoundBlock, VideoFrame
 from device.guidance.history import GuidanceHistory, LookEntry, Spoken, Stopped, WordingEntry
 from device.guidance.inbox import Delivery, Inbox, OfferedPicture
@@ -29,6 +28,7 @@ from shared import guidance, policy, vocabulary
 from shared.background import Background
 from shared.clock import Clock
 from shared.guidance import LoadedModel, ModelChanged
+from shared.media import CHUNK_S
 from shared.policy import PolicySettings, StateChange
 from shared.runtime.seen import Observation
 

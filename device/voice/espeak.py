@@ -5,16 +5,15 @@ text → stdin of `espeak-ng --stdin --stdout` → WAV → int16 at SPEECH_RATE_
 
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
-import wave
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device.voice.earcons import SPEECH_RATE_HZ
+from shared import media
 from shared.errors import MediaError
 
 Samples = NDArray[np.int16]
@@ -64,12 +63,17 @@ class Espeak:
         """Speech for `text`. Raises: MediaError."""
         rate = max(SLOWEST_WPM, min(FASTEST_WPM, words_per_minute))
         wav = self._run(["-v", self._voice, "-s", str(rate), "-b", "1", "--stdin", "--stdout"], text.encode())
-        samples, rate_hz = read_wav(wav)
+        try:
+            samples, rate_hz = media.decode_wav(wav)
+        except MediaError as error:
+            raise MediaError(
+                f"The speech program gave no sound: {error}", hint="Is it espeak-ng, and which version?"
+            ) from None
         if not samples.size:
             raise MediaError(
                 f"{self._program} made no sound for {text!r}.", hint=f"Does it have a voice {self._voice!r}?"
             )
-        return _trimmed(resampled(samples, rate_hz, SPEECH_RATE_HZ))
+        return _trimmed(media.resample(media.to_int16(samples), rate_hz, SPEECH_RATE_HZ))
 
     def _run(self, arguments: list[str], stdin: bytes) -> bytes:
         try:
@@ -84,33 +88,6 @@ class Espeak:
             said = getattr(error, "stderr", b"") or str(error).encode()
             raise MediaError(f"{self._program} failed: {said.decode(errors='replace').strip()[:200]}") from None
         return done.stdout
-
-
-def read_wav(data: bytes) -> tuple[Samples, int]:
-    """(int16 [n] mono, rate in Hz) of a 16-bit mono WAV. Lengths in headers are not believed: espeak-ng streams.
-
-    raises: MediaError
-    """
-    try:
-        with wave.open(io.BytesIO(data)) as wav:
-            if (wav.getnchannels(), wav.getsampwidth()) != (1, 2) or not wav.getframerate():
-                raise MediaError(f"The speech program gave a WAV of kind {wav.getparams()}.")
-            body, rate_hz = wav.readframes(wav.getnframes()), wav.getframerate()
-    except (wave.Error, EOFError) as error:
-        raise MediaError(
-            f"The speech program gave no WAV with sound: {error}.", hint="Is it espeak-ng, and which version?"
-        ) from None
-    return np.frombuffer(body[: len(body) // 2 * 2], "<i2").astype(np.int16), rate_hz
-
-
-def resampled(samples: Samples, from_hz: int, to_hz: int) -> Samples:
-    """Linear interpolation: enough for a synthetic voice, and no dependency."""
-    if from_hz == to_hz or not samples.size:
-        return samples
-    count = round(samples.size * to_hz / from_hz)
-    at = np.arange(count) * (from_hz / to_hz)
-    stretched: Samples = np.interp(at, np.arange(samples.size), samples).astype(np.int16)
-    return stretched
 
 
 def _trimmed(samples: Samples) -> Samples:

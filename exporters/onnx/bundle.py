@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
@@ -21,7 +20,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from exporters.onnx.graphs import export_ear, export_graphs
 from exporters.onnx.quantise import DECODER_BITS, quantise_decoder, quantise_vision
-from shared import atomic, mel, vocabulary
+from shared import atomic, media, mel, vocabulary
 from shared import bundle as bundles
 from shared.preprocess import Preprocessing
 from shared.runtime import golden
@@ -153,6 +152,6 @@ def write_golden(folder: Path, chunks: Sequence[GoldenChunk]) -> None:
     cases = []
     for index, chunk in enumerate(chunks):
         name = f"{index:03d}.jpg"
-        cv2.imwrite(str(target / name), cv2.cvtColor(chunk.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+        (target / name).write_bytes(media.encode_jpeg(chunk.image))
         cases.append({"image": name, "object": chunk.object, "side": chunk.side, "must_stop": chunk.must_stop})
     (target / golden.LIST).write_text(json.dumps(cases, indent=1))

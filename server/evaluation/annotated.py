@@ -29,11 +29,11 @@ from server.labelling import footage
 from server.walks import Event
 from shared import vocabulary
 from shared.errors import DatasetError
+from shared.media import CHUNK_S
 
 REFERENCES = ".references.jsonl"
 LABELS = "labels.jsonl"
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
-CHUNK_S = 2.0
 STILL_S = 2.0
 """A still stays in view this long at most."""
 LABELS_FPS = 30.0

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.evaluation.facts import Course, Drive, Frame, Moment, Utterance, Words
-from shared import guidance, policy, vocabulary
+from shared import guidance, media, policy, vocabulary
 from shared.guidance import LoadedModel
-from shared.mel import RATE_HZ
+from shared.media import SAMPLE_RATE_HZ
 from shared.policy import PolicySettings
 from shared.runtime.seen import Observation
 
@@ -128,8 +128,8 @@ class _Driver:
         return now_s
 
     def _hear(self, t_s: float) -> None:
-        if self._sound is not None and (end := round(t_s * RATE_HZ)) > self._heard:
-            self._turn(guidance.SoundTaken(self._sound[self._heard : end], self._heard / RATE_HZ), t_s)
+        if self._sound is not None and (end := round(t_s * SAMPLE_RATE_HZ)) > self._heard:
+            self._turn(guidance.SoundTaken(self._sound[self._heard : end], self._heard / SAMPLE_RATE_HZ), t_s)
             self._heard = end
 
     def _keep(self, t_s: float, frame: Frame, seen: _Seen) -> None:
@@ -246,5 +246,4 @@ def jpeg(image: NDArray[np.uint8]) -> bytes:
     """A small JPEG, PICTURE_PX wide."""
     height = max(1, round(image.shape[0] * PICTURE_PX / image.shape[1]))
     small = cv2.resize(image, (PICTURE_PX, height), interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
-    return data.tobytes()
+    return media.encode_jpeg(np.asarray(small, np.uint8))

@@ -13,8 +13,8 @@ from server import walks
 from server.evaluation.answers import HELD_OUT_SEED
 from server.evaluation.facts import Course, Frame, Truth
 from server.walks.chunks import hazard_events
-from server.walks.route import CHUNK_S
 from shared import vocabulary
+from shared.media import CHUNK_S
 
 SIZE = (640, 480)
 GRID_S = 0.25

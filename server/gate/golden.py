@@ -27,7 +27,7 @@ from server.gate import cases
 from server.model.checkpoint import Checkpoint
 from server.model.guide import Guide
 from shared import bundle as bundles
-from shared import mel, vocabulary
+from shared import media, mel, vocabulary
 from shared.errors import DatasetError
 from shared.preprocess import prepare
 from shared.runtime import GuidanceModel
@@ -154,10 +154,9 @@ def _has_right(model: GuidanceModel, chunk: GoldenChunk) -> bool:
 
 def _as_written(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """As a device reads it: through the JPEG that `write_golden` writes."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    decoded = media.decode_picture(media.encode_jpeg(image))
     assert decoded is not None  # it was encoded just now
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+    return decoded
 
 
 def _scaled(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

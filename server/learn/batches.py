@@ -17,7 +17,7 @@ from server import walks
 from server.evaluation.facts import seen_side
 from server.model.checkpoint import Checkpoint
 from server.model.guide import IGNORE
-from shared import vocabulary
+from shared import media, vocabulary
 from shared.preprocess import Preprocessing, fit_tile, normalise
 
 PATCH_COVER = 0.12  # a patch belongs to an object that covers at least this share of it: thin poles count
@@ -140,8 +140,7 @@ def damage(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     """Half of the pictures go through JPEG, as a recorder's do."""
     if rng.random() < 0.5:
         return image
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(50, 95))])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)  # type: ignore[return-value]  # decodes what it just encoded
+    return media.jpeg_artefacts(image, quality=int(rng.integers(50, 95)))
 
 
 class RenderedStream(IterableDataset[Example]):

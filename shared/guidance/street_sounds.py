@@ -21,12 +21,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.mel import RATE_HZ
-
 Samples = NDArray[np.int16]
 Spectrum = NDArray[np.float64]
 
-HOP = RATE_HZ // 10
+HOP = SAMPLE_RATE_HZ // 10
 QUIET = 1e-5  # mean square of full scale, -50 dB, under which nothing is looked for
 ALL_FROM_HZ = 120.0  # wind and handling noise lie below
 
@@ -44,7 +42,7 @@ SIREN_SHARE, SIREN_STEP, SIREN_RANGE = 0.5, 0.2, 1.15
 SIREN_S = 0.8
 
 
-_SIREN_STEPS = round(SIREN_S * RATE_HZ / NARROW_HOP)
+_SIREN_STEPS = round(SIREN_S * SAMPLE_RATE_HZ / NARROW_HOP)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +50,7 @@ class StreetEar:
     """What is remembered of the sound so far. Start with StreetEar()."""
 
     sound: Spectrum = field(default_factory=lambda: np.zeros(0))
-    """float64 [n] at RATE_HZ, -1..1: the newest sound, of which less than one wide window and a hop is left over"""
+    """float64 [n] at SAMPLE_RATE_HZ, -1..1: the newest sound, of which less than one wide window and a hop is left over"""
     passed: int = 0
     """Of `sound`, samples that the narrow windows have passed."""
     before: Spectrum | None = None
@@ -66,7 +64,7 @@ class StreetEar:
 def listen(ear: StreetEar, samples: Samples) -> tuple[StreetEar, str | None]:
     """The next piece of a walk's sound.
 
-    samples: int16 [n] at RATE_HZ
+    samples: int16 [n] at SAMPLE_RATE_HZ
     returns: "siren" or "horn", the newest that is heard in it, None = neither
     """
     ear = replace(ear, sound=np.concatenate([ear.sound, samples / 32768.0]))
@@ -128,7 +126,7 @@ def tone(spectrum: Spectrum) -> tuple[float, float]:
     """(Hz, share of the energy with its overtones) of the strongest tone of a narrow window."""
     at = int(np.where(_between(SIREN_HZ, PADDED), spectrum, 0.0).argmax())
     parts = [spectrum[max(0, at * n - WIDTH) : at * n + WIDTH + 1].sum() for n in range(1, OVERTONES + 1)]
-    return at * RATE_HZ / PADDED, float(sum(parts)) / _energy(spectrum)
+    return at * SAMPLE_RATE_HZ / PADDED, float(sum(parts)) / _energy(spectrum)
 
 
 def _spectrum(sound: Spectrum, size: int, padded: int) -> Spectrum:
@@ -142,12 +140,12 @@ def _window(size: int) -> Spectrum:
 
 
 def _energy(spectrum: Spectrum) -> float:
-    first = math.ceil(ALL_FROM_HZ * 2 * (spectrum.size - 1) / RATE_HZ)
+    first = math.ceil(ALL_FROM_HZ * 2 * (spectrum.size - 1) / SAMPLE_RATE_HZ)
     return float(spectrum[first:].sum()) + 1e-12
 
 
 @cache
 def _between(hertz: tuple[float, float], size: int) -> NDArray[np.bool_]:
-    bins = np.fft.rfftfreq(size, 1 / RATE_HZ)
+    bins = np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ)
     inside: NDArray[np.bool_] = (bins >= hertz[0]) & (bins <= hertz[1])
     return inside

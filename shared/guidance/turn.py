@@ -13,7 +13,7 @@ from shared import monitor, policy
 from shared.guidance import events, street_sounds
 from shared.guidance.events import GuidanceAction, GuidanceEvent
 from shared.lens import LensHistory, LensTrouble, examine
-from shared.mel import RATE_HZ
+from shared.media import SAMPLE_RATE_HZ
 from shared.policy import PolicySettings, PolicyState
 from shared.runtime.seen import Observation
 
@@ -105,7 +105,7 @@ def _picture(state: GuidanceState, event: events.PictureTaken, now_s: float) -> 
 def _heard(sound: tuple[events.SoundTaken, ...]) -> NDArray[np.float32] | None:
     if not sound:
         return None
-    samples = np.concatenate([piece.samples for piece in sound])[-round(events.SOUND_S * RATE_HZ) :]
+    samples = np.concatenate([piece.samples for piece in sound])[-round(events.SOUND_S * SAMPLE_RATE_HZ) :]
     return samples.astype(np.float32) / np.float32(32768)
 
 

@@ -135,7 +135,7 @@ def test_every_route_of_the_api_is_told_and_no_other(tmp_path: Path) -> None:
 
 
 def test_every_export_format_is_told() -> None:
-    assert re.findall(r"^\| `(\w+)` \|", section("formats.md", "Exports"), re.MULTILINE) == list(export.FORMATS)
+    assert re.findall(r"^\| `(\w+)` \|", section("formats.md", "Exports"), re.MULTILINE) == list(export.WRITERS)
 
 
 def test_every_press_is_told() -> None:

@@ -28,7 +28,7 @@ from shared import guidance, monitor, policy
 from shared.clock import SystemClock
 from shared.guidance import GuidanceAction, GuidanceEvent, GuidanceState, LoadedModel
 from shared.guidance.turn import Turn
-from shared.mel import RATE_HZ
+from shared.media import SAMPLE_RATE_HZ
 from shared.policy import PolicySettings
 from shared.runtime import GuidanceModel
 from shared.runtime.seen import Instruction, Observation
@@ -129,8 +129,8 @@ def on_a_device(model: LoadedModel, course: Course, wearer: PolicySettings) -> t
                 now_s = min(voice.ends.values())
                 device.post(policy.TimePassed())
                 assert device.settle(60)
-            while heard + BLOCK_SAMPLES <= min(round(frame.t_s * RATE_HZ), sound.size):
-                device.hear(SoundBlock(sound[heard : heard + BLOCK_SAMPLES], heard / RATE_HZ))
+            while heard + BLOCK_SAMPLES <= min(round(frame.t_s * SAMPLE_RATE_HZ), sound.size):
+                device.hear(SoundBlock(sound[heard : heard + BLOCK_SAMPLES], heard / SAMPLE_RATE_HZ))
                 heard += BLOCK_SAMPLES
             now_s = frame.t_s
             device.offer(VideoFrame(frame.image, frame.t_s))
@@ -197,8 +197,8 @@ def test_a_rendered_walk_is_the_same_on_a_device_and_in_the_evaluation(
 
 
 def wail(seconds: float) -> NDArray[np.int16]:
-    at = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
-    phase = 2 * np.pi * np.cumsum(600 + 750 * (0.5 - 0.5 * np.cos(2 * np.pi * at / 4))) / RATE_HZ
+    at = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    phase = 2 * np.pi * np.cumsum(600 + 750 * (0.5 - 0.5 * np.cos(2 * np.pi * at / 4))) / SAMPLE_RATE_HZ
     return np.asarray(sum(np.sin(n * phase) / n**1.5 for n in (1, 2, 3)) * 6000).astype(np.int16)
 
 
@@ -233,8 +233,8 @@ def test_a_siren_a_blind_lens_doubt_and_stopped_words_are_the_same_too(
 
     course = unjudged(course_of(lambda t_s: list(things(t_s)), duration_s=20.0))
     frames = [replace(frame, image=disturbed(frame)) for frame in course.frames()]
-    noise = np.random.default_rng(0).normal(0, 30, 20 * RATE_HZ).astype(np.int16)
-    noise[6 * RATE_HZ : 9 * RATE_HZ] = wail(3.0)
+    noise = np.random.default_rng(0).normal(0, 30, 20 * SAMPLE_RATE_HZ).astype(np.int16)
+    noise[6 * SAMPLE_RATE_HZ : 9 * SAMPLE_RATE_HZ] = wail(3.0)
     course = replace(course, frames=lambda: iter(frames), sound=lambda: noise, stills=False)
     if stops_poles:
         stopped = monitor.stopped

@@ -27,11 +27,11 @@ from device.voice import (
     earcons,
 )
 from device.voice.earcons import SPEECH_RATE_HZ
-from device.voice.espeak import Samples, read_wav, resampled
-from device.voice.phrases import fixed_phrases, prerender, wav_bytes
-from shared import vocabulary
+from device.voice.espeak import Samples
+from device.voice.phrases import fixed_phrases, prerender
+from shared import media, vocabulary
 from shared.clock import ManualClock
-from shared.errors import ConfigError, MediaError
+from shared.errors import ConfigError
 from tests.device.voice.speech import loud, needs_espeak, say, speaking, understood, walk_on
 
 
@@ -151,7 +151,7 @@ def test_a_spoilt_cached_phrase_is_rendered_again(tmp_path: Path, spoilt: bytes)
     (file,) = tmp_path.glob("*.wav")
     file.write_bytes(spoilt)
     assert Phrases(Espeak(), tmp_path).get("Stop, curb ahead.", 165).size > 0
-    assert read_wav(file.read_bytes())[1] == SPEECH_RATE_HZ
+    assert media.decode_wav(file.read_bytes())[1] == SPEECH_RATE_HZ
 
 
 @needs_espeak
@@ -276,25 +276,6 @@ def test_the_wav_file_is_valid_after_every_step_whatever_the_steps(
         read(file.path)
     file.close(at_s + 1)
     assert read(file.path).size >= (at_s + 1) * SPEECH_RATE_HZ - 1
-
-
-@given(st.binary(max_size=200))
-def test_reading_speech_from_any_bytes_gives_samples_or_a_media_error(data: bytes) -> None:
-    for candidate in (data, b"RIFF\0\0\0\0WAVE" + data, wav_bytes(np.arange(50, dtype=np.int16))[:-20] + data):
-        try:
-            samples, rate_hz = read_wav(candidate)
-        except MediaError:
-            continue
-        assert samples.dtype == np.int16
-        assert rate_hz > 0
-
-
-def test_resampling_keeps_length_in_seconds_and_pitch() -> None:
-    tone = (np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000) * 9000).astype(np.int16)
-    up = resampled(tone, 16_000, SPEECH_RATE_HZ)
-    assert up.size == SPEECH_RATE_HZ
-    peak = np.abs(np.fft.rfft(up)).argmax()
-    assert peak == 440
 
 
 @pytest.mark.parametrize("name", sorted(earcons.NOTES))

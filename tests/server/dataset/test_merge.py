@@ -18,6 +18,7 @@ from server.dataset import wording
 from server.dataset.folder import SampleRow
 from server.dataset.merge import Merged
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared import vocabulary
 from shared.messages import Status
 from tests.server.dataset.moments import House, moment, part, picture, sound, spoken
@@ -163,9 +164,7 @@ def test_a_decision_stays_when_the_clip_comes_later(house: House) -> None:
         house.store,
         house.dataset,
         sent.record.chunk_id,
-        action="edit",
-        text="Caution, bin ahead.",
-        reviewer="Eve",
+        ReviewDecision("edit", "Eve", "Caution, bin ahead."),
         now_s=1.0,
     )
     house.put_part("pi-1", sent.record.chunk_id, sent.record.parts[2], sent.payloads["clip"])
@@ -180,7 +179,7 @@ def test_a_decision_stays_when_the_clip_comes_later(house: House) -> None:
 def test_a_late_correction_that_says_something_else_puts_the_moment_back_in_the_queue(house: House) -> None:
     sent = moment()
     house.send(sent)
-    decisions.review(house.store, house.dataset, sent.record.chunk_id, action="nothing", reviewer="Eve", now_s=1.0)
+    decisions.review(house.store, house.dataset, sent.record.chunk_id, ReviewDecision("nothing", "Eve"), now_s=1.0)
     said = spoken(sent.record.chunk_id, sound(5))
     house.send(said)
     assert house.dataset.rows()[0].reviewed

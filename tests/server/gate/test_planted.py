@@ -29,6 +29,7 @@ from server.gate.evidence import Cost, Decision, Evidence, Export, Reported, Sco
 from server.gate.footprint import peak_mb
 from server.gate.settings import Bounds
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared import bundle as bundles
 from shared import vocabulary
 from shared.calibration import Calibration
@@ -220,13 +221,7 @@ def test_trained_on_its_own_test(tmp_path: Path) -> None:
             house.send(moment(first + n, seed=n, walk_id=walk, captured_at_utc=2.0 * n))
     for row in house.dataset.rows():
         decisions.review(
-            house.store,
-            house.dataset,
-            row.sample_id,
-            action="edit",
-            text="Caution, cone ahead.",
-            reviewer="Eve",
-            now_s=1.0,
+            house.store, house.dataset, row.sample_id, ReviewDecision("edit", "Eve", "Caution, cone ahead."), now_s=1.0
         )
     splits.mark_walk(house.store, house.dataset, "mill-again", "held_out", now_s=2.0)
     view = house.dataset.rows()

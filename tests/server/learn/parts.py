@@ -18,8 +18,9 @@ from server.model import checkpoint as checkpoints
 from server.model import tokens
 from server.model.checkpoint import FIELD_TILE_PX
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared import prompt, vocabulary
-from shared.mel import RATE_HZ
+from shared.media import SAMPLE_RATE_HZ
 from tests.server.dataset.moments import House, Moment, moment, part, sound
 
 SENTENCES = (
@@ -89,7 +90,7 @@ def save_whisper(folder: Path, *, positions: int = 150) -> Path:
 
 def tone(hertz: float, *, seconds: float = 2.0) -> NDArray[np.float32]:
     """A horn, near enough."""
-    at = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    at = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     return (0.3 * np.sign(np.sin(2 * np.pi * hertz * at))).astype(np.float32)
 
 
@@ -131,9 +132,7 @@ def reviewed_home(home: Path, *, walks_of: dict[str, int], **changes: Any) -> Pa
             number += 1
     for row in house.dataset.rows():
         truth = shot(int(row.sample_id[-6:]), "cone").instruction
-        decisions.review(
-            house.store, house.dataset, row.sample_id, action="edit", text=truth, reviewer="Eve", now_s=1.0
-        )
+        decisions.review(house.store, house.dataset, row.sample_id, ReviewDecision("edit", "Eve", truth), now_s=1.0)
     house.close()
     return home
 

@@ -22,7 +22,7 @@ from server.dataset.teaching import training_rows
 from server.gate import cases
 from server.learn import examples
 from shared.errors import DatasetError
-from shared.mel import RATE_HZ
+from shared.media import SAMPLE_RATE_HZ
 from tests.server.dataset.moments import wav
 from tests.server.learn.parts import layout, reviewed_home, shot, tone
 
@@ -74,7 +74,7 @@ def heard_and_seen(home: Path, tmp_path: Path) -> tuple[Path, SampleRow]:
     with wave.open(str(folder / "audio" / "1.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
+        file.setframerate(SAMPLE_RATE_HZ)
         file.writeframes(samples.tobytes())
     return folder, replace(row, clip_path="clips/1.mp4", audio_path="audio/1.wav", duration_s=2.0)
 
@@ -95,7 +95,7 @@ def test_a_row_gives_the_picture_one_look_before_and_its_sound(heard_and_seen: t
     assert earlier.max() < 40, "a quarter of a second before the middle, the clip is still black"
     heard = material.sound(folder, row)
     assert heard is not None
-    assert heard.shape == (2 * RATE_HZ,)
+    assert heard.shape == (2 * SAMPLE_RATE_HZ,)
     assert np.abs(heard - tone(300.0)).max() < 1e-3
 
 

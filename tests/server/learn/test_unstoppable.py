@@ -20,6 +20,7 @@ from server.learn.settings import LearnSettings
 from server.model import checkpoint as checkpoints
 from server.releases.registry import Registry
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared.errors import Transient
 from tests.faults import disk
 from tests.faults.disk import SmallDisk
@@ -54,7 +55,7 @@ def silent_home(home: Path, pictures: list[bytes], *, text: str = "") -> Path:
         house.send(Moment(moment(number, walk_id="w", parts=parts).record, payloads))
     for row in house.dataset.rows():
         action = "edit" if text else "nothing"
-        decisions.review(house.store, house.dataset, row.sample_id, action=action, text=text, reviewer="Eve", now_s=1.0)
+        decisions.review(house.store, house.dataset, row.sample_id, ReviewDecision(action, "Eve", text), now_s=1.0)
     house.close()
     return home
 

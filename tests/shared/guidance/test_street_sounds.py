@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from device.voice import Espeak, earcons
 from device.voice.earcons import SPEECH_RATE_HZ
-from device.voice.espeak import resampled
+from shared import media
 from shared.guidance.street_sounds import StreetEar, listen
+from shared.media import SAMPLE_RATE_HZ
 from tests import paths
 from tests.device.voice.speech import needs_espeak
 
-RATE_HZ = 16_000
 DATA = paths.DATA / "audio"
 Sound = NDArray[np.float64]
 
@@ -26,33 +26,33 @@ def heard(sound: NDArray[np.int16]) -> list[tuple[float, str]]:
     for start in range(0, sound.size, 800):
         ear, kind = listen(ear, sound[start : start + 800])
         if kind:
-            found.append((start / RATE_HZ, kind))
+            found.append((start / SAMPLE_RATE_HZ, kind))
     return found
 
 
 def tones(hertz: Sound) -> Sound:
     """A sound with overtones that follows a frequency."""
-    phase = 2 * np.pi * np.cumsum(hertz) / RATE_HZ
+    phase = 2 * np.pi * np.cumsum(hertz) / SAMPLE_RATE_HZ
     return np.asarray(sum(np.sin(n * phase) / n**1.5 for n in (1, 2, 3, 4)))
 
 
 def in_traffic(sound: Sound, snr_db: float, *, loudness: float = 0.7) -> NDArray[np.int16]:
     """A second of street noise, then the sound in it."""
-    size = sound.size + RATE_HZ
+    size = sound.size + SAMPLE_RATE_HZ
     spectrum = np.fft.rfft(np.random.default_rng(0).standard_normal(size))
-    noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.fft.rfftfreq(size, 1 / RATE_HZ), 60)), size)
+    noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE_HZ), 60)), size)
     noise *= np.sqrt(np.mean(sound**2) / np.mean(noise**2)) / 10 ** (snr_db / 20)
-    mixed = noise + np.concatenate([np.zeros(RATE_HZ), sound])
+    mixed = noise + np.concatenate([np.zeros(SAMPLE_RATE_HZ), sound])
     clipped: NDArray[np.int16] = np.clip(mixed / np.abs(mixed).max() * loudness * 32767, -32768, 32767).astype(np.int16)
     return clipped
 
 
-T = np.arange(5 * RATE_HZ) / RATE_HZ
+T = np.arange(5 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
 SIRENS = {
     "wail": tones(600 + 750 * (0.5 - 0.5 * np.cos(2 * np.pi * T / 4))),
     "yelp": tones(600 + 750 * (0.5 - 0.5 * np.cos(2 * np.pi * T * 3.3))),
     "two tones": tones(np.where(T % 1.5 < 0.75, 450.0, 600.0)),
-    "horn": sum((tones(np.full(RATE_HZ, hz)) for hz in (420.0, 510.0)), np.zeros(RATE_HZ)),
+    "horn": sum((tones(np.full(SAMPLE_RATE_HZ, hz)) for hz in (420.0, 510.0)), np.zeros(SAMPLE_RATE_HZ)),
 }
 
 
@@ -75,14 +75,14 @@ def test_one_steady_tone_is_neither(hertz: float) -> None:
 
 
 def test_traffic_alone_and_silence_are_neither() -> None:
-    assert heard(in_traffic(np.random.default_rng(1).standard_normal(4 * RATE_HZ) * 0.01, -40.0)) == []
-    assert heard(np.zeros(3 * RATE_HZ, np.int16)) == []
+    assert heard(in_traffic(np.random.default_rng(1).standard_normal(4 * SAMPLE_RATE_HZ) * 0.01, -40.0)) == []
+    assert heard(np.zeros(3 * SAMPLE_RATE_HZ, np.int16)) == []
 
 
 @pytest.mark.parametrize("name", sorted(earcons.NOTES))
 def test_its_own_earcons_are_neither(name: str) -> None:
     once = np.concatenate([earcons.earcon(name), np.zeros(SPEECH_RATE_HZ // 4, np.int16)])
-    assert heard(resampled(np.tile(once, 6), SPEECH_RATE_HZ, RATE_HZ)) == []
+    assert heard(media.resample(np.tile(once, 6), SPEECH_RATE_HZ, SAMPLE_RATE_HZ)) == []
 
 
 @needs_espeak
@@ -91,7 +91,7 @@ def test_its_own_voice_is_neither(words_per_minute: int) -> None:
     text = (
         "Stop, curb ahead. Caution, pole on the left. Continue straight, crosswalk ahead. Guidance paused. Back online."
     )
-    assert heard(resampled(Espeak().render(text, words_per_minute), SPEECH_RATE_HZ, RATE_HZ)) == []
+    assert heard(media.resample(Espeak().render(text, words_per_minute), SPEECH_RATE_HZ, SAMPLE_RATE_HZ)) == []
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real recordings are not beside this checkout")
