@@ -21,6 +21,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.media import SAMPLE_RATE_HZ
+
 Samples = NDArray[np.int16]
 Spectrum = NDArray[np.float64]
 
@@ -50,7 +52,7 @@ class StreetEar:
     """What is remembered of the sound so far. Start with StreetEar()."""
 
     sound: Spectrum = field(default_factory=lambda: np.zeros(0))
-    """float64 [n] at SAMPLE_RATE_HZ, -1..1: the newest sound, of which less than one wide window and a hop is left over"""
+    """float64 [n] at SAMPLE_RATE_HZ, -1..1: the newest sound, less than one wide window and a hop"""
     passed: int = 0
     """Of `sound`, samples that the narrow windows have passed."""
     before: Spectrum | None = None
