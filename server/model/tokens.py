@@ -14,10 +14,6 @@ from shared import prompt, vocabulary
 
 VOCABULARY_SIZE = 896
 OFTEN = 400
-_GLUE = """
-a an and around at back by clear forward from in is left now of over path right signal slowly straight the to under
-"""
-"""Small words, directions: the shipped starter's tokenizer was trained with exactly these beside the vocabulary's."""
 
 
 def sentences() -> Iterator[str]:
@@ -38,7 +34,7 @@ def sentences() -> Iterator[str]:
 
 def _single_words() -> list[str]:
     terms = vocabulary.load()
-    phrases = [*terms.openers, *terms.sides, *terms.modifiers, *terms.objects, _GLUE]
+    phrases = [*terms.openers, *terms.sides, *terms.modifiers, *terms.objects, *terms.glue]
     phrases += [state for term in terms.objects.values() for state in term.states]
     return sorted({word for phrase in phrases for word in vocabulary.words(phrase)})
 

@@ -16,7 +16,6 @@ written independently on purpose. All pure:
 
 from shared.vocabulary.reading import Reading, normalise, parse, problems, read, tidy
 from shared.vocabulary.sentences import (
-    SIDES_SEEN,
     actions,
     bodies,
     default_action,
@@ -32,6 +31,8 @@ from shared.vocabulary.table import ObjectTerm, Opener, Slots, Vocabulary, load,
 
 CLEAR = load().clear
 """What a clear way is called."""
+SIDES_SEEN = load().sides_seen
+"""The sides a camera tells apart; the hazard head scores each object at each of them."""
 
 __all__ = [
     "CLEAR",

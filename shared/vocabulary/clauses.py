@@ -10,12 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.vocabulary.lexemes import Kind, Lexeme
+from shared.vocabulary.lexemes import THINGS, Lexeme, WordKind
 from shared.vocabulary.table import ALERT, Slots, load, modifiers_of, tier
-
-_RELATIVE = frozenset(("behind", "right behind", "above"))
-"""Said of another thing where one follows: "stairs down behind the door"."""
-_THING = (Kind.OBJECT, Kind.FAMILY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +37,7 @@ class Mention:
 class Understood:
     """What a text holds, piece by piece."""
 
+    pieces: Sequence[Lexeme]
     openers: list[Lexeme] = field(default_factory=list)
     mentions: list[Mention] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
@@ -54,10 +51,19 @@ class Understood:
     assured: bool = False
     """It is said to be safe, or time to go."""
 
+    @property
+    def spoken(self) -> list[Lexeme]:
+        """The pieces without commas and full stops."""
+        return [piece for piece in self.pieces if piece.kind is not WordKind.BREAK]
+
+    @property
+    def most_urgent(self) -> Mention | None:
+        return min(self.mentions, key=lambda mention: mention.tier, default=None)
+
 
 def understand(pieces: Sequence[Lexeme]) -> Understood:
     """Collect openers and things, clause by clause."""
-    reader = _Reader()
+    reader = _Reader(pieces)
     for at, piece in enumerate(pieces):
         reader.take(piece, pieces[at + 1 :])
     reader.end_clause()
@@ -67,8 +73,8 @@ def understand(pieces: Sequence[Lexeme]) -> Understood:
 class _Reader:
     """One text while it is read."""
 
-    def __init__(self) -> None:
-        self.found = Understood()
+    def __init__(self, pieces: Sequence[Lexeme]) -> None:
+        self.found = Understood(pieces)
         self._last: Lexeme | None = None
         """The newest piece that is no filler."""
         self._thing: int | None = None
@@ -88,29 +94,29 @@ class _Reader:
         """The next piece. rest: what follows it"""
         found = self.found
         match piece.kind:
-            case Kind.OPENER:
+            case WordKind.OPENER:
                 found.openers.append(piece)
                 self._thing = None
-            case Kind.OBJECT | Kind.FAMILY:
+            case WordKind.OBJECT | WordKind.FAMILY:
                 self._name(piece)
-            case Kind.SIDE:
+            case WordKind.SIDE:
                 self._place(piece, rest)
-            case Kind.MODIFIER:
+            case WordKind.MODIFIER:
                 if self._thing is None or not self._modify(self._thing, piece.value):
                     self._modifiers.append(piece.value)
-            case Kind.NEGATION:
+            case WordKind.NEGATION:
                 found.negated = True
                 found.refusals.append(f"says {piece.text!r}: say what to do, not what not to do")
-            case Kind.ASSURANCE:
+            case WordKind.ASSURANCE:
                 found.assured = True
                 found.refusals.append(f"says {piece.text!r}: that it is safe, or time to go, is never said")
-            case Kind.UNKNOWN:
+            case WordKind.UNKNOWN:
                 found.unknown.append(piece.text)
-            case Kind.BREAK:
+            case WordKind.BREAK:
                 self.end_clause()
                 if piece.text == "?":
                     found.refusals.append("asks a question: write what is to be said")
-            case Kind.FILLER:
+            case WordKind.FILLER:
                 if piece.text == "then":
                     self.end_clause(then=True)
                 return
@@ -134,7 +140,7 @@ class _Reader:
         self._modifiers = [name for name in self._modifiers if not self._modify(self._thing, name)]
 
     def _place(self, piece: Lexeme, rest: Sequence[Lexeme]) -> None:
-        if self._last is not None and self._last.kind is Kind.OPENER and self._is_way(piece):
+        if self._last is not None and self._last.kind is WordKind.OPENER and self._is_way(piece):
             return
         if self._is_relative(piece, rest):
             self.found.refusals.append(f"says {piece.text!r} of another thing: say where it is from the walker")
@@ -163,14 +169,14 @@ class _Reader:
     def _is_relative(self, piece: Lexeme, rest: Sequence[Lexeme]) -> bool:
         """Whether a side is said of another thing: "to the left of the door", "behind the door"."""
         between: list[str] = []
-        following: Kind | None = None
+        following: WordKind | None = None
         for lexeme in rest:
-            if lexeme.kind is not Kind.FILLER:
+            if lexeme.kind is not WordKind.FILLER:
                 following = lexeme.kind
                 break
             between.append(lexeme.text)
-        named_next = following in _THING
-        if named_next and (piece.text in _RELATIVE or "of" in between[:1]):
+        named_next = following in THINGS
+        if named_next and (piece.text in load().relative or "of" in between[:1]):
             return True
         placed = self._thing is not None and not self.found.mentions[self._thing].side
         return named_next and placed and any(text in ("the", "a", "an", "of", "and") for text in between[:1])
