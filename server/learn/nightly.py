@@ -310,8 +310,10 @@ def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Prog
 
 
 def load_base(settings: LearnSettings) -> Checkpoint:
-    """What the night starts from, with as many pictures and such an ear as the settings say. Raises: ConfigError."""
+    """What the night starts from: with a hazard row for every object of the vocabulary, and as many pictures and such
+    an ear as the settings say. Raises: ConfigError."""
     base = checkpoints.load(base_folder(settings.base))
+    checkpoints.grow(base)
     base.frames = max(base.frames, settings.frames)
     if settings.audio_encoder:
         base.ear = sound.fresh(settings.audio_encoder, base.width)
