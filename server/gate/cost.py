@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from server.database import store as db
 from server.gate import footprint
-from server.gate.evidence import Cost, Reported
+from server.gate.evidence import Cost, DeviceReport
 from server.releases.registry import Registry
 from shared import bundle as bundles
 from shared.runtime import GuidanceModel
@@ -76,13 +76,13 @@ def reports(registry: Registry) -> list[Said]:
 
 def scaled(
     said: Sequence[Said], ratios: Mapping[str, float], here_ms: float
-) -> tuple[tuple[Reported, ...], tuple[Reported, ...]]:
+) -> tuple[tuple[DeviceReport, ...], tuple[DeviceReport, ...]]:
     """(one report per kind: the device on which the candidate would be slowest; reports that cannot be). Pure.
 
     here_ms: what a look of the candidate takes here
     """
     every = [
-        (one, Reported(one.kind, 1, one.version, one.look_p95_ms, ratios[one.version]))
+        (one, DeviceReport(one.kind, 1, one.version, one.look_p95_ms, ratios[one.version]))
         for one in said
         if one.version in ratios
     ]
@@ -93,7 +93,7 @@ def scaled(
         mine = [one for one in said if one.kind == kind]
         slowest = max(mine, key=lambda one: one.look_p95_ms * ratios[one.version])
         devices = sum(one.version == slowest.version for one in mine)
-        out.append(Reported(kind, devices, slowest.version, slowest.look_p95_ms, ratios[slowest.version]))
+        out.append(DeviceReport(kind, devices, slowest.version, slowest.look_p95_ms, ratios[slowest.version]))
     return tuple(out), ignored
 
 

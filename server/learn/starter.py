@@ -168,7 +168,7 @@ def _train(
         for group in optimiser.param_groups:
             group["lr"] = phase.rate * _schedule(step - begins, phase.steps)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            losses = guide(**collate(next(frames), starter))
+            losses = guide(collate(next(frames), starter))
         optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()
         torch.nn.utils.clip_grad_norm_(guide.parameters(), 1.0)

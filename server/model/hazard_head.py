@@ -18,7 +18,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-
 UNTAUGHT = -2.0
 """Logit of what was never taught: a score near 0.1."""
 

@@ -149,7 +149,7 @@ def cone_moment(number: int, walk: str, **changes: Any) -> Moment:
 
 
 def confirmed_home(home: Path, moments: Sequence[tuple[bytes, str]], *, walk: str = "w") -> Path:
-    """A server's folder with one moment for each (JPEG, sentence); a person confirmed it, "" = nothing should be said."""
+    """A server's folder with a confirmed moment for each (JPEG, sentence); "" = nothing should be said."""
     house = House(home)
     for number, (jpeg, _) in enumerate(moments):
         payloads = {"frame": jpeg, "audio": sound(0)}
