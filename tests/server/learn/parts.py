@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, WhisperConfig, WhisperForConditionalGeneration
 
 from server import walks
+from server.learn import nightly
 from server.learn.batches import Example, Layout, from_sentence
+from server.learn.settings import LearnSettings
 from server.model import checkpoint as checkpoints
 from server.model import tokens
 from server.model.checkpoint import FIELD_TILE_PX
@@ -161,3 +163,9 @@ def confirmed_home(home: Path, moments: Sequence[tuple[bytes, str]], *, walk: st
         decisions.review(house.store, house.dataset, row.sample_id, action=action, text=text, reviewer="Eve", now_s=1.0)
     house.close()
     return home
+
+
+def small_night(home: Path, base: Path, *, said: list[str] | None = None) -> nightly.Night:
+    """A night of four steps."""
+    settings = LearnSettings(base=str(base), steps=4, new_rows_least=2, threads=1)
+    return nightly.retrain(home, settings=settings, progress=(said if said is not None else []).append)
