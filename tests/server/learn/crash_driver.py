@@ -54,7 +54,7 @@ class Killer:
 
     def step(self, call: str) -> None:
         if storing:
-            return  # this driver's own store of graphs
+            return  # exporting, or this driver's own store of graphs: a copy has not the same steps
         with open(self._note, "a", encoding="utf-8") as note:
             note.write(f"{call} in {_callers()}\n")
         if self._count == self._at:
@@ -107,12 +107,11 @@ def exported_once(folder: Path) -> Callable[..., None]:
             for name, value in part.state_dict().items():
                 digest.update(name.encode() + value.contiguous().numpy().tobytes())
         kept = folder / digest.hexdigest()
-        if not kept.exists():
-            export(model, head, target, **options)
         storing.append(kept)
         if kept.exists():
             shutil.copytree(kept, target, dirs_exist_ok=True)
         else:
+            export(model, head, target, **options)
             shutil.copytree(target, folder / "half", dirs_exist_ok=True)
             (folder / "half").rename(kept)
         storing.remove(kept)
