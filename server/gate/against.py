@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 
 from server.evaluation.facts import DRAWN, REAL, TAUGHT
 from server.gate import resample
-from server.gate.evidence import TIERS, Evidence, Rule, RuleVerdict, Scores, Verdict
+from server.gate.evidence import TIERS, CaseScore, Evidence, Rule, RuleVerdict, Scores, Verdict, WalkScore
 from server.gate.settings import GateSettings
 
 _Pair = tuple[bool, bool, str]
@@ -58,18 +57,24 @@ def rules(evidence: Evidence, settings: GateSettings) -> Iterator[Rule]:
 
 def _comparisons(evidence: Evidence, champion: Scores, group: str, settings: GateSettings) -> Iterator[_Comparison]:
     """Everything that is compared in a group; walks that taught the champion are left out."""
+
+    fair = [case for case in evidence.candidate.cases if case.walk not in evidence.known_to_champion]
     old_cases = {case.case_id: case for case in champion.cases if case.group == group}
-    cases = [
-        (old_cases[case.case_id], case)
-        for case in evidence.candidate.cases
-        if case.group == group and case.case_id in old_cases and case.walk not in evidence.known_to_champion
-    ]
-    if not cases:
-        return
+    cases = [(old_cases[new.case_id], new) for new in fair if new.group == group and new.case_id in old_cases]
+    if cases:
+        yield from _of_cases(cases, group, settings)
+        driven = [walk for walk in evidence.candidate.walks if walk.walk not in evidence.known_to_champion]
+        old_walks = {walk.walk: walk for walk in champion.walks if walk.group == group}
+        walks = [(old_walks[new.walk], new) for new in driven if new.group == group and new.walk in old_walks]
+        yield from _of_walks(walks, group, settings.margin_walks)
+
+
+def _of_cases(
+    cases: Sequence[tuple[CaseScore, CaseScore]], group: str, settings: GateSettings
+) -> Iterator[_Comparison]:
     real = group == REAL
-    each = settings.margin_real_tier if real else settings.margin_tier
+    whole, each = (settings.margin_real, settings.margin_real_tier) if real else (settings.margin, settings.margin_tier)
     right = [(new.tier, (old.right, new.right, new.walk)) for old, new in cases]
-    whole = settings.margin_real if real else settings.margin
     yield _Comparison("no worse", group, "right", whole, [pair for _, pair in right], overall=True)
     for tier, name in TIERS.items():
         yield _Comparison("no worse", f"{group}, {name}", "right", each, [pair for at, pair in right if at == tier])
@@ -77,18 +82,13 @@ def _comparisons(evidence: Evidence, champion: Scores, group: str, settings: Gat
     yield _Comparison("warns as well", f"{group}, {TIERS[1]}", "warned of", each, warned)
     clear = [(not old.false_clear, not new.false_clear, new.walk) for old, new in cases if new.tier > 0]
     yield _Comparison("no more false clear", group, "not passed over", settings.margin_clear, clear)
-    old_walks = {walk.walk: walk for walk in champion.walks if walk.group == group}
-    walks = [
-        (old_walks[walk.walk], walk)
-        for walk in evidence.candidate.walks
-        if walk.group == group and walk.walk in old_walks and walk.walk not in evidence.known_to_champion
-    ]
-    for name, what, of in (
-        ("whole walks: no more false alarms", "chunks quiet or right", attrgetter("clean")),
-        ("whole walks: warns in time", "events warned of", attrgetter("events")),
-    ):
-        flags = [(a, b, new.walk) for old, new in walks for a, b in zip(of(old), of(new), strict=True)]
-        yield _Comparison(name, group, what, settings.margin_walks, flags)
+
+
+def _of_walks(walks: Sequence[tuple[WalkScore, WalkScore]], group: str, margin: float) -> Iterator[_Comparison]:
+    clean = [(a, b, new.walk) for old, new in walks for a, b in zip(old.clean, new.clean, strict=True)]
+    yield _Comparison("whole walks: no more false alarms", group, "chunks quiet or right", margin, clean)
+    events = [(a, b, new.walk) for old, new in walks for a, b in zip(old.events, new.events, strict=True)]
+    yield _Comparison("whole walks: warns in time", group, "events warned of", margin, events)
 
 
 def _compare(comparison: _Comparison, settings: GateSettings) -> Rule:
