@@ -58,6 +58,14 @@ def test_a_field_model_that_shows_enough_is_promoted_without_a_champion() -> Non
     assert decision.reasons == ("480 of 480 held-out cases right (480 real, 0 drawn)",)
 
 
+def test_the_cases_that_count_are_told_by_group() -> None:
+    decision = decide(evidence(scores("mixed", right, [*held_out(2, 8), *FRAMES[:5], *corrections(3)])))
+    rule = decision.rules[0]
+    assert (rule.name, rule.figures) == ("held-out cases", {"right": 21, "real": 16, "drawn": 5})
+    assert (rule.cases, rule.walks) == (21, 7)
+    assert rule.sentence == "21 of 21 held-out cases right (16 real, 5 drawn)"
+
+
 def test_an_equal_field_model_replaces_a_field_champion() -> None:
     assert decide(evidence(GOOD, replace(GOOD, version="old"))).verdict == "promoted"
 
