@@ -247,7 +247,7 @@ def objection(slots: Slots) -> str | None:
         return f"{opener!r} is an order that is the walker's own to decide; name where the thing is instead"
     if way not in (rule.ways or ("",)):
         return f"{opener!r} goes with these directions: {', '.join(rule.ways) or 'none'}"
-    return next(itertools.chain(_refusals(rule, term, slots), _wrong_ways(way, term, slots)), None)
+    return next(itertools.chain(_refusals(rule, term, slots), _wrong_ways(rule, term, slots)), None)
 
 
 def _incomplete(action: str, rule: Opener) -> str:
@@ -272,13 +272,14 @@ def _refusals(rule: Opener, term: ObjectTerm, slots: Slots) -> Iterator[str]:
         yield f"{slots.action!r} does not go with something that is {slots.modifier}"
 
 
-def _wrong_ways(way: str, term: ObjectTerm, slots: Slots) -> Iterator[str]:
+def _wrong_ways(rule: Opener, term: ObjectTerm, slots: Slots) -> Iterator[str]:
     """What is said against leading the walker this way."""
+    way = slots.action.partition(" ")[2]
     thing = " ".join(filter(None, (slots.object, slots.modifier)))
     if way == "straight" and _is_moving(slots.modifier):
         yield f"{slots.action!r} would lead into the way of {thing!r}"
-    if way and term.leads is not None and way != term.leads and way in ("up", "down"):
-        yield f"{slots.action!r} does not lead {term.leads} the {term.name.removesuffix(f' {term.leads}')}"
+    if term.leads in rule.ways and way != term.leads:
+        yield f"{slots.action!r} does not lead {term.leads} the {term.name.split()[0]}"
     if way == "straight" and tier(slots) < 3 and is_on_path(slots.side):
         yield f"{slots.action!r} would lead into {thing!r}"
     if way in ("left", "right") and way in slots.side.split():
