@@ -73,7 +73,7 @@ def stock(teaching: Sequence[SampleRow]) -> TeachingStock:
     counts: dict[str, Counter[int]] = {}
     for row in teaching:
         counts.setdefault(row.walk_id, Counter())[tier_of(row.ground_truth)] += 1
-    return TeachingStock({walk: dict(found) for walk, found in counts.items()})
+    return TeachingStock({walk: dict(tiers) for walk, tiers in counts.items()})
 
 
 def real(

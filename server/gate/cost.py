@@ -135,6 +135,6 @@ def p95(took: Sequence[float]) -> float:
     return round(float(np.percentile(np.asarray(took), 95)), 3) if len(took) else 0.0
 
 
-def ratio(one: Sequence[float], other: Sequence[float]) -> float:
-    """How many times as long the one takes, by the middle of the pictures; 1 where nothing was measured. Pure."""
-    return float(np.median(np.asarray(one) / np.asarray(other))) if len(one) else 1.0
+def ratio(took: Sequence[float], other: Sequence[float]) -> float:
+    """How many times as long the first takes, by the middle of the pictures; 1 where nothing was measured. Pure."""
+    return float(np.median(np.asarray(took) / np.asarray(other))) if len(took) else 1.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -135,18 +135,15 @@ def _recall(cases: Sequence[CaseScore], stock: TeachingStock, floors: FloorSetti
     least, stops = floors.tier1_recall, [case for case in cases if case.tier == 1]
     if not stops:
         return _nothing("tier-1 recall", TIERS[1], advice(stock, 1, floors.tier1_cases))
-    warned = [case.warned for case in stops]
-    hits, share = sum(warned), sum(warned) / len(stops)
-    low, high = resample.share(warned, [case.walk for case in stops], resamples=settings.bootstrap)
-    rule = Rule("tier-1 recall", TIERS[1], figures={"hits": hits, "share": share}, interval=(low, high), bound=least)
-    rule = _on(rule, stops)
+    share = _Share.of([(case.warned, case.walk) for case in stops], settings)
+    rule = share.on(Rule("tier-1 recall", TIERS[1], bound=least), "hits")
     text = (
-        f"warns of {hits} of {len(stops)} held-out {TIERS[1]}, by the hazard head, at their side ({_percent(share)}; "
-        f"95 % interval {_percent(low)} to {_percent(high)}); the lower end must be at least {_percent(least)}"
+        f"warns of {share.hits} of {share.count} held-out {TIERS[1]}, by the hazard head, at their side ({share}); the "
+        f"lower end must be at least {_percent(least)}"
     )
-    if low >= least:
+    if share.low >= least:
         return rule.passed(text)
-    if share >= least:
+    if share.share >= least:
         needed = resample.cases_for(1 - least, z=resample.Z95)
         text += (
             f": the share is enough, the number of cases is not. Without one error it takes {needed} of them: hold out "
@@ -164,20 +161,17 @@ def _false_clear(
     most, there = floors.false_clear, [case for case in cases if case.tier > 0]
     if not there:
         return _nothing("false clear", "things", advice(stock, 2, floors.tier2_cases))
-    wrong = [case.false_clear for case in there]
-    errors, share = sum(wrong), sum(wrong) / len(there)
-    low, high = resample.share(wrong, [case.walk for case in there], resamples=settings.bootstrap)
-    rule = Rule("false clear", REAL, figures={"errors": errors, "share": share}, interval=(low, high), bound=most)
-    rule = _on(rule, there)
+    share = _Share.of([(case.false_clear, case.walk) for case in there], settings)
+    rule = share.on(Rule("false clear", REAL, bound=most), "errors")
     text = (
-        f"names nothing at {errors} of {len(there)} held-out moments with something there ({_percent(share)}; 95 % "
-        f"interval {_percent(low)} to {_percent(high)}); the upper end may be at most {_percent(most)}"
+        f"names nothing at {share.hits} of {share.count} held-out moments with something there ({share}); the upper "
+        f"end may be at most {_percent(most)}"
     )
-    if high <= most:
+    if share.high <= most:
         return rule.passed(text)
-    if share <= most:
+    if share.share <= most:
         needed = resample.cases_for(most, z=resample.Z95)
-        todo = advice(stock, 1, max(1, needed - len(there)))
+        todo = advice(stock, 1, max(1, needed - share.count))
         text += f": without one error it takes {needed} such moments. {todo[:1].upper()}{todo[1:]}"
     else:
         missed = _most(case.thing for case in there if case.false_clear)
@@ -189,8 +183,8 @@ def _in_time(evidence: Evidence, floors: FloorSettings, settings: GateSettings) 
     """What a wearer would have heard on whole walks, through the policy: the one thing that all of it is for."""
     least = floors.tier1_recall
     rule = Rule("warned of in time", TIERS[1], bound=least)
-    walks = [walk for walk in evidence.candidate.walks if walk.group == REAL and walk.events]
-    warned = [flag for walk in walks for flag in walk.events]
+    walks = [walk for walk in evidence.candidate.walks if walk.group == REAL]
+    warned = [(flag, walk.walk) for walk in walks for flag in walk.events]
     needed = resample.cases_for(1 - least, z=resample.Z95)
     if not warned:
         text = (
@@ -199,19 +193,15 @@ def _in_time(evidence: Evidence, floors: FloorSettings, settings: GateSettings) 
             f"({HOLD_OUT} WALK)"
         )
         return rule.not_judged(text, Verdict.TRIAL)
-    names = [walk.walk for walk in walks for _ in walk.events]
-    low, high = resample.share(warned, names, resamples=settings.bootstrap)
-    hits, share = sum(warned), sum(warned) / len(warned)
-    figures = {"hits": hits, "share": share}
-    rule = replace(rule, figures=figures, interval=(low, high), cases=len(warned), walks=len(walks))
+    share = _Share.of(warned, settings)
+    rule = share.on(rule, "hits")
     text = (
-        f"on {_count(len(walks), 'whole held-out walk')} {hits} of {len(warned)} {TIERS[1]} are warned of in time "
-        f"({_percent(share)}; 95 % interval {_percent(low)} to {_percent(high)}); the lower end must be at least "
-        f"{_percent(least)}"
+        f"on {_count(rule.walks, 'whole held-out walk')} {share.hits} of {share.count} {TIERS[1]} are warned of in "
+        f"time ({share}); the lower end must be at least {_percent(least)}"
     )
-    if low >= least:
+    if share.low >= least:
         return rule.passed(text)
-    if share >= least:
+    if share.share >= least:
         text += (
             f": the share is enough, the number is not. Without one error it takes {needed} on two walks or more: hold "
             f"out more whole walks ({HOLD_OUT} WALK)"
@@ -219,6 +209,36 @@ def _in_time(evidence: Evidence, floors: FloorSettings, settings: GateSettings) 
     else:
         text += ". Record and confirm more stretches that lead up to such things, on walks that teach"
     return rule.failed(text, Verdict.TRIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """How many of some cases, with its 95 % interval over walks."""
+
+    hits: int
+    count: int
+    walks: int
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, cases: Sequence[tuple[bool, str]], settings: GateSettings) -> _Share:
+        """cases: (hit, walk)"""
+        flags, walks = [hit for hit, _ in cases], [walk for _, walk in cases]
+        low, high = resample.share(flags, walks, resamples=settings.bootstrap)
+        return cls(sum(flags), len(flags), len(set(walks)), low, high)
+
+    @property
+    def share(self) -> float:
+        return self.hits / self.count
+
+    def on(self, rule: Rule, name: str) -> Rule:
+        figures = {name: self.hits, "share": self.share}
+        interval = (self.low, self.high)
+        return replace(rule, figures=figures, interval=interval, cases=self.count, walks=self.walks)
+
+    def __str__(self) -> str:
+        return f"{_percent(self.share)}; 95 % interval {_percent(self.low)} to {_percent(self.high)}"
 
 
 def _nothing(name: str, about: str, do: str) -> Rule:

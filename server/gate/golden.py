@@ -139,8 +139,8 @@ def parity_moments(
         pictures = [case.image for case in answers.rendered_cases(PARITY_PICTURES, seed=1)]
     else:
         chosen = [*cases.golden(view), *cases.held_out(view)][:PARITY_PICTURES]
-        found = cases.cases(folder, [(row, "parity") for row in chosen], material.Senses(), progress=progress)
-        pictures = [case.image for case in found]
+        held_out = cases.cases(folder, [(row, "parity") for row in chosen], material.Senses(), progress=progress)
+        pictures = [case.image for case in held_out]
     rng = np.random.default_rng(1)
     noises = [rng.normal(0, 10 ** rng.uniform(-4, -0.5), mel.FRAMES * mel.HOP).astype(np.float32) for _ in pictures]
     return [

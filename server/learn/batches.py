@@ -116,7 +116,7 @@ def patch_labels(mask: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:
 def mirror(image: NDArray[np.uint8], text: str) -> tuple[NDArray[np.uint8], str]:
     """The same moment seen in a mirror: left is right. Twice as many views of a new thing, on both sides."""
     swap = {"left": "right", "right": "left"}
-    flipped = re.sub(r"\b(left|right)\b", lambda found: swap[found[0]], text)
+    flipped = re.sub(r"\b(left|right)\b", lambda side: swap[side[0]], text)
     return np.ascontiguousarray(image[:, ::-1]), flipped
 
 

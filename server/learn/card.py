@@ -61,9 +61,9 @@ def _figures(figures: Mapping[str, Any]) -> str:
         ('"path is clear" although something is within reach', f"{figures['false_clear']:.3f}"),
         ("sentences clean under the grammar, before any filter", f"{figures['grammar']:.3f}"),
     ]
-    for tier, found in figures["recall_by_tier"].items():
-        low, high = found["wilson"]
-        lines.append((f"tier {tier}: object named right", f"{found['recall']:.3f} ({low:.3f} to {high:.3f})"))
+    for tier, recall in figures["recall_by_tier"].items():
+        low, high = recall["wilson"]
+        lines.append((f"tier {tier}: object named right", f"{recall['recall']:.3f} ({low:.3f} to {high:.3f})"))
     return "\n".join(f"| {name} | {value} |" for name, value in lines)
 
 

@@ -122,7 +122,7 @@ def hear(base: Checkpoint, examples: Sequence[Example]) -> PooledSounds:
     if ear is None:
         return {}
     sounds = {id(e.sound): e.sound for e in examples if e.sound is not None}
-    heard = {key: ear.pool(ear.features([one]))[0] for key, one in sounds.items()}
+    heard = {key: ear.pool(ear.features([sound]))[0] for key, sound in sounds.items()}
     if heard:
         ear.settle(torch.stack(list(heard.values())))
     return heard

@@ -7,7 +7,7 @@ written independently on purpose. All pure:
     parse(text)       free words  -> Slots(action, object, side, modifier), None where they may not be said
     normalise(text)   free words  -> the canonical sentence, None where there is none
     problems(text)    a sentence  -> what is wrong with it (empty = may be said as it is)
-    objection(slots)  Slots       -> why they may not stand together ("" = they may)
+    objection(slots)  Slots       -> why they may not stand together (None = they may)
     phrase(slots)     Slots       -> the canonical sentence
     instruct(...)     a thing     -> the canonical sentence about it
     tier(slots)       Slots       -> 1 interrupts everything, 2 interrupts 3, 3 is dropped when stale

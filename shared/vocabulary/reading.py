@@ -66,20 +66,20 @@ def read(text: str) -> Reading:
     """Read free words. Never raises: what cannot be read is explained."""
     if len(text) > MOST_CHARACTERS:
         return Reading(text, None, None, None, problems=(f"has {len(text)} characters; guidance has 3 to 8 words",))
-    found = understand(lexemes(text))
-    if not found.spoken:
+    parsed = understand(lexemes(text))
+    if not parsed.spoken:
         return Reading(text, None, None, None, problems=("holds no words",))
-    if _is_clear(found.spoken):
+    if _is_clear(parsed.spoken):
         return _clear(text)
-    found.refusals += [_not_understood(word) for word in dict.fromkeys(found.unknown)]
-    _settle(found)
-    return _refused(text, found) if found.refusals else _worded(text, found)
+    parsed.refusals += [_not_understood(word) for word in dict.fromkeys(parsed.unknown)]
+    _settle(parsed)
+    return _refused(text, parsed) if parsed.refusals else _worded(text, parsed)
 
 
 def parse(text: str) -> Slots | None:
     """The slots of a text that may be said, as it is or in other words; else None."""
-    found = read(text)
-    return found.slots if found.sayable else None
+    reading = read(text)
+    return reading.slots if reading.sayable else None
 
 
 def normalise(text: str) -> str | None:
@@ -104,25 +104,27 @@ def _not_understood(word: str) -> str:
     return f"{word!r} is not in the vocabulary"
 
 
-def _settle(found: Understood) -> None:
+def _settle(parsed: Understood) -> None:
     """Merge what is said twice, and refuse what is ambiguous."""
     kept: list[Mention] = []
-    for mention in found.mentions:
+    for mention in parsed.mentions:
         if mention.object in load().objects:
             _merge(kept, mention)
             continue
         members = next(tuple(family.members.values()) for family in load().families if mention.object in family.words)
-        found.families.append(members)
-        found.refusals.append(f"{mention.object!r} may be {' or '.join(members)}: say which")
-    found.mentions = kept
+        parsed.families.append(members)
+        parsed.refusals.append(f"{mention.object!r} may be {' or '.join(members)}: say which")
+    parsed.mentions = kept
     if not any(mention.tier == 1 for mention in kept):  # beside something to stop for it is left out, and said so
         of = kept[0].object if kept else None
-        found.refusals += [f"{s!r} is not said of {of!r}" if of else f"says {s!r}, but of what?" for s in found.strays]
+        parsed.refusals += [
+            f"{s!r} is not said of {of!r}" if of else f"says {s!r}, but of what?" for s in parsed.strays
+        ]
     urgent = min((mention.tier for mention in kept), default=3)
     equal = [str(mention) for mention in kept if mention.tier == urgent]
     if urgent < 3 and len(equal) > 1:
         named = " and ".join(map(repr, equal))
-        found.refusals.append(f"names {named}: one sentence warns of one thing, and neither may be left out")
+        parsed.refusals.append(f"names {named}: one sentence warns of one thing, and neither may be left out")
 
 
 def _merge(kept: list[Mention], mention: Mention) -> None:
@@ -138,38 +140,38 @@ def _merge(kept: list[Mention], mention: Mention) -> None:
 # --- what is said → a wording -----------------------------------------------------------------------------------------
 
 
-def _worded(text: str, found: Understood) -> Reading:
+def _worded(text: str, parsed: Understood) -> Reading:
     """A wording for a text in which every word is explained, or the reason why there is none."""
-    mention = found.most_urgent
-    actions = list(dict.fromkeys(opener.value for opener in found.openers))
+    mention = parsed.most_urgent
+    actions = list(dict.fromkeys(opener.value for opener in parsed.openers))
     action = max(actions, key=_care, default="")
     others = [other for other in actions if other != action]
-    lost = [str(other) for other in found.mentions if other is not mention]
+    lost = [str(other) for other in parsed.mentions if other is not mention]
     lost += [other for other in others if _care(other) < ALERT]  # "stop" says all that "caution" does
-    lost += found.strays
-    slots = _fitting(_slots(found, mention, action), lost)
+    lost += parsed.strays
+    slots = _fitting(_slots(parsed, mention, action), lost)
     equal = [other for other in others if _care(action) < ALERT or _care(other) == _care(action)]
     if equal:
-        found.refusals.append(f"gives two orders: {action!r} and {equal[0]!r}")
+        parsed.refusals.append(f"gives two orders: {action!r} and {equal[0]!r}")
     elif not fits(slots):
-        found.refusals.append(objection(slots) or f"has too many words: {phrase(slots)!r}")
-    if found.refusals:
-        return _refused(text, found)
+        parsed.refusals.append(objection(slots) or f"has too many words: {phrase(slots)!r}")
+    if parsed.refusals:
+        return _refused(text, parsed)
     canonical = phrase(slots)
     complaints: list[str] = []
     if words(text) != words(canonical):
-        complaints += _complaints(text, found, lost)
-        complaints += [] if complaints else islice(_misplaced(found, canonical), 1)
+        complaints += _complaints(text, parsed, lost)
+        complaints += [] if complaints else islice(_misplaced(parsed, canonical), 1)
     wording = canonical if complaints or words(text) == words(canonical) else tidy(text)
     return Reading(text, slots, wording, canonical, tuple(lost), tuple(complaints))
 
 
-def _slots(found: Understood, mention: Mention | None, action: str) -> Slots:
+def _slots(parsed: Understood, mention: Mention | None, action: str) -> Slots:
     """What is kept. Of free words without a side "ahead" is meant; "Caution, stairs down." is good as it is."""
     if mention is None:
         return Slots(action)
-    plain = all(lexeme.plain and lexeme.kind is not WordKind.FILLER for lexeme in found.spoken)
-    good = found.spoken[0].kind is WordKind.OPENER and plain and fits(mention.slots(action))
+    plain = all(lexeme.plain and lexeme.kind is not WordKind.FILLER for lexeme in parsed.spoken)
+    good = parsed.spoken[0].kind is WordKind.OPENER and plain and fits(mention.slots(action))
     side = mention.side or ("" if good else "ahead")
     return replace(mention, side=side).slots(action or default_action(mention.object, side, mention.modifier))
 
@@ -183,12 +185,12 @@ def _fitting(slots: Slots, lost: list[str]) -> Slots:
     return shorter
 
 
-def _complaints(text: str, found: Understood, lost: Sequence[str]) -> Iterator[str]:
+def _complaints(text: str, parsed: Understood, lost: Sequence[str]) -> Iterator[str]:
     """Which words keep a text, for which there is a wording, from being said as it is."""
-    spoken, count, least, most = found.spoken, len(words(text)), load().words_min, load().words_max[3]
+    spoken, count, least, most = parsed.spoken, len(words(text)), load().words_min, load().words_max[3]
     if spoken[0].kind is not WordKind.OPENER:
         yield "does not begin with what to do, such as 'Stop' or 'Caution'"
-    if found.mentions and not least <= count <= most:
+    if parsed.mentions and not least <= count <= most:
         yield f"has {count} words, {least} to {most} are allowed"
     yield from (f"{lexeme.text!r} is said as {lexeme.value!r}" for lexeme in spoken if _is_other_word(lexeme))
     fillers = dict.fromkeys(lexeme.text for lexeme in spoken if lexeme.kind is WordKind.FILLER)
@@ -200,14 +202,14 @@ def _complaints(text: str, found: Understood, lost: Sequence[str]) -> Iterator[s
     yield from (f"says more than one sentence may: {what!r} is left out" for what in lost)
 
 
-def _misplaced(found: Understood, canonical: str) -> Iterator[str]:
+def _misplaced(parsed: Understood, canonical: str) -> Iterator[str]:
     """What else keeps a text of good words from being said as it is."""
-    order = [lexeme.kind for lexeme in found.spoken if lexeme.kind is not WordKind.FILLER]
+    order = [lexeme.kind for lexeme in parsed.spoken if lexeme.kind is not WordKind.FILLER]
     if order != sorted(order, key=_ORDER.index):
         yield "names the thing, then how it is, then where: 'Stop, vehicle approaching left.'"
-    if found.mentions and not found.mentions[0].side and " ahead" in canonical:
+    if parsed.mentions and not parsed.mentions[0].side and " ahead" in canonical:
         yield "does not say where"
-    named = (lexeme for lexeme in found.spoken if lexeme.kind in (WordKind.OBJECT, WordKind.SIDE))
+    named = (lexeme for lexeme in parsed.spoken if lexeme.kind in (WordKind.OBJECT, WordKind.SIDE))
     if not any(lexeme.plain and lexeme.text != lexeme.value for lexeme in named):
         yield f"is said as {canonical!r}"
 
@@ -219,32 +221,32 @@ def _is_other_word(lexeme: Lexeme) -> bool:
     return lexeme.kind in _ORDER and not lexeme.plain and lexeme.value.split()[0] != lexeme.text
 
 
-def _refused(text: str, found: Understood) -> Reading:
+def _refused(text: str, parsed: Understood) -> Reading:
     """No wording: the reasons, and what may have been meant."""
-    mention = found.most_urgent
-    action = found.openers[0].value if found.openers else ""
+    mention = parsed.most_urgent
+    action = parsed.openers[0].value if parsed.openers else ""
     slots = mention.slots(action) if mention else Slots(action) if action else None
     why = objection(Slots(action))
-    if not mention and action and why and (not found.refusals or _is_go(action)):
-        found.refusals.append(why)
-    reasons = tuple(dict.fromkeys(found.refusals))
-    return Reading(text, slots, None, None, (), reasons, tuple(_suggestions(found)))
+    if not mention and action and why and (not parsed.refusals or _is_go(action)):
+        parsed.refusals.append(why)
+    reasons = tuple(dict.fromkeys(parsed.refusals))
+    return Reading(text, slots, None, None, (), reasons, tuple(_suggestions(parsed)))
 
 
-def _suggestions(found: Understood) -> list[str]:
+def _suggestions(parsed: Understood) -> list[str]:
     """The dangers that were named, each in its own sentence; a landmark or a turn only where nothing is denied.
 
     Never an order to walk on that the text did not hold in these words.
     """
-    dangers = sorted((m for m in found.mentions if m.tier < 3), key=lambda mention: mention.tier)
+    dangers = sorted((m for m in parsed.mentions if m.tier < 3), key=lambda mention: mention.tier)
     meant = [instruct(m.object, m.side or "ahead", modifier=m.modifier) for m in dangers]
-    members = (name for names in found.families for name in sorted(names, key=lambda name: load().objects[name].tier))
+    members = (name for names in parsed.families for name in sorted(names, key=lambda name: load().objects[name].tier))
     meant += [instruct(name, "ahead") for name in members]
-    if meant or found.negated:
+    if meant or parsed.negated:
         return [sentence for sentence in dict.fromkeys(meant) if read(sentence).as_written]
-    order = max((opener.value for opener in found.openers), key=_care, default="")
-    if found.mentions:
-        return _about_landmark(found.mentions[0], order, assured=found.assured)
+    order = max((opener.value for opener in parsed.openers), key=_care, default="")
+    if parsed.mentions:
+        return _about_landmark(parsed.mentions[0], order, assured=parsed.assured)
     if order in ("step up", "step down"):
         return [phrase(Slots("caution", "step", "ahead", f"going {order.removeprefix('step ')}"))]
     return [phrase(Slots(order))] if order and fits(Slots(order)) and not _is_go(order) else []

@@ -75,10 +75,10 @@ def manoeuvres() -> tuple[str, ...]:
 def sayable() -> dict[str, Slots]:
     """Every sentence that may be said, with its slots; `clear` is not among them. About 20,000, in a second."""
     about_things = (slots for action in actions() for slots in bodies(action))
-    found: dict[str, Slots] = {}
+    sentences: dict[str, Slots] = {}
     for slots in about_things:
-        found.setdefault(phrase(slots), _as_said(slots))
-    return found | {text: Slots(text.removesuffix(".").lower()) for text in manoeuvres()}
+        sentences.setdefault(phrase(slots), _as_said(slots))
+    return sentences | {text: Slots(text.removesuffix(".").lower()) for text in manoeuvres()}
 
 
 def may_be_spoken(text: str) -> bool:

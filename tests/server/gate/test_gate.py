@@ -64,6 +64,10 @@ def test_the_cases_that_count_are_told_by_group() -> None:
     assert (rule.name, rule.figures) == ("held-out cases", {"right": 21, "real": 16, "drawn": 5})
     assert (rule.cases, rule.walks) == (21, 7)
     assert rule.sentence == "21 of 21 held-out cases right (16 real, 5 drawn)"
+    fewer = scores("old", right, held_out(2, 8)[:10])
+    assert decide(evidence(scores("new", right, held_out(2, 8)), fewer)).rules[0].sentence == (
+        "16 of 16 held-out cases right (16 real, 0 drawn), the champion has 10"
+    )
 
 
 def test_an_equal_field_model_replaces_a_field_champion() -> None:
