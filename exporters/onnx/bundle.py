@@ -24,7 +24,7 @@ from shared import atomic, media, mel, vocabulary
 from shared import bundle as bundles
 from shared.preprocess import Preprocessing
 from shared.runtime import golden
-from shared.runtime.model import DECODER, TOKENIZER, VISION
+from shared.runtime.model import DECODER, EMBED, TOKENIZER, VISION
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,13 @@ def export_bundle(
     golden_chunks: Sequence[GoldenChunk],
     quantised: bool = True,
     bits: int = DECODER_BITS,
+    full: Path | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> bundles.Manifest:
     """Write a bundle at `folder` (which must not exist). With quantised=False the graphs stay float32.
 
     bits: of the decoder's weights, 8 or 4
+    full: the float32 bundle of the same model: its graphs are taken instead of being exported again
 
     The folder appears whole or not at all.
     raises: OSError, BundleError
@@ -91,10 +93,14 @@ def export_bundle(
     atomic.remove_tree(temp)
     raw = temp / "raw"
     raw.mkdir(parents=True)
-    progress(f"exporting {'three' if what.ear is None else 'four'} graphs")
-    export_graphs(what.model, what.head, raw, size_px=what.preprocessing.size_px)
-    if what.ear is not None:
-        export_ear(what.ear, raw)
+    if full is None:
+        progress(f"exporting {'three' if what.ear is None else 'four'} graphs")
+        export_graphs(what.model, what.head, raw, size_px=what.preprocessing.size_px)
+        if what.ear is not None:
+            export_ear(what.ear, raw)
+    else:
+        for graph in (VISION, EMBED, DECODER, *([mel.ENCODER] if what.ear is not None else [])):
+            shutil.copyfile(full / graph, raw / graph)
     if quantised:
         progress(f"quantising (vision int8, decoder {bits}-bit)")
         _quantise(raw, temp, bits)

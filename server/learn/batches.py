@@ -16,7 +16,7 @@ from torch.utils.data import IterableDataset
 from server import walks
 from server.evaluation.facts import seen_side
 from server.model.checkpoint import Checkpoint
-from server.model.guide import IGNORE
+from server.model.guide import IGNORE, Batch
 from shared import media, vocabulary
 from shared.preprocess import Preprocessing, fit_tile, normalise
 
@@ -116,7 +116,7 @@ def patch_labels(mask: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:
 def mirror(image: NDArray[np.uint8], text: str) -> tuple[NDArray[np.uint8], str]:
     """The same moment seen in a mirror: left is right. Twice as many views of a new thing, on both sides."""
     swap = {"left": "right", "right": "left"}
-    flipped = re.sub(r"\b(left|right)\b", lambda found: swap[found[0]], text)
+    flipped = re.sub(r"\b(left|right)\b", lambda side: swap[side[0]], text)
     return np.ascontiguousarray(image[:, ::-1]), flipped
 
 
@@ -197,10 +197,10 @@ def _damaged(example: Example, rng: np.random.Generator) -> Example:
     return replace(example, tile=damage(example.tile, rng))
 
 
-def collate(examples: Sequence[Example], checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Examples → the tensors of `Guide.forward` (with pixel_values)."""
+def collate(examples: Sequence[Example], checkpoint: Checkpoint) -> Batch:
+    """Examples → a batch with pixel_values."""
     tiles = np.stack([example.tile for example in examples])
-    batch = {
+    batch: Batch = {
         "pixel_values": torch.from_numpy(normalise(tiles, checkpoint.preprocessing)),
         "answers": pad_answers([checkpoint.answer_ids(example.text) for example in examples]),
         "hazards": torch.from_numpy(np.stack([example.hazards for example in examples])),

@@ -47,7 +47,7 @@ def settle(home: Path, registry: Registry, progress: Callable[[str], None]) -> S
     registry.recover()
     _sweep(home / "nights", {model.version for model in registry.list()})
     ever = {change.new for change in registry.log() if change.name == CHAMPION}
-    found = None
+    newest = None
     for model in registry.list():
         if not _is_night(model) or report(home, model.version).exists():
             continue
@@ -55,8 +55,8 @@ def settle(home: Path, registry: Registry, progress: Callable[[str], None]) -> S
             _promote(registry, model, progress)
         atomic.write_json(report(home, model.version), dict(model.evaluation))
         progress(f"{model.version}: the night that made it was interrupted after its verdict and is finished now")
-        found = Settled(model.version, model.evaluation)
-    return found
+        newest = Settled(model.version, model.evaluation)
+    return newest
 
 
 def carry_out(registry: Registry, version: str, evaluation: Mapping[str, Any]) -> None:

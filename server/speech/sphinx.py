@@ -110,11 +110,11 @@ def _teach_words(decoder: Any, words: set[str]) -> None:
     """Pronunciations that the dictionary lacks: of a few words, and of British English. Raises: ConfigError."""
     for word in sorted(words):
         known = [phones] if (phones := decoder.lookup_word(word)) is not None else []
-        wanted = [*known, *grammar.PRONUNCIATIONS.get(word, ())]
+        wanted = [*known, *grammar.pronunciations(word)]
         if not wanted:
             raise ConfigError(
                 f"The speech recogniser has no pronunciation for {word!r}.",
-                hint="Add one to PRONUNCIATIONS in server/speech/grammar.py.",
+                hint="Add it to `pronounced` of its thing in shared/vocabulary.toml.",
             )
         wanted += [grammar.without_r(phones) for phones in wanted]
         for number, phones in enumerate(dict.fromkeys(wanted)):

@@ -14,7 +14,7 @@ from server.evaluation import annotated
 from server.evaluation.answers import Answer, Case
 from server.evaluation.facts import DRAWN, REAL, TAUGHT, Drive, Moment, Truth, Utterance, Words, seen_side
 from server.gate import scoring
-from server.gate.evidence import Calibrated, Cost, Evidence, Export, Scores, WalkScore
+from server.gate.evidence import CalibrationBasis, Cost, Evidence, Export, Scores, WalkScore
 from shared import vocabulary
 from shared.policy import criteria
 
@@ -129,7 +129,7 @@ def evidence(candidate: Scores, champion: Scores | None = None, **changes: Any) 
     """With an export and a cost that nobody can object to."""
     export = Export(1.0, 50, 0.0, len(candidate.cases), (), 12, 6)
     cost = Cost(look_p95_ms=80.0, memory_mb=300.0, bundle_mb=6.0)
-    fitted = Calibrated(120, 4, sure=True)
+    fitted = CalibrationBasis(120, 4, sure=True)
     return replace(Evidence(candidate, champion, export, cost, calibrated=fitted), **changes)
 
 

@@ -21,6 +21,7 @@ from server.dataset.material import Senses
 from server.dataset.teaching import training_rows
 from server.gate import cases
 from server.learn import examples
+from server.learn.examples import ViewPlan
 from shared.errors import DatasetError
 from shared.media import SAMPLE_RATE_HZ
 from tests.server.dataset.moments import wav
@@ -53,8 +54,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_row_becomes_itself_its_mirror_and_variations(home: Path) -> None:
     (row, *_) = Dataset(home / "dataset").rows()
-    made = examples.examples(home / "dataset", [row], layout(), variations=5, seed=1)
-    again = examples.examples(home / "dataset", [row], layout(), variations=5, seed=1)
+    made = examples.examples(home / "dataset", [row], layout(), ViewPlan(variations=5, seed=1))
+    again = examples.examples(home / "dataset", [row], layout(), ViewPlan(variations=5, seed=1))
     assert [example.text for example in made[::2]] == [row.ground_truth] * 3
     assert (made[1].tile == made[0].tile[:, ::-1]).mean() > 0.9
     assert all((a.tile == b.tile).all() for a, b in zip(made, again, strict=True))
@@ -102,11 +103,11 @@ def test_a_row_gives_the_picture_one_look_before_and_its_sound(heard_and_seen: t
 def test_views_share_their_sound_and_change_both_pictures_alike(heard_and_seen: tuple[Path, SampleRow]) -> None:
     folder, row = heard_and_seen
     given = Senses(before=True, sound=True)
-    made = examples.examples(folder, [row], layout(), variations=8, seed=1, senses=given)
+    made = examples.examples(folder, [row], layout(), ViewPlan(variations=8, seed=1, senses=given))
     assert all(example.previous is not None for example in made)
     assert len({id(example.sound) for example in made}) == 2, "one array, and None"
     assert [example.sound is None for example in made] == [n % 4 == 3 for n in range(8)]
-    plain = examples.examples(folder, [row], layout(), variations=8, seed=1)
+    plain = examples.examples(folder, [row], layout(), ViewPlan(variations=8, seed=1))
     assert all((a.tile == b.tile).all() for a, b in zip(made, plain, strict=True)), "what is seen now does not depend"
     (case,) = cases.cases(folder, [(row, "real")], given, progress=print)
     assert case.previous is not None
@@ -230,7 +231,8 @@ def test_a_row_without_its_sound_or_clip_teaches_and_is_listed(
         f"without its clip: sample {row.sample_id}, clips/1.mp4: it cannot be read",
     ]
     assert material.readable(folder, [row], Senses()) == ([row], []), "what nobody asks for is not looked at"
-    made = examples.examples(folder, [row], layout(), variations=2, seed=1, senses=Senses(before=True, sound=True))
+    plan = ViewPlan(variations=2, seed=1, senses=Senses(before=True, sound=True))
+    made = examples.examples(folder, [row], layout(), plan)
     assert [(example.previous, example.sound) for example in made] == [(None, None)] * 2
 
 
@@ -249,12 +251,12 @@ def test_a_night_takes_so_many_rows_and_no_more_and_what_is_new_comes_first() ->
 
 def test_many_rows_give_fewer_views_each(good: tuple[Path, SampleRow]) -> None:
     folder, row = good
-    every = examples.examples(folder, [row], layout(), variations=24, seed=1)
+    every = examples.examples(folder, [row], layout(), ViewPlan(variations=24, seed=1))
     assert len(every) == 24
-    some = examples.examples(folder, [row] * 10, layout(), variations=24, seed=1, most=30)
+    some = examples.examples(folder, [row] * 10, layout(), ViewPlan(variations=24, seed=1, most=30))
     assert len(some) == 30
     assert len({example.tile.tobytes() for example in some}) == 3, "the same row gives the same views"
-    assert len(examples.examples(folder, [row] * 3, layout(), variations=4, seed=1, most=2)) == 3
+    assert len(examples.examples(folder, [row] * 3, layout(), ViewPlan(variations=4, seed=1, most=2))) == 3
 
 
 def test_a_picture_that_is_gone_is_named(home: Path) -> None:
