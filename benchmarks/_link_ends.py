@@ -26,7 +26,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from device.outbox.outbox import Outbox
 from device.sync.link import Link, LinkPorts, LinkSettings
-from server.broker.link import ServerLink
+from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database.store import open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
@@ -72,7 +72,8 @@ def serve(host: str, port: int, folder: Path) -> None:
         merge = Merge(store, Dataset(home / "dataset"), SystemClock())
         ingest = Ingest(home / "incoming", merge)
         link = ServerLink(
-            host, port, {"": ingest.handle}, settle=ingest.settle, tls=context(folder / "cards", "waycue-server")
+            BrokerSession(host, port, tls=context(folder / "cards", "waycue-server")),
+            Ports(ingest.handle, settle=ingest.settle),
         )
         link.start()
         link.ready.wait(60)

@@ -88,7 +88,7 @@ def rounded(shape: Shape, file: Path) -> Any:
     """The decoder in torch, float32, with the weights that stand in `file`."""
     gguf: Any = importlib.import_module("gguf")
     text = shape.checkpoint.model.config.text_config
-    tensors = {one.name: gguf.dequantize(one.data, one.tensor_type) for one in gguf.GGUFReader(file).tensors}
+    tensors = {part.name: gguf.dequantize(part.data, part.tensor_type) for part in gguf.GGUFReader(file).tensors}
     names = _names(text.num_hidden_layers)
     return _alone(shape, {name: _paired(tensors[its], _heads(name, text), back=True) for name, its in names})
 
@@ -143,7 +143,7 @@ class Context:
     def __init__(self, file: Path, *, threads: int) -> None:
         """Raises: OSError where llama.cpp does not take the file."""
         self._cpp: Any = importlib.import_module("llama_cpp")
-        self._silent = self._cpp.llama_log_callback(lambda *told: None)  # kept: it is called from C
+        self._silent = self._cpp.llama_log_callback(lambda *arguments: None)  # kept: it is called from C
         self._cpp.llama_log_set(self._silent, ctypes.c_void_p(0))
         self._cpp.llama_backend_init()
         model = self._cpp.llama_model_load_from_file(str(file).encode(), self._cpp.llama_model_default_params())
@@ -238,9 +238,9 @@ class Llama:
         first = len(self._before)
         last = len(text) if self._hits else len(text) - wanted + 1
         self._context.rewind(first)
-        found = [self._context.run(text[first:last], wanted=wanted - len(text) + last).copy()]
-        found += [self._context.run(text[at : at + 1], wanted=1).copy() for at in range(last, len(text))]
-        return np.concatenate(found)
+        rows = [self._context.run(text[first:last], wanted=wanted - len(text) + last).copy()]
+        rows += [self._context.run(text[at : at + 1], wanted=1).copy() for at in range(last, len(text))]
+        return np.concatenate(rows)
 
 
 def opened(shape: Shape, model: GuidanceModel, home: Path, picture: Picture, *, bits: int, threads: int) -> list[Llama]:
@@ -252,12 +252,12 @@ def opened(shape: Shape, model: GuidanceModel, home: Path, picture: Picture, *, 
     file = home / f"decoder-{KINDS[bits]}.gguf"
     write_gguf(shape, file, bits=bits)
     context = Context(file, threads=threads)
-    found = [Llama(shape, model, context, hits=hits) for hits in (True, False)]
+    both = [Llama(shape, model, context, hits=hits) for hits in (True, False)]
     image = model.look(picture).image_tokens[0]
-    answer, _ = found[0].word(image)
-    text, wanted = found[0].text(image, answer), 1 + len(answer)
+    answer, _ = both[0].word(image)
+    text, wanted = both[0].text(image, answer), 1 + len(answer)
     reference = _in_torch(rounded(shape, file), text)[-wanted:]
-    for side in found:
+    for side in both:
         side.alike = _cosine(side.logits(text, wanted=wanted), reference)
         if not side.alike >= ALIKE:
             raise ValueError(f"llama.cpp's logits of {file.name} are not torch's: cosine {side.alike:.5f} < {ALIKE}.")
@@ -266,7 +266,7 @@ def opened(shape: Shape, model: GuidanceModel, home: Path, picture: Picture, *, 
     model._decoder.rewind(len(shape.before))
     if not ours >= SAME_MODEL:
         raise ValueError(f"Our {bits}-bit decoder is not the model llama.cpp runs: cosine {ours:.5f} < {SAME_MODEL}.")
-    return found
+    return both
 
 
 def _in_torch(model: Any, text: Floats) -> Floats:

@@ -129,13 +129,14 @@ def made_of(shape: Shape) -> str:
 def write_manifest(shape: Shape, folder: Path, version: str) -> None:
     """A manifest with the shape's prompt."""
     made = shape.checkpoint
-    bundle.write_bundle(
-        folder,
+    manifest = bundle.Manifest(
+        format=bundle.FORMAT,
         version=version,
         created_at_utc=1.0,
         base=made.name,
         parent="",
         intended_use="demo",
+        files=(),
         thresholds=dict(made.thresholds),
         model={
             "preprocessing": made.preprocessing.to_dict(),
@@ -146,6 +147,7 @@ def write_manifest(shape: Shape, folder: Path, version: str) -> None:
             "sides": list(made.sides),
         },
     )
+    bundle.write_bundle(folder, manifest)
 
 
 # --- sides ---

@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from server.learn.nightly import STARTER_FOLDER as STARTER
-from server.walks.sound import SAMPLE_RATE_HZ
 from shared import atomic, vocabulary
+from shared.media import SAMPLE_RATE_HZ
 from tests.server.dataset.moments import wav
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -331,7 +331,7 @@ def let_in(folder: Path) -> Path:
     if plugin is None:
         raise SystemExit("bench: Mosquitto's dynamic-security plugin is not installed.")
     files = folder / "broker"
-    listening = broker_files.Listening(HOST, free_port(), broker_files.own_account(), plugin)
+    listening = broker_files.BrokerListener(HOST, free_port(), broker_files.own_account(), plugin)
     broker_files.write(files, authority, listening)
     atomic.write_json(files / broker_files.RULES, dynsec_rules.initial(dynsec_rules.wanted({DEVICE: ""})), mode=0o600)
     return files

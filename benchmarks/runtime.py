@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     console = Console()
     machine = bound.rates(threads=chosen.threads)
-    found: dict[str, Any] = {
+    measured: dict[str, Any] = {
         "machine": {
             "processor": platform.machine(),
             "threads": chosen.threads,
@@ -91,10 +91,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "models": {},
     }
     for name in chosen.shape or SHAPES:
-        found["models"][name] = measure(SHAPES[name](), machine, console, threads=chosen.threads, rounds=chosen.rounds)
+        shape = SHAPES[name]()
+        measured["models"][name] = measure(shape, machine, console, threads=chosen.threads, rounds=chosen.rounds)
     atomic.make_dirs(OUT.parent)
-    atomic.write_json(OUT, found)
-    for name, figures in found["models"].items():
+    atomic.write_json(OUT, measured)
+    for name, figures in measured["models"].items():
         console.print(table(name, figures))
     console.print(f"{OUT} is written.")
 
@@ -182,12 +183,12 @@ def bars(times: dict[str, list[Timed]], *, rival: bool) -> dict[str, Any]:
     """The ratio that each bar asks for; None where the slower side is not installed. rival: llama.cpp is asked for."""
     whole = {name: [whole_s for _, whole_s in of] for name, of in times.items()}
     decoder = {name: [whole_s - look_s for look_s, whole_s in of] for name, of in times.items()}
-    found: dict[str, dict[str, float | None]] = {}
+    ratios: dict[str, dict[str, float | None]] = {}
     for text, (slow, fast, least) in BARS.items():
-        found[text] = {"ratio": _ratio(whole[slow], whole[fast]), "at_least": least}
+        ratios[text] = {"ratio": _ratio(whole[slow], whole[fast]), "at_least": least}
     for text, (slow, fast, least) in DECODER_BARS.items() if rival else ():
-        found[text] = {"ratio": _ratio(decoder[slow], decoder[fast]) if slow in decoder else None, "at_least": least}
-    return found
+        ratios[text] = {"ratio": _ratio(decoder[slow], decoder[fast]) if slow in decoder else None, "at_least": least}
+    return ratios
 
 
 def overhead(side: Side, pictures: Sequence[Picture]) -> float:
@@ -239,16 +240,16 @@ def _peak_here(shape: str, side: str, *, threads: int) -> float:
     if side == OURS:  # the device never holds the checkpoint
         folder = HOME / shape / "in-place"
         before = _peak_mb()
-        one: Side = sides.said(sides.loaded(folder, threads=threads))
+        run: Side = sides.said(sides.loaded(folder, threads=threads))
     else:
         before = _peak_mb()
         made = SHAPES[shape]()
-        one = (
+        run = (
             Transformers(made, threads=threads)
             if side == TRANSFORMERS
             else Plain(made, HOME / shape / "float32", threads=threads)
         )
-    one(render_frame(walk_from_name("market"), 0.0, WIDTH_PX, HEIGHT_PX).image)
+    run(render_frame(walk_from_name("market"), 0.0, WIDTH_PX, HEIGHT_PX).image)
     return round(_peak_mb() - before, 1)
 
 
@@ -270,13 +271,13 @@ def table(name: str, figures: dict[str, Any]) -> Table:
     )
     heads = ("", "look (ms)", "decoder (ms)", "whole (ms)", "best", "passes", "× transformers", "× plain")
     shown = Table(*heads, title=name, caption=caption)
-    for side, one in figures["sides"].items():
-        if "missing" in one:
-            shown.add_row(f"{side}: {one['missing']}")
+    for side, of in figures["sides"].items():
+        if "missing" in of:
+            shown.add_row(f"{side}: {of['missing']}")
             continue
-        times = [f"{1000 * one[key]:.1f}" for key in ("look_s", "decoder_s", "whole_s", "whole_best_s")]
-        passes = f"{one['decoder_passes']:.1f}" if "decoder_passes" in one else ""
-        shown.add_row(side, *times, passes, f"{one['against_transformers']}", f"{one['against_plain']}")
+        times = [f"{1000 * of[key]:.1f}" for key in ("look_s", "decoder_s", "whole_s", "whole_best_s")]
+        passes = f"{of['decoder_passes']:.1f}" if "decoder_passes" in of else ""
+        shown.add_row(side, *times, passes, f"{of['against_transformers']}", f"{of['against_plain']}")
     return shown
 
 

@@ -51,6 +51,7 @@ ROWS = {
     "warning to its first sample": "time_to_speech_ms_tier_1", "warning to its words": "time_to_words_ms_tier_1",
     "obstacle to its first sample": "time_to_speech_ms_tier_2", "picture to the agent": "picture_late_ms",
 }  # fmt: skip
+SUMS = ("frames_seen", "frames_dropped", "chunks", "not_kept")
 TIMES = ("time_to_speech_ms", "time_to_words_ms")
 
 
@@ -97,9 +98,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         made = arms(sorted(os.sched_getaffinity(0)), card=bool(env), looks_per_s=chosen.looks)
         walk(made[0], model, film, env, seconds=WARM_UP_S)
         walks = in_turn(made, model, film, env, rounds=chosen.rounds, seconds=chosen.seconds, console=console)
-    found = figures(made, walks)
-    atomic.write_json(chosen.out, found)
-    console.print(table(found))
+    measured = figures(made, walks)
+    atomic.write_json(chosen.out, measured)
+    console.print(table(measured))
     console.print(f"{chosen.out} is written.")
 
 
@@ -168,35 +169,21 @@ def walk(arm: Arm, model: Path, film: Path, env: Mapping[str, str], *, seconds: 
     lines.append({"t_s": seconds, "action": "quit"})
     presses.write_text("".join(json.dumps(line) + "\n" for line in lines))
     report = HOME / "report.json"
+    options = {
+        "config": HOME / "device.toml",
+        "state": HOME / "state",
+        "source": f"replay:{film}",
+        "pace": "real",
+        "model": model,
+        "buttons": presses,
+        "report": report,
+        "linger-s": 0,
+    }
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [
-            str(Path(sys.executable).parent / "waycue-device"),
-            "run",
-            "--config",
-            str(HOME / "device.toml"),
-            "--state",
-            str(HOME / "state"),
-            "--source",
-            f"replay:{film}",
-            "--pace",
-            "real",
-            "--model",
-            str(model),
-            "--buttons",
-            str(presses),
-            "--report",
-            str(report),
-            "--exit-at-end",
-            "--linger-s",
-            "0",
-            "--quiet",
-        ],
-        check=True,
-        env={**os.environ, **env},
-        timeout=seconds + 120,
-        stdin=subprocess.DEVNULL,
-    )
+    command = [str(Path(sys.executable).parent / "waycue-device"), "run", "--exit-at-end", "--quiet"]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    limit_s = seconds + 120
+    subprocess.run(command, check=True, env={**os.environ, **env}, timeout=limit_s, stdin=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Walk(json.loads(report.read_bytes()), round(used_s, 1))
@@ -204,50 +191,43 @@ def walk(arm: Arm, model: Path, film: Path, env: Mapping[str, str], *, seconds: 
 
 def figures(made: Sequence[Arm], walks: Mapping[str, Sequence[Walk]]) -> dict[str, Any]:
     """Everything that is written."""
-    found = {arm.name: {"asked": asdict(arm), **pooled(walks[arm.name])} for arm in made}
-    free, pinned = (
-        next((found[arm.name] for arm in reversed(made) if arm.name.endswith(w)), None) for w in (FREE, PINNED)
-    )
-    machine = {"processor": platform.machine(), "cores": len(os.sched_getaffinity(0))}
-    model = walks[made[0].name][0].report["model_version"]
+    measured = {arm.name: {"asked": asdict(arm), **pooled(walks[arm.name])} for arm in made}
+    by_cores = {FREE if name.endswith(FREE) else PINNED: arm for name, arm in measured.items()}
     return {
-        "machine": machine,
-        "model": model,
+        "machine": {"processor": platform.machine(), "cores": len(os.sched_getaffinity(0))},
+        "model": walks[made[0].name][0].report["model_version"],
         "fps": FPS,
-        "bars": bars(found),
-        "arms": found,
-        "pinning": ratios(free, pinned),
+        "bars": bars(measured),
+        "arms": measured,
+        "pinning": ratios(by_cores.get(FREE), by_cores.get(PINNED)),
     }
 
 
-def bars(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def bars(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """p95 of the warnings, of the worst way to run it, against BAR_MS; null where there was none."""
     names = {text: name for text, name in ROWS.items() if text.startswith("warning")}
-    worst = {text: max(arm[name]["p95"] or 0.0 for arm in found.values()) for text, name in names.items()}
+    worst = {text: max(arm[name]["p95"] or 0.0 for arm in arms.values()) for text, name in names.items()}
     return {text: {"p95_ms": p95 or None, "at_most_ms": BAR_MS} for text, p95 in worst.items()}
 
 
 def pooled(walks: Sequence[Walk]) -> dict[str, Any]:
     """The figures of one arm: utterances of all walks together; how late pictures came, of its worst walk."""
     reports = [walk.report for walk in walks]
-    said = [one for report in reports for one in report["guidance"]]
+    said = [utterance for report in reports for utterance in report["guidance"]]
     duration_s = sum(report["duration_s"] for report in reports)
     return {
         "walks": len(reports),
         **{f"{name}_tier_{tier}": percentiles_ms(_times_s(said, name, tier)) for name in TIMES for tier in (1, 2, 3)},
         "looks_per_s": round(sum(report["looks"] for report in reports) / duration_s, 2),
         "picture_late_ms": max((report["picture_late_ms"] for report in reports), key=lambda late: late["p95"] or 0.0),
-        **{
-            name: sum(report[name] for report in reports)
-            for name in ("frames_seen", "frames_dropped", "chunks", "not_kept")
-        },
+        **{name: sum(report[name] for report in reports) for name in SUMS},
         "kept": sum(len(report["flagged"]) for report in reports),
         "processor_share": round(sum(walk.processor_s for walk in walks) / duration_s, 3),
     }
 
 
 def _times_s(said: Sequence[Mapping[str, Any]], name: str, tier: int) -> list[float]:
-    return [one[name] / 1000 for one in said if one["tier"] == tier and one[name] is not None]
+    return [of[name] / 1000 for of in said if of["tier"] == tier and of[name] is not None]
 
 
 def ratios(free: Mapping[str, Any] | None, pinned: Mapping[str, Any] | None) -> dict[str, float | None]:
@@ -257,40 +237,32 @@ def ratios(free: Mapping[str, Any] | None, pinned: Mapping[str, Any] | None) -> 
     """
     if free is None or pinned is None:
         return {}
-    wanted = (
-        ("time_to_speech_ms_tier_1", "p50"),
-        ("time_to_speech_ms_tier_1", "p95"),
-        ("picture_late_ms", "p50"),
-        ("picture_late_ms", "p95"),
-    )
-    return {f"{name}_{at}": _ratio(free[name][at], pinned[name][at]) for name, at in wanted}
+    names = ("time_to_speech_ms_tier_1", "picture_late_ms")
+    return {f"{name}_{at}": _ratio(free[name][at], pinned[name][at]) for name in names for at in ("p50", "p95")}
 
 
-def _ratio(one: float | None, other: float | None) -> float | None:
-    return round(one / other, 2) if one is not None and other else None
+def _ratio(slow: float | None, fast: float | None) -> float | None:
+    return round(slow / fast, 2) if slow is not None and fast else None
 
 
-def table(found: Mapping[str, Any]) -> Table:
+def table(measured: Mapping[str, Any]) -> Table:
     """For the terminal: one column for each way to run it."""
-    worth = ", ".join(f"{name} {ratio}" for name, ratio in found["pinning"].items())
+    worth = ", ".join(f"{name} {ratio}" for name, ratio in measured["pinning"].items())
     shown = Table(
         "",
-        *found["arms"],
+        *measured["arms"],
         title=f"shutter to voice at {FPS} pictures a second (bar: p95 {BAR_MS:.0f} ms)",
         caption=f"{FREE} ÷ {PINNED}: {worth or 'not measured'}",
     )
-    arms_found = list(found["arms"].values())
+    arms = list(measured["arms"].values())
     for text, name in ROWS.items():
-        shown.add_row(f"{text} (ms): p50 / p95 / p99", *(_spread(arm[name]) for arm in arms_found))
+        shown.add_row(f"{text} (ms): p50 / p95 / p99", *(_spread(arm[name]) for arm in arms))
     shown.add_row(
-        "pictures dropped", *(f"{a['frames_dropped']} of {a['frames_dropped'] + a['frames_seen']}" for a in arms_found)
+        "pictures dropped", *(f"{a['frames_dropped']} of {a['frames_dropped'] + a['frames_seen']}" for a in arms)
     )
-    for text, name in (
-        ("looks a second", "looks_per_s"),
-        ("chunks sealed on disk", "kept"),
-        ("cores busy", "processor_share"),
-    ):
-        shown.add_row(text, *(str(arm[name]) for arm in arms_found))
+    rest = {"looks a second": "looks_per_s", "chunks sealed on disk": "kept", "cores busy": "processor_share"}
+    for text, name in rest.items():
+        shown.add_row(text, *(str(arm[name]) for arm in arms))
     return shown
 
 

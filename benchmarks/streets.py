@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not folder.is_dir():
             _make(folder, name, taught, recipe, work)
         scored[name] = score(GuidanceModel.load(folder, threads=options.threads, allow_demo=True), held_out)
-        print(f"{name}: {told(scored[name])}", flush=True)
+        print(f"{name}: {headline(scored[name])}", flush=True)
     about = {"held_out": options.held_out, "taught": [c.group for c in taught], "recipe": asdict(recipe)}
     atomic.write_json(OUT, {**about, **scored})
 
@@ -78,8 +78,8 @@ def score(model: GuidanceModel, course: Course) -> dict[str, Any]:
     return {"slots": asdict(slots.scores(pairs)), "actions": asdict(slots.confusion(pairs))}
 
 
-def told(found: dict[str, Any]) -> str:
-    words = found["slots"]
+def headline(scores: dict[str, Any]) -> str:
+    words = scores["slots"]
     silence = words["silence"]
     return (
         f"slot F1 {words['f1']} {words['interval']}, whole instruction {words['whole']['share']}, "

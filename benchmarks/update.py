@@ -13,6 +13,7 @@ Then what smaller blocks would save. Other ways, measured and not built, are in 
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 import threading
 import time
@@ -29,10 +30,11 @@ from benchmarks import _retrained
 from benchmarks._retrained import Pair
 from device.outbox.outbox import Outbox
 from device.sync.link import Link, LinkPorts, LinkSettings
-from device.updates.updater import Settings, Updater
+from device.updates.permission import Permission
+from device.updates.updater import Settings, Updater, UpdaterPorts
 from server.broker.child import BrokerChild
-from server.broker.link import ServerLink
-from server.releases.offers import Push
+from server.broker.link import BrokerSession, Ports, ServerLink
+from server.releases.offers import Offers
 from server.releases.registry import Registry
 from shared import atomic, bundle
 from shared.clock import SystemClock
@@ -138,9 +140,7 @@ def update(pair: Pair, *, cuts: int, expected_bytes: int) -> Run:
         _server(registry, broker) as server,
         Relay(broker.host, broker.port, weather=weather) as relay,
     ):
-        device = Device(Path(place) / "state", relay)
-        device.updater.install_local(pair.old)
-        device.prove()
+        device = Device(Path(place) / "state", relay, pair.old)
         return device.update(registry, server, cuts=cuts, expected_bytes=expected_bytes)
 
 
@@ -152,9 +152,9 @@ def _registry(place: Path, pair: Pair) -> Registry:
 
 
 @contextmanager
-def _server(registry: Registry, broker: BrokerChild) -> Iterator[tuple[ServerLink, Push]]:
-    push = Push(registry)
-    link = ServerLink(broker.host, broker.port, {"want": push.handle, "": lambda device, levels, payload: []})
+def _server(registry: Registry, broker: BrokerChild) -> Iterator[tuple[ServerLink, Offers]]:
+    push = Offers(registry)
+    link = ServerLink(BrokerSession(broker.host, broker.port), Ports(lambda *_: [], {"want": push.blocks.handle}))
     link.start()
     if not link.ready.wait(30):
         raise TimeoutError("The server did not reach its broker.")
@@ -167,7 +167,10 @@ def _server(registry: Registry, broker: BrokerChild) -> Iterator[tuple[ServerLin
 class Device:
     """Link and updater as the agent has them, on a state folder of their own."""
 
-    def __init__(self, state_dir: Path, relay: Relay) -> None:
+    def __init__(self, state_dir: Path, relay: Relay, model: Path) -> None:
+        """model: in use from the beginning."""
+        shutil.copytree(model, state_dir / "models" / "a")
+        (state_dir / "models" / "current").symlink_to("a")
         self._relay, self._state_dir = relay, state_dir
         self._switched = threading.Event()
         self._outbox = Outbox(state_dir / "outbox")
@@ -175,26 +178,18 @@ class Device:
             self._outbox, CLOCK, lambda text: self.updater.link_changed(text == "online"), draw=lambda: 0.1
         )
         self._link = Link(LinkSettings(relay.host, relay.port, DEVICE), ports)
-        self.updater = Updater(
-            state_dir,
-            self._link.publish,
-            device=DEVICE,
+        updater_ports = UpdaterPorts(
             clock=CLOCK,
+            publish=self._link.publish,
             selftest=lambda folder: [],
-            on_activated=lambda folder, version: self._switched.set(),
-            settings=Settings(probation_looks=1),
+            use_model=lambda folder, version: self._switched.set(),
         )
+        permission = Permission(bundle.FOR_JUDGING, device=DEVICE)
+        self.updater = Updater(state_dir, updater_ports, permission, settings=Settings(probation_looks=1))
         self._link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
         self._link.on("block", self.updater.on_block)
 
-    def prove(self) -> None:
-        """Get the model in use through its probation."""
-        while self.updater.phase == "probation":
-            self.updater.report_look_ok()
-            self.updater.tick()
-        self._switched.clear()
-
-    def update(self, registry: Registry, server: tuple[ServerLink, Push], *, cuts: int, expected_bytes: int) -> Run:
+    def update(self, registry: Registry, server: tuple[ServerLink, Offers], *, cuts: int, expected_bytes: int) -> Run:
         """Follow the offer of the newest version to its end."""
         server_link, push = server
         version = registry.list()[-1].version
@@ -205,7 +200,7 @@ class Device:
         began_s = time.monotonic()
         self._link.start()
         worker.start()
-        server_link.publish(*push.make_offer(DEVICE, version), retain=True)
+        server_link.publish(*push.make(DEVICE, version), retain=True)
         cutter.start()
         try:
             if not self._switched.wait(DEADLINE_S):
@@ -222,8 +217,8 @@ class Device:
         return Run(
             self._relay.cuts,
             seconds,
-            push.counters["bytes"],
-            push.counters["bytes"] - report.fetched_bytes,
+            push.blocks.counters["bytes"],
+            push.blocks.counters["bytes"] - report.fetched_bytes,
             report.copied_bytes,
             self._relay.bytes["down"] - down,
             in_use.version == version and bool(counters),

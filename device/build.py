@@ -10,9 +10,9 @@ from device.capture.open import open_source
 from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
 from device.config import Config
-from device.controls.buttons import Buttons, Keys, PinButton, Script
+from device.controls.buttons import ButtonAction, Buttons, Keys, PinButton, Script
 from device.guidance.loop import GuidanceSettings
-from device.voice import Pace, Sink, Speakers, Timeline, WavFile
+from device.voice import Sink, Speakers, SpeechRate, Timeline, WavFile
 from shared.clock import Clock
 from shared.policy import PolicySettings
 
@@ -44,7 +44,8 @@ def buttons(config: Config, walk_now: Callable[[], float]) -> list[Buttons]:
     if wanted.pin:
         sources.append(PinButton(wanted.pin, walk_now, hold_s=hold_s))
     if wanted.repeat_pin:
-        sources.append(PinButton(wanted.repeat_pin, walk_now, hold_s=hold_s, short="repeat", long="mute"))
+        actions = {"short": ButtonAction.REPEAT, "long": ButtonAction.MUTE}
+        sources.append(PinButton(wanted.repeat_pin, walk_now, hold_s=hold_s, **actions))
     return sources
 
 
@@ -52,8 +53,8 @@ def guidance_settings(config: Config) -> GuidanceSettings:
     guiding = config.guidance
     names = ("hazard_above", "speak_above", "flag_below")
     pinned = frozenset(name for name in names if getattr(guiding, name) is not None)
-    fast = config.capture.pace == "fast"
-    return GuidanceSettings(looks_per_s=guiding.looks_per_s, wait_for_looks=fast, pinned=pinned)
+    fast, policy = config.capture.pace == "fast", policy_settings(config)
+    return GuidanceSettings(policy, looks_per_s=guiding.looks_per_s, wait_for_looks=fast, pinned=pinned)
 
 
 def policy_settings(config: Config) -> PolicySettings:
@@ -62,6 +63,6 @@ def policy_settings(config: Config) -> PolicySettings:
     return PolicySettings(**{name: value for name, value in values.items() if value is not None})
 
 
-def pace(config: Config) -> Pace:
+def pace(config: Config) -> SpeechRate:
     voice = config.voice
-    return Pace(voice.words_per_minute, voice.warning_words_per_minute, voice.earcons, voice.volume)
+    return SpeechRate(voice.words_per_minute, voice.warning_words_per_minute, voice.earcons, voice.volume)

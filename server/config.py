@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from server.broker.settings import BrokerSettings
 from server.gate.settings import BudgetSettings, FloorSettings
 from server.ingest.limits import LimitsSettings
 from server.learn.settings import LearnSettings
@@ -16,22 +17,6 @@ from shared.errors import ConfigError
 
 FILE = "waycue.toml"
 DEFAULT_WEB_PORT = 8080
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerSection:
-    """The MQTT broker that devices reach."""
-
-    address: str = "127.0.0.1:8883"
-    """HOST:PORT of the broker, as this server reaches it."""
-    tls: bool = True
-    """Mutual TLS, and only enrolled devices. Off: plain TCP, which is accepted for a broker on this machine only."""
-    access: Literal["mosquitto", "own"] = "mosquitto"
-    """mosquitto: the server keeps the broker's access rules (dynamic-security plugin). own: the broker has its own."""
-    folder: str = ""
-    """Folder that `broker config` wrote, for revocations and renewed certificates. Empty = `broker` in the home."""
-    reload: str = ""
-    """Command that makes the broker read its certificates again. Empty = SIGHUP to the process of its pid file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +65,7 @@ class SpeechSection:
 class ServerConfig:
     """All sections."""
 
-    broker: BrokerSection = field(default_factory=BrokerSection)
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
     enrol: EnrolSection = field(default_factory=EnrolSection)
     ingest: IngestSection = field(default_factory=IngestSection)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
@@ -131,18 +116,6 @@ def init(home: Path) -> bool:
     return True
 
 
-def broker_address(config: ServerConfig) -> tuple[str, int]:
-    """(host, port) of the broker. Raises: ConfigError where it is none, or plain TCP would leave this machine."""
-    default_port = settings.DEFAULT_TLS_PORT if config.broker.tls else settings.DEFAULT_PORT
-    host, port = settings.address(config.broker.address, default_port=default_port)
-    if not config.broker.tls and not settings.is_loopback(host):
-        raise ConfigError(
-            f"The broker {host} would be spoken to without TLS.",
-            hint="Plain TCP is for a broker on this machine (127.0.0.1); leave out --plain and broker.tls = false.",
-        )
-    return host, port
-
-
 def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
     """The settings of an initialised home. Raises: ConfigError saying what to do."""
     if not (home / FILE).is_file():
@@ -150,7 +123,7 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
             f"{home} is no waycue server yet.", hint=f"Make it one with: waycue-server --home {home} init"
         )
     config = settings.read(ServerConfig(), home / FILE, overrides)
-    broker_address(config)
+    config.broker.host_port()
     settings.address(config.web.address, what="web address", default_port=DEFAULT_WEB_PORT)
     for what, address in (("enrol.address", config.enrol.address), ("enrol.broker", config.enrol.broker)):
         if address:

@@ -1,36 +1,33 @@
 """`waycue-server run`: ingest, transcription, block serving, offers and the review page in one process.
 
-Threads: the broker's (server.broker.link has two), one that listens to spoken corrections and one that looks after
-offers; the main thread serves the page and ends the others when it is told to stop.
+Threads: the broker's (server.broker.link has two), one that transcribes spoken corrections and one that publishes
+offers; the main thread serves the page and ends the others when a signal stops it.
 """
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import replace
-from functools import partial
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import uvicorn
 
 from server import speech, worker
-from server.broker.link import Handler, ServerLink
-from server.broker.secured import Secured, secured
-from server.config import DEFAULT_WEB_PORT, ServerConfig, broker_address
-from server.database import store
+from server.broker.link import BrokerSession, Handler, Ports, ServerLink
+from server.broker.secured import SecuredBroker, secured
+from server.config import DEFAULT_WEB_PORT, ServerConfig
+from server.database.store import Store, open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
-from server.identity.claims import Enrolment
+from server.identity.claims import Claims
 from server.identity.enrol_http import EnrolmentService
+from server.ingest.ingest import Ingest
 from server.maintenance import home_lock
-from server.releases.offers import Push
+from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.signing import Release
 from server.web.app import create_app
@@ -42,8 +39,7 @@ from shared.notify import READY, STOPPING, notify
 
 OFFERS_EVERY_S = 1.0
 LISTEN_EVERY_S = 2.0  # another worker's corrections are found by looking
-LISTEN_AGAIN_S = 30.0  # after a failure of the recogniser
-_log = logging.getLogger(__name__)
+TRANSCRIBE_AGAIN_S = 30.0  # after a failure of the recogniser
 
 
 def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | None = None) -> None:
@@ -52,106 +48,98 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
     ready_file: written (with the page's address) once the broker was reached and the page is up
     raises: ConfigError, OSError
     """
-    host, port = broker_address(config)
-    web_host, web_port = _web_address(config)
-    with home_lock.serving(home), closing(store.open_store(home)) as opened:
-        dataset = Dataset(home / "dataset")
-        heard, stopping = threading.Event(), threading.Event()
-        merge = Merge(opened, dataset, clock, on_correction=heard.set)
-        recover(opened, dataset, merge, clock)
-        registry = Registry(home, store=opened, clock=clock)
+    with ExitStack() as stack:
+        stack.enter_context(home_lock.serving(home))
+        store = stack.enter_context(closing(open_store(home)))
+        dataset, correction = Dataset(home / "dataset"), threading.Event()
+        merge = Merge(store, dataset, clock, on_correction=correction.set)
+        recover(store, dataset, merge, clock)
+        registry = Registry(home, store=store, clock=clock)
+        broker = _secured_broker(home, store, config, clock)
         # Unsigned only where devices come without an identity too: over a broker on this machine.
-        release = Release(home, clock=clock) if config.broker.tls else None
-        push = Push(registry, clock=clock, release=release)
-        ingest = worker.open_ingest(home, opened, merge, config, clock)
-
-        def on_status(device: str, status: Status) -> None:
-            merge.put_status(device, status)
-            offer = push.greet(device, online=status.online)
-            if offer is not None:
-                link.publish(*offer, retain=True)
-
-        safe = _secured(home, opened, config, clock)
-        handlers: dict[str, Handler] = {"want": push.handle, "": ingest.handle}
-        if safe:
-            handlers["renew"] = safe.certificates.renew
-        link = ServerLink(
-            host,
-            port,
-            handlers,
-            settle=ingest.settle,
-            again=lambda: ingest.waits,
-            on_status=on_status,
-            listen=worker.listens(config),
-            lasting=not config.ingest.shared,
-            tls=safe.context if safe else None,
-            lets_in=safe.enrolled.knows if safe else None,
-        )
-        web = _web(opened, dataset, registry, config, clock)
-        url = f"http://{web_host}:{web_port}"
-        threads = [
-            Background(lambda: _listen(merge, config, heard, stopping), name="transcription"),
-            Background.every(OFFERS_EVERY_S, lambda: _offer(push, link), name="offers"),
-            Background(lambda: _announce(web, link, stopping, url, config, ready_file), name="ready"),
-        ]
-        if safe:
-            safe.start()
+        offers = Offers(registry, clock=clock, release=Release(home, clock=clock) if broker else None)
+        web = _web(store, dataset, registry, config, clock)
+        if broker is not None:
+            _start_access(home, broker, config, stack)
+        ingest = stack.enter_context(closing(worker.open_ingest(home, store, merge, config, clock)))
+        link = _link(config, broker, ingest, merge, offers)
         link.start()
-        for thread in threads:
-            thread.start()
-        try:
-            _serve(web)
-        finally:
-            notify(STOPPING)
-            stopping.set()
-            heard.set()
-            link.stop()
-            ingest.close()
-            if safe:
-                safe.stop()
-            for thread in threads:
-                thread.close()
+        stack.callback(link.stop)
+        transcription = Background(
+            lambda: _transcribe(merge, config, correction, transcription.stopping),
+            name="transcription",
+            restart_s=TRANSCRIBE_AGAIN_S,
+            wake=correction.set,
+        )
+        publishing = Background.every(OFFERS_EVERY_S, lambda: _publish_offers(offers, link), name="offers")
+        ready = Background(lambda: _announce(web, link, ready.stopping, config, ready_file), name="ready")
+        for background in (transcription, publishing, ready):
+            background.start()
+            stack.callback(background.close)
+        stack.callback(notify, STOPPING)
+        _serve(web)
 
 
-def _secured(home: Path, opened: store.Store, config: ServerConfig, clock: Clock) -> Secured | None:
+def _secured_broker(home: Path, store: Store, config: ServerConfig, clock: Clock) -> SecuredBroker | None:
     """None with `broker.tls = false`, which the settings accept for a broker on this machine only."""
     if not config.broker.tls:
         return None
-    host, port = broker_address(config)
     days = config.enrol.certificate_days
-    certificates = Certificates(opened, Authority(home, clock=clock), clock=clock, days=days)
-    safe = secured(
-        home,
-        certificates,
-        host=host,
-        port=port,
-        folder=config.broker.folder,
-        reload=config.broker.reload,
-        own_rules=config.broker.access == "mosquitto",
-    )
-    return replace(safe, enrolling=_enrolling(home, safe, config, clock))
+    certificates = Certificates(store, Authority(home, clock=clock), clock=clock, days=days)
+    return secured(home, certificates, config.broker)
 
 
-def _enrolling(home: Path, safe: Secured, config: ServerConfig, clock: Clock) -> EnrolmentService | None:
-    """None where no device can be added."""
+def _start_access(home: Path, broker: SecuredBroker, config: ServerConfig, stack: ExitStack) -> None:
+    """Keep the broker's access up to date and, unless enrol.address is empty, let new devices enrol."""
+    broker.access.start()
+    stack.callback(broker.access.stop)
     if not config.enrol.address:
-        return None
-    book = Enrolment(safe.certificates, root=lambda: Release(home, clock=clock).root_json())
-    return EnrolmentService(
-        book,
-        safe.certificates.authority,
+        return
+    certificates, clock = broker.certificates, broker.certificates.clock
+    service = EnrolmentService(
+        Claims(certificates, root=lambda: Release(home, clock=clock).root_json()),
         clock=clock,
-        enrolled=safe.door.wake,
+        on_enrolled=broker.access.wake,
         address=settings.address(config.enrol.address, what="enrol.address", default_port=enrolment.DEFAULT_PORT),
-        broker=config.enrol.broker or f":{broker_address(config)[1]}",
+        broker=config.enrol.broker or f":{config.broker.host_port()[1]}",
     )
+    service.start()
+    stack.callback(service.stop)
 
 
-def _web(
-    opened: store.Store, dataset: Dataset, registry: Registry, config: ServerConfig, clock: Clock
-) -> uvicorn.Server:
+def _link(
+    config: ServerConfig, broker: SecuredBroker | None, ingest: Ingest, merge: Merge, offers: Offers
+) -> ServerLink:
+    def on_status(device: str, status: Status) -> None:
+        merge.put_status(device, status)
+        offer = offers.greet(device, online=status.online)
+        if offer is not None:
+            link.publish(*offer, retain=True)
+
+    handlers: dict[str, Handler] = {"want": offers.blocks.handle}
+    if broker is not None:
+        handlers["renew"] = broker.certificates.renew
+    session = BrokerSession(
+        *config.broker.host_port(),
+        tls=broker.tls if broker else None,
+        filters=worker.filters(config),
+        persistent=not config.ingest.shared,
+    )
+    ports = Ports(
+        ingest.handle,
+        handlers,
+        settle=ingest.settle,
+        waits=lambda: ingest.waits,
+        on_status=on_status,
+        is_enrolled=broker.enrolled.__contains__ if broker else lambda _device: True,
+    )
+    link = ServerLink(session, ports)
+    return link
+
+
+def _web(store: Store, dataset: Dataset, registry: Registry, config: ServerConfig, clock: Clock) -> uvicorn.Server:
     hosts = tuple(name.strip() for name in config.web.hosts.split(",") if name.strip())
-    app = create_app(opened, dataset, clock=clock, model=registry.champion, hosts=hosts)
+    app = create_app(store, dataset, clock=clock, model=registry.champion, hosts=hosts)
     host, port = _web_address(config)
     return uvicorn.Server(
         uvicorn.Config(
@@ -175,47 +163,36 @@ def _web_address(config: ServerConfig) -> tuple[str, int]:
 
 
 def _announce(
-    web: uvicorn.Server, link: ServerLink, stopping: threading.Event, url: str, config: ServerConfig, file: Path | None
+    web: uvicorn.Server, link: ServerLink, stopping: threading.Event, config: ServerConfig, ready_file: Path | None
 ) -> None:
     while not (web.started and link.ready.is_set()):
         if stopping.wait(0.05):
             return
+    host, port = _web_address(config)
+    url = f"http://{host}:{port}"
     print(f"Ready: review page {url}, broker {config.broker.address}. Ctrl-C stops.", flush=True)
     notify(READY)
-    if file is not None:
-        atomic.write_bytes(file, (url + "\n").encode())
+    if ready_file is not None:
+        atomic.write_bytes(ready_file, (url + "\n").encode())
 
 
-def _offer(push: Push, link: ServerLink) -> None:
-    """A retrain or a rollback in another process changes the champion: devices learn of it within a second."""
-    for offer in push.due_offers():
+def _publish_offers(offers: Offers, link: ServerLink) -> None:
+    """A retrain or a rollback in another process changes the champion: devices get the new offer within a second."""
+    for offer in offers.due():
         link.publish(*offer, retain=True)
 
 
-def _listen(merge: Merge, config: ServerConfig, heard: threading.Event, stopping: threading.Event) -> None:
-    """Transcribe corrections as they come, and those that came while nobody listened."""
+def _transcribe(merge: Merge, config: ServerConfig, correction: threading.Event, stopping: threading.Event) -> None:
+    """Transcribe corrections as they come, and those that came while no server ran. correction: one came."""
     if config.speech.recogniser == "none":
         return
-    transcriber: speech.Transcriber | None = None
-    heard.set()
+    transcriber = None
+    correction.set()
     while not stopping.is_set():
-        heard.wait(LISTEN_EVERY_S if config.ingest.shared else None)
-        heard.clear()
+        correction.wait(LISTEN_EVERY_S if config.ingest.shared else None)
+        correction.clear()
         if stopping.is_set():
             return
         if transcriber is None:
             transcriber = speech.open_transcriber(config.speech.recogniser, model=config.speech.model)
-        listen = partial(speech.transcribe_waiting, merge, transcriber, stop=stopping.is_set)
-        if not _safely("transcription", listen):
-            stopping.wait(LISTEN_AGAIN_S)
-            heard.set()
-
-
-def _safely(what: str, work: Callable[[], object]) -> bool:
-    """A background task's top: its failures are logged with their traceback, and the server goes on."""
-    try:
-        work()
-    except Exception:  # noqa: BLE001 - a task's top
-        _log.exception("%s failed", what)
-        return False
-    return True
+        speech.transcribe_waiting(merge, transcriber, stop=stopping.is_set)

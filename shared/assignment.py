@@ -32,14 +32,10 @@ class Assignment:
     """Who may run one version."""
 
     version: str
-    order: int
-    """Of the versions that a device may run, the highest order is the one."""
-    percent: int
-    """Share of all devices, 0 to 100, chosen by hash: raising it only adds devices."""
-    devices: frozenset[str]
-    """`device_hash`es of devices that may run it whatever the percentage."""
-    supervised: bool = False
-    """These devices' wearers walk with a sighted companion: a model on trial may guide them."""
+    order: int  # of the versions that a device may run, the highest order is the one
+    percent: int  # share of all devices, 0 to 100, chosen by hash: raising it only adds devices
+    devices: frozenset[str]  # `device_hash`es of devices that may run it whatever the percentage
+    supervised: bool = False  # these devices' wearers walk with a sighted companion: a model on trial may guide them
 
 
 def device_hash(version: str, device: str) -> str:
@@ -63,13 +59,13 @@ def may_run(assignment: Assignment, device: str) -> bool:
 def assigned(assignments: Iterable[Assignment], device: str) -> str | None:
     """The version that a device is to run, None where none is for it."""
     mine = [assignment for assignment in assignments if may_run(assignment, device)]
-    return max(mine, key=lambda one: (one.order, one.version)).version if mine else None
+    return max(mine, key=lambda item: (item.order, item.version)).version if mine else None
 
 
 def to_custom(assignment: Assignment) -> dict[str, Any]:
     """As it stands in the `custom` of a TUF target."""
-    told = {"order": assignment.order, "percent": assignment.percent, "devices": sorted(assignment.devices)}
-    return told | {"supervised": True} if assignment.supervised else told  # absent as before: nothing is signed anew
+    custom = {"order": assignment.order, "percent": assignment.percent, "devices": sorted(assignment.devices)}
+    return custom | {"supervised": True} if assignment.supervised else custom  # absent before: nothing is signed anew
 
 
 def target_path(version: str) -> str:

@@ -1,8 +1,12 @@
 """Durable files: a file appears whole under its final name, or not at all.
 
-Every durable write in waycue goes through this module, and nothing else opens a final path to write:
+Every durable file that is written as a whole is written here:
 
     temp file in the same directory → write → fsync file → rename → fsync directory
+
+Three kinds of files are opened elsewhere, and `tests/house/test_writers.py` lists each place: append-only logs, whose
+owners fsync what they append and begin with `drop_torn_tail`; files in a folder under construction, which is synced and
+moved into place as one; and what need not survive a power cut (a caption file, a child process's log).
 
 Why the directory too: ext4 may forget a rename that was never synced, and a Pi loses power (restic's local backend and
 litefs do the same; python-tuf and openpilot do not).
@@ -196,6 +200,17 @@ def append_line(file: BinaryIO, value: Any) -> None:
     file.write((json.dumps(value, ensure_ascii=False) + "\n").encode())
     file.flush()
     os.fsync(file.fileno())
+
+
+def whole_lines(path: Path, *, from_byte: int = 0) -> Iterator[tuple[int, bytes]]:
+    """(number from 1, line) of a log from the line that starts at `from_byte`; none where there is no file.
+
+    A last line without its end is left out: it is torn, or being written right now.
+    """
+    if path.exists():
+        with open(path, "rb") as file:
+            file.seek(from_byte)
+            yield from ((number, line) for number, line in enumerate(file, start=1) if line.endswith(b"\n"))
 
 
 def drop_torn_tail(path: Path) -> int:

@@ -27,7 +27,7 @@ MIN_BLOCK_BYTES, MAX_BLOCK_BYTES = 1024, 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BlockPlace:
     """Where a block lies, by the claim of a bundle's own list. To be hashed again before it is used."""
 
     path: Path
@@ -40,8 +40,7 @@ class BlockList:
     """The digests of one bundle's blocks."""
 
     block_bytes: int
-    digests: dict[str, bytes]
-    """Path → the digests of its blocks, one after the other."""
+    digests: dict[str, bytes]  # path → the digests of its blocks, one after the other
 
     def count(self, path: str) -> int:
         """How many blocks a file has; 0 for one that the list does not know."""
@@ -58,10 +57,10 @@ class BlockList:
 
     def touching(self, entry: FileEntry, spans: Iterable[tuple[int, int]]) -> list[int]:
         """The blocks in which any of these bytes lie."""
-        found: set[int] = set()
+        touched: set[int] = set()
         for start, stop in spans:
-            found.update(range(start // self.block_bytes, -(-stop // self.block_bytes)))
-        return sorted(index for index in found if index < self.count(entry.path))
+            touched.update(range(start // self.block_bytes, -(-stop // self.block_bytes)))
+        return sorted(index for index in touched if index < self.count(entry.path))
 
 
 def parse(manifest: Manifest, data: bytes) -> BlockList:
@@ -108,24 +107,27 @@ def read(folder: Path, manifest: Manifest) -> BlockList | None:
     return parse(manifest, data)
 
 
-def known(folders: Iterable[Path]) -> dict[bytes, Place]:
+def known(folders: Iterable[Path]) -> dict[bytes, BlockPlace]:
     """Digest → where such a block lies in one of these bundles. A bundle that cannot be read adds nothing."""
-    found: dict[bytes, Place] = {}
+    places: dict[bytes, BlockPlace] = {}
     for folder in folders:
         try:
             manifest = read_manifest(folder)
             listed = read(folder, manifest)
         except BundleError:
             continue
-        for entry in manifest.files if listed is not None else ():
-            assert listed is not None
+        if listed is None:
+            continue
+        for entry in manifest.files:
             for index in range(listed.count(entry.path)):
                 start, stop = listed.span(entry, index)
-                found.setdefault(listed.digest(entry.path, index), Place(folder / entry.path, start, stop - start))
-    return found
+                places.setdefault(
+                    listed.digest(entry.path, index), BlockPlace(folder / entry.path, start, stop - start)
+                )
+    return places
 
 
-def read_place(place: Place, digest: bytes) -> bytes | None:
+def read_place(place: BlockPlace, digest: bytes) -> bytes | None:
     """The block, or None where other bytes lie there by now."""
     try:
         with open(place.path, "rb") as file:

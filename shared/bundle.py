@@ -20,8 +20,8 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,8 +50,7 @@ _FETCH_AGAIN = "Copy or download the bundle again; do not edit its files."
 class FileEntry:
     """One file of a bundle."""
 
-    path: Text
-    """`name` or `folder/name`, with plain names only."""
+    path: Text  # `name` or `folder/name`, with plain names only
     size_bytes: Count
     sha256: Sha256
     extra: Table = field(default_factory=dict)
@@ -62,20 +61,15 @@ class Manifest:
     """What a bundle is, and each of its files."""
 
     format: Count
-    version: PlainName
-    """A plain name: it becomes a folder name and travels in the offer."""
+    version: PlainName  # a plain name: it becomes a folder name and travels in the offer
     created_at_utc: Number
-    base: Text
-    """Hub name or checkpoint that the model was trained from."""
-    parent: Text
-    """Version of the model before it ("" = none)."""
+    base: Text  # hub name or checkpoint that the model was trained from
+    parent: Text  # version of the model before it ("" = none)
     intended_use: Text
     """demo (a device refuses it outside replay) | trial (the same, but for wearers named as supervised) | field"""
     files: Annotated[tuple[FileEntry, ...], Items]
-    thresholds: Table
-    """speak_above, flag_below, hazard_above: recalibrated per version, so they travel with it."""
-    model: Table
-    """Preprocessing, prompt ids, special tokens, objects, sides: read by shared.runtime."""
+    thresholds: Table  # speak_above, flag_below, hazard_above: recalibrated per version, so they travel with it
+    model: Table  # preprocessing, prompt ids, special tokens, objects, sides: read by shared.runtime
     evaluation: Table = field(default_factory=dict)
     extra: Table = field(default_factory=dict)
 
@@ -88,28 +82,16 @@ class Manifest:
         return next((entry for entry in self.files if entry.path == path), None)
 
 
-def write_bundle(
-    folder: Path,
-    *,
-    version: str,
-    created_at_utc: float,
-    base: str,
-    parent: str,
-    intended_use: str,
-    thresholds: Mapping[str, float],
-    model: Mapping[str, Any],
-    evaluation: Mapping[str, Any] | None = None,
-    extra: Mapping[str, Any] | None = None,
-    block_bytes: int = BLOCK_BYTES,
-) -> Manifest:
+def write_bundle(folder: Path, manifest: Manifest, *, block_bytes: int = BLOCK_BYTES) -> Manifest:
     """Make `folder` a bundle: hash and fsync every file in it, then write manifest.json last, durably.
 
-    block_bytes: size of the blocks listed in blocks.bin; 0 = write none.
-    What is written has been read back through the strict reader, so a device can read it too.
-    Raises: BundleError for a file or value that no bundle may hold, OSError.
+    manifest: what the bundle is; its `format` and `files` are filled in here
+    block_bytes: size of the blocks listed in blocks.bin; 0 = write none
+    returns: the manifest as written; it was read back through the strict reader, so a device can read it too
+    raises: BundleError for a file or value that no bundle may hold, OSError
     """
     (folder / BLOCKS_NAME).unlink(missing_ok=True)
-    extra = {key: value for key, value in (extra or {}).items() if key != BLOCKS_FIELD}
+    extra = {key: value for key, value in manifest.extra.items() if key != BLOCKS_FIELD}
     if block_bytes and (paths := _listed(folder)):
         _write_blocks(folder, paths, block_bytes)
         extra[BLOCKS_FIELD] = block_bytes
@@ -120,20 +102,8 @@ def write_bundle(
         entries.append(FileEntry(path, file.stat().st_size, atomic.sha256_file(file)))
     for inner in sorted({(folder / entry.path).parent for entry in entries}):
         atomic.fsync_dir(inner)
-    manifest = Manifest(
-        FORMAT,
-        version,
-        created_at_utc,
-        base,
-        parent,
-        intended_use,
-        tuple(entries),
-        thresholds,
-        model,
-        evaluation or {},
-        extra,
-    )
-    manifest = parse_manifest(manifest_bytes(manifest), name=folder.name)
+    data = manifest_bytes(replace(manifest, format=FORMAT, files=tuple(entries), extra=extra))
+    manifest = parse_manifest(data, name=folder.name)
     atomic.write_bytes(folder / MANIFEST_NAME, manifest_bytes(manifest))
     return manifest
 
@@ -204,16 +174,23 @@ def verify(folder: Path) -> Manifest:
     Raises: BundleError naming the first file that is wrong and what to do.
     """
     manifest = read_manifest(folder)
+    for _, error in problems(folder, manifest):
+        raise error
+    return manifest
+
+
+def problems(folder: Path, manifest: Manifest) -> Iterator[tuple[str, BundleError]]:
+    """The files that are wrong, missing, or not in the manifest. Raises: BundleError for a folder that holds others
+    than plain files."""
     present = set(_listed(folder))
     for entry in manifest.files:
-        check_file(folder, entry)
-        present.discard(entry.path)
-    if present:
-        raise BundleError(
-            f"Model bundle {folder.name}: {min(present)} is not in its manifest.",
-            hint="Remove the file, or fetch the bundle again.",
-        )
-    return manifest
+        try:
+            check_file(folder, entry)
+        except BundleError as error:
+            yield entry.path, error
+    for path in sorted(present - {entry.path for entry in manifest.files}):
+        where = f"Model bundle {folder.name}: {path}"
+        yield path, BundleError(f"{where} is not in its manifest.", hint="Remove the file, or fetch the bundle again.")
 
 
 def check_vocabulary(manifest: Manifest) -> None:
@@ -221,8 +198,8 @@ def check_vocabulary(manifest: Manifest) -> None:
 
     Raises: BundleError.
     """
-    known, told = vocabulary.load(), manifest.model.get("vocabulary", 1)
-    newer = type(told) is not int or told > known.version
+    known, taught = vocabulary.load(), manifest.model.get("vocabulary", 1)
+    newer = type(taught) is not int or taught > known.version
     unknown = [
         str(name)
         for field_name, words in (("objects", tuple(known.objects)), ("sides", known.sides))
@@ -265,12 +242,12 @@ def check_file(folder: Path, entry: FileEntry) -> None:
             raise BundleError(
                 f"{where} has {info.st_size} bytes, its manifest says {entry.size_bytes}.", hint=_FETCH_AGAIN
             )
-        found = atomic.sha256_file(path)
+        digest = atomic.sha256_file(path)
     except OSError as error:
         raise BundleError(f"{where} cannot be read ({error.strerror}).", hint=_FETCH_AGAIN) from None
-    if found != entry.sha256:
+    if digest != entry.sha256:
         raise BundleError(
-            f"{where} was altered: its SHA-256 is {found[:16]}…, its manifest says {entry.sha256[:16]}….",
+            f"{where} was altered: its SHA-256 is {digest[:16]}…, its manifest says {entry.sha256[:16]}….",
             hint=_FETCH_AGAIN,
         )
 
@@ -289,8 +266,8 @@ def _listed(folder: Path) -> list[str]:
 
 
 def _walk(folder: Path, where: str, prefix: str = "") -> Iterator[str]:
-    with os.scandir(folder) as found:
-        for count, item in enumerate(found):
+    with os.scandir(folder) as items:
+        for count, item in enumerate(items):
             path = prefix + item.name
             if count > MAX_FILES:
                 raise BundleError(f"Model bundle {where}: more than {MAX_FILES} files in one folder.")
@@ -325,13 +302,7 @@ def _check_format(value: Any, where: str) -> None:
 
 def _check_manifest(manifest: Manifest, where: str) -> None:
     paths = [entry.path for entry in manifest.files]
-    for path in paths:
-        if not _is_path(path) or path == MANIFEST_NAME:
-            raise BundleError(f"{where}: {path!r} is not a path that a bundle may hold.", hint=_FETCH_AGAIN)
-    folders = {path.split("/")[0].casefold() for path in paths if "/" in path}
-    taken = [path.casefold() for path in paths]  # a bundle must also unpack where names ignore case
-    if len(set(taken)) != len(taken) or folders & set(taken):
-        raise BundleError(f"{where}: two files share one path.", hint=_FETCH_AGAIN)
+    _check_paths(paths, where)
     if not paths or len(paths) > MAX_FILES or manifest.size_bytes > MAX_BUNDLE_BYTES:
         raise BundleError(
             f"{where}: {len(paths)} files of {manifest.size_bytes} bytes together; 1 to {MAX_FILES} files of at most "
@@ -342,6 +313,16 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
     for name, threshold in manifest.thresholds.items():
         if type(threshold) not in (int, float) or not math.isfinite(threshold):
             raise BundleError(f"{where}: the threshold {name} is {threshold!r}, not a number.")
+
+
+def _check_paths(paths: list[str], where: str) -> None:
+    for path in paths:
+        if not _is_path(path) or path == MANIFEST_NAME:
+            raise BundleError(f"{where}: {path!r} is not a path that a bundle may hold.", hint=_FETCH_AGAIN)
+    folders = {path.split("/")[0].casefold() for path in paths if "/" in path}
+    taken = [path.casefold() for path in paths]  # a bundle must also unpack where names ignore case
+    if len(set(taken)) != len(taken) or folders & set(taken):
+        raise BundleError(f"{where}: two files share one path.", hint=_FETCH_AGAIN)
 
 
 def _check_depth(value: Any, left: int) -> None:

@@ -61,10 +61,11 @@ class Calibration:
         raises: ValueError, TypeError where a number would turn the order of answers round
         """
         plain = cls()
-        found = cls(*(float(value.get(name, default)) for name, default in plain.to_dict().items()))
-        if not (all(map(math.isfinite, found.to_dict().values())) and found.temperature > 0 and found.hazard_scale > 0):
-            raise ValueError(f"{found} calibrates nothing")
-        return found
+        fitted = cls(*(float(value.get(name, default)) for name, default in plain.to_dict().items()))
+        finite = all(map(math.isfinite, fitted.to_dict().values()))
+        if not (finite and fitted.temperature > 0 and fitted.hazard_scale > 0):
+            raise ValueError(f"{fitted} calibrates nothing")
+        return fitted
 
 
 def _log_odds(probability: float) -> float:

@@ -11,7 +11,9 @@
         ├── DatasetError        the dataset on disk contradicts itself
         └── Refused             the other side said no, and why
 
-Retry lives in one place (device.sync.link) and never catches Permanent.
+Who retries catches Transient: device.sync and device.updates on the device, server.broker and the transcription on
+the server. A Permanent error ends the attempt and is reported. One exception: the device's link goes on asking a broker
+that refused it, once in minutes, because a person may let it in meanwhile.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ AGREE_S = 86_400.0  # a wall clock this far behind a signed time still agrees wi
 DAY_S = 86_400.0
 FILE = "floor.json"
 _MOST_S = 253_370_764_800.0  # the year 9999: what a date can express
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class ClockFloor:
@@ -62,7 +62,7 @@ class ClockFloor:
             running_s = self._clock.monotonic_s() - self._began_s
             most_s = bounded(utc_s, wall_s=self._clock.utc_s(), start_s=self._start_s, running_s=running_s)
             if most_s < utc_s:
-                _log.warning("A signed time is %.0f days ahead of all clocks here.", (utc_s - most_s) / DAY_S)
+                logger.warning("A signed time is %.0f days ahead of all clocks here.", (utc_s - most_s) / DAY_S)
             floor_s = max(self._floor_s(), most_s)
             if floor_s > self._kept_s:
                 self._reach(floor_s)
@@ -87,7 +87,7 @@ class ClockFloor:
         try:
             atomic.write_json(self._path, {"format": 1, "floor_utc_s": floor_s})
         except OSError as error:
-            _log.error("The clock floor could not be kept in %s: %s. It holds until the restart.", self._path, error)
+            logger.error("The clock floor could not be kept in %s: %s. It holds until the restart.", self._path, error)
         else:
             self._kept_s = floor_s
 
@@ -114,5 +114,7 @@ def _load(path: Path) -> float:
     except FileNotFoundError:
         return 0.0
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        _log.error("The clock floor %s cannot be read (%s): it begins again at the day of this software.", path, error)
+        logger.error(
+            "The clock floor %s cannot be read (%s): it begins again at the day of this software.", path, error
+        )
         return 0.0

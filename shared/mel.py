@@ -13,8 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from shared.errors import MediaError
+from shared.media import SAMPLE_RATE_HZ
 
-RATE_HZ = 16_000
 ENCODER = "audio_encoder.onnx"  # the graph of a bundle that takes them
 WINDOW, HOP = 400, 160  # 25 ms every 10 ms
 FRAMES = 200  # 2 s: one chunk
@@ -62,8 +62,8 @@ def filters(bands: int) -> NDArray[np.float64]:
 
     source: Slaney, Auditory Toolbox, 1998: linear below 1 kHz, logarithmic above
     """
-    edges = _hertz(np.linspace(0.0, _mels(RATE_HZ / 2), bands + 2))
-    bins = np.linspace(0, RATE_HZ // 2, WINDOW // 2 + 1)
+    edges = _hertz(np.linspace(0.0, _mels(SAMPLE_RATE_HZ / 2), bands + 2))
+    bins = np.linspace(0, SAMPLE_RATE_HZ // 2, WINDOW // 2 + 1)
     slopes = edges[None, :] - bins[:, None]
     rising = -slopes[:, :-2] / np.diff(edges)[:-1]
     falling = slopes[:, 2:] / np.diff(edges)[1:]

@@ -95,7 +95,7 @@ class Envelope:
     """What travels on `up/event`: a record with its kind and its own id."""
 
     kind: Text
-    """chunk | correction | telemetry"""
+    """chunk | correction"""
     record_id: PlainName
     body: Table
 

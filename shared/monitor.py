@@ -22,6 +22,7 @@ source: the runtime-assurance pattern, a small checker beside a large one (Seto 
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 CLEAR_SENTENCE = "Continue straight, path is clear."
 NOT_SURE_SENTENCES = ("Not sure, check ahead.", "Not sure, check left.", "Not sure, check right.")
@@ -58,13 +59,16 @@ _NAMES = (
     ("curb ramp", "curb"),
     ("steps down", "stairs-down"),
 )
+_ON_THE_WAY = frozenset("ahead overhead slightly".split())
+_WAYS = frozenset("straight up down the at on back".split())
+"""Words after an order that name nothing."""
 NEVER_NEWS = frozenset("safe safely clear free now".split())
 _PLAIN = re.compile(r"[A-Z][a-z-]*(?:,? [a-z-]+)*\.")
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 
 
-def stopped(text: str, *, tier: int, why: str, clear_allowed: bool = False) -> str:
-    """Why these words must not be spoken, "" = they may.
+def stopped(text: str, *, tier: int, why: str, clear_allowed: bool = False) -> str | None:
+    """Why these words must not be spoken; None = they may.
 
     tier: of the utterance, 1 to 3; why: "state" for news about the device, anything else for guidance;
     clear_allowed: the wearer wants to hear that the way is clear
@@ -73,30 +77,33 @@ def stopped(text: str, *, tier: int, why: str, clear_allowed: bool = False) -> s
     if why == "state" or text == NOTHING_YET:
         return _news(spelt)
     if text in NOT_SURE_SENTENCES and tier > 1:
-        return ""
+        return None
     if text == CLEAR_SENTENCE:
-        return "" if clear_allowed and tier == 3 else "says that the way is clear"
+        return None if clear_allowed and tier == 3 else "says that the way is clear"
     words = _named(spelt)
     return _shape(text, spelt, tier) or _promise(words) or _two_orders(words) or _order(words) or _towards(words)
+
+
+def _first(words: list[str], among: Container[str]) -> str | None:
+    return next((word for word in words if word in among), None)
 
 
 def _named(spelt: list[str]) -> list[str]:
     """Words in the singular, things of two words as one."""
     text = f" {' '.join(spelt)} "
-    for name, one in _NAMES:
-        text = text.replace(f" {name} ", f" {one} ")
+    for name, word in _NAMES:
+        text = text.replace(f" {name} ", f" {word} ")
     return [word if word.endswith("ss") or word in ENDS_THE_WAY else word.removesuffix("s") for word in text.split()]
 
 
-def _news(words: list[str]) -> str:
+def _news(words: list[str]) -> str | None:
     orders = (GO | OTHER_ORDERS) - {"walk", "step"}  # "Walk with a sighted companion."
     things = (ENDS_THE_WAY | SIGNALS) - {"light", "track", "drop"}
-    found = next((word for word in words if word in orders | things | NEVER_NEWS), "")
-    first = words[0] if words[:1] and words[0] in ("walk", "step") else ""
-    return f"news that says {found or first!r}" if found or first else ""
+    named = _first(words, orders | things | NEVER_NEWS) or _first(words[:1], ("walk", "step"))
+    return f"news that says {named!r}" if named else None
 
 
-def _shape(text: str, words: list[str], tier: int) -> str:
+def _shape(text: str, words: list[str], tier: int) -> str | None:
     if not _PLAIN.fullmatch(text):
         return "is no plain sentence"
     if text.count(",") > 1:
@@ -109,49 +116,46 @@ def _shape(text: str, words: list[str], tier: int) -> str:
         return f"a warning that begins with {words[0]!r}"
     if tier == 1 and len(words) > WARNING_WORDS_MOST:
         return f"a warning of {len(words)} words"
-    if tier == 3 and words[0] in ("stop", "duck"):
-        return f"{words[0]!r} said like a landmark"
-    return ""
+    return f"{words[0]!r} said like a landmark" if tier == 3 and words[0] in ("stop", "duck") else None
 
 
-def _promise(words: list[str]) -> str:
-    found = next((word for word in words if word in PROMISES or word in DENIALS), "")
-    return f"says {found!r}" if found else ""
+def _promise(words: list[str]) -> str | None:
+    named = _first(words, PROMISES | DENIALS)
+    return f"says {named!r}" if named else None
 
 
-def _two_orders(words: list[str]) -> str:
-    orders = (ALERTS | GO | OTHER_ORDERS) - {"step"}  # a step is a thing, too
-    found = next((word for word in words[1:] if word in orders), "")
-    return f"a second order, {found!r}" if found else ""
+def _two_orders(words: list[str]) -> str | None:
+    named = _first(words[1:], (ALERTS | GO | OTHER_ORDERS) - {"step"})  # a step is a thing, too
+    return f"a second order, {named!r}" if named else None
 
 
-def _order(words: list[str]) -> str:
-    order, way = words[0], words[1] if len(words) > 1 else ""
+def _order(words: list[str]) -> str | None:
+    order, things = words[0], words[1:]
     allowed = ONLY_FOR.get(order)
-    things = words[1:]
     if allowed and things and not set(allowed) & set(things):
         return f"{order!r} of something else"
-    if order not in GO:
-        return ""
-    signal = next((word for word in things if word in SIGNALS), "")
+    return _walk_on(order, things) if order in GO else None
+
+
+def _walk_on(order: str, things: list[str]) -> str | None:
+    """What an order to move is given beside, or leads into."""
+    signal, ends = _first(things, SIGNALS), _first(things, ENDS_THE_WAY)
     if signal:
         return f"the order {order!r} beside {signal!r}"
     comes = bool(COMES & set(things))
-    beside = words[-1] in ("left", "right", "behind") and not {"ahead", "overhead", "slightly"} & set(things)
-    ends = next((word for word in things if word in ENDS_THE_WAY), "")
+    beside = bool(things) and things[-1] in ("left", "right", "behind") and not _ON_THE_WAY & set(things)
     if ends and (comes or not beside or things.count("left") + things.count("right") > 2):
         return f"the order {order!r} beside {ends!r}"
-    if way in ("left", "right"):
-        return ""
-    barred = next((word for word in things if word in BARS_THE_WAY or word in COMES), "")
+    if things[:1] in (["left"], ["right"]):
+        return None
+    barred = _first(things, BARS_THE_WAY | COMES)
     if barred and (not beside or comes):
         return f"the order {order!r} into what is {barred!r}"
-    named = [word for word in things if word not in ("straight", "up", "down", "the", "at", "on", "back")]
-    leads = order in ("continue", "keep") and named and not beside
-    return f"the order {order!r} into what is no landmark" if leads and not LANDMARKS & set(things) else ""
+    leads = order in ("continue", "keep") and not beside and not set(things) <= _WAYS
+    return f"the order {order!r} into what is no landmark" if leads and not LANDMARKS & set(things) else None
 
 
-def _towards(words: list[str]) -> str:
+def _towards(words: list[str]) -> str | None:
     if words[0] in GO and words[1:2] in (["left"], ["right"]) and words[1] in words[2:]:
         return f"the order {' '.join(words[:2])!r} towards what is there"
-    return ""
+    return None

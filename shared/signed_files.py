@@ -24,7 +24,7 @@ _NAME = re.compile(r"(?:(timestamp)|[1-9][0-9]{0,15}\.(root|snapshot|targets))\.
 
 def limit_bytes(name: str) -> int:
     """The largest size in bytes at which a file of this name is read. Raises: MessageError for any other name."""
-    found = _NAME.match(name)
-    if found is None:
+    match = _NAME.match(name)
+    if match is None:
         raise MessageError(f"{name[:60]!r} is not a file of release metadata.")
-    return LIMITS_BYTES[found[1] or found[2]]
+    return LIMITS_BYTES[match[1] or match[2]]

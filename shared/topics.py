@@ -9,6 +9,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+Reply = tuple[str, bytes]
+"""Topic and payload of a message to publish."""
+
 ROOT = "wc/v1"
 # A name becomes a topic level, a file name and part of a transfer id: no '/', '+', '#', no dots first.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}\Z")

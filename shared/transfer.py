@@ -38,6 +38,7 @@ PATIENCE_S = 5.0  # a full window takes 8 s at 64 kB/s, but acknowledgements of 
 PATIENCE_MAX_S = 60.0
 PAUSE_S = 15.0
 PAUSE_MAX_S = 300.0
+NO_REASON = "no reason was given"
 
 
 def part_bytes(configured: int, max_packet_bytes: int | None) -> int:
@@ -85,33 +86,30 @@ class Offline:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class AckCame:
     """The receiver answered."""
 
     ack: Ack
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class SenderTick:
     """Time passed, or there is room in the window that several files share."""
 
     room_parts: int = WINDOW_PARTS
     room_bytes: int = WINDOW_BYTES
-    part_bytes: int | None = None
-    """Size to cut by from now on; None = as before."""
-    heard_s: float = float("inf")
-    """When the receiver last said anything, about whatever file."""
+    part_bytes: int | None = None  # size to cut by from now on; None = as before
+    heard_s: float = float("inf")  # when the receiver last said anything, about whatever file
 
 
-SenderEvent = Online | Offline | Heard | Tick
+SenderEvent = Online | Offline | AckCame | SenderTick
 
 
 @dataclass(frozen=True, slots=True)
 class SendBegin:
     """Say what is about to come (of a record: send the record itself)."""
 
-    again: bool = False
-    """A record that was sent before."""
+    again: bool = False  # a record that was sent before
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +118,7 @@ class SendPart:
 
     start: int
     end: int
-    again_bytes: int
-    """How many of them were sent before."""
+    again_bytes: int  # how many of them were sent before
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,19 +147,14 @@ class Sender:
     phase: Phase = "new"
     online: bool = False
     part_bytes: int = PART_BYTES
-    acked: Ranges = field(default_factory=Ranges)
-    """Durable at the receiver."""
-    flying: tuple[Span, ...] = ()
-    """Sent on this connection and not acknowledged."""
+    acked: Ranges = field(default_factory=Ranges)  # durable at the receiver
+    flying: tuple[Span, ...] = ()  # sent on this connection and not acknowledged
     sent: Ranges = field(default_factory=Ranges)
     """Sent at least once by this process; only for counting what went twice."""
     tries: int = 0
-    due_s: float = 0.0
-    """When the patience with the receiver, or the pause that it asked for, ends."""
-    reason: str = ""
-    """Why it was refused, or is paused."""
-    paused: bool = False
-    """The receiver said: not now."""
+    due_s: float = 0.0  # when the patience with the receiver, or the pause that it asked for, ends
+    reason: str = ""  # why it was refused, or is paused
+    paused: bool = False  # the receiver said: not now
 
     @property
     def over(self) -> bool:
@@ -182,9 +174,9 @@ def send_step(state: Sender, event: SenderEvent, now_s: float) -> tuple[Sender, 
             return _went_online(state, event.part_bytes, now_s)
         case Offline():
             return replace(state, online=False, flying=()), []
-        case Heard():
-            return _heard(state, event.ack, now_s)
-        case Tick():
+        case AckCame():
+            return _ack_came(state, event.ack, now_s)
+        case SenderTick():
             return _ticked(state, event, now_s) if state.online else (state, [])
         case _:
             assert_never(event)
@@ -200,29 +192,38 @@ def _went_online(state: Sender, size: int, now_s: float) -> tuple[Sender, list[S
     return replace(state, phase="asking"), [SendAsk()]
 
 
-def _heard(state: Sender, ack: Ack, now_s: float) -> tuple[Sender, list[SenderAction]]:
-    if ack.state == "merged":
-        return replace(state, phase="merged", flying=()), []
-    if ack.state == "refused":
-        return replace(state, phase="refused", flying=(), reason=ack.reason or "no reason was given"), []
-    if ack.state == "paused":
-        # Parts that were on their way each bring one of these: only the first begins the pause.
-        if state.paused or state.phase == "new":
-            return state, []
-        due_s = now_s + pause_s(state.tries)
-        return replace(state, phase="asking", paused=True, flying=(), due_s=due_s, reason=ack.reason), []
-    calm = replace(state, tries=0, due_s=now_s + patience_s(0), paused=False)
-    if ack.state == "unknown":
-        # Parts that were on their way to a forgotten file each bring one of these: only the first starts over.
-        if state.phase == "beginning":
-            return state, []
-        # What was on its way keeps its place in the window until `begin` is answered: other files that the receiver
-        # forgot at the same moment must not send more in that place before they hear of it.
-        again = replace(calm, phase="beginning", acked=Ranges())
-        return again, [SendBegin()] if state.online else []
-    if ack.state == "receiving":
-        return _received(calm, ack), []
-    return state, []  # a word of a newer receiver
+def _ack_came(state: Sender, ack: Ack, now_s: float) -> tuple[Sender, list[SenderAction]]:
+    match ack.state:
+        case "merged":
+            return replace(state, phase="merged", flying=()), []
+        case "refused":
+            return replace(state, phase="refused", flying=(), reason=ack.reason or NO_REASON), []
+        case "paused":
+            # Parts that were on their way each bring one of these: only the first begins the pause.
+            if state.paused or state.phase == "new":
+                return state, []
+            due_s = now_s + pause_s(state.tries)
+            return replace(state, phase="asking", paused=True, flying=(), due_s=due_s, reason=ack.reason), []
+        case "unknown":
+            return _start_over(state, now_s)
+        case "receiving":
+            return _received(_answered(state, now_s), ack), []
+        case _:
+            return state, []  # a word of a newer receiver
+
+
+def _answered(state: Sender, now_s: float) -> Sender:
+    return replace(state, tries=0, due_s=now_s + patience_s(0), paused=False)
+
+
+def _start_over(state: Sender, now_s: float) -> tuple[Sender, list[SenderAction]]:
+    # Parts that were on their way to a forgotten file each bring one of these: only the first starts over.
+    if state.phase == "beginning":
+        return state, []
+    # What was on its way keeps its place in the window until `begin` is answered: other files that the receiver
+    # forgot at the same moment must not send more in that place before they hear of it.
+    state = replace(_answered(state, now_s), phase="beginning", acked=Ranges())
+    return state, [SendBegin()] if state.online else []
 
 
 def _received(state: Sender, ack: Ack) -> Sender:
@@ -238,7 +239,7 @@ def _received(state: Sender, ack: Ack) -> Sender:
     return replace(state, acked=acked, flying=flying)
 
 
-def _ticked(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[SenderAction]]:
+def _ticked(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list[SenderAction]]:
     if tick.part_bytes is not None and tick.part_bytes != state.part_bytes:
         state = replace(state, part_bytes=tick.part_bytes)
     if state.phase in ("new", "sending"):
@@ -259,7 +260,7 @@ def _ticked(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[Sende
     return replace(waited, phase="asking", flying=flying), [SendAsk()]
 
 
-def _fill_window(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[SenderAction]]:
+def _fill_window(state: Sender, tick: SenderTick, now_s: float) -> tuple[Sender, list[SenderAction]]:
     actions: list[SenderAction] = []
     flying, sent = list(state.flying), state.sent
     room_parts, room_bytes = tick.room_parts, tick.room_bytes
@@ -288,7 +289,7 @@ def _fill_window(state: Sender, tick: Tick, now_s: float) -> tuple[Sender, list[
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class RecordSender:
     """A record on its way out: small enough for one message, repeated until it is answered."""
 
     phase: Literal["new", "sent", "merged", "refused"] = "new"
@@ -303,7 +304,7 @@ class Letter:
         return self.phase in ("merged", "refused")
 
 
-def post_step(state: Letter, event: SenderEvent, now_s: float) -> tuple[Letter, list[SenderAction]]:
+def send_record_step(state: RecordSender, event: SenderEvent, now_s: float) -> tuple[RecordSender, list[SenderAction]]:
     """What the sender of a record does next. Pure."""
     if state.over:
         return state, []
@@ -313,15 +314,9 @@ def post_step(state: Letter, event: SenderEvent, now_s: float) -> tuple[Letter, 
             return sent, [SendBegin(again=state.phase == "sent")]
         case Offline():
             return replace(state, online=False), []
-        case Heard():
-            if event.ack.state == "merged":
-                return replace(state, phase="merged"), []
-            if event.ack.state == "refused":
-                return replace(state, phase="refused", reason=event.ack.reason or "no reason was given"), []
-            if event.ack.state == "paused" and not state.paused:
-                return replace(state, paused=True, due_s=now_s + pause_s(state.tries), reason=event.ack.reason), []
-            return state, []
-        case Tick():
+        case AckCame():
+            return _record_answered(state, event.ack, now_s), []
+        case SenderTick():
             if not state.online or now_s < state.due_s:
                 return state, []
             tries = state.tries + 1
@@ -329,6 +324,16 @@ def post_step(state: Letter, event: SenderEvent, now_s: float) -> tuple[Letter, 
             return waited, [SendBegin(again=True)]
         case _:
             assert_never(event)
+
+
+def _record_answered(state: RecordSender, ack: Ack, now_s: float) -> RecordSender:
+    if ack.state == "merged":
+        return replace(state, phase="merged")
+    if ack.state == "refused":
+        return replace(state, phase="refused", reason=ack.reason or NO_REASON)
+    if ack.state == "paused" and not state.paused:
+        return replace(state, paused=True, due_s=now_s + pause_s(state.tries), reason=ack.reason)
+    return state
 
 
 # --- receiver ---------------------------------------------------------------------------------------------------------
@@ -376,7 +381,7 @@ class Verify:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SendAck:
     """Send this."""
 
     ack: Ack
@@ -389,7 +394,7 @@ class Refuse:
     reason: str
 
 
-ReceiverAction = Write | Verify | Answer | Refuse
+ReceiverAction = Write | Verify | SendAck | Refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,8 +404,7 @@ class Receiver:
     size_bytes: int
     written: Ranges = field(default_factory=Ranges)
     durable: Ranges = field(default_factory=Ranges)
-    owed: tuple[str, ...] = ()
-    """Questions that wait for the next Synced."""
+    owed: tuple[str, ...] = ()  # questions that wait for the next Synced
 
     @property
     def dirty(self) -> bool:
@@ -448,5 +452,5 @@ def _synced(state: Receiver) -> tuple[Receiver, list[ReceiverAction]]:
     if not asked and state.written != state.durable:
         asked = ("",)
     ranges = state.written.spans
-    answers: list[ReceiverAction] = [Answer(Ack("receiving", ranges=ranges, answers=question)) for question in asked]
+    answers: list[ReceiverAction] = [SendAck(Ack("receiving", ranges=ranges, answers=question)) for question in asked]
     return replace(state, durable=state.written, owed=()), answers

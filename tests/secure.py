@@ -1,4 +1,4 @@
-"""A whole secure site for tests: authority, broker with mutual TLS, its door looked after, devices enrolled quickly."""
+"""A whole secure site for tests: authority, broker with mutual TLS, its access rules, devices enrolled quickly."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from server.broker import dynsec_rules
 from server.broker import files as broker_files
-from server.broker.admission import Door, Enrolled
+from server.broker.admission import AccessSync, EnrolledDevices
 from server.broker.child import HOST, BrokerChild, free_port
-from server.broker.dynsec_client import AccessLink
+from server.broker.dynsec_client import DynsecClient
+from server.broker.settings import BrokerSettings
 from server.database import store as db
 from server.database.store import Store, open_store
 from server.identity.authority import Authority
@@ -55,9 +56,9 @@ class SecureSite:
     authority: Authority
     certificates: Certificates
     broker: BrokerChild
-    door: Door
-    link: AccessLink
-    enrolled: Enrolled
+    access: AccessSync
+    link: DynsecClient
+    enrolled: EnrolledDevices
     _cards: list[Card] = field(default_factory=list)
 
     @property
@@ -71,7 +72,7 @@ class SecureSite:
     @property
     def folder(self) -> Path:
         """The broker's files."""
-        return self.home / broker_files.FOLDER
+        return BrokerSettings().files(self.home)
 
     def server_context(self, name: str = dynsec_rules.SERVER) -> ssl.SSLContext:
         """For a ServerLink, or for `waycue-worker-1`."""
@@ -84,7 +85,7 @@ class SecureSite:
         key = ec.generate_private_key(ec.SECP256R1())
         book = Certificates(self.store, self.authority, clock=self.certificates.clock, days=days)
         with self.store.writing() as connection:
-            book.take_back(connection, device, "enrolled anew")
+            book.revoke_all(connection, device, "enrolled anew")
             connection.execute(db.enrolments.delete().where(db.enrolments.c.device == device))
             connection.execute(
                 db.enrolments.insert().values(device=device, cohort="", added_at=book.clock.utc_s(), why="")
@@ -104,9 +105,9 @@ class SecureSite:
 
     def settle(self) -> None:
         """Until the broker has what the database says now."""
-        self.door.kept.clear()
-        self.door.wake()
-        assert self.door.kept.wait(15), self.broker.log.read_text()
+        self.access.in_sync.clear()
+        self.access.wake()
+        assert self.access.in_sync.wait(15), self.broker.log.read_text()
 
 
 def csr(key: ec.EllipticCurvePrivateKey, device: str) -> str:
@@ -127,34 +128,38 @@ def write_card(card: Card, key: ec.EllipticCurvePrivateKey, pem: str, ca_pem: by
 
 @contextmanager
 def secure_site(
-    folder: Path, *, clock: Clock | None = None, change: Callable[[str], str] = lambda conf: conf, door: bool = True
+    folder: Path, *, clock: Clock | None = None, change: Callable[[str], str] = lambda conf: conf, sync: bool = True
 ) -> Iterator[SecureSite]:
-    """change: what to alter in mosquitto.conf before the broker starts; door: whether it is looked after. Both to see
-    what a control is good for."""
+    """change: what to alter in mosquitto.conf before the broker starts; sync: whether its rules are kept current. Both
+    to see what a control is good for."""
     clock = clock or SystemClock()
     home = folder / "home"
     authority = Authority.make(home, clock=clock)
     plugin = broker_files.find_plugin()
     assert plugin is not None, "Mosquitto's dynamic-security plugin is not installed"
-    files = home / broker_files.FOLDER
-    broker_files.write(files, authority, broker_files.Listening(HOST, free_port(), broker_files.own_account(), plugin))
+    files = BrokerSettings().files(home)
+    broker_files.write(
+        files, authority, broker_files.BrokerListener(HOST, free_port(), broker_files.own_account(), plugin)
+    )
     conf = files / broker_files.CONF
     conf.write_text(change(conf.read_text()))
     opened = open_store(home)
     certificates = Certificates(opened, authority, clock=clock)
     broker = BrokerChild(folder / "broker", secure=files)
-    link = AccessLink(HOST, broker.port, tls=authority.client_context(dynsec_rules.CONTROLLER), clock=clock)
-    keeper = Door(certificates, link, folder=files)
+    link = DynsecClient(HOST, broker.port, tls=authority.client_context(dynsec_rules.CONTROLLER), clock=clock)
+    access = AccessSync(certificates, link, folder=files)
     try:
         with broker:
             try:
-                site = SecureSite(home, opened, authority, certificates, broker, keeper, link, Enrolled(certificates))
-                if door:
-                    keeper.start()
-                    until(link.connected.is_set, "the broker's door", timeout_s=15)
+                site = SecureSite(
+                    home, opened, authority, certificates, broker, access, link, EnrolledDevices(certificates)
+                )
+                if sync:
+                    access.start()
+                    until(link.connected.is_set, "the broker's access client", timeout_s=15)
                     site.settle()
                 yield site
             finally:
-                keeper.stop()
+                access.stop()
     finally:
         opened.close()

@@ -35,9 +35,11 @@ from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
 from device.outbox.outbox import Outbox
 from device.sync.conditions import SyncDecision, SyncWatch
 from device.sync.link import Link, LinkPorts, LinkSettings
-from device.updates.model_source import FixedModel, Loader, Models, OfferedModels, SelfTest, loader
+from device.updates.model_source import FixedModel, Loader, ModelPorts, Models, OfferedModels, SelfTest, loader
 from device.updates.permission import Permission, settings_allow
-from device.voice import Espeak, Phrases, Utterance, Voice
+from device.voice.espeak import Espeak
+from device.voice.phrases import Phrases
+from device.voice.voice import Voice, VoiceUtterance
 from shared import atomic, policy
 from shared.clock import Clock
 from shared.messages import ChunkRecord, Status
@@ -101,7 +103,6 @@ class Parts:
             self.voice,
             self,
             settings=build.guidance_settings(config),
-            policy_settings=build.policy_settings(config),
             clock=clock,
             walk_now=self.walk_clock.now_s,
             hurry=stopping.is_set,
@@ -118,7 +119,7 @@ class Parts:
         limit_bytes = self.config.flags.storage_mb * 1_000_000
         self.sealer = Sealer(self.outbox, announce=self._announce_storage, sealed=self._sealed, limit_bytes=limit_bytes)
         hooks = MomentsPorts(self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell)
-        self.moments = Moments(self.recorder, self.walk, self.guidance.journal, hooks, self.config.flags)
+        self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.presses = Presses(
             self.buttons, self.guidance, self.moments, self.voice, walking=lambda: self.walking, stop=stopping.set
         )
@@ -143,20 +144,15 @@ class Parts:
             own = Permission(settings_allow(self.config))
             load = ports.load or loader(execution=guiding.execution, permission=own)
             return FixedModel(Path(guiding.model).expanduser(), self.guidance, load)
-        trust = self.admission.trust(self.state_dir)
-        permission = Permission.of(self.config, trust, self.walk.device)
-        return OfferedModels(
-            self.state_dir,
-            self.guidance,
-            ports.load or loader(execution=guiding.execution, permission=permission),
-            publish=self._publish,
-            device=self.walk.device,
+        permission = Permission.of(self.config, self.admission.trust(self.state_dir), self.walk.device)
+        model_ports = ModelPorts(
             clock=self.clock,
+            load=ports.load or loader(execution=guiding.execution, permission=permission),
             selftest=ports.selftest or (lambda folder: check_golden(folder, execution=guiding.execution)),
-            permission=permission,
+            publish=self._publish,
             may_switch=lambda: guiding.switch_while_walking or not self.walking,
-            trust=trust,
         )
+        return OfferedModels(self.state_dir, self.guidance, model_ports, permission)
 
     def _made_link(self) -> Link | None:
         if not self.admission.address:
@@ -193,7 +189,7 @@ class Parts:
     def announce_at_once(self, text: str) -> None:
         """Without the guiding thread, which may be stuck in a picture."""
         now_s = self.walk_clock.now_s()
-        self.voice.say(Utterance(OUT_OF_TURN, text, 2, "state"))
+        self.voice.say(VoiceUtterance(OUT_OF_TURN, text, 2, earcon="state"))
         self.said(Spoken(OUT_OF_TURN, now_s, text, 2, "state", 1.0, seen_s=now_s))
 
     def _sealed(self, parcel: Parcel) -> None:
@@ -204,7 +200,7 @@ class Parts:
 
     def _announce_storage(self, text: str) -> None:
         """That moments were dropped is an event; the other texts are how the storage is now."""
-        self.guidance.tell(text, about="" if text == STORAGE_LOST else "storage")
+        self.guidance.tell(text, about=None if text == STORAGE_LOST else "storage")
 
     def _voice_trouble(self, why: str) -> None:
         if why:
@@ -213,7 +209,7 @@ class Parts:
         self.guidance.post(policy.VoiceLost() if why else policy.VoiceFound())
 
     def _listening(self, on: bool) -> None:
-        self.guidance.post(policy.Listening(on))
+        self.guidance.post(policy.CorrectionListening(on))
 
     def _publish(self, topic: str, payload: bytes) -> bool:
         """For the models: they are larger than any clip, so what holds clips back holds them back."""

@@ -194,7 +194,7 @@ class Agent:
         if self._options.report is None:
             return
         try:
-            heard = self.parts.guidance.journal.heard
+            heard = self.parts.guidance.history.heard
             self.parts.report.write(self._options.report, heard, **self._state.figures())
         except OSError as error:
             logger.error("The report %s cannot be written: %s", self._options.report, error)

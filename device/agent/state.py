@@ -10,7 +10,7 @@ from device.agent.parts import Parts
 from device.boot import agent_version, kernel_boot
 from device.health import status
 from device.health.status import DeviceStatus
-from device.updates.state import Report
+from device.updates.state import UpdateReport
 
 
 class AgentState:
@@ -36,7 +36,7 @@ class AgentState:
 
     def status(self) -> DeviceStatus:
         parts = self._parts
-        counts, journal, link = parts.outbox.counts(), parts.guidance.journal, parts.link
+        counts, history, link = parts.outbox.counts(), parts.guidance.history, parts.link
         now_s = parts.clock.monotonic_s()
         waits = (parts.sync_watch.decision.text, None if link is None else link.server_waits)
         return DeviceStatus(
@@ -52,8 +52,8 @@ class AgentState:
             guidance=self._guidance_text(),
             model_version=parts.guidance.model_version,
             model_state=parts.models.state_text,
-            last_said=journal.last_guidance,
-            looks=journal.looks,
+            last_said=history.last_guidance,
+            looks=history.looks,
             chunks=parts.moments.chunks,
             flagged=len(parts.report.flagged) + len(parts.report.corrections),
             not_kept=parts.sealer.lost,
@@ -95,15 +95,15 @@ class AgentState:
     def figures(self) -> dict[str, Any]:
         """What the report holds beside what was said and flagged."""
         parts = self._parts
-        counts, journal, link = parts.outbox.counts(), parts.guidance.journal, parts.link
+        counts, history, link = parts.outbox.counts(), parts.guidance.history, parts.link
         return {
             "source_name": parts.report.source_name,
             "model_version": parts.guidance.model_version,
             "model_state": parts.models.state_text,
             "duration_s": round(parts.walk_clock.reached_s, 3),
             "chunks": parts.moments.chunks,
-            "looks": journal.looks,
-            "stopped": [asdict(stopped) for stopped in journal.stopped],
+            "looks": history.looks,
+            "stopped": [asdict(stopped) for stopped in history.stopped],
             "frames_seen": parts.report.frames_seen,
             "frames_dropped": 0 if parts.source is None else parts.source.frames_dropped,
             "not_kept": parts.sealer.lost + parts.sealer.held,
@@ -118,6 +118,6 @@ class AgentState:
         }
 
 
-def update_entry(update: Report) -> dict[str, Any]:
+def update_entry(update: UpdateReport) -> dict[str, Any]:
     names = ("from_version", "to_version", "fetched_bytes", "copied_bytes")
     return {name: getattr(update, name) for name in names} | {"seconds": round(update.seconds, 3)}

@@ -1,4 +1,4 @@
-"""Pictures to JPEG, sound to WAV, pictures to an H.264 clip: all in memory, nothing touches the disk.
+"""Pictures to an H.264 clip, in memory: nothing touches the disk.
 
 A clip is at most 480p, begins with a key frame and keeps the times of its pictures. x264 runs without look-ahead, so
 that every picture is encoded when it comes and closing the clip takes no longer than one of them. Preset superfast,
@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import io
 import logging
-import wave
 from fractions import Fraction
 
 import av
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.capture.source import SAMPLE_RATE_HZ
 from shared.errors import MediaError
 
 CLIP_SHORT_SIDE_PX = 480
@@ -28,38 +25,6 @@ _X264 = {"preset": "superfast", "tune": "zerolatency", "crf": "30"}
 _TIME_BASE = Fraction(1, 90_000)
 
 logger = logging.getLogger(__name__)
-
-
-def jpeg(image: NDArray[np.uint8], *, quality: int = 88, max_side_px: int = 1280) -> bytes:
-    """A picture as JPEG.
-
-    image: [h, w, 3] RGB; quality: 1–100; max_side_px: a larger picture is scaled down, for the link's sake.
-    Raises: MediaError when OpenCV refuses the picture.
-    """
-    height, width = image.shape[:2]
-    scale = min(1.0, max_side_px / max(height, width, 1))
-    try:
-        if scale < 1.0:
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        good, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    except cv2.error as error:
-        raise MediaError(f"A picture of {width}×{height} cannot be written as JPEG ({error.err}).") from error
-    if not good:
-        raise MediaError(f"A picture of {width}×{height} cannot be written as JPEG.")
-    return data.tobytes()
-
-
-def wav(samples: NDArray[np.int16], rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
-    """Mono int16 samples [n] as a WAV file."""
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate_hz)
-        file.writeframes(samples.astype("<i2").tobytes())
-    return out.getvalue()
 
 
 def clip_size(width: int, height: int) -> tuple[int, int]:

@@ -25,12 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.capture import encode
-from device.capture.source import SAMPLE_RATE_HZ, SOUND_TRAILS_S, SoundBlock, VideoFrame
+from device.capture.source import SOUND_TRAILS_S, SoundBlock, VideoFrame
+from shared import media
 from shared.errors import MediaError
+from shared.media import CHUNK_S, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
 
-CHUNK_S = 2.0
 CHUNK_SAMPLES = round(CHUNK_S * SAMPLE_RATE_HZ)
-SHORTEST_S = 0.5
 CLIP_FPS = 10.0
 RING_CHUNKS = 60  # two minutes
 RING_BYTES = 48 * 1024 * 1024  # beside a model that needs 500 MB on a 1 GB Pi
@@ -228,13 +228,13 @@ class Recorder:
         chunk = self._open.pop(index)
         self._count(without_picture=index - self._floor if self._floor else 0)  # both camera and microphone were away
         self._floor = index + 1
-        if chunk.image is None or length_s < SHORTEST_S:
+        if chunk.image is None or length_s < SHORTEST_CHUNK_S:
             self._drop_clip(chunk)
             self._count(samples_lost=chunk.samples, frames_left_out=chunk.frames_seen)
-            self._count(**{"too_short" if length_s < SHORTEST_S else "without_picture": 1})
+            self._count(**{"too_short" if length_s < SHORTEST_CHUNK_S else "without_picture": 1})
             return []
         try:
-            picture = encode.jpeg(chunk.image)
+            picture = media.encode_jpeg(chunk.image)
         except MediaError as error:
             logger.warning("Chunk %d has no picture: %s", index, error)
             self._drop_clip(chunk)
@@ -245,7 +245,7 @@ class Recorder:
             started_at_s=index * CHUNK_S,
             duration_s=length_s,
             frame_jpeg=picture,
-            audio_wav=encode.wav(chunk.sound[:samples]),
+            audio_wav=media.encode_wav(chunk.sound[:samples]),
             clip_mp4=self._finish_clip(chunk),
             width_px=chunk.image.shape[1],
             height_px=chunk.image.shape[0],
@@ -336,4 +336,4 @@ class SoundTail:
             begin, end = max(start, first), min(start + len(samples), last)
             if begin < end:
                 out[begin - first : end - first] = samples[begin - start : end - start]
-        return encode.wav(out)
+        return media.encode_wav(out)

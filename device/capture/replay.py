@@ -25,6 +25,7 @@ from device.capture import rotate, video_file
 from device.capture.source import Kind, Pace, PartHealth, SoundBlock, SourceInfo, VideoFrame
 from shared.clock import Clock, SystemClock
 from shared.errors import MediaError
+from shared.media import MAX_FILM_SIDE_PX
 
 LATE_S = 0.15
 CATCH_UP_S = 2.0
@@ -34,7 +35,9 @@ logger = logging.getLogger(__name__)
 
 
 class ReplaySource:
-    def __init__(self, path: Path, *, pace: Pace = "real", clock: Clock | None = None, max_side_px: int = 1920) -> None:
+    def __init__(
+        self, path: Path, *, pace: Pace = "real", clock: Clock | None = None, max_side_px: int = MAX_FILM_SIDE_PX
+    ) -> None:
         self.path = path
         self._pace = pace
         self._clock = clock or SystemClock()

@@ -22,7 +22,6 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE_HZ = 16_000
 BLOCK_SAMPLES = 800  # 50 ms: short beside the 2 s of a chunk, and only 20 reads a second
 SOUND_TRAILS_S = 0.5
 
@@ -46,7 +45,7 @@ class VideoFrame:
 @dataclass(frozen=True, slots=True, eq=False)
 class SoundBlock:
     samples: NDArray[np.int16]
-    """[n] mono, SAMPLE_RATE_HZ."""
+    """int16 [n] mono, shared.media.SAMPLE_RATE_HZ."""
     t_s: float
     """Of the first sample, in seconds on the source clock."""
 

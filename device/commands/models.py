@@ -1,7 +1,7 @@
 """`waycue-device models`: which models are on this device, going back to the one before, and trying a denied one again.
 
-Works beside a running agent: that one is asked by a note (device.updates.operator_requests) and acts within a second.
-Without one, the command does it itself. Both refuse to bring a model into use that is not whole.
+Works beside a running agent: it gets a request (device.updates.operator_requests) and acts within a second. Without
+one, the command does it itself. Both refuse to bring a model into use that is not whole.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 from device import config as device_config
 from device.config import Config
 from device.updates import operator_requests
-from device.updates.events import Event
-from device.updates.operator_requests import FORGIVE, ROLL_BACK, Wish
-from device.updates.slots import CURRENT, FOLDER, PREVIOUS, current_slot, identity, previous_slot
-from device.updates.state import IDLE, PROBATION, Denied, State
+from device.updates.operator_requests import OperatorRequest, RequestKind
+from device.updates.permission import Permission
+from device.updates.slots import CURRENT, DAMAGED, FOLDER, PREVIOUS, current_slot, identity, previous_slot
+from device.updates.state import Denied, State, UpdatePhase
 from device.updates.state_file import load_denied, load_state
-from device.updates.updater import Updater
+from device.updates.updater import Updater, UpdaterPorts
 from shared import bundle
 from shared.clock import Clock
 from shared.errors import BundleError, ConfigError, Refused, Transient
@@ -52,8 +52,8 @@ def run(config: Config, arguments: argparse.Namespace, clock: Clock) -> int:
         _roll_back(state_dir, clock)
     elif arguments.action == "forget-denial":
         _forgive(state_dir, arguments.version, clock)
-    found = models(state_dir)
-    print(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else "\n".join(told(found)))
+    listing = models(state_dir)
+    print(json.dumps(listing, indent=1, ensure_ascii=False) if arguments.json else "\n".join(_lines(listing)))
     return 0
 
 
@@ -69,9 +69,9 @@ def models(state_dir: Path) -> dict[str, Any]:
             "phase": state.phase,
             "version": state.target.version if state.target is not None else "",
             "offered": state.offered.version if state.offered is not None else "",
-            "problem": state.problem,
+            "problem": state.problem or "",
         },
-        "denied": [{"version": one.version, "reason": one.reason} for one in denied],
+        "denied": [{"version": item.version, "reason": item.reason} for item in denied],
     }
 
 
@@ -81,7 +81,7 @@ def _card(folder: Path | None) -> dict[str, Any] | None:
     try:
         manifest = bundle.read_manifest(folder)
     except BundleError as error:
-        return {"version": "damaged", "trouble": str(error)}
+        return {"version": DAMAGED, "trouble": str(error)}
     return {
         "version": manifest.version,
         "base": manifest.base,
@@ -92,15 +92,15 @@ def _card(folder: Path | None) -> dict[str, Any] | None:
     }
 
 
-def told(found: dict[str, Any]) -> list[str]:
-    """The same in words."""
-    lines = [f"in use:    {_words(found[CURRENT])}", f"before it: {_words(found[PREVIOUS])}"]
-    update = found["update"]
-    if update["phase"] != IDLE:
+def _lines(listing: dict[str, Any]) -> list[str]:
+    """The listing in words."""
+    lines = [f"in use:    {_words(listing[CURRENT])}", f"before it: {_words(listing[PREVIOUS])}"]
+    update = listing["update"]
+    if update["phase"] != UpdatePhase.IDLE:
         lines.append(f"under way: {update['version']}, {update['phase'].replace('_', ' ')}")
     if update["problem"]:
         lines.append(f"problem:   {update['problem']}")
-    return lines + [f"denied:    {one['version']}: {one['reason']}" for one in found["denied"]]
+    return lines + [f"denied:    {item['version']}: {item['reason']}" for item in listing["denied"]]
 
 
 def _words(card: dict[str, Any] | None) -> str:
@@ -112,53 +112,50 @@ def _words(card: dict[str, Any] | None) -> str:
 
 
 def _roll_back(state_dir: Path, clock: Clock) -> None:
-    before, after = previous_slot(state_dir), current_slot(state_dir)
-    if before is None or after is None:
+    before = previous_slot(state_dir)
+    if before is None or current_slot(state_dir) is None:
         raise Refused("There is no model before the one in use.", hint="See: waycue-device models list")
     try:
-        wanted = bundle.verify(before).version
+        version = bundle.verify(before).version
     except BundleError as error:
         raise Refused(f"The model before cannot be used: {error}") from None
-    _ask(state_dir, Wish(ROLL_BACK), clock, done=lambda: current_slot(state_dir) == before)
-    print(f"{wanted} is in use again.", file=sys.stderr)
+    request = OperatorRequest(RequestKind.ROLL_BACK)
+    _request(state_dir, request, clock, is_done=lambda: current_slot(state_dir) == before)
+    print(f"{version} is in use again.", file=sys.stderr)
 
 
 def _forgive(state_dir: Path, version: str, clock: Clock) -> None:
-    def listed() -> list[Denied]:
-        return [one for one in load_denied(state_dir / FOLDER) if one.version == version]
+    def denials() -> list[Denied]:
+        return [denied for denied in load_denied(state_dir / FOLDER) if denied.version == version]
 
-    if not listed():
+    if not denials():
         raise Refused(f"{version} is not denied on this device.", hint="See: waycue-device models list")
-    _ask(state_dir, Wish(FORGIVE, version), clock, done=lambda: not listed())
+    request = OperatorRequest(RequestKind.FORGIVE, version)
+    _request(state_dir, request, clock, is_done=lambda: not denials())
     print(f"{version} is tried again when it is offered.", file=sys.stderr)
 
 
-def _ask(state_dir: Path, wish: Wish, clock: Clock, *, done: Callable[[], bool]) -> None:
-    event = wish.event()
-    assert event is not None
+def _request(state_dir: Path, request: OperatorRequest, clock: Clock, *, is_done: Callable[[], bool]) -> None:
     try:
-        _do(state_dir, event, clock)
+        _do(state_dir, request, clock)
     except ConfigError:  # an agent has the folder
-        operator_requests.leave(state_dir / FOLDER, wish)
+        operator_requests.leave(state_dir / FOLDER, request)
     until_s = clock.monotonic_s() + PATIENCE_S
-    while not done():
+    while not is_done():
         if clock.monotonic_s() >= until_s:
             phase = load_state(state_dir / FOLDER).phase
-            why = "a model is being proven" if phase == PROBATION else f"the update is {phase}"
+            why = "a model is being proven" if phase == UpdatePhase.PROBATION else f"the update is {phase}"
             raise Transient(f"The agent has not done it yet ({why}).", hint="Look again: waycue-device models list")
         clock.sleep(POLL_S)
 
 
-def _do(state_dir: Path, event: Event, clock: Clock) -> None:
+def _do(state_dir: Path, request: OperatorRequest, clock: Clock) -> None:
     """Without an agent. Raises: ConfigError where there is one."""
-    updater = Updater(
-        state_dir,
-        lambda topic, payload: False,
-        device="none",
+    ports = UpdaterPorts(
         clock=clock,
+        publish=lambda topic, payload: False,
         selftest=lambda folder: [],
-        on_activated=lambda folder, version: None,
-        may_switch=lambda: False,
+        use_model=lambda folder, version: None,
     )
-    with closing(updater):
-        updater.obey(event)
+    with closing(Updater(state_dir, ports, Permission(bundle.FOR_JUDGING))) as updater:
+        updater.obey(request)

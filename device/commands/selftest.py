@@ -24,7 +24,7 @@ from device.outbox.outbox import peek
 from device.sync.connection import Connection
 from device.updates.permission import Permission, settings_allow
 from device.updates.updater import current_slot
-from device.voice import Ended, Espeak, Speakers, earcons
+from device.voice import Espeak, Speakers, UtteranceEnded, earcons
 from shared import atomic, bundle, topics
 from shared.clock import Clock
 from shared.errors import Unreachable, WaycueError
@@ -123,7 +123,7 @@ def check_speaker(config: Config, clock: Clock) -> CheckResult:
         speakers.play(1, earcons.earcon("listening"))
         pause = threading.Event()
         for _ in range(100):
-            if Ended(1) in speakers.poll():
+            if UtteranceEnded(1) in speakers.poll():
                 return _ok("speaker", "played two notes; did you hear them?")
             pause.wait(0.05)
         return _bad("speaker", "the sound output takes nothing", do="Plug the headphones in again.")

@@ -23,13 +23,37 @@ import termios
 import tty
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from shared.errors import ConfigError
 
-ACTIONS = ("flag", "hold", "repeat", "mute", "louder", "quieter", "quit")
-KEYS = {" ": "flag", "c": "hold", "r": "repeat", "m": "mute", "+": "louder", "-": "quieter", "q": "quit"}
+
+class ButtonAction(StrEnum):
+    """What a press asks for."""
+
+    FLAG = "flag"
+    HOLD = "hold"
+    RELEASE = "release"
+    REPEAT = "repeat"
+    MUTE = "mute"
+    LOUDER = "louder"
+    QUIETER = "quieter"
+    QUIT = "quit"
+
+
+KEYS = {
+    " ": ButtonAction.FLAG,
+    "c": ButtonAction.HOLD,
+    "r": ButtonAction.REPEAT,
+    "m": ButtonAction.MUTE,
+    "+": ButtonAction.LOUDER,
+    "-": ButtonAction.QUIETER,
+    "q": ButtonAction.QUIT,
+}
+SCRIPTED = tuple(action for action in ButtonAction if action is not ButtonAction.RELEASE)
+"""Actions of a script: a "hold" there brings its own release."""
 KEYS_HELP = "space flag · c correction on/off · r repeat · m mute · + - volume · q quit"
 BOUNCE_S = 0.05
 INSTALL_GPIO = "On a Pi: sudo apt install python3-gpiozero python3-lgpio."
@@ -39,7 +63,7 @@ INSTALL_GPIO = "On a Pi: sudo apt install python3-gpiozero python3-lgpio."
 class Press:
     """One press."""
 
-    action: str
+    action: ButtonAction
     t_s: float
     """Walk time at which the button went down (for release: up)."""
 
@@ -93,17 +117,17 @@ def _read(path: Path, number: int, line: str) -> list[Press]:
     where = f"{path}, line {number}"
     try:
         value: Any = json.loads(line)
-        action, t_s = value["action"], float(value["t_s"])
-        until_s = float(value["until_s"]) if action == "hold" else t_s
+        name, t_s = value["action"], float(value["t_s"])
+        until_s = float(value["until_s"]) if name == ButtonAction.HOLD else t_s
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ConfigError(
             f"{where}: {error!r}.",
             hint='Write {"t_s": 4.0, "action": "flag"} or {"t_s": 4.0, "action": "hold", "until_s": 6.5}.',
         ) from None
-    if action not in ACTIONS or not 0 <= t_s <= until_s < float("inf"):
-        raise ConfigError(f"{where}: {line.strip()[:80]} is no press.", hint=f"Actions are {', '.join(ACTIONS)}.")
-    press = Press(action, t_s)
-    return [press, Press("release", until_s)] if action == "hold" else [press]
+    if name not in SCRIPTED or not 0 <= t_s <= until_s < float("inf"):
+        raise ConfigError(f"{where}: {line.strip()[:80]} is no press.", hint=f"Actions are {', '.join(SCRIPTED)}.")
+    press = Press(ButtonAction(name), t_s)
+    return [press, Press(ButtonAction.RELEASE, until_s)] if press.action is ButtonAction.HOLD else [press]
 
 
 class Keys:
@@ -158,11 +182,11 @@ class Keys:
         except OSError:  # not the terminal of this session: nobody can stop us over it
             return True
 
-    def _toggled(self, action: str) -> str:
-        if action != "hold":
+    def _toggled(self, action: ButtonAction) -> ButtonAction:
+        if action is not ButtonAction.HOLD:
             return action
         self._holding = not self._holding
-        return "hold" if self._holding else "release"
+        return ButtonAction.HOLD if self._holding else ButtonAction.RELEASE
 
 
 class PinButton:
@@ -177,8 +201,8 @@ class PinButton:
         walk_now: Callable[[], float],
         *,
         hold_s: float = 0.6,
-        short: str = "flag",
-        long: str = "hold",
+        short: ButtonAction = ButtonAction.FLAG,
+        long: ButtonAction = ButtonAction.HOLD,
     ) -> None:
         self._short, self._longer = short, long
         self._pin = pin
@@ -229,5 +253,5 @@ class PinButton:
     def _released(self) -> None:
         if not self._held:
             self._presses.put(Press(self._short, self._down_s))
-        elif self._longer == "hold":
-            self._presses.put(Press("release", self._walk_now()))
+        elif self._longer is ButtonAction.HOLD:
+            self._presses.put(Press(ButtonAction.RELEASE, self._walk_now()))

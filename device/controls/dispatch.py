@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import assert_never
 
-from device.controls.buttons import Buttons, Press
+from device.controls.buttons import ButtonAction, Buttons, Press
 from device.guidance.loop import Guidance
 from device.moments.collector import Moments
 from device.voice import Voice
@@ -39,19 +40,24 @@ class Presses:
                 self._pressed(press)
 
     def _pressed(self, press: Press) -> None:
-        if press.action == "repeat":
-            self._guidance.post(policy.RepeatAsked())
-        elif press.action == "mute":
-            self._guidance.post(policy.MuteToggled())
-        elif press.action in ("louder", "quieter"):
-            self._voice.change_volume(VOLUME_STEP if press.action == "louder" else -VOLUME_STEP)
-        elif press.action == "quit":
-            self._stop()
-        elif not self._walking():
-            self._voice.earcon("refused")
-        elif press.action == "flag":
-            self._moments.flag(press.t_s)
-        elif press.action == "hold":
-            self._moments.begin_correction(press.t_s, self._guidance.model_version)
-        elif press.action == "release":
-            self._moments.end_correction(press.t_s)
+        match press.action:
+            case ButtonAction.REPEAT:
+                self._guidance.post(policy.RepeatAsked())
+            case ButtonAction.MUTE:
+                self._guidance.post(policy.MuteToggled())
+            case ButtonAction.LOUDER:
+                self._voice.change_volume(VOLUME_STEP)
+            case ButtonAction.QUIETER:
+                self._voice.change_volume(-VOLUME_STEP)
+            case ButtonAction.QUIT:
+                self._stop()
+            case ButtonAction.FLAG | ButtonAction.HOLD | ButtonAction.RELEASE if not self._walking():
+                self._voice.earcon("refused")
+            case ButtonAction.FLAG:
+                self._moments.flag(press.t_s)
+            case ButtonAction.HOLD:
+                self._moments.begin_correction(press.t_s, self._guidance.model_version)
+            case ButtonAction.RELEASE:
+                self._moments.end_correction(press.t_s)
+            case _:
+                assert_never(press.action)

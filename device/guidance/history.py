@@ -10,17 +10,17 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from shared.policy import GUIDANCE
 from shared.runtime.seen import Hazard
 
 REMEMBERED_S = 180.0
 MOST_STOPPED = 100
-GUIDANCE = ("hazard", "worded", "unsure", "clear")
-"""Spoken for these reasons = guidance; the rest is about the device."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LookEntry:
     """One look that went well."""
 
     t_s: float
@@ -30,7 +30,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class WordingEntry:
     """What the decoder made of a picture, spoken or not."""
 
     t_s: float
@@ -105,10 +105,11 @@ class Talk:
     """Of the look nearest the middle."""
 
 
-Entry = Look | Wording | Spoken
+Entry = LookEntry | WordingEntry | Spoken
+_Timed = TypeVar("_Timed", bound=Entry)
 
 
-class Journal:
+class GuidanceHistory:
     """Any thread may call any method."""
 
     def __init__(self, *, remembered_s: float = REMEMBERED_S) -> None:
@@ -130,7 +131,7 @@ class Journal:
     def add(self, entry: Entry) -> None:
         with self._lock:
             self._entries.append(entry)
-            self.looks += isinstance(entry, Look)
+            self.looks += isinstance(entry, LookEntry)
             if isinstance(entry, Spoken) and entry.is_guidance:
                 self._last = entry
             while self._entries[0].t_s < entry.t_s - self._remembered_s:
@@ -148,27 +149,26 @@ class Journal:
 
     def talk(self, from_s: float, to_s: float) -> Talk:
         """What was done about [from_s, to_s)."""
-        middle_s = (from_s + to_s) / 2
         with self._lock:
-            entries = list(self._entries)
-        looks = [e for e in entries if isinstance(e, Look) and from_s <= e.t_s < to_s]
-        wordings = [e for e in entries if isinstance(e, Wording) and from_s <= e.t_s < to_s]
-        spoken = [e for e in entries if isinstance(e, Spoken) and e.is_guidance and from_s <= e.t_s < to_s]
-        wording = min(wordings, key=lambda e: abs(e.t_s - middle_s), default=None)
-        look = min(looks, key=lambda e: abs(e.t_s - middle_s), default=None)
-        return Talk(
+            entries = [entry for entry in self._entries if from_s <= entry.t_s < to_s]
+        looks = [entry for entry in entries if isinstance(entry, LookEntry)]
+        look = _nearest(looks, (from_s + to_s) / 2)
+        talk = Talk(
             looks=len(looks),
-            raw_output="" if wording is None else wording.text,
-            confidence=0.0 if wording is None else wording.confidence,
-            worded=wording is not None,
-            spoken=" ".join(e.text for e in spoken),
-            model_version=wording.version if wording is not None else "" if look is None else look.version,
+            spoken=" ".join(entry.text for entry in entries if isinstance(entry, Spoken) and entry.is_guidance),
+            model_version="" if look is None else look.version,
             hazards=() if look is None else look.hazards,
+        )
+        wording = _nearest([entry for entry in entries if isinstance(entry, WordingEntry)], (from_s + to_s) / 2)
+        if wording is None:
+            return talk
+        return replace(
+            talk, raw_output=wording.text, confidence=wording.confidence, worded=True, model_version=wording.version
         )
 
     @property
     def last_guidance(self) -> str:
-        """What the wearer was told last; "" = nothing."""
+        """What was said last about the way; "" = nothing."""
         with self._lock:
             return "" if self._last is None else self._last.text
 
@@ -177,3 +177,7 @@ class Journal:
         """Every utterance of the walk that was heard, by number, in order."""
         with self._lock:
             return dict(self._heard)
+
+
+def _nearest(entries: Sequence[_Timed], t_s: float) -> _Timed | None:
+    return min(entries, key=lambda entry: abs(entry.t_s - t_s), default=None)

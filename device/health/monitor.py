@@ -80,7 +80,7 @@ class HealthMonitor:
             self._written_s = now_s
             self._write()
 
-    def _announce(self, text: str | None, *, about: str = "") -> None:
+    def _announce(self, text: str | None, *, about: str | None = None) -> None:
         if text is not None:
             self._guidance.tell(text, about=about)
 

@@ -20,7 +20,7 @@ from device.boot import kernel_boot
 from device.capture.recorder import ClosedChunk, Recorder, SoundTail
 from device.capture.source import SoundBlock, VideoFrame
 from device.config import FlagsSection
-from device.guidance.history import Journal
+from device.guidance.history import GuidanceHistory
 from device.moments import flags
 from device.moments.flags import FlagState, SelectedChunk
 from device.moments.sealer import Parcel
@@ -88,11 +88,11 @@ class MomentsPorts:
 
 class Moments:
     def __init__(
-        self, recorder: Recorder, walk: WalkId, journal: Journal, ports: MomentsPorts, settings: FlagsSection
+        self, recorder: Recorder, walk: WalkId, history: GuidanceHistory, ports: MomentsPorts, settings: FlagsSection
     ) -> None:
         self._recorder = recorder
         self._walk = walk
-        self._journal = journal
+        self._history = history
         self._ports = ports
         self._settings = settings
         self._tail = SoundTail()
@@ -141,7 +141,7 @@ class Moments:
             return
         self._corrections += 1
         sequence = self._recorder.sequence_at(t_s)
-        self._open = Correction(self._corrections, sequence, t_s, self._journal.last_guidance, model_version)
+        self._open = Correction(self._corrections, sequence, t_s, self._history.last_guidance, model_version)
         self._ports.listening(True)
         self._ports.earcon("listening")
 
@@ -186,7 +186,7 @@ class Moments:
                 logger.warning("Chunk %d was flagged, but it has no picture.", selected.sequence)
 
     def _record(self, chunk: ClosedChunk, chunk_flags: tuple[str, ...]) -> ChunkRecord:
-        talk = self._journal.talk(chunk.started_at_s, chunk.started_at_s + chunk.duration_s)
+        talk = self._history.talk(chunk.started_at_s, chunk.started_at_s + chunk.duration_s)
         walk = self._walk
         return ChunkRecord(
             chunk_id=walk.chunk_id(chunk.sequence),

@@ -20,7 +20,7 @@ from shared import messages
 from shared.clock import Clock
 from shared.errors import MediaError, MessageError
 from shared.messages import Ack
-from shared.transfer import Offline, Online, Ranges, Tick
+from shared.transfer import Offline, Online, Ranges, SenderTick
 
 REQUESTS_EVERY_S = 1.0
 FORGET_AFTER = 16  # deleting merged records costs the disk less in batches
@@ -121,7 +121,7 @@ class Delivery:
         self._apply_allowed()
         self._retry_requested()
         if not self._claim() and not answered:  # any other event looks at the timers, too
-            self._decide(Tick())
+            self._decide(SenderTick())
 
     def _apply_allowed(self) -> None:
         if self._allowed == self.uploads.allowed:

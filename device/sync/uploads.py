@@ -4,7 +4,7 @@
 
 Several small files are on their way at once, because each costs a round trip to the server's disk, and all of them keep
 to the window of shared.transfer. The most important one fills the window first: a correction sealed now waits for what
-is in the window, never for a row of clips; window and parts shrink with the link's speed (shared.pace).
+is in the window, never for a row of clips; window and parts shrink with the link's speed (shared.link_speed).
 
 What may not be sent for now (a metered connection, heat) is to its machine the same as a lost connection: it keeps
 still, and asks what is there when it may go on. That costs one question and needs no rule of its own.
@@ -18,20 +18,20 @@ from typing import Literal, assert_never
 
 from device.outbox.folder import RECORD_KIND
 from device.outbox.outbox import OutboxItem
+from shared.link_speed import LinkSpeed, observe, paced_part_bytes, window_bytes
 from shared.messages import Ack
-from shared.pace import Pace, heard, paced_part_bytes, window_bytes
 from shared.transfer import (
     PART_BYTES,
     WINDOW_PARTS,
-    Heard,
-    Letter,
+    AckCame,
     Offline,
     Online,
+    RecordSender,
     Sender,
     SenderAction,
     SenderEvent,
-    Tick,
-    post_step,
+    SenderTick,
+    send_record_step,
     send_step,
 )
 
@@ -45,7 +45,7 @@ Allowed = Literal["all", "small", "none"]
 @dataclass(frozen=True, slots=True)
 class Upload:
     item: OutboxItem
-    machine: Sender | Letter
+    machine: Sender | RecordSender
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Uploads:
     part_bytes: int = PART_BYTES
     """The most that settings and broker allow."""
     allowed: Allowed = "all"
-    pace: Pace = field(default_factory=Pace)
+    pace: LinkSpeed = field(default_factory=LinkSpeed)
     heard_s: float = float("-inf")
     """When the server last answered anything."""
 
@@ -107,7 +107,7 @@ class Allow:
     allowed: Allowed
 
 
-UploadsEvent = Online | Offline | Tick | Claimed | Answered | ItemFailed | Allow
+UploadsEvent = Online | Offline | SenderTick | Claimed | Answered | ItemFailed | Allow
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +158,14 @@ def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, li
             state, actions = _add(state, items, now_s)
         case Answered(name=name, ack=ack):
             before = state = replace(state, heard_s=now_s)
-            state, actions = _advance_all(state, Heard(ack), now_s, which=lambda item: item.name == name)
+            state, actions = _advance_all(state, AckCame(ack), now_s, which=lambda item: item.name == name)
             gained = _gained(before, state, name)
         case ItemFailed(name=name, reason=reason):
-            refusal = Heard(Ack("refused", reason=reason))
+            refusal = AckCame(Ack("refused", reason=reason))
             state, actions = _advance_all(state, refusal, now_s, which=lambda item: item.name == name)
         case Allow(allowed=allowed):
             state, actions = _allow(state, allowed, now_s)
-        case Tick():
+        case SenderTick():
             actions = []
         case _:
             assert_never(event)
@@ -209,7 +209,7 @@ def _gained(before: Uploads, after: Uploads, name: str) -> int:
 def _paced(state: Uploads, acked_bytes: int, now_s: float) -> Uploads:
     size, most = _part_and_window(state)
     full = state.flying_parts >= WINDOW_PARTS or state.flying_bytes + size > most
-    return replace(state, pace=heard(state.pace, acked_bytes, now_s, full=full))
+    return replace(state, pace=observe(state.pace, acked_bytes, now_s, full=full))
 
 
 def _part_and_window(state: Uploads) -> tuple[int, int]:
@@ -218,10 +218,10 @@ def _part_and_window(state: Uploads) -> tuple[int, int]:
 
 
 def _advance(upload: Upload, event: SenderEvent, now_s: float) -> tuple[Upload, list[UploadsAction]]:
-    machine: Sender | Letter
+    machine: Sender | RecordSender
     said: list[SenderAction]
-    if isinstance(upload.machine, Letter):
-        machine, said = post_step(upload.machine, event, now_s)
+    if isinstance(upload.machine, RecordSender):
+        machine, said = send_record_step(upload.machine, event, now_s)
     else:
         machine, said = send_step(upload.machine, event, now_s)
     actions: list[UploadsAction] = [SendMessage(upload.item, what) for what in said]
@@ -243,9 +243,9 @@ def _add(state: Uploads, items: Iterable[OutboxItem], now_s: float) -> tuple[Upl
     return replace(state, active=tuple(active)), actions
 
 
-def _machine(item: OutboxItem) -> Sender | Letter:
+def _machine(item: OutboxItem) -> Sender | RecordSender:
     if item.kind == RECORD_KIND:
-        return Letter()
+        return RecordSender()
     return Sender(item.size_bytes, phase="asking" if item.resumed else "new")
 
 
@@ -269,7 +269,7 @@ def _is_refused_record(action: UploadsAction) -> bool:
     return isinstance(action, ItemRefused) and action.item.kind == RECORD_KIND
 
 
-def _rests(machine: Sender | Letter, room_parts: int, now_s: float) -> bool:
+def _rests(machine: Sender | RecordSender, room_parts: int, now_s: float) -> bool:
     """Whether a tick would change nothing: most of what waits, most of the time."""
     sends = isinstance(machine, Sender) and machine.phase in ("new", "sending") and room_parts > 0
     return not sends and now_s < machine.due_s
@@ -286,7 +286,7 @@ def _fill(state: Uploads, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
         before = upload.machine
         if not state.may(upload.item) or _rests(before, room_parts, now_s):
             continue
-        active[at], said = _advance(upload, Tick(room_parts, room_bytes, size, state.heard_s), now_s)
+        active[at], said = _advance(upload, SenderTick(room_parts, room_bytes, size, state.heard_s), now_s)
         after = active[at].machine
         actions += said
         if isinstance(before, Sender) and isinstance(after, Sender):

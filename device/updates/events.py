@@ -1,127 +1,46 @@
-"""What may happen to an update, and what is then done: the words between `device.updates.machine` and
-`device.updates.updater`.
+"""What may happen to an update, and what is then done: the words between `device.updates.machine` and the disk.
 
-An event tells what was found out. Actions are carried out in order; what one finds out is the next event (→ names it).
+An event reports what was found. The actions that answer it are carried out in order by `device.updates.executor`; an
+action marked → produces that event.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
-from device.updates.state import LINK, Identity, State
+from device.updates.operator_requests import OperatorRequest
+from device.updates.state import ModelIdentity, State
 from shared.bundle import FileEntry, Manifest
 from shared.messages import Offer, Want
 from shared.transfer import Ranges
 
-# --- events ---
+# --- events from outside ---
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """The agent has started; the saved state and what lies on disk have been read into the state."""
+class AgentStarted:
+    """The saved state and the models on the disk have been read into the state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offered:
     offer: Offer
-    origin: str = LINK
 
 
 @dataclass(frozen=True, slots=True)
 class OfferRefused:
     """An offer came that may not be followed."""
 
-    reason: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
-class BlockCame:
+class BlockReceived:
     sha256: str
     offset: int
     data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Synced:
-    """Of what was fresh, all is on disk. Whole blocks were hashed meanwhile: those in `bad` are wrong."""
-
-    path: str
-    bad: Ranges = field(default_factory=Ranges)
-
-
-@dataclass(frozen=True, slots=True)
-class TrustChecked:
-    """The signed metadata of the offer were looked at. problem: "" = the offer is proven.
-
-    passing: only time or newer metadata can mend it (they have expired); else the offer is refused.
-    current, previous: the models on this device, as far as newer metadata say whether they may guide; None = as before.
-    """
-
-    problem: str = ""
-    passing: bool = False
-    current: Identity | None = None
-    previous: Identity | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A fetched file was hashed: right (then it has its final name) or not."""
-
-    path: str
-    ok: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestRead:
-    """problem: why it cannot be used, "" = it can."""
-
-    manifest: Manifest | None
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Surveyed:
-    """What of the wanted files is on disk."""
-
-    whole: frozenset[str]
-    """Paths that are complete and right."""
-    partial: Mapping[str, int]
-    """Path -> size of its half-written file."""
-    elsewhere: frozenset[str]
-    """Paths whose content another folder on this device claims to hold."""
-    free_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """All files that were found elsewhere have been tried; those that turned out wrong are not named here."""
-
-    copied: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Reused:
-    """Blocks that the models on this device had too were written and synced. path → their bytes."""
-
-    found: Mapping[str, Ranges]
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """bad: path -> what is wrong with it; empty = the whole bundle is right."""
-
-    bad: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Tested:
-    problems: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    may_switch: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,92 +49,163 @@ class LinkChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Activated:
-    current: Identity
-    previous: Identity
+class UpdateTick:
+    """Time passed. may_switch: whether now is a good moment to exchange models."""
+
+    may_switch: bool
 
 
 @dataclass(frozen=True, slots=True)
-class NotActivated:
-    """The bundle that was ready is gone from the disk."""
+class ModelLooked:
+    """The model in use looked at a picture. problem: why it could not be loaded, or the look failed."""
 
-    reason: str
+    problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AskDropped:
-    """The link is down: a request was not sent."""
+# --- events that report what an action found ---
 
 
 @dataclass(frozen=True, slots=True)
-class RolledBack:
-    current: Identity
+class ActionFailed:
+    """The actions after it were not done. problem: of the disk; None: the link is down."""
+
+    problem: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class LookOk:
-    pass
+class TrustChecked:
+    """The signed metadata of the offer were checked. problem: why they do not prove it, None: they do.
+
+    transient: only time or newer metadata can mend the problem (they have expired); else the offer is refused.
+    current, previous: the models on this device, where newer metadata say whether they may guide; None: as before.
+    """
+
+    problem: str | None = None
+    transient: bool = False
+    current: ModelIdentity | None = None
+    previous: ModelIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    reason: str
+class ManifestRead:
+    """problem: why the manifest cannot be used."""
+
+    manifest: Manifest | None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class RollBackAsked:
-    """A person wants the previous model back."""
+class FilesSurveyed:
+    """What of the wanted files lies in the staging folder."""
+
+    whole: frozenset[str]  # paths that are complete and right
+    partial: Mapping[str, int]  # path → size of its half-written file
+    free_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Forgiven:
-    """A person wants a denied version to be tried again."""
+class FilesReused:
+    """Whole files, and blocks of others (path → their bytes), that the models on this device held. All synced."""
 
-    version: str
+    whole: frozenset[str] = frozenset()
+    blocks: Mapping[str, Ranges] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FileSynced:
+    """What was written of a file is on disk. bad: blocks with a wrong hash.
+
+    whole: whether the hash of the whole file is right (then it has its final name); None: not all of it is here.
+    """
+
+    path: str
+    bad: Ranges = field(default_factory=Ranges)
+    whole: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BundleVerified:
+    """damaged: path → what is wrong with it; empty: the whole bundle is right."""
+
+    damaged: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BundleTested:
+    """problems: of the self-test."""
+
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSwitched:
+    """Which models are in the slots after `Activate` or `RollBack`. problem: why nothing could be activated."""
+
+    current: ModelIdentity
+    previous: ModelIdentity
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentChecked:
-    """The model in use was hashed after a failure. problem: what is wrong with it ("" = unaltered)."""
+    """The model in use was hashed after a failure. problem: what is wrong with it, None: nothing."""
 
-    problem: str
-    previous_ok: bool
-
-
-@dataclass(frozen=True, slots=True)
-class DiskTrouble:
-    """An action failed; the ones after it were not done."""
-
-    reason: str
+    problem: str | None
+    previous_fit: bool
 
 
-Event = (
-    Started | Offered | OfferRefused | BlockCame | Synced | Checked | TrustChecked | ManifestRead | Surveyed | Copied
-    | Reused | Verified | Tested | Tick | LinkChanged | Activated | NotActivated | AskDropped | RolledBack | LookOk
-    | Failed | RollBackAsked | Forgiven | CurrentChecked | DiskTrouble
-)  # fmt: skip
+AgentEvent = AgentStarted | LinkChanged | UpdateTick | ModelLooked | OperatorRequest
+ServerEvent = Offered | OfferRefused | BlockReceived
+FetchResult = TrustChecked | ManifestRead | FilesSurveyed | FilesReused | FileSynced
+SwitchResult = BundleVerified | BundleTested | ModelSwitched | CurrentChecked
+UpdateEvent = AgentEvent | ServerEvent | ActionFailed | FetchResult | SwitchResult
 
 
 # --- actions ---
 
 
-@dataclass(frozen=True, slots=True)
-class Save:
-    """Write the state to update.json, durably."""
+class Do(Enum):
+    """The actions that need no more than the state."""
+
+    SAVE = auto()  # write the deny list where it changed, then the state, durably
+    CHECK_TRUST = auto()  # whether the fetched metadata prove the target → TrustChecked
+    READ_MANIFEST = auto()  # → ManifestRead
+    VERIFY = auto()  # hash every file of the fetched bundle → BundleVerified
+    SELF_TEST = auto()  # run the golden chunks of the fetched bundle → BundleTested
+    ACTIVATE = auto()  # move the target into the free slot and point `current` at it; may be repeated → ModelSwitched
+    ROLL_BACK = auto()  # point `current` back at the previous slot; may be repeated → ModelSwitched
+    USE_CURRENT = auto()  # let the agent load `current`, or guide without a model where that one is barred
+    CHECK_CURRENT = auto()  # hash the model in use → CurrentChecked
+    CLEAR_STAGING = auto()  # remove what was fetched
 
 
 @dataclass(frozen=True, slots=True)
-class SaveDenied:
-    """Write the deny list, durably."""
+class Survey:
+    """Check what is in the staging folder, and remove files that are not right → FilesSurveyed."""
+
+    entries: tuple[FileEntry, ...]
+    resumable: frozenset[str]  # paths whose half-written file is worth keeping
+    prune: bool
+    """Remove every other file: false until the manifest is known, so that an interrupted download is not lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """Copy what the models on this device hold, with the hash checked: whole files, or else blocks → FilesReused."""
+
+    entries: tuple[FileEntry, ...]
+    blocks: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
+    """Send a request for blocks; where the link is down → ActionFailed."""
+
     want: Want
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class WriteBlock:
     """Write a block into the half-written file; no sync."""
 
     path: str
@@ -224,102 +214,20 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Sync:
-    """fsync the half-written file, and hash its blocks that are now whole → Synced."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Hash the half-written file; when right, give it its final name → Checked."""
+class SyncFile:
+    """fsync the half-written file and hash its blocks that are now whole; where all of it is here, hash the file and
+    give it its final name → FileSynced."""
 
     entry: FileEntry
-
-
-@dataclass(frozen=True, slots=True)
-class CheckTrust:
-    """Do the fetched metadata prove the offer? → TrustChecked"""
-
-    offer: Offer
-
-
-@dataclass(frozen=True, slots=True)
-class ReadManifest:
-    """→ ManifestRead"""
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """Look what is on disk, removing what is neither wanted nor right → Surveyed."""
-
-    entries: tuple[FileEntry, ...]
-    resumable: frozenset[str]
-    """Paths whose half-written file is worth keeping."""
-    prune: bool
-    """Remove every other file: false until the manifest is known, so that an interrupted download is not lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """Copy from the other folders of this device, checking the hash on the way → Copied."""
-
-    entries: tuple[FileEntry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reuse:
-    """Write the blocks that a model on this device has too, each hashed on the way → Reused."""
-
-    entries: tuple[FileEntry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Verify:
-    """Check the whole incoming bundle → Verified."""
-
-
-@dataclass(frozen=True, slots=True)
-class SelfTest:
-    """→ Tested"""
-
-
-@dataclass(frozen=True, slots=True)
-class Activate:
-    """Move the incoming bundle into the free slot and point `current` at it; may be repeated → Activated."""
-
-    manifest_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class RollBack:
-    """Point `current` back at the previous slot; may be repeated → RolledBack."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckCurrent:
-    """→ CurrentChecked"""
-
-
-@dataclass(frozen=True, slots=True)
-class ClearIncoming:
-    pass
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell the agent to load `current`, or to guide without a model where that one is barred."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Let the wearer know that an update waits, and why: `text` is spoken."""
+    """Say to the wearer that an update waits, and why."""
 
     text: str
 
 
-Action = (
-    Save | SaveDenied | Ask | Write | Sync | Check | CheckTrust | ReadManifest | Survey | Copy | Reuse | Verify
-    | SelfTest | Activate | RollBack | CheckCurrent | ClearIncoming | Announce | Tell
-)  # fmt: skip
-Step = tuple[State, list[Action]]
+UpdateAction = Do | Survey | Reuse | Ask | WriteBlock | SyncFile | Announce
+Step = tuple[State, list[UpdateAction]]

@@ -11,36 +11,35 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from device.capture.source import VideoFrame
-from device.guidance.loop import READY, UPDATED, Guidance, Model
-from device.updates.fetching import TOO_FULL
-from device.updates.offer import Proof
+from device.guidance.loop import READY, UPDATED, Guidance
+from device.updates.machine import TOO_FULL
 from device.updates.permission import Permission
+from device.updates.state import UpdatePhase
 from device.updates.stillness import Stillness
-from device.updates.updater import Report, Updater, current_slot
+from device.updates.updater import Updater, UpdateReport, UpdaterPorts, current_slot
 from shared import bundle
 from shared.background import Background
 from shared.clock import Clock
 from shared.errors import BundleError
+from shared.guidance import LoadedModel
 from shared.runtime import Execution, GuidanceModel
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RESTORED = "Previous guidance is back."
 TRIAL = "Trial guidance. Walk with a sighted companion."
 OFFER_GRACE_S = 2.0  # a retained offer comes within milliseconds of the subscription
-WAITING, PROVING = "ready", "probation"
-SETTLED = ("idle", PROVING)
 POLL_S = 0.1
-JOIN_S = 15.0  # a self-test under way is let finish
+JOIN_S = 15.0  # a self-test under way may finish
 
 MODEL_TEXTS = (RESTORED, TRIAL, TOO_FULL)
 """What may be announced about models, beside `device.guidance.loop`."""
 
-Loader = Callable[[Path], Model]
+Loader = Callable[[Path], LoadedModel]
 SelfTest = Callable[[Path], list[str]]
 
 
@@ -49,147 +48,101 @@ def loader(*, execution: Execution, permission: Permission) -> Loader:
     return lambda folder: GuidanceModel.load(folder, execution=execution, allow=permission.allowed(folder))
 
 
-def may_guide(manifest: bundle.Manifest, permission: Permission) -> None:
-    """Before a model is fetched. Raises: BundleError for a vocabulary that is newer than this device's, and as
-    Permission.check."""
-    bundle.check_vocabulary(manifest)
-    permission.check(manifest)
-
-
-def put_in_use(guidance: Guidance, model: Model, *, announce: str) -> None:
+def put_in_use(guidance: Guidance, model: LoadedModel, *, announce: str) -> None:
     """From the next look on. A model on trial is announced as that, whatever else was to be said: each time that a walk
     begins or goes on with it, cutting everything but a warning."""
     on_trial = model.manifest.intended_use == bundle.TRIAL
     guidance.swap(model, announce=TRIAL if on_trial else announce, urgent=on_trial)
 
 
-class Models(Protocol):
-    """Where the model comes from."""
+class Models:
+    """Where the model comes from. The defaults are those of a model that is never exchanged."""
 
-    def start(self) -> None:
-        """Raises: BundleError where the settings name a model that may not be used."""
-        ...
-
-    def wait_for_offer(self, timeout_s: float, *, online: Callable[[], bool], stop: threading.Event) -> None: ...
-    def looked(self, version: str) -> None: ...
-    def saw(self, frame: VideoFrame) -> None: ...
-    def failed(self, version: str, reason: str) -> None: ...
+    def start(self) -> None: ...  # raises BundleError where the settings name a model that may not be used
+    def looked(self, version: str) -> None: ...  # a look with this model went well
+    def failed(self, version: str, reason: str) -> None: ...  # this model failed on a picture
+    def saw(self, frame: VideoFrame) -> None: ...  # a picture of the walk
     def on_offer(self, payload: bytes) -> None: ...
     def on_block(self, levels: list[str], payload: bytes) -> None: ...
     def link_changed(self, online: bool) -> None: ...
-    @property
-    def is_settled(self) -> bool: ...
-    @property
-    def state_text(self) -> str: ...
-    @property
-    def updates(self) -> tuple[Report, ...]: ...
-    def close(self) -> None: ...
-
-
-class FixedModel:
-    """A model named by the settings: nothing is fetched."""
-
-    def __init__(self, folder: Path, guidance: Guidance, load: Loader) -> None:
-        self._folder = folder
-        self._guidance = guidance
-        self._load = load
-
-    def start(self) -> None:
-        """Raises: BundleError."""
-        put_in_use(self._guidance, self._load(self._folder), announce=READY)
+    def close(self) -> None: ...  # what is under way goes on at the next start
 
     def wait_for_offer(self, timeout_s: float, *, online: Callable[[], bool], stop: threading.Event) -> None:
-        """Nothing to wait for."""
-
-    def looked(self, version: str) -> None:
-        """Nobody else wants to know."""
-
-    def saw(self, frame: VideoFrame) -> None:
-        """No model waits."""
-
-    def failed(self, version: str, reason: str) -> None:
-        """Nobody else wants to know: the log has it."""
-
-    def on_offer(self, payload: bytes) -> None:
-        """Not followed."""
-        log.info("An offered model is not fetched: the settings name one.")
-
-    def on_block(self, levels: list[str], payload: bytes) -> None:
-        """Not asked for."""
-
-    def link_changed(self, online: bool) -> None:
-        """Nothing is fetched."""
+        """Before a walk: wait until what the server offers is in use, at most `timeout_s`."""
 
     @property
     def is_settled(self) -> bool:
+        """Nothing is being fetched, tested or switched, nor loaded: that takes seconds after the switch."""
         return True
 
     @property
     def state_text(self) -> str:
+        """For the status."""
         return "fixed by the settings"
 
     @property
-    def updates(self) -> tuple[Report, ...]:
+    def updates(self) -> tuple[UpdateReport, ...]:
+        """What was switched to in this run."""
         return ()
 
-    def close(self) -> None:
-        """Nothing to let go of."""
+
+class FixedModel(Models):
+    """A model named by the settings: nothing is fetched."""
+
+    def __init__(self, folder: Path, guidance: Guidance, load: Loader) -> None:
+        self._folder, self._guidance, self._load = folder, guidance, load
+
+    def start(self) -> None:
+        put_in_use(self._guidance, self._load(self._folder), announce=READY)
+
+    def on_offer(self, payload: bytes) -> None:
+        logger.info("An offered model is not fetched: the settings name one.")
 
 
-class OfferedModels:
-    """The model in the current slot, and what the server offers after it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPorts:
+    """What the models need of the agent around them."""
 
-    def __init__(
-        self,
-        state_dir: Path,
-        guidance: Guidance,
-        load: Loader,
-        *,
-        publish: Callable[[str, bytes], bool],
-        device: str,
-        clock: Clock,
-        selftest: SelfTest,
-        permission: Permission,
-        may_switch: Callable[[], bool],
-        trust: Proof | None = None,
-    ) -> None:
-        """may_switch: whether models may be exchanged although the wearer does not stand still. trust: as in Updater.
+    clock: Clock
+    load: Loader
+    selftest: SelfTest
+    publish: Callable[[str, bytes], bool]
+    may_switch: Callable[[], bool]
+    """Whether models may be exchanged although the wearer does not stand still."""
 
-        raises: ConfigError where another agent uses the folder
-        """
-        self._state_dir = state_dir
-        self._guidance = guidance
-        self._load = load
-        self._handed_over = ""
+
+class OfferedModels(Models):
+    """The model in the current slot, and what the server offers after it.
+
+    raises: ConfigError where another agent uses the folder
+    """
+
+    def __init__(self, state_dir: Path, guidance: Guidance, ports: ModelPorts, permission: Permission) -> None:
+        self._state_dir, self._guidance, self._ports = state_dir, guidance, ports
+        self._handed_over: str | None = None
         """Version of the model that was loaded last, or could not be: guidance has it, or never will."""
-        self._stillness = Stillness(clock)
-        self._agent_may_switch = may_switch
-        self.updater = Updater(
-            state_dir,
-            publish,
-            device=device,
-            clock=clock,
-            selftest=selftest,
-            on_activated=self._activated,
-            check_manifest=lambda manifest: may_guide(manifest, permission),
+        self._stillness = Stillness(ports.clock)
+        own = UpdaterPorts(
+            clock=ports.clock,
+            publish=ports.publish,
+            selftest=ports.selftest,
+            use_model=self._use_model,
+            use_no_model=self._use_no_model,
             may_switch=self._may_switch,
-            trust=trust,
-            tell=guidance.tell,
-            barred=permission.barred,
-            on_barred=self._barred,
+            announce=guidance.tell,
         )
+        self.updater = Updater(state_dir, own, permission)
         self._work = Background(lambda: self.updater.run(self._work.stopping), name="model update", restart_s=10.0)
 
     def start(self) -> None:
         """Use the model that is there, and begin to follow offers. Raises nothing for a bad model: it is reported."""
-        self.updater.start()  # may take a model back that brought the agent down, and so call _activated
-        folder = current_slot(self._state_dir)
-        if not self._guidance.model_version and folder is not None and not self.updater.current_barred:
-            self._use(folder, self.updater.current_version, announce=READY)
+        self.updater.start()  # may roll back a model that brought the agent down, and so call _use_model
+        folder, version = current_slot(self._state_dir), self.updater.current_version
+        if not self._guidance.model_version and folder is not None and version and self.updater.current_barred is None:
+            self._load(folder, version, announce=READY)
         self._work.start()
 
     def wait_for_offer(self, timeout_s: float, *, online: Callable[[], bool], stop: threading.Event) -> None:
-        """Before a walk: wait until what the server offers is in use, at most `timeout_s`."""
         waited_s = connected_s = 0.0
         while waited_s < timeout_s and not stop.wait(POLL_S):
             waited_s += POLL_S
@@ -198,16 +151,13 @@ class OfferedModels:
                 return
 
     def looked(self, version: str) -> None:
-        """A look with this model went well."""
         self.updater.report_look_ok(version)
 
     def saw(self, frame: VideoFrame) -> None:
-        """A picture of the walk: while a model waits for its moment, does the wearer stand still?"""
-        if self.updater.phase == WAITING:
+        if self.updater.phase == UpdatePhase.READY:
             self._stillness.feed(frame)
 
     def failed(self, version: str, reason: str) -> None:
-        """This model failed on a picture."""
         self.updater.report_failure(reason, version)
 
     def on_offer(self, payload: bytes) -> None:
@@ -220,46 +170,41 @@ class OfferedModels:
         self.updater.link_changed(online)
 
     @property
-    def updates(self) -> tuple[Report, ...]:
-        """What was switched to in this run."""
-        return self.updater.reports
-
-    @property
     def is_settled(self) -> bool:
-        """Nothing is being fetched, tested or switched, nor loaded: that takes seconds after the switch."""
-        loaded = self.updater.phase != PROVING or self._handed_over == self.updater.current_version
-        return self.updater.phase in SETTLED and loaded
+        phase = self.updater.phase
+        loaded = self._handed_over == self.updater.current_version
+        return phase == UpdatePhase.IDLE or (phase == UpdatePhase.PROBATION and loaded)
 
     @property
     def state_text(self) -> str:
         return self.updater.state_text()
 
+    @property
+    def updates(self) -> tuple[UpdateReport, ...]:
+        return self.updater.reports
+
     def close(self) -> None:
-        """What is under way goes on at the next start."""
         if self._work.close(JOIN_S):
             self.updater.close()
 
     def _may_switch(self) -> bool:
         """Nobody is guided, or nobody walks, or the wearer stands still."""
-        return not self._guidance.model_version or self._agent_may_switch() or self._stillness.is_still
+        return not self._guidance.model_version or self._ports.may_switch() or self._stillness.is_still
 
-    def _barred(self, version: str, reason: str) -> None:
-        """The model in use may not guide any more, and no other may."""
+    def _use_no_model(self, version: str, reason: str) -> None:
         if self._guidance.model_version:
             self._guidance.drop()
         self._handed_over = version
 
-    def _activated(self, folder: Path, version: str) -> None:
-        if not self._guidance.model_version:
-            self._use(folder, version, announce=READY)
-        else:
-            self._use(folder, version, announce=UPDATED if self.updater.phase == PROVING else RESTORED)
+    def _use_model(self, folder: Path, version: str) -> None:
+        exchanged = UPDATED if self.updater.phase == UpdatePhase.PROBATION else RESTORED
+        self._load(folder, version, announce=exchanged if self._guidance.model_version else READY)
 
-    def _use(self, folder: Path, version: str, *, announce: str) -> None:
+    def _load(self, folder: Path, version: str, *, announce: str) -> None:
         try:
-            put_in_use(self._guidance, self._load(folder), announce=announce)
+            put_in_use(self._guidance, self._ports.load(folder), announce=announce)
         except BundleError as error:
-            log.error("%s", error)
+            logger.error("%s", error)
             self.updater.report_failure(str(error), version)
         finally:
             self._handed_over = version

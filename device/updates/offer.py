@@ -1,4 +1,4 @@
-"""What an offer must look like before anything is done about it, and what may prove it.
+"""What an offer must look like before anything is done about it.
 
 Promises: sizes and counts are bounded before a byte is fetched for them; where offers must be signed, one without
 signed metadata goes no further than here.
@@ -6,27 +6,12 @@ signed metadata goes no further than here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
 
 from shared import bundle, messages
 from shared.errors import MessageError, Refused
 from shared.messages import Offer
 from shared.signed_files import MAX_FILES, limit_bytes
-
-
-class Proof(Protocol):
-    """What `device.updates.tuf_client.Trust` does for an updater."""
-
-    def check(self, files: Mapping[str, bytes], offer: Offer, device: str) -> None:
-        """Raises: a Permanent where these metadata do not prove the offer, a Transient where they have expired."""
-        ...
-
-    def supervised(self, version: str, manifest_sha256: str, device: str) -> None:
-        """Return if a model on trial may guide here. Raises: Refused where it may not, a Transient where that cannot be
-        told from what was verified before."""
-        ...
 
 
 def read_offer(payload: bytes, *, signed: bool) -> Offer:
@@ -39,17 +24,22 @@ def read_offer(payload: bytes, *, signed: bool) -> Offer:
         raise MessageError(f"Offer.manifest_size: {offer.manifest_size} is not the size of a manifest.")
     if not signed:
         return replace(offer, metadata=())
-    names = {one.name for one in offer.metadata}
-    if len(offer.metadata) > MAX_FILES:
-        raise MessageError(f"Offer.metadata: {len(offer.metadata)} files; at most {MAX_FILES} are fetched.")
-    for one in offer.metadata:
-        if one.size_bytes > limit_bytes(one.name):
-            raise MessageError(
-                f"Offer.metadata: {one.name} has {one.size_bytes} bytes; {limit_bytes(one.name)} are read."
-            )
-    roles = [one.name.rpartition(".json")[0].rpartition(".")[2] for one in offer.metadata]
+    if not offer.metadata:
+        raise Refused(f"The offer of {offer.version} is not signed.", hint="Only the server that enrolled us signs.")
+    _check_metadata(offer)
+    return offer
+
+
+def _check_metadata(offer: Offer) -> None:
+    names = [file.name for file in offer.metadata]
+    if len(names) > MAX_FILES:
+        raise MessageError(f"Offer.metadata: {len(names)} files; at most {MAX_FILES} are fetched.")
+    for file in offer.metadata:
+        limit = limit_bytes(file.name)
+        if file.size_bytes > limit:
+            raise MessageError(f"Offer.metadata: {file.name} has {file.size_bytes} bytes; {limit} are read.")
+    roles = [name.rpartition(".json")[0].rpartition(".")[2] for name in names]
     if any(roles.count(role) > 1 for role in ("snapshot", "targets")):  # each may have its full size
         raise MessageError("Offer.metadata: more than one snapshot, or more than one list of targets.")
-    if not names or len(names) != len(offer.metadata):
-        raise Refused(f"The offer of {offer.version} is not signed.", hint="Only the server that enrolled us signs.")
-    return offer
+    if len(set(names)) != len(names):
+        raise MessageError("Offer.metadata: a file is named twice.")

@@ -1,44 +1,51 @@
-"""What a person asks of the updater from another process: `<state>/models/wish.json`, one wish at a time.
+"""What a person asks of the updater from another process: `<state>/models/wish.json`, one request at a time.
 
 The running agent holds the folder's lock and keeps the state in memory, so a command must not change the files beside
-it. It leaves a note; the agent takes it, removes it, and then acts. A note that is no wish is removed and logged.
+it. It leaves a request; the agent removes the file and then acts. A file that is no request is removed and logged.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
-from device.updates.events import Event, Forgiven, RollBackAsked
-from shared import atomic, messages
-from shared.errors import MessageError
+from shared import atomic
 
 NAME = "wish.json"
-ROLL_BACK, FORGIVE = "roll_back", "forgive"
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
+
+
+class RequestKind(StrEnum):
+    """The values are written to wish.json."""
+
+    ROLL_BACK = "roll_back"
+    FORGIVE = "forgive"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """wish: roll_back | forgive (try `version` again)."""
+class OperatorRequest:
+    """version: the denied one that is to be tried again; None for a roll-back."""
 
-    wish: str
-    version: str = "none"
-
-    def event(self) -> Event | None:
-        """What it means for the updater; None = nothing."""
-        events: dict[str, Event] = {ROLL_BACK: RollBackAsked(), FORGIVE: Forgiven(self.version)}
-        return events.get(self.wish)
+    kind: RequestKind
+    version: str | None = None
 
 
-def leave(models: Path, wish: Wish) -> None:
+def leave(models: Path, request: OperatorRequest) -> None:
     """Durable when it returns. Raises: OSError."""
-    atomic.write_bytes(models / NAME, messages.encode(wish))
+    atomic.write_bytes(models / NAME, encode(request))
 
 
-def take(models: Path) -> Event | None:
-    """Remove the note and say what it asks for. Raises: OSError."""
+def encode(request: OperatorRequest) -> bytes:
+    """The bytes of wish.json."""
+    value = {"wish": request.kind, "version": request.version or "none"}
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def take(models: Path) -> OperatorRequest | None:
+    """Remove the request and return it. Raises: OSError."""
     path = models / NAME
     try:
         data = path.read_bytes()
@@ -46,10 +53,9 @@ def take(models: Path) -> Event | None:
         return None
     path.unlink()  # first: whatever it says, it is acted on once
     try:
-        event = messages.decode(Wish, data).event()
-    except MessageError as error:
-        _log.warning("%s was not understood: %s", path, error)
+        value = json.loads(data)
+        kind = RequestKind(value["wish"])
+        return OperatorRequest(kind, str(value["version"]) if kind == RequestKind.FORGIVE else None)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        logger.warning("%s was not understood: %r", path, error)
         return None
-    if event is None:
-        _log.warning("%s asks for something that this version does not know.", path)
-    return event

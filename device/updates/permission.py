@@ -12,21 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.config import Config
-from device.updates.offer import Proof
+from device.updates.tuf_client import Trust
 from shared import bundle
 from shared.errors import BundleError, Refused, WaycueError
 
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """uses: the intended uses that need no more than the settings. proof: who knows what was granted; None = nobody."""
+    """uses: the intended uses that need no more than the settings. proof: what verifies signed metadata; with it,
+    an offer without them is refused; None only where the device has no identity yet, which may only speak to a broker
+    on its own machine. device: the name that the metadata and offers are for."""
 
     uses: frozenset[str] = bundle.FOR_WALKS
-    proof: Proof | None = None
+    proof: Trust | None = None
     device: str = ""
 
     @classmethod
-    def of(cls, config: Config, proof: Proof | None, device: str) -> Permission:
+    def of(cls, config: Config, proof: Trust | None, device: str) -> Permission:
         """For the models that a server offers. The wearer's settings vouch for trials only where nothing is signed."""
         uses = settings_allow(config)
         if proof is not None and not _is_replay(config):
@@ -34,26 +36,31 @@ class Permission:
         return cls(uses, proof, device)
 
     def check(self, manifest: bundle.Manifest) -> None:
-        """Whether this model may guide. Raises: BundleError, Refused, or a Transient where it cannot be told now."""
-        granted = self.proof is not None and manifest.intended_use == bundle.TRIAL
-        if granted and self.proof is not None and bundle.TRIAL not in self.uses:
+        """Whether this model may guide. Raises: BundleError, Refused, or a Transient where it cannot be decided now."""
+        if self.proof is not None and manifest.intended_use == bundle.TRIAL and bundle.TRIAL not in self.uses:
             digest = hashlib.sha256(bundle.manifest_bytes(manifest)).hexdigest()
             self.proof.supervised(manifest.version, digest, self.device)
         else:
             bundle.check_use(manifest, self.uses)
 
-    def barred(self, folder: Path) -> str:
-        """Why the model in a folder may not guide, "" = it may, as far as that is asked here: one whose manifest cannot
-        be read is somebody else's trouble. Raises: a Transient where it cannot be told now."""
+    def check_new(self, manifest: bundle.Manifest) -> None:
+        """Before a model is fetched, and before it is used. Raises: BundleError for a vocabulary that is newer than
+        this device's, and as `check`."""
+        bundle.check_vocabulary(manifest)
+        self.check(manifest)
+
+    def barred(self, folder: Path) -> str | None:
+        """Why the model in a folder may not guide, None: it may, as far as that is decided here (one whose manifest
+        cannot be read is found when it is loaded). Raises: a Transient where it cannot be decided now."""
         try:
             manifest = bundle.read_manifest(folder)
         except BundleError:
-            return ""
+            return None
         try:
             self.check(manifest)
         except (BundleError, Refused) as error:
             return Exception.__str__(error)
-        return ""
+        return None
 
     def allowed(self, folder: Path) -> frozenset[str]:
         """The intended uses with which the model in a folder may be loaded. Raises nothing."""

@@ -1,7 +1,7 @@
-"""Which bytes of an update to ask for next, and which of those that came are worth keeping. Pure.
+"""Which bytes of an update to request next, and which received ones are worth keeping. Pure.
 
-One window over all files: what is asked for and not yet synced never exceeds `Settings.window_bytes`, and no byte is
-asked for twice while its first request may still be answered.
+One window over all files: what is requested and not yet synced never exceeds `Settings.window_bytes`, and no byte is
+requested twice while its first request may still be answered.
 """
 
 from __future__ import annotations
@@ -10,95 +10,84 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 
-from device.updates.events import Action, Ask, Step
-from device.updates.state import Asked, Progress, Settings, State, progress_of
+from device.updates.events import Ask, Step, UpdateAction
+from device.updates.state import FileProgress, Request, Settings, State
 from shared.bundle import BLOCKS_NAME, FileEntry
 from shared.messages import Want
 from shared.transfer import MAX_PART_BYTES, Ranges, Span
 
 
-def ask(state: State, now_s: float, settings: Settings) -> Step:
-    """Fill the window with requests, in the order of the files."""
-    actions: list[Action] = []
+def fill_window(state: State, now_s: float, settings: Settings) -> Step:
+    """Request what is missing, in the order of the files, until the window is full."""
+    actions: list[UpdateAction] = []
     if not state.online:
         return state, []
-    room = settings.window_bytes - sum(asked.size_bytes for asked in state.asked)
+    room = settings.window_bytes - sum(request.size_bytes for request in state.requests)
     # The list of blocks first, alone: what it names may be on this device already.
     for entry in [entry for entry in state.files if entry.path == BLOCKS_NAME] or state.files:
-        while len(state.asked) < settings.wants_in_flight and (ranges := _next_ranges(state, entry, room, settings)):
-            asked = Asked(entry.path, ranges, now_s)
-            state = replace(state, asked=(*state.asked, asked))
+        while len(state.requests) < settings.wants_in_flight and (ranges := _next_ranges(state, entry, room, settings)):
+            request = Request(entry.path, ranges, now_s)
+            state = replace(state, requests=(*state.requests, request))
             actions.append(Ask(Want(entry.sha256, ranges, settings.block_bytes)))
-            room -= asked.size_bytes
+            room -= request.size_bytes
     return state, actions
 
 
 def _next_ranges(state: State, entry: FileEntry, room: int, settings: Settings) -> tuple[Span, ...]:
-    """The next pieces of one file that are neither here nor asked for, within one request and `room` bytes."""
-    progress = progress_of(state, entry)
-    open_ = progress.have.union(progress.fresh).missing(entry.size_bytes)
-    for asked in state.asked:
-        if asked.path == entry.path:
-            open_ = open_.minus(Ranges.of(asked.ranges))
-    pieces = islice(open_.parts(settings.block_bytes), settings.blocks_per_want)
-    taken = Ranges()
-    for start, stop in pieces:
-        if taken.total + stop - start > room:
+    """The next pieces of a file that are neither here nor requested, within one request and `room` bytes."""
+    missing = state.progress_of(entry).here.missing(entry.size_bytes)
+    for request in state.requests:
+        if request.path == entry.path:
+            missing = missing.minus(Ranges.of(request.ranges))
+    chosen = Ranges()
+    for start, stop in islice(missing.parts(settings.block_bytes), settings.blocks_per_want):
+        if chosen.total + stop - start > room:
             break
-        taken = taken.add(start, stop)
-    return taken.spans
+        chosen = chosen.add(start, stop)
+    return chosen.spans
 
 
 def awaiting(state: State, sha256: str, start: int, stop: int) -> FileEntry | None:
-    """The file that these bytes belong to and are new for. Late answers are as good as asked ones: the hash decides."""
+    """The file that these bytes belong to and are new for. Late answers count like timely ones: the hash decides."""
     if not 0 < stop - start <= MAX_PART_BYTES:
         return None
     for entry in state.files:
-        progress = progress_of(state, entry)
-        here = progress.have.union(progress.fresh)
+        here = state.progress_of(entry).here
         if entry.sha256 == sha256 and stop <= entry.size_bytes and not here.covers(start, stop):
             return entry
     return None
 
 
-def synced_only(progress: Mapping[str, Progress]) -> dict[str, Progress]:
+def synced_only(progress: Mapping[str, FileProgress]) -> dict[str, FileProgress]:
     """What a restart would find."""
-    return {path: replace(one, fresh=Ranges()) for path, one in progress.items()}
+    return {path: replace(file, unsynced=Ranges()) for path, file in progress.items()}
 
 
-def clipped(state: State, sizes: Mapping[str, int]) -> dict[str, Progress]:
-    """Believe no range beyond the end of the half-written file that should hold it; other files are as before.
+def clipped(state: State, sizes: Mapping[str, int]) -> dict[str, FileProgress]:
+    """Drop ranges beyond the end of the half-written file that should hold them; other files are as before.
 
     sizes: path → bytes on disk, of the files in `state.files`
     """
-    kept = dict(synced_only(state.progress))
+    kept = synced_only(state.progress)
     for entry in state.files:
-        one, size = kept.pop(entry.path, None), sizes.get(entry.path)
-        if one is not None and size is not None and one.sha256 == entry.sha256:
-            kept[entry.path] = Progress(one.sha256, one.have.minus(Ranges.of([(size, max(size, entry.size_bytes))])))
+        file, size = kept.pop(entry.path, None), sizes.get(entry.path)
+        if file is not None and size is not None and file.sha256 == entry.sha256:
+            lost = Ranges.of([(size, max(size, entry.size_bytes))])
+            kept[entry.path] = FileProgress(file.sha256, file.synced.minus(lost))
     return kept
 
 
 def resumable(state: State, entries: tuple[FileEntry, ...]) -> frozenset[str]:
     """Paths whose half-written file holds bytes that count."""
-    return frozenset(entry.path for entry in entries if progress_of(state, entry).have.spans)
+    return frozenset(entry.path for entry in entries if state.progress_of(entry).synced.spans)
 
 
-def answered(state: State, asked: Asked) -> bool:
-    """Whether all that was asked for is here, synced or not."""
-    progress = state.progress.get(asked.path)
-    if progress is None:
-        return False
-    here = progress.have.union(progress.fresh)
-    return all(here.covers(start, stop) for start, stop in asked.ranges)
+def is_answered(state: State, request: Request) -> bool:
+    """Whether all that was requested is here, synced or not."""
+    progress = state.progress.get(request.path)
+    return progress is not None and all(progress.here.covers(start, stop) for start, stop in request.ranges)
 
 
-def touches(asked: Asked, path: str, bytes_: Ranges) -> bool:
+def touches(request: Request, path: str, lost: Ranges) -> bool:
     """Whether a request was for any of these bytes of a file."""
-    return asked.path == path and any(a < stop and start < b for a, b in asked.ranges for start, stop in bytes_.spans)
-
-
-def all_here(state: State, entry: FileEntry) -> bool:
-    """Whether the whole file is here, synced or not."""
-    progress = progress_of(state, entry)
-    return progress.have.union(progress.fresh).covers(0, entry.size_bytes)
+    return request.path == path and Ranges.of(request.ranges).minus(lost).total < request.size_bytes

@@ -1,8 +1,9 @@
-"""The files of a model that are still arriving: written in blocks, synced, hashed block by block and then whole.
+"""The staging folder, `<state>/models/incoming`: the files of a model that are still arriving.
 
-Promises: a block that is reported as right was read back from its file and had the hash that the bundle's own list
-names; a file gets its final name only after the hash of all its bytes was right. Nothing here decides:
-`device.updates.machine` does. One thread.
+Files are written in blocks to NAME.part, synced, hashed block by block and then whole; or copied from the models that
+this device has. Promises: a block that is reported as right was read back from its file and had the hash that the
+bundle's own list names; a file gets its final name only after the hash of all its bytes was right. Nothing here
+decides: `device.updates.machine` does. One thread. Every method raises OSError as the disk does.
 """
 
 from __future__ import annotations
@@ -10,37 +11,88 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from device.updates.slots import Checkpoint, Slots
-from device.updates.state import Progress
+from device.updates.state import FileProgress
 from shared import atomic, blocks, bundle
 from shared.blocks import BlockList
 from shared.bundle import FileEntry
 from shared.errors import BundleError
 from shared.transfer import Ranges, Span
 
-_log = logging.getLogger(__name__)
+COPY_BYTES = 1024 * 1024
+logger = logging.getLogger(__name__)
 
 
-class Incoming:
-    """Half-written files of the bundle that is being fetched. Every method raises OSError as the disk does."""
+class Staging:
+    """The half-written and the whole files of the bundle that is being fetched."""
 
-    def __init__(self, slots: Slots, at: Checkpoint) -> None:
-        self._slots, self._at = slots, at
+    def __init__(self, folder: Path, crash_point: atomic.Step) -> None:
+        self.folder, self._crash_point = folder, crash_point
         self._files: dict[str, BinaryIO] = {}
         self._blocks: BlockList | None = None
 
     def close(self) -> None:
-        """Let go of every file."""
+        """Close every file."""
         for file in self._files.values():
             file.close()
         self._files.clear()
 
+    def clear(self) -> None:
+        """Remove all of it."""
+        self.close()
+        atomic.remove_tree(self.folder)
+        self._crash_point("incoming cleared")
+
+    def _part(self, path: str) -> Path:
+        """The half-written file of a path."""
+        final = self.folder / path
+        return final.with_name(final.name + atomic.TEMP_SUFFIX)
+
+    # --- what is here ---
+
+    def survey(
+        self, entries: Iterable[FileEntry], resumable: frozenset[str], *, prune: bool
+    ) -> tuple[frozenset[str], dict[str, int]]:
+        """The paths that are whole, and the sizes in bytes of the half-written ones. A wrong file is removed; with
+        `prune`, so is every file that is not in `entries`."""
+        self.close()
+        entries = list(entries)
+        if prune and self.folder.exists():
+            self._prune(entry.path for entry in entries)
+        whole, partial = set(), {}
+        for entry in entries:
+            final, part = self.folder / entry.path, self._part(entry.path)
+            if final.is_file() and atomic.sha256_file(final) == entry.sha256:
+                whole.add(entry.path)
+            else:
+                final.unlink(missing_ok=True)
+            if entry.path in resumable and entry.path not in whole and part.is_file():
+                partial[entry.path] = part.stat().st_size
+            else:
+                part.unlink(missing_ok=True)
+        self._crash_point("surveyed")
+        return frozenset(whole), partial
+
+    def _prune(self, paths: Iterable[str]) -> None:
+        keep = {self.folder / bundle.MANIFEST_NAME}
+        for path in paths:
+            keep |= {self.folder / path, self._part(path)}
+        folders = {file.parent for file in keep}
+        for file in sorted(self.folder.rglob("*"), reverse=True):
+            if file.is_dir():
+                if file not in folders:
+                    file.rmdir()
+            elif file not in keep:
+                file.unlink()
+
+    # --- over the link ---
+
     def write(self, path: str, offset: int, data: bytes) -> None:
-        """At its place, not synced."""
+        """Write bytes at their place; they are not synced."""
         fd = self._open(path).fileno()
         os.lseek(fd, offset, os.SEEK_SET)
         left = memoryview(data)
@@ -52,68 +104,85 @@ class Incoming:
         file = self._files.get(path)
         if file is not None:
             os.fsync(file.fileno())
-            atomic.fsync_dir(self._slots.part(path).parent)
+            atomic.fsync_dir(self._part(path).parent)
 
     def _open(self, path: str) -> BinaryIO:
         file = self._files.get(path)
         if file is None:
-            part = self._slots.part(path)
+            part = self._part(path)
             atomic.make_dirs(part.parent)
             fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
             file = self._files[path] = os.fdopen(fd, "r+b", buffering=0)
         return file
+
+    def wrong_blocks(self, entry: FileEntry, progress: FileProgress) -> Ranges:
+        """Of the blocks that unsynced bytes have made whole: those with another hash than listed."""
+        listed, file = self._blocks, self._files.get(entry.path)
+        if listed is None or file is None:
+            return Ranges()
+        wrong = []
+        for index in listed.touching(entry, progress.unsynced.spans):
+            start, stop = listed.span(entry, index)
+            if progress.here.covers(start, stop):
+                digest = hashlib.sha256(os.pread(file.fileno(), stop - start, start)).digest()
+                if digest != listed.digest(entry.path, index):
+                    wrong.append((start, stop))
+        return Ranges.of(wrong)
 
     def accept(self, entry: FileEntry) -> bool:
         """Hash a fetched file and give it its final name, or throw it away."""
         file = self._files.pop(entry.path, None)
         if file is not None:
             file.close()
-        part = self._slots.part(entry.path)
+        part = self._part(entry.path)
         if entry.size_bytes == 0:
             atomic.write_bytes(part, b"")
         if not part.is_file() or atomic.sha256_file(part) != entry.sha256:
-            _log.warning("%s of the new model arrived damaged; it is fetched again.", entry.path)
+            logger.warning("%s of the new model arrived damaged; it is fetched again.", entry.path)
             part.unlink(missing_ok=True)
             return False
-        atomic.move(part, self._slots.incoming / entry.path)
-        self._at("file complete")
+        atomic.move(part, self.folder / entry.path)
+        self._crash_point("file complete")
         return True
 
-    # --- blocks ---
+    # --- from the models on this device ---
 
-    def read_blocks(self) -> None:
-        """Load the list of blocks of the bundle that is arriving; without one, only whole files are checked."""
-        self._blocks = None
-        try:
-            self._blocks = blocks.read(self._slots.incoming, bundle.read_manifest(self._slots.incoming))
-        except BundleError as error:
-            # The signed manifest lists a list that does not fit it: every byte is fetched, and checked file by file.
-            _log.warning("Blocks are not used: %s", error)
+    def copy(self, entries: Iterable[FileEntry], sources: Iterable[Path]) -> list[FileEntry]:
+        """Copy the files that a bundle in `sources` holds whole and right; which ones."""
+        holders = _holders(sources)
+        copied = []
+        for entry in entries:
+            source = next((path for path in holders.get(entry.sha256, ()) if _has_hash(path, entry.sha256)), None)
+            if source is not None:
+                with open(source, "rb") as file, atomic.writing(self.folder / entry.path) as copy:
+                    shutil.copyfileobj(file, copy, COPY_BYTES)
+                self._crash_point("file copied")
+                copied.append(entry)
+        return copied
 
-    def reuse(
-        self, entries: Iterable[FileEntry], progress: Mapping[str, Progress], sources: Iterable[Path]
+    def copy_blocks(
+        self, entries: Iterable[FileEntry], progress: Mapping[str, FileProgress], sources: Iterable[Path]
     ) -> dict[str, Ranges]:
         """Write the blocks that are not here yet and that a bundle in `sources` holds; synced when it returns."""
-        self.read_blocks()
-        listed = self._blocks
-        if listed is None:
+        listed = self._blocks = self._read_blocks()
+        places = blocks.known(sources) if listed is not None else {}
+        if listed is None or not places:
             return {}
-        places = blocks.known(sources)
-        found = {}
-        for entry in entries if places else ():
-            one = progress.get(entry.path)
-            have = one.have if one is not None and one.sha256 == entry.sha256 else Ranges()
-            spans = list(self._copy_blocks(listed, entry, have, places))
+        copied = {}
+        for entry in entries:
+            file = progress.get(entry.path)
+            synced = file.synced if file is not None and file.sha256 == entry.sha256 else Ranges()
+            spans = list(self._copy_blocks_of(entry, synced, listed, places))
             if spans:
                 self.sync(entry.path)
-                self._at("blocks reused")
-                found[entry.path] = Ranges.of(spans)
-        return found
+                self._crash_point("blocks reused")
+                copied[entry.path] = Ranges.of(spans)
+        return copied
 
-    def _copy_blocks(
-        self, listed: BlockList, entry: FileEntry, have: Ranges, places: Mapping[bytes, blocks.Place]
+    def _copy_blocks_of(
+        self, entry: FileEntry, synced: Ranges, listed: BlockList, places: Mapping[bytes, blocks.BlockPlace]
     ) -> Iterable[Span]:
-        for index in listed.touching(entry, have.missing(entry.size_bytes).spans):
+        for index in listed.touching(entry, synced.missing(entry.size_bytes).spans):
             start, stop = listed.span(entry, index)
             digest = listed.digest(entry.path, index)
             place = places.get(digest)
@@ -122,20 +191,33 @@ class Incoming:
                 self.write(entry.path, start, data)
                 yield start, stop
 
-    def wrong_blocks(self, entry: FileEntry, progress: Progress) -> Ranges:
-        """Of the blocks that fresh bytes have made whole: those with another hash than listed."""
-        listed = self._blocks
-        file = self._files.get(entry.path)
-        if listed is None or file is None:
-            return Ranges()
-        here = progress.have.union(progress.fresh)
-        wrong = []
-        for index in listed.touching(entry, progress.fresh.spans):
-            start, stop = listed.span(entry, index)
-            if here.covers(start, stop) and not _is(file, start, stop, listed.digest(entry.path, index)):
-                wrong.append((start, stop))
-        return Ranges.of(wrong)
+    def _read_blocks(self) -> BlockList | None:
+        """The list of blocks of the bundle that is arriving; without one, only whole files are checked."""
+        try:
+            return blocks.read(self.folder, bundle.read_manifest(self.folder))
+        except BundleError as error:
+            # The signed manifest lists a list that does not fit it: every byte is fetched, and checked file by file.
+            logger.warning("Blocks are not used: %s", error)
+            return None
 
 
-def _is(file: BinaryIO, start: int, stop: int, digest: bytes) -> bool:
-    return hashlib.sha256(os.pread(file.fileno(), stop - start, start)).digest() == digest
+def _holders(folders: Iterable[Path]) -> dict[str, list[Path]]:
+    """SHA-256 → files that claim that content, in whole bundles."""
+    holders: dict[str, list[Path]] = {}
+    for folder in folders:
+        try:
+            data = bundle.read_manifest_bytes(folder)
+            entries = bundle.parse_manifest(data).files
+        except BundleError:
+            continue
+        holders.setdefault(hashlib.sha256(data).hexdigest(), []).append(folder / bundle.MANIFEST_NAME)
+        for entry in entries:
+            holders.setdefault(entry.sha256, []).append(folder / entry.path)
+    return holders
+
+
+def _has_hash(path: Path, sha256: str) -> bool:
+    try:
+        return atomic.sha256_file(path) == sha256
+    except OSError:
+        return False

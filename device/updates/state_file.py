@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from device.updates.state import LINK, LOCAL, PHASES, Denied, Progress, State
+from device.updates.state import Denied, FileProgress, State, UpdatePhase
 from shared import atomic, messages, strict
 from shared.errors import MessageError
 from shared.messages import Offer
@@ -21,7 +21,8 @@ from shared.transfer import Ranges
 
 STATE_NAME, DENIED_NAME = "update.json", "denied.json"
 FORMAT = 1
-_log = logging.getLogger(__name__)
+ORIGIN = "link"  # the only one; a reader of format 1 asks for it
+logger = logging.getLogger(__name__)
 
 
 def save_state(models: Path, state: State) -> None:
@@ -31,19 +32,19 @@ def save_state(models: Path, state: State) -> None:
         "phase": state.phase,
         "offered": _offer_out(state.offered),
         "target": _offer_out(state.target),
-        "origin": state.origin,
+        "origin": ORIGIN,
         "progress": {
-            path: {"sha256": one.sha256, "ranges": [list(span) for span in one.have.spans]}
-            for path, one in sorted(state.progress.items())
+            path: {"sha256": file.sha256, "ranges": [list(span) for span in file.synced.spans]}
+            for path, file in sorted(state.progress.items())
         },
         "bad": dict(state.bad),
         "tests": state.tests,
         "looks": state.looks,
         "starts": state.starts,
-        "problem": state.problem,
-        "reason": state.reason,
+        "problem": state.problem or "",
+        "reason": state.reason or "",
         "proven": _offer_out(state.proven),
-        "told": state.told,
+        "told": state.announced or "",
     }
     atomic.write_json(models / STATE_NAME, value)
 
@@ -61,32 +62,32 @@ def load_state(models: Path) -> State:
 
 
 def _state_in(value: Mapping[str, Any]) -> State:
-    if value["format"] != FORMAT or value["phase"] not in PHASES or value["origin"] not in (LINK, LOCAL):
+    phase, target = UpdatePhase(value["phase"]), _offer_in(value["target"])
+    if value["format"] != FORMAT or value["origin"] != ORIGIN or (target is None and phase != UpdatePhase.IDLE):
         raise ValueError("not a state that this version writes")
-    progress = {
-        str(path): Progress(str(one["sha256"]), Ranges.of((int(a), int(b)) for a, b in one["ranges"]))
-        for path, one in value["progress"].items()
-    }
     return State(
-        phase=value["phase"],
+        phase=phase,
         offered=_offer_in(value["offered"]),
-        target=_offer_in(value["target"]),
-        origin=value["origin"],
-        progress=progress,
+        target=target,
+        progress={str(path): _progress_in(file) for path, file in value["progress"].items()},
         bad={str(path): int(count) for path, count in value["bad"].items()},
         tests=int(value["tests"]),
         looks=int(value["looks"]),
         starts=int(value["starts"]),
-        problem=str(value["problem"]),
-        reason=str(value["reason"]),
+        problem=str(value["problem"]) or None,
+        reason=str(value["reason"]) or None,
         proven=_offer_in(value.get("proven")),
-        told=str(value.get("told", "")),
+        announced=str(value.get("told", "")) or None,
     )
+
+
+def _progress_in(value: Mapping[str, Any]) -> FileProgress:
+    return FileProgress(str(value["sha256"]), Ranges.of((int(start), int(stop)) for start, stop in value["ranges"]))
 
 
 def save_denied(models: Path, denied: tuple[Denied, ...]) -> None:
     """Durable when it returns. Raises: OSError."""
-    atomic.write_json(models / DENIED_NAME, {"format": FORMAT, "denied": [messages.to_dict(one) for one in denied]})
+    atomic.write_json(models / DENIED_NAME, {"format": FORMAT, "denied": [messages.to_dict(item) for item in denied]})
 
 
 def load_denied(models: Path) -> tuple[Denied, ...]:
@@ -97,7 +98,7 @@ def load_denied(models: Path) -> tuple[Denied, ...]:
     try:
         if value["format"] != FORMAT:
             raise ValueError("not a list that this version writes")
-        return tuple(strict.read(Denied, one) for one in value["denied"])
+        return tuple(strict.read(Denied, item) for item in value["denied"])
     except (KeyError, TypeError, ValueError, MessageError) as error:
         _set_aside(models / DENIED_NAME, error)
         return ()
@@ -127,5 +128,5 @@ def _load(path: Path) -> dict[str, Any] | None:
 
 def _set_aside(path: Path, error: Exception) -> None:
     aside = path.with_name(path.name + ".broken")
-    _log.warning("%s cannot be read (%r). It is kept as %s; the update starts anew.", path, error, aside.name)
+    logger.warning("%s cannot be read (%r). It is kept as %s; the update starts anew.", path, error, aside.name)
     os.replace(path, aside)

@@ -28,7 +28,7 @@ SURE_S = 3.0  # six comparisons in a row
 LATE_S = 1.0  # pictures further apart than this say nothing about each other
 SIZE = (320, 240)
 CORNERS, FEWEST = 120, 30
-TOGETHER = 0.7  # share of the corners that one movement must explain
+AGREEING = 0.7  # share of the corners that one movement must explain
 FOLLOWED = 0.7  # share of the corners that must be found again
 GROWTH = 0.005  # a scene that is walked towards grows by more in half a second
 
@@ -36,7 +36,7 @@ Gray = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class Standing:
     """Since when all comparisons agreed that the wearer stands; None = walking, or not known."""
 
     since_s: float | None = None
@@ -48,12 +48,12 @@ class Stand:
         return self.since_s is not None and self.seen_s - self.since_s >= SURE_S
 
 
-def step(stand: Stand, *, together: bool, t_s: float) -> Stand:
+def step(standing: Standing, *, agree: bool, t_s: float) -> Standing:
     """After a comparison of the pictures up to `t_s`. Pure."""
-    if not together:
-        return Stand(seen_s=t_s)
-    begun_s = t_s - STEP_S if stand.since_s is None or t_s - stand.seen_s > LATE_S else stand.since_s
-    return replace(stand, since_s=begun_s, seen_s=t_s)
+    if not agree:
+        return Standing(seen_s=t_s)
+    begun_s = t_s - STEP_S if standing.since_s is None or t_s - standing.seen_s > LATE_S else standing.since_s
+    return replace(standing, since_s=begun_s, seen_s=t_s)
 
 
 class Stillness:
@@ -61,7 +61,7 @@ class Stillness:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._stand = Stand()
+        self._stand = Standing()
         self._last: tuple[Gray, float] | None = None
         self._fed_s = -math.inf
 
@@ -74,7 +74,7 @@ class Stillness:
         if self._last is not None:
             before, at_s = self._last
             near = 0 <= frame.t_s - at_s <= LATE_S
-            self._stand = step(self._stand, together=near and move_together(before, picture), t_s=frame.t_s)
+            self._stand = step(self._stand, agree=near and agrees(before, picture), t_s=frame.t_s)
         self._last = (picture, frame.t_s)
 
     @property
@@ -89,17 +89,17 @@ def small(image: NDArray[np.uint8]) -> Gray:
     return np.asarray(gray, np.uint8)
 
 
-def move_together(before: Gray, after: Gray) -> bool:
+def agrees(before: Gray, after: Gray) -> bool:
     """Whether one shift and rotation takes one picture to the other."""
     corners = cv2.goodFeaturesToTrack(before, CORNERS, 0.02, 8)
     if corners is None or len(corners) < FEWEST:  # type: ignore[redundant-expr]  # None where there are none
         return False
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, np.zeros_like(corners), winSize=(15, 15))
-    kept = found[:, 0] == 1
+    moved, tracked, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, np.zeros_like(corners), winSize=(15, 15))
+    kept = tracked[:, 0] == 1
     if kept.mean() < FOLLOWED:
         return False
     movement, fits = cv2.estimateAffinePartial2D(corners[kept], moved[kept], ransacReprojThreshold=1.0, maxIters=500)
     if movement is None:
         return False
     growth = abs(math.hypot(movement[0, 0], movement[1, 0]) - 1.0)
-    return bool(fits.mean() >= TOGETHER and growth < GROWTH)
+    return bool(fits.mean() >= AGREEING and growth < GROWTH)

@@ -19,8 +19,7 @@ source: TUF specification 1.0.34, section 5, https://theupdateframework.github.i
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,10 +36,9 @@ from shared.messages import Offer
 from shared.signed_files import LIMITS_BYTES, MAX_FILES
 
 METADATA = "metadata"
-STEPS = ("root_kept", "timestamp_kept", "snapshot_kept", "targets_kept", "floor_raised")
-"""The durable steps of `check`, in order, as `at` is told of them."""
+CRASH_POINTS = ("root_kept", "timestamp_kept", "snapshot_kept", "targets_kept", "floor_raised")
+"""The durable steps of `check`, in order, as `crash_point` receives them."""
 _URL = "waycue://metadata/"
-_log = logging.getLogger(__name__)
 
 
 class Trust:
@@ -48,13 +46,14 @@ class Trust:
 
     folder: kept between runs, `<state>/trust`
     root_json: the root that came with this device's identity; newer ones are reached from it by their signatures
-    at: called after each durable step, for crash tests
+    crash_point: called after each durable step
     """
 
     def __init__(
-        self, folder: Path, root_json: bytes, floor: ClockFloor, *, at: Callable[[str], None] = atomic.no_step
+        self, folder: Path, root_json: bytes, floor: ClockFloor, *, crash_point: atomic.Step = atomic.no_step
     ) -> None:
-        self._folder, self._root_json, self._floor, self._at = folder / METADATA, root_json, floor, at
+        self._folder, self._root_json, self._floor = folder / METADATA, root_json, floor
+        self._crash_point = crash_point
 
     def check(self, files: Mapping[str, bytes], offer: Offer, device: str) -> None:
         """Return if this device may run the offered model.
@@ -64,8 +63,7 @@ class Trust:
         Transient (expired, or the disk refuses: the offer may be good later; guidance goes on)
         """
         targets = self._refresh(files)
-        known = _assignments(targets)
-        mine = assignment.assigned(known, device)
+        mine = assignment.assigned(_assignments(targets), device)
         if mine != offer.version:
             raise Refused(f"Model {offer.version} was offered, but what is signed for {device} is {mine or 'none'}.")
         target = targets.targets[assignment.target_path(mine)]
@@ -78,8 +76,8 @@ class Trust:
         raises: Refused (they do not), Transient (they have ended, or are not whole: what is offered next may tell)
         """
         targets = self._kept()
-        told = {one.version: one for one in _assignments(targets)}.get(version)
-        if told is None or not told.supervised or not assignment.may_run(told, device):
+        release = {release.version: release for release in _assignments(targets)}.get(version)
+        if release is None or not release.supervised or not assignment.may_run(release, device):
             raise Refused(
                 f"Model {version} is on trial, and nothing signed names {device} as one who walks with a companion.",
                 hint=f"On the server: waycue-server rollout start {version} --device {device} --supervised.",
@@ -92,9 +90,9 @@ class Trust:
         try:
             data = {role: (self._folder / f"{role}.json").read_bytes() for role in ("timestamp", "snapshot", "targets")}
             files = {"timestamp.json": data.pop("timestamp")}
-            files |= {f"{Metadata.from_bytes(one).signed.version}.{role}.json": one for role, one in data.items()}
+            files |= {f"{Metadata.from_bytes(kept).signed.version}.{role}.json": kept for role, kept in data.items()}
             updater = _Updater(
-                self._folder, files, self._root_json, now_s=self._floor.now_s(), at=atomic.no_step, keep=False
+                self._folder, files, self._root_json, now_s=self._floor.now_s(), crash_point=atomic.no_step, keep=False
             )
             updater.refresh()
         except FileNotFoundError:
@@ -114,7 +112,9 @@ class Trust:
             raise Refused(f"An offer came with {len(files)} metadata files; at most {MAX_FILES} are read.")
         try:
             atomic.make_dirs(self._folder)
-            updater = _Updater(self._folder, files, self._root_json, now_s=self._floor.now_s(), at=self._at)
+            updater = _Updater(
+                self._folder, files, self._root_json, now_s=self._floor.now_s(), crash_point=self._crash_point
+            )
             updater.refresh()
         except ExpiredMetadataError as error:
             raise Transient(
@@ -135,7 +135,7 @@ class Trust:
         signed_at: Any = timestamp.unrecognized_fields.get("signed_at")
         if type(signed_at) is int and 0 < signed_at < timestamp.expires.timestamp():
             self._floor.raise_to(signed_at)
-            self._at("floor_raised")
+            self._crash_point("floor_raised")
 
 
 def _assignments(targets: Targets) -> list[Assignment]:
@@ -159,10 +159,10 @@ class _Updater(Updater):  # inherited, not wrapped: how python-tuf keeps its fil
         root_json: bytes,
         *,
         now_s: float,
-        at: Callable[[str], None],
+        crash_point: atomic.Step,
         keep: bool = True,
     ) -> None:
-        self._at, self._keep = at, keep
+        self._crash_point, self._keep = crash_point, keep
         config = UpdaterConfig(
             max_root_rotations=MAX_FILES,
             root_max_length=LIMITS_BYTES["root"],
@@ -186,7 +186,7 @@ class _Updater(Updater):  # inherited, not wrapped: how python-tuf keeps its fil
         if not self._keep or (path.exists() and path.read_bytes() == data):
             return
         atomic.write_bytes(path, data)
-        self._at(f"{path.stem.rpartition('.')[2]}_kept")
+        self._crash_point(f"{path.stem.rpartition('.')[2]}_kept")
 
     def _update_root_symlink(self) -> None:
         """Only read where no root is given, and this device always gives its own."""

@@ -2,22 +2,22 @@
 
 from device.voice.espeak import Espeak, Synthesizer
 from device.voice.phrases import Phrases
-from device.voice.sinks import Ended, Heard, Sink, Started, Timeline, WavFile
+from device.voice.sinks import Sink, Timeline, UtteranceEnded, UtteranceStarted, VoiceEvent, WavFile
 from device.voice.speakers import Speakers
-from device.voice.voice import Pace, Utterance, Voice
+from device.voice.voice import SpeechRate, Voice, VoiceUtterance
 
 __all__ = [
-    "Ended",
     "Espeak",
-    "Heard",
-    "Pace",
     "Phrases",
     "Sink",
     "Speakers",
-    "Started",
+    "SpeechRate",
     "Synthesizer",
     "Timeline",
-    "Utterance",
+    "UtteranceEnded",
+    "UtteranceStarted",
     "Voice",
+    "VoiceEvent",
+    "VoiceUtterance",
     "WavFile",
 ]

@@ -6,7 +6,6 @@ text → stdin of `espeak-ng --stdin --stdout` → WAV → int16 at SPEECH_RATE_
 from __future__ import annotations
 
 import shutil
-import struct
 import subprocess
 from typing import Protocol
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.voice.earcons import SPEECH_RATE_HZ
+from shared import media
 from shared.errors import MediaError
 
 Samples = NDArray[np.int16]
@@ -63,12 +63,17 @@ class Espeak:
         """Speech for `text`. Raises: MediaError."""
         rate = max(SLOWEST_WPM, min(FASTEST_WPM, words_per_minute))
         wav = self._run(["-v", self._voice, "-s", str(rate), "-b", "1", "--stdin", "--stdout"], text.encode())
-        samples, rate_hz = read_wav(wav)
+        try:
+            samples, rate_hz = media.decode_wav(wav)
+        except MediaError as error:
+            raise MediaError(
+                f"The speech program gave no sound: {error}", hint="Is it espeak-ng, and which version?"
+            ) from None
         if not samples.size:
             raise MediaError(
                 f"{self._program} made no sound for {text!r}.", hint=f"Does it have a voice {self._voice!r}?"
             )
-        return _trimmed(resampled(samples, rate_hz, SPEECH_RATE_HZ))
+        return _trimmed(media.resample(media.to_int16(samples), rate_hz, SPEECH_RATE_HZ))
 
     def _run(self, arguments: list[str], stdin: bytes) -> bytes:
         try:
@@ -83,37 +88,6 @@ class Espeak:
             said = getattr(error, "stderr", b"") or str(error).encode()
             raise MediaError(f"{self._program} failed: {said.decode(errors='replace').strip()[:200]}") from None
         return done.stdout
-
-
-def read_wav(data: bytes) -> tuple[Samples, int]:
-    """(int16 [n] mono, rate in Hz) of a 16-bit mono WAV. Lengths in headers are not believed: espeak-ng streams.
-
-    raises: MediaError
-    """
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise MediaError("The speech program gave no WAV.", hint="Is it espeak-ng, and which version?")
-    at, rate_hz = 12, 0
-    while at + 8 <= len(data):
-        kind, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
-        body = data[at + 8 : at + 8 + size]
-        if kind == b"fmt " and len(body) >= 16:
-            form, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", body)
-            if (form, channels, bits) != (1, 1, 16):
-                raise MediaError(f"The speech program gave a WAV of kind {form}, {channels} channels, {bits} bits.")
-        if kind == b"data" and rate_hz:
-            return np.frombuffer(body[: len(body) // 2 * 2], "<i2").astype(np.int16), rate_hz
-        at += 8 + size + size % 2
-    raise MediaError("The speech program gave a WAV without sound.")
-
-
-def resampled(samples: Samples, from_hz: int, to_hz: int) -> Samples:
-    """Linear interpolation: enough for a synthetic voice, and no dependency."""
-    if from_hz == to_hz or not samples.size:
-        return samples
-    count = round(samples.size * to_hz / from_hz)
-    at = np.arange(count) * (from_hz / to_hz)
-    stretched: Samples = np.interp(at, np.arange(samples.size), samples).astype(np.int16)
-    return stretched
 
 
 def _trimmed(samples: Samples) -> Samples:

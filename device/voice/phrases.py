@@ -7,20 +7,18 @@ costs time, never speech. What was prepared stays in RAM: no number of other phr
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import threading
-import wave
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
 from device.voice.earcons import SPEECH_RATE_HZ
-from device.voice.espeak import Samples, Synthesizer, read_wav
-from shared import atomic, vocabulary
+from device.voice.espeak import Samples, Synthesizer
+from shared import atomic, media, vocabulary
 from shared.errors import MediaError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MOST_IN_RAM = 512  # phrases of about 60 KB: 30 MB at most
 FORMAT = 1  # raise when rendering changes, so that old files are not used
@@ -75,33 +73,22 @@ class Phrases:
         if file is None:
             return None
         try:
-            samples, rate_hz = read_wav(file.read_bytes())
+            samples, rate_hz = media.decode_wav(file.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, MediaError) as error:
-            log.warning("The cached phrase %s is rendered again: %s", file.name, error)
+            logger.warning("The cached phrase %s is rendered again: %s", file.name, error)
             return None
-        return samples if samples.size and rate_hz == SPEECH_RATE_HZ else None
+        return media.to_int16(samples) if samples.size and rate_hz == SPEECH_RATE_HZ else None
 
     def _to_disk(self, text: str, words_per_minute: int, samples: Samples) -> None:
         file = self._file(text, words_per_minute)
         if file is None:
             return
         try:
-            atomic.write_bytes(file, wav_bytes(samples))
+            atomic.write_bytes(file, media.encode_wav(samples, SPEECH_RATE_HZ))
         except OSError as error:
-            log.warning("A phrase could not be cached on disk: %s", error)
-
-
-def wav_bytes(samples: Samples) -> bytes:
-    """A 16-bit mono WAV at SPEECH_RATE_HZ."""
-    out = io.BytesIO()
-    with wave.open(out, "wb") as wav:
-        wav.setnchannels(1)
-        wav.setsampwidth(2)
-        wav.setframerate(SPEECH_RATE_HZ)
-        wav.writeframes(samples.astype("<i2").tobytes())
-    return out.getvalue()
+            logger.warning("A phrase could not be cached on disk: %s", error)
 
 
 def fixed_phrases() -> list[tuple[str, int]]:
@@ -120,7 +107,7 @@ def prerender(phrases: Phrases, wanted: Iterable[tuple[str, int]], stop: threadi
         try:
             phrases.get(text, words_per_minute, keep=True)
         except MediaError as error:
-            log.warning("Phrases cannot be prepared: %s", error)
+            logger.warning("Phrases cannot be prepared: %s", error)
             break
         count += 1
     return count

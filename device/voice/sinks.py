@@ -6,7 +6,6 @@ A sink plays one utterance at a time, and says when its first sample sounded and
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,12 @@ import numpy as np
 
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples
+from shared import media
 from shared.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class UtteranceStarted:
     """The first sample of an utterance sounded."""
 
     utterance: int
@@ -31,13 +31,13 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class UtteranceEnded:
     """An utterance is over, played or cut."""
 
     utterance: int
 
 
-Heard = Started | Ended
+VoiceEvent = UtteranceStarted | UtteranceEnded
 
 
 class Sink(Protocol):
@@ -78,7 +78,7 @@ class Sink(Protocol):
         """Silence within 50 ms."""
         ...
 
-    def poll(self) -> list[Heard]:
+    def poll(self) -> list[VoiceEvent]:
         """What happened since the last poll, in order."""
         ...
 
@@ -113,7 +113,7 @@ class Timeline:
         self._file = file
         self._playing: tuple[int, float] | None = None
         self._gain = 1.0
-        self._heard: list[Heard] = []
+        self._heard: list[VoiceEvent] = []
 
     @property
     def silent(self) -> bool:
@@ -138,7 +138,7 @@ class Timeline:
             self._file.place(softened(samples, self._gain), now_s)
         self._playing = (utterance, now_s + samples.size / SPEECH_RATE_HZ)
         if not self.silent:
-            self._heard.append(Started(utterance, self._clock.monotonic_s()))
+            self._heard.append(UtteranceStarted(utterance, self._clock.monotonic_s()))
 
     def loudness(self, gain: float) -> None:
         if self._file is not None and self._playing is not None and gain != self._gain:
@@ -154,12 +154,12 @@ class Timeline:
             return
         if self._file is not None:
             self._file.cut(self._walk_now())
-        self._heard.append(Ended(self._playing[0]))
+        self._heard.append(UtteranceEnded(self._playing[0]))
         self._playing = None
 
-    def poll(self) -> list[Heard]:
+    def poll(self) -> list[VoiceEvent]:
         if self._playing is not None and self._walk_now() >= self._playing[1]:
-            self._heard.append(Ended(self._playing[0]))
+            self._heard.append(UtteranceEnded(self._playing[0]))
             self._playing = None
         heard, self._heard = self._heard, []
         return heard
@@ -177,7 +177,6 @@ class WavFile:
     so this file does not go through shared.atomic.
     """
 
-    HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
     MOST_SAMPLES = (2**32 - 1 - 36) // 2  # a RIFF length has 32 bits: 27 hours
 
     def __init__(self, path: Path) -> None:
@@ -206,7 +205,7 @@ class WavFile:
         there = np.zeros(samples.size, np.int32)
         overlap = min(samples.size, self._samples - start)
         if overlap > 0:
-            self._file.seek(self.HEADER.size + 2 * start)
+            self._file.seek(media.WAV_HEADER_BYTES + 2 * start)
             there[:overlap] = np.frombuffer(self._file.read(2 * overlap), "<i2")
         self._write(np.clip(there + samples, -32768, 32767).astype(np.int16), start)
 
@@ -215,7 +214,7 @@ class WavFile:
         start = max(0, round(at_s * SPEECH_RATE_HZ))
         if self._file is None or start >= self._samples:
             return
-        self._file.seek(self.HEADER.size + 2 * start)
+        self._file.seek(media.WAV_HEADER_BYTES + 2 * start)
         there = np.frombuffer(self._file.read(2 * (self._samples - start)), "<i2")
         self._write(softened(there, factor), start)
 
@@ -224,7 +223,7 @@ class WavFile:
         keep = min(self._samples, max(0, round(at_s * SPEECH_RATE_HZ)))
         if self._file is not None and keep < self._samples:
             self._set_length(keep)
-            self._file.truncate(self.HEADER.size + 2 * keep)
+            self._file.truncate(media.WAV_HEADER_BYTES + 2 * keep)
 
     def close(self, at_s: float) -> None:
         """Fill up with silence to `at_s`, the end of the walk."""
@@ -241,18 +240,16 @@ class WavFile:
         if self._file is None or end > self.MOST_SAMPLES:
             return
         if end > self._samples:
-            self._file.truncate(self.HEADER.size + 2 * end)  # silence between utterances takes no blocks on most disks
-        self._file.seek(self.HEADER.size + 2 * start)
+            # Silence between utterances takes no blocks on most disks.
+            self._file.truncate(media.WAV_HEADER_BYTES + 2 * end)
+        self._file.seek(media.WAV_HEADER_BYTES + 2 * start)
         self._file.write(samples.astype("<i2").tobytes())
         self._set_length(max(end, self._samples))
 
     def _set_length(self, samples: int) -> None:
         assert self._file is not None
-        rate, size = SPEECH_RATE_HZ, 2 * samples
         self._file.flush()
         self._file.seek(0)
-        self._file.write(
-            self.HEADER.pack(b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16, b"data", size)
-        )
+        self._file.write(media.wav_header(samples, SPEECH_RATE_HZ))
         self._file.flush()
         self._samples = samples

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from device.voice.earcons import SPEECH_RATE_HZ
-from device.voice.espeak import Samples, resampled
-from device.voice.sinks import Ended, Heard, Started
+from device.voice.espeak import Samples
+from device.voice.sinks import UtteranceEnded, UtteranceStarted, VoiceEvent
+from shared import media
 from shared.background import within
 from shared.clock import Clock
 from shared.errors import MediaError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 BLOCK_MS = 10
 BUFFER_S = 0.02  # a cut must be silence within 50 ms: 28 to 40 measured with this, 29 to 69 with 30 ms …
@@ -49,7 +50,7 @@ class Speakers:
         self._gain = self._wanted_gain = 1.0
         self._begun = False
         self._ends_at_s: float | None = None
-        self._heard: list[Heard] = []
+        self._heard: list[VoiceEvent] = []
         self._called_s = 0.0
         self._buffer_s = BUFFER_S
         self._stutters = 0
@@ -68,7 +69,7 @@ class Speakers:
         """Raises: MediaError where there is no PortAudio or no such sound card."""
         if self.wants_reopen:
             self._buffer_s = min(MOST_BUFFER_S, 2 * self._buffer_s)
-            log.warning("The sound output stutters; its buffer is now %.0f ms.", self._buffer_s * 1000)
+            logger.warning("The sound output stutters; its buffer is now %.0f ms.", self._buffer_s * 1000)
         self._stutters = 0
         self._close_stream()
         try:
@@ -100,14 +101,14 @@ class Speakers:
             self._finish()
             self._gain = self._wanted_gain
             self._utterance, self._begun, self._ends_at_s = utterance, False, None
-            self._left = resampled(samples, SPEECH_RATE_HZ, self._rate_hz)
+            self._left = media.resample(samples, SPEECH_RATE_HZ, self._rate_hz)
 
     def loudness(self, gain: float) -> None:
         self._wanted_gain = gain
 
     def mix(self, samples: Samples) -> None:
         with self._lock:
-            self._over = resampled(samples, SPEECH_RATE_HZ, self._rate_hz)
+            self._over = media.resample(samples, SPEECH_RATE_HZ, self._rate_hz)
 
     def cut(self) -> None:
         with self._lock:
@@ -121,7 +122,7 @@ class Speakers:
             self._over = np.clip(over, -32768, 32767).astype(np.int16)
             self._finish()
 
-    def poll(self) -> list[Heard]:
+    def poll(self) -> list[VoiceEvent]:
         with self._lock:
             gone = not self.is_alive
             played = self._ends_at_s is not None and self._clock.monotonic_s() >= self._ends_at_s
@@ -137,7 +138,7 @@ class Speakers:
 
     def _finish(self) -> None:
         if self._utterance is not None:
-            self._heard.append(Ended(self._utterance))
+            self._heard.append(UtteranceEnded(self._utterance))
         self._utterance, self._ends_at_s = None, None
         self._left = np.zeros(0, np.int16)
 
@@ -179,7 +180,7 @@ class Speakers:
             block[: over.size] += over
             if self._left.size and not self._begun and self._utterance is not None:
                 self._begun = True
-                self._heard.append(Started(self._utterance, now_s + delay_s))
+                self._heard.append(UtteranceStarted(self._utterance, now_s + delay_s))
                 self._ends_at_s = now_s + delay_s + self._left.size / self._rate_hz
             self._left, self._over = self._left[frames:], self._over[frames:]
         out[:, 0] = np.clip(block, -32768, 32767)
@@ -189,7 +190,7 @@ class Speakers:
         if stream is not None and not within(
             CLOSE_TIMEOUT_S, lambda: stream.close(ignore_errors=True), name="sound output"
         ):
-            log.warning("The sound output did not close; it is left behind.")
+            logger.warning("The sound output did not close; it is left behind.")
 
 
 def _rescan(sounddevice: Any) -> None:

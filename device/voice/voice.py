@@ -5,8 +5,8 @@
 
 What it promises:
 
-1. Every say() is answered by exactly one Ended, whatever happens: cut, a missing speech program, a sound card that is
-   gone. Without sound an utterance "lasts" as long as it would have taken, so that captions keep their pace.
+1. Every say() is answered by exactly one UtteranceEnded, whatever happens: cut, a missing speech program, a sound card
+   that is gone. Without sound an utterance "lasts" as long as it would have taken, so that captions keep their pace.
 2. Trouble is reported once when it begins and once when all of it is over (`on_trouble`). A sound card that is gone is
    noticed within 3 s, also while nothing is said, and tried again every RETRY_S.
 3. A warning whose phrase is not ready yet is heard as its earcon at once. What could only be rendered after its
@@ -29,12 +29,12 @@ from device.voice import earcons
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM, Samples
 from device.voice.phrases import Phrases, fixed_phrases, prerender
-from device.voice.sinks import Ended, Heard, Sink, Timeline, softened
+from device.voice.sinks import Sink, Timeline, UtteranceEnded, VoiceEvent, softened
 from shared.background import Background
 from shared.clock import Clock
 from shared.errors import ConfigError, MediaError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 RETRY_S = 2.0
 WATCH_S = 0.5  # how often the sound card is looked after
@@ -47,7 +47,7 @@ JOIN_S = 8.0  # longer than one rendering may take
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class SpeechRate:
     """How fast is spoken, in words a minute."""
 
     words_per_minute: int = 190
@@ -71,14 +71,14 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class VoiceUtterance:
     """Something to say."""
 
     number: int
     text: str
     tier: int
-    earcon: str = ""
-    """Name of the sound before it; "" = none."""
+    earcon: str | None = None
+    """Name of the sound before it."""
     expires_s: float = math.inf
     """Monotonic time after which it is not begun any more."""
 
@@ -91,7 +91,7 @@ class Voice:
         phrases: Phrases | None,
         sink: Sink,
         *,
-        pace: Pace,
+        pace: SpeechRate,
         clock: Clock,
         walk_now: Callable[[], float],
         on_trouble: Callable[[str], None],
@@ -102,13 +102,13 @@ class Voice:
         self._pace = pace
         self._clock = clock
         self._on_trouble = on_trouble
-        self._jobs: queue.SimpleQueue[Utterance | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[VoiceUtterance | None] = queue.SimpleQueue()
         self._lock = threading.RLock()
         self._wanted: int | None = None
         """The utterance that is being rendered or played."""
         self._lead_s = 0.0
         """How long the earcon before its words lasts."""
-        self._heard: list[Heard] = []
+        self._heard: list[VoiceEvent] = []
         self._troubles: dict[str, str] = {}
         self._retry_at_s = 0.0
         self._volume = pace.volume
@@ -135,7 +135,7 @@ class Voice:
             thread.start()
         self._tried.wait(OPEN_TIMEOUT_S)
 
-    def say(self, utterance: Utterance) -> None:
+    def say(self, utterance: VoiceUtterance) -> None:
         """Begin to say it; returns at once. What was being said is cut."""
         with self._lock:
             if self._wanted is not None:
@@ -150,7 +150,7 @@ class Voice:
                 return
             if utterance.tier == 1 and utterance.earcon:
                 self.earcon(utterance.earcon)
-                utterance = replace(utterance, earcon="")
+                utterance = replace(utterance, earcon=None)
         with self._settled:
             self._unsettled += 1
         self._jobs.put(utterance)
@@ -188,7 +188,7 @@ class Voice:
         self._mix("tick")
         return self._volume
 
-    def poll(self) -> list[Heard]:
+    def poll(self) -> list[VoiceEvent]:
         """What was heard since the last poll, in order."""
         with self._lock:
             self._gather()
@@ -236,7 +236,7 @@ class Voice:
             try:
                 self._render_and_play(job)
             except Exception:
-                log.exception("The voice could not say %r", job.text)
+                logger.exception("The voice could not say %r", job.text)
                 with self._lock:
                     self._end(job.number)
             finally:
@@ -244,7 +244,7 @@ class Voice:
                     self._unsettled -= 1
                     self._settled.notify_all()
 
-    def _render_and_play(self, utterance: Utterance) -> None:
+    def _render_and_play(self, utterance: VoiceUtterance) -> None:
         assert self._phrases is not None
         samples: Samples | None = None
         if self._wanted == utterance.number:
@@ -257,12 +257,12 @@ class Voice:
             if self._wanted != utterance.number:
                 return
             if self._clock.monotonic_s() > utterance.expires_s:
-                log.warning("%r came too late to be said.", utterance.text)
+                logger.warning("%r came too late to be said.", utterance.text)
                 self._end(utterance.number)
             else:
                 self._play(utterance, samples)
 
-    def _play(self, utterance: Utterance, samples: Samples | None) -> None:
+    def _play(self, utterance: VoiceUtterance, samples: Samples | None) -> None:
         if samples is None:
             self._pretend(utterance)
             return
@@ -300,7 +300,7 @@ class Voice:
         self._retry_at_s = self._clock.monotonic_s() + RETRY_S
         self._complain("sound output", why)
 
-    def _pretend(self, utterance: Utterance) -> None:
+    def _pretend(self, utterance: VoiceUtterance) -> None:
         """Let an utterance that nobody hears take its time."""
         words = len(utterance.text.split())
         silence = np.zeros(SPEECH_RATE_HZ * 60 * words // self._pace.of(utterance.tier), np.int16)
@@ -308,7 +308,7 @@ class Voice:
 
     def _gather(self) -> None:
         for heard in [*self._sink.poll(), *self._mute_line.poll()]:
-            if isinstance(heard, Ended):
+            if isinstance(heard, UtteranceEnded):
                 self._end(heard.utterance)
             else:
                 self._heard.append(replace(heard, lead_s=self._lead_s))
@@ -316,12 +316,12 @@ class Voice:
     def _end(self, number: int) -> None:
         if self._wanted == number:
             self._wanted = None
-            self._heard.append(Ended(number))
+            self._heard.append(UtteranceEnded(number))
 
     def _prepare(self, wanted: list[tuple[str, int]]) -> None:
         assert self._phrases is not None
         count = prerender(self._phrases, wanted, self._stop)
-        log.info("%d of %d phrases are ready to be said at once", count, len(wanted))
+        logger.info("%d of %d phrases are ready to be said at once", count, len(wanted))
 
     def _look_after_sink(self) -> None:
         """Headphones are unplugged while nothing is said, too: the next warning must find them again."""

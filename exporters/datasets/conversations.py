@@ -12,12 +12,12 @@ source: Mobile-VideoGPT, https://github.com/Amshaker/Mobile-VideoGPT
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from exporters.datasets.folder import Folder
-from exporters.datasets.rows import LeftOut, Progress, Row, count, no_progress, without
+from exporters.datasets.folder import ExportFolder
+from exporters.datasets.rows import LeftOut, Row, missing
 from shared import prompt
 
 SYSTEM = "You guide a blind walker. Say what to do in 3 to 8 words, the most dangerous thing first."
@@ -25,7 +25,7 @@ CONTEXT = "{context}"
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class ConversationStyle:
     """What stands around the instruction."""
 
     system: str = SYSTEM
@@ -36,30 +36,29 @@ class Wording:
     """best: the clip where there is one, else the picture."""
 
 
-def write(
-    rows: Sequence[Row], folder: Folder, *, wording: Wording = Wording(), progress: Progress = no_progress
-) -> LeftOut:
+def write(rows: Iterable[Row], folder: ExportFolder, *, style: ConversationStyle = ConversationStyle()) -> LeftOut:
     """Returns what was left out. Raises: OSError."""
     entries, left_out = [], LeftOut()
-    for done, row in enumerate(rows, start=1):
-        progress(done)
-        clip = wording.media == "clip" or (wording.media == "best" and row.clip is not None)
-        source = row.clip if clip else row.frame
-        reason = without(row, "clip" if clip else "frame")
-        if reason or source is None:
-            count(left_out, reason)
-            continue
-        path = folder.place(source, f"videos/{row.name}{source.suffix}" if clip else f"frames/{row.name}.jpg")
-        entries.append(entry(row, path, wording=wording, kind="video" if clip else "image"))
+    for row in rows:
+        clip = style.media == "clip" or (style.media == "best" and row.clip is not None)
+        reason = missing(row, "clip" if clip else "frame")
+        if reason:
+            left_out[reason] += 1
+        elif clip:
+            path = folder.place(row.file("clip"), f"videos/{row.name}{row.file('clip').suffix}")
+            entries.append(entry(row, path, style=style, kind="video"))
+        else:
+            path = folder.place(row.file("frame"), f"frames/{row.name}.jpg")
+            entries.append(entry(row, path, style=style, kind="image"))
     folder.write_json("conversations.json", entries)
     return left_out
 
 
-def entry(row: Row, path: str, *, wording: Wording, kind: Literal["video", "image"]) -> dict[str, Any]:
+def entry(row: Row, path: str, *, style: ConversationStyle, kind: Literal["video", "image"]) -> dict[str, Any]:
     """One conversation. Pure."""
-    question = f"<{kind}>\n{wording.user.replace(CONTEXT, row.context)}"
-    turns = (("system", wording.system), ("user", question), ("assistant", row.text))
-    if wording.turns == "sharegpt":
+    question = f"<{kind}>\n{style.user.replace(CONTEXT, row.context)}"
+    turns = (("system", style.system), ("user", question), ("assistant", row.text))
+    if style.turns == "sharegpt":
         called = {"system": "system", "user": "human", "assistant": "gpt"}
         said = [{"from": called[role], "value": text} for role, text in turns if text]
     else:

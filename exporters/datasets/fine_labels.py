@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from exporters.datasets.rows import LeftOut, Row, count
+from exporters.datasets.rows import LeftOut, Row
 from shared.errors import DatasetError
 
 
@@ -31,12 +31,12 @@ def read(file: Path, *, videos: Path) -> tuple[list[Row], LeftOut]:
         raise DatasetError(f"{file} is not a list of labels.", hint="Name a fine_grained_labels.json.")
     rows, left_out = [], LeftOut()
     for number, record in enumerate(records):
-        path = record.get("video_path") if isinstance(record, dict) else None
-        text = label(record) if isinstance(record, dict) else ""
+        record = record if isinstance(record, dict) else {}
+        path, text = record.get("video_path"), label(record)
         if not isinstance(path, str) or not path:
-            count(left_out, "no video_path")
+            left_out["no video_path"] += 1
         elif not text:
-            count(left_out, "no label")
+            left_out["no label"] += 1
         else:
             stem = f"{number:05d}_{Path(path).stem}"
             rows.append(Row(name=stem, text=text, clip=videos / path, context=class_of(record)))
@@ -46,8 +46,8 @@ def read(file: Path, *, videos: Path) -> tuple[list[Row], LeftOut]:
 def label(record: Mapping[str, Any]) -> str:
     """The most descriptive label, "" = none. Pure."""
     descriptive, labels = record.get("labels_descriptive"), record.get("labels")
-    found = descriptive or (labels[0] if isinstance(labels, list) and labels else labels) or ""
-    return "\n".join(str(item) for item in found) if isinstance(found, list) else str(found)
+    text = descriptive or (labels[0] if isinstance(labels, list) and labels else labels) or ""
+    return "\n".join(map(str, text)) if isinstance(text, list) else str(text)
 
 
 def class_of(record: Mapping[str, Any]) -> str:

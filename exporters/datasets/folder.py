@@ -21,7 +21,7 @@ from shared.errors import Refused
 MARKER = ".waycue-export.json"  # hidden: the readers of the formats list what they find in the folder
 
 
-class Folder:
+class ExportFolder:
     """The folder under construction. `link`: symbolic links to the original media instead of copies."""
 
     def __init__(self, root: Path, *, link: bool) -> None:
@@ -66,7 +66,7 @@ def check(out: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def building(out: Path, *, force: bool = False, link: bool = False) -> Iterator[Folder]:
+def building(out: Path, *, force: bool = False, link: bool = False) -> Iterator[ExportFolder]:
     """A folder that becomes `out` when the block ends well, and leaves nothing when it does not.
 
     Put a MARKER file in it (`write_json`) to let a later export replace it.
@@ -80,7 +80,7 @@ def building(out: Path, *, force: bool = False, link: bool = False) -> Iterator[
         shutil.rmtree(temp, ignore_errors=True)  # left by a crash
         temp.mkdir()
         try:
-            yield Folder(temp, link=link)
+            yield ExportFolder(temp, link=link)
             _sync(temp)
             check(out, force=force)
             if out.exists() and any(out.iterdir()):

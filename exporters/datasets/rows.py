@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Media = Literal["frame", "audio", "clip"]
-Progress = Callable[[int], None]
-"""Called with the number of rows done so far."""
-LeftOut = dict[str, int]
+LeftOut = Counter[str]
 """Reason → how many rows were left out for it."""
 _CALLED: dict[Media, str] = {"frame": "picture", "audio": "sound", "clip": "clip"}
 
@@ -35,8 +34,14 @@ class Row:
     fps: float = 0.0
     """Of the clip."""
 
+    def file(self, kind: Media) -> Path:
+        """A media file that it has."""
+        path: Path | None = getattr(self, kind)
+        assert path is not None, f"{self.name} has no {kind}"
+        return path
 
-def without(row: Row, *kinds: Media) -> str:
+
+def missing(row: Row, *kinds: Media) -> str:
     """Why a row can not be written, "" = it has all of these media, on disk."""
     for kind in kinds:
         path: Path | None = getattr(row, kind)
@@ -47,10 +52,11 @@ def without(row: Row, *kinds: Media) -> str:
     return ""
 
 
-def count(left_out: LeftOut, reason: str) -> None:
-    """Note one more row that was left out."""
-    left_out[reason] = left_out.get(reason, 0) + 1
-
-
-def no_progress(_done: int) -> None:
-    """For callers that do not watch."""
+def usable(rows: Iterable[Row], *kinds: Media, left_out: LeftOut) -> Iterator[Row]:
+    """The rows that have all of these media; the others are counted in `left_out`."""
+    for row in rows:
+        reason = missing(row, *kinds)
+        if reason:
+            left_out[reason] += 1
+        else:
+            yield row

@@ -1,6 +1,6 @@
 """A trained model becomes a bundle: graphs, tokenizer, golden chunks, manifest.
 
-The full-precision bundle is written too (`keep_full`), because parity is measured on both.
+With `quantised=False` the graphs stay float32: parity is measured between both bundles.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
@@ -21,11 +20,11 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from exporters.onnx.graphs import export_ear, export_graphs
 from exporters.onnx.quantise import DECODER_BITS, quantise_decoder, quantise_vision
-from shared import atomic, mel, vocabulary
+from shared import atomic, media, mel, vocabulary
 from shared import bundle as bundles
 from shared.preprocess import Preprocessing
 from shared.runtime import golden
-from shared.runtime.model import DECODER, TOKENIZER, VISION
+from shared.runtime.model import DECODER, EMBED, TOKENIZER, VISION
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +78,13 @@ def export_bundle(
     golden_chunks: Sequence[GoldenChunk],
     quantised: bool = True,
     bits: int = DECODER_BITS,
+    full: Path | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> bundles.Manifest:
     """Write a bundle at `folder` (which must not exist). With quantised=False the graphs stay float32.
 
     bits: of the decoder's weights, 8 or 4
+    full: the float32 bundle of the same model: its graphs are taken instead of being exported again
 
     The folder appears whole or not at all.
     raises: OSError, BundleError
@@ -92,10 +93,14 @@ def export_bundle(
     atomic.remove_tree(temp)
     raw = temp / "raw"
     raw.mkdir(parents=True)
-    progress(f"exporting {'three' if what.ear is None else 'four'} graphs")
-    export_graphs(what.model, what.head, raw, size_px=what.preprocessing.size_px)
-    if what.ear is not None:
-        export_ear(what.ear, raw)
+    if full is None:
+        progress(f"exporting {'three' if what.ear is None else 'four'} graphs")
+        export_graphs(what.model, what.head, raw, size_px=what.preprocessing.size_px)
+        if what.ear is not None:
+            export_ear(what.ear, raw)
+    else:
+        for graph in (VISION, EMBED, DECODER, *([mel.ENCODER] if what.ear is not None else [])):
+            shutil.copyfile(full / graph, raw / graph)
     if quantised:
         progress(f"quantising (vision int8, decoder {bits}-bit)")
         _quantise(raw, temp, bits)
@@ -104,16 +109,18 @@ def export_bundle(
     shutil.rmtree(raw)
     what.tokenizer.backend_tokenizer.save(str(temp / TOKENIZER))
     write_golden(temp, golden_chunks)
-    manifest = bundles.write_bundle(
-        temp,
+    manifest = bundles.Manifest(
+        format=bundles.FORMAT,
         version=label.version,
         created_at_utc=label.created_at_utc,
         base=label.base,
         parent=label.parent,
         intended_use=label.intended_use,
+        files=(),
         thresholds=label.thresholds,
         model=describe(what, precision=f"vision int8, decoder {bits}-bit" if quantised else "float32"),
     )
+    manifest = bundles.write_bundle(temp, manifest)
     atomic.move(temp, folder)
     return manifest
 
@@ -151,6 +158,6 @@ def write_golden(folder: Path, chunks: Sequence[GoldenChunk]) -> None:
     cases = []
     for index, chunk in enumerate(chunks):
         name = f"{index:03d}.jpg"
-        cv2.imwrite(str(target / name), cv2.cvtColor(chunk.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
+        (target / name).write_bytes(media.encode_jpeg(chunk.image))
         cases.append({"image": name, "object": chunk.object, "side": chunk.side, "must_stop": chunk.must_stop})
     (target / golden.LIST).write_text(json.dumps(cases, indent=1))

@@ -13,11 +13,6 @@ it for a KV cache in place. Not `export_for_generation`: on SmolVLM it leaves th
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +24,7 @@ from transformers.exporters.configs import OnnxConfig
 from transformers.exporters.exporter_onnx import OnnxExporter
 
 from exporters.onnx.lean import lean
+from exporters.onnx.quiet import quiet
 from shared import mel
 
 PAST, QUERY = 5, 3
@@ -106,7 +102,7 @@ def export_graphs(
     fixed, dynamic = OnnxConfig(ort_fusions="cpu"), OnnxConfig(dynamic=True, ort_fusions="cpu")
     pixels = {"pixel_values": torch.randn(1, 3, size_px, size_px)}
     ids = {"input_ids": torch.zeros(1, QUERY, dtype=torch.long)}
-    with _quiet():
+    with quiet():
         _write(_Vision(model, head), pixels, fixed, folder / "vision_encoder.onnx")
         _write(_Embed(model), ids, dynamic, folder / "embed_tokens.onnx")
         _write(_Decoder(model), decoder_inputs, dynamic, folder / "decoder_model_merged.onnx")
@@ -122,7 +118,7 @@ def export_ear(ear: nn.Module, folder: Path) -> None:
     """
     config: Any = ear.config
     heard = {"input_features": torch.randn(1, config.num_mel_bins, 2 * config.max_source_positions)}
-    with _quiet():
+    with quiet():
         _write(_Audio(ear), heard, OnnxConfig(ort_fusions="cpu"), folder / mel.ENCODER)
 
 
@@ -131,16 +127,3 @@ def _write(module: nn.Module, inputs: dict[str, Any], config: OnnxConfig, file: 
         exporter: Any = OnnxExporter  # typed for whole models; a module with the parts it needs serves as well
         exported = exporter().export(module.eval(), inputs, config=config)
     onnx_ir.save(exported.program, str(file))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints its progress and warns about versions that it was not tested with; ours are pinned."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            logging.disable(before)

@@ -14,7 +14,6 @@ source: onnxruntime docs/ContribOperators.md, com.microsoft.GroupQueryAttention
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch import nn
+
+from exporters.onnx.quiet import quiet
 
 POSITIONS = 1024  # of the tables; a prompt with two pictures of 64 tokens has under 200
 ATTENTION = "GroupQueryAttention"
@@ -44,12 +45,8 @@ def lean(file: Path, rotary: nn.Module) -> None:
         raise ValueError(f"{file.name} has no {ATTENTION} or no position_ids: the exporter has changed.")
     _attend_in_place(graph, nodes, rotary)
     _keep_last_logits(graph)
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it tells of each operator whose schema it does not know
-    try:
+    with quiet():  # it logs each operator whose schema it does not know
         RemoveUnusedNodesPass()(model)
-    finally:
-        logging.disable(before)
     if positions.uses():
         raise ValueError(f"{file.name} still uses position_ids: the exporter has changed.")
     graph.inputs.remove(positions)
@@ -61,10 +58,10 @@ def _attend_in_place(graph: ir.Graph, nodes: Sequence[ir.Node], rotary: nn.Modul
     cos, sin = (
         _constant(graph, name, table) for name, table in zip(("cos_cache", "sin_cache"), _angles(rotary), strict=True)
     )
-    one = _constant(graph, "one_int32", np.array([1], np.int32))
+    unit = _constant(graph, "one_int32", np.array([1], np.int32))
     length = _node("Shape", [mask], "total_length", start=1, end=2)
     total = _node("Cast", [length.outputs[0]], "total_length_int32", to=int(ir.DataType.INT32))
-    last = _node("Sub", [total.outputs[0], one], "seqlens_k")
+    last = _node("Sub", [total.outputs[0], unit], "seqlens_k")
     scalar = _node("Squeeze", [total.outputs[0]], "total_sequence_length")
     graph.insert_before(graph[0], [length, total, last, scalar])
     for node in nodes:

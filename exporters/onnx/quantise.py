@@ -14,15 +14,14 @@ Blocks on that shape, cosine of the logits to float32's and milliseconds of an a
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from exporters.onnx.quiet import quiet
 
 DECODER_BITS = 8
 BLOCKS = {8: 64, 4: 32}
@@ -32,7 +31,7 @@ BLOCKS = {8: 64, 4: 32}
 def quantise_vision(source: Path, target: Path) -> None:
     """Dynamic int8, per channel. Raises: OSError."""
     prepared = target.with_suffix(".prepared.onnx")
-    with _quiet():
+    with quiet():
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_dynamic(
             prepared,
@@ -47,20 +46,9 @@ def quantise_vision(source: Path, target: Path) -> None:
 
 def quantise_decoder(source: Path, target: Path, *, bits: int = DECODER_BITS) -> None:
     """Weight-only MatMulNBits with `bits` 4 or 8. Raises: OSError."""
-    with _quiet():
+    with quiet():
         quantizer = MatMulNBitsQuantizer(
             onnx.load(str(source)), bits=bits, block_size=BLOCKS[bits], is_symmetric=True, accuracy_level=4
         )
         quantizer.process()
     onnx.save(quantizer.model.model, str(target))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser logs a line per tensor to the root logger."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

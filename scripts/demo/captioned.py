@@ -6,7 +6,6 @@ never heard, because something else cut it off before its first sample, has no c
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -19,9 +18,9 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from device.guidance.history import GUIDANCE
 from server.labelling import footage
-from shared import atomic
+from shared import atomic, media
+from shared.policy import GUIDANCE
 
 FPS = 15
 WIDTH_PX = 960
@@ -38,7 +37,8 @@ def write(film: Path, said: Sequence[Mapping[str, Any]], speech: Path, out: Path
 
     raises: MediaError where the film cannot be played, OSError
     """
-    samples, rate_hz = _sound(speech)
+    sound, rate_hz = media.decode_wav(speech.read_bytes())
+    samples = media.to_int16(sound)
     with atomic.writing(out) as file, av.open(file, "w", format="mp4") as container:
         voice = container.add_stream("aac", rate=rate_hz, layout="mono")
         video = None
@@ -62,10 +62,10 @@ def write(film: Path, said: Sequence[Mapping[str, Any]], speech: Path, out: Path
 
 def caption(image: NDArray[np.uint8], said: Sequence[Mapping[str, Any]], t_s: float) -> NDArray[np.uint8]:
     """The picture with the newest words of the last SHOWN_S and their kind, on a dark band at its foot."""
-    heard = [one for one in said if one["heard_s"] is not None and 0 <= t_s - float(one["heard_s"]) < SHOWN_S]
+    heard = [entry for entry in said if entry["heard_s"] is not None and 0 <= t_s - float(entry["heard_s"]) < SHOWN_S]
     if not heard:
         return image
-    newest = max(heard, key=lambda one: float(one["heard_s"]))
+    newest = max(heard, key=lambda entry: float(entry["heard_s"]))
     colour = COLOURS.get(int(newest["tier"]), QUIET) if _guides(newest) else QUIET
     height = image.shape[0]
     band = height // 6
@@ -75,16 +75,16 @@ def caption(image: NDArray[np.uint8], said: Sequence[Mapping[str, Any]], t_s: fl
     return image
 
 
-def kind(one: Mapping[str, Any]) -> str:
+def kind(entry: Mapping[str, Any]) -> str:
     """What stands above the words: their tier, and how long after its picture the first sample was heard."""
-    if not _guides(one):
+    if not _guides(entry):
         return "about the device"
-    after_ms = one["time_to_speech_ms"]
-    return f"tier {one['tier']}" + ("" if after_ms is None else f", {after_ms:.0f} ms after its picture")
+    after_ms = entry["time_to_speech_ms"]
+    return f"tier {entry['tier']}" + ("" if after_ms is None else f", {after_ms:.0f} ms after its picture")
 
 
-def _guides(one: Mapping[str, Any]) -> bool:
-    return one["why"] in GUIDANCE
+def _guides(entry: Mapping[str, Any]) -> bool:
+    return entry["why"] in GUIDANCE
 
 
 def _line(image: NDArray[np.uint8], text: str, *, at_y: int, size: float, colour: tuple[int, int, int]) -> None:
@@ -100,8 +100,3 @@ def _fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     scale = min(1.0, WIDTH_PX / image.shape[1])
     width, height = (max(2, round(side * scale) // 2 * 2) for side in (image.shape[1], image.shape[0]))
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]  # uint8 as read
-
-
-def _sound(path: Path) -> tuple[NDArray[np.int16], int]:
-    with wave.open(str(path), "rb") as file:
-        return np.frombuffer(file.readframes(file.getnframes()), np.int16), file.getframerate()

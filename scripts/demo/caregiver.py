@@ -22,8 +22,8 @@ class Caregiver:
     def samples(self, state: str = "all") -> list[dict[str, Any]]:
         """Moments in a review state. Raises: OSError."""
         answer = self._call(f"/api/samples?state={state}&limit=500")
-        found: list[dict[str, Any]] = answer["samples"]
-        return found
+        samples: list[dict[str, Any]] = answer["samples"]
+        return samples
 
     def get(self, sample_id: str) -> dict[str, Any]:
         answer: dict[str, Any] = self._call(f"/api/samples/{sample_id}")

@@ -33,6 +33,10 @@ class Child:
     def tail(self, lines: int = 12) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
+    def error(self, problem: str) -> WaycueError:
+        """With the end of its log."""
+        return WaycueError(f"{problem}\n{self.tail()}", hint=f"See {self.log}.")
+
 
 @dataclass(slots=True)
 class Children:
@@ -71,23 +75,19 @@ class Children:
         while child.running():
             watch()
             if time.monotonic() > deadline:
-                raise WaycueError(
-                    f"{child.name} did not end within {timeout_s:.0f} s.\n{child.tail()}", hint=_see(child)
-                )
+                raise child.error(f"{child.name} did not end within {timeout_s:.0f} s.")
             time.sleep(0.2)
         if child.process.returncode != 0:
-            raise WaycueError(
-                f"{child.name} failed with status {child.process.returncode}.\n{child.tail()}", hint=_see(child)
-            )
+            raise child.error(f"{child.name} failed with status {child.process.returncode}.")
 
     def until(self, child: Child, ready: Callable[[], bool], *, timeout_s: float, what: str) -> None:
         """Until `ready()` while the child runs. Raises: WaycueError."""
         deadline = time.monotonic() + timeout_s
         while not ready():
             if not child.running():
-                raise WaycueError(f"{child.name} ended while waiting for {what}.\n{child.tail()}", hint=_see(child))
+                raise child.error(f"{child.name} ended while waiting for {what}.")
             if time.monotonic() > deadline:
-                raise WaycueError(f"No {what} within {timeout_s:.0f} s.\n{child.tail()}", hint=_see(child))
+                raise child.error(f"No {what} within {timeout_s:.0f} s.")
             time.sleep(0.1)
 
     def stop(self, child: Child) -> None:
@@ -104,7 +104,3 @@ class Children:
         for child in reversed(self._children):
             self.stop(child)
         self._children.clear()
-
-
-def _see(child: Child) -> str:
-    return f"See {child.log}."

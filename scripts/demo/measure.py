@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,23 +33,13 @@ def taught(name: str, before: Path, after: Path, *, progress: Callable[[str], No
     """Whole instructions right (action, object, side) before and after, on the new object and on the known ones."""
     new = evaluate.rendered_cases(FRAMES, objects=(*walks.KNOWN, name), want=name, seed=SEED)
     known = evaluate.rendered_cases(KNOWN_FRAMES, seed=SEED)
-    shares, answers = {}, {}
-    for label, folder in (("before", before), ("after", after)):
-        progress(f"measuring {name} and the known objects {label} the night")
-        answers[label] = evaluate.run(folder, new)
-        shares[label] = (_right(answers[label]), _right(evaluate.run(folder, known)))
-    return Taught(
-        name,
-        len(new),
-        len(known),
-        shares["before"][0],
-        shares["after"][0],
-        shares["before"][1],
-        shares["after"][1],
-        tuple(answers["before"]),
-        tuple(answers["after"]),
-    )
+    answers, shares = list[tuple[evaluate.Answer, ...]](), list[float]()
+    for when, folder in (("before", before), ("after", after)):
+        progress(f"measuring {name} and the known objects {when} the night")
+        answers.append(tuple(evaluate.run(folder, new)))
+        shares += [_right(answers[-1]), _right(evaluate.run(folder, known))]
+    return Taught(name, len(new), len(known), shares[0], shares[2], shares[1], shares[3], answers[0], answers[1])
 
 
-def _right(answers: list[evaluate.Answer]) -> float:
+def _right(answers: Sequence[evaluate.Answer]) -> float:
     return round(sum(answer.right for answer in answers) / len(answers), 4)

@@ -8,17 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jinja2
 from rich.console import Console
 from rich.table import Table
 
 from scripts.demo.measure import Taught
 from server.evaluation.answers import Answer
-from shared import atomic
+from shared import atomic, media
 
 BAR_TAUGHT, BAR_KNOWN = 0.5, -0.02
 PICTURES = 12
+_OF_THE_NIGHT = ("samples", "seconds", "loss_first", "loss_last", "parity_float", "parity")
 
 
 def assemble(
@@ -35,9 +35,7 @@ def assemble(
     whole: dict[str, Any] = {
         "walks": [dict(walk) for walk in walks],
         "sync": dict(sync),
-        "retrain": {
-            key: night[key] for key in ("samples", "seconds", "loss_first", "loss_last", "parity_float", "parity")
-        },
+        "retrain": {name: night[name] for name in _OF_THE_NIGHT},
         "gate": {
             "champion": night["champion"],
             "candidate": night["version"],
@@ -146,20 +144,17 @@ def speech_times(walk: Mapping[str, Any]) -> str:
 
 
 def _pictures(before: Sequence[Answer], after: Sequence[Answer]) -> list[dict[str, Any]]:
-    shown = []
-    for old, new in list(zip(before, after, strict=True))[:PICTURES]:
-        _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(old.case.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-        shown.append(
-            {
-                "src": "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode(),
-                "truth": old.case.text,
-                "before": old.text,
-                "after": new.text,
-                "before_right": old.right,
-                "after_right": new.right,
-            }
-        )
-    return shown
+    return [
+        {
+            "src": "data:image/jpeg;base64," + base64.b64encode(media.encode_jpeg(old.case.image)).decode(),
+            "truth": old.case.text,
+            "before": old.text,
+            "after": new.text,
+            "before_right": old.right,
+            "after_right": new.right,
+        }
+        for old, new in list(zip(before, after, strict=True))[:PICTURES]
+    ]
 
 
 _ENVIRONMENT = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)

@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,6 @@ class Demo:
     screen: Screen
     children: Children
     web: str = ""
-    times: dict[str, float] = field(default_factory=dict)
 
     @property
     def home(self) -> Path:
@@ -90,12 +90,8 @@ def run(out: Path, screen: Screen) -> int:
         second = _second_walk(demo)
         with screen.step("Measure what was taught"):
             models = demo.home / "models"
-            taught = measure.taught(
-                TAUGHT,
-                models / night["champion"] / "bundle",
-                models / night["version"] / "bundle",
-                progress=screen.note,
-            )
+            before, after = (models / night[name] / "bundle" for name in ("champion", "version"))
+            taught = measure.taught(TAUGHT, before, after, progress=screen.note)
             screen.note(f"{TAUGHT}: {taught.right_before:.0%} → {taught.right_after:.0%} of instructions right")
         whole = report.assemble(
             walks=[first, second], sync=sync, night=night, taught=taught, seconds=time.monotonic() - started
@@ -134,62 +130,43 @@ def serve(demo: Demo, ending: ExitStack) -> None:
     with demo.screen.step("Start broker and server, let the device in"):
         broker = ending.enter_context(BrokerChild(demo.out / "broker", secure=demo.broker_files))
         web, enrol, ready = f"{HOST}:{free_port()}", f"{HOST}:{free_port()}", demo.out / "ready"
-        server = demo.children.start(
-            "server",
-            demo.server(
-                "run", "--broker", f"{HOST}:{broker.port}", "--enrol", enrol, "--web", web, "--ready-file", str(ready)
-            ),
-        )
+        run = ("run", "--broker", f"{HOST}:{broker.port}", "--enrol", enrol, "--web", web, "--ready-file", str(ready))
+        server = demo.children.start("server", demo.server(*run))
         demo.children.until(server, ready.exists, timeout_s=60, what="ready server")
         demo.web = f"http://{web}"
         claim = json.loads(demo.call("devices-add", "devices", "add", DEVICE, "--server", enrol, "--json"))
-        joined = demo.children.start(
-            "enroll", [command("waycue-device"), "enroll", "--state", str(demo.state), "--uri", claim["uri"]]
-        )
-        demo.children.wait(joined, timeout_s=60)
+        enroll = [command("waycue-device"), "enroll", "--state", str(demo.state), "--uri", claim["uri"]]
+        demo.children.wait(demo.children.start("enroll", enroll), timeout_s=60)
         demo.screen.note(f"{demo.web}, broker on port {broker.port} with mutual TLS, {DEVICE} enrolled")
 
 
-def walk(demo: Demo, name: str, video: Path, *extra: str, seconds: float) -> dict[str, Any]:
+def walk(demo: Demo, video: Path, *, seconds: float, buttons: Path | None = None) -> dict[str, Any]:
     """Replay a video in real time through the agent, with its speech in a WAV file. Returns its report."""
-    out = demo.out
-    captions = out / f"{name}.captions.jsonl"
-    agent = demo.children.start(
-        f"device-{name}",
-        [
-            command("waycue-device"),
-            "run",
-            "--source",
-            f"replay:{video}",
-            "--pace",
-            "real",
-            "--state",
-            str(demo.state),
-            "--speech",
-            str(out / f"{name}.speech.wav"),
-            "--captions",
-            str(captions),
-            "--report",
-            str(out / f"{name}.report.json"),
-            "--exit-at-end",
-            "--linger-s",
-            "60",
-            *extra,
-        ],
-    )
+    name, captions = video.stem, demo.out / f"{video.stem}.captions.jsonl"
+    report_file = demo.out / f"{name}.report.json"
+    options = {
+        "--source": f"replay:{video}",
+        "--pace": "real",
+        "--state": demo.state,
+        "--speech": demo.out / f"{name}.speech.wav",
+        "--captions": captions,
+        "--report": report_file,
+        "--linger-s": 60,
+        "--update-first-s": 90,
+    }
+    if buttons is not None:
+        options["--buttons"] = buttons
+    words = [str(word) for option in options.items() for word in option]
+    agent = demo.children.start(f"device-{name}", [command("waycue-device"), "run", "--exit-at-end", *words])
     demo.screen.clear_captions()
     demo.children.wait(agent, timeout_s=seconds + 150, watch=lambda: demo.screen.watch(captions))
-    found: dict[str, Any] = json.loads((out / f"{name}.report.json").read_text())
-    return {"name": name, **found}
+    return {"name": name, **json.loads(report_file.read_text())}
 
 
 def _first_walk(demo: Demo, truth: Sequence[ChunkTruth]) -> dict[str, Any]:
     name, seconds, _ = FIRST
     with demo.screen.step(f"First walk ({name}): fetch the model, guide, flag, correct"):
-        script = str(demo.out / "buttons.jsonl")
-        first = walk(
-            demo, name, demo.out / f"{name}.mp4", "--buttons", script, "--update-first-s", "90", seconds=seconds
-        )
+        first = walk(demo, demo.out / f"{name}.mp4", seconds=seconds, buttons=demo.out / "buttons.jsonl")
         if not first["model_version"]:
             raise WaycueError("The device walked without a model.", hint=f"See {demo.out / 'logs'}.")
         demo.screen.note(f"{len(first['flagged'])} chunks flagged, {len(first['corrections'])} corrections spoken")
@@ -198,18 +175,12 @@ def _first_walk(demo: Demo, truth: Sequence[ChunkTruth]) -> dict[str, Any]:
 
 def _synced(demo: Demo, first: dict[str, Any]) -> dict[str, Any]:
     with demo.screen.step("Sync and merge"):
-        caregiver = Caregiver(demo.web)
-        deadline = time.monotonic() + 60
-        samples = caregiver.samples()
-        while time.monotonic() < deadline and not all_there(samples, first):
-            time.sleep(0.3)
-            samples = caregiver.samples()
+        samples = all_merged(Caregiver(demo.web), first)
         flagged, corrections = set(first["flagged"]), set(first["corrections"])
         merged = flagged & {sample["sample_id"] for sample in samples}
         heard = corrections & {sample["correction_id"] for sample in samples}
-        demo.screen.note(
-            f"{len(merged)} of {len(flagged)} chunks, {len(heard)} of {len(corrections)} corrections merged"
-        )
+        of_corrections = f"{len(heard)} of {len(corrections)} corrections"
+        demo.screen.note(f"{len(merged)} of {len(flagged)} chunks, {of_corrections} merged")
         return {
             "flagged": len(flagged),
             "merged": len(merged),
@@ -220,22 +191,25 @@ def _synced(demo: Demo, first: dict[str, Any]) -> dict[str, Any]:
         }
 
 
-def all_there(samples: Sequence[dict[str, Any]], first: dict[str, Any]) -> bool:
-    """All chunks are samples, and the transcriber has listened to every correction."""
-    ids = {sample["sample_id"] for sample in samples}
-    heard = {sample["correction_id"] for sample in samples}
-    return set(first["flagged"]) <= ids and set(first["corrections"]) <= heard
+def all_merged(caregiver: Caregiver, walk_report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The server's samples once all chunks of a walk are there and its corrections transcribed, or after a minute."""
+    deadline = time.monotonic() + 60
+    while True:
+        samples = caregiver.samples()
+        ids = {sample[name] for sample in samples for name in ("sample_id", "correction_id")}
+        if {*walk_report["flagged"], *walk_report["corrections"]} <= ids or time.monotonic() >= deadline:
+            return samples
+        time.sleep(0.3)
 
 
 def _confirm(demo: Demo, truths: Sequence[ChunkTruth], first: dict[str, Any]) -> None:
     with demo.screen.step("A caregiver confirms, over the HTTP API"):
         caregiver = Caregiver(demo.web)
         by_index = {truth.index: truth.instruction for truth in truths}
-        taken: dict[str, int] = {}
+        taken = Counter[str]()
         for sample in caregiver.samples("pending"):
             index = int(sample["sample_id"].rsplit("-", 1)[1])
-            action = caregiver.review(sample, by_index.get(index, ""))
-            taken[action] = taken.get(action, 0) + 1
+            taken[caregiver.review(sample, by_index.get(index, ""))] += 1
         demo.screen.note(", ".join(f"{count} {action}" for action, count in sorted(taken.items())))
 
 
@@ -252,7 +226,7 @@ def _night(demo: Demo) -> dict[str, Any]:
 def _second_walk(demo: Demo) -> dict[str, Any]:
     name, seconds, _ = SECOND
     with demo.screen.step(f"Second walk ({name}): update over MQTT, then guide"):
-        second = walk(demo, name, demo.out / f"{name}.mp4", "--update-first-s", "90", seconds=seconds)
+        second = walk(demo, demo.out / f"{name}.mp4", seconds=seconds)
         if not second["updates"]:
             raise WaycueError(f"The device did not update: {second['model_state']}", hint=f"See {demo.out / 'logs'}.")
         demo.screen.note(f"walked with {second['model_version']}")

@@ -19,7 +19,7 @@ from scripts.demo.caregiver import Caregiver
 from scripts.demo.children import Children
 from scripts.demo.report import speech_times
 from scripts.demo.screen import Screen
-from scripts.demo.story import Demo, all_there, prepare_home, serve, walk
+from scripts.demo.story import Demo, all_merged, prepare_home, serve, walk
 from shared import atomic
 from shared.errors import ConfigError
 
@@ -46,13 +46,10 @@ def run(video: Path, out: Path, screen: Screen, *, keep_open: bool) -> int:
         buttons = out / "buttons.jsonl"
         buttons.write_text("".join(json.dumps({"t_s": at, "action": "flag"}) + "\n" for at in FLAG_AT_S))
         with screen.step(f"Walk through {video.name} in real time"):
-            done = walk(demo, video.stem, video, "--buttons", str(buttons), "--update-first-s", "90", seconds=3600)
+            done = walk(demo, video, seconds=3600, buttons=buttons)
             screen.note(f"{done['chunks']} chunks, {len(done['guidance'])} spoken, {len(done['flagged'])} flagged")
         with screen.step("Sync and merge"):
-            deadline, samples = time.monotonic() + 60, Caregiver(demo.web).samples()
-            while time.monotonic() < deadline and not all_there(samples, done):
-                time.sleep(0.3)
-                samples = Caregiver(demo.web).samples()
+            samples = all_merged(Caregiver(demo.web), done)
             merged = len({sample["sample_id"] for sample in samples} & set(done["flagged"]))
             screen.note(f"{merged} of {len(done['flagged'])} flagged chunks merged")
         report = {"video": video.name, "notice": NOTICE, "walks": [done], "merged": merged, "samples": samples}

@@ -1,13 +1,14 @@
-"""Who is let in: keeps the broker's door as the database says, while the server runs.
+"""Who may use the broker: keeps its access rules and certificates as the database says, while the server runs.
 
 Promises:
 
 1. A device that was enrolled may speak within about a second; one that was revoked, or whose certificates all ended, is
    cut off within about a second, and cannot come back.
 2. The list of revoked certificates reaches the broker before the session is ended, so that it ends once.
-3. A broker that is away or refuses is told again until it took everything, also after a restart of the server.
-4. Whoever was shut out is not shown as online.
-5. The server listens to nobody who is not enrolled, whatever the broker lets through.
+3. Where the broker is away or refuses a change, it is tried again until it took everything, also after a restart of
+   the server.
+4. A device that was locked out is not shown as online.
+5. The server handles no message of a device that is not enrolled, whatever the broker lets through.
 """
 
 from __future__ import annotations
@@ -22,42 +23,41 @@ from pathlib import Path
 from sqlalchemy import select, update
 
 from server.broker import files
-from server.broker.dynsec_client import AccessLink
+from server.broker.dynsec_client import DynsecClient
 from server.database import store as db
 from server.identity.certificates import Certificates
 from shared.background import Background
 from shared.errors import WaycueError
 
 EVERY_S = 1.0
-CONNECT_LOOKS, CONNECT_LOOK_S = 100, 0.1  # a broker that starts beside us on a slow machine takes seconds
+CONNECT_TRIES, CONNECT_TRY_S = 100, 0.1  # a broker that starts beside us on a slow machine takes seconds
 SOON_S = 0.2  # a name that is not known may have been enrolled just now; looked up at most this often
 RENEW_EVERY_S = 3600.0
-COMPLAIN_AGAIN_S = 300.0
-_log = logging.getLogger(__name__)
+LOG_AGAIN_S = 300.0
+logger = logging.getLogger(__name__)
 
 
-def marks(certificates: Certificates) -> dict[str, str]:
-    """Device → mark (see server.broker.dynsec_rules), of those that may come in now. A mark changes with each
-    certificate that is taken back from a device, so that a session under an old one ends when the device is enrolled
-    anew."""
+def session_marks(certificates: Certificates) -> dict[str, str]:
+    """Device → mark (server.broker.dynsec_rules), of those that may come in now. A mark changes with each certificate
+    of the device that is revoked, so that a session under an old one ends when the device is enrolled anew."""
     table = db.certificates.c
     with certificates.store.reading() as connection:
         rows = connection.execute(
             select(table.device, table.serial).where(table.revoked_at.is_not(None)).order_by(table.serial)
         ).all()
-    taken_back: dict[str, list[str]] = {device: [] for device in certificates.admitted()}
+    revoked: dict[str, list[str]] = {device: [] for device in certificates.admitted()}
     for device, serial in rows:
-        if device in taken_back:
-            taken_back[device].append(serial)
-    return {device: _mark(serials) for device, serials in taken_back.items()}
+        if device in revoked:
+            revoked[device].append(serial)
+    return {device: _mark(serials) for device, serials in revoked.items()}
 
 
-def say_offline(certificates: Certificates, devices: Collection[str]) -> None:
-    """Whoever was shut out cannot say so: its last will has no rights any more, and its last status says "online"."""
+def mark_offline(certificates: Certificates, admitted: Collection[str]) -> None:
+    """Mark all devices but the admitted ones offline: the broker does not publish the last will of one locked out."""
     table = db.devices.c
     with certificates.store.reading() as connection:
         online = set(connection.scalars(select(table.device).where(table.online)))
-    if gone := online - set(devices):
+    if gone := online - set(admitted):
         with certificates.store.writing() as connection:
             connection.execute(update(db.devices).where(table.device.in_(gone)).values(online=False))
 
@@ -66,16 +66,16 @@ def _mark(serials: list[str]) -> str:
     return hashlib.sha256(" ".join(serials).encode()).hexdigest()[:16] if serials else ""
 
 
-class Enrolled:
-    """The devices that are let in now, for whoever handles their messages. Any thread may ask."""
+class EnrolledDevices:
+    """The devices that may come in now, for whoever handles their messages. Any thread may ask."""
 
     def __init__(self, certificates: Certificates) -> None:
         self._certificates = certificates
         self._names: frozenset[str] = frozenset()
         self._read_at_s: float | None = None
 
-    def knows(self, device: str) -> bool:
-        """Promise 5. Raises: sqlalchemy's errors where the database cannot be read."""
+    def __contains__(self, device: str) -> bool:
+        """Raises: sqlalchemy's errors where the database cannot be read."""
         now_s = self._certificates.clock.monotonic_s()
         good_for_s = EVERY_S if device in self._names else SOON_S
         if self._read_at_s is None or now_s - self._read_at_s > good_for_s:
@@ -83,115 +83,108 @@ class Enrolled:
         return device in self._names
 
 
-class Door:
-    """Looks after the broker, each second. link: None where the broker's access rules are not ours to keep (EMQX).
+class AccessSync:
+    """Brings the broker in line with the database, each second.
 
-    folder: where the broker's files are; reload: see broker_files.reload. contexts: certificate name → TLS context that
-    must get the renewed certificate.
+    client: None where the broker's access rules are not ours to keep (EMQX). folder: of the broker's files.
+    reload: see server.broker.files.reload. contexts: by certificate name, to be loaded with renewed certificates.
     """
 
     def __init__(
         self,
         certificates: Certificates,
-        link: AccessLink | None,
+        client: DynsecClient | None,
         *,
         folder: Path,
-        reload: str = "",
+        reload: str | None = None,
         contexts: Mapping[str, ssl.SSLContext] | None = None,
     ) -> None:
-        self.kept = threading.Event()
+        self.in_sync = threading.Event()
         """The broker has all that the database said at the last look."""
         self._certificates = certificates
         self._authority = certificates.authority
-        self._link = link
+        self._client = client
         self._folder = folder
         self._clock = certificates.clock
         self._reload = reload
         self._contexts = dict(contexts or {})
-        self._told = b""  # of a change before this start nobody knows whether the broker was told: it is told again
+        self._loaded_crl = b""  # whether the broker has loaded what changed before this start is not known: it reloads
         self._reload_due = True
         self._renewed_at_s: float | None = None
-        self._complaints: dict[str, tuple[str, float]] = {}
+        self._failures: dict[str, tuple[str, float]] = {}
+        """What failed → the error as logged, and when."""
         self._wake = threading.Event()
-        self._work = Background(self._run, name="admission", wake=self._wake.set)
-        self._stop = self._work.stopping
+        self._work = Background(self._run, name="broker access", wake=self._wake.set)
 
     def start(self) -> None:
-        """Begin to look, at once and each second."""
-        if self._link is not None:
-            self._link.start()
+        """Begin, at once and each second."""
+        if self._client is not None:
+            self._client.start()
         self._work.start()
 
     def wake(self) -> None:
-        """Look now: something was changed."""
+        """Do it now: something was changed."""
         self._wake.set()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """End the look under way, and the connection. Idempotent."""
+        """End the round under way, and the connection. Idempotent."""
         self._work.close(timeout_s)
-        if self._link is not None:
-            self._link.stop()
+        if self._client is not None:
+            self._client.stop()
 
-    def look(self) -> bool:
-        """One round. Returns whether everything is as it should be."""
-        devices = marks(self._certificates)
-        told = self._tried("certificates", self._files)
-        link = self._link
-        ruled = link is None or self._tried("access", lambda: self._rules(link, devices))
-        say_offline(self._certificates, devices)
-        return told and ruled
+    def sync(self) -> bool:
+        """One round. Returns whether the broker has everything."""
+        devices = session_marks(self._certificates)
+        files_done = self._try("certificates", self._sync_files)
+        rules_done = self._try("access", lambda: self._sync_rules(devices))
+        mark_offline(self._certificates, devices)
+        return files_done and rules_done
 
     def _run(self) -> None:
-        link, patience = self._link, CONNECT_LOOKS
-        while link is not None and patience and not (link.connected.wait(CONNECT_LOOK_S) or self._stop.is_set()):
-            patience -= 1  # that a connection takes a moment is nothing to complain of, nor that it was tried too early
-        while not self._stop.is_set():
-            if self._tried_all():
-                self.kept.set()
-            else:
-                self.kept.clear()
+        tries = CONNECT_TRIES  # not to log that the very first round came before the connection
+        while self._client is not None and tries and not self._client.connected.wait(CONNECT_TRY_S):
+            tries = 0 if self._work.stopping.is_set() else tries - 1
+        while not self._work.stopping.is_set():
+            try:
+                done = self.sync()
+            except Exception:
+                logger.exception("The broker's access could not be brought up to date.")
+                done = False
+            (self.in_sync.set if done else self.in_sync.clear)()
             self._wake.wait(EVERY_S)
             self._wake.clear()
 
-    def _tried_all(self) -> bool:
-        try:
-            return self.look()
-        except Exception:  # noqa: BLE001 - a task's top: the door must be looked after for as long as the server runs
-            _log.exception("The broker's door could not be looked after.")
-            return False
-
-    def _rules(self, link: AccessLink, devices: Mapping[str, str]) -> None:
-        count = link.keep(devices)
+    def _sync_rules(self, devices: Mapping[str, str]) -> None:
+        count = self._client.sync(devices) if self._client is not None else 0
         if count:
-            _log.info("%s changes of who may use the broker; %s devices may.", count, len(devices))
+            logger.info("%s changes of who may use the broker; %s devices may.", count, len(devices))
 
-    def _files(self) -> None:
+    def _sync_files(self) -> None:
         """Revocations and renewals, to the broker's folder and into our own connections."""
         self._certificates.publish_crl()
-        revoked = self._authority.crl().read_bytes()
-        self._reload_due |= revoked != self._told
+        crl = self._authority.crl().read_bytes()
+        self._reload_due |= crl != self._loaded_crl
         if (self._folder / files.CONF).exists():
             self._reload_due |= files.refresh(self._folder, self._authority)
         if self._reload_due:
             files.reload(self._folder, self._reload)
-            self._told, self._reload_due = revoked, False
+            self._loaded_crl, self._reload_due = crl, False
         now_s = self._clock.monotonic_s()
         if self._renewed_at_s is None or now_s - self._renewed_at_s > RENEW_EVERY_S:
             for name, context in self._contexts.items():
-                key, certificate = self._authority.service(name, server_auth=False)
-                context.load_cert_chain(certificate, key)
+                self._authority.load_service(name, context)
             self._renewed_at_s = now_s
 
-    def _tried(self, what: str, work: Callable[[], None]) -> bool:
+    def _try(self, what: str, work: Callable[[], None]) -> bool:
         try:
             work()
         except (WaycueError, OSError) as error:
             text, now_s = str(error), self._clock.monotonic_s()
-            before, at_s = self._complaints.get(what, ("", 0.0))
-            if text != before or now_s - at_s > COMPLAIN_AGAIN_S:
-                self._complaints[what] = (text, now_s)
-                _log.warning("Who may use the broker (%s): %s", what, text)
+            logged, at_s = self._failures.get(what, ("", 0.0))
+            if text != logged or now_s - at_s > LOG_AGAIN_S:
+                self._failures[what] = (text, now_s)
+                logger.warning("Who may use the broker (%s): %s", what, text)
             return False
-        if self._complaints.pop(what, None) is not None:
-            _log.info("Who may use the broker (%s): all is well again.", what)
+        if self._failures.pop(what, None) is not None:
+            logger.info("Who may use the broker (%s): all is well again.", what)
         return True

@@ -7,6 +7,7 @@ real device at it. With `secure` it runs from the files that `waycue-server brok
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -41,10 +42,10 @@ def free_port() -> int:
 
 def listening_port(conf: Path) -> int:
     """The port of a configuration file's listener. Raises: ConfigError, OSError."""
-    found = re.search(r"^listener (\d+)", conf.read_text(), re.MULTILINE)
-    if found is None:
+    listener = re.search(r"^listener (\d+)", conf.read_text(), re.MULTILINE)
+    if listener is None:
         raise ConfigError(f"{conf} names no listener.", hint="Write it again with: waycue-server broker config")
-    return int(found[1])
+    return int(listener[1])
 
 
 class BrokerChild:
@@ -102,12 +103,9 @@ class BrokerChild:
             with open(self.log, "ab") as log:
                 log_from = log.tell()
                 # A session of its own: Ctrl-C in a terminal must reach the agents first, the broker last.
+                command = [program, "-c", str(self.conf)]
                 self._process = subprocess.Popen(
-                    [program, "-c", str(self.conf)],
-                    stdout=log,
-                    stderr=log,
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,
+                    command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
                 )
             if self._is_up(log_from, timeout_s):
                 self._may_move = False
@@ -119,22 +117,18 @@ class BrokerChild:
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Ask it to end and wait; after the timeout it is killed. Idempotent."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
+        if self._process is not None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout_s)
             self.kill()
-        self._process = None
 
     def kill(self) -> None:
         """End it at once, as a power cut would. Idempotent."""
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
-        self._process = None
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -152,7 +146,7 @@ class BrokerChild:
         return "\n".join([*lines, *self._options, ""])
 
     def _is_up(self, log_from: int, timeout_s: float) -> bool:
-        """Its own word that it listens; to connect would not do, a stranger may answer on the same port."""
+        """Whether it logged that it listens; to connect would not do, another program may answer on the same port."""
         deadline = time.monotonic() + timeout_s
         while self.running and time.monotonic() < deadline:
             if _UP.search(self.log.read_bytes()[log_from:]):

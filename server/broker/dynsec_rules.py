@@ -5,7 +5,7 @@ Rules that it keeps:
 1. What is not allowed here is denied: reading, writing, subscribing.
 2. A device writes only below its own `up/` and its own status, and reads only what is below its own `down/`.
 3. The server never gets the right to change these rules, and who may change them hears and says nothing else.
-4. Whoever is not wanted is taken out, which ends a live session; whoever is taken in has no older session left.
+4. A client that is not wanted is deleted, which ends its live session; a new client has no older session left.
 
 One role per device: Mosquitto 2.0's plugin takes %u in a pattern literally (measured with 2.0.11, ADR 0012).
 source: https://mosquitto.org/documentation/dynamic-security/
@@ -26,6 +26,7 @@ RESPONSE = f"{CONTROL}/response"
 SHARED_GROUP = "waycue"
 CONTROLLER = "waycue-admin"
 """Common name of the certificate that may change the rules, and nothing else."""
+CONTROLLER_ROLE = "controller"
 SERVER = "waycue-server"
 WORKERS = tuple(f"waycue-worker-{number}" for number in range(1, 9))
 
@@ -45,15 +46,16 @@ class Right:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """role: what it may do, "" = nothing that we wrote. mark: changes when its live sessions must end (a certificate of
-    it was revoked)."""
+    """Who may connect."""
 
-    role: str
+    role: str | None
+    """What it may do; None = something that we did not write."""
     mark: str = ""
+    """Changes when its live sessions must end: a certificate of it was revoked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class AccessRules:
     """Roles and clients by name."""
 
     roles: Mapping[str, frozenset[Right]] = field(default_factory=dict)
@@ -72,109 +74,103 @@ def device_rights(device: str) -> frozenset[Right]:
 
 
 def server_rights() -> frozenset[Right]:
-    """Hears every device, also as one of several on a shared subscription, and answers. It may clear a status."""
-    hears, says = topics.subtrees(Side.DEVICE), topics.subtrees(Side.SERVER)
+    """Reads every device, also as one of several on a shared subscription, and answers. It may clear a status."""
+    reads, writes = topics.subtrees(Side.DEVICE), topics.subtrees(Side.SERVER)
     return frozenset(
         {
-            *(Right(RECEIVE, topic) for topic in hears),
-            *(Right(SUBSCRIBE, topic) for topic in hears),
-            *(Right(SUBSCRIBE, f"$share/{SHARED_GROUP}/{topic}") for topic in hears),
-            *(Right(SEND, topic) for topic in says),
+            *(Right(RECEIVE, topic) for topic in reads),
+            *(Right(SUBSCRIBE, topic) for topic in reads),
+            *(Right(SUBSCRIBE, f"$share/{SHARED_GROUP}/{topic}") for topic in reads),
+            *(Right(SEND, topic) for topic in writes),
             Right(SEND, topics.STATUS_ALL),
         }
     )
 
 
 def controller_rights() -> frozenset[Right]:
-    """Who may change the rules reads the answers to that, and nothing else."""
+    """May change these rules and read the responses, nothing else."""
     return frozenset({Right(SEND, CONTROL), Right(SUBSCRIBE, RESPONSE), Right(RECEIVE, RESPONSE)})
 
 
-def wanted(devices: Mapping[str, str]) -> Rules:
+def wanted(devices: Mapping[str, str]) -> AccessRules:
     """The rules for a server with these devices: name → mark. A device that has a service's name is left out."""
-    roles = {"controller": controller_rights(), "server": server_rights()}
-    clients = {CONTROLLER: Client("controller"), **{name: Client("server") for name in (SERVER, *WORKERS)}}
+    roles = {CONTROLLER_ROLE: controller_rights(), "server": server_rights()}
+    clients = {CONTROLLER: Client(CONTROLLER_ROLE), **{name: Client("server") for name in (SERVER, *WORKERS)}}
     for device, mark in devices.items():
         if not is_reserved(device) and topics.DEVICE_NAME.match(device):
             roles[_role(device)] = device_rights(device)
             clients[device] = Client(_role(device), mark)
-    return Rules(roles, clients)
+    return AccessRules(roles, clients)
 
 
-def initial(rules: Rules) -> dict[str, Any]:
+def initial(rules: AccessRules) -> dict[str, Any]:
     """The file that the plugin starts from."""
     return {
         "defaultACLAccess": DENIED,
         "roles": [{"rolename": name, "acls": _acls(rights)} for name, rights in sorted(rules.roles.items())],
         "groups": [],
-        "clients": [
-            {"username": name, "textdescription": client.mark, "roles": [{"rolename": client.role}]}
-            for name, client in sorted(rules.clients.items())
-        ],
+        "clients": [_client_fields(name, client) for name, client in sorted(rules.clients.items())],
     }
 
 
-def diff(want: Rules, found: Rules) -> list[Command]:
-    """Commands that turn `found` into `want`, those that take away first. The controller itself is never touched."""
-    kept = {CONTROLLER, "controller"}
-    odd = {name for name, client in found.clients.items() if not client.role}
-    gone = [name for name in found.clients if (name not in want.clients or name in odd) and name not in kept]
-    commands: list[Command] = [{"command": "deleteClient", "username": name} for name in gone]
-    commands += [
-        {"command": "deleteRole", "rolename": name}
-        for name in found.roles
-        if name not in want.roles and name not in kept
-    ]
-    for name, rights in want.roles.items():
-        if name not in kept and found.roles.get(name) != rights:
-            known = name in found.roles
-            commands.append(
-                {"command": "modifyRole" if known else "createRole", "rolename": name, "acls": _acls(rights)}
-            )
-    for name, client in want.clients.items():
-        if name not in kept and found.clients.get(name) != client:
-            if name not in found.clients or name in odd:
-                commands.append({"command": "createClient", "username": name})
-            commands.append(_modify(name, client))
+def diff(wanted: AccessRules, current: AccessRules) -> list[Command]:
+    """Commands that turn `current` into `wanted`, those that take away first. Never about the controller itself."""
+    wanted, current = _without_controller(wanted), _without_controller(current)
+    ours = {name: client for name, client in current.clients.items() if client.role is not None}
+    removed = current.clients.keys() - (ours.keys() & wanted.clients.keys())
+    commands: list[Command] = [{"command": "deleteClient", "username": name} for name in sorted(removed)]
+    commands += _diff_roles(wanted.roles, current.roles)
+    for name, client in wanted.clients.items():
+        if ours.get(name) != client:
+            commands += [] if name in ours else [{"command": "createClient", "username": name}]
+            # The plugin ends the sessions of a client that is modified. A new client needs that too: under a
+            # certificate of ours anyone may connect (and then do nothing), so an old revoked session may be waiting
+            # for its name to come back.
+            commands.append({"command": "modifyClient", **_client_fields(name, client)})
     return commands
 
 
-def _modify(name: str, client: Client) -> Command:
-    # The plugin ends the sessions of a client that is modified. A new client needs that too: under a certificate of
-    # ours anyone may connect (and then do nothing), so an old revoked session may be waiting for its name to come back.
-    return {
-        "command": "modifyClient",
-        "username": name,
-        "textdescription": client.mark,
-        "roles": [{"rolename": client.role}],
-    }
+def _diff_roles(wanted: Mapping[str, frozenset[Right]], current: Mapping[str, frozenset[Right]]) -> Iterator[Command]:
+    for name in sorted(current.keys() - wanted.keys()):
+        yield {"command": "deleteRole", "rolename": name}
+    for name, rights in wanted.items():
+        if current.get(name) != rights:
+            kind = "modifyRole" if name in current else "createRole"
+            yield {"command": kind, "rolename": name, "acls": _acls(rights)}
 
 
-def questions(*, clients_from: int, roles_from: int, count: int) -> list[Command]:
-    """Ask what the rules are, a page at a time."""
+def _without_controller(rules: AccessRules) -> AccessRules:
+    return AccessRules(
+        {name: rights for name, rights in rules.roles.items() if name != CONTROLLER_ROLE},
+        {name: client for name, client in rules.clients.items() if name != CONTROLLER},
+    )
+
+
+def read_commands(*, offset: int, count: int) -> list[Command]:
+    """Read the rules, a page of clients and roles at a time."""
     return [
-        {"command": "listClients", "verbose": True, "count": count, "offset": clients_from},
-        {"command": "listRoles", "verbose": True, "count": count, "offset": roles_from},
+        {"command": "listClients", "verbose": True, "count": count, "offset": offset},
+        {"command": "listRoles", "verbose": True, "count": count, "offset": offset},
         {"command": "getDefaultACLAccess"},
     ]
 
 
-def page_of(responses: Sequence[Mapping[str, Any]]) -> Rules:
-    """What the answers to `questions` say. Raises: KeyError, TypeError where they are not what the plugin writes."""
+def page_of(responses: Sequence[Mapping[str, Any]]) -> AccessRules:
+    """The rules in the responses to `read_commands`. Raises: KeyError, TypeError for other data."""
     clients, roles = responses[0]["data"]["clients"], responses[1]["data"]["roles"]
-    return Rules(
+    return AccessRules(
         {role["rolename"]: frozenset(_rights(role.get("acls", ()))) for role in roles},
         {client["username"]: _client(client) for client in clients},
     )
 
 
 def denies(responses: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the plugin denies by default (rule 1), by the answers to `questions`."""
+    """Whether the plugin denies by default in the responses to `read_commands`."""
     return {item["acltype"]: item["allow"] for item in responses[2]["data"]["acls"]} == DENIED
 
 
 def deny() -> Command:
-    """The command that makes it so."""
+    """The command that makes it deny by default."""
     return {
         "command": "setDefaultACLAccess",
         "acls": [{"acltype": kind, "allow": allow} for kind, allow in DENIED.items()],
@@ -185,7 +181,11 @@ def _client(raw: Mapping[str, Any]) -> Client:
     roles = [role["rolename"] for role in raw.get("roles", ())]
     # More than one role, a group or a disabled client is nothing that we wrote: it is made anew.
     plain = len(roles) == 1 and not raw.get("groups") and not raw.get("disabled")
-    return Client(roles[0] if plain else "", raw.get("textdescription", ""))
+    return Client(roles[0] if plain else None, raw.get("textdescription", ""))
+
+
+def _client_fields(name: str, client: Client) -> Command:
+    return {"username": name, "textdescription": client.mark, "roles": [{"rolename": client.role}]}
 
 
 def _rights(acls: Sequence[Mapping[str, Any]]) -> Iterator[Right]:

@@ -8,7 +8,7 @@
 Promises:
 
 1. Every file is whole at any moment: the broker may read them while they are written.
-2. Written again, it changes nothing that the broker made of `dynamic-security.json`, unless that cannot be read.
+2. Writing again changes nothing that the broker made of `dynamic-security.json`, unless that cannot be read.
 3. Nobody but the account that the broker runs as can read the key.
 """
 
@@ -22,7 +22,8 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 from server.broker import dynsec_rules
@@ -31,7 +32,6 @@ from shared import atomic
 from shared.errors import ConfigError, Transient
 from shared.transfer import MAX_PART_BYTES
 
-FOLDER = "broker"
 CONF, RULES, PID = "mosquitto.conf", "dynamic-security.json", "mosquitto.pid"
 CA, CERTIFICATE, KEY, CRL = "ca.crt", "broker.crt", "broker.key", "crl.pem"
 PLUGIN = "mosquitto_dynamic_security.so"
@@ -82,7 +82,7 @@ user {user}
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class BrokerListener:
     """Where the broker listens, and as whom it runs."""
 
     host: str
@@ -91,46 +91,35 @@ class Listening:
     plugin: Path
 
 
-def configuration(folder: Path, listening: Listening) -> str:
+def configuration(folder: Path, listener: BrokerListener) -> str:
     """The text of mosquitto.conf. Pure."""
-    return CONFIGURATION.format(
-        folder=folder,
-        host=listening.host,
-        port=listening.port,
-        plugin=listening.plugin,
-        user=listening.user,
-        max_packet_bytes=MAX_PACKET_BYTES,
-        part_kib=MAX_PART_BYTES // 1024,
-    )
+    part_kib = MAX_PART_BYTES // 1024
+    return CONFIGURATION.format(folder=folder, max_packet_bytes=MAX_PACKET_BYTES, part_kib=part_kib, **asdict(listener))
 
 
-def write(folder: Path, authority: Authority, listening: Listening, *, hosts: Sequence[str] = ()) -> None:
+def write(folder: Path, authority: Authority, listener: BrokerListener, *, hosts: Sequence[str] = ()) -> None:
     """All files. hosts: further names to put into the broker's certificate, for clients other than waycue's.
 
     raises: ConfigError for an account that does not exist or a path that Mosquitto cannot take, OSError
     """
-    if any(mark in str(path) for path in (folder, listening.plugin) for mark in "\n\r#"):
+    if any(mark in str(path) for path in (folder, listener.plugin) for mark in "\n\r#"):
         raise ConfigError(f"Mosquitto cannot take the path {folder}.", hint="Use one without # in it.")
-    _account(listening.user)
+    _account(listener.user)
     atomic.make_dirs(folder)
     folder.chmod(0o700)
     if not _is_whole(folder / RULES):
         atomic.write_json(folder / RULES, dynsec_rules.initial(dynsec_rules.wanted({})), mode=0o600)
     authority.service("broker", hosts=hosts, server_auth=True)
     refresh(folder, authority)
-    atomic.write_bytes(folder / CONF, configuration(folder, listening).encode(), mode=0o600)
-    _give(folder, listening.user)
+    atomic.write_bytes(folder / CONF, configuration(folder, listener).encode(), mode=0o600)
+    _chown(folder, listener.user)
 
 
 def refresh(folder: Path, authority: Authority) -> bool:
     """Bring certificates and revocations up to date. Returns whether any changed. Raises: OSError."""
     key, certificate = authority.service("broker", server_auth=True)
-    now = {
-        CA: authority.ca_pem,
-        KEY: key.read_bytes(),
-        CERTIFICATE: certificate.read_bytes(),
-        CRL: authority.crl().read_bytes(),
-    }
+    now = {CA: authority.ca_pem, KEY: key.read_bytes(), CERTIFICATE: certificate.read_bytes()}
+    now[CRL] = authority.crl().read_bytes()
     changed = [name for name, data in now.items() if _content(folder / name) != data]
     owner = folder.stat()
     for name in changed:
@@ -140,11 +129,11 @@ def refresh(folder: Path, authority: Authority) -> bool:
     return bool(changed)
 
 
-def reload(folder: Path, command: str = "") -> None:
+def reload(folder: Path, command: str | None = None) -> None:
     """Make a running broker read its certificates and revocations again.
 
-    command: what to run for it, without a shell. "" = SIGHUP to the process of the pid file; a broker that does not run
-    needs none, it reads them at its start.
+    command: what to run for it, without a shell. None = SIGHUP to the process of the pid file. A broker that does
+    not run needs none: it reads them at its start.
     raises: Transient where that failed
     """
     if command:
@@ -177,10 +166,8 @@ def running(folder: Path) -> int | None:
 
 def find_plugin() -> Path | None:
     """Where this machine has the dynamic-security plugin."""
-    for folder in PLUGIN_FOLDERS:
-        for found in sorted(Path("/").glob(f"{folder[1:]}/{PLUGIN}")):
-            return found
-    return None
+    places = (sorted(Path("/").glob(f"{folder[1:]}/{PLUGIN}")) for folder in PLUGIN_FOLDERS)
+    return next(chain.from_iterable(places), None)
 
 
 def own_account() -> str:
@@ -195,13 +182,13 @@ def _account(name: str) -> pwd.struct_passwd:
         raise ConfigError(f"There is no account {name!r}.", hint="Give the one that Mosquitto runs as.") from None
 
 
-def _give(folder: Path, user: str) -> None:
+def _chown(folder: Path, user: str) -> None:
     account = _account(user)
     if account.pw_uid == os.geteuid():
         return
     try:
         for path in (folder, *folder.iterdir()):
-            # Given away before, it may hold a link to anything: whoever broke into the broker would get that.
+            # If its owner was changed before, it may hold a link: whoever broke into the broker would get its target.
             os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
     except PermissionError:
         raise ConfigError(f"{folder} cannot be given to {user}.", hint="Run this command as root.") from None
@@ -227,10 +214,10 @@ def _run(words: list[str]) -> None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Transient(
-            f"The broker could not be told: {words[0]} failed ({error}).", hint="See broker.reload."
+            f"The broker could not be reloaded: {words[0]} failed ({error}).", hint="See broker.reload."
         ) from None
     if done.returncode != 0:
         raise Transient(
-            f"The broker was not told: {words[0]} ended with {done.returncode}: {done.stderr.strip()[:200]}",
+            f"The broker was not reloaded: {words[0]} ended with {done.returncode}: {done.stderr.strip()[:200]}",
             hint="See broker.reload.",
         )

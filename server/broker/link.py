@@ -18,16 +18,17 @@ import queue
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import assert_never
 
 from shared import messages, mqtt, topics
 from shared.background import Background
 from shared.errors import MessageError
 from shared.messages import Status
+from shared.topics import Reply
 
-Reply = tuple[str, bytes]
 Handler = Callable[[str, list[str], bytes], list[Reply]]
 """(device, levels after it, payload) -> what to publish."""
 
@@ -35,11 +36,44 @@ RECONNECT_MAX_S = 10  # one server per broker: no herd to spread
 SESSION_S = 24 * 3600  # a server that restarts within a day gets what devices sent meanwhile
 MAX_PACKET_BYTES = 2 * 1024 * 1024  # the broker discards what is larger before it reaches our memory
 BATCH = 64
-AGAIN_S = 0.01  # while something waits for another worker
-COMPLAIN_EVERY = 1000  # strangers must not fill the log either
+SETTLE_AGAIN_S = 0.01  # while something waits for another worker
+LOG_EVERY = 1000  # messages of strangers: they must not fill the log either
 MAX_WAITING = 1000  # only messages at QoS 0 can come faster than we acknowledge; more of them are dropped.
 # The same number of answers may wait for a broker that does not take them; devices ask again for what is dropped.
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSession:
+    """How this process connects to the broker."""
+
+    host: str
+    port: int
+    client_id: str = "waycue-server"
+    """One per running process, and the name in its certificate."""
+    tls: ssl.SSLContext | None = None
+    """None = plain TCP."""
+    filters: tuple[str, ...] = (topics.UP_ALL, topics.STATUS_ALL)
+    persistent: bool = True
+    """The broker keeps what comes for us while we are away. Never for one of several workers: its share would wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the link calls, from its worker thread."""
+
+    handle: Handler
+    """Takes a message on `up/#`."""
+    by_topic: Mapping[str, Handler] = field(default_factory=dict)
+    """Handlers of `up/want` and the like, by that one level."""
+    settle: Callable[[], list[Reply]] = list
+    """Called after each batch of messages; its replies are sent before the batch is acknowledged."""
+    waits: Callable[[], bool] = bool
+    """Whether to call `settle` soon although nothing came."""
+    on_status: Callable[[str, Status], None] = lambda _device, _status: None
+    """Takes a device's retained status, also right after connecting."""
+    is_enrolled: Callable[[str], bool] = lambda _device: True
+    """Whether a device's messages are handled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,52 +88,26 @@ class _Inbound:
 
 
 class ServerLink:
-    """The server's connection. handlers: by the one level after `up` ("want"), "" = everything else on `up/#`.
+    """The server's connection."""
 
-    settle: called after each batch of messages; its replies are sent before the batch is acknowledged.
-    on_status(device, status): a device's retained status, also right after connecting.
-    client_id: one per running server, and the certificate's name; tls: None = plain TCP.
-    again(): whether `settle` is to be called soon although nothing came.
-    listen: topic filters to hear. lasting: the broker keeps what comes for us while we are away; never for one of
-    several workers, whose share would wait for it too.
-    lets_in(device): whether a device's messages are handled; None = everybody's.
-    """
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        handlers: Mapping[str, Handler],
-        *,
-        settle: Callable[[], list[Reply]] | None = None,
-        on_status: Callable[[str, Status], None] | None = None,
-        client_id: str = "waycue-server",
-        tls: ssl.SSLContext | None = None,
-        lets_in: Callable[[str], bool] | None = None,
-        again: Callable[[], bool] | None = None,
-        listen: Sequence[str] = (topics.UP_ALL, topics.STATUS_ALL),
-        lasting: bool = True,
-    ) -> None:
-        self.host, self.port = host, port
+    def __init__(self, session: BrokerSession, ports: Ports) -> None:
+        self.host, self.port = session.host, session.port
         self.ready = threading.Event()
         """Set while connected and subscribed."""
         self.counters: Counter[str] = Counter()
         """messages, replies, handler_errors, foreign, not_enrolled, dropped, connects."""
-        self._handlers = dict(handlers)
-        self._settle = settle
-        self._on_status = on_status
-        self._lets_in = lets_in
-        self._again = again
+        self._ports = ports
         self._retained: dict[str, bytes] = {}
-        self._odd: set[str] = set()
+        self._unreadable: set[str] = set()
+        """Devices whose status could not be read: logged once each."""
         self._session = 0
         self._inbox: queue.SimpleQueue[_Inbound | None] = queue.SimpleQueue()
         self._worker = Background(self._work, name="server link", wake=lambda: self._inbox.put(None))
         settings = mqtt.MqttSettings(
-            client_id,
-            tuple(map(_subscription, listen)),
-            tls=tls,
-            session_s=SESSION_S if lasting else 0,
+            session.client_id,
+            tuple(map(_subscription, session.filters)),
+            tls=session.tls,
+            session_s=SESSION_S if session.persistent else 0,
             max_packet_bytes=MAX_PACKET_BYTES,
             manual_ack=True,
             max_queued=MAX_WAITING,
@@ -134,15 +142,15 @@ class ServerLink:
                 self._session += 1
                 self.counters["connects"] += 1
             case mqtt.ConnectRefused(reason):
-                _log.error("The broker %s:%s refused the server: %s", self.host, self.port, reason)
+                logger.error("The broker %s:%s refused the server: %s", self.host, self.port, reason)
             case mqtt.Subscribed():
                 self._subscribed()
             case mqtt.SubscribeRefused(reasons):
-                _log.error("The broker does not let the server hear the devices: %s", list(reasons))
+                logger.error("The broker does not let the server hear the devices: %s", list(reasons))
             case mqtt.Disconnected(failure):
                 self.ready.clear()
                 if failure is not None:
-                    _log.warning("The connection to the broker %s:%s ended: %s", self.host, self.port, failure)
+                    logger.warning("The connection to the broker %s:%s ended: %s", self.host, self.port, failure)
             case mqtt.MessageReceived():
                 self._received(event)
             case mqtt.PublishAnswered():
@@ -154,7 +162,7 @@ class ServerLink:
         for topic, payload in list(self._retained.items()):
             self._client.publish(topic, payload, retain=True)
         self.ready.set()
-        _log.info("Connected to the broker %s:%s.", self.host, self.port)
+        logger.info("Connected to the broker %s:%s.", self.host, self.port)
 
     def _received(self, message: mqtt.MessageReceived) -> None:
         if message.qos == 0 and self._inbox.qsize() > MAX_WAITING:
@@ -176,7 +184,7 @@ class ServerLink:
     def _next_batch(self) -> list[_Inbound | None]:
         """What came, at least one; nothing where something is to be settled again first."""
         try:
-            batch = [self._inbox.get(timeout=AGAIN_S if self._again is not None and self._again() else None)]
+            batch = [self._inbox.get(timeout=SETTLE_AGAIN_S if self._ports.waits() else None)]
         except queue.Empty:
             return []
         while len(batch) < BATCH and batch[-1] is not None and not self._inbox.empty():
@@ -185,59 +193,60 @@ class ServerLink:
 
     def _handle(self, batch: list[_Inbound]) -> None:
         replies: list[Reply] = []
-        newest = {message.topic: message for message in batch}
-        for message in batch:
+        newest = {inbound.topic: inbound for inbound in batch}
+        for inbound in batch:
             self.counters["messages"] += 1
-            if message.topic.endswith("/status") and newest[message.topic] is not message:
+            if inbound.topic.endswith("/status") and newest[inbound.topic] is not inbound:
                 continue  # each costs a transaction: a device that says it all the time must not hold up the others
-            replies += self._guarded(lambda m=message: self._dispatch(m.message))  # type: ignore[misc]  # bound per message
-        if self._settle is not None:
-            replies += self._guarded(self._settle)
-        for topic, payload in replies:
-            if self.ready.is_set():  # else the device asks again; paho would pile them up in memory
-                sent = self._client.publish(topic, payload)
-                self.counters["replies" if sent else "dropped"] += 1
+            replies += self._guarded(partial(self._dispatch, inbound.message))
+        self._send(replies + self._guarded(self._ports.settle))
         for inbound in batch:
             if inbound.message.qos and inbound.session == self._session:
                 self._client.ack(inbound.message)
 
+    def _send(self, replies: list[Reply]) -> None:
+        for topic, payload in replies:
+            if self.ready.is_set():  # else the device asks again; paho would pile them up in memory
+                sent = self._client.publish(topic, payload)
+                self.counters["replies" if sent else "dropped"] += 1
+
     def _guarded(self, work: Callable[[], list[Reply]]) -> list[Reply]:
         try:
             return work()
-        except Exception:  # noqa: BLE001  the top of this task: one message must not cost everybody else's
+        except Exception:
             self.counters["handler_errors"] += 1
-            _log.exception("A message could not be handled.")
+            logger.exception("A message could not be handled.")
             return []
 
     def _dispatch(self, message: mqtt.MessageReceived) -> list[Reply]:
-        place = topics.levels(message.topic)
-        if place is None:
+        parsed = topics.levels(message.topic)
+        if parsed is None:
             self.counters["foreign"] += 1
             return []
-        device, levels = place
-        if self._lets_in is not None and not self._lets_in(device):
-            if self.counters["not_enrolled"] % COMPLAIN_EVERY == 0:
-                _log.warning("A message of %s is not read: this device is not enrolled.", device)
+        device, levels = parsed
+        if not self._ports.is_enrolled(device):
+            if self.counters["not_enrolled"] % LOG_EVERY == 0:
+                logger.warning("A message of %s is not read: this device is not enrolled.", device)
             self.counters["not_enrolled"] += 1
             return []
         if levels == ["status"]:
             self._status(device, message.payload)
             return []
-        handler = self._handlers.get(levels[1], self._handlers[""]) if len(levels) == 2 else self._handlers[""]
-        return handler(device, levels, message.payload)
+        handler = self._ports.by_topic.get(levels[1]) if len(levels) == 2 else None
+        return (handler or self._ports.handle)(device, levels, message.payload)
 
     def _status(self, device: str, payload: bytes) -> None:
-        if not payload or self._on_status is None:
+        if not payload:
             return  # an empty retained message only clears the topic
         try:
             status = messages.decode(Status, payload)
         except MessageError as error:
             self.counters["foreign"] += 1
-            if device not in self._odd and len(self._odd) < COMPLAIN_EVERY:  # once: it must not fill the log
-                self._odd.add(device)
-                _log.warning("The status of %s cannot be read: %s", device, error)
+            if device not in self._unreadable and len(self._unreadable) < LOG_EVERY:
+                self._unreadable.add(device)
+                logger.warning("The status of %s cannot be read: %s", device, error)
             return
-        self._on_status(device, status)
+        self._ports.on_status(device, status)
 
 
 def _subscription(topic: str) -> mqtt.Subscription:

@@ -17,35 +17,33 @@ from pathlib import Path
 from typing import TextIO
 
 from server.commands.opening import drawn
-from server.database.store import Store
+from server.commands.reviewing import ReviewDesk
 from server.dataset import wording as words
-from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.wording import Reworded
-from server.labelling.folder import Labelled, labelled
-from server.labelling.footage import CHUNK_S
+from server.labelling.folder import LabelledChunk, labelled
 from server.review import decisions
 from shared import atomic, vocabulary
-from shared.clock import Clock
 from shared.errors import Refused
+from shared.media import CHUNK_S
 from shared.messages import ChunkRecord, Part
 
 DEVICE = "label"
 
 
 @dataclass(slots=True)
-class Counts:
+class ImportCounts:
     """What became of the lines."""
 
     new: int = 0
     changed: int = 0
     same: int = 0
     refused: list[str] = field(default_factory=list)
-    unconfirmed: Counter[Reword] = field(default_factory=Counter)
+    unconfirmed: Counter[Rewording] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
-class Reword:
+class Rewording:
     """A label that would be taught in other words."""
 
     text: str
@@ -56,7 +54,7 @@ class Reword:
         return " ".join(filter(None, (f"“{self.text}” → “{self.wording}”", self.left_out)))
 
 
-def told(counts: Counts) -> Iterator[str]:
+def report_lines(counts: ImportCounts) -> Iterator[str]:
     """The outcome in words."""
     yield f"{counts.new} moments brought in, {counts.changed} labels changed, {counts.same} were there already."
     for reason in counts.refused:
@@ -66,88 +64,88 @@ def told(counts: Counts) -> Iterator[str]:
         yield from listed(counts.unconfirmed)
 
 
-def listed(rewordings: Mapping[Reword, int]) -> Iterator[str]:
+def listed(rewordings: Mapping[Rewording, int]) -> Iterator[str]:
     """Each rewording with how often it stands there, the most frequent first."""
-    for found, count in sorted(rewordings.items(), key=lambda item: (-item[1], item[0].text)):
-        yield f"  {count} × {found}"
+    for rewording, count in sorted(rewordings.items(), key=lambda item: (-item[1], item[0].text)):
+        yield f"  {count} × {rewording}"
 
 
-def pending(store: Store, folder: Path) -> Counter[Reword]:
-    """Labels that would be taught in other words and were not confirmed before. Raises: DatasetError; OSError."""
-    found: Counter[Reword] = Counter()
-    for item in labelled(folder):
+@dataclass(frozen=True, slots=True)
+class LabelImport:
+    """A labelled folder on its way into a server's dataset, in a person's name."""
+
+    desk: ReviewDesk
+    folder: Path
+
+    def pending(self) -> Counter[Rewording]:
+        """Labels that would be taught in other words and were not confirmed before. Raises: DatasetError; OSError."""
+        pending: Counter[Rewording] = Counter()
+        for chunk in labelled(self.folder):
+            try:
+                wording_of(chunk.instruction)
+            except Reworded as reworded:
+                if not self._was_said(_Payload(chunk).record.chunk_id, reworded.wording):
+                    pending[_rewording(reworded)] += 1
+            except Refused:
+                continue  # said when it is left out
+        return pending
+
+    def bring_in(self, *, confirmed: bool, stream: TextIO) -> ImportCounts:
+        """Merge every labelled chunk and confirm its label in the person's name. Safe to repeat.
+
+        stream: for progress; confirmed: a person has read the rewordings that `pending` lists, and takes them
+        raises: DatasetError where the folder is not such a one; OSError
+        """
+        counts = ImportCounts()
+        merge = Merge(self.desk.store, self.desk.dataset, self.desk.clock)
+        chunks = labelled(self.folder)
+        progress = drawn(len(chunks), stream)
+        for done, chunk in enumerate(chunks, start=1):
+            progress(done)
+            try:
+                self._bring(chunk, merge, counts, confirmed=confirmed)
+            except Refused as refused:  # merged all the same, it would wait for review as if silence had been proposed
+                counts.refused.append(f"{chunk.frame.name}: {refused}")
+        return counts
+
+    def _bring(self, chunk: LabelledChunk, merge: Merge, counts: ImportCounts, *, confirmed: bool) -> None:
+        payload = _Payload(chunk)
+        sample_id = payload.record.chunk_id
         try:
-            wording_of(item.instruction)
-        except Reworded as changed:
-            if not _was_said(store, _record_of(item).chunk_id, changed.wording):
-                found[_reword(changed)] += 1
-        except Refused:
-            continue  # said when it is left out
-    return found
-
-
-def bring_in(
-    store: Store,
-    dataset: Dataset,
-    folder: Path,
-    *,
-    home: Path,
-    clock: Clock,
-    reviewer: str,
-    stream: TextIO,
-    confirmed: bool = False,
-) -> Counts:
-    """Merge every labelled chunk of `folder` and confirm its label in the person's name. Safe to repeat.
-
-    stream: for progress; confirmed: a person has read the rewordings that `pending` lists, and takes them
-    raises: DatasetError where the folder is not such a one; OSError
-    """
-    counts, merge = Counts(), Merge(store, dataset, clock)
-    items = labelled(folder)
-    progress = drawn(len(items), stream)
-    for done, item in enumerate(items, start=1):
-        progress(done)
-        try:
-            wording = wording_of(item.instruction)
-        except Reworded as changed:
-            wording = changed.wording
-            if not confirmed and not _was_said(store, _record_of(item).chunk_id, wording):
-                counts.unconfirmed[_reword(changed)] += 1
-                continue
-        except Refused as refused:  # merged all the same, it would wait for review as if silence had been proposed
-            counts.refused.append(f"{item.frame.name}: {refused}")
-            continue
-        frame, audio = item.frame.read_bytes(), item.audio.read_bytes()
-        record = _record(item, frame, audio)
-        known = decisions.get(store, record.chunk_id)
-        problem = "" if known else _merge(merge, record, {"frame": frame, "audio": audio}, home=home)
-        row = known or decisions.get(store, record.chunk_id)
-        if problem or row is None:
-            counts.refused.append(f"{item.frame.name}: {problem or 'it did not become a moment'}.")
-            continue
-        if known and _was_said(store, row.sample_id, wording):
+            wording = wording_of(chunk.instruction)
+        except Reworded as reworded:
+            wording = reworded.wording
+            if not confirmed and not self._was_said(sample_id, wording):
+                counts.unconfirmed[_rewording(reworded)] += 1
+                return
+        known = decisions.get(self.desk.store, sample_id) is not None
+        if not known:
+            self._merge(merge, payload)
+        if known and self._was_said(sample_id, wording):
             counts.same += 1
-            continue
-        decisions.review(
-            store,
-            dataset,
-            row.sample_id,
-            action="edit" if wording else "nothing",
-            text=wording,
-            reviewer=reviewer,
-            now_s=clock.utc_s(),
-        )
-        if known:
-            counts.changed += 1
-        else:
-            counts.new += 1
-    return counts
+            return
+        self.desk.take(sample_id, "edit" if wording else "nothing", wording)
+        counts.changed += known
+        counts.new += not known
 
+    def _merge(self, merge: Merge, payload: _Payload) -> None:
+        """Raises: Refused."""
+        record = payload.record
+        outcomes = [merge.put_record(DEVICE, "chunk", record)]
+        for part in record.parts:
+            path = self.desk.store.home / "importing" / part.sha256  # beside the dataset: merging renames it
+            if outcomes[-1].state != "refused":
+                atomic.write_bytes(path, payload.files[part.kind])
+                outcomes.append(merge.put_part(DEVICE, record.chunk_id, part, path))
+        if outcomes[-1].state == "refused":
+            raise Refused(f"{outcomes[-1].reason}.")
+        if decisions.get(self.desk.store, record.chunk_id) is None:
+            raise Refused("it did not become a moment.")
 
-def _was_said(store: Store, sample_id: str, wording: str) -> bool:
-    """Whether this label was brought in before: what a caregiver decided since then stays."""
-    past = decisions.decisions(store, sample_id)
-    return any(item.action != "reject" and item.after == wording for item in past)
+    def _was_said(self, sample_id: str, wording: str) -> bool:
+        """Whether this label was brought in before: what a caregiver decided since then stays."""
+        history = decisions.history(self.desk.store, sample_id)
+        return any(past.action != "reject" and past.after == wording for past in history)
 
 
 def wording_of(label: str) -> str:
@@ -159,48 +157,34 @@ def wording_of(label: str) -> str:
     return "" if wording == vocabulary.CLEAR else wording
 
 
-def _reword(found: Reworded) -> Reword:
-    return Reword(found.text, found.wording, words.left_out(found.lost))
+def _rewording(reworded: Reworded) -> Rewording:
+    return Rewording(reworded.text, reworded.wording, words.left_out(reworded.lost))
 
 
-def _record_of(item: Labelled) -> ChunkRecord:
-    return _record(item, item.frame.read_bytes(), item.audio.read_bytes())
+class _Payload:
+    """The files of a labelled chunk, and the record that a device would send with them."""
 
-
-def _record(item: Labelled, frame: bytes, audio: bytes) -> ChunkRecord:
-    parts = tuple(
-        Part(kind, name, len(data), hashlib.sha256(data).hexdigest())
-        for kind, name, data in (("frame", "frame.jpg", frame), ("audio", "audio.wav", audio))
-    )
-    identity = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()[:12]
-    return ChunkRecord(
-        chunk_id=f"{DEVICE}-{identity}-{item.number:06d}",
-        device=DEVICE,
-        boot_id=identity,
-        sequence=item.number,
-        walk_id=item.video,
-        started_at_s=item.number * CHUNK_S,
-        duration_s=CHUNK_S,
-        captured_at_utc=item.frame.stat().st_mtime,
-        clock_synced=True,
-        flags=(),
-        raw_output="",
-        spoken="",
-        confidence=0.0,
-        model_version="",
-        parts=parts,
-    )
-
-
-def _merge(merge: Merge, record: ChunkRecord, payloads: dict[str, bytes], *, home: Path) -> str:
-    """Why it was refused, "" = merged."""
-    outcome = merge.put_record(DEVICE, "chunk", record)
-    if outcome.state == "refused":
-        return outcome.reason
-    for part in record.parts:
-        path = home / "importing" / part.sha256  # beside the dataset: merging renames it
-        atomic.write_bytes(path, payloads[part.kind])
-        outcome = merge.put_part(DEVICE, record.chunk_id, part, path)
-        if outcome.state == "refused":
-            return outcome.reason
-    return ""
+    def __init__(self, chunk: LabelledChunk) -> None:
+        self.files = {"frame": chunk.frame.read_bytes(), "audio": chunk.audio.read_bytes()}
+        names = {"frame": "frame.jpg", "audio": "audio.wav"}
+        parts = tuple(
+            Part(kind, names[kind], len(data), hashlib.sha256(data).hexdigest()) for kind, data in self.files.items()
+        )
+        identity = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()[:12]
+        self.record = ChunkRecord(
+            chunk_id=f"{DEVICE}-{identity}-{chunk.number:06d}",
+            device=DEVICE,
+            boot_id=identity,
+            sequence=chunk.number,
+            walk_id=chunk.video,
+            started_at_s=chunk.number * CHUNK_S,
+            duration_s=CHUNK_S,
+            captured_at_utc=chunk.frame.stat().st_mtime,
+            clock_synced=True,
+            flags=(),
+            raw_output="",
+            spoken="",
+            confidence=0.0,
+            model_version="",
+            parts=parts,
+        )

@@ -14,7 +14,7 @@ from shared.errors import ConfigError
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The commands."""
+    """Add the command and its action."""
     parser = commands.add_parser("broker", help="the MQTT broker that devices reach")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     write = actions.add_parser(
@@ -44,15 +44,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _config(options: argparse.Namespace) -> int:
     loaded = config.load(options.home)
     host, port = settings.address(options.address, default_port=settings.DEFAULT_TLS_PORT)
-    out = options.out or Path(loaded.broker.folder or options.home / files.FOLDER)
-    folder = out.expanduser().resolve()
+    folder = (options.out or loaded.broker.files(options.home)).expanduser().resolve()
     plugin = options.plugin or files.find_plugin()
     if plugin is None or not plugin.is_file():
         raise ConfigError(
             f"Mosquitto's plugin {files.PLUGIN} was not found.",
             hint="Run: apt install mosquitto, or say where it is with --plugin.",
         )
-    listening = files.Listening(host, port, options.user or files.own_account(), plugin.resolve())
-    files.write(folder, Authority(options.home, clock=SystemClock()), listening, hosts=options.host)
+    listener = files.BrokerListener(host, port, options.user or files.own_account(), plugin.resolve())
+    files.write(folder, Authority(options.home, clock=SystemClock()), listener, hosts=options.host)
     print(f"Wrote {folder}. Start the broker with: mosquitto -c {folder / files.CONF}")
     return 0

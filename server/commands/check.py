@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 
 from server import config
-from server.commands.stats import size
-from server.maintenance.check import Checked, check
-from server.maintenance.findings import Finding
+from server.commands.opening import add_json, print_json, size
+from server.maintenance.check import CheckReport, check
+from server.maintenance.findings import HomeFinding
 from shared.clock import SystemClock
 
 OK, WRONG = 0, 1
@@ -30,56 +29,56 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="mend it, each side from the other, and name what was done; no server may run meanwhile",
     )
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    add_json(parser, "the findings")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Check, and tell."""
     config.load(options.home)
-    found = check(options.home, SystemClock(), repair=options.repair, progress=_progress)
+    report = check(options.home, SystemClock(), repair=options.repair, progress=_progress)
     if sys.stderr.isatty():
         print(file=sys.stderr)
     if options.json:
-        print(json.dumps(to_dict(found), indent=1))
+        print_json(to_dict(report))
     else:
-        print("\n".join(told(found, repair=options.repair)))
-    return OK if found.well else WRONG
+        print("\n".join(report_lines(report, repair=options.repair)))
+    return OK if report.well else WRONG
 
 
-def to_dict(found: Checked) -> dict[str, object]:
+def to_dict(report: CheckReport) -> dict[str, object]:
     """As `--json` prints it."""
-    findings = [
-        {key: value for key, value in asdict(finding).items() if key != "remedy"} | {"mended": finding.mended}
-        for finding in found.findings
-    ]
-    counts = {"rows": found.rows, "records": found.records, "files": found.files, "bytes": found.bytes}
-    return {"well": found.well, "findings": findings, **counts, "never_judged": list(found.never_judged)}
+    findings = []
+    for finding in report.findings:
+        value = {**asdict(finding), "mended": finding.mended}
+        del value["remedy"]
+        findings.append(value)
+    counts = {name: getattr(report, name) for name in ("rows", "records", "files", "bytes")}
+    return {"well": report.well, "findings": findings, **counts, "never_judged": list(report.never_judged)}
 
 
-def told(found: Checked, *, repair: bool) -> list[str]:
+def report_lines(report: CheckReport, *, repair: bool) -> list[str]:
     """For people: what is lost one by one, many of the same kind as their number and the first few."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
-    for finding in sorted(found.findings, key=lambda one: (one.lost, one.what, one.name)):
+    groups: dict[tuple[str, str], list[HomeFinding]] = {}
+    for finding in sorted(report.findings, key=lambda finding: (finding.lost, finding.what, finding.name)):
         groups.setdefault((finding.what, finding.name if finding.lost else finding.done), []).append(finding)
-    lines = [line for group in groups.values() for line in _group(group)]
-    never = [
+    lines = [
         f"{name} is made for the field, but no gate of this server ever passed it: waycue-server retrain makes one "
         "that is judged."
-        for name in found.never_judged
+        for name in report.never_judged
     ]
-    lines = [*never, *lines]
-    read = f"{found.rows} rows, {found.records} records and {found.files} files ({size(found.bytes)}) were read."
-    if not found.findings:
+    lines += [line for group in groups.values() for line in _group(group)]
+    read = f"{report.rows} rows, {report.records} records and {report.files} files ({size(report.bytes)}) were read."
+    if not report.findings:
         return [*lines, f"All is well: {read}"]
     if not repair:
         return [*lines, read, "Mend it with: waycue-server check --repair (stop the server first)."]
-    lost = sum(finding.lost for finding in found.findings)
+    lost = sum(finding.lost for finding in report.findings)
     ending = f"Lost for good, and named above: {lost}. The rest is mended." if lost else "Everything is mended."
     return [*lines, read, ending]
 
 
-def _group(findings: list[Finding]) -> list[str]:
+def _group(findings: list[HomeFinding]) -> list[str]:
     if len(findings) <= NAMED:
         return [_line(finding) for finding in findings]
     first = findings[0]
@@ -88,7 +87,7 @@ def _group(findings: list[Finding]) -> list[str]:
     return [f"{first.what}, {len(findings)} of them{done} ({names} and others; --json names them all)"]
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: HomeFinding) -> str:
     why = f" ({finding.why})" if finding.why else ""
     return f"{finding.what}: {finding.name}{why}" + (f": {finding.done}" if finding.done else "")
 

@@ -19,7 +19,7 @@ from server.commands.opening import opened, when
 from server.config import ServerConfig
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates, Issued
-from server.identity.claims import DEFAULT_HOURS, Claim, Enrolment, Known
+from server.identity.claims import DEFAULT_HOURS, Claim, Claims, DeviceSummary
 from shared import enrolment, settings
 from shared.clock import SystemClock
 from shared.errors import Refused
@@ -28,7 +28,7 @@ _NOWHERE = "192.0.2.1"  # RFC 5737: routed like any other address, and nobody's;
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The commands."""
+    """Add the command and its actions."""
     parser = commands.add_parser("devices", help="who may connect: add, list, show, revoke")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = actions.add_parser(
@@ -36,13 +36,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add.add_argument("name", help="lower-case letters, digits and hyphens")
     add.add_argument("--cohort", metavar="NAME", help="group whose models are offered together")
-    add.add_argument(
-        "--hours",
-        type=_hours,
-        default=DEFAULT_HOURS,
-        metavar="N",
-        help=f"how long the code can be used ({DEFAULT_HOURS:g})",
-    )
+    hours = f"how long the code can be used ({DEFAULT_HOURS:g})"
+    add.add_argument("--hours", type=_hours, default=DEFAULT_HOURS, metavar="N", help=hours)
     add.add_argument("--server", metavar="HOST[:PORT]", help="how devices reach this server (this machine's address)")
     add.add_argument("--no-qr", action="store_true", help="no QR code, for a screen reader")
     add.add_argument("--json", action="store_true", help="print the code as JSON")
@@ -61,19 +56,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add(options: argparse.Namespace) -> int:
-    with _book(options.home) as (book, _certificates, config):
-        claim = book.add(options.name, cohort=options.cohort, hours=options.hours)
-    server = _server(options.server, config)
+    config = server_config.load(options.home)
+    with _claims(options.home, config) as claims:
+        claim = claims.add(options.name, cohort=options.cohort, hours=options.hours)
+    server = _server_address(options.server, config)
+    uri = enrolment.uri(server, claim.device, claim.code)
     if options.json:
-        print(json.dumps({**asdict(claim), "server": server, "uri": enrolment.uri(server, claim.device, claim.code)}))
+        print(json.dumps({**asdict(claim), "server": server, "uri": uri}))
         return 0
-    print("\n".join(_told(claim, server)))
+    print("\n".join(_describe_claim(claim, server)))
     if not options.no_qr and sys.stdout.isatty():
-        segno.make(enrolment.uri(server, claim.device, claim.code)).terminal(compact=True)
+        segno.make(uri).terminal(compact=True)
     return 0
 
 
-def _told(claim: Claim, server: str) -> Iterator[str]:
+def _describe_claim(claim: Claim, server: str) -> Iterator[str]:
     yield f"{claim.device} may come in with this code, once, until {when(claim.expires_at_s)}:"
     yield f"\n    {claim.code}\n"
     yield "On the device, while this server runs, as the user that the agent runs as:"
@@ -82,77 +79,75 @@ def _told(claim: Claim, server: str) -> Iterator[str]:
 
 
 def _list(options: argparse.Namespace) -> int:
-    with _book(options.home) as (book, _certificates, _config):
-        found = book.known()
+    with _claims(options.home) as claims:
+        devices = claims.devices()
     if options.json:
-        print(json.dumps([asdict(one) for one in found], indent=1))
-        return 0
-    if not found:
+        print(json.dumps([asdict(device) for device in devices], indent=1))
+    elif not devices:
         print("No devices yet. Let one in with: waycue-server devices add NAME")
-    for one in found:
-        print(_line(one))
+    else:
+        print("\n".join(map(_describe_device, devices)))
     return 0
 
 
-def _line(one: Known) -> str:
-    until = "" if one.not_after_s is None or one.state != "enrolled" else f", until {when(one.not_after_s)}"
-    code = ", a code is open" if one.code_open else ""
-    seen = "never here" if one.seen_at_s is None else "online" if one.online else f"last here {when(one.seen_at_s)}"
-    why = f" ({one.revoked_why})" if one.revoked_why else ""
-    return f"{one.device:<24} {one.cohort or '-':<12} {one.state}{why}{until}{code}; {seen}"
+def _describe_device(device: DeviceSummary) -> str:
+    has_end = device.not_after_s is not None and device.state == "enrolled"
+    until = f", until {when(device.not_after_s or 0.0)}" if has_end else ""
+    code = ", a code is open" if device.code_open else ""
+    why = f" ({device.revoked_why})" if device.revoked_why else ""
+    if device.seen_at_s is None:
+        seen = "never here"
+    else:
+        seen = "online" if device.online else f"last here {when(device.seen_at_s)}"
+    return f"{device.device:<24} {device.cohort or '-':<12} {device.state}{why}{until}{code}; {seen}"
 
 
 def _show(options: argparse.Namespace) -> int:
-    with _book(options.home) as (book, certificates, _config):
-        found = next((one for one in book.known() if one.device == options.name), None)
-        if found is None:
+    with _claims(options.home) as claims:
+        device = next((device for device in claims.devices() if device.device == options.name), None)
+        if device is None:
             raise Refused(f"No device is called {options.name}.", hint="See: waycue-server devices list")
-        held = certificates.of(options.name)
+        held = claims.certificates.of(options.name)
     if options.json:
-        print(json.dumps({**asdict(found), "certificates": [_plain(one) for one in held]}, indent=1))
-        return 0
-    print(_line(found))
-    for line in _certificates(held):
-        print(line)
+        print(json.dumps({**asdict(device), "certificates": [_to_json(issued) for issued in held]}, indent=1))
+    else:
+        print("\n".join([_describe_device(device), *_describe_certificates(held)]))
     return 0
 
 
-def _certificates(held: Iterable[Issued]) -> Iterator[str]:
-    for one in held:
-        state = "" if one.revoked_at_s is None else f", taken back {when(one.revoked_at_s)}: {one.why}"
-        yield f"  {one.serial}: from {when(one.issued_at_s)} until {when(one.not_after_s)}{state}"
+def _describe_certificates(held: Iterable[Issued]) -> Iterator[str]:
+    for issued in held:
+        state = "" if issued.revoked_at_s is None else f", taken back {when(issued.revoked_at_s)}: {issued.why}"
+        yield f"  {issued.serial}: from {when(issued.issued_at_s)} until {when(issued.not_after_s)}{state}"
 
 
-def _plain(one: Issued) -> dict[str, Any]:
-    return {name: value for name, value in asdict(one).items() if name not in ("device", "pem")}
+def _to_json(issued: Issued) -> dict[str, Any]:
+    return {name: value for name, value in asdict(issued).items() if name not in ("device", "pem")}
 
 
 def _revoke(options: argparse.Namespace) -> int:
-    with _book(options.home) as (_, certificates, _):
-        count = certificates.revoke(options.name, options.why)
+    with _claims(options.home) as claims:
+        count = claims.certificates.revoke(options.name, options.why)
     print(f"{options.name} is locked out: {count} certificates taken back. A running server ends its connection now.")
     return 0
 
 
 @contextmanager
-def _book(home: Path) -> Iterator[tuple[Enrolment, Certificates, ServerConfig]]:
+def _claims(home: Path, config: ServerConfig | None = None) -> Iterator[Claims]:
     """Raises: ConfigError where the home was never initialised."""
-    config = server_config.load(home)
+    days = (config or server_config.load(home)).enrol.certificate_days
     with opened(home) as (store, _dataset):
         clock = SystemClock()
-        certificates = Certificates(
-            store, Authority(home, clock=clock), clock=clock, days=config.enrol.certificate_days
-        )
-        yield Enrolment(certificates, root=lambda: b"{}"), certificates, config
+        yield Claims(Certificates(store, Authority(home, clock=clock), clock=clock, days=days))
 
 
-def _server(told: str | None, config: ServerConfig) -> str:
+def _server_address(given: str | None, config: ServerConfig) -> str:
     """HOST:PORT of the enrolment page, as devices may reach it."""
     port = enrolment.DEFAULT_PORT
     if config.enrol.address:
         host, port = settings.address(config.enrol.address, what="enrol.address", default_port=port)
-    if told:
-        host, port = settings.address(told, what="server's address", default_port=port)
+    if given:
+        host, port = settings.address(given, what="server's address", default_port=port)
     elif not config.enrol.address or host in ("0.0.0.0", "::"):
         host = own_address()
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

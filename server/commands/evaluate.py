@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         atomic.write_json(options.json, whole)
     if options.html:
         atomic.write_bytes(options.html, page.render(whole, drives).encode())
-    print("\n".join(_lines(summary.told(whole), whole["bars"])))
+    print("\n".join(_lines(summary.headlines(whole), whole["bars"])))
     return 0
 
 

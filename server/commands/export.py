@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from exporters.datasets import conversations, correction, fine_labels, imagefolder, jsonl, vsr
-from exporters.datasets.conversations import Wording
-from exporters.datasets.folder import MARKER, Folder, building, check
-from exporters.datasets.rows import LeftOut, Row, count
+from exporters.datasets import conversations, fine_labels, formats
+from exporters.datasets.conversations import ConversationStyle
+from exporters.datasets.folder import MARKER, ExportFolder, building, check
+from exporters.datasets.rows import LeftOut, Row
 from server.commands.opening import drawn, opened
 from server.labelling import footage
 from server.review.export import Wanted, choose, draw
@@ -20,7 +20,14 @@ from shared import vocabulary
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MediaError, Refused
 
-FORMATS = ("jsonl", "imagefolder", "conversations", "vsr", "correction")
+Writer = Callable[[Iterable[Row], ExportFolder], LeftOut]
+WRITERS: dict[str, Writer] = {
+    "jsonl": formats.write_jsonl,
+    "imagefolder": formats.write_imagefolder,
+    "conversations": conversations.write,
+    "vsr": formats.write_vsr,
+    "correction": formats.write_correction,
+}
 _EPILOG = """\
 formats:
   jsonl          frames/, audio/ and metadata.jsonl with frame_path, audio_path, instruction
@@ -41,7 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--format", choices=FORMATS, required=True, help="see below")
+    parser.add_argument("--format", choices=tuple(WRITERS), required=True, help="see below")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
     parser.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
     parser.add_argument(
@@ -75,7 +82,7 @@ def _conversation_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--system", default=conversations.SYSTEM, metavar="TEXT", help='the system turn; "" = none')
     group.add_argument(
         "--user",
-        default=Wording().user,
+        default=ConversationStyle().user,
         metavar="TEXT",
         help="the user turn; {context} in it becomes the moment's context (default: %(default)r)",
     )
@@ -147,51 +154,39 @@ def timed(rows: list[Row], left_out: LeftOut) -> list[Row]:
             out.append(row)  # the writer says why it stays
             continue
         try:
-            found = footage.find(row.clip)
+            video = footage.find(row.clip)
+            out.append(replace(row, duration_s=video.duration_s, fps=video.fps))
         except MediaError:
-            count(left_out, "its clip can not be played")
-            continue
-        out.append(replace(row, duration_s=found.duration_s, fps=found.fps))
+            left_out["its clip can not be played"] += 1
     return out
 
 
 def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> int:
     """Returns how many rows were written; writes nothing where there are none."""
-    wording = Wording(options.system, options.user, options.turns, options.media)
-    writers: dict[str, Callable[..., LeftOut]] = {
-        "jsonl": jsonl.write,
-        "imagefolder": imagefolder.write,
-        "vsr": vsr.write,
-        "correction": correction.write,
-        "conversations": partial(conversations.write, wording=wording),
-    }
+    writer = WRITERS[options.format]
+    if options.format == "conversations":
+        style = ConversationStyle(options.system, options.user, options.turns, options.media)
+        writer = partial(conversations.write, style=style)
     try:
         with building(options.out, force=options.force, link=options.link) as folder:
-            more = writers[options.format](rows, folder, progress=drawn(len(rows), sys.stderr))
-            for reason, number in more.items():
-                left_out[reason] = left_out.get(reason, 0) + number
-            written = len(rows) - sum(more.values())
+            unfit = writer(_watched(rows), folder)
+            left_out.update(unfit)
+            written = len(rows) - unfit.total()
             if not written:
                 raise _NothingToWriteError
-            _mark(folder, options, written, left_out)
+            about = {"format": options.format, "rows": written, "left_out": left_out, "only": options.only}
+            folder.write_json(MARKER, {**about, "split": options.split, "written_at_utc": SystemClock().utc_s()})
     except _NothingToWriteError:
         return 0
     return written
 
 
+def _watched(rows: list[Row]) -> Iterator[Row]:
+    progress = drawn(len(rows), sys.stderr)
+    for done, row in enumerate(rows, start=1):
+        progress(done)
+        yield row
+
+
 class _NothingToWriteError(Exception):
     """Takes the empty folder away again."""
-
-
-def _mark(folder: Folder, options: argparse.Namespace, written: int, left_out: LeftOut) -> None:
-    folder.write_json(
-        MARKER,
-        {
-            "format": options.format,
-            "rows": written,
-            "left_out": left_out,
-            "only": options.only,
-            "split": options.split,
-            "written_at_utc": SystemClock().utc_s(),
-        },
-    )

@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from server import config
-from server.gate.evidence import Decision, Rule, of_dict
+from server.gate.evidence import GateDecision, Rule, RuleVerdict, Verdict, of_dict
 from shared.errors import Refused
-
-_SIGNS = {"passed": "passed", "failed": "FAILED", "not judged": "not judged"}
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,33 +29,35 @@ def run(options: argparse.Namespace) -> int:
     from server.releases.registry import Registry
 
     config.load(options.home)
-    found = Registry(options.home).get(options.explain).evaluation
-    judged = found.get("gate")
+    evaluation = Registry(options.home).get(options.explain).evaluation
+    judged = evaluation.get("gate")
     if not isinstance(judged, Mapping) or not judged:
         raise Refused(
             f"{options.explain} was not judged by the gate.",
             hint="The starter and bundles added by hand never are; older nights kept no rules.",
         )
     if options.json:
-        print(json.dumps({"version": options.explain, "champion": found.get("champion", ""), **judged}, indent=1))
+        print(json.dumps({"version": options.explain, "champion": evaluation.get("champion", ""), **judged}, indent=1))
     else:
-        print("\n".join(told(options.explain, found, of_dict(judged))))
+        print("\n".join(explained(options.explain, evaluation, of_dict(judged))))
     return 0
 
 
-def told(version: str, found: Mapping[str, Any], decision: Decision) -> Iterator[str]:
+def explained(version: str, evaluation: Mapping[str, Any], decision: GateDecision) -> Iterator[str]:
     """In words. Pure."""
-    yield f"{version}: {decision.verdict}" + (f", against {found['champion']}" if found.get("champion") else "")
+    champion = evaluation.get("champion")
+    yield f"{version}: {decision.verdict}" + (f", against {champion}" if champion else "")
     for leads_to, title in (
-        ("refused", "Refused because"),
-        ("trial", "On trial because"),
-        ("", "Passed, or without consequence"),
+        (Verdict.REFUSED, "Refused because"),
+        (Verdict.TRIAL, "On trial because"),
+        (None, "Passed, or without consequence"),
     ):
-        rules = [rule for rule in decision.rules if rule.leads_to == leads_to]
+        rules = [rule for rule in decision.rules if rule.leads_to is leads_to]
         if rules:
             yield f"\n{title}"
         for rule in rules:
-            yield f"  {rule.name} ({rule.about}): {_SIGNS[rule.verdict]}"
+            sign = "FAILED" if rule.verdict is RuleVerdict.FAILED else rule.verdict
+            yield f"  {rule.name} ({rule.about}): {sign}"
             yield f"    {rule.sentence}"
             yield f"    {_figures(rule)}"
 

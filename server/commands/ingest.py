@@ -11,7 +11,7 @@ from shared.clock import SystemClock
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command."""
+    """Add the command."""
     parser = commands.add_parser(
         "ingest",
         help="a further process that takes in what devices send, beside run",
@@ -34,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(options: argparse.Namespace) -> int:
-    """Take in until told to stop."""
+    """Take in until a signal stops it."""
     from server.worker import work
 
     overrides = {"broker.address": options.broker, "broker.tls": False if options.plain else None}

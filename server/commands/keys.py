@@ -21,7 +21,7 @@ _ROTATED = ("targets", "snapshot", "timestamp", "root")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The commands."""
+    """Add the command and its actions."""
     keys = commands.add_parser(
         "keys",
         help="the keys that sign model releases: status, refresh, rotate, renew the root",
@@ -52,21 +52,21 @@ def _root_key(parser: argparse.ArgumentParser) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    found, now_s = _open(options.home).status(), SystemClock().utc_s()
-    unwell, advice = list(problems(found, now_s)), list(_advice(found, options.home))
+    roles, now_s = _open(options.home).status(), SystemClock().utc_s()
+    unwell, advice = list(problems(roles, now_s)), list(_advice(roles, options.home))
     if options.json:
-        roles = [asdict(role) for role in found]
-        print(json.dumps({"well": not unwell, "problems": unwell, "advice": advice, "roles": roles}, indent=1))
+        value = {"well": not unwell, "problems": unwell, "advice": advice, "roles": [asdict(role) for role in roles]}
+        print(json.dumps(value, indent=1))
     else:
-        print("\n".join([*_told(found, now_s), *unwell, *advice]))
+        print("\n".join([*_describe(roles, now_s), *unwell, *advice]))
     return UNWELL if unwell else OK
 
 
-def problems(found: Sequence[RoleStatus], now_s: float) -> Iterable[str]:
+def problems(roles: Sequence[RoleStatus], now_s: float) -> Iterable[str]:
     """What stops updates now or soon. Pure."""
     from server.releases.signing import WARN_DAYS
 
-    for role in found:
+    for role in roles:
         left_days = (role.expires_utc_s - now_s) / _DAY_S
         if left_days <= 0:
             yield f"{role.role} has ended: devices take no update until it is signed anew."
@@ -76,13 +76,13 @@ def problems(found: Sequence[RoleStatus], now_s: float) -> Iterable[str]:
             yield f"The {role.role} key is missing. Bring it back, or: waycue-server keys rotate {role.role}"
 
 
-def _advice(found: Sequence[RoleStatus], home: Path) -> Iterable[str]:
-    if any(role.role == "root" and role.key_here for role in found):
+def _advice(roles: Sequence[RoleStatus], home: Path) -> Iterable[str]:
+    if any(role.role == "root" and role.key_here for role in roles):
         yield f"The root key is still on this machine: move {home / 'root-key'} to a USB stick, then delete it here."
 
 
-def _told(found: Iterable[RoleStatus], now_s: float) -> Iterable[str]:
-    for role in found:
+def _describe(roles: Iterable[RoleStatus], now_s: float) -> Iterable[str]:
+    for role in roles:
         left_days = (role.expires_utc_s - now_s) / _DAY_S
         place = "key here" if role.key_here else "key not here"
         ends = f"ends {when(role.expires_utc_s)} (in {left_days:.0f} days)"

@@ -9,13 +9,13 @@ import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from server.commands.opening import open_file
+from server.commands.opening import open_picture
 from server.commands.reviewing import chosen, numbered, read_line, rewording
 from server.dataset import wording
 from server.dataset.wording import NotSayable, Reworded
 from server.labelling import folder as label
 from server.labelling import footage
-from server.labelling.folder import Folder
+from server.labelling.folder import LabelFolder
 from server.labelling.footage import Footage
 from shared import vocabulary
 from shared.errors import Refused
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
             status = 130
         finally:
             session.tidy()
-        print(session.told())
+        print(session.summary())
     return status
 
 
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
 class Session:
     """One person, one video."""
 
-    folder: Folder
+    folder: LabelFolder
     video: Footage
     name: str
     open_pictures: bool = False
@@ -99,11 +99,8 @@ class Session:
 
     def _next(self, start: int) -> int | None:
         """The first chunk from `start` on that is to be asked about."""
-        for number in range(start, self.video.chunks):
-            open_ = self.again or self.folder.answer(self.name, number) is None
-            if open_ and number not in self.unreadable:
-                return number
-        return None
+        numbers = (n for n in range(start, self.video.chunks) if n not in self.unreadable)
+        return next((n for n in numbers if self.again or self.folder.answer(self.name, n) is None), None)
 
     def _before(self, number: int) -> int:
         """The chunk before this one that can be shown; the same where it is the first."""
@@ -127,8 +124,8 @@ class Session:
         earlier = self.folder.answer(self.name, number)
         if earlier:
             print(f"Until now: {earlier} (Enter keeps it)")
-        if self.open_pictures and not open_file(frame):
-            print("No program to open pictures was found (xdg-open).")
+        if self.open_pictures:
+            open_picture(frame)
         return ask_for_words(earlier)
 
     def tidy(self) -> None:
@@ -136,7 +133,7 @@ class Session:
         if self.asked is not None:
             self.folder.forget(self.name, self.asked)
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """How far this video is."""
         labelled, skipped = self.folder.counts(self.name)
         left = max(0, self.video.chunks - labelled - skipped - len(self.unreadable))
@@ -161,26 +158,27 @@ def ask_for_words(earlier: str | None) -> str | None:
             continue
         if answer == "nothing":
             return vocabulary.CLEAR
-        found = suggestion(text)
-        if found.taken:
-            return found.taken
-        print("\n".join(found.told))
-        again = read_line(found.question).strip()
+        typed = typed_words(text)
+        if typed.taken:
+            return typed.taken
+        print("\n".join(typed.lines))
+        again = read_line(typed.question).strip()
         if again.lower() in ("k", "keep"):
             print("Kept as you wrote it. It teaches nothing like this: `samples import` will ask, or leave it out.")
             return text
-        if again.lower() in ("y", "yes") and found.wording:
-            return found.wording
-        text = chosen(again, found.choices) or again or "?"
+        if again.lower() in ("y", "yes") and typed.wording:
+            return typed.wording
+        text = chosen(again, typed.choices) or again or "?"
 
 
 @dataclass(frozen=True, slots=True)
-class Suggestion:
+class TypedWords:
     """What becomes of typed words."""
 
     taken: str = ""
     """The sentence that is written down without a question, "" = a person is asked."""
-    told: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+    """What the person is told instead."""
     wording: str = ""
     """What the words would be taught as."""
     choices: tuple[str, ...] = ()
@@ -193,13 +191,13 @@ class Suggestion:
         return f"({take}k: keep yours, which does not teach, or type another) "
 
 
-def suggestion(text: str) -> Suggestion:
+def typed_words(text: str) -> TypedWords:
     """Typed words in the vocabulary's. Pure."""
     try:
-        return Suggestion(wording.teachable(text))
-    except Reworded as found:
-        return Suggestion(told=tuple(rewording(found, written=True)), wording=found.wording)
+        return TypedWords(wording.teachable(text))
+    except Reworded as reworded:
+        return TypedWords(lines=tuple(rewording(reworded, written=True)), wording=reworded.wording)
     except NotSayable as refused:
-        return Suggestion(told=(str(refused), *numbered(refused.suggestions)), choices=refused.suggestions)
+        return TypedWords(lines=(str(refused), *numbered(refused.suggestions)), choices=refused.suggestions)
     except Refused as refused:
-        return Suggestion(told=(str(refused),))
+        return TypedWords(lines=(str(refused),))

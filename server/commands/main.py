@@ -23,6 +23,7 @@ from server.commands import (
     ingest,
     keys,
     label,
+    models,
     rollout,
     samples,
     stats,
@@ -77,43 +78,12 @@ def parser() -> argparse.ArgumentParser:
     retrain.add_argument("--force", action="store_true", help="train also with few new verified rows")
     retrain.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
     retrain.set_defaults(run=_retrain)
-    _models(commands.add_parser("models", help="the models: list, add, promote, roll back"))
-    for module in (
-        gate,
-        ingest,
-        devices,
-        rollout,
-        samples,
-        export,
-        label,
-        evaluate,
-        stats,
-        check,
-        broker,
-        keys,
-        vocabulary,
-    ):
+    serving = (models, gate, ingest, devices, rollout)
+    data = (samples, export, label, evaluate, stats)
+    upkeep = (check, broker, keys, vocabulary)
+    for module in (*serving, *data, *upkeep):
         module.add_parser(commands)
     return top
-
-
-def _models(models: argparse.ArgumentParser) -> None:
-    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="all versions, with their role and where they came from")
-    listing.add_argument("--json", action="store_true", help="print them as JSON")
-    listing.set_defaults(run=_models_list)
-    add = actions.add_parser("add", help="register a bundle folder, or the starter that ships with waycue")
-    add.add_argument("bundle", metavar="starter|DIR", help='"starter" (exported and promoted), or a bundle folder')
-    add.set_defaults(run=_models_add)
-    promote = actions.add_parser(
-        "promote", help="make a version the champion: running servers offer it to every device"
-    )
-    promote.add_argument("version", help="a version of `models list`")
-    promote.add_argument("--why", default="promoted by hand", help="reason for the audit log")
-    promote.set_defaults(run=_models_promote)
-    rollback = actions.add_parser("rollback", help="exchange champion and previous")
-    rollback.add_argument("--why", default="rolled back by hand", help="reason for the audit log")
-    rollback.set_defaults(run=_models_rollback)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,13 +130,8 @@ def _init(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from server.run import run
 
-    tls = False if options.plain else None
-    overrides = {
-        "broker.address": options.broker,
-        "broker.tls": tls,
-        "enrol.address": options.enrol,
-        "web.address": options.web,
-    }
+    overrides = {"broker.address": options.broker, "broker.tls": False if options.plain else None}
+    overrides |= {"enrol.address": options.enrol, "web.address": options.web}
     config = settings.load(options.home, overrides)
     if options.ready_file:
         options.ready_file.unlink(missing_ok=True)
@@ -190,79 +155,6 @@ def _retrain(options: argparse.Namespace) -> int:
         print("\n".join([f"{night.outcome}: {night.version}", *(f"  {reason}" for reason in night.reasons)]))
         if night.version:
             print(f"Every rule: waycue-server gate --explain {night.version}")
-    return OK
-
-
-def _models_list(options: argparse.Namespace) -> int:
-    from server.releases import registry
-
-    settings.load(options.home)
-    models = registry.Registry(options.home)
-    roles = {models.alias(name): name for name in (registry.PREVIOUS, registry.CHALLENGER, registry.CHAMPION)}
-    found = [
-        {
-            "version": model.version,
-            "role": roles.get(model.version, ""),
-            "parent": model.parent,
-            "base": model.base,
-            "created_at_utc": model.created_at_utc,
-            "state": model.state,
-            "never_judged": registry.unjudged(model),
-            "evaluation": dict(model.evaluation),
-        }
-        for model in models.list()
-    ]
-    if options.json:
-        print(json.dumps(found, indent=1))
-    elif not found:
-        print("No models yet. Begin with: waycue-server models add starter")
-    for model in found if not options.json else ():
-        state = "" if model["state"] == registry.REGISTERED else str(model["state"])
-        never = "never judged" if model["never_judged"] else ""
-        said = ", ".join(filter(None, (str(model["role"]), state, never)))
-        print(f"{model['version']:<28} {said:<10} from {model['parent'] or model['base']}")
-    return OK
-
-
-def _models_add(options: argparse.Namespace) -> int:
-    settings.load(options.home)
-    if options.bundle == "starter":
-        from server.learn.nightly import add_starter
-
-        version = add_starter(options.home, progress=lambda text: print(text, flush=True))
-        print(f"{version} is registered. It is a demonstration model: it must not guide a real walk.")
-        return OK
-    from server.releases.registry import ON_TRIAL, Registry, unjudged
-
-    model = Registry(options.home).add(Path(options.bundle))
-    if model.state == ON_TRIAL:
-        print(f"{model.version} is registered, on trial: it guides nobody but wearers with a sighted companion.")
-        print(f'Name them: waycue-server rollout start {model.version} --device NAME --supervised --companion "WHO"')
-        return OK
-    if unjudged(model):
-        print(
-            f"{model.version} is registered. It is made for the field, but no gate of this server has judged it, so it"
-        )
-        print("is offered to nobody. Let a night make one that is judged: waycue-server retrain")
-        return OK
-    print(f"{model.version} is registered. Offer it with: waycue-server models promote {model.version}")
-    return OK
-
-
-def _models_promote(options: argparse.Namespace) -> int:
-    from server.releases.registry import Registry
-
-    settings.load(options.home)
-    Registry(options.home).promote(options.version, options.why)
-    print(f"{options.version} is the champion; running servers offer it now.")
-    return OK
-
-
-def _models_rollback(options: argparse.Namespace) -> int:
-    from server.releases.registry import Registry
-
-    settings.load(options.home)
-    print(f"{Registry(options.home).rollback(options.why)} is the champion again.")
     return OK
 
 

@@ -16,17 +16,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from server.commands.opening import open_file, shown, when
+from server.commands.opening import open_picture, shown, when
 from server.database.store import Store
 from server.dataset import wording
 from server.dataset.folder import Dataset, SampleRow
 from server.dataset.wording import NotSayable, Reworded
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared.clock import Clock
 from shared.errors import Refused
 
 MOST = 1_000_000
-AS = "It will be taught as:"
 QUESTION = "Was this correct? (y/n/e/s/q) "
 HELP = """\
   y   yes, this is what should have been said
@@ -37,11 +37,12 @@ HELP = """\
   s   skip it for now
   o   open its picture
   q   quit; everything answered until now is kept"""
+_LETTERS = {"yes": "y", "no": "n", "edit": "e", "nothing": "-", "reject": "r", "skip": "s", "open": "o", "quit": "q"}
 
 
 @dataclass(slots=True)
-class Desk:
-    """Where a person sits."""
+class ReviewDesk:
+    """A person who reviews the moments of one server."""
 
     store: Store
     dataset: Dataset
@@ -52,22 +53,19 @@ class Desk:
     offered: tuple[str, ...] = field(default=(), init=False)
     """What the newest refused words may have meant; a number chooses one."""
 
+    def take(self, sample_id: str, action: str, text: str = "") -> SampleRow:
+        """Write a decision down durably; returns the moment as it now stands. Raises: Refused."""
+        decision = ReviewDecision(action, self.reviewer, text)
+        return decisions.review(self.store, self.dataset, sample_id, decision, now_s=self.clock.utc_s())
+
     def decide(self, sample_id: str, action: str, text: str = "") -> bool:
         """Take a decision and say what became of it; False where it can not be taken."""
         self.offered = ()
         try:
-            row = decisions.review(
-                self.store,
-                self.dataset,
-                sample_id,
-                action=action,
-                text=text,
-                reviewer=self.reviewer,
-                now_s=self.clock.utc_s(),
-            )
-        except Reworded as found:
-            print("\n".join(rewording(found, written=action == "edit")))
-            return confirmed("Teach this? (y/n) ") and self.decide(sample_id, "edit", found.wording)
+            row = self.take(sample_id, action, text)
+        except Reworded as reworded:
+            print("\n".join(rewording(reworded, written=action == "edit")))
+            return confirmed("Teach this? (y/n) ") and self.decide(sample_id, "edit", reworded.wording)
         except NotSayable as refused:
             print("\n".join((str(refused), *numbered(refused.suggestions))))
             self.offered = refused.suggestions
@@ -80,10 +78,11 @@ class Desk:
         return True
 
 
-def rewording(found: Reworded, *, written: bool) -> list[str]:
+def rewording(reworded: Reworded, *, written: bool) -> list[str]:
     """Words beside those that they would be taught as. written: a person typed them; else they were proposed."""
-    lines = [f"{'You wrote:' if written else 'It was said:':<23}{found.text}", f"{AS:<23}{found.wording}"]
-    return [*lines, wording.left_out(found.lost)] if found.lost else lines
+    said = "You wrote:" if written else "It was said:"
+    lines = [f"{said:<23}{reworded.text}", f"{'It will be taught as:':<23}{reworded.wording}"]
+    return [*lines, wording.left_out(reworded.lost)] if reworded.lost else lines
 
 
 def confirmed(question: str) -> bool:
@@ -112,33 +111,30 @@ def outcome(row: SampleRow) -> str:
     return f"✓ Saved: {row.ground_truth or 'nothing should be said'} {right}"
 
 
-def card(row: SampleRow, dataset: Dataset) -> str:
+def describe_moment(row: SampleRow, dataset: Dataset) -> str:
     """A moment as text."""
-    lines = [
-        f"{row.sample_id}   {when(row.timestamp)}   {row.walk_id}   {', '.join(row.flags)}",
-        f"Picture:        {dataset.folder / row.frame_path}",
-        f"Sound:          {dataset.folder / row.audio_path}",
-    ]
-    if row.clip_path:
-        lines.append(f"Clip:           {dataset.folder / row.clip_path}")
-    if row.correction_audio_path:
-        lines.append(f"Wearer's voice: {dataset.folder / row.correction_audio_path}")
-    if row.transcript:
-        lines.append(f"Wearer said:    {row.transcript}")
-    if row.spoken and row.spoken != row.raw_output:
-        lines.append(f"SPOKEN:         {row.spoken}")
-    lines.append(f"RAW OUTPUT:     {shown(row.raw_output)}")
     proposed = shown(decisions.proposal(row))
     if decisions.not_understood(row):
         proposed = "(not understood: listen and type it)" if row.correction_id else "(none: type what is right)"
-    lines.append(f"CORRECTION:     {proposed}")
-    found = decisions.changed(row)
-    if found is not None:
-        lines.append(" ".join(filter(None, (f"  made from:    {found.text}", wording.left_out(found.lost)))))
+    fields = {
+        "Picture": dataset.folder / row.frame_path,
+        "Sound": dataset.folder / row.audio_path,
+        "Clip": row.clip_path and dataset.folder / row.clip_path,
+        "Wearer's voice": row.correction_audio_path and dataset.folder / row.correction_audio_path,
+        "Wearer said": row.transcript,
+        "SPOKEN": row.spoken if row.spoken != row.raw_output else "",
+        "RAW OUTPUT": shown(row.raw_output),
+        "CORRECTION": proposed,
+    }
+    lines = [f"{row.sample_id}   {when(row.timestamp)}   {row.walk_id}   {', '.join(row.flags)}"]
+    lines += [f"{name + ':':<16}{value}" for name, value in fields.items() if value]
+    reading = decisions.changed(row)
+    if reading is not None:
+        lines.append(" ".join(filter(None, (f"  made from:    {reading.text}", wording.left_out(reading.lost)))))
     return "\n".join(lines)
 
 
-def ask(desk: Desk, queue: Sequence[str], *, again: bool = False) -> int:
+def ask(desk: ReviewDesk, queue: Sequence[str], *, again: bool = False) -> int:
     """Ask about each moment; returns the exit status. `again`: also about one that was decided before."""
     status = 0
     try:
@@ -146,10 +142,10 @@ def ask(desk: Desk, queue: Sequence[str], *, again: bool = False) -> int:
             row = decisions.get(desk.store, sample_id)
             if row is None or (row.state != "pending" and not again):
                 continue  # somebody else was faster
-            print(f"\n{number} of {len(queue)}   {card(row, desk.dataset)}\n")
+            print(f"\n{number} of {len(queue)}   {describe_moment(row, desk.dataset)}\n")
             if desk.open_pictures:
                 _open(desk, row)
-            if not _one(desk, row):
+            if not _ask_about(desk, row):
                 break
     except EOFError:
         print()
@@ -161,36 +157,39 @@ def ask(desk: Desk, queue: Sequence[str], *, again: bool = False) -> int:
     return status
 
 
-def _one(desk: Desk, row: SampleRow) -> bool:
+def _ask_about(desk: ReviewDesk, row: SampleRow) -> bool:
     """Ask until there is an answer; False to quit."""
     while True:
         answer = read_line(QUESTION).strip().lower()
+        letter = _LETTERS.get(answer, answer)
         newest = decisions.get(desk.store, row.sample_id) or row
-        if newest.row_id != row.row_id and answer in ("y", "yes", "e", "edit"):
+        if newest.row_id != row.row_id and letter in ("y", "e"):
             row = newest  # never confirm a wording that the person has not seen
-            print(f"It has changed meanwhile:\n\n{card(row, desk.dataset)}\n")
-            continue
-        if answer in ("q", "quit"):
-            return False
-        if answer in ("s", "skip"):
-            return True
-        if answer in ("y", "yes") and (desk.decide(row.sample_id, "accept") or (desk.offered and _typed(desk, row))):
-            return True
-        if answer in ("-", "nothing") and desk.decide(row.sample_id, "nothing"):
-            return True
-        if answer in ("r", "reject") and desk.decide(row.sample_id, "reject"):
-            return True
-        if answer in ("n", "no") and _typed(desk, row):
-            return True
-        if answer in ("e", "edit") and _typed(desk, row, before=decisions.proposal(row)):
-            return True
-        if answer in ("o", "open"):
+            print(f"It has changed meanwhile:\n\n{describe_moment(row, desk.dataset)}\n")
+        elif letter in ("q", "s"):
+            return letter == "s"
+        elif letter == "o":
             _open(desk, row)
-        if answer not in ("y", "yes", "n", "no", "e", "edit", "-", "nothing", "r", "reject", "o", "open"):
+        elif letter not in _LETTERS.values():
             print(HELP)
+        elif _answered(desk, row, letter):
+            return True
 
 
-def _typed(desk: Desk, row: SampleRow, *, before: str = "") -> bool:
+def _answered(desk: ReviewDesk, row: SampleRow, letter: str) -> bool:
+    """Take the decision of a letter, one of y, n, e, -, r; False where it can not be taken."""
+    match letter:
+        case "y":
+            return desk.decide(row.sample_id, "accept") or (bool(desk.offered) and _typed(desk, row))
+        case "n":
+            return _typed(desk, row)
+        case "e":
+            return _typed(desk, row, before=decisions.proposal(row))
+        case _:
+            return desk.decide(row.sample_id, "nothing" if letter == "-" else "reject")
+
+
+def _typed(desk: ReviewDesk, row: SampleRow, *, before: str = "") -> bool:
     """Ask for a wording until one can be said; False where the person typed nothing."""
     while True:
         number = "a number: that wording, " if desk.offered else ""
@@ -200,14 +199,13 @@ def _typed(desk: Desk, row: SampleRow, *, before: str = "") -> bool:
         if not text:
             desk.offered = ()
             return False
-        if desk.decide(row.sample_id, "nothing" if text == "-" else "edit", "" if text == "-" else text):
+        if desk.decide(row.sample_id, *(("nothing",) if text == "-" else ("edit", text))):
             return True
         before = "" if desk.offered else text  # a number would be typed behind it
 
 
-def _open(desk: Desk, row: SampleRow) -> None:
-    if not open_file(desk.dataset.folder / row.frame_path):
-        print("No program to open pictures was found (xdg-open).")
+def _open(desk: ReviewDesk, row: SampleRow) -> None:
+    open_picture(desk.dataset.folder / row.frame_path)
 
 
 def read_line(question: str, *, before: str = "") -> str:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from server.commands import bringing, reviewing, splitting
-from server.commands.opening import opened, shown, user_name, when
+from server.commands.bringing import LabelImport
+from server.commands.opening import add_json, add_reviewer, opened, print_json, shown, when
+from server.commands.reviewing import ReviewDesk
 from server.database.store import Store
 from server.dataset import folder as data
 from server.dataset.folder import Dataset, SampleRow
 from server.dataset.wording import Reworded
-from server.review import decisions as samples
+from server.review import decisions
 from shared.clock import SystemClock
 from shared.errors import Refused
 
-_PATHS = ("frame_path", "audio_path", "clip_path", "correction_audio_path")
+_PATHS = tuple(f"{kind}_path" for kind in data.FOLDERS)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,14 +36,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     listing.set_defaults(run=_list)
     show = actions.add_parser("show", help="everything that is known of one moment")
     show.add_argument("id", metavar="ID", help="an id of `samples list`")
-    show.add_argument("--json", action="store_true", help="print it as JSON")
+    add_json(show)
     show.set_defaults(run=_show)
     _review_parser(actions)
     bring = actions.add_parser("import", help="bring in a folder made by `label`, so that it teaches")
     bring.add_argument("folder", type=Path, metavar="DIR", help="frames/, audio/ and metadata.jsonl")
-    bring.add_argument(
-        "--as", dest="reviewer", default=user_name(), metavar="NAME", help="who labelled it (default: you)"
-    )
+    add_reviewer(bring, "labelled it")
     bring.add_argument(
         "--accept-rewordings",
         action="store_true",
@@ -66,7 +66,7 @@ def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     review.add_argument(
         "--yes", action="store_true", help="with --edit or --accept: take the wording that the words would be taught as"
     )
-    review.add_argument("--as", dest="reviewer", default=user_name(), metavar="NAME", help="who decides (default: you)")
+    add_reviewer(review, "decides")
     review.add_argument("--open", action="store_true", help="open each picture with the desktop's own program")
     review.set_defaults(run=_review)
 
@@ -78,22 +78,16 @@ def _positive(text: str) -> int:
     return value
 
 
-def run(options: argparse.Namespace) -> int:
-    """Do what the parsed options ask for; returns the exit status."""
-    status: int = options.run(options)
-    return status
-
-
 def _list(options: argparse.Namespace) -> int:
     with opened(options.home) as (store, _dataset):
-        rows = samples.listing(store, state=options.state, limit=options.limit)
-        counts = samples.counts(store)
+        rows = decisions.listing(store, state=options.state, limit=options.limit)
+        counts = decisions.counts(store)
     if options.json:
-        print(json.dumps([describe(row) for row in rows], indent=1, ensure_ascii=False))
+        print_json([describe(row) for row in rows])
         return 0
     for row in rows:
         flags = ",".join(row.flags) or "-"
-        said, proposed = shown(samples.said(row)), shown(samples.proposal(row))
+        said, proposed = shown(decisions.said(row)), shown(decisions.proposal(row))
         print(f"{row.sample_id}  {when(row.timestamp)}  {row.state}  {flags}\n    said: {said}  →  {proposed}")
     total = sum(counts.values()) if options.state == "all" else counts[options.state]
     kind = "" if options.state == "all" else f" {options.state}"
@@ -103,26 +97,16 @@ def _list(options: argparse.Namespace) -> int:
 
 def describe(row: SampleRow) -> dict[str, Any]:
     """A row as JSON values, with its state, and the wording that `accept` would confirm."""
-    return {**data.to_dict(row), "state": row.state, "proposal": samples.proposal(row)}
+    return {**data.to_dict(row), "state": row.state, "proposal": decisions.proposal(row)}
 
 
 def _show(options: argparse.Namespace) -> int:
     with opened(options.home) as (store, dataset):
-        row = _found(store, options.id)
-        decisions = samples.decisions(store, row.sample_id)
+        row = _moment(store, options.id)
+        history = decisions.history(store, row.sample_id)
         files = _files(dataset, row)
     if options.json:
-        taken = [
-            {
-                "at": item.at,
-                "reviewer": item.reviewer,
-                "action": item.action,
-                "before": item.before,
-                "after": item.after,
-            }
-            for item in decisions
-        ]
-        print(json.dumps({**describe(row), "files": files, "decisions": taken}, indent=1, ensure_ascii=False))
+        print_json({**describe(row), "files": files, "decisions": [asdict(decision) for decision in history]})
         return 0
     for name, value in describe(row).items():
         if name not in _PATHS and value not in ("", None, []):
@@ -130,9 +114,9 @@ def _show(options: argparse.Namespace) -> int:
     for name, file in files.items():
         state = f"{file['size_bytes']} bytes" if file["size_bytes"] is not None else "MISSING"
         print(f"{name + ':':<24}{file['path']} ({state})")
-    for item in decisions:
-        print(f"{when(item.at)}  {item.reviewer} chose {item.action}: {shown(item.before)} → {shown(item.after)}")
-    if not decisions:
+    for past in history:
+        print(f"{when(past.at)}  {past.reviewer} chose {past.action}: {shown(past.before)} → {shown(past.after)}")
+    if not history:
         print("Nobody has decided about it yet.")
     return 0
 
@@ -156,8 +140,8 @@ def _files(dataset: Dataset, row: SampleRow) -> dict[str, dict[str, Any]]:
     return out
 
 
-def _found(store: Store, sample_id: str) -> SampleRow:
-    row = samples.get(store, sample_id)
+def _moment(store: Store, sample_id: str) -> SampleRow:
+    row = decisions.get(store, sample_id)
     if row is None:
         raise Refused(f"There is no moment {sample_id!r:.110}.", hint="See: waycue-server samples list --state all")
     return row
@@ -166,32 +150,30 @@ def _found(store: Store, sample_id: str) -> SampleRow:
 def _review(options: argparse.Namespace) -> int:
     decided = decision_of(options)
     with opened(options.home) as (store, dataset):
+        desk = ReviewDesk(store, dataset, SystemClock(), options.reviewer, open_pictures=options.open)
         if decided is None:
-            queue = [_found(store, options.id)] if options.id else samples.listing(store, limit=reviewing.MOST)
-            desk = reviewing.Desk(store, dataset, SystemClock(), options.reviewer, open_pictures=options.open)
+            queue = [_moment(store, options.id)] if options.id else decisions.listing(store, limit=reviewing.MOST)
             return reviewing.ask(desk, [row.sample_id for row in queue], again=bool(options.id))
         if not options.id:
             raise Refused("A decision needs the id of a moment.", hint="See: waycue-server samples list")
-        _found(store, options.id)
-        row = _decide(store, dataset, decided, options)
+        _moment(store, options.id)
+        row = _decide(desk, decided, options)
     print(reviewing.outcome(row))
     return 0
 
 
-def _decide(store: Store, dataset: Dataset, decided: tuple[str, str], options: argparse.Namespace) -> SampleRow:
+def _decide(desk: ReviewDesk, decided: tuple[str, str], options: argparse.Namespace) -> SampleRow:
     """One decision without a question: a rewording is taken where the person has said so, else named."""
     action, text = decided
-    desk = (store, dataset, options.id)
     try:
-        return samples.review(*desk, action=action, text=text, reviewer=options.reviewer, now_s=SystemClock().utc_s())
-    except Reworded as found:
-        print("\n".join(reviewing.rewording(found, written=action == "edit")))
+        return desk.take(options.id, action, text)
+    except Reworded as reworded:
+        print("\n".join(reviewing.rewording(reworded, written=action == "edit")))
         if not options.yes:
             raise Refused(
-                "Nothing was saved.", hint=f'To teach this: --edit "{found.wording}", or add --yes.'
+                "Nothing was saved.", hint=f'To teach this: --edit "{reworded.wording}", or add --yes.'
             ) from None
-        text = found.wording
-    return samples.review(*desk, action="edit", text=text, reviewer=options.reviewer, now_s=SystemClock().utc_s())
+        return desk.take(options.id, "edit", reworded.wording)
 
 
 def decision_of(options: argparse.Namespace) -> tuple[str, str] | None:
@@ -203,29 +185,20 @@ def decision_of(options: argparse.Namespace) -> tuple[str, str] | None:
 
 def _import(options: argparse.Namespace) -> int:
     with opened(options.home) as (store, dataset):
-        counts = bringing.bring_in(
-            store,
-            dataset,
-            options.folder,
-            home=options.home,
-            clock=SystemClock(),
-            reviewer=options.reviewer,
-            stream=sys.stderr,
-            confirmed=options.accept_rewordings or _rewordings_taken(store, options.folder),
-        )
-    for line in bringing.told(counts):
-        print(line)
+        desk = ReviewDesk(store, dataset, SystemClock(), options.reviewer)
+        labels = LabelImport(desk, options.folder)
+        confirmed = options.accept_rewordings or _rewordings_taken(labels)
+        counts = labels.bring_in(confirmed=confirmed, stream=sys.stderr)
+    print("\n".join(bringing.report_lines(counts)))
     return 1 if counts.refused or counts.unconfirmed else 0
 
 
-def _rewordings_taken(store: Store, folder: Path) -> bool:
+def _rewordings_taken(labels: LabelImport) -> bool:
     """Whether the person at the terminal confirms what labels would be taught as; without a terminal nobody does."""
-    found = bringing.pending(store, folder) if sys.stdin.isatty() else None
-    if not found:
+    pending = labels.pending() if sys.stdin.isatty() else None
+    if not pending:
         return False
-    print(f"{found.total()} labels would be taught in other words:")
-    for line in bringing.listed(found):
-        print(line)
+    print("\n".join((f"{pending.total()} labels would be taught in other words:", *bringing.listed(pending))))
     try:
         return reviewing.confirmed("Teach these? (y/n) ")
     except EOFError:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from server.commands.opening import opened, shown
+from server.commands.opening import add_json, opened, print_json, shown
 from server.dataset import splits
 from server.dataset.folder import Split
 from server.dataset.splits import Marked
@@ -34,15 +33,14 @@ def add_parsers(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         parser.add_argument("names", metavar="ID", nargs="+", help="an id of `samples list`, or a walk")
         parser.set_defaults(run=_golden)
     listing = inner.add_parser("list", help="the golden set")
-    listing.add_argument("--json", action="store_true", help="print it as JSON")
+    add_json(listing)
     listing.set_defaults(run=_list)
 
 
 def _mark(options: argparse.Namespace) -> int:
     with opened(options.home) as (store, dataset):
         for walk in options.walks:
-            marked = splits.mark_walk(store, dataset, walk, options.split, now_s=SystemClock().utc_s())
-            print(told(marked))
+            print(outcome(splits.mark_walk(store, dataset, walk, options.split, now_s=SystemClock().utc_s())))
     return 0
 
 
@@ -53,9 +51,9 @@ def _golden(options: argparse.Namespace) -> int:
             now_s = SystemClock().utc_s()
             if splits.is_walk(store, name):
                 split: Split = "golden" if put else "train"
-                print(told(splits.mark_walk(store, dataset, name, split, now_s=now_s)))
+                print(outcome(splits.mark_walk(store, dataset, name, split, now_s=now_s)))
             else:
-                print(told(splits.mark_moment(store, dataset, name, golden=put, now_s=now_s)))
+                print(outcome(splits.mark_moment(store, dataset, name, golden=put, now_s=now_s)))
     return 0
 
 
@@ -63,7 +61,7 @@ def _list(options: argparse.Namespace) -> int:
     with opened(options.home) as (store, _dataset):
         rows = splits.in_golden_set(store)
     if options.json:
-        found = [
+        moments = [
             {
                 "sample_id": row.sample_id,
                 "walk_id": row.walk_id,
@@ -73,7 +71,7 @@ def _list(options: argparse.Namespace) -> int:
             }
             for row in rows
         ]
-        print(json.dumps(found, indent=1, ensure_ascii=False))
+        print_json(moments)
         return 0
     for row in rows:
         wording = shown(decisions.proposal(row)) if row.reviewed else "(nobody has confirmed it)"
@@ -82,7 +80,7 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def told(marked: Marked) -> str:
+def outcome(marked: Marked) -> str:
     """The outcome in words, and what follows. Pure."""
     after, before = (_NAMES.get(name, name) for name in (marked.after, marked.before))
     if not marked.moments and marked.after == marked.before:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable
+from dataclasses import asdict
 
-from server.commands.opening import opened
+from server.commands.opening import add_json, opened, print_json, size
 from server.ingest import counters
 from server.ingest.counters import Figures
 from server.review import stats
-from server.review.stats import Group, Share, Summary
+from server.review.stats import Group, ReviewedShare, Summary
 from shared.clock import SystemClock
 
 _ODD = ("repeated", "refused", "paused", "limited", "foreign", "unknown", "wrong_hash", "abandoned", "errors")
-_UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,62 +24,61 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Accuracy counts what people have reviewed. Only the audit stream, a uniform draw, is unbiased.",
     )
     parser.add_argument("--by", choices=("day", "week"), default="week", help="span of the course over time (week)")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    add_json(parser, "everything")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the statistics of a server's home."""
     with opened(options.home) as (store, dataset):
-        found = stats.summary(dataset.rows(), by=options.by)
+        summary = stats.summary(dataset.rows(), by=options.by)
         used = stats.storage(options.home)
-        came = counters.figures(store, now_s=SystemClock().utc_s())
+        intake = counters.figures(store, now_s=SystemClock().utc_s())
     if options.json:
-        everything = {**stats.to_dict(found), "storage_bytes": used, "intake": counters.to_dict(came)}
-        print(json.dumps(everything, indent=1, ensure_ascii=False))
+        print_json({**stats.to_dict(summary), "storage_bytes": used, "intake": asdict(intake)})
     else:
-        print("\n".join((*told(found, used, by=options.by), *taken_in(came))))
+        print("\n".join((*summary_lines(summary, used, by=options.by), *intake_lines(intake))))
     return 0
 
 
-def taken_in(came: Figures) -> Iterable[str]:
+def intake_lines(intake: Figures) -> Iterable[str]:
     """What devices sent this week, in words. Pure."""
-    if not came.devices:
+    if not intake.devices:
         return
     yield "\nTaken in, in seven days"
-    width = max(map(len, came.devices))
-    for device, counts in sorted(came.devices.items()):
+    width = max(map(len, intake.devices))
+    for device, counts in sorted(intake.devices.items()):
         merged = f"{counts['records']} records, {counts['parts']} files, {size(counts['bytes'])}"
         odd = ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in _ODD if counts[name])
         yield f"  {device:<{width}}  {merged}" + (f"; {odd}" if odd else "")
-    if came.quarantined:
-        yield f"  {came.quarantined} in quarantine: the log says why"
+    if intake.quarantined:
+        yield f"  {intake.quarantined} in quarantine: the log says why"
 
 
-def told(found: Summary, used: dict[str, int], *, by: str) -> Iterable[str]:
+def summary_lines(summary: Summary, used: dict[str, int], *, by: str) -> Iterable[str]:
     """The statistics in words. Pure."""
-    states = found.states
+    states = summary.states
     yield f"{sum(states.values())} moments: " + ", ".join(f"{count} {name}" for name, count in states.items())
-    yield f"{found.corrections} spoken corrections on {sum(walk.corrections > 0 for walk in found.walks)} walks"
+    yield f"{summary.corrections} spoken corrections on {sum(walk.corrections > 0 for walk in summary.walks)} walks"
     yield ""
-    yield f"Accuracy on the audit stream:  {percent(found.audit)}"
+    yield f"Accuracy on the audit stream:  {percent(summary.audit)}"
     yield "  A uniform draw of all moments: the only unbiased view."
-    yield f"Accuracy of all reviewed:      {percent(found.accuracy)}"
+    yield f"Accuracy of all reviewed:      {percent(summary.accuracy)}"
     yield "  Mostly moments that were flagged because something seemed wrong: it looks worse than a walk is."
-    yield from _section("By what should have been said", found.by_object)
-    yield from _section("By model", found.by_model)
-    yield from _section(f"Over time, by {by}", found.over_time)
-    if found.confusions:
+    yield from _section("By what should have been said", summary.by_object)
+    yield from _section("By model", summary.by_model)
+    yield from _section(f"Over time, by {by}", summary.over_time)
+    if summary.confusions:
         yield "\nMost common confusions (said → should have been)"
-        yield from (f"  {item.count:>4} × {item.said}  →  {item.should}" for item in found.confusions)
-    if found.missed_words:
+        yield from (f"  {item.count:>4} × {item.said}  →  {item.should}" for item in summary.confusions)
+    if summary.missed_words:
         yield "\nWords most often missed"
-        yield "  " + ", ".join(f"{word} {count}" for word, count in found.missed_words)
-    if found.corrections:
+        yield "  " + ", ".join(f"{word} {count}" for word, count in summary.missed_words)
+    if summary.corrections:
         yield "\nCorrections by walk"
         yield from (
             f"  {item.corrections:>4} of {item.moments} moments  {item.name} ({item.split.replace('_', ' ')})"
-            for item in found.walks[: stats.MOST]
+            for item in summary.walks[: stats.MOST]
             if item.corrections
         )
     yield "\nStorage"
@@ -98,17 +96,9 @@ def _section(title: str, groups: Iterable[Group]) -> Iterable[str]:
         yield f"  {group.name:<{width}}  {percent(group.all)}{audit}"
 
 
-def percent(share: Share) -> str:
+def percent(share: ReviewedShare) -> str:
     """62 % (8 of 13; 36 to 82 %), or that nothing was reviewed."""
     if share.rate is None or share.interval is None:
         return "nothing reviewed yet"
     low, high = share.interval
     return f"{share.rate:.0%} ({share.right} of {share.judged}; 95 % interval {low:.0%} to {high:.0%})"
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    value, unit = float(count), 0
-    while value >= 1000 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.0f} {_UNITS[unit]}" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from server.commands.opening import print_json
+from server.dataset.wording import lacks_subject
 from shared import vocabulary
 from shared.vocabulary import tables
 
@@ -44,8 +45,8 @@ def _check(options: argparse.Namespace) -> int:
         asked += (line.rstrip("\n") for line in sys.stdin) if given == "-" else [given]
     readings = [vocabulary.read(text) for text in asked]
     if options.json:
-        found = [as_json(reading) for reading in readings]
-        print(json.dumps(found[0] if len(found) == 1 else found, indent=1, ensure_ascii=False))
+        values = [as_json(reading) for reading in readings]
+        print_json(values[0] if len(values) == 1 else values)
     else:
         print("\n\n".join("\n".join(explained(reading)) for reading in readings))
     return SAYABLE if readings and all(reading.sayable for reading in readings) else NOT_SAYABLE
@@ -53,17 +54,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def as_json(reading: vocabulary.Reading) -> dict[str, Any]:
     """A reading for scripts; its shape is documented in docs/formats.md."""
-    return {
-        "text": reading.text,
-        "sayable": reading.sayable,
-        "as_written": reading.as_written,
-        "wording": reading.wording,
-        "taught_as": reading.taught_as,
-        "slots": None if reading.slots is None else asdict(reading.slots),
-        "lost": list(reading.lost),
-        "problems": list(reading.problems),
-        "suggestions": list(reading.suggestions),
-    }
+    return {**asdict(reading), "sayable": reading.sayable, "as_written": reading.as_written}
 
 
 def explained(reading: vocabulary.Reading) -> Iterator[str]:
@@ -78,15 +69,11 @@ def explained(reading: vocabulary.Reading) -> Iterator[str]:
         yield f"  You wrote “{reading.text}” → it will be taught as “{reading.taught_as}”"
     else:
         yield "  may not be said, and teaches nothing."
-    yield from (f"  - It {problem}." if _is_clause(problem) else f"  - {problem}." for problem in reading.problems)
+    yield from (f"  - {'It ' * lacks_subject(problem)}{problem}." for problem in reading.problems)
     if reading.lost:
         yield f"  Left out: {', '.join(reading.lost)}."
     for suggestion in reading.suggestions:
         yield f"  Did you mean “{suggestion}”?"
-
-
-def _is_clause(problem: str) -> bool:
-    return problem.split(" ")[0] in ("says", "has", "holds", "names", "gives", "does", "is")
 
 
 def _table(options: argparse.Namespace) -> int:

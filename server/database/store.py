@@ -9,8 +9,7 @@ Rules that it keeps:
    deadlock.
 4. Times are wall-clock seconds since 1970 in UTC.
 
-SQLite runs in WAL mode with synchronous=FULL: a committed transaction survives power loss. Any other database that
-SQLAlchemy knows can be named by URL; the tables use nothing that only SQLite has.
+SQLite runs in WAL mode with synchronous=FULL: a committed transaction survives power loss.
 """
 
 from __future__ import annotations
@@ -337,20 +336,22 @@ def database_url(home: Path) -> str:
     return f"sqlite:///{home / DATABASE_NAME}"
 
 
-def open_store(home: Path, *, url: str = "", create: bool = True) -> Store:
+def open_store(home: Path, *, create: bool = True) -> Store:
     """Open the database of `home` and bring its tables up to date.
 
-    url: any SQLAlchemy URL; "" = SQLite inside `home`.
     raises: ConfigError where there is no database and `create` is false, or where it is damaged, or newer than this
     software.
     """
-    if not url and not create and not (home / DATABASE_NAME).exists():
+    database = home / DATABASE_NAME
+    if not create and not database.exists():
         raise ConfigError(f"{home} is not a waycue server folder.", hint=f"Run: waycue-server --home {home} init")
     atomic.make_dirs(home)
-    if not url:  # it holds the keys of open claim codes; SQLite gives its WAL the same mode
-        (home / DATABASE_NAME).touch(mode=0o600)
-        (home / DATABASE_NAME).chmod(0o600)
-    engine = _engine(url or database_url(home))
+    database.touch(mode=0o600)  # it holds the keys of open claim codes; SQLite gives its WAL the same mode
+    database.chmod(0o600)
+    connect = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
+    engine = create_engine(database_url(home), poolclass=QueuePool, connect_args=connect)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
     with file_lock.locked(home / ".migrate.lock"):
         try:
             _migrate(engine)
@@ -358,21 +359,10 @@ def open_store(home: Path, *, url: str = "", create: bool = True) -> Store:
             raise  # busy, or the disk: not the file's fault
         except (DatabaseError, UnicodeDecodeError) as error:  # the latter where SQLite's own message is damaged
             raise ConfigError(
-                f"The database {home / DATABASE_NAME} is damaged ({getattr(error, 'orig', error)}).",
+                f"The database {database} is damaged ({getattr(error, 'orig', error)}).",
                 hint=f"Mend it: waycue-server --home {home} check --repair",
             ) from None
     return Store(engine, home)
-
-
-def _engine(url: str) -> Engine:
-    if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(
-        url, poolclass=QueuePool, connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
-    )
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from server.dataset import folder
-from server.dataset.folder import SampleRow, Split, version_of
+from server.dataset.folder import SampleRow, Split, next_version
 from server.dataset.wording import canonical, means_the_same
 from shared.messages import ChunkRecord, CorrectionRecord
 
@@ -45,9 +46,8 @@ def compose(
     # A correction that was not understood still says that raw_output was wrong: propose nothing then.
     proposed = canonical(newest.proposal if newest else record.raw_output)
     understood = newest is not None and proposed != ""
-    flags = tuple(dict.fromkeys((*record.flags, "correction"))) if newest else record.flags
     row = SampleRow(
-        row_id=current.row_id if current else f"{record.chunk_id}#1",
+        **_identity(record, current),
         sample_id=record.chunk_id,
         frame_path=paths["frame"],
         audio_path=paths["audio"],
@@ -63,24 +63,36 @@ def compose(
         walk_id=record.walk_id,
         model_version=record.model_version,
         confidence=record.confidence,
-        flags=flags,
+        flags=tuple(dict.fromkeys((*record.flags, *(("correction",) if newest else ())))),
         consent=record.consent,
         source="wearer_voice" if understood else "device",
         author=(record.wearer or record.device) if understood else record.device,
-        supersedes=current.supersedes if current else "",
         split=split,
-        golden=current.golden if current else None,
-        transcript=newest.transcript or "" if newest else "",
-        transcript_confidence=newest.confidence if newest else 0.0,
-        correction_id=newest.record.correction_id if newest else "",
-        correction_audio_path=newest.audio_path if newest else "",
+        **_correction_fields(newest),
         duration_s=record.duration_s,
         extra=folder.foreign_fields(record.extra),
     )
     row = _keep_decision(row, current)
     if current is None or row == current:
         return row
-    return replace(row, row_id=f"{row.sample_id}#{version_of(current) + 1}", supersedes=current.row_id)
+    return next_version(current, row)
+
+
+def _identity(record: ChunkRecord, current: SampleRow | None) -> dict[str, Any]:
+    if current is None:
+        return {"row_id": f"{record.chunk_id}#1"}
+    return {"row_id": current.row_id, "supersedes": current.supersedes, "golden": current.golden}
+
+
+def _correction_fields(newest: KnownCorrection | None) -> dict[str, Any]:
+    if newest is None:
+        return {}
+    return {
+        "transcript": newest.transcript or "",
+        "transcript_confidence": newest.confidence,
+        "correction_id": newest.record.correction_id,
+        "correction_audio_path": newest.audio_path,
+    }
 
 
 def _keep_decision(row: SampleRow, current: SampleRow | None) -> SampleRow:

@@ -27,7 +27,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,6 +140,11 @@ def version_of(row: SampleRow) -> int:
     return int(tail) if tail.isascii() and tail.isdigit() else 1
 
 
+def next_version(row: SampleRow, after: SampleRow, **changes: Any) -> SampleRow:
+    """`after`, with `changes`, as the row that supersedes `row`."""
+    return replace(after, row_id=f"{row.sample_id}#{version_of(row) + 1}", supersedes=row.row_id, **changes)
+
+
 def fold(rows: Iterable[SampleRow]) -> dict[str, SampleRow]:
     """The newest row of every sample, in the order in which samples first appeared.
 
@@ -174,26 +179,20 @@ class Dataset:
 
     def history(self, *, from_byte: int = 0) -> Iterator[SampleRow]:
         """Every row in the order written, from the line that starts at `from_byte`. Raises: DatasetError."""
-        if not self.log.exists():
-            return
-        with open(self.log, "rb") as file:
-            file.seek(from_byte)
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    return  # torn, or being written right now
-                where = f"{self.log}, line {number}" + (f" after byte {from_byte}" if from_byte else "")
-                yield from_dict(_parse(line, where), where=where)
+        for where, line in log_lines(self.log, from_byte=from_byte):
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                hint = "The file was changed by hand: restore it, or take that line out."
+                raise DatasetError(f"{where} is not JSON ({error}).", hint=hint) from None
+            yield from_dict(value, where=where)
 
     def version(self) -> tuple[int, str]:
         """(length of the whole lines in bytes, hex SHA-256 of those bytes)."""
         digest, size = hashlib.sha256(), 0
-        if self.log.exists():
-            with open(self.log, "rb") as file:
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break
-                    digest.update(line)
-                    size += len(line)
+        for _, line in atomic.whole_lines(self.log):
+            digest.update(line)
+            size += len(line)
         return size, digest.hexdigest()
 
     def path_of(self, kind: str, sha256: str) -> str:
@@ -266,10 +265,8 @@ class Dataset:
         return size
 
 
-def _parse(line: bytes, where: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(
-            f"{where} is not JSON ({error}).", hint="The file was changed by hand: restore it, or take that line out."
-        ) from None
+def log_lines(log: Path, *, from_byte: int = 0) -> Iterator[tuple[str, bytes]]:
+    """(where it stands, line) of each whole line of a log, from the line that starts at `from_byte`."""
+    after = f" after byte {from_byte}" if from_byte else ""
+    for number, line in atomic.whole_lines(log, from_byte=from_byte):
+        yield f"{log}, line {number}{after}", line

@@ -25,7 +25,7 @@ Key = tuple[str, str]
 
 
 @dataclass(slots=True)
-class Known:
+class BatchFacts:
     """The rows about some records, and about the chunks that they belong to."""
 
     records: dict[Key, dict[str, Any]] = field(default_factory=dict)
@@ -75,22 +75,19 @@ class Known:
 
     def heard(self, key: Key) -> list[KnownCorrection]:
         """The corrections about a chunk. Raises: DatasetError."""
-        found = []
-        for record_id in self.corrections[key]:
-            own = (key[0], record_id)
-            row = self.records[own]
-            record = self._record(own, CorrectionRecord, row)
-            assert isinstance(record, CorrectionRecord)
-            found.append(
-                KnownCorrection(
-                    record=record,
-                    audio_path=self.paths(own).get("correction_audio", ""),
-                    transcript=row["transcript"],
-                    confidence=row["heard_confidence"] or 0.0,
-                    proposal=row["proposal"] or "",
-                )
-            )
-        return found
+        return [self._correction((key[0], record_id)) for record_id in self.corrections[key]]
+
+    def _correction(self, key: Key) -> KnownCorrection:
+        row = self.records[key]
+        record = self._record(key, CorrectionRecord, row)
+        assert isinstance(record, CorrectionRecord)
+        return KnownCorrection(
+            record=record,
+            audio_path=self.paths(key).get("correction_audio", ""),
+            transcript=row["transcript"],
+            confidence=row["heard_confidence"] or 0.0,
+            proposal=row["proposal"] or "",
+        )
 
     def _record(
         self, key: Key, kind: type[ChunkRecord | CorrectionRecord], row: dict[str, Any]
@@ -116,9 +113,9 @@ _PARTS = select(db.parts).where(
 _SAMPLES = select(db.samples.c.sample_id, db.samples.c.body).where(db.samples.c.sample_id.in_(_IDS))
 
 
-def load(connection: Connection, keys: Collection[Key], chunk_ids: Collection[str]) -> Known:
+def load(connection: Connection, keys: Collection[Key], chunk_ids: Collection[str]) -> BatchFacts:
     """Everything about these records and chunks, and about the chunks that the records turn out to belong to."""
-    known = Known()
+    known = BatchFacts()
     for row in connection.execute(_BY_ID, {"ids": [record_id for _, record_id in keys]}).mappings():
         known.add_record(dict(row))
     chunks = {*chunk_ids, *(row["chunk_id"] for row in known.records.values())}

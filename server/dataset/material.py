@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from server.dataset import pictures
 from server.dataset.folder import SampleRow
 from server.labelling import footage
-from server.media import read_wav
+from shared import media
 from shared.errors import MediaError
 
 BEFORE_S = 0.25
@@ -63,7 +63,7 @@ def sound(folder: Path, row: SampleRow) -> NDArray[np.float32] | None:
     if not row.audio_path or not file.is_file():
         return None
     try:
-        heard = read_wav(file.read_bytes())
+        heard = media.decode_sound(file.read_bytes())
     except (MediaError, OSError):
         return None
     return heard if heard.size else None
@@ -75,6 +75,6 @@ def before(folder: Path, row: SampleRow) -> NDArray[np.uint8] | None:
         return None
     try:
         clip = footage.find(folder / row.clip_path)
-        return footage.picture_at(clip, max(0.0, (row.duration_s or footage.CHUNK_S) / 2 - BEFORE_S))
+        return footage.picture_at(clip, max(0.0, (row.duration_s or media.CHUNK_S) / 2 - BEFORE_S))
     except (MediaError, OSError):
         return None

@@ -36,13 +36,13 @@ from server.database.store import Store
 from server.dataset import lookup, record_log, row_log
 from server.dataset.compose import compose
 from server.dataset.folder import Dataset, Split, to_dict
-from server.dataset.lookup import Key, Known
+from server.dataset.lookup import BatchFacts, Key
 from shared import atomic, messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
 from shared.messages import ChunkRecord, CorrectionRecord, Part, Status
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 STEPS = ("merge:file_moved", "merge:journal_written", "merge:rows_written", "merge:synced", "merge:committed")
 """Every durable step, in order; a crash test kills the process at each."""
 QUARANTINE_MAX_BYTES = 256 * 1024 * 1024  # what a device that reuses ids may cost us; beyond that only the fact is kept
@@ -146,20 +146,8 @@ class Merge:
         own = table.c.device.in_({device for device, _, _ in parts}), table.c.record_id.in_(ids)
         columns = (table.c.device, table.c.record_id, table.c.kind, table.c.sha256)
         with self._store.reading() as connection:
-            found = {tuple(row) for row in connection.execute(select(*columns).where(*own))}
-        return [(device, record_id, part.kind, part.sha256) in found for device, record_id, part in parts]
-
-    def put_telemetry(self, device: str, record_id: str, body: Mapping[str, Any]) -> Merged:
-        """Keep a telemetry event, once."""
-        table = db.telemetry
-        key = (table.c.device == device, table.c.record_id == record_id)
-        with self._store.writing() as connection:
-            new = connection.execute(select(table.c.device).where(*key)).first() is None
-            if new:
-                now_s = self._clock.utc_s()
-                row = {"device": device, "record_id": record_id, "received_at": now_s, "body": dict(body)}
-                connection.execute(insert(table).values(**row))
-        return Merged("merged", new=new)
+            known = {tuple(row) for row in connection.execute(select(*columns).where(*own))}
+        return [(device, record_id, part.kind, part.sha256) in known for device, record_id, part in parts]
 
     def put_status(self, device: str, status: Status) -> None:
         """Remember what a device last said about itself."""
@@ -180,7 +168,7 @@ class Merge:
             batch.connection.execute(
                 update(table).where(table.c.device == device, table.c.record_id == correction_id).values(**values)
             )
-            batch.recompose([(device, correction_id)], lines=[record_log.line("heard", said)])
+            batch.recompose([(device, correction_id)], lines=[record_log.line_about("heard", said)])
 
     def recompose(self, keys: Iterable[Key]) -> None:
         """Bring the samples that these records belong to up to date with what the database now knows."""
@@ -193,8 +181,8 @@ class Merge:
         join = (p.c.device == r.c.device) & (p.c.record_id == r.c.record_id) & (p.c.kind == "correction_audio")
         query = select(r.c.device, r.c.record_id, p.c.path).join(p, join).where(r.c.transcript.is_(None))
         with self._store.reading() as connection:
-            found = connection.execute(query.order_by(r.c.received_at)).all()
-        return [(device, record_id, self._dataset.folder / path) for device, record_id, path in found]
+            rows = connection.execute(query.order_by(r.c.received_at)).all()
+        return [(device, record_id, self._dataset.folder / path) for device, record_id, path in rows]
 
     @contextmanager
     def _writing(self) -> Iterator[_Batch]:
@@ -215,7 +203,7 @@ class Merge:
     def _sync(self, batch: _Batch) -> None:
         work = [partial(atomic.fsync_dir, folder) for folder in batch.touched]
         work += [partial(self._dataset.sync_log, log) for log in batch.appended]
-        for done in [self._syncing.submit(one) for one in work]:
+        for done in [self._syncing.submit(sync) for sync in work]:
             done.result()
         self._step("merge:synced")
 
@@ -237,7 +225,7 @@ class _Batch:
         self._dataset = dataset
         self._now_s = now_s
         self._step = step
-        self._known = Known()
+        self._known = BatchFacts()
         self._records: list[dict[str, Any]] = []
         self._parts: list[dict[str, Any]] = []
         self._changed: dict[Key, None] = {}
@@ -246,12 +234,12 @@ class _Batch:
         """Decide about each, and move its file."""
         chunk_ids = {entry.record.chunk_id for entry in entries if isinstance(entry, RecordCame)}
         self._known = lookup.load(self.connection, {entry.key for entry in entries}, chunk_ids)
-        return [self._record(one) if isinstance(one, RecordCame) else self._file(one) for one in entries]
+        return [self._record(entry) if isinstance(entry, RecordCame) else self._file(entry) for entry in entries]
 
     def write(self) -> None:
         """Write everything down: into records.jsonl, then into the transaction."""
-        lines = [record_log.line("record", row) for row in self._records]
-        lines += [record_log.line("part", row) for row in self._parts]
+        lines = [record_log.line_about("record", row) for row in self._records]
+        lines += [record_log.line_about("part", row) for row in self._parts]
         self._note(lines)
         if self._records:
             self.connection.execute(insert(db.records), self._records)
@@ -369,13 +357,8 @@ class _Batch:
             if record is None:
                 continue
             key, current = (device, record.chunk_id), self._known.samples.get(record.chunk_id)
-            row = compose(
-                record,
-                self._known.paths(key),
-                self._known.heard(key),
-                current=current,
-                split=self._split(record.walk_id),
-            )
+            paths, heard, split = self._known.paths(key), self._known.heard(key), self._split(record.walk_id)
+            row = compose(record, paths, heard, current=current, split=split)
             if row is not None and row != current:
                 rows.append(row)
         if rows:
@@ -401,7 +384,7 @@ class _Batch:
 
     def _quarantine(self, key: Key, kind: str, *, sha256: str = "", path: str = "", reason: str) -> None:
         device, record_id = key
-        _log.warning("Quarantined %s of %s from %s: %s.", kind, record_id, device, reason)
+        logger.warning("Quarantined %s of %s from %s: %s.", kind, record_id, device, reason)
         table = db.quarantine
         row = {"device": device, "record_id": record_id, "kind": kind, "sha256": sha256, "reason": reason}
         again = select(table.c.id).where(*(table.c[name] == value for name, value in row.items()))

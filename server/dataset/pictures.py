@@ -16,11 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from shared import topics
+from shared import media, topics
 from shared.errors import DatasetError
 
 MOST_PIXELS = 64_000_000
@@ -51,10 +50,8 @@ def load(file: Path) -> tuple[NDArray[np.uint8] | None, str]:
     except OSError as error:
         return None, error.strerror or str(error)
     why = fault(data, file.stem)
-    image = None if why else decoded(data)
-    if image is None:
-        return None, why or "it is no picture"
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB), ""  # type: ignore[return-value]  # uint8 as decoded
+    image = None if why else media.decode_picture(data)
+    return (None, why or "it is no picture") if image is None else (image, "")
 
 
 def fault(data: bytes, name: str = "") -> str:
@@ -88,14 +85,6 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
         if marker == _SCAN:
             return
         at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4])
-
-
-def decoded(data: bytes) -> NDArray[np.uint8] | None:
-    """uint8 [h, w, 3] BGR, upright by its EXIF; None where OpenCV cannot decode it."""
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)  # type: ignore[return-value]  # uint8
-    except cv2.error:  # more pixels than OpenCV takes, says its header
-        return None
 
 
 def _whole(jpeg: bytes) -> bool:

@@ -27,7 +27,7 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from server.database import store as db
 from server.dataset import row_log
-from server.dataset.folder import RECORDS_NAME, Dataset
+from server.dataset.folder import RECORDS_NAME, Dataset, log_lines
 from shared import topics
 from shared.errors import DatasetError
 
@@ -36,37 +36,32 @@ _PART = ("device", "record_id", "kind", "sha256", "size_bytes", "path", "receive
 _HEARD = ("device", "record_id", "transcript", "heard_confidence", "proposal")
 _LOST = ("device", "record_id", "kind", "sha256")
 FIELDS = {"record": _RECORD, "part": _PART, "heard": _HEARD, "lost": _LOST}
+_MEND = "Mend it: waycue-server check --repair"
 _NUMBERS = ("received_at", "heard_confidence", "size_bytes")
 
 Line = Mapping[str, Any]
 
 
-def line(what: str, row: Mapping[str, Any] | RowMapping) -> dict[str, Any]:
+def line_about(what: str, row: Mapping[str, Any] | RowMapping) -> dict[str, Any]:
     """A line about a row of the database's table of the same facts."""
     return {"what": what, **{name: row[name] for name in FIELDS[what]}}
 
 
-def key_of(one: Line) -> tuple[str, ...]:
+def key_of(line: Line) -> tuple[str, ...]:
     """What a line is about: a later line of the same key says how it is now."""
-    own = (str(one["device"]), str(one["record_id"]))
-    return ("part", *own, str(one["kind"])) if one["what"] in ("part", "lost") else (str(one["what"]), *own)
+    own = (str(line["device"]), str(line["record_id"]))
+    return ("part", *own, str(line["kind"])) if line["what"] in ("part", "lost") else (str(line["what"]), *own)
 
 
-def same(one: Line, other: Line) -> bool:
+def same(line: Line, other: Line | None) -> bool:
     """Whether two lines about one thing say the same of it."""
-    return all(one[name] == other[name] for name in FIELDS[one["what"]] if name != "received_at")
+    return other is not None and all(line[n] == other[n] for n in FIELDS[line["what"]] if n != "received_at")
 
 
 def read(path: Path, *, from_byte: int = 0) -> Iterator[dict[str, Any]]:
     """The whole lines of the log. Raises: DatasetError naming one that cannot be read."""
-    if not path.exists():
-        return
-    with open(path, "rb") as file:
-        file.seek(from_byte)
-        for number, text in enumerate(file, start=1):
-            if not text.endswith(b"\n"):
-                return  # torn, or being written right now
-            yield parse(text, where=f"{path}, line {number}" + (f" after byte {from_byte}" if from_byte else ""))
+    for where, text in log_lines(path, from_byte=from_byte):
+        yield parse(text, where=where)
 
 
 def parse(text: bytes, *, where: str) -> dict[str, Any]:
@@ -74,15 +69,15 @@ def parse(text: bytes, *, where: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{where} is not JSON ({error}).", hint="Mend it: waycue-server check --repair") from None
+        raise DatasetError(f"{where} is not JSON ({error}).", hint=_MEND) from None
     if not isinstance(value, dict) or value.get("what") not in tuple(FIELDS):
-        raise DatasetError(f"{where} says nothing that is known.", hint="Mend it: waycue-server check --repair")
+        raise DatasetError(f"{where} says nothing that is known.", hint=_MEND)
     for name in FIELDS[value["what"]]:
         kinds: tuple[type, ...] = (dict,) if name == "body" else (int, float) if name in _NUMBERS else (str,)
         if not isinstance(value.get(name), kinds):
-            raise DatasetError(f"{where} has no valid {name}.", hint="Mend it: waycue-server check --repair")
+            raise DatasetError(f"{where} has no valid {name}.", hint=_MEND)
     if not (topics.DEVICE_NAME.match(value["device"]) and topics.NAME.match(value["record_id"])):
-        raise DatasetError(f"{where} names no device and record.", hint="Mend it: waycue-server check --repair")
+        raise DatasetError(f"{where} names no device and record.", hint=_MEND)
     return value
 
 
@@ -90,13 +85,13 @@ def facts(connection: Connection) -> Iterator[dict[str, Any]]:
     """What the database knows, as the lines that say so, in the order received."""
     r, p = db.records, db.parts
     for row in connection.execute(select(r).order_by(r.c.received_at)).mappings():
-        yield line("record", row)
+        yield line_about("record", row)
     for row in connection.execute(select(p).order_by(p.c.received_at)).mappings():
-        yield line("part", row)
+        yield line_about("part", row)
     heard = select(r).where(r.c.transcript.is_not(None)).order_by(r.c.received_at)
     for row in connection.execute(heard).mappings():
         sure, proposal = row["heard_confidence"] or 0.0, row["proposal"] or ""
-        yield line("heard", {**row, "heard_confidence": sure, "proposal": proposal})
+        yield line_about("heard", {**row, "heard_confidence": sure, "proposal": proposal})
 
 
 def take_in(connection: Connection, lines: Iterable[Line]) -> tuple[int, set[tuple[str, str]]]:
@@ -105,10 +100,10 @@ def take_in(connection: Connection, lines: Iterable[Line]) -> tuple[int, set[tup
     Returns how many changed something, and the (device, record id) that they are about.
     """
     changed, about = 0, set[tuple[str, str]]()
-    for one in newest(lines):
-        if _take(connection, one):
+    for line in newest(lines):
+        if _take(connection, line):
             changed += 1
-            about.add((one["device"], one["record_id"]))
+            about.add((line["device"], line["record_id"]))
     return changed, about
 
 
@@ -129,29 +124,29 @@ def catch_up(connection: Connection, dataset: Dataset, known_size: int) -> set[t
 def newest(lines: Iterable[Line]) -> Sequence[Line]:
     """The last line about everything, in the order of the log."""
     last: dict[tuple[str, ...], Line] = {}
-    for one in lines:
-        last.pop(key_of(one), None)
-        last[key_of(one)] = one
+    for line in lines:
+        last.pop(key_of(line), None)
+        last[key_of(line)] = line
     # What was heard in a correction is written into its record's row, so that must be there first.
-    return sorted(last.values(), key=lambda one: one["what"] == "heard")
+    return sorted(last.values(), key=lambda line: line["what"] == "heard")
 
 
-def _take(connection: Connection, one: Line) -> bool:
-    table = db.parts if one["what"] in ("part", "lost") else db.records
-    key = [table.c.device == one["device"], table.c.record_id == one["record_id"]]
+def _take(connection: Connection, line: Line) -> bool:
+    table = db.parts if line["what"] in ("part", "lost") else db.records
+    key = [table.c.device == line["device"], table.c.record_id == line["record_id"]]
     if table is db.parts:
-        key.append(table.c.kind == one["kind"])
+        key.append(table.c.kind == line["kind"])
     known = connection.execute(select(table).where(*key)).mappings().first()
-    match one["what"]:
+    match line["what"]:
         case "lost":
-            same = known is not None and known["sha256"] == one["sha256"]
-            return same and bool(connection.execute(delete(table).where(*key)).rowcount)
+            is_same = known is not None and known["sha256"] == line["sha256"]
+            return is_same and bool(connection.execute(delete(table).where(*key)).rowcount)
         case "heard":
             if known is None or known["transcript"] is not None:
                 return False
-            values = {name: one[name] for name in ("transcript", "heard_confidence", "proposal")}
+            values = {name: line[name] for name in ("transcript", "heard_confidence", "proposal")}
             return bool(connection.execute(update(table).where(*key).values(**values)).rowcount)
         case what:
             if known is None:
-                connection.execute(insert(table).values(**{name: one[name] for name in FIELDS[what]}))
+                connection.execute(insert(table).values(**{name: line[name] for name in FIELDS[what]}))
             return known is None

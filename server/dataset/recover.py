@@ -16,7 +16,7 @@ from server.dataset.merge import Merge
 from shared.clock import Clock
 
 RECOMPOSED_AT_ONCE = 500  # SQLite takes a bounded number of values in one statement
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ def recover(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, thoro
     keys = sorted(about)
     for start in range(0, len(keys), RECOMPOSED_AT_ONCE):
         merge.recompose(keys[start : start + RECOMPOSED_AT_ONCE])
-    found = Recovered(appended, taken_in, facts_appended, facts_taken_in)
-    if found != Recovered():
-        _log.warning("Put right after an interruption: %s", found)
-    return found
+    recovered = Recovered(appended, taken_in, facts_appended, facts_taken_in)
+    if recovered != Recovered():
+        logger.warning("Put right after an interruption: %s", recovered)
+    return recovered
 
 
 def _facts(store: Store, dataset: Dataset, *, thoroughly: bool) -> tuple[int, int, set[tuple[str, str]]]:
@@ -67,8 +67,4 @@ def _facts(store: Store, dataset: Dataset, *, thoroughly: bool) -> tuple[int, in
 
 def _lacking(lines: list[dict[str, object]], facts: list[dict[str, object]]) -> list[dict[str, object]]:
     there = {record_log.key_of(line): line for line in record_log.newest(lines) if line["what"] != "lost"}
-    return [
-        fact
-        for fact in facts
-        if record_log.key_of(fact) not in there or not record_log.same(fact, there[record_log.key_of(fact)])
-    ]
+    return [fact for fact in facts if not record_log.same(fact, there.get(record_log.key_of(fact)))]

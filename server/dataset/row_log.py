@@ -2,14 +2,12 @@
 
 A person's decision is written in this order:
 
-    1  `insert_row` inside the caller's transaction: dataset_rows (logged = false) and the fold in `samples`
-    2  commit
-    3  `flush`: append to metadata.jsonl, fsync
-    4  `flush`: mark as logged, remember the file's length
+    1  `insert_row` inside the caller's transaction: dataset_rows (logged = false) and the fold in `samples`; commit
+    2  `flush`, in a second transaction: append to metadata.jsonl, fsync
+    3  mark as logged, remember the file's length; commit
 
-After a crash at 1 nothing happened. At 2 or 3 the row waits in the database and the next writer appends it. Between 3
-and 4 the file is longer than remembered: the next writer reads those lines and marks them, it does not append them
-again.
+After a crash in 1 nothing happened. In 2 the row waits in the database and the next writer appends it. Between 2 and 3
+the file is longer than remembered: the next writer reads those lines and marks them, it does not append them again.
 
 What devices send comes by the thousand, and is written with one commit instead of two (server.dataset.merge), which
 holds the right to append all the time:
@@ -28,7 +26,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
@@ -36,19 +33,11 @@ from sqlalchemy import Connection, bindparam, exists, insert, select, update
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import folder as data
-from server.dataset.folder import Dataset, SampleRow, Split, version_of
+from server.dataset.folder import Dataset, SampleRow, Split, next_version, version_of
 
 _LOG = "metadata.jsonl"
 # Corrections first, for the wearer spent breath on them, and what the monitor stopped; then presses, doubt, the rest.
-_PRIORITY = {
-    "correction": 0,
-    "stopped": 0,
-    "wearer": 1,
-    "disagreement": 2,
-    "low_confidence": 3,
-    "audit": 4,
-    "predecessor": 6,
-}
+_PRIORITY = {"correction": 0, "stopped": 0, "wearer": 1, "low_confidence": 3, "audit": 4, "predecessor": 6}
 
 
 def priority(row: SampleRow) -> int:
@@ -58,9 +47,8 @@ def priority(row: SampleRow) -> int:
 
 def insert_row(connection: Connection, row: SampleRow, *, now_s: float, logged: bool = False) -> None:
     """Write a row and the sample's new fold, inside the caller's transaction."""
-    table = db.samples
-    found = connection.execute(select(table.c.sample_id).where(table.c.sample_id == row.sample_id)).scalar()
-    insert_rows(connection, [row], known=() if found is None else (found,), now_s=now_s, logged=logged)
+    query = select(db.samples.c.sample_id).where(db.samples.c.sample_id == row.sample_id)
+    insert_rows(connection, [row], known=connection.execute(query).scalars().all(), now_s=now_s, logged=logged)
 
 
 def insert_rows(
@@ -103,8 +91,8 @@ def fold_of(row: SampleRow, body: Mapping[str, Any], *, now_s: float) -> dict[st
 
 def current(connection: Connection, sample_id: str) -> SampleRow | None:
     """The newest row of a sample."""
-    found = connection.execute(select(db.samples.c.body).where(db.samples.c.sample_id == sample_id)).scalar()
-    return None if found is None else data.from_dict(found, where=f"sample {sample_id}")
+    body = connection.execute(select(db.samples.c.body).where(db.samples.c.sample_id == sample_id)).scalar()
+    return None if body is None else data.from_dict(body, where=f"sample {sample_id}")
 
 
 def split_of(connection: Connection, walk_id: str, *, now_s: float) -> Split:
@@ -114,9 +102,9 @@ def split_of(connection: Connection, walk_id: str, *, now_s: float) -> Split:
     held out and a tenth becomes golden, drawn by hash.
     """
     table = db.walks
-    known = connection.execute(select(table.c.split).where(table.c.walk_id == walk_id)).scalar()
+    known: Split | None = connection.execute(select(table.c.split).where(table.c.walk_id == walk_id)).scalar()
     if known is not None:
-        return _split(known)
+        return known
     first = connection.execute(select(table.c.walk_id).limit(1)).first() is None
     split: Split = "train" if first else drawn_split(walk_id)
     connection.execute(insert(table).values(walk_id=walk_id, split=split, first_seen_at=now_s))
@@ -133,9 +121,9 @@ def set_split(connection: Connection, walk_id: str, split: Split, *, now_s: floa
     """Change what a walk is good for, inside a transaction: the walk, and a new row for each of its moments, from which
     the log gives the walk back. Returns the new rows; none where it was so already."""
     table = db.samples
-    found = connection.execute(select(table.c.body).where(table.c.walk_id == walk_id).order_by(table.c.sample_id))
-    rows = [data.from_dict(body, where=f"a moment of {walk_id}") for body in found.scalars()]
-    changed = [_next(row, split=split) for row in rows if row.split != split]
+    bodies = connection.execute(select(table.c.body).where(table.c.walk_id == walk_id).order_by(table.c.sample_id))
+    rows = [data.from_dict(body, where=f"a moment of {walk_id}") for body in bodies.scalars()]
+    changed = [next_version(row, row, split=split) for row in rows if row.split != split]
     for start in range(0, len(changed), 500):  # SQLite takes a bounded number of values in one statement
         some = changed[start : start + 500]
         insert_rows(connection, some, known={row.sample_id for row in some}, now_s=now_s)
@@ -148,36 +136,15 @@ def set_golden(connection: Connection, sample_id: str, golden: bool | None, *, n
     row = current(connection, sample_id)
     if row is None or row.golden == golden:
         return row
-    after = _next(row, golden=golden)
+    after = next_version(row, row, golden=golden)
     insert_row(connection, after, now_s=now_s)
     return after
 
 
-def _next(row: SampleRow, **changes: Any) -> SampleRow:
-    return replace(row, row_id=f"{row.sample_id}#{version_of(row) + 1}", supersedes=row.row_id, **changes)
-
-
-def _split(text: str) -> Split:
-    return "held_out" if text == "held_out" else "golden" if text == "golden" else "train"
-
-
-def flush(store: Store, dataset: Dataset) -> int:
-    """Bring every committed row into the file; returns how many were appended. Raises: OSError (the rows then wait)."""
-    with dataset.appending():
-        with store.reading() as connection:
-            table = db.dataset_rows
-            waiting = connection.execute(
-                select(table.c.seq, table.c.row_id, table.c.body).where(table.c.logged.is_(False)).order_by(table.c.seq)
-            ).all()
-            known_size = remembered_size(connection, _LOG)
-        if not waiting:
-            return 0
-        already = _ids_after(dataset, known_size)
-        missing = [row.body for row in waiting if row.row_id not in already]
-        size = dataset.append(missing)
-        with store.writing() as connection:
-            _mark(connection, [row.seq for row in waiting], size)
-    return len(missing)
+def flush(store: Store, dataset: Dataset, *, now_s: float) -> None:
+    """Bring every committed row into the file. Raises: OSError (the rows then wait in the database)."""
+    with dataset.appending(), store.writing() as connection:
+        catch_up(connection, dataset, now_s=now_s)
 
 
 def catch_up(connection: Connection, dataset: Dataset, *, now_s: float) -> dict[str, int]:
@@ -185,25 +152,14 @@ def catch_up(connection: Connection, dataset: Dataset, *, now_s: float) -> dict[
 
     Returns the remembered lengths of all logs, by name.
     """
-    table = db.dataset_rows
     standing = connection.execute(_STANDING).all()
     sizes = {name: int(size) for name, size, _ in standing}
     waits = standing[0][2] if standing else True
-    known_size = sizes.get(_LOG, 0)
-    size = dataset.log.stat().st_size if dataset.log.exists() else 0
-    if size == known_size and not waits:
-        return sizes
-    in_file = set()
-    for row in dataset.history(from_byte=known_size if size > known_size else 0) if size != known_size else ():
-        in_file.add(row.row_id)
-        if connection.execute(select(table.c.seq).where(table.c.row_id == row.row_id)).first() is None:
-            _take_in(connection, row, now_s=now_s)
-    waiting = select(table.c.seq, table.c.row_id, table.c.body).where(table.c.logged.is_(False)).order_by(table.c.seq)
-    rows = connection.execute(waiting).all()
-    missing = [row.body for row in rows if row.row_id not in in_file]
-    if missing:
-        size = dataset.append(missing)
-    _mark(connection, [row.seq for row in rows], size)
+    size, known_size = _size(dataset), sizes.get(_LOG, 0)
+    if size != known_size or waits:
+        # A shorter file was replaced by an older one: read all of it.
+        from_byte = None if size == known_size else known_size if size > known_size else 0
+        _align(connection, dataset, from_byte=from_byte, now_s=now_s)
     return sizes
 
 
@@ -220,21 +176,36 @@ def reconcile(store: Store, dataset: Dataset, *, now_s: float) -> tuple[int, int
     raises: DatasetError where the file holds a line that can not be read.
     """
     with dataset.appending(), store.writing() as connection:
-        table = db.dataset_rows
+        return _align(connection, dataset, from_byte=0, now_s=now_s)
+
+
+def _align(connection: Connection, dataset: Dataset, *, from_byte: int | None, now_s: float) -> tuple[int, int]:
+    """Take in the file's rows from there on (None = they are known), and append the rows that wait for the file."""
+    table = db.dataset_rows
+    in_file, taken = set[str](), 0
+    if from_byte is not None:
         known = dict(connection.execute(select(table.c.row_id, table.c.logged)).all())
-        in_file = set()
-        taken = 0
-        for row in dataset.history():
+        for row in dataset.history(from_byte=from_byte):
             in_file.add(row.row_id)
             if row.row_id not in known:
                 _take_in(connection, row, now_s=now_s)
                 known[row.row_id] = True
                 taken += 1
-        for row_id, logged in known.items():
-            if logged != (row_id in in_file):
-                connection.execute(update(table).where(table.c.row_id == row_id).values(logged=row_id in in_file))
-        _mark(connection, [], dataset.log.stat().st_size if dataset.log.exists() else 0)
-    return flush(store, dataset), taken
+        for row_id in known.keys() - in_file if from_byte == 0 else ():
+            if known[row_id]:
+                connection.execute(update(table).where(table.c.row_id == row_id).values(logged=False))
+    waiting = connection.execute(
+        select(table.c.row_id, table.c.body).where(table.c.logged.is_(False)).order_by(table.c.seq)
+    ).all()
+    missing = [row.body for row in waiting if row.row_id not in in_file]
+    size = dataset.append(missing) if missing else _size(dataset)
+    connection.execute(update(table).where(table.c.logged.is_(False)).values(logged=True))
+    remember_size(connection, _LOG, size)
+    return len(missing), taken
+
+
+def _size(dataset: Dataset) -> int:
+    return dataset.log.stat().st_size if dataset.log.exists() else 0
 
 
 def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
@@ -277,18 +248,3 @@ def remember_sizes(connection: Connection, sizes: Mapping[str, int], *, known: C
 
 
 _REMEMBER = update(db.log_state).where(db.log_state.c.name == bindparam("log")).values(size_bytes=bindparam("size"))
-
-
-def _ids_after(dataset: Dataset, known_size: int) -> set[str]:
-    """Row ids beyond the remembered length. A shorter file was replaced by an older one: read all of it."""
-    size = dataset.log.stat().st_size if dataset.log.exists() else 0
-    if size == known_size:
-        return set()
-    return {row.row_id for row in dataset.history(from_byte=known_size if size > known_size else 0)}
-
-
-def _mark(connection: Connection, seqs: list[int], size: int) -> None:
-    table = db.dataset_rows
-    for start in range(0, len(seqs), 500):  # SQLite takes a bounded number of values in one statement
-        connection.execute(update(table).where(table.c.seq.in_(seqs[start : start + 500])).values(logged=True))
-    remember_size(connection, _LOG, size)

@@ -52,7 +52,7 @@ def mark_walk(store: Store, dataset: Dataset, walk_id: str, split: Split, *, now
                 hint="Record another walk first, or let one teach: waycue-server samples teach WALK",
             )
         changed = row_log.set_split(connection, walk_id, split, now_s=now_s)
-    row_log.flush(store, dataset)
+    row_log.flush(store, dataset, now_s=now_s)
     return Marked(walk_id, str(before), split, tuple(row.sample_id for row in changed))
 
 
@@ -64,9 +64,9 @@ def mark_moment(store: Store, dataset: Dataset, sample_id: str, *, golden: bool,
             raise Refused(f"There is no walk and no moment {sample_id!r:.100}.", hint=_SEE)
         wanted = None if golden == (before.split == "golden") else golden  # as its walk is: nothing of its own to say
         row_log.set_golden(connection, sample_id, wanted, now_s=now_s)
-    row_log.flush(store, dataset)
+    row_log.flush(store, dataset, now_s=now_s)
     changed = (sample_id,) if before.golden != wanted else ()
-    return Marked(sample_id, _told(before), "golden" if golden else "not golden", changed)
+    return Marked(sample_id, _in_words(is_golden(before)), _in_words(golden), changed)
 
 
 def is_walk(store: Store, name: str) -> bool:
@@ -89,8 +89,8 @@ def is_golden(row: SampleRow) -> bool:
     return row.split == "golden" if row.golden is None else row.golden
 
 
-def _told(row: SampleRow) -> str:
-    return "golden" if is_golden(row) else "not golden"
+def _in_words(golden: bool) -> str:
+    return "golden" if golden else "not golden"
 
 
 def _walks_there(store: Store) -> str:

@@ -28,34 +28,40 @@ _CLOSE = 0.8  # "stiars" is close to "stairs"; "out" is close to nothing
 _SHORTEST = 4  # below this a wrong letter could mean anything
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 _SENTENCE = re.compile(r"[^.!?]+[.!?]*")
-_VERBS = frozenset(("says", "has", "holds", "names", "gives", "does", "is"))  # reasons that lack their subject
+_VERBS = frozenset(("says", "has", "holds", "names", "gives", "does", "is"))
 _NOTHING = frozenset(("nothing", "say nothing", "nothing there", "nothing should be said"))
 
 
-class Reworded(Refused):
+class NotTeachable(Refused):
+    """The text is not taken as it is."""
+
+    wording = ""
+    """The sentence that would be taught instead."""
+    lost: tuple[str, ...] = ()
+    """What the text says and `wording` does not."""
+    suggestions: tuple[str, ...] = ()
+    """Where there is no wording: what may have been meant, the likeliest first."""
+
+
+class Reworded(NotTeachable):
     """The text may be said, in other words: a person has to see and confirm them."""
 
     def __init__(self, text: str, wording: str, lost: tuple[str, ...]) -> None:
         super().__init__(" ".join(filter(None, (f"“{text}” would be taught as “{wording}”.", left_out(lost)))))
-        self.text = text
-        self.wording = wording
-        """The sentence that would be taught."""
-        self.lost = lost
-        """What the text says and `wording` does not."""
+        self.text, self.wording, self.lost = text, wording, lost
 
 
-class NotSayable(Refused):
+class NotSayable(NotTeachable):
     """The text may not be said, as it is or in other words."""
 
     def __init__(self, text: str, problems: Sequence[str], suggestions: tuple[str, ...], *, hint: str = "") -> None:
-        reasons = "; ".join(f"it {one}" if one.split(" ")[0] in _VERBS else one for one in problems)
+        reasons = "; ".join(f"{'it ' * lacks_subject(problem)}{problem}" for problem in problems)
         super().__init__(f"“{text}” can not be taught: {reasons.rstrip('?')}.", hint=_did_you_mean(suggestions) or hint)
         self.suggestions = suggestions
-        """What may have been meant, the likeliest first."""
 
 
 def teachable(text: str) -> str:
-    """The canonical sentence for words that may be said as they are. Raises: Refused, of which Reworded, NotSayable."""
+    """The canonical sentence for words that may be said as they are. Raises: Refused, of which NotTeachable."""
     plain = " ".join(text.split())
     if not plain:
         raise Refused("No words were given.", hint='Type what should be said, or choose "Nothing should be said".')
@@ -63,12 +69,17 @@ def teachable(text: str) -> str:
         raise Refused(
             f"{len(plain)} characters are too long for guidance.", hint='Use 3 to 8 words: "Stop, curb ahead."'
         )
-    found = vocabulary.read(plain)
-    if found.taught_as is None:
-        raise NotSayable(plain, found.problems, suggestions(plain), hint=_hint(plain))
-    if not found.as_written:
-        raise Reworded(plain, found.taught_as, found.lost)
-    return found.taught_as
+    reading = vocabulary.read(plain)
+    if reading.taught_as is None:
+        raise NotSayable(plain, reading.problems, suggestions(plain), hint=_hint(plain))
+    if not reading.as_written:
+        raise Reworded(plain, reading.taught_as, reading.lost)
+    return reading.taught_as
+
+
+def lacks_subject(problem: str) -> bool:
+    """Whether "it" goes before a problem of a reading: "says 'now'", unlike "'past' is not in the vocabulary"."""
+    return problem.split(" ")[0] in _VERBS
 
 
 def left_out(lost: Sequence[str]) -> str:
@@ -83,7 +94,7 @@ def suggestions(text: str) -> tuple[str, ...]:
     """
     mended = vocabulary.read(_WORD.sub(lambda match: _mended(match[0]), text.lower()))
     guessed = (*vocabulary.read(text).suggestions, *mended.suggestions)
-    meant = [one for one in guessed if not _walks_on(one)]
+    meant = [sentence for sentence in guessed if not _walks_on(sentence)]
     if mended.taught_as and mended.slots and mended.taught_as != vocabulary.CLEAR:
         careful = vocabulary.phrase(replace(mended.slots, action="caution")) if mended.slots.object else ""
         meant.append(careful if _walks_on(mended.taught_as) else mended.taught_as)
@@ -116,8 +127,8 @@ def meaning(text: str) -> str:
 
 
 def _most_urgent(text: str) -> str | None:
-    found = [reading for reading in map(vocabulary.read, _sentences(text)) if reading.slots and reading.sayable]
-    first = min(found, key=lambda reading: vocabulary.tier(reading.slots) if reading.slots else 3, default=None)
+    readings = [reading for reading in map(vocabulary.read, _sentences(text)) if reading.slots and reading.sayable]
+    first = min(readings, key=lambda reading: vocabulary.tier(reading.slots) if reading.slots else 3, default=None)
     return first.taught_as if first else None
 
 
@@ -129,7 +140,7 @@ def sentences() -> tuple[str, ...]:
 
 
 def _sentences(text: str) -> list[str]:
-    return [one for one in (match.strip() for match in _SENTENCE.findall(text)) if one]
+    return [match.strip() for match in _SENTENCE.findall(text) if match.strip()]
 
 
 def _hint(text: str) -> str:
@@ -139,7 +150,7 @@ def _hint(text: str) -> str:
 
 
 def _did_you_mean(meant: Sequence[str]) -> str:
-    return f"Did you mean {' or '.join(f'“{one}”' for one in meant)}?" if meant else ""
+    return f"Did you mean {' or '.join(f'“{sentence}”' for sentence in meant)}?" if meant else ""
 
 
 def _mended(word: str) -> str:
@@ -161,9 +172,9 @@ def _known_words() -> frozenset[str]:
     return vocabulary.lexicon() | {word for phrase in phrases for word in _WORD.findall(phrase)}
 
 
-def means_the_same(one: str, other: str) -> bool:
+def means_the_same(text: str, other: str) -> bool:
     """Whether two wordings are the same guidance once in the vocabulary's words. Silence equals "path is clear"."""
-    return meaning(one).lower() == meaning(other).lower()
+    return meaning(text).lower() == meaning(other).lower()
 
 
 def canonical(text: str) -> str:

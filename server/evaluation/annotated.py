@@ -15,13 +15,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from server.dataset import pictures
-from server.dataset.folder import LOG_NAME, Dataset, SampleRow
+from server.dataset.folder import LOG_NAME, Dataset
 from server.dataset.teaching import may_teach
 from server.evaluation.facts import Course, Frame, Thing, Truth, seen_side
 from server.labelling import folder as label
@@ -29,11 +29,11 @@ from server.labelling import footage
 from server.walks import Event
 from shared import vocabulary
 from shared.errors import DatasetError
+from shared.media import CHUNK_S
 
 REFERENCES = ".references.jsonl"
 LABELS = "labels.jsonl"
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
-CHUNK_S = 2.0
 STILL_S = 2.0
 """A still stays in view this long at most."""
 LABELS_FPS = 30.0
@@ -81,8 +81,8 @@ def events(spans: Sequence[Span]) -> tuple[Event, ...]:
         for thing in there:
             open_[thing] = (open_.get(thing, (span.start_s, 0.0))[0], span.end_s)
     done += [(thing, *times) for thing, times in open_.items()]
-    found = [Event(*thing, vocabulary.tier(vocabulary.Slots("", *thing)), begin, end) for thing, begin, end in done]
-    return tuple(sorted(found, key=lambda event: (event.t_visible_s, event.tier, event.object, event.side)))
+    runs = [Event(*thing, vocabulary.tier(vocabulary.Slots("", *thing)), begin, end) for thing, begin, end in done]
+    return tuple(sorted(runs, key=lambda event: (event.t_visible_s, event.tier, event.object, event.side)))
 
 
 # --- videos -----------------------------------------------------------------------------------------------------------
@@ -106,12 +106,11 @@ def _video(path: Path, looks_per_s: float) -> Course:
 
 def _references(path: Path) -> Iterator[Span]:
     for number, value in _lines(path) if path.is_file() else ():
-        there = frozenset((str(one["object"]), seen_side(str(one["side"]))) for one in value["objects"])
         given = [str(text) for text in value["references"]]
         for text in given:
             _said(text, f"{path}, line {number}")
         references = tuple(text or vocabulary.CLEAR for text in given) or (vocabulary.CLEAR,)
-        yield Span(float(value["start_s"]), float(value["end_s"]), Truth(references, there))
+        yield Span(float(value["start_s"]), float(value["end_s"]), Truth(references, _things(value)))
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
@@ -122,39 +121,39 @@ def _pictures(table: Path) -> Iterator[Course]:
     for walk in dict.fromkeys(str(row["walk_id"]) for _, row in rows):
         mine = [(number, row) for number, row in rows if row["walk_id"] == walk]
         files = [table.parent / str(row["frame_path"]) for _, row in mine]
-        truths = [_in_view(row, f"{table}, line {number}") for number, row in mine]
-        yield _stills(f"{table.parent.name} {walk}", walk, files, truths, steps=[*_steps(files), STILL_S])
+        stills = [(file, _in_view(row, f"{table}, line {n}")) for file, (n, row) in zip(files, mine, strict=True)]
+        yield _of_stills(f"{table.parent.name} {walk}", walk, stills, steps=[*_steps(files), STILL_S])
 
 
 def _in_view(row: dict[str, Any], where: str) -> Truth | None:
     """Where nothing should be said, what is in view is out of reach. None where the sentence names no object and is not
     one of the two that a table of pictures uses for silence: which of the things in view it left out, nobody knows."""
     text = str(row["instruction"])
-    told = SILENT if text == GOING_ON else _said(text, where)
-    if told is None or told is SILENT:
-        return told
-    return Truth(
-        told.references, frozenset((str(one["object"]), seen_side(str(one["side"]))) for one in row["objects"])
-    )
+    truth = SILENT if text == GOING_ON else _said(text, where)
+    return truth if truth is None or truth is SILENT else Truth(truth.references, _things(row))
+
+
+def _things(row: dict[str, Any]) -> frozenset[Thing]:
+    return frozenset((str(thing["object"]), seen_side(str(thing["side"]))) for thing in row["objects"])
 
 
 def _steps(files: Sequence[Path]) -> Iterator[float]:
     """Seconds between pictures, by the frame numbers in their names where they have such."""
     numbers = [_NUMBER.search(file.stem) for file in files]
-    for one, two in itertools.pairwise(numbers):
-        apart_s = (int(two[1]) - int(one[1])) / LABELS_FPS if one and two else STILL_S
+    for number, following in itertools.pairwise(numbers):
+        apart_s = (int(following[1]) - int(number[1])) / LABELS_FPS if number and following else STILL_S
         yield apart_s if 0 < apart_s <= STILL_S else STILL_S
 
 
-def _stills(
-    name: str, group: str, files: Sequence[Path], truths: Sequence[Truth | None], *, steps: Sequence[float]
-) -> Course:
+def _of_stills(name: str, group: str, stills: Sequence[tuple[Path, Truth | None]], *, steps: Sequence[float]) -> Course:
+    """steps: for how many seconds each stays in view"""
     starts = [0.0, *itertools.accumulate(steps)]
-    spans = [Span(start, end, truth) for (start, end), truth in zip(itertools.pairwise(starts), truths, strict=True)]
+    shown = zip(itertools.pairwise(starts), stills, strict=True)
+    spans = [Span(start, end, truth) for (start, end), (_, truth) in shown]
 
     def frames() -> Iterator[Frame]:
-        for span, file in zip(spans, files, strict=True):
-            yield Frame(span.start_s, pictures.read(file), span.truth, span.truth is not None)
+        for span, (file, truth) in zip(spans, stills, strict=True):
+            yield Frame(span.start_s, pictures.read(file), truth, truth is not None)
 
     return Course(name, group, starts[-1], events(spans), frames, stills=True, exact=False)
 
@@ -165,18 +164,8 @@ def _stills(
 def _dataset(folder: Path) -> list[Course]:
     if any("sample_id" in value for _, value in itertools.islice(label.lines(folder), 1)):
         return _confirmed(folder)
-    found = label.labelled(folder)
-    return [
-        _sentences(
-            video,
-            [
-                (one.frame, one.instruction, f"{folder / LOG_NAME}, line {one.line}")
-                for one in found
-                if one.video == video
-            ],
-        )
-        for video in dict.fromkeys(one.video for one in found)
-    ]
+    where = f"{folder / LOG_NAME}, line"
+    return _grouped((row.video, row.frame, row.instruction, f"{where} {row.line}") for row in label.labelled(folder))
 
 
 def _confirmed(folder: Path) -> list[Course]:
@@ -187,31 +176,27 @@ def _confirmed(folder: Path) -> list[Course]:
             f"{folder} has no confirmed rows in walks that are held out ({len(rows)} may teach).",
             hint="Review moments of more walks: about one walk in five is held out.",
         )
-    order: Callable[[SampleRow], float] = lambda row: row.timestamp  # noqa: E731 - a sort key
-    return [
-        _sentences(
-            walk,
-            [
-                (folder / row.frame_path, row.ground_truth, f"{folder / LOG_NAME}, row {row.row_id}")
-                for row in sorted(held_out, key=order)
-                if row.walk_id == walk
-            ],
-        )
-        for walk in dict.fromkeys(row.walk_id for row in held_out)
-    ]
+    walks = list(dict.fromkeys(row.walk_id for row in held_out))
+    held_out.sort(key=lambda row: (walks.index(row.walk_id), row.timestamp))
+    where = f"{folder / LOG_NAME}, row"
+    return _grouped(
+        (row.walk_id, folder / row.frame_path, row.ground_truth, f"{where} {row.row_id}") for row in held_out
+    )
 
 
-def _sentences(name: str, moments: Sequence[tuple[Path, str, str]]) -> Course:
-    """moments: (picture, sentence, where it stands)"""
-    truths = [_said(text, where) for _, text, where in moments]
-    return _stills(name, name, [file for file, _, _ in moments], truths, steps=[STILL_S] * len(moments))
+def _grouped(moments: Iterable[tuple[str, Path, str, str]]) -> list[Course]:
+    """A course for each name. moments: (name, picture, sentence, where it stands)"""
+    by_name: dict[str, list[tuple[Path, Truth | None]]] = {}
+    for name, file, text, where in moments:
+        by_name.setdefault(name, []).append((file, _said(text, where)))
+    return [_of_stills(name, name, stills, steps=[STILL_S] * len(stills)) for name, stills in by_name.items()]
 
 
-def moments(name: str, group: str, told: Sequence[tuple[Path, str]], *, steps: Sequence[float]) -> Course:
+def moments(name: str, group: str, confirmed: Sequence[tuple[Path, str]], *, steps: Sequence[float]) -> Course:
     """Confirmed moments of a walk, (picture, what a person confirmed), as a course. steps: how long each stays in view,
     in seconds."""
-    truths = [_said(text, f"{name}, {file.name}") for file, text in told]
-    return _stills(name, group, [file for file, _ in told], truths, steps=steps)
+    stills = [(file, _said(text, f"{name}, {file.name}")) for file, text in confirmed]
+    return _of_stills(name, group, stills, steps=steps)
 
 
 def _said(text: str, where: str) -> Truth | None:
@@ -221,15 +206,15 @@ def _said(text: str, where: str) -> Truth | None:
     """
     if not text.strip() or text == vocabulary.CLEAR:
         return SILENT
-    found = vocabulary.read(text)
-    if not found.sayable or found.slots is None:
+    reading = vocabulary.read(text)
+    if not reading.sayable or reading.slots is None:
         raise DatasetError(
-            f"{where}: {text!r} cannot be read ({'; '.join(found.problems)}).",
+            f"{where}: {text!r} cannot be read ({'; '.join(reading.problems)}).",
             hint="Write one sentence that may be said, or none where nothing should be.",
         )
-    if not found.slots.object:
+    if not reading.slots.object:
         return None
-    return Truth((text,), frozenset([(found.slots.object, seen_side(found.slots.side))]))
+    return Truth((text,), frozenset([(reading.slots.object, seen_side(reading.slots.side))]))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -238,7 +223,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, line in enumerate(file, start=1):
             try:
                 value = json.loads(line)
-                value["objects"] = [dict(one) for one in value.get("objects", ())]
+                value["objects"] = [dict(thing) for thing in value.get("objects", ())]
             except (ValueError, TypeError, AttributeError) as error:
                 raise DatasetError(
                     f"{path}, line {number} cannot be read ({error!r}).", hint="Each line is a JSON object."

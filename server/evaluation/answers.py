@@ -188,28 +188,33 @@ def summary(answers: Sequence[Answer]) -> dict[str, object]:
     """The figures of a model card, as plain JSON."""
     hazards = [a for a in answers if a.case.text != vocabulary.CLEAR]
     clear = [a for a in answers if a.case.text == vocabulary.CLEAR]
-    by_tier = {}
-    for tier in (1, 2, 3):
-        some = [a for a in hazards if _tier(a.case.text) == tier]
-        hit = sum(a.object_right for a in some)
-        by_tier[str(tier)] = {"cases": len(some), "recall": _share(hit, len(some)), "wilson": wilson(hit, len(some))}
     return {
         "frames": len(answers),
-        "instruction_right": _share(sum(a.right for a in answers), len(answers)),
-        "object_right": _share(sum(a.object_right for a in hazards), len(hazards)),
-        "silence_right": _share(sum(a.object_right for a in clear), len(clear)),
-        "false_clear": _share(sum(a.text == vocabulary.CLEAR for a in hazards), len(hazards)),
-        "grammar": _share(sum(a.grammatical and not vocabulary.problems(a.text) for a in answers), len(answers)),
-        "recall_by_tier": by_tier,
-        "look_ms": {
-            "p50": percentile([a.look_ms for a in answers], 50),
-            "p95": percentile([a.look_ms for a in answers], 95),
+        "instruction_right": _mean([a.right for a in answers]),
+        "object_right": _mean([a.object_right for a in hazards]),
+        "silence_right": _mean([a.object_right for a in clear]),
+        "false_clear": _mean([a.text == vocabulary.CLEAR for a in hazards]),
+        "grammar": _mean([a.grammatical and not vocabulary.problems(a.text) for a in answers]),
+        "recall_by_tier": {
+            str(tier): _recall([a for a in hazards if _tier(a.case.text) == tier]) for tier in (1, 2, 3)
         },
-        "word_ms": {
-            "p50": percentile([a.word_ms for a in answers], 50),
-            "p95": percentile([a.word_ms for a in answers], 95),
-        },
+        "look_ms": _half_and_95([a.look_ms for a in answers]),
+        "word_ms": _half_and_95([a.word_ms for a in answers]),
     }
+
+
+def _recall(answers: Sequence[Answer]) -> dict[str, object]:
+    hits = sum(answer.object_right for answer in answers)
+    interval = tuple(round(end, 4) for end in wilson(hits, len(answers)))
+    return {"cases": len(answers), "recall": _mean([a.object_right for a in answers]), "wilson": interval}
+
+
+def _half_and_95(values: Sequence[float]) -> dict[str, float]:
+    return {"p50": percentile(values, 50), "p95": percentile(values, 95)}
+
+
+def _mean(hits: Sequence[bool]) -> float:
+    return round(sum(hits) / len(hits), 4) if hits else 0.0
 
 
 def confusion(answers: Sequence[Answer]) -> dict[str, Counter[str]]:
@@ -218,10 +223,6 @@ def confusion(answers: Sequence[Answer]) -> dict[str, Counter[str]]:
     for answer in answers:
         table.setdefault(named(answer.case.text) or "(clear)", Counter())[named(answer.text) or "(clear)"] += 1
     return table
-
-
-def _share(part: int, whole: int) -> float:
-    return round(part / whole, 4) if whole else 0.0
 
 
 def _tier(text: str) -> int:

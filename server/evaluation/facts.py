@@ -56,8 +56,8 @@ class Course:
     events: tuple[Event, ...]
     frames: Callable[[], Iterator[Frame]]
     """In order of time."""
-    sound: Callable[[], NDArray[np.float32]] | None = None
-    """What the microphone heard from the beginning, 16 kHz, -1..1; None = nothing. Asked only by models that hear."""
+    sound: Callable[[], NDArray[np.int16]] | None = None
+    """int16 [n] 16 kHz mono: what the microphone heard from the beginning; None = nothing."""
     chunk_s: float = 2.0
     stills: bool = False
     """Pictures that stand still are no frozen camera."""

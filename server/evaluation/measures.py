@@ -1,21 +1,35 @@
-"""Shares, rates, spreads and calibration: the statistics of an evaluation. Pure."""
+"""Proportions, rates, spreads and calibration: the statistics of an evaluation. Pure."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 BINS = 10
 RESAMPLES = 2000
-Z = 1.96
+
+
+def wilson(hits: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Two-sided interval of a proportion (Wilson 1927), 0..1; (0, 1) where nothing was counted."""
+    if not count:
+        return 0.0, 1.0
+    interval = stats.binomtest(hits, count).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def poisson(count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact two-sided interval of the expected number of events where `count` were counted (Garwood 1936)."""
+    tail = (1 - confidence) / 2
+    low = float(stats.chi2.ppf(tail, 2 * count)) / 2 if count else 0.0
+    return low, float(stats.chi2.isf(tail, 2 * count + 2)) / 2
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Proportion:
     """`hits` of `count`, with its 95 % Wilson interval. `share` is None where nothing was counted."""
 
     hits: int
@@ -25,14 +39,14 @@ class Share:
     high: float
 
     @classmethod
-    def of(cls, hits: int, count: int) -> Share:
+    def of(cls, hits: int, count: int) -> Proportion:
         low, high = wilson(hits, count)
-        return cls(hits, count, round(hits / count, 4) if count else None, max(0.0, low), min(1.0, high))
+        return cls(hits, count, round(hits / count, 4) if count else None, round(low, 4), round(high, 4))
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """`count` in `minutes`, with a 95 % interval. `per_minute` is None where no time passed."""
+class EventRate:
+    """`count` in `minutes`, with the exact 95 % Poisson interval. `per_minute` is None where no time passed."""
 
     count: int
     minutes: float
@@ -41,16 +55,11 @@ class Rate:
     high: float | None
 
     @classmethod
-    def of(cls, count: int, seconds: float) -> Rate:
-        """Byar's approximation of the exact Poisson interval (Breslow & Day 1987, volume II, formula 2.13)."""
+    def of(cls, count: int, seconds: float) -> EventRate:
         minutes = seconds / 60
         if minutes <= 0:
             return cls(count, 0.0, None, 0.0, None)
-        more = count + 1
-        low = count * (1 - 1 / (9 * count) - Z / (3 * math.sqrt(count))) ** 3 if count else 0.0
-        high = more * (1 - 1 / (9 * more) + Z / (3 * math.sqrt(more))) ** 3
-        scaled = (round(value / minutes, 4) for value in (count, max(0.0, low), high))
-        return cls(count, round(minutes, 3), *scaled)
+        return cls(count, round(minutes, 3), *(round(value / minutes, 4) for value in (count, *poisson(count))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +76,7 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Spread:
         if not values:
             return cls(0, None, None, None, None)
-        found = np.percentile(np.asarray(values, np.float64), [5, 50, 95, 99])
-        return cls(len(values), *(round(float(value), 3) for value in found))
+        return cls(len(values), *(percentile(values, q) for q in (5, 50, 95, 99)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,7 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class Reliability:
     """Does a confidence of 0.8 mean right in 8 of 10?"""
 
     count: int
@@ -99,10 +107,10 @@ class Calibration:
     """Only those that hold answers."""
 
 
-def calibration(confidences: Sequence[float], right: Sequence[bool], *, bins: int = BINS) -> Calibration:
+def calibration(confidences: Sequence[float], right: Sequence[bool], *, bins: int = BINS) -> Reliability:
     """Equal-width bins over 0..1; the topmost includes 1."""
     if not confidences:
-        return Calibration(0, None, None, None, ())
+        return Reliability(0, None, None, None, ())
     sure, hit = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
     which = np.minimum((sure * bins).astype(int), bins - 1)
     filled = []
@@ -111,8 +119,8 @@ def calibration(confidences: Sequence[float], right: Sequence[bool], *, bins: in
         if mine.any():
             mean, share = float(sure[mine].mean()), float(hit[mine].mean())
             filled.append(Bin(index / bins, (index + 1) / bins, int(mine.sum()), round(mean, 4), round(share, 4)))
-    gaps = [(one.count, abs(one.confidence - one.right)) for one in filled]
-    return Calibration(
+    gaps = [(bin_.count, abs(bin_.confidence - bin_.right)) for bin_ in filled]
+    return Reliability(
         len(sure),
         round(sum(count * gap for count, gap in gaps) / len(sure), 4),
         max((round(gap, 4) for count, gap in gaps if count >= 20), default=None),
@@ -140,16 +148,6 @@ def f1_interval(counts: Sequence[tuple[int, int, int]], *, seed: int = 1) -> tup
     values = 2 * sums[:, 0] / np.maximum(1.0, 2 * sums[:, 0] + sums[:, 1] + sums[:, 2])
     low, high = np.quantile(values, [0.025, 0.975])
     return round(float(low), 4), round(float(high), 4)
-
-
-def wilson(hits: int, count: int, *, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927); (0, 1) where nothing was counted."""
-    if not count:
-        return 0.0, 1.0
-    share, square = hits / count, z * z / count
-    centre = (share + square / 2) / (1 + square)
-    half = z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
-    return round(centre - half, 4), round(centre + half, 4)
 
 
 def percentile(values: Sequence[float], q: float) -> float:

@@ -19,10 +19,10 @@ DISTANCES_M = (-1.0, 7.0)
 
 def render(whole: Mapping[str, Any], drives: Sequence[Drive]) -> str:
     """HTML of a summary and the drives it was made from."""
-    answers = {id(drive): speech.answered(drive) for drive in drives}
+    results = {id(drive): speech.event_results(drive) for drive in drives}
     return _TEMPLATE.render(
         whole=whole,
-        rows=summary.told(whole),
+        rows=summary.headlines(whole),
         acts=slots.ACTS,
         costs=slots.COSTS,
         number=summary.number,
@@ -38,7 +38,7 @@ def render(whole: Mapping[str, Any], drives: Sequence[Drive]) -> str:
         reliability=_plot(plots.reliability(whole["calibration"])),
         distances=_plot(
             plots.histogram(
-                [a.distance_m for found in answers.values() for a in found if a.event.tier == 1 and a.distance_m],
+                [r.distance_m for of in results.values() for r in of if r.event.tier == 1 and r.distance_m],
                 low=DISTANCES_M[0],
                 high=DISTANCES_M[1],
                 unit="m",
@@ -47,14 +47,14 @@ def render(whole: Mapping[str, Any], drives: Sequence[Drive]) -> str:
             )
         ),
         timelines=[
-            (d.course.name, _plot(plots.timeline(d, answers[id(d)], speech.false_alarms(d))))
-            for d in _one_of_each(drives)
+            (d.course.name, _plot(plots.timeline(d, results[id(d)], speech.false_alarms(d))))
+            for d in _first_of_each(drives)
         ],
-        pictures=[(one, base64.b64encode(one.picture).decode()) for one in worst(drives)],
+        pictures=[(moment, base64.b64encode(moment.picture).decode()) for moment in worst(drives)],
     )
 
 
-def _one_of_each(drives: Sequence[Drive]) -> list[Drive]:
+def _first_of_each(drives: Sequence[Drive]) -> list[Drive]:
     """The first drive of each group, four at most."""
     first = {drive.course.group: drive for drive in reversed(drives)}
     return [drive for drive in drives if first[drive.course.group] is drive][:4]

@@ -7,13 +7,16 @@ from html import escape
 from typing import Any
 
 from server.evaluation.facts import Drive
-from server.evaluation.speech import Alarm, Answered
+from server.evaluation.speech import Alarm, EventResult
 
 TIERS = ("1", "2", "3")
 
 
 def intervals(rows: Sequence[tuple[str, Mapping[str, Any]]], *, bar: float | None = None, title: str) -> str:
-    """Shares with their 95 % intervals, one line each; `bar` is drawn as a dashed line. rows: (name, Share as dict)."""
+    """Proportions with their 95 % intervals, one line each; `bar` is drawn as a dashed line.
+
+    rows: (name, Proportion as dict)
+    """
     left, right, line = 130, 520, 26
     height = line * len(rows) + 34
 
@@ -42,14 +45,14 @@ def reliability(calibration: Mapping[str, Any]) -> str:
         f'<rect class="frame" x="{left}" y="{top}" width="{size}" height="{size}"/>',
         f'<line class="bar" x1="{left}" y1="{top + size}" x2="{left + size}" y2="{top}"/>',
     ]
-    most = max((one["count"] for one in calibration["bins"]), default=1)
+    most = max((bin_["count"] for bin_ in calibration["bins"]), default=1)
     points = []
-    for one in calibration["bins"]:
-        x, y = left + size * one["confidence"], top + size * (1 - one["right"])
-        if 100 * one["count"] >= calibration["count"]:  # the line leaves out what a few answers happen to be
+    for bin_ in calibration["bins"]:
+        x, y = left + size * bin_["confidence"], top + size * (1 - bin_["right"])
+        if 100 * bin_["count"] >= calibration["count"]:  # the line leaves out what a few answers happen to be
             points.append(f"{x:.1f},{y:.1f}")
-        about = f"confidence {one['confidence']:.2f}: right {one['right']:.2f}, {one['count']} answers"
-        radius = 3 + 8 * (one["count"] / most) ** 0.5
+        about = f"confidence {bin_['confidence']:.2f}: right {bin_['right']:.2f}, {bin_['count']} answers"
+        radius = 3 + 8 * (bin_["count"] / most) ** 0.5
         parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{about}</title></circle>')
     parts.append(f'<polyline class="curve" points="{" ".join(points)}"/>')
     for share in (0, 0.5, 1):
@@ -87,7 +90,7 @@ def histogram(values: Sequence[float], *, low: float, high: float, unit: str, ba
     return _svg(left + width + 30, height + 36, parts, title)
 
 
-def timeline(drive: Drive, answers: Sequence[Answered], alarms: Sequence[Alarm], *, seconds: float = 60.0) -> str:
+def timeline(drive: Drive, answers: Sequence[EventResult], alarms: Sequence[Alarm], *, seconds: float = 60.0) -> str:
     """The first minute of a walk: events as bars by tier, utterances below; what was missed or false stands out."""
     left, width, row = 60, 760, 34
     span = min(seconds, drive.course.duration_s)

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from server import walks
 from server.evaluation.answers import HELD_OUT_SEED
 from server.evaluation.facts import Course, Frame, Truth
 from server.walks.chunks import hazard_events
-from server.walks.route import CHUNK_S
 from shared import vocabulary
+from shared.media import CHUNK_S
 
 SIZE = (640, 480)
 GRID_S = 0.25
@@ -25,7 +22,7 @@ GRID_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class CourseScene:
     """Where and in what light a walk goes."""
 
     settings: tuple[str, ...]
@@ -36,14 +33,14 @@ class Scene:
 
 _TOWN = ("street", "square", "park")
 SCENES = {
-    "day": Scene(_TOWN, "day"),
-    "rain": Scene(_TOWN, "overcast", "rain"),
-    "dusk": Scene(_TOWN, "dusk"),
-    "night": Scene(("street", "park"), "night"),
-    "mist": Scene(_TOWN, "overcast", "mist"),
-    "rain at dusk": Scene(("street", "square"), "dusk", "rain"),
-    "indoors": Scene(("corridor",), "day", objects=walks.ROUTES["indoors"].objects),
-    "station": Scene(("platform", "corridor"), "day", objects=walks.ROUTES["station"].objects),
+    "day": CourseScene(_TOWN, "day"),
+    "rain": CourseScene(_TOWN, "overcast", "rain"),
+    "dusk": CourseScene(_TOWN, "dusk"),
+    "night": CourseScene(("street", "park"), "night"),
+    "mist": CourseScene(_TOWN, "overcast", "mist"),
+    "rain at dusk": CourseScene(("street", "square"), "dusk", "rain"),
+    "indoors": CourseScene(("corridor",), "day", objects=walks.ROUTES["indoors"].objects),
+    "station": CourseScene(("platform", "corridor"), "day", objects=walks.ROUTES["station"].objects),
 }
 
 
@@ -68,11 +65,9 @@ def course(name: str, *, seed: int, duration_s: float) -> Course:
         name=name,
     )
     events = hazard_events(walk)
-    return Course(f"{name} {seed}", name, duration_s, events, lambda: _frames(walk), lambda: _sound(walk), CHUNK_S)
-
-
-def _sound(walk: walks.Walk) -> NDArray[np.float32]:
-    return walks.soundtrack(walk).astype(np.float32) / 32768.0
+    return Course(
+        f"{name} {seed}", name, duration_s, events, lambda: _frames(walk), lambda: walks.soundtrack(walk), CHUNK_S
+    )
 
 
 def _frames(walk: walks.Walk) -> Iterator[Frame]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.evaluation.facts import seen_side
-from server.evaluation.measures import Share, f1, f1_interval
+from server.evaluation.measures import Proportion, f1, f1_interval
 from shared import vocabulary
 
 NAMES = ("action", "object", "side", "modifier")
@@ -22,15 +22,8 @@ Counts = tuple[int, int, int]
 ACTS = ("stop", "duck", "wait", "caution", "steer", "go", "nothing")
 """What a sentence asks of the body. steer: turn, move, step, keep to a side. go: continue, cross, follow, enter.
 nothing: it names nothing, or nothing is said."""
-_ACT = {
-    "stop": "stop",
-    "duck": "duck",
-    "wait": "wait",
-    "caution": "caution",
-    "turn": "steer",
-    "move": "steer",
-    "step": "steer",
-}
+_ACT = {name: name for name in ("stop", "duck", "wait", "caution")} | dict.fromkeys(("turn", "move", "step"), "steer")
+_STOPS = {"stop", "duck", "wait"}
 # Rows: what was due; columns: what was said, in the order of ACTS. A walker sent on towards what they should stop for
 # is the worst there is (10); a needless stop annoys and wears out trust (1 to 2).
 COSTS = {
@@ -52,22 +45,22 @@ class SlotScores:
     f1: float | None
     interval: tuple[float, float] | None
     by_slot: dict[str, float | None]
-    whole: Share
+    whole: Proportion
     """Sentences whose action, object and side are all those of one reference; right silence counts."""
-    silence: Share
+    silence: Proportion
     """Of the moments at which nothing should be said: those that name nothing."""
-    false_clear: Share
+    false_clear: Proportion
     """Of the moments at which something is there: those that name nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
+class ActionConfusion:
     """Cost-weighted confusion of actions."""
 
     table: dict[str, dict[str, int]]
     """due → said → how often"""
     mean_cost: float | None
-    go_for_stop: Share
+    go_for_stop: Proportion
     """Of the moments that ask for stop, duck or wait: those answered with "go" or nothing."""
 
 
@@ -95,23 +88,24 @@ def right(said: str, references: Sequence[str]) -> bool:
 
 def scores(pairs: Sequence[tuple[str, Sequence[str]]]) -> SlotScores:
     """pairs: (sentence, references)"""
-    found = [compare(said, references) for said, references in pairs]
-    totals = [_sum(list(one.values())) for one in found]
-    due = [(bool(read(said)), bool(read(references[0]))) for said, references in pairs]
+    compared = [compare(text, references) for text, references in pairs]
+    totals = [_sum(list(by_slot.values())) for by_slot in compared]
+    nothing_due = [not read(text) for text, references in pairs if not read(references[0])]
+    something_due = [not read(text) for text, references in pairs if read(references[0])]
     return SlotScores(
         len(pairs),
         f1(*_sum(totals)),
         f1_interval(totals),
-        {name: f1(*_sum([one[name] for one in found])) for name in NAMES},
-        Share.of(sum(right(said, references) for said, references in pairs), len(pairs)),
-        Share.of(sum(not named for named, there in due if not there), sum(not there for _, there in due)),
-        Share.of(sum(not named for named, there in due if there), sum(there for _, there in due)),
+        {name: f1(*_sum([by_slot[name] for by_slot in compared])) for name in NAMES},
+        whole=Proportion.of(sum(right(text, references) for text, references in pairs), len(pairs)),
+        silence=Proportion.of(sum(nothing_due), len(nothing_due)),
+        false_clear=Proportion.of(sum(something_due), len(something_due)),
     )
 
 
-def grammar(sentences: Sequence[str]) -> Share:
+def grammar(sentences: Sequence[str]) -> Proportion:
     """Those that hold to the vocabulary's grammar."""
-    return Share.of(sum(not vocabulary.problems(text) for text in sentences), len(sentences))
+    return Proportion.of(sum(not vocabulary.problems(text) for text in sentences), len(sentences))
 
 
 def act(text: str) -> str:
@@ -124,22 +118,27 @@ def act(text: str) -> str:
 
 def cost(said: str, references: Sequence[str]) -> int:
     """What a sentence costs, against the reference for which it costs least."""
-    return min(COSTS[act(reference)][ACTS.index(act(said))] for reference in references)
+    return min(_cost(act(reference), act(said)) for reference in references)
 
 
-def confusion(pairs: Sequence[tuple[str, Sequence[str]]]) -> Confusion:
+def confusion(pairs: Sequence[tuple[str, Sequence[str]]]) -> ActionConfusion:
     """pairs: (sentence, references)"""
-    table: dict[str, Counter[str]] = {}
-    lost = stops = 0
-    for said, references in pairs:
-        due = min((act(reference) for reference in references), key=lambda name: COSTS[name][ACTS.index(act(said))])
-        table.setdefault(due, Counter())[act(said)] += 1
-        if all(act(reference) in ("stop", "duck", "wait") for reference in references):
-            stops += 1
-            lost += act(said) in ("go", "nothing")
-    costs = [cost(said, references) for said, references in pairs]
-    ordered = {due: {said: table[due][said] for said in ACTS if table[due][said]} for due in ACTS if due in table}
-    return Confusion(ordered, round(sum(costs) / len(costs), 4) if costs else None, Share.of(lost, stops))
+    counts: Counter[tuple[str, str]] = Counter()
+    for text, references in pairs:
+        said = act(text)
+        counts[min((act(reference) for reference in references), key=lambda due: _cost(due, said)), said] += 1
+    table = {due: {said: counts[due, said] for said in ACTS if counts[due, said]} for due in ACTS}
+    costs = [cost(text, references) for text, references in pairs]
+    to_stop = [act(text) for text, references in pairs if {act(reference) for reference in references} <= _STOPS]
+    return ActionConfusion(
+        {due: row for due, row in table.items() if row},
+        round(sum(costs) / len(costs), 4) if costs else None,
+        Proportion.of(sum(said in ("go", "nothing") for said in to_stop), len(to_stop)),
+    )
+
+
+def _cost(due: str, said: str) -> int:
+    return COSTS[due][ACTS.index(said)]
 
 
 def _against(spoken: dict[str, str], reference: dict[str, str]) -> dict[str, Counts]:
@@ -151,8 +150,8 @@ def _against(spoken: dict[str, str], reference: dict[str, str]) -> dict[str, Cou
     return out
 
 
-def _agreement(found: dict[str, Counts]) -> tuple[float, int]:
-    total = _sum(list(found.values()))
+def _agreement(counts: dict[str, Counts]) -> tuple[float, int]:
+    total = _sum(list(counts.values()))
     value = f1(*total)
     return 1.0 if value is None else value, total[0]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from server.evaluation.facts import Drive, Thing, Utterance
-from server.evaluation.measures import Rate, Share, Spread, f1
+from server.evaluation.measures import EventRate, Proportion, Spread, f1
 from server.walks import Event
 from shared import vocabulary
 
@@ -28,7 +28,7 @@ ANOTHER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class EventResult:
     """An event, and the first utterance that warned of it in time."""
 
     event: Event
@@ -83,29 +83,28 @@ class Chunks:
         )
 
 
-def answered(drive: Drive) -> list[Answered]:
-    """Every event of the course, with who warned of it."""
-    words = [u for u in drive.utterances if u.guides]
+def event_results(drive: Drive) -> list[EventResult]:
+    """Every event of the course, with the utterance that warned of it."""
+    words = [utterance for utterance in drive.utterances if utterance.guides]
     near = Near(drive)
-    out = []
+    results = []
     for event in drive.course.events:
-        by = next((u for u in words if _answers(u, event, near)), None)
-        out.append(Answered(event, by, by is None and any(_covers(u, event) for u in words)))
-    return out
+        by = next((utterance for utterance in words if _answers(utterance, event, near)), None)
+        results.append(EventResult(event, by, by is None and any(_covers(utterance, event) for utterance in words)))
+    return results
 
 
 def false_alarms(drive: Drive) -> list[Alarm]:
     """Utterances of tiers 1 and 2 about what was not there. Where nobody annotated, none is called false."""
     near = Near(drive)
-    out = []
+    alarms = []
     for utterance in drive.utterances:
         if not utterance.guides or utterance.tier > 2 or not near.known(utterance.t_s):
             continue
-        there = near.between(utterance.t_s - LATE_S, utterance.t_s + EARLY_S)
-        if utterance.thing not in there:
-            named = any(utterance.thing[0] == name for name, _ in there)
-            out.append(Alarm(utterance, "side" if named else "absent"))
-    return out
+        if not near.justifies(utterance):
+            named = any(utterance.thing[0] == name for name, _ in near.around(utterance))
+            alarms.append(Alarm(utterance, "side" if named else "absent"))
+    return alarms
 
 
 def false_clears(drive: Drive) -> list[Utterance]:
@@ -116,30 +115,33 @@ def false_clears(drive: Drive) -> list[Utterance]:
 
 def chunks(drive: Drive) -> Chunks:
     """Of one drive; see Chunks."""
-    near, warned = Near(drive), answered(drive)
-    words = [u for u in drive.utterances if u.guides]
+    near = Near(drive)
+    missed = [result.event for result in event_results(drive) if result.by is None and not result.covered]
     total = Chunks()
-    for start, end in _grid(drive):
-        said = [u for u in words if start <= u.t_s < end]
-        good = any(u.thing in near.between(u.t_s - LATE_S, u.t_s + EARLY_S) for u in said)
-        late = any(a.by is None and not a.covered and start <= a.event.t_deadline_s < end for a in warned)
-        total += Chunks(int(good), int(bool(said) and not good), int(not said and late), int(not said and not late))
+    for start_s, end_s in _grid(drive):
+        spoken = [u for u in drive.utterances if u.guides and start_s <= u.t_s < end_s]
+        good = any(near.justifies(utterance) for utterance in spoken)
+        late = any(start_s <= event.t_deadline_s < end_s for event in missed)
+        if spoken:
+            total += Chunks(hit=int(good), false=int(not good))
+        else:
+            total += Chunks(missed=int(late), silent=int(not late))
     return total
 
 
 def same_words(utterances: Iterable[Utterance]) -> list[tuple[Utterance, Utterance]]:
     """Pairs with the same (object, side, tier) that began less than REPEAT_S apart."""
     last: dict[tuple[Thing, int], Utterance] = {}
-    found = []
+    pairs = []
     for utterance in utterances:
         if not utterance.guides:
             continue
         key = (utterance.thing, utterance.tier)
         before = last.get(key)
         if before is not None and utterance.t_s - before.t_s < REPEAT_S:
-            found.append((before, utterance))
+            pairs.append((before, utterance))
         last[key] = utterance
-    return found
+    return pairs
 
 
 def repeats(drive: Drive) -> list[tuple[Utterance, Utterance]]:
@@ -150,8 +152,7 @@ def repeats(drive: Drive) -> list[tuple[Utterance, Utterance]]:
 
 
 def _about_another(first: Utterance, again: Utterance, near: Near) -> bool:
-    true = again.thing in near.between(again.t_s - LATE_S, again.t_s + EARLY_S)
-    return true and near.absent_s(again.thing, first.t_s, again.t_s + EARLY_S) >= ANOTHER_S
+    return near.justifies(again) and near.absent_s(again.thing, first.t_s, again.t_s + EARLY_S) >= ANOTHER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +173,17 @@ class Amount:
 
 
 def amount(drives: Sequence[Drive]) -> Amount:
-    said = [u for drive in drives for u in drive.utterances]
+    said = [utterance for drive in drives for utterance in drive.utterances]
     seconds = sum(drive.course.duration_s for drive in drives)
-    words = sum(len(vocabulary.words(u.text)) for u in said)
+    words = sum(len(vocabulary.words(utterance.text)) for utterance in said)
+    speaking_s = sum(utterance.end_s - utterance.t_s for utterance in said)
     return Amount(
-        sum(u.guides for u in said),
-        sum(u.why == "unsure" for u in said),
-        round(60 * words / seconds, 2) if seconds else None,
-        round(sum(u.end_s - u.t_s for u in said) / seconds, 4) if seconds else None,
-        sum(len(repeats(drive)) for drive in drives),
-        sum(len(same_words(drive.utterances)) for drive in drives),
+        utterances=sum(utterance.guides for utterance in said),
+        unsure=sum(utterance.why == "unsure" for utterance in said),
+        words_per_minute=round(60 * words / seconds, 2) if seconds else None,
+        duty=round(speaking_s / seconds, 4) if seconds else None,
+        repeats=sum(len(repeats(drive)) for drive in drives),
+        same_words=sum(len(same_words(drive.utterances)) for drive in drives),
     )
 
 
@@ -189,39 +191,39 @@ def amount(drives: Sequence[Drive]) -> Amount:
 class Warnings:
     """How well was warned of events of one tier."""
 
-    recall: Share
+    recall: Proportion
     covered: int
     """Missed on purpose: the same words had been said less than REPEAT_S before."""
     delay_s: Spread
     distance_m: Spread
 
 
-def by_tier(found: Sequence[Answered]) -> dict[int, Warnings]:
-    return {tier: warnings([a for a in found if a.event.tier == tier]) for tier in (1, 2, 3)}
+def by_tier(results: Sequence[EventResult]) -> dict[int, Warnings]:
+    return {tier: warnings([result for result in results if result.event.tier == tier]) for tier in (1, 2, 3)}
 
 
-def warnings(found: Sequence[Answered]) -> Warnings:
+def warnings(results: Sequence[EventResult]) -> Warnings:
     return Warnings(
-        Share.of(sum(a.by is not None for a in found), len(found)),
-        sum(a.covered for a in found),
-        Spread.of([a.delay_s for a in found if a.delay_s is not None]),
-        Spread.of([a.distance_m for a in found if a.distance_m is not None]),
+        Proportion.of(sum(result.by is not None for result in results), len(results)),
+        sum(result.covered for result in results),
+        Spread.of([result.delay_s for result in results if result.delay_s is not None]),
+        Spread.of([result.distance_m for result in results if result.distance_m is not None]),
     )
 
 
-def alarm_rate(drives: Sequence[Drive], alarms: int) -> Rate:
+def alarm_rate(drives: Sequence[Drive], alarms: int) -> EventRate:
     """Per annotated minute."""
-    return Rate.of(alarms, sum(Near(drive).known_s for drive in drives))
+    return EventRate.of(alarms, sum(Near(drive).known_s for drive in drives))
 
 
 class Near:
     """What is within reach around a time, from the truth of the looks."""
 
     def __init__(self, drive: Drive) -> None:
-        told = [(m.t_s, m.truth.there) for m in drive.moments if m.truth is not None]
-        self._times = [t for t, _ in told]
-        self._there = [there for _, there in told]
-        self.known_s = drive.course.duration_s * len(told) / max(1, len(drive.moments))
+        known = [(m.t_s, m.truth.there) for m in drive.moments if m.truth is not None]
+        self._times = [t_s for t_s, _ in known]
+        self._there = [there for _, there in known]
+        self.known_s = drive.course.duration_s * len(known) / max(1, len(drive.moments))
         self._step_s = drive.course.duration_s / max(1, len(drive.moments))
 
     def known(self, t_s: float) -> bool:
@@ -233,6 +235,14 @@ class Near:
         """All that is within reach at some look in this time."""
         first, last = bisect_left(self._times, begin_s), bisect_right(self._times, end_s)
         return frozenset().union(*self._there[first:last])
+
+    def around(self, utterance: Utterance) -> frozenset[Thing]:
+        """All that an utterance may be about: within reach a little before or after it began."""
+        return self.between(utterance.t_s - LATE_S, utterance.t_s + EARLY_S)
+
+    def justifies(self, utterance: Utterance) -> bool:
+        """Whether what an utterance names was there."""
+        return utterance.thing in self.around(utterance)
 
     def absent_s(self, thing: Thing, begin_s: float, end_s: float) -> float:
         """The longest time without it before it came (again), between the two; 0 where nobody annotated."""

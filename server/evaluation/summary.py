@@ -9,8 +9,8 @@ from typing import Any
 
 from server.evaluation import slots, speech
 from server.evaluation.bars import BARS, Bar
-from server.evaluation.facts import Drive, Moment
-from server.evaluation.measures import Share, Spread, calibration
+from server.evaluation.facts import Drive, Moment, Utterance
+from server.evaluation.measures import Proportion, Spread, calibration
 
 FORMAT = 1
 
@@ -29,9 +29,10 @@ def summarise(drives: Sequence[Drive], *, bundle: Mapping[str, Any], dataset: st
     }
     groups = dict.fromkeys(drive.course.group for drive in drives)
     whole["groups"] = {name: figures([d for d in drives if d.course.group == name]) for name in groups}
+    results = [result for drive in drives for result in speech.event_results(drive)]
     whole["objects"] = {
-        name: asdict(speech.warnings([a for d in drives for a in speech.answered(d) if a.event.object == name]).recall)
-        for name in sorted({event.object for drive in drives for event in drive.course.events})
+        name: asdict(speech.warnings([result for result in results if result.event.object == name]).recall)
+        for name in sorted({result.event.object for result in results})
     }
     whole["bars"] = [held(bar, whole) for bar in BARS]
     return whole
@@ -41,35 +42,64 @@ def figures(drives: Sequence[Drive]) -> dict[str, Any]:
     """The figures of some drives together."""
     judged = [m for drive in drives for m in drive.moments if m.sampled and m.truth is not None and m.words is not None]
     pairs = [_pair(moment) for moment in judged]
-    right = [slots.right(said, references) for said, references in pairs]
-    alarms = [alarm for drive in drives for alarm in speech.false_alarms(drive)]
-    parts = sum((speech.chunks(drive) for drive in drives), speech.Chunks())
+    right = [slots.right(text, references) for text, references in pairs]
     scored = slots.scores(pairs)
-    worded = [m.words for drive in drives for m in drive.moments if m.words is not None]
-    warned = speech.by_tier([a for drive in drives for a in speech.answered(drive)])
+    warned = speech.by_tier([result for drive in drives for result in speech.event_results(drive)])
     return {
-        "grammar": {
-            "raw": asdict(Share.of(sum(words.grammatical for words in worded), len(worded))),
-            "filtered": asdict(slots.grammar([u.text for d in drives for u in d.utterances if u.guides])),
-        },
+        "grammar": _grammar(drives),
         "slots": asdict(scored),
         "actions": asdict(slots.confusion(pairs)),
-        "recall": {str(tier): asdict(found) for tier, found in warned.items()},
-        "false_alarms": {
-            "rate": asdict(speech.alarm_rate(drives, len(alarms))),
-            "warnings": sum(alarm.utterance.tier == 1 for alarm in alarms),
-            "kinds": dict(Counter(alarm.kind for alarm in alarms)),
-            "objects": dict(Counter(alarm.utterance.thing[0] for alarm in alarms).most_common()),
-        },
+        "recall": {str(tier): asdict(warnings) for tier, warnings in warned.items()},
+        "false_alarms": _false_alarms(drives),
         "false_clear": {
             "model": asdict(scored.false_clear),
             "spoken": sum(len(speech.false_clears(drive)) for drive in drives),
         },
-        "chunks": {**asdict(parts), "speak_f1": parts.speak_f1, "silent_f1": parts.silent_f1},
+        "chunks": _chunks(drives),
         "speech": asdict(speech.amount(drives)),
         "calibration": asdict(calibration([m.words.confidence for m in judged if m.words], right)),
         "milliseconds": _times(drives),
     }
+
+
+def _grammar(drives: Sequence[Drive]) -> dict[str, Any]:
+    """Of what the decoder wrote by itself, and of what was spoken."""
+    words = [moment.words for drive in drives for moment in drive.moments if moment.words is not None]
+    return {
+        "raw": asdict(Proportion.of(sum(written.grammatical for written in words), len(words))),
+        "filtered": asdict(slots.grammar([utterance.text for utterance in _guiding(drives)])),
+    }
+
+
+def _false_alarms(drives: Sequence[Drive]) -> dict[str, Any]:
+    alarms = [alarm for drive in drives for alarm in speech.false_alarms(drive)]
+    return {
+        "rate": asdict(speech.alarm_rate(drives, len(alarms))),
+        "warnings": sum(alarm.utterance.tier == 1 for alarm in alarms),
+        "kinds": dict(Counter(alarm.kind for alarm in alarms)),
+        "objects": dict(Counter(alarm.utterance.thing[0] for alarm in alarms).most_common()),
+    }
+
+
+def _chunks(drives: Sequence[Drive]) -> dict[str, Any]:
+    chunks = sum((speech.chunks(drive) for drive in drives), speech.Chunks())
+    return {**asdict(chunks), "speak_f1": chunks.speak_f1, "silent_f1": chunks.silent_f1}
+
+
+def _times(drives: Sequence[Drive]) -> dict[str, Any]:
+    """How long things took on this machine: one look, one wording, and from the shutter to the voice."""
+    pictures = [m for drive in drives for m in {m.picture: m for m in drive.moments}.values()]
+    times = {
+        "look": [m.look_ms for m in pictures],
+        "word": [m.words.took_ms for m in pictures if m.words],
+        "to_speech": [utterance.took_ms for utterance in _guiding(drives)],
+        "to_speech_warnings": [utterance.took_ms for utterance in _guiding(drives) if utterance.tier == 1],
+    }
+    return {name: asdict(Spread.of(values)) for name, values in times.items()}
+
+
+def _guiding(drives: Sequence[Drive]) -> list[Utterance]:
+    return [utterance for drive in drives for utterance in drive.utterances if utterance.guides]
 
 
 def held(bar: Bar, whole: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,18 +118,6 @@ def _pair(moment: Moment) -> tuple[str, tuple[str, ...]]:
     return moment.words.text, moment.truth.references
 
 
-def _times(drives: Sequence[Drive]) -> dict[str, Any]:
-    """How long things took on this machine: one look, one wording, and from the shutter to the voice."""
-    pictures = [m for d in drives for m in {m.picture: m for m in d.moments}.values()]
-    said = [u for d in drives for u in d.utterances if u.guides]
-    return {
-        "look": asdict(Spread.of([m.look_ms for m in pictures])),
-        "word": asdict(Spread.of([m.words.took_ms for m in pictures if m.words])),
-        "to_speech": asdict(Spread.of([u.took_ms for u in said])),
-        "to_speech_warnings": asdict(Spread.of([u.took_ms for u in said if u.tier == 1])),
-    }
-
-
 def percent(share: Mapping[str, Any]) -> str:
     """94.1 % (16 of 17; 73.0 to 99.0 %); a dash where nothing was counted."""
     if share["share"] is None:
@@ -108,10 +126,11 @@ def percent(share: Mapping[str, Any]) -> str:
     return f"{100 * share['share']:.1f} % ({share['hits']} of {share['count']}; {low:.1f} to {high:.1f} %)"
 
 
-def told(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
+def headlines(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The figures worth one line each: (name, value with its interval)."""
     recall, alarms, words = whole["recall"], whole["false_alarms"], whole["slots"]
     rate, times, spoken = alarms["rate"], whole["milliseconds"], whole["speech"]
+    per_minute = spoken["words_per_minute"]
     return [
         *((f"events of tier {tier} warned of in time", percent(recall[tier]["recall"])) for tier in ("1", "2", "3")),
         ("false alarms a minute", _rate(rate, alarms)),
@@ -128,10 +147,7 @@ def told(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("repeats within 10 s", str(spoken["repeats"])),
         ("the same words within 10 s, of another thing", str(spoken["same_words"] - spoken["repeats"])),
         ("said that it is not sure", str(spoken["unsure"])),
-        (
-            "words a minute, share of time with speech",
-            f"{number(spoken['words_per_minute'])}, {number(spoken['duty'])}",
-        ),
+        ("words a minute, share of time with speech", f"{number(per_minute)}, {number(spoken['duty'])}"),
         ("calibration error (ECE)", number(whole["calibration"]["ece"])),
         ("distance left at the word for a tier-1 hazard, m", spread(recall["1"]["distance_m"])),
         ("shutter to voice, ms", spread(times["to_speech"])),
@@ -143,11 +159,11 @@ def number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def spread(found: Mapping[str, Any]) -> str:
+def spread(of: Mapping[str, Any]) -> str:
     """p5, p50, p95, p99 of a Spread."""
-    if not found["count"]:
+    if not of["count"]:
         return "–"
-    return ", ".join(f"{name} {number(found[name])}" for name in ("p5", "p50", "p95", "p99"))
+    return ", ".join(f"{name} {number(of[name])}" for name in ("p5", "p50", "p95", "p99"))
 
 
 def _rate(rate: Mapping[str, Any], alarms: Mapping[str, Any]) -> str:

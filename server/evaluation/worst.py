@@ -29,46 +29,42 @@ class Worst:
 
 def worst(drives: Sequence[Drive]) -> list[Worst]:
     """At most MOST, at most MOST_OF_A_KIND of a kind, the costliest first; only of drives that kept their pictures."""
-    found = sorted((w for drive in drives if drive.pictures for w in _of(drive)), key=lambda w: -w.cost)
+    candidates = [moment for drive in drives if drive.pictures for moment in _candidates(drive)]
     chosen: list[Worst] = []
-    for one in found:
-        same = [w for w in chosen if w.kind == one.kind]
-        close = any(w.walk == one.walk and abs(w.t_s - one.t_s) < 3.0 for w in same)
+    for moment in sorted(candidates, key=lambda moment: -moment.cost):
+        same = [other for other in chosen if other.kind == moment.kind]
+        close = any(other.walk == moment.walk and abs(other.t_s - moment.t_s) < 3.0 for other in same)
         if len(chosen) < MOST and len(same) < MOST_OF_A_KIND and not close:
-            chosen.append(one)
+            chosen.append(moment)
     return chosen
 
 
-def _of(drive: Drive) -> Iterator[Worst]:
-    name = drive.course.name
-    for missed in speech.answered(drive):
-        if missed.by is None and not missed.covered and missed.event.tier == 1:
-            event = missed.event
-            middle_s = (event.t_visible_s + event.t_deadline_s) / 2
-            at = _nearest(drive, middle_s)
+def _candidates(drive: Drive) -> Iterator[Worst]:
+    def moment(kind: str, cost: float, at: Moment, said: str, due: str | None = None) -> Worst:
+        return Worst(kind, cost, drive.course.name, at.t_s, due or _due(at), said, drive.pictures[at.picture])
+
+    for result in speech.event_results(drive):
+        event = result.event
+        if result.by is None and not result.covered and event.tier == 1:
+            at = _nearest(drive, (event.t_visible_s + event.t_deadline_s) / 2)
             seen_s = event.t_deadline_s - event.t_visible_s
             due = f"{vocabulary.instruct(*event.thing)} In reach for {seen_s:.1f} s."
-            yield Worst(MISSED, 8 + min(seen_s, 4) / 4, name, at.t_s, due, _head(at, event.thing), _picture(drive, at))
+            yield moment(MISSED, 8 + min(seen_s, 4) / 4, at, _head(at, event.thing), due)
     for alarm in speech.false_alarms(drive):
-        if alarm.utterance.tier == 1:
-            at = _nearest(drive, alarm.utterance.t_s)
-            cost = 2 + alarm.utterance.confidence + (alarm.kind == "absent")
-            yield Worst(NEEDLESS, cost, name, at.t_s, _due(at), alarm.utterance.text, _picture(drive, at))
-    for utterance in speech.false_clears(drive):
-        at = _nearest(drive, utterance.t_s)
-        yield Worst(CLEAR, 10, name, at.t_s, _due(at), utterance.text, _picture(drive, at))
+        said = alarm.utterance
+        if said.tier == 1:
+            cost = 2 + said.confidence + (alarm.kind == "absent")
+            yield moment(NEEDLESS, cost, _nearest(drive, said.t_s), said.text)
+    for said in speech.false_clears(drive):
+        yield moment(CLEAR, 10, _nearest(drive, said.t_s), said.text)
     for at in drive.moments:
-        if at.sampled and at.truth and at.words and (cost := slots.cost(at.words.text, at.truth.references)) > 2:
-            sure = f"{at.words.text} (confidence {at.words.confidence:.2f})"
-            yield Worst(WORDS, cost * at.words.confidence, name, at.t_s, _due(at), sure, _picture(drive, at))
+        words = at.words
+        if at.sampled and at.truth and words and (cost := slots.cost(words.text, at.truth.references)) > 2:
+            yield moment(WORDS, cost * words.confidence, at, f"{words.text} (confidence {words.confidence:.2f})")
 
 
 def _nearest(drive: Drive, t_s: float) -> Moment:
     return min(drive.moments, key=lambda moment: abs(moment.t_s - t_s))
-
-
-def _picture(drive: Drive, moment: Moment) -> bytes:
-    return drive.pictures[moment.picture]
 
 
 def _due(moment: Moment) -> str:

@@ -90,20 +90,20 @@ def scale_and_bias(scores: Sequence[float], there: Sequence[bool]) -> tuple[floa
     if min(truth.sum(), len(truth) - truth.sum()) < BOTH:
         return 1.0, 0.0
     odds = np.stack([_log_odds(scores), np.ones(len(truth))], axis=1)
-    start = found = np.array([1.0, 0.0])
+    start = best = np.array([1.0, 0.0])
 
     def loss(at: NDArray[np.float64]) -> float:
         prior = ((at - start) ** 2).sum() / (2 * WIDTH**2)
         return float((np.logaddexp(0.0, odds @ at) - truth * (odds @ at)).sum() + prior)
 
     for _ in range(ROUNDS):
-        sure = 0.5 * (1 + np.tanh(odds @ found / 2))
-        slope = odds.T @ (sure - truth) + (found - start) / WIDTH**2
+        sure = 0.5 * (1 + np.tanh(odds @ best / 2))
+        slope = odds.T @ (sure - truth) + (best - start) / WIDTH**2
         bend = (odds * (sure * (1 - sure))[:, None]).T @ odds + np.eye(2) / WIDTH**2
         step = np.linalg.solve(bend, slope)
-        halves = (found - step / 2**n for n in range(ROUNDS))  # a whole step may overshoot where all are sure
-        found = next((to for to in halves if loss(to) <= loss(found)), found)
-    scale, bias = (round(float(value), 3) for value in found)
+        halves = (best - step / 2**n for n in range(ROUNDS))  # a whole step may overshoot where all are sure
+        best = next((to for to in halves if loss(to) <= loss(best)), best)
+    scale, bias = (round(float(value), 3) for value in best)
     return (scale, bias) if scale > 0 else (1.0, 0.0)
 
 

@@ -20,7 +20,7 @@ from server.dataset.folder import SampleRow
 from server.evaluation import annotated
 from server.evaluation.answers import Case
 from server.evaluation.facts import REAL, TAUGHT, Course
-from server.gate.evidence import Stock
+from server.gate.evidence import TeachingStock
 from server.gate.scoring import tier_of
 from shared import vocabulary
 from shared.errors import DatasetError
@@ -68,12 +68,12 @@ def known_to(view: Sequence[SampleRow], taught: frozenset[str]) -> tuple[str, ..
     return tuple(dict.fromkeys(row.walk_id for row in view if row.split == "held_out" and row.sample_id in taught))
 
 
-def stock(teaching: Sequence[SampleRow]) -> Stock:
+def stock(teaching: Sequence[SampleRow]) -> TeachingStock:
     """What could be held out: confirmed moments of the walks that teach, by tier."""
     counts: dict[str, Counter[int]] = {}
     for row in teaching:
         counts.setdefault(row.walk_id, Counter())[tier_of(row.ground_truth)] += 1
-    return Stock({walk: dict(found) for walk, found in counts.items()})
+    return TeachingStock({walk: dict(tiers) for walk, tiers in counts.items()})
 
 
 def real(

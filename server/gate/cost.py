@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from server.database import store as db
 from server.gate import footprint
-from server.gate.evidence import Cost, Reported
+from server.gate.evidence import Cost, DeviceReport
 from server.releases.registry import Registry
 from shared import bundle as bundles
 from shared.runtime import GuidanceModel
@@ -33,8 +33,8 @@ Look = Callable[[NDArray[np.uint8]], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a device last said of itself."""
+class StatusReport:
+    """What a device last reported of itself."""
 
     kind: str
     version: str
@@ -42,66 +42,72 @@ class Said:
 
 
 def measure(candidate: Path, registry: Registry, pictures: Sequence[NDArray[np.uint8]], *, threads: int) -> Cost:
-    """Everything that the budget is about."""
-    said = reports(registry)
+    """Everything that the budget is about. pictures: uint8 [h, w, 3] each"""
+    reported = reports(registry)
     known = {model.version: model.bundle_folder for model in registry.list()}
-    versions = [name for name in dict.fromkeys(one.version for one in said) if name in known][:REFERENCES]
+    versions = [name for name in dict.fromkeys(report.version for report in reported) if name in known][:REFERENCES]
     folders = {"": candidate, **{name: known[name] for name in versions}}
     models = {name: GuidanceModel.load(folder, threads=1, allow_demo=True).look for name, folder in folders.items()}
     took = in_turns(models, pictures[:PICTURES])
     here_ms, ratios = p95(took[""]), {name: ratio(took[""], took[name]) for name in versions}
-    found, ignored = scaled(said, ratios, here_ms)
+    plausible, ignored = scaled(reported, ratios, here_ms)
     return Cost(
         look_p95_ms=here_ms,
         memory_mb=footprint.peak_mb(candidate, threads=threads),
         bundle_mb=bundles.read_manifest(candidate).size_bytes / 1e6,
-        reported=found,
+        reported=plausible,
         ignored=ignored,
-        unknown=unknown(said, ratios),
+        unknown=unknown(reported, ratios),
     )
 
 
-def reports(registry: Registry) -> list[Said]:
-    """What devices report, where they say both what they are and what a look takes."""
+def reports(registry: Registry) -> list[StatusReport]:
+    """What devices report, where they say both what they are and what a look takes; the newest first."""
     with registry.store.reading() as connection:
-        found = connection.execute(select(db.devices.c.status).order_by(db.devices.c.seen_at.desc())).scalars().all()
+        newest = select(db.devices.c.status).order_by(db.devices.c.seen_at.desc())
+        statuses = connection.execute(newest).scalars().all()
     out = []
-    for status in found:
+    for status in statuses:
         kind, version = str(status.get("device_kind", "")), str(status.get("model_version", ""))
         p95_ms = status.get("look_p95_ms", 0.0)
         if kind and version and isinstance(p95_ms, int | float) and p95_ms > 0:
-            out.append(Said(kind, version, float(p95_ms)))
+            out.append(StatusReport(kind, version, float(p95_ms)))
     return out
 
 
 def scaled(
-    said: Sequence[Said], ratios: Mapping[str, float], here_ms: float
-) -> tuple[tuple[Reported, ...], tuple[Reported, ...]]:
+    reported: Sequence[StatusReport], ratios: Mapping[str, float], here_ms: float
+) -> tuple[tuple[DeviceReport, ...], tuple[DeviceReport, ...]]:
     """(one report per kind: the device on which the candidate would be slowest; reports that cannot be). Pure.
 
+    ratios: version → time of a look of the candidate ÷ that of the version, here
     here_ms: what a look of the candidate takes here
     """
-    every = [
-        (one, Reported(one.kind, 1, one.version, one.look_p95_ms, ratios[one.version]))
-        for one in said
-        if one.version in ratios
+    known = [
+        DeviceReport(report.kind, 1, report.version, report.look_p95_ms, ratios[report.version])
+        for report in reported
+        if report.version in ratios
     ]
-    ignored = tuple(report for _, report in every if not report.plausible(here_ms))
-    said = [one for one, report in every if report.plausible(here_ms)]
-    out = []
-    for kind in dict.fromkeys(one.kind for one in said):
-        mine = [one for one in said if one.kind == kind]
-        slowest = max(mine, key=lambda one: one.look_p95_ms * ratios[one.version])
-        devices = sum(one.version == slowest.version for one in mine)
-        out.append(Reported(kind, devices, slowest.version, slowest.look_p95_ms, ratios[slowest.version]))
-    return tuple(out), ignored
+    by_kind: dict[str, list[DeviceReport]] = {}
+    for report in known:
+        if report.plausible(here_ms):
+            by_kind.setdefault(report.kind, []).append(report)
+    slowest = [max(kind, key=lambda report: report.look_p95_ms * report.ratio) for kind in by_kind.values()]
+    counted = (
+        replace(report, devices=sum(other.version == report.version for other in by_kind[report.kind]))
+        for report in slowest
+    )
+    return tuple(counted), tuple(report for report in known if not report.plausible(here_ms))
 
 
-def unknown(said: Sequence[Said], ratios: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
+def unknown(reported: Sequence[StatusReport], ratios: Mapping[str, float]) -> dict[str, tuple[str, ...]]:
     """Kind → versions that it reports on, where none of them was measured here. Pure."""
-    judged = {one.kind for one in said if one.version in ratios}
-    kinds = dict.fromkeys(one.kind for one in said if one.kind not in judged)
-    return {kind: tuple(dict.fromkeys(one.version for one in said if one.kind == kind)) for kind in kinds}
+    judged = {report.kind for report in reported if report.version in ratios}
+    versions: dict[str, dict[str, None]] = {}
+    for report in reported:
+        if report.kind not in judged:
+            versions.setdefault(report.kind, {})[report.version] = None
+    return {kind: tuple(names) for kind, names in versions.items()}
 
 
 def in_turns(
@@ -129,6 +135,6 @@ def p95(took: Sequence[float]) -> float:
     return round(float(np.percentile(np.asarray(took), 95)), 3) if len(took) else 0.0
 
 
-def ratio(one: Sequence[float], other: Sequence[float]) -> float:
-    """How many times as long the one takes, by the middle of the pictures; 1 where nothing was measured. Pure."""
-    return float(np.median(np.asarray(one) / np.asarray(other))) if len(one) else 1.0
+def ratio(took: Sequence[float], other: Sequence[float]) -> float:
+    """How many times as long the first takes, by the middle of the pictures; 1 where nothing was measured. Pure."""
+    return float(np.median(np.asarray(took) / np.asarray(other))) if len(took) else 1.0

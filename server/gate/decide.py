@@ -14,18 +14,16 @@ from collections.abc import Iterator
 
 from server.evaluation.facts import REAL, TAUGHT
 from server.gate import against, fitness, floors
-from server.gate.evidence import Decision, Evidence, Rule
+from server.gate.evidence import Evidence, GateDecision, Rule, Verdict
 from server.gate.settings import Bounds
 
 
-def decide(evidence: Evidence, bounds: Bounds | None = None) -> Decision:
+def decide(evidence: Evidence, bounds: Bounds | None = None) -> GateDecision:
     """Judge every rule; no rule stops another, so that a person reads all reasons at once."""
-    found = tuple(_rules(evidence, bounds or Bounds()))
-    if any(rule.leads_to == "refused" for rule in found):
-        return Decision("refused", found)
-    if any(rule.leads_to == "trial" for rule in found):
-        return Decision("trial", found)
-    return Decision("promoted", found)
+    rules = tuple(_rules(evidence, bounds or Bounds()))
+    led_to = {rule.leads_to for rule in rules}
+    worst = next((verdict for verdict in (Verdict.REFUSED, Verdict.TRIAL) if verdict in led_to), Verdict.PROMOTED)
+    return GateDecision(worst, rules)
 
 
 def _rules(evidence: Evidence, bounds: Bounds) -> Iterator[Rule]:
@@ -41,19 +39,17 @@ def _rules(evidence: Evidence, bounds: Bounds) -> Iterator[Rule]:
 def _held_out(evidence: Evidence) -> Rule:
     """Something that nobody learnt from, to judge on."""
     cases = [case for case in evidence.candidate.cases if case.group != TAUGHT]
-    right, walks = sum(case.right for case in cases), len({case.walk for case in cases})
-    real = sum(case.group == REAL for case in cases)
+    right, real = sum(case.right for case in cases), sum(case.group == REAL for case in cases)
     figures = {"right": right, "real": real, "drawn": len(cases) - real}
-    if cases:
-        told = f"{right} of {len(cases)} held-out cases right ({real} real, {len(cases) - real} drawn)"
-        if evidence.champion is not None and evidence.champion.use == evidence.candidate.use:
-            theirs = {case.case_id: case.right for case in evidence.champion.cases}
-            told += f", the champion has {sum(theirs.get(case.case_id, False) for case in cases)}"
-        return Rule("held-out cases", "all", "passed", told, "", figures, cases=len(cases), walks=walks)
-    text = (
-        "nothing is held out to judge it on: mark walks as held out (waycue-server samples hold-out WALK), or record "
-        "more, of which about one walk in five is held out by itself"
-    )
-    return Rule(
-        "held-out cases", "all", "failed", text, "refused" if evidence.candidate.use == "demo" else "trial", figures
-    )
+    rule = Rule("held-out cases", "all", figures=figures, cases=len(cases), walks=len({case.walk for case in cases}))
+    if not cases:
+        text = (
+            "nothing is held out to judge it on: mark walks as held out (waycue-server samples hold-out WALK), or "
+            "record more, of which about one walk in five is held out by itself"
+        )
+        return rule.failed(text, Verdict.REFUSED if evidence.candidate.use == "demo" else Verdict.TRIAL)
+    text = f"{right} of {len(cases)} held-out cases right ({real} real, {len(cases) - real} drawn)"
+    if evidence.champion is not None and evidence.champion.use == evidence.candidate.use:
+        champions = {case.case_id: case.right for case in evidence.champion.cases}
+        text += f", the champion has {sum(champions.get(case.case_id, False) for case in cases)}"
+    return rule.passed(text)

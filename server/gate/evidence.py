@@ -11,17 +11,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
 
 SILENCE, UNKNOWN = 0, -1
 """Tiers of moments at which nothing should be said, and of which nobody knows what is there ("Turn right.")."""
 TIERS = {1: "things to stop for", 2: "obstacles", 3: "landmarks", SILENCE: "moments with nothing to say"}
 PLAUSIBLE = 0.05, 200.0
 """A look on a device ÷ the same here, on one core: from an accelerator twenty times as fast to a microcontroller."""
-Verdict = Literal["promoted", "trial", "refused"]
-Found = Literal["passed", "failed", "not judged"]
-LeadsTo = Literal["", "trial", "refused"]
+
+
+class Verdict(StrEnum):
+    """What becomes of a candidate."""
+
+    PROMOTED = "promoted"
+    TRIAL = "trial"
+    REFUSED = "refused"
+
+
+class RuleVerdict(StrEnum):
+    """How one rule was judged."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_JUDGED = "not judged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +93,11 @@ class Export:
     """What became of the candidate on its way into the bundle."""
 
     parity: float = 1.0
-    """Share of tokens in common with PyTorch …"""
+    """Share of tokens in common with PyTorch, on `parity_pictures`."""
     parity_pictures: int = 0
-    """… on so many pictures."""
     slot_loss: float = 0.0
-    """Slot F1 before quantisation, less that after …"""
+    """Slot F1 before quantisation, less that after, on `slot_cases`."""
     slot_cases: int = 0
-    """… on so many cases."""
     unfit: tuple[str, ...] = ()
     """What the device's self-test would say."""
     golden: int = 0
@@ -95,7 +107,7 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibrated:
+class CalibrationBasis:
     """What the candidate's calibration and thresholds were fitted on."""
 
     moments: int = 0
@@ -105,7 +117,7 @@ class Calibrated:
 
 
 @dataclass(frozen=True, slots=True)
-class Reported:
+class DeviceReport:
     """What devices of a kind say of a model that could be measured here too."""
 
     kind: str
@@ -130,15 +142,15 @@ class Cost:
     memory_mb: float = 0.0
     """Peak of a process that runs nothing else; 0 = could not be measured."""
     bundle_mb: float = 0.0
-    reported: tuple[Reported, ...] = ()
-    ignored: tuple[Reported, ...] = ()
+    reported: tuple[DeviceReport, ...] = ()
+    ignored: tuple[DeviceReport, ...] = ()
     """Reports that cannot be: a look of the candidate would take less or more than any device can."""
     unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Kind of device → versions that it reports on and that cannot be measured here."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class TeachingStock:
     """What could be held out: walks that teach."""
 
     walks: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
@@ -153,25 +165,25 @@ class Evidence:
     champion: Scores | None = None
     export: Export = field(default_factory=Export)
     cost: Cost = field(default_factory=Cost)
-    stock: Stock = field(default_factory=Stock)
+    stock: TeachingStock = field(default_factory=TeachingStock)
     learnt: Mapping[str, int] = field(default_factory=dict)
     """Walk that is held out → its moments whose very pictures also taught the candidate; they are no cases."""
-    calibrated: Calibrated = field(default_factory=Calibrated)
+    calibrated: CalibrationBasis = field(default_factory=CalibrationBasis)
     known_to_champion: tuple[str, ...] = ()
     """Walks that are held out but once taught the champion: no cases of a comparison with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of the gate, as it was judged."""
+    """One rule of the gate, and how it was judged."""
 
     name: str
     about: str
     """What it was judged on: a group and tier, a kind of device."""
-    verdict: Found
-    sentence: str
+    verdict: RuleVerdict = RuleVerdict.NOT_JUDGED
+    sentence: str = ""
     """For a person; where it did not pass, with what to do."""
-    leads_to: LeadsTo = ""
+    leads_to: Verdict | None = None
     """What follows for the candidate."""
     figures: Mapping[str, float | int | str] = field(default_factory=dict)
     interval: tuple[float, float] | None = None
@@ -179,9 +191,18 @@ class Rule:
     cases: int = 0
     walks: int = 0
 
+    def passed(self, sentence: str) -> Rule:
+        return replace(self, verdict=RuleVerdict.PASSED, sentence=sentence)
+
+    def failed(self, sentence: str, leads_to: Verdict) -> Rule:
+        return replace(self, verdict=RuleVerdict.FAILED, sentence=sentence, leads_to=leads_to)
+
+    def not_judged(self, sentence: str, leads_to: Verdict | None = None) -> Rule:
+        return replace(self, sentence=sentence, leads_to=leads_to)
+
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class GateDecision:
     """What the gate says."""
 
     verdict: Verdict
@@ -189,31 +210,33 @@ class Decision:
 
     @property
     def accepted(self) -> bool:
-        return self.verdict == "promoted"
+        return self.verdict is Verdict.PROMOTED
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it was not promoted; for a promoted one, what speaks for it."""
-        worst = [rule.sentence for rule in self.rules if rule.leads_to == "refused"]
-        worst += [rule.sentence for rule in self.rules if rule.leads_to == "trial"]
-        return tuple(worst) or tuple(rule.sentence for rule in self.rules if rule.verdict == "passed")[:1]
+        worst = [rule.sentence for to in (Verdict.REFUSED, Verdict.TRIAL) for rule in self.rules if rule.leads_to is to]
+        return tuple(worst) or tuple(rule.sentence for rule in self.rules if rule.verdict is RuleVerdict.PASSED)[:1]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it: no infinities, lists instead of tuples."""
-        return {"format": 1, "verdict": self.verdict, "rules": [_plain(asdict(rule)) for rule in self.rules]}
+        """As JSON has it: no infinities, lists instead of tuples, "" where a rule leads to nothing."""
+        rules = [{**asdict(rule), "leads_to": rule.leads_to or ""} for rule in self.rules]
+        return {"format": 1, "verdict": self.verdict, "rules": [_plain(rule) for rule in rules]}
 
 
-def of_dict(value: Mapping[str, Any]) -> Decision:
+def of_dict(value: Mapping[str, Any]) -> GateDecision:
     """Read `to_dict` back; unknown fields are left out. Raises: KeyError, TypeError, ValueError."""
     names = Rule.__dataclass_fields__
     rules = []
-    for one in value["rules"]:
-        known = {name: part for name, part in one.items() if name in names}
+    for entry in value["rules"]:
+        known = {name: part for name, part in entry.items() if name in names}
+        known["verdict"] = RuleVerdict(known["verdict"])
+        known["leads_to"] = Verdict(known["leads_to"]) if known.get("leads_to") else None
         if known.get("interval") is not None:
             low, high = known["interval"]
             known["interval"] = (-math.inf if low is None else low, math.inf if high is None else high)
         rules.append(Rule(**known))
-    return Decision(value["verdict"], tuple(rules))
+    return GateDecision(Verdict(value["verdict"]), tuple(rules))
 
 
 def _plain(value: Any) -> Any:

@@ -7,13 +7,15 @@ demonstration model, and a champion that was too slow would allow the next one t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from server.gate.evidence import Evidence, Export, LeadsTo, Reported, Rule
+from server.gate.evidence import DeviceReport, Evidence, Export, Rule, Verdict
 from server.gate.settings import BudgetSettings, GateSettings
 
 HERE = "this machine"
 NO_GOLDEN = "it has no golden chunks to test itself on"
 """shared.runtime.golden's words; the floors say what to do about it."""
+_ADD = "add some (waycue-server samples golden add ID, waycue-server samples hold-out WALK)"
 
 
 def rules(evidence: Evidence, budget: BudgetSettings, settings: GateSettings) -> Iterator[Rule]:
@@ -25,120 +27,106 @@ def rules(evidence: Evidence, budget: BudgetSettings, settings: GateSettings) ->
 
 
 def _parity(evidence: Evidence, settings: GateSettings) -> Rule:
-    export, least = evidence.export, settings.parity_least
-    if not export.parity_pictures:
-        text = (
-            "there is no golden or held-out picture to compare its words with PyTorch's on: add some "
-            "(waycue-server samples golden add ID, waycue-server samples hold-out WALK)"
-        )
-        return Rule("parity", "export", "not judged", text, _missing(evidence), bound=least)
-    told = f"{export.parity:.1%} of its tokens are PyTorch's, at least {least:.0%} are needed"
-    common = ({"share": export.parity}, None, least, export.parity_pictures)
-    needed = settings.parity_pictures
-    if export.parity >= least and evidence.candidate.use != "demo" and export.parity_pictures < needed:
-        text = (
-            f"{told}, but on {export.parity_pictures} of the {needed} pictures that it takes to tell: add some "
-            "(waycue-server samples golden add ID, waycue-server samples hold-out WALK)"
-        )
-        return Rule("parity", "export", "not judged", text, "trial", *common)
-    if export.parity >= least:
-        return Rule("parity", "export", "passed", told, "", *common)
-    return Rule("parity", "export", "failed", f"only {told}: the export broke it", "refused", *common)
+    export, least, needed = evidence.export, settings.parity_least, settings.parity_pictures
+    pictures, figures = export.parity_pictures, {"share": export.parity} if export.parity_pictures else {}
+    rule = Rule("parity", "export", figures=figures, bound=least, cases=pictures)
+    if not pictures:
+        text = f"there is no golden or held-out picture to compare its words with PyTorch's on: {_ADD}"
+        return rule.not_judged(text, _untested(evidence))
+    text = f"{export.parity:.1%} of its tokens are PyTorch's, at least {least:.0%} are needed"
+    if export.parity < least:
+        return rule.failed(f"only {text}: the export broke it", Verdict.REFUSED)
+    if evidence.candidate.use != "demo" and pictures < needed:
+        text += f", but on {pictures} of the {needed} pictures that it takes to tell: {_ADD}"
+        return rule.not_judged(text, Verdict.TRIAL)
+    return rule.passed(text)
 
 
 def _quantised(export: Export, settings: GateSettings) -> Rule:
-    most = settings.slot_loss_most
-    told = f"quantisation costs {export.slot_loss:.3f} of its slot F1, at most {most} is allowed"
-    common = ({"loss": export.slot_loss}, None, most, export.slot_cases)
+    most, figures = settings.slot_loss_most, {"loss": export.slot_loss}
+    rule = Rule("quantisation", "export", figures=figures, bound=most, cases=export.slot_cases)
+    text = f"quantisation costs {export.slot_loss:.3f} of its slot F1, at most {most} is allowed"
     if export.slot_cases < settings.slot_loss_cases:
-        text = f"{told}; it takes {settings.slot_loss_cases} cases to tell, there are {export.slot_cases}"
-        return Rule("quantisation", "export", "not judged", text, "", *common)
+        return rule.not_judged(f"{text}; it takes {settings.slot_loss_cases} cases to tell, there are {rule.cases}")
     if export.slot_loss <= most:
-        return Rule("quantisation", "export", "passed", told, "", *common)
-    text = f"{told}: keep more bits (learn.decoder_bits = 8)"
-    return Rule("quantisation", "export", "failed", text, "refused", *common)
+        return rule.passed(text)
+    return rule.failed(f"{text}: keep more bits (learn.decoder_bits = 8)", Verdict.REFUSED)
 
 
 def _self_test(evidence: Evidence) -> Rule:
-    unfit, figures = evidence.export.unfit, {"pictures": evidence.export.golden}
+    unfit, pictures = evidence.export.unfit, evidence.export.golden
+    rule = Rule("self-test", "bundle", figures={"pictures": pictures})
+    if not unfit:
+        return rule.passed(f"self-test: {pictures} golden pictures")
     if unfit == (NO_GOLDEN,):
         text = f"self-test: {NO_GOLDEN}: add some (waycue-server samples golden add ID)"
-        return Rule("self-test", "bundle", "not judged", text, _missing(evidence), figures)
-    if unfit:
-        return Rule("self-test", "bundle", "failed", f"self-test: {'; '.join(unfit)}", "refused", figures)
-    return Rule("self-test", "bundle", "passed", f"self-test: {evidence.export.golden} golden pictures", "", figures)
+        return rule.not_judged(text, _untested(evidence))
+    return rule.failed(f"self-test: {'; '.join(unfit)}", Verdict.REFUSED)
 
 
-def _missing(evidence: Evidence) -> LeadsTo:
+def _untested(evidence: Evidence) -> Verdict:
     """What follows where there is nothing to test on."""
-    return "refused" if evidence.candidate.use == "demo" else "trial"
+    return Verdict.REFUSED if evidence.candidate.use == "demo" else Verdict.TRIAL
 
 
 def _costs(evidence: Evidence, budget: BudgetSettings) -> Iterator[Rule]:
     """This machine is always asked, too: against the most that any kind of device is allowed."""
     cost, here_ms = evidence.cost, evidence.cost.look_p95_ms
-    unmeasured: LeadsTo = "" if evidence.candidate.use == "demo" else "trial"
-    reported = {one.kind: one for one in cost.reported if one.plausible(here_ms)}
-    ignored = [*cost.ignored, *(one for one in cost.reported if not one.plausible(here_ms))]
-    kinds = tuple(dict.fromkeys((*reported, *(one.kind for one in ignored), *cost.unknown, *budget.kinds)))
-    loosest = max(budget.of(kind)[0] for kind in ("", *kinds))
-    yield _look(here_ms, None, HERE, loosest, unmeasured)
+    unmeasured = None if evidence.candidate.use == "demo" else Verdict.TRIAL
+    reported = {report.kind: report for report in cost.reported if report.plausible(here_ms)}
+    ignored = [*cost.ignored, *(report for report in cost.reported if not report.plausible(here_ms))]
+    kinds = tuple(dict.fromkeys((*reported, *(report.kind for report in ignored), *cost.unknown, *budget.kinds)))
+    yield _look(here_ms, None, Rule("look", HERE, bound=max(budget.of(kind)[0] for kind in ("", *kinds))), unmeasured)
     for kind in kinds or (HERE,):
         look_ms, memory_mb, bundle_mb = budget.of(kind)
         if kind != HERE:
-            yield _look(here_ms, reported.get(kind), kind, look_ms, unmeasured)
-        yield _size("memory", kind, cost.memory_mb, memory_mb, "peak memory of its process", unmeasured)
-        yield _size("bundle size", kind, cost.bundle_mb, bundle_mb, "its bundle", unmeasured)
-    for one in ignored:
-        yield Rule("report", one.kind, "not judged", _cannot_be(one, here_ms), bound=None)
-    for kind, versions in cost.unknown.items():
+            yield _look(here_ms, reported.get(kind), Rule("look", kind, bound=look_ms), unmeasured)
+        memory, size = Rule("memory", kind, bound=memory_mb), Rule("bundle size", kind, bound=bundle_mb)
+        yield _megabytes(memory, cost.memory_mb, "peak memory of its process", "budget.memory_mb", unmeasured)
+        yield _megabytes(size, cost.bundle_mb, "its bundle", "budget.bundle_mb", unmeasured)
+    for report in ignored:
         text = (
-            f"{kind} reports on {', '.join(versions)}, which cannot be run here: what a look takes there is not judged"
+            f"left out: a {report.kind} reports {report.look_p95_ms:g} ms for {report.version}, so that a look would "
+            f"take {report.look_p95_ms * report.ratio / here_ms:.2g} times what it takes here. See: waycue-server "
+            "devices list"
         )
-        yield Rule("report", kind, "not judged", text)
+        yield Rule("report", report.kind).not_judged(text)
+    for kind, versions in cost.unknown.items():
+        text = f"{kind} reports on {', '.join(versions)}, which cannot be run here: what a look takes there is not"
+        yield Rule("report", kind).not_judged(f"{text} judged")
 
 
-def _cannot_be(one: Reported, here_ms: float) -> str:
-    return (
-        f"left out: a {one.kind} reports {one.look_p95_ms:g} ms for {one.version}, so that a look would take "
-        f"{one.look_p95_ms * one.ratio / here_ms:.2g} times what it takes here. See: waycue-server devices list"
-    )
-
-
-def _look(here_ms: float, reported: Reported | None, kind: str, most_ms: float, unmeasured: LeadsTo) -> Rule:
-    if reported is not None:
-        p95_ms = reported.look_p95_ms * reported.ratio
+def _look(here_ms: float, report: DeviceReport | None, rule: Rule, unmeasured: Verdict | None) -> Rule:
+    p95_ms, how = here_ms, "processor time on one core of this machine"
+    if report is not None:
+        p95_ms = report.look_p95_ms * report.ratio
         how = (
-            f"estimated from {reported.look_p95_ms:.0f} ms that {reported.devices} of them report for "
-            f"{reported.version}, of whose time it takes {reported.ratio:.2f} here"
+            f"estimated from {report.look_p95_ms:.0f} ms that {report.devices} of them report for {report.version}, of "
+            f"whose time it takes {report.ratio:.2f} here"
         )
-    elif here_ms > 0:
-        p95_ms = here_ms
-        how = "processor time on one core of this machine" + (
-            "" if kind == HERE else f": no {kind} has reported its own yet"
-        )
-    else:
-        text = f"what a look takes was not measured{_again(unmeasured)}"
-        return Rule("look", kind, "not judged", text, unmeasured, bound=most_ms)
-    told = f"a look takes {p95_ms:.0f} ms (p95) on {kind} ({how}); at most {most_ms:.0f} ms are allowed"
-    figures: dict[str, float | int | str] = {"p95_ms": p95_ms, "here_ms": here_ms}
-    if p95_ms <= most_ms:
-        return Rule("look", kind, "passed", told, "", figures, bound=most_ms)
-    text = f"{told}: too slow. Take a smaller base (learn.base), or raise budget.look_ms"
-    return Rule("look", kind, "failed", text, "refused", figures, bound=most_ms)
+    elif rule.about != HERE:
+        how += f": no {rule.about} has reported its own yet"
+    if report is None and here_ms <= 0:
+        return _unmeasured(rule, "what a look takes", unmeasured)
+    rule = replace(rule, figures={"p95_ms": p95_ms, "here_ms": here_ms})
+    assert rule.bound is not None
+    text = f"a look takes {p95_ms:.0f} ms (p95) on {rule.about} ({how}); at most {rule.bound:.0f} ms are allowed"
+    if p95_ms <= rule.bound:
+        return rule.passed(text)
+    return rule.failed(f"{text}: too slow. Take a smaller base (learn.base), or raise budget.look_ms", Verdict.REFUSED)
 
 
-def _size(name: str, kind: str, value_mb: float, most_mb: float, what: str, unmeasured: LeadsTo) -> Rule:
-    setting = "budget.memory_mb" if name == "memory" else "budget.bundle_mb"
+def _megabytes(rule: Rule, value_mb: float, what: str, setting: str, unmeasured: Verdict | None) -> Rule:
     if value_mb <= 0:
-        text = f"{what} was not measured{_again(unmeasured)}"
-        return Rule(name, kind, "not judged", text, unmeasured, bound=most_mb)
-    told = f"{what}: {value_mb:.1f} MB, at most {most_mb:.0f} MB are allowed on {kind}"
-    if value_mb <= most_mb:
-        return Rule(name, kind, "passed", told, "", {"mb": value_mb}, bound=most_mb)
-    text = f"{told}. Take a smaller base (learn.base), or raise {setting}"
-    return Rule(name, kind, "failed", text, "refused", {"mb": value_mb}, bound=most_mb)
+        return _unmeasured(rule, what, unmeasured)
+    rule = replace(rule, figures={"mb": value_mb})
+    assert rule.bound is not None
+    text = f"{what}: {value_mb:.1f} MB, at most {rule.bound:.0f} MB are allowed on {rule.about}"
+    if value_mb <= rule.bound:
+        return rule.passed(text)
+    return rule.failed(f"{text}. Take a smaller base (learn.base), or raise {setting}", Verdict.REFUSED)
 
 
-def _again(unmeasured: LeadsTo) -> str:
-    return ": run another night (waycue-server retrain --force)" if unmeasured else ""
+def _unmeasured(rule: Rule, what: str, unmeasured: Verdict | None) -> Rule:
+    again = ": run another night (waycue-server retrain --force)" if unmeasured else ""
+    return rule.not_judged(f"{what} was not measured{again}", unmeasured)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from server.gate import cases
 from server.model.checkpoint import Checkpoint
 from server.model.guide import Guide
 from shared import bundle as bundles
-from shared import mel, vocabulary
+from shared import media, mel, vocabulary
 from shared.errors import DatasetError
 from shared.preprocess import prepare
 from shared.runtime import GuidanceModel
@@ -43,28 +44,39 @@ WIDTH_PX = 640
 Progress = Callable[[str], None]
 
 
+class _Picked:
+    """Golden chunks so far: things to stop for, and others, of each at most so many times what travels."""
+
+    def __init__(self, times: int = 1) -> None:
+        self.stops, self.others, self._times = list[GoldenChunk](), list[GoldenChunk](), times
+
+    def wants(self, *, stop: bool) -> bool:
+        return len(self.stops) < STOPS * self._times if stop else len(self.others) < OTHERS * self._times
+
+    def add(self, chunk: GoldenChunk) -> None:
+        (self.stops if chunk.must_stop else self.others).append(chunk)
+
+    @property
+    def chunks(self) -> list[GoldenChunk]:
+        return [*self.stops, *self.others]
+
+
 def drawn(base: Checkpoint) -> list[GoldenChunk]:
     """For a first demonstration model: held-out rendered pictures that the float model has right."""
-    guide = Guide(base).eval()
-    stops, others = list[GoldenChunk](), list[GoldenChunk]()
+    guide, picked = Guide(base).eval(), _Picked()
     for case in answers.rendered_cases(200, seed=2):
         slots = vocabulary.parse(case.text)
-        if slots is None or not slots.object or (len(stops) == STOPS and len(others) == OTHERS):
+        if slots is None or not slots.object or not picked.wants(stop=vocabulary.tier(slots) == 1):
             continue
-        pixels = torch.from_numpy(prepare(case.image, base.preprocessing))
         with torch.no_grad():
-            features = guide.features(pixels)
+            features = guide.features(torch.from_numpy(prepare(case.image, base.preprocessing)))
             ids = guide.write(features, end_id=base.end_id)[0]
             scores = base.head(features)[1][0].sigmoid()
-        if vocabulary.parse(str(base.tokenizer.decode(ids))) != slots:
-            continue
         stop = vocabulary.tier(slots) == 1
-        if stop and scores[base.objects.index(slots.object), base.sides.index(slots.side)] < SCORE:
-            continue
-        chosen, most = (stops, STOPS) if stop else (others, OTHERS)
-        if len(chosen) < most:
-            chosen.append(GoldenChunk(case.image, slots.object, slots.side, stop))
-    return [*stops, *others]
+        plain = not stop or scores[base.objects.index(slots.object), base.sides.index(slots.side)] >= SCORE
+        if plain and vocabulary.parse(str(base.tokenizer.decode(ids))) == slots:
+            picked.add(GoldenChunk(case.image, slots.object, slots.side, stop))
+    return picked.chunks
 
 
 def of_bundle(folder: Path) -> list[GoldenChunk]:
@@ -79,20 +91,18 @@ def of_bundle(folder: Path) -> list[GoldenChunk]:
 
 def of_rows(folder: Path, chosen: Sequence[SampleRow], *, progress: Progress) -> list[GoldenChunk]:
     """Golden moments of a dataset that name a thing, walk by walk in turns; more than travel (see `prune`)."""
-    stops, others = list[GoldenChunk](), list[GoldenChunk]()
+    picked = _Picked(CANDIDATES)
     for row in _in_turns(chosen):
         slots = vocabulary.parse(row.ground_truth)
-        if slots is None or not slots.object:
-            continue
-        stop = vocabulary.tier(slots) == 1
-        kept, most = (stops, STOPS * CANDIDATES) if stop else (others, OTHERS * CANDIDATES)
-        if len(kept) == most:
+        if slots is None or not slots.object or not picked.wants(stop=vocabulary.tier(slots) == 1):
             continue
         try:
-            kept.append(GoldenChunk(_scaled(material.picture(folder, row)), slots.object, slots.side, stop))
+            image = _scaled(material.picture(folder, row))
         except DatasetError as error:
             progress(f"left out: {error}")
-    return [*stops, *others]
+            continue
+        picked.add(GoldenChunk(image, slots.object, slots.side, vocabulary.tier(slots) == 1))
+    return picked.chunks
 
 
 def choose(
@@ -111,16 +121,13 @@ def prune(folder: Path, *, threads: int) -> tuple[int, int]:
 
     returns: how many are left, and how many of them are things to stop for
     """
-    chunks = of_bundle(folder)
-    model = GuidanceModel.load(folder, threads=threads, allow_demo=True)
-    stops, others = list[GoldenChunk](), list[GoldenChunk]()
-    for chunk in chunks:
-        kept, most = (stops, STOPS) if chunk.must_stop else (others, OTHERS)
-        if len(kept) < most and _has_right(model, chunk):
-            kept.append(chunk)
+    model, picked = GuidanceModel.load(folder, threads=threads, allow_demo=True), _Picked()
+    for chunk in of_bundle(folder):
+        if picked.wants(stop=chunk.must_stop) and _has_right(model, chunk):
+            picked.add(chunk)
     shutil.rmtree(folder / "golden")
-    write_golden(folder, [*stops, *others])
-    return len(stops) + len(others), len(stops)
+    write_golden(folder, picked.chunks)
+    return len(picked.chunks), len(picked.stops)
 
 
 def parity_moments(
@@ -132,8 +139,8 @@ def parity_moments(
         pictures = [case.image for case in answers.rendered_cases(PARITY_PICTURES, seed=1)]
     else:
         chosen = [*cases.golden(view), *cases.held_out(view)][:PARITY_PICTURES]
-        found = cases.cases(folder, [(row, "parity") for row in chosen], material.Senses(), progress=progress)
-        pictures = [case.image for case in found]
+        held_out = cases.cases(folder, [(row, "parity") for row in chosen], material.Senses(), progress=progress)
+        pictures = [case.image for case in held_out]
     rng = np.random.default_rng(1)
     noises = [rng.normal(0, 10 ** rng.uniform(-4, -0.5), mel.FRAMES * mel.HOP).astype(np.float32) for _ in pictures]
     return [
@@ -154,10 +161,9 @@ def _has_right(model: GuidanceModel, chunk: GoldenChunk) -> bool:
 
 def _as_written(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """As a device reads it: through the JPEG that `write_golden` writes."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    decoded = media.decode_picture(media.encode_jpeg(image))
     assert decoded is not None  # it was encoded just now
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+    return decoded
 
 
 def _scaled(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -170,9 +176,8 @@ def _scaled(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _in_turns(chosen: Sequence[SampleRow]) -> list[SampleRow]:
     """One of each walk, then the next of each: moments of one walk are alike."""
+    seen: Counter[str] = Counter()
     place: dict[str, int] = {}
-    ranked = []
     for row in chosen:
-        ranked.append((place.setdefault(row.walk_id, 0), row))
-        place[row.walk_id] += 1
-    return [row for _, row in sorted(ranked, key=lambda one: one[0])]
+        place[row.row_id], seen[row.walk_id] = seen[row.walk_id], seen[row.walk_id] + 1
+    return sorted(chosen, key=lambda row: place[row.row_id])

@@ -8,10 +8,11 @@ What is judged on, what is calibrated on and what was learnt from are walks of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,9 @@ from server.dataset.folder import SampleRow
 from server.evaluation import answers as evaluate
 from server.evaluation import rendered
 from server.evaluation.drive import DriveSettings, drive
-from server.evaluation.facts import DRAWN, REAL, TAUGHT, Course, Frame
+from server.evaluation.facts import DRAWN, REAL, TAUGHT, Course
 from server.gate import calibrate, cases, cost, decide, golden, scoring
-from server.gate.evidence import Calibrated, Decision, Evidence, Export, Scores, WalkScore
+from server.gate.evidence import CalibrationBasis, Evidence, Export, GateDecision, Scores, WalkScore
 from server.gate.settings import Bounds
 from server.model.checkpoint import Checkpoint
 from server.releases.registry import Registry
@@ -40,42 +41,19 @@ DRAWN_WALKS, DRAWN_MINUTES, DRAWN_SEED = 6, 0.25, 77
 Progress = Callable[[str], None]
 
 
-class Effort(Protocol):
-    """How much work a judgement may be: the `[learn]` section of the server's configuration."""
-
-    @property
-    def threads(self) -> int:
-        """CPU threads."""
-        ...
-
-    @property
-    def gate_cases(self) -> int:
-        """Held-out rendered frames, for a demonstration model."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class Made:
+class MadeBundle:
     """A quantised bundle on disk, and how like PyTorch it is."""
 
     folder: Path
     full: Path
     """The same before quantisation."""
     parity_float: float
+    """Share of tokens in common with PyTorch's answers before quantisation …"""
     parity: float
+    """… and after it."""
     size_bytes: int
     parity_pictures: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What came out; the bundle's manifest says the same."""
-
-    decision: Decision
-    figures: dict[str, Any]
-    champion_figures: dict[str, Any]
-    held_out: int
-    """Real cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,38 +62,69 @@ class Subject:
 
     base: Checkpoint
     label: Label
-    made: Made
+    made: MadeBundle
     view: Sequence[SampleRow]
     teaching: Sequence[SampleRow]
-    extra: dict[str, Any]
+    extra: Mapping[str, Any]
     """Of the manifest."""
+    taught_champion: frozenset[str] = frozenset()
+    """Ids of the samples that the champion learnt from."""
+
+    @property
+    def senses(self) -> material.Senses:
+        return senses_of(self.base)
+
+    @property
+    def draws(self) -> bool:
+        """Whether it is judged on drawn pictures: what a field model knows of them says nothing about real streets."""
+        return self.base.intended_use == "demo" and bool(self.base.known)
 
 
-def judge(
-    subject: Subject,
-    registry: Registry,
-    *,
-    settings: Effort,
-    bounds: Bounds,
-    taught: frozenset[str] = frozenset(),
-    progress: Progress,
-) -> Judged:
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where a bundle is judged, and how much work that may be."""
+
+    registry: Registry
+    bounds: Bounds
+    threads: int
+    gate_cases: int
+    """Held-out rendered frames, for a demonstration model."""
+    progress: Progress
+
+    @property
+    def dataset(self) -> Path:
+        return self.registry.home / "dataset"
+
+    def answers(self, folder: Path, chosen: Sequence[evaluate.Case]) -> list[evaluate.Answer]:
+        return evaluate.run(folder, chosen, threads=self.threads, progress=self.progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What came out; the bundle's manifest says the same."""
+
+    decision: GateDecision
+    figures: dict[str, Any]
+    champion_figures: dict[str, Any]
+    held_out: int
+    """Real cases."""
+
+
+def judge(subject: Subject, bench: Bench) -> Judgement:
     """Judge a bundle and write into its manifest what it is for: a field model stays `trial` until it is accepted.
 
-    taught: ids of the samples that the champion learnt from
     raises: BundleError, OSError
     """
-    base, made, folder = subject.base, subject.made, registry.home / "dataset"
-    senses = material.Senses(before=base.frames == 2, sound=base.ear is not None)
-    known = cases.learnt(subject.view, subject.teaching)
-    chosen = [*_drawn(base, settings), *cases.real(folder, subject.view, subject.teaching, senses, progress=progress)]
-    progress(f"judging on {len(chosen)} cases")
-    ours = evaluate.run(made.folder, chosen, threads=settings.threads, progress=progress)
-    full = evaluate.run(made.full, chosen, threads=settings.threads, progress=progress)
-    fitting = _fitting(subject, folder, settings, senses, progress)
-    held_out = [answer for answer in ours if answer.case.group != TAUGHT]
-    figures, fitted = recalibrate(made.folder, subject.label, held_out, fitting, extra=subject.extra)
-    pictures, stops = _keep_golden(base, made.folder, settings.threads)
+    base, made, view = subject.base, subject.made, subject.view
+    learnt = cases.learnt(view, subject.teaching)
+    drawn = evaluate.rendered_cases(bench.gate_cases, objects=base.known) if subject.draws else []
+    real = cases.real(bench.dataset, view, subject.teaching, subject.senses, progress=bench.progress)
+    chosen = [*drawn, *real]
+    bench.progress(f"judging on {len(chosen)} cases")
+    ours, full = bench.answers(made.folder, chosen), bench.answers(made.full, chosen)
+    fitting = _fitting(subject, bench)
+    figures, fitted = recalibrate(made.folder, _held_out(ours), fitting, extra=subject.extra)
+    pictures, stops = _keep_golden(base, made.folder, bench.threads)
     restamp(made.folder)
     slot_loss, slot_cases = scoring.quantised(full, ours)
     export = Export(
@@ -123,40 +132,46 @@ def judge(
         parity_pictures=made.parity_pictures,
         slot_loss=slot_loss,
         slot_cases=slot_cases,
-        unfit=tuple(check_golden(made.folder, threads=settings.threads)),
+        unfit=tuple(check_golden(made.folder, threads=bench.threads)),
         golden=pictures,
         golden_stops=stops,
     )
-    courses = _courses(base, folder, cases.held_out(subject.view, tuple(known)))
-    candidate, champion, theirs = _scores(
-        subject, registry, chosen, calibrate.calibrated(ours, fitted), courses, settings, progress
-    )
-    progress("measuring what a look takes")
+    candidate, champion, theirs = _scores(subject, bench, calibrate.calibrated(ours, fitted), tuple(learnt))
+    bench.progress("measuring what a look takes")
     evidence = Evidence(
         candidate,
         champion,
         export,
-        cost.measure(made.folder, registry, _sights(chosen), threads=settings.threads),
+        cost.measure(made.folder, bench.registry, _sights(chosen), threads=bench.threads),
         cases.stock(subject.teaching),
-        known,
-        _calibrated(calibrate.calibrated(fitting, fitted)),
-        cases.known_to(subject.view, taught),
+        learnt,
+        _basis(calibrate.calibrated(fitting, fitted)),
+        cases.known_to(view, subject.taught_champion),
     )
-    decision = decide.decide(evidence, bounds)
-    figures = {**figures, "whole_walks": {group: whole_walks(candidate, group) for group in _groups(candidate)}}
+    decision = decide.decide(evidence, bench.bounds)
+    groups = dict.fromkeys(walk.group for walk in candidate.walks)
+    figures = {**figures, "whole_walks": {group: whole_walks(candidate, group) for group in groups}}
     use = base.intended_use if base.intended_use == "demo" or decision.accepted else "trial"
     restamp(made.folder, intended_use=use, evaluation=figures)
-    summary = evaluate.summary([answer for answer in theirs if answer.case.group != TAUGHT]) if theirs else {}
-    return Judged(decision, figures, summary, sum(case.group == REAL for case in chosen))
+    summary = evaluate.summary(_held_out(theirs)) if theirs else {}
+    return Judgement(decision, figures, summary, sum(case.group == REAL for case in real))
+
+
+def senses_of(base: Checkpoint) -> material.Senses:
+    """What a checkpoint is given beside the newest picture."""
+    return material.Senses(before=base.frames == 2, sound=base.ear is not None)
+
+
+def _held_out(answers: Sequence[evaluate.Answer]) -> list[evaluate.Answer]:
+    return [answer for answer in answers if answer.case.group != TAUGHT]
 
 
 def recalibrate(
     folder: Path,
-    label: Label,
     answers: Sequence[evaluate.Answer],
     fitting: Sequence[evaluate.Answer],
     *,
-    extra: dict[str, Any],
+    extra: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], Calibration]:
     """Write the manifest anew with calibration, thresholds and figures; the files stay as they are.
 
@@ -166,43 +181,24 @@ def recalibrate(
     returns: the figures, and what was fitted
     """
     fitted = calibrate.fit(fitting)
-    sure = calibrate.calibrated(fitting, fitted.by)
     errors = {
         "sentences": {"before": fitted.sentences_before, "after": fitted.sentences},
         "hazards": {"before": fitted.hazards_before, "after": fitted.hazards},
     }
     figures = {**evaluate.summary(answers), "slot_f1": scoring.slot_f1(answers), "calibration_error": errors}
-    manifest = bundles.read_manifest(folder)
-    bundles.write_bundle(
+    restamp(
         folder,
-        version=label.version,
-        created_at_utc=label.created_at_utc,
-        base=label.base,
-        parent=label.parent,
-        intended_use=label.intended_use,
-        thresholds=evaluate.thresholds(sure),
-        model={**manifest.model, "calibration": fitted.by.to_dict()},
+        thresholds=evaluate.thresholds(calibrate.calibrated(fitting, fitted.by)),
+        model={**bundles.read_manifest(folder).model, "calibration": fitted.by.to_dict()},
         evaluation=figures,
-        extra=extra,
+        extra=dict(extra or {}),
     )
     return figures, fitted.by
 
 
-def restamp(folder: Path, *, intended_use: str = "", evaluation: dict[str, Any] | None = None) -> None:
-    """Write the manifest anew over the files as they now are. Raises: BundleError, OSError."""
-    old = bundles.read_manifest(folder)
-    bundles.write_bundle(
-        folder,
-        version=old.version,
-        created_at_utc=old.created_at_utc,
-        base=old.base,
-        parent=old.parent,
-        intended_use=intended_use or old.intended_use,
-        thresholds=old.thresholds,
-        model=old.model,
-        evaluation=old.evaluation if evaluation is None else evaluation,
-        extra=dict(old.extra),
-    )
+def restamp(folder: Path, **changes: Any) -> None:
+    """Write the manifest anew over the files as they now are, with other fields. Raises: BundleError, OSError."""
+    bundles.write_bundle(folder, replace(bundles.read_manifest(folder), **changes))
 
 
 def on_walks(base: Checkpoint, folder: Path, threads: int = 2) -> list[evaluate.Answer]:
@@ -220,18 +216,19 @@ def walk_scores(
 
     courses: (course, group); returns the walks of each model
     """
-    found: list[dict[tuple[str, str], list[WalkScore]]] = [{} for _ in models]
+    scored: list[dict[tuple[str, str], list[WalkScore]]] = [{} for _ in models]
     for course, group in courses:
-        walk, once = course.group if group == REAL else course.name, _drawn_once(course)
+        walk, once = course.group if group == REAL else course.name, _read_once(course)
         try:
             driven = [drive(model, once, PolicySettings(), DriveSettings(pictures=False)) for model in models]
         except (DatasetError, MediaError) as error:
             progress(f"left out: {error}")
             continue
-        for mine, one in zip(found, driven, strict=True):
-            mine.setdefault((walk, group), []).append(scoring.walk_score(one))
+        for walks, walked in zip(scored, driven, strict=True):
+            walks.setdefault((walk, group), []).append(scoring.walk_score(walked))
     return [
-        tuple(scoring.joined(some, walk=walk, group=group) for (walk, group), some in mine.items()) for mine in found
+        tuple(scoring.joined(parts, walk=walk, group=group) for (walk, group), parts in walks.items())
+        for walks in scored
     ]
 
 
@@ -250,35 +247,24 @@ def whole_walks(scores: Scores, group: str) -> dict[str, Any]:
     }
 
 
-def _groups(scores: Scores) -> list[str]:
-    return list(dict.fromkeys(walk.group for walk in scores.walks))
-
-
-def _drawn(base: Checkpoint, settings: Effort) -> list[evaluate.Case]:
-    """For the demonstration model only: what it knows of drawn pictures says nothing about real streets."""
-    if base.intended_use != "demo" or not base.known:
-        return []
-    return evaluate.rendered_cases(settings.gate_cases, objects=base.known)
-
-
-def _fitting(
-    subject: Subject, folder: Path, settings: Effort, senses: material.Senses, progress: Progress
-) -> list[evaluate.Answer]:
+def _fitting(subject: Subject, bench: Bench) -> list[evaluate.Answer]:
     """Answers to calibrate on: whole golden walks, and drawn ones for the demonstration model. Not single golden
     moments: their walk may teach, or be judged on."""
-    base, bundle = subject.base, subject.made.folder
-    found, spoiled = cases.to_calibrate(subject.view, subject.teaching)
+    rows, spoiled = cases.to_calibrate(subject.view, subject.teaching)
     for walk in spoiled:
-        progress(
+        bench.progress(
             f"the golden walk {walk} holds pictures of walks that teach or are held out: nothing is calibrated on it"
         )
-    looked = list(cases.cases(folder, [(row, "golden") for row in found], senses, progress=progress))
-    return [*on_walks(base, bundle, settings.threads), *evaluate.run(bundle, looked, threads=settings.threads)]
+    chosen = [(row, "golden") for row in rows]
+    looked = list(cases.cases(bench.dataset, chosen, subject.senses, progress=bench.progress))
+    folder = subject.made.folder
+    drawn = on_walks(subject.base, folder, bench.threads)
+    return [*drawn, *evaluate.run(folder, looked, threads=bench.threads)]
 
 
-def _calibrated(fitting: Sequence[evaluate.Answer]) -> Calibrated:
+def _basis(fitting: Sequence[evaluate.Answer]) -> CalibrationBasis:
     walks = {answer.case.walk for answer in fitting}
-    return Calibrated(len(fitting), len(walks), evaluate.sure_enough(fitting))
+    return CalibrationBasis(len(fitting), len(walks), evaluate.sure_enough(fitting))
 
 
 def _keep_golden(base: Checkpoint, folder: Path, threads: int) -> tuple[int, int]:
@@ -288,51 +274,42 @@ def _keep_golden(base: Checkpoint, folder: Path, threads: int) -> tuple[int, int
     return len(chunks), sum(chunk.must_stop for chunk in chunks)
 
 
-def _courses(base: Checkpoint, folder: Path, held_out: Sequence[SampleRow]) -> list[tuple[Course, str]]:
-    real = [(course, REAL) for course in cases.courses(folder, held_out)]
-    if base.intended_use != "demo" or not base.known:
-        return real
-    drawn = rendered.courses(DRAWN_WALKS, minutes=DRAWN_MINUTES, seed=DRAWN_SEED)
-    return [*real, *((course, DRAWN) for course in drawn)]
-
-
-def _drawn_once(course: Course) -> Course:
+def _read_once(course: Course) -> Course:
     """Its pictures are drawn, or read, once for all models: 60 of 0.9 MB."""
-    frames: list[Frame] = []
-
-    def again() -> Iterator[Frame]:
-        if not frames:
-            frames.extend(course.frames())
-        return iter(frames)
-
-    return replace(course, frames=again)
+    read = cache(lambda: tuple(course.frames()))
+    return replace(course, frames=lambda: iter(read()))
 
 
 def _scores(
-    subject: Subject,
-    registry: Registry,
-    chosen: Sequence[evaluate.Case],
-    ours: Sequence[evaluate.Answer],
-    courses: Sequence[tuple[Course, str]],
-    settings: Effort,
-    progress: Progress,
+    subject: Subject, bench: Bench, ours: Sequence[evaluate.Answer], learnt: Sequence[str]
 ) -> tuple[Scores, Scores | None, list[evaluate.Answer]]:
-    """(candidate, champion, the champion's answers). A champion that is no bar is not run."""
-    base, name = subject.base, subject.label.parent or None  # not the champion of this moment: it may have changed
-    parent = None if name is None else registry.bundle_folder(name)
-    use = "" if parent is None else bundles.read_manifest(parent).intended_use
-    bar = parent if base.intended_use == "demo" or use != "demo" else None
+    """(candidate, champion, the champion's answers). A champion that is no bar is not run.
+
+    learnt: walks that are held out but taught the candidate
+    """
+    use, name = subject.base.intended_use, subject.label.parent or None  # not the champion of this moment
+    parent = None if name is None else bench.registry.bundle_folder(name)
+    parents_use = None if parent is None else bundles.read_manifest(parent).intended_use
+    is_bar = parent is not None and (use == "demo" or parents_use != "demo")
     models = [
-        GuidanceModel.load(folder, threads=settings.threads, allow_demo=True)
-        for folder in (subject.made.folder, *([bar] if bar else []))
+        GuidanceModel.load(folder, threads=bench.threads, allow_demo=True)
+        for folder in (subject.made.folder, *([parent] if parent is not None and is_bar else []))
     ]
-    driven = walk_scores(models, courses, progress=progress)
+    held_out = cases.held_out(subject.view, learnt)
+    courses = [(course, REAL) for course in cases.courses(bench.dataset, held_out)]
+    if subject.draws:
+        drawn = rendered.courses(DRAWN_WALKS, minutes=DRAWN_MINUTES, seed=DRAWN_SEED)
+        courses += [(course, DRAWN) for course in drawn]
+    driven = walk_scores(models, courses, progress=bench.progress)
     scored = scoring.case_scores(ours, models[0].manifest.thresholds)
-    candidate = Scores(subject.label.version, base.intended_use, scored, driven[0])
-    if name is None or bar is None:
-        return candidate, None if name is None else Scores(name, use, ()), []
-    theirs = evaluate.run(bar, chosen, threads=settings.threads, progress=progress)
-    return candidate, Scores(name, use, scoring.case_scores(theirs, models[1].manifest.thresholds), driven[1]), theirs
+    candidate = Scores(subject.label.version, use, scored, driven[0])
+    if name is None or parents_use is None:
+        return candidate, None, []
+    if parent is None or not is_bar:
+        return candidate, Scores(name, parents_use, ()), []
+    theirs = bench.answers(parent, [answer.case for answer in ours])
+    scored = scoring.case_scores(theirs, models[1].manifest.thresholds)
+    return candidate, Scores(name, parents_use, scored, driven[1]), theirs
 
 
 def _sights(chosen: Sequence[evaluate.Case]) -> list[NDArray[np.uint8]]:

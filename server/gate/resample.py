@@ -81,10 +81,10 @@ def rate(counts: Sequence[int], minutes: Sequence[float], *, resamples: int, see
     if len(counts) < 2 or sum(minutes) <= 0:
         return 0.0, math.inf
     drawn = _draws(len(counts), resamples, seed)
-    found, time = np.asarray(counts, float), np.asarray(minutes, float)
-    values = found[drawn].sum(1) / np.maximum(1e-9, time[drawn].sum(1))
-    low, high = _widened(float(found.sum() / time.sum()), values, len(counts), z=Z95)
-    least, most = byar(int(found.sum()), float(time.sum()))
+    events, time = np.asarray(counts, float), np.asarray(minutes, float)
+    values = events[drawn].sum(1) / np.maximum(1e-9, time[drawn].sum(1))
+    low, high = _widened(float(events.sum() / time.sum()), values, len(counts), z=Z95)
+    least, most = byar(int(events.sum()), float(time.sum()))
     return max(0.0, min(low, least)), max(high, most)
 
 
@@ -137,8 +137,8 @@ def _draws(walks: int, resamples: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, walks, (resamples, walks))
 
 
-def _widened(found: float, values: NDArray[np.float64], walks: int, *, z: float) -> Interval:
+def _widened(estimate: float, values: NDArray[np.float64], walks: int, *, z: float) -> Interval:
     tail = 0.5 * math.erfc(z / math.sqrt(2))
     low, high = np.quantile(values, [tail, 1 - tail])
     wider = math.sqrt(walks / (walks - 1)) * student(z, walks - 1) / z
-    return found - wider * (found - float(low)), found + wider * (float(high) - found)
+    return estimate - wider * (estimate - float(low)), estimate + wider * (float(high) - estimate)

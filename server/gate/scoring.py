@@ -9,7 +9,7 @@ from server.evaluation.answers import Answer, named
 from server.evaluation.facts import TAUGHT, Drive
 from server.gate.evidence import SILENCE, UNKNOWN, CaseScore, WalkScore
 from shared import vocabulary
-from shared.policy import PolicySettings, calibrated, may
+from shared.policy import PolicySettings, calibrated, criteria
 from shared.runtime import Hazard
 
 
@@ -27,14 +27,14 @@ def tier_of(text: str) -> int:
     """1 to 3 of what a sentence names, SILENCE, or UNKNOWN where it names nothing without being silence."""
     if text in ("", vocabulary.CLEAR):
         return SILENCE
-    found = vocabulary.parse(text)
-    return vocabulary.tier(found) if found is not None and found.object else UNKNOWN
+    named = vocabulary.parse(text)
+    return vocabulary.tier(named) if named is not None and named.object else UNKNOWN
 
 
 def slot_f1(answers: Sequence[Answer]) -> float:
     """Of action, object, side and modifier, against the right sentences; 1 where nothing was to be said or was."""
-    found = slots.scores([(answer.text, [answer.case.text]) for answer in answers]).f1 if answers else None
-    return 1.0 if found is None else found
+    f1 = slots.scores([(answer.text, [answer.case.text]) for answer in answers]).f1 if answers else None
+    return 1.0 if f1 is None else f1
 
 
 def quantised(exact: Sequence[Answer], ours: Sequence[Answer]) -> tuple[float, int]:
@@ -42,7 +42,7 @@ def quantised(exact: Sequence[Answer], ours: Sequence[Answer]) -> tuple[float, i
 
     exact: the answers before it
     """
-    before, after = ([one for one in some if one.case.group != TAUGHT] for some in (exact, ours))
+    before, after = ([answer for answer in some if answer.case.group != TAUGHT] for some in (exact, ours))
     return slot_f1(before) - slot_f1(after), len(after)
 
 
@@ -50,7 +50,7 @@ def walk_score(drive: Drive) -> WalkScore:
     """A driven course as the gate compares it."""
     alarms = [alarm.utterance.t_s for alarm in speech.false_alarms(drive)]
     again = [second.t_s for _, second in speech.repeats(drive)]
-    warned = [one for one in speech.answered(drive) if one.event.tier == 1]
+    stops = [answered for answered in speech.event_results(drive) if answered.event.tier == 1]
     step = drive.course.chunk_s
     chunks = max(1, round(drive.course.duration_s / step))
     spoilt = {min(chunks - 1, int(t_s / step)) for t_s in (*alarms, *again)}
@@ -61,7 +61,7 @@ def walk_score(drive: Drive) -> WalkScore:
         alarms=len(alarms),
         repeats=len(again),
         clean=tuple(chunk not in spoilt for chunk in range(chunks)),
-        events=tuple(one.by is not None or one.covered for one in warned),
+        events=tuple(stop.by is not None or stop.covered for stop in stops),
     )
 
 
@@ -70,11 +70,11 @@ def joined(scores: Sequence[WalkScore], *, walk: str, group: str) -> WalkScore:
     return WalkScore(
         walk,
         group,
-        sum(one.minutes for one in scores),
-        sum(one.alarms for one in scores),
-        sum(one.repeats for one in scores),
-        tuple(flag for one in scores for flag in one.clean),
-        tuple(flag for one in scores for flag in one.events),
+        sum(score.minutes for score in scores),
+        sum(score.alarms for score in scores),
+        sum(score.repeats for score in scores),
+        tuple(flag for score in scores for flag in score.clean),
+        tuple(flag for score in scores for flag in score.events),
     )
 
 
@@ -102,9 +102,9 @@ def _warned(answer: Answer, settings: PolicySettings) -> bool:
     """
     due = vocabulary.parse(answer.case.text)
     if due is not None and due.object:
-        key = (due.object, may.place_of(due.side))
-        if may.tier_of(key) == 1:
-            return key in may.seen_of([Hazard(*found) for found in answer.scores], settings)
+        key = (due.object, criteria.place_of(due.side))
+        if criteria.tier_of(key) == 1:
+            return key in criteria.seen_of([Hazard(*scored) for scored in answer.scores], settings)
     spoken, wanted = slots.read(answer.text), slots.read(answer.case.text)
     same = bool(wanted) and all(spoken.get(name) == wanted.get(name) for name in ("object", "side"))
     return same and slots.cost(answer.text, [answer.case.text]) <= 1

@@ -44,12 +44,12 @@ class FloorSettings:
 
 def softened(floors: FloorSettings) -> dict[str, tuple[float, float]]:
     """Settings that ask for less than the defaults → (this, the default). Pure."""
-    usual, found = FloorSettings(), {}
+    usual, softer = FloorSettings(), {}
     for name in FloorSettings.__dataclass_fields__:
         ours, theirs = getattr(floors, name), getattr(usual, name)
         if ours > theirs if name in _MOST else ours < theirs:
-            found[name] = (ours, theirs)
-    return found
+            softer[name] = (ours, theirs)
+    return softer
 
 
 _MOST = ("false_clear", "false_alarms", "repeats", "calibration_error")

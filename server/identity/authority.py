@@ -1,20 +1,20 @@
-"""The server's own certificate authority: who may speak to the broker, and whom a device believes.
+"""The server's own certificate authority: who may speak to the broker, and whom a device trusts.
 
     <home>/ca/ca.key         0600, EC P-256; whoever has it can let anybody in
     <home>/ca/ca.crt         what devices trust
     <home>/ca/<name>.key     0600, of the server's own parts: broker, enrol, waycue-server, waycue-worker-1 …
     <home>/ca/<name>.crt
-    <home>/ca/crl.pem        the certificates that were taken back
+    <home>/ca/crl.pem        the revoked certificates
 
 Promises:
 
-1. A device's certificate is good for a TLS client only, under the name that the caller gives: what a request says about
-   its own name is not read. Names of the server's own parts are never given to a device.
+1. A device's certificate is good for a TLS client only, under the name that the caller gives: the name in a request is
+   not read. Names of the server's own parts are never given to a device.
 2. Names decide, not addresses: the broker's certificate carries the DNS name `broker` (see shared.tls).
 3. Every file is whole at any moment. A part keeps its key when its certificate is renewed, so that the two always fit.
 4. A key that others can read is not used.
 
-The book of what was issued and taken back is the database's (server.identity.certificates); this module keeps none.
+What was issued and revoked is recorded in the database (server.identity.certificates), not here.
 """
 
 from __future__ import annotations
@@ -89,11 +89,6 @@ class Authority:
         """The authority's own certificate, for those who shall trust it."""
         return _pem(self._certificate)
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the authority's certificate (DER), in hex."""
-        return self._certificate.fingerprint(hashes.SHA256()).hex()
-
     def issue_device(self, csr_pem: bytes, device: str, *, days: float = 90.0) -> bytes:
         """A certificate (PEM) for the key of a request. Raises: Refused."""
         if not topics.DEVICE_NAME.match(device) or is_reserved(device):
@@ -125,31 +120,37 @@ class Authority:
                 atomic.write_bytes(crt_path, _pem(made))
         return key_path, crt_path
 
+    def load_service(self, name: str, context: ssl.SSLContext) -> None:
+        """Load a client part's certificate, renewed where it is due, into a context. Raises: ConfigError, OSError."""
+        key, certificate = self.service(name, server_auth=False)
+        context.load_cert_chain(certificate, key)
+
     def client_context(self, name: str = "waycue-server") -> ssl.SSLContext:
         """For the server's own connections to the broker. Raises: ConfigError, OSError."""
         key, certificate = self.service(name, server_auth=False)
         return tls.client_context(ca_pem=self.ca_pem.decode(), certificate=certificate, key=key)
 
     def crl(self) -> Path:
-        """The list of certificates taken back (PEM), as `take_back` last wrote it; an empty one where it never did."""
+        """The list of revoked certificates (PEM), as `revoke` last wrote it; an empty one where it never did."""
         path = self.folder / CRL
         if not path.exists():
-            self.take_back({})
+            self.revoke({})
         return path
 
-    def take_back(self, revoked: Mapping[int, float], *, ended: Collection[int] = ()) -> bool:
-        """Write the list anew, if it changes. revoked: serial → when, in seconds since 1970. ended: serials that need
-        not be on it any more. What is on it and in neither stays: a database that was restored or lost forgot it.
-        Raises: OSError."""
+    def revoke(self, revoked: Mapping[int, float], *, ended: Collection[int] = ()) -> bool:
+        """Write the revocation list anew. Returns whether it changed. Raises: OSError.
+
+        revoked: serial → when, in seconds since 1970; ended: serials that need not be listed any more. What is listed
+        and in neither stays listed: a database that was restored from a backup does not know it.
+        """
         path = self.folder / CRL
         with file_lock.locked(self.folder / ".lock"):
             listed = self._listed(path)
-            kept = {serial: at_s for serial, at_s in (listed or {}).items() if serial not in ended}
-            wanted = {**kept, **revoked}
+            wanted = {serial: at_s for serial, at_s in (listed or {}).items() if serial not in ended} | dict(revoked)
             if listed is not None and listed.keys() == wanted.keys():
                 return False
             # It never ends on its own: a server that was off for a year would find its broker refusing everybody,
-            # itself included. The broker is told of a change at once instead.
+            # itself included. The broker loads a changed list at once instead.
             now = _utc(self._clock)
             builder = (
                 x509.CertificateRevocationListBuilder()
@@ -170,7 +171,7 @@ class Authority:
         try:
             listed = x509.load_pem_x509_crl(path.read_bytes())
             ours = listed.is_signature_valid(self._key.public_key())
-            return {one.serial_number: one.revocation_date_utc.timestamp() for one in listed} if ours else None
+            return {entry.serial_number: entry.revocation_date_utc.timestamp() for entry in listed} if ours else None
         except (FileNotFoundError, ValueError, TypeError, UnsupportedAlgorithm):
             return None
 
@@ -184,7 +185,7 @@ class Authority:
         return held if held.public_key() == key else None
 
     def _is_old(self, held: x509.Certificate) -> bool:
-        """Also one that was made while the clock was ahead: nobody takes it yet."""
+        """Also one that was made while the clock was ahead: it is not valid yet."""
         now, start, end = _utc(self._clock), held.not_valid_before_utc, held.not_valid_after_utc
         return now < start or end - now < (end - start - BACKDATE) / 3
 
@@ -197,23 +198,15 @@ class Authority:
             raise ConfigError(
                 f"The authority ended on {end:%Y-%m-%d}, or this machine's clock is wrong.", hint="Set the clock."
             )
+        names = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), self._certificate.subject
         builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(self._certificate.subject)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - BACKDATE)
-            .not_valid_after(end)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(sign_certificates=False), critical=True)
+            _builder(*names, key, now, end, is_authority=False)
             .add_extension(x509.ExtendedKeyUsage(usage), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(_authority_id(self._certificate), critical=False)
         )
         if hosts:
-            names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
-            builder = builder.add_extension(names, critical=False)
+            alternatives = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
+            builder = builder.add_extension(alternatives, critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
 
@@ -257,21 +250,30 @@ def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 def _own_certificate(key: ec.EllipticCurvePrivateKey, now: dt.datetime) -> x509.Certificate:
     public = key.public_key()
-    short = x509.SubjectKeyIdentifier.from_public_key(public)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"waycue CA {short.digest.hex()[:8]}")])
+    short = x509.SubjectKeyIdentifier.from_public_key(public).digest.hex()[:8]
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"waycue CA {short}")])
     return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATE)
-        .not_valid_after(now + dt.timedelta(days=CA_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(sign_certificates=True), critical=True)
-        .add_extension(short, critical=False)
+        _builder(name, name, public, now, now + dt.timedelta(days=CA_DAYS), is_authority=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
         .sign(key, hashes.SHA256())
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: PublicKey, now: dt.datetime, end: dt.datetime, *, is_authority: bool
+) -> x509.CertificateBuilder:
+    """What all certificates of ours have. is_authority: it signs certificates, and nothing else."""
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATE)
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=0 if is_authority else None), critical=True)
+        .add_extension(_key_usage(sign_certificates=is_authority), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 

@@ -1,14 +1,14 @@
-"""The book of certificates: which device holds which, who may come in, and who no longer.
+"""The record of certificates: which device holds which, which devices may come in, and which no longer.
 
 Promises:
 
-1. A certificate is in the database before it leaves the server: what is not in the book was never issued.
-2. A device may come in (`admits`) while it is enrolled, not revoked, and holds a certificate that has not ended.
-3. Revoking takes all certificates of a device back at once, and its open claim codes. `publish_crl` brings the file
-   that the broker reads in line with the database; it may be called at any time, and again.
+1. A certificate is in the database before it leaves the server.
+2. A device may come in (`admitted`) while it is enrolled, not revoked, and holds a certificate that has not ended.
+3. Revoking a device revokes all its certificates at once, and its open claim codes. `publish_crl` brings the file that
+   the broker reads in line with the database; it may be called at any time, and again.
 4. Renewal gives a certificate for the device on whose topic it was asked for, for a key that the device has a valid
    certificate for, or that such a key signed: the broker in between cannot ask for itself. The same question gets the
-   same answer, nobody gets more than MOST_A_DAY, and who asks more than MOST_ASKED_AN_HOUR is not heard.
+   same answer, nobody gets more than MOST_A_DAY, and who asks more than MOST_ASKED_AN_HOUR is ignored.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ from shared import messages, topics
 from shared.clock import Clock
 from shared.errors import ConfigError, MessageError, Refused
 from shared.messages import Certificate, Renew
+from shared.topics import Reply
 
 MOST_A_DAY = 24
 MOST_ASKED_AN_HOUR = 60  # a device asks every five minutes; more, at some milliseconds each, would hold up the others
 HOUR_S = 3600.0
 DAY_S = 86400.0
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,9 @@ class Issued:
     def life_s(self) -> float:
         return self.not_after_s - self.issued_at_s
 
+    def is_valid(self, now_s: float) -> bool:
+        return self.revoked_at_s is None and self.not_after_s > now_s
+
 
 class Certificates:
     """store, authority: of one home. days: the life of a device's certificate."""
@@ -69,12 +73,6 @@ class Certificates:
         with self.store.reading() as connection:
             return frozenset(connection.scalars(_admitted(self.clock.utc_s())))
 
-    def admits(self, device: str) -> bool:
-        """Whether this device may come in now."""
-        with self.store.reading() as connection:
-            query = _admitted(self.clock.utc_s()).where(db.enrolments.c.device == device)
-            return connection.scalar(query) is not None
-
     def of(self, device: str) -> tuple[Issued, ...]:
         """All certificates that the device ever got, newest first."""
         with self.store.reading() as connection:
@@ -84,35 +82,20 @@ class Certificates:
         """A new certificate, in the caller's transaction. Raises: Refused."""
         pem = self.authority.issue_device(csr_pem.encode(), device, days=self.days)
         made = x509.load_pem_x509_certificate(pem)
-        issued = Issued(
-            f"{made.serial_number:x}",
-            device,
-            (made.not_valid_before_utc + BACKDATE).timestamp(),
-            made.not_valid_after_utc.timestamp(),
-            None,
-            "",
-            pem.decode(),
-        )
-        connection.execute(
-            db.certificates.insert().values(
-                serial=issued.serial,
-                device=device,
-                issued_at=self.clock.utc_s(),
-                not_after=issued.not_after_s,
-                why="",
-                pem=issued.pem,
-            )
-        )
-        return issued
+        serial, not_after_s = f"{made.serial_number:x}", made.not_valid_after_utc.timestamp()
+        row = {"serial": serial, "device": device, "not_after": not_after_s, "why": "", "pem": pem.decode()}
+        connection.execute(db.certificates.insert().values(issued_at=self.clock.utc_s(), **row))
+        issued_at_s = (made.not_valid_before_utc + BACKDATE).timestamp()
+        return Issued(serial, device, issued_at_s, not_after_s, None, "", pem.decode())
 
-    def take_back(self, connection: Connection, device: str, why: str) -> int:
-        """Take all certificates of a device back, in the caller's transaction. Returns how many that were."""
-        open_ones = (db.certificates.c.device == device) & db.certificates.c.revoked_at.is_(None)
+    def revoke_all(self, connection: Connection, device: str, why: str) -> int:
+        """Revoke all certificates of a device, in the caller's transaction. Returns how many that were."""
+        valid = (db.certificates.c.device == device) & db.certificates.c.revoked_at.is_(None)
         values = {"revoked_at": self.clock.utc_s(), "why": why}
-        return connection.execute(update(db.certificates).where(open_ones).values(**values)).rowcount
+        return connection.execute(update(db.certificates).where(valid).values(**values)).rowcount
 
     def revoke(self, device: str, why: str) -> int:
-        """Lock a device out. Returns how many certificates were taken back. Raises: Refused where it is unknown."""
+        """Lock a device out. Returns how many certificates were revoked. Raises: Refused where it is unknown."""
         now_s = self.clock.utc_s()
         with self.store.writing() as connection:
             known = update(db.enrolments).where(db.enrolments.c.device == device)
@@ -120,30 +103,30 @@ class Certificates:
                 raise Refused(f"No device is called {device}.", hint="See: waycue-server devices list")
             claims = (db.claims.c.device == device) & (db.claims.c.expires_at > now_s)
             connection.execute(update(db.claims).where(claims).values(expires_at=now_s))
-            count = self.take_back(connection, device, why)
+            count = self.revoke_all(connection, device, why)
         self.publish_crl()
         return count
 
     def publish_crl(self) -> bool:
-        """Write the list of certificates taken back. True where it changed: the broker must read it again. Raises:
-        OSError."""
+        """Write the list of revoked certificates. Returns whether it changed: the broker must then read it again.
+        Raises: OSError."""
         table = db.certificates.c
         query = select(table.serial, table.revoked_at, table.not_after > self.clock.utc_s())
         with self.store.reading() as connection:
             rows = connection.execute(query.where(table.revoked_at.is_not(None))).all()
-        return self.authority.take_back(
+        return self.authority.revoke(
             {int(serial, 16): at_s for serial, at_s, holds in rows if holds},
             ended={int(serial, 16) for serial, _, holds in rows if not holds},
         )
 
-    def renew(self, device: str, _levels: list[str], payload: bytes) -> list[tuple[str, bytes]]:
+    def renew(self, device: str, _levels: list[str], payload: bytes) -> list[Reply]:
         """Handler of `up/renew`: the answer goes to the device whose topic it came on, which the broker has checked."""
         if self._asks_too_much(device):
             return []
         try:
-            issued = self._renewed(device, messages.decode(Renew, payload))
+            issued = self._renewed(device, _renew_request(payload))
         except (MessageError, Refused, ConfigError) as error:  # ConfigError: this machine's clock is wrong
-            _log.warning("%s gets no new certificate: %s", device, error)
+            logger.warning("%s gets no new certificate: %s", device, error)
             return []
         answer = Certificate(certificate_pem=issued.pem, ca_pem=self.authority.ca_pem.decode())
         return [(topics.certificate(device), messages.encode(answer))]
@@ -154,29 +137,35 @@ class Certificates:
             self._asked.clear()
             self._counted_from_s = now_s
         self._asked[device] += 1
-        if self._asked[device] == MOST_ASKED_AN_HOUR + 1:  # said once: it must not fill the log either
-            _log.warning("%s asks for certificates all the time; it is not heard for up to an hour.", device)
+        if self._asked[device] == MOST_ASKED_AN_HOUR + 1:  # logged once
+            logger.warning("%s asks for certificates all the time; it is ignored for up to an hour.", device)
         return self._asked[device] > MOST_ASKED_AN_HOUR
 
-    def _renewed(self, device: str, asked: Renew) -> Issued:
+    def _renewed(self, device: str, request: Renew) -> Issued:
         now_s = self.clock.utc_s()
-        if not asked.csr_pem.isascii():  # JSON may hold what cannot even be encoded
-            raise MessageError("Renew.csr_pem is no PEM.")
-        key = read_csr(asked.csr_pem.encode())
+        key = read_csr(request.csr_pem.encode())
         with self.store.writing() as connection:
             if connection.scalar(_admitted(now_s).where(db.enrolments.c.device == device)) is None:
                 raise Refused("it is not enrolled, or no longer.")
             held = _of(connection, device)
-            valid = [one for one in held if one.revoked_at_s is None and one.not_after_s > now_s]
-            if not any(is_asked_by(one, key, asked) for one in valid):
+            valid = [issued for issued in held if issued.is_valid(now_s)]
+            if not any(is_asked_by(issued, key, request) for issued in valid):
                 raise Refused("it asks for a key that none of its own keys vouches for.")
-            if key_of(valid[0]) == key and valid[0].not_after_s - now_s > valid[0].life_s / 2:
-                return valid[0]  # asked twice, or the answer was lost
-            if sum(one.issued_at_s > now_s - DAY_S for one in held) >= MOST_A_DAY:
+            newest = valid[0]
+            if key_of(newest) == key and newest.not_after_s - now_s > newest.life_s / 2:
+                return newest  # asked twice, or the answer was lost
+            if sum(issued.issued_at_s > now_s - DAY_S for issued in held) >= MOST_A_DAY:
                 raise Refused(f"it got {MOST_A_DAY} within a day.")
-            issued = self.issue(connection, device, asked.csr_pem)
-        _log.info("%s got a new certificate.", device)
+            issued = self.issue(connection, device, request.csr_pem)
+        logger.info("%s got a new certificate.", device)
         return issued
+
+
+def _renew_request(payload: bytes) -> Renew:
+    request = messages.decode(Renew, payload)
+    if not request.csr_pem.isascii():  # JSON may hold what cannot even be encoded
+        raise MessageError("Renew.csr_pem is no PEM.")
+    return request
 
 
 def is_asked_by(held: Issued, key: PublicKey, asked: Renew) -> bool:
@@ -206,8 +195,6 @@ def _admitted(now_s: float) -> Select[tuple[str]]:
 
 def _of(connection: Connection, device: str) -> tuple[Issued, ...]:
     table = db.certificates.c
-    query = select(
-        table.serial, table.device, table.issued_at, table.not_after, table.revoked_at, table.why, table.pem
-    ).where(table.device == device)
-    rows = connection.execute(query.order_by(table.id.desc()))
-    return tuple(Issued(*row) for row in rows)
+    columns = (table.serial, table.device, table.issued_at, table.not_after, table.revoked_at, table.why, table.pem)
+    query = select(*columns).where(table.device == device).order_by(table.id.desc())
+    return tuple(Issued(*row) for row in connection.execute(query))

@@ -1,13 +1,13 @@
-"""Claims: a person says that a device shall come in, and a device proves that this person meant it (shared.enrolment).
+"""Claims: a person lets a device in by a one-time code, and the device proves that it has the code (shared.enrolment).
 
 Promises:
 
-1. The code is shown once and kept nowhere; the database holds the key made of it, which lets in one device of one name,
-   once, until it expires. A newer code for a device ends the older one; so does revoking the device.
+1. The code is shown once and not stored; the database holds the key derived from it, which lets in one device of one
+   name, once, until it expires. A newer code for a device ends the older one; so does revoking the device.
 2. Claim, certificate and the end of the older certificates are one transaction: a power cut leaves all or nothing.
 3. The same request for a certificate, within the claim's life, gets the same answer again: the first may have been lost
    on the way. Any other gets none.
-4. Whoever is refused learns nothing about why; the log does.
+4. A device that is refused is not given the reason; the log has it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class DeviceSummary:
     """What is known of one device."""
 
     device: str
@@ -54,16 +54,16 @@ class Known:
     seen_at_s: float | None
     online: bool
     device_kind: str = ""
-    """As it said last: raspberry-pi-5, jetson-orin-nano, x86-64 …; "" = it never did."""
+    """In its last status: raspberry-pi-5, jetson-orin-nano, x86-64 …; "" = not reported."""
     look_p95_ms: float = 0.0
-    """95th percentile of how long a look of its model takes there; 0 = not told."""
+    """95th percentile of how long a look of its model takes there; 0 = not reported."""
 
 
-class Enrolment:
-    """certificates: the book. root: gives the TUF root that new devices shall trust; None = nobody is redeemed here."""
+class Claims:
+    """root: gives the TUF root that new devices shall trust; None = no code can be redeemed here."""
 
     def __init__(self, certificates: Certificates, *, root: Callable[[], bytes] | None = None) -> None:
-        self._certificates = certificates
+        self.certificates = certificates
         self._store, self._clock = certificates.store, certificates.clock
         self._root = root
 
@@ -78,8 +78,8 @@ class Enrolment:
             raise Refused(f"{cohort!r} is not a cohort's name.", hint="Use letters, digits, hyphens and dots.")
         now_s, code = self._clock.utc_s(), enrolment.new_code()
         with self._store.writing() as connection:
-            _welcome(connection, device, cohort, now_s)
-            _withdraw(connection, device, now_s)
+            _admit(connection, device, cohort, now_s)
+            _end_claims(connection, device, now_s)
             connection.execute(
                 db.claims.insert().values(
                     device=device, key=enrolment.key_of(code).hex(), made_at=now_s, expires_at=now_s + hours * 3600
@@ -103,24 +103,24 @@ class Enrolment:
                 pem = _pem_of(connection, claim.serial)
             else:
                 raise Refused(f"The code for {request.device} was used already, by another request.")
-        self._certificates.publish_crl()
+        self.certificates.publish_crl()
         answer = EnrolAnswer(
             certificate_pem=pem,
-            ca_pem=self._certificates.authority.ca_pem.decode(),
+            ca_pem=self.certificates.authority.ca_pem.decode(),
             broker=broker,
             root_json=root.decode(),
         )
         body = enrolment.encode(answer)
         return body, enrolment.answer_mac(bytes.fromhex(claim.key), request.csr_pem, body)
 
-    def known(self) -> tuple[Known, ...]:
+    def devices(self) -> tuple[DeviceSummary, ...]:
         """Every device that was added or ever spoke, by name."""
         with self._store.reading() as connection:
             names = {
                 *connection.scalars(select(db.enrolments.c.device)),
                 *connection.scalars(select(db.devices.c.device)),
             }
-            return tuple(self._known(connection, name) for name in sorted(names))
+            return tuple(self._summary(connection, name) for name in sorted(names))
 
     def _claim(self, connection: Connection, request: EnrolRequest, fingerprints: Collection[str]) -> Any:
         """The row of the claim that the request proves to know."""
@@ -129,21 +129,21 @@ class Enrolment:
         if claim is None:
             raise Refused(f"No code was ever made for {request.device}.")
         key = bytes.fromhex(claim.key)
-        expected = [enrolment.proof(key, request.device, request.csr_pem, one) for one in fingerprints]
-        if not any(enrolment.is_equal(one, request.proof) for one in expected):
+        proofs = [enrolment.proof(key, request.device, request.csr_pem, fingerprint) for fingerprint in fingerprints]
+        if not any(enrolment.is_equal(proof, request.proof) for proof in proofs):
             raise Refused(f"The proof of {request.device} is wrong: another code, or somebody in the middle.")
         if claim.expires_at <= self._clock.utc_s():
             raise Refused(f"The code for {request.device} has expired, or was withdrawn.")
         return claim
 
     def _first_use(self, connection: Connection, claim: Any, request: EnrolRequest, csr_sha256: str) -> str:
-        self._certificates.take_back(connection, request.device, "enrolled again")
-        issued = self._certificates.issue(connection, request.device, request.csr_pem)
+        self.certificates.revoke_all(connection, request.device, "enrolled again")
+        issued = self.certificates.issue(connection, request.device, request.csr_pem)
         used = {"used_at": self._clock.utc_s(), "csr_sha256": csr_sha256, "serial": issued.serial}
         connection.execute(update(db.claims).where(db.claims.c.id == claim.id).values(**used))
         return issued.pem
 
-    def _known(self, connection: Connection, device: str) -> Known:
+    def _summary(self, connection: Connection, device: str) -> DeviceSummary:
         now_s = self._clock.utc_s()
         enrolled = connection.execute(select(db.enrolments).where(db.enrolments.c.device == device)).first()
         seen = connection.execute(select(db.devices).where(db.devices.c.device == device)).first()
@@ -156,7 +156,7 @@ class Enrolment:
         claim = db.claims.c
         is_open = select(claim.id).where(claim.device == device, claim.used_at.is_(None), claim.expires_at > now_s)
         revoked = enrolled is not None and enrolled.revoked_at is not None
-        return Known(
+        return DeviceSummary(
             device,
             cohort="" if enrolled is None else enrolled.cohort,
             state=_state(is_known=enrolled is not None, is_revoked=revoked, not_after_s=newest, now_s=now_s),
@@ -165,17 +165,17 @@ class Enrolment:
             revoked_why="" if enrolled is None or not revoked else enrolled.why,
             seen_at_s=None if seen is None else seen.seen_at,
             online=seen is not None and seen.online and not revoked,  # its last will is no longer listened to
-            **_told({} if seen is None else seen.status),
+            **_reported({} if seen is None else seen.status),
         )
 
 
-def _told(status: Any) -> dict[str, Any]:
-    """What a device said of itself. A status that cannot be read tells nothing."""
+def _reported(status: Any) -> dict[str, Any]:
+    """What a device reported in its last status, where that can be read."""
     try:
-        found = strict.read(messages.Status, status)
+        read = strict.read(messages.Status, status)
     except MessageError:
         return {}
-    return {"device_kind": found.device_kind, "look_p95_ms": found.look_p95_ms}
+    return {"device_kind": read.device_kind, "look_p95_ms": read.look_p95_ms}
 
 
 def _state(*, is_known: bool, is_revoked: bool, not_after_s: float | None, now_s: float) -> str:
@@ -188,7 +188,7 @@ def _state(*, is_known: bool, is_revoked: bool, not_after_s: float | None, now_s
     return "enrolled" if not_after_s > now_s else "ended"
 
 
-def _welcome(connection: Connection, device: str, cohort: str | None, now_s: float) -> None:
+def _admit(connection: Connection, device: str, cohort: str | None, now_s: float) -> None:
     """The device's row, made or made valid again. It lets nobody in: a certificate does."""
     known = update(db.enrolments).where(db.enrolments.c.device == device).values(revoked_at=None, why="")
     if not connection.execute(known if cohort is None else known.values(cohort=cohort)).rowcount:
@@ -196,8 +196,8 @@ def _welcome(connection: Connection, device: str, cohort: str | None, now_s: flo
         connection.execute(row)
 
 
-def _withdraw(connection: Connection, device: str, now_s: float) -> None:
-    """End the codes that are still open: only the newest may be used."""
+def _end_claims(connection: Connection, device: str, now_s: float) -> None:
+    """End the codes that can still be used: only the newest may."""
     older = (db.claims.c.device == device) & (db.claims.c.expires_at > now_s)
     connection.execute(update(db.claims).where(older).values(expires_at=now_s))
 

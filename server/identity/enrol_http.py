@@ -1,11 +1,11 @@
-"""The one page that strangers may reach: POST /enrol over HTTPS (shared.enrolment).
+"""The one page that strangers can reach: POST /enrol over HTTPS (shared.enrolment).
 
 Promises:
 
-1. Whoever is refused gets the same 403 with the same body, whatever was wrong. The log says which.
+1. Every refusal is the same 403 with the same body, whatever was wrong. The log says which.
 2. At most MAX_REQUEST_BYTES of a request are read, within READ_S; from one address at most BURST requests at once and
    one more every REFILL_S. At most MOST_AT_ONCE connections are held, MOST_EACH of one address, and none that is older
-   than LIFE_S is in anybody's way, whatever it says or does not say (server.identity.connection_limit).
+   than LIFE_S keeps another out, whatever is sent on it (server.identity.connection_limit).
 3. Proofs are taken for every certificate that this process showed: one renewed while a device asks does no harm.
 4. It runs on a thread of its own, ends with `stop`, and fails to start loudly: a port that is taken is a ConfigError.
 """
@@ -16,9 +16,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -26,14 +24,14 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from server.identity.authority import Authority
-from server.identity.claims import Enrolment
-from server.identity.connection_limit import Gate, network_of
+from server.identity.claims import Claims
+from server.identity.connection_limit import LimitedListener, network_of
 from shared import enrolment, settings
 from shared.background import Background
 from shared.clock import Clock
 from shared.enrolment import EnrolRequest
 from shared.errors import ConfigError, MessageError, Refused
+from shared.token_bucket import RateLimiter
 
 NAME = "enrol"
 READ_S = 10.0
@@ -44,71 +42,38 @@ LIFE_S = 30.0  # of a connection: enrolling takes less than a second
 REFRESH_S = 3600.0
 JOIN_S = 10.0
 NOT_ACCEPTED = {"detail": "not accepted"}
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """How many requests one address may still make."""
-
-    left: float
-    at_s: float
-
-
-def take(bucket: Bucket | None, now_s: float) -> Bucket | None:
-    """The bucket after one more request; None = too many."""
-    left = float(BURST) if bucket is None else min(BURST, bucket.left + (now_s - bucket.at_s) / REFILL_S)
-    return Bucket(left - 1, now_s) if left >= 1 else None
-
-
-class Rate:
-    """Buckets of the addresses heard last. Only the event loop asks."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
-
-    def allows(self, address: str) -> bool:
-        who = network_of(address)
-        after = take(self._buckets.get(who), self._clock.monotonic_s())
-        if after is None:
-            return False
-        self._buckets[who] = after
-        self._buckets.move_to_end(who)
-        while len(self._buckets) > MOST_ADDRESSES:
-            self._buckets.popitem(last=False)
-        return True
+logger = logging.getLogger(__name__)
 
 
 def create_app(
-    book: Enrolment,
+    claims: Claims,
     *,
     clock: Clock,
     fingerprints: set[str],
     broker_of: Callable[[str], str],
-    enrolled: Callable[[], None] = lambda: None,
+    on_enrolled: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """fingerprints: of the certificates that this process shows. broker_of(host the device asked) → HOST:PORT."""
     app = FastAPI(title="waycue enrolment", openapi_url=None, docs_url=None, redoc_url=None)
-    rate = Rate(clock)
+    rate = RateLimiter(rate_per_s=1 / REFILL_S, capacity=BURST, max_keys=MOST_ADDRESSES)
 
     @app.post(enrolment.PATH)
     async def enrol(request: Request) -> Response:
         address = request.client.host if request.client is not None else ""
-        if not rate.allows(address):
+        if not rate.allows(network_of(address), clock.monotonic_s()):
             return JSONResponse({"detail": "too many"}, 429, {"Retry-After": str(int(REFILL_S))})
         try:
-            asked = enrolment.decode(EnrolRequest, await _body(request))
+            body = enrolment.decode(EnrolRequest, await _body(request))
             broker = broker_of(request.headers.get("host", ""))
-            body, mac = await run_in_threadpool(book.redeem, asked, fingerprints=fingerprints, broker=broker)
+            answer, mac = await run_in_threadpool(claims.redeem, body, fingerprints=fingerprints, broker=broker)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         except (MessageError, Refused, ConfigError, TimeoutError) as error:
-            _log.warning("Enrolment from %s is refused: %s", address, str(error) or "it took too long")
+            logger.warning("Enrolment from %s is refused: %s", address, str(error) or "it took too long")
             return JSONResponse(NOT_ACCEPTED, 403)
-        enrolled()
-        _log.warning("%s is enrolled, from %s.", asked.device, address)  # rare, and worth an admin's eye
-        return Response(body, 200, {enrolment.MAC_HEADER: mac}, "application/json")
+        on_enrolled()
+        logger.warning("%s is enrolled, from %s.", body.device, address)  # rare, and worth an admin's eye
+        return Response(answer, 200, {enrolment.MAC_HEADER: mac}, "application/json")
 
     return app
 
@@ -125,27 +90,25 @@ async def _body(request: Request) -> bytes:
 
 
 class EnrolmentService:
-    """Serves from `start` to `stop`. address: HOST:PORT to listen on; port 0 = any. broker: HOST:PORT that devices are
-    told; with an empty host, the one under which they reached us. enrolled: called when a device was let in, so that
-    whoever must know of it does before the device has the answer."""
+    """Serves from `start` to `stop`. address: HOST:PORT to listen on; port 0 = any. broker: HOST:PORT that devices
+    get; with an empty host, the one under which they reached us. on_enrolled: called when a device was let in,
+    before the device has the answer."""
 
     def __init__(
         self,
-        book: Enrolment,
-        authority: Authority,
+        claims: Claims,
         *,
         address: tuple[str, int],
         broker: str,
         clock: Clock,
-        enrolled: Callable[[], None] = lambda: None,
+        on_enrolled: Callable[[], None] = lambda: None,
     ) -> None:
-        self._authority = authority
-        self._clock = clock
-        self._address = address
-        self._broker = broker
-        self._fingerprints: set[str] = set()
+        self._authority, self._clock = claims.certificates.authority, clock
+        self._address, self._broker = address, broker
+        self.fingerprints: set[str] = set()
+        """Of the certificates that this process showed: proofs for these are taken."""
         self._app = create_app(
-            book, clock=clock, fingerprints=self._fingerprints, broker_of=self._broker_of, enrolled=enrolled
+            claims, clock=clock, fingerprints=self.fingerprints, broker_of=self._broker_of, on_enrolled=on_enrolled
         )
         self._threads: list[Background] = []
 
@@ -181,8 +144,8 @@ class EnrolmentService:
         ]
         for thread in self._threads:
             thread.start()
-        found: tuple[str, int] = listener.getsockname()[:2]
-        return found
+        bound: tuple[str, int] = listener.getsockname()[:2]
+        return bound
 
     def stop(self) -> None:
         """Idempotent."""
@@ -199,7 +162,7 @@ class EnrolmentService:
     def _load(self, context: ssl.SSLContext) -> None:
         self._files = self._authority.service(NAME, server_auth=True)
         certificate = self._files[1].read_text("ascii")
-        self._fingerprints.add(enrolment.fingerprint(ssl.PEM_cert_to_DER_cert(certificate)))
+        self.fingerprints.add(enrolment.fingerprint(ssl.PEM_cert_to_DER_cert(certificate)))
         context.load_cert_chain(self._files[1], self._files[0])
 
     def _broker_of(self, asked: str) -> str:
@@ -210,12 +173,12 @@ class EnrolmentService:
         return f"[{host}]{self._broker}" if ":" in host else f"{host}{self._broker}"
 
 
-def _listen(address: tuple[str, int], clock: Clock) -> Gate:
+def _listen(address: tuple[str, int], clock: Clock) -> LimitedListener:
     host, port = address
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=MOST_AT_ONCE)
-        return Gate(listener, clock=clock, most=MOST_AT_ONCE, most_each=MOST_EACH, life_s=LIFE_S)
+        return LimitedListener(listener, clock=clock, most=MOST_AT_ONCE, most_each=MOST_EACH, life_s=LIFE_S)
     except OSError as error:
         raise ConfigError(
             f"Enrolment cannot listen on {host}:{port} ({error.strerror}).",

@@ -1,4 +1,4 @@
-"""Files that are still arriving, on disk: what was acknowledged survives a restart, and two workers may share them.
+"""Files that are still arriving, on disk: what was acknowledged survives a restart, and workers may share them.
 
     <folder>/<device>/<transfer>.data       bytes at their offsets, sparse
     <folder>/<device>/<transfer>.ranges     what the file is to become, then its durable ranges, a JSON line each
@@ -6,11 +6,11 @@
 Rules that it keeps:
 
 1. Bytes → fdatasync → a line of ranges → fdatasync → acknowledgement: the ranges never claim what is not there.
-2. `.ranges` only grows, by one write each, which begins with a newline: whatever power cut short is a line that is no
-   JSON, and is left out.
-3. Who writes bytes holds the `.data` file shared (flock), who verifies, moves or deletes it holds it alone, and looks
-   afterwards whether it still is the file of that name. So nobody writes into a file that was moved into the dataset.
-4. A small file that comes whole in one batch never gets its `.ranges`, unless other workers must hear of it (`shared`).
+2. `.ranges` only grows, by one write each, which begins with a newline: a line that a power cut tore is no JSON, and is
+   left out.
+3. Who writes bytes locks the `.data` file shared, who verifies, moves or deletes it locks it exclusively; both then
+   check that it still is the file of that name. So nobody writes into a file that was moved into the dataset.
+4. A small file that comes whole in one batch never gets its `.ranges`, unless other workers must see it (`shared`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import secrets
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from shared import atomic, file_lock, messages, strict, topics
 from shared.atomic import Step, no_step
@@ -33,18 +34,33 @@ from shared.errors import MessageError
 from shared.messages import Begin
 from shared.transfer import WINDOW_BYTES, Ranges, Receiver
 
-STEPS = ("incoming:announced", "incoming:data_synced", "incoming:ranges_written", "incoming:dropped")
+CRASH_POINTS = ("arrivals:announced", "arrivals:data_synced", "arrivals:ranges_written", "arrivals:dropped")
 SYNC_THREADS = 8  # eight fdatasync at once cost the journal one commit: 0.9 ms where one after another takes 5 ms
 _MAX_BEGIN_BYTES = 16 * 1024
-MAX_RANGES_BYTES = 8 * 1024 * 1024  # of a .ranges: 256 MiB in pieces of 700 bytes; who sends smaller ones is refused
-Verdict = Literal["right", "wrong", "busy", "moved", "taken"]
-"""busy: another worker is at it; moved: an earlier try moved it into the dataset; taken: another worker merged it."""
-_log = logging.getLogger(__name__)
+MAX_RANGES_BYTES = 8 * 1024 * 1024  # of a .ranges: 256 MiB in pieces of 700 bytes; smaller pieces are refused
+logger = logging.getLogger(__name__)
+
+TransferId = tuple[str, str]
+"""(device, transfer)"""
+
+
+class Verdict(StrEnum):
+    """What a check of a whole file found."""
+
+    MATCHES = "matches"
+    """Its bytes are those that were announced; it is locked exclusively."""
+    MISMATCH = "mismatch"
+    LOCKED = "locked"
+    """Another worker is writing, verifying or merging it."""
+    MOVED = "moved"
+    """Its bytes were moved into the dataset, but nobody deleted its ranges yet."""
+    FINISHED = "finished"
+    """Another worker merged it."""
 
 
 @dataclass(slots=True)
 class Arrival:
-    """One file on its way in. `state` is decided by shared.transfer; this holds where its bytes are."""
+    """One file on its way in. shared.transfer decides its `state`; this holds where its bytes are."""
 
     device: str
     name: str
@@ -52,20 +68,24 @@ class Arrival:
     state: Receiver
     folder: Path
     key: str
-    """Drawn when it began: the same name begun again is another arrival."""
-    touched: int = 0
+    """Random: the same name announced again is another arrival."""
+    last_use: int = 0
     """Rises with every message: the smallest was quiet for longest."""
     heard_at_s: float = 0.0
     """Monotonic time of the last message, or of the last line that another worker wrote."""
     moved_at_s: float | None = None
-    """Since when its bytes are no longer here, though nobody has said that it is done."""
+    """When we first saw that its bytes were moved, though no worker has answered that it is merged."""
     recorded: Ranges = field(default_factory=Ranges)
     """What the .ranges on disk says."""
     _fd: int | None = None
-    _read_from: tuple[int, int] | None = None
+    _last_read: tuple[int, int] | None = None
     """Inode and length of the .ranges as last read; None = it has none yet."""
-    _named: bool = False
+    _folder_synced: bool = False
     """The folder's entries for it are durable."""
+
+    @property
+    def id(self) -> TransferId:
+        return self.device, self.name
 
     @property
     def data(self) -> Path:
@@ -81,8 +101,13 @@ class Arrival:
         """Whether every byte came, here or in another worker."""
         return self.state.written.covers(0, self.begin.part.size_bytes)
 
+    @property
+    def too_scattered(self) -> bool:
+        """Whether it comes in so many pieces that its .ranges grows out of bounds."""
+        return self._last_read is not None and self._last_read[1] > MAX_RANGES_BYTES
+
     def write(self, offset: int, payload: bytes) -> bool:
-        """Put bytes at their offset; not durable yet. False where another worker has it alone: it came whole.
+        """Write bytes at their offset; not durable yet. False where another worker locked the file: it came whole.
 
         Raises: OSError, and then nothing counts as written.
         """
@@ -101,10 +126,7 @@ class Arrival:
             os.fdatasync(self._fd)
 
     def announce(self) -> bool:
-        """Let other processes see that it has begun; not durable yet. False where one of them was first.
-
-        Raises: OSError.
-        """
+        """Make it visible to other processes; not durable yet. False where one of them was first. Raises: OSError."""
         head = json.dumps({"begin": messages.to_dict(self.begin), "key": self.key}, ensure_ascii=False).encode() + b"\n"
         temp = self.folder / f"{self.name}.{self.key}{atomic.TEMP_SUFFIX}"
         atomic.make_dirs(self.folder)
@@ -116,60 +138,54 @@ class Arrival:
             return False
         finally:
             temp.unlink(missing_ok=True)
-        found = os.stat(self.sidecar)
-        self._read_from = (found.st_ino, found.st_size)
+        stat = os.stat(self.sidecar)
+        self._last_read = (stat.st_ino, stat.st_size)
         return True
 
     def record(self) -> bool:
-        """Write down what is durable, after `sync`. Returns whether there was anything new. Raises: OSError."""
+        """Append the ranges that are durable, after `sync`. Returns whether there were new ones. Raises: OSError."""
         if self.state.written == self.recorded:
             return False
-        if self._read_from is None and not self.announce():
+        if self._last_read is None and not self.announce():
             raise OSError(f"{self.sidecar} was made by another process; only `shared` workers may do that.")
-        news = self.state.written.minus(self.recorded)
-        self._append(b"".join(b"\n" + json.dumps(span).encode() for span in news.spans) + b"\n")
-        if not self._named:
+        new = self.state.written.minus(self.recorded)
+        self._append(b"".join(b"\n" + json.dumps(span).encode() for span in new.spans) + b"\n")
+        if not self._folder_synced:
             atomic.fsync_dir(self.folder)
-            self._named = True
+            self._folder_synced = True
         self.recorded = self.state.written
         return True
 
-    @property
-    def too_scattered(self) -> bool:
-        """Whether it comes in so many pieces that what is written down of them grows out of bounds."""
-        return self._read_from is not None and self._read_from[1] > MAX_RANGES_BYTES
-
     def refresh(self) -> bool:
-        """Take in what other workers wrote down. False where the file is no longer there, or another took its name."""
-        if self._read_from is None:
+        """Read what other workers recorded. False where the file is gone, or its name was announced anew."""
+        if self._last_read is None:
             return True
         try:
             with open(self.sidecar, "rb") as file:
-                found = os.fstat(file.fileno())
-                if (found.st_ino, found.st_size) == self._read_from:
+                stat = os.fstat(file.fileno())
+                if (stat.st_ino, stat.st_size) == self._last_read:
                     return True
                 content = file.read()
         except FileNotFoundError:
             return False
-        read = _read(content)
-        if read is None or read[1] != self.key:
+        parsed = _parse(content)
+        if parsed is None or parsed[1] != self.key:
             return False
-        there = read[2]
-        self.recorded = there.union(self.recorded)
-        self.state = replace(
-            self.state, written=self.state.written.union(there), durable=self.state.durable.union(there)
-        )
-        self._read_from = (found.st_ino, len(content))
+        ranges = parsed[2]
+        self.recorded = ranges.union(self.recorded)
+        state = self.state
+        self.state = replace(state, written=state.written.union(ranges), durable=state.durable.union(ranges))
+        self._last_read = (stat.st_ino, len(content))
         return True
 
-    def take_alone(self) -> bool:
-        """Hold it alone, in order to verify, move or delete it; `close` lets it go. False where another is at it, or
-        where its bytes are no longer there."""
+    def lock_exclusively(self) -> bool:
+        """Lock its bytes in order to verify, move or delete them, until `close`. False where another worker has locked
+        them, or they are no longer there."""
         self.close()
         return self._open(shared=False, create=False)
 
     def matches(self) -> bool:
-        """Whether the bytes, which are held alone, are those that were announced. Raises: OSError."""
+        """Whether the bytes, which are locked exclusively, are those that were announced. Raises: OSError."""
         assert self._fd is not None
         if os.fstat(self._fd).st_size != self.begin.part.size_bytes:
             return False
@@ -177,14 +193,16 @@ class Arrival:
             return hashlib.file_digest(file, "sha256").hexdigest() == self.begin.part.sha256
 
     def close(self) -> None:
-        """Let it go; the next write opens it again."""
+        """Unlock it; the next write opens it again."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
     def _open(self, *, shared: bool, create: bool = True) -> bool:
+        if create:
+            atomic.make_dirs(self.folder)
         try:
-            fd = self._opened(create=create)
+            fd = os.open(self.data, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o600)
         except FileNotFoundError:
             return False
         try:
@@ -198,16 +216,6 @@ class Arrival:
             os.close(fd)
         return same
 
-    def _opened(self, *, create: bool) -> int:
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        try:
-            return os.open(self.data, flags, 0o600)
-        except FileNotFoundError:
-            if not create:
-                raise
-            atomic.make_dirs(self.folder)
-            return os.open(self.data, flags, 0o600)
-
     def _append(self, lines: bytes) -> None:
         fd = os.open(self.sidecar, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
@@ -216,36 +224,34 @@ class Arrival:
                 raise OSError(f"{self.sidecar}: a line was not written as a whole. Free some disk space.")
             os.fdatasync(fd)
             # Lines of others may lie between what was read and what was written: then all is read again.
-            if self._read_from is not None and self._read_from[1] == before:
-                self._read_from = (self._read_from[0], before + len(lines))
+            if self._last_read is not None and self._last_read[1] == before:
+                self._last_read = (self._last_read[0], before + len(lines))
         finally:
             os.close(fd)
 
 
-class Incoming:
+class Arrivals:
     """All arrivals of all devices. One thread. Opens what an earlier process left. Raises: OSError.
 
-    shared: other processes work on the same folder: they are told of every file, and asked about unknown ones.
+    shared: other processes work on the same folder: every file is announced there, and unknown ones are looked up
     """
 
-    def __init__(self, folder: Path, *, clock: Clock, shared: bool = False, step: Step = no_step) -> None:
-        self.folder = folder
-        self.shared = shared
-        self._step = step
-        self._clock = clock
+    def __init__(self, folder: Path, *, clock: Clock, shared: bool = False, crash_point: Step = no_step) -> None:
+        self.folder, self.clock, self.shared = folder, clock, shared
+        self._crash_point = crash_point
         self._open: dict[str, dict[str, Arrival]] = {}  # device → name → arrival
-        self._touches = 0
-        self._syncing = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="incoming-sync")
+        self._uses = 0
+        self._syncing = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="arrivals-sync")
         atomic.make_dirs(folder)
         for device in sorted(folder.iterdir()):
             if device.is_dir() and topics.DEVICE_NAME.match(device.name):
                 self._restore(device)
 
     def __len__(self) -> int:
-        return sum(len(of_device) for of_device in self._open.values())
+        return sum(map(len, self._open.values()))
 
     def get(self, device: str, name: str) -> Arrival | None:
-        """The arrival of that name, which then counts as just heard of."""
+        """The arrival of that name, which then counts as heard of now."""
         arrival = self._open.get(device, {}).get(name)
         if self.shared:
             if arrival is not None and not arrival.refresh():
@@ -253,12 +259,12 @@ class Incoming:
                 arrival = None
             arrival = arrival or self._load(self.folder / device / f"{name}.ranges")
         if arrival is not None:
-            self._touch(arrival)
+            self._heard_of(arrival)
         return arrival
 
     def of(self, device: str) -> Iterator[Arrival]:
         """A device's arrivals, the one that was quiet for longest first."""
-        yield from sorted(self._open.get(device, {}).values(), key=lambda a: a.touched)
+        yield from sorted(self._open.get(device, {}).values(), key=lambda arrival: arrival.last_use)
 
     def load_of(self, device: str) -> tuple[int, int]:
         """How many files of a device are on their way, and their announced bytes."""
@@ -267,38 +273,41 @@ class Incoming:
 
     def silent_since(self, time_s: float) -> list[Arrival]:
         """Arrivals of which no worker heard anything after that monotonic time."""
-        quiet = [a for of_device in self._open.values() for a in of_device.values() if a.heard_at_s < time_s]
-        for arrival in quiet if self.shared else ():
-            seen = arrival.recorded
-            if not arrival.refresh():
-                self.forget(arrival)
-            elif arrival.recorded != seen:
-                arrival.heard_at_s = self._clock.monotonic_s()
-        return [a for a in quiet if a.heard_at_s < time_s and self._open.get(a.device, {}).get(a.name) is a]
+        silent = [a for of_device in self._open.values() for a in of_device.values() if a.heard_at_s < time_s]
+        return [a for a in silent if not self.shared or self._is_silent_elsewhere(a)]
+
+    def _is_silent_elsewhere(self, arrival: Arrival) -> bool:
+        before = arrival.recorded
+        if not arrival.refresh():
+            self.forget(arrival)
+            return False
+        if arrival.recorded != before:
+            arrival.heard_at_s = self.clock.monotonic_s()
+            return False
+        return True
 
     def add(self, device: str, name: str, begin: Begin) -> Arrival:
         """A new, empty arrival, or in a shared folder the one of this name that another worker has just begun, perhaps
         of another file. Others can see it when this returns. Raises: OSError."""
-        arrival = Arrival(
-            device, name, begin, Receiver(begin.part.size_bytes), self.folder / device, key=secrets.token_hex(8)
-        )
+        state = Receiver(begin.part.size_bytes)
+        arrival = Arrival(device, name, begin, state, self.folder / device, key=secrets.token_hex(8))
         if self.shared:
             if not arrival.announce():
                 theirs = self.get(device, name)
                 if theirs is None:
                     raise OSError(f"{arrival.sidecar} is there, but cannot be read.")
                 return theirs
-            self._step("incoming:announced")
-        self._keep(arrival)
-        self._touch(arrival)
+            self._crash_point("arrivals:announced")
+        self._insert(arrival)
+        self._heard_of(arrival)
         return arrival
 
     def settle(self, arrivals: Iterable[Arrival]) -> list[OSError | None]:
-        """Make what was written durable, and then written down, for many at once; what went wrong, for each."""
+        """Make what was written durable, and then record it, for many at once; what went wrong, for each."""
         return list(self._syncing.map(self._settle, arrivals))
 
     def verify(self, arrivals: Iterable[Arrival]) -> list[Verdict | OSError]:
-        """Make whole files durable and look at their hashes, many at once. Those that are `right` are then held alone,
+        """Make whole files durable and check their hashes, many at once. Those that match are then locked exclusively,
         until they are closed or dropped."""
         return list(self._syncing.map(self._verify, arrivals))
 
@@ -308,7 +317,7 @@ class Incoming:
         # The ranges go first: bytes without ranges are nothing, ranges without bytes would be a lie.
         arrival.sidecar.unlink(missing_ok=True)
         arrival.data.unlink(missing_ok=True)
-        self._step("incoming:dropped")
+        self._crash_point("arrivals:dropped")
 
     def forget(self, arrival: Arrival) -> None:
         """Leave it on disk, to other workers."""
@@ -319,82 +328,70 @@ class Incoming:
             if not of_device:
                 del self._open[arrival.device]
 
-    def _keep(self, arrival: Arrival) -> None:
-        self._open.setdefault(arrival.device, {})[arrival.name] = arrival
-
     def close(self) -> None:
-        """End the threads. Idempotent."""
+        """End the threads and unlock all files. Idempotent."""
         self._syncing.shutdown()
         for of_device in self._open.values():
             for arrival in of_device.values():
                 arrival.close()
 
-    def _sync(self, arrival: Arrival) -> OSError | None:
+    def _settle(self, arrival: Arrival) -> OSError | None:
         try:
-            arrival.sync()
-            self._step("incoming:data_synced")
+            self._sync(arrival)
+            self._record(arrival)
         except OSError as error:
             return error
         return None
 
     def _verify(self, arrival: Arrival) -> Verdict | OSError:
-        part = arrival.begin.part
+        size_bytes = arrival.begin.part.size_bytes
         try:
-            if part.size_bytes == 0:
+            if size_bytes == 0:
                 arrival.write(0, b"")
-            if not arrival.take_alone():
-                return "busy" if arrival.data.exists() else "moved" if arrival.refresh() else "taken"
-            if part.size_bytes > WINDOW_BYTES:  # a crash from here on must not cost more than a window
-                failed = self._settle(arrival)
-            else:
-                failed = self._sync(arrival)
-            if failed is not None:
-                return failed
-            return "right" if arrival.matches() else "wrong"
+            if not arrival.lock_exclusively():
+                if arrival.data.exists():
+                    return Verdict.LOCKED
+                return Verdict.MOVED if arrival.refresh() else Verdict.FINISHED
+            self._sync(arrival)
+            if size_bytes > WINDOW_BYTES:  # a crash from here on must not cost more than a window
+                self._record(arrival)
+            return Verdict.MATCHES if arrival.matches() else Verdict.MISMATCH
         except OSError as error:
             return error
 
-    def _settle(self, arrival: Arrival) -> OSError | None:
-        failed = self._sync(arrival)
-        if failed is not None:
-            return failed
-        try:
-            if arrival.record():
-                self._step("incoming:ranges_written")
-        except OSError as error:
-            return error
-        return None
+    def _sync(self, arrival: Arrival) -> None:
+        arrival.sync()
+        self._crash_point("arrivals:data_synced")
 
-    def _touch(self, arrival: Arrival) -> None:
-        self._touches += 1
-        arrival.touched = self._touches
-        arrival.heard_at_s = self._clock.monotonic_s()
+    def _record(self, arrival: Arrival) -> None:
+        if arrival.record():
+            self._crash_point("arrivals:ranges_written")
+
+    def _insert(self, arrival: Arrival) -> None:
+        self._open.setdefault(arrival.device, {})[arrival.name] = arrival
+
+    def _heard_of(self, arrival: Arrival) -> None:
+        self._uses += 1
+        arrival.last_use = self._uses
+        arrival.heard_at_s = self.clock.monotonic_s()
 
     def _load(self, sidecar: Path) -> Arrival | None:
-        """An arrival that another process wrote down, or None."""
+        """An arrival that another process recorded, or None."""
         try:
             with open(sidecar, "rb") as file:
                 inode = os.fstat(file.fileno()).st_ino
                 content = file.read()
         except FileNotFoundError:
             return None
-        read = _read(content)
-        if read is None:
+        parsed = _parse(content)
+        if parsed is None:
             return None
-        begin, key, ranges = read
+        begin, key, ranges = parsed
         state = Receiver(begin.part.size_bytes, written=ranges, durable=ranges)
-        arrival = Arrival(
-            sidecar.parent.name,
-            sidecar.stem,
-            begin,
-            state,
-            sidecar.parent,
-            key,
-            recorded=ranges,
-            _read_from=(inode, len(content)),
-            _named=bool(ranges.spans),
-        )
-        self._keep(arrival)
+        arrival = Arrival(sidecar.parent.name, sidecar.stem, begin, state, sidecar.parent, key, recorded=ranges)
+        arrival._last_read = (inode, len(content))
+        arrival._folder_synced = bool(ranges.spans)
+        self._insert(arrival)
         return arrival
 
     def _restore(self, folder: Path) -> None:
@@ -403,16 +400,15 @@ class Incoming:
         for sidecar in sorted(folder.glob("*.ranges"), key=_changed_at):
             arrival = self._load(sidecar)
             if arrival is None or not _has_its_bytes(arrival):
-                _log.warning("%s cannot be used; the device will send the file again.", sidecar)
+                logger.warning("%s cannot be used; the device will send the file again.", sidecar)
                 if arrival is not None:
                     self.forget(arrival)
                 sidecar.unlink(missing_ok=True)
                 continue
-            self._touch(arrival)
-            silent_s = max(0.0, self._clock.utc_s() - _changed_at(sidecar))
-            arrival.heard_at_s -= silent_s
+            self._heard_of(arrival)
+            arrival.heard_at_s -= max(0.0, self.clock.utc_s() - _changed_at(sidecar))
         for data in folder.glob("*.data"):
-            _delete_if_nobodys(data)
+            _delete_unless_in_use(data)
         for old in folder.glob("*.json"):  # ranges as an earlier version kept them: the device sends these files again
             old.unlink()
 
@@ -425,15 +421,15 @@ def _changed_at(path: Path) -> float:
 
 
 def _has_its_bytes(arrival: Arrival) -> bool:
-    """False where ranges claim what is not there. Whole and gone is right: it was moved into the dataset, but the
-    answer was cut off, and Merge finds it there."""
+    """False where ranges claim what is not there. Whole and gone is fine: it was moved into the dataset, but the answer
+    was cut off, and Merge finds it there."""
     if not arrival.data.exists():
         return arrival.whole or not arrival.recorded.spans
     return not arrival.recorded.spans or arrival.data.stat().st_size >= arrival.recorded.spans[-1][1]
 
 
-def _delete_if_nobodys(data: Path) -> None:
-    """Bytes without ranges are nothing, unless a live worker is just writing them."""
+def _delete_unless_in_use(data: Path) -> None:
+    """Delete bytes that have no ranges, unless a live worker is just writing them."""
     try:
         fd = os.open(data, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -445,8 +441,8 @@ def _delete_if_nobodys(data: Path) -> None:
         os.close(fd)
 
 
-def _read(content: bytes) -> tuple[Begin, str, Ranges] | None:
-    """(what it is to become, its key, its durable ranges), or None where the first line cannot be used."""
+def _parse(content: bytes) -> tuple[Begin, str, Ranges] | None:
+    """A .ranges: what the file is to become, its key, its durable ranges. None where the first line is damaged."""
     head, *lines = content.split(b"\n")
     try:
         if not lines or len(head) > _MAX_BEGIN_BYTES:
@@ -456,14 +452,14 @@ def _read(content: bytes) -> tuple[Begin, str, Ranges] | None:
         if not isinstance(key, str):
             raise MessageError("it has no key")
     except (MessageError, ValueError, KeyError, TypeError, RecursionError) as error:
-        _log.warning("An arrival cannot be read (%s).", error)
+        logger.warning("An arrival cannot be read (%s).", error)
         return None
-    spans = [span for span in map(_span, lines[:-1]) if span is not None]
+    spans = [span for span in map(_parse_span, lines[:-1]) if span is not None]
     ranges = Ranges.of(spans)
     return (begin, key, ranges) if ranges.within(begin.part.size_bytes) else None
 
 
-def _span(line: bytes) -> tuple[int, int] | None:
+def _parse_span(line: bytes) -> tuple[int, int] | None:
     try:
         value: Any = json.loads(line)
     except (ValueError, RecursionError):

@@ -27,7 +27,7 @@ def record_in(envelope: Envelope) -> ChunkRecord | CorrectionRecord:
     return record
 
 
-def event_of(verb: str, payload: bytes) -> ReceiverEvent | None:
+def transfer_event(verb: str, payload: bytes) -> ReceiverEvent | None:
     """What a message on up/<transfer>/<verb> means to the receiver; None = nothing that we know."""
     if verb == "end":
         return EndCame()
@@ -39,10 +39,10 @@ def event_of(verb: str, payload: bytes) -> ReceiverEvent | None:
     return PartCame(offset, len(payload))
 
 
-def problem(begin: Begin, device: str, name: str) -> str:
-    """What is wrong with an announcement, "" = nothing."""
+def contradiction(begin: Begin, device: str, name: str) -> str | None:
+    """What an announcement says that its topic does not; None = nothing."""
     if begin.device != device:
         return f"the announcement names the device {begin.device}, the topic {device}"
     if name != f"{begin.record_id}.{begin.part.kind}":
         return f"the announcement is about {begin.record_id}.{begin.part.kind}"
-    return ""
+    return None

@@ -1,4 +1,4 @@
-"""How much one device may ask of the server: decided here, pure, and kept to by server.ingest.ingest.
+"""How much one device may ask of the server. Pure; server.ingest.ingest applies it.
 
 Too much for now is answered with `paused` and a reason: the device keeps what it has and comes again later. What can
 never be taken is `refused`. A stuck, broken or stolen device then costs the others nothing.
@@ -6,13 +6,16 @@ never be taken is `refused`. A stuck, broken or stolen device then costs the oth
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from msgspec import Meta
 
+from shared.token_bucket import RateLimiter
+
 MB = 1_000_000
 BURST_S = 2.0  # a device that was away brings its backlog at once
+COST_BYTES = 1024  # of a record, which is kept in the database: as many count as one more message
 Limit = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
@@ -23,7 +26,7 @@ class LimitsSettings:
     file_mb: Limit = 256
     """A larger file is refused for good."""
     open_files: Limit = 64
-    """Unfinished files. One more puts the longest silent out; its device, should it come back to it, begins again."""
+    """Unfinished files. One more evicts the longest silent; its device, should it come back to it, begins again."""
     open_mb: Limit = 2048
     """Announced size of unfinished files together."""
     day_mb: Limit = 20_000
@@ -37,31 +40,8 @@ class LimitsSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How many messages a device may still send now: a bucket that fills with time."""
-
-    left: float
-    at_s: float
-
-
-def paced(pace: Pace | None, now_s: float, limits: LimitsSettings, *, record_bytes: int = 0) -> tuple[Pace, bool]:
-    """After one more message: the pace, and whether the message may be taken. Pure.
-
-    record_bytes: of a record, which is kept in the database: each 1024 count as one more message.
-    """
-    full = limits.messages_per_s * BURST_S
-    if pace is None:
-        pace = Pace(full, now_s)
-    left = min(full, pace.left + max(0.0, now_s - pace.at_s) * limits.messages_per_s)
-    cost = min(1 + record_bytes // 1024, full)
-    if left < cost and limits.messages_per_s:
-        return replace(pace, left=left, at_s=now_s), False
-    return Pace(left - cost, now_s), True
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What stands against a device's next file."""
+class DeviceLoad:
+    """What counts against a device's next file."""
 
     open_bytes: int
     """Announced size of its unfinished files."""
@@ -70,19 +50,29 @@ class Load:
     """On the server's disk."""
 
 
-def refusal(size_bytes: int, limits: LimitsSettings) -> str:
-    """Why a file of this size can never be taken, "" = it can. Pure."""
+def message_limiter(limits: LimitsSettings) -> RateLimiter:
+    """Limits the messages of each device."""
+    return RateLimiter(rate_per_s=limits.messages_per_s, capacity=limits.messages_per_s * BURST_S)
+
+
+def message_cost(record_bytes: int, limits: LimitsSettings) -> float:
+    """What a message costs, never more than a full bucket holds. record_bytes: 0 = it carries no record."""
+    return min(1 + record_bytes // COST_BYTES, limits.messages_per_s * BURST_S)
+
+
+def refusal(size_bytes: int, limits: LimitsSettings) -> str | None:
+    """Why a file of this size can never be taken; None = it can."""
     if limits.file_mb and size_bytes > limits.file_mb * MB:
         return f"{size_bytes} bytes, at most {limits.file_mb * MB} are taken"
-    return ""
+    return None
 
 
-def pause(size_bytes: int, load: Load, limits: LimitsSettings) -> str:
-    """Why a file cannot be begun now, "" = it can. Pure."""
+def pause(size_bytes: int, load: DeviceLoad, limits: LimitsSettings) -> str | None:
+    """Why a file cannot be begun now; None = it can."""
     if limits.free_mb and load.free_bytes - size_bytes < limits.free_mb * MB:
         return "the server's disk is nearly full"
     if limits.day_mb and load.bytes_today + size_bytes > limits.day_mb * MB:
         return f"more than {limits.day_mb} MB today; it goes on tomorrow (UTC)"
     if limits.open_mb and load.open_bytes + size_bytes > limits.open_mb * MB and load.open_bytes:
         return f"more than {limits.open_mb} MB in unfinished files"
-    return ""
+    return None

@@ -36,7 +36,7 @@ _NAMED = re.compile(r"(?P<video>.+)_chunk(?P<number>[0-9]+)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledChunk:
     """One line of metadata.jsonl, its files found."""
 
     video: str
@@ -49,7 +49,7 @@ class Labelled:
 
 
 @dataclass(slots=True)
-class Folder:
+class LabelFolder:
     """An open folder. Get one from `opened`."""
 
     root: Path
@@ -61,9 +61,8 @@ class Folder:
     def name_of(self, video: Path) -> str:
         """The name of a video's chunks in this folder; remembered for the next time. Raises: OSError."""
         sha256 = atomic.sha256_file(video)
-        for name, known in self._hashes.items():
-            if known == sha256:
-                return name
+        if named := next((name for name, known in self._hashes.items() if known == sha256), None):
+            return named
         name = plain_name(video.stem)
         if self._hashes.get(name):  # labels without videos.json are taken for this video's own
             name = f"{name[: MAX_NAME - 7]}-{sha256[:6]}"
@@ -122,31 +121,28 @@ class Folder:
 
     def counts(self, name: str) -> tuple[int, int]:
         """(labelled, skipped) chunks of a video."""
-        found = [match for match in map(_NAMED.match, self._instructions) if match and match["video"] == name]
-        return len(found), len(self._skipped.get(name, ()))
+        matches = map(_NAMED.match, self._instructions)
+        return sum(bool(match and match["video"] == name) for match in matches), len(self._skipped.get(name, ()))
 
     def _rewrite(self, stem: str, line: dict[str, Any] | None) -> None:
         out = b""
         for old in (self.root / LOG_NAME).read_bytes().splitlines(keepends=True):
-            if stem_of(old) != stem:
+            if _stem_of(old) != stem:
                 out += old
             elif line is not None:
                 out += json.dumps(line, ensure_ascii=False).encode() + b"\n"
         atomic.write_bytes(self.root / LOG_NAME, out)
 
     def _write_videos(self) -> None:
-        names = sorted(self._hashes.keys() | self._skipped.keys())
-        atomic.write_json(
-            self.root / VIDEOS_NAME,
-            {
-                name: {"sha256": self._hashes.get(name, ""), "skipped": sorted(self._skipped.get(name, ()))}
-                for name in names
-            },
-        )
+        videos = {
+            name: {"sha256": self._hashes.get(name, ""), "skipped": sorted(self._skipped.get(name, ()))}
+            for name in sorted(self._hashes.keys() | self._skipped.keys())
+        }
+        atomic.write_json(self.root / VIDEOS_NAME, videos)
 
 
 @contextmanager
-def opened(root: Path) -> Iterator[Folder]:
+def opened(root: Path) -> Iterator[LabelFolder]:
     """The folder, made where there is none. Raises: Refused while another labels it; DatasetError; OSError."""
     if root.exists() and not root.is_dir():
         raise Refused(f"{root} is not a folder.", hint="Name a folder with --dataset.")
@@ -155,14 +151,14 @@ def opened(root: Path) -> Iterator[Folder]:
     busy = Refused(f"Somebody else is labelling {root}.", hint="Wait, or use another --dataset.")
     with file_lock.locked(root / ".lock", busy=busy):
         atomic.drop_torn_tail(root / LOG_NAME)
-        folder = Folder(root)
+        folder = LabelFolder(root)
         _read_videos(root / VIDEOS_NAME, folder)
         for _, value in lines(root):
             folder._instructions[Path(str(value["frame_path"])).stem] = str(value["instruction"])
         yield folder
 
 
-def _read_videos(path: Path, folder: Folder) -> None:
+def _read_videos(path: Path, folder: LabelFolder) -> None:
     if not path.exists():
         return
     try:
@@ -178,26 +174,22 @@ def _read_videos(path: Path, folder: Folder) -> None:
 
 def lines(root: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The lines of metadata.jsonl with their numbers, from 1. Raises: DatasetError naming one that is none; OSError."""
-    path = root / LOG_NAME
-    if not path.exists():
-        return
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n") or not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-                if not all(isinstance(value[name], str) for name in ("frame_path", "audio_path", "instruction")):
-                    raise TypeError("a field is not text")
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise DatasetError(
-                    f"{path}, line {number} can not be read ({error!r}).",
-                    hint="Each line needs frame_path, audio_path and instruction.",
-                ) from None
-            yield number, value
+    for number, line in atomic.whole_lines(root / LOG_NAME):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+            if not all(isinstance(value[name], str) for name in ("frame_path", "audio_path", "instruction")):
+                raise TypeError("a field is not text")
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DatasetError(
+                f"{root / LOG_NAME}, line {number} can not be read ({error!r}).",
+                hint="Each line needs frame_path, audio_path and instruction.",
+            ) from None
+        yield number, value
 
 
-def stem_of(line: bytes) -> str:
+def _stem_of(line: bytes) -> str:
     """The name of a line's frame without its ending, "" for a line that is not readable."""
     try:
         return Path(str(json.loads(line)["frame_path"])).stem
@@ -205,18 +197,18 @@ def stem_of(line: bytes) -> str:
         return ""
 
 
-def labelled(root: Path) -> list[Labelled]:
+def labelled(root: Path) -> list[LabelledChunk]:
     """Every line with its files, the newest of a frame only. Raises: DatasetError where one is missing; OSError."""
     if not (root / LOG_NAME).is_file():
         raise DatasetError(f"{root} has no {LOG_NAME}.", hint="Name a folder made by `label`, or one of its layout.")
-    found: dict[Path, Labelled] = {}
+    newest: dict[Path, LabelledChunk] = {}
     for order, (line, value) in enumerate(lines(root)):
         frame, audio = _inside(root, value["frame_path"]), _inside(root, value["audio_path"])
         match = _NAMED.match(frame.stem)
         video = match["video"] if match else (root.resolve().name or "dataset")
         number = int(match["number"]) if match else order
-        found[frame] = Labelled(plain_name(video), number, frame, audio, value["instruction"].strip(), line)
-    return list(found.values())
+        newest[frame] = LabelledChunk(plain_name(video), number, frame, audio, value["instruction"].strip(), line)
+    return list(newest.values())
 
 
 def plain_name(text: str) -> str:

@@ -2,33 +2,27 @@
 
 Every chunk is read on its own by seeking, so that a person may go back and forth; where a file can not be sought in, it
 is decoded from its beginning. Pictures are turned upright by the display matrix, sound becomes 16 kHz mono; a video
-without sound gives silence. The same lengths and sizes as a device's own chunks.
+without sound gives silence. A chunk's files are the bytes that a device's recorder makes of the same picture and sound.
 """
 
 from __future__ import annotations
 
-import io
-import wave
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import av
-import cv2
 import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from shared import upright
+from shared import media, upright
 from shared.errors import MediaError
+from shared.media import CHUNK_S, MAX_FILM_SIDE_PX, MAX_SIDE_PX, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
 
-CHUNK_S = 2.0
-SHORTEST_CHUNK_S = 0.5
-SAMPLE_RATE_HZ = 16_000
-MAX_SIDE_PX = 1280
-JPEG_QUALITY = 90
 _WARM_UP_S = 0.3  # a lossy codec needs a few packets before its sound is right
 _HOLE_S = 0.1
 _SEEK_EARLIER_S = (10.0, 60.0)  # a transport stream is entered at any packet: go back until a key frame comes first
@@ -85,13 +79,13 @@ def find(path: Path) -> Footage:
 def read(footage: Footage, number: int) -> Chunk | None:
     """One chunk; None where the video holds no picture there (its end is cut off or damaged). Raises: MediaError."""
     start_s, end_s = footage.span(number)
-    image = _picture_at(footage.path, (start_s + end_s) / 2, not_before_s=start_s)
-    if image is None:
+    frame = _frame_at(footage.path, (start_s + end_s) / 2, not_before_s=start_s)
+    if frame is None:
         return None
     samples = np.zeros(round((end_s - start_s) * SAMPLE_RATE_HZ), np.int16)
     if footage.has_sound:
         _fill_sound(footage.path, samples, start_s=start_s)
-    return Chunk(_jpeg(image), _wav(samples))
+    return Chunk(media.encode_jpeg(_image(frame, max_side_px=MAX_FILM_SIDE_PX)), media.encode_wav(samples))
 
 
 def play(footage: Footage, *, every_s: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:
@@ -105,21 +99,22 @@ def play(footage: Footage, *, every_s: float) -> Iterator[tuple[float, NDArray[n
 
 def picture_at(footage: Footage, at_s: float) -> NDArray[np.uint8] | None:
     """What a player shows at a time, [h, w, 3] RGB; None where the film has ended. Raises: MediaError."""
-    return _picture_at(footage.path, at_s, not_before_s=at_s - CHUNK_S / 2)
+    frame = _frame_at(footage.path, at_s, not_before_s=at_s - CHUNK_S / 2)
+    return None if frame is None else _image(frame)
 
 
-def _picture_at(path: Path, at_s: float, *, not_before_s: float) -> NDArray[np.uint8] | None:
-    """What a player shows at `at_s`: the last picture until then, else the first one after it. [h, w, 3] RGB."""
+def _frame_at(path: Path, at_s: float, *, not_before_s: float) -> av.VideoFrame | None:
+    """What a player shows at `at_s`: the last picture until then, else the first one after it."""
     shown: av.VideoFrame | None = None
     shown_s = -1.0
     for t_s, frame in _frames(path, av.VideoFrame, from_s=at_s):
         if t_s > at_s and shown is not None:
-            return _image(shown)
+            return shown
         shown, shown_s = frame, t_s
         if t_s > at_s:
             break
     # After the last picture there is none: a sound track may go on for minutes, but the film has ended.
-    return _image(shown) if shown is not None and not_before_s <= shown_s < not_before_s + CHUNK_S else None
+    return shown if shown is not None and not_before_s <= shown_s < not_before_s + CHUNK_S else None
 
 
 def _fill_sound(path: Path, samples: NDArray[np.int16], *, start_s: float) -> None:
@@ -191,23 +186,13 @@ def _decode(path: Path, kind: type[FrameT], *, seek_s: float | None) -> Iterator
 
 
 def _packets(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> Iterator[av.Packet[Any]]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except (av.FFmpegError, IndexError):  # the file ends in the middle of a packet
-            return
-        if packet is None:
-            return
-        yield packet
+    with suppress(av.FFmpegError, IndexError):  # the file ends in the middle of a packet
+        yield from container.demux(stream)
 
 
 def _pictures(container: InputContainer) -> av.VideoStream | None:
     """The first video stream that is no cover art."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    return None
+    return next((s for s in container.streams.video if not s.disposition & Disposition.attached_pic), None)
 
 
 def _last_time_s(container: InputContainer, stream: av.VideoStream) -> float:
@@ -217,29 +202,13 @@ def _last_time_s(container: InputContainer, stream: av.VideoStream) -> float:
     return max(ends, default=0) * float(stream.time_base or 0) - start_s
 
 
-def _image(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    scale = min(1.0, MAX_SIDE_PX / max(frame.width, frame.height))
+def _image(frame: av.VideoFrame, *, max_side_px: int = MAX_SIDE_PX) -> NDArray[np.uint8]:
+    """[h, w, 3] RGB, upright, scaled down to max_side_px."""
+    scale = min(1.0, max_side_px / max(frame.width, frame.height))
     width, height = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
     image = frame.reformat(width=width, height=height, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
     beside = cast(Mapping[str, bytes], frame.side_data)  # PyAV's own types know one key of many
     return upright.by_display_matrix(image, bytes(beside["DISPLAYMATRIX"])) if "DISPLAYMATRIX" in beside else image
-
-
-def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    good, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not good:
-        raise MediaError(f"A picture of {image.shape[1]}×{image.shape[0]} cannot be written as JPEG.")
-    return data.tobytes()
-
-
-def _wav(samples: NDArray[np.int16]) -> bytes:
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE_HZ)
-        file.writeframes(samples.astype("<i2").tobytes())
-    return out.getvalue()
 
 
 def _resampler() -> av.AudioResampler:

@@ -16,8 +16,8 @@ from torch.utils.data import IterableDataset
 from server import walks
 from server.evaluation.facts import seen_side
 from server.model.checkpoint import Checkpoint
-from server.model.guide import IGNORE
-from shared import vocabulary
+from server.model.guide import IGNORE, Batch
+from shared import media, vocabulary
 from shared.preprocess import Preprocessing, fit_tile, normalise
 
 PATCH_COVER = 0.12  # a patch belongs to an object that covers at least this share of it: thin poles count
@@ -116,7 +116,7 @@ def patch_labels(mask: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:
 def mirror(image: NDArray[np.uint8], text: str) -> tuple[NDArray[np.uint8], str]:
     """The same moment seen in a mirror: left is right. Twice as many views of a new thing, on both sides."""
     swap = {"left": "right", "right": "left"}
-    flipped = re.sub(r"\b(left|right)\b", lambda found: swap[found[0]], text)
+    flipped = re.sub(r"\b(left|right)\b", lambda side: swap[side[0]], text)
     return np.ascontiguousarray(image[:, ::-1]), flipped
 
 
@@ -140,8 +140,7 @@ def damage(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     """Half of the pictures go through JPEG, as a recorder's do."""
     if rng.random() < 0.5:
         return image
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(50, 95))])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)  # type: ignore[return-value]  # decodes what it just encoded
+    return media.jpeg_artefacts(image, quality=int(rng.integers(50, 95)))
 
 
 class RenderedStream(IterableDataset[Example]):
@@ -198,10 +197,10 @@ def _damaged(example: Example, rng: np.random.Generator) -> Example:
     return replace(example, tile=damage(example.tile, rng))
 
 
-def collate(examples: Sequence[Example], checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Examples → the tensors of `Guide.forward` (with pixel_values)."""
+def collate(examples: Sequence[Example], checkpoint: Checkpoint) -> Batch:
+    """Examples → a batch with pixel_values."""
     tiles = np.stack([example.tile for example in examples])
-    batch = {
+    batch: Batch = {
         "pixel_values": torch.from_numpy(normalise(tiles, checkpoint.preprocessing)),
         "answers": pad_answers([checkpoint.answer_ids(example.text) for example in examples]),
         "hazards": torch.from_numpy(np.stack([example.hazards for example in examples])),

@@ -13,7 +13,7 @@ from server import walks
 from server.evaluation import answers as evaluate
 from server.gate import golden
 from server.gate.judge import on_walks, recalibrate
-from server.learn.nightly import make_bundles
+from server.learn.nightly import BundlePlan, make_bundles
 from server.model import checkpoint as checkpoints
 from shared import atomic
 
@@ -30,9 +30,9 @@ def write(folder: Path, *, training: str, progress: Callable[[str], None]) -> No
     starter = checkpoints.load(folder)
     with tempfile.TemporaryDirectory() as temp:
         label = Label(starter.name, starter.name, "", starter.intended_use, dict(starter.thresholds), 0.0)
-        moments = golden.parity_moments(starter, Path(temp), [])
-        made = make_bundles(starter, label, Path(temp), golden.drawn(starter), moments=moments, progress=progress)
-        recalibrate(made.folder, label, [], on_walks(starter, made.folder), extra={})
+        plan = BundlePlan(label, golden.drawn(starter), golden.parity_moments(starter, Path(temp), []))
+        made = make_bundles(starter, plan, Path(temp), progress=progress)
+        recalibrate(made.folder, [], on_walks(starter, made.folder))
         answers = evaluate.run(made.folder, evaluate.rendered_cases(FRAMES, seed=SEED), progress=progress)
     parameters = sum(p.numel() for p in starter.model.parameters()) + sum(p.numel() for p in starter.head.parameters())
     figures = evaluate.summary(answers)
@@ -61,9 +61,9 @@ def _figures(figures: Mapping[str, Any]) -> str:
         ('"path is clear" although something is within reach', f"{figures['false_clear']:.3f}"),
         ("sentences clean under the grammar, before any filter", f"{figures['grammar']:.3f}"),
     ]
-    for tier, found in figures["recall_by_tier"].items():
-        low, high = found["wilson"]
-        lines.append((f"tier {tier}: object named right", f"{found['recall']:.3f} ({low:.3f} to {high:.3f})"))
+    for tier, recall in figures["recall_by_tier"].items():
+        low, high = recall["wilson"]
+        lines.append((f"tier {tier}: object named right", f"{recall['recall']:.3f} ({low:.3f} to {high:.3f})"))
     return "\n".join(f"| {name} | {value} |" for name, value in lines)
 
 

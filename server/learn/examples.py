@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,39 +32,34 @@ def tonight(teaching: Sequence[SampleRow], new: Sequence[SampleRow], *, most: in
     return [row for row in teaching if row.row_id in chosen]
 
 
-def examples(
-    folder: Path,
-    rows: Sequence[SampleRow],
-    layout: Layout,
-    *,
-    variations: int,
-    seed: int,
-    senses: material.Senses | None = None,
-    most: int | None = None,
-) -> list[Example]:
-    """Each row as itself, in a mirror, and as changed pictures: `variations` in all.
+@dataclass(frozen=True, slots=True)
+class ViewPlan:
+    """How rows become examples."""
 
-    most: of all rows together; each then gives fewer of its views, at least one, drawn by lot
-    raises: DatasetError
-    """
-    given = senses or material.Senses()
-    each = variations if most is None else min(variations, max(1, most // max(1, len(rows))))
-    return [view for row in rows for view in _views(folder, row, layout, (variations, each), seed, given)]
+    variations: int
+    """Views of each row: as itself, in a mirror, and as changed pictures."""
+    seed: int
+    senses: material.Senses = field(default_factory=material.Senses)
+    most: int | None = None
+    """Examples of all rows; each row then gives fewer of its views, at least one, drawn by lot."""
 
 
-def _views(
-    folder: Path, row: SampleRow, layout: Layout, counts: tuple[int, int], seed: int, senses: material.Senses
-) -> Iterator[Example]:
-    """counts: how many views there are, and how many are wanted"""
+def examples(folder: Path, rows: Sequence[SampleRow], layout: Layout, plan: ViewPlan) -> list[Example]:
+    """The views of rows of the dataset in `folder`. Raises: DatasetError."""
+    most = plan.variations if plan.most is None else max(1, plan.most // max(1, len(rows)))
+    return [view for row in rows for view in _views(folder, row, layout, plan, min(plan.variations, most))]
+
+
+def _views(folder: Path, row: SampleRow, layout: Layout, plan: ViewPlan, count: int) -> Iterator[Example]:
+    """`count` of the views that there are."""
     image, text = material.picture(folder, row), row.ground_truth
-    earlier = material.before(folder, row) if senses.before else None
-    heard = material.sound(folder, row) if senses.sound else None
+    earlier = material.before(folder, row) if plan.senses.before else None
+    heard = material.sound(folder, row) if plan.senses.sound else None
     flipped, mirrored = mirror(image, text)
     views = ((image, text, earlier), (flipped, mirrored, None if earlier is None else mirror(earlier, "")[0]))
     number = int.from_bytes(row.sample_id.encode()[-6:], "big")
-    rng = np.random.default_rng([seed, number])
-    variations, each = counts
-    wanted = range(variations) if each >= variations else sorted(rng.permutation(variations)[:each])
+    rng = np.random.default_rng([plan.seed, number])
+    wanted = range(count) if count == plan.variations else sorted(rng.permutation(plan.variations)[:count])
     for index in wanted:
         view, words, previous = views[index % 2]
         if index >= len(views):

@@ -2,7 +2,7 @@
 
 pictures of the examples           → float16 [pictures, patches, dim] in a memory-mapped file
 distinct sounds of the examples    → [2d] each, in memory
-Rows, Collate                      → the tensors of `Guide.forward`
+TrainingSet                        → batches for `Guide.forward`
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,28 +21,28 @@ from torch.utils.data import Dataset
 
 from server.learn.batches import Example, pad_answers
 from server.model.checkpoint import Checkpoint
-from server.model.guide import IGNORE, Guide
+from server.model.guide import IGNORE, Batch, Guide
 from shared import atomic
 from shared.preprocess import normalise
 
 BATCH = 64
 Progress = Callable[[str], None]
 Tiles = Sequence[NDArray[np.uint8]]
-Heard = dict[int, Tensor]
+PooledSounds = dict[int, Tensor]
 """id of a sound → [2d], what the frozen encoder makes of it. Views of one moment share the sound, and so its place."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class Shown:
     """What the tower looks at, and which of it each example shows."""
 
     tiles: list[NDArray[np.uint8]]
-    """The newest pictures in the order of the examples, then the ones before them."""
+    """[s, s, 3] each: the newest pictures in the order of the examples, then the ones before them."""
     previous: list[int]
     """Of each example the place of its previous picture; its own where there is none."""
 
     @classmethod
-    def of(cls, examples: Sequence[Example], *, frames: int) -> Pictures:
+    def by(cls, examples: Sequence[Example], *, frames: int) -> Shown:
         tiles, previous = [example.tile for example in examples], list(range(len(examples)))
         for at, example in enumerate(examples):
             if frames == 2 and example.previous is not None:
@@ -52,57 +51,51 @@ class Pictures:
         return cls(tiles, previous)
 
 
-class Rows(Dataset[dict[str, Any]]):
-    """The examples in the order in which they teach."""
+class TrainingSet(Dataset[int]):
+    """The examples in the order in which they teach; `collate` makes batches of them."""
 
     def __init__(
         self,
         base: Checkpoint,
         examples: Sequence[Example],
-        pictures: Pictures,
+        shown: Shown,
         features: NDArray[np.float16],
         order: NDArray[np.int64],
     ) -> None:
-        self._examples, self._pictures, self._features, self._order = examples, pictures, features, order
-        self._two = base.frames == 2
-        self._answers = {e.text: base.answer_ids(e.text) for e in examples}
+        """features: [tiles, patches, dim], of the tiles of `shown`; order: [rows], places in `examples`"""
+        self._base, self._examples, self._shown, self._features, self._order = base, examples, shown, features, order
+        self._answers = {example.text: base.answer_ids(example.text) for example in examples}
+        self._heard = hear(base, examples)
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def __getitem__(self, at: int) -> dict[str, Any]:
-        index = int(self._order[at])
-        example = self._examples[index]
-        row = {"features": self._features[index], "example": example, "answer": self._answers[example.text]}
-        return {**row, "previous": self._features[self._pictures.previous[index]]} if self._two else row
+    def __getitem__(self, at: int) -> int:
+        """The place in `examples` of the row at a place in the order."""
+        return int(self._order[at])
 
-
-class Collate:
-    """Some rows → one batch."""
-
-    def __init__(self, base: Checkpoint, heard: Heard) -> None:
-        self._patches, self._heard = base.patches, heard
-
-    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        examples: list[Example] = [row["example"] for row in rows]
-        unknown = np.full(self._patches, IGNORE, np.int64)
-        return {
-            **{name: _stacked(rows, name) for name in ("features", "previous") if name in rows[0]},
-            **self._sounds(examples),
-            "answers": pad_answers([row["answer"] for row in rows]),
+    def collate(self, places: Sequence[int]) -> dict[str, Batch]:
+        """{"batch": the rows as `Guide.forward` takes them}"""
+        examples = [self._examples[place] for place in places]
+        unknown = np.full(self._base.patches, IGNORE, np.int64)
+        batch: Batch = {
+            "features": self._tensor(places),
+            "answers": pad_answers([self._answers[example.text] for example in examples]),
             "patch_labels": torch.from_numpy(np.stack([unknown if e.patches is None else e.patches for e in examples])),
             "hazards": torch.from_numpy(np.stack([e.hazards for e in examples])),
             "hazard_weights": torch.from_numpy(np.stack([e.hazard_weights for e in examples])),
         }
+        if self._base.frames == 2:
+            batch["previous"] = self._tensor([self._shown.previous[place] for place in places])
+        if self._heard:
+            silent = torch.zeros_like(next(iter(self._heard.values())))
+            heard = [silent if e.sound is None else self._heard[id(e.sound)] for e in examples]
+            batch["heard"] = torch.stack(heard)
+            batch["hears"] = torch.tensor([float(e.sound is not None) for e in examples])
+        return {"batch": batch}
 
-    def _sounds(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        if not self._heard:
-            return {}
-        silent = torch.zeros_like(next(iter(self._heard.values())))
-        return {
-            "heard": torch.stack([silent if e.sound is None else self._heard[id(e.sound)] for e in examples]),
-            "hears": torch.tensor([float(e.sound is not None) for e in examples]),
-        }
+    def _tensor(self, tiles: Sequence[int]) -> Tensor:
+        return torch.from_numpy(np.stack([self._features[tile] for tile in tiles]).astype(np.float32))
 
 
 def tower(guide: Guide, tiles: Tiles, base: Checkpoint, folder: Path, *, progress: Progress) -> NDArray[np.float16]:
@@ -123,13 +116,13 @@ def tower(guide: Guide, tiles: Tiles, base: Checkpoint, folder: Path, *, progres
 
 
 @torch.no_grad()
-def hear(base: Checkpoint, examples: Sequence[Example]) -> Heard:
+def hear(base: Checkpoint, examples: Sequence[Example]) -> PooledSounds:
     """Every sound once, after which the ear knows what is usual; empty for a model that does not hear."""
     ear = base.ear
     if ear is None:
         return {}
     sounds = {id(e.sound): e.sound for e in examples if e.sound is not None}
-    heard = {key: ear.pool(ear.features([one]))[0] for key, one in sounds.items()}
+    heard = {key: ear.pool(ear.features([sound]))[0] for key, sound in sounds.items()}
     if heard:
         ear.settle(torch.stack(list(heard.values())))
     return heard
@@ -147,7 +140,3 @@ def _compute(guide: Guide, tiles: Tiles, base: Checkpoint, file: Path, progress:
                 features = guide.features(torch.from_numpy(normalise(some, base.preprocessing)))
             out.write(features.numpy().astype("<f2").tobytes())
             progress(f"tower features {min(len(tiles), start + BATCH)}/{len(tiles)}")
-
-
-def _stacked(rows: Sequence[dict[str, Any]], name: str) -> Tensor:
-    return torch.from_numpy(np.stack([row[name] for row in rows]).astype(np.float32))

@@ -35,7 +35,7 @@ def root(rows: Iterable[str]) -> str:
     return hashlib.sha256("".join(f"{row}\n" for row in sorted(rows)).encode()).hexdigest()
 
 
-def told(rows: Sequence[SampleRow]) -> dict[str, Any]:
+def manifest_entry(rows: Sequence[SampleRow]) -> dict[str, Any]:
     """What the manifest says of the rows that taught: nothing that names a moment, a device or a wearer."""
     return {
         "root": root(identities(rows)),
@@ -46,7 +46,8 @@ def told(rows: Sequence[SampleRow]) -> dict[str, Any]:
 
 def taught(rows: Sequence[SampleRow], *, dataset: tuple[int, str], seconds: float) -> Taught:
     """What the registry keeps of a night. dataset: its version, as Dataset.version gives it"""
-    return Taught(identities(rows), told(rows)["walks"], f"{dataset[0]}:{dataset[1]}", code(), round(seconds, 1))
+    walks = manifest_entry(rows)["walks"]
+    return Taught(identities(rows), walks, f"{dataset[0]}:{dataset[1]}", code(), round(seconds, 1))
 
 
 def code() -> str:

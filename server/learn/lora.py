@@ -25,7 +25,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from server.learn import saves
 from server.learn.batches import Example
-from server.learn.features import Collate, Pictures, Rows, hear, tower
+from server.learn.features import Shown, TrainingSet, tower
 from server.model import sound
 from server.model.checkpoint import HEAD_FILE, Checkpoint
 from server.model.guide import Guide, LossWeights
@@ -112,15 +112,16 @@ def train(
     adapted = get_peft_model(base.model, config)
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
     examples = [*fresh, *replay]
-    pictures = Pictures.of(examples, frames=base.frames)
-    features = tower(guide, pictures.tiles, base, folder / "features", progress=progress)
+    shown = Shown.by(examples, frames=base.frames)
+    features = tower(guide, shown.tiles, base, folder / "features", progress=progress)
+    rows = TrainingSet(base, examples, shown, features, _order(len(fresh), len(replay), recipe))
     losses = _Losses(recipe.steps, progress)
     optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
     trainer = Trainer(
         model=guide,
         args=_arguments(folder, recipe),
-        train_dataset=Rows(base, examples, pictures, features, _order(len(fresh), len(replay), recipe)),
-        data_collator=Collate(base, hear(base, examples)),
+        train_dataset=rows,
+        data_collator=rows.collate,
         optimizers=(optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(recipe.steps))),
         callbacks=[losses, saves.Saves()],
     )

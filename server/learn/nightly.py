@@ -27,11 +27,10 @@ from torch import Tensor
 from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
-from server.dataset.folder import Dataset
-from server.dataset.teaching import training_rows
+from server.dataset.folder import Dataset, SampleRow
 from server.evaluation import answers as evaluate
 from server.gate import golden
-from server.gate.judge import Made, Subject, judge, on_walks, recalibrate
+from server.gate.judge import Bench, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of
 from server.gate.settings import Bounds
 from server.learn import examples, lineage, lora, tonight, verdict
 from server.learn.batches import Example, Layout, drawn
@@ -40,7 +39,7 @@ from server.model import checkpoint as checkpoints
 from server.model import sound
 from server.model.checkpoint import Checkpoint
 from server.model.guide import Guide
-from server.releases.registry import PROMOTED, Overtaken, Registry
+from server.releases.registry import Overtaken, Registry
 from shared import atomic
 from shared.clock import Clock, SystemClock
 from shared.preprocess import prepare
@@ -73,9 +72,28 @@ class Night:
     evaluation: dict[str, Any] = field(default_factory=dict)
     champion_evaluation: dict[str, Any] = field(default_factory=dict)
     gate: dict[str, Any] = field(default_factory=dict)
-    """Every rule as it was judged (server.gate.evidence.Decision)."""
+    """Every rule as it was judged (server.gate.evidence.GateDecision)."""
     put_aside: tuple[str, ...] = ()
     """Files of the dataset that could not be read, one line each: the row, the file, what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A night that is worth running: what it works on, and with what."""
+
+    registry: Registry
+    rows: tonight.NightRows
+    base: Checkpoint
+    recipe: lora.Recipe
+    settings: LearnSettings
+    bounds: Bounds
+    progress: Progress
+    clock: Clock
+    started_s: float
+
+    @property
+    def home(self) -> Path:
+        return self.registry.home
 
 
 def retrain(
@@ -96,100 +114,68 @@ def retrain(
     clock = clock or SystemClock()
     with tonight.single_flight(home), tonight.room(home), tonight.stoppable(progress) as progress:
         started_s = clock.monotonic_s()
-        registry, dataset = Registry(home), Dataset(home / "dataset")
+        registry = Registry(home)
         settled = verdict.settle(home, registry, progress)
         champion = registry.champion() or ""
-        version, view = tonight.view_of(dataset)
-        teaching = training_rows(view)
-        seen, unread = lineage.seen(registry)
-        for name in unread:
-            progress(f"{name}: the list of what taught it cannot be read; its rows count as new")
-        new = [row for row in teaching if lineage.identity(row) not in seen]
-        why = tonight.too_few(teaching, len(new), settings, force=force)
-        if why:
-            return _finished(settled) or Night("skipped", (why,), champion=champion)
+        view = tonight.view_of(Dataset(home / "dataset"))
+        new = _new_rows(view, registry, progress)
+        why = tonight.too_few(view.teaching, len(new), settings, force=force)
+        if why is not None:
+            return _finished(settled) if settled is not None else Night("skipped", (why,), champion=champion)
         base = load_base(settings)
         recipe = lora.Recipe(rank=settings.rank, steps=settings.steps, replay=settings.replay, threads=settings.threads)
-        taken = tonight.take(dataset.folder, view, teaching, new, base=base, recipe=recipe, dataset=version)
-        for line in taken.put_aside:
+        rows = tonight.take(view, new, base=base, recipe=recipe)
+        for line in rows.put_aside:
             progress(line)
-        kept = {row.row_id for row in taken.view}
-        why = tonight.too_few(taken.teaching, sum(row.row_id in kept for row in new), settings, force=force)
-        if why:
-            return Night("skipped", (why,), champion=champion, put_aside=taken.put_aside)
-        night = _train_and_judge(
-            home,
-            registry,
-            taken,
-            base=base,
-            recipe=recipe,
-            settings=settings,
-            bounds=bounds or Bounds(),
-            progress=progress,
-            clock=clock,
-            started_s=started_s,
-        )
+        kept = {row.row_id for row in rows.view.rows}
+        why = tonight.too_few(rows.teaching, sum(row.row_id in kept for row in new), settings, force=force)
+        if why is not None:
+            return Night("skipped", (why,), champion=champion, put_aside=rows.put_aside)
+        job = _Job(registry, rows, base, recipe, settings, bounds or Bounds(), progress, clock, started_s)
+        night = _train_and_judge(job)
         atomic.write_json(verdict.report(home, night.version), asdict(night))
         return night
 
 
-def _finished(settled: verdict.Settled | None) -> Night | None:
-    if settled is None:
-        return None
+def _new_rows(view: tonight.DatasetView, registry: Registry, progress: Progress) -> list[SampleRow]:
+    """Rows that teach and that no registered version has seen."""
+    seen, unread = lineage.seen(registry)
+    for name in unread:
+        progress(f"{name}: the list of what taught it cannot be read; its rows count as new")
+    return [row for row in view.teaching if lineage.identity(row) not in seen]
+
+
+def _finished(settled: verdict.Settled) -> Night:
     known = {item.name for item in fields(Night)}
     values: dict[str, Any] = {name: value for name, value in settled.evaluation.items() if name in known}
     lists = {name: tuple(values.get(name, ())) for name in ("reasons", "put_aside")}
     return Night(**{**values, **lists})
 
 
-def _train_and_judge(
-    home: Path,
-    registry: Registry,
-    taken: tonight.Rows,
-    *,
-    base: Checkpoint,
-    recipe: lora.Recipe,
-    settings: LearnSettings,
-    bounds: Bounds,
-    progress: Progress,
-    clock: Clock,
-    started_s: float,
-) -> Night:
-    folder, view, teaching = home / "dataset", taken.view, taken.teaching
-    senses, layout = tonight.senses_of(base), Layout.of(base)
-    key = tonight.key_of(base, teaching, recipe, settings.decoder_bits)
-    work = home / "nights" / key
-    verdict.clear(home, keep=key)
-    version, began_utc = tonight.begin(work, f"n{len(registry.list()) + 1}-{key[:8]}", registry, clock)
-    progress(f"{len(teaching)} verified rows teach; base {base.name}")
-    most = recipe.draws(replay=bool(base.known))
-    fresh = examples.examples(
-        folder, teaching, layout, variations=recipe.variations, seed=recipe.seed, senses=senses, most=most
-    )
-    trained = lora.train(base, fresh, replay(base, layout, recipe, progress), recipe, work, progress=progress)
-
-    champion = registry.champion()
-    parent = registry.bundle_folder(champion) if champion else None
-    chunks = golden.choose(base, parent, folder, view, progress=progress)
-    moments = golden.parity_moments(base, folder, view, progress=progress)
-    use = base.intended_use if base.intended_use == "demo" else "trial"  # until the gate accepted it
-    label = Label(version, base.name, champion or "", use, dict(base.thresholds), began_utc)
-    made = make_bundles(base, label, work, chunks, moments=moments, bits=settings.decoder_bits, progress=progress)
+def _train_and_judge(job: _Job) -> Night:
+    base, rows, registry, settings = job.base, job.rows, job.registry, job.settings
+    key = tonight.key_of(base, rows.teaching, job.recipe, settings.decoder_bits)
+    work = job.home / "nights" / key
+    verdict.clear(job.home, keep=key)
+    version, began_utc_s = tonight.begin(work, f"n{len(registry.list()) + 1}-{key[:8]}", registry, job.clock)
+    job.progress(f"{len(rows.teaching)} verified rows teach; base {base.name}")
+    trained = _train(job, work)
+    champion = registry.champion() or ""
+    made, label = _export(job, work, champion=champion, version=version, began_utc_s=began_utc_s)
+    extra, learnt = {"lineage": lineage.manifest_entry(rows.teaching)}, lineage.samples(registry, champion)
     judged = judge(
-        Subject(base, label, made, view, training_rows(view), {"lineage": lineage.told(teaching)}),
-        registry,
-        settings=settings,
-        bounds=bounds,
-        taught=lineage.samples(registry, champion),
-        progress=progress,
+        Subject(base, label, made, rows.view.rows, rows.view.teaching, extra, learnt),
+        Bench(registry, job.bounds, settings.threads, settings.gate_cases, job.progress),
     )
+    seconds = round(job.clock.monotonic_s() - job.started_s, 1)
     night = Night(
         outcome=judged.decision.verdict,
         reasons=judged.decision.reasons,
         version=version,
-        champion=champion or "",
-        samples=len(teaching),
+        champion=champion,
+        samples=len(rows.teaching),
         held_out=judged.held_out,
+        seconds=seconds,
         loss_first=trained.loss_first,
         loss_last=trained.loss_last,
         parity_float=made.parity_float,
@@ -197,24 +183,48 @@ def _train_and_judge(
         evaluation=judged.figures,
         champion_evaluation=judged.champion_figures,
         gate=judged.decision.to_dict(),
+        put_aside=rows.put_aside,
     )
-    seconds = round(clock.monotonic_s() - started_s, 1)
-    night = replace(night, seconds=seconds, put_aside=taken.put_aside)
     registry.add(
         made.folder,
-        parent=champion or "",
+        parent=champion,
         adapter=work / "adapter",
         evaluation=asdict(night),
-        taught=lineage.taught(teaching, dataset=taken.dataset, seconds=seconds),
+        taught=lineage.taught(rows.teaching, dataset=rows.view.version, seconds=seconds),
     )
-    if night.outcome == PROMOTED:
+    if judged.decision.accepted:
         try:
             verdict.carry_out(registry, version, asdict(night))
         except Overtaken as error:  # by a person, or by a rollout that was finished meanwhile
-            progress(str(error))
+            job.progress(str(error))
             night = replace(night, outcome=OVERTAKEN, reasons=(str(error), *night.reasons))
     atomic.remove_tree(work)
     return night
+
+
+def _train(job: _Job, work: Path) -> lora.Trained:
+    base, recipe, layout = job.base, job.recipe, Layout.of(job.base)
+    plan = examples.ViewPlan(
+        variations=recipe.variations,
+        seed=recipe.seed,
+        senses=senses_of(base),
+        most=recipe.draws(replay=bool(base.known)),
+    )
+    fresh = examples.examples(job.rows.view.folder, job.rows.teaching, layout, plan)
+    return lora.train(base, fresh, replay(base, layout, recipe, job.progress), recipe, work, progress=job.progress)
+
+
+def _export(job: _Job, work: Path, *, champion: str, version: str, began_utc_s: float) -> tuple[MadeBundle, Label]:
+    base, folder, view = job.base, job.rows.view.folder, job.rows.view.rows
+    parent = job.registry.bundle_folder(champion) if champion else None
+    use = base.intended_use if base.intended_use == "demo" else "trial"  # until the gate accepted it
+    plan = BundlePlan(
+        Label(version, base.name, champion, use, dict(base.thresholds), began_utc_s),
+        golden.choose(base, parent, folder, view, progress=job.progress),
+        golden.parity_moments(base, folder, view, progress=job.progress),
+        job.settings.decoder_bits,
+    )
+    return make_bundles(base, plan, work, progress=job.progress), plan.label
 
 
 def add_starter(home: Path, *, progress: Progress = print, clock: Clock | None = None) -> str:
@@ -227,42 +237,48 @@ def add_starter(home: Path, *, progress: Progress = print, clock: Clock | None =
     work = home / "nights" / "starter"
     atomic.remove_tree(work)
     label = Label(version, base.name, "", base.intended_use, dict(base.thresholds), (clock or SystemClock()).utc_s())
-    moments = golden.parity_moments(base, home, [])
-    made = make_bundles(base, label, work, golden.drawn(base), moments=moments, progress=progress)
+    plan = BundlePlan(label, golden.drawn(base), golden.parity_moments(base, home, []))
+    made = make_bundles(base, plan, work, progress=progress)
     progress("calibrating on held-out rendered frames")
     answers = evaluate.run(made.folder, evaluate.rendered_cases(300))
-    figures, _ = recalibrate(made.folder, label, answers, on_walks(base, made.folder), extra={})
+    figures, _ = recalibrate(made.folder, answers, on_walks(base, made.folder))
     registry.add(made.folder, parent="", adapter=None, evaluation={"evaluation": figures})
     registry.promote(version, why="the first model")
     shutil.rmtree(work)
     return version
 
 
-def make_bundles(
-    trained: Checkpoint,
-    label: Label,
-    work: Path,
-    chunks: Sequence[GoldenChunk],
-    *,
-    moments: Sequence[Given],
-    bits: int = DECODER_BITS,
-    progress: Progress,
-) -> Made:
-    """Export in float32 and quantised; compare both with PyTorch on held-out pictures. Raises: OSError, BundleError.
+@dataclass(frozen=True, slots=True)
+class BundlePlan:
+    """What a bundle is made with, beside the model."""
 
-    moments: what to compare on
-    bits: of the quantised decoder's weights, 8 or 4
-    """
-    what = exportable(trained)
-    shares = {}
-    for name, quantised in (("float", False), ("bundle", True)):
-        atomic.remove_tree(work / name)
+    label: Label
+    chunks: Sequence[GoldenChunk]
+    moments: Sequence[Given]
+    """What it is compared with PyTorch on."""
+    bits: int = DECODER_BITS
+    """Of the quantised decoder's weights, 8 or 4."""
+
+
+def make_bundles(trained: Checkpoint, plan: BundlePlan, work: Path, *, progress: Progress) -> MadeBundle:
+    """Export in float32 and quantise; compare both with PyTorch on held-out pictures. Raises: OSError, BundleError."""
+    what, full, quantised = exportable(trained), work / "float", work / "bundle"
+    shares = []
+    for folder in (full, quantised):
+        atomic.remove_tree(folder)
         manifest = export_bundle(
-            what, label, work / name, golden_chunks=chunks, quantised=quantised, bits=bits, progress=progress
+            what,
+            plan.label,
+            folder,
+            golden_chunks=plan.chunks,
+            quantised=folder is quantised,
+            bits=plan.bits,
+            full=full if folder is quantised else None,
+            progress=progress,
         )
-        shares[name] = compare(work / name, writer(trained), moments).token_share
-        progress(f"{name}: {shares[name]:.1%} of tokens are PyTorch's, {manifest.size_bytes / 1e6:.1f} MB")
-    return Made(work / "bundle", work / "float", shares["float"], shares["bundle"], manifest.size_bytes, len(moments))
+        shares.append(compare(folder, writer(trained), plan.moments).token_share)
+        progress(f"{folder.name}: {shares[-1]:.1%} of tokens are PyTorch's, {manifest.size_bytes / 1e6:.1f} MB")
+    return MadeBundle(quantised, full, shares[0], shares[1], manifest.size_bytes, len(plan.moments))
 
 
 def writer(of: Checkpoint) -> Callable[[Given], Sequence[int]]:
@@ -310,8 +326,10 @@ def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Prog
 
 
 def load_base(settings: LearnSettings) -> Checkpoint:
-    """What the night starts from, with as many pictures and such an ear as the settings say. Raises: ConfigError."""
+    """What the night starts from: with a hazard row for every object of the vocabulary, and as many pictures and such
+    an ear as the settings say. Raises: ConfigError."""
     base = checkpoints.load(base_folder(settings.base))
+    checkpoints.grow(base)
     base.frames = max(base.frames, settings.frames)
     if settings.audio_encoder:
         base.ear = sound.fresh(settings.audio_encoder, base.width)

@@ -50,9 +50,9 @@ def last(folder: Path) -> Path | None:
     if not folder.is_dir():
         return None
     atomic.remove_leftovers(folder)
-    found = [save for _, save in _saves(folder)]
-    whole = next((save for save in reversed(found) if _is_whole(save)), None)
-    atomic.remove_trees(save for save in found if save != whole)
+    saves = [save for _, save in _saves(folder)]
+    whole = next((save for save in reversed(saves) if _is_whole(save)), None)
+    atomic.remove_trees(save for save in saves if save != whole)
     return whole
 
 

@@ -60,38 +60,29 @@ class Phase:
 PHASES = (Phase(3150, 1e-3, 0.0, 0.15), Phase(2500, 5e-4, 0.7, 0.3))
 
 
+VISION = {
+    "hidden_size": 192, "intermediate_size": 576, "num_hidden_layers": 6, "num_attention_heads": 6, "image_size": 128,
+    "patch_size": 16,
+}  # fmt: skip
+TEXT = {
+    "model_type": "llama", "hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3,
+    "num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 32, "max_position_embeddings": 256,
+    "rms_norm_eps": 1e-5,
+}  # fmt: skip
+
+
 def build() -> Checkpoint:
     """The starter's classes and sizes, weights at random: 4.1 M parameters with the hazard head."""
     torch.manual_seed(SEED)
     tokenizer = tokens.build()
     ids = {token: int(tokenizer.convert_tokens_to_ids(token)) for token in prompt.SPECIAL_TOKENS}  # type: ignore[arg-type]
+    special = {"bos_token_id": ids[prompt.START], "eos_token_id": ids[prompt.END], "pad_token_id": ids[prompt.END]}
     config = SmolVLMConfig(
         image_token_id=ids[prompt.IMAGE],
         tie_word_embeddings=False,
         scale_factor=2,
-        vision_config={
-            "hidden_size": 192,
-            "intermediate_size": 576,
-            "num_hidden_layers": 6,
-            "num_attention_heads": 6,
-            "image_size": 128,
-            "patch_size": 16,
-        },
-        text_config={
-            "model_type": "llama",
-            "vocab_size": len(tokenizer),
-            "hidden_size": 192,
-            "intermediate_size": 512,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 6,
-            "num_key_value_heads": 3,
-            "head_dim": 32,
-            "max_position_embeddings": 256,
-            "rms_norm_eps": 1e-5,
-            "bos_token_id": ids[prompt.START],
-            "eos_token_id": ids[prompt.END],
-            "pad_token_id": ids[prompt.END],
-        },
+        vision_config=VISION,
+        text_config={**TEXT, "vocab_size": len(tokenizer), **special},
     )
     model = SmolVLMForConditionalGeneration(config)
     preprocessing = Preprocessing(size_px=128, fit="stretch")
@@ -168,7 +159,7 @@ def _train(
         for group in optimiser.param_groups:
             group["lr"] = phase.rate * _schedule(step - begins, phase.steps)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            losses = guide(**collate(next(frames), starter))
+            losses = guide(collate(next(frames), starter))
         optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()
         torch.nn.utils.clip_grad_norm_(guide.parameters(), 1.0)

@@ -14,14 +14,15 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 
 from server import walks
 from server.dataset import material
 from server.dataset.folder import Dataset, SampleRow
-from server.dataset.teaching import judging_rows
+from server.dataset.teaching import judging_rows, training_rows
+from server.gate.judge import senses_of
 from server.learn import examples, lineage, lora, verdict
 from server.learn.settings import LearnSettings
 from server.model import checkpoint as checkpoints
@@ -36,54 +37,57 @@ FULL_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class DatasetView:
+    """The dataset as it was when the night began."""
+
+    folder: Path
+    version: tuple[int, str]
+    """As Dataset.version gives it."""
+    rows: Sequence[SampleRow]
+    """All samples as they are in that version."""
+
+    @property
+    def teaching(self) -> list[SampleRow]:
+        return training_rows(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class NightRows:
     """What one night takes from the dataset."""
 
-    view: Sequence[SampleRow]
-    """All samples as they are now, without those whose picture is damaged."""
+    view: DatasetView
+    """Without the samples whose picture is damaged."""
     teaching: Sequence[SampleRow]
     """The rows that teach tonight."""
-    dataset: tuple[int, str]
-    """Version of the dataset."""
     put_aside: tuple[str, ...]
 
 
-def view_of(dataset: Dataset) -> tuple[tuple[int, str], list[SampleRow]]:
-    """(version of the dataset, its samples as they are in it)."""
+def view_of(dataset: Dataset) -> DatasetView:
     if not dataset.log.exists():
-        return dataset.version(), []
+        return DatasetView(dataset.folder, dataset.version(), [])
     with dataset.still():
-        return dataset.version(), dataset.rows()
+        return DatasetView(dataset.folder, dataset.version(), dataset.rows())
 
 
-def too_few(teaching: Sequence[SampleRow], new: int, settings: LearnSettings, *, force: bool) -> str:
-    """Why this is no night to train in, "" = it is."""
+def too_few(teaching: Sequence[SampleRow], new: int, settings: LearnSettings, *, force: bool) -> str | None:
+    """Why this is no night to train in, None = it is."""
     if teaching and (force or new >= settings.new_rows_least):
-        return ""
+        return None
     return f"{new} verified rows are new, {settings.new_rows_least} are needed"
 
 
-def take(
-    folder: Path,
-    view: Sequence[SampleRow],
-    teaching: Sequence[SampleRow],
-    new: Sequence[SampleRow],
-    *,
-    base: Checkpoint,
-    recipe: lora.Recipe,
-    dataset: tuple[int, str],
-) -> Rows:
-    """The rows that teach tonight and those that judge, each with its files read once: what is damaged is put aside."""
-    chosen = examples.tonight(teaching, new, most=recipe.draws(replay=bool(base.known)), seed=recipe.seed)
-    needed = {row.row_id: row for row in (*chosen, *judging_rows(view))}
-    whole, aside = material.readable(folder, list(needed.values()), senses_of(base))
+def take(view: DatasetView, new: Sequence[SampleRow], *, base: Checkpoint, recipe: lora.Recipe) -> NightRows:
+    """The rows that teach tonight and those that judge, each with its files read once: what is damaged is put aside.
+
+    new: rows that no version has seen yet
+    """
+    chosen = examples.tonight(view.teaching, new, most=recipe.draws(replay=bool(base.known)), seed=recipe.seed)
+    needed = {row.row_id: row for row in (*chosen, *judging_rows(view.rows))}
+    whole, aside = material.readable(view.folder, list(needed.values()), senses_of(base))
     damaged = needed.keys() - {row.row_id for row in whole}
-    kept = [row for row in view if row.row_id not in damaged]
-    return Rows(kept, [row for row in chosen if row.row_id not in damaged], dataset, tuple(aside))
-
-
-def senses_of(base: Checkpoint) -> material.Senses:
-    return material.Senses(before=base.frames == 2, sound=base.ear is not None)
+    kept = [row for row in view.rows if row.row_id not in damaged]
+    teaching = [row for row in chosen if row.row_id not in damaged]
+    return NightRows(replace(view, rows=kept), teaching, tuple(aside))
 
 
 def begin(work: Path, version: str, registry: Registry, clock: Clock) -> tuple[str, float]:
@@ -91,14 +95,14 @@ def begin(work: Path, version: str, registry: Registry, clock: Clock) -> tuple[s
     file = work / verdict.BEGUN
     try:
         begun = json.loads(file.read_bytes())
-        known = str(begun["version"]), float(begun["began_utc_s"])
-        if known[0] not in {model.version for model in registry.list()}:
-            return known
+        name, began_utc_s = str(begun["version"]), float(begun["began_utc_s"])
+        if name not in {model.version for model in registry.list()}:
+            return name, began_utc_s
     except (FileNotFoundError, ValueError, KeyError, TypeError):  # it begins now, or an older program began it
         pass
-    begun = {"version": version, "began_utc_s": clock.utc_s()}
-    atomic.write_json(file, begun)
-    return version, begun["began_utc_s"]
+    began_utc_s = clock.utc_s()
+    atomic.write_json(file, {"version": version, "began_utc_s": began_utc_s})
+    return version, began_utc_s
 
 
 def key_of(base: Checkpoint, teaching: Sequence[SampleRow], recipe: lora.Recipe, bits: int) -> str:
@@ -131,7 +135,7 @@ def stoppable(progress: Callable[[str], None]) -> Iterator[Callable[[str], None]
         asked.set()
         raise KeyboardInterrupt
 
-    def told(text: str) -> None:
+    def report(text: str) -> None:
         if asked.is_set():
             raise KeyboardInterrupt
         progress(text)
@@ -141,7 +145,7 @@ def stoppable(progress: Callable[[str], None]) -> Iterator[Callable[[str], None]
         return
     before = signal.signal(signal.SIGINT, stop)
     try:
-        yield told
+        yield report
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from server.releases.registry import CHAMPION, PROMOTED, Model, Registry
+from server.releases.registry import CHAMPION, PROMOTED, RegisteredModel, Registry
 from shared import atomic
 from shared.errors import BundleError, Refused
 
@@ -47,7 +47,7 @@ def settle(home: Path, registry: Registry, progress: Callable[[str], None]) -> S
     registry.recover()
     _sweep(home / "nights", {model.version for model in registry.list()})
     ever = {change.new for change in registry.log() if change.name == CHAMPION}
-    found = None
+    newest = None
     for model in registry.list():
         if not _is_night(model) or report(home, model.version).exists():
             continue
@@ -55,8 +55,8 @@ def settle(home: Path, registry: Registry, progress: Callable[[str], None]) -> S
             _promote(registry, model, progress)
         atomic.write_json(report(home, model.version), dict(model.evaluation))
         progress(f"{model.version}: the night that made it was interrupted after its verdict and is finished now")
-        found = Settled(model.version, model.evaluation)
-    return found
+        newest = Settled(model.version, model.evaluation)
+    return newest
 
 
 def carry_out(registry: Registry, version: str, evaluation: Mapping[str, Any]) -> None:
@@ -92,7 +92,7 @@ def _made(work: Path) -> str:
         return ""
 
 
-def _promote(registry: Registry, model: Model, progress: Callable[[str], None]) -> None:
+def _promote(registry: Registry, model: RegisteredModel, progress: Callable[[str], None]) -> None:
     try:
         carry_out(registry, model.version, model.evaluation)
     except BundleError as error:
@@ -101,5 +101,5 @@ def _promote(registry: Registry, model: Model, progress: Callable[[str], None]) 
         progress(str(error))
 
 
-def _is_night(model: Model) -> bool:
+def _is_night(model: RegisteredModel) -> bool:
     return model.evaluation.get("version") == model.version and "outcome" in model.evaluation

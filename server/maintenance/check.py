@@ -19,35 +19,30 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from server.database import store as db
 from server.database.store import Store, open_store
 from server.dataset import record_log, row_log
-from server.dataset.folder import FOLDERS, Dataset, SampleRow, from_dict, to_dict, version_of
+from server.dataset.folder import FOLDERS, Dataset, SampleRow, from_dict, next_version, to_dict
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
 from server.maintenance import check_database, check_logs, home_lock
-from server.maintenance.findings import Finding, set_aside
+from server.maintenance.findings import HomeFinding, set_aside
 from server.releases.registry import Registry, unjudged
 from shared import atomic
 from shared.clock import Clock
 from shared.errors import BundleError
 
 YOUNG_S = 3600.0  # beside a running server: a file that is being merged has no row yet
-_PATHS = {
-    "frame": "frame_path",
-    "audio": "audio_path",
-    "clip": "clip_path",
-    "correction_audio": "correction_audio_path",
-}
+_PATHS = tuple(f"{kind}_path" for kind in FOLDERS)
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckReport:
     """What a check found."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[HomeFinding, ...]
     rows: int
     records: int
     files: int
@@ -64,7 +59,7 @@ class Checked:
 
 def check(
     home: Path, clock: Clock, *, repair: bool = False, progress: Callable[[int], None] = lambda done: None
-) -> Checked:
+) -> CheckReport:
     """Look at everything, and with `repair` mend it.
 
     progress: called with the number of files that were read so far
@@ -72,57 +67,53 @@ def check(
     """
     with home_lock.alone(home) if repair else nullcontext():
         dataset = Dataset(home / "dataset")
-        found = check_database.damage(home, repair=repair)
-        found += check_logs.damage(dataset, home, repair=repair)
-        if not all(finding.done for finding in found):  # the rest cannot be read before that is mended
-            return Checked(tuple(found), rows=0, records=0, files=0, bytes=0)
+        findings = check_database.damage(home, repair=repair)
+        findings += check_logs.damage(dataset, home, repair=repair)
+        if not all(finding.done for finding in findings):  # the rest cannot be read before that is mended
+            return CheckReport(tuple(findings), rows=0, records=0, files=0, bytes=0)
         with closing(open_store(home, create=repair)) as store:
             merge = Merge(store, dataset, clock)
-            if any(finding.what == check_database.DAMAGED for finding in found):
-                found += check_database.salvage(home, store)
-            found += _sides(store, dataset, merge, clock, repair=repair)
+            if any(finding.what == check_database.DAMAGED for finding in findings):
+                findings += check_database.salvage(home, store)
+            findings += _sides(store, dataset, merge, clock, repair=repair)
             files = _Files(store, dataset, home, clock, repair=repair)
-            found += files.look(progress)
+            findings += files.look(progress)
             with store.reading() as connection:
-                rows = len(connection.execute(select(db.dataset_rows.c.seq)).all())
-                records = len(connection.execute(select(db.records.c.record_id)).all())
-        return Checked(
-            tuple(found),
-            rows=rows,
-            records=records,
-            files=files.count,
-            bytes=files.bytes,
-            never_judged=_never_judged(home, store),
-        )
+                rows, records = (
+                    connection.execute(select(func.count()).select_from(table)).scalar() or 0
+                    for table in (db.dataset_rows, db.records)
+                )
+        never_judged = _never_judged(home, store)
+        return CheckReport(tuple(findings), rows, records, files.count, files.bytes, never_judged)
 
 
 def _never_judged(home: Path, store: Store) -> tuple[str, ...]:
-    registry, found = Registry(home, store=store), []
+    registry, versions = Registry(home, store=store), []
     champion = registry.champion()
     for model in registry.list():
         with suppress(BundleError, OSError):  # said where its files are looked at
             if unjudged(model):
-                found.append(model.version + (" (the champion)" if model.version == champion else ""))
-    return tuple(found)
+                versions.append(model.version + (" (the champion)" if model.version == champion else ""))
+    return tuple(versions)
 
 
-def _sides(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, repair: bool) -> list[Finding]:
+def _sides(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, repair: bool) -> list[HomeFinding]:
     """The logs against the database."""
-    found = list(check_logs.differences(store, dataset))
-    folds = list(_wrong_folds(store))
+    findings = [*check_logs.differences(store, dataset), *_wrong_folds(store)]
     if not repair:
-        return found + folds
-    _take_bodies(store, dataset, {finding.name for finding in found if finding.what == check_logs.DIFFERENT})
+        return findings
+    _take_bodies(store, dataset, {finding.name for finding in findings if finding.what == check_logs.DIFFERENT})
     recover(store, dataset, merge, clock, thoroughly=True)
     for finding in list(_wrong_folds(store)):  # also those of the rows that were just taken over
         _fold_again(store, finding.name, now_s=clock.utc_s())
     left = [*check_logs.differences(store, dataset), *_wrong_folds(store)]
     names = {finding.name for finding in left}
-    known = {(finding.what, finding.name) for finding in found + folds}
-    return [
+    known = {(finding.what, finding.name) for finding in findings}
+    mended = [
         replace(finding, done="" if finding.name in names else finding.remedy or "brought up to date")
-        for finding in found + folds
-    ] + [finding for finding in left if (finding.what, finding.name) not in known]
+        for finding in findings
+    ]
+    return mended + [finding for finding in left if (finding.what, finding.name) not in known]
 
 
 def _take_bodies(store: Store, dataset: Dataset, row_ids: set[str]) -> None:
@@ -136,14 +127,14 @@ def _take_bodies(store: Store, dataset: Dataset, row_ids: set[str]) -> None:
                 connection.execute(update(table).where(table.c.row_id == row.row_id).values(body=to_dict(row)))
 
 
-def _wrong_folds(store: Store) -> Iterable[Finding]:
+def _wrong_folds(store: Store) -> Iterable[HomeFinding]:
     """Samples that do not say what their newest row says."""
     with store.reading() as connection:
         newest = _newest_bodies(connection.execute(select(db.dataset_rows.c.sample_id, db.dataset_rows.c.body)).all())
         folds = dict(connection.execute(select(db.samples.c.sample_id, db.samples.c.body)).all())
     for sample_id, body in newest.items():
         if folds.get(sample_id) != body:
-            yield Finding(
+            yield HomeFinding(
                 "moment out of date", sample_id, "the review queue shows it otherwise than the dataset has it"
             )
 
@@ -184,17 +175,17 @@ class _Files:
         self._clock = clock
         self._repair = repair
 
-    def look(self, progress: Callable[[int], None]) -> list[Finding]:
+    def look(self, progress: Callable[[int], None]) -> list[HomeFinding]:
         """All findings."""
         wanted = self._wanted()
-        found = []
+        findings = []
         for path, users in sorted(wanted.items()):
             problem = self._problem(path)
             self.count += 1
             progress(self.count)
             if problem:
-                found.append(self._lost(path, problem, users))
-        return found + [self._orphan(path) for path in self._orphans(set(wanted))]
+                findings.append(self._lost(path, problem, users))
+        return findings + [self._orphan(path) for path in self._orphans(set(wanted))]
 
     def _wanted(self) -> dict[str, list[str]]:
         """Path in the dataset → moments and records that need it."""
@@ -203,7 +194,7 @@ class _Files:
             for path, record_id in connection.execute(select(db.parts.c.path, db.parts.c.record_id)):
                 wanted.setdefault(path, []).append(record_id)
         for row in self._dataset.rows():
-            for name in _PATHS.values():
+            for name in _PATHS:
                 path = getattr(row, name)
                 if path and not row.rejected:
                     wanted.setdefault(path, []).append(row.sample_id)
@@ -221,9 +212,9 @@ class _Files:
             return f"file unreadable ({error.strerror})"
         return "" if digest == Path(path).stem else "file damaged"
 
-    def _lost(self, path: str, problem: str, users: list[str]) -> Finding:
+    def _lost(self, path: str, problem: str, users: list[str]) -> HomeFinding:
         names = ", ".join(sorted(set(users)))
-        finding = Finding(problem, path, f"needed by {names}", lost=True)
+        finding = HomeFinding(problem, path, f"needed by {names}", lost=True)
         if not self._repair:
             return finding
         if check_logs.is_payload(path) and (self._dataset.folder / path).exists():
@@ -236,7 +227,7 @@ class _Files:
         with self._dataset.appending(), self._store.writing() as connection:
             row_log.catch_up(connection, self._dataset, now_s=self._clock.utc_s())
             rows = list(connection.execute(select(table).where(table.c.path == path)).mappings())
-            lines = [record_log.line("lost", row) for row in rows]
+            lines = [record_log.line_about("lost", row) for row in rows]
             if lines:
                 size = self._dataset.append_records(lines)
                 row_log.remember_size(connection, self._dataset.records.name, size)
@@ -245,10 +236,10 @@ class _Files:
                 after = _without(row, path)
                 if after != row:
                     row_log.insert_row(connection, after, now_s=self._clock.utc_s())
-        row_log.flush(self._store, self._dataset)
+        row_log.flush(self._store, self._dataset, now_s=self._clock.utc_s())
 
     def _orphans(self, wanted: set[str]) -> Iterable[Path]:
-        past = {getattr(row, name) for row in self._dataset.history() for name in _PATHS.values()}
+        past = {getattr(row, name) for row in self._dataset.history() for name in _PATHS}
         unfinished = check_logs.announced(self._home / "incoming")
         for folder in sorted({name for name, _ in FOLDERS.values()}):
             for path in sorted((self._dataset.folder / folder).glob("*")):
@@ -257,8 +248,8 @@ class _Files:
                 if relative not in wanted and relative not in past and path.stem not in unfinished and not young:
                     yield path
 
-    def _orphan(self, path: Path) -> Finding:
-        finding = Finding(
+    def _orphan(self, path: Path) -> HomeFinding:
+        finding = HomeFinding(
             "file of nobody", str(path.relative_to(self._dataset.folder)), "no record and no moment has it"
         )
         if not self._repair:
@@ -277,4 +268,4 @@ def _without(row: SampleRow, path: str) -> SampleRow:
         after = replace(after, correction_audio_path="")
     if after == row:
         return row
-    return replace(after, row_id=f"{row.sample_id}#{version_of(row) + 1}", supersedes=row.row_id)
+    return next_version(row, after)

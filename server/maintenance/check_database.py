@@ -14,20 +14,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from server.database import store as db
 from server.database.store import DATABASE_NAME, Store
-from server.maintenance.findings import FOLDER, Finding, set_aside
+from server.maintenance.findings import FOLDER, HomeFinding, set_aside
 
 DAMAGED = "database damaged"
 _FROM_THE_LOGS = frozenset(("records", "parts", "walks", "dataset_rows", "log_state", "samples"))
 
 
-def damage(home: Path, *, repair: bool) -> list[Finding]:
+def damage(home: Path, *, repair: bool) -> list[HomeFinding]:
     """What SQLite says about its file. A repair puts the file into quarantine; a new one is made from the logs."""
     path = home / DATABASE_NAME
     if not path.exists():
         if not repair or not (home / "dataset").is_dir():
             return []  # opening it says what to do
         return [
-            Finding(
+            HomeFinding(
                 "database missing",
                 DATABASE_NAME,
                 "enrolments, model versions and who decided what were only there",
@@ -39,30 +39,30 @@ def damage(home: Path, *, repair: bool) -> list[Finding]:
     if not problem:
         return []
     if not repair:
-        return [Finding(DAMAGED, DATABASE_NAME, problem)]
+        return [HomeFinding(DAMAGED, DATABASE_NAME, problem)]
     for suffix in ("-wal", "-shm", ""):
         old = home / f"{DATABASE_NAME}{suffix}"
         if old.exists():
             set_aside(home, old)
-    return [Finding(DAMAGED, DATABASE_NAME, problem, "put into quarantine/ and made again from the logs")]
+    return [HomeFinding(DAMAGED, DATABASE_NAME, problem, "put into quarantine/ and made again from the logs")]
 
 
-def salvage(home: Path, store: Store) -> list[Finding]:
+def salvage(home: Path, store: Store) -> list[HomeFinding]:
     """What the logs do not hold (enrolments, models, decisions …) is copied from the newest damaged file, as far as it
     can be read; what cannot is named."""
     broken = sorted((home / FOLDER).glob(f"{DATABASE_NAME}*"), key=lambda path: path.stat().st_mtime)
     broken = [path for path in broken if not path.name.startswith((f"{DATABASE_NAME}-wal", f"{DATABASE_NAME}-shm"))]
-    found = []
+    findings = []
     for table in db.metadata.sorted_tables if broken else ():
         if table.name in _FROM_THE_LOGS:
             continue
         copied, problem = _copy(broken[-1], table, store)
         if problem:
             why = f"{copied} rows of {table.name} could be read"
-            found.append(
-                Finding("table incomplete", table.name, f"{why} ({problem})", "copied what is left", lost=True)
+            findings.append(
+                HomeFinding("table incomplete", table.name, f"{why} ({problem})", "copied what is left", lost=True)
             )
-    return found
+    return findings
 
 
 def _integrity(path: Path) -> str:

@@ -14,7 +14,7 @@ from server.database.store import Store
 from server.dataset import folder as data
 from server.dataset import record_log
 from server.dataset.folder import Dataset
-from server.maintenance.findings import Finding, set_aside
+from server.maintenance.findings import HomeFinding, set_aside
 from shared import atomic, strict, topics
 from shared.errors import DatasetError, MessageError
 from shared.messages import ChunkRecord, CorrectionRecord
@@ -24,21 +24,21 @@ DIFFERENT = "row differs"
 MOST_INTEGER = 2**63
 
 
-def damage(dataset: Dataset, home: Path, *, repair: bool) -> list[Finding]:
+def damage(dataset: Dataset, home: Path, *, repair: bool) -> list[HomeFinding]:
     """Lines that cannot be read. A repair keeps the old file in quarantine and writes one of the others."""
-    found = []
+    findings = []
     for log, read in ((dataset.log, _row), (dataset.records, _fact)):
         bad, good, torn = _read(log, read)
         if torn:
             dropped = atomic.drop_torn_tail(log) if repair else 0
             done = f"{dropped} bytes cut off" if repair else ""
-            found.append(Finding("line torn", log.name, "its last line was cut short", done))
+            findings.append(HomeFinding("line torn", log.name, "its last line was cut short", done))
         if bad and repair:
             set_aside(home, log)
             atomic.write_bytes(log, b"".join(good))
         done = "taken out; what the database has of it is written again" if repair else ""
-        found += [Finding(DAMAGED, f"{log.name}, line {number}", why, done) for number, why in bad]
-    return found
+        findings += [HomeFinding(DAMAGED, f"{log.name}, line {number}", why, done) for number, why in bad]
+    return findings
 
 
 def _read(log: Path, read: Callable[[bytes, str], object]) -> tuple[list[tuple[int, str]], list[bytes], bool]:
@@ -67,7 +67,7 @@ def _check_storable(value: dict[str, Any], where: str) -> None:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise DatasetError(f"{where} holds half a character.") from None
-    if any(isinstance(one, int) and abs(one) >= MOST_INTEGER for one in value.values()):
+    if any(isinstance(field, int) and abs(field) >= MOST_INTEGER for field in value.values()):
         raise DatasetError(f"{where} holds a number of more than 64 bits.")
 
 
@@ -81,7 +81,7 @@ def is_payload(path: str) -> bool:
 def _check_paths(value: dict[str, Any], where: str) -> None:
     """Raises: DatasetError for a path that no payload file has: it may lead out of the folder, and a repair would move
     what lies there."""
-    for name in ("path", "frame_path", "audio_path", "clip_path", "correction_audio_path"):
+    for name in ("path", *(f"{kind}_path" for kind in data.FOLDERS)):
         if value.get(name) and not is_payload(str(value[name])):
             raise DatasetError(f"{where} has a {name} that no file of the dataset has: {str(value[name])[:80]!r}.")
 
@@ -108,7 +108,7 @@ def _fact(line: bytes, where: str) -> object:
     return fact
 
 
-def differences(store: Store, dataset: Dataset) -> Iterator[Finding]:
+def differences(store: Store, dataset: Dataset) -> Iterator[HomeFinding]:
     """What only one side has, and what they say differently."""
     with dataset.still(), store.reading() as connection:
         rows = select(db.dataset_rows.c.row_id, db.dataset_rows.c.body, db.dataset_rows.c.logged)
@@ -117,20 +117,22 @@ def differences(store: Store, dataset: Dataset) -> Iterator[Finding]:
         facts = {record_log.key_of(fact): fact for fact in record_log.facts(connection)}
         lines = {record_log.key_of(line): line for line in record_log.newest(list(record_log.read(dataset.records)))}
     for row_id in known.keys() - in_file.keys():
-        yield Finding("row only in the database", row_id, remedy="written into metadata.jsonl")
+        yield HomeFinding("row only in the database", row_id, remedy="written into metadata.jsonl")
     for row_id in in_file.keys() - known.keys():
-        yield Finding("row only in metadata.jsonl", row_id, remedy="taken into the database")
+        yield HomeFinding("row only in metadata.jsonl", row_id, remedy="taken into the database")
     for row_id in in_file.keys() & known.keys():
         if in_file[row_id] != _plain(known[row_id]):
-            yield Finding(DIFFERENT, row_id, remedy="the database has it as metadata.jsonl does")
+            yield HomeFinding(DIFFERENT, row_id, remedy="the database has it as metadata.jsonl does")
     there = {key for key, line in lines.items() if line["what"] != "lost"}
     for key in facts.keys() - there:
-        yield Finding(f"{key[0]} only in the database", " ".join(key[1:]), remedy="written into records.jsonl")
+        yield HomeFinding(f"{key[0]} only in the database", " ".join(key[1:]), remedy="written into records.jsonl")
     for key in facts.keys() & there:
         if not record_log.same(facts[key], lines[key]):
-            yield Finding(f"{key[0]} differs", " ".join(key[1:]), remedy="records.jsonl has it as the database does")
+            yield HomeFinding(
+                f"{key[0]} differs", " ".join(key[1:]), remedy="records.jsonl has it as the database does"
+            )
     for key in there - facts.keys():
-        yield Finding(f"{key[0]} only in records.jsonl", " ".join(key[1:]), remedy="taken into the database")
+        yield HomeFinding(f"{key[0]} only in records.jsonl", " ".join(key[1:]), remedy="taken into the database")
 
 
 def _plain(body: Any) -> dict[str, Any]:
@@ -139,10 +141,10 @@ def _plain(body: Any) -> dict[str, Any]:
 
 def announced(incoming: Path) -> set[str]:
     """Hashes of files that are still arriving: one of them may have been moved just before its row was written."""
-    found = set()
+    hashes = set()
     for ranges in incoming.glob("*/*.ranges"):
         try:
-            found.add(str(json.loads(ranges.read_bytes().split(b"\n")[0])["begin"]["part"]["sha256"]))
+            hashes.add(str(json.loads(ranges.read_bytes().split(b"\n")[0])["begin"]["part"]["sha256"]))
         except (ValueError, KeyError, TypeError, OSError, RecursionError):
             continue  # unusable, as the next start of the server finds, too
-    return found
+    return hashes

@@ -11,7 +11,7 @@ FOLDER = "quarantine"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class HomeFinding:
     """One thing that is not as it should be."""
 
     what: str

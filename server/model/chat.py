@@ -51,7 +51,7 @@ def read(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, *, frames
     image_id = _image_id(tokenizer, config)
     text = _asked(tokenizer, frames)
     ids = _ids(tokenizer, _expanded(tokenizer, text, image_tokens))
-    parts = [tuple(run) for picture, run in itertools.groupby(ids, key=lambda one: one == image_id) if not picture]
+    parts = [tuple(run) for picture, run in itertools.groupby(ids, key=lambda token: token == image_id) if not picture]
     if ids.count(image_id) != frames * image_tokens or len(parts) != frames + 1:
         raise ConfigError(
             f"The chat template gives {ids.count(image_id)} picture tokens, {frames * image_tokens} are needed.",
@@ -68,8 +68,8 @@ def answer_ids(tokenizer: PreTrainedTokenizerBase, text: str, end_id: int) -> li
 def template(name: str) -> str | None:
     """The chat template that a checkpoint's processor uses, by hub name or folder; None where it leaves that to its
     tokenizer. Raises: OSError."""
-    found, _ = ProcessorMixin.get_processor_dict(name, local_files_only=Path(name).exists())
-    given = found.get("chat_template")
+    processor, _ = ProcessorMixin.get_processor_dict(name, local_files_only=Path(name).exists())
+    given = processor.get("chat_template")
     return given.get("default") if isinstance(given, dict) else given
 
 
@@ -108,22 +108,22 @@ def _expanded(tokenizer: PreTrainedTokenizerBase, text: str, image_tokens: int) 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """As a processor tokenises what its template made: special tokens are added unless the text begins with one."""
     begins = tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)
-    return [int(one) for one in tokenizer(text, add_special_tokens=not begins).input_ids]
+    return [int(token) for token in tokenizer(text, add_special_tokens=not begins).input_ids]
 
 
 def _image_id(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> int:
     kind, wanted = config.model_type, getattr(config, "image_token_id", None)
     if kind not in FAMILIES:
         raise ConfigError(f"How a model of type {kind!r} is shown a picture is not known.", hint=_HINT)
-    found = tokenizer.get_vocab().get(prompt.IMAGE)
-    if found is None or wanted is None:
+    mine = tokenizer.get_vocab().get(prompt.IMAGE)
+    if mine is None or wanted is None:
         raise ConfigError(f"The base model has no picture token {prompt.IMAGE}.", hint=_HINT)
-    if found != wanted:
+    if mine != wanted:
         raise ConfigError(
-            f"The tokenizer calls {prompt.IMAGE} {found}, the model {wanted}: they do not belong together.",
+            f"The tokenizer calls {prompt.IMAGE} {mine}, the model {wanted}: they do not belong together.",
             hint="Put the tokenizer and the weights of one checkpoint into the folder.",
         )
-    return int(found)
+    return int(mine)
 
 
 def _end_id(tokenizer: PreTrainedTokenizerBase, frames: int) -> int:

@@ -184,6 +184,20 @@ def new_head(model: PreTrainedModel, preprocessing: Preprocessing, objects: tupl
         return HazardHead(int(vision.hidden_size), patches, len(objects), len(vocabulary.SIDES_SEEN))
 
 
+def grow(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Give the hazard head an untaught row for each object of the vocabulary that it has none for; returns those.
+
+    A night does so before it trains: an object that was added to the vocabulary is scored after the first night that
+    has confirmed rows which name it.
+    """
+    new = tuple(name for name in vocabulary.load().objects if name not in checkpoint.objects)
+    if new:
+        taught = [checkpoint.objects.index(name) for name in checkpoint.known or checkpoint.objects]
+        checkpoint.head = checkpoint.head.grown(len(new), like=taught)
+        checkpoint.objects = (*checkpoint.objects, *new)
+    return new
+
+
 def save(checkpoint: Checkpoint, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Write the checkpoint so that `load` gives it back. The folder appears whole or not at all. Raises: OSError."""
     temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)

@@ -12,6 +12,7 @@ picture's tokens and `between` come before the newest's: sound is not added to t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Required, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +32,31 @@ class LossWeights:
     hazard: float = 1.0
 
 
+class Batch(TypedDict, total=False):
+    """One batch: either `pixel_values` or `features`; the rest where it is known."""
+
+    answers: Required[Tensor]
+    """int64 [b, A], answer ids padded with IGNORE"""
+    pixel_values: Tensor
+    """float [b, 3, s, s]"""
+    features: Tensor
+    """float [b, patches, dim], what the tower makes of them"""
+    previous: Tensor
+    """like features, of the picture before; without it the newest stands in"""
+    heard: Tensor
+    """float [b, 2d], what `Ear.pool` made"""
+    hears: Tensor
+    """float [b], 0 where there was no sound"""
+    patch_labels: Tensor
+    """int64 [b, patches], 0 = nothing, i + 1 = object i, IGNORE = unknown"""
+    hazards: Tensor
+    """float [b, objects, sides], 1 = there"""
+    hazard_weights: Tensor
+    """like hazards, 0 = not known"""
+
+
 class Guide(nn.Module):
-    """Trains a checkpoint in place. `forward` takes what `server.learn.batches` makes and returns {"loss", ...}."""
+    """Trains a checkpoint in place."""
 
     def __init__(self, checkpoint: Checkpoint, weights: LossWeights | None = None) -> None:
         super().__init__()
@@ -50,47 +74,25 @@ class Guide(nn.Module):
         output: Tensor = self.model.model.vision_model(pixel_values=pixel_values).last_hidden_state
         return output
 
-    def forward(
-        self,
-        answers: Tensor,
-        pixel_values: Tensor | None = None,
-        features: Tensor | None = None,
-        previous: Tensor | None = None,
-        heard: Tensor | None = None,
-        hears: Tensor | None = None,
-        patch_labels: Tensor | None = None,
-        hazards: Tensor | None = None,
-        hazard_weights: Tensor | None = None,
-        weights: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Losses of one batch.
-
-        answers: int64 [b, A], answer ids padded with IGNORE
-        features or pixel_values: one of the two
-        previous: like features, of the picture before; without it the newest stands in
-        heard: float [b, 2d], what `Ear.pool` made; hears: float [b], 0 where there was no sound
-        patch_labels: int64 [b, p], 0 = nothing, i + 1 = object i, IGNORE = unknown
-        hazards: float [b, objects, sides], 1 = there; hazard_weights: same shape, 0 = not known
-        weights: float [b], how much each row counts
-        """
-        if features is None:
-            assert pixel_values is not None
-            features = self.features(pixel_values)
-        logits = self.answer_logits(features, answers, previous=previous, sound=self.sound(heard, hears))
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses of one batch: {"loss", "language_loss"}, with masks "patch_loss", with hazards "hazard_loss"."""
+        answers = batch["answers"]
+        features = batch["features"] if "features" in batch else self.features(batch["pixel_values"])
+        sound = self.sound(batch.get("heard"), batch.get("hears"))
+        logits = self.answer_logits(features, answers, previous=batch.get("previous"), sound=sound)
         rows = functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), ignore_index=IGNORE, reduction="none")
         counted = (answers != IGNORE).float()
-        per_row = (rows.view_as(counted) * counted).sum(1) / counted.sum(1)
-        language = per_row.mean() if weights is None else (per_row * weights).sum() / weights.sum()
+        language = ((rows.view_as(counted) * counted).sum(1) / counted.sum(1)).mean()
         out = {"language_loss": language.detach(), "loss": self.weights.language * language}
         patch_logits, hazard_logits = self.head(features)
-        if patch_labels is not None:
-            labels = patch_labels.flatten()
+        if "patch_labels" in batch:
+            labels = batch["patch_labels"].flatten()
             total = functional.cross_entropy(patch_logits.flatten(0, 1), labels, ignore_index=IGNORE, reduction="sum")
             patch = total / (labels != IGNORE).sum().clamp(min=1)  # a batch without masks has none to learn from
             out["loss"] = out["loss"] + self.weights.patch * patch
             out["patch_loss"] = patch.detach()
-        if hazards is not None:
-            known = torch.ones_like(hazards) if hazard_weights is None else hazard_weights
+        if "hazards" in batch:
+            hazards, known = batch["hazards"], batch["hazard_weights"]
             loss = functional.binary_cross_entropy_with_logits(hazard_logits, hazards, known, reduction="sum")
             # Divided by the rows, not by the pairs: almost all pairs are "not there" and would drown the few that are.
             out["loss"] = out["loss"] + self.weights.hazard * loss / len(hazards)

@@ -26,6 +26,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from shared import mel
 from shared.errors import ConfigError
+from shared.media import SAMPLE_RATE_HZ
 
 FOLDER, PROJECTION_FILE = "audio_encoder", "audio_projection.safetensors"
 SEED = 16
@@ -145,8 +146,8 @@ def _shortened(encoder: WhisperEncoder, frames: int) -> WhisperEncoder:
     weights = encoder.embed_positions.weight
     if len(weights) < positions:
         raise ConfigError(
-            f"The audio encoder listens to {len(weights) * 2 * mel.HOP / mel.RATE_HZ:g} s, "
-            f"{frames * mel.HOP / mel.RATE_HZ:g} s are needed.",
+            f"The audio encoder listens to {len(weights) * 2 * mel.HOP / SAMPLE_RATE_HZ:g} s, "
+            f"{frames * mel.HOP / SAMPLE_RATE_HZ:g} s are needed.",
             hint="Use an encoder as Whisper's, which listens to 30 s.",
         )
     kept = weights[:positions].detach().clone()

@@ -5,7 +5,8 @@ Byte-level, so any text can be encoded and the decoding code is the one SmolVLM'
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Collection, Iterator
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -14,37 +15,28 @@ from shared import prompt, vocabulary
 
 VOCABULARY_SIZE = 896
 OFTEN = 400
-_GLUE = """
-a an and around at back by clear forward from in is left now of over path right signal slowly straight the to under
-"""
-"""Small words, directions: the shipped starter's tokenizer was trained with exactly these beside the vocabulary's."""
 
 
-def sentences() -> Iterator[str]:
-    """Every canonical sentence, with every synonym in its object's place."""
+def sentences(objects: Collection[str] | None = None) -> Iterator[str]:
+    """Every canonical sentence about these objects (None = all), with every synonym in its object's place."""
     terms = vocabulary.load()
+    chosen = [term for name, term in terms.objects.items() if objects is None or name in objects]
+    states = [state for term in chosen for state in term.states]
+    phrases = [*terms.openers, *terms.sides, *terms.modifiers, *(term.name for term in chosen), *terms.glue, *states]
+    single = sorted({word for phrase in phrases for word in vocabulary.words(phrase)})
     for _ in range(OFTEN):  # rare in the list, in every answer: each becomes one token
         yield prompt.before_image() + prompt.after_image()
-        yield f" {vocabulary.CLEAR} {' '.join(_single_words())}"
+        yield f" {vocabulary.CLEAR} {' '.join(single)}"
         yield "".join(f" {opener.capitalize()}," for opener in terms.openers)
-    for term in terms.objects.values():
-        for name in (term.name, *term.synonyms):
-            for side in terms.sides:
-                for modifier in ("", *terms.modifiers, *term.states):
-                    yield (
-                        " " + " ".join(filter(None, (f"{terms.openers[0].capitalize()},", name, modifier, side))) + "."
-                    )
+    stop = f" {terms.openers[0].capitalize()},"
+    for term in chosen:
+        for name, side in itertools.product((term.name, *term.synonyms), terms.sides):
+            for modifier in ("", *terms.modifiers, *term.states):
+                yield " ".join(filter(None, (stop, name, modifier, side))) + "."
 
 
-def _single_words() -> list[str]:
-    terms = vocabulary.load()
-    phrases = [*terms.openers, *terms.sides, *terms.modifiers, *terms.objects, _GLUE]
-    phrases += [state for term in terms.objects.values() for state in term.states]
-    return sorted({word for phrase in phrases for word in vocabulary.words(phrase)})
-
-
-def build() -> PreTrainedTokenizerFast:
-    """Train it (deterministic, under a second)."""
+def build(objects: Collection[str] | None = None) -> PreTrainedTokenizerFast:
+    """Train it on the sentences about these objects (None = all); deterministic, under a second."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -54,7 +46,7 @@ def build() -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(sentences(), trainer)
+    tokenizer.train_from_iterator(sentences(objects), trainer)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers' own gap
         tokenizer_object=tokenizer,
         bos_token=prompt.START,

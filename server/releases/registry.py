@@ -10,8 +10,8 @@ Rules kept here:
 
 1. A version, once registered, never changes: the same name with other bytes is refused.
 2. Files first, row second: a row always has its files. Adding again after an interruption completes the first attempt.
-3. Names with a role are aliases: champion (offered to devices), challenger, previous (where a rollback leads). They
-   change in one transaction with a line in `alias_log`, which is never edited.
+3. Roles are aliases: champion (offered to devices) and previous (where a rollback leads). They change in one
+   transaction with a line in `alias_log`, which is never edited.
 4. Only a bundle whose every hash is right is given a role.
 5. A version on trial (its manifest says so) is never offered as champion, and no command makes it one. One for the
    field becomes champion only with the gate's own verdict that this server recorded: a bundle's word counts nothing.
@@ -23,7 +23,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,10 @@ from shared import atomic, bundle, file_lock
 from shared.clock import Clock, SystemClock
 from shared.errors import BundleError, Refused
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+CHAMPION, PREVIOUS = "champion", "previous"
 REGISTERED, ON_TRIAL = "registered", "trial"
 PROMOTED = "promoted"
 """The gate's verdict on a model that may guide on its own."""
-STATES = (REGISTERED, ON_TRIAL)
 LINEAGE, TAUGHT_BY = "lineage.json", "taught_by.txt"
 _SEE_LIST = "See: waycue-server models list"
 
@@ -49,7 +48,7 @@ class Overtaken(Refused):
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class RegisteredModel:
     """One registered version."""
 
     version: str
@@ -62,21 +61,16 @@ class Model:
     manifest_size: int
     evaluation: Mapping[str, Any]
     state: str
-    """One of STATES, as its manifest says: a version on trial may guide nobody but supervised wearers."""
+    """REGISTERED or ON_TRIAL, as its manifest says: one on trial may guide nobody but supervised wearers."""
 
     @property
     def bundle_folder(self) -> Path:
         return self.folder / "bundle"
 
-    @property
-    def adapter_folder(self) -> Path | None:
-        adapter = self.folder / "adapter"
-        return adapter if adapter.is_dir() else None
-
 
 @dataclass(frozen=True, slots=True)
 class Taught:
-    """What a night's version was made from. Stays on the server."""
+    """What a night's version was trained on. Stays on the server."""
 
     rows: tuple[str, ...]
     """Identities of the rows that taught (server.learn.lineage)."""
@@ -122,14 +116,13 @@ class Registry:
         *,
         parent: str = "",
         adapter: Path | None = None,
-        dataset: str = "",
         evaluation: Mapping[str, Any] | None = None,
         taught: Taught | None = None,
-    ) -> Model:
+    ) -> RegisteredModel:
         """Copy a bundle (and its adapter folder) into the registry, durably. It gets no role by that.
 
-        parent: version it was trained from; dataset: version of the dataset that it saw
-        taught: of a night, what it was made from; its list of rows is written beside the bundle
+        parent: version it was trained from
+        taught: of a night, what it was trained on; its list of rows is written beside the bundle
         raises: BundleError for a bundle that is not whole, or whose version exists with other bytes; OSError.
         """
         manifest = bundle.verify(folder)
@@ -148,7 +141,7 @@ class Registry:
                 "version": manifest.version,
                 "parent": parent or manifest.parent,
                 "base": manifest.base,
-                "dataset": dataset,
+                "dataset": "",
                 "manifest_sha256": digest,
                 "created_at_utc": self._clock.utc_s(),
                 "evaluation": dict(_claimed(manifest) if evaluation is None else evaluation),
@@ -175,8 +168,8 @@ class Registry:
         atomic.write_json(adding / LINEAGE, lineage)
         atomic.move(adding, final)
 
-    def _adopt(self, version: str) -> Model | None:
-        """Give a folder its row: the power went between the two, or the database is an older copy."""
+    def _adopt(self, version: str) -> RegisteredModel | None:
+        """Insert the row of a folder that has none: after a power cut, or into an older copy of the database."""
         lineage = self._models / version / LINEAGE
         if not lineage.is_file():
             return None
@@ -184,28 +177,24 @@ class Registry:
         return self._find(version)
 
     def recover(self) -> tuple[str, ...]:
-        """Give every whole folder its row, where the power went between the two. Returns the versions.
+        """Insert the row of every whole folder that has none, after a power cut. Returns the versions.
 
         Files of a version that was never completed are left to the next `add`. Raises: OSError.
         """
         if not self._models.is_dir():
             return ()
         with self._adding():
-            found = sorted(file.parent.name for file in self._models.glob(f"[!.]*/{LINEAGE}"))
-            return tuple(name for name in found if not self._find(name) and self._adopt(name))
+            versions = sorted(file.parent.name for file in self._models.glob(f"[!.]*/{LINEAGE}"))
+            return tuple(version for version in versions if not self._find(version) and self._adopt(version))
 
     def _insert(self, lineage: Mapping[str, Any]) -> None:
         folder = self._models / str(lineage["version"])
         use = bundle.read_manifest(folder / "bundle").intended_use
-        row = {
-            "version": lineage["version"],
+        kept = ("version", "parent", "base", "manifest_sha256", "evaluation")
+        row = {name: lineage[name] for name in kept} | {
             "created_at": lineage["created_at_utc"],
-            "parent": lineage["parent"],
-            "base": lineage["base"],
             "folder": str(folder.relative_to(self.home)),
-            "manifest_sha256": lineage["manifest_sha256"],
             "manifest_size": (folder / "bundle" / bundle.MANIFEST_NAME).stat().st_size,
-            "evaluation": lineage["evaluation"],
             "state": ON_TRIAL if use == bundle.TRIAL else REGISTERED,
         }
         with self.store.writing() as connection:
@@ -220,14 +209,14 @@ class Registry:
 
     # --- reading ---
 
-    def get(self, version: str) -> Model:
+    def get(self, version: str) -> RegisteredModel:
         """Raises: Refused where there is no such version."""
         model = self._find(version)
         if model is None:
             raise Refused(f"There is no model {version}.", hint=_SEE_LIST)
         return model
 
-    def list(self) -> tuple[Model, ...]:
+    def list(self) -> tuple[RegisteredModel, ...]:
         """All models, oldest first."""
         with self.store.reading() as connection:
             rows = connection.execute(select(tables.models).order_by(tables.models.c.created_at)).all()
@@ -271,23 +260,15 @@ class Registry:
             rows = connection.execute(select(log.c.at, log.c.name, log.c.old, log.c.new, log.c.why).order_by(log.c.id))
             return tuple(AliasChange(*row) for row in rows)
 
-    def _find(self, version: str) -> Model | None:
+    def _find(self, version: str) -> RegisteredModel | None:
         with self.store.reading() as connection:
             row = connection.execute(select(tables.models).where(tables.models.c.version == version)).first()
         return None if row is None else self._model(row)
 
-    def _model(self, row: Row[Any]) -> Model:
-        return Model(
-            row.version,
-            row.created_at,
-            row.parent,
-            row.base,
-            self.home / row.folder,
-            row.manifest_sha256,
-            row.manifest_size,
-            row.evaluation,
-            row.state,
-        )
+    def _model(self, row: Row[Any]) -> RegisteredModel:
+        values = dict(row._mapping)
+        created_at_utc, folder = values.pop("created_at"), self.home / values.pop("folder")
+        return RegisteredModel(created_at_utc=created_at_utc, folder=folder, **values)
 
     # --- roles ---
 
@@ -298,7 +279,7 @@ class Registry:
         raises: Refused where there is no such version, it is on trial, or it is for the field and no gate of this
         server passed it; Overtaken; BundleError where its files are damaged.
         """
-        self._may_lead(version)
+        self._check_may_lead(version)
         with self.store.writing() as connection:
             old = _alias(connection, CHAMPION)
             if old == version:
@@ -311,17 +292,6 @@ class Registry:
                 )
             self._point(connection, PREVIOUS, old, why)
             self._point(connection, CHAMPION, version, why)
-            if _alias(connection, CHALLENGER) == version:
-                self._point(connection, CHALLENGER, None, why)
-
-    def challenge(self, version: str, why: str) -> None:
-        """Make a version the challenger: registered, compared, not offered. One on trial may be.
-
-        raises: Refused where there is no such version, BundleError where its files are damaged.
-        """
-        self._sound(version)
-        with self.store.writing() as connection:
-            self._point(connection, CHALLENGER, version, why)
 
     def rollback(self, why: str) -> str:
         """Exchange champion and previous. Returns the new champion.
@@ -331,7 +301,7 @@ class Registry:
         back = self.alias(PREVIOUS)
         if back is None:
             raise Refused("There is no previous model to roll back to.", hint=_SEE_LIST)
-        self._may_lead(back)
+        self._check_may_lead(back)
         with self.store.writing() as connection:
             if _alias(connection, PREVIOUS) != back:
                 raise Refused("The models were changed by someone else just now.", hint="Look again, then repeat.")
@@ -339,12 +309,9 @@ class Registry:
             self._point(connection, CHAMPION, back, why)
         return back
 
-    def _sound(self, version: str) -> bundle.Manifest:
-        return bundle.verify(self.bundle_folder(version))
-
-    def _may_lead(self, version: str) -> None:
-        """Whether every device may be offered it."""
-        if self._sound(version).intended_use == bundle.TRIAL:
+    def _check_may_lead(self, version: str) -> None:
+        """Raises: Refused where not every device may be offered it; BundleError."""
+        if bundle.verify(self.bundle_folder(version)).intended_use == bundle.TRIAL:
             raise Refused(
                 f"{version} is on trial: it has not shown on held-out walks that it may guide on its own, so it cannot "
                 "be the champion.",
@@ -354,10 +321,7 @@ class Registry:
         self.check_judged(version)
 
     def check_judged(self, version: str) -> None:
-        """Whether a version may guide on its own, as far as the gate is concerned.
-
-        raises: Refused where it is for the field and its verdict here is not "promoted"; BundleError
-        """
+        """Raises: Refused where a version is for the field and this server's gate did not promote it; BundleError."""
         model = self.get(version)
         if not unjudged(model):
             return
@@ -385,37 +349,31 @@ class Registry:
         connection.execute(insert(tables.alias_log).values(change))
 
 
-def verdict_of(model: Model) -> str:
-    """What the gate of this server said of it: promoted, trial or refused; "" where it judged nothing. Pure."""
-    judged = model.evaluation.get("gate")
-    return str(judged.get("verdict", "")) if isinstance(judged, Mapping) else ""
+def verdict_of(model: RegisteredModel) -> str | None:
+    """The verdict of this server's gate: promoted, trial or refused; None where it judged nothing. Pure."""
+    gate = model.evaluation.get("gate")
+    return str(gate["verdict"]) if isinstance(gate, Mapping) and gate.get("verdict") else None
 
 
-def unjudged(model: Model) -> bool:
+def unjudged(model: RegisteredModel) -> bool:
     """Whether it is made for the field without the gate's word that it may be. Raises: BundleError."""
     use = bundle.read_manifest(model.bundle_folder).intended_use
     return use == bundle.FIELD and verdict_of(model) != PROMOTED
 
 
 def _claimed(manifest: bundle.Manifest) -> dict[str, Any]:
-    """Figures that a bundle brings along. A verdict is this server's to give."""
+    """The figures in a bundle, without a verdict: only this server's gate gives one."""
     return {name: value for name, value in manifest.evaluation.items() if name not in ("gate", "outcome")}
 
 
 def _alias(connection: Connection, name: str) -> str | None:
-    found = connection.execute(select(tables.aliases.c.version).where(tables.aliases.c.name == name)).scalar()
-    return None if found is None else str(found)
+    version = connection.execute(select(tables.aliases.c.version).where(tables.aliases.c.name == name)).scalar()
+    return None if version is None else str(version)
 
 
 def _night(taught: Taught) -> dict[str, Any]:
     """What lineage.json says of a night beside what it says of every version."""
-    return {
-        "dataset": taught.dataset,
-        "code": taught.code,
-        "seconds": taught.seconds,
-        "rows": len(taught.rows),
-        "walks": taught.walks,
-    }
+    return {**asdict(taught), "rows": len(taught.rows)}
 
 
 def _copy_tree(source: Path, target: Path) -> None:

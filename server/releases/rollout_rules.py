@@ -11,7 +11,6 @@ Rules kept here:
 2. A rollout halts by itself once the devices that failed *or fell silent* are more than its share of those it covers.
    A model that takes a device down sends no report of that: silence counts.
 3. A champion that is promoted after a rollout began overtakes it.
-
 4. A model on trial goes to devices that are named one by one, whose wearers walk with a sighted companion (supervised).
 
 The percentage takes the same devices first at every stage: `shared.assignment` draws them by a stable hash.
@@ -20,18 +19,35 @@ The percentage takes the same devices first at every stage: `shared.assignment` 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from shared import assignment
 from shared.assignment import Assignment
 from shared.messages import Status
 
-RUNNING, HALTED, FINISHED, OVERTAKEN = "running", "halted", "finished", "overtaken"
-STATES = (RUNNING, HALTED, FINISHED, OVERTAKEN)
-WAITING, PROVEN, FAILED, MISSING = "waiting", "proven", "failed", "missing"
-OUTCOMES = (WAITING, PROVEN, FAILED, MISSING)
 STAGES = (10, 100)  # percent, after the first devices
+
+
+class RolloutState(StrEnum):
+    """How far a rollout is."""
+
+    RUNNING = "running"
+    HALTED = "halted"
+    FINISHED = "finished"
+    OVERTAKEN = "overtaken"
+
+
+class UpdateOutcome(StrEnum):
+    """What became of a rollout on one device."""
+
+    WAITING = "waiting"
+    PROVEN = "proven"
+    FAILED = "failed"
+    MISSING = "missing"
+    """The device sends statuses, but no result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +64,7 @@ class Rollout:
 
     id: int
     version: str
-    state: str
-    """One of STATES."""
+    state: RolloutState
     percent: int
     devices: tuple[str, ...]
     cohort: str
@@ -68,18 +83,17 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a rollout on one device."""
+class DeviceOutcome:
+    """The outcome on one device."""
 
     device: str
     offered_utc: float
-    outcome: str
-    """One of OUTCOMES."""
+    outcome: UpdateOutcome
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class OutcomeCounts:
     """Outcomes counted."""
 
     covered: int = 0
@@ -99,11 +113,16 @@ class Grant:
 
     version: str
     order: int
-    percent: int
-    devices: tuple[str, ...]
+    """Of the versions that a device may run, the one with the highest order is its model."""
+    percent: int = 0
+    """Share of all devices, 0 to 100."""
+    devices: tuple[str, ...] = ()
+    """Names of devices that may run it whatever the percentage."""
     supervised: bool = False
+    """Their wearers walk with a sighted companion: a model on trial may guide them."""
 
     def assignment(self) -> Assignment:
+        """Who may run it, as devices will read it."""
         hashed = frozenset(assignment.device_hash(self.version, device) for device in self.devices)
         return Assignment(self.version, self.order, self.percent, hashed, self.supervised)
 
@@ -111,17 +130,18 @@ class Grant:
 def grants(
     champion: Champion | None, rollouts: Iterable[Rollout], cohorts: Mapping[str, Sequence[str]]
 ) -> tuple[Grant, ...]:
-    """Who may run what now. One entry per version: of two decisions about one version the newer counts."""
-    found: dict[str, Grant] = {}
+    """Who may run what now. One entry per version: of the champion and a rollout of it the champion counts, of two
+    rollouts the older."""
+    granted: dict[str, Grant] = {}
     if champion is not None:
-        found[champion.version] = Grant(champion.version, _order(champion.since_utc), 100, ())
-    for rollout in sorted(rollouts, key=lambda one: (one.started_utc, one.id)):
-        if rollout.state == RUNNING and rollout.version not in found:
+        granted[champion.version] = Grant(champion.version, _order(champion.since_utc), 100)
+    for rollout in sorted(rollouts, key=lambda rollout: (rollout.started_utc, rollout.id)):
+        if rollout.state == RolloutState.RUNNING and rollout.version not in granted:
             devices = tuple(sorted({*rollout.devices, *cohorts.get(rollout.cohort, ())}))
-            found[rollout.version] = Grant(
+            granted[rollout.version] = Grant(
                 rollout.version, _order(rollout.started_utc), rollout.percent, devices, rollout.supervised
             )
-    return tuple(sorted(found.values(), key=lambda grant: (grant.order, grant.version)))
+    return tuple(sorted(granted.values(), key=lambda grant: (grant.order, grant.version)))
 
 
 def _order(at_utc: float) -> int:
@@ -135,42 +155,46 @@ def version_for(granted: Iterable[Grant], device: str) -> str | None:
 
 def is_overtaken(rollout: Rollout, champion: Champion | None) -> bool:
     """Whether a champion was promoted after the rollout began."""
-    return champion is not None and rollout.state == RUNNING and champion.since_utc > rollout.started_utc
+    return champion is not None and rollout.state == RolloutState.RUNNING and champion.since_utc > rollout.started_utc
 
 
 def outcome_now(
-    known: Outcome, rollout: Rollout, status: Status | None, seen_utc: float | None, now_utc: float
-) -> Outcome:
+    known: DeviceOutcome, rollout: Rollout, status: Status | None, seen_utc: float | None, now_utc: float
+) -> DeviceOutcome:
     """What a device's last status says about its update. `proven` and `failed` stay."""
-    if known.outcome in (PROVEN, FAILED):
+    if known.outcome in (UpdateOutcome.PROVEN, UpdateOutcome.FAILED):
         return known
-    heard = status is not None and seen_utc is not None and seen_utc >= known.offered_utc
-    if status is not None and heard:
-        refused = f"refused: {rollout.version}: "
-        if status.model_state.startswith(refused):
-            return Outcome(known.device, known.offered_utc, FAILED, status.model_state.removeprefix(refused)[:300])
-        if status.model_version == rollout.version and not status.model_state.startswith("probation"):
-            return Outcome(known.device, known.offered_utc, PROVEN)
-    # Switched off since before the offer: it has not begun. Heard of since, and then no result: that is an answer too.
-    if heard and now_utc - known.offered_utc > rollout.missing_after_s:
-        hours = rollout.missing_after_s / 3600
-        return Outcome(known.device, known.offered_utc, MISSING, f"no result {hours:g} h after the offer")
-    return Outcome(known.device, known.offered_utc, WAITING)
+    if status is None or seen_utc is None or seen_utc < known.offered_utc:
+        outcome, reason = UpdateOutcome.WAITING, ""  # switched off since before the offer: it has not begun
+    else:
+        outcome, reason = _reported(status, rollout, now_utc - known.offered_utc)
+    return DeviceOutcome(known.device, known.offered_utc, outcome, reason)
 
 
-def tally(outcomes: Iterable[Outcome]) -> Tally:
+def _reported(status: Status, rollout: Rollout, since_offer_s: float) -> tuple[UpdateOutcome, str]:
+    refused = f"refused: {rollout.version}: "
+    if status.model_state.startswith(refused):
+        return UpdateOutcome.FAILED, status.model_state.removeprefix(refused)[:300]
+    if status.model_version == rollout.version and not status.model_state.startswith("probation"):
+        return UpdateOutcome.PROVEN, ""
+    if since_offer_s > rollout.missing_after_s:
+        return UpdateOutcome.MISSING, f"no result {rollout.missing_after_s / 3600:g} h after the offer"
+    return UpdateOutcome.WAITING, ""
+
+
+def count(outcomes: Iterable[DeviceOutcome]) -> OutcomeCounts:
     """Count them."""
-    names = [one.outcome for one in outcomes]
-    return Tally(len(names), *(names.count(name) for name in (PROVEN, FAILED, MISSING, WAITING)))
+    counts = Counter(entry.outcome for entry in outcomes)
+    return OutcomeCounts(counts.total(), **{outcome.value: counts[outcome] for outcome in UpdateOutcome})
 
 
-def halt_reason(rollout: Rollout, counted: Tally) -> str:
-    """Why it must stop, "" = it may go on. One bad device is enough where few are covered."""
-    allowed = math.floor(rollout.error_share * counted.covered)
-    if counted.bad == 0 or counted.bad <= allowed:
-        return ""
+def halt_reason(rollout: Rollout, counts: OutcomeCounts) -> str | None:
+    """Why it must stop; None = it may go on. One bad device is enough where few are covered."""
+    allowed = math.floor(rollout.error_share * counts.covered)
+    if counts.bad <= allowed:
+        return None
     return (
-        f"{counted.failed} of {counted.covered} devices failed and {counted.missing} sent no result; "
+        f"{counts.failed} of {counts.covered} devices failed and {counts.missing} sent no result; "
         f"{allowed} are allowed ({rollout.error_share:.0%})"
     )
 

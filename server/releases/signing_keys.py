@@ -45,7 +45,7 @@ def path_of(folder: Path, role: str, keyid: str) -> Path:
     return folder / f"{role}.{keyid[:ID_CHARS]}.pem"
 
 
-def found(folder: Path, role: str) -> list[Path]:
+def list_keys(folder: Path, role: str) -> list[Path]:
     """All keys of a role in a folder."""
     return sorted(folder.glob(f"{role}.*.pem"))
 

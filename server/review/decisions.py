@@ -22,7 +22,7 @@ from server.database.store import Store
 from server.dataset import folder as data
 from server.dataset import row_log
 from server.dataset import wording as words
-from server.dataset.folder import Dataset, SampleRow, State, version_of
+from server.dataset.folder import Dataset, SampleRow, State, next_version
 from shared.errors import Refused
 from shared.vocabulary import Reading
 
@@ -31,8 +31,19 @@ ACTIONS: tuple[str, ...] = get_args(Action)
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """One past review."""
+class ReviewDecision:
+    """What a person decides about a moment."""
+
+    action: str
+    """One of ACTIONS."""
+    reviewer: str
+    text: str = ""
+    """Of an edit: what should have been said."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastDecision:
+    """One decision of the log, with the wordings before and after it."""
 
     at: float
     reviewer: str
@@ -50,20 +61,19 @@ def proposal(row: SampleRow) -> str:
     """The wording that is offered for a moment, canonical; "" = nothing should be said, or none can be offered."""
     if row.reviewed:
         return row.ground_truth
-    found = offered(row)
-    return (found.taught_as or "") if found else ""
+    reading = _offered(row)
+    return (reading.taught_as or "") if reading else ""
 
 
-def offered(row: SampleRow) -> Reading | None:
-    """What the proposal of an undecided moment is made from, read: the wearer's correction in the vocabulary's words,
-    else what the device said. None where that is silence, or a correction that was not understood.
-    """
+def _offered(row: SampleRow) -> Reading | None:
     text = source(row)
     return words.reading_of(text) if text.strip() else None
 
 
 def source(row: SampleRow) -> str:
-    """The words that the proposal of an undecided moment is made from; "" = none."""
+    """The words that the proposal of an undecided moment is made from: the wearer's correction in the vocabulary's
+    words, else what the device said. "" = silence, or a correction that was not understood.
+    """
     return row.llm_correction or ("" if _waits_for_a_listener(row) else said(row))
 
 
@@ -73,14 +83,14 @@ def not_understood(row: SampleRow) -> bool:
     """
     if row.reviewed:
         return False
-    found = offered(row)
-    return _waits_for_a_listener(row) if found is None else not found.sayable
+    reading = _offered(row)
+    return _waits_for_a_listener(row) if reading is None else not reading.sayable
 
 
 def objection(row: SampleRow) -> Refused | None:
     """What `accept` answers instead of being taken, None where it would be."""
     try:
-        _truth(row, "accept", "")
+        _truth(row, ReviewDecision("accept", ""))
     except Refused as refused:
         return refused
     return None
@@ -98,8 +108,8 @@ def changed(row: SampleRow) -> Reading | None:
     if row.reviewed or not proposal(row):
         return None
     text = row.transcript if row.correction_id else row.raw_output if row.llm_correction else said(row)
-    found = words.reading_of(text)
-    return None if not text.strip() or found.as_written else found
+    reading = words.reading_of(text)
+    return None if not text.strip() or reading.as_written else reading
 
 
 def listing(
@@ -123,8 +133,8 @@ def counts(store: Store) -> dict[str, int]:
     """How many moments stand in each state."""
     table = db.samples
     with store.reading() as connection:
-        found = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
-        return {"pending": 0, "reviewed": 0, "rejected": 0, **dict(found.all())}
+        rows = connection.execute(select(table.c.state, func.count()).group_by(table.c.state)).all()
+    return {"pending": 0, "reviewed": 0, "rejected": 0, **dict(rows)}
 
 
 def get(store: Store, sample_id: str) -> SampleRow | None:
@@ -133,22 +143,21 @@ def get(store: Store, sample_id: str) -> SampleRow | None:
         return row_log.current(connection, sample_id)
 
 
-def decisions(store: Store, sample_id: str) -> list[Decision]:
+def history(store: Store, sample_id: str) -> list[PastDecision]:
     """What people decided about a moment, oldest first."""
     table = db.reviews
     with store.reading() as connection:
-        found = connection.execute(select(table).where(table.c.sample_id == sample_id).order_by(table.c.id)).all()
-    return [Decision(r.at, r.reviewer, r.action, proposal_of(r.before), proposal_of(r.after)) for r in found]
+        rows = connection.execute(select(table).where(table.c.sample_id == sample_id).order_by(table.c.id)).all()
+    return [PastDecision(r.at, r.reviewer, r.action, *map(_stored_wording, (r.before, r.after))) for r in rows]
 
 
-def proposal_of(body: dict[str, Any]) -> str:
-    """The wording of a stored row."""
+def _stored_wording(body: dict[str, Any]) -> str:
     return proposal(data.from_dict(body))
 
 
-def decide(row: SampleRow, action: str, *, text: str = "", reviewer: str) -> SampleRow:
+def decide(row: SampleRow, decision: ReviewDecision) -> SampleRow:
     """The row after a decision; the same row where it changes nothing. Pure. Raises: Refused saying what to do."""
-    if action == "reject":
+    if decision.action == "reject":
         after = replace(
             row,
             reviewed=False,
@@ -159,7 +168,7 @@ def decide(row: SampleRow, action: str, *, text: str = "", reviewer: str) -> Sam
             source="wearer_voice" if row.correction_id and row.llm_correction else "device",
         )
     else:
-        truth = _truth(row, action, text)
+        truth = _truth(row, decision)
         after = replace(
             row,
             reviewed=True,
@@ -171,26 +180,25 @@ def decide(row: SampleRow, action: str, *, text: str = "", reviewer: str) -> Sam
         )
     if replace(after, source=row.source) == row:
         return row
-    number = version_of(row) + 1
-    return replace(after, author=reviewer, row_id=f"{row.sample_id}#{number}", supersedes=row.row_id)
+    return next_version(row, after, author=decision.reviewer)
 
 
-def _truth(row: SampleRow, action: str, text: str) -> str:
-    if action == "nothing":
-        return ""
-    if action == "accept":
-        if not row.reviewed and _waits_for_a_listener(row):
-            raise Refused("The wearer's correction was not understood.", hint="Listen to it and type what it says.")
-        found = row.ground_truth if row.reviewed else row.llm_correction or said(row)
-        return words.teachable(words.once(found)) if found.strip() else ""
-    if action == "edit":
-        return words.teachable(text)
-    raise Refused(f"{action!r:.40} is not a decision.", hint=f"Use one of: {', '.join(ACTIONS)}.")
+def _truth(row: SampleRow, decision: ReviewDecision) -> str:
+    match decision.action:
+        case "nothing":
+            return ""
+        case "accept":
+            if not row.reviewed and _waits_for_a_listener(row):
+                raise Refused("The wearer's correction was not understood.", hint="Listen to it and type what it says.")
+            text = row.ground_truth if row.reviewed else row.llm_correction or said(row)
+            return words.teachable(words.once(text)) if text.strip() else ""
+        case "edit":
+            return words.teachable(decision.text)
+        case other:
+            raise Refused(f"{other!r:.40} is not a decision.", hint=f"Use one of: {', '.join(ACTIONS)}.")
 
 
-def review(
-    store: Store, dataset: Dataset, sample_id: str, *, action: str, text: str = "", reviewer: str, now_s: float
-) -> SampleRow:
+def review(store: Store, dataset: Dataset, sample_id: str, decision: ReviewDecision, *, now_s: float) -> SampleRow:
     """Take a decision and write it down durably; returns the moment as it now stands.
 
     raises: KeyError where there is no such moment; Refused where the decision can not be taken.
@@ -199,18 +207,18 @@ def review(
         row = row_log.current(connection, sample_id)
         if row is None:
             raise KeyError(sample_id)
-        after = decide(row, action, text=text, reviewer=reviewer)
+        after = decide(row, decision)
         if after is not row:
             row_log.insert_row(connection, after, now_s=now_s)
             connection.execute(
                 insert(db.reviews).values(
                     sample_id=sample_id,
                     at=now_s,
-                    reviewer=reviewer,
-                    action=action,
+                    reviewer=decision.reviewer,
+                    action=decision.action,
                     before=data.to_dict(row),
                     after=data.to_dict(after),
                 )
             )
-    row_log.flush(store, dataset)
+    row_log.flush(store, dataset, now_s=now_s)
     return after

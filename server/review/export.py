@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from exporters.datasets.rows import LeftOut, Row, count
+from exporters.datasets.rows import LeftOut, Row
 from server.dataset.folder import SampleRow, Split
 from server.review import decisions, stats
 
 DRAW = 1337  # the draw of `per_object` is the same every time
-Item = TypeVar("Item")
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ def choose(rows: Sequence[SampleRow], wanted: Wanted, folder: Path) -> tuple[lis
     for row in sorted(rows, key=lambda row: names[row.sample_id]):
         reason = objection(row, wanted)
         if reason:
-            count(left_out, reason)
+            left_out[reason] += 1
         else:
             chosen.append(row)
     if wanted.per_object:
@@ -89,9 +89,11 @@ def names_of(rows: Iterable[SampleRow]) -> dict[str, str]:
     return names
 
 
-def draw(items: Sequence[Item], most: int, *, kind: Callable[[Item], str], name: Callable[[Item], str]) -> list[Item]:
+def draw(
+    items: Sequence[Drawn], most: int, *, kind: Callable[[Drawn], str], name: Callable[[Drawn], str]
+) -> list[Drawn]:
     """At most `most` items of each kind, drawn by hash: the same every time, and in the order given."""
-    groups: defaultdict[str, list[Item]] = defaultdict(list)
+    groups: defaultdict[str, list[Drawn]] = defaultdict(list)
     for item in items:
         groups[kind(item)].append(item)
     kept: set[str] = set()

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from server.dataset.folder import SampleRow
+from server.dataset.folder import SampleRow, State
 from server.dataset.wording import meaning
 from server.review.decisions import said
 from shared import vocabulary
@@ -28,7 +28,7 @@ _PLAIN = frozenset("the a an at to of is and on in".split())
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ReviewedShare:
     """How many of the judged moments were right."""
 
     right: int
@@ -54,12 +54,12 @@ class Group:
     """The share of one object, model version or time span."""
 
     name: str
-    all: Share
-    audit: Share
+    all: ReviewedShare
+    audit: ReviewedShare
 
 
 @dataclass(frozen=True, slots=True)
-class Confusion:
+class WordingConfusion:
     """Said where something else was right."""
 
     said: str
@@ -68,7 +68,7 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class WalkCounts:
     """What came from one walk."""
 
     name: str
@@ -83,9 +83,9 @@ class Summary:
 
     states: dict[str, int]
     corrections: int
-    accuracy: Share
+    accuracy: ReviewedShare
     """Of all that was judged: biased towards what is hard."""
-    audit: Share
+    audit: ReviewedShare
     """Of the audit stream: the only unbiased view."""
     by_object: tuple[Group, ...]
     """By what should have been said; the most frequent first."""
@@ -93,10 +93,10 @@ class Summary:
     """The newest first."""
     over_time: tuple[Group, ...]
     """By UTC day or by the Monday of the week, oldest first."""
-    confusions: tuple[Confusion, ...]
+    confusions: tuple[WordingConfusion, ...]
     missed_words: tuple[tuple[str, int], ...]
     """Words of the right guidance that the wrong one did not have."""
-    walks: tuple[Walk, ...]
+    walks: tuple[WalkCounts, ...]
     """The most corrected first."""
 
 
@@ -106,19 +106,17 @@ def summary(rows: Sequence[SampleRow], *, by: Literal["day", "week"] = "day") ->
     wrong = [row for row in judged if not row.was_correct]
     newest = {row.model_version: row.timestamp for row in sorted(rows, key=lambda row: row.timestamp)}
     states = Counter(row.state for row in rows)
+    by_object = _groups(judged, lambda row: object_in(row.ground_truth))
+    by_model = _groups(judged, lambda row: row.model_version)
+    over_time = _groups(judged, lambda row: span_of(row.timestamp, by=by))
     return Summary(
-        states={"pending": states["pending"], "reviewed": states["reviewed"], "rejected": states["rejected"]},
+        states={state: states[state] for state in get_args(State)},
         corrections=sum(bool(row.correction_id) for row in rows),
         accuracy=share(judged),
         audit=share(row for row in judged if in_audit(row)),
-        by_object=tuple(
-            sorted(
-                _groups(judged, lambda row: object_in(row.ground_truth)),
-                key=lambda group: (-group.all.judged, group.name),
-            )
-        ),
-        by_model=tuple(sorted(_groups(judged, lambda row: row.model_version), key=lambda g: -newest[g.name])),
-        over_time=tuple(sorted(_groups(judged, lambda row: span_of(row.timestamp, by=by)), key=lambda g: g.name)),
+        by_object=tuple(sorted(by_object, key=lambda group: (-group.all.judged, group.name))),
+        by_model=tuple(sorted(by_model, key=lambda group: -newest[group.name])),
+        over_time=tuple(sorted(over_time, key=lambda group: group.name)),
         confusions=_confusions(wrong),
         missed_words=tuple(_first(Counter(word for row in wrong for word in missed_words(row)))),
         walks=_walks(rows),
@@ -135,10 +133,10 @@ def in_audit(row: SampleRow) -> bool:
     return "audit" in row.flags
 
 
-def share(rows: Iterable[SampleRow]) -> Share:
+def share(rows: Iterable[SampleRow]) -> ReviewedShare:
     """Right and judged of judged rows."""
     marks = [bool(row.was_correct) for row in rows]
-    return Share(sum(marks), len(marks))
+    return ReviewedShare(sum(marks), len(marks))
 
 
 def wording(text: str) -> str:
@@ -169,24 +167,26 @@ def span_of(at_s: float, *, by: Literal["day", "week"]) -> str:
 
 
 def _groups(rows: Iterable[SampleRow], key: Callable[[SampleRow], str]) -> list[Group]:
-    found: defaultdict[str, list[SampleRow]] = defaultdict(list)
+    groups = _by(rows, key)
+    return [Group(name, share(some), share(filter(in_audit, some))) for name, some in groups.items()]
+
+
+def _by(rows: Iterable[SampleRow], key: Callable[[SampleRow], str]) -> dict[str, list[SampleRow]]:
+    groups: defaultdict[str, list[SampleRow]] = defaultdict(list)
     for row in rows:
-        found[key(row)].append(row)
-    return [Group(name, share(some), share(filter(in_audit, some))) for name, some in found.items()]
+        groups[key(row)].append(row)
+    return groups
 
 
-def _confusions(wrong: Sequence[SampleRow]) -> tuple[Confusion, ...]:
+def _confusions(wrong: Sequence[SampleRow]) -> tuple[WordingConfusion, ...]:
     pairs = Counter((wording(said(row)), wording(row.ground_truth)) for row in wrong)
-    return tuple(Confusion(said_, should, count) for (said_, should), count in _first(pairs))
+    return tuple(WordingConfusion(spoken, should, count) for (spoken, should), count in _first(pairs))
 
 
-def _walks(rows: Sequence[SampleRow]) -> tuple[Walk, ...]:
-    found: defaultdict[str, list[SampleRow]] = defaultdict(list)
-    for row in rows:
-        found[row.walk_id].append(row)
+def _walks(rows: Sequence[SampleRow]) -> tuple[WalkCounts, ...]:
     walks = [
-        Walk(name, len(some), sum(bool(row.correction_id) for row in some), some[0].split)
-        for name, some in found.items()
+        WalkCounts(name, len(some), sum(bool(row.correction_id) for row in some), some[0].split)
+        for name, some in _by(rows, lambda row: row.walk_id).items()
     ]
     return tuple(sorted(walks, key=lambda walk: (-walk.corrections, -walk.moments, walk.name)))
 
@@ -196,23 +196,23 @@ def _first(counted: Counter[Any]) -> list[tuple[Any, int]]:
     return sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MOST]
 
 
-def to_dict(found: Summary) -> dict[str, Any]:
+def to_dict(summary: Summary) -> dict[str, Any]:
     """A summary as plain JSON values; each share with its rate and interval."""
-    plain = asdict(found)
-    plain["accuracy"], plain["audit"] = share_to_dict(found.accuracy), share_to_dict(found.audit)
+    plain = asdict(summary)
+    plain["accuracy"], plain["audit"] = share_to_dict(summary.accuracy), share_to_dict(summary.audit)
     for name in ("by_object", "by_model", "over_time"):
         plain[name] = [
             {"name": group.name, "all": share_to_dict(group.all), "audit": share_to_dict(group.audit)}
-            for group in getattr(found, name)
+            for group in getattr(summary, name)
         ]
-    plain["missed_words"] = [{"word": word, "count": count} for word, count in found.missed_words]
+    plain["missed_words"] = [{"word": word, "count": count} for word, count in summary.missed_words]
     return plain
 
 
-def share_to_dict(found: Share) -> dict[str, Any]:
+def share_to_dict(share: ReviewedShare) -> dict[str, Any]:
     """right, judged, rate, low, high; the last three null where nothing was judged."""
-    low, high = found.interval or (None, None)
-    return {"right": found.right, "judged": found.judged, "rate": found.rate, "low": low, "high": high}
+    low, high = share.interval or (None, None)
+    return {"right": share.right, "judged": share.judged, "rate": share.rate, "low": low, "high": high}
 
 
 def storage(home: Path) -> dict[str, int]:

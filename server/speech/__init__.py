@@ -11,12 +11,11 @@ import logging
 from collections.abc import Callable
 
 from server.dataset.merge import Merge
-from server.speech.heard import NOTHING, Heard, Transcriber
-from server.speech.wording import proposal, understood
+from server.speech.transcript import NOTHING, Transcriber, Transcript, proposal, understood
 from shared.errors import ConfigError, MediaError
 
-__all__ = ["NOTHING", "Heard", "Transcriber", "open_transcriber", "proposal", "transcribe_waiting", "understood"]
-_log = logging.getLogger(__name__)
+__all__ = ["NOTHING", "Transcriber", "Transcript", "open_transcriber", "proposal", "transcribe_waiting", "understood"]
+logger = logging.getLogger(__name__)
 
 
 def open_transcriber(recogniser: str, *, model: str = "") -> Transcriber:
@@ -50,7 +49,7 @@ def transcribe_waiting(merge: Merge, transcriber: Transcriber, *, stop: Callable
         try:
             heard = transcriber.transcribe(path.read_bytes())
         except MediaError as error:
-            _log.warning("Correction %s of %s: %s", correction_id, device, error)
+            logger.warning("Correction %s of %s: %s", correction_id, device, error)
             heard = NOTHING
         merge.put_transcript(
             device, correction_id, transcript=heard.text, confidence=heard.confidence, proposal=proposal(heard)

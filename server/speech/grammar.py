@@ -1,4 +1,4 @@
-"""The sentences that a wearer may say in a correction, as a JSGF grammar made from the vocabulary. Pure.
+"""The sentences that a wearer may say in a correction, as a JSGF grammar made from the vocabulary's table. Pure.
 
     [opener] [article] thing [modifier] [place]   "caution, cone on the left", "there is a bike in front", "curb ahead"
     place [article] thing                          "on the left a cone"
@@ -16,62 +16,11 @@ from collections.abc import Mapping
 
 from shared import vocabulary
 
-NOTHING_WORDS = ("nothing", "nothing there", "say nothing", "path is clear", "continue straight path is clear")
-# Words that the recogniser's dictionary (CMUdict) lacks, in its phones.
-PRONUNCIATIONS: Mapping[str, tuple[str, ...]] = {
-    "ashcan": ("AE SH K AE N",),
-    "foldout": ("F OW L D AW T",),
-    "signboard": ("S AY N B AO R D",),
-    "bollard": ("B AA L ER D", "B AA L AA R D", "B AO L AA D"),
-}
+_HEARD = vocabulary.load().heard
+NOTHING_WORDS = _HEARD.nothing
 # pocketsphinx 5 takes the grammar's weights without its language weight (-lw 6.5): put it back.
 _SHARPNESS = 6.5
-_SYNONYM = 0.02
-# The model hears these in "car", "door", "dog", "cone": a rare word understood is not worth a common one misunderstood.
-MAGNETS = frozenset(("pillar", "queue", "awning", "lip", "pit", "root"))
-_EVERYDAY = 0.4  # synonyms that people say before they think of the vocabulary's name
-_EVERYDAY_WORDS = frozenset(
-    "bench bike branch bus car chair crossing cyclist entrance fence gate hole junction kerb lift pavement "
-    "pedestrian people pothole puddle ramp roadway table trash truck van wall".split()
-)
-_OPENERS = {
-    "stop": 6.0,
-    "caution": 6.0,
-    "keep straight": 4.0,
-    "continue straight": 4.0,
-    "duck": 2.0,
-    "wait": 1.0,
-    "watch out": 1.0,
-    "watch out for": 1.0,
-    "careful": 0.5,
-    "move left": 0.5,
-    "move right": 0.5,
-    "look out": 0.3,
-    "look out for": 0.3,
-}
-_ARTICLES = {"a": 1.0, "an": 0.5, "the": 1.0, "there is a": 1.0, "there's a": 1.0, "there is an": 0.3}
-_PLACES = {
-    "ahead": 10.0,
-    "on the left": 10.0,
-    "on the right": 10.0,
-    "left": 2.0,
-    "right": 2.0,
-    "in front": 1.0,
-    "in front of you": 0.5,
-    "straight ahead": 1.0,
-    "on your left": 1.0,
-    "on your right": 1.0,
-    "to the left": 1.0,
-    "to the right": 1.0,
-    "slightly left": 1.0,
-    "slightly right": 1.0,
-    "overhead": 1.0,
-    "above": 0.5,
-    "behind": 0.5,
-    "behind you": 0.5,
-}
-_UNFINISHED = frozenset("a an the there is there's on in of to for your watch look keep slightly continue say".split())
-WAYS = ("turn left", "turn right", "keep left", "keep right", "move left", "move right")
+_SYNONYM, _EVERYDAY = 0.02, 0.4
 _WEIGHT = re.compile(r"/([0-9.e+-]+)/")
 
 
@@ -80,24 +29,31 @@ def grammar() -> str:
     loaded = vocabulary.load()
     names = {spoken(name): 1.0 for name in loaded.objects if not name.startswith("stairs ")}
     for term in loaded.objects.values():
-        for synonym in (s for s in term.synonyms if s not in MAGNETS):
-            names.setdefault(spoken(synonym), _EVERYDAY if synonym in _EVERYDAY_WORDS else _SYNONYM)
+        for synonym in (s for s in term.synonyms if s not in term.unheard):
+            names.setdefault(spoken(synonym), _EVERYDAY if synonym in term.everyday else _SYNONYM)
     modifiers = [m for m in loaded.modifiers if not m.startswith("going ")]
+    ways, nothing = " | ".join(_HEARD.ways), " | ".join(NOTHING_WORDS)
     text = f"""#JSGF V1.0;
 grammar waycue;
-<opener> = {_odds(_OPENERS)};
-<article> = {_odds(_ARTICLES)};
+<opener> = {_odds(_HEARD.openers)};
+<article> = {_odds(_HEARD.articles)};
 <thing> = {_odds(names)};
 <stairs> = /1/ stairs up | /1/ stairs down | /0.1/ (stairs | steps | staircase) going (up | down);
 <modifier> = {" | ".join(modifiers)};
-<place> = {_odds(_PLACES)};
+<place> = {_odds(_HEARD.places)};
 <signal> = walk signal (red | green);
 <what> = /1/ <thing> {_sometimes("modifier", 0.05)} | /0.05/ <stairs> | /0.02/ <signal>;
 <guidance> = {_sometimes("opener", 0.5)} {_sometimes("article", 0.05)} <what> {_sometimes("place", 0.95)};
 <turned> = <place> {_sometimes("article", 0.5)} <what>;
-public <said> = /1/ <guidance> | /0.02/ <turned> | /0.02/ ({" | ".join(WAYS)}) | /0.05/ ({" | ".join(NOTHING_WORDS)});
+public <said> = /1/ <guidance> | /0.02/ <turned> | /0.02/ ({ways}) | /0.05/ ({nothing});
 """
-    return _WEIGHT.sub(lambda found: f"/{float(found[1]) ** _SHARPNESS:.6g}/", text)
+    return _WEIGHT.sub(lambda weight: f"/{float(weight[1]) ** _SHARPNESS:.6g}/", text)
+
+
+def pronunciations(word: str) -> tuple[str, ...]:
+    """How a word of a thing's name is said, in CMUdict's phones, where CMUdict lacks it."""
+    terms = vocabulary.load().objects.values()
+    return tuple(phones for term in terms for phones in (term.pronounced or {}).get(word, ()))
 
 
 def spoken(phrase: str) -> str:
@@ -114,7 +70,7 @@ def words_of(text: str) -> set[str]:
 def trimmed(text: str) -> str:
     """Heard words without what can not end a sentence: "cone on the" is given back where the rest fitted nothing."""
     words = text.split()
-    while words and words[-1] in _UNFINISHED and " ".join(words) not in NOTHING_WORDS:
+    while words and words[-1] in _HEARD.unfinished and " ".join(words) not in NOTHING_WORDS:
         words.pop()
     return " ".join(words)
 

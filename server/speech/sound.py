@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from server.media import RATE_HZ
+from shared.media import SAMPLE_RATE_HZ
 
 MARGIN_S = 0.25  # kept around speech: the first sound of "stop" is a breath
 _WINDOW_S = 0.02
@@ -20,7 +20,7 @@ def spoken_part(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     By energy against the sound's own floor: it tells silence, and an even hum, from speech. What else is loud, such as
     a horn, is left to the recogniser to refuse.
     """
-    step = int(_WINDOW_S * RATE_HZ)
+    step = int(_WINDOW_S * SAMPLE_RATE_HZ)
     count = samples.size // step
     if count < 2:
         return samples[:0]
@@ -31,7 +31,7 @@ def spoken_part(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     loud = np.flatnonzero(level_db > floor_db + _LOUD_DB)
     if loud.size * _WINDOW_S < _SPEECH_LEAST_S:
         return samples[:0]
-    margin = int(MARGIN_S * RATE_HZ)
+    margin = int(MARGIN_S * SAMPLE_RATE_HZ)
     begin, end = max(0, loud[0] * step - margin), min(samples.size, (loud[-1] + 1) * step + margin)
     speech = samples[begin:end]
     rms = float(np.sqrt(power[loud].mean()))
@@ -43,13 +43,13 @@ def pitch_hz(samples: NDArray[np.float32]) -> float:
     """The voice's median fundamental, by autocorrelation; 0 where nothing is voiced. Deep voices lie near 110 Hz, high
     ones near 210.
     """
-    size, low, high = int(0.04 * RATE_HZ), RATE_HZ // 400, RATE_HZ // 70
-    found = []
+    size, low, high = int(0.04 * SAMPLE_RATE_HZ), SAMPLE_RATE_HZ // 400, SAMPLE_RATE_HZ // 70
+    pitches = []
     for at in range(0, samples.size - 2 * size, size // 2):
         window = samples[at : at + 2 * size]
         spectrum = np.abs(np.fft.rfft(window * np.hanning(window.size), 4 * size)) ** 2
         echo = np.fft.irfft(spectrum)
         lag = low + int(echo[low:high].argmax())
         if echo[0] > 0 and echo[lag] > 0.5 * echo[0]:
-            found.append(RATE_HZ / lag)
-    return float(np.median(found)) if found else 0.0
+            pitches.append(SAMPLE_RATE_HZ / lag)
+    return float(np.median(pitches)) if pitches else 0.0

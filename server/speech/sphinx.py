@@ -18,12 +18,12 @@ import numpy as np
 import pocketsphinx
 from numpy.typing import NDArray
 
-from server.media import RATE_HZ, read_wav, resample
 from server.speech import grammar
-from server.speech.heard import NOTHING, Heard
 from server.speech.sound import MARGIN_S, pitch_hz, spoken_part
+from server.speech.transcript import NOTHING, Transcript
 from server.speech.vote import vote
 from shared.errors import ConfigError
+from shared.media import SAMPLE_RATE_HZ, decode_sound, resample
 
 _SEARCH = "waycue"
 _PAD_S = 0.2  # the grammar ends in silence; a recording may not
@@ -32,7 +32,7 @@ _MOST_PATHS = 1000  # a frame; what is no speech keeps every path alive and woul
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class SoundView:
     """One way to look at a sound."""
 
     speed: float
@@ -43,8 +43,8 @@ class View:
 
 # The recogniser's model knows deep voices best: a high one is played slower, and so deeper.
 HIGH_ABOVE_HZ = 165.0
-LOW_VIEWS = (View(1.0, -45.0), View(1.0, None), View(0.95, -45.0))
-HIGH_VIEWS = (View(0.9, -45.0), View(0.9, None), View(0.85, -45.0))
+LOW_VIEWS = (SoundView(1.0, -45.0), SoundView(1.0, None), SoundView(0.95, -45.0))
+HIGH_VIEWS = (SoundView(0.9, -45.0), SoundView(0.9, None), SoundView(0.85, -45.0))
 
 
 class PocketsphinxTranscriber:
@@ -54,30 +54,30 @@ class PocketsphinxTranscriber:
         self._lock = threading.Lock()
         self._decoder: Any = None
 
-    def transcribe(self, wav: bytes) -> Heard:
+    def transcribe(self, wav: bytes) -> Transcript:
         """Raises: MediaError where `wav` is no sound; ConfigError where the grammar can not be used."""
-        samples = spoken_part(read_wav(wav))
+        samples = spoken_part(decode_sound(wav))
         if not samples.size:
             return NOTHING
         with self._lock:
             if self._decoder is None:
                 self._decoder = _decoder()
-            samples = samples[: int(_MOST_S * RATE_HZ)]
+            samples = samples[: int(_MOST_S * SAMPLE_RATE_HZ)]
             hearings = [listen(self._decoder, seen(samples, view)) for view in views(samples)]
-        return vote(hearings, spoken_s=samples.size / RATE_HZ - 2 * MARGIN_S)
+        return vote(hearings, spoken_s=samples.size / SAMPLE_RATE_HZ - 2 * MARGIN_S)
 
 
-def views(samples: NDArray[np.float32]) -> tuple[View, ...]:
+def views(samples: NDArray[np.float32]) -> tuple[SoundView, ...]:
     """How to look at a sound, by the pitch of its voice."""
     return HIGH_VIEWS if pitch_hz(samples) > HIGH_ABOVE_HZ else LOW_VIEWS
 
 
-def seen(samples: NDArray[np.float32], view: View) -> NDArray[np.float32]:
+def seen(samples: NDArray[np.float32], view: SoundView) -> NDArray[np.float32]:
     """A view of a sound. The same noise every time: a sound is always heard the same."""
-    slowed = resample(samples, round(RATE_HZ * view.speed))
+    slowed = resample(samples, round(SAMPLE_RATE_HZ * view.speed), SAMPLE_RATE_HZ)
     if view.floor_db is None:
         return slowed
-    padded = np.pad(slowed, int(_PAD_S * RATE_HZ))
+    padded = np.pad(slowed, int(_PAD_S * SAMPLE_RATE_HZ))
     noise = np.random.default_rng(0).standard_normal(padded.size, dtype=np.float32)
     return padded + noise * np.float32(10 ** (view.floor_db / 20))
 
@@ -88,14 +88,14 @@ def listen(decoder: Any, samples: NDArray[np.float32]) -> str:
     decoder.start_utt()
     decoder.process_raw(pcm, no_search=False, full_utt=True)
     decoder.end_utt()
-    found = decoder.hyp()
-    return "" if found is None else str(found.hypstr)
+    hypothesis = decoder.hyp()
+    return "" if hypothesis is None else str(hypothesis.hypstr)
 
 
 def _decoder() -> Any:
     try:
         decoder = pocketsphinx.Decoder(
-            samprate=float(RATE_HZ), lm=None, loglevel="FATAL", cmn="batch", silprob=0.1, maxhmmpf=_MOST_PATHS
+            samprate=float(SAMPLE_RATE_HZ), lm=None, loglevel="FATAL", cmn="batch", silprob=0.1, maxhmmpf=_MOST_PATHS
         )
         text = grammar.grammar()
         _teach_words(decoder, grammar.words_of(text))
@@ -110,11 +110,11 @@ def _teach_words(decoder: Any, words: set[str]) -> None:
     """Pronunciations that the dictionary lacks: of a few words, and of British English. Raises: ConfigError."""
     for word in sorted(words):
         known = [phones] if (phones := decoder.lookup_word(word)) is not None else []
-        wanted = [*known, *grammar.PRONUNCIATIONS.get(word, ())]
+        wanted = [*known, *grammar.pronunciations(word)]
         if not wanted:
             raise ConfigError(
                 f"The speech recogniser has no pronunciation for {word!r}.",
-                hint="Add one to PRONUNCIATIONS in server/speech/grammar.py.",
+                hint="Add it to `pronounced` of its thing in shared/vocabulary.toml.",
             )
         wanted += [grammar.without_r(phones) for phones in wanted]
         for number, phones in enumerate(dict.fromkeys(wanted)):

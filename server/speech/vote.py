@@ -13,14 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from server.speech.grammar import NOTHING_WORDS, trimmed
-from server.speech.heard import NOTHING, Heard
+from server.speech.transcript import NOTHING, Transcript
 from shared import vocabulary
 from shared.vocabulary import Slots
 
 _WORD_S = 0.8  # who takes longer for a word is not speaking: noise gets one word for seconds of it
 
 
-def vote(hearings: Sequence[str], *, spoken_s: float) -> Heard:
+def vote(hearings: Sequence[str], *, spoken_s: float) -> Transcript:
     """What most hearings mean, in words that mean it; confidence is the share of them that heard the thing.
 
     spoken_s: how long somebody spoke; too long for the words is no vote.
@@ -37,7 +37,7 @@ def vote(hearings: Sequence[str], *, spoken_s: float) -> Heard:
         confidence /= 2  # it broke off before the place
     wording = vocabulary.phrase(won) if won.object else thing
     exact = next((text for text, slots in group if slots == won and text == trimmed(text)), "")
-    return Heard(exact or " ".join(vocabulary.words(wording)), confidence)
+    return Transcript(exact or " ".join(vocabulary.words(wording)), confidence)
 
 
 def _slots(text: str, spoken_s: float) -> Slots | None:
@@ -62,5 +62,4 @@ def _side(group: Sequence[tuple[str, Slots]]) -> str:
 
 
 def _most(values: Iterable[str]) -> str:
-    found = Counter(values).most_common(1)
-    return found[0][0] if found else ""
+    return next((value for value, _ in Counter(values).most_common(1)), "")

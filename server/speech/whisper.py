@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-from server.media import RATE_HZ, read_wav
-from server.speech.heard import NOTHING, Heard
 from server.speech.sound import spoken_part
+from server.speech.transcript import NOTHING, Transcript
 from shared.errors import ConfigError
+from shared.media import SAMPLE_RATE_HZ, decode_sound
 
 MAX_NEW_TOKENS = 32  # a correction is 3 to 8 words; a Whisper that runs on is making things up
 
@@ -30,12 +30,12 @@ class WhisperTranscriber:
         self._lock = threading.Lock()
         self._loaded: tuple[Any, Any, Any] | None = None
 
-    def transcribe(self, wav: bytes) -> Heard:
+    def transcribe(self, wav: bytes) -> Transcript:
         """Confidence is the geometric mean of the tokens' probabilities.
 
         raises: MediaError where `wav` is no sound; ConfigError where the model can not be loaded
         """
-        samples = spoken_part(read_wav(wav))
+        samples = spoken_part(decode_sound(wav))
         if not samples.size:
             return NOTHING
         with self._lock:
@@ -60,8 +60,8 @@ def _load(name: str) -> tuple[Any, Any, Any]:
 
 
 @torch.inference_mode()
-def _transcribe(features: Any, tokenizer: Any, model: Any, samples: Any) -> Heard:
-    inputs = features(samples, sampling_rate=RATE_HZ, return_tensors="pt", return_attention_mask=True)
+def _transcribe(features: Any, tokenizer: Any, model: Any, samples: Any) -> Transcript:
+    inputs = features(samples, sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt", return_attention_mask=True)
     out = model.generate(
         inputs.input_features,
         attention_mask=inputs.attention_mask,
@@ -75,7 +75,7 @@ def _transcribe(features: Any, tokenizer: Any, model: Any, samples: Any) -> Hear
     text = tokenizer.decode(out.sequences[0], skip_special_tokens=True).strip()
     chosen = out.sequences[0, -len(out.scores) :] if out.scores else out.sequences[0, :0]
     logs = [float(torch.log_softmax(s[0], -1)[t]) for s, t in zip(out.scores, chosen, strict=True)]
-    return Heard(text, math.exp(sum(logs) / len(logs))) if text and logs else NOTHING
+    return Transcript(text, math.exp(sum(logs) / len(logs))) if text and logs else NOTHING
 
 
 def _language(model: Any) -> dict[str, str]:

@@ -65,13 +65,22 @@ class Canvas:
     """`image` uint8 [h, w, 3] RGB and `ids` uint8 [h, w], seen from `pose`."""
 
     def __init__(
-        self, image: NDArray[np.uint8], pose: Pose, *, fog: float = 0.0, haze: Colour = (200, 205, 210)
+        self,
+        image: NDArray[np.uint8],
+        pose: Pose,
+        *,
+        fog: float = 0.0,
+        haze: Colour = (200, 205, 210),
+        zenith: Colour = (200, 205, 210),
     ) -> None:
+        """haze, zenith: the sky's colour at the horizon and above"""
         self.image = image
         self.ids: NDArray[np.uint8] = np.zeros(image.shape[:2], dtype=np.uint8)
         self.pose = pose
         self.current = 0
-        self._fog, self._haze = fog / 10.0, haze
+        self.stride = 0.0
+        """Phase of the steps of who is drawn next; 0 = stands still."""
+        self.haze, self.zenith, self._fog = haze, zenith, fog / 10.0
         self._right, self._up, self._forward = axes(pose)
         height_px, width_px = image.shape[:2]
         self.focal = focal_px(width_px)
@@ -210,7 +219,7 @@ class Canvas:
 
     def _hazed(self, colour: Colour, depth_m: float) -> tuple[int, int, int]:
         if self._fog > 0:
-            colour = mix(colour, self._haze, 1.0 - (1.0 - min(0.95, self._fog * 10.0)) ** (depth_m / 10.0))
+            colour = mix(colour, self.haze, 1.0 - (1.0 - min(0.95, self._fog * 10.0)) ** (depth_m / 10.0))
         return (int(colour[0]), int(colour[1]), int(colour[2]))
 
 

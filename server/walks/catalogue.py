@@ -1,13 +1,23 @@
-"""Which kinds of each thing there are, and how large they come. `street`, `obstacles` and `levels` draw them."""
+"""Which kinds of each thing there are, how large they come, and who draws them.
+
+A drawing registers itself by the object's name: `@draws("cone")` in `street`, `obstacles` or `levels`. An object of the
+vocabulary without a drawing is learnt from what devices send alone.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from server.walks.scene import Thing
+
+if TYPE_CHECKING:
+    from server.walks.canvas import Canvas
 
 HALF_PI = math.pi / 2
 
@@ -120,6 +130,33 @@ KINDS: dict[str, tuple[Kind, ...]] = {
         Kind((0.55, 0.75), (0.45, 0.6), (0.9, 1.2), (0.0, 0.3, -0.3, math.pi), 0.15),
     ),
 }  # fmt: skip
+
+
+Draw = Callable[["Canvas", Thing, Random], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How an object is drawn."""
+
+    draw: Draw
+    flat: bool
+    """It lies in the ground: drawn before what stands on it."""
+
+
+DRAWINGS: dict[str, Drawing] = {}
+"""By the object's name."""
+
+
+def draws(name: str, *, flat: bool = False) -> Callable[[Draw], Draw]:
+    """Register the decorated function as the drawing of an object, of which KINDS has the sizes."""
+
+    def register(draw: Draw) -> Draw:
+        assert name not in DRAWINGS, f"{name} is drawn twice"
+        DRAWINGS[name] = Drawing(draw, flat)
+        return draw
+
+    return register
 
 
 def new_thing(name: str, rng: np.random.Generator, *, indoor: bool = False) -> Thing:

@@ -6,12 +6,14 @@ import math
 from random import Random
 
 from server.walks.canvas import Canvas, Point, Stand, mix, shaded
-from server.walks.scene import Colour, Light, Thing
+from server.walks.catalogue import draws
+from server.walks.scene import Colour, Thing
 
 _STONE: tuple[Colour, ...] = ((196, 192, 184), (168, 166, 162), (210, 204, 190), (150, 148, 146))
 _DARK: Colour = (16, 15, 16)
 
 
+@draws("curb", flat=True)
 def curb(canvas: Canvas, thing: Thing, look: Random) -> None:
     """An edge of stones along its width, the road a hand lower on the far side (+along): a gutter and a shadow line."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
@@ -42,6 +44,7 @@ def curb(canvas: Canvas, thing: Thing, look: Random) -> None:
         canvas.line(at(x, 0, -deep), at(x, 0, lip), 0.02, shaded(stone, 0.55))
 
 
+@draws("drop-off", flat=True)
 def drop_off(canvas: Canvas, thing: Thing, look: Random) -> None:
     """An open manhole, a trench, or the edge of a platform."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
@@ -87,6 +90,7 @@ def _platform(canvas: Canvas, at: Stand, half_w: float, half_d: float, look: Ran
     )
 
 
+@draws("stairs down", flat=True)
 def stairs_down(canvas: Canvas, thing: Thing, look: Random) -> None:
     """A well in the ground: treads that sink and darken, light nosings, walls, handrails that go down."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
@@ -125,6 +129,7 @@ def stairs_down(canvas: Canvas, thing: Thing, look: Random) -> None:
             canvas.line(at(x, 0.0, z), at(x, 0.95 - slope * share, z), 0.035, metal)
 
 
+@draws("stairs up")
 def stairs_up(canvas: Canvas, thing: Thing, look: Random) -> None:
     """Risers and treads that climb, between side walls or handrails."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
@@ -155,6 +160,7 @@ def stairs_up(canvas: Canvas, thing: Thing, look: Random) -> None:
         canvas.line(at(x, thing.height_m, end), at(x, thing.height_m + 0.9, end), 0.05, metal)
 
 
+@draws("crosswalk", flat=True)
 def crosswalk(canvas: Canvas, thing: Thing, look: Random) -> None:
     """White (or yellow) bars on the road, along the way one crosses."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
@@ -172,18 +178,19 @@ def crosswalk(canvas: Canvas, thing: Thing, look: Random) -> None:
         )
 
 
-def slippery(canvas: Canvas, thing: Thing, look: Random, light: Light) -> None:
+@draws("slippery ground", flat=True)
+def slippery(canvas: Canvas, thing: Thing, look: Random) -> None:
     """A puddle that mirrors the sky, a sheet of ice, or wet leaves."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
     half_w, half_d = thing.width_m / 2, thing.depth_m / 2
     blob = _ragged(at, half_w, half_d, look)
     if thing.variant == 0:
-        indoor_sheen = mix(light.sky_low, (210, 214, 216), 0.3)
+        indoor_sheen = mix(canvas.haze, (210, 214, 216), 0.3)
         canvas.poly(blob, (92, 94, 96), convex=False)
         inner = [_towards(p, at(0, 0, 0), 0.06) for p in blob]
         canvas.poly(inner, mix(indoor_sheen, (110, 124, 138), look.uniform(0.1, 0.4)), convex=False)
         deep = [_towards(p, at(look.uniform(-0.4, 0.4) * half_w, 0, -half_d * 0.5), 0.5) for p in blob]
-        canvas.poly(deep, mix(light.sky_top, (84, 98, 112), 0.5), convex=False)
+        canvas.poly(deep, mix(canvas.zenith, (84, 98, 112), 0.5), convex=False)
         for _ in range(2):
             x, z = look.uniform(-0.5, 0.1) * half_w, look.uniform(-0.1, 0.5) * half_d
             canvas.line(at(x, 0, z), at(x + look.uniform(0.2, 0.5) * half_w, 0, z + 0.04), 0.04, (246, 248, 250))
@@ -212,6 +219,7 @@ def slippery(canvas: Canvas, thing: Thing, look: Random, light: Light) -> None:
             )
 
 
+@draws("door")
 def door(canvas: Canvas, thing: Thing, look: Random) -> None:
     """A door in a wall: frame, leaf or two, handle; panelled or of glass. Its front is -along."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)

@@ -6,6 +6,7 @@ import math
 from random import Random
 
 from server.walks.canvas import Canvas, Stand, mix, ring, shaded
+from server.walks.catalogue import draws
 from server.walks.scene import Colour, Thing
 
 _METAL: tuple[Colour, ...] = (
@@ -21,6 +22,7 @@ _BINS: tuple[Colour, ...] = (
 _WHITE: Colour = (238, 238, 234)
 
 
+@draws("pole")
 def pole(canvas: Canvas, thing: Thing, look: Random) -> None:
     """A post taller than a person: lamp post, sign post, wooden mast, column."""
     x, z, high, wide = thing.x_m, thing.z_m, thing.height_m, thing.width_m
@@ -57,6 +59,7 @@ def _plate(canvas: Canvas, x: float, z: float, high: float, look: Random) -> Non
         canvas.upright(x, z - 0.06, (top - size * 0.8, 1.4 * size), (top + size * 0.4, 0.02), _WHITE)
 
 
+@draws("bollard")
 def bollard(canvas: Canvas, thing: Thing, look: Random) -> None:
     """A stump up to the waist: steel tube with a band and a cap, stone, or a wooden block."""
     x, z, high, wide = thing.x_m, thing.z_m, thing.height_m, thing.width_m
@@ -86,6 +89,7 @@ def bollard(canvas: Canvas, thing: Thing, look: Random) -> None:
         )
 
 
+@draws("barrier")
 def barrier(canvas: Canvas, thing: Thing, look: Random) -> None:
     """Something that closes the way: crowd barrier, striped boards, concrete block, tape between posts."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
@@ -142,6 +146,7 @@ def _stripes(canvas: Canvas, at: Stand, half: float, up: tuple[float, float], to
         )
 
 
+@draws("bin")
 def litter_bin(canvas: Canvas, thing: Thing, look: Random) -> None:
     """A bin: on wheels with a lid, round with a dome, square with a slot, or an open basket."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
@@ -197,6 +202,7 @@ def litter_bin(canvas: Canvas, thing: Thing, look: Random) -> None:
         canvas.ball((x, high, z), wide * 0.25, look.choice((_WHITE, (40, 42, 46))))
 
 
+@draws("furniture")
 def furniture(canvas: Canvas, thing: Thing, look: Random) -> None:
     """A bench, a table, a chair, a planter."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
@@ -274,6 +280,7 @@ def _seat(canvas: Canvas, at: Stand, size: tuple[float, float, float], wood: Col
         back()
 
 
+@draws("cone")
 def cone(canvas: Canvas, thing: Thing, look: Random) -> None:
     """A traffic cone: square foot, orange body, white bands."""
     x, z, high, wide = thing.x_m, thing.z_m, thing.height_m, thing.width_m
@@ -298,6 +305,7 @@ def cone(canvas: Canvas, thing: Thing, look: Random) -> None:
     canvas.poly(ring(x, high, z, tip / 2, tip / 2, count=8), (60, 30, 20))
 
 
+@draws("signboard")
 def signboard(canvas: Canvas, thing: Thing, look: Random) -> None:
     """An A-frame on the pavement with a written panel."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
@@ -327,6 +335,7 @@ def signboard(canvas: Canvas, thing: Thing, look: Random) -> None:
         canvas.line(on(begin, up, lift=0.01), on(end, up, lift=0.01), 0.07 if i == 0 else 0.04, tone)
 
 
+@draws("head obstacle")
 def head_obstacle(canvas: Canvas, thing: Thing, look: Random) -> None:
     """Something at the height of a head: a branch, a sign arm, an awning, a bar across. Comes in from one side."""
     side = -1.0 if look.random() < 0.5 else 1.0

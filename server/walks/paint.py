@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from random import Random
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from server.walks import levels, obstacles, street, truth
+from server.walks import levels, obstacles, street, truth  # noqa: F401 (they register what they draw)
 from server.walks.backdrop import backdrop
 from server.walks.canvas import Canvas, Point, ring
+from server.walks.catalogue import DRAWINGS
 from server.walks.scene import FAR_M, Colour, Place, Scene, Thing
 from server.walks.sky import finish
 
-_FLAT = ("crosswalk", "slippery ground", "curb", "drop-off", "stairs down")
-"""Lie in the ground: drawn before what stands on it."""
-_DRAWERS: dict[str, Callable[[Canvas, Thing, Random], None]] = {
-    "vehicle": street.vehicle,
-    "curb": levels.curb,
-    "drop-off": levels.drop_off,
-    "stairs down": levels.stairs_down,
-    "stairs up": levels.stairs_up,
-    "crosswalk": levels.crosswalk,
-    "door": levels.door,
-    "pole": obstacles.pole,
-    "bollard": obstacles.bollard,
-    "barrier": obstacles.barrier,
-    "bin": obstacles.litter_bin,
-    "furniture": obstacles.furniture,
-    "head obstacle": obstacles.head_obstacle,
-    "cone": obstacles.cone,
-    "signboard": obstacles.signboard,
-}
 _FARTHEST_M = 40.0
 _BEHIND_M = -6.0
 
@@ -63,16 +44,16 @@ def paint(
     """
     fog = scene.weather.fog
     ground = backdrop(scene.place, scene.light, scene.pose, width_px=width_px, height_px=height_px, fog=fog)
-    canvas = Canvas(ground, scene.pose, fog=fog, haze=scene.light.sky_low)
+    canvas = Canvas(ground, scene.pose, fog=fog, haze=scene.light.sky_low, zenith=scene.light.sky_top)
     order = sorted(range(len(scene.things)), key=lambda i: _depth(scene, scene.things[i]))
     _marks(canvas, scene.place)
     drawn_px: dict[int, int] = {}
     for i in order:
-        if scene.things[i].object in _FLAT and _draw(canvas, scene, i) and count:
+        if DRAWINGS[scene.things[i].object].flat and _draw(canvas, scene, i) and count:
             drawn_px[i + 1] = int(np.count_nonzero(canvas.ids == i + 1))
     _shadows(canvas, scene)
     for i in order:
-        if scene.things[i].object not in _FLAT and _draw(canvas, scene, i) and count:
+        if not DRAWINGS[scene.things[i].object].flat and _draw(canvas, scene, i) and count:
             drawn_px[i + 1] = int(np.count_nonzero(canvas.ids == i + 1))
     return finish(canvas, scene), canvas.ids, drawn_px
 
@@ -89,17 +70,8 @@ def _draw(canvas: Canvas, scene: Scene, i: int) -> bool:
     ahead = thing.z_m - scene.pose.z_m
     if not _BEHIND_M - thing.reach_z_m() < ahead < _FARTHEST_M + thing.reach_z_m():
         return False
-    canvas.current = i + 1
-    look = Random(thing.look)
-    match thing.object:
-        case "bicycle":
-            street.bicycle(canvas, thing, look, stride=_stride(scene, thing))
-        case "person":
-            street.person(canvas, thing, look, stride=_stride(scene, thing))
-        case "slippery ground":
-            levels.slippery(canvas, thing, look, scene.light)
-        case name:
-            _DRAWERS[name](canvas, thing, look)
+    canvas.current, canvas.stride = i + 1, _stride(scene, thing)
+    DRAWINGS[thing.object].draw(canvas, thing, Random(thing.look))
     canvas.current = 0
     return True
 
@@ -118,7 +90,7 @@ def _shadows(canvas: Canvas, scene: Scene) -> None:
     level = int(255 * (1 - depth))
     lean = 0.0 if scene.place.indoor else scene.light.sun
     for thing in scene.things:
-        if thing.object in _FLAT or thing.object == "door" or not 0.3 < thing.z_m - scene.pose.z_m < 18.0:
+        if DRAWINGS[thing.object].flat or thing.object == "door" or not 0.3 < thing.z_m - scene.pose.z_m < 18.0:
             continue
         if thing.object == "head obstacle":
             continue

@@ -22,8 +22,8 @@ from server.walks.sky import LIGHTS, light
 from server.walks.truth import DRAWN, KNOWN
 from server.walks.walk import SPEED_MPS, TURN_S, Leg, Walk, aside_m, pose_at, render_frame
 from shared.errors import ConfigError
+from shared.media import CHUNK_S
 
-CHUNK_S = 2.0
 WEATHERS = {
     "fair": Weather(noise=2.5),
     "rain": Weather(rain=0.6, drops=2, noise=3.5),

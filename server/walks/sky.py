@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from server.walks.canvas import Canvas
 from server.walks.scene import Colour, Light, Scene, Weather
+from shared import media
 
 Image = NDArray[np.uint8]
 
@@ -110,7 +111,7 @@ def finish(canvas: Canvas, scene: Scene) -> Image:
     if weather_.noise > 0:
         image = _noisy(image, weather_.noise, chance)
     if weather_.jpeg:
-        image = _jpeg(image, weather_.jpeg)
+        image = media.jpeg_artefacts(image, quality=weather_.jpeg)
     return image
 
 
@@ -194,8 +195,3 @@ def _noisy(image: Image, sigma: float, chance: Random) -> Image:
     sheet = _noise_sheet(height_px, width_px)[y : y + height_px, x : x + width_px]
     share = sigma / 40.0
     return np.asarray(cv2.addWeighted(image, 1.0, sheet, share, -128.0 * share), dtype=np.uint8)
-
-
-def _jpeg(image: Image, quality: int) -> Image:
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from server.walks.walk import STEPS_HZ, Leg, Walk, aside_m, forward_m
 from shared.errors import ConfigError
+from shared.media import SAMPLE_RATE_HZ
 
-SAMPLE_RATE_HZ = 16_000
 _DUCKED = 0.45
 """Share of the surroundings left while the wearer speaks: a close voice makes the microphone's gain fall."""
 _VOICE_RMS = 0.13

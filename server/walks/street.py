@@ -6,6 +6,7 @@ import math
 from random import Random
 
 from server.walks.canvas import Canvas, Point, Stand, shaded, wheel
+from server.walks.catalogue import draws
 from server.walks.scene import Colour, Thing
 
 CLOTHES: tuple[Colour, ...] = (
@@ -22,6 +23,7 @@ _GLASS: Colour = (52, 62, 74)
 _TYRE: Colour = (28, 28, 30)
 
 
+@draws("vehicle")
 def vehicle(canvas: Canvas, thing: Thing, look: Random) -> None:
     """A car, van or bus: body, cabin with glass, wheels, lamps and plate."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
@@ -130,7 +132,8 @@ def _ends(canvas: Canvas, at: Stand, half_w: float, half_d: float, up: float) ->
             canvas.poly([at(x0, 0.0, z), at(x1, 0.0, z), at(x1, 0.3, z), at(x0, 0.3, z)], _TYRE)
 
 
-def bicycle(canvas: Canvas, thing: Thing, look: Random, *, stride: float = 0.0) -> None:
+@draws("bicycle")
+def bicycle(canvas: Canvas, thing: Thing, look: Random) -> None:
     """Two wheels, a frame, handlebar and saddle; ridden in variant 1."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
     paint = look.choice(_PAINT)
@@ -156,7 +159,7 @@ def bicycle(canvas: Canvas, thing: Thing, look: Random, *, stride: float = 0.0) 
     if look.random() < 0.3:
         canvas.box(at, (-0.18, 0.18), (0.72, 0.98), (half * 0.8, half * 0.8 + 0.3), (140, 112, 76))
     if thing.variant == 1:
-        _rider(canvas, at, half, look, stride)
+        _rider(canvas, at, half, look, canvas.stride)
 
 
 def _rider(canvas: Canvas, at: Stand, half: float, look: Random, stride: float) -> None:
@@ -173,12 +176,13 @@ def _rider(canvas: Canvas, at: Stand, half: float, look: Random, stride: float) 
     canvas.ball(at(0, 1.69, -half * 0.42 + 0.32), 0.125, look.choice(((230, 230, 230), (40, 40, 44), (200, 40, 40))))
 
 
-def person(canvas: Canvas, thing: Thing, look: Random, *, stride: float = 0.0) -> None:
+@draws("person")
+def person(canvas: Canvas, thing: Thing, look: Random) -> None:
     """Head, hair or hat, coat, arms, legs in step; sometimes a rucksack or a bag. Seen from any side."""
     at = Stand(thing.x_m, thing.z_m, thing.heading)
     k = thing.height_m / 1.75
     coat, legs, skin, hair = look.choice(CLOTHES), look.choice(CLOTHES), look.choice(_SKIN), look.choice(_HAIR)
-    phase = stride + look.uniform(0, 2 * math.pi)
+    phase = canvas.stride + look.uniform(0, 2 * math.pi)
     swing = 0.22 * k * math.sin(phase) * (1.0 if look.random() < 0.75 else 0.15)
     hips, shoulders = 0.86 * k, 1.42 * k
     skirt = look.random() < 0.2

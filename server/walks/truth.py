@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from server.walks.catalogue import KINDS
 from server.walks.scene import Pose, Thing
 from shared import vocabulary
 
@@ -30,8 +31,8 @@ KNOWN = (
 """What the starter learns."""
 HELD_BACK = ("cone", "signboard")
 """Drawn too, but left out of the starter's training: a demo teaches them later."""
-DRAWN = KNOWN + HELD_BACK
-"""Mask value i + 1 is DRAWN[i]."""
+DRAWN = (*KNOWN, *HELD_BACK, *(name for name in KINDS if name not in (*KNOWN, *HELD_BACK)))
+"""All that can be drawn. Mask value i + 1 is DRAWN[i]."""
 
 MIN_AREA = 0.003
 MIN_SHOWN = 0.4

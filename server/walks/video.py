@@ -17,10 +17,11 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from server.walks.paint import paint
-from server.walks.sound import SAMPLE_RATE_HZ, SpokenLine, soundtrack
+from server.walks.sound import SpokenLine, soundtrack
 from server.walks.walk import Walk, scene_at
 from shared import atomic
 from shared.errors import ConfigError
+from shared.media import SAMPLE_RATE_HZ
 
 _BLOCK = 1024
 """Samples in an AAC frame."""

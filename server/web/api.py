@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.database.store import Store
 from server.dataset import folder as data
 from server.dataset.folder import SampleRow
+from server.dataset.wording import NotTeachable
 from server.ingest import counters
 from server.review import decisions, stats
 from server.web import review
@@ -34,7 +35,7 @@ MAX_OFFSET = 1_000_000_000
 MAX_TYPED = 4000  # wording.MAX_TEXT is what may be said; this only bounds what is read
 
 
-class Decision(BaseModel):
+class ReviewRequest(BaseModel):
     """The body of a review."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -55,8 +56,8 @@ def to_json(row: SampleRow) -> dict[str, Any]:
 def _accuracy(store: Store, reviewed: int) -> dict[str, Any]:
     """How often guidance was right by what people confirmed; "audit" is the only unbiased share
     (server.review.stats)."""
-    found = stats.to_dict(stats.summary(decisions.listing(store, state="reviewed", limit=reviewed)))
-    return {"all": found["accuracy"], **{name: found[name] for name in ("audit", "by_object", "by_model")}}
+    figures = stats.to_dict(stats.summary(decisions.listing(store, state="reviewed", limit=reviewed)))
+    return {"all": figures["accuracy"], **{name: figures[name] for name in ("audit", "by_object", "by_model")}}
 
 
 def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], str | None] | None) -> APIRouter:
@@ -74,28 +75,25 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
         return {"samples": [to_json(row) for row in rows], "counts": decisions.counts(store)}
 
     @routes.get("/api/samples/{sample_id}")
-    def one(sample_id: str) -> dict[str, Any]:
+    def moment(sample_id: str) -> dict[str, Any]:
         """One moment and what people decided about it."""
         row = review.find(store, sample_id)
         if row is None:
             raise HTTPException(404, f"There is no moment {sample_id!r:.110}.")
-        return {**to_json(row), "decisions": [asdict(item) for item in decisions.decisions(store, sample_id)]}
+        return {**to_json(row), "decisions": [asdict(past) for past in decisions.history(store, sample_id)]}
 
     @routes.post("/api/samples/{sample_id}/review")
-    def decide(sample_id: str, decision: Decision) -> JSONResponse:
+    def decide(sample_id: str, request: ReviewRequest) -> JSONResponse:
         """Take a decision; the same one twice changes nothing."""
-        outcome = reviews.decide(sample_id, decision.action, text=decision.text, seen=decision.row_id)
+        outcome = reviews.decide(sample_id, request.action, text=request.text, seen=request.row_id)
         if outcome.status == 200 and outcome.row is not None:
             return JSONResponse(to_json(outcome.row))
         body: dict[str, Any] = {"detail": outcome.reason}
         if outcome.status == 422:
-            only = outcome.suggestions[0] if len(outcome.suggestions) == 1 else ""
-            body |= {
-                "proposal": outcome.wording or only,
-                "wording": outcome.wording,
-                "lost": outcome.lost,
-                "suggestions": outcome.suggestions,
-            }
+            instead = outcome.instead or NotTeachable("")
+            only = instead.suggestions[0] if len(instead.suggestions) == 1 else ""
+            body |= {"proposal": instead.wording or only, "wording": instead.wording, "lost": instead.lost}
+            body["suggestions"] = instead.suggestions
         return JSONResponse(body, outcome.status)
 
     @routes.get("/api/stats")
@@ -103,12 +101,11 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
         """How many moments stand where, the model that devices are offered ("" = none yet), how often it is right, and
         what came in."""
         counts = decisions.counts(store)
-        version = (model() if model else None) or ""
         return {
             "counts": counts,
-            "model": {"version": version},
+            "model": {"version": (model() if model else None) or ""},
             "accuracy": _accuracy(store, counts["reviewed"]),
-            "intake": counters.to_dict(counters.figures(store, now_s=clock.utc_s())),
+            "intake": asdict(counters.figures(store, now_s=clock.utc_s())),
         }
 
     @routes.get("/healthz")

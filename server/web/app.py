@@ -17,7 +17,7 @@ from server.database.store import Store
 from server.dataset.folder import Dataset
 from server.web import api, media, page
 from server.web.guard import Guard
-from server.web.page import Pages
+from server.web.page import PageRenderer
 from server.web.review import Reviews
 from shared.clock import Clock
 from shared.errors import WaycueError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # older FastAPI has neither the module nor the exporters, and
 _NO_TELEMETRY: TelemetryConfig = {
     "tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False,
 }  # fmt: skip
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def create_app(
@@ -52,7 +52,7 @@ def create_app(
         title="waycue review", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", telemetry=_NO_TELEMETRY
     )
     reviews = Reviews(store, dataset, clock, reviewer=reviewer)
-    pages = Pages(model)
+    pages = PageRenderer(model)
     app.include_router(api.router(store, reviews, clock=clock, model=model))
     app.include_router(media.router(dataset.folder))
     app.include_router(page.router(store, reviews, pages))
@@ -62,7 +62,7 @@ def create_app(
     return app
 
 
-def _answer_errors(app: FastAPI, pages: Pages) -> None:
+def _answer_errors(app: FastAPI, pages: PageRenderer) -> None:
     """Every error becomes a sentence: JSON for the API and the media, a page for people."""
 
     def answer(request: Request, status: int, reason: str) -> Response:
@@ -84,19 +84,19 @@ def _answer_errors(app: FastAPI, pages: Pages) -> None:
 
     @app.exception_handler(SQLAlchemyError)
     async def no_database(request: Request, error: SQLAlchemyError) -> Response:
-        _log.error("The database did not answer %s.", request.url.path, exc_info=error)
+        logger.error("The database did not answer %s.", request.url.path, exc_info=error)
         return answer(request, 503, "The server's database did not answer. Wait a moment and try again.")
 
     @app.exception_handler(OSError)
     async def not_written(request: Request, error: OSError) -> Response:
-        _log.error("A file could not be written for %s.", request.url.path, exc_info=error)
+        logger.error("A file could not be written for %s.", request.url.path, exc_info=error)
         return answer(request, 507, f"The server's disk did not take part ({error}). Free some space and try again.")
 
 
 def _in_words(error: RequestValidationError) -> str:
     """What is wrong with a request's fields: "action: Input should be 'accept', 'edit', 'reject' or 'nothing'."."""
-    found = []
+    sentences = []
     for item in error.errors():
         name = ".".join(str(level) for level in item["loc"] if level not in ("body", "query", "path"))
-        found.append(f"{name or 'the request'}: {item['msg']}.")
-    return " ".join(found)
+        sentences.append(f"{name or 'the request'}: {item['msg']}.")
+    return " ".join(sentences)

@@ -9,21 +9,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from server.database.store import Store
 from server.dataset import wording
 from server.dataset.folder import State
 from server.review import decisions
 from server.web import review, view
-from server.web.api import MAX_TYPED
-from server.web.review import MAX_ROW_ID, Outcome, Reviews
+from server.web.api import ReviewRequest
+from server.web.review import ReviewOutcome, Reviews
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -31,19 +31,16 @@ PAGE_SIZE = 10
 _MAX_PAGE = 1_000_000
 
 
-class DecisionForm(BaseModel):
+class DecisionForm(ReviewRequest):
     """A decision as a form sends it, and where to go afterwards."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(strict=False)  # a form has only text
 
-    action: Literal["accept", "edit", "reject", "nothing"]
-    text: str = Field("", max_length=MAX_TYPED)
-    row_id: str = Field("", max_length=MAX_ROW_ID)
     state: State = "pending"
     page: int = Field(1, ge=1, le=_MAX_PAGE)
 
 
-class Pages:
+class PageRenderer:
     """Renders the templates."""
 
     def __init__(self, model: Callable[[], str | None] | None) -> None:
@@ -73,7 +70,7 @@ class Pages:
         return self.render("trouble.html", status=status, reason=reason, not_found=status == 404)
 
 
-def router(store: Store, reviews: Reviews, pages: Pages) -> APIRouter:
+def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:
     """The routes of the pages."""
     routes = APIRouter(include_in_schema=False)
 
@@ -84,24 +81,24 @@ def router(store: Store, reviews: Reviews, pages: Pages) -> APIRouter:
         done: Annotated[str, Query(max_length=128)] = "",
     ) -> HTMLResponse:
         counts = decisions.counts(store)
-        where = view.pages(counts[state], page=page, size=PAGE_SIZE)
-        rows = decisions.listing(store, state=state, limit=PAGE_SIZE, offset=(where.page - 1) * PAGE_SIZE)
+        paging = view.paging(counts[state], page=page, size=PAGE_SIZE)
+        rows = decisions.listing(store, state=state, limit=PAGE_SIZE, offset=(paging.page - 1) * PAGE_SIZE)
         decided = review.find(store, done) if done else None
         return pages.render(
             "moments.html",
             state=state,
             tabs=view.tabs(counts, state),
-            pages=where,
+            pages=paging,
             cards=[view.card(row) for row in rows],
             done=view.card(decided) if decided else None,
         )
 
     @routes.get("/moments/{sample_id}")
-    def one(sample_id: str, changed: bool = False) -> HTMLResponse:
+    def moment(sample_id: str, changed: bool = False) -> HTMLResponse:
         row = review.find(store, sample_id)
         if row is None:
             return pages.trouble(404, f"There is no moment {sample_id!r:.110}.")
-        return _one(store, pages, Outcome(200, review.CHANGED if changed else "", row=row))
+        return _moment(store, pages, ReviewOutcome(200, review.CHANGED if changed else "", row=row))
 
     @routes.post("/moments/{sample_id}/review")
     def decide(sample_id: str, form: Annotated[DecisionForm, Form()]) -> Response:
@@ -109,14 +106,14 @@ def router(store: Store, reviews: Reviews, pages: Pages) -> APIRouter:
         if outcome.row is None:
             return pages.trouble(outcome.status, outcome.reason)
         if outcome.status != 200:
-            return _one(store, pages, outcome, typed=form.text if form.action == "edit" else None)
+            return _moment(store, pages, outcome, typed=form.text if form.action == "edit" else None)
         query = urlencode({"state": form.state, "page": form.page, "done": sample_id})
         return RedirectResponse(f"/?{query}#status", status_code=303)
 
     return routes
 
 
-def _one(store: Store, pages: Pages, outcome: Outcome, *, typed: str | None = None) -> HTMLResponse:
+def _moment(store: Store, pages: PageRenderer, outcome: ReviewOutcome, *, typed: str | None = None) -> HTMLResponse:
     assert outcome.row is not None
     return pages.render(
         "moment.html",
@@ -126,7 +123,7 @@ def _one(store: Store, pages: Pages, outcome: Outcome, *, typed: str | None = No
         error_in_field=outcome.status == 422,
         answer=view.answer(outcome, typed=typed),
         tabs=view.tabs(decisions.counts(store), outcome.row.state),
-        decisions=decisions.decisions(store, outcome.row.sample_id),
+        decisions=decisions.history(store, outcome.row.sample_id),
     )
 
 

@@ -15,8 +15,9 @@ from server.database import store as db
 from server.database.store import Store
 from server.dataset import folder as data
 from server.dataset.folder import Dataset, SampleRow
-from server.dataset.wording import NotSayable, Reworded
+from server.dataset.wording import NotTeachable
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared import topics
 from shared.clock import Clock
 from shared.errors import Refused
@@ -26,19 +27,15 @@ CHANGED = "This moment has changed since you opened it. Please look again."
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReviewOutcome:
     """What became of a decision."""
 
     status: int
     """An HTTP status: 200, 404 no such moment, 409 not as things stand, 422 the words can not be used."""
     reason: str = ""
     """For people; "" where it was taken."""
-    wording: str = ""
-    """With 422: what the words would be taught as. Sent as an edit, it is confirmed."""
-    lost: tuple[str, ...] = ()
-    """What the words say and `wording` does not."""
-    suggestions: tuple[str, ...] = ()
-    """With 422 and without a wording: sentences that may have been meant."""
+    instead: NotTeachable | None = None
+    """With 422: what the words would be taught as (sent as an edit, it is confirmed), or what may have been meant."""
     row: SampleRow | None = None
     """The moment as it now stands, where there is one."""
 
@@ -51,32 +48,28 @@ class Reviews:
         self._dataset = dataset
         self._clock = clock
         self._reviewer = reviewer
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
 
-    def decide(self, sample_id: str, action: str, *, text: str = "", seen: str = "") -> Outcome:
+    def decide(self, sample_id: str, action: str, *, text: str = "", seen: str = "") -> ReviewOutcome:
         """Take a decision durably. seen: the row_id that the person looked at, "" = whatever stands now.
 
         raises: OSError where the dataset's file can not be written; the decision then waits in the database.
         """
-        with self._one_at_a_time:
+        decision = ReviewDecision(action, self._reviewer, text)
+        with self._lock:
             row = find(self._store, sample_id)
             if row is None:
-                return Outcome(404, f"There is no moment {sample_id!r:.110}.")
+                return ReviewOutcome(404, f"There is no moment {sample_id!r:.110}.")
             try:
-                if seen and self._looks_different(seen, row) and self._would_change(row, action, text):
-                    return Outcome(409, CHANGED, row=row)
-                after = decisions.review(
-                    self._store,
-                    self._dataset,
-                    sample_id,
-                    action=action,
-                    text=text,
-                    reviewer=self._reviewer,
-                    now_s=self._clock.utc_s(),
-                )
+                # The same decision twice (a double click, a request sent again) is no conflict.
+                if seen and self._looks_different(seen, row) and decisions.decide(row, decision) is not row:
+                    return ReviewOutcome(409, CHANGED, row=row)
+                after = decisions.review(self._store, self._dataset, sample_id, decision, now_s=self._clock.utc_s())
             except Refused as refused:
-                return _refusal(refused, row, action)
-        return Outcome(200, row=after)
+                instead = refused if isinstance(refused, NotTeachable) else None
+                status = 422 if instead or action == "edit" else 409
+                return ReviewOutcome(status, str(refused), instead, row)
+        return ReviewOutcome(200, row=after)
 
     def _looks_different(self, seen: str, row: SampleRow) -> bool:
         if seen == row.row_id:
@@ -86,10 +79,6 @@ class Reviews:
             body = connection.execute(query.where(db.dataset_rows.c.sample_id == row.sample_id)).scalar()
         return body is None or _judged_by(data.from_dict(body)) != _judged_by(row)
 
-    def _would_change(self, row: SampleRow, action: str, text: str) -> bool:
-        """The same decision twice (a double click, a request sent again) is no conflict."""
-        return decisions.decide(row, action, text=text, reviewer=self._reviewer) is not row
-
 
 def find(store: Store, sample_id: str) -> SampleRow | None:
     """One moment, or None; also for an id that no device could have given."""
@@ -98,13 +87,3 @@ def find(store: Store, sample_id: str) -> SampleRow | None:
 
 def _judged_by(row: SampleRow) -> tuple[object, ...]:
     return (row.state, decisions.said(row), decisions.proposal(row), row.correction_id, row.transcript)
-
-
-def _refusal(refused: Refused, row: SampleRow, action: str) -> Outcome:
-    match refused:
-        case Reworded():
-            return Outcome(422, str(refused), wording=refused.wording, lost=refused.lost, row=row)
-        case NotSayable():
-            return Outcome(422, str(refused), suggestions=refused.suggestions, row=row)
-        case _:
-            return Outcome(422 if action == "edit" else 409, str(refused), row=row)

@@ -9,14 +9,13 @@ from server.dataset import wording
 from server.dataset.folder import SampleRow, State
 from server.dataset.wording import NotSayable, Reworded
 from server.review import decisions
-from server.web.review import Outcome
+from server.web.review import ReviewOutcome
 from shared.errors import Refused
 
 TABS: tuple[tuple[State, str], ...] = (("pending", "To review"), ("reviewed", "Reviewed"), ("rejected", "Rejected"))
 _WHY = {
     "correction": "{wearer} said what should have been said",
     "wearer": "{wearer} pressed the button",
-    "disagreement": "two models disagreed",
     "stopped": "words that must never be spoken were stopped on the device",
     "low_confidence": "the device was unsure",
     "audit": "picked at random as a check",
@@ -39,31 +38,16 @@ class Rewording:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class MomentCard:
     """One moment on a page. "" = there is none."""
 
-    sample_id: str
-    row_id: str
-    state: State
+    row: SampleRow
     title: str
-    when_iso: str
-    when: str
+    at: datetime
+    """In UTC."""
     why: str
-    picture: str
-    clip: str
-    sound: str
-    heard: str
-    """What the wearer heard from the device."""
-    held_back: str
-    """What the device worded and did not say."""
     alt: str
-    corrected: bool
-    """The wearer spoke a correction."""
     wearer: str
-    wearer_sound: str
-    transcript: str
-    transcribed: bool
-    """Somebody or something has listened to the correction already."""
     proposal: str
     """The wording that Accept confirms; "" = nothing should be said."""
     acceptable: bool
@@ -72,16 +56,17 @@ class Card:
     """Accept would not be taken: the proposal is not what was said, and is confirmed by itself."""
     rewording: Rewording | None
     """How the proposal came about, where it says something else than the words that it was made from."""
-    unsayable: str
-    """Why there is no proposal, where there were words."""
-    suggestions: tuple[str, ...]
-    """What may have been meant by those."""
+    unsayable: NotSayable | None
+    """Why there is no proposal, and what may have been meant, where there were words."""
     typed: str
     """What stands in the edit field."""
     decided: str
     """The decision in words, where there is one."""
-    decided_by: str
-    model_version: str
+
+    @property
+    def when(self) -> str:
+        """Day and time for people."""
+        return f"{self.at.day} {self.at:%B %Y, %H:%M} UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +80,7 @@ class Tab:
 
 
 @dataclass(frozen=True, slots=True)
-class Pages:
+class Paging:
     """Where a page of a list stands."""
 
     page: int
@@ -105,65 +90,49 @@ class Pages:
     total: int
 
 
-def card(row: SampleRow, *, typed: str | None = None) -> Card:
+def card(row: SampleRow, *, typed: str | None = None) -> MomentCard:
     """A moment for a page. typed: words to put back into the edit field after they were refused."""
     proposal = decisions.proposal(row)
     objection = decisions.objection(row)
-    problem = _unsayable(row)
     wearer = row.speaker_id or "the wearer"
-    at = datetime.fromtimestamp(row.timestamp, tz=UTC)
-    return Card(
-        sample_id=row.sample_id,
-        row_id=row.row_id,
-        state=row.state,
+    return MomentCard(
+        row=row,
         title=_title(row, wearer),
-        when_iso=at.isoformat(timespec="seconds"),
-        when=f"{at.day} {at:%B %Y, %H:%M} UTC",
+        at=datetime.fromtimestamp(row.timestamp, tz=UTC),
         why=_why(row, wearer),
-        picture=f"/media/{row.frame_path}",
-        clip=f"/media/{row.clip_path}" if row.clip_path else "",
-        sound=f"/media/{row.audio_path}",
-        heard=row.spoken,
-        held_back="" if row.spoken else row.raw_output,
         alt=_alt(row),
-        corrected=bool(row.correction_id),
         wearer=wearer,
-        wearer_sound=f"/media/{row.correction_audio_path}" if row.correction_audio_path else "",
-        transcript=row.transcript,
-        transcribed=bool(row.transcript or row.llm_correction),
         proposal=proposal,
         acceptable=objection is None and not row.reviewed,
         to_confirm=isinstance(objection, Reworded) and not row.reviewed,
         rewording=_rewording(row, proposal),
-        unsayable=str(problem) if problem else "",
-        suggestions=problem.suggestions if problem else (),
+        unsayable=_unsayable(row),
         typed=typed if typed is not None else proposal,
         decided=decided(row),
-        decided_by=row.author if row.state != "pending" else "",
-        model_version=row.model_version,
     )
 
 
-def answer(outcome: Outcome, *, typed: str | None) -> Rewording | None:
+def answer(outcome: ReviewOutcome, *, typed: str | None) -> Rewording | None:
     """What a person may choose after words that were not taken; None where there is nothing to choose."""
-    if not (outcome.wording or outcome.suggestions) or outcome.row is None:
+    instead = outcome.instead
+    if instead is None or outcome.row is None or not (instead.wording or instead.suggestions):
         return None
     text = typed if typed is not None else decisions.source(outcome.row)
     return Rewording(
         "You wrote" if typed is not None else "It was said",
         " ".join(text.split()),
-        outcome.wording,
-        wording.left_out(outcome.lost),
-        outcome.suggestions,
+        instead.wording,
+        wording.left_out(instead.lost),
+        instead.suggestions,
     )
 
 
 def _rewording(row: SampleRow, proposal: str) -> Rewording | None:
-    found = decisions.changed(row)
-    if found is None:
+    reading = decisions.changed(row)
+    if reading is None:
         return None
     what = "Heard" if row.correction_id else "The device’s words were"
-    return Rewording(what, found.text, proposal, wording.left_out(found.lost))
+    return Rewording(what, reading.text, proposal, wording.left_out(reading.lost))
 
 
 def _unsayable(row: SampleRow) -> NotSayable | None:
@@ -216,8 +185,8 @@ def tabs(counts: dict[str, int], current: State) -> list[Tab]:
     return [Tab(state, label, counts[state], state == current) for state, label in TABS]
 
 
-def pages(total: int, *, page: int, size: int) -> Pages:
+def paging(total: int, *, page: int, size: int) -> Paging:
     """Where page `page` (from 1) of a list stands; a page beyond the end becomes the last one."""
     last = max(1, -(-total // size))
     page = min(max(1, page), last)
-    return Pages(page, last, min(total, (page - 1) * size + 1), min(total, page * size), total)
+    return Paging(page, last, min(total, (page - 1) * size + 1), min(total, page * size), total)

@@ -29,86 +29,42 @@ Nearness: the hazard head gives no distance; a thing that fills more of the pict
 stands for "nearer".
 """
 
-from shared.policy.decide import step
-from shared.policy.kinds import (
-    BLINDING,
-    CAMERA,
-    GUIDING,
-    LENS_TEXTS,
-    NOT_SURE,
-    PAUSED,
-    RESUMED,
-    STATE_TEXTS,
-    VOICE,
-    VOICE_BACK,
-    Action,
-    Beat,
-    Cut,
-    Duck,
-    Event,
-    Flag,
-    Key,
-    Listening,
-    Looked,
-    LookFailed,
-    MuteToggled,
-    PolicySettings,
-    PolicyState,
-    RepeatAsked,
-    Scored,
-    SoundHeard,
-    Speak,
-    SpeechEnded,
-    StateChange,
-    Tick,
-    Viewed,
-    VoiceFound,
-    VoiceLost,
-    WalkBegan,
-    WalkEnded,
-    Worded,
-    WordIt,
-    calibrated,
-)
-
-__all__ = [
-    "BLINDING",
-    "CAMERA",
-    "GUIDING",
-    "LENS_TEXTS",
-    "NOT_SURE",
-    "PAUSED",
-    "RESUMED",
-    "STATE_TEXTS",
-    "VOICE",
-    "VOICE_BACK",
-    "Action",
-    "Beat",
-    "Cut",
-    "Duck",
-    "Event",
-    "Flag",
-    "Key",
-    "Listening",
-    "LookFailed",
-    "Looked",
-    "MuteToggled",
-    "PolicySettings",
-    "PolicyState",
-    "RepeatAsked",
-    "Scored",
-    "SoundHeard",
-    "Speak",
-    "SpeechEnded",
-    "StateChange",
-    "Tick",
-    "Viewed",
-    "VoiceFound",
-    "VoiceLost",
-    "WalkBegan",
-    "WalkEnded",
-    "WordIt",
-    "Worded",
-    "calibrated",
-    "step",
-]
+from shared.policy.decide import step as step
+from shared.policy.kinds import BLINDING as BLINDING
+from shared.policy.kinds import CAMERA as CAMERA
+from shared.policy.kinds import GUIDANCE as GUIDANCE
+from shared.policy.kinds import GUIDING as GUIDING
+from shared.policy.kinds import LENS_TEXTS as LENS_TEXTS
+from shared.policy.kinds import NOT_SURE as NOT_SURE
+from shared.policy.kinds import PAUSED as PAUSED
+from shared.policy.kinds import RESUMED as RESUMED
+from shared.policy.kinds import STATE_TEXTS as STATE_TEXTS
+from shared.policy.kinds import VOICE as VOICE
+from shared.policy.kinds import VOICE_BACK as VOICE_BACK
+from shared.policy.kinds import Action as Action
+from shared.policy.kinds import Beat as Beat
+from shared.policy.kinds import CorrectionListening as CorrectionListening
+from shared.policy.kinds import Cut as Cut
+from shared.policy.kinds import Duck as Duck
+from shared.policy.kinds import Event as Event
+from shared.policy.kinds import Flag as Flag
+from shared.policy.kinds import Key as Key
+from shared.policy.kinds import Looked as Looked
+from shared.policy.kinds import LookFailed as LookFailed
+from shared.policy.kinds import MuteToggled as MuteToggled
+from shared.policy.kinds import PolicySettings as PolicySettings
+from shared.policy.kinds import PolicyState as PolicyState
+from shared.policy.kinds import RepeatAsked as RepeatAsked
+from shared.policy.kinds import SoundHeard as SoundHeard
+from shared.policy.kinds import Speak as Speak
+from shared.policy.kinds import SpeechEnded as SpeechEnded
+from shared.policy.kinds import StateChange as StateChange
+from shared.policy.kinds import TimePassed as TimePassed
+from shared.policy.kinds import Viewed as Viewed
+from shared.policy.kinds import VoiceFound as VoiceFound
+from shared.policy.kinds import VoiceLost as VoiceLost
+from shared.policy.kinds import WalkBegan as WalkBegan
+from shared.policy.kinds import WalkEnded as WalkEnded
+from shared.policy.kinds import Worded as Worded
+from shared.policy.kinds import WordIt as WordIt
+from shared.policy.kinds import calibrated as calibrated

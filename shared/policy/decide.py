@@ -3,54 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 from shared import vocabulary
-from shared.policy import eyes, may, speaking
-from shared.policy.kinds import (
-    BLINDING,
-    CONFIRMING,
-    GUIDING,
-    MOST_REMEMBERED,
-    MUTED,
-    MUTING,
-    NOT_SURE,
-    NOTHING_SAID,
-    PAUSED,
-    RESUMED,
-    UNMUTED,
-    Beat,
-    Cut,
-    Duck,
-    Event,
-    Flag,
-    Key,
-    Listening,
-    Looked,
-    LookFailed,
-    MuteToggled,
-    PolicySettings,
-    PolicyState,
-    RepeatAsked,
-    Said,
-    SoundHeard,
-    SpeechEnded,
-    StateChange,
-    Tick,
-    Viewed,
-    VoiceFound,
-    VoiceLost,
-    WalkBegan,
-    WalkEnded,
-    Worded,
-    WordIt,
-)
+from shared.policy import criteria, kinds, speaking, visibility
+from shared.policy.kinds import Cut, Duck, Flag, Key, PolicySettings, PolicyState, WordIt
 from shared.policy.speaking import Step, tell
 
 UNSURE = "unsure"
 """In a key, in the place of an object: something there that the model could not name."""
+_Sight = kinds.Viewed | kinds.TimePassed | kinds.LookFailed | kinds.WalkBegan | kinds.WalkEnded
+_Voice = kinds.SpeechEnded | kinds.VoiceLost | kinds.VoiceFound
+_Request = kinds.StateChange | kinds.CorrectionListening | kinds.RepeatAsked | kinds.MuteToggled
 
 
-def step(state: PolicyState, event: Event, now_s: float, settings: PolicySettings) -> Step:
+def step(state: PolicyState, event: kinds.Event, now_s: float, settings: PolicySettings) -> Step:
     """Decide. Actions are to be carried out in order.
 
     now_s: seconds on a clock that never goes back
@@ -76,50 +43,72 @@ def _duck(state: PolicyState, now_s: float) -> Step:
     return (state, ()) if loud == state.ducked else (replace(state, ducked=loud), (Duck(on=loud),))
 
 
-def _handle(state: PolicyState, event: Event, now_s: float, settings: PolicySettings) -> Step:
+def _handle(state: PolicyState, event: kinds.Event, now_s: float, settings: PolicySettings) -> Step:
     match event:
-        case Looked():
+        case kinds.Looked():
             return _looked(state, event, now_s, settings)
-        case Worded():
+        case kinds.Worded():
             return _worded(state, event, now_s, settings)
-        case SoundHeard(kind):
+        case kinds.SoundHeard(kind):
             return _heard(state, kind, now_s, settings)
-        case Viewed(lens):
-            last_s = None if state.last_look_s is None else now_s
-            state = eyes.viewed(replace(state, last_look_s=last_s), lens, now_s, settings)
-        case Tick():
-            state = eyes.check_stall(state, now_s, settings)
-        case LookFailed():
-            state = state if state.paused else tell(replace(state, paused=True), PAUSED, urgent=True, about=GUIDING)
-        case StateChange(text, urgent, about):
-            state = tell(state, text, urgent=urgent, about=about)
-        case SpeechEnded(utterance):
-            if state.speaking is not None and state.speaking.utterance == utterance:
-                state = replace(state, speaking=None, quiet_since_s=now_s)
-        case VoiceLost():
-            state = speaking.lost(state, now_s)
-        case VoiceFound():
-            state = speaking.found(state)
+        case kinds.Viewed() | kinds.TimePassed() | kinds.LookFailed() | kinds.WalkBegan() | kinds.WalkEnded():
+            return _watch(state, event, now_s, settings), ()
+        case kinds.SpeechEnded() | kinds.VoiceLost() | kinds.VoiceFound():
+            return _voice(state, event, now_s), ()
+        case kinds.StateChange() | kinds.CorrectionListening() | kinds.RepeatAsked() | kinds.MuteToggled():
+            return _request(state, event), ()
         case _:
-            state = _asked(state, event, now_s)
-    return state, ()
+            assert_never(event)
 
 
-def _asked(state: PolicyState, event: Event, now_s: float) -> PolicyState:
-    """What the wearer does."""
+def _watch(state: PolicyState, event: _Sight, now_s: float, settings: PolicySettings) -> PolicyState:
+    """Whether anything is seen, apart from what a look finds."""
     match event:
-        case Listening(on):
-            return replace(state, listening=on)
-        case RepeatAsked():
-            return tell(state, state.last_guidance or NOTHING_SAID, why="repeat")
-        case MuteToggled():
-            return tell(replace(state, muted=not state.muted), UNMUTED if state.muted else MUTED, about=MUTING)
-        case WalkBegan():
+        case kinds.Viewed(lens):
+            last_s = None if state.last_look_s is None else now_s
+            return visibility.viewed(replace(state, last_look_s=last_s), lens, now_s, settings)
+        case kinds.TimePassed():
+            return visibility.check_stall(state, now_s, settings)
+        case kinds.LookFailed():
+            if state.paused:
+                return state
+            return tell(replace(state, paused=True), kinds.PAUSED, urgent=True, about=kinds.GUIDING)
+        case kinds.WalkBegan():
             return replace(state, last_look_s=now_s)
-        case WalkEnded():
+        case kinds.WalkEnded():
             return replace(state, last_look_s=None)
         case _:
-            return state
+            assert_never(event)
+
+
+def _voice(state: PolicyState, event: _Voice, now_s: float) -> PolicyState:
+    match event:
+        case kinds.SpeechEnded(utterance):
+            if state.speaking is None or state.speaking.utterance != utterance:
+                return state
+            return replace(state, speaking=None, quiet_since_s=now_s)
+        case kinds.VoiceLost():
+            return speaking.voice_lost(state, now_s)
+        case kinds.VoiceFound():
+            return speaking.voice_found(state)
+        case _:
+            assert_never(event)
+
+
+def _request(state: PolicyState, event: _Request) -> PolicyState:
+    """What the device has to announce, and what the wearer does."""
+    match event:
+        case kinds.StateChange(text, urgent, about):
+            return tell(state, text, urgent=urgent, about=about)
+        case kinds.CorrectionListening(on):
+            return replace(state, listening=on)
+        case kinds.RepeatAsked():
+            return tell(state, state.last_guidance or kinds.NOTHING_SAID, why="repeat")
+        case kinds.MuteToggled():
+            text = kinds.UNMUTED if state.muted else kinds.MUTED
+            return tell(replace(state, muted=not state.muted), text, about=kinds.MUTING)
+        case _:
+            assert_never(event)
 
 
 def _heard(state: PolicyState, kind: str, now_s: float, settings: PolicySettings) -> Step:
@@ -135,20 +124,20 @@ def _heard(state: PolicyState, kind: str, now_s: float, settings: PolicySettings
 # --- looks ------------------------------------------------------------------------------------------------------------
 
 
-def _looked(state: PolicyState, event: Looked, now_s: float, settings: PolicySettings) -> Step:
-    lens = eyes.trouble_of(event, settings)
+def _looked(state: PolicyState, event: kinds.Looked, now_s: float, settings: PolicySettings) -> Step:
+    lens = visibility.trouble_of(event, settings)
     stale = event.seen_at_s is not None and now_s - event.seen_at_s > settings.warning_stale_after_s
     if state.paused:
-        state = tell(replace(state, paused=False), RESUMED, about=GUIDING)
-    state = eyes.viewed(replace(state, last_look_s=now_s), lens, now_s, settings)
-    blind = stale or lens in BLINDING
-    seen = {} if blind else may.seen_of(event.hazards, settings)
+        state = tell(replace(state, paused=False), kinds.RESUMED, about=kinds.GUIDING)
+    state = visibility.viewed(replace(state, last_look_s=now_s), lens, now_s, settings)
+    blind = stale or lens in kinds.BLINDING
+    seen = {} if blind else criteria.seen_of(event.hazards, settings)
     looks = (*state.looks, frozenset(seen))[-settings.looks_window :]
     empty = 0 if seen or lens or stale else state.empty_looks + 1
     state = replace(state, looks=looks, scores=tuple(seen.items()), empty_looks=empty)
     if blind:
         return replace(state, check=False), ()
-    state = may.still_there(may.unseen(state, seen), seen, now_s, settings)
+    state = criteria.still_there(criteria.unseen(state, seen), seen, now_s, settings)
     state, actions = _warn(state, seen, now_s, settings)
     if actions or lens:
         return state, actions
@@ -159,10 +148,12 @@ def _looked(state: PolicyState, event: Looked, now_s: float, settings: PolicySet
 def _warn(state: PolicyState, seen: dict[Key, float], now_s: float, settings: PolicySettings) -> Step:
     """The first tier-1 hazard that is due goes out as its fixed phrase."""
     for key, score in seen.items():
-        if may.tier_of(key) > 1:
+        if criteria.tier_of(key) > 1:
             break
-        certain = score >= settings.at_once_above or settings.lead == "early" or may.is_confirmed(state, key, settings)
-        if certain and may.is_new(state, key, 1, score, now_s, settings):
+        certain = (
+            score >= settings.at_once_above or settings.lead == "early" or criteria.is_confirmed(state, key, settings)
+        )
+        if certain and criteria.is_new(state, key, 1, score, now_s, settings):
             state, actions = speaking.speak(state, vocabulary.instruct(*key), 1, "hazard", score, now_s)
             if actions:
                 return _remember(state, key, 1, score, now_s), actions
@@ -174,20 +165,22 @@ def _ask(state: PolicyState, now_s: float, settings: PolicySettings) -> Step:
     asked = tuple(pair for pair in state.asked if now_s - pair[1] < settings.ask_again_s)
     lately = {key for key, _ in asked}
     confirmed = [
-        (key, score) for key, score in state.scores if may.tier_of(key) > 1 and may.is_confirmed(state, key, settings)
+        (key, score)
+        for key, score in state.scores
+        if criteria.tier_of(key) > 1 and criteria.is_confirmed(state, key, settings)
     ]
     due = any(key not in lately and _is_due(state, key, score, now_s, settings) for key, score in confirmed)
-    if not due and not (state.check and may.may_talk(state, 2, now_s, settings)):
+    if not due and not (state.check and criteria.may_talk(state, 2, now_s, settings)):
         return replace(state, asked=asked, check=False), ()
-    asked = (*asked, *((key, now_s) for key, _ in confirmed if key not in lately))[-MOST_REMEMBERED:]
+    asked = (*asked, *((key, now_s) for key, _ in confirmed if key not in lately))[-kinds.MOST_REMEMBERED :]
     return replace(state, asked=asked, check=False), (WordIt(),)
 
 
 def _is_due(state: PolicyState, key: Key, score: float, now_s: float, settings: PolicySettings) -> bool:
-    tier = may.tier_of(key)
-    wanted = key[0] not in CONFIRMING or may.may_confirm(state, now_s, settings)
-    due = wanted and may.is_near(state, key, settings) and may.may_talk(state, tier, now_s, settings)
-    return due and may.is_new(state, key, tier, score, now_s, settings)
+    tier = criteria.tier_of(key)
+    wanted = key[0] not in kinds.CONFIRMING or criteria.may_confirm(state, now_s, settings)
+    due = wanted and criteria.is_near(state, key, settings) and criteria.may_talk(state, tier, now_s, settings)
+    return due and criteria.is_new(state, key, tier, score, now_s, settings)
 
 
 def _beat(state: PolicyState, now_s: float, settings: PolicySettings) -> Step:
@@ -196,19 +189,19 @@ def _beat(state: PolicyState, now_s: float, settings: PolicySettings) -> Step:
     due = now_s - max(state.beat_s, state.quiet_since_s) >= settings.tick_every_s
     if not (settings.tick_every_s > 0 and well and due and now_s >= state.held_until_s):
         return state, ()
-    return replace(state, beat_s=now_s), (Beat(),)
+    return replace(state, beat_s=now_s), (kinds.Beat(),)
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def _worded(state: PolicyState, event: Worded, now_s: float, settings: PolicySettings) -> Step:
+def _worded(state: PolicyState, event: kinds.Worded, now_s: float, settings: PolicySettings) -> Step:
     sayable, slots = vocabulary.may_be_spoken(event.text), vocabulary.parse(event.text)
     doubtful = event.confidence < settings.flag_below or (bool(event.text) and not sayable)
     flags = (Flag("low_confidence"),) if doubtful else ()
     if state.bad_since_s is not None:
         return state, flags
-    state = eyes.watch_sureness(state, now_s, settings, sure=not doubtful)
+    state = visibility.watch_sureness(state, now_s, settings, sure=not doubtful)
     if not event.text:
         return state, flags
     if not sayable or slots is None or event.confidence < settings.speak_above:
@@ -221,19 +214,23 @@ def _worded(state: PolicyState, event: Worded, now_s: float, settings: PolicySet
     return state, flags + actions
 
 
-def _say(state: PolicyState, slots: vocabulary.Slots, event: Worded, now_s: float, settings: PolicySettings) -> Step:
+def _say(
+    state: PolicyState, slots: vocabulary.Slots, event: kinds.Worded, now_s: float, settings: PolicySettings
+) -> Step:
     """Words that the model is sure of."""
-    key, tier = (slots.object or slots.action, may.place_of(slots.side)), vocabulary.tier(slots)
-    state = may.still_there(may.also_seen(state, key), [key], now_s, settings)
-    confirms = tier == 3 and may.confirms(slots)
-    wanted = not confirms or may.may_confirm(state, now_s, settings)
-    wanted = wanted and (tier == 1 or may.is_near(state, key, settings)) and _is_fresh(event, tier, now_s, settings)
-    if not wanted or not may.is_new(state, key, tier, event.confidence, now_s, settings):
+    key, tier = (slots.object or slots.action, criteria.place_of(slots.side)), vocabulary.tier(slots)
+    state = criteria.still_there(criteria.also_seen(state, key), [key], now_s, settings)
+    confirms = tier == 3 and criteria.confirms(slots)
+    wanted = not confirms or criteria.may_confirm(state, now_s, settings)
+    wanted = (
+        wanted and (tier == 1 or criteria.is_near(state, key, settings)) and _is_fresh(event, tier, now_s, settings)
+    )
+    if not wanted or not criteria.is_new(state, key, tier, event.confidence, now_s, settings):
         return state, ()
-    if not may.may_talk(state, tier, now_s, settings):
+    if not criteria.may_talk(state, tier, now_s, settings):
         return state, ()
     certain = tier == 1 and event.confidence >= settings.at_once_above
-    if not certain and not may.is_confirmed(state, key, settings):
+    if not certain and not criteria.is_confirmed(state, key, settings):
         return _check_next(state, key, now_s, settings), ()
     state, actions = speaking.speak(state, event.text, tier, "worded", event.confidence, now_s)
     if actions:
@@ -243,37 +240,37 @@ def _say(state: PolicyState, slots: vocabulary.Slots, event: Worded, now_s: floa
 
 
 def _not_sure(
-    state: PolicyState, slots: vocabulary.Slots | None, event: Worded, now_s: float, settings: PolicySettings
+    state: PolicyState, slots: vocabulary.Slots | None, event: kinds.Worded, now_s: float, settings: PolicySettings
 ) -> Step:
     """Rather than guess, say where something is. slots: what it would be, where that is at least a sentence."""
     place = _unnamed_place(state, now_s, settings)
     if not place and slots is not None and slots.object and vocabulary.tier(slots) < 3:
-        place = may.place_of(slots.side)
+        place = criteria.place_of(slots.side)
         if any(s.key[1] == place and now_s - s.at_s < settings.repeat_after_s for s in state.said):
             return state, ()  # the wearer already attends to that side
-    if place not in NOT_SURE:
+    if place is None or place not in kinds.NOT_SURE:
         return state, ()
     key = (UNSURE, place)
-    state = may.still_there(may.also_seen(state, key), [key], now_s, settings)
-    due = _is_fresh(event, 2, now_s, settings) and may.is_new(state, key, 2, 0.0, now_s, settings)
-    if not due or not may.may_talk(state, 2, now_s, settings):
+    state = criteria.still_there(criteria.also_seen(state, key), [key], now_s, settings)
+    due = _is_fresh(event, 2, now_s, settings) and criteria.is_new(state, key, 2, 0.0, now_s, settings)
+    if not due or not criteria.may_talk(state, 2, now_s, settings):
         return state, ()
-    if not _unnamed_place(state, now_s, settings) and not may.is_confirmed(state, key, settings):
+    if not _unnamed_place(state, now_s, settings) and not criteria.is_confirmed(state, key, settings):
         return _check_next(state, key, now_s, settings), ()
-    state, actions = speaking.speak(state, NOT_SURE[place], 2, "unsure", event.confidence, now_s)
+    state, actions = speaking.speak(state, kinds.NOT_SURE[place], 2, "unsure", event.confidence, now_s)
     return (_remember(state, key, 2, 0.0, now_s), actions) if actions else (state, ())
 
 
-def _unnamed_place(state: PolicyState, now_s: float, settings: PolicySettings) -> str:
-    """Where the hazard head is sure of an obstacle that the wearer was not told about; "" = nowhere."""
+def _unnamed_place(state: PolicyState, now_s: float, settings: PolicySettings) -> str | None:
+    """Where the hazard head is sure of an obstacle that the wearer does not know of yet."""
     for key, score in state.scores:
-        new = may.is_near(state, key, settings) and may.is_new(state, key, 2, score, now_s, settings)
-        if may.tier_of(key) == 2 and may.is_confirmed(state, key, settings) and new:
+        new = criteria.is_near(state, key, settings) and criteria.is_new(state, key, 2, score, now_s, settings)
+        if criteria.tier_of(key) == 2 and criteria.is_confirmed(state, key, settings) and new:
             return key[1]
-    return ""
+    return None
 
 
-def _is_fresh(event: Worded, tier: int, now_s: float, settings: PolicySettings) -> bool:
+def _is_fresh(event: kinds.Worded, tier: int, now_s: float, settings: PolicySettings) -> bool:
     most_s = settings.stale_after_s if tier == 3 else settings.warning_stale_after_s
     return now_s - event.seen_at_s <= most_s
 
@@ -282,13 +279,13 @@ def _check_next(state: PolicyState, key: Key, now_s: float, settings: PolicySett
     """Word the next look too, once per thing: a decoder that wavers between things must not run at every look."""
     if any(key == asked and now_s - at_s < settings.ask_again_s for asked, at_s in state.asked):
         return state
-    return replace(state, check=True, asked=(*state.asked, (key, now_s))[-MOST_REMEMBERED:])
+    return replace(state, check=True, asked=(*state.asked, (key, now_s))[-kinds.MOST_REMEMBERED :])
 
 
-def _clear(state: PolicyState, event: Worded, now_s: float, settings: PolicySettings) -> Step:
+def _clear(state: PolicyState, event: kinds.Worded, now_s: float, settings: PolicySettings) -> Step:
     sure = event.confidence >= settings.clear_above and state.empty_looks >= settings.clear_looks
     due = now_s - state.clear_said_s >= settings.clear_every_s and _is_fresh(event, 3, now_s, settings)
-    if not (settings.say_clear and sure and due and may.may_talk(state, 3, now_s, settings)):
+    if not (settings.say_clear and sure and due and criteria.may_talk(state, 3, now_s, settings)):
         return state, ()
     state, actions = speaking.speak(state, vocabulary.CLEAR, 3, "clear", event.confidence, now_s)
     return replace(state, clear_said_s=now_s) if actions else state, actions
@@ -301,4 +298,4 @@ def says_clear(text: str) -> bool:
 
 def _remember(state: PolicyState, key: Key, tier: int, score: float, now_s: float) -> PolicyState:
     kept = tuple(s for s in state.said if (s.key, s.tier) != (key, tier))
-    return replace(state, said=(*kept, Said(key, tier, now_s, now_s, score))[-MOST_REMEMBERED:])
+    return replace(state, said=(*kept, kinds.SpokenHazard(key, tier, now_s, now_s, score))[-kinds.MOST_REMEMBERED :])

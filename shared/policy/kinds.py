@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
+
+from shared.lens import LensTrouble
+from shared.runtime.seen import Hazard
 
 CAMERA_BLOCKED = "Camera blocked."
 CAMERA_BLINDED = "Camera blinded by light."
 CAMERA_FROZEN = "Camera frozen."
 CAMERA_BACK = "Camera back."  # not "camera clear": the word "clear" belongs to the path
 LENS_TEXTS = {
-    "dark": CAMERA_BLOCKED, "flat": CAMERA_BLOCKED, "covered": CAMERA_BLOCKED, "bright": CAMERA_BLINDED,
-    "frozen": CAMERA_FROZEN,
-}  # fmt: skip
-"""What is said of each trouble that shared.lens finds in a picture."""
-BLINDING = ("dark", "flat", "frozen")
-"""Troubles that leave nothing to see: no guidance comes from such a picture. The others are judged by eye, so to speak:
-a warning still goes out, for a misjudged lens must never silence one."""
+    LensTrouble.DARK: CAMERA_BLOCKED,
+    LensTrouble.FLAT: CAMERA_BLOCKED,
+    LensTrouble.COVERED: CAMERA_BLOCKED,
+    LensTrouble.BRIGHT: CAMERA_BLINDED,
+    LensTrouble.FROZEN: CAMERA_FROZEN,
+}
+BLINDING = frozenset((LensTrouble.DARK, LensTrouble.FLAT, LensTrouble.FROZEN))
+"""Troubles that leave nothing to see: no guidance comes from such a picture. Covered and bright are estimates, so a
+warning still goes out: a wrong estimate must never silence one."""
 PAUSED = "Guidance paused."
 PAUSED_NO_PICTURE = "Guidance paused, no picture."
 RESUMED = "Guidance is back."
@@ -36,6 +41,8 @@ STATE_TEXTS = (
     CAMERA_BLOCKED, CAMERA_BLINDED, CAMERA_FROZEN, CAMERA_BACK, PAUSED, PAUSED_NO_PICTURE, RESUMED, MUTED, UNMUTED,
     NOTHING_SAID, UNSURE_NOW, SURE_AGAIN, VOICE_BACK, *NOT_SURE.values(),
 )  # fmt: skip
+GUIDANCE = ("hazard", "worded", "unsure", "clear")
+"""Spoken for these reasons = about the way; the rest is about the device."""
 CAMERA, GUIDING, MUTING, CONFIDENCE, VOICE = "camera", "guidance", "mute", "confidence", "voice"
 """What news is about: the newest about a thing takes the place of older ones that still wait."""
 
@@ -118,7 +125,7 @@ class PolicySettings:
     blocked_again_s: float = 30.0
     """A camera still blocked is announced again after this."""
     other_trouble_after_s: float = 5.0
-    """Another trouble of a camera that is announced as blocked is told after this."""
+    """Another trouble of a camera that is announced as blocked is announced after this."""
     dark_below: float = 0.02
     """Mean brightness under which a picture shows nothing: a night street with one lamp is above it."""
     flat_below: float = 0.015
@@ -144,23 +151,12 @@ THRESHOLDS = ("hazard_above", "at_once_above", "speak_above", "flag_below", "cle
 
 
 def calibrated(
-    wished: PolicySettings, thresholds: Mapping[str, float], *, pinned: frozenset[str] = frozenset()
+    wearer: PolicySettings, thresholds: Mapping[str, float], *, pinned: frozenset[str] = frozenset()
 ) -> PolicySettings:
     """A wearer's settings with the thresholds that were calibrated for a model, but for those that are pinned."""
-    found = {name: float(thresholds[name]) for name in THRESHOLDS if name in thresholds and name not in pinned}
-    settings = replace(wished, **found)  # type: ignore[arg-type]  # all of them are floats
+    own = {name: float(thresholds[name]) for name in THRESHOLDS if name in thresholds and name not in pinned}
+    settings = replace(wearer, **own)  # type: ignore[arg-type]  # all of them are floats
     return replace(settings, at_once_above=max(settings.at_once_above, settings.hazard_above))
-
-
-class Scored(Protocol):
-    """What a look found: shared.runtime.Hazard."""
-
-    @property
-    def object(self) -> str: ...
-    @property
-    def side(self) -> str: ...
-    @property
-    def score(self) -> float: ...
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
@@ -170,11 +166,10 @@ class Scored(Protocol):
 class Looked:
     """A new picture was looked at."""
 
-    hazards: tuple[Scored, ...]
+    hazards: tuple[Hazard, ...]
     brightness: float
     contrast: float
-    lens: str = ""
-    """What is wrong with the picture: one of LENS_TEXTS, "" = nothing."""
+    lens: LensTrouble | None = None
     seen_at_s: float | None = None
     """When the picture was taken, on the policy's clock; None = now."""
 
@@ -183,8 +178,7 @@ class Looked:
 class Viewed:
     """A new picture came that was not looked at: it shows nothing, or there is no model."""
 
-    lens: str = ""
-    """As in Looked."""
+    lens: LensTrouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +217,12 @@ class StateChange:
     text: str
     urgent: bool = False
     """Urgent ones cut everything but a tier-1 warning."""
-    about: str = ""
+    about: str | None = None
     """What it is about: an older one about the same is no longer true and, if it still waits, not said any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
+class CorrectionListening:
     """The wearer began (or stopped) to speak a correction: only warnings may talk over it."""
 
     on: bool
@@ -265,13 +259,13 @@ class WalkEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class TimePassed:
     """Time passed."""
 
 
 Event = (
-    Looked | Viewed | Worded | LookFailed | SpeechEnded | SoundHeard | StateChange | Listening | RepeatAsked
-    | MuteToggled | VoiceLost | VoiceFound | WalkBegan | WalkEnded | Tick
+    Looked | Viewed | Worded | LookFailed | SpeechEnded | SoundHeard | StateChange | CorrectionListening | RepeatAsked
+    | MuteToggled | VoiceLost | VoiceFound | WalkBegan | WalkEnded | TimePassed
 )  # fmt: skip
 
 
@@ -329,7 +323,7 @@ Action = Speak | Cut | WordIt | Flag | Duck | Beat
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SpokenHazard:
     """A hazard that was spoken about."""
 
     key: Key
@@ -354,7 +348,7 @@ class News:
     text: str
     why: str
     urgent: bool
-    about: str = ""
+    about: str | None = None
     cuts: int = 0
     """How often it was begun and cut off."""
     not_before_s: float = NEVER_S
@@ -384,7 +378,7 @@ class PolicyState:
     """What was seen in the last looks, newest last."""
     scores: tuple[tuple[Key, float], ...] = ()
     """Of the newest look, the most important first."""
-    said: tuple[Said, ...] = ()
+    said: tuple[SpokenHazard, ...] = ()
     asked: tuple[tuple[Key, float], ...] = ()
     """What the decoder was last run for, and when."""
     check: bool = False
@@ -408,7 +402,7 @@ class PolicyState:
     """When the last confirmation was given."""
     lost_s: float | None = None
     """Since when nothing is heard of what is said."""
-    told: tuple[tuple[float, News], ...] = ()
+    announced: tuple[tuple[float, News], ...] = ()
     """The latest news that was begun, and when: what nobody heard is said again."""
     listening: bool = False
     muted: bool = False
@@ -418,12 +412,12 @@ class PolicyState:
     """Since when they show something again, while `blocked`."""
     blocked: bool = False
     blocked_said_s: float = NEVER_S
-    blocked_text: str = ""
+    blocked_text: str | None = None
     """What was said of it."""
     paused: bool = False
     last_look_s: float | None = None
     """None: no looks are expected."""
     empty_looks: int = 0
     clear_said_s: float = NEVER_S
-    last_guidance: str = ""
+    last_guidance: str | None = None
     next_utterance: int = 1

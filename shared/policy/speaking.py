@@ -9,23 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shared import vocabulary
-from shared.policy.kinds import (
-    AGAIN_S,
-    LOST_BEFORE_S,
-    NOT_SURE,
-    NOTHING_SAID,
-    VOICE,
-    VOICE_BACK,
-    Action,
-    Cut,
-    News,
-    PolicyState,
-    Speak,
-    Speaking,
-)
+from shared.policy import kinds
+from shared.policy.kinds import Action, Cut, News, PolicyState, Speak, Speaking
 
 Step = tuple[PolicyState, tuple[Action, ...]]
-MOST_TOLD = 16
+MOST_ANNOUNCED = 16
 
 
 def rank(tier: int) -> int:
@@ -46,11 +34,13 @@ def speak(state: PolicyState, text: str, tier: int, why: str, confidence: float,
     return state, actions
 
 
-def tell(state: PolicyState, text: str, *, urgent: bool = False, why: str = "state", about: str = "") -> PolicyState:
+def tell(
+    state: PolicyState, text: str, *, urgent: bool = False, why: str = "state", about: str | None = None
+) -> PolicyState:
     """Queue news; older news about the same is forgotten. What already waits is not queued twice."""
     if about:
         state = _forget(state, about, but=text)
-    if any(news.text == text and news.why == why for news in state.waiting) or not _may_be_told(text, why):
+    if any(news.text == text and news.why == why for news in state.waiting) or not _may_be_announced(text, why):
         return state
     return replace(state, waiting=(*state.waiting, News(text, why, urgent, about)))
 
@@ -67,23 +57,27 @@ def say_waiting(state: PolicyState, now_s: float) -> Step:
     after, actions = _begin(replace(state, waiting=tuple(rest)), said, news.rank, now_s, news)
     if not actions:
         return state, ()
-    return replace(after, told=(*after.told, (now_s, news))[-MOST_TOLD:]), actions
+    return replace(after, announced=(*after.announced, (now_s, news))[-MOST_ANNOUNCED:]), actions
 
 
-def lost(state: PolicyState, now_s: float) -> PolicyState:
+def voice_lost(state: PolicyState, now_s: float) -> PolicyState:
     """From a little before now on nothing was heard."""
-    return state if state.lost_s is not None else replace(state, lost_s=now_s - LOST_BEFORE_S)
+    return state if state.lost_s is not None else replace(state, lost_s=now_s - kinds.LOST_BEFORE_S)
 
 
-def found(state: PolicyState) -> PolicyState:
+def voice_found(state: PolicyState) -> PolicyState:
     """It is heard again: news that nobody heard is said again, and so is what is still in view."""
     if state.lost_s is None:
         return state
     since_s = state.lost_s
     newer = {news.about for news in state.waiting if news.about}
-    unheard = [n for at_s, n in state.told if at_s >= since_s and n.why == "state" and n.about not in (VOICE, *newer)]
+    unheard = [
+        n
+        for at_s, n in state.announced
+        if at_s >= since_s and n.why == "state" and n.about not in (kinds.VOICE, *newer)
+    ]
     said = tuple(item for item in state.said if item.at_s < since_s)
-    state = tell(replace(state, lost_s=None, said=said), VOICE_BACK, urgent=True, about=VOICE)
+    state = tell(replace(state, lost_s=None, said=said), kinds.VOICE_BACK, urgent=True, about=kinds.VOICE)
     for news in unheard:
         state = tell(state, news.text, urgent=news.urgent, about=news.about)
     return state
@@ -91,11 +85,11 @@ def found(state: PolicyState) -> PolicyState:
 
 def may_be_said(text: str) -> bool:
     """The last check before the voice, whatever asked for the words: the vocabulary's table allows the sentence."""
-    return vocabulary.may_be_spoken(text) or text in NOT_SURE.values()
+    return vocabulary.may_be_spoken(text) or text in kinds.NOT_SURE.values()
 
 
-def _may_be_told(text: str, why: str) -> bool:
-    repeated = why == "repeat" and text != NOTHING_SAID
+def _may_be_announced(text: str, why: str) -> bool:
+    repeated = why == "repeat" and text != kinds.NOTHING_SAID
     return may_be_said(text) if repeated else vocabulary.may_be_announced(text)
 
 
@@ -124,5 +118,5 @@ def _forget(state: PolicyState, about: str, *, but: str) -> PolicyState:
 
 def _put_off(news: News, now_s: float) -> News:
     """News that a warning cut off. Among many warnings, half of it again and again would only add to the noise."""
-    pause_s = 0.0 if news.urgent else AGAIN_S * 2 ** min(news.cuts, 5)
+    pause_s = 0.0 if news.urgent else kinds.AGAIN_S * 2 ** min(news.cuts, 5)
     return replace(news, cuts=news.cuts + 1, not_before_s=now_s + pause_s)

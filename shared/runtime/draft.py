@@ -34,8 +34,8 @@ class Drafter:
     def __init__(self, tokenizer: Tokenizer, grammar: Grammar, objects: Sequence[str], sides: Sequence[str]) -> None:
         pairs = [(name, side) for name in objects if name in vocabulary.load().objects for side in sides]
         texts = [vocabulary.CLEAR, *(vocabulary.instruct(name, side) for name, side in pairs)]
-        found = tokenizer.encode_batch([f" {text}" for text in texts], add_special_tokens=False)
-        self._clear, *phrases = (tuple(one.ids) for one in found)
+        encodings = tokenizer.encode_batch([f" {text}" for text in texts], add_special_tokens=False)
+        self._clear, *phrases = (tuple(encoding.ids) for encoding in encodings)
         self._phrases = dict(zip(pairs, phrases, strict=True))
         self._grammar = grammar
         self._recent: deque[Ids] = deque(maxlen=RECENT)

@@ -90,10 +90,10 @@ class Execution:
 
 def _numbers(text: str) -> tuple[int, ...]:
     """ "1-3,5" → (1, 2, 3, 5)."""
-    found: set[int] = set()
+    cores: set[int] = set()
     for part in filter(None, text.replace(" ", "").split(",")):
         ends = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part)
         if ends is None:
             raise ConfigError(f"guidance.cores is {text!r}.", hint='Write for example "1-3" or "2,3".')
-        found.update(range(int(ends[1]), int(ends[2] or ends[1]) + 1))
-    return tuple(sorted(found))
+        cores.update(range(int(ends[1]), int(ends[2] or ends[1]) + 1))
+    return tuple(sorted(cores))

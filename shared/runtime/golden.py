@@ -13,9 +13,7 @@ import json
 import time
 from pathlib import Path
 
-import cv2
-
-from shared import bundle, vocabulary
+from shared import bundle, media, vocabulary
 from shared.runtime.execution import Execution
 from shared.runtime.model import GuidanceModel
 from shared.runtime.seen import Observation
@@ -38,11 +36,12 @@ def check_golden(folder: Path, *, threads: int = 2, execution: Execution | None 
         return ["it has no golden chunks to test itself on"]
     wrong, right, slowest_s = [], 0, 0.0
     for case in cases:
-        picture = cv2.imread(str(folder / FOLDER / case["image"]), cv2.IMREAD_COLOR)
+        file = folder / FOLDER / case["image"]
+        picture = media.decode_picture(file.read_bytes()) if file.is_file() else None
         if picture is None:
             return [f"its golden picture {case['image']} cannot be read"]
         started = time.monotonic()
-        observation = model.look(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))  # type: ignore[arg-type]  # uint8 as read
+        observation = model.look(picture)
         slowest_s = max(slowest_s, time.monotonic() - started)
         ok = _says(model, observation, case["object"], case["side"])
         right += ok

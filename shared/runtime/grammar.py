@@ -43,10 +43,10 @@ class Grammar:
     def after(self, tokens: Sequence[int], state: int = START) -> int | None:
         """The state after some tokens, None where they leave the grammar."""
         for token in tokens:
-            found = self.nodes[state].get(token)
-            if found is None:
+            following = self.nodes[state].get(token)
+            if following is None:
                 return None
-            state = found
+            state = following
         return state
 
     def forced(self, state: int, most: int) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ def build(tokenizer: Tokenizer, end_id: int) -> Grammar:
     """The grammar in a tokenizer's tokens; every sentence begins with a space and ends with `end_id`."""
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
-        return [list(found.ids) for found in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return [list(encoding.ids) for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
     grammar = Grammar()
     comma, stop = encode([",", "."])
@@ -111,11 +111,11 @@ def build(tokenizer: Tokenizer, end_id: int) -> Grammar:
 @cache
 def _by_things() -> dict[tuple[str, ...], list[str]]:
     """What may follow "Action, " → the actions that it may follow: they share a part of the automaton."""
-    found: dict[tuple[str, ...], list[str]] = {}
+    alike: dict[tuple[str, ...], list[str]] = {}
     for action in vocabulary.actions():
         said = (vocabulary.phrase(slots).partition(", ")[2].removesuffix(".") for slots in vocabulary.bodies(action))
-        found.setdefault(tuple(dict.fromkeys(said)), []).append(action)
-    return found
+        alike.setdefault(tuple(dict.fromkeys(said)), []).append(action)
+    return alike
 
 
 def _depth(nodes: list[dict[int, int]], state: int, known: dict[int, int]) -> int:

@@ -7,7 +7,7 @@ written independently on purpose. All pure:
     parse(text)       free words  -> Slots(action, object, side, modifier), None where they may not be said
     normalise(text)   free words  -> the canonical sentence, None where there is none
     problems(text)    a sentence  -> what is wrong with it (empty = may be said as it is)
-    objection(slots)  Slots       -> why they may not stand together ("" = they may)
+    objection(slots)  Slots       -> why they may not stand together (None = they may)
     phrase(slots)     Slots       -> the canonical sentence
     instruct(...)     a thing     -> the canonical sentence about it
     tier(slots)       Slots       -> 1 interrupts everything, 2 interrupts 3, 3 is dropped when stale
@@ -16,7 +16,6 @@ written independently on purpose. All pure:
 
 from shared.vocabulary.reading import Reading, normalise, parse, problems, read, tidy
 from shared.vocabulary.sentences import (
-    SIDES_SEEN,
     actions,
     bodies,
     default_action,
@@ -32,33 +31,12 @@ from shared.vocabulary.table import ObjectTerm, Opener, Slots, Vocabulary, load,
 
 CLEAR = load().clear
 """What a clear way is called."""
+SIDES_SEEN = load().sides_seen
+"""The sides a camera tells apart; the hazard head scores each object at each of them."""
 
 __all__ = [
-    "CLEAR",
-    "SIDES_SEEN",
-    "ObjectTerm",
-    "Opener",
-    "Reading",
-    "Slots",
-    "Vocabulary",
-    "actions",
-    "bodies",
-    "default_action",
-    "instruct",
-    "lexicon",
-    "load",
-    "manoeuvres",
-    "may_be_announced",
-    "may_be_spoken",
-    "modifiers_of",
-    "normalise",
-    "objection",
-    "parse",
-    "phrase",
-    "problems",
-    "read",
-    "sayable",
-    "tidy",
-    "tier",
+    "CLEAR", "SIDES_SEEN", "ObjectTerm", "Opener", "Reading", "Slots", "Vocabulary", "actions", "bodies",
+    "default_action", "instruct", "lexicon", "load", "manoeuvres", "may_be_announced", "may_be_spoken",
+    "modifiers_of", "normalise", "objection", "parse", "phrase", "problems", "read", "sayable", "tidy", "tier",
     "words",
-]
+]  # fmt: skip

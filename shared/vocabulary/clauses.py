@@ -10,12 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from shared.vocabulary.lexemes import Kind, Lexeme
+from shared.vocabulary.lexemes import THINGS, Lexeme, WordKind
 from shared.vocabulary.table import ALERT, Slots, load, modifiers_of, tier
-
-_RELATIVE = frozenset(("behind", "right behind", "above"))
-"""Said of another thing where one follows: "stairs down behind the door"."""
-_THING = (Kind.OBJECT, Kind.FAMILY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +37,7 @@ class Mention:
 class Understood:
     """What a text holds, piece by piece."""
 
+    pieces: Sequence[Lexeme]
     openers: list[Lexeme] = field(default_factory=list)
     mentions: list[Mention] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
@@ -54,21 +51,30 @@ class Understood:
     assured: bool = False
     """It is said to be safe, or time to go."""
 
+    @property
+    def spoken(self) -> list[Lexeme]:
+        """The pieces without commas and full stops."""
+        return [piece for piece in self.pieces if piece.kind is not WordKind.BREAK]
+
+    @property
+    def most_urgent(self) -> Mention | None:
+        return min(self.mentions, key=lambda mention: mention.tier, default=None)
+
 
 def understand(pieces: Sequence[Lexeme]) -> Understood:
     """Collect openers and things, clause by clause."""
-    reader = _Reader()
+    parser = _Parser(pieces)
     for at, piece in enumerate(pieces):
-        reader.take(piece, pieces[at + 1 :])
-    reader.end_clause()
-    return reader.found
+        parser.take(piece, pieces[at + 1 :])
+    parser.end_clause()
+    return parser.parsed
 
 
-class _Reader:
+class _Parser:
     """One text while it is read."""
 
-    def __init__(self) -> None:
-        self.found = Understood()
+    def __init__(self, pieces: Sequence[Lexeme]) -> None:
+        self.parsed = Understood(pieces)
         self._last: Lexeme | None = None
         """The newest piece that is no filler."""
         self._thing: int | None = None
@@ -86,31 +92,31 @@ class _Reader:
 
     def take(self, piece: Lexeme, rest: Sequence[Lexeme]) -> None:
         """The next piece. rest: what follows it"""
-        found = self.found
+        parsed = self.parsed
         match piece.kind:
-            case Kind.OPENER:
-                found.openers.append(piece)
+            case WordKind.OPENER:
+                parsed.openers.append(piece)
                 self._thing = None
-            case Kind.OBJECT | Kind.FAMILY:
+            case WordKind.OBJECT | WordKind.FAMILY:
                 self._name(piece)
-            case Kind.SIDE:
+            case WordKind.SIDE:
                 self._place(piece, rest)
-            case Kind.MODIFIER:
+            case WordKind.MODIFIER:
                 if self._thing is None or not self._modify(self._thing, piece.value):
                     self._modifiers.append(piece.value)
-            case Kind.NEGATION:
-                found.negated = True
-                found.refusals.append(f"says {piece.text!r}: say what to do, not what not to do")
-            case Kind.ASSURANCE:
-                found.assured = True
-                found.refusals.append(f"says {piece.text!r}: that it is safe, or time to go, is never said")
-            case Kind.UNKNOWN:
-                found.unknown.append(piece.text)
-            case Kind.BREAK:
+            case WordKind.NEGATION:
+                parsed.negated = True
+                parsed.refusals.append(f"says {piece.text!r}: say what to do, not what not to do")
+            case WordKind.ASSURANCE:
+                parsed.assured = True
+                parsed.refusals.append(f"says {piece.text!r}: that it is safe, or time to go, is never said")
+            case WordKind.UNKNOWN:
+                parsed.unknown.append(piece.text)
+            case WordKind.BREAK:
                 self.end_clause()
                 if piece.text == "?":
-                    found.refusals.append("asks a question: write what is to be said")
-            case Kind.FILLER:
+                    parsed.refusals.append("asks a question: write what is to be said")
+            case WordKind.FILLER:
                 if piece.text == "then":
                     self.end_clause(then=True)
                 return
@@ -120,34 +126,34 @@ class _Reader:
         """A comma, a full stop, "then", or the end of the text."""
         if self._side:
             self._give_side_away()
-        newest = len(self.found.mentions) - 1
+        newest = len(self.parsed.mentions) - 1
         alone = not self._things and newest >= 0
-        self.found.strays += [name for name in self._modifiers if not (alone and self._modify(newest, name))]
+        self.parsed.strays += [name for name in self._modifiers if not (alone and self._modify(newest, name))]
         self._modifiers, self._thing, self._things, self._then = [], None, 0, then
 
     def _name(self, piece: Lexeme) -> None:
         if self._loose and not self._side:
-            self.found.refusals.append(f"says {self._loose!r} between two things: of which?")
-        self.found.mentions.append(Mention(piece.value, self._side))
-        self._thing, self._side = len(self.found.mentions) - 1, ""
+            self.parsed.refusals.append(f"says {self._loose!r} between two things: of which?")
+        self.parsed.mentions.append(Mention(piece.value, self._side))
+        self._thing, self._side = len(self.parsed.mentions) - 1, ""
         self._things += 1
         self._modifiers = [name for name in self._modifiers if not self._modify(self._thing, name)]
 
     def _place(self, piece: Lexeme, rest: Sequence[Lexeme]) -> None:
-        if self._last is not None and self._last.kind is Kind.OPENER and self._is_way(piece):
+        if self._last is not None and self._last.kind is WordKind.OPENER and self._is_way(piece):
             return
         if self._is_relative(piece, rest):
-            self.found.refusals.append(f"says {piece.text!r} of another thing: say where it is from the walker")
-        elif self._thing is not None and not self.found.mentions[self._thing].side:
-            self.found.mentions[self._thing] = replace(self.found.mentions[self._thing], side=piece.value)
+            self.parsed.refusals.append(f"says {piece.text!r} of another thing: say where it is from the walker")
+        elif self._thing is not None and not self.parsed.mentions[self._thing].side:
+            self.parsed.mentions[self._thing] = replace(self.parsed.mentions[self._thing], side=piece.value)
         elif self._side not in ("", piece.value):
-            self.found.refusals.append(f"says both {self._side!r} and {piece.value!r} of one thing")
+            self.parsed.refusals.append(f"says both {self._side!r} and {piece.value!r} of one thing")
         else:
             self._side = piece.value
 
     def _is_way(self, piece: Lexeme) -> bool:
         """ "Move to the left, bin ahead": the side is the direction that the opener before it lacks, or is refused."""
-        opener = self.found.openers[-1]
+        opener = self.parsed.openers[-1]
         name, _, own = opener.value.partition(" ")
         rule, way = load().opener_rules[name], piece.value.split()[-1]
         if rule.care >= ALERT:
@@ -155,29 +161,29 @@ class _Reader:
         if not piece.text.startswith("from ") and (own == way or (own, way) == ("straight", "ahead")):
             return True
         if not piece.text.startswith("from ") and opener.text == name and way in rule.ways:
-            self.found.openers[-1] = replace(opener, value=f"{name} {way}", plain=False)
+            self.parsed.openers[-1] = replace(opener, value=f"{name} {way}", plain=False)
             return True
-        self.found.refusals.append(f"says {f'{opener.text} {piece.text}'!r}: say 'move left' or 'keep left'")
+        self.parsed.refusals.append(f"says {f'{opener.text} {piece.text}'!r}: say 'move left' or 'keep left'")
         return True
 
     def _is_relative(self, piece: Lexeme, rest: Sequence[Lexeme]) -> bool:
         """Whether a side is said of another thing: "to the left of the door", "behind the door"."""
         between: list[str] = []
-        following: Kind | None = None
+        following: WordKind | None = None
         for lexeme in rest:
-            if lexeme.kind is not Kind.FILLER:
+            if lexeme.kind is not WordKind.FILLER:
                 following = lexeme.kind
                 break
             between.append(lexeme.text)
-        named_next = following in _THING
-        if named_next and (piece.text in _RELATIVE or "of" in between[:1]):
+        named_next = following in THINGS
+        if named_next and (piece.text in load().relative or "of" in between[:1]):
             return True
-        placed = self._thing is not None and not self.found.mentions[self._thing].side
+        placed = self._thing is not None and not self.parsed.mentions[self._thing].side
         return named_next and placed and any(text in ("the", "a", "an", "of", "and") for text in between[:1])
 
     def _give_side_away(self) -> None:
         """A clause that is only a side: of the thing before it where that has none yet, else of the next thing."""
-        side, mentions = self._side, self.found.mentions
+        side, mentions = self._side, self.parsed.mentions
         if not mentions:
             return  # "On the left, a cone."
         self._side = ""
@@ -187,18 +193,18 @@ class _Reader:
             return
         other = next((mention.side for mention in reversed(mentions) if mention.side), "")
         both = f"says both {other!r} and {side!r}" if other and not self._then else f"says {side!r}, but of what?"
-        self.found.refusals.append(both)
+        self.parsed.refusals.append(both)
 
     def _modify(self, at: int, name: str) -> bool:
         """Give a thing a modifier, where it may have it and has none."""
-        mention = self.found.mentions[at]
+        mention = self.parsed.mentions[at]
         member = next((f.members[name] for f in load().families if mention.object in f.words and name in f.members), "")
         if member:
-            self.found.mentions[at] = replace(mention, object=member)
+            self.parsed.mentions[at] = replace(mention, object=member)
             return True
         if name in mention.object.split() or mention.modifier == name:
             return True
         if mention.modifier or mention.object not in load().objects or name not in modifiers_of(mention.object):
             return False
-        self.found.mentions[at] = replace(mention, modifier=name)
+        self.parsed.mentions[at] = replace(mention, modifier=name)
         return True

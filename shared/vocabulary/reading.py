@@ -16,12 +16,14 @@ Rules, each of which a test holds:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 
 from shared.vocabulary.clauses import Mention, Understood, understand
-from shared.vocabulary.lexemes import Kind, Lexeme, lexemes, phrases
+from shared.vocabulary.lexemes import Lexeme, WordKind, lexemes, phrases
 from shared.vocabulary.sentences import default_action, fits, instruct, phrase
 from shared.vocabulary.table import ALERT, Slots, load, objection, tier, words
 
@@ -64,21 +66,20 @@ def read(text: str) -> Reading:
     """Read free words. Never raises: what cannot be read is explained."""
     if len(text) > MOST_CHARACTERS:
         return Reading(text, None, None, None, problems=(f"has {len(text)} characters; guidance has 3 to 8 words",))
-    pieces = lexemes(text)
-    spoken = [lexeme for lexeme in pieces if lexeme.kind is not Kind.BREAK]
-    if not spoken:
+    parsed = understand(lexemes(text))
+    if not parsed.spoken:
         return Reading(text, None, None, None, problems=("holds no words",))
-    if _is_clear(spoken):
+    if _is_clear(parsed.spoken):
         return _clear(text)
-    found = understand(pieces)
-    found.refusals += [_not_understood(word) for word in dict.fromkeys(found.unknown)]
-    return _refused(text, found) if _settle(found) else _worded(text, spoken, found)
+    parsed.refusals += [_not_understood(word) for word in dict.fromkeys(parsed.unknown)]
+    _settle(parsed)
+    return _refused(text, parsed) if parsed.refusals else _worded(text, parsed)
 
 
 def parse(text: str) -> Slots | None:
     """The slots of a text that may be said, as it is or in other words; else None."""
-    found = read(text)
-    return found.slots if found.sayable else None
+    reading = read(text)
+    return reading.slots if reading.sayable else None
 
 
 def normalise(text: str) -> str | None:
@@ -98,36 +99,32 @@ def problems(text: str) -> list[str]:
 
 
 def _not_understood(word: str) -> str:
-    if any(lexeme.kind is Kind.OPENER for lexeme in phrases()[1].get((word,), ())):
+    if any(lexeme.kind is WordKind.OPENER for lexeme in phrases()[1].get((word,), ())):
         return f"{word!r} behind a thing is no order: put it first, or between commas"
     return f"{word!r} is not in the vocabulary"
 
 
-def _stray(name: str, mentions: Sequence[Mention]) -> str:
-    of = next((mention.object for mention in mentions if mention.object in load().objects), "")
-    return f"{name!r} is not said of {of!r}" if of else f"says {name!r}, but of what?"
-
-
-def _settle(found: Understood) -> bool:
-    """Merge what is said twice, name what is ambiguous. Returns whether the text is refused."""
+def _settle(parsed: Understood) -> None:
+    """Merge what is said twice, and refuse what is ambiguous."""
     kept: list[Mention] = []
-    for mention in found.mentions:
-        if mention.object not in load().objects:
-            members = next(tuple(f.members.values()) for f in load().families if mention.object in f.words)
-            found.families.append(members)
-            found.refusals.append(f"{mention.object!r} may be {' or '.join(members)}: say which")
-        else:
+    for mention in parsed.mentions:
+        if mention.object in load().objects:
             _merge(kept, mention)
-    found.mentions = kept
+            continue
+        members = next(tuple(family.members.values()) for family in load().families if mention.object in family.words)
+        parsed.families.append(members)
+        parsed.refusals.append(f"{mention.object!r} may be {' or '.join(members)}: say which")
+    parsed.mentions = kept
     if not any(mention.tier == 1 for mention in kept):  # beside something to stop for it is left out, and said so
-        found.refusals += [_stray(name, kept) for name in found.strays]
-    dangers = [mention for mention in kept if mention.tier < 3]
-    urgent = min((mention.tier for mention in dangers), default=3)
-    equal = [mention for mention in dangers if mention.tier == urgent]
-    if len(equal) > 1:
-        named = " and ".join(f"{str(mention)!r}" for mention in equal)
-        found.refusals.append(f"names {named}: one sentence warns of one thing, and neither may be left out")
-    return bool(found.refusals)
+        of = kept[0].object if kept else None
+        parsed.refusals += [
+            f"{s!r} is not said of {of!r}" if of else f"says {s!r}, but of what?" for s in parsed.strays
+        ]
+    urgent = min((mention.tier for mention in kept), default=3)
+    equal = [str(mention) for mention in kept if mention.tier == urgent]
+    if urgent < 3 and len(equal) > 1:
+        named = " and ".join(map(repr, equal))
+        parsed.refusals.append(f"names {named}: one sentence warns of one thing, and neither may be left out")
 
 
 def _merge(kept: list[Mention], mention: Mention) -> None:
@@ -143,118 +140,123 @@ def _merge(kept: list[Mention], mention: Mention) -> None:
 # --- what is said → a wording -----------------------------------------------------------------------------------------
 
 
-def _worded(text: str, spoken: Sequence[Lexeme], found: Understood) -> Reading:
+def _worded(text: str, parsed: Understood) -> Reading:
     """A wording for a text in which every word is explained, or the reason why there is none."""
-    mention = min(found.mentions, key=lambda one: one.tier, default=None)
-    lost = [str(other) for other in found.mentions if other is not mention]
-    actions = list(dict.fromkeys(opener.value for opener in found.openers))
-    action = max(actions, key=lambda one: load().opener_rules[one.split()[0]].care, default="")
-    equal = [one for one in actions if one != action and (_care(action) < ALERT or _care(one) == _care(action))]
+    mention = parsed.most_urgent
+    actions = list(dict.fromkeys(opener.value for opener in parsed.openers))
+    action = max(actions, key=_care, default="")
+    others = [other for other in actions if other != action]
+    lost = [str(other) for other in parsed.mentions if other is not mention]
+    lost += [other for other in others if _care(other) < ALERT]  # "stop" says all that "caution" does
+    lost += parsed.strays
+    slots = _fitting(_slots(parsed, mention, action), lost)
+    equal = [other for other in others if _care(action) < ALERT or _care(other) == _care(action)]
     if equal:
-        found.refusals.append(f"gives two orders: {action!r} and {equal[0]!r}")
-        return _refused(text, found)
-    lost += [one for one in actions if one != action and _care(one) < ALERT]  # "stop" says all that "caution" does
-    lost += found.strays
-    if mention is None:
-        slots = Slots(action)
-    else:
-        side = mention.side or ("" if _says_no_side_well(spoken, mention, action) else "ahead")
-        slots = replace(mention, side=side).slots(action or default_action(mention.object, side, mention.modifier))
-    slots = _fitting(slots, lost)
-    if not fits(slots):
-        reason = objection(slots) or f"has too many words: {phrase(slots)!r}"
-        found.refusals.append(reason)
-        return _refused(text, found)
+        parsed.refusals.append(f"gives two orders: {action!r} and {equal[0]!r}")
+    elif not fits(slots):
+        parsed.refusals.append(objection(slots) or f"has too many words: {phrase(slots)!r}")
+    if parsed.refusals:
+        return _refused(text, parsed)
     canonical = phrase(slots)
-    complaints = _complaints(text, spoken, found, canonical, lost)
+    complaints: list[str] = []
+    if words(text) != words(canonical):
+        complaints += _complaints(text, parsed, lost)
+        complaints += [] if complaints else islice(_misplaced(parsed, canonical), 1)
     wording = canonical if complaints or words(text) == words(canonical) else tidy(text)
     return Reading(text, slots, wording, canonical, tuple(lost), tuple(complaints))
 
 
-def _says_no_side_well(spoken: Sequence[Lexeme], mention: Mention, action: str) -> bool:
-    """Whether a sentence without a side is good as it is: "Caution, stairs down." Of free words, "ahead" is meant."""
-    plain = all(one.plain and one.kind is not Kind.FILLER for one in spoken)
-    return spoken[0].kind is Kind.OPENER and plain and fits(mention.slots(action))
+def _slots(parsed: Understood, mention: Mention | None, action: str) -> Slots:
+    """What is kept. Of free words without a side "ahead" is meant; "Caution, stairs down." is good as it is."""
+    if mention is None:
+        return Slots(action)
+    plain = all(lexeme.plain and lexeme.kind is not WordKind.FILLER for lexeme in parsed.spoken)
+    good = parsed.spoken[0].kind is WordKind.OPENER and plain and fits(mention.slots(action))
+    side = mention.side or ("" if good else "ahead")
+    return replace(mention, side=side).slots(action or default_action(mention.object, side, mention.modifier))
 
 
 def _fitting(slots: Slots, lost: list[str]) -> Slots:
     """A modifier that is one word too many gives way before a thing to stop for."""
-    if not slots.object or objection(slots) or fits(slots):
+    shorter = replace(slots, modifier="")
+    if not slots.modifier or objection(slots) or fits(slots) or tier(slots) != 1 or not fits(shorter):
         return slots
-    if tier(slots) == 1 and slots.modifier and fits(replace(slots, modifier="")):
-        lost.append(slots.modifier)
-        return replace(slots, modifier="")
-    return slots
+    lost.append(slots.modifier)
+    return shorter
 
 
-def _complaints(
-    text: str, spoken: Sequence[Lexeme], found: Understood, canonical: str, lost: Sequence[str]
-) -> list[str]:
-    """What keeps a text, for which there is a wording, from being said as it is."""
-    tokens = words(text)
-    if tokens == words(canonical):
-        return []
-    complaints = []
-    if spoken[0].kind is not Kind.OPENER:
-        complaints.append("does not begin with what to do, such as 'Stop' or 'Caution'")
-    most = load().words_max[3]
-    if found.mentions and not load().words_min <= len(tokens) <= most:
-        complaints.append(f"has {len(tokens)} words, {load().words_min} to {most} are allowed")
-    complaints += [f"{lexeme.text!r} is said as {lexeme.value!r}" for lexeme in spoken if _is_other_word(lexeme)]
-    fillers = [lexeme.text for lexeme in spoken if lexeme.kind is Kind.FILLER]
+def _complaints(text: str, parsed: Understood, lost: Sequence[str]) -> Iterator[str]:
+    """Which words keep a text, for which there is a wording, from being said as it is."""
+    spoken, count, least, most = parsed.spoken, len(words(text)), load().words_min, load().words_max[3]
+    if spoken[0].kind is not WordKind.OPENER:
+        yield "does not begin with what to do, such as 'Stop' or 'Caution'"
+    if parsed.mentions and not least <= count <= most:
+        yield f"has {count} words, {least} to {most} are allowed"
+    yield from (f"{lexeme.text!r} is said as {lexeme.value!r}" for lexeme in spoken if _is_other_word(lexeme))
+    fillers = dict.fromkeys(lexeme.text for lexeme in spoken if lexeme.kind is WordKind.FILLER)
     if fillers:
-        complaints.append(f"has words that say nothing: {', '.join(dict.fromkeys(fillers))}")
-    if max(sum(one.kind is kind for one in spoken) for kind in (Kind.OPENER, Kind.OBJECT)) > 1 and not lost:
-        complaints.append("says a thing twice")
-    complaints += [f"says more than one sentence may: {what!r} is left out" for what in lost]
-    order = [lexeme.kind for lexeme in spoken if lexeme.kind is not Kind.FILLER]
-    if not complaints and order != sorted(order, key=_ORDER.index):
-        complaints.append("names the thing, then how it is, then where: 'Stop, vehicle approaching left.'")
-    if not complaints and found.mentions and not found.mentions[0].side and " ahead" in canonical:
-        complaints.append("does not say where")
-    licensed = any(one.plain and one.text != one.value for one in spoken if one.kind in (Kind.OBJECT, Kind.SIDE))
-    if not complaints and not licensed:
-        complaints.append(f"is said as {canonical!r}")
-    return complaints
+        yield f"has words that say nothing: {', '.join(fillers)}"
+    kinds = Counter(lexeme.kind for lexeme in spoken)
+    if max(kinds[WordKind.OPENER], kinds[WordKind.OBJECT]) > 1 and not lost:
+        yield "says a thing twice"
+    yield from (f"says more than one sentence may: {what!r} is left out" for what in lost)
 
 
-_ORDER = (Kind.OPENER, Kind.OBJECT, Kind.MODIFIER, Kind.SIDE)
+def _misplaced(parsed: Understood, canonical: str) -> Iterator[str]:
+    """What else keeps a text of good words from being said as it is."""
+    order = [lexeme.kind for lexeme in parsed.spoken if lexeme.kind is not WordKind.FILLER]
+    if order != sorted(order, key=_ORDER.index):
+        yield "names the thing, then how it is, then where: 'Stop, vehicle approaching left.'"
+    if parsed.mentions and not parsed.mentions[0].side and " ahead" in canonical:
+        yield "does not say where"
+    named = (lexeme for lexeme in parsed.spoken if lexeme.kind in (WordKind.OBJECT, WordKind.SIDE))
+    if not any(lexeme.plain and lexeme.text != lexeme.value for lexeme in named):
+        yield f"is said as {canonical!r}"
+
+
+_ORDER = (WordKind.OPENER, WordKind.OBJECT, WordKind.MODIFIER, WordKind.SIDE)
 
 
 def _is_other_word(lexeme: Lexeme) -> bool:
-    named = lexeme.kind in (Kind.OPENER, Kind.OBJECT, Kind.SIDE, Kind.MODIFIER)
-    return named and not lexeme.plain and lexeme.value.split()[0] != lexeme.text
+    return lexeme.kind in _ORDER and not lexeme.plain and lexeme.value.split()[0] != lexeme.text
 
 
-def _refused(text: str, found: Understood) -> Reading:
+def _refused(text: str, parsed: Understood) -> Reading:
     """No wording: the reasons, and what may have been meant."""
-    mention = min(found.mentions, key=lambda one: one.tier, default=None)
-    action = found.openers[0].value if found.openers else ""
+    mention = parsed.most_urgent
+    action = parsed.openers[0].value if parsed.openers else ""
     slots = mention.slots(action) if mention else Slots(action) if action else None
-    if not mention and action and objection(Slots(action)) and (not found.refusals or _is_go(action)):
-        found.refusals.append(objection(Slots(action)))
-    reasons = tuple(dict.fromkeys(found.refusals))
-    return Reading(text, slots, None, None, (), reasons, tuple(_suggestions(found)))
+    why = objection(Slots(action))
+    if not mention and action and why and (not parsed.refusals or _is_go(action)):
+        parsed.refusals.append(why)
+    reasons = tuple(dict.fromkeys(parsed.refusals))
+    return Reading(text, slots, None, None, (), reasons, tuple(_suggestions(parsed)))
 
 
-def _suggestions(found: Understood) -> list[str]:
+def _suggestions(parsed: Understood) -> list[str]:
     """The dangers that were named, each in its own sentence; a landmark or a turn only where nothing is denied.
 
     Never an order to walk on that the text did not hold in these words.
     """
-    dangers = sorted((m for m in found.mentions if m.tier < 3), key=lambda one: one.tier)
+    dangers = sorted((m for m in parsed.mentions if m.tier < 3), key=lambda mention: mention.tier)
     meant = [instruct(m.object, m.side or "ahead", modifier=m.modifier) for m in dangers]
-    meant += [instruct(name, "ahead") for members in found.families for name in sorted(members, key=_tier_of)]
-    if meant or found.negated:
+    members = (name for names in parsed.families for name in sorted(names, key=lambda name: load().objects[name].tier))
+    meant += [instruct(name, "ahead") for name in members]
+    if meant or parsed.negated:
         return [sentence for sentence in dict.fromkeys(meant) if read(sentence).as_written]
-    order = max((opener.value for opener in found.openers), key=_care, default="")
-    for mention in found.mentions[:1]:
-        if fits(Slots(f"{order} at the {mention.object}")):
-            return [phrase(Slots(f"{order} at the {mention.object}"))]
-        return [] if found.assured else [phrase(replace(mention, side=mention.side or "ahead").slots("caution"))]
+    order = max((opener.value for opener in parsed.openers), key=_care, default="")
+    if parsed.mentions:
+        return _about_landmark(parsed.mentions[0], order, assured=parsed.assured)
     if order in ("step up", "step down"):
         return [phrase(Slots("caution", "step", "ahead", f"going {order.removeprefix('step ')}"))]
     return [phrase(Slots(order))] if order and fits(Slots(order)) and not _is_go(order) else []
+
+
+def _about_landmark(mention: Mention, order: str, *, assured: bool) -> list[str]:
+    turn = Slots(f"{order} at the {mention.object}")
+    if fits(turn):
+        return [phrase(turn)]
+    return [] if assured else [phrase(replace(mention, side=mention.side or "ahead").slots("caution"))]
 
 
 def _is_go(action: str) -> bool:
@@ -263,10 +265,6 @@ def _is_go(action: str) -> bool:
 
 def _care(action: str) -> int:
     return load().opener_rules[action.split()[0]].care if action else -1
-
-
-def _tier_of(name: str) -> int:
-    return load().objects[name].tier
 
 
 def _is_clear(spoken: Sequence[Lexeme]) -> bool:

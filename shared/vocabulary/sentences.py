@@ -6,12 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
-from shared.vocabulary.table import Slots, is_on_path, load, modifiers_of, objection, tier, words
-
-SIDES_SEEN = ("on the left", "ahead", "on the right")
-"""The sides a camera tells apart; the hazard head scores each object at each of them."""
-_SHORTER = (("on the ", ""), ("slightly ", ""), ("closing fast", "approaching"))
-"""What gives way where a sentence of its tier has too many words: "Stop, vehicle approaching left." """
+from shared.vocabulary.table import Slots, is_middle, is_on_path, load, modifiers_of, objection, tier, words
 
 
 def phrase(slots: Slots) -> str:
@@ -21,7 +16,7 @@ def phrase(slots: Slots) -> str:
         return f"{action}."
     body = " ".join(filter(None, (slots.object, slots.modifier, slots.side)))
     most = load().words_max[tier(slots)]
-    for long, short in _SHORTER:
+    for long, short in load().shorter:
         if len(words(f"{action} {body}")) > most:
             body = body.replace(long, short)
     return f"{action}, {body}."
@@ -35,25 +30,22 @@ def instruct(name: str, side: str, *, modifier: str = "") -> str:
 
 def default_action(name: str, side: str, modifier: str = "") -> str:
     """What a thing asks for where nobody says what to do about it."""
-    level = tier(Slots("", name, side, modifier))
-    if name == "head obstacle" and side in ("ahead", "overhead", ""):
-        return "duck"
-    if load().objects[name].tier == 1 and modifier != "parked" and is_on_path(side):
+    term, level = load().objects[name], tier(Slots("", name, side, modifier))
+    if term.asks_for is not None and is_middle(side):
+        return term.asks_for
+    if term.tier == 1 and modifier != "parked" and is_on_path(side):
         return "stop"
     if level == 3:
-        return "continue straight" if side in ("ahead", "overhead", "") else "keep straight"
+        return "continue straight" if is_middle(side) else "keep straight"
     return "stop" if level == 1 else "caution"
 
 
 def fits(slots: Slots) -> bool:
     """Whether the sentence of some slots may be said: the table allows them together, in as many words as its tier
     may have."""
-    if objection(slots):
+    if objection(slots) is not None:
         return False
-    if not slots.object:
-        return True
-    loaded = load()
-    return loaded.words_min <= len(words(phrase(slots))) <= loaded.words_max[tier(slots)]
+    return not slots.object or load().words_min <= len(words(phrase(slots))) <= load().words_max[tier(slots)]
 
 
 def bodies(action: str) -> Iterator[Slots]:
@@ -83,10 +75,10 @@ def manoeuvres() -> tuple[str, ...]:
 def sayable() -> dict[str, Slots]:
     """Every sentence that may be said, with its slots; `clear` is not among them. About 20,000, in a second."""
     about_things = (slots for action in actions() for slots in bodies(action))
-    found: dict[str, Slots] = {}
+    sentences: dict[str, Slots] = {}
     for slots in about_things:
-        found.setdefault(phrase(slots), _as_said(slots))
-    return found | {text: Slots(text.removesuffix(".").lower()) for text in manoeuvres()}
+        sentences.setdefault(phrase(slots), _as_said(slots))
+    return sentences | {text: Slots(text.removesuffix(".").lower()) for text in manoeuvres()}
 
 
 def may_be_spoken(text: str) -> bool:

@@ -1,22 +1,22 @@
-"""The vocabulary file as frozen dataclasses, and its one question: may this opener stand with this thing?
+"""`vocabulary.toml` as frozen dataclasses, and its one question: may this opener stand with this thing?
 
-`vocabulary.toml` beside this package is the only list of words and the only list of rules. `objection` reads the table
-of openers; the automaton, the validator, the wording helper and the table in docs/guidance.md all ask it.
+`objection` reads the table of openers; the automaton, the validator, the wording helper and the table in
+docs/guidance.md all ask it.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 PLAIN = "plain"
-MOVING = ("approaching", "closing fast")
-"""What comes crosses the way, wherever it is now."""
+"""Stands for no modifier in an opener's list of modifiers."""
 ALERT = 3
 """Care from which an opener asks for attention, not for a way to go."""
 _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
@@ -24,22 +24,26 @@ _WORD = re.compile(r"[a-z]+(?:-[a-z]+)*")
 
 @dataclass(frozen=True, slots=True)
 class ObjectTerm:
-    """One thing that may be named."""
+    """One thing that may be named. The fields are those of its table, and explained there."""
 
     name: str
     tier: int
     tier_parked: int
-    synonyms: tuple[str, ...]
-    """Other names, heard and read."""
-    states: tuple[str, ...]
-    as_written: tuple[str, ...] = ()
-    """Names that stand in a good sentence as they are; they are taught as `name`."""
-    written: tuple[str, ...] = ()
-    """Other names that are only read, never listened for."""
     tier_moving: int = 3
     """A thing that comes counts at least as urgent as this."""
+    synonyms: tuple[str, ...] = ()
+    as_written: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+    modifiers: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
     openers: tuple[str, ...] | None = None
-    """The only openers that it may stand with; None = all that the table of openers allows."""
+    """None = all that the table of openers allows."""
+    asks_for: str | None = None
+    leads: str | None = None
+    everyday: tuple[str, ...] = ()
+    unheard: tuple[str, ...] = ()
+    pronounced: Mapping[str, tuple[str, ...]] | None = None
+    """Word → its pronunciations in CMUdict's phones."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,25 +57,23 @@ class Opener:
 
     name: str
     care: int
-    """The higher, the more careful."""
-    go: bool
-    """An order to walk on."""
-    ways: tuple[str, ...]
-    """Directions, one of which it needs; empty = none."""
     tiers: tuple[int, ...]
-    objects: tuple[str, ...] | None
-    sides: tuple[str, ...] | None
-    modifiers: tuple[str, ...] | None
-    """`PLAIN` stands for no modifier."""
-    alone: tuple[str, ...]
-    """What makes it a sentence without a thing; "" = nothing more."""
-    alone_tier: int
     also: Mapping[str, tuple[str, ...]]
-    """Direction ("" = the usual one) → other words for the opener with it."""
+    """Direction ("" where there is none) → other words for the opener with it."""
+    go: bool = False
+    """An order to walk on."""
+    ways: tuple[str, ...] = ()
+    """Directions, one of which it needs; empty = none."""
+    objects: tuple[str, ...] | None = None
+    sides: tuple[str, ...] | None = None
+    modifiers: tuple[str, ...] | None = None
+    alone: tuple[str, ...] = ()
+    """What makes it a sentence without a thing; "" = nothing more."""
+    alone_tier: int = 3
 
     @property
     def usual_way(self) -> str:
-        return "straight" if "straight" in self.ways else ""
+        return _usual_way(self.ways)
 
     @property
     def first_words(self) -> tuple[str, ...]:
@@ -90,9 +92,10 @@ class Side:
     """Where a thing is."""
 
     name: str
-    on_path: bool
-    as_written: tuple[str, ...]
-    also: tuple[str, ...]
+    on_path: bool = False
+    middle: bool = False
+    as_written: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +103,9 @@ class Modifier:
     """How a thing is."""
 
     name: str
-    of: tuple[str, ...]
-    """The things that it may stand with."""
-    tier: int
-    """A thing that is so counts at least as urgent as this."""
-    also: tuple[str, ...]
+    tier: int = 3
+    moving: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,18 @@ class Family:
 
     words: tuple[str, ...]
     members: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class HeardWords:
+    """What the recogniser of spoken corrections listens for; numbers are odds."""
+
+    openers: Mapping[str, float]
+    articles: Mapping[str, float]
+    places: Mapping[str, float]
+    ways: tuple[str, ...]
+    nothing: tuple[str, ...]
+    unfinished: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +145,22 @@ class Vocabulary:
 
     version: int
     words_min: int
-    words_max: dict[int, int]
+    words_max: Mapping[int, int]
     clear: str
-    opener_rules: dict[str, Opener]
-    side_rules: dict[str, Side]
-    modifier_rules: dict[str, Modifier]
+    sides_seen: tuple[str, ...]
+    shorter: tuple[tuple[str, str], ...]
+    opener_rules: Mapping[str, Opener]
+    side_rules: Mapping[str, Side]
+    modifier_rules: Mapping[str, Modifier]
+    objects: Mapping[str, ObjectTerm]
+    families: tuple[Family, ...]
+    heard: HeardWords
     fillers: tuple[str, ...]
     negations: tuple[str, ...]
     assurances: tuple[str, ...]
     never_announced: tuple[str, ...]
-    objects: dict[str, ObjectTerm]
-    families: tuple[Family, ...]
-    sounds: tuple[str, ...]
+    relative: tuple[str, ...]
+    glue: tuple[str, ...]
 
     @property
     def openers(self) -> tuple[str, ...]:
@@ -165,29 +182,21 @@ def words(text: str) -> list[str]:
 
 @cache
 def load() -> Vocabulary:
-    """The packaged vocabulary. Raises: KeyError, TypeError where the file lacks something (a packaging error)."""
+    """The packaged vocabulary. Raises: KeyError, TypeError where the file is not as it must be (a packaging error)."""
     raw = tomllib.loads(files("shared").joinpath("vocabulary.toml").read_text(encoding="utf-8"))
     return Vocabulary(
-        version=raw["version"],
-        words_min=raw["words_min"],
-        words_max={int(tier): count for tier, count in raw["words_max"].items()},
-        clear=raw["clear"],
-        opener_rules={name: _opener(name, entry) for name, entry in raw["openers"].items()},
-        side_rules={
-            name: Side(name, entry.get("on_path", False), _texts(entry, "as_written"), _texts(entry, "also"))
-            for name, entry in raw["sides"].items()
+        opener_rules={name: _opener(name, entry) for name, entry in raw.pop("openers").items()},
+        side_rules={name: Side(name, **_frozen(entry)) for name, entry in raw.pop("sides").items()},
+        modifier_rules={name: Modifier(name, **_frozen(entry)) for name, entry in raw.pop("modifiers").items()},
+        objects={
+            name: ObjectTerm(name, **_frozen({"tier_parked": entry["tier"], **entry}))
+            for name, entry in raw.pop("objects").items()
         },
-        modifier_rules={
-            name: Modifier(name, tuple(entry["of"]), entry.get("tier", 3), _texts(entry, "also"))
-            for name, entry in raw["modifiers"].items()
-        },
-        fillers=_texts(raw["words"], "fillers"),
-        negations=_texts(raw["words"], "negations"),
-        assurances=_texts(raw["words"], "assurances"),
-        never_announced=_texts(raw["words"], "never_announced"),
-        objects={name: _term(name, entry) for name, entry in raw["objects"].items()},
-        families=tuple(Family(tuple(entry["words"]), dict(entry["members"])) for entry in raw["families"].values()),
-        sounds=tuple(raw["sounds"]),
+        families=tuple(Family(**_frozen(entry)) for entry in raw.pop("families").values()),
+        heard=HeardWords(**_frozen(raw.pop("heard"))),
+        words_max={int(tier): count for tier, count in raw.pop("words_max").items()},
+        **_frozen(raw.pop("words")),
+        **_frozen(raw),
     )
 
 
@@ -202,24 +211,23 @@ def tier(slots: Slots) -> int:
     rule = loaded.opener_rules.get(slots.action.split(" ")[0])
     if term is None:
         return rule.alone_tier if rule is not None and not slots.object else 3
-    moving = slots.modifier in MOVING
-    level = term.tier_parked if slots.modifier == "parked" else term.tier
-    level = min(level, term.tier_moving) if moving else level
     modifier = loaded.modifier_rules.get(slots.modifier)
-    level = level if modifier is None else min(level, modifier.tier)
-    beside = slots.side not in ("ahead", "overhead", "") and not moving
-    level = max(2, level) if beside else level
+    level = term.tier_parked if slots.modifier == "parked" else term.tier
+    if modifier is not None:
+        level = min(level, modifier.tier, term.tier_moving if modifier.moving else level)
+    if not (is_middle(slots.side) or _is_moving(slots.modifier)):
+        level = max(2, level)
     return min(level, 2) if rule is not None and rule.care >= ALERT else level
 
 
 def modifiers_of(name: str) -> tuple[str, ...]:
     """The modifiers and states that may stand with a thing."""
-    loaded = load()
-    return (*(m.name for m in loaded.modifier_rules.values() if name in m.of), *loaded.objects[name].states)
+    term = load().objects[name]
+    return (*(modifier for modifier in load().modifier_rules if modifier in term.modifiers), *term.states)
 
 
-def objection(slots: Slots) -> str:
-    """Why these slots may not be said together, "" = they may. The table of openers, asked.
+def objection(slots: Slots) -> str | None:
+    """Why these slots may not be said together, None where they may. The table of openers, asked.
 
     Word counts are no part of it: see `sentences.phrase`.
     """
@@ -229,10 +237,7 @@ def objection(slots: Slots) -> str:
     if rule is None:
         return f"{slots.action!r} is no opener"
     if not slots.object:
-        if way in rule.alone:
-            return ""
-        needed = f"; it needs {' or '.join(rule.alone)}" if any(rule.alone) else ""
-        return f"{slots.action!r} is no sentence by itself{needed}"
+        return None if way in rule.alone else _incomplete(slots.action, rule)
     term = loaded.objects.get(slots.object)
     if term is None:
         return f"{slots.object!r} is not in the vocabulary"
@@ -242,33 +247,43 @@ def objection(slots: Slots) -> str:
         return f"{opener!r} is an order that is the walker's own to decide; name where the thing is instead"
     if way not in (rule.ways or ("",)):
         return f"{opener!r} goes with these directions: {', '.join(rule.ways) or 'none'}"
-    return _refused_with(rule, way, term, slots)
+    return next(itertools.chain(_refusals(rule, term, slots), _wrong_ways(rule, term, slots)), None)
 
 
-def _refused_with(rule: Opener, way: str, term: ObjectTerm, slots: Slots) -> str:
-    level, on_path = tier(slots), is_on_path(slots.side)
-    thing = " ".join(filter(None, (slots.object, slots.modifier)))
+def _incomplete(action: str, rule: Opener) -> str:
+    needed = f"; it needs {' or '.join(rule.alone)}" if any(rule.alone) else ""
+    return f"{action!r} is no sentence by itself{needed}"
+
+
+def _refusals(rule: Opener, term: ObjectTerm, slots: Slots) -> Iterator[str]:
+    """What the opener's own row says against a thing."""
+    level, thing = tier(slots), " ".join(filter(None, (slots.object, slots.modifier)))
     if term.openers is not None and rule.name not in term.openers:
-        return f"{thing!r} stands only with {', '.join(term.openers)}"
-    if rule.go and (level == 1 or (term.tier == 1 and on_path)):
-        return f"{slots.action!r} is an order to walk on, and {thing!r} is something to stop for"
+        yield f"{thing!r} stands only with {', '.join(term.openers)}"
+    if rule.go and (level == 1 or (term.tier == 1 and is_on_path(slots.side))):
+        yield f"{slots.action!r} is an order to walk on, and {thing!r} is something to stop for"
     if level not in rule.tiers:
-        return f"{slots.action!r} does not go with {thing!r}, which is of kind {level}"
+        yield f"{slots.action!r} does not go with {thing!r}, which is of kind {level}"
     if rule.objects is not None and term.name not in rule.objects:
-        return f"{slots.action!r} goes only with {', '.join(rule.objects)}"
+        yield f"{slots.action!r} goes only with {', '.join(rule.objects)}"
     if rule.sides is not None and slots.side not in ("", *rule.sides):
-        return f"{slots.action!r} goes only with what is {', '.join(rule.sides)}"
+        yield f"{slots.action!r} goes only with what is {', '.join(rule.sides)}"
     if rule.modifiers is not None and (slots.modifier or PLAIN) not in rule.modifiers:
-        return f"{slots.action!r} does not go with something that is {slots.modifier}"
-    if way == "straight" and slots.modifier in MOVING:
-        return f"{slots.action!r} would lead into the way of {thing!r}"
-    if (way, slots.object) == ("down", "stairs up"):
-        return f"{slots.action!r} does not lead up the stairs"
-    if way == "straight" and level < 3 and on_path:
-        return f"{slots.action!r} would lead into {thing!r}"
+        yield f"{slots.action!r} does not go with something that is {slots.modifier}"
+
+
+def _wrong_ways(rule: Opener, term: ObjectTerm, slots: Slots) -> Iterator[str]:
+    """What is said against leading the walker this way."""
+    way = slots.action.partition(" ")[2]
+    thing = " ".join(filter(None, (slots.object, slots.modifier)))
+    if way == "straight" and _is_moving(slots.modifier):
+        yield f"{slots.action!r} would lead into the way of {thing!r}"
+    if term.leads in rule.ways and way != term.leads:
+        yield f"{slots.action!r} does not lead {term.leads} the {term.name.split()[0]}"
+    if way == "straight" and tier(slots) < 3 and is_on_path(slots.side):
+        yield f"{slots.action!r} would lead into {thing!r}"
     if way in ("left", "right") and way in slots.side.split():
-        return f"{slots.action!r} would lead towards {thing!r} {slots.side}"
-    return ""
+        yield f"{slots.action!r} would lead towards {thing!r} {slots.side}"
 
 
 def is_on_path(side: str) -> bool:
@@ -277,39 +292,28 @@ def is_on_path(side: str) -> bool:
     return rule is None or rule.on_path
 
 
+def is_middle(side: str) -> bool:
+    """Whether a thing at this side is straight on; an unsaid side counts as ahead."""
+    return not side or (side in load().side_rules and load().side_rules[side].middle)
+
+
+def _is_moving(modifier: str) -> bool:
+    return modifier in load().modifier_rules and load().modifier_rules[modifier].moving
+
+
+def _usual_way(ways: tuple[str, ...]) -> str:
+    return "straight" if "straight" in ways else ""
+
+
 def _opener(name: str, entry: Mapping[str, Any]) -> Opener:
-    alone = entry.get("alone", {})
-    ways = _texts(entry, "ways")
-    usual = "straight" if "straight" in ways else ""
-    also = {usual: _texts(entry, "also")} | {way: _texts(entry, f"also_{way}") for way in ways if way != usual}
-    return Opener(
-        name,
-        entry["care"],
-        entry.get("go", False),
-        ways,
-        tuple(entry["tiers"]),
-        tuple(entry["objects"]) if "objects" in entry else None,
-        tuple(entry["sides"]) if "sides" in entry else None,
-        tuple(entry["modifiers"]) if "modifiers" in entry else None,
-        tuple(alone.get("with", ())),
-        alone.get("tier", 3),
-        also,
-    )
+    also = entry.get("also", [])
+    if isinstance(also, list):
+        also = {_usual_way(tuple(entry.get("ways", ()))): also}
+    return Opener(name, **_frozen({**entry, "also": also}))
 
 
-def _term(name: str, entry: Mapping[str, Any]) -> ObjectTerm:
-    return ObjectTerm(
-        name,
-        entry["tier"],
-        entry.get("tier_parked", entry["tier"]),
-        _texts(entry, "synonyms"),
-        _texts(entry, "states"),
-        _texts(entry, "as_written"),
-        _texts(entry, "written"),
-        entry.get("tier_moving", 3),
-        tuple(entry["openers"]) if "openers" in entry else None,
-    )
-
-
-def _texts(entry: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    return tuple(entry.get(name, ()))
+def _frozen(value: Any) -> Any:
+    """Lists of a TOML file as tuples."""
+    if isinstance(value, Mapping):
+        return {name: _frozen(part) for name, part in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from shared.vocabulary.sentences import actions, bodies, phrase
-from shared.vocabulary.table import Opener, Slots, load, tier
+from shared.vocabulary.table import Opener, Slots, load, modifiers_of, tier
 
 _KINDS = {1: "to stop for", 2: "in or beside the way", 3: "to find the way"}
 
@@ -16,28 +16,26 @@ def markdown() -> str:
     return "\n".join((*_openers(), "", *_things(), "", *_modifiers())) + "\n"
 
 
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
 def _openers() -> Iterator[str]:
     yield "| opener | with things of kind | on the path | beside it | only with | by itself | for example |"
     yield "|---|---|---|---|---|---|---|"
     for rule in load().opener_rules.values():
         said = [slots for action in actions() if action in rule.actions for slots in bodies(action)]
-        here = sorted(
-            {tier(replace(slots, action="")) for slots in said if slots.side in ("ahead", "overhead", "slightly left")}
-        )
-        beside = sorted(
-            {tier(replace(slots, action="")) for slots in said if slots.side in ("on the left", "on the right")}
-        )
-        alone = ", ".join(f'"{rule.name.capitalize()}{f" {way}" if way else ""}."' for way in rule.alone)
-        row = (
-            _named(rule),
-            _numbers(rule.tiers),
-            _numbers(here),
-            _numbers(beside),
-            _only(rule),
-            alone or "–",
-            f'"{_example(said)}"' if said else "never said",
-        )
-        yield f"| {' | '.join(row)} |"
+        alone = ", ".join(f'"{f"{rule.name} {way}".strip().capitalize()}."' for way in rule.alone)
+        example = f'"{_example(said)}"' if said else "never said"
+        here, beside = _kinds(said, "ahead", "overhead", "slightly left"), _kinds(said, "on the left", "on the right")
+        kinds = ", ".join(map(str, rule.tiers)) or "none"
+        yield _row(_named(rule), kinds, here, beside, _only(rule), alone or "–", example)
+
+
+def _kinds(said: list[Slots], *sides: str) -> str:
+    """The tiers of the things that are said at these sides."""
+    tiers = sorted({tier(replace(slots, action="")) for slots in said if slots.side in sides})
+    return ", ".join(map(str, tiers)) or "none"
 
 
 def _named(rule: Opener) -> str:
@@ -54,10 +52,6 @@ def _only(rule: Opener) -> str:
     return "; ".join(only) or "–"
 
 
-def _numbers(kinds: object) -> str:
-    return ", ".join(map(str, kinds)) if kinds else "none"  # type: ignore[call-overload]  # a tuple or list of int
-
-
 def _example(said: list[Slots]) -> str:
     plain = [slots for slots in said if not slots.modifier and slots.side]
     return phrase(min(plain or said, key=lambda slots: (slots.side != "ahead", tier(slots))))
@@ -68,15 +62,8 @@ def _things() -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for term in load().objects.values():
         kind = f"{term.tier}{f' (parked: {term.tier_parked})' if term.tier_parked != term.tier else ''}"
-        modifiers = [m.name for m in load().modifier_rules.values() if term.name in m.of]
-        row = (
-            term.name,
-            kind,
-            ", ".join((*modifiers, *term.states)) or "–",
-            ", ".join(term.names[1:]) or "–",
-            ", ".join(term.openers or ()) or "–",
-        )
-        yield f"| {' | '.join(row)} |"
+        listed = (", ".join(texts) or "–" for texts in (modifiers_of(term.name), term.names[1:], term.openers or ()))
+        yield _row(term.name, kind, *listed)
 
 
 def _modifiers() -> Iterator[str]:
@@ -84,4 +71,4 @@ def _modifiers() -> Iterator[str]:
     yield "|---|---|---|"
     for modifier in load().modifier_rules.values():
         kind = f"at least kind {modifier.tier}: {_KINDS[modifier.tier]}" if modifier.tier < 3 else "no more urgent"
-        yield f"| {modifier.name} | {kind} | {', '.join(modifier.also) or '–'} |"
+        yield _row(modifier.name, kind, ", ".join(modifier.also) or "–")

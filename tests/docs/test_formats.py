@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from device.controls.buttons import ACTIONS
+from device.controls.buttons import SCRIPTED
 from device.health import status
 from device.health.walk_report import WalkReport
 from device.outbox import folder as outbox_folder
@@ -100,7 +100,7 @@ def test_every_limit_is_told_with_its_value(module: ModuleType, name: str) -> No
     assert re.search(rf"\b({told})\b[^.(]*\([^)]*`{name}`", page("formats.md")), f"{size(value)} (`{name}`)"
 
 
-@pytest.mark.parametrize("value", [*messages.FLAGS, *messages.PART_KINDS, *bundle.INTENDED_USES, *state.PHASES])
+@pytest.mark.parametrize("value", [*messages.FLAGS, *messages.PART_KINDS, *bundle.INTENDED_USES, *state.UpdatePhase])
 def test_every_word_with_a_meaning_is_named(value: str) -> None:
     assert value in named_in(page("formats.md"))
 
@@ -135,11 +135,11 @@ def test_every_route_of_the_api_is_told_and_no_other(tmp_path: Path) -> None:
 
 
 def test_every_export_format_is_told() -> None:
-    assert re.findall(r"^\| `(\w+)` \|", section("formats.md", "Exports"), re.MULTILINE) == list(export.FORMATS)
+    assert re.findall(r"^\| `(\w+)` \|", section("formats.md", "Exports"), re.MULTILINE) == list(export.WRITERS)
 
 
 def test_every_press_is_told() -> None:
-    assert set(ACTIONS) <= named_in(section("formats.md", "Files for scripts"))
+    assert set(SCRIPTED) <= named_in(section("formats.md", "Files for scripts"))
 
 
 def test_every_part_of_a_report_is_told(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.docs.pages import DOCS, anchor, headings
 from tests.paths import ROOT
 
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 IDS = [path.relative_to(ROOT).as_posix() for path in PAGES]
 
 
@@ -36,6 +36,13 @@ def test_every_link_leads_somewhere(path: Path) -> None:
 def test_every_page_is_in_the_index() -> None:
     listed = set(links(DOCS / "README.md"))
     assert [path.name for path in sorted(DOCS.glob("*.md")) if path.name not in listed | {"README.md"}] == []
+
+
+def test_every_recipe_is_in_their_index() -> None:
+    listed = set(links(DOCS / "how-to" / "README.md"))
+    assert [
+        path.name for path in sorted((DOCS / "how-to").glob("*.md")) if path.name not in listed | {"README.md"}
+    ] == []
 
 
 def test_every_decision_is_in_their_index() -> None:

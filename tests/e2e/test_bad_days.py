@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -88,17 +89,7 @@ def _register_another(site: Site, version: str) -> None:
     old = bundle.read_manifest(folder)
     with open(folder / "tokenizer.json", "a") as tokenizer:
         tokenizer.write("\n ")
-    bundle.write_bundle(
-        folder,
-        version=version,
-        created_at_utc=old.created_at_utc,
-        base=old.base,
-        parent=old.version,
-        intended_use=old.intended_use,
-        thresholds=old.thresholds,
-        model=old.model,
-        evaluation=old.evaluation,
-    )
+    bundle.write_bundle(folder, replace(old, version=version, parent=old.version, extra={}))
     site.server("models", "add", str(folder))
 
 

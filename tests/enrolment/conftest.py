@@ -14,7 +14,7 @@ from device.identity.identity import Identity
 from server.database.store import Store, open_store
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
-from server.identity.claims import Enrolment
+from server.identity.claims import Claims
 from server.identity.enrol_http import EnrolmentService
 from shared import atomic
 from shared.clock import ManualClock, SystemClock
@@ -29,7 +29,7 @@ class Desk:
     clock: ManualClock
     store: Store
     certificates: Certificates
-    book: Enrolment
+    book: Claims
     address: tuple[str, int]
     folder: Path
 
@@ -67,8 +67,8 @@ def desk(tmp_path: Path, fresh_home: Path) -> Iterator[Desk]:
     store = open_store(tmp_path / "home")
     authority = Authority(tmp_path / "home", clock=clock)
     certificates = Certificates(store, authority, clock=clock)
-    book = Enrolment(certificates, root=lambda: ROOT)
-    service = EnrolmentService(book, authority, address=("127.0.0.1", 0), broker=":8883", clock=SystemClock())
+    book = Claims(certificates, root=lambda: ROOT)
+    service = EnrolmentService(book, address=("127.0.0.1", 0), broker=":8883", clock=SystemClock())
     address = service.start()
     yield Desk(clock, store, certificates, book, address, tmp_path)
     service.stop()

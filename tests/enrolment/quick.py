@@ -7,7 +7,7 @@ from pathlib import Path
 from device.identity import identity
 from device.identity.identity import Identity
 from server.identity.certificates import Certificates
-from server.identity.claims import Enrolment
+from server.identity.claims import Claims
 from shared import enrolment
 from shared.clock import Clock, SystemClock
 from shared.enrolment import EnrolAnswer, EnrolRequest
@@ -28,7 +28,7 @@ def enrolled(
 ) -> Identity:
     """Let a device in, as `devices add` and `enroll` do. clock: the device's."""
     clock = clock or SystemClock()
-    book = Enrolment(certificates, root=lambda: root)
+    book = Claims(certificates, root=lambda: root)
     claim = book.add(device)
     key_pem = identity.new_key()
     request = ask(claim.code, device, identity.certificate_request(key_pem, device))

@@ -10,9 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.identity.connection_limit import network_of
-from server.identity.enrol_http import BURST, MOST_ADDRESSES, REFILL_S, Bucket, Rate, take
 from shared import enrolment
-from shared.clock import ManualClock
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.errors import ConfigError, MessageError
 
@@ -97,23 +95,6 @@ def test_any_other_text_is_no_qr_code(text: str) -> None:
         assert set(enrolment.parse_uri(text)) == {"server", "device", "code"}
     except ConfigError:
         pass
-
-
-def test_a_bucket_gives_a_burst_and_fills_again() -> None:
-    bucket: Bucket | None = None
-    for _ in range(BURST):
-        bucket = take(bucket, 0.0)
-        assert bucket is not None
-    assert take(bucket, 0.0) is None
-    assert take(bucket, REFILL_S - 0.1) is None
-    assert take(bucket, REFILL_S) is not None
-
-
-def test_the_memory_of_addresses_is_bounded() -> None:
-    rate = Rate(ManualClock())
-    for number in range(MOST_ADDRESSES + 50):
-        assert rate.allows(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-    assert len(rate._buckets) == MOST_ADDRESSES
 
 
 def test_one_household_is_one_address() -> None:

@@ -21,7 +21,7 @@ from device.identity.identity import Identity
 from device.identity.renew import NEXT_KEY, REQUEST, Renewal, is_due
 from device.outbox.outbox import Outbox
 from device.sync.link import Link, LinkPorts, LinkSettings
-from server.broker.link import ServerLink
+from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database import store as db
 from server.database.store import open_store
 from server.identity.authority import Authority
@@ -297,10 +297,8 @@ def test_nobody_gets_certificates_without_end(pair: Pair) -> None:
 @pytest.fixture
 def served(secure_broker: SecureSite) -> Iterator[SecureSite]:
     link = ServerLink(
-        secure_broker.host,
-        secure_broker.port,
-        {"renew": secure_broker.certificates.renew, "": lambda device, levels, payload: []},
-        tls=secure_broker.server_context(),
+        BrokerSession(secure_broker.host, secure_broker.port, tls=secure_broker.server_context()),
+        Ports(lambda *_: [], {"renew": secure_broker.certificates.renew}),
     )
     link.start()
     assert link.ready.wait(15)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from device.identity import identity
-from server.identity.connection_limit import Gate
+from server.identity.connection_limit import LimitedListener
 from server.identity.enrol_http import LIFE_S, MOST_AT_ONCE, MOST_EACH
 from shared.clock import ManualClock
 from shared.errors import Refused
@@ -60,13 +60,13 @@ def test_who_knows_no_code_does_not_even_hold_up_the_database(desk: Desk) -> Non
 
 
 @contextmanager
-def gate(clock: ManualClock, *, most: int, most_each: int) -> Iterator[Gate]:
+def gate(clock: ManualClock, *, most: int, most_each: int) -> Iterator[LimitedListener]:
     listener = socket.create_server(("127.0.0.1", 0))
-    with Gate(listener, clock=clock, most=most, most_each=most_each, life_s=LIFE_S) as made:
+    with LimitedListener(listener, clock=clock, most=most, most_each=most_each, life_s=LIFE_S) as made:
         yield made
 
 
-def guests(made: Gate, count: int, held: ExitStack) -> list[socket.socket]:
+def guests(made: LimitedListener, count: int, held: ExitStack) -> list[socket.socket]:
     """The strangers' ends of connections that were accepted one after the other."""
     ends = []
     for _ in range(count):

@@ -1,7 +1,7 @@
 """A device and a server as processes that may be killed: the real parts, composed as the agent and `run` compose them.
 
     device_life   Outbox + Link + Updater; seals cargo until it has sealed all, and ends when nothing is left to send
-    server_life   Store + Dataset + Merge + Ingest + Push + ServerLink
+    server_life   Store + Dataset + Merge + Ingest + Offers + ServerLink
 
 Both are started by `tests.faults.world` in a process of their own and know nothing of their earlier lives but what lies
 on disk.
@@ -22,22 +22,23 @@ from device.outbox.folder import REQUESTS
 from device.outbox.inspect import ask_retry
 from device.outbox.outbox import Outbox
 from device.sync.link import Link, LinkPorts, LinkSettings
+from device.updates.permission import Permission
 from device.updates.state import Settings
 from device.updates.tuf_client import Trust
-from device.updates.updater import Updater
-from server.broker.link import ServerLink
+from device.updates.updater import Updater, UpdaterPorts
+from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database.store import open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
-from server.ingest.counters import Tally
+from server.ingest.counters import DailyCounts
 from server.ingest.ingest import Ingest
 from server.ingest.limits import LimitsSettings
-from server.releases.offers import Push
+from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.signing import FOLDER as RELEASE_FOLDER
 from server.releases.signing import Release
-from server.worker import NAME, SHARED_LISTEN
+from server.worker import NAME, SHARED_FILTERS
 from shared import bundle, topics
 from shared.clock import Clock, SystemClock
 from shared.errors import MessageError
@@ -137,7 +138,7 @@ class ServerOrders:
         if not self.shared:
             return topics.UP_ALL, topics.STATUS_ALL
         rest = (topics.WANT_ALL, topics.RENEW_ALL, topics.STATUS_ALL) if self.worker == 0 else ()
-        return *SHARED_LISTEN, *rest
+        return *SHARED_FILTERS, *rest
 
 
 def device_life(orders: DeviceOrders, ready: Path) -> None:
@@ -166,28 +167,33 @@ class _Device:
         self._threads: list[threading.Thread] = []
 
     def _made_updater(self) -> Updater:
+        ports = UpdaterPorts(
+            clock=self._orders.fate.clock(),
+            publish=self._link.publish,
+            selftest=self._selftest,
+            use_model=lambda _folder, version: self._ledger.say("activated", version),
+        )
         updater = Updater(
             self._orders.state,
-            self._link.publish,
-            device=self._orders.name,
-            clock=self._orders.fate.clock(),
-            selftest=_whole,
-            on_activated=lambda _folder, version: self._ledger.say("activated", version),
-            check_manifest=lambda manifest: self._ledger.say("attempted", manifest.version),
+            ports,
+            Permission(bundle.FOR_JUDGING, self._trust(), self._orders.name),
             settings=Settings(margin_bytes=1_000_000, probation_looks=PROBATION_LOOKS),
-            trust=self._trust(),
-            at=self._killer,
+            crash_point=self._killer,
         )
         self._link.on("offer", lambda _levels, payload: updater.on_offer(payload))
         self._link.on("block", updater.on_block)
         return updater
+
+    def _selftest(self, folder: Path) -> list[str]:
+        self._ledger.say("attempted", bundle.read_manifest(folder).version)
+        return _whole(folder)
 
     def _trust(self) -> Trust | None:
         if self._orders.root is None:
             return None
         floor = ClockFloor(self._orders.state, self._orders.fate.clock())
         root = self._orders.root.read_bytes()
-        return Trust(self._orders.state / "trust", root, floor, at=lambda name: self._killer(f"trust:{name}"))
+        return Trust(self._orders.state / "trust", root, floor, crash_point=lambda name: self._killer(f"trust:{name}"))
 
     def begin(self) -> None:
         if self._updater is not None:
@@ -222,7 +228,7 @@ class _Device:
         assert self._updater is not None
         while not self._stop.wait(TICK_S):
             version = self._updater.current_version
-            if version.endswith(BAD_SUFFIX):
+            if version is not None and version.endswith(BAD_SUFFIX):
                 self._updater.report_failure("it fails on every look", version)
             else:
                 self._updater.report_look_ok(version)
@@ -323,16 +329,14 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
     merge = Merge(store, dataset, clock, step=killer)
     recover(store, dataset, merge, clock)
     registry = Registry(orders.home, store=store, clock=clock)
-    push = Push(registry, clock=clock, release=_release(orders.home, clock, killer))
+    push = Offers(registry, clock=clock, release=_release(orders.home, clock, killer))
     ingest = Ingest(
         orders.home / "incoming",
         merge,
-        on_telemetry=merge.put_telemetry,
-        tally=Tally(clock, store),
-        limits=LimitsSettings(free_mb=FREE_MB),
+        counts=DailyCounts(clock, store),
+        settings=LimitsSettings(free_mb=FREE_MB),
         shared=orders.shared,
-        clock=clock,
-        step=killer,
+        crash_point=killer,
     )
 
     def on_status(device: str, status: Status) -> None:
@@ -342,15 +346,20 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
             link.publish(*offer, retain=True)
 
     link = ServerLink(
-        orders.host,
-        orders.port,
-        {"want": push.handle, "": ingest.handle},
-        settle=ingest.settle,
-        again=lambda: ingest.waits,
-        on_status=on_status if orders.worker == 0 else None,
-        listen=orders.listen,
-        client_id=NAME.format(orders.worker) if orders.worker else "waycue-server",
-        lasting=not orders.shared,
+        BrokerSession(
+            orders.host,
+            orders.port,
+            NAME.format(orders.worker) if orders.worker else "waycue-server",
+            filters=tuple(orders.listen),
+            persistent=not orders.shared,
+        ),
+        Ports(
+            ingest.handle,
+            {"want": push.blocks.handle},
+            settle=ingest.settle,
+            waits=lambda: ingest.waits,
+            on_status=on_status if orders.worker == 0 else lambda _device, _status: None,
+        ),
     )
     link.start()
     try:
@@ -368,12 +377,12 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
 def _release(home: Path, clock: Clock, killer: Killer) -> Release | None:
     if not (home / RELEASE_FOLDER).exists():
         return None
-    return Release(home, clock=clock, at=lambda name: killer(f"release:{name}"))
+    return Release(home, clock=clock, crash_point=lambda name: killer(f"release:{name}"))
 
 
-def _offer(push: Push, link: ServerLink) -> None:
+def _offer(push: Offers, link: ServerLink) -> None:
     try:
-        for topic, payload in push.due_offers():
+        for topic, payload in push.due():
             link.publish(topic, payload, retain=True)
     except Exception:  # noqa: BLE001  as server.run does: a disk that fails for a moment must not end the server
         _log.exception("No offers.")

@@ -28,7 +28,7 @@ def brought(home: Path, box: Outbox, item: OutboxItem, device: str) -> bool:
     """Whether the server said that it has it."""
     store = open_store(home)
     merge = Merge(store, Dataset(home / "dataset"), SystemClock())
-    ingest = Ingest(home / "incoming", merge, limits=LimitsSettings(free_mb=0))
+    ingest = Ingest(home / "incoming", merge, settings=LimitsSettings(free_mb=0))
     try:
         replies = [
             reply for levels, payload in _said(box, item, device) for reply in ingest.handle(device, levels, payload)

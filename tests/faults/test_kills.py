@@ -23,7 +23,7 @@ POINTS = (
     Point("sending", "device", "fail:reason_written"),
     Point("sending", "device", "retry:moved"),
     Point("pruning", "device", "prune:logged"),
-    Point("sending", "server", "incoming:ranges_written"),
+    Point("sending", "server", "arrivals:ranges_written"),
     Point("sending", "server", "merge:journal_written"),
     Point("sending", "server", "merge:committed"),
     Point("updating", "device", "trust:root_kept"),
@@ -51,6 +51,6 @@ def test_killed_at_a_step_nothing_is_lost_or_doubled(theatre: Theatre, point: Po
 def test_the_steps_that_the_product_names_are_all_in_the_soak(theatre: Theatre) -> None:
     """A step that no story takes would be a kill point on paper only."""
     seen = {point.name for point in theatre.points()}
-    named = {*outbox.STEPS, *arrivals.STEPS, *ingest.STEPS, *merge.STEPS}
-    named |= {f"trust:{name}" for name in tuf_client.STEPS}
+    named = {*outbox.STEPS, *arrivals.CRASH_POINTS, *ingest.CRASH_POINTS, *merge.STEPS}
+    named |= {f"trust:{name}" for name in tuf_client.CRASH_POINTS}
     assert named - seen == set()

@@ -23,8 +23,8 @@ HOMES = {
     "pocketsphinx": ("server/speech/",),
     "fastapi": ("server/web/", "server/run.py", "server/identity/enrol_http.py"),
     "uvicorn": ("server/run.py", "server/identity/enrol_http.py"),
-    "tuf": ("device/updates/tuf_client.py", "server/releases/signing.py"),
-    "securesystemslib": ("server/releases/signing.py", "server/releases/signing_keys.py"),
+    "tuf": ("device/updates/tuf_client.py", "server/releases/metadata_folder.py", "server/releases/signing.py"),
+    "securesystemslib": ("server/releases/",),
     "onnxruntime": ("shared/runtime/", "exporters/onnx/"),
 }
 

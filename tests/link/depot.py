@@ -6,9 +6,8 @@ It keeps the contract of server.dataset.merge.Merge, and tests/link/test_merge_c
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from server.dataset.merge import Came, Merged, RecordCame
 from shared import atomic, messages
@@ -27,7 +26,6 @@ class Depot:
         atomic.drop_torn_tail(self._log)
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         self.entries: dict[str, str] = {entry["key"]: entry["value"] for entry in map(json.loads, lines)}
-        self.telemetry: dict[str, Mapping[str, Any]] = {}
 
     def put(self, entries: Sequence[Came]) -> list[Merged]:
         return [
@@ -60,9 +58,6 @@ class Depot:
 
     def find_parts(self, parts: Sequence[tuple[str, str, Part]]) -> list[bool]:
         return [self.entries.get(f"{device}/{own}.{part.kind}") == part.sha256 for device, own, part in parts]
-
-    def put_telemetry(self, device: str, record_id: str, body: Mapping[str, Any]) -> None:
-        self.telemetry[f"{device}/{record_id}"] = body
 
     def _put(self, key: str, value: str) -> Merged:
         if key in self.entries:

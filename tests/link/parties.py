@@ -15,10 +15,11 @@ from typing import Self
 from device.outbox.outbox import Counts, Outbox
 from device.sync.link import Link
 from server.broker.child import BrokerChild
-from server.broker.link import ServerLink
+from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.ingest.ingest import Ingest
 from shared.clock import SystemClock
 from shared.messages import Status
+from shared.topics import Reply
 from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.link.depot import Depot
 from tests.paths import ROOT
@@ -53,13 +54,15 @@ class Server:
         self.depot = Depot(folder / "depot", on_part=on_part)
         self.ingest = Ingest(folder / "incoming", self.depot)
         self.statuses: list[tuple[str, Status]] = []
-        self.link = ServerLink(
-            broker.host,
-            broker.port,
-            {"": self.ingest.handle},
-            settle=self.ingest.settle,
+        self.handle: Handler = self.ingest.handle
+        self.settle: Callable[[], list[Reply]] = self.ingest.settle
+        """Both may be replaced, also while the server runs."""
+        ports = Ports(
+            lambda device, levels, payload: self.handle(device, levels, payload),
+            settle=lambda: self.settle(),
             on_status=lambda device, status: self.statuses.append((device, status)),
         )
+        self.link = ServerLink(BrokerSession(broker.host, broker.port), ports)
 
     def online_of(self, device: str) -> bool | None:
         """What the last retained status of a device says."""

@@ -9,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from server.broker.link import ServerLink
+from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database.store import open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
@@ -24,9 +24,10 @@ if __name__ == "__main__":
     store, dataset, clock = open_store(home), Dataset(home / "dataset"), SystemClock()
     merge = Merge(store, dataset, clock, step=killer)
     recover(store, dataset, merge, clock)
-    shared = step == "incoming:announced"  # only those who share the folder announce
-    ingest = Ingest(home / "incoming", merge, on_telemetry=merge.put_telemetry, shared=shared, step=killer)
-    link = ServerLink("127.0.0.1", port, {"": ingest.handle}, settle=ingest.settle, again=lambda: ingest.waits)
+    shared = step == "arrivals:announced"  # only those who share the folder announce
+    ingest = Ingest(home / "incoming", merge, shared=shared, crash_point=killer)
+    ports = Ports(ingest.handle, settle=ingest.settle, waits=lambda: ingest.waits)
+    link = ServerLink(BrokerSession("127.0.0.1", port), ports)
     link.start()
     link.ready.wait(60)
     print("ready", flush=True)

@@ -32,9 +32,9 @@ from device.sync.uploads import (
 )
 from server.ingest.ingest import Ingest
 from shared import messages, topics
+from shared.link_speed import LinkSpeed
 from shared.messages import Ack, Envelope
-from shared.pace import Pace
-from shared.transfer import WINDOW_PARTS, Offline, Online, Ranges, Tick
+from shared.transfer import WINDOW_PARTS, Offline, Online, Ranges, SenderTick
 from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.link.depot import Depot
 
@@ -161,7 +161,7 @@ class World:
             case ["server", "busy"]:
                 self.busy = 3
             case ["slower"]:
-                self.state = replace(self.state, pace=Pace(chance.choice([100.0, 300.0, 500.0, 1e6])))
+                self.state = replace(self.state, pace=LinkSpeed(chance.choice([100.0, 300.0, 500.0, 1e6])))
             case ["allow", "all" | "small" | "none" as allowed]:
                 self.allow(allowed)
             case [how, where]:
@@ -194,7 +194,7 @@ class World:
 
     def pass_time(self, seconds: float) -> None:
         self.now_s += seconds
-        self.decide(Tick())
+        self.decide(SenderTick())
 
     def cut(self, *, arrives: int) -> None:
         """The first `arrives` messages had reached the broker; their answers find nobody."""

@@ -16,12 +16,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from server.ingest import ingest as intake
-from server.ingest.ingest import Ingest, Reply
+from server.ingest.counters import DailyCounts
+from server.ingest.ingest import Ingest
 from server.ingest.limits import MB, LimitsSettings
+from server.ingest.transfers import MAX_HASH_TRIES
 from shared import messages, topics
 from shared.clock import ManualClock
 from shared.messages import PART_KINDS, Ack, Begin, Envelope, Part
+from shared.topics import Reply
 from shared.transfer import WINDOW_BYTES
 from tests.device.outbox.records import DEVICE, chunk, correction
 from tests.link.depot import Depot
@@ -38,7 +40,7 @@ def depot(memory_path: Path) -> Depot:
 
 @pytest.fixture
 def ingest(memory_path: Path, depot: Depot) -> Ingest:
-    return Ingest(memory_path / "incoming", depot, on_telemetry=depot.put_telemetry)
+    return Ingest(memory_path / "incoming", depot)
 
 
 def _part(data: bytes, kind: str = "clip") -> Part:
@@ -167,11 +169,11 @@ def test_damaged_leftovers_on_disk_are_forgotten_and_the_file_is_sent_again(memo
 
 def test_bytes_that_do_not_match_the_announced_hash_are_asked_for_again_and_then_refused(ingest: Ingest) -> None:
     good, bad = bytes(3000), b"\x01" + bytes(2999)
-    for tries in range(intake.MAX_HASH_TRIES):
+    for tries in range(MAX_HASH_TRIES):
         _send(ingest, "begin", _begin(good))
         _send(ingest, "0", bad)
         ack = _end(ingest)[-1]
-        assert ack.state == ("refused" if tries == intake.MAX_HASH_TRIES - 1 else "unknown")
+        assert ack.state == ("refused" if tries == MAX_HASH_TRIES - 1 else "unknown")
     assert "damaged" in ack.reason
     assert _whole(ingest, good)[-1].state == "merged"
 
@@ -234,7 +236,7 @@ def test_unfinished_files_of_one_device_are_bounded_and_the_longest_silent_goes(
 
 def test_a_file_of_which_nothing_came_for_a_week_is_given_up(memory_path: Path, depot: Depot) -> None:
     clock = ManualClock()
-    ingest = Ingest(memory_path / "incoming", depot, clock=clock)
+    ingest = Ingest(memory_path / "incoming", depot, counts=DailyCounts(clock))
     _send(ingest, "begin", _begin(bytes(10)))
     _send(ingest, "0", bytes(5))
     ingest.settle()
@@ -277,16 +279,8 @@ def test_a_record_of_another_device_or_with_another_id_is_refused(ingest: Ingest
     assert "the record" in _event(ingest, "chunk", chunk(1), record_id="other")[0].reason
     assert _event(ingest, "correction", messages.to_dict(chunk(1)), record_id="x")[0].state == "refused"
     assert _event(ingest, "gossip", {}, record_id="x")[0].state == "refused"
-    assert ingest.counters["refused"] == 4
-
-
-def test_telemetry_goes_to_whoever_keeps_it_and_is_refused_where_nobody_does(
-    ingest: Ingest, depot: Depot, memory_path: Path
-) -> None:
-    assert _event(ingest, "telemetry", {"heat_c": 61}, record_id="t1")[0].state == "merged"
-    assert depot.telemetry == {f"{DEVICE}/t1": {"heat_c": 61}}
-    deaf = Ingest(memory_path / "other", depot)
-    assert _event(deaf, "telemetry", {}, record_id="t1")[0].state == "refused"
+    assert _event(ingest, "telemetry", {"heat_c": 61}, record_id="t1")[0].state == "refused"  # no device sends any
+    assert ingest.counters["refused"] == 5
 
 
 # messages that are not ours

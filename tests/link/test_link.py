@@ -20,10 +20,10 @@ from device.outbox.outbox import Outbox
 from device.sync.connection import MAX_UNACKED
 from device.sync.uploads import SMALL
 from server.broker.child import BrokerChild, free_port
-from server.broker.link import ServerLink
-from server.ingest.ingest import Reply
+from server.broker.link import BrokerSession, Ports, ServerLink
 from shared import messages, topics
 from shared.messages import Ack, Offer, Status
+from shared.topics import Reply
 from tests.device.outbox.records import DEVICE, chunk, payloads
 from tests.link.parties import DEADLINE_S, MakeLink, Server, check, device_child, seal, until
 
@@ -113,7 +113,7 @@ def test_the_last_will_speaks_for_a_device_that_died(broker: BrokerChild, memory
     seal(box, 1)
     box.close()
     server = Server(broker, memory_path)
-    server.link._handlers[""] = lambda *_: []  # it never answers, so that the device stays
+    server.handle = lambda *_: []  # it never answers, so that the device stays
     with server:
         child = device_child(broker, memory_path / "outbox")
         until(lambda: server.online_of(DEVICE) is True)
@@ -168,7 +168,7 @@ def test_a_device_can_publish_and_the_matching_handler_answers(
         assert (device, levels) == (DEVICE, ["up", "want"])
         return [(topics.block(device, "a" * 64, 5), payload * 2)]
 
-    server = ServerLink(broker.host, broker.port, {"want": wants, "": lambda *_: []})
+    server = ServerLink(BrokerSession(broker.host, broker.port), Ports(lambda *_: [], {"want": wants}))
     server.start()
     assert server.ready.wait(DEADLINE_S)
     link = make_link()
@@ -197,8 +197,8 @@ def _lose_answers(server: Server, lost: list[str]) -> None:
                 left.append((topic, answer))
         return left
 
-    server.link._handlers[""] = lambda *message: kept(take_in(*message))
-    server.link._settle = lambda: kept(settle())
+    server.handle = lambda *message: kept(take_in(*message))
+    server.settle = lambda: kept(settle())
 
 
 def test_a_lost_answer_means_that_it_is_asked_for_and_merged_once(
@@ -408,7 +408,7 @@ def test_a_handler_that_raises_does_not_stop_the_server(
             raise RuntimeError("a bug")
         return healthy(device, levels, payload)
 
-    server.link._handlers[""] = faulty
+    server.handle = faulty
     with server:
         link = make_link()
         link.start()

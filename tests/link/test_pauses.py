@@ -10,10 +10,10 @@ from device.outbox import inspect
 from device.outbox.outbox import Outbox
 from device.sync.link import BACKOFF_MAX_S, REJECTED_MAX_S
 from server.broker.child import BrokerChild
-from server.ingest.ingest import Reply
 from shared import messages, topics
 from shared.clock import SystemClock
 from shared.messages import Ack, Envelope, Status
+from shared.topics import Reply
 from shared.transfer import WINDOW_BYTES
 from tests.device.outbox.records import DEVICE, chunk, correction, payloads, wav
 from tests.faults.relay import Relay, Weather
@@ -86,7 +86,7 @@ def test_what_the_server_wants_later_is_not_refused_and_comes_later(
     busy = threading.Event()
     busy.set()
     server = Server(broker, memory_path)
-    take_in = server.link._handlers[""]
+    take_in = server.handle
 
     def later(device: str, levels: list[str], payload: bytes) -> list[Reply]:
         if not busy.is_set():
@@ -94,7 +94,7 @@ def test_what_the_server_wants_later_is_not_refused_and_comes_later(
         name = messages.decode(Envelope, payload).record_id if levels[1] == "event" else levels[1]
         return [(topics.ack(device, name), messages.encode(Ack("paused", reason="enough for today")))]
 
-    server.link._handlers[""] = later
+    server.handle = later
     with server:
         link = make_link()
         link.start()

@@ -26,7 +26,7 @@ from tests.paths import ROOT
 
 CHUNKS = 4
 CLIP_BYTES = 700_000  # more than a window, so that ranges are written down on the way
-STEPS = (*arrivals.STEPS, *ingest.STEPS, *merge.STEPS)
+STEPS = (*arrivals.CRASH_POINTS, *ingest.CRASH_POINTS, *merge.STEPS)
 
 
 def _server(broker: BrokerChild, home: Path, step: str, nth: int) -> subprocess.Popen[str]:

@@ -36,7 +36,7 @@ def test_without_require_certificate_nobody_in_particular_would_get_in(tmp_path:
         allow_anonymous="true",
     )
     with (
-        secure_site(tmp_path, change=change, door=False) as site,
+        secure_site(tmp_path, change=change, sync=False) as site,
         Intruder(site, without_certificate(site), client_id="anna") as nobody,
     ):
         assert nobody.connect() == "Success"
@@ -61,7 +61,7 @@ def test_were_the_other_authority_trusted_it_would_get_in_as_the_server(tmp_path
         return taking_out("crlfile")(conf).replace("/ca.crt", "/both.crt")
 
     with (
-        secure_site(tmp_path / "site", change=trust_both, door=False) as site,
+        secure_site(tmp_path / "site", change=trust_both, sync=False) as site,
         Intruder(site, foreign_card(site, tmp_path), client_id="x") as stranger,
     ):
         assert stranger.connect() == "Success"

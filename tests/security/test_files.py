@@ -10,7 +10,7 @@ from cryptography import x509
 
 from server.broker import files
 from server.broker.child import free_port
-from server.broker.files import Listening
+from server.broker.files import BrokerListener
 from server.identity.authority import Authority
 from shared import atomic
 from shared.clock import SystemClock
@@ -40,7 +40,7 @@ def test_giving_the_folder_to_the_broker_again_gives_away_nothing_outside_it(tmp
     plugin.touch()
     mine.touch()
     authority = Authority.make(tmp_path / "home", clock=SystemClock())
-    listening = Listening("127.0.0.1", free_port(), "nobody", plugin)
+    listening = BrokerListener("127.0.0.1", free_port(), "nobody", plugin)
     files.write(tmp_path / "broker", authority, listening)
     (tmp_path / "broker" / "sly").symlink_to(mine)
     files.write(tmp_path / "broker", authority, listening)
@@ -52,8 +52,8 @@ def test_giving_the_folder_to_the_broker_again_gives_away_nothing_outside_it(tmp
 def test_a_damaged_list_of_those_taken_back_is_made_anew(damage: bytes, tmp_path: Path) -> None:
     """Else nobody could be locked out any more, and the door would not be looked after at all."""
     authority = Authority.make(tmp_path, clock=SystemClock())
-    authority.take_back({7: 1_700_000_000.0})
+    authority.revoke({7: 1_700_000_000.0})
     authority.crl().write_bytes(damage)
-    assert authority.take_back({7: 1_700_000_000.0})
+    assert authority.revoke({7: 1_700_000_000.0})
     listed = x509.load_pem_x509_crl(authority.crl().read_bytes())
     assert [entry.serial_number for entry in listed] == [7]

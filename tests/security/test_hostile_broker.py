@@ -8,25 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from device.updates.updater import INBOX_EVENTS
+from device.updates.updater import QUEUE_EVENTS
 from shared import messages
 from shared.messages import MetadataFile, Offer
-from tests.device.updates.test_signed import House, altered
+from tests.device.updates.house import SignedHouse, altered
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
+def house(tmp_path: Path) -> Iterator[SignedHouse]:
+    house = SignedHouse(tmp_path, {"m1": "demo", "m2": "demo"})
     yield house
-    house.device.updater.close()
-    house.server.registry.close()
+    house.close()
 
 
 def flipped(_sha256: str, _offset: int, data: bytes) -> bytes:
     return bytes([data[0] ^ 1]) + data[1:]
 
 
-def test_wrong_blocks_of_a_good_model_delay_it_and_do_not_shut_it_out(house: House) -> None:
+def test_wrong_blocks_of_a_good_model_delay_it_and_do_not_shut_it_out(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     house.follow()
     house.clock.sleep(10)
@@ -48,7 +47,7 @@ def test_wrong_blocks_of_a_good_model_delay_it_and_do_not_shut_it_out(house: Hou
     assert house.device.current == "m2"
 
 
-def test_an_offer_that_nobody_signed_shuts_no_model_out_by_naming_it(house: House) -> None:
+def test_an_offer_that_nobody_signed_shuts_no_model_out_by_naming_it(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     house.follow()
     house.clock.sleep(10)
@@ -67,7 +66,7 @@ def test_an_offer_that_nobody_signed_shuts_no_model_out_by_naming_it(house: Hous
 
 
 @pytest.mark.parametrize("role", ["snapshot", "targets"])
-def test_metadata_are_bounded_all_together(role: str, house: House) -> None:
+def test_metadata_are_bounded_all_together(role: str, house: SignedHouse) -> None:
     """250 lists of targets at 1 MiB each would be read into the memory of a device that guides somebody."""
     house.server.registry.promote("m1", "first")
     real = json.loads(house.offers() or b"")
@@ -80,13 +79,13 @@ def test_metadata_are_bounded_all_together(role: str, house: House) -> None:
     assert not house.device.wire
 
 
-def test_a_flood_of_offers_fills_no_memory(house: House) -> None:
+def test_a_flood_of_offers_fills_no_memory(house: SignedHouse) -> None:
     """While a model is tested, which takes minutes, nothing is taken out of the inbox."""
     house.server.registry.promote("m1", "first")
     real, updater = house.offers(), house.device.updater
     for number in range(5000):
         updater.on_offer(altered(real, revision=number, metadata=[]))
-    assert updater.counters["refused"] == 10_000 - INBOX_EVENTS
+    assert updater.counters["refused"] == 10_000 - QUEUE_EVENTS
     updater.tick()
     assert house.follow(real) == "idle"
     assert house.device.current == "m1"

@@ -12,13 +12,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from server.broker.link import Reply, ServerLink
+from server.broker.link import BrokerSession, Ports, ServerLink
 from server.identity.certificates import MOST_ASKED_AN_HOUR
 from server.ingest.ingest import Ingest
-from server.ingest.limits import BURST_S, LimitsSettings, paced
+from server.ingest.limits import BURST_S, LimitsSettings, message_cost, message_limiter
 from shared import messages, topics
 from shared.clock import ManualClock, SystemClock
 from shared.messages import Ack, Envelope, Renew, Status
+from shared.topics import Reply
 from tests.device.outbox.records import chunk
 from tests.link.depot import Depot
 from tests.pulse import until
@@ -34,11 +35,8 @@ class Busy:
         self.heard: Counter[str] = Counter()
         self.statuses: list[Status] = []
         self.link = ServerLink(
-            site.host,
-            site.port,
-            {"": self._handle},
-            tls=site.server_context(),
-            on_status=lambda _device, status: self.statuses.append(status),
+            BrokerSession(site.host, site.port, tls=site.server_context()),
+            Ports(self._handle, on_status=lambda _device, status: self.statuses.append(status)),
         )
 
     def _handle(self, device: str, _levels: list[str], _payload: bytes) -> list[Reply]:
@@ -109,7 +107,7 @@ def intruder(site: SecureSite, device: str) -> Iterator[Intruder]:
 )
 def test_records_count_as_files_do(limits: LimitsSettings, reason: str, tmp_path: Path) -> None:
     """A record may have 64 KiB: without files, too, a device could fill the disk, 90 MB a second."""
-    ingest = Ingest(tmp_path / "incoming", Depot(tmp_path / "depot"), limits=limits)
+    ingest = Ingest(tmp_path / "incoming", Depot(tmp_path / "depot"), settings=limits)
     answers: list[Ack] = []
     for number in range(20):
         record = chunk(number, device="loud")
@@ -128,15 +126,15 @@ def test_large_records_use_a_devices_pace_up_faster_than_small_ones() -> None:
     """700 a second of 57 KB each were merged, and nobody else's."""
 
     def taken(record_bytes: int) -> int:
-        pace, count, fits = None, 0, True
-        while fits:
-            pace, fits = paced(pace, 0.0, LimitsSettings(), record_bytes=record_bytes)
-            count += fits
+        limiter, cost, count = message_limiter(LimitsSettings()), message_cost(record_bytes, LimitsSettings()), 0
+        while limiter.allows("loud", 0.0, cost):
+            count += 1
         return count
 
     assert taken(1000) == LimitsSettings().messages_per_s * BURST_S
     assert taken(57_000) < 200
-    assert paced(None, 0.0, LimitsSettings(messages_per_s=1), record_bytes=60_000)[1], "alone it always passes"
+    slow = LimitsSettings(messages_per_s=1)
+    assert message_limiter(slow).allows("loud", 0.0, message_cost(60_000, slow)), "alone it always passes"
 
 
 def test_who_asks_for_certificates_all_the_time_is_not_answered(secure_broker: SecureSite) -> None:
@@ -149,7 +147,7 @@ def test_who_asks_for_certificates_all_the_time_is_not_answered(secure_broker: S
 
 
 def test_after_an_hour_it_is_answered_again(tmp_path: Path) -> None:
-    with secure_site(tmp_path, clock=(clock := ManualClock(epoch_s=SystemClock().utc_s())), door=False) as site:
+    with secure_site(tmp_path, clock=(clock := ManualClock(epoch_s=SystemClock().utc_s())), sync=False) as site:
         question = asks(site.enrol("loud", wait=False))
         for _ in range(2 * MOST_ASKED_AN_HOUR):
             site.certificates.renew("loud", ["up", "renew"], question)

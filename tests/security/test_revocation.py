@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 
 from server.broker import dynsec_rules, files
-from server.broker.link import ServerLink
+from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database import store as db
 from shared.clock import ManualClock, SystemClock
 from tests.pulse import until
@@ -58,7 +58,7 @@ def test_without_the_list_a_revoked_device_could_connect_and_still_do_nothing(tm
 
 def test_without_the_rules_looked_after_a_live_session_would_go_on(tmp_path: Path) -> None:
     """The list alone is read at the handshake only."""
-    with secure_site(tmp_path, change=without_rules, door=False) as site:
+    with secure_site(tmp_path, change=without_rules, sync=False) as site:
         card, other = site.enrol("anna", wait=False), site.enrol("ben", wait=False)
         with Intruder(site, card.context(), client_id="anna") as anna:
             assert anna.connect() == "Success"
@@ -95,7 +95,7 @@ def test_a_broker_that_was_away_is_told_when_it_is_back(secure_broker: SecureSit
     secure_broker.broker.kill()
     secure_broker.revoke("anna", wait=False)
     secure_broker.broker.start()
-    until(secure_broker.link.connected.is_set, "the door, connected again")
+    until(secure_broker.link.connected.is_set, "the access client, connected again")
     secure_broker.settle()
     assert refused(secure_broker, card)
     assert "anna" not in rules_of(secure_broker)
@@ -104,7 +104,7 @@ def test_a_broker_that_was_away_is_told_when_it_is_back(secure_broker: SecureSit
 def test_a_broker_killed_at_once_keeps_what_it_was_told(secure_broker: SecureSite) -> None:
     card, gone = secure_broker.enrol("anna"), secure_broker.enrol("ben")
     secure_broker.revoke("ben")
-    secure_broker.door.stop()
+    secure_broker.access.stop()
     secure_broker.broker.kill()
     secure_broker.broker.start()
     with Intruder(secure_broker, card.context(), client_id="anna") as anna:
@@ -123,7 +123,7 @@ def test_rules_changed_by_hand_or_restored_from_a_backup_are_put_right(secure_br
     secure_broker.broker.stop()
     file.write_text(json.dumps(backup))
     secure_broker.broker.start()
-    until(secure_broker.link.connected.is_set, "the door, connected again")
+    until(secure_broker.link.connected.is_set, "the access client, connected again")
     secure_broker.settle()
     now = json.loads(file.read_text())
     assert {client["username"] for client in now["clients"]} == {"anna", *dynsec_rules.wanted({}).clients}
@@ -139,7 +139,7 @@ def rules_of(site: SecureSite) -> set[str]:
 @pytest.mark.parametrize("asked", [True, False])
 def test_the_server_itself_listens_to_enrolled_devices_only(asked: bool, tmp_path: Path) -> None:
     """Were the broker to let everything through, the server would still not."""
-    with secure_site(tmp_path, change=without_rules, door=False) as site:
+    with secure_site(tmp_path, change=without_rules, sync=False) as site:
         card = site.enrol("anna", wait=False)
         heard: list[str] = []
 
@@ -148,11 +148,8 @@ def test_the_server_itself_listens_to_enrolled_devices_only(asked: bool, tmp_pat
             return []
 
         link = ServerLink(
-            site.host,
-            site.port,
-            {"": handle},
-            tls=site.server_context(),
-            lets_in=site.enrolled.knows if asked else None,
+            BrokerSession(site.host, site.port, tls=site.server_context()),
+            Ports(handle, is_enrolled=site.enrolled.__contains__) if asked else Ports(handle),
         )
         link.start()
         try:
@@ -181,7 +178,7 @@ def test_a_database_that_was_lost_or_restored_lets_nobody_back_in(secure_broker:
 
 
 def test_the_list_forgets_certificates_that_have_ended(tmp_path: Path) -> None:
-    with secure_site(tmp_path, clock=(clock := ManualClock(epoch_s=SystemClock().utc_s())), door=False) as site:
+    with secure_site(tmp_path, clock=(clock := ManualClock(epoch_s=SystemClock().utc_s())), sync=False) as site:
         site.enrol("anna", wait=False)
         site.revoke("anna", wait=False)
         assert len(x509.load_pem_x509_crl(site.authority.crl().read_bytes())) == 1

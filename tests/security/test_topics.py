@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.broker import dynsec_rules
-from server.worker import SHARED_LISTEN
+from server.worker import SHARED_FILTERS
 from shared import topics
 from tests.secure import Card, SecureSite, secure_site
 from tests.security.changes import without_rules
@@ -61,7 +61,7 @@ def intruder(guarded: SecureSite, anna: Card) -> Iterator[Intruder]:
 @pytest.fixture(scope="module")
 def unguarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Intruder]:
     """The same device at a broker without the rules."""
-    with secure_site(tmp_path_factory.mktemp("unguarded"), change=without_rules, door=False) as site:
+    with secure_site(tmp_path_factory.mktemp("unguarded"), change=without_rules, sync=False) as site:
         card = site.enrol("anna", wait=False)
         with Intruder(site, card.context(), client_id="anna") as client:
             assert client.connect() == "Success"
@@ -123,7 +123,7 @@ def test_a_last_will_on_another_status_is_not_published(guarded: SecureSite) -> 
 
 
 def test_without_the_rules_a_last_will_would_speak_for_another(tmp_path: Path) -> None:
-    with secure_site(tmp_path, change=without_rules, door=False) as site:
+    with secure_site(tmp_path, change=without_rules, sync=False) as site:
         assert wills_heard(site, site.enrol("carl", wait=False)) == ["wc/v1/ben/status", "wc/v1/carl/status"]
 
 
@@ -131,10 +131,10 @@ def test_the_server_cannot_change_the_rules_and_who_can_hears_no_device(guarded:
     with Intruder(guarded, guarded.server_context("waycue-worker-8"), client_id="x") as server:
         assert server.connect() == "Success"
         assert server.publish(dynsec_rules.CONTROL, b'{"commands":[]}') == NOT_ALLOWED
-        heard = (topics.UP_ALL, topics.STATUS_ALL, topics.WANT_ALL, topics.RENEW_ALL, *SHARED_LISTEN)
+        heard = (topics.UP_ALL, topics.STATUS_ALL, topics.WANT_ALL, topics.RENEW_ALL, *SHARED_FILTERS)
         assert {topic: server.subscribe(topic) for topic in heard} == dict.fromkeys(heard, "Granted QoS 1")
     context = guarded.server_context(dynsec_rules.CONTROLLER)
-    guarded.door.stop()
+    guarded.access.stop()
     with Intruder(guarded, context, client_id="x") as controller:
         assert controller.connect() == "Success"
         assert controller.subscribe("wc/v1/+/up/#") == NOT_ALLOWED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 import pytest
@@ -56,16 +58,16 @@ def test_a_lens_that_shows_nothing_is_named(name: str) -> None:
 def test_an_overexposed_street_is_bright_and_a_sunny_one_is_not(gain: float) -> None:
     image = street().astype(np.float64)
     assert lens.trouble(lens.view(noisy(image * gain, 0.0))) == "bright"
-    assert lens.trouble(lens.view(noisy(image * 1.6, 0.0))) == ""
+    assert lens.trouble(lens.view(noisy(image * 1.6, 0.0))) is None
 
 
 def test_a_street_at_a_sixth_of_its_light_with_a_sensors_noise_is_still_seen() -> None:
-    assert lens.trouble(lens.view(noisy(street() / 6.0, 2.0))) == ""
+    assert lens.trouble(lens.view(noisy(street() / 6.0, 2.0))) is None
 
 
 def test_no_drawn_street_room_night_fog_or_rain_is_taken_for_a_covered_lens() -> None:
     pictures = (random_frame(np.random.default_rng(seed)).image for seed in range(60))
-    assert {lens.trouble(lens.view(image)) for image in pictures} == {""}
+    assert {lens.trouble(lens.view(image)) for image in pictures} == {None}
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real recordings are not beside this checkout")
@@ -81,13 +83,31 @@ def test_pictures_of_any_size_and_rotation_are_judged(shape: tuple[int, int, int
     assert lens.trouble(lens.view(np.zeros(shape, np.uint8))) == "dark"
 
 
+def frozen(images: Iterable[Image]) -> list[bool]:
+    """Whether each of the pictures, a quarter of a second apart, is taken for a frozen camera's."""
+    history, found = lens.LensHistory(), []
+    for number, image in enumerate(images):
+        history, trouble = lens.examine(history, image, 0.25 * number)
+        found.append(trouble is lens.LensTrouble.FROZEN)
+    return found
+
+
 def test_a_picture_that_stands_still_is_frozen_after_a_second_and_a_half_and_no_longer_once_it_moves() -> None:
-    repeats, image = lens.Repeats(), street()
-    assert [repeats.frozen(image, 0.25 * n) for n in range(8)] == [False] * 6 + [True] * 2
-    assert not repeats.frozen(street(4), 2.0)
-    assert not repeats.frozen(image[:200], 2.25), "a camera that came back with another size"
+    still, moved = [street()] * 8, [street(4), street()[:200]]  # a camera that came back with another size
+    assert frozen([*still, *moved]) == [False] * 6 + [True] * 2 + [False] * 2
 
 
 def test_a_sensors_noise_alone_shows_that_a_still_camera_is_alive() -> None:
-    repeats, image = lens.Repeats(), street().astype(np.float64)
-    assert not any(repeats.frozen(noisy(image, 0.7, seed=n), 0.25 * n) for n in range(20))
+    image = street().astype(np.float64)
+    assert not any(frozen(noisy(image, 0.7, seed=n) for n in range(20)))
+
+
+def test_a_lens_that_is_covered_is_so_even_where_the_picture_stands_still() -> None:
+    history, dark = lens.LensHistory(), np.zeros((48, 64, 3), np.uint8)
+    for number in range(12):
+        history, trouble = lens.examine(history, dark, 0.25 * number)
+        assert trouble is lens.LensTrouble.DARK
+
+
+def test_an_array_that_is_no_picture_is_left_to_the_model() -> None:
+    assert lens.examine(lens.LensHistory(), np.zeros((0, 4, 3), np.uint8), 1.0)[1] is None

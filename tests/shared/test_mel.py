@@ -15,7 +15,8 @@ from transformers.audio_utils import mel_filter_bank
 from server import walks
 from shared import mel
 from shared.errors import MediaError
-from shared.mel import BANDS, FRAMES, HOP, RATE_HZ, log_mel
+from shared.media import SAMPLE_RATE_HZ
+from shared.mel import BANDS, FRAMES, HOP, log_mel
 
 SAMPLES = FRAMES * HOP
 SILENT = -1.5
@@ -28,7 +29,7 @@ def extractor(bands: int = BANDS) -> WhisperFeatureExtractor:
 
 def theirs(audio: NDArray[np.float32], bands: int = BANDS) -> NDArray[np.float32]:
     """What a caller of transformers gets (through torch, float32)."""
-    given = extractor(bands)(audio, sampling_rate=RATE_HZ, max_length=SAMPLES, return_tensors="np")
+    given = extractor(bands)(audio, sampling_rate=SAMPLE_RATE_HZ, max_length=SAMPLES, return_tensors="np")
     features: NDArray[np.float32] = given.input_features[0]
     return features
 
@@ -43,7 +44,7 @@ def theirs_in_numpy(audio: NDArray[np.float32]) -> NDArray[np.float32]:
 def sounds(draw: st.DrawFn) -> NDArray[np.float32]:
     """Noise, tones, clicks and steps of any loudness and length, clipped as a microphone clips."""
     count = draw(st.integers(0, SAMPLES))
-    at = np.arange(count) / RATE_HZ
+    at = np.arange(count) / SAMPLE_RATE_HZ
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     sound = rng.normal(0, draw(st.sampled_from([0.0, 1e-4, 0.01, 0.3])), count)
     for hertz in draw(st.lists(st.floats(20, 8000), max_size=3)):
@@ -66,7 +67,7 @@ def test_any_sound_becomes_whispers_own_features(sound: NDArray[np.float32]) -> 
 def test_from_torchs_float32_features_it_differs_no_more_than_transformers_own_numpy_ones(seed: int) -> None:
     """Its two paths differ by up to 4e-5 in bands that are nearly cut off: float32 has no more digits there."""
     walk = walks.plan_walk(seed, duration_s=6.0)
-    track = walks.soundtrack(walk)[2 * RATE_HZ :][:SAMPLES].astype(np.float32) / np.float32(32768)
+    track = walks.soundtrack(walk)[2 * SAMPLE_RATE_HZ :][:SAMPLES].astype(np.float32) / np.float32(32768)
     torchs, numpys, ours = theirs(track), theirs_in_numpy(track), log_mel(track)
     assert np.abs(ours - torchs).max() <= np.abs(numpys - torchs).max() + 1e-6
     assert (np.abs(ours - torchs) <= 1e-5).mean() >= 0.995
@@ -74,7 +75,7 @@ def test_from_torchs_float32_features_it_differs_no_more_than_transformers_own_n
 
 @pytest.mark.parametrize("bands", [80, 128])
 def test_the_filters_are_whispers(bands: int) -> None:
-    expected = mel_filter_bank(201, bands, 0.0, 8000.0, RATE_HZ, norm="slaney", mel_scale="slaney")
+    expected = mel_filter_bank(201, bands, 0.0, 8000.0, SAMPLE_RATE_HZ, norm="slaney", mel_scale="slaney")
     np.testing.assert_allclose(mel.filters(bands), expected, rtol=0, atol=1e-12)
     noise = np.random.default_rng(1).normal(0, 0.1, SAMPLES).astype(np.float32)
     np.testing.assert_allclose(log_mel(noise, bands=bands), theirs(noise, bands), rtol=0, atol=1e-5)

@@ -14,6 +14,7 @@ import pytest
 
 from server.broker import files
 from server.broker.child import find_mosquitto
+from server.broker.settings import FOLDER
 from server.database import store
 from server.identity import authority
 from server.releases import signing
@@ -101,7 +102,7 @@ def test_the_broker_runs_from_the_folder_that_is_written_for_it_and_sees_nothing
     service = read("waycue-broker.service")["Service"]
     state = f"/var/lib/{service['StateDirectory']}"
     conf = started_by("waycue-broker.service")[-1]
-    assert conf == f"{state}/{files.FOLDER}/{files.CONF}"
+    assert conf == f"{state}/{FOLDER}/{files.CONF}"
     hidden = service["InaccessiblePaths"].split()
     kept = (
         authority.FOLDER,

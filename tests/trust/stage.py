@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from device.updates.tuf_client import Trust
-from server.releases.signing import Release, Target
+from server.releases.rollout_rules import Grant
+from server.releases.signing import Release, ReleaseTarget
 from shared import atomic
 from shared.clock import ManualClock
 from shared.floor import ClockFloor
@@ -25,9 +26,9 @@ def manifest(version: str) -> bytes:
     return f"the manifest of {version}".encode()
 
 
-def target(version: str, order: int = 1, percent: int = 100, devices: tuple[str, ...] = ()) -> Target:
+def target(version: str, order: int = 1, percent: int = 100, devices: tuple[str, ...] = ()) -> ReleaseTarget:
     data = manifest(version)
-    return Target(version, hashlib.sha256(data).hexdigest(), len(data), order, percent, devices)
+    return ReleaseTarget(Grant(version, order, percent, devices), hashlib.sha256(data).hexdigest(), len(data))
 
 
 def offer(version: str) -> Offer:
@@ -42,7 +43,7 @@ class Server:
         self.home, self.clock = home, ManualClock(epoch_s=now_s)
         self.release = Release.make(home, clock=self.clock)
 
-    def publish(self, *targets: Target) -> Files:
+    def publish(self, *targets: ReleaseTarget) -> Files:
         self.release.publish(targets)
         return self.files()
 
@@ -59,14 +60,15 @@ class Device:
     """A device whose identity holds `root_json`. What it once trusted is kept in `folder`, as over restarts."""
 
     def __init__(
-        self, folder: Path, root_json: bytes, *, now_s: float = NOW_S, at: Callable[[str], None] = atomic.no_step
+        self, folder: Path, root_json: bytes, *, now_s: float = NOW_S, crash_point: atomic.Step = atomic.no_step
     ) -> None:
-        self.folder, self.clock, self._root_json, self._at = folder, ManualClock(epoch_s=now_s), root_json, at
+        self.folder, self.clock, self._root_json = folder, ManualClock(epoch_s=now_s), root_json
+        self._crash_point = crash_point
         self.restart()
 
     def restart(self) -> None:
         self.floor = ClockFloor(self.folder, self.clock)
-        self.trust = Trust(self.folder, self._root_json, self.floor, at=self._at)
+        self.trust = Trust(self.folder, self._root_json, self.floor, crash_point=self._crash_point)
 
     def check(self, files: Mapping[str, bytes], version: str, device: str = DEVICE) -> None:
         self.trust.check(files, offer(version), device)

@@ -20,7 +20,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Targets, Timestamp
 
 from server.releases import signing_keys
-from server.releases.signing import LIFE_DAYS
+from server.releases.metadata_folder import LIFE_DAYS
 from shared.errors import Refused, Transient
 from shared.floor import BUILT_UTC_S, STEP_S
 from shared.signed_files import LIMITS_BYTES, MAX_FILES
@@ -59,7 +59,8 @@ def signers(server: Server) -> dict[str, CryptoSigner]:
     """All private keys of the server: what a thief of the machine has."""
     folder = server.home / "release" / "keys"
     return {
-        role: signing_keys.load(signing_keys.found(folder, role)[0]) for role in ("targets", "snapshot", "timestamp")
+        role: signing_keys.load(signing_keys.list_keys(folder, role)[0])
+        for role in ("targets", "snapshot", "timestamp")
     }
 
 

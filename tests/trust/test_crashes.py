@@ -20,7 +20,7 @@ def killed_at_each(place: Path, *flags: str) -> int:
     assert done.returncode == 0, done.stderr
     tries = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one for one in tries if one["problems"]] == [], done.stderr
-    for work, steps in (("sign", signing.STEPS), ("follow", tuf_client.STEPS)):
+    for work, steps in (("sign", signing.CRASH_POINTS), ("follow", tuf_client.CRASH_POINTS)):
         assert set(steps) <= {one["at"] for one in tries if one["work"] == work}
     return len(tries)
 

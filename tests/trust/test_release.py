@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from server.releases.signing import KEPT, LIFE_DAYS, ROLES, Release, release_root
+from server.releases.metadata_folder import KEPT, LIFE_DAYS
+from server.releases.signing import ROLES, Release
 from shared.clock import ManualClock
 from shared.errors import ConfigError, Refused, Transient
 from shared.floor import BUILT_UTC_S
@@ -29,15 +30,12 @@ def versions(server: Server) -> dict[str, int]:
 def test_a_server_without_keys_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="init"):
         Release(tmp_path, clock=ManualClock(epoch_s=NOW_S))
-    with pytest.raises(ConfigError, match="init"):
-        release_root(tmp_path)
 
 
 def test_making_it_again_changes_nothing(server: Server) -> None:
     before = server.files(), server.release.root_json()
     again = Server(server.home)
     assert (again.files(), again.release.root_json()) == before
-    assert release_root(server.home) == before[1]
 
 
 def test_no_secret_can_be_read_by_others(server: Server) -> None:

@@ -18,9 +18,9 @@ from device import config as settings
 from device.agent.parts import AgentPorts, RunOptions
 from device.agent.run import Agent
 from device.config import Config
-from device.guidance.loop import Model
 from shared import vocabulary
 from shared.clock import SystemClock
+from shared.guidance import LoadedModel
 from shared.runtime.seen import Hazard, Instruction, Observation
 from tests.device.capture import films
 
@@ -105,7 +105,7 @@ def config(folder: Path, walk: Path, **overrides: Any) -> Config:
     return settings.load(None, wanted)
 
 
-def agent(chosen: Config, model: Model | None, folder: Path, **options: Any) -> Agent:
+def agent(chosen: Config, model: LoadedModel | None, folder: Path, **options: Any) -> Agent:
     """An agent whose model slot holds `model` (None = empty)."""
     if model is not None:
         chosen = settings.load(None, {**_flat(chosen), "guidance.model": "given-by-the-test"})
@@ -150,7 +150,7 @@ class Result:
         return body
 
 
-def run(folder: Path, model: Model | None, *, walk: Path | None = None, **overrides: Any) -> Result:
+def run(folder: Path, model: LoadedModel | None, *, walk: Path | None = None, **overrides: Any) -> Result:
     """One whole walk."""
     made = agent(config(folder, walk or film(folder), **overrides), model, folder)
     made.run()

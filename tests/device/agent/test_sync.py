@@ -14,12 +14,12 @@ from device.agent.parts import AgentPorts, RunOptions
 from device.agent.run import Agent
 from device.updates.slots import current_slot
 from server.broker.child import BrokerChild
-from server.broker.link import ServerLink
+from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database.store import open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.ingest.ingest import Ingest
-from server.releases.offers import Push
+from server.releases.offers import Offers
 from server.releases.registry import Registry
 from shared import bundle
 from shared.clock import SystemClock
@@ -40,17 +40,17 @@ class Server:
         self.store = open_store(home)
         self.dataset = Dataset(home / "dataset")
         self.registry = Registry(home, store=self.store, clock=CLOCK)
-        self.push = Push(self.registry, clock=CLOCK)
+        self.push = Offers(self.registry, clock=CLOCK)
         merge = Merge(self.store, self.dataset, CLOCK)
         self.ingest = Ingest(home / "incoming", merge)
-        handlers = {"want": self.push.handle, "": self.ingest.handle}
-        self.link = ServerLink(broker.host, broker.port, handlers, settle=self.ingest.settle)
+        ports = Ports(self.ingest.handle, {"want": self.push.blocks.handle}, settle=self.ingest.settle)
+        self.link = ServerLink(BrokerSession(broker.host, broker.port), ports)
         self.link.start()
 
     def offer(self, folder: Path, version: str) -> None:
         make_bundle(folder / version, version)
         self.registry.add(folder / version)
-        self.link.publish(*self.push.make_offer("dev-1", version), retain=True)
+        self.link.publish(*self.push.make("dev-1", version), retain=True)
 
     def close(self) -> None:
         self.link.stop()

@@ -20,8 +20,9 @@ from device.capture.settings import CaptureSettings
 from device.commands import selftest
 from device.health import status
 from device.identity import identity
-from device.updates.model_source import TRIAL
+from device.updates.model_source import TRIAL, put_in_use
 from device.updates.slots import current_slot
+from server.releases.rollouts import RolloutRequest
 from shared import bundle
 from shared.clock import SystemClock
 from shared.errors import BundleError
@@ -67,7 +68,7 @@ def test_a_trial_that_takes_over_in_mid_walk_says_so(tmp_path: Path) -> None:
     class Swapping(StoryModel):
         def seeing(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             if self.looks == 8:
-                made[0].parts.models._use(tmp_path, "t1", announce="Guidance updated.")  # type: ignore[attr-defined]
+                put_in_use(made[0].parts.guidance, coming, announce="Guidance updated.")
             return image
 
     chosen = config(tmp_path, film(tmp_path))
@@ -198,7 +199,7 @@ def trial(house: House, place: Path) -> None:
 
 
 def named(house: House) -> None:
-    house.push.rollouts.start("t1", devices=["anna"], supervised=True, companion="Carla")
+    house.push.rollouts.start(RolloutRequest("t1", devices=["anna"], supervised=True, companion="Carla"))
 
 
 def test_a_supervised_wearer_walks_with_the_trial_until_it_is_withdrawn_and_then_with_nothing(

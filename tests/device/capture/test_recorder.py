@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from device.capture import encode
 from device.capture.recorder import ClosedChunk, Recorder
-from device.capture.source import BLOCK_SAMPLES, SAMPLE_RATE_HZ, SoundBlock, VideoFrame
+from device.capture.source import BLOCK_SAMPLES, SoundBlock, VideoFrame
+from shared.media import SAMPLE_RATE_HZ
 
 RATE = SAMPLE_RATE_HZ
 Item = VideoFrame | SoundBlock

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from device.capture.recorder import SNAP, SoundLine, SoundTail
-from device.capture.source import SAMPLE_RATE_HZ, SoundBlock
+from device.capture.source import SoundBlock
+from shared.media import SAMPLE_RATE_HZ
 
 RATE = SAMPLE_RATE_HZ
 

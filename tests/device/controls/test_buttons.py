@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.controls.buttons import Keys, PinButton, Press, Script
+from device.controls.buttons import ButtonAction, Keys, PinButton, Press, Script
 from shared.errors import ConfigError
 from tests.pulse import until
 
@@ -33,9 +33,9 @@ def test_scripted_presses_come_when_their_time_has_come_in_order(tmp_path: Path)
         '{"t_s": 5, "action": "repeat"}\n',
     )
     assert presses.poll(3.9) == []
-    assert presses.poll(5.5) == [Press("hold", 4.0), Press("repeat", 5.0)]
+    assert presses.poll(5.5) == [Press(ButtonAction.HOLD, 4.0), Press(ButtonAction.REPEAT, 5.0)]
     assert presses.poll(5.5) == []
-    assert presses.poll(100.0) == [Press("release", 6.5), Press("flag", 8.0)]
+    assert presses.poll(100.0) == [Press(ButtonAction.RELEASE, 6.5), Press(ButtonAction.FLAG, 8.0)]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from device.guidance.look_times import KEPT, LookTimes
 from device.health.machine_kind import kind_of, this_machine
 from server.broker.child import BrokerChild
-from server.broker.link import ServerLink
+from server.broker.link import BrokerSession, Ports, ServerLink
 from server.commands.main import main
 from server.database.store import open_store
 from server.dataset.folder import Dataset
@@ -108,9 +108,7 @@ def test_the_server_knows_the_kind_and_the_cost_of_a_device_that_walked(
     assert main(["--home", str(home), "init"]) == 0
     with closing(open_store(home)) as store:
         merge = Merge(store, Dataset(home / "dataset"), SystemClock())
-        link = ServerLink(
-            broker.host, broker.port, {"": lambda device, levels, payload: []}, on_status=merge.put_status
-        )
+        link = ServerLink(BrokerSession(broker.host, broker.port), Ports(lambda *_: [], on_status=merge.put_status))
         link.start()
         try:
             chosen = config(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from device.capture.source import VideoFrame
-from device.guidance.history import Journal, Spoken
+from device.guidance.history import GuidanceHistory, Spoken
 from device.health.walk_report import WalkReport
 
 
@@ -19,7 +19,7 @@ def warning(number: int, *, tier: int = 1, why: str = "hazard", taken_s: float |
 
 def report_of(folder: Path, *spoken: Spoken, sounded: dict[int, float]) -> dict[str, Any]:
     """sounded: number of an utterance → monotonic time of its first sample; earcons last 0.11 s."""
-    journal, report = Journal(), WalkReport("walk", "dev-1", "replay:walk.mp4")
+    journal, report = GuidanceHistory(), WalkReport("walk", "dev-1", "replay:walk.mp4")
     for one in spoken:
         journal.add(one)
         report.said(one, "chunk")

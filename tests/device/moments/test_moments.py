@@ -11,7 +11,7 @@ from device.capture.recorder import Recorder
 from device.capture.source import SoundBlock, VideoFrame
 from device.capture.walk_clock import WalkClock
 from device.config import FlagsSection
-from device.guidance.history import Journal, Look, Spoken, Wording
+from device.guidance.history import GuidanceHistory, LookEntry, Spoken, WordingEntry
 from device.moments.collector import Moments, MomentsPorts, WalkId
 from device.moments.sealer import Parcel
 from shared.clock import ManualClock
@@ -31,7 +31,7 @@ class Stage:
         self.moments = Moments(
             Recorder(clips=False),
             walk,
-            Journal(),
+            GuidanceHistory(),
             MomentsPorts(self.kept.append, self.earcons.append, lambda _: None, self.told.append),
             FlagsSection(0, 0.0, 0.2, longest_correction_s=5.0),
         )
@@ -114,10 +114,10 @@ def test_records_travel() -> None:
 
 
 def test_the_journal_gives_the_wording_of_the_middle_and_what_was_spoken_about_a_stretch() -> None:
-    journal = Journal()
+    journal = GuidanceHistory()
     for t_s in (0.1, 1.0, 1.9, 2.1):
-        journal.add(Look(t_s, "m", ()))
-        journal.add(Wording(t_s, "m", f"Stop, at {t_s}.", t_s / 10))
+        journal.add(LookEntry(t_s, "m", ()))
+        journal.add(WordingEntry(t_s, "m", f"Stop, at {t_s}.", t_s / 10))
     journal.add(Spoken(1, 1.1, "Stop, curb ahead.", 1, "hazard", 0.9, seen_s=1.0, taken_s=50.0))
     journal.add(Spoken(2, 1.5, "Offline.", 2, "state", 1.0, seen_s=1.5))
     journal.sounded(1, 50.2, t_s=1.2, lead_s=0.11)

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from device.updates import updater
-from device.updates.offer import Proof
 from device.updates.permission import Permission
-from device.updates.slots import Checkpoint
-from device.updates.state import IDLE, Settings
-from device.updates.updater import Updater
-from server.releases.offers import Push
+from device.updates.state import Settings
+from device.updates.tuf_client import Trust
+from device.updates.updater import Updater, UpdaterPorts
+from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.signing import Release
 from shared import bundle, messages, strict, topics
+from shared.atomic import Step, no_step
 from shared.clock import Clock, ManualClock, SystemClock
+from shared.floor import ClockFloor
 from shared.messages import Offer
-from tests.shared.bundle.bundles import PASSED, make_bundle
+from tests.shared.bundle.bundles import PASSED, contents, make_bundle
 
 DEVICE = "pi-1"
+NOW_S = 1_795_200_000.0
+DAY_S = 86_400.0
 QUICK = Settings(margin_bytes=1_000_000, probation_looks=3)
 
 
@@ -40,7 +44,7 @@ class Server:
         self.clock = clock or SystemClock()
         self.registry = Registry(home, clock=self.clock)
         self.release = Release.make(home, clock=self.clock) if signed else None
-        self.push = Push(self.registry, clock=self.clock, release=self.release)
+        self.push = Offers(self.registry, clock=self.clock, release=self.release)
         self._made = home.parent / "made"
 
     def register(self, version: str, files: Mapping[str, bytes] | None = None, **more: Any) -> bundle.Manifest:
@@ -51,7 +55,7 @@ class Server:
 
     def offer(self, version: str) -> bytes:
         """The payload of the retained offer of a version."""
-        return self.push.make_offer(DEVICE, version)[1]
+        return self.push.make(DEVICE, version)[1]
 
 
 class Device:
@@ -63,10 +67,9 @@ class Device:
         server: Server,
         *,
         settings: Settings = QUICK,
-        at: Checkpoint = lambda name: None,
-        check_manifest: Callable[[bundle.Manifest], None] = lambda manifest: None,
-        uses: frozenset[str] | None = None,
-        trust: Callable[[], Proof] | None = None,
+        crash_point: Step = no_step,
+        uses: frozenset[str] = bundle.FOR_JUDGING,
+        trust: Callable[[], Trust] | None = None,
         clock: ManualClock | None = None,
         name: str = DEVICE,
     ) -> None:
@@ -76,40 +79,36 @@ class Device:
         self.online = True
         self.standing = True
         self.problems: list[str] = []
+        self.broken: Exception | None = None
+        """What the self-test raises."""
         self.selftests: list[Path] = []
         self.loaded: list[str] = []
-        self.told: list[str] = []
+        self.announced: list[str] = []
         self.spoil: Callable[[str, int, bytes], bytes | None] = lambda sha256, offset, data: data
         """What the wire makes of a block; None loses it."""
         self.carried: Counter[str] = Counter()
         """Bytes delivered, by SHA-256 of the file."""
         self.wire: deque[bytes] = deque()
-        self.at = at
+        self.crash_point = crash_point
         self.uses = uses
-        """The intended uses that the settings let guide; None = whatever is offered."""
+        """The intended uses that the settings let guide; read at a start."""
         self.dropped: list[str] = []
         """Versions that were in use and may not guide any more."""
-        self._check_manifest = check_manifest
         self.updater = self.start()
 
     def start(self) -> Updater:
-        proof = self._trust() if self._trust is not None else None
-        permission = None if self.uses is None else Permission(self.uses, proof, self.name)
-        self.updater = Updater(
-            self.state_dir,
-            self._publish,
-            device=self.name,
+        ports = UpdaterPorts(
             clock=self.clock,
+            publish=self._publish,
             selftest=self._selftest,
-            on_activated=lambda folder, version: self.loaded.append(version),
+            use_model=lambda folder, version: self.loaded.append(version),
+            use_no_model=lambda version, reason: self.dropped.append(version),
             may_switch=lambda: self.standing,
-            check_manifest=self._check_manifest if permission is None else permission.check,
-            barred=(lambda folder: "") if permission is None else permission.barred,
-            on_barred=lambda version, reason: self.dropped.append(version),
-            trust=proof,
-            tell=self.told.append,
-            settings=self.settings,
-            at=lambda name: self.at(name),
+            announce=self.announced.append,
+        )
+        permission = Permission(self.uses, self._trust() if self._trust is not None else None, self.name)
+        self.updater = Updater(
+            self.state_dir, ports, permission, settings=self.settings, crash_point=lambda name: self.crash_point(name)
         )
         self.updater.start()
         return self.updater
@@ -121,6 +120,8 @@ class Device:
 
     def _selftest(self, folder: Path) -> list[str]:
         self.selftests.append(folder)
+        if self.broken is not None:
+            raise self.broken
         return self.problems or no_problems(folder)
 
     def _publish(self, topic: str, payload: bytes) -> bool:
@@ -133,7 +134,7 @@ class Device:
         """Let the server answer what is on the wire; at most `most` blocks."""
         left = most
         while self.wire and self.online:
-            for topic, data in self.server.push.handle(self.name, ["up", "want"], self.wire.popleft()):
+            for topic, data in self.server.push.blocks.handle(self.name, ["up", "want"], self.wire.popleft()):
                 if left == 0:
                     return
                 left = None if left is None else left - 1
@@ -169,7 +170,7 @@ class Device:
     def prove(self) -> None:
         for _ in range(self.settings.probation_looks):
             self.updater.report_look_ok()
-        self.go(lambda: self.updater.phase == IDLE)
+        self.go(lambda: self.updater.phase == "idle")
 
     @property
     def current(self) -> str:
@@ -184,6 +185,57 @@ class Device:
 
     def text(self) -> str:
         return self.updater.state_text()
+
+
+class SignedHouse:
+    """A server that signs, and a device that it enrolled, on one clock.
+
+    models: version → intended use, registered in this order
+    """
+
+    def __init__(self, place: Path, models: Mapping[str, str], *, uses: frozenset[str] = bundle.FOR_JUDGING) -> None:
+        self.place, self.clock, self._uses = place, ManualClock(epoch_s=NOW_S), uses
+        self.server = Server(place / "home", clock=self.clock, signed=True)
+        assert self.server.release is not None
+        self.release: Release = self.server.release
+        self._root = self.release.root_json()
+        for seed, (version, use) in enumerate(models.items(), start=1):
+            self.server.register(version, contents(seed=seed), intended_use=use)
+        self.device = self.enrolled(DEVICE)
+
+    def enrolled(self, name: str) -> Device:
+        state = self.place / name
+
+        def trust() -> Trust:
+            return Trust(state / "trust", self._root, ClockFloor(state / "trust", self.clock))
+
+        return Device(state, self.server, trust=trust, clock=self.clock, name=name, uses=self._uses)
+
+    def offers(self, device: Device | None = None) -> bytes | None:
+        """What the server says that a device should run now."""
+        offer = self.server.push.offer_for((device or self.device).name)
+        return None if offer is None else offer[1]
+
+    def follow(self, payload: bytes | None = None, device: Device | None = None) -> str:
+        """Let a device have an offer and bring it to its end; what it then says."""
+        device = device or self.device
+        payload = payload or self.offers(device)
+        assert payload is not None
+        device.updater.on_offer(payload)
+        device.go(lambda: device.updater.phase in ("idle", "probation") or "expired" in device.text())
+        if device.updater.phase == "probation":
+            device.prove()
+        return device.text()
+
+    def close(self) -> None:
+        self.device.updater.close()
+        self.server.registry.close()
+
+
+def altered(payload: bytes | None, **changes: object) -> bytes:
+    """An offer with other fields."""
+    assert payload is not None
+    return messages.encode(strict.read(Offer, json.loads(payload) | changes))
 
 
 def offer_of(manifest: bundle.Manifest, *, revision: int, **changed: object) -> bytes:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from device.updates.state import STEPS
+from device.updates.state import CRASH_POINTS
+from tests.crash import HALF_WRITTEN
 from tests.device.updates.house import QUICK
 
 
@@ -30,5 +31,5 @@ def test_killed_at_every_durable_step_a_model_is_always_loadable_and_the_update_
     assert [one for one in tries if one["problems"]] == []
     assert max(one["twice_bytes"] for one in tries) <= QUICK.window_bytes
     labels = {one["at"] for one in tries}
-    assert labels >= {*STEPS, "timestamp_kept", "snapshot_kept", "targets_kept", "half a block written"}
+    assert labels >= {*CRASH_POINTS, "timestamp_kept", "snapshot_kept", "targets_kept", HALF_WRITTEN}
     assert len(tries) >= 90

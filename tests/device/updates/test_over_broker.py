@@ -10,10 +10,11 @@ import pytest
 
 from device.outbox.outbox import Outbox
 from device.sync.link import Link, LinkPorts, LinkSettings
+from device.updates.permission import Permission
 from device.updates.state import Settings
-from device.updates.updater import Updater, current_slot
+from device.updates.updater import Updater, UpdaterPorts, current_slot
 from server.broker.child import BrokerChild
-from server.broker.link import ServerLink
+from server.broker.link import BrokerSession, Ports, ServerLink
 from shared import bundle, messages, topics
 from shared.clock import SystemClock
 from shared.messages import Want
@@ -45,15 +46,11 @@ class Agent:
         self._outbox = Outbox(state_dir / "outbox")
         ports = LinkPorts(self._outbox, SystemClock(), self._link_changed, lambda: 0.1)
         self.link = Link(LinkSettings(broker.host, broker.port, DEVICE), ports)
-        self.updater = Updater(
-            state_dir,
-            self.link.publish,
-            device=DEVICE,
-            clock=SystemClock(),
-            selftest=no_problems,
-            on_activated=self._activated,
-            settings=SETTINGS,
+        updater_ports = UpdaterPorts(
+            clock=SystemClock(), publish=self.link.publish, selftest=no_problems, use_model=self._activated
         )
+        permission = Permission(bundle.FOR_JUDGING, device=DEVICE)
+        self.updater = Updater(state_dir, updater_ports, permission, settings=SETTINGS)
         self.link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
         self.link.on("block", self._block)
         self._thread = threading.Thread(target=self.updater.run, args=(self._stop,), name="updates")
@@ -109,7 +106,9 @@ class Agent:
 
 @pytest.fixture
 def server_link(server: Server, broker: BrokerChild) -> Iterator[ServerLink]:
-    link = ServerLink(broker.host, broker.port, {"want": server.push.handle, "": lambda device, levels, payload: []})
+    link = ServerLink(
+        BrokerSession(broker.host, broker.port), Ports(lambda *_: [], {"want": server.push.blocks.handle})
+    )
     link.start()
     assert link.ready.wait(DEADLINE_S)
     yield link
@@ -118,7 +117,7 @@ def server_link(server: Server, broker: BrokerChild) -> Iterator[ServerLink]:
 
 def offer(server: Server, link: ServerLink, version: str, files: Mapping[str, bytes]) -> bundle.Manifest:
     manifest = server.register(version, files)
-    topic, payload = server.push.make_offer(DEVICE, version)
+    topic, payload = server.push.make(DEVICE, version)
     link.publish(topic, payload, retain=True)
     return manifest
 
@@ -137,8 +136,8 @@ def test_a_model_cut_off_five_times_arrives_whole_and_the_next_one_only_where_it
     agent.wait(lambda: agent.loaded == ["m1"])
     agent.prove()
     assert agent.current == "m1"
-    assert server.push.counters["bytes"] <= size + 5 * SETTINGS.window_bytes
-    before = server.push.counters["bytes"]
+    assert server.push.blocks.counters["bytes"] <= size + 5 * SETTINGS.window_bytes
+    before = server.push.blocks.counters["bytes"]
     second = offer(server, server_link, "m2", contents(SIZES) | {"decoder_model_merged.onnx": b"retrained" * 10_000})
     agent.wait(lambda: agent.loaded == ["m1", "m2"])
     agent.prove()
@@ -146,7 +145,9 @@ def test_a_model_cut_off_five_times_arrives_whole_and_the_next_one_only_where_it
     assert agent.current == "m2"
     listed = second.entry(bundle.BLOCKS_NAME)
     assert listed is not None
-    assert server.push.counters["bytes"] - before == 90_000 + len(bundle.manifest_bytes(second)) + listed.size_bytes
+    assert (
+        server.push.blocks.counters["bytes"] - before == 90_000 + len(bundle.manifest_bytes(second)) + listed.size_bytes
+    )
 
 
 def test_a_broker_that_is_killed_in_the_middle_costs_a_window(
@@ -161,7 +162,7 @@ def test_a_broker_that_is_killed_in_the_middle_costs_a_window(
     agent.stop()
     assert agent.current == "m1"
     size = manifest.size_bytes + len(bundle.manifest_bytes(manifest))
-    assert server.push.counters["bytes"] <= size + 2 * SETTINGS.window_bytes
+    assert server.push.blocks.counters["bytes"] <= size + 2 * SETTINGS.window_bytes
 
 
 def test_messages_on_the_update_topics_that_are_not_ours_harm_nobody(
@@ -182,11 +183,11 @@ def test_messages_on_the_update_topics_that_are_not_ours_harm_nobody(
         (topics.want(DEVICE), messages.encode(Want(wrong, ((10, 5),)))),
     ):
         assert server_link.publish(topic, payload)
-    topic, payload = server.push.make_offer(DEVICE, "m1")
+    topic, payload = server.push.make(DEVICE, "m1")
     server_link.publish(topic, payload, retain=True)
     agent.wait(lambda: agent.loaded == ["m1"])
     agent.stop()
     assert agent.current == "m1"
     assert agent.updater.counters["refused"] == 4
-    assert (server.push.counters["malformed"], server.push.counters["unknown"]) == (2, 1)
+    assert (server.push.blocks.counters["malformed"], server.push.blocks.counters["unknown"]) == (2, 1)
     assert server_link.counters["handler_errors"] == 0

@@ -11,13 +11,15 @@ import pytest
 
 from device.outbox.outbox import Outbox
 from device.sync.link import Link, LinkPorts, LinkSettings
+from device.updates.permission import Permission
 from device.updates.slots import current_slot
 from device.updates.state import Settings
 from device.updates.tuf_client import Trust
-from device.updates.updater import Updater
-from server.broker.link import ServerLink
-from server.releases.offers import Push
+from device.updates.updater import Updater, UpdaterPorts
+from server.broker.link import BrokerSession, Ports, ServerLink
+from server.releases.offers import Offers
 from server.releases.registry import Registry
+from server.releases.rollouts import RolloutRequest
 from server.releases.signing import Release
 from shared import bundle
 from shared.clock import SystemClock
@@ -39,15 +41,13 @@ class Agent:
         self._outbox = Outbox(state_dir / "outbox")
         settings = LinkSettings(site.host, site.port, name, tls=site.enrol(name).context())
         self._link = Link(settings, LinkPorts(self._outbox, CLOCK, draw=lambda: 0.1), status=Status(online=True))
+        ports = UpdaterPorts(clock=CLOCK, publish=self._link.publish, selftest=no_problems, use_model=self._activated)
+        trust = Trust(state_dir / "trust", root_json, ClockFloor(state_dir, CLOCK))
         self.updater = Updater(
             state_dir,
-            self._link.publish,
-            device=name,
-            clock=CLOCK,
-            selftest=no_problems,
-            on_activated=self._activated,
+            ports,
+            Permission(bundle.FOR_JUDGING, trust, name),
             settings=Settings(margin_bytes=1_000_000, probation_looks=1),
-            trust=Trust(state_dir / "trust", root_json, ClockFloor(state_dir, CLOCK)),
         )
         self._link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
         self._link.on("block", self.updater.on_block)
@@ -79,15 +79,16 @@ class House:
     def __init__(self, site: SecureSite, place: Path) -> None:
         self.registry = Registry(site.home, store=site.store, clock=CLOCK)
         self.release = Release.make(site.home, clock=CLOCK)
-        self.push = Push(self.registry, clock=CLOCK, release=self.release)
+        self.push = Offers(self.registry, clock=CLOCK, release=self.release)
         self._stop = threading.Event()
         self.link = ServerLink(
-            site.host,
-            site.port,
-            {"want": self.push.handle, "": lambda device, levels, payload: []},
-            on_status=self._status,
-            tls=site.server_context(),
-            lets_in=site.enrolled.knows,
+            BrokerSession(site.host, site.port, tls=site.server_context()),
+            Ports(
+                lambda device, levels, payload: [],
+                {"want": self.push.blocks.handle},
+                on_status=self._status,
+                is_enrolled=site.enrolled.__contains__,
+            ),
         )
         for number in (1, 2):
             make_bundle(place / f"m{number}", f"m{number}", contents({"a.onnx": 200_000}, seed=number))
@@ -103,7 +104,7 @@ class House:
 
     def _offer(self) -> None:
         while not self._stop.wait(0.1):
-            for offer in self.push.due_offers():
+            for offer in self.push.due():
                 self.link.publish(*offer, retain=True)
 
     def close(self) -> None:
@@ -139,7 +140,7 @@ def test_a_signed_rollout_reaches_one_device_over_tls_and_is_taken_back(
     ):
         both = [anna, bert]
         until(lambda: (anna.current, bert.current) == ("m1", "m1"), both)
-        house.push.rollouts.start("m2", devices=["anna"])
+        house.push.rollouts.start(RolloutRequest("m2", devices=["anna"]))
         until(lambda: anna.current == "m2" and anna.updater.phase == "idle", both)
         assert bert.current == "m1"
         house.push.rollouts.halt(why="taken back")

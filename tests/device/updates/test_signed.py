@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,72 +9,23 @@ from pathlib import Path
 import pytest
 
 from device.updates.state_file import load_state
-from device.updates.tuf_client import Trust
-from server.releases.signing import Release
-from shared import messages, strict
+from server.releases.rollouts import RolloutRequest
+from shared import bundle, messages
 from shared.clock import ManualClock
 from shared.floor import ClockFloor
 from shared.messages import Offer
-from tests.device.updates.house import DEVICE, QUICK, Device, Server
+from tests.device.updates.house import DAY_S, DEVICE, NOW_S, QUICK, Device, Server, SignedHouse, altered
 from tests.shared.bundle.bundles import contents
-
-NOW_S = 1_795_200_000.0
-DAY_S = 86_400.0
-
-
-class House:
-    """A server with keys and a device that was enrolled by it, on one clock."""
-
-    def __init__(self, place: Path) -> None:
-        self.clock = ManualClock(epoch_s=NOW_S)
-        self.server = Server(place / "home", clock=self.clock, signed=True)
-        self.place = place
-        assert self.server.release is not None
-        self.release: Release = self.server.release
-        self._root = self.release.root_json()
-        self.device = self.enrolled(DEVICE)
-        for number in (1, 2, 3):
-            self.server.register(f"m{number}", contents(seed=number))
-
-    def enrolled(self, name: str) -> Device:
-        state = self.place / name
-
-        def trust() -> Trust:
-            return Trust(state / "trust", self._root, ClockFloor(state / "trust", self.clock))
-
-        return Device(state, self.server, trust=trust, clock=self.clock, name=name)
-
-    def offers(self, device: Device | None = None) -> bytes | None:
-        """What the server says the device should run now."""
-        found = self.server.push.offer_for((device or self.device).name)
-        return None if found is None else found[1]
-
-    def follow(self, payload: bytes | None = None, device: Device | None = None) -> str:
-        """Let a device have an offer and bring it to its end; what it then says."""
-        device = device or self.device
-        payload = payload or self.offers(device)
-        assert payload is not None
-        device.updater.on_offer(payload)
-        device.go(lambda: device.updater.phase in ("idle", "probation") or "expired" in device.text())
-        if device.updater.phase == "probation":
-            device.prove()
-        return device.text()
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
+def house(tmp_path: Path) -> Iterator[SignedHouse]:
+    house = SignedHouse(tmp_path, dict.fromkeys(("m1", "m2", "m3"), bundle.DEMO))
     yield house
-    house.device.updater.close()
-    house.server.registry.close()
+    house.close()
 
 
-def altered(payload: bytes | None, **changes: object) -> bytes:
-    assert payload is not None
-    return messages.encode(strict.read(Offer, json.loads(payload) | changes))
-
-
-def test_a_signed_offer_is_checked_before_anything_else_is_fetched(house: House) -> None:
+def test_a_signed_offer_is_checked_before_anything_else_is_fetched(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     offer = messages.decode(Offer, house.offers() or b"")
     names = [one.name.split(".")[-2] for one in offer.metadata]
@@ -87,7 +37,7 @@ def test_a_signed_offer_is_checked_before_anything_else_is_fetched(house: House)
     assert house.device.current == "m1"
 
 
-def test_an_unsigned_offer_is_refused_by_an_enrolled_device(house: House) -> None:
+def test_an_unsigned_offer_is_refused_by_an_enrolled_device(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     house.device.updater.on_offer(altered(house.offers(), metadata=[]))
     house.device.updater.tick()
@@ -95,9 +45,9 @@ def test_an_unsigned_offer_is_refused_by_an_enrolled_device(house: House) -> Non
     assert not house.device.wire
 
 
-def test_an_offer_of_a_model_that_was_not_signed_for_this_device_is_refused(house: House) -> None:
+def test_an_offer_of_a_model_that_was_not_signed_for_this_device_is_refused(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
-    house.server.push.rollouts.start("m2", devices=["pi-2"])
+    house.server.push.rollouts.start(RolloutRequest("m2", devices=["pi-2"]))
     mine = house.offers()
     other = house.enrolled("pi-2")
     theirs = house.offers(other)
@@ -110,7 +60,7 @@ def test_an_offer_of_a_model_that_was_not_signed_for_this_device_is_refused(hous
     assert house.device.current == "m1"
 
 
-def test_a_replayed_old_offer_is_refused_whatever_revision_it_claims(house: House) -> None:
+def test_a_replayed_old_offer_is_refused_whatever_revision_it_claims(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     old = house.offers()
     house.follow(old)
@@ -128,7 +78,7 @@ def test_a_replayed_old_offer_is_refused_whatever_revision_it_claims(house: Hous
 
 
 def test_an_offer_signed_by_other_keys_is_refused_and_the_download_under_way_goes_on(
-    house: House, tmp_path: Path
+    house: SignedHouse, tmp_path: Path
 ) -> None:
     large = contents({"vision_encoder.onnx": 3_000_000})
     house.server.register("m4", large)
@@ -153,7 +103,7 @@ def test_an_offer_signed_by_other_keys_is_refused_and_the_download_under_way_goe
     foreign.registry.close()
 
 
-def test_frozen_metadata_block_updates_until_they_are_renewed_and_nothing_else(house: House) -> None:
+def test_frozen_metadata_block_updates_until_they_are_renewed_and_nothing_else(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     house.follow()
     house.clock.sleep(10)
@@ -169,12 +119,12 @@ def test_frozen_metadata_block_updates_until_they_are_renewed_and_nothing_else(h
     assert house.device.current == "m2"
 
 
-def test_renewed_signatures_reach_a_device_that_runs_the_model_already(house: House) -> None:
+def test_renewed_signatures_reach_a_device_that_runs_the_model_already(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     house.follow()
-    assert [topic for topic, _ in house.server.push.due_offers()] == []
+    assert [topic for topic, _ in house.server.push.due()] == []
     house.clock.sleep(10 * DAY_S)
-    ((_, renewed),) = house.server.push.due_offers()
+    ((_, renewed),) = house.server.push.due()
     before = house.device.carried.total()
     assert house.follow(renewed) == "idle"
     assert 0 < house.device.carried.total() - before < 3_000  # the metadata, and nothing of the model
@@ -182,7 +132,7 @@ def test_renewed_signatures_reach_a_device_that_runs_the_model_already(house: Ho
     assert house.device.loaded == ["m1"]
 
 
-def test_newer_metadata_for_a_model_that_waits_to_be_switched_do_not_start_it_over(house: House) -> None:
+def test_newer_metadata_for_a_model_that_waits_to_be_switched_do_not_start_it_over(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     house.follow()
     house.clock.sleep(10)
@@ -202,23 +152,23 @@ def test_newer_metadata_for_a_model_that_waits_to_be_switched_do_not_start_it_ov
     assert house.device.current == "m2"
 
 
-def test_going_back_to_the_old_model_is_a_new_signature_and_fetches_nothing_of_it(house: House) -> None:
+def test_going_back_to_the_old_model_is_a_new_signature_and_fetches_nothing_of_it(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     house.follow()
     house.clock.sleep(10)
-    house.server.push.rollouts.start("m2", devices=[DEVICE])
+    house.server.push.rollouts.start(RolloutRequest("m2", devices=[DEVICE]))
     house.follow()
     assert house.device.current == "m2"
     house.clock.sleep(10)
     house.server.push.rollouts.halt(why="worse")
-    ((_, back),) = house.server.push.due_offers()
+    ((_, back),) = house.server.push.due()
     before = house.device.carried.total()
     house.follow(back)
     assert house.device.current == "m1"
     assert house.device.carried.total() - before < 4_000
 
 
-def test_an_update_from_before_the_enrolment_ends_with_it(house: House) -> None:
+def test_an_update_from_before_the_enrolment_ends_with_it(house: SignedHouse) -> None:
     plain = Server(house.place / "plain")
     plain.register("m9", contents(seed=9))
     state = house.place / "late"
@@ -245,7 +195,7 @@ def test_an_update_from_before_the_enrolment_ends_with_it(house: House) -> None:
     ],
 )
 def test_metadata_that_are_too_large_too_many_or_misnamed_are_not_fetched(
-    house: House, metadata: list[tuple[str, int]]
+    house: SignedHouse, metadata: list[tuple[str, int]]
 ) -> None:
     house.server.registry.promote("m1", "first")
     entries = [{"name": name, "size_bytes": size, "sha256": "0" * 64} for name, size in metadata]
@@ -255,17 +205,17 @@ def test_metadata_that_are_too_large_too_many_or_misnamed_are_not_fetched(
     assert not house.device.wire
 
 
-def test_a_server_that_cannot_sign_offers_nothing(house: House) -> None:
+def test_a_server_that_cannot_sign_offers_nothing(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     house.clock.epoch_s = 0.0  # a server without time signs nothing, and nothing goes out unsigned
     assert house.offers() is None
-    assert house.server.push.due_offers() == []
+    assert house.server.push.due() == []
     assert house.server.push.counters["unsigned"] == 2
     house.clock.epoch_s = NOW_S
     assert house.follow() == "idle"
 
 
-def test_the_metadata_before_the_newest_can_still_be_pulled(house: House) -> None:
+def test_the_metadata_before_the_newest_can_still_be_pulled(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     offer = messages.decode(Offer, house.offers() or b"")
     house.clock.sleep(10)
@@ -273,11 +223,11 @@ def test_the_metadata_before_the_newest_can_still_be_pulled(house: House) -> Non
     assert house.offers() != messages.encode(offer)
     for one in offer.metadata:
         want = messages.Want(one.sha256, ((0, one.size_bytes),))
-        ((_, data),) = house.server.push.handle(DEVICE, ["up", "want"], messages.encode(want))
+        ((_, data),) = house.server.push.blocks.handle(DEVICE, ["up", "want"], messages.encode(want))
         assert len(data) == one.size_bytes
 
 
-def test_offers_stay_small_whatever_they_name(house: House) -> None:
+def test_offers_stay_small_whatever_they_name(house: SignedHouse) -> None:
     house.server.registry.promote("m1", "first")
     offer = messages.decode(Offer, house.offers() or b"")
     many = replace(offer, metadata=offer.metadata * 80)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from device.capture.source import VideoFrame
-from device.updates.stillness import LATE_S, STEP_S, SURE_S, Stand, Stillness, step
+from device.updates.stillness import LATE_S, STEP_S, SURE_S, Standing, Stillness, step
 from server.walks import render_frame, walk_from_name
 from shared.clock import ManualClock
 from tests import paths
@@ -112,12 +112,12 @@ def test_pictures_that_stop_coming_end_the_certainty() -> None:
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0.5, 3)), max_size=40))
 def test_it_is_sure_exactly_after_three_seconds_of_agreement_without_a_gap(steps: list[tuple[bool, float]]) -> None:
-    stand, now_s, agreed_s = Stand(), 0.0, 0.0
-    for together, gap_s in steps:
+    stand, now_s, agreed_s = Standing(), 0.0, 0.0
+    for agree, gap_s in steps:
         now_s += gap_s
         late = gap_s > LATE_S
-        stand = step(stand, together=together and not late, t_s=now_s)
-        agreed_s = 0.0 if not together or late else gap_s + agreed_s
+        stand = step(stand, agree=agree and not late, t_s=now_s)
+        agreed_s = 0.0 if not agree or late else gap_s + agreed_s
         if stand.is_sure:
             assert agreed_s >= SURE_S - STEP_S
         if agreed_s >= SURE_S + LATE_S:

@@ -11,40 +11,23 @@ import pytest
 
 from device.updates.state_file import load_denied
 from device.updates.tuf_client import Trust
-from server.releases.signing import Release, Target
-from shared import bundle, messages, strict
-from shared.clock import ManualClock
+from server.releases.rollout_rules import Grant
+from server.releases.rollouts import RolloutRequest
+from server.releases.signing import ReleaseTarget
+from shared import bundle
 from shared.errors import Refused, Transient
 from shared.floor import ClockFloor
-from shared.messages import Offer
-from tests.device.updates.house import DEVICE, Device, Server
+from tests.device.updates.house import DAY_S, DEVICE, Device, Server, SignedHouse, altered
 from tests.shared.bundle.bundles import contents
 
-NOW_S = 1_795_200_000.0
-DAY_S = 86_400.0
+USES = {"m1": bundle.FIELD, "m2": bundle.FIELD, "t1": bundle.TRIAL, "t2": bundle.TRIAL, "d1": bundle.DEMO}
 
 
-class House:
-    """A server that signs, and devices that it enrolled; m1 and m2 are for the field, t1 and t2 on trial, d1 a demo."""
+class House(SignedHouse):
+    """Its devices guide walks; m1 and m2 are for the field, t1 and t2 on trial, d1 is a demonstration."""
 
     def __init__(self, place: Path) -> None:
-        self.place, self.clock = place, ManualClock(epoch_s=NOW_S)
-        self.server = Server(place / "home", clock=self.clock, signed=True)
-        assert self.server.release is not None
-        self.release: Release = self.server.release
-        self._root = self.release.root_json()
-        uses = {"m": bundle.FIELD, "t": bundle.TRIAL, "d": bundle.DEMO}
-        for seed, version in enumerate(("m1", "m2", "t1", "t2", "d1")):
-            self.server.register(version, contents(seed=seed), intended_use=uses[version[0]])
-        self.device = self.enrolled(DEVICE)
-
-    def enrolled(self, name: str, *, uses: frozenset[str] = bundle.FOR_WALKS) -> Device:
-        state = self.place / name
-
-        def trust() -> Trust:
-            return Trust(state / "trust", self._root, ClockFloor(state / "trust", self.clock))
-
-        return Device(state, self.server, trust=trust, clock=self.clock, name=name, uses=uses)
+        super().__init__(place, USES, uses=bundle.FOR_WALKS)
 
     def promote(self, version: str) -> None:
         self.clock.sleep(10)
@@ -52,38 +35,23 @@ class House:
 
     def trial(self, version: str = "t1", *, device: str = DEVICE) -> None:
         self.clock.sleep(10)
-        self.server.push.rollouts.start(version, devices=[device], supervised=True, companion="Carla")
+        self.server.push.rollouts.start(RolloutRequest(version, devices=[device], supervised=True, companion="Carla"))
 
     def halt(self) -> None:
         self.clock.sleep(10)
         self.server.push.rollouts.halt(why="enough")
 
     def says(self, device: Device | None = None) -> bytes:
-        """What the server says that a device should run now."""
-        found = self.server.push.offer_for((device or self.device).name)
-        assert found is not None
-        return found[1]
-
-    def follow(self, payload: bytes | None = None, device: Device | None = None) -> str:
-        """Let a device have an offer and bring it to its end; what it then says."""
-        device = device or self.device
-        device.updater.on_offer(payload or self.says(device))
-        device.go(lambda: device.updater.phase in ("idle", "probation") or "expired" in device.text())
-        if device.updater.phase == "probation":
-            device.prove()
-        return device.text()
+        offer = self.offers(device)
+        assert offer is not None
+        return offer
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path)
     yield house
-    house.device.updater.close()
-    house.server.registry.close()
-
-
-def altered(payload: bytes, **changes: object) -> bytes:
-    return messages.encode(strict.read(Offer, json.loads(payload) | changes))
+    house.close()
 
 
 # --- whom it guides ---
@@ -98,14 +66,14 @@ def test_a_supervised_wearer_gets_the_trial_and_keeps_it_over_a_restart_without_
     house.device.online = False
     house.device.restart()
     assert house.device.current == "t1"
-    assert house.device.updater.current_barred == ""
+    assert house.device.updater.current_barred is None
 
 
 def test_a_trial_that_was_offered_without_supervision_is_refused_before_it_is_fetched(house: House) -> None:
     """A server that was broken into, or another software: it signs a share of all devices."""
     model = house.server.registry.get("t1")
-    house.release.publish([Target("t1", model.manifest_sha256, model.manifest_size, 1, percent=100)])
-    text = house.follow(house.server.push.make_offer(DEVICE, "t1")[1])
+    house.release.publish([ReleaseTarget(Grant("t1", 1, 100), model.manifest_sha256, model.manifest_size)])
+    text = house.follow(house.server.push.make(DEVICE, "t1")[1])
     assert text.startswith("refused: t1: Model t1 is on trial, and nothing signed names pi-1")
     assert house.device.current == ""
     assert load_denied(house.device.state_dir / "models") == ()  # it may be granted yet
@@ -116,8 +84,10 @@ def test_a_trial_that_was_offered_without_supervision_is_refused_before_it_is_fe
 
 def test_a_trial_named_for_the_device_but_not_supervised_is_refused(house: House) -> None:
     model = house.server.registry.get("t1")
-    house.release.publish([Target("t1", model.manifest_sha256, model.manifest_size, 1, devices=(DEVICE,))])
-    assert "nothing signed names pi-1" in house.follow(house.server.push.make_offer(DEVICE, "t1")[1])
+    house.release.publish(
+        [ReleaseTarget(Grant("t1", 1, devices=(DEVICE,)), model.manifest_sha256, model.manifest_size)]
+    )
+    assert "nothing signed names pi-1" in house.follow(house.server.push.make(DEVICE, "t1")[1])
     assert house.device.current == ""
 
 
@@ -166,7 +136,7 @@ def test_without_an_identity_no_trial_guides_a_walk_but_the_settings_may_vouch_f
     device.install("t1")
     device.uses = bundle.FOR_WALKS  # the setting was taken out again
     device.restart()
-    assert "on trial" in device.updater.current_barred
+    assert "on trial" in (device.updater.current_barred or "")
     assert device.dropped == ["t1"]
     device.updater.close()
     server.registry.close()
@@ -212,12 +182,12 @@ def test_a_halted_trial_leaves_no_model_where_there_is_none_that_may_guide(house
     )
     house.device.restart()
     assert house.device.dropped == ["t1", "t1"]
-    assert "nothing signed names" in house.device.updater.current_barred
+    assert "nothing signed names" in (house.device.updater.current_barred or "")
     house.trial()  # begun anew: the model that lies there is used again, and nothing of it is fetched
     before = house.device.carried.total()
     assert house.follow() == "idle"
     assert house.device.loaded == ["t1", "t1"]
-    assert house.device.updater.current_barred == ""
+    assert house.device.updater.current_barred is None
     assert house.device.carried.total() - before < 4_000
 
 
@@ -276,7 +246,7 @@ def test_a_replayed_supervised_offer_does_not_bring_back_the_trial_that_still_li
     house.device.restart()
     house.follow(old)
     assert house.device.loaded == ["t1"]
-    assert "nothing signed names" in house.device.updater.current_barred
+    assert "nothing signed names" in (house.device.updater.current_barred or "")
 
 
 def test_a_trial_ends_at_the_first_start_after_its_signed_word_has_and_goes_on_once_the_server_is_heard(
@@ -286,7 +256,7 @@ def test_a_trial_ends_at_the_first_start_after_its_signed_word_has_and_goes_on_o
     house.follow()
     house.clock.sleep(13 * DAY_S)
     house.device.restart()
-    assert house.device.updater.current_barred == ""
+    assert house.device.updater.current_barred is None
     house.clock.sleep(2 * DAY_S)
     house.device.updater.tick()
     assert house.device.dropped == []  # not in mid-walk
@@ -309,7 +279,7 @@ def test_a_half_delivered_offer_does_not_end_a_trial(house: House) -> None:
     assert house.device.dropped == []
     assert house.follow() == "idle"
     house.device.restart()
-    assert house.device.updater.current_barred == ""
+    assert house.device.updater.current_barred is None
 
 
 def test_a_trial_on_probation_that_was_withdrawn_is_not_denied(house: House) -> None:
@@ -353,8 +323,10 @@ def test_the_grant_is_for_that_manifest_that_device_and_that_time(house: House, 
 
 def test_kept_metadata_that_were_edited_grant_nothing(house: House) -> None:
     model = house.server.registry.get("t1")
-    house.release.publish([Target("t1", model.manifest_sha256, model.manifest_size, 1, devices=(DEVICE,))])
-    house.follow(house.server.push.make_offer(DEVICE, "t1")[1])
+    house.release.publish(
+        [ReleaseTarget(Grant("t1", 1, devices=(DEVICE,)), model.manifest_sha256, model.manifest_size)]
+    )
+    house.follow(house.server.push.make(DEVICE, "t1")[1])
     state = house.device.state_dir / "trust"
     trust = Trust(state, house.release.root_json(), ClockFloor(state, house.clock))
     path = state / "metadata" / "targets.json"

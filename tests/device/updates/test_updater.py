@@ -18,14 +18,13 @@ import pytest
 
 from device.updates.slots import current_slot
 from device.updates.state import Settings
-from device.updates.updater import Report, Updater
-from server.releases.offers import MAX_BLOCKS
+from device.updates.updater import UpdateReport
+from server.releases.blocks import MAX_BLOCKS
 from shared import bundle, messages
-from shared.clock import ManualClock
-from shared.errors import BundleError, ConfigError, Refused
+from shared.errors import ConfigError
 from shared.messages import Offer, Want
-from tests.device.updates.house import DEVICE, QUICK, Device, Server, offer_of
-from tests.shared.bundle.bundles import SMALL, contents, flip_byte, make_bundle
+from tests.device.updates.house import QUICK, Device, Server, offer_of
+from tests.shared.bundle.bundles import SMALL, contents, flip_byte
 
 BIG = {"vision_encoder.onnx": 4_000_000, "decoder_model_merged.onnx": 1_900_000, "tokenizer.json": 100_000}
 
@@ -45,7 +44,7 @@ def test_the_first_model_is_fetched_tested_and_put_in_use(server: Server, device
     assert device.text() == "idle"
     assert device.carried.total() == manifest.size_bytes + len(bundle.manifest_bytes(manifest))
     (report,) = device.updater.reports
-    assert isinstance(report, Report)
+    assert isinstance(report, UpdateReport)
     assert (report.from_version, report.to_version, report.copied_bytes) == ("", "m1", 0)
     assert report.fetched_bytes == device.carried.total()
     assert not (device.state_dir / "models" / "incoming").exists()
@@ -124,7 +123,7 @@ def test_an_offer_that_is_said_again_writes_nothing(server: Server, device: Devi
     device.install("m1")
     written = device.state_dir / "models" / "update.json"
     before = written.stat().st_mtime_ns
-    device.at = lambda name: pytest.fail(f"{name} for nothing")
+    device.crash_point = lambda name: pytest.fail(f"{name} for nothing")
     for _ in range(5):
         device.updater.on_offer(server.offer("m1"))
         device.updater.tick()
@@ -134,23 +133,18 @@ def test_an_offer_that_is_said_again_writes_nothing(server: Server, device: Devi
 def test_a_model_that_the_settings_forbid_meanwhile_does_not_take_over_at_the_start_and_is_not_denied(
     server: Server, tmp_path: Path
 ) -> None:
-    allowed = True
-
-    def check(manifest: bundle.Manifest) -> None:
-        if not allowed and manifest.version == "m2":
-            raise BundleError("it must not guide a walk")
-
-    server.register("m1")
-    server.register("m2", contents(seed=2))
-    device = Device(tmp_path / "state", server, check_manifest=check)
+    server.register("m1", intended_use="trial")
+    server.register("m2", contents(seed=2), intended_use="demo")
+    device = Device(tmp_path / "state", server)
     device.install("m1")
     device.standing = False
     device.updater.on_offer(server.offer("m2"))
     device.go(lambda: device.updater.phase == "ready")
-    allowed = False
+    device.uses -= {"demo"}
     device.restart()
     device.go(lambda: device.updater.phase == "idle")
-    assert (device.current, device.text()) == ("m1", "refused: m2: it must not guide a walk")
+    assert device.current == "m1"
+    assert device.text().startswith("refused: m2: Model m2 is a demonstration model")
     assert not (device.state_dir / "models" / "denied.json").exists()
     device.updater.close()
 
@@ -296,14 +290,17 @@ def test_a_file_damaged_on_the_server_is_refused_and_the_old_model_kept(server: 
     assert device.current == "m1"
 
 
-def test_a_file_damaged_on_disk_before_the_switch_is_fetched_again(server: Server, device: Device) -> None:
+@pytest.mark.parametrize("damaged", ["tokenizer.json", "manifest.json"])
+def test_a_file_damaged_on_disk_before_the_switch_is_fetched_again(
+    server: Server, device: Device, damaged: str
+) -> None:
     server.register("m1")
     server.register("m2", contents(seed=2))
     device.install("m1")
     device.standing = False
     device.updater.on_offer(server.offer("m2"))
     device.go(lambda: device.updater.phase == "ready")
-    flip_byte(device.state_dir / "models" / "incoming" / "tokenizer.json")
+    flip_byte(device.state_dir / "models" / "incoming" / damaged)
     (device.state_dir / "models" / "incoming" / "extra.onnx").write_bytes(b"not listed")
     device.restart()
     device.standing = True
@@ -322,14 +319,13 @@ def test_a_manifest_that_is_not_the_offered_one_is_never_used(server: Server, de
 
 
 def test_a_manifest_of_a_newer_format_is_refused_but_not_for_ever(server: Server, device: Device) -> None:
-    manifest = server.register("m1")
-    path = server.registry.bundle_folder("m1") / "manifest.json"
-    data = bundle.manifest_bytes(manifest).replace(b'"format":1', b'"format":2')
-    path.write_bytes(data)
+    data = bundle.manifest_bytes(server.register("m1")).replace(b'"format":1', b'"format":2')
     offer = Offer("m1", hashlib.sha256(data).hexdigest(), len(data), 1.0, 5)
-    server.push._files[offer.manifest_sha256] = path
+    server.push.blocks.add_metadata({offer.manifest_sha256: data})
     device.updater.on_offer(messages.encode(offer))
-    device.go(lambda: device.updater.phase == "idle" and "refused" in device.text())
+    device.updater.on_block(["block", offer.manifest_sha256, "0"], data)
+    device.updater.tick()
+    assert device.text().startswith("refused: m1")
     assert "Update the agent" in device.text()
     assert not (device.state_dir / "models" / "denied.json").exists()
 
@@ -406,40 +402,14 @@ def test_blocks_that_nobody_asked_for_are_not_written(server: Server, device: De
     assert device.current == "m1"
 
 
-def test_an_offer_may_be_vetoed_by_a_check(server: Server, tmp_path: Path) -> None:
-    server.register("m1")
-
-    def unsigned(offer: Offer) -> None:
-        raise Refused(f"{offer.version} is not signed.")
-
-    updater = Updater(
-        tmp_path / "s",
-        lambda topic, payload: True,
-        device=DEVICE,
-        clock=ManualClock(),
-        selftest=lambda folder: [],
-        on_activated=lambda folder, version: None,
-        check_offer=unsigned,
-    )
-    updater.on_offer(server.offer("m1"))
-    updater.tick()
-    assert updater.state_text() == "an offer was refused: m1 is not signed."
-    updater.close()
-
-
 def test_a_model_that_this_device_may_not_run_is_refused_before_it_is_fetched(server: Server, tmp_path: Path) -> None:
     manifest = server.register("m1", contents(BIG))
-    allowed = False
-
-    def check(manifest: bundle.Manifest) -> None:
-        if manifest.intended_use == "demo" and not allowed:
-            raise BundleError("it is a demonstration model.")
-
-    device = Device(tmp_path / "state", server, check_manifest=check)
+    device = Device(tmp_path / "state", server, uses=bundle.FOR_WALKS)
     device.updater.on_offer(server.offer("m1"))
-    device.go(lambda: device.text() == "refused: m1: it is a demonstration model.")
+    device.go(lambda: device.text().startswith("refused: m1: Model m1 is a demonstration model"))
     assert device.carried.total() == len(bundle.manifest_bytes(manifest))
-    allowed = True  # a setting was changed: nothing had been denied
+    device.uses = bundle.FOR_JUDGING  # a setting was changed: nothing had been denied
+    device.restart()
     device.install("m1")
     assert device.current == "m1"
     device.updater.close()
@@ -521,10 +491,7 @@ def test_a_self_test_that_breaks_the_runtime_is_a_problem_and_no_crash(
 ) -> None:
     server.register("m1")
 
-    def broken(folder: Path) -> list[str]:
-        raise RuntimeError("kernel")
-
-    device.updater._selftest = broken
+    device.broken = RuntimeError("kernel")
     device.updater.on_offer(server.offer("m1"))
     device.go(lambda: device.updater.phase == "idle")
     assert device.text() == "refused: m1: self-test: it broke off: RuntimeError('kernel')"
@@ -544,7 +511,7 @@ def test_a_self_test_that_takes_the_agent_down_is_not_run_for_ever(server: Serve
         if name == "self-test starts":
             raise Killed
 
-    device.at = die
+    device.crash_point = die
     device.updater.on_offer(server.offer("m2"))
     for _ in range(3):
         with pytest.raises(Killed):
@@ -728,36 +695,6 @@ def test_an_unreadable_state_file_is_set_aside_and_the_model_stays(server: Serve
 def test_a_second_agent_on_the_same_folder_is_refused(device: Device) -> None:
     with pytest.raises(ConfigError, match="Another waycue-device uses"):
         device.start()
-
-
-# --- from a folder ---
-
-
-def test_a_bundle_is_installed_from_a_folder_without_any_network(device: Device, tmp_path: Path) -> None:
-    make_bundle(tmp_path / "card" / "m1", "m1")
-    assert device.updater.install_local(tmp_path / "card" / "m1") == "m1"
-    assert (device.current, device.loaded) == ("m1", ["m1"])
-    assert device.updater.phase == "probation"
-    assert device.updater.install_local(tmp_path / "card" / "m1") == "m1"
-    assert device.loaded == ["m1"]
-    assert not device.wire
-
-
-def test_a_damaged_bundle_from_a_folder_is_refused_and_the_old_one_kept(device: Device, tmp_path: Path) -> None:
-    make_bundle(tmp_path / "m1", "m1")
-    make_bundle(tmp_path / "m2", "m2", contents(seed=2))
-    device.updater.install_local(tmp_path / "m1")
-    flip_byte(tmp_path / "m2" / "tokenizer.json")
-    with pytest.raises(BundleError, match=r"tokenizer\.json was altered"):
-        device.updater.install_local(tmp_path / "m2")
-    flip_byte(tmp_path / "m2" / "tokenizer.json")
-    device.problems = ["nothing is seen"]
-    with pytest.raises(BundleError, match="m2 was not installed: self-test: nothing is seen"):
-        device.updater.install_local(tmp_path / "m2")
-    assert device.current == "m1"
-    device.problems = []
-    device.updater.install_local(tmp_path / "m2")  # a person may try again: nothing was denied
-    assert device.current == "m2"
 
 
 def test_the_state_file_says_where_the_update_stands(server: Server, device: Device) -> None:

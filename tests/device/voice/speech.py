@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.voice import Espeak, Heard, Pace, Phrases, Sink, Synthesizer, Utterance, Voice
+from device.voice import Espeak, Phrases, Sink, SpeechRate, Synthesizer, Voice, VoiceEvent, VoiceUtterance
 from shared.clock import ManualClock
 
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
@@ -31,13 +31,13 @@ def speaking(
     synthesizer: Synthesizer | None = None,
     captions_only: bool = False,
     troubles: list[str] | None = None,
-    pace: Pace | None = None,
+    pace: SpeechRate | None = None,
 ) -> Iterator[Voice]:
     """A started voice whose walk goes by `clock`."""
     voice = Voice(
         None if captions_only else Phrases(synthesizer or Espeak(voice="en-us"), folder),
         sink,
-        pace=pace or Pace(),
+        pace=pace or SpeechRate(),
         clock=clock,
         walk_now=clock.monotonic_s,
         on_trouble=(troubles if troubles is not None else []).append,
@@ -51,13 +51,13 @@ def speaking(
 
 def say(voice: Voice, number: int, text: str, *, tier: int = 2, earcon: str = "") -> None:
     """Say and wait until it has begun."""
-    voice.say(Utterance(number, text, tier, earcon))
+    voice.say(VoiceUtterance(number, text, tier, earcon))
     assert voice.settle()
 
 
-def walk_on(voice: Voice, clock: ManualClock, until_s: float) -> list[Heard]:
+def walk_on(voice: Voice, clock: ManualClock, until_s: float) -> list[VoiceEvent]:
     """Let the walk go on in small steps; what was heard meanwhile."""
-    heard: list[Heard] = []
+    heard: list[VoiceEvent] = []
     while clock.now_s < until_s:
         clock.now_s = min(until_s, clock.now_s + 0.05)
         heard += voice.poll()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.voice import Ended, Pace, Phrases, Timeline, Utterance, Voice, WavFile, phrases
+from device.voice import Phrases, SpeechRate, Timeline, UtteranceEnded, Voice, VoiceUtterance, WavFile, phrases
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples
 from device.voice.voice import DUCKED
@@ -33,7 +33,7 @@ def heights(path: Path, *at_s: float) -> list[int]:
     return [int(samples[round(t_s * SPEECH_RATE_HZ)]) for t_s in at_s]
 
 
-def spoken(folder: Path, pace: Pace, *, tier: int, duck_at_s: float | None = None) -> list[int]:
+def spoken(folder: Path, pace: SpeechRate, *, tier: int, duck_at_s: float | None = None) -> list[int]:
     """Heights at 0.2 s and 1.5 s of one utterance; the street gets loud at `duck_at_s`, quiet at 1.2 s if after 1 s."""
     clock = ManualClock()
     sink = Timeline(clock.monotonic_s, clock, file=WavFile(folder / "walk.wav"))
@@ -49,22 +49,22 @@ def spoken(folder: Path, pace: Pace, *, tier: int, duck_at_s: float | None = Non
 
 
 def test_the_wearers_volume_is_the_voices_but_a_warning_keeps_half_of_its_own(tmp_path: Path) -> None:
-    assert spoken(tmp_path, Pace(volume=0.2), tier=2) == [2000, 2000]
-    assert spoken(tmp_path, Pace(volume=0.2), tier=1) == [5000, 5000]
-    assert spoken(tmp_path, Pace(), tier=1) == [10_000, 10_000]
+    assert spoken(tmp_path, SpeechRate(volume=0.2), tier=2) == [2000, 2000]
+    assert spoken(tmp_path, SpeechRate(volume=0.2), tier=1) == [5000, 5000]
+    assert spoken(tmp_path, SpeechRate(), tier=1) == [10_000, 10_000]
 
 
 def test_while_the_street_is_loud_everything_but_a_warning_is_quieter_also_what_is_being_said(tmp_path: Path) -> None:
     quiet = round(10_000 * DUCKED)
-    assert spoken(tmp_path, Pace(), tier=2, duck_at_s=0.0) == [quiet, quiet]
-    assert spoken(tmp_path, Pace(), tier=2, duck_at_s=1.0) == [10_000, quiet]
-    assert spoken(tmp_path, Pace(), tier=1, duck_at_s=1.0) == [10_000, 10_000]
+    assert spoken(tmp_path, SpeechRate(), tier=2, duck_at_s=0.0) == [quiet, quiet]
+    assert spoken(tmp_path, SpeechRate(), tier=2, duck_at_s=1.0) == [10_000, quiet]
+    assert spoken(tmp_path, SpeechRate(), tier=1, duck_at_s=1.0) == [10_000, 10_000]
 
 
 def test_louder_and_quieter_answer_with_a_sound_and_keep_within_bounds(tmp_path: Path) -> None:
     clock = ManualClock()
     sink = Timeline(clock.monotonic_s, clock, file=WavFile(tmp_path / "walk.wav"))
-    with speaking(sink, clock, synthesizer=Steady(), pace=Pace(volume=0.8)) as voice:
+    with speaking(sink, clock, synthesizer=Steady(), pace=SpeechRate(volume=0.8)) as voice:
         found = [voice.change_volume(0.1) for _ in range(4)] + [voice.change_volume(-0.3) for _ in range(4)]
         walk_on(voice, clock, 1.0)
         say(voice, 1, "a")
@@ -76,7 +76,7 @@ def test_louder_and_quieter_answer_with_a_sound_and_keep_within_bounds(tmp_path:
 @pytest.mark.parametrize("volume", [0.0, 1.1])
 def test_a_volume_outside_its_bounds_is_refused(volume: float) -> None:
     with pytest.raises(ConfigError, match=r"0\.1 to 1"):
-        Pace(volume=volume)
+        SpeechRate(volume=volume)
 
 
 def test_words_that_took_too_long_to_render_are_not_said_any_more(tmp_path: Path) -> None:
@@ -90,10 +90,10 @@ def test_words_that_took_too_long_to_render_are_not_said_any_more(tmp_path: Path
 
     sink = Timeline(clock.monotonic_s, clock, file=WavFile(tmp_path / "walk.wav"))
     with speaking(sink, clock, synthesizer=Slow()) as voice:
-        voice.say(Utterance(1, "late", 2, expires_s=clock.now_s + 2.0))
+        voice.say(VoiceUtterance(1, "late", 2, expires_s=clock.now_s + 2.0))
         assert voice.settle()
-        assert voice.poll() == [Ended(1)]
-        voice.say(Utterance(2, "soon", 2, expires_s=clock.now_s + 2.0))
+        assert voice.poll() == [UtteranceEnded(1)]
+        voice.say(VoiceUtterance(2, "soon", 2, expires_s=clock.now_s + 2.0))
         assert voice.settle()
         walk_on(voice, clock, 8.0)
     assert heights(tmp_path / "walk.wav", 2.0, 3.0) == [0, 10_000]
@@ -102,9 +102,11 @@ def test_words_that_took_too_long_to_render_are_not_said_any_more(tmp_path: Path
 def test_a_warning_that_is_not_rendered_yet_is_heard_as_its_earcon_at_once(tmp_path: Path) -> None:
     clock = ManualClock()
     sink = Timeline(clock.monotonic_s, clock, file=WavFile(tmp_path / "walk.wav"))
-    voice = Voice(Phrases(Steady(), None), sink, pace=Pace(), clock=clock, walk_now=clock.monotonic_s, on_trouble=print)
+    voice = Voice(
+        Phrases(Steady(), None), sink, pace=SpeechRate(), clock=clock, walk_now=clock.monotonic_s, on_trouble=print
+    )
     voice._reopen()  # the worker is not started: nothing is rendered
-    voice.say(Utterance(1, "Stop, purple thing ahead.", 1, "warning"))
+    voice.say(VoiceUtterance(1, "Stop, purple thing ahead.", 1, "warning"))
     walk_on(voice, clock, 0.5)
     voice.close()
     with wave.open(str(tmp_path / "walk.wav")) as wav:

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.voice import Ended, Espeak, Heard, Pace, Phrases, Speakers, Started, Utterance, Voice
+from device.voice import (
+    Espeak,
+    Phrases,
+    Speakers,
+    SpeechRate,
+    UtteranceEnded,
+    UtteranceStarted,
+    Voice,
+    VoiceEvent,
+    VoiceUtterance,
+)
 from device.voice.espeak import Samples
 from shared.clock import SystemClock
 from shared.errors import MediaError
@@ -29,7 +39,7 @@ class Tone:
         return (np.sin(np.arange(220_500) / 8) * 12_000).astype(np.int16)
 
 
-def collect(voice: Voice, heard: list[Heard], wanted: Heard | type[Started]) -> Callable[[], bool]:
+def collect(voice: Voice, heard: list[VoiceEvent], wanted: VoiceEvent | type[UtteranceStarted]) -> Callable[[], bool]:
     def arrived() -> bool:
         heard.extend(voice.poll())
         return any(h == wanted or (isinstance(wanted, type) and isinstance(h, wanted)) for h in heard)
@@ -46,47 +56,47 @@ def test_a_warning_with_its_earcon_is_heard(pulse: PulseChild) -> None:
     voice = Voice(
         Phrases(Espeak(voice="en-us"), None),
         Speakers(CLOCK),
-        pace=Pace(),
+        pace=SpeechRate(),
         clock=CLOCK,
         walk_now=CLOCK.monotonic_s,
         on_trouble=print,
     )
-    heard: list[Heard] = []
+    heard: list[VoiceEvent] = []
     with pulse.record() as sound:
         voice.start()
         said_s = CLOCK.monotonic_s()
-        voice.say(Utterance(1, "Stop, curb ahead.", 1, "warning"))
-        until(collect(voice, heard, Ended(1)), "the end of the warning")
+        voice.say(VoiceUtterance(1, "Stop, curb ahead.", 1, "warning"))
+        until(collect(voice, heard, UtteranceEnded(1)), "the end of the warning")
         until(lambda: bool(loud(sound(), RATE_HZ)) and quiet_at_the_end(sound()), "silence after the warning")
         samples = sound()
         voice.close()
-    started = next(h for h in heard if isinstance(h, Started))
+    started = next(h for h in heard if isinstance(h, UtteranceStarted))
     assert 0.0 <= started.at_s - said_s < 2.0
     # Energy, not words: on a busy machine the null sink drops blocks. The words are checked in WAV files.
     assert sum(end - begin for begin, end in loud(samples, RATE_HZ)) > 0.8
-    assert Ended(1) in heard
+    assert UtteranceEnded(1) in heard
 
 
 def test_a_cut_is_silence_at_once_and_the_next_utterance_follows(pulse: PulseChild) -> None:
     voice = Voice(
         Phrases(Tone(), None),
         Speakers(CLOCK),
-        pace=Pace(earcons=False),
+        pace=SpeechRate(earcons=False),
         clock=CLOCK,
         walk_now=CLOCK.monotonic_s,
         on_trouble=print,
     )
-    heard: list[Heard] = []
+    heard: list[VoiceEvent] = []
     with pulse.record() as sound:
         voice.start()
-        voice.say(Utterance(1, "a long note", 3))
-        until(collect(voice, heard, Started), "the note to begin")
+        voice.say(VoiceUtterance(1, "a long note", 3))
+        until(collect(voice, heard, UtteranceStarted), "the note to begin")
         until(lambda: bool(loud(sound(), RATE_HZ)), "the note to be heard")
         voice.cut(1)
         cut_s = CLOCK.monotonic_s()
-        until(collect(voice, heard, Ended(1)), "the end of the note")
+        until(collect(voice, heard, UtteranceEnded(1)), "the end of the note")
         until(lambda: quiet_at_the_end(sound()), "silence")
-        started_s = next(h.at_s for h in heard if isinstance(h, Started))
+        started_s = next(h.at_s for h in heard if isinstance(h, UtteranceStarted))
         begin, end = loud(sound(), RATE_HZ)[0]
         voice.close()
     # Heard length against the time between first sample and cut: what sounded on after the cut. 50 ms are promised to
@@ -112,7 +122,7 @@ def test_the_callback_is_silent_within_fifty_milliseconds_of_a_cut(pulse: PulseC
         for _ in range(5):
             speakers._fill(block, 220, Time, Status)
         assert not block.any()
-        assert speakers.poll() == [Ended(1)]
+        assert speakers.poll() == [UtteranceEnded(1)]
     finally:
         speakers.close()
 
@@ -147,17 +157,17 @@ def test_a_sound_card_that_is_not_there_is_named_and_captions_go_on(pulse: Pulse
     voice = Voice(
         Phrases(Tone(), None),
         Speakers(CLOCK, device="no such headphones"),
-        pace=Pace(),
+        pace=SpeechRate(),
         clock=CLOCK,
         walk_now=CLOCK.monotonic_s,
         on_trouble=troubles.append,
     )
     voice.start()
-    heard: list[Heard] = []
-    voice.say(Utterance(1, "Stop.", 1))
-    until(collect(voice, heard, Ended(1)), "the end of what nobody heard")
+    heard: list[VoiceEvent] = []
+    voice.say(VoiceUtterance(1, "Stop.", 1))
+    until(collect(voice, heard, UtteranceEnded(1)), "the end of what nobody heard")
     voice.close()
-    assert heard == [Ended(1)]
+    assert heard == [UtteranceEnded(1)]
     assert len(troubles) == 1
     assert "voice.output" in troubles[0]
 
@@ -167,24 +177,29 @@ def test_a_sound_card_that_hangs_ends_the_utterance_and_never_hangs_the_voice(pu
     voice = Voice(
         Phrases(Tone(), None),
         Speakers(CLOCK),
-        pace=Pace(),
+        pace=SpeechRate(),
         clock=CLOCK,
         walk_now=CLOCK.monotonic_s,
         on_trouble=troubles.append,
     )
-    heard: list[Heard] = []
+    heard: list[VoiceEvent] = []
     voice.start()
-    voice.say(Utterance(1, "a long note", 3))
-    until(collect(voice, heard, Started), "the note to begin")
+    voice.say(VoiceUtterance(1, "a long note", 3))
+    until(collect(voice, heard, UtteranceStarted), "the note to begin")
     pulse.freeze()
-    until(collect(voice, heard, Ended(1)), "the end of the note")
-    voice.say(Utterance(2, "Stop.", 1))
-    until(collect(voice, heard, Ended(2)), "the end of a warning that nobody heard")
+    until(collect(voice, heard, UtteranceEnded(1)), "the end of the note")
+    voice.say(VoiceUtterance(2, "Stop.", 1))
+    until(collect(voice, heard, UtteranceEnded(2)), "the end of a warning that nobody heard")
     assert len(troubles) == 1
     pulse.thaw()
     until(lambda: troubles[-1] == "", "the sound output to be found again", timeout_s=30)
-    voice.say(Utterance(3, "a long note", 3))
-    until(lambda: collect(voice, heard, Started)() and len([h for h in heard if isinstance(h, Started)]) > 1, "sound")
+    voice.say(VoiceUtterance(3, "a long note", 3))
+    until(
+        lambda: (
+            collect(voice, heard, UtteranceStarted)() and len([h for h in heard if isinstance(h, UtteranceStarted)]) > 1
+        ),
+        "sound",
+    )
     voice.close()
 
 
@@ -213,20 +228,25 @@ def test_a_warning_cuts_what_is_being_said_within_fifty_milliseconds_as_heard_on
     for text, rate in (("low", 190), ("high", 165)):
         cache.get(text, rate)
     voice = Voice(
-        cache, Speakers(CLOCK), pace=Pace(earcons=False), clock=CLOCK, walk_now=CLOCK.monotonic_s, on_trouble=print
+        cache,
+        Speakers(CLOCK),
+        pace=SpeechRate(earcons=False),
+        clock=CLOCK,
+        walk_now=CLOCK.monotonic_s,
+        on_trouble=print,
     )
     told_s: list[float] = []
     with pulse.record() as sound:
         voice.start()
         for number in range(0, 12, 2):
-            heard: list[Heard] = []
-            voice.say(Utterance(number, "low", 3))
-            until(collect(voice, heard, Started), "the low tone")
-            began_s = next(h.at_s for h in heard if isinstance(h, Started))
+            heard: list[VoiceEvent] = []
+            voice.say(VoiceUtterance(number, "low", 3))
+            until(collect(voice, heard, UtteranceStarted), "the low tone")
+            began_s = next(h.at_s for h in heard if isinstance(h, UtteranceStarted))
             until(lambda since_s=began_s: CLOCK.monotonic_s() > since_s + 0.3, "a while of it")  # type: ignore[misc]
             told_s.append(CLOCK.monotonic_s() - began_s)
-            voice.say(Utterance(number + 1, "high", 1))
-            until(collect(voice, heard, Ended(number + 1)), "the end of the high tone")
+            voice.say(VoiceUtterance(number + 1, "high", 1))
+            until(collect(voice, heard, UtteranceEnded(number + 1)), "the end of the high tone")
         until(lambda: quiet_at_the_end(sound()), "silence")
         found = lows(sound())
         voice.close()
@@ -257,7 +277,7 @@ def test_an_output_that_is_lost_while_nothing_is_said_is_noticed_and_found_again
     voice = Voice(
         Phrases(Tone(), None),
         Speakers(CLOCK),
-        pace=Pace(),
+        pace=SpeechRate(),
         clock=CLOCK,
         walk_now=CLOCK.monotonic_s,
         on_trouble=troubles.append,
@@ -271,7 +291,7 @@ def test_an_output_that_is_lost_while_nothing_is_said_is_noticed_and_found_again
     own_pulse.start()
     until(lambda: troubles[-1] == "", "the output to be found again")
     with own_pulse.record() as sound:
-        voice.say(Utterance(1, "a long note", 1, "warning"))
+        voice.say(VoiceUtterance(1, "a long note", 1, "warning"))
         until(lambda: bool(loud(sound(), RATE_HZ)), "the next warning to be heard")
     voice.close()
     assert noticed_after_s < 6.0  # 2.5 s and what a busy machine adds

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exporters.datasets import jsonl
+from exporters.datasets import formats
 from exporters.datasets.folder import MARKER, building
 from shared.errors import Refused
 from tests.exporters.datasets.rows import row
@@ -87,7 +87,7 @@ def test_two_exports_do_not_write_one_folder(tmp_path: Path) -> None:
 def test_links_point_at_the_originals(tmp_path: Path) -> None:
     made = row(tmp_path / "media")
     with building(tmp_path / "out", link=True) as folder:
-        jsonl.write([made], folder)
+        formats.write_jsonl([made], folder)
     linked = tmp_path / "out" / "frames" / "walk-1_chunk0000.jpg"
     assert linked.is_symlink()
     assert made.frame is not None

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from exporters.datasets import conversations, correction, fine_labels, imagefolder, jsonl, vsr
-from exporters.datasets.conversations import Wording
+from exporters.datasets import conversations, fine_labels, formats
+from exporters.datasets.conversations import ConversationStyle
 from exporters.datasets.folder import building
 from shared.errors import DatasetError
 from tests.exporters.datasets.rows import row
@@ -23,7 +23,9 @@ def lines(path: Path) -> list[Any]:
 def test_jsonl_has_the_three_fields_and_their_files(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with building(out) as folder:
-        left_out = jsonl.write([row(tmp_path / "media", 0), row(tmp_path / "media", 12, text="Größe ✓")], folder)
+        left_out = formats.write_jsonl(
+            [row(tmp_path / "media", 0), row(tmp_path / "media", 12, text="Größe ✓")], folder
+        )
     assert left_out == {}
     assert lines(out / "metadata.jsonl") == [
         {
@@ -45,7 +47,7 @@ def test_imagefolder_has_a_folder_for_each_split(tmp_path: Path) -> None:
     out = tmp_path / "out"
     rows = [row(tmp_path / "media", 0), row(tmp_path / "media", 1, split="held_out", text="Caution, pole ahead.")]
     with building(out) as folder:
-        imagefolder.write(rows, folder)
+        formats.write_imagefolder(rows, folder)
     assert lines(out / "train/metadata.jsonl") == [{"file_name": "walk-1_chunk0000.jpg", "text": "Stop, curb ahead."}]
     assert lines(out / "test/metadata.jsonl") == [{"file_name": "walk-1_chunk0001.jpg", "text": "Caution, pole ahead."}]
     assert (out / "test/walk-1_chunk0001.jpg").read_bytes() == picture(1)
@@ -53,10 +55,10 @@ def test_imagefolder_has_a_folder_for_each_split(tmp_path: Path) -> None:
 
 def test_conversations_have_three_turns_about_the_clip_or_else_the_picture(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    wording = Wording(system="Guide.", user="Going {context}. What now?")
+    style = ConversationStyle(system="Guide.", user="Going {context}. What now?")
     rows = [row(tmp_path / "media", 0, with_clip=True), row(tmp_path / "media", 1)]
     with building(out) as folder:
-        conversations.write(rows, folder, wording=wording)
+        conversations.write(rows, folder, style=style)
     first, second = json.loads((out / "conversations.json").read_text(encoding="utf-8"))
     assert first == {
         "id": "walk-1_chunk0000",
@@ -73,13 +75,13 @@ def test_conversations_have_three_turns_about_the_clip_or_else_the_picture(tmp_p
 
 
 def test_conversations_in_the_turns_of_llava(tmp_path: Path) -> None:
-    made = conversations.entry(row(tmp_path), "v.mp4", wording=Wording(turns="sharegpt"), kind="video")
+    made = conversations.entry(row(tmp_path), "v.mp4", style=ConversationStyle(turns="sharegpt"), kind="video")
     assert [turn["from"] for turn in made["conversations"]] == ["system", "human", "gpt"]
     assert made["conversations"][2]["value"] == "Stop, curb ahead."
 
 
 def test_an_empty_system_turn_is_left_out(tmp_path: Path) -> None:
-    made = conversations.entry(row(tmp_path), "v.mp4", wording=Wording(system=""), kind="video")
+    made = conversations.entry(row(tmp_path), "v.mp4", style=ConversationStyle(system=""), kind="video")
     assert [turn["role"] for turn in made["conversations"]] == ["user", "assistant"]
 
 
@@ -91,7 +93,7 @@ def test_vsr_has_the_clip_with_its_length_and_rate(tmp_path: Path) -> None:
         row(tmp_path / "media", 2),
     ]
     with building(out) as folder:
-        left_out = vsr.write(rows, folder)
+        left_out = formats.write_vsr(rows, folder)
     assert left_out == {"no clip": 1}
     assert lines(out / "vsr.jsonl") == [
         {"video": "videos/walk-1_chunk0000.mp4", "text": "Stop, curb ahead.", "duration": 2.0, "fps": 29.97},
@@ -102,7 +104,7 @@ def test_vsr_has_the_clip_with_its_length_and_rate(tmp_path: Path) -> None:
 def test_correction_pairs_what_was_worded_with_what_was_right(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with building(out) as folder:
-        left_out = correction.write([row(tmp_path / "media"), row(tmp_path / "media", 1, raw="")], folder)
+        left_out = formats.write_correction([row(tmp_path / "media"), row(tmp_path / "media", 1, raw="")], folder)
     assert lines(out / "corrections.jsonl") == [
         {"input": "Caution, pole ahead.", "output": "Stop, curb ahead.", "context": "to the shop"}
     ]
@@ -114,7 +116,7 @@ def test_a_file_missing_on_disk_is_left_out_with_the_reason(kind: str, tmp_path:
     broken = row(tmp_path / "media")
     getattr(broken, kind).unlink()
     with building(tmp_path / "out") as folder:
-        left_out = jsonl.write([broken, row(tmp_path / "media", 1)], folder)
+        left_out = formats.write_jsonl([broken, row(tmp_path / "media", 1)], folder)
     assert left_out == {f"its {'picture' if kind == 'frame' else 'sound'} is missing on disk": 1}
     assert len(lines(tmp_path / "out" / "metadata.jsonl")) == 1
 

@@ -64,16 +64,8 @@ def remade(folder: Path, target: Path, what: Exportable) -> Path:
     (target / mel.ENCODER).unlink()
     if what.ear is not None:
         export_ear(what.ear, target)
-    bundle.write_bundle(
-        target,
-        version="v2",
-        created_at_utc=1.0,
-        base="b",
-        parent="",
-        intended_use="field",
-        thresholds={},
-        model=describe(what, precision="float32"),
-    )
+    described = describe(what, precision="float32")
+    bundle.write_bundle(target, bundle.Manifest(1, "v2", 1.0, "b", "", "field", (), {}, described))
     return target
 
 

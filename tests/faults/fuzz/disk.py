@@ -13,13 +13,14 @@ from device.controls.buttons import Script
 from device.health import status
 from device.outbox import folder as outbox_folder
 from device.outbox.outbox import Outbox
-from device.updates.state import Denied, Settings, State
+from device.updates.permission import Permission
+from device.updates.state import Denied, Settings, State, UpdatePhase
 from device.updates.state_file import load_denied, load_state, save_denied, save_state
-from device.updates.updater import Updater
+from device.updates.updater import Updater, UpdaterPorts
 from server import config as server_config
 from server.dataset import record_log
 from server.dataset.folder import Dataset
-from server.ingest.arrivals import Incoming
+from server.ingest.arrivals import Arrivals
 from shared import messages
 from shared.clock import ManualClock
 from shared.errors import ConfigError, DatasetError, MessageError
@@ -83,7 +84,7 @@ def _incoming() -> Run:
         transfer = f"{record_id}.{part.kind}"
         (own / f"{transfer}.data").write_bytes(payloads[part.kind][: data[0] * 20 if data else 0])
         (own / f"{transfer}.json").write_bytes(shaped(data[1:], [good]))
-        opened = Incoming(place, clock=clock)
+        opened = Arrivals(place, clock=clock)
         for arrival in list(opened.of(DEVICE)):
             arrival.close()
 
@@ -155,7 +156,7 @@ def _update_files() -> Run:
     folder = scratch()
     models = folder / "models"
     models.mkdir()
-    save_state(models, State(phase="files", offered=OFFER, target=OFFER))
+    save_state(models, State(phase=UpdatePhase.FILES, offered=OFFER, target=OFFER))
     save_denied(models, (Denied("m0", "1" * 64, "it failed"),))
     names = ("update.json", "denied.json")
     good = {name: (models / name).read_bytes() for name in names}
@@ -169,15 +170,13 @@ def _update_files() -> Run:
         (state / "models" / name).write_bytes(shaped(data[1:], [good[name]]))
         load_state(state / "models")
         load_denied(state / "models")
-        updater = Updater(
-            state,
-            lambda topic, payload: True,
-            device=DEVICE,
+        ports = UpdaterPorts(
             clock=ManualClock(epoch_s=EPOCH_S),
+            publish=lambda topic, payload: True,
             selftest=lambda _: [],
-            on_activated=lambda _, __: None,
-            settings=Settings(margin_bytes=0),
+            use_model=lambda _, __: None,
         )
+        updater = Updater(state, ports, Permission(device=DEVICE), settings=Settings(margin_bytes=0))
         try:
             updater.tick()
             updater.on_offer(messages.encode(OFFER))

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from server import config
 from server.broker import dynsec_rules, files
-from server.broker.dynsec_client import AccessLink
+from server.broker.dynsec_client import DynsecClient
 from server.labelling import folder as label
 from server.maintenance.check import check
 from server.releases import signing_keys
-from server.releases.signing import Release
-from server.releases.signing import Target as Released
+from server.releases.rollout_rules import Grant
+from server.releases.signing import Release, ReleaseTarget
 from shared import assignment
 from shared.clock import ManualClock, SystemClock
 from shared.errors import ConfigError, DatasetError, MessageError, Refused, Transient
@@ -88,7 +88,7 @@ def _releases() -> Run:
     folder = scratch()
     clock = ManualClock(epoch_s=EPOCH_S)
     release = Release.make(folder / "good", clock=clock)
-    release.publish([Released("m1", DIGEST, 500, order=1, percent=100)])
+    release.publish([ReleaseTarget(Grant("m1", 1, 100), DIGEST, 500)])
     places = sorted((folder / "good" / "release" / "metadata").iterdir())
     contents = [place.read_bytes() for place in places]
 
@@ -135,17 +135,17 @@ def _plugin_answers() -> Run:
     good = json.dumps(_responses()).encode()
 
     def run(data: bytes) -> None:
-        link = AccessLink("127.0.0.1", 1, tls=ssl.create_default_context(), clock=clock)
+        link = DynsecClient("127.0.0.1", 1, tls=ssl.create_default_context(), clock=clock)
         link.connected.set()
         link._numbers = itertools.count(1)
 
         def answer(*_: object, **__: object) -> None:
-            link._answers.put(shaped(data, [good]))
-            link._answers.put(b"{}")  # or it would wait for the right one
+            link._responses.put(shaped(data, [good]))
+            link._responses.put(b"{}")  # or it would wait for the right one
 
         link._client.publish = answer  # type: ignore[assignment]
         with contextlib.suppress(Transient, MessageError):
-            link.keep({"pi-1": "x"})
+            link.sync({"pi-1": "x"})
 
     return run
 

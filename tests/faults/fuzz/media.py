@@ -13,10 +13,9 @@ import wave
 import cv2
 import numpy as np
 
-from device.voice import espeak
-from server import media
 from server.dataset import pictures
 from server.speech import sound
+from shared import media
 from shared.errors import DatasetError, MediaError
 from tests.faults.fuzz.shape import patched
 from tests.faults.fuzz.target import Run, Target, scratch
@@ -41,23 +40,9 @@ def _sounds() -> Run:
     def run(data: bytes) -> None:
         wav = _edited(data, good)
         try:
-            assert sound.spoken_part(media.read_wav(wav)).size <= media.MAX_S * media.RATE_HZ
+            assert sound.spoken_part(media.decode_sound(wav)).size <= media.MAX_SOUND_S * media.SAMPLE_RATE_HZ
         except MediaError:
             return
-
-    return run
-
-
-def _speech() -> Run:
-    good = _wav()
-
-    def run(data: bytes) -> None:
-        try:
-            samples, rate_hz = espeak.read_wav(_edited(data, good))
-        except MediaError:
-            return
-        assert samples.dtype == np.int16
-        assert rate_hz > 0
 
     return run
 
@@ -109,6 +94,5 @@ _WAVS = (
 )  # fmt: skip
 TARGETS = (
     Target("sounds", _sounds, _WAVS),
-    Target("speech program", _speech, _WAVS),
     Target("pictures", _pictures, (b"", b"p\x00\x30\x09A", b"r\xff\xd8\xff\xe0", b"p\x00\xa3\x11\xff")),
 )

@@ -7,21 +7,23 @@ import hashlib
 from dataclasses import replace
 from typing import Any
 
+import server.identity.enrol_http  # noqa: F401  the module is what an enrolling device talks to
 from device.outbox import folder as outbox_folder
 from device.outbox.outbox import Outbox, OutboxItem
 from device.sync import uploads
 from device.sync.link import Link, LinkPorts, LinkSettings
 from device.sync.uploads import Answered, Claimed, Uploads
+from device.updates.permission import Permission
 from device.updates.state import Settings
-from device.updates.updater import Updater
-from server.broker.link import ServerLink
+from device.updates.updater import Updater, UpdaterPorts
+from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database.store import open_store
 from server.dataset import row_log
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
-from server.identity.enrol_http import Bucket  # noqa: F401  the module is what an enrolling device talks to
+from server.ingest.counters import DailyCounts
 from server.ingest.ingest import Ingest
-from server.releases.offers import Push
+from server.releases.offers import Offers
 from server.releases.registry import Registry
 from shared import blocks, bundle, enrolment, messages, topics
 from shared.clock import ManualClock
@@ -120,7 +122,7 @@ def _take_in() -> Run:
     home = scratch()
     clock = ManualClock(epoch_s=EPOCH_S)
     store, dataset = open_store(home), Dataset(home / "dataset")
-    ingest = Ingest(home / "incoming", Merge(store, dataset, clock), clock=clock)
+    ingest = Ingest(home / "incoming", Merge(store, dataset, clock), counts=DailyCounts(clock))
     examples = _examples()
     chunk, payloads = _chunk()
     name = f"{chunk.chunk_id}.{chunk.parts[0].kind}"
@@ -163,7 +165,7 @@ def _take_in_seeds() -> tuple[bytes, ...]:
 
 
 def _server_link() -> Run:
-    link = ServerLink("127.0.0.1", 1, {"": lambda device, levels, payload: []}, on_status=lambda device, status: None)
+    link = ServerLink(BrokerSession("127.0.0.1", 1), Ports(lambda device, levels, payload: []))
     examples = [_examples()[KINDS.index(Status)]]
 
     class Message:
@@ -185,12 +187,12 @@ def _wants() -> Run:
     make_bundle(home.parent / "made", "m1", contents(MODEL))
     registry = Registry(home)
     registry.add(home.parent / "made")
-    push = Push(registry, clock=ManualClock(epoch_s=EPOCH_S))
+    push = Offers(registry, clock=ManualClock(epoch_s=EPOCH_S))
     digest = hashlib.sha256(contents(MODEL)["golden/000.jpg"]).hexdigest()
     examples = [messages.encode(Want(digest, ((0, 500),))), messages.encode(Want(digest, ((0, 700),), 1024))]
 
     def run(data: bytes) -> None:
-        for topic, payload in push.handle(DEVICE, ["up", "want"], shaped(data, examples)):
+        for topic, payload in push.blocks.handle(DEVICE, ["up", "want"], shaped(data, examples)):
             assert topics.levels(topic)
             assert len(payload) <= 256 * 1024
 
@@ -250,15 +252,14 @@ def _updates() -> Run:
     hashes = (digest, *data_of)
 
     def run(data: bytes) -> None:
-        updater = Updater(
-            emptied(folder / "state"),
-            lambda topic, payload: True,
-            device=DEVICE,
+        ports = UpdaterPorts(
             clock=ManualClock(epoch_s=EPOCH_S),
+            publish=lambda topic, payload: True,
             selftest=lambda _: [],
-            on_activated=lambda _, __: None,
-            settings=Settings(margin_bytes=0),
+            use_model=lambda _, __: None,
         )
+        permission = Permission(bundle.FOR_JUDGING, device=DEVICE)
+        updater = Updater(emptied(folder / "state"), ports, permission, settings=Settings(margin_bytes=0))
         try:
             for one in several(data, most=6):
                 if one[:1] == b"o":

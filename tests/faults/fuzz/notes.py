@@ -114,8 +114,8 @@ def _requests() -> Run:
 def _wishes() -> Run:
     folder = scratch()
     examples = [
-        messages.encode(operator_requests.Wish(wish, "m1"))
-        for wish in (operator_requests.ROLL_BACK, operator_requests.FORGIVE)
+        operator_requests.encode(operator_requests.OperatorRequest(kind, "m1"))
+        for kind in operator_requests.RequestKind
     ]
 
     def run(data: bytes) -> None:

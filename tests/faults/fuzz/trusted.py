@@ -10,8 +10,8 @@ from device.updates.tuf_client import Trust
 from server.database.store import open_store
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
-from server.releases.signing import Release
-from server.releases.signing import Target as Released
+from server.releases.rollout_rules import Grant
+from server.releases.signing import Release, ReleaseTarget
 from shared import messages
 from shared.clock import ManualClock
 from shared.errors import ConfigError, Refused, Transient
@@ -35,7 +35,7 @@ def _release_metadata() -> Run:
     folder = scratch()
     clock = ManualClock(epoch_s=EPOCH_S)
     release = Release.make(folder / "home", clock=clock)
-    release.publish([Released("m1", DIGEST, 500, order=1, percent=100)])
+    release.publish([ReleaseTarget(Grant("m1", 1, 100), DIGEST, 500)])
     good = {entry.name: data for entry, data in release.files()}
     offer = Offer("m1", DIGEST, 500, EPOCH_S, 1, tuple(entry for entry, _ in release.files()))
     names = sorted(good)

@@ -14,7 +14,7 @@ from device.identity import identity
 from server.database.store import open_store
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
-from server.identity.claims import Enrolment
+from server.identity.claims import Claims
 from server.identity.enrol_http import create_app as enrolment_app
 from server.web.app import create_app as review_app
 from shared import enrolment
@@ -113,7 +113,7 @@ def _door() -> Run:
     home = scratch()
     clock = ManualClock(epoch_s=EPOCH_S)
     certificates = Certificates(open_store(home), Authority.make(home, clock=clock), clock=clock)
-    book = Enrolment(certificates, root=lambda: b"{}")
+    book = Claims(certificates, root=lambda: b"{}")
     app = enrolment_app(book, clock=clock, fingerprints={SHOWN}, broker_of=_broker)
     asker = Asker(app)
     code = book.add("pi-1").code

@@ -13,7 +13,7 @@ import pytest
 
 from server.broker import files
 from server.broker.child import BrokerChild, free_port
-from server.broker.files import Listening
+from server.broker.files import BrokerListener
 from server.identity.authority import Authority
 from shared.clock import ManualClock, SystemClock
 from shared.errors import ConfigError, Transient, Unreachable
@@ -33,14 +33,14 @@ def authority(tmp_path: Path) -> Authority:
     return Authority.make(tmp_path / "home", clock=SystemClock())
 
 
-def listening(*, user: str | None = None, plugin: Path | None = None) -> Listening:
+def listener(*, user: str | None = None, plugin: Path | None = None) -> BrokerListener:
     plugin = plugin or files.find_plugin()
     assert plugin is not None
-    return Listening("127.0.0.1", free_port(), user or files.own_account(), plugin)
+    return BrokerListener("127.0.0.1", free_port(), user or files.own_account(), plugin)
 
 
 def test_every_line_is_good_for_both_versions(tmp_path: Path) -> None:
-    lines = files.configuration(tmp_path, listening(plugin=tmp_path)).splitlines()
+    lines = files.configuration(tmp_path, listener(plugin=tmp_path)).splitlines()
     words = {line.split()[0] for line in lines if line and not line.startswith("#")}
     assert words & OUTDATED == set()
     assert len(words) > 20
@@ -48,7 +48,7 @@ def test_every_line_is_good_for_both_versions(tmp_path: Path) -> None:
 
 def test_every_file_is_private(tmp_path: Path, authority: Authority) -> None:
     folder = tmp_path / "broker"
-    files.write(folder, authority, listening())
+    files.write(folder, authority, listener())
     assert {path.name for path in folder.iterdir()} == {
         "mosquitto.conf",
         "dynamic-security.json",
@@ -62,28 +62,28 @@ def test_every_file_is_private(tmp_path: Path, authority: Authority) -> None:
 
 def test_written_again_it_keeps_what_the_broker_learned(tmp_path: Path, authority: Authority) -> None:
     folder = tmp_path / "broker"
-    files.write(folder, authority, listening())
+    files.write(folder, authority, listener())
     rules = folder / "dynamic-security.json"
     learned = {**json.loads(rules.read_text()), "learned": True}
     rules.write_text(json.dumps(learned))
-    files.write(folder, authority, listening(), hosts=["broker.example.org"])
+    files.write(folder, authority, listener(), hosts=["broker.example.org"])
     assert json.loads(rules.read_text()) == learned
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"clients": [', b"[]", b"\xff"])
 def test_rules_that_cannot_be_read_are_made_anew(damage: bytes, tmp_path: Path, authority: Authority) -> None:
     folder = tmp_path / "broker"
-    files.write(folder, authority, listening())
+    files.write(folder, authority, listener())
     whole = (folder / "dynamic-security.json").read_bytes()
     (folder / "dynamic-security.json").write_bytes(damage)
-    files.write(folder, authority, listening())
+    files.write(folder, authority, listener())
     assert (folder / "dynamic-security.json").read_bytes() == whole
 
 
 def test_with_rules_that_it_cannot_read_the_broker_lets_nobody_do_anything(tmp_path: Path) -> None:
     with secure_site(tmp_path) as site:
         card = site.enrol("anna")
-        site.door.stop()
+        site.access.stop()
         site.broker.stop()
         (site.folder / "dynamic-security.json").write_bytes(b'{"clients": [')
         try:
@@ -97,16 +97,16 @@ def test_with_rules_that_it_cannot_read_the_broker_lets_nobody_do_anything(tmp_p
 
 def test_an_account_that_does_not_exist_is_named(tmp_path: Path, authority: Authority) -> None:
     with pytest.raises(ConfigError, match="no account 'nobody-at-all'"):
-        files.write(tmp_path / "broker", authority, listening(user="nobody-at-all"))
+        files.write(tmp_path / "broker", authority, listener(user="nobody-at-all"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_files_are_given_to_the_account_of_the_broker(tmp_path: Path, authority: Authority) -> None:
     folder = tmp_path / "broker"
-    files.write(folder, authority, listening(user="nobody"))
+    files.write(folder, authority, listener(user="nobody"))
     owner = folder.stat().st_uid
     assert owner != 0
-    authority.take_back({7: 1_700_000_000.0})
+    authority.revoke({7: 1_700_000_000.0})
     assert files.refresh(folder, authority)
     assert {path.stat().st_uid for path in folder.iterdir()} == {owner}
 
@@ -114,9 +114,9 @@ def test_files_are_given_to_the_account_of_the_broker(tmp_path: Path, authority:
 def test_a_renewed_certificate_and_a_revocation_reach_the_folder_once(tmp_path: Path) -> None:
     clock = ManualClock(epoch_s=SystemClock().utc_s())
     authority, folder = Authority.make(tmp_path / "home", clock=clock), tmp_path / "broker"
-    files.write(folder, authority, listening())
+    files.write(folder, authority, listener())
     assert not files.refresh(folder, authority)
-    authority.take_back({7: 1_700_000_000.0})
+    authority.revoke({7: 1_700_000_000.0})
     assert (files.refresh(folder, authority), files.refresh(folder, authority)) == (True, False)
     clock.sleep(300 * 86400)
     before = (folder / "broker.crt").read_bytes()
@@ -140,7 +140,7 @@ def test_reload_speaks_to_the_broker_of_the_folder_only(tmp_path: Path) -> None:
 
 def test_a_running_broker_is_found_by_its_folder(tmp_path: Path, authority: Authority) -> None:
     folder = tmp_path / "broker"
-    files.write(folder, authority, listening())
+    files.write(folder, authority, listener())
     with BrokerChild(tmp_path / "log", secure=folder) as broker:
         assert files.running(folder) == broker.pid
         files.reload(folder)
@@ -155,4 +155,4 @@ def test_a_reload_command_that_fails_is_tried_again_later(command: str, said: st
 
 def test_a_path_that_mosquitto_cannot_take_is_refused(tmp_path: Path, authority: Authority) -> None:
     with pytest.raises(ConfigError, match="cannot take the path"):
-        files.write(tmp_path / "a#b", authority, listening())
+        files.write(tmp_path / "a#b", authority, listener())

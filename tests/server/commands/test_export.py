@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House, moment
 
@@ -19,7 +20,7 @@ def filled(house: House) -> House:
         house.send(moment(n, with_clip=n == 0, raw_output="Caution, pole ahead."))
     for n, action, text in ((0, "edit", "Stop, curb ahead."), (1, "nothing", ""), (3, "reject", "")):
         decisions.review(
-            house.store, house.dataset, f"pi-1-b00t-{n:06d}", action=action, text=text, reviewer="Ben", now_s=1.0
+            house.store, house.dataset, f"pi-1-b00t-{n:06d}", ReviewDecision(action, "Ben", text), now_s=1.0
         )
     return house
 

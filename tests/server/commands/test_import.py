@@ -12,6 +12,7 @@ from server.dataset.folder import SampleRow
 from server.labelling import folder as label
 from server.labelling.footage import Chunk
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from tests.server.commands.terminal import at_terminal, server
 from tests.server.dataset.moments import House, picture, sound
 
@@ -65,13 +66,13 @@ def test_a_label_that_changed_is_a_new_decision(house: House, folder: Path) -> N
     assert "1 labels changed, 2 were there" in server(house.home, "samples", "import", folder).stdout
     row = rows_of(house)[0]
     assert row.ground_truth == "Stop, stairs down."
-    assert len(decisions.decisions(house.store, row.sample_id)) == 2
+    assert len(decisions.history(house.store, row.sample_id)) == 2
 
 
 def test_what_a_caregiver_decided_since_is_not_undone(house: House, folder: Path) -> None:
     server(house.home, "samples", "import", folder)
     sample_id = rows_of(house)[0].sample_id
-    decisions.review(house.store, house.dataset, sample_id, action="reject", reviewer="Cleo", now_s=1.0)
+    decisions.review(house.store, house.dataset, sample_id, ReviewDecision("reject", "Cleo"), now_s=1.0)
     assert "0 labels changed, 3 were there" in server(house.home, "samples", "import", folder).stdout
     assert rows_of(house)[0].state == "rejected"
 

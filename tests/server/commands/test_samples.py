@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from tests.server.commands.terminal import Terminal, at_terminal, server
 from tests.server.dataset.moments import House, moment, sound, spoken
 
@@ -52,7 +53,7 @@ def test_show_tells_everything_and_where_the_files_are(house: House) -> None:
     house.merge.put_transcript(
         "pi-1", "pi-1-b00t-c0000", transcript="no stop kerb", confidence=0.8, proposal="Stop, curb ahead."
     )
-    decisions.review(house.store, house.dataset, ID.format(0), action="accept", reviewer="Ben", now_s=1_700_000_500.0)
+    decisions.review(house.store, house.dataset, ID.format(0), ReviewDecision("accept", "Ben"), now_s=1_700_000_500.0)
     text = server(house.home, "samples", "show", ID.format(0)).stdout
     for part in ("no stop kerb", "Ada", "to the shop", "walk-1", "Stop, curb ahead.", "Ben chose accept", "bytes)"):
         assert part in text
@@ -86,7 +87,7 @@ def test_each_decision_is_written_down(flags: list[str], state: tuple[Any, ...],
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("✓")
     assert state_of(house, ID.format(0)) == state
-    assert decisions.decisions(house.store, ID.format(0))[0].reviewer == "Ben"
+    assert decisions.history(house.store, ID.format(0))[0].reviewer == "Ben"
     assert house.dataset.rows()[0].state == state[0]
 
 
@@ -243,7 +244,7 @@ def test_a_moment_that_somebody_else_decided_meanwhile_is_not_asked(house: House
     ids = fill(house, 2)
     with at_terminal(house.home, "samples", "review") as terminal:
         terminal.expect("Was this correct?")
-        decisions.review(house.store, house.dataset, ids[1], action="nothing", reviewer="Ben", now_s=1.0)
+        decisions.review(house.store, house.dataset, ids[1], ReviewDecision("nothing", "Ben"), now_s=1.0)
         terminal.type("y\n")
         terminal.expect("1 decided, 0 still wait.")
         assert terminal.end() == 0

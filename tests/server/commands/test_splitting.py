@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House, moment
 
@@ -15,7 +16,7 @@ def fill(house: House) -> None:
     for n in range(4):
         house.send(moment(n, walk_id=f"walk-{n // 2}"))
     decisions.review(
-        house.store, house.dataset, ID.format(3), action="edit", text="Stop, cone ahead.", reviewer="Eve", now_s=1.0
+        house.store, house.dataset, ID.format(3), ReviewDecision("edit", "Eve", "Stop, cone ahead."), now_s=1.0
     )
     done = server(house.home, "samples", "teach", "walk-0", "walk-1")
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from server.dataset import wording
 from server.dataset.folder import SampleRow
 from server.review import decisions, stats
-from server.review.stats import SILENCE, Share
+from server.review.decisions import ReviewDecision
+from server.review.stats import SILENCE, ReviewedShare
 from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House, moment, sound, spoken
 
@@ -49,16 +50,16 @@ def test_only_what_a_person_judged_about_a_model_counts() -> None:
     ]
     found = stats.summary(rows)
     assert found.states == {"pending": 1, "reviewed": 3, "rejected": 1}
-    assert found.accuracy == Share(1, 2)
-    assert found.audit == Share(0, 0)
+    assert found.accuracy == ReviewedShare(1, 2)
+    assert found.audit == ReviewedShare(0, 0)
 
 
 def test_the_audit_stream_stands_alone() -> None:
     rows = [row(n, should="Caution, pole ahead.", flags=("wearer",)) for n in range(8)]
     rows += [row(n, flags=("audit", "wearer")) for n in range(8, 10)]
     found = stats.summary(rows)
-    assert found.accuracy == Share(2, 10)
-    assert found.audit == Share(2, 2)
+    assert found.accuracy == ReviewedShare(2, 10)
+    assert found.audit == ReviewedShare(2, 2)
 
 
 def test_groups_by_object_model_and_time() -> None:
@@ -70,14 +71,17 @@ def test_groups_by_object_model_and_time() -> None:
     ]
     found = stats.summary(rows, by="week")
     assert [(group.name, group.all) for group in found.by_object] == [
-        ("curb", Share(1, 2)),
-        (stats.NO_OBJECT, Share(1, 1)),
-        (SILENCE, Share(0, 1)),
+        ("curb", ReviewedShare(1, 2)),
+        (stats.NO_OBJECT, ReviewedShare(1, 1)),
+        (SILENCE, ReviewedShare(0, 1)),
     ]
-    assert [(group.name, group.all) for group in found.by_model] == [("v2", Share(1, 2)), ("v1", Share(1, 2))]
+    assert [(group.name, group.all) for group in found.by_model] == [
+        ("v2", ReviewedShare(1, 2)),
+        ("v1", ReviewedShare(1, 2)),
+    ]
     assert [(group.name, group.all) for group in found.over_time] == [
-        ("2023-11-13", Share(1, 2)),
-        ("2023-11-20", Share(1, 2)),
+        ("2023-11-13", ReviewedShare(1, 2)),
+        ("2023-11-20", ReviewedShare(1, 2)),
     ]
     assert len(stats.summary(rows, by="day").over_time) == 3
 
@@ -105,7 +109,7 @@ def test_what_was_heard_is_judged_rather_than_what_was_held_back() -> None:
 
 @given(st.integers(0, 500), st.integers(0, 500))
 def test_the_interval_holds_the_rate(right: int, wrong: int) -> None:
-    share = Share(right, right + wrong)
+    share = ReviewedShare(right, right + wrong)
     if share.rate is None:
         assert share.interval is None
         return
@@ -115,7 +119,7 @@ def test_the_interval_holds_the_rate(right: int, wrong: int) -> None:
 
 
 def test_the_interval_of_a_known_case() -> None:
-    assert Share(8, 10).interval == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert ReviewedShare(8, 10).interval == pytest.approx((0.4902, 0.9433), abs=1e-4)
 
 
 @given(
@@ -135,7 +139,7 @@ def test_the_command_tells_all_of_it(house: House) -> None:
         "pi-1", "pi-1-b00t-c0000", transcript="kerb", confidence=1.0, proposal="Stop, curb ahead."
     )
     for n in (0, 1):
-        decisions.review(house.store, house.dataset, f"pi-1-b00t-{n:06d}", action="accept", reviewer="Ben", now_s=1.0)
+        decisions.review(house.store, house.dataset, f"pi-1-b00t-{n:06d}", ReviewDecision("accept", "Ben"), now_s=1.0)
     text = server(house.home, "stats").stdout
     for part in (
         "2 moments: 0 pending, 2 reviewed, 0 rejected",

@@ -23,6 +23,7 @@ from sqlalchemy import event
 from server.dataset import row_log
 from server.dataset.folder import Dataset
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from tests.server.dataset.moments import House, moment, sound, spoken
 
 CHUNK = moment(with_clip=True)
@@ -37,7 +38,7 @@ def merge_everything(house: House) -> None:
             "pi-1", CORRECTION.record.correction_id, transcript="bin", confidence=0.9, proposal="Caution, bin ahead."
         )
     decisions.review(
-        house.store, house.dataset, CHUNK.record.chunk_id, action="accept", reviewer="Eve", now_s=house.clock.utc_s()
+        house.store, house.dataset, CHUNK.record.chunk_id, ReviewDecision("accept", "Eve"), now_s=house.clock.utc_s()
     )
 
 
@@ -48,7 +49,8 @@ class Killer:
         self.at, self.label_file, self.count = at, label_file, 0
 
     def die(self, label: str) -> NoReturn:
-        frames = [f.name for f in traceback.extract_stack() if f"server{os.sep}" in f.filename]
+        outside = f"{os.sep}tests{os.sep}"
+        frames = [f.name for f in traceback.extract_stack() if "server" in f.filename and outside not in f.filename]
         self.label_file.write_text(f"{label} in {' < '.join(reversed(frames[-3:]))}")
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("unreachable")

@@ -48,4 +48,4 @@ ALL = (*REFUSED, *REWORDED, *AS_WRITTEN)
 def safe(wording: str) -> bool:
     """Whether the monitor, which knows nothing of the vocabulary, would let a sentence through."""
     slots = vocabulary.parse(wording)
-    return slots is not None and monitor.stopped(wording, tier=vocabulary.tier(slots), why="worded") == ""
+    return slots is not None and monitor.stopped(wording, tier=vocabulary.tier(slots), why="worded") is None

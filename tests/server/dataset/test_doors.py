@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-from server.commands.label import suggestion
+from server.commands.label import typed_words
 from server.dataset.folder import SampleRow
 from server.labelling import folder
 from server.labelling.footage import Chunk
 from server.review import decisions
-from server.speech import Heard, proposal
+from server.speech import Transcript, proposal
 from server.web.app import create_app
 from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House, moment, picture, sound, spoken
@@ -127,10 +127,10 @@ def test_one_command_takes_other_words_only_when_told_to(house: House) -> None:
 
 @pytest.mark.parametrize("text", ALL)
 def test_label_writes_nothing_down_that_was_not_confirmed(text: str) -> None:
-    found = suggestion(text)
+    found = typed_words(text)
     assert found.taken == AS_WRITTEN.get(text, "")
     if text in REFUSED:
-        assert REFUSED[text] in found.told[0]
+        assert REFUSED[text] in found.lines[0]
         assert found.wording == ""
         assert all(map(safe, found.choices))
     if text in REWORDED:
@@ -162,7 +162,7 @@ def test_what_a_wearer_said_is_proposed_in_the_same_words_or_left_to_a_person(ho
         said = spoken(IDS[text], sound(200 + n), n=n)
         house.send(said)
         house.merge.put_transcript(
-            "pi-1", said.record.correction_id, transcript=text, confidence=1.0, proposal=proposal(Heard(text, 1.0))
+            "pi-1", said.record.correction_id, transcript=text, confidence=1.0, proposal=proposal(Transcript(text, 1.0))
         )
         row = row_of(house, text)
         assert row.llm_correction == row.instruction == CONFIRMED.get(text, "")

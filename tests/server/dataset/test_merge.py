@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from server.database import store as db
 from server.dataset import folder as data
@@ -18,6 +18,7 @@ from server.dataset import wording
 from server.dataset.folder import SampleRow
 from server.dataset.merge import Merged
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared import vocabulary
 from shared.messages import Status
 from tests.server.dataset.moments import House, moment, part, picture, sound, spoken
@@ -163,9 +164,7 @@ def test_a_decision_stays_when_the_clip_comes_later(house: House) -> None:
         house.store,
         house.dataset,
         sent.record.chunk_id,
-        action="edit",
-        text="Caution, bin ahead.",
-        reviewer="Eve",
+        ReviewDecision("edit", "Eve", "Caution, bin ahead."),
         now_s=1.0,
     )
     house.put_part("pi-1", sent.record.chunk_id, sent.record.parts[2], sent.payloads["clip"])
@@ -180,7 +179,7 @@ def test_a_decision_stays_when_the_clip_comes_later(house: House) -> None:
 def test_a_late_correction_that_says_something_else_puts_the_moment_back_in_the_queue(house: House) -> None:
     sent = moment()
     house.send(sent)
-    decisions.review(house.store, house.dataset, sent.record.chunk_id, action="nothing", reviewer="Eve", now_s=1.0)
+    decisions.review(house.store, house.dataset, sent.record.chunk_id, ReviewDecision("nothing", "Eve"), now_s=1.0)
     said = spoken(sent.record.chunk_id, sound(5))
     house.send(said)
     assert house.dataset.rows()[0].reviewed
@@ -236,14 +235,11 @@ def test_unknown_fields_of_a_record_reach_the_dataset_but_never_overwrite_its_ow
     assert not row.reviewed
 
 
-def test_status_and_telemetry_are_kept_once(house: House) -> None:
+def test_the_last_status_is_kept(house: House) -> None:
     house.merge.put_status("pi-1", Status(online=True, model_version="v1"))
     house.merge.put_status("pi-1", Status(online=False, model_version="v2"))
-    assert house.merge.put_telemetry("pi-1", "t-1", {"heat": 50}) == Merged("merged")
-    assert house.merge.put_telemetry("pi-1", "t-1", {"heat": 50}) == Merged("merged", new=False)
     with house.store.reading() as connection:
         assert connection.execute(select(db.devices.c.status)).scalar_one()["model_version"] == "v2"
-        assert connection.execute(select(func.count()).select_from(db.telemetry)).scalar_one() == 1
 
 
 def test_a_row_survives_being_written_and_read(house: House) -> None:

@@ -16,6 +16,7 @@ from server.dataset.teaching import training_rows
 from server.gate import cases
 from server.maintenance.check import check
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared.clock import SystemClock
 from shared.errors import Refused
 from tests.server.dataset.moments import House, moment, sound, spoken
@@ -31,13 +32,7 @@ def house(tmp_path: Path) -> House:
         house.send(moment(n, walk_id=f"walk-{n // 3}"))
     for row in house.dataset.rows():
         decisions.review(
-            house.store,
-            house.dataset,
-            row.sample_id,
-            action="edit",
-            text="Stop, cone ahead.",
-            reviewer="Eve",
-            now_s=1.0,
+            house.store, house.dataset, row.sample_id, ReviewDecision("edit", "Eve", "Stop, cone ahead."), now_s=1.0
         )
     for walk in ("walk-1", "walk-2"):
         splits.mark_walk(house.store, house.dataset, walk, "train", now_s=2.0)
@@ -75,7 +70,7 @@ def test_a_walk_that_is_held_out_stops_teaching_and_its_later_moments_follow(hou
 def test_what_a_person_confirmed_and_a_late_correction_leave_the_mark(house: House) -> None:
     splits.mark_walk(house.store, house.dataset, "walk-1", "golden", now_s=3.0)
     splits.mark_moment(house.store, house.dataset, ID.format(0), golden=True, now_s=3.0)
-    decisions.review(house.store, house.dataset, ID.format(3), action="nothing", reviewer="Eve", now_s=4.0)
+    decisions.review(house.store, house.dataset, ID.format(3), ReviewDecision("nothing", "Eve"), now_s=4.0)
     house.send(spoken(ID.format(0), sound(9)))
     house.merge.put_transcript(
         "pi-1", "pi-1-b00t-c0000", transcript="bin", confidence=0.9, proposal="Caution, bin ahead."

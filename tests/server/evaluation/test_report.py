@@ -52,7 +52,7 @@ def test_what_was_not_measured_is_not_met() -> None:
 def test_a_summary_is_plain_json(missed: Drive) -> None:
     whole = summary.summarise([missed], bundle=ABOUT, dataset="curbs")
     assert json.loads(json.dumps(whole))["groups"]["day"]["recall"]["1"]["recall"]["count"] == 2
-    assert all(value for _, value in summary.told(whole))
+    assert all(value for _, value in summary.headlines(whole))
 
 
 def test_without_any_walk_nothing_is_claimed() -> None:

@@ -13,7 +13,7 @@ STOP, CAUTION = "Stop, curb ahead.", "Caution, bin on the left."
 
 
 def test_a_warning_before_the_deadline_answers_its_event() -> None:
-    [found] = speech.answered(driven([said(STOP, 3.0)], [event(CURB, 2.0, 4.0)]))
+    [found] = speech.event_results(driven([said(STOP, 3.0)], [event(CURB, 2.0, 4.0)]))
     assert found.by is not None
     assert found.delay_s == pytest.approx(1.0)
     assert found.distance_m == pytest.approx(1.2 + 1.1 * 0.5)  # the word begins at 3.5 s, the cane is there at 4.0 s
@@ -21,35 +21,35 @@ def test_a_warning_before_the_deadline_answers_its_event() -> None:
 
 @pytest.mark.parametrize(("t_s", "warned"), [(-0.1, False), (0.0, True), (4.0, True), (4.1, False)])
 def test_only_words_from_two_seconds_before_until_the_deadline_are_in_time(t_s: float, warned: bool) -> None:
-    [found] = speech.answered(driven([said(STOP, t_s)], [event(CURB, 2.0, 4.0)]))
+    [found] = speech.event_results(driven([said(STOP, t_s)], [event(CURB, 2.0, 4.0)]))
     assert (found.by is not None) == warned
 
 
 def test_another_thing_does_not_answer() -> None:
-    [found] = speech.answered(driven([said("Stop, stairs down ahead.", 3.0)], [event(CURB, 2.0, 4.0)]))
+    [found] = speech.event_results(driven([said("Stop, stairs down ahead.", 3.0)], [event(CURB, 2.0, 4.0)]))
     assert found.by is None
 
 
 def test_the_wrong_side_does_not_answer_unless_the_thing_is_there_by_then() -> None:
     left = said("Caution, bin on the left.", 3.0)
     ahead = event(("bin", "ahead"), 2.0, 4.0)
-    assert speech.answered(driven([left], [ahead]))[0].by is None
+    assert speech.event_results(driven([left], [ahead]))[0].by is None
     moved = driven([left], [ahead], there=lambda t: [BIN] if t > 2.5 else [("bin", "ahead")])
-    assert speech.answered(moved)[0].by == left
+    assert speech.event_results(moved)[0].by == left
 
 
 def test_words_cut_off_before_the_thing_was_named_warn_nobody() -> None:
     cut = said(STOP, 3.0)
     cut = type(cut)(3.0, 3.2, cut.text, cut.tier, cut.why, cut.confidence, cut.took_ms, 3.5)
-    assert speech.answered(driven([cut], [event(CURB, 2.0, 4.0)]))[0].by is None
+    assert speech.event_results(driven([cut], [event(CURB, 2.0, 4.0)]))[0].by is None
 
 
 def test_a_thing_missed_because_its_words_were_just_said_is_covered_not_answered() -> None:
-    [first, second] = speech.answered(driven([said(STOP, 1.0)], [event(CURB, 1.0, 2.0), event(CURB, 8.0, 9.0)]))
+    [first, second] = speech.event_results(driven([said(STOP, 1.0)], [event(CURB, 1.0, 2.0), event(CURB, 8.0, 9.0)]))
     assert first.by is not None
     assert second.by is None
     assert second.covered
-    assert not speech.answered(driven([said(STOP, 1.0)], [event(CURB, 14.0, 15.0)]))[0].covered
+    assert not speech.event_results(driven([said(STOP, 1.0)], [event(CURB, 14.0, 15.0)]))[0].covered
 
 
 def test_a_warning_of_what_is_not_there_is_false() -> None:
@@ -124,12 +124,12 @@ def test_the_amount_of_speech() -> None:
 
 def test_recall_is_told_by_tier() -> None:
     events = [event(CURB, 2.0, 4.0), event(CURB, 12.0, 14.0), event(BIN, 6.0, 8.0)]
-    found = speech.by_tier(speech.answered(driven([said(STOP, 3.0)], events)))
+    found = speech.by_tier(speech.event_results(driven([said(STOP, 3.0)], events)))
     assert [(found[tier].recall.hits, found[tier].recall.count) for tier in (1, 2, 3)] == [(1, 2), (0, 1), (0, 0)]
 
 
 @given(st.lists(st.floats(0, 19), max_size=12))
 def test_an_event_is_either_answered_covered_or_missed_never_two(times: list[float]) -> None:
     events = [event(CURB, 3.0, 5.0), event(CURB, 11.0, 13.0)]
-    for found in speech.answered(driven([said(STOP, t) for t in sorted(times)], events)):
+    for found in speech.event_results(driven([said(STOP, t) for t in sorted(times)], events)):
         assert not (found.by is not None and found.covered)

@@ -19,7 +19,7 @@ from server.evaluation import answers as evaluate
 from server.evaluation.answers import Answer, Case
 from server.evaluation.facts import REAL, TAUGHT
 from server.gate import cases, cost, golden, judge, scoring
-from server.gate.cost import Said
+from server.gate.cost import StatusReport
 from server.gate.evidence import SILENCE, UNKNOWN
 from server.releases.registry import Registry
 from shared import vocabulary
@@ -232,11 +232,11 @@ def test_a_field_model_is_compared_with_pytorch_on_its_own_golden_and_held_out_p
 
 def test_the_slowest_device_of_a_kind_speaks_for_it() -> None:
     said = [
-        Said("pi", "a", 300.0),
-        Said("pi", "a", 350.0),
-        Said("pi", "b", 200.0),
-        Said("jetson", "a", 40.0),
-        Said("pi", "gone", 9999.0),
+        StatusReport("pi", "a", 300.0),
+        StatusReport("pi", "a", 350.0),
+        StatusReport("pi", "b", 200.0),
+        StatusReport("jetson", "a", 40.0),
+        StatusReport("pi", "gone", 9999.0),
     ]
     reports, ignored = cost.scaled(said, {"a": 1.2, "b": 2.4}, 80.0)
     found = {one.kind: one for one in reports}
@@ -251,7 +251,7 @@ def test_the_slowest_device_of_a_kind_speaks_for_it() -> None:
 
 @pytest.mark.parametrize("wrong_ms", [0.01, 1e9])
 def test_a_report_that_cannot_be_is_left_out_and_named(wrong_ms: float) -> None:
-    said = [Said("pi", "a", 300.0), Said("pi", "a", wrong_ms)]
+    said = [StatusReport("pi", "a", 300.0), StatusReport("pi", "a", wrong_ms)]
     (told,), (ignored,) = cost.scaled(said, {"a": 1.0}, 80.0)
     assert (told.look_p95_ms, told.devices) == (300.0, 1)
     assert ignored.look_p95_ms == wrong_ms
@@ -263,7 +263,7 @@ def test_reports_are_what_devices_last_said_with_both_kind_and_time(tmp_path: Pa
         status = Status(True, model_version="v1", device_kind=kind, look_p95_ms=p95_ms)
         house.merge.put_status(device, status)
     registry = Registry(tmp_path, store=house.store)
-    assert cost.reports(registry) == [Said("raspberry-pi-5", "v1", 310.0)]
+    assert cost.reports(registry) == [StatusReport("raspberry-pi-5", "v1", 310.0)]
     house.close()
 
 

@@ -25,10 +25,11 @@ from server.evaluation import answers as evaluate
 from server.evaluation import rendered
 from server.evaluation.facts import DRAWN, TAUGHT
 from server.gate import calibrate, cases, cost, decide, judge, scoring
-from server.gate.evidence import Cost, Decision, Evidence, Export, Reported, Scores
+from server.gate.evidence import Cost, DeviceReport, Evidence, Export, GateDecision, Scores
 from server.gate.footprint import peak_mb
 from server.gate.settings import Bounds
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared import bundle as bundles
 from shared import vocabulary
 from shared.calibration import Calibration
@@ -53,11 +54,11 @@ CHAMPION = scores("champion", mostly(0.99), MOMENTS)
 DEADLY = "Cross, vehicle ahead."
 
 
-def judged(said: Callable[[Seen], tuple[str, float]], champion: Scores | None = CHAMPION) -> Decision:
+def judged(said: Callable[[Seen], tuple[str, float]], champion: Scores | None = CHAMPION) -> GateDecision:
     return decide.decide(evidence(scores("planted", said, MOMENTS), champion), Bounds())
 
 
-def reasons(decision: Decision, name: str) -> str:
+def reasons(decision: GateDecision, name: str) -> str:
     return " | ".join(rule.sentence for rule in decision.rules if rule.name == name and rule.leads_to)
 
 
@@ -173,7 +174,7 @@ def test_sure_of_what_is_wrong() -> None:
 
 
 def test_slow() -> None:
-    report = Reported("raspberry-pi-5", 2, "champion", look_p95_ms=300.0, ratio=2.1)
+    report = DeviceReport("raspberry-pi-5", 2, "champion", look_p95_ms=300.0, ratio=2.1)
     slow = evidence(scores("planted", right, MOMENTS), CHAMPION, cost=Cost(20.0, 300.0, 6.0, (report,)))
     decision = decide.decide(slow, Bounds())
     assert decision.verdict == "refused"
@@ -220,13 +221,7 @@ def test_trained_on_its_own_test(tmp_path: Path) -> None:
             house.send(moment(first + n, seed=n, walk_id=walk, captured_at_utc=2.0 * n))
     for row in house.dataset.rows():
         decisions.review(
-            house.store,
-            house.dataset,
-            row.sample_id,
-            action="edit",
-            text="Caution, cone ahead.",
-            reviewer="Eve",
-            now_s=1.0,
+            house.store, house.dataset, row.sample_id, ReviewDecision("edit", "Eve", "Caution, cone ahead."), now_s=1.0
         )
     splits.mark_walk(house.store, house.dataset, "mill-again", "held_out", now_s=2.0)
     view = house.dataset.rows()
@@ -258,7 +253,7 @@ def of_bundle(folder: Path) -> Scores:
     return Scores(folder.parent.name, "demo", scoring.case_scores(answers, bundles.read_manifest(folder).thresholds))
 
 
-def against(champion: Scores, folder: Path, **changes: Any) -> Decision:
+def against(champion: Scores, folder: Path, **changes: Any) -> GateDecision:
     export = Export(1.0, 50, 0.0, len(FRAMES), tuple(check_golden(folder, threads=1)), 12, 6)
     return decide.decide(
         replace(Evidence(of_bundle(folder), champion, export, Cost(9.0, 200.0, 6.0)), **changes), Bounds()

@@ -17,7 +17,7 @@ from device.outbox.outbox import Counts, Outbox
 from device.sync.link import Link, LinkPorts, LinkSettings
 from server import config, worker
 from server.broker.child import BrokerChild
-from server.broker.link import Reply, ServerLink
+from server.broker.link import BrokerSession, Ports, ServerLink
 from server.commands import main
 from server.config import IngestSection, ServerConfig
 from server.database import store as db
@@ -26,6 +26,7 @@ from server.maintenance import home_lock
 from server.maintenance.check import check
 from shared import topics
 from shared.clock import SystemClock
+from shared.topics import Reply
 from tests.device.outbox.records import chunk, correction, payloads, wav
 from tests.link.parties import DEADLINE_S, HastyClock, until
 from tests.paths import ROOT
@@ -121,17 +122,12 @@ def test_workers_hear_their_share_over_tls_too(secure_broker: SecureSite) -> Non
         return []
 
     shared = ServerConfig(ingest=IngestSection(shared=True))
+    address = secure_broker.host, secure_broker.port
     links = [
         ServerLink(
-            secure_broker.host,
-            secure_broker.port,
-            {"": handle},
-            client_id=name,
-            listen=listen,
-            lasting=False,
-            tls=secure_broker.server_context(name),
+            BrokerSession(*address, name, secure_broker.server_context(name), filters, persistent=False), Ports(handle)
         )
-        for name, listen in (("waycue-worker-1", worker.SHARED_LISTEN), ("waycue-server", worker.listens(shared)))
+        for name, filters in (("waycue-worker-1", worker.SHARED_FILTERS), ("waycue-server", worker.filters(shared)))
     ]
     sender = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="anna", protocol=MQTTProtocolVersion.MQTTv5)
     sender.tls_set_context(secure_broker.enrol("anna").context())

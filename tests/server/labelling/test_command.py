@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.commands.label import suggestion
+from server.commands.label import typed_words
 from tests.device.capture.films import make
 from tests.server.commands.terminal import at_terminal, server
 
@@ -146,5 +146,5 @@ def test_a_film_that_was_cut_off_says_what_is_missing(tmp_path: Path) -> None:
     ],
 )
 def test_the_vocabulary_is_offered(typed: str, taken: str, wording: str) -> None:
-    found = suggestion(typed)
+    found = typed_words(typed)
     assert (found.taken, found.wording) == (taken, wording)

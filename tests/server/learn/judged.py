@@ -14,9 +14,9 @@ from server.evaluation import annotated
 from server.evaluation.answers import Answer, Case
 from server.evaluation.facts import DRAWN, REAL, TAUGHT, Drive, Moment, Truth, Utterance, Words, seen_side
 from server.gate import scoring
-from server.gate.evidence import Calibrated, Cost, Evidence, Export, Scores, WalkScore
+from server.gate.evidence import CalibrationBasis, Cost, Evidence, Export, Scores, WalkScore
 from shared import vocabulary
-from shared.policy import may
+from shared.policy import criteria
 
 NOWHERE, IN_VIEW_S = Path("nowhere.jpg"), 12.0
 PICTURE = np.zeros((2, 2, 3), np.uint8)
@@ -115,7 +115,7 @@ def walk_of(walk: str, group: str, said: Said, head: Head, moments: list[Seen]) 
         looked.append(Moment(t_s, truth(seen.due), True, (), Words(text, confidence, 1.0), 1.0, n))
         slots = vocabulary.parse(text)
         end_s, word_s = t_s + 2.5, t_s + 1.0
-        stops = [found for found in head(seen) if found[2] >= 0.5 and may.tier_of(found[:2]) == 1]
+        stops = [found for found in head(seen) if found[2] >= 0.5 and criteria.tier_of(found[:2]) == 1]
         for thing, side, score in stops[:1]:
             words = vocabulary.instruct(thing, side)
             utterances.append(Utterance(t_s + 0.5, end_s, words, 1, "hazard", score, 1.0, word_s))
@@ -129,7 +129,7 @@ def evidence(candidate: Scores, champion: Scores | None = None, **changes: Any) 
     """With an export and a cost that nobody can object to."""
     export = Export(1.0, 50, 0.0, len(candidate.cases), (), 12, 6)
     cost = Cost(look_p95_ms=80.0, memory_mb=300.0, bundle_mb=6.0)
-    fitted = Calibrated(120, 4, sure=True)
+    fitted = CalibrationBasis(120, 4, sure=True)
     return replace(Evidence(candidate, champion, export, cost, calibrated=fitted), **changes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, WhisperConfig, WhisperForConditionalGeneration
 
 from server import walks
+from server.learn import nightly
 from server.learn.batches import Example, Layout, from_sentence
+from server.learn.settings import LearnSettings
 from server.model import checkpoint as checkpoints
 from server.model import tokens
 from server.model.checkpoint import FIELD_TILE_PX
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared import prompt, vocabulary
-from shared.mel import RATE_HZ
+from shared.media import SAMPLE_RATE_HZ
 from tests.server.dataset.moments import House, Moment, moment, part, sound
 
 SENTENCES = (
@@ -89,7 +93,7 @@ def save_whisper(folder: Path, *, positions: int = 150) -> Path:
 
 def tone(hertz: float, *, seconds: float = 2.0) -> NDArray[np.float32]:
     """A horn, near enough."""
-    at = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    at = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     return (0.3 * np.sign(np.sin(2 * np.pi * hertz * at))).astype(np.float32)
 
 
@@ -131,9 +135,7 @@ def reviewed_home(home: Path, *, walks_of: dict[str, int], **changes: Any) -> Pa
             number += 1
     for row in house.dataset.rows():
         truth = shot(int(row.sample_id[-6:]), "cone").instruction
-        decisions.review(
-            house.store, house.dataset, row.sample_id, action="edit", text=truth, reviewer="Eve", now_s=1.0
-        )
+        decisions.review(house.store, house.dataset, row.sample_id, ReviewDecision("edit", "Eve", truth), now_s=1.0)
     house.close()
     return home
 
@@ -145,3 +147,24 @@ def cone_moment(number: int, walk: str, **changes: Any) -> Moment:
     payloads = {"frame": jpeg.tobytes(), "audio": sound(0)}
     parts = tuple(part(kind, data) for kind, data in payloads.items())
     return Moment(moment(number, walk_id=walk, parts=parts, **changes).record, payloads)
+
+
+def confirmed_home(home: Path, moments: Sequence[tuple[bytes, str]], *, walk: str = "w") -> Path:
+    """A server's folder with a confirmed moment for each (JPEG, sentence); "" = nothing should be said."""
+    house = House(home)
+    for number, (jpeg, _) in enumerate(moments):
+        payloads = {"frame": jpeg, "audio": sound(0)}
+        parts = tuple(part(kind, data) for kind, data in payloads.items())
+        house.send(Moment(moment(number, walk_id=walk, parts=parts).record, payloads))
+    for row in house.dataset.rows():
+        text = moments[int(row.sample_id[-6:])][1]
+        action = "edit" if text else "nothing"
+        decisions.review(house.store, house.dataset, row.sample_id, ReviewDecision(action, "Eve", text), now_s=1.0)
+    house.close()
+    return home
+
+
+def small_night(home: Path, base: Path, *, said: list[str] | None = None) -> nightly.Night:
+    """A night of four steps."""
+    settings = LearnSettings(base=str(base), steps=4, new_rows_least=2, threads=1)
+    return nightly.retrain(home, settings=settings, progress=(said if said is not None else []).append)

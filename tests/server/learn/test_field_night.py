@@ -6,18 +6,17 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from server.commands.gate import told
+from server.commands.gate import explained
 from server.config import TEMPLATE
 from server.database.store import open_store
 from server.dataset import splits
 from server.dataset.folder import Dataset
 from server.gate import judge as judging
 from server.gate.evidence import of_dict
-from server.gate.judge import Judged, Subject
+from server.gate.judge import Bench, Judgement, Subject
 from server.gate.settings import Bounds, GateSettings
 from server.learn import nightly
 from server.learn.nightly import Night
@@ -52,9 +51,9 @@ def slept(starter_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Slept
     bounds = Bounds(gate=GateSettings(parity_least=0.0))  # of random weights, all words are about equally probable
     said: list[str] = []
 
-    def judge(subject: Subject, *given: Any, **more: Any) -> Judged:
+    def judge(subject: Subject, bench: Bench) -> Judgement:
         said.append(bundle.verify(subject.made.folder).intended_use)
-        return judging.judge(subject, *given, **more)
+        return judging.judge(subject, bench)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("server.learn.nightly.judge", judge)
@@ -123,7 +122,7 @@ def test_the_command_explains_every_rule_as_the_registry_has_it(slept: Slept) ->
     plain = server(slept.home, "gate", "--explain", version)
     assert (
         plain.stdout.splitlines()
-        == "\n".join(told(version, {"champion": "waycue-starter-1"}, of_dict(written))).splitlines()
+        == "\n".join(explained(version, {"champion": "waycue-starter-1"}, of_dict(written))).splitlines()
     )
     assert f"{version}: trial, against waycue-starter-1" in plain.stdout
     assert "On trial because" in plain.stdout

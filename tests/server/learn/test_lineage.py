@@ -40,7 +40,7 @@ def test_a_hundred_thousand_rows_are_registered_and_the_manifest_stays_small(
 ) -> None:
     rows = many(MANY)
     began = time.monotonic()
-    made = make_bundle(tmp_path / "made", "n2", contents(), extra={"lineage": lineage.told(rows)})
+    made = make_bundle(tmp_path / "made", "n2", contents(), extra={"lineage": lineage.manifest_entry(rows)})
     registry.add(tmp_path / "made", taught=lineage.taught(rows, dataset=(7, "ab"), seconds=1.0))
     seen, unread = lineage.seen(registry)
     assert seen == set(lineage.identities(rows))
@@ -59,7 +59,7 @@ def test_the_root_tells_lists_apart_and_not_their_order() -> None:
     assert lineage.root(rows) == lineage.root(reversed(rows))
     assert lineage.root(rows) != lineage.root(rows[1:])
     assert lineage.root(rows) != lineage.root([*rows[1:], rows[0] + "0"])
-    assert lineage.root([]) == lineage.told([])["root"]
+    assert lineage.root([]) == lineage.manifest_entry([])["root"]
 
 
 def test_a_version_from_before_tells_its_rows_by_its_manifest(registry: Registry, tmp_path: Path) -> None:

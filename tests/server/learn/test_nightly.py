@@ -15,8 +15,9 @@ from typing import Any
 import onnx
 import pytest
 
+from exporters.onnx import bundle as exporter
 from server.dataset.folder import Dataset
-from server.gate import golden
+from server.gate import golden, judge
 from server.gate.evidence import of_dict
 from server.learn import lineage, lora, nightly
 from server.learn.nightly import Night
@@ -24,6 +25,7 @@ from server.learn.settings import LearnSettings
 from server.releases.registry import Registry
 from shared import bundle
 from shared.errors import Transient
+from tests.server.learn.crash_driver import exported_once
 from tests.server.learn.parts import reviewed_home
 from tests.shared.runtime.altered import rewrite
 
@@ -48,6 +50,16 @@ def learn_at(rate: float, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(lora, "Recipe", lambda **given: recipe(**given, rate=rate, connector_rate=rate, head_rate=rate))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cheaper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Graphs of the same weights are exported once, and the gate looks at fewer drawn walks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "export_graphs", exported_once(tmp_path_factory.mktemp("graphs")))
+        patch.setattr(judge, "CALIBRATING", 96)
+        patch.setattr(judge, "DRAWN_WALKS", 2)
+        yield
+
+
 @dataclass
 class Slept:
     home: Path
@@ -61,11 +73,12 @@ def home(starter_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def slept(home: Path) -> Slept:
+def slept(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Slept:
     """One night whose steps are too small to change an answer: the gate must let it pass."""
+    slept = Path(shutil.copytree(home, tmp_path_factory.mktemp("slept") / "home"))
     with pytest.MonkeyPatch.context() as patch:
         learn_at(1e-6, patch)
-        return Slept(home, nightly.retrain(home, settings=SETTINGS, progress=silent))
+        return Slept(slept, nightly.retrain(slept, settings=SETTINGS, progress=silent))
 
 
 def test_the_starter_is_added_once(starter_home: Path) -> None:
@@ -109,8 +122,8 @@ def test_a_night_registers_what_it_made_with_the_gates_reasons(slept: Slept) -> 
     assert night.parity >= 0.95
     model = registry.get(night.version)
     assert model.parent == night.champion == "waycue-starter-1"
-    assert model.adapter_folder is not None
-    assert (model.adapter_folder / "adapter_config.json").is_file()
+    assert (model.folder / "adapter").is_dir()
+    assert (model.folder / "adapter" / "adapter_config.json").is_file()
     manifest = bundle.verify(model.bundle_folder)
     told = manifest.extra["lineage"]
     assert (told["rows"], told["walks"]) == (6, 1)
@@ -208,10 +221,9 @@ def test_later_versions_are_held_to_the_first_ones_golden_chunks(slept: Slept) -
 
 @pytest.mark.slow
 def test_a_champion_that_a_person_chose_while_the_night_ran_is_kept(
-    starter_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = Path(shutil.copytree(starter_home, tmp_path / "home"))
-    reviewed_home(home, walks_of={"walk-1": 2})
+    home = Path(shutil.copytree(home, tmp_path / "home"))
     learn_at(1e-6, monkeypatch)
     registry = Registry(home)
     copy = Path(shutil.copytree(registry.bundle_folder("waycue-starter-1"), tmp_path / "by-hand"))
@@ -233,10 +245,9 @@ def test_a_champion_that_a_person_chose_while_the_night_ran_is_kept(
 
 @pytest.mark.slow
 def test_a_night_that_forgot_everything_is_refused_and_the_champion_kept(
-    starter_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = Path(shutil.copytree(starter_home, tmp_path / "home"))
-    reviewed_home(home, walks_of={"walk-1": 2})
+    home = Path(shutil.copytree(home, tmp_path / "home"))
     learn_at(0.3, monkeypatch)
     night = nightly.retrain(home, settings=SETTINGS, progress=silent, force=True)
     registry = Registry(home)

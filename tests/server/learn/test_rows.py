@@ -21,8 +21,9 @@ from server.dataset.material import Senses
 from server.dataset.teaching import training_rows
 from server.gate import cases
 from server.learn import examples
+from server.learn.examples import ViewPlan
 from shared.errors import DatasetError
-from shared.mel import RATE_HZ
+from shared.media import SAMPLE_RATE_HZ
 from tests.server.dataset.moments import wav
 from tests.server.learn.parts import layout, reviewed_home, shot, tone
 
@@ -53,8 +54,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_row_becomes_itself_its_mirror_and_variations(home: Path) -> None:
     (row, *_) = Dataset(home / "dataset").rows()
-    made = examples.examples(home / "dataset", [row], layout(), variations=5, seed=1)
-    again = examples.examples(home / "dataset", [row], layout(), variations=5, seed=1)
+    made = examples.examples(home / "dataset", [row], layout(), ViewPlan(variations=5, seed=1))
+    again = examples.examples(home / "dataset", [row], layout(), ViewPlan(variations=5, seed=1))
     assert [example.text for example in made[::2]] == [row.ground_truth] * 3
     assert (made[1].tile == made[0].tile[:, ::-1]).mean() > 0.9
     assert all((a.tile == b.tile).all() for a, b in zip(made, again, strict=True))
@@ -74,7 +75,7 @@ def heard_and_seen(home: Path, tmp_path: Path) -> tuple[Path, SampleRow]:
     with wave.open(str(folder / "audio" / "1.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
+        file.setframerate(SAMPLE_RATE_HZ)
         file.writeframes(samples.tobytes())
     return folder, replace(row, clip_path="clips/1.mp4", audio_path="audio/1.wav", duration_s=2.0)
 
@@ -95,18 +96,18 @@ def test_a_row_gives_the_picture_one_look_before_and_its_sound(heard_and_seen: t
     assert earlier.max() < 40, "a quarter of a second before the middle, the clip is still black"
     heard = material.sound(folder, row)
     assert heard is not None
-    assert heard.shape == (2 * RATE_HZ,)
+    assert heard.shape == (2 * SAMPLE_RATE_HZ,)
     assert np.abs(heard - tone(300.0)).max() < 1e-3
 
 
 def test_views_share_their_sound_and_change_both_pictures_alike(heard_and_seen: tuple[Path, SampleRow]) -> None:
     folder, row = heard_and_seen
     given = Senses(before=True, sound=True)
-    made = examples.examples(folder, [row], layout(), variations=8, seed=1, senses=given)
+    made = examples.examples(folder, [row], layout(), ViewPlan(variations=8, seed=1, senses=given))
     assert all(example.previous is not None for example in made)
     assert len({id(example.sound) for example in made}) == 2, "one array, and None"
     assert [example.sound is None for example in made] == [n % 4 == 3 for n in range(8)]
-    plain = examples.examples(folder, [row], layout(), variations=8, seed=1)
+    plain = examples.examples(folder, [row], layout(), ViewPlan(variations=8, seed=1))
     assert all((a.tile == b.tile).all() for a, b in zip(made, plain, strict=True)), "what is seen now does not depend"
     (case,) = cases.cases(folder, [(row, "real")], given, progress=print)
     assert case.previous is not None
@@ -230,7 +231,8 @@ def test_a_row_without_its_sound_or_clip_teaches_and_is_listed(
         f"without its clip: sample {row.sample_id}, clips/1.mp4: it cannot be read",
     ]
     assert material.readable(folder, [row], Senses()) == ([row], []), "what nobody asks for is not looked at"
-    made = examples.examples(folder, [row], layout(), variations=2, seed=1, senses=Senses(before=True, sound=True))
+    plan = ViewPlan(variations=2, seed=1, senses=Senses(before=True, sound=True))
+    made = examples.examples(folder, [row], layout(), plan)
     assert [(example.previous, example.sound) for example in made] == [(None, None)] * 2
 
 
@@ -249,12 +251,12 @@ def test_a_night_takes_so_many_rows_and_no_more_and_what_is_new_comes_first() ->
 
 def test_many_rows_give_fewer_views_each(good: tuple[Path, SampleRow]) -> None:
     folder, row = good
-    every = examples.examples(folder, [row], layout(), variations=24, seed=1)
+    every = examples.examples(folder, [row], layout(), ViewPlan(variations=24, seed=1))
     assert len(every) == 24
-    some = examples.examples(folder, [row] * 10, layout(), variations=24, seed=1, most=30)
+    some = examples.examples(folder, [row] * 10, layout(), ViewPlan(variations=24, seed=1, most=30))
     assert len(some) == 30
     assert len({example.tile.tobytes() for example in some}) == 3, "the same row gives the same views"
-    assert len(examples.examples(folder, [row] * 3, layout(), variations=4, seed=1, most=2)) == 3
+    assert len(examples.examples(folder, [row] * 3, layout(), ViewPlan(variations=4, seed=1, most=2))) == 3
 
 
 def test_a_picture_that_is_gone_is_named(home: Path) -> None:

@@ -17,8 +17,9 @@ from server.database import store as db
 from server.database.store import DATABASE_NAME
 from server.dataset.folder import Dataset
 from server.maintenance import home_lock
-from server.maintenance.check import Checked, check
+from server.maintenance.check import CheckReport, check
 from server.review import decisions
+from server.review.decisions import ReviewDecision
 from shared.clock import SystemClock
 from shared.errors import ConfigError
 from tests.server.dataset.moments import House, moment, sound, spoken
@@ -35,14 +36,14 @@ def home(tmp_path: Path) -> Path:
     house.merge.put_transcript(
         "pi-1", CORRECTION.record.correction_id, transcript="bin", confidence=0.9, proposal="Caution, bin ahead."
     )
-    decisions.review(house.store, house.dataset, "pi-1-b00t-000000", action="nothing", reviewer="Eve", now_s=1.0)
+    decisions.review(house.store, house.dataset, "pi-1-b00t-000000", ReviewDecision("nothing", "Eve"), now_s=1.0)
     with house.store.writing() as connection:
         connection.execute(db.enrolments.insert().values(device="pi-1", cohort="", added_at=1.0, why=""))
     house.close()
     return tmp_path / "home"
 
 
-def _look(home: Path, *, repair: bool = False) -> Checked:
+def _look(home: Path, *, repair: bool = False) -> CheckReport:
     return check(home, SystemClock(), repair=repair)
 
 
@@ -63,7 +64,7 @@ def _contents(home: Path) -> tuple[object, ...]:
     return (*found, sorted(Dataset(home / "dataset").rows(), key=lambda row: row.sample_id))
 
 
-def _kinds(found: Checked) -> set[str]:
+def _kinds(found: CheckReport) -> set[str]:
     return {finding.what for finding in found.findings}
 
 

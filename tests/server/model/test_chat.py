@@ -235,7 +235,8 @@ def test_a_bundle_of_another_family_says_what_pytorch_says(tmp_path: Path, name:
     chunks = [GoldenChunk(flat(0), "curb", "ahead", False)]
     base.intended_use = "demo"  # compared on drawn pictures: there is no dataset
     moments = golden.parity_moments(base, tmp_path, [])[:10]
-    made = nightly.make_bundles(base, label, tmp_path / "made", chunks, moments=moments, progress=lambda text: None)
+    plan = nightly.BundlePlan(label, chunks, moments)
+    made = nightly.make_bundles(base, plan, tmp_path / "made", progress=lambda text: None)
     manifest = bundle.read_manifest(made.folder)
     assert manifest.model["before_ids"] == base.before_ids()
     assert manifest.model["after_ids"] == base.after_ids()

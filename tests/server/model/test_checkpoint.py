@@ -97,7 +97,7 @@ def test_the_shipped_starter_is_small_and_says_what_it_is() -> None:
     assert said["intended_use"] == "demo"
     assert tuple(said["known"]) == walks.KNOWN
     assert not set(said["known"]) & set(walks.HELD_BACK)
-    assert tuple(said["objects"]) == tuple(vocabulary.load().objects)
+    assert set(said["objects"]) <= set(vocabulary.load().objects), "a night adds what it was not built for"
     assert (STARTER_FOLDER / HEAD_FILE).is_file()
 
 

@@ -70,7 +70,7 @@ def test_losses_with_masks_are_finite_and_reach_the_tower() -> None:
     starter = checkpoints.load(STARTER_FOLDER)
     guide = Guide(starter)
     batch = collate([from_rendered(shot(n), Layout.of(starter)) for n in range(3)], starter)
-    losses = guide(**batch)
+    losses = guide(batch)
     assert set(losses) == {"loss", "language_loss", "patch_loss", "hazard_loss"}
     assert all(torch.isfinite(value) for value in losses.values())
     losses["loss"].backward()
@@ -82,28 +82,20 @@ def test_losses_without_any_mask_are_finite(small: Checkpoint) -> None:
     guide = Guide(small)
     batch = collate(examples(3, small), small)
     assert "patch_labels" not in batch
-    assert torch.isfinite(guide(**batch)["loss"])
+    assert torch.isfinite(guide(batch)["loss"])
     unknown = torch.full((3, small.patches), IGNORE)
-    losses = guide(**batch, patch_labels=unknown)  # what a night's collator gives for rows without masks
+    losses = guide({**batch, "patch_labels": unknown})  # what a night's collator gives for rows without masks
     assert losses["patch_loss"] == 0
     losses["loss"].backward()
     assert all(torch.isfinite(p.grad).all() for p in guide.parameters() if p.grad is not None)
-
-
-def test_row_weights_choose_which_rows_count(small: Checkpoint) -> None:
-    guide = Guide(small)
-    batch = collate(examples(2, small), small)
-    first = {name: value[:1] for name, value in batch.items()}
-    weighted = guide(**batch, weights=torch.tensor([1.0, 0.0]))
-    assert weighted["language_loss"].item() == pytest.approx(guide(**first)["language_loss"].item(), rel=1e-4)
 
 
 def test_padding_changes_no_answers_loss(small: Checkpoint) -> None:
     guide = Guide(small)
     batch = collate(examples(1, small), small)
     wider = torch.cat([batch["answers"], torch.full((1, 4), IGNORE)], dim=1)
-    losses = guide(**batch)
-    assert guide(**{**batch, "answers": wider})["language_loss"].item() == pytest.approx(
+    losses = guide(batch)
+    assert guide({**batch, "answers": wider})["language_loss"].item() == pytest.approx(
         losses["language_loss"].item(), rel=1e-4
     )
 

@@ -79,7 +79,7 @@ def test_a_fresh_ear_changes_no_logit_and_can_still_learn(hearing: Checkpoint) -
         features = guide.features(batch["pixel_values"])
         deaf = guide.answer_logits(features, batch["answers"])
         assert torch.equal(guide.answer_logits(features, batch["answers"], sound=guide.sound(heard)), deaf)
-    guide(**batch, heard=heard)["loss"].backward()
+    guide({**batch, "heard": heard})["loss"].backward()
     assert ear.gate.grad is not None
     assert ear.gate.grad != 0
     assert all(parameter.grad is None for parameter in ear.encoder.parameters())

@@ -48,23 +48,23 @@ def adapter(tmp_path: Path) -> Path:
 
 def test_a_registered_bundle_is_a_copy_with_its_lineage(registry: Registry, tmp_path: Path) -> None:
     source = make(tmp_path, "m1")
-    model = registry.add(source, adapter=adapter(tmp_path), dataset="17:ab", evaluation={"gate": "passed"})
+    model = registry.add(source, adapter=adapter(tmp_path), evaluation={"gate": "passed"})
     shutil.rmtree(source)
     assert model == registry.get("m1")
     assert registry.list() == (model,)
     assert registry.bundle_folder("m1") == tmp_path / "home" / "models" / "m1" / "bundle"
     assert bundle.verify(model.bundle_folder).version == "m1"
     assert (model.parent, model.base, model.evaluation) == ("m0", "starter", {"gate": "passed"})
-    assert model.adapter_folder is not None
-    assert (model.adapter_folder / "inner" / "weights.safetensors").read_bytes() == b"w" * 1000
-    assert registry.lineage("m1")["dataset"] == "17:ab"
+    assert (model.folder / "adapter").is_dir()
+    assert (model.folder / "adapter" / "inner" / "weights.safetensors").read_bytes() == b"w" * 1000
+    assert registry.lineage("m1")["dataset"] == ""  # no night of this server made it
     assert registry.champion() is None
 
 
 def test_adding_the_same_bundle_again_changes_nothing(registry: Registry, tmp_path: Path) -> None:
     model = registry.add(make(tmp_path, "m1"))
     assert registry.add(tmp_path / "made" / "m1") == model
-    assert model.adapter_folder is None
+    assert not (model.folder / "adapter").exists()
     assert len(registry.list()) == 1
 
 
@@ -99,9 +99,8 @@ def test_promote_and_rollback_exchange_champion_and_previous_and_are_logged(
         registry.add(make(tmp_path, f"m{number}", seed=number))
         clock.sleep(1)
     registry.promote("m1", "the first model")
-    registry.challenge("m2", "shadow")
     registry.promote("m2", "better on curbs")
-    assert (registry.champion(), registry.alias("previous"), registry.alias("challenger")) == ("m2", "m1", None)
+    assert (registry.champion(), registry.alias("previous")) == ("m2", "m1")
     registry.promote("m2", "again")  # nothing to do, nothing logged
     clock.sleep(1)
     assert registry.rollback("stops too often") == "m1"
@@ -109,10 +108,8 @@ def test_promote_and_rollback_exchange_champion_and_previous_and_are_logged(
     changes = [(change.name, change.old, change.new, change.why) for change in registry.log()]
     assert changes == [
         ("champion", "", "m1", "the first model"),
-        ("challenger", "", "m2", "shadow"),
         ("previous", "", "m1", "better on curbs"),
         ("champion", "m1", "m2", "better on curbs"),
-        ("challenger", "m2", "", "better on curbs"),
         ("previous", "m1", "m2", "stops too often"),
         ("champion", "m2", "m1", "stops too often"),
     ]

@@ -13,26 +13,23 @@ from hypothesis import strategies as st
 
 from server.commands.main import main
 from server.database import store as db
-from server.releases.offers import Push
+from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.rollout_rules import (
-    FAILED,
-    MISSING,
-    PROVEN,
-    RUNNING,
-    WAITING,
     Champion,
-    Outcome,
+    DeviceOutcome,
+    OutcomeCounts,
     Rollout,
-    Tally,
+    RolloutState,
+    UpdateOutcome,
+    count,
     grants,
     halt_reason,
     next_percent,
     outcome_now,
-    tally,
     version_for,
 )
-from server.releases.rollouts import Rollouts
+from server.releases.rollouts import RolloutRequest, Rollouts
 from server.releases.signing import Release
 from shared import messages
 from shared.clock import ManualClock
@@ -43,14 +40,14 @@ from tests.shared.bundle.bundles import contents, flip_byte, make_bundle
 NOW_S = 1_795_200_000.0
 HOUR_S = 3600.0
 FLEET = tuple(f"pi-{number}" for number in range(20))
-ONE = Rollout(1, "m2", RUNNING, 0, (), "", 0.1, 72 * HOUR_S, 100.0, 100.0, "")
+ONE = Rollout(1, "m2", RolloutState.RUNNING, 0, (), "", 0.1, 72 * HOUR_S, 100.0, 100.0, "")
 
 
 class House:
     def __init__(self, place: Path) -> None:
         self.place, self.clock = place, ManualClock(epoch_s=NOW_S)
         self.registry = Registry(place / "home", clock=self.clock)
-        self.push = Push(self.registry, clock=self.clock, release=Release.make(place / "home", clock=self.clock))
+        self.push = Offers(self.registry, clock=self.clock, release=Release.make(place / "home", clock=self.clock))
         self.rollouts: Rollouts = self.push.rollouts
         for number in (1, 2, 3):
             make_bundle(place / f"m{number}", f"m{number}", contents({"a.onnx": 500}, seed=number))
@@ -77,10 +74,10 @@ class House:
 
     def offered(self) -> dict[str, str]:
         """What is due to be offered: device → version."""
-        return {topic.split("/")[2]: messages.decode(Offer, data).version for topic, data in self.push.due_offers()}
+        return {topic.split("/")[2]: messages.decode(Offer, data).version for topic, data in self.push.due()}
 
-    def tally(self) -> Tally:
-        return self.rollouts.status()[0].tally
+    def counts(self) -> OutcomeCounts:
+        return self.rollouts.status()[0].counts
 
 
 @pytest.fixture
@@ -102,11 +99,11 @@ def test_without_a_rollout_every_device_is_offered_the_champion(house: House) ->
 def test_one_device_first_then_a_tenth_then_all_then_the_champion(house: House) -> None:
     house.fleet()
     house.offered()
-    house.rollouts.start("m2", devices=["pi-3"], why="the night's model")
+    house.rollouts.start(RolloutRequest("m2", devices=["pi-3"], why="the night's model"))
     assert house.offered() == {"pi-3": "m2"} | {device: "m1" for device in FLEET if device != "pi-3"}
     house.says("pi-3", "m2")
     house.offered()
-    assert house.tally() == Tally(1, proven=1)
+    assert house.counts() == OutcomeCounts(1, proven=1)
     assert house.rollouts.advance().percent == 10
     house.offered()
     covered = {one.device for one in house.rollouts.status()[0].outcomes}
@@ -130,17 +127,17 @@ def test_a_cohort_is_offered_together_and_revoked_devices_are_left_out(house: Ho
     house.enrol("pi-2", "testers")
     house.enrol("pi-4", "testers", revoked_at=1.0)
     house.fleet()
-    house.rollouts.start("m2", cohort="testers")
+    house.rollouts.start(RolloutRequest("m2", cohort="testers"))
     found = house.offered()
     assert {device for device, version in found.items() if version == "m2"} == {"pi-1", "pi-2"}
     with pytest.raises(Refused, match="No device belongs"):
-        house.rollouts.start("m3", cohort="nobody")
+        house.rollouts.start(RolloutRequest("m3", cohort="nobody"))
 
 
 def test_two_rollouts_at_once_the_later_one_wins_where_they_meet(house: House) -> None:
     house.fleet()
-    house.rollouts.start("m2", devices=["pi-1", "pi-2"])
-    house.rollouts.start("m3", devices=["pi-2"])
+    house.rollouts.start(RolloutRequest("m2", devices=["pi-1", "pi-2"]))
+    house.rollouts.start(RolloutRequest("m3", devices=["pi-2"]))
     found = house.offered()
     assert (found["pi-1"], found["pi-2"], found["pi-3"]) == ("m2", "m3", "m1")
     with pytest.raises(Refused, match="2 rollouts are running: m2, m3"):
@@ -151,7 +148,7 @@ def test_two_rollouts_at_once_the_later_one_wins_where_they_meet(house: House) -
 
 def test_a_champion_promoted_later_overtakes_a_rollout(house: House) -> None:
     house.fleet()
-    house.rollouts.start("m2", devices=["pi-1"])
+    house.rollouts.start(RolloutRequest("m2", devices=["pi-1"]))
     house.offered()
     house.clock.sleep(60)
     house.registry.promote("m3", "the next night")
@@ -161,14 +158,14 @@ def test_a_champion_promoted_later_overtakes_a_rollout(house: House) -> None:
 
 def test_what_cannot_be_rolled_out_is_refused(house: House) -> None:
     with pytest.raises(Refused, match="There is no model m9"):
-        house.rollouts.start("m9", percent=10)
+        house.rollouts.start(RolloutRequest("m9", percent=10))
     with pytest.raises(Refused, match="Nobody is named"):
-        house.rollouts.start("m2")
+        house.rollouts.start(RolloutRequest("m2"))
     with pytest.raises(Refused, match="is the champion"):
-        house.rollouts.start("m1", percent=10)
-    house.rollouts.start("m2", percent=10)
+        house.rollouts.start(RolloutRequest("m1", percent=10))
+    house.rollouts.start(RolloutRequest("m2", percent=10))
     with pytest.raises(Refused, match="is running"):
-        house.rollouts.start("m2", percent=20)
+        house.rollouts.start(RolloutRequest("m2", percent=20))
     with pytest.raises(Refused, match="0 devices have proven it"):
         house.rollouts.advance()
     with pytest.raises(Refused, match="name a higher share"):
@@ -176,13 +173,13 @@ def test_what_cannot_be_rolled_out_is_refused(house: House) -> None:
     assert house.rollouts.advance(percent=50, force=True).percent == 50
     flip_byte(house.registry.bundle_folder("m3") / "a.onnx")
     with pytest.raises(BundleError):
-        house.rollouts.start("m3", percent=10)
+        house.rollouts.start(RolloutRequest("m3", percent=10))
 
 
 def test_a_halted_rollout_offers_the_champion_under_newer_metadata_and_can_be_begun_again(house: House) -> None:
     house.says("pi-1", "m1")
     house.offered()
-    house.rollouts.start("m2", devices=["pi-1"])
+    house.rollouts.start(RolloutRequest("m2", devices=["pi-1"]))
     assert house.offered() == {"pi-1": "m2"}
     first = house.push.offer_for("pi-1")
     house.rollouts.halt(why="it talks too much")
@@ -193,7 +190,7 @@ def test_a_halted_rollout_offers_the_champion_under_newer_metadata_and_can_be_be
     before, after = (messages.decode(Offer, reply[1]) for reply in (first, second))
     assert after.revision > before.revision
     assert versions(after) > versions(before)
-    house.rollouts.start("m2", devices=["pi-1"])
+    house.rollouts.start(RolloutRequest("m2", devices=["pi-1"]))
     assert house.offered() == {"pi-1": "m2"}
 
 
@@ -206,73 +203,73 @@ def versions(offer: Offer) -> list[int]:
 
 def test_one_failure_halts_a_rollout_to_few_and_a_tenth_of_failures_one_to_many(house: House) -> None:
     house.fleet()
-    house.rollouts.start("m2", devices=FLEET)
+    house.rollouts.start(RolloutRequest("m2", devices=FLEET))
     house.offered()
     for device in FLEET[:2]:
         house.says(device, "m1", "refused: m2: self-test: stop cases: 3 of 8 are wrong")
     house.offered()
-    assert house.rollouts.status()[0].rollout.state == RUNNING  # 2 of 20 are a tenth
+    assert house.rollouts.status()[0].rollout.state == RolloutState.RUNNING  # 2 of 20 are a tenth
     house.says(FLEET[2], "m1", "refused: m2: it failed on probation")
     assert set(house.offered().values()) == {"m1"}
     found = house.rollouts.status()[0]
     assert found.rollout.state == "halted"
     assert found.rollout.why == "3 of 20 devices failed and 0 sent no result; 2 are allowed (10%)"
-    reasons = {one.device: one.reason for one in found.outcomes if one.outcome == FAILED}
+    reasons = {one.device: one.reason for one in found.outcomes if one.outcome == UpdateOutcome.FAILED}
     assert reasons["pi-0"] == "self-test: stop cases: 3 of 8 are wrong"
 
 
 def test_a_device_that_falls_silent_with_the_new_model_counts_as_failed(house: House) -> None:
     house.says("pi-1", "m1")
-    house.rollouts.start("m2", devices=["pi-1"], missing_after_s=24 * HOUR_S)
+    house.rollouts.start(RolloutRequest("m2", devices=["pi-1"], missing_after_s=24 * HOUR_S))
     house.offered()
     house.clock.sleep(60)
     house.says("pi-1", "m1", "downloading m2 40 %")
     house.says("pi-1", "m1", online=False)  # the last will
     house.clock.sleep(23 * HOUR_S)
     house.offered()
-    assert house.tally().waiting == 1
+    assert house.counts().waiting == 1
     house.clock.sleep(2 * HOUR_S)
     assert house.offered() == {"pi-1": "m1"}
-    assert house.tally() == Tally(1, missing=1)
+    assert house.counts() == OutcomeCounts(1, missing=1)
 
 
 def test_a_device_that_was_switched_off_all_the_time_is_waited_for(house: House) -> None:
     house.says("pi-1", "m1", online=False)
     house.clock.sleep(1)
-    house.rollouts.start("m2", devices=["pi-1"], missing_after_s=HOUR_S)
+    house.rollouts.start(RolloutRequest("m2", devices=["pi-1"], missing_after_s=HOUR_S))
     house.offered()
     house.clock.sleep(1000 * HOUR_S)
-    house.push.due_offers()
-    assert house.tally() == Tally(1, waiting=1)
+    house.push.due()
+    assert house.counts() == OutcomeCounts(1, waiting=1)
 
 
 def test_what_was_proven_stays_proven_whatever_comes_later(house: House) -> None:
     house.says("pi-1", "m1")
-    house.rollouts.start("m2", devices=["pi-1"], missing_after_s=HOUR_S)
+    house.rollouts.start(RolloutRequest("m2", devices=["pi-1"], missing_after_s=HOUR_S))
     house.offered()
     house.says("pi-1", "m2", "probation m2 3/20")
     house.offered()
-    assert house.tally().waiting == 1
+    assert house.counts().waiting == 1
     house.says("pi-1", "m2")
     house.offered()
     house.says("pi-1", "m2", online=False)
     house.clock.sleep(1000 * HOUR_S)
-    house.push.due_offers()
-    assert house.tally() == Tally(1, proven=1)
-    assert house.rollouts.status()[0].rollout.state == RUNNING
+    house.push.due()
+    assert house.counts() == OutcomeCounts(1, proven=1)
+    assert house.rollouts.status()[0].rollout.state == RolloutState.RUNNING
 
 
 # --- pure ---
 
-OUTCOMES = st.sampled_from((WAITING, PROVEN, FAILED, MISSING))
+OUTCOMES = st.sampled_from(list(UpdateOutcome))
 
 
 @given(st.lists(OUTCOMES, max_size=60), st.floats(0, 1))
-def test_it_halts_exactly_when_more_than_its_share_is_bad(outcomes: list[str], share: float) -> None:
-    counted = tally(Outcome(f"d{number}", 0.0, outcome) for number, outcome in enumerate(outcomes))
-    reason = halt_reason(replace(ONE, error_share=share), counted)
-    assert counted.covered == len(outcomes)
-    assert bool(reason) == (counted.bad > int(share * counted.covered))
+def test_it_halts_exactly_when_more_than_its_share_is_bad(outcomes: list[UpdateOutcome], share: float) -> None:
+    counts = count(DeviceOutcome(f"d{number}", 0.0, outcome) for number, outcome in enumerate(outcomes))
+    reason = halt_reason(replace(ONE, error_share=share), counts)
+    assert counts.covered == len(outcomes)
+    assert bool(reason) == (counts.bad > int(share * counts.covered))
 
 
 @given(st.lists(st.sampled_from(("m1", "m2", "m3")), unique=True), st.integers(0, 100), st.integers(0, 100))
@@ -295,11 +292,11 @@ def test_the_stages_only_rise_and_end(percent: int) -> None:
 
 
 def test_a_status_from_before_the_offer_proves_nothing() -> None:
-    known = Outcome("pi-1", 200.0, WAITING)
+    known = DeviceOutcome("pi-1", 200.0, UpdateOutcome.WAITING)
     status = Status(online=True, model_version="m2", model_state="idle")
-    assert outcome_now(known, ONE, status, 199.0, 300.0).outcome == WAITING
-    assert outcome_now(known, ONE, status, 201.0, 300.0).outcome == PROVEN
-    assert outcome_now(known, ONE, None, None, 10**9).outcome == WAITING
+    assert outcome_now(known, ONE, status, 199.0, 300.0).outcome == UpdateOutcome.WAITING
+    assert outcome_now(known, ONE, status, 201.0, 300.0).outcome == UpdateOutcome.PROVEN
+    assert outcome_now(known, ONE, None, None, 10**9).outcome == UpdateOutcome.WAITING
 
 
 # --- by hand ---

@@ -12,9 +12,9 @@ from tuf.api.metadata import Metadata, Targets
 
 from server.commands.main import main
 from server.database import store as db
-from server.releases.offers import Push
+from server.releases.offers import Offers
 from server.releases.registry import ON_TRIAL, REGISTERED, Registry
-from server.releases.rollouts import Rollouts
+from server.releases.rollouts import RolloutRequest, Rollouts
 from server.releases.signing import Release
 from shared import assignment, bundle, messages
 from shared.clock import ManualClock
@@ -33,7 +33,7 @@ class House:
         assert main(["--home", str(self.home), "init"]) == 0
         self.registry = Registry(self.home, clock=self.clock)
         self.release = Release.make(self.home, clock=self.clock)
-        self.push = Push(self.registry, clock=self.clock, release=self.release)
+        self.push = Offers(self.registry, clock=self.clock, release=self.release)
         self.rollouts: Rollouts = self.push.rollouts
         for number, (version, use) in enumerate((("m1", bundle.FIELD), ("t1", bundle.TRIAL))):
             make_bundle(place / version, version, contents({"a.onnx": 500}, seed=number), intended_use=use)
@@ -50,7 +50,7 @@ class House:
 
     def offered(self) -> dict[str, str]:
         """What is due to be offered: device → version."""
-        return {topic.split("/")[2]: messages.decode(Offer, data).version for topic, data in self.push.due_offers()}
+        return {topic.split("/")[2]: messages.decode(Offer, data).version for topic, data in self.push.due()}
 
     def signed(self) -> dict[str, Any]:
         """Version → custom, as devices will read it."""
@@ -71,7 +71,7 @@ def house(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[House]
 
 
 def supervised(house: House, *, device: str = "anna") -> None:
-    house.rollouts.start("t1", devices=[device], supervised=True, companion="Carla", why="first walk")
+    house.rollouts.start(RolloutRequest("t1", devices=[device], supervised=True, companion="Carla", why="first walk"))
 
 
 # --- the registry ---
@@ -140,12 +140,7 @@ def test_the_manifest_counts_and_not_what_the_database_says(house: House) -> Non
     with pytest.raises(Refused, match="t1 is on trial"):
         house.registry.promote("t1", "it looks well")
     with pytest.raises(Refused, match="t1 is on trial"):
-        house.rollouts.start("t1", percent=100)
-
-
-def test_a_version_on_trial_may_be_the_challenger(house: House) -> None:
-    house.registry.challenge("t1", "compared in shadow")
-    assert house.registry.alias("challenger") == "t1"
+        house.rollouts.start(RolloutRequest("t1", percent=100))
 
 
 # --- rollouts ---
@@ -178,7 +173,7 @@ def test_a_supervised_rollout_is_signed_for_the_named_device_alone(house: House)
 )
 def test_a_version_on_trial_goes_to_nobody_else(house: House, wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(Refused, match=told) as refusal:
-        house.rollouts.start("t1", **wrong)
+        house.rollouts.start(RolloutRequest("t1", **wrong))
     assert "--companion" in str(refusal.value)
     assert house.rollouts.status() == ()
     assert house.offered() == {}
@@ -186,7 +181,7 @@ def test_a_version_on_trial_goes_to_nobody_else(house: House, wrong: dict[str, A
 
 def test_a_version_that_is_not_on_trial_needs_no_companion(house: House) -> None:
     with pytest.raises(Refused, match="m1 is not on trial"):
-        house.rollouts.start("m1", devices=["anna"], supervised=True, companion="Carla")
+        house.rollouts.start(RolloutRequest("m1", devices=["anna"], supervised=True, companion="Carla"))
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -224,7 +219,7 @@ def test_a_halted_trial_gives_way_to_the_champion(house: House) -> None:
 
 
 def test_a_halted_rollout_that_was_not_on_trial_leaves_a_device_without_champion_as_it_was(house: House) -> None:
-    house.rollouts.start("m1", devices=["anna"])
+    house.rollouts.start(RolloutRequest("m1", devices=["anna"]))
     assert house.offered() == {"anna": "m1"}
     house.rollouts.halt()
     assert house.offered() == {}
@@ -249,7 +244,7 @@ def test_a_version_that_the_gate_refused_goes_to_nobody_not_even_supervised(hous
     make_bundle(tmp_path / "t2", "t2", contents({"a.onnx": 500}, seed=7), intended_use=bundle.TRIAL)
     house.registry.add(tmp_path / "t2", evaluation={"version": "t2", "outcome": "refused"})
     with pytest.raises(Refused, match=r"The gate refused t2.*gate --explain t2"):
-        house.rollouts.start("t2", devices=["anna"], supervised=True, companion="Carla")
+        house.rollouts.start(RolloutRequest("t2", devices=["anna"], supervised=True, companion="Carla"))
     assert house.offered() == {}
 
 
@@ -275,8 +270,8 @@ def test_a_field_model_that_no_gate_passed_leads_nowhere(house: House, unjudged:
     house.registry.promote("m1", "first")
     for way in (
         lambda: house.registry.promote(unjudged, "it looks well"),
-        lambda: house.rollouts.start(unjudged, devices=["anna"]),
-        lambda: house.rollouts.start(unjudged, percent=100),
+        lambda: house.rollouts.start(RolloutRequest(unjudged, devices=["anna"])),
+        lambda: house.rollouts.start(RolloutRequest(unjudged, percent=100)),
     ):
         with pytest.raises(Refused, match=r"guides nobody on its own.*waycue-server (gate --explain|retrain)"):
             way()
@@ -289,7 +284,7 @@ def test_a_field_model_that_no_gate_passed_leads_nowhere(house: House, unjudged:
 
 
 def test_a_rollout_from_before_the_gate_is_not_finished(house: House, unjudged: str) -> None:
-    house.rollouts.start("m1", devices=["anna"])
+    house.rollouts.start(RolloutRequest("m1", devices=["anna"]))
     with house.registry.store.writing() as connection:
         connection.execute(db.rollouts.update().values(version=unjudged))
     with pytest.raises(Refused, match="guides nobody on its own"):

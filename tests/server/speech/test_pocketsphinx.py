@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from server.media import RATE_HZ, read_wav
-from server.speech import NOTHING, Heard, Transcriber, open_transcriber, proposal, transcribe_waiting
+from server.speech import NOTHING, Transcriber, Transcript, open_transcriber, proposal, transcribe_waiting
 from shared import vocabulary
+from shared.media import SAMPLE_RATE_HZ, decode_sound
 from tests.server.dataset.moments import House, moment, spoken
 from tests.server.speech.voices import RECORDINGS, as_wav, needs_espeak, needs_recordings, over, say
 
@@ -63,18 +63,18 @@ def test_a_correction_is_understood_over_the_noise_of_a_street(transcriber: Tran
 
 
 def test_silence_and_a_hum_are_nothing(transcriber: Transcriber) -> None:
-    hum = 0.1 * np.sin(2 * np.pi * 100 * np.arange(2 * RATE_HZ) / RATE_HZ)
-    hiss = np.random.default_rng(0).normal(0, 0.05, 2 * RATE_HZ)
-    for samples in (np.zeros(2 * RATE_HZ), hum, hiss):
+    hum = 0.1 * np.sin(2 * np.pi * 100 * np.arange(2 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ)
+    hiss = np.random.default_rng(0).normal(0, 0.05, 2 * SAMPLE_RATE_HZ)
+    for samples in (np.zeros(2 * SAMPLE_RATE_HZ), hum, hiss):
         assert transcriber.transcribe(as_wav(samples)) == NOTHING
 
 
 @needs_recordings
 @pytest.mark.parametrize("name", ["rain", "car_engine", "car-horn", "dog", "train", "speech_jfk"])
 def test_what_is_no_correction_proposes_nothing(transcriber: Transcriber, name: str) -> None:
-    samples = read_wav((RECORDINGS / f"{name}.wav").read_bytes())
+    samples = decode_sound((RECORDINGS / f"{name}.wav").read_bytes())
     for begin_s in (0, 2):
-        heard = transcriber.transcribe(as_wav(samples[begin_s * RATE_HZ : (begin_s + 3) * RATE_HZ]))
+        heard = transcriber.transcribe(as_wav(samples[begin_s * SAMPLE_RATE_HZ : (begin_s + 3) * SAMPLE_RATE_HZ]))
         assert proposal(heard) == "", heard
 
 
@@ -99,17 +99,17 @@ def test_a_waiting_correction_becomes_the_proposal_of_its_moment(house: House, t
 class Deaf:
     """A recogniser that hears the same in every sound."""
 
-    def __init__(self, heard: Heard) -> None:
+    def __init__(self, heard: Transcript) -> None:
         self.heard = heard
 
-    def transcribe(self, wav: bytes) -> Heard:
+    def transcribe(self, wav: bytes) -> Transcript:
         return self.heard
 
 
 def test_a_correction_that_is_not_understood_waits_for_a_person(house: House) -> None:
     sent = moment()
-    house.send_all([sent, spoken(sent.record.chunk_id, as_wav(np.zeros(RATE_HZ)))])
-    assert transcribe_waiting(house.merge, Deaf(Heard("cone on the left", 0.25)), stop=lambda: False) == 1
+    house.send_all([sent, spoken(sent.record.chunk_id, as_wav(np.zeros(SAMPLE_RATE_HZ)))])
+    assert transcribe_waiting(house.merge, Deaf(Transcript("cone on the left", 0.25)), stop=lambda: False) == 1
     [row] = house.dataset.rows()
     assert (row.llm_correction, row.transcript, row.transcript_confidence) == ("", "cone on the left", 0.25)
     assert row.flags == ("wearer", "correction")

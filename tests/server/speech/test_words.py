@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.speech import NOTHING, Heard, proposal, understood
-from server.speech.grammar import MAGNETS, NOTHING_WORDS, grammar, spoken, trimmed, without_r, words_of
+from server.speech import NOTHING, Transcript, proposal, understood
+from server.speech.grammar import NOTHING_WORDS, grammar, spoken, trimmed, without_r, words_of
 from server.speech.vote import vote
 from shared import vocabulary
 
@@ -16,7 +16,7 @@ def test_every_object_synonym_side_and_modifier_can_be_said() -> None:
     words = words_of(grammar())
     loaded = vocabulary.load()
     phrases = [*loaded.objects, *loaded.sides, *loaded.modifiers, *NOTHING_WORDS]
-    phrases += [synonym for term in loaded.objects.values() for synonym in term.synonyms if synonym not in MAGNETS]
+    phrases += [synonym for term in loaded.objects.values() for synonym in term.synonyms if synonym not in term.unheard]
     missing = {word for phrase in phrases for word in spoken(phrase).split()} - words
     assert missing <= {"ascending", "descending"}  # "ascending stairs" are "stairs going up"
 
@@ -110,8 +110,8 @@ def test_two_words_for_three_seconds_of_sound_are_not_understood() -> None:
 
 @pytest.mark.parametrize("text", ["nothing there", "turn left", "path is clear", "stairs up on the right"])
 def test_what_all_hear_is_heard(text: str) -> None:
-    assert vote([text] * 3, spoken_s=1.0) == Heard(text, 1.0)
-    assert proposal(Heard(text, 1.0)) != ""
+    assert vote([text] * 3, spoken_s=1.0) == Transcript(text, 1.0)
+    assert proposal(Transcript(text, 1.0)) != ""
 
 
 @given(st.lists(st.sampled_from(["", "cone", "cone on the", "a cone ahead", "stop", "nothing", "turn left", "left"])))
@@ -122,5 +122,5 @@ def test_any_hearings_give_a_confidence_from_0_to_1(hearings: list[str]) -> None
 
 
 def test_what_is_not_sure_is_not_proposed() -> None:
-    assert proposal(Heard("cone on the left", 0.75)) == "Caution, cone on the left."
-    assert proposal(Heard("cone on the left", 0.25)) == ""
+    assert proposal(Transcript("cone on the left", 0.75)) == "Caution, cone on the left."
+    assert proposal(Transcript("cone on the left", 0.25)) == ""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from server.media import RATE_HZ, read_wav
+from shared.media import SAMPLE_RATE_HZ, decode_sound
 from tests import paths
 
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
@@ -33,17 +33,17 @@ def say(text: str, *, voice: str = "en-us", words_per_minute: int = 170) -> byte
     with wave.open(io.BytesIO(done.stdout)) as file:
         rate_hz = file.getframerate()
     speech = _header_fixed(done.stdout, rate_hz)
-    quiet = np.random.default_rng(0).normal(0, 3e-4, int(0.3 * RATE_HZ)).astype(np.float32)
+    quiet = np.random.default_rng(0).normal(0, 3e-4, int(0.3 * SAMPLE_RATE_HZ)).astype(np.float32)
     return as_wav(np.concatenate([quiet, speech, quiet]))
 
 
 def _header_fixed(raw: bytes, rate_hz: int) -> NDArray[np.float32]:
     """espeak-ng writes to a pipe before it knows the length: its header names 2 GB."""
     at = raw.index(b"data") + 8
-    return read_wav(as_wav(np.frombuffer(raw[at:], "<i2").astype(np.float32) / 32768, rate_hz=rate_hz))
+    return decode_sound(as_wav(np.frombuffer(raw[at:], "<i2").astype(np.float32) / 32768, rate_hz=rate_hz))
 
 
-def as_wav(samples: NDArray[np.floating[Any]], *, rate_hz: int = RATE_HZ) -> bytes:
+def as_wav(samples: NDArray[np.floating[Any]], *, rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
     """-1..1 as 16 bit mono."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
@@ -56,7 +56,7 @@ def as_wav(samples: NDArray[np.floating[Any]], *, rate_hz: int = RATE_HZ) -> byt
 
 def over(wav: bytes, noise: bytes, *, snr_db: float) -> bytes:
     """Speech over a recording of somewhere, at a ratio of their loudness."""
-    speech, around = read_wav(wav), read_wav(noise)
+    speech, around = decode_sound(wav), decode_sound(noise)
     around = np.resize(around, speech.size)
     loud = speech[np.abs(speech) > 0.006]
     ratio = np.sqrt(np.square(loud).mean() / np.square(around).mean() / 10 ** (snr_db / 10))

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.walks import DRAWN, HELD_BACK, KNOWN, Rendered, random_frame, truth
+from server.walks.catalogue import DRAWINGS, KINDS
 from server.walks.frames import random_scene
 from server.walks.paint import paint
 from shared import vocabulary
@@ -131,3 +132,14 @@ def test_a_class_that_cannot_be_drawn_is_refused_by_name() -> None:
 def test_everything_drawn_is_in_the_vocabulary() -> None:
     assert set(DRAWN) <= set(vocabulary.load().objects)
     assert len(set(DRAWN)) == len(DRAWN)
+
+
+def test_every_drawing_is_of_an_object_with_kinds_and_the_objects_without_one_are_these() -> None:
+    """An object added to the vocabulary is drawn (`@draws` in server/walks), or named here: it is learnt from what
+    devices send alone."""
+    assert set(DRAWINGS) == set(KINDS) == set(DRAWN)
+    assert sorted(set(vocabulary.load().objects) - set(DRAWN)) == [
+        "bus stop", "child cart", "corner", "crowd", "curb ramp", "dog", "driveway", "elevator", "escalator",
+        "narrow path", "obstacle", "scooter", "sidewalk", "slope", "step", "street edge", "tactile paving",
+        "train tracks", "uneven ground", "walk signal",
+    ]  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 from server.web.app import create_app
 from server.web.page import PAGE_SIZE
-from server.web.view import card, pages
+from server.web.view import card, paging
 from shared import vocabulary
 from tests.server.dataset.moments import House, moment
 from tests.server.web.serving import AUDITED, CORRECTED, FLAGGED, PUZZLING, Answer, ask, correct, served
@@ -191,13 +191,15 @@ def test_a_long_list_comes_in_pages(house: House) -> None:
 
 
 def test_a_page_beyond_the_end_is_the_last_one() -> None:
-    assert (pages(0, page=1, size=10).last, pages(0, page=5, size=10).first_item) == (1, 0)
-    assert (pages(20, page=3, size=10).page, pages(21, page=3, size=10).first_item) == (2, 21)
+    assert (paging(0, page=1, size=10).last, paging(0, page=5, size=10).first_item) == (1, 0)
+    assert (paging(20, page=3, size=10).page, paging(21, page=3, size=10).first_item) == (2, 21)
 
 
 def test_a_moment_that_nobody_spoke_in_says_what_was_held_back(house: House) -> None:
     house.send(moment(0, raw_output="Caution, bin ahead.", spoken="", wearer=""))
     shown = card(house.dataset.rows()[0])
-    assert (shown.heard, shown.held_back) == ("", "Caution, bin ahead.")
+    with served(create_app(house.store, house.dataset, clock=house.clock)) as site:
+        html = ask(f"{site}/").text
+    assert 'Nothing aloud. <span class="aside">It held back <q>Caution, bin ahead.</q></span>' in html
     assert shown.alt == "Camera picture. The device said nothing aloud. It held back: Caution, bin ahead."
     assert shown.why == "The wearer pressed the button."

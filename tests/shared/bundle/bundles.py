@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shared.bundle import Manifest, write_bundle
+from shared.bundle import BLOCK_BYTES, Manifest, write_bundle
 
 SMALL = {
     "vision_encoder.onnx": 300_000,
@@ -24,20 +25,30 @@ def contents(sizes: Mapping[str, int] = SMALL, *, seed: int = 1) -> dict[str, by
     return {path: random.Random(f"{seed} {path}").randbytes(size) for path, size in sizes.items()}
 
 
-def make_bundle(folder: Path, version: str, files: Mapping[str, bytes] | None = None, **more: Any) -> Manifest:
-    """Write the files and make the folder a bundle."""
+def make_bundle(
+    folder: Path,
+    version: str,
+    files: Mapping[str, bytes] | None = None,
+    *,
+    block_bytes: int = BLOCK_BYTES,
+    **changes: Any,
+) -> Manifest:
+    """Write the files and make the folder a bundle. changes: of the manifest."""
     for path, data in (contents() if files is None else files).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
-    facts: dict[str, Any] = {
-        "created_at_utc": 1_700_000_000.0,
-        "base": "starter",
-        "parent": "",
-        "intended_use": "demo",
-        "thresholds": {"speak_above": 0.5},
-        "model": {"objects": ["curb"], "sides": ["ahead"]},
-    }
-    return write_bundle(folder, version=version, **(facts | more))
+    manifest = Manifest(
+        format=1,
+        version=version,
+        created_at_utc=1_700_000_000.0,
+        base="starter",
+        parent="",
+        intended_use="demo",
+        files=(),
+        thresholds={"speak_above": 0.5},
+        model={"objects": ["curb"], "sides": ["ahead"]},
+    )
+    return write_bundle(folder, replace(manifest, **changes), block_bytes=block_bytes)
 
 
 PASSED: dict[str, Any] = {"gate": {"format": 1, "verdict": "promoted", "rules": []}}

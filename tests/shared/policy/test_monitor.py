@@ -34,7 +34,7 @@ def test_no_events_make_the_policy_speak_what_the_monitor_would_stop(wished: Pol
     walk = Walk(wished)
     played(story, walk)
     for _, speak in walk.spoken:
-        assert monitor.stopped(speak.text, tier=speak.tier, why=speak.why, clear_allowed=wished.say_clear) == ""
+        assert monitor.stopped(speak.text, tier=speak.tier, why=speak.why, clear_allowed=wished.say_clear) is None
 
 
 VARIANTS = (
@@ -56,7 +56,7 @@ def test_it_stops_variants_that_no_table_has(text: str) -> None:
 
 def test_a_stop_is_not_said_like_a_landmark() -> None:
     assert monitor.stopped("Stop, curb ahead.", tier=3, why="worded")
-    assert monitor.stopped("Stop, curb ahead.", tier=2, why="repeat") == ""
+    assert monitor.stopped("Stop, curb ahead.", tier=2, why="repeat") is None
 
 
 @pytest.mark.parametrize("text", DEADLY)
@@ -83,16 +83,16 @@ def test_it_stops_what_is_no_short_plain_sentence(text: str, tier: int) -> None:
 
 
 def test_a_clear_way_passes_only_where_the_wearer_wants_it_and_never_as_a_warning() -> None:
-    assert monitor.stopped(vocabulary.CLEAR, tier=3, why="clear", clear_allowed=True) == ""
+    assert monitor.stopped(vocabulary.CLEAR, tier=3, why="clear", clear_allowed=True) is None
     assert monitor.stopped(vocabulary.CLEAR, tier=3, why="clear")
     assert monitor.stopped(vocabulary.CLEAR, tier=1, why="clear", clear_allowed=True)
 
 
 def test_news_about_the_device_passes_unless_it_orders_or_promises() -> None:
     for text in (*policy.STATE_TEXTS, "Guidance ready.", "No model. Recording only.", "Storage is working again."):
-        assert monitor.stopped(text, tier=2, why="state") == ""
+        assert monitor.stopped(text, tier=2, why="state") is None
     for text in announcements():
-        assert monitor.stopped(text, tier=2, why="state") == ""
+        assert monitor.stopped(text, tier=2, why="state") is None
         assert vocabulary.may_be_announced(text)
     for text in (
         "Keep going.",

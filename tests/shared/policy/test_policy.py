@@ -285,13 +285,13 @@ def test_no_look_for_two_seconds_is_announced_and_so_is_the_next() -> None:
     walk.give(policy.WalkBegan())
     for _ in range(30):
         walk.wait(0.1)
-        walk.give(policy.Tick())
+        walk.give(policy.TimePassed())
     walk.wait(2.0)
     walk.look()
     walk.wait(2.0)
     walk.give(policy.WalkEnded())
     walk.wait(9.0)
-    walk.give(policy.Tick())
+    walk.give(policy.TimePassed())
     assert texts(walk) == ["Guidance paused, no picture.", "Guidance is back."]
 
 
@@ -310,7 +310,7 @@ def test_a_state_change_cut_by_a_warning_is_said_again() -> None:
     walk.look(CURB)
     walk.give(policy.WalkEnded())
     walk.wait(5.0)
-    walk.give(policy.Tick())
+    walk.give(policy.TimePassed())
     assert texts(walk) == ["Storage full.", "Stop, curb ahead.", "Storage full."]
 
 
@@ -323,7 +323,7 @@ def test_news_that_is_no_longer_true_is_not_said_again() -> None:
     walk.give(policy.WalkEnded())
     for _ in range(10):
         walk.wait(2.0)
-        walk.give(policy.Tick())
+        walk.give(policy.TimePassed())
     assert texts(walk) == ["No model.", "Stop, curb ahead.", "Offline.", "Guidance ready."]
 
 
@@ -338,20 +338,20 @@ def test_news_among_many_warnings_is_begun_seldom_and_said_whole_when_they_stop(
     begun = texts(walk).count(news)
     walk.give(policy.WalkEnded())
     walk.wait(100.0)
-    walk.give(policy.Tick())
+    walk.give(policy.TimePassed())
     assert begun <= 6
     assert texts(walk)[-1] == news
 
 
 def test_while_the_wearer_speaks_only_warnings_and_urgent_news_are_heard() -> None:
     walk = Walk()
-    walk.give(policy.Listening(on=True))
+    walk.give(policy.CorrectionListening(on=True))
     walk.give(policy.StateChange("Back online."))
     walk.look(POLE)
     assert walk.look(POLE) == ()
     walk.look(CURB)
     walk.wait(3.0)
-    walk.give(policy.Listening(on=False))
+    walk.give(policy.CorrectionListening(on=False))
     assert texts(walk) == ["Stop, curb ahead.", "Back online."]
 
 

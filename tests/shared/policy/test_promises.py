@@ -38,11 +38,11 @@ others = st.sampled_from(
         policy.StateChange("Storage full."),
         policy.StateChange("Guidance updated.", urgent=True),
         policy.StateChange("It is safe to cross."),
-        policy.Listening(on=True),
-        policy.Listening(on=False),
+        policy.CorrectionListening(on=True),
+        policy.CorrectionListening(on=False),
         policy.RepeatAsked(),
         policy.MuteToggled(),
-        policy.Tick(),
+        policy.TimePassed(),
     ]
 )
 stories = st.lists(st.tuples(st.sampled_from([0.05, 0.25, 0.25, 1.0, 4.0]), st.one_of(looks, looks, words, others)))
@@ -155,10 +155,10 @@ def test_every_state_change_is_spoken_to_its_end_or_spoken_again(story: list[tup
     walk = Walk()
     events = play(story, walk)
     walk.give(policy.WalkEnded())
-    walk.give(policy.Listening(on=False))
+    walk.give(policy.CorrectionListening(on=False))
     for _ in range(60):
         walk.wait(2.0)
-        walk.give(policy.Tick())
+        walk.give(policy.TimePassed())
     cut = {utterance for _, utterance in walk.cuts}
     for at_s, event in events:
         if isinstance(event, policy.StateChange) and "safe" not in event.text:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import policy, vocabulary
+from shared.lens import LensTrouble
 from shared.policy import Cut, Duck, Event, Flag, Looked, PolicySettings, PolicyState, Speak, Viewed, Worded
 from tests.shared.policy.walk import SETTINGS, Hazard, Walk
 
@@ -18,7 +19,7 @@ SENTENCES = [
     "Keep straight, door on the right.", "Keep straight, sidewalk ahead.", "Continue straight, path is clear.",
     "Cross, safe to cross ahead.", "purple monkey", "",
 ]  # fmt: skip
-LENSES = st.sampled_from(["", "", "", "", *policy.LENS_TEXTS])
+LENSES = st.sampled_from([None, None, None, None, *policy.LENS_TEXTS])
 AGES = st.sampled_from([0.0, 0.1, 0.1, 0.5, 1.5, 2.5, 4.0, 8.0])
 hazards = st.builds(
     Hazard, st.sampled_from(THINGS), st.sampled_from(vocabulary.SIDES_SEEN), st.sampled_from([0.2, 0.6, 0.7, 0.9, 0.99])
@@ -31,8 +32,9 @@ others = st.sampled_from(
     [
         policy.LookFailed(), policy.SoundHeard("siren"), policy.SoundHeard("horn"), policy.SoundHeard("dog bark"),
         policy.StateChange("Offline.", about="link"), policy.StateChange("Back online.", about="link"),
-        policy.StateChange("A moment was refused."), policy.Listening(on=True), policy.Listening(on=False),
-        policy.RepeatAsked(), policy.MuteToggled(), policy.Tick(), policy.VoiceLost(), policy.VoiceFound(),
+        policy.StateChange("A moment was refused."), policy.CorrectionListening(on=True),
+        policy.CorrectionListening(on=False),
+        policy.RepeatAsked(), policy.MuteToggled(), policy.TimePassed(), policy.VoiceLost(), policy.VoiceFound(),
     ]
 )  # fmt: skip
 events = st.one_of(looks, looks, looks, words, words, st.builds(Viewed, LENSES), others)
@@ -81,7 +83,7 @@ def test_a_certain_new_warning_always_goes_out_in_its_own_step_and_cuts_whatever
         warned |= {thing(speak.text) for speak in spoken}
 
 
-def slots_of(hazard: policy.Scored) -> vocabulary.Slots:
+def slots_of(hazard: Hazard) -> vocabulary.Slots:
     return vocabulary.Slots("", hazard.object, hazard.side)
 
 
@@ -137,10 +139,10 @@ def test_news_that_is_begun_is_true_and_the_last_word_about_a_thing_is_true(stor
 def settle(walk: Walk) -> None:
     """The walk ends, and everything that waits has its turn."""
     walk.give(policy.WalkEnded())
-    walk.give(policy.Listening(on=False))
+    walk.give(policy.CorrectionListening(on=False))
     for _ in range(80):
         walk.wait(2.0)
-        walk.give(policy.Tick())
+        walk.give(policy.TimePassed())
 
 
 @given(
@@ -151,7 +153,7 @@ def settle(walk: Walk) -> None:
 )
 @settings(max_examples=100, deadline=None)
 def test_a_lens_that_shows_nothing_is_told_within_three_seconds_whatever_went_before(
-    story: Story, lens: str, gaps: list[float], looked: bool
+    story: Story, lens: LensTrouble, gaps: list[float], looked: bool
 ) -> None:
     walk = Walk()
     played(story, walk)
@@ -181,7 +183,7 @@ def test_while_the_street_is_loud_no_word_of_tier_three_sounds_and_the_voice_is_
             assert before.speaking is None or before.speaking.rank < 4 or Cut(before.speaking.utterance) in actions
         loud = now_s < heard_s + SETTINGS.sound_hold_s
         assert not (loud and any(isinstance(action, Speak) and action.tier == 3 for action in actions))
-    walk.give(policy.Tick())
+    walk.give(policy.TimePassed())
     ducks = [action.on for _, action in walk.actions if isinstance(action, Duck)]
     assert ducks == [number % 2 == 0 for number in range(len(ducks))]
     assert (ducks or [False])[-1] == (walk.now_s < heard_s + SETTINGS.sound_hold_s)
@@ -233,7 +235,7 @@ def test_news_said_while_nobody_could_hear_it_is_said_again_unless_newer_news_ma
     walk.give(policy.StateChange("Storage failed.", about="storage"))
     for _ in range(10):
         walk.wait(1.0)
-        walk.give(policy.Tick())
+        walk.give(policy.TimePassed())
     found_s = walk.now_s
     walk.give(policy.VoiceFound())
     settle(walk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared import policy
+from shared.lens import LensTrouble
 from shared.policy import PolicySettings, Worded
 from tests.shared.policy.walk import Hazard, Walk
 
@@ -80,7 +81,7 @@ def test_the_tick_sounds_while_all_is_well_and_silent_and_never_when_it_is_not()
     assert go_on(10.0, brightness=0.0) == 0
     walk.give(policy.LookFailed())
     walk.wait(30.0)
-    walk.give(policy.Tick())
+    walk.give(policy.TimePassed())
     assert [action for at_s, action in walk.actions if at_s > walk.now_s - 29.0 and action == policy.Beat()] == []
 
 
@@ -110,7 +111,7 @@ def test_the_newest_news_about_a_thing_is_what_is_said_last() -> None:
         walk.wait(0.25)
     walk.give(policy.StateChange("Back online.", about="link"))
     walk.wait(5.0)
-    walk.give(policy.Tick())
+    walk.give(policy.TimePassed())
     camera = [text for text in texts(walk) if text.startswith("Camera")]
     assert camera[-1] == "Camera blocked."
     assert [text for text in texts(walk) if "line" in text][-1] == "Back online."
@@ -127,7 +128,7 @@ def test_a_camera_that_shows_every_other_picture_only_is_announced_and_still_war
 
 
 @pytest.mark.parametrize(("lens", "text"), sorted(policy.LENS_TEXTS.items()))
-def test_each_trouble_of_the_lens_has_its_own_words_also_without_a_look(lens: str, text: str) -> None:
+def test_each_trouble_of_the_lens_has_its_own_words_also_without_a_look(lens: LensTrouble, text: str) -> None:
     walk = Walk()
     for _ in range(12):
         walk.give(policy.Viewed(lens))
@@ -141,7 +142,7 @@ def test_each_trouble_of_the_lens_has_its_own_words_also_without_a_look(lens: st
 def test_a_lens_misjudged_as_covered_does_not_silence_a_warning_but_words_are_held_back() -> None:
     walk = Walk()
     for _ in range(4):
-        walk.give(policy.Looked((CURB, POLE), 0.5, 0.2, "covered"))
+        walk.give(policy.Looked((CURB, POLE), 0.5, 0.2, LensTrouble.COVERED))
         assert word(walk, "Caution, pole on the left.") == ()
         walk.wait(0.25)
     assert texts(walk)[0] == "Stop, curb ahead."

@@ -6,16 +6,10 @@ from dataclasses import dataclass, field
 
 from shared import policy, vocabulary
 from shared.policy import Cut, Looked, PolicySettings, PolicyState, Speak, SpeechEnded
+from shared.runtime.seen import Hazard as Hazard
 
 SETTINGS = PolicySettings()
 SECONDS_PER_WORD = 0.32
-
-
-@dataclass(frozen=True, slots=True)
-class Hazard:
-    object: str
-    side: str
-    score: float
 
 
 @dataclass

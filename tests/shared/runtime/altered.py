@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,8 @@ def rewrite(folder: Path, *, without: str = "", **changes: Any) -> None:
     """Hash a bundle's files anew under its old manifest; `without` leaves a key of its model section out."""
     old = bundle.read_manifest(folder)
     model = {key: value for key, value in old.model.items() if key != without}
-    kept: dict[str, Any] = {
-        "version": old.version,
-        "created_at_utc": old.created_at_utc,
-        "base": old.base,
-        "parent": old.parent,
-        "intended_use": old.intended_use,
-        "thresholds": old.thresholds,
-        "model": model,
-    }
-    bundle.write_bundle(folder, **{**kept, **changes})
+    kept = replace(old, model=model, evaluation={}, extra={})
+    bundle.write_bundle(folder, replace(kept, **changes))
 
 
 def golden_cases(folder: Path) -> list[dict[str, Any]]:

@@ -9,11 +9,10 @@ from hashlib import sha256
 
 from shared.messages import Ack
 from shared.transfer import (
-    Answer,
+    AckCame,
     AskCame,
     BeginCame,
     EndCame,
-    Heard,
     Offline,
     Online,
     PartCame,
@@ -21,15 +20,16 @@ from shared.transfer import (
     Receiver,
     ReceiverEvent,
     Refuse,
+    SendAck,
     SendAsk,
     SendBegin,
     SendEnd,
     Sender,
     SenderAction,
     SenderEvent,
+    SenderTick,
     SendPart,
     Synced,
-    Tick,
     Verify,
     Write,
     receive_step,
@@ -100,7 +100,7 @@ class World:
 
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
-        self.tell(Tick())
+        self.tell(SenderTick())
 
     # the receiver's side
 
@@ -123,7 +123,7 @@ class World:
 
     def deliver_down(self) -> None:
         if self.down:
-            self.tell(Heard(self.down.popleft()))
+            self.tell(AckCame(self.down.popleft()))
 
     def settle(self) -> None:
         if self.receiver is not None and self.receiver.dirty:
@@ -159,7 +159,7 @@ class World:
                 case Write():
                     assert isinstance(event, PartCame)
                     self.disk[event.offset : event.offset + len(data)] = data
-                case Answer(ack=ack):
+                case SendAck(ack=ack):
                     self.down.append(ack)
                 case Verify():
                     self._verify()

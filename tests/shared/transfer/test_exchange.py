@@ -17,25 +17,25 @@ from shared.transfer import (
     PART_BYTES,
     WINDOW_BYTES,
     WINDOW_PARTS,
-    Heard,
-    Letter,
+    AckCame,
     Offline,
     Online,
     PartCame,
     Ranges,
     Receiver,
+    RecordSender,
     Refuse,
     SendAsk,
     SendBegin,
     SendEnd,
     Sender,
+    SenderTick,
     SendPart,
-    Tick,
     Verify,
     part_bytes,
     patience_s,
-    post_step,
     receive_step,
+    send_record_step,
     send_step,
 )
 from tests.shared.transfer.model import World
@@ -140,7 +140,7 @@ def test_without_faults_nothing_goes_twice_and_the_window_holds() -> None:
 
 def test_a_small_file_goes_out_in_one_breath() -> None:
     state, actions = send_step(Sender(100), Online(64), 0.0)
-    state, more = send_step(state, Tick(), 0.0)
+    state, more = send_step(state, SenderTick(), 0.0)
     assert actions + more == [SendBegin(), SendPart(0, 64, 0), SendPart(64, 100, 0), SendEnd()]
 
 
@@ -153,35 +153,35 @@ def test_an_empty_file_needs_no_parts() -> None:
 
 def test_large_parts_are_bounded_by_bytes_and_small_ones_by_count() -> None:
     state, _ = send_step(Sender(10**7), Online(MAX_PART_BYTES), 0.0)
-    state, _ = send_step(state, Tick(), 0.0)
+    state, _ = send_step(state, SenderTick(), 0.0)
     assert state.flying_bytes == WINDOW_BYTES
     state, _ = send_step(Sender(10**7), Online(1000), 0.0)
-    state, _ = send_step(state, Tick(), 0.0)
+    state, _ = send_step(state, SenderTick(), 0.0)
     assert len(state.flying) == WINDOW_PARTS
 
 
 def test_the_room_left_by_other_files_is_respected() -> None:
     state, _ = send_step(Sender(1000), Online(100), 0.0)
-    state, actions = send_step(state, Tick(room_parts=2), 0.0)
+    state, actions = send_step(state, SenderTick(room_parts=2), 0.0)
     assert actions == [SendBegin(), SendPart(0, 100, 0), SendPart(100, 200, 0)]
-    state, actions = send_step(state, Tick(room_parts=5, room_bytes=150), 0.0)
+    state, actions = send_step(state, SenderTick(room_parts=5, room_bytes=150), 0.0)
     assert actions == [SendPart(200, 300, 0)]
-    assert send_step(state, Tick(room_parts=0), 0.0)[1] == []
+    assert send_step(state, SenderTick(room_parts=0), 0.0)[1] == []
 
 
 def test_waiting_for_room_is_not_taken_for_silence() -> None:
     state, _ = send_step(Sender(1000), Online(100), 0.0)
-    assert send_step(state, Tick(room_parts=0), 1000.0)[1] == []
+    assert send_step(state, SenderTick(room_parts=0), 1000.0)[1] == []
 
 
 def test_silence_is_answered_with_questions_ever_more_slowly() -> None:
     state, _ = send_step(Sender(10), Online(64), 0.0)
-    state, _ = send_step(state, Tick(), 0.0)
+    state, _ = send_step(state, SenderTick(), 0.0)
     times: list[float] = []
     now_s = 0.0
     while len(times) < 8:
         now_s += 0.5
-        state, actions = send_step(state, Tick(), now_s)
+        state, actions = send_step(state, SenderTick(), now_s)
         if actions:
             assert actions == [SendAsk()]
             times.append(now_s)
@@ -192,40 +192,40 @@ def test_silence_is_answered_with_questions_ever_more_slowly() -> None:
 def test_a_resumed_file_asks_before_it_sends() -> None:
     state, actions = send_step(Sender(1000, phase="asking"), Online(100), 0.0)
     assert actions == [SendAsk()]
-    assert send_step(state, Tick(), 0.0)[1] == []
-    state, _ = send_step(state, Heard(Ack("receiving", ranges=((0, 900),), answers="ask")), 1.0)
-    assert send_step(state, Tick(), 1.0)[1] == [SendPart(900, 1000, 0), SendEnd()]
+    assert send_step(state, SenderTick(), 0.0)[1] == []
+    state, _ = send_step(state, AckCame(Ack("receiving", ranges=((0, 900),), answers="ask")), 1.0)
+    assert send_step(state, SenderTick(), 1.0)[1] == [SendPart(900, 1000, 0), SendEnd()]
 
 
 def test_a_hole_found_at_the_end_is_filled_at_once() -> None:
     state, _ = send_step(Sender(300), Online(100), 0.0)
-    state, _ = send_step(state, Tick(), 0.0)
-    state, _ = send_step(state, Heard(Ack("receiving", ranges=((0, 100), (200, 300)), answers="end")), 1.0)
-    assert send_step(state, Tick(), 1.0)[1] == [SendPart(100, 200, 100), SendEnd()]
+    state, _ = send_step(state, SenderTick(), 0.0)
+    state, _ = send_step(state, AckCame(Ack("receiving", ranges=((0, 100), (200, 300)), answers="end")), 1.0)
+    assert send_step(state, SenderTick(), 1.0)[1] == [SendPart(100, 200, 100), SendEnd()]
 
 
 def test_many_unknown_answers_start_the_file_over_only_once() -> None:
     state, _ = send_step(Sender(800), Online(100), 0.0)
-    state, _ = send_step(state, Tick(), 0.0)
-    state, actions = send_step(state, Heard(Ack("unknown")), 1.0)
+    state, _ = send_step(state, SenderTick(), 0.0)
+    state, actions = send_step(state, AckCame(Ack("unknown")), 1.0)
     assert actions == [SendBegin()]
     for _ in range(8):
-        state, actions = send_step(state, Heard(Ack("unknown")), 1.0)
+        state, actions = send_step(state, AckCame(Ack("unknown")), 1.0)
         assert actions == []
-    state, _ = send_step(state, Heard(Ack("receiving", answers="begin")), 1.0)
-    assert len(send_step(state, Tick(), 1.0)[1]) == 9
+    state, _ = send_step(state, AckCame(Ack("receiving", answers="begin")), 1.0)
+    assert len(send_step(state, SenderTick(), 1.0)[1]) == 9
 
 
 def test_an_answer_about_bytes_outside_the_file_is_ignored() -> None:
     state, _ = send_step(Sender(100), Online(100), 0.0)
-    assert send_step(state, Heard(Ack("receiving", ranges=((0, 101),))), 0.0)[0].acked == Ranges()
+    assert send_step(state, AckCame(Ack("receiving", ranges=((0, 101),))), 0.0)[0].acked == Ranges()
 
 
 def test_a_refusal_ends_it_with_its_reason_and_nothing_revives_it() -> None:
     state, _ = send_step(Sender(100), Online(100), 0.0)
-    state, _ = send_step(state, Heard(Ack("refused", reason="too large")), 0.0)
+    state, _ = send_step(state, AckCame(Ack("refused", reason="too large")), 0.0)
     assert (state.over, state.reason) == (True, "too large")
-    for event in (Online(), Tick(), Heard(Ack("merged")), Offline()):
+    for event in (Online(), SenderTick(), AckCame(Ack("merged")), Offline()):
         assert send_step(state, event, 99.0) == (state, [])
 
 
@@ -249,17 +249,17 @@ def test_the_last_part_lets_the_end_verify_without_another_round() -> None:
 
 
 def test_a_record_is_repeated_until_it_is_answered() -> None:
-    letter, actions = post_step(Letter(), Online(), 0.0)
+    letter, actions = send_record_step(RecordSender(), Online(), 0.0)
     assert actions == [SendBegin()]
-    assert post_step(letter, Tick(), 4.9)[1] == []
-    letter, actions = post_step(letter, Tick(), 5.0)
+    assert send_record_step(letter, SenderTick(), 4.9)[1] == []
+    letter, actions = send_record_step(letter, SenderTick(), 5.0)
     assert actions == [SendBegin(again=True)]
-    letter, _ = post_step(letter, Offline(), 6.0)
-    assert post_step(letter, Tick(), 99.0)[1] == []
-    letter, actions = post_step(letter, Online(), 100.0)
+    letter, _ = send_record_step(letter, Offline(), 6.0)
+    assert send_record_step(letter, SenderTick(), 99.0)[1] == []
+    letter, actions = send_record_step(letter, Online(), 100.0)
     assert actions == [SendBegin(again=True)]
-    assert post_step(letter, Heard(Ack("merged")), 101.0)[0].phase == "merged"
-    refused = post_step(letter, Heard(Ack("refused", reason="not ours")), 101.0)[0]
+    assert send_record_step(letter, AckCame(Ack("merged")), 101.0)[0].phase == "merged"
+    refused = send_record_step(letter, AckCame(Ack("refused", reason="not ours")), 101.0)[0]
     assert (refused.phase, refused.reason) == ("refused", "not ours")
 
 

@@ -1,0 +1,73 @@
+"""The formats of an export that need nothing but the rows. Each function returns what was left out; raises: OSError.
+
+    jsonl          frames/{walk}_chunk{NNNN}.jpg, audio/{walk}_chunk{NNNN}.wav, and metadata.jsonl with exactly
+                   {"frame_path", "audio_path", "instruction"}: the layout that waycue itself learns from
+    imagefolder    train/, validation/ (the golden set) and test/ (held-out walks) with pictures and metadata.jsonl
+                   {"file_name", "text"}, as `load_dataset("imagefolder", data_dir=...)` reads them; a split without
+                   rows has no folder. source: https://huggingface.co/docs/datasets/image_dataset#imagefolder
+    vsr            videos/{walk}_chunk{NNNN}.mp4 and vsr.jsonl {"video", "text", "duration", "fps"}, in seconds and
+                   pictures a second; a moment whose clip never came has no video
+    correction     corrections.jsonl {"input", "output", "context"}: what was worded → what should have been said
+
+`exporters.datasets.conversations` writes the fifth.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from exporters.datasets.folder import ExportFolder
+from exporters.datasets.rows import LeftOut, Row, usable
+
+_SPLITS = {"train": "train", "held_out": "test", "golden": "validation"}
+
+
+def write_jsonl(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
+    """Pictures, sounds and instructions."""
+    lines, left_out = [], LeftOut()
+    for row in usable(rows, "frame", "audio", left_out=left_out):
+        frame_path = folder.place(row.file("frame"), f"frames/{row.name}.jpg")
+        audio_path = folder.place(row.file("audio"), f"audio/{row.name}.wav")
+        lines.append({"frame_path": frame_path, "audio_path": audio_path, "instruction": row.text})
+    folder.write_lines("metadata.jsonl", lines)
+    return left_out
+
+
+def write_imagefolder(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
+    """Pictures with their text, by split."""
+    lines: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
+    left_out = LeftOut()
+    for row in usable(rows, "frame", left_out=left_out):
+        split = _SPLITS[row.split]
+        folder.place(row.file("frame"), f"{split}/{row.name}.jpg")
+        lines[split].append({"file_name": f"{row.name}.jpg", "text": row.text})
+    for split, entries in lines.items():
+        folder.write_lines(f"{split}/metadata.jsonl", entries)
+    return left_out
+
+
+def write_vsr(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
+    """Clips with their text."""
+    lines, left_out = [], LeftOut()
+    for row in usable(rows, "clip", left_out=left_out):
+        video = folder.place(row.file("clip"), f"videos/{row.name}{row.file('clip').suffix}")
+        lines.append({"video": video, "text": row.text, "duration": round(row.duration_s, 3), "fps": _rate(row.fps)})
+    folder.write_lines("vsr.jsonl", lines)
+    return left_out
+
+
+def write_correction(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
+    """Text pairs for a model that corrects wordings."""
+    lines, left_out = [], LeftOut()
+    for row in rows:
+        if row.raw:
+            lines.append({"input": row.raw, "output": row.text, "context": row.context})
+        else:
+            left_out["the model worded nothing"] += 1
+    folder.write_lines("corrections.jsonl", lines)
+    return left_out
+
+
+def _rate(fps: float) -> float | int:
+    return round(fps) if abs(fps - round(fps)) < 0.005 else round(fps, 3)

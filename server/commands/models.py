@@ -1,0 +1,114 @@
+"""`waycue-server models`: the registered models, and which one is in use."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server import config as settings
+
+if TYPE_CHECKING:
+    from server.releases.registry import RegisteredModel, Registry
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its actions."""
+    parser = commands.add_parser("models", help="the models: list, add, promote, roll back")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="all versions, with their role and where they came from")
+    listing.add_argument("--json", action="store_true", help="print them as JSON")
+    listing.set_defaults(run=_list)
+    add = actions.add_parser("add", help="register a bundle folder, or the starter that ships with waycue")
+    add.add_argument("bundle", metavar="starter|DIR", help='"starter" (exported and promoted), or a bundle folder')
+    add.set_defaults(run=_add)
+    promote = actions.add_parser(
+        "promote", help="make a version the champion: running servers offer it to every device"
+    )
+    promote.add_argument("version", help="a version of `models list`")
+    promote.add_argument("--why", default="promoted by hand", help="reason for the audit log")
+    promote.set_defaults(run=_promote)
+    rollback = actions.add_parser("rollback", help="exchange champion and previous")
+    rollback.add_argument("--why", default="rolled back by hand", help="reason for the audit log")
+    rollback.set_defaults(run=_rollback)
+
+
+def _registry(options: argparse.Namespace) -> Registry:
+    from server.releases.registry import Registry
+
+    settings.load(options.home)
+    return Registry(options.home)
+
+
+def _list(options: argparse.Namespace) -> int:
+    from server.releases.registry import CHAMPION, PREVIOUS
+
+    registry = _registry(options)
+    roles = {registry.alias(name): name for name in (PREVIOUS, CHAMPION)}
+    models = [_to_json(model, roles.get(model.version, "")) for model in registry.list()]
+    if options.json:
+        print(json.dumps(models, indent=1))
+    elif not models:
+        print("No models yet. Begin with: waycue-server models add starter")
+    else:
+        print("\n".join(map(_describe, models)))
+    return 0
+
+
+def _to_json(model: RegisteredModel, role: str) -> dict[str, Any]:
+    from server.releases.registry import unjudged
+
+    return {
+        "version": model.version,
+        "role": role,
+        "parent": model.parent,
+        "base": model.base,
+        "created_at_utc": model.created_at_utc,
+        "state": model.state,
+        "never_judged": unjudged(model),
+        "evaluation": dict(model.evaluation),
+    }
+
+
+def _describe(model: dict[str, Any]) -> str:
+    from server.releases.registry import REGISTERED
+
+    state = "" if model["state"] == REGISTERED else model["state"]
+    marks = ", ".join(filter(None, (model["role"], state, "never judged" if model["never_judged"] else "")))
+    return f"{model['version']:<28} {marks:<10} from {model['parent'] or model['base']}"
+
+
+def _add(options: argparse.Namespace) -> int:
+    registry = _registry(options)
+    if options.bundle == "starter":
+        from server.learn.nightly import add_starter
+
+        version = add_starter(options.home, progress=lambda text: print(text, flush=True))
+        print(f"{version} is registered. It is a demonstration model: it must not guide a real walk.")
+        return 0
+    from server.releases.registry import ON_TRIAL, unjudged
+
+    model = registry.add(Path(options.bundle))
+    if model.state == ON_TRIAL:
+        print(f"{model.version} is registered, on trial: it guides nobody but wearers with a sighted companion.")
+        print(f'Name them: waycue-server rollout start {model.version} --device NAME --supervised --companion "WHO"')
+    elif unjudged(model):
+        print(
+            f"{model.version} is registered. It is made for the field, but no gate of this server has judged it, so it"
+        )
+        print("is offered to nobody. Let a night make one that is judged: waycue-server retrain")
+    else:
+        print(f"{model.version} is registered. Offer it with: waycue-server models promote {model.version}")
+    return 0
+
+
+def _promote(options: argparse.Namespace) -> int:
+    _registry(options).promote(options.version, options.why)
+    print(f"{options.version} is the champion; running servers offer it now.")
+    return 0
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    print(f"{_registry(options).rollback(options.why)} is the champion again.")
+    return 0

@@ -1,0 +1,302 @@
+"""Files on their way in: announced, written, made durable, verified, and handed over to be merged.
+
+`handle` only writes bytes; `settle` makes a whole batch durable at once, and `verified` gives the files that are whole.
+shared.transfer decides what each message means, server.ingest.coordination what waits for another worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from server.dataset.merge import Merged
+from server.ingest import decode, limits
+from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
+from server.ingest.coordination import DeferredQuestions, EarlyMessages, still_merging
+from server.ingest.limits import DeviceLoad, LimitsSettings
+from server.ingest.replies import Replies, reply
+from shared import messages, transfer
+from shared.errors import MessageError
+from shared.messages import Ack, Begin, Part
+from shared.topics import Reply
+from shared.transfer import WINDOW_BYTES, ReceiverEvent, receive_step
+
+CLEARING_EVERY_S = 3600.0
+MAX_HASH_TRIES = 3  # then the device's own copy is damaged, and sending it again changes nothing
+MAX_HASH_FAILURES = 1000
+MAX_FORGOTTEN = 10_000
+logger = logging.getLogger(__name__)
+
+FindParts = Callable[[Sequence[tuple[str, str, Part]]], list[bool]]
+"""Which of (device, record id, part) were merged before with these very bytes."""
+
+
+class Transfers:
+    """All files on their way in. One thread."""
+
+    def __init__(self, arrivals: Arrivals, replies: Replies, settings: LimitsSettings, find_parts: FindParts) -> None:
+        self._arrivals, self._replies, self._limits, self._find_parts = arrivals, replies, settings, find_parts
+        self._counts = replies.counts
+        self._clock = arrivals.clock
+        self._early = EarlyMessages()
+        self._questions = DeferredQuestions()
+        self._unsettled: dict[TransferId, Arrival] = {}
+        self._new: dict[TransferId, Arrival] = {}
+        """Begun in this batch: whether they were merged before is asked once for all."""
+        self._complete: dict[TransferId, Arrival] = {}
+        """Every byte came: to be verified and merged."""
+        self._answered_unknown: set[TransferId] = set()
+        """In this batch."""
+        self._forgotten: set[TransferId] = set()
+        """Answered unknown, also in earlier batches, and not begun again."""
+        self._hash_failures: Counter[TransferId] = Counter()
+        self._next_clearing_s = 0.0
+
+    @property
+    def waits(self) -> bool:
+        """Whether something waits for another worker."""
+        return bool(self._early or self._questions or self._complete)
+
+    def load(self, device: str) -> DeviceLoad:
+        """What counts against a device's next file."""
+        return DeviceLoad(
+            open_bytes=self._arrivals.load_of(device)[1],
+            bytes_today=self._counts.today(device, "received_bytes"),
+            free_bytes=shutil.disk_usage(self._arrivals.folder).free,
+        )
+
+    def handle(self, device: str, name: str, verb: str, payload: bytes) -> list[Reply]:
+        """Take a message on up/<name>/<verb> in. Raises: OSError."""
+        if verb == "begin":
+            return self._begin(device, name, payload)
+        event = decode.transfer_event(verb, payload)
+        arrival = self._arrivals.get(device, name)
+        if event is None:
+            known = arrival is not None
+            return self._replies.ignored(device) if known else self._replies.foreign(device, ["up", name, verb])
+        if arrival is not None:
+            return self._advance(arrival, event, payload)
+        if self._arrivals.shared and self._early.add((device, name), event, payload, self._clock.monotonic_s()):
+            return []
+        return self._unknown((device, name))
+
+    def settle(self) -> list[Reply]:
+        """Make everything handled so far durable, and answer it. Then take `verified` and merge it, and call
+        `end_batch`."""
+        return [*self._handle_early(), *self._answer_merged_before(), *self._sync_and_answer()]
+
+    def verified(self) -> tuple[list[Arrival], list[Reply]]:
+        """The whole files whose bytes are those that were announced, and answers about the others."""
+        complete, self._complete = list(self._complete.values()), {}
+        matching: list[Arrival] = []
+        replies: list[Reply] = []
+        for arrival, verdict in zip(complete, self._arrivals.verify(complete), strict=True):
+            match verdict:
+                case Verdict.MOVED if self._arrivals.shared and still_merging(arrival, self._clock.monotonic_s()):
+                    self._complete[arrival.id] = arrival
+                case Verdict.MATCHES | Verdict.MOVED:
+                    matching.append(arrival)
+                case Verdict.LOCKED:
+                    self._complete[arrival.id] = arrival
+                case Verdict.FINISHED:
+                    self._forget(arrival)
+                case Verdict.MISMATCH:
+                    replies += self._hash_mismatch(arrival)
+                case OSError():
+                    self._replies.failed(arrival.device, arrival.name, verdict)
+                    replies += self._not_merged(arrival)
+                case _:
+                    assert_never(verdict)
+        return matching, replies
+
+    def merged(self, arrival: Arrival, outcome: Merged | None) -> list[Reply]:
+        """SendAck a verified file by what became of it. outcome: None = it could not be merged now."""
+        if outcome is None:
+            return self._not_merged(arrival)
+        device, name = arrival.id
+        self._drop(arrival)
+        if outcome.state == "gone":
+            logger.warning("The bytes of %s are gone; its device sends them again.", name)
+            return self._unknown(arrival.id)
+        if outcome.state == "refused":
+            return self._replies.refused(device, name, outcome.reason)
+        if outcome.new:
+            self._counts.add(device, "bytes", arrival.begin.part.size_bytes)
+        return self._replies.merged(device, name, counted_as="parts" if outcome.new else "repeated")
+
+    def end_batch(self) -> None:
+        """Delete files of which nothing came for long."""
+        self._answered_unknown.clear()
+        now_s, hours = self._clock.monotonic_s(), self._limits.abandoned_hours
+        if now_s < self._next_clearing_s or not hours:
+            return
+        self._next_clearing_s = now_s + CLEARING_EVERY_S
+        for arrival in self._arrivals.silent_since(now_s - hours * 3600.0):
+            self._evict(arrival, f"nothing came for {hours} hours")
+
+    # --- one message
+
+    def _begin(self, device: str, name: str, payload: bytes) -> list[Reply]:
+        arrival = self._arrivals.get(device, name)
+        try:
+            begin = messages.decode(Begin, payload)
+        except MessageError as error:
+            return self._replies.ignored(device) if arrival else self._replies.refused(device, name, str(error))
+        size_bytes = begin.part.size_bytes
+        problem = decode.contradiction(begin, device, name) or limits.refusal(size_bytes, self._limits)
+        if problem:
+            return self._replies.refused(device, name, problem)
+        if arrival is None:
+            self._make_room(device)
+            if reason := limits.pause(size_bytes, self.load(device), self._limits):
+                return self._replies.paused(device, name, reason)
+            arrival = self._arrivals.add(device, name, begin)
+            # Less than a window is sent with its beginning anyway, unless the device has asked first and now waits.
+            if size_bytes > WINDOW_BYTES or arrival.id in self._forgotten:
+                self._new[arrival.id] = arrival
+            self._forgotten.discard(arrival.id)
+            self._answered_unknown.discard(arrival.id)
+        if arrival.begin.part != begin.part:
+            return self._replies.refused(device, name, "another file of this name is on its way")
+        return self._advance(arrival, transfer.BeginCame(), b"")
+
+    def _make_room(self, device: str) -> None:
+        """Evict the longest silent files of a device that has too many; should it come back to one, it begins again."""
+        excess = self._arrivals.load_of(device)[0] - self._limits.open_files + 1
+        if excess > 0 and self._limits.open_files:
+            for arrival in list(self._arrivals.of(device))[:excess]:
+                self._evict(arrival, "too many unfinished files")
+
+    def _advance(self, arrival: Arrival, event: ReceiverEvent, payload: bytes) -> list[Reply]:
+        state, actions = receive_step(arrival.state, event)
+        for action in actions:
+            match action:
+                case transfer.Write():
+                    assert isinstance(event, transfer.PartCame)
+                    if not arrival.write(event.offset, payload):
+                        return []  # another worker has every byte already, and answers
+                case transfer.Verify():
+                    self._complete[arrival.id] = arrival
+                case transfer.Refuse(reason=reason):
+                    return self._refuse(arrival, reason)
+                case transfer.SendAck():
+                    raise AssertionError("only Synced is answered here")  # pragma: no cover
+                case _:
+                    assert_never(action)
+        if arrival.too_scattered:
+            return self._refuse(arrival, "it came in too many small pieces")
+        arrival.state = state
+        if state.dirty:
+            self._unsettled[arrival.id] = arrival
+        return []
+
+    def _refuse(self, arrival: Arrival, reason: str) -> list[Reply]:
+        self._drop(arrival)
+        return self._replies.refused(*arrival.id, reason)
+
+    def _unknown(self, transfer_id: TransferId) -> list[Reply]:
+        """SendAck that the file must be begun again: once in a batch, eight parts of it may be on their way."""
+        self._counts.add(transfer_id[0], "unknown")
+        if transfer_id in self._answered_unknown:
+            return []
+        self._answered_unknown.add(transfer_id)
+        if len(self._forgotten) >= MAX_FORGOTTEN:
+            self._forgotten.clear()
+        self._forgotten.add(transfer_id)
+        return [reply(*transfer_id, Ack("unknown"))]
+
+    # --- a batch
+
+    def _handle_early(self) -> list[Reply]:
+        """Messages that came before their file's announcement did, in another worker."""
+        replies: list[Reply] = []
+        now_s = self._clock.monotonic_s()
+        for transfer_id in self._early.transfers:
+            arrival = self._arrivals.get(*transfer_id)
+            if arrival is not None:
+                for event, payload in self._early.pop(transfer_id):
+                    replies += self._advance(arrival, event, payload)
+            elif self._early.is_overdue(transfer_id, now_s):
+                self._early.pop(transfer_id)
+                replies += self._unknown(transfer_id)
+        return replies
+
+    def _answer_merged_before(self) -> list[Reply]:
+        """Files begun in this batch that were merged long ago need not come again."""
+        new, self._new = list(self._new.values()), {}
+        queries = [(arrival.device, arrival.begin.record_id, arrival.begin.part) for arrival in new]
+        merged = self._find_parts(queries) if queries else []
+        replies: list[Reply] = []
+        for arrival, was_merged in zip(new, merged, strict=True):
+            if was_merged:
+                self._drop(arrival)
+                replies += self._replies.merged(*arrival.id, counted_as="repeated")
+        return replies
+
+    def _sync_and_answer(self) -> list[Reply]:
+        """Make bytes durable, and answer about those files that are not complete by that."""
+        self._unsettled |= {arrival.id: arrival for arrival in self._questions.arrivals}
+        dirty = [arrival for transfer_id, arrival in self._unsettled.items() if transfer_id not in self._complete]
+        self._unsettled.clear()
+        replies: list[Reply] = []
+        for arrival, error in zip(dirty, self._arrivals.settle(dirty), strict=True):
+            arrival.close()
+            if error is not None:
+                self._replies.failed(arrival.device, arrival.name, error)
+            elif self._arrivals.shared and not arrival.refresh():
+                self._forget(arrival)  # another worker has merged it, and answers
+            elif self._arrivals.shared and arrival.whole:
+                self._complete[arrival.id] = arrival
+            else:
+                replies += self._answer(arrival)
+        return replies
+
+    def _answer(self, arrival: Arrival) -> list[Reply]:
+        shared = self._arrivals.shared
+        deferred = self._questions.defer(arrival, self._clock.monotonic_s()) if shared else ()
+        arrival.state, actions = receive_step(arrival.state, transfer.Synced())
+        self._questions.restore(arrival, deferred)
+        return [reply(*arrival.id, action.ack) for action in actions if isinstance(action, transfer.SendAck)]
+
+    def _not_merged(self, arrival: Arrival) -> list[Reply]:
+        """Keep the arrival and answer with its durable ranges; the device repeats `end`."""
+        (error,) = self._arrivals.settle([arrival])
+        arrival.close()
+        return [] if error is not None else self._answer(arrival)
+
+    def _hash_mismatch(self, arrival: Arrival) -> list[Reply]:
+        """Have the device send the file again, or refuse it after MAX_HASH_TRIES."""
+        self._drop(arrival)
+        transfer_id = arrival.id
+        if len(self._hash_failures) > MAX_HASH_FAILURES:
+            self._hash_failures.clear()
+        self._hash_failures[transfer_id] += 1
+        self._counts.add(arrival.device, "wrong_hash")
+        if self._hash_failures[transfer_id] < MAX_HASH_TRIES:
+            logger.warning("%s of %s arrived with other bytes than announced; once more.", arrival.name, arrival.device)
+            return self._unknown(transfer_id)
+        del self._hash_failures[transfer_id]
+        reason = "its bytes are not those that were announced: the device's copy is damaged"
+        return self._replies.refused(*transfer_id, reason)
+
+    def _evict(self, arrival: Arrival, why: str) -> None:
+        logger.warning("%s of %s is given up: %s.", arrival.name, arrival.device, why)
+        self._counts.add(arrival.device, "abandoned")
+        self._drop(arrival)
+
+    def _drop(self, arrival: Arrival) -> None:
+        self._forget(arrival)
+        try:
+            self._arrivals.drop(arrival)
+        except OSError as error:
+            self._counts.add(arrival.device, "errors")
+            logger.error("%s cannot be deleted: %s", arrival.data, error)
+
+    def _forget(self, arrival: Arrival) -> None:
+        for pending in (self._unsettled, self._new, self._complete):
+            pending.pop(arrival.id, None)
+        self._questions.forget(arrival)
+        self._arrivals.forget(arrival)

@@ -1,0 +1,54 @@
+"""What a recogniser gives back, what every recogniser is, and what a transcript means in the vocabulary's words.
+
+A denial ("no, not a curb"), a word that nothing explains, or two things that are equally dangerous are no wording: a
+person listens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from server.speech.grammar import NOTHING_WORDS
+from shared import vocabulary
+
+CONFIDENCE_LEAST = 0.6  # two of three hearings; below it a person should listen before anything is proposed
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """Words and how sure they are."""
+
+    text: str
+    """"" = nothing was understood."""
+    confidence: float
+    """0..1."""
+
+
+NOTHING = Transcript("", 0.0)
+
+
+class Transcriber(Protocol):
+    """Turns a spoken correction into words. May be called from any thread."""
+
+    def transcribe(self, wav: bytes) -> Transcript:
+        """Listen to one WAV.
+
+        raises: MediaError where it is no sound; ConfigError where the recogniser can not be loaded
+        """
+        ...
+
+
+def understood(text: str) -> str:
+    """The canonical sentence for heard words, "" = nothing that guidance can say.
+
+    "Nothing", and "path is clear", become vocabulary.CLEAR: the wearer says that there was nothing to say.
+    """
+    if " ".join(vocabulary.words(text)) in NOTHING_WORDS:
+        return vocabulary.CLEAR
+    return vocabulary.normalise(text) or ""
+
+
+def proposal(transcript: Transcript) -> str:
+    """The wording to propose to a caregiver, "" = not sure enough to propose any."""
+    return understood(transcript.text) if transcript.confidence >= CONFIDENCE_LEAST else ""

@@ -1,0 +1,183 @@
+"""The guidance turn itself; its promises stand in the package's docstring."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared import monitor, policy
+from shared.guidance import events, street_sounds
+from shared.guidance.events import GuidanceAction, GuidanceEvent
+from shared.lens import LensHistory, LensTrouble, examine
+from shared.media import SAMPLE_RATE_HZ
+from shared.policy import PolicySettings, PolicyState
+from shared.runtime.seen import Observation
+
+CHUNK_S = 2.0
+EARCONS = {"state": "state", "unsure": "unsure"}
+"""Before an utterance, by why it is made; other words than warnings come without."""
+WITHHELD_EARCON = "unsure"
+"""In the place of words that were stopped: something may be there, and the device cannot say what."""
+_EDGE_S = 1e-6  # times on a grid of frames are not exact
+
+Turn = tuple["GuidanceState", tuple[GuidanceAction, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GuidanceState:
+    """Everything that guidance remembers between turns."""
+
+    settings: PolicySettings
+    """The wearer's, with the thresholds of the model in use."""
+    chunk_s: float = CHUNK_S
+    """Length of a recorded chunk: each is worded once, at its middle."""
+    stills: bool = False
+    """The pictures are stills, which may be shown for long: no frozen camera."""
+    policy: PolicyState = field(default_factory=PolicyState)
+    model: events.LoadedModel | None = None
+    lens: LensHistory = field(default_factory=LensHistory)
+    ear: street_sounds.StreetEar = field(default_factory=street_sounds.StreetEar)
+    sound: tuple[events.SoundTaken, ...] = ()
+    """The last events.SOUND_S, and what of the oldest piece is older."""
+    picture_s: float = 0.0
+    """When the newest picture was taken."""
+    trouble: LensTrouble | None = None
+    """What is wrong with it."""
+    look: tuple[float, Observation] | None = None
+    """When the picture of the newest look was taken, and what was seen."""
+    worded_chunk: int = -1
+    """The last chunk that was worded at or after its middle."""
+
+
+def turn(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
+    """One event. now_s: walk time, which never goes back."""
+    match event:
+        case events.PictureTaken():
+            return _picture(state, event, now_s)
+        case events.SoundTaken():
+            return _sound(state, event, now_s)
+        case events.Observed(observation):
+            return _observed(state, observation, now_s)
+        case events.Phrased():
+            return _phrased(state, event, now_s)
+        case events.ModelChanged():
+            return _model(state, event, now_s)
+        case _:  # the policy's own, as they are
+            return _decide(state, event, now_s)
+
+
+def _model(state: GuidanceState, event: events.ModelChanged, now_s: float) -> Turn:
+    state = replace(state, model=event.model, settings=event.settings, look=None)  # its tokens are of another model
+    actions: tuple[GuidanceAction, ...] = ()
+    if event.announce is not None:
+        state, actions = _decide(state, event.announce, now_s)
+    if event.model is not None:
+        return state, actions
+    state, more = _decide(state, policy.WalkEnded(), now_s)  # no looks are expected
+    return state, actions + more
+
+
+def _sound(state: GuidanceState, event: events.SoundTaken, now_s: float) -> Turn:
+    window = tuple(piece for piece in (*state.sound, event) if piece.t_s >= event.t_s - events.SOUND_S)
+    ear, kind = street_sounds.listen(state.ear, event.samples)
+    state = replace(state, sound=window, ear=ear)
+    return (state, ()) if kind is None else _decide(state, policy.SoundHeard(kind), now_s)
+
+
+def _picture(state: GuidanceState, event: events.PictureTaken, now_s: float) -> Turn:
+    """The lens first, then, where it shows something, the way ahead."""
+    history, trouble = examine(state.lens, event.image, event.t_s)
+    if state.stills and trouble is LensTrouble.FROZEN:
+        trouble = None
+    state = replace(state, lens=history, picture_s=event.t_s, trouble=trouble)
+    blind = trouble in policy.BLINDING
+    if state.model is not None and not blind:
+        return state, (events.LookNow(_heard(state.sound), _look_before(state)),)
+    sooner = (events.LookSooner(event.t_s + events.LENS_AGAIN_S),) if blind else ()
+    state, actions = _decide(state, policy.Viewed(trouble), now_s, seen_s=event.t_s)
+    return state, sooner + actions
+
+
+def _heard(sound: tuple[events.SoundTaken, ...]) -> NDArray[np.float32] | None:
+    if not sound:
+        return None
+    samples = np.concatenate([piece.samples for piece in sound])[-round(events.SOUND_S * SAMPLE_RATE_HZ) :]
+    return samples.astype(np.float32) / np.float32(32768)
+
+
+def _look_before(state: GuidanceState) -> Observation | None:
+    if state.look is None or state.picture_s - state.look[0] > events.BEFORE_S:
+        return None
+    return state.look[1]
+
+
+def _observed(state: GuidanceState, observation: Observation, now_s: float) -> Turn:
+    state = replace(state, look=(state.picture_s, observation))
+    looked = policy.Looked(
+        observation.hazards, observation.brightness, observation.contrast, lens=state.trouble, seen_at_s=state.picture_s
+    )
+    state, actions = _decide(state, looked, now_s, seen_s=state.picture_s)
+    asked = any(isinstance(action, events.WordNow) for action in actions)
+    speaks = any(isinstance(action, events.SayNow | events.Withhold) for action in actions)
+    has_head = state.model is None or bool(state.model.manifest.model.get("objects", True))
+    if asked or not has_head or (not speaks and _chunk_past_middle(state) > state.worded_chunk):
+        others = tuple(action for action in actions if not isinstance(action, events.WordNow))
+        return state, (*others, events.WordNow(observation))
+    return state, actions
+
+
+def _chunk_past_middle(state: GuidanceState) -> int:
+    """The chunk of the newest picture, where its middle has come; else -1."""
+    chunk = math.floor(state.picture_s / state.chunk_s)
+    return chunk if state.picture_s >= (chunk + 0.5) * state.chunk_s - _EDGE_S else -1
+
+
+def _phrased(state: GuidanceState, event: events.Phrased, now_s: float) -> Turn:
+    state = replace(state, worded_chunk=max(state.worded_chunk, _chunk_past_middle(state)))
+    worded = policy.Worded(event.text, event.confidence, state.picture_s)
+    return _decide(state, worded, now_s, seen_s=state.picture_s)
+
+
+def _decide(state: GuidanceState, event: policy.Event, now_s: float, *, seen_s: float | None = None) -> Turn:
+    """Ask the policy. seen_s: when the picture was taken that the event is about; None = now."""
+    seen_s = now_s if seen_s is None else seen_s
+    after, decided = policy.step(state.policy, event, now_s, state.settings)
+    state = replace(state, policy=after)
+    actions: list[GuidanceAction] = []
+    for action in decided:
+        match action:
+            case policy.Speak():
+                state, more = _speak(state, action, now_s, seen_s)
+                actions += more
+            case policy.Flag(reason):
+                actions.append(events.FlagMoment(reason, seen_s))
+            case policy.WordIt():
+                assert state.look is not None  # only Looked asks for words
+                actions.append(events.WordNow(state.look[1]))
+            case policy.Cut() | policy.Duck() | policy.Beat():
+                actions.append(action)
+            case _:
+                assert_never(action)
+    return state, tuple(actions)
+
+
+def _speak(state: GuidanceState, speak: policy.Speak, now_s: float, seen_s: float) -> Turn:
+    why = monitor.stopped(speak.text, tier=speak.tier, why=speak.why, clear_allowed=state.settings.say_clear)
+    if why is not None:
+        state, more = _decide(state, policy.SpeechEnded(speak.utterance), now_s)
+        stopped = (
+            events.Withhold(speak.text, why, seen_s),
+            events.PlayEarcon(WITHHELD_EARCON),
+            events.FlagMoment("stopped", seen_s),
+        )
+        return state, stopped + more
+    settings, fresh_s = state.settings, None
+    if speak.why in policy.GUIDANCE:
+        most_s = settings.stale_after_s if speak.tier == 3 else settings.warning_stale_after_s
+        fresh_s = most_s - (now_s - seen_s)
+    before = "warning" if speak.tier == 1 else EARCONS.get(speak.why)
+    return state, (events.SayNow(speak, now_s, seen_s, before, fresh_s),)

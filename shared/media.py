@@ -1,0 +1,156 @@
+"""Pictures and sound as bytes: the one way that chunks of devices and of labelled videos are encoded, and read again.
+
+A device's chunk and a labelled video's chunk of the same picture and samples are the same bytes. numpy and OpenCV
+only: films, which need FFmpeg, are read where they are used.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import MediaError
+
+CHUNK_S = 2.0
+SHORTEST_CHUNK_S = 0.5  # the end of a walk or a video that is shorter is left out
+SAMPLE_RATE_HZ = 16_000
+JPEG_QUALITY = 88
+MAX_SIDE_PX = 1280  # of a chunk's picture, for the link's sake
+MAX_FILM_SIDE_PX = 1920  # a film's pictures are decoded to this before anything looks at them
+MAX_SOUND_S = 30.0  # a button that was sat on: Whisper's window, and three times what anyone says
+_WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
+_PCM = 1
+
+Image = NDArray[np.uint8]
+SampleT = TypeVar("SampleT", np.int16, np.float32)
+
+
+def encode_jpeg(image: Image, *, max_side_px: int = MAX_SIDE_PX) -> bytes:
+    """A picture as JPEG.
+
+    image: [h, w, 3] RGB; a larger picture is scaled down to max_side_px.
+    raises: MediaError when OpenCV refuses the picture
+    """
+    height, width = image.shape[:2]
+    scale = min(1.0, max_side_px / max(height, width, 1))
+    try:
+        if scale < 1.0:
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        encoded, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    except cv2.error as error:
+        raise MediaError(f"A picture of {width}×{height} cannot be written as JPEG ({error.err}).") from error
+    if not encoded:
+        raise MediaError(f"A picture of {width}×{height} cannot be written as JPEG.")
+    return data.tobytes()
+
+
+def decode_picture(data: bytes) -> Image | None:
+    """uint8 [h, w, 3] RGB, upright by its EXIF; None where OpenCV cannot decode it."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # empty, or with more pixels than OpenCV takes
+        return None
+    return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def jpeg_artefacts(image: Image, *, quality: int) -> Image:
+    """The picture with the damage of JPEG at `quality`. image: [h, w, 3], RGB or BGR; the same order comes back."""
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+def encode_wav(samples: NDArray[np.int16], rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
+    """A WAV file. samples: int16 [n] mono."""
+    return wav_header(samples.size, rate_hz) + samples.astype("<i2").tobytes()
+
+
+def wav_header(samples: int, rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
+    """What comes before that many mono int16 samples in a WAV file: WAV_HEADER_BYTES bytes."""
+    size = 2 * samples
+    return _WAV_HEADER.pack(
+        b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, _PCM, 1, rate_hz, 2 * rate_hz, 2, 16, b"data", size
+    )
+
+
+WAV_HEADER_BYTES = _WAV_HEADER.size
+
+
+def decode_wav(data: bytes) -> tuple[NDArray[np.float32], int]:
+    """(float32 [n_samples] -1..1, rate in Hz) of an 8, 16, 24 or 32 bit WAV; several channels are averaged.
+
+    Sizes in headers are not believed: espeak-ng, which writes to a pipe, names 2 GB. What is cut short gives what there
+    is. raises: MediaError
+    """
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise _no_sound("it does not begin as a WAV file does")
+    at, width, channels, rate_hz = 12, 0, 0, 0
+    while at + 8 <= len(data):
+        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        body = data[at + 8 : at + 8 + size]
+        if kind == b"fmt " and len(body) >= 16:
+            form, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", body)
+            width = (bits + 7) // 8
+            if form != _PCM or not 1 <= width <= 4 or not channels or not rate_hz:
+                raise _no_sound(f"kind {form}, {channels} channels of {bits} bits, {rate_hz} Hz")
+        if kind == b"data" and rate_hz:
+            whole = body[: len(body) // (width * channels) * width * channels]
+            return _as_float(whole, width).reshape(-1, channels).mean(axis=1), rate_hz
+        at += 8 + size + size % 2
+    raise _no_sound("cut short")
+
+
+def decode_sound(wav: bytes) -> NDArray[np.float32]:
+    """float32 [n_samples] -1..1, mono at SAMPLE_RATE_HZ, at most MAX_SOUND_S of it. Raises: MediaError."""
+    samples, rate_hz = decode_wav(wav)
+    return resample(samples[: int(MAX_SOUND_S * rate_hz)], rate_hz, SAMPLE_RATE_HZ)
+
+
+def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """-1..1 [n] as 16 bit samples; what came from 16 bits is the same again."""
+    return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+
+
+def resample(samples: NDArray[SampleT], from_hz: int, to_hz: int) -> NDArray[SampleT]:
+    """Sound at another rate, through the spectrum: what lies above half the new rate is cut off, not folded back.
+
+    samples: int16 or float32 [n] mono; returns the same type, [n * to_hz / from_hz]
+    """
+    if from_hz == to_hz or not samples.size:
+        return samples
+    count = max(1, round(samples.size * to_hz / from_hz))
+    # Silence is put behind it to a length that is a fast transform, and a whole number of samples at both rates: of
+    # a prime length, 3 s would take 0.2 s, and a warning waits for it.
+    common = math.gcd(from_hz, to_hz)
+    blocks = _fast_length(-(-samples.size * common // from_hz))
+    size, made_size = blocks * from_hz // common, blocks * to_hz // common
+    if size > 2 * samples.size:  # rates without a common measure
+        size, made_size = samples.size, count
+    spectrum = np.fft.rfft(samples.astype(np.float32), size)[: made_size // 2 + 1]
+    made = np.fft.irfft(spectrum, made_size)[:count] * (made_size / size)
+    if samples.dtype == np.int16:
+        made = np.clip(np.rint(made), -32768, 32767)
+    return made.astype(samples.dtype)
+
+
+def _fast_length(least: int) -> int:
+    """The smallest of some products of 2, 3 and 5 that is at least that."""
+    return min(odd << (-(-least // odd) - 1).bit_length() for odd in (1, 3, 5, 9, 15))
+
+
+def _as_float(raw: bytes, width: int) -> NDArray[np.float32]:
+    if width == 1:
+        return np.frombuffer(raw, np.uint8).astype(np.float32) / np.float32(128) - np.float32(1)
+    wide = np.zeros((len(raw) // width, 4), np.uint8)
+    wide[:, 4 - width :] = np.frombuffer(raw, np.uint8).reshape(-1, width)
+    return wide.view("<i4")[:, 0].astype(np.float32) / np.float32(2**31)
+
+
+def _no_sound(why: str) -> MediaError:
+    return MediaError(f"This is not a sound that can be read ({why}).", hint="A WAV file is needed.")

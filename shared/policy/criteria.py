@@ -1,0 +1,113 @@
+"""May it be said? Evidence, repetition, nearness, and whether there is room for more words. All pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from shared import vocabulary
+from shared.policy.kinds import CONFIRMING, Key, PolicySettings, PolicyState, SpokenHazard
+from shared.policy.speaking import rank
+from shared.runtime.seen import Hazard
+
+_TIERS = {"warnings": 1, "obstacles": 2, "all": 3}
+
+
+def place_of(side: str) -> str:
+    """The side as a hazard head tells it apart: "overhead" and unsaid are on the path."""
+    if side.endswith("left"):
+        return "on the left"
+    return "on the right" if side.endswith("right") else "behind" if side == "behind" else "ahead"
+
+
+def tier_of(key: Key) -> int:
+    return vocabulary.tier(vocabulary.Slots("", *key))
+
+
+def seen_of(hazards: Iterable[Hazard], settings: PolicySettings) -> dict[Key, float]:
+    """Scores above the threshold, most important first. A model may know things that we have no word for."""
+    known = vocabulary.load().objects
+    above = [h for h in hazards if h.score >= settings.hazard_above and h.object in known]
+    seen: dict[Key, float] = {}
+    for hazard in sorted(above, key=lambda h: (tier_of((h.object, place_of(h.side))), -h.score)):
+        seen.setdefault((hazard.object, place_of(hazard.side)), hazard.score)
+    return seen
+
+
+def still_there(state: PolicyState, keys: Iterable[Key], now_s: float, settings: PolicySettings) -> PolicyState:
+    """These things were seen now."""
+    seen = set(keys)
+
+    def again(said: SpokenHazard) -> SpokenHazard:
+        away_s = now_s - said.seen_s
+        gone = said.was_gone or away_s > settings.gone_after_s
+        away = said.was_away or (away_s > settings.warning_gone_after_s and said.looks_without >= settings.looks_window)
+        return replace(said, seen_s=now_s, looks_without=0, was_gone=gone, was_away=away)
+
+    return replace(state, said=tuple(again(said) if said.key in seen else said for said in state.said))
+
+
+def unseen(state: PolicyState, seen: Iterable[Key]) -> PolicyState:
+    """A look showed these things, and no others."""
+    here = set(seen)
+    said = (s if s.key in here else replace(s, looks_without=s.looks_without + 1) for s in state.said)
+    return replace(state, said=tuple(said))
+
+
+def also_seen(state: PolicyState, key: Key) -> PolicyState:
+    """What the decoder named in the picture of the latest look."""
+    if not state.looks:
+        return replace(state, looks=(frozenset((key,)),))
+    return replace(state, looks=(*state.looks[:-1], state.looks[-1] | {key}), empty_looks=0)
+
+
+def is_confirmed(state: PolicyState, key: Key, settings: PolicySettings) -> bool:
+    """Seen often enough in the last looks."""
+    return sum(key in look for look in state.looks) >= settings.looks_needed
+
+
+def is_new(state: PolicyState, key: Key, tier: int, score: float, now_s: float, settings: PolicySettings) -> bool:
+    """Not said lately, or gone since, or a warning about something that has come nearer."""
+    last = next((s for s in reversed(state.said) if s.key == key and s.tier == tier), None)
+    if last is None:
+        return True
+    plain = all(key in look for look in state.looks) and score >= settings.at_once_above
+    if tier == 1 and last.was_away and plain:
+        return True
+    if now_s - last.at_s < settings.repeat_after_s:
+        return False
+    if last.was_gone:
+        return True
+    return tier == 1 and score >= min(last.score + settings.nearer_by, settings.near_score)
+
+
+def is_near(state: PolicyState, key: Key, settings: PolicySettings) -> bool:
+    """For a wearer who wants words late. A thing that only the decoder knows has no score: it counts as near."""
+    score = dict(state.scores).get(key, 1.0)
+    return settings.lead != "late" or score >= settings.near_above
+
+
+def may_confirm(state: PolicyState, now_s: float, settings: PolicySettings) -> bool:
+    """Whether it may be said now that the way goes on."""
+    return settings.confirmations and now_s - state.confirmed_s >= settings.confirm_every_s
+
+
+def confirms(slots: vocabulary.Slots) -> bool:
+    """Whether a sentence tells no more than that the way goes on: "Keep straight, sidewalk ahead." """
+    opener = slots.action.split(" ")[0]
+    return slots.object in CONFIRMING and not slots.modifier and opener in ("continue", "keep", "follow")
+
+
+def may_talk(state: PolicyState, tier: int, now_s: float, settings: PolicySettings) -> bool:
+    """Whether an utterance of this tier could begin now, whatever it says."""
+    if tier == 1:
+        return state.speaking is None or state.speaking.rank > 1
+    if tier > _TIERS[settings.verbosity] or state.muted or state.listening:
+        return False
+    if tier == 3 and now_s < state.held_until_s:
+        return False
+    if state.speaking is not None:
+        return state.speaking.rank > rank(tier)
+    recent = sum(count for at_s, count in state.words if now_s - at_s < 60.0)
+    most = vocabulary.load().words_max[tier]
+    return now_s - state.quiet_since_s >= settings.gap_s and recent + most <= settings.words_per_minute_max

@@ -1,0 +1,253 @@
+"""The device's guiding thread and the evaluation do the same on the same walk: every look, word and spoken sentence.
+
+Both drive `shared.guidance.turn`. Here a rendered walk goes through the evaluation and, picture by picture, through the
+device's own thread in a fast replay, with the same model and a voice that takes as long; a second walk adds what
+the rendered one lacks: a siren, a black and a frozen picture, doubt, words that the monitor stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from device.capture.source import BLOCK_SAMPLES, SoundBlock, VideoFrame
+from device.guidance.history import Spoken
+from device.guidance.loop import Guidance, GuidanceSettings
+from device.voice import SpeechRate, Timeline, UtteranceEnded, Voice, VoiceEvent, VoiceUtterance
+from server.evaluation import drive as driving
+from server.evaluation import rendered
+from server.evaluation.drive import DriveSettings, drive
+from server.evaluation.facts import Course, Frame
+from shared import guidance, monitor, policy
+from shared.clock import SystemClock
+from shared.guidance import GuidanceAction, GuidanceEvent, GuidanceState, LoadedModel
+from shared.guidance.turn import Turn
+from shared.media import SAMPLE_RATE_HZ
+from shared.policy import PolicySettings
+from shared.runtime import GuidanceModel
+from shared.runtime.seen import Instruction, Observation
+from tests.server.evaluation.stage import BIN, CURB, POLE, Reader, course_of
+
+SETTINGS = DriveSettings(pictures=False)
+Record = list[tuple[Any, ...]]
+
+
+class Watched:
+    """A model that writes down what it is asked for."""
+
+    def __init__(self, model: LoadedModel, record: Record) -> None:
+        self._model, self._record = model, record
+        self.manifest = model.manifest
+
+    def look(
+        self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
+    ) -> Observation:
+        heard = None if sound is None else sound.tobytes()
+        tokens = None if before is None else before.image_tokens.tobytes()
+        self._record.append(("look", image.tobytes(), heard, tokens))
+        return self._model.look(image, sound, before=before)
+
+    def word(self, observation: Observation) -> Instruction:
+        written = self._model.word(observation)
+        self._record.append(("word", observation.image_tokens.tobytes(), written.text))
+        return written
+
+
+class SlowVoice(Voice):
+    """Says nothing, and takes as long for it as the evaluation reckons."""
+
+    def __init__(self, walk_now: Callable[[], float], record: Record) -> None:
+        clock = SystemClock()
+        sink = Timeline(walk_now, clock)
+        super().__init__(None, sink, pace=SpeechRate(), clock=clock, walk_now=walk_now, on_trouble=print)
+        self._now, self._record = walk_now, record
+        self.ends: dict[int, float] = {}
+
+    def say(self, utterance: VoiceUtterance) -> None:
+        speak = policy.Speak(utterance.number, utterance.text, utterance.tier, "")
+        self.ends = {utterance.number: driving.spoken(speak, self._now(), 0.0, SETTINGS).end_s}
+        self._record.append(("say", utterance.number, utterance.text, utterance.tier, utterance.earcon))
+
+    def cut(self, number: int) -> None:
+        self.ends.pop(number, None)
+        self._record.append(("cut", number))
+
+    def poll(self) -> list[VoiceEvent]:
+        over = [number for number, end_s in self.ends.items() if end_s <= self._now()]
+        self.ends = {number: end_s for number, end_s in self.ends.items() if number not in over}
+        return [UtteranceEnded(number) for number in over]
+
+    def earcon(self, name: str) -> None:
+        self._record.append(("earcon", name))
+
+    def duck(self, *, on: bool) -> None:
+        self._record.append(("duck", on))
+
+    def beat(self) -> None:
+        self._record.append(("beat",))
+
+
+class Silent:
+    """Listens to guidance."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self.failures: list[str] = []
+
+    def said(self, spoken: Spoken) -> None: ...
+
+    def flagged(self, reason: str, t_s: float) -> None:
+        self._record.append(("flag", reason, t_s))
+
+    def looked(self, version: str) -> None: ...
+
+    def failed(self, version: str, reason: str) -> None:
+        self.failures.append(reason)
+
+
+def on_a_device(model: LoadedModel, course: Course, wearer: PolicySettings) -> tuple[Record, Guidance]:
+    """What the device's thread does: what it asks of the model, and what it has voice and recorder do."""
+    record: Record = []
+    now_s = 0.0
+    voice, listener = SlowVoice(lambda: now_s, record), Silent(record)
+    chosen = GuidanceSettings(wearer, chunk_s=course.chunk_s, wait_for_looks=True)
+    device = Guidance(voice, listener, settings=chosen, clock=SystemClock(), walk_now=lambda: now_s)
+    sound, heard = (np.zeros(0, np.int16) if course.sound is None else course.sound()), 0
+    device.start()
+    try:
+        device.swap(Watched(model, record), announce="")
+        device.post(policy.WalkBegan())
+        assert device.settle(60)
+        for frame in course.frames():
+            while voice.ends and min(voice.ends.values()) <= frame.t_s:  # time goes on between pictures
+                now_s = min(voice.ends.values())
+                device.post(policy.TimePassed())
+                assert device.settle(60)
+            while heard + BLOCK_SAMPLES <= min(round(frame.t_s * SAMPLE_RATE_HZ), sound.size):
+                device.hear(SoundBlock(sound[heard : heard + BLOCK_SAMPLES], heard / SAMPLE_RATE_HZ))
+                heard += BLOCK_SAMPLES
+            now_s = frame.t_s
+            device.offer(VideoFrame(frame.image, frame.t_s))
+    finally:
+        device.stop()
+    assert listener.failures == []
+    return record, device
+
+
+def evaluated(
+    model: LoadedModel, course: Course, wearer: PolicySettings, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Record, list[GuidanceAction]]:
+    """What the evaluation does, in the same words; and the bare actions."""
+    record: Record = []
+    actions: list[GuidanceAction] = []
+    turn = guidance.turn
+
+    def noted(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
+        state, decided = turn(state, event, now_s)
+        actions.extend(decided)
+        for action in decided:
+            match action:
+                case guidance.SayNow(speak):
+                    record.append(("say", speak.utterance, speak.text, speak.tier, action.earcon))
+                case guidance.PlayEarcon(name):
+                    record.append(("earcon", name))
+                case guidance.FlagMoment(reason, t_s):
+                    record.append(("flag", reason, t_s))
+                case policy.Cut(utterance):
+                    record.append(("cut", utterance))
+                case policy.Duck(on):
+                    record.append(("duck", on))
+                case policy.Beat():
+                    record.append(("beat",))
+        return state, decided
+
+    with monkeypatch.context() as patched:
+        patched.setattr(guidance, "turn", noted)
+        drive(Watched(model, record), course, wearer, SETTINGS)
+    return record, actions
+
+
+def unjudged(course: Course) -> Course:
+    """Without pictures whose words are judged only: a device words none for that."""
+    frames = [replace(frame, sampled=False) for frame in course.frames()]
+    return replace(course, frames=lambda: iter(frames))
+
+
+def kinds(record: Record) -> set[str]:
+    return {str(entry[0]) for entry in record}
+
+
+@pytest.mark.parametrize("scene", ["day", "station"])
+def test_a_rendered_walk_is_the_same_on_a_device_and_in_the_evaluation(
+    scene: str, starter_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = GuidanceModel.load(starter_bundle, threads=1, allow_demo=True)
+    course = unjudged(rendered.course(scene, seed=5, duration_s=12.0))
+    wearer = PolicySettings(tick_every_s=1.0)
+    ours, _ = on_a_device(model, course, wearer)
+    theirs, _ = evaluated(model, course, wearer, monkeypatch)
+    assert kinds(ours) >= {"look", "word", "say"}
+    assert ours == theirs
+
+
+def wail(seconds: float) -> NDArray[np.int16]:
+    at = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    phase = 2 * np.pi * np.cumsum(600 + 750 * (0.5 - 0.5 * np.cos(2 * np.pi * at / 4))) / SAMPLE_RATE_HZ
+    return np.asarray(sum(np.sin(n * phase) / n**1.5 for n in (1, 2, 3)) * 6000).astype(np.int16)
+
+
+def disturbed(frame: Frame) -> NDArray[np.uint8]:
+    """The picture as a camera gives it, with a little noise; black for a while, and a frozen camera for a while."""
+    image = frame.image.copy()
+    if 11.0 <= frame.t_s < 13.0:
+        return image
+    image[20:, ::8] = 150 + 50 * (round(4 * frame.t_s) % 2)
+    return np.zeros_like(image) if 14.0 <= frame.t_s < 15.5 else image
+
+
+class Doubtful(Reader):
+    """Is unsure of bins, and so has their moments flagged."""
+
+    def word(self, observation: Observation) -> Instruction:
+        written = super().word(observation)
+        return replace(written, confidence=0.3) if "bin" in written.text else written
+
+
+@pytest.mark.parametrize("stops_poles", [False, True], ids=["all may be said", "the monitor stops poles"])
+def test_a_siren_a_blind_lens_doubt_and_stopped_words_are_the_same_too(
+    stops_poles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def things(t_s: float) -> Iterator[tuple[str, str]]:
+        if 2.25 <= t_s < 6.0:
+            yield BIN
+        if 3.0 <= t_s < 4.0 or 16.0 <= t_s < 18.0:
+            yield CURB
+        if 8.0 <= t_s < 14.0:
+            yield POLE
+
+    course = unjudged(course_of(lambda t_s: list(things(t_s)), duration_s=20.0))
+    frames = [replace(frame, image=disturbed(frame)) for frame in course.frames()]
+    noise = np.random.default_rng(0).normal(0, 30, 20 * SAMPLE_RATE_HZ).astype(np.int16)
+    noise[6 * SAMPLE_RATE_HZ : 9 * SAMPLE_RATE_HZ] = wail(3.0)
+    course = replace(course, frames=lambda: iter(frames), sound=lambda: noise, stills=False)
+    if stops_poles:
+        stopped = monitor.stopped
+        monkeypatch.setattr(
+            monitor, "stopped", lambda text, **of: "names a pole" if "pole" in text else stopped(text, **of)
+        )
+    wearer = PolicySettings(tick_every_s=1.0)
+    ours, device = on_a_device(Doubtful(), course, wearer)
+    theirs, actions = evaluated(Doubtful(), course, wearer, monkeypatch)
+    wanted = {"look", "word", "say", "cut", "duck", "beat", "flag"}
+    assert kinds(ours) == wanted | ({"earcon"} if stops_poles else set())
+    assert ours == theirs
+    withheld = [(action.seen_s, action.text, action.why) for action in actions if isinstance(action, guidance.Withhold)]
+    assert [(stop.t_s, stop.text, stop.why) for stop in device.history.stopped] == withheld
+    assert bool(withheld) == stops_poles
+    assert any(isinstance(action, guidance.LookSooner) for action in actions)

@@ -1,0 +1,36 @@
+"""A full disk is said as one, and the night goes on with room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.errors import Transient
+from tests.faults import disk
+from tests.faults.disk import SmallDisk
+from tests.server.learn.parts import reviewed_home, small_night
+
+
+@pytest.fixture
+def small(memory_path: Path) -> Iterator[SmallDisk]:
+    with SmallDisk(memory_path, size_bytes=64 * 1024 * 1024) as made:
+        yield made
+
+
+@pytest.mark.skipif(bool(disk.why_not()), reason=disk.why_not() or "it can")
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_full_disk_is_said_as_one_and_the_night_goes_on_with_room(small: SmallDisk, base: Path) -> None:
+    home = reviewed_home(small.path / "home", walks_of={"w": 2})
+    said: list[str] = []
+    for leave_bytes in (16_000, 64_000, 256_000, 1_000_000, 2_000_000, 3_500_000, 5_000_000):
+        small.fill(leave_bytes=leave_bytes)
+        with pytest.raises(Transient, match=r"(?s)The disk of .*home is full .* goes on where it stopped"):
+            small_night(home, base, said=said)
+        small.empty()
+    assert "exporting three graphs" in said, "it came as far as the graphs, a little further each time"
+    found = small_night(home, base)
+    assert found.outcome in ("refused", "trial", "promoted")
+    assert small_night(home, base).outcome == "skipped"

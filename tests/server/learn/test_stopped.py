@@ -1,0 +1,87 @@
+"""A night that was stopped goes on where it was, and never with another base."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText
+
+from server.learn import nightly
+from server.learn.settings import LearnSettings
+from tests.paths import ROOT
+from tests.server.learn.parts import reviewed_home, save_field_checkpoint
+
+
+def test_another_base_is_not_gone_on_with(tmp_path: Path, base: Path) -> None:
+    """A kill after training, and other weights under the same name when the night begins again."""
+    folder = save_field_checkpoint(tmp_path / "small")
+    home = reviewed_home(tmp_path / "home", walks_of={"w": 2})
+    stop_at(home, folder, "LoRA step 4/4")
+    (first,) = (path.name for path in (home / "nights").iterdir())
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    with torch.no_grad():
+        for weight in model.model.vision_model.parameters():
+            weight.mul_(1.01)
+    model.save_pretrained(folder)
+    said = stop_at(home, folder, "LoRA step 2/4")
+    assert any(text.startswith("tower features") for text in said)
+    assert any(text.startswith("LoRA step 1/4") for text in said)
+    (second,) = (path.name for path in (home / "nights").iterdir())
+    assert first != second, "and what the first one left is cleared away"
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(home: Path, base: Path, begins: str) -> list[str]:
+    said: list[str] = []
+
+    def progress(text: str) -> None:
+        said.append(text)
+        if text.startswith(begins):
+            raise Stopped
+
+    settings = LearnSettings(base=str(base), steps=4, new_rows_least=2, threads=1)
+    with pytest.raises(Stopped):
+        nightly.retrain(home, settings=settings, progress=progress)
+    return said
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_command_cleanly_and_the_next_one_goes_on(tmp_path: Path, base: Path) -> None:
+    home = reviewed_home(tmp_path / "home", walks_of={"w": 2})
+    command = [sys.executable, "-m", "server", "--home", str(home)]
+    subprocess.run([*command, "init"], cwd=ROOT, check=True, capture_output=True)
+    config = home / "waycue.toml"
+    config.write_text(f'[learn]\nbase = "{base}"\nsteps = 4\nnew_rows_least = 2\nthreads = 1\n')
+    first = interrupted(command, at="LoRA step 3/4")
+    assert any(text.startswith("tower features") for text in first)
+    second = interrupted(command, at="exporting three graphs")
+    assert not any(text.startswith("tower features") for text in second)
+    steps = [text for text in second if text.startswith("LoRA step")]
+    assert steps[0].startswith("LoRA step 3/4"), "the save of step 2 was whole when Ctrl-C came during step 3"
+
+
+def interrupted(command: list[str], *, at: str) -> list[str]:
+    """What `retrain` said until Ctrl-C."""
+    said: list[str] = []
+    with subprocess.Popen(
+        [*command, "retrain"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as night:
+        assert night.stdout is not None
+        for line in night.stdout:
+            said.append(line.rstrip())
+            if line.startswith(at):
+                night.send_signal(signal.SIGINT)
+                break
+        _, errors = night.communicate(timeout=120)
+    assert night.returncode == 130, errors
+    assert "stopped; nothing is lost, run it again to go on." in errors
+    assert "Traceback" not in errors
+    return said
