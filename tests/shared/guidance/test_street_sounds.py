@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.voice import Espeak, earcons
+from device.voice.espeak import Espeak
+from device.voice import earcons
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import resampled
 from shared.guidance.street_sounds import StreetEar, listen
