@@ -58,7 +58,9 @@ from device.updates.model_source import (
     loader,
 )
 from device.updates.permission import Permission, settings_allow
-from device.voice import Espeak, Phrases, Voice, VoiceUtterance
+from device.voice.espeak import Espeak
+from device.voice.phrases import Phrases
+from device.voice.voice import Voice, VoiceUtterance
 from shared import atomic, policy
 from shared.clock import Clock
 from shared.errors import MediaError

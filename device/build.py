@@ -13,7 +13,9 @@ from device.controls.buttons import ButtonAction, Buttons, Keys, PinButton, Scri
 from device.guidance.loop import GuidanceSettings
 from device.moments.flags import FlagSettings
 from device.sync.conditions import Rules
-from device.voice import Sink, Speakers, SpeechRate, Timeline, WavFile
+from device.voice.sinks import Sink, Timeline, WavFile
+from device.voice.speakers import Speakers
+from device.voice.voice import SpeechRate
 from shared.clock import Clock
 from shared.policy import PolicySettings
 

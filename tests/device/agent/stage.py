@@ -19,7 +19,7 @@ from device.agent import Agent, RunOptions
 from device.config import Config
 from shared import vocabulary
 from shared.clock import SystemClock
-from shared.guidance import LoadedModel
+from shared.guidance.events import LoadedModel
 from shared.runtime.seen import Hazard, Instruction, Observation
 from tests.device.capture import films
 

@@ -15,20 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from device.voice import (
-    Espeak,
-    Phrases,
-    SpeechRate,
-    Timeline,
-    UtteranceEnded,
-    UtteranceStarted,
-    VoiceUtterance,
-    WavFile,
-    earcons,
-)
+from device.voice import earcons
 from device.voice.earcons import SPEECH_RATE_HZ
-from device.voice.espeak import Samples
-from device.voice.phrases import fixed_phrases, prerender
+from device.voice.espeak import Espeak, Samples
+from device.voice.phrases import Phrases, fixed_phrases, prerender
+from device.voice.sinks import Timeline, UtteranceEnded, UtteranceStarted, WavFile
+from device.voice.voice import SpeechRate, VoiceUtterance
 from shared import media, vocabulary
 from shared.clock import ManualClock
 from shared.errors import ConfigError
