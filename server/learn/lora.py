@@ -186,11 +186,11 @@ class _Losses(TrainerCallback):
     def __init__(self, steps: int, progress: Progress) -> None:
         self._steps, self._progress, self._seen = steps, progress, list[float]()
 
-    def on_train_begin(self, args: Any, state: Any, _control: Any, **kwargs: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """What was logged before a save that is gone on from."""
         self._seen = [float(logs["loss"]) for logs in state.log_history if "loss" in logs]
 
-    def on_log(self, args: Any, state: Any, _control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if logs and "loss" in logs:
             self._seen.append(float(logs["loss"]))
             self._progress(f"LoRA step {state.global_step}/{self._steps}, loss {self._seen[-1]:.3f}")

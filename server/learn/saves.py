@@ -26,7 +26,7 @@ _SAVE = re.compile(r"checkpoint-(\d+)")
 class Saves(TrainerCallback):
     """Seals each save of the trainer. Raises: OSError."""
 
-    def on_save(self, args: Any, state: Any, _control: Any, **kwargs: Any) -> None:
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         folder = Path(args.output_dir)
         seal(folder / f"checkpoint-{state.global_step}")
         atomic.remove_trees(old for step, old in _saves(folder) if step < state.global_step)
