@@ -1,4 +1,4 @@
-"""The fixture of the last version before this one, unpacked."""
+"""The fixture of the version before this one, unpacked."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def old(unpack: Unpack) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def answers(old: Path) -> dict[str, Any]:
-    """What the old code said about it."""
-    found: dict[str, Any] = json.loads((old / "answers.json").read_bytes())
-    return found
+    """The output of the old code's commands, its messages, and which damaged ones it refused."""
+    recorded: dict[str, Any] = json.loads((old / "answers.json").read_bytes())
+    return recorded
 
 
 @pytest.fixture(scope="session")
 def needs_broker() -> None:
-    if site.program("mosquitto") is None:
+    if site.find("mosquitto") is None:
         pytest.skip("Mosquitto is not installed (apt install mosquitto)")

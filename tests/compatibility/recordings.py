@@ -1,14 +1,13 @@
-"""Recorded walks for fixtures: plain pictures, a tone that packs well, and where asked for noise that a clip cannot shrink."""
+"""Recordings for fixtures: plain pictures and a tone, which compress well, and noise, which does not."""
 
 from __future__ import annotations
 
 import json
 import math
 import wave
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
 import av
 import cv2
@@ -37,9 +36,9 @@ def walk(
         sounds[start : start + len(spoken)] = spoken
     random = np.random.default_rng(seed)
     with av.open(str(path), "w", format="matroska") as out:
-        video = cast(av.VideoStream, out.add_stream("libx264", rate=Fraction(FPS)))
+        video = out.add_stream("libx264", rate=Fraction(FPS))
         video.width, video.height, video.pix_fmt = *size, "yuv420p"
-        sound = cast(av.AudioStream, out.add_stream("pcm_s16le", rate=RATE_HZ, layout="mono"))
+        sound = out.add_stream("pcm_s16le", rate=RATE_HZ, layout="mono")
         for number in range(round(seconds * FPS)):
             t_s = number / FPS
             noisy = noise[0] <= t_s < noise[1]
@@ -66,7 +65,7 @@ def street(size: tuple[int, int], t_s: float, seed: int) -> NDArray[np.uint8]:
 
 
 def tone(start_s: float, seconds: float, *, hz: float = 250.0) -> NDArray[np.int16]:
-    """int16 [n], 16 kHz mono. Its period is a whole number of samples for 250 Hz and multiples."""
+    """int16 [n], 16 kHz mono. hz: 250 or a multiple, so that its period is a whole number of samples."""
     t = np.arange(round(start_s * RATE_HZ), round((start_s + seconds) * RATE_HZ))
     return np.round(4000 * np.sin(2 * math.pi * hz * t / RATE_HZ)).astype(np.int16)
 
@@ -76,17 +75,18 @@ def samples_of(path: Path) -> NDArray[np.int16]:
     with wave.open(str(path)) as file:
         recorded = np.frombuffer(file.readframes(file.getnframes()), "<i2")
         count = len(recorded) * RATE_HZ // file.getframerate()
-    return np.interp(np.linspace(0, len(recorded) - 1, count), np.arange(len(recorded)), recorded).astype(np.int16)
+    resampled = np.interp(np.linspace(0, len(recorded) - 1, count), np.arange(len(recorded)), recorded)
+    return np.asarray(resampled, np.int16)
 
 
 def presses(path: Path, *lines: dict[str, object]) -> Path:
-    """For --buttons."""
+    """Write a script for --buttons."""
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
 
-def labelled(folder: Path, walks: dict[str, Sequence[str]]) -> Path:
-    """A folder as `waycue-server label` writes it: a picture and a sound for each instruction."""
+def labelled(folder: Path, walks: Mapping[str, Sequence[str]]) -> Path:
+    """Write a folder as `waycue-server label` does. walks: name → instruction of each chunk."""
     for name in ("frames", "audio"):
         (folder / name).mkdir(parents=True)
     lines = []

@@ -1,4 +1,4 @@
-"""A recorded MQTT session: what a device published, and what the server answered to each message."""
+"""A recorded MQTT session: each message that a device published, and the server's answers to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ from typing import Any
 from tests.compatibility.site import Client, Message, until, without
 
 QUIET_S = 0.4
-# Of an offer: a revision is at least the time in seconds. Of an acknowledgement: words for a person.
+# Not compared: the time of an offer, its revision, which is at least that time in seconds, and words for a person.
 PASSING = ("issued_at_utc", "revision", "reason")
-DEAF = '\n[speech]\nrecogniser = "none"\n'
+WITHOUT_SPEECH = '\n[speech]\nrecogniser = "none"\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,49 +31,48 @@ class Exchange:
 
 
 def copy_home(home: Path, to: Path) -> None:
-    """A home of its own, whose server does not listen to corrections: when it has heard them is a matter of luck."""
+    """Copy a home and switch transcription off: whether it is done when a test looks would be chance."""
     shutil.copytree(home, to)
     with open(to / "waycue.toml", "a") as settings:
-        settings.write(DEAF)
+        settings.write(WITHOUT_SPEECH)
 
 
 def replay(port: int, device: str, sent: Sequence[Message], *, expected: Sequence[int] = ()) -> list[Exchange]:
-    """Publish one message after the other, each when the one before was answered.
+    """Publish each message after the answers to the message before.
 
-    expected: how many answers to wait for; without it each message is given QUIET_S of silence.
+    expected: number of answers to each message; without it, answers end with QUIET_S of silence
     """
     exchanges = []
     with Client(port, f"wc/v1/{device}/down/#") as client:
         for number, (topic, payload) in enumerate(sent):
-            begun = len(client.heard)
+            begun = len(client.received)
             client.send(topic, payload, retain=topic.endswith("/status"))
             if expected and number < len(sent) - 1:
-                until(lambda count=begun + expected[number]: len(client.heard) >= count, f"answers to {topic}")  # type: ignore[misc]
+                until(lambda count=begun + expected[number]: len(client.received) >= count, f"answers to {topic}")  # type: ignore[misc]
             else:
                 _quiet(client)
-            exchanges.append(Exchange(topic, payload, tuple(client.heard[begun:])))
+            exchanges.append(Exchange(topic, payload, tuple(client.received[begun:])))
     return exchanges
 
 
 def strays(device: str, sent: Sequence[Message]) -> list[Message]:
-    """What a device with a damaged card or another owner might send after its session."""
+    """Messages after the session: repeated, contradicting, malformed and unknown ones."""
     own = f"wc/v1/{device}"
     event = next(payload for topic, payload in sent if topic == f"{own}/up/event")
-    begin_topic, begin = next(one for one in sent if one[0].endswith("/begin"))
+    begin_topic, begin = next(message for message in sent if message[0].endswith("/begin"))
     transfer = begin_topic.removesuffix("/begin")
-    whole = [one for one in sent if one[0].startswith(f"{transfer}/")]
+    whole = [message for message in sent if message[0].startswith(f"{transfer}/")]
     record = json.loads(event)
-    theirs = record["body"] | {"device": "carl"}
-    large = json.loads(begin)
+    foreign = record["body"] | {"device": "carl"}
+    large, wrong = json.loads(begin), json.loads(begin)
     large["part"] |= {"size_bytes": 10**10}
-    wrong = json.loads(begin)
     wrong["part"] |= {"sha256": "00" * 32}
     return [
         (f"{own}/up/event", event),
         *whole,
         (f"{transfer}/ask", b""),
         (f"{own}/up/event", json.dumps(record | {"body": record["body"] | {"confidence": 0.123}}).encode()),
-        (f"{own}/up/event", json.dumps(record | {"body": theirs}).encode()),
+        (f"{own}/up/event", json.dumps(record | {"body": foreign}).encode()),
         (f"{own}/up/event", json.dumps(record | {"record_id": "another"}).encode()),
         (f"{own}/up/event", b"not json"),
         (f"{own}/up/x-1.frame/ask", b""),
@@ -82,7 +82,7 @@ def strays(device: str, sent: Sequence[Message]) -> list[Message]:
         (f"{own}/up/x-1.party/begin", begin),
         (f"{transfer}/begin", json.dumps(large).encode()),
         (f"{transfer}/begin", json.dumps(wrong).encode()),
-        *(one for one in whole if not one[0].endswith("/begin")),
+        *(message for message in whole if message[0] != begin_topic),
         (f"{transfer}/begin", b"{}"),
         (f"{own}/up/want", json.dumps({"sha256": "00" * 32, "ranges": [[0, 10]]}).encode()),
         (f"{own}/up/want", b"\x00"),
@@ -94,15 +94,15 @@ def strays(device: str, sent: Sequence[Message]) -> list[Message]:
 
 def _quiet(client: Client) -> None:
     pause = threading.Event()
-    count, since_s = len(client.heard), time.monotonic()
+    count, since_s = len(client.received), time.monotonic()
     while time.monotonic() - since_s < QUIET_S:
         pause.wait(0.02)
-        if len(client.heard) != count:
-            count, since_s = len(client.heard), time.monotonic()
+        if len(client.received) != count:
+            count, since_s = len(client.received), time.monotonic()
 
 
 def comparable(exchange: Exchange) -> list[Any]:
-    """The answers without what differs from day to day."""
+    """The answers, sorted, without the fields of PASSING."""
     return [[topic, _read(payload)] for topic, payload in sorted(exchange.answers)]
 
 
@@ -138,10 +138,11 @@ def _bytes(text: str) -> bytes:
 
 
 class RecordedServer:
-    """Answers a device as the recorded server did: to the same message the same, to another nothing."""
+    """Answers each message of a device as the recorded server did, and collects those that were not recorded."""
 
     def __init__(self, port: int, device: str, exchanges: Sequence[Exchange]) -> None:
         self.unknown: list[str] = []
+        """Topics of messages that were not recorded."""
         self._answers: dict[tuple[str, bytes], list[Sequence[Message]]] = {}
         for exchange in exchanges:
             self._answers.setdefault(_key(exchange.topic, exchange.payload), []).append(exchange.answers)
@@ -167,11 +168,10 @@ def _key(topic: str, payload: bytes) -> tuple[str, bytes]:
     return topic, b"" if topic.endswith("/status") else payload
 
 
-def kinds(exchanges: Sequence[Exchange]) -> Mapping[str, int]:
-    """How many messages of which kind were sent: the topic's last level, offsets as one."""
-    counts: dict[str, int] = {}
+def kinds(exchanges: Sequence[Exchange]) -> Counter[str]:
+    """How many messages of each kind were sent: the topic's last level, "part" for an offset."""
+    counts: Counter[str] = Counter()
     for exchange in exchanges:
         last = exchange.topic.rpartition("/")[2]
-        name = "part" if last.isdigit() else last
-        counts[name] = counts.get(name, 0) + 1
+        counts["part" if last.isdigit() else last] += 1
     return counts

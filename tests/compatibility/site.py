@@ -1,6 +1,6 @@
-"""The public commands and a broker, as a person runs them: of this checkout, wherever its modules lie.
+"""This checkout's commands, servers, devices and a broker, started as a person starts them.
 
-Nothing of the product is imported by name here: `pyproject.toml` says where the commands are.
+Imports nothing of the product by name, so that moves and renames do not touch it: `pyproject.toml` names the commands.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 ANNA, BERT = "anna", "bert"
-"""The device whose state is kept whole, and the one whose session is."""
+"""The device whose whole state is in the fixture, and the device whose session is recorded in it."""
 DEADLINE_S = 30.0
 PLAIN = "listener {port} 127.0.0.1\nallow_anonymous true\nlog_dest stderr\nset_tcp_nodelay true\nuser {user}\n"
 Message = tuple[str, bytes]
@@ -38,13 +39,13 @@ Message = tuple[str, bytes]
 
 def main_of(name: str) -> Callable[[Sequence[str]], int]:
     """The function behind waycue-device or waycue-server."""
-    place = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"][name]
-    module, _, attribute = place.partition(":")
-    found: Callable[[Sequence[str]], int] = getattr(import_module(module), attribute)
-    return found
+    entry_point = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"][name]
+    module, _, attribute = entry_point.partition(":")
+    main: Callable[[Sequence[str]], int] = getattr(import_module(module), attribute)
+    return main
 
 
-def called(name: str, *arguments: str | Path) -> tuple[int, str]:
+def call(name: str, *arguments: str | Path) -> tuple[int, str]:
     """Run a command in this process. Returns its exit status and what it printed on stdout."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
@@ -55,16 +56,16 @@ def called(name: str, *arguments: str | Path) -> tuple[int, str]:
     return status, out.getvalue()
 
 
-def told(name: str, *arguments: str | Path) -> Any:
-    """What a command with --json printed."""
-    return json.loads(called(name, *arguments)[1])
+def call_json(name: str, *arguments: str | Path) -> Any:
+    """Run a command with --json. Returns what it printed."""
+    return json.loads(call(name, *arguments)[1])
 
 
-def until(holds: Callable[[], bool], what: str, *, timeout_s: float = DEADLINE_S) -> None:
+def until(condition: Callable[[], bool], what: str, *, timeout_s: float = DEADLINE_S) -> None:
     """Poll a condition. Raises: AssertionError."""
     pause = threading.Event()
     end_s = time.monotonic() + timeout_s
-    while not holds():
+    while not condition():
         assert time.monotonic() < end_s, f"not within {timeout_s} s: {what}"
         pause.wait(0.02)
 
@@ -87,18 +88,22 @@ class Process:
     def running(self) -> bool:
         return self.child.poll() is None
 
-    def until(self, holds: Callable[[], bool], what: str, *, timeout_s: float = DEADLINE_S) -> None:
+    def until(self, condition: Callable[[], bool], what: str, *, timeout_s: float = DEADLINE_S) -> None:
         """Poll a condition while the program runs. Raises: AssertionError with its log."""
-        until(lambda: holds() or not self.running, f"{what}\n{self.text()}", timeout_s=timeout_s)
-        assert holds(), f"it ended before: {what}\n{self.text()}"
+        try:
+            until(lambda: condition() or not self.running, what, timeout_s=timeout_s)
+            assert condition(), f"it ended before: {what}"
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.text()}") from None
 
     def text(self) -> str:
+        """Its log."""
         return self.log.read_text(errors="replace")
 
-    def stop(self) -> int:
-        """SIGINT, as Ctrl-C; returns the exit status."""
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Send a signal, SIGINT as Ctrl-C does, and wait. Returns the exit status."""
         if self.running:
-            self.child.send_signal(signal.SIGINT)
+            self.child.send_signal(number)
         return self.child.wait(DEADLINE_S)
 
     def kill(self) -> None:
@@ -108,7 +113,7 @@ class Process:
 
 @contextlib.contextmanager
 def running(log: Path, *arguments: str | Path) -> Iterator[Process]:
-    """A program, which is ended with the block. SIGINT works in it also where this process was started with `&`."""
+    """A program that ends with the block. SIGINT has its default disposition, also where a shell's `&` ignores it."""
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     with open(log, "ab") as out:
@@ -127,14 +132,15 @@ def running(log: Path, *arguments: str | Path) -> Iterator[Process]:
 @contextlib.contextmanager
 def mosquitto(conf: Path) -> Iterator[None]:
     """A broker with this configuration."""
+    program = find("mosquitto")
+    assert program is not None
     port = next(int(line.split()[1]) for line in conf.read_text().splitlines() if line.startswith("listener "))
-    with running(conf.with_suffix(".log"), program("mosquitto"), "-c", conf) as broker:
+    with running(conf.with_suffix(".log"), program, "-c", conf) as broker:
         broker.until(lambda: _accepts(port), "the broker to listen")
         try:
             yield
         finally:
-            broker.child.terminate()
-            broker.child.wait(DEADLINE_S)
+            broker.stop(signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -147,8 +153,8 @@ def plain_broker(folder: Path) -> Iterator[int]:
         yield port
 
 
-def program(name: str) -> str | None:
-    """Where a program is; Debian has daemons beside the usual path."""
+def find(name: str) -> str | None:
+    """The path of a program; Debian installs daemons where a person's PATH does not lead."""
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
 
 
@@ -163,7 +169,7 @@ def server(home: Path, *arguments: str | Path) -> Iterator[Process]:
     """`waycue-server run`, ready."""
     ready = home.parent / f"{home.name}.ready"
     ready.unlink(missing_ok=True)
-    run = [sys.executable, "-m", "server", "--home", home, "run", "--ready-file", ready]
+    run: list[str | Path] = [sys.executable, "-m", "server", "--home", home, "run", "--ready-file", ready]
     with running(home.parent / f"{home.name}.log", *run, "--web", f"{HOST}:{free_port()}", *arguments) as process:
         process.until(ready.exists, "the server to be ready")
         yield process
@@ -172,31 +178,31 @@ def server(home: Path, *arguments: str | Path) -> Iterator[Process]:
 @contextlib.contextmanager
 def device(state: Path, config: Path, *arguments: str | Path) -> Iterator[Process]:
     """`waycue-device run`."""
-    run = [sys.executable, "-m", "device", "run", "--config", config, "--state", state]
+    run: list[str | Path] = [sys.executable, "-m", "device", "run", "--config", config, "--state", state]
     with running(state.parent / f"{state.name}.log", *run, "--speech", "none", *arguments) as process:
         yield process
 
 
 class Client:
-    """A plain MQTT client that keeps what it hears. filters: what it subscribes to."""
+    """A plain MQTT client that subscribes to `filters` and keeps every message that it receives."""
 
     def __init__(self, port: int, *filters: str, on_message: Callable[[str, bytes], None] | None = None) -> None:
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
         self._on_message = on_message
         self._subscribed = threading.Event()
-        self._filters = filters
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-        self._client.on_message = self._received
+        self._client.on_message = self._take
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.connect(HOST, port)
         self._client.loop_start()
-        self._client.subscribe([(topic, mqtt.SubscribeOptions(qos=1)) for topic in filters])
+        self._client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in filters])
         assert self._subscribed.wait(DEADLINE_S)
 
-    def _received(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
-        self.heard.append((message.topic, message.payload))
+    def _take(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
+        topic, payload = message.topic, bytes(message.payload)
+        self.received.append((topic, payload))
         if self._on_message is not None:
-            self._on_message(message.topic, message.payload)
+            self._on_message(topic, payload)
 
     def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         self._client.publish(topic, payload, qos=1, retain=retain)
@@ -209,14 +215,8 @@ class Client:
         self._client.loop_stop()
 
 
-def tree(folder: Path, *, skip: Sequence[str] = ()) -> dict[str, int]:
-    """Path → size of every file below a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return {str(path.relative_to(folder)): path.stat().st_size for path in files if path.name not in skip}
-
-
 def without(value: Any, *names: str) -> Any:
     """A JSON value without these keys, at any depth."""
     if isinstance(value, Mapping):
-        return {key: without(one, *names) for key, one in value.items() if key not in names}
-    return [without(one, *names) for one in value] if isinstance(value, list) else value
+        return {key: without(inner, *names) for key, inner in value.items() if key not in names}
+    return [without(inner, *names) for inner in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""A home and a device's state that older code left are opened by this code, which says the same about them."""
+"""This code opens a home and a device's state that older code wrote, and its commands print the same about them."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from tests.compatibility.asked import carried_away, device_answers, exported, server_answers
+from tests.compatibility.commands import device_answers, exported, exported_records, server_answers
 
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
-def test_a_home_is_whole_and_says_what_it_said(old: Path, answers: dict[str, Any]) -> None:
+def test_an_old_home_is_whole_and_every_command_prints_the_same(old: Path, answers: dict[str, Any]) -> None:
     before = database(old / "home")
-    found = server_answers(old / "home")
-    assert found["check"]["said"]["well"]
-    assert found == answers["server"]
+    now = server_answers(old / "home")
+    assert now["check"]["printed"]["well"]
+    assert now == answers["server"]
     after = database(old / "home")
-    assert {name: after[name] for name in before} == before, "to ask changes nothing"
+    assert {name: after[name] for name in before} == before, "commands that only read must not change the database"
 
 
-def test_a_dataset_is_exported_file_by_file_as_before(old: Path, answers: dict[str, Any], tmp_path: Path) -> None:
+def test_an_old_dataset_is_exported_to_the_same_files(old: Path, answers: dict[str, Any], tmp_path: Path) -> None:
     assert exported(old / "home", tmp_path) == answers["exported"]
 
 
-def test_a_device_state_says_what_it_said(old: Path, answers: dict[str, Any]) -> None:
-    found = device_answers(old / "device" / "state", old / "device" / "device.toml")
-    assert found["selftest"]["said"]["ok"], "the model in use loads, and sees what it must see"
-    assert found == answers["device"]
+def test_an_old_device_state_opens_and_every_command_prints_the_same(old: Path, answers: dict[str, Any]) -> None:
+    now = device_answers(old / "device" / "state", old / "device" / "device.toml")
+    assert now["selftest"]["printed"]["ok"], "the model in use loads and passes its golden pictures"
+    assert now == answers["device"]
 
 
-def test_sealed_records_are_carried_away_byte_by_byte(old: Path, answers: dict[str, Any], tmp_path: Path) -> None:
-    found = carried_away(old / "device" / "state", old / "device" / "device.toml", tmp_path)
-    assert found == answers["carried away"]
+def test_sealed_records_are_exported_to_the_same_bytes(old: Path, answers: dict[str, Any], tmp_path: Path) -> None:
+    now = exported_records(old / "device" / "state", old / "device" / "device.toml", tmp_path)
+    assert now == answers["exported records"]
 
 
 def database(home: Path) -> Rows:
-    """Every table but the one that names the version of the schema."""
+    """The rows of every table, without the one that holds the schema's version."""
     with sqlite3.connect(home / "waycue.sqlite") as connection:
         listed = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         names = sorted(name for (name,) in listed if name not in ("alembic_version", "sqlite_sequence"))
-        found = {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}  # noqa: S608
+        rows = {name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}  # noqa: S608
     connection.close()
-    return found
+    return rows

@@ -1,11 +1,12 @@
-"""A model of a few kilobytes that the device's runtime loads and that passes its own self-test: it always says one sentence.
+"""A model of a few kilobytes that the device's runtime loads and whose golden pictures pass. It says one sentence only.
 
-Its graphs hold no weights. Embeddings are one-hot rows, the decoder looks up which token follows the last one, and the
-hazard head answers with constants. So a fixture can hold several whole bundles, and a device can really use them.
+Its graphs hold no weights: embeddings are one-hot rows, the decoder looks up the token that follows the last one, and
+the hazard logits are constants. So a fixture holds several whole bundles, and a device can use them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +18,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from shared import bundle, vocabulary
+from shared import vocabulary
 
 UNKNOWN, END, PROMPT = "[UNK]", "[END]", "[SAY]"
 OBJECTS, SIDES = ("curb", "person", "bin"), ("on the left", "ahead", "on the right")
 SIZE_PX = 16
 OPSET, IR = 17, 8
+BLOCK_BYTES = 65_536
 
 
 def make(
@@ -30,37 +32,61 @@ def make(
     version: str,
     *,
     says: tuple[str, str] = ("curb", "ahead"),
+    golden: tuple[str, str] | None = None,
     noise_px: Sequence[int] = (16,),
     parent: str = "",
-    golden: tuple[str, str] | None = None,
-    intended_use: str = bundle.DEMO,
-) -> bundle.Manifest:
-    """Write the bundle. says: object and side of its sentence; noise_px: sides of the golden pictures, which are noise
-    that no archive makes smaller; golden: what they are said to show, another thing makes the self-test fail."""
+    intended_use: str = "demo",
+) -> None:
+    """Write the bundle.
+
+    says: object and side of its sentence
+    golden: what the golden pictures are said to show, by default `says`; anything else makes the self-test fail
+    noise_px: sides of the golden pictures, which are noise
+    """
     (folder / "golden").mkdir(parents=True)
     tokenizer = _tokenizer()
     ids = tokenizer.encode(f" {vocabulary.instruct(*says)}", add_special_tokens=False).ids
-    count = tokenizer.get_vocab_size()
-    end, prompt = tokenizer.token_to_id(END), tokenizer.token_to_id(PROMPT)
+    vocab = tokenizer.get_vocab()
+    end, prompt = vocab[END], vocab[PROMPT]
+    follows = dict(zip([prompt, *ids], [*ids, end], strict=True))
     tokenizer.save(str(folder / "tokenizer.json"))
-    _save(folder / "vision_encoder.onnx", _vision(count, says))
-    _save(folder / "embed_tokens.onnx", _embedding(count))
-    _save(folder / "decoder_model_merged.onnx", _decoder(count, dict(zip([prompt, *ids], [*ids, end], strict=True))))
+    _save(folder / "vision_encoder.onnx", _vision(len(vocab), says))
+    _save(folder / "embed_tokens.onnx", _embedding(len(vocab)))
+    _save(folder / "decoder_model_merged.onnx", _decoder(len(vocab), follows))
+    shows, side = golden or says
     cases = []
     for number, side_px in enumerate(noise_px):
         (folder / "golden" / f"{number:03d}.jpg").write_bytes(noise_picture(side_px, seed=side_px))
-        shows, side = golden or says
         cases.append({"image": f"{number:03d}.jpg", "object": shows, "side": side, "must_stop": True})
     (folder / "golden" / "golden.json").write_text(json.dumps(cases))
-    model: dict[str, Any] = {
-        "preprocessing": {"size_px": SIZE_PX, "fit": "stretch", "mean": 0.5, "std": 0.5},
-        "objects": list(OBJECTS), "sides": list(SIDES), "before_ids": [prompt], "after_ids": [prompt], "end_id": end,
-        "vocabulary": 1,
-    }  # fmt: skip
-    return bundle.write_bundle(
-        folder, version=version, created_at_utc=1_793_500_000.0, base="tiny", parent=parent, intended_use=intended_use,
-        thresholds={"speak_above": 0.5, "flag_below": 0.4, "hazard_above": 0.5}, model=model,
-    )  # fmt: skip
+    _write_manifest(folder, {
+        "format": 1, "version": version, "created_at_utc": 1_793_500_000.0, "base": "tiny", "parent": parent,
+        "intended_use": intended_use, "thresholds": {"speak_above": 0.5, "flag_below": 0.4, "hazard_above": 0.5},
+        "model": {
+            "preprocessing": {"size_px": SIZE_PX, "fit": "stretch", "mean": 0.5, "std": 0.5}, "objects": OBJECTS,
+            "sides": SIDES, "before_ids": [prompt], "after_ids": [prompt], "end_id": end, "vocabulary": 1,
+        },
+        "evaluation": {}, "block_bytes": BLOCK_BYTES,
+    })  # fmt: skip
+
+
+def _write_manifest(folder: Path, values: dict[str, Any]) -> None:
+    """blocks.bin and manifest.json, as docs/formats.md describes them."""
+    paths = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    contents = {str(path): (folder / path).read_bytes() for path in paths}
+    hashes = [
+        hashlib.sha256(data[start : start + BLOCK_BYTES]).digest()
+        for data in contents.values()
+        for start in range(0, len(data), BLOCK_BYTES)
+    ]
+    contents["blocks.bin"] = b"".join(hashes)
+    (folder / "blocks.bin").write_bytes(contents["blocks.bin"])
+    files = [
+        {"path": path, "size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for path, data in sorted(contents.items())
+    ]
+    text = json.dumps(values | {"files": files}, sort_keys=True, separators=(",", ":"))
+    (folder / "manifest.json").write_text(text)
 
 
 def noise_picture(side_px: int, *, seed: int) -> bytes:
@@ -72,23 +98,20 @@ def noise_picture(side_px: int, *, seed: int) -> bytes:
 
 
 def _tokenizer() -> Tokenizer:
-    """Words and marks of every sentence that may be said."""
+    """One token for each word and punctuation mark of the sentences that may be said."""
     spaces = pre_tokenizers.Metaspace(prepend_scheme="never")
     cut = pre_tokenizers.Sequence([spaces, pre_tokenizers.Punctuation("isolated")])
     texts = [*vocabulary.sayable(), vocabulary.CLEAR]
     words = sorted({word for text in texts for word, _ in cut.pre_tokenize_str(f" {text}")})
-    tokenizer = Tokenizer(
-        models.WordLevel(
-            {word: number for number, word in enumerate([UNKNOWN, END, PROMPT, *words])}, unk_token=UNKNOWN
-        )
-    )
+    vocab = {word: number for number, word in enumerate([UNKNOWN, END, PROMPT, *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = cut
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="never")
     return tokenizer
 
 
 def _vision(width: int, sees: tuple[str, str]) -> onnx.GraphProto:
-    """Constants, whatever the picture shows."""
+    """Constant outputs; the picture is not used. width: of an embedding."""
     logits = np.full((1, len(OBJECTS), len(SIDES)), -4.0, np.float32)
     logits[0, OBJECTS.index(sees[0]), SIDES.index(sees[1])] = 4.0
     nodes = [
@@ -103,7 +126,7 @@ def _vision(width: int, sees: tuple[str, str]) -> onnx.GraphProto:
 
 
 def _embedding(count: int) -> onnx.GraphProto:
-    """A row of zeros with a one at the token's place."""
+    """One-hot rows."""
     nodes = [helper.make_node("OneHot", ["input_ids", "depth", "values"], ["inputs_embeds"])]
     return helper.make_graph(
         nodes, "embedding", [_value("input_ids", TensorProto.INT64, [1, "t"])],
@@ -113,17 +136,17 @@ def _embedding(count: int) -> onnx.GraphProto:
 
 
 def _decoder(count: int, follows: dict[int, int]) -> onnx.GraphProto:
-    """Which token follows each, as logits of 20 and 0. Its past holds zeros and only grows in length."""
+    """Logits: 20 for the token in `follows`, 0 for all others. The past only grows in length; nothing reads it."""
     after = np.array([follows.get(token, 0) for token in range(count)], np.int64)
     nodes = [
         helper.make_node("ArgMax", ["inputs_embeds"], ["tokens"], axis=-1, keepdims=0),
         helper.make_node("Gather", ["after", "tokens"], ["next"]),
         helper.make_node("OneHot", ["next", "depth", "values"], ["logits"]),
-        helper.make_node("Slice", ["inputs_embeds", "from", "to", "axis"], ["one"]),
-        helper.make_node("Unsqueeze", ["one", "heads"], ["row"]),
+        helper.make_node("Slice", ["inputs_embeds", "from", "to", "axis"], ["column"]),
+        helper.make_node("Unsqueeze", ["column", "heads"], ["row"]),
         helper.make_node("Concat", ["past_key_values.0.key", "row"], ["present.0.key"], axis=2),
     ]
-    constants = {
+    constants: dict[str, np.ndarray[Any, Any]] = {
         "after": after, "depth": np.array(count, np.int64), "values": np.array([0, 20], np.float32),
         "from": np.array([0], np.int64), "to": np.array([1], np.int64), "axis": np.array([2], np.int64),
         "heads": np.array([1], np.int64),
