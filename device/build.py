@@ -12,7 +12,9 @@ from device.capture.walk_clock import WalkClock
 from device.config import Config
 from device.controls.buttons import ButtonAction, Buttons, Keys, PinButton, Script
 from device.guidance.loop import GuidanceSettings
-from device.voice import Sink, Speakers, SpeechRate, Timeline, WavFile
+from device.voice.sinks import Sink, Timeline, WavFile
+from device.voice.speakers import Speakers
+from device.voice.voice import SpeechRate
 from shared.clock import Clock
 from shared.policy import PolicySettings
 

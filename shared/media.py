@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable
 from typing import TypeVar
 
 import cv2
@@ -25,6 +26,7 @@ MAX_FILM_SIDE_PX = 1920  # a film's pictures are decoded to this before anything
 MAX_SOUND_S = 30.0  # a button that was sat on: Whisper's window, and three times what anyone says
 _WAV_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _PCM = 1
+_THREES_AND_FIVES: tuple[int, ...] = tuple(3**i * 5**j for i in range(9) for j in range(7))
 
 Image = NDArray[np.uint8]
 SampleT = TypeVar("SampleT", np.int16, np.float32)
@@ -140,8 +142,9 @@ def resample(samples: NDArray[SampleT], from_hz: int, to_hz: int) -> NDArray[Sam
 
 
 def _fast_length(least: int) -> int:
-    """The smallest of some products of 2, 3 and 5 that is at least that."""
-    return min(odd << (-(-least // odd) - 1).bit_length() for odd in (1, 3, 5, 9, 15))
+    """The smallest product of twos, threes and fives that is at least that."""
+    fast: Iterable[int] = (odd << (-(-least // odd) - 1).bit_length() for odd in _THREES_AND_FIVES)
+    return min(fast)
 
 
 def _as_float(raw: bytes, width: int) -> NDArray[np.float32]:

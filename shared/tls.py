@@ -35,9 +35,8 @@ class RoleContext(ssl.SSLContext):
     def wrap_socket(  # type: ignore[override]  # the library's own signature, without what only servers use
         self, sock: socket.socket, *, server_hostname: str | bytes | None = None, do_handshake_on_connect: bool = True
     ) -> ssl.SSLSocket:
-        return super().wrap_socket(
-            sock, server_hostname=self.role, do_handshake_on_connect=do_handshake_on_connect
-        )  # server_hostname is taken and left: promise 1
+        del server_hostname  # promise 1
+        return super().wrap_socket(sock, server_hostname=self.role, do_handshake_on_connect=do_handshake_on_connect)
 
 
 class RoleSocket(ssl.SSLSocket):

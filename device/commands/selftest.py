@@ -24,7 +24,10 @@ from device.outbox.outbox import peek
 from device.sync.connection import Connection
 from device.updates.permission import Permission, settings_allow
 from device.updates.updater import current_slot
-from device.voice import Espeak, Speakers, UtteranceEnded, earcons
+from device.voice import earcons
+from device.voice.espeak import Espeak
+from device.voice.sinks import UtteranceEnded
+from device.voice.speakers import Speakers
 from shared import atomic, bundle, topics
 from shared.clock import Clock
 from shared.errors import Unreachable, WaycueError

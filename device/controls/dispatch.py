@@ -8,8 +8,7 @@ from typing import assert_never
 from device.controls.buttons import ButtonAction, Buttons, Press
 from device.guidance.loop import Guidance
 from device.moments.collector import Moments
-from device.voice import Voice
-from device.voice.voice import VOLUME_STEP
+from device.voice.voice import VOLUME_STEP, Voice
 from shared import policy
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from device.capture.source import SoundBlock, VideoFrame
 from shared.clock import Clock
-from shared.guidance import ModelChanged
+from shared.guidance.events import ModelChanged
 from shared.policy import Event
 
 SOUND_BLOCKS = 100  # 5 s: a horn before that is no news, and a look hears 2 s

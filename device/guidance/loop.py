@@ -23,11 +23,14 @@ from device.capture.source import SoundBlock, VideoFrame
 from device.guidance.history import GuidanceHistory, LookEntry, Spoken, Stopped, WordingEntry
 from device.guidance.inbox import Delivery, Inbox, OfferedPicture
 from device.guidance.look_times import LookTimes
-from device.voice import UtteranceStarted, Voice, VoiceUtterance
-from shared import guidance, policy, vocabulary
+from device.voice.sinks import UtteranceStarted
+from device.voice.voice import Voice, VoiceUtterance
+from shared import policy, vocabulary
 from shared.background import Background
 from shared.clock import Clock
-from shared.guidance import LoadedModel, ModelChanged
+from shared.guidance import events
+from shared.guidance.events import LoadedModel, ModelChanged
+from shared.guidance.turn import GuidanceState, turn
 from shared.media import CHUNK_S
 from shared.policy import PolicySettings, StateChange
 from shared.runtime.seen import Observation
@@ -97,7 +100,7 @@ class Guidance:
         self._inbox = Inbox(
             clock, looks_per_s=settings.looks_per_s, wait_for_looks=settings.wait_for_looks, hurry=hurry
         )
-        self._state = guidance.GuidanceState(settings.policy, settings.chunk_s)
+        self._state = GuidanceState(settings.policy, settings.chunk_s)
         self._model_version = ""
         self._failures = 0
         self._look_times = LookTimes()
@@ -199,10 +202,10 @@ class Guidance:
         for event in delivery.events:
             self._turn(event)
         for block in delivery.sounds:
-            self._turn(guidance.SoundTaken(block.samples, block.t_s))
+            self._turn(events.SoundTaken(block.samples, block.t_s))
         if delivery.picture is not None:
             frame = delivery.picture.frame
-            self._turn(guidance.PictureTaken(frame.image, frame.t_s), delivery.picture)
+            self._turn(events.PictureTaken(frame.image, frame.t_s), delivery.picture)
         else:
             self._turn(policy.TimePassed())
         if self._state.model is None:
@@ -211,31 +214,31 @@ class Guidance:
     def _version(self) -> str:
         return "" if self._state.model is None else self._state.model.manifest.version
 
-    def _turn(self, event: guidance.GuidanceEvent, picture: OfferedPicture | None = None) -> None:
+    def _turn(self, event: events.GuidanceEvent, picture: OfferedPicture | None = None) -> None:
         """picture: what the event is about."""
-        self._state, actions = guidance.turn(self._state, event, self._walk_now())
+        self._state, actions = turn(self._state, event, self._walk_now())
         for action in actions:
             self._carry_out(action, picture)
 
-    def _carry_out(self, action: guidance.GuidanceAction, picture: OfferedPicture | None) -> None:
+    def _carry_out(self, action: events.GuidanceAction, picture: OfferedPicture | None) -> None:
         match action:
-            case guidance.LookNow():
+            case events.LookNow():
                 assert picture is not None
                 self._look(action, picture)
-            case guidance.WordNow(observation):
+            case events.WordNow(observation):
                 assert picture is not None
                 self._word(observation, picture)
-            case guidance.LookSooner(at_s):
+            case events.LookSooner(at_s):
                 self._inbox.look_by(at_s)
                 self._progress_s = self._clock.monotonic_s()  # a covered lens is no reason to restart the agent
-            case guidance.SayNow():
+            case events.SayNow():
                 self._say(action, picture)
-            case guidance.Withhold(text, why, seen_s):
+            case events.Withhold(text, why, seen_s):
                 logger.error("Not spoken, a fault in the vocabulary or the policy: %r %s", text, why)
                 self.history.stop(Stopped(seen_s, text, why))
-            case guidance.PlayEarcon(name):
+            case events.PlayEarcon(name):
                 self._voice.earcon(name)
-            case guidance.FlagMoment(reason, t_s):
+            case events.FlagMoment(reason, t_s):
                 self._listener.flagged(reason, t_s)
             case policy.Cut(utterance):
                 self._voice.cut(utterance)
@@ -248,7 +251,7 @@ class Guidance:
 
     # --- carrying out ---
 
-    def _look(self, action: guidance.LookNow, picture: OfferedPicture) -> None:
+    def _look(self, action: events.LookNow, picture: OfferedPicture) -> None:
         model, frame = self._state.model, picture.frame
         assert model is not None
         version = model.manifest.version
@@ -258,7 +261,7 @@ class Guidance:
             self._progress_s = self._busy_since_s = self._clock.monotonic_s()
             self._look_times.add(self._progress_s - began_s)
             self.history.add(LookEntry(frame.t_s, version, observation.hazards[:5]))
-            self._turn(guidance.Observed(observation), picture)
+            self._turn(events.Observed(observation), picture)
         except Exception as error:  # noqa: BLE001 - whatever a model raises, guidance goes on
             self._fail(version, frame, error)
             return
@@ -273,7 +276,7 @@ class Guidance:
         said = model.word(observation)
         self._progress_s = self._clock.monotonic_s()
         self.history.add(WordingEntry(picture.frame.t_s, model.manifest.version, said.text, said.confidence))
-        self._turn(guidance.Phrased(said.text, said.confidence), picture)
+        self._turn(events.Phrased(said.text, said.confidence), picture)
 
     def _fail(self, version: str, frame: VideoFrame, error: Exception) -> None:
         pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
@@ -283,7 +286,7 @@ class Guidance:
         self._turn(policy.LookFailed())
         self._listener.failed(version, f"{type(error).__name__}: {error}")
 
-    def _say(self, action: guidance.SayNow, picture: OfferedPicture | None) -> None:
+    def _say(self, action: events.SayNow, picture: OfferedPicture | None) -> None:
         speak = action.speak
         spoken = Spoken(
             speak.utterance,

@@ -25,7 +25,7 @@ from shared import bundle
 from shared.background import Background
 from shared.clock import Clock
 from shared.errors import BundleError
-from shared.guidance import LoadedModel
+from shared.guidance.events import LoadedModel
 from shared.runtime import Execution, GuidanceModel
 
 logger = logging.getLogger(__name__)

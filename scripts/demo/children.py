@@ -48,7 +48,7 @@ class Children:
     def __enter__(self) -> Children:
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.stop_all()
 
     def start(self, name: str, arguments: Sequence[str]) -> Child:

@@ -33,7 +33,7 @@ class Screen:
             self._live.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self._live.stop()
         if self.console.is_terminal:
             self.console.print(self._steps())

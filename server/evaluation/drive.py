@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.evaluation.facts import Course, Drive, Frame, Moment, Utterance, Words
-from shared import guidance, media, policy, vocabulary
-from shared.guidance import LoadedModel
+from shared import media, policy, vocabulary
+from shared.guidance import events
+from shared.guidance.events import LoadedModel
+from shared.guidance.turn import GuidanceState, turn
 from shared.media import SAMPLE_RATE_HZ
 from shared.policy import PolicySettings
 from shared.runtime.seen import Observation
@@ -84,7 +86,7 @@ class _Driver:
         seconds: Callable[[], float],
     ) -> None:
         self._model, self._course, self._settings, self._seconds = model, course, settings, seconds
-        self._state = guidance.GuidanceState(wearer, course.chunk_s, stills=course.stills)
+        self._state = GuidanceState(wearer, course.chunk_s, stills=course.stills)
         self._moments: list[Moment] = []
         self._said: dict[int, Utterance] = {}
         self._pictures: dict[int, bytes] = {}
@@ -96,7 +98,7 @@ class _Driver:
 
     def run(self) -> Drive:
         free_s = 0.0
-        self._turn(guidance.ModelChanged.to(self._model, self._state.settings), 0.0)
+        self._turn(events.ModelChanged.to(self._model, self._state.settings), 0.0)
         self._turn(policy.WalkBegan(), 0.0)
         for t_s, picture, frame, steers in looks(self._course, self._settings.looks_per_s):
             if steers and t_s >= free_s:
@@ -111,25 +113,25 @@ class _Driver:
         """One look and what follows from it. Returns when the model is free again."""
         self._let_end(t_s)
         self._hear(t_s)
-        asked = self._turn(guidance.PictureTaken(frame.image, t_s), t_s)
-        if not isinstance(asked, guidance.LookNow):
+        asked = self._turn(events.PictureTaken(frame.image, t_s), t_s)
+        if not isinstance(asked, events.LookNow):
             return t_s
         seen = self._observe(picture, frame, asked.sound, asked.before)
         took_ms, now_s = seen.look_ms, t_s + self._delay_s(seen.look_ms)
         self._let_end(now_s)
-        asked = self._turn(guidance.Observed(seen.observation), now_s, took_ms)
+        asked = self._turn(events.Observed(seen.observation), now_s, took_ms)
         if asked is not None or frame.sampled:
             seen = self._worded(seen)
-        if isinstance(asked, guidance.WordNow) and seen.words is not None:
+        if isinstance(asked, events.WordNow) and seen.words is not None:
             took_ms, now_s = took_ms + seen.words.took_ms, now_s + self._delay_s(seen.words.took_ms)
             self._let_end(now_s)
-            self._turn(guidance.Phrased(seen.words.text, seen.words.confidence), now_s, took_ms)
+            self._turn(events.Phrased(seen.words.text, seen.words.confidence), now_s, took_ms)
         self._keep(t_s, frame, seen)
         return now_s
 
     def _hear(self, t_s: float) -> None:
         if self._sound is not None and (end := round(t_s * SAMPLE_RATE_HZ)) > self._heard:
-            self._turn(guidance.SoundTaken(self._sound[self._heard : end], self._heard / SAMPLE_RATE_HZ), t_s)
+            self._turn(events.SoundTaken(self._sound[self._heard : end], self._heard / SAMPLE_RATE_HZ), t_s)
             self._heard = end
 
     def _keep(self, t_s: float, frame: Frame, seen: _Seen) -> None:
@@ -171,25 +173,25 @@ class _Driver:
             self._turn(policy.SpeechEnded(speaking.utterance), end_s)
 
     def _turn(
-        self, event: guidance.GuidanceEvent, now_s: float, took_ms: float = 0.0
-    ) -> guidance.LookNow | guidance.WordNow | None:
+        self, event: events.GuidanceEvent, now_s: float, took_ms: float = 0.0
+    ) -> events.LookNow | events.WordNow | None:
         """Returns what the model is asked for."""
-        self._state, actions = guidance.turn(self._state, event, now_s)
-        asked: guidance.LookNow | guidance.WordNow | None = None
+        self._state, actions = turn(self._state, event, now_s)
+        asked: events.LookNow | events.WordNow | None = None
         for action in actions:
             match action:
-                case guidance.LookNow() | guidance.WordNow():
+                case events.LookNow() | events.WordNow():
                     asked = action
-                case guidance.SayNow(speak):
+                case events.SayNow(speak):
                     self._said[speak.utterance] = spoken(speak, now_s, took_ms, self._settings)
                 case policy.Cut(utterance):
                     said = self._said[utterance]
                     self._said[utterance] = replace(said, end_s=min(now_s, said.end_s))
-                case guidance.Withhold(text, why):
+                case events.Withhold(text, why):
                     logger.error("Not spoken, a fault in the vocabulary or the policy: %r %s", text, why)
-                case guidance.LookSooner() | guidance.FlagMoment():
+                case events.LookSooner() | events.FlagMoment():
                     pass  # a course has looks of its own, and keeps every moment
-                case guidance.PlayEarcon() | policy.Duck() | policy.Beat():
+                case events.PlayEarcon() | policy.Duck() | policy.Beat():
                     pass  # not judged
                 case _:
                     assert_never(action)

@@ -18,23 +18,3 @@ What it promises:
 - Every sentence passes shared.monitor: what it stops becomes an earcon and a flagged moment, and to the policy the
   utterance is over.
 """
-
-from shared.guidance.events import BEFORE_S as BEFORE_S
-from shared.guidance.events import SOUND_S as SOUND_S
-from shared.guidance.events import FlagMoment as FlagMoment
-from shared.guidance.events import GuidanceAction as GuidanceAction
-from shared.guidance.events import GuidanceEvent as GuidanceEvent
-from shared.guidance.events import LoadedModel as LoadedModel
-from shared.guidance.events import LookNow as LookNow
-from shared.guidance.events import LookSooner as LookSooner
-from shared.guidance.events import ModelChanged as ModelChanged
-from shared.guidance.events import Observed as Observed
-from shared.guidance.events import Phrased as Phrased
-from shared.guidance.events import PictureTaken as PictureTaken
-from shared.guidance.events import PlayEarcon as PlayEarcon
-from shared.guidance.events import SayNow as SayNow
-from shared.guidance.events import SoundTaken as SoundTaken
-from shared.guidance.events import Withhold as Withhold
-from shared.guidance.events import WordNow as WordNow
-from shared.guidance.turn import GuidanceState as GuidanceState
-from shared.guidance.turn import turn as turn

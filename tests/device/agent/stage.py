@@ -20,7 +20,7 @@ from device.agent.run import Agent
 from device.config import Config
 from shared import vocabulary
 from shared.clock import SystemClock
-from shared.guidance import LoadedModel
+from shared.guidance.events import LoadedModel
 from shared.runtime.seen import Hazard, Instruction, Observation
 from tests.device.capture import films
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from device.voice import Voice
+from device.voice.voice import Voice
 from shared.runtime.seen import Hazard
 from shared.vocabulary import reading, sentences, table
 from tests.device.agent.stage import Seen, StoryModel, run, says

@@ -19,15 +19,17 @@ from numpy.typing import NDArray
 from device.capture.source import BLOCK_SAMPLES, SoundBlock, VideoFrame
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance, GuidanceSettings
-from device.voice import SpeechRate, Timeline, UtteranceEnded, Voice, VoiceEvent, VoiceUtterance
+from device.voice.sinks import Timeline, UtteranceEnded, VoiceEvent
+from device.voice.voice import SpeechRate, Voice, VoiceUtterance
 from server.evaluation import drive as driving
 from server.evaluation import rendered
 from server.evaluation.drive import DriveSettings, drive
 from server.evaluation.facts import Course, Frame
-from shared import guidance, monitor, policy
+from shared import monitor, policy
 from shared.clock import SystemClock
-from shared.guidance import GuidanceAction, GuidanceEvent, GuidanceState, LoadedModel
-from shared.guidance.turn import Turn
+from shared.guidance import events, turn
+from shared.guidance.events import GuidanceAction, GuidanceEvent, LoadedModel
+from shared.guidance.turn import GuidanceState, Turn
 from shared.media import SAMPLE_RATE_HZ
 from shared.policy import PolicySettings
 from shared.runtime import GuidanceModel
@@ -146,18 +148,18 @@ def evaluated(
     """What the evaluation does, in the same words; and the bare actions."""
     record: Record = []
     actions: list[GuidanceAction] = []
-    turn = guidance.turn
+    decide = turn.turn
 
     def noted(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
-        state, decided = turn(state, event, now_s)
+        state, decided = decide(state, event, now_s)
         actions.extend(decided)
         for action in decided:
             match action:
-                case guidance.SayNow(speak):
+                case events.SayNow(speak):
                     record.append(("say", speak.utterance, speak.text, speak.tier, action.earcon))
-                case guidance.PlayEarcon(name):
+                case events.PlayEarcon(name):
                     record.append(("earcon", name))
-                case guidance.FlagMoment(reason, t_s):
+                case events.FlagMoment(reason, t_s):
                     record.append(("flag", reason, t_s))
                 case policy.Cut(utterance):
                     record.append(("cut", utterance))
@@ -168,7 +170,7 @@ def evaluated(
         return state, decided
 
     with monkeypatch.context() as patched:
-        patched.setattr(guidance, "turn", noted)
+        patched.setattr(driving, "turn", noted)
         drive(Watched(model, record), course, wearer, SETTINGS)
     return record, actions
 
@@ -247,7 +249,7 @@ def test_a_siren_a_blind_lens_doubt_and_stopped_words_are_the_same_too(
     wanted = {"look", "word", "say", "cut", "duck", "beat", "flag"}
     assert kinds(ours) == wanted | ({"earcon"} if stops_poles else set())
     assert ours == theirs
-    withheld = [(action.seen_s, action.text, action.why) for action in actions if isinstance(action, guidance.Withhold)]
+    withheld = [(action.seen_s, action.text, action.why) for action in actions if isinstance(action, events.Withhold)]
     assert [(stop.t_s, stop.text, stop.why) for stop in device.history.stopped] == withheld
     assert bool(withheld) == stops_poles
-    assert any(isinstance(action, guidance.LookSooner) for action in actions)
+    assert any(isinstance(action, events.LookSooner) for action in actions)

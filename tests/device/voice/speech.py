@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.voice import Espeak, Phrases, Sink, SpeechRate, Synthesizer, Voice, VoiceEvent, VoiceUtterance
+from device.voice.espeak import Espeak, Synthesizer
+from device.voice.phrases import Phrases
+from device.voice.sinks import Sink, VoiceEvent
+from device.voice.voice import SpeechRate, Voice, VoiceUtterance
 from shared.clock import ManualClock
 
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.voice import Phrases, SpeechRate, Timeline, UtteranceEnded, Voice, VoiceUtterance, WavFile, phrases
+from device.voice import phrases
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples
-from device.voice.voice import DUCKED
+from device.voice.phrases import Phrases
+from device.voice.sinks import Timeline, UtteranceEnded, WavFile
+from device.voice.voice import DUCKED, SpeechRate, Voice, VoiceUtterance
 from shared.clock import ManualClock
 from shared.errors import ConfigError
 from tests.device.voice.speech import say, speaking, walk_on

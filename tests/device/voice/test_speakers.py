@@ -10,18 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.voice import (
-    Espeak,
-    Phrases,
-    Speakers,
-    SpeechRate,
-    UtteranceEnded,
-    UtteranceStarted,
-    Voice,
-    VoiceEvent,
-    VoiceUtterance,
-)
-from device.voice.espeak import Samples
+from device.voice.espeak import Espeak, Samples
+from device.voice.phrases import Phrases
+from device.voice.sinks import UtteranceEnded, UtteranceStarted, VoiceEvent
+from device.voice.speakers import Speakers
+from device.voice.voice import SpeechRate, Voice, VoiceUtterance
 from shared.clock import SystemClock
 from shared.errors import MediaError
 from tests.device.voice.speech import loud, needs_espeak

@@ -15,20 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from device.voice import (
-    Espeak,
-    Phrases,
-    SpeechRate,
-    Timeline,
-    UtteranceEnded,
-    UtteranceStarted,
-    VoiceUtterance,
-    WavFile,
-    earcons,
-)
+from device.voice import earcons
 from device.voice.earcons import SPEECH_RATE_HZ
-from device.voice.espeak import Samples
-from device.voice.phrases import fixed_phrases, prerender
+from device.voice.espeak import Espeak, Samples
+from device.voice.phrases import Phrases, fixed_phrases, prerender
+from device.voice.sinks import Timeline, UtteranceEnded, UtteranceStarted, WavFile
+from device.voice.voice import SpeechRate, VoiceUtterance
 from shared import media, vocabulary
 from shared.clock import ManualClock
 from shared.errors import ConfigError
@@ -288,6 +280,6 @@ def test_earcons_are_short_soft_and_begin_and_end_in_silence(name: str) -> None:
 
 
 def test_the_speech_program_is_never_linked() -> None:
-    code = "import sys, device.voice; print([m for m in sys.modules if 'espeak' in m])"
+    code = "import sys, device.voice.voice, device.voice.speakers; print([m for m in sys.modules if 'espeak' in m])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "['device.voice.espeak']"

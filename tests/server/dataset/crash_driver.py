@@ -1,22 +1,17 @@
 """Kill the merge at every durable step in turn, start again, and report what is left. Run as a program.
 
-Each try is a forked child that merges one chunk and one correction, and kills itself (SIGKILL) at its n-th call of
-os.fsync, os.replace or a database commit; another way writes half a row of metadata.jsonl and dies. The parent then
-opens the same folder, repairs it, sends everything again, as a device does that got no acknowledgement, and prints one
-JSON line: where it was killed, and what is wrong afterwards.
+Each try is a life (see tests.crash) that merges one chunk and one correction. It is killed at a call that makes
+something durable, at a database commit, or when half a row of a log is written. Afterwards the same folder is opened
+and repaired, and everything is sent again, as a device does that got no acknowledgement. One JSON line per try: where
+it was killed, and what is wrong.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 import sys
-import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from sqlalchemy import event
 
@@ -24,6 +19,8 @@ from server.dataset import row_log
 from server.dataset.folder import Dataset
 from server.review import decisions
 from server.review.decisions import ReviewDecision
+from tests import crash
+from tests.crash import Killer
 from tests.server.dataset.moments import House, moment, sound, spoken
 
 CHUNK = moment(with_clip=True)
@@ -42,58 +39,27 @@ def merge_everything(house: House) -> None:
     )
 
 
-class Killer:
-    """Counts durable steps and dies at one of them."""
-
-    def __init__(self, at: int, *, label_file: Path) -> None:
-        self.at, self.label_file, self.count = at, label_file, 0
-
-    def die(self, label: str) -> NoReturn:
-        outside = f"{os.sep}tests{os.sep}"
-        frames = [f.name for f in traceback.extract_stack() if "server" in f.filename and outside not in f.filename]
-        self.label_file.write_text(f"{label} in {' < '.join(reversed(frames[-3:]))}")
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError("unreachable")
-
-    def step(self, label: str) -> None:
-        self.count += 1
-        if self.count == self.at:
-            self.die(label)
-
-    def wrap(self, name: str) -> None:
-        original: Callable[..., Any] = getattr(os, name)
-
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            self.step(name)
-            return original(*args, **kwargs)
-
-        setattr(os, name, wrapped)
-
-
-def child(home: Path, at: int, *, way: str, label_file: Path) -> None:
-    killer = Killer(at, label_file=label_file)
+def life(home: Path, killer: Killer) -> None:
     house = House(home)
-    if way == "torn":
-        _tear(killer)
-    else:
-        killer.wrap("fsync")
-        killer.wrap("replace")
-        event.listen(house.store.engine, "commit", lambda _connection: killer.step("commit"))
+    killer.watch()
+    event.listen(house.store.engine, "commit", lambda _connection: killer.step(f"commit in {killer.callers()}"))
+    _watch_half_rows(killer)
     merge_everything(house)
+    house.close()
 
 
-def _tear(killer: Killer) -> None:
-    append = Dataset.append_soon
+def _watch_half_rows(killer: Killer) -> None:
+    append, label = Dataset.append_soon, "half a row written"
 
-    def torn(self: Dataset, log: Path, values: Any) -> int:
-        killer.count += 1
-        if killer.count != killer.at:
-            return append(self, log, values)
-        with open(log, "ab") as file:
-            file.write(json.dumps(next(iter(values))).encode()[:40])
-        killer.die("half a row written")
+    def watched(self: Dataset, log: Path, values: Any) -> int:
+        values = list(values)
+        if killer.strikes(label):
+            with open(log, "ab") as file:
+                file.write(json.dumps(values[0]).encode()[:40])
+        killer.step(label)
+        return append(self, log, values)
 
-    Dataset.append_soon = torn  # type: ignore[method-assign]
+    Dataset.append_soon = watched  # type: ignore[method-assign]
 
 
 def faults_after(home: Path) -> list[str]:
@@ -123,25 +89,12 @@ def faults_after(home: Path) -> list[str]:
     return faults
 
 
-def main() -> None:
-    root = Path(sys.argv[1])
-    for way in ("whole", "torn"):
-        at = 0
-        killed = True
-        while killed:
-            at += 1
-            home, label_file = root / f"{way}-{at}", root / "label"
-            label_file.write_text("")
-            pid = os.fork()
-            if pid == 0:
-                child(home, at, way=way, label_file=label_file)
-                os._exit(0)
-            _, status = os.waitpid(pid, 0)
-            killed = os.WIFSIGNALED(status)
-            faults = faults_after(home) + ([] if killed or status == 0 else [f"the child failed: {status}"])
-            print(json.dumps({"way": way, "at": at, "label": label_file.read_text(), "faults": faults}), flush=True)
-            shutil.rmtree(home)
+def main(place: Path) -> None:
+    template = place / "template"
+    assert crash.fork(lambda: House(template).close()).status == 0
+    for attempt in crash.tries(place, template, life, faults_after):
+        print(json.dumps({"label": attempt.label, "faults": attempt.problems}), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

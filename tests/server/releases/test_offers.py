@@ -107,7 +107,7 @@ def test_a_want_that_is_none_is_counted_and_answered_with_nothing(house: House, 
     assert house.push.blocks.counters == {"malformed": 1}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])  # it reads the database
 @given(st.binary(max_size=200) | st.builds(
     lambda sha, spans, size: messages.encode(Want(sha, tuple(spans), size)),
     st.sampled_from(("0" * 64, "zz", "")),

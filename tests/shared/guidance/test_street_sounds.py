@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.voice import Espeak, earcons
+from device.voice import earcons
 from device.voice.earcons import SPEECH_RATE_HZ
+from device.voice.espeak import Espeak
 from shared import media
 from shared.guidance.street_sounds import StreetEar, listen
 from shared.media import SAMPLE_RATE_HZ

@@ -8,6 +8,7 @@ from shared.errors import Permanent
 from shared.messages import Ack
 from shared.transfer import (
     MAX_PART_BYTES,
+    MAX_SPANS,
     MIN_PART_BYTES,
     PACKET_OVERHEAD_BYTES,
     PART_BYTES,
@@ -15,10 +16,13 @@ from shared.transfer import (
     BeginCame,
     EndCame,
     PartCame,
+    Ranges,
     Receiver,
     ReceiverEvent,
+    Refuse,
     SendAck,
     Synced,
+    Verify,
     Write,
     part_bytes,
     receive_step,
@@ -76,3 +80,25 @@ def test_the_smallest_packet_that_carries_anything_is_used_and_one_byte_less_is_
         part_bytes(PART_BYTES, least - 1)
     assert part_bytes(1, None) == MIN_PART_BYTES
     assert part_bytes(10**9, None) == MAX_PART_BYTES
+
+
+@pytest.mark.parametrize("written", [((1, 100),), ((0, 99),), ((0, 50), (51, 100))])
+def test_an_end_before_every_byte_is_here_is_answered_and_not_verified(written: tuple[tuple[int, int], ...]) -> None:
+    state = Receiver(100, written=Ranges.of(written), durable=Ranges.of(written))
+    state, actions = receive_step(state, EndCame())
+    assert actions == []
+    assert receive_step(state, Synced())[1] == [SendAck(Ack("receiving", ranges=written, answers="end"))]
+    assert receive_step(after(state, PartCame(0, 100)), EndCame())[1] == [Verify()]
+
+
+def test_one_byte_is_a_part_and_a_refusal_says_what_was_wrong() -> None:
+    assert receive_step(Receiver(100), PartCame(99, 1))[1] == [Write()]
+    (refused,) = receive_step(Receiver(100), PartCame(90, 11))[1]
+    assert refused == Refuse("A part [90, 101) lies outside the declared 100 bytes.")
+
+
+def test_exactly_as_many_holes_as_an_answer_can_name_are_taken() -> None:
+    full = Receiver(10**6, written=Ranges(tuple((2 * at, 2 * at + 1) for at in range(MAX_SPANS - 1))))
+    state, actions = receive_step(full, PartCame(2 * MAX_SPANS, 1))
+    assert actions == [Write()]
+    assert receive_step(state, PartCame(3 * MAX_SPANS, 1))[1] == [Refuse("The parts leave more than 1024 holes.")]

@@ -46,6 +46,10 @@ def test_a_file_that_is_over_leaves_the_window_to_others(word: str, reason: str)
     assert (state.phase, state.flying, state.reason, actions) == (word, (), reason, [])
 
 
+def test_a_word_of_a_newer_receiver_changes_nothing() -> None:
+    assert send_step(sending(), AckCame(Ack("composing")), 1.0) == (sending(), [])
+
+
 def test_a_file_that_has_not_begun_is_not_paused() -> None:
     state, _ = send_step(Sender(1000), Online(100), 0.0)
     assert send_step(state, AckCame(Ack("paused")), 1.0) == (state, [])
