@@ -75,6 +75,10 @@ class Answer:
         return vocabulary.parse(self.text) == vocabulary.parse(self.case.text)
 
     @property
+    def silence_due(self) -> bool:
+        return self.case.text == vocabulary.CLEAR
+
+    @property
     def object_right(self) -> bool:
         return named(self.text) == named(self.case.text)
 
@@ -186,27 +190,34 @@ def _right_from(answers: Sequence[Answer], level: float) -> float:
 
 def summary(answers: Sequence[Answer]) -> dict[str, object]:
     """The figures of a model card, as plain JSON."""
-    hazards = [a for a in answers if a.case.text != vocabulary.CLEAR]
-    clear = [a for a in answers if a.case.text == vocabulary.CLEAR]
+    hazards = [a for a in answers if not a.silence_due]
     return {
         "frames": len(answers),
         "instruction_right": _mean([a.right for a in answers]),
         "object_right": _mean([a.object_right for a in hazards]),
-        "silence_right": _mean([a.object_right for a in clear]),
+        "silence_right": _mean([a.object_right for a in answers if a.silence_due]),
         "false_clear": _mean([a.text == vocabulary.CLEAR for a in hazards]),
         "grammar": _mean([a.grammatical and not vocabulary.problems(a.text) for a in answers]),
-        "recall_by_tier": {
-            str(tier): _recall([a for a in hazards if _tier(a.case.text) == tier]) for tier in (1, 2, 3)
-        },
-        "look_ms": _half_and_95([a.look_ms for a in answers]),
-        "word_ms": _half_and_95([a.word_ms for a in answers]),
+        "recall_by_tier": _recall_by_tier(hazards),
+        **_times(answers),
     }
+
+
+def _recall_by_tier(hazards: Sequence[Answer]) -> dict[str, object]:
+    return {str(tier): _recall([a for a in hazards if _tier(a.case.text) == tier]) for tier in (1, 2, 3)}
 
 
 def _recall(answers: Sequence[Answer]) -> dict[str, object]:
     hits = sum(answer.object_right for answer in answers)
     interval = tuple(round(end, 4) for end in wilson(hits, len(answers)))
     return {"cases": len(answers), "recall": _mean([a.object_right for a in answers]), "wilson": interval}
+
+
+def _times(answers: Sequence[Answer]) -> dict[str, object]:
+    return {
+        "look_ms": _half_and_95([a.look_ms for a in answers]),
+        "word_ms": _half_and_95([a.word_ms for a in answers]),
+    }
 
 
 def _half_and_95(values: Sequence[float]) -> dict[str, float]:
