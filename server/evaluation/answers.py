@@ -54,6 +54,11 @@ class Case:
     walk: str = ""
     """The walk it is of; moments of one walk are alike"""
 
+    @property
+    def unit(self) -> str:
+        """The unit of resampling: its walk; a single drawn frame is a walk of its own."""
+        return self.walk or self.case_id
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
