@@ -123,11 +123,11 @@ def uri(server: str, device: str, code: str) -> str:
 def parse_uri(text: str) -> dict[str, str]:
     """server, device and code of a QR code's text. Raises: ConfigError."""
     head, _, query = text.strip().partition("?")
-    found = parse_qs(query) if head.lower() == "waycue:enrol" and len(text) < 1000 else {}
+    query_values = parse_qs(query) if head.lower() == "waycue:enrol" and len(text) < 1000 else {}
     names = ("server", "device", "code")
-    if any(len(found.get(name, [])) != 1 for name in names):
+    if any(len(query_values.get(name, [])) != 1 for name in names):
         raise ConfigError("This is not the text of a waycue QR code.", hint="It begins with waycue:enrol?server=")
-    return {name: found[name][0] for name in names}
+    return {name: query_values[name][0] for name in names}
 
 
 def _mac(key: bytes, *parts: str) -> str:

@@ -47,7 +47,7 @@ class World:
 
 def live(folder: Path, killer: Killer) -> None:
     world = World(folder / "world.jsonl")
-    box = Outbox(folder / "outbox", step=killer)
+    box = Outbox(folder / "outbox", crash_point=killer)
     for number in range(4):
         try:
             box.seal_chunk(chunk(number), payloads(number, clip_bytes=400))
