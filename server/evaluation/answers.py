@@ -90,8 +90,7 @@ class Answer:
 
 def named(text: str) -> str:
     """The object a sentence names, "" where it names none."""
-    slots = vocabulary.parse(text)
-    return slots.object if slots else ""
+    return _slots(text).object
 
 
 def rendered_cases(count: int, *, objects: Sequence[str] = walks.KNOWN, want: str = "", seed: int = 0) -> list[Case]:
@@ -169,7 +168,7 @@ def known_hazards(answer: Answer) -> Iterator[tuple[float, bool]]:
     where it names no object ("Turn right."), for it says nothing of things.
     """
     case = answer.case
-    name, side = named(case.text), seen_side(_side(case.text))
+    name, side = named(case.text), seen_side(_slots(case.text).side)
     scored = {(other, at): score for other, at, score in answer.scores}
     there = case.there if case.there is not None else {(name, side)} if name else frozenset()
     for _ in there - scored.keys():
@@ -209,7 +208,9 @@ def summary(answers: Sequence[Answer]) -> dict[str, object]:
 
 
 def _recall_by_tier(hazards: Sequence[Answer]) -> dict[str, object]:
-    return {str(tier): _recall([a for a in hazards if _tier(a.case.text) == tier]) for tier in (1, 2, 3)}
+    return {
+        str(tier): _recall([a for a in hazards if vocabulary.tier(_slots(a.case.text)) == tier]) for tier in (1, 2, 3)
+    }
 
 
 def _recall(answers: Sequence[Answer]) -> dict[str, object]:
@@ -241,14 +242,9 @@ def confusion(answers: Sequence[Answer]) -> dict[str, Counter[str]]:
     return table
 
 
-def _tier(text: str) -> int:
-    slots = vocabulary.parse(text)
-    return vocabulary.tier(slots) if slots else 3
-
-
-def _side(text: str) -> str:
-    slots = vocabulary.parse(text)
-    return slots.side if slots else ""
+def _slots(text: str) -> vocabulary.Slots:
+    """What a sentence says; empty slots where it cannot be read."""
+    return vocabulary.parse(text) or vocabulary.Slots("")
 
 
 def _f_half(known: Sequence[tuple[float, bool]], level: float) -> float:
