@@ -101,9 +101,9 @@ def fingerprint(certificate_der: bytes) -> str:
     return _sha256(certificate_der)
 
 
-def is_equal(one: str, other: str) -> bool:
+def is_equal(left: str, right: str) -> bool:
     """Constant-time comparison."""
-    return hmac.compare_digest(one.encode(), other.encode())
+    return hmac.compare_digest(left.encode(), right.encode())
 
 
 def encode(body: EnrolRequest | EnrolAnswer) -> bytes:

@@ -6,31 +6,17 @@ compares it with what lies in FOLDER/outbox after the kill. Run again with STEP 
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from pathlib import Path
 
 from device.outbox.outbox import Outbox
 from shared import atomic
 from shared.errors import MessageError
+from tests.crash import Killer
 from tests.device.outbox.records import chunk, correction, payloads, wav
 
 REFUSED = {"pi-1-b0071-000002"}
 """The server of this story refuses the clip of this record."""
-
-
-class Killer:
-    """Kills this process right after the nth time a step was done."""
-
-    def __init__(self, name: str, nth: int) -> None:
-        self._name, self._left = name, nth
-
-    def __call__(self, name: str) -> None:
-        if name == self._name:
-            self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
 
 
 class World:
@@ -104,4 +90,4 @@ def deliver_one(box: Outbox, world: World, number: int) -> None:
 
 
 if __name__ == "__main__":
-    live(Path(sys.argv[1]), Killer(sys.argv[2], int(sys.argv[3])))
+    live(Path(sys.argv[1]), Killer(name=sys.argv[2], nth=int(sys.argv[3])))
