@@ -151,5 +151,5 @@ def _take(connection: Connection, line: Line) -> bool:
     return False
 
 
-def _values(line: Line, names: Sequence[str]) -> dict[str, Any]:
-    return {name: line[name] for name in names}
+def _values(row: Line | RowMapping, names: Sequence[str]) -> dict[str, Any]:
+    return {name: row[name] for name in names}
