@@ -101,9 +101,9 @@ def fingerprint(certificate_der: bytes) -> str:
     return _sha256(certificate_der)
 
 
-def is_equal(one: str, other: str) -> bool:
+def is_equal(left: str, right: str) -> bool:
     """Constant-time comparison."""
-    return hmac.compare_digest(one.encode(), other.encode())
+    return hmac.compare_digest(left.encode(), right.encode())
 
 
 def encode(body: EnrolRequest | EnrolAnswer) -> bytes:
@@ -123,11 +123,11 @@ def uri(server: str, device: str, code: str) -> str:
 def parse_uri(text: str) -> dict[str, str]:
     """server, device and code of a QR code's text. Raises: ConfigError."""
     head, _, query = text.strip().partition("?")
-    found = parse_qs(query) if head.lower() == "waycue:enrol" and len(text) < 1000 else {}
+    query_values = parse_qs(query) if head.lower() == "waycue:enrol" and len(text) < 1000 else {}
     names = ("server", "device", "code")
-    if any(len(found.get(name, [])) != 1 for name in names):
+    if any(len(query_values.get(name, [])) != 1 for name in names):
         raise ConfigError("This is not the text of a waycue QR code.", hint="It begins with waycue:enrol?server=")
-    return {name: found[name][0] for name in names}
+    return {name: query_values[name][0] for name in names}
 
 
 def _mac(key: bytes, *parts: str) -> str:

@@ -31,7 +31,7 @@ from shared.floor import ClockFloor
 PENDING = "enrolling"
 REQUEST, FOR = "request.csr", "for.json"
 STEPS = ("asked_for", "answered", *identity.STEPS, "forgotten")
-"""The durable steps of `enrol`, as `step` is told of them."""
+"""The durable steps of `enrol`, in their order."""
 TIMEOUT_S = 20.0
 NOT_TAKEN = "It may be mistyped, expired or used already, or be meant for another name"
 
@@ -44,26 +44,37 @@ class _Pending:
     csr_pem: str
 
 
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """What a person brings from the server."""
+
+    server: str
+    """HOST:PORT."""
+    code: str
+    """The claim code."""
+    device: str
+    """The name that the code was made for."""
+
+
 def enrol(
     state_dir: Path,
+    invitation: Invitation,
     *,
-    server: str,
-    code: str,
-    device: str,
     floor: ClockFloor,
     clock: Clock,
-    step: atomic.Step = atomic.no_step,
+    crash_point: atomic.Step = atomic.no_step,
 ) -> Identity:
-    """Enrol, or enrol again. server: HOST:PORT. step: see STEPS.
+    """Enrol, or enrol again. crash_point: called with each of STEPS.
 
     raises: ConfigError (code or address), Refused, Unreachable, Transient, OSError
     """
-    address = settings.address(server, what="server's address", default_port=enrolment.DEFAULT_PORT)
-    key = enrolment.key_of(code)
+    device = invitation.device
+    address = settings.address(invitation.server, what="server's address", default_port=enrolment.DEFAULT_PORT)
+    key = enrolment.key_of(invitation.code)
     pending = _pending(state_dir, hashlib.sha256(b"\n".join((key, device.encode()))).hexdigest(), device)
-    step("asked_for")
+    crash_point("asked_for")
     answer = _ask(address, key, device, pending.csr_pem)
-    step("answered")
+    crash_point("answered")
     issued_s = _checked(answer, pending, device)
     files = {
         identity.KEY: pending.key_pem,
@@ -75,12 +86,12 @@ def enrol(
         ),
     }
     floor.reset(issued_s)
-    identity.store(state_dir, files, step=step)
+    identity.store(state_dir, files, crash_point=crash_point)
     atomic.remove_tree(state_dir / PENDING)
-    step("forgotten")
-    found = Identity.open(state_dir, floor=floor)
-    assert found is not None  # it was just written
-    return found
+    crash_point("forgotten")
+    enrolled = Identity.open(state_dir, floor=floor)
+    assert enrolled is not None  # it was just written
+    return enrolled
 
 
 def _pending(state_dir: Path, asked_for: str, device: str) -> _Pending:

@@ -55,9 +55,9 @@ class Espeak:
             raise MediaError(
                 f"The speech program {self._program} is not installed: nothing can be spoken.", hint=INSTALL
             )
-        found = self._run(["--version"], b"")
+        output = self._run(["--version"], b"")
         self.render("test", SLOWEST_WPM)
-        return found.decode(errors="replace").split("Data at")[0].strip()
+        return output.decode(errors="replace").split("Data at")[0].strip()
 
     def render(self, text: str, words_per_minute: int) -> Samples:
         """Speech for `text`. Raises: MediaError."""

@@ -88,13 +88,11 @@ class Layout:
     objects: tuple[str, ...]
     preprocessing: Preprocessing
     patch_px: int
-    answers: dict[str, tuple[int, ...]]
-    """Ids of each sentence met so far are looked up by the collating side."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Layout:
         patch_px = int(checkpoint.model.config.vision_config.patch_size)
-        return cls(checkpoint.objects, checkpoint.preprocessing, patch_px, {})
+        return cls(checkpoint.objects, checkpoint.preprocessing, patch_px)
 
 
 def patch_labels(mask: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:

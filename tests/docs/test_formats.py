@@ -14,7 +14,7 @@ import pytest
 
 from device.controls.buttons import SCRIPTED
 from device.health import status
-from device.health.walk_report import Report
+from device.health.walk_report import WalkReport
 from device.outbox import folder as outbox_folder
 from device.updates import slots, state, state_file
 from server.commands import export
@@ -143,7 +143,7 @@ def test_every_press_is_told() -> None:
 
 
 def test_every_part_of_a_report_is_told(tmp_path: Path) -> None:
-    Report("walk", "device", "source").write(tmp_path / "report.json", {})
+    WalkReport("walk", "device", "source").write(tmp_path / "report.json", {})
     report = json.loads((tmp_path / "report.json").read_bytes())
     named = named_in(section("formats.md", "Files for scripts"))
     assert sorted({*report, *report["time_to_speech_ms"]} - named) == []

@@ -21,7 +21,7 @@ from pathlib import Path
 from device.outbox.folder import REQUESTS
 from device.outbox.inspect import ask_retry
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from device.updates.permission import Permission
 from device.updates.state import Settings
 from device.updates.tuf_client import Trust
@@ -162,16 +162,9 @@ class _Device:
         self._orders, self._stop = orders, stop
         self._ledger = Ledger(orders.ledger)
         self._killer = orders.fate.killer()
-        self._box = Outbox(orders.state / "outbox", step=self._killer)
-        self._link = Link(
-            host=orders.host,
-            port=orders.port,
-            device=orders.name,
-            outbox=self._box,
-            clock=orders.fate.clock(),
-            on_state=self._changed,
-            draw=lambda: 0.1,
-        )
+        self._box = Outbox(orders.state / "outbox", crash_point=self._killer)
+        ports = LinkPorts(self._box, orders.fate.clock(), self._changed, lambda: 0.1)
+        self._link = Link(LinkSettings(orders.host, orders.port, orders.name), ports)
         self._updater = self._made_updater() if orders.updates else None
         self._threads: list[threading.Thread] = []
 

@@ -21,12 +21,12 @@ from device.sync.uploads import (
     Allow,
     Allowed,
     Answered,
-    Failed,
-    Merged,
-    Refused,
-    Released,
-    Say,
-    Took,
+    Claimed,
+    ItemFailed,
+    ItemMerged,
+    ItemRefused,
+    ItemReleased,
+    SendMessage,
     Uploads,
     UploadsEvent,
 )
@@ -80,18 +80,18 @@ class World:
         self.state, actions = uploads.step(self.state, event, self.now_s)
         for action in actions:
             match action:
-                case Say():
+                case SendMessage():
                     self._send(action)
-                case Merged(item=item):
+                case ItemMerged(item=item):
                     self.box.merged([item])
-                case Refused(item=item, reason=reason):
+                case ItemRefused(item=item, reason=reason):
                     self.refused.append(f"{item.name}: {reason}")
                     self.box.refused(item, reason)
-                case Released(item=item):
+                case ItemReleased(item=item):
                     self.box.release([item])
         self.most_flying = max(self.most_flying, self.state.flying_parts)
 
-    def _send(self, say: Say) -> None:
+    def _send(self, say: SendMessage) -> None:
         message = message_of(DEVICE, say)
         place = topics.levels(message.topic)
         assert place is not None
@@ -108,7 +108,7 @@ class World:
         items = self.box.claim(small)
         items += self.box.claim(bulk, bulk=True) if len(items) < small else []
         if items:
-            self.decide(Took(tuple(items)))
+            self.decide(Claimed(tuple(items)))
 
     def connect(self) -> None:
         self.decide(Online(PART))
@@ -302,7 +302,7 @@ def test_a_file_that_cannot_be_read_is_given_up_alone(memory_path: Path) -> None
     with World(memory_path) as world:
         world.connect()
         world.seal(spoken=False)
-        world.decide(Failed(f"{chunk(0).chunk_id}.clip", "it cannot be read on the device"))
+        world.decide(ItemFailed(f"{chunk(0).chunk_id}.clip", "it cannot be read on the device"))
         world.finish()
         assert [failure.reason for failure in world.box.failures()] == ["clip: it cannot be read on the device"]
         assert len(world.depot.entries) == 3

@@ -13,8 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from device import config as settings
-from device.agent import SAID_BEFOREHAND, Agent, RunOptions
+from device.agent.parts import AgentPorts, RunOptions
+from device.agent.run import SAID_BEFOREHAND, Agent
 from device.capture.open import open_source
+from device.capture.settings import CaptureSettings
 from device.commands import selftest
 from device.health import status
 from device.identity import identity
@@ -66,14 +68,14 @@ def test_a_trial_that_takes_over_in_mid_walk_says_so(tmp_path: Path) -> None:
     class Swapping(StoryModel):
         def seeing(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             if self.looks == 8:
-                put_in_use(made[0]._guidance, coming, announce="Guidance updated.")
+                put_in_use(made[0].parts.guidance, coming, announce="Guidance updated.")
             return image
 
     chosen = config(tmp_path, film(tmp_path))
     first = Swapping(nothing)
     options = RunOptions(report=tmp_path / "report.json", captions=tmp_path / "captions.jsonl", exit_at_end=True)
-    made.append(Agent(chosen, options, clock=CLOCK, load=lambda folder: coming))
-    made[0]._guidance.swap(first, announce="Guidance ready.")
+    made.append(Agent(chosen, options, AgentPorts(CLOCK, load=lambda folder: coming)))
+    made[0].parts.guidance.swap(first, announce="Guidance ready.")
     made[0].run()
     assert result(tmp_path).texts == ["Guidance ready.", TRIAL]
     assert coming.looks > 0
@@ -108,7 +110,7 @@ def test_a_trial_that_the_settings_name_guides_a_replay_but_a_real_walk_only_by_
         named = {"guidance.model": str(tmp_path / "t1"), "voice.speech": "none", "buttons.keys": False}
         chosen = settings.load(None, named | more | {"device.state": str(tmp_path / f"state-{number}")})
         with pytest.raises(BundleError) as refusal:
-            Agent(chosen, RunOptions(exit_at_end=True), clock=CLOCK).run()
+            Agent(chosen, RunOptions(exit_at_end=True), AgentPorts(CLOCK)).run()
         # Where it is let through, it is turned down for another reason: random bytes are no model.
         assert ("is on trial" in str(refusal.value)) == refused, more
         assert ("could not be loaded" in str(refusal.value) or "lacks what" in str(refusal.value)) != refused
@@ -119,7 +121,7 @@ def test_the_selftest_says_of_a_trial_whether_it_may_guide_this_wearer(starter_b
     shutil.copytree(starter_bundle, copy)
     rewrite(copy, intended_use="trial")
 
-    def check(**more: object) -> selftest.Finding:
+    def check(**more: object) -> selftest.CheckResult:
         told: dict[str, Any] = {"capture.source": "camera:9", "device.state": str(tmp_path / "state")}
         chosen = settings.load(None, told | {"guidance.model": str(copy)} | more)
         return selftest.selftest(chosen, CLOCK, only=("model",))[0]
@@ -158,9 +160,9 @@ class Worn:
             "capture.clips": False,
         }
         options = RunOptions(captions=self.captions, exit_at_end=True, linger_s=0.0)
-        made = Agent(settings.load(None, wanted), options, clock=CLOCK, load=self._load, selftest=no_problems)
-        made._source = open_source(f"replay:{film(self.place, 120.0)}", pace="real", clock=CLOCK)
-        return made
+        walk = open_source(CaptureSettings(f"replay:{film(self.place, 120.0)}", pace="real"), clock=CLOCK)
+        ports = AgentPorts(CLOCK, load=self._load, selftest=no_problems, source=walk)
+        return Agent(settings.load(None, wanted), options, ports)
 
     def _load(self, folder: Path) -> StoryModel:
         """Random bytes stand for a model; what its manifest says of it is real."""

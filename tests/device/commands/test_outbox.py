@@ -94,7 +94,7 @@ def test_retry_beside_a_running_agent_is_done_by_the_agent(box: Outbox, capsys: 
 
     def agent() -> None:
         while not stop.wait(0.02):
-            box.take_requests()
+            box.retry_requested()
 
     thread = threading.Thread(target=agent)
     thread.start()

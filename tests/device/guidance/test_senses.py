@@ -94,7 +94,7 @@ def test_while_a_siren_sounds_only_what_matters_is_said_and_the_rest_waits(tmp_p
         return ((CURB, DOOR) if look == 16 else (DOOR,) if look >= 12 else ()), DOOR_SAID
 
     made = agent(config(tmp_path, film(tmp_path, 12.0)), StoryModel(door_then_curb), tmp_path)
-    hear = made._guidance.hear
+    hear = made.parts.guidance.hear
 
     def with_siren(block: SoundBlock) -> None:
         first = round((block.t_s - 1.0) * 16_000)
@@ -103,7 +103,7 @@ def test_while_a_siren_sounds_only_what_matters_is_said_and_the_rest_waits(tmp_p
             loud = wail[first : first + loud.size]
         hear(SoundBlock(loud, block.t_s))
 
-    made._guidance.hear = with_siren  # type: ignore[method-assign]
+    made.parts.guidance.hear = with_siren  # type: ignore[method-assign]
     made.run()
     said = {entry["text"]: entry["t_s"] for entry in result(tmp_path).captions}
     assert said["Stop, curb ahead."] == pytest.approx(4.0, abs=0.3)
@@ -112,7 +112,7 @@ def test_while_a_siren_sounds_only_what_matters_is_said_and_the_rest_waits(tmp_p
 
 def test_pictures_whose_size_and_rotation_change_in_mid_walk_are_guided_and_recorded(tmp_path: Path) -> None:
     made = agent(config(tmp_path, film(tmp_path), flags__audit_share=1.0), StoryModel(nothing), tmp_path)
-    source = made._source
+    source = made.parts.source
     assert source is not None
     read = source.read
 

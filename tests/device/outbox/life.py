@@ -30,9 +30,9 @@ class Promises:
             atomic.append_line(log, {"what": what, "name": name})
 
 
-def live(folder: Path, step: Step) -> None:
+def live(folder: Path, crash_point: Step) -> None:
     promises = Promises(folder / "promises.jsonl")
-    box = Outbox(folder / "outbox", step=step)
+    box = Outbox(folder / "outbox", crash_point=crash_point)
     for number in range(4):
         try:
             box.seal_chunk(chunk(number), payloads(number, clip_bytes=400))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from device.updates.permission import Permission
 from device.updates.slots import current_slot
 from device.updates.state import Settings
@@ -39,16 +39,8 @@ class Agent:
     def __init__(self, site: SecureSite, name: str, state_dir: Path, root_json: bytes) -> None:
         self._state_dir, self._stop, self.changed = state_dir, threading.Event(), threading.Condition()
         self._outbox = Outbox(state_dir / "outbox")
-        self._link = Link(
-            host=site.host,
-            port=site.port,
-            device=name,
-            outbox=self._outbox,
-            clock=CLOCK,
-            tls=site.enrol(name).context(),
-            draw=lambda: 0.1,
-            status=Status(online=True),
-        )
+        settings = LinkSettings(site.host, site.port, name, tls=site.enrol(name).context())
+        self._link = Link(settings, LinkPorts(self._outbox, CLOCK, draw=lambda: 0.1), status=Status(online=True))
         ports = UpdaterPorts(clock=CLOCK, publish=self._link.publish, selftest=no_problems, use_model=self._activated)
         trust = Trust(state_dir / "trust", root_json, ClockFloor(state_dir, CLOCK))
         self.updater = Updater(

@@ -104,7 +104,7 @@ def _requests() -> Run:
             (Path(os.fsdecode(os.path.join(os.fsencode(outbox / REQUESTS), name)))).touch()
         box = Outbox(outbox)
         try:
-            box.take_requests()
+            box.retry_requested()
         finally:
             box.close()
 
@@ -147,9 +147,9 @@ def _renewals() -> Run:
     def run(data: bytes) -> None:
         kind, rest = data[:1], data[1:]
         if kind == b"w":
-            (home / "state" / renew.WISH).write_bytes(shaped(rest, [b'{"rekey": true}']))
+            (home / "state" / renew.REQUEST).write_bytes(shaped(rest, [b'{"rekey": true}']))
         elif kind == b"k":
-            (home / "state" / renew.WISH).write_bytes(b'{"rekey": true}')
+            (home / "state" / renew.REQUEST).write_bytes(b'{"rekey": true}')
             (home / "state" / renew.NEXT_KEY).write_bytes(rest if rest[:1] == b"-" else patched(rest, key))
         elif kind == b"p":
             altered = patched(rest, pem.encode()).decode("utf-8", "replace")
@@ -158,7 +158,7 @@ def _renewals() -> Run:
             renewing.on_certificate(["certificate"], shaped(rest, examples))
         clock.sleep(ASK_AGAIN_S + 1.0)
         renewing.tick()
-        for name in (renew.WISH, renew.NEXT_KEY):
+        for name in (renew.REQUEST, renew.NEXT_KEY):
             (home / "state" / name).unlink(missing_ok=True)
 
     return run

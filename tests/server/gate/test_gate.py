@@ -70,6 +70,22 @@ def test_the_cases_that_count_are_told_by_group() -> None:
     )
 
 
+def test_each_group_and_tier_has_its_own_margin() -> None:
+    """Fewer real moments than drawn frames, and fewer of a tier than of all: wider margins."""
+    both = scores("new", right, [*HELD_OUT, *FRAMES])
+    rules = decide(evidence(both, both)).rules
+    bounds = {(rule.name, rule.about): rule.bound for rule in rules}
+    assert (bounds["no worse", "real"], bounds["no worse", "drawn"]) == (-0.05, -0.03)
+    assert (bounds["no worse", "real, obstacles"], bounds["no worse", "drawn, obstacles"]) == (-0.1, -0.06)
+    assert bounds["warns as well", "real, things to stop for"] == -0.1
+    assert bounds["no more false clear", "real"] == -0.03
+    assert bounds["whole walks: warns in time", "real"] == -0.15
+    counts = {(rule.name, rule.about): rule.cases for rule in rules}
+    assert counts["warns as well", "real, things to stop for"] == 180
+    assert counts["no more false clear", "real"] == 420
+    assert counts["no worse", "real"] == 480
+
+
 def test_an_equal_field_model_replaces_a_field_champion() -> None:
     assert decide(evidence(GOOD, replace(GOOD, version="old"))).verdict == "promoted"
 

@@ -107,7 +107,7 @@ def layout() -> Layout:
     """The starter's layout, without loading its weights."""
     from shared.preprocess import Preprocessing
 
-    return Layout(tuple(vocabulary.load().objects), Preprocessing(128), 16, {})
+    return Layout(tuple(vocabulary.load().objects), Preprocessing(128), 16)
 
 
 def examples(count: int, of: checkpoints.Checkpoint) -> list[Example]:
