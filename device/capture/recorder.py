@@ -320,6 +320,10 @@ class SoundTail:
             self._blocks.popleft()
 
     @property
+    def kept_samples(self) -> int:
+        return sum(len(samples) for _, samples in self._blocks)
+
+    @property
     def heard_until_s(self) -> float:
         """Where the sound so far ends. Live sound trails the picture: wait for this to pass the end of a cut."""
         return (self._line.next_sample or 0) / SAMPLE_RATE_HZ

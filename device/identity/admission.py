@@ -52,7 +52,7 @@ class Admission:
             context = None if identity is None else identity.context()
         except (ConfigError, OSError) as error:
             logger.error("No connection to the server: %s", error)
-            return cls(_name_left(state_dir) or device_config.device_name(config), "", floor, trouble=str(error))
+            return cls(name_left(state_dir) or device_config.device_name(config), "", floor, trouble=str(error))
         if identity is None:
             return cls(device_config.device_name(config), _plain_address(config), floor)
         if config.device.name not in ("", identity.device):
@@ -99,7 +99,7 @@ def _ended(identity: Identity) -> str:
     return f"The certificate of {identity.device} has ended: the broker will not let it in. {identities.AGAIN}"
 
 
-def _name_left(state_dir: Path) -> str:
+def name_left(state_dir: Path) -> str:
     """The enrolled name, where that much of a damaged identity can be read: records must not change their owner."""
     try:
         enrolment: Any = json.loads((state_dir / identities.FOLDER / identities.ENROLMENT).read_bytes())

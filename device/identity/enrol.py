@@ -37,7 +37,7 @@ NOT_TAKEN = "It may be mistyped, expired or used already, or be meant for anothe
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
+class PendingRequest:
     """A key and its request, on disk before they are used."""
 
     key_pem: bytes
@@ -71,11 +71,11 @@ def enrol(
     device = invitation.device
     address = settings.address(invitation.server, what="server's address", default_port=enrolment.DEFAULT_PORT)
     key = claim_code.key_of(invitation.code)
-    pending = _pending(state_dir, hashlib.sha256(b"\n".join((key, device.encode()))).hexdigest(), device)
+    pending = pending_request(state_dir, hashlib.sha256(b"\n".join((key, device.encode()))).hexdigest(), device)
     crash_point("asked_for")
     answer = _ask(address, key, device, pending.csr_pem)
     crash_point("answered")
-    issued_s = _checked(answer, pending, device)
+    issued_s = check_answer(answer, pending, device)
     files = {
         identity.KEY: pending.key_pem,
         identity.CERTIFICATE: answer.certificate_pem.encode(),
@@ -94,15 +94,15 @@ def enrol(
     return enrolled
 
 
-def _pending(state_dir: Path, asked_for: str, device: str) -> _Pending:
+def pending_request(state_dir: Path, asked_for: str, device: str) -> PendingRequest:
     """What an interrupted try with the same code left, or something new."""
     folder = state_dir / PENDING
     try:
         if json.loads((folder / FOR).read_bytes()) == asked_for:
-            return _Pending((folder / identity.KEY).read_bytes(), (folder / REQUEST).read_text("ascii"))
+            return PendingRequest((folder / identity.KEY).read_bytes(), (folder / REQUEST).read_text("ascii"))
     except (OSError, ValueError, RecursionError):
         pass  # there was none, or it is damaged: a new key does as well
-    made = _Pending(key_pem := identity.new_key(), identity.certificate_request(key_pem, device))
+    made = PendingRequest(key_pem := identity.new_key(), identity.certificate_request(key_pem, device))
     atomic.make_dirs(state_dir)
     atomic.remove_tree(folder)
     files = {identity.KEY: made.key_pem, REQUEST: made.csr_pem.encode(), FOR: json.dumps(asked_for).encode()}
@@ -160,7 +160,7 @@ def _fingerprint(connection: socket.socket) -> str:
     return enrolment.fingerprint(shown)
 
 
-def _checked(answer: EnrolAnswer, pending: _Pending, device: str) -> float:
+def check_answer(answer: EnrolAnswer, pending: PendingRequest, device: str) -> float:
     """When the certificate was issued. Raises: Refused where the parts of the answer do not fit together."""
     try:
         settings.address(answer.broker)

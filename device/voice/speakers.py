@@ -65,6 +65,11 @@ class Speakers:
         """PortAudio still asks for samples: it reports nothing when a card is unplugged."""
         return self._stream is not None and self._clock.monotonic_s() - self._called_s <= DEAD_AFTER_S
 
+    @property
+    def latency_s(self) -> float:
+        """Of the open stream, as PortAudio has it."""
+        return float(self._stream.latency)
+
     def open(self) -> None:
         """Raises: MediaError where there is no PortAudio or no such sound card."""
         if self.wants_reopen:
@@ -155,7 +160,7 @@ class Speakers:
                     device=self._device,
                     latency=self._buffer_s,
                     blocksize=rate_hz * BLOCK_MS // 1000,
-                    callback=self._fill,
+                    callback=self.fill,
                 )
             except sounddevice.PortAudioError as error:
                 last = error
@@ -165,7 +170,7 @@ class Speakers:
         assert last is not None
         raise last
 
-    def _fill(self, out: Any, frames: int, time: Any, status: Any) -> None:
+    def fill(self, out: Any, frames: int, time: Any, status: Any) -> None:
         """PortAudio's callback: `frames` samples into `out` int16 [frames, 1]."""
         now_s = self._clock.monotonic_s()
         delay_s = min(max(0.0, time.outputBufferDacTime - time.currentTime), MOST_DELAY_S)

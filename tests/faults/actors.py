@@ -44,15 +44,17 @@ from shared.clock import Clock, SystemClock
 from shared.errors import MessageError
 from shared.floor import ClockFloor
 from shared.messages import Status
+from tests.crash import Killer
 from tests.faults import cargo
 from tests.faults.cargo import Ledger
-from tests.faults.killer import Killer
 
 TICK_S = 0.05
 OFFERS_EVERY_S = 0.2
 BAD_SUFFIX = "-bad"
 """Models whose version ends so fail on probation."""
 PROBATION_LOOKS = 3
+FRAMES = 4
+"""So many functions name a call that a process dies at."""
 FREE_MB = 32  # the disks of these tests are small
 _log = logging.getLogger(__name__)
 
@@ -71,9 +73,9 @@ class Fate:
     """How much faster than real its timers run."""
 
     def killer(self) -> Killer:
-        killer = Killer(self.kill_at, nth=self.nth, seen=self.seen)
+        killer = Killer(self.seen, name=self.kill_at or None, nth=self.nth, frames=FRAMES)
         if self.watch_calls:
-            killer.install()
+            killer.watch()
         return killer
 
     def clock(self) -> SkewedClock:

@@ -8,7 +8,7 @@ Four stories, each with its own cast of real processes:
     updating    a device goes from m1 to m2; the keys are changed; it is offered m3, which fails on probation and is
                 taken back
 
-The names of the steps are not written down here: an undisturbed run of each story collects them (tests.faults.killer).
+The names of the steps are not written down here: an undisturbed run of each story collects them (tests.crash).
 """
 
 from __future__ import annotations

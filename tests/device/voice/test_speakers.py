@@ -113,7 +113,7 @@ def test_the_callback_is_silent_within_fifty_milliseconds_of_a_cut(pulse: PulseC
         block = np.zeros((220, 1), np.int16)
         speakers.cut()
         for _ in range(5):
-            speakers._fill(block, 220, Time, Status)
+            speakers.fill(block, 220, Time, Status)
         assert not block.any()
         assert speakers.poll() == [UtteranceEnded(1)]
     finally:
@@ -130,15 +130,15 @@ def test_a_stuttering_sound_card_is_opened_again_with_a_larger_buffer(pulse: Pul
     speakers = Speakers(CLOCK)
     speakers.open()
     try:
-        before = speakers._stream.latency
+        before = speakers.latency_s
         speakers.play(1, Tone().render("", 0))
         for _ in range(20):
-            speakers._fill(np.zeros((220, 1), np.int16), 220, Time, Stutter)
+            speakers.fill(np.zeros((220, 1), np.int16), 220, Time, Stutter)
         wants = [speakers.wants_reopen]
         speakers.open()
         wants.append(speakers.wants_reopen)
         assert wants == [True, False]
-        assert speakers._stream.latency >= before
+        assert speakers.latency_s >= before
     finally:
         speakers.close()
 

@@ -177,7 +177,7 @@ def _server_link() -> Run:
     def run(data: bytes) -> None:
         tail, _, payload = data.partition(b"\n")
         topic = f"wc/v1/{tail.decode('utf-8', 'replace')}" if tail else topics.status(DEVICE)
-        link._dispatch(Message(topic, shaped(payload, examples)))  # type: ignore[arg-type]  # all it reads of one
+        link.on_message(Message(topic, shaped(payload, examples)))  # type: ignore[arg-type]  # all it reads of one
 
     return run
 

@@ -171,7 +171,7 @@ def _enrolling() -> Run:
     certificates = Certificates(open_store(home), Authority.make(home, clock=clock), clock=clock)
     held = enrolled(certificates, home / "good", DEVICE, clock=clock)
     files = identity.files_of(held)
-    pending = enrol._Pending(files[identity.KEY], "-----BEGIN")
+    pending = enrol.PendingRequest(files[identity.KEY], "-----BEGIN")
     answer = EnrolAnswer(
         files[identity.CERTIFICATE].decode(), files[identity.CA].decode(), "127.0.0.1:8883", '{"signed": {}}'
     )
@@ -184,11 +184,11 @@ def _enrolling() -> Run:
             (state / enrol.PENDING).mkdir()
             for name, value in ((enrol.FOR, shaped(data[1:], [b'"x"'])), (identity.KEY, data), (enrol.REQUEST, data)):
                 (state / enrol.PENDING / name).write_bytes(value)
-            enrol._pending(state, "x", DEVICE)
+            enrol.pending_request(state, "x", DEVICE)
         elif data[:1] == b"i":
             (state / identity.FOLDER).mkdir()
             (state / identity.FOLDER / identity.ENROLMENT).write_bytes(shaped(data[1:], [files[identity.ENROLMENT]]))
-            admission._name_left(state)
+            admission.name_left(state)
         else:
             try:
                 told = enrolment.decode(EnrolAnswer, shaped(data[1:], examples))
@@ -196,7 +196,7 @@ def _enrolling() -> Run:
                 for one in several(data[40:], most=2):
                     name = sorted(parts)[one[0] % len(parts)] if one else "broker"
                     parts[name] = patched(one[1:], str(parts[name]).encode()).decode("utf-8", "replace")
-                enrol._checked(EnrolAnswer(**parts), pending, DEVICE)
+                enrol.check_answer(EnrolAnswer(**parts), pending, DEVICE)
             except (MessageError, Refused):
                 return
 
