@@ -191,8 +191,8 @@ def _enrolling() -> Run:
             admission.name_left(state)
         else:
             try:
-                told = enrolment.decode(EnrolAnswer, shaped(data[1:], examples))
-                parts = asdict(told)
+                reported = enrolment.decode(EnrolAnswer, shaped(data[1:], examples))
+                parts = asdict(reported)
                 for one in several(data[40:], most=2):
                     name = sorted(parts)[one[0] % len(parts)] if one else "broker"
                     parts[name] = patched(one[1:], str(parts[name]).encode()).decode("utf-8", "replace")
