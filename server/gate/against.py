@@ -98,7 +98,7 @@ def _of_walks(walks: _Both[WalkScore], group: str, margin: float) -> Iterator[_C
 def _compare(comparison: _Comparison, settings: GateSettings) -> Rule:
     old, new, walks = zip(*comparison.pairs, strict=True)
     paired = resample.paired(old, new, walks, resamples=settings.bootstrap)
-    needed = resample.cases_for(comparison.margin, z=resample.Z90)
+    needed = resample.cases_for(comparison.margin, confidence=resample.PAIRED_CONFIDENCE)
     low, high = paired.interval
     enough = paired.walks >= settings.walks_least and paired.cases >= needed
     decisive = needed if comparison.overall else max(needed, paired.cases_to_tell(comparison.margin))

@@ -86,6 +86,20 @@ def test_each_group_and_tier_has_its_own_margin() -> None:
     assert counts["no worse", "real"] == 480
 
 
+def test_a_walk_that_taught_the_champion_is_left_out_of_every_comparison() -> None:
+    rules = decide(evidence(GOOD, replace(GOOD, version="old"), known_to_champion=("real-0",))).rules
+    compared = [rule for rule in rules if rule.name.startswith(("no worse", "warns as well", "no more", "whole walks"))]
+    assert len(compared) == 9
+    assert {rule.walks for rule in compared} == {15}
+
+
+def test_five_walks_are_enough_for_an_interval_and_four_are_not() -> None:
+    for walks, verdict in ((5, "passed"), (4, "not judged")):
+        moments = scores("new", right, held_out(walks, 60))
+        rules = decide(evidence(moments, replace(moments, version="old"))).rules
+        assert {rule.verdict for rule in rules if (rule.name, rule.about) == ("no worse", "real")} == {verdict}
+
+
 def test_an_equal_field_model_replaces_a_field_champion() -> None:
     assert decide(evidence(GOOD, replace(GOOD, version="old"))).verdict == "promoted"
 
