@@ -19,9 +19,9 @@ from device.capture.pipe import Outlet
 from device.capture.source import BLOCK_SAMPLES
 from device.capture.supervisor import Limits
 from device.capture.worker_process import Plan
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.clock import SystemClock
 from shared.errors import MediaError
-from shared.media import SAMPLE_RATE_HZ
 
 HINT = (
     "Check the plug; `python -m sounddevice` lists the devices: give the number or a part of the name of one that has"

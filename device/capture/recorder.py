@@ -24,11 +24,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from device.capture import encode
+from device.capture.clip import ClipEncoder, h264_encoder
 from device.capture.source import SOUND_TRAILS_S, SoundBlock, VideoFrame
-from shared import media
+from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
 from shared.errors import MediaError
-from shared.media import CHUNK_S, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
+from shared.jpeg import encode_jpeg
+from shared.wav import encode_wav
 
 CHUNK_SAMPLES = round(CHUNK_S * SAMPLE_RATE_HZ)
 CLIP_FPS = 10.0
@@ -96,7 +97,7 @@ class _Open:
     off_middle_s: float = math.inf
     frames_seen: int = 0
     frames_dropped: int = 0
-    clip: encode.ClipEncoder | None = None
+    clip: ClipEncoder | None = None
     next_clip_s: float = 0.0
     clip_done: bool = False
 
@@ -130,7 +131,7 @@ class Recorder:
         self.counts = RecorderCounts()
         self._ring: deque[ClosedChunk] = deque()
         self._ring_chunks, self._ring_bytes, self._held_bytes = ring_chunks, ring_bytes, 0
-        self._encoder = encode.h264_encoder() if clips else None
+        self._encoder = h264_encoder() if clips else None
         self._open: dict[int, _Open] = {}
         self._floor = 0  # the first index that is not closed
         self._line = SoundLine()
@@ -234,7 +235,7 @@ class Recorder:
             self._count(**{"too_short" if length_s < SHORTEST_CHUNK_S else "without_picture": 1})
             return []
         try:
-            picture = media.encode_jpeg(chunk.image)
+            picture = encode_jpeg(chunk.image)
         except MediaError as error:
             logger.warning("Chunk %d has no picture: %s", index, error)
             self._drop_clip(chunk)
@@ -245,7 +246,7 @@ class Recorder:
             started_at_s=index * CHUNK_S,
             duration_s=length_s,
             frame_jpeg=picture,
-            audio_wav=media.encode_wav(chunk.sound[:samples]),
+            audio_wav=encode_wav(chunk.sound[:samples]),
             clip_mp4=self._finish_clip(chunk),
             width_px=chunk.image.shape[1],
             height_px=chunk.image.shape[0],
@@ -271,7 +272,7 @@ class Recorder:
         try:
             if chunk.clip is None:
                 height, width = image.shape[:2]
-                chunk.clip = encode.ClipEncoder(width, height, fps=CLIP_FPS, encoder=self._encoder)
+                chunk.clip = ClipEncoder(width, height, fps=CLIP_FPS, encoder=self._encoder)
             chunk.clip.add(image, at_s)
         except MediaError as error:
             logger.warning("The clip of chunk %d is left out: %s", chunk.index, error)
@@ -340,4 +341,4 @@ class SoundTail:
             begin, end = max(start, first), min(start + len(samples), last)
             if begin < end:
                 out[begin - first : end - first] = samples[begin - start : end - start]
-        return media.encode_wav(out)
+        return encode_wav(out)

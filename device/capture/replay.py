@@ -25,7 +25,7 @@ from device.capture import rotate, video_file
 from device.capture.source import Kind, Pace, PartHealth, SoundBlock, SourceInfo, VideoFrame
 from shared.clock import Clock, SystemClock
 from shared.errors import MediaError
-from shared.media import MAX_FILM_SIDE_PX
+from shared.jpeg import MAX_FILM_SIDE_PX
 
 LATE_S = 0.15
 CATCH_UP_S = 2.0

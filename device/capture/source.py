@@ -45,7 +45,7 @@ class VideoFrame:
 @dataclass(frozen=True, slots=True, eq=False)
 class SoundBlock:
     samples: NDArray[np.int16]
-    """int16 [n] mono, shared.media.SAMPLE_RATE_HZ."""
+    """int16 [n] mono, shared.chunk_format.SAMPLE_RATE_HZ."""
     t_s: float
     """Of the first sample, in seconds on the source clock."""
 

@@ -18,8 +18,8 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from device.capture.source import BLOCK_SAMPLES, SoundBlock
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import MediaError
-from shared.media import SAMPLE_RATE_HZ
 
 HOLE_S = 0.1  # sound stamps of phones wander by some 20 ms; a real hole is a pause in the recording
 JUMP_S = 60.0  # damaged stamps jump by hours; nobody would wait them out

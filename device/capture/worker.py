@@ -20,9 +20,9 @@ from device.capture import pipe, supervisor
 from device.capture.source import PartHealth
 from device.capture.worker_process import KILL_S, Child, Plan
 from shared.background import Background
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.clock import SystemClock
 from shared.errors import MediaError
-from shared.media import SAMPLE_RATE_HZ
 
 PICTURES_KEPT = 4  # a quarter of a second at 15 fps: rides over a pause of the agent, never grows into a delay
 SOUND_KEPT_S = 30.0

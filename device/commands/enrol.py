@@ -16,7 +16,7 @@ from device.identity import enrol
 from device.identity import renew as renewal
 from device.identity.identity import Identity
 from device.outbox.outbox import peek
-from shared import atomic, enrolment
+from shared import atomic, claim_code
 from shared.clock import Clock
 from shared.errors import ConfigError
 from shared.floor import ClockFloor
@@ -81,7 +81,7 @@ def _enroll(config: Config, arguments: argparse.Namespace, state_dir: Path, cloc
 def _invitation(config: Config, arguments: argparse.Namespace) -> enrol.Invitation:
     server, code, device = arguments.server, arguments.code, config.device.name
     if arguments.uri:
-        server, device, code = (enrolment.parse_uri(arguments.uri)[name] for name in ("server", "device", "code"))
+        server, device, code = (claim_code.parse_uri(arguments.uri)[name] for name in ("server", "device", "code"))
         if config.device.name not in ("", device):
             raise ConfigError(
                 f"The code is for {device}, but device.name is {config.device.name!r}.", hint="Take it out."

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from device.identity import identity
 from device.identity.identity import Identity
-from shared import atomic, enrolment, settings
+from shared import atomic, claim_code, enrolment, settings
 from shared.clock import Clock
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.errors import MessageError, Refused, Transient, Unreachable
@@ -70,7 +70,7 @@ def enrol(
     """
     device = invitation.device
     address = settings.address(invitation.server, what="server's address", default_port=enrolment.DEFAULT_PORT)
-    key = enrolment.key_of(invitation.code)
+    key = claim_code.key_of(invitation.code)
     pending = pending_request(state_dir, hashlib.sha256(b"\n".join((key, device.encode()))).hexdigest(), device)
     crash_point("asked_for")
     answer = _ask(address, key, device, pending.csr_pem)

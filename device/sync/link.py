@@ -30,10 +30,10 @@ from device.outbox.outbox import Outbox
 from device.sync.connection import Connection
 from device.sync.delivery import Delivery
 from device.sync.outgoing import Outgoing
+from device.sync.reconnect import STABLE_S, next_attempt, wait_s
 from device.sync.uploads import Allowed
 from shared import messages, topics
 from shared.background import Background
-from shared.backoff import exponential_s
 from shared.clock import Clock
 from shared.errors import Permanent, Unreachable
 from shared.messages import Status
@@ -43,13 +43,8 @@ from shared.transfer import PART_BYTES, part_bytes
 HANDSHAKE_S = 10.0  # from TCP connect to being subscribed; a half-open broker must not hold us for ever
 IDLE_S = 0.5  # the longest wait between two looks at the timers
 GOODBYE_S = 2.0
-STABLE_S = 10.0  # a connection that lasted this long starts the backoff afresh
-MAX_ATTEMPT_IF_USEFUL = 4  # at most 8 s between short connections that each get something across
 SUSPICIOUS = 3  # short connections in a row
-BACKOFF_BASE_S = 0.5
-BACKOFF_MAX_S = 30.0
 LET_IN_AGAIN = "was it locked out? A new code lets it in again: waycue-server devices add, waycue-device enroll"
-REJECTED_MAX_S = 300.0  # a broker that knows us and says no: only a person changes that
 MAX_WAITING = 64  # messages of others (block requests, renewals) that wait for their turn
 logger = logging.getLogger(__name__)
 
@@ -204,13 +199,12 @@ class Link:
             except Exception:
                 logger.exception("The link failed in a way nobody thought of; it connects again.")
                 reason = "an error inside the link; see the log"
-            lasted = self._clock.monotonic_s() - started_s >= STABLE_S
-            self._cut_short = 0 if lasted or not self.online else self._cut_short + 1
+            lasted_s = self._clock.monotonic_s() - started_s
+            self._cut_short = 0 if lasted_s >= STABLE_S or not self.online else self._cut_short + 1
             useful = self.delivery.answered
             self._went_offline(reason if self._cut_short < SUSPICIOUS else f"{reason}; {self._suspicion()}")
-            attempt = 0 if lasted else min(attempt + 1, MAX_ATTEMPT_IF_USEFUL) if useful else attempt + 1
-            most_s = REJECTED_MAX_S if self._rejected else BACKOFF_MAX_S
-            self._stop.wait(exponential_s(attempt, base_s=BACKOFF_BASE_S, max_s=most_s, jitter=self._draw()))
+            attempt = next_attempt(attempt, lasted_s=lasted_s, useful=useful)
+            self._stop.wait(wait_s(attempt, rejected=self._rejected, jitter=self._draw()))
         self.delivery.close()
 
     def _suspicion(self) -> str:

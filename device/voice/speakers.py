@@ -15,10 +15,10 @@ import numpy as np
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples
 from device.voice.sinks import UtteranceEnded, UtteranceStarted, VoiceEvent
-from shared import media
 from shared.background import within
 from shared.clock import Clock
 from shared.errors import MediaError
+from shared.wav import resample
 
 logger = logging.getLogger(__name__)
 
@@ -106,14 +106,14 @@ class Speakers:
             self._finish()
             self._gain = self._wanted_gain
             self._utterance, self._begun, self._ends_at_s = utterance, False, None
-            self._left = media.resample(samples, SPEECH_RATE_HZ, self._rate_hz)
+            self._left = resample(samples, SPEECH_RATE_HZ, self._rate_hz)
 
     def loudness(self, gain: float) -> None:
         self._wanted_gain = gain
 
     def mix(self, samples: Samples) -> None:
         with self._lock:
-            self._over = media.resample(samples, SPEECH_RATE_HZ, self._rate_hz)
+            self._over = resample(samples, SPEECH_RATE_HZ, self._rate_hz)
 
     def cut(self) -> None:
         with self._lock:

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from server.dataset import folder
-from server.dataset.folder import SampleRow, Split, next_version
+from server.dataset import sample_row
+from server.dataset.sample_row import SampleRow, Split, next_version
 from server.dataset.wording import canonical, means_the_same
 from shared.messages import ChunkRecord, CorrectionRecord
 
@@ -70,7 +70,7 @@ def compose(
         split=split,
         **_correction_fields(newest),
         duration_s=record.duration_s,
-        extra=folder.foreign_fields(record.extra),
+        extra=sample_row.foreign_fields(record.extra),
     )
     row = _keep_decision(row, current)
     if current is None or row == current:

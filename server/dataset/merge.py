@@ -35,8 +35,9 @@ from server.database import store as db
 from server.database.store import Store
 from server.dataset import lookup, record_log, row_log
 from server.dataset.compose import compose
-from server.dataset.folder import Dataset, Split, to_dict
+from server.dataset.folder import Dataset
 from server.dataset.lookup import BatchFacts, Key
+from server.dataset.sample_row import Split, to_dict
 from shared import atomic, messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock

@@ -28,8 +28,8 @@ from server.labelling import folder as label
 from server.labelling import footage
 from server.walks import Event
 from shared import vocabulary
+from shared.chunk_format import CHUNK_S
 from shared.errors import DatasetError
-from shared.media import CHUNK_S
 
 REFERENCES = ".references.jsonl"
 LABELS = "labels.jsonl"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from exporters.onnx.bundle import Label
 from server.dataset import material
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from server.evaluation import answers as evaluate
 from server.evaluation import rendered
 from server.evaluation.drive import DriveSettings, drive

@@ -19,9 +19,11 @@ from av.container import InputContainer
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from shared import media, upright
+from shared import upright
+from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
 from shared.errors import MediaError
-from shared.media import CHUNK_S, MAX_FILM_SIDE_PX, MAX_SIDE_PX, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
+from shared.jpeg import MAX_FILM_SIDE_PX, MAX_SIDE_PX, encode_jpeg
+from shared.wav import encode_wav
 
 _WARM_UP_S = 0.3  # a lossy codec needs a few packets before its sound is right
 _HOLE_S = 0.1
@@ -85,7 +87,7 @@ def read(footage: Footage, number: int) -> Chunk | None:
     samples = np.zeros(round((end_s - start_s) * SAMPLE_RATE_HZ), np.int16)
     if footage.has_sound:
         _fill_sound(footage.path, samples, start_s=start_s)
-    return Chunk(media.encode_jpeg(_image(frame, max_side_px=MAX_FILM_SIDE_PX)), media.encode_wav(samples))
+    return Chunk(encode_jpeg(_image(frame, max_side_px=MAX_FILM_SIDE_PX)), encode_wav(samples))
 
 
 def play(footage: Footage, *, every_s: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:

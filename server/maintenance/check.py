@@ -24,9 +24,10 @@ from sqlalchemy import delete, func, select, update
 from server.database import store as db
 from server.database.store import Store, open_store
 from server.dataset import record_log, row_log
-from server.dataset.folder import FOLDERS, Dataset, SampleRow, from_dict, next_version, to_dict
+from server.dataset.folder import FOLDERS, Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
+from server.dataset.sample_row import SampleRow, from_dict, next_version, to_dict
 from server.maintenance import check_database, check_logs, home_lock
 from server.maintenance.findings import HomeFinding, set_aside
 from server.releases.registry import Registry, unjudged

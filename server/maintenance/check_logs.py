@@ -12,7 +12,7 @@ from sqlalchemy import select
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import folder as data
-from server.dataset import record_log
+from server.dataset import record_log, sample_row
 from server.dataset.folder import Dataset
 from server.maintenance.findings import HomeFinding, set_aside
 from shared import atomic, strict, topics
@@ -88,7 +88,7 @@ def _check_paths(value: dict[str, Any], where: str) -> None:
 
 def _row(line: bytes, where: str) -> object:
     try:
-        row = data.from_dict(json.loads(line), where=where)
+        row = sample_row.from_dict(json.loads(line), where=where)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{where} is not JSON ({error}).") from None
     moment, _, number = row.row_id.rpartition("#")
@@ -113,7 +113,7 @@ def differences(store: Store, dataset: Dataset) -> Iterator[HomeFinding]:
     with dataset.still(), store.reading() as connection:
         rows = select(db.dataset_rows.c.row_id, db.dataset_rows.c.body, db.dataset_rows.c.logged)
         known = {row_id: body for row_id, body, _ in connection.execute(rows)}
-        in_file = {row.row_id: data.to_dict(row) for row in dataset.history()}
+        in_file = {row.row_id: sample_row.to_dict(row) for row in dataset.history()}
         facts = {record_log.key_of(fact): fact for fact in record_log.facts(connection)}
         lines = {record_log.key_of(line): line for line in record_log.newest(list(record_log.read(dataset.records)))}
     for row_id in known.keys() - in_file.keys():
@@ -136,7 +136,7 @@ def differences(store: Store, dataset: Dataset) -> Iterator[HomeFinding]:
 
 
 def _plain(body: Any) -> dict[str, Any]:
-    return data.to_dict(data.from_dict(body))
+    return sample_row.to_dict(sample_row.from_dict(body))
 
 
 def announced(incoming: Path) -> set[str]:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from server.dataset.folder import SampleRow, State
+from server.dataset.sample_row import SampleRow, State
 from server.dataset.wording import meaning
 from server.review.decisions import said
 from shared import vocabulary

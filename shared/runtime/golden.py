@@ -13,7 +13,8 @@ import json
 import time
 from pathlib import Path
 
-from shared import bundle, media, vocabulary
+from shared import bundle, vocabulary
+from shared.jpeg import decode_picture
 from shared.runtime.execution import Execution
 from shared.runtime.model import GuidanceModel
 from shared.runtime.seen import Observation
@@ -37,7 +38,7 @@ def check_golden(folder: Path, *, threads: int = 2, execution: Execution | None 
     wrong, right, slowest_s = [], 0, 0.0
     for case in cases:
         file = folder / FOLDER / case["image"]
-        picture = media.decode_picture(file.read_bytes()) if file.is_file() else None
+        picture = decode_picture(file.read_bytes()) if file.is_file() else None
         if picture is None:
             return [f"its golden picture {case['image']} cannot be read"]
         started = time.monotonic()

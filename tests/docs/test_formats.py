@@ -19,7 +19,7 @@ from device.outbox import folder as outbox_folder
 from device.updates import slots, state, state_file
 from server.commands import export
 from server.database.store import open_store
-from server.dataset import folder
+from server.dataset import folder, sample_row
 from server.web import guard
 from server.web.app import create_app
 from shared import bundle, enrolment, messages, strict, topics, transfer
@@ -37,7 +37,7 @@ WRITTEN = [
     *dataclasses_of(messages),
     *dataclasses_of(enrolment),
     *dataclasses_of(bundle),
-    folder.SampleRow,
+    sample_row.SampleRow,
     status.DeviceStatus,
 ]
 

@@ -24,7 +24,7 @@ from device.identity.enrol import PENDING, STEPS
 from device.identity.identity import Identity
 from server.identity.authority import Authority
 from server.identity.enrol_http import BURST, EnrolmentService
-from shared import enrolment
+from shared import claim_code, enrolment
 from shared.clock import SystemClock
 from shared.errors import ConfigError, Refused, Unreachable
 from shared.floor import ClockFloor
@@ -126,7 +126,7 @@ def test_whoever_is_refused_learns_nothing(desk: Desk, caplog: pytest.LogCapture
     bodies = [
         enrolment.encode(ask(used, "used", other, shown=shown)),
         enrolment.encode(ask(expired, "expired", csr, shown=shown)),
-        enrolment.encode(ask(enrolment.new_code(), "expired", csr, shown=shown)),
+        enrolment.encode(ask(claim_code.new_code(), "expired", csr, shown=shown)),
         enrolment.encode(ask(used, "nobody", csr, shown=shown)),
         enrolment.encode(ask(desk.book.add("bad").code, "bad", "no request", shown=shown)),
         b"not json",
@@ -290,7 +290,7 @@ class InTheMiddle:
             "{}",
         )
         made = enrolment.encode(answer)
-        return 200, enrolment.answer_mac(enrolment.key_of(enrolment.new_code()), request.csr_pem, made), made
+        return 200, enrolment.answer_mac(claim_code.key_of(claim_code.new_code()), request.csr_pem, made), made
 
     def close(self) -> None:
         self._listener.close()

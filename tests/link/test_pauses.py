@@ -8,7 +8,7 @@ from pathlib import Path
 
 from device.outbox import inspect
 from device.outbox.outbox import Outbox
-from device.sync.link import BACKOFF_MAX_S, REJECTED_MAX_S
+from device.sync.reconnect import BACKOFF_MAX_S, wait_s
 from server.broker.child import BrokerChild
 from shared import messages, topics
 from shared.clock import SystemClock
@@ -136,4 +136,4 @@ def test_a_broker_that_does_not_let_the_device_in_is_asked_ever_more_seldom(
         assert "waycue-device enroll" in (link.why_offline or "")
         link.stop()
     assert "Not authorized" in states[0]
-    assert REJECTED_MAX_S > BACKOFF_MAX_S
+    assert wait_s(12, rejected=True, jitter=1.0) > wait_s(12, rejected=False, jitter=1.0) == BACKOFF_MAX_S

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from device.capture import encode
 from device.capture.recorder import ClosedChunk, Recorder
 from device.capture.source import BLOCK_SAMPLES, SoundBlock, VideoFrame
-from shared.media import SAMPLE_RATE_HZ
+from shared.chunk_format import SAMPLE_RATE_HZ
 
 RATE = SAMPLE_RATE_HZ
 Item = VideoFrame | SoundBlock

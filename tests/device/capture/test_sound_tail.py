@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from device.capture.recorder import SNAP, SoundLine, SoundTail
 from device.capture.source import SoundBlock
-from shared.media import SAMPLE_RATE_HZ
+from shared.chunk_format import SAMPLE_RATE_HZ
 
 RATE = SAMPLE_RATE_HZ
 

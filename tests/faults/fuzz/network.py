@@ -25,7 +25,7 @@ from server.ingest.counters import DailyCounts
 from server.ingest.ingest import Ingest
 from server.releases.offers import Offers
 from server.releases.registry import Registry
-from shared import blocks, bundle, enrolment, messages, topics
+from shared import blocks, bundle, claim_code, enrolment, messages, topics
 from shared.clock import ManualClock
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.errors import ConfigError, MessageError, WaycueError
@@ -293,7 +293,7 @@ def _manifests() -> Run:
 
 
 def _enrolment() -> Run:
-    key = enrolment.key_of("0000-0000-0000-0000")
+    key = claim_code.key_of("0000-0000-0000-0000")
     request = EnrolRequest(DEVICE, "-----BEGIN", enrolment.proof(key, DEVICE, "-----BEGIN", "00"))
     answer = EnrolAnswer("-----BEGIN", "-----BEGIN", "127.0.0.1:8883", "{}")
     kinds: tuple[type[EnrolRequest | EnrolAnswer], ...] = (EnrolRequest, EnrolAnswer)
@@ -307,9 +307,9 @@ def _enrolment() -> Run:
                 enrolment.encode(found)
                 enrolment.answer_mac(key, "x", data)
             elif which == 2:
-                enrolment.parse_uri(data[1:].decode("utf-8", "surrogateescape"))
+                claim_code.parse_uri(data[1:].decode("utf-8", "surrogateescape"))
             else:
-                enrolment.key_of(data[1:].decode("utf-8", "surrogateescape"))
+                claim_code.key_of(data[1:].decode("utf-8", "surrogateescape"))
         except (MessageError, ConfigError):
             return
 

@@ -13,7 +13,8 @@ import pytest
 
 from exporters.onnx.bundle import GoldenChunk, write_golden
 from server.dataset import material
-from server.dataset.folder import Dataset, SampleRow
+from server.dataset.folder import Dataset
+from server.dataset.sample_row import SampleRow
 from server.dataset.teaching import training_rows
 from server.evaluation import answers as evaluate
 from server.evaluation.answers import Answer, Case
