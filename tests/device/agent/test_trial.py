@@ -29,7 +29,7 @@ from shared.errors import BundleError
 from shared.runtime.seen import Hazard
 from tests.device.agent.stage import CLEAR, Card, Running, StoryModel, config, film, nothing, result, run
 from tests.device.updates.house import no_problems
-from tests.device.updates.test_over_tls import House
+from tests.device.updates.test_over_tls import PublishingServer
 from tests.pulse import until
 from tests.secure import SecureSite
 from tests.shared.bundle.bundles import PASSED, contents, make_bundle
@@ -137,7 +137,7 @@ def test_the_selftest_says_of_a_trial_whether_it_may_guide_this_wearer(starter_b
 class Worn:
     """An agent as a wearer has it: enrolled, over TLS, with a camera. Only the camera is played by a film."""
 
-    def __init__(self, site: SecureSite, house: House, place: Path, name: str) -> None:
+    def __init__(self, site: SecureSite, house: PublishingServer, place: Path, name: str) -> None:
         card, self.state = site.enrol(name), place / f"state-{name}"
         self.captions, self.place, self._options = place / f"{name}.jsonl", place, place / f"{name}-report.json"
         folder = self.state / identity.FOLDER
@@ -193,19 +193,19 @@ class Worn:
         return "" if folder is None else bundle.verify(folder).version
 
 
-def trial(house: House, place: Path) -> None:
+def trial(house: PublishingServer, place: Path) -> None:
     make_bundle(place / "t1", "t1", contents({"a.onnx": 200_000}, seed=9), intended_use="trial")
     house.registry.add(place / "t1")
 
 
-def named(house: House) -> None:
+def named(house: PublishingServer) -> None:
     house.push.rollouts.start(RolloutRequest("t1", devices=["anna"], supervised=True, companion="Carla"))
 
 
 def test_a_supervised_wearer_walks_with_the_trial_until_it_is_withdrawn_and_then_with_nothing(
     secure_broker: SecureSite, tmp_path: Path
 ) -> None:
-    with closing(House(secure_broker, tmp_path)) as house:
+    with closing(PublishingServer(secure_broker, tmp_path)) as house:
         assert house.link.ready.wait(15)
         trial(house, tmp_path)
         anna = Worn(secure_broker, house, tmp_path, "anna")
@@ -232,7 +232,7 @@ def test_a_withdrawn_trial_gives_way_in_mid_walk_to_the_field_model_before_it(
     secure_broker: SecureSite, tmp_path: Path
 ) -> None:
     make_bundle(tmp_path / "f1", "f1", contents({"a.onnx": 200_000}, seed=7), intended_use="field")
-    with closing(House(secure_broker, tmp_path)) as house:
+    with closing(PublishingServer(secure_broker, tmp_path)) as house:
         assert house.link.ready.wait(15)
         house.registry.add(tmp_path / "f1", evaluation=PASSED)
         house.registry.promote("f1", "first")

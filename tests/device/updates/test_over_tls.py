@@ -73,7 +73,7 @@ class Agent:
         self._outbox.close()
 
 
-class House:
+class PublishingServer:
     """The server's part, publishing what is due as `waycue-server run` does each second."""
 
     def __init__(self, site: SecureSite, place: Path) -> None:
@@ -114,8 +114,8 @@ class House:
 
 
 @pytest.fixture
-def house(secure_broker: SecureSite, tmp_path: Path) -> Iterator[House]:
-    with closing(House(secure_broker, tmp_path)) as house:
+def house(secure_broker: SecureSite, tmp_path: Path) -> Iterator[PublishingServer]:
+    with closing(PublishingServer(secure_broker, tmp_path)) as house:
         assert house.link.ready.wait(DEADLINE_S)
         yield house
 
@@ -130,7 +130,7 @@ def until(holds: Callable[[], bool], agents: list[Agent]) -> None:
 
 
 def test_a_signed_rollout_reaches_one_device_over_tls_and_is_taken_back(
-    secure_broker: SecureSite, house: House, tmp_path: Path
+    secure_broker: SecureSite, house: PublishingServer, tmp_path: Path
 ) -> None:
     house.registry.promote("m1", "first")
     root = house.release.root_json()
