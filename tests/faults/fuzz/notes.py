@@ -111,7 +111,7 @@ def _requests() -> Run:
     return run
 
 
-def _requests() -> Run:
+def _operator_requests() -> Run:
     folder = scratch()
     examples = [
         operator_requests.encode(operator_requests.OperatorRequest(kind, "m1"))
@@ -232,7 +232,7 @@ TARGETS = (
         b"\x02\x40" + bytes(2), b"\x02" + DEEP, b"\x01" + DEEP, b"\x00" + DEEP, b"\x00\x40\x05\x00\x10",
     )),
     Target("outbox requests", _requests, (b"pi-1-b1-000001", b"..x", b"\xff", b".tmp")),
-    Target("operator_requests", _requests, (b"\x40", b"\x41\x01\x00\x10", RAW + b"{}", DEEP)),
+    Target("operator_requests", _operator_requests, (b"\x40", b"\x41\x01\x00\x10", RAW + b"{}", DEEP)),
     Target("renewals", _renewals, (
         b"w\x40", b"w" + DEEP, b"k\x00\x20\x09A", b"k" + _encrypted_key(), b"p", b"p\x00\x40\x09A", b"c\x40",
         b"c\x40\x00\x00\x09",
