@@ -178,13 +178,17 @@ def _decode(path: Path, kind: type[FrameT], *, seek_s: float | None) -> Iterator
                 yield from _decode(path, kind, seek_s=None)
                 return
         for packet in _packets(container, stream):
-            try:
-                frames: Any = packet.decode()
-            except av.FFmpegError:  # damage: the next packets may be whole
-                continue
-            for frame in frames:
-                if frame.time is not None and not frame.is_corrupt:
-                    yield frame.time - start_s, frame
+            for frame in _whole_frames(packet):
+                yield frame.time - start_s, frame
+
+
+def _whole_frames(packet: av.Packet[Any]) -> list[Any]:
+    """The frames of a packet that have a time and are not corrupt; none where it is damaged."""
+    try:
+        frames: Any = packet.decode()
+    except av.FFmpegError:  # the next packets may be whole
+        return []
+    return [frame for frame in frames if frame.time is not None and not frame.is_corrupt]
 
 
 def _packets(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> Iterator[av.Packet[Any]]:

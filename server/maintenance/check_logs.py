@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from shared.messages import ChunkRecord, CorrectionRecord
 DAMAGED = "line damaged"
 DIFFERENT = "row differs"
 MOST_INTEGER = 2**63
+_Facts = Mapping[tuple[str, ...], record_log.Line]
+"""record_log.key_of(line) → line"""
 
 
 def damage(dataset: Dataset, home: Path, *, repair: bool) -> list[HomeFinding]:
@@ -115,7 +117,13 @@ def differences(store: Store, dataset: Dataset) -> Iterator[HomeFinding]:
         known = {row_id: body for row_id, body, _ in connection.execute(rows)}
         in_file = {row.row_id: sample_row.to_dict(row) for row in dataset.history()}
         facts = {record_log.key_of(fact): fact for fact in record_log.facts(connection)}
-        lines = {record_log.key_of(line): line for line in record_log.newest(list(record_log.read(dataset.records)))}
+        lines = {record_log.key_of(line): line for line in record_log.newest(record_log.read(dataset.records))}
+    yield from _row_differences(known, in_file)
+    yield from _fact_differences(facts, lines)
+
+
+def _row_differences(known: Mapping[str, Any], in_file: Mapping[str, dict[str, Any]]) -> Iterator[HomeFinding]:
+    """known: row id → body in the database; in_file: row id → body in metadata.jsonl"""
     for row_id in known.keys() - in_file.keys():
         yield HomeFinding("row only in the database", row_id, remedy="written into metadata.jsonl")
     for row_id in in_file.keys() - known.keys():
@@ -123,6 +131,10 @@ def differences(store: Store, dataset: Dataset) -> Iterator[HomeFinding]:
     for row_id in in_file.keys() & known.keys():
         if in_file[row_id] != _plain(known[row_id]):
             yield HomeFinding(DIFFERENT, row_id, remedy="the database has it as metadata.jsonl does")
+
+
+def _fact_differences(facts: _Facts, lines: _Facts) -> Iterator[HomeFinding]:
+    """facts: as the database has them; lines: the newest of records.jsonl"""
     there = {key for key, line in lines.items() if line["what"] != "lost"}
     for key in facts.keys() - there:
         yield HomeFinding(f"{key[0]} only in the database", " ".join(key[1:]), remedy="written into records.jsonl")

@@ -59,8 +59,8 @@ def test_every_default_is_told(kind: type[Any]) -> None:
     for item in dataclasses.fields(kind):
         if item.name != "extra":
             optional = item.default is not dataclasses.MISSING
-            told = "," in lines[item.name]
-            assert told == optional, f"{kind.__name__}.{item.name}"
+            reported = "," in lines[item.name]
+            assert reported == optional, f"{kind.__name__}.{item.name}"
 
 
 @pytest.mark.parametrize("filter_", [topics.UP_ALL, topics.STATUS_ALL])
@@ -96,8 +96,8 @@ def size(count: int) -> str:
 )
 def test_every_limit_is_told_with_its_value(module: ModuleType, name: str) -> None:
     value = getattr(module, name)
-    told = "|".join(re.escape(text) for text in (size(value), f"{value:,}"))
-    assert re.search(rf"\b({told})\b[^.(]*\([^)]*`{name}`", page("formats.md")), f"{size(value)} (`{name}`)"
+    reported = "|".join(re.escape(text) for text in (size(value), f"{value:,}"))
+    assert re.search(rf"\b({reported})\b[^.(]*\([^)]*`{name}`", page("formats.md")), f"{size(value)} (`{name}`)"
 
 
 @pytest.mark.parametrize("value", [*messages.FLAGS, *messages.PART_KINDS, *bundle.INTENDED_USES, *state.UpdatePhase])
@@ -126,12 +126,12 @@ def test_what_the_runtime_reads_of_a_manifest_is_named() -> None:
 
 
 def test_every_route_of_the_api_is_told_and_no_other(tmp_path: Path) -> None:
-    told = re.findall(r"^\| `(GET|POST) (\S+)` \|", section("formats.md", "The review page's API"), re.MULTILINE)
+    reported = re.findall(r"^\| `(GET|POST) (\S+)` \|", section("formats.md", "The review page's API"), re.MULTILINE)
     with closing(open_store(tmp_path)) as store:
         data = folder.Dataset(tmp_path / "dataset")
         routes = create_app(store, data, clock=ManualClock()).openapi()["paths"]
     known = [(method.upper(), path) for path, methods in routes.items() for method in methods]
-    assert sorted(told) == sorted((m, p) for m, p in known if p.startswith(("/api/", "/media/", "/healthz")))
+    assert sorted(reported) == sorted((m, p) for m, p in known if p.startswith(("/api/", "/media/", "/healthz")))
 
 
 def test_every_export_format_is_told() -> None:

@@ -44,10 +44,10 @@ def test_any_text_is_a_code_or_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("change", range(3))
 def test_a_proof_holds_for_one_device_one_request_and_one_server(change: int) -> None:
-    told = ["pi-1", "csr", "f" * 64]
-    first = enrolment.proof(KEY, *told)
-    told[change] += "0"
-    assert enrolment.proof(KEY, *told) != first
+    reported = ["pi-1", "csr", "f" * 64]
+    first = enrolment.proof(KEY, *reported)
+    reported[change] += "0"
+    assert enrolment.proof(KEY, *reported) != first
 
 
 def test_a_proof_is_no_answer() -> None:

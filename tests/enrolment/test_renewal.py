@@ -351,8 +351,8 @@ def test_the_next_connection_uses_the_renewed_certificate(served: SecureSite, tm
         served.settle()
         until(lambda: one.link.counters["connects"] >= 2 and one.link.online, "it to be back", timeout_s=15)
         assert one.renewal.identity.not_after_utc > old.not_after_s
-        told = json.loads((one.renewal.identity.folder / identity.ENROLMENT).read_bytes())
-        assert told["device"] == "pi-1"
+        reported = json.loads((one.renewal.identity.folder / identity.ENROLMENT).read_bytes())
+        assert reported["device"] == "pi-1"
     finally:
         one.close()
 

@@ -135,16 +135,16 @@ def test_a_tool_that_is_not_there_or_fails_says_nothing() -> None:
 
 
 def test_the_watch_tells_at_once_and_then_only_changes(tmp_path: Path) -> None:
-    told: list[Allowed] = []
+    reported: list[Allowed] = []
     answer = {"metered": "u 1"}
     watch = SyncWatch(
-        RULES, lambda decision: told.append(decision.allowed), thermal=tmp_path, ask=lambda c: says(**answer)(c)
+        RULES, lambda decision: reported.append(decision.allowed), thermal=tmp_path, ask=lambda c: says(**answer)(c)
     )
     watch.look()
     watch.look()
     answer["metered"] = "u 2"
     watch.look()
-    assert told == ["small", "all"]
+    assert reported == ["small", "all"]
 
 
 def test_the_watch_starts_with_a_look_and_ends(tmp_path: Path) -> None:

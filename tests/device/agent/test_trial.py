@@ -122,8 +122,8 @@ def test_the_selftest_says_of_a_trial_whether_it_may_guide_this_wearer(starter_b
     rewrite(copy, intended_use="trial")
 
     def check(**more: object) -> selftest.CheckResult:
-        told: dict[str, Any] = {"capture.source": "camera:9", "device.state": str(tmp_path / "state")}
-        chosen = settings.load(None, told | {"guidance.model": str(copy)} | more)
+        reported: dict[str, Any] = {"capture.source": "camera:9", "device.state": str(tmp_path / "state")}
+        chosen = settings.load(None, reported | {"guidance.model": str(copy)} | more)
         return selftest.selftest(chosen, CLOCK, only=("model",))[0]
 
     refused = check()
@@ -146,8 +146,8 @@ class Worn:
             (folder / file.name).write_bytes(file.read_bytes())
         (folder / identity.KEY).chmod(0o600)
         (folder / identity.ROOT).write_bytes(house.release.root_json())
-        told = {"format": 1, "device": name, "broker": f"{site.host}:{site.port}", "server": "localhost:8443"}
-        (folder / identity.ENROLMENT).write_text(json.dumps(told | {"enrolled_at_utc": CLOCK.utc_s()}))
+        reported = {"format": 1, "device": name, "broker": f"{site.host}:{site.port}", "server": "localhost:8443"}
+        (folder / identity.ENROLMENT).write_text(json.dumps(reported | {"enrolled_at_utc": CLOCK.utc_s()}))
         self.models: list[StoryModel] = []
 
     def agent(self) -> Agent:

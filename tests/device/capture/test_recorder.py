@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from device.capture import encode
 from device.capture.recorder import ClosedChunk, Recorder
 from device.capture.source import BLOCK_SAMPLES, SoundBlock, VideoFrame
 from shared.chunk_format import SAMPLE_RATE_HZ
@@ -218,7 +217,7 @@ def test_a_camera_that_changes_its_size_on_the_way_keeps_its_clip() -> None:
 
 
 def test_an_encoder_that_fails_costs_the_clip_not_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encode, "h264_encoder", lambda: "no-such-encoder")
+    monkeypatch.setattr("device.capture.recorder.h264_encoder", lambda: "no-such-encoder")
     recorder = Recorder()
     chunks = _record(recorder, _walk(4.0))
     assert [chunk.clip_mp4 for chunk in chunks] == [None, None]

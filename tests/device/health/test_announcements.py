@@ -10,7 +10,7 @@ from device.health.announcements import REFUSED, Outage, RefusalNews, link_news,
 steps = st.lists(st.tuples(st.floats(0.1, 8.0), st.booleans()), max_size=40)
 
 
-def told(story: list[tuple[float, bool]]) -> list[tuple[float, str]]:
+def reported(story: list[tuple[float, bool]]) -> list[tuple[float, str]]:
     state, now_s, out = Outage(), 0.0, []
     for gap_s, online in story:
         now_s += gap_s
@@ -22,19 +22,19 @@ def told(story: list[tuple[float, bool]]) -> list[tuple[float, str]]:
 
 @given(steps)
 def test_offline_and_back_online_alternate_and_begin_with_offline(story: list[tuple[float, bool]]) -> None:
-    texts = [text for _, text in told(story)]
+    texts = [text for _, text in reported(story)]
     assert texts == ["Offline.", "Back online."] * (len(texts) // 2) + ["Offline."] * (len(texts) % 2)
 
 
 @given(steps)
 def test_nothing_is_said_before_the_first_connection(story: list[tuple[float, bool]]) -> None:
     first = next((number for number, (_, online) in enumerate(story) if online), len(story))
-    assert told(story[:first]) == []
+    assert reported(story[:first]) == []
 
 
 def test_a_short_gap_is_no_news_and_a_long_one_is_said_once() -> None:
-    assert told([(1, True), (1, False), (1, False), (1, True)]) == []
-    assert told([(1, True), (1, False), (3, False), (3, False), (60, False), (1, True)]) == [
+    assert reported([(1, True), (1, False), (1, False), (1, True)]) == []
+    assert reported([(1, True), (1, False), (3, False), (3, False), (60, False), (1, True)]) == [
         (8, "Offline."),
         (69, "Back online."),
     ]

@@ -42,8 +42,8 @@ def test_each_utterance_says_when_it_was_heard_and_how_long_after_its_picture(tm
         40.0,
         150.0,
     )
-    (told,) = report["announced"]
-    assert (told["heard_s"], told["time_to_speech_ms"]) == (2.02, None)
+    (reported,) = report["announced"]
+    assert (reported["heard_s"], reported["time_to_speech_ms"]) == (2.02, None)
 
 
 def test_what_was_cut_before_its_first_sample_was_not_heard(tmp_path: Path) -> None:

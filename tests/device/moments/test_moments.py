@@ -25,14 +25,14 @@ class Stage:
 
     def __init__(self) -> None:
         self.kept: list[Parcel] = []
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.earcons: list[str] = []
         walk = WalkId.begin("dev-1", ManualClock(1000.0))
         self.moments = Moments(
             Recorder(clips=False),
             walk,
             GuidanceHistory(),
-            MomentsPorts(self.kept.append, self.earcons.append, lambda _: None, self.told.append),
+            MomentsPorts(self.kept.append, self.earcons.append, lambda _: None, self.reported.append),
             FlagsSection(0, 0.0, 0.2, longest_correction_s=5.0),
         )
 
@@ -72,7 +72,7 @@ def test_a_correction_before_the_first_picture_is_told_and_not_kept() -> None:
     stage.walk(1, 2, picture=False)
     stage.moments.end_correction(1.9)
     stage.moments.finish(2.0)
-    assert (stage.corrections(), stage.told) == ([], ["Correction not kept, no picture."])
+    assert (stage.corrections(), stage.reported) == ([], ["Correction not kept, no picture."])
 
 
 def test_a_correction_ends_by_itself_and_a_second_press_meanwhile_is_ignored() -> None:

@@ -423,8 +423,8 @@ def test_pruning_takes_merged_records_first_and_names_unsent_ones_least_importan
     assert (pruned.merged, pruned.lost) == ((), (audit,))
     assert outbox.prune(0).lost == (later, spoken)
     assert outbox.counts() == Counts(merged=1, lost=3)
-    told = [json.loads(line)["record_id"] for line in (outbox.folder / "lost.jsonl").read_text().splitlines()]
-    assert told == [audit, later, spoken]
+    reported = [json.loads(line)["record_id"] for line in (outbox.folder / "lost.jsonl").read_text().splitlines()]
+    assert reported == [audit, later, spoken]
 
 
 def _claim_all(box: Outbox) -> list[OutboxItem]:

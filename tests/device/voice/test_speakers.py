@@ -245,7 +245,7 @@ def test_a_warning_cuts_what_is_being_said_within_fifty_milliseconds_as_heard_on
         voice.close()
     assert len(found) == len(told_s)
     # What still sounded after the cut was asked for. The middle one of six: a busy machine's sound server may stutter.
-    tails = [end - begin - told for (begin, end), told in zip(found, told_s, strict=True)]
+    tails = [end - begin - reported for (begin, end), reported in zip(found, told_s, strict=True)]
     assert statistics.median(tails) <= 0.05
 
 

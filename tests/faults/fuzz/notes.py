@@ -93,7 +93,7 @@ def _outbox_with_two(folder: Path) -> tuple[str, str]:
 
 
 def _requests() -> Run:
-    """Whatever lies where people leave their wishes."""
+    """Whatever lies where people leave their requests."""
     folder = scratch()
 
     def run(data: bytes) -> None:
@@ -111,7 +111,7 @@ def _requests() -> Run:
     return run
 
 
-def _wishes() -> Run:
+def _requests() -> Run:
     folder = scratch()
     examples = [
         operator_requests.encode(operator_requests.OperatorRequest(kind, "m1"))
@@ -191,8 +191,8 @@ def _enrolling() -> Run:
             admission.name_left(state)
         else:
             try:
-                told = enrolment.decode(EnrolAnswer, shaped(data[1:], examples))
-                parts = asdict(told)
+                reported = enrolment.decode(EnrolAnswer, shaped(data[1:], examples))
+                parts = asdict(reported)
                 for one in several(data[40:], most=2):
                     name = sorted(parts)[one[0] % len(parts)] if one else "broker"
                     parts[name] = patched(one[1:], str(parts[name]).encode()).decode("utf-8", "replace")
@@ -232,7 +232,7 @@ TARGETS = (
         b"\x02\x40" + bytes(2), b"\x02" + DEEP, b"\x01" + DEEP, b"\x00" + DEEP, b"\x00\x40\x05\x00\x10",
     )),
     Target("outbox requests", _requests, (b"pi-1-b1-000001", b"..x", b"\xff", b".tmp")),
-    Target("wishes", _wishes, (b"\x40", b"\x41\x01\x00\x10", RAW + b"{}", DEEP)),
+    Target("operator_requests", _requests, (b"\x40", b"\x41\x01\x00\x10", RAW + b"{}", DEEP)),
     Target("renewals", _renewals, (
         b"w\x40", b"w" + DEEP, b"k\x00\x20\x09A", b"k" + _encrypted_key(), b"p", b"p\x00\x40\x09A", b"c\x40",
         b"c\x40\x00\x00\x09",

@@ -418,8 +418,8 @@ def test_a_group_without_a_moment_is_not_judged_whatever_the_settings_ask_for() 
 
 def test_floors_softer_than_the_defaults_are_said_in_the_verdict() -> None:
     decision = decide(evidence(GOOD), tier1_cases=20, false_clear=0.2, tier2_cases=500, walks=5)
-    told = {rule.about: rule.sentence for rule in decision.rules if rule.name == "softer floor"}
-    assert told == {
+    reported = {rule.about: rule.sentence for rule in decision.rules if rule.name == "softer floor"}
+    assert reported == {
         "gate.tier1_cases": "the setting gate.tier1_cases is 20, softer than the default of 50",
         "gate.false_clear": "the setting gate.false_clear is 0.2, softer than the default of 0.02",
     }

@@ -119,9 +119,9 @@ def test_a_version_on_trial_cannot_become_the_champion(
     house.clock.sleep(1)
     supervised(house)
     assert house.run(*words) == 1
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     for part in ("t1 is on trial", "gate --explain t1", "rollout start t1 --device NAME --supervised"):
-        assert part in told
+        assert part in reported
     assert house.registry.champion() == "m1"
     assert house.rollouts.status()[0].rollout.state == "running"
 
@@ -173,8 +173,8 @@ def test_a_supervised_rollout_is_signed_for_the_named_device_alone(house: TrialS
         ({"devices": ["anna"], "supervised": True, "companion": "  "}, "Nobody is named who walks along"),
     ],
 )
-def test_a_version_on_trial_goes_to_nobody_else(house: TrialServer, wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(Refused, match=told) as refusal:
+def test_a_version_on_trial_goes_to_nobody_else(house: TrialServer, wrong: dict[str, Any], reported: str) -> None:
+    with pytest.raises(Refused, match=reported) as refusal:
         house.rollouts.start(RolloutRequest("t1", **wrong))
     assert "--companion" in str(refusal.value)
     assert house.rollouts.status() == ()
