@@ -162,7 +162,7 @@ def test_a_supervised_rollout_is_signed_for_the_named_device_alone(house: TrialS
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"devices": ["anna"]}, "t1 is on trial"),
         ({"percent": 100}, "t1 is on trial"),
