@@ -19,6 +19,13 @@ from shared.errors import ConfigError
 SEEDS = st.integers(0, 2**32 - 1)
 
 
+NOT_DRAWN = [
+    "bus stop", "child cart", "corner", "crowd", "curb ramp", "dog", "driveway", "elevator", "escalator",
+    "narrow path", "obstacle", "scooter", "sidewalk", "slope", "step", "street edge", "tactile paving",
+    "train tracks", "uneven ground", "walk signal",
+]  # fmt: skip
+
+
 def frame(seed: int, *, objects: tuple[str, ...] = KNOWN, want: str | None = None) -> Rendered:
     return random_frame(np.random.default_rng(seed), objects=objects, want=want)
 
@@ -138,8 +145,4 @@ def test_every_drawing_is_of_an_object_with_kinds_and_the_objects_without_one_ar
     """An object added to the vocabulary is drawn (`@draws` in server/walks), or named here: it is learnt from what
     devices send alone."""
     assert set(DRAWINGS) == set(KINDS) == set(DRAWN)
-    assert sorted(set(vocabulary.load().objects) - set(DRAWN)) == [
-        "bus stop", "child cart", "corner", "crowd", "curb ramp", "dog", "driveway", "elevator", "escalator",
-        "narrow path", "obstacle", "scooter", "sidewalk", "slope", "step", "street edge", "tactile paving",
-        "train tracks", "uneven ground", "walk signal",
-    ]  # fmt: skip
+    assert sorted(set(vocabulary.load().objects) - set(DRAWN)) == NOT_DRAWN
