@@ -25,7 +25,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database.store import open_store
 from server.dataset.folder import Dataset
@@ -44,7 +44,6 @@ DEADLINE_S = 900.0
 
 
 def say(**values: Any) -> None:
-    """One line to whoever started this."""
     print(json.dumps(values), flush=True)
 
 
@@ -66,7 +65,7 @@ def context(cards: Path, name: str) -> ssl.SSLContext | None:
 
 
 def serve(host: str, port: int, folder: Path) -> None:
-    """A server on its real database and dataset, until it is told to end."""
+    """A server on its real database and dataset, until SIGTERM."""
     home, ended = folder / "server", threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with closing(open_store(home)) as store:
@@ -87,17 +86,10 @@ def serve(host: str, port: int, folder: Path) -> None:
 
 
 def send(host: str, port: int, folder: Path) -> None:
-    """A device with a full outbox: connects when told to, and ends when everything is merged."""
+    """A device with a full outbox: connects on a line at stdin, and ends when everything is merged."""
     with closing(Outbox(folder / "outbox")) as outbox:
-        link = Link(
-            host=host,
-            port=port,
-            device=DEVICE,
-            outbox=outbox,
-            clock=SystemClock(),
-            part_bytes=PART_BYTES,
-            tls=context(folder / "cards", DEVICE),
-        )
+        settings = LinkSettings(host, port, DEVICE, tls=context(folder / "cards", DEVICE))
+        link = Link(settings, LinkPorts(outbox, SystemClock()))
         before = cost()
         say(ready=True, queued=outbox.counts().queued, rss_mb=before["rss_mb"])
         sys.stdin.readline()
@@ -119,11 +111,11 @@ def raw_receive(host: str, port: int, folder: Path, count: int) -> None:
 def raw_keep(host: str, port: int, folder: Path, count: int) -> None:
     """paho, and the least that any receiver must do which loses nothing: every file hashed, written, made durable and
     renamed; no database, no answer, no second try."""
-    kept = Keeper(folder / "kept")
-    _receive(host, port, folder, count, kept.took, kept.finish)
+    receiver = DurableReceiver(folder / "receiver")
+    _receive(host, port, folder, count, receiver.received, receiver.finish)
 
 
-class Keeper:
+class DurableReceiver:
     """Files on disk, eight of them made durable at once."""
 
     def __init__(self, folder: Path) -> None:
@@ -134,7 +126,7 @@ class Keeper:
         self._pool = ThreadPoolExecutor(8)
         self._done: list[Future[None]] = []
 
-    def took(self, topic: str, payload: bytes) -> None:
+    def received(self, topic: str, payload: bytes) -> None:
         """One part; the parts of a file come one after the other."""
         _, name, which = topic.rsplit("/", 2)
         if self._fd < 0:
@@ -153,8 +145,8 @@ class Keeper:
 
     def finish(self) -> None:
         """Until all are on disk."""
-        for one in self._done:
-            one.result()
+        for future in self._done:
+            future.result()
         atomic.fsync_dir(self._folder)
 
 
@@ -231,7 +223,6 @@ def _client(name: str, secure: ssl.SSLContext | None) -> mqtt.Client:
 
 
 def main() -> None:
-    """One role."""
     role, host, port, folder = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
     match role:
         case "serve":

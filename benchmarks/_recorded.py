@@ -5,7 +5,7 @@ from __future__ import annotations
 from device.capture.recorder import ClosedChunk, Recorder
 from device.capture.source import BLOCK_SAMPLES, SoundBlock, VideoFrame
 from server.walks import render_frame, soundtrack, walk_from_name
-from shared.media import SAMPLE_RATE_HZ
+from shared.chunk_format import SAMPLE_RATE_HZ
 
 FPS = 10
 WIDTH_PX, HEIGHT_PX = 640, 480

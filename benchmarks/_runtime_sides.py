@@ -239,7 +239,7 @@ class Runtime:
         self.passes: list[int] = []
 
     def __call__(self, picture: Picture) -> Timed:
-        self.model._drafter = self.drafter
+        self.model.drafter = self.drafter
         if not self.hits:
             self.drafter.forget()
         started = time.perf_counter()

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from server.learn.nightly import STARTER_FOLDER as STARTER
 from shared import atomic, vocabulary
-from shared.media import SAMPLE_RATE_HZ
+from shared.chunk_format import SAMPLE_RATE_HZ
 from tests.server.dataset.moments import wav
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,11 +19,9 @@ import argparse
 import json
 import os
 import platform
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -31,15 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks._link_ends import DEVICE
 from benchmarks._recorded import chunks
 from device.capture.recorder import ClosedChunk
+from device.identity import identity
 from device.outbox.outbox import Outbox
 from server.broker import dynsec_rules
 from server.broker import files as broker_files
@@ -48,6 +44,7 @@ from server.identity.authority import Authority
 from shared import atomic
 from shared.clock import SystemClock
 from shared.messages import ChunkRecord
+from tests.faults.relay import Relay
 
 BUILD = Path("build")
 OUT = BUILD / "bench" / "link.json"
@@ -82,29 +79,22 @@ class End:
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self._role} ended with {self._process.wait()}.")
-        found: dict[str, Any] = json.loads(line)
-        return found
+        figures: dict[str, Any] = json.loads(line)
+        return figures
 
     def go(self) -> None:
-        """Let it begin."""
         assert self._process.stdin is not None
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
 
-    def rss_mb(self) -> float:
-        """Its memory now."""
-        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
     def end(self) -> dict[str, Any]:
         """Tell it to end; its last word."""
         self._process.terminate()
-        found = self.heard()
+        figures = self.heard()
         self.wait()
-        return found
+        return figures
 
     def wait(self) -> None:
-        """Until it has ended."""
         self._process.wait(60)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -112,7 +102,6 @@ class End:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the table and write the file."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.link", description=(__doc__ or "").split("\n\n")[0])
     options.add_argument("--megabytes", type=int, default=MEGABYTES, help=f"how much to send (default {MEGABYTES})")
     options.add_argument("--waiting", type=int, default=WAITING, help=f"chunks that wait (default {WAITING})")
@@ -130,61 +119,48 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = Console()
     with console.status("drawing and encoding a walk"):
         recorded = chunks(20.0)
-    found: dict[str, Any] = {"machine": machine(), "megabytes": chosen.megabytes}
+    figures: dict[str, Any] = {"machine": machine(), "megabytes": chosen.megabytes}
     for kind in (DRAWN, FILMED, LONG):
         for secure in (False, True):
             with console.status(f"{kind}, {'TLS' if secure else 'plain'}"):
-                found[f"{kind}_{'tls' if secure else 'plain'}"] = compare(
+                figures[f"{kind}_{'tls' if secure else 'plain'}"] = compare(
                     recorded, kind=kind, secure=secure, megabytes=chosen.megabytes
                 )
     with console.status("wire overhead"):
-        found["wire"] = overhead(recorded, megabytes=min(40, chosen.megabytes))
+        figures["wire"] = overhead(recorded, megabytes=min(40, chosen.megabytes))
     with console.status("small events"):
-        found["events_per_s"] = events()
+        figures["events_per_s"] = events()
     with console.status(f"memory while {chosen.waiting} chunks wait"):
-        found["memory"] = memory(chosen.waiting)
-    found |= summary(found)
-    atomic.write_json(chosen.out, found)
-    show(console, found)
+        figures["memory"] = memory(chosen.waiting)
+    figures |= summary(figures)
+    atomic.write_json(chosen.out, figures)
+    show(console, figures)
 
 
-def summary(found: dict[str, Any]) -> dict[str, Any]:
+def summary(figures: dict[str, Any]) -> dict[str, Any]:
     """The figures that are held to a bar, by their own names: those of the files that are hardest on us."""
-    plain, secure = found[f"{DRAWN}_plain"], found[f"{DRAWN}_tls"]
+    plain, secure = figures[f"{DRAWN}_plain"], figures[f"{DRAWN}_tls"]
     return {
         "ratio_to_raw": plain["ratio_to_raw"],
         "ratio_to_raw_tls": secure["ratio_to_raw"],
-        "ratio_to_raw_by_kind": {kind: found[f"{kind}_plain"]["ratio_to_raw"] for kind in (DRAWN, FILMED, LONG)},
+        "ratio_to_raw_by_kind": {kind: figures[f"{kind}_plain"]["ratio_to_raw"] for kind in (DRAWN, FILMED, LONG)},
         "goodput_mb_s": plain["goodput_mb_s"],
         "goodput_mb_s_tls": secure["goodput_mb_s"],
-        "overhead": found["wire"]["overhead_chunks"],
+        "overhead": figures["wire"]["overhead_chunks"],
         "cpu_s_per_100_mb": {side: plain[f"{side}_cpu_s_per_100_mb"] for side in ("device", "server")},
     }
 
 
-def show(console: Console, found: dict[str, Any]) -> None:
-    """For people."""
-    columns = (
-        "run",
-        "files",
-        "MB/s",
-        "raw MB/s",
-        "ratio",
-        "durable raw MB/s",
-        "ratio",
-        "device CPU s/100 MB",
-        "server CPU s/100 MB",
-    )
-    table = Table(*columns, title=f"{found['megabytes']} MB, outbox to dataset, loopback")
+def show(console: Console, figures: dict[str, Any]) -> None:
+    columns = "run,files,MB/s,raw MB/s,ratio,durable raw MB/s,ratio,device CPU s/100 MB,server CPU s/100 MB"
+    table = Table(*columns.split(","), title=f"{figures['megabytes']} MB, outbox to dataset, loopback")
     for name in (f"{kind}_{way}" for kind in (DRAWN, FILMED, LONG) for way in ("plain", "tls")):
-        run = found[name]
-        figures = [
-            run[key] for key in ("goodput_mb_s", "raw_mb_s", "ratio_to_raw", "durable_raw_mb_s", "ratio_to_durable_raw")
-        ]
-        figures += [run["device_cpu_s_per_100_mb"], run["server_cpu_s_per_100_mb"]]
-        table.add_row(name, str(run["files"]), *(f"{figure:.2f}" for figure in figures))
+        run = figures[name]
+        keys = ("goodput_mb_s", "raw_mb_s", "ratio_to_raw", "durable_raw_mb_s", "ratio_to_durable_raw")
+        cells = [run[key] for key in (*keys, "device_cpu_s_per_100_mb", "server_cpu_s_per_100_mb")]
+        table.add_row(name, str(run["files"]), *(f"{cell:.2f}" for cell in cells))
     console.print(table)
-    rest = {key: found[key] for key in ("overhead", "events_per_s", "memory", "wire")}
+    rest = {key: figures[key] for key in ("overhead", "events_per_s", "memory", "wire")}
     console.print_json(json.dumps(rest))
 
 
@@ -243,16 +219,16 @@ def raw_run(place: Site, size: int, *, role: str = "raw-receive") -> dict[str, f
 
 def overhead(recorded: list[ClosedChunk], *, megabytes: int) -> dict[str, float]:
     """Bytes on the device's connection, both ways, MQTT and all, beyond the bytes of the files."""
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for kind in (FILMED, DRAWN):
         with site(secure=False) as place:
             _, size = fill(place.folder / "outbox", recorded, kind=kind, megabytes=megabytes)
-            with counted(place.broker.port) as wire:
+            with Relay(HOST, place.broker.port) as wire:
                 our_run(place, port=wire.port)
             suffix = "" if kind == FILMED else "_chunks"
-            found[f"overhead{suffix}"] = (wire.up + wire.down) / size - 1
-            found[f"overhead_up{suffix}"] = wire.up / size - 1
-    return found
+            figures[f"overhead{suffix}"] = (wire.bytes["up"] + wire.bytes["down"]) / size - 1
+            figures[f"overhead_up{suffix}"] = wire.bytes["up"] / size - 1
+    return figures
 
 
 def events() -> float:
@@ -267,7 +243,7 @@ def events() -> float:
 
 def memory(waiting: int) -> dict[str, float]:
     """Memory of device and server, connected to each other, and what chunks that wait in the outbox add to it."""
-    found: dict[str, float] = {"waiting_chunks": waiting}
+    figures: dict[str, float] = {"waiting_chunks": waiting}
     for count in (1, waiting):
         with site(secure=False) as place:
             with closing(Outbox(place.folder / "outbox")) as outbox:
@@ -275,15 +251,15 @@ def memory(waiting: int) -> dict[str, float]:
                     outbox.seal_chunk(record(number), {"frame": b"\xff\xd8\xff" + bytes(500)})
             device = End("send", place)
             name = "empty" if count == 1 else "waiting"
-            found[f"device_{name}_rss_mb"] = device.ready["rss_mb"]
+            figures[f"device_{name}_rss_mb"] = device.ready["rss_mb"]
             server = End("serve", place)
-            found[f"server_{name}_rss_mb"] = server.ready["rss_mb"]
+            figures[f"server_{name}_rss_mb"] = server.ready["rss_mb"]
             device.go()
             sent = device.heard()
             device.wait()
-            found[f"device_{name}_peak_mb"] = sent["peak_rss_mb"]
-            found[f"server_{name}_peak_mb"] = server.end()["peak_rss_mb"]
-    return found
+            figures[f"device_{name}_peak_mb"] = sent["peak_rss_mb"]
+            figures[f"server_{name}_peak_mb"] = server.end()["peak_rss_mb"]
+    return figures
 
 
 def fill(folder: Path, recorded: list[ClosedChunk], *, kind: str, megabytes: int) -> tuple[int, int]:
@@ -347,15 +323,10 @@ def let_in(folder: Path) -> Path:
     (cards / "ca.crt").write_bytes(authority.ca_pem)
     for suffix, path in zip(("key", "crt"), authority.service(dynsec_rules.SERVER, server_auth=False), strict=True):
         (cards / f"{dynsec_rules.SERVER}.{suffix}").write_bytes(path.read_bytes())
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, DEVICE)])
-    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
-    pem = authority.issue_device(request.public_bytes(serialization.Encoding.PEM), DEVICE)
-    (cards / f"{DEVICE}.crt").write_bytes(pem)
-    plain = serialization.NoEncryption()
-    (cards / f"{DEVICE}.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    )
+    key = identity.new_key()
+    certificate = authority.issue_device(identity.certificate_request(key, DEVICE).encode(), DEVICE)
+    (cards / f"{DEVICE}.crt").write_bytes(certificate)
+    (cards / f"{DEVICE}.key").write_bytes(key)
     plugin = broker_files.find_plugin()
     if plugin is None:
         raise SystemExit("bench: Mosquitto's dynamic-security plugin is not installed.")
@@ -366,53 +337,7 @@ def let_in(folder: Path) -> Path:
     return files
 
 
-class Wire:
-    """A relay that only counts: one connection, two threads."""
-
-    def __init__(self, target: int) -> None:
-        self.up = self.down = 0
-        self._target = target
-        self._listener = socket.create_server((HOST, 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        """End it."""
-        for one in (self._listener, *self._open):
-            one.close()
-
-    def _accept(self) -> None:
-        near, _ = self._listener.accept()
-        far = socket.create_connection((HOST, self._target))
-        self._open += [near, far]
-        for one in (near, far):
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=self._pump, args=(near, far, "up"), daemon=True).start()
-        self._pump(far, near, "down")
-
-    def _pump(self, source: socket.socket, sink: socket.socket, way: str) -> None:
-        try:
-            while data := source.recv(262144):
-                setattr(self, way, getattr(self, way) + len(data))
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            return  # either end is gone: so is the run
-
-
-@contextmanager
-def counted(port: int) -> Iterator[Wire]:
-    """A counting way to a port."""
-    wire = Wire(port)
-    try:
-        yield wire
-    finally:
-        wire.close()
-
-
 def machine() -> dict[str, Any]:
-    """What the figures were taken on, and what a durable write costs there."""
     with tempfile.TemporaryDirectory(prefix="bench-link-") as folder, open(f"{folder}/x", "wb") as file:
         started_s = time.monotonic()
         for _ in range(50):

@@ -7,8 +7,7 @@ SmolVLM2-256M with random weights. The device has the old bundle and is offered 
 and updater, through a relay of 20 Mbit/s; once undisturbed, once with the connection cut five times. The self-test is
 left out (random weights give no sense): only hashes are checked.
 
-Then what would make it smaller, measured and not built: smaller blocks, a compressed difference of the bytes, and the
-adapter as a file of its own that ONNX Runtime applies at run time (which needs a graph that takes it as input).
+Then what smaller blocks would save. Other ways, measured and not built, are in docs/adr/0020-blocks-on-a-grid.md.
 """
 
 from __future__ import annotations
@@ -18,22 +17,19 @@ import shutil
 import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import _retrained
 from benchmarks._retrained import Pair
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from device.updates.permission import Permission
 from device.updates.updater import Settings, Updater, UpdaterPorts
 from server.broker.child import BrokerChild
@@ -72,19 +68,18 @@ class Run:
 
 
 def main() -> None:
-    """Measure, print and write."""
     logging.disable(logging.WARNING)
     console = Console()
-    found: dict[str, Any] = {"mbit_per_s": MBIT_PER_S, "block_bytes": bundle.BLOCK_BYTES, "models": {}}
+    figures: dict[str, Any] = {"mbit_per_s": MBIT_PER_S, "block_bytes": bundle.BLOCK_BYTES, "models": {}}
     with tempfile.TemporaryDirectory(prefix="waycue-bench-") as place:
         pair, change = _retrained.starter(_made(place, "starter"), console.print)
-        found["relative_weight_change"] = round(change, 4)
-        found["models"]["starter"] = measure(pair, console)
+        figures["relative_weight_change"] = round(change, 4)
+        figures["models"]["starter"] = measure(pair, console)
         big = _retrained.smolvlm_256m(_made(place, "256m"), change, console.print)
-        found["models"]["smolvlm2_256m_shape"] = measure(big, console)
+        figures["models"]["smolvlm2_256m_shape"] = measure(big, console)
     atomic.make_dirs(OUT.parent)
-    atomic.write_json(OUT, found)
-    console.print(table(found["models"]))
+    atomic.write_json(OUT, figures)
+    console.print(table(figures["models"]))
     console.print(f"{OUT} is written.")
 
 
@@ -95,7 +90,6 @@ def _made(place: str, name: str) -> Path:
 
 
 def measure(pair: Pair, console: Console) -> dict[str, Any]:
-    """Everything about one model."""
     size = bundle.read_manifest(pair.new).size_bytes
     runs = {}
     for cuts in (0, CUTS):
@@ -113,12 +107,10 @@ def measure(pair: Pair, console: Console) -> dict[str, Any]:
         "undisturbed": asdict(runs[0]),
         "interrupted": asdict(runs[CUTS]),
         "share_by_block_bytes": shares,
-        "smaller": {"byte_difference": difference(pair), "adapter_file": adapter_file(pair, size)},
     }
 
 
 def files(pair: Pair) -> list[dict[str, Any]]:
-    """Which files changed."""
     old = {entry.path: entry.sha256 for entry in bundle.read_manifest(pair.old).files}
     return [
         {"path": entry.path, "size_bytes": entry.size_bytes, "changed": old.get(entry.path) != entry.sha256}
@@ -182,23 +174,18 @@ class Device:
         self._relay, self._state_dir = relay, state_dir
         self._switched = threading.Event()
         self._outbox = Outbox(state_dir / "outbox")
-        self._link = Link(
-            host=relay.host,
-            port=relay.port,
-            device=DEVICE,
-            outbox=self._outbox,
-            clock=CLOCK,
-            draw=lambda: 0.1,
-            on_state=lambda text: self.updater.link_changed(text == "online"),
+        ports = LinkPorts(
+            self._outbox, CLOCK, lambda text: self.updater.link_changed(text == "online"), draw=lambda: 0.1
         )
-        ports = UpdaterPorts(
+        self._link = Link(LinkSettings(relay.host, relay.port, DEVICE), ports)
+        updater_ports = UpdaterPorts(
             clock=CLOCK,
             publish=self._link.publish,
             selftest=lambda folder: [],
             use_model=lambda folder, version: self._switched.set(),
         )
         permission = Permission(bundle.FOR_JUDGING, device=DEVICE)
-        self.updater = Updater(state_dir, ports, permission, settings=Settings(probation_looks=1))
+        self.updater = Updater(state_dir, updater_ports, permission, settings=Settings(probation_looks=1))
         self._link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
         self._link.on("block", self.updater.on_block)
 
@@ -253,48 +240,7 @@ def _until(holds: Callable[[], bool]) -> None:
         pause.wait(0.005)
 
 
-# --- what would make it smaller ---
-
-
-def difference(pair: Pair) -> dict[str, Any]:
-    """The changed files as compressed differences of their bytes: what a binary patch could bring."""
-    size, packed, altered = 0, 0, 0
-    for entry in bundle.read_manifest(pair.new).files:
-        old, new = (np.fromfile(folder / entry.path, np.uint8) for folder in (pair.old, pair.new))
-        if len(old) != len(new):
-            packed += len(zlib.compress(new.tobytes(), 6))
-            continue
-        delta = new - old
-        if delta.any():
-            altered += int(np.count_nonzero(delta))
-            size += len(new)
-            packed += len(zlib.compress(delta.tobytes(), 6))
-    return {"of_bytes": size, "changed_bytes": altered, "compressed_bytes": packed}
-
-
-def adapter_file(pair: Pair, size: int) -> dict[str, Any]:
-    """The adapter in ONNX Runtime's own format, in float32 and float16."""
-    found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="waycue-bench-") as place:
-        for name, dtype in (("float32", np.float32), ("float16", np.float16)):
-            adapter = onnxruntime.AdapterFormat()
-            adapter.set_adapter_version(1)
-            adapter.set_model_version(1)
-            adapter.set_parameters(
-                {
-                    key: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(value.astype(dtype)))
-                    for key, value in pair.adapter.items()
-                }
-            )
-            path = Path(place) / f"{name}.onnx_adapter"
-            adapter.export_adapter(str(path))
-            found[f"{name}_bytes"] = path.stat().st_size
-    found["share_float16"] = round(found["float16_bytes"] / size, 4)
-    return found
-
-
 def table(models: dict[str, Any]) -> Table:
-    """The figures for people."""
     rows = Table("", *models, title=f"a retrained model to a device, {MBIT_PER_S} Mbit/s")
     for name, value in _columns():
         rows.add_row(name, *(value(model) for model in models.values()))
@@ -311,8 +257,6 @@ def _columns() -> list[tuple[str, Callable[[dict[str, Any]], str]]]:
         ("sent twice by the cuts (KiB)", lambda m: f"{m['interrupted']['repeated_bytes'] / 1024:.0f}"),
         ("still one whole model", lambda m: "yes" if m["interrupted"]["whole"] else "NO"),
         ("share at 4 KiB blocks", lambda m: f"{m['share_by_block_bytes']['4096']:.0%}"),
-        ("as byte differences (MB)", lambda m: f"{m['smaller']['byte_difference']['compressed_bytes'] / 1e6:.1f}"),
-        ("as adapter file, float16 (MB)", lambda m: f"{m['smaller']['adapter_file']['float16_bytes'] / 1e6:.1f}"),
     ]
 
 

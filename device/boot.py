@@ -9,7 +9,6 @@ _KERNEL_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def agent_version() -> str:
-    """Of this software."""
     try:
         return version("waycue")
     except PackageNotFoundError:  # run from a copy of the folders

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from device.capture.settings import CaptureSettings
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
 from shared import settings, topics
 from shared.errors import ConfigError
@@ -24,8 +25,6 @@ from shared.runtime import Execution
 
 @dataclass(frozen=True, slots=True)
 class DeviceSection:
-    """Who this device is."""
-
     name: str = ""
     """Its name on the network: lower-case letters, digits and hyphens. Empty = as enrolled, or from the host name."""
     wearer: str = ""
@@ -39,40 +38,14 @@ class DeviceSection:
 
 
 @dataclass(frozen=True, slots=True)
-class CaptureSection:
-    """Where pictures and sound come from."""
-
-    source: str = "camera:0"
-    """replay:FILE, camera:INDEX (or /dev/videoN, or a GStreamer pipeline), picamera2, or none: sync and update only."""
-    pace: Literal["real", "fast"] = "real"
-    """Of a replay: as it was recorded, or as fast as guidance can look."""
-    microphone: str = "default"
-    """Name or number of the microphone of a camera; none = record without sound."""
-    width_px: int = 640
-    """Width asked of the camera."""
-    height_px: int = 480
-    """Height asked of the camera."""
-    fps: float = 15.0
-    """Pictures a second asked of the camera."""
-    rotate_deg: int = 0
-    """Turns the camera's picture clockwise: 0, 90, 180 or 270."""
-    clips: bool = True
-    """Whether flagged chunks come with a short video; off saves a third of a Pi's processor."""
-
-
-@dataclass(frozen=True, slots=True)
 class BrokerSection:
-    """The way to the server."""
-
     address: str = ""
-    """HOST:PORT of the MQTT broker. Empty = as told at enrolment; without either, flagged moments wait on the device.
+    """HOST:PORT of the MQTT broker. Empty = as given at enrolment; without either, flagged moments wait on the device.
     A broker on another machine needs an enrolled device."""
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceSection:
-    """How it speaks."""
-
     speech: str = "speakers"
     """speakers (silent in a replay as fast as possible), none (captions only), or a WAV file to write into."""
     output: str = ""
@@ -155,8 +128,6 @@ class FlagsSection:
 
 @dataclass(frozen=True, slots=True)
 class SyncSection:
-    """When to send."""
-
     on_metered: Literal["all", "small", "none"] = "small"
     """What goes over a connection that costs by the megabyte: all, small (no clips, no models), or none."""
     hot_c: Annotated[float, Meta(ge=40, le=110)] = 75.0
@@ -167,8 +138,6 @@ class SyncSection:
 
 @dataclass(frozen=True, slots=True)
 class ButtonsSection:
-    """What the wearer presses."""
-
     keys: bool = True
     """Keys of the terminal: space flags, c corrects, r repeats, m mutes, + and - change the volume, q quits."""
     pin: str = ""
@@ -183,10 +152,8 @@ class ButtonsSection:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All sections."""
-
     device: DeviceSection = field(default_factory=DeviceSection)
-    capture: CaptureSection = field(default_factory=CaptureSection)
+    capture: CaptureSettings = field(default_factory=CaptureSettings)
     broker: BrokerSection = field(default_factory=BrokerSection)
     voice: VoiceSection = field(default_factory=VoiceSection)
     guidance: GuidanceSection = field(default_factory=GuidanceSection)

@@ -166,7 +166,7 @@ def remove_leftovers(parent: Path) -> list[str]:
 
     Only before writers start: it cannot tell a leftover from work under way.
     """
-    found = []
+    leftovers = []
     for entry in sorted(parent.iterdir()):
         if entry.is_dir() and entry.name.endswith((SEALING_SUFFIX, GONE_SUFFIX)):
             _unlink_tree(entry)
@@ -174,10 +174,10 @@ def remove_leftovers(parent: Path) -> list[str]:
             entry.unlink()
         else:
             continue
-        found.append(entry.name)
-    if found:
+        leftovers.append(entry.name)
+    if leftovers:
         fsync_dir(parent)
-    return found
+    return leftovers
 
 
 def _unlink_tree(folder: Path) -> None:

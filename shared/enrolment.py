@@ -20,27 +20,20 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
-import secrets
 from dataclasses import dataclass, fields
 from typing import Annotated, TypeVar
-from urllib.parse import parse_qs, quote, urlencode
 
 from msgspec import Meta
 
 from shared import strict
-from shared.errors import ConfigError
+from shared.claim_code import VERSION
 from shared.strict import DeviceName
 
 PATH = "/enrol"
 MAC_HEADER = "X-Waycue-Mac"
 DEFAULT_PORT = 8443
-CODE_BITS = 80
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_ANSWER_BYTES = 256 * 1024
-VERSION = "waycue enrolment 1"
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no I, L, O, U
-_ALIKE = str.maketrans("OIL", "011")
 _ASCII = r"^[\x00-\x7f]*\Z"  # PEM, JSON with escapes, names and hexadecimal are
 Pem = Annotated[str, Meta(max_length=8192, pattern=_ASCII)]
 Short = Annotated[str, Meta(max_length=300, pattern=_ASCII)]
@@ -71,21 +64,6 @@ class EnrolAnswer:
 Body = TypeVar("Body", bound="EnrolRequest | EnrolAnswer")
 
 
-def new_code() -> str:
-    """A fresh claim code, e.g. K7QX-3M9T-0AZW-E4HB."""
-    number = secrets.randbits(CODE_BITS)
-    letters = "".join(_ALPHABET[number >> shift & 31] for shift in range(CODE_BITS - 5, -1, -5))
-    return "-".join(letters[start : start + 4] for start in range(0, len(letters), 4))
-
-
-def key_of(code: str) -> bytes:
-    """K. Case, hyphens and spaces do not matter, and O, I, L are read as 0, 1, 1. Raises: ConfigError."""
-    plain = re.sub(r"[\s-]", "", code).upper().translate(_ALIKE)
-    if len(plain) * 5 != CODE_BITS or not set(plain) <= set(_ALPHABET):
-        raise ConfigError("The claim code is not four groups of four letters and digits.", hint="Type it once more.")
-    return hmac.digest(VERSION.encode(), plain.encode(), "sha256")
-
-
 def proof(key: bytes, device: str, csr_pem: str, fingerprint: str) -> str:
     """The device's proof that it knows the code, for this server only. fingerprint: F, hexadecimal."""
     return _mac(key, "device", device, _sha256(csr_pem.encode()), fingerprint)
@@ -101,9 +79,9 @@ def fingerprint(certificate_der: bytes) -> str:
     return _sha256(certificate_der)
 
 
-def is_equal(one: str, other: str) -> bool:
+def is_equal(left: str, right: str) -> bool:
     """Constant-time comparison."""
-    return hmac.compare_digest(one.encode(), other.encode())
+    return hmac.compare_digest(left.encode(), right.encode())
 
 
 def encode(body: EnrolRequest | EnrolAnswer) -> bytes:
@@ -113,21 +91,6 @@ def encode(body: EnrolRequest | EnrolAnswer) -> bytes:
 def decode(kind: type[Body], data: bytes) -> Body:
     """Read a body strictly; unknown fields are left out. Raises: MessageError."""
     return strict.decode(kind, data, limit=MAX_REQUEST_BYTES if kind is EnrolRequest else MAX_ANSWER_BYTES)
-
-
-def uri(server: str, device: str, code: str) -> str:
-    """What the QR code holds."""
-    return "waycue:enrol?" + urlencode({"server": server, "device": device, "code": code}, quote_via=quote, safe=":")
-
-
-def parse_uri(text: str) -> dict[str, str]:
-    """server, device and code of a QR code's text. Raises: ConfigError."""
-    head, _, query = text.strip().partition("?")
-    found = parse_qs(query) if head.lower() == "waycue:enrol" and len(text) < 1000 else {}
-    names = ("server", "device", "code")
-    if any(len(found.get(name, [])) != 1 for name in names):
-        raise ConfigError("This is not the text of a waycue QR code.", hint="It begins with waycue:enrol?server=")
-    return {name: found[name][0] for name in names}
 
 
 def _mac(key: bytes, *parts: str) -> str:

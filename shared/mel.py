@@ -12,8 +12,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import MediaError
-from shared.media import SAMPLE_RATE_HZ
 
 ENCODER = "audio_encoder.onnx"  # the graph of a bundle that takes them
 WINDOW, HOP = 400, 160  # 25 ms every 10 ms

@@ -81,8 +81,6 @@ class ConnectAccepted:
 
 @dataclass(frozen=True, slots=True)
 class ConnectRefused:
-    """The broker did not let the client in."""
-
     reason: str
     rejected: bool
     """It knows the client and does not want it: only a person changes that."""
@@ -95,15 +93,11 @@ class Subscribed:
 
 @dataclass(frozen=True, slots=True)
 class SubscribeRefused:
-    """The client may not hear some of `listen`."""
-
     reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The connection ended."""
-
     failure: str | None
     """None = in order."""
     by_broker: bool
@@ -112,8 +106,6 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class MessageReceived:
-    """A message came."""
-
     topic: str
     """"" = it cannot be read as text, so it is nobody's."""
     payload: bytes
@@ -181,8 +173,8 @@ class MqttClient:
     def _wait(self, connection: Any, timeout_s: float, wake: socket.socket | None) -> tuple[bool, bool]:
         """(whether there are bytes to read, whether some that wait can be written); reads what is in `wake`."""
         hidden = getattr(connection, "pending", int)()  # bytes that TLS has decrypted; select does not see them
-        readers = [connection] if wake is None else [connection, wake]
-        writers = [connection] if self._client.want_write() else []
+        readers = [reader for reader in (connection, wake) if reader is not None]
+        writers = [connection] * self._client.want_write()
         readable, writable, _ = select.select(readers, writers, [], 0 if hidden else timeout_s)
         if wake is not None and wake in readable:
             with contextlib.suppress(BlockingIOError):

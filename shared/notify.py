@@ -16,9 +16,9 @@ ALIVE = "WATCHDOG=1"
 
 
 def notify(*lines: str) -> bool:
-    """Send `READY`, `ALIVE`, `STOPPING` or "STATUS=what a person reads". Returns whether somebody was told.
+    """Send `READY`, `ALIVE`, `STOPPING` or "STATUS=what a person reads". Returns whether it was sent.
 
-    A supervisor that has gone away is no reason to stop guiding: errors on the socket count as not told.
+    A supervisor that has gone away is no reason to stop guiding: errors on the socket count as not sent.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):

@@ -52,13 +52,13 @@ def read(defaults: Config, path: Path | None, overrides: Mapping[str, Any] | Non
 
 def address(text: str, *, what: str = "broker address", default_port: int = DEFAULT_PORT) -> tuple[str, int]:
     """(host, port) of HOST, HOST:PORT or [IPV6]:PORT. Raises: ConfigError."""
-    found = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]\s]+)(?::([0-9]{1,5}))?", text)
-    port = int(found[2] or default_port) if found else 0
-    if found is None or not 0 < port < 65536:
+    parsed = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]\s]+)(?::([0-9]{1,5}))?", text)
+    port = int(parsed[2] or default_port) if parsed else 0
+    if parsed is None or not 0 < port < 65536:
         raise ConfigError(
             f"The {what} {text!r} is not HOST:PORT.", hint=f"Write for example 192.168.1.10:{default_port}."
         )
-    return found[1].strip("[]"), port
+    return parsed[1].strip("[]"), port
 
 
 def is_loopback(host: str) -> bool:

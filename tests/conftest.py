@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.broker.child import BrokerChild, find_mosquitto
+from shared import file_lock
 from tests.pulse import PulseChild, missing, rescan
 
 if TYPE_CHECKING:
@@ -89,19 +91,33 @@ def pulse(pulse_daemon: PulseChild, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture(scope="session")
 def starter_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A server's folder with the shipped starter exported and registered as champion (about 15 s, once).
+    """A server's folder with the shipped starter exported and registered as champion (about 40 s of processor time).
 
-    Shared: a test that changes anything copies it first.
+    It is made once, also where several processes run the tests: each then has a copy.
+    Shared by the tests of a process: a test that changes anything copies it first.
     """
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made, home = common / "starter-made", tmp_path_factory.mktemp("starter") / "home"
+    with file_lock.locked(common / "starter.lock"):
+        if not made.exists():
+            _make_starter(common / "starter-half")
+            (common / "starter-half").rename(made)
+        shutil.copytree(made, home)
+    return home
+
+
+def _make_starter(home: Path) -> None:
     import torch
 
     from server.learn import nightly  # torch takes seconds to import: only those who ask pay
 
-    home = tmp_path_factory.mktemp("starter") / "home"
+    shutil.rmtree(home, ignore_errors=True)  # of a process that failed
     home.mkdir()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the model is too small to share, and threads that wait for a busy core cost minutes
     nightly.add_starter(home, progress=lambda text: None)
-    return home
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

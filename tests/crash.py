@@ -24,11 +24,14 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests import paths
 
-CALLS = ("fsync", "replace", "unlink", "rmdir", "symlink")
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+CALLS = ("fsync", "fdatasync", "replace", "rename", "unlink", "rmdir", "symlink")
 PACKAGES = ("device", "server", "shared", "exporters")
 FRAMES = 3
 HALF_WRITTEN = "half a block written"
@@ -40,6 +43,7 @@ class Killer:
     log: file that gets the name of every step, in order; None: none
     at: index of the step to die at; or its `name`, and at which (`nth`) of its occurrences. Neither: it only counts.
     packages: of the product, whose calls are steps and whose functions name them
+    frames: how many functions name a call
     """
 
     def __init__(
@@ -50,9 +54,11 @@ class Killer:
         name: str | None = None,
         nth: int = 1,
         packages: tuple[str, ...] = PACKAGES,
+        frames: int = FRAMES,
     ) -> None:
         self._log, self._at, self._name, self._nth = log, at, name, nth
         self._folders = tuple(str(paths.ROOT / package) + os.sep for package in packages)
+        self._frames = frames
         self._count = self._named = 0
         self._lock = threading.Lock()
 
@@ -80,6 +86,12 @@ class Killer:
         """
         for name in names:
             setattr(owner, name, self._watched(name, getattr(owner, name), after=after))
+
+    def watch_commits(self, engine: Engine) -> None:
+        """Make the commits of a database steps, right before they happen."""
+        from sqlalchemy import event  # takes a second: only those who ask pay
+
+        event.listen(engine, "commit", lambda _connection: self.step(f"commit in {self.callers()}"))
 
     def watch_half_writes(self) -> None:
         """Make each os.write of the product a step at which half of the bytes were written."""
@@ -112,7 +124,7 @@ class Killer:
         """The functions of the packages that lead to this call, outermost first; "": it is not the product's doing."""
         names: list[str] = []
         frame: FrameType | None = sys._getframe(1)
-        while frame is not None and len(names) < FRAMES:
+        while frame is not None and len(names) < self._frames:
             if frame.f_code.co_filename.startswith(self._folders):
                 names.append(frame.f_code.co_qualname.replace("<locals>.", ""))
             frame = frame.f_back

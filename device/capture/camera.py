@@ -7,12 +7,13 @@ camera with a loose plug makes it hang.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 from device.capture import rotate
-from device.capture.merged import CaptureSource
 from device.capture.pipe import Outlet
+from device.capture.settings import CaptureSettings
 from device.capture.supervisor import Limits
 from device.capture.worker_process import Plan
 from shared.clock import SystemClock
@@ -24,29 +25,11 @@ HINT = (
 )
 
 
-class CameraSource(CaptureSource):
-    """Pictures from OpenCV. Inherits to give the one capture source its plan, no more."""
-
-    def __init__(
-        self,
-        device: int | str,
-        *,
-        width_px: int = 640,
-        height_px: int = 480,
-        fps: float = 15.0,
-        rotate_deg: int = 0,
-        limits: Limits | None = None,
-    ) -> None:
-        """device: an index, "/dev/videoN", a GStreamer pipeline with " ! " in it, or a video file."""
-        options = {
-            "device": str(device),
-            "width_px": width_px,
-            "height_px": height_px,
-            "fps": fps,
-            "rotate_deg": rotate.check_turn(rotate_deg),
-        }
-        target = "device.capture.camera:capture"
-        super().__init__(Plan(f"camera {device}", "picture", target, options, HINT, limits or Limits()))
+def camera_plan(device: int | str, settings: CaptureSettings | None = None, *, limits: Limits | None = None) -> Plan:
+    """device: an index, "/dev/videoN", a GStreamer pipeline with " ! " in it, or a video file. Raises: ConfigError."""
+    options = {"device": str(device), **(settings or CaptureSettings()).camera_options()}
+    target = "device.capture.camera:capture"
+    return Plan(f"camera {device}", "picture", target, options, HINT, limits or Limits())
 
 
 def capture(out: Outlet, *, device: str, width_px: int, height_px: int, fps: float, rotate_deg: int) -> None:
@@ -60,21 +43,20 @@ def capture(out: Outlet, *, device: str, width_px: int, height_px: int, fps: flo
     if not video.isOpened():
         raise MediaError(f"OpenCV cannot open {device!r}")
     rate = video.get(cv2.CAP_PROP_FPS)
-    started_s, greeted = clock.monotonic_s(), False
-    while True:
+    started_s = clock.monotonic_s()
+    for number in itertools.count():
         good, image = video.read()
-        if not good and is_file and greeted:
+        if is_file and number and not good:
             return
         if not good or image is None:
-            raise MediaError(f"{device!r} stopped giving pictures" if greeted else f"{device!r} gives no picture")
+            raise MediaError(f"{device!r} stopped giving pictures" if number else f"{device!r} gives no picture")
         if is_file:  # a file gives its pictures as fast as it can: hold it to its own times
             due_s = started_s + video.get(cv2.CAP_PROP_POS_MSEC) / 1000
             clock.sleep(max(0.0, due_s - clock.monotonic_s()))
         t_s = clock.monotonic_s()
         image = rotate.turned(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), rotate_deg)
-        if not greeted:
+        if not number:
             out.hello({"width_px": image.shape[1], "height_px": image.shape[0], "fps": rate if rate > 0 else fps})
-            greeted = True
         out.picture(image, t_s)
 
 

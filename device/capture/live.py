@@ -1,21 +1,122 @@
-"""A camera and a microphone as one source; either may be missing."""
+"""A live source: one or more capture processes behind the one contract, merged by time."""
 
 from __future__ import annotations
 
-from device.capture.camera import CameraSource
-from device.capture.merged import CaptureSource
-from device.capture.microphone import MicrophoneSource
-from device.capture.picamera2 import Picamera2Source
+import logging
+import threading
+from typing import Any
+
+import numpy as np
+
+from device.capture import pipe
+from device.capture.source import PartHealth, SoundBlock, SourceInfo, VideoFrame
+from device.capture.supervisor import Phase
+from device.capture.worker import CapturedItem, CaptureWorker, boot_s
+from device.capture.worker_process import Plan
+from shared.errors import MediaError
+
+SOUND_START_S = 5.0  # how long a camera that is ready waits for its microphone
+
+logger = logging.getLogger(__name__)
 
 
-class LiveSource(CaptureSource):
-    """Pictures and sound merged by time. A microphone that is not there yet does not hold the camera up.
+class LiveSource:
+    """A Source over a camera, a microphone or both, merged by time. A microphone that is not there yet does not hold
+    the camera up. Raises: MediaError without any plan."""
 
-    Raises: MediaError where both are None.
-    """
+    def __init__(self, *plans: Plan) -> None:
+        if not plans:
+            raise MediaError("A live source needs a camera or a microphone.")
+        self.plans = tuple(sorted(plans, key=lambda plan: plan.kind))  # the picture first
+        self._news = threading.Condition()
+        self._workers: tuple[CaptureWorker, ...] = ()
+        self._origin_s = 0.0
+        self._closed = False
 
-    def __init__(
-        self, camera: CameraSource | Picamera2Source | None, microphone: MicrophoneSource | None = None
-    ) -> None:
-        plans = [plan for part in (camera, microphone) if part is not None for plan in part.plans]
-        super().__init__(*plans)
+    def open(self) -> SourceInfo:
+        """Start all parts together. A microphone that fails beside a working camera is left to come later.
+
+        Raises: MediaError when the camera, or the only part, did not start.
+        """
+        self._workers = tuple(CaptureWorker(plan, news=self._news) for plan in self.plans)
+        for worker in self._workers:
+            worker.start()
+        with self._news:
+            self._news.wait_for(self._workers[0].settled)
+            self._news.wait_for(lambda: all(worker.settled() for worker in self._workers), SOUND_START_S)
+        self._check(self._workers[0])
+        for worker in self._workers:
+            if worker.facts is None:
+                why = worker.state.trouble.rstrip(".") or f"did not start within {SOUND_START_S:g} s"
+                logger.warning("%s: %s. The walk begins without it. %s", worker.plan.name, why, worker.hint)
+        self._origin_s = boot_s()
+        return self._info()
+
+    def _check(self, first: CaptureWorker) -> None:
+        """Hold on to nothing when the part that matters most is not there."""
+        if first.facts is not None:
+            return
+        self.close()
+        raise MediaError(f"{first.plan.name}: {first.state.trouble.rstrip('.')}.", hint=first.hint)
+
+    def _info(self) -> SourceInfo:
+        facts: dict[str, Any] = {}
+        for worker in reversed(self._workers):
+            facts |= worker.facts or {}
+        sound = any(worker.plan.kind == "sound" and worker.facts is not None for worker in self._workers)
+        width_px, height_px = int(facts.get("width_px", 0)), int(facts.get("height_px", 0))
+        name = ", ".join(plan.name for plan in self.plans)
+        return SourceInfo(name, width_px, height_px, float(facts.get("fps", 0.0)), sound, None, live=True)
+
+    def read(self, timeout_s: float) -> VideoFrame | SoundBlock | None:
+        with self._news:
+            self._news.wait_for(lambda: self._oldest() is not None or self.ended, timeout_s)
+            worker = self._oldest()
+            return self._unwrap(worker.pop()) if worker is not None else None
+
+    def _oldest(self) -> CaptureWorker | None:
+        """The part whose next item is the oldest, forgetting what was taken before the source was open."""
+        waiting = []
+        for worker in self._workers:
+            while worker.items and worker.items[0].message.t_s < self._origin_s:
+                worker.pop()
+            if worker.items and not self._closed:
+                waiting.append(worker)
+        return min(waiting, key=lambda worker: worker.items[0].message.t_s, default=None)
+
+    def _unwrap(self, item: CapturedItem) -> VideoFrame | SoundBlock:
+        message, t_s = item.message, item.message.t_s - self._origin_s
+        if message.kind == pipe.PICTURE:
+            image = message.payload.reshape(message.height, message.width, 3)
+            return VideoFrame(image, t_s, item.dropped_before, message.t_s)
+        return SoundBlock(message.payload.view(np.int16), t_s)
+
+    @property
+    def ended(self) -> bool:
+        """Closed, or the camera was a file and everything of it was read."""
+        if self._closed:
+            return True
+        first = self._workers[0] if self._workers else None
+        return first is not None and first.state.phase == Phase.DONE and not first.items
+
+    @property
+    def health(self) -> tuple[PartHealth, ...]:
+        with self._news:
+            return tuple(worker.health() for worker in self._workers)
+
+    @property
+    def healthy(self) -> bool:
+        return bool(self._workers) and all(part.healthy for part in self.health)
+
+    @property
+    def frames_dropped(self) -> int:
+        with self._news:
+            return sum(worker.dropped for worker in self._workers)
+
+    def close(self) -> None:
+        """Kill the capture processes. Idempotent, about a second at most."""
+        for worker in self._workers:
+            worker.close()
+        with self._news:
+            self._closed = True
+            self._news.notify_all()

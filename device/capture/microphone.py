@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.capture.merged import CaptureSource
 from device.capture.pipe import Outlet
 from device.capture.source import BLOCK_SAMPLES
 from device.capture.supervisor import Limits
 from device.capture.worker_process import Plan
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.clock import SystemClock
 from shared.errors import MediaError
-from shared.media import SAMPLE_RATE_HZ
 
 HINT = (
     "Check the plug; `python -m sounddevice` lists the devices: give the number or a part of the name of one that has"
@@ -36,22 +35,14 @@ _FORTH = 0.0003  # 300 ppm: more than any sound card drifts, and little beside t
 Samples = NDArray[np.int16]
 
 
-class MicrophoneSource(CaptureSource):
-    """Sound from PortAudio. Inherits to give the one capture source its plan, no more."""
+def microphone_plan(device: str | int = "default", *, rate_hz: int | None = None, limits: Limits | None = None) -> Plan:
+    """device: a number or a part of a name as `python -m sounddevice` lists them, or "default".
 
-    def __init__(
-        self, device: str | int = "default", *, rate_hz: int | None = None, limits: Limits | None = None
-    ) -> None:
-        """device: a number or a part of a name as `python -m sounddevice` lists them, or "default".
-
-        rate_hz: open the sound card at this rate instead of the one found by trying.
-        """
-        self.device = str(device)
-        options = {"device": self.device, "rate_hz": rate_hz}
-        plan = Plan(
-            f"microphone {device}", "sound", "device.capture.microphone:capture", options, HINT, limits or Limits()
-        )
-        super().__init__(plan)
+    rate_hz: open the sound card at this rate instead of the one found by trying.
+    """
+    options = {"device": str(device), "rate_hz": rate_hz}
+    target = "device.capture.microphone:capture"
+    return Plan(f"microphone {device}", "sound", target, options, HINT, limits or Limits())
 
 
 def capture(out: Outlet, *, device: str, rate_hz: int | None) -> None:

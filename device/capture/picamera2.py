@@ -10,9 +10,8 @@ from __future__ import annotations
 import time
 
 from device.capture import rotate
-from device.capture.merged import CaptureSource
 from device.capture.pipe import Outlet
-from device.capture.supervisor import Limits
+from device.capture.settings import CaptureSettings
 from device.capture.worker_process import Plan
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MediaError
@@ -25,28 +24,10 @@ HINT = "Check the ribbon cable and that `rpicam-hello --list-cameras` lists the 
 _STALEST_S = 1.0
 
 
-class Picamera2Source(CaptureSource):
-    """Pictures from the Pi camera. Inherits to give the one capture source its plan, no more."""
-
-    def __init__(
-        self,
-        number: int = 0,
-        *,
-        width_px: int = 640,
-        height_px: int = 480,
-        fps: float = 15.0,
-        rotate_deg: int = 0,
-        limits: Limits | None = None,
-    ) -> None:
-        options = {
-            "number": number,
-            "width_px": width_px,
-            "height_px": height_px,
-            "fps": fps,
-            "rotate_deg": rotate.check_turn(rotate_deg),
-        }
-        target = "device.capture.picamera2:capture"
-        super().__init__(Plan(f"Pi camera {number}", "picture", target, options, HINT, limits or Limits()))
+def picamera2_plan(number: int = 0, settings: CaptureSettings | None = None) -> Plan:
+    """Pictures from the Pi camera. Raises: ConfigError."""
+    options = {"number": number, **(settings or CaptureSettings()).camera_options()}
+    return Plan(f"Pi camera {number}", "picture", "device.capture.picamera2:capture", options, HINT)
 
 
 def camera_number(text: str) -> int:

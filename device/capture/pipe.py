@@ -32,8 +32,6 @@ _HEADER = struct.Struct("<B3xIIId")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Message:
-    """One whole message."""
-
     kind: int
     t_s: float
     """CLOCK_BOOTTIME of the shutter, or of the first sample."""
@@ -55,7 +53,7 @@ class Outlet:
     """The capture process's end. Every method blocks while the pipe is full; BrokenPipeError = the agent is gone."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self.fd = fd
 
     def hello(self, facts: Mapping[str, Any]) -> None:
         """Say that the device is open, and what it gives: name, width_px, height_px, fps."""
@@ -75,14 +73,13 @@ class Outlet:
         self._send(TROUBLE, memoryview(json.dumps({"text": text, "hint": hint}).encode()))
 
     def end(self) -> None:
-        """Say that the recording is over, and that nothing went wrong."""
         self._send(END, memoryview(b""))
 
     def _send(self, kind: int, payload: memoryview, t_s: float = 0.0, height: int = 0, width: int = 0) -> None:
         for part in (memoryview(_HEADER.pack(kind, height, width, len(payload), t_s)), payload):
             sent = 0
             while sent < len(part):
-                sent += os.write(self._fd, part[sent:])
+                sent += os.write(self.fd, part[sent:])
 
 
 class Inlet:

@@ -1,13 +1,13 @@
 """The last minutes of the walk in memory, as encoded 2 s chunks. Pure: pictures and sound in, closed chunks out.
 
-Invariants (tests/recorder holds them for any interleaving of pictures and sound):
+Invariants (tests/device/capture/test_recorder.py holds them for any interleaving of pictures and sound):
 
-- Chunk `sequence` covers [start, start + chunk_s) of the source clock, aligned to whole multiples of chunk_s.
+- Chunk `sequence` covers [start, start + CHUNK_S) of the source clock, aligned to whole multiples of CHUNK_S.
 - Its sound is exactly as long as the chunk: silence where there was none. Every sample that was fed is in exactly one
   chunk, or counted in `counts`.
-- Its picture is the one nearest the middle of chunk_s. A chunk without a picture is not handed out, but counted.
-- A chunk is closed when pictures and sound have both passed its end, or either has by grace_s: live sound trails the
-  picture, and a microphone that died must not hold chunks back.
+- Its picture is the one nearest the middle of CHUNK_S. A chunk without a picture is not handed out, but counted.
+- A chunk is closed when pictures and sound have both passed its end, or either has by SOUND_TRAILS_S: live sound trails
+  the picture, and a microphone that died must not hold chunks back.
 - Memory is bounded: ring_chunks and ring_bytes of encoded chunks, and raw pictures of at most two open ones.
 - Nothing here raises for what a source gives. A clip that cannot be encoded is left out and counted.
 
@@ -24,29 +24,32 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from device.capture import encode
+from device.capture.clip import ClipEncoder, h264_encoder
 from device.capture.source import SOUND_TRAILS_S, SoundBlock, VideoFrame
-from shared import media
+from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
 from shared.errors import MediaError
-from shared.media import CHUNK_S, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
+from shared.jpeg import encode_jpeg
+from shared.wav import encode_wav
 
+CHUNK_SAMPLES = round(CHUNK_S * SAMPLE_RATE_HZ)
+CLIP_FPS = 10.0
+RING_CHUNKS = 60  # two minutes
+RING_BYTES = 48 * 1024 * 1024  # beside a model that needs 500 MB on a 1 GB Pi
 SNAP = round(0.02 * SAMPLE_RATE_HZ)  # stamps wander by a sample or two: within 20 ms sound goes on where it ended
 _LONGEST_INTERVAL_S = 0.2
 _FAR_S = 1e9  # 30 years of walking: beyond it, or not a number, a stamp means nothing
 _SOON_S = 0.005  # a picture a moment early is taken: at 10 fps every one would otherwise wait for the next
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedChunk:
-    """2 s of walk, encoded."""
-
     sequence: int
     started_at_s: float
     """On the source clock."""
     duration_s: float
-    """chunk_s, or less for the last one of a walk."""
+    """CHUNK_S, or less for the last one of a walk."""
     frame_jpeg: bytes
     audio_wav: bytes
     """Exactly duration_s of 16 kHz mono int16."""
@@ -61,12 +64,11 @@ class ClosedChunk:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that the payloads take."""
         return len(self.frame_jpeg) + len(self.audio_wav) + len(self.clip_mp4 or b"")
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class RecorderCounts:
     """What went past, in all."""
 
     chunks: int = 0
@@ -88,8 +90,6 @@ class Counts:
 
 @dataclass(slots=True)
 class _Open:
-    """A chunk that is being recorded."""
-
     index: int
     sound: NDArray[np.int16]
     samples: int = 0
@@ -97,15 +97,13 @@ class _Open:
     off_middle_s: float = math.inf
     frames_seen: int = 0
     frames_dropped: int = 0
-    clip: encode.ClipEncoder | None = None
+    clip: ClipEncoder | None = None
     next_clip_s: float = 0.0
     clip_done: bool = False
 
 
 @dataclass(slots=True)
 class SoundLine:
-    """Where on the sample grid each block of sound belongs."""
-
     next_sample: int | None = None
     lost: int = 0
     """Samples left out because sound was already there, or they are from before 0."""
@@ -127,52 +125,18 @@ class SoundLine:
 
 
 class Recorder:
-    """See the module."""
+    """See the module. ring_chunks, ring_bytes: what is held in memory at most."""
 
-    def __init__(
-        self,
-        *,
-        chunk_s: float = CHUNK_S,
-        ring_chunks: int = 60,
-        ring_bytes: int = 48 * 1024 * 1024,
-        clips: bool = True,
-        clip_fps: float = 10.0,
-        first_sequence: int = 0,
-        grace_s: float = SOUND_TRAILS_S,
-    ) -> None:
-        """ring_chunks: 60 = two minutes; ring_bytes: 48 MiB beside a model that needs 500 on a 1 GB Pi.
-
-        first_sequence: the number of the first chunk, so that ids stay unique over several walks of one boot.
-        """
-        self.chunk_s = chunk_s
-        self.counts = Counts()
+    def __init__(self, *, clips: bool = True, ring_chunks: int = RING_CHUNKS, ring_bytes: int = RING_BYTES) -> None:
+        self.counts = RecorderCounts()
         self._ring: deque[ClosedChunk] = deque()
         self._ring_chunks, self._ring_bytes, self._held_bytes = ring_chunks, ring_bytes, 0
-        self._clip_fps = clip_fps
-        self._encoder = encode.h264_encoder() if clips else None
-        self._clips = clips
-        self._first_sequence = first_sequence
-        self._grace_s = grace_s
+        self._encoder = h264_encoder() if clips else None
         self._open: dict[int, _Open] = {}
         self._floor = 0  # the first index that is not closed
         self._line = SoundLine()
         self._frame_s = self._sound_s = self._newest_s = -math.inf
         self._interval_s = 0.0
-        self._chunk_samples = round(chunk_s * SAMPLE_RATE_HZ)
-
-    @property
-    def clips(self) -> bool:
-        """Whether clips are made: the first work to shed when the device is hot. May be set at any time."""
-        return self._clips
-
-    @clips.setter
-    def clips(self, wanted: bool) -> None:
-        self._clips = wanted
-        if wanted and self._encoder is None:
-            self._encoder = encode.h264_encoder()
-        for chunk in self._open.values():
-            if not wanted:
-                self._drop_clip(chunk)
 
     def feed(self, item: VideoFrame | SoundBlock) -> list[ClosedChunk]:
         """Take one item; the chunks that it closed, oldest first."""
@@ -187,13 +151,12 @@ class Recorder:
         end_s = max(self._frame_s + self._interval_s, self._sound_s)
         out = []
         for index in sorted(self._open):
-            begun_s = index * self.chunk_s
-            length_s = self.chunk_s if index + 1 in self._open else min(self.chunk_s, end_s - begun_s)
+            begun_s = index * CHUNK_S
+            length_s = CHUNK_S if index + 1 in self._open else min(CHUNK_S, end_s - begun_s)
             out += self._close(index, length_s)
         return out
 
     def chunk(self, sequence: int) -> ClosedChunk | None:
-        """A chunk that is still in the ring."""
         return next((chunk for chunk in self._ring if chunk.sequence == sequence), None)
 
     def predecessors(self, sequence: int, count: int) -> list[ClosedChunk]:
@@ -202,12 +165,7 @@ class Recorder:
 
     def sequence_at(self, t_s: float) -> int:
         """The number of the chunk that time belongs to, closed or not."""
-        return self._first_sequence + max(0, math.floor(t_s / self.chunk_s))
-
-    @property
-    def held_bytes(self) -> int:
-        """Memory that the ring takes."""
-        return self._held_bytes
+        return max(0, math.floor(t_s / CHUNK_S))
 
     def _feed_frame(self, frame: VideoFrame) -> None:
         index = self._index(frame.t_s)
@@ -217,9 +175,9 @@ class Recorder:
         chunk = self._opened(index)
         chunk.frames_seen += 1
         chunk.frames_dropped += frame.dropped_before
-        at_s = frame.t_s - index * self.chunk_s
-        if abs(at_s - self.chunk_s / 2) < chunk.off_middle_s:
-            chunk.off_middle_s, chunk.image = abs(at_s - self.chunk_s / 2), frame.image
+        at_s = frame.t_s - index * CHUNK_S
+        if abs(at_s - CHUNK_S / 2) < chunk.off_middle_s:
+            chunk.off_middle_s, chunk.image = abs(at_s - CHUNK_S / 2), frame.image
         self._clip(chunk, frame.image, at_s)
         if frame.t_s > self._frame_s:
             self._interval_s = min(frame.t_s - self._frame_s, _LONGEST_INTERVAL_S)
@@ -232,8 +190,8 @@ class Recorder:
         self._count(samples_lost=self._line.lost - lost)
         self._newest_s = max(self._newest_s, start / SAMPLE_RATE_HZ)
         while len(samples):
-            index, offset = divmod(start, self._chunk_samples)
-            part = samples[: self._chunk_samples - offset]
+            index, offset = divmod(start, CHUNK_SAMPLES)
+            part = samples[: CHUNK_SAMPLES - offset]
             if index < self._floor:
                 self._count(samples_lost=len(part))
             else:
@@ -245,23 +203,23 @@ class Recorder:
 
     def _index(self, t_s: float) -> int | None:
         """The chunk that a time belongs to; None for one that is closed or no time at all."""
-        if not self._floor * self.chunk_s <= t_s < _FAR_S:
+        if not self._floor * CHUNK_S <= t_s < _FAR_S:
             return None
-        return math.floor(t_s / self.chunk_s)
+        return math.floor(t_s / CHUNK_S)
 
     def _opened(self, index: int) -> _Open:
         if index not in self._open:
-            self._open[index] = _Open(index, np.zeros(self._chunk_samples, np.int16), clip_done=not self._clips)
+            self._open[index] = _Open(index, np.zeros(CHUNK_SAMPLES, np.int16))
         return self._open[index]
 
     def _close_ready(self) -> list[ClosedChunk]:
         out = []
         for index in sorted(self._open):
-            end_s = (index + 1) * self.chunk_s
+            end_s = (index + 1) * CHUNK_S
             passed = self._frame_s >= end_s and self._sound_s >= end_s
-            if not passed and self._newest_s < end_s + self._grace_s:
+            if not passed and self._newest_s < end_s + SOUND_TRAILS_S:
                 break
-            out += self._close(index, self.chunk_s)
+            out += self._close(index, CHUNK_S)
         return out
 
     def _close(self, index: int, length_s: float) -> list[ClosedChunk]:
@@ -277,28 +235,28 @@ class Recorder:
             self._count(**{"too_short" if length_s < SHORTEST_CHUNK_S else "without_picture": 1})
             return []
         try:
-            picture = media.encode_jpeg(chunk.image)
+            picture = encode_jpeg(chunk.image)
         except MediaError as error:
-            log.warning("Chunk %d has no picture: %s", index, error)
+            logger.warning("Chunk %d has no picture: %s", index, error)
             self._drop_clip(chunk)
             self._count(without_picture=1, samples_lost=chunk.samples, frames_left_out=chunk.frames_seen)
             return []
         closed = ClosedChunk(
-            sequence=self._first_sequence + index,
-            started_at_s=index * self.chunk_s,
+            sequence=index,
+            started_at_s=index * CHUNK_S,
             duration_s=length_s,
             frame_jpeg=picture,
-            audio_wav=media.encode_wav(chunk.sound[:samples]),
+            audio_wav=encode_wav(chunk.sound[:samples]),
             clip_mp4=self._finish_clip(chunk),
             width_px=chunk.image.shape[1],
             height_px=chunk.image.shape[0],
             frames_seen=chunk.frames_seen,
             frames_dropped=chunk.frames_dropped,
         )
-        self._keep(closed)
+        self._store(closed)
         return [closed]
 
-    def _keep(self, chunk: ClosedChunk) -> None:
+    def _store(self, chunk: ClosedChunk) -> None:
         self._ring.append(chunk)
         self._held_bytes += chunk.size_bytes
         self._count(chunks=1)
@@ -310,14 +268,14 @@ class Recorder:
         """Encode this picture now, unless one was just encoded: all at the end of the chunk would delay guidance."""
         if self._encoder is None or chunk.clip_done or at_s + _SOON_S < chunk.next_clip_s:
             return
-        chunk.next_clip_s = max(chunk.next_clip_s, at_s - 1 / self._clip_fps) + 1 / self._clip_fps
+        chunk.next_clip_s = max(chunk.next_clip_s, at_s - 1 / CLIP_FPS) + 1 / CLIP_FPS
         try:
             if chunk.clip is None:
                 height, width = image.shape[:2]
-                chunk.clip = encode.ClipEncoder(width, height, fps=self._clip_fps, encoder=self._encoder)
+                chunk.clip = ClipEncoder(width, height, fps=CLIP_FPS, encoder=self._encoder)
             chunk.clip.add(image, at_s)
         except MediaError as error:
-            log.warning("The clip of chunk %d is left out: %s", chunk.index, error)
+            logger.warning("The clip of chunk %d is left out: %s", chunk.index, error)
             self._count(clips_failed=1)
             self._drop_clip(chunk)
 
@@ -328,7 +286,7 @@ class Recorder:
         try:
             return clip.finish()
         except MediaError as error:
-            log.warning("The clip of chunk %d is left out: %s", chunk.index, error)
+            logger.warning("The clip of chunk %d is left out: %s", chunk.index, error)
             self._count(clips_failed=1)
             return None
 
@@ -362,6 +320,10 @@ class SoundTail:
             self._blocks.popleft()
 
     @property
+    def kept_samples(self) -> int:
+        return sum(len(samples) for _, samples in self._blocks)
+
+    @property
     def heard_until_s(self) -> float:
         """Where the sound so far ends. Live sound trails the picture: wait for this to pass the end of a cut."""
         return (self._line.next_sample or 0) / SAMPLE_RATE_HZ
@@ -379,4 +341,4 @@ class SoundTail:
             begin, end = max(start, first), min(start + len(samples), last)
             if begin < end:
                 out[begin - first : end - first] = samples[begin - start : end - start]
-        return media.encode_wav(out)
+        return encode_wav(out)

@@ -25,18 +25,16 @@ from device.capture import rotate, video_file
 from device.capture.source import Kind, Pace, PartHealth, SoundBlock, SourceInfo, VideoFrame
 from shared.clock import Clock, SystemClock
 from shared.errors import MediaError
-from shared.media import MAX_FILM_SIDE_PX
+from shared.jpeg import MAX_FILM_SIDE_PX
 
 LATE_S = 0.15
 CATCH_UP_S = 2.0
 SHORT_S = 1.0
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class ReplaySource:
-    """See the module."""
-
     def __init__(
         self, path: Path, *, pace: Pace = "real", clock: Clock | None = None, max_side_px: int = MAX_FILM_SIDE_PX
     ) -> None:
@@ -59,27 +57,24 @@ class ReplaySource:
         video_file.check_file(self.path)
         self._pictures = video_file.Pictures.find(self.path)
         self._sound = video_file.Sound.find(self.path)
-        first = self._pictures.head if self._pictures is not None else None
-        if first is None and (self._sound is None or self._sound.head is None):
+        parts = [part for part in (self._pictures, self._sound) if part is not None]
+        if all(part.head is None for part in parts):
             self.close()
             raise MediaError(
                 f"{self.path} holds neither picture nor sound that can be played.", hint=video_file.COPY_HINT
             )
-        parts = [part for part in (self._pictures, self._sound) if part is not None]
         self._duration_s = max((part.duration_s for part in parts if part.duration_s is not None), default=None)
-        height, width = self._upright(first).shape[:2] if first is not None else (0, 0)
-        return SourceInfo(
-            name=self.path.name,
-            width_px=width,
-            height_px=height,
-            fps=self._pictures.fps if self._pictures is not None and first is not None else 0.0,
-            has_sound=self._sound is not None and self._sound.head is not None,
-            duration_s=self._duration_s,
-            live=False,
-        )
+        return self._info()
+
+    def _info(self) -> SourceInfo:
+        width, height, fps = 0, 0, 0.0
+        if self._pictures is not None and self._pictures.head is not None:
+            height, width = self._upright(self._pictures.head).shape[:2]
+            fps = self._pictures.fps
+        has_sound = self._sound is not None and self._sound.head is not None
+        return SourceInfo(self.path.name, width, height, fps, has_sound, self._duration_s, live=False)
 
     def read(self, timeout_s: float) -> VideoFrame | SoundBlock | None:
-        """The next item when it is due. See Source."""
         until_s = self._clock.monotonic_s() + timeout_s
         while True:
             with self._lock:
@@ -150,7 +145,7 @@ class ReplaySource:
     def _finish(self) -> None:
         self._ended = True
         if self._duration_s is not None and self._last_t_s < self._duration_s - SHORT_S:
-            log.warning(
+            logger.warning(
                 "%s ends after %.1f s of %.1f s: it is cut off or damaged. What could be read was played.",
                 self.path,
                 self._last_t_s,
@@ -158,32 +153,27 @@ class ReplaySource:
             )
         for part in (self._pictures, self._sound):
             if part is not None and part.damaged:
-                log.warning("%s: %d damaged pieces were left out.", self.path, part.damaged)
+                logger.warning("%s: %d damaged pieces were left out.", self.path, part.damaged)
 
     @property
     def ended(self) -> bool:
-        """Everything was read, or the source was closed."""
         return self._ended
 
     @property
     def health(self) -> tuple[PartHealth, ...]:
-        """One part, the file; well until it ends."""
         kind: Kind = "picture" if self._pictures is not None else "sound"
         opened = self._pictures is not None or self._sound is not None
         return (PartHealth(self.path.name, kind, opened and not self._ended, 0, ""),)
 
     @property
     def healthy(self) -> bool:
-        """Open, and not at its end."""
         return self.health[0].healthy
 
     @property
     def frames_dropped(self) -> int:
-        """film.Pictures left out because they were late."""
         return self._dropped
 
     def close(self) -> None:
-        """Let go of the file. Idempotent."""
         with self._lock:
             self._ended = True
             for part in (self._pictures, self._sound):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import ConfigError
 from shared.upright import by_display_matrix as by_display_matrix  # the other way to know which way is up
 
 Image = NDArray[np.uint8]
@@ -14,10 +13,3 @@ Image = NDArray[np.uint8]
 def turned(image: Image, degrees: int) -> Image:
     """The picture turned clockwise by 0, 90, 180 or 270 degrees, contiguous."""
     return np.ascontiguousarray(np.rot90(image, k=-degrees // 90)) if degrees else image
-
-
-def check_turn(degrees: int) -> int:
-    """`degrees` as it is. Raises: ConfigError unless it is a quarter turn."""
-    if degrees not in (0, 90, 180, 270):
-        raise ConfigError(f"A camera cannot be turned by {degrees} degrees.", hint="Use 0, 90, 180 or 270.")
-    return degrees

@@ -6,6 +6,7 @@ Every source keeps these rules (tests/device/capture/contract.py holds all of th
 - Times are seconds on the source's own clock and start near 0. Pictures never go back in time, nor does sound.
 - Across the two a replay is in strict time order. A live source hands a picture out the moment it is there, and
   sound may trail it by at most SOUND_TRAILS_S: to wait for the sound card would delay the warning.
+- `health` has every part, the picture first. A live source ends only by being closed.
 - Pictures are RGB, uint8, upright. Sound is 16 kHz, mono, int16.
 - `read` gives None when nothing came within its timeout. A camera that hangs makes `read` give None and `healthy`
   false; it never makes `read` hang.
@@ -30,8 +31,6 @@ Kind = Literal["picture", "sound"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoFrame:
-    """One picture."""
-
     image: NDArray[np.uint8]
     """[height, width, 3] RGB, upright."""
     t_s: float
@@ -45,18 +44,14 @@ class VideoFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoundBlock:
-    """A piece of sound."""
-
     samples: NDArray[np.int16]
-    """int16 [n] mono, shared.media.SAMPLE_RATE_HZ."""
+    """int16 [n] mono, shared.chunk_format.SAMPLE_RATE_HZ."""
     t_s: float
     """Of the first sample, in seconds on the source clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What a source gives, known once it is open."""
-
     name: str
     width_px: int
     """Of the upright picture; 0 = no picture."""
@@ -75,8 +70,6 @@ class SourceInfo:
 
 @dataclass(frozen=True, slots=True)
 class PartHealth:
-    """How one camera, microphone or file is doing now."""
-
     name: str
     kind: Kind
     healthy: bool
@@ -97,19 +90,13 @@ class Source(Protocol):
         ...
 
     @property
-    def ended(self) -> bool:
-        """True once the last item was read, or the source was closed. A live source ends only by being closed."""
-        ...
+    def ended(self) -> bool: ...
 
     @property
-    def health(self) -> tuple[PartHealth, ...]:
-        """Every part, the picture first."""
-        ...
+    def health(self) -> tuple[PartHealth, ...]: ...
 
     @property
-    def healthy(self) -> bool:
-        """Every part is giving what it should."""
-        ...
+    def healthy(self) -> bool: ...
 
     @property
     def frames_dropped(self) -> int:

@@ -13,19 +13,57 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from enum import StrEnum
+from typing import assert_never
 
 from shared.backoff import exponential_s
 
-Phase = Literal["starting", "running", "waiting", "done"]
-Event = Literal["tick", "hello", "item", "gone", "end"]
-Action = Literal["none", "start", "kill"]
+
+class Phase(StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"
+    """There is no process."""
+    DONE = "done"
+
+
+class WorkerAction(StrEnum):
+    START = "start"
+    KILL = "kill"
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """Nothing came."""
+
+
+@dataclass(frozen=True, slots=True)
+class HelloReceived:
+    """The process has opened its device."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemReceived:
+    """A picture or a block of sound came."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """The process has ended, or sends nonsense."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingEnded:
+    """A file was read to its end."""
+
+
+WorkerEvent = TimePassed | HelloReceived | ItemReceived | WorkerGone | RecordingEnded
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a capture process may take."""
-
     start_s: float = 10.0
     """To open its device. A Pi camera takes 1–2 s, a USB camera that resets itself up to 5."""
     stall_s: float = 3.0
@@ -37,9 +75,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """What is known of one capture process."""
-
+class WorkerState:
     phase: Phase
     since_s: float
     """When this phase began."""
@@ -52,20 +88,24 @@ class Watch:
     trouble: str = ""
 
 
-def begin(now_s: float) -> Watch:
+def begin(now_s: float) -> WorkerState:
     """The state once the first process was started."""
-    return Watch("starting", now_s, now_s)
+    return WorkerState(Phase.STARTING, now_s, now_s)
 
 
-def deadline_s(watch: Watch, limits: Limits) -> float:
-    """When the next tick is needed, if nothing else happens."""
-    if watch.phase == "starting":
-        return watch.since_s + limits.start_s
-    if watch.phase == "running":
-        return watch.heard_s + limits.stall_s
-    if watch.phase == "waiting":
-        return watch.since_s + backoff_s(watch.failures, limits)
-    return math.inf
+def deadline_s(state: WorkerState, limits: Limits) -> float:
+    """When the next TimePassed is needed, if nothing else happens."""
+    match state.phase:
+        case Phase.STARTING:
+            return state.since_s + limits.start_s
+        case Phase.RUNNING:
+            return state.heard_s + limits.stall_s
+        case Phase.WAITING:
+            return state.since_s + backoff_s(state.failures, limits)
+        case Phase.DONE:
+            return math.inf
+        case _:
+            assert_never(state.phase)
 
 
 def backoff_s(failures: int, limits: Limits) -> float:
@@ -73,33 +113,42 @@ def backoff_s(failures: int, limits: Limits) -> float:
     return exponential_s(failures - 1, base_s=limits.backoff_first_s, max_s=limits.backoff_max_s)
 
 
-def step(watch: Watch, event: Event, *, now_s: float, limits: Limits, why: str = "") -> tuple[Watch, Action]:
-    """One event in, the new state and what to do out. why: the reason of "gone"."""
-    if watch.phase == "done":
-        return watch, "none"
-    if watch.phase == "waiting" and event != "tick":
-        return watch, "none"  # there is no process: what comes is from before
-    if event == "end":
-        return replace(watch, phase="done", since_s=now_s), "kill"
-    if event == "gone":
-        return _failed(watch, why or "the capture process ended", now_s)
-    if event == "hello" and watch.phase == "starting":
-        return replace(watch, phase="running", since_s=now_s, heard_s=now_s), "none"
-    if event == "item" and watch.phase == "running":
-        steady = now_s - watch.since_s >= limits.steady_s
-        return replace(watch, heard_s=now_s, failures=0 if steady else watch.failures), "none"
-    if event == "tick" and now_s >= deadline_s(watch, limits):
-        return _overdue(watch, now_s, limits)
-    return watch, "none"
+Step = tuple[WorkerState, WorkerAction | None]
 
 
-def _overdue(watch: Watch, now_s: float, limits: Limits) -> tuple[Watch, Action]:
-    if watch.phase == "waiting":
-        return replace(watch, phase="starting", since_s=now_s, heard_s=now_s, restarts=watch.restarts + 1), "start"
-    if watch.phase == "starting":
-        return _failed(watch, f"did not start within {limits.start_s:g} s", now_s)
-    return _failed(watch, f"gave nothing for {limits.stall_s:g} s", now_s)
+def step(state: WorkerState, event: WorkerEvent, *, now_s: float, limits: Limits) -> Step:
+    """One event in, the new state and what to do out."""
+    if state.phase == Phase.DONE or (state.phase == Phase.WAITING and not isinstance(event, TimePassed)):
+        return state, None  # while it waits there is no process: what comes is from before
+    match event:
+        case RecordingEnded():
+            return replace(state, phase=Phase.DONE, since_s=now_s), WorkerAction.KILL
+        case WorkerGone(why):
+            return _failed(state, why or "the capture process ended", now_s)
+        case HelloReceived():
+            if state.phase == Phase.STARTING:
+                state = replace(state, phase=Phase.RUNNING, since_s=now_s, heard_s=now_s)
+            return state, None
+        case ItemReceived():
+            if state.phase == Phase.RUNNING:
+                steady = now_s - state.since_s >= limits.steady_s
+                state = replace(state, heard_s=now_s, failures=0 if steady else state.failures)
+            return state, None
+        case TimePassed():
+            return _overdue(state, now_s, limits) if now_s >= deadline_s(state, limits) else (state, None)
+        case _:
+            assert_never(event)
 
 
-def _failed(watch: Watch, trouble: str, now_s: float) -> tuple[Watch, Action]:
-    return replace(watch, phase="waiting", since_s=now_s, failures=watch.failures + 1, trouble=trouble), "kill"
+def _overdue(state: WorkerState, now_s: float, limits: Limits) -> Step:
+    if state.phase == Phase.WAITING:
+        started = replace(state, phase=Phase.STARTING, since_s=now_s, heard_s=now_s, restarts=state.restarts + 1)
+        return started, WorkerAction.START
+    if state.phase == Phase.STARTING:
+        return _failed(state, f"did not start within {limits.start_s:g} s", now_s)
+    return _failed(state, f"gave nothing for {limits.stall_s:g} s", now_s)
+
+
+def _failed(state: WorkerState, trouble: str, now_s: float) -> Step:
+    failed = replace(state, phase=Phase.WAITING, since_s=now_s, failures=state.failures + 1, trouble=trouble)
+    return failed, WorkerAction.KILL

@@ -18,8 +18,8 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from device.capture.source import BLOCK_SAMPLES, SoundBlock
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import MediaError
-from shared.media import SAMPLE_RATE_HZ
 
 HOLE_S = 0.1  # sound stamps of phones wander by some 20 ms; a real hole is a pause in the recording
 JUMP_S = 60.0  # damaged stamps jump by hours; nobody would wait them out
@@ -56,7 +56,6 @@ class Pictures:
         return None
 
     def take(self) -> av.VideoFrame:
-        """The picture at the head; the one after it becomes the head."""
         frame = self.head
         assert frame is not None
         self._advance()
@@ -78,7 +77,6 @@ class Pictures:
         return max(1, round((self._last_t_s - before_s) * (self.fps or 1)))
 
     def close(self) -> None:
-        """Let go of the file."""
         self._container.close()
 
     def _decode(self) -> Iterator[av.VideoFrame]:
@@ -137,11 +135,9 @@ class Sound:
 
     @property
     def head_t_s(self) -> float | None:
-        """When the next block begins; None at the end."""
         return self.head.t_s if self.head is not None else None
 
     def take(self) -> SoundBlock:
-        """The block at the head; the one after it becomes the head."""
         block = self.head
         assert block is not None
         self.head = next(self._blocks, None)
@@ -156,7 +152,6 @@ class Sound:
         return SoundBlock(np.concatenate(parts), block.t_s)
 
     def close(self) -> None:
-        """Let go of the file."""
         self._container.close()
 
     def _decode(self) -> Iterator[SoundBlock]:

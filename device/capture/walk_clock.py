@@ -11,7 +11,7 @@ import threading
 from shared.clock import Clock
 
 
-class WalkTime:
+class WalkClock:
     """Seconds on the source's clock. Never goes back. Any thread may ask."""
 
     def __init__(self, clock: Clock, *, stands_still: bool) -> None:
@@ -23,7 +23,6 @@ class WalkTime:
         self._shown_s = 0.0
 
     def reached(self, t_s: float) -> None:
-        """The source gave an item of this time."""
         with self._lock:
             if t_s >= self._stamp_s:
                 self._stamp_s, self._stamped_s = t_s, self._clock.monotonic_s()
@@ -34,7 +33,6 @@ class WalkTime:
         return self._stamp_s
 
     def now_s(self) -> float:
-        """Where the walk is now."""
         with self._lock:
             if self._stamped_s is not None:
                 gone_s = 0.0 if self._stands_still else self._clock.monotonic_s() - self._stamped_s

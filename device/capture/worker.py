@@ -1,4 +1,4 @@
-"""The watch over one camera or microphone: a thread that takes what the capture process gives, and restarts it.
+"""One camera or microphone: a thread that reads what its capture process sends, and restarts the process.
 
 Promises: a capture process that hangs, dies or talks nonsense is killed and started again (device.capture.supervisor
 says when), for as long as it is wanted; `close` returns within about a second. Where nobody fetches pictures in time
@@ -18,29 +18,28 @@ from typing import Any
 
 from device.capture import pipe, supervisor
 from device.capture.source import PartHealth
-from device.capture.supervisor import Action, Event
 from device.capture.worker_process import KILL_S, Child, Plan
 from shared.background import Background
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.clock import SystemClock
 from shared.errors import MediaError
-from shared.media import SAMPLE_RATE_HZ
 
 PICTURES_KEPT = 4  # a quarter of a second at 15 fps: rides over a pause of the agent, never grows into a delay
 SOUND_KEPT_S = 30.0
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Item:
+class CapturedItem:
     """A picture or a sound block that was not fetched yet."""
 
     message: pipe.Message
     dropped_before: int = 0
 
 
-class Capture:
-    """One camera or microphone: the process, its watch and what it gave that was not fetched yet.
+class CaptureWorker:
+    """One camera or microphone: the process, its state and what it sent that was not fetched yet.
 
     All fields are guarded by `news`, the condition that is notified whenever something changed.
     """
@@ -49,8 +48,8 @@ class Capture:
         self.plan = plan
         self.hint = plan.hint
         self.facts: Mapping[str, Any] | None = None
-        self.watch = supervisor.begin(boot_s())
-        self.items: deque[Item] = deque()
+        self.state = supervisor.begin(boot_s())
+        self.items: deque[CapturedItem] = deque()
         self.dropped = 0
         self._last_t_s = -1.0
         self._kept_s = 0.0
@@ -61,20 +60,18 @@ class Capture:
         self._closing = self._work.stopping
 
     def start(self) -> None:
-        """Start the process and its watch; returns at once."""
         self._work.start()
 
     def settled(self) -> bool:
         """It has started, or failed to. Call with `news` held."""
-        return self.facts is not None or self.watch.failures > 0 or self.watch.phase == "done"
+        return self.facts is not None or self.state.failures > 0 or self.state.phase == supervisor.Phase.DONE
 
     def health(self) -> PartHealth:
         """How it is doing now. Call with `news` held."""
-        watch = self.watch
-        well = watch.phase == "running" and not self._closing.is_set()
-        return PartHealth(self.plan.name, self.plan.kind, well, watch.restarts, watch.trouble)
+        healthy = self.state.phase == supervisor.Phase.RUNNING and not self._closing.is_set()
+        return PartHealth(self.plan.name, self.plan.kind, healthy, self.state.restarts, self.state.trouble)
 
-    def pop(self) -> Item:
+    def pop(self) -> CapturedItem:
         """The oldest item. Call with `news` held, and only when there is one."""
         item = self.items.popleft()
         self._kept_s -= _sound_s(item.message)
@@ -90,21 +87,20 @@ class Capture:
 
     def _run(self) -> None:
         try:
-            self._act("start")
+            self._act(supervisor.WorkerAction.START)
             while not self._closing.is_set():
-                self._wait_and_take()
+                self._turn()
         except Exception as error:
-            log.exception("The watch over %s failed; it stays off until the agent is started again.", self.plan.name)
+            logger.exception("The worker of %s failed; it stays off until the agent is started again.", self.plan.name)
             with self._news:
-                self.watch, _ = supervisor.step(
-                    self.watch, "gone", now_s=boot_s(), limits=self.plan.limits, why=str(error)
-                )
+                gone = supervisor.WorkerGone(str(error))
+                self.state, _ = supervisor.step(self.state, gone, now_s=boot_s(), limits=self.plan.limits)
         finally:
             self._kill()
             with self._news:
                 self._news.notify_all()
 
-    def _wait_and_take(self) -> None:
+    def _turn(self) -> None:
         """One turn: wait for bytes or the next deadline, then act on what came."""
         child = self._child
         poll = select.poll()
@@ -113,69 +109,70 @@ class Capture:
             poll.register(child.fd, select.POLLIN)
             if child.talks:
                 poll.register(child.stderr_fd, select.POLLIN)
-        wait_s = min(max(supervisor.deadline_s(self.watch, self.plan.limits) - boot_s(), 0.0), 1.0)
+        wait_s = min(max(supervisor.deadline_s(self.state, self.plan.limits) - boot_s(), 0.0), 1.0)
         ready = {fd for fd, _ in poll.poll(wait_s * 1000 + 1)}
         if child is not None and child.stderr_fd in ready:
             child.listen()
         if child is not None and child.fd in ready:
-            self._take(child)
-        self._advance("tick")
+            self._receive(child)
+        self._advance(supervisor.TimePassed())
 
-    def _take(self, child: Child) -> None:
+    def _receive(self, child: Child) -> None:
         try:
             while child is self._child and (message := child.inlet.take()) is not None:
                 self._on_message(message)
         except EOFError:
-            self._advance("gone", why=child.epitaph())
+            self._advance(supervisor.WorkerGone(child.epitaph()))
         except MediaError as error:
-            self._advance("gone", why=str(error))
+            self._advance(supervisor.WorkerGone(str(error)))
 
     def _on_message(self, message: pipe.Message) -> None:
-        if message.kind in (pipe.PICTURE, pipe.SOUND):
-            self._keep(message)
-            self._advance("item")
-        elif message.kind == pipe.HELLO:
-            with self._news:
-                self.facts = message.facts()
-            self._advance("hello")
-        elif message.kind == pipe.TROUBLE:
-            said = message.facts()
-            self.hint = str(said.get("hint", "")) or self.plan.hint
-            self._advance("gone", why=str(said.get("text", "")))
-        elif message.kind == pipe.END:
-            self._advance("end")
+        match message.kind:
+            case pipe.PICTURE | pipe.SOUND:
+                self._store(message)
+                self._advance(supervisor.ItemReceived())
+            case pipe.HELLO:
+                with self._news:
+                    self.facts = message.facts()
+                self._advance(supervisor.HelloReceived())
+            case pipe.TROUBLE:
+                trouble = message.facts()
+                self.hint = str(trouble.get("hint", "")) or self.plan.hint
+                self._advance(supervisor.WorkerGone(str(trouble.get("text", ""))))
+            case pipe.END:
+                self._advance(supervisor.RecordingEnded())
 
-    def _advance(self, event: Event, *, why: str = "") -> None:
+    def _advance(self, event: supervisor.WorkerEvent) -> None:
         with self._news:
-            before = self.watch
-            self.watch, action = supervisor.step(before, event, now_s=boot_s(), limits=self.plan.limits, why=why)
-            changed = self.watch.phase != before.phase
+            before = self.state
+            self.state, action = supervisor.step(before, event, now_s=boot_s(), limits=self.plan.limits)
+            changed = self.state.phase != before.phase
             if changed:
                 self._news.notify_all()
-        if changed and self.watch.phase == "waiting" and self.facts is not None:  # else `open` tells
-            log.warning("%s: %s. It is started again.", self.plan.name, self.watch.trouble.rstrip("."))
+        if changed and self.state.phase == supervisor.Phase.WAITING and self.facts is not None:  # else `open` says so
+            logger.warning("%s: %s. It is started again.", self.plan.name, self.state.trouble.rstrip("."))
         self._act(action)
 
-    def _act(self, action: Action) -> None:
-        if action == "kill":
+    def _act(self, action: supervisor.WorkerAction | None) -> None:
+        if action == supervisor.WorkerAction.KILL:
             self._kill()
-        elif action == "start":
+        elif action == supervisor.WorkerAction.START:
             try:
                 self._child = Child(self.plan)
             except OSError as error:  # no memory or no processes left for now
-                self._advance("gone", why=str(error))
+                self._advance(supervisor.WorkerGone(str(error)))
 
     def _kill(self) -> None:
         child, self._child = self._child, None
         if child is not None:
             child.kill()
 
-    def _keep(self, message: pipe.Message) -> None:
+    def _store(self, message: pipe.Message) -> None:
         with self._news:
             if message.t_s < self._last_t_s:
                 return  # a restarted device that stamps from its own past
             self._last_t_s = message.t_s
-            self.items.append(Item(message))
+            self.items.append(CapturedItem(message))
             self._kept_s += _sound_s(message)
             self._drop_oldest()
             self._news.notify_all()
@@ -188,7 +185,7 @@ class Capture:
         while len(self.items) > PICTURES_KEPT:
             lost = self.items.popleft().dropped_before + 1
             self.dropped += 1
-            self.items[0] = Item(self.items[0].message, self.items[0].dropped_before + lost)
+            self.items[0] = CapturedItem(self.items[0].message, self.items[0].dropped_before + lost)
 
 
 def boot_s() -> float:

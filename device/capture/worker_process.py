@@ -21,13 +21,11 @@ KILL_S = 1.0
 _PIPE_BYTES = 1 << 20  # the most an ordinary user may ask for; a 640×480 picture then fits whole
 _LAST_WORDS_BYTES = 2000
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one capture process is to do."""
-
     name: str
     """For people: "camera 0"."""
     kind: Kind
@@ -41,8 +39,6 @@ class Plan:
 
 
 class Child:
-    """One running capture process and our ends of its pipes."""
-
     def __init__(self, plan: Plan) -> None:
         ours, theirs = os.pipe()
         _widen(theirs)
@@ -86,7 +82,7 @@ class Child:
         self.last_words = (self.last_words + words)[-_LAST_WORDS_BYTES:]
 
     def epitaph(self) -> str:
-        """Why the process is gone, as far as can be told."""
+        """Why the process is gone, as far as is known."""
         try:
             self.process.wait(KILL_S / 4)  # its pipe closes a moment before it is gone
         except subprocess.TimeoutExpired:
@@ -103,7 +99,7 @@ class Child:
         try:
             self.process.wait(KILL_S)
         except subprocess.TimeoutExpired:  # inside a driver; the kernel ends it when the driver lets go
-            log.error("Capture process %d cannot be killed yet: it hangs in a driver.", self.process.pid)
+            logger.error("Capture process %d cannot be killed yet: it hangs in a driver.", self.process.pid)
         os.close(self.fd)
         assert self.process.stderr is not None
         self.process.stderr.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from device.identity import enrol
 from device.identity import renew as renewal
 from device.identity.identity import Identity
 from device.outbox.outbox import peek
-from shared import atomic, enrolment
+from shared import atomic, claim_code
 from shared.clock import Clock
 from shared.errors import ConfigError
 from shared.floor import ClockFloor
@@ -28,7 +29,6 @@ command asks again. A running agent uses the new identity after a restart.
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The commands."""
     enroll = commands.add_parser(
         "enroll",
         help="let this device in at a server, with a one-time code",
@@ -62,33 +62,33 @@ def run(config: Config, arguments: argparse.Namespace, clock: Clock) -> int:
 
 
 def _enroll(config: Config, arguments: argparse.Namespace, state_dir: Path, clock: Clock) -> int:
-    told = {name: getattr(arguments, name) for name in ("server", "code")}
-    told["device"] = config.device.name or None
-    if arguments.uri:
-        told.update(enrolment.parse_uri(arguments.uri))
-        if config.device.name not in ("", told["device"]):
-            raise ConfigError(
-                f"The code is for {told['device']}, but device.name is {config.device.name!r}.", hint="Take it out."
-            )
-    if not told["server"]:
-        raise ConfigError("Which server?", hint="Add --server HOST:PORT, as `waycue-server devices add` prints it.")
+    invitation = _invitation(config, arguments)
     _check_owner(state_dir)
+    if not invitation.code:
+        invitation = replace(invitation, code=input("Claim code: "))
     floor = ClockFloor(state_dir, clock)
     before = _before(state_dir, floor)
-    found = enrol.enrol(
-        state_dir,
-        server=told["server"],
-        code=told["code"] or input("Claim code: "),
-        device=told["device"] or device_config.device_name(config),
-        floor=floor,
-        clock=clock,
-    )
-    print(f"This device is {found.device}. Broker: {found.broker}. Certificate until {_day(found.not_after_utc)}.")
+    identity = enrol.enrol(state_dir, invitation, floor=floor, clock=clock)
+    until = _day(identity.not_after_utc)
+    print(f"This device is {identity.device}. Broker: {identity.broker}. Certificate until {until}.")
     print("It is renewed by itself. Restart a running agent to use it.")
     waiting = peek(state_dir / "outbox").queued if (state_dir / "outbox").is_dir() else 0
-    if before and before != found.device and waiting:
+    if before and before != identity.device and waiting:
         print(f"{waiting} records of {before} still wait, and the server takes them under that name only.")
     return 0
+
+
+def _invitation(config: Config, arguments: argparse.Namespace) -> enrol.Invitation:
+    server, code, device = arguments.server, arguments.code, config.device.name
+    if arguments.uri:
+        server, device, code = (claim_code.parse_uri(arguments.uri)[name] for name in ("server", "device", "code"))
+        if config.device.name not in ("", device):
+            raise ConfigError(
+                f"The code is for {device}, but device.name is {config.device.name!r}.", hint="Take it out."
+            )
+    if not server:
+        raise ConfigError("Which server?", hint="Add --server HOST:PORT, as `waycue-server devices add` prints it.")
+    return enrol.Invitation(server, code or "", device or device_config.device_name(config))
 
 
 def _before(state_dir: Path, floor: ClockFloor) -> str:
@@ -133,7 +133,7 @@ def _plain(identity: Identity | None) -> dict[str, Any]:
 def _renew(config: Config, arguments: argparse.Namespace, state_dir: Path, clock: Clock) -> int:
     if Identity.open(state_dir, floor=ClockFloor(state_dir, clock)) is None:
         raise ConfigError("This device is not enrolled.", hint="See: waycue-device enroll --help")
-    renewal.wish(state_dir, rekey=arguments.rekey)
+    renewal.request_renewal(state_dir, rekey=arguments.rekey)
     print("The agent asks for a new certificate as soon as it is online.")
     return 0
 

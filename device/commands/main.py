@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from device import config as settings
-from device.agent import Agent, RunOptions
+from device.agent.parts import AgentPorts, RunOptions
+from device.agent.run import Agent
 from device.boot import agent_version
 from device.commands import enrol, models, outbox, selftest
 from device.config import Config
@@ -45,7 +46,6 @@ Ctrl-C ends the walk too; what was flagged is kept.
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
     top = argparse.ArgumentParser(prog="waycue-device", description=DESCRIPTION)
     top.add_argument("--version", action="version", version=f"waycue-device {agent_version()}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -171,8 +171,7 @@ def _run(config: Config, arguments: argparse.Namespace) -> int:
             linger_s=arguments.linger_s,
             update_first_s=arguments.update_first_s,
         ),
-        clock=SystemClock(),
-        console=None if arguments.quiet else Console(),
+        AgentPorts(SystemClock(), console=None if arguments.quiet else Console()),
     )
 
     def end(number: int, _frame: FrameType | None) -> None:
@@ -203,35 +202,36 @@ def _selftest(config: Config, arguments: argparse.Namespace) -> int:
 def _status(config: Config, arguments: argparse.Namespace) -> int:
     folder = settings.state_folder(config)
     try:
-        found = status.read(folder, SystemClock())
+        current = status.read(folder, SystemClock())
     except MessageError as error:
         return _complain(error, FAILED)
     if arguments.json:
-        value: dict[str, Any] = {"running": False} if found is None else {"running": True, **to_dict(found)}
+        value: dict[str, Any] = {"running": False} if current is None else {"running": True, **to_dict(current)}
         print(json.dumps(value, indent=1, ensure_ascii=False))
-        return OK if found is not None else FAILED
-    if found is None:
+        return OK if current is not None else FAILED
+    if current is None:
         print(f"Not running (nothing recent in {folder / status.NAME}).")
         return FAILED
-    for line in lines(found):
+    for line in lines(current):
         print(line)
     return OK
 
 
-def lines(found: status.DeviceStatus) -> list[str]:
+def lines(current: status.DeviceStatus) -> list[str]:
     """A status as a person reads it."""
-    link = "no broker" if not found.broker else f"{'online' if found.online else 'offline'} ({found.broker})"
-    why = [f"offline: {found.offline}"] if found.offline else []
+    size_mb = current.queued_bytes / 1e6
+    link = "no broker" if not current.broker else f"{'online' if current.online else 'offline'} ({current.broker})"
+    why = [f"offline: {current.offline}"] if current.offline else []
     out = [
-        f"{found.device}: running for {found.uptime_s / 60:.0f} min, version {found.agent_version}",
-        f"walk: {'yes' if found.walking else 'no'}, {found.walk_s:.0f} s from {found.source}",
-        f"guidance: {found.guidance}, {found.looks} looks, last said {found.last_said or 'nothing'!r}",
-        f"model: {found.model_version or 'none'} (update: {found.model_state})",
-        f"kept: {found.flagged} records from {found.chunks} chunks, {found.not_kept} lost",
-        f"server: {link}, {found.queued} records ({found.queued_bytes / 1e6:.1f} MB) waiting, {found.failed} refused",
+        f"{current.device}: running for {current.uptime_s / 60:.0f} min, version {current.agent_version}",
+        f"walk: {'yes' if current.walking else 'no'}, {current.walk_s:.0f} s from {current.source}",
+        f"guidance: {current.guidance}, {current.looks} looks, last said {current.last_said or 'nothing'!r}",
+        f"model: {current.model_version or 'none'} (update: {current.model_state})",
+        f"kept: {current.flagged} records from {current.chunks} chunks, {current.not_kept} lost",
+        f"server: {link}, {current.queued} records ({size_mb:.1f} MB) waiting, {current.failed} refused",
     ]
-    out += why + [f"waiting: {text}" for text in found.waits]
-    return out + [f"trouble: {trouble}" for trouble in found.troubles]
+    out += why + [f"waiting: {text}" for text in current.waits]
+    return out + [f"trouble: {trouble}" for trouble in current.troubles]
 
 
 def _seconds(text: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from device import config as settings
 from device.config import Config
 from device.outbox import inspect
 from device.outbox.folder import FAILED, REASON, read_reason
-from device.outbox.inspect import Line
+from device.outbox.inspect import RecordLine
 from device.outbox.outbox import Outbox
 from shared.clock import Clock
 from shared.errors import ConfigError, MessageError
@@ -29,7 +30,6 @@ STATES = ("all", *inspect.STATES.values())
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`outbox` and its verbs."""
     outbox = commands.add_parser("outbox", help="what waits for the server, what it refused, and why")
     verbs = outbox.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     listing = verbs.add_parser("list", help="every record that lies here")
@@ -64,59 +64,40 @@ def run(config: Config, arguments: argparse.Namespace, clock: Clock) -> int:
 
 
 def _list(folder: Path, arguments: argparse.Namespace) -> int:
-    found = inspect.lost(folder) if arguments.lost else inspect.waiting(folder)
+    lines = inspect.lost(folder) if arguments.lost else inspect.waiting(folder)
     if arguments.only != "all" and not arguments.lost:
-        found = [line for line in found if line.state == arguments.only]
+        lines = [line for line in lines if line.state == arguments.only]
     if arguments.json:
-        _print_json([asdict(line) for line in found])
-    elif not found:
+        _print_json([asdict(line) for line in lines])
+    elif not lines:
         print("Nothing was given up." if arguments.lost else "Nothing lies here.")
     else:
-        Console().print(_table(found))
+        Console().print(_table(lines))
     return OK
 
 
-def _table(found: list[Line]) -> Table:
+def _table(lines: list[RecordLine]) -> Table:
     table = Table("record", "kind", "state", "kB", "sent", "reason", box=None)
-    for line in found:
+    for line in lines:
         sent = f"{100 * line.merged_bytes // line.size_bytes} %" if line.size_bytes else ""
         table.add_row(line.record_id, line.kind, line.state, f"{line.size_bytes / 1000:.0f}", sent, line.reason)
     return table
 
 
 def _show(folder: Path, arguments: argparse.Namespace) -> int:
-    found = inspect.show(folder, arguments.record_id)
+    record = inspect.show(folder, arguments.record_id)
     if arguments.json:
-        _print_json(found)
+        _print_json(record)
         return OK
-    print(f"{found['record_id']}: {found['kind'] or 'unreadable'}, {found['state']}, in {found['folder']}")
-    if found["reason"]:
-        print(f"refused: {found['reason']}")
-    for part in found["parts"]:
+    print(f"{record['record_id']}: {record['kind'] or 'unreadable'}, {record['state']}, in {record['folder']}")
+    if record["reason"]:
+        print(f"refused: {record['reason']}")
+    for part in record["parts"]:
         print(f"  {part['kind']:<17} {part['size_bytes']:>9} bytes  {part['state']}")
-    for name, value in found["record"].items():
+    for name, value in record["record"].items():
         if name != "parts" and value not in ("", 0, None):
             print(f"  {name}: {value}")
     return OK
-
-
-def _retry(folder: Path, arguments: argparse.Namespace, clock: Clock) -> int:
-    refused = [line.record_id for line in inspect.waiting(folder) if line.state == "refused"]
-    wanted = refused if arguments.every else arguments.record_ids
-    if not wanted and not arguments.every:
-        raise ConfigError("Which ones?", hint="Name records of `waycue-device outbox list`, or say --all.")
-    try:
-        results = _retry_ourselves(folder, wanted)
-    except ConfigError:  # an agent has it open: it does it
-        results = _let_the_agent_retry(folder, wanted, clock)
-    if arguments.json:
-        _print_json(results)
-    else:
-        for record_id, result in results.items():
-            print(f"{record_id}: {result}", file=sys.stdout if result in GOOD else sys.stderr)
-        if not results:
-            print("Nothing was refused.")
-    return OK if set(results.values()) <= GOOD else PROBLEM
 
 
 WAITS = "waits to be sent again"
@@ -124,21 +105,38 @@ ASKED = "the running agent sends it again once it is online"
 GOOD = {WAITS, ASKED}
 
 
+def _retry(folder: Path, arguments: argparse.Namespace, clock: Clock) -> int:
+    if not arguments.record_ids and not arguments.every:
+        raise ConfigError("Which ones?", hint="Name records of `waycue-device outbox list`, or say --all.")
+    refused = [line.record_id for line in inspect.waiting(folder) if line.state == "refused"]
+    wanted = refused if arguments.every else arguments.record_ids
+    try:
+        results = _retry_ourselves(folder, wanted)
+    except ConfigError:  # an agent has it open: it does it
+        results = _let_the_agent_retry(folder, wanted, clock)
+    if arguments.json:
+        _print_json(results)
+    elif not results:
+        print("Nothing was refused.")
+    else:
+        for record_id, result in results.items():
+            print(f"{record_id}: {result}", file=sys.stdout if result in GOOD else sys.stderr)
+    return OK if set(results.values()) <= GOOD else PROBLEM
+
+
 def _retry_ourselves(folder: Path, wanted: list[str]) -> dict[str, str]:
-    results = {}
     if not folder.is_dir():
         raise MessageError(f"There is no outbox in {folder}.", hint="Name the agent's folder with --state.")
-    box = Outbox(folder)
-    try:
-        for record_id in wanted:
-            try:
-                box.retry(record_id)
-                results[record_id] = WAITS
-            except MessageError as error:
-                results[record_id] = str(error)
-    finally:
-        box.close()
-    return results
+
+    def retried(record_id: str) -> str:
+        try:
+            outbox.retry(record_id)
+        except MessageError as error:
+            return str(error)
+        return WAITS
+
+    with closing(Outbox(folder)) as outbox:
+        return {record_id: retried(record_id) for record_id in wanted}
 
 
 def _let_the_agent_retry(folder: Path, wanted: list[str], clock: Clock) -> dict[str, str]:
@@ -154,33 +152,34 @@ def _let_the_agent_retry(folder: Path, wanted: list[str], clock: Clock) -> dict[
         clock.sleep(POLL_S)
     for record_id, note in notes.items():
         failed = folder / FAILED / record_id
-        if note.exists():
-            results[record_id] = ASKED
-        else:
-            results[record_id] = f"refused: {read_reason(failed)}" if (failed / REASON).exists() else WAITS
+        refused_again = f"refused: {read_reason(failed)}" if (failed / REASON).exists() else WAITS
+        results[record_id] = ASKED if note.exists() else refused_again
     return results
 
 
 def _export(folder: Path, arguments: argparse.Namespace) -> int:
-    chosen = bool(arguments.record_ids)
     ids = arguments.record_ids or [line.record_id for line in inspect.waiting(folder) if line.state != "lost"]
-    results: list[dict[str, Any]] = []
-    for record_id in ids:
-        try:
-            size = inspect.export(folder, record_id, arguments.folder)
-            results.append({"record_id": record_id, "size_bytes": size, "problem": ""})
-        except MessageError as error:
-            if chosen or _lies_here(folder, record_id):  # else it was sent and deleted meanwhile
-                results.append({"record_id": record_id, "size_bytes": 0, "problem": str(error)})
-    good = [result for result in results if not result["problem"]]
+    results = [_exported(folder, record_id, arguments.folder) for record_id in ids]
+    if not arguments.record_ids:  # what is not here any more was sent and deleted meanwhile
+        results = [result for result in results if not result["problem"] or _lies_here(folder, result["record_id"])]
+    problems = list(filter(None, (result["problem"] for result in results)))
     if arguments.json:
         _print_json(results)
-    else:
-        for result in results:
-            if result["problem"]:
-                print(result["problem"], file=sys.stderr)
-        print(f"{len(good)} records ({sum(r['size_bytes'] for r in good) / 1e6:.1f} MB) in {arguments.folder}")
-    return OK if len(good) == len(results) else PROBLEM
+        return PROBLEM if problems else OK
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    size_mb = sum(result["size_bytes"] for result in results) / 1e6
+    print(f"{len(results) - len(problems)} records ({size_mb:.1f} MB) in {arguments.folder}")
+    return PROBLEM if problems else OK
+
+
+def _exported(folder: Path, record_id: str, target: Path) -> dict[str, Any]:
+    size_bytes, problem = 0, ""
+    try:
+        size_bytes = inspect.export(folder, record_id, target)
+    except MessageError as error:
+        problem = str(error)
+    return {"record_id": record_id, "size_bytes": size_bytes, "problem": problem}
 
 
 def _lies_here(folder: Path, record_id: str) -> bool:

@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,7 @@ DARK = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """The answer of one check."""
-
+class CheckResult:
     name: str
     ok: bool
     found: str
@@ -52,27 +50,27 @@ class Finding:
     """What to do about it; "" = nothing."""
 
 
-def _ok(name: str, found: str) -> Finding:
-    return Finding(name, ok=True, found=found)
+def _ok(name: str, found: str) -> CheckResult:
+    return CheckResult(name, ok=True, found=found)
 
 
-def _bad(name: str, found: str, *, do: str) -> Finding:
-    return Finding(name, ok=False, found=found, do=do)
+def _bad(name: str, found: str, *, do: str) -> CheckResult:
+    return CheckResult(name, ok=False, found=found, do=do)
 
 
-Check = Callable[[Config, Clock], Finding]
+Check = Callable[[Config, Clock], CheckResult]
 
 
-def selftest(config: Config, clock: Clock, *, only: tuple[str, ...] = ()) -> list[Finding]:
+def selftest(config: Config, clock: Clock, *, only: tuple[str, ...] = ()) -> list[CheckResult]:
     """Run the checks, all or those named. Raises nothing."""
     return [_guarded(name, check, config, clock) for name, check in CHECKS.items() if not only or name in only]
 
 
-def to_json(findings: list[Finding]) -> dict[str, Any]:
+def to_json(findings: list[CheckResult]) -> dict[str, Any]:
     return {"ok": all(finding.ok for finding in findings), "checks": [asdict(finding) for finding in findings]}
 
 
-def _guarded(name: str, check: Check, config: Config, clock: Clock) -> Finding:
+def _guarded(name: str, check: Check, config: Config, clock: Clock) -> CheckResult:
     try:
         return check(config, clock)
     except WaycueError as error:
@@ -81,11 +79,11 @@ def _guarded(name: str, check: Check, config: Config, clock: Clock) -> Finding:
         return _bad(name, f"{error}", do="Check the path and its permissions.")
 
 
-def check_camera(config: Config, clock: Clock) -> Finding:
+def check_camera(config: Config, clock: Clock) -> CheckResult:
     """A picture that is not black."""
     if config.capture.source == "none":
         return _ok("camera", "not used (capture.source is none)")
-    frame = _first(config, clock, VideoFrame, microphone=None, timeout_s=CAMERA_S)
+    frame = _first(config, clock, VideoFrame, microphone="none", timeout_s=CAMERA_S)
     if not isinstance(frame, VideoFrame):
         return _bad("camera", f"no picture within {CAMERA_S:.0f} s", do="Check the cable and replug it.")
     height, width = frame.image.shape[:2]
@@ -94,7 +92,7 @@ def check_camera(config: Config, clock: Clock) -> Finding:
     return _ok("camera", f"{config.capture.source}, {width}×{height}")
 
 
-def check_microphone(config: Config, clock: Clock) -> Finding:
+def check_microphone(config: Config, clock: Clock) -> CheckResult:
     """Sound that is not all zeros."""
     capture = config.capture
     if capture.source == "none" or capture.microphone == "none":
@@ -109,15 +107,15 @@ def check_microphone(config: Config, clock: Clock) -> Finding:
     return _ok("microphone", "hears something")
 
 
-def check_speech(config: Config, clock: Clock) -> Finding:
+def check_speech(config: Config, clock: Clock) -> CheckResult:
     """The speech program and its voice."""
     if config.voice.speech == "none":
         return _ok("speech", "not used (voice.speech is none)")
-    found = Espeak(voice=config.voice.language).check()
-    return _ok("speech", f"{found}, voice {config.voice.language}")
+    program = Espeak(voice=config.voice.language).check()
+    return _ok("speech", f"{program}, voice {config.voice.language}")
 
 
-def check_speaker(config: Config, clock: Clock) -> Finding:
+def check_speaker(config: Config, clock: Clock) -> CheckResult:
     """The sound output takes a short sound, which the wearer should hear."""
     if config.voice.speech != "speakers":
         return _ok("speaker", f"not used (voice.speech is {config.voice.speech})")
@@ -136,12 +134,15 @@ def check_speaker(config: Config, clock: Clock) -> Finding:
         speakers.close()
 
 
-def check_model(config: Config, clock: Clock) -> Finding:
+def check_model(config: Config, clock: Clock) -> CheckResult:
     """The model in use is whole and passes its own golden chunks."""
     folder = Path(config.guidance.model).expanduser() if config.guidance.model else current_slot(state_folder(config))
     if folder is None:
-        return Finding(
-            "model", ok=False, found="none on this device", do="Offer one on the server: waycue-server models offer."
+        return CheckResult(
+            "model",
+            ok=False,
+            found="none on this device",
+            do="Offer one: waycue-server rollout start VERSION --device NAME.",
         )
     wrong = check_golden(folder, execution=config.guidance.execution)
     manifest = bundle.read_manifest(folder)
@@ -153,7 +154,7 @@ def check_model(config: Config, clock: Clock) -> Finding:
     return _ok("model", f"{manifest.version}, {manifest.size_bytes / 1e6:.1f} MB, passes its own test")
 
 
-def check_broker(config: Config, clock: Clock) -> Finding:
+def check_broker(config: Config, clock: Clock) -> CheckResult:
     """The broker accepts a connection and a subscription, without putting out a running agent."""
     admission = Admission.of(config, state_folder(config), clock)
     if admission.trouble:
@@ -162,13 +163,13 @@ def check_broker(config: Config, clock: Clock) -> Finding:
         return _ok("broker", "not used (not enrolled, and broker.address is empty)")
     running = status.read(state_folder(config), clock)
     if admission.identity is not None and running is not None:  # with TLS there is one connection per certificate
-        told = f"the running agent is {'online' if running.online else 'offline'} at {admission.address}"
-        return _ok("broker", told) if running.online else _bad("broker", told, do="See its log: journalctl.")
+        text = f"the running agent is {'online' if running.online else 'offline'} at {admission.address}"
+        return _ok("broker", text) if running.online else _bad("broker", text, do="See its log: journalctl.")
     name = admission.device if admission.context is not None else f"{admission.device[:23]}-selftest"
     return _tried(admission, name, clock)
 
 
-def _tried(admission: Admission, name: str, clock: Clock) -> Finding:
+def _tried(admission: Admission, name: str, clock: Clock) -> CheckResult:
     host, port = admission.place
     connection = Connection(
         name,
@@ -194,7 +195,7 @@ def _tried(admission: Admission, name: str, clock: Clock) -> Finding:
     return _bad("broker", f"{host}:{port} says: {connection.refusal or 'nothing'}", do="Check its log.")
 
 
-def check_disk(config: Config, clock: Clock) -> Finding:
+def check_disk(config: Config, clock: Clock) -> CheckResult:
     """The state folder can be written durably and has room."""
     folder = state_folder(config)
     atomic.make_dirs(folder)
@@ -203,15 +204,15 @@ def check_disk(config: Config, clock: Clock) -> Finding:
     probe.unlink()
     free = shutil.disk_usage(folder).free
     waiting = peek(folder / "outbox") if (folder / "outbox").is_dir() else None
-    told = "" if waiting is None or not waiting.queued else f", {waiting.queued} records wait for the server"
+    text = "" if waiting is None or not waiting.queued else f", {waiting.queued} records wait for the server"
     if free < LEAST_FREE_BYTES:
-        return Finding(
+        return CheckResult(
             "disk",
             ok=False,
-            found=f"{free / 1e6:.0f} MB free in {folder}{told}",
+            found=f"{free / 1e6:.0f} MB free in {folder}{text}",
             do="Sync with the server, or make room.",
         )
-    return _ok("disk", f"{free / 1e9:.1f} GB free in {folder}{told}")
+    return _ok("disk", f"{free / 1e9:.1f} GB free in {folder}{text}")
 
 
 CHECKS: dict[str, Check] = {
@@ -226,20 +227,10 @@ CHECKS: dict[str, Check] = {
 
 
 def _first(
-    config: Config, clock: Clock, kind: type[VideoFrame] | type[SoundBlock], *, microphone: str | None, timeout_s: float
+    config: Config, clock: Clock, kind: type[VideoFrame] | type[SoundBlock], *, microphone: str, timeout_s: float
 ) -> VideoFrame | SoundBlock | None:
     """The first item of a kind that the source gives. Raises: WaycueError."""
-    capture = config.capture
-    source = open_source(
-        capture.source,
-        pace="real",
-        clock=clock,
-        microphone=microphone,
-        width_px=capture.width_px,
-        height_px=capture.height_px,
-        fps=capture.fps,
-        rotate_deg=capture.rotate_deg,
-    )
+    source = open_source(replace(config.capture, pace="real", microphone=microphone), clock=clock)
     source.open()
     try:
         until_s = clock.monotonic_s() + timeout_s

@@ -27,11 +27,11 @@ from device.voice.sinks import UtteranceStarted
 from device.voice.voice import Voice, VoiceUtterance
 from shared import policy, vocabulary
 from shared.background import Background
+from shared.chunk_format import CHUNK_S
 from shared.clock import Clock
 from shared.guidance import events
 from shared.guidance.events import LoadedModel, ModelChanged
 from shared.guidance.turn import GuidanceState, turn
-from shared.media import CHUNK_S
 from shared.policy import PolicySettings, StateChange
 from shared.runtime.seen import Observation
 

@@ -18,57 +18,48 @@ STUCK_S = 3.0  # a model this long at one picture guides nobody
 
 
 @dataclass(frozen=True, slots=True)
-class LinkNews:
-    """What the wearer was told about the link."""
-
-    was_online: bool = False
-    down_since_s: float | None = None
-    told_offline: bool = False
-
-
-def link_news(state: LinkNews, now_s: float, *, online: bool) -> tuple[LinkNews, str]:
-    """(state, text to announce or ""). Being offline from the start is no news: most walks begin so."""
-    if online:
-        text = ONLINE if state.told_offline else ""
-        return LinkNews(was_online=True), text
-    if not state.was_online or state.told_offline:
-        return state, ""
-    since_s = now_s if state.down_since_s is None else state.down_since_s
-    state = replace(state, down_since_s=since_s)
-    if now_s - since_s < SETTLE_S:
-        return state, ""
-    return replace(state, told_offline=True), OFFLINE
-
-
-@dataclass(frozen=True, slots=True)
-class SoundNews:
-    """What the wearer was told about the microphone."""
+class Outage:
+    """Something that is down, and whether that was announced. Only what lasts SETTLE_S is (debounce)."""
 
     down_since_s: float | None = None
-    told: bool = False
+    announced: bool = False
+    was_up: bool = False
 
 
-def sound_news(state: SoundNews, now_s: float, *, healthy: bool) -> tuple[SoundNews, str]:
-    """(state, text to announce or "")."""
-    if healthy:
-        return SoundNews(), SOUND_BACK if state.told else ""
+def _debounce(state: Outage, now_s: float, *, is_up: bool, down: str, back: str) -> tuple[Outage, str | None]:
+    """(state, text to announce or None)."""
+    if is_up:
+        return Outage(was_up=True), back if state.announced else None
     since_s = now_s if state.down_since_s is None else state.down_since_s
     late = now_s - since_s >= SETTLE_S
-    return SoundNews(since_s, state.told or late), NO_SOUND if late and not state.told else ""
+    text = down if late and not state.announced else None
+    return replace(state, down_since_s=since_s, announced=state.announced or late), text
+
+
+def link_news(state: Outage, now_s: float, *, online: bool) -> tuple[Outage, str | None]:
+    """(state, text to announce or None). Being offline from the start is no news: most walks begin so."""
+    if not online and not state.was_up:
+        return state, None
+    return _debounce(state, now_s, is_up=online, down=OFFLINE, back=ONLINE)
+
+
+def sound_news(state: Outage, now_s: float, *, healthy: bool) -> tuple[Outage, str | None]:
+    """(state, text to announce or None)."""
+    return _debounce(state, now_s, is_up=healthy, down=NO_SOUND, back=SOUND_BACK)
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalNews:
-    """What the wearer was told about refusals. None = what lay there at the start is not known yet: that is no news."""
+    """What was announced about refusals. None = what lay there at the start is not known yet: that is no news."""
 
-    told: int | None = None
-    told_s: float = float("-inf")
+    announced: int | None = None
+    announced_s: float = float("-inf")
 
 
-def refusal_news(state: RefusalNews, now_s: float, *, refused: int) -> tuple[RefusalNews, str]:
-    """(state, text to announce or ""). refused: how many records lie refused now."""
-    if state.told is None or refused < state.told:
-        return replace(state, told=refused), ""
-    if refused == state.told or now_s - state.told_s < REFUSAL_EVERY_S:
-        return state, ""
+def refusal_news(state: RefusalNews, now_s: float, *, refused: int) -> tuple[RefusalNews, str | None]:
+    """(state, text to announce or None). refused: how many records lie refused now."""
+    if state.announced is None or refused < state.announced:
+        return replace(state, announced=refused), None
+    if refused == state.announced or now_s - state.announced_s < REFUSAL_EVERY_S:
+        return state, None
     return RefusalNews(refused, now_s), REFUSED

@@ -26,9 +26,9 @@ def kind_of(model: str, machine: str) -> str:
     """
     text = " ".join(model.replace("\0", " ").lower().split())
     for family, pattern in (("raspberry-pi", _PI), ("jetson", _JETSON)):
-        found = pattern.search(text)
-        if found is not None:
-            return f"{family}-{_plain(found[1])}"
+        match = pattern.search(text)
+        if match is not None:
+            return f"{family}-{_plain(match[1])}"
     return _plain(text) or _plain(machine)
 
 

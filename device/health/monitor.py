@@ -19,7 +19,7 @@ from shared.background import Background
 from shared.clock import Clock
 from shared.notify import ALIVE, notify
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 PUBLISH_EVERY_S = 10.0
@@ -27,7 +27,7 @@ JOIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class MonitorPorts:
     """What upkeep asks of the rest."""
 
     status: Callable[[], DeviceStatus]
@@ -41,16 +41,14 @@ class Facts:
     """Changes whenever the walk makes progress: that is what keeps the watchdog from restarting the agent."""
 
 
-class Upkeep:
-    """See the module."""
-
-    def __init__(self, facts: Facts, guidance: Guidance, *, state_dir: Path, clock: Clock) -> None:
-        self._facts = facts
+class HealthMonitor:
+    def __init__(self, ports: MonitorPorts, guidance: Guidance, *, state_dir: Path, clock: Clock) -> None:
+        self._ports = ports
         self._guidance = guidance
         self._state_dir = state_dir
         self._clock = clock
-        self._link = announcements.LinkNews()
-        self._sound = announcements.SoundNews()
+        self._link = announcements.Outage()
+        self._sound = announcements.Outage()
         self._refusals = announcements.RefusalNews()
         self._stuck = False
         self._status_failed = False
@@ -63,20 +61,18 @@ class Upkeep:
         self._rounds.start()
 
     def close(self) -> None:
-        """Write the status a last time and stop. May be called again."""
         self._rounds.close(JOIN_S)
 
     def tick(self) -> None:
-        """One round."""
         now_s = self._clock.monotonic_s()
         self._watch_model()
-        online = self._facts.online()
+        online = self._ports.online()
         if online is not None:
             self._link, text = announcements.link_news(self._link, now_s, online=online)
-            self._tell(text, about="link")
-        self._sound, text = announcements.sound_news(self._sound, now_s, healthy=self._facts.sound_healthy())
-        self._tell(text, about="microphone")
-        progress = self._facts.progress()
+            self._announce(text, about="link")
+        self._sound, text = announcements.sound_news(self._sound, now_s, healthy=self._ports.sound_healthy())
+        self._announce(text, about="microphone")
+        progress = self._ports.progress()
         if progress != self._progress:
             self._progress = progress
             notify(ALIVE)
@@ -84,32 +80,32 @@ class Upkeep:
             self._written_s = now_s
             self._write()
 
-    def _tell(self, text: str, *, about: str | None = None) -> None:
-        if text:
+    def _announce(self, text: str | None, *, about: str | None = None) -> None:
+        if text is not None:
             self._guidance.tell(text, about=about)
 
     def _watch_model(self) -> None:
         stuck = self._guidance.stuck_s >= announcements.STUCK_S
         if stuck and not self._stuck:
-            log.error("The model has been at one picture for %.0f s", self._guidance.stuck_s)
-            self._facts.announce(policy.PAUSED)
+            logger.error("The model has been at one picture for %.0f s", self._guidance.stuck_s)
+            self._ports.announce(policy.PAUSED)
         if self._stuck and not stuck:
             self._guidance.tell(policy.RESUMED, about=policy.GUIDING)
         self._stuck = stuck
 
     def _write(self) -> None:
-        found = self._facts.status()
+        current = self._ports.status()
         now_s = self._clock.monotonic_s()
-        self._refusals, text = announcements.refusal_news(self._refusals, now_s, refused=found.failed)
-        self._tell(text)
-        what = (found.model_version, found.model_state, found.queued, found.failed, found.waits)
+        self._refusals, text = announcements.refusal_news(self._refusals, now_s, refused=current.failed)
+        self._announce(text)
+        what = (current.model_version, current.model_state, current.queued, current.failed, current.waits)
         if what != self._published or now_s - self._published_s >= PUBLISH_EVERY_S:
             self._published, self._published_s = what, now_s
-            self._facts.publish(found)
+            self._ports.publish(current)
         try:
-            status.write(self._state_dir, found)
+            status.write(self._state_dir, current)
             self._status_failed = False
         except OSError as error:
             if not self._status_failed:
-                log.warning("The status cannot be written: %s", error)
+                logger.warning("The status cannot be written: %s", error)
             self._status_failed = True

@@ -69,7 +69,6 @@ class DeviceStatus:
 
 
 def write(state_dir: Path, status: DeviceStatus) -> None:
-    """Raises: OSError."""
     atomic.write_json(state_dir / NAME, to_dict(status))
 
 
@@ -86,18 +85,18 @@ def read(state_dir: Path, clock: Clock) -> DeviceStatus | None:
     return status if fresh and status.kernel_boot == kernel_boot() else None
 
 
-def retained(found: DeviceStatus) -> Status:
+def retained(current: DeviceStatus) -> Status:
     """What the broker keeps of it for the server."""
     return Status(
         online=True,
-        agent_version=found.agent_version,
-        model_version=found.model_version,
-        model_state=found.model_state,
-        backlog=found.queued,
-        backlog_bytes=found.queued_bytes,
-        failed=found.failed,
-        uptime_s=found.uptime_s,
-        device_kind=found.device_kind,
-        look_p95_ms=found.look_p95_ms,
-        extra={"waits": list(found.waits), "not_kept": found.not_kept},
+        agent_version=current.agent_version,
+        model_version=current.model_version,
+        model_state=current.model_state,
+        backlog=current.queued,
+        backlog_bytes=current.queued_bytes,
+        failed=current.failed,
+        uptime_s=current.uptime_s,
+        device_kind=current.device_kind,
+        look_p95_ms=current.look_p95_ms,
+        extra={"waits": list(current.waits), "not_kept": current.not_kept},
     )

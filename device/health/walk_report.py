@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import numpy as np
 from rich.console import Console
@@ -22,7 +22,7 @@ from device.guidance.history import Spoken
 from shared import atomic
 from shared.background import Background
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MOST_WAITING = 256
 MOST_LATE = 54_000  # lateness of the pictures of the last hour at 15 fps
@@ -58,7 +58,6 @@ class Captions:
             self._lines.put_nowait((spoken, chunk))
 
     def note(self, text: str, *, style: str = "") -> None:
-        """A line for the terminal only."""
         with contextlib.suppress(queue.Full):
             self._lines.put_nowait(Text(text, style=style))
 
@@ -86,7 +85,7 @@ class Captions:
             file.write(json.dumps(entry(spoken, chunk), ensure_ascii=False) + "\n")
             file.flush()
         except OSError as error:
-            log.warning("A caption could not be written: %s", error)
+            logger.warning("A caption could not be written: %s", error)
 
     def _print(self, line: Text) -> None:
         if self._console is None:
@@ -94,7 +93,7 @@ class Captions:
         try:
             self._console.print(line)
         except OSError as error:  # the terminal or the program at the other end of the pipe is gone
-            log.warning("Captions are no longer shown: %s", error)
+            logger.warning("Captions are no longer shown: %s", error)
             self._console = None
 
 
@@ -118,7 +117,7 @@ def entry(spoken: Spoken, chunk: str) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class Report:
+class WalkReport:
     """Collected from several threads; written once at the end."""
 
     walk: str
@@ -133,6 +132,8 @@ class Report:
     """State changes that were spoken, in the same way."""
     late_s: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
     """How long after its shutter each picture reached the agent; only the capture thread adds to it."""
+    source_name: str = ""
+    frames_seen: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def said(self, spoken: Spoken, chunk: str) -> None:
@@ -145,7 +146,7 @@ class Report:
             (self.corrections if correction else self.flagged).append(record_id)
 
     def took(self, frame: VideoFrame, now_s: float) -> None:
-        """A picture reached the agent."""
+        self.frames_seen += 1
         if frame.taken_s is not None:
             self.late_s.append(now_s - frame.taken_s)
 
@@ -201,29 +202,3 @@ def percentiles_ms(times_s: Collection[float]) -> dict[str, Any]:
         return {"count": 0, "p50": None, "p95": None, "p99": None}
     p50, p95, p99 = (round(float(at), 1) for at in np.percentile(np.array(times_s) * 1000, [50, 95, 99]))
     return {"count": len(times_s), "p50": p50, "p95": p95, "p99": p99}
-
-
-class Update(Protocol):
-    """A model that was switched to: device.updates.updater.Report."""
-
-    @property
-    def from_version(self) -> str | None: ...
-    @property
-    def to_version(self) -> str: ...
-    @property
-    def fetched_bytes(self) -> int: ...
-    @property
-    def copied_bytes(self) -> int: ...
-    @property
-    def seconds(self) -> float: ...
-
-
-def update_entry(update: Update) -> dict[str, Any]:
-    """A change of the model as the report has it."""
-    return {
-        "from_version": update.from_version,
-        "to_version": update.to_version,
-        "fetched_bytes": update.fetched_bytes,
-        "copied_bytes": update.copied_bytes,
-        "seconds": round(update.seconds, 3),
-    }

@@ -13,30 +13,23 @@ from __future__ import annotations
 import json
 import logging
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from device import config as device_config
 from device.config import Config
 from device.identity import identity as identities
 from device.identity.identity import Identity
 from device.identity.renew import Renewal
+from device.sync.link import Link
 from device.updates.tuf_client import Trust
 from shared import settings, topics
 from shared.clock import Clock
 from shared.errors import ConfigError
 from shared.floor import ClockFloor
 
-log = logging.getLogger(__name__)
-
-
-class Line(Protocol):
-    """device.sync.link.Link."""
-
-    def publish(self, topic: str, payload: bytes) -> bool: ...
-    def on(self, level: str, handler: Callable[[list[str], bytes], None]) -> None: ...
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +51,8 @@ class Admission:
             identity = Identity.open(state_dir, floor=floor)
             context = None if identity is None else identity.context()
         except (ConfigError, OSError) as error:
-            log.error("No connection to the server: %s", error)
-            return cls(_name_left(state_dir) or device_config.device_name(config), "", floor, trouble=str(error))
+            logger.error("No connection to the server: %s", error)
+            return cls(name_left(state_dir) or device_config.device_name(config), "", floor, trouble=str(error))
         if identity is None:
             return cls(device_config.device_name(config), _plain_address(config), floor)
         if config.device.name not in ("", identity.device):
@@ -81,7 +74,7 @@ class Admission:
         """What proves that a release is our server's; None without an identity, over a broker on this machine."""
         return None if self.identity is None else Trust(state_dir / "trust", self.identity.root_json, self.floor)
 
-    def renewal(self, link: Line, state_dir: Path, clock: Clock) -> Renewal | None:
+    def renewal(self, link: Link, state_dir: Path, clock: Clock) -> Renewal | None:
         """What keeps the certificate from ending, over this link (before it starts); None where there is none."""
         if self.identity is None or self.context is None:
             return None
@@ -106,11 +99,11 @@ def _ended(identity: Identity) -> str:
     return f"The certificate of {identity.device} has ended: the broker will not let it in. {identities.AGAIN}"
 
 
-def _name_left(state_dir: Path) -> str:
+def name_left(state_dir: Path) -> str:
     """The enrolled name, where that much of a damaged identity can be read: records must not change their owner."""
     try:
-        told: Any = json.loads((state_dir / identities.FOLDER / identities.ENROLMENT).read_bytes())
-        name = str(told["device"])
+        enrolment: Any = json.loads((state_dir / identities.FOLDER / identities.ENROLMENT).read_bytes())
+        name = str(enrolment["device"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     return name if topics.DEVICE_NAME.match(name) else ""

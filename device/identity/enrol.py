@@ -22,7 +22,7 @@ from pathlib import Path
 
 from device.identity import identity
 from device.identity.identity import Identity
-from shared import atomic, enrolment, settings
+from shared import atomic, claim_code, enrolment, settings
 from shared.clock import Clock
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.errors import MessageError, Refused, Transient, Unreachable
@@ -31,40 +31,51 @@ from shared.floor import ClockFloor
 PENDING = "enrolling"
 REQUEST, FOR = "request.csr", "for.json"
 STEPS = ("asked_for", "answered", *identity.STEPS, "forgotten")
-"""The durable steps of `enrol`, as `step` is told of them."""
+"""The durable steps of `enrol`, in their order."""
 TIMEOUT_S = 20.0
 NOT_TAKEN = "It may be mistyped, expired or used already, or be meant for another name"
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
+class PendingRequest:
     """A key and its request, on disk before they are used."""
 
     key_pem: bytes
     csr_pem: str
 
 
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """What a person brings from the server."""
+
+    server: str
+    """HOST:PORT."""
+    code: str
+    """The claim code."""
+    device: str
+    """The name that the code was made for."""
+
+
 def enrol(
     state_dir: Path,
+    invitation: Invitation,
     *,
-    server: str,
-    code: str,
-    device: str,
     floor: ClockFloor,
     clock: Clock,
-    step: atomic.Step = atomic.no_step,
+    crash_point: atomic.Step = atomic.no_step,
 ) -> Identity:
-    """Enrol, or enrol again. server: HOST:PORT. step: see STEPS.
+    """Enrol, or enrol again. crash_point: called with each of STEPS.
 
     raises: ConfigError (code or address), Refused, Unreachable, Transient, OSError
     """
-    address = settings.address(server, what="server's address", default_port=enrolment.DEFAULT_PORT)
-    key = enrolment.key_of(code)
-    pending = _pending(state_dir, hashlib.sha256(b"\n".join((key, device.encode()))).hexdigest(), device)
-    step("asked_for")
+    device = invitation.device
+    address = settings.address(invitation.server, what="server's address", default_port=enrolment.DEFAULT_PORT)
+    key = claim_code.key_of(invitation.code)
+    pending = pending_request(state_dir, hashlib.sha256(b"\n".join((key, device.encode()))).hexdigest(), device)
+    crash_point("asked_for")
     answer = _ask(address, key, device, pending.csr_pem)
-    step("answered")
-    issued_s = _checked(answer, pending, device)
+    crash_point("answered")
+    issued_s = check_answer(answer, pending, device)
     files = {
         identity.KEY: pending.key_pem,
         identity.CERTIFICATE: answer.certificate_pem.encode(),
@@ -75,23 +86,23 @@ def enrol(
         ),
     }
     floor.reset(issued_s)
-    identity.store(state_dir, files, step=step)
+    identity.store(state_dir, files, crash_point=crash_point)
     atomic.remove_tree(state_dir / PENDING)
-    step("forgotten")
-    found = Identity.open(state_dir, floor=floor)
-    assert found is not None  # it was just written
-    return found
+    crash_point("forgotten")
+    enrolled = Identity.open(state_dir, floor=floor)
+    assert enrolled is not None  # it was just written
+    return enrolled
 
 
-def _pending(state_dir: Path, asked_for: str, device: str) -> _Pending:
+def pending_request(state_dir: Path, asked_for: str, device: str) -> PendingRequest:
     """What an interrupted try with the same code left, or something new."""
     folder = state_dir / PENDING
     try:
         if json.loads((folder / FOR).read_bytes()) == asked_for:
-            return _Pending((folder / identity.KEY).read_bytes(), (folder / REQUEST).read_text("ascii"))
+            return PendingRequest((folder / identity.KEY).read_bytes(), (folder / REQUEST).read_text("ascii"))
     except (OSError, ValueError, RecursionError):
         pass  # there was none, or it is damaged: a new key does as well
-    made = _Pending(key_pem := identity.new_key(), identity.certificate_request(key_pem, device))
+    made = PendingRequest(key_pem := identity.new_key(), identity.certificate_request(key_pem, device))
     atomic.make_dirs(state_dir)
     atomic.remove_tree(folder)
     files = {identity.KEY: made.key_pem, REQUEST: made.csr_pem.encode(), FOR: json.dumps(asked_for).encode()}
@@ -149,7 +160,7 @@ def _fingerprint(connection: socket.socket) -> str:
     return enrolment.fingerprint(shown)
 
 
-def _checked(answer: EnrolAnswer, pending: _Pending, device: str) -> float:
+def check_answer(answer: EnrolAnswer, pending: PendingRequest, device: str) -> float:
     """When the certificate was issued. Raises: Refused where the parts of the answer do not fit together."""
     try:
         settings.address(answer.broker)

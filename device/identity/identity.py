@@ -44,7 +44,7 @@ BACKDATED_S = 86400.0  # the server dates certificates a day back
 _NUMBERED = re.compile(rf"{FOLDER}-([0-9]+)\Z")
 UNREADABLE = (UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion, RecursionError, ConfigError)
 STEPS = ("files_written", "files_synced", "renamed", "pointed")
-"""The durable steps of `store`, as `step` is told of them."""
+"""The durable steps of `store`, in their order."""
 AGAIN = "Enrol this device again: waycue-device enroll"
 
 
@@ -92,8 +92,8 @@ class Identity:
         )
 
 
-def store(state_dir: Path, files: Mapping[str, bytes], *, step: atomic.Step = atomic.no_step) -> Path:
-    """Make these files the identity, durably and at once. Returns the folder. step: see STEPS.
+def store(state_dir: Path, files: Mapping[str, bytes], *, crash_point: atomic.Step = atomic.no_step) -> Path:
+    """Make these files the identity, durably and at once. Returns the folder. crash_point: called with each of STEPS.
 
     Raises: OSError; the identity before is then still the one.
     """
@@ -101,9 +101,9 @@ def store(state_dir: Path, files: Mapping[str, bytes], *, step: atomic.Step = at
     older = [entry for entry in state_dir.iterdir() if _NUMBERED.match(entry.name)]
     number = 1 + max((int(entry.name.rpartition("-")[2]) for entry in older), default=0)
     folder = state_dir / f"{FOLDER}-{number}"
-    atomic.write_folder(folder, files, private=True, step=step)
+    atomic.write_folder(folder, files, private=True, step=crash_point)
     atomic.point(state_dir / FOLDER, folder.name)
-    step("pointed")
+    crash_point("pointed")
     for entry in older:  # also what a crash left behind
         with contextlib.suppress(OSError):
             atomic.remove_tree(entry)
@@ -161,12 +161,10 @@ def check_pair(certificate_pem: bytes, key_pem: bytes, ca_pem: bytes, device: st
 
 
 def is_for(certificate: x509.Certificate, key_pem: bytes) -> bool:
-    """Whether it was made for this key. Raises: ValueError."""
     return certificate.public_key() == read_key(key_pem).public_key()
 
 
 def files_of(identity: Identity) -> dict[str, bytes]:
-    """Raises: OSError."""
     return {name: (identity.folder / name).read_bytes() for name in (KEY, CERTIFICATE, CA, ROOT, ENROLMENT)}
 
 
@@ -175,10 +173,10 @@ def _read(folder: Path, floor: ClockFloor) -> Identity:
     if mode & 0o077:
         raise ConfigError(f"{folder / KEY} can be read by others (mode {mode & 0o777:04o})")
     key, certificate_pem, ca_pem, root = ((folder / name).read_bytes() for name in (KEY, CERTIFICATE, CA, ROOT))
-    told: Any = json.loads((folder / ENROLMENT).read_bytes())
-    if not isinstance(told, dict) or told["format"] != FORMAT:
+    enrolment: Any = json.loads((folder / ENROLMENT).read_bytes())
+    if not isinstance(enrolment, dict) or enrolment["format"] != FORMAT:
         raise ConfigError(f"{ENROLMENT} is in a format that this version does not know")
-    device, broker, server = (str(told[name]) for name in ("device", "broker", "server"))
+    device, broker, server = (str(enrolment[name]) for name in ("device", "broker", "server"))
     if not topics.DEVICE_NAME.match(device):
         raise ConfigError(f"{device!r} is no device name")
     settings.address(broker)
@@ -189,7 +187,7 @@ def _read(folder: Path, floor: ClockFloor) -> Identity:
         device,
         broker,
         server,
-        float(told["enrolled_at_utc"]),
+        float(enrolment["enrolled_at_utc"]),
         issued_s(certificate),
         certificate.not_valid_after_utc.timestamp(),
         certificate_pem,

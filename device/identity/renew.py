@@ -33,27 +33,26 @@ from shared.clock import Clock
 from shared.errors import ConfigError, MessageError
 from shared.messages import Certificate, Renew
 
-WISH = "renew.json"
+REQUEST = "renew.json"
 NEXT_KEY = "next.key"
 ASK_AGAIN_S = 300.0
 STEPS = ("next_key_kept", *identity.STEPS, "forgotten")
-"""The durable steps, as `step` is told of them."""
-_log = logging.getLogger(__name__)
+"""The durable steps, in their order."""
+logger = logging.getLogger(__name__)
 
 
 def is_due(*, issued_s: float, not_after_s: float, now_s: float) -> bool:
-    """Whether less than a third of the certificate's life is left."""
     return not_after_s - now_s < (not_after_s - issued_s) / 3
 
 
-def wish(state_dir: Path, *, rekey: bool) -> None:
+def request_renewal(state_dir: Path, *, rekey: bool) -> None:
     """Ask the agent, running or not, for a new certificate. Raises: OSError."""
-    atomic.write_json(state_dir / WISH, {"rekey": rekey})
+    atomic.write_json(state_dir / REQUEST, {"rekey": rekey})
 
 
 class Renewal:
     """current: the identity in use. context: what connections use, brought up to date in place on the link's thread.
-    publish: the link's; False = not now. step: see STEPS."""
+    publish: the link's; False = not now. crash_point: called with each of STEPS."""
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class Renewal:
         *,
         publish: Callable[[str, bytes], bool],
         clock: Clock,
-        step: atomic.Step = atomic.no_step,
+        crash_point: atomic.Step = atomic.no_step,
     ) -> None:
         self.identity = current
         self.counters: Counter[str] = Counter()
@@ -72,7 +71,7 @@ class Renewal:
         self._context = context
         self._publish = publish
         self._clock = clock
-        self._step = step
+        self._crash_point = crash_point
         self._asked_s = float("-inf")
         self._lock = threading.Lock()
 
@@ -80,15 +79,15 @@ class Renewal:
         """Ask, if it is time to. Returns whether it did. Any thread."""
         with self._lock:
             now_s, held = self._clock.monotonic_s(), self.identity
-            wished = self._wished()
+            rekey = self._requested_rekey()
             due = is_due(issued_s=held.issued_utc, not_after_s=held.not_after_utc, now_s=held.floor.now_s())
-            if not (due or wished is not None) or now_s - self._asked_s < ASK_AGAIN_S:
+            if not (due or rekey is not None) or now_s - self._asked_s < ASK_AGAIN_S:
                 return False
             try:
-                request = self._request(rekey=bool(wished))
+                request = self._request(rekey=bool(rekey))
             except OSError as error:
                 self._asked_s = now_s
-                _log.error("The certificate cannot be renewed now: %s", error)
+                logger.error("The certificate cannot be renewed now: %s", error)
                 return False
             if not self._publish(topics.renew(held.device), messages.encode(request)):
                 return False
@@ -104,13 +103,13 @@ class Renewal:
                 files = self._renewed(answer.certificate_pem.encode())
             except (MessageError, ValueError, *identity.UNREADABLE) as error:
                 self.counters["foreign"] += 1
-                _log.warning("A certificate that came is not used: %s", error)
+                logger.warning("A certificate that came is not used: %s", error)
                 return
             if files[identity.CERTIFICATE] != self.identity.certificate_pem:
-                identity.store(self._state_dir, files, step=self._step)
+                identity.store(self._state_dir, files, crash_point=self._crash_point)
                 self._use()
             self._done()
-            self._step("forgotten")
+            self._crash_point("forgotten")
 
     def _renewed(self, certificate_pem: bytes) -> dict[str, bytes]:
         """The files of the identity with this certificate. Raises: ValueError, OSError."""
@@ -118,7 +117,7 @@ class Renewal:
         files = identity.files_of(held)
         key = self._next_key()
         if certificate_pem == held.certificate_pem:
-            return files  # the server saw no need: a repeated question, or a wish that was met before a power cut
+            return files  # the server saw no need: a repeated question, or a request that was met before a power cut
         if key is None or not identity.is_for(x509.load_pem_x509_certificate(certificate_pem), key):
             key = files[identity.KEY]
         made = identity.check_pair(certificate_pem, key, held.ca_pem, held.device)
@@ -127,33 +126,32 @@ class Renewal:
         return {**files, identity.KEY: key, identity.CERTIFICATE: certificate_pem}
 
     def _use(self) -> None:
-        found = Identity.open(self._state_dir, floor=self.identity.floor)
-        if found is None:
+        renewed = Identity.open(self._state_dir, floor=self.identity.floor)
+        if renewed is None:
             raise ConfigError("The identity that was just written is gone.", hint=identity.AGAIN)
-        self._context.load_cert_chain(found.folder / identity.CERTIFICATE, found.folder / identity.KEY)
-        self.identity = found
-        found.floor.raise_to(found.issued_utc)
+        self._context.load_cert_chain(renewed.folder / identity.CERTIFICATE, renewed.folder / identity.KEY)
+        self.identity = renewed
+        renewed.floor.raise_to(renewed.issued_utc)
         self._asked_s = float("-inf")
         self.counters["renewed"] += 1
-        _log.info("The certificate of %s is renewed.", found.device)
+        logger.info("The certificate of %s is renewed.", renewed.device)
 
     def _done(self) -> None:
-        for name in (WISH, NEXT_KEY):
+        for name in (REQUEST, NEXT_KEY):
             (self._state_dir / name).unlink(missing_ok=True)
 
-    def _wished(self) -> bool | None:
+    def _requested_rekey(self) -> bool | None:
         """Whether with a new key; None = nobody asked."""
         try:
-            value = json.loads((self._state_dir / WISH).read_bytes())
+            value = json.loads((self._state_dir / REQUEST).read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
-            _log.warning("%s cannot be read (%s): renewing with the same key.", self._state_dir / WISH, error)
+            logger.warning("%s cannot be read (%s): renewing with the same key.", self._state_dir / REQUEST, error)
             return False
         return isinstance(value, dict) and value.get("rekey") is True
 
     def _request(self, *, rekey: bool) -> Renew:
-        """Raises: OSError."""
         own = (self.identity.folder / identity.KEY).read_bytes()
         if not rekey:
             return Renew(identity.certificate_request(own, self.identity.device))
@@ -164,7 +162,7 @@ class Renewal:
         """A new key, on disk before it is used."""
         made = identity.new_key()
         atomic.write_bytes(self._state_dir / NEXT_KEY, made, mode=0o600)
-        self._step("next_key_kept")
+        self._crash_point("next_key_kept")
         return made
 
     def _next_key(self) -> bytes | None:

@@ -1,4 +1,4 @@
-"""From pictures, sound and presses to the moments that are kept: records with their payloads, ready to seal.
+"""From pictures, sound and presses to the moments that are stored: records with their payloads, ready to seal.
 
 The capture thread owns this; only `unsure` may be called from another one. All times are walk time.
 
@@ -19,14 +19,15 @@ from pathlib import Path
 from device.boot import kernel_boot
 from device.capture.recorder import ClosedChunk, Recorder, SoundTail
 from device.capture.source import SoundBlock, VideoFrame
+from device.config import FlagsSection
 from device.guidance.history import GuidanceHistory
 from device.moments import flags
-from device.moments.flags import FlagSettings, FlagState, Keep
+from device.moments.flags import FlagState, SelectedChunk
 from device.moments.sealer import Parcel
 from shared.clock import Clock
 from shared.messages import ChunkRecord, CorrectionRecord
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 NOT_KEPT = "Correction not kept, no picture."
 SHORTEST_CORRECTION_S = 0.3  # a slip of the finger
@@ -53,16 +54,9 @@ class WalkId:
     @classmethod
     def begin(cls, device: str, clock: Clock, *, wearer: str = "", consent: str = "", context: str = "") -> WalkId:
         """A new walk, now."""
-        return cls(
-            device=device,
-            boot_id=kernel_boot() + secrets.token_hex(3),
-            began_s=clock.monotonic_s(),
-            began_utc=clock.utc_s(),
-            clock_synced=_CLOCK_SYNCED.exists(),
-            wearer=wearer,
-            consent=consent,
-            context=context,
-        )
+        boot_id = kernel_boot() + secrets.token_hex(3)
+        synced = _CLOCK_SYNCED.exists()
+        return cls(device, boot_id, clock.monotonic_s(), clock.utc_s(), synced, wearer, consent, context)
 
     @property
     def walk_id(self) -> str:
@@ -85,34 +79,22 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
-    """What the outside does when something happens here."""
-
-    keep: Callable[[Parcel], None]
+class MomentsPorts:
+    store: Callable[[Parcel], None]
     earcon: Callable[[str], None]
     listening: Callable[[bool], None]
-    tell: Callable[[str], None]
+    announce: Callable[[str], None]
 
 
 class Moments:
-    """See the module."""
-
     def __init__(
-        self,
-        recorder: Recorder,
-        walk: WalkId,
-        history: GuidanceHistory,
-        hooks: Hooks,
-        *,
-        settings: FlagSettings,
-        longest_correction_s: float = 20.0,
+        self, recorder: Recorder, walk: WalkId, history: GuidanceHistory, ports: MomentsPorts, settings: FlagsSection
     ) -> None:
         self._recorder = recorder
         self._walk = walk
         self._history = history
-        self._hooks = hooks
+        self._ports = ports
         self._settings = settings
-        self._longest_s = longest_correction_s
         self._tail = SoundTail()
         self._flags = FlagState()
         self._open: Correction | None = None
@@ -138,17 +120,15 @@ class Moments:
         self.tick(now_s)
 
     def tick(self, now_s: float) -> None:
-        """Time passed."""
         while not self._noted.empty():
             t_s, flag = self._noted.get()
             self._mark(self._recorder.sequence_at(t_s), flag)
-        if self._open is not None and now_s - self._open.from_s >= self._longest_s:
-            self.end_correction(self._open.from_s + self._longest_s)
+        if self._open is not None and now_s - self._open.from_s >= self._settings.longest_correction_s:
+            self.end_correction(self._open.from_s + self._settings.longest_correction_s)
         self._settle_corrections(now_s)
 
     def flag(self, t_s: float) -> None:
-        """The wearer wants this moment kept."""
-        self._hooks.earcon("tick")
+        self._ports.earcon("tick")
         self._mark(self._recorder.sequence_at(t_s), "wearer")
 
     def note(self, t_s: float, flag: str) -> None:
@@ -162,17 +142,16 @@ class Moments:
         self._corrections += 1
         sequence = self._recorder.sequence_at(t_s)
         self._open = Correction(self._corrections, sequence, t_s, self._history.last_guidance, model_version)
-        self._hooks.listening(True)
-        self._hooks.earcon("listening")
+        self._ports.listening(True)
+        self._ports.earcon("listening")
 
     def end_correction(self, t_s: float) -> None:
-        """The button went up."""
         spoken, self._open = self._open, None
         if spoken is None:
             return
-        self._hooks.listening(False)
+        self._ports.listening(False)
         if t_s - spoken.from_s < SHORTEST_CORRECTION_S:
-            self._hooks.earcon("refused")
+            self._ports.earcon("refused")
             return
         self._mark(spoken.sequence, "correction")
         self._waiting.append(replace(spoken, to_s=t_s))
@@ -185,26 +164,26 @@ class Moments:
             self._closed(chunk)
         self.tick(now_s)
         self._settle_corrections(now_s, ended=True)
-        self._flags, keeps = flags.finish(self._flags, self._walk.chunk_id, self._settings)
-        self._keep(keeps)
+        self._flags, chunks = flags.finish(self._flags, self._walk.chunk_id, self._settings)
+        self._store(chunks)
 
     def _closed(self, chunk: ClosedChunk) -> None:
         self.chunks += 1
         self._newest_closed = chunk.sequence
-        self._flags, keeps = flags.close(self._flags, chunk.sequence, self._walk.chunk_id, self._settings)
-        self._keep(keeps)
+        self._flags, chunks = flags.close(self._flags, chunk.sequence, self._walk.chunk_id, self._settings)
+        self._store(chunks)
 
     def _mark(self, sequence: int, flag: str) -> None:
-        self._flags, keeps = flags.mark(self._flags, sequence, flag, self._settings)
-        self._keep(keeps)
+        self._flags, chunks = flags.mark(self._flags, sequence, flag, self._settings)
+        self._store(chunks)
 
-    def _keep(self, keeps: tuple[Keep, ...]) -> None:
-        for keep in keeps:
-            chunk = self._recorder.chunk(keep.sequence)
+    def _store(self, chunks: tuple[SelectedChunk, ...]) -> None:
+        for selected in chunks:
+            chunk = self._recorder.chunk(selected.sequence)
             if chunk is not None:
-                self._hooks.keep(Parcel(self._record(chunk, keep.flags), _payloads(chunk)))
-            elif flags.PREDECESSOR not in keep.flags:
-                log.warning("Chunk %d was flagged, but it has no picture.", keep.sequence)
+                self._ports.store(Parcel(self._record(chunk, selected.flags), _payloads(chunk)))
+            elif flags.PREDECESSOR not in selected.flags:
+                logger.warning("Chunk %d was flagged, but it has no picture.", selected.sequence)
 
     def _record(self, chunk: ClosedChunk, chunk_flags: tuple[str, ...]) -> ChunkRecord:
         talk = self._history.talk(chunk.started_at_s, chunk.started_at_s + chunk.duration_s)
@@ -251,7 +230,7 @@ class Moments:
         if chunk is None:
             before = self._recorder.predecessors(spoken.sequence, MOST_CHUNKS_BACK)
             if not before:
-                self._hooks.tell(NOT_KEPT)
+                self._ports.announce(NOT_KEPT)
                 return True
             chunk = before[-1]
             self._mark(chunk.sequence, "correction")
@@ -269,7 +248,7 @@ class Moments:
             parts=(),
             extra={"walk_id": self._walk.walk_id, "walk_s": round(spoken.from_s, 3)},
         )
-        self._hooks.keep(Parcel(record, {"correction_audio": wav}))
+        self._ports.store(Parcel(record, {"correction_audio": wav}))
         return True
 
 

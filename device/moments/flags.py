@@ -1,4 +1,4 @@
-"""Which chunks are kept, and why. Pure: marks and closed chunks in, chunks to keep out.
+"""Which chunks are stored, and why. Pure: marks and closed chunks in, selected chunks out.
 
     wearer          the button was pressed while it was recorded
     correction      the wearer spoke a correction about it
@@ -8,7 +8,7 @@
     predecessor     the N before a flagged one: a hazard begins before it is noticed
 
 A chunk is decided when the next one closes (or the walk ends): words about its last picture may come after its end.
-A mark that comes later still keeps the chunk if the recorder still has it.
+A mark that comes later still chunks the chunk if the recorder still has it.
 """
 
 from __future__ import annotations
@@ -17,26 +17,15 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from device.config import FlagsSection
 from shared.messages import FLAGS
 
 PREDECESSOR = "predecessor"
 
 
 @dataclass(frozen=True, slots=True)
-class FlagSettings:
-    """How much is kept."""
-
-    predecessors: int = 1
-    """Chunks before a flagged one that are kept with it."""
-    audit_share: float = 0.05
-    """Share of all chunks kept at random, for an unbiased view of accuracy. 0 = none."""
-    low_confidence_share: float = 0.2
-    """At most this share of chunks is kept because the model was unsure. 0 = none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """A chunk to keep, and its flags in the order of messages.FLAGS."""
+class SelectedChunk:
+    """A chunk to store, and its flags in the order of messages.FLAGS."""
 
     sequence: int
     flags: tuple[str, ...]
@@ -44,39 +33,37 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class FlagState:
-    """Start with FlagState()."""
-
     marks: Mapping[int, frozenset[str]] = field(default_factory=dict)
     """Flags of chunks that are not decided yet."""
     closed: int | None = None
     """The closed chunk that waits for its decision."""
     decided: int = -1
     """The highest chunk that was decided."""
-    kept: tuple[int, ...] = ()
-    """The latest kept chunks: none is kept twice."""
+    selected: tuple[int, ...] = ()
+    """The latest selected chunks: none is selected twice."""
     last_unsure: int | None = None
 
 
-Decision = tuple[FlagState, tuple[Keep, ...]]
+FlagStep = tuple[FlagState, tuple[SelectedChunk, ...]]
 NameOf = Callable[[int], str]
 REMEMBERED = 256
 
 
-def mark(state: FlagState, sequence: int, flag: str, settings: FlagSettings) -> Decision:
+def mark(state: FlagState, sequence: int, flag: str, settings: FlagsSection) -> FlagStep:
     """A reason to keep this chunk came up."""
     if sequence <= state.decided:
-        return _keep(state, sequence, frozenset((flag,)), settings)
+        return _select(state, sequence, frozenset((flag,)), settings)
     marks = {**state.marks, sequence: state.marks.get(sequence, frozenset()) | {flag}}
     return replace(state, marks=marks), ()
 
 
-def close(state: FlagState, sequence: int, name_of: NameOf, settings: FlagSettings) -> Decision:
+def close(state: FlagState, sequence: int, name_of: NameOf, settings: FlagsSection) -> FlagStep:
     """A chunk was closed: decide the one before it. name_of: the chunk id of a sequence number."""
-    state, kept = finish(state, name_of, settings)
-    return replace(state, closed=sequence), kept
+    state, chunks = finish(state, name_of, settings)
+    return replace(state, closed=sequence), chunks
 
 
-def finish(state: FlagState, name_of: NameOf, settings: FlagSettings) -> Decision:
+def finish(state: FlagState, name_of: NameOf, settings: FlagsSection) -> FlagStep:
     """Decide what was closed so far: the walk has ended."""
     if state.closed is None:
         return state, ()
@@ -84,9 +71,9 @@ def finish(state: FlagState, name_of: NameOf, settings: FlagSettings) -> Decisio
     flags = state.marks.get(sequence, frozenset())
     if is_audited(name_of(sequence), settings.audit_share):
         flags |= {"audit"}
-    marks = {number: found for number, found in state.marks.items() if number > sequence}
+    marks = {number: marked for number, marked in state.marks.items() if number > sequence}
     state = replace(state, marks=marks, closed=None, decided=sequence)
-    return _keep(state, sequence, flags, settings)
+    return _select(state, sequence, flags, settings)
 
 
 def is_audited(chunk_id: str, share: float) -> bool:
@@ -94,18 +81,18 @@ def is_audited(chunk_id: str, share: float) -> bool:
     return int(hashlib.sha256(chunk_id.encode()).hexdigest()[:8], 16) < share * 2**32
 
 
-def _keep(state: FlagState, sequence: int, flags: frozenset[str], settings: FlagSettings) -> Decision:
+def _select(state: FlagState, sequence: int, flags: frozenset[str], settings: FlagsSection) -> FlagStep:
     state, flags = _limit_unsure(state, sequence, flags, settings)
-    if not flags or sequence in state.kept:
+    if not flags or sequence in state.selected:
         return state, ()
-    before = [n for n in range(sequence - settings.predecessors, sequence) if n >= 0 and n not in state.kept]
-    keeps = [Keep(number, (PREDECESSOR,)) for number in before]
-    keeps.append(Keep(sequence, tuple(flag for flag in FLAGS if flag in flags)))
-    return replace(state, kept=(*state.kept, *before, sequence)[-REMEMBERED:]), tuple(keeps)
+    before = [n for n in range(sequence - settings.predecessors, sequence) if n >= 0 and n not in state.selected]
+    chunks = [SelectedChunk(number, (PREDECESSOR,)) for number in before]
+    chunks.append(SelectedChunk(sequence, tuple(flag for flag in FLAGS if flag in flags)))
+    return replace(state, selected=(*state.selected, *before, sequence)[-REMEMBERED:]), tuple(chunks)
 
 
 def _limit_unsure(
-    state: FlagState, sequence: int, flags: frozenset[str], settings: FlagSettings
+    state: FlagState, sequence: int, flags: frozenset[str], settings: FlagsSection
 ) -> tuple[FlagState, frozenset[str]]:
     if "low_confidence" not in flags:
         return state, flags

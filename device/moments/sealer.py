@@ -1,9 +1,9 @@
 """Seals what was flagged into the outbox, on a thread of its own: an SD card may take a second for one fsync.
 
-Promises: order is kept; a full or failing disk is announced once when it begins and once when it is over, what could
-not be sealed is held in memory and tried again. The outbox is held to its size, and on a full disk gives way to what is
-new: what the server has goes first, then what matters less than the new, least and oldest first. What is given up
-is announced, counted, and named in the outbox's lost.jsonl, as soon as the disk takes that. Guidance never waits.
+Promises: order is kept. A full or failing disk is announced once when it begins and once when it is over; what could
+not be sealed is held in memory and tried again. The outbox is held to its size. On a full disk it evicts for what is
+new: first what the server has, then what is less important than the new, least and oldest first. What is given up is
+announced, counted, and named in the outbox's lost.jsonl as soon as the disk takes that. Guidance never waits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared.background import Background
 from shared.errors import MessageError
 from shared.messages import ChunkRecord, CorrectionRecord
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 STORAGE_FULL = "Storage full."
 STORAGE_FAILED = "Storage failed."
@@ -34,21 +34,19 @@ RETRY_S = 10.0
 DRAIN_S = 30.0
 
 
-class Box(Protocol):
-    """device.outbox.outbox.Outbox."""
+class OutboxPort(Protocol):
+    """What is used of device.outbox.outbox.Outbox; tests put a failing disk in its place."""
 
     def seal_chunk(self, record: ChunkRecord, payloads: Mapping[str, bytes]) -> ChunkRecord: ...
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord: ...
     def forget_merged(self) -> tuple[str, ...]: ...
     def prune(self, limit_bytes: int) -> Pruned: ...
-    def give_way(self, need_bytes: int, importance: int) -> Pruned: ...
+    def evict(self, need_bytes: int, importance: int) -> Pruned: ...
     def note_lost(self, record_ids: Iterable[str], why: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """Something to seal."""
-
     record: ChunkRecord | CorrectionRecord
     payloads: Mapping[str, bytes]
 
@@ -62,44 +60,40 @@ class Parcel:
 
 
 def least(held: Iterable[Parcel]) -> Parcel:
-    """The one to give up first: what matters least, and of that the oldest."""
+    """The one to give up first: the least important, and of those the oldest."""
     return max(held, key=lambda parcel: importance(parcel.record))
 
 
-class Keeper:
-    """tell(text): announce a change of state. sealed(parcel): it is durable now. limit_bytes: of the whole outbox."""
+class Sealer:
+    """announce(text): a change of state. sealed(parcel): it is durable now. limit_bytes: of the whole outbox."""
 
     def __init__(
-        self, box: Box, *, tell: Callable[[str], None], sealed: Callable[[Parcel], None], limit_bytes: int
+        self, outbox: OutboxPort, *, announce: Callable[[str], None], sealed: Callable[[Parcel], None], limit_bytes: int
     ) -> None:
-        self._box = box
+        self.lost = 0
+        """Flagged records that could not be stored."""
+        self.trouble: str | None = None
+        """Why nothing can be stored; None = all is well."""
+        self._outbox = outbox
         self._limit_bytes = limit_bytes
-        self._tell = tell
+        self._announce = announce
         self._sealed = sealed
         self._parcels: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
         self._held: deque[Parcel] = deque()
-        self._trouble = ""
         self._unnamed: list[tuple[str, str]] = []  # lost, and not in the outbox's list of what is lost yet: name, why
-        self.lost = 0
-        """Flagged records that could not be kept."""
         self._work = Background(self._run, name="sealer", wake=lambda: self._parcels.put(None))
 
     def start(self) -> None:
         self._work.start()
 
-    def keep(self, parcel: Parcel) -> None:
+    def store(self, parcel: Parcel) -> None:
         """Seal it soon; returns at once."""
         self._parcels.put(parcel)
 
     def close(self) -> None:
         """Seal what is left, give up what cannot be. May be called again."""
         if not self._work.close(DRAIN_S):
-            log.error("The disk did not answer within %s s; flagged chunks may be lost.", DRAIN_S)
-
-    @property
-    def trouble(self) -> str:
-        """Why nothing can be kept; "" = all is well."""
-        return self._trouble
+            logger.error("The disk did not answer within %s s; flagged chunks may be lost.", DRAIN_S)
 
     @property
     def held(self) -> int:
@@ -135,28 +129,28 @@ class Keeper:
             self._begin_trouble(STORAGE_FULL if full else STORAGE_FAILED, f"{parcel.name} could not be kept: {error}")
             return False
         except MessageError as error:
-            log.exception("%s cannot be sent and is not kept", parcel.name)
+            logger.exception("%s cannot be sent and is not kept", parcel.name)
             self.lost += 1
             self._unnamed.append((parcel.name, f"it could not be sent: {error}"))
             return True
-        if self._trouble:
-            self._trouble = ""
-            self._tell(STORAGE_BACK)
+        if self.trouble:
+            self.trouble = None
+            self._announce(STORAGE_BACK)
         self._sealed(parcel)
         self._make_room()
         return True
 
     def _make_room(self) -> None:
         try:
-            self._tell_dropped(self._box.prune(self._limit_bytes))
+            self._report_dropped(self._outbox.prune(self._limit_bytes))
         except OSError as error:
-            log.error("Old records could not be deleted: %s", error)
+            logger.error("Old records could not be deleted: %s", error)
 
-    def _tell_dropped(self, pruned: Pruned) -> bool:
+    def _report_dropped(self, pruned: Pruned) -> bool:
         if pruned.lost:
-            log.error("Dropped unsent to make room: %s", ", ".join(pruned.lost))
+            logger.error("Dropped unsent to make room: %s", ", ".join(pruned.lost))
             self.lost += len(pruned.lost)
-            self._tell(STORAGE_LOST)
+            self._announce(STORAGE_LOST)
         return bool(pruned.lost)
 
     def _try_twice(self, parcel: Parcel) -> None:
@@ -164,30 +158,30 @@ class Keeper:
         try:
             self._put(parcel)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._give_way(parcel):
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._make_way(parcel):
                 raise
             self._put(parcel)
 
-    def _give_way(self, parcel: Parcel) -> bool:
-        if self._box.forget_merged():
+    def _make_way(self, parcel: Parcel) -> bool:
+        if self._outbox.forget_merged():
             return True
-        return self._tell_dropped(self._box.give_way(parcel.size_bytes, importance(parcel.record)))
+        return self._report_dropped(self._outbox.evict(parcel.size_bytes, importance(parcel.record)))
 
     def _put(self, parcel: Parcel) -> None:
         if isinstance(parcel.record, ChunkRecord):
-            self._box.seal_chunk(parcel.record, parcel.payloads)
+            self._outbox.seal_chunk(parcel.record, parcel.payloads)
         else:
-            self._box.seal_correction(parcel.record, parcel.payloads["correction_audio"])
+            self._outbox.seal_correction(parcel.record, parcel.payloads["correction_audio"])
 
     def _begin_trouble(self, text: str, why: str) -> None:
-        log.error("%s", why)
-        if self._trouble != text:
-            self._trouble = text
-            self._tell(text)
+        logger.error("%s", why)
+        if self.trouble != text:
+            self.trouble = text
+            self._announce(text)
 
     def _give_up(self, parcel: Parcel) -> None:
-        why = self._trouble or "the agent stopped"
-        log.error("%s is lost: %s", parcel.name, why)
+        why = self.trouble or "the agent stopped"
+        logger.error("%s is lost: %s", parcel.name, why)
         self._held.remove(parcel)
         self.lost += 1
         self._unnamed.append((parcel.name, f"the disk did not take it: {why}"))
@@ -197,8 +191,8 @@ class Keeper:
         while self._unnamed:
             name, why = self._unnamed[0]
             try:
-                self._box.note_lost([name], why)
+                self._outbox.note_lost([name], why)
             except OSError as error:
-                log.error("That %s is lost could not be written down: %s", name, error)
+                logger.error("That %s is lost could not be written down: %s", name, error)
                 return
             self._unnamed.pop(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from device.outbox.index import ItemRow, RecordRow
@@ -30,8 +30,8 @@ def transfer_name(record_id: str, kind: str) -> str:
 
 def folders(parent: Path) -> list[Path]:
     """Sealed folders in `parent`, oldest first. Anything else there (lost+found, failed/) is not ours to judge."""
-    found = [e for e in parent.iterdir() if e.is_dir() and e.name != FAILED and topics.NAME.match(e.name)]
-    return sorted(found, key=lambda folder: (folder.stat().st_mtime_ns, folder.name))
+    sealed = [e for e in parent.iterdir() if e.is_dir() and e.name != FAILED and topics.NAME.match(e.name)]
+    return sorted(sealed, key=lambda folder: (folder.stat().st_mtime_ns, folder.name))
 
 
 def requests(parent: Path) -> list[str]:
@@ -101,12 +101,14 @@ def importance(record: ChunkRecord | CorrectionRecord) -> int:
     return 1 if {"wearer", "correction"} & set(record.flags) else 2
 
 
-def check_sizes(folder: Path, items: Iterable[ItemRow]) -> None:
-    """Raises: OSError, MessageError where a file is missing or was cut short."""
+def read_whole(folder: Path) -> tuple[RecordRow, list[ItemRow]]:
+    """`rows` of a folder. Raises: OSError, MessageError where a file is missing or was cut short."""
+    record, items = rows(folder.name, (folder / SIDECAR).read_bytes())
     for item in items:
         size = (folder / item.file).stat().st_size
         if size != item.size_bytes:
             raise MessageError(f"{item.file} has {size} bytes, {item.size_bytes} were sealed")
+    return record, items
 
 
 def summary(reasons: Mapping[str, str]) -> str:

@@ -20,13 +20,13 @@ import errno
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Concatenate, Literal, ParamSpec, TypeVar
+from typing import Literal
 
 RecordState = Literal["queued", "deletable", "failed", "dropped"]
-TOTALS = ("merged", "lost")
+Total = Literal["merged", "lost"]
 WAL_PAGES = 100  # 400 KB, not SQLite's 4 MB: on a full disk it must fit into what device.outbox.reserve holds back
 
 _SCHEMA = """
@@ -62,8 +62,10 @@ CREATE TRIGGER item_changed AFTER UPDATE OF todo ON items WHEN old.todo != new.t
         size_bytes = size_bytes + (new.todo - old.todo) * new.size_bytes WHERE name = 'items to send'; END;
 """
 _SCHEMA_VERSION = 3
+_ITEMS = "SELECT record_id, kind, file, size_bytes, sha256, bulk != 0, rank, state, class, seq FROM items"
+_RECORDS = "SELECT record_id, kind, class, size_bytes, state, reason FROM records"
 UNKNOWN_BOOT = "00000000"  # device.health.status.kernel_boot, where the kernel does not say
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,6 @@ class ItemRow:
 
 @dataclass(frozen=True, slots=True)
 class RecordRow:
-    """One sealed folder."""
-
     record_id: str
     kind: str
     importance: int
@@ -104,24 +104,17 @@ class Damaged(Exception):
     """The index file is not readable; build a new one."""
 
 
-_Params = ParamSpec("_Params")
-_Result = TypeVar("_Result")
-
-
 _SQLITES = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What its calls raise; the latter for damage, in a value or in SQLite's own message of it."""
 
 
-def _guarded(method: Callable[Concatenate[Index, _Params], _Result]) -> Callable[Concatenate[Index, _Params], _Result]:
-    """Translate SQLite's errors: damage into Damaged, a full or failing disk into OSError."""
-
-    def guarded(self: Index, /, *args: _Params.args, **kwargs: _Params.kwargs) -> _Result:
-        try:
-            return method(self, *args, **kwargs)
-        except _SQLITES as error:
-            raise _translated(error, self.path) from error
-
-    return guarded
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """SQLite's errors in the block as ours: damage as Damaged, a full or failing disk as OSError."""
+    try:
+        yield
+    except _SQLITES as error:
+        raise _translated(error, path) from error
 
 
 def _translated(error: sqlite3.DatabaseError | UnicodeDecodeError, path: Path) -> Exception:
@@ -138,11 +131,14 @@ def _translated(error: sqlite3.DatabaseError | UnicodeDecodeError, path: Path) -
 
 
 class Index:
-    """An open index. Its caller holds a lock around every call. Raises: Damaged or OSError from every method."""
+    """An open index. Its caller holds a lock around every call, and puts it into `translated`.
+
+    raises: Damaged, OSError
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with translated(path):
             # isolation_level=None: transactions are begun here, not guessed by the module.
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
             try:
@@ -150,16 +146,14 @@ class Index:
             except BaseException:
                 self._db.close()
                 raise
-        except _SQLITES as error:
-            raise _translated(error, path) from error
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
-        found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise Damaged(found)
+        (damage,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if damage != "ok":
+            raise Damaged(damage)
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         (tables,) = self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if not tables:  # an index that is there is opened without a write: the disk may be full
@@ -184,7 +178,6 @@ class Index:
                 self._db.execute("ROLLBACK")
             raise
 
-    @_guarded
     def add(self, record: RecordRow, items: Sequence[ItemRow]) -> None:
         """A record with its items, in one transaction, in the place of what was there of it."""
         with self._transaction() as db:
@@ -200,24 +193,11 @@ class Index:
                 "INSERT INTO items (record_id, kind, file, size_bytes, sha256, bulk, class, seq, rank, todo, state)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (
-                        i.record_id,
-                        i.kind,
-                        i.file,
-                        i.size_bytes,
-                        i.sha256,
-                        i.bulk,
-                        record.importance,
-                        cursor.lastrowid,
-                        i.rank,
-                        todo,
-                        i.state,
-                    )
-                    for i in items
+                    (*astuple(item)[:6], record.importance, cursor.lastrowid, item.rank, todo, item.state)
+                    for item in items
                 ],
             )
 
-    @_guarded
     def make_durable(self) -> None:
         """From here on, everything committed so far survives power loss, too."""
         self._db.execute("PRAGMA synchronous=FULL")
@@ -227,7 +207,6 @@ class Index:
         finally:
             self._db.execute("PRAGMA synchronous=NORMAL")
 
-    @_guarded
     def opened(self, boot: str) -> bool:
         """Note that a process has it open, in this boot of the machine. Returns whether power loss may have taken
         commits back since: it was not closed, and that was in another boot. All is then as if it had been sent."""
@@ -240,9 +219,7 @@ class Index:
         self.make_durable()
         return lost
 
-    @_guarded
     def closed(self) -> None:
-        """Nobody has it open any more."""
         with self._transaction() as db:
             self._set_fact(db, "open in boot", "")
         self.make_durable()
@@ -253,23 +230,17 @@ class Index:
             "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
         )
 
-    @_guarded
     def next_items(self, count: int, *, bulk: bool) -> list[ItemRow]:
-        """The first `count` items to send, in order."""
         rows = self._db.execute(
-            "SELECT record_id, kind, file, size_bytes, sha256, bulk != 0, rank, state, class, seq FROM items"
-            " WHERE todo = 1 AND bulk = ? ORDER BY todo, bulk, class, seq, rank LIMIT ?",
-            (bulk, count),
+            f"{_ITEMS} WHERE todo = 1 AND bulk = ? ORDER BY todo, bulk, class, seq, rank LIMIT ?", (bulk, count)
         )
         return [ItemRow(*row) for row in rows]
 
-    @_guarded
     def mark_sending(self, keys: Sequence[tuple[str, str]]) -> None:
         """The server may have some of these from now on."""
         with self._transaction() as db:
             db.executemany("UPDATE items SET state = 'sending' WHERE record_id = ? AND kind = ? AND todo = 1", keys)
 
-    @_guarded
     def mark_merged(self, keys: Sequence[tuple[str, str]]) -> None:
         """The server has these durably; a record of which it has everything becomes deletable."""
         with self._transaction() as db:
@@ -281,7 +252,6 @@ class Index:
                     (record_id, record_id),
                 )
 
-    @_guarded
     def mark_refused(self, record_id: str, kind: str, reason: str) -> None:
         """The server will never take this; without its record nothing of it is of use, so that refuses all the rest."""
         with self._transaction() as db:
@@ -291,7 +261,6 @@ class Index:
                 (reason, record_id, kind, kind),
             )
 
-    @_guarded
     def refusals(self, record_id: str) -> dict[str, str]:
         """Kind → reason of what was refused of a record."""
         rows = self._db.execute(
@@ -299,7 +268,6 @@ class Index:
         )
         return dict(rows.fetchall())
 
-    @_guarded
     def is_refused(self, record_id: str) -> bool:
         """Whether all of a queued record was answered, and some of it refused: its folder is yet to be moved."""
         left, refused = self._db.execute(
@@ -309,7 +277,6 @@ class Index:
         ).fetchone()
         return bool(left == 0 and refused > 0)
 
-    @_guarded
     def set_state(self, record_ids: Sequence[str], state: RecordState, *, reason: str = "") -> None:
         """Move records to another state; nothing of them is sent any more."""
         with self._transaction() as db:
@@ -318,9 +285,8 @@ class Index:
             )
             db.executemany("UPDATE items SET todo = 0 WHERE record_id = ?", [(r,) for r in record_ids])
 
-    @_guarded
-    def forget(self, record_ids: Sequence[str], *, count_as: str) -> None:
-        """Remove rows whose folders are gone, and count them in a total (one of TOTALS)."""
+    def forget(self, record_ids: Sequence[str], *, count_as: Total) -> None:
+        """Remove rows whose folders are gone, and count them in a total."""
         with self._transaction() as db:
             gone = 0
             for record_id in record_ids:
@@ -328,56 +294,39 @@ class Index:
                 db.execute("DELETE FROM items WHERE record_id = ?", (record_id,))
             self._add_to_total(db, count_as, gone)
 
-    @_guarded
     def records(self, state: RecordState | None = None, *, order: str = "seq") -> list[RecordRow]:
         """Records, oldest first, or (order="least") least important and then oldest first."""
         by = {"seq": "seq", "least": "class DESC, seq"}[order]
-        rows = self._db.execute(
-            "SELECT record_id, kind, class, size_bytes, state, reason FROM records"  # noqa: S608  `by` is ours
-            f" WHERE ? IS NULL OR state = ? ORDER BY {by}",
-            (state, state),
-        )
+        rows = self._db.execute(f"{_RECORDS} WHERE ? IS NULL OR state = ? ORDER BY {by}", (state, state))
         return [RecordRow(*row) for row in rows]
 
-    @_guarded
     def record(self, record_id: str) -> RecordRow | None:
-        """One record."""
-        row = self._db.execute(
-            "SELECT record_id, kind, class, size_bytes, state, reason FROM records WHERE record_id = ?", (record_id,)
-        ).fetchone()
+        row = self._db.execute(f"{_RECORDS} WHERE record_id = ?", (record_id,)).fetchone()
         return RecordRow(*row) if row else None
 
-    @_guarded
     def items(self, record_id: str) -> list[ItemRow]:
         """All items of a record, sent or not, in their order."""
-        rows = self._db.execute(
-            "SELECT record_id, kind, file, size_bytes, sha256, bulk != 0, rank, state, class, seq FROM items"
-            " WHERE record_id = ? ORDER BY rank",
-            (record_id,),
-        )
+        rows = self._db.execute(f"{_ITEMS} WHERE record_id = ? ORDER BY rank", (record_id,))
         return [ItemRow(*row) for row in rows]
 
-    @_guarded
     def sums(self) -> dict[str, tuple[int, int]]:
         """State → (records, bytes); "items to send" → (items, bytes)."""
         rows = self._db.execute("SELECT name, count, size_bytes FROM sums")
         return {name: (count, size) for name, count, size in rows}
 
-    @_guarded
-    def count(self, name: str, more: int) -> None:
-        """Add to a total (one of TOTALS) for records that never had a row."""
+    def count(self, name: Total, more: int) -> None:
+        """Add to a total for records that never had a row."""
         with self._transaction() as db:
             self._add_to_total(db, name, more)
 
     @staticmethod
-    def _add_to_total(db: sqlite3.Connection, name: str, more: int) -> None:
+    def _add_to_total(db: sqlite3.Connection, name: Total, more: int) -> None:
         db.execute(
             "INSERT INTO totals VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
             (name, more),
         )
 
-    @_guarded
-    def total(self, name: str) -> int:
+    def total(self, name: Total) -> int:
         """A count over the outbox's whole life (since the index was last rebuilt)."""
         row = self._db.execute("SELECT value FROM totals WHERE name = ?", (name,)).fetchone()
         return int(row[0]) if row else 0
@@ -389,7 +338,7 @@ def open_or_replace(path: Path) -> tuple[Index, bool]:
     try:
         return Index(path), fresh
     except Damaged as error:
-        _log.warning("The outbox index %s is damaged (%s) and is built again from the folders.", path, error)
+        logger.warning("The outbox index %s is damaged (%s) and is built again from the folders.", path, error)
         set_aside(path)
         return Index(path), True
 

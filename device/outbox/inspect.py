@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from device.outbox import folder as outbox_folder
 from device.outbox.folder import FAILED, INDEX, LOST, REASON, REQUESTS, SIDECAR
-from device.outbox.index import Damaged, Index, RecordRow
+from device.outbox.index import Damaged, Index, RecordRow, translated
 from device.outbox.types import Counts
 from shared import atomic, topics
 from shared.errors import MessageError
@@ -28,9 +28,7 @@ STATES = {"queued": "waiting", "deletable": "merged", "failed": "refused", "drop
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One record in a list."""
-
+class RecordLine:
     record_id: str
     kind: str
     """chunk, correction, or "" where its sidecar cannot be read."""
@@ -61,7 +59,7 @@ def counts(index: Index) -> Counts:
     )
 
 
-def waiting(folder: Path) -> list[Line]:
+def waiting(folder: Path) -> list[RecordLine]:
     """Every record that lies here, in the order in which it was sealed. Raises: OSError."""
     with _reading(folder) as index:
         if index is None:
@@ -69,25 +67,25 @@ def waiting(folder: Path) -> list[Line]:
         return [_line(index, row) for row in index.records()]
 
 
-def _line(index: Index, row: RecordRow) -> Line:
+def _line(index: Index, row: RecordRow) -> RecordLine:
     merged = sum(item.size_bytes for item in index.items(row.record_id) if item.state == "merged")
-    return Line(row.record_id, row.kind, STATES[row.state], row.size_bytes, merged, row.reason)
+    return RecordLine(row.record_id, row.kind, STATES[row.state], row.size_bytes, merged, row.reason)
 
 
-def lost(folder: Path) -> list[Line]:
+def lost(folder: Path) -> list[RecordLine]:
     """What was given up, oldest first, each name once. Raises: OSError."""
     try:
         lines = (folder / LOST).read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    found: dict[str, Line] = {}
+    by_id: dict[str, RecordLine] = {}
     for line in lines:
         try:
-            told = json.loads(line)
-            found.setdefault(told["record_id"], Line(told["record_id"], "", "lost", reason=told["why"]))
+            entry = json.loads(line)
+            by_id.setdefault(entry["record_id"], RecordLine(entry["record_id"], "", "lost", reason=entry["why"]))
         except (ValueError, KeyError, TypeError, RecursionError):
             continue  # the torn last line of a power cut
-    return list(found.values())
+    return list(by_id.values())
 
 
 def show(folder: Path, record_id: str) -> dict[str, Any]:
@@ -175,11 +173,8 @@ def _reading(folder: Path) -> Iterator[Index | None]:
         yield None
         return
     try:
-        index = Index(path)
-        try:
+        with closing(Index(path)) as index, translated(path):
             yield index
-        finally:
-            index.close()
     except Damaged as error:
         raise OSError(
             f"The outbox index {path} is damaged ({error}); the agent builds it again when it starts."

@@ -20,7 +20,7 @@ SIZE_BYTES = 512 * 1024  # the index's log grows by at most 400 KB before it is 
 ONLY_WITH_FREE_BYTES = 8 * SIZE_BYTES
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Reserve:
@@ -36,7 +36,7 @@ class Reserve:
                 # Not zeros: a filesystem that compresses would hold nothing back.
                 atomic.write_bytes(self._path, os.urandom(SIZE_BYTES))
         except OSError as error:
-            _log.info("No disk space is held back: %s", error)
+            logger.info("No disk space is held back: %s", error)
 
     def spend(self) -> bool:
         """Give it up; False where there is none, or the disk is not full at all."""
@@ -47,5 +47,5 @@ class Reserve:
             atomic.fsync_dir(self._path.parent)
         except OSError:
             return False
-        _log.warning("The disk is full; what was held back of it is used to make room.")
+        logger.warning("The disk is full; what was held back of it is used to make room.")
         return True

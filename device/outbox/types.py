@@ -1,4 +1,4 @@
-"""What an outbox says about itself, and the one thing it hands out: an item to send. See device.outbox.outbox."""
+"""What an outbox reports about itself, and the item to send that it hands out. See device.outbox.outbox."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from device.outbox.folder import RECORD_KIND, transfer_name
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class OutboxItem:
     """One thing to send, claimed by the uploader."""
 
     record_id: str
@@ -58,29 +58,20 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """A record that the server refused for good."""
-
-    record_id: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Recovery:
     """What opening the outbox had to put right."""
 
     leftovers: tuple[str, ...] = ()
     rebuilt: bool = False
-    taken_in: tuple[str, ...] = ()
-    """Sealed, but not in the index yet."""
+    added: tuple[str, ...] = ()
+    """Sealed, but not in the index before."""
     lost: tuple[str, ...] = ()
     """In the index, but their folder is gone."""
     damaged: tuple[str, ...] = ()
     """Sealed folders that cannot be read; now in failed/."""
 
     def summary(self) -> str:
-        """One line for the log."""
         return (
-            f"{len(self.leftovers)} leftovers removed, {len(self.taken_in)} records taken in, {len(self.lost)} lost,"
+            f"{len(self.leftovers)} leftovers removed, {len(self.added)} records added, {len(self.lost)} lost,"
             f" {len(self.damaged)} damaged, index {'built again' if self.rebuilt else 'kept'}"
         )

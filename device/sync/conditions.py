@@ -1,8 +1,8 @@
 """Whether this is a moment to send: a connection that costs by the megabyte, or a device that is hot, says not now.
 
-    look()   → Conditions      what the machine says of itself; nothing known counts as nothing wrong
-    decide() → Decision        pure: what may be sent, and why not all
-    Watch                      does both every few seconds and hands on what changed
+    look()      → Conditions     what the machine says of itself; nothing known counts as nothing wrong
+    decide()    → SyncDecision   pure: what may be sent, and why not all
+    SyncWatch                    does both every few seconds and reports changes
 
 The small things (records, pictures, sounds, corrections) are a tenth of the clips: they may go where clips may not.
 """
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from device.config import SyncSection
 from device.sync.uploads import Allowed
 from shared.background import Background
 
@@ -34,7 +35,7 @@ ASK_METERED = (
 )  # fmt: skip
 ASK_THROTTLED = ("vcgencmd", "get_throttled")
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Ask = Callable[[tuple[str, ...]], str]
 """Runs a command and returns what it prints; "" where it cannot."""
@@ -51,36 +52,23 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """When to hold back: the settings [sync]."""
-
-    on_metered: Allowed = "small"
-    hot_c: float = 75.0
-    """From here on no clips."""
-    too_hot_c: float = 82.0
-    """From here on nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What may be sent."""
-
+class SyncDecision:
     allowed: Allowed = "all"
-    why: str = ""
-    """"" = all may."""
+    why: str | None = None
+    """None = all may."""
     heat: Allowed = "all"
     """What the heat alone allows: it must fall by COOLER_C before that changes."""
 
     @property
-    def text(self) -> str:
-        """As a person reads it; "" = all may."""
-        return {"all": "", "small": f"clips wait: {self.why}", "none": f"all waits: {self.why}"}[self.allowed]
+    def text(self) -> str | None:
+        """As a person reads it; None = all may."""
+        return {"all": None, "small": f"clips wait: {self.why}", "none": f"all waits: {self.why}"}[self.allowed]
 
 
 _LESS = ("none", "small", "all")
 
 
-def decide(rules: Rules, seen: Conditions, before: Decision) -> Decision:
+def decide(rules: SyncSection, seen: Conditions, before: SyncDecision) -> SyncDecision:
     """What may be sent under these conditions. Pure."""
     heat = _by_heat(rules, seen, before.heat)
     network: Allowed = rules.on_metered if seen.metered else "all"
@@ -90,10 +78,10 @@ def decide(rules: Rules, seen: Conditions, before: Decision) -> Decision:
         reasons.append("the connection is metered")
     if heat == allowed != "all":
         reasons.append("the device is hot" if seen.heat_c is None else f"the device is at {seen.heat_c:.0f} °C")
-    return Decision(allowed, " and ".join(reasons), heat)
+    return SyncDecision(allowed, " and ".join(reasons) or None, heat)
 
 
-def _by_heat(rules: Rules, seen: Conditions, before: Allowed) -> Allowed:
+def _by_heat(rules: SyncSection, seen: Conditions, before: Allowed) -> Allowed:
     if seen.throttled:
         return "none"
     if seen.heat_c is None:
@@ -109,7 +97,6 @@ def look(thermal: Path, ask: Ask) -> Conditions:
 
 
 def run(command: tuple[str, ...]) -> str:
-    """The real Ask."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S + 1.0, check=False)
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
@@ -119,54 +106,53 @@ def run(command: tuple[str, ...]) -> str:
 
 def _metered(said: str) -> bool | None:
     """said: what busctl prints, such as "u 4"."""
-    found = re.fullmatch(r"u (\d)", said.strip())
-    return None if found is None or found[1] == "0" else int(found[1]) in METERED
+    match = re.fullmatch(r"u (\d)", said.strip())
+    return None if match is None or match[1] == "0" else int(match[1]) in METERED
 
 
 def _throttled(said: str) -> bool | None:
     """said: what vcgencmd prints, such as "throttled=0x50005"."""
-    found = re.fullmatch(r"throttled=0x([0-9a-fA-F]{1,8})", said.strip())
-    return None if found is None else bool(int(found[1], 16) & THROTTLED_BITS)
+    match = re.fullmatch(r"throttled=0x([0-9a-fA-F]{1,8})", said.strip())
+    return None if match is None else bool(int(match[1], 16) & THROTTLED_BITS)
 
 
 def _heat_c(thermal: Path) -> float | None:
     """The hottest of the board's own zones."""
-    found = []
+    zones_c = []
     for zone in thermal.glob("thermal_zone*"):
         try:
             if BOARD_ZONE.fullmatch((zone / "type").read_text().strip()):
-                found.append(int((zone / "temp").read_text()) / 1000)
+                zones_c.append(int((zone / "temp").read_text()) / 1000)
         except (OSError, ValueError):
             continue  # a zone of a part that sleeps answers EAGAIN
-    return max((heat for heat in found if -40 < heat < 150), default=None)
+    return max((heat for heat in zones_c if -40 < heat < 150), default=None)
 
 
-class Watch:
-    """Looks every few seconds, at once after `start`, and calls tell(decision) on its own thread at every change."""
+class SyncWatch:
+    """Looks every few seconds, first after `start`, and calls on_change(decision) on its own thread."""
 
     def __init__(
-        self, rules: Rules, tell: Callable[[Decision], None], *, thermal: Path = THERMAL, ask: Ask = run
+        self, rules: SyncSection, on_change: Callable[[SyncDecision], None], *, thermal: Path = THERMAL, ask: Ask = run
     ) -> None:
-        self.decision = Decision()
+        self.decision = SyncDecision()
         self._rules = rules
-        self._tell = tell
+        self._on_change = on_change
         self._thermal = thermal
         self._ask = ask
-        self._told: Decision | None = None
+        self._reported: Allowed | None = None
         self._rounds = Background.every(EVERY_S, self.look, name="sync conditions", at_once=True)
 
     def start(self) -> None:
         self._rounds.start()
 
     def close(self) -> None:
-        """May be called again."""
         self._rounds.close(JOIN_S)
 
     def look(self) -> None:
         """One round."""
         self.decision = decide(self._rules, look(self._thermal, self._ask), self.decision)
-        if self._told is None or self._told.allowed != self.decision.allowed:
-            self._told = self.decision
-            if self.decision.why:
-                log.warning("Sync: %s", self.decision.text)
-            self._tell(self.decision)
+        if self._reported != self.decision.allowed:
+            self._reported = self.decision.allowed
+            if self.decision.why is not None:
+                logger.warning("Sync: %s", self.decision.text)
+            self._on_change(self.decision)

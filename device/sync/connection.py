@@ -11,20 +11,8 @@ import ssl
 from collections.abc import Callable
 from typing import assert_never
 
+from shared import mqtt
 from shared.errors import Unreachable
-from shared.mqtt import (
-    ConnectAccepted,
-    ConnectRefused,
-    Disconnected,
-    MessageReceived,
-    MqttClient,
-    MqttEvent,
-    MqttSettings,
-    PublishAnswered,
-    Subscribed,
-    SubscribeRefused,
-    Subscription,
-)
 from shared.transfer import PACKET_OVERHEAD_BYTES
 
 # While the server is away the broker keeps what we send for it. Questions are repeated every minute: without an end to
@@ -64,10 +52,10 @@ class Connection:
         self._listen = listen
         self._on_message = on_message
         # max_inflight: `room` holds back, where paho would queue in memory.
-        settings = MqttSettings(
-            client_id, (Subscription(listen),), tls=tls, will=will, expiry_s=EXPIRY_S, max_inflight=0
+        settings = mqtt.MqttSettings(
+            client_id, (mqtt.Subscription(listen),), tls=tls, will=will, expiry_s=EXPIRY_S, max_inflight=0
         )
-        self._client = MqttClient(settings, self._on_event)
+        self._client = mqtt.MqttClient(settings, self._on_event)
 
     def open(self, host: str, port: int) -> None:
         """Connect and say hello; `subscribed` comes during `exchange`. Raises: Unreachable."""
@@ -100,11 +88,9 @@ class Connection:
         return True
 
     def disconnect(self) -> None:
-        """End in order: the broker does not publish the last will."""
         self._client.disconnect()
 
     def close(self) -> None:
-        """Close the socket, without a DISCONNECT if there was none. Idempotent."""
         self._client.close()
 
     def _note_alert(self) -> None:
@@ -114,26 +100,26 @@ class Connection:
             self.refusal = f"the broker does not take this device's certificate ({alert})"
             self.rejected = self.rejected or alert in REJECTING_ALERTS
 
-    def _on_event(self, event: MqttEvent) -> None:
+    def _on_event(self, event: mqtt.MqttEvent) -> None:
         match event:
-            case ConnectAccepted(max_packet_bytes, receive_maximum):
+            case mqtt.ConnectAccepted(max_packet_bytes, receive_maximum):
                 self.max_packet_bytes = max_packet_bytes
                 self._max_unacked = min(MAX_UNACKED, receive_maximum or MAX_UNACKED)
-            case ConnectRefused(reason, rejected):
+            case mqtt.ConnectRefused(reason, rejected):
                 self.refusal, self.rejected = f"the broker refused this device ({reason})", rejected
-            case Subscribed():
+            case mqtt.Subscribed():
                 self.subscribed = True
-            case SubscribeRefused():
+            case mqtt.SubscribeRefused():
                 self.refusal, self.rejected = f"the broker does not let this device hear {self._listen}", True
-            case Disconnected(failure, by_broker):
+            case mqtt.Disconnected(failure, by_broker):
                 if by_broker:  # e.g. a second device of the same name
                     self.refusal = f"the broker ended the connection ({failure})"
-            case PublishAnswered(refusal):
+            case mqtt.PublishAnswered(refusal):
                 self.unacked = max(0, self.unacked - 1)
                 if refusal is not None:
                     self.broker_refusals += 1
                     self.last_broker_refusal = refusal
-            case MessageReceived(topic, payload):
+            case mqtt.MessageReceived(topic, payload):
                 self._on_message(topic, payload)
             case _:
                 assert_never(event)

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 
 from device.outbox.folder import RECORD_KIND
-from device.outbox.outbox import Item
-from device.sync.uploads import Say
+from device.outbox.outbox import OutboxItem
+from device.sync.uploads import SendMessage
 from shared import messages, topics
 from shared.errors import MediaError
 from shared.messages import Begin, Part
@@ -16,8 +16,6 @@ from shared.transfer import SendAsk, SendBegin, SendEnd, SendPart
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message that waits for its turn."""
-
     topic: str
     payload: bytes
     qos: int = 1
@@ -27,10 +25,10 @@ class Outgoing:
     again_bytes: int = 0
 
 
-def message_of(device: str, say: Say) -> Outgoing:
+def message_of(device: str, action: SendMessage) -> Outgoing:
     """The message that says it, read from the outbox. Raises: OSError, MediaError."""
-    item, name = say.item, say.item.name
-    match say.what:
+    item, name = action.item, action.item.name
+    match action.what:
         case SendBegin(again=repeated) if item.kind == RECORD_KIND:
             data = item.path.read_bytes()
             return Outgoing(topics.event(device), data, file_bytes=len(data), again_bytes=len(data) if repeated else 0)
@@ -46,7 +44,7 @@ def message_of(device: str, say: Say) -> Outgoing:
             return Outgoing(topics.ask(device, name), b"")
 
 
-def _read(item: Item, start: int, end: int) -> bytes:
+def _read(item: OutboxItem, start: int, end: int) -> bytes:
     """Bytes of a payload file. Raises: OSError, MediaError where the file is shorter than it was sealed."""
     with open(item.path, "rb") as file:
         data = os.pread(file.fileno(), end - start, start)

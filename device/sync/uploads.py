@@ -2,7 +2,7 @@
 
     step(state, event, now_s) -> (state, actions)
 
-Several small files are on their way at once, because each costs a round trip to the server's disk; together they keep
+Several small files are on their way at once, because each costs a round trip to the server's disk, and all of them keep
 to the window of shared.transfer. The most important one fills the window first: a correction sealed now waits for what
 is in the window, never for a row of clips; window and parts shrink with the link's speed (shared.link_speed).
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 
 from device.outbox.folder import RECORD_KIND
-from device.outbox.outbox import Item
+from device.outbox.outbox import OutboxItem
 from shared.link_speed import LinkSpeed, observe, paced_part_bytes, window_bytes
 from shared.messages import Ack
 from shared.transfer import (
@@ -44,9 +44,7 @@ Allowed = Literal["all", "small", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One item and how far it is."""
-
-    item: Item
+    item: OutboxItem
     machine: Sender | RecordSender
 
 
@@ -63,8 +61,7 @@ class Uploads:
     heard_s: float = float("-inf")
     """When the server last answered anything."""
 
-    def may(self, item: Item) -> bool:
-        """Whether the item may be sent now."""
+    def may(self, item: OutboxItem) -> bool:
         return self.allowed == "all" or (self.allowed == "small" and not item.bulk)
 
     @property
@@ -85,10 +82,8 @@ class Uploads:
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
-    """More items were claimed from the outbox."""
-
-    items: tuple[Item, ...]
+class Claimed:
+    items: tuple[OutboxItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +95,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class ItemFailed:
     """An item cannot be sent at all, for a reason on this side."""
 
     name: str
@@ -109,92 +104,83 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """From now on this may be sent, and nothing else."""
-
     allowed: Allowed
 
 
-UploadsEvent = Online | Offline | SenderTick | Took | Answered | Failed | Allow
+UploadsEvent = Online | Offline | SenderTick | Claimed | Answered | ItemFailed | Allow
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
-    """Send this message of an item."""
-
-    item: Item
+class SendMessage:
+    item: OutboxItem
     what: SenderAction
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
-    """The server has the item durably."""
-
-    item: Item
+class ItemMerged:
+    item: OutboxItem
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """The server will never take the item."""
-
-    item: Item
+class ItemRefused:
+    item: OutboxItem
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class ItemReleased:
     """The item need not be sent any more: its record was refused."""
 
-    item: Item
+    item: OutboxItem
 
 
 @dataclass(frozen=True, slots=True)
-class Paused:
+class ItemPaused:
     """The server takes the item, but not now."""
 
-    item: Item
+    item: OutboxItem
     reason: str
 
 
-UploadsAction = Say | Merged | Refused | Released | Paused
+UploadsAction = SendMessage | ItemMerged | ItemRefused | ItemReleased | ItemPaused
 
 
 def step(state: Uploads, event: UploadsEvent, now_s: float) -> tuple[Uploads, list[UploadsAction]]:
-    """What happens next. Pure."""
     gained = 0
     match event:
         case Online(part_bytes=part_bytes):
             state = replace(state, online=True, part_bytes=part_bytes)
-            state, actions = _tell(state, Online(state.part_bytes), now_s, those=state.may)
+            state, actions = _advance_all(state, Online(state.part_bytes), now_s, which=state.may)
         case Offline():
             pace = replace(state.pace, since_s=None, acked_bytes=0)
-            return _tell(replace(state, online=False, pace=pace), event, now_s)
-        case Took(items=items):
-            state, actions = _take(state, items, now_s)
+            return _advance_all(replace(state, online=False, pace=pace), event, now_s)
+        case Claimed(items=items):
+            state, actions = _add(state, items, now_s)
         case Answered(name=name, ack=ack):
             before = state = replace(state, heard_s=now_s)
-            state, actions = _tell(state, AckCame(ack), now_s, those=lambda item: item.name == name)
+            state, actions = _advance_all(state, AckCame(ack), now_s, which=lambda item: item.name == name)
             gained = _gained(before, state, name)
-        case Failed(name=name, reason=reason):
+        case ItemFailed(name=name, reason=reason):
             refusal = AckCame(Ack("refused", reason=reason))
-            state, actions = _tell(state, refusal, now_s, those=lambda item: item.name == name)
+            state, actions = _advance_all(state, refusal, now_s, which=lambda item: item.name == name)
         case Allow(allowed=allowed):
             state, actions = _allow(state, allowed, now_s)
         case SenderTick():
             actions = []
         case _:
             assert_never(event)
-    state, over = _take_out_what_is_over(state)
+    state, over = _remove_finished(state)
     state, more = _fill(state, now_s)
     state = _paced(state, gained, now_s)
     return state, [*actions, *over, *more]
 
 
-def _tell(
-    state: Uploads, event: SenderEvent, now_s: float, *, those: Callable[[Item], bool] | None = None
+def _advance_all(
+    state: Uploads, event: SenderEvent, now_s: float, *, which: Callable[[OutboxItem], bool] = lambda item: True
 ) -> tuple[Uploads, list[UploadsAction]]:
     active, actions = [], list[UploadsAction]()
     for upload in state.active:
-        if those is None or those(upload.item):
+        if which(upload.item):
             upload, said = _advance(upload, event, now_s)
             actions += said
         active.append(upload)
@@ -205,8 +191,9 @@ def _allow(state: Uploads, allowed: Allowed, now_s: float) -> tuple[Uploads, lis
     before, state = state, replace(state, allowed=allowed)
     if not state.online:
         return state, []
-    state, _ = _tell(state, Offline(), now_s, those=lambda item: before.may(item) and not state.may(item))
-    return _tell(state, Online(state.part_bytes), now_s, those=lambda item: state.may(item) and not before.may(item))
+    state, _ = _advance_all(state, Offline(), now_s, which=lambda item: before.may(item) and not state.may(item))
+    online = Online(state.part_bytes)
+    return _advance_all(state, online, now_s, which=lambda item: state.may(item) and not before.may(item))
 
 
 def _gained(before: Uploads, after: Uploads, name: str) -> int:
@@ -237,13 +224,13 @@ def _advance(upload: Upload, event: SenderEvent, now_s: float) -> tuple[Upload, 
         machine, said = send_record_step(upload.machine, event, now_s)
     else:
         machine, said = send_step(upload.machine, event, now_s)
-    actions: list[UploadsAction] = [Say(upload.item, what) for what in said]
+    actions: list[UploadsAction] = [SendMessage(upload.item, what) for what in said]
     if machine.paused and not upload.machine.paused:
-        actions.append(Paused(upload.item, machine.reason))
+        actions.append(ItemPaused(upload.item, machine.reason))
     return replace(upload, machine=machine), actions
 
 
-def _take(state: Uploads, items: Iterable[Item], now_s: float) -> tuple[Uploads, list[UploadsAction]]:
+def _add(state: Uploads, items: Iterable[OutboxItem], now_s: float) -> tuple[Uploads, list[UploadsAction]]:
     actions: list[UploadsAction] = []
     active = list(state.active)
     for item in items:
@@ -256,25 +243,30 @@ def _take(state: Uploads, items: Iterable[Item], now_s: float) -> tuple[Uploads,
     return replace(state, active=tuple(active)), actions
 
 
-def _machine(item: Item) -> Sender | RecordSender:
+def _machine(item: OutboxItem) -> Sender | RecordSender:
     if item.kind == RECORD_KIND:
         return RecordSender()
     return Sender(item.size_bytes, phase="asking" if item.resumed else "new")
 
 
-def _take_out_what_is_over(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
-    actions: list[UploadsAction] = []
-    doomed = set()
-    for upload in state.active:
-        if upload.machine.phase == "merged":
-            actions.append(Merged(upload.item))
-        elif upload.machine.phase == "refused":
-            actions.append(Refused(upload.item, upload.machine.reason))
-            if upload.item.kind == RECORD_KIND:
-                doomed.add(upload.item.record_id)
+def _remove_finished(state: Uploads) -> tuple[Uploads, list[UploadsAction]]:
+    """Take out what is merged or refused, and the payload files of refused records."""
+    finished = [upload for upload in state.active if upload.machine.over]
+    actions = [_outcome(upload) for upload in finished]
+    gone = {action.item.record_id for action in actions if _is_refused_record(action)}
     left = [upload for upload in state.active if not upload.machine.over]
-    actions += [Released(upload.item) for upload in left if upload.item.record_id in doomed]
-    return replace(state, active=tuple(u for u in left if u.item.record_id not in doomed)), actions
+    actions += [ItemReleased(upload.item) for upload in left if upload.item.record_id in gone]
+    return replace(state, active=tuple(upload for upload in left if upload.item.record_id not in gone)), actions
+
+
+def _outcome(upload: Upload) -> UploadsAction:
+    if upload.machine.phase == "refused":
+        return ItemRefused(upload.item, upload.machine.reason)
+    return ItemMerged(upload.item)
+
+
+def _is_refused_record(action: UploadsAction) -> bool:
+    return isinstance(action, ItemRefused) and action.item.kind == RECORD_KIND
 
 
 def _rests(machine: Sender | RecordSender, room_parts: int, now_s: float) -> bool:

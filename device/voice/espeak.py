@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.voice.earcons import SPEECH_RATE_HZ
-from shared import media
 from shared.errors import MediaError
+from shared.wav import decode_wav, resample, to_int16
 
 Samples = NDArray[np.int16]
 
@@ -55,16 +55,16 @@ class Espeak:
             raise MediaError(
                 f"The speech program {self._program} is not installed: nothing can be spoken.", hint=INSTALL
             )
-        found = self._run(["--version"], b"")
+        output = self._run(["--version"], b"")
         self.render("test", SLOWEST_WPM)
-        return found.decode(errors="replace").split("Data at")[0].strip()
+        return output.decode(errors="replace").split("Data at")[0].strip()
 
     def render(self, text: str, words_per_minute: int) -> Samples:
         """Speech for `text`. Raises: MediaError."""
         rate = max(SLOWEST_WPM, min(FASTEST_WPM, words_per_minute))
         wav = self._run(["-v", self._voice, "-s", str(rate), "-b", "1", "--stdin", "--stdout"], text.encode())
         try:
-            samples, rate_hz = media.decode_wav(wav)
+            samples, rate_hz = decode_wav(wav)
         except MediaError as error:
             raise MediaError(
                 f"The speech program gave no sound: {error}", hint="Is it espeak-ng, and which version?"
@@ -73,7 +73,7 @@ class Espeak:
             raise MediaError(
                 f"{self._program} made no sound for {text!r}.", hint=f"Does it have a voice {self._voice!r}?"
             )
-        return _trimmed(media.resample(media.to_int16(samples), rate_hz, SPEECH_RATE_HZ))
+        return _trimmed(resample(to_int16(samples), rate_hz, SPEECH_RATE_HZ))
 
     def _run(self, arguments: list[str], stdin: bytes) -> bytes:
         try:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples, Synthesizer
-from shared import atomic, media, vocabulary
+from shared import atomic, vocabulary
 from shared.errors import MediaError
+from shared.wav import decode_wav, encode_wav, to_int16
 
 logger = logging.getLogger(__name__)
 
@@ -73,20 +74,20 @@ class Phrases:
         if file is None:
             return None
         try:
-            samples, rate_hz = media.decode_wav(file.read_bytes())
+            samples, rate_hz = decode_wav(file.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, MediaError) as error:
             logger.warning("The cached phrase %s is rendered again: %s", file.name, error)
             return None
-        return media.to_int16(samples) if samples.size and rate_hz == SPEECH_RATE_HZ else None
+        return to_int16(samples) if samples.size and rate_hz == SPEECH_RATE_HZ else None
 
     def _to_disk(self, text: str, words_per_minute: int, samples: Samples) -> None:
         file = self._file(text, words_per_minute)
         if file is None:
             return
         try:
-            atomic.write_bytes(file, media.encode_wav(samples, SPEECH_RATE_HZ))
+            atomic.write_bytes(file, encode_wav(samples, SPEECH_RATE_HZ))
         except OSError as error:
             logger.warning("A phrase could not be cached on disk: %s", error)
 

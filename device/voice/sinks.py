@@ -15,8 +15,8 @@ import numpy as np
 
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples
-from shared import media
 from shared.clock import Clock
+from shared.wav import WAV_HEADER_BYTES, wav_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class WavFile:
         there = np.zeros(samples.size, np.int32)
         overlap = min(samples.size, self._samples - start)
         if overlap > 0:
-            self._file.seek(media.WAV_HEADER_BYTES + 2 * start)
+            self._file.seek(WAV_HEADER_BYTES + 2 * start)
             there[:overlap] = np.frombuffer(self._file.read(2 * overlap), "<i2")
         self._write(np.clip(there + samples, -32768, 32767).astype(np.int16), start)
 
@@ -214,7 +214,7 @@ class WavFile:
         start = max(0, round(at_s * SPEECH_RATE_HZ))
         if self._file is None or start >= self._samples:
             return
-        self._file.seek(media.WAV_HEADER_BYTES + 2 * start)
+        self._file.seek(WAV_HEADER_BYTES + 2 * start)
         there = np.frombuffer(self._file.read(2 * (self._samples - start)), "<i2")
         self._write(softened(there, factor), start)
 
@@ -223,7 +223,7 @@ class WavFile:
         keep = min(self._samples, max(0, round(at_s * SPEECH_RATE_HZ)))
         if self._file is not None and keep < self._samples:
             self._set_length(keep)
-            self._file.truncate(media.WAV_HEADER_BYTES + 2 * keep)
+            self._file.truncate(WAV_HEADER_BYTES + 2 * keep)
 
     def close(self, at_s: float) -> None:
         """Fill up with silence to `at_s`, the end of the walk."""
@@ -241,8 +241,8 @@ class WavFile:
             return
         if end > self._samples:
             # Silence between utterances takes no blocks on most disks.
-            self._file.truncate(media.WAV_HEADER_BYTES + 2 * end)
-        self._file.seek(media.WAV_HEADER_BYTES + 2 * start)
+            self._file.truncate(WAV_HEADER_BYTES + 2 * end)
+        self._file.seek(WAV_HEADER_BYTES + 2 * start)
         self._file.write(samples.astype("<i2").tobytes())
         self._set_length(max(end, self._samples))
 
@@ -250,6 +250,6 @@ class WavFile:
         assert self._file is not None
         self._file.flush()
         self._file.seek(0)
-        self._file.write(media.wav_header(samples, SPEECH_RATE_HZ))
+        self._file.write(wav_header(samples, SPEECH_RATE_HZ))
         self._file.flush()
         self._samples = samples

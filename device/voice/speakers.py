@@ -15,10 +15,10 @@ import numpy as np
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples
 from device.voice.sinks import UtteranceEnded, UtteranceStarted, VoiceEvent
-from shared import media
 from shared.background import within
 from shared.clock import Clock
 from shared.errors import MediaError
+from shared.wav import resample
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,11 @@ class Speakers:
         """PortAudio still asks for samples: it reports nothing when a card is unplugged."""
         return self._stream is not None and self._clock.monotonic_s() - self._called_s <= DEAD_AFTER_S
 
+    @property
+    def latency_s(self) -> float:
+        """Of the open stream, as PortAudio has it."""
+        return float(self._stream.latency)
+
     def open(self) -> None:
         """Raises: MediaError where there is no PortAudio or no such sound card."""
         if self.wants_reopen:
@@ -101,14 +106,14 @@ class Speakers:
             self._finish()
             self._gain = self._wanted_gain
             self._utterance, self._begun, self._ends_at_s = utterance, False, None
-            self._left = media.resample(samples, SPEECH_RATE_HZ, self._rate_hz)
+            self._left = resample(samples, SPEECH_RATE_HZ, self._rate_hz)
 
     def loudness(self, gain: float) -> None:
         self._wanted_gain = gain
 
     def mix(self, samples: Samples) -> None:
         with self._lock:
-            self._over = media.resample(samples, SPEECH_RATE_HZ, self._rate_hz)
+            self._over = resample(samples, SPEECH_RATE_HZ, self._rate_hz)
 
     def cut(self) -> None:
         with self._lock:
@@ -155,7 +160,7 @@ class Speakers:
                     device=self._device,
                     latency=self._buffer_s,
                     blocksize=rate_hz * BLOCK_MS // 1000,
-                    callback=self._fill,
+                    callback=self.fill,
                 )
             except sounddevice.PortAudioError as error:
                 last = error
@@ -165,7 +170,7 @@ class Speakers:
         assert last is not None
         raise last
 
-    def _fill(self, out: Any, frames: int, time: Any, status: Any) -> None:
+    def fill(self, out: Any, frames: int, time: Any, status: Any) -> None:
         """PortAudio's callback: `frames` samples into `out` int16 [frames, 1]."""
         now_s = self._clock.monotonic_s()
         delay_s = min(max(0.0, time.outputBufferDacTime - time.currentTime), MOST_DELAY_S)

@@ -223,7 +223,7 @@ class Voice:
             self._safely(self._sink.close)
 
     def _work(self) -> None:
-        self._reopen()
+        self.open_sink()
         self._tried.set()
         while True:
             try:
@@ -331,10 +331,10 @@ class Voice:
         broken = not self._open and self._clock.monotonic_s() >= self._retry_at_s
         if broken or (self._open and self._wanted is None and self._sink.wants_reopen):
             self._open = False
-            self._reopen()
+            self.open_sink()
 
-    def _reopen(self) -> None:
-        """Not under the lock: opening a sound card may take long, and say() must not wait for it."""
+    def open_sink(self) -> None:
+        """The worker does so first. Not under the lock: a sound card may take long, and say() must not wait for it."""
         try:
             self._sink.open()
             self._open = True

@@ -20,8 +20,9 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from exporters.onnx.graphs import export_ear, export_graphs
 from exporters.onnx.quantise import DECODER_BITS, quantise_decoder, quantise_vision
-from shared import atomic, media, mel, vocabulary
+from shared import atomic, mel, vocabulary
 from shared import bundle as bundles
+from shared.jpeg import encode_jpeg
 from shared.preprocess import Preprocessing
 from shared.runtime import golden
 from shared.runtime.model import DECODER, EMBED, TOKENIZER, VISION
@@ -158,6 +159,6 @@ def write_golden(folder: Path, chunks: Sequence[GoldenChunk]) -> None:
     cases = []
     for index, chunk in enumerate(chunks):
         name = f"{index:03d}.jpg"
-        (target / name).write_bytes(media.encode_jpeg(chunk.image))
+        (target / name).write_bytes(encode_jpeg(chunk.image))
         cases.append({"image": name, "object": chunk.object, "side": chunk.side, "must_stop": chunk.must_stop})
     (target / golden.LIST).write_text(json.dumps(cases, indent=1))

@@ -19,8 +19,9 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from server.labelling import footage
-from shared import atomic, media
+from shared import atomic
 from shared.policy import GUIDANCE
+from shared.wav import decode_wav, to_int16
 
 FPS = 15
 WIDTH_PX = 960
@@ -37,8 +38,8 @@ def write(film: Path, said: Sequence[Mapping[str, Any]], speech: Path, out: Path
 
     raises: MediaError where the film cannot be played, OSError
     """
-    sound, rate_hz = media.decode_wav(speech.read_bytes())
-    samples = media.to_int16(sound)
+    sound, rate_hz = decode_wav(speech.read_bytes())
+    samples = to_int16(sound)
     with atomic.writing(out) as file, av.open(file, "w", format="mp4") as container:
         voice = container.add_stream("aac", rate=rate_hz, layout="mono")
         video = None

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from scripts.demo.measure import Taught
 from server.evaluation.answers import Answer
-from shared import atomic, media
+from shared import atomic
+from shared.jpeg import encode_jpeg
 
 BAR_TAUGHT, BAR_KNOWN = 0.5, -0.02
 PICTURES = 12
@@ -146,7 +147,7 @@ def speech_times(walk: Mapping[str, Any]) -> str:
 def _pictures(before: Sequence[Answer], after: Sequence[Answer]) -> list[dict[str, Any]]:
     return [
         {
-            "src": "data:image/jpeg;base64," + base64.b64encode(media.encode_jpeg(old.case.image)).decode(),
+            "src": "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(old.case.image)).decode(),
             "truth": old.case.text,
             "before": old.text,
             "after": new.text,

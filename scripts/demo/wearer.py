@@ -17,8 +17,9 @@ import numpy as np
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Espeak
 from server.walks import ChunkTruth, SpokenLine
-from shared import media, vocabulary
-from shared.media import SAMPLE_RATE_HZ
+from shared import vocabulary
+from shared.chunk_format import SAMPLE_RATE_HZ
+from shared.wav import resample
 
 PRESS_AFTER_S = 1.15  # into the chunk: just after its middle frame
 SPEAK_AFTER_S = 0.25  # after the press
@@ -53,7 +54,7 @@ def speak(presses: Sequence[Press], folder: Path) -> list[SpokenLine]:
     voice = Espeak()
     lines, script = [], []
     for press in presses:
-        samples = media.resample(voice.render(press.text.rstrip("."), RATE_WPM), SPEECH_RATE_HZ, SAMPLE_RATE_HZ)
+        samples = resample(voice.render(press.text.rstrip("."), RATE_WPM), SPEECH_RATE_HZ, SAMPLE_RATE_HZ)
         starts_s = press.t_s + SPEAK_AFTER_S
         until_s = starts_s + len(samples) / SAMPLE_RATE_HZ + RELEASE_AFTER_S
         lines.append(SpokenLine(starts_s, np.asarray(samples, np.int16)))

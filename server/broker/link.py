@@ -198,7 +198,7 @@ class ServerLink:
             self.counters["messages"] += 1
             if inbound.topic.endswith("/status") and newest[inbound.topic] is not inbound:
                 continue  # each costs a transaction: a device that says it all the time must not hold up the others
-            replies += self._guarded(partial(self._dispatch, inbound.message))
+            replies += self._guarded(partial(self.on_message, inbound.message))
         self._send(replies + self._guarded(self._ports.settle))
         for inbound in batch:
             if inbound.message.qos and inbound.session == self._session:
@@ -218,7 +218,8 @@ class ServerLink:
             logger.exception("A message could not be handled.")
             return []
 
-    def _dispatch(self, message: mqtt.MessageReceived) -> list[Reply]:
+    def on_message(self, message: mqtt.MessageReceived) -> list[Reply]:
+        """Hand one message on. Returns the replies to it."""
         parsed = topics.levels(message.topic)
         if parsed is None:
             self.counters["foreign"] += 1

@@ -24,8 +24,8 @@ from server.dataset.wording import Reworded
 from server.labelling.folder import LabelledChunk, labelled
 from server.review import decisions
 from shared import atomic, vocabulary
+from shared.chunk_format import CHUNK_S
 from shared.errors import Refused
-from shared.media import CHUNK_S
 from shared.messages import ChunkRecord, Part
 
 DEVICE = "label"

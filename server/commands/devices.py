@@ -20,7 +20,7 @@ from server.config import ServerConfig
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates, Issued
 from server.identity.claims import DEFAULT_HOURS, Claim, Claims, DeviceSummary
-from shared import enrolment, settings
+from shared import claim_code, enrolment, settings
 from shared.clock import SystemClock
 from shared.errors import Refused
 
@@ -60,7 +60,7 @@ def _add(options: argparse.Namespace) -> int:
     with _claims(options.home, config) as claims:
         claim = claims.add(options.name, cohort=options.cohort, hours=options.hours)
     server = _server_address(options.server, config)
-    uri = enrolment.uri(server, claim.device, claim.code)
+    uri = claim_code.uri(server, claim.device, claim.code)
     if options.json:
         print(json.dumps({**asdict(claim), "server": server, "uri": uri}))
         return 0

@@ -28,6 +28,9 @@ HELP = """\
   back                    the chunk before this one again
   quit                    stop; the same command goes on from here"""
 
+_ANSWERS = {SKIP: SKIP, BACK: BACK, QUIT: QUIT, "nothing": vocabulary.CLEAR}
+"""Typed word → answer, of those that are not read as guidance."""
+
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command."""
@@ -148,38 +151,46 @@ def ask_for_words(earlier: str | None) -> str | None:
     text = read_line("Enter instruction (or skip, back, quit, ?): ").strip()
     while True:
         answer = text.lower()
-        if answer in (SKIP, BACK, QUIT):
-            return answer
+        if answer in _ANSWERS:
+            return _ANSWERS[answer]
         if answer == "" and earlier is not None:
             return None
         if answer in ("", "?"):
             print(HELP)
             text = read_line("Enter instruction: ").strip()
             continue
-        if answer == "nothing":
-            return vocabulary.CLEAR
         typed = typed_words(text)
-        if typed.taken:
+        if typed.taken is not None:
             return typed.taken
         print("\n".join(typed.lines))
         again = read_line(typed.question).strip()
-        if again.lower() in ("k", "keep"):
+        settled = _settled(again, text, typed)
+        if settled is not None:
+            return settled
+        text = chosen(again, typed.choices) or again or "?"
+
+
+def _settled(again: str, text: str, typed: TypedWords) -> str | None:
+    """The sentence that a person settles on: theirs, or the one that it would be taught as. None: they type on."""
+    match again.lower():
+        case "k" | "keep":
             print("Kept as you wrote it. It teaches nothing like this: `samples import` will ask, or leave it out.")
             return text
-        if again.lower() in ("y", "yes") and typed.wording:
+        case "y" | "yes" if typed.wording:
             return typed.wording
-        text = chosen(again, typed.choices) or again or "?"
+        case _:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
 class TypedWords:
     """What becomes of typed words."""
 
-    taken: str = ""
-    """The sentence that is written down without a question, "" = a person is asked."""
+    taken: str | None = None
+    """The sentence that is written down without a question; None: a person is asked."""
     lines: tuple[str, ...] = ()
-    """What the person is told instead."""
-    wording: str = ""
+    """The answer instead."""
+    wording: str | None = None
     """What the words would be taught as."""
     choices: tuple[str, ...] = ()
     """What may have been meant."""

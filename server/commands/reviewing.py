@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from server.commands.opening import open_picture, shown, when
 from server.database.store import Store
 from server.dataset import wording
-from server.dataset.folder import Dataset, SampleRow
+from server.dataset.folder import Dataset
+from server.dataset.sample_row import SampleRow
 from server.dataset.wording import NotSayable, Reworded
 from server.review import decisions
 from server.review.decisions import ReviewDecision

@@ -14,7 +14,9 @@ from server.commands.opening import add_json, add_reviewer, opened, print_json, 
 from server.commands.reviewing import ReviewDesk
 from server.database.store import Store
 from server.dataset import folder as data
-from server.dataset.folder import Dataset, SampleRow
+from server.dataset import sample_row
+from server.dataset.folder import Dataset
+from server.dataset.sample_row import SampleRow
 from server.dataset.wording import Reworded
 from server.review import decisions
 from shared.clock import SystemClock
@@ -97,7 +99,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def describe(row: SampleRow) -> dict[str, Any]:
     """A row as JSON values, with its state, and the wording that `accept` would confirm."""
-    return {**data.to_dict(row), "state": row.state, "proposal": decisions.proposal(row)}
+    return {**sample_row.to_dict(row), "state": row.state, "proposal": decisions.proposal(row)}
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 
 from server.commands.opening import add_json, opened, print_json, shown
 from server.dataset import splits
-from server.dataset.folder import Split
+from server.dataset.sample_row import Split
 from server.dataset.splits import Marked
 from server.review import decisions
 from shared.clock import SystemClock

@@ -59,7 +59,8 @@ def summary_lines(summary: Summary, used: dict[str, int], *, by: str) -> Iterabl
     """The statistics in words. Pure."""
     states = summary.states
     yield f"{sum(states.values())} moments: " + ", ".join(f"{count} {name}" for name, count in states.items())
-    yield f"{summary.corrections} spoken corrections on {sum(walk.corrections > 0 for walk in summary.walks)} walks"
+    corrected = [walk for walk in summary.walks if walk.corrections]
+    yield f"{summary.corrections} spoken corrections on {len(corrected)} walks"
     yield ""
     yield f"Accuracy on the audit stream:  {percent(summary.audit)}"
     yield "  A uniform draw of all moments: the only unbiased view."
@@ -77,12 +78,15 @@ def summary_lines(summary: Summary, used: dict[str, int], *, by: str) -> Iterabl
     if summary.corrections:
         yield "\nCorrections by walk"
         yield from (
-            f"  {item.corrections:>4} of {item.moments} moments  {item.name} ({item.split.replace('_', ' ')})"
-            for item in summary.walks[: stats.MOST]
-            if item.corrections
+            f"  {walk.corrections:>4} of {walk.moments} moments  {walk.name} ({walk.split.replace('_', ' ')})"
+            for walk in corrected[: stats.MOST]
         )
     yield "\nStorage"
-    yield from (f"  {name + ':':<12}{size(count):>10}" for name, count in {**used, "all": sum(used.values())}.items())
+    yield from map(_storage_line, (*used, "all"), (*used.values(), sum(used.values())))
+
+
+def _storage_line(name: str, size_bytes: int) -> str:
+    return f"  {name + ':':<12}{size(size_bytes):>10}"
 
 
 def _section(title: str, groups: Iterable[Group]) -> Iterable[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -40,16 +40,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _check(options: argparse.Namespace) -> int:
-    asked: list[str] = []
-    for given in options.sentence or ["-"]:
-        asked += (line.rstrip("\n") for line in sys.stdin) if given == "-" else [given]
-    readings = [vocabulary.read(text) for text in asked]
+    readings = [vocabulary.read(text) for text in _sentences(options.sentence)]
     if options.json:
         values = [as_json(reading) for reading in readings]
         print_json(values[0] if len(values) == 1 else values)
     else:
         print("\n\n".join("\n".join(explained(reading)) for reading in readings))
     return SAYABLE if readings and all(reading.sayable for reading in readings) else NOT_SAYABLE
+
+
+def _sentences(arguments: Sequence[str]) -> Iterator[str]:
+    """Those of the command line; in the place of "-", or where there are none, the lines of the input."""
+    for argument in arguments or ["-"]:
+        if argument == "-":
+            yield from (line.rstrip("\n") for line in sys.stdin)
+        else:
+            yield argument
 
 
 def as_json(reading: vocabulary.Reading) -> dict[str, Any]:

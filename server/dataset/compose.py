@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from server.dataset import folder
-from server.dataset.folder import SampleRow, Split, next_version
+from server.dataset import sample_row
+from server.dataset.sample_row import SampleRow, Split, next_version
 from server.dataset.wording import canonical, means_the_same
 from shared.messages import ChunkRecord, CorrectionRecord
 
@@ -65,12 +65,11 @@ def compose(
         confidence=record.confidence,
         flags=tuple(dict.fromkeys((*record.flags, *(("correction",) if newest else ())))),
         consent=record.consent,
-        source="wearer_voice" if understood else "device",
-        author=(record.wearer or record.device) if understood else record.device,
+        **_origin(record, understood=understood),
         split=split,
         **_correction_fields(newest),
         duration_s=record.duration_s,
-        extra=folder.foreign_fields(record.extra),
+        extra=sample_row.foreign_fields(record.extra),
     )
     row = _keep_decision(row, current)
     if current is None or row == current:
@@ -82,6 +81,13 @@ def _identity(record: ChunkRecord, current: SampleRow | None) -> dict[str, Any]:
     if current is None:
         return {"row_id": f"{record.chunk_id}#1"}
     return {"row_id": current.row_id, "supersedes": current.supersedes, "golden": current.golden}
+
+
+def _origin(record: ChunkRecord, *, understood: bool) -> dict[str, Any]:
+    """Whose words they are. understood: a correction of the wearer's was"""
+    if understood:
+        return {"source": "wearer_voice", "author": record.wearer or record.device}
+    return {"source": "device", "author": record.device}
 
 
 def _correction_fields(newest: KnownCorrection | None) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, bindparam, select
 
 from server.database import store as db
-from server.dataset import folder as data
+from server.dataset import sample_row
 from server.dataset.compose import KnownCorrection
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from shared import strict
 from shared.errors import DatasetError, MessageError
 from shared.messages import ChunkRecord, CorrectionRecord
@@ -126,5 +126,5 @@ def load(connection: Connection, keys: Collection[Key], chunk_ids: Collection[st
     for row in connection.execute(_PARTS, own).mappings():
         known.add_part(dict(row))
     for sample_id, body in connection.execute(_SAMPLES, {"ids": list(chunks)}):
-        known.samples[sample_id] = data.from_dict(body, where=f"sample {sample_id}")
+        known.samples[sample_id] = sample_row.from_dict(body, where=f"sample {sample_id}")
     return known

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.dataset import pictures
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from server.labelling import footage
-from shared import media
+from shared.chunk_format import CHUNK_S
 from shared.errors import MediaError
+from shared.wav import decode_sound
 
 BEFORE_S = 0.25
 """How long before a picture the one before it was taken: one look, at the 4 a second that a device takes."""
@@ -63,7 +64,7 @@ def sound(folder: Path, row: SampleRow) -> NDArray[np.float32] | None:
     if not row.audio_path or not file.is_file():
         return None
     try:
-        heard = media.decode_sound(file.read_bytes())
+        heard = decode_sound(file.read_bytes())
     except (MediaError, OSError):
         return None
     return heard if heard.size else None
@@ -75,6 +76,6 @@ def before(folder: Path, row: SampleRow) -> NDArray[np.uint8] | None:
         return None
     try:
         clip = footage.find(folder / row.clip_path)
-        return footage.picture_at(clip, max(0.0, (row.duration_s or media.CHUNK_S) / 2 - BEFORE_S))
+        return footage.picture_at(clip, max(0.0, (row.duration_s or CHUNK_S) / 2 - BEFORE_S))
     except (MediaError, OSError):
         return None

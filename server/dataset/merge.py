@@ -35,8 +35,9 @@ from server.database import store as db
 from server.database.store import Store
 from server.dataset import lookup, record_log, row_log
 from server.dataset.compose import compose
-from server.dataset.folder import Dataset, Split, to_dict
+from server.dataset.folder import Dataset
 from server.dataset.lookup import BatchFacts, Key
+from server.dataset.sample_row import Split, to_dict
 from shared import atomic, messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
@@ -267,30 +268,22 @@ class _Batch:
         self.appended.add(log)
 
     def _record(self, came: RecordCame) -> Merged:
-        record, record_id = came.record, came.key[1]
-        expected = "chunk" if isinstance(record, ChunkRecord) else "correction"
-        if came.kind != expected:
-            return Merged("refused", f"a {expected} record was sent as {came.kind!r:.30}")
-        if record.device != came.device:
-            return Merged("refused", f"the record names the device {record.device}, the topic {came.device}")
-        if isinstance(record, ChunkRecord) and not _own_name(record):
-            return Merged("refused", "its id does not begin with its device and boot")  # it may be another device's
-        body = messages.to_dict(record)
+        misaddressed = _misaddressed(came)
+        if misaddressed is not None:
+            return Merged("refused", misaddressed)
+        body = messages.to_dict(came.record)
         own = self._known.records.get(came.key)
         if own is not None and own["body"] == body:
             return Merged("merged", new=False)
-        reason = ""
-        if own is not None or (expected == "chunk" and self._known.owners[record_id]):
-            reason = "this id was already used for another record"  # a chunk id names the sample: unique over devices
-        reason = reason or _contradicting_part(self._known.parts[came.key], body["parts"])
-        if reason:
+        reason = self._contradiction(came, body)
+        if reason is not None:
             self._quarantine(came.key, "record", reason=reason)
             return Merged("refused", reason)
         row = {
             "device": came.device,
-            "record_id": record_id,
-            "kind": expected,
-            "chunk_id": record.chunk_id,
+            "record_id": came.key[1],
+            "kind": came.kind,
+            "chunk_id": came.record.chunk_id,
             "body": body,
             "received_at": self._now_s,
             "transcript": None,
@@ -298,18 +291,25 @@ class _Batch:
             "proposal": None,
         }
         self._known.add_record(row)
-        self._known.read[came.key] = record
+        self._known.read[came.key] = came.record
         self._records.append(row)
         self._changed[came.key] = None
         return Merged("merged")
+
+    def _contradiction(self, came: RecordCame, body: Mapping[str, Any]) -> str | None:
+        """Why a record may not be merged beside what was merged before it; None where it may."""
+        # A chunk id names the sample: it is unique over devices.
+        if came.key in self._known.records or (came.kind == "chunk" and self._known.owners[came.key[1]]):
+            return "this id was already used for another record"
+        return _contradicting_part(self._known.parts[came.key], body["parts"])
 
     def _file(self, came: FileCame) -> Merged:
         part = came.part
         if not topics.NAME.match(came.record_id) or part.kind not in _CONTENT:
             return Merged("refused", "not a part of a chunk or a correction")
         there = came.path.exists()
-        reason = self._objection(came) or (_wrong_content(part.kind, came.path) if there else "")
-        if reason:
+        reason = self._objection(came) or (_wrong_content(part.kind, came.path) if there else None)
+        if reason is not None:
             kept = self._set_aside(came) if there else ""
             self._quarantine(came.key, part.kind, sha256=part.sha256, path=kept, reason=reason)
             return Merged("refused", reason)
@@ -335,19 +335,19 @@ class _Batch:
         self._changed[came.key] = None
         return Merged("merged")
 
-    def _objection(self, came: FileCame) -> str:
-        """Why a part may not be merged, "" = it may."""
+    def _objection(self, came: FileCame) -> str | None:
+        """Why a part may not be merged; None where it may."""
         part = came.part
         merged = self._known.parts[came.key].get(part.kind)
         if merged is not None and merged["sha256"] != part.sha256:
             return f"the {part.kind} of this record was already merged with other bytes"
         record = self._known.records.get(came.key)
         if record is None:
-            return ""
+            return None
         named = {entry["kind"]: entry["sha256"] for entry in record["body"]["parts"]}
         if part.kind not in named:
             return f"its record names no {part.kind}"
-        return "" if named[part.kind] == part.sha256 else f"its record names a {part.kind} with other bytes"
+        return None if named[part.kind] == part.sha256 else f"its record names a {part.kind} with other bytes"
 
     def _compose(self) -> None:
         chunks = dict.fromkeys((key[0], self._known.chunk_of(key)) for key in self._changed)
@@ -396,21 +396,35 @@ def _is_new_correction(entry: Came, outcome: Merged) -> bool:
     return isinstance(entry, FileCame) and entry.part.kind == "correction_audio" and outcome.state == "merged"
 
 
+def _misaddressed(came: RecordCame) -> str | None:
+    """Why a record does not belong to the topic that it came by; None where it does. Pure."""
+    record = came.record
+    expected = "chunk" if isinstance(record, ChunkRecord) else "correction"
+    if came.kind != expected:
+        return f"a {expected} record was sent as {came.kind!r:.30}"
+    if record.device != came.device:
+        return f"the record names the device {record.device}, the topic {came.device}"
+    if isinstance(record, ChunkRecord) and not _own_name(record):
+        return "its id does not begin with its device and boot"  # it may be another device's
+    return None
+
+
 def _own_name(record: ChunkRecord) -> bool:
     # No hyphen in the boot: "anna" with the boot "b-1" would make ids of the device "anna-b".
     return "-" not in record.boot_id and record.chunk_id.startswith(f"{record.device}-{record.boot_id}-")
 
 
-def _contradicting_part(merged: Mapping[str, Mapping[str, Any]], named: list[dict[str, Any]]) -> str:
-    """Why a record's parts do not fit those that came before it, "" = they do."""
+def _contradicting_part(merged: Mapping[str, Mapping[str, Any]], named: list[dict[str, Any]]) -> str | None:
+    """Why a record's parts do not fit those that came before it; None where they do."""
     hashes = {entry["kind"]: entry["sha256"] for entry in named}
     for kind, row in merged.items():
         if hashes.get(kind) != row["sha256"]:
             return f"a {kind} with other bytes than it names was merged before it"
-    return ""
+    return None
 
 
-def _wrong_content(kind: str, path: Path) -> str:
+def _wrong_content(kind: str, path: Path) -> str | None:
+    """Why a file is not what its kind says; None where it is."""
     with open(path, "rb") as file:
         head = file.read(12)
     looks_right = {
@@ -419,4 +433,4 @@ def _wrong_content(kind: str, path: Path) -> str:
         "correction_audio": head[:4] == b"RIFF" and head[8:] == b"WAVE",
         "clip": head[4:8] == b"ftyp",
     }[kind]
-    return "" if looks_right else f"the {kind} is not {_CONTENT[kind]}"
+    return None if looks_right else f"the {kind} is not {_CONTENT[kind]}"

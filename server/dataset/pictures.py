@@ -19,8 +19,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from shared import media, topics
+from shared import topics
 from shared.errors import DatasetError
+from shared.jpeg import decode_picture
 
 MOST_PIXELS = 64_000_000
 """200 MB once decoded; the largest phone cameras have 50 million."""
@@ -50,7 +51,7 @@ def load(file: Path) -> tuple[NDArray[np.uint8] | None, str]:
     except OSError as error:
         return None, error.strerror or str(error)
     why = fault(data, file.stem)
-    image = None if why else media.decode_picture(data)
+    image = None if why else decode_picture(data)
     return (None, why or "it is no picture") if image is None else (image, "")
 
 

@@ -44,7 +44,7 @@ Line = Mapping[str, Any]
 
 def line_about(what: str, row: Mapping[str, Any] | RowMapping) -> dict[str, Any]:
     """A line about a row of the database's table of the same facts."""
-    return {"what": what, **{name: row[name] for name in FIELDS[what]}}
+    return {"what": what, **_values(row, FIELDS[what])}
 
 
 def key_of(line: Line) -> tuple[str, ...]:
@@ -132,21 +132,24 @@ def newest(lines: Iterable[Line]) -> Sequence[Line]:
 
 
 def _take(connection: Connection, line: Line) -> bool:
-    table = db.parts if line["what"] in ("part", "lost") else db.records
+    """Whether it changed something."""
+    what = line["what"]
+    table = db.parts if what in ("part", "lost") else db.records
     key = [table.c.device == line["device"], table.c.record_id == line["record_id"]]
     if table is db.parts:
         key.append(table.c.kind == line["kind"])
     known = connection.execute(select(table).where(*key)).mappings().first()
-    match line["what"]:
-        case "lost":
-            is_same = known is not None and known["sha256"] == line["sha256"]
-            return is_same and bool(connection.execute(delete(table).where(*key)).rowcount)
-        case "heard":
-            if known is None or known["transcript"] is not None:
-                return False
-            values = {name: line[name] for name in ("transcript", "heard_confidence", "proposal")}
-            return bool(connection.execute(update(table).where(*key).values(**values)).rowcount)
-        case what:
-            if known is None:
-                connection.execute(insert(table).values(**{name: line[name] for name in FIELDS[what]}))
-            return known is None
+    if known is None:
+        if what in ("record", "part"):
+            connection.execute(insert(table).values(**_values(line, FIELDS[what])))
+        return what in ("record", "part")
+    if what == "lost" and known["sha256"] == line["sha256"]:
+        return bool(connection.execute(delete(table).where(*key)).rowcount)
+    if what == "heard" and known["transcript"] is None:
+        values = _values(line, ("transcript", "heard_confidence", "proposal"))
+        return bool(connection.execute(update(table).where(*key).values(**values)).rowcount)
+    return False
+
+
+def _values(row: Line | RowMapping, names: Sequence[str]) -> dict[str, Any]:
+    return {name: row[name] for name in names}

@@ -32,8 +32,9 @@ from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import folder as data
-from server.dataset.folder import Dataset, SampleRow, Split, next_version, version_of
+from server.dataset import sample_row
+from server.dataset.folder import Dataset
+from server.dataset.sample_row import SampleRow, Split, next_version, version_of
 
 _LOG = "metadata.jsonl"
 # Corrections first, for the wearer spent breath on them, and what the monitor stopped; then presses, doubt, the rest.
@@ -56,7 +57,7 @@ def insert_rows(
 ) -> None:
     """Write rows of different samples and their new folds, inside the caller's transaction. known: samples that have
     a fold already."""
-    bodies = [data.to_dict(row) for row in rows]
+    bodies = [sample_row.to_dict(row) for row in rows]
     connection.execute(
         insert(db.dataset_rows),
         [
@@ -92,7 +93,7 @@ def fold_of(row: SampleRow, body: Mapping[str, Any], *, now_s: float) -> dict[st
 def current(connection: Connection, sample_id: str) -> SampleRow | None:
     """The newest row of a sample."""
     body = connection.execute(select(db.samples.c.body).where(db.samples.c.sample_id == sample_id)).scalar()
-    return None if body is None else data.from_dict(body, where=f"sample {sample_id}")
+    return None if body is None else sample_row.from_dict(body, where=f"sample {sample_id}")
 
 
 def split_of(connection: Connection, walk_id: str, *, now_s: float) -> Split:
@@ -122,7 +123,7 @@ def set_split(connection: Connection, walk_id: str, split: Split, *, now_s: floa
     the log gives the walk back. Returns the new rows; none where it was so already."""
     table = db.samples
     bodies = connection.execute(select(table.c.body).where(table.c.walk_id == walk_id).order_by(table.c.sample_id))
-    rows = [data.from_dict(body, where=f"a moment of {walk_id}") for body in bodies.scalars()]
+    rows = [sample_row.from_dict(body, where=f"a moment of {walk_id}") for body in bodies.scalars()]
     changed = [next_version(row, row, split=split) for row in rows if row.split != split]
     for start in range(0, len(changed), 500):  # SQLite takes a bounded number of values in one statement
         some = changed[start : start + 500]
@@ -222,7 +223,9 @@ def _take_in(connection: Connection, row: SampleRow, *, now_s: float) -> None:
         connection.execute(
             update(db.samples)
             .where(db.samples.c.sample_id == row.sample_id)
-            .values(row_id=newest.row_id, version=version_of(newest), state=newest.state, body=data.to_dict(newest))
+            .values(
+                row_id=newest.row_id, version=version_of(newest), state=newest.state, body=sample_row.to_dict(newest)
+            )
         )
 
 

@@ -18,7 +18,8 @@ from sqlalchemy import func, select
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import row_log
-from server.dataset.folder import Dataset, SampleRow, Split, from_dict
+from server.dataset.folder import Dataset
+from server.dataset.sample_row import SampleRow, Split, from_dict
 from shared.errors import Refused
 
 _SEE = "See: waycue-server samples golden list, waycue-server samples list --state all"

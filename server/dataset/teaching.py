@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from shared import vocabulary
 
 

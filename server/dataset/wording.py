@@ -13,7 +13,7 @@ import`. So the same words become the same sentence at each of them, for the sam
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
@@ -163,13 +163,23 @@ def _mended(word: str) -> str:
 def _known_words() -> frozenset[str]:
     """Every word that a reading explains, the denials among them: mended or not, they stay denials."""
     loaded = vocabulary.load()
-    phrases = [name for term in loaded.objects.values() for name in term.names]
-    phrases += [word for family in loaded.families for word in family.words]
-    phrases += [other for rule in loaded.opener_rules.values() for others in rule.also.values() for other in others]
-    phrases += [other for side in loaded.side_rules.values() for other in (*side.as_written, *side.also)]
-    phrases += [other for modifier in loaded.modifier_rules.values() for other in modifier.also]
-    phrases += [*loaded.opener_rules, *loaded.fillers, *loaded.negations, *loaded.assurances]
+    phrases = [*loaded.opener_rules, *loaded.fillers, *loaded.negations, *loaded.assurances, *_spellings(loaded)]
     return vocabulary.lexicon() | {word for phrase in phrases for word in _WORD.findall(phrase)}
+
+
+def _spellings(loaded: vocabulary.Vocabulary) -> Iterator[str]:
+    """Objects, families, openers, sides and modifiers, in all the words that a person may write for them."""
+    for term in loaded.objects.values():
+        yield from term.names
+    for family in loaded.families:
+        yield from family.words
+    for rule in loaded.opener_rules.values():
+        for others in rule.also.values():
+            yield from others
+    for side in loaded.side_rules.values():
+        yield from (*side.as_written, *side.also)
+    for modifier in loaded.modifier_rules.values():
+        yield from modifier.also
 
 
 def means_the_same(text: str, other: str) -> bool:

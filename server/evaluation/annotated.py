@@ -28,8 +28,8 @@ from server.labelling import folder as label
 from server.labelling import footage
 from server.walks import Event
 from shared import vocabulary
+from shared.chunk_format import CHUNK_S
 from shared.errors import DatasetError
-from shared.media import CHUNK_S
 
 REFERENCES = ".references.jsonl"
 LABELS = "labels.jsonl"
@@ -60,8 +60,7 @@ def courses(path: Path, *, looks_per_s: float) -> list[Course]:
         return [_video(path, looks_per_s)]
     if (path / LOG_NAME).is_file():
         return _dataset(path)
-    tables = [path / LABELS] if (path / LABELS).is_file() else sorted(path.glob(f"*/{LABELS}"))
-    if tables:
+    if tables := _tables(path):
         return [course for table in tables for course in _pictures(table)]
     videos = sorted(file for file in path.glob("*") if file.suffix.lower() in VIDEOS)
     if videos:
@@ -69,6 +68,11 @@ def courses(path: Path, *, looks_per_s: float) -> list[Course]:
     raise DatasetError(
         f"{path} holds nothing to evaluate on.", hint=f"Name a video, or a folder with videos, {LABELS} or {LOG_NAME}."
     )
+
+
+def _tables(folder: Path) -> list[Path]:
+    """A folder's table of street pictures, or those of the folders in it."""
+    return [folder / LABELS] if (folder / LABELS).is_file() else sorted(folder.glob(f"*/{LABELS}"))
 
 
 def events(spans: Sequence[Span]) -> tuple[Event, ...]:

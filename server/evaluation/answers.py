@@ -54,6 +54,11 @@ class Case:
     walk: str = ""
     """The walk it is of; moments of one walk are alike"""
 
+    @property
+    def unit(self) -> str:
+        """The unit of resampling: its walk; a single drawn frame is a walk of its own."""
+        return self.walk or self.case_id
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -75,14 +80,17 @@ class Answer:
         return vocabulary.parse(self.text) == vocabulary.parse(self.case.text)
 
     @property
+    def silence_due(self) -> bool:
+        return self.case.text == vocabulary.CLEAR
+
+    @property
     def object_right(self) -> bool:
         return named(self.text) == named(self.case.text)
 
 
 def named(text: str) -> str:
     """The object a sentence names, "" where it names none."""
-    slots = vocabulary.parse(text)
-    return slots.object if slots else ""
+    return _slots(text).object
 
 
 def rendered_cases(count: int, *, objects: Sequence[str] = walks.KNOWN, want: str = "", seed: int = 0) -> list[Case]:
@@ -160,7 +168,7 @@ def known_hazards(answer: Answer) -> Iterator[tuple[float, bool]]:
     where it names no object ("Turn right."), for it says nothing of things.
     """
     case = answer.case
-    name, side = named(case.text), seen_side(_side(case.text))
+    name, side = named(case.text), seen_side(_slots(case.text).side)
     scored = {(other, at): score for other, at, score in answer.scores}
     there = case.there if case.there is not None else {(name, side)} if name else frozenset()
     for _ in there - scored.keys():
@@ -186,20 +194,22 @@ def _right_from(answers: Sequence[Answer], level: float) -> float:
 
 def summary(answers: Sequence[Answer]) -> dict[str, object]:
     """The figures of a model card, as plain JSON."""
-    hazards = [a for a in answers if a.case.text != vocabulary.CLEAR]
-    clear = [a for a in answers if a.case.text == vocabulary.CLEAR]
+    hazards = [a for a in answers if not a.silence_due]
     return {
         "frames": len(answers),
         "instruction_right": _mean([a.right for a in answers]),
         "object_right": _mean([a.object_right for a in hazards]),
-        "silence_right": _mean([a.object_right for a in clear]),
+        "silence_right": _mean([a.object_right for a in answers if a.silence_due]),
         "false_clear": _mean([a.text == vocabulary.CLEAR for a in hazards]),
         "grammar": _mean([a.grammatical and not vocabulary.problems(a.text) for a in answers]),
-        "recall_by_tier": {
-            str(tier): _recall([a for a in hazards if _tier(a.case.text) == tier]) for tier in (1, 2, 3)
-        },
-        "look_ms": _half_and_95([a.look_ms for a in answers]),
-        "word_ms": _half_and_95([a.word_ms for a in answers]),
+        "recall_by_tier": _recall_by_tier(hazards),
+        **_times(answers),
+    }
+
+
+def _recall_by_tier(hazards: Sequence[Answer]) -> dict[str, object]:
+    return {
+        str(tier): _recall([a for a in hazards if vocabulary.tier(_slots(a.case.text)) == tier]) for tier in (1, 2, 3)
     }
 
 
@@ -207,6 +217,13 @@ def _recall(answers: Sequence[Answer]) -> dict[str, object]:
     hits = sum(answer.object_right for answer in answers)
     interval = tuple(round(end, 4) for end in wilson(hits, len(answers)))
     return {"cases": len(answers), "recall": _mean([a.object_right for a in answers]), "wilson": interval}
+
+
+def _times(answers: Sequence[Answer]) -> dict[str, object]:
+    return {
+        "look_ms": _half_and_95([a.look_ms for a in answers]),
+        "word_ms": _half_and_95([a.word_ms for a in answers]),
+    }
 
 
 def _half_and_95(values: Sequence[float]) -> dict[str, float]:
@@ -225,14 +242,9 @@ def confusion(answers: Sequence[Answer]) -> dict[str, Counter[str]]:
     return table
 
 
-def _tier(text: str) -> int:
-    slots = vocabulary.parse(text)
-    return vocabulary.tier(slots) if slots else 3
-
-
-def _side(text: str) -> str:
-    slots = vocabulary.parse(text)
-    return slots.side if slots else ""
+def _slots(text: str) -> vocabulary.Slots:
+    """What a sentence says; empty slots where it cannot be read."""
+    return vocabulary.parse(text) or vocabulary.Slots("")
 
 
 def _f_half(known: Sequence[tuple[float, bool]], level: float) -> float:

@@ -19,11 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.evaluation.facts import Course, Drive, Frame, Moment, Utterance, Words
-from shared import media, policy, vocabulary
+from shared import policy, vocabulary
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.guidance import events
 from shared.guidance.events import LoadedModel
 from shared.guidance.turn import GuidanceState, turn
-from shared.media import SAMPLE_RATE_HZ
+from shared.jpeg import encode_jpeg
 from shared.policy import PolicySettings
 from shared.runtime.seen import Observation
 
@@ -248,4 +249,4 @@ def jpeg(image: NDArray[np.uint8]) -> bytes:
     """A small JPEG, PICTURE_PX wide."""
     height = max(1, round(image.shape[0] * PICTURE_PX / image.shape[1]))
     small = cv2.resize(image, (PICTURE_PX, height), interpolation=cv2.INTER_AREA)
-    return media.encode_jpeg(np.asarray(small, np.uint8))
+    return encode_jpeg(np.asarray(small, np.uint8))

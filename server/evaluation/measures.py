@@ -28,6 +28,11 @@ def poisson(count: int, confidence: float = 0.95) -> tuple[float, float]:
     return low, float(stats.chi2.isf(tail, 2 * count + 2)) / 2
 
 
+def ratio(part: float, whole: float, *, digits: int = 4) -> float | None:
+    """part / whole, rounded; None where the whole is 0."""
+    return round(part / whole, digits) if whole else None
+
+
 @dataclass(frozen=True, slots=True)
 class Proportion:
     """`hits` of `count`, with its 95 % Wilson interval. `share` is None where nothing was counted."""
@@ -41,7 +46,7 @@ class Proportion:
     @classmethod
     def of(cls, hits: int, count: int) -> Proportion:
         low, high = wilson(hits, count)
-        return cls(hits, count, round(hits / count, 4) if count else None, round(low, 4), round(high, 4))
+        return cls(hits, count, ratio(hits, count), round(low, 4), round(high, 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +136,7 @@ def calibration(confidences: Sequence[float], right: Sequence[bool], *, bins: in
 
 def f1(hit: float, false: float, missed: float) -> float | None:
     """2·hit / (2·hit + false + missed); None where there was nothing to find and nothing was found."""
-    whole = 2 * hit + false + missed
-    return round(2 * hit / whole, 4) if whole else None
+    return ratio(2 * hit, 2 * hit + false + missed)
 
 
 def f1_interval(counts: Sequence[tuple[int, int, int]], *, seed: int = 1) -> tuple[float, float] | None:

@@ -10,6 +10,8 @@ from server.evaluation.facts import Drive
 from server.evaluation.speech import Alarm, EventResult
 
 TIERS = ("1", "2", "3")
+_LANES = {"on the left": 0, "ahead": 8, "on the right": 16}
+"""Where in its tier's row an event is drawn, in px."""
 
 
 def intervals(rows: Sequence[tuple[str, Mapping[str, Any]]], *, bar: float | None = None, title: str) -> str:
@@ -102,11 +104,10 @@ def timeline(drive: Drive, answers: Sequence[EventResult], alarms: Sequence[Alar
     for answer in answers:
         event = answer.event
         if event.t_visible_s < span:
-            state = "fill" if answer.by is not None else "quiet" if answer.covered else "bad"
             about = f"{event.object} {event.side}, {event.t_visible_s:.1f} to {event.t_deadline_s:.1f} s"
             begin, end = x(event.t_visible_s), x(event.t_deadline_s)
-            y = row * (event.tier - 1) + 8 + _lane(event)
-            parts.append(_block(state, begin, max(3.0, end - begin), y, 7, about))
+            y = row * (event.tier - 1) + 8 + _LANES.get(event.side, 8)
+            parts.append(_block(_state(answer), begin, max(3.0, end - begin), y, 7, about))
     false = {id(alarm.utterance) for alarm in alarms}
     base = row * 3 + 14
     parts.append(f'<text x="{left - 8}" y="{base + 9}" text-anchor="end">said</text>')
@@ -124,8 +125,11 @@ def _block(state: str, x: float, width: float, y: float, height: float, about: s
     return f"<rect {shape}><title>{escape(about)}</title></rect>"
 
 
-def _lane(event: Any) -> int:
-    return {"on the left": 0, "ahead": 8, "on the right": 16}.get(event.side, 8)
+def _state(answer: EventResult) -> str:
+    """The class of an event's bar: warned of, missed on purpose, or missed."""
+    if answer.missed:
+        return "bad"
+    return "quiet" if answer.covered else "fill"
 
 
 def _ticks(x: Any, y: float) -> str:

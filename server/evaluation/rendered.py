@@ -14,7 +14,7 @@ from server.evaluation.answers import HELD_OUT_SEED
 from server.evaluation.facts import Course, Frame, Truth
 from server.walks.chunks import hazard_events
 from shared import vocabulary
-from shared.media import CHUNK_S
+from shared.chunk_format import CHUNK_S
 
 SIZE = (640, 480)
 GRID_S = 0.25

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.evaluation.facts import seen_side
-from server.evaluation.measures import Proportion, f1, f1_interval
+from server.evaluation.measures import Proportion, f1, f1_interval, ratio
 from shared import vocabulary
 
 NAMES = ("action", "object", "side", "modifier")
@@ -118,23 +118,30 @@ def act(text: str) -> str:
 
 def cost(said: str, references: Sequence[str]) -> int:
     """What a sentence costs, against the reference for which it costs least."""
-    return min(_cost(act(reference), act(said)) for reference in references)
+    return _cost(_due(said, references), act(said))
 
 
 def confusion(pairs: Sequence[tuple[str, Sequence[str]]]) -> ActionConfusion:
     """pairs: (sentence, references)"""
-    counts: Counter[tuple[str, str]] = Counter()
-    for text, references in pairs:
-        said = act(text)
-        counts[min((act(reference) for reference in references), key=lambda due: _cost(due, said)), said] += 1
-    table = {due: {said: counts[due, said] for said in ACTS if counts[due, said]} for due in ACTS}
-    costs = [cost(text, references) for text, references in pairs]
+    acts = [(_due(text, references), act(text)) for text, references in pairs]
     to_stop = [act(text) for text, references in pairs if {act(reference) for reference in references} <= _STOPS]
     return ActionConfusion(
-        {due: row for due, row in table.items() if row},
-        round(sum(costs) / len(costs), 4) if costs else None,
+        _table(Counter(acts)),
+        ratio(sum(_cost(due, said) for due, said in acts), len(acts)),
         Proportion.of(sum(said in ("go", "nothing") for said in to_stop), len(to_stop)),
     )
+
+
+def _table(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """due → said → how often, in the order of ACTS, without zeros. counts: of (due, said)"""
+    table = {due: {said: counts[due, said] for said in ACTS if counts[due, said]} for due in ACTS}
+    return {due: row for due, row in table.items() if row}
+
+
+def _due(text: str, references: Sequence[str]) -> str:
+    """The act that was due, by the reference for which a sentence costs least."""
+    said = act(text)
+    return min((act(reference) for reference in references), key=lambda due: _cost(due, said))
 
 
 def _cost(due: str, said: str) -> int:

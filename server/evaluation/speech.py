@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from server.evaluation.facts import Drive, Thing, Utterance
-from server.evaluation.measures import EventRate, Proportion, Spread, f1
+from server.evaluation.measures import EventRate, Proportion, Spread, f1, ratio
 from server.walks import Event
 from shared import vocabulary
 
@@ -35,6 +35,11 @@ class EventResult:
     by: Utterance | None
     covered: bool
     """Missed, but the same words had been said within REPEAT_S: the policy keeps silent on purpose."""
+
+    @property
+    def missed(self) -> bool:
+        """Nobody was warned, and not on purpose."""
+        return self.by is None and not self.covered
 
     @property
     def delay_s(self) -> float | None:
@@ -116,7 +121,7 @@ def false_clears(drive: Drive) -> list[Utterance]:
 def chunks(drive: Drive) -> Chunks:
     """Of one drive; see Chunks."""
     near = Near(drive)
-    missed = [result.event for result in event_results(drive) if result.by is None and not result.covered]
+    missed = [result.event for result in event_results(drive) if result.missed]
     total = Chunks()
     for start_s, end_s in _grid(drive):
         spoken = [u for u in drive.utterances if u.guides and start_s <= u.t_s < end_s]
@@ -180,8 +185,8 @@ def amount(drives: Sequence[Drive]) -> Amount:
     return Amount(
         utterances=sum(utterance.guides for utterance in said),
         unsure=sum(utterance.why == "unsure" for utterance in said),
-        words_per_minute=round(60 * words / seconds, 2) if seconds else None,
-        duty=round(speaking_s / seconds, 4) if seconds else None,
+        words_per_minute=ratio(60 * words, seconds, digits=2),
+        duty=ratio(speaking_s, seconds),
         repeats=sum(len(repeats(drive)) for drive in drives),
         same_words=sum(len(same_words(drive.utterances)) for drive in drives),
     )

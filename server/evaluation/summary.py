@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from server.evaluation import slots, speech
 from server.evaluation.bars import BARS, Bar
-from server.evaluation.facts import Drive, Moment, Utterance
+from server.evaluation.facts import Drive, Moment, Truth, Utterance, Words
 from server.evaluation.measures import Proportion, Spread, calibration
 
 FORMAT = 1
@@ -17,6 +17,7 @@ FORMAT = 1
 
 def summarise(drives: Sequence[Drive], *, bundle: Mapping[str, Any], dataset: str) -> dict[str, Any]:
     """All figures. bundle: what is known of the model; dataset: what it was judged on."""
+    groups = dict.fromkeys(drive.course.group for drive in drives)
     whole = {
         "format": FORMAT,
         "bundle": dict(bundle),
@@ -26,25 +27,19 @@ def summarise(drives: Sequence[Drive], *, bundle: Mapping[str, Any], dataset: st
         "looks": sum(len(drive.moments) for drive in drives),
         "exact": all(drive.course.exact for drive in drives),
         **figures(drives),
+        "groups": {name: figures([d for d in drives if d.course.group == name]) for name in groups},
+        "objects": _objects(drives),
     }
-    groups = dict.fromkeys(drive.course.group for drive in drives)
-    whole["groups"] = {name: figures([d for d in drives if d.course.group == name]) for name in groups}
-    results = [result for drive in drives for result in speech.event_results(drive)]
-    whole["objects"] = {
-        name: asdict(speech.warnings([result for result in results if result.event.object == name]).recall)
-        for name in sorted({result.event.object for result in results})
-    }
-    whole["bars"] = [held(bar, whole) for bar in BARS]
-    return whole
+    return {**whole, "bars": [held(bar, whole) for bar in BARS]}
 
 
 def figures(drives: Sequence[Drive]) -> dict[str, Any]:
     """The figures of some drives together."""
-    judged = [m for drive in drives for m in drive.moments if m.sampled and m.truth is not None and m.words is not None]
-    pairs = [_pair(moment) for moment in judged]
+    judged = [(words, truth) for drive in drives for words, truth in _judged(drive)]
+    pairs = [(words.text, truth.references) for words, truth in judged]
     right = [slots.right(text, references) for text, references in pairs]
     scored = slots.scores(pairs)
-    warned = speech.by_tier([result for drive in drives for result in speech.event_results(drive)])
+    warned = speech.by_tier(_results(drives))
     return {
         "grammar": _grammar(drives),
         "slots": asdict(scored),
@@ -57,9 +52,28 @@ def figures(drives: Sequence[Drive]) -> dict[str, Any]:
         },
         "chunks": _chunks(drives),
         "speech": asdict(speech.amount(drives)),
-        "calibration": asdict(calibration([m.words.confidence for m in judged if m.words], right)),
+        "calibration": asdict(calibration([words.confidence for words, _ in judged], right)),
         "milliseconds": _times(drives),
     }
+
+
+def _judged(drive: Drive) -> Iterator[tuple[Words, Truth]]:
+    """Sentences beside what was right, where both are known."""
+    for moment in drive.moments:
+        if moment.sampled and moment.truth is not None and moment.words is not None:
+            yield moment.words, moment.truth
+
+
+def _results(drives: Sequence[Drive]) -> list[speech.EventResult]:
+    return [result for drive in drives for result in speech.event_results(drive)]
+
+
+def _objects(drives: Sequence[Drive]) -> dict[str, Any]:
+    """Object → how many of its events were warned of, in the order of the alphabet."""
+    by_object: dict[str, list[speech.EventResult]] = {}
+    for result in sorted(_results(drives), key=lambda result: result.event.object):
+        by_object.setdefault(result.event.object, []).append(result)
+    return {name: asdict(speech.warnings(results).recall) for name, results in by_object.items()}
 
 
 def _grammar(drives: Sequence[Drive]) -> dict[str, Any]:
@@ -88,14 +102,20 @@ def _chunks(drives: Sequence[Drive]) -> dict[str, Any]:
 
 def _times(drives: Sequence[Drive]) -> dict[str, Any]:
     """How long things took on this machine: one look, one wording, and from the shutter to the voice."""
-    pictures = [m for drive in drives for m in {m.picture: m for m in drive.moments}.values()]
+    pictures = [moment for drive in drives for moment in _of_pictures(drive)]
+    guiding = _guiding(drives)
     times = {
         "look": [m.look_ms for m in pictures],
         "word": [m.words.took_ms for m in pictures if m.words],
-        "to_speech": [utterance.took_ms for utterance in _guiding(drives)],
-        "to_speech_warnings": [utterance.took_ms for utterance in _guiding(drives) if utterance.tier == 1],
+        "to_speech": [utterance.took_ms for utterance in guiding],
+        "to_speech_warnings": [utterance.took_ms for utterance in guiding if utterance.tier == 1],
     }
     return {name: asdict(Spread.of(values)) for name, values in times.items()}
+
+
+def _of_pictures(drive: Drive) -> Iterable[Moment]:
+    """The last moment of each picture."""
+    return {moment.picture: moment for moment in drive.moments}.values()
 
 
 def _guiding(drives: Sequence[Drive]) -> list[Utterance]:
@@ -110,12 +130,6 @@ def held(bar: Bar, whole: Mapping[str, Any]) -> dict[str, Any]:
     met = value is not None and (bar.least is None or value >= bar.least) and (bar.most is None or value <= bar.most)
     wanted = f"at least {bar.least:g}" if bar.least is not None else f"at most {bar.most:g}"
     return {"name": bar.name, "wanted": wanted, "value": value, "met": met}
-
-
-def _pair(moment: Moment) -> tuple[str, tuple[str, ...]]:
-    assert moment.words is not None
-    assert moment.truth is not None
-    return moment.words.text, moment.truth.references
 
 
 def percent(share: Mapping[str, Any]) -> str:

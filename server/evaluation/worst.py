@@ -32,35 +32,50 @@ def worst(drives: Sequence[Drive]) -> list[Worst]:
     candidates = [moment for drive in drives if drive.pictures for moment in _candidates(drive)]
     chosen: list[Worst] = []
     for moment in sorted(candidates, key=lambda moment: -moment.cost):
-        same = [other for other in chosen if other.kind == moment.kind]
-        close = any(other.walk == moment.walk and abs(other.t_s - moment.t_s) < 3.0 for other in same)
-        if len(chosen) < MOST and len(same) < MOST_OF_A_KIND and not close:
+        if len(chosen) < MOST and _adds(moment, chosen):
             chosen.append(moment)
     return chosen
 
 
-def _candidates(drive: Drive) -> Iterator[Worst]:
-    def moment(kind: str, cost: float, at: Moment, said: str, due: str | None = None) -> Worst:
-        return Worst(kind, cost, drive.course.name, at.t_s, due or _due(at), said, drive.pictures[at.picture])
+def _adds(moment: Worst, chosen: Sequence[Worst]) -> bool:
+    """Whether few of its kind were chosen, none of them within 3 s of the same walk."""
+    same = [other for other in chosen if other.kind == moment.kind]
+    close = any(other.walk == moment.walk and abs(other.t_s - moment.t_s) < 3.0 for other in same)
+    return len(same) < MOST_OF_A_KIND and not close
 
-    for result in speech.event_results(drive):
-        event = result.event
-        if result.by is None and not result.covered and event.tier == 1:
-            at = _nearest(drive, (event.t_visible_s + event.t_deadline_s) / 2)
-            seen_s = event.t_deadline_s - event.t_visible_s
-            due = f"{vocabulary.instruct(*event.thing)} In reach for {seen_s:.1f} s."
-            yield moment(MISSED, 8 + min(seen_s, 4) / 4, at, _head(at, event.thing), due)
+
+def _candidates(drive: Drive) -> Iterator[Worst]:
+    yield from _missed(drive)
     for alarm in speech.false_alarms(drive):
         said = alarm.utterance
         if said.tier == 1:
             cost = 2 + said.confidence + (alarm.kind == "absent")
-            yield moment(NEEDLESS, cost, _nearest(drive, said.t_s), said.text)
+            yield _moment(drive, NEEDLESS, cost, _nearest(drive, said.t_s), said.text)
     for said in speech.false_clears(drive):
-        yield moment(CLEAR, 10, _nearest(drive, said.t_s), said.text)
+        yield _moment(drive, CLEAR, 10, _nearest(drive, said.t_s), said.text)
+    yield from _wrong_words(drive)
+
+
+def _missed(drive: Drive) -> Iterator[Worst]:
+    for result in speech.event_results(drive):
+        event = result.event
+        if result.missed and event.tier == 1:
+            at = _nearest(drive, (event.t_visible_s + event.t_deadline_s) / 2)
+            seen_s = event.t_deadline_s - event.t_visible_s
+            due = f"{vocabulary.instruct(*event.thing)} In reach for {seen_s:.1f} s."
+            yield _moment(drive, MISSED, 8 + min(seen_s, 4) / 4, at, _head(at, event.thing), due)
+
+
+def _wrong_words(drive: Drive) -> Iterator[Worst]:
     for at in drive.moments:
         words = at.words
         if at.sampled and at.truth and words and (cost := slots.cost(words.text, at.truth.references)) > 2:
-            yield moment(WORDS, cost * words.confidence, at, f"{words.text} (confidence {words.confidence:.2f})")
+            said = f"{words.text} (confidence {words.confidence:.2f})"
+            yield _moment(drive, WORDS, cost * words.confidence, at, said)
+
+
+def _moment(drive: Drive, kind: str, cost: float, at: Moment, said: str, due: str | None = None) -> Worst:
+    return Worst(kind, cost, drive.course.name, at.t_s, due or _due(at), said, drive.pictures[at.picture])
 
 
 def _nearest(drive: Drive, t_s: float) -> Moment:

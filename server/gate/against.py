@@ -8,8 +8,9 @@ a field model on trial.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from server.evaluation.facts import DRAWN, REAL, TAUGHT
 from server.gate import resample
@@ -18,6 +19,9 @@ from server.gate.settings import GateSettings
 
 _Pair = tuple[bool, bool, str]
 """Under the champion, under the candidate, walk."""
+_Score = TypeVar("_Score", CaseScore, WalkScore)
+_Both = list[tuple[_Score, _Score]]
+"""The champion's and the candidate's score of the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +61,23 @@ def rules(evidence: Evidence, settings: GateSettings) -> Iterator[Rule]:
 
 def _comparisons(evidence: Evidence, champion: Scores, group: str, settings: GateSettings) -> Iterator[_Comparison]:
     """Everything that is compared in a group; walks that taught the champion are left out."""
-
-    fair = [case for case in evidence.candidate.cases if case.walk not in evidence.known_to_champion]
-    old_cases = {case.case_id: case for case in champion.cases if case.group == group}
-    cases = [(old_cases[new.case_id], new) for new in fair if new.group == group and new.case_id in old_cases]
+    known = evidence.known_to_champion
+    cases = _in_both(champion.cases, evidence.candidate.cases, group, known=known)
     if cases:
         yield from _of_cases(cases, group, settings)
-        driven = [walk for walk in evidence.candidate.walks if walk.walk not in evidence.known_to_champion]
-        old_walks = {walk.walk: walk for walk in champion.walks if walk.group == group}
-        walks = [(old_walks[new.walk], new) for new in driven if new.group == group and new.walk in old_walks]
+        walks = _in_both(champion.walks, evidence.candidate.walks, group, known=known)
         yield from _of_walks(walks, group, settings.margin_walks)
 
 
-def _of_cases(
-    cases: Sequence[tuple[CaseScore, CaseScore]], group: str, settings: GateSettings
-) -> Iterator[_Comparison]:
-    real = group == REAL
-    whole, each = (settings.margin_real, settings.margin_real_tier) if real else (settings.margin, settings.margin_tier)
+def _in_both(old: Sequence[_Score], new: Sequence[_Score], group: str, *, known: Container[str] = ()) -> _Both[_Score]:
+    """What both models were judged on in a group, but for the walks in `known`: (champion's, candidate's)."""
+    theirs = {score.key: score for score in old if score.group == group}
+    ours = [score for score in new if score.group == group and score.walk not in known]
+    return [(theirs[score.key], score) for score in ours if score.key in theirs]
+
+
+def _of_cases(cases: _Both[CaseScore], group: str, settings: GateSettings) -> Iterator[_Comparison]:
+    whole, each = settings.margins(real=group == REAL)
     right = [(new.tier, (old.right, new.right, new.walk)) for old, new in cases]
     yield _Comparison("no worse", group, "right", whole, [pair for _, pair in right], overall=True)
     for tier, name in TIERS.items():
@@ -84,7 +88,7 @@ def _of_cases(
     yield _Comparison("no more false clear", group, "not passed over", settings.margin_clear, clear)
 
 
-def _of_walks(walks: Sequence[tuple[WalkScore, WalkScore]], group: str, margin: float) -> Iterator[_Comparison]:
+def _of_walks(walks: _Both[WalkScore], group: str, margin: float) -> Iterator[_Comparison]:
     clean = [(a, b, new.walk) for old, new in walks for a, b in zip(old.clean, new.clean, strict=True)]
     yield _Comparison("whole walks: no more false alarms", group, "chunks quiet or right", margin, clean)
     events = [(a, b, new.walk) for old, new in walks for a, b in zip(old.events, new.events, strict=True)]
@@ -94,7 +98,7 @@ def _of_walks(walks: Sequence[tuple[WalkScore, WalkScore]], group: str, margin: 
 def _compare(comparison: _Comparison, settings: GateSettings) -> Rule:
     old, new, walks = zip(*comparison.pairs, strict=True)
     paired = resample.paired(old, new, walks, resamples=settings.bootstrap)
-    needed = resample.cases_for(comparison.margin, z=resample.Z90)
+    needed = resample.cases_for(comparison.margin, confidence=resample.PAIRED_CONFIDENCE)
     low, high = paired.interval
     enough = paired.walks >= settings.walks_least and paired.cases >= needed
     decisive = needed if comparison.overall else max(needed, paired.cases_to_tell(comparison.margin))
@@ -133,13 +137,12 @@ def _compare(comparison: _Comparison, settings: GateSettings) -> Rule:
 
 def _not_forgotten(champion: Scores, candidate: Scores) -> Rule:
     """The one rule that trained rows serve."""
-    right = {case.case_id: case.right for case in champion.cases if case.group == TAUGHT}
-    both = [case for case in candidate.cases if case.case_id in right]
+    both = _in_both(champion.cases, candidate.cases, TAUGHT)
     rule = Rule("forgets nothing", TAUGHT, bound=0)
     if not both:
         return rule.not_judged("there are no confirmed corrections yet")
-    lost = [case.case_id for case in both if right[case.case_id] and not case.right]
-    walks = len({case.walk for case in both})
+    lost = [new.case_id for old, new in both if old.right and not new.right]
+    walks = len({new.walk for _, new in both})
     rule = replace(rule, figures={"lost": len(lost)}, cases=len(both), walks=walks)
     if lost:
         text = f"forgot {len(lost)} of {len(both)} confirmed corrections that the champion has right: {', '.join(lost)}"

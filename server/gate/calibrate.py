@@ -45,13 +45,7 @@ class Fitted:
 
 def fit(answers: Sequence[Answer]) -> Fitted:
     """From a bundle's own, uncalibrated answers to cases that training never saw."""
-    names = dict.fromkeys(answer.case.walk or answer.case.case_id for answer in answers)
-    folds = {walk: at % FOLDS for at, walk in enumerate(names)}  # looks of one walk are alike: they stay together
-    crossed: list[Answer] = []
-    for fold in range(FOLDS):
-        mine = [a for a in answers if folds[a.case.walk or a.case.case_id] == fold]
-        others = [a for a in answers if folds[a.case.walk or a.case.case_id] != fold]
-        crossed += calibrated(mine, _fitted(others))
+    crossed = _crossed(answers)
     return Fitted(
         _fitted(answers),
         len(answers),
@@ -60,6 +54,17 @@ def fit(answers: Sequence[Answer]) -> Fitted:
         _hazard_error(answers),
         _hazard_error(crossed),
     )
+
+
+def _crossed(answers: Sequence[Answer]) -> list[Answer]:
+    """Each fifth of the walks calibrated on the other four: looks of one walk are alike, and stay together."""
+    folds = {walk: at % FOLDS for at, walk in enumerate(dict.fromkeys(answer.case.unit for answer in answers))}
+    crossed: list[Answer] = []
+    for fold in range(FOLDS):
+        mine = [answer for answer in answers if folds[answer.case.unit] == fold]
+        others = [answer for answer in answers if folds[answer.case.unit] != fold]
+        crossed += calibrated(mine, _fitted(others))
+    return crossed
 
 
 def calibrated(answers: Sequence[Answer], by: Calibration) -> list[Answer]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from server.dataset import material, splits, teaching
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from server.evaluation import annotated
 from server.evaluation.answers import Case
 from server.evaluation.facts import REAL, TAUGHT, Course

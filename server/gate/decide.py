@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from server.evaluation.facts import REAL, TAUGHT
 from server.gate import against, fitness, floors
-from server.gate.evidence import Evidence, GateDecision, Rule, Verdict
+from server.gate.evidence import Evidence, GateDecision, Rule, Scores, Verdict
 from server.gate.settings import Bounds
 
 
@@ -47,9 +47,12 @@ def _held_out(evidence: Evidence) -> Rule:
             "nothing is held out to judge it on: mark walks as held out (waycue-server samples hold-out WALK), or "
             "record more, of which about one walk in five is held out by itself"
         )
-        return rule.failed(text, Verdict.REFUSED if evidence.candidate.use == "demo" else Verdict.TRIAL)
+        return rule.failed(text, evidence.untested)
     text = f"{right} of {len(cases)} held-out cases right ({real} real, {len(cases) - real} drawn)"
     if evidence.champion is not None and evidence.champion.use == evidence.candidate.use:
-        champions = {case.case_id: case.right for case in evidence.champion.cases}
-        text += f", the champion has {sum(champions.get(case.case_id, False) for case in cases)}"
+        text += f", the champion has {_right(evidence.champion, {case.case_id for case in cases})}"
     return rule.passed(text)
+
+
+def _right(scores: Scores, case_ids: set[str]) -> int:
+    return sum(case.right for case in scores.cases if case.case_id in case_ids)

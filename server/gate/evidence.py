@@ -60,6 +60,10 @@ class CaseScore:
     thing: str = ""
     """The object that is there."""
 
+    @property
+    def key(self) -> str:
+        return self.case_id
+
 
 @dataclass(frozen=True, slots=True)
 class WalkScore:
@@ -75,6 +79,10 @@ class WalkScore:
     """Chunk by chunk: without a false alarm and without a repeat."""
     events: tuple[bool, ...]
     """Things to stop for, in order of time: warned of in time?"""
+
+    @property
+    def key(self) -> str:
+        return self.walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,11 @@ class Cost:
     unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Kind of device → versions that it reports on and that cannot be measured here."""
 
+    @property
+    def implausible(self) -> tuple[DeviceReport, ...]:
+        """All reports that cannot be."""
+        return (*self.ignored, *(report for report in self.reported if not report.plausible(self.look_p95_ms)))
+
 
 @dataclass(frozen=True, slots=True)
 class TeachingStock:
@@ -171,6 +184,11 @@ class Evidence:
     calibrated: CalibrationBasis = field(default_factory=CalibrationBasis)
     known_to_champion: tuple[str, ...] = ()
     """Walks that are held out but once taught the champion: no cases of a comparison with it."""
+
+    @property
+    def untested(self) -> Verdict:
+        """What follows where there is nothing to test on."""
+        return Verdict.REFUSED if self.candidate.use == "demo" else Verdict.TRIAL
 
 
 @dataclass(frozen=True, slots=True)

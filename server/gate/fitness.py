@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from server.gate.evidence import DeviceReport, Evidence, Export, Rule, Verdict
+from server.gate.evidence import Cost, DeviceReport, Evidence, Export, Rule, Verdict
 from server.gate.settings import BudgetSettings, GateSettings
 
 HERE = "this machine"
@@ -32,7 +32,7 @@ def _parity(evidence: Evidence, settings: GateSettings) -> Rule:
     rule = Rule("parity", "export", figures=figures, bound=least, cases=pictures)
     if not pictures:
         text = f"there is no golden or held-out picture to compare its words with PyTorch's on: {_ADD}"
-        return rule.not_judged(text, _untested(evidence))
+        return rule.not_judged(text, evidence.untested)
     text = f"{export.parity:.1%} of its tokens are PyTorch's, at least {least:.0%} are needed"
     if export.parity < least:
         return rule.failed(f"only {text}: the export broke it", Verdict.REFUSED)
@@ -60,13 +60,8 @@ def _self_test(evidence: Evidence) -> Rule:
         return rule.passed(f"self-test: {pictures} golden pictures")
     if unfit == (NO_GOLDEN,):
         text = f"self-test: {NO_GOLDEN}: add some (waycue-server samples golden add ID)"
-        return rule.not_judged(text, _untested(evidence))
+        return rule.not_judged(text, evidence.untested)
     return rule.failed(f"self-test: {'; '.join(unfit)}", Verdict.REFUSED)
-
-
-def _untested(evidence: Evidence) -> Verdict:
-    """What follows where there is nothing to test on."""
-    return Verdict.REFUSED if evidence.candidate.use == "demo" else Verdict.TRIAL
 
 
 def _costs(evidence: Evidence, budget: BudgetSettings) -> Iterator[Rule]:
@@ -74,8 +69,8 @@ def _costs(evidence: Evidence, budget: BudgetSettings) -> Iterator[Rule]:
     cost, here_ms = evidence.cost, evidence.cost.look_p95_ms
     unmeasured = None if evidence.candidate.use == "demo" else Verdict.TRIAL
     reported = {report.kind: report for report in cost.reported if report.plausible(here_ms)}
-    ignored = [*cost.ignored, *(report for report in cost.reported if not report.plausible(here_ms))]
-    kinds = tuple(dict.fromkeys((*reported, *(report.kind for report in ignored), *cost.unknown, *budget.kinds)))
+    ignored = (report.kind for report in cost.implausible)
+    kinds = tuple(dict.fromkeys((*reported, *ignored, *cost.unknown, *budget.kinds)))
     yield _look(here_ms, None, Rule("look", HERE, bound=max(budget.of(kind)[0] for kind in ("", *kinds))), unmeasured)
     for kind in kinds or (HERE,):
         look_ms, memory_mb, bundle_mb = budget.of(kind)
@@ -84,11 +79,16 @@ def _costs(evidence: Evidence, budget: BudgetSettings) -> Iterator[Rule]:
         memory, size = Rule("memory", kind, bound=memory_mb), Rule("bundle size", kind, bound=bundle_mb)
         yield _megabytes(memory, cost.memory_mb, "peak memory of its process", "budget.memory_mb", unmeasured)
         yield _megabytes(size, cost.bundle_mb, "its bundle", "budget.bundle_mb", unmeasured)
-    for report in ignored:
+    yield from _left_out(cost)
+
+
+def _left_out(cost: Cost) -> Iterator[Rule]:
+    """Reports of devices that a look is not judged by."""
+    for report in cost.implausible:
+        times = report.look_p95_ms * report.ratio / cost.look_p95_ms
         text = (
             f"left out: a {report.kind} reports {report.look_p95_ms:g} ms for {report.version}, so that a look would "
-            f"take {report.look_p95_ms * report.ratio / here_ms:.2g} times what it takes here. See: waycue-server "
-            "devices list"
+            f"take {times:.2g} times what it takes here. See: waycue-server devices list"
         )
         yield Rule("report", report.kind).not_judged(text)
     for kind, versions in cost.unknown.items():

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from server.evaluation.facts import DRAWN, REAL
-from server.evaluation.measures import calibration
+from server.evaluation.measures import calibration, poisson
 from server.gate import resample
 from server.gate.evidence import SILENCE, TIERS, CaseScore, Evidence, Rule, TeachingStock, Verdict, WalkScore
 from server.gate.settings import FloorSettings, GateSettings, softened
@@ -144,7 +144,7 @@ def _recall(cases: Sequence[CaseScore], stock: TeachingStock, floors: FloorSetti
     if share.low >= least:
         return rule.passed(text)
     if share.share >= least:
-        needed = resample.cases_for(1 - least, z=resample.Z95)
+        needed = resample.cases_for(1 - least)
         text += (
             f": the share is enough, the number of cases is not. Without one error it takes {needed} of them: hold out "
             f"more walks ({HOLD_OUT} WALK)"
@@ -170,7 +170,7 @@ def _false_clear(
     if share.high <= most:
         return rule.passed(text)
     if share.share <= most:
-        needed = resample.cases_for(most, z=resample.Z95)
+        needed = resample.cases_for(most)
         todo = advice(stock, 1, max(1, needed - share.count))
         text += f": without one error it takes {needed} such moments. {todo[:1].upper()}{todo[1:]}"
     else:
@@ -185,7 +185,7 @@ def _in_time(evidence: Evidence, floors: FloorSettings, settings: GateSettings) 
     rule = Rule("warned of in time", TIERS[1], bound=least)
     walks = [walk for walk in evidence.candidate.walks if walk.group == REAL]
     warned = [(flag, walk.walk) for walk in walks for flag in walk.events]
-    needed = resample.cases_for(1 - least, z=resample.Z95)
+    needed = resample.cases_for(1 - least)
     if not warned:
         text = (
             f"no whole held-out walk comes upon {TIERS[1]}: without one error it takes {needed} of them on two walks. "
@@ -276,7 +276,7 @@ def _false_alarms(walks: Sequence[WalkScore], floors: FloorSettings, settings: G
     if high <= most:
         return about.passed(text)
     if a_minute <= most:
-        needed = resample.byar(0, 1.0)[1] / most
+        needed = poisson(0)[1] / most
         text += f". Hold out more: without one alarm it takes {needed:.1f} minutes of two walks ({HOLD_OUT} WALK)"
     else:
         text += ". Confirm as “nothing should be said” more moments of that kind, on walks that teach"

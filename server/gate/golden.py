@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 from exporters.onnx.bundle import GoldenChunk, write_golden
 from exporters.onnx.parity import Given
 from server.dataset import material, pictures
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from server.evaluation import answers
 from server.gate import cases
 from server.model.checkpoint import Checkpoint
 from server.model.guide import Guide
 from shared import bundle as bundles
-from shared import media, mel, vocabulary
+from shared import mel, vocabulary
 from shared.errors import DatasetError
+from shared.jpeg import decode_picture, encode_jpeg
 from shared.preprocess import prepare
 from shared.runtime import GuidanceModel
 
@@ -161,7 +162,7 @@ def _has_right(model: GuidanceModel, chunk: GoldenChunk) -> bool:
 
 def _as_written(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """As a device reads it: through the JPEG that `write_golden` writes."""
-    decoded = media.decode_picture(media.encode_jpeg(image))
+    decoded = decode_picture(encode_jpeg(image))
     assert decoded is not None  # it was encoded just now
     return decoded
 

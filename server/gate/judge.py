@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from exporters.onnx.bundle import Label
 from server.dataset import material
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from server.evaluation import answers as evaluate
 from server.evaluation import rendered
 from server.evaluation.drive import DriveSettings, drive
 from server.evaluation.facts import DRAWN, REAL, TAUGHT, Course
+from server.evaluation.measures import ratio
 from server.gate import calibrate, cases, cost, decide, golden, scoring
 from server.gate.evidence import CalibrationBasis, Evidence, Export, GateDecision, Scores, WalkScore
 from server.gate.settings import Bounds
@@ -97,6 +98,13 @@ class Bench:
 
     def answers(self, folder: Path, chosen: Sequence[evaluate.Case]) -> list[evaluate.Answer]:
         return evaluate.run(folder, chosen, threads=self.threads, progress=self.progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Champion:
+    version: str
+    folder: Path
+    use: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,10 +248,10 @@ def whole_walks(scores: Scores, group: str) -> dict[str, Any]:
     return {
         "walks": len(walks),
         "minutes": round(minutes, 3),
-        "false_alarms_per_minute": round(sum(walk.alarms for walk in walks) / minutes, 4) if minutes else None,
+        "false_alarms_per_minute": ratio(sum(walk.alarms for walk in walks), minutes),
         "repeats": sum(walk.repeats for walk in walks),
         "tier1_events": len(events),
-        "tier1_recall": round(sum(events) / len(events), 4) if events else None,
+        "tier1_recall": ratio(sum(events), len(events)),
     }
 
 
@@ -287,29 +295,41 @@ def _scores(
 
     learnt: walks that are held out but taught the candidate
     """
-    use, name = subject.base.intended_use, subject.label.parent or None  # not the champion of this moment
-    parent = None if name is None else bench.registry.bundle_folder(name)
-    parents_use = None if parent is None else bundles.read_manifest(parent).intended_use
-    is_bar = parent is not None and (use == "demo" or parents_use != "demo")
+    use, champion = subject.base.intended_use, _champion(subject, bench.registry)
+    bar = champion if champion is not None and (use == "demo" or champion.use != "demo") else None
     models = [
         GuidanceModel.load(folder, threads=bench.threads, allow_demo=True)
-        for folder in (subject.made.folder, *([parent] if parent is not None and is_bar else []))
+        for folder in (subject.made.folder, *([bar.folder] if bar is not None else []))
     ]
+    driven = walk_scores(models, _courses(subject, bench, learnt), progress=bench.progress)
+    scored = scoring.case_scores(ours, models[0].manifest.thresholds)
+    candidate = Scores(subject.label.version, use, scored, driven[0])
+    if champion is None:
+        return candidate, None, []
+    if bar is None:
+        return candidate, Scores(champion.version, champion.use, ()), []
+    theirs = bench.answers(bar.folder, [answer.case for answer in ours])
+    scored = scoring.case_scores(theirs, models[1].manifest.thresholds)
+    return candidate, Scores(bar.version, bar.use, scored, driven[1]), theirs
+
+
+def _champion(subject: Subject, registry: Registry) -> _Champion | None:
+    """The champion that the candidate was made to replace, not that of this moment. Raises: Refused, BundleError."""
+    version = subject.label.parent
+    if not version:
+        return None
+    folder = registry.bundle_folder(version)
+    return _Champion(version, folder, bundles.read_manifest(folder).intended_use)
+
+
+def _courses(subject: Subject, bench: Bench, learnt: Sequence[str]) -> list[tuple[Course, str]]:
+    """Whole walks to drive, with their groups."""
     held_out = cases.held_out(subject.view, learnt)
     courses = [(course, REAL) for course in cases.courses(bench.dataset, held_out)]
     if subject.draws:
         drawn = rendered.courses(DRAWN_WALKS, minutes=DRAWN_MINUTES, seed=DRAWN_SEED)
         courses += [(course, DRAWN) for course in drawn]
-    driven = walk_scores(models, courses, progress=bench.progress)
-    scored = scoring.case_scores(ours, models[0].manifest.thresholds)
-    candidate = Scores(subject.label.version, use, scored, driven[0])
-    if name is None or parents_use is None:
-        return candidate, None, []
-    if parent is None or not is_bar:
-        return candidate, Scores(name, parents_use, ()), []
-    theirs = bench.answers(parent, [answer.case for answer in ours])
-    scored = scoring.case_scores(theirs, models[1].manifest.thresholds)
-    return candidate, Scores(name, parents_use, scored, driven[1]), theirs
+    return courses
 
 
 def _sights(chosen: Sequence[evaluate.Case]) -> list[NDArray[np.uint8]]:

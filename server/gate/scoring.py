@@ -83,7 +83,7 @@ def _case(answer: Answer, settings: PolicySettings) -> CaseScore:
     return CaseScore(
         case_id=case.case_id,
         group=case.group,
-        walk=case.walk or case.case_id,
+        walk=case.unit,
         tier=tier,
         right=answer.right,
         warned=_warned(answer, settings),

@@ -129,6 +129,10 @@ class GateSettings:
     bootstrap: int = 2000
     """Resamples."""
 
+    def margins(self, *, real: bool) -> tuple[float, float]:
+        """Of all moments and of each tier: real moments, or drawn frames."""
+        return (self.margin_real, self.margin_real_tier) if real else (self.margin, self.margin_tier)
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, select, update
 from server.database import store as db
 from server.identity.authority import is_reserved
 from server.identity.certificates import Certificates
-from shared import enrolment, messages, strict, topics
+from shared import claim_code, enrolment, messages, strict, topics
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.errors import ConfigError, MessageError, Refused
 
@@ -76,13 +76,13 @@ class Claims:
             )
         if cohort and not topics.NAME.match(cohort):
             raise Refused(f"{cohort!r} is not a cohort's name.", hint="Use letters, digits, hyphens and dots.")
-        now_s, code = self._clock.utc_s(), enrolment.new_code()
+        now_s, code = self._clock.utc_s(), claim_code.new_code()
         with self._store.writing() as connection:
             _admit(connection, device, cohort, now_s)
             _end_claims(connection, device, now_s)
             connection.execute(
                 db.claims.insert().values(
-                    device=device, key=enrolment.key_of(code).hex(), made_at=now_s, expires_at=now_s + hours * 3600
+                    device=device, key=claim_code.key_of(code).hex(), made_at=now_s, expires_at=now_s + hours * 3600
                 )
             )
         return Claim(device, code, now_s + hours * 3600)

@@ -19,9 +19,11 @@ from av.container import InputContainer
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from shared import media, upright
+from shared import upright
+from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
 from shared.errors import MediaError
-from shared.media import CHUNK_S, MAX_FILM_SIDE_PX, MAX_SIDE_PX, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
+from shared.jpeg import MAX_FILM_SIDE_PX, MAX_SIDE_PX, encode_jpeg
+from shared.wav import encode_wav
 
 _WARM_UP_S = 0.3  # a lossy codec needs a few packets before its sound is right
 _HOLE_S = 0.1
@@ -85,7 +87,7 @@ def read(footage: Footage, number: int) -> Chunk | None:
     samples = np.zeros(round((end_s - start_s) * SAMPLE_RATE_HZ), np.int16)
     if footage.has_sound:
         _fill_sound(footage.path, samples, start_s=start_s)
-    return Chunk(media.encode_jpeg(_image(frame, max_side_px=MAX_FILM_SIDE_PX)), media.encode_wav(samples))
+    return Chunk(encode_jpeg(_image(frame, max_side_px=MAX_FILM_SIDE_PX)), encode_wav(samples))
 
 
 def play(footage: Footage, *, every_s: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:
@@ -176,13 +178,17 @@ def _decode(path: Path, kind: type[FrameT], *, seek_s: float | None) -> Iterator
                 yield from _decode(path, kind, seek_s=None)
                 return
         for packet in _packets(container, stream):
-            try:
-                frames: Any = packet.decode()
-            except av.FFmpegError:  # damage: the next packets may be whole
-                continue
-            for frame in frames:
-                if frame.time is not None and not frame.is_corrupt:
-                    yield frame.time - start_s, frame
+            for frame in _whole_frames(packet):
+                yield frame.time - start_s, frame
+
+
+def _whole_frames(packet: av.Packet[Any]) -> list[Any]:
+    """The frames of a packet that have a time and are not corrupt; none where it is damaged."""
+    try:
+        frames: Any = packet.decode()
+    except av.FFmpegError:  # the next packets may be whole
+        return []
+    return [frame for frame in frames if frame.time is not None and not frame.is_corrupt]
 
 
 def _packets(container: InputContainer, stream: av.VideoStream | av.AudioStream) -> Iterator[av.Packet[Any]]:

@@ -17,7 +17,8 @@ from server import walks
 from server.evaluation.facts import seen_side
 from server.model.checkpoint import Checkpoint
 from server.model.guide import IGNORE, Batch
-from shared import media, vocabulary
+from shared import vocabulary
+from shared.jpeg import jpeg_artefacts
 from shared.preprocess import Preprocessing, fit_tile, normalise
 
 PATCH_COVER = 0.12  # a patch belongs to an object that covers at least this share of it: thin poles count
@@ -88,13 +89,11 @@ class Layout:
     objects: tuple[str, ...]
     preprocessing: Preprocessing
     patch_px: int
-    answers: dict[str, tuple[int, ...]]
-    """Ids of each sentence met so far are looked up by the collating side."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Layout:
         patch_px = int(checkpoint.model.config.vision_config.patch_size)
-        return cls(checkpoint.objects, checkpoint.preprocessing, patch_px, {})
+        return cls(checkpoint.objects, checkpoint.preprocessing, patch_px)
 
 
 def patch_labels(mask: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:
@@ -140,7 +139,7 @@ def damage(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     """Half of the pictures go through JPEG, as a recorder's do."""
     if rng.random() < 0.5:
         return image
-    return media.jpeg_artefacts(image, quality=int(rng.integers(50, 95)))
+    return jpeg_artefacts(image, quality=int(rng.integers(50, 95)))
 
 
 class RenderedStream(IterableDataset[Example]):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from server.dataset import material
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
 
 DEAF = 4

@@ -88,11 +88,14 @@ class TrainingSet(Dataset[int]):
         if self._base.frames == 2:
             batch["previous"] = self._tensor([self._shown.previous[place] for place in places])
         if self._heard:
-            silent = torch.zeros_like(next(iter(self._heard.values())))
-            heard = [silent if e.sound is None else self._heard[id(e.sound)] for e in examples]
-            batch["heard"] = torch.stack(heard)
-            batch["hears"] = torch.tensor([float(e.sound is not None) for e in examples])
+            batch["heard"], batch["hears"] = self._sounds(examples)
         return {"batch": batch}
+
+    def _sounds(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+        """Pooled sounds [examples, 2d], zeros where there is none, and [examples] 1 or 0: whether there is one."""
+        silent = torch.zeros_like(next(iter(self._heard.values())))
+        heard = [silent if e.sound is None else self._heard[id(e.sound)] for e in examples]
+        return torch.stack(heard), torch.tensor([float(e.sound is not None) for e in examples])
 
     def _tensor(self, tiles: Sequence[int]) -> Tensor:
         return torch.from_numpy(np.stack([self._features[tile] for tile in tiles]).astype(np.float32))

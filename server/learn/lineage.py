@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from server.releases.registry import Registry, Taught
 from shared.errors import BundleError
 

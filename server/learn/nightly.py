@@ -27,7 +27,8 @@ from torch import Tensor
 from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
-from server.dataset.folder import Dataset, SampleRow
+from server.dataset.folder import Dataset
+from server.dataset.sample_row import SampleRow
 from server.evaluation import answers as evaluate
 from server.gate import golden
 from server.gate.judge import Bench, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of

@@ -20,7 +20,8 @@ from types import FrameType
 
 from server import walks
 from server.dataset import material
-from server.dataset.folder import Dataset, SampleRow
+from server.dataset.folder import Dataset
+from server.dataset.sample_row import SampleRow
 from server.dataset.teaching import judging_rows, training_rows
 from server.gate.judge import senses_of
 from server.learn import examples, lineage, lora, verdict

@@ -14,7 +14,7 @@ nothing: what it takes out lies in quarantine/ afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,9 +24,10 @@ from sqlalchemy import delete, func, select, update
 from server.database import store as db
 from server.database.store import Store, open_store
 from server.dataset import record_log, row_log
-from server.dataset.folder import FOLDERS, Dataset, SampleRow, from_dict, next_version, to_dict
+from server.dataset.folder import FOLDERS, Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
+from server.dataset.sample_row import SampleRow, from_dict, next_version, to_dict
 from server.maintenance import check_database, check_logs, home_lock
 from server.maintenance.findings import HomeFinding, set_aside
 from server.releases.registry import Registry, unjudged
@@ -106,7 +107,11 @@ def _sides(store: Store, dataset: Dataset, merge: Merge, clock: Clock, *, repair
     recover(store, dataset, merge, clock, thoroughly=True)
     for finding in list(_wrong_folds(store)):  # also those of the rows that were just taken over
         _fold_again(store, finding.name, now_s=clock.utc_s())
-    left = [*check_logs.differences(store, dataset), *_wrong_folds(store)]
+    return _mended(findings, [*check_logs.differences(store, dataset), *_wrong_folds(store)])
+
+
+def _mended(findings: Sequence[HomeFinding], left: Sequence[HomeFinding]) -> list[HomeFinding]:
+    """The findings with what was done about each, and what only shows after it. left: what is wrong after the repair"""
     names = {finding.name for finding in left}
     known = {(finding.what, finding.name) for finding in findings}
     mended = [
@@ -244,9 +249,13 @@ class _Files:
         for folder in sorted({name for name, _ in FOLDERS.values()}):
             for path in sorted((self._dataset.folder / folder).glob("*")):
                 relative = f"{folder}/{path.name}"
-                young = not self._repair and self._clock.utc_s() - path.stat().st_mtime < YOUNG_S
-                if relative not in wanted and relative not in past and path.stem not in unfinished and not young:
+                is_used = relative in wanted or relative in past or path.stem in unfinished
+                if not is_used and not self._young(path):
                     yield path
+
+    def _young(self, path: Path) -> bool:
+        """Whether a running server may be merging it."""
+        return not self._repair and self._clock.utc_s() - path.stat().st_mtime < YOUNG_S
 
     def _orphan(self, path: Path) -> HomeFinding:
         finding = HomeFinding(

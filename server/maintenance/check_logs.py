@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy import select
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import folder as data
-from server.dataset import record_log
+from server.dataset import record_log, sample_row
 from server.dataset.folder import Dataset
 from server.maintenance.findings import HomeFinding, set_aside
 from shared import atomic, strict, topics
@@ -22,6 +22,8 @@ from shared.messages import ChunkRecord, CorrectionRecord
 DAMAGED = "line damaged"
 DIFFERENT = "row differs"
 MOST_INTEGER = 2**63
+_Facts = Mapping[tuple[str, ...], record_log.Line]
+"""record_log.key_of(line) → line"""
 
 
 def damage(dataset: Dataset, home: Path, *, repair: bool) -> list[HomeFinding]:
@@ -88,7 +90,7 @@ def _check_paths(value: dict[str, Any], where: str) -> None:
 
 def _row(line: bytes, where: str) -> object:
     try:
-        row = data.from_dict(json.loads(line), where=where)
+        row = sample_row.from_dict(json.loads(line), where=where)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{where} is not JSON ({error}).") from None
     moment, _, number = row.row_id.rpartition("#")
@@ -113,9 +115,15 @@ def differences(store: Store, dataset: Dataset) -> Iterator[HomeFinding]:
     with dataset.still(), store.reading() as connection:
         rows = select(db.dataset_rows.c.row_id, db.dataset_rows.c.body, db.dataset_rows.c.logged)
         known = {row_id: body for row_id, body, _ in connection.execute(rows)}
-        in_file = {row.row_id: data.to_dict(row) for row in dataset.history()}
+        in_file = {row.row_id: sample_row.to_dict(row) for row in dataset.history()}
         facts = {record_log.key_of(fact): fact for fact in record_log.facts(connection)}
-        lines = {record_log.key_of(line): line for line in record_log.newest(list(record_log.read(dataset.records)))}
+        lines = {record_log.key_of(line): line for line in record_log.newest(record_log.read(dataset.records))}
+    yield from _row_differences(known, in_file)
+    yield from _fact_differences(facts, lines)
+
+
+def _row_differences(known: Mapping[str, Any], in_file: Mapping[str, dict[str, Any]]) -> Iterator[HomeFinding]:
+    """known: row id → body in the database; in_file: row id → body in metadata.jsonl"""
     for row_id in known.keys() - in_file.keys():
         yield HomeFinding("row only in the database", row_id, remedy="written into metadata.jsonl")
     for row_id in in_file.keys() - known.keys():
@@ -123,6 +131,10 @@ def differences(store: Store, dataset: Dataset) -> Iterator[HomeFinding]:
     for row_id in in_file.keys() & known.keys():
         if in_file[row_id] != _plain(known[row_id]):
             yield HomeFinding(DIFFERENT, row_id, remedy="the database has it as metadata.jsonl does")
+
+
+def _fact_differences(facts: _Facts, lines: _Facts) -> Iterator[HomeFinding]:
+    """facts: as the database has them; lines: the newest of records.jsonl"""
     there = {key for key, line in lines.items() if line["what"] != "lost"}
     for key in facts.keys() - there:
         yield HomeFinding(f"{key[0]} only in the database", " ".join(key[1:]), remedy="written into records.jsonl")
@@ -136,7 +148,7 @@ def differences(store: Store, dataset: Dataset) -> Iterator[HomeFinding]:
 
 
 def _plain(body: Any) -> dict[str, Any]:
-    return data.to_dict(data.from_dict(body))
+    return sample_row.to_dict(sample_row.from_dict(body))
 
 
 def announced(incoming: Path) -> set[str]:

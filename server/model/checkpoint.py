@@ -107,21 +107,7 @@ def load(name_or_folder: str | Path) -> Checkpoint:
     raises: ConfigError where there is no such checkpoint or it is no SmolVLM-type model.
     """
     name = str(name_or_folder)
-    try:
-        model = AutoModelForImageTextToText.from_pretrained(name, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        tokenizer.chat_template = chat.template(name) or tokenizer.chat_template
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(
-            f"The base model {name!r} could not be loaded: {error}",
-            hint="Give the name of a model on the hub, or a folder that save_pretrained wrote.",
-        ) from error
-    if not hasattr(model, "model") or not hasattr(model.model, "connector"):
-        raise ConfigError(
-            f"{name!r} is a {type(model).__name__}, which has no vision connector.",
-            hint="Use a SmolVLM-type checkpoint, e.g. HuggingFaceTB/SmolVLM2-256M-Video-Instruct.",
-        )
-    _check_tokenizer(name, model, tokenizer)
+    model, tokenizer = _pretrained(name)
     folder = Path(name)
     extra_file = folder / EXTRA_FILE
     extra: dict[str, Any] = json.loads(extra_file.read_text()) if extra_file.is_file() else {}
@@ -149,6 +135,26 @@ def load(name_or_folder: str | Path) -> Checkpoint:
     if (folder / HEAD_FILE).is_file():
         checkpoint.head.load_state_dict({k: v.float() for k, v in load_file(folder / HEAD_FILE).items()})
     return checkpoint
+
+
+def _pretrained(name: str) -> tuple[Any, Any]:
+    """Model and tokenizer, which fit each other. Raises: ConfigError."""
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer.chat_template = chat.template(name) or tokenizer.chat_template
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"The base model {name!r} could not be loaded: {error}",
+            hint="Give the name of a model on the hub, or a folder that save_pretrained wrote.",
+        ) from error
+    if not hasattr(model, "model") or not hasattr(model.model, "connector"):
+        raise ConfigError(
+            f"{name!r} is a {type(model).__name__}, which has no vision connector.",
+            hint="Use a SmolVLM-type checkpoint, e.g. HuggingFaceTB/SmolVLM2-256M-Video-Instruct.",
+        )
+    _check_tokenizer(name, model, tokenizer)
+    return model, tokenizer
 
 
 def _check_tokenizer(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -25,8 +25,8 @@ from transformers import AutoConfig, WhisperConfig, WhisperModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from shared import mel
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import ConfigError
-from shared.media import SAMPLE_RATE_HZ
 
 FOLDER, PROJECTION_FILE = "audio_encoder", "audio_projection.safetensors"
 SEED = 16

@@ -6,7 +6,7 @@ Byte-level, so any text can be encoded and the decoding code is the one SmolVLM'
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -21,18 +21,23 @@ def sentences(objects: Collection[str] | None = None) -> Iterator[str]:
     """Every canonical sentence about these objects (None = all), with every synonym in its object's place."""
     terms = vocabulary.load()
     chosen = [term for name, term in terms.objects.items() if objects is None or name in objects]
-    states = [state for term in chosen for state in term.states]
-    phrases = [*terms.openers, *terms.sides, *terms.modifiers, *(term.name for term in chosen), *terms.glue, *states]
-    single = sorted({word for phrase in phrases for word in vocabulary.words(phrase)})
+    words = " ".join(_words(terms, chosen))
+    openers = [f" {opener.capitalize()}," for opener in terms.openers]
     for _ in range(OFTEN):  # rare in the list, in every answer: each becomes one token
         yield prompt.before_image() + prompt.after_image()
-        yield f" {vocabulary.CLEAR} {' '.join(single)}"
-        yield "".join(f" {opener.capitalize()}," for opener in terms.openers)
-    stop = f" {terms.openers[0].capitalize()},"
+        yield f" {vocabulary.CLEAR} {words}"
+        yield "".join(openers)
     for term in chosen:
-        for name, side in itertools.product((term.name, *term.synonyms), terms.sides):
-            for modifier in ("", *terms.modifiers, *term.states):
-                yield " ".join(filter(None, (stop, name, modifier, side))) + "."
+        modifiers = ("", *terms.modifiers, *term.states)
+        for name, side, modifier in itertools.product((term.name, *term.synonyms), terms.sides, modifiers):
+            yield " ".join(filter(None, (openers[0], name, modifier, side))) + "."
+
+
+def _words(terms: vocabulary.Vocabulary, chosen: Sequence[vocabulary.ObjectTerm]) -> list[str]:
+    """Every single word of these objects, and of all that may stand around them."""
+    phrases = [*terms.openers, *terms.sides, *terms.modifiers, *terms.glue]
+    phrases += [phrase for term in chosen for phrase in (term.name, *term.states)]
+    return sorted({word for phrase in phrases for word in vocabulary.words(phrase)})
 
 
 def build(objects: Collection[str] | None = None) -> PreTrainedTokenizerFast:

@@ -19,10 +19,10 @@ from sqlalchemy import func, insert, select
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import folder as data
-from server.dataset import row_log
+from server.dataset import row_log, sample_row
 from server.dataset import wording as words
-from server.dataset.folder import Dataset, SampleRow, State, next_version
+from server.dataset.folder import Dataset
+from server.dataset.sample_row import SampleRow, State, next_version
 from shared.errors import Refused
 from shared.vocabulary import Reading
 
@@ -126,7 +126,7 @@ def listing(
         query = query.order_by(table.c.priority, table.c.captured_at.desc(), table.c.sample_id)
     with store.reading() as connection:
         bodies = connection.execute(query.limit(limit).offset(offset)).scalars().all()
-    return [data.from_dict(body) for body in bodies]
+    return [sample_row.from_dict(body) for body in bodies]
 
 
 def counts(store: Store) -> dict[str, int]:
@@ -152,7 +152,7 @@ def history(store: Store, sample_id: str) -> list[PastDecision]:
 
 
 def _stored_wording(body: dict[str, Any]) -> str:
-    return proposal(data.from_dict(body))
+    return proposal(sample_row.from_dict(body))
 
 
 def decide(row: SampleRow, decision: ReviewDecision) -> SampleRow:
@@ -216,8 +216,8 @@ def review(store: Store, dataset: Dataset, sample_id: str, decision: ReviewDecis
                     at=now_s,
                     reviewer=decision.reviewer,
                     action=decision.action,
-                    before=data.to_dict(row),
-                    after=data.to_dict(after),
+                    before=sample_row.to_dict(row),
+                    after=sample_row.to_dict(after),
                 )
             )
     row_log.flush(store, dataset, now_s=now_s)

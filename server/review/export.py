@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from exporters.datasets.rows import LeftOut, Row
-from server.dataset.folder import SampleRow, Split
+from server.dataset.sample_row import SampleRow, Split
 from server.review import decisions, stats
 
 DRAW = 1337  # the draw of `per_object` is the same every time

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from server.dataset.folder import SampleRow, State
+from server.dataset.sample_row import SampleRow, State
 from server.dataset.wording import meaning
 from server.review.decisions import said
 from shared import vocabulary
@@ -102,25 +102,38 @@ class Summary:
 
 def summary(rows: Sequence[SampleRow], *, by: Literal["day", "week"] = "day") -> Summary:
     """All statistics of the newest rows of all samples. Pure."""
-    judged = [row for row in rows if is_judged(row)]
+    judged = list(filter(is_judged, rows))
     wrong = [row for row in judged if not row.was_correct]
-    newest = {row.model_version: row.timestamp for row in sorted(rows, key=lambda row: row.timestamp)}
-    states = Counter(row.state for row in rows)
     by_object = _groups(judged, lambda row: object_in(row.ground_truth))
-    by_model = _groups(judged, lambda row: row.model_version)
     over_time = _groups(judged, lambda row: span_of(row.timestamp, by=by))
     return Summary(
-        states={state: states[state] for state in get_args(State)},
-        corrections=sum(bool(row.correction_id) for row in rows),
+        states=_states(rows),
+        corrections=_corrections(rows),
         accuracy=share(judged),
-        audit=share(row for row in judged if in_audit(row)),
+        audit=share(filter(in_audit, judged)),
         by_object=tuple(sorted(by_object, key=lambda group: (-group.all.judged, group.name))),
-        by_model=tuple(sorted(by_model, key=lambda group: -newest[group.name])),
+        by_model=_by_model(rows, judged),
         over_time=tuple(sorted(over_time, key=lambda group: group.name)),
         confusions=_confusions(wrong),
         missed_words=tuple(_first(Counter(word for row in wrong for word in missed_words(row)))),
         walks=_walks(rows),
     )
+
+
+def _states(rows: Iterable[SampleRow]) -> dict[str, int]:
+    counts = Counter(row.state for row in rows)
+    return {state: counts[state] for state in get_args(State)}
+
+
+def _corrections(rows: Iterable[SampleRow]) -> int:
+    return sum(bool(row.correction_id) for row in rows)
+
+
+def _by_model(rows: Iterable[SampleRow], judged: Iterable[SampleRow]) -> tuple[Group, ...]:
+    """The model with the newest moment first."""
+    newest = {row.model_version: row.timestamp for row in sorted(rows, key=lambda row: row.timestamp)}
+    groups = _groups(judged, lambda row: row.model_version)
+    return tuple(sorted(groups, key=lambda group: -newest[group.name]))
 
 
 def is_judged(row: SampleRow) -> bool:
@@ -185,7 +198,7 @@ def _confusions(wrong: Sequence[SampleRow]) -> tuple[WordingConfusion, ...]:
 
 def _walks(rows: Sequence[SampleRow]) -> tuple[WalkCounts, ...]:
     walks = [
-        WalkCounts(name, len(some), sum(bool(row.correction_id) for row in some), some[0].split)
+        WalkCounts(name, len(some), _corrections(some), some[0].split)
         for name, some in _by(rows, lambda row: row.walk_id).items()
     ]
     return tuple(sorted(walks, key=lambda walk: (-walk.corrections, -walk.moments, walk.name)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.media import SAMPLE_RATE_HZ
+from shared.chunk_format import SAMPLE_RATE_HZ
 
 MARGIN_S = 0.25  # kept around speech: the first sound of "stop" is a breath
 _WINDOW_S = 0.02

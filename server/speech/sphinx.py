@@ -22,8 +22,9 @@ from server.speech import grammar
 from server.speech.sound import MARGIN_S, pitch_hz, spoken_part
 from server.speech.transcript import NOTHING, Transcript
 from server.speech.vote import vote
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import ConfigError
-from shared.media import SAMPLE_RATE_HZ, decode_sound, resample
+from shared.wav import decode_sound, resample
 
 _SEARCH = "waycue"
 _PAD_S = 0.2  # the grammar ends in silence; a recording may not

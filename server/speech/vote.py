@@ -17,6 +17,8 @@ from server.speech.transcript import NOTHING, Transcript
 from shared import vocabulary
 from shared.vocabulary import Slots
 
+_Votes = Sequence[tuple[str, Slots]]
+"""What was heard, and what it means."""
 _WORD_S = 0.8  # who takes longer for a word is not speaking: noise gets one word for seconds of it
 
 
@@ -28,16 +30,35 @@ def vote(hearings: Sequence[str], *, spoken_s: float) -> Transcript:
     votes = [(text, slots) for text in hearings if (slots := _slots(text, spoken_s)) is not None]
     if not votes:
         return NOTHING
-    thing, count = Counter(slots.object or slots.action for _, slots in votes).most_common(1)[0]
-    group = [(text, slots) for text, slots in votes if thing == (slots.object or slots.action)]
-    won = replace(group[0][1], side=_side(group), action=_most(s.action for _, s in group))
-    won = replace(won, modifier=_most(s.modifier for _, s in group))
-    confidence = count / len(hearings)
+    thing = _most(_thing(slots) for _, slots in votes)
+    group = [(text, slots) for text, slots in votes if _thing(slots) == thing]
+    won, confidence = _winner(group), len(group) / len(hearings)
     if not won.side and any(text != trimmed(text) for text, _ in group):
         confidence /= 2  # it broke off before the place
-    wording = vocabulary.phrase(won) if won.object else thing
-    exact = next((text for text, slots in group if slots == won and text == trimmed(text)), "")
-    return Transcript(exact or " ".join(vocabulary.words(wording)), confidence)
+    return Transcript(_wording(won, group), confidence)
+
+
+def _thing(slots: Slots) -> str:
+    """What is voted on first: the object, or the action of a sentence without one."""
+    return slots.object or slots.action
+
+
+def _winner(group: _Votes) -> Slots:
+    """Slot by slot what most heard; the side that most of those heard who heard any. group: votes for the same thing"""
+    return replace(
+        group[0][1],
+        side=_most(slots.side for _, slots in group if slots.side),
+        action=_most(slots.action for _, slots in group),
+        modifier=_most(slots.modifier for _, slots in group),
+    )
+
+
+def _wording(won: Slots, group: _Votes) -> str:
+    """What was heard, where that means it, or else the vocabulary's words for it."""
+    for text, slots in group:
+        if slots == won and text == trimmed(text):
+            return text
+    return " ".join(vocabulary.words(vocabulary.phrase(won) if won.object else won.action))
 
 
 def _slots(text: str, spoken_s: float) -> Slots | None:
@@ -54,11 +75,6 @@ def _says_ahead(text: str) -> bool:
     """Whether it was said: a reading takes it for meant, which a sentence that broke off does not say."""
     rule = vocabulary.load().side_rules["ahead"]
     return any(f" {name} " in f" {text} " for name in (rule.name, *rule.also))
-
-
-def _side(group: Sequence[tuple[str, Slots]]) -> str:
-    """The place that most of those heard who heard any."""
-    return _most(slots.side for _, slots in group if slots.side)
 
 
 def _most(values: Iterable[str]) -> str:

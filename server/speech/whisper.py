@@ -16,8 +16,9 @@ from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForCondi
 
 from server.speech.sound import spoken_part
 from server.speech.transcript import NOTHING, Transcript
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import ConfigError
-from shared.media import SAMPLE_RATE_HZ, decode_sound
+from shared.wav import decode_sound
 
 MAX_NEW_TOKENS = 32  # a correction is 3 to 8 words; a Whisper that runs on is making things up
 

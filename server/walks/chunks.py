@@ -16,7 +16,7 @@ from server.walks.paint import paint
 from server.walks.truth import Seen
 from server.walks.walk import Walk, render_frame, scene_at, turning
 from shared import vocabulary
-from shared.media import CHUNK_S
+from shared.chunk_format import CHUNK_S
 
 DEADLINE_M = 1.2
 EVENT_STEP_S = 0.2

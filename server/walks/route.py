@@ -21,8 +21,8 @@ from server.walks.scene import FAR_M, Place, Thing, Weather
 from server.walks.sky import LIGHTS, light
 from server.walks.truth import DRAWN, KNOWN
 from server.walks.walk import SPEED_MPS, TURN_S, Leg, Walk, aside_m, pose_at, render_frame
+from shared.chunk_format import CHUNK_S
 from shared.errors import ConfigError
-from shared.media import CHUNK_S
 
 WEATHERS = {
     "fair": Weather(noise=2.5),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from server.walks.canvas import Canvas
 from server.walks.scene import Colour, Light, Scene, Weather
-from shared import media
+from shared.jpeg import jpeg_artefacts
 
 Image = NDArray[np.uint8]
 
@@ -111,7 +111,7 @@ def finish(canvas: Canvas, scene: Scene) -> Image:
     if weather_.noise > 0:
         image = _noisy(image, weather_.noise, chance)
     if weather_.jpeg:
-        image = media.jpeg_artefacts(image, quality=weather_.jpeg)
+        image = jpeg_artefacts(image, quality=weather_.jpeg)
     return image
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.walks.walk import STEPS_HZ, Leg, Walk, aside_m, forward_m
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import ConfigError
-from shared.media import SAMPLE_RATE_HZ
 
 _DUCKED = 0.45
 """Share of the surroundings left while the wearer speaks: a close voice makes the microphone's gain fall."""

@@ -20,8 +20,8 @@ from server.walks.paint import paint
 from server.walks.sound import SpokenLine, soundtrack
 from server.walks.walk import Walk, scene_at
 from shared import atomic
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import ConfigError
-from shared.media import SAMPLE_RATE_HZ
 
 _BLOCK = 1024
 """Samples in an AAC frame."""

@@ -21,8 +21,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.database.store import Store
-from server.dataset import folder as data
-from server.dataset.folder import SampleRow
+from server.dataset import sample_row
+from server.dataset.sample_row import SampleRow
 from server.dataset.wording import NotTeachable
 from server.ingest import counters
 from server.review import decisions, stats
@@ -50,7 +50,7 @@ class ReviewRequest(BaseModel):
 
 def to_json(row: SampleRow) -> dict[str, Any]:
     """A row as the API gives it."""
-    return {**data.to_dict(row), "state": row.state}
+    return {**sample_row.to_dict(row), "state": row.state}
 
 
 def _accuracy(store: Store, reviewed: int) -> dict[str, Any]:

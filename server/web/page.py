@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field
 
 from server.database.store import Store
 from server.dataset import wording
-from server.dataset.folder import State
+from server.dataset.sample_row import State
 from server.review import decisions
 from server.web import review, view
 from server.web.api import ReviewRequest

@@ -13,8 +13,9 @@ from sqlalchemy import select
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import folder as data
-from server.dataset.folder import Dataset, SampleRow
+from server.dataset import sample_row
+from server.dataset.folder import Dataset
+from server.dataset.sample_row import SampleRow
 from server.dataset.wording import NotTeachable
 from server.review import decisions
 from server.review.decisions import ReviewDecision
@@ -77,7 +78,7 @@ class Reviews:
         query = select(db.dataset_rows.c.body).where(db.dataset_rows.c.row_id == seen)
         with self._store.reading() as connection:
             body = connection.execute(query.where(db.dataset_rows.c.sample_id == row.sample_id)).scalar()
-        return body is None or _judged_by(data.from_dict(body)) != _judged_by(row)
+        return body is None or _judged_by(sample_row.from_dict(body)) != _judged_by(row)
 
 
 def find(store: Store, sample_id: str) -> SampleRow | None:

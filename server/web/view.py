@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from server.dataset import wording
-from server.dataset.folder import SampleRow, State
+from server.dataset.sample_row import SampleRow, State
 from server.dataset.wording import NotSayable, Reworded
 from server.review import decisions
 from server.web.review import ReviewOutcome

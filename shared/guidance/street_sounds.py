@@ -21,7 +21,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.media import SAMPLE_RATE_HZ
+from shared.chunk_format import SAMPLE_RATE_HZ
 
 Samples = NDArray[np.int16]
 Spectrum = NDArray[np.float64]

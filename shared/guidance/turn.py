@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import monitor, policy
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.guidance import events, street_sounds
 from shared.guidance.events import GuidanceAction, GuidanceEvent
 from shared.lens import LensHistory, LensTrouble, examine
-from shared.media import SAMPLE_RATE_HZ
 from shared.policy import PolicySettings, PolicyState
 from shared.runtime.seen import Observation
 

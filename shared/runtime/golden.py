@@ -13,7 +13,8 @@ import json
 import time
 from pathlib import Path
 
-from shared import bundle, media, vocabulary
+from shared import bundle, vocabulary
+from shared.jpeg import Image, decode_picture
 from shared.runtime.execution import Execution
 from shared.runtime.model import GuidanceModel
 from shared.runtime.seen import Observation
@@ -54,9 +55,9 @@ def check_golden(folder: Path, *, threads: int = 2, execution: Execution | None 
     return wrong
 
 
-def _picture(file: Path) -> media.Image | None:
+def _picture(file: Path) -> Image | None:
     """uint8 [h, w, 3] RGB; None where it is missing or no picture."""
-    return media.decode_picture(file.read_bytes()) if file.is_file() else None
+    return decode_picture(file.read_bytes()) if file.is_file() else None
 
 
 def _says(model: GuidanceModel, observation: Observation, name: str, side: str) -> bool:

@@ -25,7 +25,7 @@ from shared.errors import BundleError, WaycueError
 from shared.preprocess import Preprocessing, fit_tile, normalise
 from shared.runtime import grammar as grammars
 from shared.runtime.decoder import open_decoder
-from shared.runtime.draft import DRAFT_MOST, Drafter
+from shared.runtime.draft import DRAFT_MOST, Drafter, Propose
 from shared.runtime.execution import Execution
 from shared.runtime.seen import Hazard, Instruction, Observation
 from shared.runtime.writing import Written, write
@@ -63,15 +63,15 @@ class GuidanceModel:
         self._ear = execution.session(folder / mel.ENCODER) if (folder / mel.ENCODER).is_file() else None
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         self._grammar = grammars.build(self._tokenizer, self._end_id)
-        self._drafter = Drafter(self._tokenizer, self._grammar, objects, sides)
-        self._most = max(MOST_TOKENS, self._grammar.longest())
+        self.drafter = Drafter(self._tokenizer, self._grammar, objects, sides)
+        self.most_tokens = max(MOST_TOKENS, self._grammar.longest())
         self._before, self._between, self._after = (self._embed(ids) for ids in (before, between, after))
         self._embed.keep(self._grammar.tokens())
         shown = self._frames * _image_tokens(self._vision)
         fixed = len(before) + len(between) + shown + len(after)
         self._decoder = open_decoder(
             execution.session(folder / DECODER, providers=execution.decoder_providers),
-            capacity=fixed + self._most + DRAFT_MOST,
+            capacity=fixed + self.most_tokens + DRAFT_MOST,
             wanted_most=1 + DRAFT_MOST,
             in_place=in_place,
         )
@@ -143,7 +143,15 @@ class GuidanceModel:
         constrained: only tokens that the grammar allows; drafted: check likely phrases several tokens at a time, which
         changes the time it takes and nothing else; most_tokens: stop after so many
         """
-        propose = self._drafter.proposer(observation.hazards) if drafted else lambda written: ()
+        propose = self.drafter.proposer(observation.hazards) if drafted else lambda written: ()
+        written = self.write(observation, propose, constrained=constrained, most_tokens=most_tokens)
+        self.drafter.remember(tuple(written.ids))
+        return self._instruction(written, constrained=constrained)
+
+    def write(
+        self, observation: Observation, propose: Propose, *, constrained: bool, most_tokens: int | None = None
+    ) -> Written:
+        """The tokens that `word` makes a sentence of, whatever `propose` drafts of them."""
         self._decoder.rewind(len(self._before))
         written = write(
             self._decoder,
@@ -152,15 +160,14 @@ class GuidanceModel:
             propose,
             grammar=self._grammar if constrained else None,
             end_id=self._end_id,
-            most=most_tokens or self._most,
+            most=most_tokens or self.most_tokens,
         )
         self._decoder.rewind(len(self._before))
-        self._drafter.remember(tuple(written.ids))
-        return self._instruction(written, constrained=constrained)
+        return written
 
     def forget(self) -> None:
         """What was worded lately is no longer drafted from."""
-        self._drafter.forget()
+        self.drafter.forget()
 
     def _heard(self, sound: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         if sound is None or self._ear is None:
@@ -180,15 +187,16 @@ class GuidanceModel:
         return [earlier, self._between, newest, self._after]
 
     def _instruction(self, written: Written, *, constrained: bool) -> Instruction:
-        text = self._text(written.ids)
+        text = self.text(written.ids)
         raw, grammatical = text, constrained or not vocabulary.problems(text)
         if written.refused is not None:
             wanted = [] if written.refused == self._end_id else [written.refused]
-            raw, grammatical = self._text([*written.ids[: written.kept], *wanted]), False
+            raw, grammatical = self.text([*written.ids[: written.kept], *wanted]), False
         confidence = self._calibration.sentence(written.weakest)
         return Instruction(text, confidence, tuple(written.ids), raw, grammatical, written.passes)
 
-    def _text(self, ids: Sequence[int]) -> str:
+    def text(self, ids: Sequence[int]) -> str:
+        """What these tokens say."""
         return str(self._tokenizer.decode(list(ids))).strip()
 
 

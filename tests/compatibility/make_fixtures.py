@@ -17,7 +17,8 @@ It takes three minutes and needs Mosquitto and espeak-ng. It writes OUT/NAME.tar
     session/report.json       bert's report
     answers.json              the output of this code's commands about all of it, and what it made of messages
 
-The certificate of "anna" ends ten years after the fixture was made; the tests need a new fixture then.
+Its keys are of no other use. The certificate of "anna" ends ten years after the fixture was made; the tests need a new
+fixture then.
 """
 
 from __future__ import annotations
@@ -179,18 +180,33 @@ def _add_night(made: Making, version: str) -> None:
     folder = made.home / "models" / version
     tiny.make(folder / "bundle", version, intended_use="field", parent="tiny-1")
     rule = {
-        "name": "recall of tier 1", "about": "tier 1", "verdict": "passed", "sentence": "57 of 60 hazards were seen.",
-        "leads_to": "", "figures": {"hits": 57, "count": 60}, "interval": [0.86, 0.99], "bound": 0.8, "cases": 60,
+        "name": "recall of tier 1",
+        "about": "tier 1",
+        "verdict": "passed",
+        "sentence": "57 of 60 hazards were seen.",
+        "leads_to": "",
+        "figures": {"hits": 57, "count": 60},
+        "interval": [0.86, 0.99],
+        "bound": 0.8,
+        "cases": 60,
         "walks": 7,
-    }  # fmt: skip
+    }
     gate = {"format": 1, "verdict": "promoted", "rules": [rule, rule | {"about": "tier 2", "interval": [0.7, None]}]}
     manifest = (folder / "bundle" / "manifest.json").read_bytes()
     lineage = {
-        "format": 1, "version": version, "parent": "tiny-1", "base": "tiny", "dataset": "512:" + "ab" * 32,
-        "manifest_sha256": hashlib.sha256(manifest).hexdigest(), "created_at_utc": 1_793_600_000.0,
-        "evaluation": {"outcome": "promoted", "gate": gate, "parity_float": 1.0}, "code": "torch 2.13.0",
-        "seconds": 812.5, "rows": 2, "walks": 1,
-    }  # fmt: skip
+        "format": 1,
+        "version": version,
+        "parent": "tiny-1",
+        "base": "tiny",
+        "dataset": "512:" + "ab" * 32,
+        "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
+        "created_at_utc": 1_793_600_000.0,
+        "evaluation": {"outcome": "promoted", "gate": gate, "parity_float": 1.0},
+        "code": "torch 2.13.0",
+        "seconds": 812.5,
+        "rows": 2,
+        "walks": 1,
+    }
     (folder / "lineage.json").write_text(json.dumps(lineage))
     (folder / "taught_by.txt").write_text("market-1-0#2:0123456789abcdef\nmarket-1-1#2:fedcba9876543210\n")
     night = {"version": version, "outcome": "promoted", "champion": "tiny-1", "reasons": ["better"], "gate": gate}

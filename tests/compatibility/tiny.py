@@ -59,15 +59,29 @@ def make(
         (folder / "golden" / f"{number:03d}.jpg").write_bytes(noise_picture(side_px, seed=side_px))
         cases.append({"image": f"{number:03d}.jpg", "object": shows, "side": side, "must_stop": True})
     (folder / "golden" / "golden.json").write_text(json.dumps(cases))
-    _write_manifest(folder, {
-        "format": 1, "version": version, "created_at_utc": 1_793_500_000.0, "base": "tiny", "parent": parent,
-        "intended_use": intended_use, "thresholds": {"speak_above": 0.5, "flag_below": 0.4, "hazard_above": 0.5},
-        "model": {
-            "preprocessing": {"size_px": SIZE_PX, "fit": "stretch", "mean": 0.5, "std": 0.5}, "objects": OBJECTS,
-            "sides": SIDES, "before_ids": [prompt], "after_ids": [prompt], "end_id": end, "vocabulary": 1,
+    _write_manifest(
+        folder,
+        {
+            "format": 1,
+            "version": version,
+            "created_at_utc": 1_793_500_000.0,
+            "base": "tiny",
+            "parent": parent,
+            "intended_use": intended_use,
+            "thresholds": {"speak_above": 0.5, "flag_below": 0.4, "hazard_above": 0.5},
+            "model": {
+                "preprocessing": {"size_px": SIZE_PX, "fit": "stretch", "mean": 0.5, "std": 0.5},
+                "objects": OBJECTS,
+                "sides": SIDES,
+                "before_ids": [prompt],
+                "after_ids": [prompt],
+                "end_id": end,
+                "vocabulary": 1,
+            },
+            "evaluation": {},
+            "block_bytes": BLOCK_BYTES,
         },
-        "evaluation": {}, "block_bytes": BLOCK_BYTES,
-    })  # fmt: skip
+    )
 
 
 def _write_manifest(folder: Path, values: dict[str, Any]) -> None:
@@ -119,20 +133,26 @@ def _vision(width: int, sees: tuple[str, str]) -> onnx.GraphProto:
         helper.make_node("Constant", [], ["hazard_logits"], value=_array(logits)),
     ]
     return helper.make_graph(
-        nodes, "vision", [_value("pixel_values", TensorProto.FLOAT, [1, 3, SIZE_PX, SIZE_PX])],
-        [_value("image_features", TensorProto.FLOAT, [1, 1, width]),
-         _value("hazard_logits", TensorProto.FLOAT, list(logits.shape))],
-    )  # fmt: skip
+        nodes,
+        "vision",
+        [_value("pixel_values", TensorProto.FLOAT, [1, 3, SIZE_PX, SIZE_PX])],
+        [
+            _value("image_features", TensorProto.FLOAT, [1, 1, width]),
+            _value("hazard_logits", TensorProto.FLOAT, list(logits.shape)),
+        ],
+    )
 
 
 def _embedding(count: int) -> onnx.GraphProto:
     """One-hot rows."""
     nodes = [helper.make_node("OneHot", ["input_ids", "depth", "values"], ["inputs_embeds"])]
     return helper.make_graph(
-        nodes, "embedding", [_value("input_ids", TensorProto.INT64, [1, "t"])],
+        nodes,
+        "embedding",
+        [_value("input_ids", TensorProto.INT64, [1, "t"])],
         [_value("inputs_embeds", TensorProto.FLOAT, [1, "t", count])],
         [_array(np.array(count, np.int64), "depth"), _array(np.array([0, 1], np.float32), "values")],
-    )  # fmt: skip
+    )
 
 
 def _decoder(count: int, follows: dict[int, int]) -> onnx.GraphProto:
@@ -147,19 +167,28 @@ def _decoder(count: int, follows: dict[int, int]) -> onnx.GraphProto:
         helper.make_node("Concat", ["past_key_values.0.key", "row"], ["present.0.key"], axis=2),
     ]
     constants: dict[str, np.ndarray[Any, Any]] = {
-        "after": after, "depth": np.array(count, np.int64), "values": np.array([0, 20], np.float32),
-        "from": np.array([0], np.int64), "to": np.array([1], np.int64), "axis": np.array([2], np.int64),
+        "after": after,
+        "depth": np.array(count, np.int64),
+        "values": np.array([0, 20], np.float32),
+        "from": np.array([0], np.int64),
+        "to": np.array([1], np.int64),
+        "axis": np.array([2], np.int64),
         "heads": np.array([1], np.int64),
-    }  # fmt: skip
+    }
     return helper.make_graph(
-        nodes, "decoder",
-        [_value("inputs_embeds", TensorProto.FLOAT, [1, "t", count]),
-         _value("attention_mask", TensorProto.INT64, [1, "all"]),
-         _value("past_key_values.0.key", TensorProto.FLOAT, [1, 1, "past", 1])],
-        [_value("logits", TensorProto.FLOAT, [1, "t", count]),
-         _value("present.0.key", TensorProto.FLOAT, [1, 1, "all", 1])],
+        nodes,
+        "decoder",
+        [
+            _value("inputs_embeds", TensorProto.FLOAT, [1, "t", count]),
+            _value("attention_mask", TensorProto.INT64, [1, "all"]),
+            _value("past_key_values.0.key", TensorProto.FLOAT, [1, 1, "past", 1]),
+        ],
+        [
+            _value("logits", TensorProto.FLOAT, [1, "t", count]),
+            _value("present.0.key", TensorProto.FLOAT, [1, 1, "all", 1]),
+        ],
         [_array(array, name) for name, array in constants.items()],
-    )  # fmt: skip
+    )
 
 
 def _array(array: np.ndarray[Any, Any], name: str = "") -> onnx.TensorProto:

@@ -38,9 +38,9 @@ def test_each_announcement_is_explained(text: str) -> None:
 
 
 def test_no_announcement_is_explained_that_is_never_made() -> None:
-    told = re.findall(r'^\| "(.+?)" \|', section("operations.md", "What the announcements mean"), re.MULTILINE)
+    reported = re.findall(r'^\| "(.+?)" \|', section("operations.md", "What the announcements mean"), re.MULTILINE)
     source = "".join(path.read_text("utf-8") for path in (*python_files("device"), *python_files("shared/policy")))
-    assert [text for text in told if f'"{text}"' not in source] == []
+    assert [text for text in reported if f'"{text}"' not in source] == []
 
 
 def test_the_page_for_wearers_quotes_only_what_is_said() -> None:

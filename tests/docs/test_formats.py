@@ -14,12 +14,12 @@ import pytest
 
 from device.controls.buttons import SCRIPTED
 from device.health import status
-from device.health.walk_report import Report
+from device.health.walk_report import WalkReport
 from device.outbox import folder as outbox_folder
 from device.updates import slots, state, state_file
 from server.commands import export
 from server.database.store import open_store
-from server.dataset import folder
+from server.dataset import folder, sample_row
 from server.web import guard
 from server.web.app import create_app
 from shared import bundle, enrolment, messages, strict, topics, transfer
@@ -37,7 +37,7 @@ WRITTEN = [
     *dataclasses_of(messages),
     *dataclasses_of(enrolment),
     *dataclasses_of(bundle),
-    folder.SampleRow,
+    sample_row.SampleRow,
     status.DeviceStatus,
 ]
 
@@ -59,8 +59,8 @@ def test_every_default_is_told(kind: type[Any]) -> None:
     for item in dataclasses.fields(kind):
         if item.name != "extra":
             optional = item.default is not dataclasses.MISSING
-            told = "," in lines[item.name]
-            assert told == optional, f"{kind.__name__}.{item.name}"
+            reported = "," in lines[item.name]
+            assert reported == optional, f"{kind.__name__}.{item.name}"
 
 
 @pytest.mark.parametrize("filter_", [topics.UP_ALL, topics.STATUS_ALL])
@@ -96,8 +96,8 @@ def size(count: int) -> str:
 )
 def test_every_limit_is_told_with_its_value(module: ModuleType, name: str) -> None:
     value = getattr(module, name)
-    told = "|".join(re.escape(text) for text in (size(value), f"{value:,}"))
-    assert re.search(rf"\b({told})\b[^.(]*\([^)]*`{name}`", page("formats.md")), f"{size(value)} (`{name}`)"
+    reported = "|".join(re.escape(text) for text in (size(value), f"{value:,}"))
+    assert re.search(rf"\b({reported})\b[^.(]*\([^)]*`{name}`", page("formats.md")), f"{size(value)} (`{name}`)"
 
 
 @pytest.mark.parametrize("value", [*messages.FLAGS, *messages.PART_KINDS, *bundle.INTENDED_USES, *state.UpdatePhase])
@@ -126,12 +126,12 @@ def test_what_the_runtime_reads_of_a_manifest_is_named() -> None:
 
 
 def test_every_route_of_the_api_is_told_and_no_other(tmp_path: Path) -> None:
-    told = re.findall(r"^\| `(GET|POST) (\S+)` \|", section("formats.md", "The review page's API"), re.MULTILINE)
+    reported = re.findall(r"^\| `(GET|POST) (\S+)` \|", section("formats.md", "The review page's API"), re.MULTILINE)
     with closing(open_store(tmp_path)) as store:
         data = folder.Dataset(tmp_path / "dataset")
         routes = create_app(store, data, clock=ManualClock()).openapi()["paths"]
     known = [(method.upper(), path) for path, methods in routes.items() for method in methods]
-    assert sorted(told) == sorted((m, p) for m, p in known if p.startswith(("/api/", "/media/", "/healthz")))
+    assert sorted(reported) == sorted((m, p) for m, p in known if p.startswith(("/api/", "/media/", "/healthz")))
 
 
 def test_every_export_format_is_told() -> None:
@@ -143,7 +143,7 @@ def test_every_press_is_told() -> None:
 
 
 def test_every_part_of_a_report_is_told(tmp_path: Path) -> None:
-    Report("walk", "device", "source").write(tmp_path / "report.json", {})
+    WalkReport("walk", "device", "source").write(tmp_path / "report.json", {})
     report = json.loads((tmp_path / "report.json").read_bytes())
     named = named_in(section("formats.md", "Files for scripts"))
     assert sorted({*report, *report["time_to_speech_ms"]} - named) == []

@@ -11,5 +11,5 @@ from tests.docs.pages import section
 
 def test_every_bound_of_the_gate_is_told_with_its_value() -> None:
     text = section("learning.md", "The gate: promoted, on trial, or refused")
-    told = {name: value for value, name in re.findall(r"-?([\d.]+) \(`(\w+)`\)", text)}
-    assert told == {item.name: str(item.default) for item in dataclasses.fields(GateSettings)}
+    reported = {name: value for value, name in re.findall(r"-?([\d.]+) \(`(\w+)`\)", text)}
+    assert reported == {item.name: str(item.default) for item in dataclasses.fields(GateSettings)}

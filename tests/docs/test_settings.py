@@ -47,7 +47,7 @@ DEVICE = sections(device_config.Config)
 SERVER = sections(server_config.ServerConfig)
 
 
-def told(name: str, part: str) -> dict[str, str]:
+def reported(name: str, part: str) -> dict[str, str]:
     """Setting → default, as the table under a heading has it."""
     text = section("settings.md", part)
     own = re.search(rf"^### {name}\n(.*?)(?=^###? |\Z)", text, re.MULTILINE | re.DOTALL)
@@ -57,12 +57,12 @@ def told(name: str, part: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("name", "kind"), DEVICE, ids=[name for name, _ in DEVICE])
 def test_every_setting_of_the_device_is_told_with_its_default(name: str, kind: type[Any]) -> None:
-    assert told(name, "The device: device.toml") == defaults(kind)
+    assert reported(name, "The device: device.toml") == defaults(kind)
 
 
 @pytest.mark.parametrize(("name", "kind"), SERVER, ids=[name for name, _ in SERVER])
 def test_every_setting_of_the_server_is_told_with_its_default(name: str, kind: type[Any]) -> None:
-    assert told(name, "The server: waycue.toml") == defaults(kind)
+    assert reported(name, "The server: waycue.toml") == defaults(kind)
 
 
 def test_the_page_tells_of_no_other_section() -> None:

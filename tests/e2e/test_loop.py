@@ -56,7 +56,7 @@ def test_the_whole_loop(taught_site: Site, broker: BrokerChild, film: Film, tmp_
     _review(site, film)
 
     night = json.loads(site.server("retrain", "--force", "--json").out)
-    _told(night, starter, reviewed=len(samples))
+    _reported(night, starter, reviewed=len(samples))
     offers = Overheard(broker)
     try:
         if night["outcome"] == "refused":
@@ -122,7 +122,7 @@ def _review(site: Site, film: Film) -> None:
     }
 
 
-def _told(night: dict[str, Any], champion: str, *, reviewed: int) -> None:
+def _reported(night: dict[str, Any], champion: str, *, reviewed: int) -> None:
     """Two steps teach little: promoted or refused are both right, silence about why is not."""
     assert night["outcome"] in ("promoted", "refused")
     assert night["reasons"]

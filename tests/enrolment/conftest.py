@@ -42,15 +42,9 @@ class Desk:
     ) -> Identity:
         """As `waycue-device enroll` on the one device of this test."""
         clock = SystemClock()
-        return enrolling.enrol(
-            self.state,
-            server=server or self.server,
-            code=code,
-            device=device,
-            clock=clock,
-            floor=ClockFloor(self.state, clock),
-            step=step,
-        )
+        invitation = enrolling.Invitation(server or self.server, code, device)
+        floor = ClockFloor(self.state, clock)
+        return enrolling.enrol(self.state, invitation, clock=clock, floor=floor, crash_point=step)
 
     @property
     def state(self) -> Path:

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from device.identity.enrol import enrol
+from device.identity.enrol import Invitation, enrol
 from shared.clock import SystemClock
 from shared.floor import ClockFloor
 
@@ -20,7 +20,8 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     clock = SystemClock()
-    enrol(state, server=server, code=code, device="pi-1", floor=ClockFloor(state, clock), clock=clock, step=kill)
+    invitation = Invitation(server, code, "pi-1")
+    enrol(state, invitation, floor=ClockFloor(state, clock), clock=clock, crash_point=kill)
 
 
 if __name__ == "__main__":

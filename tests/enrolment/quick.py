@@ -8,7 +8,7 @@ from device.identity import identity
 from device.identity.identity import Identity
 from server.identity.certificates import Certificates
 from server.identity.claims import Claims
-from shared import enrolment
+from shared import claim_code, enrolment
 from shared.clock import Clock, SystemClock
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.floor import ClockFloor
@@ -51,4 +51,4 @@ def enrolled(
 
 def ask(code: str, device: str, csr_pem: str, *, shown: str = SHOWN) -> EnrolRequest:
     """What a device sends that was shown the certificate with this fingerprint."""
-    return EnrolRequest(device, csr_pem, enrolment.proof(enrolment.key_of(code), device, csr_pem, shown))
+    return EnrolRequest(device, csr_pem, enrolment.proof(claim_code.key_of(code), device, csr_pem, shown))

@@ -24,7 +24,7 @@ from device.identity.enrol import PENDING, STEPS
 from device.identity.identity import Identity
 from server.identity.authority import Authority
 from server.identity.enrol_http import BURST, EnrolmentService
-from shared import enrolment
+from shared import claim_code, enrolment
 from shared.clock import SystemClock
 from shared.errors import ConfigError, Refused, Unreachable
 from shared.floor import ClockFloor
@@ -126,17 +126,17 @@ def test_whoever_is_refused_learns_nothing(desk: Desk, caplog: pytest.LogCapture
     bodies = [
         enrolment.encode(ask(used, "used", other, shown=shown)),
         enrolment.encode(ask(expired, "expired", csr, shown=shown)),
-        enrolment.encode(ask(enrolment.new_code(), "expired", csr, shown=shown)),
+        enrolment.encode(ask(claim_code.new_code(), "expired", csr, shown=shown)),
         enrolment.encode(ask(used, "nobody", csr, shown=shown)),
         enrolment.encode(ask(desk.book.add("bad").code, "bad", "no request", shown=shown)),
         b"not json",
         b"x" * (enrolment.MAX_REQUEST_BYTES + 1),
     ]
     assert {answers_to(desk, body) for body in bodies} == {(403, b'{"detail":"not accepted"}')}
-    told = "\n".join(caplog.messages)
+    reported = "\n".join(caplog.messages)
     for reason in ("used already", "has expired", "wrong", "No code was ever made", "cannot be read", "not JSON"):
-        assert reason in told
-    assert used not in told
+        assert reason in reported
+    assert used not in reported
 
 
 def test_a_code_expires(desk: Desk) -> None:
@@ -290,7 +290,7 @@ class InTheMiddle:
             "{}",
         )
         made = enrolment.encode(answer)
-        return 200, enrolment.answer_mac(enrolment.key_of(enrolment.new_code()), request.csr_pem, made), made
+        return 200, enrolment.answer_mac(claim_code.key_of(claim_code.new_code()), request.csr_pem, made), made
 
     def close(self) -> None:
         self._listener.close()
@@ -356,22 +356,22 @@ def test_one_address_cannot_keep_the_server_busy(desk: Desk) -> None:
 
 def test_who_must_know_of_a_new_device_is_told_once_it_is_in(desk: Desk) -> None:
     """The broker's door: else the device would be turned away for a second."""
-    told: list[frozenset[str]] = []
+    reported: list[frozenset[str]] = []
     service = EnrolmentService(
         desk.book,
         address=("127.0.0.1", 0),
         broker=":1",
         clock=SystemClock(),
-        on_enrolled=lambda: told.append(desk.certificates.admitted()),
+        on_enrolled=lambda: reported.append(desk.certificates.admitted()),
     )
     address = "{}:{}".format(*service.start())
     code = desk.book.add("pi-1").code
     with pytest.raises(Refused):
         desk.enrol(desk.book.add("pi-2").code, server=address)
-    assert told == []
+    assert reported == []
     desk.enrol(code, server=address)
     service.stop()
-    assert told == [frozenset({"pi-1"})]
+    assert reported == [frozenset({"pi-1"})]
 
 
 def test_a_port_that_is_taken_is_said_at_once(desk: Desk) -> None:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.identity.connection_limit import network_of
-from shared import enrolment
+from shared import claim_code, enrolment
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.errors import ConfigError, MessageError
 
-KEY = enrolment.key_of("0000-0000-0000-0000")
+KEY = claim_code.key_of("0000-0000-0000-0000")
 FIELDS = st.sampled_from(["device", "csr_pem", "proof", "certificate_pem", "ca_pem", "broker", "root_json"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(),
@@ -24,30 +24,30 @@ JSON = st.recursive(
 
 
 def test_a_code_is_four_groups_that_cannot_be_misread() -> None:
-    codes = {enrolment.new_code() for _ in range(200)}
+    codes = {claim_code.new_code() for _ in range(200)}
     assert len(codes) == 200
     assert all(re.fullmatch(r"([0-9A-HJKMNP-TV-Z]{4}-){3}[0-9A-HJKMNP-TV-Z]{4}", code) for code in codes)
 
 
 def test_another_code_is_another_key() -> None:
-    assert enrolment.key_of("0000-0000-0000-0001") != KEY
-    assert enrolment.key_of("oooo-OOOO-0000-0000") == KEY
+    assert claim_code.key_of("0000-0000-0000-0001") != KEY
+    assert claim_code.key_of("oooo-OOOO-0000-0000") == KEY
 
 
 @given(st.text(max_size=40))
 def test_any_text_is_a_code_or_is_refused(text: str) -> None:
     try:
-        assert len(enrolment.key_of(text)) == 32
+        assert len(claim_code.key_of(text)) == 32
     except ConfigError:
         pass
 
 
 @pytest.mark.parametrize("change", range(3))
 def test_a_proof_holds_for_one_device_one_request_and_one_server(change: int) -> None:
-    told = ["pi-1", "csr", "f" * 64]
-    first = enrolment.proof(KEY, *told)
-    told[change] += "0"
-    assert enrolment.proof(KEY, *told) != first
+    reported = ["pi-1", "csr", "f" * 64]
+    first = enrolment.proof(KEY, *reported)
+    reported[change] += "0"
+    assert enrolment.proof(KEY, *reported) != first
 
 
 def test_a_proof_is_no_answer() -> None:
@@ -84,15 +84,19 @@ def test_a_body_with_something_wrong_is_refused(body: dict[str, str]) -> None:
 
 
 def test_the_qr_code_says_what_the_command_line_would() -> None:
-    text = enrolment.uri("192.168.1.10:8443", "pi-1", "K7QX-3M9T-0AZW-E4HB")
+    text = claim_code.uri("192.168.1.10:8443", "pi-1", "K7QX-3M9T-0AZW-E4HB")
     assert text == "waycue:enrol?server=192.168.1.10:8443&device=pi-1&code=K7QX-3M9T-0AZW-E4HB"
-    assert enrolment.parse_uri(text) == {"server": "192.168.1.10:8443", "device": "pi-1", "code": "K7QX-3M9T-0AZW-E4HB"}
+    assert claim_code.parse_uri(text) == {
+        "server": "192.168.1.10:8443",
+        "device": "pi-1",
+        "code": "K7QX-3M9T-0AZW-E4HB",
+    }
 
 
 @given(st.text(max_size=80) | st.text(max_size=60).map(lambda text: f"waycue:enrol?{text}"))
 def test_any_other_text_is_no_qr_code(text: str) -> None:
     try:
-        assert set(enrolment.parse_uri(text)) == {"server", "device", "code"}
+        assert set(claim_code.parse_uri(text)) == {"server", "device", "code"}
     except ConfigError:
         pass
 

@@ -18,9 +18,9 @@ from sqlalchemy import update
 
 from device.identity import identity, renew
 from device.identity.identity import Identity
-from device.identity.renew import NEXT_KEY, WISH, Renewal, is_due
+from device.identity.renew import NEXT_KEY, REQUEST, Renewal, is_due
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database import store as db
 from server.database.store import open_store
@@ -134,25 +134,25 @@ def test_a_renewed_certificate_raises_the_clock_floor(pair: Pair) -> None:
 def test_a_wish_renews_at_once_and_is_forgotten_when_met(pair: Pair) -> None:
     pair.clock.sleep(50 * DAY_S)
     before = pair.identity
-    renew.wish(pair.state, rekey=False)
+    renew.request_renewal(pair.state, rekey=False)
     assert pair.renewal.tick()
     pair.exchange()
     assert pair.identity.not_after_utc > before.not_after_utc
-    assert not (pair.state / WISH).exists()
+    assert not (pair.state / REQUEST).exists()
 
 
 def test_a_wish_for_a_fresh_certificate_is_met_by_the_one_that_is_there(pair: Pair) -> None:
     before = pair.identity
-    renew.wish(pair.state, rekey=False)
+    renew.request_renewal(pair.state, rekey=False)
     pair.renewal.tick()
     pair.exchange()
     assert pair.identity.certificate_pem == before.certificate_pem
-    assert not (pair.state / WISH).exists()
+    assert not (pair.state / REQUEST).exists()
 
 
 def test_a_new_key_is_used_once_its_certificate_came(pair: Pair) -> None:
     old_key = (pair.identity.folder / identity.KEY).read_bytes()
-    renew.wish(pair.state, rekey=True)
+    renew.request_renewal(pair.state, rekey=True)
     assert pair.renewal.tick()
     assert (pair.state / NEXT_KEY).stat().st_mode & 0o777 == 0o600
     assert (pair.identity.folder / identity.KEY).read_bytes() == old_key
@@ -162,7 +162,7 @@ def test_a_new_key_is_used_once_its_certificate_came(pair: Pair) -> None:
 
 
 def test_power_lost_between_question_and_answer_keeps_the_new_key(pair: Pair) -> None:
-    renew.wish(pair.state, rekey=True)
+    renew.request_renewal(pair.state, rekey=True)
     pair.renewal.tick()
     answers = pair.answers()
     reborn = Renewal(
@@ -189,21 +189,21 @@ def test_power_lost_at_any_step_leaves_a_whole_identity_and_the_wish(pair: Pair,
             return True
 
         held = pair.identity
-        return Renewal(pair.state, held, held.context(), publish=publish, clock=pair.clock, step=at)
+        return Renewal(pair.state, held, held.context(), publish=publish, clock=pair.clock, crash_point=at)
 
     first = pair.identity
-    renew.wish(pair.state, rekey=True)
+    renew.request_renewal(pair.state, rekey=True)
     pair.renewal = reborn(cut)
     with pytest.raises(PowerLoss):
         pair.ask_and_hear()
     pair.sent.clear()
     pair.renewal = reborn()
-    if (pair.state / WISH).exists():
+    if (pair.state / REQUEST).exists():
         assert pair.renewal.tick()
         pair.exchange()
     assert pair.identity.not_after_utc >= first.not_after_utc
     assert (pair.identity.folder / identity.KEY).read_bytes() != pair.first_key
-    assert not (pair.state / WISH).exists()
+    assert not (pair.state / REQUEST).exists()
     assert not (pair.state / NEXT_KEY).exists()
     assert len(pair.certificates.of("pi-1")) == 2
 
@@ -330,16 +330,8 @@ def device(site: SecureSite, state: Path, *, days_ago: float) -> Device:
     found = Identity.open(state, floor=ClockFloor(state, SystemClock())) or found
     context, states = found.context(), list[str]()
     outbox = Outbox(state / "outbox")
-    link = Link(
-        host=site.host,
-        port=site.port,
-        device="pi-1",
-        outbox=outbox,
-        clock=SystemClock(),
-        tls=context,
-        on_state=states.append,
-        draw=lambda: 0.02,
-    )
+    ports = LinkPorts(outbox, SystemClock(), states.append, lambda: 0.02)
+    link = Link(LinkSettings(site.host, site.port, "pi-1", context), ports)
     one = Renewal(state, found, context, publish=link.publish, clock=SystemClock())
     link.on("certificate", one.on_certificate)
     link.start()
@@ -359,8 +351,8 @@ def test_the_next_connection_uses_the_renewed_certificate(served: SecureSite, tm
         served.settle()
         until(lambda: one.link.counters["connects"] >= 2 and one.link.online, "it to be back", timeout_s=15)
         assert one.renewal.identity.not_after_utc > old.not_after_s
-        told = json.loads((one.renewal.identity.folder / identity.ENROLMENT).read_bytes())
-        assert told["device"] == "pi-1"
+        reported = json.loads((one.renewal.identity.folder / identity.ENROLMENT).read_bytes())
+        assert reported["device"] == "pi-1"
     finally:
         one.close()
 
@@ -389,6 +381,6 @@ def test_a_next_key_behind_a_passphrase_is_replaced(pair: Pair) -> None:
     closed = serialization.BestAvailableEncryption(b"x")
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, closed)
     atomic.write_bytes(pair.state / NEXT_KEY, pem, mode=0o600)
-    atomic.write_json(pair.state / WISH, {"rekey": True})
+    atomic.write_json(pair.state / REQUEST, {"rekey": True})
     pair.ask_and_hear()
     assert pair.renewal.counters["renewed"] == 1

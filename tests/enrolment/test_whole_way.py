@@ -53,8 +53,8 @@ class Programs:
 
     def device(self, name: str, *arguments: str) -> tuple[int, str]:
         status = device.main([name, "--state", str(self.state), *arguments])
-        told = self.capsys.readouterr()
-        return status, told.out + told.err
+        reported = self.capsys.readouterr()
+        return status, reported.out + reported.err
 
 
 @pytest.fixture
@@ -82,10 +82,10 @@ def test_a_device_comes_in_works_and_is_locked_out(programs: Programs) -> None:
     claim = json.loads(programs.server("devices", "add", "pi-1", "--server", "127.0.0.1", "--json"))
     assert json.loads(programs.server("devices", "list", "--json"))[0]["state"] == "waiting"
 
-    status, told = programs.device("enroll", "--uri", claim["uri"])
-    assert (status, "This device is pi-1" in told) == (0, True), told
-    status, told = programs.device("identity", "--json")
-    assert json.loads(told)["device"] == "pi-1"
+    status, reported = programs.device("enroll", "--uri", claim["uri"])
+    assert (status, "This device is pi-1" in reported) == (0, True), reported
+    status, reported = programs.device("identity", "--json")
+    assert json.loads(reported)["device"] == "pi-1"
     until(lambda: programs.device("selftest", "--only", "broker")[0] == 0, "the broker to know it", timeout_s=15)
     assert "knows this device" in programs.device("selftest", "--only", "broker")[1]
 
@@ -103,7 +103,9 @@ def test_a_device_comes_in_works_and_is_locked_out(programs: Programs) -> None:
     assert "lost on the bus" in programs.server("devices", "list")
     programs.children.stop(agent)
     assert "Traceback" not in agent.log.read_text()
-    status, told = programs.device("selftest", "--only", "broker")
-    assert (status, "certificate revoked" in told) == (1, True), told
-    status, told = programs.device("enroll", "--server", claim["server"], "--code", claim["code"], "--device", "pi-1")
-    assert (status, "did not take the code" in told) == (1, True), told
+    status, reported = programs.device("selftest", "--only", "broker")
+    assert (status, "certificate revoked" in reported) == (1, True), reported
+    status, reported = programs.device(
+        "enroll", "--server", claim["server"], "--code", claim["code"], "--device", "pi-1"
+    )
+    assert (status, "did not take the code" in reported) == (1, True), reported

@@ -21,7 +21,7 @@ from pathlib import Path
 from device.outbox.folder import REQUESTS
 from device.outbox.inspect import ask_retry
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from device.updates.permission import Permission
 from device.updates.state import Settings
 from device.updates.tuf_client import Trust
@@ -44,15 +44,17 @@ from shared.clock import Clock, SystemClock
 from shared.errors import MessageError
 from shared.floor import ClockFloor
 from shared.messages import Status
+from tests.crash import Killer
 from tests.faults import cargo
 from tests.faults.cargo import Ledger
-from tests.faults.killer import Killer
 
 TICK_S = 0.05
 OFFERS_EVERY_S = 0.2
 BAD_SUFFIX = "-bad"
 """Models whose version ends so fail on probation."""
 PROBATION_LOOKS = 3
+FRAMES = 4
+"""So many functions name a call that a process dies at."""
 FREE_MB = 32  # the disks of these tests are small
 _log = logging.getLogger(__name__)
 
@@ -71,9 +73,9 @@ class Fate:
     """How much faster than real its timers run."""
 
     def killer(self) -> Killer:
-        killer = Killer(self.kill_at, nth=self.nth, seen=self.seen)
+        killer = Killer(self.seen, name=self.kill_at or None, nth=self.nth, frames=FRAMES)
         if self.watch_calls:
-            killer.install()
+            killer.watch()
         return killer
 
     def clock(self) -> SkewedClock:
@@ -160,16 +162,9 @@ class _Device:
         self._orders, self._stop = orders, stop
         self._ledger = Ledger(orders.ledger)
         self._killer = orders.fate.killer()
-        self._box = Outbox(orders.state / "outbox", step=self._killer)
-        self._link = Link(
-            host=orders.host,
-            port=orders.port,
-            device=orders.name,
-            outbox=self._box,
-            clock=orders.fate.clock(),
-            on_state=self._changed,
-            draw=lambda: 0.1,
-        )
+        self._box = Outbox(orders.state / "outbox", crash_point=self._killer)
+        ports = LinkPorts(self._box, orders.fate.clock(), self._changed, lambda: 0.1)
+        self._link = Link(LinkSettings(orders.host, orders.port, orders.name), ports)
         self._updater = self._made_updater() if orders.updates else None
         self._threads: list[threading.Thread] = []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from device.outbox.outbox import Item, Outbox
+from device.outbox.outbox import Outbox, OutboxItem
 from server.database.store import open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
@@ -24,7 +24,7 @@ def bring_all(home: Path, box: Outbox, device: str) -> None:
     box.forget_merged()
 
 
-def brought(home: Path, box: Outbox, item: Item, device: str) -> bool:
+def brought(home: Path, box: Outbox, item: OutboxItem, device: str) -> bool:
     """Whether the server said that it has it."""
     store = open_store(home)
     merge = Merge(store, Dataset(home / "dataset"), SystemClock())
@@ -41,7 +41,7 @@ def brought(home: Path, box: Outbox, item: Item, device: str) -> bool:
     return "merged" in {messages.decode(Ack, payload).state for topic, payload in replies if topic == own}
 
 
-def _said(box: Outbox, item: Item, device: str) -> list[tuple[list[str], bytes]]:
+def _said(box: Outbox, item: OutboxItem, device: str) -> list[tuple[list[str], bytes]]:
     """(levels, payload) of every message about it."""
     folder = box.folder / item.record_id
     sidecar = (folder / "record.json").read_bytes()

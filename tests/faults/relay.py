@@ -1,7 +1,7 @@
 """A bad network on loopback: a TCP relay between a client and a server, whose weather changes while it runs.
 
     with Relay("127.0.0.1", broker.port, weather=Weather(bytes_per_s=64_000)) as relay:
-        link = Link(host=relay.host, port=relay.port, ...)
+        link = Link(LinkSettings(relay.host, relay.port, ...), ...)
         relay.cut_after(100_000, "up")      reset all connections once 100 kB more went up
         relay.wait(lambda: relay.cuts == 1)
         relay.weather = Weather(delay_s=0.3, loss=0.01)

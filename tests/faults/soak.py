@@ -162,7 +162,7 @@ def swept(folder: Path) -> list[Outcome]:
     say(f"{len(points)} durable steps to be killed at: {dict(Counter(map(sweep.group, points)))}")
     done = 0
 
-    def told(outcome: Outcome) -> None:
+    def reported(outcome: Outcome) -> None:
         nonlocal done
         done += 1
         if outcome.problems:
@@ -170,7 +170,7 @@ def swept(folder: Path) -> list[Outcome]:
         if done % 40 == 0:
             say(f"{done} kills tried")
 
-    return theatre.sweep(points, told=told)
+    return theatre.sweep(points, reported=reported)
 
 
 def report(outcomes: Sequence[Outcome], after: Aftermath) -> dict[str, Any]:
@@ -283,7 +283,7 @@ def _found(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     try:
         outcomes = swept(folder / "sweep")
         say(f"{sum(one.killed for one in outcomes)} kills at named steps; now the storm")
-        after = storm(folder / "storm", Plan(faults=options.faults, seed=options.seed), told=say)
+        after = storm(folder / "storm", Plan(faults=options.faults, seed=options.seed), reported=say)
         tests = long_tests()
         say("waiting for the fuzzers")
         fuzzing.start()  # a second one at a time: now there is room

@@ -104,18 +104,18 @@ class Aftermath:
         return self.verdict.clean and not lost and not self.bricked
 
 
-def storm(folder: Path, plan: Plan, *, told: Callable[[str], None] = lambda text: None) -> Aftermath:
+def storm(folder: Path, plan: Plan, *, reported: Callable[[str], None] = lambda text: None) -> Aftermath:
     """Play it to its end. The folder is best in memory."""
     with ExitStack() as stack:
-        weather = _Storm(folder, plan, stack, told)
+        weather = _Storm(folder, plan, stack, reported)
         weather.begin()
         weather.rage()
         return weather.end()
 
 
 class _Storm:
-    def __init__(self, folder: Path, plan: Plan, stack: ExitStack, told: Callable[[str], None]) -> None:
-        self._plan, self._told, self._stack = plan, told, stack
+    def __init__(self, folder: Path, plan: Plan, stack: ExitStack, reported: Callable[[str], None]) -> None:
+        self._plan, self._reported, self._stack = plan, reported, stack
         self._draw = random.Random(plan.seed)
         self._calm = threading.Event()
         self.after = Aftermath(plan, skipped=disk.why_not())
@@ -169,7 +169,7 @@ class _Storm:
 
     def end(self) -> Aftermath:
         """Good weather, nobody dies any more, all is sent; then the judgement."""
-        self._told("the storm is over; everybody finishes")
+        self._reported("the storm is over; everybody finishes")
         for seat in self._seats:
             self._restore(seat)
             seat.relay.weather = Weather()
@@ -222,7 +222,7 @@ class _Storm:
             if number % OFFER_EVERY == 0:
                 self._offer()
             if number % 10 == 0:
-                self._told(f"{number} faults, {sum(self.after.deaths.values())} deaths")
+                self._reported(f"{number} faults, {sum(self.after.deaths.values())} deaths")
             self._calm.wait(self._draw.random() * self._plan.calm_s)
 
     def _mark(self) -> None:

@@ -8,7 +8,7 @@ Four stories, each with its own cast of real processes:
     updating    a device goes from m1 to m2; the keys are changed; it is offered m3, which fails on probation and is
                 taken back
 
-The names of the steps are not written down here: an undisturbed run of each story collects them (tests.faults.killer).
+The names of the steps are not written down here: an undisturbed run of each story collects them (tests.crash).
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Theatre:
         times: tuple[int, ...] = (1, 3),
         *,
         workers: int = 2,
-        told: Callable[[Outcome], None] = lambda outcome: None,
+        reported: Callable[[Outcome], None] = lambda outcome: None,
     ) -> list[Outcome]:
         """Die at all of them. Interrupted, it lets the stories that are being played come to their end."""
         pool = ThreadPoolExecutor(workers)
@@ -142,7 +142,7 @@ class Theatre:
             outcomes = []
             for one in waiting:
                 outcomes.append(one.result())
-                told(outcomes[-1])
+                reported(outcomes[-1])
         finally:
             pool.shutdown(cancel_futures=True)
         return outcomes
@@ -208,8 +208,8 @@ def _pruning(theatre: Theatre, place: Path, point: Point, fates: Fates) -> Outco
         _survive(world, seat, until=lambda: seat.actor.exit_code == 0)
         world.server.stop()
         outcome = _judged(world, seat, point, fates, killed=killed)
-        told = {json.loads(line)["record_id"] for line in named}
-        return outcome if told else replace(outcome, problems=(*outcome.problems, "nothing was pruned"))
+        reported = {json.loads(line)["record_id"] for line in named}
+        return outcome if reported else replace(outcome, problems=(*outcome.problems, "nothing was pruned"))
 
 
 def _updating(theatre: Theatre, place: Path, point: Point, fates: Fates) -> Outcome:

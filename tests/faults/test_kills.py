@@ -22,7 +22,7 @@ POINTS = (
     Point("sending", "device", "ack:marked"),
     Point("sending", "device", "fail:reason_written"),
     Point("sending", "device", "retry:moved"),
-    Point("pruning", "device", "prune:told"),
+    Point("pruning", "device", "prune:logged"),
     Point("sending", "server", "arrivals:ranges_written"),
     Point("sending", "server", "merge:journal_written"),
     Point("sending", "server", "merge:committed"),

@@ -21,7 +21,7 @@ BYTES_PER_S = 1_500_000  # so that each of them is in the middle of something wh
 START_S = 60.0
 
 
-class House:
+class Installation:
     """A server, and a device behind a slow relay, as systemd would run them."""
 
     def __init__(self, folder: Path, children: Children, broker: BrokerChild, relay: Relay) -> None:
@@ -89,7 +89,7 @@ def test_agent_server_and_broker_are_killed_midway_and_all_is_merged_once(
         Relay(broker.host, broker.port, weather=Weather(bytes_per_s=BYTES_PER_S)) as relay,
         Children(tmp_path / "logs") as children,
     ):
-        house = House(memory_path, children, broker, relay)
+        house = Installation(memory_path, children, broker, relay)
         box = Outbox(house.state / "outbox")
         for number in range(CHUNKS):
             ledger.say("sealed", box.seal_chunk(*cargo.chunk(DEVICE, number)).chunk_id)

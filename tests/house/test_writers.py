@@ -13,14 +13,14 @@ ELSEWHERE = {
     "device/voice/sinks.py": "the WAV file of a walk that is replayed",
     "device/health/walk_report.py": "captions, for whoever watches",
     "device/outbox/": "the append-only list of what was lost",
-    "device/capture/encode.py": "a clip and a sound in memory",
+    "device/capture/clip.py": "a clip and a sound in memory",
     "server/labelling/": "an append-only log; a sound in memory",
     "server/broker/child.py": "the log of a child process",
     "server/learn/lora.py": "a folder under construction",
     "server/dataset/folder.py": "the append-only logs",
     "server/walks/": "videos for people to look at",
     "shared/file_lock.py": "an empty file to lock",
-    "shared/media.py": "a sound in memory",
+    "shared/wav.py": "a sound in memory",
     "exporters/": "a folder under construction",
 }
 

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from shared.clock import SystemClock
 from tests.device.outbox.records import DEVICE
 
 if __name__ == "__main__":
     box = Outbox(Path(sys.argv[1]))
-    link = Link(host="127.0.0.1", port=int(sys.argv[2]), device=DEVICE, outbox=box, clock=SystemClock())
+    link = Link(LinkSettings("127.0.0.1", int(sys.argv[2]), DEVICE), LinkPorts(box, SystemClock()))
     link.start()
     idle = link.wait_idle(120)
     link.stop()

@@ -16,11 +16,11 @@ from server.dataset.merge import Merge
 from server.dataset.recover import recover
 from server.ingest.ingest import Ingest
 from shared.clock import SystemClock
-from tests.device.outbox.crash_child import Killer
+from tests.crash import Killer
 
 if __name__ == "__main__":
     home, port, step, nth = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-    killer = Killer(step, nth)
+    killer = Killer(name=step, nth=nth)
     store, dataset, clock = open_store(home), Dataset(home / "dataset"), SystemClock()
     merge = Merge(store, dataset, clock, step=killer)
     recover(store, dataset, merge, clock)

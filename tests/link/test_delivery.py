@@ -21,12 +21,12 @@ from device.sync.uploads import (
     Allow,
     Allowed,
     Answered,
-    Failed,
-    Merged,
-    Refused,
-    Released,
-    Say,
-    Took,
+    Claimed,
+    ItemFailed,
+    ItemMerged,
+    ItemRefused,
+    ItemReleased,
+    SendMessage,
     Uploads,
     UploadsEvent,
 )
@@ -48,7 +48,7 @@ chaos = st.one_of(
 )
 
 
-class World:
+class Wire:
     """One device, one server, and two queues of messages."""
 
     def __init__(self, folder: Path) -> None:
@@ -80,18 +80,18 @@ class World:
         self.state, actions = uploads.step(self.state, event, self.now_s)
         for action in actions:
             match action:
-                case Say():
+                case SendMessage():
                     self._send(action)
-                case Merged(item=item):
+                case ItemMerged(item=item):
                     self.box.merged([item])
-                case Refused(item=item, reason=reason):
+                case ItemRefused(item=item, reason=reason):
                     self.refused.append(f"{item.name}: {reason}")
                     self.box.refused(item, reason)
-                case Released(item=item):
+                case ItemReleased(item=item):
                     self.box.release([item])
         self.most_flying = max(self.most_flying, self.state.flying_parts)
 
-    def _send(self, say: Say) -> None:
+    def _send(self, say: SendMessage) -> None:
         message = message_of(DEVICE, say)
         place = topics.levels(message.topic)
         assert place is not None
@@ -108,7 +108,7 @@ class World:
         items = self.box.claim(small)
         items += self.box.claim(bulk, bulk=True) if len(items) < small else []
         if items:
-            self.decide(Took(tuple(items)))
+            self.decide(Claimed(tuple(items)))
 
     def connect(self) -> None:
         self.decide(Online(PART))
@@ -250,7 +250,7 @@ class World:
 def test_cuts_and_restarts_lose_nothing_and_resend_at_most_a_window_each(
     memory_path: Path, story: list[str], chance: random.Random
 ) -> None:
-    with World(Path(mkdtemp(dir=memory_path))) as world:
+    with Wire(Path(mkdtemp(dir=memory_path))) as world:
         world.connect()
         for what in story:
             world.do(what, chance)
@@ -265,7 +265,7 @@ def test_cuts_and_restarts_lose_nothing_and_resend_at_most_a_window_each(
 def test_loss_repeats_and_reordering_lose_nothing_either(
     memory_path: Path, story: list[str], chance: random.Random
 ) -> None:
-    with World(Path(mkdtemp(dir=memory_path))) as world:
+    with Wire(Path(mkdtemp(dir=memory_path))) as world:
         world.connect()
         for what in story:
             world.do(what, chance)
@@ -274,7 +274,7 @@ def test_loss_repeats_and_reordering_lose_nothing_either(
 
 
 def test_many_records_share_one_window_and_go_in_order(memory_path: Path) -> None:
-    with World(memory_path) as world:
+    with Wire(memory_path) as world:
         for _ in range(12):
             world.seal(spoken=False)
         world.seal(spoken=True)
@@ -287,7 +287,7 @@ def test_many_records_share_one_window_and_go_in_order(memory_path: Path) -> Non
 
 
 def test_a_refused_record_takes_its_files_out_of_the_uploads(memory_path: Path) -> None:
-    with World(memory_path) as world:
+    with Wire(memory_path) as world:
         world.connect()
         world.seal(spoken=False)
         record_id = chunk(0).chunk_id
@@ -299,10 +299,10 @@ def test_a_refused_record_takes_its_files_out_of_the_uploads(memory_path: Path) 
 
 
 def test_a_file_that_cannot_be_read_is_given_up_alone(memory_path: Path) -> None:
-    with World(memory_path) as world:
+    with Wire(memory_path) as world:
         world.connect()
         world.seal(spoken=False)
-        world.decide(Failed(f"{chunk(0).chunk_id}.clip", "it cannot be read on the device"))
+        world.decide(ItemFailed(f"{chunk(0).chunk_id}.clip", "it cannot be read on the device"))
         world.finish()
         assert [failure.reason for failure in world.box.failures()] == ["clip: it cannot be read on the device"]
         assert len(world.depot.entries) == 3

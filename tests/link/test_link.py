@@ -82,7 +82,7 @@ def test_little_is_held_in_memory_while_much_waits(
 
     def look(_key: str) -> None:
         nonlocal most
-        most = max(most, link.unacked, len(link._outgoing))
+        most = max(most, link.unacked, len(link.delivery.outgoing))
 
     with Server(broker, memory_path, on_part=look):
         link.start()
@@ -313,7 +313,7 @@ def test_a_broker_that_accepts_and_says_nothing_is_given_up_and_stop_does_not_ha
         link.start()
         until(lambda: any("does not answer" in state for state in states))
         link.stop()
-        assert not link._background.is_alive
+        assert "device link" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_stop_before_start_and_twice_is_harmless(make_link: MakeLink) -> None:

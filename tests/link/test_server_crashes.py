@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from server.broker.child import BrokerChild
 from server.database import store as db
 from server.database.store import open_store
@@ -49,7 +49,7 @@ def test_killed_right_after_a_step_everything_is_merged_once_by_its_next_life(
     broker: BrokerChild, memory_path: Path, step: str
 ) -> None:
     box = Outbox(memory_path / "outbox")
-    link = Link(host=broker.host, port=broker.port, device=DEVICE, outbox=box, clock=HastyClock(), draw=lambda: 0.1)
+    link = Link(LinkSettings(broker.host, broker.port, DEVICE), LinkPorts(box, HastyClock(), draw=lambda: 0.1))
     for number in range(CHUNKS):
         box.seal_chunk(chunk(number), payloads(number, clip_bytes=CLIP_BYTES))
     box.seal_correction(correction(1), wav(99))

@@ -114,11 +114,11 @@ class TestDeviceAlone:
         assert sorted(set(owners) & set(FORBIDDEN)) == []
 
     def test_every_device_and_shared_module_can_be_imported(self, device_python: Path, tmp_path: Path) -> None:
-        told = json.loads(run(device_python, "-c", IMPORT_EVERYTHING, cwd=tmp_path, timeout_s=120))
-        assert told["failed"] == {}
-        assert "device.agent" in told["names"]
-        assert "shared.runtime" in told["names"]
-        assert sorted(set(told["loaded"]) & set(FORBIDDEN)) == []
+        reported = json.loads(run(device_python, "-c", IMPORT_EVERYTHING, cwd=tmp_path, timeout_s=120))
+        assert reported["failed"] == {}
+        assert "device.agent" in reported["names"]
+        assert "shared.runtime" in reported["names"]
+        assert sorted(set(reported["loaded"]) & set(FORBIDDEN)) == []
 
     def test_the_command_explains_itself(self, device_python: Path, tmp_path: Path) -> None:
         text = run(device_python.parent / "waycue-device", "--help", cwd=tmp_path)

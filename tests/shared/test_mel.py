@@ -14,8 +14,8 @@ from transformers.audio_utils import mel_filter_bank
 
 from server import walks
 from shared import mel
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import MediaError
-from shared.media import SAMPLE_RATE_HZ
 from shared.mel import BANDS, FRAMES, HOP, log_mel
 
 SAMPLES = FRAMES * HOP

@@ -28,9 +28,9 @@ def keys(home: Path, *words: str) -> int:
 def test_init_names_the_root_key_and_says_to_carry_it_away(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (key,) = (home / "root-key").glob("*.pem")
     assert main(["--home", str(home), "init"]) == 0
-    told = capsys.readouterr().out
-    assert f"Move the root key away from this machine, to a USB stick in a drawer: {key}" in told
-    assert "PRIVATE" not in told
+    reported = capsys.readouterr().out
+    assert f"Move the root key away from this machine, to a USB stick in a drawer: {key}" in reported
+    assert "PRIVATE" not in reported
     key.unlink()
     assert main(["--home", str(home), "init"]) == 0
     assert "root key" not in capsys.readouterr().out
@@ -40,18 +40,18 @@ def test_init_makes_the_keys_and_says_where_the_root_key_belongs(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert keys(home, "status") == 0
-    told = capsys.readouterr().out
-    assert [line.split()[0] for line in told.splitlines()[:4]] == ["root", "targets", "snapshot", "timestamp"]
-    assert "USB stick" in told
+    reported = capsys.readouterr().out
+    assert [line.split()[0] for line in reported.splitlines()[:4]] == ["root", "targets", "snapshot", "timestamp"]
+    assert "USB stick" in reported
     assert "USB stick" in (home / "root-key" / "READ-ME-FIRST.txt").read_text()
 
 
 def test_the_status_as_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert keys(home, "status", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["well"] is True
-    assert [role["role"] for role in told["roles"]] == ["root", "targets", "snapshot", "timestamp"]
-    assert "PRIVATE" not in json.dumps(told)
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["well"] is True
+    assert [role["role"] for role in reported["roles"]] == ["root", "targets", "snapshot", "timestamp"]
+    assert "PRIVATE" not in json.dumps(reported)
 
 
 def test_keys_are_rotated_and_the_root_renewed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device import config as settings
-from device.agent import Agent, RunOptions
+from device.agent.parts import AgentPorts, RunOptions
+from device.agent.run import Agent
 from device.config import Config
 from shared import vocabulary
 from shared.clock import SystemClock
@@ -114,9 +115,8 @@ def agent(chosen: Config, model: LoadedModel | None, folder: Path, **options: An
         "exit_at_end": True,
         "linger_s": 0.0,
     }
-    return Agent(
-        chosen, RunOptions(**{**run, **options}), clock=SystemClock(), load=None if model is None else lambda _: model
-    )
+    load = None if model is None else lambda _: model
+    return Agent(chosen, RunOptions(**{**run, **options}), AgentPorts(SystemClock(), load=load))
 
 
 def _flat(chosen: Config) -> dict[str, Any]:

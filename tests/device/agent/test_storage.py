@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from device.moments.sealer import MOST_HELD, Keeper, Parcel, least
+from device.moments.sealer import MOST_HELD, Parcel, Sealer, least
 from device.outbox.outbox import Outbox, Pruned
 from shared.messages import ChunkRecord, CorrectionRecord
 from tests.device.agent.stage import StoryModel, film, presses, run
@@ -52,7 +52,7 @@ def test_a_full_disk_is_announced_counted_and_guidance_goes_on(tmp_path: Path, t
 
 
 class Disk:
-    """Stands for the outbox on a disk that fails when told to: only the operating system's answer is made up."""
+    """Stands for the outbox on a disk that fails when asked to: only the operating system's answer is made up."""
 
     def __init__(self) -> None:
         self.full = 0
@@ -72,7 +72,7 @@ class Disk:
     def prune(self, limit_bytes: int) -> Pruned:
         return Pruned((), ())
 
-    def give_way(self, need_bytes: int, importance: int) -> Pruned:
+    def evict(self, need_bytes: int, importance: int) -> Pruned:
         return Pruned()
 
     def note_lost(self, record_ids: Iterable[str], why: str) -> None:
@@ -109,60 +109,60 @@ def parcel(number: int, payloads: Mapping[str, bytes] | None = None, *, flag: st
 
 @pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "Storage full."), (errno.EIO, "Storage failed.")])
 def test_what_could_not_be_sealed_is_sealed_when_the_disk_takes_it_again(number: int, said: str) -> None:
-    disk, told = Disk(), list[str]()
-    keeper = Keeper(disk, tell=told.append, sealed=lambda _: None, limit_bytes=10**9)
-    keeper.start()
+    disk, announced = Disk(), list[str]()
+    sealer = Sealer(disk, announce=announced.append, sealed=lambda _: None, limit_bytes=10**9)
+    sealer.start()
     disk.full = number
     for chunk in range(3):
-        keeper.keep(parcel(chunk))
-    until(lambda: keeper.held == 3, "three held chunks")
-    assert (told, keeper.trouble) == ([said], said)
+        sealer.store(parcel(chunk))
+    until(lambda: sealer.held == 3, "three held chunks")
+    assert (announced, sealer.trouble) == ([said], said)
     disk.full = 0
-    keeper.keep(parcel(3))
+    sealer.store(parcel(3))
     until(lambda: len(disk.sealed) == 4, "all four")
-    keeper.close()
+    sealer.close()
     assert disk.sealed == [f"dev-1-boot-{chunk}" for chunk in range(4)]
-    assert told == [said, "Storage is working again."]
-    assert (keeper.lost, keeper.trouble) == (0, "")
+    assert announced == [said, "Storage is working again."]
+    assert (sealer.lost, sealer.trouble) == (0, None)
 
 
 def test_what_the_server_has_gives_way_to_a_new_chunk() -> None:
-    disk, told = Disk(), list[str]()
+    disk, announced = Disk(), list[str]()
     disk.full, disk.merged = errno.ENOSPC, ("dev-1-boot-0",)
-    keeper = Keeper(disk, tell=told.append, sealed=lambda _: None, limit_bytes=10**9)
-    keeper.start()
-    keeper.keep(parcel(1))
+    sealer = Sealer(disk, announce=announced.append, sealed=lambda _: None, limit_bytes=10**9)
+    sealer.start()
+    sealer.store(parcel(1))
     until(lambda: disk.sealed == ["dev-1-boot-1"], "the new chunk")
-    keeper.close()
-    assert told == []
+    sealer.close()
+    assert announced == []
 
 
 def test_a_disk_that_stays_full_costs_no_memory_without_bound_and_all_that_is_lost_is_counted() -> None:
     disk = Disk()
     disk.full = errno.ENOSPC
-    keeper = Keeper(disk, tell=lambda _: None, sealed=lambda _: None, limit_bytes=10**9)
-    keeper.start()
+    sealer = Sealer(disk, announce=lambda _: None, sealed=lambda _: None, limit_bytes=10**9)
+    sealer.start()
     for chunk in range(MOST_HELD + 5):
-        keeper.keep(parcel(chunk))
-    until(lambda: keeper.lost == 5, "five lost chunks")
-    assert keeper.held == MOST_HELD
-    keeper.close()
-    assert (keeper.held, keeper.lost) == (0, MOST_HELD + 5)
+        sealer.store(parcel(chunk))
+    until(lambda: sealer.lost == 5, "five lost chunks")
+    assert sealer.held == MOST_HELD
+    sealer.close()
+    assert (sealer.held, sealer.lost) == (0, MOST_HELD + 5)
 
 
 def test_what_is_given_up_is_named_as_soon_as_the_disk_takes_that() -> None:
     disk = Disk()
     disk.full = errno.ENOSPC
-    keeper = Keeper(disk, tell=lambda _: None, sealed=lambda _: None, limit_bytes=10**9)
-    keeper.start()
+    sealer = Sealer(disk, announce=lambda _: None, sealed=lambda _: None, limit_bytes=10**9)
+    sealer.start()
     for chunk in range(MOST_HELD + 3):
-        keeper.keep(parcel(chunk))
-    until(lambda: keeper.lost == 3, "three lost chunks")
+        sealer.store(parcel(chunk))
+    until(lambda: sealer.lost == 3, "three lost chunks")
     assert disk.named == []
     disk.full = 0
-    keeper.keep(parcel(99))
+    sealer.store(parcel(99))
     until(lambda: len(disk.named) == 3, "their names")
-    keeper.close()
+    sealer.close()
     assert disk.named == [f"dev-1-boot-{chunk}" for chunk in range(3)]
     assert len(disk.sealed) == MOST_HELD + 1
 
@@ -177,32 +177,32 @@ def test_what_matters_least_is_given_up_first_and_of_that_the_oldest() -> None:
 
 
 def test_on_a_full_disk_a_moment_of_the_wearers_takes_the_place_of_a_random_one(tiny_disk: Path) -> None:
-    told, sealed = list[str](), list[Parcel]()
+    announced, sealed = list[str](), list[Parcel]()
     box = Outbox(tiny_disk / "outbox")
-    keeper = Keeper(box, tell=told.append, sealed=sealed.append, limit_bytes=10**9)
-    keeper.start()
+    sealer = Sealer(box, announce=announced.append, sealed=sealed.append, limit_bytes=10**9)
+    sealer.start()
     for number in range(3):
-        keeper.keep(parcel(number, {"frame": b"x" * 250_000}, flag="audit"))
-    keeper.keep(parcel(9, {"frame": b"x" * 250_000}))
+        sealer.store(parcel(number, {"frame": b"x" * 250_000}, flag="audit"))
+    sealer.store(parcel(9, {"frame": b"x" * 250_000}))
     until(lambda: len(sealed) == 4, "four sealed chunks")
-    keeper.close()
+    sealer.close()
     assert (tiny_disk / "outbox" / "dev-1-boot-9").is_dir()
     assert b"dev-1-boot-0" in (tiny_disk / "outbox" / "lost.jsonl").read_bytes()
     box.close()
-    assert (keeper.lost, told) == (1, ["Storage full. Old moments were dropped."])
+    assert (sealer.lost, announced) == (1, ["Storage full. Old moments were dropped."])
 
 
 def test_the_outbox_is_held_to_its_size_and_what_is_dropped_is_announced_and_counted(tmp_path: Path) -> None:
-    told, sealed = list[str](), list[Parcel]()
+    announced, sealed = list[str](), list[Parcel]()
     box = Outbox(tmp_path / "outbox")
-    keeper = Keeper(box, tell=told.append, sealed=sealed.append, limit_bytes=300_000)
-    keeper.start()
+    sealer = Sealer(box, announce=announced.append, sealed=sealed.append, limit_bytes=300_000)
+    sealer.start()
     for chunk in range(5):
-        keeper.keep(Parcel(parcel(chunk).record, {"frame": b"x" * 100_000}))
+        sealer.store(Parcel(parcel(chunk).record, {"frame": b"x" * 100_000}))
     until(lambda: len(sealed) == 5, "five sealed chunks")
-    keeper.close()
+    sealer.close()
     counts = box.counts()
     box.close()
     assert counts.queued == 2
-    assert keeper.lost == 3
-    assert set(told) == {"Storage full. Old moments were dropped."}
+    assert sealer.lost == 3
+    assert set(announced) == {"Storage full. Old moments were dropped."}

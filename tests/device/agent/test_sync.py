@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from device.agent import Agent, RunOptions
+from device.agent.parts import AgentPorts, RunOptions
+from device.agent.run import Agent
 from device.updates.slots import current_slot
 from server.broker.child import BrokerChild
 from server.broker.link import BrokerSession, Ports, ServerLink
@@ -113,7 +114,7 @@ def test_an_offered_model_is_in_use_before_the_walk_begins_and_the_next_one_duri
         report=tmp_path / "report.json", captions=tmp_path / "captions.jsonl", exit_at_end=True, update_first_s=30.0
     )
     captions = tmp_path / "captions.jsonl"
-    with Running(Agent(chosen, options, clock=CLOCK, load=load, selftest=no_problems)) as running:
+    with Running(Agent(chosen, options, AgentPorts(CLOCK, load=load, selftest=no_problems))) as running:
         until(lambda: "v1" in models and models["v1"].looks > 8, "looks with the first model")
         server.offer(tmp_path, "v2")
         until(lambda: "v2" in models and models["v2"].looks > 8, "looks with the second model")

@@ -13,8 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from device import config as settings
-from device.agent import SAID_BEFOREHAND, Agent, RunOptions
+from device.agent.parts import AgentPorts, RunOptions
+from device.agent.run import SAID_BEFOREHAND, Agent
 from device.capture.open import open_source
+from device.capture.settings import CaptureSettings
 from device.commands import selftest
 from device.health import status
 from device.identity import identity
@@ -27,7 +29,7 @@ from shared.errors import BundleError
 from shared.runtime.seen import Hazard
 from tests.device.agent.stage import CLEAR, Card, Running, StoryModel, config, film, nothing, result, run
 from tests.device.updates.house import no_problems
-from tests.device.updates.test_over_tls import House
+from tests.device.updates.test_over_tls import PublishingServer
 from tests.pulse import until
 from tests.secure import SecureSite
 from tests.shared.bundle.bundles import PASSED, contents, make_bundle
@@ -66,14 +68,14 @@ def test_a_trial_that_takes_over_in_mid_walk_says_so(tmp_path: Path) -> None:
     class Swapping(StoryModel):
         def seeing(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             if self.looks == 8:
-                put_in_use(made[0]._guidance, coming, announce="Guidance updated.")
+                put_in_use(made[0].parts.guidance, coming, announce="Guidance updated.")
             return image
 
     chosen = config(tmp_path, film(tmp_path))
     first = Swapping(nothing)
     options = RunOptions(report=tmp_path / "report.json", captions=tmp_path / "captions.jsonl", exit_at_end=True)
-    made.append(Agent(chosen, options, clock=CLOCK, load=lambda folder: coming))
-    made[0]._guidance.swap(first, announce="Guidance ready.")
+    made.append(Agent(chosen, options, AgentPorts(CLOCK, load=lambda folder: coming)))
+    made[0].parts.guidance.swap(first, announce="Guidance ready.")
     made[0].run()
     assert result(tmp_path).texts == ["Guidance ready.", TRIAL]
     assert coming.looks > 0
@@ -108,7 +110,7 @@ def test_a_trial_that_the_settings_name_guides_a_replay_but_a_real_walk_only_by_
         named = {"guidance.model": str(tmp_path / "t1"), "voice.speech": "none", "buttons.keys": False}
         chosen = settings.load(None, named | more | {"device.state": str(tmp_path / f"state-{number}")})
         with pytest.raises(BundleError) as refusal:
-            Agent(chosen, RunOptions(exit_at_end=True), clock=CLOCK).run()
+            Agent(chosen, RunOptions(exit_at_end=True), AgentPorts(CLOCK)).run()
         # Where it is let through, it is turned down for another reason: random bytes are no model.
         assert ("is on trial" in str(refusal.value)) == refused, more
         assert ("could not be loaded" in str(refusal.value) or "lacks what" in str(refusal.value)) != refused
@@ -119,9 +121,9 @@ def test_the_selftest_says_of_a_trial_whether_it_may_guide_this_wearer(starter_b
     shutil.copytree(starter_bundle, copy)
     rewrite(copy, intended_use="trial")
 
-    def check(**more: object) -> selftest.Finding:
-        told: dict[str, Any] = {"capture.source": "camera:9", "device.state": str(tmp_path / "state")}
-        chosen = settings.load(None, told | {"guidance.model": str(copy)} | more)
+    def check(**more: object) -> selftest.CheckResult:
+        reported: dict[str, Any] = {"capture.source": "camera:9", "device.state": str(tmp_path / "state")}
+        chosen = settings.load(None, reported | {"guidance.model": str(copy)} | more)
         return selftest.selftest(chosen, CLOCK, only=("model",))[0]
 
     refused = check()
@@ -135,7 +137,7 @@ def test_the_selftest_says_of_a_trial_whether_it_may_guide_this_wearer(starter_b
 class Worn:
     """An agent as a wearer has it: enrolled, over TLS, with a camera. Only the camera is played by a film."""
 
-    def __init__(self, site: SecureSite, house: House, place: Path, name: str) -> None:
+    def __init__(self, site: SecureSite, house: PublishingServer, place: Path, name: str) -> None:
         card, self.state = site.enrol(name), place / f"state-{name}"
         self.captions, self.place, self._options = place / f"{name}.jsonl", place, place / f"{name}-report.json"
         folder = self.state / identity.FOLDER
@@ -144,8 +146,8 @@ class Worn:
             (folder / file.name).write_bytes(file.read_bytes())
         (folder / identity.KEY).chmod(0o600)
         (folder / identity.ROOT).write_bytes(house.release.root_json())
-        told = {"format": 1, "device": name, "broker": f"{site.host}:{site.port}", "server": "localhost:8443"}
-        (folder / identity.ENROLMENT).write_text(json.dumps(told | {"enrolled_at_utc": CLOCK.utc_s()}))
+        reported = {"format": 1, "device": name, "broker": f"{site.host}:{site.port}", "server": "localhost:8443"}
+        (folder / identity.ENROLMENT).write_text(json.dumps(reported | {"enrolled_at_utc": CLOCK.utc_s()}))
         self.models: list[StoryModel] = []
 
     def agent(self) -> Agent:
@@ -158,9 +160,9 @@ class Worn:
             "capture.clips": False,
         }
         options = RunOptions(captions=self.captions, exit_at_end=True, linger_s=0.0)
-        made = Agent(settings.load(None, wanted), options, clock=CLOCK, load=self._load, selftest=no_problems)
-        made._source = open_source(f"replay:{film(self.place, 120.0)}", pace="real", clock=CLOCK)
-        return made
+        walk = open_source(CaptureSettings(f"replay:{film(self.place, 120.0)}", pace="real"), clock=CLOCK)
+        ports = AgentPorts(CLOCK, load=self._load, selftest=no_problems, source=walk)
+        return Agent(settings.load(None, wanted), options, ports)
 
     def _load(self, folder: Path) -> StoryModel:
         """Random bytes stand for a model; what its manifest says of it is real."""
@@ -191,19 +193,19 @@ class Worn:
         return "" if folder is None else bundle.verify(folder).version
 
 
-def trial(house: House, place: Path) -> None:
+def trial(house: PublishingServer, place: Path) -> None:
     make_bundle(place / "t1", "t1", contents({"a.onnx": 200_000}, seed=9), intended_use="trial")
     house.registry.add(place / "t1")
 
 
-def named(house: House) -> None:
+def named(house: PublishingServer) -> None:
     house.push.rollouts.start(RolloutRequest("t1", devices=["anna"], supervised=True, companion="Carla"))
 
 
 def test_a_supervised_wearer_walks_with_the_trial_until_it_is_withdrawn_and_then_with_nothing(
     secure_broker: SecureSite, tmp_path: Path
 ) -> None:
-    with closing(House(secure_broker, tmp_path)) as house:
+    with closing(PublishingServer(secure_broker, tmp_path)) as house:
         assert house.link.ready.wait(15)
         trial(house, tmp_path)
         anna = Worn(secure_broker, house, tmp_path, "anna")
@@ -230,7 +232,7 @@ def test_a_withdrawn_trial_gives_way_in_mid_walk_to_the_field_model_before_it(
     secure_broker: SecureSite, tmp_path: Path
 ) -> None:
     make_bundle(tmp_path / "f1", "f1", contents({"a.onnx": 200_000}, seed=7), intended_use="field")
-    with closing(House(secure_broker, tmp_path)) as house:
+    with closing(PublishingServer(secure_broker, tmp_path)) as house:
         assert house.link.ready.wait(15)
         house.registry.add(tmp_path / "f1", evaluation=PASSED)
         house.registry.promote("f1", "first")

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from device import config as settings
-from device.agent import Agent, RunOptions
+from device.agent.parts import AgentPorts, RunOptions
+from device.agent.run import Agent
 from device.outbox.outbox import Outbox
 from shared.clock import SystemClock
 from shared.errors import BundleError, ConfigError, MediaError
@@ -308,7 +309,7 @@ def test_a_model_swapped_during_a_walk_is_used_from_the_next_look_on_and_announc
     class Swapping(StoryModel):
         def seeing(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             if self.looks == 8:
-                made[0]._guidance.swap(second)
+                made[0].parts.guidance.swap(second)
             return image
 
     made.append(agent(config(tmp_path, film(tmp_path)), Swapping(nothing), tmp_path))
@@ -353,7 +354,7 @@ def test_a_walk_that_cannot_begin_is_said_and_not_only_printed(tmp_path: Path) -
     live = {"capture.source": "camera:97", "voice.speech": "none", "device.state": str(tmp_path), "buttons.keys": False}
     options = RunOptions(captions=tmp_path / "captions.jsonl", exit_at_end=True)
     with pytest.raises(MediaError, match="97"):
-        Agent(settings.load(None, live), options, clock=SystemClock()).run()
+        Agent(settings.load(None, live), options, AgentPorts(SystemClock())).run()
     said = [json.loads(line)["text"] for line in (tmp_path / "captions.jsonl").read_text().splitlines()]
     assert "No camera." in said
 
@@ -364,7 +365,7 @@ def test_a_demonstration_model_guides_a_replay_but_no_real_walk(tmp_path: Path) 
     for state, more in (("a", {}), ("b", {"guidance.allow_demo_model": True})):
         chosen = settings.load(None, {**real, **more, "device.state": str(tmp_path / state), "buttons.keys": False})
         with pytest.raises(BundleError) as refusal:
-            Agent(chosen, RunOptions(exit_at_end=True), clock=SystemClock()).run()
+            Agent(chosen, RunOptions(exit_at_end=True), AgentPorts(SystemClock())).run()
         # The second is turned down for another reason: random bytes are no model.
         assert ("must not guide" in str(refusal.value)) == (state == "a")
 

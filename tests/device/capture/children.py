@@ -38,7 +38,7 @@ def hangs_inside_a_picture(out: Outlet) -> None:
     halved = np.zeros((24, 32, 3), np.uint8)
     read_end, write_end = os.pipe()
     Outlet(write_end).picture(halved, SystemClock().monotonic_s())
-    os.write(out._fd, os.read(read_end, 1000))
+    os.write(out.fd, os.read(read_end, 1000))
     _hang()
 
 
@@ -60,7 +60,7 @@ def raises(out: Outlet) -> None:
 
 def talks_nonsense(out: Outlet) -> None:
     """Writes what is no message."""
-    os.write(out._fd, b"\xff" * 4096)
+    os.write(out.fd, b"\xff" * 4096)
     _hang()
 
 

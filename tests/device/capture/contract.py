@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from device.capture.source import SOUND_TRAILS_S, SoundBlock, Source, SourceInfo, VideoFrame
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.clock import SystemClock
-from shared.media import SAMPLE_RATE_HZ
 
 PATIENCE_S = 20.0  # for what takes a moment on a busy machine; never a bar
 

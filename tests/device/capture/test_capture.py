@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import os
 import signal
@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from device.capture.camera import CameraSource
-from device.capture.merged import CaptureSource
+from device.capture.camera import camera_plan
+from device.capture.live import LiveSource
+from device.capture.settings import CaptureSettings
 from device.capture.source import SoundBlock, VideoFrame
 from device.capture.supervisor import Limits
 from device.capture.worker_process import Plan
@@ -35,7 +36,7 @@ def _plan(function: str, *, limits: Limits = QUICK, **options: Any) -> Plan:
 
 
 @contextmanager
-def _opened(source: CaptureSource) -> Iterator[CaptureSource]:
+def _opened(source: LiveSource) -> Iterator[LiveSource]:
     source.open()
     try:
         yield source
@@ -43,7 +44,7 @@ def _opened(source: CaptureSource) -> Iterator[CaptureSource]:
         source.close()
 
 
-def _next_frame(source: CaptureSource, *, timeout_s: float = 20.0) -> VideoFrame:
+def _next_frame(source: LiveSource, *, timeout_s: float = 20.0) -> VideoFrame:
     stop_at = time.monotonic() + timeout_s
     while time.monotonic() < stop_at:
         item = source.read(0.1)
@@ -52,10 +53,15 @@ def _next_frame(source: CaptureSource, *, timeout_s: float = 20.0) -> VideoFrame
     raise TimeoutError("no picture came")
 
 
-def _pid(source: CaptureSource) -> int:
-    child = source._captures[0]._child
-    assert child is not None
-    return child.process.pid
+def _pid(agent: int | None = None) -> int:
+    """Of the one capture process that a process has started."""
+    parent = agent or os.getpid()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, ppid = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(ppid) == parent and state != "Z" and b"worker_main" in (stat.parent / "cmdline").read_bytes():
+                return int(stat.parent.name)
+    raise LookupError(f"{parent} has no capture process")
 
 
 def _gone(pid: int) -> bool:
@@ -68,9 +74,9 @@ def _gone(pid: int) -> bool:
 
 def test_a_frozen_camera_is_killed_and_comes_back(tmp_path: Path) -> None:
     film = films.make(tmp_path / "camera.mp4", seconds=30.0, fps=10, sound=False)
-    with _opened(CameraSource(str(film), limits=QUICK)) as source:
+    with _opened(LiveSource(camera_plan(str(film), limits=QUICK))) as source:
         before = _next_frame(source)
-        pid = _pid(source)
+        pid = _pid()
         os.kill(pid, signal.SIGSTOP)
         until(lambda: not source.healthy, "the camera to be found frozen")
         after = _next_frame(source)
@@ -83,9 +89,9 @@ def test_a_frozen_camera_is_killed_and_comes_back(tmp_path: Path) -> None:
 
 def test_a_camera_process_that_is_killed_comes_back(tmp_path: Path) -> None:
     film = films.make(tmp_path / "camera.mp4", seconds=30.0, fps=10, sound=False)
-    with _opened(CameraSource(str(film), limits=PATIENT)) as source:
+    with _opened(LiveSource(camera_plan(str(film), limits=PATIENT))) as source:
         _next_frame(source)
-        os.kill(_pid(source), signal.SIGKILL)
+        os.kill(_pid(), signal.SIGKILL)
         until(lambda: source.health[0].restarts == 1, "the restart")
         assert "signal 9" in source.health[0].trouble
         _next_frame(source)
@@ -100,7 +106,7 @@ def test_a_camera_process_that_is_killed_comes_back(tmp_path: Path) -> None:
     ],
 )
 def test_a_capture_that_fails_on_the_way_is_tried_again(function: str, options: dict[str, Any], trouble: str) -> None:
-    with _opened(CaptureSource(_plan(function, **options))) as source:
+    with _opened(LiveSource(_plan(function, **options))) as source:
         until(lambda: source.health[0].restarts >= 2, "two restarts")
         assert trouble in source.health[0].trouble
         assert not source.ended
@@ -121,7 +127,7 @@ def test_a_camera_that_does_not_start_is_an_error_that_says_what_to_do(
     function: str, options: dict[str, Any], message: str
 ) -> None:
     limits = Limits(start_s=0.3) if function == "never_starts" else QUICK
-    source = CaptureSource(_plan(function, limits=limits, **options))
+    source = LiveSource(_plan(function, limits=limits, **options))
     with pytest.raises(MediaError) as caught:
         source.open()
     assert message in str(caught.value)
@@ -130,8 +136,8 @@ def test_a_camera_that_does_not_start_is_an_error_that_says_what_to_do(
 
 
 def test_pictures_that_nobody_fetches_are_dropped_oldest_first_and_counted() -> None:
-    with _opened(CaptureSource(_plan("counts_up", pictures=100))) as source:
-        until(lambda: source._captures[0].watch.phase == "done", "all pictures to be sent")
+    with _opened(LiveSource(_plan("counts_up", pictures=100))) as source:
+        until(lambda: not source.healthy, "all pictures to be sent")
         frames = []
         while not source.ended:
             item = source.read(0.1)
@@ -144,8 +150,8 @@ def test_pictures_that_nobody_fetches_are_dropped_oldest_first_and_counted() -> 
 
 
 def test_a_picture_from_the_past_is_left_out() -> None:
-    with _opened(CaptureSource(_plan("goes_back_in_time"))) as source:
-        until(lambda: source._captures[0].watch.phase == "done", "all pictures to be sent")
+    with _opened(LiveSource(_plan("goes_back_in_time"))) as source:
+        until(lambda: not source.healthy, "all pictures to be sent")
         items = [source.read(0.1) for _ in range(4)]
         times = [item.t_s for item in items if item is not None]
     assert len(times) == 3
@@ -154,15 +160,15 @@ def test_a_picture_from_the_past_is_left_out() -> None:
 
 def test_closing_ends_the_process_even_when_it_is_frozen(tmp_path: Path) -> None:
     film = films.make(tmp_path / "camera.mp4", seconds=5.0, sound=False)
-    with _opened(CameraSource(str(film), limits=PATIENT)) as source:
-        pid = _pid(source)
+    with _opened(LiveSource(camera_plan(str(film), limits=PATIENT))):
+        pid = _pid()
         os.kill(pid, signal.SIGSTOP)
     assert _gone(pid)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("capture ")]
 
 
 def test_reading_from_a_hung_camera_honours_the_timeout() -> None:
-    with _opened(CaptureSource(_plan("hangs_after", pictures=0, limits=Limits(stall_s=60.0)))) as source:
+    with _opened(LiveSource(_plan("hangs_after", pictures=0, limits=Limits(stall_s=60.0)))) as source:
         started = time.monotonic()
         assert source.read(0.2) is None
         assert 0.15 < time.monotonic() - started < 10.0
@@ -172,16 +178,18 @@ def test_no_capture_process_outlives_a_killed_agent(tmp_path: Path) -> None:
     film = films.make(tmp_path / "camera.mp4", seconds=60.0, fps=5, sound=False)
     code = (
         "import json, sys, threading\n"
-        "from device.capture.camera import CameraSource\n"
-        "source = CameraSource(sys.argv[1])\n"
+        "from device.capture.camera import camera_plan\n"
+        "from device.capture.live import LiveSource\n"
+        "source = LiveSource(camera_plan(sys.argv[1]))\n"
         "source.open()\n"
-        "print(json.dumps(source._captures[0]._child.process.pid), flush=True)\n"
+        "print(flush=True)\n"
         "threading.Event().wait()\n"
     )
     agent = subprocess.Popen([sys.executable, "-c", code, str(film)], stdout=subprocess.PIPE)
     assert agent.stdout is not None
     try:
-        pid = json.loads(agent.stdout.readline())
+        agent.stdout.readline()
+        pid = _pid(agent.pid)
     finally:
         agent.kill()
         agent.wait()
@@ -191,8 +199,8 @@ def test_no_capture_process_outlives_a_killed_agent(tmp_path: Path) -> None:
 
 def test_ctrl_c_in_the_terminal_leaves_the_capture_to_the_agent(tmp_path: Path) -> None:
     film = films.make(tmp_path / "camera.mp4", seconds=30.0, fps=10, sound=False)
-    with _opened(CameraSource(str(film), limits=PATIENT)) as source:
-        os.kill(_pid(source), signal.SIGINT)
+    with _opened(LiveSource(camera_plan(str(film), limits=PATIENT))) as source:
+        os.kill(_pid(), signal.SIGINT)
         for _ in range(5):
             _next_frame(source)
         assert source.health[0].restarts == 0
@@ -200,7 +208,7 @@ def test_ctrl_c_in_the_terminal_leaves_the_capture_to_the_agent(tmp_path: Path) 
 
 def test_a_camera_is_turned_as_it_is_mounted(tmp_path: Path) -> None:
     film = films.make(tmp_path / "camera.mp4", sound=False)
-    with _opened(CameraSource(str(film), rotate_deg=90)) as source:
+    with _opened(LiveSource(camera_plan(str(film), CaptureSettings(rotate_deg=90)))) as source:
         frame = _next_frame(source)
     assert frame.image.shape == (320, 240, 3)
     assert films.corner_names(frame.image) == "BRGg"  # clockwise: what was bottom left is now top left
@@ -208,11 +216,11 @@ def test_a_camera_is_turned_as_it_is_mounted(tmp_path: Path) -> None:
 
 def test_a_camera_that_is_not_there_is_named_with_what_to_check() -> None:
     with pytest.raises(MediaError, match=r"camera 93: OpenCV cannot open '93'\. Check the plug"):
-        CameraSource(93).open()
+        LiveSource(camera_plan(93)).open()
 
 
 def test_trouble_is_logged_once_for_each_failure(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING), _opened(CaptureSource(_plan("hangs_after", pictures=1))) as source:
+    with caplog.at_level(logging.WARNING), _opened(LiveSource(_plan("hangs_after", pictures=1))) as source:
         until(lambda: source.health[0].restarts == 1, "a restart")
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == "hangs_after: gave nothing for 0.5 s. It is started again."
@@ -220,4 +228,4 @@ def test_trouble_is_logged_once_for_each_failure(caplog: pytest.LogCaptureFixtur
 
 def test_a_live_source_without_any_part_is_refused() -> None:
     with pytest.raises(MediaError, match="needs a camera or a microphone"):
-        CaptureSource()
+        LiveSource()

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from device.capture.camera import CameraSource
+from device.capture.camera import camera_plan
 from device.capture.live import LiveSource
-from device.capture.microphone import MicrophoneSource
+from device.capture.microphone import microphone_plan
 from device.capture.open import open_source
 from device.capture.replay import ReplaySource
+from device.capture.settings import CaptureSettings
 from device.capture.source import Source
 from tests.device.capture import films
 from tests.device.capture.contract import check_close, check_timeout, walk
@@ -74,7 +75,7 @@ def test_closing_a_replay_in_the_middle_keeps_the_contract(name: str, tmp_path: 
 
 
 def test_camera_keeps_the_contract(tmp_path: Path) -> None:
-    source = CameraSource(str(films.make(tmp_path / "camera.mp4", seconds=3.0)))
+    source = LiveSource(camera_plan(str(films.make(tmp_path / "camera.mp4", seconds=3.0))))
     info = source.open()
     assert source.healthy
     check_timeout(source)
@@ -86,7 +87,7 @@ def test_camera_keeps_the_contract(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("pulse")
 def test_microphone_keeps_the_contract() -> None:
-    source = MicrophoneSource()
+    source = LiveSource(microphone_plan())
     info = source.open()
     assert source.healthy
     check_timeout(source)
@@ -99,7 +100,7 @@ def test_microphone_keeps_the_contract() -> None:
 @pytest.mark.usefixtures("pulse")
 def test_camera_with_microphone_keeps_the_contract(tmp_path: Path) -> None:
     film = films.make(tmp_path / "camera.mp4", seconds=3.0)
-    source = LiveSource(CameraSource(str(film)), MicrophoneSource())
+    source = LiveSource(camera_plan(str(film)), microphone_plan())
     seen = walk(source)
     assert seen.frames
     assert seen.blocks
@@ -108,7 +109,7 @@ def test_camera_with_microphone_keeps_the_contract(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not films.REAL.exists(), reason="the real clips (../shared/data) are not here")
 def test_real_clip_keeps_the_contract() -> None:
-    source = open_source(f"replay:{films.REAL}", pace="fast")
+    source = open_source(CaptureSettings(f"replay:{films.REAL}", pace="fast"))
     seen = walk(source)
     assert (seen.info.width_px, seen.info.height_px) == (1920, 1080)
     assert len(seen.frames) == 274
@@ -117,7 +118,7 @@ def test_real_clip_keeps_the_contract() -> None:
 
 
 def test_a_source_that_was_never_opened_can_be_closed(tmp_path: Path) -> None:
-    for source in (ReplaySource(tmp_path / "none.mp4"), CameraSource(0), MicrophoneSource()):
+    for source in (ReplaySource(tmp_path / "none.mp4"), LiveSource(camera_plan(0)), LiveSource(microphone_plan())):
         source.close()
         assert source.ended
         assert source.read(0.0) is None

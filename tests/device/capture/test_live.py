@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from device.capture.camera import CameraSource
+from device.capture.camera import camera_plan
 from device.capture.live import LiveSource
-from device.capture.microphone import MicrophoneSource
-from device.capture.open import live_source, open_source
-from device.capture.picamera2 import Picamera2Source
+from device.capture.microphone import microphone_plan
+from device.capture.open import open_source
+from device.capture.picamera2 import picamera2_plan
 from device.capture.replay import ReplaySource
+from device.capture.settings import CaptureSettings
 from device.capture.source import SoundBlock, VideoFrame
 from shared.errors import ConfigError, MediaError
 from tests.device.capture import films
@@ -20,7 +21,7 @@ from tests.pulse import PulseChild, until
 
 
 def test_both_parts_share_one_clock(pulse: PulseChild, tmp_path: Path) -> None:
-    source = LiveSource(CameraSource(str(films.make(tmp_path / "camera.mp4", seconds=20.0))), MicrophoneSource())
+    source = LiveSource(camera_plan(str(films.make(tmp_path / "camera.mp4", seconds=20.0))), microphone_plan())
     info = source.open()
     try:
         assert info.has_picture
@@ -40,8 +41,8 @@ def test_both_parts_share_one_clock(pulse: PulseChild, tmp_path: Path) -> None:
 def test_a_microphone_that_is_missing_does_not_hold_the_camera_up(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    camera = CameraSource(str(films.make(tmp_path / "camera.mp4", seconds=20.0)))
-    source = LiveSource(camera, MicrophoneSource("no such microphone"))
+    camera = camera_plan(str(films.make(tmp_path / "camera.mp4", seconds=20.0)))
+    source = LiveSource(camera, microphone_plan("no such microphone"))
     with caplog.at_level(logging.WARNING):
         info = source.open()
     try:
@@ -55,7 +56,7 @@ def test_a_microphone_that_is_missing_does_not_hold_the_camera_up(
 
 
 def test_a_sound_server_that_hangs_leaves_the_camera_alone(pulse: PulseChild, tmp_path: Path) -> None:
-    source = LiveSource(CameraSource(str(films.make(tmp_path / "camera.mp4", seconds=60.0))), MicrophoneSource())
+    source = LiveSource(camera_plan(str(films.make(tmp_path / "camera.mp4", seconds=60.0))), microphone_plan())
     source.open()
     try:
         pulse.freeze()
@@ -68,7 +69,7 @@ def test_a_sound_server_that_hangs_leaves_the_camera_alone(pulse: PulseChild, tm
 
 
 def test_a_camera_alone_is_a_live_source(tmp_path: Path) -> None:
-    source = live_source(CameraSource(str(films.make(tmp_path / "camera.mp4"))), "none")
+    source = open_source(CaptureSettings(f"camera:{films.make(tmp_path / 'camera.mp4')}", microphone="none"))
     info = source.open()
     assert info.has_picture
     assert not info.has_sound
@@ -77,7 +78,7 @@ def test_a_camera_alone_is_a_live_source(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("pulse")
 def test_a_microphone_alone_is_a_live_source() -> None:
-    source = LiveSource(None, MicrophoneSource())
+    source = LiveSource(microphone_plan())
     info = source.open()
     assert not info.has_picture
     assert info.has_sound
@@ -85,7 +86,7 @@ def test_a_microphone_alone_is_a_live_source() -> None:
 
 
 def test_a_missing_camera_is_an_error_even_with_a_microphone() -> None:
-    source = LiveSource(CameraSource(93), MicrophoneSource("no such microphone"))
+    source = LiveSource(camera_plan(93), microphone_plan("no such microphone"))
     with pytest.raises(MediaError, match="camera 93"):
         source.open()
     assert source.ended
@@ -107,7 +108,7 @@ def test_a_missing_camera_is_an_error_even_with_a_microphone() -> None:
     ],
 )
 def test_each_spec_names_its_source(spec: str, kind: type, names: tuple[str, ...]) -> None:
-    source = open_source(spec)
+    source = open_source(CaptureSettings(spec))
     assert isinstance(source, kind)
     if isinstance(source, LiveSource):
         assert tuple(plan.name for plan in source.plans) == names
@@ -127,13 +128,13 @@ def test_each_spec_names_its_source(spec: str, kind: type, names: tuple[str, ...
 )
 def test_a_spec_that_is_none_says_what_to_write(spec: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        open_source(spec)
+        open_source(CaptureSettings(spec))
     assert caught.value.hint
 
 
 def test_a_live_source_has_no_fast_pace() -> None:
     with pytest.raises(ConfigError, match="is for replay"):
-        open_source("camera:0", pace="fast")
+        open_source(CaptureSettings("camera:0", pace="fast"))
 
 
 # Pi camera
@@ -150,7 +151,7 @@ def _has_picamera2() -> bool:
 @pytest.mark.skipif(_has_picamera2(), reason="picamera2 is here, with a camera")
 def test_without_picamera2_the_error_says_what_to_install() -> None:
     with pytest.raises(MediaError) as caught:
-        Picamera2Source().open()
+        LiveSource(picamera2_plan()).open()
     assert "Pi camera 0: picamera2 is missing" in str(caught.value)
     assert "sudo apt install python3-picamera2" in str(caught.value)
 
@@ -158,7 +159,7 @@ def test_without_picamera2_the_error_says_what_to_install() -> None:
 @pytest.mark.hardware
 @pytest.mark.skipif(not _has_picamera2(), reason="no Pi camera, or picamera2 is not installed")
 def test_the_pi_camera_gives_pictures() -> None:
-    source = Picamera2Source()
+    source = LiveSource(picamera2_plan())
     info = source.open()
     try:
         frame = source.read(5.0)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.capture.microphone import MicrophoneSource, converter, next_start_s
+from device.capture.live import LiveSource
+from device.capture.microphone import converter, microphone_plan, next_start_s
 from device.capture.source import SoundBlock
 from device.capture.supervisor import Limits
 from shared.errors import MediaError
@@ -30,7 +31,7 @@ def _tone_file(path: Path, seconds: float) -> Path:
     return path
 
 
-def _listen(source: MicrophoneSource, *, loud_s: float) -> list[SoundBlock]:
+def _listen(source: LiveSource, *, loud_s: float) -> list[SoundBlock]:
     """Blocks until `loud_s` seconds of them were not silent."""
     stop_at = time.monotonic() + 20.0
     blocks: list[SoundBlock] = []
@@ -48,7 +49,7 @@ def _loud(block: SoundBlock) -> bool:
 
 @pytest.mark.parametrize(("device", "rate_hz"), [("default", None), ("pulse", None), ("default", 48_000)])
 def test_a_tone_in_the_room_is_heard(device: str, rate_hz: int | None, pulse: PulseChild, tmp_path: Path) -> None:
-    source = MicrophoneSource(device, rate_hz=rate_hz)
+    source = LiveSource(microphone_plan(device, rate_hz=rate_hz))
     source.open()
     try:
         player = pulse.play(_tone_file(tmp_path / "tone.wav", 1.5))
@@ -61,7 +62,8 @@ def test_a_tone_in_the_room_is_heard(device: str, rate_hz: int | None, pulse: Pu
 
 
 def test_a_sound_card_that_hangs_is_let_go_and_comes_back(pulse: PulseChild) -> None:
-    source = MicrophoneSource(limits=Limits(start_s=10.0, stall_s=1.0, backoff_first_s=0.05, backoff_max_s=0.1))
+    limits = Limits(start_s=10.0, stall_s=1.0, backoff_first_s=0.05, backoff_max_s=0.1)
+    source = LiveSource(microphone_plan(limits=limits))
     source.open()
     try:
         assert source.healthy
@@ -83,7 +85,7 @@ def test_a_sound_card_that_hangs_is_let_go_and_comes_back(pulse: PulseChild) -> 
 @pytest.mark.parametrize("device", ["no such microphone", "77"])
 def test_a_microphone_that_is_not_there_is_named_with_what_to_do(device: str) -> None:
     with pytest.raises(MediaError) as caught:
-        MicrophoneSource(device).open()
+        LiveSource(microphone_plan(device)).open()
     assert f"microphone {device}: PortAudio cannot open '{device}'" in str(caught.value)
     assert "python -m sounddevice" in str(caught.value)
 

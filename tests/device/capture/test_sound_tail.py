@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from device.capture.recorder import SNAP, SoundLine, SoundTail
 from device.capture.source import SoundBlock
-from shared.media import SAMPLE_RATE_HZ
+from shared.chunk_format import SAMPLE_RATE_HZ
 
 RATE = SAMPLE_RATE_HZ
 
@@ -51,7 +51,7 @@ def test_what_was_not_heard_is_silence() -> None:
 
 def test_only_the_last_seconds_are_kept() -> None:
     tail = _filled(20.0, tail=SoundTail(seconds=5.0))
-    assert sum(len(samples) for _, samples in tail._blocks) <= 5.0 * RATE + 800
+    assert tail.kept_samples <= 5.0 * RATE + 800
     assert len(_read(tail.cut(0.0, 20.0))) == 5 * RATE
     assert np.array_equal(_read(tail.cut(0.0, 20.0)), _numbered(15 * RATE, 5 * RATE))
 

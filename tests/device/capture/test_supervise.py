@@ -8,29 +8,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.capture import supervisor
-from device.capture.supervisor import Event, Limits, Watch, begin, deadline_s, step
+from device.capture.supervisor import (
+    HelloReceived,
+    ItemReceived,
+    Limits,
+    Phase,
+    RecordingEnded,
+    TimePassed,
+    WorkerAction,
+    WorkerEvent,
+    WorkerGone,
+    WorkerState,
+    begin,
+    deadline_s,
+    step,
+)
 
 LIMITS = Limits(start_s=10, stall_s=3, backoff_first_s=0.5, backoff_max_s=30, steady_s=30)
-EVENTS: tuple[Event, ...] = ("tick", "hello", "item", "gone", "end")
+EVENTS: tuple[WorkerEvent, ...] = (TimePassed(), HelloReceived(), ItemReceived(), WorkerGone(), RecordingEnded())
+KILL, START = WorkerAction.KILL, WorkerAction.START
 
 
-def _run(watch: Watch, *events: tuple[float, Event]) -> tuple[Watch, list[str]]:
-    actions: list[str] = []
+def _run(state: WorkerState, *events: tuple[float, WorkerEvent]) -> tuple[WorkerState, list[WorkerAction | None]]:
+    actions: list[WorkerAction | None] = []
     for now_s, event in events:
-        watch, action = step(watch, event, now_s=now_s, limits=LIMITS)
+        state, action = step(state, event, now_s=now_s, limits=LIMITS)
         actions.append(action)
-    return watch, actions
+    return state, actions
 
 
 def test_a_device_that_never_starts_is_killed_at_its_deadline() -> None:
-    _, actions = _run(begin(0), (9.9, "tick"), (10, "tick"), (10.4, "tick"), (10.5, "tick"))
-    assert actions == ["none", "kill", "none", "start"]
+    _, actions = _run(begin(0), (9.9, TimePassed()), (10, TimePassed()), (10.4, TimePassed()), (10.5, TimePassed()))
+    assert actions == [None, KILL, None, START]
 
 
 def test_a_device_that_falls_silent_is_killed_after_three_seconds() -> None:
-    watch, actions = _run(begin(0), (1, "hello"), (2, "item"), (4.9, "tick"), (5, "tick"))
-    assert actions == ["none", "none", "none", "kill"]
-    assert watch.trouble == "gave nothing for 3 s"
+    state, actions = _run(begin(0), (1, HelloReceived()), (2, ItemReceived()), (4.9, TimePassed()), (5, TimePassed()))
+    assert actions == [None, None, None, KILL]
+    assert state.trouble == "gave nothing for 3 s"
 
 
 def test_each_failure_in_a_row_doubles_the_wait_up_to_the_limit() -> None:
@@ -40,28 +55,29 @@ def test_each_failure_in_a_row_doubles_the_wait_up_to_the_limit() -> None:
 
 
 def test_running_steadily_forgets_earlier_failures() -> None:
-    watch, _ = _run(begin(0), (1, "gone"), (2, "tick"), (3, "hello"), (4, "item"))
-    assert watch.failures == 1
-    watch, _ = _run(watch, *[(4.0 + n, "item") for n in range(30)])
-    assert watch.failures == 0
-    assert watch.restarts == 1
+    state, _ = _run(begin(0), (1, WorkerGone()), (2, TimePassed()), (3, HelloReceived()), (4, ItemReceived()))
+    assert state.failures == 1
+    state, _ = _run(state, *[(4.0 + n, ItemReceived()) for n in range(30)])
+    assert state.failures == 0
+    assert state.restarts == 1
 
 
 def test_after_the_end_nothing_happens_any_more() -> None:
-    watch, actions = _run(begin(0), (1, "hello"), (2, "end"), (3, "gone"), (4, "tick"), (500, "tick"))
-    assert actions == ["none", "kill", "none", "none", "none"]
-    assert deadline_s(watch, LIMITS) == math.inf
+    events: tuple[WorkerEvent, ...] = (HelloReceived(), RecordingEnded(), WorkerGone(), TimePassed())
+    state, actions = _run(begin(0), *enumerate(events, start=1), (500, TimePassed()))
+    assert actions == [None, KILL, None, None, None]
+    assert deadline_s(state, LIMITS) == math.inf
 
 
 @given(st.lists(st.tuples(st.floats(0, 20), st.sampled_from(EVENTS)), max_size=60))
-def test_there_is_never_more_than_one_process_and_never_none_for_good(steps: list[tuple[float, Event]]) -> None:
-    watch, now_s, running = begin(0), 0.0, True
+def test_there_is_never_more_than_one_process_and_never_none_for_good(steps: list[tuple[float, WorkerEvent]]) -> None:
+    state, now_s, running = begin(0), 0.0, True
     for wait_s, event in steps:
         now_s += wait_s
-        watch, action = step(watch, event, now_s=now_s, limits=LIMITS)
-        assert not (action == "start" and running), "started beside a running one"
-        assert not (action == "kill" and not running), "killed what was not running"
-        running = {"start": True, "kill": False, "none": running}[action]
-        assert running == (watch.phase in ("starting", "running"))
-        if watch.phase != "done":
-            assert deadline_s(watch, LIMITS) <= now_s + max(LIMITS.start_s, LIMITS.backoff_max_s)
+        state, action = step(state, event, now_s=now_s, limits=LIMITS)
+        assert not (action == START and running), "started beside a running one"
+        assert not (action == KILL and not running), "killed what was not running"
+        running = {START: True, KILL: False, None: running}[action]
+        assert running == (state.phase in (Phase.STARTING, Phase.RUNNING))
+        if state.phase != Phase.DONE:
+            assert deadline_s(state, LIMITS) <= now_s + max(LIMITS.start_s, LIMITS.backoff_max_s)

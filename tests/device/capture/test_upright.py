@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.capture import rotate
+from device.capture.settings import CaptureSettings
 from shared.errors import ConfigError
 from tests.device.capture.films import corner_names, corners
 
@@ -58,4 +59,4 @@ def test_a_mounted_camera_is_turned_clockwise(degrees: int, expected: str) -> No
 
 def test_a_turn_by_45_degrees_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="45"):
-        rotate.check_turn(45)
+        CaptureSettings(rotate_deg=45).camera_options()

@@ -185,7 +185,7 @@ def test_a_status_that_is_old_or_of_another_boot_is_not_running(tmp_path: Path) 
     assert lines(fresh)[-1] == "trouble: Storage full."
 
 
-def findings(folder: Path, *only: str, **overrides: object) -> dict[str, selftest.Finding]:
+def findings(folder: Path, *only: str, **overrides: object) -> dict[str, selftest.CheckResult]:
     chosen = config(folder, film(folder, 1.0), capture__pace="real", **overrides)
     return {finding.name: finding for finding in selftest.selftest(chosen, SystemClock(), only=only)}
 
@@ -194,7 +194,7 @@ def test_the_selftest_of_a_replay_without_a_model_finds_just_that(tmp_path: Path
     found = findings(tmp_path)
     assert list(found) == ["camera", "microphone", "speech", "speaker", "model", "broker", "disk"]
     assert [name for name, finding in found.items() if not finding.ok] == ["model"]
-    assert "waycue-server models offer" in found["model"].do
+    assert "waycue-server rollout start" in found["model"].do
     assert found["camera"].found.endswith("160×120")
 
 

@@ -64,8 +64,8 @@ def test_list_and_show_are_readable_without_json(box: Outbox, capsys: pytest.Cap
 def test_what_was_given_up_is_listed_by_name(box: Outbox, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(box, "list", "--lost", capsys=capsys) == []
     box.prune(0)
-    told = run(box, "list", "--lost", capsys=capsys)
-    assert {line["record_id"]: line["reason"] for line in told} == {
+    reported = run(box, "list", "--lost", capsys=capsys)
+    assert {line["record_id"]: line["reason"] for line in reported} == {
         chunk(1).chunk_id: "deleted to make room",
         chunk(2).chunk_id: "deleted to make room",
         correction(1).correction_id: "deleted to make room",
@@ -94,7 +94,7 @@ def test_retry_beside_a_running_agent_is_done_by_the_agent(box: Outbox, capsys: 
 
     def agent() -> None:
         while not stop.wait(0.02):
-            box.take_requests()
+            box.retry_requested()
 
     thread = threading.Thread(target=agent)
     thread.start()

@@ -26,11 +26,11 @@ from server.evaluation import rendered
 from server.evaluation.drive import DriveSettings, drive
 from server.evaluation.facts import Course, Frame
 from shared import monitor, policy
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.clock import SystemClock
 from shared.guidance import events, turn
 from shared.guidance.events import GuidanceAction, GuidanceEvent, LoadedModel
 from shared.guidance.turn import GuidanceState, Turn
-from shared.media import SAMPLE_RATE_HZ
 from shared.policy import PolicySettings
 from shared.runtime import GuidanceModel
 from shared.runtime.seen import Instruction, Observation

@@ -63,10 +63,13 @@ def test_a_lens_that_fails_is_told_within_three_seconds_and_so_is_its_return(
     spoil, text = LENSES[name]
     model = StoryModel(nothing) if with_model else None
     done = run(tmp_path, model, walk=lens_film(tmp_path / "lens.mp4", spoil))
-    told = [(entry["t_s"], entry["text"]) for entry in done.captions if entry["text"].startswith("Camera")]
-    assert [entry[1].startswith(want) for entry, want in zip(told, (text, "Camera back."), strict=True)] == [True, True]
-    assert 3.0 < told[0][0] <= 6.0
-    assert 7.0 < told[1][0] <= 8.5
+    reported = [(entry["t_s"], entry["text"]) for entry in done.captions if entry["text"].startswith("Camera")]
+    assert [entry[1].startswith(want) for entry, want in zip(reported, (text, "Camera back."), strict=True)] == [
+        True,
+        True,
+    ]
+    assert 3.0 < reported[0][0] <= 6.0
+    assert 7.0 < reported[1][0] <= 8.5
 
 
 def test_no_guidance_comes_from_a_picture_that_shows_nothing(tmp_path: Path) -> None:
@@ -94,7 +97,7 @@ def test_while_a_siren_sounds_only_what_matters_is_said_and_the_rest_waits(tmp_p
         return ((CURB, DOOR) if look == 16 else (DOOR,) if look >= 12 else ()), DOOR_SAID
 
     made = agent(config(tmp_path, film(tmp_path, 12.0)), StoryModel(door_then_curb), tmp_path)
-    hear = made._guidance.hear
+    hear = made.parts.guidance.hear
 
     def with_siren(block: SoundBlock) -> None:
         first = round((block.t_s - 1.0) * 16_000)
@@ -103,7 +106,7 @@ def test_while_a_siren_sounds_only_what_matters_is_said_and_the_rest_waits(tmp_p
             loud = wail[first : first + loud.size]
         hear(SoundBlock(loud, block.t_s))
 
-    made._guidance.hear = with_siren  # type: ignore[method-assign]
+    made.parts.guidance.hear = with_siren  # type: ignore[method-assign]
     made.run()
     said = {entry["text"]: entry["t_s"] for entry in result(tmp_path).captions}
     assert said["Stop, curb ahead."] == pytest.approx(4.0, abs=0.3)
@@ -112,7 +115,7 @@ def test_while_a_siren_sounds_only_what_matters_is_said_and_the_rest_waits(tmp_p
 
 def test_pictures_whose_size_and_rotation_change_in_mid_walk_are_guided_and_recorded(tmp_path: Path) -> None:
     made = agent(config(tmp_path, film(tmp_path), flags__audit_share=1.0), StoryModel(nothing), tmp_path)
-    source = made._source
+    source = made.parts.source
     assert source is not None
     read = source.read
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from device.capture.source import VideoFrame
 from device.guidance.history import GuidanceHistory, Spoken
-from device.health.walk_report import Report
+from device.health.walk_report import WalkReport
 
 
 def warning(number: int, *, tier: int = 1, why: str = "hazard", taken_s: float | None = 100.0) -> Spoken:
@@ -19,7 +19,7 @@ def warning(number: int, *, tier: int = 1, why: str = "hazard", taken_s: float |
 
 def report_of(folder: Path, *spoken: Spoken, sounded: dict[int, float]) -> dict[str, Any]:
     """sounded: number of an utterance → monotonic time of its first sample; earcons last 0.11 s."""
-    journal, report = GuidanceHistory(), Report("walk", "dev-1", "replay:walk.mp4")
+    journal, report = GuidanceHistory(), WalkReport("walk", "dev-1", "replay:walk.mp4")
     for one in spoken:
         journal.add(one)
         report.said(one, "chunk")
@@ -42,8 +42,8 @@ def test_each_utterance_says_when_it_was_heard_and_how_long_after_its_picture(tm
         40.0,
         150.0,
     )
-    (told,) = report["announced"]
-    assert (told["heard_s"], told["time_to_speech_ms"]) == (2.02, None)
+    (reported,) = report["announced"]
+    assert (reported["heard_s"], reported["time_to_speech_ms"]) == (2.02, None)
 
 
 def test_what_was_cut_before_its_first_sample_was_not_heard(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_warnings_are_counted_apart_from_other_words(tmp_path: Path) -> None:
 
 
 def test_how_late_pictures_came_is_told_where_the_shutter_is_known(tmp_path: Path) -> None:
-    report = Report("walk", "dev-1", "replay:walk.mp4")
+    report = WalkReport("walk", "dev-1", "replay:walk.mp4")
     picture = np.zeros((2, 2, 3), np.uint8)
     report.took(VideoFrame(picture, 1.0, taken_s=50.0), 50.02)
     report.took(VideoFrame(picture, 1.1), 50.2)

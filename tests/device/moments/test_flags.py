@@ -8,8 +8,9 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device.config import FlagsSection
 from device.moments import flags
-from device.moments.flags import FlagSettings, FlagState, Keep
+from device.moments.flags import FlagState, SelectedChunk
 from shared.messages import FLAGS
 
 MARKS = ("wearer", "correction", "low_confidence")
@@ -19,9 +20,9 @@ def name(sequence: int) -> str:
     return f"dev-1-boot-{sequence}"
 
 
-def walk(chunks: int, marks: list[tuple[int, int, str]], settings: FlagSettings) -> list[Keep]:
+def walk(chunks: int, marks: list[tuple[int, int, str]], settings: FlagsSection) -> list[SelectedChunk]:
     """marks: (closed chunks at which it is made, chunk, flag), as they come during a walk."""
-    state, kept = FlagState(), list[Keep]()
+    state, kept = FlagState(), list[SelectedChunk]()
     for closed in range(chunks + 1):
         for at, sequence, flag in marks:
             if at == closed:
@@ -36,7 +37,7 @@ def walk(chunks: int, marks: list[tuple[int, int, str]], settings: FlagSettings)
 
 marks = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 29), st.sampled_from(MARKS)), max_size=12)
 choices = st.builds(
-    FlagSettings,
+    FlagsSection,
     predecessors=st.integers(0, 3),
     audit_share=st.sampled_from([0.0, 0.05, 0.5]),
     low_confidence_share=st.sampled_from([0.0, 0.2, 1.0]),
@@ -45,7 +46,7 @@ choices = st.builds(
 
 @given(st.integers(1, 30), marks, choices)
 def test_no_chunk_is_kept_twice_and_every_flagged_one_is_kept(
-    chunks: int, made: list[tuple[int, int, str]], settings: FlagSettings
+    chunks: int, made: list[tuple[int, int, str]], settings: FlagsSection
 ) -> None:
     made = [(at, sequence, flag) for at, sequence, flag in made if sequence < chunks and at <= chunks]
     kept = walk(chunks, made, settings)
@@ -65,7 +66,7 @@ def test_no_chunk_is_kept_twice_and_every_flagged_one_is_kept(
 def test_the_n_chunks_before_a_flagged_one_are_kept_with_it(
     chunks: int, made: list[tuple[int, int, str]], predecessors: int
 ) -> None:
-    kept = walk(chunks, [m for m in made if m[1] < chunks], FlagSettings(predecessors, 0.0))
+    kept = walk(chunks, [m for m in made if m[1] < chunks], FlagsSection(predecessors, 0.0))
     sequences = {keep.sequence for keep in kept}
     for keep in kept:
         if keep.flags != ("predecessor",):
@@ -74,7 +75,7 @@ def test_the_n_chunks_before_a_flagged_one_are_kept_with_it(
 
 @given(st.integers(1, 60))
 def test_at_most_one_chunk_in_five_is_kept_for_doubt(chunks: int) -> None:
-    kept = walk(chunks, [(n, n, "low_confidence") for n in range(chunks)], FlagSettings(0, 0.0, 0.2))
+    kept = walk(chunks, [(n, n, "low_confidence") for n in range(chunks)], FlagsSection(0, 0.0, 0.2))
     doubted = [keep.sequence for keep in kept]
     assert len(doubted) == (chunks + 4) // 5
     assert all(b - a >= 5 for a, b in pairwise(doubted))

@@ -9,10 +9,10 @@ import pytest
 
 from device.capture.recorder import Recorder
 from device.capture.source import SoundBlock, VideoFrame
-from device.capture.walk_clock import WalkTime
+from device.capture.walk_clock import WalkClock
+from device.config import FlagsSection
 from device.guidance.history import GuidanceHistory, LookEntry, Spoken, WordingEntry
-from device.moments.collector import Hooks, Moments, WalkId
-from device.moments.flags import FlagSettings
+from device.moments.collector import Moments, MomentsPorts, WalkId
 from device.moments.sealer import Parcel
 from shared.clock import ManualClock
 from shared.messages import ChunkRecord, CorrectionRecord, encode
@@ -25,16 +25,15 @@ class Stage:
 
     def __init__(self) -> None:
         self.kept: list[Parcel] = []
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.earcons: list[str] = []
         walk = WalkId.begin("dev-1", ManualClock(1000.0))
         self.moments = Moments(
             Recorder(clips=False),
             walk,
             GuidanceHistory(),
-            Hooks(self.kept.append, self.earcons.append, lambda _: None, self.told.append),
-            settings=FlagSettings(0, 0.0, 0.2),
-            longest_correction_s=5.0,
+            MomentsPorts(self.kept.append, self.earcons.append, lambda _: None, self.reported.append),
+            FlagsSection(0, 0.0, 0.2, longest_correction_s=5.0),
         )
 
     def walk(self, from_s: float, to_s: float, *, picture: bool = True, sound: bool = True) -> None:
@@ -73,7 +72,7 @@ def test_a_correction_before_the_first_picture_is_told_and_not_kept() -> None:
     stage.walk(1, 2, picture=False)
     stage.moments.end_correction(1.9)
     stage.moments.finish(2.0)
-    assert (stage.corrections(), stage.told) == ([], ["Correction not kept, no picture."])
+    assert (stage.corrections(), stage.reported) == ([], ["Correction not kept, no picture."])
 
 
 def test_a_correction_ends_by_itself_and_a_second_press_meanwhile_is_ignored() -> None:
@@ -143,7 +142,7 @@ def test_a_models_own_thresholds_hold_unless_the_wearer_fixed_them() -> None:
 
 def test_the_walk_begins_at_zero_however_long_the_preparations_took() -> None:
     clock = ManualClock()
-    time = WalkTime(clock, stands_still=False)
+    time = WalkClock(clock, stands_still=False)
     clock.now_s = 50.0
     assert time.now_s() == 0.0
     time.reached(0.1)
@@ -151,7 +150,7 @@ def test_the_walk_begins_at_zero_however_long_the_preparations_took() -> None:
     assert time.now_s() == 1.1
     time.reached(0.5)  # late: what was shown does not go back
     assert (time.now_s(), time.reached_s) == (1.1, 0.5)
-    still = WalkTime(clock, stands_still=True)
+    still = WalkClock(clock, stands_still=True)
     still.reached(2.0)
     clock.now_s = 60.0
     assert still.now_s() == 2.0

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from device.outbox.outbox import STEPS, Outbox, Recovery
-from tests.device.outbox.crash_child import REFUSED
-from tests.paths import ROOT
+from shared.atomic import no_step
+from tests import crash
+from tests.crash import Killer
+from tests.device.outbox.life import REFUSED, live
 
 KINDS = {"chunk": ("", ".frame", ".audio"), "correction": ("", ".correction_audio")}
 
 
-def _run(folder: Path, step: str, nth: int) -> int:
-    command = [sys.executable, "-m", "tests.device.outbox.crash_child", str(folder), step, str(nth)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=60, check=False)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
-    return done.returncode
-
-
-def _world(folder: Path, what: str) -> set[str]:
-    lines = (folder / "world.jsonl").read_text().splitlines() if (folder / "world.jsonl").exists() else []
+def _promised(folder: Path, what: str) -> set[str]:
+    lines = (folder / "promises.jsonl").read_text().splitlines() if (folder / "promises.jsonl").exists() else []
     return {line["name"] for line in map(json.loads, lines) if line["what"] == what}
 
 
@@ -43,8 +35,8 @@ def _check(folder: Path) -> None:
             if lost_file.exists()
             else set()
         )
-        merged = _world(folder, "merged")
-        for record_id in _world(folder, "sealed") | _world(folder, "refused"):
+        merged = _promised(folder, "merged")
+        for record_id in _promised(folder, "sealed") | _promised(folder, "refused"):
             kinds = KINDS["correction" if "-c" in record_id else "chunk"]
             missing = {record_id + kind for kind in kinds} - merged - names
             assert not missing or record_id in failed | lost, f"{missing} neither waits, nor was merged, nor was named"
@@ -64,10 +56,10 @@ def _check(folder: Path) -> None:
 def test_killed_right_after_a_step_nothing_is_lost_and_the_story_can_go_on(
     memory_path: Path, step: str, nth: int
 ) -> None:
-    killed = _run(memory_path, step, nth) == -signal.SIGKILL
-    assert killed or nth == 2, f"the story never comes to {step}"
+    life = crash.fork(lambda: live(memory_path, Killer(name=step, nth=nth)))
+    assert life.was_killed or (life.status == 0 and nth == 2), f"the story never comes to {step}"
     _check(memory_path)
-    assert _run(memory_path, "none", 1) == 0
+    assert crash.fork(lambda: live(memory_path, no_step)).status == 0
     _check(memory_path)
     box = Outbox(memory_path / "outbox")
     assert box.recovered == Recovery()
@@ -78,11 +70,5 @@ def test_killed_right_after_a_step_nothing_is_lost_and_the_story_can_go_on(
 def test_every_named_step_is_really_taken(memory_path: Path) -> None:
     """A step that the code no longer takes would make its crash test empty."""
     seen: list[str] = []
-    from tests.device.outbox import crash_child
-
-    class Watcher(crash_child.Killer):
-        def __call__(self, name: str) -> None:
-            seen.append(name)
-
-    crash_child.live(memory_path, Watcher("none", 1))
+    live(memory_path, seen.append)
     assert set(seen) == set(STEPS)

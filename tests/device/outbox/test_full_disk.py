@@ -94,8 +94,8 @@ def test_what_matters_more_finds_room_and_what_gave_way_is_named(disk: Path) -> 
     with pytest.raises(OSError, match="No space") as caught:
         box.seal_correction(correction(1), wav(1, 60_000))
     assert caught.value.errno == errno.ENOSPC
-    assert box.give_way(70_000, 2).lost == ()
-    assert box.give_way(70_000, 0).lost == tuple(audits[:2])
+    assert box.evict(70_000, 2).lost == ()
+    assert box.evict(70_000, 0).lost == tuple(audits[:2])
     spoken = box.seal_correction(correction(1), wav(1, 60_000)).correction_id
     assert {item.record_id for item in box.claim(100)} == {audits[2], wearer, spoken}
     assert [json.loads(line)["record_id"] for line in (box.folder / "lost.jsonl").read_bytes().splitlines()] == audits[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -69,11 +70,12 @@ def test_the_sums_are_right_whatever_happens(memory_path: Path) -> None:
     box.retry(box.failures()[0].record_id) if box.failures() else None
     box.forget_merged()
     box.prune(box.counts().disk_bytes - 10)
-    db = box._index._db
+    db = sqlite3.connect(box.folder / "index.sqlite")
     by_state = dict(db.execute("SELECT state, COUNT(*) FROM records GROUP BY state").fetchall())
     (todo,) = db.execute("SELECT COALESCE(SUM(size_bytes), 0) FROM items WHERE todo = 1").fetchone()
     (disk,) = db.execute("SELECT COALESCE(SUM(size_bytes), 0) FROM records").fetchone()
     counts = box.counts()
     assert (counts.queued, counts.failed) == (by_state.get("queued", 0), by_state.get("failed", 0))
     assert (counts.queued_bytes, counts.disk_bytes) == (todo, disk)
+    db.close()
     box.close()

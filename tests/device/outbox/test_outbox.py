@@ -12,12 +12,13 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device.outbox.outbox import Counts, Item, Outbox, Recovery, peek
+from device.outbox.outbox import Counts, Outbox, OutboxItem, Recovery, peek
 from shared import atomic
 from shared.errors import ConfigError, MessageError
 from tests.device.outbox.records import chunk, clip, correction, jpeg, payloads, wav
@@ -30,12 +31,12 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
     box.close()
 
 
-def _drain(box: Outbox, *, bulk: bool = True) -> list[Item]:
+def _drain(box: Outbox, *, bulk: bool = True) -> list[OutboxItem]:
     items = box.claim(1000) + (box.claim(1000, bulk=True) if bulk else [])
     return items
 
 
-def _names(items: list[Item]) -> list[str]:
+def _names(items: list[OutboxItem]) -> list[str]:
     return [item.name for item in items]
 
 
@@ -316,18 +317,26 @@ def test_the_index_is_built_again_from_the_folders(tmp_path: Path, damage: str) 
     again.close()
 
 
-def test_an_index_that_breaks_while_in_use_is_built_again(tmp_path: Path) -> None:
+def test_an_index_that_breaks_while_in_use_is_built_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     box = Outbox(tmp_path)
     for number in range(20):
         box.seal_chunk(chunk(number), payloads(number))
     expected = _contents(box)
     box.close()
+    connections: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def remembered(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connections.append(connect(*arguments, **options))
+        return connections[-1]
+
+    monkeypatch.setattr("device.outbox.index.sqlite3.connect", remembered)
     box = Outbox(tmp_path)
     index = tmp_path / "index.sqlite"
+    connections[-1].execute("PRAGMA wal_checkpoint(TRUNCATE)")
     damaged = index.read_bytes()[:4096] + b"\xa5" * (index.stat().st_size - 4096)
     index.write_bytes(damaged)  # as a worn SD card does it
-    box._index.close()  # SQLite kept the good pages in memory; a longer queue would read the bad ones
-    box._index._db = sqlite3.connect(index, isolation_level=None)
+    connections[-1].execute("PRAGMA shrink_memory")  # the good pages in memory; a longer queue would read the bad ones
     assert _contents(box) == expected
     assert (tmp_path / "index.sqlite.broken").exists()
     box.close()
@@ -359,7 +368,7 @@ def test_an_index_with_a_value_that_is_no_text_is_built_again(tmp_path: Path) ->
     again.close()
 
 
-def test_a_sealed_folder_with_a_missing_payload_goes_to_failed_when_it_is_taken_in(tmp_path: Path) -> None:
+def test_a_sealed_folder_with_a_missing_payload_goes_to_failed_when_it_is_added(tmp_path: Path) -> None:
     box = Outbox(tmp_path)
     sealed = box.seal_chunk(chunk(1), payloads(1))
     box.close()
@@ -414,11 +423,11 @@ def test_pruning_takes_merged_records_first_and_names_unsent_ones_least_importan
     assert (pruned.merged, pruned.lost) == ((), (audit,))
     assert outbox.prune(0).lost == (later, spoken)
     assert outbox.counts() == Counts(merged=1, lost=3)
-    told = [json.loads(line)["record_id"] for line in (outbox.folder / "lost.jsonl").read_text().splitlines()]
-    assert told == [audit, later, spoken]
+    reported = [json.loads(line)["record_id"] for line in (outbox.folder / "lost.jsonl").read_text().splitlines()]
+    assert reported == [audit, later, spoken]
 
 
-def _claim_all(box: Outbox) -> list[Item]:
+def _claim_all(box: Outbox) -> list[OutboxItem]:
     items = _drain(box)
     box.release(items)
     return items

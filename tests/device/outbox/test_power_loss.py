@@ -32,6 +32,13 @@ class Watched(Index):
         target.close()
 
 
+def as_it_lies(box: Outbox) -> Path:
+    """The files of an open outbox, as kill -9 leaves them."""
+    left = box.folder.with_name("left")
+    shutil.copytree(box.folder, left)
+    return left
+
+
 @pytest.fixture
 def cut_power(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Outbox], Outbox]:
     """Returns the outbox as it is found when the power is back."""
@@ -39,13 +46,12 @@ def cut_power(memory_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[O
     monkeypatch.setattr("device.outbox.index.Index", Watched)
 
     def cut(box: Outbox) -> Outbox:
-        box._index._db.close()  # not box.close(): nothing is written any more
-        box._open = False
-        box.close()
+        left = as_it_lies(box)
         for suffix in ("-wal", "-shm"):
-            (box.folder / f"index.sqlite{suffix}").unlink(missing_ok=True)
-        shutil.copy(Watched.copy, box.folder / "index.sqlite")
-        return Outbox(box.folder, boot="bbbbbbbb")
+            (left / f"index.sqlite{suffix}").unlink(missing_ok=True)
+        shutil.copy(Watched.copy, left / "index.sqlite")
+        box.close()
+        return Outbox(left, boot="bbbbbbbb")
 
     return cut
 
@@ -96,11 +102,10 @@ def test_what_was_given_up_is_named_and_stays_given_up(
 def test_only_another_boot_without_a_close_means_that_power_was_cut(memory_path: Path, boot: str, asked: bool) -> None:
     box = Outbox(memory_path / "outbox", boot="aaaaaaaa")
     box.seal_chunk(chunk(1), payloads(1))
-    box._index.close()  # as kill -9 leaves it
-    box._lock_file.close()
-    again = Outbox(box.folder, boot=boot)
+    again = Outbox(as_it_lies(box), boot=boot)
     assert {item.resumed for item in again.claim(10)} == {asked}
     again.close()
+    box.close()
 
 
 def test_after_a_close_a_new_boot_asks_nothing(memory_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_damaged_record_stays_where_it_is(box: Outbox) -> None:
 def test_a_note_is_taken_up_by_the_process_that_has_the_outbox_open(box: Outbox) -> None:
     own = refused(box)
     note = inspect.ask_retry(box.folder, own)
-    box.take_requests()
+    box.retry_requested()
     assert not note.exists()
     assert box.counts().queued == 1
 
@@ -92,5 +92,5 @@ def test_a_note_about_something_that_is_gone_does_no_harm(box: Outbox) -> None:
     own = refused(box)
     note = inspect.ask_retry(box.folder, own)
     atomic.remove_tree(box.folder / "failed" / own)
-    box.take_requests()
+    box.retry_requested()
     assert not note.exists()

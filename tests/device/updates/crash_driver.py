@@ -12,6 +12,8 @@ import sys
 from multiprocessing import Value
 from pathlib import Path
 
+import sqlalchemy.dialects.sqlite  # noqa: F401  once, and not in each of the forks
+
 from device.updates.slots import current_slot, previous_slot
 from device.updates.state_file import load_denied
 from device.updates.tuf_client import Trust

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from device.updates.permission import Permission
 from device.updates.state import Settings
 from device.updates.updater import Updater, UpdaterPorts, current_slot
@@ -44,20 +44,13 @@ class Agent:
         self.online = threading.Event()
         self._stop = threading.Event()
         self._outbox = Outbox(state_dir / "outbox")
-        self.link = Link(
-            host=broker.host,
-            port=broker.port,
-            device=DEVICE,
-            outbox=self._outbox,
-            clock=SystemClock(),
-            on_state=self._link_changed,
-            draw=lambda: 0.1,
-        )
-        ports = UpdaterPorts(
+        ports = LinkPorts(self._outbox, SystemClock(), self._link_changed, lambda: 0.1)
+        self.link = Link(LinkSettings(broker.host, broker.port, DEVICE), ports)
+        updater_ports = UpdaterPorts(
             clock=SystemClock(), publish=self.link.publish, selftest=no_problems, use_model=self._activated
         )
         permission = Permission(bundle.FOR_JUDGING, device=DEVICE)
-        self.updater = Updater(state_dir, ports, permission, settings=SETTINGS)
+        self.updater = Updater(state_dir, updater_ports, permission, settings=SETTINGS)
         self.link.on("offer", lambda levels, payload: self.updater.on_offer(payload))
         self.link.on("block", self._block)
         self._thread = threading.Thread(target=self.updater.run, args=(self._stop,), name="updates")

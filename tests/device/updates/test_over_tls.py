@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from device.outbox.outbox import Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from device.updates.permission import Permission
 from device.updates.slots import current_slot
 from device.updates.state import Settings
@@ -39,16 +39,8 @@ class Agent:
     def __init__(self, site: SecureSite, name: str, state_dir: Path, root_json: bytes) -> None:
         self._state_dir, self._stop, self.changed = state_dir, threading.Event(), threading.Condition()
         self._outbox = Outbox(state_dir / "outbox")
-        self._link = Link(
-            host=site.host,
-            port=site.port,
-            device=name,
-            outbox=self._outbox,
-            clock=CLOCK,
-            tls=site.enrol(name).context(),
-            draw=lambda: 0.1,
-            status=Status(online=True),
-        )
+        settings = LinkSettings(site.host, site.port, name, tls=site.enrol(name).context())
+        self._link = Link(settings, LinkPorts(self._outbox, CLOCK, draw=lambda: 0.1), status=Status(online=True))
         ports = UpdaterPorts(clock=CLOCK, publish=self._link.publish, selftest=no_problems, use_model=self._activated)
         trust = Trust(state_dir / "trust", root_json, ClockFloor(state_dir, CLOCK))
         self.updater = Updater(
@@ -81,7 +73,7 @@ class Agent:
         self._outbox.close()
 
 
-class House:
+class PublishingServer:
     """The server's part, publishing what is due as `waycue-server run` does each second."""
 
     def __init__(self, site: SecureSite, place: Path) -> None:
@@ -122,8 +114,8 @@ class House:
 
 
 @pytest.fixture
-def house(secure_broker: SecureSite, tmp_path: Path) -> Iterator[House]:
-    with closing(House(secure_broker, tmp_path)) as house:
+def house(secure_broker: SecureSite, tmp_path: Path) -> Iterator[PublishingServer]:
+    with closing(PublishingServer(secure_broker, tmp_path)) as house:
         assert house.link.ready.wait(DEADLINE_S)
         yield house
 
@@ -138,7 +130,7 @@ def until(holds: Callable[[], bool], agents: list[Agent]) -> None:
 
 
 def test_a_signed_rollout_reaches_one_device_over_tls_and_is_taken_back(
-    secure_broker: SecureSite, house: House, tmp_path: Path
+    secure_broker: SecureSite, house: PublishingServer, tmp_path: Path
 ) -> None:
     house.registry.promote("m1", "first")
     root = house.release.root_json()

@@ -209,7 +209,7 @@ def test_a_cut_between_the_deny_list_and_the_state_still_ends_in_the_roll_back()
 
 
 @dataclass
-class World:
+class SimulatedDevice:
     """Carries actions out in memory. `chance` decides what goes wrong."""
 
     chance: random.Random
@@ -345,7 +345,7 @@ class World:
 def test_whatever_is_lost_repeated_or_cut_the_offered_model_ends_in_use_or_is_denied_with_a_reason(
     seed: int, trouble: int
 ) -> None:
-    world = World(random.Random(seed), trouble)
+    world = SimulatedDevice(random.Random(seed), trouble)
     try:
         world.live()
     except AssertionError:
@@ -357,7 +357,7 @@ def test_whatever_is_lost_repeated_or_cut_the_offered_model_ends_in_use_or_is_de
 
 
 def test_without_trouble_each_byte_is_carried_once() -> None:
-    world = World(random.Random(1), 0)
+    world = SimulatedDevice(random.Random(1), 0)
     world.live()
     assert world.carried == 9_500 + 300
     assert world.previous == OLD
@@ -365,7 +365,7 @@ def test_without_trouble_each_byte_is_carried_once() -> None:
 
 def test_a_restart_costs_at_most_a_window() -> None:
     for cut_after in range(1, 12):
-        world = World(random.Random(cut_after), 0)
+        world = SimulatedDevice(random.Random(cut_after), 0)
         world.put(e.Offered(offer(1, 1)))
         for _ in range(cut_after):
             if world.wants:

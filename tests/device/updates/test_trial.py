@@ -23,7 +23,7 @@ from tests.shared.bundle.bundles import contents
 USES = {"m1": bundle.FIELD, "m2": bundle.FIELD, "t1": bundle.TRIAL, "t2": bundle.TRIAL, "d1": bundle.DEMO}
 
 
-class House(SignedHouse):
+class Trials(SignedHouse):
     """Its devices guide walks; m1 and m2 are for the field, t1 and t2 on trial, d1 is a demonstration."""
 
     def __init__(self, place: Path) -> None:
@@ -48,8 +48,8 @@ class House(SignedHouse):
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
+def house(tmp_path: Path) -> Iterator[Trials]:
+    house = Trials(tmp_path)
     yield house
     house.close()
 
@@ -57,7 +57,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 # --- whom it guides ---
 
 
-def test_a_supervised_wearer_gets_the_trial_and_keeps_it_over_a_restart_without_a_link(house: House) -> None:
+def test_a_supervised_wearer_gets_the_trial_and_keeps_it_over_a_restart_without_a_link(house: Trials) -> None:
     house.promote("m1")
     assert house.follow() == "idle"
     house.trial()
@@ -69,7 +69,7 @@ def test_a_supervised_wearer_gets_the_trial_and_keeps_it_over_a_restart_without_
     assert house.device.updater.current_barred is None
 
 
-def test_a_trial_that_was_offered_without_supervision_is_refused_before_it_is_fetched(house: House) -> None:
+def test_a_trial_that_was_offered_without_supervision_is_refused_before_it_is_fetched(house: Trials) -> None:
     """A server that was broken into, or another software: it signs a share of all devices."""
     model = house.server.registry.get("t1")
     house.release.publish([ReleaseTarget(Grant("t1", 1, 100), model.manifest_sha256, model.manifest_size)])
@@ -82,7 +82,7 @@ def test_a_trial_that_was_offered_without_supervision_is_refused_before_it_is_fe
     assert house.device.current == "t1"
 
 
-def test_a_trial_named_for_the_device_but_not_supervised_is_refused(house: House) -> None:
+def test_a_trial_named_for_the_device_but_not_supervised_is_refused(house: Trials) -> None:
     model = house.server.registry.get("t1")
     house.release.publish(
         [ReleaseTarget(Grant("t1", 1, devices=(DEVICE,)), model.manifest_sha256, model.manifest_size)]
@@ -91,7 +91,7 @@ def test_a_trial_named_for_the_device_but_not_supervised_is_refused(house: House
     assert house.device.current == ""
 
 
-def test_the_trial_of_another_device_is_refused(house: House) -> None:
+def test_the_trial_of_another_device_is_refused(house: Trials) -> None:
     house.promote("m1")
     house.follow()
     house.trial(device="pi-2")
@@ -104,7 +104,7 @@ def test_the_trial_of_another_device_is_refused(house: House) -> None:
     assert house.device.current == "m1"
 
 
-def test_an_unsigned_offer_of_a_trial_is_refused_by_an_enrolled_device(house: House) -> None:
+def test_an_unsigned_offer_of_a_trial_is_refused_by_an_enrolled_device(house: Trials) -> None:
     house.trial()
     house.device.updater.on_offer(altered(house.says(), metadata=[]))
     house.device.updater.tick()
@@ -112,7 +112,7 @@ def test_an_unsigned_offer_of_a_trial_is_refused_by_an_enrolled_device(house: Ho
     assert not house.device.wire
 
 
-def test_a_trial_whose_manifest_was_edited_to_say_field_is_not_the_one_that_was_signed(house: House) -> None:
+def test_a_trial_whose_manifest_was_edited_to_say_field_is_not_the_one_that_was_signed(house: Trials) -> None:
     house.trial()
     signed = house.says()
     folder = house.server.registry.bundle_folder("t1")
@@ -145,7 +145,7 @@ def test_without_an_identity_no_trial_guides_a_walk_but_the_settings_may_vouch_f
 # --- whom it guides no longer ---
 
 
-def test_a_halted_trial_gives_way_at_once_to_the_model_before_it(house: House) -> None:
+def test_a_halted_trial_gives_way_at_once_to_the_model_before_it(house: Trials) -> None:
     house.promote("m1")
     house.follow()
     house.trial()
@@ -166,7 +166,7 @@ def test_a_halted_trial_gives_way_at_once_to_the_model_before_it(house: House) -
 
 
 @pytest.mark.parametrize("champion", ["", "d1"])
-def test_a_halted_trial_leaves_no_model_where_there_is_none_that_may_guide(house: House, champion: str) -> None:
+def test_a_halted_trial_leaves_no_model_where_there_is_none_that_may_guide(house: Trials, champion: str) -> None:
     """No champion at all, or a demonstration model, as on a server whose first model for the field is on trial."""
     if champion:
         house.promote(champion)
@@ -191,7 +191,7 @@ def test_a_halted_trial_leaves_no_model_where_there_is_none_that_may_guide(house
     assert house.device.carried.total() - before < 4_000
 
 
-def test_a_champion_that_overtakes_the_trial_is_fetched_while_no_model_guides(house: House) -> None:
+def test_a_champion_that_overtakes_the_trial_is_fetched_while_no_model_guides(house: Trials) -> None:
     house.trial()
     house.follow()
     house.device.standing = False
@@ -205,7 +205,7 @@ def test_a_champion_that_overtakes_the_trial_is_fetched_while_no_model_guides(ho
     assert house.device.current == "m2"
 
 
-def test_a_new_model_that_fails_does_not_go_back_to_a_trial_that_was_withdrawn(house: House) -> None:
+def test_a_new_model_that_fails_does_not_go_back_to_a_trial_that_was_withdrawn(house: Trials) -> None:
     house.trial()
     house.follow()
     house.promote("m1")
@@ -217,7 +217,7 @@ def test_a_new_model_that_fails_does_not_go_back_to_a_trial_that_was_withdrawn(h
     assert "there is no other model" in house.device.text()
 
 
-def test_a_replayed_supervised_offer_of_a_trial_that_was_withdrawn_is_refused(house: House) -> None:
+def test_a_replayed_supervised_offer_of_a_trial_that_was_withdrawn_is_refused(house: Trials) -> None:
     house.promote("m1")
     house.follow()
     house.trial()
@@ -235,7 +235,7 @@ def test_a_replayed_supervised_offer_of_a_trial_that_was_withdrawn_is_refused(ho
     assert house.device.current == "m1"
 
 
-def test_a_replayed_supervised_offer_does_not_bring_back_the_trial_that_still_lies_in_the_slot(house: House) -> None:
+def test_a_replayed_supervised_offer_does_not_bring_back_the_trial_that_still_lies_in_the_slot(house: Trials) -> None:
     house.trial()
     old = house.says()
     house.follow(old)
@@ -250,7 +250,7 @@ def test_a_replayed_supervised_offer_does_not_bring_back_the_trial_that_still_li
 
 
 def test_a_trial_ends_at_the_first_start_after_its_signed_word_has_and_goes_on_once_the_server_is_heard(
-    house: House,
+    house: Trials,
 ) -> None:
     house.trial()
     house.follow()
@@ -267,7 +267,7 @@ def test_a_trial_ends_at_the_first_start_after_its_signed_word_has_and_goes_on_o
     assert house.device.loaded == ["t1", "t1"]
 
 
-def test_a_half_delivered_offer_does_not_end_a_trial(house: House) -> None:
+def test_a_half_delivered_offer_does_not_end_a_trial(house: Trials) -> None:
     """Whoever carries the metadata must not be able to silence guidance by leaving some of it out."""
     house.trial()
     house.follow()
@@ -282,7 +282,7 @@ def test_a_half_delivered_offer_does_not_end_a_trial(house: House) -> None:
     assert house.device.updater.current_barred is None
 
 
-def test_a_trial_on_probation_that_was_withdrawn_is_not_denied(house: House) -> None:
+def test_a_trial_on_probation_that_was_withdrawn_is_not_denied(house: Trials) -> None:
     house.promote("m1")
     house.follow()
     house.trial()
@@ -297,7 +297,7 @@ def test_a_trial_on_probation_that_was_withdrawn_is_not_denied(house: House) -> 
 # --- the signed word itself ---
 
 
-def test_the_grant_is_for_that_manifest_that_device_and_that_time(house: House, tmp_path: Path) -> None:
+def test_the_grant_is_for_that_manifest_that_device_and_that_time(house: Trials, tmp_path: Path) -> None:
     house.trial()
     house.follow()
     manifest = house.server.registry.get("t1").manifest_sha256
@@ -321,7 +321,7 @@ def test_the_grant_is_for_that_manifest_that_device_and_that_time(house: House, 
         trust.supervised("t1", manifest, DEVICE)
 
 
-def test_kept_metadata_that_were_edited_grant_nothing(house: House) -> None:
+def test_kept_metadata_that_were_edited_grant_nothing(house: Trials) -> None:
     model = house.server.registry.get("t1")
     house.release.publish(
         [ReleaseTarget(Grant("t1", 1, devices=(DEVICE,)), model.manifest_sha256, model.manifest_size)]

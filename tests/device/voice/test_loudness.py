@@ -107,7 +107,7 @@ def test_a_warning_that_is_not_rendered_yet_is_heard_as_its_earcon_at_once(tmp_p
     voice = Voice(
         Phrases(Steady(), None), sink, pace=SpeechRate(), clock=clock, walk_now=clock.monotonic_s, on_trouble=print
     )
-    voice._reopen()  # the worker is not started: nothing is rendered
+    voice.open_sink()  # the worker is not started: nothing is rendered
     voice.say(VoiceUtterance(1, "Stop, purple thing ahead.", 1, "warning"))
     walk_on(voice, clock, 0.5)
     voice.close()

@@ -113,7 +113,7 @@ def test_the_callback_is_silent_within_fifty_milliseconds_of_a_cut(pulse: PulseC
         block = np.zeros((220, 1), np.int16)
         speakers.cut()
         for _ in range(5):
-            speakers._fill(block, 220, Time, Status)
+            speakers.fill(block, 220, Time, Status)
         assert not block.any()
         assert speakers.poll() == [UtteranceEnded(1)]
     finally:
@@ -130,15 +130,15 @@ def test_a_stuttering_sound_card_is_opened_again_with_a_larger_buffer(pulse: Pul
     speakers = Speakers(CLOCK)
     speakers.open()
     try:
-        before = speakers._stream.latency
+        before = speakers.latency_s
         speakers.play(1, Tone().render("", 0))
         for _ in range(20):
-            speakers._fill(np.zeros((220, 1), np.int16), 220, Time, Stutter)
+            speakers.fill(np.zeros((220, 1), np.int16), 220, Time, Stutter)
         wants = [speakers.wants_reopen]
         speakers.open()
         wants.append(speakers.wants_reopen)
         assert wants == [True, False]
-        assert speakers._stream.latency >= before
+        assert speakers.latency_s >= before
     finally:
         speakers.close()
 
@@ -245,7 +245,7 @@ def test_a_warning_cuts_what_is_being_said_within_fifty_milliseconds_as_heard_on
         voice.close()
     assert len(found) == len(told_s)
     # What still sounded after the cut was asked for. The middle one of six: a busy machine's sound server may stutter.
-    tails = [end - begin - told for (begin, end), told in zip(found, told_s, strict=True)]
+    tails = [end - begin - reported for (begin, end), reported in zip(found, told_s, strict=True)]
     assert statistics.median(tails) <= 0.05
 
 

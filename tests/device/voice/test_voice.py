@@ -21,9 +21,10 @@ from device.voice.espeak import Espeak, Samples
 from device.voice.phrases import Phrases, fixed_phrases, prerender
 from device.voice.sinks import Timeline, UtteranceEnded, UtteranceStarted, WavFile
 from device.voice.voice import SpeechRate, VoiceUtterance
-from shared import media, vocabulary
+from shared import vocabulary
 from shared.clock import ManualClock
 from shared.errors import ConfigError
+from shared.wav import decode_wav
 from tests.device.voice.speech import loud, needs_espeak, say, speaking, understood, walk_on
 
 
@@ -143,7 +144,7 @@ def test_a_spoilt_cached_phrase_is_rendered_again(tmp_path: Path, spoilt: bytes)
     (file,) = tmp_path.glob("*.wav")
     file.write_bytes(spoilt)
     assert Phrases(Espeak(), tmp_path).get("Stop, curb ahead.", 165).size > 0
-    assert media.decode_wav(file.read_bytes())[1] == SPEECH_RATE_HZ
+    assert decode_wav(file.read_bytes())[1] == SPEECH_RATE_HZ
 
 
 @needs_espeak

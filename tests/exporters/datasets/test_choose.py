@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from server.review.export import Wanted, choose, draw, names_of
 from shared import vocabulary
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from server.dataset import pictures
 from server.speech import sound
-from shared import media
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import DatasetError, MediaError
+from shared.wav import MAX_SOUND_S, decode_sound
 from tests.faults.fuzz.shape import patched
 from tests.faults.fuzz.target import Run, Target, scratch
 
@@ -40,7 +41,7 @@ def _sounds() -> Run:
     def run(data: bytes) -> None:
         wav = _edited(data, good)
         try:
-            assert sound.spoken_part(media.decode_sound(wav)).size <= media.MAX_SOUND_S * media.SAMPLE_RATE_HZ
+            assert sound.spoken_part(decode_sound(wav)).size <= MAX_SOUND_S * SAMPLE_RATE_HZ
         except MediaError:
             return
 

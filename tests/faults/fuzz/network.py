@@ -9,10 +9,10 @@ from typing import Any
 
 import server.identity.enrol_http  # noqa: F401  the module is what an enrolling device talks to
 from device.outbox import folder as outbox_folder
-from device.outbox.outbox import Item, Outbox
+from device.outbox.outbox import Outbox, OutboxItem
 from device.sync import uploads
-from device.sync.link import Link
-from device.sync.uploads import Answered, Took, Uploads
+from device.sync.link import Link, LinkPorts, LinkSettings
+from device.sync.uploads import Answered, Claimed, Uploads
 from device.updates.permission import Permission
 from device.updates.state import Settings
 from device.updates.updater import Updater, UpdaterPorts
@@ -25,7 +25,7 @@ from server.ingest.counters import DailyCounts
 from server.ingest.ingest import Ingest
 from server.releases.offers import Offers
 from server.releases.registry import Registry
-from shared import blocks, bundle, enrolment, messages, topics
+from shared import blocks, bundle, claim_code, enrolment, messages, topics
 from shared.clock import ManualClock
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.errors import ConfigError, MessageError, WaycueError
@@ -177,7 +177,7 @@ def _server_link() -> Run:
     def run(data: bytes) -> None:
         tail, _, payload = data.partition(b"\n")
         topic = f"wc/v1/{tail.decode('utf-8', 'replace')}" if tail else topics.status(DEVICE)
-        link._dispatch(Message(topic, shaped(payload, examples)))  # type: ignore[arg-type]  # all it reads of one
+        link.on_message(Message(topic, shaped(payload, examples)))  # type: ignore[arg-type]  # all it reads of one
 
     return run
 
@@ -202,10 +202,10 @@ def _wants() -> Run:
 def _answers() -> Run:
     """Acknowledgements at a device that is sending."""
     folder = scratch()
-    item = Item("pi-1-b1-000001", "frame", folder / "x", 200_000, "0" * 64, False, True, (0, 0, 0, 0))
+    item = OutboxItem("pi-1-b1-000001", "frame", folder / "x", 200_000, "0" * 64, False, True, (0, 0, 0, 0))
     letter = replace(item, kind="record", size_bytes=900)
     began, _ = uploads.step(Uploads(), Online(65536), 0.0)
-    began, _ = uploads.step(began, Took((item, letter)), 0.0)
+    began, _ = uploads.step(began, Claimed((item, letter)), 0.0)
     examples = [messages.encode(Ack("receiving", ((0, 65536),), answers=answers)) for answers in ("", "ask", "end")]
     examples += [messages.encode(Ack(state)) for state in ("merged", "refused", "unknown", "paused")]
 
@@ -227,15 +227,15 @@ def _answers() -> Run:
 
 def _device_link() -> Run:
     box = Outbox(scratch() / "outbox")
-    link = Link(host="127.0.0.1", port=1, device=DEVICE, outbox=box, clock=ManualClock(epoch_s=EPOCH_S))
+    link = Link(LinkSettings("127.0.0.1", 1, DEVICE), LinkPorts(box, ManualClock(epoch_s=EPOCH_S)))
     link.on("offer", lambda levels, payload: None)
     atexit.register(box.close)
     atexit.register(link.stop)
 
     def run(data: bytes) -> None:
         tail, _, payload = data.partition(b"\n")
-        link._received(f"wc/v1/{DEVICE}/down/{tail.decode('utf-8', 'replace')}", payload)
-        link._answers.clear()
+        link.on_message(f"wc/v1/{DEVICE}/down/{tail.decode('utf-8', 'replace')}", payload)
+        link.delivery.answers.clear()
 
     return run
 
@@ -293,7 +293,7 @@ def _manifests() -> Run:
 
 
 def _enrolment() -> Run:
-    key = enrolment.key_of("0000-0000-0000-0000")
+    key = claim_code.key_of("0000-0000-0000-0000")
     request = EnrolRequest(DEVICE, "-----BEGIN", enrolment.proof(key, DEVICE, "-----BEGIN", "00"))
     answer = EnrolAnswer("-----BEGIN", "-----BEGIN", "127.0.0.1:8883", "{}")
     kinds: tuple[type[EnrolRequest | EnrolAnswer], ...] = (EnrolRequest, EnrolAnswer)
@@ -307,9 +307,9 @@ def _enrolment() -> Run:
                 enrolment.encode(found)
                 enrolment.answer_mac(key, "x", data)
             elif which == 2:
-                enrolment.parse_uri(data[1:].decode("utf-8", "surrogateescape"))
+                claim_code.parse_uri(data[1:].decode("utf-8", "surrogateescape"))
             else:
-                enrolment.key_of(data[1:].decode("utf-8", "surrogateescape"))
+                claim_code.key_of(data[1:].decode("utf-8", "surrogateescape"))
         except (MessageError, ConfigError):
             return
 

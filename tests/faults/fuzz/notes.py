@@ -93,7 +93,7 @@ def _outbox_with_two(folder: Path) -> tuple[str, str]:
 
 
 def _requests() -> Run:
-    """Whatever lies where people leave their wishes."""
+    """Whatever lies where people leave their requests."""
     folder = scratch()
 
     def run(data: bytes) -> None:
@@ -104,14 +104,14 @@ def _requests() -> Run:
             (Path(os.fsdecode(os.path.join(os.fsencode(outbox / REQUESTS), name)))).touch()
         box = Outbox(outbox)
         try:
-            box.take_requests()
+            box.retry_requested()
         finally:
             box.close()
 
     return run
 
 
-def _wishes() -> Run:
+def _operator_requests() -> Run:
     folder = scratch()
     examples = [
         operator_requests.encode(operator_requests.OperatorRequest(kind, "m1"))
@@ -147,9 +147,9 @@ def _renewals() -> Run:
     def run(data: bytes) -> None:
         kind, rest = data[:1], data[1:]
         if kind == b"w":
-            (home / "state" / renew.WISH).write_bytes(shaped(rest, [b'{"rekey": true}']))
+            (home / "state" / renew.REQUEST).write_bytes(shaped(rest, [b'{"rekey": true}']))
         elif kind == b"k":
-            (home / "state" / renew.WISH).write_bytes(b'{"rekey": true}')
+            (home / "state" / renew.REQUEST).write_bytes(b'{"rekey": true}')
             (home / "state" / renew.NEXT_KEY).write_bytes(rest if rest[:1] == b"-" else patched(rest, key))
         elif kind == b"p":
             altered = patched(rest, pem.encode()).decode("utf-8", "replace")
@@ -158,7 +158,7 @@ def _renewals() -> Run:
             renewing.on_certificate(["certificate"], shaped(rest, examples))
         clock.sleep(ASK_AGAIN_S + 1.0)
         renewing.tick()
-        for name in (renew.WISH, renew.NEXT_KEY):
+        for name in (renew.REQUEST, renew.NEXT_KEY):
             (home / "state" / name).unlink(missing_ok=True)
 
     return run
@@ -171,7 +171,7 @@ def _enrolling() -> Run:
     certificates = Certificates(open_store(home), Authority.make(home, clock=clock), clock=clock)
     held = enrolled(certificates, home / "good", DEVICE, clock=clock)
     files = identity.files_of(held)
-    pending = enrol._Pending(files[identity.KEY], "-----BEGIN")
+    pending = enrol.PendingRequest(files[identity.KEY], "-----BEGIN")
     answer = EnrolAnswer(
         files[identity.CERTIFICATE].decode(), files[identity.CA].decode(), "127.0.0.1:8883", '{"signed": {}}'
     )
@@ -184,19 +184,19 @@ def _enrolling() -> Run:
             (state / enrol.PENDING).mkdir()
             for name, value in ((enrol.FOR, shaped(data[1:], [b'"x"'])), (identity.KEY, data), (enrol.REQUEST, data)):
                 (state / enrol.PENDING / name).write_bytes(value)
-            enrol._pending(state, "x", DEVICE)
+            enrol.pending_request(state, "x", DEVICE)
         elif data[:1] == b"i":
             (state / identity.FOLDER).mkdir()
             (state / identity.FOLDER / identity.ENROLMENT).write_bytes(shaped(data[1:], [files[identity.ENROLMENT]]))
-            admission._name_left(state)
+            admission.name_left(state)
         else:
             try:
-                told = enrolment.decode(EnrolAnswer, shaped(data[1:], examples))
-                parts = asdict(told)
+                reported = enrolment.decode(EnrolAnswer, shaped(data[1:], examples))
+                parts = asdict(reported)
                 for one in several(data[40:], most=2):
                     name = sorted(parts)[one[0] % len(parts)] if one else "broker"
                     parts[name] = patched(one[1:], str(parts[name]).encode()).decode("utf-8", "replace")
-                enrol._checked(EnrolAnswer(**parts), pending, DEVICE)
+                enrol.check_answer(EnrolAnswer(**parts), pending, DEVICE)
             except (MessageError, Refused):
                 return
 
@@ -232,7 +232,7 @@ TARGETS = (
         b"\x02\x40" + bytes(2), b"\x02" + DEEP, b"\x01" + DEEP, b"\x00" + DEEP, b"\x00\x40\x05\x00\x10",
     )),
     Target("outbox requests", _requests, (b"pi-1-b1-000001", b"..x", b"\xff", b".tmp")),
-    Target("wishes", _wishes, (b"\x40", b"\x41\x01\x00\x10", RAW + b"{}", DEEP)),
+    Target("operator_requests", _operator_requests, (b"\x40", b"\x41\x01\x00\x10", RAW + b"{}", DEEP)),
     Target("renewals", _renewals, (
         b"w\x40", b"w" + DEEP, b"k\x00\x20\x09A", b"k" + _encrypted_key(), b"p", b"p\x00\x40\x09A", b"c\x40",
         b"c\x40\x00\x00\x09",

@@ -116,9 +116,11 @@ def test_the_model_of_the_plugin_answers_as_the_plugin(secure_broker: SecureSite
         {"command": "modifyClient", "username": "nobody", "textdescription": "", "roles": []},
         {"command": "modifyClient", "username": "ben", "textdescription": "", "roles": [{"rolename": "nobody"}]},
     ]
-    told = Controller(secure_broker).told(commands)
+    reported = Controller(secure_broker).reported(commands)
     expected = model.responses(commands)
-    assert [("error" in one, one["command"]) for one in told] == [("error" in one, one["command"]) for one in expected]
+    assert [("error" in one, one["command"]) for one in reported] == [
+        ("error" in one, one["command"]) for one in expected
+    ]
     file = json.loads((secure_broker.folder / "dynamic-security.json").read_text())
     assert rules_in(Plugin(file)) == rules_in(model)
 
@@ -129,7 +131,7 @@ class Controller:
     def __init__(self, site: SecureSite) -> None:
         self._site = site
 
-    def told(self, commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def reported(self, commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
         from tests.security.intruder import Intruder
 
         with Intruder(self._site, self._site.server_context(dynsec_rules.CONTROLLER), client_id="x") as client:
@@ -157,14 +159,14 @@ def test_rules_are_asked_for_a_page_at_a_time(secure_broker: SecureSite, monkeyp
 
 
 def test_the_rules_are_told_in_the_docs() -> None:
-    told = named_in(section("formats.md", "The broker's rules"))
+    reported = named_in(section("formats.md", "The broker's rules"))
     roles = dynsec_rules.wanted({"anna": ""}).roles
     topics = {right.topic.replace("anna", "<name>") for rights in roles.values() for right in rights}
     kinds = {right.kind for rights in roles.values() for right in rights}
     below = {topic for topic in topics if not topic.startswith(("$share/", dynsec_rules.RESPONSE))}
-    assert below | kinds | {"$share/waycue/", dynsec_rules.RESPONSE} <= told
+    assert below | kinds | {"$share/waycue/", dynsec_rules.RESPONSE} <= reported
     commands = {
         command["command"]
         for command in dynsec_rules.diff(dynsec_rules.wanted({"a": ""}), AccessRules({"x": frozenset()}, {}))
     }
-    assert commands | {"listClients", "listRoles", "setDefaultACLAccess"} <= told
+    assert commands | {"listClients", "listRoles", "setDefaultACLAccess"} <= reported

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from server.labelling import folder as label
 from server.labelling.footage import Chunk
 from server.review import decisions

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.dataset import wording
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from server.review import decisions, stats
 from server.review.decisions import ReviewDecision
 from server.review.stats import SILENCE, ReviewedShare

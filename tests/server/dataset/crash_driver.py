@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+import sqlalchemy.dialects.sqlite  # noqa: F401  once, and not in each of the forks
 
 from server.dataset import row_log
 from server.dataset.folder import Dataset
@@ -42,7 +42,7 @@ def merge_everything(house: House) -> None:
 def life(home: Path, killer: Killer) -> None:
     house = House(home)
     killer.watch()
-    event.listen(house.store.engine, "commit", lambda _connection: killer.step(f"commit in {killer.callers()}"))
+    killer.watch_commits(house.store.engine)
     _watch_half_rows(killer)
     merge_everything(house)
     house.close()

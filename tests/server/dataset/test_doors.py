@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from server.commands.label import typed_words
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from server.labelling import folder
 from server.labelling.footage import Chunk
 from server.review import decisions
@@ -127,15 +127,15 @@ def test_one_command_takes_other_words_only_when_told_to(house: House) -> None:
 
 @pytest.mark.parametrize("text", ALL)
 def test_label_writes_nothing_down_that_was_not_confirmed(text: str) -> None:
-    found = typed_words(text)
-    assert found.taken == AS_WRITTEN.get(text, "")
+    typed = typed_words(text)
+    assert typed.taken == AS_WRITTEN.get(text)
     if text in REFUSED:
-        assert REFUSED[text] in found.lines[0]
-        assert found.wording == ""
-        assert all(map(safe, found.choices))
+        assert REFUSED[text] in typed.lines[0]
+        assert typed.wording is None
+        assert all(map(safe, typed.choices))
     if text in REWORDED:
-        assert (found.wording, found.choices) == (REWORDED[text][0], ())
-        assert "y: teach this" in found.question
+        assert (typed.wording, typed.choices) == (REWORDED[text][0], ())
+        assert "y: teach this" in typed.question
 
 
 def test_import_leaves_out_what_nobody_confirmed_and_says_so(house: House, tmp_path: Path) -> None:

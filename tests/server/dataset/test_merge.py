@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from server.database import store as db
-from server.dataset import folder as data
-from server.dataset import wording
-from server.dataset.folder import SampleRow
+from server.dataset import sample_row, wording
 from server.dataset.merge import Merged
+from server.dataset.sample_row import SampleRow
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared import vocabulary
@@ -245,7 +244,7 @@ def test_the_last_status_is_kept(house: House) -> None:
 def test_a_row_survives_being_written_and_read(house: House) -> None:
     house.send(moment(extra={"weather": "rain"}))
     [row] = house.dataset.rows()
-    assert data.from_dict(json.loads(json.dumps(data.to_dict(row)))) == row
+    assert sample_row.from_dict(json.loads(json.dumps(sample_row.to_dict(row)))) == row
 
 
 def test_content_that_two_chunks_share_is_stored_once(house: House) -> None:

@@ -143,7 +143,7 @@ def test_a_log_that_a_crash_left_behind_is_brought_up_to_date(house: House) -> N
 
 
 def test_rows_that_an_older_server_wrote_are_read(house: House) -> None:
-    from server.dataset.folder import from_dict, to_dict
+    from server.dataset.sample_row import from_dict, to_dict
 
     old = to_dict(house.dataset.rows()[0])
     del old["golden"]

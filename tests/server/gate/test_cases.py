@@ -13,7 +13,8 @@ import pytest
 
 from exporters.onnx.bundle import GoldenChunk, write_golden
 from server.dataset import material
-from server.dataset.folder import Dataset, SampleRow
+from server.dataset.folder import Dataset
+from server.dataset.sample_row import SampleRow
 from server.dataset.teaching import training_rows
 from server.evaluation import answers as evaluate
 from server.evaluation.answers import Answer, Case
@@ -175,9 +176,9 @@ def test_golden_pictures_carry_no_metadata_no_name_and_no_id(home: Path, tmp_pat
     for row in view(home, split="golden"):
         jpeg = (home / "dataset" / row.frame_path).read_bytes()
         comment = b"\xff\xfe" + (len(secret) + 2).to_bytes(2, "big") + secret
-        told = jpeg[:2] + comment + jpeg[2:]
-        found.append(replace(row, frame_path=f"frames/{hashlib.sha256(told).hexdigest()}.jpg"))
-        (folder / found[-1].frame_path).write_bytes(told)
+        reported = jpeg[:2] + comment + jpeg[2:]
+        found.append(replace(row, frame_path=f"frames/{hashlib.sha256(reported).hexdigest()}.jpg"))
+        (folder / found[-1].frame_path).write_bytes(reported)
     chunks = golden.of_rows(folder, cases.golden(found), progress=print)
     assert len(chunks) == 8
     write_golden(tmp_path, chunks)
@@ -241,8 +242,8 @@ def test_the_slowest_device_of_a_kind_speaks_for_it() -> None:
     reports, ignored = cost.scaled(said, {"a": 1.2, "b": 2.4}, 80.0)
     found = {one.kind: one for one in reports}
     assert ignored == ()
-    told = found["pi"]
-    assert (told.version, told.look_p95_ms, told.ratio, told.devices) == ("b", 200.0, 2.4, 1)
+    reported = found["pi"]
+    assert (reported.version, reported.look_p95_ms, reported.ratio, reported.devices) == ("b", 200.0, 2.4, 1)
     assert found["jetson"].look_p95_ms == 40.0
     assert cost.scaled(said, {}, 80.0) == ((), ())
     assert cost.unknown(said, {"a": 1.2}) == {}
@@ -252,8 +253,8 @@ def test_the_slowest_device_of_a_kind_speaks_for_it() -> None:
 @pytest.mark.parametrize("wrong_ms", [0.01, 1e9])
 def test_a_report_that_cannot_be_is_left_out_and_named(wrong_ms: float) -> None:
     said = [StatusReport("pi", "a", 300.0), StatusReport("pi", "a", wrong_ms)]
-    (told,), (ignored,) = cost.scaled(said, {"a": 1.0}, 80.0)
-    assert (told.look_p95_ms, told.devices) == (300.0, 1)
+    (reported,), (ignored,) = cost.scaled(said, {"a": 1.0}, 80.0)
+    assert (reported.look_p95_ms, reported.devices) == (300.0, 1)
     assert ignored.look_p95_ms == wrong_ms
 
 

@@ -70,6 +70,36 @@ def test_the_cases_that_count_are_told_by_group() -> None:
     )
 
 
+def test_each_group_and_tier_has_its_own_margin() -> None:
+    """Fewer real moments than drawn frames, and fewer of a tier than of all: wider margins."""
+    both = scores("new", right, [*HELD_OUT, *FRAMES])
+    rules = decide(evidence(both, both)).rules
+    bounds = {(rule.name, rule.about): rule.bound for rule in rules}
+    assert (bounds["no worse", "real"], bounds["no worse", "drawn"]) == (-0.05, -0.03)
+    assert (bounds["no worse", "real, obstacles"], bounds["no worse", "drawn, obstacles"]) == (-0.1, -0.06)
+    assert bounds["warns as well", "real, things to stop for"] == -0.1
+    assert bounds["no more false clear", "real"] == -0.03
+    assert bounds["whole walks: warns in time", "real"] == -0.15
+    counts = {(rule.name, rule.about): rule.cases for rule in rules}
+    assert counts["warns as well", "real, things to stop for"] == 180
+    assert counts["no more false clear", "real"] == 420
+    assert counts["no worse", "real"] == 480
+
+
+def test_a_walk_that_taught_the_champion_is_left_out_of_every_comparison() -> None:
+    rules = decide(evidence(GOOD, replace(GOOD, version="old"), known_to_champion=("real-0",))).rules
+    compared = [rule for rule in rules if rule.name.startswith(("no worse", "warns as well", "no more", "whole walks"))]
+    assert len(compared) == 9
+    assert {rule.walks for rule in compared} == {15}
+
+
+def test_five_walks_are_enough_for_an_interval_and_four_are_not() -> None:
+    for walks, verdict in ((5, "passed"), (4, "not judged")):
+        moments = scores("new", right, held_out(walks, 60))
+        rules = decide(evidence(moments, replace(moments, version="old"))).rules
+        assert {rule.verdict for rule in rules if (rule.name, rule.about) == ("no worse", "real")} == {verdict}
+
+
 def test_an_equal_field_model_replaces_a_field_champion() -> None:
     assert decide(evidence(GOOD, replace(GOOD, version="old"))).verdict == "promoted"
 
@@ -402,8 +432,8 @@ def test_a_group_without_a_moment_is_not_judged_whatever_the_settings_ask_for() 
 
 def test_floors_softer_than_the_defaults_are_said_in_the_verdict() -> None:
     decision = decide(evidence(GOOD), tier1_cases=20, false_clear=0.2, tier2_cases=500, walks=5)
-    told = {rule.about: rule.sentence for rule in decision.rules if rule.name == "softer floor"}
-    assert told == {
+    reported = {rule.about: rule.sentence for rule in decision.rules if rule.name == "softer floor"}
+    assert reported == {
         "gate.tier1_cases": "the setting gate.tier1_cases is 20, softer than the default of 50",
         "gate.false_clear": "the setting gate.false_clear is 0.2, softer than the default of 0.02",
     }

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.evaluation.measures import wilson
 from server.gate import resample
-from server.gate.resample import paired, rate, share, wilson
+from server.gate.resample import paired, rate, share
 
 PAIRS = st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from("abcdefg")), min_size=1, max_size=60)
 
@@ -84,11 +85,6 @@ def test_coverage_of_the_paired_interval_on_clustered_moments() -> None:
     assert missed / 300 < 0.14
 
 
-@pytest.mark.parametrize(("degrees", "wanted"), [(4, 2.132), (9, 1.833), (30, 1.697)])
-def test_students_t_is_the_published_one(degrees: int, wanted: float) -> None:
-    assert resample.student(resample.Z90, degrees) == pytest.approx(wanted, rel=0.01)
-
-
 def test_a_rate_is_never_surer_than_the_poisson_one() -> None:
     low, high = rate([0, 0, 0], [2.0, 2.0, 2.0], resamples=100)
     assert low == 0.0
@@ -99,7 +95,7 @@ def test_a_rate_is_never_surer_than_the_poisson_one() -> None:
 
 @pytest.mark.parametrize("bound", [0.02, 0.03, 0.1])
 def test_so_many_cases_without_an_error_reach_the_bound(bound: float) -> None:
-    needed = resample.cases_for(bound, z=resample.Z95)
+    needed = resample.cases_for(bound)
     assert wilson(0, needed)[1] <= bound < wilson(0, needed - 2)[1]
 
 

@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import func, select
 
 from device.outbox.outbox import Counts, Outbox
-from device.sync.link import Link
+from device.sync.link import Link, LinkPorts, LinkSettings
 from server import config, worker
 from server.broker.child import BrokerChild
 from server.broker.link import BrokerSession, Ports, ServerLink
@@ -84,9 +84,8 @@ def test_two_workers_share_the_messages_and_one_that_is_killed_costs_nothing(
             for number in range(CHUNKS):
                 box.seal_chunk(chunk(number, device=device), payloads(number, clip_bytes=CLIP_BYTES))
             box.seal_correction(correction(1, device=device), wav(99))
-            link = Link(
-                host=broker.host, port=broker.port, device=device, outbox=box, clock=HastyClock(5), draw=lambda: 0.1
-            )
+            settings = LinkSettings(broker.host, broker.port, device)
+            link = Link(settings, LinkPorts(box, HastyClock(5), draw=lambda: 0.1))
             stack.callback(link.stop)
             link.start()
             boxes.append(box)

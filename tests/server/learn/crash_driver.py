@@ -97,15 +97,19 @@ def _callers() -> str:
     return " < ".join(found)
 
 
-def exported_once(folder: Path) -> Callable[..., None]:
-    """Exports the graphs of a set of weights the first time, and copies them afterwards."""
+def exported_once(folder: Path, *, any_weights: bool = False) -> Callable[..., None]:
+    """Exports the graphs of a set of weights the first time, and copies them afterwards.
+
+    any_weights: those of other weights of the same shapes will do, where nobody asks what the model says
+    """
     export = graphs.export_graphs
 
     def cached(model: Any, head: Any, target: Path, **options: Any) -> None:
         digest = hashlib.sha256()
         for part in (model, head):
             for name, value in part.state_dict().items():
-                digest.update(name.encode() + value.contiguous().numpy().tobytes())
+                digest.update(f"{name} {tuple(value.shape)}".encode())
+                digest.update(b"" if any_weights else value.contiguous().numpy().tobytes())
         kept = folder / digest.hexdigest()
         storing.append(kept)
         if kept.exists():

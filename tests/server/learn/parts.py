@@ -23,7 +23,7 @@ from server.model.checkpoint import FIELD_TILE_PX
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared import prompt, vocabulary
-from shared.media import SAMPLE_RATE_HZ
+from shared.chunk_format import SAMPLE_RATE_HZ
 from tests.server.dataset.moments import House, Moment, moment, part, sound
 
 SENTENCES = (
@@ -107,7 +107,7 @@ def layout() -> Layout:
     """The starter's layout, without loading its weights."""
     from shared.preprocess import Preprocessing
 
-    return Layout(tuple(vocabulary.load().objects), Preprocessing(128), 16, {})
+    return Layout(tuple(vocabulary.load().objects), Preprocessing(128), 16)
 
 
 def examples(count: int, of: checkpoints.Checkpoint) -> list[Example]:

@@ -76,7 +76,7 @@ def test_only_confirmed_silence_says_that_all_things_are_absent(text: str) -> No
 
 
 def test_an_object_that_the_base_was_not_built_for_says_nothing_of_the_others() -> None:
-    few = Layout(("pole", "curb"), LAYOUT.preprocessing, LAYOUT.patch_px, {})
+    few = Layout(("pole", "curb"), LAYOUT.preprocessing, LAYOUT.patch_px)
     example = from_sentence(flat(0), "Caution, cone on the left.", few)
     assert not example.hazard_weights.any()
 

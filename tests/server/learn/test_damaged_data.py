@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,22 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
+from exporters.onnx import bundle as exporter
 from server.dataset.folder import Dataset
 from server.model import checkpoint as checkpoints
 from server.releases.registry import Registry
 from tests.server.dataset.moments import picture
+from tests.server.learn.crash_driver import exported_once
 from tests.server.learn.parts import confirmed_home, save_field_checkpoint, small_night
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheaper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What these nights' models say is not asked."""
+    with pytest.MonkeyPatch.context() as patch:
+        graphs = tmp_path_factory.mktemp("graphs")
+        patch.setattr(exporter, "export_graphs", exported_once(graphs, any_weights=True))
+        yield
 
 
 def test_a_dataset_that_is_empty_or_wholly_damaged_is_skipped_and_said(tmp_path: Path, base: Path) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from exporters.onnx import bundle as exporter
 from shared.errors import Transient
 from tests.faults import disk
 from tests.faults.disk import SmallDisk
+from tests.server.learn.crash_driver import exported_once
 from tests.server.learn.parts import reviewed_home, small_night
 
 
@@ -22,7 +24,11 @@ def small(memory_path: Path) -> Iterator[SmallDisk]:
 @pytest.mark.skipif(bool(disk.why_not()), reason=disk.why_not() or "it can")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_full_disk_is_said_as_one_and_the_night_goes_on_with_room(small: SmallDisk, base: Path) -> None:
+def test_a_full_disk_is_said_as_one_and_the_night_goes_on_with_room(
+    small: SmallDisk, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Graphs that found room once are copied from then on: the weights are the same each time."""
+    monkeypatch.setattr(exporter, "export_graphs", exported_once(tmp_path))
     home = reviewed_home(small.path / "home", walks_of={"w": 2})
     said: list[str] = []
     for leave_bytes in (16_000, 64_000, 256_000, 1_000_000, 2_000_000, 3_500_000, 5_000_000):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from server.dataset.folder import SampleRow
+from server.dataset.sample_row import SampleRow
 from server.learn import lineage
 from server.releases.registry import TAUGHT_BY, Registry
 from shared import bundle

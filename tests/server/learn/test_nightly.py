@@ -125,11 +125,11 @@ def test_a_night_registers_what_it_made_with_the_gates_reasons(slept: Slept) -> 
     assert (model.folder / "adapter").is_dir()
     assert (model.folder / "adapter" / "adapter_config.json").is_file()
     manifest = bundle.verify(model.bundle_folder)
-    told = manifest.extra["lineage"]
-    assert (told["rows"], told["walks"]) == (6, 1)
+    reported = manifest.extra["lineage"]
+    assert (reported["rows"], reported["walks"]) == (6, 1)
     assert "taught_by" not in manifest.extra
     rows = Dataset(slept.home / "dataset").rows()
-    assert told["root"] == lineage.root(registry.taught_by(night.version))
+    assert reported["root"] == lineage.root(registry.taught_by(night.version))
     assert set(registry.taught_by(night.version)) == set(lineage.identities(rows))
     kept = registry.lineage(night.version)
     size, digest = Dataset(slept.home / "dataset").version()

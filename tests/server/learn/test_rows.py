@@ -16,14 +16,15 @@ import pytest
 from numpy.typing import NDArray
 
 from server.dataset import material, pictures
-from server.dataset.folder import Dataset, SampleRow
+from server.dataset.folder import Dataset
 from server.dataset.material import Senses
+from server.dataset.sample_row import SampleRow
 from server.dataset.teaching import training_rows
 from server.gate import cases
 from server.learn import examples
 from server.learn.examples import ViewPlan
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import DatasetError
-from shared.media import SAMPLE_RATE_HZ
 from tests.server.dataset.moments import wav
 from tests.server.learn.parts import layout, reviewed_home, shot, tone
 

@@ -239,10 +239,10 @@ def test_the_command_says_what_it_found_and_its_status_tells_whether_all_is_well
     assert main.main(["--home", str(home), "check"]) == 1
     assert "row only in the database, 8 of them (pi-1-b00t-000000#1, " in capsys.readouterr().out
     assert main.main(["--home", str(home), "check", "--repair", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["well"]
-    assert {finding["done"] for finding in told["findings"]} == {"written into metadata.jsonl"}
-    assert all(finding["mended"] for finding in told["findings"])
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["well"]
+    assert {finding["done"] for finding in reported["findings"]} == {"written into metadata.jsonl"}
+    assert all(finding["mended"] for finding in reported["findings"])
 
 
 def test_a_row_that_was_changed_in_the_file_is_taken_over_everywhere_in_one_repair(home: Path) -> None:

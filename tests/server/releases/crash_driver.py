@@ -10,6 +10,8 @@ import json
 import sys
 from pathlib import Path
 
+import sqlalchemy.dialects.sqlite  # noqa: F401  once, and not in each of the forks
+
 from server.database.store import open_store
 from server.releases.registry import Registry
 from shared import bundle

@@ -24,7 +24,7 @@ FILES = {"big.onnx": 1_000_000, "tokenizer.json": 3_000, "empty": 0}
 WANT = ["up", "want"]
 
 
-class House:
+class OffersServer:
     def __init__(self, place: Path) -> None:
         self.place = place
         self.clock = ManualClock()
@@ -43,13 +43,13 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
+def house(tmp_path: Path) -> Iterator[OffersServer]:
+    house = OffersServer(tmp_path)
     yield house
     house.registry.close()
 
 
-def test_the_wanted_ranges_are_answered_by_hash_and_offset(house: House) -> None:
+def test_the_wanted_ranges_are_answered_by_hash_and_offset(house: OffersServer) -> None:
     big = house.register("m1")["big.onnx"]
     sha256 = hashlib.sha256(big).hexdigest()
     assert house.want(big, (0, 100_000), (500_000, 500_010)) == [
@@ -60,13 +60,13 @@ def test_the_wanted_ranges_are_answered_by_hash_and_offset(house: House) -> None
     assert house.push.blocks.counters == {"wants": 1, "blocks": 3, "bytes": 100_010}
 
 
-def test_the_manifest_is_a_file_like_any_other(house: House) -> None:
+def test_the_manifest_is_a_file_like_any_other(house: OffersServer) -> None:
     house.register("m1")
     data = bundle.read_manifest_bytes(house.registry.bundle_folder("m1"))
     assert [answer for _, answer in house.want(data, (0, len(data)))] == [data]
 
 
-def test_one_want_gets_at_most_eight_blocks_of_at_most_256_kib(house: House) -> None:
+def test_one_want_gets_at_most_eight_blocks_of_at_most_256_kib(house: OffersServer) -> None:
     big = house.register("m1")["big.onnx"]
     assert len(house.want(big, (0, 1_000_000))) == 8
     assert len(house.want(big, *((n, n + 1) for n in range(0, 400, 2)))) == 8
@@ -74,14 +74,14 @@ def test_one_want_gets_at_most_eight_blocks_of_at_most_256_kib(house: House) -> 
     assert len(house.want(big, *[(0, 65_536)] * 1000)) == 1  # the same bytes over and over are sent once
 
 
-def test_blocks_stay_within_what_the_broker_lets_through(house: House) -> None:
+def test_blocks_stay_within_what_the_broker_lets_through(house: OffersServer) -> None:
     big = house.register("m1")["big.onnx"]
     push = Offers(house.registry, blocks=BlockServer(house.registry, max_block_bytes=50_000))
     want = Want(hashlib.sha256(big).hexdigest(), ((0, 100_000),), 65_536)
     assert [len(data) for _, data in push.blocks.handle("pi-1", WANT, messages.encode(want))] == [50_000, 50_000]
 
 
-def test_bytes_past_the_end_are_not_there(house: House) -> None:
+def test_bytes_past_the_end_are_not_there(house: OffersServer) -> None:
     files = house.register("m1")
     small = files["tokenizer.json"]
     assert [data for _, data in house.want(small, (2_900, 9_000))] == [small[2_900:]]
@@ -89,7 +89,7 @@ def test_bytes_past_the_end_are_not_there(house: House) -> None:
     assert house.want(files["empty"], (0, 10)) == []
 
 
-def test_an_unknown_hash_is_answered_with_nothing_and_counted(house: House) -> None:
+def test_an_unknown_hash_is_answered_with_nothing_and_counted(house: OffersServer) -> None:
     house.register("m1")
     assert house.want(b"/etc/passwd", (0, 10)) == []
     assert house.push.blocks.counters == {"unknown": 1}
@@ -102,7 +102,7 @@ def test_an_unknown_hash_is_answered_with_nothing_and_counted(house: House) -> N
      messages.encode(Want("0" * 64, ((0, 1),), 10)), b'{"sha256":"' + b"0" * 64 + b'","ranges":[[-1,5]]}',
      b'{"sha256":"' + b"0" * 64 + b'","ranges":[[0,1,2]]}', b'{"sha256":"' + b"0" * 64 + b'","ranges":[[0.5,1]]}'],
 )  # fmt: skip
-def test_a_want_that_is_none_is_counted_and_answered_with_nothing(house: House, payload: bytes) -> None:
+def test_a_want_that_is_none_is_counted_and_answered_with_nothing(house: OffersServer, payload: bytes) -> None:
     assert house.push.blocks.handle("pi-1", WANT, payload) == []
     assert house.push.blocks.counters == {"malformed": 1}
 
@@ -114,11 +114,11 @@ def test_a_want_that_is_none_is_counted_and_answered_with_nothing(house: House, 
     st.lists(st.tuples(st.integers(-5, 2**60), st.integers(-5, 2**60)), max_size=20),
     st.integers(-1, 2**60),
 ))  # fmt: skip
-def test_no_payload_makes_it_fail(house: House, payload: bytes) -> None:
+def test_no_payload_makes_it_fail(house: OffersServer, payload: bytes) -> None:
     assert house.push.blocks.handle("pi-1", WANT, payload) == []
 
 
-def test_one_device_cannot_starve_the_others(house: House) -> None:
+def test_one_device_cannot_starve_the_others(house: OffersServer) -> None:
     big = house.register("m1")["big.onnx"]
     house.push = Offers(house.registry, blocks=BlockServer(house.registry, clock=house.clock, bytes_per_s=600_000))
     assert len(house.want(big, (0, 524_288))) == 8
@@ -130,7 +130,7 @@ def test_one_device_cannot_starve_the_others(house: House) -> None:
     assert len(house.want(big, (0, 524_288))) == 8
 
 
-def test_a_model_that_another_process_registered_is_found(house: House) -> None:
+def test_a_model_that_another_process_registered_is_found(house: OffersServer) -> None:
     house.register("m1")
     assert house.want(contents(FILES, seed=2)["big.onnx"], (0, 10)) == []
     other = Registry(house.place / "home")
@@ -140,7 +140,7 @@ def test_a_model_that_another_process_registered_is_found(house: House) -> None:
     assert len(house.want(contents(FILES, seed=2)["big.onnx"], (0, 10))) == 1
 
 
-def test_files_that_went_missing_are_counted_and_no_error(house: House) -> None:
+def test_files_that_went_missing_are_counted_and_no_error(house: OffersServer) -> None:
     big = house.register("m1")["big.onnx"]
     assert house.want(big, (0, 10))
     (house.registry.bundle_folder("m1") / "big.onnx").unlink()
@@ -152,7 +152,7 @@ def decoded(reply: tuple[str, bytes]) -> Offer:
     return messages.decode(Offer, reply[1])
 
 
-def test_an_offer_names_the_manifest_and_its_revision_only_rises(house: House) -> None:
+def test_an_offer_names_the_manifest_and_its_revision_only_rises(house: OffersServer) -> None:
     for number in (1, 2):
         house.register(f"m{number}", seed=number)
     topic, payload = house.push.make("pi-1", "m1")
@@ -169,7 +169,7 @@ def test_an_offer_names_the_manifest_and_its_revision_only_rises(house: House) -
     assert revisions == sorted(set(revisions))
 
 
-def test_revisions_rise_even_after_the_table_was_lost(house: House) -> None:
+def test_revisions_rise_even_after_the_table_was_lost(house: OffersServer) -> None:
     for number in (1, 2):
         house.register(f"m{number}", seed=number)
     before = decoded(house.push.make("pi-1", "m1"))
@@ -179,7 +179,7 @@ def test_revisions_rise_even_after_the_table_was_lost(house: House) -> None:
     assert decoded(house.push.make("pi-1", "m2")).revision > before.revision
 
 
-def test_revisions_rise_even_when_the_clock_goes_back(house: House) -> None:
+def test_revisions_rise_even_when_the_clock_goes_back(house: OffersServer) -> None:
     for number in (1, 2):
         house.register(f"m{number}", seed=number)
     before = decoded(house.push.make("pi-1", "m1"))
@@ -187,14 +187,14 @@ def test_revisions_rise_even_when_the_clock_goes_back(house: House) -> None:
     assert decoded(house.push.make("pi-1", "m2")).revision == before.revision + 1
 
 
-def test_only_registered_versions_are_offered(house: House) -> None:
+def test_only_registered_versions_are_offered(house: OffersServer) -> None:
     assert house.push.offer_for("pi-1") is None
     assert house.push.due() == []
     with pytest.raises(Refused, match="There is no model m9"):
         house.push.make("pi-1", "m9")
 
 
-def test_a_device_is_offered_its_model_when_it_comes_online_and_not_with_every_status(house: House) -> None:
+def test_a_device_is_offered_its_model_when_it_comes_online_and_not_with_every_status(house: OffersServer) -> None:
     house.register("m1")
     assert house.push.greet("pi-1", online=True) is None  # there is nothing to offer yet
     house.registry.promote("m1", "first")
@@ -207,7 +207,7 @@ def test_a_device_is_offered_its_model_when_it_comes_online_and_not_with_every_s
     assert house.push.greet("pi-1", online=True) == offer
 
 
-def test_every_known_device_is_offered_the_champion_and_those_behind_are_found(house: House) -> None:
+def test_every_known_device_is_offered_the_champion_and_those_behind_are_found(house: OffersServer) -> None:
     for number in (1, 2):
         house.register(f"m{number}", seed=number)
     house.registry.promote("m1", "first")

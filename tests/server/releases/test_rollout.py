@@ -43,7 +43,7 @@ FLEET = tuple(f"pi-{number}" for number in range(20))
 ONE = Rollout(1, "m2", RolloutState.RUNNING, 0, (), "", 0.1, 72 * HOUR_S, 100.0, 100.0, "")
 
 
-class House:
+class RolloutServer:
     def __init__(self, place: Path) -> None:
         self.place, self.clock = place, ManualClock(epoch_s=NOW_S)
         self.registry = Registry(place / "home", clock=self.clock)
@@ -81,8 +81,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
+def house(tmp_path: Path) -> Iterator[RolloutServer]:
+    house = RolloutServer(tmp_path)
     yield house
     house.registry.close()
 
@@ -90,13 +90,13 @@ def house(tmp_path: Path) -> Iterator[House]:
 # --- who gets what ---
 
 
-def test_without_a_rollout_every_device_is_offered_the_champion(house: House) -> None:
+def test_without_a_rollout_every_device_is_offered_the_champion(house: RolloutServer) -> None:
     house.fleet()
     assert house.offered() == dict.fromkeys(FLEET, "m1")
     assert house.offered() == {}
 
 
-def test_one_device_first_then_a_tenth_then_all_then_the_champion(house: House) -> None:
+def test_one_device_first_then_a_tenth_then_all_then_the_champion(house: RolloutServer) -> None:
     house.fleet()
     house.offered()
     house.rollouts.start(RolloutRequest("m2", devices=["pi-3"], why="the night's model"))
@@ -122,7 +122,7 @@ def test_one_device_first_then_a_tenth_then_all_then_the_champion(house: House) 
     assert changes == [("m2", what) for what in expected]
 
 
-def test_a_cohort_is_offered_together_and_revoked_devices_are_left_out(house: House) -> None:
+def test_a_cohort_is_offered_together_and_revoked_devices_are_left_out(house: RolloutServer) -> None:
     house.enrol("pi-1", "testers")
     house.enrol("pi-2", "testers")
     house.enrol("pi-4", "testers", revoked_at=1.0)
@@ -134,7 +134,7 @@ def test_a_cohort_is_offered_together_and_revoked_devices_are_left_out(house: Ho
         house.rollouts.start(RolloutRequest("m3", cohort="nobody"))
 
 
-def test_two_rollouts_at_once_the_later_one_wins_where_they_meet(house: House) -> None:
+def test_two_rollouts_at_once_the_later_one_wins_where_they_meet(house: RolloutServer) -> None:
     house.fleet()
     house.rollouts.start(RolloutRequest("m2", devices=["pi-1", "pi-2"]))
     house.rollouts.start(RolloutRequest("m3", devices=["pi-2"]))
@@ -146,7 +146,7 @@ def test_two_rollouts_at_once_the_later_one_wins_where_they_meet(house: House) -
     assert house.offered()["pi-2"] == "m2"
 
 
-def test_a_champion_promoted_later_overtakes_a_rollout(house: House) -> None:
+def test_a_champion_promoted_later_overtakes_a_rollout(house: RolloutServer) -> None:
     house.fleet()
     house.rollouts.start(RolloutRequest("m2", devices=["pi-1"]))
     house.offered()
@@ -156,7 +156,7 @@ def test_a_champion_promoted_later_overtakes_a_rollout(house: House) -> None:
     assert house.rollouts.status()[0].rollout.state == "overtaken"
 
 
-def test_what_cannot_be_rolled_out_is_refused(house: House) -> None:
+def test_what_cannot_be_rolled_out_is_refused(house: RolloutServer) -> None:
     with pytest.raises(Refused, match="There is no model m9"):
         house.rollouts.start(RolloutRequest("m9", percent=10))
     with pytest.raises(Refused, match="Nobody is named"):
@@ -176,7 +176,7 @@ def test_what_cannot_be_rolled_out_is_refused(house: House) -> None:
         house.rollouts.start(RolloutRequest("m3", percent=10))
 
 
-def test_a_halted_rollout_offers_the_champion_under_newer_metadata_and_can_be_begun_again(house: House) -> None:
+def test_a_halted_rollout_offers_the_champion_under_newer_metadata_and_can_be_begun_again(house: RolloutServer) -> None:
     house.says("pi-1", "m1")
     house.offered()
     house.rollouts.start(RolloutRequest("m2", devices=["pi-1"]))
@@ -201,7 +201,7 @@ def versions(offer: Offer) -> list[int]:
 # --- stopping by itself ---
 
 
-def test_one_failure_halts_a_rollout_to_few_and_a_tenth_of_failures_one_to_many(house: House) -> None:
+def test_one_failure_halts_a_rollout_to_few_and_a_tenth_of_failures_one_to_many(house: RolloutServer) -> None:
     house.fleet()
     house.rollouts.start(RolloutRequest("m2", devices=FLEET))
     house.offered()
@@ -218,7 +218,7 @@ def test_one_failure_halts_a_rollout_to_few_and_a_tenth_of_failures_one_to_many(
     assert reasons["pi-0"] == "self-test: stop cases: 3 of 8 are wrong"
 
 
-def test_a_device_that_falls_silent_with_the_new_model_counts_as_failed(house: House) -> None:
+def test_a_device_that_falls_silent_with_the_new_model_counts_as_failed(house: RolloutServer) -> None:
     house.says("pi-1", "m1")
     house.rollouts.start(RolloutRequest("m2", devices=["pi-1"], missing_after_s=24 * HOUR_S))
     house.offered()
@@ -233,7 +233,7 @@ def test_a_device_that_falls_silent_with_the_new_model_counts_as_failed(house: H
     assert house.counts() == OutcomeCounts(1, missing=1)
 
 
-def test_a_device_that_was_switched_off_all_the_time_is_waited_for(house: House) -> None:
+def test_a_device_that_was_switched_off_all_the_time_is_waited_for(house: RolloutServer) -> None:
     house.says("pi-1", "m1", online=False)
     house.clock.sleep(1)
     house.rollouts.start(RolloutRequest("m2", devices=["pi-1"], missing_after_s=HOUR_S))
@@ -243,7 +243,7 @@ def test_a_device_that_was_switched_off_all_the_time_is_waited_for(house: House)
     assert house.counts() == OutcomeCounts(1, waiting=1)
 
 
-def test_what_was_proven_stays_proven_whatever_comes_later(house: House) -> None:
+def test_what_was_proven_stays_proven_whatever_comes_later(house: RolloutServer) -> None:
     house.says("pi-1", "m1")
     house.rollouts.start(RolloutRequest("m2", devices=["pi-1"], missing_after_s=HOUR_S))
     house.offered()
@@ -302,7 +302,7 @@ def test_a_status_from_before_the_offer_proves_nothing() -> None:
 # --- by hand ---
 
 
-def test_the_commands_do_it_and_tell_it(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_do_it_and_tell_it(house: RolloutServer, capsys: pytest.CaptureFixture[str]) -> None:
     home = ["--home", str(house.place / "home"), "rollout"]
     assert main([*home, "status"]) == 0
     assert "No rollouts yet" in capsys.readouterr().out
@@ -333,7 +333,7 @@ def test_the_commands_do_it_and_tell_it(house: House, capsys: pytest.CaptureFixt
     "wrong", [["--percent", "101"], ["--percent", "-1"], ["--error-share", "2"], ["--missing-after-h", "0"]]
 )
 def test_numbers_that_make_no_sense_are_refused(
-    house: House, wrong: list[str], capsys: pytest.CaptureFixture[str]
+    house: RolloutServer, wrong: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
         status = main(["--home", str(house.place / "home"), "rollout", "start", "m2", *wrong])

@@ -25,7 +25,7 @@ from tests.shared.bundle.bundles import PASSED, contents, make_bundle
 NOW_S = 1_795_200_000.0
 
 
-class House:
+class TrialServer:
     """A server with a field model `m1` and one on trial, `t1`; nothing is promoted."""
 
     def __init__(self, place: Path) -> None:
@@ -63,21 +63,23 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[House]:
-    house = House(tmp_path)
+def house(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[TrialServer]:
+    house = TrialServer(tmp_path)
     capsys.readouterr()
     yield house
     house.registry.close()
 
 
-def supervised(house: House, *, device: str = "anna") -> None:
+def supervised(house: TrialServer, *, device: str = "anna") -> None:
     house.rollouts.start(RolloutRequest("t1", devices=[device], supervised=True, companion="Carla", why="first walk"))
 
 
 # --- the registry ---
 
 
-def test_the_state_of_a_version_is_what_its_manifest_says(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_state_of_a_version_is_what_its_manifest_says(
+    house: TrialServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert {model.version: model.state for model in house.registry.list()} == {"m1": REGISTERED, "t1": ON_TRIAL}
     assert house.run("models", "list", "--json") == 0
     assert {one["version"]: one["state"] for one in json.loads(capsys.readouterr().out)} == {
@@ -88,7 +90,7 @@ def test_the_state_of_a_version_is_what_its_manifest_says(house: House, capsys: 
     assert "trial" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("t1"))
 
 
-def test_the_state_survives_the_loss_of_the_database(house: House, tmp_path: Path) -> None:
+def test_the_state_survives_the_loss_of_the_database(house: TrialServer, tmp_path: Path) -> None:
     house.registry.close()
     (house.home / db.DATABASE_NAME).unlink()
     with_rows = Registry(house.home, clock=house.clock)
@@ -99,7 +101,7 @@ def test_the_state_survives_the_loss_of_the_database(house: House, tmp_path: Pat
 
 
 def test_adding_a_folder_on_trial_says_what_can_be_done_with_it(
-    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    house: TrialServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_bundle(tmp_path / "t2", "t2", intended_use="trial")
     assert house.run("models", "add", str(tmp_path / "t2")) == 0
@@ -111,20 +113,20 @@ def test_adding_a_folder_on_trial_says_what_can_be_done_with_it(
 
 @pytest.mark.parametrize("words", [("models", "promote", "t1"), ("rollout", "finish", "t1")])
 def test_a_version_on_trial_cannot_become_the_champion(
-    words: tuple[str, ...], house: House, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], house: TrialServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     house.registry.promote("m1", "first")
     house.clock.sleep(1)
     supervised(house)
     assert house.run(*words) == 1
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     for part in ("t1 is on trial", "gate --explain t1", "rollout start t1 --device NAME --supervised"):
-        assert part in told
+        assert part in reported
     assert house.registry.champion() == "m1"
     assert house.rollouts.status()[0].rollout.state == "running"
 
 
-def test_going_back_to_a_version_on_trial_is_refused(house: House) -> None:
+def test_going_back_to_a_version_on_trial_is_refused(house: TrialServer) -> None:
     """No command makes it `previous`; a database edited by hand, or of another version, might."""
     house.registry.promote("m1", "first")
     with house.registry.store.writing() as connection:
@@ -134,7 +136,7 @@ def test_going_back_to_a_version_on_trial_is_refused(house: House) -> None:
     assert house.registry.champion() == "m1"
 
 
-def test_the_manifest_counts_and_not_what_the_database_says(house: House) -> None:
+def test_the_manifest_counts_and_not_what_the_database_says(house: TrialServer) -> None:
     with house.registry.store.writing() as connection:
         connection.execute(db.models.update().values(state=REGISTERED))
     with pytest.raises(Refused, match="t1 is on trial"):
@@ -146,7 +148,7 @@ def test_the_manifest_counts_and_not_what_the_database_says(house: House) -> Non
 # --- rollouts ---
 
 
-def test_a_supervised_rollout_is_signed_for_the_named_device_alone(house: House) -> None:
+def test_a_supervised_rollout_is_signed_for_the_named_device_alone(house: TrialServer) -> None:
     house.registry.promote("m1", "first")
     house.clock.sleep(1)
     supervised(house)
@@ -160,7 +162,7 @@ def test_a_supervised_rollout_is_signed_for_the_named_device_alone(house: House)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "reported"),
     [
         ({"devices": ["anna"]}, "t1 is on trial"),
         ({"percent": 100}, "t1 is on trial"),
@@ -171,28 +173,28 @@ def test_a_supervised_rollout_is_signed_for_the_named_device_alone(house: House)
         ({"devices": ["anna"], "supervised": True, "companion": "  "}, "Nobody is named who walks along"),
     ],
 )
-def test_a_version_on_trial_goes_to_nobody_else(house: House, wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(Refused, match=told) as refusal:
+def test_a_version_on_trial_goes_to_nobody_else(house: TrialServer, wrong: dict[str, Any], reported: str) -> None:
+    with pytest.raises(Refused, match=reported) as refusal:
         house.rollouts.start(RolloutRequest("t1", **wrong))
     assert "--companion" in str(refusal.value)
     assert house.rollouts.status() == ()
     assert house.offered() == {}
 
 
-def test_a_version_that_is_not_on_trial_needs_no_companion(house: House) -> None:
+def test_a_version_that_is_not_on_trial_needs_no_companion(house: TrialServer) -> None:
     with pytest.raises(Refused, match="m1 is not on trial"):
         house.rollouts.start(RolloutRequest("m1", devices=["anna"], supervised=True, companion="Carla"))
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_supervised_rollout_is_not_advanced_to_a_share_of_all(house: House, force: bool) -> None:
+def test_a_supervised_rollout_is_not_advanced_to_a_share_of_all(house: TrialServer, force: bool) -> None:
     supervised(house)
     with pytest.raises(Refused, match="to no share of the others"):
         house.rollouts.advance(percent=100, force=force)
     assert house.rollouts.status()[0].rollout.percent == 0
 
 
-def test_a_halted_trial_is_taken_back_under_newer_metadata_where_there_is_no_other_model(house: House) -> None:
+def test_a_halted_trial_is_taken_back_under_newer_metadata_where_there_is_no_other_model(house: TrialServer) -> None:
     supervised(house)
     assert house.offered() == {"anna": "t1"}
     house.clock.sleep(10)
@@ -208,7 +210,7 @@ def test_a_halted_trial_is_taken_back_under_newer_metadata_where_there_is_no_oth
     assert house.rollouts.status()[0].rollout.state == "running"  # what the device said of the one before is no failure
 
 
-def test_a_halted_trial_gives_way_to_the_champion(house: House) -> None:
+def test_a_halted_trial_gives_way_to_the_champion(house: TrialServer) -> None:
     house.registry.promote("m1", "first")
     house.clock.sleep(1)
     supervised(house)
@@ -218,14 +220,14 @@ def test_a_halted_trial_gives_way_to_the_champion(house: House) -> None:
     assert list(house.signed()) == ["m1"]
 
 
-def test_a_halted_rollout_that_was_not_on_trial_leaves_a_device_without_champion_as_it_was(house: House) -> None:
+def test_a_halted_rollout_that_was_not_on_trial_leaves_a_device_without_champion_as_it_was(house: TrialServer) -> None:
     house.rollouts.start(RolloutRequest("m1", devices=["anna"]))
     assert house.offered() == {"anna": "m1"}
     house.rollouts.halt()
     assert house.offered() == {}
 
 
-def test_the_commands_do_it_and_tell_it(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_do_it_and_tell_it(house: TrialServer, capsys: pytest.CaptureFixture[str]) -> None:
     start = ("rollout", "start", "t1", "--device", "anna")
     assert house.run(*start) == 1
     assert "--supervised --companion" in capsys.readouterr().err
@@ -240,7 +242,7 @@ def test_the_commands_do_it_and_tell_it(house: House, capsys: pytest.CaptureFixt
     assert "on trial" in capsys.readouterr().err
 
 
-def test_a_version_that_the_gate_refused_goes_to_nobody_not_even_supervised(house: House, tmp_path: Path) -> None:
+def test_a_version_that_the_gate_refused_goes_to_nobody_not_even_supervised(house: TrialServer, tmp_path: Path) -> None:
     make_bundle(tmp_path / "t2", "t2", contents({"a.onnx": 500}, seed=7), intended_use=bundle.TRIAL)
     house.registry.add(tmp_path / "t2", evaluation={"version": "t2", "outcome": "refused"})
     with pytest.raises(Refused, match=r"The gate refused t2.*gate --explain t2"):
@@ -252,7 +254,7 @@ def test_a_version_that_the_gate_refused_goes_to_nobody_not_even_supervised(hous
 
 
 @pytest.fixture(params=["added by hand", "refused", "before there was a gate", "its own word"])
-def unjudged(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> str:
+def unjudged(request: pytest.FixtureRequest, house: TrialServer, tmp_path: Path) -> str:
     """A whole field bundle that no gate of this server passed."""
     how: dict[str, dict[str, Any] | None] = {
         "added by hand": None,
@@ -266,7 +268,7 @@ def unjudged(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> st
     return "f1"
 
 
-def test_a_field_model_that_no_gate_passed_leads_nowhere(house: House, unjudged: str) -> None:
+def test_a_field_model_that_no_gate_passed_leads_nowhere(house: TrialServer, unjudged: str) -> None:
     house.registry.promote("m1", "first")
     for way in (
         lambda: house.registry.promote(unjudged, "it looks well"),
@@ -283,7 +285,7 @@ def test_a_field_model_that_no_gate_passed_leads_nowhere(house: House, unjudged:
     assert set(house.offered().values()) == {"m1"}
 
 
-def test_a_rollout_from_before_the_gate_is_not_finished(house: House, unjudged: str) -> None:
+def test_a_rollout_from_before_the_gate_is_not_finished(house: TrialServer, unjudged: str) -> None:
     house.rollouts.start(RolloutRequest("m1", devices=["anna"]))
     with house.registry.store.writing() as connection:
         connection.execute(db.rollouts.update().values(version=unjudged))
@@ -293,7 +295,7 @@ def test_a_rollout_from_before_the_gate_is_not_finished(house: House, unjudged: 
 
 
 def test_a_field_champion_of_an_older_server_stays_and_is_said(
-    house: House, unjudged: str, capsys: pytest.CaptureFixture[str]
+    house: TrialServer, unjudged: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with house.registry.store.writing() as connection:
         connection.execute(db.aliases.insert().values(name="champion", version=unjudged))
@@ -310,7 +312,7 @@ def test_a_field_champion_of_an_older_server_stays_and_is_said(
 
 
 def test_adding_a_field_bundle_does_not_say_to_promote_it(
-    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    house: TrialServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_bundle(tmp_path / "f2", "f2", intended_use="field")
     assert house.run("models", "add", str(tmp_path / "f2")) == 0

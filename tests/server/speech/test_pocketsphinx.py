@@ -9,7 +9,8 @@ import pytest
 
 from server.speech import NOTHING, Transcriber, Transcript, open_transcriber, proposal, transcribe_waiting
 from shared import vocabulary
-from shared.media import SAMPLE_RATE_HZ, decode_sound
+from shared.chunk_format import SAMPLE_RATE_HZ
+from shared.wav import decode_sound
 from tests.server.dataset.moments import House, moment, spoken
 from tests.server.speech.voices import RECORDINGS, as_wav, needs_espeak, needs_recordings, over, say
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from server.speech.sound import spoken_part
-from shared.media import SAMPLE_RATE_HZ, decode_sound
+from shared.chunk_format import SAMPLE_RATE_HZ
+from shared.wav import decode_sound
 from tests.server.speech.voices import as_wav, needs_espeak, say
 
 

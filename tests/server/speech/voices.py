@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.media import SAMPLE_RATE_HZ, decode_sound
+from shared.chunk_format import SAMPLE_RATE_HZ
+from shared.wav import decode_sound
 from tests import paths
 
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from server.walks import SpokenLine, Walk, plan_walk, render_frame, soundtrack, write_video
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import ConfigError
-from shared.media import SAMPLE_RATE_HZ
 
 VOICE = (np.sin(np.arange(SAMPLE_RATE_HZ) * 2 * np.pi * 440 / SAMPLE_RATE_HZ) * 9000).astype(np.int16)
 

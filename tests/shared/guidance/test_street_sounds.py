@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from device.voice import earcons
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Espeak
-from shared import media
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.guidance.street_sounds import StreetEar, listen
-from shared.media import SAMPLE_RATE_HZ
+from shared.wav import resample
 from tests import paths
 from tests.device.voice.speech import needs_espeak
 
@@ -83,7 +83,7 @@ def test_traffic_alone_and_silence_are_neither() -> None:
 @pytest.mark.parametrize("name", sorted(earcons.NOTES))
 def test_its_own_earcons_are_neither(name: str) -> None:
     once = np.concatenate([earcons.earcon(name), np.zeros(SPEECH_RATE_HZ // 4, np.int16)])
-    assert heard(media.resample(np.tile(once, 6), SPEECH_RATE_HZ, SAMPLE_RATE_HZ)) == []
+    assert heard(resample(np.tile(once, 6), SPEECH_RATE_HZ, SAMPLE_RATE_HZ)) == []
 
 
 @needs_espeak
@@ -92,7 +92,7 @@ def test_its_own_voice_is_neither(words_per_minute: int) -> None:
     text = (
         "Stop, curb ahead. Caution, pole on the left. Continue straight, crosswalk ahead. Guidance paused. Back online."
     )
-    assert heard(media.resample(Espeak().render(text, words_per_minute), SPEECH_RATE_HZ, SAMPLE_RATE_HZ)) == []
+    assert heard(resample(Espeak().render(text, words_per_minute), SPEECH_RATE_HZ, SAMPLE_RATE_HZ)) == []
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real recordings are not beside this checkout")

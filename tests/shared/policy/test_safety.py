@@ -166,9 +166,9 @@ def test_a_lens_that_shows_nothing_is_told_within_three_seconds_whatever_went_be
     for gap_s in gaps:
         walk.give(Looked((Hazard("stairs down", "ahead", 0.99),), 0.5, 0.2, lens) if looked else Viewed(lens))
         walk.wait(gap_s)
-    told = [at_s for at_s, speak in walk.spoken if speak.text == policy.LENS_TEXTS[lens] and at_s >= covered_s]
-    assert told
-    assert told[0] - covered_s <= 3.0
+    reported = [at_s for at_s, speak in walk.spoken if speak.text == policy.LENS_TEXTS[lens] and at_s >= covered_s]
+    assert reported
+    assert reported[0] - covered_s <= 3.0
 
 
 @given(stories)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
@@ -15,7 +17,8 @@ from shared import bundle, mel
 from shared.calibration import Calibration
 from shared.errors import BundleError
 from shared.runtime import GuidanceModel, Observation
-from shared.runtime.model import _Embedding
+from shared.runtime.execution import Execution
+from shared.runtime.model import EMBED, VISION
 from tests.shared.runtime.altered import golden_picture, rewrite
 from tests.shared.runtime.plain import WholePrompt
 
@@ -28,10 +31,18 @@ def copy(starter_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(starter_bundle, tmp_path / "bundle"))
 
 
-def opened(folder: Path, **model: Any) -> GuidanceModel:
+def opened(folder: Path, execution: Execution = Execution(1), **model: Any) -> GuidanceModel:  # noqa: B008  frozen
     """The bundle with these entries in its manifest's `model`."""
     rewrite(folder, model={**bundle.read_manifest(folder).model, **model})
-    return GuidanceModel.load(folder, threads=1, allow_demo=True)
+    return GuidanceModel.load(folder, allow_demo=True, execution=execution)
+
+
+def embedded(folder: Path, ids: list[int]) -> NDArray[np.float32]:
+    """float32 [1, n, e]."""
+    rows: NDArray[np.float32] = onnxruntime.InferenceSession(folder / EMBED).run(None, {"input_ids": np.array([ids])})[
+        0
+    ]
+    return rows
 
 
 def shown(folder: Path, *parts: NDArray[np.float32]) -> tuple[int, ...]:
@@ -41,31 +52,38 @@ def shown(folder: Path, *parts: NDArray[np.float32]) -> tuple[int, ...]:
 
 
 def test_of_two_frames_the_first_is_kept_and_not_computed_again(copy: Path, starter_bundle: Path) -> None:
-    model = opened(copy, frames=2, between_ids=BETWEEN)
+    counting = Counting(1)
+    model = opened(copy, counting, frames=2, between_ids=BETWEEN)
     one, two = (golden_picture(copy, number) for number in (0, 8))
     first = model.look(one)
-    runs: list[object] = []
-    vision = model._vision
-    model._vision = Counted(vision, runs)
+    counting.runs.clear()
     second = model.look(two, before=first)
-    assert len(runs) == 1
+    assert len(counting.runs) == 1
     assert second.earlier_tokens is first.image_tokens
-    between: NDArray[np.float32] = _Embedding(model._embed._session)(BETWEEN)[None]
+    between = embedded(copy, BETWEEN)
     expected = shown(starter_bundle, first.image_tokens, between, second.image_tokens)
     assert model.word(second, constrained=False, most_tokens=16).token_ids == expected
     alone = shown(starter_bundle, first.image_tokens, between, first.image_tokens)
     assert model.word(first, constrained=False, most_tokens=16).token_ids == alone  # the newest stands in
 
 
-class Counted:
-    """A session that notes its runs."""
+@dataclass(frozen=True)
+class Counting(Execution):
+    """Notes the runs of the vision graph."""
 
-    def __init__(self, session: Any, runs: list[object]) -> None:
-        self.session, self.runs = session, runs
+    runs: list[object] = field(default_factory=list)
 
-    def run(self, *arguments: Any) -> Any:
-        self.runs.append(arguments)
-        return self.session.run(*arguments)
+    def session(self, file: Path, *, providers: tuple[str, ...] | None = None) -> onnxruntime.InferenceSession:
+        session = super().session(file, providers=providers)
+        if file.name == VISION:
+            run = session.run
+
+            def noted(*arguments: Any) -> Any:
+                self.runs.append(arguments)
+                return run(*arguments)
+
+            session.run = noted
+        return session
 
 
 def test_a_bundle_of_one_frame_ignores_the_look_before(model: GuidanceModel, starter_bundle: Path) -> None:
@@ -103,7 +121,7 @@ def test_what_is_heard_is_added_to_each_token_of_the_newest_picture(copy: Path, 
     assert heard.audio is not None
     assert heard.audio == pytest.approx(mel.log_mel(SOUND).mean(), abs=1e-5)
     assert np.array_equal(heard.image_tokens, deaf.image_tokens)
-    between: NDArray[np.float32] = _Embedding(model._embed._session)(BETWEEN)[None]
+    between = embedded(copy, BETWEEN)
     expected = shown(starter_bundle, before.image_tokens, between, heard.image_tokens + heard.audio)
     assert model.word(heard, constrained=False, most_tokens=16).token_ids == expected
 

@@ -15,7 +15,7 @@ from shared.runtime import GuidanceModel, Hazard, Observation
 from shared.runtime import grammar as grammars
 from shared.runtime.draft import DRAFT_MOST, continuation
 from shared.runtime.execution import Execution
-from shared.runtime.writing import Written, write
+from shared.runtime.writing import Written
 from tests.shared.runtime.altered import golden_cases, golden_picture
 from tests.shared.runtime.plain import Listed, WholePrompt
 
@@ -29,18 +29,9 @@ def noise(seed: int, size: float) -> Observation:
 
 
 def written(model: GuidanceModel, seen: Observation, drafts: Sequence[Sequence[int]], *, constrained: bool) -> Written:
-    """`write` on a loaded model, with one draft after another, whatever is written."""
+    """What a loaded model writes with one draft after another, whatever is written."""
     coming = iter(drafts)
-    model._decoder.rewind(len(model._before))
-    return write(
-        model._decoder,
-        model._shown(seen),
-        model._embed,
-        lambda ids: next(coming, ()),
-        grammar=model._grammar if constrained else None,
-        end_id=model._end_id,
-        most=model._most,
-    )
+    return model.write(seen, lambda ids: next(coming, ()), constrained=constrained)
 
 
 def result(answer: Written) -> tuple[object, ...]:
@@ -55,7 +46,7 @@ def test_no_draft_changes_the_answer_to_noise(
 ) -> None:
     plain = written(model, noise(seed, size), [], constrained=constrained)
     assert result(written(model, noise(seed, size), drafts, constrained=constrained)) == result(plain)
-    assert plain.passes == len(plain.ids) + (len(plain.ids) < model._most)
+    assert plain.passes == len(plain.ids) + (len(plain.ids) < model.most_tokens)
 
 
 @settings(max_examples=40, deadline=None)
@@ -154,7 +145,7 @@ def test_the_surest_hazard_is_drafted_first_and_what_was_said_lately_next(model:
     curb, dog = Hazard("curb", "ahead", 0.9), Hazard("dog", "on the left", 0.6)
 
     def drafted(*hazards: Hazard) -> str:
-        return model._text(model._drafter.proposer(hazards)(()))
+        return model.text(model.drafter.proposer(hazards)(()))
 
     assert drafted(curb, dog) == "Stop, curb ahead."
     assert drafted(Hazard("curb", "ahead", 0.1)) == vocabulary.CLEAR

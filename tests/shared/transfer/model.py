@@ -40,7 +40,7 @@ Up = tuple[str, int, bytes]  # begin | part | end | ask, offset, bytes
 
 
 @dataclass
-class World:
+class FileTransfer:
     """One file on its way. `resent` counts what the sender sent more than once, over its restarts too."""
 
     content: bytes

@@ -38,7 +38,7 @@ from shared.transfer import (
     send_record_step,
     send_step,
 )
-from tests.shared.transfer.model import World
+from tests.shared.transfer.model import FileTransfer
 
 PART = 4
 orderly = st.sampled_from(["up", "up", "up", "down", "settle", "tick", "cut", "receiver crash", "sender crash", "late"])
@@ -48,7 +48,7 @@ chaos = st.sampled_from(
 )  # fmt: skip
 
 
-def _do(world: World, what: str, chance: random.Random) -> None:
+def _do(world: FileTransfer, what: str, chance: random.Random) -> None:
     match what:
         case "up":
             world.deliver_up()
@@ -102,7 +102,7 @@ def _disturb(messages: object, what: str, chance: random.Random) -> None:
 def test_cuts_and_crashes_end_in_a_whole_file_and_resend_at_most_a_window_each(
     content: bytes, story: list[str], chance: random.Random
 ) -> None:
-    world = World(content, PART)
+    world = FileTransfer(content, PART)
     world.connect()
     for what in story:
         _do(world, what, chance)
@@ -119,7 +119,7 @@ def test_cuts_and_crashes_end_in_a_whole_file_and_resend_at_most_a_window_each(
 def test_loss_repeats_reordering_and_amnesia_end_in_a_whole_file(
     content: bytes, story: list[str], chance: random.Random
 ) -> None:
-    world = World(content, PART)
+    world = FileTransfer(content, PART)
     world.connect()
     for what in story:
         _do(world, what, chance)
@@ -129,7 +129,7 @@ def test_loss_repeats_reordering_and_amnesia_end_in_a_whole_file(
 
 
 def test_without_faults_nothing_goes_twice_and_the_window_holds() -> None:
-    world = World(random.Random(7).randbytes(5 * WINDOW_BYTES + 17), PART_BYTES)
+    world = FileTransfer(random.Random(7).randbytes(5 * WINDOW_BYTES + 17), PART_BYTES)
     world.connect()
     world.finish()
     assert world.merged == world.content
@@ -145,7 +145,7 @@ def test_a_small_file_goes_out_in_one_breath() -> None:
 
 
 def test_an_empty_file_needs_no_parts() -> None:
-    world = World(b"", PART)
+    world = FileTransfer(b"", PART)
     world.connect()
     world.finish()
     assert world.merged == b""

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.capture import encode
+from device.capture.clip import CLIP_LONG_SIDE_PX, CLIP_SHORT_SIDE_PX, ClipEncoder, clip_size, h264_encoder
 
 
 @given(st.integers(1, 8000), st.integers(1, 8000))
 def test_a_clip_is_never_larger_than_480p_and_always_even(width: int, height: int) -> None:
-    out_width, out_height = encode.clip_size(width, height)
+    out_width, out_height = clip_size(width, height)
     assert out_width % 2 == out_height % 2 == 0
     assert max(2, min(width, height) + 1) >= min(out_width, out_height)
-    assert min(out_width, out_height) <= encode.CLIP_SHORT_SIDE_PX
-    assert max(out_width, out_height) <= encode.CLIP_LONG_SIDE_PX
+    assert min(out_width, out_height) <= CLIP_SHORT_SIDE_PX
+    assert max(out_width, out_height) <= CLIP_LONG_SIDE_PX
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,13 @@ def test_a_clip_is_never_larger_than_480p_and_always_even(width: int, height: in
     [((1920, 1080), (854, 480)), ((1080, 1920), (480, 854)), ((640, 480), (640, 480)), ((321, 241), (320, 240))],
 )
 def test_a_clip_keeps_the_shape_of_the_picture(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert encode.clip_size(*size) == expected
+    assert clip_size(*size) == expected
 
 
 def test_a_clip_keeps_the_times_of_its_pictures() -> None:
-    encoder = encode.h264_encoder()
+    encoder = h264_encoder()
     assert encoder is not None
-    clip = encode.ClipEncoder(64, 48, fps=10, encoder=encoder)
+    clip = ClipEncoder(64, 48, fps=10, encoder=encoder)
     times = [0.0, 0.1, 0.35, 0.35, 1.9]
     for number, t_s in enumerate(times):
         clip.add(np.full((48, 64, 3), number * 40, np.uint8), t_s)
@@ -42,7 +42,7 @@ def test_a_clip_keeps_the_times_of_its_pictures() -> None:
 
 
 def test_a_clip_that_was_not_wanted_can_be_let_go() -> None:
-    encode.ClipEncoder(64, 48, fps=10, encoder="libx264").discard()
-    begun = encode.ClipEncoder(64, 48, fps=10, encoder="libx264")
+    ClipEncoder(64, 48, fps=10, encoder="libx264").discard()
+    begun = ClipEncoder(64, 48, fps=10, encoder="libx264")
     begun.add(np.zeros((48, 64, 3), np.uint8), 0.0)
     begun.discard()

@@ -24,7 +24,7 @@ _ENCODERS = ("libx264", "libopenh264", "h264_v4l2m2m")  # the last is the Pi 4's
 _X264 = {"preset": "superfast", "tune": "zerolatency", "crf": "30"}
 _TIME_BASE = Fraction(1, 90_000)
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def clip_size(width: int, height: int) -> tuple[int, int]:
@@ -39,8 +39,6 @@ def h264_encoder() -> str | None:
 
 
 class ClipEncoder:
-    """One clip, fed picture by picture."""
-
     def __init__(self, width: int, height: int, *, fps: float, encoder: str) -> None:
         """width, height: of the pictures to come; a later picture of another size is scaled to this clip's.
 
@@ -85,8 +83,7 @@ class ClipEncoder:
         return self._file.getvalue()
 
     def discard(self) -> None:
-        """Let go of a clip that is not wanted any more."""
         try:
             self._container.close()
         except (av.FFmpegError, ValueError) as error:  # without a picture there is nothing to close properly
-            log.debug("A discarded clip: %s", error)
+            logger.debug("A discarded clip: %s", error)

@@ -1,0 +1,221 @@
+"""The parts of one agent, made from the settings and connected to each other. None is started here.
+
+source ─→ walk loop ─→ guidance ─→ voice          look, decide, say (threads: guidance, voice)
+             │    └─→ moments ─→ sealer ─→ outbox ─→ link     what was flagged (threads: sealer, link)
+buttons ─────┘
+models ←─ link                                    offers and blocks (thread: updates)
+monitor                                           status, announcements, watchdog (thread: monitor)
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from device import build
+from device import config as settings
+from device.boot import agent_version
+from device.capture.recorder import Recorder
+from device.capture.source import Source
+from device.capture.walk_clock import WalkClock
+from device.config import Config
+from device.controls.dispatch import Presses
+from device.guidance.history import Spoken
+from device.guidance.loop import Guidance
+from device.health.machine_kind import this_machine
+from device.health.walk_report import Captions, WalkReport
+from device.identity.admission import Admission
+from device.identity.renew import Renewal
+from device.moments.collector import Moments, MomentsPorts, WalkId
+from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
+from device.outbox.outbox import Outbox
+from device.sync.conditions import SyncDecision, SyncWatch
+from device.sync.link import Link, LinkPorts, LinkSettings
+from device.updates.model_source import FixedModel, Loader, ModelPorts, Models, OfferedModels, SelfTest, loader
+from device.updates.permission import Permission, settings_allow
+from device.voice.espeak import Espeak
+from device.voice.phrases import Phrases
+from device.voice.voice import Voice, VoiceUtterance
+from shared import atomic, policy
+from shared.clock import Clock
+from shared.messages import ChunkRecord, Status
+from shared.runtime import check_golden
+
+logger = logging.getLogger(__name__)
+
+OUT_OF_TURN = 0  # the policy numbers its utterances from 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What one run is asked for, beside the settings."""
+
+    report: Path | None = None
+    captions: Path | None = None
+    exit_at_end: bool = False
+    linger_s: float = 30.0
+    update_first_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPorts:
+    """What the agent is given from outside; None = as the settings say."""
+
+    clock: Clock
+    console: Console | None = None
+    """Where captions go; None = nowhere."""
+    load: Loader | None = None
+    """How a bundle is loaded."""
+    selftest: SelfTest | None = None
+    """How a bundle is checked before use."""
+    source: Source | None = None
+
+
+class Parts:
+    """All parts. Guidance, voice and sealer report to it, on their threads. stopping: set when the walk is to end.
+
+    raises: ConfigError for settings that cannot be met, OSError for files that cannot be written
+    """
+
+    def __init__(self, config: Config, options: RunOptions, ports: AgentPorts, stopping: threading.Event) -> None:
+        self.config = config
+        self.clock = clock = ports.clock
+        self.walking = False
+        self.device_kind = this_machine()
+        self.source = ports.source or build.source(config, clock)
+        self.state_dir = settings.state_folder(config)
+        atomic.make_dirs(self.state_dir)
+        self.walk_clock = WalkClock(clock, stands_still=config.capture.pace == "fast")
+        self.admission = Admission.of(config, self.state_dir, clock)
+        owner = config.device
+        self.walk = WalkId.begin(
+            self.admission.device, clock, wearer=owner.wearer, consent=owner.consent, context=owner.context
+        )
+        self.report = WalkReport(self.walk.walk_id, self.walk.device, config.capture.source)
+        self.captions = Captions(file=options.captions, console=ports.console)
+        self.buttons = build.buttons(config, self.walk_clock.now_s)
+        self.voice = self._made_voice()
+        self.guidance = Guidance(
+            self.voice,
+            self,
+            settings=build.guidance_settings(config),
+            clock=clock,
+            walk_now=self.walk_clock.now_s,
+            hurry=stopping.is_set,
+        )
+        self.recorder = Recorder(clips=config.capture.clips)
+        self.outbox = Outbox(self.state_dir / "outbox")
+        try:
+            self._connect(ports, stopping)
+        except BaseException:
+            self.outbox.close()
+            raise
+
+    def _connect(self, ports: AgentPorts, stopping: threading.Event) -> None:
+        limit_bytes = self.config.flags.storage_mb * 1_000_000
+        self.sealer = Sealer(self.outbox, announce=self._announce_storage, sealed=self._sealed, limit_bytes=limit_bytes)
+        hooks = MomentsPorts(self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell)
+        self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
+        self.presses = Presses(
+            self.buttons, self.guidance, self.moments, self.voice, walking=lambda: self.walking, stop=stopping.set
+        )
+        self.models = self._made_models(ports)
+        self.renewal: Renewal | None = None
+        self.link = self._made_link()
+        self.sync_watch = SyncWatch(self.config.sync, self._allow)
+
+    def _made_voice(self) -> Voice:
+        return Voice(
+            Phrases(Espeak(voice=self.config.voice.language), self.state_dir / "voice"),
+            build.sink(self.config, self.walk_clock, self.clock),
+            pace=build.pace(self.config),
+            clock=self.clock,
+            walk_now=self.walk_clock.now_s,
+            on_trouble=self._voice_trouble,
+        )
+
+    def _made_models(self, ports: AgentPorts) -> Models:
+        guiding = self.config.guidance
+        if guiding.model:
+            own = Permission(settings_allow(self.config))
+            load = ports.load or loader(execution=guiding.execution, permission=own)
+            return FixedModel(Path(guiding.model).expanduser(), self.guidance, load)
+        permission = Permission.of(self.config, self.admission.trust(self.state_dir), self.walk.device)
+        model_ports = ModelPorts(
+            clock=self.clock,
+            load=ports.load or loader(execution=guiding.execution, permission=permission),
+            selftest=ports.selftest or (lambda folder: check_golden(folder, execution=guiding.execution)),
+            publish=self._publish,
+            may_switch=lambda: guiding.switch_while_walking or not self.walking,
+        )
+        return OfferedModels(self.state_dir, self.guidance, model_ports, permission)
+
+    def _made_link(self) -> Link | None:
+        if not self.admission.address:
+            return None
+        host, port = self.admission.place
+        link = Link(
+            LinkSettings(host, port, self.walk.device, self.admission.context),
+            LinkPorts(self.outbox, self.clock, lambda state: self.models.link_changed(state == "online")),
+            status=Status(online=True, agent_version=agent_version(), device_kind=self.device_kind),
+        )
+        link.on("offer", lambda levels, payload: self.models.on_offer(payload))
+        link.on("block", lambda levels, payload: self.models.on_block(levels, payload))
+        self.renewal = self.admission.renewal(link, self.state_dir, self.clock)
+        return link
+
+    # called by guidance
+
+    def said(self, spoken: Spoken) -> None:
+        chunk = self.walk.chunk_id(self.recorder.sequence_at(spoken.seen_s))
+        self.captions.show(spoken, chunk)
+        self.report.said(spoken, chunk)
+
+    def flagged(self, reason: str, t_s: float) -> None:
+        self.moments.note(t_s, reason)
+
+    def looked(self, version: str) -> None:
+        self.models.looked(version)
+
+    def failed(self, version: str, reason: str) -> None:
+        self.models.failed(version, reason)
+
+    # called by others
+
+    def announce_at_once(self, text: str) -> None:
+        """Without the guiding thread, which may be stuck in a picture."""
+        now_s = self.walk_clock.now_s()
+        self.voice.say(VoiceUtterance(OUT_OF_TURN, text, 2, earcon="state"))
+        self.said(Spoken(OUT_OF_TURN, now_s, text, 2, "state", 1.0, seen_s=now_s))
+
+    def _sealed(self, parcel: Parcel) -> None:
+        correction = not isinstance(parcel.record, ChunkRecord)
+        self.report.sealed(parcel.name, correction=correction)
+        if correction:
+            self.voice.earcon("listened")
+
+    def _announce_storage(self, text: str) -> None:
+        """That moments were dropped is an event; the other texts are how the storage is now."""
+        self.guidance.tell(text, about=None if text == STORAGE_LOST else "storage")
+
+    def _voice_trouble(self, why: str) -> None:
+        if why:
+            logger.error("%s", why)
+            self.captions.note(f"No voice: {why} Captions go on.", style="red")
+        self.guidance.post(policy.VoiceLost() if why else policy.VoiceFound())
+
+    def _listening(self, on: bool) -> None:
+        self.guidance.post(policy.CorrectionListening(on))
+
+    def _publish(self, topic: str, payload: bytes) -> bool:
+        """For the models: they are larger than any clip, so what holds clips back holds them back."""
+        all_may = self.sync_watch.decision.allowed == "all"
+        return self.link is not None and all_may and self.link.publish(topic, payload)
+
+    def _allow(self, decision: SyncDecision) -> None:
+        if self.link is not None:
+            self.link.allow(decision.allowed)

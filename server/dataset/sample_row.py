@@ -1,0 +1,125 @@
+"""One line of metadata.jsonl: all that is known of one moment. A new column is a field here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from shared import strict
+from shared.errors import DatasetError, MessageError
+
+State = Literal["pending", "reviewed", "rejected"]
+Split = Literal["train", "held_out", "golden"]
+"""What a walk is good for: it teaches; new models are judged on it; they are calibrated on it, and devices test them on
+it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRow:
+    """One line of metadata.jsonl: all that is known of one moment since this row."""
+
+    row_id: str
+    """{sample_id}#{n}, n = 1, 2, ... per sample."""
+    sample_id: str
+    """The chunk's id."""
+    frame_path: str
+    """Inside the dataset folder, like the other paths: frames/<sha256>.jpg."""
+    audio_path: str
+    clip_path: str = ""
+    instruction: str
+    """What should be said, "" = nothing: ground_truth once confirmed, else llm_correction, else raw_output."""
+    raw_output: str = ""
+    """What the model worded, "" = nothing."""
+    spoken: str = ""
+    """What the wearer heard, "" = nothing: the speech policy may hold a wording back, or warn before there is one."""
+    llm_correction: str = ""
+    """Proposed wording: the wearer's spoken correction in the vocabulary's words, else the tidied raw_output."""
+    ground_truth: str = ""
+    """What a person confirmed; counts only where `reviewed`. "" = nothing should be said."""
+    was_correct: bool | None = None
+    """Whether the device's own words mean the ground truth; None until a person has looked."""
+    timestamp: float
+    """Wall time of the moment, seconds since 1970 in UTC."""
+    speaker_id: str = ""
+    """The wearer."""
+    context: str = ""
+    device: str
+    walk_id: str
+    model_version: str = ""
+    confidence: float = 0.0
+    flags: tuple[str, ...] = ()
+    consent: str = ""
+    source: Literal["device", "wearer_voice", "caregiver"] = "device"
+    """Who the instruction comes from."""
+    author: str = ""
+    reviewed: bool = False
+    """A person confirmed ground_truth: the row may teach."""
+    rejected: bool = False
+    """A person said that this moment must not teach; `reviewed` is then false."""
+    supersedes: str = ""
+    """The row_id that this row replaces."""
+    split: Split = "train"
+    """Its walk's."""
+    golden: bool | None = None
+    """Whether a person put the moment into the golden set or took it out; None = as its walk is."""
+    transcript: str = ""
+    """What was heard in the wearer's newest spoken correction, word for word."""
+    transcript_confidence: float = 0.0
+    correction_id: str = ""
+    correction_audio_path: str = ""
+    duration_s: float = 0.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """Where it stands in the review."""
+        return "rejected" if self.rejected else "reviewed" if self.reviewed else "pending"
+
+
+_NAMES = tuple(item.name for item in fields(SampleRow) if item.name != "extra")
+
+
+def foreign_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that no field of a row is named after."""
+    return {key: value for key, value in values.items() if key not in _NAMES}
+
+
+def to_dict(row: SampleRow) -> dict[str, Any]:
+    """A row as plain JSON values, the dataset seed's three fields first."""
+    first = ("frame_path", "audio_path", "instruction")
+    out = {name: getattr(row, name) for name in (*first, *(n for n in _NAMES if n not in first))}
+    out["flags"] = list(row.flags)
+    return {**out, **foreign_fields(row.extra)}
+
+
+def from_dict(value: Any, *, where: str = "a row") -> SampleRow:
+    """Read a row back. Raises: DatasetError naming `where` and the field."""
+    try:
+        return strict.read(SampleRow, value)
+    except MessageError as error:
+        raise DatasetError(f"{where}: {error}") from None
+
+
+def version_of(row: SampleRow) -> int:
+    """The n of {sample_id}#{n}; 1 for a row that some other tool named."""
+    tail = row.row_id.rpartition("#")[2]
+    return int(tail) if tail.isascii() and tail.isdigit() else 1
+
+
+def next_version(row: SampleRow, after: SampleRow, **changes: Any) -> SampleRow:
+    """`after`, with `changes`, as the row that supersedes `row`."""
+    return replace(after, row_id=f"{row.sample_id}#{version_of(row) + 1}", supersedes=row.row_id, **changes)
+
+
+def fold(rows: Iterable[SampleRow]) -> dict[str, SampleRow]:
+    """The newest row of every sample, in the order in which samples first appeared.
+
+    The number in the row's id decides, then the order: a repair may append an old row late.
+    """
+    newest: dict[str, SampleRow] = {}
+    for row in rows:
+        known = newest.get(row.sample_id)
+        if known is None or version_of(row) >= version_of(known):
+            newest[row.sample_id] = row
+    return newest
