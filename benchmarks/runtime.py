@@ -114,13 +114,10 @@ def measure(shape: Shape, machine: bound.Rates, console: Console, *, threads: in
         share = overhead(made[OURS], pictures)
     if shape.tokens:
         check_passes(made, shape.tokens)
-    whole = {name: [seconds[1] for seconds in of] for name, of in times.items()}
     peaks = {name: _peak_there(shape.name, name, threads=threads) for name in (TRANSFORMERS, PLAIN, OURS)}
     drafted = shape.tokens - 1 if shape.tokens else 6
-    rivals = [name for names in LLAMA.values() for name in names] if shape.tokens else []
     return {
-        "sides": {name: _figures(of, made[name], whole[TRANSFORMERS], whole[PLAIN]) for name, of in times.items()}
-        | {name: {"missing": llama.INSTALL} for name in rivals if name not in made},
+        "sides": _all_figures(times, made, rival=bool(shape.tokens)),
         "bars": bars(times, rival=bool(shape.tokens)),
         "overhead": {"share": share, "at_most": OVERHEAD_MOST},
         "peak_memory_mb": peaks,
@@ -202,6 +199,14 @@ def overhead(side: Side, pictures: Sequence[Picture]) -> float:
         inside_s = sum(watch.seconds for watch in watches) - before
         shares.append((whole_s - inside_s) / inside_s)
     return round(statistics.median(shares[1:]), 4)
+
+
+def _all_figures(times: dict[str, list[Timed]], made: dict[str, Side], *, rival: bool) -> dict[str, Any]:
+    """The figures of each side; of llama.cpp's, where they are asked for and not installed, how to install it."""
+    slow, plain = ([whole_s for _, whole_s in times[name]] for name in (TRANSFORMERS, PLAIN))
+    figures = {name: _figures(of, made[name], slow, plain) for name, of in times.items()}
+    rivals = [name for names in LLAMA.values() for name in names] if rival else []
+    return figures | {name: {"missing": llama.INSTALL} for name in rivals if name not in made}
 
 
 def _figures(of: Sequence[Timed], side: Side, transformers: Sequence[float], plain: Sequence[float]) -> dict[str, Any]:

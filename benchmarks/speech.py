@@ -213,17 +213,23 @@ def bars(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 def pooled(walks: Sequence[Walk]) -> dict[str, Any]:
     """The figures of one arm: utterances of all walks together; how late pictures came, of its worst walk."""
     reports = [walk.report for walk in walks]
-    said = [utterance for report in reports for utterance in report["guidance"]]
-    duration_s = sum(report["duration_s"] for report in reports)
+    totals = {name: sum(report[name] for report in reports) for name in (*SUMS, "looks", "duration_s")}
+    looks, duration_s = totals.pop("looks"), totals.pop("duration_s")
     return {
         "walks": len(reports),
-        **{f"{name}_tier_{tier}": percentiles_ms(_times_s(said, name, tier)) for name in TIMES for tier in (1, 2, 3)},
-        "looks_per_s": round(sum(report["looks"] for report in reports) / duration_s, 2),
+        **_spoken_times_ms(reports),
+        "looks_per_s": round(looks / duration_s, 2),
         "picture_late_ms": max((report["picture_late_ms"] for report in reports), key=lambda late: late["p95"] or 0.0),
-        **{name: sum(report[name] for report in reports) for name in SUMS},
+        **totals,
         "kept": sum(len(report["flagged"]) for report in reports),
         "processor_share": round(sum(walk.processor_s for walk in walks) / duration_s, 3),
     }
+
+
+def _spoken_times_ms(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How soon the utterances of all walks came, by tier."""
+    said = [utterance for report in reports for utterance in report["guidance"]]
+    return {f"{name}_tier_{tier}": percentiles_ms(_times_s(said, name, tier)) for name in TIMES for tier in (1, 2, 3)}
 
 
 def _times_s(said: Sequence[Mapping[str, Any]], name: str, tier: int) -> list[float]:

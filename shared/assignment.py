@@ -80,19 +80,29 @@ def read(path: str, custom: Any) -> Assignment:
         raise MessageError(f"Release target {path[:60]!r}: not a model's manifest.")
     if not isinstance(custom, Mapping):
         raise MessageError(f"Release target {version}: it does not say whom it is for.")
-    order, percent, devices = (custom.get(key) for key in ("order", "percent", "devices"))
-    if type(order) is not int or not 0 <= order < 2**53:
-        raise MessageError(f"Release target {version}: its order is not a whole number.")
-    if type(percent) is not int or not 0 <= percent <= 100:
-        raise MessageError(f"Release target {version}: its percent is not 0 to 100.")
-    if not isinstance(devices, list) or len(devices) > MAX_DEVICES or not all(map(_is_hash, devices)):
-        raise MessageError(f"Release target {version}: its devices are not a list of at most {MAX_DEVICES} hashes.")
-    supervised = custom.get("supervised", False)
-    if type(supervised) is not bool:
-        raise MessageError(f"Release target {version}: its supervised is not true or false.")
-    if supervised and percent:
-        raise MessageError(f"Release target {version}: it is supervised, and yet for a share of all devices.")
+    order: Any = custom.get("order")
+    percent: Any = custom.get("percent")
+    devices: Any = custom.get("devices")
+    supervised: Any = custom.get("supervised", False)
+    checks = (
+        (_is_whole(order, 2**53 - 1), "its order is not a whole number"),
+        (_is_whole(percent, 100), "its percent is not 0 to 100"),
+        (_are_hashes(devices), f"its devices are not a list of at most {MAX_DEVICES} hashes"),
+        (type(supervised) is bool, "its supervised is not true or false"),
+        (not (supervised and percent), "it is supervised, and yet for a share of all devices"),
+    )
+    for passed, problem in checks:
+        if not passed:
+            raise MessageError(f"Release target {version}: {problem}.")
     return Assignment(version, order, percent, frozenset(devices), supervised)
+
+
+def _is_whole(value: Any, most: int) -> bool:
+    return type(value) is int and 0 <= value <= most
+
+
+def _are_hashes(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= MAX_DEVICES and all(map(_is_hash, value))
 
 
 def _is_hash(value: Any) -> bool:

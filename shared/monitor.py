@@ -81,7 +81,7 @@ def stopped(text: str, *, tier: int, why: str, clear_allowed: bool = False) -> s
     if text == CLEAR_SENTENCE:
         return None if clear_allowed and tier == 3 else "says that the way is clear"
     words = _named(spelt)
-    return _shape(text, spelt, tier) or _promise(words) or _two_orders(words) or _order(words) or _towards(words)
+    return _shape(text, spelt, tier) or _promise(words) or _order(words)
 
 
 def _first(words: list[str], among: Container[str]) -> str | None:
@@ -112,11 +112,15 @@ def _shape(text: str, words: list[str], tier: int) -> str | None:
         return f"has {len(words)} words"
     if words[0] not in ALERTS | GO:
         return f"begins with {words[0]!r}"
-    if tier == 1 and words[0] not in ALERTS:
-        return f"a warning that begins with {words[0]!r}"
-    if tier == 1 and len(words) > WARNING_WORDS_MOST:
-        return f"a warning of {len(words)} words"
+    if tier == 1:
+        return _warning(words)
     return f"{words[0]!r} said like a landmark" if tier == 3 and words[0] in ("stop", "duck") else None
+
+
+def _warning(words: list[str]) -> str | None:
+    if words[0] not in ALERTS:
+        return f"a warning that begins with {words[0]!r}"
+    return f"a warning of {len(words)} words" if len(words) > WARNING_WORDS_MOST else None
 
 
 def _promise(words: list[str]) -> str | None:
@@ -124,17 +128,17 @@ def _promise(words: list[str]) -> str | None:
     return f"says {named!r}" if named else None
 
 
-def _two_orders(words: list[str]) -> str | None:
-    named = _first(words[1:], (ALERTS | GO | OTHER_ORDERS) - {"step"})  # a step is a thing, too
-    return f"a second order, {named!r}" if named else None
-
-
 def _order(words: list[str]) -> str | None:
     order, things = words[0], words[1:]
+    second = _first(things, (ALERTS | GO | OTHER_ORDERS) - {"step"})  # a step is a thing, too
+    if second:
+        return f"a second order, {second!r}"
     allowed = ONLY_FOR.get(order)
     if allowed and things and not set(allowed) & set(things):
         return f"{order!r} of something else"
-    return _walk_on(order, things) if order in GO else None
+    if order not in GO:
+        return None
+    return _walk_on(order, things) or _towards(order, things)
 
 
 def _walk_on(order: str, things: list[str]) -> str | None:
@@ -142,20 +146,29 @@ def _walk_on(order: str, things: list[str]) -> str | None:
     signal, ends = _first(things, SIGNALS), _first(things, ENDS_THE_WAY)
     if signal:
         return f"the order {order!r} beside {signal!r}"
-    comes = bool(COMES & set(things))
-    beside = bool(things) and things[-1] in ("left", "right", "behind") and not _ON_THE_WAY & set(things)
-    if ends and (comes or not beside or things.count("left") + things.count("right") > 2):
+    beside = _stays_beside(things)
+    if ends and (not beside or things.count("left") + things.count("right") > 2):
         return f"the order {order!r} beside {ends!r}"
-    if things[:1] in (["left"], ["right"]):
+    if beside or things[:1] in (["left"], ["right"]):
         return None
+    return _into(order, things)
+
+
+def _stays_beside(things: list[str]) -> bool:
+    """Whether what is named is beside the way, and does not come."""
+    return bool(things) and things[-1] in ("left", "right", "behind") and not (_ON_THE_WAY | COMES) & set(things)
+
+
+def _into(order: str, things: list[str]) -> str | None:
+    """What the way ahead leads into."""
     barred = _first(things, BARS_THE_WAY | COMES)
-    if barred and (not beside or comes):
+    if barred:
         return f"the order {order!r} into what is {barred!r}"
-    leads = order in ("continue", "keep") and not beside and not set(things) <= _WAYS
+    leads = order in ("continue", "keep") and not set(things) <= _WAYS
     return f"the order {order!r} into what is no landmark" if leads and not LANDMARKS & set(things) else None
 
 
-def _towards(words: list[str]) -> str | None:
-    if words[0] in GO and words[1:2] in (["left"], ["right"]) and words[1] in words[2:]:
-        return f"the order {' '.join(words[:2])!r} towards what is there"
+def _towards(order: str, things: list[str]) -> str | None:
+    if things[:1] in (["left"], ["right"]) and things[0] in things[1:]:
+        return f"the order {f'{order} {things[0]}'!r} towards what is there"
     return None

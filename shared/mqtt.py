@@ -161,6 +161,17 @@ class MqttClient:
         connection: Any = self._client.socket()
         if connection is None:
             return False
+        readable, writable = self._wait(connection, timeout_s, wake)
+        steps: list[Callable[[], MQTTErrorCode]] = []
+        if readable:
+            steps.append(self._client.loop_read)
+        if writable:
+            steps.append(self._client.loop_write)
+        steps.append(self._client.loop_misc)
+        return all(step() == MQTTErrorCode.MQTT_ERR_SUCCESS for step in steps)
+
+    def _wait(self, connection: Any, timeout_s: float, wake: socket.socket | None) -> tuple[bool, bool]:
+        """(whether there are bytes to read, whether some that wait can be written); reads what is in `wake`."""
         hidden = getattr(connection, "pending", int)()  # bytes that TLS has decrypted; select does not see them
         readers = [reader for reader in (connection, wake) if reader is not None]
         writers = [connection] * self._client.want_write()
@@ -168,12 +179,7 @@ class MqttClient:
         if wake is not None and wake in readable:
             with contextlib.suppress(BlockingIOError):
                 wake.recv(4096)
-        steps: list[Callable[[], MQTTErrorCode]] = [self._client.loop_misc]
-        if writable:
-            steps.insert(0, self._client.loop_write)
-        if hidden or connection in readable:
-            steps.insert(0, self._client.loop_read)
-        return all(step() == MQTTErrorCode.MQTT_ERR_SUCCESS for step in steps)
+        return bool(hidden) or connection in readable, bool(writable)
 
     def disconnect(self) -> None:
         """End the connection in order: the broker does not publish the last will."""

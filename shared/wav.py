@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -48,20 +48,32 @@ def decode_wav(data: bytes) -> tuple[NDArray[np.float32], int]:
     """
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise _no_sound("it does not begin as a WAV file does")
-    at, width, channels, rate_hz = 12, 0, 0, 0
-    while at + 8 <= len(data):
-        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        body = data[at + 8 : at + 8 + size]
+    width, channels, rate_hz = 0, 0, 0
+    for kind, body in _wav_chunks(data):
         if kind == b"fmt " and len(body) >= 16:
-            form, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", body)
-            width = (bits + 7) // 8
-            if form != _PCM or not 1 <= width <= 4 or not channels or not rate_hz:
-                raise _no_sound(f"kind {form}, {channels} channels of {bits} bits, {rate_hz} Hz")
+            width, channels, rate_hz = _wav_format(body)
         if kind == b"data" and rate_hz:
             whole = body[: len(body) // (width * channels) * width * channels]
             return _as_float(whole, width).reshape(-1, channels).mean(axis=1), rate_hz
-        at += 8 + size + size % 2
     raise _no_sound("cut short")
+
+
+def _wav_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(kind, body) of each RIFF chunk."""
+    at = 12
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        yield data[at : at + 4], data[at + 8 : at + 8 + size]
+        at += 8 + size + size % 2
+
+
+def _wav_format(body: bytes) -> tuple[int, int, int]:
+    """(bytes of one sample, channels, rate in Hz) of a "fmt " chunk. Raises: MediaError."""
+    form, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", body)
+    width = (bits + 7) // 8
+    if form != _PCM or not 1 <= width <= 4 or not channels or not rate_hz:
+        raise _no_sound(f"kind {form}, {channels} channels of {bits} bits, {rate_hz} Hz")
+    return width, channels, rate_hz
 
 
 def decode_sound(wav: bytes) -> NDArray[np.float32]:

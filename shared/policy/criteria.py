@@ -68,7 +68,7 @@ def is_confirmed(state: PolicyState, key: Key, settings: PolicySettings) -> bool
 
 def is_new(state: PolicyState, key: Key, tier: int, score: float, now_s: float, settings: PolicySettings) -> bool:
     """Not said lately, or gone since, or a warning about something that has come nearer."""
-    last = next((s for s in reversed(state.said) if s.key == key and s.tier == tier), None)
+    last = _last_said(state, key, tier)
     if last is None:
         return True
     plain = all(key in look for look in state.looks) and score >= settings.at_once_above
@@ -79,6 +79,10 @@ def is_new(state: PolicyState, key: Key, tier: int, score: float, now_s: float, 
     if last.was_gone:
         return True
     return tier == 1 and score >= min(last.score + settings.nearer_by, settings.near_score)
+
+
+def _last_said(state: PolicyState, key: Key, tier: int) -> SpokenHazard | None:
+    return next((said for said in reversed(state.said) if (said.key, said.tier) == (key, tier)), None)
 
 
 def is_near(state: PolicyState, key: Key, settings: PolicySettings) -> bool:
@@ -95,7 +99,8 @@ def may_confirm(state: PolicyState, now_s: float, settings: PolicySettings) -> b
 def confirms(slots: vocabulary.Slots) -> bool:
     """Whether a sentence tells no more than that the way goes on: "Keep straight, sidewalk ahead." """
     opener = slots.action.split(" ")[0]
-    return slots.object in CONFIRMING and not slots.modifier and opener in ("continue", "keep", "follow")
+    named = slots.object in CONFIRMING and not slots.modifier and opener in ("continue", "keep", "follow")
+    return named and vocabulary.tier(slots) == 3
 
 
 def may_talk(state: PolicyState, tier: int, now_s: float, settings: PolicySettings) -> bool:
@@ -108,6 +113,10 @@ def may_talk(state: PolicyState, tier: int, now_s: float, settings: PolicySettin
         return False
     if state.speaking is not None:
         return state.speaking.rank > rank(tier)
+    return now_s - state.quiet_since_s >= settings.gap_s and _has_budget(state, tier, now_s, settings)
+
+
+def _has_budget(state: PolicyState, tier: int, now_s: float, settings: PolicySettings) -> bool:
+    """Whether the words of this minute leave room for the longest sentence of this tier."""
     recent = sum(count for at_s, count in state.words if now_s - at_s < 60.0)
-    most = vocabulary.load().words_max[tier]
-    return now_s - state.quiet_since_s >= settings.gap_s and recent + most <= settings.words_per_minute_max
+    return recent + vocabulary.load().words_max[tier] <= settings.words_per_minute_max

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from shared import vocabulary
+from shared.lens import LensTrouble
 from shared.policy import criteria, kinds, speaking, visibility
 from shared.policy.kinds import Cut, Duck, Flag, Key, PolicySettings, PolicyState, WordIt
 from shared.policy.speaking import Step, tell
@@ -138,6 +139,13 @@ def _looked(state: PolicyState, event: kinds.Looked, now_s: float, settings: Pol
     if blind:
         return replace(state, check=False), ()
     state = criteria.still_there(criteria.unseen(state, seen), seen, now_s, settings)
+    return _guide(state, seen, lens, now_s, settings)
+
+
+def _guide(
+    state: PolicyState, seen: dict[Key, float], lens: LensTrouble | None, now_s: float, settings: PolicySettings
+) -> Step:
+    """Warn, or else run the decoder, or else tick. A picture with trouble of the lens is only good for a warning."""
     state, actions = _warn(state, seen, now_s, settings)
     if actions or lens:
         return state, actions
@@ -163,17 +171,21 @@ def _warn(state: PolicyState, seen: dict[Key, float], now_s: float, settings: Po
 def _ask(state: PolicyState, now_s: float, settings: PolicySettings) -> Step:
     """Run the decoder when a confirmed hazard of tier 2 or 3 could be spoken about now."""
     asked = tuple(pair for pair in state.asked if now_s - pair[1] < settings.ask_again_s)
-    lately = {key for key, _ in asked}
-    confirmed = [
-        (key, score)
-        for key, score in state.scores
-        if criteria.tier_of(key) > 1 and criteria.is_confirmed(state, key, settings)
-    ]
-    due = any(key not in lately and _is_due(state, key, score, now_s, settings) for key, score in confirmed)
+    unasked = _unasked(state, {key for key, _ in asked}, settings)
+    due = any(_is_due(state, key, score, now_s, settings) for key, score in unasked)
     if not due and not (state.check and criteria.may_talk(state, 2, now_s, settings)):
         return replace(state, asked=asked, check=False), ()
-    asked = (*asked, *((key, now_s) for key, _ in confirmed if key not in lately))[-kinds.MOST_REMEMBERED :]
+    asked = (*asked, *((key, now_s) for key, _ in unasked))[-kinds.MOST_REMEMBERED :]
     return replace(state, asked=asked, check=False), (WordIt(),)
+
+
+def _unasked(state: PolicyState, lately: set[Key], settings: PolicySettings) -> list[tuple[Key, float]]:
+    """Confirmed hazards of tiers 2 and 3 with their scores, but for what the decoder was run for lately."""
+    return [
+        (key, score)
+        for key, score in state.scores
+        if key not in lately and criteria.tier_of(key) > 1 and criteria.is_confirmed(state, key, settings)
+    ]
 
 
 def _is_due(state: PolicyState, key: Key, score: float, now_s: float, settings: PolicySettings) -> bool:
@@ -196,22 +208,28 @@ def _beat(state: PolicyState, now_s: float, settings: PolicySettings) -> Step:
 
 
 def _worded(state: PolicyState, event: kinds.Worded, now_s: float, settings: PolicySettings) -> Step:
-    sayable, slots = vocabulary.may_be_spoken(event.text), vocabulary.parse(event.text)
-    doubtful = event.confidence < settings.flag_below or (bool(event.text) and not sayable)
+    doubtful = _is_doubtful(event, settings)
     flags = (Flag("low_confidence"),) if doubtful else ()
     if state.bad_since_s is not None:
         return state, flags
     state = visibility.watch_sureness(state, now_s, settings, sure=not doubtful)
     if not event.text:
         return state, flags
-    if not sayable or slots is None or event.confidence < settings.speak_above:
-        state, actions = _not_sure(state, slots if sayable else None, event, now_s, settings)
-        return state, (flags or (Flag("low_confidence"),) * bool(actions)) + actions
+    slots = vocabulary.parse(event.text) if vocabulary.may_be_spoken(event.text) else None
+    if slots is None or event.confidence < settings.speak_above:
+        state, actions = _not_sure(state, slots, event, now_s, settings)
+        return state, ((Flag("low_confidence"), *actions) if actions else flags)
     if says_clear(event.text):
         state, actions = _clear(state, event, now_s, settings)
-        return state, flags + actions
-    state, actions = _say(state, slots, event, now_s, settings)
+    else:
+        state, actions = _say(state, slots, event, now_s, settings)
     return state, flags + actions
+
+
+def _is_doubtful(event: kinds.Worded, settings: PolicySettings) -> bool:
+    """Whether the model is unsure of its words, or they may not be said."""
+    unsayable = bool(event.text) and not vocabulary.may_be_spoken(event.text)
+    return unsayable or event.confidence < settings.flag_below
 
 
 def _say(
@@ -220,14 +238,7 @@ def _say(
     """Words that the model is sure of."""
     key, tier = (slots.object or slots.action, criteria.place_of(slots.side)), vocabulary.tier(slots)
     state = criteria.still_there(criteria.also_seen(state, key), [key], now_s, settings)
-    confirms = tier == 3 and criteria.confirms(slots)
-    wanted = not confirms or criteria.may_confirm(state, now_s, settings)
-    wanted = (
-        wanted and (tier == 1 or criteria.is_near(state, key, settings)) and _is_fresh(event, tier, now_s, settings)
-    )
-    if not wanted or not criteria.is_new(state, key, tier, event.confidence, now_s, settings):
-        return state, ()
-    if not criteria.may_talk(state, tier, now_s, settings):
+    if not _is_worth_saying(state, key, slots, event, now_s, settings):
         return state, ()
     certain = tier == 1 and event.confidence >= settings.at_once_above
     if not certain and not criteria.is_confirmed(state, key, settings):
@@ -235,19 +246,28 @@ def _say(
     state, actions = speaking.speak(state, event.text, tier, "worded", event.confidence, now_s)
     if actions:
         state = _remember(state, key, tier, event.confidence, now_s)
-        state = replace(state, confirmed_s=now_s) if confirms else state
+        state = replace(state, confirmed_s=now_s) if criteria.confirms(slots) else state
     return state, actions
+
+
+def _is_worth_saying(
+    state: PolicyState, key: Key, slots: vocabulary.Slots, event: kinds.Worded, now_s: float, settings: PolicySettings
+) -> bool:
+    """Whether words that the model is sure of are wanted, fresh, new, and may be said now."""
+    tier = vocabulary.tier(slots)
+    if criteria.confirms(slots) and not criteria.may_confirm(state, now_s, settings):
+        return False
+    if tier > 1 and not criteria.is_near(state, key, settings):
+        return False
+    new = criteria.is_new(state, key, tier, event.confidence, now_s, settings)
+    return new and _is_fresh(event, tier, now_s, settings) and criteria.may_talk(state, tier, now_s, settings)
 
 
 def _not_sure(
     state: PolicyState, slots: vocabulary.Slots | None, event: kinds.Worded, now_s: float, settings: PolicySettings
 ) -> Step:
     """Rather than guess, say where something is. slots: what it would be, where that is at least a sentence."""
-    place = _unnamed_place(state, now_s, settings)
-    if not place and slots is not None and slots.object and vocabulary.tier(slots) < 3:
-        place = criteria.place_of(slots.side)
-        if any(s.key[1] == place and now_s - s.at_s < settings.repeat_after_s for s in state.said):
-            return state, ()  # the wearer already attends to that side
+    place = _unnamed_place(state, now_s, settings) or _worded_place(state, slots, now_s, settings)
     if place is None or place not in kinds.NOT_SURE:
         return state, ()
     key = (UNSURE, place)
@@ -270,6 +290,17 @@ def _unnamed_place(state: PolicyState, now_s: float, settings: PolicySettings) -
     return None
 
 
+def _worded_place(
+    state: PolicyState, slots: vocabulary.Slots | None, now_s: float, settings: PolicySettings
+) -> str | None:
+    """Where unsure words put a hazard, unless the wearer already attends to that side."""
+    if slots is None or not slots.object or vocabulary.tier(slots) >= 3:
+        return None
+    place = criteria.place_of(slots.side)
+    attended = any(s.key[1] == place and now_s - s.at_s < settings.repeat_after_s for s in state.said)
+    return None if attended else place
+
+
 def _is_fresh(event: kinds.Worded, tier: int, now_s: float, settings: PolicySettings) -> bool:
     most_s = settings.stale_after_s if tier == 3 else settings.warning_stale_after_s
     return now_s - event.seen_at_s <= most_s
@@ -283,6 +314,7 @@ def _check_next(state: PolicyState, key: Key, now_s: float, settings: PolicySett
 
 
 def _clear(state: PolicyState, event: kinds.Worded, now_s: float, settings: PolicySettings) -> Step:
+    """That the way is clear, on sustained evidence."""
     sure = event.confidence >= settings.clear_above and state.empty_looks >= settings.clear_looks
     due = now_s - state.clear_said_s >= settings.clear_every_s and _is_fresh(event, 3, now_s, settings)
     if not (settings.say_clear and sure and due and criteria.may_talk(state, 3, now_s, settings)):

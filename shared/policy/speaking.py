@@ -69,18 +69,19 @@ def voice_found(state: PolicyState) -> PolicyState:
     """It is heard again: news that nobody heard is said again, and so is what is still in view."""
     if state.lost_s is None:
         return state
-    since_s = state.lost_s
-    newer = {news.about for news in state.waiting if news.about}
-    unheard = [
-        n
-        for at_s, n in state.announced
-        if at_s >= since_s and n.why == "state" and n.about not in (kinds.VOICE, *newer)
-    ]
-    said = tuple(item for item in state.said if item.at_s < since_s)
-    state = tell(replace(state, lost_s=None, said=said), kinds.VOICE_BACK, urgent=True, about=kinds.VOICE)
+    unheard = _unheard(state, state.lost_s)
+    heard = tuple(item for item in state.said if item.at_s < state.lost_s)
+    state = tell(replace(state, lost_s=None, said=heard), kinds.VOICE_BACK, urgent=True, about=kinds.VOICE)
     for news in unheard:
         state = tell(state, news.text, urgent=news.urgent, about=news.about)
     return state
+
+
+def _unheard(state: PolicyState, since_s: float) -> list[News]:
+    """News that was begun since then, where nothing newer about the same waits."""
+    true_no_more = {kinds.VOICE, *(news.about for news in state.waiting if news.about)}
+    begun = (news for at_s, news in state.announced if at_s >= since_s)
+    return [news for news in begun if news.why == "state" and news.about not in true_no_more]
 
 
 def may_be_said(text: str) -> bool:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from shared import bundle, vocabulary
-from shared.jpeg import decode_picture
+from shared.jpeg import Image, decode_picture
 from shared.runtime.execution import Execution
 from shared.runtime.model import GuidanceModel
 from shared.runtime.seen import Observation
@@ -32,13 +32,13 @@ def check_golden(folder: Path, *, threads: int = 2, execution: Execution | None 
     raises: BundleError where the bundle does not load, ConfigError
     """
     model = GuidanceModel.load(folder, threads=threads, allow=bundle.FOR_JUDGING, execution=execution)
-    cases = json.loads((folder / FOLDER / LIST).read_text()) if (folder / FOLDER / LIST).is_file() else []
+    listed = folder / FOLDER / LIST
+    cases = json.loads(listed.read_text()) if listed.is_file() else []
     if not cases:
         return ["it has no golden chunks to test itself on"]
     wrong, right, slowest_s = [], 0, 0.0
     for case in cases:
-        file = folder / FOLDER / case["image"]
-        picture = decode_picture(file.read_bytes()) if file.is_file() else None
+        picture = _picture(folder / FOLDER / case["image"])
         if picture is None:
             return [f"its golden picture {case['image']} cannot be read"]
         started = time.monotonic()
@@ -53,6 +53,11 @@ def check_golden(folder: Path, *, threads: int = 2, execution: Execution | None 
     if slowest_s > LOOK_LIMIT_S:
         wrong.append(f"a look took {slowest_s:.1f} s, at most {LOOK_LIMIT_S} s are allowed")
     return wrong
+
+
+def _picture(file: Path) -> Image | None:
+    """uint8 [h, w, 3] RGB; None where it is missing or no picture."""
+    return decode_picture(file.read_bytes()) if file.is_file() else None
 
 
 def _says(model: GuidanceModel, observation: Observation, name: str, side: str) -> bool:

@@ -11,6 +11,7 @@ when the draft is right, that is the only one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +46,12 @@ class GuidanceModel:
         model = manifest.model
         try:
             self._preprocessing = Preprocessing.from_dict(model["preprocessing"])
-            objects = tuple(str(name) for name in model["objects"])
-            sides = tuple(str(name) for name in model["sides"])
-            self._pairs = tuple((name, side) for name in objects for side in sides)
+            objects, sides = tuple(map(str, model["objects"])), tuple(map(str, model["sides"]))
+            self._pairs = tuple(product(objects, sides))
             self._end_id = int(model["end_id"])
-            before, after = [int(i) for i in model["before_ids"]], [int(i) for i in model["after_ids"]]
+            before, after = list(map(int, model["before_ids"])), list(map(int, model["after_ids"]))
             self._frames = int(model.get("frames", 1))
-            between = [int(i) for i in model.get("between_ids", ())] if self._frames == 2 else []
+            between = list(map(int, model.get("between_ids", ()))) if self._frames == 2 else []
             self._calibration = Calibration.from_dict(model.get("calibration", {}))
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(

@@ -37,6 +37,8 @@ class Written:
     """How many of `ids` were written when that happened."""
     passes: int = 0
     """Runs of the decoder."""
+    state: int = START
+    """Where the grammar is after `ids`."""
     ended: bool = False
 
 
@@ -47,14 +49,14 @@ def write(
 
     prompt: float32 [k, e] parts; embed: tokens → float32 [n, e]; most: tokens at most, the end token not counted
     """
-    written, state = Written(), START
+    written = Written()
     draft = list(propose(()))[:DRAFT_MOST]
     rows = [*prompt, embed(draft)] if draft else [*prompt]
     start = decoder.kept + sum(len(part) for part in prompt)
     while True:
         logits = decoder.run(rows, wanted=1 + len(draft))
         written.passes += 1
-        state = _read(written, logits, draft, grammar, state, end_id=end_id, most=most)
+        _read(written, logits, draft, grammar, end_id=end_id, most=most)
         if written.ended:
             return written
         decoder.rewind(start + len(written.ids) - 1)  # the newest token has not been run yet
@@ -67,22 +69,17 @@ def _read(
     logits: NDArray[np.float32],
     draft: Sequence[int],
     grammar: Grammar | None,
-    state: int,
     *,
     end_id: int,
     most: int,
-) -> int:
-    """Take over the tokens that the decoder chooses, as far as the draft goes along with it. Returns the new state."""
+) -> None:
+    """Take over the tokens that the decoder chooses, as far as the draft goes along with it.
+
+    logits: float32 [n, vocabulary], of the places after the prompt and after each drafted token
+    """
     chosen: list[int] = []
     for at, row in enumerate(logits):
-        best = int(row.argmax()) if grammar is None or written.refused is None else -1
-        token = best
-        if grammar is not None:
-            allowed, states = grammar.choices(state)
-            pick = int(row[allowed].argmax())
-            token, state = int(allowed[pick]), states[pick]
-            if written.refused is None and best != token:
-                written.refused, written.kept = best, len(written.ids)
+        token = _choose(written, row, grammar)
         chosen.append(token)
         if token == end_id:
             written.ended = True
@@ -98,4 +95,17 @@ def _read(
     peak = read.max(axis=1)  # not `top`: what the grammar allows may be far below it
     shares = np.exp(top - peak) / np.exp(read - peak[:, None]).sum(axis=1)
     written.weakest = min(written.weakest, float(shares.min()))
-    return state
+
+
+def _choose(written: Written, row: NDArray[np.float32], grammar: Grammar | None) -> int:
+    """The best token that the grammar allows; notes the first that it refuses. row: float32 [vocabulary]"""
+    if grammar is None:
+        return int(row.argmax())
+    allowed, states = grammar.choices(written.state)
+    pick = int(row[allowed].argmax())
+    token, written.state = int(allowed[pick]), states[pick]
+    if written.refused is None:
+        best = int(row.argmax())
+        if best != token:
+            written.refused, written.kept = best, len(written.ids)
+    return token

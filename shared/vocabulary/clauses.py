@@ -92,10 +92,9 @@ class _Parser:
 
     def take(self, piece: Lexeme, rest: Sequence[Lexeme]) -> None:
         """The next piece. rest: what follows it"""
-        parsed = self.parsed
         match piece.kind:
             case WordKind.OPENER:
-                parsed.openers.append(piece)
+                self.parsed.openers.append(piece)
                 self._thing = None
             case WordKind.OBJECT | WordKind.FAMILY:
                 self._name(piece)
@@ -104,6 +103,27 @@ class _Parser:
             case WordKind.MODIFIER:
                 if self._thing is None or not self._modify(self._thing, piece.value):
                     self._modifiers.append(piece.value)
+            case WordKind.FILLER:
+                if piece.text == "then":
+                    self.end_clause(then=True)
+                return
+            case _:
+                self._note(piece)
+        self._last = piece
+
+    def end_clause(self, *, then: bool = False) -> None:
+        """A comma, a full stop, "then", or the end of the text."""
+        if self._side:
+            self._give_side_away()
+        newest = len(self.parsed.mentions) - 1
+        alone = not self._things and newest >= 0
+        self.parsed.strays += [name for name in self._modifiers if not (alone and self._modify(newest, name))]
+        self._modifiers, self._thing, self._things, self._then = [], None, 0, then
+
+    def _note(self, piece: Lexeme) -> None:
+        """What is neither part of an instruction nor a filler: it refuses the text, or ends a clause."""
+        parsed = self.parsed
+        match piece.kind:
             case WordKind.NEGATION:
                 parsed.negated = True
                 parsed.refusals.append(f"says {piece.text!r}: say what to do, not what not to do")
@@ -116,20 +136,6 @@ class _Parser:
                 self.end_clause()
                 if piece.text == "?":
                     parsed.refusals.append("asks a question: write what is to be said")
-            case WordKind.FILLER:
-                if piece.text == "then":
-                    self.end_clause(then=True)
-                return
-        self._last = piece
-
-    def end_clause(self, *, then: bool = False) -> None:
-        """A comma, a full stop, "then", or the end of the text."""
-        if self._side:
-            self._give_side_away()
-        newest = len(self.parsed.mentions) - 1
-        alone = not self._things and newest >= 0
-        self.parsed.strays += [name for name in self._modifiers if not (alone and self._modify(newest, name))]
-        self._modifiers, self._thing, self._things, self._then = [], None, 0, then
 
     def _name(self, piece: Lexeme) -> None:
         if self._loose and not self._side:

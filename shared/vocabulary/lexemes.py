@@ -118,16 +118,17 @@ def _entries() -> Iterator[Lexeme]:
         yield from _named(WordKind.MODIFIER, modifier.name, modifier.also)
     for term in loaded.objects.values():
         yield Lexeme(WordKind.OBJECT, term.name, term.name, plain=True)
-        yield from (Lexeme(WordKind.MODIFIER, state, state, plain=True) for state in term.states)
-    yield from (Lexeme(WordKind.FAMILY, word, word, plain=False) for family in loaded.families for word in family.words)
+        yield from _themselves(WordKind.MODIFIER, term.states, plain=True)
+    for family in loaded.families:
+        yield from _themselves(WordKind.FAMILY, family.words, plain=False)
     for term in loaded.objects.values():
         for name in term.names[1:]:
             yield Lexeme(WordKind.OBJECT, term.name, name, plain=name in term.as_written)
     for side in loaded.side_rules.values():
         yield from _named(WordKind.SIDE, side.name, (*side.as_written, *side.also), plain=side.as_written)
-    yield from (Lexeme(WordKind.NEGATION, word, word, plain=False) for word in loaded.negations)
-    yield from (Lexeme(WordKind.ASSURANCE, word, word, plain=False) for word in loaded.assurances)
-    yield from (Lexeme(WordKind.FILLER, word, word, plain=True) for word in loaded.fillers)
+    yield from _themselves(WordKind.NEGATION, loaded.negations, plain=False)
+    yield from _themselves(WordKind.ASSURANCE, loaded.assurances, plain=False)
+    yield from _themselves(WordKind.FILLER, loaded.fillers, plain=True)
 
 
 def _openers(loaded: Vocabulary) -> Iterator[Lexeme]:
@@ -138,6 +139,11 @@ def _openers(loaded: Vocabulary) -> Iterator[Lexeme]:
             yield Lexeme(WordKind.OPENER, f"{rule.name} {rule.usual_way}".strip(), rule.name, plain=not rule.ways)
         for way, others in rule.also.items():
             yield from (Lexeme(WordKind.OPENER, f"{rule.name} {way}".strip(), text, plain=False) for text in others)
+
+
+def _themselves(kind: WordKind, texts: Iterable[str], *, plain: bool) -> Iterator[Lexeme]:
+    """Phrases whose canonical name is the phrase itself."""
+    return (Lexeme(kind, text, text, plain=plain) for text in texts)
 
 
 def _named(kind: WordKind, name: str, others: Iterable[str], *, plain: Sequence[str] = ()) -> Iterator[Lexeme]:

@@ -115,16 +115,25 @@ def _settle(parsed: Understood) -> None:
         parsed.families.append(members)
         parsed.refusals.append(f"{mention.object!r} may be {' or '.join(members)}: say which")
     parsed.mentions = kept
-    if not any(mention.tier == 1 for mention in kept):  # beside something to stop for it is left out, and said so
-        of = kept[0].object if kept else None
-        parsed.refusals += [
-            f"{s!r} is not said of {of!r}" if of else f"says {s!r}, but of what?" for s in parsed.strays
-        ]
-    urgent = min((mention.tier for mention in kept), default=3)
-    equal = [str(mention) for mention in kept if mention.tier == urgent]
+    parsed.refusals += [*_strays(parsed), *_equally_urgent(kept)]
+
+
+def _strays(parsed: Understood) -> Iterator[str]:
+    """Modifiers that no thing may have. Beside something to stop for they are left out of the wording, and said so."""
+    mentions = parsed.mentions
+    if any(mention.tier == 1 for mention in mentions):
+        return
+    for stray in parsed.strays:
+        yield f"{stray!r} is not said of {mentions[0].object!r}" if mentions else f"says {stray!r}, but of what?"
+
+
+def _equally_urgent(mentions: Sequence[Mention]) -> Iterator[str]:
+    """Two dangers of which neither is the more urgent."""
+    urgent = min((mention.tier for mention in mentions), default=3)
+    equal = [str(mention) for mention in mentions if mention.tier == urgent]
     if urgent < 3 and len(equal) > 1:
         named = " and ".join(map(repr, equal))
-        parsed.refusals.append(f"names {named}: one sentence warns of one thing, and neither may be left out")
+        yield f"names {named}: one sentence warns of one thing, and neither may be left out"
 
 
 def _merge(kept: list[Mention], mention: Mention) -> None:
@@ -146,24 +155,34 @@ def _worded(text: str, parsed: Understood) -> Reading:
     actions = list(dict.fromkeys(opener.value for opener in parsed.openers))
     action = max(actions, key=_care, default="")
     others = [other for other in actions if other != action]
-    lost = [str(other) for other in parsed.mentions if other is not mention]
-    lost += [other for other in others if _care(other) < ALERT]  # "stop" says all that "caution" does
-    lost += parsed.strays
+    lost = _left_out(parsed, mention, others)
     slots = _fitting(_slots(parsed, mention, action), lost)
-    equal = [other for other in others if _care(action) < ALERT or _care(other) == _care(action)]
-    if equal:
-        parsed.refusals.append(f"gives two orders: {action!r} and {equal[0]!r}")
-    elif not fits(slots):
-        parsed.refusals.append(objection(slots) or f"has too many words: {phrase(slots)!r}")
-    if parsed.refusals:
+    refusal = _two_orders(action, others) or _unfit(slots)
+    if refusal:
+        parsed.refusals.append(refusal)
         return _refused(text, parsed)
     canonical = phrase(slots)
-    complaints: list[str] = []
-    if words(text) != words(canonical):
-        complaints += _complaints(text, parsed, lost)
-        complaints += [] if complaints else islice(_misplaced(parsed, canonical), 1)
-    wording = canonical if complaints or words(text) == words(canonical) else tidy(text)
-    return Reading(text, slots, wording, canonical, tuple(lost), tuple(complaints))
+    if words(text) == words(canonical):
+        return Reading(text, slots, canonical, canonical, tuple(lost))
+    complaints = tuple(_complaints(text, parsed, lost)) or tuple(islice(_misplaced(parsed, canonical), 1))
+    return Reading(text, slots, canonical if complaints else tidy(text), canonical, tuple(lost), complaints)
+
+
+def _left_out(parsed: Understood, mention: Mention | None, others: Sequence[str]) -> list[str]:
+    """What a wording about one thing leaves out. others: the orders that it does not give"""
+    things = [str(other) for other in parsed.mentions if other is not mention]
+    orders = [other for other in others if _care(other) < ALERT]  # "stop" says all that "caution" does
+    return [*things, *orders, *parsed.strays]
+
+
+def _two_orders(action: str, others: Sequence[str]) -> str | None:
+    """Two orders of which neither is the more careful, or of which the more careful is no alert."""
+    equal = next((other for other in others if _care(action) < ALERT or _care(other) == _care(action)), None)
+    return f"gives two orders: {action!r} and {equal!r}" if equal else None
+
+
+def _unfit(slots: Slots) -> str | None:
+    return None if fits(slots) else objection(slots) or f"has too many words: {phrase(slots)!r}"
 
 
 def _slots(parsed: Understood, mention: Mention | None, action: str) -> Slots:
@@ -193,6 +212,11 @@ def _complaints(text: str, parsed: Understood, lost: Sequence[str]) -> Iterator[
     if parsed.mentions and not least <= count <= most:
         yield f"has {count} words, {least} to {most} are allowed"
     yield from (f"{lexeme.text!r} is said as {lexeme.value!r}" for lexeme in spoken if _is_other_word(lexeme))
+    yield from _superfluous(spoken, lost)
+
+
+def _superfluous(spoken: Sequence[Lexeme], lost: Sequence[str]) -> Iterator[str]:
+    """What a text says that no sentence needs, or may say as well."""
     fillers = dict.fromkeys(lexeme.text for lexeme in spoken if lexeme.kind is WordKind.FILLER)
     if fillers:
         yield f"has words that say nothing: {', '.join(fillers)}"
@@ -209,8 +233,7 @@ def _misplaced(parsed: Understood, canonical: str) -> Iterator[str]:
         yield "names the thing, then how it is, then where: 'Stop, vehicle approaching left.'"
     if parsed.mentions and not parsed.mentions[0].side and " ahead" in canonical:
         yield "does not say where"
-    named = (lexeme for lexeme in parsed.spoken if lexeme.kind in (WordKind.OBJECT, WordKind.SIDE))
-    if not any(lexeme.plain and lexeme.text != lexeme.value for lexeme in named):
+    if not any(map(_is_as_written, parsed.spoken)):
         yield f"is said as {canonical!r}"
 
 
@@ -219,6 +242,11 @@ _ORDER = (WordKind.OPENER, WordKind.OBJECT, WordKind.MODIFIER, WordKind.SIDE)
 
 def _is_other_word(lexeme: Lexeme) -> bool:
     return lexeme.kind in _ORDER and not lexeme.plain and lexeme.value.split()[0] != lexeme.text
+
+
+def _is_as_written(lexeme: Lexeme) -> bool:
+    """Another name of a thing or a side that is good as it is."""
+    return lexeme.kind in (WordKind.OBJECT, WordKind.SIDE) and lexeme.plain and lexeme.text != lexeme.value
 
 
 def _refused(text: str, parsed: Understood) -> Reading:
@@ -238,15 +266,26 @@ def _suggestions(parsed: Understood) -> list[str]:
 
     Never an order to walk on that the text did not hold in these words.
     """
-    dangers = sorted((m for m in parsed.mentions if m.tier < 3), key=lambda mention: mention.tier)
-    meant = [instruct(m.object, m.side or "ahead", modifier=m.modifier) for m in dangers]
-    members = (name for names in parsed.families for name in sorted(names, key=lambda name: load().objects[name].tier))
-    meant += [instruct(name, "ahead") for name in members]
-    if meant or parsed.negated:
-        return [sentence for sentence in dict.fromkeys(meant) if read(sentence).as_written]
+    dangers = _about_dangers(parsed)
+    if dangers or parsed.negated:
+        return [sentence for sentence in dict.fromkeys(dangers) if read(sentence).as_written]
     order = max((opener.value for opener in parsed.openers), key=_care, default="")
     if parsed.mentions:
         return _about_landmark(parsed.mentions[0], order, assured=parsed.assured)
+    return _about_order(order)
+
+
+def _about_dangers(parsed: Understood) -> list[str]:
+    """A sentence for each danger that was named, then for each thing that a word may have meant; most urgent first."""
+    dangers = sorted((m for m in parsed.mentions if m.tier < 3), key=lambda mention: mention.tier)
+    named = [instruct(m.object, m.side or "ahead", modifier=m.modifier) for m in dangers]
+    for members in parsed.families:
+        named += [instruct(name, "ahead") for name in sorted(members, key=lambda name: load().objects[name].tier)]
+    return named
+
+
+def _about_order(order: str) -> list[str]:
+    """What may be said instead of an order without a thing."""
     if order in ("step up", "step down"):
         return [phrase(Slots("caution", "step", "ahead", f"going {order.removeprefix('step ')}"))]
     return [phrase(Slots(order))] if order and fits(Slots(order)) and not _is_go(order) else []

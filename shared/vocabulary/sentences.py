@@ -89,16 +89,20 @@ def may_be_spoken(text: str) -> bool:
 def may_be_announced(text: str) -> bool:
     """Whether news about the device may reach the voice: it orders nobody to walk, promises nothing, names nothing to
     stop for. A word that may also be an order ("Walk with a companion.") is one only as the first word."""
-    loaded = load()
     said = words(text)
-    spelt = f" {' '.join(said)} "
-    rules = [rule for rule in loaded.opener_rules.values() if rule.go]
-    stops = (name for term in loaded.objects.values() if term.tier == 1 for name in term.names)
+    rules = [rule for rule in load().opener_rules.values() if rule.go]
     if not said or said[0] in {word for rule in rules for word in rule.first_words}:
         return False
-    if set(said) & {*loaded.never_announced, *(rule.name for rule in rules)}:
+    if set(said) & {*load().never_announced, *(rule.name for rule in rules)}:
         return False
-    return not any(f" {name} " in spelt for name in stops)
+    return not _names_danger(said)
+
+
+def _names_danger(said: list[str]) -> bool:
+    """Whether words name something to stop for."""
+    spelt = f" {' '.join(said)} "
+    dangers = (term for term in load().objects.values() if term.tier == 1)
+    return any(f" {name} " in spelt for term in dangers for name in term.names)
 
 
 def _as_said(slots: Slots) -> Slots:

@@ -211,13 +211,17 @@ def tier(slots: Slots) -> int:
     rule = loaded.opener_rules.get(slots.action.split(" ")[0])
     if term is None:
         return rule.alone_tier if rule is not None and not slots.object else 3
-    modifier = loaded.modifier_rules.get(slots.modifier)
+    level = _tier_of_thing(term, slots)
+    return min(level, 2) if rule is not None and rule.care >= ALERT else level
+
+
+def _tier_of_thing(term: ObjectTerm, slots: Slots) -> int:
+    """The tier of a thing how and where it is, whatever the opener."""
+    modifier = load().modifier_rules.get(slots.modifier)
     level = term.tier_parked if slots.modifier == "parked" else term.tier
     if modifier is not None:
         level = min(level, modifier.tier, term.tier_moving if modifier.moving else level)
-    if not (is_middle(slots.side) or _is_moving(slots.modifier)):
-        level = max(2, level)
-    return min(level, 2) if rule is not None and rule.care >= ALERT else level
+    return level if is_middle(slots.side) or _is_moving(slots.modifier) else max(2, level)
 
 
 def modifiers_of(name: str) -> tuple[str, ...]:
@@ -243,11 +247,13 @@ def objection(slots: Slots) -> str | None:
         return f"{slots.object!r} is not in the vocabulary"
     if slots.modifier and slots.modifier not in modifiers_of(term.name):
         return f"{slots.modifier!r} does not go with {term.name!r}"
-    if not rule.tiers:
-        return f"{opener!r} is an order that is the walker's own to decide; name where the thing is instead"
-    if way not in (rule.ways or ("",)):
-        return f"{opener!r} goes with these directions: {', '.join(rule.ways) or 'none'}"
-    return next(itertools.chain(_refusals(rule, term, slots), _wrong_ways(rule, term, slots)), None)
+    refusals = itertools.chain(
+        _misused(rule, way),
+        _wrong_tier(rule, term, slots),
+        _not_in_row(rule, term, slots),
+        _wrong_ways(rule, term, slots),
+    )
+    return next(refusals, None)
 
 
 def _incomplete(action: str, rule: Opener) -> str:
@@ -255,15 +261,27 @@ def _incomplete(action: str, rule: Opener) -> str:
     return f"{action!r} is no sentence by itself{needed}"
 
 
-def _refusals(rule: Opener, term: ObjectTerm, slots: Slots) -> Iterator[str]:
-    """What the opener's own row says against a thing."""
-    level, thing = tier(slots), " ".join(filter(None, (slots.object, slots.modifier)))
+def _misused(rule: Opener, way: str) -> Iterator[str]:
+    """What is said against the opener with any thing."""
+    if not rule.tiers:
+        yield f"{rule.name!r} is an order that is the walker's own to decide; name where the thing is instead"
+    if way not in (rule.ways or ("",)):
+        yield f"{rule.name!r} goes with these directions: {', '.join(rule.ways) or 'none'}"
+
+
+def _wrong_tier(rule: Opener, term: ObjectTerm, slots: Slots) -> Iterator[str]:
+    """What is said against the opener with a thing as urgent as this."""
+    level, thing = tier(slots), _thing(slots)
     if term.openers is not None and rule.name not in term.openers:
         yield f"{thing!r} stands only with {', '.join(term.openers)}"
     if rule.go and (level == 1 or (term.tier == 1 and is_on_path(slots.side))):
         yield f"{slots.action!r} is an order to walk on, and {thing!r} is something to stop for"
     if level not in rule.tiers:
         yield f"{slots.action!r} does not go with {thing!r}, which is of kind {level}"
+
+
+def _not_in_row(rule: Opener, term: ObjectTerm, slots: Slots) -> Iterator[str]:
+    """What the lists in the opener's row leave out."""
     if rule.objects is not None and term.name not in rule.objects:
         yield f"{slots.action!r} goes only with {', '.join(rule.objects)}"
     if rule.sides is not None and slots.side not in ("", *rule.sides):
@@ -274,8 +292,7 @@ def _refusals(rule: Opener, term: ObjectTerm, slots: Slots) -> Iterator[str]:
 
 def _wrong_ways(rule: Opener, term: ObjectTerm, slots: Slots) -> Iterator[str]:
     """What is said against leading the walker this way."""
-    way = slots.action.partition(" ")[2]
-    thing = " ".join(filter(None, (slots.object, slots.modifier)))
+    way, thing = slots.action.partition(" ")[2], _thing(slots)
     if way == "straight" and _is_moving(slots.modifier):
         yield f"{slots.action!r} would lead into the way of {thing!r}"
     if term.leads in rule.ways and way != term.leads:
@@ -284,6 +301,10 @@ def _wrong_ways(rule: Opener, term: ObjectTerm, slots: Slots) -> Iterator[str]:
         yield f"{slots.action!r} would lead into {thing!r}"
     if way in ("left", "right") and way in slots.side.split():
         yield f"{slots.action!r} would lead towards {thing!r} {slots.side}"
+
+
+def _thing(slots: Slots) -> str:
+    return " ".join(filter(None, (slots.object, slots.modifier)))
 
 
 def is_on_path(side: str) -> bool:
