@@ -229,7 +229,7 @@ def _superfluous(spoken: Sequence[Lexeme], lost: Sequence[str]) -> Iterator[str]
 def _misplaced(parsed: Understood, canonical: str) -> Iterator[str]:
     """What else keeps a text of good words from being said as it is."""
     order = [lexeme.kind for lexeme in parsed.spoken if lexeme.kind is not WordKind.FILLER]
-    if order != sorted(order, key=_ORDER.index):
+    if order != sorted(order, key=_RANK.__getitem__):
         yield "names the thing, then how it is, then where: 'Stop, vehicle approaching left.'"
     if parsed.mentions and not parsed.mentions[0].side and " ahead" in canonical:
         yield "does not say where"
@@ -238,6 +238,7 @@ def _misplaced(parsed: Understood, canonical: str) -> Iterator[str]:
 
 
 _ORDER = (WordKind.OPENER, WordKind.OBJECT, WordKind.MODIFIER, WordKind.SIDE)
+_RANK = {kind: rank for rank, kind in enumerate(_ORDER)} | {WordKind.FAMILY: _ORDER.index(WordKind.OBJECT)}
 
 
 def _is_other_word(lexeme: Lexeme) -> bool:

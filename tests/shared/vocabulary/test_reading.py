@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared import monitor, vocabulary
-from shared.vocabulary import read
+from shared.vocabulary import lexemes, read
 
 DENIED = ("not", "don't", "do not", "never", "no", "without")
 LOADED = vocabulary.load()
@@ -249,3 +249,26 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
     found = read(text)
     assert found.sayable == (found.taught_as is not None)
     assert found.sayable or found.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "wording"),
+    [
+        ("Stop, steps going down.", "Stop, stairs down ahead."),
+        ("Caution, steps going down ahead.", "Caution, stairs down ahead."),
+        ("stop stairway going up", "Stop, stairs up ahead."),
+        ("Stop, staircase going down on the left.", "Stop, stairs down on the left."),
+    ],
+)
+def test_a_name_of_several_things_becomes_the_one_that_its_modifier_says(text: str, wording: str) -> None:
+    assert read(text).wording == wording
+
+
+KNOWN_WORDS = st.sampled_from([" ".join(words) for words in lexemes.phrases()[1]])
+
+
+@given(st.lists(KNOWN_WORDS, max_size=6).map(" ".join))
+@example("stop steps going down")
+def test_any_order_of_known_words_is_read_without_an_error(text: str) -> None:
+    reading = read(text)
+    assert reading.wording is None or not vocabulary.problems(reading.taught_as or "")
