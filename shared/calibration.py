@@ -39,7 +39,7 @@ class Calibration:
         return _sigmoid(_log_odds(probability) / self.temperature)
 
     def hazards(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Logits of the hazard head, of any shape → probabilities that the things are there."""
+        """Logits of the hazard head, float32 [...] → probabilities that the things are there, float64 [...]."""
         scores: NDArray[np.float64] = 1.0 / (
             1.0 + np.exp(-(logits.astype(np.float64) * self.hazard_scale + self.hazard_bias))
         )

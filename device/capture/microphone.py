@@ -116,7 +116,8 @@ def next_start_s(expected_s: float | None, observed_s: float, *, length_s: float
 
 
 def converter(rate: int) -> Callable[[Samples], Samples]:
-    """A function that brings successive blocks from `rate` to 16 kHz; it keeps what it needs from block to block."""
+    """A function that brings successive blocks, int16 [n] mono, from `rate` (Hz) to 16 kHz; it keeps what it needs
+    from block to block."""
     if rate == SAMPLE_RATE_HZ:
         return lambda samples: samples
     import av  # only where it is needed

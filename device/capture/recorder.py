@@ -109,7 +109,7 @@ class SoundLine:
     """Samples left out because sound was already there, or they are from before 0."""
 
     def place(self, block: SoundBlock) -> tuple[int, NDArray[np.int16]]:
-        """First sample's number since 0, and the samples to put there."""
+        """First sample's number since 0, and the samples to put there, int16 [n]."""
         if not abs(block.t_s) < _FAR_S:
             self.lost += len(block.samples)
             return self.next_sample or 0, block.samples[:0]

@@ -11,5 +11,5 @@ Image = NDArray[np.uint8]
 
 
 def turned(image: Image, degrees: int) -> Image:
-    """The picture turned clockwise by 0, 90, 180 or 270 degrees, contiguous."""
+    """The picture, uint8 [h, w, 3], turned clockwise by 0, 90, 180 or 270 degrees, contiguous."""
     return np.ascontiguousarray(np.rot90(image, k=-degrees // 90)) if degrees else image

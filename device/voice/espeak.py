@@ -60,7 +60,7 @@ class Espeak:
         return output.decode(errors="replace").split("Data at")[0].strip()
 
     def render(self, text: str, words_per_minute: int) -> Samples:
-        """Speech for `text`. Raises: MediaError."""
+        """Speech for `text`, int16 [n] at SPEECH_RATE_HZ. Raises: MediaError."""
         rate = max(SLOWEST_WPM, min(FASTEST_WPM, words_per_minute))
         wav = self._run(["-v", self._voice, "-s", str(rate), "-b", "1", "--stdin", "--stdout"], text.encode())
         try:

@@ -36,7 +36,7 @@ class Phrases:
         self._lock = threading.Lock()
 
     def ready(self, text: str, words_per_minute: int) -> Samples | None:
-        """The phrase where it is in RAM, else None. Takes microseconds."""
+        """The phrase, int16 [n] at SPEECH_RATE_HZ, where it is in RAM, else None. Takes microseconds."""
         with self._lock:
             samples = self._kept.get((text, words_per_minute))
             if samples is not None:
@@ -47,7 +47,10 @@ class Phrases:
             return samples
 
     def get(self, text: str, words_per_minute: int, *, keep: bool = False) -> Samples:
-        """The phrase, rendered where it must be. keep: in RAM for good. Raises: MediaError."""
+        """The phrase, int16 [n] at SPEECH_RATE_HZ, rendered where it must be. keep: in RAM for good.
+
+        raises: MediaError
+        """
         samples = self.ready(text, words_per_minute)
         if samples is None:
             samples = self._from_disk(text, words_per_minute)

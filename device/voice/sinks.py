@@ -63,7 +63,11 @@ class Sink(Protocol):
         ...
 
     def play(self, utterance: int, samples: Samples) -> None:
-        """Begin an utterance; the one before has ended or was cut. Raises: MediaError where the sound card is gone."""
+        """Begin an utterance; the one before has ended or was cut.
+
+        samples: int16 [n] at SPEECH_RATE_HZ
+        raises: MediaError where the sound card is gone
+        """
         ...
 
     def loudness(self, gain: float) -> None:
@@ -71,7 +75,7 @@ class Sink(Protocol):
         ...
 
     def mix(self, samples: Samples) -> None:
-        """Play a short earcon as loud as it is, over speech if need be."""
+        """Play a short earcon, int16 [n] at SPEECH_RATE_HZ, as loud as it is, over speech if need be."""
         ...
 
     def cut(self) -> None:
@@ -193,12 +197,12 @@ class WavFile:
         self._set_length(0)
 
     def place(self, samples: Samples, at_s: float) -> None:
-        """Put speech at `at_s`, or after what is there already."""
+        """Put speech, int16 [n] at SPEECH_RATE_HZ, at `at_s`, or after what is there already."""
         start = max(round(at_s * SPEECH_RATE_HZ), self._samples)
         self._write(samples, start)
 
     def mix(self, samples: Samples, at_s: float) -> None:
-        """Add a sound to what is there at `at_s`."""
+        """Add a sound, int16 [n] at SPEECH_RATE_HZ, to what is there at `at_s`."""
         if self._file is None:
             return
         start = round(at_s * SPEECH_RATE_HZ)

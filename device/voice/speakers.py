@@ -99,7 +99,7 @@ class Speakers:
             ) from None
 
     def play(self, utterance: int, samples: Samples) -> None:
-        """Raises: MediaError where the sound card stopped taking samples."""
+        """As Sink.play: int16 [n]. Raises: MediaError where the sound card stopped taking samples."""
         if not self.is_alive:
             raise MediaError("The sound output no longer takes sound.", hint="Plug the headphones in again.")
         with self._lock:

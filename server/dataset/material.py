@@ -71,7 +71,7 @@ def sound(folder: Path, row: SampleRow) -> NDArray[np.float32] | None:
 
 
 def before(folder: Path, row: SampleRow) -> NDArray[np.uint8] | None:
-    """The picture one look before the row's own, out of its clip; None where there is no clip that can be read."""
+    """The picture one look before the row's own, uint8 [h, w, 3] RGB, out of its clip; None where it cannot be read."""
     if not row.clip_path or not (folder / row.clip_path).is_file():
         return None
     try:

@@ -246,7 +246,7 @@ def spoken(action: policy.Speak, now_s: float, took_ms: float, settings: DriveSe
 
 
 def jpeg(image: NDArray[np.uint8]) -> bytes:
-    """A small JPEG, PICTURE_PX wide."""
+    """A small JPEG, PICTURE_PX wide, of a picture, uint8 [h, w, 3] RGB."""
     height = max(1, round(image.shape[0] * PICTURE_PX / image.shape[1]))
     small = cv2.resize(image, (PICTURE_PX, height), interpolation=cv2.INTER_AREA)
     return encode_jpeg(np.asarray(small, np.uint8))

@@ -113,14 +113,20 @@ def patch_labels(mask: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:
 
 
 def mirror(image: NDArray[np.uint8], text: str) -> tuple[NDArray[np.uint8], str]:
-    """The same moment seen in a mirror: left is right. Twice as many views of a new thing, on both sides."""
+    """The same moment seen in a mirror: left is right. Twice as many views of a new thing, on both sides.
+
+    image: uint8 [h, w, 3]; returns: the same shape, contiguous, and the sentence with its sides swapped
+    """
     swap = {"left": "right", "right": "left"}
     flipped = re.sub(r"\b(left|right)\b", lambda side: swap[side[0]], text)
     return np.ascontiguousarray(image[:, ::-1]), flipped
 
 
 def vary(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Brightness, contrast, shift, zoom, noise, JPEG damage: what makes 20 pictures of a thing enough to learn it."""
+    """Brightness, contrast, shift, zoom, noise, JPEG damage: what makes 20 pictures of a thing enough to learn it.
+
+    image: uint8 [h, w, 3]; returns: the same shape
+    """
     height, width = image.shape[:2]
     zoom = rng.uniform(0.95, 1.12)
     shift = rng.uniform(-0.04, 0.04, 2) * (width, height)
@@ -136,7 +142,7 @@ def vary(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8
 
 
 def damage(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Half of the pictures go through JPEG, as a recorder's do."""
+    """Half of the pictures, uint8 [h, w, 3], go through JPEG, as a recorder's do."""
     if rng.random() < 0.5:
         return image
     return jpeg_artefacts(image, quality=int(rng.integers(50, 95)))

@@ -75,7 +75,8 @@ class Guide(nn.Module):
         return output
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses of one batch: {"loss", "language_loss"}, with masks "patch_loss", with hazards "hazard_loss"."""
+        """Losses of one batch, each float []: "loss" and "language_loss", with masks "patch_loss", with hazards
+        "hazard_loss"."""
         answers = batch["answers"]
         features = batch["features"] if "features" in batch else self.features(batch["pixel_values"])
         sound = self.sound(batch.get("heard"), batch.get("hears"))

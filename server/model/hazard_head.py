@@ -38,6 +38,7 @@ class HazardHead(nn.Module):
         self.bias = nn.Parameter(torch.full((objects, sides), UNTAUGHT - math.log(patches)))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """float [b, patches, dim] → (logits [b, patches, 1 + objects], hazard logits [b, objects, sides])."""
         patch_logits = self.patch(features)
         evidence = (patch_logits[..., 1:] - patch_logits[..., :1]).transpose(1, 2)  # [b, objects, patches]
         reach = self.reach(features).transpose(1, 2).unflatten(1, self.place.shape[:2])  # [b, objects, sides, patches]

@@ -68,6 +68,7 @@ class Ear(nn.Module):
         return self
 
     def forward(self, input_features: Tensor) -> Tensor:
+        """Log-mel [b, bands, frames] → what is added to every image token [b, 1, dim]."""
         return self.gated(self.pool(input_features))
 
     def pool(self, input_features: Tensor) -> Tensor:

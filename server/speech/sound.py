@@ -17,6 +17,8 @@ _LEVEL = 0.08  # root mean square of speech, of full scale
 def spoken_part(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """The stretch in which somebody speaks, with a margin, at one loudness; empty where nobody does.
 
+    samples: float32 [n] at SAMPLE_RATE_HZ, -1..1; returns the same kind
+
     By energy against the sound's own floor: it tells silence, and an even hum, from speech. What else is loud, such as
     a horn, is left to the recogniser to refuse.
     """
@@ -42,6 +44,8 @@ def spoken_part(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 def pitch_hz(samples: NDArray[np.float32]) -> float:
     """The voice's median fundamental, by autocorrelation; 0 where nothing is voiced. Deep voices lie near 110 Hz, high
     ones near 210.
+
+    samples: float32 [n] at SAMPLE_RATE_HZ, -1..1
     """
     size, low, high = int(0.04 * SAMPLE_RATE_HZ), SAMPLE_RATE_HZ // 400, SAMPLE_RATE_HZ // 70
     pitches = []

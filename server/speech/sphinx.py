@@ -69,12 +69,12 @@ class PocketsphinxTranscriber:
 
 
 def views(samples: NDArray[np.float32]) -> tuple[SoundView, ...]:
-    """How to look at a sound, by the pitch of its voice."""
+    """How to look at a sound, float32 [n] at SAMPLE_RATE_HZ, by the pitch of its voice."""
     return HIGH_VIEWS if pitch_hz(samples) > HIGH_ABOVE_HZ else LOW_VIEWS
 
 
 def seen(samples: NDArray[np.float32], view: SoundView) -> NDArray[np.float32]:
-    """A view of a sound. The same noise every time: a sound is always heard the same."""
+    """A view of a sound, float32 [n] at SAMPLE_RATE_HZ. The same noise every time: it is always heard the same."""
     slowed = resample(samples, round(SAMPLE_RATE_HZ * view.speed), SAMPLE_RATE_HZ)
     if view.floor_db is None:
         return slowed
@@ -84,7 +84,7 @@ def seen(samples: NDArray[np.float32], view: SoundView) -> NDArray[np.float32]:
 
 
 def listen(decoder: Any, samples: NDArray[np.float32]) -> str:
-    """One pass over the whole sound."""
+    """One pass over the whole sound, float32 [n] at SAMPLE_RATE_HZ: the words, "" = none."""
     pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     decoder.start_utt()
     decoder.process_raw(pcm, no_search=False, full_utt=True)

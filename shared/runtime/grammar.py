@@ -34,7 +34,7 @@ class Grammar:
     _choices: dict[int, tuple[NDArray[np.int64], tuple[int, ...]]] = field(default_factory=dict)
 
     def choices(self, state: int) -> tuple[NDArray[np.int64], tuple[int, ...]]:
-        """The tokens that may come next, rising, and the states that they lead to."""
+        """The tokens that may come next, int64 [n] rising, and the n states that they lead to."""
         if state not in self._choices:
             listed = sorted(self.nodes[state].items())
             self._choices[state] = np.array([token for token, _ in listed], np.int64), tuple(to for _, to in listed)
