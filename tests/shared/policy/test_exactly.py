@@ -281,3 +281,42 @@ def test_doubt_about_a_side_waits_for_ten_seconds_after_words_about_it(
         walk.look()
         walk.give(Worded(POLE_SAID, 0.55, walk.now_s - age_s))
     assert texts(walk)[1:] == ["Not sure, check left."] * points
+
+
+@pytest.mark.parametrize(
+    ("newer", "about", "again"),
+    [
+        ("Back online.", "link", ["Back online."]),
+        ("Offline.", "link", ["Offline."]),
+        ("Camera back.", "camera", ["Offline.", "Camera back."]),
+    ],
+)
+def test_news_that_is_cut_off_is_said_again_unless_newer_news_about_the_same_came(
+    newer: str, about: str, again: list[str]
+) -> None:
+    walk = Walk()
+    walk.give(policy.StateChange("Offline.", about="link"))
+    walk.give(policy.StateChange(newer, about=about))
+    walk.look(CURB)
+    assert {news.text for news in walk.state.waiting} == set(again)
+
+
+def test_muting_and_back_leaves_only_the_last_to_be_said() -> None:
+    walk = Walk()
+    walk.look(CURB)
+    walk.give(policy.MuteToggled())
+    walk.give(policy.MuteToggled())
+    assert [news.text for news in walk.state.waiting] == ["Voice on."]
+
+
+def test_a_lens_is_announced_after_three_quarters_of_a_second_and_another_trouble_of_it_five_seconds_later() -> None:
+    walk = Walk()
+    walk.wait(10.0)
+    for _ in range(60):
+        bright = walk.now_s >= 12.0
+        walk.give(policy.Viewed(LensTrouble.BRIGHT if bright else LensTrouble.DARK))
+        walk.wait(0.125)
+    assert [(at_s, speak.text) for at_s, speak in walk.spoken] == [
+        (10.75, "Camera blocked."),
+        (15.75, "Camera blinded by light."),
+    ]
