@@ -21,6 +21,8 @@ from tests.e2e.conftest import Film
 from tests.e2e.site import DEVICE, Site, flags_at, sealed, slot_version, walked
 from tests.pulse import until
 
+pytestmark = pytest.mark.slow
+
 
 def starter_of(home: Path) -> Path:
     (folder,) = (home / "models").glob("*/bundle")

@@ -23,6 +23,8 @@ from shared.runtime import GuidanceModel
 from shared.runtime.model import DECODER, EMBED, TOKENIZER, VISION
 from tests.server.learn.parts import save_field_checkpoint
 
+pytestmark = pytest.mark.slow
+
 GRAPHS = {VISION, EMBED, DECODER, TOKENIZER}
 
 

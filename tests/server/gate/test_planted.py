@@ -49,6 +49,8 @@ from tests.server.learn.judged import (
 )
 from tests.shared.runtime.altered import rewrite
 
+pytestmark = pytest.mark.slow
+
 MOMENTS = [*held_out(), *corrections(40)]
 CHAMPION = scores("champion", mostly(0.99), MOMENTS)
 DEADLY = "Cross, vehicle ahead."

@@ -26,6 +26,8 @@ from shared import bundle
 from tests.server.commands.terminal import server
 from tests.server.learn.parts import reviewed_home, save_field_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Slept:

@@ -26,6 +26,8 @@ from shared.vocabulary import lexemes, reading, sentences, table
 from tests.paths import ROOT
 from tests.server.learn.parts import confirmed_home, save_field_checkpoint
 
+pytestmark = pytest.mark.slow
+
 NEW = "fountain"
 ENTRY = f"""
 [objects.{NEW}]
