@@ -173,11 +173,12 @@ class _Storm:
         for seat in self._seats:
             self._restore(seat)
             seat.relay.weather = Weather()
+        self._look_after()  # before a device may end by itself, because all is sent
+        for seat in self._seats:
             seat.orders = replace(seat.orders, pause_s=0.0, stay=False)
             seat.actor.kill()
             self._look_at_model(seat)
             seat.start()
-        self._look_after()
         for seat in self._seats:
             seat.actor.wait_for(lambda: False, FINISH_S)
             assert seat.actor.exit_code == 0, f"{seat.orders.name}: {seat.actor.exit_code}\n{seat.actor.tail(40)}"
