@@ -139,7 +139,7 @@ def parse_manifest(data: bytes, *, name: str = "") -> Manifest:
         raise BundleError(f"{where}: {MANIFEST_NAME} has {len(data)} bytes, at most {MAX_MANIFEST_BYTES} are read.")
     try:
         value = json.loads(data, parse_constant=_no_constant, object_pairs_hook=_no_repeats)
-        _check_depth(value, MAX_DEPTH)
+        strict.check_depth(value, MANIFEST_NAME, most=MAX_DEPTH)
         _check_format(value, where)
         manifest = strict.read(Manifest, value)
     except (ValueError, RecursionError, MessageError) as error:
@@ -323,14 +323,6 @@ def _check_paths(paths: list[str], where: str) -> None:
     taken = [path.casefold() for path in paths]  # a bundle must also unpack where names ignore case
     if len(set(taken)) != len(taken) or folders & set(taken):
         raise BundleError(f"{where}: two files share one path.", hint=_FETCH_AGAIN)
-
-
-def _check_depth(value: Any, left: int) -> None:
-    if left == 0:
-        raise ValueError(f"nested more than {MAX_DEPTH} deep")
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for item in inner:
-        _check_depth(item, left - 1)
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ MqttEvent = (
 
 
 class MqttClient:
-    """See the module. on_event: called with each event."""
+    """One client. on_event: called with each event, on the thread that drives it."""
 
     def __init__(self, settings: MqttSettings, on_event: Callable[[MqttEvent], None]) -> None:
         self._settings = settings

@@ -58,7 +58,11 @@ def read(kind: type[T], value: Any) -> T:
     """Build a dataclass from plain JSON values. Raises: MessageError naming the field and what was expected."""
     try:
         return msgspec.convert(_gather(kind, value), kind)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (
+        msgspec.ValidationError,
+        UnicodeEncodeError,
+        RecursionError,
+    ) as error:  # json.loads lets half a pair through
         text = str(error)
         for pattern, words in _IN_WORDS.items():
             text = text.replace(f"`str` matching regex {pattern!r}", words)
@@ -75,10 +79,10 @@ def plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def check_depth(value: Any, name: str) -> None:
+def check_depth(value: Any, name: str, *, most: int = MAX_DEPTH) -> None:
     """Raises: MessageError for nesting that only some stacks can follow."""
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(most):
         level = [
             child
             for item in level
@@ -87,7 +91,7 @@ def check_depth(value: Any, name: str) -> None:
         ]
         if not level:
             return
-    raise MessageError(f"{name}: nested deeper than {MAX_DEPTH} levels.")
+    raise MessageError(f"{name}: nested deeper than {most} levels.")
 
 
 def _gather(kind: type[Any], value: Any) -> Any:
@@ -98,7 +102,8 @@ def _gather(kind: type[Any], value: Any) -> Any:
     out = {name: item for name, item in value.items() if name in names}
     for name, inner in nested:
         item = out.get(name)
-        out |= {name: [_gather(inner, each) for each in item]} if isinstance(item, list) else {}
+        if item is not None:
+            out[name] = [_gather(inner, each) for each in item] if isinstance(item, list) else _gather(inner, item)
     if "extra" in names:
         out["extra"] = {name: item for name, item in value.items() if name not in names}
     return out
@@ -106,8 +111,10 @@ def _gather(kind: type[Any], value: Any) -> Any:
 
 @cache
 def _shape(kind: type[Any]) -> tuple[frozenset[str], tuple[tuple[str, type[Any]], ...]]:
-    """(names of the fields, those that are tuples of dataclasses, with their class)"""
+    """(names of the fields, those that hold dataclasses or tuples of them, with that class)"""
     hints = get_type_hints(kind)
-    inner = {name: next(iter(get_args(hint)), None) for name, hint in hints.items() if get_origin(hint) is tuple}
+    inner = {
+        name: next(iter(get_args(hint)), None) if get_origin(hint) is tuple else hint for name, hint in hints.items()
+    }
     nested = tuple((name, item) for name, item in inner.items() if isinstance(item, type) and is_dataclass(item))
     return frozenset(hints), nested

@@ -125,7 +125,7 @@ class SoundLine:
 
 
 class Recorder:
-    """See the module. ring_chunks, ring_bytes: what is held in memory at most."""
+    """Cuts what comes into chunks. ring_chunks, ring_bytes: what is held in memory at most."""
 
     def __init__(self, *, clips: bool = True, ring_chunks: int = RING_CHUNKS, ring_bytes: int = RING_BYTES) -> None:
         self.counts = RecorderCounts()

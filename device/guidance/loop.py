@@ -27,6 +27,7 @@ from device.voice.sinks import UtteranceStarted
 from device.voice.voice import Voice, VoiceUtterance
 from shared import policy, vocabulary
 from shared.background import Background
+from shared.backoff import exponential_s
 from shared.chunk_format import CHUNK_S
 from shared.clock import Clock
 from shared.guidance import events
@@ -43,7 +44,7 @@ NO_MODEL = "No model. Recording only."
 NO_CAMERA = "No camera."
 POLL_S = 0.05  # how soon an end of speech is noticed between looks
 ABOUT_MODEL = "model"
-BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # after failures of the model in a row
+BACKOFF_BASE_S, BACKOFF_MAX_S = 0.5, 30.0  # after failures of the model in a row
 
 
 class Listener(Protocol):
@@ -279,7 +280,7 @@ class Guidance:
         self._turn(events.Phrased(said.text, said.confidence), picture)
 
     def _fail(self, version: str, frame: VideoFrame, error: Exception) -> None:
-        pause_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+        pause_s = exponential_s(self._failures, base_s=BACKOFF_BASE_S, max_s=BACKOFF_MAX_S)
         self._failures += 1
         self._inbox.look_after(frame.t_s + pause_s)
         logger.error("Model %s failed on a picture; it is tried again in %s s", version, pause_s, exc_info=error)

@@ -14,7 +14,6 @@ SQLite runs in WAL mode with synchronous=FULL: a committed transaction survives 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +51,6 @@ DATABASE_NAME = "waycue.sqlite"
 BUSY_TIMEOUT_S = 30  # a retrain's view or a migration may hold the write lock for seconds, never for half a minute
 MIGRATIONS = Path(__file__).parent / "migrations"
 _READ_ONLY = "waycue_read_only"
-_log = logging.getLogger(__name__)
 
 metadata = MetaData(
     naming_convention={

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 
 from server.database import store as db
+from server.evaluation.measures import percentile
 from server.gate import footprint
 from server.gate.evidence import Cost, DeviceReport
 from server.releases.registry import Registry
@@ -49,7 +50,7 @@ def measure(candidate: Path, registry: Registry, pictures: Sequence[NDArray[np.u
     folders = {"": candidate, **{name: known[name] for name in versions}}
     models = {name: GuidanceModel.load(folder, threads=1, allow_demo=True).look for name, folder in folders.items()}
     took = in_turns(models, pictures[:PICTURES])
-    here_ms, ratios = p95(took[""]), {name: ratio(took[""], took[name]) for name in versions}
+    here_ms, ratios = percentile(took[""], 95), {name: ratio(took[""], took[name]) for name in versions}
     plausible, ignored = scaled(reported, ratios, here_ms)
     return Cost(
         look_p95_ms=here_ms,
@@ -129,10 +130,6 @@ def in_turns(
                 look(picture)
                 best[name][at] = min(best[name][at], (seconds() - started) * 1e3)
     return best
-
-
-def p95(took: Sequence[float]) -> float:
-    return round(float(np.percentile(np.asarray(took), 95)), 3) if len(took) else 0.0
 
 
 def ratio(took: Sequence[float], other: Sequence[float]) -> float:

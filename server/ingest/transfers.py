@@ -113,7 +113,7 @@ class Transfers:
         return matching, replies
 
     def merged(self, arrival: Arrival, outcome: Merged | None) -> list[Reply]:
-        """SendAck a verified file by what became of it. outcome: None = it could not be merged now."""
+        """Answer about a verified file by what became of it. outcome: None = it could not be merged now."""
         if outcome is None:
             return self._not_merged(arrival)
         device, name = arrival.id
@@ -198,7 +198,7 @@ class Transfers:
         return self._replies.refused(*arrival.id, reason)
 
     def _unknown(self, transfer_id: TransferId) -> list[Reply]:
-        """SendAck that the file must be begun again: once in a batch, eight parts of it may be on their way."""
+        """Answer that the file must be begun again: once in a batch, eight parts of it may be on their way."""
         self._counts.add(transfer_id[0], "unknown")
         if transfer_id in self._answered_unknown:
             return []

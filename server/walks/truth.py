@@ -122,7 +122,7 @@ def bearing(thing: Thing, pose: Pose) -> Bearing | None:
 
 
 def within_reach(thing: Thing, at: Bearing) -> bool:
-    """Rule 3."""
+    """Whether it is near enough to be named: rule 3 of the module."""
     limit = reach(thing.object)
     if at.side == "ahead":
         return at.distance_m <= limit.ahead_m

@@ -10,16 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared import monitor, policy
-from shared.chunk_format import SAMPLE_RATE_HZ
+from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ
 from shared.guidance import events, street_sounds
 from shared.guidance.events import GuidanceAction, GuidanceEvent
 from shared.lens import LensHistory, LensTrouble, examine
 from shared.policy import PolicySettings, PolicyState
 from shared.runtime.seen import Observation
 
-CHUNK_S = 2.0
-EARCONS = {"state": "state", "unsure": "unsure"}
-"""Before an utterance, by why it is made; other words than warnings come without."""
+EARCONS = ("state", "unsure")
+"""Reasons to speak that have an earcon of their own name before the words; warnings have theirs."""
 WITHHELD_EARCON = "unsure"
 """In the place of words that were stopped: something may be there, and the device cannot say what."""
 _EDGE_S = 1e-6  # times on a grid of frames are not exact
@@ -179,5 +178,6 @@ def _speak(state: GuidanceState, speak: policy.Speak, now_s: float, seen_s: floa
     if speak.why in policy.GUIDANCE:
         most_s = settings.stale_after_s if speak.tier == 3 else settings.warning_stale_after_s
         fresh_s = most_s - (now_s - seen_s)
-    before = "warning" if speak.tier == 1 else EARCONS.get(speak.why)
+    own = speak.why if speak.why in EARCONS else None
+    before = "warning" if speak.tier == 1 else own
     return state, (events.SayNow(speak, now_s, seen_s, before, fresh_s),)
