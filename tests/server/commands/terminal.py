@@ -74,7 +74,7 @@ class Terminal:
         os.write(self.fd, text.encode())
 
     def interrupt(self) -> None:
-        """Ctrl-C while it waits for a key: just before, Python keeps the signal until the next key."""
+        """Ctrl-C while it waits for a key: Python keeps a signal that comes just before until the next key."""
         until = time.monotonic() + DEADLINE_S
         while Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
             assert time.monotonic() < until, "it never waits for a key"

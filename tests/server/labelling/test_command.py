@@ -93,7 +93,9 @@ def test_ctrl_c_loses_nothing(film: Path, tmp_path: Path) -> None:
         terminal.type("Stop, curb ahead.\n")
         terminal.expect("Chunk 2 of 4")
         terminal.expect("Enter instruction")
-        terminal.type("half an answ\x03")
+        terminal.type("half an answ")
+        terminal.expect("half an answ")
+        terminal.interrupt()
         terminal.expect("1 labelled, 0 skipped, 3 to go")
         assert terminal.end() == 130
     assert instructions(root) == {"walk_chunk0000": "Stop, curb ahead."}
