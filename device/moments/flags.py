@@ -8,7 +8,7 @@
     predecessor     the N before a flagged one: a hazard begins before it is noticed
 
 A chunk is decided when the next one closes (or the walk ends): words about its last picture may come after its end.
-A mark that comes later still chunks the chunk if the recorder still has it.
+A mark that comes later still selects the chunk if the recorder still has it.
 """
 
 from __future__ import annotations

@@ -225,10 +225,9 @@ def test_a_warning_comes_out_of_a_real_sound_system(tmp_path: Path, pulse: Pulse
             capture__pace="real",
             voice__speech="speakers",
         )
-        until(lambda: len(loud(heard(), RATE_HZ)) >= 2, "the readiness and the warning")
-        samples = heard()
+        # Longer than the readiness alone; on a busy machine the warning cuts it, and no pause lies between the two.
+        until(lambda: sum(end - begin for begin, end in loud(heard(), RATE_HZ)) > 1.2, "the readiness and the warning")
     assert done.texts == ["Guidance ready.", "Stop, curb ahead."]
-    assert sum(end - begin for begin, end in loud(samples, RATE_HZ)) > 1.2
     assert done.report["time_to_speech_ms"]["count"] == 1
 
 
