@@ -17,7 +17,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from benchmarks._runtime_sides import Shape
-from shared.runtime.model import DECODER
+from shared.runtime.language import DECODER
 
 SIDE, ROUNDS = 2048, 7
 FAR_BYTES = 512 * 1024 * 1024

@@ -261,9 +261,9 @@ def opened(shape: Shape, model: GuidanceModel, home: Path, picture: Picture, *, 
         side.alike = _cosine(side.logits(text, wanted=wanted), reference)
         if not side.alike >= ALIKE:
             raise ValueError(f"llama.cpp's logits of {file.name} are not torch's: cosine {side.alike:.5f} < {ALIKE}.")
-    model._decoder.rewind(0)
-    ours = _cosine(model._decoder.run([text], wanted=wanted), _in_torch(_alone(shape), text)[-wanted:])
-    model._decoder.rewind(len(shape.before))
+    model.language._decoder.rewind(0)
+    ours = _cosine(model.language._decoder.run([text], wanted=wanted), _in_torch(_alone(shape), text)[-wanted:])
+    model.language._decoder.rewind(len(shape.before))
     if not ours >= SAME_MODEL:
         raise ValueError(f"Our {bits}-bit decoder is not the model llama.cpp runs: cosine {ours:.5f} < {SAME_MODEL}.")
     return both

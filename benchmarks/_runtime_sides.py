@@ -36,7 +36,7 @@ from shared import atomic, bundle
 from shared.preprocess import Preprocessing, prepare
 from shared.runtime import Execution, GuidanceModel
 from shared.runtime.draft import Drafter
-from shared.runtime.model import DECODER, EMBED, TOKENIZER, VISION
+from shared.runtime.language import DECODER, EMBED, TOKENIZER, VISION
 
 BEFORE, AFTER = 32, 8  # prompt tokens before and after the picture, on the 256M shape
 Picture = NDArray[np.uint8]
@@ -234,12 +234,12 @@ class Runtime:
         """hits: False forgets before each picture what was written, so that no draft is right."""
         named = model.manifest.model
         self.model = model
-        self.drafter = Drafter(model._tokenizer, model._grammar, named["objects"], named["sides"])
+        self.drafter = Drafter(model.language._tokenizer, model.language._grammar, named["objects"], named["sides"])
         self.tokens, self.drafted, self.hits, self.constrained = shape.tokens or None, drafted, hits, constrained
         self.passes: list[int] = []
 
     def __call__(self, picture: Picture) -> Timed:
-        self.model.drafter = self.drafter
+        self.model.language.drafter = self.drafter
         if not self.hits:
             self.drafter.forget()
         started = time.perf_counter()
@@ -293,8 +293,8 @@ class Stopwatch:
 
 def watched(model: GuidanceModel) -> list[Stopwatch]:
     """Put a stopwatch around each session of a loaded model."""
-    watches = []
-    for owner, name in ((model, "_vision"), (model._embed, "_session"), (model._decoder, "_session")):
+    watches, language = [], model.language
+    for owner, name in ((language, "_vision"), (language._embed, "_session"), (language._decoder, "_session")):
         watches.append(Stopwatch(getattr(owner, name)))
         setattr(owner, name, watches[-1])
     return watches

@@ -25,7 +25,7 @@ from shared import bundle as bundles
 from shared.jpeg import encode_jpeg
 from shared.preprocess import Preprocessing
 from shared.runtime import golden
-from shared.runtime.model import DECODER, EMBED, TOKENIZER, VISION
+from shared.runtime.language import DECODER, EMBED, TOKENIZER, VISION
 
 
 @dataclass(frozen=True, slots=True)

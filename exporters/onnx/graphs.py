@@ -103,9 +103,9 @@ def export_graphs(
     pixels = {"pixel_values": torch.randn(1, 3, size_px, size_px)}
     ids = {"input_ids": torch.zeros(1, QUERY, dtype=torch.long)}
     with quiet():
-        _write(_Vision(model, head), pixels, fixed, folder / "vision_encoder.onnx")
-        _write(_Embed(model), ids, dynamic, folder / "embed_tokens.onnx")
-        _write(_Decoder(model), decoder_inputs, dynamic, folder / "decoder_model_merged.onnx")
+        write_graph(_Vision(model, head), pixels, fixed, folder / "vision_encoder.onnx")
+        write_graph(_Embed(model), ids, dynamic, folder / "embed_tokens.onnx")
+        write_graph(_Decoder(model), decoder_inputs, dynamic, folder / "decoder_model_merged.onnx")
     if in_place:
         lean(folder / "decoder_model_merged.onnx", model.model.text_model.rotary_emb)
 
@@ -119,10 +119,11 @@ def export_ear(ear: nn.Module, folder: Path) -> None:
     config: Any = ear.config
     heard = {"input_features": torch.randn(1, config.num_mel_bins, 2 * config.max_source_positions)}
     with quiet():
-        _write(_Audio(ear), heard, OnnxConfig(ort_fusions="cpu"), folder / mel.ENCODER)
+        write_graph(_Audio(ear), heard, OnnxConfig(ort_fusions="cpu"), folder / mel.ENCODER)
 
 
-def _write(module: nn.Module, inputs: dict[str, Any], config: OnnxConfig, file: Path) -> None:
+def write_graph(module: nn.Module, inputs: dict[str, Any], config: OnnxConfig, file: Path) -> None:
+    """Write one module as a graph. inputs: examples, by the names that the graph's inputs get. Raises: OSError."""
     with torch.no_grad():
         exporter: Any = OnnxExporter  # typed for whole models; a module with the parts it needs serves as well
         exported = exporter().export(module.eval(), inputs, config=config)

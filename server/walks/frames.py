@@ -21,6 +21,7 @@ from server.walks.scene import FAR_M, Light, Place, Pose, Scene, Thing
 from server.walks.sky import LIGHTS, light, weather
 from server.walks.truth import DRAWN, KNOWN, Rendered
 from shared.errors import ConfigError
+from shared.sight import reach
 
 TRIES = 12
 CLEAR_AREA = 0.0055
@@ -165,7 +166,7 @@ def _target(name: str, place_: Place, rng: np.random.Generator) -> tuple[Thing, 
         x = float(rng.uniform(-1, 1)) * min(room, 0.5 + thing.reach_x_m() * 0.4)
     else:
         ahead = float(rng.uniform(max(near, 1.9), min(far, 3.3 if name not in ("vehicle", "bicycle") else 4.4)))
-        outer = min(truth.reach(name).lateral_m - 0.3, ahead * 0.5)
+        outer = min(reach(name).lateral_m - 0.3, ahead * 0.5)
         x = side * (thing.reach_x_m() + float(rng.uniform(_EDGE_M, max(_EDGE_M + 0.1, outer))))
     thing = replace(thing, x_m=x, z_m=ahead + thing.reach_z_m())
     return thing, _clear_of(place_, thing)
@@ -307,12 +308,12 @@ def _beside_target(thing: Thing, rng: np.random.Generator) -> Thing:
 
 def _far_away(thing: Thing, rng: np.random.Generator) -> Thing:
     """Clearly out of reach, ahead or far to the side."""
-    reach = truth.reach(thing.object)
+    limit = reach(thing.object)
     if rng.random() < 0.6:
-        ahead, x = float(rng.uniform(reach.ahead_m + 1.6, reach.ahead_m + 12.0)), float(rng.uniform(-3.5, 3.5))
+        ahead, x = float(rng.uniform(limit.ahead_m + 1.6, limit.ahead_m + 12.0)), float(rng.uniform(-3.5, 3.5))
     else:
         ahead = float(rng.uniform(3.0, 9.0))
-        x = (1 if rng.random() < 0.5 else -1) * (thing.reach_x_m() + reach.lateral_m + float(rng.uniform(0.7, 3.0)))
+        x = (1 if rng.random() < 0.5 else -1) * (thing.reach_x_m() + limit.lateral_m + float(rng.uniform(0.7, 3.0)))
     return replace(thing, x_m=x, z_m=ahead + thing.reach_z_m())
 
 

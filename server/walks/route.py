@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from server.walks import truth
 from server.walks.catalogue import HALF_PI, new_thing, of_kind
 from server.walks.frames import road_edges
 from server.walks.places import INDOOR, SETTINGS, place
@@ -23,6 +22,7 @@ from server.walks.truth import DRAWN, KNOWN
 from server.walks.walk import SPEED_MPS, TURN_S, Leg, Walk, aside_m, pose_at, render_frame
 from shared.chunk_format import CHUNK_S
 from shared.errors import ConfigError
+from shared.sight import reach
 
 WEATHERS = {
     "fair": Weather(noise=2.5),
@@ -449,7 +449,7 @@ def _doorway(
         closed = replace(there, end_m=at + 0.05, end=wall, end_height_m=FAR_M if there.indoor else 7.0)
         return replace(leg, place=closed, things=(*leg.things, thing)), thing, True
     wall_m = there.right_wall_m if side > 0 else there.left_wall_m
-    if abs(wall_m - x) > truth.reach("door").lateral_m:
+    if abs(wall_m - x) > reach("door").lateral_m:
         return None
     far = z + float(rng.uniform(2.4, 3.0)) + thing.width_m / 2
     thing = replace(thing, heading=side * HALF_PI, x_m=wall_m - side * 0.05, z_m=far)

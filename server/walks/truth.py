@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from server.walks.catalogue import KINDS
 from server.walks.scene import Pose, Thing
 from shared import vocabulary
+from shared.sight import CORRIDOR_M, reach
 
 KNOWN = (
     "curb", "drop-off", "stairs down", "stairs up", "vehicle", "bicycle", "head obstacle", "pole", "bollard",
@@ -36,24 +37,6 @@ DRAWN = (*KNOWN, *HELD_BACK, *(name for name in KINDS if name not in (*KNOWN, *H
 
 MIN_AREA = 0.003
 MIN_SHOWN = 0.4
-CORRIDOR_M = 0.45
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How near a thing has to be to matter."""
-
-    ahead_m: float = 5.0
-    beside_m: float = 3.5
-    lateral_m: float = 1.8
-
-
-_REACH = {
-    "vehicle": Reach(ahead_m=8.0, beside_m=6.0, lateral_m=2.5),
-    "bicycle": Reach(ahead_m=6.5, beside_m=4.5, lateral_m=2.0),
-    "curb": Reach(lateral_m=1.0),
-}
-_DEFAULT_REACH = Reach()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +80,6 @@ class Bearing:
     left_m: float
     right_m: float
     """Its extent along the camera's x, within reach."""
-
-
-def reach(name: str) -> Reach:
-    """The reach of an object's class."""
-    return _REACH.get(name, _DEFAULT_REACH)
 
 
 def bearing(thing: Thing, pose: Pose) -> Bearing | None:

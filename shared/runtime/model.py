@@ -1,81 +1,62 @@
 """A bundle, loaded.
 
-    look(picture)      one vision pass → image tokens + hazard scores
-    word(observation)  greedy decoding from the image tokens → one sentence of the vocabulary's grammar
+    look(picture)      one pass of the look network, or of the vision encoder where there is none → hazard scores, boxes
+    word(observation)  one sentence of the vocabulary: the language model's, or the table's where there is none
 
-The fixed prompt before the picture never changes, so its KV cache is computed once at load and every sentence starts
-from it. The rest of the prompt and a draft of the answer go through the decoder in one pass (shared.runtime.writing);
-when the draft is right, that is the only one.
+A bundle has a look network, a language model, or both. Where the look network scores hazards, the language model's
+vision encoder runs only when something is to be worded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
-from shared import bundle, mel, vocabulary
+from shared import bundle, vocabulary
 from shared.calibration import Calibration
 from shared.errors import BundleError, WaycueError
-from shared.preprocess import Preprocessing, fit_tile, normalise
-from shared.runtime import grammar as grammars
-from shared.runtime.decoder import open_decoder
-from shared.runtime.draft import DRAFT_MOST, Drafter, Propose
+from shared.preprocess import fit_tile, normalise
 from shared.runtime.execution import Execution
+from shared.runtime.language import DECODER, LanguageModel
+from shared.runtime.look import LOOK, LookNetwork
 from shared.runtime.seen import Hazard, Instruction, Observation
-from shared.runtime.writing import Written, write
+from shared.sight import Box, Camera
 
-VISION, EMBED, DECODER, TOKENIZER = (
-    "vision_encoder.onnx", "embed_tokens.onnx", "decoder_model_merged.onnx", "tokenizer.json",
-)  # fmt: skip
-MOST_TOKENS = 16  # the longest sentence of the vocabulary has 8 words, 11 tokens with the starter's tokenizer
+NOT_LOOKED = np.zeros((1, 0, 0), np.float32)
 
 
 class GuidanceModel:
     """Not thread-safe: one caller at a time."""
 
-    def __init__(self, folder: Path, manifest: bundle.Manifest, *, execution: Execution, in_place: bool = True) -> None:
-        """in_place: False keeps the KV cache as before bundles had shared buffers (benchmarks compare the two)."""
+    def __init__(
+        self,
+        folder: Path,
+        manifest: bundle.Manifest,
+        *,
+        execution: Execution,
+        camera: Camera | None = None,
+        in_place: bool = True,
+    ) -> None:
+        """camera: where it is worn, for the distances of boxes; in_place: as LanguageModel takes it"""
         self.manifest = manifest
         self._execution = execution
         model = manifest.model
         try:
-            self._preprocessing = Preprocessing.from_dict(model["preprocessing"])
             objects, sides = tuple(map(str, model["objects"])), tuple(map(str, model["sides"]))
             self._pairs = tuple(product(objects, sides))
-            self._end_id = int(model["end_id"])
-            before, after = list(map(int, model["before_ids"])), list(map(int, model["after_ids"]))
-            self._frames = int(model.get("frames", 1))
-            between = list(map(int, model.get("between_ids", ()))) if self._frames == 2 else []
             self._calibration = Calibration.from_dict(model.get("calibration", {}))
+            self._looks = LookNetwork.open(folder, model, execution, camera or Camera()) if _has(folder, LOOK) else None
+            self._language: LanguageModel | None = None
+            if self._looks is None or _has(folder, DECODER):
+                self._language = LanguageModel(folder, model, execution=execution, in_place=in_place)
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(
                 f"Model {manifest.version}: its manifest lacks what the runtime needs ({error!r}).",
                 hint="Export it again with this version of waycue.",
             ) from error
-        self._vision = execution.session(folder / VISION)
-        self._embed = _Embedding(execution.session(folder / EMBED))
-        self._ear = execution.session(folder / mel.ENCODER) if (folder / mel.ENCODER).is_file() else None
-        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-        self._grammar = grammars.build(self._tokenizer, self._end_id)
-        self.drafter = Drafter(self._tokenizer, self._grammar, objects, sides)
-        self.most_tokens = max(MOST_TOKENS, self._grammar.longest())
-        self._before, self._between, self._after = (self._embed(ids) for ids in (before, between, after))
-        self._embed.keep(self._grammar.tokens())
-        shown = self._frames * _image_tokens(self._vision)
-        fixed = len(before) + len(between) + shown + len(after)
-        self._decoder = open_decoder(
-            execution.session(folder / DECODER, providers=execution.decoder_providers),
-            capacity=fixed + self.most_tokens + DRAFT_MOST,
-            wanted_most=1 + DRAFT_MOST,
-            in_place=in_place,
-        )
-        self._decoder.run([self._before], wanted=1)
 
     @classmethod
     def load(
@@ -86,11 +67,13 @@ class GuidanceModel:
         allow: frozenset[str] = bundle.FOR_WALKS,
         allow_demo: bool = False,
         execution: Execution | None = None,
+        camera: Camera | None = None,
     ) -> GuidanceModel:
         """Verify every byte of a bundle and load it.
 
         allow: the intended uses that may be loaded; allow_demo: the same as allow=bundle.FOR_JUDGING
         execution: how its graphs run; by default on the processor with `threads`
+        camera: where it is worn; by default as shared.sight.Camera says
         raises: BundleError where it is incomplete, altered, not loadable, or meant for something else; ConfigError
         where this machine has not what `execution` asks for
         """
@@ -100,7 +83,7 @@ class GuidanceModel:
         chosen = execution or Execution(threads)
         chosen.check()
         try:
-            return cls(folder, manifest, execution=chosen)
+            return cls(folder, manifest, execution=chosen, camera=camera)
         except WaycueError:
             raise
         except Exception as error:  # onnxruntime and tokenizers raise many kinds for a bad file
@@ -109,10 +92,20 @@ class GuidanceModel:
                 hint="Export it again, or offer another version.",
             ) from error
 
+    @property
+    def language(self) -> LanguageModel:
+        """What writes sentences. Raises: BundleError for a bundle that has none."""
+        if self._language is None:
+            raise BundleError(
+                f"Model {self.manifest.version} has no decoder: its sentences are the table's.",
+                hint="Use a bundle with a language model.",
+            )
+        return self._language
+
     def look(
         self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
     ) -> Observation:
-        """One vision pass.
+        """One look.
 
         image: uint8 [h, w, 3] RGB, any size
         sound: float32 [n] 16 kHz, -1..1: the last two seconds; used by bundles with an audio encoder
@@ -120,15 +113,45 @@ class GuidanceModel:
         raises: MediaError where the array is no picture or no sound
         """
         self._execution.keep_this_thread()
-        tile = fit_tile(image, self._preprocessing)
-        pixels = normalise(tile, self._preprocessing)[None]
-        tokens, logits = self._vision.run(["image_features", "hazard_logits"], {"pixel_values": pixels})
-        scores = self._calibration.hazards(logits[0]).ravel()
+        audio = None if self._language is None else self._language.hear(sound)
+        if self._looks is None:
+            return self._seen_by_language(image, (), audio, before)
+        boxes, logits, tile = self._looks.run(image)
+        if logits is None and self._language is not None:
+            return self._seen_by_language(image, boxes, audio, before)
+        two = before is not None and self._language is not None and self._language.frames == 2
+        return Observation(
+            NOT_LOOKED,
+            self._hazards(logits, boxes, image),
+            *_light(tile),
+            audio=audio,
+            boxes=boxes,
+            unseen=(*(before.unseen[-1:] if two and before is not None else ()), image),
+        )
+
+    def _seen_by_language(
+        self,
+        image: NDArray[np.uint8],
+        boxes: tuple[Box, ...],
+        audio: NDArray[np.float32] | None,
+        before: Observation | None,
+    ) -> Observation:
+        language = self.language
+        tile = fit_tile(image, language.preprocessing)
+        tokens, logits = language.see(normalise(tile, language.preprocessing)[None])
+        earlier = before.image_tokens if before is not None and language.frames == 2 else None
+        return Observation(tokens, self._hazards(logits, boxes, image), *_light(tile), audio, earlier, boxes)
+
+    def _hazards(
+        self, logits: NDArray[np.float32] | None, boxes: tuple[Box, ...], image: NDArray[np.uint8]
+    ) -> tuple[Hazard, ...]:
+        """Every pair, most certain first: what the head and the boxes say of it, whichever is surer."""
+        scores = np.zeros(len(self._pairs)) if logits is None else self._calibration.hazards(logits[0]).ravel()
+        if boxes and self._looks is not None:
+            stand = self._looks.scored(boxes, aspect=image.shape[1] / image.shape[0])
+            scores = np.maximum(scores, [stand.get(pair, 0.0) for pair in self._pairs])
         order = np.argsort(-scores, kind="stable")
-        hazards = tuple(Hazard(name, side, float(scores[at])) for at in order for name, side in (self._pairs[at],))
-        earlier = before.image_tokens if before is not None and self._frames == 2 else None
-        brightness, contrast = float(tile.mean() / 255), float(tile.std() / 255)
-        return Observation(tokens, hazards, brightness, contrast, self._heard(sound), earlier)
+        return tuple(Hazard(name, side, float(scores[at])) for at in order for name, side in (self._pairs[at],))
 
     def word(
         self,
@@ -138,85 +161,29 @@ class GuidanceModel:
         drafted: bool = True,
         most_tokens: int | None = None,
     ) -> Instruction:
-        """Greedy decoding: the most probable token each time, until the end token.
+        """One sentence. Without a language model it is the table's for the most urgent thing above the threshold.
 
-        constrained: only tokens that the grammar allows; drafted: check likely phrases several tokens at a time, which
-        changes the time it takes and nothing else; most_tokens: stop after so many
+        constrained, drafted, most_tokens: as LanguageModel.word takes them
         """
-        propose = self.drafter.proposer(observation.hazards) if drafted else lambda written: ()
-        written = self.write(observation, propose, constrained=constrained, most_tokens=most_tokens)
-        self.drafter.remember(tuple(written.ids))
-        return self._instruction(written, constrained=constrained)
+        if self._language is None:
+            return self._from_table(observation)
+        return self._language.word(observation, constrained=constrained, drafted=drafted, most_tokens=most_tokens)
 
-    def write(
-        self, observation: Observation, propose: Propose, *, constrained: bool, most_tokens: int | None = None
-    ) -> Written:
-        """The tokens that `word` makes a sentence of, whatever `propose` drafts of them."""
-        self._decoder.rewind(len(self._before))
-        written = write(
-            self._decoder,
-            self._shown(observation),
-            self._embed,
-            propose,
-            grammar=self._grammar if constrained else None,
-            end_id=self._end_id,
-            most=most_tokens or self.most_tokens,
-        )
-        self._decoder.rewind(len(self._before))
-        return written
-
-    def forget(self) -> None:
-        """What was worded lately is no longer drafted from."""
-        self.drafter.forget()
-
-    def _heard(self, sound: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
-        if sound is None or self._ear is None:
-            return None
-        _, bands, frames = self._ear.get_inputs()[0].shape
-        features = mel.log_mel(sound, bands=bands, frames=frames)[None]
-        audio: NDArray[np.float32] = self._ear.run(["audio_features"], {"input_features": features})[0]
-        return audio
-
-    def _shown(self, observation: Observation) -> list[NDArray[np.float32]]:
-        """The prompt after its fixed beginning: float32 [k, e] parts."""
-        image = observation.image_tokens[0]
-        newest = image if observation.audio is None else image + observation.audio[0]
-        if self._frames == 1:
-            return [newest, self._after]
-        earlier = image if observation.earlier_tokens is None else observation.earlier_tokens[0]
-        return [earlier, self._between, newest, self._after]
-
-    def _instruction(self, written: Written, *, constrained: bool) -> Instruction:
-        text = self.text(written.ids)
-        raw, grammatical = text, constrained or not vocabulary.problems(text)
-        if written.refused is not None:
-            wanted = [] if written.refused == self._end_id else [written.refused]
-            raw, grammatical = self.text([*written.ids[: written.kept], *wanted]), False
-        confidence = self._calibration.sentence(written.weakest)
-        return Instruction(text, confidence, tuple(written.ids), raw, grammatical, written.passes)
-
-    def text(self, ids: Sequence[int]) -> str:
-        """What these tokens say."""
-        return str(self._tokenizer.decode(list(ids))).strip()
+    def _from_table(self, observation: Observation) -> Instruction:
+        above = self.manifest.thresholds.get("hazard_above", 0.5)
+        there = [hazard for hazard in observation.hazards if hazard.score >= above]
+        if not there:
+            surest = max((hazard.score for hazard in observation.hazards), default=0.0)
+            return Instruction(vocabulary.CLEAR, 1.0 - surest, (), vocabulary.CLEAR)
+        first = min(there, key=lambda hazard: vocabulary.tier(vocabulary.Slots("", hazard.object, hazard.side)))
+        text = vocabulary.instruct(first.object, first.side)
+        return Instruction(text, first.score, (), text)
 
 
-class _Embedding:
-    """Tokens → float32 [n, e]. Those of the grammar are looked up once."""
-
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
-        self._session = session
-        self._rows: dict[int, NDArray[np.float32]] = {}
-
-    def keep(self, ids: Sequence[int]) -> None:
-        """Remember the rows of these tokens."""
-        self._rows.update(zip(ids, self(ids), strict=True))
-
-    def __call__(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        if ids and all(token in self._rows for token in ids):
-            return np.stack([self._rows[token] for token in ids])
-        rows: NDArray[np.float32] = self._session.run(None, {"input_ids": np.array([list(ids)], np.int64)})[0][0]
-        return rows
+def _has(folder: Path, graph: str) -> bool:
+    return (folder / graph).is_file()
 
 
-def _image_tokens(vision: onnxruntime.InferenceSession) -> int:
-    return int(next(item for item in vision.get_outputs() if item.name == "image_features").shape[1])
+def _light(tile: NDArray[np.uint8]) -> tuple[float, float]:
+    """Brightness and contrast."""
+    return float(tile.mean() / 255), float(tile.std() / 255)

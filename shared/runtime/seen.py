@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.sight.boxes import Box
+
 
 @dataclass(frozen=True, slots=True)
 class Hazard:
@@ -23,7 +25,7 @@ class Observation:
     """One look at one picture."""
 
     image_tokens: NDArray[np.float32]
-    """[1, n, e]: what the decoder words an instruction from"""
+    """[1, n, e]: what the decoder words an instruction from; n = 0 where the language model has not looked yet"""
     hazards: tuple[Hazard, ...]
     """All (object, side) pairs, most certain first."""
     brightness: float
@@ -34,6 +36,10 @@ class Observation:
     """[1, 1, e]: what was heard, added to each image token; None = nothing, or the model does not hear"""
     earlier_tokens: NDArray[np.float32] | None = None
     """[1, n, e] of the picture before, where the model is shown two"""
+    boxes: tuple[Box, ...] = ()
+    """Of a look network, most certain first."""
+    unseen: tuple[NDArray[np.uint8], ...] = ()
+    """[h, w, 3] RGB each: the pictures that the language model would have to look at, the newest last"""
 
 
 @dataclass(frozen=True, slots=True)

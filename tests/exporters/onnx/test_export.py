@@ -20,7 +20,7 @@ from server.model.guide import Guide
 from shared import bundle
 from shared.preprocess import prepare
 from shared.runtime import GuidanceModel
-from shared.runtime.model import DECODER, EMBED, TOKENIZER, VISION
+from shared.runtime.language import DECODER, EMBED, TOKENIZER, VISION
 from tests.server.learn.parts import save_field_checkpoint
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from exporters.onnx.lean import lean
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import FIELD_TILE_PX
 from shared.runtime.decoder import GrowingDecoder, InPlaceDecoder, open_decoder
-from shared.runtime.model import DECODER
+from shared.runtime.language import DECODER
 from tests.server.learn.parts import save_field_checkpoint
 
 

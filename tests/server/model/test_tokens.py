@@ -12,7 +12,7 @@ from server.learn.nightly import STARTER_FOLDER
 from server.model import tokens
 from server.model.checkpoint import EXTRA_FILE
 from shared import prompt, vocabulary
-from shared.runtime.model import MOST_TOKENS
+from shared.runtime.language import MOST_TOKENS
 
 
 @cache

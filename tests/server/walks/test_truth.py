@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from server.walks import truth
 from server.walks.scene import Pose, Thing
 from server.walks.truth import Seen
+from shared.sight import CORRIDOR_M
 
 POLE = Thing("pole", 0, x_m=0.0, z_m=3.0, heading=0.0, width_m=0.2, depth_m=0.2, height_m=3.0, look=1)
 MIRRORED = {"on the left": "on the right", "on the right": "on the left", "ahead": "ahead"}
@@ -28,7 +29,7 @@ def test_the_mirror_image_is_on_the_other_side(
     there = truth.bearing(replace(thing, x_m=-x, heading=-heading), Pose(yaw=-yaw))
     assert (here is None) == (there is None)
     if here is not None and there is not None and abs(here.left_m + here.right_m) > 1e-6:
-        near_edge = min(abs(abs(here.left_m) - truth.CORRIDOR_M), abs(abs(here.right_m) - truth.CORRIDOR_M))
+        near_edge = min(abs(abs(here.left_m) - CORRIDOR_M), abs(abs(here.right_m) - CORRIDOR_M))
         assert near_edge < 1e-6 or there.side == MIRRORED[here.side]
         assert there.distance_m == pytest.approx(here.distance_m, abs=1e-6)
 

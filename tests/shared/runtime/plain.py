@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from shared import bundle, vocabulary
 from shared.runtime import Observation
 from shared.runtime.decoder import KEEP
-from shared.runtime.model import DECODER, EMBED, MOST_TOKENS, TOKENIZER
+from shared.runtime.language import DECODER, EMBED, MOST_TOKENS, TOKENIZER
 
 Allowed = Callable[[Sequence[int]], Collection[int]]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from shared.runtime.decoder import Decoder, GrowingDecoder, InPlaceDecoder, open_decoder
-from shared.runtime.model import DECODER
+from shared.runtime.language import DECODER
 
 CAPACITY = 40
 TEXT = np.random.default_rng(7).normal(size=(CAPACITY, 192)).astype(np.float32)

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from shared import vocabulary
 from shared.runtime import grammar as grammars
 from shared.runtime.grammar import START, Grammar
-from shared.runtime.model import TOKENIZER
+from shared.runtime.language import TOKENIZER
 from tests.shared.runtime.plain import Listed, sentences
 
 SENTENCES = sentences()

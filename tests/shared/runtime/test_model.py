@@ -11,7 +11,7 @@ import pytest
 from shared import bundle, vocabulary
 from shared.errors import BundleError, MediaError
 from shared.runtime import GuidanceModel, check_golden
-from shared.runtime.model import DECODER, EMBED, MOST_TOKENS, VISION
+from shared.runtime.language import DECODER, EMBED, MOST_TOKENS, VISION
 from tests.shared.runtime.altered import golden_cases, golden_picture, rewrite
 
 

@@ -18,7 +18,7 @@ from shared.calibration import Calibration
 from shared.errors import BundleError
 from shared.runtime import GuidanceModel, Observation
 from shared.runtime.execution import Execution
-from shared.runtime.model import EMBED, VISION
+from shared.runtime.language import EMBED, VISION
 from tests.shared.runtime.altered import golden_picture, rewrite
 from tests.shared.runtime.plain import WholePrompt
 

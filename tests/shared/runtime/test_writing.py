@@ -31,7 +31,7 @@ def noise(seed: int, size: float) -> Observation:
 def written(model: GuidanceModel, seen: Observation, drafts: Sequence[Sequence[int]], *, constrained: bool) -> Written:
     """What a loaded model writes with one draft after another, whatever is written."""
     coming = iter(drafts)
-    return model.write(seen, lambda ids: next(coming, ()), constrained=constrained)
+    return model.language.write(seen, lambda ids: next(coming, ()), constrained=constrained)
 
 
 def result(answer: Written) -> tuple[object, ...]:
@@ -46,7 +46,7 @@ def test_no_draft_changes_the_answer_to_noise(
 ) -> None:
     plain = written(model, noise(seed, size), [], constrained=constrained)
     assert result(written(model, noise(seed, size), drafts, constrained=constrained)) == result(plain)
-    assert plain.passes == len(plain.ids) + (len(plain.ids) < model.most_tokens)
+    assert plain.passes == len(plain.ids) + (len(plain.ids) < model.language.most_tokens)
 
 
 @settings(max_examples=40, deadline=None)
@@ -141,16 +141,16 @@ def test_a_draft_goes_on_from_what_is_written() -> None:
 
 
 def test_the_surest_hazard_is_drafted_first_and_what_was_said_lately_next(model: GuidanceModel) -> None:
-    model.forget()
+    model.language.forget()
     curb, dog = Hazard("curb", "ahead", 0.9), Hazard("dog", "on the left", 0.6)
 
     def drafted(*hazards: Hazard) -> str:
-        return model.text(model.drafter.proposer(hazards)(()))
+        return model.language.text(model.language.drafter.proposer(hazards)(()))
 
     assert drafted(curb, dog) == "Stop, curb ahead."
     assert drafted(Hazard("curb", "ahead", 0.1)) == vocabulary.CLEAR
     said = model.word(noise(5, 1.0)).text
     assert drafted() == said
     assert drafted(dog) == "Caution, dog on the left."
-    model.forget()
+    model.language.forget()
     assert drafted() == vocabulary.CLEAR

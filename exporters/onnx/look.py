@@ -1,0 +1,153 @@
+"""A detector becomes look.onnx, the graph that runs at every look (shared.runtime.look), in float32 or int8.
+
+Static quantisation (QDQ): a convolution's input needs a scale that is known beforehand, found on pictures that the
+caller gives. What decodes the boxes stays in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import Tensor, nn
+from transformers.exporters.configs import OnnxConfig
+
+from exporters.onnx.bundle import GoldenChunk, Label, write_golden
+from exporters.onnx.graphs import write_graph
+from exporters.onnx.quiet import quiet
+from shared import atomic, vocabulary
+from shared import bundle as bundles
+from shared.preprocess import Preprocessing, prepare
+from shared.runtime.look import BOX_SCORES, BOXES, LOOK
+from shared.sight import BoxScoring
+
+Pictures = Sequence[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """All that a bundle of eyes alone is made from."""
+
+    network: nn.Module
+    """[b, 3, s, s] → an object with `boxes` [b, n, 4] and `class_logits` [b, n, classes]"""
+    preprocessing: Preprocessing
+    names: Sequence[str | None]
+    """[classes]: what each class is called here; None = nothing is said about it"""
+    scoring: BoxScoring = field(default_factory=BoxScoring)
+
+    @property
+    def objects(self) -> list[str]:
+        """What it can see."""
+        return sorted(set(filter(None, self.names)))
+
+
+class _Look(nn.Module):
+    """A detector with the names and forms of look.onnx."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector, self.config = detector, None
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        seen = self.detector(pixel_values)
+        return {BOXES: seen.boxes, BOX_SCORES: seen.class_logits.sigmoid()}
+
+
+def export_eyes(
+    what: Detector,
+    label: Label,
+    folder: Path,
+    *,
+    golden_chunks: Sequence[GoldenChunk],
+    pictures: Pictures,
+    notice: str = "",
+    quantised: bool = True,
+) -> bundles.Manifest:
+    """Write a bundle without a language model at `folder` (which must not exist). It appears whole or not at all.
+
+    golden_chunks: what a device tests itself on; pictures: what the int8 scales are found on
+    notice: whose weights these are and under which licence; travels as NOTICE.txt
+    raises: OSError, BundleError
+    """
+    temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)
+    atomic.remove_tree(temp)
+    temp.mkdir(parents=True)
+    size = what.preprocessing.size_px
+    raw = temp / "raw.onnx"
+    with quiet():
+        pixels = {"pixel_values": torch.zeros(1, 3, size, size)}
+        write_graph(_Look(what.network), pixels, OnnxConfig(ort_fusions="cpu"), raw)
+    if quantised:
+        quantise_look(raw, temp / LOOK, what.preprocessing, pictures)
+        raw.unlink()
+    else:
+        raw.rename(temp / LOOK)
+    if notice:
+        (temp / "NOTICE.txt").write_text(notice)
+    write_golden(temp, golden_chunks)
+    manifest = bundles.Manifest(
+        format=bundles.FORMAT,
+        version=label.version,
+        created_at_utc=label.created_at_utc,
+        base=label.base,
+        parent=label.parent,
+        intended_use=label.intended_use,
+        files=(),
+        thresholds=label.thresholds,
+        model=_describe(what, precision="look int8" if quantised else "float32"),
+    )
+    manifest = bundles.write_bundle(temp, manifest)
+    atomic.move(temp, folder)
+    return manifest
+
+
+def _describe(what: Detector, *, precision: str) -> Mapping[str, Any]:
+    """The manifest's `model` section."""
+    return {
+        "look": {
+            "preprocessing": what.preprocessing.to_dict(),
+            "names": list(what.names),
+            "scoring": what.scoring.to_dict(),
+        },
+        "objects": what.objects,
+        "sides": list(vocabulary.SIDES_SEEN),
+        "vocabulary": vocabulary.load().version,
+        "precision": precision,
+    }
+
+
+class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
+    def __init__(self, pictures: Pictures, preprocessing: Preprocessing) -> None:
+        self._rest: Iterator[NDArray[np.uint8]] = iter(pictures)
+        self._preprocessing = preprocessing
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        picture = next(self._rest, None)
+        return None if picture is None else {"pixel_values": prepare(picture, self._preprocessing)}
+
+
+def quantise_look(source: Path, target: Path, preprocessing: Preprocessing, pictures: Pictures) -> None:
+    """Int8 convolutions, per channel; everything else stays in float32. Raises: OSError."""
+    prepared = target.with_suffix(".prepared.onnx")
+    with quiet():
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared),
+            str(target),
+            _Calibration(pictures, preprocessing),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv", "Add", "Clip"],
+        )
+    onnx.checker.check_model(str(target))
+    prepared.unlink()

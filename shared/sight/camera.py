@@ -1,0 +1,60 @@
+"""Where a picture's points lie on the ground, from the place of the camera. Pure.
+
+Level ground and a lens without distortion are assumed: 2 m ahead of a camera at 1.3 m, ground that rises by 5 degrees
+makes a thing seem 0.3 m nearer than it is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from shared.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class GroundPoint:
+    """A point on the ground, seen from the walker."""
+
+    ahead_m: float
+    lateral_m: float
+    """To the right of where the camera points; to the left it is negative."""
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Where the camera is worn, and what it sees."""
+
+    height_m: float = 1.3
+    """Above the ground."""
+    pitch_deg: float = 10.0
+    """How far down it looks; up is negative."""
+    fov_deg: float = 62.0
+    """From the left edge of the picture to the right one."""
+
+    def __post_init__(self) -> None:
+        """Raises: ConfigError for a camera that can be worn by nobody."""
+        if not (0.3 <= self.height_m <= 3.0 and -30.0 <= self.pitch_deg <= 60.0 and 20.0 <= self.fov_deg <= 150.0):
+            raise ConfigError(
+                f"Nobody wears a camera {self.height_m} m up, {self.pitch_deg}° down, with a view of {self.fov_deg}°.",
+                hint="Height 0.3 to 3 m, pitch -30 to 60 degrees, field of view 20 to 150 degrees.",
+            )
+
+    def ground(self, x: float, y: float, *, aspect: float) -> GroundPoint | None:
+        """Where the ray through a point of the picture meets the ground; None at or above the horizon.
+
+        x, y: shares of the width and the height, from the upper left corner; aspect: width / height of the picture
+        """
+        across = 2.0 * math.tan(math.radians(self.fov_deg) / 2.0)
+        right, below = (x - 0.5) * across, (y - 0.5) * across / aspect
+        cos, sin = math.cos(math.radians(self.pitch_deg)), math.sin(math.radians(self.pitch_deg))
+        down = below * cos + sin
+        if down <= 1e-6:
+            return None
+        away = self.height_m / down
+        return GroundPoint(max(0.0, away * (cos - below * sin)), away * right)
+
+    def horizon(self, *, aspect: float) -> float:
+        """The row of the horizon as a share of the height: may lie outside the picture."""
+        across = 2.0 * math.tan(math.radians(self.fov_deg) / 2.0)
+        return 0.5 - math.tan(math.radians(self.pitch_deg)) * aspect / across
