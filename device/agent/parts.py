@@ -139,15 +139,15 @@ class Parts:
         )
 
     def _made_models(self, ports: AgentPorts) -> Models:
-        guiding = self.config.guidance
+        guiding, camera = self.config.guidance, self.config.capture.camera
         if guiding.model:
             own = Permission(settings_allow(self.config))
-            load = ports.load or loader(execution=guiding.execution, permission=own)
+            load = ports.load or loader(execution=guiding.execution, camera=camera, permission=own)
             return FixedModel(Path(guiding.model).expanduser(), self.guidance, load)
         permission = Permission.of(self.config, self.admission.trust(self.state_dir), self.walk.device)
         model_ports = ModelPorts(
             clock=self.clock,
-            load=ports.load or loader(execution=guiding.execution, permission=permission),
+            load=ports.load or loader(execution=guiding.execution, camera=camera, permission=permission),
             selftest=ports.selftest or (lambda folder: check_golden(folder, execution=guiding.execution)),
             publish=self._publish,
             may_switch=lambda: guiding.switch_while_walking or not self.walking,

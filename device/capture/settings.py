@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from shared.errors import ConfigError
+from shared.sight import Camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,19 @@ class CaptureSettings:
     """Pictures a second asked of the camera."""
     rotate_deg: int = 0
     """Turns the camera's picture clockwise: 0, 90, 180 or 270."""
+    camera_height_m: Annotated[float, Meta(ge=0.3, le=3)] = 1.3
+    """How high above the ground the camera is worn, 0.3 to 3. Distances are told from it."""
+    camera_pitch_deg: Annotated[float, Meta(ge=-30, le=60)] = 10.0
+    """How far down it looks, -30 to 60; 0 = straight ahead."""
+    camera_fov_deg: Annotated[float, Meta(ge=20, le=150)] = 62.0
+    """What it sees from the left to the right edge of the picture, 20 to 150."""
     clips: bool = True
     """Whether flagged chunks come with a short video; off saves a third of a Pi's processor."""
+
+    @property
+    def camera(self) -> Camera:
+        """Where the camera is worn."""
+        return Camera(self.camera_height_m, self.camera_pitch_deg, self.camera_fov_deg)
 
     def camera_options(self) -> dict[str, Any]:
         """What a camera's capture function takes. Raises: ConfigError unless rotate_deg is a quarter turn."""

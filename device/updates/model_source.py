@@ -27,6 +27,7 @@ from shared.clock import Clock
 from shared.errors import BundleError
 from shared.guidance.events import LoadedModel
 from shared.runtime import Execution, GuidanceModel
+from shared.sight import Camera
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +44,11 @@ Loader = Callable[[Path], LoadedModel]
 SelfTest = Callable[[Path], list[str]]
 
 
-def loader(*, execution: Execution, permission: Permission) -> Loader:
+def loader(*, execution: Execution, camera: Camera, permission: Permission) -> Loader:
     """Loads a bundle for guiding. The result raises BundleError."""
-    return lambda folder: GuidanceModel.load(folder, execution=execution, allow=permission.allowed(folder))
+    return lambda folder: GuidanceModel.load(
+        folder, execution=execution, camera=camera, allow=permission.allowed(folder)
+    )
 
 
 def put_in_use(guidance: Guidance, model: LoadedModel, *, announce: str) -> None:

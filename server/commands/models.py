@@ -105,9 +105,13 @@ def _add(options: argparse.Namespace) -> int:
         version = add_starter(options.home, progress=lambda text: print(text, flush=True))
         print(f"{version} is registered. It is a demonstration model: it must not guide a real walk.")
         return 0
+    _say_added(registry.add(Path(options.bundle)))
+    return 0
+
+
+def _say_added(model: RegisteredModel) -> None:
     from server.releases.registry import ON_TRIAL, unjudged
 
-    model = registry.add(Path(options.bundle))
     if model.state == ON_TRIAL:
         print(f"{model.version} is registered, on trial: it guides nobody but wearers with a sighted companion.")
         print(f'Name them: waycue-server rollout start {model.version} --device NAME --supervised --companion "WHO"')
@@ -118,7 +122,6 @@ def _add(options: argparse.Namespace) -> int:
         print("is offered to nobody. Let a night make one that is judged: waycue-server retrain")
     else:
         print(f"{model.version} is registered. Offer it with: waycue-server models promote {model.version}")
-    return 0
 
 
 def _add_eyes(options: argparse.Namespace) -> int:
@@ -130,6 +133,10 @@ def _add_eyes(options: argparse.Namespace) -> int:
         f"{record.name}: {'added' if new else 'there already'}, {len(record.labels) - 1} classes, "
         f"{record.licence} by its package.json ({record.package} {record.version})."
     )
+    from server.learn import eyes_bundle  # torch takes seconds to import
+
+    _say_added(eyes_bundle.register(options.home, progress=lambda text: print(text, flush=True)))
+    print("It sees people, vehicles, bicycles, animals and furniture. It sees no curb, no step and no pole.")
     return 0
 
 

@@ -1,0 +1,83 @@
+"""The packaged eyes as a model of their own: a bundle with a look network and no decoder, on trial.
+
+It sees what the detector was trained to see, and nothing else: no curb, no step, no pole. What it says comes from the
+table of what may be said. Until a gate has judged it on walks it guides only wearers with a sighted companion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from exporters.onnx.bundle import GoldenChunk, Label
+from exporters.onnx.look import Detector, export_eyes
+from server.evaluation import answers
+from server.eyes import classes, packaged
+from server.releases.registry import RegisteredModel, Registry
+from shared import atomic, vocabulary
+from shared import bundle as bundles
+from shared.clock import Clock, SystemClock
+from shared.errors import BundleError
+from shared.preprocess import Preprocessing
+from shared.runtime import GuidanceModel
+
+VERSION = "eyes-openimages-1"
+HAZARD_ABOVE = 0.5
+GOLDEN = 8
+GOLDEN_SCORE = 0.75
+"""A picture that devices test themselves on is plain: another processor rounds differently."""
+CALIBRATION_PICTURES = 60
+Progress = Callable[[str], None]
+
+
+def detector(eyes: packaged.Eyes) -> Detector:
+    """What is exported of the packaged eyes."""
+    record = eyes.record
+    return Detector(eyes.network, Preprocessing(record.input_px), classes.objects(record.labels))
+
+
+def register(home: Path, *, progress: Progress, clock: Clock | None = None) -> RegisteredModel:
+    """Export the eyes that are kept in the server's home, and register them. They get no role by that.
+
+    raises: ConfigError where there are no eyes; BundleError where they are damaged, or see nothing of what is drawn;
+        OSError
+    """
+    registry = Registry(home)
+    known = next((model for model in registry.list() if model.version == VERSION), None)
+    if known is not None:
+        return known
+    eyes = packaged.load(home)
+    what, record = detector(eyes), eyes.record
+    base, now_utc_s = f"{record.package} {record.version}", (clock or SystemClock()).utc_s()
+    label = Label(VERSION, base, "", bundles.TRIAL, {"hazard_above": HAZARD_ABOVE}, now_utc_s)
+    cases = answers.rendered_cases(400, seed=2)
+    pictures = [case.image for case in cases[:CALIBRATION_PICTURES]]
+    work = home / "nights" / "eyes"
+    atomic.remove_tree(work)
+    progress("exporting the look network in float32")
+    export_eyes(what, label, work / "float", golden_chunks=(), pictures=(), quantised=False)
+    chosen = golden(work / "float", cases)
+    progress(f"quantising it to int8; {len(chosen)} drawn pictures go along for devices to test themselves on")
+    notice = f"{record.name}, from {base}, {record.licence} by its package.json.\n"
+    export_eyes(what, label, work / "bundle", golden_chunks=chosen, pictures=pictures, notice=notice)
+    model = registry.add(work / "bundle")
+    atomic.remove_tree(work)
+    return model
+
+
+def golden(folder: Path, cases: Sequence[answers.Case]) -> list[GoldenChunk]:
+    """Drawn pictures that a bundle words right and plainly. Raises: BundleError where there are none."""
+    model, chosen = GuidanceModel.load(folder, threads=1, allow=bundles.FOR_JUDGING), list[GoldenChunk]()
+    for case in cases:
+        due = vocabulary.parse(case.text)
+        if due is None or due.object not in model.manifest.model["objects"] or len(chosen) == GOLDEN:
+            continue
+        said = model.word(model.look(case.image))
+        if vocabulary.parse(said.text) == due and said.confidence >= GOLDEN_SCORE:
+            chosen.append(GoldenChunk(case.image, due.object, due.side, vocabulary.tier(due) == 1))
+    if not chosen:
+        raise BundleError(
+            "these eyes see nothing of what is drawn: they are not what they seem.",
+            hint="Fetch them anew: waycue-server models add eyes",
+        )
+    return chosen
