@@ -13,6 +13,7 @@ from shared.errors import ConfigError
 
 if TYPE_CHECKING:
     from server.evaluation.facts import Course
+    from shared.sight import Camera
 
 RENDERED_MINUTES = 1.0
 
@@ -46,6 +47,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--looks", type=float, default=4.0, metavar="PER_S", help="looks a second (%(default)g)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of the model (%(default)s)")
     parser.add_argument(
+        "--camera",
+        metavar="HEIGHT,PITCH,FOV",
+        help="where the camera of the recording was: metres above the ground, degrees down, degrees from edge to edge "
+        "(1.3,10,62); distances of boxes follow from it",
+    )
+    parser.add_argument(
         "--timed",
         action="store_true",
         help="let the model's time pass on the walk too: looks that fall due while it works are skipped",
@@ -64,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
 
     _check(options)
     folder = _bundle(options)
-    model = GuidanceModel.load(folder, threads=options.threads, allow_demo=True)
+    model = GuidanceModel.load(folder, threads=options.threads, allow_demo=True, camera=_camera(options))
     settings = DriveSettings(looks_per_s=options.looks, timed=options.timed, pictures=options.html is not None)
     drives = []
     for course in _courses(options):
@@ -92,6 +99,18 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError("--looks and --threads must be above 0.")
     if options.dataset is not None and not options.dataset.exists():
         raise ConfigError(f"There is no {options.dataset}.", hint="Name a video or a folder.")
+
+
+def _camera(options: argparse.Namespace) -> Camera | None:
+    if options.camera is None:
+        return None
+    from shared.sight import Camera
+
+    try:
+        height_m, pitch_deg, fov_deg = map(float, options.camera.split(","))
+    except ValueError:
+        raise ConfigError(f"--camera {options.camera} is no place.", hint="Three numbers: --camera 1.3,10,62") from None
+    return Camera(height_m, pitch_deg, fov_deg)
 
 
 def _bundle(options: argparse.Namespace) -> Path:
