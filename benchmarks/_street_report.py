@@ -41,7 +41,8 @@ found.camera.pitch_deg, found.camera.fov_deg) }}. One look: {{ found.look.cpu_ms
 <ol>{% for shot in shots %}<li><img alt="street" src="data:image/jpeg;base64,{{ shot.picture }}">
 <div>right: <b>{{ shot.right }}</b></div>
 {% for name, text, wrong in shot.said %}
-<div>{{ name }}: <span{% if wrong %} class="wrong"{% endif %}>{{ text }}</span></div>{% endfor %}</li>{% endfor %}</ol></html>
+<div>{{ name }}: <span{% if wrong %} class="wrong"{% endif %}>{{ text }}</span></div>{% endfor %}</li>{% endfor %}</ol>
+</html>
 """
 
 

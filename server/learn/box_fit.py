@@ -10,6 +10,7 @@ source: Platt 1999, for scores that are to be probabilities
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ DRAWN_TOWARDS = 0.01
 OTHER_SIDES = 0.3
 """The named thing is weakly absent at other sides, as for the hazard head."""
 _NEAR = 1e-3
+_STEPS = (-0.5, 0.5, 0.5, 0.4)
+"""How far the search goes at first: score_scale, near_scale, bias, ln(corridor_m)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +51,26 @@ def fit(moments: Sequence[BoxMoment], camera: Camera, *, start: BoxScoring | Non
     taught = [moment for moment in moments if moment.boxes and _says(moment.text)]
     if not taught:
         return plain
-    at = np.array([plain.score_scale, plain.near_scale, plain.bias])
+    at = _numbers(plain)
 
     def loss(numbers: NDArray[np.float64]) -> float:
         scoring = _scoring(numbers)
         total = sum(_surprise(moment, camera, scoring) for moment in taught)
         return float(total / len(taught) + DRAWN_TOWARDS * np.square(numbers - at).sum())
 
-    found = minimize(loss, at, method="Nelder-Mead", options={"maxiter": 200, "xatol": 1e-2, "fatol": 1e-4})
+    corners = np.vstack([at, at + np.diag(_STEPS)])
+    options = {"maxiter": 400, "xatol": 1e-2, "fatol": 1e-4, "initial_simplex": corners}
+    found = minimize(loss, at, method="Nelder-Mead", options=options)
     return _scoring(found.x)
 
 
+def _numbers(scoring: BoxScoring) -> NDArray[np.float64]:
+    return np.array([scoring.score_scale, scoring.near_scale, scoring.bias, math.log(scoring.corridor_m)])
+
+
 def _scoring(numbers: NDArray[np.float64]) -> BoxScoring:
-    score_scale, near_scale, bias = map(float, numbers)
-    return BoxScoring(max(score_scale, 0.1), max(near_scale, 0.1), bias)
+    score_scale, near_scale, bias, corridor = map(float, numbers)
+    return BoxScoring(max(score_scale, 0.1), max(near_scale, 0.1), bias, math.exp(min(max(corridor, -2.0), 1.5)))
 
 
 def _says(text: str) -> bool:

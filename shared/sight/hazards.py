@@ -31,6 +31,8 @@ class BoxScoring:
     score_scale: float = 1.5
     near_scale: float = 3.3
     bias: float = 0.0
+    corridor_m: float = CORRIDOR_M
+    """How far the path reaches to each side."""
 
     def to_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -40,7 +42,8 @@ class BoxScoring:
         """Other fields are left to later versions. Raises: ValueError, TypeError."""
         plain = cls()
         given = cls(*(float(value.get(name, default)) for name, default in plain.to_dict().items()))
-        if not (all(map(math.isfinite, given.to_dict().values())) and given.score_scale > 0 and given.near_scale > 0):
+        positive = min(given.score_scale, given.near_scale, given.corridor_m) > 0
+        if not (positive and all(map(math.isfinite, given.to_dict().values()))):
             raise ValueError(f"{given} scores nothing")
         return given
 
@@ -58,7 +61,7 @@ class Standing:
     """Distance as a share of the reach of its class: below 1 it matters."""
 
 
-def standing(box: Box, camera: Camera, *, aspect: float) -> Standing | None:
+def standing(box: Box, camera: Camera, *, aspect: float, corridor_m: float = CORRIDOR_M) -> Standing | None:
     """Where a box stands; None where its foot is above the horizon: it hangs, or lies on rising ground.
 
     aspect: width / height of the picture
@@ -69,7 +72,7 @@ def standing(box: Box, camera: Camera, *, aspect: float) -> Standing | None:
     if left is None or right is None:
         return None
     limit, ahead_m = reach(box.object), max(left.ahead_m, _NEAR_M)
-    if left.lateral_m < CORRIDOR_M and right.lateral_m > -CORRIDOR_M:
+    if left.lateral_m < corridor_m and right.lateral_m > -corridor_m:
         return Standing("ahead", ahead_m, 0.0, ahead_m / limit.ahead_m)
     gap_m = min(abs(left.lateral_m), abs(right.lateral_m))
     side = "on the right" if left.lateral_m + right.lateral_m > 0 else "on the left"
@@ -80,7 +83,7 @@ def scored(boxes: Iterable[Box], camera: Camera, *, aspect: float, scoring: BoxS
     """(object, side) → how sure it is that such a thing is within reach there, 0..1: that of its best box."""
     scores: dict[tuple[str, str], float] = {}
     for box in boxes:
-        at = standing(box, camera, aspect=aspect)
+        at = standing(box, camera, aspect=aspect, corridor_m=scoring.corridor_m)
         if at is None:
             continue
         key, sure = (box.object, at.side), min(max(box.score, 1e-4), 1.0 - 1e-4)
