@@ -20,6 +20,8 @@ from shared.sight.reach import CORRIDOR_M, reach
 
 _NEAR_M = 0.3
 """Nearer than this, distances say nothing more."""
+_MOST = 100.0
+"""Larger numbers of a scoring are no fit but damage; their products stay finite."""
 _CORE = 0.5
 """Share of a box's width that tells its side: a slanted thing's box is wider than the thing at its foot."""
 
@@ -40,7 +42,8 @@ class BoxScoring:
         """Other fields are left to later versions. Raises: ValueError, TypeError."""
         plain = cls()
         given = cls(*(float(value.get(name, default)) for name, default in plain.to_dict().items()))
-        if not (all(map(math.isfinite, given.to_dict().values())) and given.score_scale > 0 and given.near_scale > 0):
+        bounded = all(abs(number) <= _MOST for number in given.to_dict().values())
+        if not (bounded and given.score_scale > 0 and given.near_scale > 0):
             raise ValueError(f"{given} scores nothing")
         return given
 
@@ -85,5 +88,6 @@ def scored(boxes: Iterable[Box], camera: Camera, *, aspect: float, scoring: BoxS
             continue
         key, sure = (box.object, at.side), min(max(box.score, 1e-4), 1.0 - 1e-4)
         odds = scoring.score_scale * math.log(sure / (1.0 - sure)) - scoring.near_scale * math.log(at.used)
-        scores[key] = max(scores.get(key, 0.0), 1.0 / (1.0 + math.exp(-(odds + scoring.bias))))
+        logistic = (1.0 + math.tanh((odds + scoring.bias) / 2.0)) / 2.0  # exp would overflow
+        scores[key] = max(scores.get(key, 0.0), logistic)
     return scores
