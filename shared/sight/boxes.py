@@ -37,17 +37,18 @@ class Box:
 def pick(corners: NDArray[np.float32], scores: NDArray[np.float32], names: Sequence[str | None]) -> tuple[Box, ...]:
     """The boxes worth looking at, best first: scored, of a sensible size, each thing once.
 
+    A row of a damaged network, with a corner that is no number or a score that is no probability, is no box.
     corners: float32 [n, 4], top, left, bottom, right as shares of the picture
     scores: float32 [n, classes], 0..1
     names: [classes], what each class is called here; None = nothing is said about it
     """
     edges = np.clip(corners, 0.0, 1.0).astype(np.float64)
     areas = np.prod(np.maximum(edges[:, 2:] - edges[:, :2], 0.0), axis=1)
-    sensible = (areas >= AREA_LEAST) & (areas <= AREA_MOST)
+    sensible = np.isfinite(corners).all(axis=1) & (areas >= AREA_LEAST) & (areas <= AREA_MOST)
     kept: list[Box] = []
     for name in dict.fromkeys(filter(None, names)):
         best = scores[:, [at for at, other in enumerate(names) if other == name]].max(axis=1)
-        rows = np.flatnonzero(sensible & (best >= SCORE_LEAST))
+        rows = np.flatnonzero(sensible & (best >= SCORE_LEAST) & (best <= 1.0))
         rows = rows[np.argsort(-best[rows], kind="stable")]
         for row in _suppressed(edges, areas, rows):
             top, left, bottom, right = map(float, edges[row])

@@ -1,9 +1,10 @@
 """How sure it is that a box stands in the way, and on which side. Pure.
 
     foot of the box → metres ahead and aside → share of its class's reach
-    log-odds = score_scale · log-odds(detector's score) + near_scale · ln(reach / distance) + bias
+    log-odds = score_scale · log-odds(detector's score) + near_scale · ln(reach / distance), at most NEAR_MOST + bias
 
-On the edge of its reach a thing that the detector is half sure of is worth one half. A box whose foot is cut off by the
+On the edge of its reach a thing that the detector is half sure of is worth one half. Nearness alone makes nothing sure:
+what the detector gives less than a third stays below one half, however near it seems. A box whose foot is cut off by the
 picture's lower edge is at least as near as that edge.
 """
 
@@ -20,6 +21,10 @@ from shared.sight.reach import CORRIDOR_M, reach
 
 _NEAR_M = 0.3
 """Nearer than this, distances say nothing more."""
+_MOST = 100.0
+"""Larger numbers of a scoring are no fit but damage; their products stay finite."""
+NEAR_MOST = 1.2
+"""Of the log-odds: what nearness adds at most."""
 _CORE = 0.5
 """Share of a box's width that tells its side: a slanted thing's box is wider than the thing at its foot."""
 
@@ -42,8 +47,8 @@ class BoxScoring:
         """Other fields are left to later versions. Raises: ValueError, TypeError."""
         plain = cls()
         given = cls(*(float(value.get(name, default)) for name, default in plain.to_dict().items()))
-        positive = min(given.score_scale, given.near_scale, given.corridor_m) > 0
-        if not (positive and all(map(math.isfinite, given.to_dict().values()))):
+        bounded = all(abs(number) <= _MOST for number in given.to_dict().values())
+        if not (bounded and min(given.score_scale, given.near_scale, given.corridor_m) > 0):
             raise ValueError(f"{given} scores nothing")
         return given
 
@@ -87,6 +92,8 @@ def scored(boxes: Iterable[Box], camera: Camera, *, aspect: float, scoring: BoxS
         if at is None:
             continue
         key, sure = (box.object, at.side), min(max(box.score, 1e-4), 1.0 - 1e-4)
-        odds = scoring.score_scale * math.log(sure / (1.0 - sure)) - scoring.near_scale * math.log(at.used)
-        scores[key] = max(scores.get(key, 0.0), 1.0 / (1.0 + math.exp(-(odds + scoring.bias))))
+        near = min(-scoring.near_scale * math.log(at.used), NEAR_MOST)
+        odds = scoring.score_scale * math.log(sure / (1.0 - sure)) + near + scoring.bias
+        logistic = (1.0 + math.tanh(odds / 2.0)) / 2.0  # exp would overflow
+        scores[key] = max(scores.get(key, 0.0), logistic)
     return scores
