@@ -27,8 +27,8 @@ DRAWN_TOWARDS = 0.01
 OTHER_SIDES = 0.3
 """The named thing is weakly absent at other sides, as for the hazard head."""
 _NEAR = 1e-3
-_STEPS = (-0.5, 0.5, 0.5, 0.4)
-"""How far the search goes at first: score_scale, near_scale, bias, ln(corridor_m)."""
+_STEPS = (-0.5, 0.5, 0.3, 0.4)
+"""How far the search goes at first: score_scale, near_scale, ln(reach_scale), ln(corridor_m)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,15 @@ def fit(moments: Sequence[BoxMoment], camera: Camera, *, start: BoxScoring | Non
 
 
 def _numbers(scoring: BoxScoring) -> NDArray[np.float64]:
-    return np.array([scoring.score_scale, scoring.near_scale, scoring.bias, math.log(scoring.corridor_m)])
+    return np.array(
+        [scoring.score_scale, scoring.near_scale, math.log(scoring.reach_scale), math.log(scoring.corridor_m)]
+    )
 
 
 def _scoring(numbers: NDArray[np.float64]) -> BoxScoring:
-    score_scale, near_scale, bias, corridor = map(float, numbers)
-    return BoxScoring(max(score_scale, 0.1), max(near_scale, 0.1), bias, math.exp(min(max(corridor, -2.0), 1.5)))
+    score_scale, near_scale, *logarithms = map(float, numbers)
+    reach_scale, corridor_m = (math.exp(min(max(number, -2.0), 2.0)) for number in logarithms)
+    return BoxScoring(max(score_scale, 0.1), max(near_scale, 0.1), reach_scale, corridor_m)
 
 
 def _says(text: str) -> bool:

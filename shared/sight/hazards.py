@@ -1,11 +1,11 @@
 """How sure it is that a box stands in the way, and on which side. Pure.
 
     foot of the box → metres ahead and aside → share of its class's reach
-    log-odds = score_scale · log-odds(detector's score) + near_scale · ln(reach / distance), at most NEAR_MOST + bias
+    log-odds = score_scale · log-odds(detector's score) + near_scale · ln(reach_scale · reach / distance)
 
-On the edge of its reach a thing that the detector is half sure of is worth one half. Nearness alone makes nothing sure:
-what the detector gives less than a third stays below one half, however near it seems. A box whose foot is cut off by the
-picture's lower edge is at least as near as that edge.
+On the edge of its reach a thing that the detector is half sure of is worth one half. Nearness adds NEAR_MOST at most:
+what the detector gives less than 0.3 stays below one half, however near it seems. A box whose foot is cut off by the
+picture's edge is at least as near as that edge.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class BoxScoring:
 
     score_scale: float = 1.5
     near_scale: float = 3.3
-    bias: float = 0.0
+    reach_scale: float = 1.0
+    """How far the reach of every class goes: 2 = twice as far."""
     corridor_m: float = CORRIDOR_M
     """How far the path reaches to each side."""
 
@@ -48,7 +49,7 @@ class BoxScoring:
         plain = cls()
         given = cls(*(float(value.get(name, default)) for name, default in plain.to_dict().items()))
         bounded = all(abs(number) <= _MOST for number in given.to_dict().values())
-        if not (bounded and min(given.score_scale, given.near_scale, given.corridor_m) > 0):
+        if not (bounded and min(given.to_dict().values()) > 0):
             raise ValueError(f"{given} scores nothing")
         return given
 
@@ -92,8 +93,8 @@ def scored(boxes: Iterable[Box], camera: Camera, *, aspect: float, scoring: BoxS
         if at is None:
             continue
         key, sure = (box.object, at.side), min(max(box.score, 1e-4), 1.0 - 1e-4)
-        near = min(-scoring.near_scale * math.log(at.used), NEAR_MOST)
-        odds = scoring.score_scale * math.log(sure / (1.0 - sure)) + near + scoring.bias
+        near = min(scoring.near_scale * math.log(scoring.reach_scale / at.used), NEAR_MOST)
+        odds = scoring.score_scale * math.log(sure / (1.0 - sure)) + near
         logistic = (1.0 + math.tanh(odds / 2.0)) / 2.0  # exp would overflow
         scores[key] = max(scores.get(key, 0.0), logistic)
     return scores

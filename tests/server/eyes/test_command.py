@@ -8,6 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from server import walks
+from server.learn import eyes_bundle
+from shared import bundle, vocabulary
+from shared.errors import BundleError
+from shared.runtime import GuidanceModel, check_golden
 from tests.paths import ROOT
 from tests.pulse import until
 from tests.server.commands.terminal import server
@@ -23,6 +31,25 @@ def test_the_command_names_the_licence_and_says_when_they_are_there(tarball: Pat
     second = server(tmp_path, "models", "add", "eyes")
     assert (second.returncode, second.stderr) == (0, "")
     assert "there already, 23 classes, Apache-2.0 by its package.json" in second.stdout
+    assert "It sees no curb, no step and no pole." in second.stdout
+    assert "trial" in server(tmp_path, "models", "list").stdout
+    the_bundle_guides_by_the_table_and_on_trial_only(tmp_path / "models" / eyes_bundle.VERSION / "bundle")
+
+
+def the_bundle_guides_by_the_table_and_on_trial_only(folder: Path) -> None:
+    assert check_golden(folder, threads=1) == []
+    assert "Apache-2.0" in (folder / "NOTICE.txt").read_text()
+    with pytest.raises(BundleError, match="trial"):
+        GuidanceModel.load(folder)
+    model = GuidanceModel.load(folder, threads=1, allow=bundle.FOR_JUDGING)
+    shot = walks.random_frame(np.random.default_rng(1), objects=("bicycle",), width_px=320, height_px=240)
+    seen = model.look(shot.image)
+    assert {hazard.object for hazard in seen.hazards} == set(model.manifest.model["objects"])
+    assert vocabulary.problems(model.word(seen).text) == []
+    with pytest.raises(BundleError, match="no decoder"):
+        _ = model.language
+    nothing = model.look(np.full((480, 640, 3), 90, np.uint8))
+    assert (nothing.boxes, model.word(nothing).text) == ((), vocabulary.CLEAR)
 
 
 def test_a_bundle_is_not_brought_with_from(tmp_path: Path) -> None:

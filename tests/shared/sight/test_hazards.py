@@ -33,7 +33,7 @@ def boxes(draw: st.DrawFn) -> Box:
     return Box(draw(OBJECTS), draw(st.floats(0, 1)), left=x[0], top=y[0], right=x[1], bottom=y[1])
 
 
-SCORINGS = st.builds(BoxScoring, st.floats(0.01, 10), st.floats(0.01, 10), st.floats(-10, 10))
+SCORINGS = st.builds(BoxScoring, *[st.floats(0.01, 10)] * 4)
 
 
 @given(boxes(), SCORINGS, st.sampled_from(ASPECTS))
@@ -150,18 +150,18 @@ def test_of_several_boxes_at_one_side_the_best_counts() -> None:
 
 
 def test_numbers_of_a_manifest_are_read_and_written_and_other_fields_left_alone() -> None:
-    fitted = BoxScoring(1.2, 4.0, -0.3)
+    fitted = BoxScoring(1.2, 4.0, 0.8)
     assert BoxScoring.from_dict({**fitted.to_dict(), "later": "field"}) == fitted
     assert BoxScoring.from_dict({}) == BoxScoring()
-    assert BoxScoring.from_dict({"bias": 1}).bias == 1.0
+    assert BoxScoring.from_dict({"reach_scale": 2}).reach_scale == 2.0
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"score_scale": 0.0}, {"score_scale": -1.0}, {"near_scale": 0}, {"near_scale": -3.3}, {"bias": math.nan},
-        {"bias": math.inf}, {"near_scale": math.inf}, {"score_scale": "much"}, {"bias": None}, {"bias": [1]},
-        {"bias": 1e300}, {"near_scale": 1e300}, {"score_scale": 1e300},
+        {"score_scale": 0.0}, {"score_scale": -1.0}, {"near_scale": 0}, {"near_scale": -3.3}, {"reach_scale": math.nan},
+        {"reach_scale": math.inf}, {"near_scale": math.inf}, {"score_scale": "much"}, {"corridor_m": None},
+        {"corridor_m": [1]}, {"reach_scale": 1e300}, {"corridor_m": 0.0}, {"near_scale": 1e300}, {"score_scale": 1e300},
     ],
 )  # fmt: skip
 def test_numbers_that_would_score_nothing_are_refused(wrong: dict[str, Any]) -> None:
@@ -169,9 +169,9 @@ def test_numbers_that_would_score_nothing_are_refused(wrong: dict[str, Any]) -> 
         BoxScoring.from_dict(wrong)
 
 
-@given(boxes(), st.sampled_from([1e-3, 100.0]), st.sampled_from([1e-3, 100.0]), st.sampled_from([-100.0, 100.0]))
+@given(boxes(), st.sampled_from([1e-3, 100.0]), st.sampled_from([1e-3, 100.0]), st.sampled_from([1e-3, 100.0]))
 def test_the_most_extreme_numbers_that_are_accepted_still_give_probabilities(
-    box: Box, score_scale: float, near_scale: float, bias: float
+    box: Box, score_scale: float, near_scale: float, reach_scale: float
 ) -> None:
-    scoring = BoxScoring.from_dict({"score_scale": score_scale, "near_scale": near_scale, "bias": bias})
+    scoring = BoxScoring.from_dict({"score_scale": score_scale, "near_scale": near_scale, "reach_scale": reach_scale})
     assert 0.0 <= score(box, scoring=scoring) <= 1.0
