@@ -25,7 +25,7 @@ def transcriber() -> Transcriber:
 
 @needs_espeak
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["a whole sentence", "bare"])
+@pytest.mark.parametrize("way", ["a whole sentence", pytest.param("bare", marks=pytest.mark.soak)])
 def test_every_object_is_heard_in_nine_of_ten_sentences(transcriber: Transcriber, way: str) -> None:
     wrong = []
     for name, side in zip(NAMES, SIDES, strict=True):
