@@ -4,7 +4,7 @@
     .venv/bin/python -m benchmarks.streets [--data DIR] [--held-out DRIVE] [--eyes FILE] [--no-night]
 
     zero            the packaged detector's boxes and geometry; nothing was taught
-    taught          the same, its three numbers between a box and a score fitted on the sentences of the other drives
+    taught          the same, its four numbers between a box and a score fitted on the sentences of the other drives
     starter_night   the starter after a LoRA night on the same sentences
     starter         the starter as it ships
     perfect, silent, constant    the labels themselves; always silence; the other drives' most frequent sentence
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import _box_fit as box_fit
 from benchmarks import _street_report
 from benchmarks._retrained import VISION as VISION_256M
 from benchmarks._vision_cost import cpu_ms, vision_256m_ms
@@ -39,7 +40,7 @@ from server.evaluation.facts import Course, Truth
 from server.evaluation.measures import wilson
 from server.eyes import packaged
 from server.gate import golden
-from server.learn import box_fit, eyes_bundle, lora
+from server.learn import eyes_bundle, lora
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
 from server.learn.nightly import STARTER_FOLDER, exportable, replay
 from server.model import checkpoint as checkpoints

@@ -31,7 +31,7 @@ _CORE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class BoxScoring:
-    """The few numbers between a box and a probability: they travel in the manifest, and a night may fit them."""
+    """The few numbers between a box and a probability: they travel in the manifest."""
 
     score_scale: float = 1.5
     near_scale: float = 3.3

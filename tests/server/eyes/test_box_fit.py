@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from server.learn import box_fit
-from server.learn.box_fit import BoxMoment
+from benchmarks import _box_fit as box_fit
+from benchmarks._box_fit import BoxMoment
 from shared import vocabulary
 from shared.sight import Box, BoxScoring, Camera, scored
 
