@@ -7,7 +7,7 @@
     taught          the same, its four numbers between a box and a score fitted on the sentences of the other drives
     starter_night   the starter after a LoRA night on the same sentences
     starter         the starter as it ships
-    perfect, silent, constant    the labels themselves; always silence; the other drives' most frequent sentence
+    perfect, silent, constant    the labels themselves; always silence; the other drives' most frequent words
 
 The pictures (../shared/data/streets/train: three drives of CamVid, from a car) are no part of waycue. Where they are
 absent, or the eyes cannot be fetched, this says so and ends well. The bundles are quantised and run through the
@@ -214,7 +214,7 @@ def _shots(course: Course) -> Shots:
 
 
 def _constant(shots: Shots) -> Say:
-    sentence = Counter(truth.references[0] for _, truth in shots).most_common(1)[0][0]
+    sentence = Counter(truth.references[0] for _, truth in shots if not truth.silent).most_common(1)[0][0]
     return lambda image: sentence
 
 
