@@ -1,7 +1,8 @@
 """A detector becomes look.onnx, the graph that runs at every look (shared.runtime.look), in float32 or int8.
 
 Static quantisation (QDQ): a convolution's input needs a scale that is known beforehand, found on pictures that the
-caller gives. What decodes the boxes stays in float32.
+caller gives. Convolutions become int8, with the ReLU6 behind them; additions stay in float32: those that decode boxes
+would round corners to 256 places, and those of residuals take as long either way.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Detector:
     names: Sequence[str | None]
     """[classes]: what each class is called here; None = nothing is said about it"""
     scoring: BoxScoring = field(default_factory=BoxScoring)
+    precise: Sequence[str] = ()
+    """Its modules that stay in float32 where the rest becomes int8."""
 
     @property
     def objects(self) -> list[str]:
@@ -86,7 +89,7 @@ def export_eyes(
         pixels = {"pixel_values": torch.zeros(1, 3, size, size)}
         write_graph(_Look(what.network), pixels, OnnxConfig(ort_fusions="cpu"), raw)
     if quantised:
-        quantise_look(raw, temp / LOOK, what.preprocessing, pictures)
+        quantise_look(raw, temp / LOOK, what, pictures)
         raw.unlink()
     else:
         raw.rename(temp / LOOK)
@@ -134,20 +137,36 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
         return None if picture is None else {"pixel_values": prepare(picture, self._preprocessing)}
 
 
-def quantise_look(source: Path, target: Path, preprocessing: Preprocessing, pictures: Pictures) -> None:
-    """Int8 convolutions, per channel; everything else stays in float32. Raises: OSError."""
+def quantise_look(source: Path, target: Path, what: Detector, pictures: Pictures) -> None:
+    """Int8 convolutions, per channel, but for `what.precise`; everything else stays in float32.
+
+    source: look.onnx of `what` in float32
+    raises: OSError; ValueError where a module that should stay precise has no convolution
+    """
     prepared = target.with_suffix(".prepared.onnx")
     with quiet():
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_static(
             str(prepared),
             str(target),
-            _Calibration(pictures, preprocessing),
+            _Calibration(pictures, what.preprocessing),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Conv", "Add", "Clip"],
+            op_types_to_quantize=["Conv", "Clip"],
+            nodes_to_exclude=_convolutions(onnx.load(prepared), what.precise),
         )
     onnx.checker.check_model(str(target))
     prepared.unlink()
+
+
+def _convolutions(model: onnx.ModelProto, modules: Sequence[str]) -> list[str]:
+    """The names of the convolutions of some modules of a detector: their weights keep its names."""
+    weights = {node.name: node.input[1] for node in model.graph.node if node.op_type == "Conv"}
+    found = {
+        module: [at for at, name in weights.items() if name.startswith(f"detector.{module}.")] for module in modules
+    }
+    if missing := [module for module, names in found.items() if not names]:
+        raise ValueError(f"the detector has no convolution in {', '.join(missing)}")
+    return [name for names in found.values() for name in names]

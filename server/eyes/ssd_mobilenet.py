@@ -22,6 +22,12 @@ CLASSES = 24
 BLOCKS = 17
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion, channels, blocks, stride of the first of them."""
+PRECISE = ("box_heads", "blocks.12", "blocks.13.expand")
+"""What stays in float32 where the rest becomes int8: what gives the finest map and its boxes.
+
+Mean overlap with the boxes in float32 on 200 street pictures: 0.897 with all in int8, 0.917 with the box heads in
+float32, 0.941 with all these, for 1.6 ms a look more (8.5 instead of 6.9; all in float32 take 15.7).
+"""
 _C3_BLOCK, _C4_BLOCK, _WIDE_BLOCK = 5, 12, 13
 EXTRAS = ((256, 512), (128, 256), (128, 256), (64, 128))
 """Channels of the 1×1 and of the 3×3 convolution of each layer after the backbone."""

@@ -14,6 +14,7 @@ from exporters.onnx.look import Detector, export_eyes
 from server import walks
 from server.evaluation import answers
 from server.eyes import classes, packaged
+from server.eyes.ssd_mobilenet import PRECISE
 from server.releases.registry import RegisteredModel, Registry
 from shared import atomic, vocabulary
 from shared import bundle as bundles
@@ -35,7 +36,8 @@ Progress = Callable[[str], None]
 def detector(eyes: packaged.Eyes) -> Detector:
     """What is exported of the packaged eyes."""
     record = eyes.record
-    return Detector(eyes.network, Preprocessing(record.input_px), classes.objects(record.labels))
+    names = classes.objects(record.labels)
+    return Detector(eyes.network, Preprocessing(record.input_px), names, precise=PRECISE)
 
 
 def register(home: Path, *, progress: Progress, clock: Clock | None = None) -> RegisteredModel:

@@ -21,7 +21,7 @@ from shared.runtime.execution import Execution
 from shared.sight import Box, BoxScoring, Camera, pick, scored
 
 LOOK = "look.onnx"
-BOXES, BOX_SCORES, HAZARDS = "boxes", "box_scores", "hazard_logits"
+PIXELS, BOXES, BOX_SCORES, HAZARDS = "pixel_values", "boxes", "box_scores", "hazard_logits"
 
 
 class LookNetwork:
@@ -37,23 +37,21 @@ class LookNetwork:
     ) -> None:
         self._session, self._preprocessing, self._names = session, preprocessing, names
         self._scoring, self._camera = scoring, camera
-        given = {item.name: item.shape for item in session.get_outputs()}
-        self._outputs = [BOXES, BOX_SCORES, *([HAZARDS] if HAZARDS in given else [])]
-        if given.get(BOX_SCORES, (0,))[-1] != len(names):
-            raise ValueError(f"{LOOK} has other classes than the manifest names")
+        has_head = any(item.name == HAZARDS for item in session.get_outputs())
+        self._outputs = [BOXES, BOX_SCORES, *([HAZARDS] if has_head else [])]
 
     @classmethod
     def open(cls, folder: Path, model: Mapping[str, Any], execution: Execution, camera: Camera) -> LookNetwork:
         """model: of the manifest. Raises: KeyError, TypeError, ValueError, and whatever onnxruntime raises."""
         look = model["look"]
         names = tuple(None if name is None else str(name) for name in look["names"])
-        return cls(
-            execution.session(folder / LOOK),
-            Preprocessing.from_dict(look["preprocessing"]),
-            names,
-            BoxScoring.from_dict(look.get("scoring", {})),
-            camera,
-        )
+        preprocessing, session = Preprocessing.from_dict(look["preprocessing"]), execution.session(folder / LOOK)
+        size = preprocessing.size_px
+        _check_form(session, PIXELS, [3, size, size])
+        _check_form(session, BOXES, [4])
+        _check_form(session, BOX_SCORES, [len(names)])
+        _check_form(session, HAZARDS, [len(model["objects"]), len(model["sides"])], optional=True)
+        return cls(session, preprocessing, names, BoxScoring.from_dict(look.get("scoring", {})), camera)
 
     def run(self, image: NDArray[np.uint8]) -> tuple[tuple[Box, ...], NDArray[np.float32] | None, NDArray[np.uint8]]:
         """One look.
@@ -64,9 +62,18 @@ class LookNetwork:
         """
         tile = fit_tile(image, self._preprocessing)
         pixels = normalise(tile, self._preprocessing)[None]
-        corners, scores, *logits = self._session.run(self._outputs, {"pixel_values": pixels})
+        corners, scores, *logits = self._session.run(self._outputs, {PIXELS: pixels})
         return pick(corners[0], scores[0], self._names), logits[0] if logits else None, tile
 
     def scored(self, boxes: tuple[Box, ...], *, aspect: float) -> dict[tuple[str, str], float]:
         """(object, side) → how sure it is that such a thing stands in the way. aspect: width / height of the picture"""
         return scored(boxes, self._camera, aspect=aspect, scoring=self._scoring)
+
+
+def _check_form(session: onnxruntime.InferenceSession, name: str, tail: list[int], *, optional: bool = False) -> None:
+    """Raises: ValueError unless an input or output of that name ends in these sides."""
+    given = {item.name: list(item.shape) for item in (*session.get_inputs(), *session.get_outputs())}
+    if name not in given and not optional:
+        raise ValueError(f"{LOOK} has no {name}")
+    if name in given and given[name][-len(tail) :] != tail:
+        raise ValueError(f"{LOOK} has {name} {given[name]}, the manifest says [… {str(tail)[1:]}")

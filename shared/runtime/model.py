@@ -149,7 +149,7 @@ class GuidanceModel:
         scores = np.zeros(len(self._pairs)) if logits is None else self._calibration.hazards(logits[0]).ravel()
         if boxes and self._looks is not None:
             stand = self._looks.scored(boxes, aspect=image.shape[1] / image.shape[0])
-            scores = np.maximum(scores, [stand.get(pair, 0.0) for pair in self._pairs])
+            scores = np.fmax(scores, [stand.get(pair, 0.0) for pair in self._pairs])
         order = np.argsort(-scores, kind="stable")
         return tuple(Hazard(name, side, float(scores[at])) for at in order for name, side in (self._pairs[at],))
 

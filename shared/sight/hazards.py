@@ -4,7 +4,8 @@
     log-odds = score_scale · log-odds(detector's score) + near_scale · ln(reach_scale · reach / distance)
 
 On the edge of its reach a thing that the detector is half sure of is worth one half. Nearness adds NEAR_MOST at most:
-what the detector gives less than 0.3 stays below one half, however near it seems. A box whose foot is cut off by the
+what the detector gives less than 0.3 stays below one half, however near it seems. Certainty adds SURE_MOST at most: at
+twice its reach a thing stays below one half, however plain it is. A box whose foot is cut off by the
 picture's edge is at least as near as that edge.
 """
 
@@ -25,6 +26,8 @@ _MOST = 100.0
 """Larger numbers of a scoring are no fit but damage; their products stay finite."""
 NEAR_MOST = 1.2
 """Of the log-odds: what nearness adds at most."""
+SURE_MOST = 2.2
+"""Of the log-odds: what the detector's score adds at most."""
 _CORE = 0.5
 """Share of a box's width that tells its side: a slanted thing's box is wider than the thing at its foot."""
 
@@ -94,7 +97,7 @@ def scored(boxes: Iterable[Box], camera: Camera, *, aspect: float, scoring: BoxS
             continue
         key, sure = (box.object, at.side), min(max(box.score, 1e-4), 1.0 - 1e-4)
         near = min(scoring.near_scale * math.log(scoring.reach_scale / at.used), NEAR_MOST)
-        odds = scoring.score_scale * math.log(sure / (1.0 - sure)) + near
+        odds = min(scoring.score_scale * math.log(sure / (1.0 - sure)), SURE_MOST) + near
         logistic = (1.0 + math.tanh(odds / 2.0)) / 2.0  # exp would overflow
         scores[key] = max(scores.get(key, 0.0), logistic)
     return scores

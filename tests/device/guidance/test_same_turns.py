@@ -1,8 +1,9 @@
 """The device's guiding thread and the evaluation do the same on the same walk: every look, word and spoken sentence.
 
 Both drive `shared.guidance.turn`. Here a rendered walk goes through the evaluation and, picture by picture, through the
-device's own thread in a fast replay, with the same model and a voice that takes as long; a second walk adds what
-the rendered one lacks: a siren, a black and a frozen picture, doubt, words that the monitor stops.
+device's own thread in a fast replay, with the same model and a voice that takes as long: the starter, and eyes alone.
+A second walk adds what the rendered one lacks: a siren, a black and a frozen picture, doubt, words that the monitor
+stops.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from device.guidance.history import Spoken
 from device.guidance.loop import Guidance, GuidanceSettings
 from device.voice.sinks import Timeline, UtteranceEnded, VoiceEvent
 from device.voice.voice import SpeechRate, Voice, VoiceUtterance
+from server import walks
 from server.evaluation import drive as driving
 from server.evaluation import rendered
 from server.evaluation.drive import DriveSettings, drive
-from server.evaluation.facts import Course, Frame
-from shared import monitor, policy
+from server.evaluation.facts import Course, Frame, Truth, seen_side
+from server.walks.chunks import hazard_events
+from server.walks.scene import VIEW_DEG
+from shared import monitor, policy, vocabulary
 from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.clock import SystemClock
 from shared.guidance import events, turn
@@ -34,7 +38,9 @@ from shared.guidance.turn import GuidanceState, Turn
 from shared.policy import PolicySettings
 from shared.runtime import GuidanceModel
 from shared.runtime.seen import Instruction, Observation
+from shared.sight import Camera
 from tests.server.evaluation.stage import BIN, CURB, POLE, Reader, course_of
+from tests.shared.runtime import small_eyes
 
 SETTINGS = DriveSettings(pictures=False)
 Record = list[tuple[Any, ...]]
@@ -196,6 +202,48 @@ def test_a_rendered_walk_is_the_same_on_a_device_and_in_the_evaluation(
     theirs, _ = evaluated(model, course, wearer, monkeypatch)
     assert kinds(ours) >= {"look", "word", "say"}
     assert ours == theirs
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory: pytest.TempPathFactory) -> GuidanceModel:
+    """A bundle without a language model, whose eyes know persons by their red."""
+    folder = tmp_path_factory.mktemp("eyes") / "bundle"
+    small_eyes.export_small(folder)
+    return GuidanceModel.load(folder, threads=1, allow_demo=True, camera=Camera(fov_deg=VIEW_DEG))
+
+
+def among_red_people(*, seed: int, duration_s: float) -> Course:
+    """A rendered walk on which only persons stand, all in red."""
+    walk = walks.plan_walk(seed, duration_s=duration_s, objects=("person",), settings=("street", "square"))
+
+    def frames() -> Iterator[Frame]:
+        for t_s in np.arange(0.0, duration_s, 0.25).tolist():
+            shot = walks.render_frame(walk, t_s, 640, 480)
+            image = shot.image.copy()
+            image[shot.mask == walks.DRAWN.index("person") + 1] = small_eyes.RED
+            there = frozenset((seen.object, seen.side) for seen in shot.seen)
+            yield Frame(t_s, image, Truth((shot.instruction or vocabulary.CLEAR,), there), False)
+
+    return Course("red", "day", duration_s, tuple(hazard_events(walk)), frames)
+
+
+def test_eyes_alone_guide_past_people_the_same_on_a_device_and_in_the_evaluation(
+    eyes: GuidanceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course, wearer = among_red_people(seed=5, duration_s=20.0), PolicySettings()
+    ours, _ = on_a_device(eyes, course, wearer)
+    theirs, _ = evaluated(eyes, course, wearer, monkeypatch)
+    assert ours == theirs
+    assert kinds(ours) >= {"look", "word", "say"}
+    said = drive(eyes, course, wearer, SETTINGS).utterances
+    assert said
+    times = {frame.t_s: frame.truth.there for frame in course.frames() if frame.truth is not None}
+    for utterance in said:
+        slots = vocabulary.parse(utterance.text)
+        assert slots is not None
+        assert slots.object == "person"
+        lately = {thing for t_s, there in times.items() if abs(t_s - utterance.t_s) <= 1.0 for thing in there}
+        assert ("person", seen_side(slots.side)) in lately, utterance
 
 
 def wail(seconds: float) -> NDArray[np.int16]:

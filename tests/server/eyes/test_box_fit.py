@@ -71,7 +71,7 @@ def test_few_moments_stay_near_the_defaults_and_none_change_nothing() -> None:
 
 
 def test_moments_that_contradict_each_other_give_finite_numbers_that_a_bundle_takes() -> None:
-    mixed = [BoxMoment((box(2.0, 0.9),), ASPECT, text) for text in ("Caution, person ahead.", vocabulary.CLEAR) * 20]
+    mixed = [BoxMoment((box(4.0, 0.6),), ASPECT, text) for text in ("Caution, person ahead.", vocabulary.CLEAR) * 20]
     fitted = box_fit.fit(mixed, CAMERA)
     assert BoxScoring.from_dict(fitted.to_dict()) == fitted
-    assert 0.2 < score(fitted, 2.0, 0.9) < 0.8
+    assert 0.3 < score(fitted, 4.0, 0.6) < 0.7

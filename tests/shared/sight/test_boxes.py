@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -86,6 +86,7 @@ SHARE = st.floats(0, 1, width=32)
 
 
 @given(st.lists(st.tuples(st.tuples(*[ANY | SHARE] * 4), st.tuples(*[ANY | SHARE] * 4)), max_size=12))
+@settings(deadline=None)
 def test_a_damaged_network_raises_nothing_and_every_box_is_in_the_picture(
     rows: list[tuple[Corners, tuple[float, float, float, float]]],
 ) -> None:
@@ -125,6 +126,7 @@ def boxes_of(seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 @given(st.integers(0, 10_000))
+@settings(deadline=None)
 def test_no_two_boxes_of_an_object_overlap_by_half_and_each_that_was_left_out_overlaps_a_better_one(seed: int) -> None:
     corners, scores = boxes_of(seed)
     kept = [box for box in pick(corners, scores, NAMES) if box.object == "person"]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ConfigError
@@ -28,6 +28,7 @@ def projected(camera: Camera, right_m: float, ahead_m: float, *, aspect: float) 
 
 
 @given(CAMERAS, st.floats(-5, 5), st.floats(0.3, 25), st.sampled_from(ASPECTS))
+@settings(deadline=None)
 def test_a_point_that_is_projected_is_found_again(
     camera: Camera, right_m: float, ahead_m: float, aspect: float
 ) -> None:
@@ -69,6 +70,7 @@ def test_known_distances() -> None:
 
 
 @given(CAMERAS, st.sampled_from(ASPECTS), st.floats(0, 1))
+@settings(deadline=None)
 def test_nothing_at_or_above_the_horizon_is_on_the_ground_and_everything_below_it_is(
     camera: Camera, aspect: float, x: float
 ) -> None:
@@ -87,6 +89,7 @@ def test_a_level_camera_has_the_horizon_in_the_middle_and_one_that_looks_down_ab
 
 
 @given(CAMERAS, st.sampled_from(ASPECTS), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+@settings(deadline=None)
 def test_lower_in_the_picture_is_nearer(camera: Camera, aspect: float, x: float, one: float, other: float) -> None:
     near, far = (camera.ground(x, y, aspect=aspect) for y in (max(one, other), min(one, other)))
     if far is not None:

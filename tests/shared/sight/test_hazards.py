@@ -6,8 +6,9 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.sight import CORRIDOR_M, Box, BoxScoring, Camera, reach, scored
@@ -37,11 +38,13 @@ SCORINGS = st.builds(BoxScoring, *[st.floats(0.01, 10)] * 4)
 
 
 @given(boxes(), SCORINGS, st.sampled_from(ASPECTS))
+@settings(deadline=None)
 def test_scores_are_probabilities(box: Box, scoring: BoxScoring, aspect: float) -> None:
     assert 0.0 <= score(box, aspect=aspect, scoring=scoring) <= 1.0
 
 
 @given(boxes(), st.sampled_from(ASPECTS))
+@settings(deadline=None)
 def test_a_mirrored_picture_has_the_same_things_on_the_other_side(box: Box, aspect: float) -> None:
     here = scored([box], CAMERA, aspect=aspect, scoring=PLAIN)
     mirror = replace(box, left=1.0 - box.right, right=1.0 - box.left)
@@ -53,6 +56,7 @@ def test_a_mirrored_picture_has_the_same_things_on_the_other_side(box: Box, aspe
 
 
 @given(boxes(), st.floats(0, 1), SCORINGS, st.sampled_from(ASPECTS))
+@settings(deadline=None)
 def test_surer_never_lowers_the_score(box: Box, other: float, scoring: BoxScoring, aspect: float) -> None:
     low, high = sorted((box.score, other))
     less, more = (score(replace(box, score=value), aspect=aspect, scoring=scoring) for value in (low, high))
@@ -60,6 +64,7 @@ def test_surer_never_lowers_the_score(box: Box, other: float, scoring: BoxScorin
 
 
 @given(boxes(), st.floats(0, 1), SCORINGS, st.sampled_from(ASPECTS))
+@settings(deadline=None)
 def test_nearer_never_lowers_the_score(box: Box, other: float, scoring: BoxScoring, aspect: float) -> None:
     far, near = sorted((box.bottom, max(other, box.top)))
     less, more = (score(replace(box, bottom=value), aspect=aspect, scoring=scoring) for value in (far, near))
@@ -67,6 +72,7 @@ def test_nearer_never_lowers_the_score(box: Box, other: float, scoring: BoxScori
 
 
 @given(boxes(), boxes())
+@settings(deadline=None)
 def test_another_box_never_lowers_what_one_says(one: Box, other: Box) -> None:
     alone = scored([one], CAMERA, aspect=4 / 3, scoring=PLAIN)
     both = scored([other, one], CAMERA, aspect=4 / 3, scoring=PLAIN)
@@ -131,6 +137,7 @@ def test_what_ends_above_the_horizon_is_no_hazard_however_sure(name: str, aspect
 
 
 @given(st.floats(0.0, 1.2), st.floats(1.0, 12.0), st.sampled_from(ASPECTS))
+@settings(deadline=None)
 def test_what_hangs_below_the_camera_seems_farther_away_than_it_is_and_never_nearer(
     lifted_m: float, ahead_m: float, aspect: float
 ) -> None:
@@ -170,8 +177,19 @@ def test_numbers_that_would_score_nothing_are_refused(wrong: dict[str, Any]) -> 
 
 
 @given(boxes(), st.sampled_from([1e-3, 100.0]), st.sampled_from([1e-3, 100.0]), st.sampled_from([1e-3, 100.0]))
+@settings(deadline=None)
 def test_the_most_extreme_numbers_that_are_accepted_still_give_probabilities(
     box: Box, score_scale: float, near_scale: float, reach_scale: float
 ) -> None:
     scoring = BoxScoring.from_dict({"score_scale": score_scale, "near_scale": near_scale, "reach_scale": reach_scale})
     assert 0.0 <= score(box, scoring=scoring) <= 1.0
+
+
+def test_a_plain_thing_far_out_of_reach_is_no_hazard_and_a_faint_one_at_hand_neither() -> None:
+    def seen_at(at_m: float, sure: float) -> float:
+        rows = np.linspace(0.3, 1.0, 4000)
+        feet = [(abs(point.ahead_m - at_m), row) for row in rows if (point := CAMERA.ground(0.5, row, aspect=4 / 3))]
+        return score(Box("person", sure, left=0.48, top=0.1, right=0.52, bottom=float(min(feet)[1])))
+
+    assert seen_at(2 * reach("person").ahead_m, 0.999) < 0.5 < seen_at(1.2 * reach("person").ahead_m, 0.999)
+    assert seen_at(0.8, 0.28) < 0.5 < seen_at(0.8, 0.35)

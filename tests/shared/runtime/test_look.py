@@ -1,0 +1,456 @@
+"""Bundles with a look network: alone, beside a language model, with a hazard head and without."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from shared import bundle, vocabulary
+from shared.calibration import Calibration
+from shared.errors import BundleError, MediaError
+from shared.preprocess import Preprocessing
+from shared.runtime import GuidanceModel, check_golden
+from shared.runtime.execution import Execution
+from shared.runtime.language import DECODER, VISION
+from shared.runtime.look import BOX_SCORES, BOXES, HAZARDS, LOOK
+from shared.runtime.seen import Observation
+from shared.sight import Camera
+from tests.shared.runtime import small_eyes
+from tests.shared.runtime.altered import golden_picture, rewrite
+from tests.shared.runtime.small_eyes import (
+    AHEAD,
+    BLUE,
+    CAR,
+    FAR,
+    LEFT,
+    NAMES,
+    PALE,
+    PERSON,
+    PREPROCESSING,
+    RED,
+    RIGHT,
+    SmallEyes,
+    WithHead,
+    box_of,
+    painted,
+    write_eyes,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of small eyes alone. Read only."""
+    folder = tmp_path_factory.mktemp("eyes") / "bundle"
+    small_eyes.export_small(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def eyes(alone: Path) -> GuidanceModel:
+    return GuidanceModel.load(alone, threads=1, allow_demo=True)
+
+
+@pytest.fixture
+def copy(alone: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(alone, tmp_path / "bundle"))
+
+
+def model_of(folder: Path) -> dict[str, Any]:
+    return dict(bundle.read_manifest(folder).model)
+
+
+def scores(observation: Observation) -> dict[tuple[str, str], float]:
+    return {(hazard.object, hazard.side): hazard.score for hazard in observation.hazards}
+
+
+# --- alone ------------------------------------------------------------------------------------------------------------
+
+
+def test_eyes_alone_are_a_whole_bundle(alone: Path) -> None:
+    manifest = bundle.verify(alone)
+    golden = {"golden/golden.json", "golden/000.jpg", "golden/001.jpg"}
+    assert {entry.path for entry in manifest.files} == {LOOK, bundle.BLOCKS_NAME, *golden}
+    assert manifest.model["objects"] == ["person", "vehicle"]
+    assert manifest.model["look"]["names"] == list(NAMES)
+    assert manifest.model["precision"] == "float32"
+
+
+@pytest.mark.parametrize(("height", "width"), [(240, 320), (480, 640), (360, 640), (640, 360)])
+def test_boxes_are_where_the_picture_shows_them_and_hazards_where_they_stand(
+    eyes: GuidanceModel, height: int, width: int
+) -> None:
+    picture = painted((AHEAD, RED), (LEFT, BLUE), height=height, width=width)
+    observation = eyes.look(picture)
+    found = [(box.object, box.top, box.left, box.bottom, box.right) for box in observation.boxes]
+    for name, cell in (("person", AHEAD), ("vehicle", LEFT)):
+        assert any(other == name and edges == pytest.approx(box_of(cell), abs=0.02) for other, *edges in found)
+    sure = {key for key, score in scores(observation).items() if score > 0.5}
+    assert sure == {("person", "ahead"), ("vehicle", "on the left")}
+    assert [hazard.score for hazard in observation.hazards] == sorted(scores(observation).values(), reverse=True)
+    assert set(scores(observation)) == {(n, s) for n in ("person", "vehicle") for s in vocabulary.SIDES_SEEN}
+    assert observation.brightness == pytest.approx(picture.mean() / 255, abs=0.01)
+
+
+def test_the_most_urgent_thing_is_worded_by_the_table(eyes: GuidanceModel) -> None:
+    def said(*cells: tuple[small_eyes.Cell, tuple[int, int, int]]) -> str:
+        return eyes.word(eyes.look(painted(*cells))).text
+
+    assert said((AHEAD, BLUE)) == vocabulary.instruct("vehicle", "ahead") == "Stop, vehicle ahead."
+    assert said((AHEAD, RED)) == vocabulary.instruct("person", "ahead")
+    assert said((LEFT, RED), (AHEAD, BLUE)) == "Stop, vehicle ahead."  # to stop for comes before what is beside
+    assert said((RIGHT, BLUE)) == vocabulary.instruct("vehicle", "on the right")
+    assert said() == vocabulary.CLEAR
+
+
+def test_a_word_is_as_sure_as_its_hazard_and_silence_as_nothing_is_there(eyes: GuidanceModel) -> None:
+    seen, empty = eyes.look(PERSON), eyes.look(painted((FAR, PALE)))
+    assert eyes.word(seen).confidence == seen.hazards[0].score
+    assert eyes.word(seen).grammatical
+    assert eyes.word(seen).token_ids == ()
+    assert eyes.word(empty).text == vocabulary.CLEAR
+    assert 0.0 < empty.hazards[0].score < 0.5
+    assert eyes.word(empty).confidence == 1.0 - empty.hazards[0].score
+
+
+def test_the_threshold_of_the_manifest_decides_what_is_worded(copy: Path) -> None:
+    rewrite(copy, thresholds={"hazard_above": 1.1})
+    model = GuidanceModel.load(copy, threads=1, allow_demo=True)
+    assert model.word(model.look(PERSON)).text == vocabulary.CLEAR
+
+
+def test_where_the_camera_is_worn_decides_how_far_away_a_thing_is(alone: Path, eyes: GuidanceModel) -> None:
+    high = GuidanceModel.load(alone, threads=1, allow_demo=True, camera=Camera(height_m=3.0, pitch_deg=-20.0))
+    middle = painted(((1, 4, 3), RED))
+    assert scores(high.look(middle))["person", "ahead"] < 0.5 < scores(eyes.look(middle))["person", "ahead"]
+
+
+def test_eyes_alone_have_no_language_model(eyes: GuidanceModel) -> None:
+    with pytest.raises(BundleError, match=r"small-1 has no decoder.*language model"):
+        _ = eyes.language
+
+
+def test_what_is_no_picture_is_refused(eyes: GuidanceModel) -> None:
+    with pytest.raises(MediaError, match="uint8"):
+        eyes.look(np.zeros((8, 8, 3), np.float32))
+
+
+def test_sound_and_the_look_before_change_nothing(eyes: GuidanceModel) -> None:
+    before = eyes.look(CAR)
+    plain, more = eyes.look(PERSON), eyes.look(PERSON, np.zeros(32_000, np.float32), before=before)
+    assert plain.hazards == more.hazards
+    assert more.audio is None
+    assert len(more.unseen) == 1  # no row of pictures grows
+
+
+def test_int8_eyes_see_the_same(alone: Path, tmp_path: Path) -> None:
+    manifest = small_eyes.export_small(tmp_path / "int8", quantised=True)
+    assert manifest.model["precision"] == "look int8"
+    small = GuidanceModel.load(tmp_path / "int8", threads=1, allow_demo=True)
+    full = GuidanceModel.load(alone, threads=1, allow_demo=True)
+    for picture in (PERSON, CAR, painted()):
+        ours, theirs = small.look(picture), full.look(picture)
+        assert scores(ours) == pytest.approx(scores(theirs), abs=0.02)
+        assert small.word(ours).text == full.word(theirs).text
+        assert [box.object for box in ours.boxes] == [box.object for box in theirs.boxes]
+    assert not list(tmp_path.glob("*.part"))
+    assert not (tmp_path / "int8" / "raw.onnx").exists()
+
+
+def test_modules_that_should_stay_precise_do_and_one_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    manifest = small_eyes.export_small(tmp_path / "int8", quantised=True, precise=("box_heads", "class_heads"))
+    assert manifest.model["precision"] == "look int8"
+    nodes = onnx.load(tmp_path / "int8" / LOOK).graph.node
+    assert not [node for node in nodes if node.op_type == "QuantizeLinear"]
+    with pytest.raises(ValueError, match="no convolution in box_head, neck"):
+        small_eyes.export_small(tmp_path / "eyes", quantised=True, precise=("box_head", "class_heads", "neck"))
+    assert not (tmp_path / "eyes").exists()
+
+
+# --- the bundle's test of itself --------------------------------------------------------------------------------------
+
+
+def test_eyes_that_see_what_they_should_pass(alone: Path) -> None:
+    assert check_golden(alone, threads=1) == []
+
+
+def test_eyes_that_miss_what_must_stop_are_found(copy: Path) -> None:
+    shutil.copyfile(copy / "golden" / "001.jpg", copy / "golden" / "000.jpg")
+    rewrite(copy)
+    missed, few = check_golden(copy, threads=1)
+    assert missed == "000.jpg: person ahead was not seen"
+    assert few == "only 1 of 2 golden pictures were worded right"
+
+
+# --- what is no look network ------------------------------------------------------------------------------------------
+
+
+def refused(folder: Path, match: str) -> None:
+    with pytest.raises(BundleError, match=match) as caught:
+        GuidanceModel.load(folder, threads=1, allow_demo=True)
+    assert caught.value.hint
+    with pytest.raises(BundleError, match=match):
+        check_golden(folder, threads=1)
+
+
+@pytest.mark.parametrize("names", [[None, "person"], [None, "person", "vehicle", "dog"], []])
+def test_names_that_do_not_fit_the_classes_are_refused(copy: Path, names: list[str | None]) -> None:
+    model = model_of(copy)
+    rewrite(copy, model={**model, "look": {**model["look"], "names": names}})
+    refused(copy, r"manifest lacks what the runtime needs.*box_scores")
+
+
+def test_a_manifest_that_says_nothing_of_the_look_network_is_refused(copy: Path) -> None:
+    rewrite(copy, without="look")
+    refused(copy, r"manifest lacks what the runtime needs.*look")
+
+
+@pytest.mark.parametrize(
+    "look",
+    [{}, [], "text", {"names": [None, "person", "vehicle"]}, {"preprocessing": PREPROCESSING.to_dict()}, {"names": 7}],
+)
+def test_half_of_what_is_needed_is_refused(copy: Path, look: Any) -> None:
+    rewrite(copy, model={**model_of(copy), "look": look})
+    refused(copy, "manifest lacks what the runtime needs")
+
+
+def test_pictures_of_another_size_than_the_graph_takes_are_refused(copy: Path) -> None:
+    model = model_of(copy)
+    look = {**model["look"], "preprocessing": Preprocessing(300).to_dict()}
+    rewrite(copy, model={**model, "look": look})
+    refused(copy, r"pixel_values.*96")
+
+
+def test_a_scoring_that_scores_nothing_is_refused(copy: Path) -> None:
+    model = model_of(copy)
+    rewrite(copy, model={**model, "look": {**model["look"], "scoring": {"near_scale": -1.0}}})
+    refused(copy, "scores nothing")
+
+
+class Without(nn.Module):
+    """Small eyes that lack an output, or have one of another form."""
+
+    def __init__(self, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+        super().__init__()
+        self.eyes, self.config, self.change = SmallEyes(), None, change
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        seen = self.eyes(pixel_values)
+        return self.change({BOXES: seen.boxes, BOX_SCORES: seen.class_logits.sigmoid()})
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda out: {BOXES: out[BOXES]}, "no box_scores"),
+        (lambda out: {BOX_SCORES: out[BOX_SCORES]}, "no boxes"),
+        (lambda out: {**out, BOXES: out[BOXES][..., :3]}, "boxes"),
+        (lambda out: {**out, HAZARDS: out[BOXES][:, :7, :3] * 1.0}, "hazard_logits"),
+    ],
+    ids=["no scores", "no boxes", "boxes with three corners", "a head of other objects"],
+)
+def test_a_graph_without_what_the_runtime_needs_is_refused(
+    copy: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]], match: str
+) -> None:
+    (copy / LOOK).unlink()
+    write_eyes(Without(change), copy / LOOK)
+    rewrite(copy)
+    refused(copy, match)
+
+
+def test_a_truncated_graph_and_a_foreign_file_are_refused(copy: Path) -> None:
+    whole = (copy / LOOK).read_bytes()
+    for data in (whole[: len(whole) // 2], whole[:-1], b"not what the name says", b""):
+        (copy / LOOK).write_bytes(data)
+        rewrite(copy)
+        refused(copy, "could not be loaded|manifest lacks")
+
+
+class Damaged(nn.Module):
+    """Says what no network should."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.eyes, self.config, self.value = SmallEyes(), None, value
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        seen = self.eyes(pixel_values)
+        broken = seen.class_logits.sigmoid() * 0 + self.value
+        return {BOXES: seen.boxes * self.value, BOX_SCORES: broken}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e30])
+def test_a_graph_that_says_no_numbers_sees_nothing_and_fails_its_own_test(copy: Path, value: float) -> None:
+    (copy / LOOK).unlink()
+    write_eyes(Damaged(value), copy / LOOK)
+    rewrite(copy)
+    model = GuidanceModel.load(copy, threads=1, allow_demo=True)
+    observation = model.look(PERSON)
+    assert observation.boxes == ()
+    assert all(hazard.score == 0.0 for hazard in observation.hazards)
+    assert model.word(observation).text == vocabulary.CLEAR
+    assert check_golden(copy, threads=1)[0] == "000.jpg: person ahead was not seen"
+
+
+# --- beside a language model ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Counting(Execution):
+    """Notes what is run: look or vision."""
+
+    ran: list[str] = field(default_factory=list)
+
+    def session(self, file: Path, *, providers: tuple[str, ...] | None = None) -> onnxruntime.InferenceSession:
+        session = super().session(file, providers=providers)
+        if file.name in (LOOK, VISION, DECODER):
+            run = session.run
+
+            def noted(*arguments: Any) -> Any:
+                self.ran.append(file.name)
+                return run(*arguments)
+
+            session.run = noted
+        return session
+
+
+@pytest.fixture(scope="module")
+def head_graph(starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small eyes with a head for the starter's objects: red is a curb ahead."""
+    model = model_of(starter_bundle)
+    red = model["objects"].index("curb") * len(model["sides"]) + model["sides"].index("ahead")
+    file = tmp_path_factory.mktemp("head") / LOOK
+    write_eyes(WithHead(len(model["objects"]), len(model["sides"]), red=red), file)
+    return file
+
+
+def both(starter_bundle: Path, graph: Path, folder: Path, **model: Any) -> Path:
+    """The starter with that look network."""
+    shutil.copytree(starter_bundle, folder)
+    shutil.copyfile(graph, folder / LOOK)
+    look = {"preprocessing": PREPROCESSING.to_dict(), "names": list(NAMES)}
+    rewrite(folder, model={**model_of(folder), "look": look, **model})
+    return folder
+
+
+def test_where_the_look_network_has_a_head_the_vision_encoder_runs_only_when_something_is_worded(
+    starter_bundle: Path, head_graph: Path, tmp_path: Path, model: GuidanceModel
+) -> None:
+    counting = Counting(1)
+    folder = both(starter_bundle, head_graph, tmp_path / "both")
+    two = GuidanceModel.load(folder, allow_demo=True, execution=counting)
+    counting.ran.clear()
+    pictures = [golden_picture(starter_bundle, number) for number in range(6)]
+    looks = [two.look(picture) for picture in pictures]
+    assert counting.ran == [LOOK] * len(pictures)
+    assert all(look.image_tokens.shape == (1, 0, 0) for look in looks)
+    counting.ran.clear()
+    said = [two.word(look) for look in looks]
+    assert counting.ran.count(VISION) == len(pictures)
+    assert LOOK not in counting.ran
+    starter = [model.word(model.look(picture), drafted=False) for picture in pictures]
+    assert [one.text for one in said] == [other.text for other in starter]  # the very pictures of those looks
+
+
+def test_of_two_frames_the_picture_of_the_look_before_is_shown_too(
+    starter_bundle: Path, head_graph: Path, tmp_path: Path
+) -> None:
+    between = {"frames": 2, "between_ids": [4, 4, 5]}
+    folder = both(starter_bundle, head_graph, tmp_path / "both", **between)
+    eager = Path(shutil.copytree(starter_bundle, tmp_path / "eager"))
+    rewrite(eager, model={**model_of(eager), **between})
+    counting = Counting(1)
+    late = GuidanceModel.load(folder, allow_demo=True, execution=counting)
+    at_once = GuidanceModel.load(eager, threads=1, allow_demo=True)
+    one, two, three = (golden_picture(starter_bundle, number) for number in (0, 8, 3))
+    counting.ran.clear()
+    first = late.look(one)
+    second = late.look(two, before=first)
+    third = late.look(three, before=second)
+    assert counting.ran == [LOOK] * 3
+    assert [len(look.unseen) for look in (first, second, third)] == [1, 2, 2]  # no row of pictures grows
+    expected_first = at_once.look(one)
+    expected_second = at_once.look(two, before=expected_first)
+    expected_third = at_once.look(three, before=expected_second)
+    pairs = ((first, expected_first), (second, expected_second), (third, expected_third))
+    for ours, theirs in pairs:
+        plain = {"constrained": False, "drafted": False, "most_tokens": 16}
+        assert late.word(ours, **plain).token_ids == at_once.word(theirs, **plain).token_ids  # type: ignore[arg-type]
+    assert late.word(second, **plain).token_ids != late.word(late.look(two), **plain).token_ids  # type: ignore[arg-type]
+    counting.ran.clear()
+    late.word(third)
+    assert counting.ran.count(VISION) == 2
+
+
+def test_head_and_boxes_are_combined_whichever_is_surer(starter_bundle: Path, head_graph: Path, tmp_path: Path) -> None:
+    two = GuidanceModel.load(both(starter_bundle, head_graph, tmp_path / "both"), threads=1, allow_demo=True)
+    red, car = scores(two.look(PERSON)), scores(two.look(CAR))
+    assert red["person", "ahead"] > 0.9  # by its box
+    assert red["curb", "ahead"] > 0.5  # by the head, of which no box can speak
+    assert car["vehicle", "on the left"] > 0.9
+    calibration = Calibration.from_dict(two.manifest.model.get("calibration", {}))
+    low = float(calibration.hazards(np.array([-4.0], np.float32))[0])
+    assert car["pole", "ahead"] == pytest.approx(low, abs=1e-4)
+    assert car["person", "ahead"] == pytest.approx(low, abs=1e-4)
+
+
+def test_without_a_head_of_its_own_the_look_network_adds_boxes_to_what_the_starter_sees(
+    starter_bundle: Path, alone: Path, tmp_path: Path, model: GuidanceModel
+) -> None:
+    counting = Counting(1)
+    folder = both(starter_bundle, alone / LOOK, tmp_path / "both")
+    two = GuidanceModel.load(folder, allow_demo=True, execution=counting)
+    eyes = GuidanceModel.load(alone, threads=1, allow_demo=True)
+    pictures = [golden_picture(starter_bundle, number) for number in range(4)]
+    counting.ran.clear()
+    for picture in (PERSON, CAR, *pictures):
+        seen = two.look(picture)
+        starters, boxes = scores(model.look(picture)), scores(eyes.look(picture))
+        assert set(scores(seen)) == set(starters)
+        expected = {key: max(score, boxes.get(key, 0.0)) for key, score in starters.items()}
+        assert scores(seen) == pytest.approx(expected, abs=1e-6)
+        assert [hazard.score for hazard in seen.hazards] == sorted(expected.values(), reverse=True)
+        assert np.array_equal(seen.image_tokens, model.look(picture).image_tokens)
+    assert counting.ran == [LOOK, VISION] * 6
+    counting.ran.clear()
+    assert two.word(two.look(pictures[0])).text == model.word(model.look(pictures[0])).text
+    assert counting.ran.count(VISION) == 1  # it has looked already
+
+
+def test_a_head_that_says_no_numbers_does_not_hide_a_box(starter_bundle: Path, tmp_path: Path) -> None:
+    model = model_of(starter_bundle)
+    broken = WithHead(len(model["objects"]), len(model["sides"]), red=0)
+    broken.which.fill_(torch.nan)
+    write_eyes(broken, tmp_path / LOOK)
+    two = GuidanceModel.load(both(starter_bundle, tmp_path / LOOK, tmp_path / "both"), threads=1, allow_demo=True)
+    seen = two.look(PERSON)
+    assert (seen.hazards[0].object, seen.hazards[0].side) == ("person", "ahead")
+    assert seen.hazards[0].score > 0.9
+
+
+def test_the_picture_that_is_worded_later_is_the_one_that_was_looked_at(
+    starter_bundle: Path, head_graph: Path, tmp_path: Path
+) -> None:
+    two = GuidanceModel.load(both(starter_bundle, head_graph, tmp_path / "both"), threads=1, allow_demo=True)
+    first = two.look(golden_picture(starter_bundle, 0))
+    said = two.word(first)
+    two.look(golden_picture(starter_bundle, 5))
+    assert two.word(first) == said
+
+
+def picture_of(seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (120, 160, 3), np.uint8)
+
+
+def test_the_same_picture_gives_the_same_answer(eyes: GuidanceModel) -> None:
+    assert eyes.look(picture_of(1)).hazards == eyes.look(picture_of(1)).hazards
