@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from itertools import pairwise
 
@@ -87,3 +88,36 @@ def test_the_audit_sample_is_near_its_share_and_always_the_same() -> None:
     assert sample == [n for n in range(20_000) if flags.is_audited(name(n), 0.05)]
     assert not any(flags.is_audited(name(n), 0.0) for n in range(1000))
     assert all(flags.is_audited(name(n), 1.0) for n in range(1000))
+
+
+def test_the_audit_sample_is_kept_and_says_so() -> None:
+    kept = walk(20, [], FlagsSection(0, audit_share=1.0))
+    assert [(keep.sequence, keep.flags) for keep in kept] == [(number, ("audit",)) for number in range(20)]
+    assert walk(20, [], FlagsSection(0, audit_share=0.0)) == []
+
+
+def test_only_doubt_uses_up_the_share_of_doubt() -> None:
+    marks_ = [(n, n, "wearer") for n in range(4)] + [(4, 4, "low_confidence")]
+    assert [keep.flags[0] for keep in walk(6, marks_, FlagsSection(0, 0.0, 0.2))] == [*["wearer"] * 4, "low_confidence"]
+
+
+def test_a_mark_on_the_first_chunk_waits_until_it_is_decided() -> None:
+    state, kept = flags.mark(FlagState(), 0, "wearer", FlagsSection(0, 0.0))
+    assert kept == ()
+    state, kept = flags.close(state, 0, name, FlagsSection(0, 0.0))
+    assert kept == ()
+    assert flags.close(state, 1, name, FlagsSection(0, 0.0))[1] == (SelectedChunk(0, ("wearer",)),)
+
+
+def test_a_chunk_is_audited_below_its_share_and_not_at_it() -> None:
+    exactly = int(hashlib.sha256(name(3).encode()).hexdigest()[:8], 16) / 2**32
+    assert not flags.is_audited(name(3), exactly)
+    assert flags.is_audited(name(3), exactly + 2**-32)
+
+
+def test_what_was_selected_long_ago_is_forgotten() -> None:
+    state = FlagState()
+    for sequence in range(flags.REMEMBERED + 5):
+        state, _ = flags.mark(state, sequence, "wearer", FlagsSection(0, 0.0))
+        state, _ = flags.close(state, sequence, name, FlagsSection(0, 0.0))
+    assert len(state.selected) == flags.REMEMBERED
