@@ -28,6 +28,7 @@ def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, failed = common / "eyes-package", common / "eyes-package.failed"
     with file_lock.locked(common / "eyes-package.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setenv("npm_config_fetch_retries", "0")
+        patch.setenv("npm_config_fetch_timeout", "60000")
         folder.mkdir(exist_ok=True)
         if not failed.exists() and not any(folder.glob("*.tgz")):
             try:
