@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from server.evaluation.facts import REAL
 from server.gate import floors
 from server.gate.evidence import Evidence, Rule, RuleVerdict, Verdict
 from server.gate.settings import FloorSettings, GateSettings
-from tests.server.learn.judged import OBSTACLES, STOPS, Seen, evidence, held_out, right, scores
+from tests.server.learn.judged import OBSTACLES, STOPS, Seen, evidence, held_out, mostly, right, scores
 
 HELD_OUT = held_out()
 
@@ -41,10 +43,28 @@ def test_words_that_come_again_within_ten_seconds_keep_a_model_on_trial() -> Non
     assert failed.sentence.startswith(f"{real} repeats within 10 s on whole held-out walks")
 
 
-def test_false_alarms_come_with_the_figures_they_were_counted_from() -> None:
-    figures = rule(evidence(scores("a", right, HELD_OUT)), "false alarms a minute").figures
-    assert (figures["alarms"], figures["a_minute"]) == (0, 0.0)
-    assert float(figures["minutes"]) > 10
+def test_false_alarms_a_minute_come_from_what_is_counted_on_real_walks() -> None:
+    good = scores("a", right, HELD_OUT)
+    quiet = rule(evidence(good), "false alarms a minute").figures
+    assert (quiet["alarms"], quiet["a_minute"]) == (0, 0.0)
+    assert float(quiet["minutes"]) > 10
+    loud = replace(good, walks=tuple(replace(walk, alarms=3) for walk in good.walks))
+    figures = rule(evidence(loud), "false alarms a minute").figures
+    assert figures["a_minute"] == pytest.approx(3 * len(good.walks) / float(quiet["minutes"]))
+
+
+@pytest.mark.parametrize(
+    ("share", "confidence", "way", "sign"),
+    [(0.6, 0.97, "sure of what is wrong", 1), (1.0, 0.4, "unsure of what is right", -1)],
+)
+def test_the_way_in_which_confidence_is_wrong_is_told(share: float, confidence: float, way: str, sign: int) -> None:
+    def said(seen: Seen) -> tuple[str, float]:
+        return mostly(share)(seen)[0], confidence
+
+    failed = rule(evidence(scores("a", said, HELD_OUT)), "calibration")
+    assert failed.verdict == RuleVerdict.FAILED
+    assert way in failed.sentence
+    assert float(failed.figures["overconfidence"]) * sign > 0.1
 
 
 def test_too_few_things_ask_for_as_many_as_are_missing() -> None:
