@@ -3,7 +3,7 @@
     moments of a dataset (boxes, what was right to say) → scoring under which the right things are likelier than not
 
 Logistic regression on weak labels: a sentence names one thing at one side, silence says that nothing is within reach.
-Three numbers cannot learn a dataset by heart, so that some tens of moments are enough; they are drawn towards the
+Four numbers cannot learn a dataset by heart, so that some tens of moments are enough; they are drawn towards the
 defaults.
 source: Platt 1999, for scores that are to be probabilities
 """

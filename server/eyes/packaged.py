@@ -114,27 +114,27 @@ def add(home: Path, *, brought: Path | None = None, progress: Callable[[str], No
         where the bytes are not those that are believed; Transient for a full disk or another who adds; OSError
     """
     folder = home / FOLDER
-    busy = Transient("another command is adding the eyes.", hint="Wait for it.")
-    with _room(home):
-        atomic.make_dirs(folder.parent)
-        with file_lock.locked(folder.parent / ".adding.lock", busy=busy):
-            if (record := _current(home, progress)) is not None:
-                return record, False
-            assets = _brought(brought) if brought else _fetched(progress)
-            _believe(assets)
-            progress("converting")
-            record, weights = _converted(assets)
-            text = json.dumps(strict.plain(record), indent=1, ensure_ascii=False) + "\n"
-            atomic.remove_tree(folder)  # damaged, or of another version
-            atomic.write_folder(folder, {WEIGHTS_FILE: weights, RECORD_FILE: text.encode()})
-            return record, True
+    with alone(home):
+        if (record := _current(home, progress)) is not None:
+            return record, False
+        assets = _brought(brought) if brought else _fetched(progress)
+        _believe(assets)
+        progress("converting")
+        record, weights = _converted(assets)
+        text = json.dumps(strict.plain(record), indent=1, ensure_ascii=False) + "\n"
+        atomic.remove_tree(folder)  # damaged, or of another version
+        atomic.write_folder(folder, {WEIGHTS_FILE: weights, RECORD_FILE: text.encode()})
+        return record, True
 
 
 @contextmanager
-def _room(home: Path) -> Iterator[None]:
-    """A full disk is said as one."""
+def alone(home: Path) -> Iterator[None]:
+    """Nobody else adds eyes to this home meanwhile, and a full disk is said as one. Raises: Transient for either."""
+    busy = Transient("another command is adding the eyes.", hint="Wait for it.")
     try:
-        yield
+        atomic.make_dirs(home / FOLDER.parent)
+        with file_lock.locked(home / FOLDER.parent / ".adding.lock", busy=busy):
+            yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

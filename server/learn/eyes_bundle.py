@@ -24,7 +24,8 @@ from shared.preprocess import Preprocessing
 from shared.runtime import GuidanceModel
 
 VERSION = "eyes-openimages-1"
-HAZARD_ABOVE = 0.5
+SURE_ABOVE = 0.5
+"""From here on a box is believed, and its words are said."""
 TRIED = 12
 """Drawn pictures of each class, of which the first that is plain is taken."""
 GOLDEN_SCORE = 0.75
@@ -43,29 +44,37 @@ def detector(eyes: packaged.Eyes) -> Detector:
 def register(home: Path, *, progress: Progress, clock: Clock | None = None) -> RegisteredModel:
     """Export the eyes that are kept in the server's home, and register them. They get no role by that.
 
-    raises: ConfigError where there are no eyes; BundleError where they are damaged, or see nothing of what is drawn;
-        OSError
+    raises: ConfigError where there are no eyes; BundleError where they or the registered bundle are damaged, or they
+        see nothing of what is drawn; Transient for a full disk or another who adds; OSError
     """
     registry = Registry(home)
-    known = next((model for model in registry.list() if model.version == VERSION), None)
-    if known is not None:
-        return known
-    eyes = packaged.load(home)
+    with packaged.alone(home):
+        known = next((model for model in registry.list() if model.version == VERSION), None)
+        if known is not None:
+            bundles.verify(known.bundle_folder)
+            return known
+        work = home / "nights" / "eyes"
+        atomic.remove_tree(work)
+        try:
+            folder = _exported(packaged.load(home), work, (clock or SystemClock()).utc_s(), progress)
+            return registry.add(folder)
+        finally:
+            atomic.remove_tree(work)
+
+
+def _exported(eyes: packaged.Eyes, work: Path, now_utc_s: float, progress: Progress) -> Path:
+    """The int8 bundle, in a folder of `work`."""
     what, record = detector(eyes), eyes.record
-    base, now_utc_s = f"{record.package} {record.version}", (clock or SystemClock()).utc_s()
-    label = Label(VERSION, base, "", bundles.TRIAL, {"hazard_above": HAZARD_ABOVE}, now_utc_s)
-    pictures = [case.image for case in answers.rendered_cases(CALIBRATION_PICTURES, seed=1)]
-    work = home / "nights" / "eyes"
-    atomic.remove_tree(work)
+    base, thresholds = f"{record.package} {record.version}", {"hazard_above": SURE_ABOVE, "speak_above": SURE_ABOVE}
+    label = Label(VERSION, base, "", bundles.TRIAL, thresholds, now_utc_s)
     progress("exporting the look network in float32")
     export_eyes(what, label, work / "float", golden_chunks=(), pictures=(), quantised=False)
     chosen = golden(work / "float")
     progress(f"quantising it to int8; {len(chosen)} drawn pictures go along for devices to test themselves on")
+    pictures = [case.image for case in answers.rendered_cases(CALIBRATION_PICTURES, seed=1)]
     notice = f"{record.name}, from {base}, {record.licence} by its package.json.\n"
     export_eyes(what, label, work / "bundle", golden_chunks=chosen, pictures=pictures, notice=notice)
-    model = registry.add(work / "bundle")
-    atomic.remove_tree(work)
-    return model
+    return work / "bundle"
 
 
 def golden(folder: Path) -> list[GoldenChunk]:

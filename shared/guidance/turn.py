@@ -9,7 +9,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from shared import monitor, policy
+from shared import monitor, policy, vocabulary
 from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ
 from shared.guidance import events, street_sounds
 from shared.guidance.events import GuidanceAction, GuidanceEvent
@@ -120,6 +120,8 @@ def _observed(state: GuidanceState, observation: Observation, now_s: float) -> T
         observation.hazards, observation.brightness, observation.contrast, lens=state.trouble, seen_at_s=state.picture_s
     )
     state, actions = _decide(state, looked, now_s, seen_s=state.picture_s)
+    if _words_by_table(state):
+        return state, actions
     asked = any(isinstance(action, events.WordNow) for action in actions)
     speaks = any(isinstance(action, events.SayNow | events.Withhold) for action in actions)
     has_head = state.model is None or bool(state.model.manifest.model.get("objects", True))
@@ -127,6 +129,12 @@ def _observed(state: GuidanceState, observation: Observation, now_s: float) -> T
         others = tuple(action for action in actions if not isinstance(action, events.WordNow))
         return state, (*others, events.WordNow(observation))
     return state, actions
+
+
+def _words_by_table(state: GuidanceState) -> bool:
+    """Whether the model is eyes alone: what is due then has the table's words, and nothing is ever said to be clear."""
+    model = {} if state.model is None else state.model.manifest.model
+    return "look" in model and "end_id" not in model
 
 
 def _chunk_past_middle(state: GuidanceState) -> int:
@@ -154,9 +162,15 @@ def _decide(state: GuidanceState, event: policy.Event, now_s: float, *, seen_s: 
                 actions += more
             case policy.Flag(reason):
                 actions.append(events.FlagMoment(reason, seen_s))
-            case policy.WordIt():
+            case policy.WordIt(about):
                 assert state.look is not None  # only Looked asks for words
-                actions.append(events.WordNow(state.look[1]))
+                if not _words_by_table(state):
+                    actions.append(events.WordNow(state.look[1]))
+                elif about:
+                    (key, score), *_ = about
+                    worded = policy.Worded(vocabulary.instruct(*key), score, state.picture_s)
+                    state, more = _decide(state, worded, now_s, seen_s=seen_s)
+                    actions += more
             case policy.Cut() | policy.Duck() | policy.Beat():
                 actions.append(action)
             case _:

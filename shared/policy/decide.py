@@ -172,11 +172,11 @@ def _ask(state: PolicyState, now_s: float, settings: PolicySettings) -> Step:
     """Run the decoder when a confirmed hazard of tier 2 or 3 could be spoken about now."""
     asked = tuple(pair for pair in state.asked if now_s - pair[1] < settings.ask_again_s)
     unasked = _unasked(state, {key for key, _ in asked}, settings)
-    due = any(_is_due(state, key, score, now_s, settings) for key, score in unasked)
+    due = tuple((key, score) for key, score in unasked if _is_due(state, key, score, now_s, settings))
     if not due and not (state.check and criteria.may_talk(state, 2, now_s, settings)):
         return replace(state, asked=asked, check=False), ()
     asked = (*asked, *((key, now_s) for key, _ in unasked))[-kinds.MOST_REMEMBERED :]
-    return replace(state, asked=asked, check=False), (WordIt(),)
+    return replace(state, asked=asked, check=False), (WordIt(due),)
 
 
 def _unasked(state: PolicyState, lately: set[Key], settings: PolicySettings) -> list[tuple[Key, float]]:

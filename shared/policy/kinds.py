@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from shared.lens import LensTrouble
@@ -294,7 +294,10 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class WordIt:
-    """Run the decoder on this look; answer with Worded."""
+    """Word this look; answer with Worded."""
+
+    about: tuple[tuple[Key, float], ...] = field(default=(), compare=False)
+    """What is due, with its score, most important first: a model without a decoder has no words but the table's."""
 
 
 @dataclass(frozen=True, slots=True)

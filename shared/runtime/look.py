@@ -16,11 +16,15 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from shared import vocabulary
+from shared.errors import BundleError, ConfigError
 from shared.preprocess import Preprocessing, fit_tile, normalise
 from shared.runtime.execution import Execution
 from shared.sight import Box, BoxScoring, Camera, pick, scored
 
 LOOK = "look.onnx"
+WIDEST, HORIZON_LOWEST = 16 / 9, 0.9
+"""A picture this wide must show ground in at least its lowest tenth: without, no box has a distance."""
 PIXELS, BOXES, BOX_SCORES, HAZARDS = "pixel_values", "boxes", "box_scores", "hazard_logits"
 
 
@@ -42,15 +46,28 @@ class LookNetwork:
 
     @classmethod
     def open(cls, folder: Path, model: Mapping[str, Any], execution: Execution, camera: Camera) -> LookNetwork:
-        """model: of the manifest. Raises: KeyError, TypeError, ValueError, and whatever onnxruntime raises."""
+        """model: of the manifest.
+
+        raises: ConfigError for a camera that sees no ground; KeyError, TypeError, ValueError where the manifest and the
+        graph do not fit; whatever onnxruntime raises
+        """
         look = model["look"]
         names = tuple(None if name is None else str(name) for name in look["names"])
         preprocessing, session = Preprocessing.from_dict(look["preprocessing"]), execution.session(folder / LOOK)
-        size = preprocessing.size_px
+        size, standard = preprocessing.size_px, preprocessing.std
+        if preprocessing.fit != "stretch" or type(size) is not int or not standard > 0:
+            raise ValueError(f"{LOOK} cannot be shown pictures as {preprocessing} says")  # boxes are shares of them
+        if camera.horizon(aspect=WIDEST) > HORIZON_LOWEST:
+            raise ConfigError(
+                f"A camera that looks {camera.pitch_deg:g}° down and sees {camera.fov_deg:g}° sees hardly any ground.",
+                hint="Set capture.camera_pitch_deg and capture.camera_fov_deg as the camera is worn.",
+            )
         _check_form(session, PIXELS, [3, size, size])
         _check_form(session, BOXES, [4])
         _check_form(session, BOX_SCORES, [len(names)])
         _check_form(session, HAZARDS, [len(model["objects"]), len(model["sides"])], optional=True)
+        if not set(names) - {None} <= set(model["objects"]) or not set(vocabulary.SIDES_SEEN) <= set(model["sides"]):
+            raise ValueError(f"{LOOK} names classes or sides that the manifest does not list")
         return cls(session, preprocessing, names, BoxScoring.from_dict(look.get("scoring", {})), camera)
 
     def run(self, image: NDArray[np.uint8]) -> tuple[tuple[Box, ...], NDArray[np.float32] | None, NDArray[np.uint8]]:
@@ -58,11 +75,14 @@ class LookNetwork:
 
         image: uint8 [h, w, 3] RGB, any size
         returns: the boxes, best first; hazard logits [1, objects, sides], where it has a head; the tile it looked at
-        raises: MediaError where the array is no picture
+        raises: MediaError where the array is no picture; BundleError where the network gives no numbers
         """
         tile = fit_tile(image, self._preprocessing)
         pixels = normalise(tile, self._preprocessing)[None]
         corners, scores, *logits = self._session.run(self._outputs, {PIXELS: pixels})
+        if not (np.isfinite(corners).all() and np.isfinite(scores).all()):
+            raise BundleError(f"{LOOK} gives no numbers for this picture.", hint="Use another model.")
+        scores = np.minimum(scores, 1.0)  # an int8 sigmoid may round above it
         return pick(corners[0], scores[0], self._names), logits[0] if logits else None, tile
 
     def scored(self, boxes: tuple[Box, ...], *, aspect: float) -> dict[tuple[str, str], float]:

@@ -20,7 +20,7 @@ from shared.calibration import Calibration
 from shared.errors import BundleError, WaycueError
 from shared.preprocess import fit_tile, normalise
 from shared.runtime.execution import Execution
-from shared.runtime.language import DECODER, LanguageModel
+from shared.runtime.language import LanguageModel
 from shared.runtime.look import LOOK, LookNetwork
 from shared.runtime.seen import Hazard, Instruction, Observation
 from shared.sight import Box, Camera
@@ -50,7 +50,7 @@ class GuidanceModel:
             self._calibration = Calibration.from_dict(model.get("calibration", {}))
             self._looks = LookNetwork.open(folder, model, execution, camera or Camera()) if _has(folder, LOOK) else None
             self._language: LanguageModel | None = None
-            if self._looks is None or _has(folder, DECODER):
+            if self._looks is None or "end_id" in model:
                 self._language = LanguageModel(folder, model, execution=execution, in_place=in_place)
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(

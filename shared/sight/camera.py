@@ -1,7 +1,7 @@
 """Where a picture's points lie on the ground, from the place of the camera. Pure.
 
 Level ground and a lens without distortion are assumed: 2 m ahead of a camera at 1.3 m, ground that rises by 5 degrees
-makes a thing seem 0.3 m nearer than it is.
+makes a thing seem 0.3 m farther away than it is.
 """
 
 from __future__ import annotations

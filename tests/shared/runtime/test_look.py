@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from shared import bundle, vocabulary
 from shared.calibration import Calibration
-from shared.errors import BundleError, MediaError
+from shared.errors import BundleError, ConfigError, MediaError
 from shared.preprocess import Preprocessing
 from shared.runtime import GuidanceModel, check_golden
 from shared.runtime.execution import Execution
@@ -130,7 +130,7 @@ def test_the_threshold_of_the_manifest_decides_what_is_worded(copy: Path) -> Non
 
 
 def test_where_the_camera_is_worn_decides_how_far_away_a_thing_is(alone: Path, eyes: GuidanceModel) -> None:
-    high = GuidanceModel.load(alone, threads=1, allow_demo=True, camera=Camera(height_m=3.0, pitch_deg=-20.0))
+    high = GuidanceModel.load(alone, threads=1, allow_demo=True, camera=Camera(height_m=3.0, pitch_deg=-5.0))
     middle = painted(((1, 4, 3), RED))
     assert scores(high.look(middle))["person", "ahead"] < 0.5 < scores(eyes.look(middle))["person", "ahead"]
 
@@ -289,10 +289,49 @@ class Damaged(nn.Module):
         return {BOXES: seen.boxes * self.value, BOX_SCORES: broken}
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e30])
-def test_a_graph_that_says_no_numbers_sees_nothing_and_fails_its_own_test(copy: Path, value: float) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_graph_that_says_no_numbers_fails_at_each_look_and_its_own_test(copy: Path, value: float) -> None:
     (copy / LOOK).unlink()
     write_eyes(Damaged(value), copy / LOOK)
+    rewrite(copy)
+    with pytest.raises(BundleError, match="no numbers"):
+        GuidanceModel.load(copy, threads=1, allow_demo=True).look(PERSON)
+    with pytest.raises(BundleError, match="no numbers"):
+        check_golden(copy, threads=1)
+
+
+@pytest.mark.parametrize(
+    "camera", [Camera(pitch_deg=-30.0), Camera(pitch_deg=-20.0), Camera(fov_deg=20.0, pitch_deg=-8)]
+)
+def test_a_camera_that_sees_no_ground_is_refused(alone: Path, camera: Camera) -> None:
+    with pytest.raises(ConfigError, match="sees hardly any ground"):
+        GuidanceModel.load(alone, threads=1, allow_demo=True, camera=camera)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"objects": ["vehicle"]}, {"objects": []}, {"sides": []}, {"sides": ["on the left", "on the right"]}]
+)
+def test_classes_and_sides_that_the_manifest_does_not_list_are_refused(copy: Path, changed: dict[str, Any]) -> None:
+    rewrite(copy, model={**model_of(copy), **changed})
+    refused(copy, "does not list|lacks")
+
+
+@pytest.mark.parametrize("changed", [{"fit": "pad"}, {"fit": "weird"}, {"std": 0.0}, {"size_px": 64.0}])
+def test_pictures_that_the_look_network_cannot_be_shown_are_refused(copy: Path, changed: dict[str, Any]) -> None:
+    model = model_of(copy)
+    look = {**model["look"], "preprocessing": {**model["look"]["preprocessing"], **changed}}
+    rewrite(copy, model={**model, "look": look})
+    refused(copy, "cannot be shown|lacks")
+
+
+def test_a_language_model_that_lost_its_decoder_is_no_bundle_of_eyes_alone(copy: Path) -> None:
+    rewrite(copy, model={**model_of(copy), "end_id": 2})
+    refused(copy, "lacks|could not be loaded")
+
+
+def test_a_graph_with_far_out_boxes_sees_nothing_and_fails_its_own_test(copy: Path) -> None:
+    (copy / LOOK).unlink()
+    write_eyes(Damaged(-1e30), copy / LOOK)
     rewrite(copy)
     model = GuidanceModel.load(copy, threads=1, allow_demo=True)
     observation = model.look(PERSON)

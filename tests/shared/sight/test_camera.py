@@ -102,3 +102,14 @@ def test_lower_in_the_picture_is_nearer(camera: Camera, aspect: float, x: float,
 def test_a_camera_that_nobody_wears_is_refused_and_the_bounds_are_said(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"Height 0\.3 to 3 m"):
         Camera(**wrong)
+
+
+@pytest.mark.parametrize(("slope_deg", "farther"), [(5.0, True), (-5.0, False)])
+def test_on_ground_that_rises_things_seem_farther_away_than_they_are(slope_deg: float, farther: bool) -> None:
+    level, ahead_m = Camera(height_m=1.3, pitch_deg=0.0, fov_deg=60.0), 2.0
+    below = (1.3 - ahead_m * math.tan(math.radians(slope_deg))) / ahead_m
+    row = 0.5 + below / (2 * math.tan(math.radians(30.0)))  # a square picture
+    seen = level.ground(0.5, row, aspect=1.0)
+    assert seen is not None
+    assert (seen.ahead_m > ahead_m) == farther
+    assert abs(seen.ahead_m - ahead_m) == pytest.approx(0.31 if farther else 0.24, abs=0.01)
