@@ -90,8 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not options.no_night:
         for name in ("starter", "starter_night"):
             folder = _starter(name, drives, options)
-            model = GuidanceModel.load(folder, threads=options.threads, allow_demo=True)
-            rows[name] = lambda image, model=model: model.word(model.look(image)).text  # type: ignore[misc]
+            rows[name] = _words_of(GuidanceModel.load(folder, threads=options.threads, allow_demo=True))
     answers = {name: [(say(image), truth) for image, truth in unseen] for name, say in rows.items()}
     answers["perfect"] = [(truth.references[0], truth) for _, truth in unseen]
     scored = {name: judge(said) for name, said in answers.items()}
@@ -115,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
     add("--data", type=Path, default=DATA, help="folder with labels.jsonl (default %(default)s)")
     add("--eyes", type=Path, help="the eyes' package, where there is no registry: a file as for models add eyes --from")
     add("--held-out", default="0006R0", help="drive to judge on; the others teach (default %(default)s)")
-    add("--no-night", action="store_true", help="leave out the starter and its night, which take a quarter of an hour")
+    add("--no-night", action="store_true", help="leave out the starter and its night, which take most of the time")
     add("--steps", type=int, default=240, help="optimiser steps of that night (default %(default)s)")
     add("--variations", type=int, default=8, help="views of each picture (default %(default)s)")
     add("--replay", type=int, default=1000, help="rendered frames among them (default %(default)s)")
@@ -149,7 +148,10 @@ def _saying(eyes: Path, camera: Camera, threads: int, scoring: BoxScoring | None
     if scoring is not None:
         look = {**manifest.model["look"], "scoring": scoring.to_dict()}
         manifest = replace(manifest, model={**manifest.model, "look": look})
-    model = GuidanceModel(eyes, manifest, execution=Execution(threads), camera=camera)
+    return _words_of(GuidanceModel(eyes, manifest, execution=Execution(threads), camera=camera))
+
+
+def _words_of(model: GuidanceModel) -> Say:
     return lambda image: model.word(model.look(image)).text
 
 

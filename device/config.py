@@ -181,6 +181,7 @@ def check(config: Config) -> None:
     if config.guidance.tick_every_s:
         settings.within("guidance.tick_every_s", config.guidance.tick_every_s, 2, 60)
     config.guidance.execution.check()
+    config.capture.camera.check_ground()
     settings.within("sync.too_hot_c", config.sync.too_hot_c, config.sync.hot_c, 120)
     if config.broker.address:
         settings.address(config.broker.address)

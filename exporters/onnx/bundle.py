@@ -110,7 +110,15 @@ def export_bundle(
     shutil.rmtree(raw)
     what.tokenizer.backend_tokenizer.save(str(temp / TOKENIZER))
     write_golden(temp, golden_chunks)
-    manifest = bundles.Manifest(
+    model = describe(what, precision=f"vision int8, decoder {bits}-bit" if quantised else "float32")
+    manifest = bundles.write_bundle(temp, unlisted(label, model))
+    atomic.move(temp, folder)
+    return manifest
+
+
+def unlisted(label: Label, model: Mapping[str, Any]) -> bundles.Manifest:
+    """The manifest of a bundle before its files are listed. model: what shared.runtime reads"""
+    return bundles.Manifest(
         format=bundles.FORMAT,
         version=label.version,
         created_at_utc=label.created_at_utc,
@@ -119,11 +127,8 @@ def export_bundle(
         intended_use=label.intended_use,
         files=(),
         thresholds=label.thresholds,
-        model=describe(what, precision=f"vision int8, decoder {bits}-bit" if quantised else "float32"),
+        model=model,
     )
-    manifest = bundles.write_bundle(temp, manifest)
-    atomic.move(temp, folder)
-    return manifest
 
 
 def _quantise(raw: Path, target: Path, bits: int) -> None:

@@ -21,7 +21,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 from transformers.exporters.configs import OnnxConfig
 
-from exporters.onnx.bundle import GoldenChunk, Label, write_golden
+from exporters.onnx.bundle import GoldenChunk, Label, unlisted, write_golden
 from exporters.onnx.graphs import write_graph
 from exporters.onnx.quiet import quiet
 from shared import atomic, vocabulary
@@ -96,18 +96,8 @@ def export_eyes(
     if notice:
         (temp / "NOTICE.txt").write_text(notice)
     write_golden(temp, golden_chunks)
-    manifest = bundles.Manifest(
-        format=bundles.FORMAT,
-        version=label.version,
-        created_at_utc=label.created_at_utc,
-        base=label.base,
-        parent=label.parent,
-        intended_use=label.intended_use,
-        files=(),
-        thresholds=label.thresholds,
-        model=_describe(what, precision="look int8" if quantised else "float32"),
-    )
-    manifest = bundles.write_bundle(temp, manifest)
+    model = _describe(what, precision="look int8" if quantised else "float32")
+    manifest = bundles.write_bundle(temp, unlisted(label, model))
     atomic.move(temp, folder)
     return manifest
 

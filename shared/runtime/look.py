@@ -17,14 +17,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from shared import vocabulary
-from shared.errors import BundleError, ConfigError
+from shared.errors import BundleError
 from shared.preprocess import Preprocessing, fit_tile, normalise
 from shared.runtime.execution import Execution
 from shared.sight import Box, BoxScoring, Camera, pick, scored
 
 LOOK = "look.onnx"
-WIDEST, HORIZON_LOWEST = 16 / 9, 0.9
-"""A picture this wide must show ground in at least its lowest tenth: without, no box has a distance."""
 PIXELS, BOXES, BOX_SCORES, HAZARDS = "pixel_values", "boxes", "box_scores", "hazard_logits"
 
 
@@ -57,11 +55,7 @@ class LookNetwork:
         size, standard = preprocessing.size_px, preprocessing.std
         if preprocessing.fit != "stretch" or type(size) is not int or not standard > 0:
             raise ValueError(f"{LOOK} cannot be shown pictures as {preprocessing} says")  # boxes are shares of them
-        if camera.horizon(aspect=WIDEST) > HORIZON_LOWEST:
-            raise ConfigError(
-                f"A camera that looks {camera.pitch_deg:g}° down and sees {camera.fov_deg:g}° sees hardly any ground.",
-                hint="Set capture.camera_pitch_deg and capture.camera_fov_deg as the camera is worn.",
-            )
+        camera.check_ground()
         _check_form(session, PIXELS, [3, size, size])
         _check_form(session, BOXES, [4])
         _check_form(session, BOX_SCORES, [len(names)])

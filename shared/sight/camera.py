@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from shared.errors import ConfigError
 
+_WIDEST, _HORIZON_LOWEST = 16 / 9, 0.9
+
 
 @dataclass(frozen=True, slots=True)
 class GroundPoint:
@@ -38,6 +40,15 @@ class Camera:
             raise ConfigError(
                 f"Nobody wears a camera {self.height_m} m up, {self.pitch_deg}° down, with a view of {self.fov_deg}°.",
                 hint="Height 0.3 to 3 m, pitch -30 to 60 degrees, field of view 20 to 150 degrees.",
+            )
+
+    def check_ground(self) -> None:
+        """Raises: ConfigError where even a wide picture shows ground in less than its lowest tenth: no box would have a
+        distance."""
+        if self.horizon(aspect=_WIDEST) > _HORIZON_LOWEST:
+            raise ConfigError(
+                f"A camera that looks {self.pitch_deg:g}° down and sees {self.fov_deg:g}° sees hardly any ground.",
+                hint="Set capture.camera_pitch_deg and capture.camera_fov_deg as the camera is worn.",
             )
 
     def ground(self, x: float, y: float, *, aspect: float) -> GroundPoint | None:

@@ -38,6 +38,7 @@ def test_defaults_hold_where_the_file_is_silent(tmp_path: Path) -> None:
         ('[device]\nname = "Anna\'s Pi"\n', "lower-case"),
         ('[broker]\naddress = "nowhere:99999"\n', "HOST:PORT"),
         ('[capture]\npace = "fast"\n', "for a replay"),
+        ("[capture]\ncamera_pitch_deg = -25\n", "sees hardly any ground"),
         ('[buttons]\nscript = "x.jsonl"\n', "for a replay"),
         ("voice = 3\n", r"\[voice\]"),
         ("[voice\n", "TOML"),
