@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from exporters.onnx.graphs import export_ear, export_graphs
+from exporters.onnx.look import Seeing, described, quantise_look, write_look
 from exporters.onnx.quantise import DECODER_BITS, quantise_decoder, quantise_vision
 from shared import atomic, mel, vocabulary
 from shared import bundle as bundles
@@ -26,6 +27,7 @@ from shared.jpeg import encode_jpeg
 from shared.preprocess import Preprocessing
 from shared.runtime import golden
 from shared.runtime.language import DECODER, EMBED, TOKENIZER, VISION
+from shared.runtime.look import LOOK
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Exportable:
     frames: int = 1
     """2: the previous picture comes first, `between_ids` after it."""
     between_ids: Sequence[int] = ()
+    seeing: Seeing | None = None
+    """The look network whose features its tower takes, where it stands on pretrained eyes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +99,13 @@ def export_bundle(
     raw = temp / "raw"
     raw.mkdir(parents=True)
     if full is None:
-        progress(f"exporting {'three' if what.ear is None else 'four'} graphs")
-        export_graphs(what.model, what.head, raw, size_px=what.preprocessing.size_px)
-        if what.ear is not None:
-            export_ear(what.ear, raw)
+        _export(what, raw, progress)
     else:
-        for graph in (VISION, EMBED, DECODER, *([mel.ENCODER] if what.ear is not None else [])):
+        for graph in _graphs(what):
             shutil.copyfile(full / graph, raw / graph)
     if quantised:
         progress(f"quantising (vision int8, decoder {bits}-bit)")
-        _quantise(raw, temp, bits)
+        _quantise(what, raw, temp, bits)
     for left in raw.iterdir():
         left.rename(temp / left.name)
     shutil.rmtree(raw)
@@ -131,7 +132,22 @@ def unlisted(label: Label, model: Mapping[str, Any]) -> bundles.Manifest:
     )
 
 
-def _quantise(raw: Path, target: Path, bits: int) -> None:
+def _graphs(what: Exportable) -> list[str]:
+    heard, seen = [mel.ENCODER] if what.ear is not None else [], [LOOK] if what.seeing is not None else []
+    return [VISION, EMBED, DECODER, *heard, *seen]
+
+
+def _export(what: Exportable, raw: Path, progress: Callable[[str], None]) -> None:
+    progress(f"exporting {len(_graphs(what))} graphs")
+    seeing = what.seeing
+    export_graphs(what.model, what.head, raw, size_px=what.preprocessing.size_px, of_features=seeing is not None)
+    if what.ear is not None:
+        export_ear(what.ear, raw)
+    if seeing is not None:
+        write_look(seeing.detector, raw / LOOK, seeing=seeing.network)
+
+
+def _quantise(what: Exportable, raw: Path, target: Path, bits: int) -> None:
     """The graphs in `raw` that run faster so go to `target`; the others stay where they are."""
     for name in (VISION, mel.ENCODER):
         if (raw / name).exists():
@@ -139,13 +155,18 @@ def _quantise(raw: Path, target: Path, bits: int) -> None:
             (raw / name).unlink()
     quantise_decoder(raw / DECODER, target / DECODER, bits=bits)
     (raw / DECODER).unlink()
+    if what.seeing is not None:
+        quantise_look(raw / LOOK, target / LOOK, what.seeing.detector, what.seeing.pictures)
+        (raw / LOOK).unlink()
 
 
 def describe(what: Exportable, *, precision: str) -> dict[str, Any]:
     """The manifest's `model` section: what shared.runtime reads."""
     two = {"frames": what.frames, "between_ids": list(what.between_ids)} if what.frames > 1 else {}
+    looks = {} if what.seeing is None else {"look": described(what.seeing.detector)}
     return {
         **two,
+        **looks,
         "preprocessing": what.preprocessing.to_dict(),
         "before_ids": list(what.before_ids),
         "after_ids": list(what.after_ids),

@@ -1,6 +1,7 @@
 """Small graphs out of one SmolVLM-type model, by transformers' own ONNX exporter.
 
     vision_encoder          pixel_values [1, 3, s, s]  → image_features [1, n, e], hazard_logits [1, objects, sides]
+                            or features [1, p, d], where a look network has them → image_features [1, n, e]
     audio_encoder           input_features [1, bands, frames] → audio_features [1, 1, e], where the model hears
     embed_tokens            input_ids [1, t]           → inputs_embeds [1, t, e]
     decoder_model_merged    inputs_embeds [1, t, e], attention_mask [1, past + t], past …, logits_to_keep [1]
@@ -41,6 +42,15 @@ class _Vision(nn.Module):
         return {"image_features": self.connector(features), "hazard_logits": self.head(features)[1]}
 
 
+class _Connector(nn.Module):
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.connector, self.config = model.model.connector, model.config
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        return {"image_features": self.connector(features)}
+
+
 class _Audio(nn.Module):
     def __init__(self, ear: nn.Module) -> None:
         super().__init__()
@@ -78,12 +88,19 @@ class _Decoder(nn.Module):
 
 
 def export_graphs(
-    model: PreTrainedModel, head: nn.Module, folder: Path, *, size_px: int, in_place: bool = True
+    model: PreTrainedModel,
+    head: nn.Module,
+    folder: Path,
+    *,
+    size_px: int,
+    in_place: bool = True,
+    of_features: bool = False,
 ) -> None:
     """Write vision_encoder.onnx, embed_tokens.onnx and decoder_model_merged.onnx (float32) into `folder`.
 
     model: SmolVLM-type, in float32; head: patch features → (patch logits, hazard logits); size_px: side of the tile
     in_place: False leaves the decoder as the exporter wrote it, for comparison
+    of_features: the vision encoder takes what a look network made of the picture
     raises: OSError; whatever torch.export raises for a model it cannot trace
     """
     model.eval()  # type: ignore[no-untyped-call]  # transformers' own gap
@@ -100,10 +117,14 @@ def export_graphs(
         "past_key_values": past,
     }
     fixed, dynamic = OnnxConfig(ort_fusions="cpu"), OnnxConfig(dynamic=True, ort_fusions="cpu")
-    pixels = {"pixel_values": torch.randn(1, 3, size_px, size_px)}
+    vision = model.config.vision_config
+    seen: dict[str, Tensor] = {"pixel_values": torch.randn(1, 3, size_px, size_px)}
+    if of_features:
+        seen = {"features": torch.randn(1, (size_px // vision.patch_size) ** 2, vision.hidden_size)}
+    sight = _Connector(model) if of_features else _Vision(model, head)
     ids = {"input_ids": torch.zeros(1, QUERY, dtype=torch.long)}
     with quiet():
-        write_graph(_Vision(model, head), pixels, fixed, folder / "vision_encoder.onnx")
+        write_graph(sight, seen, fixed, folder / "vision_encoder.onnx")
         write_graph(_Embed(model), ids, dynamic, folder / "embed_tokens.onnx")
         write_graph(_Decoder(model), decoder_inputs, dynamic, folder / "decoder_model_merged.onnx")
     if in_place:

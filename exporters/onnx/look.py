@@ -7,7 +7,7 @@ would round corners to 256 places, and those of residuals take as long either wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 from transformers.exporters.configs import OnnxConfig
 
-from exporters.onnx.bundle import GoldenChunk, Label, unlisted, write_golden
 from exporters.onnx.graphs import write_graph
 from exporters.onnx.quiet import quiet
-from shared import atomic, vocabulary
-from shared import bundle as bundles
 from shared.preprocess import Preprocessing, prepare
 from shared.runtime.look import BOX_SCORES, BOXES, LOOK
 from shared.sight import BoxScoring
@@ -64,56 +61,31 @@ class _Look(nn.Module):
         return {BOXES: seen.boxes, BOX_SCORES: seen.class_logits.sigmoid()}
 
 
-def export_eyes(
-    what: Detector,
-    label: Label,
-    folder: Path,
-    *,
-    golden_chunks: Sequence[GoldenChunk],
-    pictures: Pictures,
-    notice: str = "",
-    quantised: bool = True,
-) -> bundles.Manifest:
-    """Write a bundle without a language model at `folder` (which must not exist). It appears whole or not at all.
+@dataclass(frozen=True, slots=True)
+class Seeing:
+    """A look network with heads: what a language model is given beside its own graphs."""
 
-    golden_chunks: what a device tests itself on; pictures: what the int8 scales are found on
-    notice: whose weights these are and under which licence; travels as NOTICE.txt
-    raises: OSError, BundleError
-    """
-    temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)
-    atomic.remove_tree(temp)
-    temp.mkdir(parents=True)
+    network: nn.Module
+    """pixel_values [b, 3, s, s] → the outputs of look.onnx by name; the detector is its attribute `detector`"""
+    detector: Detector
+    pictures: Pictures
+    """What the int8 scales are found on."""
+
+
+def write_look(what: Detector, file: Path, *, seeing: nn.Module | None = None) -> None:
+    """Write look.onnx in float32. seeing: a network with heads around the detector. Raises: OSError."""
     size = what.preprocessing.size_px
-    raw = temp / "raw.onnx"
     with quiet():
         pixels = {"pixel_values": torch.zeros(1, 3, size, size)}
-        write_graph(_Look(what.network), pixels, OnnxConfig(ort_fusions="cpu"), raw)
-    if quantised:
-        quantise_look(raw, temp / LOOK, what, pictures)
-        raw.unlink()
-    else:
-        raw.rename(temp / LOOK)
-    if notice:
-        (temp / "NOTICE.txt").write_text(notice)
-    write_golden(temp, golden_chunks)
-    model = _describe(what, precision="look int8" if quantised else "float32")
-    manifest = bundles.write_bundle(temp, unlisted(label, model))
-    atomic.move(temp, folder)
-    return manifest
+        write_graph(seeing or _Look(what.network), pixels, OnnxConfig(ort_fusions="cpu"), file)
 
 
-def _describe(what: Detector, *, precision: str) -> Mapping[str, Any]:
-    """The manifest's `model` section."""
+def described(what: Detector) -> dict[str, Any]:
+    """The manifest's `model["look"]`."""
     return {
-        "look": {
-            "preprocessing": what.preprocessing.to_dict(),
-            "names": list(what.names),
-            "scoring": what.scoring.to_dict(),
-        },
-        "objects": what.objects,
-        "sides": list(vocabulary.SIDES_SEEN),
-        "vocabulary": vocabulary.load().version,
-        "precision": precision,
+        "preprocessing": what.preprocessing.to_dict(),
+        "names": list(what.names),
+        "scoring": what.scoring.to_dict(),
     }
 
 
@@ -152,10 +124,10 @@ def quantise_look(source: Path, target: Path, what: Detector, pictures: Pictures
 
 
 def _convolutions(model: onnx.ModelProto, modules: Sequence[str]) -> list[str]:
-    """The names of the convolutions of some modules of a detector: their weights keep its names."""
+    """The names of the convolutions of some modules of a detector: their weights keep its names, behind some prefix."""
     weights = {node.name: node.input[1] for node in model.graph.node if node.op_type == "Conv"}
     found = {
-        module: [at for at, name in weights.items() if name.startswith(f"detector.{module}.")] for module in modules
+        module: [at for at, name in weights.items() if f".{module}." in name] for module in modules
     }
     if missing := [module for module, names in found.items() if not names]:
         raise ValueError(f"the detector has no convolution in {', '.join(missing)}")

@@ -102,7 +102,8 @@ def _add(options: argparse.Namespace) -> int:
     if options.bundle == "starter":
         from server.learn.nightly import add_starter
 
-        version = add_starter(options.home, progress=lambda text: print(text, flush=True))
+        eyes = settings.load(options.home).learn.eyes
+        version = add_starter(options.home, eyes=eyes, progress=lambda text: print(text, flush=True))
         print(f"{version} is registered. It is a demonstration model: it must not guide a real walk.")
         return 0
     _say_added(registry.add(Path(options.bundle)))

@@ -44,6 +44,8 @@ class SsdOutput(NamedTuple):
     """[b, 32, 38, 38]"""
     c4: Tensor
     """[b, 96, 19, 19]"""
+    narrow: Tensor
+    """[b, 320, 10, 10], what c5 is made from"""
     c5: Tensor
     """[b, 1280, 10, 10]"""
     boxes: Tensor
@@ -134,7 +136,7 @@ class SsdMobileNet(nn.Module):
         for extra in self.extras:
             maps.append(extra(maps[-1]))
         offsets, logits = _rows(self.box_heads, maps, 4), _rows(self.class_heads, maps, CLASSES)
-        return SsdOutput(kept[_C3_BLOCK], kept[_C4_BLOCK], c5, decode(offsets, self.anchors), logits)
+        return SsdOutput(kept[_C3_BLOCK], kept[_C4_BLOCK], x, c5, decode(offsets, self.anchors), logits)
 
 
 def _rows(heads: nn.ModuleList, maps: list[Tensor], values: int) -> Tensor:

@@ -41,6 +41,8 @@ class Example:
     """[s, s, 3], the picture one look before; None = not known: the newest stands in for it"""
     sound: NDArray[np.float32] | None = None
     """[samples] at 16 kHz, up to this moment; None = nothing was heard"""
+    ground: NDArray[np.int64] | None = None
+    """[p] places in shared.sight.ground.GROUND; None = nobody said"""
 
 
 def from_rendered(shot: walks.Rendered, checkpoint: Layout) -> Example:
@@ -50,7 +52,8 @@ def from_rendered(shot: walks.Rendered, checkpoint: Layout) -> Example:
     for seen in shot.seen:
         hazards[checkpoint.objects.index(seen.object), vocabulary.SIDES_SEEN.index(seen.side)] = 1.0
     patches = patch_labels(shot.mask, checkpoint)
-    return Example(tile, shot.instruction or vocabulary.CLEAR, patches, hazards, np.ones_like(hazards))
+    text, known = shot.instruction or vocabulary.CLEAR, np.ones_like(hazards)
+    return Example(tile, text, patches, hazards, known, ground=ground_labels(shot, checkpoint))
 
 
 def from_sentence(
@@ -95,6 +98,11 @@ class Layout:
         patch_px = int(checkpoint.model.config.vision_config.patch_size)
         return cls(checkpoint.objects, checkpoint.preprocessing, patch_px)
 
+    @property
+    def grid(self) -> int:
+        """Patches along each side of the tile."""
+        return self.preprocessing.size_px // self.patch_px
+
 
 def patch_labels(mask: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:
     """The object that covers most of each patch, 0 where none covers PATCH_COVER of it. mask [h, w] → int64 [p]."""
@@ -110,6 +118,11 @@ def patch_labels(mask: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:
     to_object = np.array([0, *(layout.objects.index(name) + 1 for name in walks.DRAWN)], np.int64)
     chosen: NDArray[np.int64] = to_object[counts.argmax(1)]
     return chosen
+
+
+def ground_labels(shot: walks.Rendered, layout: Layout) -> NDArray[np.int64]:
+    """What the ground of each patch is: int64 [p]."""
+    return walks.ground_cells(shot.ground, layout.grid).ravel().astype(np.int64)
 
 
 def mirror(image: NDArray[np.uint8], text: str) -> tuple[NDArray[np.uint8], str]:
@@ -185,17 +198,25 @@ WALK_FRAMES = 32
 
 
 def walk_examples(rng: np.random.Generator, objects: Sequence[str], layout: Layout) -> Iterator[Example]:
+    """`walk_frames` as examples."""
+    for shot in walk_frames(rng, objects, SIZES):
+        yield _damaged(from_rendered(shot, layout), rng)
+
+
+def walk_frames(
+    rng: np.random.Generator, objects: Sequence[str], sizes: Sequence[tuple[int, int]]
+) -> Iterator[walks.Rendered]:
     """Frames of walks without end: things at all distances, most of them out of reach, as a walker's camera has them.
 
     The walks take the places and lights of `walks.ROUTES`; their seeds are below every held-out one.
+    sizes: width and height in pixels, one of which each frame has
     """
     routes = tuple(walks.ROUTES.values())
     while True:
         route = routes[int(rng.integers(len(routes)))]
         walk = walks.walk_along(route, seed=int(rng.integers(1 << 32)), duration_s=WALK_S, known=objects)
         for t_s in rng.uniform(0.0, WALK_S, WALK_FRAMES):
-            shot = walks.render_frame(walk, float(t_s), *SIZES[int(rng.integers(len(SIZES)))])
-            yield _damaged(from_rendered(shot, layout), rng)
+            yield walks.render_frame(walk, float(t_s), *sizes[int(rng.integers(len(sizes)))])
 
 
 def _damaged(example: Example, rng: np.random.Generator) -> Example:

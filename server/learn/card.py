@@ -11,6 +11,7 @@ from typing import Any
 from exporters.onnx.bundle import Label
 from server import walks
 from server.evaluation import answers as evaluate
+from server.eyes import packaged
 from server.gate import golden
 from server.gate.judge import on_walks, recalibrate
 from server.learn.nightly import BundlePlan, make_bundles
@@ -22,12 +23,14 @@ SEED = 5
 CLEAR = "(clear)"
 
 
-def write(folder: Path, *, training: str, progress: Callable[[str], None]) -> None:
+def write(
+    folder: Path, *, training: str, progress: Callable[[str], None], eyes: packaged.Eyes | None = None
+) -> None:
     """Measure the checkpoint in `folder` on held-out rendered frames, as the quantised bundle, and write its card.
 
-    training: a sentence about how it was trained. raises: OSError
+    training: a sentence about how it was trained; eyes: for one that stands on them. raises: OSError
     """
-    starter = checkpoints.load(folder)
+    starter = checkpoints.load(folder, eyes=eyes)
     with tempfile.TemporaryDirectory() as temp:
         label = Label(starter.name, starter.name, "", starter.intended_use, dict(starter.thresholds), 0.0)
         plan = BundlePlan(label, golden.drawn(starter), golden.parity_moments(starter, Path(temp), []))

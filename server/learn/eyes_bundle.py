@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from exporters.onnx.bundle import GoldenChunk, Label
-from exporters.onnx.look import Detector, export_eyes
+from exporters.onnx.eyes import export_eyes
+from exporters.onnx.look import Detector
 from server import walks
 from server.evaluation import answers
 from server.eyes import classes, packaged

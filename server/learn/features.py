@@ -1,4 +1,4 @@
-"""What the frozen towers make of each picture and sound: computed once, read by every step of a night's training.
+"""What the frozen towers, or the eyes they stand on, make of each picture and sound: computed once, read by every step of a night's training.
 
 pictures of the examples           → float16 [pictures, patches, dim] in a memory-mapped file
 distinct sounds of the examples    → [2d] each, in memory
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from exporters.onnx.frozen import See, frozen
 from server.learn.batches import Example, pad_answers
 from server.model.checkpoint import Checkpoint
+from server.model.familiar import PROTOTYPES
 from server.model.guide import IGNORE, Batch, Guide
 from shared import atomic
 from shared.preprocess import normalise
@@ -85,6 +87,8 @@ class TrainingSet(Dataset[int]):
             "hazards": torch.from_numpy(np.stack([e.hazards for e in examples])),
             "hazard_weights": torch.from_numpy(np.stack([e.hazard_weights for e in examples])),
         }
+        if self._base.eyes is not None:
+            batch["ground"] = torch.from_numpy(np.stack([unknown if e.ground is None else e.ground for e in examples]))
         if self._base.frames == 2:
             batch["previous"] = self._tensor([self._shown.previous[place] for place in places])
         if self._heard:
@@ -107,7 +111,8 @@ def tower(guide: Guide, tiles: Tiles, base: Checkpoint, folder: Path, *, progres
     The file's name covers content, tower and preprocessing. raises: OSError
     """
     key = hashlib.sha256(json.dumps(base.preprocessing.to_dict()).encode())
-    for weight in base.model.model.vision_model.state_dict().values():
+    seer = base.model.model.vision_model if base.eyes is None else base.eyes.embeddings.backbone
+    for weight in seer.state_dict().values():
         key.update(weight.numpy().tobytes())
     for tile in tiles:
         key.update(tile.tobytes())
@@ -132,14 +137,43 @@ def hear(base: Checkpoint, examples: Sequence[Example]) -> PooledSounds:
 
 
 def _compute(guide: Guide, tiles: Tiles, base: Checkpoint, file: Path, progress: Progress) -> None:
-    dim = int(base.model.config.vision_config.hidden_size)
+    dim, see = _width(base), _seer(guide, base)
     header = {"descr": "<f2", "fortran_order": False, "shape": (len(tiles), base.patches, dim)}
     # Written, not mapped: on a full disk a mapped write ends the process (SIGBUS), this one says so (ENOSPC).
     with atomic.writing(file) as out:
         np.lib.format.write_array_header_1_0(out, header)
         for start in range(0, len(tiles), BATCH):
             some = np.stack(tiles[start : start + BATCH])
-            with torch.no_grad():
-                features = guide.features(torch.from_numpy(normalise(some, base.preprocessing)))
-            out.write(features.numpy().astype("<f2").tobytes())
+            out.write(see(normalise(some, base.preprocessing)).astype("<f2").tobytes())
             progress(f"tower features {min(len(tiles), start + BATCH)}/{len(tiles)}")
+
+
+def _width(base: Checkpoint) -> int:
+    return int(base.model.config.vision_config.hidden_size) if base.eyes is None else base.eyes.embeddings.dim
+
+
+def _seer(guide: Guide, base: Checkpoint) -> See:
+    """The tower, or the eyes it stands on: these through ONNX Runtime, PyTorch is four times slower at convolutions."""
+    if base.eyes is not None:
+        return frozen(base.eyes.embeddings.backbone, base.preprocessing.size_px, threads=torch.get_num_threads())
+
+    @torch.no_grad()
+    def see(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        features: NDArray[np.float32] = guide.features(torch.from_numpy(pixels)).numpy()
+        return features
+
+    return see
+
+
+def settle(base: Checkpoint, features: NDArray[np.float16]) -> None:
+    """What a night taught is familiar from now on. features: [tiles, patches, dim], as `tower` gives them
+
+    Does nothing for a model without eyes, or with too few pictures.
+    """
+    if base.eyes is None or len(features) < 2 * PROTOTYPES:
+        return
+    at = base.eyes.embeddings
+    means = np.concatenate([part.astype(np.float32).mean(1) for part in np.array_split(features, -(-len(features) // 256))])
+    summaries = (means - at.mean.numpy()) / at.scale.numpy()
+    held_out = np.arange(len(summaries)) % 8 == 7
+    base.eyes.familiar.fit(summaries[~held_out], summaries[held_out])

@@ -1,4 +1,5 @@
-"""One night's training: LoRA on the decoder, connector and hazard head beside it, towers frozen.
+"""One night's training: LoRA on the decoder, connector and hazard head beside it, towers frozen. Of a tower that
+stands on pretrained eyes only these are frozen, and its layers have adapters too.
 
     rows + replay → tower features, once, into a memory-mapped array → Trainer → adapter on disk → merged model
 
@@ -25,13 +26,15 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from server.learn import saves
 from server.learn.batches import Example
-from server.learn.features import Shown, TrainingSet, tower
+from server.learn.features import Shown, TrainingSet, settle, tower
 from server.model import sound
 from server.model.checkpoint import HEAD_FILE, Checkpoint
 from server.model.guide import Guide, LossWeights
 from shared import atomic
 
 LINEARS = r".*text_model\..*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+ON_EYES = r".*vision_model\.encoder.*(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
+"""The layers of a tower between frozen eyes and the connector: they adapt too, the eyes themselves do not."""
 CONNECTOR = r"modality_projection.proj"
 Progress = Callable[[str], None]
 
@@ -130,6 +133,7 @@ def train(
     save_adapter(adapted, base, folder / "adapter", recipe)
     base.model.tie_weights()  # as they were; does nothing where the config does not say so
     adapted.merge_and_unload()
+    settle(base, features)
     guide.eval()
     return Trained(losses.mean(first=True), losses.mean(first=False), recipe.steps)
 
@@ -159,7 +163,8 @@ def targets(base: Checkpoint) -> str:
     The output layer is one of them where it is not tied to the embeddings: in a small model trained from nothing, words
     it never wrote all look alike there, and a new object's name would win with a probability of 0.04.
     """
-    return LINEARS if base.model.config.tie_word_embeddings else f"{LINEARS}|lm_head"
+    parts = [LINEARS, *([] if base.model.config.tie_word_embeddings else ["lm_head"])]
+    return "|".join([*parts, *([ON_EYES] if base.eyes is not None else [])])
 
 
 def _untie(base: Checkpoint) -> None:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
+from exporters.onnx.look import Detector, Seeing
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
 from server.dataset.folder import Dataset
@@ -37,7 +38,9 @@ from server.learn import examples, lineage, lora, tonight, verdict
 from server.learn.batches import Example, Layout, drawn
 from server.learn.settings import LearnSettings
 from server.model import checkpoint as checkpoints
-from server.model import sound
+from server.eyes import packaged
+from server.eyes.ssd_mobilenet import PRECISE
+from server.model import eyes_tower, sound
 from server.model.checkpoint import Checkpoint
 from server.model.guide import Guide
 from server.releases.registry import Overtaken, Registry
@@ -46,7 +49,9 @@ from shared.clock import Clock, SystemClock
 from shared.preprocess import prepare
 
 STARTER_FOLDER = Path(__file__).parent / "starter_model"
+EYES_STARTER_FOLDER = Path(__file__).parent / "starter_on_eyes"
 REPLAY_OF_WALKS = 0.4
+CALIBRATION_PICTURES = 60
 OVERTAKEN = "overtaken"
 Progress = Callable[[str], None]
 
@@ -123,7 +128,7 @@ def retrain(
         why = tonight.too_few(view.teaching, len(new), settings, force=force)
         if why is not None:
             return _finished(settled) if settled is not None else Night("skipped", (why,), champion=champion)
-        base = load_base(settings)
+        base = load_base(settings, home, progress)
         recipe = lora.Recipe(rank=settings.rank, steps=settings.steps, replay=settings.replay, threads=settings.threads)
         rows = tonight.take(view, new, base=base, recipe=recipe)
         for line in rows.put_aside:
@@ -228,10 +233,15 @@ def _export(job: _Job, work: Path, *, champion: str, version: str, began_utc_s: 
     return make_bundles(base, plan, work, progress=job.progress), plan.label
 
 
-def add_starter(home: Path, *, progress: Progress = print, clock: Clock | None = None) -> str:
-    """Export the starter that ships with waycue and make it the first champion. Returns its version."""
+def add_starter(
+    home: Path, *, eyes: str = "packaged", progress: Progress = print, clock: Clock | None = None
+) -> str:
+    """Export the starter that ships with waycue and make it the first champion. Returns its version.
+
+    eyes: LearnSettings.eyes
+    """
     registry = Registry(home)
-    base = checkpoints.load(STARTER_FOLDER)
+    base = starter(eyes, home, progress)
     version = base.name
     if version in {model.version for model in registry.list()}:
         return version
@@ -313,7 +323,16 @@ def exportable(checkpoint: Checkpoint) -> Exportable:
         checkpoint.ear if checkpoint.ear is not None and checkpoint.ear.taught else None,  # else it would add zeros
         checkpoint.frames,
         checkpoint.between_ids(),
+        None if checkpoint.eyes is None else _seeing(checkpoint, checkpoint.eyes),
     )
+
+
+def _seeing(checkpoint: Checkpoint, eyes: eyes_tower.Eyes) -> Seeing:
+    """Its int8 scales are found on drawn pictures: real ones are no part of waycue."""
+    network = eyes_tower.Seeing(checkpoint.model.model.vision_model, eyes, checkpoint.head)
+    detector = Detector(eyes.network, checkpoint.preprocessing, eyes.names, precise=PRECISE)
+    pictures = [case.image for case in evaluate.rendered_cases(CALIBRATION_PICTURES, seed=1)]
+    return Seeing(network.eval(), detector, pictures)
 
 
 def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Progress) -> list[Example]:
@@ -326,10 +345,10 @@ def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Prog
     return list(itertools.islice(drawn(rng, base.known, layout, walks_share=REPLAY_OF_WALKS), recipe.replay))
 
 
-def load_base(settings: LearnSettings) -> Checkpoint:
+def load_base(settings: LearnSettings, home: Path, progress: Progress = print) -> Checkpoint:
     """What the night starts from: with a hazard row for every object of the vocabulary, and as many pictures and such
-    an ear as the settings say. Raises: ConfigError."""
-    base = checkpoints.load(base_folder(settings.base))
+    an ear as the settings say. Raises: ConfigError; BundleError where the eyes that are kept are damaged."""
+    base = starter(settings.eyes, home, progress) if settings.base == "starter" else checkpoints.load(settings.base)
     checkpoints.grow(base)
     base.frames = max(base.frames, settings.frames)
     if settings.audio_encoder:
@@ -337,5 +356,12 @@ def load_base(settings: LearnSettings) -> Checkpoint:
     return base
 
 
-def base_folder(base: str) -> str | Path:
-    return STARTER_FOLDER if base == "starter" else base
+def starter(eyes: str, home: Path, progress: Progress) -> Checkpoint:
+    """The model that ships with waycue: over pretrained eyes where these are kept, else the one with a tower that has
+    only ever seen drawings. eyes: LearnSettings.eyes. Raises: BundleError where the eyes are damaged."""
+    if eyes == "none":
+        return checkpoints.load(STARTER_FOLDER)
+    if packaged.kept(home) is None:
+        progress("no pretrained eyes are kept here, so the starter has only ever seen drawings: models add eyes")
+        return checkpoints.load(STARTER_FOLDER)
+    return checkpoints.load(EYES_STARTER_FOLDER, eyes=packaged.load(home))

@@ -151,13 +151,13 @@ def _train(
     """The rest of one phase. where: the step it begins at, steps done, and the optimiser's state then."""
     begins, done, state = where
     guide = Guide(starter, LossWeights(language=1.0, patch=1.0, hazard=phase.hazard)).train()
-    optimiser = torch.optim.AdamW(_groups(guide), lr=phase.rate, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(groups(guide), lr=phase.rate, betas=(0.9, 0.98))
     if state is not None:
         optimiser.load_state_dict(dict(state))
     started, means = time.monotonic(), dict[str, float]()
     for step in range(done, begins + phase.steps):
         for group in optimiser.param_groups:
-            group["lr"] = phase.rate * _schedule(step - begins, phase.steps)
+            group["lr"] = phase.rate * schedule(step - begins, phase.steps)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             losses = guide(collate(next(frames), starter))
         optimiser.zero_grad(set_to_none=True)
@@ -178,13 +178,13 @@ def _list(examples: list[Example]) -> list[Example]:
     return examples
 
 
-def _schedule(step: int, steps: int) -> float:
+def schedule(step: int, steps: int) -> float:
     """200 steps of warm-up, then a cosine down to a fiftieth."""
     warm = min(1.0, (step + 1) / 200)
     return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def _groups(guide: Guide) -> list[dict[str, object]]:
+def groups(guide: Guide) -> list[dict[str, object]]:
     """Weight decay on matrices only."""
     decay = [p for p in guide.parameters() if p.ndim >= 2]
     plain = [p for p in guide.parameters() if p.ndim < 2]

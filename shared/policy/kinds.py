@@ -172,6 +172,8 @@ class Looked:
     lens: LensTrouble | None = None
     seen_at_s: float | None = None
     """When the picture was taken, on the policy's clock; None = now."""
+    far: bool = False
+    """The picture is far from all that the model was taught on: that nothing is seen means less than ever."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ def check_stall(state: PolicyState, now_s: float, settings: PolicySettings) -> P
 
 
 def watch_sureness(state: PolicyState, now_s: float, settings: PolicySettings, *, sure: bool) -> PolicyState:
-    """One more wording. That most are unsure is announced: the model's silence means even less than usual."""
+    """One more wording, or a picture far from what was taught. That most are unsure is announced: the model's silence
+    means even less than usual."""
     if now_s - state.sureness_s < settings.unsure_every_s:
         return state
     sureness = (*state.sureness, sure)[-settings.unsure_window :]

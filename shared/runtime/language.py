@@ -23,6 +23,7 @@ from shared.runtime import grammar as grammars
 from shared.runtime.decoder import open_decoder
 from shared.runtime.draft import DRAFT_MOST, Drafter, Propose
 from shared.runtime.execution import Execution
+from shared.runtime.look import FEATURES
 from shared.runtime.seen import Instruction, Observation
 from shared.runtime.writing import Written, write
 
@@ -74,6 +75,16 @@ class LanguageModel:
         """
         tokens, logits = self._vision.run(["image_features", "hazard_logits"], {"pixel_values": tile})
         return tokens, logits
+
+    @property
+    def takes_features(self) -> bool:
+        """Whether its vision encoder takes a look network's features instead of a picture."""
+        return any(item.name == FEATURES for item in self._vision.get_inputs())
+
+    def connect(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A look's features [1, p, d] → image tokens [1, n, e]."""
+        tokens: NDArray[np.float32] = self._vision.run(["image_features"], {FEATURES: features})[0]
+        return tokens
 
     def hear(self, sound: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         """float32 [n] 16 kHz, -1..1 → [1, 1, e], what is added to each image token; None = no sound, or it is deaf."""

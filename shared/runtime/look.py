@@ -1,14 +1,19 @@
 """The look network of a bundle: what runs at every look, whatever is said.
 
-    look.onnx   pixel_values [1, 3, s, s] → boxes [1, n, 4], box_scores [1, n, classes], hazard_logits [1, o, sides]
+    look.onnx   pixel_values [1, 3, s, s] → boxes [1, n, 4], box_scores [1, n, classes], and where it has them
+                hazard_logits [1, o, sides], features [1, p, d], ground_logits [1, p, classes], distance [1]
 
-boxes: top, left, bottom, right as shares of the picture; box_scores: 0..1. `hazard_logits` is there where it has a head
-of its own. The manifest's `model["look"]` says how pictures reach it and what its classes are called.
+boxes: top, left, bottom, right as shares of the picture; box_scores: 0..1. `features`: what the language model takes
+instead of the picture. `ground_logits`: a square grid, row by row, of shared.sight.ground.GROUND. `distance`: how far
+this picture is from those that the heads were taught and calibrated on; at 1 it is as far as hardly one of them. The
+manifest's `model["look"]` says how pictures reach it and what its classes are called.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +26,31 @@ from shared.errors import BundleError
 from shared.preprocess import Preprocessing, fit_tile, normalise
 from shared.runtime.execution import Execution
 from shared.sight import Box, BoxScoring, Camera, pick, scored
+from shared.sight.ground import GROUND
 
 LOOK = "look.onnx"
 PIXELS, BOXES, BOX_SCORES, HAZARDS = "pixel_values", "boxes", "box_scores", "hazard_logits"
+FEATURES, GROUND_LOGITS, DISTANCE = "features", "ground_logits", "distance"
+FAR_FROM = 1.0
+"""A picture of this distance and more is far from all that the heads were taught on: what they say of it is a guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the look network sees in one picture."""
+
+    tile: NDArray[np.uint8]
+    """[s, s, 3], what it looked at"""
+    boxes: tuple[Box, ...]
+    """Best first."""
+    hazards: NDArray[np.float32] | None
+    """[1, objects, sides] logits, where it has a head"""
+    features: NDArray[np.float32] | None
+    """[1, p, d], where the language model takes them"""
+    ground: NDArray[np.uint8] | None
+    """[grid, grid], places in shared.sight.ground.GROUND, where it has a head for them"""
+    distance: float | None
+    """From the pictures that the heads were taught on, where that is measured."""
 
 
 class LookNetwork:
@@ -39,8 +66,7 @@ class LookNetwork:
     ) -> None:
         self._session, self._preprocessing, self._names = session, preprocessing, names
         self._scoring, self._camera = scoring, camera
-        has_head = any(item.name == HAZARDS for item in session.get_outputs())
-        self._outputs = [BOXES, BOX_SCORES, *([HAZARDS] if has_head else [])]
+        self._outputs = [item.name for item in session.get_outputs()]
 
     @classmethod
     def open(cls, folder: Path, model: Mapping[str, Any], execution: Execution, camera: Camera) -> LookNetwork:
@@ -60,28 +86,48 @@ class LookNetwork:
         _check_form(session, BOXES, [4])
         _check_form(session, BOX_SCORES, [len(names)])
         _check_form(session, HAZARDS, [len(model["objects"]), len(model["sides"])], optional=True)
+        _check_form(session, GROUND_LOGITS, [len(GROUND)], optional=True)
         if not set(names) - {None} <= set(model["objects"]) or not set(vocabulary.SIDES_SEEN) <= set(model["sides"]):
             raise ValueError(f"{LOOK} names classes or sides that the manifest does not list")
         return cls(session, preprocessing, names, BoxScoring.from_dict(look.get("scoring", {})), camera)
 
-    def run(self, image: NDArray[np.uint8]) -> tuple[tuple[Box, ...], NDArray[np.float32] | None, NDArray[np.uint8]]:
+    @property
+    def gives_features(self) -> bool:
+        """Whether a language model can take its features instead of the picture."""
+        return FEATURES in self._outputs and HAZARDS in self._outputs
+
+    def run(self, image: NDArray[np.uint8]) -> Look:
         """One look.
 
         image: uint8 [h, w, 3] RGB, any size
-        returns: the boxes, best first; hazard logits [1, objects, sides], where it has a head; the tile it looked at
         raises: MediaError where the array is no picture; BundleError where the network gives no numbers
         """
         tile = fit_tile(image, self._preprocessing)
         pixels = normalise(tile, self._preprocessing)[None]
-        corners, scores, *logits = self._session.run(self._outputs, {PIXELS: pixels})
-        if not (np.isfinite(corners).all() and np.isfinite(scores).all()):
+        seen = dict(zip(self._outputs, self._session.run(self._outputs, {PIXELS: pixels}), strict=True))
+        if not all(np.isfinite(values).all() for name, values in seen.items() if name != HAZARDS):
             raise BundleError(f"{LOOK} gives no numbers for this picture.", hint="Use another model.")
-        scores = np.minimum(scores, 1.0)  # an int8 sigmoid may round above it
-        return pick(corners[0], scores[0], self._names), logits[0] if logits else None, tile
+        scores = np.minimum(seen[BOX_SCORES], 1.0)  # an int8 sigmoid may round above it
+        return Look(
+            tile=tile,
+            boxes=pick(seen[BOXES][0], scores[0], self._names),
+            hazards=seen.get(HAZARDS),
+            features=seen.get(FEATURES),
+            ground=_grid(seen[GROUND_LOGITS][0]) if GROUND_LOGITS in seen else None,
+            distance=float(seen[DISTANCE].item()) if DISTANCE in seen else None,
+        )
 
     def scored(self, boxes: tuple[Box, ...], *, aspect: float) -> dict[tuple[str, str], float]:
         """(object, side) → how sure it is that such a thing stands in the way. aspect: width / height of the picture"""
         return scored(boxes, self._camera, aspect=aspect, scoring=self._scoring)
+
+
+def _grid(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """[p, classes] → the likeliest of each place [grid, grid]. Raises: BundleError where p is no square."""
+    grid = math.isqrt(len(logits))
+    if grid * grid != len(logits):
+        raise BundleError(f"{LOOK} gives the ground of {len(logits)} places, which is no square.")
+    return logits.argmax(-1).astype(np.uint8).reshape(grid, grid)
 
 
 def _check_form(session: onnxruntime.InferenceSession, name: str, tail: list[int], *, optional: bool = False) -> None:

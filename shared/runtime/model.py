@@ -2,9 +2,10 @@
 
     look(picture)      one pass of the look network, or of the vision encoder where there is none → hazard scores, boxes
     word(observation)  one sentence of the vocabulary: the language model's, or the table's where there is none
+                       or where it would guess: a picture far from all that it was taught on
 
 A bundle has a look network, a language model, or both. Where the look network scores hazards, the language model's
-vision encoder runs only when something is to be worded.
+vision encoder runs only when something is to be worded; where it takes the look's features, a picture is seen once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from shared.errors import BundleError, WaycueError
 from shared.preprocess import fit_tile, normalise
 from shared.runtime.execution import Execution
 from shared.runtime.language import LanguageModel
-from shared.runtime.look import LOOK, LookNetwork
+from shared.runtime.look import FAR_FROM, LOOK, Look, LookNetwork
 from shared.runtime.seen import Hazard, Instruction, Observation
 from shared.sight import Box, Camera
 
@@ -52,6 +53,8 @@ class GuidanceModel:
             self._language: LanguageModel | None = None
             if self._looks is None or "end_id" in model:
                 self._language = LanguageModel(folder, model, execution=execution, in_place=in_place)
+                if self._language.takes_features and not (self._looks and self._looks.gives_features):
+                    raise ValueError("its vision encoder takes features, which no look network gives")
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(
                 f"Model {manifest.version}: its manifest lacks what the runtime needs ({error!r}).",
@@ -116,17 +119,26 @@ class GuidanceModel:
         audio = None if self._language is None else self._language.hear(sound)
         if self._looks is None:
             return self._seen_by_language(image, (), audio, before)
-        boxes, logits, tile = self._looks.run(image)
-        if logits is None and self._language is not None:
-            return self._seen_by_language(image, boxes, audio, before)
-        two = before is not None and self._language is not None and self._language.frames == 2
+        seen = self._looks.run(image)
+        far = seen.distance is not None and seen.distance >= FAR_FROM
+        if seen.hazards is None and self._language is not None:
+            return self._seen_by_language(image, seen.boxes, audio, before)
+        shown = self._language is not None and before is not None and self._language.frames == 2
+        earlier = before if shown else None
+        if self._language is not None and seen.features is not None and self._language.takes_features:
+            tokens, unseen = self._language.connect(seen.features), ()
+        else:
+            tokens, unseen = NOT_LOOKED, (*(earlier.unseen[-1:] if earlier else ()), image)
         return Observation(
-            NOT_LOOKED,
-            self._hazards(logits, boxes, image),
-            *_light(tile),
+            tokens,
+            self._hazards(*_witnesses(seen, far=far), image),
+            *_light(seen.tile),
             audio=audio,
-            boxes=boxes,
-            unseen=(*(before.unseen[-1:] if two and before is not None else ()), image),
+            earlier_tokens=earlier.image_tokens if earlier and tokens.size else None,
+            boxes=seen.boxes,
+            unseen=unseen,
+            ground=seen.ground,
+            far=far,
         )
 
     def _seen_by_language(
@@ -165,7 +177,7 @@ class GuidanceModel:
 
         constrained, drafted, most_tokens: as LanguageModel.word takes them
         """
-        if self._language is None:
+        if self._language is None or observation.far:
             return self._from_table(observation)
         return self._language.word(observation, constrained=constrained, drafted=drafted, most_tokens=most_tokens)
 
@@ -178,6 +190,14 @@ class GuidanceModel:
         first = min(there, key=lambda hazard: vocabulary.tier(vocabulary.Slots("", hazard.object, hazard.side)))
         text = vocabulary.instruct(first.object, first.side)
         return Instruction(text, first.score, (), text)
+
+
+def _witnesses(seen: Look, *, far: bool) -> tuple[NDArray[np.float32] | None, tuple[Box, ...]]:
+    """What scores the hazards: the head where it knows such pictures, the boxes where it would guess; both where nobody
+    measured how far the picture is."""
+    if seen.distance is None:
+        return seen.hazards, seen.boxes
+    return (None, seen.boxes) if far else (seen.hazards, ())
 
 
 def _has(folder: Path, graph: str) -> bool:

@@ -40,6 +40,10 @@ class Observation:
     """Of a look network, most certain first."""
     unseen: tuple[NDArray[np.uint8], ...] = ()
     """[h, w, 3] RGB each: the pictures that the language model would have to look at, the newest last"""
+    ground: NDArray[np.uint8] | None = None
+    """[grid, grid] places in shared.sight.ground.GROUND: what a look network's ground head says"""
+    far: bool = False
+    """The picture is far from all that the heads were taught on: only the boxes count, and the table words them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from exporters.onnx.bundle import Label
-from exporters.onnx.look import Detector, export_eyes, quantise_look
+from exporters.onnx.eyes import export_eyes
+from exporters.onnx.look import Detector, quantise_look
 from server.evaluation.answers import rendered_cases
 from server.evaluation.facts import seen_side
 from server.eyes import classes
