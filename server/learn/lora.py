@@ -56,7 +56,7 @@ class Recipe:
     connector_rate: float = 5e-4
     """Highest learning rate of the connector, in a parameter group of its own."""
     head_rate: float = 2e-3
-    """Highest learning rate of the hazard head."""
+    """Highest learning rate of the hazard head, and of the ground head."""
     ear_rate: float = 2e-3
     """Highest learning rate of what turns sound into something the decoder can use, where the model hears."""
     new_share: float = 0.3
@@ -226,6 +226,8 @@ def _groups(guide: Guide, recipe: Recipe) -> list[dict[str, Any]]:
         {"params": connector, "lr": recipe.connector_rate},
         {"params": list(guide.head.parameters()), "lr": recipe.head_rate},
     ]
+    if guide.ground is not None:
+        groups.append({"params": list(guide.ground.parameters()), "lr": recipe.head_rate})
     if guide.ear is not None:
         groups.append({"params": [p for p in guide.ear.parameters() if p.requires_grad], "lr": recipe.ear_rate})
     return groups

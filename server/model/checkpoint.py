@@ -159,6 +159,9 @@ def _eyes(model: PreTrainedModel, folder: Path, eyes: PackagedEyes | None) -> ey
 
 def _pretrained(name: str) -> tuple[Any, Any]:
     """Model and tokenizer, which fit each other. Raises: ConfigError."""
+    reported = transformers_logging.get_verbosity()
+    if (Path(name) / eyes_tower.FILE).is_file():  # else a table says that the patch embedding, which nobody uses, is new
+        transformers_logging.set_verbosity_error()
     try:
         model = AutoModelForImageTextToText.from_pretrained(name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(name)
@@ -168,6 +171,8 @@ def _pretrained(name: str) -> tuple[Any, Any]:
             f"The base model {name!r} could not be loaded: {error}",
             hint="Give the name of a model on the hub, or a folder that save_pretrained wrote.",
         ) from error
+    finally:
+        transformers_logging.set_verbosity(reported)
     if not hasattr(model, "model") or not hasattr(model.model, "connector"):
         raise ConfigError(
             f"{name!r} is a {type(model).__name__}, which has no vision connector.",

@@ -4,7 +4,7 @@
 
 Distances are of features of frozen eyes, not of brightness or colour. Whitened along the strongest directions, drawn and
 real pictures lie apart (docs/learning.md has the shares); several prototypes, because what was taught may be drawings
-and real streets, and what lies between them was not. source: k-means; Lee et al., arXiv 1807.03888, for the idea.
+and real streets, by day and at night. source: k-means; Lee et al., arXiv 1807.03888, for the idea
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Familiar(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("whiten", torch.zeros(dim, DIRECTIONS))
         self.register_buffer("prototypes", torch.zeros(PROTOTYPES, DIRECTIONS))
-        self.register_buffer("limit", torch.ones(()))
+        self.register_buffer("limit", torch.ones(1))
 
     def forward(self, tokens: Tensor) -> Tensor:
         at = (tokens.mean(1) - self.mean) @ self.whiten

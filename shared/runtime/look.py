@@ -87,6 +87,7 @@ class LookNetwork:
         _check_form(session, BOX_SCORES, [len(names)])
         _check_form(session, HAZARDS, [len(model["objects"]), len(model["sides"])], optional=True)
         _check_form(session, GROUND_LOGITS, [len(GROUND)], optional=True)
+        _check_square(session)
         if not set(names) - {None} <= set(model["objects"]) or not set(vocabulary.SIDES_SEEN) <= set(model["sides"]):
             raise ValueError(f"{LOOK} names classes or sides that the manifest does not list")
         return cls(session, preprocessing, names, BoxScoring.from_dict(look.get("scoring", {})), camera)
@@ -123,11 +124,16 @@ class LookNetwork:
 
 
 def _grid(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """[p, classes] → the likeliest of each place [grid, grid]. Raises: BundleError where p is no square."""
+    """[p, classes] → the likeliest of each place [grid, grid]."""
     grid = math.isqrt(len(logits))
-    if grid * grid != len(logits):
-        raise BundleError(f"{LOOK} gives the ground of {len(logits)} places, which is no square.")
     return logits.argmax(-1).astype(np.uint8).reshape(grid, grid)
+
+
+def _check_square(session: onnxruntime.InferenceSession) -> None:
+    """Raises: ValueError where the ground is given for places that make no square."""
+    for item in session.get_outputs():
+        if item.name == GROUND_LOGITS and math.isqrt(places := int(item.shape[1])) ** 2 != places:
+            raise ValueError(f"{LOOK} gives the ground of {places} places, which is no square")
 
 
 def _check_form(session: onnxruntime.InferenceSession, name: str, tail: list[int], *, optional: bool = False) -> None:

@@ -43,10 +43,20 @@ class EyesAlone:
         raise AssertionError("eyes alone have no words")
 
 
+FAR_CARD = Card(model={"look": {}, "objects": ["person"], "sides": ["ahead"], "end_id": 1})
+"""Of a bundle with both."""
+
+
 def heard(
-    seen: Callable[[float], Scores], *, seconds: float, wearer: PolicySettings | None = None, **pinned: float
+    seen: Callable[[float], Scores],
+    *,
+    seconds: float,
+    wearer: PolicySettings | None = None,
+    far: Callable[[float], bool] = lambda now_s: False,
+    card: Card | None = None,
+    **pinned: float,
 ) -> list[tuple[float, str]]:
-    """What is said on a walk whose looks find this."""
+    """What is said on a walk whose looks find this. far: when pictures are far from what the model was taught on"""
     settings = wearer or PolicySettings(**pinned)  # type: ignore[arg-type]
     state, said = GuidanceState(settings), list[tuple[float, str]]()
     ends: list[tuple[float, int]] = []
@@ -55,12 +65,14 @@ def heard(
         nonlocal state
         state, actions = turn(state, event, now_s)
         for action in actions:
-            assert not isinstance(action, events.WordNow)
+            assert card is not None or not isinstance(action, events.WordNow)
             if isinstance(action, events.SayNow):
                 said.append((now_s, action.speak.text))
                 ends.append((now_s + SPEECH_S, action.speak.utterance))
 
-    step(events.ModelChanged.to(EyesAlone(), settings, pinned=frozenset(pinned)), 0.0)
+    model = EyesAlone()
+    model.manifest = card or model.manifest
+    step(events.ModelChanged.to(model, settings, pinned=frozenset(pinned)), 0.0)
     step(policy.WalkBegan(), 0.0)
     for number in range(round(seconds * LOOKS_PER_S)):
         now_s = number / LOOKS_PER_S
@@ -69,7 +81,8 @@ def heard(
         image = np.roll(NOISE, number, axis=1)
         step(events.PictureTaken(image, now_s), now_s)
         hazards = sorted((Hazard(*thing, score) for thing, score in seen(now_s).items()), key=lambda h: -h.score)
-        step(events.Observed(Observation(np.zeros((1, 0, 0), np.float32), tuple(hazards), 0.5, 0.3)), now_s)
+        none = np.zeros((1, 0, 0), np.float32)
+        step(events.Observed(Observation(none, tuple(hazards), 0.5, 0.3, far=far(now_s))), now_s)
     return said
 
 
@@ -104,3 +117,22 @@ def test_the_wearers_own_threshold_counts(above: float, score: float, speaks: bo
 def test_a_plain_thing_just_above_the_threshold_is_named_and_not_called_unsure() -> None:
     [(_, text)] = heard(lambda now_s: {("person", "on the left"): 0.55}, seconds=8)
     assert text == "Caution, person on the left."
+
+
+def test_far_from_what_it_was_taught_a_whole_model_words_by_the_table_and_is_unsure_once() -> None:
+    said = heard(lambda now_s: {("person", "ahead"): 0.9}, seconds=60, far=lambda now_s: True, card=FAR_CARD)
+    texts = [text for _, text in said]
+    assert texts[0] == "Caution, person ahead."
+    assert texts.count("Guidance is unsure.") == 1
+    assert 10 < next(at_s for at_s, text in said if text == "Guidance is unsure.") < 30
+
+
+def test_far_pictures_without_anything_are_no_clear_way() -> None:
+    wearer = PolicySettings(say_clear=True)
+    said = heard(lambda now_s: {}, seconds=60, far=lambda now_s: True, card=FAR_CARD, wearer=wearer)
+    assert [text for _, text in said] == ["Guidance is unsure."]
+
+
+def test_a_far_picture_now_and_then_is_not_worth_a_word() -> None:
+    said = heard(lambda now_s: {}, seconds=60, far=lambda now_s: round(now_s * LOOKS_PER_S) % 40 == 0, card=FAR_CARD)
+    assert said == []

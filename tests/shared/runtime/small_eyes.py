@@ -22,7 +22,8 @@ from exporters.onnx.look import Detector
 from exporters.onnx.quiet import quiet
 from shared import bundle
 from shared.preprocess import Preprocessing
-from shared.runtime.look import BOX_SCORES, BOXES, HAZARDS
+from shared.runtime.look import BOX_SCORES, BOXES, DISTANCE, GROUND_LOGITS, HAZARDS
+from shared.sight.ground import GROUND
 
 SIZE_PX, STRIDES = 96, (8, 16)
 NAMES = (None, "person", "vehicle")
@@ -108,11 +109,14 @@ def export_small(folder: Path, *, quantised: bool = False, precise: Sequence[str
 
 
 class WithHead(nn.Module):
-    """Small eyes with a hazard head: all its logits are the same, but for one that grows with the picture's red."""
+    """Small eyes with a hazard head: all its logits are the same, but for one that grows with the picture's red.
 
-    def __init__(self, objects: int, sides: int, *, red: int) -> None:
+    With a distance, what is blue is far from all that it knows, and the ground is a road at one place, else walkable.
+    """
+
+    def __init__(self, objects: int, sides: int, *, red: int, distance: bool = False) -> None:
         super().__init__()
-        self.eyes, self.config = SmallEyes(), None
+        self.eyes, self.config, self.distance = SmallEyes(), None, distance
         self.objects, self.sides = objects, sides
         self.which: Tensor
         self.register_buffer("which", torch.nn.functional.one_hot(torch.tensor(red), objects * sides).float())
@@ -121,7 +125,13 @@ class WithHead(nn.Module):
         seen = self.eyes(pixel_values)
         redness = (pixel_values[:, 0] - pixel_values[:, 1]).mean(dim=(1, 2), keepdim=True)
         logits = (redness * 100 * self.which - 4).reshape(1, self.objects, self.sides)
-        return {BOXES: seen.boxes, BOX_SCORES: seen.class_logits.sigmoid(), HAZARDS: logits}
+        found = {BOXES: seen.boxes, BOX_SCORES: seen.class_logits.sigmoid(), HAZARDS: logits}
+        if not self.distance:
+            return found
+        blueness = (pixel_values[:, 2] - pixel_values[:, 0]).mean(dim=(1, 2)).clamp(min=0) * 100
+        ground = torch.zeros(1, 4, len(GROUND)) + blueness * 0
+        ground[:, :, GROUND.index("walkable")], ground[:, 1, GROUND.index("road")] = 1.0, 2.0
+        return {**found, DISTANCE: blueness, GROUND_LOGITS: ground}
 
 
 def write_eyes(module: nn.Module, file: Path) -> None:

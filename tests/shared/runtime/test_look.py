@@ -23,9 +23,10 @@ from shared.preprocess import Preprocessing
 from shared.runtime import GuidanceModel, check_golden
 from shared.runtime.execution import Execution
 from shared.runtime.language import DECODER, VISION
-from shared.runtime.look import BOX_SCORES, BOXES, HAZARDS, LOOK
+from shared.runtime.look import BOX_SCORES, BOXES, GROUND_LOGITS, HAZARDS, LOOK
 from shared.runtime.seen import Observation
 from shared.sight import Camera
+from shared.sight.ground import GROUND
 from tests.shared.runtime import small_eyes
 from tests.shared.runtime.altered import golden_picture, rewrite
 from tests.shared.runtime.small_eyes import (
@@ -475,6 +476,58 @@ def test_a_head_that_says_no_numbers_does_not_hide_a_box(starter_bundle: Path, t
     seen = two.look(PERSON)
     assert (seen.hazards[0].object, seen.hazards[0].side) == ("person", "ahead")
     assert seen.hazards[0].score > 0.9
+
+
+@pytest.fixture(scope="module")
+def measuring(starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> GuidanceModel:
+    """The starter with small eyes that measure how far a picture is from what they know: what is blue is far."""
+    model, folder = model_of(starter_bundle), tmp_path_factory.mktemp("measuring")
+    red = model["objects"].index("curb") * len(model["sides"]) + model["sides"].index("ahead")
+    head = WithHead(len(model["objects"]), len(model["sides"]), red=red, distance=True)
+    write_eyes(head, folder / LOOK)
+    return GuidanceModel.load(both(starter_bundle, folder / LOOK, folder / "both"), threads=1, allow_demo=True)
+
+
+def test_near_what_it_knows_the_head_speaks_and_far_from_it_the_boxes(measuring: GuidanceModel) -> None:
+    near, far = measuring.look(PERSON), measuring.look(CAR)
+    assert (near.far, far.far) == (False, True)
+    assert scores(near)["curb", "ahead"] > 0.5
+    assert scores(near)["person", "ahead"] < 0.1  # there is a box of one
+    assert scores(far)["vehicle", "on the left"] > 0.9
+    assert {key for key, score in scores(far).items() if score > 0} == {("vehicle", "on the left")}
+
+
+def test_far_from_what_it_knows_the_table_words_the_boxes(measuring: GuidanceModel) -> None:
+    said = measuring.word(measuring.look(CAR))
+    assert said.text == vocabulary.instruct("vehicle", "on the left")
+    assert said.passes == 0  # the decoder was not asked
+    assert measuring.word(measuring.look(PERSON)).passes > 0
+
+
+def test_the_ground_is_a_square_of_classes(measuring: GuidanceModel) -> None:
+    ground = measuring.look(PERSON).ground
+    assert ground is not None
+    assert [[GROUND[at] for at in row] for row in ground] == [["walkable", "road"], ["walkable", "walkable"]]
+
+
+class OddGround(nn.Module):
+    """Three places are no square."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.eyes, self.config = SmallEyes(), None
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        seen = self.eyes(pixel_values)
+        ground = torch.zeros(1, 3, len(GROUND)) + seen.boxes.mean() * 0
+        return {BOXES: seen.boxes, BOX_SCORES: seen.class_logits.sigmoid(), GROUND_LOGITS: ground}
+
+
+def test_a_ground_that_is_no_square_is_refused(copy: Path) -> None:
+    (copy / LOOK).unlink()
+    write_eyes(OddGround(), copy / LOOK)
+    rewrite(copy)
+    refused(copy, "3 places, which is no square")
 
 
 def test_the_picture_that_is_worded_later_is_the_one_that_was_looked_at(
