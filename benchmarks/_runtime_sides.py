@@ -298,9 +298,3 @@ def watched(model: GuidanceModel) -> list[Stopwatch]:
         watches.append(Stopwatch(getattr(owner, name)))
         setattr(owner, name, watches[-1])
     return watches
-
-
-def peak_mb() -> float:
-    """Of this program since it began; getrusage would also count what the parent had before."""
-    text = Path("/proc/self/status").read_text()
-    return int(text.partition("VmHWM:")[2].split()[0]) / 1024

@@ -39,7 +39,7 @@ from rich.table import Table
 
 from benchmarks import _runtime_llama as llama
 from benchmarks import _smollm
-from benchmarks._runtime_sides import peak_mb
+from benchmarks._memory import peak_mb
 from exporters.onnx.graphs import export_graphs
 from exporters.onnx.quantise import quantise_decoder
 from server.evaluation.measures import Proportion
