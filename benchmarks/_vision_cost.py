@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import SmolVLMVisionConfig, SmolVLMVisionTransformer
 from transformers.exporters.configs import OnnxConfig
@@ -43,15 +44,19 @@ class _Tower(nn.Module):
         return {"features": self.tower(pixel_values=pixel_values).last_hidden_state}
 
 
-def vision_256m_ms(vision: Mapping[str, Any]) -> float:
-    """The encoder in int8, one thread, one tile of the size that the field uses."""
+def vision_256m_ms(vision: Mapping[str, Any], *, threads: Sequence[int] = (1,)) -> dict[int, float]:
+    """The encoder in int8, one tile of the size that the field uses; by number of threads."""
     torch.manual_seed(1)
     example = {"pixel_values": torch.zeros(1, 3, FIELD_TILE_PX, FIELD_TILE_PX)}
+    pixels = np.random.default_rng(0).normal(size=(1, 3, FIELD_TILE_PX, FIELD_TILE_PX)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         full, small = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
         with quiet():
             write_graph(_Tower(vision), example, OnnxConfig(ort_fusions="cpu"), full)
         quantise_vision(full, small)
-        session = Execution(1).session(small)
-    pixels = np.random.default_rng(0).normal(size=(1, 3, FIELD_TILE_PX, FIELD_TILE_PX)).astype(np.float32)
-    return cpu_ms(lambda at: session.run(None, {"pixel_values": pixels}), runs=12)
+        sessions = {count: Execution(count).session(small) for count in threads}
+    return {count: cpu_ms(_pass(session, pixels), runs=12) for count, session in sessions.items()}
+
+
+def _pass(session: Any, pixels: NDArray[np.float32]) -> Callable[[int], Any]:
+    return lambda at: session.run(None, {"pixel_values": pixels})

@@ -30,6 +30,7 @@ from rich.table import Table
 from benchmarks import _runtime_bound as bound
 from benchmarks import _runtime_llama as llama
 from benchmarks import _runtime_sides as sides
+from benchmarks._memory import peak_mb
 from benchmarks._recorded import HEIGHT_PX, WIDTH_PX
 from benchmarks._runtime_llama import Llama
 from benchmarks._runtime_sides import Picture, Plain, Runtime, Shape, Timed, Transformers, watched
@@ -244,10 +245,10 @@ def _peak_here(shape: str, side: str, *, threads: int) -> float:
     """Megabytes that loading one side and one instruction add to this process at most, above its libraries."""
     if side == OURS:  # the device never holds the checkpoint
         folder = HOME / shape / "in-place"
-        before = _peak_mb()
+        before = peak_mb()
         run: Side = sides.said(sides.loaded(folder, threads=threads))
     else:
-        before = _peak_mb()
+        before = peak_mb()
         made = SHAPES[shape]()
         run = (
             Transformers(made, threads=threads)
@@ -255,13 +256,7 @@ def _peak_here(shape: str, side: str, *, threads: int) -> float:
             else Plain(made, HOME / shape / "float32", threads=threads)
         )
     run(render_frame(walk_from_name("market"), 0.0, WIDTH_PX, HEIGHT_PX).image)
-    return round(_peak_mb() - before, 1)
-
-
-def _peak_mb() -> float:
-    """Of this program since it began; getrusage would also count what the parent had before."""
-    text = Path("/proc/self/status").read_text()
-    return int(text.partition("VmHWM:")[2].split()[0]) / 1024
+    return round(peak_mb() - before, 1)
 
 
 def table(name: str, figures: dict[str, Any]) -> Table:

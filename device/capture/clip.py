@@ -3,7 +3,8 @@
 A clip is at most 480p, begins with a key frame and keeps the times of its pictures. x264 runs without look-ahead, so
 that every picture is encoded when it comes and closing the clip takes no longer than one of them. Preset superfast,
 not ultrafast: on a walk at 640×480 it costs 3.3 ms a picture instead of 2.2, and halves what the link has to carry
-(0.17 instead of 0.32 MB for 20 pictures).
+(0.17 instead of 0.32 MB for 20 pictures). OpenCV turns RGB into what the encoder takes: 0.2 ms of the processor for
+such a picture, where swscale takes 2.8.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,13 +65,13 @@ class ClipEncoder:
 
     def add(self, image: NDArray[np.uint8], at_s: float) -> None:
         """image: [h, w, 3] RGB; at_s: seconds since the start of the clip, rising. Raises: MediaError."""
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        frame = frame.reformat(width=self._stream.width, height=self._stream.height, format="yuv420p")
-        frame.pts = self._last_pts = max(round(at_s / _TIME_BASE), self._last_pts + 1)
-        frame.time_base = _TIME_BASE
         try:
+            planes = _planes(image, self._stream.width, self._stream.height)
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+            frame.pts = self._last_pts = max(round(at_s / _TIME_BASE), self._last_pts + 1)
+            frame.time_base = _TIME_BASE
             self._container.mux(self._stream.encode(frame))
-        except (av.FFmpegError, ValueError) as error:
+        except (av.FFmpegError, ValueError, cv2.error) as error:
             raise MediaError(f"A picture cannot be encoded as H.264 ({error}).") from error
         self.pictures += 1
 
@@ -87,3 +89,14 @@ class ClipEncoder:
             self._container.close()
         except (av.FFmpegError, ValueError) as error:  # without a picture there is nothing to close properly
             logger.debug("A discarded clip: %s", error)
+
+
+def _planes(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """A picture in 4:2:0 (BT.601, limited range). Linear: the mean over areas takes six times as long.
+
+    image: [h, w, 3] RGB; width, height: even; returns: [height * 3 / 2, width]
+    """
+    image = np.ascontiguousarray(image)
+    if image.shape[:2] != (height, width):
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), np.uint8)

@@ -1,0 +1,59 @@
+"""The figures of `make bench NAME=look`: what is counted, and against which bars."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import av
+import pytest
+
+from benchmarks import _agent_cost as agent
+from benchmarks import look
+from server.walks import walk_from_name, write_video
+
+
+def test_a_looped_film_is_long_enough_and_its_times_never_go_back(tmp_path: Path) -> None:
+    film, target = tmp_path / "film.mp4", tmp_path / "long.mp4"
+    write_video(walk_from_name("market", duration_s=1.0), film, fps=10, width_px=64, height_px=48)
+
+    agent.looped(film, target, seconds=3.0)
+
+    for kind in ("video", "audio"):
+        with av.open(str(target)) as made:
+            times = [frame.time for frame in made.decode(**{kind: 0})]
+        assert times == sorted(times)
+        assert times[-1] >= 2.9, kind
+    with av.open(str(target)) as made:
+        assert sum(1 for _ in made.decode(video=0)) == 10 * 3
+
+
+def test_what_a_process_uses_is_counted_by_part() -> None:
+    before = agent.used(os.getpid())
+    while (after := agent.used(os.getpid())).all_s < before.all_s + 0.05:
+        sum(range(10_000))
+
+    figures = agent.per_minute(before, after, seconds=after.all_s - before.all_s)
+
+    assert figures["cpu_s_per_minute"] == pytest.approx(60.0)
+    assert set(figures["by_part"]) == {"main", "decoding", "other"}
+    assert 0 < figures["by_part"]["main"] <= 60.1
+    assert figures["start_cpu_s"] == pytest.approx(before.all_s, abs=0.01)
+
+
+def test_the_worst_of_the_thread_counts_is_held_against_the_bars() -> None:
+    model = {
+        "threads": {
+            "1": {"share_of_256m_vision": 0.1, "cpu_ms": 9.0},
+            "2": {"share_of_256m_vision": 0.3, "cpu_ms": 11.0},
+        }
+    }
+
+    bars = look.bars(model, {"cpu_s_per_minute": 13.5})
+
+    assert {name: bar["value"] for name, bar in bars.items()} == {
+        "share_of_256m_vision": 0.3,
+        "look_cpu_ms": 11.0,
+        "agent_cpu_s_per_minute": 13.5,
+    }
+    assert look.bars({}, {})["look_cpu_ms"]["value"] is None
