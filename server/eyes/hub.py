@@ -92,7 +92,7 @@ def pretrained(kind: Any, name: str, **how: Any) -> Any:
             model, report = kind.from_pretrained(
                 name, dtype=torch.float32, output_loading_info=True, local_files_only=local, **how
             )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise _not_had(name, error) from error
     missing = sorted(key for key in report["missing_keys"] if not any(part in key for part in _UNTAUGHT))
     if missing:
@@ -159,6 +159,18 @@ class _Tower(nn.Module):
         return (places.transpose(1, 2).unflatten(2, (self.side, self.side)) if hidden.ndim == 3 else places,)
 
 
+class _TimmMaps(nn.Module):
+    """A model of timm; some of its transformers give their channels last."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model, self.channels = model, list(model.feature_info.channels())
+
+    def forward(self, pixels: Tensor) -> Sequence[Tensor]:
+        maps = zip(self.model(pixels), self.channels, strict=True)
+        return [each if each.shape[1] == count else each.permute(0, 3, 1, 2) for each, count in maps]
+
+
 def _backbone(name: str, config: Any) -> nn.Module:
     """The last map of a vision transformer, whose maps are all of one side; else all of them."""
     stages = len(config.stage_names)
@@ -214,7 +226,7 @@ def _timm(name: str, size_px: int | None) -> Backbone:
     size = size_px or int(takes["input_size"][-1])
     colours = Colours(tuple(takes["mean"]), tuple(takes["std"]))
     stated = licence(name) or str(model.pretrained_cfg.get("license") or "")
-    return _on_grid(model.eval(), name, stated, size, colours)
+    return _on_grid(_TimmMaps(model), name, stated, size, colours)
 
 
 def _on_grid(
@@ -223,7 +235,7 @@ def _on_grid(
     """Measure the maps once, and plan the grid by them. Raises: ConfigError."""
     try:
         with torch.inference_mode():
-            seen = maps(torch.zeros(1, 3, size_px, size_px))
+            seen = maps.eval()(torch.zeros(1, 3, size_px, size_px))
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"{name!r} cannot look at pictures of {size_px} px: {error}") from error
     grid = plan([list(each.shape[1:]) for each in seen], size_px=size_px, name=name, patch_px=patch_px)
