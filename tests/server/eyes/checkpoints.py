@@ -117,7 +117,7 @@ def _opinionated(model: Any) -> Any:
     """With scores that are no longer those of chance: something is seen."""
     with torch.no_grad():
         for head in model.model.decoder.class_embed:
-            head.bias.copy_(torch.tensor([1.0, -0.5, 2.0]))
+            head.bias.copy_(torch.tensor([2.0, 1.0, -0.5]))
     return model
 
 
@@ -145,7 +145,9 @@ def yolos(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
     """Scores of its own kind: one class more, which stands for none."""
     named = {"id2label": dict(enumerate(labels)), "label2id": {name: at for at, name in enumerate(labels)}}
     config = YolosConfig(**_SMALL, image_size=[64, 64], num_detection_tokens=5, **named)
-    return save(folder, YolosForObjectDetection(config), YolosImageProcessorPil(size={"shortest_edge": 64}))
+    return save(
+        folder, YolosForObjectDetection(config), YolosImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 128})
+    )
 
 
 def depth_anything(folder: Path) -> Path:
