@@ -167,7 +167,7 @@ def test_at_the_terminal_t_takes_it(house: House) -> None:
         house.send(moment(n, raw_output="Caution, person ahead."))
     both = [(ID.format(0), opinion("")), (ID.format(1), opinion())]
     proposals.keep(house.store, house.dataset, both, now_s=2.0)
-    done = server(house.home, "samples", "review", typed="t\nt\nt\nq\n")
+    done = server(house.home, "samples", "review", typed="t\ns\nt\nt\n")  # the newest first
     assert "TEACHER:        Stop, vehicle ahead. (a detector, 90% sure)" in done.stdout
     assert "No teacher has looked at this moment" in done.stdout
     decided = [(newest(house, ID.format(n)).state, newest(house, ID.format(n)).ground_truth) for n in range(3)]

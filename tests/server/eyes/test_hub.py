@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -186,3 +187,28 @@ def test_colours_that_cannot_be_folded_in_are_refused(
     shutil.copytree(folders / "convnext", copy)
     with pytest.raises(ConfigError, match=message):
         hub.load(changed(copy, "preprocessor_config.json", **values))
+
+
+def test_without_timm_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ConfigError, match=r"needs the package timm, .* pip install timm torchvision"):
+        hub.load("timm/mobilenetv4_conv_small.e2400_r224_in1k")
+
+
+@pytest.mark.parametrize(
+    ("name", "dim"), [("mobilenetv4_conv_small", 4 * 64 + 96 + 960), ("vit_tiny_patch16_224", 192)]
+)
+def test_a_folder_of_timms_own_form(name: str, dim: int, tmp_path: Path) -> None:
+    try:
+        import timm
+        from timm.models._hub import save_for_hf
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"timm cannot be loaded here: {error}")
+    model = timm.create_model(name, pretrained=False)
+    save_for_hf(model, tmp_path / name)
+    backbone = hub.load(tmp_path / name)
+    assert (backbone.grid, backbone.dim, backbone.licence) == (14, dim, "apache-2.0")
+    with torch.no_grad():
+        assert backbone(noise(backbone)).shape == (1, 196, dim)
+    first = next(iter(model.state_dict()))
+    torch.testing.assert_close(backbone.state_dict()[f"maps.model.{first}"], model.state_dict()[first])
