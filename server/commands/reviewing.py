@@ -3,7 +3,8 @@
     y   correct as it stands            e   edit the wording
     n   not correct: type what is       -   nothing should have been said
     r   reject: it must not teach       s   skip for now
-    o   open the picture                q   quit
+    t   what the teacher would say      o   open the picture
+    q   quit
 
 Words that would be taught as others are shown as those, with what would be lost, and confirmed with `y`; sentences
 that may have been meant are chosen by their number. Enter alone never takes any. Ctrl-C and the end of the input stop
@@ -34,11 +35,22 @@ HELP = """\
   n   no: type what should have been said
   e   edit the wording that is shown
   -   nothing should have been said
+  t   what the teacher would say is right
   r   reject: this moment must not teach
   s   skip it for now
   o   open its picture
   q   quit; everything answered until now is kept"""
-_LETTERS = {"yes": "y", "no": "n", "edit": "e", "nothing": "-", "reject": "r", "skip": "s", "open": "o", "quit": "q"}
+_LETTERS = {
+    "yes": "y",
+    "no": "n",
+    "edit": "e",
+    "nothing": "-",
+    "teacher": "t",
+    "reject": "r",
+    "skip": "s",
+    "open": "o",
+    "quit": "q",
+}
 
 
 @dataclass(slots=True)
@@ -126,6 +138,7 @@ def describe_moment(row: SampleRow, dataset: Dataset) -> str:
         "SPOKEN": row.spoken if row.spoken != row.raw_output else "",
         "RAW OUTPUT": shown(row.raw_output),
         "CORRECTION": proposed,
+        "TEACHER": row.teacher and f"{shown(row.teacher_wording)} ({row.teacher}, {row.teacher_score:.0%} sure)",
     }
     lines = [f"{row.sample_id}   {when(row.timestamp)}   {row.walk_id}   {', '.join(row.flags)}"]
     lines += [f"{name + ':':<16}{value}" for name, value in fields.items() if value]
@@ -164,13 +177,15 @@ def _ask_about(desk: ReviewDesk, row: SampleRow) -> bool:
         answer = read_line(QUESTION).strip().lower()
         letter = _LETTERS.get(answer, answer)
         newest = decisions.get(desk.store, row.sample_id) or row
-        if newest.row_id != row.row_id and letter in ("y", "e"):
+        if newest.row_id != row.row_id and letter in ("y", "e", "t"):
             row = newest  # never confirm a wording that the person has not seen
             print(f"It has changed meanwhile:\n\n{describe_moment(row, desk.dataset)}\n")
         elif letter in ("q", "s"):
             return letter == "s"
         elif letter == "o":
             _open(desk, row)
+        elif letter == "t" and not row.teacher:
+            print("No teacher has looked at this moment: waycue-server samples propose")
         elif letter not in _LETTERS.values():
             print(HELP)
         elif _answered(desk, row, letter):
@@ -178,12 +193,14 @@ def _ask_about(desk: ReviewDesk, row: SampleRow) -> bool:
 
 
 def _answered(desk: ReviewDesk, row: SampleRow, letter: str) -> bool:
-    """Take the decision of a letter, one of y, n, e, -, r; False where it can not be taken."""
+    """Take the decision of a letter, one of y, n, e, -, t, r; False where it can not be taken."""
     match letter:
         case "y":
             return desk.decide(row.sample_id, "accept") or (bool(desk.offered) and _typed(desk, row))
         case "n":
             return _typed(desk, row)
+        case "t":
+            return desk.decide(row.sample_id, "edit" if row.teacher_wording else "nothing", row.teacher_wording)
         case "e":
             return _typed(desk, row, before=decisions.proposal(row))
         case _:

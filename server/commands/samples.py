@@ -1,4 +1,4 @@
-"""`waycue-server samples`: list moments, show all that is known of one, decide about them, bring labelled ones in."""
+"""`waycue-server samples`: list moments, show one, decide about them, bring labelled ones in, let teachers propose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from server.commands import bringing, reviewing, splitting
+from server.commands import bringing, masking, proposing, reviewing, splitting
 from server.commands.bringing import LabelImport
 from server.commands.opening import add_json, add_reviewer, opened, print_json, shown, when
 from server.commands.reviewing import ReviewDesk
@@ -27,7 +27,9 @@ _PATHS = tuple(f"{kind}_path" for kind in data.FOLDERS)
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its actions."""
-    parser = commands.add_parser("samples", help="flagged moments: list, show, review, import, hold out")
+    parser = commands.add_parser(
+        "samples", help="flagged moments: list, show, review, import, let teachers propose, hold out"
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="moments, the most important first")
     listing.add_argument(
@@ -50,6 +52,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="take labels that would be taught in other words without asking; without a terminal they are left out",
     )
     bring.set_defaults(run=_import)
+    proposing.add_parser(actions)
+    masking.add_parser(actions)
     splitting.add_parsers(actions)
 
 

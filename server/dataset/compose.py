@@ -15,6 +15,9 @@ from server.dataset.sample_row import SampleRow, Split, next_version
 from server.dataset.wording import canonical, means_the_same
 from shared.messages import ChunkRecord, CorrectionRecord
 
+_NO_RECORD_SAYS = ("golden", "teacher", "teacher_wording", "teacher_score", "teacher_disagreement")
+"""What persons and teachers on the server said of a moment: it stays whatever else comes in."""
+
 
 @dataclass(frozen=True, slots=True)
 class KnownCorrection:
@@ -80,7 +83,8 @@ def compose(
 def _identity(record: ChunkRecord, current: SampleRow | None) -> dict[str, Any]:
     if current is None:
         return {"row_id": f"{record.chunk_id}#1"}
-    return {"row_id": current.row_id, "supersedes": current.supersedes, "golden": current.golden}
+    kept = {name: getattr(current, name) for name in _NO_RECORD_SAYS}
+    return {"row_id": current.row_id, "supersedes": current.supersedes, **kept}
 
 
 def _origin(record: ChunkRecord, *, understood: bool) -> dict[str, Any]:

@@ -37,13 +37,18 @@ from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow, Split, next_version, version_of
 
 _LOG = "metadata.jsonl"
-# Corrections first, for the wearer spent breath on them, and what the monitor stopped; then presses, doubt, the rest.
+# Corrections first, for the wearer spent breath on them, and what the monitor stopped; then presses, what a teacher on
+# the server contradicts, doubt, the rest.
 _PRIORITY = {"correction": 0, "stopped": 0, "wearer": 1, "low_confidence": 3, "audit": 4, "predecessor": 6}
+_CONTRADICTED, CONTRADICTED_FROM = 2, 0.5
 
 
 def priority(row: SampleRow) -> int:
-    """Place in the review queue, 0 first: the most important of the row's flags."""
-    return min((_PRIORITY.get(flag, 5) for flag in row.flags), default=5)
+    """Place in the review queue, 0 first: the most important of the row's flags, and of what a teacher said."""
+    places = [_PRIORITY.get(flag, 5) for flag in row.flags]
+    if row.teacher_disagreement >= CONTRADICTED_FROM:
+        places.append(_CONTRADICTED)
+    return min(places, default=5)
 
 
 def insert_row(connection: Connection, row: SampleRow, *, now_s: float, logged: bool = False) -> None:

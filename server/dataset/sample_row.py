@@ -69,6 +69,14 @@ class SampleRow:
     correction_id: str = ""
     correction_audio_path: str = ""
     duration_s: float = 0.0
+    teacher: str = ""
+    """The networks on the server that looked at the moment last, "" = none has."""
+    teacher_wording: str = ""
+    """What they would have said, canonical, "" = nothing: a choice for a person, which teaches nothing by itself."""
+    teacher_score: float = 0.0
+    """How sure they are of it, 0..1."""
+    teacher_disagreement: float = 0.0
+    """How sure they are that the device was wrong, 0..1: it moves the moment up in the review queue."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property

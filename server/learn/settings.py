@@ -28,6 +28,9 @@ class LearnSettings:
     """Optimiser steps of a night."""
     rank: Annotated[int, Meta(ge=1, le=1024)] = 16
     """Rank of the LoRA adapters."""
+    teacher: str = ""
+    """Larger networks on the server that propose what should have been said (`samples propose`): "packaged" (the eyes
+    of `models add eyes`), a detector's or depth model's name on the hub, or a folder; several with commas."""
     replay: int = 4000
     """Rendered frames that are replayed beside the dataset (only for a base trained on rendered walks)."""
     decoder_bits: Literal[4, 8] = 8

@@ -38,6 +38,19 @@ class Rewording:
 
 
 @dataclass(frozen=True, slots=True)
+class TeacherChoice:
+    """What a larger network on the server would have said, for a person to choose or not."""
+
+    name: str
+    wording: str
+    """"" = nothing."""
+    percent: int
+    """How sure it is."""
+    offered: bool
+    """A button of its own teaches it; else it is the proposal already, or "Nothing should be said"."""
+
+
+@dataclass(frozen=True, slots=True)
 class MomentCard:
     """One moment on a page. "" = there is none."""
 
@@ -58,6 +71,8 @@ class MomentCard:
     """How the proposal came about, where it says something else than the words that it was made from."""
     unsayable: NotSayable | None
     """Why there is no proposal, and what may have been meant, where there were words."""
+    teacher: TeacherChoice | None
+    """None where none has looked, or a person has decided."""
     typed: str
     """What stands in the edit field."""
     decided: str
@@ -107,6 +122,7 @@ def card(row: SampleRow, *, typed: str | None = None) -> MomentCard:
         to_confirm=isinstance(objection, Reworded) and not row.reviewed,
         rewording=_rewording(row, proposal),
         unsayable=_unsayable(row),
+        teacher=_teacher(row, proposal),
         typed=typed if typed is not None else proposal,
         decided=decided(row),
     )
@@ -125,6 +141,13 @@ def answer(outcome: ReviewOutcome, *, typed: str | None) -> Rewording | None:
         wording.left_out(instead.lost),
         instead.suggestions,
     )
+
+
+def _teacher(row: SampleRow, proposal: str) -> TeacherChoice | None:
+    if not row.teacher or row.state != "pending":
+        return None
+    offered = bool(row.teacher_wording) and row.teacher_wording != proposal
+    return TeacherChoice(row.teacher, row.teacher_wording, round(100 * row.teacher_score), offered)
 
 
 def _rewording(row: SampleRow, proposal: str) -> Rewording | None:

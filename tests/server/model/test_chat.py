@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +199,6 @@ def test_an_answer_is_taught_as_the_smolvlm_template_writes_it(tmp_path: Path) -
     assert ids[: len(taught)] == taught
 
 
-@pytest.mark.skipif(find_spec("PIL") is None, reason="transformers' processors need pillow, which waycue does not")
 @pytest.mark.parametrize("frames", [1, 2])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_ids_are_those_of_transformers_own_processor(tmp_path: Path, name: str, frames: int) -> None:

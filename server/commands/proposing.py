@@ -1,0 +1,134 @@
+"""`waycue-server samples propose`: teachers on the server look at what waits for a person.
+
+What was looked at is kept every few pictures: after Ctrl-C a second run goes on. A picture that cannot be read is named
+and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+
+from server import config as settings
+from server.commands.opening import add_json, drawn, opened, print_json
+from server.database.store import Store
+from server.dataset import pictures
+from server.dataset.folder import Dataset
+from server.dataset.row_log import CONTRADICTED_FROM
+from server.dataset.sample_row import SampleRow
+from server.review import proposals
+from server.review.proposals import Opinion
+from shared.clock import Clock, SystemClock
+from shared.errors import DatasetError
+
+KEPT_EVERY = 16
+"""Pictures: some seconds of work."""
+Advise = Callable[[SampleRow], Opinion]
+"""Raises: DatasetError where the picture cannot be read."""
+
+
+@dataclass(slots=True)
+class ProposalCounts:
+    """What came of it."""
+
+    looked: int = 0
+    proposed: int = 0
+    """Moments with something to say."""
+    contradicted: int = 0
+    """Moments at which the device said otherwise: they moved up in the queue."""
+    unreadable: list[str] = field(default_factory=list)
+
+    def add(self, row: SampleRow) -> None:
+        self.looked += 1
+        self.proposed += bool(row.teacher_wording)
+        self.contradicted += row.teacher_disagreement >= CONTRADICTED_FROM
+
+
+def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The action."""
+    parser = actions.add_parser("propose", help="let a larger network look at moments that wait, and propose wordings")
+    parser.add_argument(
+        "--teacher",
+        metavar="NAME",
+        help='"packaged", a detector or depth model by its name on the hub, or a folder; several with commas '
+        "(learn.teacher)",
+    )
+    add_json(parser, "what was done")
+    parser.set_defaults(run=_propose)
+
+
+def _propose(options: argparse.Namespace) -> int:
+    config = settings.load(options.home)
+    from server.eyes.teachers import open_teachers  # torch takes seconds to import
+
+    faculty = open_teachers(options.teacher or config.learn.teacher, options.home)
+    stated = {teacher.name: teacher.licence for teacher in faculty.teachers}
+    for name, licence in stated.items():
+        terms = f"licence {licence}" if licence else "its licence is not stated: find out whether you may use it"
+        print(f"Teacher {name}: {terms}.", file=sys.stderr)
+    with opened(options.home) as (store, dataset):
+
+        def advise(row: SampleRow) -> Opinion:
+            image = pictures.read(dataset.folder / row.frame_path, of=f" of {row.sample_id}")
+            said = faculty.advise(image)
+            return Opinion(faculty.name, said.wording, said.score, said.hazards, faculty.objects)
+
+        rows = proposals.waiting(store, faculty.name)
+        counts = propose(store, dataset, rows, advise, clock=SystemClock(), progress=drawn(len(rows), sys.stderr))
+    if options.json:
+        print_json({"teachers": stated, **asdict(counts)})
+    else:
+        print("\n".join(_report(counts)))
+    return 0
+
+
+def propose(
+    store: Store,
+    dataset: Dataset,
+    rows: Sequence[SampleRow],
+    advise: Advise,
+    *,
+    clock: Clock,
+    progress: Callable[[int], None],
+) -> ProposalCounts:
+    """Look at each of the rows, and keep what is said of it; also what was done before it is interrupted."""
+    counts, done = ProposalCounts(), list[tuple[str, Opinion]]()
+
+    def keep() -> None:
+        for row in proposals.keep(store, dataset, done, now_s=clock.utc_s()):
+            counts.add(row)
+        done.clear()
+
+    try:
+        for at, (row, opinion) in enumerate(_looked_at(rows, advise, counts), start=1):
+            if opinion is not None:
+                done.append((row.sample_id, opinion))
+            if len(done) == KEPT_EVERY:
+                keep()
+            progress(at)
+    finally:
+        keep()
+    return counts
+
+
+def _looked_at(
+    rows: Sequence[SampleRow], advise: Advise, counts: ProposalCounts
+) -> Iterator[tuple[SampleRow, Opinion | None]]:
+    for row in rows:
+        try:
+            yield row, advise(row)
+        except DatasetError as error:
+            counts.unreadable.append(row.sample_id)
+            print(error, file=sys.stderr)
+            yield row, None
+
+
+def _report(counts: ProposalCounts) -> list[str]:
+    lines = [f"{counts.looked} moments looked at, {counts.proposed} with something to say."]
+    if counts.contradicted:
+        lines.append(f"{counts.contradicted} contradict what the device said: they come earlier in the review.")
+    if counts.unreadable:
+        lines.append(f"{len(counts.unreadable)} pictures cannot be read: {', '.join(counts.unreadable[:5])}")
+    return [*lines, "Nothing of it teaches until a person confirms it: waycue-server samples review, or the page."]
