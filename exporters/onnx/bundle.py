@@ -46,6 +46,8 @@ class Exportable:
     frames: int = 1
     """2: the previous picture comes first, `between_ids` after it."""
     between_ids: Sequence[int] = ()
+    known: Sequence[str] = ()
+    """Objects that it was trained to see; empty = unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +146,10 @@ def _quantise(raw: Path, target: Path, bits: int) -> None:
 def describe(what: Exportable, *, precision: str) -> dict[str, Any]:
     """The manifest's `model` section: what shared.runtime reads."""
     two = {"frames": what.frames, "between_ids": list(what.between_ids)} if what.frames > 1 else {}
+    known = {"known": list(what.known)} if what.known else {}
     return {
         **two,
+        **known,
         "preprocessing": what.preprocessing.to_dict(),
         "before_ids": list(what.before_ids),
         "after_ids": list(what.after_ids),

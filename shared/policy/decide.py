@@ -99,8 +99,8 @@ def _voice(state: PolicyState, event: _Voice, now_s: float) -> PolicyState:
 def _request(state: PolicyState, event: _Request) -> PolicyState:
     """What the device has to announce, and what the wearer does."""
     match event:
-        case kinds.StateChange(text, urgent, about):
-            return tell(state, text, urgent=urgent, about=about)
+        case kinds.StateChange(text, urgent, about, patient):
+            return tell(state, text, urgent=urgent, about=about, patient=patient)
         case kinds.CorrectionListening(on):
             return replace(state, listening=on)
         case kinds.RepeatAsked():
@@ -113,13 +113,13 @@ def _request(state: PolicyState, event: _Request) -> PolicyState:
 
 
 def _heard(state: PolicyState, kind: str, now_s: float, settings: PolicySettings) -> Step:
-    """A sound that the wearer must hear undisturbed: tier 3 stops at once."""
+    """A sound that the wearer must hear undisturbed: tier 3 stops at once, and so does news that can wait."""
     if kind not in settings.masking_sounds:
         return state, ()
     state = replace(state, held_until_s=now_s + settings.sound_hold_s)
     if state.speaking is None or state.speaking.rank != speaking.rank(3):
         return state, ()
-    return replace(state, speaking=None, quiet_since_s=now_s), (Cut(state.speaking.utterance),)
+    return speaking.cut_off(state, now_s), (Cut(state.speaking.utterance),)
 
 
 # --- looks ------------------------------------------------------------------------------------------------------------
