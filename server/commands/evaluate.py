@@ -105,7 +105,9 @@ def _drive(
     from shared.policy import PolicySettings
 
     settings = DriveSettings(looks_per_s=options.looks, timed=options.timed, pictures=options.html is not None)
-    drives, kept, against = list[Drive](), list[KeptCourse](), list[Drive]()
+    drives: list[Drive] = []
+    kept: list[KeptCourse] = []
+    against: list[Drive] = []
     for course in _courses(options):
         kept.append(KeptCourse(course))
         drives.append(drive(model, kept[-1].first, PolicySettings(), settings))

@@ -18,7 +18,7 @@ Answer = tuple[str, Truth]
 
 
 def worth(runs: Sequence[Sequence[Answer]]) -> dict[str, Any]:
-    """Figures of one row. runs: walks, or stretches of one: each is drawn as a whole for the interval of the slot F1."""
+    """Figures of one row. runs: walks, or stretches of one: drawn as wholes for the interval of the slot F1."""
     answers = [answer for run in runs for answer in run]
     whole = slots.scores([_pair(answer) for answer in answers])
     stops = [(stops_for(text), stops_for(truth.references[0])) for text, truth in answers]

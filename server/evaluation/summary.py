@@ -185,8 +185,8 @@ def compared(whole: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 ROW_HEADINGS = (
-    "row", "tier 1 in time", "tier 2 in time", "tier 3 in time", "false alarms / min", "slot F1 (95 %)", "silence right",
-    "stops in words", "stops in looks", "false stops", "hazard AUC (95 %)", "hazard ECE",
+    "row", "tier 1 in time", "tier 2 in time", "tier 3 in time", "false alarms / min", "slot F1 (95 %)",
+    "silence right", "stops in words", "stops in looks", "false stops", "hazard AUC (95 %)", "hazard ECE",
 )  # fmt: skip
 
 
