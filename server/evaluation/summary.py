@@ -160,8 +160,8 @@ def _guiding(drives: Sequence[Drive]) -> list[Utterance]:
 
 def held(bar: Bar, whole: Mapping[str, Any]) -> dict[str, Any]:
     """A bar beside what was measured, and what a perfect model reaches; not met where nothing was measured."""
-    perfect = _figure(bar, whole["rows"][PERFECT]) if PERFECT in whole.get("rows", {}) else None
-    value = _figure(bar, whole)
+    perfect = _figure(bar.path, whole["rows"][PERFECT]) if PERFECT in whole.get("rows", {}) else None
+    value = _figure(bar.path, whole)
     share = ratio(value, perfect) if bar.least is not None and value is not None and perfect is not None else None
     if bar.of_perfect:
         value = share
@@ -170,9 +170,10 @@ def held(bar: Bar, whole: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": bar.name, "wanted": wanted, "value": value, "met": met, "perfect": perfect, "of_perfect": share}
 
 
-def _figure(bar: Bar, figures_of: Mapping[str, Any]) -> Any:
-    value: Any = figures_of
-    for name in bar.path:
+def _figure(path: Sequence[str], whole: Mapping[str, Any] | None) -> Any:
+    """The figure that stands there; None without figures."""
+    value: Any = whole
+    for name in path if whole is not None else ():
         value = value[name]
     return value
 
@@ -192,18 +193,21 @@ ROW_HEADINGS = (
 
 def _row(row: Mapping[str, Any], best: Mapping[str, Any] | None) -> Iterator[str]:
     for tier in ("1", "2", "3"):
-        yield _beside(row["recall"][tier]["recall"]["share"], best and best["recall"][tier]["recall"]["share"])
+        path = ("recall", tier, "recall", "share")
+        yield _beside(_figure(path, row), _figure(path, best))
     yield number(row["false_alarms"]["rate"]["per_minute"])
     said, seen = row["sentences"], row["seeing"]
     value, low, high = said["slot_f1"]
-    yield f"{_beside(value, best and best['sentences']['slot_f1'][0])} ({number(low)} to {number(high)})"
+    highest = None if best is None else best["sentences"]["slot_f1"][0]
+    yield f"{_beside(value, highest)} ({number(low)} to {number(high)})"
     yield number(said["silence_right"])
     yield number(said["stop_recall"][0])
     yield number(seen["stops"]["recall"]["share"])
     yield number(said["false_stops"][0])
     area = seen["hazards"]["auc"]
-    yield "–" if area is None else f"{number(area[0])} ({number(area[1])} to {number(area[2])})"
-    yield number(seen["hazards"]["ece"])
+    yield "–" if area is None else "{:.3f} ({:.3f} to {:.3f})".format(*area)
+    ece = seen["hazards"]["ece"]
+    yield "–" if ece is None else f"{ece:.4f}"
 
 
 def _beside(value: float | None, best: float | None) -> str:

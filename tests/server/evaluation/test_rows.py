@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def driven() -> tuple[list[Drive], dict[str, list[Drive]]]:
 
 
 @pytest.fixture(scope="module")
-def whole(driven: tuple[list[Drive], dict[str, list[Drive]]]) -> dict[str, object]:
+def whole(driven: tuple[list[Drive], dict[str, list[Drive]]]) -> dict[str, Any]:
     drives, beside = driven
     return summary.summarise(drives, bundle={"version": "reader"}, dataset="painted", beside=beside)
 
@@ -55,7 +56,7 @@ def test_the_perfect_row_says_what_a_model_that_sees_all_says(
     assert [[(u.t_s, u.text) for u in one.utterances if u.guides] for one in beside[PERFECT]] == said
 
 
-def test_each_row_has_the_figures_that_it_must_have(whole: dict[str, dict[str, object]]) -> None:
+def test_each_row_has_the_figures_that_it_must_have(whole: dict[str, Any]) -> None:
     perfect, silent, constant = (whole["rows"][name] for name in (PERFECT, SILENT, CONSTANT))
     assert [perfect["recall"][tier]["recall"]["share"] for tier in ("1", "2")] == [1.0, 1.0]
     assert perfect["sentences"]["slot_f1"] == [1.0, 1.0, 1.0]
@@ -69,7 +70,7 @@ def test_each_row_has_the_figures_that_it_must_have(whole: dict[str, dict[str, o
     assert 0.0 < constant["sentences"]["slot_f1"][0] < 0.5, "the bin is there in 2 of 15 chunks"
 
 
-def test_bars_are_told_as_shares_of_the_perfect_row(whole: dict[str, object]) -> None:
+def test_bars_are_told_as_shares_of_the_perfect_row(whole: dict[str, Any]) -> None:
     bars = {bar["name"]: bar for bar in whole["bars"]}
     assert (bars["tier-1 event recall"]["perfect"], bars["tier-1 event recall"]["of_perfect"]) == (1.0, 1.0)
     assert bars["tier-2 event recall, of perfect"]["met"]
@@ -77,9 +78,7 @@ def test_bars_are_told_as_shares_of_the_perfect_row(whole: dict[str, object]) ->
     assert bars["false alarms a minute"]["of_perfect"] is None, "less is better: there is no share"
 
 
-def test_half_of_what_perfect_reaches_is_half_though_the_policy_reaches_little(
-    whole: dict[str, dict[str, object]],
-) -> None:
+def test_half_of_what_perfect_reaches_is_half_though_the_policy_reaches_little(whole: dict[str, Any]) -> None:
     recall = {"2": {"recall": {"share": 0.3}}}
     figures = {"recall": recall, "rows": {PERFECT: {"recall": {"2": {"recall": {"share": 0.6}}}}}}
     bar = next(bar for bar in summary.BARS if bar.of_perfect)
@@ -89,7 +88,7 @@ def test_half_of_what_perfect_reaches_is_half_though_the_policy_reaches_little(
 
 
 def test_page_and_terminal_show_every_row(
-    whole: dict[str, object], driven: tuple[list[Drive], dict[str, list[Drive]]]
+    whole: dict[str, Any], driven: tuple[list[Drive], dict[str, list[Drive]]]
 ) -> None:
     table = summary.compared(whole)
     assert [row[0] for row in table[1:]] == ["this model", PERFECT, SILENT, CONSTANT]

@@ -29,7 +29,7 @@ def answered(due: str, said: str) -> Answer:
     return Answer(Case("c", "drawn", picture, due), said, 0.9, (), 1.0, 1.0)
 
 
-FIGURES = {
+FIGURES: dict[str, Any] = {
     "frames": 5,
     "objects": by_object(
         [
