@@ -45,8 +45,11 @@ class KeptCourse:
 
     @property
     def again(self) -> Course:
-        """With the kept ones. Drive `first` before. In small pictures a sensor's noise is averaged away, by which a camera
-        that stands still differs from one that hangs: none counts as frozen."""
+        """With the kept ones. Drive `first` before.
+
+        In small pictures a sensor's noise is averaged away, by which a camera that stands still differs from one that
+        hangs: none counts as frozen.
+        """
         return replace(self._course, frames=lambda: iter(self._frames), sound=self._sound, stills=True)
 
     @property
