@@ -15,7 +15,7 @@ UNSURE = "unsure"
 """In a key, in the place of an object: something there that the model could not name."""
 _Sight = kinds.Viewed | kinds.TimePassed | kinds.LookFailed | kinds.WalkBegan | kinds.WalkEnded
 _Voice = kinds.SpeechEnded | kinds.VoiceLost | kinds.VoiceFound
-_Request = kinds.StateChange | kinds.CorrectionListening | kinds.RepeatAsked | kinds.MuteToggled
+_Request = kinds.StateChange | kinds.RepeatAsked | kinds.MuteToggled
 
 
 def step(state: PolicyState, event: kinds.Event, now_s: float, settings: PolicySettings) -> Step:
@@ -56,7 +56,9 @@ def _handle(state: PolicyState, event: kinds.Event, now_s: float, settings: Poli
             return _watch(state, event, now_s, settings), ()
         case kinds.SpeechEnded() | kinds.VoiceLost() | kinds.VoiceFound():
             return _voice(state, event, now_s), ()
-        case kinds.StateChange() | kinds.CorrectionListening() | kinds.RepeatAsked() | kinds.MuteToggled():
+        case kinds.CorrectionListening(on):
+            return _listen(state, now_s, on=on)
+        case kinds.StateChange() | kinds.RepeatAsked() | kinds.MuteToggled():
             return _request(state, event), ()
         case _:
             assert_never(event)
@@ -101,8 +103,6 @@ def _request(state: PolicyState, event: _Request) -> PolicyState:
     match event:
         case kinds.StateChange(text, urgent, about, patient):
             return tell(state, text, urgent=urgent, about=about, patient=patient)
-        case kinds.CorrectionListening(on):
-            return replace(state, listening=on)
         case kinds.RepeatAsked():
             return tell(state, state.last_guidance or kinds.NOTHING_SAID, why="repeat")
         case kinds.MuteToggled():
@@ -110,6 +110,14 @@ def _request(state: PolicyState, event: _Request) -> PolicyState:
             return tell(replace(state, muted=not state.muted), text, about=kinds.MUTING)
         case _:
             assert_never(event)
+
+
+def _listen(state: PolicyState, now_s: float, *, on: bool) -> Step:
+    """The wearer speaks a correction, or ended it. News that can wait stops at once: it would be heard in it."""
+    state, now = replace(state, listening=on), state.speaking
+    if not on or now is None or now.news is None or not now.news.patient:
+        return state, ()
+    return speaking.cut_off(state, now_s), (Cut(now.utterance),)
 
 
 def _heard(state: PolicyState, kind: str, now_s: float, settings: PolicySettings) -> Step:

@@ -29,6 +29,7 @@ def walked(folder: Path, guiding: LoadedModel, **options: str) -> Result:
 
 
 def test_a_model_is_introduced_once_and_again_after_an_enrolment(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()  # of a device that was never worn
     assert walked(tmp_path, model()).texts == ["Guidance ready.", NOT_KNOWN]
     told = tmp_path / "state" / sight_told.FILE
     assert json.loads(told.read_bytes()) == [NOT_KNOWN]

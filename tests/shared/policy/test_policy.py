@@ -358,6 +358,18 @@ def test_news_that_can_wait_is_silent_while_a_siren_sounds() -> None:
     assert texts(walk) == [AGAIN, AGAIN]
 
 
+def test_news_that_can_wait_does_not_talk_into_a_correction() -> None:
+    walk = Walk()
+    walk.give(PATIENT)
+    walk.give(policy.CorrectionListening(True))
+    assert walk.cuts == [(0.0, 1)]
+    walk.wait(5.0)
+    walk.give(policy.TimePassed())
+    assert texts(walk) == [AGAIN]
+    walk.give(policy.CorrectionListening(False))
+    assert texts(walk) == [AGAIN, AGAIN]
+
+
 def test_news_that_is_no_longer_true_is_not_said_again() -> None:
     walk = Walk()
     walk.give(policy.StateChange("No model.", about="model"))
