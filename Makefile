@@ -11,8 +11,8 @@ help: ## list these targets
 setup: ## system packages (with apt where allowed) and .venv; safe to repeat
 	@scripts/setup
 
-demo: setup ## the whole loop on a rendered walk; VIDEO=path runs its first half on your own video
-	@$(PYTHON_IN_VENV) -m scripts.demo$(if $(VIDEO), --video "$(VIDEO)")
+demo: setup ## the whole loop on a rendered walk; VIDEO=path runs its first half on your own video (EYES=package.tgz: offline)
+	@$(PYTHON_IN_VENV) -m scripts.demo$(if $(VIDEO), --video "$(VIDEO)")$(if $(EYES), --eyes "$(EYES)")
 
 test: check ## lint, types and import contracts, then every test; ARGS="tests/link -x" for some
 	@scripts/test$(if $(ARGS), $(ARGS))

@@ -18,7 +18,6 @@ installer would set it. Intervals are bootstrapped over runs of CLUSTER pictures
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -35,9 +34,8 @@ from benchmarks._retrained import VISION as VISION_256M
 from benchmarks._vision_cost import cpu_ms, vision_256m_ms
 from exporters.onnx.bundle import Label, export_bundle
 from server import config
-from server.evaluation import annotated, slots
+from server.evaluation import annotated, sentences, slots
 from server.evaluation.facts import Course, Truth
-from server.evaluation.measures import wilson
 from server.eyes import packaged
 from server.gate import golden
 from server.learn import eyes_bundle, lora
@@ -57,7 +55,6 @@ HOME = ROOT / "build" / "bench" / "server"
 OUT = ROOT / "build" / "bench" / "streets.json"
 CLUSTER = 10
 """Pictures in a row that are drawn together: a second apart, they show much the same."""
-RESAMPLES = 2000
 CAR_HEIGHT_M, CAR_FOV_DEG = 1.4, 52.0
 PITCHES_DEG = (-2.0, 0.0, 1.0, 2.0, 3.0, 4.0)
 Say = Callable[[NDArray[np.uint8]], str]
@@ -93,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             rows[name] = _words_of(GuidanceModel.load(folder, threads=options.threads, allow_demo=True))
     answers = {name: [(say(image), truth) for image, truth in unseen] for name, say in rows.items()}
     answers["perfect"] = [(truth.references[0], truth) for _, truth in unseen]
-    scored = {name: judge(said) for name, said in answers.items()}
+    scored = {name: sentences.worth(list(sentences.stretches(said, CLUSTER))) for name, said in answers.items()}
     console.print(table(scored))
     found = {
         "held_out": options.held_out,
@@ -216,47 +213,8 @@ def _shots(course: Course) -> Shots:
 
 
 def _constant(shots: Shots) -> Say:
-    sentence = Counter(truth.references[0] for _, truth in shots if not truth.silent).most_common(1)[0][0]
+    sentence = sentences.most_frequent(truth for _, truth in shots)
     return lambda image: sentence
-
-
-def judge(answers: Sequence[tuple[str, Truth]]) -> dict[str, Any]:
-    """What the sentences of one row are worth."""
-    pairs = [(text, truth.references) for text, truth in answers]
-    stops = [(_stops(text), _stops(truth.references[0])) for text, truth in answers]
-    whole = slots.scores(pairs)
-    return {
-        "slot_f1": [whole.f1 or 0.0, *clustered(pairs)],
-        "silence_right": whole.silence.share,
-        "false_stops": _share([said for said, due in stops if not due]),
-        "stop_recall": _share([said for said, due in stops if due]),
-        "false_clear": whole.false_clear.share,
-    }
-
-
-def _stops(text: str) -> bool:
-    return slots.act(text) in ("stop", "duck", "wait")
-
-
-def _share(flags: Sequence[bool]) -> list[float]:
-    """Share and its 95 % interval."""
-    low, high = wilson(sum(flags), len(flags))
-    return [round(sum(flags) / max(1, len(flags)), 4), round(low, 4), round(high, 4)]
-
-
-def clustered(pairs: Sequence[tuple[str, Sequence[str]]]) -> list[float]:
-    """95 % interval of the slot F1, runs of CLUSTER pictures drawn with replacement."""
-    runs = [pairs[at : at + CLUSTER] for at in range(0, len(pairs), CLUSTER)]
-    counts = np.array([[sum(column) for column in zip(*map(_counts, run), strict=True)] for run in runs], float)
-    rng = np.random.default_rng(1)
-    sums = np.stack([counts[rng.integers(0, len(runs), len(runs))].sum(0) for _ in range(RESAMPLES)])
-    low, high = np.quantile(2 * sums[:, 0] / np.maximum(1.0, 2 * sums[:, 0] + sums[:, 1] + sums[:, 2]), [0.025, 0.975])
-    return [round(float(low), 4), round(float(high), 4)]
-
-
-def _counts(pair: tuple[str, Sequence[str]]) -> tuple[int, ...]:
-    by_slot = slots.compare(*pair)
-    return tuple(sum(column) for column in zip(*by_slot.values(), strict=True))
 
 
 def table(scored: Mapping[str, Mapping[str, Any]]) -> Table:

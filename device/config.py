@@ -139,7 +139,8 @@ class SyncSection:
 @dataclass(frozen=True, slots=True)
 class ButtonsSection:
     keys: bool = True
-    """Keys of the terminal: space flags, c corrects, r repeats, m mutes, + and - change the volume, q quits."""
+    """Keys of the terminal: space flags, c corrects, r repeats, m mutes, + and - change the volume, s tells what it
+    sees, q quits."""
     pin: str = ""
     """Pin of a push button, as gpiozero names it (GPIO17): short press flags, long press corrects. Empty = none."""
     repeat_pin: str = ""

@@ -29,6 +29,7 @@ from server.ingest.ingest import Ingest
 from server.maintenance import home_lock
 from server.releases.offers import Offers
 from server.releases.registry import Registry
+from server.releases.sheet import sheets
 from server.releases.signing import Release
 from server.web.app import create_app
 from shared import atomic, enrolment, settings
@@ -139,7 +140,7 @@ def _link(
 
 def _web(store: Store, dataset: Dataset, registry: Registry, config: ServerConfig, clock: Clock) -> uvicorn.Server:
     hosts = tuple(name.strip() for name in config.web.hosts.split(",") if name.strip())
-    app = create_app(store, dataset, clock=clock, model=registry.champion, hosts=hosts)
+    app = create_app(store, dataset, clock=clock, model=registry.champion, models=lambda: sheets(registry), hosts=hosts)
     host, port = _web_address(config)
     return uvicorn.Server(
         uvicorn.Config(

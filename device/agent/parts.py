@@ -27,6 +27,7 @@ from device.controls.dispatch import Presses
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance
 from device.health.machine_kind import this_machine
+from device.health.sight_told import SightTold
 from device.health.walk_report import Captions, WalkReport
 from device.identity.admission import Admission
 from device.identity.renew import Renewal
@@ -99,6 +100,8 @@ class Parts:
         self.captions = Captions(file=options.captions, console=ports.console)
         self.buttons = build.buttons(config, self.walk_clock.now_s)
         self.voice = self._made_voice()
+        self.sight_told = SightTold(self.state_dir)
+        listens = config.capture.pace == "real"  # nobody hears a replay that is as fast as possible
         self.guidance = Guidance(
             self.voice,
             self,
@@ -106,6 +109,7 @@ class Parts:
             clock=clock,
             walk_now=self.walk_clock.now_s,
             hurry=stopping.is_set,
+            introduction=self.sight_told.introduction if listens else lambda card: (),
         )
         self.recorder = Recorder(clips=config.capture.clips)
         self.outbox = Outbox(self.state_dir / "outbox")
@@ -174,6 +178,7 @@ class Parts:
         chunk = self.walk.chunk_id(self.recorder.sequence_at(spoken.seen_s))
         self.captions.show(spoken, chunk)
         self.report.said(spoken, chunk)
+        self.sight_told.said(spoken.text)
 
     def flagged(self, reason: str, t_s: float) -> None:
         self.moments.note(t_s, reason)

@@ -80,6 +80,7 @@ class Agent:
         stack.callback(parts.captions.close)
         stack.callback(parts.outbox.close)
         stack.callback(self._write_report)
+        stack.callback(self._state.keep_told)
         if parts.link is not None:
             stack.callback(parts.link.stop)  # before the report, which says what was sent, and the outbox it reads
         parts.captions.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from os import getpid
 from typing import Any
@@ -11,6 +12,9 @@ from device.boot import agent_version, kernel_boot
 from device.health import status
 from device.health.status import DeviceStatus
 from device.updates.state import UpdateReport
+from shared.model_card import SightCard
+
+logger = logging.getLogger(__name__)
 
 
 class AgentState:
@@ -67,6 +71,7 @@ class AgentState:
             offline="" if link is None else link.why_offline or "",
             device_kind=parts.device_kind,
             look_p95_ms=parts.guidance.look_p95_ms,
+            **asdict(parts.guidance.sight or SightCard()),
         )
 
     def _troubles(self) -> tuple[str, ...]:
@@ -86,11 +91,19 @@ class AgentState:
         return "paused" if self._parts.guidance.paused else "guiding"
 
     def publish(self, device_status: DeviceStatus) -> None:
-        """Renew the certificate where it is time, and hand the status to the broker."""
+        """Renew the certificate where it is time, keep what the wearer was told, hand the status to the broker."""
+        self.keep_told()
         if self._parts.renewal is not None:
             self._parts.renewal.tick()
         if self._parts.link is not None:
             self._parts.link.set_status(status.retained(device_status))
+
+    def keep_told(self) -> None:
+        """At worst the wearer is told again."""
+        try:
+            self._parts.sight_told.keep()
+        except OSError as error:
+            logger.warning("What the wearer was told cannot be kept: %s", error)
 
     def figures(self) -> dict[str, Any]:
         """What the report holds beside what was said and flagged."""

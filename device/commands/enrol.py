@@ -12,14 +12,17 @@ from typing import Any
 
 from device import config as device_config
 from device.config import Config
+from device.health import sight_told
 from device.identity import enrol
 from device.identity import renew as renewal
 from device.identity.identity import Identity
 from device.outbox.outbox import peek
-from shared import atomic, claim_code
+from device.updates.slots import current_slot
+from shared import atomic, bundle, claim_code
 from shared.clock import Clock
-from shared.errors import ConfigError
+from shared.errors import BundleError, ConfigError
 from shared.floor import ClockFloor
+from shared.model_card import card_of, spoken
 
 COMMANDS = ("enroll", "identity", "renew")
 ENROLL_EPILOG = """\
@@ -72,10 +75,22 @@ def _enroll(config: Config, arguments: argparse.Namespace, state_dir: Path, cloc
     until = _day(identity.not_after_utc)
     print(f"This device is {identity.device}. Broker: {identity.broker}. Certificate until {until}.")
     print("It is renewed by itself. Restart a running agent to use it.")
+    sight_told.forget(state_dir)
+    print("\n".join(_sight(current_slot(state_dir))))
     waiting = peek(state_dir / "outbox").queued if (state_dir / "outbox").is_dir() else 0
     if before and before != identity.device and waiting:
         print(f"{waiting} records of {before} still wait, and the server takes them under that name only.")
     return 0
+
+
+def _sight(folder: Path | None) -> list[str]:
+    """What the model on this device sees, in the words that the wearer hears at the next walk."""
+    if folder is None:
+        return ["No model yet: what one sees and does not see is spoken when it is first put in use."]
+    try:
+        return list(spoken(card_of(bundle.read_manifest(folder).model)))
+    except BundleError as error:
+        return [f"What the model on this device sees cannot be read: {error}"]
 
 
 def _invitation(config: Config, arguments: argparse.Namespace) -> enrol.Invitation:

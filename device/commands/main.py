@@ -22,6 +22,7 @@ from device.boot import agent_version
 from device.commands import enrol, models, outbox, selftest
 from device.config import Config
 from device.health import status
+from shared import model_card
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MessageError, WaycueError
 from shared.messages import to_dict
@@ -40,7 +41,8 @@ examples:
 
 The server is the one at which this device was enrolled (waycue-device enroll).
 
-keys: space keeps this moment, c begins and ends a spoken correction, r repeats, m mutes, q quits.
+keys: space keeps this moment, c begins and ends a spoken correction, r repeats, m mutes, s says what the model sees,
+q quits.
 Ctrl-C ends the walk too; what was flagged is kept.
 """
 
@@ -227,6 +229,7 @@ def lines(current: status.DeviceStatus) -> list[str]:
         f"walk: {'yes' if current.walking else 'no'}, {current.walk_s:.0f} s from {current.source}",
         f"guidance: {current.guidance}, {current.looks} looks, last said {current.last_said or 'nothing'!r}",
         f"model: {current.model_version or 'none'} (update: {current.model_state})",
+        *model_card.lines(model_card.SightCard(current.sees, current.unseen, current.unknown)),
         f"kept: {current.flagged} records from {current.chunks} chunks, {current.not_kept} lost",
         f"server: {link}, {current.queued} records ({size_mb:.1f} MB) waiting, {current.failed} refused",
     ]

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from device.updates.updater import Updater, UpdaterPorts
 from shared import bundle
 from shared.clock import Clock
 from shared.errors import BundleError, ConfigError, Refused, Transient
+from shared.model_card import SightCard, card_of
+from shared.model_card import lines as lines_of
 
 COMMAND = "models"
 PATIENCE_S, POLL_S = 20.0, 0.1  # the updater may be hashing
@@ -89,12 +92,14 @@ def _card(folder: Path | None) -> dict[str, Any] | None:
         "intended_use": manifest.intended_use,
         "size_bytes": manifest.size_bytes,
         "manifest_sha256": identity(folder).manifest_sha256,
+        **asdict(card_of(manifest.model)),
     }
 
 
 def _lines(listing: dict[str, Any]) -> list[str]:
     """The listing in words."""
-    lines = [f"in use:    {_words(listing[CURRENT])}", f"before it: {_words(listing[PREVIOUS])}"]
+    lines = [f"in use:    {_words(listing[CURRENT])}", *_sight(listing[CURRENT])]
+    lines.append(f"before it: {_words(listing[PREVIOUS])}")
     update = listing["update"]
     if update["phase"] != UpdatePhase.IDLE:
         lines.append(f"under way: {update['version']}, {update['phase'].replace('_', ' ')}")
@@ -109,6 +114,12 @@ def _words(card: dict[str, Any] | None) -> str:
     if "trouble" in card:
         return f"damaged: {card['trouble']}"
     return f"{card['version']} ({card['size_bytes'] / 1e6:.1f} MB, {card['intended_use']}, from {card['base']})"
+
+
+def _sight(card: dict[str, Any] | None) -> list[str]:
+    """What the model sees."""
+    lists = {field.name: card.get(field.name, ()) if card else () for field in fields(SightCard)}
+    return [f"           {line}" for line in lines_of(SightCard(**lists))]
 
 
 def _roll_back(state_dir: Path, clock: Clock) -> None:

@@ -7,6 +7,7 @@
     mute      voice off or on
     louder    the voice a step louder
     quieter   the voice a step quieter
+    sees      say what the model sees and does not see
     quit      end the walk
 
 All are polled by the capture loop, and never block it.
@@ -40,6 +41,7 @@ class ButtonAction(StrEnum):
     MUTE = "mute"
     LOUDER = "louder"
     QUIETER = "quieter"
+    SEES = "sees"
     QUIT = "quit"
 
 
@@ -50,11 +52,12 @@ KEYS = {
     "m": ButtonAction.MUTE,
     "+": ButtonAction.LOUDER,
     "-": ButtonAction.QUIETER,
+    "s": ButtonAction.SEES,
     "q": ButtonAction.QUIT,
 }
 SCRIPTED = tuple(action for action in ButtonAction if action is not ButtonAction.RELEASE)
 """Actions of a script: a "hold" there brings its own release."""
-KEYS_HELP = "space flag · c correction on/off · r repeat · m mute · + - volume · q quit"
+KEYS_HELP = "space flag · c correction on/off · r repeat · m mute · + - volume · s what it sees · q quit"
 BOUNCE_S = 0.05
 INSTALL_GPIO = "On a Pi: sudo apt install python3-gpiozero python3-lgpio."
 

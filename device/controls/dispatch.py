@@ -48,6 +48,8 @@ class Presses:
                 self._voice.change_volume(VOLUME_STEP)
             case ButtonAction.QUIETER:
                 self._voice.change_volume(-VOLUME_STEP)
+            case ButtonAction.SEES:
+                self._guidance.tell_sight()
             case ButtonAction.QUIT:
                 self._stop()
             case ButtonAction.FLAG | ButtonAction.HOLD | ButtonAction.RELEASE if not self._walking():

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
@@ -33,6 +33,7 @@ from shared.clock import Clock
 from shared.guidance import events
 from shared.guidance.events import LoadedModel, ModelChanged
 from shared.guidance.turn import GuidanceState, turn
+from shared.model_card import SightCard, card_of, spoken
 from shared.policy import PolicySettings, StateChange
 from shared.runtime.seen import Observation
 
@@ -44,6 +45,7 @@ NO_MODEL = "No model. Recording only."
 NO_CAMERA = "No camera."
 POLL_S = 0.05  # how soon an end of speech is noticed between looks
 ABOUT_MODEL = "model"
+ABOUT_SIGHT = ("what it sees", "what it does not see")
 BACKOFF_BASE_S, BACKOFF_MAX_S = 0.5, 30.0  # after failures of the model in a row
 
 
@@ -90,8 +92,12 @@ class Guidance:
         clock: Clock,
         walk_now: Callable[[], float],
         hurry: Callable[[], bool] = lambda: False,
+        introduction: Callable[[SightCard], Sequence[str]] = lambda card: (),
     ) -> None:
-        """hurry: the walk is being ended, so a replay no longer waits for looks."""
+        """
+        hurry: the walk is being ended, so a replay no longer waits for looks
+        introduction: what to say of a model that is put in use, beside that it is
+        """
         self.history = GuidanceHistory()
         self._voice = voice
         self._listener = listener
@@ -103,6 +109,8 @@ class Guidance:
         )
         self._state = GuidanceState(settings.policy, settings.chunk_s)
         self._model_version = ""
+        self._sight: SightCard | None = None
+        self._introduction = introduction
         self._failures = 0
         self._look_times = LookTimes()
         self._busy_since_s: float | None = None
@@ -139,6 +147,16 @@ class Guidance:
     def swap(self, model: LoadedModel, *, announce: str = UPDATED, urgent: bool = False) -> None:
         """Use this model from the next look on."""
         self._change_model(model, StateChange(announce, urgent, ABOUT_MODEL))
+        if self._sight is not None:
+            self._tell_sight(self._introduction(self._sight))
+
+    def tell_sight(self) -> None:
+        """Say what the model in use sees and does not see: the wearer asked."""
+        self._tell_sight((NO_MODEL,) if self._sight is None else spoken(self._sight))
+
+    def _tell_sight(self, sentences: Sequence[str]) -> None:
+        for text, about in zip(sentences, ABOUT_SIGHT, strict=False):
+            self.post(StateChange(text, about=about, patient=True))
 
     def drop(self) -> None:
         """Guide without a model from the next look on: the one in use may not guide any more."""
@@ -148,6 +166,7 @@ class Guidance:
         settings = self._settings
         changed = ModelChanged.to(model, settings.policy, pinned=settings.pinned, announce=announce)
         self._model_version = "" if model is None else model.manifest.version
+        self._sight = None if model is None else card_of(model.manifest.model)
         self._inbox.swap(changed)
 
     def settle(self, timeout_s: float) -> bool:
@@ -158,6 +177,11 @@ class Guidance:
     def model_version(self) -> str:
         """Of the model in use, or that is used from the next look on; "" = none."""
         return self._model_version
+
+    @property
+    def sight(self) -> SightCard | None:
+        """What that model sees; None = there is none."""
+        return self._sight
 
     @property
     def progress_s(self) -> float:

@@ -65,6 +65,12 @@ class DeviceStatus:
     device_kind: str = ""
     """As in shared.messages.Status, like the next."""
     look_p95_ms: float = 0.0
+    sees: tuple[str, ...] = ()
+    """Objects that the model in use sees, the most urgent first; these three are empty without a model."""
+    unseen: tuple[str, ...] = ()
+    """Those that it does not see."""
+    unknown: tuple[str, ...] = ()
+    """Those of which that is not known."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

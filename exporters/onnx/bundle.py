@@ -48,6 +48,8 @@ class Exportable:
     frames: int = 1
     """2: the previous picture comes first, `between_ids` after it."""
     between_ids: Sequence[int] = ()
+    known: Sequence[str] = ()
+    """Objects that it was trained to see; empty = unknown."""
     seeing: Seeing | None = None
     """The look network whose features its tower takes, where it stands on pretrained eyes."""
 
@@ -164,9 +166,11 @@ def describe(what: Exportable, *, precision: str) -> dict[str, Any]:
     """The manifest's `model` section: what shared.runtime reads."""
     two = {"frames": what.frames, "between_ids": list(what.between_ids)} if what.frames > 1 else {}
     looks = {} if what.seeing is None else {"look": described(what.seeing.detector)}
+    known = {"known": list(what.known)} if what.known else {}
     return {
         **two,
         **looks,
+        **known,
         "preprocessing": what.preprocessing.to_dict(),
         "before_ids": list(what.before_ids),
         "after_ids": list(what.after_ids),

@@ -22,6 +22,12 @@ def parser() -> argparse.ArgumentParser:
     )
     parsed.add_argument("--video", type=Path, help="a walk of yours: any video file that PyAV can read")
     parsed.add_argument(
+        "--eyes",
+        type=Path,
+        metavar="FILE",
+        help="with --video: the eyes' package, where there is no registry to fetch it",
+    )
+    parsed.add_argument(
         "--out", type=Path, default=Path("build/demo"), help="folder for all output (default %(default)s)"
     )
     parsed.add_argument("--keep-open", action="store_true", help="with --video: leave the review page up until Ctrl-C")
@@ -35,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with Screen(console) as screen:
             if options.video:
-                return video.run(options.video, options.out, screen, keep_open=options.keep_open)
+                return video.run(
+                    options.video, options.out, screen, keep_open=options.keep_open, eyes_from=options.eyes
+                )
             return story.run(options.out, screen)
     except WaycueError as error:
         print(f"demo: {error}", file=sys.stderr)

@@ -140,8 +140,13 @@ def serve(demo: Demo, ending: ExitStack) -> None:
         demo.screen.note(f"{demo.web}, broker on port {broker.port} with mutual TLS, {DEVICE} enrolled")
 
 
-def walk(demo: Demo, video: Path, *, seconds: float, buttons: Path | None = None) -> dict[str, Any]:
-    """Replay a video in real time through the agent, with its speech in a WAV file. Returns its report."""
+def walk(
+    demo: Demo, video: Path, *, seconds: float, buttons: Path | None = None, model: Path | None = None
+) -> dict[str, Any]:
+    """Replay a video in real time through the agent, with its speech in a WAV file. Returns its report.
+
+    model: a bundle to guide with; None = what the server offers
+    """
     name, captions = video.stem, demo.out / f"{video.stem}.captions.jsonl"
     report_file = demo.out / f"{name}.report.json"
     options = {
@@ -156,6 +161,8 @@ def walk(demo: Demo, video: Path, *, seconds: float, buttons: Path | None = None
     }
     if buttons is not None:
         options["--buttons"] = buttons
+    if model is not None:
+        options["--model"] = model
     words = [str(word) for option in options.items() for word in option]
     agent = demo.children.start(f"device-{name}", [command("waycue-device"), "run", "--exit-at-end", *words])
     demo.screen.clear_captions()

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from scripts.demo import captioned
+from scripts.demo import captioned, eyes
 from scripts.demo.caregiver import Caregiver
 from scripts.demo.children import Children
 from scripts.demo.report import speech_times
@@ -25,34 +25,36 @@ from shared.errors import ConfigError
 
 CAPTIONED = "captioned.mp4"
 FLAG_AT_S = (1.0, 5.0)
-NOTICE = (
-    "The model is the starter, a demonstration model trained on drawn pictures: what it says about a real video shows "
-    "that the machinery works, not that the words are right. It must not guide a real walk."
-)
 
 
-def run(video: Path, out: Path, screen: Screen, *, keep_open: bool) -> int:
-    """Returns the exit status. Raises: ConfigError where there is no such file, WaycueError where a part fails."""
+def run(video: Path, out: Path, screen: Screen, *, keep_open: bool, eyes_from: Path | None = None) -> int:
+    """Returns the exit status.
+
+    eyes_from: tarball of the eyes' package, where there is no registry
+    raises: ConfigError where there is no such file, WaycueError where a part fails
+    """
     if not video.is_file():
         raise ConfigError(f"There is no video {video}.", hint="Give the path of a file: make demo VIDEO=walk.mp4")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     with ExitStack() as ending, Children(out / "logs") as children:
         demo = Demo(out, screen, children)
-        with screen.step("Export the starter model"):
+        with screen.step("Fetch the eyes, or export the starter model"):
             prepare_home(demo)
-            demo.call("export", "models", "add", "starter")
+            model = eyes.choose(demo, eyes_from)
+            if model.folder is None:
+                demo.call("export", "models", "add", "starter")
         serve(demo, ending)
         buttons = out / "buttons.jsonl"
         buttons.write_text("".join(json.dumps({"t_s": at, "action": "flag"}) + "\n" for at in FLAG_AT_S))
         with screen.step(f"Walk through {video.name} in real time"):
-            done = walk(demo, video, seconds=3600, buttons=buttons)
+            done = walk(demo, video, seconds=3600, buttons=buttons, model=model.folder)
             screen.note(f"{done['chunks']} chunks, {len(done['guidance'])} spoken, {len(done['flagged'])} flagged")
         with screen.step("Sync and merge"):
             samples = all_merged(Caregiver(demo.web), done)
             merged = len({sample["sample_id"] for sample in samples} & set(done["flagged"]))
             screen.note(f"{merged} of {len(done['flagged'])} flagged chunks merged")
-        report = {"video": video.name, "notice": NOTICE, "walks": [done], "merged": merged, "samples": samples}
+        report = {"video": video.name, "notice": model.notice, "walks": [done], "merged": merged, "samples": samples}
         atomic.write_json(out / "report.json", report)
         with screen.step("Put captions on the film"):
             speech = out / f"{done['name']}.speech.wav"
@@ -73,4 +75,4 @@ def _summarise(report: dict[str, Any], out: Path, console: Console) -> None:
         kind = captioned.kind(said)
         console.print(f"  {said['t_s']:5.1f} s  {said['text']}  ({said['confidence']:.2f}; {kind})", highlight=False)
     console.print(f"With captions and speech: {out / CAPTIONED}. Flagged moments: {report['merged']} on the page.")
-    console.print(f"[bold]{NOTICE}[/]")
+    console.print(f"[bold]{report['notice']}[/]")

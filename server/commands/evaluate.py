@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from shared import atomic
 from shared.errors import ConfigError
 
 if TYPE_CHECKING:
-    from server.evaluation.facts import Course
+    from server.evaluation.facts import Course, Drive
+    from shared.runtime import GuidanceModel
     from shared.sight import Camera
 
 RENDERED_MINUTES = 1.0
@@ -57,6 +59,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="let the model's time pass on the walk too: looks that fall due while it works are skipped",
     )
+    parser.add_argument(
+        "--against",
+        metavar="BUNDLE",
+        help="drive another bundle on the same walks too, as a row beside this one: the shipped starter, the champion",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure as JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a one-page report with plots and pictures")
     parser.set_defaults(run=run)
@@ -65,27 +72,50 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Evaluate and print; 0 also where a bar is missed: the figures are the result."""
     from server.evaluation import page, summary
-    from server.evaluation.drive import DriveSettings, drive
-    from shared.policy import PolicySettings
-    from shared.runtime import GuidanceModel
 
     _check(options)
-    folder = _bundle(options)
-    model = GuidanceModel.load(folder, threads=options.threads, allow_demo=True, camera=_camera(options))
-    settings = DriveSettings(looks_per_s=options.looks, timed=options.timed, pictures=options.html is not None)
-    drives = []
-    for course in _courses(options):
-        drives.append(drive(model, course, PolicySettings(), settings))
-        print(f"{course.name}: {len(drives[-1].utterances)} spoken", file=sys.stderr, flush=True)
+    model, other = _load(options.bundle, options), _load(options.against, options) if options.against else None
+    drives, beside = _drive(model, other, options)
     manifest = model.manifest
     about = {"version": manifest.version, "base": manifest.base, "thresholds": dict(manifest.thresholds)}
-    whole = summary.summarise(drives, bundle=about, dataset=_name(options))
+    whole = summary.summarise(drives, bundle=about, dataset=_name(options), beside=beside)
     if options.json:
         atomic.write_json(options.json, whole)
     if options.html:
         atomic.write_bytes(options.html, page.render(whole, drives).encode())
     print("\n".join(_lines(summary.headlines(whole), whole["bars"])))
+    print("\n".join(["", *_table(summary.compared(whole))]))
     return 0
+
+
+def _load(bundle: str, options: argparse.Namespace) -> GuidanceModel:
+    from shared.runtime import GuidanceModel
+
+    return GuidanceModel.load(
+        _folder(bundle, options.home), threads=options.threads, allow_demo=True, camera=_camera(options)
+    )
+
+
+def _drive(
+    model: GuidanceModel, other: GuidanceModel | None, options: argparse.Namespace
+) -> tuple[list[Drive], dict[str, list[Drive]]]:
+    """The model's drives, and those of the rows beside it."""
+    from server.evaluation.drive import DriveSettings, drive
+    from server.evaluation.rows import KeptCourse, drive_rows
+    from shared.policy import PolicySettings
+
+    settings = DriveSettings(looks_per_s=options.looks, timed=options.timed, pictures=options.html is not None)
+    drives: list[Drive] = []
+    kept: list[KeptCourse] = []
+    against: list[Drive] = []
+    for course in _courses(options):
+        kept.append(KeptCourse(course))
+        drives.append(drive(model, kept[-1].first, PolicySettings(), settings))
+        if other is not None:
+            against.append(drive(other, course, PolicySettings(), replace(settings, pictures=False)))
+        print(f"{course.name}: {len(drives[-1].utterances)} spoken", file=sys.stderr, flush=True)
+    rows = drive_rows(kept, settings)
+    return drives, rows if other is None else {**rows, other.manifest.version: against}
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -113,13 +143,13 @@ def _camera(options: argparse.Namespace) -> Camera | None:
     return Camera(height_m, pitch_deg, fov_deg)
 
 
-def _bundle(options: argparse.Namespace) -> Path:
-    folder = Path(options.bundle)
+def _folder(bundle: str, home: Path) -> Path:
+    folder = Path(bundle)
     if folder.is_dir():
         return folder
     from server.releases.registry import Registry
 
-    return Registry(options.home).bundle_folder(options.bundle)
+    return Registry(home).bundle_folder(bundle)
 
 
 def _courses(options: argparse.Namespace) -> Iterable[Course]:
@@ -142,4 +172,21 @@ def _lines(rows: Iterable[tuple[str, str]], bars: Iterable[dict[str, object]]) -
     yield from (f"{name:<{width}}  {value}" for name, value in rows)
     yield ""
     for bar in bars:
-        yield f"{'met   ' if bar['met'] else 'MISSED'}  {bar['name']}: {bar['value']} ({bar['wanted']})"
+        yield f"{'met   ' if bar['met'] else 'MISSED'}  {bar['name']}: {bar['value']} ({bar['wanted']}){_perfect(bar)}"
+
+
+def _perfect(bar: Mapping[str, object]) -> str:
+    """What a perfect model reaches through the same policy."""
+    if bar["perfect"] is None:
+        return ""
+    share = "" if bar["of_perfect"] is None else f", {bar['of_perfect']:.0%} of it"
+    return f"; a perfect model: {bar['perfect']}{share}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    """Figure by figure, for a narrow terminal and a screen reader: each with the value of every row."""
+    names = [row[0] for row in rows[1:]]
+    width = max(map(len, names))
+    for at, heading in enumerate(rows[0][1:], start=1):
+        yield heading
+        yield from (f"  {name:<{width}}  {row[at]}" for name, row in zip(names, rows[1:], strict=True))

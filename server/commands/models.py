@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server import config as settings
+from shared import model_card
+from shared.bundle import read_manifest
 from shared.errors import ConfigError
 
 if TYPE_CHECKING:
     from server.releases.registry import RegisteredModel, Registry
+    from server.releases.sheet import ClassRow, Measured, ModelSheet
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its actions."""
-    parser = commands.add_parser("models", help="the models: list, add, promote, roll back")
+    parser = commands.add_parser("models", help="the models: list, show, add, promote, roll back")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="all versions, with their role and where they came from")
     listing.add_argument("--json", action="store_true", help="print them as JSON")
     listing.set_defaults(run=_list)
+    show = actions.add_parser("show", help="what a version sees and does not see, class by class, and how well")
+    show.add_argument("version", help="a version of `models list`")
+    show.add_argument("--json", action="store_true", help="print it as JSON")
+    show.set_defaults(run=_show)
     add = actions.add_parser(
         "add", help="register a bundle folder, or the starter that ships with waycue; or fetch pretrained eyes"
     )
@@ -68,6 +77,44 @@ def _list(options: argparse.Namespace) -> int:
     else:
         print("\n".join(map(_describe, models)))
     return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from server.releases.registry import CHAMPION, PREVIOUS
+    from server.releases.sheet import sheet_of
+
+    registry = _registry(options)
+    role = next((name for name in (CHAMPION, PREVIOUS) if registry.alias(name) == options.version), "")
+    sheet = sheet_of(registry.get(options.version), role)
+    if options.json:
+        print(json.dumps(asdict(sheet), indent=1))
+    else:
+        print("\n".join(_sheet(sheet)))
+    return 0
+
+
+def _sheet(sheet: ModelSheet) -> Iterator[str]:
+    """Line by line, the worst class first."""
+    yield f"{sheet.version} {f'({sheet.role}) ' if sheet.role else ''}from {sheet.base}"
+    if sheet.trouble:
+        yield sheet.trouble
+        return
+    yield f'Wearers hear: "{" ".join(sheet.spoken)}"'
+    measured = f"on {sheet.judged_on} moments that taught it nothing" if sheet.judged_on else "by nobody on this server"
+    yield f"Measured {measured}. Recall: named when there. Precision: right when named. In brackets: 95 %."
+    yield from (f"  {row.object:<18} kind {row.tier}  {row.state}{_how_well(row)}" for row in sheet.rows)
+
+
+def _how_well(row: ClassRow) -> str:
+    if row.state != "sees":
+        return ""
+    return f": recall {_share(row.recall)}; precision {_share(row.precision)}"
+
+
+def _share(of: Measured | None) -> str:
+    if of is None:
+        return "not measured"
+    return f"{of.share:.2f} ({of.low:.2f} to {of.high:.2f}; {of.hits} of {of.count})"
 
 
 def _to_json(model: RegisteredModel, role: str) -> dict[str, Any]:
@@ -136,8 +183,9 @@ def _add_eyes(options: argparse.Namespace) -> int:
     )
     from server.learn import eyes_bundle  # torch takes seconds to import
 
-    _say_added(eyes_bundle.register(options.home, progress=lambda text: print(text, flush=True)))
-    print("It sees people, vehicles, bicycles, animals and furniture. It sees no curb, no step and no pole.")
+    model = eyes_bundle.register(options.home, progress=lambda text: print(text, flush=True))
+    _say_added(model)
+    print(" ".join(model_card.spoken(model_card.card_of(read_manifest(model.bundle_folder).model))))
     return 0
 
 

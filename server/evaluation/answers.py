@@ -10,7 +10,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from server import walks
 from server.evaluation.facts import DRAWN, seen_side
-from server.evaluation.measures import percentile, wilson
+from server.evaluation.measures import Proportion, percentile, wilson
 from shared import vocabulary
 from shared.runtime import GuidanceModel
 
@@ -203,7 +203,22 @@ def summary(answers: Sequence[Answer]) -> dict[str, object]:
         "false_clear": _mean([a.text == vocabulary.CLEAR for a in hazards]),
         "grammar": _mean([a.grammatical and not vocabulary.problems(a.text) for a in answers]),
         "recall_by_tier": _recall_by_tier(hazards),
+        "objects": by_object(answers),
         **_times(answers),
+    }
+
+
+def by_object(answers: Sequence[Answer]) -> dict[str, object]:
+    """Object → of the cases about it, those at which it was named (recall), and the other way round (precision)."""
+    pairs = [(named(answer.case.text), named(answer.text)) for answer in answers]
+    due, said = Counter(due for due, _ in pairs), Counter(said for _, said in pairs)
+    right = Counter(due for due, said in pairs if due == said)
+    return {
+        name: {
+            "recall": asdict(Proportion.of(right[name], due[name])),
+            "precision": asdict(Proportion.of(right[name], said[name])),
+        }
+        for name in sorted((set(due) | set(said)) - {""})
     }
 
 

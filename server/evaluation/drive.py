@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from server.evaluation.facts import Course, Drive, Frame, Moment, Utterance, Words
+from server.evaluation.facts import Course, Drive, Frame, Moment, Thing, Utterance, Words
 from shared import policy, vocabulary
 from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.guidance import events
@@ -26,7 +26,7 @@ from shared.guidance.events import LoadedModel
 from shared.guidance.turn import GuidanceState, turn
 from shared.jpeg import encode_jpeg
 from shared.policy import PolicySettings
-from shared.runtime.seen import Observation
+from shared.runtime.seen import Hazard, Observation
 
 KEPT_HAZARDS = 8
 PICTURE_PX = 320
@@ -93,6 +93,8 @@ class _Driver:
         self._pictures: dict[int, bytes] = {}
         self._seen: _Seen | None = None
         self._judged = -1
+        self._columns: dict[Thing, int] = {}
+        """Of each (object, side) that the model scores."""
         self._sound = None if course.sound is None else course.sound()
         self._heard = 0
         """Samples of the sound that have been heard."""
@@ -108,7 +110,8 @@ class _Driver:
                 before = None if self._seen is None else self._seen.observation
                 self._keep(t_s, frame, self._worded(self._observe(picture, frame, None, before)))
         self._let_end(self._course.duration_s)
-        return Drive(self._course, tuple(self._moments), tuple(self._said.values()), self._pictures)
+        said = tuple(self._said.values())
+        return Drive(self._course, tuple(self._moments), said, self._pictures, tuple(self._columns))
 
     def _look(self, t_s: float, picture: int, frame: Frame) -> float:
         """One look and what follows from it. Returns when the model is free again."""
@@ -136,10 +139,21 @@ class _Driver:
             self._heard = end
 
     def _keep(self, t_s: float, frame: Frame, seen: _Seen) -> None:
-        best = tuple((h.object, h.side, round(h.score, 4)) for h in seen.observation.hazards[:KEPT_HAZARDS])
+        hazards, above = seen.observation.hazards, self._state.settings.hazard_above
+        best = tuple((h.object, h.side, round(h.score, 4)) for h in hazards[:KEPT_HAZARDS])
+        sure = frozenset((h.object, h.side) for h in hazards if h.score >= above)
         sampled = frame.sampled and seen.picture != self._judged
         self._judged = seen.picture if frame.sampled else self._judged
-        self._moments.append(Moment(t_s, frame.truth, sampled, best, seen.words, seen.look_ms, seen.picture))
+        self._moments.append(
+            Moment(t_s, frame.truth, sampled, best, seen.words, seen.look_ms, seen.picture, sure, self._scores(hazards))
+        )
+
+    def _scores(self, hazards: Sequence[Hazard]) -> NDArray[np.float32]:
+        """[pairs so far] of a look, in the order of the drive's pairs."""
+        columns = [self._columns.setdefault((h.object, h.side), len(self._columns)) for h in hazards]
+        scores = np.zeros(len(self._columns), np.float32)
+        scores[columns] = [hazard.score for hazard in hazards]
+        return scores
 
     def _observe(
         self, picture: int, frame: Frame, sound: NDArray[np.float32] | None, before: Observation | None

@@ -91,6 +91,10 @@ class Moment:
     look_ms: float
     picture: int
     """Which picture of the course it was."""
+    sure: frozenset[Thing] = frozenset()
+    """What was scored above the model's threshold."""
+    scores: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    """[pairs of the drive, as many as came up to then]: every score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,8 @@ class Drive:
     utterances: tuple[Utterance, ...]
     pictures: Mapping[int, bytes] = field(default_factory=dict, repr=False)
     """Number of the picture → a small JPEG; empty where nobody wants to see them."""
+    pairs: tuple[Thing, ...] = ()
+    """What the scores of its moments are of, in their order."""
 
 
 def seen_side(side: str) -> str:

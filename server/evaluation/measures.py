@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 BINS = 10
+FEW = 5
+"""Fewer walks than this are not drawn as wholes for an interval, but in stretches."""
 RESAMPLES = 2000
 
 
@@ -112,9 +114,43 @@ class Reliability:
     """Only those that hold answers."""
 
 
-def calibration(confidences: Sequence[float], right: Sequence[bool], *, bins: int = BINS) -> Reliability:
+AUC_STEPS = 2000
+"""Scores are told apart to a 2000th: an AUC is right to 0.0005, and drawing walks anew costs additions alone."""
+
+
+def auc(runs: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]], *, seed: int = 1) -> list[float] | None:
+    """Area under the ROC curve, with its 95 % bootstrap interval over runs.
+
+    runs: of each walk (scores [n], 0..1; whether it is so [n])
+    returns: [value, low, high]; None where one of the two never is
+    """
+    tables = [np.stack([_steps(scores[~so]), _steps(scores[so])]) for scores, so in runs]
+    if not tables or not np.sum(tables, axis=(0, 2)).all():
+        return None
+    counts, rng = np.stack(tables).astype(np.float64), np.random.default_rng(seed)
+    drawn = [_area(counts[rng.integers(0, len(counts), len(counts))].sum(0)) for _ in range(RESAMPLES // 4)]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return [round(float(value), 4) for value in (_area(counts.sum(0)), low, high)]
+
+
+def _steps(scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    at = np.clip((scores * AUC_STEPS).astype(np.int64), 0, AUC_STEPS - 1)
+    return np.bincount(at, minlength=AUC_STEPS)
+
+
+def _area(counts: NDArray[np.float64]) -> float:
+    """counts: [2, steps] of those that are not so, and of those that are; nan where one of the two is missing."""
+    against, so = counts
+    below = np.cumsum(against) - against / 2
+    pairs = against.sum() * so.sum()
+    return float((so * below).sum() / pairs) if pairs else float("nan")
+
+
+def calibration(
+    confidences: Sequence[float] | NDArray[np.float32], right: Sequence[bool] | NDArray[np.bool_], *, bins: int = BINS
+) -> Reliability:
     """Equal-width bins over 0..1; the topmost includes 1."""
-    if not confidences:
+    if not len(confidences):
         return Reliability(0, None, None, None, ())
     sure, hit = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
     which = np.minimum((sure * bins).astype(int), bins - 1)

@@ -23,6 +23,7 @@ def render(whole: Mapping[str, Any], drives: Sequence[Drive]) -> str:
     return _TEMPLATE.render(
         whole=whole,
         rows=summary.headlines(whole),
+        compared=summary.compared(whole),
         acts=slots.ACTS,
         costs=slots.COSTS,
         number=summary.number,

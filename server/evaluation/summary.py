@@ -7,16 +7,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from server.evaluation import slots, speech
+from server.evaluation import seeing, sentences, slots, speech
 from server.evaluation.bars import BARS, Bar
 from server.evaluation.facts import Drive, Moment, Truth, Utterance, Words
-from server.evaluation.measures import Proportion, Spread, calibration
+from server.evaluation.measures import Proportion, Spread, calibration, ratio
+from server.evaluation.rows import PERFECT
 
 FORMAT = 1
 
 
-def summarise(drives: Sequence[Drive], *, bundle: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    """All figures. bundle: what is known of the model; dataset: what it was judged on."""
+def summarise(
+    drives: Sequence[Drive],
+    *,
+    bundle: Mapping[str, Any],
+    dataset: str,
+    beside: Mapping[str, Sequence[Drive]] | None = None,
+) -> dict[str, Any]:
+    """All figures.
+
+    bundle: what is known of the model; dataset: what it was judged on
+    beside: row → drives of another model on the same courses (server.evaluation.rows)
+    """
     groups = dict.fromkeys(drive.course.group for drive in drives)
     whole = {
         "format": FORMAT,
@@ -29,6 +40,7 @@ def summarise(drives: Sequence[Drive], *, bundle: Mapping[str, Any], dataset: st
         **figures(drives),
         "groups": {name: figures([d for d in drives if d.course.group == name]) for name in groups},
         "objects": _objects(drives),
+        "rows": {name: figures(others) for name, others in (beside or {}).items()},
     }
     return {**whole, "bars": [held(bar, whole) for bar in BARS]}
 
@@ -43,6 +55,8 @@ def figures(drives: Sequence[Drive]) -> dict[str, Any]:
     return {
         "grammar": _grammar(drives),
         "slots": asdict(scored),
+        "sentences": sentences.worth(sentences.of_walks([list(_judged_in(drive)) for drive in drives])),
+        "seeing": seeing.figures(drives),
         "actions": asdict(slots.confusion(pairs)),
         "recall": {str(tier): asdict(warnings) for tier, warnings in warned.items()},
         "false_alarms": _false_alarms(drives),
@@ -64,16 +78,38 @@ def _judged(drive: Drive) -> Iterator[tuple[Words, Truth]]:
             yield moment.words, moment.truth
 
 
+def _judged_in(drive: Drive) -> Iterator[sentences.Answer]:
+    return ((words.text, truth) for words, truth in _judged(drive))
+
+
 def _results(drives: Sequence[Drive]) -> list[speech.EventResult]:
     return [result for drive in drives for result in speech.event_results(drive)]
 
 
 def _objects(drives: Sequence[Drive]) -> dict[str, Any]:
-    """Object → how many of its events were warned of, in the order of the alphabet."""
+    """Object → how many of its events were warned of, and how many of the words about it were right; in the order of
+    the alphabet."""
     by_object: dict[str, list[speech.EventResult]] = {}
     for result in sorted(_results(drives), key=lambda result: result.event.object):
         by_object.setdefault(result.event.object, []).append(result)
-    return {name: asdict(speech.warnings(results).recall) for name, results in by_object.items()}
+    right = _right_words(drives)
+    nothing = Proportion.of(0, 0)
+    return {
+        name: {**asdict(speech.warnings(by_object.get(name, [])).recall), "precision": asdict(right.get(name, nothing))}
+        for name in sorted({*by_object, *right})
+    }
+
+
+def _right_words(drives: Sequence[Drive]) -> dict[str, Proportion]:
+    """Object → of the utterances that name it where somebody annotated, those about such a thing that was there."""
+    said, right = Counter[str](), Counter[str]()
+    for drive in drives:
+        near = speech.Near(drive)
+        for utterance in drive.utterances:
+            if utterance.guides and utterance.thing[0] and near.known(utterance.t_s):
+                said[utterance.thing[0]] += 1
+                right[utterance.thing[0]] += near.justifies(utterance)
+    return {name: Proportion.of(right[name], count) for name, count in said.items()}
 
 
 def _grammar(drives: Sequence[Drive]) -> dict[str, Any]:
@@ -123,13 +159,61 @@ def _guiding(drives: Sequence[Drive]) -> list[Utterance]:
 
 
 def held(bar: Bar, whole: Mapping[str, Any]) -> dict[str, Any]:
-    """A bar beside what was measured; not met where nothing was."""
-    value: Any = whole
-    for name in bar.path:
-        value = value[name]
+    """A bar beside what was measured, and what a perfect model reaches; not met where nothing was measured."""
+    perfect = _figure(bar.path, whole["rows"][PERFECT]) if PERFECT in whole.get("rows", {}) else None
+    value = _figure(bar.path, whole)
+    share = ratio(value, perfect) if bar.least is not None and value is not None and perfect is not None else None
+    if bar.of_perfect:
+        value = share
     met = value is not None and (bar.least is None or value >= bar.least) and (bar.most is None or value <= bar.most)
     wanted = f"at least {bar.least:g}" if bar.least is not None else f"at most {bar.most:g}"
-    return {"name": bar.name, "wanted": wanted, "value": value, "met": met}
+    return {"name": bar.name, "wanted": wanted, "value": value, "met": met, "perfect": perfect, "of_perfect": share}
+
+
+def _figure(path: Sequence[str], whole: Mapping[str, Any] | None) -> Any:
+    """The figure that stands there; None without figures."""
+    value: Any = whole
+    for name in path if whole is not None else ():
+        value = value[name]
+    return value
+
+
+def compared(whole: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The model and the rows beside it, one line each under a line of headings: "0.84 = 0.92 of perfect"."""
+    rows = {"this model": whole, **whole["rows"]}
+    best = whole["rows"].get(PERFECT)
+    return [ROW_HEADINGS, *((name, *_row(row, None if row is best else best)) for name, row in rows.items())]
+
+
+ROW_HEADINGS = (
+    "row", "tier 1 in time", "tier 2 in time", "tier 3 in time", "false alarms / min", "slot F1 (95 %)",
+    "silence right", "stops in words", "stops in looks", "false stops", "hazard AUC (95 %)", "hazard ECE",
+)  # fmt: skip
+
+
+def _row(row: Mapping[str, Any], best: Mapping[str, Any] | None) -> Iterator[str]:
+    for tier in ("1", "2", "3"):
+        path = ("recall", tier, "recall", "share")
+        yield _beside(_figure(path, row), _figure(path, best))
+    yield number(row["false_alarms"]["rate"]["per_minute"])
+    said, seen = row["sentences"], row["seeing"]
+    value, low, high = said["slot_f1"]
+    highest = None if best is None else best["sentences"]["slot_f1"][0]
+    yield f"{_beside(value, highest)} ({number(low)} to {number(high)})"
+    yield number(said["silence_right"])
+    yield number(said["stop_recall"][0])
+    yield number(seen["stops"]["recall"]["share"])
+    yield number(said["false_stops"][0])
+    area = seen["hazards"]["auc"]
+    yield "–" if area is None else "{:.3f} ({:.3f} to {:.3f})".format(*area)
+    ece = seen["hazards"]["ece"]
+    yield "–" if ece is None else f"{ece:.4f}"
+
+
+def _beside(value: float | None, best: float | None) -> str:
+    """A figure, and what it is of the perfect row's."""
+    share = ratio(value, best) if value is not None and best is not None else None
+    return number(value) if share is None else f"{number(value)} = {number(share)} of perfect"
 
 
 def percent(share: Mapping[str, Any]) -> str:
@@ -150,9 +234,12 @@ def headlines(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("false alarms a minute", _rate(rate, alarms)),
         ("names nothing although something is there", percent(whole["false_clear"]["model"])),
         ('"path is clear" said before a hazard', str(whole["false_clear"]["spoken"])),
-        ("slot F1 of the model's sentences", _interval(words["f1"], words["interval"])),
+        ("slot F1 of the model's sentences", _interval(words["f1"], whole["sentences"]["slot_f1"][1:])),
         ("whole instruction right", percent(words["whole"])),
         ("silence right", percent(words["silence"])),
+        ("looks that show what is to stop for", percent(whole["seeing"]["stops"]["recall"])),
+        ("looks that show one where there is none", percent(whole["seeing"]["stops"]["false"])),
+        ("hazards: AUC, ECE (of all scores 0)", _hazards(whole["seeing"]["hazards"])),
         ("go or nothing where stop was due", percent(whole["actions"]["go_for_stop"])),
         ("mean cost of an action (0 right, 10 worst)", number(whole["actions"]["mean_cost"])),
         ("grammar kept, before the filter", percent(whole["grammar"]["raw"])),
@@ -167,6 +254,13 @@ def headlines(whole: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("shutter to voice, ms", spread(times["to_speech"])),
         ("one look, one wording, ms", f"{spread(times['look'])}; {spread(times['word'])}"),
     ]
+
+
+def _hazards(found: Mapping[str, Any]) -> str:
+    if found["auc"] is None:
+        return "–"
+    area, low, high = found["auc"]
+    return f"{area:.3f} ({low:.3f} to {high:.3f}), {found['ece']:.4f} ({found['ece_of_zero']:.4f})"
 
 
 def number(value: float | None) -> str:

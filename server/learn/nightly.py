@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ EYES_STARTER_FOLDER = Path(__file__).parent / "starter_on_eyes"
 REPLAY_OF_WALKS = 0.4
 CALIBRATION_PICTURES = 60
 OVERTAKEN = "overtaken"
+SEES_FROM_ROWS = 5
+"""From so many confirmed moments of a thing on, a night's model is one that sees it; its evaluation says how well."""
 Progress = Callable[[str], None]
 
 
@@ -229,6 +232,7 @@ def _export(job: _Job, work: Path, *, champion: str, version: str, began_utc_s: 
         golden.choose(base, parent, folder, view, progress=job.progress),
         golden.parity_moments(base, folder, view, progress=job.progress),
         job.settings.decoder_bits,
+        objects_taught(job.rows.teaching),
     )
     return make_bundles(base, plan, work, progress=job.progress), plan.label
 
@@ -269,11 +273,13 @@ class BundlePlan:
     """What it is compared with PyTorch on."""
     bits: int = DECODER_BITS
     """Of the quantised decoder's weights, 8 or 4."""
+    taught: tuple[str, ...] = ()
+    """Objects that it was taught beside those of its base."""
 
 
 def make_bundles(trained: Checkpoint, plan: BundlePlan, work: Path, *, progress: Progress) -> MadeBundle:
     """Export in float32 and quantise; compare both with PyTorch on held-out pictures. Raises: OSError, BundleError."""
-    what, full, quantised = exportable(trained), work / "float", work / "bundle"
+    what, full, quantised = with_taught(exportable(trained), plan.taught), work / "float", work / "bundle"
     shares = []
     for folder in (full, quantised):
         atomic.remove_tree(folder)
@@ -290,6 +296,18 @@ def make_bundles(trained: Checkpoint, plan: BundlePlan, work: Path, *, progress:
         shares.append(compare(folder, writer(trained), plan.moments).token_share)
         progress(f"{folder.name}: {shares[-1]:.1%} of tokens are PyTorch's, {manifest.size_bytes / 1e6:.1f} MB")
     return MadeBundle(quantised, full, shares[0], shares[1], manifest.size_bytes, len(plan.moments))
+
+
+def with_taught(what: Exportable, objects: Sequence[str]) -> Exportable:
+    """It sees these objects too. Where those of its base are unknown, all are: a list of these alone would deny the
+    rest."""
+    return replace(what, known=tuple(dict.fromkeys((*what.known, *objects)))) if what.known else what
+
+
+def objects_taught(rows: Iterable[SampleRow]) -> tuple[str, ...]:
+    """Objects that enough confirmed rows name for a model to count as one that sees them."""
+    named = Counter(evaluate.named(row.ground_truth) for row in rows)
+    return tuple(sorted(name for name, count in named.items() if name and count >= SEES_FROM_ROWS))
 
 
 def writer(of: Checkpoint) -> Callable[[Given], Sequence[int]]:
@@ -323,6 +341,7 @@ def exportable(checkpoint: Checkpoint) -> Exportable:
         checkpoint.ear if checkpoint.ear is not None and checkpoint.ear.taught else None,  # else it would add zeros
         checkpoint.frames,
         checkpoint.between_ids(),
+        checkpoint.known,
         None if checkpoint.eyes is None else _seeing(checkpoint, checkpoint.eyes),
     )
 

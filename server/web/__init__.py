@@ -3,7 +3,7 @@
     app       create_app: puts the parts together
     guard     before any route: host names, cross-site requests, size; after any: security headers
     api       /api/...    JSON
-    page      / and /moments/{id}   HTML that works without JavaScript
+    page      /, /moments/{id} and /models   HTML that works without JavaScript
     media     /media/{frames|audio|clips}/{file}
     review    one decision, with what the person saw; the same for both
     view      what a page shows of a moment; pure

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from server.database.store import Store
 from server.dataset.folder import Dataset
+from server.releases.sheet import ModelSheet
 from server.web import api, media, page
 from server.web.guard import Guard
 from server.web.page import PageRenderer
@@ -38,12 +39,14 @@ def create_app(
     *,
     clock: Clock,
     model: Callable[[], str | None] | None = None,
+    models: Callable[[], Sequence[ModelSheet]] = tuple,
     hosts: Sequence[str] = (),
     reviewer: str = "caregiver",
 ) -> FastAPI:
     """The application; serve it with uvicorn.
 
     model: the version that devices are offered, asked for with every page
+    models: every version and what it sees, for the page about that
     hosts: names besides the loopback ones that it answers to, without a port
     reviewer: who is written down as having decided, until there are accounts
     """
@@ -55,7 +58,7 @@ def create_app(
     pages = PageRenderer(model)
     app.include_router(api.router(store, reviews, clock=clock, model=model))
     app.include_router(media.router(dataset.folder))
-    app.include_router(page.router(store, reviews, pages))
+    app.include_router(page.router(store, reviews, pages, models))
     app.mount("/static", StaticFiles(directory=page.STATIC))
     _answer_errors(app, pages)
     app.add_middleware(Guard, hosts=hosts)

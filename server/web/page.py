@@ -1,4 +1,5 @@
-"""The pages: / lists moments, /moments/{id} shows one. Plain forms; JavaScript only makes them quicker.
+"""The pages: / lists moments, /moments/{id} shows one, /models what each model sees. Plain forms; JavaScript only makes
+them quicker.
 
 A form that was taken answers 303 to the list that the person came from. One that was not answers with that one moment,
 the reason beside the field, and the words that the person had typed.
@@ -7,7 +8,7 @@ the reason beside the field, and the words that the person had typed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from pydantic import ConfigDict, Field
 from server.database.store import Store
 from server.dataset import wording
 from server.dataset.sample_row import State
+from server.releases.sheet import ModelSheet
 from server.review import decisions
 from server.web import review, view
 from server.web.api import ReviewRequest
@@ -70,7 +72,9 @@ class PageRenderer:
         return self.render("trouble.html", status=status, reason=reason, not_found=status == 404)
 
 
-def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:
+def router(
+    store: Store, reviews: Reviews, pages: PageRenderer, models: Callable[[], Sequence[ModelSheet]]
+) -> APIRouter:
     """The routes of the pages."""
     routes = APIRouter(include_in_schema=False)
 
@@ -92,6 +96,10 @@ def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:
             cards=[view.card(row) for row in rows],
             done=view.card(decided) if decided else None,
         )
+
+    @routes.get("/models")
+    def seen_by_models() -> HTMLResponse:
+        return pages.render("models.html", sheets=models())
 
     @routes.get("/moments/{sample_id}")
     def moment(sample_id: str, changed: bool = False) -> HTMLResponse:

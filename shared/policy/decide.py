@@ -15,7 +15,7 @@ UNSURE = "unsure"
 """In a key, in the place of an object: something there that the model could not name."""
 _Sight = kinds.Viewed | kinds.TimePassed | kinds.LookFailed | kinds.WalkBegan | kinds.WalkEnded
 _Voice = kinds.SpeechEnded | kinds.VoiceLost | kinds.VoiceFound
-_Request = kinds.StateChange | kinds.CorrectionListening | kinds.RepeatAsked | kinds.MuteToggled
+_Request = kinds.StateChange | kinds.RepeatAsked | kinds.MuteToggled
 
 
 def step(state: PolicyState, event: kinds.Event, now_s: float, settings: PolicySettings) -> Step:
@@ -56,7 +56,9 @@ def _handle(state: PolicyState, event: kinds.Event, now_s: float, settings: Poli
             return _watch(state, event, now_s, settings), ()
         case kinds.SpeechEnded() | kinds.VoiceLost() | kinds.VoiceFound():
             return _voice(state, event, now_s), ()
-        case kinds.StateChange() | kinds.CorrectionListening() | kinds.RepeatAsked() | kinds.MuteToggled():
+        case kinds.CorrectionListening(on):
+            return _listen(state, now_s, on=on)
+        case kinds.StateChange() | kinds.RepeatAsked() | kinds.MuteToggled():
             return _request(state, event), ()
         case _:
             assert_never(event)
@@ -99,10 +101,8 @@ def _voice(state: PolicyState, event: _Voice, now_s: float) -> PolicyState:
 def _request(state: PolicyState, event: _Request) -> PolicyState:
     """What the device has to announce, and what the wearer does."""
     match event:
-        case kinds.StateChange(text, urgent, about):
-            return tell(state, text, urgent=urgent, about=about)
-        case kinds.CorrectionListening(on):
-            return replace(state, listening=on)
+        case kinds.StateChange(text, urgent, about, patient):
+            return tell(state, text, urgent=urgent, about=about, patient=patient)
         case kinds.RepeatAsked():
             return tell(state, state.last_guidance or kinds.NOTHING_SAID, why="repeat")
         case kinds.MuteToggled():
@@ -112,14 +112,22 @@ def _request(state: PolicyState, event: _Request) -> PolicyState:
             assert_never(event)
 
 
+def _listen(state: PolicyState, now_s: float, *, on: bool) -> Step:
+    """The wearer speaks a correction, or ended it. News that can wait stops at once: it would be heard in it."""
+    state, now = replace(state, listening=on), state.speaking
+    if not on or now is None or now.news is None or not now.news.patient:
+        return state, ()
+    return speaking.cut_off(state, now_s), (Cut(now.utterance),)
+
+
 def _heard(state: PolicyState, kind: str, now_s: float, settings: PolicySettings) -> Step:
-    """A sound that the wearer must hear undisturbed: tier 3 stops at once."""
+    """A sound that the wearer must hear undisturbed: tier 3 stops at once, and so does news that can wait."""
     if kind not in settings.masking_sounds:
         return state, ()
     state = replace(state, held_until_s=now_s + settings.sound_hold_s)
     if state.speaking is None or state.speaking.rank != speaking.rank(3):
         return state, ()
-    return replace(state, speaking=None, quiet_since_s=now_s), (Cut(state.speaking.utterance),)
+    return speaking.cut_off(state, now_s), (Cut(state.speaking.utterance),)
 
 
 # --- looks ------------------------------------------------------------------------------------------------------------

@@ -221,6 +221,8 @@ class StateChange:
     """Urgent ones cut everything but a tier-1 warning."""
     about: str | None = None
     """What it is about: an older one about the same is no longer true and, if it still waits, not said any more."""
+    patient: bool = False
+    """It can wait: whatever warns or names an obstacle cuts it, and it is begun again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,10 +359,11 @@ class News:
     cuts: int = 0
     """How often it was begun and cut off."""
     not_before_s: float = NEVER_S
+    patient: bool = False
 
     @property
     def rank(self) -> int:
-        return 2 if self.urgent else 3
+        return 2 if self.urgent else 4 if self.patient else 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +372,7 @@ class Speaking:
 
     utterance: int
     rank: int
-    """1 tier 1, 2 urgent state, 3 tier 2 and state, 4 tier 3: the lower cuts the higher."""
+    """1 tier 1, 2 urgent state, 3 tier 2 and state, 4 tier 3 and state that can wait: the lower cuts the higher."""
     since_s: float
     news: News | None
     """Set where it must be said again if it is cut off."""

@@ -35,19 +35,34 @@ def speak(state: PolicyState, text: str, tier: int, why: str, confidence: float,
 
 
 def tell(
-    state: PolicyState, text: str, *, urgent: bool = False, why: str = "state", about: str | None = None
+    state: PolicyState,
+    text: str,
+    *,
+    urgent: bool = False,
+    why: str = "state",
+    about: str | None = None,
+    patient: bool = False,
 ) -> PolicyState:
     """Queue news; older news about the same is forgotten. What already waits is not queued twice."""
     if about:
         state = _forget(state, about, but=text)
     if any(news.text == text and news.why == why for news in state.waiting) or not _may_be_announced(text, why):
         return state
-    return replace(state, waiting=(*state.waiting, News(text, why, urgent, about)))
+    return replace(state, waiting=(*state.waiting, News(text, why, urgent, about, patient=patient)))
+
+
+def cut_off(state: PolicyState, now_s: float) -> PolicyState:
+    """What is being said is cut, for silence; news is begun again later."""
+    news = None if state.speaking is None else state.speaking.news
+    state = replace(state, speaking=None, quiet_since_s=now_s)
+    if news is None:
+        return state
+    return replace(state, waiting=(_put_off(news, now_s), *state.waiting))
 
 
 def say_waiting(state: PolicyState, now_s: float) -> Step:
     """Say the most urgent, oldest waiting news if its turn has come."""
-    due = [n for n in state.waiting if n.urgent or (not state.listening and now_s >= n.not_before_s)]
+    due = [news for news in state.waiting if _is_due(news, state, now_s)]
     if not due:
         return state, ()
     news = min(due, key=lambda item: item.rank)
@@ -58,6 +73,13 @@ def say_waiting(state: PolicyState, now_s: float) -> Step:
     if not actions:
         return state, ()
     return replace(after, announced=(*after.announced, (now_s, news))[-MOST_ANNOUNCED:]), actions
+
+
+def _is_due(news: News, state: PolicyState, now_s: float) -> bool:
+    if news.urgent:
+        return True
+    hushed = news.patient and now_s < state.held_until_s
+    return not state.listening and not hushed and now_s >= news.not_before_s
 
 
 def voice_lost(state: PolicyState, now_s: float) -> PolicyState:
@@ -73,7 +95,7 @@ def voice_found(state: PolicyState) -> PolicyState:
     heard = tuple(item for item in state.said if item.at_s < state.lost_s)
     state = tell(replace(state, lost_s=None, said=heard), kinds.VOICE_BACK, urgent=True, about=kinds.VOICE)
     for news in unheard:
-        state = tell(state, news.text, urgent=news.urgent, about=news.about)
+        state = tell(state, news.text, urgent=news.urgent, about=news.about, patient=news.patient)
     return state
 
 

@@ -40,10 +40,16 @@ class ObjectTerm:
     """None = all that the table of openers allows."""
     asks_for: str | None = None
     leads: str | None = None
+    plural: str = ""
     everyday: tuple[str, ...] = ()
     unheard: tuple[str, ...] = ()
     pronounced: Mapping[str, tuple[str, ...]] | None = None
     """Word → its pronunciations in CMUdict's phones."""
+
+    @property
+    def several(self) -> str:
+        """What more than one are called."""
+        return self.plural or f"{self.name}s"
 
     @property
     def names(self) -> tuple[str, ...]:

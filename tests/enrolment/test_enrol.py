@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from device.commands.main import main
+from device.health import sight_told
 from device.identity import identity
 from device.identity.enrol import PENDING, STEPS
 from device.identity.identity import Identity
@@ -30,6 +32,7 @@ from shared.errors import ConfigError, Refused, Unreachable
 from shared.floor import ClockFloor
 from tests.enrolment.conftest import Desk
 from tests.enrolment.quick import ROOT, SHOWN, ask
+from tests.shared.bundle.bundles import make_bundle
 
 
 class PowerLoss(BaseException):
@@ -389,3 +392,23 @@ def test_the_service_shows_nothing_else(desk: Desk) -> None:
         response = connection.getresponse()
         assert (response.status, json.loads(response.read())) == (404, {"detail": "Not Found"})
     connection.close()
+
+
+def test_the_helper_reads_what_the_model_sees_and_the_wearer_is_told_anew(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def enrol_by_command() -> str:
+        code = desk.book.add("pi-1").code
+        assert (
+            main(["enroll", "--state", str(desk.state), "--server", desk.server, "--code", code, "--device", "pi-1"])
+            == 0
+        )
+        return capsys.readouterr().out
+
+    assert "No model yet" in enrol_by_command()
+    eyes = {"objects": ["person"], "sides": ["ahead"], "look": {"names": ["person"]}}
+    make_bundle(desk.state / "models" / "a", "m1", model=eyes)
+    (desk.state / "models" / "current").symlink_to("a")
+    (desk.state / sight_told.FILE).write_text("[]")
+    assert "This model sees people.\nIt does not see curbs, " in enrol_by_command()
+    assert not (desk.state / sight_told.FILE).exists()

@@ -18,9 +18,11 @@ from device import config as settings
 from device.agent.parts import AgentPorts, RunOptions
 from device.agent.run import Agent
 from device.config import Config
-from shared import vocabulary
+from device.health import sight_told
+from shared import atomic, vocabulary
 from shared.clock import SystemClock
 from shared.guidance.events import LoadedModel
+from shared.model_card import NOT_KNOWN
 from shared.runtime.seen import Hazard, Instruction, Observation
 from tests.device.capture import films
 
@@ -88,8 +90,15 @@ def presses(folder: Path, *lines: Mapping[str, Any]) -> Path:
     return path
 
 
+def introduced(state: Path) -> None:
+    """The wearer was told before that nothing is known of what the model of these tests sees."""
+    if not state.exists():
+        atomic.write_json(state / sight_told.FILE, [NOT_KNOWN])
+
+
 def config(folder: Path, walk: Path, **overrides: Any) -> Config:
     """Settings of a fast replay without audit samples; overrides: section__key=value."""
+    introduced(folder / "state")
     wanted = {
         "capture.source": f"replay:{walk}",
         "capture.pace": "fast",

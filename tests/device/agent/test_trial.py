@@ -27,7 +27,7 @@ from shared import bundle
 from shared.clock import SystemClock
 from shared.errors import BundleError
 from shared.runtime.seen import Hazard
-from tests.device.agent.stage import CLEAR, Card, Running, StoryModel, config, film, nothing, result, run
+from tests.device.agent.stage import CLEAR, Card, Running, StoryModel, config, film, introduced, nothing, result, run
 from tests.device.updates.house import no_problems
 from tests.device.updates.test_over_tls import PublishingServer
 from tests.pulse import until
@@ -140,6 +140,7 @@ class Worn:
     def __init__(self, site: SecureSite, house: PublishingServer, place: Path, name: str) -> None:
         card, self.state = site.enrol(name), place / f"state-{name}"
         self.captions, self.place, self._options = place / f"{name}.jsonl", place, place / f"{name}-report.json"
+        introduced(self.state)
         folder = self.state / identity.FOLDER
         folder.mkdir(parents=True)
         for file in card.folder.iterdir():

@@ -39,6 +39,8 @@ def test_every_bar_is_held_against_its_figure(missed: Drive) -> None:
         "wanted": "at least 0.9",
         "value": 0.0,
         "met": False,
+        "perfect": None,
+        "of_perfect": None,
     }
     assert bars["false alarms a minute"]["value"] == 1.5
     assert bars["repeats within 10 s"]["met"]

@@ -32,7 +32,7 @@ def test_the_command_names_the_licence_and_says_when_they_are_there(tarball: Pat
     second = server(tmp_path, "models", "add", "eyes")
     assert (second.returncode, second.stderr) == (0, "")
     assert "there already, 23 classes, Apache-2.0 by its package.json" in second.stdout
-    assert "It sees no curb, no step and no pole." in second.stdout
+    assert "It does not see curbs, dropped curbs, roads, drop-offs, stairs" in second.stdout
     assert "trial" in server(tmp_path, "models", "list").stdout
     the_bundle_guides_by_the_table_and_on_trial_only(tmp_path / "models" / eyes_bundle.VERSION / "bundle")
 

@@ -15,16 +15,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from exporters.onnx.bundle import describe
+from server import walks
 from server.dataset import material, pictures
 from server.dataset.folder import Dataset
 from server.dataset.material import Senses
 from server.dataset.sample_row import SampleRow
 from server.dataset.teaching import training_rows
 from server.gate import cases
-from server.learn import examples
+from server.learn import examples, nightly
 from server.learn.examples import ViewPlan
+from server.model import checkpoint as checkpoints
 from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import DatasetError
+from shared.model_card import card_of
 from tests.server.dataset.moments import wav
 from tests.server.learn.parts import layout, reviewed_home, shot, tone
 
@@ -272,3 +276,17 @@ def test_a_picture_whose_header_says_that_it_is_huge_is_named_too(tmp_path: Path
     (tmp_path / "huge.jpg").write_bytes(encoded)
     with pytest.raises(DatasetError, match=r"huge\.jpg.*cannot be read"):
         pictures.read(tmp_path / "huge.jpg")
+
+
+def test_a_nights_model_sees_what_enough_rows_name() -> None:
+    def rows(text: str, count: int) -> list[SampleRow]:
+        return [replace(ROW, ground_truth=text)] * count
+
+    least = nightly.SEES_FROM_ROWS
+    taught = [*rows("Caution, cone ahead.", least), *rows("Caution, dog ahead.", least - 1), *rows("", 20)]
+    assert nightly.objects_taught(taught) == ("cone",)
+    starter, hub = (checkpoints.load(nightly.STARTER_FOLDER) for _ in range(2))
+    hub.known = ()
+    for base, sees in ((starter, {*walks.KNOWN, "cone"}), (hub, set[str]())):
+        what = nightly.with_taught(nightly.exportable(base), nightly.objects_taught(taught))
+        assert set(card_of(describe(what, precision="float32")).sees) == sees

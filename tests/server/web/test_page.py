@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from html.parser import HTMLParser
 from urllib.parse import urlencode
 
 import pytest
 
+from server.evaluation.measures import Proportion
+from server.releases.sheet import ModelSheet, rows_of
 from server.web.app import create_app
 from server.web.page import PAGE_SIZE
 from server.web.view import card, paging
 from shared import vocabulary
+from shared.model_card import SightCard, spoken
 from tests.server.dataset.moments import House, moment
 from tests.server.web.serving import AUDITED, CORRECTED, FLAGGED, PUZZLING, Answer, ask, correct, served
 
@@ -53,7 +57,9 @@ def submit(site: str, sample_id: str, **fields: str) -> Answer:
     )
 
 
-@pytest.mark.parametrize("path", ["/", "/?state=reviewed", f"/moments/{CORRECTED}", "/moments/nobody", "/?page=x"])
+@pytest.mark.parametrize(
+    "path", ["/", "/?state=reviewed", f"/moments/{CORRECTED}", "/moments/nobody", "/?page=x", "/models"]
+)
 def test_a_page_is_well_formed_with_one_h1_unique_ids_and_no_inline_code(site: str, path: str) -> None:
     page = Page(ask(f"{site}{path}").text)
     assert len(page.all("h1")) == 1
@@ -203,3 +209,34 @@ def test_a_moment_that_nobody_spoke_in_says_what_was_held_back(house: House) -> 
     assert 'Nothing aloud. <span class="aside">It held back <q>Caution, bin ahead.</q></span>' in html
     assert shown.alt == "Camera picture. The device said nothing aloud. It held back: Caution, bin ahead."
     assert shown.why == "The wearer pressed the button."
+
+
+EYES = SightCard(sees=("vehicle", "person"), unseen=("curb", "pole"), unknown=("cone",))
+FIGURES = {"vehicle": {"recall": asdict(Proportion.of(18, 20)), "precision": asdict(Proportion.of(18, 24))}}
+
+
+def sheet(version: str, role: str, *, trouble: str = "") -> ModelSheet:
+    return ModelSheet(version, role, "trial", "base", spoken(EYES), 40, rows_of(EYES, FIGURES), trouble)
+
+
+def test_the_models_page_tells_what_each_sees_and_how_well_the_worst_first(house: House) -> None:
+    models = [sheet("eyes-2", "champion"), sheet("<b>", "previous", trouble="Its manifest <i> is damaged.")]
+    with served(create_app(house.store, house.dataset, clock=house.clock, models=lambda: models)) as url:
+        text = ask(f"{url}/models").text
+    page = Page(text)
+    assert len(page.all("h1")) == 1
+    assert (
+        text.index("does not see") < text.index("not known") < text.index("not measured") < text.index("<strong>90 %")
+    )
+    assert "18 of 20, 95 %: 70 to 97 %" in text
+    assert "<strong>75 %</strong>" in text
+    assert "It does not see curbs or poles." in text
+    assert "&lt;b&gt;" in text
+    assert "Its manifest &lt;i&gt; is damaged." in text
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_without_models_the_page_says_how_to_begin(site: str) -> None:
+    assert "waycue-server models add eyes" in ask(f"{site}/models").text
+    assert 'href="/models"' in ask(site).text

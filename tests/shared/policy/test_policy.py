@@ -314,6 +314,62 @@ def test_a_state_change_cut_by_a_warning_is_said_again() -> None:
     assert texts(walk) == ["Storage full.", "Stop, curb ahead.", "Storage full."]
 
 
+PATIENT = policy.StateChange("This model sees people and dogs.", patient=True)
+AGAIN = PATIENT.text
+
+
+def test_news_that_can_wait_is_cut_by_an_obstacle_and_said_again_until_it_was_heard_once() -> None:
+    walk = Walk()
+    walk.give(PATIENT)
+    pole = Hazard("pole", "on the left", 0.9)
+    for _ in range(2):
+        walk.look(pole)
+        walk.wait(0.25)
+    walk.give(policy.Worded("Caution, pole on the left.", 0.9, walk.now_s))
+    assert texts(walk) == [AGAIN, "Caution, pole on the left."]
+    walk.give(policy.WalkEnded())
+    for _ in range(20):
+        walk.wait(2.0)
+        walk.give(policy.TimePassed())
+    assert texts(walk) == [AGAIN, "Caution, pole on the left.", AGAIN]
+
+
+def test_other_news_goes_first_and_cuts_news_that_can_wait() -> None:
+    walk = Walk()
+    walk.give(PATIENT)
+    walk.give(policy.StateChange("Offline."))
+    walk.give(policy.WalkEnded())
+    for _ in range(10):
+        walk.wait(2.0)
+        walk.give(policy.TimePassed())
+    assert texts(walk) == [AGAIN, "Offline.", AGAIN]
+
+
+def test_news_that_can_wait_is_silent_while_a_siren_sounds() -> None:
+    walk = Walk()
+    walk.give(PATIENT)
+    walk.give(policy.SoundHeard("siren"))
+    assert walk.cuts == [(0.0, 1)]
+    walk.wait(walk.settings.sound_hold_s - 0.1)
+    walk.give(policy.TimePassed())
+    assert texts(walk) == [AGAIN]
+    walk.wait(0.2)
+    walk.give(policy.TimePassed())
+    assert texts(walk) == [AGAIN, AGAIN]
+
+
+def test_news_that_can_wait_does_not_talk_into_a_correction() -> None:
+    walk = Walk()
+    walk.give(PATIENT)
+    walk.give(policy.CorrectionListening(True))
+    assert walk.cuts == [(0.0, 1)]
+    walk.wait(5.0)
+    walk.give(policy.TimePassed())
+    assert texts(walk) == [AGAIN]
+    walk.give(policy.CorrectionListening(False))
+    assert texts(walk) == [AGAIN, AGAIN]
+
+
 def test_news_that_is_no_longer_true_is_not_said_again() -> None:
     walk = Walk()
     walk.give(policy.StateChange("No model.", about="model"))
