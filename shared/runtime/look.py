@@ -20,7 +20,7 @@ from shared import vocabulary
 from shared.errors import BundleError
 from shared.preprocess import Preprocessing, fit_tile, normalise
 from shared.runtime.execution import Execution
-from shared.sight import Box, BoxScoring, Camera, pick, scored
+from shared.sight import Box, BoxScoring, Camera, View, pick, scored
 
 LOOK = "look.onnx"
 PIXELS, BOXES, BOX_SCORES, HAZARDS = "pixel_values", "boxes", "box_scores", "hazard_logits"
@@ -78,6 +78,10 @@ class LookNetwork:
             raise BundleError(f"{LOOK} gives no numbers for this picture.", hint="Use another model.")
         scores = np.minimum(scores, 1.0)  # an int8 sigmoid may round above it
         return pick(corners[0], scores[0], self._names), logits[0] if logits else None, tile
+
+    def view(self, *, aspect: float) -> View:
+        """How it looks at a picture. aspect: its width / height"""
+        return View(self._camera, self._scoring, aspect)
 
     def scored(self, boxes: tuple[Box, ...], *, aspect: float) -> dict[tuple[str, str], float]:
         """(object, side) → how sure it is that such a thing stands in the way. aspect: width / height of the picture"""

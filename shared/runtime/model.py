@@ -23,7 +23,7 @@ from shared.runtime.execution import Execution
 from shared.runtime.language import LanguageModel
 from shared.runtime.look import LOOK, LookNetwork
 from shared.runtime.seen import Hazard, Instruction, Observation
-from shared.sight import Box, Camera
+from shared.sight import Box, Camera, View
 
 NOT_LOOKED = np.zeros((1, 0, 0), np.float32)
 
@@ -126,6 +126,8 @@ class GuidanceModel:
             *_light(tile),
             audio=audio,
             boxes=boxes,
+            view=self._view(image),
+            by_head=self._by_head(logits),
             unseen=(*(before.unseen[-1:] if two and before is not None else ()), image),
         )
 
@@ -140,7 +142,18 @@ class GuidanceModel:
         tile = fit_tile(image, language.preprocessing)
         tokens, logits = language.see(normalise(tile, language.preprocessing)[None])
         earlier = before.image_tokens if before is not None and language.frames == 2 else None
-        return Observation(tokens, self._hazards(logits, boxes, image), *_light(tile), audio, earlier, boxes)
+        hazards, view = self._hazards(logits, boxes, image), self._view(image)
+        by_head = self._by_head(logits) if view is not None else ()
+        return Observation(tokens, hazards, *_light(tile), audio, earlier, boxes, view, by_head)
+
+    def _view(self, image: NDArray[np.uint8]) -> View | None:
+        return None if self._looks is None else self._looks.view(aspect=image.shape[1] / image.shape[0])
+
+    def _by_head(self, logits: NDArray[np.float32] | None) -> tuple[Hazard, ...]:
+        if logits is None:
+            return ()
+        scores = self._calibration.hazards(logits[0]).ravel()
+        return tuple(Hazard(name, side, float(score)) for (name, side), score in zip(self._pairs, scores, strict=True))
 
     def _hazards(
         self, logits: NDArray[np.float32] | None, boxes: tuple[Box, ...], image: NDArray[np.uint8]

@@ -9,11 +9,13 @@ from shared.sight.boxes import Box, pick
 from shared.sight.camera import Camera, GroundPoint
 from shared.sight.follow import Followed, Sight, View, follow, followed
 from shared.sight.hazards import BoxScoring, scored
-from shared.sight.motion import Motion, motion_of, state_of
+from shared.sight.motion import APPROACHING, CLOSING_FAST, CROSSING, Motion, motion_of, state_of
 from shared.sight.reach import CORRIDOR_M, Reach, reach
 from shared.sight.tracks import Sighting, Track, Tracks
+from shared.sight.turning import Thumb, thumb
 
 __all__ = [
-    "CORRIDOR_M", "Box", "BoxScoring", "Camera", "Followed", "GroundPoint", "Motion", "Reach", "Sight", "Sighting",
-    "Track", "Tracks", "View", "follow", "followed", "motion_of", "pick", "reach", "scored", "state_of",
+    "APPROACHING", "CLOSING_FAST", "CORRIDOR_M", "CROSSING", "Box", "BoxScoring", "Camera", "Followed", "GroundPoint",
+    "Motion", "Reach", "Sight", "Sighting", "Thumb", "Track", "Tracks", "View", "follow", "followed", "motion_of",
+    "pick", "reach", "scored", "state_of", "thumb",
 ]  # fmt: skip

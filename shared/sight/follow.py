@@ -1,6 +1,6 @@
 """What is followed from look to look, and what follows from it for the walker. Pure.
 
-    follow(sight, picture, boxes, view, at_s)  → sight        tracks, and how far the camera turned
+    follow(sight, thumb, boxes, view, at_s)    → sight        tracks, and how far the camera turned
     followed(sight)                            → (Followed, …) each thing: where, how sure, how it moves, how often seen
 
 A thing that comes is judged by its time to contact where it is not yet within its class's reach: a car is 3 s away long
@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from shared.sight import motion, turning
 from shared.sight.boxes import Box
@@ -50,8 +47,8 @@ class Followed:
     """How sure it is that it is within reach, 0..1."""
     state: str
     """One of the states of shared.sight.motion, or ""."""
-    times: int | None
-    """In how many of the last looks it was seen; None where they are too far apart to follow anything."""
+    looks: tuple[bool, ...] | None
+    """Whether it was seen in each of the last looks; None where they are too far apart to follow anything."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +68,14 @@ class Sight:
     steady_since_s: float = -math.inf
 
 
-def follow(sight: Sight, picture: NDArray[np.uint8], boxes: tuple[Box, ...], view: View, at_s: float) -> Sight:
-    """One look more.
+def follow(sight: Sight, thumb: turning.Thumb, boxes: tuple[Box, ...], view: View, at_s: float) -> Sight:
+    """One look more; the same picture again changes nothing.
 
-    picture: uint8 [h, w, 3] RGB; at_s: when it was taken, later than the one before
+    thumb: of the picture, as shared.sight.turning makes it; at_s: when it was taken
     """
-    thumb, apart_s = turning.thumb(picture), at_s - sight.at_s
+    apart_s = at_s - sight.at_s
+    if apart_s <= 0.0:
+        return sight
     turn = None if sight.thumb is None or apart_s > SPARSE_S else turning.turned(sight.thumb, thumb, view.camera)
     steady_s = at_s if turn is None else sight.steady_since_s
     turned_rad = sight.turned_rad + (turn or 0.0)
@@ -103,8 +102,8 @@ def _followed(track: Track, sight: Sight, view: View) -> Followed | None:
     if state == motion.LEAVING and at.side != "ahead":
         return None
     used = at.used if moving is None else min(at.used, _in_time(state, moving))
-    times = None if sight.apart_s > SPARSE_S else track.times
-    return Followed(track.object, at.side, certainty(box.score, used, view.scoring), state, times)
+    looks = None if sight.apart_s > SPARSE_S and sight.apart_s < math.inf else track.looks
+    return Followed(track.object, at.side, certainty(box.score, used, view.scoring), state, looks)
 
 
 def _in_time(state: str, moving: motion.Motion) -> float:

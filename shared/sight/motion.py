@@ -42,8 +42,9 @@ SIDEWAYS_LEAST_MPS = 1.0
 CROSSES_WITHIN_S = 3.5
 SIGHTINGS_LEAST, SPAN_LEAST_S = 3, 0.4
 SIZE_NOISE, FOOT_NOISE, BEARING_NOISE = 0.05, 0.02, 0.01
-"""Of one look, one standard deviation: size as a share of itself; foot and middle as shares of the picture's sides. The packaged eyes on 29 real pictures, shifted and zoomed by up to 8 %: people 0.047, vehicles above score 0.6 0.041,
-others 0.08; foot 0.006 and the sway of a chest on top; middle 0.004 to 0.01."""
+"""Of one look, one standard deviation: size as a share of itself; foot and middle as shares of the picture's sides.
+The packaged eyes on 29 real pictures, shifted and zoomed by up to 8 %: sizes of people 0.047, of vehicles scored above
+0.6 0.041, of others 0.08; foot 0.006, and the sway of a chest on top; middle 0.004 to 0.01."""
 SURE = 2.0
 """Standard errors by which a speed must differ from what is excluded."""
 CUT = 0.012

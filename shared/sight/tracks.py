@@ -30,8 +30,8 @@ KEPT_S = 1.6
 """How long a sighting counts for motion: what turns or brakes is another motion after that."""
 LOST_S = 0.8
 """Three looks at four a second. A box there after that is another thing."""
-LOOKS = 3
-"""How many looks back is remembered whether a thing was seen."""
+LOOKS = 8
+"""How many looks back is remembered whether a thing was seen: a wearer may set up to so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ class Track:
 
     @property
     def held(self) -> bool:
-        """Missing in this look only."""
-        return len(self.looks) == LOOKS and self.looks[-1] is False and all(self.looks[:-1])
+        """Missing in this look only, and seen in the two before."""
+        return self.looks[-3:] == (True, True, False)
 
 
 @dataclass(frozen=True, slots=True)

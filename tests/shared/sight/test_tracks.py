@@ -63,7 +63,7 @@ def test_what_flickered_up_once_is_not_held() -> None:
 
 def test_a_thing_that_comes_back_within_a_moment_is_the_same_and_later_another() -> None:
     tracks = seen((PERSON,), (PERSON,), (), (PERSON,))
-    assert [(track.number, track.times) for track in tracks.tracks] == [(1, 2)]
+    assert [(track.number, track.times) for track in tracks.tracks] == [(1, 3)]
     late = step(seen((PERSON,)), (PERSON,), LOST_S + 0.1)
     assert [track.number for track in late.tracks] == [2]
 
