@@ -3,9 +3,8 @@
     make bench NAME=motion
     .venv/bin/python -m benchmarks.motion [--streets N] [--seed N]
 
-Each street has one thing that moves and what is parked beside the way: a car or a bicycle that comes towards the walker,
-crosses, is overtaken by nobody and drives past on the road, drives away, or stands; people too. The boxes are those of
-the drawn pixels, as far as other things do not hide them, with the noise of a real detector on each edge; the camera
+Each street has what is parked beside the way, and a car, a bicycle or a person that comes towards the walker, crosses,
+goes past on the road, goes away, or stands. The boxes are those of the drawn pixels, as far as other things do not hide them, with the noise of a real detector on each edge; the camera
 sways as on a chest and swings at a corner. Judged at every look, for everything seen long enough to be measured.
 
     measured     shared.sight: approaching, closing fast or crossing
@@ -13,8 +12,8 @@ sways as on a chest and swings at a corner. Judged at every look, for everything
     always       everything comes
     never        nothing comes
 
-What comes is true where the thing moves by itself, faster than 0.5 m/s, and its line passes the walker's within the
-reach of its class to the side, and within 4 s.
+What comes is true where the thing moves by itself, faster than 0.5 m/s, and within 4 s either passes the walker within
+the reach of its class to the side, or goes across the path within its reach ahead.
 """
 
 from __future__ import annotations
@@ -39,9 +38,22 @@ from server.walks.scene import CAMERA_HEIGHT_M, VIEW_DEG, Pose, Thing, Weather
 from server.walks.sky import light
 from server.walks.walk import SPEED_MPS, Leg, Walk, scene_at
 from shared import atomic
-from shared.sight import APPROACHING, CLOSING_FAST, CROSSING, Box, BoxScoring, Camera, Sight, View, follow, thumb
-from shared.sight import motion_of as measured_motion
-from shared.sight import reach, state_of
+from shared.sight import (
+    APPROACHING,
+    CLOSING_FAST,
+    CORRIDOR_M,
+    CROSSING,
+    Box,
+    BoxScoring,
+    Camera,
+    Sight,
+    View,
+    follow,
+    motion_of,
+    reach,
+    state_of,
+    thumb,
+)
 from shared.sight.boxes import AREA_LEAST, AREA_MOST
 from shared.sight.motion import OWN_MOST_MPS
 from shared.sight.tracks import Track
@@ -147,7 +159,7 @@ def street(seed: int, number: int) -> Iterator[Judged]:
 
 
 def _judge(track: Track, sight: Sight, truth: bool, kind: str) -> Judged:
-    moving = measured_motion(track, CAMERA, aspect=WIDTH_PX / HEIGHT_PX, steady_since_s=sight.steady_since_s)
+    moving = motion_of(track, CAMERA, aspect=WIDTH_PX / HEIGHT_PX, steady_since_s=sight.steady_since_s)
     first = next(seen for seen in track.sightings if track.last.at_s - seen.at_s <= 1.0)
     feet = [CAMERA.ground(0.5, seen.box.bottom, aspect=WIDTH_PX / HEIGHT_PX) for seen in (first, track.last)]
     before, now = feet
@@ -162,11 +174,14 @@ def comes(thing: Thing, pose: Pose) -> bool:
         return False
     x, z = thing.x_m - pose.x_m, thing.z_m - thing.reach_z_m() - pose.z_m
     vx, vz = thing.vx_mps, thing.vz_mps - SPEED_MPS
+    limit = reach(thing.object)
+    if abs(vx) > abs(thing.vz_mps):  # it goes across
+        edge, other = sorted((-math.copysign(CORRIDOR_M, vx) - x, math.copysign(CORRIDOR_M, vx) - x), key=abs)
+        first_s, last_s = max(0.0, edge / vx - thing.reach_x_m() / abs(vx)), other / vx + thing.reach_x_m() / abs(vx)
+        return last_s > 0.0 and first_s <= SOON_S and 0.0 < z + vz * first_s <= limit.ahead_m
     left_s = -(x * vx + z * vz) / (vx**2 + vz**2)
-    if not 0.0 < left_s <= SOON_S:
-        return False
     gap = max(0.0, math.hypot(x + vx * left_s, z + vz * left_s) - thing.reach_x_m())
-    return gap <= reach(thing.object).lateral_m and (vz < -SPEED_MPS or abs(vx) > MOVES_MPS)
+    return 0.0 < left_s <= SOON_S and gap <= limit.lateral_m and thing.vz_mps < 0.0
 
 
 def _mover(name: str, kind: str, rng: np.random.Generator) -> Thing:

@@ -99,11 +99,15 @@ def _followed(track: Track, sight: Sight, view: View) -> Followed | None:
         return None
     moving = motion.motion_of(track, view.camera, aspect=view.aspect, steady_since_s=sight.steady_since_s)
     state = "" if moving is None else motion.state_of(track.object, moving)
-    if state == motion.LEAVING and at.side != "ahead":
+    if moving is not None and state == motion.LEAVING and at.side == _side(moving.lateral_m):
         return None
     used = at.used if moving is None else min(at.used, _in_time(state, moving))
     looks = None if sight.apart_s > SPARSE_S and sight.apart_s < math.inf else track.looks
     return Followed(track.object, at.side, certainty(box.score, used, view.scoring), state, looks)
+
+
+def _side(lateral_m: float) -> str:
+    return "on the right" if lateral_m > 0.0 else "on the left"
 
 
 def _in_time(state: str, moving: motion.Motion) -> float:

@@ -40,6 +40,8 @@ FAST_MPS = 4.0
 SIDEWAYS_LEAST_MPS = 1.0
 """Slower than this across the picture a thing does not cross: a camera on a chest sways."""
 CROSSES_WITHIN_S = 3.5
+FASTEST_MPS = 20.0
+"""72 km/h: in a street nothing is faster, but a box that jumps from one thing to another."""
 SIGHTINGS_LEAST, SPAN_LEAST_S = 3, 0.4
 SIZE_NOISE, FOOT_NOISE, BEARING_NOISE = 0.05, 0.02, 0.01
 """Of one look, one standard deviation: size as a share of itself; foot and middle as shares of the picture's sides.
@@ -188,7 +190,19 @@ def _distances(boxes: Sequence[Box], times: Sequence[float], camera: Camera, asp
     _, by_foot = _line([times[at] for at, _ in standing], [metres for _, metres in standing], noise)
     _, by_size = _line(times, away, [SIZE_NOISE * metres for metres in away])
     differ = abs(by_foot.mps - by_size.mps) > SURE * math.hypot(by_foot.error_mps, by_size.error_mps)
-    return None if differ else away
+    odd = abs(by_size.mps) > FASTEST_MPS or (
+        -by_size.mps > OWN_MOST_MPS and _uncovers(boxes, times, -by_size.mps, away)
+    )
+    return None if differ or odd else away
+
+
+def _uncovers(boxes: Sequence[Box], times: Sequence[float], closing_mps: float, away: Sequence[float]) -> bool:
+    """Whether a box grows upwards and not sideways: something that hid it gives it free. What comes grows all round."""
+    if any(box.left <= CUT or box.right >= 1.0 - CUT for box in boxes):
+        return False
+    wide = away[-1] * (boxes[-1].right - boxes[-1].left)
+    _, by_width = _line(times, [wide / (box.right - box.left) for box in boxes], [SIZE_NOISE] * len(boxes))
+    return -by_width.mps < closing_mps / 2
 
 
 def _foot_m(box: Box, camera: Camera, aspect: float) -> float | None:
