@@ -9,18 +9,25 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from shared import monitor, policy, vocabulary
+from shared import monitor, policy, sight, vocabulary
 from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ
 from shared.guidance import events, street_sounds
 from shared.guidance.events import GuidanceAction, GuidanceEvent
 from shared.lens import LensHistory, LensTrouble, examine
 from shared.policy import PolicySettings, PolicyState
-from shared.runtime.seen import Observation
+from shared.runtime.seen import Hazard, Observation
+from shared.sight import Sight
 
 EARCONS = ("state", "unsure")
 """Reasons to speak that have an earcon of their own name before the words; warnings have theirs."""
 WITHHELD_EARCON = "unsure"
 """In the place of words that were stopped: something may be there, and the device cannot say what."""
+_SAID_OF = {
+    sight.APPROACHING: ("approaching",),
+    sight.CLOSING_FAST: ("closing fast", "approaching"),
+    sight.CROSSING: ("approaching",),  # "crossing" is another word for it
+}
+"""Measured motion → the modifiers of the vocabulary that say so, the best first."""
 _EDGE_S = 1e-6  # times on a grid of frames are not exact
 
 Turn = tuple["GuidanceState", tuple[GuidanceAction, ...]]
@@ -46,6 +53,10 @@ class GuidanceState:
     """When the newest picture was taken."""
     trouble: LensTrouble | None = None
     """What is wrong with it."""
+    thumb: sight.Thumb | None = None
+    """Of the newest picture, where the model has a look network."""
+    sight: Sight = field(default_factory=Sight)
+    """What is followed from look to look."""
     look: tuple[float, Observation] | None = None
     """When the picture of the newest look was taken, and what was seen."""
     worded_chunk: int = -1
@@ -70,7 +81,9 @@ def turn(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
 
 
 def _model(state: GuidanceState, event: events.ModelChanged, now_s: float) -> Turn:
-    state = replace(state, model=event.model, settings=event.settings, look=None)  # its tokens are of another model
+    state = replace(
+        state, model=event.model, settings=event.settings, look=None, thumb=None
+    )  # its tokens are of another model
     actions: tuple[GuidanceAction, ...] = ()
     if event.announce is not None:
         state, actions = _decide(state, event.announce, now_s)
@@ -95,6 +108,8 @@ def _picture(state: GuidanceState, event: events.PictureTaken, now_s: float) -> 
     state = replace(state, lens=history, picture_s=event.t_s, trouble=trouble)
     blind = trouble in policy.BLINDING
     if state.model is not None and not blind:
+        if "look" in state.model.manifest.model:
+            state = replace(state, thumb=sight.thumb(event.image))
         return state, (events.LookNow(_heard(state.sound), _look_before(state)),)
     sooner = (events.LookSooner(event.t_s + events.LENS_AGAIN_S),) if blind else ()
     state, actions = _decide(state, policy.Viewed(trouble), now_s, seen_s=event.t_s)
@@ -116,8 +131,9 @@ def _look_before(state: GuidanceState) -> Observation | None:
 
 def _observed(state: GuidanceState, observation: Observation, now_s: float) -> Turn:
     state = replace(state, look=(state.picture_s, observation))
+    state, hazards = _followed(state, observation)
     looked = policy.Looked(
-        observation.hazards,
+        hazards,
         observation.brightness,
         observation.contrast,
         lens=state.trouble,
@@ -134,6 +150,21 @@ def _observed(state: GuidanceState, observation: Observation, now_s: float) -> T
         others = tuple(action for action in actions if not isinstance(action, events.WordNow))
         return state, (*others, events.WordNow(observation))
     return state, actions
+
+
+def _followed(state: GuidanceState, observation: Observation) -> tuple[GuidanceState, tuple[Hazard, ...]]:
+    """What is there by this look and the ones before: boxes are followed, so that what comes is known to come."""
+    if observation.view is None or state.thumb is None:
+        return state, observation.hazards
+    seen = sight.follow(state.sight, state.thumb, observation.boxes, observation.view, state.picture_s)
+    things = tuple(_hazard(thing) for thing in sight.followed(seen))
+    return replace(state, sight=seen), (*observation.by_head, *things)
+
+
+def _hazard(thing: sight.Followed) -> Hazard:
+    """How it moves is said only where the vocabulary has a word for that: what stands is named without one."""
+    how = next((word for word in _SAID_OF.get(thing.state, ()) if word in vocabulary.modifiers_of(thing.object)), "")
+    return Hazard(thing.object, thing.side, thing.score, how, thing.looks)
 
 
 def _words_by_table(state: GuidanceState) -> bool:
@@ -174,8 +205,8 @@ def _decide(state: GuidanceState, event: policy.Event, now_s: float, *, seen_s: 
                 if not _words_by_table(state):
                     actions.append(events.WordNow(state.look[1]))
                 elif about:
-                    (key, score), *_ = about
-                    worded = policy.Worded(vocabulary.instruct(*key), score, state.picture_s)
+                    text = vocabulary.instruct(about[0].object, about[0].side, modifier=about[0].how)
+                    worded = policy.Worded(text, about[0].score, state.picture_s)
                     state, more = _decide(state, worded, now_s, seen_s=seen_s)
                     actions += more
             case policy.Cut() | policy.Duck() | policy.Beat():

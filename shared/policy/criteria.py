@@ -20,17 +20,22 @@ def place_of(side: str) -> str:
     return "on the right" if side.endswith("right") else "behind" if side == "behind" else "ahead"
 
 
-def tier_of(key: Key) -> int:
-    return vocabulary.tier(vocabulary.Slots("", *key))
+def tier_of(key: Key, how: str = "") -> int:
+    """how: a modifier, "" = none"""
+    return vocabulary.tier(vocabulary.Slots("", *key, how))
 
 
-def seen_of(hazards: Iterable[Hazard], settings: PolicySettings) -> dict[Key, float]:
-    """Scores above the threshold, most important first. A model may know things that we have no word for."""
+def seen_of(hazards: Iterable[Hazard], settings: PolicySettings) -> dict[Key, Hazard]:
+    """What is above the threshold, most important first. A model may know things that we have no word for."""
     known = vocabulary.load().objects
     above = [h for h in hazards if h.score >= settings.hazard_above and h.object in known]
-    seen: dict[Key, float] = {}
-    for hazard in sorted(above, key=lambda h: (tier_of((h.object, place_of(h.side))), -h.score)):
-        seen.setdefault((hazard.object, place_of(hazard.side)), hazard.score)
+    placed = [replace(hazard, side=place_of(hazard.side)) for hazard in above]
+    seen: dict[Key, Hazard] = {}
+    for hazard in sorted(placed, key=lambda h: (tier_of((h.object, h.side), h.how), -h.score)):
+        key = (hazard.object, hazard.side)
+        first = seen.setdefault(key, hazard)
+        if hazard.looks is None:  # one that is not followed is counted by its side
+            seen[key] = replace(first, looks=None)
     return seen
 
 
@@ -62,8 +67,17 @@ def also_seen(state: PolicyState, key: Key) -> PolicyState:
 
 
 def is_confirmed(state: PolicyState, key: Key, settings: PolicySettings) -> bool:
-    """Seen often enough in the last looks."""
+    """Seen often enough in the last looks: the very thing, where it is followed, else anything of its name there."""
+    hazard = dict(state.seen).get(key)
+    if hazard is not None and hazard.looks is not None:
+        return sum(hazard.looks[-settings.looks_window :]) >= settings.looks_needed
     return sum(key in look for look in state.looks) >= settings.looks_needed
+
+
+def is_warned_of(state: PolicyState, key: Key, tier: int, now_s: float, settings: PolicySettings) -> bool:
+    """Whether more urgent words about it are still in the ear: what came and now stands needs no second sentence."""
+    lately = (said for said in state.said if now_s - said.at_s < settings.repeat_after_s)
+    return any(said.key == key and said.tier < tier for said in lately)
 
 
 def is_new(state: PolicyState, key: Key, tier: int, score: float, now_s: float, settings: PolicySettings) -> bool:
@@ -87,8 +101,8 @@ def _last_said(state: PolicyState, key: Key, tier: int) -> SpokenHazard | None:
 
 def is_near(state: PolicyState, key: Key, settings: PolicySettings) -> bool:
     """For a wearer who wants words late. A thing that only the decoder knows has no score: it counts as near."""
-    score = dict(state.scores).get(key, 1.0)
-    return settings.lead != "late" or score >= settings.near_above
+    hazard = dict(state.seen).get(key)
+    return settings.lead != "late" or hazard is None or hazard.score >= settings.near_above
 
 
 def may_confirm(state: PolicyState, now_s: float, settings: PolicySettings) -> bool:

@@ -10,6 +10,7 @@ from shared.lens import LensTrouble
 from shared.policy import criteria, kinds, speaking, visibility
 from shared.policy.kinds import Cut, Duck, Flag, Key, PolicySettings, PolicyState, WordIt
 from shared.policy.speaking import Step, tell
+from shared.runtime.seen import Hazard
 
 UNSURE = "unsure"
 """In a key, in the place of an object: something there that the model could not name."""
@@ -143,7 +144,7 @@ def _looked(state: PolicyState, event: kinds.Looked, now_s: float, settings: Pol
     seen = {} if blind else criteria.seen_of(event.hazards, settings)
     looks = (*state.looks, frozenset(seen))[-settings.looks_window :]
     empty = 0 if seen or lens or stale or event.far else state.empty_looks + 1
-    state = replace(state, looks=looks, scores=tuple(seen.items()), empty_looks=empty)
+    state = replace(state, looks=looks, seen=tuple(seen.items()), empty_looks=empty)
     if blind:
         return replace(state, check=False), ()
     if event.far:
@@ -153,7 +154,7 @@ def _looked(state: PolicyState, event: kinds.Looked, now_s: float, settings: Pol
 
 
 def _guide(
-    state: PolicyState, seen: dict[Key, float], lens: LensTrouble | None, now_s: float, settings: PolicySettings
+    state: PolicyState, seen: dict[Key, Hazard], lens: LensTrouble | None, now_s: float, settings: PolicySettings
 ) -> Step:
     """Warn, or else run the decoder, or else tick. A picture with trouble of the lens is only good for a warning."""
     state, actions = _warn(state, seen, now_s, settings)
@@ -163,16 +164,19 @@ def _guide(
     return (state, actions) if actions else _beat(state, now_s, settings)
 
 
-def _warn(state: PolicyState, seen: dict[Key, float], now_s: float, settings: PolicySettings) -> Step:
+def _warn(state: PolicyState, seen: dict[Key, Hazard], now_s: float, settings: PolicySettings) -> Step:
     """The first tier-1 hazard that is due goes out as its fixed phrase."""
-    for key, score in seen.items():
-        if criteria.tier_of(key) > 1:
+    for key, hazard in seen.items():
+        score = hazard.score
+        if criteria.tier_of(key, hazard.how) > 1:
             break
         certain = (
             score >= settings.at_once_above or settings.lead == "early" or criteria.is_confirmed(state, key, settings)
         )
         if certain and criteria.is_new(state, key, 1, score, now_s, settings):
-            state, actions = speaking.speak(state, vocabulary.instruct(*key), 1, "hazard", score, now_s)
+            state, actions = speaking.speak(
+                state, vocabulary.instruct(*key, modifier=hazard.how), 1, "hazard", score, now_s
+            )
             if actions:
                 return _remember(state, key, 1, score, now_s), actions
     return state, ()
@@ -182,27 +186,29 @@ def _ask(state: PolicyState, now_s: float, settings: PolicySettings) -> Step:
     """Run the decoder when a confirmed hazard of tier 2 or 3 could be spoken about now."""
     asked = tuple(pair for pair in state.asked if now_s - pair[1] < settings.ask_again_s)
     unasked = _unasked(state, {key for key, _ in asked}, settings)
-    due = tuple((key, score) for key, score in unasked if _is_due(state, key, score, now_s, settings))
+    due = tuple(hazard for key, hazard in unasked if _is_due(state, key, hazard, now_s, settings))
     if not due and not (state.check and criteria.may_talk(state, 2, now_s, settings)):
         return replace(state, asked=asked, check=False), ()
     asked = (*asked, *((key, now_s) for key, _ in unasked))[-kinds.MOST_REMEMBERED :]
     return replace(state, asked=asked, check=False), (WordIt(due),)
 
 
-def _unasked(state: PolicyState, lately: set[Key], settings: PolicySettings) -> list[tuple[Key, float]]:
-    """Confirmed hazards of tiers 2 and 3 with their scores, but for what the decoder was run for lately."""
+def _unasked(state: PolicyState, lately: set[Key], settings: PolicySettings) -> list[tuple[Key, Hazard]]:
+    """Confirmed hazards of tiers 2 and 3, but for what the decoder was run for lately."""
     return [
-        (key, score)
-        for key, score in state.scores
-        if key not in lately and criteria.tier_of(key) > 1 and criteria.is_confirmed(state, key, settings)
+        (key, hazard)
+        for key, hazard in state.seen
+        if key not in lately and criteria.tier_of(key, hazard.how) > 1 and criteria.is_confirmed(state, key, settings)
     ]
 
 
-def _is_due(state: PolicyState, key: Key, score: float, now_s: float, settings: PolicySettings) -> bool:
-    tier = criteria.tier_of(key)
+def _is_due(state: PolicyState, key: Key, hazard: Hazard, now_s: float, settings: PolicySettings) -> bool:
+    tier = criteria.tier_of(key, hazard.how)
+    if criteria.is_warned_of(state, key, tier, now_s, settings):
+        return False
     wanted = key[0] not in kinds.CONFIRMING or criteria.may_confirm(state, now_s, settings)
     due = wanted and criteria.is_near(state, key, settings) and criteria.may_talk(state, tier, now_s, settings)
-    return due and criteria.is_new(state, key, tier, score, now_s, settings)
+    return due and criteria.is_new(state, key, tier, hazard.score, now_s, settings)
 
 
 def _beat(state: PolicyState, now_s: float, settings: PolicySettings) -> Step:
@@ -293,9 +299,9 @@ def _not_sure(
 
 def _unnamed_place(state: PolicyState, now_s: float, settings: PolicySettings) -> str | None:
     """Where the hazard head is sure of an obstacle that the wearer does not know of yet."""
-    for key, score in state.scores:
-        new = criteria.is_near(state, key, settings) and criteria.is_new(state, key, 2, score, now_s, settings)
-        if criteria.tier_of(key) == 2 and criteria.is_confirmed(state, key, settings) and new:
+    for key, hazard in state.seen:
+        new = criteria.is_near(state, key, settings) and criteria.is_new(state, key, 2, hazard.score, now_s, settings)
+        if criteria.tier_of(key, hazard.how) == 2 and criteria.is_confirmed(state, key, settings) and new:
             return key[1]
     return None
 

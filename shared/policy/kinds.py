@@ -300,8 +300,8 @@ class Cut:
 class WordIt:
     """Word this look; answer with Worded."""
 
-    about: tuple[tuple[Key, float], ...] = field(default=(), compare=False)
-    """What is due, with its score, most important first: a model without a decoder has no words but the table's."""
+    about: tuple[Hazard, ...] = field(default=(), compare=False)
+    """What is due, most important first: a model without a decoder has no words but the table's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,8 +384,8 @@ class PolicyState:
 
     looks: tuple[frozenset[Key], ...] = ()
     """What was seen in the last looks, newest last."""
-    scores: tuple[tuple[Key, float], ...] = ()
-    """Of the newest look, the most important first."""
+    seen: tuple[tuple[Key, Hazard], ...] = ()
+    """In the newest look, the most important first."""
     said: tuple[SpokenHazard, ...] = ()
     asked: tuple[tuple[Key, float], ...] = ()
     """What the decoder was last run for, and when."""

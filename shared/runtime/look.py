@@ -25,7 +25,7 @@ from shared import vocabulary
 from shared.errors import BundleError
 from shared.preprocess import Preprocessing, fit_tile, normalise
 from shared.runtime.execution import Execution
-from shared.sight import Box, BoxScoring, Camera, pick, scored
+from shared.sight import Box, BoxScoring, Camera, View, pick, scored
 from shared.sight.ground import GROUND
 
 LOOK = "look.onnx"
@@ -117,6 +117,10 @@ class LookNetwork:
             ground=_grid(seen[GROUND_LOGITS][0]) if GROUND_LOGITS in seen else None,
             distance=float(seen[DISTANCE].item()) if DISTANCE in seen else None,
         )
+
+    def view(self, *, aspect: float) -> View:
+        """How it looks at a picture. aspect: its width / height"""
+        return View(self._camera, self._scoring, aspect)
 
     def scored(self, boxes: tuple[Box, ...], *, aspect: float) -> dict[tuple[str, str], float]:
         """(object, side) → how sure it is that such a thing stands in the way. aspect: width / height of the picture"""

@@ -24,7 +24,7 @@ from shared.runtime.execution import Execution
 from shared.runtime.language import LanguageModel
 from shared.runtime.look import FAR_FROM, LOOK, Look, LookNetwork
 from shared.runtime.seen import Hazard, Instruction, Observation
-from shared.sight import Box, Camera
+from shared.sight import Box, Camera, View
 
 NOT_LOOKED = np.zeros((1, 0, 0), np.float32)
 
@@ -121,6 +121,7 @@ class GuidanceModel:
             return self._seen_by_language(image, (), audio, before)
         seen = self._looks.run(image)
         far = seen.distance is not None and seen.distance >= FAR_FROM
+        logits, boxes = _witnesses(seen, far=far)
         if seen.hazards is None and self._language is not None:
             return self._seen_by_language(image, seen.boxes, audio, before)
         shown = self._language is not None and before is not None and self._language.frames == 2
@@ -131,11 +132,13 @@ class GuidanceModel:
             tokens, unseen = NOT_LOOKED, (*(earlier.unseen[-1:] if earlier else ()), image)
         return Observation(
             tokens,
-            self._hazards(*_witnesses(seen, far=far), image),
+            self._hazards(logits, boxes, image),
             *_light(seen.tile),
             audio=audio,
             earlier_tokens=earlier.image_tokens if earlier and tokens.size else None,
             boxes=seen.boxes,
+            view=self._view(image) if seen.distance is None or far else None,
+            by_head=self._by_head(logits),
             unseen=unseen,
             ground=seen.ground,
             far=far,
@@ -152,7 +155,18 @@ class GuidanceModel:
         tile = fit_tile(image, language.preprocessing)
         tokens, logits = language.see(normalise(tile, language.preprocessing)[None])
         earlier = before.image_tokens if before is not None and language.frames == 2 else None
-        return Observation(tokens, self._hazards(logits, boxes, image), *_light(tile), audio, earlier, boxes)
+        hazards, view = self._hazards(logits, boxes, image), self._view(image)
+        by_head = self._by_head(logits) if view is not None else ()
+        return Observation(tokens, hazards, *_light(tile), audio, earlier, boxes, view, by_head)
+
+    def _view(self, image: NDArray[np.uint8]) -> View | None:
+        return None if self._looks is None else self._looks.view(aspect=image.shape[1] / image.shape[0])
+
+    def _by_head(self, logits: NDArray[np.float32] | None) -> tuple[Hazard, ...]:
+        if logits is None:
+            return ()
+        scores = self._calibration.hazards(logits[0]).ravel()
+        return tuple(Hazard(name, side, float(score)) for (name, side), score in zip(self._pairs, scores, strict=True))
 
     def _hazards(
         self, logits: NDArray[np.float32] | None, boxes: tuple[Box, ...], image: NDArray[np.uint8]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.sight.boxes import Box
+from shared.sight import Box, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,10 @@ class Hazard:
     side: str
     score: float
     """0..1"""
+    how: str = ""
+    """A modifier of the vocabulary, where its motion was measured: "approaching"."""
+    looks: tuple[bool, ...] | None = None
+    """Whether this very thing was seen in each of the last looks, the newest last; None = it is not followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,10 @@ class Observation:
     """[1, n, e] of the picture before, where the model is shown two"""
     boxes: tuple[Box, ...] = ()
     """Of a look network, most certain first."""
+    view: View | None = None
+    """How that network looked: what a box's place follows from. None = there is none, or its boxes do not count."""
+    by_head: tuple[Hazard, ...] = ()
+    """What of `hazards` a hazard head says, without the boxes; only where there is a view."""
     unseen: tuple[NDArray[np.uint8], ...] = ()
     """[h, w, 3] RGB each: the pictures that the language model would have to look at, the newest last"""
     ground: NDArray[np.uint8] | None = None

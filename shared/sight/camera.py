@@ -51,13 +51,17 @@ class Camera:
                 hint="Set capture.camera_pitch_deg and capture.camera_fov_deg as the camera is worn.",
             )
 
+    @property
+    def across(self) -> float:
+        """Width of the picture one metre away, in metres."""
+        return 2.0 * math.tan(math.radians(self.fov_deg) / 2.0)
+
     def ground(self, x: float, y: float, *, aspect: float) -> GroundPoint | None:
         """Where the ray through a point of the picture meets the ground; None at or above the horizon.
 
         x, y: shares of the width and the height, from the upper left corner; aspect: width / height of the picture
         """
-        across = 2.0 * math.tan(math.radians(self.fov_deg) / 2.0)
-        right, below = (x - 0.5) * across, (y - 0.5) * across / aspect
+        right, below = (x - 0.5) * self.across, (y - 0.5) * self.across / aspect
         cos, sin = math.cos(math.radians(self.pitch_deg)), math.sin(math.radians(self.pitch_deg))
         down = below * cos + sin
         if down <= 1e-6:
@@ -67,5 +71,13 @@ class Camera:
 
     def horizon(self, *, aspect: float) -> float:
         """The row of the horizon as a share of the height: may lie outside the picture."""
-        across = 2.0 * math.tan(math.radians(self.fov_deg) / 2.0)
-        return 0.5 - math.tan(math.radians(self.pitch_deg)) * aspect / across
+        return 0.5 - math.tan(math.radians(self.pitch_deg)) * aspect / self.across
+
+    def bearing(self, x: float, y: float, *, aspect: float) -> float:
+        """Radians to the right of straight ahead, on the ground, of the ray through a point of the picture.
+
+        x, y, aspect: as for ground
+        """
+        right, below = (x - 0.5) * self.across, (y - 0.5) * self.across / aspect
+        pitch = math.radians(self.pitch_deg)
+        return math.atan2(right, math.cos(pitch) - below * math.sin(pitch))

@@ -95,9 +95,17 @@ def scored(boxes: Iterable[Box], camera: Camera, *, aspect: float, scoring: BoxS
         at = standing(box, camera, aspect=aspect, corridor_m=scoring.corridor_m)
         if at is None:
             continue
-        key, sure = (box.object, at.side), min(max(box.score, 1e-4), 1.0 - 1e-4)
-        near = min(scoring.near_scale * math.log(scoring.reach_scale / at.used), NEAR_MOST)
-        odds = min(scoring.score_scale * math.log(sure / (1.0 - sure)), SURE_MOST) + near
-        logistic = (1.0 + math.tanh(odds / 2.0)) / 2.0  # exp would overflow
-        scores[key] = max(scores.get(key, 0.0), logistic)
+        key = (box.object, at.side)
+        scores[key] = max(scores.get(key, 0.0), certainty(box.score, at.used, scoring))
     return scores
+
+
+def certainty(score: float, used: float, scoring: BoxScoring) -> float:
+    """How sure it is that a thing is within reach, 0..1.
+
+    score: 0..1, the detector's; used: distance as a share of the reach, above 0
+    """
+    sure = min(max(score, 1e-4), 1.0 - 1e-4)
+    near = min(scoring.near_scale * math.log(scoring.reach_scale / used), NEAR_MOST)
+    odds = min(scoring.score_scale * math.log(sure / (1.0 - sure)), SURE_MOST) + near
+    return (1.0 + math.tanh(odds / 2.0)) / 2.0  # exp would overflow
