@@ -70,7 +70,7 @@ def dinov2(folder: Path) -> Path:
 
 def convnext(folder: Path) -> Path:
     """Published as a classifier."""
-    config = ConvNextConfig(hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 2, 1], num_labels=3)
+    config = ConvNextConfig(hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 2, 1])
     processor = ConvNextImageProcessorPil(size={"shortest_edge": 64}, **IMAGENET)
     return save(folder, ConvNextForImageClassification(config), processor)
 
@@ -148,7 +148,10 @@ def dfine(folder: Path) -> Path:
 
 def yolos(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
     """Scores of its own kind: one class more, which stands for none."""
-    named = {"id2label": dict(enumerate(labels)), "label2id": {name: at for at, name in enumerate(labels)}}
+    named: dict[str, Any] = {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: at for at, name in enumerate(labels)},
+    }
     config = YolosConfig(**_SMALL, image_size=[64, 64], num_detection_tokens=5, **named)
     return save(
         folder, YolosForObjectDetection(config), YolosImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 128})
@@ -157,11 +160,10 @@ def yolos(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
 
 def depth_anything(folder: Path) -> Path:
     eyes = Dinov2Config(
-        **{**_SMALL, "num_hidden_layers": 4},
+        **{**_SMALL, "num_hidden_layers": 4, "out_indices": [1, 2, 3, 4]},
         image_size=56,
         patch_size=14,
         mlp_ratio=1,
-        out_indices=[1, 2, 3, 4],
         reshape_hidden_states=False,
     )
     config = DepthAnythingConfig(
