@@ -120,7 +120,7 @@ def licence(name: str) -> str:
 def _quietly() -> Iterator[None]:
     """Without transformers' own report of weights that a checkpoint lacks: `pretrained` judges them."""
     before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:

@@ -77,6 +77,8 @@ def test_the_command_proposes_once_and_nothing_teaches_by_it(house: House, teach
     assert (row.state, row.teacher, row.instruction) == ("pending", str(teacher), "Caution, pole ahead.")
     assert found["proposed"] == bool(row.teacher_wording)
     assert newest(house, ID.format(1)).teacher == ""
+    lines = [json.loads(line) for line in house.dataset.log.read_text().splitlines()]
+    assert [line["row_id"] for line in lines if "teacher" in line] == [row.row_id], "other rows are as they were"
     assert {row.sample_id: row.teacher for row in house.dataset.rows()}[ID.format(0)] == str(teacher)
     again = json.loads(server(house.home, "samples", "propose", "--teacher", teacher, "--json").stdout)
     assert again["looked"] == 0
