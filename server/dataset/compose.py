@@ -15,7 +15,7 @@ from server.dataset.sample_row import SampleRow, Split, next_version
 from server.dataset.wording import canonical, means_the_same
 from shared.messages import ChunkRecord, CorrectionRecord
 
-_NO_RECORD_SAYS = ("golden", "teacher", "teacher_wording", "teacher_score", "teacher_disagreement")
+_NO_RECORD_SAYS = ("golden", *sample_row.TEACHER_FIELDS)
 """What persons and teachers on the server said of a moment: it stays whatever else comes in."""
 
 

@@ -155,7 +155,7 @@ def _indexed(table: NDArray[np.uint8]) -> Callable[[Path], Mask]:
         ids = _pixels(file)
         if ids.ndim != 2:
             raise DatasetError(f"{file} is no mask of class ids: it has {ids.shape[2]} channels.")
-        return table[np.minimum(ids, len(table) - 1)]
+        return np.asarray(table[np.minimum(ids, len(table) - 1)], np.uint8)
 
     return decode
 

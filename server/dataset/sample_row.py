@@ -85,6 +85,7 @@ class SampleRow:
         return "rejected" if self.rejected else "reviewed" if self.reviewed else "pending"
 
 
+TEACHER_FIELDS = ("teacher", "teacher_wording", "teacher_score", "teacher_disagreement")
 _NAMES = tuple(item.name for item in fields(SampleRow) if item.name != "extra")
 
 
@@ -94,9 +95,10 @@ def foreign_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_dict(row: SampleRow) -> dict[str, Any]:
-    """A row as plain JSON values, the dataset seed's three fields first."""
+    """A row as plain JSON values, the dataset seed's three fields first; a teacher's only where one has looked."""
     first = ("frame_path", "audio_path", "instruction")
-    out = {name: getattr(row, name) for name in (*first, *(n for n in _NAMES if n not in first))}
+    left_out = first if row.teacher else (*first, *TEACHER_FIELDS)
+    out = {name: getattr(row, name) for name in (*first, *(n for n in _NAMES if n not in left_out))}
     out["flags"] = list(row.flags)
     return {**out, **foreign_fields(row.extra)}
 

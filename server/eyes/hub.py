@@ -27,7 +27,7 @@ from transformers import AutoBackbone, AutoConfig, AutoModel
 from transformers import logging as transformers_logging
 from transformers.image_processing_base import ImageProcessingMixin
 
-from server.eyes.backbone import Backbone, Colours, MapBackbone, plan
+from server.eyes.backbone import Backbone, Channels, Colours, MapBackbone, plan
 from shared.errors import ConfigError
 
 TIMM = "timm/"
@@ -119,12 +119,12 @@ def licence(name: str) -> str:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Without transformers' own report of weights that a checkpoint lacks: `pretrained` judges them."""
-    before = transformers_logging.get_verbosity()  # type: ignore[no-untyped-call]
+    before = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(before)  # type: ignore[no-untyped-call]
+        transformers_logging.set_verbosity(before)
 
 
 def _not_had(name: str, error: Exception) -> ConfigError:
@@ -155,8 +155,10 @@ class _Tower(nn.Module):
 
     def forward(self, pixels: Tensor) -> Sequence[Tensor]:
         hidden: Tensor = self.model(pixel_values=pixels, **self.how).last_hidden_state
-        places = hidden[:, -self.side * self.side :] if hidden.ndim == 3 else hidden
-        return (places.transpose(1, 2).unflatten(2, (self.side, self.side)) if hidden.ndim == 3 else places,)
+        if hidden.ndim == 4:
+            return (hidden,)
+        places = hidden[:, -self.side * self.side :].transpose(1, 2)
+        return (places.reshape(len(places), -1, self.side, self.side),)
 
 
 class _TimmMaps(nn.Module):
@@ -267,17 +269,21 @@ def _colours(name: str, processor: Mapping[str, Any]) -> Colours:
         )
     if not processor.get("do_normalize", True):
         return Colours((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    mean, std = processor.get("image_mean"), processor.get("image_std")
-    if not (_three(mean) and _three(std) and all(value > 0 for value in std)):
+    mean, std = _channels(processor.get("image_mean")), _channels(processor.get("image_std"))
+    if mean is None or std is None or min(std) <= 0:
         raise ConfigError(
-            f"{name!r} does not say how it wants its colours: image_mean and image_std are {mean} and {std}.",
+            f"{name!r} does not say how it wants its colours: image_mean and image_std.",
             hint="Its preprocessor_config.json must give three numbers for each.",
         )
-    return Colours(tuple(mean), tuple(std))
+    return Colours(mean, std)
 
 
-def _three(values: Any) -> bool:
-    return isinstance(values, list) and len(values) == 3 and all(isinstance(each, int | float) for each in values)
+def _channels(values: Any) -> Channels | None:
+    """Three numbers, else None."""
+    if not isinstance(values, list) or len(values) != 3 or not all(isinstance(each, int | float) for each in values):
+        return None
+    red, green, blue = map(float, values)
+    return red, green, blue
 
 
 def _whole(value: Any) -> int:

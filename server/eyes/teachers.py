@@ -204,7 +204,8 @@ def _processor(name: str) -> Any:
     """How pictures reach it, its publisher's own way. Raises: ConfigError."""
     hub.preprocessor(name)
     try:
-        return AutoImageProcessor.from_pretrained(name, local_files_only=Path(name).exists())
+        kind: Any = AutoImageProcessor
+        return kind.from_pretrained(name, local_files_only=Path(name).exists())
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ConfigError(f"The image processor of {name!r} could not be loaded: {error}") from error
 

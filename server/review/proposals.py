@@ -45,22 +45,19 @@ def waiting(store: Store, teacher: str) -> list[SampleRow]:
 def disagreement(said: str, opinion: Opinion) -> float:
     """How sure a teacher is that the device was wrong, 0..1. Pure.
 
-    0 where it would say the same, and where the device spoke of something at least as urgent that it cannot see.
+    A sentence names one thing, so that naming another is no contradiction, unless it is more urgent. About what a
+    teacher cannot see it says nothing.
     said: the device's words, "" = silence
     """
     own = vocabulary.parse(wording.meaning(said)) if said else None
-    thing = own.object if own is not None else ""
     due = vocabulary.parse(opinion.wording) if opinion.wording else None
-    if due is not None:
-        unseen = own is not None and bool(thing) and thing not in opinion.objects
-        if own is not None and (
-            _place(own) == _place(due) or (unseen and vocabulary.tier(own) <= vocabulary.tier(due))
-        ):
-            return 0.0
-        return opinion.score
-    if thing not in opinion.objects:
+    if own is not None and due is not None and _place(own) == _place(due):
         return 0.0
-    return 1.0 - max((score for (name, _), score in opinion.hazards.items() if name == thing), default=0.0)
+    passed_over = due is not None and (own is None or vocabulary.tier(due) < vocabulary.tier(own))
+    missing = 0.0
+    if own is not None and own.object in opinion.objects:
+        missing = 1.0 - max((score for (name, _), score in opinion.hazards.items() if name == own.object), default=0.0)
+    return max(opinion.score if passed_over else 0.0, missing)
 
 
 def _place(slots: Slots) -> tuple[str, str]:

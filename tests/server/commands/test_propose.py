@@ -51,6 +51,8 @@ def newest(house: House, sample_id: str) -> SampleRow:
         ("Caution, person slightly left.", "Caution, person on the left.", 0.0),
         ("Stop, curb ahead.", "Stop, vehicle ahead.", 0.0),  # it cannot see curbs, which are as urgent
         ("Caution, pole ahead.", "Stop, vehicle ahead.", 0.9),  # nor poles, but a vehicle comes first
+        ("Stop, vehicle ahead.", "Caution, person on the left.", 0.1),  # a sentence names one thing
+        ("Caution, person ahead.", "Stop, vehicle ahead.", 1.0),  # it sees no person
         ("Stop, vehicle ahead.", "", 0.9),
         ("Stop, curb ahead.", "", 0.0),
         ("", "", 0.0),
@@ -77,6 +79,8 @@ def test_the_command_proposes_once_and_nothing_teaches_by_it(house: House, teach
     assert (row.state, row.teacher, row.instruction) == ("pending", str(teacher), "Caution, pole ahead.")
     assert found["proposed"] == bool(row.teacher_wording)
     assert newest(house, ID.format(1)).teacher == ""
+    lines = [json.loads(line) for line in house.dataset.log.read_text().splitlines()]
+    assert [line["row_id"] for line in lines if "teacher" in line] == [row.row_id], "other rows are as they were"
     assert {row.sample_id: row.teacher for row in house.dataset.rows()}[ID.format(0)] == str(teacher)
     again = json.loads(server(house.home, "samples", "propose", "--teacher", teacher, "--json").stdout)
     assert again["looked"] == 0
@@ -123,7 +127,7 @@ def test_what_contradicts_the_device_comes_after_presses_and_before_doubt(house:
         house.send(moment(n, flags=(flag,), raw_output="Caution, person ahead."))
     agrees, contradicts = opinion("Caution, person ahead."), opinion()
     kept = proposals.keep(house.store, house.dataset, [(ID.format(2), contradicts), (ID.format(3), agrees)], now_s=5.0)
-    assert [row.teacher_disagreement for row in kept] == [0.9, 0.0]
+    assert [row.teacher_disagreement for row in kept] == [1.0, 0.0]
     queue = [row.sample_id for row in decisions.listing(house.store)]
     assert queue == [ID.format(n) for n in (0, 2, 1, 3)]
 

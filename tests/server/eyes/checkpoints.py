@@ -70,7 +70,7 @@ def dinov2(folder: Path) -> Path:
 
 def convnext(folder: Path) -> Path:
     """Published as a classifier."""
-    config = ConvNextConfig(hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 2, 1], num_labels=3)
+    config = ConvNextConfig(hidden_sizes=[8, 12, 16, 20], depths=[1, 1, 2, 1])
     processor = ConvNextImageProcessorPil(size={"shortest_edge": 64}, **IMAGENET)
     return save(folder, ConvNextForImageClassification(config), processor)
 
@@ -114,9 +114,14 @@ _STAGES: dict[str, Any] = {"hidden_sizes": [8, 8, 12, 16], "depths": [1, 1, 1, 1
 
 
 def _opinionated(model: Any) -> Any:
-    """With scores that are no longer those of chance: something is seen."""
+    """With surer scores and larger boxes than chance gives: something is seen."""
+    decoder = model.model.decoder
+    first = getattr(decoder, "pre_bbox_head", None)
+    larger = [layer.layers[-1].bias for layer in ([first] if first is not None else decoder.bbox_embed)]
     with torch.no_grad():
-        for head in model.model.decoder.class_embed:
+        for bias in larger:
+            bias[2:] += 1.0
+        for head in decoder.class_embed:
             head.bias.copy_(torch.tensor([2.0, 1.0, -0.5]))
     return model
 
@@ -143,7 +148,10 @@ def dfine(folder: Path) -> Path:
 
 def yolos(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
     """Scores of its own kind: one class more, which stands for none."""
-    named = {"id2label": dict(enumerate(labels)), "label2id": {name: at for at, name in enumerate(labels)}}
+    named: dict[str, Any] = {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {name: at for at, name in enumerate(labels)},
+    }
     config = YolosConfig(**_SMALL, image_size=[64, 64], num_detection_tokens=5, **named)
     return save(
         folder, YolosForObjectDetection(config), YolosImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 128})
@@ -152,11 +160,10 @@ def yolos(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
 
 def depth_anything(folder: Path) -> Path:
     eyes = Dinov2Config(
-        **{**_SMALL, "num_hidden_layers": 4},
+        **{**_SMALL, "num_hidden_layers": 4, "out_indices": [1, 2, 3, 4]},
         image_size=56,
         patch_size=14,
         mlp_ratio=1,
-        out_indices=[1, 2, 3, 4],
         reshape_hidden_states=False,
     )
     config = DepthAnythingConfig(

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +47,11 @@ def noise(backbone: Backbone, *, seed: int = 0) -> Tensor:
     return torch.from_numpy(prepare(image, backbone.preprocessing))
 
 
+def published(kind: Any, folder: Path) -> Any:
+    """The model as transformers loads it."""
+    return kind.from_pretrained(folder).eval()
+
+
 def raw(pixels: Tensor) -> Tensor:
     """The same picture as its publisher's processor gives it."""
     mean, std = (torch.tensor(IMAGENET[key]).view(1, 3, 1, 1) for key in ("image_mean", "image_std"))
@@ -69,7 +75,7 @@ def test_tokens_are_the_published_models_own_row_by_row_and_colours_are_folded_i
     backbone = hub.load(folders / "dinov2")
     pixels = noise(backbone)
     with torch.no_grad():
-        reference = Dinov2Model.from_pretrained(folders / "dinov2").eval()(raw(pixels)).last_hidden_state
+        reference = published(Dinov2Model, folders / "dinov2")(raw(pixels)).last_hidden_state
         torch.testing.assert_close(backbone(pixels), reference[:, 1:], atol=1e-5, rtol=1e-4)
 
 
@@ -77,7 +83,7 @@ def test_a_classifiers_weights_arrive_and_finer_maps_lose_nothing(folders: Path)
     backbone = hub.load(folders / "convnext")
     pixels = noise(backbone)
     with torch.no_grad():
-        model = ConvNextForImageClassification.from_pretrained(folders / "convnext").eval()
+        model = published(ConvNextForImageClassification, folders / "convnext")
         seen = model(raw(pixels), output_hidden_states=True).hidden_states
         tokens = backbone(pixels)[0].unflatten(0, (4, 4))
     fine, own, coarse = (
@@ -95,9 +101,9 @@ def test_the_picture_half_of_a_larger_model_and_tokens_of_no_place(folders: Path
     whole, half = hub.load(folders / "siglip"), hub.load(folders / "clip")
     pixels = noise(whole)
     with torch.no_grad():
-        model = SiglipModel.from_pretrained(folders / "siglip").eval().vision_model
+        model = published(SiglipModel, folders / "siglip").vision_model
         torch.testing.assert_close(whole(pixels), model(pixel_values=pixels).last_hidden_state)
-        reference = AutoModel.from_pretrained(folders / "clip").eval()(pixel_values=raw(pixels)).last_hidden_state
+        reference = published(AutoModel, folders / "clip")(pixel_values=raw(pixels)).last_hidden_state
         torch.testing.assert_close(half(pixels), reference[:, 1:], atol=1e-5, rtol=1e-4)
 
 
@@ -156,7 +162,7 @@ def changed(folder: Path, file: str, **values: object) -> Path:
 def test_what_is_no_whole_picture_backbone_is_refused_by_name(folders: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'nobody/nothing' could not be loaded"):
         hub.load("nobody/nothing")
-    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    small: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     text = checkpoints.save(tmp_path / "text", BertModel(BertConfig(vocab_size=9, **small)), None)
     with pytest.raises(ConfigError, match="does not say how it takes pictures: it has no preprocessor_config"):
         hub.load(text)
@@ -195,9 +201,7 @@ def test_without_timm_the_command_that_installs_it_is_named(monkeypatch: pytest.
         hub.load("timm/mobilenetv4_conv_small.e2400_r224_in1k")
 
 
-@pytest.mark.parametrize(
-    ("name", "dim"), [("mobilenetv4_conv_small", 4 * 64 + 96 + 960), ("vit_tiny_patch16_224", 192)]
-)
+@pytest.mark.parametrize(("name", "dim"), [("mobilenetv4_conv_small", 1312), ("vit_tiny_patch16_224", 192)])
 def test_a_folder_of_timms_own_form(name: str, dim: int, tmp_path: Path) -> None:
     try:
         import timm
@@ -211,4 +215,5 @@ def test_a_folder_of_timms_own_form(name: str, dim: int, tmp_path: Path) -> None
     with torch.no_grad():
         assert backbone(noise(backbone)).shape == (1, 196, dim)
     first = next(iter(model.state_dict()))
-    torch.testing.assert_close(backbone.state_dict()[f"maps.model.{first}"], model.state_dict()[first])
+    (arrived,) = (each for key, each in backbone.state_dict().items() if key.endswith(f".{first}"))
+    torch.testing.assert_close(arrived, model.state_dict()[first])
