@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +60,11 @@ def _append(film: Path, out: Any, streams: dict[int, Any], at_s: float) -> float
             if stream.index not in streams:
                 streams[stream.index] = out.add_stream_from_template(stream)
         for packet in source.demux([source.streams[index] for index in streams]):
-            if packet.dts is None:
+            if packet.dts is None or packet.pts is None:  # the last one is empty
                 continue
-            base = packet.time_base
-            packet.pts, packet.dts = (stamp + round(at_s / base) for stamp in (packet.pts, packet.dts))
-            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * base))
+            shift = round(at_s / packet.time_base)
+            packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             packet.stream = streams[packet.stream.index]
             out.mux(packet)
     return end_s
@@ -122,12 +121,12 @@ def per_minute(before: Used, after: Used, *, seconds: float) -> dict[str, Any]:
 def used(pid: int) -> Used:
     """Of a running process. Raises: FileNotFoundError, ProcessLookupError where there is none."""
     whole = _fields(Path(f"/proc/{pid}/stat"))[1]
-    parts: Counter[str] = Counter(main=0.0, decoding=0.0, other=0.0)
+    parts = dict.fromkeys(("main", "decoding", "other"), 0.0)
     for task in Path(f"/proc/{pid}/task").iterdir():
         name, fields = _fields(task / "stat")
         part = "main" if int(task.name) == pid else "decoding" if name.startswith("av:") else "other"
         parts[part] += sum(fields[:2]) / _TICKS
-    return Used(sum(whole) / _TICKS, dict(parts))
+    return Used(sum(whole) / _TICKS, parts)
 
 
 def _fields(file: Path) -> tuple[str, list[int]]:
