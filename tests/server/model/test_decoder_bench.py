@@ -19,8 +19,8 @@ from shared.errors import BundleError, Unreachable
 
 @pytest.fixture(scope="module")
 def language() -> _smollm.Language:
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    heads: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2}
     config = LlamaConfig(vocab_size=80, **sizes, **heads, tie_word_embeddings=True, pad_token_id=2)
     torch.manual_seed(3)
     return _smollm.Language(LlamaForCausalLM(config).eval(), checkpoint.load(STARTER_FOLDER).tokenizer)  # type: ignore[arg-type, no-untyped-call]
