@@ -37,8 +37,9 @@ def test_what_a_process_uses_is_counted_by_part() -> None:
     figures = agent.per_minute(before, after, seconds=after.all_s - before.all_s)
 
     assert figures["cpu_s_per_minute"] == pytest.approx(60.0)
-    assert set(figures["by_part"]) == {"main", "decoding", "other"}
+    assert set(figures["by_part"]) == {"main", "decoding", "other", "ended"}
     assert 0 < figures["by_part"]["main"] <= 60.1
+    assert sum(figures["by_part"].values()) == pytest.approx(60.0, abs=1.0)
     assert figures["start_cpu_s"] == pytest.approx(before.all_s, abs=0.01)
 
 
