@@ -1,8 +1,9 @@
 """Processor seconds that the whole agent takes for a minute of walk, in a process of its own and in real time.
 
 `waycue-device run` replays a film with everything on: 2 s chunks with sound and clip are recorded, guidance looks four
-times a second, the voice goes into a WAV file. What starting costs (Python, the model, the voice's phrases) is over
-before the minute begins, and is told apart. Linux only: the figures are the kernel's own, from /proc.
+times a second, the voice goes into a WAV file. What starting costs (Python, the model) is over before the minute
+begins, and is told apart; the voice's phrases are rendered in a run before, as on every start of a device but its
+first. Linux only: the figures are the kernel's own, from /proc.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +61,11 @@ def _append(film: Path, out: Any, streams: dict[int, Any], at_s: float) -> float
             if stream.index not in streams:
                 streams[stream.index] = out.add_stream_from_template(stream)
         for packet in source.demux([source.streams[index] for index in streams]):
-            if packet.dts is None:
+            if packet.dts is None or packet.pts is None:  # the last one is empty
                 continue
-            base = packet.time_base
-            packet.pts, packet.dts = (stamp + round(at_s / base) for stamp in (packet.pts, packet.dts))
-            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * base))
+            shift = round(at_s / packet.time_base)
+            packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             packet.stream = streams[packet.stream.index]
             out.mux(packet)
     return end_s
@@ -78,7 +78,6 @@ def agent_cost(model: Path, film: Path, home: Path, *, seconds: float, threads: 
     raises: RuntimeError where the agent ends too soon; OSError
     """
     report = home / "report.json"
-    atomic.remove_tree(home / "state")
     _settings(home, threads=threads)
     options = {
         "config": home / "device.toml",
@@ -91,6 +90,8 @@ def agent_cost(model: Path, film: Path, home: Path, *, seconds: float, threads: 
     }
     command = [str(Path(sys.executable).parent / "waycue-device"), "run", "--exit-at-end", "--quiet"]
     command += [f"--{name}={value}" for name, value in options.items()]
+    if not (home / "state").exists():
+        _warm_up(command)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         time.sleep(START_S)
@@ -108,13 +109,25 @@ def agent_cost(model: Path, film: Path, home: Path, *, seconds: float, threads: 
     return {**per_minute(before, after, seconds=seconds), "memory_mb": memory_mb, **_told(walk)}
 
 
+def _warm_up(command: list[str]) -> None:
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    time.sleep(START_S)
+    process.terminate()
+    process.wait(timeout=60)
+
+
 def per_minute(before: Used, after: Used, *, seconds: float) -> dict[str, Any]:
-    """Processor seconds for each minute between two measurements, whole and by part; and what starting took."""
+    """Processor seconds for each minute between two measurements, whole and by part; and what starting took.
+
+    The part `ended` is of threads and programs that are no more, espeak-ng above all.
+    """
     scale = 60 / seconds
-    parts = sorted(after.by_part)
+    whole = after.all_s - before.all_s
+    parts = {part: after.by_part[part] - before.by_part[part] for part in sorted(after.by_part)}
+    parts["ended"] = max(0.0, whole - sum(parts.values()))
     return {
-        "cpu_s_per_minute": round((after.all_s - before.all_s) * scale, 2),
-        "by_part": {part: round((after.by_part[part] - before.by_part.get(part, 0.0)) * scale, 2) for part in parts},
+        "cpu_s_per_minute": round(whole * scale, 2),
+        "by_part": {part: round(part_s * scale, 2) for part, part_s in parts.items()},
         "start_cpu_s": round(before.all_s, 2),
     }
 
@@ -122,12 +135,12 @@ def per_minute(before: Used, after: Used, *, seconds: float) -> dict[str, Any]:
 def used(pid: int) -> Used:
     """Of a running process. Raises: FileNotFoundError, ProcessLookupError where there is none."""
     whole = _fields(Path(f"/proc/{pid}/stat"))[1]
-    parts: Counter[str] = Counter(main=0.0, decoding=0.0, other=0.0)
+    parts = dict.fromkeys(("main", "decoding", "other"), 0.0)
     for task in Path(f"/proc/{pid}/task").iterdir():
         name, fields = _fields(task / "stat")
         part = "main" if int(task.name) == pid else "decoding" if name.startswith("av:") else "other"
         parts[part] += sum(fields[:2]) / _TICKS
-    return Used(sum(whole) / _TICKS, dict(parts))
+    return Used(sum(whole) / _TICKS, parts)
 
 
 def _fields(file: Path) -> tuple[str, list[int]]:

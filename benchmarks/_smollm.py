@@ -121,7 +121,6 @@ def with_pictures(
         image_token_id=image_token_id,
         tie_word_embeddings=True,
         scale_factor=scale_factor,
-        pad_token_id=text.pad_token_id,
         vision_config=dict(vision),
         text_config={key: value for key, value in text.to_dict().items() if key != "quantization_config"},
     )

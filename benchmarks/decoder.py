@@ -36,6 +36,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from scipy import stats
 
 from benchmarks import _runtime_llama as llama
 from benchmarks import _smollm
@@ -177,7 +178,7 @@ def judged(language: _smollm.Language, text: Text, file: Path) -> dict[str, Any]
     choices = [logits[:-1].argmax(axis=1) for logits in reference]
     losses = {FLOAT: np.concatenate([_losses(*each) for each in zip(reference, text.windows, strict=True)])}
     shares: dict[str, dict[str, Any]] = {FLOAT: {}}
-    for name, side in opened(file, threads=2).items():
+    for name, side in opened(file, threads=1).items():  # threads that wait for each other crawl on a busy machine
         mine, same, same_written = [], 0, 0
         for window, best, own in zip(text.windows, choices, written, strict=True):
             side.rewind(0)
@@ -198,7 +199,7 @@ def judged(language: _smollm.Language, text: Text, file: Path) -> dict[str, Any]
 def _perplexity(losses: Floats, reference: Floats) -> dict[str, Any]:
     """And how many times the reference's it is, with the 95 % interval over windows (Student's t)."""
     by_window = (losses - reference).reshape(WINDOWS, -1).mean(axis=1)
-    half = 2.365 * float(by_window.std(ddof=1)) / WINDOWS**0.5  # t of 7 degrees of freedom
+    half = float(stats.t.ppf(0.975, WINDOWS - 1)) * float(by_window.std(ddof=1)) / WINDOWS**0.5
     mean = float(by_window.mean())
     interval = [round(float(np.exp(mean + end)), 4) for end in (-half, half)]
     return {

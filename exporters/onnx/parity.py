@@ -52,7 +52,8 @@ def compare(folder: Path, write: Write, moments: Sequence[Given], *, threads: in
     for given in moments:
         before = None if given.previous is None else model.look(given.previous)
         observation = model.look(given.picture, given.sound, before=before)
-        ours, theirs = model.word(observation, constrained=False).token_ids, tuple(write(given))
+        ours = model.language.word(observation, constrained=False).token_ids
+        theirs = tuple(write(given))
         tokens += max(len(ours), len(theirs))
         same += sum(a == b for a, b in zip(ours, theirs, strict=False))
         answers += ours == theirs

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
-DIRECTIONS, PROTOTYPES = 64, 64
-LIMIT_SHARE = 0.995
+DIRECTIONS, PROTOTYPES = 128, 64
+LIMIT_SHARE = 0.99
 """Of pictures like those that taught, this share is nearer than 1."""
 SEED = 5
 

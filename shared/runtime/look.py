@@ -33,6 +33,8 @@ PIXELS, BOXES, BOX_SCORES, HAZARDS = "pixel_values", "boxes", "box_scores", "haz
 FEATURES, GROUND_LOGITS, DISTANCE = "features", "ground_logits", "distance"
 FAR_FROM = 1.0
 """A picture of this distance and more is far from all that the heads were taught on: what they say of it is a guess."""
+NEAR_BELOW = 0.93
+"""After such a picture the next ones have to be this near: a street does not become familiar from one look to another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from shared.errors import BundleError, WaycueError
 from shared.preprocess import fit_tile, normalise
 from shared.runtime.execution import Execution
 from shared.runtime.language import LanguageModel
-from shared.runtime.look import FAR_FROM, LOOK, Look, LookNetwork
+from shared.runtime.look import FAR_FROM, LOOK, NEAR_BELOW, Look, LookNetwork
 from shared.runtime.seen import Hazard, Instruction, Observation
 from shared.sight import Box, Camera, View
 
@@ -120,7 +120,8 @@ class GuidanceModel:
         if self._looks is None:
             return self._seen_by_language(image, (), audio, before)
         seen = self._looks.run(image)
-        far = seen.distance is not None and seen.distance >= FAR_FROM
+        limit = NEAR_BELOW if before is not None and before.far else FAR_FROM
+        far = seen.distance is not None and seen.distance >= limit
         logits, boxes = _witnesses(seen, far=far)
         if seen.hazards is None and self._language is not None:
             return self._seen_by_language(image, seen.boxes, audio, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,9 @@ from shared.errors import BundleError, Unreachable
 
 @pytest.fixture(scope="module")
 def language() -> _smollm.Language:
-    config = LlamaConfig(
-        vocab_size=80, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, tie_word_embeddings=True, pad_token_id=2,
-    )  # fmt: skip
+    sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    heads: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    config = LlamaConfig(vocab_size=80, **sizes, **heads, tie_word_embeddings=True, pad_token_id=2)
     torch.manual_seed(3)
     return _smollm.Language(LlamaForCausalLM(config).eval(), checkpoint.load(STARTER_FOLDER).tokenizer)  # type: ignore[arg-type, no-untyped-call]
 
@@ -57,11 +57,11 @@ def test_no_registry_is_said_and_nothing_is_kept(tmp_path: Path, monkeypatch: py
 
 @torch.no_grad()
 def test_a_model_with_pictures_writes_as_the_language_model_alone_does(language: _smollm.Language) -> None:
-    made = _smollm.with_pictures(language, decoder.TINY, scale_factor=2, image_token_id=79)
+    made: Any = _smollm.with_pictures(language, decoder.TINY, scale_factor=2, image_token_id=79)
     ids = torch.tensor([[5, 9, 2, 40, 17]])
 
     torch.testing.assert_close(made(input_ids=ids).logits, language.model(ids).logits)
-    assert made.lm_head.weight is made.get_input_embeddings().weight  # type: ignore[attr-defined]
+    assert made.lm_head.weight is made.get_input_embeddings().weight
 
 
 def test_a_uniform_guess_has_the_vocabulary_as_its_perplexity() -> None:

@@ -504,6 +504,19 @@ def test_far_from_what_it_knows_the_table_words_the_boxes(measuring: GuidanceMod
     assert measuring.word(measuring.look(PERSON)).passes > 0
 
 
+def test_after_a_far_picture_the_next_must_be_clearly_near(measuring: GuidanceModel) -> None:
+    def tinted(distance: float) -> NDArray[np.uint8]:
+        grey = np.full((96, 96, 3), 100, np.uint8)
+        grey[:2, : round(distance * 96 * 96 / 100 * 127.5 / 100 / 2)] = (100, 100, 200)
+        return grey
+
+    far, between, near = (measuring.look(tinted(distance)) for distance in (1.1, 0.96, 0.5))
+    assert (far.far, between.far, near.far) == (True, False, False)
+    assert measuring.look(tinted(0.96), before=far).far
+    assert not measuring.look(tinted(0.5), before=far).far
+    assert not measuring.look(tinted(0.96), before=near).far
+
+
 def test_the_ground_is_a_square_of_classes(measuring: GuidanceModel) -> None:
     ground = measuring.look(PERSON).ground
     assert ground is not None
