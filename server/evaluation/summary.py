@@ -212,7 +212,7 @@ def _row(row: Mapping[str, Any], best: Mapping[str, Any] | None) -> Iterator[str
 
 def _beside(value: float | None, best: float | None) -> str:
     """A figure, and what it is of the perfect row's."""
-    share = ratio(value, best) if value is not None and best is not None else None
+    share = ratio(value, best) if value and best is not None else None
     return number(value) if share is None else f"{number(value)} = {number(share)} of perfect"
 
 

@@ -112,11 +112,11 @@ def _measured(value: Any) -> Measured | None:
     """None where nothing was counted, or it is not as `evaluate` writes it."""
     given = _table(value)
     numbers = [given.get(name) for name in ("share", "low", "high", "hits", "count")]
-    plain = [number for number in numbers if type(number) in (int, float) and math.isfinite(number)]
+    plain = [float(number) for number in numbers if isinstance(number, int | float) and math.isfinite(number)]
     if len(plain) < len(numbers) or not plain[-1]:
         return None
     share, low, high, hits, count = plain
-    return Measured(float(share), float(low), float(high), int(hits), int(count))
+    return Measured(share, low, high, int(hits), int(count))
 
 
 def _table(value: Any) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from server.evaluation import page, rows, seeing, sentences, summary
+from server.evaluation.bars import BARS
 from server.evaluation.drive import DriveSettings, drive
 from server.evaluation.facts import Course, Drive, Moment, Thing, Truth
 from server.evaluation.measures import auc
@@ -81,7 +82,7 @@ def test_bars_are_told_as_shares_of_the_perfect_row(whole: dict[str, Any]) -> No
 def test_half_of_what_perfect_reaches_is_half_though_the_policy_reaches_little(whole: dict[str, Any]) -> None:
     recall = {"2": {"recall": {"share": 0.3}}}
     figures = {"recall": recall, "rows": {PERFECT: {"recall": {"2": {"recall": {"share": 0.6}}}}}}
-    bar = next(bar for bar in summary.BARS if bar.of_perfect)
+    bar = next(bar for bar in BARS if bar.of_perfect)
     held = summary.held(bar, figures)
     assert (held["value"], held["met"]) == (0.5, False)
     assert not summary.held(bar, {"recall": recall})["met"], "without the row nothing is claimed"
