@@ -4,8 +4,9 @@
     .venv/bin/python -m benchmarks.motion [--streets N] [--seed N]
 
 Each street has what is parked beside the way, and a car, a bicycle or a person that comes towards the walker, crosses,
-goes past on the road, goes away, or stands. The boxes are those of the drawn pixels, as far as other things do not hide them, with the noise of a real detector on each edge; the camera
-sways as on a chest and swings at a corner. Judged at every look, for everything seen long enough to be measured.
+goes past on the road, goes away, or stands. The boxes are those of the drawn pixels, as far as other things do not hide
+them, with the noise of a real detector on each edge; the camera sways as on a chest and swings at a corner. Judged at
+every look, for everything seen long enough to be measured.
 
     measured     shared.sight: approaching, closing fast or crossing
     foot         the trivial rule: the foot came nearer by more than a quick walk, from the look a second ago

@@ -49,6 +49,9 @@ The packaged eyes on 29 real pictures, shifted and zoomed by up to 8 %: sizes of
 0.6 0.041, of others 0.08; foot 0.006, and the sway of a chest on top; middle 0.004 to 0.01."""
 SURE = 2.0
 """Standard errors by which a speed must differ from what is excluded."""
+TALL_M = {"person": (0.9, 2.4), "bicycle": (0.7, 2.4), "vehicle": (0.8, 4.5)}
+"""How tall such a thing may be. What seems taller hangs on a wall or stands on rising ground: its foot is not where it
+seems, and its speed would be wrong by the same factor."""
 CUT = 0.012
 """A box that ends this near to the picture's edge, as a share, is cut off by it."""
 _WIDEST_RAD = 1.2
@@ -185,6 +188,8 @@ def _distances(boxes: Sequence[Box], times: Sequence[float], camera: Camera, asp
     if sizes is None or len(standing) < SIGHTINGS_LEAST:
         return None
     tall = median(metres * sizes[at] for at, metres in standing)
+    if not _plausible(boxes, tall / sizes[-1], camera, aspect):
+        return None
     away = [tall / size for size in sizes]
     noise = [FOOT_NOISE * camera.across / aspect * metres**2 / camera.height_m for _, metres in standing]
     _, by_foot = _line([times[at] for at, _ in standing], [metres for _, metres in standing], noise)
@@ -203,6 +208,14 @@ def _uncovers(boxes: Sequence[Box], times: Sequence[float], closing_mps: float, 
     wide = away[-1] * (boxes[-1].right - boxes[-1].left)
     _, by_width = _line(times, [wide / (box.right - box.left) for box in boxes], [SIZE_NOISE] * len(boxes))
     return -by_width.mps < closing_mps / 2
+
+
+def _plausible(boxes: Sequence[Box], away_m: float, camera: Camera, aspect: float) -> bool:
+    """Whether a thing that far away is as tall as its class may be, where its height is seen."""
+    box = boxes[-1]
+    low_m, high_m = TALL_M.get(box.object, (0.0, math.inf))
+    whole = box.top > CUT and box.bottom < 1.0 - CUT
+    return not whole or low_m <= (box.bottom - box.top) * camera.across / aspect * away_m <= high_m
 
 
 def _foot_m(box: Box, camera: Camera, aspect: float) -> float | None:

@@ -106,7 +106,7 @@ def test_a_parked_car_is_never_said_to_come(x_m: float, noise: float) -> None:
 
 
 def test_a_car_that_drives_past_on_the_road_is_not_spoken_of() -> None:
-    assert heard(WIDE, street(WIDE, Thing("vehicle", 7.0, 25.0, vz_mps=-7.0))) == []
+    assert heard(WIDE, street(WIDE, Thing("vehicle", 7.0, 25.0, vz_mps=-7.0)), seconds=2.0) == []
 
 
 def test_a_walker_who_turns_at_a_row_of_parked_cars_hears_of_none_that_crosses() -> None:
