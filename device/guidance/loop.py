@@ -19,6 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
+import numpy as np
+
 from device.capture.source import SoundBlock, VideoFrame
 from device.guidance.history import GuidanceHistory, LookEntry, Spoken, Stopped, WordingEntry
 from device.guidance.inbox import Delivery, Inbox, OfferedPicture
@@ -226,6 +228,9 @@ class Guidance:
             case events.LookNow():
                 assert picture is not None
                 self._look(action, picture)
+            case events.LookTurned(quarters):
+                assert picture is not None
+                self._look_turned(quarters, picture)
             case events.WordNow(observation):
                 assert picture is not None
                 self._word(observation, picture)
@@ -270,6 +275,12 @@ class Guidance:
             self._busy_since_s = None
         self._failures = 0
         self._listener.looked(version)
+
+    def _look_turned(self, quarters: int, picture: OfferedPicture) -> None:
+        model = self._state.model
+        assert model is not None
+        observation = model.look(np.ascontiguousarray(np.rot90(picture.frame.image, quarters)))
+        self._turn(events.SeenTurned(quarters, observation), picture)
 
     def _word(self, observation: Observation, picture: OfferedPicture) -> None:
         model = self._state.model

@@ -190,8 +190,8 @@ class _Driver:
                     self._said[utterance] = replace(said, end_s=min(now_s, said.end_s))
                 case events.Withhold(text, why):
                     logger.error("Not spoken, a fault in the vocabulary or the policy: %r %s", text, why)
-                case events.LookSooner() | events.FlagMoment():
-                    pass  # a course has looks of its own, and keeps every moment
+                case events.LookSooner() | events.LookTurned() | events.FlagMoment():
+                    pass  # a course has looks of its own, upright pictures, and keeps every moment
                 case events.PlayEarcon() | policy.Duck() | policy.Beat():
                     pass  # not judged
                 case _:

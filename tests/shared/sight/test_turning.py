@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +9,7 @@ from server.walks.places import place
 from server.walks.scene import VIEW_DEG, Weather
 from server.walks.sky import light
 from server.walks.walk import Leg, Walk, pose_at, render_frame
+from shared.jpeg import decode_picture
 from shared.sight import Camera
 from shared.sight.turning import WIDTH_PX, thumb, turned
 from tests.paths import DATA
@@ -49,7 +49,8 @@ def test_pictures_of_two_places_have_no_turn_between_them() -> None:
 @pytest.mark.parametrize("share", [0.05, -0.15, 0.3])
 def test_a_window_of_a_real_picture_that_moves_is_a_turn(share: float) -> None:
     for file in sorted((DATA / "stills").glob("*.jpg"))[:6]:
-        image = np.asarray(cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB), np.uint8)
+        image = decode_picture(file.read_bytes())
+        assert image is not None
         wide = round(image.shape[1] * 0.75)
         moves = round(wide * abs(share))
         first, second = image[:, :wide], image[:, moves : moves + wide]
