@@ -92,11 +92,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     judged = [entry for number in range(options.streets) for entry in street(options.seed, number)]
     found = {name: figures(judged, rule) for name, rule in RULES.items()}
     console.print(table(found, len(judged), sum(entry.comes for entry in judged)))
-    by_kind = {kind: dict(Counter(entry.state or "–" for entry in judged if entry.kind == kind)) for kind in
-               (*KINDS, "parked")}  # fmt: skip
+    by_kind = {kind: _states([entry for entry in judged if entry.kind == kind]) for kind in (*KINDS, "parked")}
     for kind, counts in by_kind.items():
         console.print(f"{kind:>8}: {', '.join(f'{state} {count}' for state, count in sorted(counts.items()))}")
     atomic.write_json(OUT, {"looks": len(judged), "rules": found, "states": by_kind})
+
+
+def _states(judged: Sequence[Judged]) -> dict[str, int]:
+    return dict(Counter(entry.state or "–" for entry in judged))
 
 
 def parser() -> argparse.ArgumentParser:
