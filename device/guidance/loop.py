@@ -19,8 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
-import numpy as np
-
 from device.capture.source import SoundBlock, VideoFrame
 from device.guidance.history import GuidanceHistory, LookEntry, Spoken, Stopped, WordingEntry
 from device.guidance.inbox import Delivery, Inbox, OfferedPicture
@@ -37,6 +35,7 @@ from shared.guidance.events import LoadedModel, ModelChanged
 from shared.guidance.turn import GuidanceState, turn
 from shared.policy import PolicySettings, StateChange
 from shared.runtime.seen import Observation
+from shared.sight import turned_copy
 
 logger = logging.getLogger(__name__)
 
@@ -228,9 +227,9 @@ class Guidance:
             case events.LookNow():
                 assert picture is not None
                 self._look(action, picture)
-            case events.LookTurned(quarters):
+            case events.LookTurned(turn_deg):
                 assert picture is not None
-                self._look_turned(quarters, picture)
+                self._look_turned(turn_deg, picture)
             case events.WordNow(observation):
                 assert picture is not None
                 self._word(observation, picture)
@@ -276,11 +275,11 @@ class Guidance:
         self._failures = 0
         self._listener.looked(version)
 
-    def _look_turned(self, quarters: int, picture: OfferedPicture) -> None:
+    def _look_turned(self, turn_deg: int, picture: OfferedPicture) -> None:
         model = self._state.model
         assert model is not None
-        observation = model.look(np.ascontiguousarray(np.rot90(picture.frame.image, quarters)))
-        self._turn(events.SeenTurned(quarters, observation), picture)
+        observation = model.look(turned_copy(picture.frame.image, turn_deg))
+        self._turn(events.SeenTurned(turn_deg, observation), picture)
 
     def _word(self, observation: Observation, picture: OfferedPicture) -> None:
         model = self._state.model

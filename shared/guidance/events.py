@@ -98,7 +98,7 @@ class Observed:
 class SeenTurned:
     """The model looked at a turned copy of the newest picture: the answer to LookTurned."""
 
-    quarters: int
+    turn_deg: int
     observation: Observation
 
 
@@ -131,8 +131,8 @@ class LookTurned:
     """Run the model on a copy of the picture, turned: does it see more so? A caller whose pictures are known to be the
     right way up may leave it out."""
 
-    quarters: int
-    """Quarter turns counter-clockwise."""
+    turn_deg: int
+    """Counter-clockwise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -139,8 +139,8 @@ def _observed(state: GuidanceState, observation: Observation, now_s: float) -> T
         hazards, observation.brightness, observation.contrast, lens=state.trouble, seen_at_s=state.picture_s
     )
     state, actions = _decide(state, looked, now_s, seen_s=state.picture_s)
-    quarters = None if observation.view is None else sight.due(state.upright, state.picture_s)
-    actions += () if quarters is None else (events.LookTurned(quarters),)
+    turn_deg = None if observation.view is None else sight.due(state.upright, state.picture_s)
+    actions += () if turn_deg is None else (events.LookTurned(turn_deg),)
     if _words_by_table(state):
         return state, actions
     asked = any(isinstance(action, events.WordNow) for action in actions)
@@ -166,11 +166,11 @@ def _seen_turned(state: GuidanceState, event: events.SeenTurned, now_s: float) -
     if state.look is None:
         return state, ()
     own, turned = state.look[1].boxes, event.observation.boxes
-    upright = sight.weigh(state.upright, event.quarters, own, turned, state.picture_s)
+    upright = sight.weigh(state.upright, event.turn_deg, own, turned, state.picture_s)
     state = replace(state, upright=upright)
-    if not upright.quarters:
+    if not upright.upright_deg:
         return state, ()
-    text = policy.CAMERA_UPSIDE_DOWN if upright.quarters == 2 else policy.CAMERA_ON_SIDE
+    text = policy.MOUNTING_TEXTS.get(upright.upright_deg, policy.CAMERA_TILTED)
     state, actions = _decide(state, policy.StateChange(text, urgent=True, about=policy.MOUNTING), now_s)
     return state, (events.FlagMoment("low_confidence", state.picture_s), *actions)
 
