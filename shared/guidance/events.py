@@ -128,8 +128,7 @@ class LookNow:
 
 @dataclass(frozen=True, slots=True)
 class LookTurned:
-    """Run the model on a copy of the picture, turned: does it see more so? A caller whose pictures are known to be the
-    right way up may leave it out."""
+    """Run the model on a copy of the picture, turned: does it see more so?"""
 
     turn_deg: int
     """Counter-clockwise."""
