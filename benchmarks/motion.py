@@ -4,8 +4,9 @@
     .venv/bin/python -m benchmarks.motion [--streets N] [--seed N]
 
 Each street has what is parked beside the way, and a car, a bicycle or a person that comes towards the walker, crosses,
-goes past on the road, goes away, or stands. The boxes are those of the drawn pixels, as far as other things do not hide them, with the noise of a real detector on each edge; the camera
-sways as on a chest and swings at a corner. Judged at every look, for everything seen long enough to be measured.
+goes past on the road, goes away, or stands. The boxes are those of the drawn pixels, as far as other things do not hide
+them, with the noise of a real detector on each edge; the camera sways as on a chest and swings at a corner. Judged at
+every look, for everything seen long enough to be measured.
 
     measured     shared.sight: approaching, closing fast or crossing
     foot         the trivial rule: the foot came nearer by more than a quick walk, from the look a second ago
@@ -91,11 +92,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     judged = [entry for number in range(options.streets) for entry in street(options.seed, number)]
     found = {name: figures(judged, rule) for name, rule in RULES.items()}
     console.print(table(found, len(judged), sum(entry.comes for entry in judged)))
-    by_kind = {kind: dict(Counter(entry.state or "–" for entry in judged if entry.kind == kind)) for kind in
-               (*KINDS, "parked")}  # fmt: skip
+    by_kind = {kind: _states([entry for entry in judged if entry.kind == kind]) for kind in (*KINDS, "parked")}
     for kind, counts in by_kind.items():
         console.print(f"{kind:>8}: {', '.join(f'{state} {count}' for state, count in sorted(counts.items()))}")
     atomic.write_json(OUT, {"looks": len(judged), "rules": found, "states": by_kind})
+
+
+def _states(judged: Sequence[Judged]) -> dict[str, int]:
+    return dict(Counter(entry.state or "–" for entry in judged))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -36,6 +36,7 @@ from shared.guidance.turn import GuidanceState, turn
 from shared.model_card import SightCard, card_of, spoken
 from shared.policy import PolicySettings, StateChange
 from shared.runtime.seen import Observation
+from shared.sight import turned_copy
 
 logger = logging.getLogger(__name__)
 
@@ -250,6 +251,9 @@ class Guidance:
             case events.LookNow():
                 assert picture is not None
                 self._look(action, picture)
+            case events.LookTurned(turn_deg):
+                assert picture is not None
+                self._look_turned(turn_deg, picture)
             case events.WordNow(observation):
                 assert picture is not None
                 self._word(observation, picture)
@@ -294,6 +298,12 @@ class Guidance:
             self._busy_since_s = None
         self._failures = 0
         self._listener.looked(version)
+
+    def _look_turned(self, turn_deg: int, picture: OfferedPicture) -> None:
+        model = self._state.model
+        assert model is not None
+        observation = model.look(turned_copy(picture.frame.image, turn_deg))
+        self._turn(events.SeenTurned(turn_deg, observation), picture)
 
     def _word(self, observation: Observation, picture: OfferedPicture) -> None:
         model = self._state.model

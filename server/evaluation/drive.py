@@ -27,6 +27,7 @@ from shared.guidance.turn import GuidanceState, turn
 from shared.jpeg import encode_jpeg
 from shared.policy import PolicySettings
 from shared.runtime.seen import Hazard, Observation
+from shared.sight import turned_copy
 
 KEPT_HAZARDS = 8
 PICTURE_PX = 320
@@ -95,6 +96,8 @@ class _Driver:
         self._judged = -1
         self._columns: dict[Thing, int] = {}
         """Of each (object, side) that the model scores."""
+        self._image: NDArray[np.uint8] | None = None
+        """The picture of the newest look."""
         self._sound = None if course.sound is None else course.sound()
         self._heard = 0
         """Samples of the sound that have been heard."""
@@ -117,6 +120,7 @@ class _Driver:
         """One look and what follows from it. Returns when the model is free again."""
         self._let_end(t_s)
         self._hear(t_s)
+        self._image = frame.image
         asked = self._turn(events.PictureTaken(frame.image, t_s), t_s)
         if not isinstance(asked, events.LookNow):
             return t_s
@@ -132,6 +136,11 @@ class _Driver:
             self._turn(events.Phrased(seen.words.text, seen.words.confidence), now_s, took_ms)
         self._keep(t_s, frame, seen)
         return now_s
+
+    def _look_turned(self, turn_deg: int, now_s: float) -> None:
+        if self._image is not None:
+            observation = self._model.look(turned_copy(self._image, turn_deg))
+            self._turn(events.SeenTurned(turn_deg, observation), now_s)
 
     def _hear(self, t_s: float) -> None:
         if self._sound is not None and (end := round(t_s * SAMPLE_RATE_HZ)) > self._heard:
@@ -204,6 +213,8 @@ class _Driver:
                     self._said[utterance] = replace(said, end_s=min(now_s, said.end_s))
                 case events.Withhold(text, why):
                     logger.error("Not spoken, a fault in the vocabulary or the policy: %r %s", text, why)
+                case events.LookTurned(turn_deg):
+                    self._look_turned(turn_deg, now_s)
                 case events.LookSooner() | events.FlagMoment():
                     pass  # a course has looks of its own, and keeps every moment
                 case events.PlayEarcon() | policy.Duck() | policy.Beat():

@@ -94,6 +94,14 @@ class Observed:
     observation: Observation
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenTurned:
+    """The model looked at a turned copy of the newest picture: the answer to LookTurned."""
+
+    turn_deg: int
+    observation: Observation
+
+
 @dataclass(frozen=True, slots=True)
 class Phrased:
     """The decoder worded the newest look: the answer to WordNow."""
@@ -102,7 +110,7 @@ class Phrased:
     confidence: float
 
 
-GuidanceEvent = ModelChanged | PictureTaken | SoundTaken | Observed | Phrased | policy.Event
+GuidanceEvent = ModelChanged | PictureTaken | SoundTaken | Observed | SeenTurned | Phrased | policy.Event
 
 
 # --- actions ----------------------------------------------------------------------------------------------------------
@@ -116,6 +124,14 @@ class LookNow:
     """float32 [n] 16 kHz, -1..1: the last SOUND_S; None = nothing was heard"""
     before: Observation | None
     """The look before, for models that are shown two pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookTurned:
+    """Run the model on a copy of the picture, turned: does it see more so?"""
+
+    turn_deg: int
+    """Counter-clockwise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,4 +189,4 @@ class FlagMoment:
 
 
 FromPolicy = policy.Cut | policy.Duck | policy.Beat
-GuidanceAction = LookNow | WordNow | LookSooner | SayNow | Withhold | PlayEarcon | FlagMoment | FromPolicy
+GuidanceAction = LookNow | LookTurned | WordNow | LookSooner | SayNow | Withhold | PlayEarcon | FlagMoment | FromPolicy

@@ -16,7 +16,7 @@ from shared.guidance.events import GuidanceAction, GuidanceEvent
 from shared.lens import LensHistory, LensTrouble, examine
 from shared.policy import PolicySettings, PolicyState
 from shared.runtime.seen import Hazard, Observation
-from shared.sight import Sight
+from shared.sight import Sight, Uprightness
 
 EARCONS = ("state", "unsure")
 """Reasons to speak that have an earcon of their own name before the words; warnings have theirs."""
@@ -57,6 +57,7 @@ class GuidanceState:
     """Of the newest picture, where the model has a look network."""
     sight: Sight = field(default_factory=Sight)
     """What is followed from look to look."""
+    upright: Uprightness = field(default_factory=Uprightness)
     look: tuple[float, Observation] | None = None
     """When the picture of the newest look was taken, and what was seen."""
     worded_chunk: int = -1
@@ -72,6 +73,8 @@ def turn(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
             return _sound(state, event, now_s)
         case events.Observed(observation):
             return _observed(state, observation, now_s)
+        case events.SeenTurned():
+            return _seen_turned(state, event, now_s)
         case events.Phrased():
             return _phrased(state, event, now_s)
         case events.ModelChanged():
@@ -141,6 +144,8 @@ def _observed(state: GuidanceState, observation: Observation, now_s: float) -> T
         far=observation.far,
     )
     state, actions = _decide(state, looked, now_s, seen_s=state.picture_s)
+    turn_deg = None if observation.view is None else sight.due(state.upright, state.picture_s)
+    actions += () if turn_deg is None else (events.LookTurned(turn_deg),)
     if _words_by_table(state):
         return state, actions
     asked = any(isinstance(action, events.WordNow) for action in actions)
@@ -159,6 +164,20 @@ def _followed(state: GuidanceState, observation: Observation) -> tuple[GuidanceS
     seen = sight.follow(state.sight, state.thumb, observation.boxes, observation.view, state.picture_s)
     things = tuple(_hazard(thing) for thing in sight.followed(seen))
     return replace(state, sight=seen), (*observation.by_head, *things)
+
+
+def _seen_turned(state: GuidanceState, event: events.SeenTurned, now_s: float) -> Turn:
+    """A camera that hangs the wrong way up is told of, once: all that it sees is where it is not."""
+    if state.look is None:
+        return state, ()
+    own, turned = state.look[1].boxes, event.observation.boxes
+    upright = sight.weigh(state.upright, event.turn_deg, own, turned, state.picture_s)
+    state = replace(state, upright=upright)
+    if not upright.upright_deg:
+        return state, ()
+    text = policy.MOUNTING_TEXTS.get(upright.upright_deg, policy.CAMERA_TILTED)
+    state, actions = _decide(state, policy.StateChange(text, urgent=True, about=policy.MOUNTING), now_s)
+    return state, (events.FlagMoment("low_confidence", state.picture_s), *actions)
 
 
 def _hazard(thing: sight.Followed) -> Hazard:

@@ -32,9 +32,14 @@ stands for "nearer".
 from shared.policy.decide import step as step
 from shared.policy.kinds import BLINDING as BLINDING
 from shared.policy.kinds import CAMERA as CAMERA
+from shared.policy.kinds import CAMERA_ON_SIDE as CAMERA_ON_SIDE
+from shared.policy.kinds import CAMERA_TILTED as CAMERA_TILTED
+from shared.policy.kinds import CAMERA_UPSIDE_DOWN as CAMERA_UPSIDE_DOWN
 from shared.policy.kinds import GUIDANCE as GUIDANCE
 from shared.policy.kinds import GUIDING as GUIDING
 from shared.policy.kinds import LENS_TEXTS as LENS_TEXTS
+from shared.policy.kinds import MOUNTING as MOUNTING
+from shared.policy.kinds import MOUNTING_TEXTS as MOUNTING_TEXTS
 from shared.policy.kinds import NOT_SURE as NOT_SURE
 from shared.policy.kinds import PAUSED as PAUSED
 from shared.policy.kinds import RESUMED as RESUMED

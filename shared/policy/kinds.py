@@ -12,6 +12,11 @@ from shared.runtime.seen import Hazard
 CAMERA_BLOCKED = "Camera blocked."
 CAMERA_BLINDED = "Camera blinded by light."
 CAMERA_FROZEN = "Camera frozen."
+CAMERA_UPSIDE_DOWN = "Camera is upside down."
+CAMERA_ON_SIDE = "Camera is on its side."
+CAMERA_TILTED = "Camera is tilted."
+MOUNTING_TEXTS = {180: CAMERA_UPSIDE_DOWN, 90: CAMERA_ON_SIDE, 270: CAMERA_ON_SIDE}
+"""By the turn that sets the pictures right, in degrees."""
 CAMERA_BACK = "Camera back."  # not "camera clear": the word "clear" belongs to the path
 LENS_TEXTS = {
     LensTrouble.DARK: CAMERA_BLOCKED,
@@ -38,12 +43,13 @@ NOT_SURE_RIGHT = "Not sure, check right."
 NOT_SURE = {"ahead": NOT_SURE_AHEAD, "on the left": NOT_SURE_LEFT, "on the right": NOT_SURE_RIGHT}
 """By place. They name nothing: the cane finds out what the model could not."""
 STATE_TEXTS = (
-    CAMERA_BLOCKED, CAMERA_BLINDED, CAMERA_FROZEN, CAMERA_BACK, PAUSED, PAUSED_NO_PICTURE, RESUMED, MUTED, UNMUTED,
-    NOTHING_SAID, UNSURE_NOW, SURE_AGAIN, VOICE_BACK, *NOT_SURE.values(),
+    CAMERA_BLOCKED, CAMERA_BLINDED, CAMERA_FROZEN, CAMERA_UPSIDE_DOWN, CAMERA_ON_SIDE, CAMERA_TILTED, CAMERA_BACK,
+    PAUSED, PAUSED_NO_PICTURE, RESUMED, MUTED, UNMUTED, NOTHING_SAID, UNSURE_NOW, SURE_AGAIN, VOICE_BACK,
+    *NOT_SURE.values(),
 )  # fmt: skip
 GUIDANCE = ("hazard", "worded", "unsure", "clear")
 """Spoken for these reasons = about the way; the rest is about the device."""
-CAMERA, GUIDING, MUTING, CONFIDENCE, VOICE = "camera", "guidance", "mute", "confidence", "voice"
+CAMERA, MOUNTING, GUIDING, MUTING, CONFIDENCE, VOICE = "camera", "mounting", "guidance", "mute", "confidence", "voice"
 """What news is about: the newest about a thing takes the place of older ones that still wait."""
 
 NEVER_S = float("-inf")

@@ -13,9 +13,10 @@ from shared.sight.motion import APPROACHING, CLOSING_FAST, CROSSING, Motion, mot
 from shared.sight.reach import CORRIDOR_M, Reach, reach
 from shared.sight.tracks import Sighting, Track, Tracks
 from shared.sight.turning import Thumb, thumb
+from shared.sight.uprightness import Uprightness, due, turned_copy, weigh
 
 __all__ = [
     "APPROACHING", "CLOSING_FAST", "CORRIDOR_M", "CROSSING", "Box", "BoxScoring", "Camera", "Followed", "GroundPoint",
-    "Motion", "Reach", "Sight", "Sighting", "Thumb", "Track", "Tracks", "View", "follow", "followed", "motion_of",
-    "pick", "reach", "scored", "state_of", "thumb",
+    "Motion", "Reach", "Sight", "Sighting", "Thumb", "Track", "Tracks", "Uprightness", "View", "due", "follow",
+    "followed", "motion_of", "pick", "reach", "scored", "state_of", "thumb", "turned_copy", "weigh",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from shared.sight import motion, turning
 from shared.sight.boxes import Box
 from shared.sight.camera import Camera
 from shared.sight.hazards import BoxScoring, certainty, standing
+from shared.sight.mount import Mount, follow_pitch, mounted
 from shared.sight.tracks import Track, Tracks, expected, step
 
 CONTACT_S = 3.0
@@ -61,11 +62,14 @@ class Sight:
     apart_s: float = math.inf
     """How long after the one before."""
     view: View | None = None
-    """Of the newest picture."""
+    """Of the newest picture, with the camera as it hangs."""
     thumb: turning.Thumb | None = None
     turned_rad: float = 0.0
     """To the right since `steady_since_s`, and before on another scale."""
+    nodded_rad: float = 0.0
+    """Down, likewise."""
     steady_since_s: float = -math.inf
+    mount: Mount = field(default_factory=Mount)
 
 
 def follow(sight: Sight, thumb: turning.Thumb, boxes: tuple[Box, ...], view: View, at_s: float) -> Sight:
@@ -76,11 +80,19 @@ def follow(sight: Sight, thumb: turning.Thumb, boxes: tuple[Box, ...], view: Vie
     apart_s = at_s - sight.at_s
     if apart_s <= 0.0:
         return sight
-    turn = None if sight.thumb is None or apart_s > SPARSE_S else turning.turned(sight.thumb, thumb, view.camera)
+    turn = (
+        None
+        if sight.thumb is None or apart_s > SPARSE_S
+        else turning.turned(sight.thumb, thumb, view.camera, aspect=view.aspect)
+    )
     steady_s = at_s if turn is None else sight.steady_since_s
-    turned_rad = sight.turned_rad + (turn or 0.0)
-    tracks = step(sight.tracks, boxes, at_s, turned_rad=turned_rad)
-    return Sight(tracks, at_s, apart_s, view, thumb, turned_rad, steady_s)
+    right, down = turn or (0.0, 0.0)
+    turned_rad, nodded_rad = sight.turned_rad + right, sight.nodded_rad + down
+    tracks = step(sight.tracks, boxes, at_s, turned_rad=turned_rad, nodded_rad=nodded_rad)
+    people = ((track.number, track.last.box) for track in tracks.tracks if track.looks[-1])
+    mount = follow_pitch(sight.mount, people, view.camera, at_s, aspect=view.aspect)
+    view = replace(view, camera=mounted(view.camera, mount))
+    return Sight(tracks, at_s, apart_s, view, thumb, turned_rad, nodded_rad, steady_s, mount)
 
 
 def followed(sight: Sight) -> tuple[Followed, ...]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import median
 
@@ -49,6 +49,9 @@ The packaged eyes on 29 real pictures, shifted and zoomed by up to 8 %: sizes of
 0.6 0.041, of others 0.08; foot 0.006, and the sway of a chest on top; middle 0.004 to 0.01."""
 SURE = 2.0
 """Standard errors by which a speed must differ from what is excluded."""
+TALLEST_M = {"person": 2.4, "bicycle": 2.4, "vehicle": 4.5}
+"""What seems taller than its class hangs on a wall or stands on rising ground: its foot is not where it seems, and its
+speed would be wrong by the same factor. What seems too low is nearer than thought, and its speed no false alarm."""
 CUT = 0.012
 """A box that ends this near to the picture's edge, as a share, is cut off by it."""
 _WIDEST_RAD = 1.2
@@ -126,7 +129,7 @@ def motion_of(track: Track, camera: Camera, *, aspect: float, steady_since_s: fl
     if len(seen) < SIGHTINGS_LEAST or seen[-1].at_s - seen[0].at_s < SPAN_LEAST_S:
         return None
     boxes, times = [sighting.box for sighting in seen], [sighting.at_s - seen[-1].at_s for sighting in seen]
-    away = _distances(boxes, times, camera, aspect)
+    away = _distances(boxes, times, _nodding(track, camera), aspect)
     angles = _angles(boxes, camera, aspect)
     if away is None or angles is None:
         return None
@@ -177,14 +180,26 @@ def _stands(moving: Motion) -> bool:
     return slow and moving.sideways is not None and abs(moving.sideways.mps) < SIDEWAYS_LEAST_MPS
 
 
-def _distances(boxes: Sequence[Box], times: Sequence[float], camera: Camera, aspect: float) -> list[float] | None:
+def _nodding(track: Track, camera: Camera) -> list[Camera]:
+    """The camera at each sighting: on a chest it nods by degrees while one walks, and on average hangs as it is set."""
+    down = [math.degrees(sighting.nodded_rad) for sighting in track.sightings]
+    usual = sum(down) / len(down)
+    return [replace(camera, pitch_deg=min(max(camera.pitch_deg + at - usual, -30.0), 60.0)) for at in down]
+
+
+def _distances(
+    boxes: Sequence[Box], times: Sequence[float], cameras: Sequence[Camera], aspect: float
+) -> list[float] | None:
     """Metres ahead at each look, by size; None where the box is cut off, or the feet say another speed."""
     sizes = _sizes(boxes)
-    feet = [(at, _foot_m(box, camera, aspect)) for at, box in enumerate(boxes) if box.bottom < 1.0 - CUT]
+    camera = cameras[-1]
+    feet = [(at, _foot_m(box, cameras[at], aspect)) for at, box in enumerate(boxes) if box.bottom < 1.0 - CUT]
     standing = [(at, metres) for at, metres in feet if metres is not None]
     if sizes is None or len(standing) < SIGHTINGS_LEAST:
         return None
     tall = median(metres * sizes[at] for at, metres in standing)
+    if _too_tall(boxes[-1], tall / sizes[-1], camera, aspect):
+        return None
     away = [tall / size for size in sizes]
     noise = [FOOT_NOISE * camera.across / aspect * metres**2 / camera.height_m for _, metres in standing]
     _, by_foot = _line([times[at] for at, _ in standing], [metres for _, metres in standing], noise)
@@ -203,6 +218,13 @@ def _uncovers(boxes: Sequence[Box], times: Sequence[float], closing_mps: float, 
     wide = away[-1] * (boxes[-1].right - boxes[-1].left)
     _, by_width = _line(times, [wide / (box.right - box.left) for box in boxes], [SIZE_NOISE] * len(boxes))
     return -by_width.mps < closing_mps / 2
+
+
+def _too_tall(box: Box, away_m: float, camera: Camera, aspect: float) -> bool:
+    """Whether a thing that far away would be taller than its class may be, where its height is seen."""
+    whole = box.top > CUT and box.bottom < 1.0 - CUT
+    tall_m = (box.bottom - box.top) * camera.across / aspect * away_m
+    return whole and tall_m > TALLEST_M.get(box.object, math.inf)
 
 
 def _foot_m(box: Box, camera: Camera, aspect: float) -> float | None:

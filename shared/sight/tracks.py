@@ -42,6 +42,8 @@ class Sighting:
     box: Box
     turned_rad: float = 0.0
     """How far the camera had turned to the right by then, on any scale that is the same for all sightings."""
+    nodded_rad: float = 0.0
+    """How far down, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,13 @@ class Tracks:
     next_number: int = 1
 
 
-def step(state: Tracks, boxes: Sequence[Box], now_s: float, *, turned_rad: float = 0.0) -> Tracks:
-    """One look more. now_s: when its picture was taken, later than the one before; turned_rad: as in Sighting"""
+def step(
+    state: Tracks, boxes: Sequence[Box], now_s: float, *, turned_rad: float = 0.0, nodded_rad: float = 0.0
+) -> Tracks:
+    """One look more.
+
+    now_s: when its picture was taken, later than the one before; turned_rad, nodded_rad: as in Sighting
+    """
     tracks = [track for track in state.tracks if now_s - track.last.at_s <= LOST_S]
     where = [expected(track, now_s) for track in tracks]
     taken: dict[int, Box] = {}
@@ -91,9 +98,11 @@ def step(state: Tracks, boxes: Sequence[Box], now_s: float, *, turned_rad: float
         taken |= found
         used = {id(box) for box in found.values()}
         free = [box for box in free if id(box) not in used]
-    seen = [_seen(track, taken.get(at), now_s, turned_rad) for at, track in enumerate(tracks)]
+    sightings = {at: Sighting(now_s, box, turned_rad, nodded_rad) for at, box in taken.items()}
+    seen = [_seen(track, sightings.get(at), now_s) for at, track in enumerate(tracks)]
     new = [
-        Track(state.next_number + at, box.object, (Sighting(now_s, box, turned_rad),)) for at, box in enumerate(free)
+        Track(state.next_number + at, box.object, (Sighting(now_s, box, turned_rad, nodded_rad),))
+        for at, box in enumerate(free)
     ]
     return Tracks((*seen, *new), state.next_number + len(new))
 
@@ -154,9 +163,9 @@ def _pairs(where: Sequence[Box], left: Sequence[int], asking: Sequence[Box]) -> 
     return found
 
 
-def _seen(track: Track, box: Box | None, now_s: float, turned_rad: float) -> Track:
-    looks = (*track.looks, box is not None)[-LOOKS:]
-    if box is None:
+def _seen(track: Track, sighting: Sighting | None, now_s: float) -> Track:
+    looks = (*track.looks, sighting is not None)[-LOOKS:]
+    if sighting is None:
         return replace(track, looks=looks)
     kept = tuple(seen for seen in track.sightings if now_s - seen.at_s <= KEPT_S)
-    return replace(track, sightings=(*kept, Sighting(now_s, box, turned_rad)), looks=looks)
+    return replace(track, sightings=(*kept, sighting), looks=looks)

@@ -9,6 +9,8 @@ source: Kuglin and Hines 1975, in OpenCV's phaseCorrelate
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +36,16 @@ def thumb(image: NDArray[np.uint8]) -> Thumb:
     return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), 12.0), np.float32)
 
 
-def turned(before: Thumb, after: Thumb, camera: Camera) -> float | None:
-    """Radians to the right that the camera turned between two pictures; None where that cannot be seen."""
+def turned(before: Thumb, after: Thumb, camera: Camera, *, aspect: float) -> tuple[float, float] | None:
+    """Radians to the right, and down, that the camera turned between two pictures; None where that cannot be seen.
+
+    aspect: width / height of the pictures
+    """
     if before.shape != after.shape:
         return None
     window = cv2.createHanningWindow(before.shape[::-1], cv2.CV_32F)
-    (shift_px, _), peak = cv2.phaseCorrelate(before, after, window)
+    (right_px, down_px), peak = cv2.phaseCorrelate(before, after, window)
     if not peak >= PEAK_LEAST:
         return None
-    return float(-np.arctan(shift_px / WIDTH_PX * camera.across))
+    right, down = right_px / WIDTH_PX * camera.across, down_px / HEIGHT_PX * camera.across / aspect
+    return -math.atan(right), -math.atan(down)

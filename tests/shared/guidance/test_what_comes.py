@@ -39,9 +39,16 @@ def picture(walker: Walker, at_s: float) -> NDArray[np.uint8]:
 
 
 def heard(
-    walker: Walker, boxes: Boxes, *, seconds: float = 4.0, looks_per_s: float = 4.0, **pinned: float
+    walker: Walker,
+    boxes: Boxes,
+    *,
+    seconds: float = 4.0,
+    looks_per_s: float = 4.0,
+    turned: Callable[[int], tuple[Box, ...]] = lambda turn_deg: (),
+    flagged: list[str] | None = None,
+    **pinned: float,
 ) -> list[tuple[float, str, int]]:
-    """(when, what, tier) is said on a walk whose looks find these boxes."""
+    """(when, what, tier) is said on a walk whose looks find these boxes. turned: what a turned copy shows"""
     settings = PolicySettings(**pinned)  # type: ignore[arg-type]
     state, said = GuidanceState(settings), list[tuple[float, str, int]]()
     ends: list[tuple[float, int]] = []
@@ -54,6 +61,13 @@ def heard(
             if isinstance(action, events.SayNow):
                 said.append((now_s, action.speak.text, action.speak.tier))
                 ends.append((now_s + SPEECH_S, action.speak.utterance))
+            if isinstance(action, events.LookTurned):
+                copy = Observation(
+                    np.zeros((1, 0, 0), np.float32), (), 0.5, 0.3, boxes=turned(action.turn_deg), view=view
+                )
+                step(events.SeenTurned(action.turn_deg, copy), now_s)
+            if isinstance(action, events.FlagMoment) and flagged is not None:
+                flagged.append(action.reason)
 
     step(events.ModelChanged.to(EyesAlone(), settings, pinned=frozenset(pinned)), 0.0)
     step(policy.WalkBegan(), 0.0)
@@ -106,7 +120,7 @@ def test_a_parked_car_is_never_said_to_come(x_m: float, noise: float) -> None:
 
 
 def test_a_car_that_drives_past_on_the_road_is_not_spoken_of() -> None:
-    assert heard(WIDE, street(WIDE, Thing("vehicle", 7.0, 25.0, vz_mps=-7.0))) == []
+    assert heard(WIDE, street(WIDE, Thing("vehicle", 7.0, 25.0, vz_mps=-7.0)), seconds=2.0) == []
 
 
 def test_a_walker_who_turns_at_a_row_of_parked_cars_hears_of_none_that_crosses() -> None:
@@ -148,3 +162,37 @@ def test_where_looks_are_too_far_apart_to_follow_a_thing_it_counts_by_its_side()
         return [replace(NEAR, left=0.40 + 0.02 * (at_s % 3), right=0.60)]
 
     assert heard(WIDE, there, seconds=6.0, looks_per_s=1.0)
+
+
+# --- the camera's way up ----------------------------------------------------------------------------------------------
+
+UPRIGHT = (Box("person", 0.8, 0.4, 0.3, 0.6, 0.9), Box("vehicle", 0.7, 0.1, 0.4, 0.3, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("right", "text"),
+    [
+        (180, "Camera is upside down."),
+        (90, "Camera is on its side."),
+        (270, "Camera is on its side."),
+        (-30, "Camera is tilted."),
+    ],
+)
+def test_a_camera_that_hangs_the_wrong_way_up_is_told_of_once_and_flagged(right: int, text: str) -> None:
+    flagged = list[str]()
+    said = heard(
+        WIDE,
+        lambda at_s: [],
+        seconds=30.0,
+        turned=lambda turn_deg: UPRIGHT if turn_deg == right else (),
+        flagged=flagged,
+    )
+    assert [words for _, words, _ in said] == [text]
+    assert said[0][0] < 15.0
+    assert flagged == ["low_confidence"]
+
+
+def test_an_upright_camera_hears_nothing_of_it() -> None:
+    faint = (Box("person", 0.35, 0.4, 0.3, 0.6, 0.9),)
+    far = [replace(box, top=0.3, bottom=0.34, left=0.4, right=0.45) for box in UPRIGHT]
+    assert heard(WIDE, lambda at_s: far, seconds=30.0, turned=lambda turn_deg: faint) == []
