@@ -7,6 +7,7 @@
     taught          the same, its four numbers between a box and a score fitted on the sentences of the other drives
     starter_night   the starter after a LoRA night on the same sentences
     starter         the starter as it ships
+    on_eyes, on_eyes_night       the starter over the packaged eyes, as it ships and after the same night
     perfect, silent, constant    the labels themselves; always silence; the other drives' most frequent words
 
 The pictures (../shared/data/streets/train: three drives of CamVid, from a car) are no part of waycue. Where they are
@@ -40,8 +41,7 @@ from server.eyes import packaged
 from server.gate import golden
 from server.learn import eyes_bundle, lora
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
-from server.learn.nightly import STARTER_FOLDER, exportable, replay
-from server.model import checkpoint as checkpoints
+from server.learn.nightly import exportable, replay, starter
 from server.releases.registry import Registry
 from shared import atomic, bundle, vocabulary
 from shared.errors import WaycueError
@@ -85,9 +85,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "constant": _constant(others),
     }
     if not options.no_night:
-        for name in ("starter", "starter_night"):
+        for name in ("starter", "starter_night", "on_eyes", "on_eyes_night"):
             folder = _starter(name, drives, options)
-            rows[name] = _words_of(GuidanceModel.load(folder, threads=options.threads, allow_demo=True))
+            model = GuidanceModel.load(folder, threads=options.threads, allow_demo=True, camera=camera)
+            rows[name] = _words_of(model)
     answers = {name: [(say(image), truth) for image, truth in unseen] for name, say in rows.items()}
     answers["perfect"] = [(truth.references[0], truth) for _, truth in unseen]
     scored = {name: sentences.worth(list(sentences.stretches(said, CLUSTER))) for name, said in answers.items()}
@@ -176,15 +177,15 @@ def _starter(name: str, drives: Mapping[str, Shots], options: argparse.Namespace
     folder = work / name
     if folder.is_dir():
         return folder
-    base = checkpoints.load(STARTER_FOLDER)
+    base = starter("packaged" if name.startswith("on_eyes") else "none", HOME, print)
     chunks = golden.drawn(base)
-    if name == "starter_night":
+    if name.endswith("night"):
         recipe = lora.Recipe(
             steps=options.steps, variations=options.variations, replay=options.replay, threads=options.threads
         )
         taught = [shots for drive, shots in drives.items() if drive != options.held_out]
         known = replay(base, Layout.of(base), recipe, print)
-        lora.train(base, examples(taught, Layout.of(base), recipe), known, recipe, work / "training", progress=print)
+        lora.train(base, examples(taught, Layout.of(base), recipe), known, recipe, work / f"{name}-training", progress=print)
     label = Label(f"streets-{name}".replace("_", "-"), base.name, "", base.intended_use, dict(base.thresholds), 0.0)
     export_bundle(exportable(base), label, folder, golden_chunks=chunks, progress=print)
     return folder

@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         "--eyes",
         type=Path,
         metavar="FILE",
-        help="with --video: the eyes' package, where there is no registry to fetch it",
+        help="the eyes' package, where there is no registry to fetch it",
     )
     parsed.add_argument(
         "--out", type=Path, default=Path("build/demo"), help="folder for all output (default %(default)s)"
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return video.run(
                     options.video, options.out, screen, keep_open=options.keep_open, eyes_from=options.eyes
                 )
-            return story.run(options.out, screen)
+            return story.run(options.out, screen, eyes_from=options.eyes)
     except WaycueError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

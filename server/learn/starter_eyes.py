@@ -12,9 +12,10 @@ Ctrl-C loses at most SAVE_EVERY steps: it goes on from build/starter_eyes. 10 GB
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from exporters.onnx.frozen import frozen
 from server import walks
 from server.eyes import classes, packaged
 from server.learn import drawings
-from server.learn.batches import Layout, pad_answers
+from server.learn.batches import Layout, drawn, pad_answers
 from server.learn.nightly import EYES_STARTER_FOLDER, STARTER_FOLDER
 from server.learn.starter import SEED, VISION, groups, schedule
 from server.model import checkpoint as checkpoints
@@ -37,7 +38,7 @@ from server.model import eyes_tower
 from server.model.checkpoint import Checkpoint
 from server.model.guide import Batch, Guide, LossWeights
 from shared import atomic
-from shared.preprocess import Preprocessing
+from shared.preprocess import Preprocessing, normalise
 
 NAME = "waycue-starter-eyes-1"
 WORK = Path("build/starter_eyes")
@@ -48,7 +49,7 @@ LAYERS = 3
 """Of the tower, over the eyes."""
 WALKS_FIRST, WALKS_LATER, LATER_FROM = 0.25, 0.65, 0.4
 """Share of frames that are of walks: at first few, in which nearly everything is out of reach; later most."""
-FAMILIAR_SHARDS = 40
+FAMILIAR_SHARDS, RECORDED_FRAMES = 20, 3000
 
 
 def build(eyes: packaged.Eyes) -> Checkpoint:
@@ -196,15 +197,18 @@ def _train(base: Checkpoint, frames: Frames, done: int, state: Mapping[str, Any]
 
 
 def _familiar(base: Checkpoint) -> None:
-    assert base.eyes is not None
-    shards = [shard for number, shard in _in_order(WORK / "drawn") if number < FAMILIAR_SHARDS]
-    means = np.concatenate([drawings.summaries(shard) for shard in shards])
-    held_out = np.arange(len(means)) % 8 == 7
-    base.eyes.familiar.fit(means[~held_out], means[held_out])
-
-
-def _in_order(folder: Path) -> Iterator[tuple[int, drawings.Shard]]:
-    yield from sorted(drawings.read(folder).items())
+    """Familiar are the frames that taught, and frames as large as a camera's, some of which tell where far begins."""
+    eyes, rng = base.eyes, np.random.default_rng([SEED, RECORDED_FRAMES])
+    assert eyes is not None
+    shards = [shard for number, shard in sorted(drawings.read(WORK / "drawn").items()) if number < FAMILIAR_SHARDS]
+    see = frozen(eyes.embeddings.backbone, base.preprocessing.size_px)
+    layout, means = Layout.of(base), list[NDArray[np.float32]]()
+    for example in itertools.islice(drawn(rng, walks.KNOWN, layout, walks_share=WALKS_LATER), RECORDED_FRAMES):
+        tokens = torch.from_numpy(see(normalise(example.tile, base.preprocessing)[None]))
+        means.append(eyes.embeddings.standardised(tokens).mean(1).numpy())
+    recorded, held_out = np.concatenate(means), np.arange(RECORDED_FRAMES) % 4 == 3
+    taught = [drawings.summaries(shard) for shard in shards]
+    eyes.familiar.fit(np.concatenate([*taught, recorded[~held_out]]), recorded[held_out])
 
 
 def main() -> None:

@@ -32,7 +32,10 @@ LOOK = "look.onnx"
 PIXELS, BOXES, BOX_SCORES, HAZARDS = "pixel_values", "boxes", "box_scores", "hazard_logits"
 FEATURES, GROUND_LOGITS, DISTANCE = "features", "ground_logits", "distance"
 FAR_FROM = 1.0
-"""A picture of this distance and more is far from all that the heads were taught on: what they say of it is a guess."""
+"""A picture of this distance and more is far from all that the heads were taught on: they guess, the more the farther."""
+DOUBT = 30.0
+"""Log-odds that a hazard of the head loses for each 1 of distance from there on. Drawn walks that are just far keep nine
+in ten of their hazards, pictures of real streets under drawn heads one in 25 (docs/learning.md)."""
 NEAR_BELOW = 0.93
 """After such a picture the next ones have to be this near: a street does not become familiar from one look to another."""
 

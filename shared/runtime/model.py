@@ -22,7 +22,7 @@ from shared.errors import BundleError, WaycueError
 from shared.preprocess import fit_tile, normalise
 from shared.runtime.execution import Execution
 from shared.runtime.language import LanguageModel
-from shared.runtime.look import FAR_FROM, LOOK, NEAR_BELOW, Look, LookNetwork
+from shared.runtime.look import DOUBT, FAR_FROM, LOOK, NEAR_BELOW, Look, LookNetwork
 from shared.runtime.seen import Hazard, Instruction, Observation
 from shared.sight import Box, Camera, View
 
@@ -208,11 +208,12 @@ class GuidanceModel:
 
 
 def _witnesses(seen: Look, *, far: bool) -> tuple[NDArray[np.float32] | None, tuple[Box, ...]]:
-    """What scores the hazards: the head where it knows such pictures, the boxes where it would guess; both where nobody
-    measured how far the picture is."""
-    if seen.distance is None:
+    """What scores the hazards: the head where it knows such pictures; the boxes and a head that is doubted the more, the
+    farther a picture is, where it guesses; both where nobody measured that."""
+    if seen.distance is None or seen.hazards is None:
         return seen.hazards, seen.boxes
-    return (None, seen.boxes) if far else (seen.hazards, ())
+    doubted = seen.hazards - np.float32(DOUBT * max(0.0, seen.distance - FAR_FROM))
+    return (doubted, seen.boxes) if far else (seen.hazards, ())
 
 
 def _has(folder: Path, graph: str) -> bool:

@@ -51,7 +51,7 @@ class Observation:
     ground: NDArray[np.uint8] | None = None
     """[grid, grid] places in shared.sight.ground.GROUND: what a look network's ground head says"""
     far: bool = False
-    """The picture is far from all that the heads were taught on: only the boxes count, and the table words them."""
+    """The picture is far from all that the heads were taught on: they are doubted, boxes count, the table words both."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -494,7 +494,8 @@ def test_near_what_it_knows_the_head_speaks_and_far_from_it_the_boxes(measuring:
     assert scores(near)["curb", "ahead"] > 0.5
     assert scores(near)["person", "ahead"] < 0.1  # there is a box of one
     assert scores(far)["vehicle", "on the left"] > 0.9
-    assert {key for key, score in scores(far).items() if score > 0} == {("vehicle", "on the left")}
+    assert {key for key, score in scores(far).items() if score > 0.001} == {("vehicle", "on the left")}
+    assert scores(near)["pole", "ahead"] > 0.001  # the head, not doubted
 
 
 def test_far_from_what_it_knows_the_table_words_the_boxes(measuring: GuidanceModel) -> None:
