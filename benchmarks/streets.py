@@ -185,7 +185,9 @@ def _starter(name: str, drives: Mapping[str, Shots], options: argparse.Namespace
         )
         taught = [shots for drive, shots in drives.items() if drive != options.held_out]
         known = replay(base, Layout.of(base), recipe, print)
-        lora.train(base, examples(taught, Layout.of(base), recipe), known, recipe, work / f"{name}-training", progress=print)
+        lora.train(
+            base, examples(taught, Layout.of(base), recipe), known, recipe, work / f"{name}-training", progress=print
+        )
     label = Label(f"streets-{name}".replace("_", "-"), base.name, "", base.intended_use, dict(base.thresholds), 0.0)
     export_bundle(exportable(base), label, folder, golden_chunks=chunks, progress=print)
     return folder

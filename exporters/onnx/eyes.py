@@ -51,5 +51,3 @@ def export_eyes(
     manifest = bundles.write_bundle(temp, unlisted(label, model))
     atomic.move(temp, folder)
     return manifest
-
-

@@ -24,7 +24,7 @@ from transformers.exporters.configs import OnnxConfig
 from exporters.onnx.graphs import write_graph
 from exporters.onnx.quiet import quiet
 from shared.preprocess import Preprocessing, prepare
-from shared.runtime.look import BOX_SCORES, BOXES, LOOK
+from shared.runtime.look import BOX_SCORES, BOXES
 from shared.sight import BoxScoring
 
 Pictures = Sequence[NDArray[np.uint8]]
@@ -82,11 +82,7 @@ def write_look(what: Detector, file: Path, *, seeing: nn.Module | None = None) -
 
 def described(what: Detector) -> dict[str, Any]:
     """The manifest's `model["look"]`."""
-    return {
-        "preprocessing": what.preprocessing.to_dict(),
-        "names": list(what.names),
-        "scoring": what.scoring.to_dict(),
-    }
+    return {"preprocessing": what.preprocessing.to_dict(), "names": list(what.names), "scoring": what.scoring.to_dict()}
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
@@ -126,9 +122,7 @@ def quantise_look(source: Path, target: Path, what: Detector, pictures: Pictures
 def _convolutions(model: onnx.ModelProto, modules: Sequence[str]) -> list[str]:
     """The names of the convolutions of some modules of a detector: their weights keep its names, behind some prefix."""
     weights = {node.name: node.input[1] for node in model.graph.node if node.op_type == "Conv"}
-    found = {
-        module: [at for at, name in weights.items() if f".{module}." in name] for module in modules
-    }
+    found = {module: [at for at, name in weights.items() if f".{module}." in name] for module in modules}
     if missing := [module for module, names in found.items() if not names]:
         raise ValueError(f"the detector has no convolution in {', '.join(missing)}")
     return [name for names in found.values() for name in names]

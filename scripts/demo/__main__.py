@@ -22,10 +22,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parsed.add_argument("--video", type=Path, help="a walk of yours: any video file that PyAV can read")
     parsed.add_argument(
-        "--eyes",
-        type=Path,
-        metavar="FILE",
-        help="the eyes' package, where there is no registry to fetch it",
+        "--eyes", type=Path, metavar="FILE", help="the eyes' package, where there is no registry to fetch it"
     )
     parsed.add_argument(
         "--out", type=Path, default=Path("build/demo"), help="folder for all output (default %(default)s)"

@@ -1,7 +1,8 @@
-"""The packaged eyes of a demo, where they are kept or can be fetched: the starter stands on them, a video is seen by them.
+"""The packaged eyes of a demo, where they are kept or can be fetched: the starter stands on them, a video is seen by
+them.
 
-The eyes are kept beside the demo's output, which every demo makes anew: they are fetched once. By themselves they are on
-trial, so no server offers them to a device by itself; a replay may use them.
+They are kept beside the demo's output, which every demo makes anew: fetched once. By themselves they are on trial:
+no server offers them to a device by itself, a replay may use them.
 """
 
 from __future__ import annotations

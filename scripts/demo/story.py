@@ -227,7 +227,7 @@ def _confirm(demo: Demo, truths: Sequence[ChunkTruth], first: dict[str, Any]) ->
 
 def _night(demo: Demo) -> dict[str, Any]:
     with demo.screen.step("The night: retrain with LoRA, export, gate"):
-        printed = demo.call("retrain", "retrain", "--json", timeout_s=300)
+        printed = demo.call("retrain", "retrain", "--json", timeout_s=600)
         night: dict[str, Any] = json.loads(printed[printed.rindex("\n{\n") :])
         if night["outcome"] != "promoted":
             raise WaycueError(f"The gate kept the champion: {'; '.join(night['reasons'])}")

@@ -1,7 +1,7 @@
 """The packaged eyes as a picture backbone: their maps as one grid of tokens.
 
-    c4 [96, 19, 19], every second place beside its neighbours → 4 · 96   ┐
-    narrow [320, 10, 10]                                                 ┴→ tokens [100, 704], row by row
+c4 [96, 19, 19], every second place beside its neighbours → 4 · 96   ┐
+narrow [320, 10, 10]                                                 ┴→ tokens [100, 704], row by row
 """
 
 from __future__ import annotations

@@ -190,7 +190,7 @@ def drawn(rng: np.random.Generator, objects: Sequence[str], layout: Layout, *, w
 
 
 SIZES = ((160, 120), (160, 120), (320, 240))  # two in three drawn small, which is faster; walks are recorded larger
-RECORDED = ((320, 240), (640, 480))
+RECORDED = ((320, 240), (320, 240), (640, 480))
 """For a model that says how far a picture is from what it was taught on: it must know them as they are recorded."""
 SMALL_PX = 160
 

@@ -23,9 +23,7 @@ SEED = 5
 CLEAR = "(clear)"
 
 
-def write(
-    folder: Path, *, training: str, progress: Callable[[str], None], eyes: packaged.Eyes | None = None
-) -> None:
+def write(folder: Path, *, training: str, progress: Callable[[str], None], eyes: packaged.Eyes | None = None) -> None:
     """Measure the checkpoint in `folder` on held-out rendered frames, as the quantised bundle, and write its card.
 
     training: a sentence about how it was trained; eyes: for one that stands on them. raises: OSError
@@ -45,6 +43,8 @@ def write(
         size_mb=sum(file.stat().st_size for file in folder.iterdir() if file.suffix != ".md") / 1e6,
         bundle_mb=made.size_bytes / 1e6,
         training=training,
+        without=_WITHOUT if eyes is None else _WITH_EYES.format(eyes=eyes.record),
+        patch_px=starter.model.config.vision_config.patch_size,
         known=", ".join(walks.KNOWN),
         held_back=" and ".join(walks.HELD_BACK),
         frames=FRAMES,
@@ -81,6 +81,9 @@ def _table(confusion: Mapping[str, Counter[str]]) -> str:
     return "\n".join([head, *rows])
 
 
+_WITHOUT = "without downloading anything"
+_WITH_EYES = """on real pictures as well. It stands on the {eyes.name} of {eyes.package} {eyes.version}
+({eyes.licence} by its package.json), frozen, which is fetched and no part of this folder: 4.5 M of the parameters"""
 _CARD = """\
 ---
 license: apache-2.0
@@ -91,7 +94,7 @@ tags: [waycue, smolvlm, demonstration]
 
 A walking-guidance model of {millions:.1f} M parameters (SmolVLM classes, {size_mb:.1f} MB here in half precision,
 {bundle_mb:.1f} MB as a quantised ONNX bundle). It exists so that the whole of waycue runs, is tested and can be shown
-without downloading anything.
+{without}.
 
 **Intended use: demonstration and tests. It was trained on drawn pictures only and must not guide a real walk.** A
 device refuses it outside replay unless told otherwise.
@@ -100,8 +103,8 @@ device refuses it outside replay unless told otherwise.
 
 {training}
 Pictures, masks and sentences come from `server/walks`, code only. The language loss alone leaves the tower on the
-language prior, so each 16×16 patch is also supervised with the renderer's exact mask, and a hazard head scores every
-(object, side). No recording of a person or place was used.
+language prior, so each {patch_px}×{patch_px} patch is also supervised with the renderer's exact mask, and a hazard head
+scores every (object, side). No recording of a person or place was used.
 
 Knows: {known}. Left out on purpose: {held_back}; `make demo` teaches one of them.
 

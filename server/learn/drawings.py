@@ -58,13 +58,12 @@ def restyled(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     """Half of the pictures with another hue, gamma, contrast, softness and grain; places stay. uint8 [h, w, 3]"""
     if rng.random() < 0.5:
         return image
-    mixed = image.astype(np.float32) / 255
-    mixed = mixed ** float(rng.uniform(0.6, 1.6))
-    mixed = mixed @ (np.eye(3, dtype=np.float32) + rng.normal(0, 0.08, (3, 3)).astype(np.float32)).T
-    mixed = (mixed - 0.5) * float(rng.uniform(0.7, 1.3)) + 0.5 + float(rng.uniform(-0.12, 0.12))
+    hues = (np.eye(3) + rng.normal(0, 0.08, (3, 3))).T
+    mixed = (image / 255) ** rng.uniform(0.6, 1.6) @ hues
+    mixed = (mixed - 0.5) * rng.uniform(0.7, 1.3) + 0.5 + rng.uniform(-0.12, 0.12)
     if rng.random() < 0.3:
-        mixed = cv2.GaussianBlur(mixed, (0, 0), float(rng.uniform(0.4, 1.6)))
-    mixed += rng.normal(0, rng.uniform(0, 0.03), mixed.shape).astype(np.float32)
+        mixed = np.asarray(cv2.GaussianBlur(mixed, (0, 0), float(rng.uniform(0.4, 1.6))), np.float64)
+    mixed += rng.normal(0, rng.uniform(0, 0.03), mixed.shape)
     return np.asarray((mixed * 255).clip(0, 255), np.uint8)
 
 
@@ -95,12 +94,16 @@ def draw(folder: Path, number: int, see: See, layout: Layout, *, seed: int, of_w
     with atomic.writing(folder / f"{number:04d}.npy") as out:
         np.save(out, small)
     with atomic.writing(file) as out:
-        np.savez(out, texts=np.array(json.dumps(texts)), **arrays)
+        np.savez(out, allow_pickle=False, texts=np.array(json.dumps(texts)), **arrays)
     return file
 
 
 def read(folder: Path, *, but: Collection[int] = ()) -> dict[int, Shard]:
-    """The shards that are whole, by number. but: those that are not read. Raises: OSError; ValueError for foreign files."""
+    """The shards that are whole, by number.
+
+    but: the numbers of those that are not read
+    raises: OSError; ValueError for foreign files
+    """
     found = {}
     for file in folder.glob("[0-9]*.npz"):
         if (number := int(file.stem)) not in but:

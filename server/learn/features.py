@@ -1,4 +1,6 @@
-"""What the frozen towers, or the eyes they stand on, make of each picture and sound: computed once, read by every step of a night's training.
+"""What the frozen towers, or the eyes they stand on, make of each picture and sound.
+
+Computed once, read by every step of a night's training.
 
 pictures of the examples           → float16 [pictures, patches, dim] in a memory-mapped file
 distinct sounds of the examples    → [2d] each, in memory
@@ -173,7 +175,9 @@ def settle(base: Checkpoint, features: NDArray[np.float16]) -> None:
     if base.eyes is None or len(features) < 2 * PROTOTYPES:
         return
     at = base.eyes.embeddings
-    means = np.concatenate([part.astype(np.float32).mean(1) for part in np.array_split(features, -(-len(features) // 256))])
+    means = np.concatenate(
+        [part.astype(np.float32).mean(1) for part in np.array_split(features, -(-len(features) // 256))]
+    )
     summaries = (means - at.mean.numpy()) / at.scale.numpy()
     held_out = np.arange(len(summaries)) % 8 == 7
     base.eyes.familiar.fit(summaries[~held_out], summaries[held_out])

@@ -32,6 +32,8 @@ from exporters.onnx.quantise import DECODER_BITS
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.evaluation import answers as evaluate
+from server.eyes import packaged
+from server.eyes.ssd_mobilenet import PRECISE
 from server.gate import golden
 from server.gate.judge import Bench, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of
 from server.gate.settings import Bounds
@@ -39,8 +41,6 @@ from server.learn import examples, lineage, lora, tonight, verdict
 from server.learn.batches import Example, Layout, drawn
 from server.learn.settings import LearnSettings
 from server.model import checkpoint as checkpoints
-from server.eyes import packaged
-from server.eyes.ssd_mobilenet import PRECISE
 from server.model import eyes_tower, sound
 from server.model.checkpoint import Checkpoint
 from server.model.guide import Guide
@@ -237,9 +237,7 @@ def _export(job: _Job, work: Path, *, champion: str, version: str, began_utc_s: 
     return make_bundles(base, plan, work, progress=job.progress), plan.label
 
 
-def add_starter(
-    home: Path, *, eyes: str = "packaged", progress: Progress = print, clock: Clock | None = None
-) -> str:
+def add_starter(home: Path, *, eyes: str = "packaged", progress: Progress = print, clock: Clock | None = None) -> str:
     """Export the starter that ships with waycue and make it the first champion. Returns its version.
 
     eyes: LearnSettings.eyes

@@ -15,8 +15,8 @@ class LearnSettings:
     base: str = "starter"
     """Base model: "starter" (ships with waycue, a demonstration model), a name on the hub, or a folder."""
     eyes: Literal["packaged", "none"] = "packaged"
-    """What the starter stands on: "packaged", the pretrained eyes of `models add eyes`, where they were added; "none", a
-    tower that has only ever seen drawings."""
+    """What the starter stands on: "packaged", the pretrained eyes of `models add eyes`, where they were added; "none",
+    a tower that has only ever seen drawings."""
     audio_encoder: str = ""
     """A Whisper-type model whose hearing is taught beside it, by its name on the hub or a folder; "" = it is given no
     sound."""

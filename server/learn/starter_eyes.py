@@ -29,6 +29,7 @@ from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 from exporters.onnx.frozen import frozen
 from server import walks
 from server.eyes import classes, packaged
+from server.eyes.ssd_tokens import SsdTokens
 from server.learn import drawings
 from server.learn.batches import Layout, drawn, pad_answers
 from server.learn.nightly import EYES_STARTER_FOLDER, STARTER_FOLDER
@@ -42,7 +43,7 @@ from shared.preprocess import Preprocessing, normalise
 
 NAME = "waycue-starter-eyes-1"
 WORK = Path("build/starter_eyes")
-SHARDS = 100
+SHARDS = 77
 """Of drawings.SHARD frames; every second one of walks."""
 STEPS, BATCH, RATE, SAVE_EVERY = 3600, 64, 1e-3, 250
 LAYERS = 3
@@ -56,7 +57,7 @@ def build(eyes: packaged.Eyes) -> Checkpoint:
     """Untaught but for the decoder, which has the words already."""
     plain = checkpoints.load(STARTER_FOLDER)
     torch.manual_seed(SEED)
-    old, grid = plain.model.config, eyes_tower.SsdTokens.grid
+    old, grid = plain.model.config, SsdTokens.grid
     px = eyes.record.input_px
     config = SmolVLMConfig(
         image_token_id=old.image_token_id,
@@ -102,10 +103,12 @@ class Frames:
         self._answers: dict[str, list[int]] = {}
         self._rng = np.random.default_rng(SEED)
 
-    def refresh(self) -> int:
-        """Take what was drawn since; how many shards there are."""
-        self._shards |= drawings.read(self._folder, but=self._shards.keys())
+    def __len__(self) -> int:
         return len(self._shards)
+
+    def refresh(self) -> None:
+        """Take what was drawn since."""
+        self._shards |= drawings.read(self._folder, but=self._shards.keys())
 
     def batch(self, count: int, *, walks_share: float) -> Batch:
         """count: frames, a multiple of 8: eight shards give to a batch, for neighbours lie on the disk together"""
@@ -136,19 +139,20 @@ def _joined(parts: list[tuple[Any, ...]], at: int) -> NDArray[Any]:
     return np.concatenate([part[at] for part in parts])
 
 
-def train(home: Path, out: Path, *, threads: int, console: Console) -> None:
+def train(home: Path, out: Path, *, threads: int, console: Console, shards: int = SHARDS) -> None:
     """Draw and train until STEPS, going on from what an earlier run saved. Raises: ConfigError, OSError."""
     torch.set_num_threads(threads)
     eyes = packaged.load(home)
-    drawer = multiprocessing.get_context("spawn").Process(target=draw, args=(home, WORK / "drawn", SHARDS), daemon=True)
+    drawer = multiprocessing.get_context("spawn").Process(target=draw, args=(home, WORK / "drawn", shards), daemon=True)
     drawer.start()
     base, done, state = _begun(eyes)
     assert base.eyes is not None
     frames = Frames(base, WORK / "drawn")
-    while not frames.refresh():
+    while not len(frames):
         if not drawer.is_alive():
             raise SystemExit("Nothing could be drawn: see above.")
         time.sleep(1.0)
+        frames.refresh()
     mean, scale = drawings.scale(WORK / "drawn")
     base.eyes.embeddings.mean.copy_(mean)
     base.eyes.embeddings.scale.copy_(scale)
@@ -175,7 +179,8 @@ def _train(base: Checkpoint, frames: Frames, done: int, state: Mapping[str, Any]
         optimiser.load_state_dict(dict(state))
     began, means = time.monotonic(), dict[str, float]()
     for step in range(done, STEPS):
-        shards = frames.refresh() if step % 50 == 0 else 0
+        if step % 50 == 0:
+            frames.refresh()
         for group in optimiser.param_groups:
             group["lr"] = RATE * schedule(step, STEPS)
         later = step >= LATER_FROM * STEPS
@@ -189,7 +194,7 @@ def _train(base: Checkpoint, frames: Frames, done: int, state: Mapping[str, Any]
         if step % 50 == 0:
             text = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
             rate = (step + 1 - done) / (time.monotonic() - began)
-            console.print(f"step {step + 1}/{STEPS}  {text}  {rate:.2f} steps/s  {shards} of {SHARDS} shards")
+            console.print(f"step {step + 1}/{STEPS}  {text}  {rate:.2f} steps/s  {len(frames)} shards")
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == STEPS:
             checkpoints.save(base, WORK / "model")
             with atomic.writing(WORK / "progress.pt") as file:
@@ -225,7 +230,7 @@ def main() -> None:
         train(options.home, options.out, threads=options.threads, console=console)
     training = (
         f"{STEPS} steps of {BATCH} of {SHARDS * drawings.SHARD} rendered frames, {WALKS_FIRST:.0%} of them of walks in "
-        f"the first {LATER_FROM:.0%} of the steps, {WALKS_LATER:.0%} later; half of them with another hue, gamma and grain."
+        f"the first {LATER_FROM:.0%} of the steps,\n{WALKS_LATER:.0%} later; half have another hue, gamma and grain."
     )
     card.write(options.out, training=training, progress=console.print, eyes=packaged.load(options.home))
 

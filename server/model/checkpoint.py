@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,8 +161,8 @@ def _eyes(model: PreTrainedModel, folder: Path, eyes: PackagedEyes | None) -> ey
 def _pretrained(name: str) -> tuple[Any, Any]:
     """Model and tokenizer, which fit each other. Raises: ConfigError."""
     reported = transformers_logging.get_verbosity()
-    if (Path(name) / eyes_tower.FILE).is_file():  # else a table says that the patch embedding, which nobody uses, is new
-        transformers_logging.set_verbosity_error()
+    if (Path(name) / eyes_tower.FILE).is_file():  # else a table says that the unused patch embedding is new
+        transformers_logging.set_verbosity(logging.ERROR)
     try:
         model = AutoModelForImageTextToText.from_pretrained(name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(name)

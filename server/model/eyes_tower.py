@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers.modeling_utils import PreTrainedModel
 
 from server.eyes.ssd_mobilenet import SsdMobileNet
 from server.eyes.ssd_tokens import SsdTokens, tokens
@@ -112,15 +113,15 @@ def features_of(tower: nn.Module, found: Tensor) -> Tensor:
     return features
 
 
-def give(model: nn.Module, network: SsdMobileNet, names: tuple[str | None, ...]) -> Eyes:
+def give(model: PreTrainedModel, network: SsdMobileNet, names: tuple[str | None, ...]) -> Eyes:
     """Put a SmolVLM-type model onto pretrained eyes, everything on top untaught. Raises: ConfigError."""
-    config = model.config.vision_config  # type: ignore[union-attr]  # a module keeps its config as an attribute
-    patches, backbone = (config.image_size // config.patch_size) ** 2, SsdTokens(network)  # type: ignore[union-attr, operator]
+    config, backbone = model.config.vision_config, SsdTokens(network)
+    patches = (int(config.image_size) // int(config.patch_size)) ** 2
     if patches != backbone.grid**2:
         raise ConfigError(f"The tower has {patches} places, the eyes {backbone.grid**2}: they do not belong together.")
-    width = int(config.hidden_size)  # type: ignore[union-attr, arg-type]
+    width = int(config.hidden_size)
     embeddings = EyesEmbeddings(backbone, dim=backbone.dim, patches=patches, width=width)
-    model.model.vision_model.embeddings = embeddings  # type: ignore[union-attr]
+    model.model.vision_model.embeddings = embeddings
     return Eyes(network, names, embeddings, GroundHead(width), Familiar(backbone.dim))
 
 
@@ -144,7 +145,7 @@ def _modules(eyes: Eyes) -> dict[str, nn.Module]:
 
 
 def _taught(eyes: Eyes) -> dict[str, Tensor]:
-    found = {}
+    found = dict[str, Tensor]()
     for name, module in _modules(eyes).items():
         found |= {f"{name}.{key}": value for key, value in module.state_dict().items() if not key.startswith(_BACKBONE)}
     return found

@@ -164,6 +164,9 @@ class Guide(nn.Module):
 
 
 def _by_place(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of the places that are known, 0 where none is. logits: [b, p, classes]; labels: int64 [b, p]"""
+    """Mean cross-entropy of the places that are known, 0 where none is.
+
+    logits: [b, p, classes]; labels: int64 [b, p]
+    """
     total = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum")
     return total / (labels != IGNORE).sum().clamp(min=1)

@@ -19,6 +19,6 @@ from server.walks.walk import Walk, render_frame
 
 __all__ = [
     "DRAWN", "HELD_BACK", "KNOWN", "ROUTES", "ChunkTruth", "Event", "Rendered", "Seen", "SpokenLine",
-    "Walk", "chunk_truths", "ground_cells", "plan_walk", "random_frame", "render_frame", "soundtrack", "walk_along", "walk_from_name",
-    "write_video",
+    "Walk", "chunk_truths", "ground_cells", "plan_walk", "random_frame", "render_frame", "soundtrack", "walk_along",
+    "walk_from_name", "write_video",
 ]  # fmt: skip

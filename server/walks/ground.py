@@ -50,7 +50,7 @@ def cells(rays: NDArray[np.uint8], grid: int) -> NDArray[np.uint8]:
     others = counts.copy()
     others[..., _FLOORS] = 0
     thin = others.max(-1) >= np.maximum(1.0, THIN_COVER * counts.sum(-1))
-    return np.where(thin, others.argmax(-1), counts.argmax(-1)).astype(np.uint8)
+    return np.asarray(np.where(thin, others.argmax(-1), counts.argmax(-1)), np.uint8)
 
 
 def _floor(place: Place, pose: Pose, *, width_px: int, height_px: int) -> NDArray[np.uint8]:

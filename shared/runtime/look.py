@@ -32,12 +32,12 @@ LOOK = "look.onnx"
 PIXELS, BOXES, BOX_SCORES, HAZARDS = "pixel_values", "boxes", "box_scores", "hazard_logits"
 FEATURES, GROUND_LOGITS, DISTANCE = "features", "ground_logits", "distance"
 FAR_FROM = 1.0
-"""A picture of this distance and more is far from all that the heads were taught on: they guess, the more the farther."""
+"""A picture of this distance and more is far from all that the heads were taught on: they guess, more the farther."""
 DOUBT = 30.0
-"""Log-odds that a hazard of the head loses for each 1 of distance from there on. Drawn walks that are just far keep nine
-in ten of their hazards, pictures of real streets under drawn heads one in 25 (docs/learning.md)."""
+"""Log-odds that a hazard of the head loses for each 1 of distance from there on. Drawn walks that are just far keep
+nine in ten of their hazards, pictures of real streets under drawn heads one in 25 (docs/learning.md)."""
 NEAR_BELOW = 0.93
-"""After such a picture the next ones have to be this near: a street does not become familiar from one look to another."""
+"""After such a picture the next must be this near: a street does not become familiar from one look to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class LookNetwork:
 def _grid(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
     """[p, classes] → the likeliest of each place [grid, grid]."""
     grid = math.isqrt(len(logits))
-    return logits.argmax(-1).astype(np.uint8).reshape(grid, grid)
+    return np.asarray(logits.argmax(-1), np.uint8).reshape(grid, grid)
 
 
 def _check_square(session: onnxruntime.InferenceSession) -> None:

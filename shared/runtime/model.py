@@ -128,7 +128,8 @@ class GuidanceModel:
         shown = self._language is not None and before is not None and self._language.frames == 2
         earlier = before if shown else None
         if self._language is not None and seen.features is not None and self._language.takes_features:
-            tokens, unseen = self._language.connect(seen.features), ()
+            tokens = self._language.connect(seen.features)
+            unseen: tuple[NDArray[np.uint8], ...] = ()
         else:
             tokens, unseen = NOT_LOOKED, (*(earlier.unseen[-1:] if earlier else ()), image)
         return Observation(
@@ -208,7 +209,7 @@ class GuidanceModel:
 
 
 def _witnesses(seen: Look, *, far: bool) -> tuple[NDArray[np.float32] | None, tuple[Box, ...]]:
-    """What scores the hazards: the head where it knows such pictures; the boxes and a head that is doubted the more, the
+    """What scores the hazards: the head where it knows such pictures; the boxes, and a head that is doubted more the
     farther a picture is, where it guesses; both where nobody measured that."""
     if seen.distance is None or seen.hazards is None:
         return seen.hazards, seen.boxes

@@ -51,7 +51,7 @@ class Observation:
     ground: NDArray[np.uint8] | None = None
     """[grid, grid] places in shared.sight.ground.GROUND: what a look network's ground head says"""
     far: bool = False
-    """The picture is far from all that the heads were taught on: they are doubted, boxes count, the table words both."""
+    """The picture is far from all that the heads were taught on: they are doubted, boxes count, the table words."""
 
 
 @dataclass(frozen=True, slots=True)

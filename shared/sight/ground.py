@@ -1,4 +1,4 @@
-"""What the ground is made of, by cells of a coarse grid over the picture: one list of classes for drawings and models."""
+"""What the ground is made of, by cells of a coarse grid over the picture: one list for drawings and models."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import SmolVLMForConditionalGeneration
+from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
 from exporters.onnx.bundle import Label, export_bundle
 from exporters.onnx.frozen import BATCH, frozen
@@ -88,8 +88,10 @@ def test_heads_of_other_eyes_are_refused(eyes: Eyes, base: Checkpoint, tmp_path:
 
 
 def test_a_tower_of_other_places_is_refused(eyes: Eyes) -> None:
-    config = starter_eyes.build(eyes).model.config
-    config.vision_config.patch_size = 20
+    fields = starter_eyes.build(eyes).model.config.to_dict()
+    config = SmolVLMConfig(
+        vision_config={**fields["vision_config"], "patch_size": 20}, text_config=fields["text_config"]
+    )
     with pytest.raises(ConfigError, match="225 places, the eyes 100"):
         eyes_tower.give(SmolVLMForConditionalGeneration(config), eyes.network, ())
 

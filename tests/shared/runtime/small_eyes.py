@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers.exporters.configs import OnnxConfig
 
 from exporters.onnx.bundle import GoldenChunk, Label
-from exporters.onnx.graphs import write_graph
 from exporters.onnx.eyes import export_eyes
+from exporters.onnx.graphs import write_graph
 from exporters.onnx.look import Detector
 from exporters.onnx.quiet import quiet
 from shared import bundle
