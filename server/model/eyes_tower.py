@@ -43,8 +43,11 @@ class EyesEmbeddings(nn.Module):
         self.project = nn.Linear(dim, width)
         self.position = nn.Parameter(torch.randn(patches, width) * 0.02)
 
-    def forward(self, pixel_values: Tensor, patch_attention_mask: Tensor | None = None) -> Tensor:
-        """pixels float [b, 3, s, s], or what the backbone made of them [b, patches, dim] → [b, patches, width]"""
+    def forward(self, pixel_values: Tensor, **_mask: Tensor) -> Tensor:
+        """pixels float [b, 3, s, s], or what the backbone made of them [b, patches, dim] → [b, patches, width]
+
+        _mask: which patches there are, as the tower gives it: here all
+        """
         embedded: Tensor = self.project(self.standardised(pixel_values)) + self.position
         return embedded
 
