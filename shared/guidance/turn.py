@@ -182,7 +182,11 @@ def _seen_turned(state: GuidanceState, event: events.SeenTurned, now_s: float) -
 
 def _hazard(thing: sight.Followed) -> Hazard:
     """How it moves is said only where the vocabulary has a word for that: what stands is named without one."""
-    how = next((word for word in _SAID_OF.get(thing.state, ()) if word in vocabulary.modifiers_of(thing.object)), "")
+    words = (word for word in _SAID_OF.get(thing.state, ()) if word in vocabulary.modifiers_of(thing.object))
+    sayable = (
+        word for word in words if vocabulary.may_be_spoken(vocabulary.instruct(thing.object, thing.side, modifier=word))
+    )
+    how = next(sayable, "")
     return Hazard(thing.object, thing.side, thing.score, how, thing.looks)
 
 
