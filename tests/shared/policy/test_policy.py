@@ -334,6 +334,19 @@ def test_news_that_can_wait_is_cut_by_an_obstacle_and_said_again_until_it_was_he
     assert texts(walk) == [AGAIN, "Caution, pole on the left.", AGAIN]
 
 
+def test_among_many_warnings_news_that_can_wait_is_begun_three_times_in_a_minute() -> None:
+    walk = Walk()
+    walk.give(PATIENT)
+    while walk.now_s < 60.0:
+        for place in ("on the left", "on the right"):
+            walk.give(policy.StateChange("Offline.", about=place))
+            walk.wait(0.5)
+            walk.give(policy.StateChange("Online.", about=place))
+            walk.wait(1.0)
+            walk.give(policy.TimePassed())
+    assert texts(walk).count(AGAIN) <= 3
+
+
 def test_other_news_goes_first_and_cuts_news_that_can_wait() -> None:
     walk = Walk()
     walk.give(PATIENT)
