@@ -134,13 +134,16 @@ def unlisted(label: Label, model: Mapping[str, Any]) -> bundles.Manifest:
     )
 
 
+_NUMBERS = {3: "three", 4: "four", 5: "five"}
+
+
 def _graphs(what: Exportable) -> list[str]:
     heard, seen = [mel.ENCODER] if what.ear is not None else [], [LOOK] if what.seeing is not None else []
     return [VISION, EMBED, DECODER, *heard, *seen]
 
 
 def _export(what: Exportable, raw: Path, progress: Callable[[str], None]) -> None:
-    progress(f"exporting {len(_graphs(what))} graphs")
+    progress(f"exporting {_NUMBERS[len(_graphs(what))]} graphs")
     seeing = what.seeing
     export_graphs(what.model, what.head, raw, size_px=what.preprocessing.size_px, of_features=seeing is not None)
     if what.ear is not None:

@@ -140,8 +140,8 @@ def _forget(state: PolicyState, about: str, *, but: str) -> PolicyState:
 
 
 def _put_off(news: News, now_s: float) -> News:
-    """News that a warning cut off. Among many warnings, half of it again and again would only add to the noise, and soon
-    so would news that can wait."""
+    """News that a warning cut off. Among many warnings, half of it again and again would only add to the noise, and
+    sooner so would news that can wait."""
     doublings = min(2 * news.cuts if news.patient else news.cuts, 5)
     pause_s = 0.0 if news.urgent else kinds.AGAIN_S * 2**doublings
     return replace(news, cuts=news.cuts + 1, not_before_s=now_s + pause_s)

@@ -244,7 +244,7 @@ def test_eyes_alone_guide_past_people_the_same_on_a_device_and_in_the_evaluation
         slots = vocabulary.parse(utterance.text)
         assert slots is not None
         assert slots.object == "person"
-        lately = {thing for t_s, there in times.items() if abs(t_s - utterance.t_s) <= 1.0 for thing in there}
+        lately = {thing for t_s, there in times.items() if abs(t_s - utterance.t_s) <= 1.5 for thing in there}
         assert ("person", seen_side(slots.side)) in lately, utterance
 
 

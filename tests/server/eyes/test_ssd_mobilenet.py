@@ -92,7 +92,14 @@ def test_every_output_has_the_shape_it_promises() -> None:
     with torch.inference_mode():
         seen = SsdMobileNet().eval()(noise().repeat(2, 1, 1, 1))
     shapes = [tuple(each.shape) for each in seen]
-    assert shapes == [(2, 32, 38, 38), (2, 96, 19, 19), (2, 1280, 10, 10), (2, 1917, 4), (2, 1917, 24)]
+    assert shapes == [
+        (2, 32, 38, 38),
+        (2, 96, 19, 19),
+        (2, 320, 10, 10),
+        (2, 1280, 10, 10),
+        (2, 1917, 4),
+        (2, 1917, 24),
+    ]
     for each in seen:
         torch.testing.assert_close(each[0], each[1])
 

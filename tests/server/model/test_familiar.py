@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from server.model.familiar import LIMIT_SHARE, PROTOTYPES, Familiar
 
-DIM = 96
+DIM = 160
 
 
 def pictures(rng: np.random.Generator, middle: float, count: int) -> NDArray[np.float32]:
