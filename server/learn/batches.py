@@ -48,9 +48,7 @@ class Example:
 def from_rendered(shot: walks.Rendered, checkpoint: Layout) -> Example:
     """A rendered frame is labelled exactly: masks, and every (object, side) known."""
     tile = fit_tile(shot.image, checkpoint.preprocessing)
-    hazards = np.zeros((len(checkpoint.objects), len(vocabulary.SIDES_SEEN)), np.float32)
-    for seen in shot.seen:
-        hazards[checkpoint.objects.index(seen.object), vocabulary.SIDES_SEEN.index(seen.side)] = 1.0
+    hazards = hazard_labels(shot, checkpoint)
     patches = patch_labels(shot.mask, checkpoint)
     text, known = shot.instruction or vocabulary.CLEAR, np.ones_like(hazards)
     return Example(tile, text, patches, hazards, known, ground=ground_labels(shot, checkpoint))
@@ -123,6 +121,14 @@ def patch_labels(mask: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:
     to_object = np.array([0, *(layout.objects.index(name) + 1 for name in walks.DRAWN)], np.int64)
     chosen: NDArray[np.int64] = to_object[counts.argmax(1)]
     return chosen
+
+
+def hazard_labels(shot: walks.Rendered, layout: Layout) -> NDArray[np.float32]:
+    """What is within reach where: float32 [objects, sides], 1 = there."""
+    there = np.zeros((len(layout.objects), len(vocabulary.SIDES_SEEN)), np.float32)
+    for seen in shot.seen:
+        there[layout.objects.index(seen.object), vocabulary.SIDES_SEEN.index(seen.side)] = 1.0
+    return there
 
 
 def ground_labels(shot: walks.Rendered, layout: Layout) -> NDArray[np.int64]:

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from exporters.onnx.frozen import BATCH, See
 from server import walks
-from server.learn.batches import Layout, damage, ground_labels, patch_labels, walk_frames
+from server.learn.batches import Layout, damage, ground_labels, hazard_labels, patch_labels, walk_frames
 from shared import atomic, vocabulary
 from shared.preprocess import fit_tile, normalise
 
-SHARD = 1000
+SHARD = 125 * BATCH
 """Frames in a file."""
 CLIP = 5.0
 """Tokens are clipped to so many standard deviations of their channel."""
@@ -81,7 +81,7 @@ def draw(folder: Path, number: int, see: See, layout: Layout, *, seed: int, of_w
         tiles.append(fit_tile(damage(restyled(shot.image, rng), rng), layout.preprocessing))
         kept["patches"].append(patch_labels(shot.mask, layout).astype(np.uint8))
         kept["ground"].append(ground_labels(shot, layout).astype(np.uint8))
-        kept["hazards"].append(hazards_of(shot, layout))
+        kept["hazards"].append(hazard_labels(shot, layout).astype(np.uint8))
         texts.append(shot.instruction or vocabulary.CLEAR)
         if len(tiles) == BATCH:
             found.append(see(normalise(np.stack(tiles), layout.preprocessing)))
@@ -140,14 +140,6 @@ def _scale(folder: Path, tokens: NDArray[np.float32]) -> tuple[NDArray[np.float3
             np.savez(out, mean=mean.astype(np.float32), scale=deviation.astype(np.float32))
     with np.load(file) as held:
         return held["mean"], held["scale"]
-
-
-def hazards_of(shot: walks.Rendered, layout: Layout) -> NDArray[np.uint8]:
-    """[objects, sides]: what is within reach where."""
-    there = np.zeros((len(layout.objects), len(vocabulary.SIDES_SEEN)), np.uint8)
-    for seen in shot.seen:
-        there[layout.objects.index(seen.object), vocabulary.SIDES_SEEN.index(seen.side)] = 1
-    return there
 
 
 def _shots(rng: np.random.Generator, objects: Sequence[str], *, of_walks: bool) -> Iterator[walks.Rendered]:

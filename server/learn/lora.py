@@ -27,7 +27,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from server.learn import saves
 from server.learn.batches import Example
 from server.learn.features import Shown, TrainingSet, settle, tower
-from server.model import sound
+from server.model import eyes_tower, sound
 from server.model.checkpoint import HEAD_FILE, Checkpoint
 from server.model.guide import Guide, LossWeights
 from shared import atomic
@@ -130,10 +130,10 @@ def train(
     )
     _silence(trainer)
     trainer.train(resume_from_checkpoint=_str(saves.last(folder / "steps")))
+    settle(base, features)
     save_adapter(adapted, base, folder / "adapter", recipe)
     base.model.tie_weights()  # as they were; does nothing where the config does not say so
     adapted.merge_and_unload()
-    settle(base, features)
     guide.eval()
     return Trained(losses.mean(first=True), losses.mean(first=False), recipe.steps)
 
@@ -175,13 +175,16 @@ def _untie(base: Checkpoint) -> None:
 
 
 def save_adapter(adapted: Any, base: Checkpoint, folder: Path, recipe: Recipe) -> None:
-    """The adapter as peft writes it; hazard head, what was taught of hearing and the recipe beside it; whole or not."""
+    """The adapter as peft writes it; hazard head, what was taught of hearing, ground and what is familiar,
+    and the recipe beside it; whole or not."""
     temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)
     atomic.remove_tree(temp)
     adapted.save_pretrained(str(temp), save_embedding_layers=False)  # they are the base's, never trained
     save_file({k: v.detach().contiguous() for k, v in base.head.state_dict().items()}, temp / HEAD_FILE)
     if base.ear is not None:
         sound.save_projection(base.ear, temp / sound.PROJECTION_FILE)
+    if base.eyes is not None:
+        eyes_tower.save(base.eyes, temp, dtype=torch.float32)
     (temp / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
     atomic.remove_tree(folder)
     atomic.move(temp, folder)

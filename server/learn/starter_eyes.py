@@ -6,7 +6,7 @@
     the tower's layers, hazard and ground head, connector, decoder (which begins as the plain starter's)
     → what is familiar → checkpoint without the backbone → model card
 
-Ctrl-C loses at most SAVE_EVERY steps: it goes on from build/starter_eyes. 10 GB of disk, an hour on two cores.
+Ctrl-C loses at most SAVE_EVERY steps: it goes on from build/starter_eyes. 6 GB of disk, an hour on two cores.
 """
 
 from __future__ import annotations

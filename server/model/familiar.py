@@ -3,7 +3,7 @@
     tokens [b, p, dim], standardised → their mean [b, dim] → whitened [b, k] → distance to the nearest prototype / limit
 
 Distances are of features of frozen eyes, not of brightness or colour. Whitened along the strongest directions, drawn
-and real pictures lie apart (docs/learning.md has the shares); several prototypes, because what was taught may be
+and real pictures lie apart (decision 49 has the shares); several prototypes, because what was taught may be
 drawings and real streets, by day and at night. source: k-means; Lee et al., arXiv 1807.03888, for the idea
 """
 

@@ -35,7 +35,7 @@ FAR_FROM = 1.0
 """A picture of this distance and more is far from all that the heads were taught on: they guess, more the farther."""
 DOUBT = 30.0
 """Log-odds that a hazard of the head loses for each 1 of distance from there on. Drawn walks that are just far keep
-nine in ten of their hazards, pictures of real streets under drawn heads one in 25 (docs/learning.md)."""
+nine in ten of their hazards, pictures of real streets under drawn heads one in 25 (decision 49)."""
 NEAR_BELOW = 0.93
 """After such a picture the next must be this near: a street does not become familiar from one look to another."""
 

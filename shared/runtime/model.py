@@ -123,6 +123,7 @@ class GuidanceModel:
         limit = NEAR_BELOW if before is not None and before.far else FAR_FROM
         far = seen.distance is not None and seen.distance >= limit
         logits, boxes = _witnesses(seen, far=far)
+        view = self._view(image) if seen.distance is None or far else None
         if seen.hazards is None and self._language is not None:
             return self._seen_by_language(image, seen.boxes, audio, before)
         shown = self._language is not None and before is not None and self._language.frames == 2
@@ -139,8 +140,8 @@ class GuidanceModel:
             audio=audio,
             earlier_tokens=earlier.image_tokens if earlier and tokens.size else None,
             boxes=seen.boxes,
-            view=self._view(image) if seen.distance is None or far else None,
-            by_head=self._by_head(logits),
+            view=view,
+            by_head=self._by_head(logits) if view is not None else (),
             unseen=unseen,
             ground=seen.ground,
             far=far,
