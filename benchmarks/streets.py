@@ -30,10 +30,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import _box_fit as box_fit
-from benchmarks import _street_report
+from benchmarks import _street_parity, _street_report
 from benchmarks._retrained import VISION as VISION_256M
 from benchmarks._vision_cost import cpu_ms, vision_256m_ms
 from exporters.onnx.bundle import Label, export_bundle
+from exporters.onnx.eyes import export_eyes
 from server import config
 from server.evaluation import annotated, sentences, slots
 from server.evaluation.facts import Course, Truth
@@ -42,6 +43,7 @@ from server.gate import golden
 from server.learn import eyes_bundle, lora
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
 from server.learn.nightly import exportable, replay, starter
+from server.model.checkpoint import Checkpoint
 from server.releases.registry import Registry
 from shared import atomic, bundle, vocabulary
 from shared.errors import WaycueError
@@ -100,7 +102,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "scoring": scoring.to_dict(),
         "unseen": scored,
         "look": cost(eyes, [image for image, _ in unseen]),
+        "parity": parity(eyes, options, [*others, *unseen], camera),
     }
+    console.print(f"int8 beside float32 on real pictures: {found['parity']}")
     atomic.write_json(OUT, found)
     _street_report.write(OUT.with_suffix(".html"), found, unseen, answers)
     console.print(f"{OUT}, {OUT.with_suffix('.html')}")
@@ -168,12 +172,37 @@ def cost(eyes: Path, pictures: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
     return {"cpu_ms": round(ours_ms, 1), "share_of_256m_vision": round(ours_ms / theirs_ms, 4)}
 
 
+def parity(eyes: Path, options: argparse.Namespace, shots: Shots, camera: Camera) -> dict[str, Any]:
+    """The int8 bundles beside themselves in float32, on pictures of all drives."""
+    pairs = {"zero": (_full_eyes(eyes), eyes)}
+    if not options.no_night:
+        folder = _work(options) / "on_eyes"
+        pairs["on_eyes"] = (_full(starter("packaged", HOME, print), folder.with_name("on_eyes-float")), folder)
+    return {name: _street_parity.parity(*folders, shots, camera) for name, folders in pairs.items()}
+
+
+def _full_eyes(eyes: Path) -> Path:
+    folder = WORK / "eyes-float"
+    if not folder.is_dir():
+        what = eyes_bundle.detector(packaged.load(HOME))
+        label = Label("streets-eyes-float", "", "", bundle.TRIAL, bundle.verify(eyes).thresholds, 0.0)
+        export_eyes(what, label, folder, golden_chunks=(), pictures=(), quantised=False)
+    return folder
+
+
+def _full(base: Checkpoint, folder: Path) -> Path:
+    if not folder.is_dir():
+        label = Label("streets-on-eyes-float", base.name, "", base.intended_use, dict(base.thresholds), 0.0)
+        export_bundle(exportable(base), label, folder, golden_chunks=(), quantised=False)
+    return folder
+
+
 # --- the starter ------------------------------------------------------------------------------------------------------
 
 
 def _starter(name: str, drives: Mapping[str, Shots], options: argparse.Namespace) -> Path:
     """The starter's bundle, as shipped or after its night: made once and kept."""
-    work = WORK / f"{options.held_out}-{options.steps}"
+    work = _work(options)
     folder = work / name
     if folder.is_dir():
         return folder
@@ -191,6 +220,10 @@ def _starter(name: str, drives: Mapping[str, Shots], options: argparse.Namespace
     label = Label(f"streets-{name}".replace("_", "-"), base.name, "", base.intended_use, dict(base.thresholds), 0.0)
     export_bundle(exportable(base), label, folder, golden_chunks=chunks, progress=print)
     return folder
+
+
+def _work(options: argparse.Namespace) -> Path:
+    return WORK / f"{options.held_out}-{options.steps}"
 
 
 def examples(taught: Sequence[Shots], layout: Layout, recipe: lora.Recipe) -> list[Example]:
