@@ -28,7 +28,8 @@ def parity(full: Path, quantised: Path, shots: Shots, camera: Camera) -> dict[st
     """
     chosen = [shots[at] for at in np.linspace(0, len(shots) - 1, min(PICTURES, len(shots))).astype(int)]
     models = [GuidanceModel.load(folder, threads=1, allow_demo=True, camera=camera) for folder in (full, quantised)]
-    overlaps, scores, first = list[float](), ([], []), 0
+    overlaps, first = list[float](), 0
+    scores: tuple[list[NDArray[np.float32]], ...] = ([], [])
     there = list[NDArray[np.bool_]]()
     for image, truth in chosen:
         seen = [model.look(image) for model in models]

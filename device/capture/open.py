@@ -24,7 +24,7 @@ def open_source(settings: CaptureSettings, *, clock: Clock | None = None) -> Sou
     """
     kind, _, rest = settings.source.partition(":")
     if kind == "replay" and rest:
-        return ReplaySource(Path(rest), pace=settings.pace, clock=clock)
+        return ReplaySource(Path(rest), pace=settings.pace, clock=clock, untimed_fps=settings.film_fps)
     if kind == "replay":
         raise ConfigError("The source 'replay:' names no file.", hint="Write replay:FILE, such as replay:walk.mp4.")
     if kind not in ("camera", "picamera2"):

@@ -4,8 +4,9 @@
 - At real pace a picture that is LATE_S late is dropped and counted; a machine that is CATCH_UP_S behind jumps to the
   next key frame. Sound is never dropped: what is due comes as one longer block.
 - At fast pace nothing is dropped; whoever reads sets the pace.
-- Pictures are turned upright by the file's display matrix, mirrored where it says so, and scaled to at most
-  max_side_px. Sound is resampled to 16 kHz mono. Sound before the first picture is kept; both start near 0.
+- Pictures are upright, of square pixels, in ordinary colours and at most max_side_px; sound is 16 kHz mono
+  (shared.film). Sound before the first picture is kept; both start near 0. Stamps that begin again or jump are one
+  walk, told once.
 - A damaged file plays as far as it decodes and then ends, with a warning in the log.
 """
 
@@ -13,18 +14,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
-import av
-import numpy as np
-from numpy.typing import NDArray
-
-from device.capture import rotate, video_file
+from device.capture import video_file
 from device.capture.source import Kind, Pace, PartHealth, SoundBlock, SourceInfo, VideoFrame
 from shared.clock import Clock, SystemClock
 from shared.errors import MediaError
+from shared.film import opening
 from shared.jpeg import MAX_FILM_SIDE_PX
 
 LATE_S = 0.15
@@ -36,9 +32,17 @@ logger = logging.getLogger(__name__)
 
 class ReplaySource:
     def __init__(
-        self, path: Path, *, pace: Pace = "real", clock: Clock | None = None, max_side_px: int = MAX_FILM_SIDE_PX
+        self,
+        path: Path,
+        *,
+        pace: Pace = "real",
+        clock: Clock | None = None,
+        max_side_px: int = MAX_FILM_SIDE_PX,
+        untimed_fps: float = 0.0,
     ) -> None:
+        """untimed_fps: pictures a second of a film that has no times in it; 0 = what its header says"""
         self.path = path
+        self._untimed_fps = untimed_fps
         self._pace = pace
         self._clock = clock or SystemClock()
         self._max_side_px = max_side_px
@@ -50,26 +54,29 @@ class ReplaySource:
         self._last_t_s = 0.0
         self._dropped = 0
         self._dropped_before = 0
+        self._joins_told = 0
         self._ended = False
 
     def open(self) -> SourceInfo:
         """Find what is in the file. Raises: MediaError."""
-        video_file.check_file(self.path)
-        self._pictures = video_file.Pictures.find(self.path)
+        opening.check_file(self.path)
+        self._pictures = video_file.Pictures.find(
+            self.path, max_side_px=self._max_side_px, untimed_fps=self._untimed_fps
+        )
         self._sound = video_file.Sound.find(self.path)
         parts = [part for part in (self._pictures, self._sound) if part is not None]
         if all(part.head is None for part in parts):
             self.close()
-            raise MediaError(
-                f"{self.path} holds neither picture nor sound that can be played.", hint=video_file.COPY_HINT
-            )
+            raise MediaError(f"{self.path} holds neither picture nor sound that can be played.", hint=opening.COPY_HINT)
         self._duration_s = max((part.duration_s for part in parts if part.duration_s is not None), default=None)
+        if self._pictures is not None and self._pictures.untimed:
+            logger.warning("%s", opening.untimed(self.path, self._pictures.fps, told=bool(self._untimed_fps)))
         return self._info()
 
     def _info(self) -> SourceInfo:
         width, height, fps = 0, 0, 0.0
         if self._pictures is not None and self._pictures.head is not None:
-            height, width = self._upright(self._pictures.head).shape[:2]
+            height, width = self._pictures.picture(self._pictures.head).shape[:2]
             fps = self._pictures.fps
         has_sound = self._sound is not None and self._sound.head is not None
         return SourceInfo(self.path.name, width, height, fps, has_sound, self._duration_s, live=False)
@@ -124,9 +131,15 @@ class ReplaySource:
             return None
         t_s = picture_s or 0.0
         due_s = None if self._origin_s is None else self._origin_s + t_s
-        frame = VideoFrame(self._upright(pictures.take()), t_s, self._dropped_before, due_s)
+        frame = VideoFrame(pictures.picture(pictures.take()), t_s, self._dropped_before, due_s)
         self._dropped_before = 0
+        self._tell_joins(pictures)
         return frame
+
+    def _tell_joins(self, pictures: video_file.Pictures) -> None:
+        if pictures.joins and not self._joins_told:
+            logger.warning("%s: from %.1f s on %s", self.path, self._last_t_s, opening.JOINED)
+        self._joins_told = pictures.joins
 
     def _drop(self, pictures: video_file.Pictures, late_s: float) -> None:
         skipped = pictures.jump(late_s) if late_s > CATCH_UP_S else 0
@@ -134,13 +147,6 @@ class ReplaySource:
             pictures.take()
         self._dropped += skipped or 1
         self._dropped_before += skipped or 1
-
-    def _upright(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        scale = min(1.0, self._max_side_px / max(frame.width, frame.height))
-        width, height = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
-        image = frame.reformat(width=width, height=height, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
-        beside = cast(Mapping[str, bytes], frame.side_data)  # PyAV's own types know one key of many
-        return rotate.by_display_matrix(image, bytes(beside["DISPLAYMATRIX"])) if "DISPLAYMATRIX" in beside else image
 
     def _finish(self) -> None:
         self._ended = True

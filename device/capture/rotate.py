@@ -1,11 +1,9 @@
-"""Turn a picture the right way up: by the file's display matrix, or by how the camera is mounted."""
+"""Turn a picture the right way up, as the camera is mounted."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-
-from shared.upright import by_display_matrix as by_display_matrix  # the other way to know which way is up
 
 Image = NDArray[np.uint8]
 

@@ -17,6 +17,8 @@ class CaptureSettings:
     """replay:FILE, camera:INDEX (or /dev/videoN, or a GStreamer pipeline), picamera2, or none: sync and update only."""
     pace: Literal["real", "fast"] = "real"
     """Of a replay: as it was recorded, or as fast as guidance can look."""
+    film_fps: Annotated[float, Meta(ge=0, le=240)] = 0.0
+    """Pictures a second of a replay that has no times in it, as raw H.264 has none; 0 = what it says, else 25."""
     microphone: str = "default"
     """Name or number of the microphone of a camera; none = record without sound."""
     width_px: int = 640

@@ -1,59 +1,79 @@
 """A video file taken apart: pictures and 16 kHz mono sound, each one item ahead, each with its own demuxer.
 
-Two demuxers on one file, so that slow pictures never hold the sound up. Damage is skipped and counted; times never go
-back, and a jump of more than JUMP_S either way is taken out. A file that is empty, cut off before its index was
-written, a still picture, a text or missing is a MediaError that says which and what to do.
+Two demuxers on one file, so that slow pictures never hold the sound up; what opens it, and places its stamps on one
+time line, is shared.film. Damage is skipped and counted; times never go back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import av
 import numpy as np
 from av.container import InputContainer
-from av.stream import Disposition
 from numpy.typing import NDArray
 
 from device.capture.source import BLOCK_SAMPLES, SoundBlock
 from shared.chunk_format import SAMPLE_RATE_HZ
-from shared.errors import MediaError
+from shared.film import opening
+from shared.film.joins import JUMP_S
+from shared.film.mono import Mono
+from shared.film.packets import Packets
+from shared.film.picture import Developer
 
 HOLE_S = 0.1  # sound stamps of phones wander by some 20 ms; a real hole is a pause in the recording
-JUMP_S = 60.0  # damaged stamps jump by hours; nobody would wait them out
-COPY_HINT = "Copy it again from where it was recorded, or try another file."
-
-StreamT = TypeVar("StreamT", av.VideoStream, av.AudioStream)
 
 
 class Pictures:
     """The video stream of a file, one decoded picture ahead."""
 
-    def __init__(self, container: InputContainer, stream: av.VideoStream) -> None:
-        self._container = container
-        self._stream = stream
-        self.fps = float(stream.average_rate or stream.guessed_rate or 0)
-        self.duration_s = _duration_s(container)
+    def __init__(
+        self, container: InputContainer, stream: av.VideoStream, *, max_side_px: int, untimed_fps: float
+    ) -> None:
+        self._container, self._stream = container, stream
+        self._developer = Developer(stream.sample_aspect_ratio, max_side_px=max_side_px)
+        self.duration_s = opening.length_s(container)
         self.damaged = 0
-        self._start_s = _start_s(container)
+        self._shift_s = 0.0
+        self._packets = Packets(container, stream, self._on_damage)
         self._frames = self._decode()
         self.head: av.VideoFrame | None = None
         self.head_t_s: float | None = None
-        self._last_t_s = 0.0
+        self._last_t_s: float | None = None
+        self.fps = opening.rate(stream)
         self._advance()
+        self.untimed = self._is_untimed()
+        if self.untimed:
+            self.fps = untimed_fps or self.fps or opening.UNTIMED_FPS
 
     @classmethod
-    def find(cls, path: Path) -> Pictures | None:
-        """The first video stream that is no cover art. Raises: MediaError when the file cannot be opened."""
-        container = open_file(path)
-        for stream in container.streams.video:
-            if not stream.disposition & Disposition.attached_pic:
-                stream.thread_type = "AUTO"
-                return cls(container, stream)
+    def find(cls, path: Path, *, max_side_px: int, untimed_fps: float = 0.0) -> Pictures | None:
+        """The pictures that are meant to be seen.
+
+        untimed_fps: pictures a second of a film that has no times in it; 0 = what its header says
+        raises: MediaError when the file cannot be opened
+        """
+        container = opening.open_film(path)
+        stream = opening.pictures_of(container)
+        if stream is not None:
+            stream.thread_type = "AUTO"
+            return cls(container, stream, max_side_px=max_side_px, untimed_fps=untimed_fps)
         container.close()
         return None
+
+    def _is_untimed(self) -> bool:
+        return self.head is not None and self.head.pts is None
+
+    @property
+    def joins(self) -> int:
+        """How often the stamps began again or jumped, so far."""
+        return self._packets.line.joins
+
+    def picture(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """A frame of it as a person would see it, uint8 [h, w, 3] RGB."""
+        return self._developer.picture(frame)
 
     def take(self) -> av.VideoFrame:
         frame = self.head
@@ -63,14 +83,16 @@ class Pictures:
 
     def jump(self, late_s: float) -> int:
         """Go on at the first key frame that is not late. Returns about how many pictures that skips; 0 = none found."""
-        before_s = self._last_t_s
-        target = round((before_s + late_s + self._start_s) / float(self._stream.time_base or 1))
+        before_s, line = self._last_t_s or 0.0, self._packets.line
+        stamp_s = before_s + late_s - line.offset_s + opening.start_s(self._container)
+        target = round(stamp_s / float(self._stream.time_base or 1))
         if not any(entry.is_keyframe and entry.timestamp >= target for entry in self._stream.index_entries):
             return 0  # none, or a file without an index: go on decoding
         try:
             self._container.seek(target, stream=self._stream, backward=False)
         except av.FFmpegError:
             return 0
+        self._packets = Packets(self._container, self._stream, self._on_damage, replace(line, ends_s={}))
         self._frames = self._decode()
         self._last_t_s = before_s + late_s
         self._advance()
@@ -80,7 +102,7 @@ class Pictures:
         self._container.close()
 
     def _decode(self) -> Iterator[av.VideoFrame]:
-        for packet in _packets(self._container, self._stream, self._on_damage):
+        for packet in self._packets:
             try:
                 frames = packet.decode()
             except av.FFmpegError:
@@ -90,14 +112,15 @@ class Pictures:
 
     def _advance(self) -> None:
         """Decode until there is a picture that is sound and does not go back in time."""
+        last_s = self._last_t_s
         for frame in self._frames:
-            next_s = self._last_t_s + 1 / (self.fps or 25)
-            t_s = frame.time - self._start_s if frame.pts is not None else next_s
-            if abs(t_s - self._last_t_s) > JUMP_S:
+            next_s = 0.0 if last_s is None else last_s + 1 / (self.fps or opening.UNTIMED_FPS)
+            t_s = next_s if frame.pts is None else frame.time + self._shift_s
+            if abs(t_s - next_s) > JUMP_S:  # a stamp between key frames
                 self.damaged += 1
-                self._start_s += t_s - next_s
+                self._shift_s += next_s - t_s
                 t_s = next_s
-            if frame.is_corrupt or t_s < self._last_t_s - 1e-6:
+            if frame.is_corrupt or (last_s is not None and t_s < last_s - 1e-6):
                 self.damaged += 1
                 continue
             self.head, self.head_t_s = frame, max(0.0, t_s)
@@ -114,11 +137,10 @@ class Sound:
 
     def __init__(self, container: InputContainer, stream: av.AudioStream) -> None:
         self._container = container
-        self._stream = stream
-        self.duration_s = _duration_s(container)
+        self.duration_s = opening.length_s(container)
         self.damaged = 0
-        self._start_s = _start_s(container)
-        self._resampler = _resampler()
+        self._packets = Packets(container, stream, self._on_damage)
+        self._mono = Mono()
         self._at_s: float | None = None
         self._rest = np.empty(0, np.int16)
         self._blocks = self._decode()
@@ -126,10 +148,11 @@ class Sound:
 
     @classmethod
     def find(cls, path: Path) -> Sound | None:
-        """The first sound track. Raises: MediaError when the file cannot be opened."""
-        container = open_file(path)
-        if container.streams.audio:
-            return cls(container, container.streams.audio[0])
+        """The sound track that is meant to be heard. Raises: MediaError when the file cannot be opened."""
+        container = opening.open_film(path)
+        stream = opening.sound_of(container)
+        if stream is not None:
+            return cls(container, stream)
         container.close()
         return None
 
@@ -155,31 +178,23 @@ class Sound:
         self._container.close()
 
     def _decode(self) -> Iterator[SoundBlock]:
-        for packet in _packets(self._container, self._stream, self._on_damage):
+        for packet in self._packets:
             try:
                 for frame in packet.decode():
-                    yield from self._resample(frame)
+                    yield from self._heard(frame)
             except (av.FFmpegError, ValueError):  # ValueError: the track changes its format on the way
                 self.damaged += 1
-                self._resampler = _resampler()
-        yield from self._cut(self._samples(None), everything=True)
+                self._mono.again()
+        yield from self._cut(self._mono.take(None), everything=True)
 
-    def _resample(self, frame: av.AudioFrame) -> Iterator[SoundBlock]:
-        stamp_s = None if frame.time is None else frame.time - self._start_s
+    def _heard(self, frame: av.AudioFrame) -> Iterator[SoundBlock]:
+        stamp_s = None if frame.pts is None else frame.time
         heard_s = (self._at_s or 0.0) + len(self._rest) / SAMPLE_RATE_HZ
-        if stamp_s is not None and abs(stamp_s - heard_s) > JUMP_S:
-            self.damaged += 1
-            self._start_s += stamp_s - heard_s
-            stamp_s = heard_s
         if stamp_s is not None and (self._at_s is None or abs(stamp_s - heard_s) > HOLE_S):
-            yield from self._cut(self._samples(None), everything=True)
-            self._resampler = _resampler()
+            yield from self._cut(self._mono.take(None), everything=True)
+            self._mono.again()
             self._at_s = max(stamp_s, self._at_s or 0.0) if self._at_s is not None else stamp_s
-        yield from self._cut(self._samples(frame))
-
-    def _samples(self, frame: av.AudioFrame | None) -> NDArray[np.int16]:
-        parts = [part.to_ndarray()[0] for part in self._resampler.resample(frame)]
-        return np.concatenate(parts).astype(np.int16) if parts else np.empty(0, np.int16)
+        yield from self._cut(self._mono.take(frame))
 
     def _cut(self, samples: NDArray[np.int16], *, everything: bool = False) -> Iterator[SoundBlock]:
         """Whole blocks of what is there; with everything, the rest too. Sound before 0 is left out."""
@@ -197,72 +212,6 @@ class Sound:
 
     def _on_damage(self) -> None:
         self.damaged += 1
-
-
-def check_file(path: Path) -> None:
-    """Raises: MediaError for what is no file, or an empty one."""
-    if path.is_dir():
-        raise MediaError(f"{path} is a folder, not a video.", hint="Name one video file in it.")
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        hint = "Check the path and who may read it."
-        raise MediaError(f"{path} cannot be read ({error.strerror}).", hint=hint) from None
-    if size == 0:
-        raise MediaError(f"{path} is empty (0 bytes): nothing was recorded.", hint=COPY_HINT)
-
-
-def open_file(path: Path) -> InputContainer:
-    """Raises: MediaError for what is no video or sound."""
-    try:
-        # Only local files: a playlist among the recordings must not make the device open network addresses.
-        container = av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise MediaError(
-            f"{path} is not a video that can be played ({reason}). Either it is something else, or the recording was"
-            " cut off before its index was written.",
-            hint=COPY_HINT,
-        ) from None
-    if _is_no_film(container.format.name):
-        name = container.format.name
-        container.close()
-        raise MediaError(f"{path} is a picture or a text ({name}), not a video.", hint="Name a video file.")
-    return container
-
-
-def _is_no_film(name: str) -> bool:
-    """FFmpeg plays text files as terminal art, and stills as films of one picture."""
-    return name in ("tty", "image2", "lrc", "srt") or name.endswith("_pipe")
-
-
-def _packets(container: InputContainer, stream: StreamT, on_damage: Callable[[], None]) -> Iterator[av.Packet[StreamT]]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.FFmpegError:  # the file ends in the middle of a packet
-            on_damage()
-            return
-        except IndexError:  # PyAV on a damaged transport stream, where a stream turns up that was not announced
-            on_damage()
-            packets = container.demux(stream)
-            continue
-        yield packet
-
-
-def _resampler() -> av.AudioResampler:
-    return av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
-
-
-def _start_s(container: InputContainer) -> float:
-    return (container.start_time or 0) / av.time_base
-
-
-def _duration_s(container: InputContainer) -> float | None:
-    return container.duration / av.time_base if container.duration else None
 
 
 def _end_s(block: SoundBlock) -> float:

@@ -93,6 +93,7 @@ def _common(command: argparse.ArgumentParser) -> None:
 def _run_flags(run: argparse.ArgumentParser) -> None:
     add = run.add_argument
     add("--pace", choices=("real", "fast"), help="of a replay: as recorded, or as fast as guidance can look")
+    add("--film-fps", type=float, metavar="N", help="pictures a second of a replay that has no times in it")
     add("--buttons", metavar="FILE.jsonl", help="presses for a replay, one JSON object a line (buttons.script)")
     add(
         "--allow-demo-model",
@@ -153,6 +154,7 @@ OVERRIDES = {
     "device": "device.name",
     "source": "capture.source",
     "pace": "capture.pace",
+    "film_fps": "capture.film_fps",
     "model": "guidance.model",
     "allow_demo_model": "guidance.allow_demo_model",
     "allow_trial_model": "guidance.allow_trial_model",

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from server.commands.label import FILM_FPS
 from shared import atomic
 from shared.errors import ConfigError
 
@@ -54,6 +55,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="where the camera of the recording was: metres above the ground, degrees down, degrees from edge to edge "
         "(1.3,10,62); distances of boxes follow from it",
     )
+    parser.add_argument("--film-fps", type=float, default=0.0, metavar="N", help=FILM_FPS)
     parser.add_argument(
         "--timed",
         action="store_true",
@@ -157,7 +159,7 @@ def _courses(options: argparse.Namespace) -> Iterable[Course]:
 
     if options.rendered is not None:
         return rendered.courses(options.rendered, minutes=options.minutes, seed=options.seed)
-    return annotated.courses(options.dataset, looks_per_s=options.looks)
+    return annotated.courses(options.dataset, looks_per_s=options.looks, untimed_fps=options.film_fps)
 
 
 def _name(options: argparse.Namespace) -> str:

@@ -32,6 +32,9 @@ _ANSWERS = {SKIP: SKIP, BACK: BACK, QUIT: QUIT, "nothing": vocabulary.CLEAR}
 """Typed word → answer, of those that are not read as guidance."""
 
 
+FILM_FPS = "pictures a second of a video that has no times in it (default: what it says, else 25)"
+
+
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command."""
     parser = commands.add_parser(
@@ -46,12 +49,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--again", action="store_true", help="ask about answered chunks too; Enter keeps an answer")
     parser.add_argument("--open", action="store_true", help="open each picture with the desktop's own program")
+    parser.add_argument("--film-fps", type=float, default=0.0, metavar="N", help=FILM_FPS)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Ask about each chunk that has no answer yet; returns the exit status."""
-    video = footage.find(options.video)
+    video = footage.find(options.video, untimed_fps=options.film_fps)
+    for note in video.notes:
+        print(note)
     with label.opened(options.dataset) as folder:
         session = Session(folder, video, folder.name_of(options.video), open_pictures=options.open, again=options.again)
         if not video.has_sound:

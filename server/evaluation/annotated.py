@@ -33,7 +33,7 @@ from shared.errors import DatasetError
 
 REFERENCES = ".references.jsonl"
 LABELS = "labels.jsonl"
-VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".ts", ".mts", ".h264", ".264", ".hevc", ".mjpeg")
 STILL_S = 2.0
 """A still stays in view this long at most."""
 LABELS_FPS = 30.0
@@ -54,17 +54,21 @@ class Span:
     """None where what was said tells nothing of what is there ("Turn right.")."""
 
 
-def courses(path: Path, *, looks_per_s: float) -> list[Course]:
-    """The courses of a video or folder. Raises: DatasetError, MediaError, OSError."""
+def courses(path: Path, *, looks_per_s: float, untimed_fps: float = 0.0) -> list[Course]:
+    """The courses of a video or folder.
+
+    untimed_fps: pictures a second of videos that have no times in them; 0 = what they say
+    raises: DatasetError, MediaError, OSError
+    """
     if path.is_file():
-        return [_video(path, looks_per_s)]
+        return [_video(path, looks_per_s, untimed_fps)]
     if (path / LOG_NAME).is_file():
         return _dataset(path)
     if tables := _tables(path):
         return [course for table in tables for course in _pictures(table)]
     videos = sorted(file for file in path.glob("*") if file.suffix.lower() in VIDEOS)
     if videos:
-        return [_video(video, looks_per_s) for video in videos]
+        return [_video(video, looks_per_s, untimed_fps) for video in videos]
     raise DatasetError(
         f"{path} holds nothing to evaluate on.", hint=f"Name a video, or a folder with videos, {LABELS} or {LOG_NAME}."
     )
@@ -92,8 +96,8 @@ def events(spans: Sequence[Span]) -> tuple[Event, ...]:
 # --- videos -----------------------------------------------------------------------------------------------------------
 
 
-def _video(path: Path, looks_per_s: float) -> Course:
-    film = footage.find(path)
+def _video(path: Path, looks_per_s: float, untimed_fps: float) -> Course:
+    film = footage.find(path, untimed_fps=untimed_fps)
     spans = list(_references(path.with_suffix(REFERENCES)))
 
     def frames() -> Iterator[Frame]:

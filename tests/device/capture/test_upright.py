@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from device.capture import rotate
 from device.capture.settings import CaptureSettings
 from shared.errors import ConfigError
+from shared.film import upright
 from tests.device.capture.films import corner_names, corners
 
 ONE = 1 << 16
@@ -33,19 +34,19 @@ def _matrix(a: int, b: int, c: int, d: int) -> bytes:
     ],
 )
 def test_each_quarter_turn_and_mirror_is_applied(entries: tuple[int, int, int, int], expected: str) -> None:
-    assert corner_names(rotate.by_display_matrix(corners(), _matrix(*entries))) == expected
+    assert corner_names(upright.by_display_matrix(corners(), _matrix(*entries))) == expected
 
 
 def test_a_tilt_that_is_no_quarter_turn_is_left_alone() -> None:
     tilted = _matrix(46341, 46341, -46341, 46341)
-    assert corner_names(rotate.by_display_matrix(corners(), tilted)) in ("RGgB", "BRGg")
-    assert corner_names(rotate.by_display_matrix(corners(), _matrix(0, 0, 0, 0))) == "RGgB"
+    assert corner_names(upright.by_display_matrix(corners(), tilted)) in ("RGgB", "BRGg")
+    assert corner_names(upright.by_display_matrix(corners(), _matrix(0, 0, 0, 0))) == "RGgB"
 
 
 @given(st.binary(max_size=64))
 def test_any_bytes_for_a_matrix_give_a_whole_picture(matrix: bytes) -> None:
     image = corners(40, 30)
-    turned = rotate.by_display_matrix(image, matrix)
+    turned = upright.by_display_matrix(image, matrix)
     assert sorted(turned.shape) == sorted(image.shape)
     assert turned.flags.c_contiguous
 

@@ -1,0 +1,64 @@
+"""One time line through stamps that begin again or jump. Pure.
+
+Recordings that were joined as files, a clock that was set, a counter that wrapped, a damaged stamp: what follows such a
+place goes on where everything before it ended, pictures and sound by the same step. A stamp that is damaged alone
+changes nothing after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+BACK_S = 0.25
+"""A stamp further back than this before the end of its stream begins again; less is disorder."""
+JUMP_S = 60.0
+"""A stamp further ahead is none of a pause: nobody would wait it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLine:
+    """Where a film stands while its packets are read in the order of the file."""
+
+    offset_s: float = 0.0
+    """To add to stamps."""
+    before_s: float = 0.0
+    """The offset before the last join: a single damaged stamp returns to it."""
+    ends_s: Mapping[int, float] = field(default_factory=dict)
+    """By stream: where its last packet ends on the time line."""
+    joins: int = 0
+    """How often stamps began again or jumped, and did not return."""
+
+    @property
+    def end_s(self) -> float:
+        """Where everything that was read ends."""
+        return max(self.ends_s.values(), default=0.0)
+
+
+def step(line: TimeLine, stream: int, stamp_s: float, length_s: float, *, begins: bool = True) -> TimeLine:
+    """Place the next packet: on the line that this gives, it begins at stamp_s + offset_s.
+
+    stream: its number; stamp_s: when it is decoded, by its own stamp; length_s: how long it lasts, 0 where unknown
+    begins: whether a recording may begin with it: a key frame, any sound
+    """
+    end_s = line.ends_s.get(stream)  # a stream that has none yet: wherever it begins, the others begin there too
+    if not _follows(stamp_s + line.offset_s, end_s):
+        if not begins:
+            return line
+        if line.joins and _follows(stamp_s + line.before_s, end_s):
+            line = replace(line, offset_s=line.before_s, joins=line.joins - 1)
+        else:
+            line = replace(line, offset_s=line.end_s - stamp_s, before_s=line.offset_s, joins=line.joins + 1)
+    at_s = stamp_s + line.offset_s
+    return replace(line, ends_s={**line.ends_s, stream: max(at_s + length_s, line.ends_s.get(stream, at_s))})
+
+
+def unstamped(line: TimeLine, stream: int, length_s: float) -> TimeLine:
+    """The next packet has no stamp: it follows the one before."""
+    if stream not in line.ends_s:
+        return line
+    return replace(line, ends_s={**line.ends_s, stream: line.ends_s[stream] + length_s})
+
+
+def _follows(at_s: float, end_s: float | None) -> bool:
+    return end_s is None or -BACK_S <= at_s - end_s <= JUMP_S
