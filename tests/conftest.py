@@ -104,6 +104,7 @@ def starter_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     base = tmp_path_factory.getbasetemp()
     common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    common = Path(os.environ.get("WAYCUE_TESTS_TOGETHER", common))  # of several runs at once: scripts/test
     made, home = common / "starter-made", tmp_path_factory.mktemp("starter") / "home"
     with file_lock.locked(common / "starter.lock"):
         if not made.exists():

@@ -156,6 +156,17 @@ def test_without_picamera2_the_error_says_what_to_install() -> None:
     assert "sudo apt install python3-picamera2" in str(caught.value)
 
 
+def test_a_picamera2_that_was_built_for_another_numpy_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "picamera2.py").write_text("raise ValueError('numpy.dtype size changed, may indicate ...')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(MediaError) as caught:
+        LiveSource(picamera2_plan()).open()
+    assert "numpy.dtype size changed" in str(caught.value)
+    assert "install --upgrade --force-reinstall simplejpeg" in str(caught.value)
+
+
 @pytest.mark.hardware
 @pytest.mark.skipif(not _has_picamera2(), reason="no Pi camera, or picamera2 is not installed")
 def test_the_pi_camera_gives_pictures() -> None:
