@@ -28,7 +28,7 @@ def export_eyes(
 
     golden_chunks: what a device tests itself on; pictures: what the int8 scales are found on
     notice: whose weights these are and under which licence; travels as NOTICE.txt
-    measured: what shared.model_card reads of it
+    measured: what shared.model_card reads of it; None = it may name all
     raises: OSError, BundleError
     """
     temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)
@@ -48,7 +48,7 @@ def export_eyes(
         "look": described(what),
         "objects": what.objects,
         "sides": list(vocabulary.SIDES_SEEN),
-        "measured": dict(measured or {}),
+        **({} if measured is None else {"measured": dict(measured)}),
         "vocabulary": vocabulary.load().version,
         "precision": "look int8" if quantised else "float32",
     }
