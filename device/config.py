@@ -95,6 +95,9 @@ class GuidanceSection:
     """A soft tick this often while it sees and says nothing, 2 to 60. 0 = none."""
     say_clear: bool = False
     """Whether "path is clear" may be said. Off: silence and the cane are safer."""
+    trial_classes: bool = False
+    """Whether things are named of which nobody measured on real pictures how often the model is right about them. Only
+    with a sighted companion."""
     hazard_above: Annotated[float, Meta(ge=0, le=1)] | None = None
     """Score above which a hazard counts as seen, 0 to 1. Not set = as calibrated for the model."""
     speak_above: Annotated[float, Meta(ge=0, le=1)] | None = None

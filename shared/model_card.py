@@ -4,7 +4,9 @@
     spoken(card)              → sentences     at most two, for a wearer, who cannot read
 
 A detector sees what its classes are called; a hazard head or a decoder what it was trained on, `known`. Where a model
-has either of these and no such list (one from before it, or from a hub), nothing is promised of the rest.
+has either of these and no such list (one from before it, or from a hub), nothing is promised of the rest. Where a
+manifest tells what was measured on real pictures, the classes without a figure are not promised either: without
+guidance.trial_classes they are not spoken.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from shared import vocabulary
 
 SPOKEN_MOST = 6
 """Names in one sentence: six take four seconds."""
+MEASURED_FROM = 5
+"""With fewer real pictures it is not known how often a class is right: of 4 right ones, one in two may be wrong."""
 MORE = "more"
 NOT_KNOWN = "It is not known what this model sees."
 REST_NOT_KNOWN = "It is not known what else it sees."
@@ -34,11 +38,35 @@ class SightCard:
 
 def card_of(model: Mapping[str, Any]) -> SightCard:
     """model: the manifest's `model` section; what is not as it should be counts as absent."""
-    known, names = _names(model.get("known")), _names(_look(model).get("names"))
+    known, names, proven = _names(model.get("known")), _names(_look(model).get("names")), measured(model)
     sees = known | names
     whole = bool(known) or (bool(names) and "end_id" not in model and _names(model.get("objects")) <= names)
-    rest = by_urgency(name for name in vocabulary.load().objects if name not in sees)
-    return SightCard(by_urgency(sees), rest if whole else (), () if whole else rest)
+    rest = {name for name in vocabulary.load().objects if name not in sees}
+    unproven = set() if proven is None else sees - proven
+    return SightCard(
+        by_urgency(sees - unproven),
+        by_urgency(rest) if whole else (),
+        by_urgency(unproven if whole else rest | unproven),
+    )
+
+
+def measured(model: Mapping[str, Any]) -> frozenset[str] | None:
+    """Objects of which it was measured on real pictures how often they are there when it sees them.
+
+    None where the manifest does not tell: that of a demonstration model, judged on drawn walks, or an older one.
+    model: as for card_of
+    """
+    if "measured" not in model:
+        return None
+    told = model["measured"]
+    figures = told.items() if isinstance(told, Mapping) else ()
+    return frozenset(name for name, figure in figures if isinstance(figure, Mapping) and _counted(figure))
+
+
+def _counted(figure: Mapping[str, Any]) -> bool:
+    """Whether it is a share of enough pictures."""
+    precision, of = figure.get("precision"), figure.get("of")
+    return isinstance(precision, int | float) and 0 <= precision <= 1 and type(of) is int and of >= MEASURED_FROM
 
 
 def by_urgency(names: Iterable[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from device.agent.state import AgentState
 from device.capture.source import Source, SourceInfo, VideoFrame
 from device.config import Config
 from device.controls.buttons import KEYS_HELP, Keys
-from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, UPDATED
+from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_WORDS, UPDATED
 from device.health import announcements, status
 from device.health.monitor import HealthMonitor, MonitorPorts
 from device.moments.sealer import STORAGE_TEXTS
@@ -33,6 +33,7 @@ LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
+    TRIAL_WORDS,
 )  # fmt: skip
 
 
@@ -113,6 +114,8 @@ class Agent:
             )
         if not parts.guidance.model_version:
             parts.guidance.tell(NO_MODEL, about=ABOUT_MODEL)
+        if parts.config.guidance.trial_classes:
+            parts.guidance.tell(TRIAL_WORDS)
         if parts.outbox.recovered.lost or parts.outbox.recovered.damaged:
             parts.guidance.tell(announcements.LOST)
 

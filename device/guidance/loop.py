@@ -45,6 +45,7 @@ READY = "Guidance ready."
 NO_MODEL = "No model. Recording only."
 NO_CAMERA = "No camera."
 POLL_S = 0.05  # how soon an end of speech is noticed between looks
+TRIAL_WORDS = "Trial words are on."
 ABOUT_MODEL = "model"
 ABOUT_SIGHT = ("what it sees", "what it does not see")
 BACKOFF_BASE_S, BACKOFF_MAX_S = 0.5, 30.0  # after failures of the model in a row

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from exporters.onnx.bundle import GoldenChunk, Label, unlisted, write_golden
 from exporters.onnx.look import Detector, Pictures, described, quantise_look, write_look
@@ -20,12 +21,14 @@ def export_eyes(
     golden_chunks: Sequence[GoldenChunk],
     pictures: Pictures,
     notice: str = "",
+    measured: Mapping[str, Any] | None = None,
     quantised: bool = True,
 ) -> bundles.Manifest:
     """Write a bundle without a language model at `folder` (which must not exist). It appears whole or not at all.
 
     golden_chunks: what a device tests itself on; pictures: what the int8 scales are found on
     notice: whose weights these are and under which licence; travels as NOTICE.txt
+    measured: what shared.model_card reads of it; None = it may name all
     raises: OSError, BundleError
     """
     temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)
@@ -45,6 +48,7 @@ def export_eyes(
         "look": described(what),
         "objects": what.objects,
         "sides": list(vocabulary.SIDES_SEEN),
+        **({} if measured is None else {"measured": dict(measured)}),
         "vocabulary": vocabulary.load().version,
         "precision": "look int8" if quantised else "float32",
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server import config as settings
+from server.commands import grounding
 from shared import model_card
 from shared.bundle import read_manifest
 from shared.errors import ConfigError
@@ -30,6 +31,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     show.add_argument("version", help="a version of `models list`")
     show.add_argument("--json", action="store_true", help="print it as JSON")
     show.set_defaults(run=_show)
+    grounding.add_parser(actions)
     add = actions.add_parser(
         "add", help="register a bundle folder, or the starter that ships with waycue; or fetch pretrained eyes"
     )

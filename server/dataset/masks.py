@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ class _Pair:
     picture: Path
     mask: Path
     decode: Callable[[Path], Mask]
+    split: str
+    """As its publisher calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +67,19 @@ class MaskFolder:
 
     def __iter__(self) -> Iterator[MaskedPicture]:
         """Raises: DatasetError naming a file that is missing, cannot be read, or is not of its picture's size."""
-        for pair in self._pairs:
-            image, mask = pictures.read(pair.picture), pair.decode(pair.mask)
-            if image.shape[:2] != mask.shape:
-                raise DatasetError(f"{pair.mask} is {mask.shape}, its picture {image.shape[:2]} (height, width).")
-            yield MaskedPicture(pair.picture.stem, image, mask)
+        yield from map(self.read, range(len(self._pairs)))
+
+    def read(self, at: int) -> MaskedPicture:
+        """One pair by its place. Raises: as iterating does."""
+        pair = self._pairs[at]
+        image, mask = pictures.read(pair.picture), pair.decode(pair.mask)
+        if image.shape[:2] != mask.shape:
+            raise DatasetError(f"{pair.mask} is {mask.shape}, its picture {image.shape[:2]} (height, width).")
+        return MaskedPicture(pair.picture.stem, image, mask)
+
+    def of_split(self, *, training: bool) -> MaskFolder:
+        """Only the pictures that its publisher means for training (splits called "train…"), or only the others."""
+        return replace(self, _pairs=tuple(pair for pair in self._pairs if pair.split.startswith("train") == training))
 
 
 def open_masks(layout: str, folder: Path, *, own: Mapping[str, str] | None = None) -> MaskFolder:
@@ -91,7 +101,7 @@ def _cityscapes(folder: Path, own: _Own) -> Iterator[_Pair]:
     for mask in sorted(folder.glob("gtFine/*/*/*_gtFine_labelIds.png")):
         split, city, name = mask.parts[-3:]
         picture = name.replace("_gtFine_labelIds", "_leftImg8bit")
-        yield _Pair(folder / "leftImg8bit" / split / city / picture, mask, decode)
+        yield _Pair(folder / "leftImg8bit" / split / city / picture, mask, decode, split)
 
 
 def _ade20k(folder: Path, own: _Own) -> Iterator[_Pair]:
@@ -99,7 +109,7 @@ def _ade20k(folder: Path, own: _Own) -> Iterator[_Pair]:
     if masks:
         decode = _indexed(lookup(_ade_names(folder / "objectInfo150.txt"), ground_classes.ADE20K, own=own))
         for mask in masks:
-            yield _Pair(folder / "images" / mask.parent.name / f"{mask.stem}.jpg", mask, decode)
+            yield _Pair(folder / "images" / mask.parent.name / f"{mask.stem}.jpg", mask, decode, mask.parent.name)
 
 
 def _ade_names(file: Path) -> Iterator[tuple[int, str]]:
@@ -120,7 +130,7 @@ def _vistas(folder: Path, own: _Own) -> Iterator[_Pair]:
             decode = _indexed(lookup(names, ground_classes.VISTAS, own=own))
             for mask in masks:
                 split = mask.relative_to(folder).parts[0]
-                yield _Pair(folder / split / "images" / f"{mask.stem}.jpg", mask, decode)
+                yield _Pair(folder / split / "images" / f"{mask.stem}.jpg", mask, decode, split)
             return
 
 
@@ -136,7 +146,7 @@ def _coco(folder: Path, own: _Own) -> Iterator[_Pair]:
             kinds = ((int(each["id"]), int(each["category_id"])) for each in entry["segments_info"])
             segments = {each: table[min(kind, len(table) - 1)] for each, kind in kinds}
             mask = index.with_suffix("") / str(entry["file_name"])
-            yield _Pair(folder / split / files[entry["image_id"]], mask, _panoptic(segments))
+            yield _Pair(folder / split / files[entry["image_id"]], mask, _panoptic(segments), split)
 
 
 LAYOUTS: Mapping[str, tuple[str, Callable[[Path, _Own], Iterator[_Pair]]]] = {

@@ -167,15 +167,34 @@ def known_hazards(answer: Answer) -> Iterator[tuple[float, bool]]:
     Where only a sentence is known: its own object at each side; all of them where a person confirmed silence; none
     where it names no object ("Turn right."), for it says nothing of things.
     """
+    for _, score, there in known_pairs(answer):
+        yield score, there
+
+
+def known_pairs(answer: Answer) -> Iterator[tuple[str, float, bool]]:
+    """The same with the object before it."""
     case = answer.case
     name, side = named(case.text), seen_side(_slots(case.text).side)
     scored = {(other, at): score for other, at, score in answer.scores}
     there = case.there if case.there is not None else {(name, side)} if name else frozenset()
-    for _ in there - scored.keys():
-        yield 0.0, True
+    for missed, _ in there - scored.keys():
+        yield missed, 0.0, True
     for pair, score in scored.items():
         if case.there is not None or case.text == vocabulary.CLEAR or pair[0] == name:
-            yield score, pair in there
+            yield pair[0], score, pair in there
+
+
+def measured(answers: Sequence[Answer], *, above: float) -> dict[str, dict[str, float]]:
+    """Object → how often it is there when it counts as seen, of how many pictures: the manifest's `measured`.
+
+    answers: to real pictures that taught nothing; above: the score from which a hazard counts as seen
+    """
+    seen, right = Counter[str](), Counter[str]()
+    for answer in answers:
+        pairs = [(name, there) for name, score, there in known_pairs(answer) if score >= above]
+        seen.update({name for name, _ in pairs})
+        right.update({name for name, there in pairs if there})
+    return {name: {"precision": round(right[name] / of, 4), "of": of} for name, of in sorted(seen.items())}
 
 
 def sure_enough(answers: Sequence[Answer]) -> bool:

@@ -88,7 +88,8 @@ class _Driver:
         seconds: Callable[[], float],
     ) -> None:
         self._model, self._course, self._settings, self._seconds = model, course, settings, seconds
-        self._state = GuidanceState(wearer, course.chunk_s, stills=course.stills)
+        drawn = replace(wearer, trial_classes=True)  # only of real pictures is it asked how right a model is there
+        self._state = GuidanceState(drawn if course.exact else wearer, course.chunk_s, stills=course.stills)
         self._moments: list[Moment] = []
         self._said: dict[int, Utterance] = {}
         self._pictures: dict[int, bytes] = {}

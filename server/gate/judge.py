@@ -132,6 +132,8 @@ def judge(subject: Subject, bench: Bench) -> Judgement:
     ours, full = bench.answers(made.folder, chosen), bench.answers(made.full, chosen)
     fitting = _fitting(subject, bench)
     figures, fitted = recalibrate(made.folder, _held_out(ours), fitting, extra=subject.extra)
+    if base.intended_use != "demo":
+        _tell_measured(made.folder, calibrate.calibrated([a for a in ours if a.case.group == REAL], fitted))
     pictures, stops = _keep_golden(base, made.folder, bench.threads)
     restamp(made.folder)
     slot_loss, slot_cases = scoring.quantised(full, ours)
@@ -202,6 +204,13 @@ def recalibrate(
         extra=dict(extra or {}),
     )
     return figures, fitted.by
+
+
+def _tell_measured(folder: Path, real: Sequence[evaluate.Answer]) -> None:
+    """Which classes may be named on real pictures: those of which this bundle showed how often it is right."""
+    manifest = bundles.read_manifest(folder)
+    told = evaluate.measured(real, above=float(manifest.thresholds["hazard_above"]))
+    restamp(folder, model={**manifest.model, "measured": told})
 
 
 def restamp(folder: Path, **changes: Any) -> None:

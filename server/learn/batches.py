@@ -30,9 +30,10 @@ class Example:
 
     tile: NDArray[np.uint8]
     """[s, s, 3]"""
-    text: str
+    text: str | None
+    """None = nobody said anything about it"""
     patches: NDArray[np.int64] | None
-    """[p] object per patch, or None where no masks exist"""
+    """[p] object per patch, IGNORE = nobody said, or None where that is so of all"""
     hazards: NDArray[np.float32]
     """[objects, sides]"""
     hazard_weights: NDArray[np.float32]
@@ -238,11 +239,11 @@ def _damaged(example: Example, rng: np.random.Generator) -> Example:
 
 
 def collate(examples: Sequence[Example], checkpoint: Checkpoint) -> Batch:
-    """Examples → a batch with pixel_values."""
+    """Examples that have sentences → a batch with pixel_values."""
     tiles = np.stack([example.tile for example in examples])
     batch: Batch = {
         "pixel_values": torch.from_numpy(normalise(tiles, checkpoint.preprocessing)),
-        "answers": pad_answers([checkpoint.answer_ids(example.text) for example in examples]),
+        "answers": pad_answers([checkpoint.answer_ids(example.text or "") for example in examples]),
         "hazards": torch.from_numpy(np.stack([example.hazards for example in examples])),
         "hazard_weights": torch.from_numpy(np.stack([example.hazard_weights for example in examples])),
     }
@@ -252,6 +253,6 @@ def collate(examples: Sequence[Example], checkpoint: Checkpoint) -> Batch:
 
 
 def pad_answers(rows: Sequence[Sequence[int]]) -> Tensor:
-    """int64 [b, longest], padded with IGNORE."""
-    longest = max(len(row) for row in rows)
+    """int64 [b, longest], padded with IGNORE; a row may be empty."""
+    longest = max(1, *(len(row) for row in rows))
     return torch.tensor([[*row, *[IGNORE] * (longest - len(row))] for row in rows], dtype=torch.long)

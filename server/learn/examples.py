@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from server.dataset import material
 from server.dataset.sample_row import SampleRow
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
+from server.learn.weak import BoxLabels
 
 DEAF = 4
 """Every fourth view of a moment is without its sound: a microphone that fails must not take guidance with it."""
@@ -42,17 +44,27 @@ class ViewPlan:
     senses: material.Senses = field(default_factory=material.Senses)
     most: int | None = None
     """Examples of all rows; each row then gives fewer of its views, at least one, drawn by lot."""
+    boxes: BoxLabels | None = None
+    """Says which patches show the thing that a sentence names, for a model with eyes."""
 
 
 def examples(folder: Path, rows: Sequence[SampleRow], layout: Layout, plan: ViewPlan) -> list[Example]:
     """The views of rows of the dataset in `folder`. Raises: DatasetError."""
     most = plan.variations if plan.most is None else max(1, plan.most // max(1, len(rows)))
-    return [view for row in rows for view in _views(folder, row, layout, plan, min(plan.variations, most))]
+    return [view for row in rows for view in _labelled(folder, row, layout, plan, min(plan.variations, most))]
 
 
-def _views(folder: Path, row: SampleRow, layout: Layout, plan: ViewPlan, count: int) -> Iterator[Example]:
-    """`count` of the views that there are."""
-    image, text = material.picture(folder, row), row.ground_truth
+def _labelled(folder: Path, row: SampleRow, layout: Layout, plan: ViewPlan, count: int) -> Sequence[Example]:
+    image = material.picture(folder, row)
+    views = list(_views(folder, row, image, layout, plan, count))
+    return views if plan.boxes is None else plan.boxes.labelled(views, aspect=image.shape[1] / image.shape[0])
+
+
+def _views(
+    folder: Path, row: SampleRow, image: NDArray[np.uint8], layout: Layout, plan: ViewPlan, count: int
+) -> Iterator[Example]:
+    """`count` of the views that there are of a row and its picture."""
+    text = row.ground_truth
     earlier = material.before(folder, row) if plan.senses.before else None
     heard = material.sound(folder, row) if plan.senses.sound else None
     flipped, mirrored = mirror(image, text)

@@ -68,7 +68,8 @@ class TrainingSet(Dataset[int]):
     ) -> None:
         """features: [tiles, patches, dim], of the tiles of `shown`; order: [rows], places in `examples`"""
         self._base, self._examples, self._shown, self._features, self._order = base, examples, shown, features, order
-        self._answers = {example.text: base.answer_ids(example.text) for example in examples}
+        texts = {example.text for example in examples}
+        self._answers = {text: [] if text is None else base.answer_ids(text) for text in texts}
         self._heard = hear(base, examples)
 
     def __len__(self) -> int:
@@ -167,17 +168,19 @@ def _seer(guide: Guide, base: Checkpoint) -> See:
     return see
 
 
-def settle(base: Checkpoint, features: NDArray[np.float16]) -> None:
+def settle(base: Checkpoint, features: NDArray[np.float16], *, but: range = range(0)) -> None:
     """What a night taught is familiar from now on. features: [tiles, patches, dim], as `tower` gives them
+
+    but: the places of tiles of which only the ground was taught
 
     Does nothing for a model without eyes, or with too few pictures.
     """
-    if base.eyes is None or len(features) < 2 * PROTOTYPES:
+    if base.eyes is None or len(features) - len(but) < 2 * PROTOTYPES:
         return
     at = base.eyes.embeddings
     means = np.concatenate(
         [part.astype(np.float32).mean(1) for part in np.array_split(features, -(-len(features) // 256))]
     )
-    summaries = (means - at.mean.numpy()) / at.scale.numpy()
+    summaries = np.delete((means - at.mean.numpy()) / at.scale.numpy(), np.asarray(but, np.intp), axis=0)
     held_out = np.arange(len(summaries)) % 8 == 7
     base.eyes.familiar.fit(summaries[~held_out], summaries[held_out])

@@ -61,6 +61,12 @@ class Recipe:
     """Highest learning rate of what turns sound into something the decoder can use, where the model hears."""
     new_share: float = 0.3
     """Share of each batch that comes from the dataset; the rest replays what the base knew."""
+    masks: str = ""
+    """Folders of masks of the ground (LearnSettings.masks)."""
+    mask_pictures: int = 600
+    """Pictures of them, at most."""
+    mask_share: float = 0.15
+    """Share of each batch that comes from them, where there are any."""
     variations: int = 24
     """Views of each dataset picture: mirrored, brighter, shifted, noisier …"""
     replay: int = 4000
@@ -92,11 +98,13 @@ def train(
     recipe: Recipe,
     folder: Path,
     *,
+    masked: Sequence[Example] = (),
     progress: Progress = lambda text: None,
 ) -> Trained:
     """Train `base` in place and leave it merged; adapter and head are saved under `folder`/adapter.
 
-    fresh: the dataset's pictures with their variations; replay: what must not be forgotten
+    fresh: the dataset's pictures with their variations; replay: what must not be forgotten; masked: what teaches the
+    ground alone
     A training that was cut off goes on from its last save under `folder`/steps.
     raises: OSError
     """
@@ -114,10 +122,10 @@ def train(
     _untie(base)
     adapted = get_peft_model(base.model, config)
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
-    examples = [*fresh, *replay]
+    examples = [*fresh, *replay, *masked]
     shown = Shown.by(examples, frames=base.frames)
     features = tower(guide, shown.tiles, base, folder / "features", progress=progress)
-    rows = TrainingSet(base, examples, shown, features, _order(len(fresh), len(replay), recipe))
+    rows = TrainingSet(base, examples, shown, features, _order(len(fresh), len(replay), recipe, masked=len(masked)))
     losses = _Losses(recipe.steps, progress)
     optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
     trainer = Trainer(
@@ -130,7 +138,7 @@ def train(
     )
     _silence(trainer)
     trainer.train(resume_from_checkpoint=_str(saves.last(folder / "steps")))
-    settle(base, features)
+    settle(base, features, but=range(len(examples) - len(masked), len(examples)))
     save_adapter(adapted, base, folder / "adapter", recipe)
     base.model.tie_weights()  # as they were; does nothing where the config does not say so
     adapted.merge_and_unload()
@@ -209,13 +217,17 @@ class _Losses(TrainerCallback):
         return sum(part) / max(1, len(part))
 
 
-def _order(fresh: int, replay: int, recipe: Recipe) -> NDArray[np.int64]:
-    """Which row comes when: `new_share` of the rows are fresh, drawn evenly."""
+def _order(fresh: int, replay: int, recipe: Recipe, *, masked: int = 0) -> NDArray[np.int64]:
+    """Which row comes when: `new_share` of the rows are fresh, drawn evenly; `mask_share` of all are masked instead."""
     rng = np.random.default_rng(recipe.seed)
     count = recipe.steps * recipe.batch
     share = recipe.new_share if replay else 1.0
     new = rng.random(count) < share
-    return np.where(new, rng.integers(0, fresh, count), fresh + rng.integers(0, max(1, replay), count))
+    order = np.where(new, rng.integers(0, fresh, count), fresh + rng.integers(0, max(1, replay), count))
+    if not masked:
+        return order
+    others = fresh + replay + rng.integers(0, masked, count)
+    return np.where(rng.random(count) < recipe.mask_share, others, order)
 
 
 def _groups(guide: Guide, recipe: Recipe) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ from exporters.onnx.look import Detector, Seeing
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
 from server.dataset.folder import Dataset
+from server.dataset.masks import MaskFolder
 from server.dataset.sample_row import SampleRow
 from server.evaluation import answers as evaluate
 from server.eyes import packaged
@@ -37,9 +38,10 @@ from server.eyes.ssd_mobilenet import PRECISE
 from server.gate import golden
 from server.gate.judge import Bench, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of
 from server.gate.settings import Bounds
-from server.learn import examples, lineage, lora, tonight, verdict
+from server.learn import examples, lineage, lora, masked, tonight, verdict
 from server.learn.batches import Example, Layout, drawn
 from server.learn.settings import LearnSettings
+from server.learn.weak import BoxLabels
 from server.model import checkpoint as checkpoints
 from server.model import eyes_tower, sound
 from server.model.checkpoint import Checkpoint
@@ -99,6 +101,8 @@ class _Job:
     progress: Progress
     clock: Clock
     started_s: float
+    masks: Sequence[MaskFolder]
+    """What teaches the ground; of a base without a ground head nothing does."""
 
     @property
     def home(self) -> Path:
@@ -132,7 +136,15 @@ def retrain(
         if why is not None:
             return _finished(settled) if settled is not None else Night("skipped", (why,), champion=champion)
         base = load_base(settings, home, progress)
-        recipe = lora.Recipe(rank=settings.rank, steps=settings.steps, replay=settings.replay, threads=settings.threads)
+        masks = _masks(base, settings, progress)
+        recipe = lora.Recipe(
+            rank=settings.rank,
+            steps=settings.steps,
+            replay=settings.replay,
+            threads=settings.threads,
+            masks=settings.masks if masks else "",
+            mask_pictures=settings.mask_pictures,
+        )
         rows = tonight.take(view, new, base=base, recipe=recipe)
         for line in rows.put_aside:
             progress(line)
@@ -140,10 +152,22 @@ def retrain(
         why = tonight.too_few(rows.teaching, sum(row.row_id in kept for row in new), settings, force=force)
         if why is not None:
             return Night("skipped", (why,), champion=champion, put_aside=rows.put_aside)
-        job = _Job(registry, rows, base, recipe, settings, bounds or Bounds(), progress, clock, started_s)
+        job = _Job(registry, rows, base, recipe, settings, bounds or Bounds(), progress, clock, started_s, masks)
         night = _train_and_judge(job)
         atomic.write_json(verdict.report(home, night.version), asdict(night))
         return night
+
+
+def _masks(base: Checkpoint, settings: LearnSettings, progress: Progress) -> Sequence[MaskFolder]:
+    """Raises: ConfigError, DatasetError."""
+    if base.eyes is None:
+        if settings.masks:
+            progress(f"{base.name} has no ground head: learn.masks teaches it nothing")
+        return ()
+    folders = masked.opened(settings.masks, settings.mask_classes)
+    for folder in folders:
+        progress(f"masks of {len(folder)} pictures of {folder.layout} teach the ground. {folder.licence}.")
+    return folders
 
 
 def _new_rows(view: tonight.DatasetView, registry: Registry, progress: Progress) -> list[SampleRow]:
@@ -171,7 +195,10 @@ def _train_and_judge(job: _Job) -> Night:
     trained = _train(job, work)
     champion = registry.champion() or ""
     made, label = _export(job, work, champion=champion, version=version, began_utc_s=began_utc_s)
-    extra, learnt = {"lineage": lineage.manifest_entry(rows.teaching)}, lineage.samples(registry, champion)
+    extra: dict[str, Any] = {"lineage": lineage.manifest_entry(rows.teaching)}
+    learnt = lineage.samples(registry, champion)
+    if job.masks:
+        extra["masks"] = [{"layout": folder.layout, "licence": folder.licence} for folder in job.masks]
     judged = judge(
         Subject(base, label, made, rows.view.rows, rows.view.teaching, extra, learnt),
         Bench(registry, job.bounds, settings.threads, settings.gate_cases, job.progress),
@@ -218,9 +245,13 @@ def _train(job: _Job, work: Path) -> lora.Trained:
         seed=recipe.seed,
         senses=senses_of(base),
         most=recipe.draws(replay=bool(base.known)),
+        boxes=None if base.eyes is None else BoxLabels(base.eyes.network, base.eyes.names, layout),
     )
     fresh = examples.examples(job.rows.view.folder, job.rows.teaching, layout, plan)
-    return lora.train(base, fresh, replay(base, layout, recipe, job.progress), recipe, work, progress=job.progress)
+    picked = masked.chosen(job.masks, recipe.mask_pictures, recipe.seed)
+    ground = masked.examples(picked, layout, seed=recipe.seed, progress=job.progress)
+    known = replay(base, layout, recipe, job.progress)
+    return lora.train(base, fresh, known, recipe, work, masked=ground, progress=job.progress)
 
 
 def _export(job: _Job, work: Path, *, champion: str, version: str, began_utc_s: float) -> tuple[MadeBundle, Label]:

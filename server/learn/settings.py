@@ -31,6 +31,13 @@ class LearnSettings:
     teacher: str = ""
     """Larger networks on the server that propose what should have been said (`samples propose`): "packaged" (the eyes
     of `models add eyes`), a detector's or depth model's name on the hub, or a folder; several with commas."""
+    masks: str = ""
+    """Folders of street pictures with masks (`samples masks`) whose training splits teach the ground head of a base
+    with eyes: LAYOUT:FOLDER, several with commas. Their licences then hold for the model."""
+    mask_classes: str = ""
+    """A TOML file that maps their classes otherwise, as `samples masks --classes` takes it."""
+    mask_pictures: Annotated[int, Meta(ge=1, le=100_000)] = 600
+    """Pictures of them that one night is taught, at most: 140 kB each on the disk until morning."""
     replay: int = 4000
     """Rendered frames that are replayed beside the dataset (only for a base trained on rendered walks)."""
     decoder_bits: Literal[4, 8] = 8

@@ -38,7 +38,7 @@ class Batch(TypedDict, total=False):
     """One batch: either `pixel_values` or `features`; the rest where it is known."""
 
     answers: Required[Tensor]
-    """int64 [b, A], answer ids padded with IGNORE"""
+    """int64 [b, A], answer ids padded with IGNORE; only that where nothing is known to be said"""
     pixel_values: Tensor
     """float [b, 3, s, s]"""
     features: Tensor
@@ -93,7 +93,8 @@ class Guide(nn.Module):
         logits = self.answer_logits(features, answers, previous=previous, sound=sound)
         rows = functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), ignore_index=IGNORE, reduction="none")
         counted = (answers != IGNORE).float()
-        language = ((rows.view_as(counted) * counted).sum(1) / counted.sum(1)).mean()
+        said = counted.sum(1)
+        language = ((rows.view_as(counted) * counted).sum(1) / said.clamp(min=1)).sum() / (said > 0).sum().clamp(min=1)
         out = {"language_loss": language.detach(), "loss": self.weights.language * language}
         patch_logits, hazard_logits = self.head(features)
         if "patch_labels" in batch:

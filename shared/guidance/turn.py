@@ -14,6 +14,7 @@ from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ
 from shared.guidance import events, street_sounds
 from shared.guidance.events import GuidanceAction, GuidanceEvent
 from shared.lens import LensHistory, LensTrouble, examine
+from shared.model_card import measured
 from shared.policy import PolicySettings, PolicyState
 from shared.runtime.seen import Hazard, Observation
 from shared.sight import Sight, Uprightness
@@ -45,6 +46,10 @@ class GuidanceState:
     """The pictures are stills, which may be shown for long: no frozen camera."""
     policy: PolicyState = field(default_factory=PolicyState)
     model: events.LoadedModel | None = None
+    proven: frozenset[str] | None = None
+    """Objects that may be named by it; None = all."""
+    withheld: bool = False
+    """The newest look shows something else, which is not named."""
     lens: LensHistory = field(default_factory=LensHistory)
     ear: street_sounds.StreetEar = field(default_factory=street_sounds.StreetEar)
     sound: tuple[events.SoundTaken, ...] = ()
@@ -84,8 +89,10 @@ def turn(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
 
 
 def _model(state: GuidanceState, event: events.ModelChanged, now_s: float) -> Turn:
+    trial = event.model is None or event.settings.trial_classes
+    proven = None if trial or event.model is None else measured(event.model.manifest.model)
     state = replace(
-        state, model=event.model, settings=event.settings, look=None, thumb=None
+        state, model=event.model, settings=event.settings, proven=proven, withheld=False, look=None, thumb=None
     )  # its tokens are of another model
     actions: tuple[GuidanceAction, ...] = ()
     if event.announce is not None:
@@ -135,6 +142,7 @@ def _look_before(state: GuidanceState) -> Observation | None:
 def _observed(state: GuidanceState, observation: Observation, now_s: float) -> Turn:
     state = replace(state, look=(state.picture_s, observation))
     state, hazards = _followed(state, observation)
+    state, hazards, flags = _without_unproven(state, hazards)
     looked = policy.Looked(
         hazards,
         observation.brightness,
@@ -142,8 +150,10 @@ def _observed(state: GuidanceState, observation: Observation, now_s: float) -> T
         lens=state.trouble,
         seen_at_s=state.picture_s,
         far=observation.far,
+        withheld=state.withheld,
     )
     state, actions = _decide(state, looked, now_s, seen_s=state.picture_s)
+    actions += flags
     turn_deg = None if observation.view is None else sight.due(state.upright, state.picture_s)
     actions += () if turn_deg is None else (events.LookTurned(turn_deg),)
     if _words_by_table(state):
@@ -164,6 +174,30 @@ def _followed(state: GuidanceState, observation: Observation) -> tuple[GuidanceS
     seen = sight.follow(state.sight, state.thumb, observation.boxes, observation.view, state.picture_s)
     things = tuple(_hazard(thing) for thing in sight.followed(seen))
     return replace(state, sight=seen), (*observation.by_head, *things)
+
+
+def _without_unproven(
+    state: GuidanceState, hazards: tuple[Hazard, ...]
+) -> tuple[GuidanceState, tuple[Hazard, ...], tuple[GuidanceAction, ...]]:
+    """Things of which nobody knows how often the model is right about them are not named. The moment is flagged, so
+    that it becomes known, and the way does not count as clear."""
+    proven = state.proven
+    if proven is None:
+        return state, hazards, ()
+    kept = tuple(hazard for hazard in hazards if hazard.object in proven)
+    above = state.settings.hazard_above
+    withheld = any(hazard.score >= above and hazard.object not in proven for hazard in hazards)
+    flags = (events.FlagMoment("low_confidence", state.picture_s),) if withheld else ()
+    return replace(state, withheld=withheld), kept, flags
+
+
+def _proven_words(state: GuidanceState, text: str) -> str:
+    """A sentence of the decoder; "" where it names what is not named here, or tells to go on past it."""
+    slots = None if state.proven is None else vocabulary.parse(text)
+    if state.proven is None or slots is None:
+        return text
+    allowed = slots.object in state.proven if slots.object else not state.withheld
+    return text if allowed else ""
 
 
 def _seen_turned(state: GuidanceState, event: events.SeenTurned, now_s: float) -> Turn:
@@ -206,7 +240,7 @@ def _chunk_past_middle(state: GuidanceState) -> int:
 
 def _phrased(state: GuidanceState, event: events.Phrased, now_s: float) -> Turn:
     state = replace(state, worded_chunk=max(state.worded_chunk, _chunk_past_middle(state)))
-    worded = policy.Worded(event.text, event.confidence, state.picture_s)
+    worded = policy.Worded(_proven_words(state, event.text), event.confidence, state.picture_s)
     return _decide(state, worded, now_s, seen_s=state.picture_s)
 
 

@@ -143,7 +143,7 @@ def _looked(state: PolicyState, event: kinds.Looked, now_s: float, settings: Pol
     blind = stale or lens in kinds.BLINDING
     seen = {} if blind else criteria.seen_of(event.hazards, settings)
     looks = (*state.looks, frozenset(seen))[-settings.looks_window :]
-    empty = 0 if seen or lens or stale or event.far else state.empty_looks + 1
+    empty = 0 if seen or lens or stale or event.far or event.withheld else state.empty_looks + 1
     state = replace(state, looks=looks, seen=tuple(seen.items()), empty_looks=empty)
     if blind:
         return replace(state, check=False), ()

@@ -71,6 +71,8 @@ class PolicySettings:
     """How much is said: tier 1 only, tiers 1 and 2, or all three."""
     lead: Literal["early", "normal", "late"] = "normal"
     """early: warnings at the first look, however faint. late: tiers 2 and 3 only once they are near."""
+    trial_classes: bool = False
+    """Whether things are named of which nobody measured on real pictures how often the model is right about them."""
     confirmations: bool = False
     """Whether is said that the way goes on: "Keep straight, sidewalk ahead." Fewer words leave more street to hear."""
     confirm_every_s: float = 20.0
@@ -180,6 +182,8 @@ class Looked:
     """When the picture was taken, on the policy's clock; None = now."""
     far: bool = False
     """The picture is far from all that the model was taught on: that nothing is seen means less than ever."""
+    withheld: bool = False
+    """Something is seen that may not be named: the way is not clear."""
 
 
 @dataclass(frozen=True, slots=True)

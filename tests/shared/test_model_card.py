@@ -7,7 +7,17 @@ import pytest
 from server import walks
 from server.eyes import classes
 from shared import monitor, vocabulary
-from shared.model_card import NOT_KNOWN, REST_NOT_KNOWN, SPOKEN_MOST, SightCard, by_urgency, card_of, plurals, spoken
+from shared.model_card import (
+    MEASURED_FROM,
+    NOT_KNOWN,
+    REST_NOT_KNOWN,
+    SPOKEN_MOST,
+    SightCard,
+    by_urgency,
+    card_of,
+    plurals,
+    spoken,
+)
 
 OBJECTS = tuple(vocabulary.load().objects)
 EYES = {
@@ -41,6 +51,19 @@ def test_a_model_sees_what_it_was_taught_with_or_without_a_detector() -> None:
 def test_a_bundle_that_does_not_say_so_is_not_guessed_at(model: dict[str, object]) -> None:
     assert card_of(model) == SightCard(unknown=by_urgency(OBJECTS))
     assert spoken(card_of(model)) == (NOT_KNOWN,)
+
+
+def test_a_class_without_a_figure_on_real_pictures_is_not_promised() -> None:
+    figure = {"precision": 0.9, "of": MEASURED_FROM}
+    measured = {"person": figure, "vehicle": figure, "dog": {**figure, "of": MEASURED_FROM - 1}, "furniture": {}}
+    card = card_of({**EYES, "measured": measured})
+    assert card.sees == ("vehicle", "person")
+    assert card.unknown == ("bicycle", "furniture", "dog", "obstacle")
+    assert card.unseen == card_of(EYES).unseen
+    assert spoken(card)[0] == "This model sees vehicles and people."
+    open_ended = card_of({**EYES, "end_id": 2, "measured": measured})
+    assert (open_ended.sees, open_ended.unseen) == (card.sees, ())
+    assert {"curb", "dog"} <= set(open_ended.unknown)
 
 
 def test_of_the_rest_nothing_is_promised_where_a_head_or_decoder_may_see_more_than_the_detector() -> None:

@@ -9,11 +9,13 @@ import pytest
 
 from device.agent.state import AgentState
 from device.commands.main import lines
+from device.guidance.loop import TRIAL_WORDS
 from device.health import sight_told
 from device.health.sight_told import SightTold
 from shared.guidance.events import LoadedModel
 from shared.model_card import NOT_KNOWN, REST_NOT_KNOWN, card_of, spoken
-from tests.device.agent.stage import Card, Result, StoryModel, agent, config, film, nothing, presses, run
+from shared.runtime.seen import Hazard
+from tests.device.agent.stage import Card, Result, StoryModel, agent, config, film, nothing, presses, run, says
 
 EYES = {"objects": ["person", "vehicle"], "look": {"names": [None, "person", "vehicle"]}}
 SEES, UNSEEN = spoken(card_of(EYES))
@@ -63,6 +65,22 @@ def test_it_is_said_again_on_request_and_nobody_is_told_in_a_fast_replay(tmp_pat
     asked = run(tmp_path, model(), walk=film(tmp_path, seconds=4.0), buttons__script=str(script))
     assert asked.texts == ["Guidance ready.", NOT_KNOWN]
     assert run(tmp_path, model()).texts.count(NOT_KNOWN) == 1, "as written by the walk before"
+
+
+def test_trial_words_are_told_of_at_the_start_where_they_are_on(tmp_path: Path) -> None:
+    walk = film(tmp_path, seconds=4.0)
+    assert TRIAL_WORDS not in run(tmp_path, model(), walk=walk).texts
+    assert run(tmp_path, model(), walk=walk, guidance__trial_classes=True).texts.count(TRIAL_WORDS) == 1
+
+
+def test_what_was_never_measured_is_heard_on_a_walk_only_as_trial_words(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    person = (Hazard("person", "ahead", 0.97),), says("Caution, person ahead.")
+    unmeasured = StoryModel(lambda look: person, Card("m1", model={"measured": {}, "objects": ["person"]}))
+    walk = film(tmp_path, seconds=6.0)
+    quiet = run(tmp_path, unmeasured, walk=walk)
+    assert not any("person" in text for text in quiet.texts)
+    assert "Caution, person ahead." in run(tmp_path, unmeasured, walk=walk, guidance__trial_classes=True).texts
 
 
 def test_the_status_lists_it(tmp_path: Path) -> None:

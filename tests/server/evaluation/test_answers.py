@@ -91,6 +91,13 @@ def test_a_sentence_without_an_object_neither_calibrates_nor_moves_a_threshold()
     assert evaluate.thresholds([*known, *turn])["hazard_above"] == evaluate.thresholds(known)["hazard_above"]
 
 
+def test_how_often_a_class_is_right_is_told_of_as_many_pictures_as_show_it() -> None:
+    said = [answer(CURB, CURB), answer(CURB, CURB, score=0.4), answer(vocabulary.CLEAR, "", best="curb")]
+    found = evaluate.measured([*said, answer(CURB, POLE, best="pole")], above=0.5)
+    assert found == {"curb": {"precision": 0.5, "of": 2}}, "a pole where only a curb was confirmed is not known"
+    assert evaluate.measured(said, above=0.95) == {}
+
+
 def test_a_drawn_frame_comes_with_all_that_is_in_reach() -> None:
     for case in evaluate.rendered_cases(12, seed=8):
         assert case.there is not None

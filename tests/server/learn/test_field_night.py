@@ -22,7 +22,7 @@ from server.learn import nightly
 from server.learn.nightly import Night
 from server.learn.settings import LearnSettings
 from server.releases.registry import Registry
-from shared import bundle
+from shared import bundle, model_card
 from tests.server.commands.terminal import server
 from tests.server.learn.parts import reviewed_home, save_field_checkpoint
 
@@ -66,6 +66,14 @@ def slept(starter_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Slept
 def test_until_it_is_judged_its_bundle_is_on_trial(slept: Slept) -> None:
     """A night killed before the gate leaves a whole bundle behind, which must not say that it is for every walk."""
     assert slept.before_judging == "trial"
+
+
+def test_its_manifest_tells_which_classes_were_measured_on_real_pictures(slept: Slept) -> None:
+    manifest = bundle.verify(Registry(slept.home).bundle_folder(slept.night.version))
+    measured = manifest.model["measured"]
+    assert all(0 <= figure["precision"] <= 1 and 0 < figure["of"] <= 5 for figure in measured.values()), measured
+    assert model_card.measured(manifest.model) is not None
+    assert "measured" not in bundle.verify(Registry(slept.home).bundle_folder("waycue-starter-1")).model
 
 
 def test_it_is_on_trial_whatever_champion_there_is(slept: Slept) -> None:

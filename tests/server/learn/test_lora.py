@@ -7,6 +7,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -166,3 +167,11 @@ def test_batches_hold_the_share_of_new_rows_that_the_recipe_says() -> None:
     assert order.max() < 100
     assert set(order[order < 10].tolist()) == set(range(10))
     assert (lora._order(10, 0, Recipe(steps=10)) < 10).all()
+
+
+def test_masks_take_their_share_of_every_batch_and_without_them_the_order_is_as_it_was() -> None:
+    recipe = Recipe(steps=100, batch=32, new_share=0.4, mask_share=0.2)
+    plain, order = lora._order(10, 90, recipe), lora._order(10, 90, recipe, masked=5)
+    assert 0.17 < (order >= 100).mean() < 0.23
+    assert order.max() == 104
+    np.testing.assert_array_equal(order[order < 100], plain[order < 100])
