@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from exporters.onnx.bundle import GoldenChunk, Label, unlisted, write_golden
+from exporters.onnx.bundle import NOTICE, GoldenChunk, Label, unlisted, write_golden
 from exporters.onnx.look import Detector, Pictures, described, quantise_look, write_look
 from shared import atomic, vocabulary
 from shared import bundle as bundles
@@ -39,7 +39,7 @@ def export_eyes(
     else:
         raw.rename(temp / LOOK)
     if notice:
-        (temp / "NOTICE.txt").write_text(notice)
+        (temp / NOTICE).write_text(notice)
     write_golden(temp, golden_chunks)
     model = {
         "look": described(what),

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
-from exporters.onnx.look import Detector, Seeing
+from exporters.onnx.look import Seeing
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
 from server.dataset.folder import Dataset
@@ -34,6 +34,7 @@ from server.dataset.sample_row import SampleRow
 from server.evaluation import answers as evaluate
 from server.eyes import packaged
 from server.eyes.ssd_mobilenet import PRECISE
+from server.eyes.ssd_tokens import SsdTokens
 from server.gate import golden
 from server.gate.judge import Bench, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of
 from server.gate.settings import Bounds
@@ -346,10 +347,16 @@ def exportable(checkpoint: Checkpoint) -> Exportable:
 
 def _seeing(checkpoint: Checkpoint, eyes: eyes_tower.Eyes) -> Seeing:
     """Its int8 scales are found on drawn pictures: real ones are no part of waycue."""
-    network = eyes_tower.Seeing(checkpoint.model.model.vision_model, eyes, checkpoint.head)
-    detector = Detector(eyes.network, checkpoint.preprocessing, eyes.names, precise=PRECISE)
-    pictures = [case.image for case in evaluate.rendered_cases(CALIBRATION_PICTURES, seed=1)]
-    return Seeing(network.eval(), detector, pictures)
+    backbone, detector = eyes.backbone, eyes.detector
+    return Seeing(
+        eyes_tower.Seeing(checkpoint.model.model.vision_model, eyes, checkpoint.head).eval(),
+        checkpoint.preprocessing,
+        [case.image for case in evaluate.rendered_cases(CALIBRATION_PICTURES, seed=1)],
+        names=() if detector is None else detector.names,
+        precise=() if detector is None else PRECISE,
+        any_backbone=detector is None,
+        notice=f"Contains weights of {backbone.name}. Licence: {backbone.licence or 'none stated by its publisher'}.\n",
+    )
 
 
 def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Progress) -> list[Example]:
@@ -381,4 +388,4 @@ def starter(eyes: str, home: Path, progress: Progress) -> Checkpoint:
     if packaged.kept(home) is None:
         progress("no pretrained eyes are kept here, so the starter has only ever seen drawings: models add eyes")
         return checkpoints.load(STARTER_FOLDER)
-    return checkpoints.load(EYES_STARTER_FOLDER, eyes=packaged.load(home))
+    return checkpoints.load(EYES_STARTER_FOLDER, eyes=SsdTokens(packaged.load(home)))
