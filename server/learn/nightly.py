@@ -32,7 +32,8 @@ from exporters.onnx.quantise import DECODER_BITS
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.evaluation import answers as evaluate
-from server.eyes import packaged
+from server.eyes import by_name, packaged
+from server.eyes.backbone import Backbone
 from server.eyes.ssd_mobilenet import PRECISE
 from server.eyes.ssd_tokens import SsdTokens
 from server.gate import golden
@@ -355,8 +356,14 @@ def _seeing(checkpoint: Checkpoint, eyes: eyes_tower.Eyes) -> Seeing:
         names=() if detector is None else detector.names,
         precise=() if detector is None else PRECISE,
         any_backbone=detector is None,
-        notice=f"Contains weights of {backbone.name}. Licence: {backbone.licence or 'none stated by its publisher'}.\n",
+        notice=_notice(backbone),
     )
+
+
+def _notice(backbone: Backbone) -> str:
+    """Of a folder's path only the last part: the rest is this machine's own."""
+    name = Path(backbone.name).name if Path(backbone.name).is_absolute() else backbone.name
+    return f"Contains weights of {name}. Licence: {backbone.licence or 'none stated by its publisher'}.\n"
 
 
 def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Progress) -> list[Example]:
@@ -382,7 +389,14 @@ def load_base(settings: LearnSettings, home: Path, progress: Progress = print) -
 
 def starter(eyes: str, home: Path, progress: Progress) -> Checkpoint:
     """The model that ships with waycue: over pretrained eyes where these are kept, else the one with a tower that has
-    only ever seen drawings. eyes: LearnSettings.eyes. Raises: BundleError where the eyes are damaged."""
+    only ever seen drawings; or the one that was trained on a named backbone.
+
+    eyes: LearnSettings.eyes
+    raises: ConfigError where a named backbone was not added or is another; BundleError where the eyes are damaged
+    """
+    if eyes not in ("packaged", "none"):
+        backbone, folder = by_name.opened(home, eyes)
+        return checkpoints.load(folder, eyes=backbone)
     if eyes == "none":
         return checkpoints.load(STARTER_FOLDER)
     if packaged.kept(home) is None:
