@@ -6,13 +6,14 @@ narrow [320, 10, 10]                                                 ┴→ toke
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F  # noqa: N812  as everybody calls it
 from torch import Tensor
 
-from server.eyes import classes
+from server.eyes import classes, packaged
 from server.eyes.backbone import Backbone, quarters
-from server.eyes.packaged import Eyes
 from server.eyes.ssd_mobilenet import INPUT_PX, SsdOutput
 from shared.preprocess import Preprocessing
 
@@ -22,7 +23,7 @@ GRID, DIM = 10, 4 * 96 + 320
 class SsdTokens(Backbone):
     """[b, 3, 300, 300] → [b, 100, 704]."""
 
-    def __init__(self, eyes: Eyes) -> None:
+    def __init__(self, eyes: packaged.Eyes) -> None:
         record = eyes.record
         super().__init__(
             name=f"{record.name}, from {record.package} {record.version}",
@@ -38,6 +39,11 @@ class SsdTokens(Backbone):
     def forward(self, pixel_values: Tensor) -> Tensor:
         """float32 [b, 3, 300, 300], as SsdMobileNet takes it → [b, 100, 704]"""
         return tokens(self.network(pixel_values))
+
+
+def kept(home: Path) -> SsdTokens:
+    """The packaged eyes that are kept in a server's home. Raises: ConfigError, BundleError, OSError."""
+    return SsdTokens(packaged.load(home))
 
 
 def tokens(seen: SsdOutput) -> Tensor:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -46,8 +46,9 @@ def add(
         size = backbone.preprocessing.size_px
         record = BackboneRecord(name, backbone.licence, by_name.fingerprint(backbone), size, steps)
         progress(_told(backbone))
-        if _kept(folder, progress) == record:
-            return record, False
+        old = _kept(folder, progress)
+        if old and replace(record, licence=old.licence) == old:  # a card that cannot be reached states nothing
+            return old, False
         plan = Plan.of(backbone, steps)
         work = _work(home, folder, record, plan)
         _check_room(work, plan, backbone)

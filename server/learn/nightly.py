@@ -32,10 +32,9 @@ from exporters.onnx.quantise import DECODER_BITS
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.evaluation import answers as evaluate
-from server.eyes import by_name, packaged
+from server.eyes import by_name, packaged, ssd_tokens
 from server.eyes.backbone import Backbone
 from server.eyes.ssd_mobilenet import PRECISE
-from server.eyes.ssd_tokens import SsdTokens
 from server.gate import golden
 from server.gate.judge import Bench, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of
 from server.gate.settings import Bounds
@@ -402,4 +401,4 @@ def starter(eyes: str, home: Path, progress: Progress) -> Checkpoint:
     if packaged.kept(home) is None:
         progress("no pretrained eyes are kept here, so the starter has only ever seen drawings: models add eyes")
         return checkpoints.load(STARTER_FOLDER)
-    return checkpoints.load(EYES_STARTER_FOLDER, eyes=SsdTokens(packaged.load(home)))
+    return checkpoints.load(EYES_STARTER_FOLDER, eyes=ssd_tokens.kept(home))

@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import multiprocessing
-import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +22,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -34,11 +30,11 @@ from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 from exporters.onnx.frozen import BATCH as SEEN_AT_ONCE
 from exporters.onnx.frozen import frozen
 from server import walks
-from server.eyes import packaged
+from server.eyes import packaged, ssd_tokens
 from server.eyes.backbone import Backbone
-from server.eyes.ssd_tokens import SsdTokens
 from server.learn import drawings
 from server.learn.batches import Layout, drawn, pad_answers
+from server.learn.drawer import Drawer, Seer
 from server.learn.nightly import EYES_STARTER_FOLDER, STARTER_FOLDER
 from server.learn.starter import SEED, VISION, groups, schedule
 from server.model import checkpoint as checkpoints
@@ -46,7 +42,6 @@ from server.model import eyes_tower
 from server.model.checkpoint import Checkpoint
 from server.model.guide import Batch, Guide, LossWeights
 from shared import atomic
-from shared.errors import Transient
 from shared.preprocess import normalise
 
 NAME = "waycue-starter-eyes-1"
@@ -55,7 +50,7 @@ FRAMES = 77_000
 STEPS, BATCH, RATE, SAVE_EVERY = 3600, 64, 1e-3, 250
 MOST_BYTES, MOST_SHARD_BYTES = 8_000_000_000, 400_000_000
 """Of int8 tokens on the disk, and of float32 tokens of one shard in memory: where these are long, frames are fewer."""
-LEAST_FRAMES = 128
+LEAST_FRAMES = 64
 """In a shard: fewer pictures cannot say what is familiar."""
 LAYERS = 3
 """Of the tower, over the eyes."""
@@ -63,8 +58,6 @@ WALKS_FIRST, WALKS_LATER, LATER_FROM = 0.25, 0.65, 0.4
 """Share of frames that are of walks: at first few, in which nearly everything is out of reach; later most."""
 FAMILIAR_SHARDS, RECORDED_FRAMES = 20, 3000
 Progress = Callable[[str], None]
-Seer = Callable[[], Backbone]
-"""Loads the backbone; it can be sent to another process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +115,6 @@ def build(backbone: Backbone, *, name: str = NAME) -> Checkpoint:
     )
 
 
-def draw(seer: Seer, folder: Path, plan: Plan) -> None:
-    """Draw what is not there yet, in a process of its own that ends with its parent. Raises: ConfigError, OSError."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends this one
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
-    parent, backbone = multiprocessing.parent_process(), seer()
-    layout, see = Layout.of(build(backbone)), frozen(backbone, backbone.preprocessing.size_px)
-    for number in range(plan.shards):
-        if parent is not None and not parent.is_alive():
-            return
-        of_walks = number % 2 == 1
-        try:
-            drawings.draw(folder, number, see, layout, seed=SEED, of_walks=of_walks, frames=plan.frames)
-        except OSError as error:
-            sys.exit(f"drawing stopped: {error}")
-
-
 class Frames:
     """Batches of what is drawn so far."""
 
@@ -184,38 +160,15 @@ def _joined(parts: list[tuple[Any, ...]], at: int) -> NDArray[Any]:
     return np.concatenate([part[at] for part in parts])
 
 
-class _Drawer:
-    """The process that draws."""
-
-    def __init__(self, seer: Seer, folder: Path, plan: Plan) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=draw, args=(seer, folder, plan), daemon=True)
-        self._process.start()
-
-    def check(self) -> None:
-        """Raises: Transient where it ended before its time."""
-        if self._process.exitcode:
-            raise Transient("The frames could not be drawn.", hint="It is said above why. Then run it again to go on.")
-
-    def wait(self) -> None:
-        """Until all is drawn. Raises: Transient."""
-        self._process.join()
-        self.check()
-
-    def end(self) -> None:
-        self._process.terminate()
-        self._process.join()
-
-
 def train(seer: Seer, work: Path, plan: Plan, *, progress: Progress, name: str = NAME) -> Checkpoint:
     """Draw and train until the plan's steps are done, going on from what an earlier run saved under `work`.
 
     raises: ConfigError; Transient where nothing can be drawn; OSError
     """
-    drawer = _Drawer(seer, work / "drawn", plan)
+    base, done, state = _begun(seer(), work, name)
+    assert base.eyes is not None
+    drawer = Drawer(seer, work / "drawn", Layout.of(base), shards=plan.shards, frames=plan.frames, seed=SEED)
     try:
-        base, done, state = _begun(seer(), work, name)
-        assert base.eyes is not None
         frames = Frames(base, work / "drawn")
         frames.refresh()
         while not len(frames):
@@ -292,11 +245,6 @@ def _familiar(base: Checkpoint, folder: Path, plan: Plan) -> None:
     eyes.familiar.fit(np.concatenate([*taught, recorded[~held_out]]), recorded[held_out])
 
 
-def packaged_tokens(home: Path) -> SsdTokens:
-    """The packaged eyes that are kept in a server's home. Raises: ConfigError, BundleError, OSError."""
-    return SsdTokens(packaged.load(home))
-
-
 def main() -> None:
     from rich.console import Console
 
@@ -309,7 +257,7 @@ def main() -> None:
     parsed.add_argument("--card-only", action="store_true", help="measure the checkpoint that is there, write its card")
     options = parsed.parse_args()
     torch.set_num_threads(options.threads)
-    console, seer = Console(), partial(packaged_tokens, options.home)
+    console, seer = Console(), partial(ssd_tokens.kept, options.home)
     plan = Plan.of(seer())
     if not options.card_only:
         checkpoints.save(train(seer, WORK, plan, progress=console.print), options.out, dtype=torch.float16)

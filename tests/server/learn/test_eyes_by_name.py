@@ -1,4 +1,4 @@
-"""A model is trained on a backbone that an administrator named: a small one with random weights, of the hub's classes."""
+"""A model is trained on a backbone that was named: here on small ones with random weights, of the hub's classes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from transformers import Dinov2Model
 
 from exporters.onnx.bundle import Label, export_bundle
+from exporters.onnx.look import Seeing, quantise_any
 from exporters.onnx.parity import Given, compare
 from server import walks
 from server.evaluation.answers import rendered_cases
@@ -24,8 +25,9 @@ from server.model.checkpoint import Checkpoint
 from server.model.guide import Guide
 from shared import bundle as bundles
 from shared.errors import BundleError, ConfigError, Transient
-from shared.preprocess import prepare
+from shared.preprocess import Preprocessing, prepare
 from shared.runtime import GuidanceModel
+from shared.runtime.look import LOOK
 from tests.server.eyes.checkpoints import made
 
 STEPS = 3
@@ -54,11 +56,8 @@ def copy(named: Path, tmp_path: Path) -> Path:
     """A home whose DINOv2 lies in `dinov2` beside it, to be spoiled."""
     shutil.copytree(named / "home", tmp_path / "home")
     shutil.copytree(named / "dinov2", tmp_path / "dinov2")
-    old, new = (
-        by_name.place(tmp_path / "home", str(named / "dinov2")),
-        by_name.place(tmp_path / "home", moved(tmp_path)),
-    )
-    old.rename(new)
+    new = by_name.place(tmp_path / "home", moved(tmp_path))
+    by_name.place(tmp_path / "home", by_name.resolved(str(named / "dinov2"))).rename(new)
     record = new / by_name.RECORD_FILE
     record.write_text(json.dumps({**json.loads(record.read_text()), "name": moved(tmp_path)}))
     return tmp_path
@@ -121,6 +120,28 @@ def test_added_and_exported_one_look_sees_what_pytorch_sees(kind: str, named: Pa
     assert float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b))) > 0.95
 
 
+def test_a_network_that_int8_makes_another_stays_in_float32_and_that_is_said(named: Path, tmp_path: Path) -> None:
+    """One number of each token is a million times the others and counts for nothing: int8 keeps that one alone."""
+    base = started(named / "home", named / "convnext")
+    assert base.eyes is not None
+    with torch.no_grad():
+        base.eyes.embeddings.scale[0] = 1e-7
+        base.eyes.embeddings.project.weight[:, 0] = 0.0
+    exported(base, tmp_path / "float", quantised=False)
+    said = exported(base, tmp_path / "int8", quantised=True, full=tmp_path / "float")
+    assert any("the look network stays in float32: in int8 its features are others" in line for line in said)
+    assert (tmp_path / "int8" / LOOK).read_bytes() == (tmp_path / "float" / LOOK).read_bytes()
+    assert bundles.verify(tmp_path / "int8").model["precision"] == "vision int8, decoder 8-bit, look float32"
+
+
+def test_a_graph_that_cannot_become_int8_stays_in_float32_and_why_is_said(tmp_path: Path) -> None:
+    seeing = Seeing(torch.nn.Identity(), Preprocessing(64), pictures=(), any_backbone=True)
+    (tmp_path / "raw.onnx").write_bytes(b"no graph")
+    assert "cannot become int8" in quantise_any(tmp_path / "raw.onnx", tmp_path / LOOK, seeing)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [LOOK, "raw.onnx"]
+    assert (tmp_path / LOOK).read_bytes() == b"no graph"
+
+
 def test_a_second_time_it_is_there_already_and_the_backbones_weights_are_not_kept(named: Path) -> None:
     assert not add(named / "home", named / "dinov2")
     folder = by_name.place(named / "home", by_name.resolved(str(named / "dinov2")))
@@ -178,7 +199,8 @@ def test_a_damaged_record_is_told_with_what_to_do(copy: Path) -> None:
 def test_ctrl_c_loses_only_the_steps_since_the_last_save(
     named: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(starter_eyes, "SAVE_EVERY", 25)
+    for name, value in (("SAVE_EVERY", 25), ("BATCH", 8), ("FRAMES", 0)):  # the least of frames
+        monkeypatch.setattr(starter_eyes, name, value)
 
     def stopped(text: str) -> None:
         if text.startswith("step 51/"):
@@ -224,7 +246,7 @@ def test_batch_norm_of_a_frozen_backbone_stays_as_it_was_while_what_stands_on_it
     guide = Guide(base).train()
     assert not any(module.training for module in base.eyes.backbone.modules())
     assert guide.model.model.connector.training
-    guide.features(torch.rand(2, 3, 64, 64)).sum().backward()
+    guide.features(torch.rand(2, 3, 64, 64)).sum().backward()  # type: ignore[no-untyped-call]
     assert by_name.fingerprint(base.eyes.backbone) == before
 
 
