@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from exporters.onnx.graphs import export_ear, export_graphs
-from exporters.onnx.look import Seeing, described, quantise_look, write_look
+from exporters.onnx.look import Seeing, described, quantise_any, quantise_look, write_look
 from exporters.onnx.quantise import DECODER_BITS, quantise_decoder, quantise_vision
 from shared import atomic, mel, vocabulary
 from shared import bundle as bundles
@@ -105,15 +105,18 @@ def export_bundle(
     else:
         for graph in _graphs(what):
             shutil.copyfile(full / graph, raw / graph)
+    precision = "float32"
     if quantised:
         progress(f"quantising (vision int8, decoder {bits}-bit)")
-        _quantise(what, raw, temp, bits)
+        precision = _quantise(what, raw, temp, bits, progress)
     for left in raw.iterdir():
         left.rename(temp / left.name)
     shutil.rmtree(raw)
     what.tokenizer.backend_tokenizer.save(str(temp / TOKENIZER))
     write_golden(temp, golden_chunks)
-    model = describe(what, precision=f"vision int8, decoder {bits}-bit" if quantised else "float32")
+    if what.seeing is not None and what.seeing.notice:
+        (temp / NOTICE).write_text(what.seeing.notice)
+    model = describe(what, precision=precision)
     manifest = bundles.write_bundle(temp, unlisted(label, model))
     atomic.move(temp, folder)
     return manifest
@@ -134,6 +137,7 @@ def unlisted(label: Label, model: Mapping[str, Any]) -> bundles.Manifest:
     )
 
 
+NOTICE = "NOTICE.txt"
 _NUMBERS = {3: "three", 4: "four", 5: "five"}
 
 
@@ -149,26 +153,33 @@ def _export(what: Exportable, raw: Path, progress: Callable[[str], None]) -> Non
     if what.ear is not None:
         export_ear(what.ear, raw)
     if seeing is not None:
-        write_look(seeing.detector, raw / LOOK, seeing=seeing.network)
+        write_look(seeing, raw / LOOK)
 
 
-def _quantise(what: Exportable, raw: Path, target: Path, bits: int) -> None:
-    """The graphs in `raw` that run faster so go to `target`; the others stay where they are."""
+def _quantise(what: Exportable, raw: Path, target: Path, bits: int, progress: Callable[[str], None]) -> str:
+    """The graphs in `raw` that run faster so go to `target`; the others stay where they are. Returns what they are."""
     for name in (VISION, mel.ENCODER):
         if (raw / name).exists():
             quantise_vision(raw / name, target / name)
             (raw / name).unlink()
     quantise_decoder(raw / DECODER, target / DECODER, bits=bits)
     (raw / DECODER).unlink()
+    why = ""
     if what.seeing is not None:
-        quantise_look(raw / LOOK, target / LOOK, what.seeing.detector, what.seeing.pictures)
+        if what.seeing.any_backbone:
+            why = quantise_any(raw / LOOK, target / LOOK, what.seeing)
+        else:
+            quantise_look(raw / LOOK, target / LOOK, what.seeing, what.seeing.pictures)
         (raw / LOOK).unlink()
+    if why:
+        progress(f"the look network stays in float32: {why}")
+    return f"vision int8, decoder {bits}-bit{', look float32' if why else ''}"
 
 
 def describe(what: Exportable, *, precision: str) -> dict[str, Any]:
     """The manifest's `model` section: what shared.runtime reads."""
     two = {"frames": what.frames, "between_ids": list(what.between_ids)} if what.frames > 1 else {}
-    looks = {} if what.seeing is None else {"look": described(what.seeing.detector)}
+    looks = {} if what.seeing is None else {"look": described(what.seeing)}
     known = {"known": list(what.known)} if what.known else {}
     return {
         **two,

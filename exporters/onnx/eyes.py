@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from exporters.onnx.bundle import GoldenChunk, Label, unlisted, write_golden
+from exporters.onnx.bundle import NOTICE, GoldenChunk, Label, unlisted, write_golden
 from exporters.onnx.look import Detector, Pictures, described, quantise_look, write_look
 from shared import atomic, vocabulary
 from shared import bundle as bundles
@@ -42,7 +42,7 @@ def export_eyes(
     else:
         raw.rename(temp / LOOK)
     if notice:
-        (temp / "NOTICE.txt").write_text(notice)
+        (temp / NOTICE).write_text(notice)
     write_golden(temp, golden_chunks)
     model = {
         "look": described(what),

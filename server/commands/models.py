@@ -47,6 +47,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FILE",
         help="of eyes: the npm package's tarball, brought to a machine that cannot fetch it",
     )
+    _add_backbone_flags(add)
     add.set_defaults(run=_add)
     promote = actions.add_parser(
         "promote", help="make a version the champion: running servers offer it to every device"
@@ -57,6 +58,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     rollback = actions.add_parser("rollback", help="exchange champion and previous")
     rollback.add_argument("--why", default="rolled back by hand", help="reason for the audit log")
     rollback.set_defaults(run=_rollback)
+
+
+def _add_backbone_flags(add: argparse.ArgumentParser) -> None:
+    add.add_argument(
+        "--backbone",
+        metavar="NAME|FOLDER",
+        help="of eyes: train the starter on this picture backbone instead, by its name on the hub or a folder",
+    )
+    add.add_argument(
+        "--steps", type=int, metavar="N", help="of --backbone: optimiser steps of the training, by default 3600"
+    )
+    add.add_argument(
+        "--size", type=int, metavar="PX", help="of --backbone: side of its pictures, by default what it says"
+    )
 
 
 def _registry(options: argparse.Namespace) -> Registry:
@@ -143,6 +158,10 @@ def _describe(model: dict[str, Any]) -> str:
 
 
 def _add(options: argparse.Namespace) -> int:
+    if options.backbone is None and (options.steps is not None or options.size is not None):
+        raise ConfigError("--steps and --size are for --backbone.")
+    if options.backbone is not None:
+        return _add_backbone(options)
     if options.bundle == "eyes":
         return _add_eyes(options)
     if options.brought:
@@ -188,6 +207,29 @@ def _add_eyes(options: argparse.Namespace) -> int:
     model = eyes_bundle.register(options.home, progress=lambda text: print(text, flush=True))
     _say_added(model)
     print(" ".join(model_card.spoken(model_card.card_of(read_manifest(model.bundle_folder).model))))
+    return 0
+
+
+def _add_backbone(options: argparse.Namespace) -> int:
+    if options.bundle != "eyes" or options.brought:
+        raise ConfigError("--backbone is for eyes, alone.", hint="waycue-server models add eyes --backbone NAME")
+    if options.steps is not None and options.steps < 1:
+        raise ConfigError("--steps must be at least 1.")
+    learn = settings.load(options.home).learn
+    from server.learn import eyes_by_name, starter_eyes  # torch takes seconds to import
+
+    record, new = eyes_by_name.add(
+        options.home,
+        options.backbone,
+        steps=options.steps or starter_eyes.STEPS,
+        size_px=options.size,
+        threads=learn.threads,
+        progress=lambda text: print(text, flush=True),
+    )
+    print(f"{record.name}: {'added' if new else 'there already'}, {record.steps} steps on drawn walks.")
+    if not record.licence:
+        print("No licence is stated for it: find out before you offer a model, which contains its weights.")
+    print(f'Begin with it: set learn.eyes to "{record.name}", then waycue-server models add starter')
     return 0
 
 

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812  as everybody calls it
 from torch import Tensor, nn
 
 from shared.errors import ConfigError
@@ -94,8 +93,17 @@ def to_side(feature_map: Tensor, side: int) -> Tensor:
     """[b, c, h, h] → [b, c or 4 c, side, side]. h: twice the side, the side or half of it"""
     height = feature_map.shape[-1]
     if height == 2 * side:
-        return F.pixel_unshuffle(feature_map, 2)
+        return quarters(feature_map)
     return feature_map if height == side else feature_map.repeat_interleave(2, -2).repeat_interleave(2, -1)
+
+
+def quarters(feature_map: Tensor) -> Tensor:
+    """Space to depth: [b, c, 2 h, 2 h] → [b, 4 c, h, h]; the channels of the upper left places come first, those of the
+    lower right last.
+
+    Slices, not pixel_unshuffle: its export to ONNX puts the channels in another order than it does itself.
+    """
+    return torch.cat([feature_map[..., down::2, right::2] for down in (0, 1) for right in (0, 1)], 1)
 
 
 def plan(shapes: Sequence[Sequence[int]], *, size_px: int, name: str, patch_px: int = 0) -> Grid:

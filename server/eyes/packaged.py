@@ -128,8 +128,11 @@ def add(home: Path, *, brought: Path | None = None, progress: Callable[[str], No
 
 
 @contextmanager
-def alone(home: Path) -> Iterator[None]:
-    """Nobody else adds eyes to this home meanwhile, and a full disk is said as one. Raises: Transient for either."""
+def alone(home: Path, *, needs: str = "100 MB") -> Iterator[None]:
+    """Nobody else adds eyes to this home meanwhile, and a full disk is said as one. Raises: Transient for either.
+
+    needs: how much room it takes
+    """
     busy = Transient("another command is adding the eyes.", hint="Wait for it.")
     try:
         atomic.make_dirs(home / FOLDER.parent)
@@ -138,7 +141,7 @@ def alone(home: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        hint = "Free 100 MB there and in the folder for temporary files, and run it again."
+        hint = f"Free {needs} there and in the folder for temporary files, and run it again."
         raise Transient(f"The disk is full: {error}.", hint=hint) from error
 
 

@@ -12,6 +12,7 @@ from exporters.onnx.bundle import Label
 from server import walks
 from server.evaluation import answers as evaluate
 from server.eyes import packaged
+from server.eyes.ssd_tokens import SsdTokens
 from server.gate import golden
 from server.gate.judge import on_walks, recalibrate
 from server.learn.nightly import BundlePlan, make_bundles
@@ -28,7 +29,7 @@ def write(folder: Path, *, training: str, progress: Callable[[str], None], eyes:
 
     training: a sentence about how it was trained; eyes: for one that stands on them. raises: OSError
     """
-    starter = checkpoints.load(folder, eyes=eyes)
+    starter = checkpoints.load(folder, eyes=None if eyes is None else SsdTokens(eyes))
     with tempfile.TemporaryDirectory() as temp:
         label = Label(starter.name, starter.name, "", starter.intended_use, dict(starter.thresholds), 0.0)
         plan = BundlePlan(label, golden.drawn(starter), golden.parity_moments(starter, Path(temp), []))

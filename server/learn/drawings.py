@@ -67,8 +67,10 @@ def restyled(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
     return np.asarray((mixed * 255).clip(0, 255), np.uint8)
 
 
-def draw(folder: Path, number: int, see: See, layout: Layout, *, seed: int, of_walks: bool) -> Path:
-    """Draw one shard and see it, unless it is there. Raises: OSError."""
+def draw(
+    folder: Path, number: int, see: See, layout: Layout, *, seed: int, of_walks: bool, frames: int = SHARD
+) -> Path:
+    """Draw one shard and see it, unless it is there. frames: a multiple of BATCH. Raises: OSError."""
     file = folder / f"{number:04d}.npz"
     if file.exists():
         return file
@@ -77,7 +79,7 @@ def draw(folder: Path, number: int, see: See, layout: Layout, *, seed: int, of_w
     found: list[NDArray[np.float32]] = []
     kept: dict[str, list[NDArray[np.uint8]]] = {"patches": [], "ground": [], "hazards": []}
     texts, tiles = list[str](), list[NDArray[np.uint8]]()
-    for shot in (next(shots) for _ in range(SHARD)):
+    for shot in (next(shots) for _ in range(frames)):
         tiles.append(fit_tile(damage(restyled(shot.image, rng), rng), layout.preprocessing))
         kept["patches"].append(patch_labels(shot.mask, layout).astype(np.uint8))
         kept["ground"].append(ground_labels(shot, layout).astype(np.uint8))

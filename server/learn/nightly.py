@@ -26,14 +26,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
-from exporters.onnx.look import Detector, Seeing
+from exporters.onnx.look import Seeing
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
 from server.dataset.folder import Dataset
 from server.dataset.masks import MaskFolder
 from server.dataset.sample_row import SampleRow
 from server.evaluation import answers as evaluate
-from server.eyes import packaged
+from server.eyes import by_name, packaged, ssd_tokens
+from server.eyes.backbone import Backbone
 from server.eyes.ssd_mobilenet import PRECISE
 from server.gate import golden
 from server.gate.judge import Bench, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of
@@ -377,10 +378,22 @@ def exportable(checkpoint: Checkpoint) -> Exportable:
 
 def _seeing(checkpoint: Checkpoint, eyes: eyes_tower.Eyes) -> Seeing:
     """Its int8 scales are found on drawn pictures: real ones are no part of waycue."""
-    network = eyes_tower.Seeing(checkpoint.model.model.vision_model, eyes, checkpoint.head)
-    detector = Detector(eyes.network, checkpoint.preprocessing, eyes.names, precise=PRECISE)
-    pictures = [case.image for case in evaluate.rendered_cases(CALIBRATION_PICTURES, seed=1)]
-    return Seeing(network.eval(), detector, pictures)
+    backbone, detector = eyes.backbone, eyes.detector
+    return Seeing(
+        eyes_tower.Seeing(checkpoint.model.model.vision_model, eyes, checkpoint.head).eval(),
+        checkpoint.preprocessing,
+        [case.image for case in evaluate.rendered_cases(CALIBRATION_PICTURES, seed=1)],
+        names=() if detector is None else detector.names,
+        precise=() if detector is None else PRECISE,
+        any_backbone=detector is None,
+        notice=_notice(backbone),
+    )
+
+
+def _notice(backbone: Backbone) -> str:
+    """Of a folder's path only the last part: the rest is this machine's own."""
+    name = Path(backbone.name).name if Path(backbone.name).is_absolute() else backbone.name
+    return f"Contains weights of {name}. Licence: {backbone.licence or 'none stated by its publisher'}.\n"
 
 
 def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Progress) -> list[Example]:
@@ -406,10 +419,17 @@ def load_base(settings: LearnSettings, home: Path, progress: Progress = print) -
 
 def starter(eyes: str, home: Path, progress: Progress) -> Checkpoint:
     """The model that ships with waycue: over pretrained eyes where these are kept, else the one with a tower that has
-    only ever seen drawings. eyes: LearnSettings.eyes. Raises: BundleError where the eyes are damaged."""
+    only ever seen drawings; or the one that was trained on a named backbone.
+
+    eyes: LearnSettings.eyes
+    raises: ConfigError where a named backbone was not added or is another; BundleError where the eyes are damaged
+    """
+    if eyes not in ("packaged", "none"):
+        backbone, folder = by_name.opened(home, eyes)
+        return checkpoints.load(folder, eyes=backbone)
     if eyes == "none":
         return checkpoints.load(STARTER_FOLDER)
     if packaged.kept(home) is None:
         progress("no pretrained eyes are kept here, so the starter has only ever seen drawings: models add eyes")
         return checkpoints.load(STARTER_FOLDER)
-    return checkpoints.load(EYES_STARTER_FOLDER, eyes=packaged.load(home))
+    return checkpoints.load(EYES_STARTER_FOLDER, eyes=ssd_tokens.kept(home))

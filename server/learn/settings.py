@@ -14,9 +14,10 @@ class LearnSettings:
 
     base: str = "starter"
     """Base model: "starter" (ships with waycue, a demonstration model), a name on the hub, or a folder."""
-    eyes: Literal["packaged", "none"] = "packaged"
+    eyes: Annotated[str, Meta(min_length=1, max_length=1024)] = "packaged"
     """What the starter stands on: "packaged", the pretrained eyes of `models add eyes`, where they were added; "none",
-    a tower that has only ever seen drawings."""
+    a tower that has only ever seen drawings; or a backbone's name on the hub or a folder, once
+    `models add eyes --backbone` has trained on it."""
     audio_encoder: str = ""
     """A Whisper-type model whose hearing is taught beside it, by its name on the hub or a folder; "" = it is given no
     sound."""

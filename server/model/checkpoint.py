@@ -24,8 +24,7 @@ from transformers import logging as transformers_logging
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from server.eyes import classes
-from server.eyes.packaged import Eyes as PackagedEyes
+from server.eyes.backbone import Backbone
 from server.model import chat, eyes_tower, sound
 from server.model.hazard_head import HazardHead
 from shared import atomic, vocabulary
@@ -107,7 +106,7 @@ class Checkpoint:
         return chat.answer_ids(self.tokenizer, text, self.end_id)
 
 
-def load(name_or_folder: str | Path, *, eyes: PackagedEyes | None = None) -> Checkpoint:
+def load(name_or_folder: str | Path, *, eyes: Backbone | None = None) -> Checkpoint:
     """Load a checkpoint by hub name or folder, in float32 for training on a CPU.
 
     eyes: for one whose tower stands on them
@@ -147,13 +146,13 @@ def load(name_or_folder: str | Path, *, eyes: PackagedEyes | None = None) -> Che
     return checkpoint
 
 
-def _eyes(model: PreTrainedModel, folder: Path, eyes: PackagedEyes | None) -> eyes_tower.Eyes:
+def _eyes(model: PreTrainedModel, folder: Path, eyes: Backbone | None) -> eyes_tower.Eyes:
     if eyes is None:
         raise ConfigError(
             f"The model in {folder} stands on pretrained eyes, which are not here.",
             hint="Fetch them: waycue-server models add eyes",
         )
-    given = eyes_tower.give(model, eyes.network, classes.objects(eyes.record.labels))
+    given = eyes_tower.give(model, eyes)
     eyes_tower.load(given, folder)
     return given
 

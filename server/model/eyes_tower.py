@@ -5,6 +5,8 @@
 It takes the place of the patch embedding of a SmolVLM-type tower, whose encoder layers follow as before. So everything
 that trains, saves, adapts or exports such a model goes on as it is. Beside it: a head for the ground, and what is
 familiar. On disk all of it but the backbone is `eyes.safetensors`; the backbone comes from where it is kept.
+
+The backbone is any of `server.eyes`. The packaged one is a detector too: its boxes come from the same pass.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedModel
 
-from server.eyes.ssd_mobilenet import SsdMobileNet
+from server.eyes.backbone import Backbone
 from server.eyes.ssd_tokens import SsdTokens, tokens
 from server.model.familiar import Familiar
 from shared.errors import ConfigError
@@ -35,13 +37,20 @@ class EyesEmbeddings(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, backbone: nn.Module, *, dim: int, patches: int, width: int) -> None:
+    def __init__(self, backbone: Backbone, *, width: int) -> None:
         super().__init__()
-        self.dim, self.backbone = dim, backbone.requires_grad_(False)
+        dim, patches = backbone.dim, backbone.grid**2
+        self.dim, self.backbone = dim, backbone.requires_grad_(False).eval()
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(dim))
         self.project = nn.Linear(dim, width)
         self.position = nn.Parameter(torch.randn(patches, width) * 0.02)
+
+    def train(self, mode: bool = True) -> EyesEmbeddings:
+        """The backbone stays in evaluation mode: batch norm and dropout of what is frozen must not change it."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
 
     def forward(self, pixel_values: Tensor, **_mask: Tensor) -> Tensor:
         """pixels float [b, 3, s, s], or what the backbone made of them [b, patches, dim] → [b, patches, width]
@@ -73,34 +82,46 @@ class GroundHead(nn.Module):
 class Eyes:
     """What a model with pretrained eyes has beside its tower."""
 
-    network: SsdMobileNet
-    """The detector whose maps the tower stands on, and which finds boxes."""
-    names: tuple[str | None, ...]
-    """By class of the detector: what it is called here; None = nothing is said about it."""
     embeddings: EyesEmbeddings
     """The tower's own, which are one part of it."""
     ground: GroundHead
     familiar: Familiar
 
+    @property
+    def backbone(self) -> Backbone:
+        return self.embeddings.backbone
+
+    @property
+    def detector(self) -> SsdTokens | None:
+        """The backbone, where it finds boxes too."""
+        backbone = self.embeddings.backbone
+        return backbone if isinstance(backbone, SsdTokens) else None
+
 
 class Seeing(nn.Module):
-    """One pass over a picture, as look.onnx has it: boxes, and what the heads say on the tower's features."""
+    """One pass over a picture, as look.onnx has it: boxes where the eyes find
+    them, and what the heads say on the tower's features."""
 
     def __init__(self, tower: nn.Module, eyes: Eyes, hazards: nn.Module) -> None:
         """tower: the model's own, over `eyes`; hazards: its hazard head"""
         super().__init__()
-        self.detector, self.tower, self.hazards = eyes.network, tower, hazards
+        self.tower, self.hazards = tower, hazards
+        self.detector = None if eyes.detector is None else eyes.detector.network
         self.embeddings, self.ground, self.familiar = eyes.embeddings, eyes.ground, eyes.familiar
         self.config = None
 
     def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
         """float [1, 3, s, s] → the outputs of shared.runtime.look, by name"""
-        seen = self.detector(pixel_values)
-        found = tokens(seen)
+        boxes = dict[str, Tensor]()
+        if self.detector is None:
+            found = self.embeddings.backbone(pixel_values)
+        else:
+            seen = self.detector(pixel_values)
+            found = tokens(seen)
+            boxes = {BOXES: seen.boxes, BOX_SCORES: seen.class_logits.sigmoid()}
         features = features_of(self.tower, found)
         return {
-            BOXES: seen.boxes,
-            BOX_SCORES: seen.class_logits.sigmoid(),
+            **boxes,
             HAZARDS: self.hazards(features)[1],
             FEATURES: features,
             GROUND_LOGITS: self.ground(features),
@@ -116,16 +137,16 @@ def features_of(tower: nn.Module, found: Tensor) -> Tensor:
     return features
 
 
-def give(model: PreTrainedModel, network: SsdMobileNet, names: tuple[str | None, ...]) -> Eyes:
+def give(model: PreTrainedModel, backbone: Backbone) -> Eyes:
     """Put a SmolVLM-type model onto pretrained eyes, everything on top untaught. Raises: ConfigError."""
-    config, backbone = model.config.vision_config, SsdTokens(network)
+    config = model.config.vision_config
     patches = (int(config.image_size) // int(config.patch_size)) ** 2
     if patches != backbone.grid**2:
         raise ConfigError(f"The tower has {patches} places, the eyes {backbone.grid**2}: they do not belong together.")
     width = int(config.hidden_size)
-    embeddings = EyesEmbeddings(backbone, dim=backbone.dim, patches=patches, width=width)
+    embeddings = EyesEmbeddings(backbone, width=width)
     model.model.vision_model.embeddings = embeddings
-    return Eyes(network, names, embeddings, GroundHead(width), Familiar(backbone.dim))
+    return Eyes(embeddings, GroundHead(width), Familiar(backbone.dim))
 
 
 def save(eyes: Eyes, folder: Path, *, dtype: torch.dtype) -> None:

@@ -31,9 +31,10 @@ class Familiar(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
+        directions = min(DIRECTIONS, dim)
         self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("whiten", torch.zeros(dim, DIRECTIONS))
-        self.register_buffer("prototypes", torch.zeros(PROTOTYPES, DIRECTIONS))
+        self.register_buffer("whiten", torch.zeros(dim, directions))
+        self.register_buffer("prototypes", torch.zeros(PROTOTYPES, directions))
         self.register_buffer("limit", torch.ones(1))
 
     def forward(self, tokens: Tensor) -> Tensor:

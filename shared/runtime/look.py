@@ -3,6 +3,8 @@
     look.onnx   pixel_values [1, 3, s, s] → boxes [1, n, 4], box_scores [1, n, classes], and where it has them
                 hazard_logits [1, o, sides], features [1, p, d], ground_logits [1, p, classes], distance [1]
 
+With hazard_logits it may give no boxes; the manifest then names no classes.
+
 boxes: top, left, bottom, right as shares of the picture; box_scores: 0..1. `features`: what the language model takes
 instead of the picture. `ground_logits`: a square grid, row by row, of shared.sight.ground.GROUND. `distance`: how far
 this picture is from those that the heads were taught and calibrated on; at 1 it is as far as hardly one of them. The
@@ -47,7 +49,7 @@ class Look:
     tile: NDArray[np.uint8]
     """[s, s, 3], what it looked at"""
     boxes: tuple[Box, ...]
-    """Best first."""
+    """Best first; none where it gives no boxes."""
     hazards: NDArray[np.float32] | None
     """[1, objects, sides] logits, where it has a head"""
     features: NDArray[np.float32] | None
@@ -88,9 +90,9 @@ class LookNetwork:
             raise ValueError(f"{LOOK} cannot be shown pictures as {preprocessing} says")  # boxes are shares of them
         camera.check_ground()
         _check_form(session, PIXELS, [3, size, size])
-        _check_form(session, BOXES, [4])
-        _check_form(session, BOX_SCORES, [len(names)])
-        _check_form(session, HAZARDS, [len(model["objects"]), len(model["sides"])], optional=True)
+        _check_form(session, BOXES, [4], optional=not names)
+        _check_form(session, BOX_SCORES, [len(names)], optional=not names)
+        _check_form(session, HAZARDS, [len(model["objects"]), len(model["sides"])], optional=bool(names))
         _check_form(session, GROUND_LOGITS, [len(GROUND)], optional=True)
         _check_square(session)
         if not set(names) - {None} <= set(model["objects"]) or not set(vocabulary.SIDES_SEEN) <= set(model["sides"]):
@@ -101,6 +103,10 @@ class LookNetwork:
     def gives_features(self) -> bool:
         """Whether a language model can take its features instead of the picture."""
         return FEATURES in self._outputs and HAZARDS in self._outputs
+
+    @property
+    def gives_boxes(self) -> bool:
+        return bool(self._names)
 
     def run(self, image: NDArray[np.uint8]) -> Look:
         """One look.
@@ -113,15 +119,18 @@ class LookNetwork:
         seen = dict(zip(self._outputs, self._session.run(self._outputs, {PIXELS: pixels}), strict=True))
         if not all(np.isfinite(values).all() for name, values in seen.items() if name != HAZARDS):
             raise BundleError(f"{LOOK} gives no numbers for this picture.", hint="Use another model.")
-        scores = np.minimum(seen[BOX_SCORES], 1.0)  # an int8 sigmoid may round above it
         return Look(
             tile=tile,
-            boxes=pick(seen[BOXES][0], scores[0], self._names),
+            boxes=self._boxes(seen) if self.gives_boxes else (),
             hazards=seen.get(HAZARDS),
             features=seen.get(FEATURES),
             ground=_grid(seen[GROUND_LOGITS][0]) if GROUND_LOGITS in seen else None,
             distance=float(seen[DISTANCE].item()) if DISTANCE in seen else None,
         )
+
+    def _boxes(self, seen: Mapping[str, NDArray[np.float32]]) -> tuple[Box, ...]:
+        scores = np.minimum(seen[BOX_SCORES], 1.0)  # an int8 sigmoid may round above it
+        return pick(seen[BOXES][0], scores[0], self._names)
 
     def view(self, *, aspect: float) -> View:
         """How it looks at a picture. aspect: its width / height"""

@@ -163,7 +163,8 @@ class GuidanceModel:
         return Observation(tokens, hazards, *_light(tile), audio, earlier, boxes, view, by_head)
 
     def _view(self, image: NDArray[np.uint8]) -> View | None:
-        return None if self._looks is None else self._looks.view(aspect=image.shape[1] / image.shape[0])
+        looks = self._looks
+        return None if looks is None or not looks.gives_boxes else looks.view(aspect=image.shape[1] / image.shape[0])
 
     def _by_head(self, logits: NDArray[np.float32] | None) -> tuple[Hazard, ...]:
         if logits is None:

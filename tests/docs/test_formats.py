@@ -20,7 +20,7 @@ from device.updates import slots, state, state_file
 from server.commands import export
 from server.database.store import open_store
 from server.dataset import folder, sample_row
-from server.eyes import packaged
+from server.eyes import by_name, packaged
 from server.web import guard
 from server.web.app import create_app
 from shared import bundle, enrolment, messages, strict, topics, transfer
@@ -40,6 +40,7 @@ WRITTEN = [
     *dataclasses_of(bundle),
     sample_row.SampleRow,
     packaged.EyesRecord,
+    by_name.BackboneRecord,
     status.DeviceStatus,
 ]
 

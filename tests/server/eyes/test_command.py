@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from server import config as settings
 from server import walks
 from server.eyes import packaged
-from server.learn import eyes_bundle
+from server.learn import eyes_bundle, nightly
 from shared import bundle, vocabulary
 from shared.errors import BundleError
 from shared.runtime import GuidanceModel, check_golden
 from tests.paths import ROOT
 from tests.pulse import until
 from tests.server.commands.terminal import server
+from tests.server.eyes.checkpoints import made
 from tests.server.eyes.homes import files, stand_in
 
 
@@ -58,6 +60,43 @@ def test_a_bundle_is_not_brought_with_from(tmp_path: Path) -> None:
     done = server(tmp_path, "models", "add", "starter", "--from", tmp_path / "brought.tgz")
     assert done.returncode == 2
     assert "--from is for eyes" in done.stderr
+
+
+def test_a_backbone_by_folder_is_trained_on_and_its_licence_told(tmp_path: Path) -> None:
+    """With the fewest steps; then it is there, and the settings may name it."""
+    home, folder = tmp_path / "home", made("convnext", tmp_path)
+    server(home, "init")
+    named = ("models", "add", "eyes", "--backbone", folder)
+    first = server(home, *named, "--steps", 1)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "no licence stated; 4 × 4 tokens" in first.stdout
+    assert "step 1/1" in first.stdout
+    assert "added, 1 steps on drawn walks" in first.stdout
+    assert "find out before you offer a model" in first.stdout
+    assert f'set learn.eyes to "{folder}", then waycue-server models add starter' in first.stdout
+    second = server(home, *named, "--steps", 1)
+    assert (second.returncode, second.stderr) == (0, "")
+    assert "there already" in second.stdout
+    (home / settings.FILE).write_text(f'[learn]\neyes = "{folder}"\n')
+    assert nightly.starter(settings.load(home).learn.eyes, home, print).eyes is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("starter", "--backbone", "a/b"), "--backbone is for eyes"),
+        (("eyes", "--steps", "3"), "--steps and --size are for --backbone"),
+        (("eyes", "--backbone", "a/b", "--steps", "0"), "--steps must be at least 1"),
+        (("eyes", "--backbone", "a/b", "--from", "x.tgz"), "--backbone is for eyes, alone"),
+        (("eyes", "--backbone", "nobody/nothing"), "'nobody/nothing' could not be loaded"),
+    ],
+)
+def test_a_backbone_that_cannot_be_or_wrong_use_is_told(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    server(tmp_path, "init")
+    done = server(tmp_path, "models", "add", *arguments)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert not [file for file in tmp_path.glob("eyes/*") if file.is_dir() and any(file.iterdir())]
 
 
 def test_ctrl_c_while_npm_fetches_leaves_the_old_eyes_and_nothing_else(home: Path, tmp_path: Path) -> None:

@@ -41,11 +41,11 @@ def eyes() -> Eyes:
 @pytest.fixture(scope="module")
 def base(eyes: Eyes) -> Checkpoint:
     """Read only."""
-    return starter_eyes.build(eyes)
+    return starter_eyes.build(SsdTokens(eyes))
 
 
 def test_tokens_are_the_same_through_onnx_whatever_the_number_of_pictures(eyes: Eyes) -> None:
-    backbone = SsdTokens(eyes.network)
+    backbone = SsdTokens(eyes)
     pixels = torch.randn(BATCH + 1, 3, INPUT_PX, INPUT_PX)
     with torch.no_grad():
         expected = backbone(pixels).numpy()
@@ -56,7 +56,7 @@ def test_tokens_are_the_same_through_onnx_whatever_the_number_of_pictures(eyes: 
 
 def test_a_token_is_of_its_place(eyes: Eyes) -> None:
     """What changes in one corner of a picture changes the tokens there most."""
-    backbone, pixels = SsdTokens(eyes.network), torch.zeros(2, 3, INPUT_PX, INPUT_PX)
+    backbone, pixels = SsdTokens(eyes), torch.zeros(2, 3, INPUT_PX, INPUT_PX)
     pixels[1, :, -30:, :30] = 1.0
     with torch.no_grad():
         before, after = backbone(pixels)
@@ -67,7 +67,7 @@ def test_a_token_is_of_its_place(eyes: Eyes) -> None:
 def test_saved_and_loaded_it_is_the_same_without_the_eyes(eyes: Eyes, base: Checkpoint, tmp_path: Path) -> None:
     assert base.eyes is not None
     checkpoints.save(base, tmp_path / "saved")
-    again = checkpoints.load(tmp_path / "saved", eyes=eyes)
+    again = checkpoints.load(tmp_path / "saved", eyes=SsdTokens(eyes))
     assert checkpoints.fingerprint(again) == checkpoints.fingerprint(base)
     size = sum(file.stat().st_size for file in (tmp_path / "saved").iterdir())
     assert size < 4 * 4_500_000  # 4.5 M parameters of its own; the eyes have 4.4 M more
@@ -84,20 +84,20 @@ def test_heads_of_other_eyes_are_refused(eyes: Eyes, base: Checkpoint, tmp_path:
     checkpoints.save(base, tmp_path / "saved")
     (tmp_path / "saved" / eyes_tower.FILE).write_bytes((tmp_path / "saved" / checkpoints.HEAD_FILE).read_bytes())
     with pytest.raises(ConfigError, match="does not belong to these eyes"):
-        checkpoints.load(tmp_path / "saved", eyes=eyes)
+        checkpoints.load(tmp_path / "saved", eyes=SsdTokens(eyes))
 
 
 def test_a_tower_of_other_places_is_refused(eyes: Eyes) -> None:
-    fields = starter_eyes.build(eyes).model.config.to_dict()
+    fields = starter_eyes.build(SsdTokens(eyes)).model.config.to_dict()
     config = SmolVLMConfig(
         vision_config={**fields["vision_config"], "patch_size": 20}, text_config=fields["text_config"]
     )
     with pytest.raises(ConfigError, match="225 places, the eyes 100"):
-        eyes_tower.give(SmolVLMForConditionalGeneration(config), eyes.network, ())
+        eyes_tower.give(SmolVLMForConditionalGeneration(config), SsdTokens(eyes))
 
 
 def test_a_night_adapts_what_stands_on_the_eyes_and_makes_its_pictures_familiar(eyes: Eyes, tmp_path: Path) -> None:
-    base = starter_eyes.build(eyes)
+    base = starter_eyes.build(SsdTokens(eyes))
     assert base.eyes is not None
     untouched = eyes.network.state_dict()["blocks.3.expand.conv.weight"].clone()
     tower = base.model.model.vision_model.encoder.layers[0].mlp.fc1.weight.clone()

@@ -505,6 +505,47 @@ def test_far_from_what_it_knows_the_table_words_the_boxes(measuring: GuidanceMod
     assert measuring.word(measuring.look(PERSON)).passes > 0
 
 
+class HeadAlone(WithHead):
+    """Without boxes."""
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        found = super().forward(pixel_values)
+        return {name: value for name, value in found.items() if name not in (BOXES, BOX_SCORES)}
+
+
+@pytest.fixture(scope="module")
+def boxless(starter_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> GuidanceModel:
+    """The same eyes as `measuring`, but they give no boxes."""
+    model, folder = model_of(starter_bundle), tmp_path_factory.mktemp("boxless")
+    red = model["objects"].index("curb") * len(model["sides"]) + model["sides"].index("ahead")
+    write_eyes(HeadAlone(len(model["objects"]), len(model["sides"]), red=red, distance=True), folder / LOOK)
+    bundle = both(starter_bundle, folder / LOOK, folder / "both")
+    look = model_of(bundle)["look"]
+    rewrite(bundle, model={**model_of(bundle), "look": {**look, "names": []}})
+    return GuidanceModel.load(bundle, threads=1, allow_demo=True)
+
+
+def test_eyes_without_boxes_are_a_head_that_falls_silent_far_from_what_it_knows(
+    boxless: GuidanceModel, measuring: GuidanceModel
+) -> None:
+    near, far = boxless.look(PERSON), boxless.look(CAR)
+    assert (near.far, near.boxes, near.view) == (False, (), None)
+    assert scores(near) == pytest.approx(scores(measuring.look(PERSON)), abs=1e-6)
+    assert (far.far, far.boxes, far.view, far.by_head) == (True, (), None, ())
+    assert max(scores(far).values()) < 0.001
+    said = boxless.word(far)
+    assert (said.text, said.passes) == (vocabulary.CLEAR, 0)  # what guidance then says is "Guidance is unsure."
+
+
+def test_far_from_what_it_knows_a_head_without_boxes_may_still_be_sure_of_one_thing(boxless: GuidanceModel) -> None:
+    """Just far, and so sure that the doubt leaves it above its threshold."""
+    red = np.full((96, 96, 3), 100, np.uint8)
+    red[:, :, 0] = 220
+    red[:4, :, 2] = 250
+    seen = boxless.look(red)
+    assert scores(seen)["curb", "ahead"] > 0.5
+
+
 def test_after_a_far_picture_the_next_must_be_clearly_near(measuring: GuidanceModel) -> None:
     def tinted(distance: float) -> NDArray[np.uint8]:
         grey = np.full((96, 96, 3), 100, np.uint8)
