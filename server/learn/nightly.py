@@ -241,12 +241,13 @@ def _train_and_judge(job: _Job) -> Night:
 
 def _train(job: _Job, work: Path) -> lora.Trained:
     base, recipe, layout = job.base, job.recipe, Layout.of(job.base)
+    detector = None if base.eyes is None else base.eyes.detector
     plan = examples.ViewPlan(
         variations=recipe.variations,
         seed=recipe.seed,
         senses=senses_of(base),
         most=recipe.draws(replay=bool(base.known)),
-        boxes=None if base.eyes is None else BoxLabels(base.eyes.network, base.eyes.names, layout),
+        boxes=None if detector is None else BoxLabels(detector.network, detector.names, layout),
     )
     fresh = examples.examples(job.rows.view.folder, job.rows.teaching, layout, plan)
     picked = masked.chosen(job.masks, recipe.mask_pictures, recipe.seed)

@@ -13,6 +13,7 @@ from server import walks
 from server.dataset import masks
 from server.eyes.packaged import Eyes, EyesRecord
 from server.eyes.ssd_mobilenet import CLASSES, INPUT_PX, SsdMobileNet
+from server.eyes.ssd_tokens import SsdTokens
 from server.learn import lora, masked, starter_eyes
 from server.learn.batches import Layout, from_rendered, pad_answers
 from server.learn.features import settle
@@ -63,7 +64,7 @@ def eyes() -> Eyes:
 
 @pytest.fixture
 def base(eyes: Eyes) -> Checkpoint:
-    return starter_eyes.build(eyes)
+    return starter_eyes.build(SsdTokens(eyes))
 
 
 def test_each_picture_is_seen_twice_and_what_is_damaged_is_left_out_and_told(base: Checkpoint, tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_a_night_learns_the_ground_of_masks_and_does_not_make_their_pictures_fam
     ]
     recipe = lora.Recipe(steps=12, batch=4, threads=1, mask_share=0.9)
     lora.train(base, fresh, replay, recipe, tmp_path / "with", masked=ground)
-    other = starter_eyes.build(eyes)
+    other = starter_eyes.build(SsdTokens(eyes))
     lora.train(other, fresh, replay, replace(recipe, mask_share=0.0), tmp_path / "without", masked=ground)
     assert base.eyes is not None
     assert other.eyes is not None
