@@ -56,9 +56,11 @@ class GuidanceModel:
                 if self._language.takes_features and not (self._looks and self._looks.gives_features):
                     raise ValueError("its vision encoder takes features, which no look network gives")
         except (KeyError, TypeError, ValueError) as error:
+            what = (
+                f"its manifest lacks {error}" if isinstance(error, KeyError) else f"it does not fit together ({error})"
+            )
             raise BundleError(
-                f"Model {manifest.version}: its manifest lacks what the runtime needs ({error!r}).",
-                hint="Export it again with this version of waycue.",
+                f"Model {manifest.version}: {what}.", hint="Export it again with this version of waycue."
             ) from error
 
     @classmethod
