@@ -20,6 +20,8 @@ from server.learn import drawings
 from server.learn.batches import Layout
 from shared.errors import Transient
 
+ENDS_WITHIN_S = 3.0
+"""Then it is killed: nobody who pressed Ctrl-C waits for the export of a backbone."""
 Seer = Callable[[], Backbone]
 """Loads the backbone; it can be sent to another process."""
 
@@ -48,7 +50,10 @@ class Drawer:
         self.check()
 
     def end(self) -> None:
+        """At once: a shard is whole or not there."""
         self._process.terminate()
+        self._process.join(ENDS_WITHIN_S)
+        self._process.kill()
         self._process.join()
 
 
