@@ -231,8 +231,8 @@ def _first(
 ) -> VideoFrame | SoundBlock | None:
     """The first item of a kind that the source gives. Raises: WaycueError."""
     source = open_source(replace(config.capture, pace="real", microphone=microphone), clock=clock)
-    source.open()
     try:
+        source.open()
         until_s = clock.monotonic_s() + timeout_s
         while clock.monotonic_s() < until_s and not source.ended:
             item = source.read(READ_S)

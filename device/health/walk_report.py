@@ -46,11 +46,11 @@ class Captions:
         self._work = Background(self._run, name="captions")
 
     def open(self) -> None:
-        """Raises: OSError where the file cannot be written."""
+        """Raises: OSError where the file cannot be written; the terminal has its lines all the same."""
+        self._work.start()
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - kept open until close()
-        self._work.start()
 
     def show(self, spoken: Spoken, chunk: str) -> None:
         """Soon; returns at once. Where too many wait, this one is left out."""

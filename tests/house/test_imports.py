@@ -159,7 +159,7 @@ def first_statements(package: str) -> list[str]:
 
 @pytest.mark.parametrize("package", PYTHON)
 def test_every_package_stops_telemetry_before_it_imports_anything(package: str) -> None:
-    """onnxruntime reads its switch when its library is loaded. Python runs a package's `__init__` before its modules."""
+    """onnxruntime reads its switch when its library loads; Python runs a package's `__init__` before its modules."""
     assert first_statements(package)[:2] == ["from shared.privacy import stop_telemetry", "stop_telemetry()"]
 
 

@@ -122,10 +122,9 @@ def test_a_walk_leaves_nothing_outside_the_state_folder_and_looks_no_name_up(
     home: Home, tmp_path: Path, starter_bundle: Path
 ) -> None:
     walk, state = films.make(tmp_path / "walk.mp4", seconds=2.0, fps=5.0), tmp_path / "state"
-    home.run(
-        WALK, "run", "--source", f"replay:{walk}", "--pace", "fast", "--model", str(starter_bundle), "--exit-at-end",
-        "--state", str(state), "--speech", "none", "--quiet", "--report", str(tmp_path / "report.json"),
-    )  # fmt: skip
+    places = ["--state", str(state), "--report", str(tmp_path / "report.json"), "--model", str(starter_bundle)]
+    how = ["--pace", "fast", "--exit-at-end", "--speech", "none", "--quiet"]
+    home.run(WALK, "run", "--source", f"replay:{walk}", *how, *places)
     assert json.loads((tmp_path / "report.json").read_bytes())["looks"] > 0
     assert (home.traces(), home.look_ups()) == ([], [])
 
