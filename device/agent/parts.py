@@ -94,7 +94,7 @@ class Parts:
         self.walking = False
         self.rounds = 0
         """Of the loop that reads the source."""
-        self.is_replay = config.capture.source.startswith("replay:")
+        self.is_replay = settings.is_replay(config)
         self.device_kind = this_machine()
         self.source = ports.source or build.source(config, clock)
         self.state_dir = settings.state_folder(config)
