@@ -92,7 +92,7 @@ class Captions:
             return
         try:
             self._console.print(line)
-        except OSError as error:  # the terminal or the program at the other end of the pipe is gone
+        except (OSError, SystemExit) as error:  # the terminal or the program at the other end of the pipe is gone
             logger.warning("Captions are no longer shown: %s", error)
             self._console = None
 
