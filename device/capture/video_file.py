@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from device.capture.source import BLOCK_SAMPLES, SoundBlock
 from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import MediaError
+from shared.paths import for_ffmpeg
 
 HOLE_S = 0.1  # sound stamps of phones wander by some 20 ms; a real hole is a pause in the recording
 JUMP_S = 60.0  # damaged stamps jump by hours; nobody would wait them out
@@ -216,7 +217,8 @@ def open_file(path: Path) -> InputContainer:
     """Raises: MediaError for what is no video or sound."""
     try:
         # Only local files: a playlist among the recordings must not make the device open network addresses.
-        container = av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        with for_ffmpeg(path) as name:
+            container = av.open(name, options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(

@@ -6,6 +6,7 @@ from shared.ends import interrupted_quietly
 
 with interrupted_quietly():
     import argparse
+    import io
     import json
     import logging
     import sys
@@ -28,6 +29,7 @@ with interrupted_quietly():
     from shared.ends import ending
     from shared.errors import ConfigError, MessageError, WaycueError
     from shared.messages import to_dict
+    from shared.paths import refuse_overwriting
 
 DEFAULT_CONFIG = Path("/etc/waycue/device.toml")
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -125,6 +127,9 @@ def _run_flags(run: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit status: 0, 1 for failure, 2 for wrong use or settings, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode, a name of odd bytes: a sign is lost
+            stream.reconfigure(errors="replace")
     try:
         arguments = parser().parse_args(argv)
         config = load_config(arguments)
@@ -167,8 +172,26 @@ OVERRIDES = {
 }
 
 
+def _check_outputs(config: Config, arguments: argparse.Namespace) -> None:
+    """Raises: ConfigError where a file that is read would be written over."""
+    speech = None if config.voice.speech in settings.SILENT else Path(config.voice.speech).expanduser()
+    played = Path(config.capture.source.partition(":")[2]).expanduser() if settings.is_replay(config) else None
+    camera = config.capture.source.partition(":")[2] if config.capture.source.startswith("camera:") else ""
+    refuse_overwriting(
+        {"--speech": speech, "--report": arguments.report, "--captions": arguments.captions},
+        {
+            "the recording": played,
+            "the camera": Path(camera) if "/" in camera and " ! " not in camera else None,
+            "the settings": arguments.config,
+            "the presses": Path(config.buttons.script).expanduser() if config.buttons.script else None,
+            "the model": Path(config.guidance.model).expanduser() if config.guidance.model else None,
+        },
+    )
+
+
 def _run(config: Config, arguments: argparse.Namespace) -> int:
     _log_to_terminal(verbose=arguments.verbose)
+    _check_outputs(config, arguments)
     agent = Agent(
         config,
         RunOptions(

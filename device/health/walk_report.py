@@ -50,7 +50,7 @@ class Captions:
         self._work.start()
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - kept open until close()
+            self._file = open(self._path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - kept open until close()
 
     def show(self, spoken: Spoken, chunk: str) -> None:
         """Soon; returns at once. Where too many wait, this one is left out."""

@@ -23,6 +23,7 @@ from shared import upright
 from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
 from shared.errors import MediaError
 from shared.jpeg import MAX_FILM_SIDE_PX, MAX_SIDE_PX, encode_jpeg
+from shared.paths import for_ffmpeg
 from shared.wav import encode_wav
 
 _WARM_UP_S = 0.3  # a lossy codec needs a few packets before its sound is right
@@ -235,7 +236,8 @@ def _check_file(path: Path) -> None:
 def _opened(path: Path) -> InputContainer:
     try:
         # Only local files: a playlist among the recordings must not open network addresses.
-        container = av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        with for_ffmpeg(path) as name:
+            container = av.open(name, options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(f"{path} is not a video that can be played ({reason}).", hint=_COPY_AGAIN) from None

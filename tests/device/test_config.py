@@ -82,6 +82,11 @@ def test_names_of_devices_files_and_folders_are_let_through(tmp_path: Path, text
     load(tmp_path, text)
 
 
+def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "device.toml").write_bytes(b"\xef\xbb\xbf" + '[device]\nwearer = "Änne"\n'.encode())
+    assert config.load(tmp_path / "device.toml").device.wearer == "Änne"
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.toml"):
         config.load(tmp_path / "nothing.toml")

@@ -1,4 +1,4 @@
-"""Ctrl-C, or an end of another kind, in the middle of the demo."""
+"""Ctrl-C in the middle of the demo."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from tests.e2e.site import ENV
 from tests.paths import ROOT
@@ -30,16 +28,13 @@ def processes_about(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_end_from_outside_ends_the_demo_and_every_process_it_started(tmp_path: Path, number: signal.Signals) -> None:
-    """SIGTERM: started under nohup, so that the demo and all that it starts ignore SIGINT."""
+def test_ctrl_c_ends_the_demo_and_every_process_it_started(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     with subprocess.Popen(
         [sys.executable, "-m", "scripts.demo", "--out", str(out)],
         cwd=ROOT,
         env=ENV,
         start_new_session=True,
-        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if number == signal.SIGTERM else None,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -49,10 +44,7 @@ def test_an_end_from_outside_ends_the_demo_and_every_process_it_started(tmp_path
             # Written when the first walk is planned: it is being rendered then, while a child exports the starter.
             until((out / "buttons.jsonl").exists, "the middle of the first step", timeout_s=180)
             assert len(processes_about(out)) >= 2
-            if number == signal.SIGINT:
-                os.killpg(demo.pid, number)
-            else:
-                os.kill(demo.pid, number)
+            os.killpg(demo.pid, signal.SIGINT)
             _, err = demo.communicate(timeout=15)
         finally:
             demo.kill()

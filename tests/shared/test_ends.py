@@ -5,8 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests.paths import ROOT
 
 WAITING = """
 import signal, sys, threading
@@ -49,6 +52,40 @@ def test_under_nohup_a_hangup_is_no_end_and_sigterm_is() -> None:
     done = subprocess.run([sys.executable, "-c", code, "0", "1"], capture_output=True, text=True, check=True)
     assert done.stdout == "ready\nFalse\nsealed\n"
     assert run(signal.SIGTERM, before=ignored) == ("sealed\n", 0)
+
+
+DEMO = """
+import sys
+from pathlib import Path
+from scripts.demo import __main__ as demo, story
+from scripts.demo.children import Children
+
+def run(out, screen, eyes_from):
+    with Children(out) as children:
+        child = children.start("broker", ["sleep", "1000"])
+        print(child.process.pid, flush=True)
+        children.wait(child, timeout_s=1000)
+
+story.run = run
+sys.exit(demo.main(["--out", sys.argv[1]]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_under_nohup_the_demo_ends_with_all_its_processes_by_every_other_signal(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    ignored = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    command = [sys.executable, "-c", ignored + DEMO, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        child = int(demo.stdout.readline())
+        demo.send_signal(signal.SIGINT)
+        demo.send_signal(number)
+        _, err = demo.communicate(timeout=30)
+    assert demo.returncode == 130
+    assert "every process it started has ended" in err
+    assert not Path(f"/proc/{child}").exists()
 
 
 def test_ctrl_c_among_imports_ends_the_process_without_a_word() -> None:
