@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON_IN_VENV := .venv/bin/python
+# Every package sets it, too (shared/privacy.py); this is for what is typed here by hand.
+export ORT_DISABLE_TELEMETRY := 1
 
 .PHONY: help setup demo test check bench soak starter fmt clean
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from device.capture.open import check_source
 from device.capture.settings import CaptureSettings
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
 from shared import settings, topics
@@ -47,7 +48,7 @@ class BrokerSection:
 @dataclass(frozen=True, slots=True)
 class VoiceSection:
     speech: str = "speakers"
-    """speakers (silent in a replay as fast as possible), none (captions only), or a WAV file to write into."""
+    """speakers (silent in a replay as fast as possible), none (captions only), or a file to write into: NAME.wav."""
     output: str = ""
     """Name or number of the sound output. Empty = the system's default."""
     language: str = "en-us"
@@ -184,6 +185,7 @@ def check(config: Config) -> None:
         )
     if config.guidance.tick_every_s:
         settings.within("guidance.tick_every_s", config.guidance.tick_every_s, 2, 60)
+    _check_words(config)
     config.guidance.execution.check()
     config.capture.camera.check_ground()
     settings.within("sync.too_hot_c", config.sync.too_hot_c, config.sync.hot_c, 120)
@@ -195,12 +197,43 @@ def check(config: Config) -> None:
         raise ConfigError("buttons.script is for a replay.", hint="Leave it out, or use replay:FILE as the source.")
 
 
+SILENT = {"speakers": "the sound card", "none": "captions only"}
+NO_MODEL_WORD = 'Leave it empty ("") for the model that the server offered last, or name a folder.'
+
+
+def _check_words(config: Config) -> None:
+    """Text that is a name or a file unless it is one of a few words: a slip in one must not silence a walk."""
+    speech, output = config.voice.speech, config.voice.output
+    settings.refuse_near("voice.speech", speech, SILENT)
+    if speech not in SILENT and not speech.lower().endswith(".wav"):
+        raise ConfigError(
+            f"voice.speech is {speech!r}.", hint="Use speakers, none, or a file whose name ends with .wav."
+        )
+    by_name = 'Leave it empty ("") for the system\'s default. To be silent: voice.speech = "none".'
+    words = ("none", "off", "default", "speakers", "speaker", "auto")
+    settings.refuse_near("voice.output", output, {}, instead=dict.fromkeys(words, by_name))
+    settings.refuse_near(
+        "capture.microphone",
+        config.capture.microphone,
+        {"": "", "default": "the system's default", "none": "record without sound"},
+        instead={"off": "Did you mean none?", "no": "Did you mean none?", "auto": "Did you mean default?"},
+    )
+    models = ("none", "default", "auto", "server", "starter", "demo", "off")
+    settings.refuse_near("guidance.model", config.guidance.model, {}, instead=dict.fromkeys(models, NO_MODEL_WORD))
+    check_source(config.capture.source)
+
+
 def device_name(config: Config) -> str:
     """The configured name, or one made from the host name."""
     if config.device.name:
         return config.device.name
     plain = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower()).strip("-")[:32].strip("-")
     return plain or "waycue"
+
+
+def is_replay(config: Config) -> bool:
+    """A recording is played: nobody walks by what is said."""
+    return config.capture.source.startswith("replay:")
 
 
 def state_folder(config: Config) -> Path:

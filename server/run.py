@@ -35,6 +35,7 @@ from server.web.app import create_app
 from shared import atomic, enrolment, settings
 from shared.background import Background
 from shared.clock import Clock
+from shared.ends import ending
 from shared.messages import Status
 from shared.notify import READY, STOPPING, notify
 
@@ -150,13 +151,14 @@ def _web(store: Store, dataset: Dataset, registry: Registry, config: ServerConfi
 
 
 def _serve(web: uvicorn.Server) -> None:
-    """The page, until SIGINT or SIGTERM. uvicorn raises the signal again once it has shut down: by itself, SIGTERM
-    would end the process before the other parts have ended."""
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        web.run()
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    """The page, until an end from outside. uvicorn raises SIGINT and SIGTERM again once it has shut down: by itself,
+    SIGTERM would end the process before the other parts have ended."""
+    with ending(lambda: web.handle_exit(signal.SIGTERM, None), numbers=(signal.SIGHUP, signal.SIGQUIT)):
+        before = signal.signal(signal.SIGTERM, lambda *_: None)
+        try:
+            web.run()
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _web_address(config: ServerConfig) -> tuple[str, int]:

@@ -10,7 +10,6 @@ persistent one would keep its share of all messages from everybody while it is a
 
 from __future__ import annotations
 
-import signal
 import ssl
 import threading
 from contextlib import ExitStack, closing, suppress
@@ -31,6 +30,7 @@ from server.ingest.ingest import Ingest
 from server.maintenance import home_lock
 from shared import atomic, topics
 from shared.clock import Clock
+from shared.ends import ending
 from shared.errors import ConfigError, WaycueError
 from shared.notify import READY, STOPPING, notify
 
@@ -80,8 +80,7 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
             enrolled = EnrolledDevices(Certificates(store, authority, clock=clock))
             ports = replace(ports, is_enrolled=enrolled.__contains__)
         link = ServerLink(BrokerSession(host, port, name, tls, SHARED_FILTERS, persistent=False), ports)
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signal_number, lambda *_: stopping.set())
+        stack.enter_context(ending(stopping.set))
         link.start()
         stack.callback(link.stop)
         stack.callback(notify, STOPPING)

@@ -14,7 +14,10 @@ litefs do the same; python-tuf and openpilot do not).
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -61,20 +64,69 @@ def writing(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
     Raises: OSError (ENOSPC included) from any step; `path` then still holds what it held before.
     """
     make_dirs(path.parent)
-    temp = path.with_name(path.name + TEMP_SUFFIX)
-    try:
-        # Made anew: what lies there may be open to others, or a link that somebody else put into his own folder.
-        temp.unlink(missing_ok=True)
-        fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(fd, "wb") as file:
+    temp, fd = _own_temp(path, mode)
+    with os.fdopen(fd, "wb") as file:  # closed, and with that unlocked, only when the name is no longer there
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temp, path)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
+            os.replace(temp, path)
+        except BaseException:
+            temp.unlink(missing_ok=True)
+            raise
     fsync_dir(path.parent)
+
+
+def _own_temp(path: Path, mode: int) -> tuple[Path, int]:
+    """A temporary file that no other writer of `path` uses, thread or process, and its descriptor.
+
+    Each is locked by its writer, so that a leftover of a crash is told from work under way, and its name used again.
+    """
+    with _folder_lock(path.parent):
+        for number in itertools.count():
+            temp = path.with_name(f"{path.name}{f'.{number}' if number else ''}{TEMP_SUFFIX}")
+            if _is_written(temp):
+                continue
+            # Made anew: what lies there may be open to others, or a link that somebody else put into his own folder.
+            temp.unlink(missing_ok=True)
+            fd = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            _lock(fd)
+            return temp, fd
+    raise AssertionError("itertools.count has no end")
+
+
+@contextmanager
+def _folder_lock(folder: Path) -> Iterator[None]:
+    """Against other writers in `folder` while a name is chosen: microseconds."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _lock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, how: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> bool:
+    """Whether it is locked now. A file system without locks has one writer."""
+    try:
+        fcntl.flock(fd, how)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+    return True
+
+
+def _is_written(temp: Path) -> bool:
+    """Whether somebody writes it right now."""
+    try:
+        fd = os.open(temp, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:  # there is none, or it is none of ours
+        return False
+    try:
+        return not _lock(fd)
+    finally:
+        os.close(fd)
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -85,7 +137,8 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 def write_json(path: Path, value: Any, *, mode: int = 0o644) -> None:
     """Replace `path` with `value` as readable JSON, durably. Raises: OSError, TypeError."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), mode=mode)
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode(errors="backslashreplace"), mode=mode)  # odd bytes of a file name: a JSON escape
 
 
 def move(source: Path, target: Path) -> None:
@@ -189,9 +242,10 @@ def _unlink_tree(folder: Path) -> None:
 def point(link: Path, target_name: str) -> None:
     """Make symlink `link` point at sibling `target_name` in one atomic step. Raises: OSError."""
     temp = link.with_name(link.name + TEMP_SUFFIX)
-    temp.unlink(missing_ok=True)
-    temp.symlink_to(target_name)
-    os.replace(temp, link)
+    with _folder_lock(link.parent):
+        temp.unlink(missing_ok=True)
+        temp.symlink_to(target_name)
+        os.replace(temp, link)
     fsync_dir(link.parent)
 
 

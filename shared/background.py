@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from shared.backoff import exponential_s
+
 logger = logging.getLogger(__name__)
 
 JOIN_S = 10.0
@@ -47,6 +49,24 @@ class Background:
                     background.stopping.wait(interval_s)
 
         background = cls(run, name=name, restart_s=interval_s if at_once else 0.0)
+        return background
+
+    @classmethod
+    def until(cls, works: Callable[[], bool], *, name: str, first_s: float = 2.0, most_s: float = 60.0) -> Background:
+        """Call `works` until it returns True: the first time after `first_s`, then with exponential backoff up to
+        `most_s`, for ever. An exception is logged and counts as False."""
+
+        def run() -> None:
+            failures = 0
+            while not background.stopping.wait(exponential_s(failures, base_s=first_s, max_s=most_s)):
+                try:
+                    if works():
+                        return
+                except Exception:
+                    logger.exception("%s failed", name)
+                failures += 1
+
+        background = cls(run, name=name)
         return background
 
     @property

@@ -73,7 +73,7 @@ def is_loopback(host: str) -> bool:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows begin with a BOM
     except OSError as error:
         raise ConfigError(f"The settings {path} cannot be read ({error.strerror}).") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -125,6 +125,27 @@ def within(name: str, value: float, least: float, most: float) -> None:
     """For bounds that hang on another setting; the others stand beside the field. Raises: ConfigError."""
     if not least <= value <= most:
         raise ConfigError(f"{name} is {value}.", hint=f"It must be {least:g} to {most:g}.")
+
+
+def refuse_near(
+    name: str, value: str, keywords: Mapping[str, str], *, instead: Mapping[str, str] | None = None
+) -> None:
+    """For text that is a name unless it is one of a few words: a slip in such a word must not become a name.
+
+    keywords: each with what it stands for. instead: words that people try, with what to write.
+    raises: ConfigError naming the nearest word
+    """
+    if value in keywords:
+        return
+    plain = value.strip().lower()
+    hint = (instead or {}).get(plain, "")
+    close = difflib.get_close_matches(plain, keywords, n=1, cutoff=0.8)
+    if plain in keywords:
+        close = [plain]
+    if close:
+        hint = f"Did you mean {close[0]}: {keywords[close[0]]}?"
+    if hint:
+        raise ConfigError(f"{name} is {value!r}.", hint=hint)
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ monitor                                           status, announcements, watchdo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ from device.capture.recorder import Recorder
 from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
 from device.config import Config
+from device.controls.buttons import Buttons, PinButton
 from device.controls.dispatch import Presses
+from device.controls.retried import TEXTS, RetriedButtons
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance
 from device.health.machine_kind import this_machine
@@ -33,11 +36,13 @@ from device.identity.admission import Admission
 from device.identity.renew import Renewal
 from device.moments.collector import Moments, MomentsPorts, WalkId
 from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
-from device.outbox.outbox import Outbox
+from device.outbox.late import LateOutbox
 from device.sync.conditions import SyncDecision, SyncWatch
 from device.sync.link import Link, LinkPorts, LinkSettings
+from device.updates.late_models import LateModels
 from device.updates.model_source import FixedModel, Loader, ModelPorts, Models, OfferedModels, SelfTest, loader
 from device.updates.permission import Permission, settings_allow
+from device.updates.slots import current_slot
 from device.voice.espeak import Espeak
 from device.voice.phrases import Phrases
 from device.voice.voice import Voice, VoiceUtterance
@@ -79,17 +84,22 @@ class AgentPorts:
 class Parts:
     """All parts. Guidance, voice and sealer report to it, on their threads. stopping: set when the walk is to end.
 
-    raises: ConfigError for settings that cannot be met, OSError for files that cannot be written
+    Nothing that the disk refuses is raised: without it the agent guides, and keeps what fits in memory.
+    raises: ConfigError for settings that cannot be met
     """
 
     def __init__(self, config: Config, options: RunOptions, ports: AgentPorts, stopping: threading.Event) -> None:
         self.config = config
         self.clock = clock = ports.clock
         self.walking = False
+        self.rounds = 0
+        """Of the loop that reads the source."""
+        self.is_replay = settings.is_replay(config)
         self.device_kind = this_machine()
         self.source = ports.source or build.source(config, clock)
         self.state_dir = settings.state_folder(config)
-        atomic.make_dirs(self.state_dir)
+        with contextlib.suppress(OSError):  # each part that needs it says so
+            atomic.make_dirs(self.state_dir)
         self.walk_clock = WalkClock(clock, stands_still=config.capture.pace == "fast")
         self.admission = Admission.of(config, self.state_dir, clock)
         owner = config.device
@@ -98,7 +108,7 @@ class Parts:
         )
         self.report = WalkReport(self.walk.walk_id, self.walk.device, config.capture.source)
         self.captions = Captions(file=options.captions, console=ports.console)
-        self.buttons = build.buttons(config, self.walk_clock.now_s)
+        self.buttons = self._made_buttons()
         self.voice = self._made_voice()
         self.sight_told = SightTold(self.state_dir)
         listens = config.capture.pace == "real"  # nobody hears a replay that is as fast as possible
@@ -112,7 +122,7 @@ class Parts:
             introduction=self.sight_told.introduction if listens else lambda card: (),
         )
         self.recorder = Recorder(clips=config.capture.clips)
-        self.outbox = Outbox(self.state_dir / "outbox")
+        self.outbox = LateOutbox(self.state_dir / "outbox")
         try:
             self._connect(ports, stopping)
         except BaseException:
@@ -121,7 +131,13 @@ class Parts:
 
     def _connect(self, ports: AgentPorts, stopping: threading.Event) -> None:
         limit_bytes = self.config.flags.storage_mb * 1_000_000
-        self.sealer = Sealer(self.outbox, announce=self._announce_storage, sealed=self._sealed, limit_bytes=limit_bytes)
+        self.sealer = Sealer(
+            self.outbox,
+            announce=self._announce_storage,
+            sealed=self._sealed,
+            limit_bytes=limit_bytes,
+            check=self.outbox.check,
+        )
         hooks = MomentsPorts(self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell)
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.presses = Presses(
@@ -131,6 +147,13 @@ class Parts:
         self.renewal: Renewal | None = None
         self.link = self._made_link()
         self.sync_watch = SyncWatch(self.config.sync, self._allow)
+
+    def _made_buttons(self) -> list[Buttons]:
+        texts = iter(TEXTS)
+        return [
+            RetriedButtons(buttons, next(texts), self._announce_button) if isinstance(buttons, PinButton) else buttons
+            for buttons in build.buttons(self.config, self.walk_clock.now_s)
+        ]
 
     def _made_voice(self) -> Voice:
         return Voice(
@@ -147,7 +170,7 @@ class Parts:
         if guiding.model:
             own = Permission(settings_allow(self.config))
             load = ports.load or loader(execution=guiding.execution, camera=camera, permission=own)
-            return FixedModel(Path(guiding.model).expanduser(), self.guidance, load)
+            return FixedModel(Path(guiding.model).expanduser(), self.guidance, load, retry=not self.is_replay)
         permission = Permission.of(self.config, self.admission.trust(self.state_dir), self.walk.device)
         model_ports = ModelPorts(
             clock=self.clock,
@@ -156,7 +179,13 @@ class Parts:
             publish=self._publish,
             may_switch=lambda: guiding.switch_while_walking or not self.walking,
         )
-        return OfferedModels(self.state_dir, self.guidance, model_ports, permission)
+        try:
+            return OfferedModels(self.state_dir, self.guidance, model_ports, permission)
+        except OSError as error:
+            logger.error("Offers of models wait: %s", error)
+        slot = current_slot(self.state_dir)
+        kept = Models() if slot is None else FixedModel(slot, self.guidance, model_ports.load, retry=True)
+        return LateModels(kept, lambda: OfferedModels(self.state_dir, self.guidance, model_ports, permission))
 
     def _made_link(self) -> Link | None:
         if not self.admission.address:
@@ -202,6 +231,9 @@ class Parts:
         self.report.sealed(parcel.name, correction=correction)
         if correction:
             self.voice.earcon("listened")
+
+    def _announce_button(self, text: str, about: str) -> None:
+        self.guidance.tell(text, about=about)
 
     def _announce_storage(self, text: str) -> None:
         """That moments were dropped is an event; the other texts are how the storage is now."""

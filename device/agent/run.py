@@ -1,7 +1,11 @@
 """One walk from its beginning to its end.
 
-Promise: at the end, however it comes, the last flagged chunks are sealed and the status says offline. Parts are closed
-in the order in which they need each other, and none keeps the next from its turn by failing.
+Promises:
+
+- At the end, however it comes, the last flagged chunks are sealed and the status says offline. Parts are closed in the
+  order in which they need each other, and none keeps the next from its turn by failing.
+- The voice is started first. Camera, buttons, model, link and disk may all be away at the start of a real walk: each is
+  announced once and tried again for ever. Only settings that cannot be met end it, and files of a replay.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from device.agent.state import AgentState
 from device.capture.source import Source, SourceInfo, VideoFrame
 from device.config import Config
 from device.controls.buttons import KEYS_HELP, Keys
+from device.controls.retried import BUTTON_TEXTS
 from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_WORDS, UPDATED
 from device.health import announcements, status
 from device.health.monitor import HealthMonitor, MonitorPorts
@@ -33,19 +38,20 @@ LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
-    TRIAL_WORDS,
+    TRIAL_WORDS, *BUTTON_TEXTS,
 )  # fmt: skip
 
 
 class Agent:
     """Build it, `run` it, and `stop` it from a signal handler or another thread.
 
-    raises: ConfigError for settings that cannot be met, OSError for files that cannot be written
+    raises: ConfigError for settings that cannot be met
     """
 
     def __init__(self, config: Config, options: RunOptions, ports: AgentPorts) -> None:
         self._options = options
         self._stop = threading.Event()
+        self._without_camera = False
         self.parts = parts = Parts(config, options, ports, self._stop)
         self._state = state = AgentState(parts)
         monitor_ports = MonitorPorts(
@@ -54,7 +60,7 @@ class Agent:
         self._monitor = HealthMonitor(monitor_ports, parts.guidance, state_dir=parts.state_dir, clock=ports.clock)
 
     def run(self) -> None:
-        """The walk from beginning to end. Raises: MediaError, ConfigError, BundleError where it cannot begin."""
+        """The walk from beginning to end. Raises: ConfigError; for a replay MediaError and BundleError, too."""
         with ExitStack() as stack:
             try:
                 self._start(stack)
@@ -77,17 +83,14 @@ class Agent:
         """Start the parts. The stack closes them, the last registered first; closing a part that was not started does
         nothing, so that some are registered before what must be closed before them is started."""
         parts = self.parts
-        stack.callback((parts.state_dir / status.NAME).unlink, missing_ok=True)
+        stack.callback(self._remove_status)
         stack.callback(parts.captions.close)
         stack.callback(parts.outbox.close)
         stack.callback(self._write_report)
         stack.callback(self._state.keep_told)
         if parts.link is not None:
             stack.callback(parts.link.stop)  # before the report, which says what was sent, and the outbox it reads
-        parts.captions.open()
-        for buttons in parts.buttons:
-            stack.callback(buttons.close)
-            buttons.open()
+        self._open_captions()
         stack.callback(parts.voice.close)
         parts.voice.start(extra_phrases=SAID_BEFOREHAND)
         stack.callback(self._monitor.close)
@@ -95,6 +98,11 @@ class Agent:
         stack.callback(parts.sealer.close)
         stack.callback(parts.guidance.stop)
         parts.guidance.start()
+        for buttons in parts.buttons:
+            stack.callback(buttons.close)
+            buttons.open()
+        if parts.outbox.trouble is not None:
+            parts.sealer.fail(parts.outbox.trouble)
         parts.sealer.start()
         if parts.source is not None:
             stack.callback(parts.source.close)
@@ -105,6 +113,18 @@ class Agent:
         parts.models.start()
         self._monitor.start()
         notify(SYSTEMD_READY)
+
+    def _open_captions(self) -> None:
+        try:
+            self.parts.captions.open()
+        except OSError as error:
+            logger.error("The captions cannot be written: %s", error)
+
+    def _remove_status(self) -> None:
+        try:
+            (self.parts.state_dir / status.NAME).unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("The status of this run stays behind: %s", error)
 
     def _prepare(self) -> None:
         parts = self.parts
@@ -124,15 +144,17 @@ class Agent:
         self._greet(self._opened(source))
         parts.moments.begin(parts.clock)
         parts.walking = True
-        if parts.guidance.model_version:
+        if parts.guidance.model_version and not self._without_camera:
             parts.guidance.post(policy.WalkBegan())
         while not self._stop.is_set() and not source.ended:
             item = source.read(READ_S)
+            parts.rounds += 1
             if item is not None:
                 parts.walk_clock.reached(item.t_s)
             now_s = parts.walk_clock.now_s()
             parts.presses.poll(now_s)
             if isinstance(item, VideoFrame):
+                self._camera_came()
                 parts.report.took(item, parts.clock.monotonic_s())
                 parts.guidance.offer(item)
                 parts.models.saw(item)
@@ -143,14 +165,28 @@ class Agent:
             else:
                 parts.moments.feed(item, now_s)
 
-    def _opened(self, source: Source) -> SourceInfo:
-        """A wearer does not read error messages: what keeps the walk from beginning is spoken, too."""
+    def _camera_came(self) -> None:
+        if self._without_camera:
+            self._without_camera = False
+            self.parts.guidance.tell(policy.CAMERA_BACK, about=policy.CAMERA)
+
+    def _opened(self, source: Source) -> SourceInfo | None:
+        """A wearer does not read error messages: what keeps the walk from beginning is spoken, too.
+
+        None: a camera that is not there yet; its source goes on trying. Raises: MediaError for a replay.
+        """
         parts = self.parts
         try:
             info = source.open()
             if not info.has_picture:
                 raise MediaError(f"{info.name} has sound only: there is no picture to guide by.")
-        except MediaError:
+        except MediaError as error:
+            if not parts.is_replay:
+                logger.error("%s It is tried again and again.", error)
+                self._without_camera = True
+                parts.walk_clock.reached(0.0)  # what waits has its turn without a picture, too
+                parts.guidance.tell(NO_CAMERA, urgent=True, about=policy.CAMERA)
+                return None
             parts.guidance.tell(NO_CAMERA, urgent=True)  # cuts what is being said: the process ends soon
             parts.guidance.settle(SETTLE_S)
             if parts.config.capture.pace == "real":
@@ -160,11 +196,12 @@ class Agent:
         parts.report.source_name = info.name
         return info
 
-    def _greet(self, info: SourceInfo) -> None:
+    def _greet(self, info: SourceInfo | None) -> None:
         parts = self.parts
         model = parts.guidance.model_version or "none: recording only"
         broker = parts.admission.address or "none: flagged moments stay here"
-        parts.captions.note(f"Walk {parts.walk.walk_id} from {info.name}. Model: {model}. Broker: {broker}.")
+        source = f"{parts.config.capture.source}, not there yet" if info is None else info.name
+        parts.captions.note(f"Walk {parts.walk.walk_id} from {source}. Model: {model}. Broker: {broker}.")
         if any(isinstance(buttons, Keys) and buttons.active for buttons in parts.buttons):
             parts.captions.note(KEYS_HELP, style="dim")
 

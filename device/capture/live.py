@@ -36,7 +36,7 @@ class LiveSource:
     def open(self) -> SourceInfo:
         """Start all parts together. A microphone that fails beside a working camera is left to come later.
 
-        Raises: MediaError when the camera, or the only part, did not start.
+        Raises: MediaError when the camera, or the only part, did not start; it is tried on, until `close`.
         """
         self._workers = tuple(CaptureWorker(plan, news=self._news) for plan in self.plans)
         for worker in self._workers:
@@ -44,19 +44,17 @@ class LiveSource:
         with self._news:
             self._news.wait_for(self._workers[0].settled)
             self._news.wait_for(lambda: all(worker.settled() for worker in self._workers), SOUND_START_S)
+        self._origin_s = boot_s()
         self._check(self._workers[0])
         for worker in self._workers:
             if worker.facts is None:
                 why = worker.state.trouble.rstrip(".") or f"did not start within {SOUND_START_S:g} s"
                 logger.warning("%s: %s. The walk begins without it. %s", worker.plan.name, why, worker.hint)
-        self._origin_s = boot_s()
         return self._info()
 
     def _check(self, first: CaptureWorker) -> None:
-        """Hold on to nothing when the part that matters most is not there."""
         if first.facts is not None:
             return
-        self.close()
         raise MediaError(f"{first.plan.name}: {first.state.trouble.rstrip('.')}.", hint=first.hint)
 
     def _info(self) -> SourceInfo:

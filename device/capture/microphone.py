@@ -9,6 +9,7 @@ card's clock drifts by at most some 100 ppm. `next_start_s` joins the two.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -24,8 +25,8 @@ from shared.clock import SystemClock
 from shared.errors import MediaError
 
 HINT = (
-    "Check the plug; `python -m sounddevice` lists the devices: give the number or a part of the name of one that has"
-    " inputs."
+    f"Check the plug; `{sys.executable} -m sounddevice` lists the devices: give the number or a part of the name of one"
+    " that has inputs."
 )
 PORTAUDIO_HINT = "Install it: sudo apt install libportaudio2."
 HOLE_S = 0.25

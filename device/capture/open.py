@@ -11,8 +11,34 @@ from device.capture.picamera2 import camera_number, picamera2_plan
 from device.capture.replay import ReplaySource
 from device.capture.settings import CaptureSettings
 from device.capture.source import Source
+from shared import settings as words
 from shared.clock import Clock
 from shared.errors import ConfigError
+
+SOURCES = {
+    "none": "sync and update only",
+    "replay": "replay:FILE",
+    "camera": "camera:0, camera:/dev/video0",
+    "picamera2": "the Pi camera",
+}
+HINT = "Use replay:FILE, camera:0, picamera2 or none."
+
+
+def check_source(source: str) -> None:
+    """Whether it names a source at all. Raises: ConfigError with the nearest word."""
+    kind, colon, rest = source.partition(":")
+    if kind not in SOURCES or (kind == "none" and colon):
+        words.refuse_near("capture.source", kind if kind not in SOURCES else source, SOURCES)
+        if Path(source).expanduser().is_file():
+            raise ConfigError(f"There is no source {source!r}.", hint=f"To play that file: replay:{source}.")
+        raise ConfigError(f"There is no source {source!r}.", hint=HINT)
+    if kind == "replay" and not rest:
+        raise ConfigError("The source 'replay:' names no file.", hint="Write replay:FILE, such as replay:walk.mp4.")
+    if kind == "camera" and rest and not (rest.isdecimal() or "/" in rest or " ! " in rest):
+        nearest = f"/dev/{rest}" if rest.startswith("video") else "0 or camera:/dev/video0"
+        raise ConfigError(f"There is no camera {rest!r}.", hint=f"Did you mean camera:{nearest}?")
+    if kind == "picamera2":
+        camera_number(rest)
 
 
 def open_source(settings: CaptureSettings, *, clock: Clock | None = None) -> Source:
@@ -22,13 +48,12 @@ def open_source(settings: CaptureSettings, *, clock: Clock | None = None) -> Sou
     `picamera2:INDEX`. All settings but the pace are for live sources.
     Raises: ConfigError for a source or setting that is none of these.
     """
+    check_source(settings.source)
     kind, _, rest = settings.source.partition(":")
-    if kind == "replay" and rest:
-        return ReplaySource(Path(rest), pace=settings.pace, clock=clock, untimed_fps=settings.film_fps)
+    if kind == "none":
+        raise ConfigError("The source 'none' gives nothing to open.", hint=HINT)
     if kind == "replay":
-        raise ConfigError("The source 'replay:' names no file.", hint="Write replay:FILE, such as replay:walk.mp4.")
-    if kind not in ("camera", "picamera2"):
-        raise ConfigError(f"There is no source {settings.source!r}.", hint="Use replay:FILE, camera:0 or picamera2.")
+        return ReplaySource(Path(rest).expanduser(), pace=settings.pace, clock=clock, untimed_fps=settings.film_fps)
     if settings.pace != "real":
         raise ConfigError(
             f"The pace {settings.pace!r} is for replay; {settings.source!r} is live.", hint="Leave --pace out."

@@ -11,7 +11,8 @@ Every source keeps these rules (tests/device/capture/contract.py holds all of th
 - `read` gives None when nothing came within its timeout. A camera that hangs makes `read` give None and `healthy`
   false; it never makes `read` hang.
 - MediaError says what is wrong with which file or device, and what to do. After `open` no source raises it: what
-  cannot be read is skipped and counted.
+  cannot be read is skipped and counted. A live source whose `open` raised it goes on trying until `close`, and `read`
+  gives what comes.
 """
 
 from __future__ import annotations

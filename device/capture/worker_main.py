@@ -25,7 +25,8 @@ def main(argv: list[str]) -> NoReturn:
     """Run one capture function until it ends, fails or the agent is gone."""
     target, options, fd = argv
     _die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group: the agent stops us in its own time
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):  # of a terminal go to the whole group …
+        signal.signal(number, signal.SIG_IGN)  # … but the agent stops us in its own time
     out = Outlet(int(fd))
     module, _, function = target.partition(":")
     try:

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import logging
-import signal
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from types import FrameType
-from typing import Any
+from shared.ends import interrupted_quietly
 
-from rich.console import Console
-from rich.logging import RichHandler
+with interrupted_quietly():
+    import argparse
+    import io
+    import json
+    import logging
+    import sys
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Any
 
-from device import config as settings
-from device.agent.parts import AgentPorts, RunOptions
-from device.agent.run import Agent
-from device.boot import agent_version
-from device.commands import enrol, models, outbox, selftest
-from device.config import Config
-from device.health import status
-from shared import model_card
-from shared.clock import SystemClock
-from shared.errors import ConfigError, MessageError, WaycueError
-from shared.messages import to_dict
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    from device import config as settings
+    from device.agent.parts import AgentPorts, RunOptions
+    from device.agent.run import Agent
+    from device.boot import agent_version
+    from device.commands import enrol, models, outbox, selftest
+    from device.config import Config
+    from device.health import status
+    from shared import model_card
+    from shared.clock import SystemClock
+    from shared.ends import ending
+    from shared.errors import ConfigError, MessageError, WaycueError
+    from shared.messages import to_dict
+    from shared.paths import refuse_overwriting
 
 DEFAULT_CONFIG = Path("/etc/waycue/device.toml")
-OK, FAILED, USAGE = 0, 1, 2
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 DESCRIPTION = """\
 Spoken guidance for a walk, from a camera worn on the chest. It complements a cane or a dog and never replaces them.
@@ -123,9 +127,12 @@ def _run_flags(run: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point. Returns the exit status: 0, 1 for failure, 2 for wrong use or settings."""
-    arguments = parser().parse_args(argv)
+    """Entry point. Returns the exit status: 0, 1 for failure, 2 for wrong use or settings, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode, a name of odd bytes: a sign is lost
+            stream.reconfigure(errors="replace")
     try:
+        arguments = parser().parse_args(argv)
         config = load_config(arguments)
         if arguments.command == models.COMMAND:
             return models.run(config, arguments, SystemClock())
@@ -139,6 +146,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, USAGE)
     except (WaycueError, OSError) as error:
         return _complain(error, FAILED)
+    except KeyboardInterrupt:
+        print("waycue-device: stopped.", file=sys.stderr)
+        return INTERRUPTED
 
 
 def load_config(arguments: argparse.Namespace) -> Config:
@@ -164,8 +174,26 @@ OVERRIDES = {
 }
 
 
+def _check_outputs(config: Config, arguments: argparse.Namespace) -> None:
+    """Raises: ConfigError where a file that is read would be written over."""
+    speech = None if config.voice.speech in settings.SILENT else Path(config.voice.speech).expanduser()
+    played = Path(config.capture.source.partition(":")[2]).expanduser() if settings.is_replay(config) else None
+    camera = config.capture.source.partition(":")[2] if config.capture.source.startswith("camera:") else ""
+    refuse_overwriting(
+        {"--speech": speech, "--report": arguments.report, "--captions": arguments.captions},
+        {
+            "the recording": played,
+            "the camera": Path(camera) if "/" in camera and " ! " not in camera else None,
+            "the settings": arguments.config,
+            "the presses": Path(config.buttons.script).expanduser() if config.buttons.script else None,
+            "the model": Path(config.guidance.model).expanduser() if config.guidance.model else None,
+        },
+    )
+
+
 def _run(config: Config, arguments: argparse.Namespace) -> int:
     _log_to_terminal(verbose=arguments.verbose)
+    _check_outputs(config, arguments)
     agent = Agent(
         config,
         RunOptions(
@@ -175,20 +203,18 @@ def _run(config: Config, arguments: argparse.Namespace) -> int:
             linger_s=arguments.linger_s,
             update_first_s=arguments.update_first_s,
         ),
-        AgentPorts(SystemClock(), console=None if arguments.quiet else Console()),
+        AgentPorts(SystemClock(), console=None if arguments.quiet else PlainConsole()),
     )
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        agent.stop()
-        signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C ends it the hard way
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with ending(agent.stop):
         agent.run()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return OK
+
+
+class PlainConsole(Console):
+    """A pipe whose reader is gone must not end a walk: rich would raise SystemExit, in whatever thread prints."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError("nobody reads the captions any more")
 
 
 def _selftest(config: Config, arguments: argparse.Namespace) -> int:
@@ -248,7 +274,7 @@ def _seconds(text: str) -> float:
 
 def _log_to_terminal(*, verbose: bool) -> None:
     """Log lines go to stderr, so that captions on stdout can be read by a screen reader or another program."""
-    handler = RichHandler(console=Console(stderr=True), show_path=False, rich_tracebacks=False)
+    handler = RichHandler(console=PlainConsole(stderr=True), show_path=False, rich_tracebacks=False)
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", handlers=[handler])
 
 

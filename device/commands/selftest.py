@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from device.capture.live import LiveSource
+from device.capture.microphone import microphone_plan
 from device.capture.open import open_source
-from device.capture.source import SoundBlock, VideoFrame
-from device.config import Config, state_folder
+from device.capture.source import SoundBlock, Source, VideoFrame
+from device.config import Config, is_replay, state_folder
 from device.health import status
 from device.identity.admission import Admission
 from device.outbox.outbox import peek
@@ -28,9 +30,10 @@ from device.voice import earcons
 from device.voice.espeak import Espeak
 from device.voice.sinks import UtteranceEnded
 from device.voice.speakers import Speakers
-from shared import atomic, bundle, topics
+from shared import atomic, bundle, lens, topics
 from shared.clock import Clock
 from shared.errors import Unreachable, WaycueError
+from shared.lens import LensTrouble
 from shared.runtime import check_golden
 
 CAMERA_S = 8.0
@@ -38,7 +41,15 @@ SOUND_S = 5.0
 BROKER_S = 5.0
 READ_S = 0.2
 LEAST_FREE_BYTES = 512 * 1024**2  # a day of flagged chunks and one model
-DARK = 0.02
+LOG_HINT = "See its log: journalctl -u waycue-device."
+MOST_SURE = 0.98  # a threshold above it silences what it is about
+LENS_SAID = {
+    LensTrouble.DARK: "black",
+    LensTrouble.FLAT: "blank",
+    LensTrouble.COVERED: "all out of focus",
+    LensTrouble.BRIGHT: "overexposed",
+    LensTrouble.FROZEN: "frozen",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,36 +91,38 @@ def _guarded(name: str, check: Check, config: Config, clock: Clock) -> CheckResu
 
 
 def check_camera(config: Config, clock: Clock) -> CheckResult:
-    """A picture that is not black."""
+    """A picture that shows something."""
     if config.capture.source == "none":
-        return _ok("camera", "not used (capture.source is none)")
+        return _bad("camera", "no walk is guided: capture.source is none", do="Name one: camera:0 or picamera2.")
     frame = _first(config, clock, VideoFrame, microphone="none", timeout_s=CAMERA_S)
     if not isinstance(frame, VideoFrame):
         return _bad("camera", f"no picture within {CAMERA_S:.0f} s", do="Check the cable and replug it.")
     height, width = frame.image.shape[:2]
-    if float(frame.image.mean()) / 255 < DARK:
-        return _bad("camera", f"{width}×{height}, but black", do="Is something over the lens?")
+    trouble = lens.trouble(lens.view(frame.image))
+    if trouble is not None:
+        return _bad("camera", f"{width}×{height}, but {LENS_SAID[trouble]}", do="Is something over the lens?")
     return _ok("camera", f"{config.capture.source}, {width}×{height}")
 
 
 def check_microphone(config: Config, clock: Clock) -> CheckResult:
     """Sound that is not all zeros."""
     capture = config.capture
-    if capture.source == "none" or capture.microphone == "none":
+    if capture.microphone in ("", "none"):
         return _ok("microphone", "not used")
-    block = _first(config, clock, SoundBlock, microphone=capture.microphone, timeout_s=SOUND_S)
+    if is_replay(config):
+        block = _first(config, clock, SoundBlock, microphone="none", timeout_s=SOUND_S)
+        return _ok("microphone", "the recording has no sound" if block is None else "the recording has sound")
+    block = _first_of(LiveSource(microphone_plan(capture.microphone)), SoundBlock, clock, timeout_s=SOUND_S)
     if not isinstance(block, SoundBlock):
-        if capture.source.startswith("replay:"):
-            return _ok("microphone", "the recording has no sound")
         return _bad("microphone", f"no sound within {SOUND_S:.0f} s", do="Choose another: capture.microphone.")
     if not np.any(block.samples):
-        return _bad("microphone", "only silence", do="Is it muted? Try: alsamixer.")
+        return _bad("microphone", "only silence", do="Is it muted, or another one meant (capture.microphone)?")
     return _ok("microphone", "hears something")
 
 
 def check_speech(config: Config, clock: Clock) -> CheckResult:
     """The speech program and its voice."""
-    if config.voice.speech == "none":
+    if config.voice.speech == "none" and is_replay(config):
         return _ok("speech", "not used (voice.speech is none)")
     program = Espeak(voice=config.voice.language).check()
     return _ok("speech", f"{program}, voice {config.voice.language}")
@@ -118,7 +131,10 @@ def check_speech(config: Config, clock: Clock) -> CheckResult:
 def check_speaker(config: Config, clock: Clock) -> CheckResult:
     """The sound output takes a short sound, which the wearer should hear."""
     if config.voice.speech != "speakers":
-        return _ok("speaker", f"not used (voice.speech is {config.voice.speech})")
+        found = f"nothing is heard: voice.speech is {config.voice.speech}"
+        return _ok("speaker", found) if is_replay(config) else _bad("speaker", found, do='Set it to "speakers".')
+    if config.capture.pace == "fast":
+        return _bad("speaker", "nothing is heard of a replay as fast as possible", do="Leave --pace fast out.")
     output = config.voice.output
     speakers = Speakers(clock, device=int(output) if output.isdigit() else output or None)
     speakers.open()
@@ -144,6 +160,9 @@ def check_model(config: Config, clock: Clock) -> CheckResult:
             found="none on this device",
             do="Offer one: waycue-server rollout start VERSION --device NAME.",
         )
+    deaf = [name for name in ("hazard_above", "speak_above") if (getattr(config.guidance, name) or 0.0) > MOST_SURE]
+    if deaf:
+        return _bad("model", f"no model is so sure: guidance.{deaf[0]}", do="Leave it out: each model brings its own.")
     wrong = check_golden(folder, execution=config.guidance.execution)
     manifest = bundle.read_manifest(folder)
     if wrong:
@@ -164,7 +183,7 @@ def check_broker(config: Config, clock: Clock) -> CheckResult:
     running = status.read(state_folder(config), clock)
     if admission.identity is not None and running is not None:  # with TLS there is one connection per certificate
         text = f"the running agent is {'online' if running.online else 'offline'} at {admission.address}"
-        return _ok("broker", text) if running.online else _bad("broker", text, do="See its log: journalctl.")
+        return _ok("broker", text) if running.online else _bad("broker", text, do=LOG_HINT)
     name = admission.device if admission.context is not None else f"{admission.device[:23]}-selftest"
     return _tried(admission, name, clock)
 
@@ -231,8 +250,14 @@ def _first(
 ) -> VideoFrame | SoundBlock | None:
     """The first item of a kind that the source gives. Raises: WaycueError."""
     source = open_source(replace(config.capture, pace="real", microphone=microphone), clock=clock)
-    source.open()
+    return _first_of(source, kind, clock, timeout_s=timeout_s)
+
+
+def _first_of(
+    source: Source, kind: type[VideoFrame] | type[SoundBlock], clock: Clock, *, timeout_s: float
+) -> VideoFrame | SoundBlock | None:
     try:
+        source.open()
         until_s = clock.monotonic_s() + timeout_s
         while clock.monotonic_s() < until_s and not source.ended:
             item = source.read(READ_S)

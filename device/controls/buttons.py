@@ -15,16 +15,20 @@ All are polled by the capture loop, and never block it.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import queue
 import select
+import shutil
 import sys
+import tempfile
 import termios
 import tty
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -149,8 +153,11 @@ class Keys:
     def open(self) -> None:
         if self._stream.closed or not self._stream.isatty() or not self._in_foreground():
             return
-        self._saved = termios.tcgetattr(self._stream)
-        tty.setcbreak(self._stream)  # Ctrl-C still interrupts
+        try:
+            self._saved = termios.tcgetattr(self._stream)
+            tty.setcbreak(self._stream)  # Ctrl-C still interrupts
+        except (termios.error, OSError):  # a terminal without settings: there are no keys
+            self._saved = None
 
     def poll(self, now_s: float) -> list[Press]:
         presses = []
@@ -192,6 +199,27 @@ class Keys:
         return ButtonAction.HOLD if self._holding else ButtonAction.RELEASE
 
 
+_PINS_IN_USE: set[str | int] = set()
+
+
+def _forget_factory(gpiozero: Any) -> None:
+    """gpiozero keeps the library that it fell back to, also where that one cannot work: let it choose again."""
+    if not _PINS_IN_USE:
+        gpiozero.Device.pin_factory = None
+
+
+@cache
+def give_lgpio_a_folder() -> None:
+    """lgpio makes a pipe in its working directory, which a service may not write to: give it one, unless LG_WD does."""
+    if "LG_WD" in os.environ:
+        return
+    own = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    if not own:
+        own = tempfile.mkdtemp(prefix="waycue-gpio-")
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+    os.environ["LG_WD"] = own
+
+
 class PinButton:
     """A push button on a GPIO pin, through gpiozero: one action for a short press, another for a longer one.
 
@@ -217,7 +245,8 @@ class PinButton:
         self._presses: queue.SimpleQueue[Press] = queue.SimpleQueue()
 
     def open(self) -> None:
-        """Raises: ConfigError where there is no gpiozero, or no such pin."""
+        """May be tried again after it failed. Raises: ConfigError where there is no gpiozero, or no such pin."""
+        give_lgpio_a_folder()
         try:
             import gpiozero
         except ImportError:
@@ -226,11 +255,13 @@ class PinButton:
             ) from None
         try:
             self._button = gpiozero.Button(self._pin, hold_time=self._hold_s, bounce_time=BOUNCE_S)
-        except (gpiozero.GPIOZeroError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - pin factories raise RuntimeError, lgpio.error and others
+            _forget_factory(gpiozero)
             raise ConfigError(
                 f"The button on pin {self._pin} cannot be used: {error}.",
                 hint="Check buttons.pin, and that this is a Pi.",
             ) from None
+        _PINS_IN_USE.add(self._pin)
         self._button.when_pressed = self._pressed
         self._button.when_held = self._long
         self._button.when_released = self._released
@@ -245,6 +276,7 @@ class PinButton:
         if self._button is not None:
             self._button.close()
             self._button = None
+            _PINS_IN_USE.discard(self._pin)
 
     def _pressed(self) -> None:
         self._down_s, self._held = self._walk_now(), False

@@ -14,7 +14,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from device.capture.source import SoundBlock, VideoFrame
 from shared.clock import Clock
@@ -91,9 +91,10 @@ class Inbox:
             self._wake.notify_all()
 
     def swap(self, swap: ModelChanged) -> None:
-        """Replaces an earlier one that nobody took yet."""
+        """Replaces an earlier one that nobody took yet, but for what that was to announce once it sees."""
         with self._wake:
-            self._swap = swap
+            kept = self._swap.ready if self._swap is not None and swap.model is not None else ()
+            self._swap = replace(swap, ready=swap.ready or kept)
             self._wake.notify_all()
 
     def take(self, timeout_s: float) -> Delivery | None:

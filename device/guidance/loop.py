@@ -9,6 +9,7 @@ Promises, beside those of shared.guidance:
 - An exception in the model is announced, logged and retried with backoff; the loop goes on.
 - A model is swapped between two looks, and the swap is announced.
 - Without a model everything but looking works: state changes are spoken, buttons answered.
+- "Guidance ready." is said once a picture that shows something was looked at, never before.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ POLL_S = 0.05  # how soon an end of speech is noticed between looks
 TRIAL_WORDS = "Trial words are on."
 ABOUT_MODEL = "model"
 ABOUT_SIGHT = ("what it sees", "what it does not see")
+CLAIMS_SIGHT = (UPDATED, READY)
 BACKOFF_BASE_S, BACKOFF_MAX_S = 0.5, 30.0  # after failures of the model in a row
 
 
@@ -142,31 +144,36 @@ class Guidance:
         """Give an event to the policy."""
         self._inbox.post(event)
 
-    def tell(self, text: str, *, urgent: bool = False, about: str | None = None) -> None:
-        """Announce a state change. about: of what; older news about the same need not be said any more."""
-        self.post(StateChange(text, urgent, about))
+    def tell(self, text: str, *, urgent: bool = False, about: str | None = None, sees: bool = False) -> None:
+        """Announce a state change. about: of what; older news about the same need not be said any more.
+        sees: it says that guidance sees, and waits while that is not so."""
+        self.post(StateChange(text, urgent, about, sees=sees))
 
     def swap(self, model: LoadedModel, *, announce: str = UPDATED, urgent: bool = False) -> None:
-        """Use this model from the next look on."""
-        self._change_model(model, StateChange(announce, urgent, ABOUT_MODEL))
-        if self._sight is not None:
-            self._tell_sight(self._introduction(self._sight))
+        """Use this model from the next look on. READY, and what follows it, is said once it has seen something."""
+        change = StateChange(announce, urgent, ABOUT_MODEL, sees=announce in CLAIMS_SIGHT)
+        introduced = _about_sight(self._introduction(card_of(model.manifest.model)))
+        if announce == READY:
+            self._change_model(model, None, ready=(change, *introduced))
+            return
+        self._change_model(model, change)
+        for sentence in introduced:
+            self.post(sentence)
 
     def tell_sight(self) -> None:
         """Say what the model in use sees and does not see: the wearer asked."""
-        self._tell_sight((NO_MODEL,) if self._sight is None else spoken(self._sight))
-
-    def _tell_sight(self, sentences: Sequence[str]) -> None:
-        for text, about in zip(sentences, ABOUT_SIGHT, strict=False):
-            self.post(StateChange(text, about=about, patient=True))
+        for sentence in _about_sight((NO_MODEL,) if self._sight is None else spoken(self._sight)):
+            self.post(sentence)
 
     def drop(self) -> None:
         """Guide without a model from the next look on: the one in use may not guide any more."""
         self._change_model(None, StateChange(NO_MODEL, urgent=True, about=ABOUT_MODEL))
 
-    def _change_model(self, model: LoadedModel | None, announce: StateChange) -> None:
+    def _change_model(
+        self, model: LoadedModel | None, announce: StateChange | None, *, ready: tuple[StateChange, ...] = ()
+    ) -> None:
         settings = self._settings
-        changed = ModelChanged.to(model, settings.policy, pinned=settings.pinned, announce=announce)
+        changed = ModelChanged.to(model, settings.policy, pinned=settings.pinned, announce=announce, ready=ready)
         self._model_version = "" if model is None else model.manifest.version
         self._sight = None if model is None else card_of(model.manifest.model)
         self._inbox.swap(changed)
@@ -357,3 +364,8 @@ class Guidance:
         ago_s = self._clock.monotonic_s() - started.at_s
         t_s = self._walk_now() - ago_s
         self.history.sounded(started.utterance, started.at_s, t_s=t_s, lead_s=started.lead_s)
+
+
+def _about_sight(sentences: Sequence[str]) -> tuple[StateChange, ...]:
+    pairs = zip(sentences, ABOUT_SIGHT, strict=False)
+    return tuple(StateChange(text, about=about, patient=True) for text, about in pairs)

@@ -90,7 +90,7 @@ class HealthMonitor:
             logger.error("The model has been at one picture for %.0f s", self._guidance.stuck_s)
             self._ports.announce(policy.PAUSED)
         if self._stuck and not stuck:
-            self._guidance.tell(policy.RESUMED, about=policy.GUIDING)
+            self._guidance.tell(policy.RESUMED, about=policy.GUIDING, sees=True)
         self._stuck = stuck
 
     def _write(self) -> None:

@@ -46,11 +46,11 @@ class Captions:
         self._work = Background(self._run, name="captions")
 
     def open(self) -> None:
-        """Raises: OSError where the file cannot be written."""
+        """Raises: OSError where the file cannot be written; the terminal has its lines all the same."""
+        self._work.start()
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - kept open until close()
-        self._work.start()
+            self._file = open(self._path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - kept open until close()
 
     def show(self, spoken: Spoken, chunk: str) -> None:
         """Soon; returns at once. Where too many wait, this one is left out."""
@@ -92,7 +92,7 @@ class Captions:
             return
         try:
             self._console.print(line)
-        except OSError as error:  # the terminal or the program at the other end of the pipe is gone
+        except (OSError, SystemExit) as error:  # the terminal or the program at the other end of the pipe is gone
             logger.warning("Captions are no longer shown: %s", error)
             self._console = None
 

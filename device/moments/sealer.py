@@ -29,7 +29,7 @@ STORAGE_FAILED = "Storage failed."
 STORAGE_BACK = "Storage is working again."
 STORAGE_LOST = "Storage full. Old moments were dropped."
 STORAGE_TEXTS = (STORAGE_FULL, STORAGE_FAILED, STORAGE_BACK, STORAGE_LOST)
-MOST_HELD = 16  # chunks of up to 1 MB, beside the recorder's ring of 48
+MOST_HELD = 64  # chunks of up to 1 MB, most 0.3: what a board of 1 GB can spare while its disk takes nothing
 RETRY_S = 10.0
 DRAIN_S = 30.0
 
@@ -65,10 +65,17 @@ def least(held: Iterable[Parcel]) -> Parcel:
 
 
 class Sealer:
-    """announce(text): a change of state. sealed(parcel): it is durable now. limit_bytes: of the whole outbox."""
+    """announce(text): a change of state. sealed(parcel): it is durable now. limit_bytes: of the whole outbox.
+    check: raises OSError while the disk takes nothing; asked after `fail`, where nothing waits that could be tried."""
 
     def __init__(
-        self, outbox: OutboxPort, *, announce: Callable[[str], None], sealed: Callable[[Parcel], None], limit_bytes: int
+        self,
+        outbox: OutboxPort,
+        *,
+        announce: Callable[[str], None],
+        sealed: Callable[[Parcel], None],
+        limit_bytes: int,
+        check: Callable[[], object] = lambda: None,
     ) -> None:
         self.lost = 0
         """Flagged records that could not be stored."""
@@ -78,6 +85,7 @@ class Sealer:
         self._limit_bytes = limit_bytes
         self._announce = announce
         self._sealed = sealed
+        self._check = check
         self._parcels: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
         self._held: deque[Parcel] = deque()
         self._unnamed: list[tuple[str, str]] = []  # lost, and not in the outbox's list of what is lost yet: name, why
@@ -85,6 +93,10 @@ class Sealer:
 
     def start(self) -> None:
         self._work.start()
+
+    def fail(self, error: OSError) -> None:
+        """The outbox could not be opened: announced before there is anything to seal. Before `start`."""
+        self._failed("The outbox cannot be opened", error)
 
     def store(self, parcel: Parcel) -> None:
         """Seal it soon; returns at once."""
@@ -106,6 +118,7 @@ class Sealer:
                 parcel = self._parcels.get(timeout=RETRY_S)
             except queue.Empty:
                 self._seal_held()
+                self._look_again()
                 continue
             if parcel is not None:
                 self._held.append(parcel)
@@ -120,22 +133,31 @@ class Sealer:
         while self._held and self._seal(self._held[0]):
             self._held.popleft()
 
+    def _look_again(self) -> None:
+        if self.trouble and not self._held:
+            try:
+                self._check()
+            except OSError:
+                return
+            self._end_trouble()
+
+    def _failed(self, what: str, error: OSError) -> None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        self._begin_trouble(STORAGE_FULL if full else STORAGE_FAILED, f"{what}: {error}")
+
     def _seal(self, parcel: Parcel) -> bool:
         """Whether it is dealt with."""
         try:
             self._try_twice(parcel)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            self._begin_trouble(STORAGE_FULL if full else STORAGE_FAILED, f"{parcel.name} could not be kept: {error}")
+            self._failed(f"{parcel.name} could not be kept", error)
             return False
         except MessageError as error:
             logger.exception("%s cannot be sent and is not kept", parcel.name)
             self.lost += 1
             self._unnamed.append((parcel.name, f"it could not be sent: {error}"))
             return True
-        if self.trouble:
-            self.trouble = None
-            self._announce(STORAGE_BACK)
+        self._end_trouble()
         self._sealed(parcel)
         self._make_room()
         return True
@@ -178,6 +200,11 @@ class Sealer:
         if self.trouble != text:
             self.trouble = text
             self._announce(text)
+
+    def _end_trouble(self) -> None:
+        if self.trouble:
+            self.trouble = None
+            self._announce(STORAGE_BACK)
 
     def _give_up(self, parcel: Parcel) -> None:
         why = self.trouble or "the agent stopped"

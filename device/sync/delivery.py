@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import assert_never
 
+from device.outbox.late import LateOutbox
 from device.outbox.outbox import Outbox, OutboxItem
 from device.sync import uploads
 from device.sync.connection import Connection
@@ -32,7 +33,7 @@ class Delivery:
     `foreign` are counted here."""
 
     def __init__(
-        self, device: str, outbox: Outbox, clock: Clock, counters: Counter[str], allowed: uploads.Allowed
+        self, device: str, outbox: Outbox | LateOutbox, clock: Clock, counters: Counter[str], allowed: uploads.Allowed
     ) -> None:
         self.server_waits: str | None = None
         """Why the server does not take something now; None = it takes everything."""

@@ -26,6 +26,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from device.outbox.late import LateOutbox
 from device.outbox.outbox import Outbox
 from device.sync.connection import Connection
 from device.sync.delivery import Delivery
@@ -66,7 +67,7 @@ class LinkSettings:
 
 @dataclass(frozen=True, slots=True)
 class LinkPorts:
-    outbox: Outbox
+    outbox: Outbox | LateOutbox
     """What to send."""
     clock: Clock
     """For timers."""

@@ -24,7 +24,7 @@ from device.updates.updater import Updater, UpdateReport, UpdaterPorts, current_
 from shared import bundle
 from shared.background import Background
 from shared.clock import Clock
-from shared.errors import BundleError
+from shared.errors import BundleError, WaycueError
 from shared.guidance.events import LoadedModel
 from shared.runtime import Execution, GuidanceModel
 from shared.sight import Camera
@@ -90,13 +90,37 @@ class Models:
 
 
 class FixedModel(Models):
-    """A model named by the settings: nothing is fetched."""
+    """A model in a folder, such as the settings name: nothing is fetched.
 
-    def __init__(self, folder: Path, guidance: Guidance, load: Loader) -> None:
-        self._folder, self._guidance, self._load = folder, guidance, load
+    retry: on a real walk one that cannot be loaded is tried again for ever; else a person reads what `start` raises.
+    """
+
+    def __init__(self, folder: Path, guidance: Guidance, load: Loader, *, retry: bool) -> None:
+        self._folder, self._guidance, self._load, self._retry = folder, guidance, load, retry
+        self._why = ""
+        self._tries = Background.until(self._tried, name="model tries")
 
     def start(self) -> None:
+        if not self._retry:
+            self._use()
+        elif not self._tried():
+            self._tries.start()
+
+    def close(self) -> None:
+        self._tries.close(JOIN_S)
+
+    def _use(self) -> None:
         put_in_use(self._guidance, self._load(self._folder), announce=READY)
+
+    def _tried(self) -> bool:
+        try:
+            self._use()
+        except (WaycueError, OSError) as error:
+            if str(error) != self._why:
+                logger.error("No model: %s", error)
+            self._why = str(error)
+            return False
+        return True
 
     def on_offer(self, payload: bytes) -> None:
         logger.info("An offered model is not fetched: the settings name one.")
@@ -136,14 +160,30 @@ class OfferedModels(Models):
         )
         self.updater = Updater(state_dir, own, permission)
         self._work = Background(lambda: self.updater.run(self._work.stopping), name="model update", restart_s=10.0)
+        self._tries = Background.until(self._loaded_current, name="model tries")
 
     def start(self) -> None:
-        """Use the model that is there, and begin to follow offers. Raises nothing for a bad model: it is reported."""
-        self.updater.start()  # may roll back a model that brought the agent down, and so call _use_model
-        folder, version = current_slot(self._state_dir), self.updater.current_version
-        if not self._guidance.model_version and folder is not None and version and self.updater.current_barred is None:
-            self._load(folder, version, announce=READY)
+        """Use the model that is there, and begin to follow offers. Raises nothing: a bad model is reported, and one
+        that this machine cannot load for another reason is tried again."""
+        try:
+            self.updater.start()  # may roll back a model that brought the agent down, and so call _use_model
+        except (WaycueError, OSError) as error:
+            logger.error("The model before cannot be used: %s", error)
+        if not self._loaded_current():
+            self._tries.start()
         self._work.start()
+
+    def _loaded_current(self) -> bool:
+        """Whether there is nothing to try again."""
+        folder, version = current_slot(self._state_dir), self.updater.current_version
+        if self._guidance.model_version or folder is None or not version or self.updater.current_barred is not None:
+            return True
+        try:
+            self._load(folder, version, announce=READY)
+        except (WaycueError, OSError) as error:
+            logger.error("No model: %s", error)
+            return False
+        return True
 
     def wait_for_offer(self, timeout_s: float, *, online: Callable[[], bool], stop: threading.Event) -> None:
         waited_s = connected_s = 0.0
@@ -187,6 +227,7 @@ class OfferedModels(Models):
         return self.updater.reports
 
     def close(self) -> None:
+        self._tries.close(JOIN_S)
         if self._work.close(JOIN_S):
             self.updater.close()
 

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from device.config import Config
+from device.config import Config, is_replay
 from device.updates.tuf_client import Trust
 from shared import bundle
 from shared.errors import BundleError, Refused, WaycueError
@@ -31,7 +31,7 @@ class Permission:
     def of(cls, config: Config, proof: Trust | None, device: str) -> Permission:
         """For the models that a server offers. The wearer's settings vouch for trials only where nothing is signed."""
         uses = settings_allow(config)
-        if proof is not None and not _is_replay(config):
+        if proof is not None and not is_replay(config):
             uses -= {bundle.TRIAL}
         return cls(uses, proof, device)
 
@@ -74,11 +74,7 @@ class Permission:
 
 def settings_allow(config: Config) -> frozenset[str]:
     """The intended uses that the settings let guide: all in a replay, where nobody walks by what is said."""
-    if _is_replay(config):
+    if is_replay(config):
         return bundle.FOR_JUDGING
     vouched = {bundle.DEMO: config.guidance.allow_demo_model, bundle.TRIAL: config.guidance.allow_trial_model}
     return bundle.FOR_WALKS | {use for use, yes in vouched.items() if yes}
-
-
-def _is_replay(config: Config) -> bool:
-    return config.capture.source.startswith("replay:")

@@ -86,7 +86,10 @@ class Espeak:
             raise MediaError(f"{self._program} gave no answer within {RENDER_TIMEOUT_S:.0f} s.") from None
         except (OSError, subprocess.CalledProcessError) as error:
             said = getattr(error, "stderr", b"") or str(error).encode()
-            raise MediaError(f"{self._program} failed: {said.decode(errors='replace').strip()[:200]}") from None
+            hint = f"Is there a voice {self._voice!r} (voice.language)? `{self._program} --voices` lists them."
+            raise MediaError(
+                f"{self._program} failed: {said.decode(errors='replace').strip()[:200]}", hint=hint
+            ) from None
         return done.stdout
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import signal
-import sys
-from pathlib import Path
+from shared.ends import ENDS, interrupted_quietly
 
-from rich.console import Console
+with interrupted_quietly():
+    import argparse
+    import signal
+    import sys
+    from pathlib import Path
 
-from scripts.demo import story, video
-from scripts.demo.screen import Screen
-from shared.errors import WaycueError
+    from rich.console import Console
+
+    from scripts.demo import story, video
+    from scripts.demo.screen import Screen
+    from shared.errors import WaycueError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in ENDS:  # also where SIGINT is ignored, as under nohup: then it is SIGTERM that ends the demo
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     console = Console()
     try:
         with Screen(console) as screen:

@@ -91,9 +91,9 @@ class Children:
             time.sleep(0.1)
 
     def stop(self, child: Child) -> None:
-        """SIGINT as Ctrl-C would send it, SIGKILL to the whole group after 8 s."""
+        """SIGTERM: no child inherits it as ignored, as it does SIGINT from nohup. SIGKILL to the group after 8 s."""
         if child.running():
-            child.process.send_signal(signal.SIGINT)
+            child.process.terminate()
             try:
                 child.process.wait(8)
             except subprocess.TimeoutExpired:

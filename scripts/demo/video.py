@@ -35,6 +35,8 @@ def run(video: Path, out: Path, screen: Screen, *, keep_open: bool, eyes_from: P
     """
     if not video.is_file():
         raise ConfigError(f"There is no video {video}.", hint="Give the path of a file: make demo VIDEO=walk.mp4")
+    if out.resolve() in video.resolve().parents:
+        raise ConfigError(f"{video} is in {out}, which each demo begins by emptying.", hint="Move it somewhere else.")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     with ExitStack() as ending, Children(out / "logs") as children:

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import argparse
-import io
-import json
-import logging
-import os
-import sys
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from shared.ends import interrupted_quietly
 
-from server import config as settings
-from server.commands import (
-    broker,
-    check,
-    devices,
-    evaluate,
-    export,
-    gate,
-    ingest,
-    keys,
-    label,
-    models,
-    rollout,
-    samples,
-    stats,
-    vocabulary,
-)
-from shared.clock import SystemClock
-from shared.errors import ConfigError, WaycueError
+with interrupted_quietly():
+    import argparse
+    import io
+    import json
+    import logging
+    import os
+    import sys
+    from collections.abc import Sequence
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from server import config as settings
+    from server.commands import (
+        broker,
+        check,
+        devices,
+        evaluate,
+        export,
+        gate,
+        ingest,
+        keys,
+        label,
+        models,
+        rollout,
+        samples,
+        stats,
+        vocabulary,
+    )
+    from shared.clock import SystemClock
+    from shared.errors import ConfigError, WaycueError
 
 DEFAULT_HOME = Path("/var/lib/waycue")
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -93,10 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or log without Unicode: a sign is lost, not the command
             stream.reconfigure(errors="replace")
-    options = parser().parse_args(argv)
-    options.home = options.home.expanduser().resolve()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
+        options = parser().parse_args(argv)
+        options.home = options.home.expanduser().resolve()
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         status: int = options.run(options)
         return status
     except ConfigError as error:

@@ -10,6 +10,7 @@ from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 
 from shared.errors import MediaError
+from shared.paths import for_ffmpeg
 
 COPY_HINT = "Copy it again from where it was recorded, or try another file."
 UNTIMED_FPS = 25.0
@@ -36,7 +37,8 @@ def open_film(path: Path) -> InputContainer:
     """Raises: MediaError for what is no video or sound."""
     try:
         # Only local files: a playlist among the recordings must not make anyone open network addresses.
-        container = av.open(str(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        with for_ffmpeg(path) as name:
+            container = av.open(name, options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(

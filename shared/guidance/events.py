@@ -53,6 +53,8 @@ class ModelChanged:
     settings: PolicySettings
     """With the model's own thresholds."""
     announce: policy.StateChange | None = None
+    ready: tuple[policy.StateChange, ...] = ()
+    """Announced once it has looked at a picture that shows something: nobody is guided before."""
 
     @classmethod
     def to(
@@ -62,10 +64,11 @@ class ModelChanged:
         *,
         pinned: frozenset[str] = frozenset(),
         announce: policy.StateChange | None = None,
+        ready: tuple[policy.StateChange, ...] = (),
     ) -> ModelChanged:
         """pinned: thresholds that the wearer's settings fix, whatever the model's manifest says."""
         thresholds = {} if model is None else model.manifest.thresholds
-        return cls(model, policy.calibrated(wearer, thresholds, pinned=pinned), announce)
+        return cls(model, policy.calibrated(wearer, thresholds, pinned=pinned), announce, ready)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,7 @@ from shared.guidance import events, street_sounds
 from shared.guidance.events import GuidanceAction, GuidanceEvent
 from shared.lens import LensHistory, LensTrouble, examine
 from shared.model_card import measured
-from shared.policy import PolicySettings, PolicyState
+from shared.policy import PolicySettings, PolicyState, StateChange
 from shared.runtime.seen import Hazard, Observation
 from shared.sight import Sight, Uprightness
 
@@ -65,6 +65,8 @@ class GuidanceState:
     upright: Uprightness = field(default_factory=Uprightness)
     look: tuple[float, Observation] | None = None
     """When the picture of the newest look was taken, and what was seen."""
+    ready: tuple[StateChange, ...] = ()
+    """What is to be announced once the model has looked at a picture that shows something."""
     worded_chunk: int = -1
     """The last chunk that was worded at or after its middle."""
 
@@ -91,9 +93,9 @@ def turn(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
 def _model(state: GuidanceState, event: events.ModelChanged, now_s: float) -> Turn:
     trial = event.model is None or event.settings.trial_classes
     proven = None if trial or event.model is None else measured(event.model.manifest.model)
-    state = replace(
-        state, model=event.model, settings=event.settings, proven=proven, withheld=False, look=None, thumb=None
-    )  # its tokens are of another model
+    ready = (event.ready or state.ready) if event.model is not None else ()
+    state = replace(state, model=event.model, settings=event.settings, proven=proven, withheld=False, ready=ready)
+    state = replace(state, look=None, thumb=None)  # its tokens are of another model
     actions: tuple[GuidanceAction, ...] = ()
     if event.announce is not None:
         state, actions = _decide(state, event.announce, now_s)
@@ -154,6 +156,9 @@ def _observed(state: GuidanceState, observation: Observation, now_s: float) -> T
     )
     state, actions = _decide(state, looked, now_s, seen_s=state.picture_s)
     actions += flags
+    if state.trouble is None:
+        state, more = _ready(state, now_s)
+        actions += more
     turn_deg = None if observation.view is None else sight.due(state.upright, state.picture_s)
     actions += () if turn_deg is None else (events.LookTurned(turn_deg),)
     if _words_by_table(state):
@@ -165,6 +170,14 @@ def _observed(state: GuidanceState, observation: Observation, now_s: float) -> T
         others = tuple(action for action in actions if not isinstance(action, events.WordNow))
         return state, (*others, events.WordNow(observation))
     return state, actions
+
+
+def _ready(state: GuidanceState, now_s: float) -> Turn:
+    actions: tuple[GuidanceAction, ...] = ()
+    for change in state.ready:
+        state, more = _decide(state, change, now_s, seen_s=state.picture_s)
+        actions += more
+    return replace(state, ready=()), actions
 
 
 def _followed(state: GuidanceState, observation: Observation) -> tuple[GuidanceState, tuple[Hazard, ...]]:

@@ -32,6 +32,7 @@ stands for "nearer".
 from shared.policy.decide import step as step
 from shared.policy.kinds import BLINDING as BLINDING
 from shared.policy.kinds import CAMERA as CAMERA
+from shared.policy.kinds import CAMERA_BACK as CAMERA_BACK
 from shared.policy.kinds import CAMERA_ON_SIDE as CAMERA_ON_SIDE
 from shared.policy.kinds import CAMERA_TILTED as CAMERA_TILTED
 from shared.policy.kinds import CAMERA_UPSIDE_DOWN as CAMERA_UPSIDE_DOWN

@@ -102,8 +102,8 @@ def _voice(state: PolicyState, event: _Voice, now_s: float) -> PolicyState:
 def _request(state: PolicyState, event: _Request) -> PolicyState:
     """What the device has to announce, and what the wearer does."""
     match event:
-        case kinds.StateChange(text, urgent, about, patient):
-            return tell(state, text, urgent=urgent, about=about, patient=patient)
+        case kinds.StateChange(text, urgent, about, patient, sees):
+            return tell(state, text, urgent=urgent, about=about, patient=patient, sees=sees)
         case kinds.RepeatAsked():
             return tell(state, state.last_guidance or kinds.NOTHING_SAID, why="repeat")
         case kinds.MuteToggled():
@@ -138,7 +138,7 @@ def _looked(state: PolicyState, event: kinds.Looked, now_s: float, settings: Pol
     lens = visibility.trouble_of(event, settings)
     stale = event.seen_at_s is not None and now_s - event.seen_at_s > settings.warning_stale_after_s
     if state.paused:
-        state = tell(replace(state, paused=False), kinds.RESUMED, about=kinds.GUIDING)
+        state = tell(replace(state, paused=False), kinds.RESUMED, about=kinds.GUIDING, sees=True)
     state = visibility.viewed(replace(state, last_look_s=now_s), lens, now_s, settings)
     blind = stale or lens in kinds.BLINDING
     seen = {} if blind else criteria.seen_of(event.hazards, settings)

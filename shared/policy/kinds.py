@@ -233,6 +233,8 @@ class StateChange:
     """What it is about: an older one about the same is no longer true and, if it still waits, not said any more."""
     patient: bool = False
     """It can wait: whatever warns or names an obstacle cuts it, and it is begun again later."""
+    sees: bool = False
+    """It says that guidance sees: it waits while guidance does not, so that the last word is how things are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +372,7 @@ class News:
     """How often it was begun and cut off."""
     not_before_s: float = NEVER_S
     patient: bool = False
+    sees: bool = False
 
     @property
     def rank(self) -> int:

@@ -1,7 +1,8 @@
 """One utterance at a time: beginning one, cutting a lower one, and the news that waits for its turn.
 
 News is what must be said but can wait. The newest about a thing takes the place of older ones: what is said last about
-the camera is true of the camera. What a warning cuts off is said again; what nobody could hear, too.
+the camera is true of the camera. What says that guidance sees waits while it does not. What a warning cuts off is
+said again; what nobody could hear, too.
 """
 
 from __future__ import annotations
@@ -42,13 +43,14 @@ def tell(
     why: str = "state",
     about: str | None = None,
     patient: bool = False,
+    sees: bool = False,
 ) -> PolicyState:
     """Queue news; older news about the same is forgotten. What already waits is not queued twice."""
     if about:
         state = _forget(state, about, but=text)
     if any(news.text == text and news.why == why for news in state.waiting) or not _may_be_announced(text, why):
         return state
-    return replace(state, waiting=(*state.waiting, News(text, why, urgent, about, patient=patient)))
+    return replace(state, waiting=(*state.waiting, News(text, why, urgent, about, patient=patient, sees=sees)))
 
 
 def cut_off(state: PolicyState, now_s: float) -> PolicyState:
@@ -76,6 +78,8 @@ def say_waiting(state: PolicyState, now_s: float) -> Step:
 
 
 def _is_due(news: News, state: PolicyState, now_s: float) -> bool:
+    if news.sees and (state.blocked or state.paused or state.bad_since_s is not None):
+        return False
     if news.urgent:
         return True
     hushed = news.patient and now_s < state.held_until_s
@@ -95,7 +99,7 @@ def voice_found(state: PolicyState) -> PolicyState:
     heard = tuple(item for item in state.said if item.at_s < state.lost_s)
     state = tell(replace(state, lost_s=None, said=heard), kinds.VOICE_BACK, urgent=True, about=kinds.VOICE)
     for news in unheard:
-        state = tell(state, news.text, urgent=news.urgent, about=news.about, patient=news.patient)
+        state = tell(state, news.text, urgent=news.urgent, about=news.about, patient=news.patient, sees=news.sees)
     return state
 
 

@@ -41,12 +41,50 @@ def test_defaults_hold_where_the_file_is_silent(tmp_path: Path) -> None:
         ("[capture]\ncamera_pitch_deg = -25\n", "sees hardly any ground"),
         ('[buttons]\nscript = "x.jsonl"\n', "for a replay"),
         ("voice = 3\n", r"\[voice\]"),
+        ('[voice]\nspeech = "speaker"\n', "Did you mean speakers"),
+        ('[voice]\nspeech = "Speakers"\n', "Did you mean speakers"),
+        ('[voice]\nspeech = "nonne"\n', "Did you mean none"),
+        ('[voice]\nspeech = "headphones"\n', r"ends with \.wav"),
+        ('[voice]\nspeech = "out.mp3"\n', r"ends with \.wav"),
+        ('[voice]\nspeech = ""\n', r"ends with \.wav"),
+        ('[voice]\noutput = "none"\n', "voice.speech"),
+        ('[voice]\noutput = "Default"\n', "Leave it empty"),
+        ('[capture]\nmicrophone = "defualt"\n', "Did you mean default"),
+        ('[capture]\nmicrophone = "None"\n', "Did you mean none"),
+        ('[capture]\nmicrophone = "off"\n', "Did you mean none"),
+        ('[capture]\nsource = "picamera"\n', "Did you mean picamera2"),
+        ('[capture]\nsource = "Camera:0"\n', "Did you mean camera"),
+        ('[capture]\nsource = "camara:0"\n', "Did you mean camera"),
+        ('[capture]\nsource = "camera:video0"\n', "Did you mean camera:/dev/video0"),
+        ('[capture]\nsource = "camera:O"\n', "There is no camera"),
+        ('[capture]\nsource = "usb"\n', "picamera2"),
+        ('[guidance]\nmodel = "none"\n', "Leave it empty"),
+        ('[guidance]\nmodel = "Default"\n', "Leave it empty"),
         ("[voice\n", "TOML"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_to_write_instead(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[voice]\nspeech = "out.WAV"\noutput = "hw:1,0"\n',
+        '[voice]\nspeech = "none"\noutput = "3"\n',
+        '[capture]\nmicrophone = "USB Audio"\nsource = "camera:/dev/v4l/by-id/usb-cam"\n',
+        '[capture]\nmicrophone = "2"\nsource = "camera:nvarguscamerasrc ! appsink"\n',
+        '[capture]\nsource = "camera"\n[guidance]\nmodel = "models/night-3"\n',
+    ],
+)
+def test_names_of_devices_files_and_folders_are_let_through(tmp_path: Path, text: str) -> None:
+    load(tmp_path, text)
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "device.toml").write_bytes(b"\xef\xbb\xbf" + '[device]\nwearer = "Änne"\n'.encode())
+    assert config.load(tmp_path / "device.toml").device.wearer == "Änne"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.house.tree import CODE, python_files
+from tests.house.tree import CODE, PYTHON, python_files, text_files
 from tests.paths import ROOT
 
 LINT = Path(sys.executable).parent / "lint-imports"
@@ -145,3 +147,24 @@ def test_a_heavy_library_stays_at_home(library: str) -> None:
         if imports and not name.startswith(HOMES[library]):
             strangers.append(name)
     assert strangers == []
+
+
+def first_statements(package: str) -> list[str]:
+    """The statements of a package's `__init__`, without its docstring."""
+    tree = ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8"))
+    return [
+        ast.unparse(node) for node in tree.body if not isinstance(node, ast.Expr) or isinstance(node.value, ast.Call)
+    ]
+
+
+@pytest.mark.parametrize("package", PYTHON)
+def test_every_package_stops_telemetry_before_it_imports_anything(package: str) -> None:
+    """onnxruntime reads its switch when its library loads; Python runs a package's `__init__` before its modules."""
+    assert first_statements(package)[:2] == ["from shared.privacy import stop_telemetry", "stop_telemetry()"]
+
+
+def test_nothing_outside_the_packages_imports_onnxruntime() -> None:
+    """Scripts that are no module of a package, and Python inside of shell scripts, would come before the switch."""
+    inside = set(python_files(*PYTHON))
+    others = [path for path in text_files() if path not in inside and path.suffix not in (".md", ".toml", ".txt")]
+    assert [path.name for path in others if re.search(r"import onnxruntime", path.read_text(encoding="utf-8"))] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -87,6 +87,33 @@ def make(
             audio = out.add_stream("aac", rate=sound_rate, layout="stereo")
         stamps = list(times) if times is not None else [n / fps for n in range(round(seconds * fps))]
         _interleave(out, video, stamps, audio, seconds=seconds, hole=sound_hole)
+    return path
+
+
+def of(
+    path: Path,
+    images: Iterable[NDArray[np.uint8]],
+    *,
+    fps: float = 10.0,
+    codec: str = "libx264",
+    key_every: int = 10,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """A film without sound of these pictures, [h, w, 3] RGB. options: of the encoder."""
+    with av.open(str(path), "w") as out:
+        video: av.VideoStream | None = None
+        for number, image in enumerate(images):
+            if video is None:
+                video = cast(av.VideoStream, out.add_stream(codec, rate=Fraction(fps).limit_denominator(1000)))
+                video.width, video.height = image.shape[1], image.shape[0]
+                video.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+                video.codec_context.gop_size = key_every
+                video.options = dict(options or {})
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            picture.pts, picture.time_base = number, 1 / Fraction(fps).limit_denominator(1000)
+            out.mux(video.encode(picture))
+        assert video is not None
+        out.mux(video.encode(None))
     return path
 
 

@@ -131,8 +131,10 @@ def test_a_camera_that_does_not_start_is_an_error_that_says_what_to_do(
     with pytest.raises(MediaError) as caught:
         source.open()
     assert message in str(caught.value)
-    assert source.ended
+    assert not source.ended  # it is tried on
     assert not source.healthy
+    source.close()
+    assert source.ended
 
 
 def test_pictures_that_nobody_fetches_are_dropped_oldest_first_and_counted() -> None:
@@ -215,8 +217,10 @@ def test_a_camera_is_turned_as_it_is_mounted(tmp_path: Path) -> None:
 
 
 def test_a_camera_that_is_not_there_is_named_with_what_to_check() -> None:
+    source = LiveSource(camera_plan(93))
     with pytest.raises(MediaError, match=r"camera 93: OpenCV cannot open '93'\. Check the plug"):
-        LiveSource(camera_plan(93)).open()
+        source.open()
+    source.close()
 
 
 def test_trouble_is_logged_once_for_each_failure(caplog: pytest.LogCaptureFixture) -> None:

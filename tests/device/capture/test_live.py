@@ -89,6 +89,7 @@ def test_a_missing_camera_is_an_error_even_with_a_microphone() -> None:
     source = LiveSource(camera_plan(93), microphone_plan("no such microphone"))
     with pytest.raises(MediaError, match="camera 93"):
         source.open()
+    source.close()
     assert source.ended
 
 
@@ -150,8 +151,10 @@ def _has_picamera2() -> bool:
 
 @pytest.mark.skipif(_has_picamera2(), reason="picamera2 is here, with a camera")
 def test_without_picamera2_the_error_says_what_to_install() -> None:
+    source = LiveSource(picamera2_plan())
     with pytest.raises(MediaError) as caught:
-        LiveSource(picamera2_plan()).open()
+        source.open()
+    source.close()
     assert "Pi camera 0: picamera2 is missing" in str(caught.value)
     assert "sudo apt install python3-picamera2" in str(caught.value)
 

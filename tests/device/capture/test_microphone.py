@@ -84,8 +84,10 @@ def test_a_sound_card_that_hangs_is_let_go_and_comes_back(pulse: PulseChild) -> 
 @pytest.mark.usefixtures("pulse")
 @pytest.mark.parametrize("device", ["no such microphone", "77"])
 def test_a_microphone_that_is_not_there_is_named_with_what_to_do(device: str) -> None:
+    source = LiveSource(microphone_plan(device))
     with pytest.raises(MediaError) as caught:
-        LiveSource(microphone_plan(device)).open()
+        source.open()
+    source.close()
     assert f"microphone {device}: PortAudio cannot open '{device}'" in str(caught.value)
     assert "python -m sounddevice" in str(caught.value)
 

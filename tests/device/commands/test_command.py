@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import select
 import signal
 import socket
 import subprocess
@@ -92,6 +95,102 @@ def test_a_signal_ends_the_walk_and_loses_nothing(tmp_path: Path, number: signal
     assert [record["kind"] for record in sealed].count("correction") == 1
     flagged = next(record["body"] for record in sealed if record["body"].get("sequence") == 0)
     assert flagged["flags"][:2] == ["wearer", "correction"]  # a third may be "audit": one chunk in twenty
+
+
+def walk_to_press(folder: Path) -> list[str]:
+    """The wearer presses at half a second; the chunk is open for a while after that."""
+    script = presses(folder, {"t_s": 0.5, "action": "flag"})
+    return arguments(folder, film(folder, 60.0), "--buttons", str(script))
+
+
+def walked_s(folder: Path) -> float:
+    state = folder / "state" / "status.json"
+    return float(json.loads(state.read_bytes())["walk_s"]) if state.exists() else 0.0
+
+
+def kept(folder: Path) -> list[int]:
+    sidecars = (folder / "state" / "outbox").glob("*/record.json")
+    return [json.loads(path.read_bytes())["body"]["sequence"] for path in sidecars]
+
+
+@pytest.mark.parametrize("how", ["hangup", "quit", "closed"])
+def test_a_terminal_that_hangs_up_quits_or_is_closed_ends_the_walk_and_loses_nothing(tmp_path: Path, how: str) -> None:
+    command = walk_to_press(tmp_path)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execv(command[0], command)
+    try:
+        until(lambda: drained(terminal) and walked_s(tmp_path) > 0.8, "the press")
+        if how == "closed":
+            os.close(terminal)
+        else:
+            os.kill(child, signal.SIGHUP if how == "hangup" else signal.SIGQUIT)
+        ended: list[int] = []
+        until(lambda: bool(ended or ((how == "closed" or drained(terminal)) and reaped(child, ended))), "the end")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    assert os.WIFEXITED(ended[0])
+    assert kept(tmp_path) == [0]
+    assert (tmp_path / "report.json").exists()
+    assert not (tmp_path / "state" / "status.json").exists()
+
+
+def drained(terminal: int) -> bool:
+    """A terminal that nobody reads would stop the program. Always True."""
+    while select.select([terminal], [], [], 0)[0]:
+        try:
+            os.read(terminal, 65536)
+        except OSError:
+            return True
+    return True
+
+
+def reaped(child: int, ended: list[int]) -> bool:
+    done, code = os.waitpid(child, os.WNOHANG)
+    if done:
+        ended.append(code)
+    return bool(done)
+
+
+def test_a_pipe_that_nobody_reads_any_more_does_not_end_the_walk_and_nothing_is_lost(tmp_path: Path) -> None:
+    with started(tmp_path, walk_to_press(tmp_path)) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        child.stderr.close()
+        until(lambda: walked_s(tmp_path) > 3.0, "the walk to go on")
+        child.terminate()
+        assert child.wait(60) in (0, 120)  # 120: Python could not flush what nobody reads
+    assert kept(tmp_path) == [0]
+
+
+@pytest.mark.parametrize("command", [["device", "--help"], ["device", "status"], ["server", "stats"]])
+def test_ctrl_c_while_a_command_starts_ends_it_without_a_traceback(tmp_path: Path, command: list[str]) -> None:
+    """At several moments of the first seconds, most of them within the imports."""
+    module = f"{command[0]}.commands.main"
+    entry = [sys.executable, "-c", f"import sys; sys.argv[1:] = {command[1:]}\n" + ENTRY.format(module=module)]
+    for after_s in (0.1, 0.25, 0.6):
+        child = subprocess.Popen(entry, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "began\n"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(after_s)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=60)
+        assert "Traceback" not in err, err
+        assert child.returncode != 0 or "stopped" not in err
+
+
+ENTRY = """
+print("began", flush=True)
+from {module} import main
+status = main()
+import signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.exit(status)
+"""
+"""As the console script does it."""
 
 
 def test_systemd_is_told_ready_alive_on_progress_and_stopping(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared import policy
+from shared.lens import LensTrouble
 from shared.policy import Flag, PolicySettings, Speak, Worded, WordIt
 from tests.shared.policy.walk import Hazard, Walk
 
@@ -481,3 +482,44 @@ def test_an_overhead_branch_is_said_with_duck() -> None:
 def test_a_thing_the_vocabulary_has_no_word_for_is_ignored() -> None:
     walk = Walk()
     assert walk.look(Hazard("hovercraft", "ahead", 1.0)) == ()
+
+
+# --- what says that guidance sees ---
+
+READY = policy.StateChange("Guidance ready.", about="model", sees=True)
+
+
+def test_that_guidance_is_ready_is_not_said_while_the_lens_shows_nothing() -> None:
+    walk = Walk()
+    for _ in range(8):
+        walk.give(policy.Viewed(LensTrouble.DARK))
+        walk.give(READY)
+        walk.wait(0.25)
+    walk.wait(5.0)
+    assert texts(walk) == ["Camera blocked."]
+    for _ in range(8):
+        walk.give(policy.Viewed(None))
+        walk.wait(1.0)
+    assert sorted(texts(walk)) == ["Camera back.", "Camera blocked.", "Guidance ready."]
+
+
+def test_what_was_being_said_of_readiness_when_the_lens_was_covered_is_not_the_last_word() -> None:
+    walk = Walk()
+    walk.give(READY)
+    for _ in range(40):
+        walk.give(policy.Viewed(LensTrouble.COVERED))
+        walk.wait(0.25)
+    assert texts(walk)[:2] == ["Guidance ready.", "Camera blocked."]
+    assert set(texts(walk)[2:]) <= {"Camera blocked."}
+
+
+def test_while_the_model_fails_nothing_says_that_it_guides() -> None:
+    walk = Walk()
+    walk.give(policy.LookFailed())
+    walk.give(READY)
+    walk.wait(10.0)
+    assert texts(walk) == ["Guidance paused."]
+    for _ in range(8):
+        walk.look()
+        walk.wait(1.0)
+    assert sorted(texts(walk)) == ["Guidance is back.", "Guidance paused.", "Guidance ready."]

@@ -1,0 +1,51 @@
+"""How a process is ended from outside: every end that it can see is the same end.
+
+    Ctrl-C  SIGINT      service manager, kill  SIGTERM
+    logout or a closed terminal  SIGHUP        Ctrl-\\  SIGQUIT
+
+A pipe whose reader is gone is no end: what is shown is lost, the work goes on.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+@contextmanager
+def ending(stop: Callable[[], None], *, numbers: tuple[signal.Signals, ...] = ENDS) -> Iterator[None]:
+    """While in the block, each end calls `stop`. A second one ends the process at once, but for SIGHUP, which a shell
+    and the kernel both send. nohup is respected. In the main thread only."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        stop()
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
+
+    ours = [number for number in numbers if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in ours}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def interrupted_quietly() -> Iterator[None]:
+    """While in the block, Ctrl-C ends the process without a word, as it does any program that has not begun: for the
+    seconds in which libraries are imported, which nothing can catch everywhere. Where SIGINT is ignored it stays so."""
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    try:
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except ValueError:  # another thread imports: the main one decides
+        ours = False
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
