@@ -32,9 +32,10 @@ class AgentState:
         return all(part.healthy for part in self._source_health() if part.kind == "sound")
 
     def progress(self) -> object:
-        """A new look; without a model, a new chunk; after the walk, time itself."""
+        """A new look; without a model, a new chunk; after the walk, and while the source repairs itself, time itself: a
+        camera that is started again may take longer than the watchdog waits."""
         parts = self._parts
-        if not parts.walking:
+        if not parts.walking or (parts.source is not None and not parts.source.healthy):
             return parts.clock.monotonic_s()
         return parts.guidance.progress_s if parts.guidance.model_version else parts.moments.chunks
 

@@ -209,6 +209,11 @@ class Voice:
                 self._gather()
 
     @property
+    def works(self) -> bool:
+        """What is said now is heard, as far as the sound output tells. It waits for no lock."""
+        return self._open and self._sink.is_alive
+
+    @property
     def trouble(self) -> str:
         """What keeps the voice from being heard; "" = nothing."""
         return " ".join(list(self._troubles.values()))
