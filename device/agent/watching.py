@@ -72,6 +72,6 @@ def _keeper(parts: Parts, board: Board) -> SentinelKeeper:
         state_dir=parts.state_dir,
         options=tuple(options),
         render=render,
-        announce=parts.guidance.tell,
+        announce=lambda text: parts.guidance.tell(text, about="watch"),
         clock=parts.clock,
     )

@@ -70,8 +70,8 @@ class WatchLimits:
     """Between two looks. The agent itself says after 2 s that there is no picture; 3 s are promised."""
     look_slack_s: float = 1.0
     """Where a look is due less than once in live_s: that much beside what is due."""
-    voice_s: float = 0.6
-    """After the agent found that its sound card takes nothing any more, which takes it 1.5 s."""
+    voice_s: float = 0.4
+    """After the agent found that its sound card takes nothing any more, which takes it 2 s."""
     start_s: float = 180.0
     """To load a model from a slow card; TimeoutStartSec of the unit."""
     repeat_s: float = 20.0

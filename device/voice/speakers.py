@@ -27,7 +27,7 @@ BUFFER_S = 0.02  # a cut must be silence within 50 ms: 28 to 40 measured with th
 MOST_BUFFER_S = 0.2  # … but a stuttering warning is worse than a late cut: doubled when the machine is too busy
 STUTTERS = 8  # underruns after which it is doubled
 FADE_MS = 5  # a cut in the middle of a vowel clicks
-DEAD_AFTER_S = 1.5  # no callback for this long: the sound card is gone (PortAudio reports nothing when it is unplugged)
+DEAD_AFTER_S = 2.0  # no callback for this long: the sound card is gone (PortAudio reports nothing when it is unplugged)
 CLOSE_TIMEOUT_S = 2.0  # PortAudio is known to hang in abort() after a card was unplugged
 MOST_DELAY_S = 1.0  # some drivers report nonsense as output time
 
