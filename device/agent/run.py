@@ -115,6 +115,7 @@ class Agent:
         parts.models.start()
         self._monitor.start()
         notify(SYSTEMD_READY)
+        self._feed.ready()
 
     def _prepare(self) -> None:
         parts = self.parts

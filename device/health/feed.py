@@ -71,12 +71,16 @@ class ProgressFeed:
         self._started = started(os.getpid()) or 0
         self._progress: object = None
         self._alive_s = float("-inf")
-        self._ending = self._asked = False
+        self._ready = self._ending = self._asked = False
         self._rounds = Background.every(EVERY_S, self.tick, name="progress feed", at_once=True)
 
     def start(self) -> None:
         self.tick()  # the board is the agent's before a sentinel reads it
         self._rounds.start()
+
+    def ready(self) -> None:
+        """systemd was told that the agent is ready: from now on its watchdog waits for progress."""
+        self._ready = True
 
     def end(self) -> None:
         """The walk ends because somebody wants it to. Any thread, also a signal handler."""
@@ -89,7 +93,7 @@ class ProgressFeed:
     def tick(self) -> None:
         now_s = self._clock.monotonic_s()
         progress = self._ports.progress()
-        if progress != self._progress and now_s - self._alive_s >= ALIVE_EVERY_S:
+        if self._ready and progress != self._progress and now_s - self._alive_s >= ALIVE_EVERY_S:
             self._progress, self._alive_s = progress, now_s
             notify(ALIVE)
         if self._board is not None:

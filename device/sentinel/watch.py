@@ -89,6 +89,8 @@ class WatchLimits:
     """How long a first "Guidance stopped." waits for the agent's own sentence to end; a later one:"""
     wait_s: float = 5.0
     ask_every_s: float = 5.0
+    ask_ended_every_s: float = 30.0
+    """The same, of an agent that ended on purpose: it may have been started again since, and failed."""
     gap_s: float = 1.0
     """The sentinel itself did not run for so long (a suspended or starved machine): it judges from now on."""
 
@@ -262,7 +264,8 @@ def _useless(agent: AgentRecord, health: Health) -> bool:
 def _asked(state: SentinelState, view: AgentView | None, health: Health, limits: WatchLimits) -> Watched:
     """Only the supervisor knows whether an agent that is not there will come."""
     away = view is None or not view.exists
-    if not limits.supervised or not away or state.now_s - state.asked_s < limits.ask_every_s:
+    every_s = limits.ask_ended_every_s if health == Health.ENDED else limits.ask_every_s
+    if not limits.supervised or not away or state.now_s - state.asked_s < every_s:
         return state, ()
     return replace(state, asked_s=state.now_s), (AskSupervisor(),)
 

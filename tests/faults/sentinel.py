@@ -178,7 +178,7 @@ def _until_interrupted() -> None:
 
 
 def main(folder: Path, arguments: Sequence[str]) -> None:
-    """SEED KIND...: a lane. Nothing: the walker, until SIGINT. Prints each trial, or what was walked, as a JSON line."""
+    """SEED KIND...: a lane. Nothing: the walker, until SIGINT. Prints each trial, or the walk, as a JSON line."""
     if arguments:
 
         def reported(trial: Trial) -> None:

@@ -63,6 +63,9 @@ def received(systemd: socket.socket) -> int:
 def test_the_watchdog_is_fed_by_progress_alone_and_once_a_second(systemd: socket.socket) -> None:
     figures = Figures()
     feed = figures.feed(None)
+    feed.tick()
+    assert received(systemd) == 0  # not ready yet
+    feed.ready()
     for progress in range(30):
         figures.progress, figures.clock.now_s = progress, 50.0 + progress / 10
         feed.tick()
@@ -77,6 +80,7 @@ def test_the_watchdog_is_fed_by_progress_alone_and_once_a_second(systemd: socket
 def test_a_supervisor_that_reads_nothing_does_not_hold_the_feed_up() -> None:
     figures, done = Figures(), threading.Event()
     feed = figures.feed(None)
+    feed.ready()
 
     def many() -> None:
         for progress in range(2000):
