@@ -1,8 +1,8 @@
 """Tells the sentinel and systemd, ten times a second, how far the walk has come.
 
-Its thread reads figures and copies them into shared memory: it waits for no disk, no lock of another part and no
-network. So a card that stalls does not look like an agent that hangs. What stops this thread, stops the agent: SIGSTOP,
-or code that holds the interpreter's lock.
+Its thread reads figures and copies them into shared memory: it waits for no disk and no network. So a card
+that stalls does not look like an agent that hangs. What stops this thread, stops the agent: SIGSTOP, or code that holds
+the interpreter's lock.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ SPEECH = "speech"
 SIZE_BYTES = 4096
 _AGENT_AT, _SENTINEL_AT = 0, 1024
 _AGENT = struct.Struct("<4sIQB8d")
-_SENTINEL = struct.Struct("<4sI?2d")
+_SENTINEL = struct.Struct("<4sI??2d")
 _CRC = struct.Struct("<I")
 _MAGIC = b"wcb1"
 
@@ -68,6 +68,8 @@ class SentinelRecord:
     """What the sentinel tells."""
 
     pid: int
+    alarmed: bool
+    """Guidance stopped, and nobody has said that it is back."""
     asks_back: bool
     """It said that guidance stopped; the agent, which looks again, is asked to say that it is back."""
     beat_s: float
@@ -111,7 +113,7 @@ class Board:
 
     def write_sentinel(self, record: SentinelRecord) -> None:
         times = (record.beat_s, record.speaking_until_s)
-        self._write(_SENTINEL_AT, _SENTINEL.pack(_MAGIC, record.pid, record.asks_back, *times))
+        self._write(_SENTINEL_AT, _SENTINEL.pack(_MAGIC, record.pid, record.alarmed, record.asks_back, *times))
 
     def agent(self) -> AgentRecord | None:
         """The newest whole record; None = there was none yet."""
@@ -125,8 +127,8 @@ class Board:
         """The newest whole record; None = there was none yet."""
         fields = self._read(_SENTINEL_AT, _SENTINEL)
         if fields is not None:
-            _, pid, asks_back, *times = fields
-            self._sentinel = SentinelRecord(pid, bool(asks_back), *times)
+            _, pid, alarmed, asks_back, *times = fields
+            self._sentinel = SentinelRecord(pid, bool(alarmed), bool(asks_back), *times)
         return self._sentinel
 
     def _write(self, at: int, record: bytes) -> None:

@@ -136,7 +136,8 @@ class Sentinel:
 
     def _tell(self) -> None:
         now_s = self._clock.monotonic_s()
-        self._board.write_sentinel(SentinelRecord(os.getpid(), self._state.asks_back, now_s, self._player.until_s))
+        alarmed, asks_back = self._state.alarm is not None, self._state.asks_back
+        self._board.write_sentinel(SentinelRecord(os.getpid(), alarmed, asks_back, now_s, self._player.until_s))
 
     def _reload(self) -> None:
         """Take the sentences that the agent has rendered since. The folder is in memory: no card can hold this up."""

@@ -145,6 +145,6 @@ def test_the_sentinel_asks_once_and_the_agent_says_once_that_it_is_back(board: B
     figures = Figures()
     feed = figures.feed(board)
     for asks_back in (False, True, True, True, False, True):
-        board.write_sentinel(SentinelRecord(1, asks_back, 50.0))
+        board.write_sentinel(SentinelRecord(1, True, asks_back, 50.0))
         feed.tick()
     assert figures.backs == 2

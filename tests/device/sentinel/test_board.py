@@ -23,9 +23,9 @@ def test_what_one_side_writes_the_other_reads(tmp_path: Path) -> None:
     assert theirs.agent() is None
     assert ours.sentinel() is None
     ours.write_agent(RECORD)
-    theirs.write_sentinel(SentinelRecord(9, True, 8.0, 9.0))
+    theirs.write_sentinel(SentinelRecord(9, False, True, 8.0, 9.0))
     assert theirs.agent() == RECORD
-    assert ours.sentinel() == SentinelRecord(9, True, 8.0, 9.0)
+    assert ours.sentinel() == SentinelRecord(9, False, True, 8.0, 9.0)
 
 
 @pytest.mark.parametrize("at", [0, 5, 20, 60, 83])

@@ -77,7 +77,7 @@ class Walk:
             return False
         fresh = min(agent.beat_s, agent.live_s, agent.voice_s, sentinel.beat_s) > now_s - FRESH_S
         quiet = max(agent.speaking_until_s, sentinel.speaking_until_s) < now_s - FRESH_S
-        return fresh and quiet and not sentinel.asks_back and self.is_silent(FRESH_S)
+        return fresh and quiet and not sentinel.alarmed and self.is_silent(FRESH_S)
 
     def is_silent(self, last_s: float) -> bool:
         """Nothing was heard in the last seconds."""
