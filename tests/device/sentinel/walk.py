@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from device.sentinel.board import NAME, AgentPhase, Board, started
+from device.sentinel.board import NAME, AgentPhase, Board
 from device.sentinel.watch import Saying
 from shared.clock import SystemClock
 from tests.device.sentinel import ears
@@ -117,10 +117,17 @@ class Walk:
     def end(self) -> None:
         """Leave no process behind."""
         self._bury()
-        for path in self.folder.glob(f"waycue-*/*/{NAME}"):
-            told = Board(path).sentinel()
-            if told is not None and started(told.pid) is not None:
-                os.kill(told.pid, signal.SIGKILL)
+        for pid in self._sentinels():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _sentinels(self) -> Iterator[int]:
+        """Those of this folder, also one that has not told of itself yet."""
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (place / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                if "device.sentinel" in words and any(word.startswith(f"{self.folder}/") for word in words):
+                    yield int(place.name)
 
     def _bury(self) -> None:
         if self.process is not None:
