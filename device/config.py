@@ -156,6 +156,20 @@ class ButtonsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class SentinelSection:
+    """The process beside the agent that says when guidance stopped."""
+
+    when: Literal["live", "always", "never"] = "live"
+    """live: with a camera. always: also a replay in real time. never: nothing says that the agent died. Only where
+    voice.speech is speakers."""
+    output: str = ""
+    """Its own way out: an ALSA output such as plughw:1, or part of a card's name. Empty = as voice.output, else the
+    system's default."""
+    heartbeat_every_s: float = 0.0
+    """A soft tick this often while guidance lives, 1 to 60. 0 = none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     device: DeviceSection = field(default_factory=DeviceSection)
     capture: CaptureSettings = field(default_factory=CaptureSettings)
@@ -165,6 +179,7 @@ class Config:
     flags: FlagsSection = field(default_factory=FlagsSection)
     sync: SyncSection = field(default_factory=SyncSection)
     buttons: ButtonsSection = field(default_factory=ButtonsSection)
+    sentinel: SentinelSection = field(default_factory=SentinelSection)
 
 
 def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -186,6 +201,8 @@ def check(config: Config) -> None:
     if config.guidance.tick_every_s:
         settings.within("guidance.tick_every_s", config.guidance.tick_every_s, 2, 60)
     _check_words(config)
+    if config.sentinel.heartbeat_every_s:
+        settings.within("sentinel.heartbeat_every_s", config.sentinel.heartbeat_every_s, 1, 60)
     config.guidance.execution.check()
     config.capture.camera.check_ground()
     settings.within("sync.too_hot_c", config.sync.too_hot_c, config.sync.hot_c, 120)

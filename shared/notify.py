@@ -18,7 +18,7 @@ ALIVE = "WATCHDOG=1"
 def notify(*lines: str) -> bool:
     """Send `READY`, `ALIVE`, `STOPPING` or "STATUS=what a person reads". Returns whether it was sent.
 
-    A supervisor that has gone away is no reason to stop guiding: errors on the socket count as not sent.
+    A supervisor that has gone away, or reads nothing any more, is no reason to stop guiding: it counts as not sent.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
@@ -27,6 +27,7 @@ def notify(*lines: str) -> bool:
         address = "\0" + address[1:]  # Linux's abstract namespace
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+            connection.setblocking(False)
             connection.sendto("\n".join(lines).encode(), address)
     except OSError:
         return False

@@ -29,6 +29,7 @@ from device.controls.dispatch import Presses
 from device.controls.retried import TEXTS, RetriedButtons
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance
+from device.health.feed import SpokenTimes
 from device.health.machine_kind import this_machine
 from device.health.sight_told import SightTold
 from device.health.walk_report import Captions, WalkReport
@@ -156,8 +157,10 @@ class Parts:
         ]
 
     def _made_voice(self) -> Voice:
+        self.phrases = Phrases(Espeak(voice=self.config.voice.language), self.state_dir / "voice")
+        self.spoken_times = SpokenTimes(self.clock, self.config.voice.words_per_minute)
         return Voice(
-            Phrases(Espeak(voice=self.config.voice.language), self.state_dir / "voice"),
+            self.phrases,
             build.sink(self.config, self.walk_clock, self.clock),
             pace=build.pace(self.config),
             clock=self.clock,
@@ -208,6 +211,7 @@ class Parts:
         self.captions.show(spoken, chunk)
         self.report.said(spoken, chunk)
         self.sight_told.said(spoken.text)
+        self.spoken_times.said(spoken.text)
 
     def flagged(self, reason: str, t_s: float) -> None:
         self.moments.note(t_s, reason)

@@ -14,6 +14,7 @@ import logging
 import threading
 from contextlib import ExitStack
 
+from device.agent import watching
 from device.agent.parts import AgentPorts, Parts, RunOptions
 from device.agent.state import AgentState
 from device.capture.source import Source, SourceInfo, VideoFrame
@@ -55,9 +56,10 @@ class Agent:
         self.parts = parts = Parts(config, options, ports, self._stop)
         self._state = state = AgentState(parts)
         monitor_ports = MonitorPorts(
-            state.status, state.publish, state.online, state.sound_healthy, parts.announce_at_once, state.progress
+            state.status, state.publish, state.online, state.sound_healthy, parts.announce_at_once, self._is_watched
         )
         self._monitor = HealthMonitor(monitor_ports, parts.guidance, state_dir=parts.state_dir, clock=ports.clock)
+        self._feed, self._keeper = watching.made(parts, state.progress)
 
     def run(self) -> None:
         """The walk from beginning to end. Raises: ConfigError; for a replay MediaError and BundleError, too."""
@@ -77,12 +79,21 @@ class Agent:
 
     def stop(self) -> None:
         """End the walk now; what was flagged is sealed. Any thread; returns at once."""
+        self._feed.end()
         self._stop.set()
+
+    def _is_watched(self) -> bool:
+        return self._keeper is not None and self._keeper.watches
 
     def _start(self, stack: ExitStack) -> None:
         """Start the parts. The stack closes them, the last registered first; closing a part that was not started does
         nothing, so that some are registered before what must be closed before them is started."""
         parts = self.parts
+        stack.callback(self._feed.close)  # the last to end: until then the sentinel knows that the process is there
+        self._feed.start()
+        if self._keeper is not None:
+            stack.callback(self._keeper.close)
+            self._keeper.start()
         stack.callback(self._remove_status)
         stack.callback(parts.captions.close)
         stack.callback(parts.outbox.close)
@@ -113,6 +124,7 @@ class Agent:
         parts.models.start()
         self._monitor.start()
         notify(SYSTEMD_READY)
+        self._feed.ready()
 
     def _open_captions(self) -> None:
         try:
@@ -208,6 +220,7 @@ class Agent:
     def _end_walk(self) -> None:
         parts = self.parts
         parts.walking = False
+        self._feed.end()
         parts.guidance.post(policy.WalkEnded())
         if parts.source is not None:
             parts.guidance.settle(SETTLE_S)

@@ -34,6 +34,7 @@ from shared.clock import Clock
 from shared.guidance import events
 from shared.guidance.events import LoadedModel, ModelChanged
 from shared.guidance.turn import GuidanceState, turn
+from shared.lens import LensTrouble
 from shared.model_card import SightCard, card_of, spoken
 from shared.policy import PolicySettings, StateChange
 from shared.runtime.seen import Observation
@@ -119,6 +120,7 @@ class Guidance:
         self._look_times = LookTimes()
         self._busy_since_s: float | None = None
         self._progress_s = clock.monotonic_s()
+        self._live_s = 0.0
         self._thread = Background(self._run, name="guidance", wake=self._inbox.close)
 
     # --- called from other threads ---
@@ -198,6 +200,12 @@ class Guidance:
         return self._progress_s
 
     @property
+    def live_s(self) -> float:
+        """When (monotonic) a new, live picture was last looked at; a covered lens counts, a frozen camera and a model
+        that fails do not. 0 = never."""
+        return self._live_s
+
+    @property
     def stuck_s(self) -> float:
         """How long the model has been at one picture."""
         since_s = self._busy_since_s
@@ -244,6 +252,12 @@ class Guidance:
             self._turn(policy.TimePassed())
         if self._state.model is None:
             self._progress_s = self._clock.monotonic_s()
+            if delivery.picture is not None:
+                self._saw_live()
+
+    def _saw_live(self) -> None:
+        if self._state.trouble is not LensTrouble.FROZEN:
+            self._live_s = self._clock.monotonic_s()
 
     def _version(self) -> str:
         return "" if self._state.model is None else self._state.model.manifest.version
@@ -268,6 +282,7 @@ class Guidance:
             case events.LookSooner(at_s):
                 self._inbox.look_by(at_s)
                 self._progress_s = self._clock.monotonic_s()  # a covered lens is no reason to restart the agent
+                self._saw_live()
             case events.SayNow():
                 self._say(action, picture)
             case events.Withhold(text, why, seen_s):
@@ -297,6 +312,7 @@ class Guidance:
             observation = model.look(frame.image, action.sound, before=action.before)
             self._progress_s = self._busy_since_s = self._clock.monotonic_s()
             self._look_times.add(self._progress_s - began_s)
+            self._saw_live()
             self.history.add(LookEntry(frame.t_s, version, observation.hazards[:5]))
             self._turn(events.Observed(observation), picture)
         except Exception as error:  # noqa: BLE001 - whatever a model raises, guidance goes on

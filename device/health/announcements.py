@@ -1,4 +1,4 @@
-"""What is worth announcing about the link, the microphone and a stuck model. Pure."""
+"""What is worth announcing about the link, the microphone, the sentinel and a stuck model. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ NO_SOUND = "Microphone stopped."
 SOUND_BACK = "Microphone is back."
 REFUSED = "A moment was refused."
 LOST = "Kept moments were lost."
-NEWS_TEXTS = (OFFLINE, ONLINE, NO_SOUND, SOUND_BACK, REFUSED, LOST)
+WATCH_OFF = "Watch is off."
+WATCH_ON = "Watch is on."
+NEWS_TEXTS = (OFFLINE, ONLINE, NO_SOUND, SOUND_BACK, REFUSED, LOST, WATCH_OFF, WATCH_ON)
 
 SETTLE_S = 5.0  # a phone's network comes and goes; only what lasts is news
 REFUSAL_EVERY_S = 60.0  # a server that refuses a whole backlog must not talk over the walk
@@ -46,6 +48,11 @@ def link_news(state: Outage, now_s: float, *, online: bool) -> tuple[Outage, str
 def sound_news(state: Outage, now_s: float, *, healthy: bool) -> tuple[Outage, str | None]:
     """(state, text to announce or None)."""
     return _debounce(state, now_s, is_up=healthy, down=NO_SOUND, back=SOUND_BACK)
+
+
+def watch_news(state: Outage, now_s: float, *, watched: bool) -> tuple[Outage, str | None]:
+    """(state, text to announce or None). Without a sentinel nobody says that the agent died."""
+    return _debounce(state, now_s, is_up=watched, down=WATCH_OFF, back=WATCH_ON)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What goes on beside the walk, once a second: the status file, the status on the broker, news, the watchdog.
+"""What goes on beside the walk, once a second: the status file, the status on the broker, news.
 
 Its thread calls nothing that guidance waits for. It is also the one that notices a model stuck in a picture, which the
 guiding thread itself cannot say: "Guidance paused" then goes straight to the voice.
@@ -17,7 +17,6 @@ from device.health.status import DeviceStatus
 from shared import policy
 from shared.background import Background
 from shared.clock import Clock
-from shared.notify import ALIVE, notify
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +36,8 @@ class MonitorPorts:
     sound_healthy: Callable[[], bool]
     announce: Callable[[str], None]
     """Say something without the guiding thread."""
-    progress: Callable[[], object]
-    """Changes whenever the walk makes progress: that is what keeps the watchdog from restarting the agent."""
+    watched: Callable[[], bool]
+    """A sentinel says that guidance stopped, so that two voices need not."""
 
 
 class HealthMonitor:
@@ -50,11 +49,10 @@ class HealthMonitor:
         self._link = announcements.Outage()
         self._sound = announcements.Outage()
         self._refusals = announcements.RefusalNews()
-        self._stuck = False
+        self._stuck = self._announced_stuck = False
         self._status_failed = False
         self._written_s = self._published_s = float("-inf")
         self._published: object = None
-        self._progress: object = None
         self._rounds = Background.every(EVERY_S, self.tick, name="health monitor")
 
     def start(self) -> None:
@@ -72,10 +70,6 @@ class HealthMonitor:
             self._announce(text, about="link")
         self._sound, text = announcements.sound_news(self._sound, now_s, healthy=self._ports.sound_healthy())
         self._announce(text, about="microphone")
-        progress = self._ports.progress()
-        if progress != self._progress:
-            self._progress = progress
-            notify(ALIVE)
         if now_s - self._written_s >= status.EVERY_S:
             self._written_s = now_s
             self._write()
@@ -88,8 +82,10 @@ class HealthMonitor:
         stuck = self._guidance.stuck_s >= announcements.STUCK_S
         if stuck and not self._stuck:
             logger.error("The model has been at one picture for %.0f s", self._guidance.stuck_s)
-            self._ports.announce(policy.PAUSED)
-        if self._stuck and not stuck:
+            self._announced_stuck = not self._ports.watched()
+            if self._announced_stuck:
+                self._ports.announce(policy.PAUSED)
+        if self._stuck and not stuck and self._announced_stuck:
             self._guidance.tell(policy.RESUMED, about=policy.GUIDING, sees=True)
         self._stuck = stuck
 

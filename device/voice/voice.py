@@ -110,7 +110,7 @@ class Voice:
         """How long the earcon before its words lasts."""
         self._heard: list[VoiceEvent] = []
         self._troubles: dict[str, str] = {}
-        self._retry_at_s = 0.0
+        self._retry_at_s = self._reopened_by_s = 0.0
         self._volume = pace.volume
         self._ducked = False
         self._tier = 2
@@ -207,6 +207,12 @@ class Voice:
             waited_s += POLL_S
             with self._lock:
                 self._gather()
+
+    @property
+    def works(self) -> bool:
+        """What is said now is heard, as far as the sound output tells, or soon: an output that is opened again on
+        purpose has a moment for it. It waits for no lock."""
+        return (self._open and self._sink.is_alive) or self._clock.monotonic_s() < self._reopened_by_s
 
     @property
     def trouble(self) -> str:
@@ -329,7 +335,10 @@ class Voice:
             if self._open and not self._sink.is_alive:
                 self._broke("The sound output is gone. Plug the headphones in again.")
         broken = not self._open and self._clock.monotonic_s() >= self._retry_at_s
-        if broken or (self._open and self._wanted is None and self._sink.wants_reopen):
+        on_purpose = self._open and self._wanted is None and self._sink.wants_reopen
+        if on_purpose:
+            self._reopened_by_s = self._clock.monotonic_s() + OPEN_TIMEOUT_S
+        if broken or on_purpose:
             self._open = False
             self.open_sink()
 
@@ -337,7 +346,7 @@ class Voice:
         """The worker does so first. Not under the lock: a sound card may take long, and say() must not wait for it."""
         try:
             self._sink.open()
-            self._open = True
+            self._open, self._reopened_by_s = True, 0.0
             self._mend("sound output")
         except (MediaError, OSError) as error:
             self._retry_at_s = self._clock.monotonic_s() + RETRY_S

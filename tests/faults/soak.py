@@ -4,8 +4,9 @@
     2  at least 200 random faults over at least 500 flagged chunks of three devices (tests.faults.storm)
     3  meanwhile, for ten minutes: fuzzers on every reader of outside input (tests.faults.fuzz)
     4  the tests that are too long for `make test` (pytest -m soak)
+    5  meanwhile: agents that are killed, stopped and hung, and whether the sentinel is heard (tests.faults.sentinel)
 
-    python -m tests.faults.soak [--out build/soak] [--seed N] [--faults N] [--fuzz-s N]
+    python -m tests.faults.soak [--out build/soak] [--seed N] [--faults N] [--fuzz-s N] [--sentinel-trials N]
 
 Writes OUT/report.json and exits 1 where a bar is missed, naming it.
 """
@@ -31,14 +32,17 @@ from typing import Any
 
 from server.broker.child import find_mosquitto
 from shared import atomic
+from tests import pulse
 from tests.faults import sweep
 from tests.faults.fuzz import engine
+from tests.faults.sentinel import SentinelTrials
 from tests.faults.storm import Aftermath, Plan, storm
 from tests.faults.sweep import Outcome, Theatre
 from tests.paths import ROOT
 
 WINDOW_BYTES = 512 * 1024
 BARS = {"kill_points": 40, "random_faults": 200, "chunks": 500, "corrections": 50, "devices": 3, "fuzz_s": 600}
+SENTINEL_TRIALS = 100
 _INPUTS = re.compile(r"number_of_executed_units:\s*(\d+)")
 _STARTED = re.compile(r"started_after_s:\s*([\d.]+)")
 _began_s = time.monotonic()
@@ -223,7 +227,8 @@ def missed(found: dict[str, Any]) -> list[str]:
     """The bars that a report does not reach, in words."""
     killed = sum(point["kills"] > 0 for point in found["kill_points"])
     spared = [point["name"] for point in found["kill_points"] if not point["kills"] and " in " not in point["name"]]
-    updates, fuzz, tests = found["updates"], found["fuzz"], found["tests"]
+    updates, fuzz, tests, sentinel = found["updates"], found["fuzz"], found["tests"], found["sentinel"]
+    trials, heard = sentinel["trials"], sentinel["heard_within_3s"]
     resent = found["resent_bytes_per_cut"]
     wanted = {
         f"{killed} named kill points, at least {BARS['kill_points']}": killed >= BARS["kill_points"],
@@ -236,6 +241,9 @@ def missed(found: dict[str, Any]) -> list[str]:
         f"{updates['rolled_back']} updates taken back, some": updates["rolled_back"] > 0,
         f"{fuzz['crashes']} readers that crash, none": fuzz["crashes"] == 0,
         f"{fuzz['seconds']} s of fuzzing, at least {BARS['fuzz_s']}": fuzz["seconds"] >= BARS["fuzz_s"],
+        f"{trials} faults that silence an agent, at least {SENTINEL_TRIALS}": trials >= SENTINEL_TRIALS,
+        f"{heard} of {trials} heard within 3 s, all": heard == trials,
+        f"{sentinel['false_alarms']} false alarms of the sentinel, none": sentinel["false_alarms"] == 0,
         f"pytest -m soak ended with {tests['status']}, 0 or 5": tests["status"] in (0, 5),
         f"{len(found['problems'])} other problems, none": not found["problems"],
     }
@@ -280,16 +288,21 @@ def _found(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     (scratch := folder / "fuzz").mkdir()
     fuzzing = Fuzzing(options.out / "fuzz", scratch, total_s=options.fuzz_s, seed=options.seed)
     fuzzing.start()
+    sentinel = SentinelTrials(folder / "sentinel", trials=options.sentinel_trials, lanes=2, seed=options.seed)
     try:
+        sentinel.start()
         outcomes = swept(folder / "sweep")
         say(f"{sum(one.killed for one in outcomes)} kills at named steps; now the storm")
         after = storm(folder / "storm", Plan(faults=options.faults, seed=options.seed), reported=say)
         tests = long_tests()
         say("waiting for the fuzzers")
         fuzzing.start()  # a second one at a time: now there is room
-        return report(outcomes, after) | {"fuzz": fuzzing.report(), "tests": tests}
+        found = report(outcomes, after) | {"fuzz": fuzzing.report(), "tests": tests}
+        say("waiting for the sentinel's trials")
+        return found | {"sentinel": sentinel.report()}
     finally:
         fuzzing.stop()
+        sentinel.stop()
 
 
 def main(argv: Sequence[str]) -> int:
@@ -299,9 +312,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=220)
     parser.add_argument("--fuzz-s", type=float, default=700.0, help="of all targets together")
+    parser.add_argument("--sentinel-trials", type=int, default=108)
     options = parser.parse_args(argv)
     if find_mosquitto() is None:
         print("soak: the broker Mosquitto is not installed: apt install mosquitto", file=sys.stderr)
+        return 1
+    if pulse.missing():
+        print(f"soak: {pulse.missing()}", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGINT, _interrupted)  # also where we were started in the background, with Ctrl-C switched off

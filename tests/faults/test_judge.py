@@ -164,6 +164,7 @@ GOOD: dict[str, Any] = {
     "resent_bytes_per_cut": soak.WINDOW_BYTES,
     "updates": {"attempted": 2, "activated": 2, "rolled_back": 1, "bricked": 0},
     "fuzz": {"seconds": 600.0, "crashes": 0}, "tests": {"status": 0}, "problems": [],
+    "sentinel": {"trials": 100, "heard_within_3s": 100, "false_alarms": 0},
 }  # fmt: skip
 
 
@@ -180,6 +181,8 @@ def test_a_report_that_reaches_every_bar_misses_none() -> None:
         {"resent_bytes_per_cut": soak.WINDOW_BYTES + 1}, {"updates": GOOD["updates"] | {"bricked": 1}},
         {"updates": GOOD["updates"] | {"rolled_back": 0}}, {"fuzz": {"seconds": 599.0, "crashes": 0}},
         {"fuzz": {"seconds": 600.0, "crashes": 1}}, {"tests": {"status": 1}}, {"problems": ["something"]},
+        {"sentinel": GOOD["sentinel"] | {"heard_within_3s": 99}}, {"sentinel": GOOD["sentinel"] | {"false_alarms": 1}},
+        {"sentinel": {"trials": 99, "heard_within_3s": 99, "false_alarms": 0}},
     ],
     ids=str,
 )  # fmt: skip

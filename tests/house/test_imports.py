@@ -82,12 +82,14 @@ FORBIDDEN = [
     ("device", "torch"),
     ("device", "transformers"),
     ("device", "paho"),
+    ("device.sentinel", "numpy"),
+    ("device.sentinel", "device.voice"),
     ("exporters", "device"),
     ("exporters", "server"),
     ("server", "device"),
     ("server", "paho"),
 ]
-ROOMS = {"device": "device.capture", "server": "server.walks"}
+ROOMS = {"device": "device.capture", "device.sentinel": "device.sentinel", "server": "server.walks"}
 
 
 def lower_and_upper(side: str) -> list[tuple[str, str]]:

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from device.commands.main import USAGE
+from device.health import sentinel_keeper
+from device.sentinel import board
+from device.sentinel.main import SWITCHED_OFF
 from server.broker import files
 from server.broker.child import find_mosquitto
 from server.broker.settings import FOLDER
@@ -22,12 +26,15 @@ from tests import paths
 
 UNITS = paths.ROOT / "systemd"
 NAMES = (
-    "waycue-device.service", "waycue-server.service", "waycue-retrain.service", "waycue-broker.service",
-    "waycue-retrain.timer",
+    "waycue-device.service", "waycue-server.service", "waycue-retrain.service", "waycue-sentinel.service",
+    "waycue-broker.service", "waycue-retrain.timer",
 )  # fmt: skip
-SERVICES = NAMES[:4]
-OURS = NAMES[:3]
+SERVICES = NAMES[:5]
+OURS = NAMES[:4]
+WITH_RUNTIME = NAMES[:3]
+"""Those that load onnxruntime."""
 """Those that start a command of this distribution; the broker is Mosquitto."""
+SENTINEL = "waycue-sentinel.service"
 COMMANDS = Path(sys.executable).parent
 
 
@@ -42,7 +49,7 @@ def started_by(name: str) -> list[str]:
     return shlex.split(read(name)["Service"]["ExecStart"])
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", WITH_RUNTIME)
 def test_each_of_our_services_keeps_onnxruntime_from_reporting(name: str) -> None:
     assert "ORT_DISABLE_TELEMETRY=1" in shlex.split(read(name)["Service"]["Environment"])
 
@@ -95,7 +102,7 @@ def test_each_service_runs_without_privileges_and_writes_only_its_own_state(name
     assert service["User"] == "waycue"
     assert service["NoNewPrivileges"] == "yes"
     assert service["ProtectSystem"] == "strict"
-    assert service["StateDirectoryMode"] == "0700"
+    assert service["RuntimeDirectoryMode" if name == SENTINEL else "StateDirectoryMode"] == "0700"
 
 
 def test_the_broker_runs_from_the_folder_that_is_written_for_it_and_sees_nothing_else_of_the_server() -> None:
@@ -120,7 +127,7 @@ def test_the_broker_runs_from_the_folder_that_is_written_for_it_and_sees_nothing
     assert {f"-{state}/{name}" for name in kept} <= set(hidden)
 
 
-@pytest.mark.parametrize("name", ["waycue-device.service", "waycue-server.service", "waycue-broker.service"])
+@pytest.mark.parametrize("name", ["waycue-server.service", "waycue-broker.service"])
 def test_a_crash_loop_ends(name: str) -> None:
     unit = read(name)
     assert unit["Service"]["Restart"] == "on-failure"
@@ -132,7 +139,43 @@ def test_a_crash_loop_ends(name: str) -> None:
 def test_the_device_is_watched() -> None:
     service = read("waycue-device.service")["Service"]
     assert service["Type"] == "notify"
-    assert int(service["WatchdogSec"]) <= 30
+    assert int(service["WatchdogSec"]) <= 10
+
+
+@pytest.mark.parametrize("name", ["waycue-device.service", SENTINEL])
+def test_systemd_never_gives_up_what_the_wearer_walks_with(name: str) -> None:
+    unit = read(name)
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert unit["Service"]["Restart"] in ("always", "on-failure")
+
+
+def test_settings_that_cannot_be_read_are_not_tried_for_ever() -> None:
+    assert int(read("waycue-device.service")["Service"]["RestartPreventExitStatus"]) == USAGE
+
+
+def test_the_sentinel_starts_before_the_agent_and_outlives_it_under_pressure() -> None:
+    agent, sentinel = read("waycue-device.service"), read(SENTINEL)
+    assert SENTINEL in agent["Unit"]["After"].split()
+    assert SENTINEL in agent["Unit"]["Wants"].split()
+    assert "BindsTo" not in sentinel["Unit"]
+    assert int(sentinel["Service"]["OOMScoreAdjust"]) < int(agent["Service"]["OOMScoreAdjust"])
+    assert sentinel["Service"]["PrivateNetwork"] == "yes"
+    assert sentinel["Service"]["RestrictAddressFamilies"] == "AF_UNIX"
+
+
+def test_both_find_the_board_and_the_sentences_in_the_same_place() -> None:
+    agent, sentinel = read("waycue-device.service")["Service"], read(SENTINEL)["Service"]
+    named = started_by(SENTINEL)
+    assert named[named.index("--board") + 1] == f"/run/{agent['RuntimeDirectory']}/{board.NAME}"
+    assert named[named.index("--speech") + 1] == f"/var/lib/{agent['StateDirectory']}/{sentinel_keeper.FOLDER}"
+    assert named[named.index("--unit") + 1] == "waycue-device.service"
+    for service in (agent, sentinel):  # one of the two stopped must not take the folder away from the other
+        assert (service["RuntimeDirectory"], service["RuntimeDirectoryPreserve"]) == ("waycue-device", "yes")
+
+
+def test_a_sentinel_that_is_switched_off_stays_off() -> None:
+    service = read(SENTINEL)["Service"]
+    assert int(service["RestartPreventExitStatus"]) == int(service["SuccessExitStatus"]) == SWITCHED_OFF
 
 
 def test_the_retrain_is_caught_up_after_a_night_switched_off() -> None:

@@ -1,0 +1,94 @@
+"""A sound out of an ALSA output, through libasound alone: not the agent's PortAudio, which may be what hangs.
+
+"default" is what the system makes of it: a sound server where one runs, else the first card, shared between programs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+from device.sentinel.sounds import RATE_HZ
+from shared.errors import MediaError, Transient
+
+CARDS = Path("/proc/asound/cards")
+LATENCY_US = 100_000
+_EBUSY = 16
+_PLAYBACK, _NONBLOCK, _S16_LE, _INTERLEAVED = 0, 1, 2, 3
+
+
+class OutputBusy(Transient):
+    """Another program has the sound output for itself."""
+
+
+def library() -> ctypes.CDLL:
+    """Raises: MediaError where it is not installed."""
+    try:
+        return ctypes.CDLL("libasound.so.2")
+    except OSError:
+        raise MediaError("There is no ALSA.", hint="Install it: sudo apt install libasound2.") from None
+
+
+def outputs(wanted: str, cards: str) -> Iterator[str]:
+    """Names of ALSA outputs to try, in order.
+
+    wanted: as in the settings: an ALSA name, or part of a card's name as PortAudio has it; "" = the default
+    cards: /proc/asound/cards
+    """
+    found = re.findall(r"^ *(\d+) \[(\S+) *\]: (.*(?:\n {6,}.*)?)", cards, re.MULTILINE)
+    named = re.search(r"hw:([\w=,]+)", wanted)
+    if named:
+        yield f"plughw:{named[1]}"
+    elif wanted and not wanted.isdigit():
+        yield from (f"plughw:{number}" for number, *names in found if wanted.lower() in " ".join(names).lower())
+        yield wanted
+    yield "default"
+    yield from (f"plughw:{number}" for number, *_ in found)
+
+
+def play(lib: ctypes.CDLL, samples: array[int], wanted: str) -> None:
+    """Play 16 bit samples at RATE_HZ to their end, on the first output that takes them.
+
+    raises: OutputBusy where one is held by another program and no other takes sound, MediaError where there is none
+    """
+    cards = CARDS.read_text(errors="replace") if CARDS.exists() else ""
+    busy, why = False, "there is no sound output"
+    for name in dict.fromkeys(outputs(wanted, cards)):
+        try:
+            return _play_on(lib, name, samples)
+        except OutputBusy as error:
+            busy, why = True, str(error)
+        except MediaError as error:
+            why = why if busy else str(error)
+    raise OutputBusy(why) if busy else MediaError(f"Nothing can be played: {why}.")
+
+
+def _play_on(lib: ctypes.CDLL, name: str, samples: array[int]) -> None:
+    pcm = ctypes.c_void_p()
+    # A blocking open would wait for the program that has the output for itself.
+    _check(lib, lib.snd_pcm_open(ctypes.byref(pcm), name.encode(), _PLAYBACK, _NONBLOCK), name)
+    try:
+        _check(lib, lib.snd_pcm_nonblock(pcm, 0), name)
+        _check(lib, lib.snd_pcm_set_params(pcm, _S16_LE, _INTERLEAVED, 1, RATE_HZ, 1, LATENCY_US), name)
+        data, at = samples.tobytes(), 0
+        while at < len(data):
+            written = lib.snd_pcm_writei(pcm, data[at:], ctypes.c_ulong((len(data) - at) // 2))
+            if written < 0:
+                _check(lib, lib.snd_pcm_recover(pcm, written, 1), name)
+            else:
+                at += 2 * written
+        _check(lib, lib.snd_pcm_drain(pcm), name)
+    finally:
+        lib.snd_pcm_close(pcm)
+
+
+def _check(lib: ctypes.CDLL, status: int, name: str) -> None:
+    if status >= 0:
+        return
+    if -status == _EBUSY:
+        raise OutputBusy(f"{name} is held by another program")
+    lib.snd_strerror.restype = ctypes.c_char_p
+    raise MediaError(f"{name}: {lib.snd_strerror(status).decode(errors='replace')}")

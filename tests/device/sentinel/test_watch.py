@@ -1,0 +1,407 @@
+"""When the sentinel speaks: each fault at its time, nothing twice, nothing for nothing."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device.sentinel import watch
+from device.sentinel.board import AgentPhase, AgentRecord
+from device.sentinel.watch import (
+    AgentView,
+    AskSupervisor,
+    BoardRead,
+    KillAgent,
+    Play,
+    Played,
+    Quit,
+    Saying,
+    SentinelAction,
+    SupervisorAnswered,
+    WatchLimits,
+)
+
+TICK_S = 0.1
+FIRST = AgentRecord(pid=7, started=70, phase=AgentPhase.GUIDING, began_s=100.0, beat_s=100.0, live_s=100.0)
+
+
+@dataclass
+class Scene:
+    """A sentinel and an agent in made-up time. What is played is heard `plays_s` later."""
+
+    limits: WatchLimits
+    now_s: float = 100.0
+    record: AgentRecord | None = FIRST
+    exists: bool = True
+    beats: bool = True
+    looks: bool = True
+    voice: bool = True
+    heard: bool = True
+    busy: bool = False
+    plays_s: float = 1.5
+    said: list[tuple[float, Saying]] = field(default_factory=list)
+    others: list[SentinelAction] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.state = watch.begin(self.now_s, self.view)
+
+    @property
+    def view(self) -> AgentView | None:
+        return None if self.record is None else AgentView(self.record, self.exists)
+
+    def pass_s(self, seconds: float) -> None:
+        """Let time pass in ticks."""
+        for _ in range(round(seconds / TICK_S)):
+            self.now_s = round(self.now_s + TICK_S, 3)
+            if self.record is not None and self.exists and self.beats:
+                self.record = replace(
+                    self.record,
+                    beat_s=self.now_s,
+                    live_s=self.now_s if self.looks else self.record.live_s,
+                    voice_s=self.now_s if self.voice else self.record.voice_s,
+                )
+            self._end_sound()
+            self.feel(BoardRead(self.view))
+
+    def _end_sound(self) -> None:
+        playing = self.state.playing
+        if playing is not None and self.now_s - self.said[-1][0] >= (self.plays_s if self.heard else 0.1):
+            self.feel(Played(playing, self.heard, busy=self.busy))
+
+    def feel(self, event: watch.SentinelEvent) -> None:
+        self.state, actions = watch.step(self.state, event, self.now_s, self.limits)
+        for action in actions:
+            if isinstance(action, Play):
+                self.said.append((self.now_s, action.saying))
+            else:
+                self.others.append(action)
+
+    @property
+    def sayings(self) -> list[Saying]:
+        return [saying for _, saying in self.said]
+
+    def agent_says(self, *, told: bool = False, back: bool = False, for_s: float = 1.5) -> None:
+        assert self.record is not None
+        told_s = self.now_s if told else self.record.told_s
+        back_s = self.now_s if back else self.record.back_s
+        self.record = replace(self.record, told_s=told_s, back_s=back_s, speaking_until_s=self.now_s + for_s)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    made = Scene(WatchLimits(supervised=True))
+    made.pass_s(10)
+    assert made.said == []
+    return made
+
+
+@pytest.fixture
+def alone() -> Scene:
+    made = Scene(WatchLimits())
+    made.pass_s(10)
+    return made
+
+
+def fault(scene: Scene, kind: str) -> None:
+    if kind == "gone":
+        scene.exists = False
+    elif kind == "hung":
+        scene.beats = False
+    elif kind == "blind":
+        scene.looks = False
+    else:
+        scene.voice = False
+
+
+FAULTS = ("gone", "hung", "blind", "mute")
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_each_fault_is_said_in_time_for_three_seconds(scene: Scene, kind: str) -> None:
+    fault(scene, kind)
+    began_s = scene.now_s
+    scene.pass_s(2.6)
+    assert scene.sayings == [Saying.STOPPED]
+    assert scene.said[0][0] - began_s <= 2.6
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_it_is_said_again_every_twenty_seconds(scene: Scene, kind: str) -> None:
+    fault(scene, kind)
+    scene.pass_s(65)
+    times = [at_s for at_s, _ in scene.said]
+    assert scene.sayings == [Saying.STOPPED] * 4
+    assert [round(later - before) for before, later in itertools.pairwise(times)] == [20, 20, 20]
+
+
+def test_a_short_pause_is_no_alarm(scene: Scene) -> None:
+    for kind in ("looks", "beats"):
+        setattr(scene, kind, False)
+        scene.pass_s(1.5)
+        setattr(scene, kind, True)
+        scene.pass_s(3)
+    assert scene.said == []
+
+
+def test_a_wearer_who_wants_few_looks_hears_no_false_alarm(scene: Scene) -> None:
+    assert scene.record is not None
+    scene.record = replace(scene.record, look_every_s=2.0)
+    scene.looks = False
+    scene.pass_s(2.9)
+    assert scene.said == []
+    scene.pass_s(0.4)
+    assert scene.sayings == [Saying.STOPPED]
+
+
+def test_the_agent_says_itself_that_it_is_back_where_it_can(scene: Scene) -> None:
+    scene.looks = False
+    scene.pass_s(6)
+    scene.looks = True
+    scene.pass_s(1)
+    assert scene.state.asks_back
+    scene.agent_says(back=True)
+    scene.pass_s(10)
+    assert scene.sayings == [Saying.STOPPED]
+    assert not scene.state.asks_back
+
+
+def test_the_sentinel_says_it_where_the_agent_does_not(scene: Scene) -> None:
+    scene.looks = False
+    scene.pass_s(6)
+    scene.looks = True
+    scene.pass_s(10)
+    assert scene.sayings == [Saying.STOPPED, Saying.BACK]
+
+
+def test_what_was_never_heard_is_not_taken_back(scene: Scene) -> None:
+    scene.looks = scene.heard = False
+    scene.pass_s(4)
+    scene.looks = True
+    scene.pass_s(10)
+    assert Saying.BACK not in scene.sayings
+
+
+def test_what_cannot_be_played_is_tried_again_every_two_seconds(scene: Scene) -> None:
+    scene.looks = scene.heard = False
+    scene.pass_s(13)
+    times = [at_s for at_s, _ in scene.said]
+    assert len(times) >= 4
+    assert all(later - before <= 2.3 for before, later in itertools.pairwise(times))
+
+
+def test_what_the_agent_said_itself_is_not_said_at_once_again(scene: Scene) -> None:
+    scene.looks = False
+    scene.pass_s(2.1)
+    scene.agent_says(told=True)
+    told_s = scene.now_s
+    scene.pass_s(30)
+    assert scene.sayings == [Saying.STOPPED]
+    assert 19.9 <= scene.said[0][0] - told_s <= 22
+
+
+def test_an_older_announcement_of_the_agent_does_not_count(scene: Scene) -> None:
+    scene.agent_says(told=True, for_s=0)
+    scene.pass_s(5)
+    scene.looks = False
+    scene.pass_s(3)
+    assert scene.sayings == [Saying.STOPPED]
+
+
+def test_it_waits_for_the_end_of_the_agents_sentence_but_not_long(scene: Scene) -> None:
+    scene.looks = False
+    scene.pass_s(2.3)
+    scene.agent_says(for_s=10)
+    scene.pass_s(0.4)
+    assert scene.said == []
+    scene.pass_s(0.3)
+    assert scene.sayings == [Saying.STOPPED]
+
+
+def test_an_agent_that_hangs_cannot_speak_and_is_not_waited_for(scene: Scene) -> None:
+    scene.agent_says(for_s=60)
+    scene.beats = False
+    scene.pass_s(2.2)
+    assert scene.sayings == [Saying.STOPPED]
+
+
+def test_a_deliberate_end_is_said_once_and_is_no_alarm(scene: Scene) -> None:
+    assert scene.record is not None
+    scene.record = replace(scene.record, phase=AgentPhase.ENDED)
+    scene.pass_s(5)
+    scene.exists = False
+    scene.pass_s(600)
+    assert scene.sayings == [Saying.ENDED]
+    assert Quit() not in scene.others
+
+
+def test_an_end_from_before_the_sentinel_is_no_news() -> None:
+    ended = replace(FIRST, phase=AgentPhase.ENDED)
+    scene = Scene(WatchLimits(supervised=True), record=ended, exists=False)
+    scene.pass_s(30)
+    assert scene.said == []
+
+
+def test_a_death_from_before_the_sentinel_is_news() -> None:
+    scene = Scene(WatchLimits(supervised=True), exists=False)
+    scene.pass_s(1)
+    assert scene.sayings == [Saying.STOPPED]
+
+
+def test_a_restart_goes_on_with_the_alarm_until_it_looks(scene: Scene) -> None:
+    scene.exists = False
+    scene.pass_s(3)
+    assert scene.record is not None
+    scene.record = replace(scene.record, pid=8, phase=AgentPhase.STARTING, began_s=scene.now_s)
+    scene.exists = True
+    scene.pass_s(25)
+    assert scene.sayings == [Saying.STOPPED, Saying.STOPPED]
+    scene.record = replace(scene.record, phase=AgentPhase.GUIDING)
+    scene.pass_s(5)
+    assert scene.sayings[2:] == [Saying.BACK]
+
+
+def test_a_slow_start_is_no_hang_but_has_a_bound() -> None:
+    starting = replace(FIRST, phase=AgentPhase.STARTING, live_s=0.0)
+    scene = Scene(WatchLimits(supervised=True), record=starting, beats=False)
+    scene.pass_s(179)
+    assert scene.said == []
+    scene.pass_s(3)
+    assert scene.sayings == [Saying.FAILED]
+
+
+def test_when_the_supervisor_gives_up_it_says_so_at_once(scene: Scene) -> None:
+    scene.exists = False
+    scene.pass_s(6)
+    assert AskSupervisor() in scene.others
+    scene.feel(SupervisorAnswered(failed=True, pid=7))
+    scene.pass_s(1)
+    assert scene.sayings == [Saying.STOPPED, Saying.FAILED]
+    scene.pass_s(125)
+    assert scene.sayings == [Saying.STOPPED] + [Saying.FAILED] * 3
+
+
+def test_settings_that_cannot_be_read_are_said_although_no_agent_was_ever_seen() -> None:
+    scene = Scene(WatchLimits(supervised=True), record=None)
+    scene.pass_s(30)
+    assert scene.said == []
+    scene.feel(SupervisorAnswered(failed=True, pid=12))
+    scene.pass_s(1)
+    assert scene.sayings == [Saying.FAILED]
+
+
+def test_a_unit_that_failed_while_it_was_stopped_on_purpose_is_no_news(scene: Scene) -> None:
+    assert scene.record is not None
+    scene.record = replace(scene.record, phase=AgentPhase.ENDED)
+    scene.pass_s(2)
+    scene.exists = False
+    scene.feel(SupervisorAnswered(failed=True, pid=7))
+    scene.pass_s(30)
+    assert scene.sayings == [Saying.ENDED]
+    scene.feel(SupervisorAnswered(failed=True, pid=9))  # started again, with settings that cannot be read
+    scene.pass_s(1)
+    assert scene.sayings == [Saying.ENDED, Saying.FAILED]
+
+
+def test_the_supervisor_is_asked_only_while_the_agent_is_away(scene: Scene) -> None:
+    scene.looks = False
+    scene.pass_s(60)
+    assert AskSupervisor() not in scene.others
+    scene.exists = False
+    scene.pass_s(20)
+    assert scene.others.count(AskSupervisor()) == 4
+
+
+def test_without_a_supervisor_a_death_is_final_and_the_sentinel_ends_too(alone: Scene) -> None:
+    alone.exists = False
+    alone.pass_s(8)
+    assert alone.sayings == [Saying.STOPPED, Saying.FAILED]
+    alone.pass_s(600)
+    assert Quit() in alone.others
+    assert len(alone.said) <= 12
+
+
+def test_without_a_supervisor_it_ends_once_the_end_was_said(alone: Scene) -> None:
+    assert alone.record is not None
+    alone.record = replace(alone.record, phase=AgentPhase.ENDED)
+    alone.pass_s(1)
+    assert Quit() not in alone.others
+    alone.pass_s(1)
+    assert alone.sayings == [Saying.ENDED]
+    assert Quit() in alone.others
+
+
+def test_what_lasts_two_minutes_has_failed(scene: Scene) -> None:
+    scene.looks = False
+    scene.pass_s(125)
+    assert scene.sayings == [Saying.STOPPED] * 6 + [Saying.FAILED]
+    scene.looks = True
+    scene.pass_s(5)
+    assert scene.sayings[-1] == Saying.BACK
+
+
+def test_a_hung_agent_that_holds_the_sound_card_is_killed_once(scene: Scene) -> None:
+    scene.beats = scene.heard = False
+    scene.busy = True
+    scene.pass_s(10)
+    assert scene.others.count(KillAgent(7)) == 1
+
+
+def test_an_agent_that_tells_of_its_camera_is_never_killed(scene: Scene) -> None:
+    scene.looks = scene.heard = False
+    scene.busy = True
+    scene.pass_s(2.1)
+    scene.agent_says(told=True)
+    scene.pass_s(60)
+    assert not any(isinstance(action, KillAgent) for action in scene.others)
+
+
+def test_a_machine_that_slept_is_no_alarm(scene: Scene) -> None:
+    scene.now_s += 3600
+    scene.feel(BoardRead(scene.view))
+    scene.pass_s(0.3)
+    assert scene.said == []
+    scene.beats = False
+    scene.pass_s(2.3)
+    assert scene.sayings == [Saying.STOPPED]
+
+
+def test_the_heartbeat_is_off_unless_asked_for_and_keeps_quiet_while_the_agent_speaks() -> None:
+    scene = Scene(WatchLimits(supervised=True, heartbeat_every_s=5.0), plays_s=0.1)
+    scene.pass_s(12)
+    assert scene.sayings == [Saying.HEARTBEAT] * 3
+    scene.agent_says(for_s=25)
+    scene.pass_s(18)
+    assert len(scene.said) == 3
+    scene.looks = False
+    scene.pass_s(30)
+    assert Saying.HEARTBEAT not in scene.sayings[3:]
+
+
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(("exists", "beats", "looks", "voice", "heard")), st.floats(0.1, 12)), max_size=6
+)
+
+
+@given(CHANGES, st.booleans())
+@settings(max_examples=20, deadline=None)
+def test_whatever_happens_an_agent_that_does_not_guide_is_never_met_with_long_silence(
+    changes: list[tuple[str, float]], supervised: bool
+) -> None:
+    """Also: it never says "back" without having said "stopped", and never twice in a row."""
+    scene = Scene(WatchLimits(supervised=supervised))
+    for name, seconds in changes:
+        setattr(scene, name, not getattr(scene, name))
+        scene.pass_s(seconds)
+    scene.heard, scene.exists, scene.beats, scene.looks = True, True, True, False
+    before = len(scene.said)
+    scene.pass_s(63)
+    assert any(saying in watch.ALARMS for saying in scene.sayings[before:])
+    scene.looks = scene.voice = True
+    before = len(scene.said)
+    scene.pass_s(25)
+    assert scene.sayings[before:].count(Saying.BACK) <= 1
+    assert not any(at_s > scene.now_s - 15 for at_s, _ in scene.said)

@@ -1,0 +1,196 @@
+"""Agents that are killed, stopped and hung at random moments, and whether the sentinel is heard of each in time.
+
+    lanes   walks of their own, one fault after the other, each at a random moment of calm guidance
+    walker  a walk that nothing happens to, as long as the lanes take: whatever its sentinel says is a false alarm
+
+Heard = a sound in the recording of the sound system; of a camera that hangs the agent tells itself, so any sound
+counts.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from device.sentinel.watch import ALARMS, Saying
+from tests import pulse
+from tests.device.sentinel import ears
+from tests.device.sentinel.walk import Walk, walking
+from tests.paths import ROOT
+from tests.pulse import RATE_HZ, PulseChild
+
+PROMISED_S = 3.0
+LATEST_FAULT_S = 3.0
+SIGNALS = {"killed": signal.SIGKILL, "crashed": signal.SIGSEGV, "aborted": signal.SIGABRT, "stopped": signal.SIGSTOP}
+ORDERS = {
+    "interpreter hangs": "gil 3.5",
+    "model hangs": "model 4",
+    "voice hangs": "voice 4",
+    "sound output dies": "output",
+    "camera hangs": "camera",
+}
+KINDS = (*SIGNALS, *ORDERS)
+TOLD_BY_AGENT = "camera hangs"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    kind: str
+    heard_s: float | None
+    """From the fault to the first sound; None = nothing was heard."""
+    false_alarms: int
+    """Before the fault."""
+
+
+def tried(walk: Walk, kind: str, *, wait_s: float) -> Trial:
+    """One fault, in a walk that is recorded from here on."""
+    walk.begin()
+    calm_s = walk.now_s
+    pulse.until(lambda: walk.now_s >= calm_s + wait_s, "a random moment")
+    fault_s = walk.now_s
+    false = sum(at_s < fault_s for saying in ALARMS for at_s in walk.heard(calm_s, saying))
+    if kind in SIGNALS:
+        walk.send(SIGNALS[kind])
+    else:
+        walk.order(ORDERS[kind])
+    try:
+        heard_s = walk.loud_after_s(fault_s) if kind == TOLD_BY_AGENT else walk.heard_after_s(fault_s, Saying.STOPPED)
+    except TimeoutError:
+        heard_s = None
+    if kind == "stopped":
+        walk.send(signal.SIGCONT)
+    return Trial(kind, heard_s, false)
+
+
+def lane(folder: Path, kinds: Sequence[str], *, seed: int, reported: Callable[[Trial], None]) -> None:
+    """One fault after the other."""
+    drawn = random.Random(seed)
+    child = PulseChild(folder / "pulse")
+    child.start()
+    try:
+        with walking(folder, child) as walk:
+            for kind in kinds:
+                with child.record() as sound:  # anew: a short recording is quickly read
+                    walk.sound = sound
+                    reported(tried(walk, kind, wait_s=drawn.uniform(0, LATEST_FAULT_S)))
+    finally:
+        child.stop()
+
+
+def undisturbed(folder: Path, wait: Callable[[], object]) -> dict[str, Any]:
+    """A walk that nothing happens to until `wait` returns: false alarms, and minutes walked."""
+    child = PulseChild(folder / "pulse")
+    child.start()
+    try:
+        with walking(folder, child) as walk:
+            walk.begin()
+            wait()
+            samples = walk.sound()
+    finally:
+        child.stop()
+    alarms = sum(len(ears.heard(samples, RATE_HZ, saying)) for saying in ALARMS)
+    return {"false_alarms": alarms, "minutes": samples.size / RATE_HZ / 60}
+
+
+class SentinelTrials:
+    """Lanes and walker, each a process of its own. `start` it beside everything else; `report` waits for the lanes."""
+
+    def __init__(self, folder: Path, *, trials: int, lanes: int, seed: int) -> None:
+        kinds = [KINDS[number % len(KINDS)] for number in range(trials)]
+        random.Random(seed).shuffle(kinds)
+        self._folder, self._seed = folder, seed
+        self._plans = [kinds[number::lanes] for number in range(lanes)]
+        self._lanes: list[subprocess.Popen[str]] = []
+        self._walker: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        for number, kinds in enumerate(self._plans):
+            self._lanes.append(self._started(f"lane-{number}", str(self._seed + number), *kinds))
+        self._walker = self._started("walker")
+
+    def _started(self, name: str, *arguments: str) -> subprocess.Popen[str]:
+        (self._folder / name).mkdir(parents=True)
+        command = [sys.executable, "-m", "tests.faults.sentinel", str(self._folder / name), *arguments]
+        # Of its own session: Ctrl-C at the terminal is for us, and we end it.
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    def stop(self) -> None:
+        """End what still runs; each process ends those that it started. May be called again."""
+        running = [process for process in (*self._lanes, self._walker) if process is not None]
+        for process in running:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in running:
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+    def report(self) -> dict[str, Any]:
+        lines = [line for process in self._lanes for line in process.communicate()[0].splitlines()]
+        done = [Trial(**json.loads(line)) for line in lines]
+        assert self._walker is not None
+        self._walker.send_signal(signal.SIGINT)
+        walked = json.loads(self._walker.communicate()[0] or '{"false_alarms": 0, "minutes": 0}')
+        return {
+            "trials": len(done),
+            "heard_within_3s": sum(one.heard_s is not None and one.heard_s <= PROMISED_S for one in done),
+            "false_alarms": walked["false_alarms"] + sum(one.false_alarms for one in done),
+            "walk_minutes": round(walked["minutes"], 1),
+            "kinds": _by_kind(done),
+        }
+
+
+def _by_kind(trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+    by_kind: dict[str, list[Trial]] = defaultdict(list)
+    for one in trials:
+        by_kind[one.kind].append(one)
+    return {kind: _row(some) for kind, some in sorted(by_kind.items())}
+
+
+def _row(some: Sequence[Trial]) -> dict[str, Any]:
+    times = [one.heard_s for one in some if one.heard_s is not None]
+    return {
+        "trials": len(some),
+        "heard": len(times),
+        "median_s": round(statistics.median(times), 2) if times else None,
+        "worst_s": round(max(times), 2) if times else None,
+    }
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _until_interrupted() -> None:
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+def main(folder: Path, arguments: Sequence[str]) -> None:
+    """SEED KIND...: a lane. Nothing: the walker, until SIGINT. Prints each trial, or the walk, as a JSON line."""
+    if arguments:
+
+        def reported(trial: Trial) -> None:
+            print(json.dumps(asdict(trial)), flush=True)
+
+        lane(folder, arguments[1:], seed=int(arguments[0]), reported=reported)
+    else:
+        print(json.dumps(undisturbed(folder, _until_interrupted)))
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _interrupted)
+    signal.signal(signal.SIGTERM, _interrupted)
+    with suppress(KeyboardInterrupt):
+        main(Path(sys.argv[1]), sys.argv[2:])
