@@ -65,14 +65,16 @@ def looked(path: Path, *, every_s: float = 0.25) -> list[tuple[float, bool]]:
         for frame in film.decode(video=0):
             if frame.time + 1e-6 >= due_s:
                 due_s = frame.time + every_s
-                history, trouble = lens.examine(history, frame.to_ndarray(format="rgb24"), frame.time)
+                image = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+                history, trouble = lens.examine(history, image, frame.time)
                 found.append((frame.time, trouble is lens.LensTrouble.FROZEN))
     return found
 
 
-@pytest.mark.parametrize(
-    ("codec", "clock"), [*((name, False) for name in CODECS), ("MPEG-4", True), ("few bits", True)]
-)
+FROZEN = [*((name, False) for name in CODECS), ("MPEG-4", True), ("few bits", True)]
+
+
+@pytest.mark.parametrize(("codec", "clock"), FROZEN)
 def test_a_frozen_camera_is_noticed_in_time_and_stays_so_until_the_scene_moves(
     tmp_path: Path, codec: str, clock: bool
 ) -> None:
