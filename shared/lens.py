@@ -27,8 +27,16 @@ GLARE = 250  # of 255: a sensor that is full
 BRIGHT_ABOVE = 0.85  # share of full pixels; 0.31 on the brightest of 367 real streets
 BLUR_PX = 1.5
 STRIDE = 8
-SAME_BELOW = 0.02  # mean difference in grey levels: a sensor's noise alone is 0.5 or more
-FROZEN_AFTER_S = 1.5
+BLOCK = 5  # pixels of a thumbnail on a side: differences are weighed by blocks, of which a drawn clock has few
+CLOCK_SHARE = 0.25  # of the blocks may change in a frozen picture: a clock or a name drawn into it
+SAME_BELOW = 0.01  # difference in grey levels: a sensor's noise alone is 0.5 or more, 0.02 through a video codec
+NEAR_BELOW = 0.03  # of half of the blocks: between two key frames a codec still mends a frozen picture here and there
+KEY_ABOVE = 0.1  # of three quarters of the blocks at once: a key frame of the same scene
+MOVED_ABOVE = 1.2  # of the brightness of a quarter of the blocks: a key frame of the same scene stays under 0.6, …
+FROZEN_AFTER_S = 1.5  # … a wearer who stands still sways by 2 pixels and more
+WINDOW_S = 4.0
+FROZEN_SHARE = 0.4  # of the looks at a frozen scene are the same as the one before; the others hold a new key frame
+CODED_SHARE = 0.1  # the same behind a codec that goes on mending; of looks at a live picture none is
 
 Image = NDArray[np.uint8]
 logger = logging.getLogger(__name__)
@@ -82,14 +90,36 @@ def trouble(seen: LensView) -> LensTrouble | None:
     return LensTrouble.COVERED if seen.detail < COVERED_BELOW else None
 
 
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How like the picture before a picture is."""
+
+    t_s: float
+    same: bool
+    """But for a clock."""
+    near: bool
+    key: bool
+    """All of it changed a little at once: a key frame."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LensHistory:
-    """The last picture, and since when it has not changed. A camera that hangs repeats its last picture for ever; a
-    live one never gives the same twice."""
+    """The last picture, and since when the scene has not moved. A camera that hangs repeats its last picture for ever;
+    a live one never gives the same twice: sensor noise differs, and whoever wears it sways.
+
+    Behind a video codec a repeated picture changes a little at each key frame. It is still told from a live one: most
+    looks at it are the same as the one before, which no look at a live picture is.
+    """
 
     thumbnail: Image | None = None
     """uint8 [h / STRIDE, w / STRIDE, 3]"""
+    scene: NDArray[np.float32] | None = None
+    """float32 [blocks]: the brightness of each block when the scene last moved."""
     since_s: float = 0.0
+    """When that was."""
+    looks: tuple[Likeness, ...] = ()
+    """Of the last WINDOW_S since then."""
+    frozen: bool = False
 
 
 def examine(history: LensHistory, image: Image, t_s: float) -> tuple[LensHistory, LensTrouble | None]:
@@ -102,8 +132,43 @@ def examine(history: LensHistory, image: Image, t_s: float) -> tuple[LensHistory
     except cv2.error as error:
         logger.warning("A picture of shape %s could not be judged: %s", image.shape, error)
         return history, None
+    history = _followed(history, image, t_s)
+    return history, seen or (LensTrouble.FROZEN if history.frozen else None)
+
+
+def _followed(history: LensHistory, image: Image, t_s: float) -> LensHistory:
     thumbnail, last = image[::STRIDE, ::STRIDE].copy(), history.thumbnail
-    same = last is not None and last.shape == thumbnail.shape and cv2.absdiff(last, thumbnail).mean() <= SAME_BELOW
-    history = LensHistory(thumbnail, history.since_s if same else t_s)
-    frozen = t_s - history.since_s >= FROZEN_AFTER_S
-    return history, seen or (LensTrouble.FROZEN if frozen else None)
+    smooth = cv2.resize(image, thumbnail.shape[1::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+    scene = _blocks(smooth)
+    if last is None or history.scene is None or last.shape != thumbnail.shape or _moved(history.scene, scene):
+        return LensHistory(thumbnail, scene, t_s)
+    kept = (look for look in history.looks if t_s - look.t_s <= WINDOW_S)
+    looks = (*kept, _likeness(last, thumbnail, t_s))
+    near = sum(look.near for look in looks) / len(looks)
+    if history.frozen:
+        frozen = near > 0
+    else:
+        same = sum(look.same for look in looks) / len(looks)
+        coded = near >= CODED_SHARE and any(look.key for look in looks)
+        frozen = t_s - history.since_s >= FROZEN_AFTER_S and (same >= FROZEN_SHARE or coded)
+    return LensHistory(thumbnail, history.scene, history.since_s, looks, frozen)
+
+
+def _likeness(last: Image, thumbnail: Image, t_s: float) -> Likeness:
+    blocks = np.sort(_blocks(cv2.absdiff(last, thumbnail).astype(np.float32)))
+    least = blocks[: max(1, round(blocks.size * (1 - CLOCK_SHARE)))]
+    near, key = np.median(blocks) <= NEAR_BELOW, np.percentile(blocks, 25) > KEY_ABOVE
+    return Likeness(t_s, bool(least.mean() <= SAME_BELOW), bool(near), bool(key))
+
+
+def _moved(scene: NDArray[np.float32], now: NDArray[np.float32]) -> bool:
+    return float(np.percentile(np.abs(now - scene), 75)) > MOVED_ABOVE
+
+
+def _blocks(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of each block, float32 [blocks]. picture: float32 [h, w, 3]"""
+    height, width = picture.shape[:2]
+    size = (max(1, width // BLOCK), max(1, height // BLOCK))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    means: NDArray[np.float32] = small.mean(axis=2).ravel().astype(np.float32)
+    return means

@@ -20,13 +20,15 @@ REAL = paths.DATA / "walks" / "crosswalk_02.mp4"
 
 
 def corners(width: int = 320, height: int = 240, bar: float = 0.0) -> NDArray[np.uint8]:
-    """[h, w, 3] RGB: red top left, green top right, blue and grey below; a white bar moves with `bar`."""
+    """[h, w, 3] RGB: red top left, green top right, blue and grey below; a white bar moves with `bar`, and the light
+    changes a little: a picture of which next to nothing changes is a frozen camera's."""
     image = np.empty((height, width, 3), np.uint8)
     image[: height // 2, : width // 2], image[: height // 2, width // 2 :] = RED, GREEN
     image[height // 2 :, : width // 2], image[height // 2 :, width // 2 :] = BLUE, GREY
     x = int(width / 4 + bar * width / 2) % (width - 8)
     image[height // 2 - 10 : height // 2 + 10, x : x + 8] = 255
-    return image
+    light = round(8 * float(np.sin(bar * 31)))
+    return np.clip(image.astype(np.int16) + light, 0, 255).astype(np.uint8)
 
 
 def corner_names(image: NDArray[np.uint8]) -> str:
