@@ -25,15 +25,23 @@ def transcriber() -> Transcriber:
 
 @needs_espeak
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["a whole sentence", pytest.param("bare", marks=pytest.mark.soak)])
-def test_every_object_is_heard_in_nine_of_ten_sentences(transcriber: Transcriber, way: str) -> None:
-    wrong = []
-    for name, side in zip(NAMES, SIDES, strict=True):
+@pytest.mark.parametrize(
+    ("way", "objects"),
+    [
+        ("a whole sentence", slice(None, None, 2)),
+        pytest.param("a whole sentence", slice(1, None, 2), marks=pytest.mark.soak),
+        pytest.param("bare", slice(None), marks=pytest.mark.soak),
+    ],
+    ids=["every second object", "the others", "bare"],
+)
+def test_objects_are_heard_in_nine_of_ten_sentences(transcriber: Transcriber, way: str, objects: slice) -> None:
+    wrong, chosen = [], list(zip(NAMES, SIDES, strict=True))[objects]
+    for name, side in chosen:
         words = vocabulary.instruct(name, side) if way == "a whole sentence" else f"{name} {side}"
         heard = transcriber.transcribe(say(words))
         if proposal(heard) != vocabulary.normalise(words):
             wrong.append((words, heard))
-    assert len(wrong) <= len(NAMES) / 10, wrong
+    assert len(wrong) <= len(chosen) / 10, wrong
 
 
 @needs_espeak
