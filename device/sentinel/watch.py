@@ -285,7 +285,7 @@ def _live(state: SentinelState, agent: AgentRecord, limits: WatchLimits) -> Watc
     if not alarm.heard or agent.back_s >= alarm.since_s:
         return replace(state, alarm=None), ()  # nothing to take back, or the agent did
     if state.live_since_s is None:  # it says itself why it sees nothing; if it falls silent too, that is a new alarm
-        return replace(state, alarm=replace(alarm, since_s=state.now_s)), ()
+        return replace(state, alarm=replace(alarm, since_s=agent.beat_s)), ()
     live_s = state.now_s - state.live_since_s
     quiet = agent.speaking_until_s <= state.now_s or live_s >= limits.back_s + limits.wait_s
     return _play(replace(state, alarm=None), Saying.BACK) if live_s >= limits.back_s and quiet else (state, ())
