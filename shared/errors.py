@@ -47,6 +47,10 @@ class ConfigError(Permanent):
     """A setting is missing or wrong."""
 
 
+class InUse(ConfigError):
+    """Another process has it. A person who started two reads that; a service may find it free a moment later."""
+
+
 class MediaError(Permanent):
     """A file or stream is not the picture, sound or video it should be."""
 

@@ -33,11 +33,13 @@ class AgentState:
 
     def progress(self) -> object:
         """A new look; without a model, a new chunk; after the walk, time itself. While the camera is away nothing is
-        looked at, and a restart would not bring it back: then it is that the loop goes round which waits for it."""
+        looked at, and a restart would not bring it back: then it is that the loop goes round which waits for it. Of a
+        camera that nobody tries any more it would."""
         parts = self._parts
         if not parts.walking:
             return parts.clock.monotonic_s()
-        if any(part.kind == "picture" and not part.healthy for part in self._source_health()):
+        cameras = (part for part in self._source_health() if part.kind == "picture")
+        if any(not part.healthy and not part.given_up for part in cameras):
             return parts.rounds
         return parts.guidance.progress_s if parts.guidance.model_version else parts.moments.chunks
 

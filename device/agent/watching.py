@@ -26,6 +26,7 @@ def made(parts: Parts, progress: Callable[[], object]) -> tuple[ProgressFeed, Se
     ports = FeedPorts(
         progress=progress,
         live_s=lambda: guidance.live_s,
+        sees=lambda: guidance.sees,
         voice_works=lambda: parts.voice.works,
         back=lambda: guidance.tell(policy.RESUMED, about=policy.GUIDING, sees=True),
     )

@@ -77,6 +77,8 @@ class PartHealth:
     restarts: int
     trouble: str
     """What went wrong last, for a log or a caregiver; "" = nothing yet. Kept when it is well again."""
+    given_up: bool = False
+    """Nothing here brings it back: only another start of the agent does."""
 
 
 class Source(Protocol):

@@ -83,6 +83,8 @@ class Pictures:
 
     def jump(self, late_s: float) -> int:
         """Go on at the first key frame that is not late. Returns about how many pictures that skips; 0 = none found."""
+        if self.joins:
+            return 0  # the same stamps may be there twice
         before_s, line = self._last_t_s or 0.0, self._packets.line
         stamp_s = before_s + late_s - line.offset_s + opening.start_s(self._container)
         target = round(stamp_s / float(self._stream.time_base or 1))
@@ -116,7 +118,7 @@ class Pictures:
         for frame in self._frames:
             next_s = 0.0 if last_s is None else last_s + 1 / (self.fps or opening.UNTIMED_FPS)
             t_s = next_s if frame.pts is None else frame.time + self._shift_s
-            if abs(t_s - next_s) > JUMP_S:  # a stamp between key frames
+            if t_s < next_s - JUMP_S or t_s > max(next_s, self._packets.line.end_s) + JUMP_S:  # between key frames
                 self.damaged += 1
                 self._shift_s += next_s - t_s
                 t_s = next_s

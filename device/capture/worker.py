@@ -53,6 +53,7 @@ class CaptureWorker:
         self.dropped = 0
         self._last_t_s = -1.0
         self._kept_s = 0.0
+        self._given_up = False
         self._news = news
         self._wake_read, self._wake_write = os.pipe()
         self._child: Child | None = None
@@ -69,7 +70,8 @@ class CaptureWorker:
     def health(self) -> PartHealth:
         """How it is doing now. Call with `news` held."""
         healthy = self.state.phase == supervisor.Phase.RUNNING and not self._closing.is_set()
-        return PartHealth(self.plan.name, self.plan.kind, healthy, self.state.restarts, self.state.trouble)
+        state = self.state
+        return PartHealth(self.plan.name, self.plan.kind, healthy, state.restarts, state.trouble, self._given_up)
 
     def pop(self) -> CapturedItem:
         """The oldest item. Call with `news` held, and only when there is one."""
@@ -93,6 +95,7 @@ class CaptureWorker:
         except Exception as error:
             logger.exception("The worker of %s failed; it stays off until the agent is started again.", self.plan.name)
             with self._news:
+                self._given_up = True
                 gone = supervisor.WorkerGone(str(error))
                 self.state, _ = supervisor.step(self.state, gone, now_s=boot_s(), limits=self.plan.limits)
         finally:

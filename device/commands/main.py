@@ -27,7 +27,7 @@ with interrupted_quietly():
     from shared import model_card
     from shared.clock import SystemClock
     from shared.ends import ending
-    from shared.errors import ConfigError, MessageError, WaycueError
+    from shared.errors import ConfigError, InUse, MessageError, WaycueError
     from shared.messages import to_dict
     from shared.paths import refuse_overwriting
 
@@ -142,6 +142,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return outbox.run(config, arguments, SystemClock())
         commands = {"run": _run, "selftest": _selftest, "status": _status}
         return commands[arguments.command](config, arguments)
+    except InUse as error:  # no slip in the settings: systemd tries again
+        return _complain(error, FAILED)
     except ConfigError as error:
         return _complain(error, USAGE)
     except (WaycueError, OSError) as error:

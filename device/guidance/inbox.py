@@ -91,9 +91,10 @@ class Inbox:
             self._wake.notify_all()
 
     def swap(self, swap: ModelChanged) -> None:
-        """Replaces an earlier one that nobody took yet, but for what that was to announce once it sees."""
+        """Replaces an earlier one that nobody took yet, but for its news that somebody is guided once it sees."""
         with self._wake:
-            kept = self._swap.ready if self._swap is not None and swap.model is not None else ()
+            before = self._swap.ready if self._swap is not None and swap.model is not None else ()
+            kept = tuple(change for change in before if change.sees)
             self._swap = replace(swap, ready=swap.ready or kept)
             self._wake.notify_all()
 

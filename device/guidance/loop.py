@@ -206,6 +206,14 @@ class Guidance:
         return self._live_s
 
     @property
+    def sees(self) -> bool:
+        """There is a model, and the last pictures showed something."""
+        state = self._state
+        policy_state = state.policy
+        blind = policy_state.paused or policy_state.blocked or policy_state.bad_since_s is not None
+        return state.model is not None and not blind
+
+    @property
     def stuck_s(self) -> float:
         """How long the model has been at one picture."""
         since_s = self._busy_since_s

@@ -51,6 +51,8 @@ class FeedPorts:
     """Changes whenever the walk makes progress: that is what keeps the watchdog from restarting the agent."""
     live_s: Callable[[], float]
     """When a new, live picture was last looked at; 0 = never."""
+    sees: Callable[[], bool]
+    """A model is shown pictures that show something."""
     voice_works: Callable[[], bool]
     back: Callable[[], None]
     """Say that guidance is back: the sentinel has said that it stopped."""
@@ -117,6 +119,7 @@ class ProgressFeed:
                 told_s=spoken.told_s,
                 back_s=spoken.back_s,
                 speaking_until_s=spoken.until_s,
+                sees=self._ports.sees(),
             )
         )
         sentinel = board.sentinel()

@@ -117,6 +117,13 @@ class SentinelKeeper:
             self._rendered = self._prepare()
 
     def _start_it(self) -> None:
+        """Whatever keeps it from starting is no reason not to say that nobody watches."""
+        try:
+            self._start_another()
+        except (OSError, subprocess.TimeoutExpired) as error:
+            logger.error("The sentinel cannot be started: %s", error)
+
+    def _start_another(self) -> None:
         if self._process is not None:
             self._process.kill()  # stopped, or it hangs
             self._process.wait(EVERY_S)
@@ -133,8 +140,6 @@ class SentinelKeeper:
                 stderr=log,
                 start_new_session=True,
             )
-        except OSError as error:
-            logger.error("The sentinel cannot be started: %s", error)
         finally:
             os.close(log)
 

@@ -6,18 +6,20 @@ sealing raises OSError, so that the sealer holds what was flagged in memory; eac
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from device.outbox.outbox import Counts, Outbox, OutboxItem, Pruned, Recovery
+from shared.errors import InUse
 from shared.messages import ChunkRecord, CorrectionRecord
 
 
 class LateOutbox:
     """Used as an Outbox is. Any thread. trouble: why it is not open; None = it is.
 
-    raises: ConfigError where another process has the folder open
+    raises: InUse where another process has the folder open
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,16 +35,24 @@ class LateOutbox:
             self.trouble = error
 
     def check(self) -> Outbox:
-        """The outbox, opened now where it was not. Raises: OSError, ConfigError."""
+        """The outbox, opened now where it was not. Raises: OSError; InUse where it never was tried before."""
         with self._lock:
             if self._box is None:
                 if self._closed:
                     raise OSError("the outbox is closed")
-                self._box = Outbox(self._folder)
+                self._box = self._opened()
                 self.trouble = None
                 for listener in self._listeners:
                     self._box.on_change(listener)
             return self._box
+
+    def _opened(self) -> Outbox:
+        try:
+            return Outbox(self._folder)
+        except InUse as error:
+            if self.trouble is None:
+                raise
+            raise OSError(errno.EBUSY, str(error)) from error  # a walk goes on: what is flagged waits in memory
 
     @property
     def recovered(self) -> Recovery:

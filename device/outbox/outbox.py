@@ -60,7 +60,7 @@ class Outbox:
     """The open outbox of one agent. Any thread may call any method.
 
     crash_point: called with the name of each durable step (STEPS) right after it. boot: what names this run of the
-    machine's kernel; None = ask it. raises: ConfigError where another process has it open, OSError.
+    machine's kernel; None = ask it. raises: InUse where another process has it open, OSError.
     """
 
     def __init__(self, folder: Path, *, crash_point: Step = no_step, boot: str | None = None) -> None:

@@ -30,7 +30,7 @@ from device.outbox.reserve import FULL, Reserve
 from device.outbox.types import Recovery
 from shared import atomic, file_lock, topics
 from shared.atomic import Step
-from shared.errors import ConfigError, MessageError
+from shared.errors import InUse, MessageError
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -39,7 +39,7 @@ _Result = TypeVar("_Result")
 class RecordStore:
     """boot: what names this run of the machine's kernel. crash_point: called with the name of each durable step.
 
-    raises: ConfigError where another process has it open, OSError
+    raises: InUse where another process has it open, OSError
     """
 
     def __init__(self, folder: Path, *, boot: str, crash_point: Step) -> None:
@@ -272,5 +272,5 @@ class RecordStore:
 
 def _lock_folder(folder: Path) -> BinaryIO:
     hint = "Stop that one, or give this one --state."
-    busy = ConfigError(f"The outbox {folder} is in use by another waycue-device.", hint=hint)
+    busy = InUse(f"The outbox {folder} is in use by another waycue-device.", hint=hint)
     return file_lock.acquire(folder / ".lock", busy=busy)

@@ -16,7 +16,7 @@ import mmap
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
@@ -25,7 +25,7 @@ SPEECH = "speech"
 """Folder beside the board where the agent puts the sentinel's sentences."""
 SIZE_BYTES = 4096
 _AGENT_AT, _SENTINEL_AT = 0, 1024
-_AGENT = struct.Struct("<4sIQB8d")
+_AGENT = struct.Struct("<4sIQB?8d")
 _SENTINEL = struct.Struct("<4sI??2d")
 _CRC = struct.Struct("<I")
 _MAGIC = b"wcb1"
@@ -61,6 +61,8 @@ class AgentRecord:
     back_s: float = 0.0
     """When it last began to say that it guides again."""
     speaking_until_s: float = 0.0
+    sees: bool = field(default=True, kw_only=True)
+    """Its looks show something to a model: not a covered lens, and not the pictures of a walk that is only recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Board:
                 record.pid,
                 record.started,
                 record.phase,
+                record.sees,
                 record.began_s,
                 record.beat_s,
                 record.live_s,
@@ -119,8 +122,8 @@ class Board:
         """The newest whole record; None = there was none yet."""
         fields = self._read(_AGENT_AT, _AGENT)
         if fields is not None:
-            _, pid, started, phase, *times = fields
-            self._agent = AgentRecord(pid, started, AgentPhase(phase), *times)
+            _, pid, started, phase, sees, *times = fields
+            self._agent = AgentRecord(pid, started, AgentPhase(phase), *times, sees=bool(sees))
         return self._agent
 
     def sentinel(self) -> SentinelRecord | None:

@@ -24,6 +24,8 @@ from shared.clock import Clock, SystemClock
 EVERY_S = 0.1
 RELOAD_EVERY_S = 1.0
 ASK_TIMEOUT_S = 3.0
+LAST_S = 4.0
+"""To say what it began to say, once it is told to end: systemd stops it right after the agent. TimeoutStopSec is 5."""
 OK, USAGE, SWITCHED_OFF = 0, 2, 3
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
@@ -98,13 +100,21 @@ class Sentinel:
 
     def run(self) -> None:
         while not self._stop:
-            for event in (self._player.poll(), self._supervisor.poll(), BoardRead(self._view())):
-                if event is not None:
-                    self._deal_with(event)
-            self._tell()
+            self._round()
             self._reload()
             self._clock.sleep(EVERY_S)
+        self._round()  # the agent may have ended since the last one
+        last_s = self._clock.monotonic_s() + LAST_S
+        while self._player.until_s and self._clock.monotonic_s() < last_s:
+            self._clock.sleep(EVERY_S)
+            self._player.poll()
         self._player.stop()
+
+    def _round(self) -> None:
+        for event in (self._player.poll(), self._supervisor.poll(), BoardRead(self._view())):
+            if event is not None:
+                self._deal_with(event)
+        self._tell()
 
     def _view(self) -> AgentView | None:
         record = self._board.agent()

@@ -33,6 +33,8 @@ class Player:
         self._lib: ctypes.CDLL | None = None
         self._saying: Saying | None = None
         self._pid = 0
+        self._killed: list[int] = []
+        """Not reaped yet. Ended ones count against the unit's TasksMax until they are."""
         self._deadline_s = 0.0
 
     def prepare(self) -> None:
@@ -64,6 +66,7 @@ class Player:
 
     def poll(self) -> Played | None:
         """What is over since the last poll."""
+        self._killed = [pid for pid in self._killed if os.waitpid(pid, os.WNOHANG) == (0, 0)]
         saying = self._saying
         if saying is None:
             return None
@@ -82,10 +85,10 @@ class Player:
         return None
 
     def stop(self) -> None:
-        """Silence. A process that hangs inside a driver is left behind."""
+        """Silence. A process that hangs inside a driver is not waited for."""
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, os.WNOHANG)
+            self._killed.append(self._pid)
         self._saying, self._pid = None, 0
 
     def _play_and_exit(self, samples: array[int]) -> None:

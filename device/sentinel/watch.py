@@ -1,7 +1,8 @@
 """What the sentinel says, and when. Pure: no process, no sound, no clock.
 
     health of the agent        judged from its record on the board
-    LIVE                       quiet; after an alarm that was heard "Guidance is back.", by the agent where it does
+    LIVE                       quiet; after an alarm that was heard "Guidance is back.", by the agent where it does, and
+                               never while it sees nothing: then "Camera blocked." or "No model." is how things are
     BLIND HUNG GONE MUTE       "Guidance stopped." at once, again every repeat_s; hopeless: "Guidance has failed. …"
     STARTING                   quiet, for start_s at most; an alarm from before goes on
     ENDED                      "Guidance ended." once
@@ -115,6 +116,7 @@ class SentinelState:
     playing: Saying | None = None
     alarm: StopAlarm | None = None
     live_since_s: float | None = None
+    """Since when it looks, and sees something."""
     ended_pid: int | None = None
     """The agent whose deliberate end was announced, or is not news: it was there before the sentinel."""
     given_up: bool = False
@@ -244,7 +246,7 @@ def _observed(state: SentinelState, view: AgentView | None, limits: WatchLimits)
     state, asked = _asked(state, view, health, limits)
     state = replace(
         state,
-        live_since_s=(state.live_since_s or state.now_s) if health == Health.LIVE else None,
+        live_since_s=(state.live_since_s or state.now_s) if _guides(view, health) else None,
         useless_pid=view.record.pid if view is not None and _useless(view.record, health) else None,
     )
     if health == Health.LIVE and view is not None:
@@ -254,6 +256,10 @@ def _observed(state: SentinelState, view: AgentView | None, limits: WatchLimits)
     else:
         state, actions = _not_live(state, view, health, limits)
     return state, asked + actions
+
+
+def _guides(view: AgentView | None, health: Health) -> bool:
+    return health == Health.LIVE and view is not None and view.record.sees
 
 
 def _useless(agent: AgentRecord, health: Health) -> bool:
@@ -278,7 +284,8 @@ def _live(state: SentinelState, agent: AgentRecord, limits: WatchLimits) -> Watc
         return state, ()
     if not alarm.heard or agent.back_s >= alarm.since_s:
         return replace(state, alarm=None), ()  # nothing to take back, or the agent did
-    assert state.live_since_s is not None
+    if state.live_since_s is None:  # it says itself why it sees nothing; if it falls silent too, that is a new alarm
+        return replace(state, alarm=replace(alarm, since_s=agent.beat_s)), ()
     live_s = state.now_s - state.live_since_s
     quiet = agent.speaking_until_s <= state.now_s or live_s >= limits.back_s + limits.wait_s
     return _play(replace(state, alarm=None), Saying.BACK) if live_s >= limits.back_s and quiet else (state, ())
@@ -286,7 +293,7 @@ def _live(state: SentinelState, agent: AgentRecord, limits: WatchLimits) -> Watc
 
 def _heartbeat(state: SentinelState, agent: AgentRecord, limits: WatchLimits) -> Watched:
     due = limits.heartbeat_every_s > 0 and state.now_s - state.ticked_s >= limits.heartbeat_every_s
-    if not due or state.playing is not None or agent.speaking_until_s > state.now_s:
+    if not due or not agent.sees or state.playing is not None or agent.speaking_until_s > state.now_s:
         return state, ()
     return _play(replace(state, ticked_s=state.now_s), Saying.HEARTBEAT)
 

@@ -32,7 +32,7 @@ from device.updates.slots import FOLDER, ModelSlots, current_slot, previous_slot
 from device.updates.state import Settings, UpdatePhase, UpdateReport, restored
 from device.updates.state_file import load_denied, load_state
 from shared import atomic, file_lock, topics
-from shared.errors import ConfigError, WaycueError
+from shared.errors import InUse, WaycueError
 
 __all__ = ["Settings", "UpdateReport", "Updater", "UpdaterPorts", "current_slot", "previous_slot"]
 
@@ -48,7 +48,7 @@ class Updater:
     permission: which models may guide, and what proves their offers. Asked before a model is fetched (a version that is
     refused there is not denied for ever), at the start, after each switch, and when metadata were verified.
     crash_point: called with the name of each durable step just done; tests end the process there.
-    raises: ConfigError where another process has the folder, OSError.
+    raises: InUse where another process has the folder, OSError.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Updater:
         self._models = state_dir / FOLDER
         atomic.make_dirs(self._models)
         hint = "Stop it, or name another folder with --state."
-        busy = ConfigError(f"Another waycue-device uses {state_dir}.", hint=hint)
+        busy = InUse(f"Another waycue-device uses {state_dir}.", hint=hint)
         self._lock_file = file_lock.acquire(self._models / ".lock", busy=busy)
         slots = ModelSlots(state_dir, crash_point)
         self._queue: queue.Queue[e.UpdateEvent] = queue.Queue()

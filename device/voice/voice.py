@@ -349,7 +349,7 @@ class Voice:
             self._open, self._reopened_by_s = True, 0.0
             self._mend("sound output")
         except (MediaError, OSError) as error:
-            self._retry_at_s = self._clock.monotonic_s() + RETRY_S
+            self._retry_at_s, self._reopened_by_s = self._clock.monotonic_s() + RETRY_S, 0.0
             self._complain("sound output", str(error))
 
     def _complain(self, what: str, why: str) -> None:

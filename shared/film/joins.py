@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 BACK_S = 0.25
 """A stamp further back than this before the end of its stream begins again; less is disorder."""
 JUMP_S = 60.0
-"""A stamp further ahead is none of a pause: nobody would wait it out."""
+"""A stamp so far ahead of all that was read is none of a pause: nobody would wait it out. That one stream pauses while
+another goes on is none either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,10 @@ def step(line: TimeLine, stream: int, stamp_s: float, length_s: float, *, begins
     stream: its number; stamp_s: when it is decoded, by its own stamp; length_s: how long it lasts, 0 where unknown
     begins: whether a recording may begin with it: a key frame, any sound
     """
-    end_s = line.ends_s.get(stream)  # a stream that has none yet: wherever it begins, the others begin there too
-    if not _follows(stamp_s + line.offset_s, end_s):
+    if not _follows(line, stream, stamp_s + line.offset_s):
         if not begins:
             return line
-        if line.joins and _follows(stamp_s + line.before_s, end_s):
+        if line.joins and _follows(line, stream, stamp_s + line.before_s):
             line = replace(line, offset_s=line.before_s, joins=line.joins - 1)
         else:
             line = replace(line, offset_s=line.end_s - stamp_s, before_s=line.offset_s, joins=line.joins + 1)
@@ -60,5 +60,6 @@ def unstamped(line: TimeLine, stream: int, length_s: float) -> TimeLine:
     return replace(line, ends_s={**line.ends_s, stream: line.ends_s[stream] + length_s})
 
 
-def _follows(at_s: float, end_s: float | None) -> bool:
-    return end_s is None or -BACK_S <= at_s - end_s <= JUMP_S
+def _follows(line: TimeLine, stream: int, at_s: float) -> bool:
+    end_s = line.ends_s.get(stream)  # a stream that has none yet: wherever it begins, the others begin there too
+    return end_s is None or (at_s - end_s >= -BACK_S and at_s - line.end_s <= JUMP_S)

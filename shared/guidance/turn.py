@@ -93,7 +93,8 @@ def turn(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
 def _model(state: GuidanceState, event: events.ModelChanged, now_s: float) -> Turn:
     trial = event.model is None or event.settings.trial_classes
     proven = None if trial or event.model is None else measured(event.model.manifest.model)
-    ready = (event.ready or state.ready) if event.model is not None else ()
+    kept = tuple(change for change in state.ready if change.sees)  # what another model sees is no longer true
+    ready = (event.ready or kept) if event.model is not None else ()
     state = replace(state, model=event.model, settings=event.settings, proven=proven, withheld=False, ready=ready)
     state = replace(state, look=None, thumb=None)  # its tokens are of another model
     actions: tuple[GuidanceAction, ...] = ()
@@ -209,7 +210,8 @@ def _proven_words(state: GuidanceState, text: str) -> str:
     slots = None if state.proven is None else vocabulary.parse(text)
     if state.proven is None or slots is None:
         return text
-    allowed = slots.object in state.proven if slots.object else not state.withheld
+    halts = vocabulary.tier(slots) < 3  # "Stop.", "Step back."
+    allowed = slots.object in state.proven if slots.object else halts or not state.withheld
     return text if allowed else ""
 
 

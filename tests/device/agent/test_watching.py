@@ -27,11 +27,11 @@ class Repairing(LiveSource):
 
     def __init__(self) -> None:
         super().__init__(Plan("camera", "picture", f"{children.__name__}:never_starts", {}))
-        self.well = False
+        self.well = self.given_up = False
 
     @property
     def health(self) -> tuple[PartHealth, ...]:
-        return (PartHealth("camera", "picture", self.well, 1, ""),)
+        return (PartHealth("camera", "picture", self.well, 1, "", self.given_up),)
 
 
 @contextmanager
@@ -82,6 +82,9 @@ def test_a_camera_that_is_started_again_does_not_let_the_watchdog_end_the_agent(
         camera.well = True
         first, clock.now_s = state.progress(), 102.0
         assert state.progress() == first  # no look, no progress
+        camera.well, camera.given_up = False, True
+        first, made.rounds = state.progress(), made.rounds + 1
+        assert state.progress() == first  # nothing but a restart brings it back
 
 
 def test_the_boards_of_two_agents_lie_apart_and_belong_to_their_user(

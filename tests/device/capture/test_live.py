@@ -55,6 +55,22 @@ def test_a_microphone_that_is_missing_does_not_hold_the_camera_up(
         source.close()
 
 
+def test_a_camera_that_nothing_brings_back_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = LiveSource(camera_plan(str(films.make(tmp_path / "camera.mp4", seconds=20.0, sound=False))))
+    source.open()
+    try:
+        assert not source.health[0].given_up
+
+        def broken() -> None:
+            raise ValueError("a fault of ours")
+
+        monkeypatch.setattr(source._workers[0], "_turn", broken)
+        until(lambda: source.health[0].given_up, "the end of its thread")
+        assert not source.healthy
+    finally:
+        source.close()
+
+
 def test_a_sound_server_that_hangs_leaves_the_camera_alone(pulse: PulseChild, tmp_path: Path) -> None:
     source = LiveSource(camera_plan(str(films.make(tmp_path / "camera.mp4", seconds=60.0))), microphone_plan())
     source.open()

@@ -59,6 +59,21 @@ def test_a_picture_was_taken_when_it_was_due_however_late_it_is_fetched(tmp_path
     assert all(frame.taken_s is None for frame in _fast(source.path).frames)
 
 
+def test_a_late_replay_of_joined_recordings_never_goes_back_to_the_first_one(tmp_path: Path) -> None:
+    one = films.make(tmp_path / "one.mkv", seconds=8.0, fps=10.0, key_every=5, sound=False)
+    joined = tmp_path / "joined.mkv"
+    joined.write_bytes(one.read_bytes() * 2)
+    source, clock = _real(joined)
+    times: list[float] = []
+    while not source.ended:
+        item = source.read(10.0)
+        if isinstance(item, VideoFrame):
+            times.append(item.t_s)
+            clock.now_s += 2.5 if 9.0 < item.t_s < 9.2 else 0.0
+    assert times[-1] == pytest.approx(15.8, abs=0.4)  # and not once more from within the first
+    assert source.frames_dropped == pytest.approx(24, abs=3)
+
+
 def test_a_read_ends_at_its_timeout_when_nothing_is_due_yet(tmp_path: Path) -> None:
     source, clock = _real(films.make(tmp_path / "slow.mp4", times=[0.0, 1.0, 1.5], sound=False))
     assert isinstance(source.read(0.0), VideoFrame)
@@ -272,6 +287,17 @@ def test_a_film_in_a_format_nobody_knows_still_gives_its_sound(tmp_path: Path) -
     seen = _fast(path)
     assert not seen.info.has_picture
     assert films.loudest_hz(seen.sound) == pytest.approx(films.TONE_HZ, abs=2)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, 70.0), (70.0, 70.0)], ids=["pauses", "starts late"])
+def test_pictures_that_are_away_for_long_stay_beside_the_sound_that_goes_on(
+    before: float, after: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = [before + number / 10 for number in range(20)] + [after + number / 10 for number in range(20, 40)]
+    seen = _fast(films.make(tmp_path / "away.mkv", seconds=75.0, times=times, fps=10, sound_rate=16_000))
+    assert [frame.t_s for frame in seen.frames] == pytest.approx(times, abs=0.05)
+    assert "begin again" not in caplog.text
+    assert "left out" not in caplog.text
 
 
 def test_a_jump_of_hours_in_the_stamps_is_taken_out(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from device.commands import selftest
 from device.commands.main import lines, main
 from device.health import status
 from server.broker.child import BrokerChild
+from shared import file_lock
 from shared.clock import ManualClock, SystemClock
 from tests.device.agent.stage import config, film, presses
 from tests.device.capture import films
@@ -334,3 +335,15 @@ def test_selftest_as_json_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (value["ok"], [check["name"] for check in value["checks"]]) == (True, ["camera", "disk"])
     assert main(["selftest", *options, "--only", "model"]) == 1
     assert "FAIL  model: none on this device" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("part", ["outbox", "models"])
+def test_a_folder_that_another_process_uses_for_a_moment_does_not_end_the_service_for_good(
+    part: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "state" / part
+    folder.mkdir(parents=True)
+    command = [*arguments(tmp_path, film(tmp_path))[3:], "--quiet", "--exit-at-end", "--pace", "fast"]
+    with file_lock.locked(folder / ".lock"):  # as `outbox retry` or `models roll-back` does
+        assert main(command) == 1  # systemd gives up where it is 2
+    assert main(command) == 0

@@ -25,13 +25,14 @@ class Figures:
     progress: object = 1
     live_s: float = 0.0
     voice: bool = True
+    sees: bool = True
     backs: int = 0
 
     def back(self) -> None:
         self.backs += 1
 
     def feed(self, board: Board | None, spoken: SpokenTimes | None = None) -> ProgressFeed:
-        ports = FeedPorts(lambda: self.progress, lambda: self.live_s, lambda: self.voice, self.back)
+        ports = FeedPorts(lambda: self.progress, lambda: self.live_s, lambda: self.sees, lambda: self.voice, self.back)
         spoken = spoken or SpokenTimes(self.clock, 180)
         return ProgressFeed(ports, spoken, board, look_every_s=0.25, clock=self.clock)
 
@@ -125,6 +126,15 @@ def test_an_end_on_purpose_is_on_the_board_also_after_the_feed_was_closed(board:
     record = board.agent()
     assert record is not None
     assert record.phase == AgentPhase.ENDED
+
+
+def test_an_agent_that_looks_and_sees_nothing_tells_so(board: Board) -> None:
+    figures = Figures(sees=False)
+    feed = figures.feed(board)
+    feed.tick()
+    record = board.agent()
+    assert record is not None
+    assert not record.sees
 
 
 def test_what_the_agent_says_of_itself_is_told(board: Board) -> None:

@@ -202,3 +202,19 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", missing)
     with pytest.raises(MediaError, match="libasound2"):
         alsa.library()
+
+
+@pytest.mark.usefixtures("pulse")
+def test_sounds_that_were_cut_leave_no_processes_behind(tmp_path: Path) -> None:
+    player, before = Player(sounds.load(tmp_path), "", CLOCK), _children()
+    for _ in range(3):
+        player.play(Saying.STOPPED)
+    assert len(_children() - before) == 3
+    assert played(player).heard
+    until(lambda: player.poll() is None and _children() <= before, "none of them")
+
+
+def _children() -> set[int]:
+    """Processes that this one started and has not reaped."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split()}

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from device.sentinel.board import AgentPhase, AgentRecord, Board, started
@@ -91,3 +91,18 @@ def test_settings_that_cannot_be_read_are_heard_although_no_agent_ever_wrote(pul
     with pulse.record() as sound, service(tmp_path) as made:
         made.systemd_says("failed", 4711)
         until(lambda: bool(ears.heard(sound(), RATE_HZ, Saying.FAILED)), "guidance has failed")
+
+
+def test_what_it_says_of_an_end_is_heard_to_its_own_end_where_both_are_stopped(
+    pulse: PulseChild, tmp_path: Path
+) -> None:
+    board = Board(tmp_path / "board")
+    with pulse.record() as sound, service(tmp_path) as made, agent(board) as process:
+        until(lambda: board.sentinel() is not None, "the sentinel")
+        record = board.agent()
+        assert record is not None
+        board.write_agent(replace(record, phase=AgentPhase.ENDED))
+        process.kill()
+        made.process.terminate()
+        assert made.process.wait(5) == 0
+        until(lambda: len(ears.heard(sound(), RATE_HZ, Saying.ENDED)) == 2, "the pattern, twice")

@@ -405,3 +405,35 @@ def test_whatever_happens_an_agent_that_does_not_guide_is_never_met_with_long_si
     scene.pass_s(25)
     assert scene.sayings[before:].count(Saying.BACK) <= 1
     assert not any(at_s > scene.now_s - 15 for at_s, _ in scene.said)
+
+
+def test_an_agent_that_came_back_and_sees_nothing_is_not_said_to_be_back(scene: Scene) -> None:
+    fault(scene, "gone")
+    scene.pass_s(5)
+    assert scene.record is not None
+    scene.record, scene.exists = replace(scene.record, sees=False), True  # a covered lens, or no model
+    scene.pass_s(60)
+    assert scene.sayings == [Saying.STOPPED]
+    asked_before = scene.state.asks_back
+    scene.record = replace(scene.record, sees=True)
+    scene.pass_s(2)
+    assert (asked_before, scene.state.asks_back) == (False, True)
+    scene.pass_s(4)
+    assert scene.sayings == [Saying.STOPPED, Saying.BACK]
+
+
+def test_one_that_falls_silent_while_it_sees_nothing_is_a_new_alarm(scene: Scene) -> None:
+    fault(scene, "gone")
+    scene.pass_s(5)
+    assert scene.record is not None
+    scene.record, scene.exists = replace(scene.record, sees=False), True
+    scene.pass_s(200)
+    fault(scene, "gone")
+    scene.pass_s(1)
+    assert scene.sayings == [Saying.STOPPED, Saying.STOPPED]
+
+
+def test_the_heartbeat_stops_while_nothing_is_seen() -> None:
+    scene = Scene(WatchLimits(heartbeat_every_s=2.0), record=replace(FIRST, sees=False))
+    scene.pass_s(10)
+    assert scene.said == []

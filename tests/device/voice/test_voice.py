@@ -20,10 +20,10 @@ from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Espeak, Samples
 from device.voice.phrases import Phrases, fixed_phrases, prerender
 from device.voice.sinks import Timeline, UtteranceEnded, UtteranceStarted, WavFile
-from device.voice.voice import SpeechRate, VoiceUtterance
+from device.voice.voice import SpeechRate, Voice, VoiceUtterance
 from shared import vocabulary
 from shared.clock import ManualClock
-from shared.errors import ConfigError
+from shared.errors import ConfigError, MediaError
 from shared.wav import decode_wav
 from tests.device.voice.speech import loud, needs_espeak, say, speaking, understood, walk_on
 
@@ -223,6 +223,29 @@ def test_a_silent_sink_renders_nothing_and_ends_each_utterance() -> None:
         say(voice, 7, "Caution, pole on the left.")
         assert walk_on(voice, clock, 3.0) == [UtteranceEnded(7)]
     assert counting.rendered == []
+
+
+class Stutters(Timeline):
+    """A sound card that wants a larger buffer, and does not take it."""
+
+    wants_reopen = True
+    opened = 0
+
+    def open(self) -> None:
+        self.opened += 1
+        if self.opened > 1:
+            raise MediaError("it is gone")
+        super().open()
+
+
+def test_a_sound_card_that_does_not_open_again_counts_as_broken_at_once() -> None:
+    clock = ManualClock()
+    sink = Stutters(clock.monotonic_s, clock)
+    voice = Voice(None, sink, pace=SpeechRate(), clock=clock, walk_now=clock.monotonic_s, on_trouble=print)
+    voice.open_sink()
+    works = [voice.works]
+    voice._look_after_sink()
+    assert (*works, voice.works) == (True, False)
 
 
 class Stuck:

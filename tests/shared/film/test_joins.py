@@ -51,6 +51,14 @@ def test_a_pause_stays_a_pause() -> None:
     assert line.joins == 0
 
 
+def test_one_stream_that_pauses_while_the_other_goes_on_is_no_new_beginning() -> None:
+    line = TimeLine()
+    for second in range(100):
+        line = step(line, SOUND, float(second), 1.0)
+    line = step(step(line, PICTURES, 0.0, 0.1), PICTURES, 99.0, 0.1)
+    assert (line.joins, line.offset_s) == (0, 0.0)
+
+
 def test_a_stamp_that_is_damaged_alone_changes_nothing_after_it() -> None:
     stamps = ten() + ten(1.0)
     stamps[7] = 5e5

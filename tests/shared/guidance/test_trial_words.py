@@ -109,6 +109,12 @@ def test_the_decoder_names_no_such_thing_either_and_does_not_send_one_past_it() 
     assert driven(named, PolicySettings(), exact=False) == {"Caution, person ahead."}
 
 
+def test_a_decoder_that_says_stop_is_heard_whatever_else_is_seen() -> None:
+    seen = (Hazard("curb", "ahead", 0.9),)
+    for says in ("Stop.", "Duck."):
+        assert driven(Decoder(card({"dog": KNOWN}, end_id=1), seen, says), PolicySettings(), exact=False) == {says}
+
+
 def test_with_nothing_in_view_it_may_still_say_so() -> None:
     model = Decoder(card({"dog": KNOWN}, end_id=1))
     assert driven(model, PolicySettings(say_clear=True), exact=False) == {vocabulary.CLEAR}

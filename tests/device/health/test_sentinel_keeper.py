@@ -1,0 +1,33 @@
+"""The keeper of the sentinel: nothing that keeps a sentinel from starting keeps the wearer from hearing of it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from device.health.announcements import WATCH_OFF
+from device.health.sentinel_keeper import SentinelKeeper
+from device.sentinel.board import NAME, Board
+from shared.clock import ManualClock
+
+
+def test_a_board_whose_folder_is_gone_does_not_hide_that_nobody_watches(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    clock, said = ManualClock(100.0), list[str]()
+    keeper = SentinelKeeper(
+        Board(folder / NAME),
+        state_dir=tmp_path / "state",
+        options=(),
+        render=lambda text: np.zeros(10, np.int16),
+        announce=said.append,
+        clock=clock,
+    )
+    shutil.rmtree(folder)  # as a logout removes $XDG_RUNTIME_DIR
+    folder.write_bytes(b"")  # and it cannot be made again
+    for _ in range(10):
+        keeper.tick()
+        clock.now_s += 1.0
+    assert said == [WATCH_OFF]
