@@ -92,9 +92,16 @@ def test_pictures_have_the_shape_of_what_the_sensor_shows(
 def test_what_picamera2_lists_is_read_and_what_is_no_raw_sensor_left_out() -> None:
     listed: list[dict[str, Any]] = [
         {"format": "MJPEG"},
-        {"format": "SRGGB10_CSI2P", "unpacked": "SRGGB10", "bit_depth": 10, "size": (1640, 1232), "fps": 41.85,
-         "crop_limits": (0, 0, 3280, 2464), "exposure_limits": (75, 11766829)},
-    ]  # fmt: skip
+        {
+            "format": "SRGGB10_CSI2P",
+            "unpacked": "SRGGB10",
+            "bit_depth": 10,
+            "size": (1640, 1232),
+            "fps": 41.85,
+            "crop_limits": (0, 0, 3280, 2464),
+            "exposure_limits": (75, 11766829),
+        },
+    ]
     assert modes(listed) == (SensorMode("SRGGB10_CSI2P", 10, 1640, 1232, 41.85, (3280, 2464)),)
     assert choose(modes([{"format": "YUYV"}]), width_px=640, height_px=480, fps=15.0) is None
 

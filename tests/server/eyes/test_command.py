@@ -62,6 +62,7 @@ def test_a_bundle_is_not_brought_with_from(tmp_path: Path) -> None:
     assert "--from is for eyes" in done.stderr
 
 
+@pytest.mark.soak
 def test_a_backbone_by_folder_is_trained_on_and_its_licence_told(tmp_path: Path) -> None:
     """With the fewest steps; then it is there, and the settings may name it."""
     home, folder = tmp_path / "home", made("convnext", tmp_path)

@@ -22,8 +22,17 @@ from shared.runtime.language import DECODER, VISION
 from shared.runtime.look import BOX_SCORES, BOXES, LOOK
 from shared.runtime.seen import Observation
 from shared.sight.ground import GROUND
+from tests.shared.runtime import small_eyes
 from tests.shared.runtime.altered import golden_picture, rewrite
-from tests.shared.runtime.small_eyes import CAR, NAMES, PERSON, PREPROCESSING, WithHead, write_eyes  # fmt: skip
+from tests.shared.runtime.small_eyes import CAR, NAMES, PERSON, PREPROCESSING, WithHead, write_eyes
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of small eyes alone. Read only."""
+    folder = tmp_path_factory.mktemp("eyes") / "bundle"
+    small_eyes.export_small(folder)
+    return folder
 
 
 def model_of(folder: Path) -> dict[str, Any]:
