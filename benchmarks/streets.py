@@ -94,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     answers = {name: [(say(image), truth) for image, truth in unseen] for name, say in rows.items()}
     answers["perfect"] = [(truth.references[0], truth) for _, truth in unseen]
     scored = {name: sentences.worth(list(sentences.stretches(said, CLUSTER))) for name, said in answers.items()}
+    for row in scored.values():
+        row["of_perfect"] = round(row["slot_f1"][0] / scored["perfect"]["slot_f1"][0], 4)
     console.print(table(scored))
     found = {
         "held_out": options.held_out,
@@ -256,13 +258,12 @@ def _constant(shots: Shots) -> Say:
 def table(scored: Mapping[str, Mapping[str, Any]]) -> Table:
     """All rows, each slot F1 also as a share of the perfect row."""
     out = Table("", "slot F1", "of perfect", "silence right", "false stops", "stops seen", "false clear")
-    whole = scored["perfect"]["slot_f1"][0]
     for name, row in scored.items():
         value, low, high = row["slot_f1"]
         out.add_row(
             name,
             f"{value:.3f} ({low:.3f} to {high:.3f})",
-            f"{value / whole:.2f}",
+            f"{row['of_perfect']:.2f}",
             *(_percent(row[key]) for key in ("silence_right", "false_stops", "stop_recall", "false_clear")),
         )
     return out
