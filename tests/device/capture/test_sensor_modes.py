@@ -15,21 +15,28 @@ def table(*rows: tuple[int, int, float, int, int], bits: int = 10) -> tuple[Sens
 
 # width, height, most pictures a second, crop: as `rpicam-hello --list-cameras` lists them.
 MODULE_1 = table(
-    (640, 480, 58.92, 2560, 1920), (1296, 972, 46.34, 2592, 1944), (1920, 1080, 32.81, 1928, 1080),
+    (640, 480, 58.92, 2560, 1920),
+    (1296, 972, 46.34, 2592, 1944),
+    (1920, 1080, 32.81, 1928, 1080),
     (2592, 1944, 15.63, 2592, 1944),
-)  # fmt: skip
+)
 MODULE_2 = table(
-    (640, 480, 103.33, 1280, 960), (1640, 1232, 41.85, 3280, 2464), (1920, 1080, 47.57, 1920, 1080),
+    (640, 480, 103.33, 1280, 960),
+    (1640, 1232, 41.85, 3280, 2464),
+    (1920, 1080, 47.57, 1920, 1080),
     (3280, 2464, 21.19, 3280, 2464),
-)  # fmt: skip
+)
 MODULE_3 = table((1536, 864, 120.13, 3072, 1728), (2304, 1296, 56.03, 4608, 2592), (4608, 2592, 14.35, 4608, 2592))
 HQ = table(
     (2028, 1080, 50.03, 4056, 2160), (2028, 1520, 40.01, 4056, 3040), (4056, 3040, 10.0, 4056, 3040), bits=12
 ) + table((1332, 990, 120.05, 2664, 1980))
 CAMERAS = {
-    "ov5647": (MODULE_1, 2592), "imx219": (MODULE_2, 3280), "imx708": (MODULE_3, 4608), "imx708_wide": (MODULE_3, 4608),
+    "ov5647": (MODULE_1, 2592),
+    "imx219": (MODULE_2, 3280),
+    "imx708": (MODULE_3, 4608),
+    "imx708_wide": (MODULE_3, 4608),
     "imx477": (HQ, 4056),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
@@ -92,9 +99,16 @@ def test_pictures_have_the_shape_of_what_the_sensor_shows(
 def test_what_picamera2_lists_is_read_and_what_is_no_raw_sensor_left_out() -> None:
     listed: list[dict[str, Any]] = [
         {"format": "MJPEG"},
-        {"format": "SRGGB10_CSI2P", "unpacked": "SRGGB10", "bit_depth": 10, "size": (1640, 1232), "fps": 41.85,
-         "crop_limits": (0, 0, 3280, 2464), "exposure_limits": (75, 11766829)},
-    ]  # fmt: skip
+        {
+            "format": "SRGGB10_CSI2P",
+            "unpacked": "SRGGB10",
+            "bit_depth": 10,
+            "size": (1640, 1232),
+            "fps": 41.85,
+            "crop_limits": (0, 0, 3280, 2464),
+            "exposure_limits": (75, 11766829),
+        },
+    ]
     assert modes(listed) == (SensorMode("SRGGB10_CSI2P", 10, 1640, 1232, 41.85, (3280, 2464)),)
     assert choose(modes([{"format": "YUYV"}]), width_px=640, height_px=480, fps=15.0) is None
 

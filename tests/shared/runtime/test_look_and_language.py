@@ -23,7 +23,7 @@ from shared.runtime.look import BOX_SCORES, BOXES, LOOK
 from shared.runtime.seen import Observation
 from shared.sight.ground import GROUND
 from tests.shared.runtime.altered import golden_picture, rewrite
-from tests.shared.runtime.small_eyes import CAR, NAMES, PERSON, PREPROCESSING, WithHead, write_eyes  # fmt: skip
+from tests.shared.runtime.small_eyes import CAR, NAMES, PERSON, PREPROCESSING, WithHead, write_eyes
 
 
 def model_of(folder: Path) -> dict[str, Any]:
