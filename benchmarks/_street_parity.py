@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from server.evaluation.facts import Truth
 from server.evaluation.measures import auc
 from shared.runtime import GuidanceModel
+from shared.runtime.seen import Observation
 from shared.sight import Box, Camera
 
 PICTURES = 200
@@ -28,27 +29,30 @@ def parity(full: Path, quantised: Path, shots: Shots, camera: Camera) -> dict[st
     """
     chosen = [shots[at] for at in np.linspace(0, len(shots) - 1, min(PICTURES, len(shots))).astype(int)]
     models = [GuidanceModel.load(folder, threads=1, allow_demo=True, camera=camera) for folder in (full, quantised)]
-    overlaps, first = list[float](), 0
-    scores: tuple[list[NDArray[np.float32]], ...] = ([], [])
-    there = list[NDArray[np.bool_]]()
-    for image, truth in chosen:
-        seen = [model.look(image) for model in models]
-        overlaps += [best_overlap(box, seen[1].boxes) for box in seen[0].boxes if box.score >= SCORE_LEAST]
-        tables = [{(one.object, one.side): one.score for one in look.hazards} for look in seen]
-        pairs = sorted(tables[0])
-        for kept, table in zip(scores, tables, strict=True):
-            kept.append(np.array([table[pair] for pair in pairs], np.float32))
-        there.append(np.array([pair in truth.there for pair in pairs]))
-        first += seen[0].hazards[0].object == seen[1].hazards[0].object
-    areas = [auc(list(zip(kept, there, strict=True))) for kept in scores]
+    seen = [[model.look(image) for image, _ in chosen] for model in models]
+    overlaps = [
+        best_overlap(box, other.boxes)
+        for one, other in zip(*seen, strict=True)
+        for box in one.boxes
+        if box.score >= SCORE_LEAST
+    ]
+    areas = [auc([_scores(look, truth) for look, (_, truth) in zip(looks, chosen, strict=True)]) for looks in seen]
+    first = [one.hazards[0].object == other.hazards[0].object for one, other in zip(*seen, strict=True)]
     return {
         "pictures": len(chosen),
         "boxes": len(overlaps),
         "mean_iou": round(float(np.mean(overlaps)), 4) if overlaps else None,
         "auc_float": None if areas[0] is None else areas[0][0],
         "auc_int8": None if areas[1] is None else areas[1][0],
-        "same_first_hazard": round(first / len(chosen), 4),
+        "same_first_hazard": round(float(np.mean(first)), 4),
     }
+
+
+def _scores(look: Observation, truth: Truth) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Of one look: every hazard's score, and whether it is there."""
+    pairs = [(hazard.object, hazard.side) for hazard in look.hazards]
+    scores = np.array([hazard.score for hazard in look.hazards], np.float32)
+    return scores, np.array([pair in truth.there for pair in pairs])
 
 
 def best_overlap(box: Box, others: Sequence[Box]) -> float:

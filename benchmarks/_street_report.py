@@ -32,10 +32,12 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="view
 <p>{{ found.pictures }} pictures. Camera {{ "%.1f m up, %.0f° down, %.0f° wide"|format(found.camera.height_m,
 found.camera.pitch_deg, found.camera.fov_deg) }}. One look: {{ found.look.cpu_ms }} ms of one core,
 {{ "%.2f"|format(found.look.share_of_256m_vision) }} of the vision encoder of a 256M model.</p>
-<div class="wide"><table><tr><th scope="col">row<th scope="col">slot F1, 95 % interval<th scope="col">of perfect<th scope="col">silence right
+<div class="wide"><table><tr><th scope="col">row<th scope="col">slot F1, 95 % interval<th scope="col">of perfect
+<th scope="col">silence right
 <th scope="col">false stops<th scope="col">stops seen<th scope="col">names nothing though something is there</tr>
 {% for name, row in found.unseen.items() %}
-<tr><th scope="row">{{ name }}<td>{{ "%.3f (%.3f to %.3f)"|format(*row.slot_f1) }}<td>{{ "%.2f"|format(row.of_perfect) }}
+<tr><th scope="row">{{ name }}<td>{{ "%.3f (%.3f to %.3f)"|format(*row.slot_f1) }}
+<td>{{ "%.2f"|format(row.of_perfect) }}
 {% for column in columns %}<td>{{ percent(row[column]) }}{% endfor %}</tr>{% endfor %}</table></div>
 <h2>Every picture, the costliest answers first</h2>
 <ol>{% for shot in shots %}<li><img alt="street" src="data:image/jpeg;base64,{{ shot.picture }}">

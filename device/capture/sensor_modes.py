@@ -57,14 +57,20 @@ def choose(offered: Sequence[SensorMode], *, width_px: int, height_px: int, fps:
 
     Where none is fast enough, the rate gives way: pictures of the middle alone would hide what comes from the side.
     """
-    fast = [mode for mode in offered if mode.fps >= fps * RATE_SLACK]
     if not offered:
         return None
-    most = max(mode.crop_area for mode in fast or offered)
-    whole = [mode for mode in fast or offered if mode.crop_area >= CROP_SLACK * most]
+    fast = [mode for mode in offered if mode.fps >= fps * RATE_SLACK]
+    if not fast:
+        return max(_whole(offered), key=lambda mode: mode.fps)
+    whole = _whole(fast)
     large = [mode for mode in whole if mode.width_px >= width_px and mode.height_px >= height_px]
-    best = min(large or whole, key=lambda mode: (mode.width_px * mode.height_px, -mode.bit_depth))
-    return best if fast else max(whole, key=lambda mode: mode.fps)
+    return min(large or whole, key=lambda mode: (mode.width_px * mode.height_px, -mode.bit_depth))
+
+
+def _whole(offered: Sequence[SensorMode]) -> list[SensorMode]:
+    """Those that show as much as any."""
+    most = max(mode.crop_area for mode in offered)
+    return [mode for mode in offered if mode.crop_area >= CROP_SLACK * most]
 
 
 def picture_size(mode: SensorMode, *, width_px: int, height_px: int) -> tuple[int, int]:

@@ -92,21 +92,19 @@ def find(path: Path, *, untimed_fps: float = 0.0) -> Footage:
         if stream is None:
             kind = "sound but no picture" if container.streams.audio else "no picture"
             raise MediaError(f"{path} has {kind}.", hint="Name a video: guidance is about what is seen.")
-        has_sound, fps = opening.sound_of(container) is not None, opening.rate(stream)
-        length_s = opening.length_s(container)
-        scanned = length_s is None or not any(name in container.format.name for name in _INDEXED)
-        pixel, packets = stream.sample_aspect_ratio, Packets(container, stream)
-        count = sum(bool(packet.size) for packet in packets) if scanned else 0
+        has_sound, fps, pixel = bool(container.streams.audio), opening.rate(stream), stream.sample_aspect_ratio
+        length_s, packets = opening.length_s(container), Packets(container, stream)
+        if length_s is None or not any(name in container.format.name for name in _INDEXED):
+            count = sum(bool(packet.size) for packet in packets)
+            length_s = packets.line.end_s
     first = next(_decode(Footage(path, 0.0, fps, has_sound), av.VideoFrame, seek_s=None), None)
     if first is None:
         raise MediaError(f"No picture of {path} can be decoded.", hint=opening.COPY_HINT)
     untimed = first[1].pts is None
-    if untimed:
+    if untimed:  # no indexed container: its packets were counted
         fps = untimed_fps or fps or opening.UNTIMED_FPS
         length_s = count / fps
-    elif scanned:
-        length_s = packets.line.end_s
-    return Footage(path, max(length_s or 0.0, SHORTEST_CHUNK_S), fps, has_sound, pixel, untimed, packets.line.joins)
+    return Footage(path, max(length_s, SHORTEST_CHUNK_S), fps, has_sound, pixel, untimed, packets.line.joins)
 
 
 def read(footage: Footage, number: int) -> Chunk | None:

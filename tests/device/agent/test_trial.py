@@ -123,7 +123,7 @@ def test_a_trial_that_the_settings_name_guides_a_replay_but_a_real_walk_only_by_
             why = caplog.text
         # Where it is let through, it is turned down for another reason: random bytes are no model.
         assert ("is on trial" in why) == refused, more
-        assert ("could not be loaded" in why or "lacks what" in why) != refused
+        assert ("could not be loaded" in why or "manifest lacks" in why) != refused
 
 
 def test_the_selftest_says_of_a_trial_whether_it_may_guide_this_wearer(starter_bundle: Path, tmp_path: Path) -> None:
