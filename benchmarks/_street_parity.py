@@ -30,12 +30,7 @@ def parity(full: Path, quantised: Path, shots: Shots, camera: Camera) -> dict[st
     chosen = [shots[at] for at in np.linspace(0, len(shots) - 1, min(PICTURES, len(shots))).astype(int)]
     models = [GuidanceModel.load(folder, threads=1, allow_demo=True, camera=camera) for folder in (full, quantised)]
     seen = [[model.look(image) for image, _ in chosen] for model in models]
-    overlaps = [
-        best_overlap(box, other.boxes)
-        for one, other in zip(*seen, strict=True)
-        for box in one.boxes
-        if box.score >= SCORE_LEAST
-    ]
+    overlaps = [share for one, other in zip(*seen, strict=True) for share in _overlaps(one.boxes, other.boxes)]
     areas = [auc([_scores(look, truth) for look, (_, truth) in zip(looks, chosen, strict=True)]) for looks in seen]
     first = [one.hazards[0].object == other.hazards[0].object for one, other in zip(*seen, strict=True)]
     return {
@@ -53,6 +48,10 @@ def _scores(look: Observation, truth: Truth) -> tuple[NDArray[np.float32], NDArr
     pairs = [(hazard.object, hazard.side) for hazard in look.hazards]
     scores = np.array([hazard.score for hazard in look.hazards], np.float32)
     return scores, np.array([pair in truth.there for pair in pairs])
+
+
+def _overlaps(boxes: Sequence[Box], others: Sequence[Box]) -> list[float]:
+    return [best_overlap(box, others) for box in boxes if box.score >= SCORE_LEAST]
 
 
 def best_overlap(box: Box, others: Sequence[Box]) -> float:

@@ -34,11 +34,17 @@ def check_source(source: str) -> None:
         raise ConfigError(f"There is no source {source!r}.", hint=HINT)
     if kind == "replay" and not rest:
         raise ConfigError("The source 'replay:' names no file.", hint="Write replay:FILE, such as replay:walk.mp4.")
-    if kind == "camera" and rest and not (rest.isdecimal() or "/" in rest or " ! " in rest):
-        nearest = f"/dev/{rest}" if rest.startswith("video") else "0 or camera:/dev/video0"
-        raise ConfigError(f"There is no camera {rest!r}.", hint=f"Did you mean camera:{nearest}?")
+    if kind == "camera":
+        _check_camera(rest)
     if kind == "picamera2":
         camera_number(rest)
+
+
+def _check_camera(name: str) -> None:
+    """Raises: ConfigError for what is neither a number, a path nor a pipeline; "" = the first camera."""
+    if name and not (name.isdecimal() or "/" in name or " ! " in name):
+        nearest = f"/dev/{name}" if name.startswith("video") else "0 or camera:/dev/video0"
+        raise ConfigError(f"There is no camera {name!r}.", hint=f"Did you mean camera:{nearest}?")
 
 
 def open_source(settings: CaptureSettings, *, clock: Clock | None = None) -> Source:
