@@ -16,6 +16,7 @@ from server.evaluation.facts import DRAWN, REAL, TAUGHT
 from server.gate import resample
 from server.gate.evidence import TIERS, CaseScore, Evidence, Rule, RuleVerdict, Scores, Verdict, WalkScore
 from server.gate.settings import GateSettings
+from shared.model_card import MEASURED_FROM
 
 _Pair = tuple[bool, bool, str]
 """Under the champion, under the candidate, walk."""
@@ -47,6 +48,7 @@ def rules(evidence: Evidence, settings: GateSettings) -> Iterator[Rule]:
     if champion.use == "demo" != candidate.use:
         return  # a demonstration model is no bar for one that real walks are judged by
     yield _not_forgotten(champion, candidate)
+    yield from _names_no_less(champion, candidate)
     compared = False
     for group in (REAL, DRAWN):
         for comparison in _comparisons(evidence, champion, group, settings):
@@ -57,6 +59,21 @@ def rules(evidence: Evidence, settings: GateSettings) -> Iterator[Rule]:
             yield rule
     if not compared:
         yield _nothing_compared(evidence)
+
+
+def _names_no_less(champion: Scores, candidate: Scores) -> Iterator[Rule]:
+    """A wearer who was warned of a thing until yesterday is warned of it tomorrow."""
+    if candidate.use == "demo" or not champion.names:
+        return  # one is judged on drawn walks, where all is named; of the other it is not known
+    rule, lost = Rule("names no less", "champion"), [name for name in champion.names if name not in candidate.names]
+    if not lost:
+        yield rule.passed("it may name all that the champion names")
+        return
+    text = (
+        f"it may not name {', '.join(lost)}, which the champion names: of each, {MEASURED_FROM} held-out real moments "
+        "must show that it sees it. Confirm more such moments, and hold their walks out"
+    )
+    yield rule.failed(text, Verdict.TRIAL)
 
 
 def _comparisons(evidence: Evidence, champion: Scores, group: str, settings: GateSettings) -> Iterator[_Comparison]:

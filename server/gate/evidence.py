@@ -94,6 +94,8 @@ class Scores:
     """demo | trial | field: what it is made for."""
     cases: tuple[CaseScore, ...]
     walks: tuple[WalkScore, ...] = ()
+    names: tuple[str, ...] = ()
+    """What it may name on real walks, by shared.model_card; () = that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

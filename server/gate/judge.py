@@ -31,6 +31,7 @@ from server.gate.settings import Bounds
 from server.model.checkpoint import Checkpoint
 from server.releases.registry import Registry
 from shared import bundle as bundles
+from shared import model_card
 from shared.calibration import Calibration
 from shared.errors import DatasetError, MediaError
 from shared.policy import PolicySettings
@@ -312,14 +313,18 @@ def _scores(
     ]
     driven = walk_scores(models, _courses(subject, bench, learnt), progress=bench.progress)
     scored = scoring.case_scores(ours, models[0].manifest.thresholds)
-    candidate = Scores(subject.label.version, use, scored, driven[0])
+    candidate = Scores(subject.label.version, use, scored, driven[0], _named(models[0]))
     if champion is None:
         return candidate, None, []
     if bar is None:
         return candidate, Scores(champion.version, champion.use, ()), []
     theirs = bench.answers(bar.folder, [answer.case for answer in ours])
     scored = scoring.case_scores(theirs, models[1].manifest.thresholds)
-    return candidate, Scores(bar.version, bar.use, scored, driven[1]), theirs
+    return candidate, Scores(bar.version, bar.use, scored, driven[1], _named(models[1])), theirs
+
+
+def _named(model: GuidanceModel) -> tuple[str, ...]:
+    return model_card.card_of(model.manifest.model).sees
 
 
 def _champion(subject: Subject, registry: Registry) -> _Champion | None:

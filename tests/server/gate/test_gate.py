@@ -322,6 +322,17 @@ def test_one_forgotten_correction_refuses_and_is_named() -> None:
     assert decide(evidence(new, new)).verdict == "promoted", "the champion had it wrong too"
 
 
+def test_a_model_that_may_name_less_than_the_champion_stays_on_trial_and_says_what_it_lacks() -> None:
+    champion = replace(scores("old", right, HELD_OUT), names=("vehicle", "person"))
+    fewer = replace(GOOD, names=("person", "cone"))
+    assert decide(evidence(fewer, champion)).verdict == "trial"
+    assert "it may not name vehicle, which the champion names" in why(
+        decide(evidence(fewer, champion)), "names no less"
+    )
+    assert decide(evidence(replace(GOOD, names=("vehicle", "person", "cone")), champion)).verdict == "promoted"
+    assert decide(evidence(fewer, replace(champion, names=()))).verdict == "promoted", "of an older one it is not known"
+
+
 def test_a_tier_that_gets_worse_refuses_though_the_whole_gets_better() -> None:
     base = mostly(0.6, wrong="Caution, bollard ahead.")
 
