@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -100,20 +101,25 @@ def played(player: Player, timeout_s: float = 20.0) -> Played:
     return done[0]
 
 
+def played_apart(folder: Path, saying: Saying, *, output: str = "", times: int = 1) -> dict[str, int | bool]:
+    """What tests.device.sentinel.playing tells."""
+    command = [sys.executable, "-m", "tests.device.sentinel.playing", str(folder), output, saying.value, str(times)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, timeout=60
+    )
+    told: dict[str, int | bool] = json.loads(done.stdout)
+    return told
+
+
 def test_a_sound_is_heard(pulse: PulseChild, tmp_path: Path) -> None:
-    player = Player(sounds.load(tmp_path), "", CLOCK)
-    player.prepare()
     with pulse.record() as sound:
-        player.play(Saying.BACK)
-        assert played(player) == Played(Saying.BACK, heard=True)
+        assert played_apart(tmp_path, Saying.BACK)["heard"]
         until(lambda: len(ears.heard(sound(), RECORDED_HZ, Saying.BACK)) == 2, "the pattern, twice")
 
 
 @pytest.mark.usefixtures("pulse")
 def test_a_name_that_leads_nowhere_falls_back_to_the_default(tmp_path: Path) -> None:
-    player = Player(sounds.load(tmp_path), "no-such-output", CLOCK)
-    player.play(Saying.HEARTBEAT)
-    assert played(player).heard
+    assert played_apart(tmp_path, Saying.HEARTBEAT, output="no-such-output")["heard"]
 
 
 def test_a_sound_system_that_hangs_does_not_hang_the_sentinel(pulse: PulseChild, tmp_path: Path) -> None:
@@ -206,15 +212,4 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("pulse")
 def test_sounds_that_were_cut_leave_no_processes_behind(tmp_path: Path) -> None:
-    player, before = Player(sounds.load(tmp_path), "", CLOCK), _children()
-    for _ in range(3):
-        player.play(Saying.STOPPED)
-    assert len(_children() - before) == 3
-    assert played(player).heard
-    until(lambda: player.poll() is None and _children() <= before, "none of them")
-
-
-def _children() -> set[int]:
-    """Processes that this one started and has not reaped."""
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for task in tasks for pid in task.read_text().split()}
+    assert played_apart(tmp_path, Saying.STOPPED, times=3) == {"heard": True, "begun": 3, "left": 0}
