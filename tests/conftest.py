@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """A shell starts background jobs with SIGINT ignored, and children inherit that: the Ctrl-C that several tests send
-    to a child would do nothing. A handler is not inherited over exec, so children then start with the default."""
+    """A shell starts background jobs with SIGINT and SIGQUIT ignored, and children inherit that: the Ctrl-C that
+    several tests send to a child would do nothing. A handler is not inherited over exec, so children then start with
+    the default."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
