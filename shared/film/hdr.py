@@ -18,8 +18,11 @@ BT2020, P3 = 9, 12
 """The same of colour primaries."""
 WHITE_NITS, HLG_PEAK_NITS, HLG_GAMMA = 203.0, 1000.0, 1.2
 DISPLAY_GAMMA = 2.4
-SHOULDER = 0.75
-"""Light from here on is pressed together, so that what is brighter than white keeps its form."""
+SHOULDER, PEAK = 0.35, HLG_PEAK_NITS / WHITE_NITS
+"""Light between the two is pressed together, logarithmically: diffuse white comes to 83 % of the signal, as in ITU-R
+BT.2446, and a sunlit street, which is brighter, keeps its marks."""
+_STEEPNESS = 4.9
+"""For which the curve goes on at SHOULDER as steeply as before it."""
 _STEPS = 4096
 _RED_GREEN_BLUE = {  # x, y of each primary
     BT2020: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
@@ -79,8 +82,10 @@ def _light(transfer: int) -> NDArray[np.float32]:
 
 
 def _pressed(light: NDArray[np.float32]) -> NDArray[np.float32]:
-    above = np.maximum(light - SHOULDER, 0) / (1 - SHOULDER)
-    return np.where(light > SHOULDER, SHOULDER + (1 - SHOULDER) * (1 - np.exp(-above)), light).astype(np.float32)
+    above = np.log1p(_STEEPNESS * (np.clip(light, SHOULDER, PEAK) - SHOULDER)) / np.log1p(
+        _STEEPNESS * (PEAK - SHOULDER)
+    )
+    return np.where(light > SHOULDER, SHOULDER + (1 - SHOULDER) * above, light).astype(np.float32)
 
 
 _ENCODED = (np.linspace(0.0, 1.0, _STEPS) ** (1 / DISPLAY_GAMMA) * 255 + 0.5).astype(np.uint8)
