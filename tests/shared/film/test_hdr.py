@@ -51,6 +51,14 @@ def test_known_points_of_the_curves() -> None:
     assert hlg[round(0.5 * 4095)] == pytest.approx(1 / 12, rel=0.01)
 
 
+def test_the_table_says_what_the_formulas_say() -> None:
+    image = np.random.default_rng(4).integers(0, 65536, (64, 64, 3), dtype=np.uint16)
+    fast = hdr.to_ordinary(image, transfer=hdr.HLG, primaries=hdr.BT2020).astype(int)
+    exact = hdr.exactly(image, transfer=hdr.HLG, primaries=hdr.BT2020).astype(int)
+    assert np.abs(fast - exact).mean() < 2
+    assert np.percentile(np.abs(fast - exact), 99) <= 8
+
+
 def test_ordinary_films_are_ordinary() -> None:
     assert hdr.is_ordinary(1, 1)
     assert hdr.is_ordinary(2, 2)
