@@ -196,7 +196,7 @@ def test_a_film_of_high_dynamic_range_has_the_colours_of_an_ordinary_one(transfe
         fields = np.array([image[48, number * 32 + 16].astype(int) for number in range(6)])
         assert np.abs(fields[:5] - COLOURS[:5]).max() <= 12
         assert np.ptp(fields[5]) <= 6
-        assert fields[5].min() >= 200, "what is nearly white is pressed a little"
+        assert 190 <= fields[5].min() <= 210, "what is nearly white makes room for what is brighter"
 
 
 def test_channels_that_cancel_out_are_heard_by_all(tmp_path: Path) -> None:
