@@ -43,10 +43,10 @@ class Pictures:
         self.head_t_s: float | None = None
         self._last_t_s: float | None = None
         self.fps = opening.rate(stream)
-        self._advance()
-        self.untimed = self._is_untimed()
+        self.untimed = self._packets.untimed
         if self.untimed:
             self.fps = untimed_fps or self.fps or opening.UNTIMED_FPS
+        self._advance()
 
     @classmethod
     def find(cls, path: Path, *, max_side_px: int, untimed_fps: float = 0.0) -> Pictures | None:
@@ -62,9 +62,6 @@ class Pictures:
             return cls(container, stream, max_side_px=max_side_px, untimed_fps=untimed_fps)
         container.close()
         return None
-
-    def _is_untimed(self) -> bool:
-        return self.head is not None and self.head.pts is None
 
     @property
     def joins(self) -> int:

@@ -94,17 +94,16 @@ def find(path: Path, *, untimed_fps: float = 0.0) -> Footage:
             raise MediaError(f"{path} has {kind}.", hint="Name a video: guidance is about what is seen.")
         has_sound, fps, pixel = bool(container.streams.audio), opening.rate(stream), stream.sample_aspect_ratio
         length_s, packets = opening.length_s(container), Packets(container, stream)
-        if length_s is None or not any(name in container.format.name for name in _INDEXED):
-            count = sum(bool(packet.size) for packet in packets)
+        if packets.untimed:
+            fps = untimed_fps or fps or opening.UNTIMED_FPS
+            length_s = sum(bool(packet.size) for packet in packets) / fps
+        elif length_s is None or not any(name in container.format.name for name in _INDEXED):
+            for _ in packets:  # places all stamps
+                pass
             length_s = packets.line.end_s
-    first = next(_decode(Footage(path, 0.0, fps, has_sound), av.VideoFrame, seek_s=None), None)
-    if first is None:
+    if next(_decode(Footage(path, 0.0, fps, has_sound), av.VideoFrame, seek_s=None), None) is None:
         raise MediaError(f"No picture of {path} can be decoded.", hint=opening.COPY_HINT)
-    untimed = first[1].pts is None
-    if untimed:  # no indexed container: its packets were counted
-        fps = untimed_fps or fps or opening.UNTIMED_FPS
-        length_s = count / fps
-    return Footage(path, max(length_s, SHORTEST_CHUNK_S), fps, has_sound, pixel, untimed, packets.line.joins)
+    return Footage(path, max(length_s, SHORTEST_CHUNK_S), fps, has_sound, pixel, packets.untimed, packets.line.joins)
 
 
 def read(footage: Footage, number: int) -> Chunk | None:

@@ -31,7 +31,7 @@ class Packets(Generic[StreamT]):
         """line: where the film stands, where it was sought in"""
         self._container, self._on_damage = container, on_damage
         self._stream: StreamT = stream
-        self._untimed = bool(Flags(container.format.flags) & Flags.no_timestamps)
+        self.untimed = bool(Flags(container.format.flags) & Flags.no_timestamps)
         """FFmpeg numbers the packets of some raw formats, with a rate that it makes up."""
         self.line = line or joins.TimeLine()
 
@@ -44,7 +44,7 @@ class Packets(Generic[StreamT]):
 
     def _place(self, packet: av.Packet[Any]) -> None:
         base = float(packet.time_base or 0)
-        if not base or self._untimed:
+        if not base or self.untimed:
             packet.pts = packet.dts = None
             return
         if packet.size and packet.stream.type in TIMED:
