@@ -61,6 +61,9 @@ class LiveSource:
         facts: dict[str, Any] = {}
         for worker in reversed(self._workers):
             facts |= worker.facts or {}
+        if "mode" in facts:
+            angle = "an unknown angle" if facts.get("fov_deg") is None else f"{facts['fov_deg']} degrees"
+            logger.info("The sensor is read as %s and shows %s from left to right.", facts["mode"], angle)
         sound = any(worker.plan.kind == "sound" and worker.facts is not None for worker in self._workers)
         width_px, height_px = int(facts.get("width_px", 0)), int(facts.get("height_px", 0))
         name = ", ".join(plan.name for plan in self.plans)

@@ -92,7 +92,7 @@ def _configuration(camera: Any, mode: SensorMode | None, *, size: tuple[int, int
 
 
 def _shows(camera: Any, mode: SensorMode | None) -> dict[str, Any]:
-    """What the mode shows, for the log and for selftest."""
+    """What the mode shows, for the log."""
     if mode is None:
         return {}
     properties = camera.camera_properties
