@@ -70,11 +70,11 @@ def sample(pid: int, at_s: float) -> Sample:
     place = Path(f"/proc/{pid}")
     words = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
     rss_mb = int(words["VmRSS"].split()[0]) / 1024
-    return Sample(at_s, rss_mb, len(os.listdir(place / "fd")), int(words["Threads"]))
+    return Sample(at_s, rss_mb, sum(1 for _ in (place / "fd").iterdir()), int(words["Threads"]))
 
 
 def slope(samples: Sequence[Sample], figure: str) -> dict[str, Any]:
-    """How a figure went: its mean, its rise over the time that counts, with the 95 % interval, and whether it is flat."""
+    """How a figure went: its mean, its rise in the time that counts, with the 95 % interval, and whether it is flat."""
     counted = [one for one in samples if one.at_s >= min(WARM_UP_S, samples[-1].at_s / 3)]
     blocks: dict[int, list[float]] = {}
     for one in counted:
@@ -140,7 +140,10 @@ class Stage:
 def walked(out: Path, *, minutes: float, film: Path, model: Path) -> dict[str, Any]:
     """The whole walk. Raises: RuntimeError where the agent ends by itself."""
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="waycue-long-", ignore_cleanup_errors=True) as scratch, ExitStack() as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="waycue-long-", ignore_cleanup_errors=True) as scratch,
+        ExitStack() as stack,
+    ):
         stage = Stage(out, Path(scratch), stack)
         process = stack.enter_context(_walker(out, stage, film=film, model=model))
         samples, costs = _observed(out, stage, process, seconds=minutes * 60)
@@ -170,7 +173,8 @@ def _walker(out: Path, stage: Stage, *, film: Path, model: Path) -> Iterator[sub
 def _observed(
     out: Path, stage: Stage, process: subprocess.Popen[bytes], *, seconds: float
 ) -> tuple[list[Sample], tuple[Used, Used, float]]:
-    """Let it walk and play the faults. Returns the samples, and what the processor did between two moments (seconds)."""
+    """Let it walk and play the faults. Returns the samples, and two measurements of the processor with the seconds
+    between them."""
     stop = threading.Event()
     playing = threading.Thread(target=_play, args=(out, stage, stop), name="faults", daemon=True)
     playing.start()
@@ -241,8 +245,10 @@ def _told(out: Path, samples: list[Sample], costs: tuple[Used, Used, float], mer
     }
 
 
-def missed(found: dict[str, Any], *, minutes: float) -> dict[str, bool]:
+def reached(found: dict[str, Any], *, minutes: float) -> dict[str, bool]:
     """Each bar in words, and whether it is reached."""
+    if "pictures" not in found:
+        return {f"the long walk: {found['problem']}": False}
     flat = {f"{name} of the long walk: {found[name]}, flat": bool(found[name]["flat"]) for name in FIGURES}
     cpu_s, dropped = found["cpu_s_per_minute"], found["pictures_dropped"]
     return flat | {
@@ -250,6 +256,34 @@ def missed(found: dict[str, Any], *, minutes: float) -> dict[str, bool]:
         f"{dropped} pictures of the long walk dropped, none": dropped == 0,
         f"{cpu_s} processor seconds a minute, at most {CPU_S_PER_MINUTE_MOST}": cpu_s <= CPU_S_PER_MINUTE_MOST,
     }
+
+
+class LongWalk:
+    """The walk in a process of its own, beside everything else: `start` it, `report` waits for its end."""
+
+    def __init__(self, out: Path, *, minutes: float) -> None:
+        self._out, self._minutes = out, minutes
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "tests.faults.long_walk", str(self._out), "--minutes", str(self._minutes)]
+        # Of its own session: Ctrl-C at the terminal is for us, and we end it.
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    def stop(self) -> None:
+        """End it, and what it started. May be called again."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.communicate()
+
+    def report(self) -> dict[str, Any]:
+        """What came of it; {"problem": why} where it did not come to its end."""
+        assert self._process is not None
+        lines = self._process.communicate()[0].splitlines()
+        if self._process.returncode or not lines:
+            return {"problem": f"ended with status {self._process.returncode}; see {self._out / 'agent.log'}"}
+        found: dict[str, Any] = json.loads(lines[-1])
+        return found
 
 
 def starter(home: Path) -> Path:

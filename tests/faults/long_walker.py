@@ -78,9 +78,7 @@ def main(folder: Path, *, film: Path, model: Path, broker: str, state: Path) -> 
             "buttons.keys": False,
         },
     )
-    camera = Plan(
-        "camera", "picture", "tests.faults.long_walker:pictures", {"folder": str(folder), "film": str(film)}
-    )
+    camera = Plan("camera", "picture", "tests.faults.long_walker:pictures", {"folder": str(folder), "film": str(film)})
     source = LiveSource(camera, microphone_plan(chosen.capture.microphone))
     options = RunOptions(report=folder / "report.json", captions=folder / "captions.jsonl", linger_s=30.0)
     agent = Agent(chosen, options, AgentPorts(SystemClock(), source=source))
