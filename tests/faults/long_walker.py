@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -59,7 +60,7 @@ def _again_and_again(film: str) -> Iterator[NDArray[np.uint8]]:
     while True:
         with av.open(film) as source:
             for frame in source.decode(video=0):
-                yield frame.to_ndarray(width=WIDTH_PX, height=HEIGHT_PX, format="rgb24")
+                yield cast(NDArray[np.uint8], frame.to_ndarray(width=WIDTH_PX, height=HEIGHT_PX, format="rgb24"))
 
 
 def main(folder: Path, *, film: Path, model: Path, broker: str, state: Path) -> None:
