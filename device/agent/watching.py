@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from device.agent.parts import Parts
+from device.health import announcements
 from device.health.feed import FeedPorts, ProgressFeed
 from device.health.sentinel_keeper import SentinelKeeper, board_folder
 from device.sentinel.board import NAME, Board
@@ -16,6 +17,8 @@ from device.voice.voice import WARNING_LEAST
 from shared import policy
 
 logger = logging.getLogger(__name__)
+
+ABOUT_WATCH = "watch"
 
 
 def made(parts: Parts, progress: Callable[[], object]) -> tuple[ProgressFeed, SentinelKeeper | None]:
@@ -57,6 +60,7 @@ def _board(parts: Parts) -> Board | None:
         return Board(board_folder(parts.state_dir) / NAME)
     except OSError as error:
         logger.error("There is no sentinel: %s", error)
+        parts.guidance.tell(announcements.WATCH_OFF, about=ABOUT_WATCH)
         return None
 
 
@@ -73,6 +77,6 @@ def _keeper(parts: Parts, board: Board) -> SentinelKeeper:
         state_dir=parts.state_dir,
         options=tuple(options),
         render=render,
-        announce=lambda text: parts.guidance.tell(text, about="watch"),
+        announce=lambda text: parts.guidance.tell(text, about=ABOUT_WATCH),
         clock=parts.clock,
     )
