@@ -54,6 +54,7 @@ CAMERA, MOUNTING, GUIDING, MUTING, CONFIDENCE, VOICE = "camera", "mounting", "gu
 
 NEVER_S = float("-inf")
 AGAIN_S = 3.0  # before news that a warning cut off is begun again; doubled each time it is cut, up to 96 s
+PATIENT_TRIES = 5  # of news that can wait, then it is left for the next walk, or until it is asked for
 MOST_REMEMBERED = 64  # said and asked things that are kept; a minute of talk is a quarter of it
 LOST_BEFORE_S = 3.0  # a sound output that died is noticed this much later: what was said meanwhile was not heard
 CONFIRMING = ("", "sidewalk", "tactile paving")

@@ -59,7 +59,7 @@ def cut_off(state: PolicyState, now_s: float) -> PolicyState:
     state = replace(state, speaking=None, quiet_since_s=now_s)
     if news is None:
         return state
-    return replace(state, waiting=(_put_off(news, now_s), *state.waiting))
+    return replace(state, waiting=(*_put_off(news, now_s), *state.waiting))
 
 
 def say_waiting(state: PolicyState, now_s: float) -> Step:
@@ -129,7 +129,7 @@ def _begin(state: PolicyState, said: Speak, its_rank: int, now_s: float, news: N
             return state, ()
         cut = (Cut(now.utterance),)
         if now.news is not None:
-            state = replace(state, waiting=(_put_off(now.news, now_s), *state.waiting))
+            state = replace(state, waiting=(*_put_off(now.news, now_s), *state.waiting))
     speaking = Speaking(said.utterance, its_rank, now_s, news)
     return replace(state, speaking=speaking, next_utterance=said.utterance + 1), (*cut, said)
 
@@ -143,9 +143,11 @@ def _forget(state: PolicyState, about: str, *, but: str) -> PolicyState:
     return replace(state, waiting=waiting, speaking=speaking)
 
 
-def _put_off(news: News, now_s: float) -> News:
-    """News that a warning cut off. Among many warnings, half of it again and again would only add to the noise, and
-    sooner so would news that can wait."""
+def _put_off(news: News, now_s: float) -> tuple[News, ...]:
+    """News that was cut off, to be begun again. Among many warnings, half of it again and again would only add to the
+    noise, and sooner so would news that can wait: that is given up in the end."""
+    if news.patient and news.cuts + 1 >= kinds.PATIENT_TRIES:
+        return ()
     doublings = min(2 * news.cuts if news.patient else news.cuts, 5)
     pause_s = 0.0 if news.urgent else kinds.AGAIN_S * 2**doublings
-    return replace(news, cuts=news.cuts + 1, not_before_s=now_s + pause_s)
+    return (replace(news, cuts=news.cuts + 1, not_before_s=now_s + pause_s),)
