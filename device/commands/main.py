@@ -21,7 +21,7 @@ with interrupted_quietly():
     from device.agent.parts import AgentPorts, RunOptions
     from device.agent.run import Agent
     from device.boot import agent_version
-    from device.commands import enrol, models, outbox, selftest
+    from device.commands import enrol, install, models, outbox, selftest
     from device.config import Config
     from device.health import status
     from shared import model_card
@@ -80,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     enrol.add_parsers(commands)
     models.add_parser(commands)
     outbox.add_parsers(commands)
+    install.add_parsers(commands)
     return top
 
 
@@ -133,6 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         arguments = parser().parse_args(argv)
+        if arguments.command in install.COMMANDS:
+            return install.run(arguments)
         config = load_config(arguments)
         if arguments.command == models.COMMAND:
             return models.run(config, arguments, SystemClock())
