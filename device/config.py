@@ -141,6 +141,17 @@ class SyncSection:
 
 
 @dataclass(frozen=True, slots=True)
+class PowerSection:
+    """Where the battery's charge is read."""
+
+    source: Literal["auto", "none", "power-supply", "max1704x", "ina219", "pisugar3"] = "auto"
+    """auto: the first that answers. power-supply: what the kernel knows. none: nothing is asked. The others are
+    chips of UPS HATs on an I2C bus."""
+    i2c_bus: Annotated[int, Meta(ge=0, le=31)] = 1
+    """Number of that bus; 1 is on the pins of a Raspberry Pi, 7 on those of a Jetson Orin Nano."""
+
+
+@dataclass(frozen=True, slots=True)
 class ButtonsSection:
     keys: bool = True
     """Keys of the terminal: space flags, c corrects, r repeats, m mutes, + and - change the volume, s tells what it
@@ -178,6 +189,7 @@ class Config:
     guidance: GuidanceSection = field(default_factory=GuidanceSection)
     flags: FlagsSection = field(default_factory=FlagsSection)
     sync: SyncSection = field(default_factory=SyncSection)
+    power: PowerSection = field(default_factory=PowerSection)
     buttons: ButtonsSection = field(default_factory=ButtonsSection)
     sentinel: SentinelSection = field(default_factory=SentinelSection)
 

@@ -31,6 +31,10 @@ from device.guidance.history import Spoken
 from device.guidance.loop import Guidance
 from device.health.feed import SpokenTimes
 from device.health.machine_kind import this_machine
+from device.health.power.find import PowerPlaces, PowerSources
+from device.health.power.i2c import I2cBus
+from device.health.power.news import PowerNews
+from device.health.power.watch import PowerWatch
 from device.health.sight_told import SightTold
 from device.health.walk_report import Captions, WalkReport
 from device.identity.admission import Admission
@@ -148,6 +152,7 @@ class Parts:
         self.renewal: Renewal | None = None
         self.link = self._made_link()
         self.sync_watch = SyncWatch(self.config.sync, self._allow)
+        self.power = self._made_power()
 
     def _made_buttons(self) -> list[Buttons]:
         texts = iter(TEXTS)
@@ -189,6 +194,11 @@ class Parts:
         slot = current_slot(self.state_dir)
         kept = Models() if slot is None else FixedModel(slot, self.guidance, model_ports.load, retry=True)
         return LateModels(kept, lambda: OfferedModels(self.state_dir, self.guidance, model_ports, permission))
+
+    def _made_power(self) -> PowerWatch:
+        wanted = self.config.power
+        sources = PowerSources(wanted.source, PowerPlaces(bus=I2cBus(wanted.i2c_bus)))
+        return PowerWatch(sources, self.tell_power, clock=self.clock)
 
     def _made_link(self) -> Link | None:
         if not self.admission.address:
@@ -238,6 +248,9 @@ class Parts:
 
     def _announce_button(self, text: str, about: str) -> None:
         self.guidance.tell(text, about=about)
+
+    def tell_power(self, news: PowerNews) -> None:
+        self.guidance.tell(news.text, urgent=news.urgent, about=news.about)
 
     def _announce_storage(self, text: str) -> None:
         """That moments were dropped is an event; the other texts are how the storage is now."""

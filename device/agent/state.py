@@ -76,6 +76,10 @@ class AgentState:
             offline="" if link is None else link.why_offline or "",
             device_kind=parts.device_kind,
             look_p95_ms=parts.guidance.look_p95_ms,
+            battery_percent=parts.power.percent,
+            battery_minutes=parts.power.minutes_left,
+            low_voltage=parts.power.reading.low_voltage,
+            heat_c=parts.power.heat.heat_c,
             **asdict(parts.guidance.sight or SightCard()),
         )
 

@@ -262,6 +262,7 @@ def lines(current: status.DeviceStatus) -> list[str]:
         f"walk: {'yes' if current.walking else 'no'}, {current.walk_s:.0f} s from {current.source}",
         f"guidance: {current.guidance}, {current.looks} looks, last said {current.last_said or 'nothing'!r}",
         f"model: {current.model_version or 'none'} (update: {current.model_state})",
+        *status.power_lines(current),
         *model_card.lines(model_card.SightCard(current.sees, current.unseen, current.unknown)),
         f"kept: {current.flagged} records from {current.chunks} chunks, {current.not_kept} lost",
         f"server: {link}, {current.queued} records ({size_mb:.1f} MB) waiting, {current.failed} refused",

@@ -65,6 +65,13 @@ class DeviceStatus:
     device_kind: str = ""
     """As in shared.messages.Status, like the next."""
     look_p95_ms: float = 0.0
+    battery_percent: float | None = None
+    """None = no battery tells, like the next."""
+    battery_minutes: float | None = None
+    low_voltage: bool | None = None
+    """The board is fed less than it needs, now; None = it does not say."""
+    heat_c: float | None = None
+    """Of the board's hottest zone."""
     sees: tuple[str, ...] = ()
     """Objects that the model in use sees, the most urgent first; these three are empty without a model."""
     unseen: tuple[str, ...] = ()
@@ -95,6 +102,19 @@ def read(state_dir: Path, clock: Clock) -> DeviceStatus | None:
     status = strict.read(DeviceStatus, value)
     fresh = 0 <= clock.monotonic_s() - status.updated_s <= STALE_S
     return status if fresh and status.kernel_boot == kernel_boot() else None
+
+
+def power_lines(current: DeviceStatus) -> list[str]:
+    """Battery and heat as a person reads them; empty where neither tells."""
+    parts = []
+    if current.battery_percent is not None:
+        left = "" if current.battery_minutes is None else f", {current.battery_minutes:.0f} min left"
+        parts.append(f"battery {current.battery_percent:.0f} %{left}")
+    if current.low_voltage:
+        parts.append("too little voltage")
+    if current.heat_c is not None:
+        parts.append(f"{current.heat_c:.0f} °C")
+    return [f"power: {', '.join(parts)}"] if parts else []
 
 
 def retained(current: DeviceStatus) -> Status:

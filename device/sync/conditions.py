@@ -11,34 +11,25 @@ from __future__ import annotations
 
 import logging
 import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from device.board import ASK_S, ASK_THROTTLED, THERMAL, Ask, heat_c, read_bits, run
 from device.config import SyncSection
 from device.sync.uploads import Allowed
 from shared.background import Background
 
 EVERY_S = 10.0
-ASK_S = 3.0
 JOIN_S = ASK_S + 2.0
 COOLER_C = 5.0  # must be lost before more may be sent again: else it would switch with every file
-THERMAL = Path("/sys/class/thermal")
-# Zones of the boards that are worn. A PC's may be at 95 °C in good health, and a Jetson's PMIC zone says 100 for ever.
-BOARD_ZONE = re.compile(r"(cpu|gpu|soc\d*|tj|thermal-fan-est)[-_]?therm(al)?|thermal-fan-est", re.IGNORECASE)
-THROTTLED_BITS = 0b1100  # of vcgencmd get_throttled: slowed down now, soft temperature limit now
 METERED = (1, 3)  # NM_METERED_YES, NM_METERED_GUESS_YES: an Android phone's hotspot is the latter
 ASK_METERED = (
     "busctl", "--auto-start=no", f"--timeout={ASK_S:g}", "get-property", "org.freedesktop.NetworkManager",
     "/org/freedesktop/NetworkManager", "org.freedesktop.NetworkManager", "Metered",
 )  # fmt: skip
-ASK_THROTTLED = ("vcgencmd", "get_throttled")
 
 logger = logging.getLogger(__name__)
-
-Ask = Callable[[tuple[str, ...]], str]
-"""Runs a command and returns what it prints; "" where it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,39 +84,13 @@ def _by_heat(rules: SyncSection, seen: Conditions, before: Allowed) -> Allowed:
 
 def look(thermal: Path, ask: Ask) -> Conditions:
     """Ask the machine. Raises nothing: a machine that does not know is left to send."""
-    return Conditions(_metered(ask(ASK_METERED)), _heat_c(thermal), _throttled(ask(ASK_THROTTLED)))
-
-
-def run(command: tuple[str, ...]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S + 1.0, check=False)
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+    return Conditions(_metered(ask(ASK_METERED)), heat_c(thermal), read_bits(ask(ASK_THROTTLED)).slowed)
 
 
 def _metered(said: str) -> bool | None:
     """said: what busctl prints, such as "u 4"."""
     match = re.fullmatch(r"u (\d)", said.strip())
     return None if match is None or match[1] == "0" else int(match[1]) in METERED
-
-
-def _throttled(said: str) -> bool | None:
-    """said: what vcgencmd prints, such as "throttled=0x50005"."""
-    match = re.fullmatch(r"throttled=0x([0-9a-fA-F]{1,8})", said.strip())
-    return None if match is None else bool(int(match[1], 16) & THROTTLED_BITS)
-
-
-def _heat_c(thermal: Path) -> float | None:
-    """The hottest of the board's own zones."""
-    zones_c = []
-    for zone in thermal.glob("thermal_zone*"):
-        try:
-            if BOARD_ZONE.fullmatch((zone / "type").read_text().strip()):
-                zones_c.append(int((zone / "temp").read_text()) / 1000)
-        except (OSError, ValueError):
-            continue  # a zone of a part that sleeps answers EAGAIN
-    return max((heat for heat in zones_c if -40 < heat < 150), default=None)
 
 
 class SyncWatch:

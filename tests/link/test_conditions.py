@@ -10,18 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device.board import ASK_THROTTLED, run
 from device.config import SyncSection
-from device.sync.conditions import (
-    ASK_METERED,
-    ASK_THROTTLED,
-    COOLER_C,
-    Conditions,
-    SyncDecision,
-    SyncWatch,
-    decide,
-    look,
-    run,
-)
+from device.sync.conditions import ASK_METERED, COOLER_C, Conditions, SyncDecision, SyncWatch, decide, look
 from device.sync.uploads import Allowed
 
 RULES = SyncSection(on_metered="small", hot_c=75.0, too_hot_c=82.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import pty
@@ -284,6 +285,9 @@ def test_a_status_that_is_old_or_of_another_boot_is_not_running(tmp_path: Path) 
     assert status.read(tmp_path, ManualClock(111.0)) is None
     assert status.read(tmp_path, ManualClock(50.0)) is None
     assert lines(fresh)[-1] == "trouble: Storage full."
+    assert not any(line.startswith("power:") for line in lines(fresh))
+    warm = dataclasses.replace(fresh, battery_percent=47.4, battery_minutes=95.0, low_voltage=True, heat_c=71.2)
+    assert "power: battery 47 %, 95 min left, too little voltage, 71 °C" in lines(warm)
 
 
 def findings(folder: Path, *only: str, **overrides: object) -> dict[str, selftest.CheckResult]:
