@@ -12,6 +12,7 @@ from device.capture.walk_clock import WalkClock
 from device.config import Config
 from device.controls.buttons import ButtonAction, Buttons, Keys, PinButton, Script
 from device.guidance.loop import GuidanceSettings
+from device.voice.output_list import OutputList, use_server
 from device.voice.sinks import Sink, Timeline, WavFile
 from device.voice.speakers import Speakers
 from device.voice.voice import SpeechRate
@@ -28,11 +29,19 @@ def sink(config: Config, time: WalkClock, clock: Clock) -> Sink:
     """As fast as possible there is no time to listen: the sound card is left alone then."""
     speech = config.voice.speech
     if speech == "speakers" and config.capture.pace == "real":
-        output = config.voice.output
-        return Speakers(clock, device=int(output) if output.isdigit() else output or None)
+        return speakers(config, clock)
     if speech in ("speakers", "none"):
         return Timeline(time.now_s, clock)
     return Timeline(time.now_s, clock, file=WavFile(Path(speech).expanduser()), walk_end=lambda: time.reached_s)
+
+
+def speakers(config: Config, clock: Clock) -> Speakers:
+    """The sound card that the settings name, or the best of what is connected."""
+    use_server(config.voice.server)
+    output, stereo = config.voice.output, config.voice.stereo == "auto"
+    if output.isdigit():
+        return Speakers(clock, device=int(output), stereo=stereo)
+    return Speakers(clock, outputs=OutputList(clock, wanted=output), stereo=stereo)
 
 
 def buttons(config: Config, walk_now: Callable[[], float]) -> list[Buttons]:

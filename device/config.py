@@ -50,7 +50,12 @@ class VoiceSection:
     speech: str = "speakers"
     """speakers (silent in a replay as fast as possible), none (captions only), or a file to write into: NAME.wav."""
     output: str = ""
-    """Name or number of the sound output. Empty = the system's default."""
+    """Part of the name, or the number, of the sound output. Empty = the best that is connected; HDMI comes last."""
+    server: str = ""
+    """Where the sound server is, as PULSE_SERVER has it, such as unix:/run/user/1000/pulse/native. Empty = that of this
+    user."""
+    stereo: Literal["auto", "off"] = "auto"
+    """auto: where the output has two channels, sounds come from the side of what they are about. off: from both."""
     language: str = "en-us"
     """Voice of espeak-ng (see `espeak-ng --voices`)."""
     words_per_minute: Annotated[int, Meta(ge=SLOWEST_WPM, le=FASTEST_WPM)] = 190

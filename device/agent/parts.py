@@ -171,6 +171,7 @@ class Parts:
             clock=self.clock,
             walk_now=self.walk_clock.now_s,
             on_trouble=self._voice_trouble,
+            on_news=lambda text: self.guidance.tell(text, urgent=True, about=policy.VOICE),
         )
 
     def _made_models(self, ports: AgentPorts) -> Models:
@@ -260,7 +261,8 @@ class Parts:
         if why:
             logger.error("%s", why)
             self.captions.note(f"No voice: {why} Captions go on.", style="red")
-        self.guidance.post(policy.VoiceLost() if why else policy.VoiceFound())
+        found = policy.VoiceFound(self.voice.back_with or policy.VOICE_BACK)
+        self.guidance.post(policy.VoiceLost() if why else found)
 
     def _listening(self, on: bool) -> None:
         self.guidance.post(policy.CorrectionListening(on))

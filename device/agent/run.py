@@ -27,6 +27,7 @@ from device.health.monitor import HealthMonitor, MonitorPorts
 from device.health.power.news import POWER_TEXTS
 from device.moments.sealer import STORAGE_TEXTS
 from device.updates.model_source import MODEL_TEXTS
+from device.voice.speakers import OUTPUT_TEXTS
 from shared import policy
 from shared.errors import MediaError
 from shared.notify import STOPPING, notify
@@ -40,7 +41,7 @@ LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
-    TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS,
+    TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS,
 )  # fmt: skip
 
 

@@ -370,7 +370,8 @@ class Guidance:
         expires_s = math.inf
         if action.fresh_s is not None and not self._settings.wait_for_looks:  # such a replay waits for its voice
             expires_s = self._clock.monotonic_s() + action.fresh_s
-        self._voice.say(VoiceUtterance(speak.utterance, speak.text, speak.tier, action.earcon, expires_s))
+        said = VoiceUtterance(speak.utterance, speak.text, speak.tier, action.earcon, expires_s, action.side)
+        self._voice.say(said)
         if self._settings.wait_for_looks:
             self._voice.settle()
             self._listen_for_starts()

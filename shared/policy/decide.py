@@ -93,8 +93,8 @@ def _voice(state: PolicyState, event: _Voice, now_s: float) -> PolicyState:
             return replace(state, speaking=None, quiet_since_s=now_s)
         case kinds.VoiceLost():
             return speaking.voice_lost(state, now_s)
-        case kinds.VoiceFound():
-            return speaking.voice_found(state)
+        case kinds.VoiceFound(text):
+            return speaking.voice_found(state, text)
         case _:
             assert_never(event)
 

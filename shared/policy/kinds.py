@@ -264,6 +264,9 @@ class VoiceLost:
 class VoiceFound:
     """What is said is heard again."""
 
+    text: str = VOICE_BACK
+    """What is said of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class WalkBegan:

@@ -91,13 +91,13 @@ def voice_lost(state: PolicyState, now_s: float) -> PolicyState:
     return state if state.lost_s is not None else replace(state, lost_s=now_s - kinds.LOST_BEFORE_S)
 
 
-def voice_found(state: PolicyState) -> PolicyState:
-    """It is heard again: news that nobody heard is said again, and so is what is still in view."""
+def voice_found(state: PolicyState, text: str) -> PolicyState:
+    """It is heard again, which `text` says: news that nobody heard is said again, and so is what is still in view."""
     if state.lost_s is None:
         return state
     unheard = _unheard(state, state.lost_s)
     heard = tuple(item for item in state.said if item.at_s < state.lost_s)
-    state = tell(replace(state, lost_s=None, said=heard), kinds.VOICE_BACK, urgent=True, about=kinds.VOICE)
+    state = tell(replace(state, lost_s=None, said=heard), text, urgent=True, about=kinds.VOICE)
     for news in unheard:
         state = tell(state, news.text, urgent=news.urgent, about=news.about, patient=news.patient, sees=news.sees)
     return state
