@@ -25,6 +25,7 @@ PART_KINDS = ("frame", "audio", "clip", "correction_audio")
 PartKind = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(PART_KINDS)})\Z")]
 KindOfDevice = Annotated[str, Meta(pattern=r"^(?:[a-z0-9][a-z0-9-]{0,47})?\Z")]
 LookMs = Annotated[float, Meta(ge=0, le=600_000)]  # ten minutes: longer than any watchdog lets a look last
+Angle = Annotated[float, Meta(ge=0, le=180)]
 Spans = Annotated[tuple[tuple[Count, Count], ...], Items]
 
 
@@ -68,6 +69,8 @@ class ChunkRecord:
     context: Text = ""
     width_px: Count = 0
     height_px: Count = 0
+    fov_deg: Angle = field(default=0.0, metadata=strict.LATER)
+    """What the picture shows from its left to its right edge; 0 = not known."""
     extra: Table = field(default_factory=dict)
 
 

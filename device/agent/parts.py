@@ -23,6 +23,7 @@ from device.boot import agent_version
 from device.capture.recorder import Recorder
 from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
+from device.capture.worn import WornCamera
 from device.config import Config
 from device.controls.buttons import Buttons, PinButton
 from device.controls.dispatch import Presses
@@ -101,6 +102,7 @@ class Parts:
         self.state_dir = settings.state_folder(config)
         with contextlib.suppress(OSError):  # each part that needs it says so
             atomic.make_dirs(self.state_dir)
+        self.camera = WornCamera(config.capture)
         self.walk_clock = WalkClock(clock, stands_still=config.capture.pace == "fast")
         self.admission = Admission.of(config, self.state_dir, clock)
         owner = config.device
@@ -139,7 +141,9 @@ class Parts:
             limit_bytes=limit_bytes,
             check=self.outbox.check,
         )
-        hooks = MomentsPorts(self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell)
+        hooks = MomentsPorts(
+            self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell, lambda: self.camera.known_deg
+        )
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.presses = Presses(
             self.buttons, self.guidance, self.moments, self.voice, walking=lambda: self.walking, stop=stopping.set
@@ -169,7 +173,7 @@ class Parts:
         )
 
     def _made_models(self, ports: AgentPorts) -> Models:
-        guiding, camera = self.config.guidance, self.config.capture.camera
+        guiding, camera = self.config.guidance, self.camera
         if guiding.model:
             own = Permission(settings_allow(self.config))
             load = ports.load or loader(execution=guiding.execution, camera=camera, permission=own)
