@@ -15,6 +15,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from rich.console import Console
 
 from device import build
@@ -125,7 +126,7 @@ class Parts:
             introduction=self.sight_told.introduction if listens else lambda card: (),
         )
         self.recorder = Recorder(clips=config.capture.clips)
-        self.outbox = LateOutbox(self.state_dir / "outbox")
+        self.outbox = LateOutbox(self.state_dir / "outbox", key=self._sealing_key())
         try:
             self._connect(ports, stopping)
         except BaseException:
@@ -152,6 +153,13 @@ class Parts:
         self.renewal: Renewal | None = None
         self.link = self._made_link()
         self.sync_watch = SyncWatch(self.config.sync, self._allow)
+
+    def _sealing_key(self) -> X25519PublicKey | None:
+        """What moments are encrypted to; None = they are not."""
+        known = self.admission.identity
+        key = None if known is None or not self.config.privacy.encrypt else known.sealing_key
+        logger.info("Moments are kept %s.", "unencrypted" if key is None else "encrypted for the server")
+        return key
 
     def _made_buttons(self) -> list[Buttons]:
         texts = iter(TEXTS)
