@@ -136,6 +136,15 @@ class FlagsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacySection:
+    """What of a moment others could read."""
+
+    encrypt: bool = True
+    """Whether moments are encrypted on the card, for the server alone, once it has named its key: at enrolment, or with
+    a renewed certificate. Off: whoever has the card has the moments that were not sent yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class SyncSection:
     on_metered: Literal["all", "small", "none"] = "small"
     """What goes over a connection that costs by the megabyte: all, small (no clips, no models), or none."""
@@ -193,6 +202,7 @@ class Config:
     voice: VoiceSection = field(default_factory=VoiceSection)
     guidance: GuidanceSection = field(default_factory=GuidanceSection)
     flags: FlagsSection = field(default_factory=FlagsSection)
+    privacy: PrivacySection = field(default_factory=PrivacySection)
     sync: SyncSection = field(default_factory=SyncSection)
     power: PowerSection = field(default_factory=PowerSection)
     buttons: ButtonsSection = field(default_factory=ButtonsSection)

@@ -63,7 +63,9 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         web = _web(store, dataset, registry, config, clock)
         if broker is not None:
             _start_access(home, broker, config, stack)
-        ingest = stack.enter_context(closing(worker.open_ingest(home, store, merge, config, clock)))
+        authority = broker.certificates.authority if broker else None
+        ingest = worker.open_ingest(home, store, merge, config, clock, authority=authority)
+        stack.callback(ingest.close)
         link = _link(config, broker, ingest, merge, offers)
         link.start()
         stack.callback(link.stop)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
 from msgspec import Meta
@@ -59,6 +59,8 @@ class EnrolAnswer:
     """HOST:PORT."""
     root_json: Root
     """The TUF root from which the device trusts releases."""
+    sealing_pem: Pem = field(default="", metadata=strict.LATER)
+    """The authority's certificate for the key that moments are sealed to; "" = the server has none."""
 
 
 Body = TypeVar("Body", bound="EnrolRequest | EnrolAnswer")
@@ -85,7 +87,7 @@ def is_equal(left: str, right: str) -> bool:
 
 
 def encode(body: EnrolRequest | EnrolAnswer) -> bytes:
-    return json.dumps({item.name: getattr(body, item.name) for item in fields(body)}, separators=(",", ":")).encode()
+    return json.dumps(strict.plain(body), separators=(",", ":")).encode()
 
 
 def decode(kind: type[Body], data: bytes) -> Body:

@@ -15,6 +15,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from rich.console import Console
 
 from device import build
@@ -23,6 +24,7 @@ from device.boot import agent_version
 from device.capture.recorder import Recorder
 from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
+from device.capture.worn import WornCamera
 from device.config import Config
 from device.controls.buttons import Buttons, PinButton
 from device.controls.dispatch import Presses
@@ -105,6 +107,7 @@ class Parts:
         self.state_dir = settings.state_folder(config)
         with contextlib.suppress(OSError):  # each part that needs it says so
             atomic.make_dirs(self.state_dir)
+        self.camera = WornCamera(config.capture)
         self.walk_clock = WalkClock(clock, stands_still=config.capture.pace == "fast")
         self.admission = Admission.of(config, self.state_dir, clock)
         owner = config.device
@@ -127,7 +130,7 @@ class Parts:
             introduction=self.sight_told.introduction if listens else lambda card: (),
         )
         self.recorder = Recorder(clips=config.capture.clips)
-        self.outbox = LateOutbox(self.state_dir / "outbox")
+        self.outbox = LateOutbox(self.state_dir / "outbox", key=self._sealing_key())
         try:
             self._connect(ports, stopping)
         except BaseException:
@@ -143,7 +146,9 @@ class Parts:
             limit_bytes=limit_bytes,
             check=self.outbox.check,
         )
-        hooks = MomentsPorts(self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell)
+        hooks = MomentsPorts(
+            self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell, lambda: self.camera.known_deg
+        )
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.presses = Presses(
             self.buttons, self.guidance, self.moments, self.voice, walking=lambda: self.walking, stop=stopping.set
@@ -153,6 +158,13 @@ class Parts:
         self.link = self._made_link()
         self.sync_watch = SyncWatch(self.config.sync, self._allow)
         self.power = self._made_power()
+
+    def _sealing_key(self) -> X25519PublicKey | None:
+        """What moments are encrypted to; None = they are not."""
+        known = self.admission.identity
+        key = None if known is None or not self.config.privacy.encrypt else known.sealing_key
+        logger.info("Moments are kept %s.", "unencrypted" if key is None else "encrypted for the server")
+        return key
 
     def _made_buttons(self) -> list[Buttons]:
         texts = iter(TEXTS)
@@ -175,7 +187,7 @@ class Parts:
         )
 
     def _made_models(self, ports: AgentPorts) -> Models:
-        guiding, camera = self.config.guidance, self.config.capture.camera
+        guiding, camera = self.config.guidance, self.camera
         if guiding.model:
             own = Permission(settings_allow(self.config))
             load = ports.load or loader(execution=guiding.execution, camera=camera, permission=own)

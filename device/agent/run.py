@@ -181,6 +181,7 @@ class Agent:
             parts.presses.poll(now_s)
             if isinstance(item, VideoFrame):
                 self._camera_came()
+                parts.camera.saw(item)
                 parts.report.took(item, parts.clock.monotonic_s())
                 parts.guidance.offer(item)
                 parts.models.saw(item)

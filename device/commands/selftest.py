@@ -42,6 +42,7 @@ BROKER_S = 5.0
 READ_S = 0.2
 LEAST_FREE_BYTES = 512 * 1024**2  # a day of flagged chunks and one model
 LOG_HINT = "See its log: journalctl -u waycue-device."
+ANGLES_DIFFER_DEG = 3.0  # 5 % of a distance
 MOST_SURE = 0.98  # a threshold above it silences what it is about
 LENS_SAID = {
     LensTrouble.DARK: "black",
@@ -101,7 +102,18 @@ def check_camera(config: Config, clock: Clock) -> CheckResult:
     trouble = lens.trouble(lens.view(frame.image))
     if trouble is not None:
         return _bad("camera", f"{width}×{height}, but {LENS_SAID[trouble]}", do="Is something over the lens?")
-    return _ok("camera", f"{config.capture.source}, {width}×{height}")
+    return _ok("camera", f"{config.capture.source}, {width}×{height}, {_sees(config, frame)}")
+
+
+def _sees(config: Config, frame: VideoFrame) -> str:
+    """The angle by which distances are told, and who says so."""
+    told, by_hand = frame.fov_deg, config.capture.camera_fov_deg
+    angle = f"sees {config.capture.camera_that_sees(told).fov_deg:g} degrees"
+    if by_hand is not None and told is not None and abs(by_hand - told) > ANGLES_DIFFER_DEG:
+        return f"{angle} as capture.camera_fov_deg says, but the camera itself says {told:g}: leave that setting out"
+    if by_hand is None and told is None:
+        return f"taken for one that {angle}: measure it and set capture.camera_fov_deg"
+    return angle
 
 
 def check_microphone(config: Config, clock: Clock) -> CheckResult:

@@ -84,6 +84,8 @@ class MomentsPorts:
     earcon: Callable[[str], None]
     listening: Callable[[bool], None]
     announce: Callable[[str], None]
+    fov_deg: Callable[[], float] = lambda: 0.0
+    """The angle that is set or known for the camera; 0 = neither."""
 
 
 class Moments:
@@ -209,6 +211,7 @@ class Moments:
             context=walk.context,
             width_px=chunk.width_px,
             height_px=chunk.height_px,
+            fov_deg=self._ports.fov_deg(),
             extra={
                 "walk_s": round(chunk.started_at_s, 3),
                 "looks": talk.looks,

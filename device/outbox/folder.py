@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from device.outbox.index import ItemRow, RecordRow
 from shared import atomic, messages, strict, topics
 from shared.errors import MessageError
-from shared.messages import ChunkRecord, CorrectionRecord, Envelope, Part
+from shared.messages import ChunkRecord, CorrectionRecord, Envelope, Part, SealedRecord
 
 SIDECAR = "record.json"
 FAILED = "failed"
@@ -64,11 +65,17 @@ def check_names(record_id: str, payloads: Mapping[str, bytes]) -> None:
         raise MessageError(f"{record_id!r} cannot be a record's id: no dots, and not {FAILED!r}.")
 
 
-def read_sidecar(record_id: str, sidecar: bytes) -> tuple[str, ChunkRecord | CorrectionRecord]:
+Record = ChunkRecord | CorrectionRecord | SealedRecord
+
+
+def read_sidecar(record_id: str, sidecar: bytes) -> tuple[str, Record]:
     """(kind, record) of a record.json. Raises: MessageError where it is not the sidecar of `record_id`."""
     envelope = messages.decode(Envelope, sidecar)
-    record: ChunkRecord | CorrectionRecord
-    if envelope.kind == "chunk":
+    record: Record
+    if envelope.kind == messages.SEALED:
+        record = strict.read(SealedRecord, envelope.body)
+        envelope, own_id = replace(envelope, kind=record.of), envelope.record_id
+    elif envelope.kind == "chunk":
         record = strict.read(ChunkRecord, envelope.body)
         own_id = record.chunk_id
     elif envelope.kind == "correction":
@@ -94,8 +101,18 @@ def rows(record_id: str, sidecar: bytes) -> tuple[RecordRow, list[ItemRow]]:
     return RecordRow(record_id, kind, importance(record), size), items
 
 
-def importance(record: ChunkRecord | CorrectionRecord) -> int:
+def is_same(kept: bytes, envelope: bytes) -> bool:
+    """Whether a record.json holds this envelope, sealed or not. Raises: MessageError."""
+    found = messages.decode(Envelope, kept)
+    if found.kind != messages.SEALED:
+        return kept == envelope
+    return strict.read(SealedRecord, found.body).digest == hashlib.sha256(envelope).hexdigest()
+
+
+def importance(record: Record) -> int:
     """0 corrections, 1 what the wearer flagged, 2 the rest: the order of sending, and backwards that of giving up."""
+    if isinstance(record, SealedRecord):
+        return record.importance
     if isinstance(record, CorrectionRecord):
         return 0
     return 1 if {"wearer", "correction"} & set(record.flags) else 2

@@ -21,7 +21,7 @@ from device.outbox.index import Damaged, Index, RecordRow, translated
 from device.outbox.types import Counts
 from shared import atomic, topics
 from shared.errors import MessageError
-from shared.messages import to_dict
+from shared.messages import SealedRecord, to_dict
 
 STATES = {"queued": "waiting", "deletable": "merged", "failed": "refused", "dropped": "lost"}
 """State in the index → as a person reads it."""
@@ -100,6 +100,8 @@ def show(folder: Path, record_id: str) -> dict[str, Any]:
     try:
         kind, record = outbox_folder.read_sidecar(record_id, sidecar)
         body = to_dict(record)
+        if isinstance(record, SealedRecord):
+            body["sealed"] = f"{len(record.sealed)} characters that only the server can read"
     except MessageError as error:
         kind, body = "", {"damaged": str(error)}
     return {

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
 from device.outbox.outbox import Counts, Outbox, OutboxItem, Pruned, Recovery
 from shared.errors import InUse
 from shared.messages import ChunkRecord, CorrectionRecord
@@ -22,8 +24,10 @@ class LateOutbox:
     raises: InUse where another process has the folder open
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, key: X25519PublicKey | None = None) -> None:
+        """key: as an Outbox takes it."""
         self._folder = folder
+        self._key = key
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
         self._box: Outbox | None = None
@@ -48,7 +52,7 @@ class LateOutbox:
 
     def _opened(self) -> Outbox:
         try:
-            return Outbox(self._folder)
+            return Outbox(self._folder, key=self._key)
         except InUse as error:
             if self.trouble is None:
                 raise

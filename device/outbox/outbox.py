@@ -18,7 +18,8 @@ Promises:
 4. Uploader and retention share one registry of claims: what is being sent is not deleted under its hands.
 5. Order of sending: everything small before clips; corrections, then what the wearer flagged, then the rest; then age.
 
-`record.json` is exactly the message that travels on `up/event`.
+`record.json` is exactly the message that travels on `up/event`. With a key of the server's it and the payload files are
+encrypted before they touch the disk (device.outbox.enclosed).
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
 from device.boot import kernel_boot
 from device.outbox import folder as outbox_folder
 from device.outbox import inspect
+from device.outbox.enclosed import enclose
 from device.outbox.folder import FAILED, FILE_NAMES, REQUESTS, SIDECAR
 from device.outbox.index import ItemRow, RecordRow
 from device.outbox.inspect import peek as peek
@@ -60,12 +64,16 @@ class Outbox:
     """The open outbox of one agent. Any thread may call any method.
 
     crash_point: called with the name of each durable step (STEPS) right after it. boot: what names this run of the
-    machine's kernel; None = ask it. raises: InUse where another process has it open, OSError.
+    machine's kernel; None = ask it. key: the server's, which alone can then read what is sealed from now on; None = it
+    is not encrypted. raises: InUse where another process has it open, OSError.
     """
 
-    def __init__(self, folder: Path, *, crash_point: Step = no_step, boot: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, crash_point: Step = no_step, boot: str | None = None, key: X25519PublicKey | None = None
+    ) -> None:
         self.folder = folder
         self._crash_point = crash_point
+        self._key = key
         self._claimed: dict[str, str] = {}  # item name → record id
         self._listeners: list[Callable[[], None]] = []
         self._store = RecordStore(folder, boot=boot or kernel_boot(), crash_point=crash_point)
@@ -95,7 +103,7 @@ class Outbox:
         raises: OSError (ENOSPC too, and nothing is left behind), MessageError for what cannot travel.
         """
         sealed = replace(record, parts=outbox_folder.parts(payloads))
-        self._seal(record.chunk_id, Envelope("chunk", record.chunk_id, messages.to_dict(sealed)), payloads)
+        self._seal(sealed, Envelope("chunk", record.chunk_id, messages.to_dict(sealed)), payloads)
         return sealed
 
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord:
@@ -103,11 +111,11 @@ class Outbox:
         payloads = {"correction_audio": wav}
         sealed = replace(record, parts=outbox_folder.parts(payloads))
         envelope = Envelope("correction", record.correction_id, messages.to_dict(sealed))
-        self._seal(record.correction_id, envelope, payloads)
+        self._seal(sealed, envelope, payloads)
         return sealed
 
-    def _seal(self, record_id: str, envelope: Envelope, payloads: Mapping[str, bytes]) -> None:
-        sidecar = messages.encode(envelope)
+    def _seal(self, sealed: ChunkRecord | CorrectionRecord, envelope: Envelope, payloads: Mapping[str, bytes]) -> None:
+        record_id, sidecar = envelope.record_id, messages.encode(envelope)
         outbox_folder.check_names(record_id, payloads)
         # What the server would refuse must fail here, where the agent can still say so.
         record, items = outbox_folder.rows(record_id, sidecar)
@@ -115,9 +123,13 @@ class Outbox:
         if (self.folder / FAILED / record_id).exists():
             raise MessageError(f"{record_id} was refused by the server before.")
         if folder.exists():
-            if (folder / SIDECAR).read_bytes() != sidecar:
+            if not outbox_folder.is_same((folder / SIDECAR).read_bytes(), sidecar):
                 raise MessageError(f"{record_id} was sealed before with other content.")
             return
+        if self._key is not None:
+            envelope, payloads = enclose(sealed, envelope, payloads, self._key)
+            sidecar = messages.encode(envelope)
+            record, items = outbox_folder.rows(record_id, sidecar)
         files = {FILE_NAMES[part]: data for part, data in payloads.items()} | {SIDECAR: sidecar}
         try:
             atomic.write_folder(folder, files, step=lambda name: self._crash_point(f"seal:{name}"))

@@ -127,6 +127,10 @@ class Transfers:
             self._counts.add(device, "bytes", arrival.begin.part.size_bytes)
         return self._replies.merged(device, name, counted_as="parts" if outcome.new else "repeated")
 
+    def refused(self, arrival: Arrival, reason: str) -> list[Reply]:
+        """Answer about a verified file that cannot be used."""
+        return self._refuse(arrival, reason)
+
     def end_batch(self) -> None:
         """Delete files of which nothing came for long."""
         self._answered_unknown.clear()

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from device.outbox.outbox import Outbox
 from shared import atomic
 from shared.atomic import Step
 from shared.errors import MessageError
 from tests.device.outbox.records import chunk, correction, payloads, wav
 
+KEY = X25519PrivateKey.generate()
 REFUSED = {"pi-1-b0071-000002"}
 """The server of this story refuses the clip of this record."""
 
@@ -30,9 +33,10 @@ class Promises:
             atomic.append_line(log, {"what": what, "name": name})
 
 
-def live(folder: Path, crash_point: Step) -> None:
+def live(folder: Path, crash_point: Step, *, sealed: bool = False) -> None:
+    """sealed: encrypted for a server."""
     promises = Promises(folder / "promises.jsonl")
-    box = Outbox(folder / "outbox", crash_point=crash_point)
+    box = Outbox(folder / "outbox", crash_point=crash_point, key=KEY.public_key() if sealed else None)
     for number in range(4):
         try:
             box.seal_chunk(chunk(number), payloads(number, clip_bytes=400))
