@@ -15,6 +15,8 @@ Promises:
    or by `prune` and `evict`, which delete what is merged first and name everything else that they delete.
 3. What is refused for good goes to failed/ with its reason. It is never counted as sent, and not sent again unless a
    person says so (`retry`).
+   What the wearer has erased (`seal_erase`) is deleted at once, also what is being sent; after a crash in between, the
+   rest of it at the next opening.
 4. Uploader and retention share one registry of claims: what is being sent is not deleted under its hands.
 5. Order of sending: everything small before clips; corrections, then what the wearer flagged, then the rest; then age.
 
@@ -42,13 +44,14 @@ from device.outbox.types import Recovery as Recovery
 from shared import atomic, messages
 from shared.atomic import Step, no_step
 from shared.errors import MessageError
-from shared.messages import ChunkRecord, CorrectionRecord, Envelope
+from shared.messages import ChunkRecord, CorrectionRecord, Envelope, EraseRecord
 
 STEPS = (
     "seal:files_written", "seal:files_synced", "seal:renamed", "seal:indexed",
     "ack:marked", "forget:moved_aside", "forget:deleted", "forget:counted",
     "fail:marked", "fail:reason_written", "fail:moved", "fail:recorded",
     "retry:moved", "retry:decided", "retry:queued",
+    "erase:unlisted", "erase:moved_aside", "erase:deleted",
     "prune:marked", "prune:logged", "prune:moved_aside", "prune:deleted", "prune:counted",
 )  # fmt: skip
 """Every durable step, in order; a crash test kills the process at each."""
@@ -73,6 +76,8 @@ class Outbox:
         self.recovered = self._store.recovered
         try:
             self.retry_requested()
+            for record in self._store.erasures():
+                self._store.erase(record)
         except BaseException:
             self.close()
             raise
@@ -104,6 +109,20 @@ class Outbox:
         sealed = replace(record, parts=outbox_folder.parts(payloads))
         envelope = Envelope("correction", record.correction_id, messages.to_dict(sealed))
         self._seal(record.correction_id, envelope, payloads)
+        return sealed
+
+    def seal_erase(self, record: EraseRecord) -> EraseRecord:
+        """Delete every sealed record that this covers, and store the wish for the server, which may have some of them.
+
+        Durable when it returns; the same again does nothing more. Returns it with the ids of what lay here.
+        raises: OSError, MessageError
+        """
+        with self._lock:
+            ids = tuple(dict.fromkeys((*record.record_ids, *self._store.covered(record))))
+            sealed = replace(record, record_ids=ids)
+            if not (self.folder / record.erase_id).exists():
+                self._seal(record.erase_id, Envelope("erase", record.erase_id, messages.to_dict(sealed)), {})
+            self._store.erase(sealed)
         return sealed
 
     def _seal(self, record_id: str, envelope: Envelope, payloads: Mapping[str, bytes]) -> None:

@@ -19,7 +19,7 @@ from shared.policy import PolicySettings, PolicyState, StateChange
 from shared.runtime.seen import Hazard, Observation
 from shared.sight import Sight, Uprightness
 
-EARCONS = ("state", "unsure")
+EARCONS = ("state", "unsure", "heard")
 """Reasons to speak that have an earcon of their own name before the words; warnings have theirs."""
 WITHHELD_EARCON = "unsure"
 """In the place of words that were stopped: something may be there, and the device cannot say what."""
