@@ -10,7 +10,11 @@ from device.capture.open import open_source
 from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
 from device.config import Config
-from device.controls.buttons import ButtonAction, Buttons, Keys, PinButton, Script
+from device.controls.actions import Buttons
+from device.controls.bindings import Binding, binding, named
+from device.controls.buttons import Keys, Script
+from device.controls.pins import PinKey
+from device.controls.pressed import PressedKeys
 from device.guidance.loop import GuidanceSettings
 from device.voice.output_list import OutputList, use_server
 from device.voice.sinks import Sink, Timeline, WavFile
@@ -45,19 +49,34 @@ def speakers(config: Config, clock: Clock) -> Speakers:
 
 
 def buttons(config: Config, walk_now: Callable[[], float]) -> list[Buttons]:
-    """Raises: ConfigError."""
-    wanted, hold_s = config.buttons, config.buttons.hold_s
+    """What needs no device: a script, and the terminal. Raises: ConfigError."""
+    wanted = config.buttons
     sources: list[Buttons] = []
     if wanted.script:
         sources.append(Script.load(Path(wanted.script).expanduser()))
     if wanted.keys:
         sources.append(Keys(walk_now))
-    if wanted.pin:
-        sources.append(PinButton(wanted.pin, walk_now, hold_s=hold_s))
-    if wanted.repeat_pin:
-        actions = {"short": ButtonAction.REPEAT, "long": ButtonAction.MUTE}
-        sources.append(PinButton(wanted.repeat_pin, walk_now, hold_s=hold_s, **actions))
     return sources
+
+
+def pins(config: Config, clock: Clock) -> list[Buttons]:
+    """Buttons and switches on pins, the first two by their own settings. Raises: ConfigError."""
+    wanted = config.buttons
+    found = [
+        _pin(config, clock, pin, binding(presses, f"buttons.{setting}"), setting=name)
+        for pin, presses, setting, name in (
+            (wanted.pin, wanted.press, "press", "buttons.pin"),
+            (wanted.repeat_pin, wanted.repeat_press, "repeat_press", "buttons.repeat_pin"),
+        )
+        if pin
+    ]
+    more = named(wanted.pins, "buttons.pins").items()
+    return found + [_pin(config, clock, pin, one, setting="buttons.pins") for pin, one in more]
+
+
+def _pin(config: Config, clock: Clock, pin: str, one: Binding, *, setting: str) -> Buttons:
+    wanted, key = config.buttons, PinKey(pin, clock.monotonic_s, setting=setting)
+    return PressedKeys(key, {"": one}, clock.monotonic_s, hold_s=wanted.hold_s, double_s=wanted.double_s)
 
 
 def guidance_settings(config: Config) -> GuidanceSettings:

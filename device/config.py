@@ -168,14 +168,30 @@ class PowerSection:
 @dataclass(frozen=True, slots=True)
 class ButtonsSection:
     keys: bool = True
-    """Keys of the terminal: space flags, c corrects, r repeats, m mutes, + and - change the volume, s tells what it
-    sees, q quits."""
+    """Keys of the terminal: space flags, c corrects, d discards the correction, r repeats, m mutes, + and - change the
+    volume, s tells what it sees, a what is ahead, h how it is, p pauses recording, f forgets five minutes, q quits."""
     pin: str = ""
-    """Pin of a push button, as gpiozero names it (GPIO17): short press flags, long press corrects. Empty = none."""
+    """Pin of a push button, as gpiozero names it (GPIO17). Empty = none."""
+    press: str = "flag, correct"
+    """What a short, a long and a double press of it do: flag, correct, repeat, mute, louder, quieter, sees, ahead,
+    status, pause, forget, discard, or - for nothing."""
     repeat_pin: str = ""
-    """Pin of a second push button: short press repeats the last guidance, long press mutes. Empty = none."""
+    """Pin of a second push button. Empty = none."""
+    repeat_press: str = "repeat, mute"
+    """What its presses do, in the same way."""
+    pins: tuple[str, ...] = ()
+    """More push buttons, each as "GPIO22: ahead, status"."""
+    input: str = ""
+    """Headset, presenter or pedal: its name, or its path under /dev/input/by-id. The rest of the system no longer gets
+    its keys. Empty = none."""
+    input_keys: tuple[str, ...] = ()
+    """What its keys do, each as "playpause: flag, correct, discard". Empty = the usual keys of such devices."""
+    pause_switch: str = ""
+    """Pin of a switch that pauses recording while it is on, or the name of a switch of `input`. Empty = none."""
     hold_s: Annotated[float, Meta(ge=0.1, le=5)] = 0.6
     """A press longer than this is a long one."""
+    double_s: Annotated[float, Meta(ge=0.1, le=2)] = 0.4
+    """Two presses at most so far apart are a double one. Where that means anything, a short press waits so long."""
     script: str = ""
     """File with presses for a replay, one JSON object a line. Empty = none."""
 

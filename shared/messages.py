@@ -113,7 +113,42 @@ class SealedRecord:
     """SHA-256 of the envelope inside."""
     sealed: Sealed
     """Base64 of a sealed file: the envelope that would have travelled instead."""
+    started_at_s: Number = 0.0
+    """As in the record inside, like the next: what is to be forgotten is found by its time."""
+    duration_s: Number = 0.0
     extra: Table = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EraseRecord:
+    """The wearer wants something erased that the server may have: shared.erasure says what it covers. May arrive
+    before what it is about, and any number of times."""
+
+    erase_id: PlainName
+    device: DeviceName
+    asked_at_utc: UtcSeconds
+    record_ids: Annotated[tuple[PlainName, ...], Items] = ()
+    """Chunks and corrections by their ids."""
+    boot_id: Text = ""
+    """With the two below: what was recorded in a stretch of time. "" = nothing by time; else what the boot ids of the
+    records begin with."""
+    from_s: Number = 0.0
+    """Seconds since boot, as in the records."""
+    to_s: Number = 0.0
+    extra: Table = field(default_factory=dict)
+
+
+Record = ChunkRecord | CorrectionRecord | EraseRecord
+"""What travels on `up/event`, as it is or sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardWords:
+    """What the server understood of a spoken correction, for the wearer to hear. Sent once; nothing hangs on it."""
+
+    correction_id: PlainName
+    text: Text = ""
+    """The vocabulary's sentence; "" = not understood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +156,7 @@ class Envelope:
     """What travels on `up/event`: a record with its kind and its own id."""
 
     kind: Text
-    """chunk | correction | sealed"""
+    """chunk | correction | erase | sealed"""
     record_id: PlainName
     body: Table
 

@@ -10,8 +10,10 @@ monitor                                           status, announcements, watchdo
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +28,12 @@ from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
 from device.capture.worn import WornCamera
 from device.config import Config
-from device.controls.buttons import Buttons, PinButton
-from device.controls.dispatch import Presses
-from device.controls.retried import TEXTS, RetriedButtons
+from device.controls.actions import Buttons
+from device.controls.dispatch import Presses, PressPorts
+from device.controls.retried import ANOTHER, TEXTS, RetriedButtons
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance
+from device.health import how_are_you
 from device.health.feed import SpokenTimes
 from device.health.machine_kind import this_machine
 from device.health.power.find import PowerPlaces, PowerSources
@@ -42,6 +45,7 @@ from device.health.walk_report import Captions, WalkReport
 from device.identity.admission import Admission
 from device.identity.renew import Renewal
 from device.moments.collector import Moments, MomentsPorts, WalkId
+from device.moments.recording import Recording
 from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
 from device.outbox.late import LateOutbox
 from device.sync.conditions import SyncDecision, SyncWatch
@@ -55,7 +59,7 @@ from device.voice.phrases import Phrases
 from device.voice.voice import Voice, VoiceUtterance
 from shared import atomic, policy
 from shared.clock import Clock
-from shared.messages import ChunkRecord, Status
+from shared.messages import ChunkRecord, EraseRecord, Status
 from shared.runtime import check_golden
 
 logger = logging.getLogger(__name__)
@@ -99,6 +103,8 @@ class Parts:
         self.config = config
         self.clock = clock = ports.clock
         self.walking = False
+        self.battery_percent: Callable[[], int | None] = lambda: None
+        """0 to 100; None = nobody knows."""
         self.rounds = 0
         """Of the loop that reads the source."""
         self.is_replay = settings.is_replay(config)
@@ -112,7 +118,12 @@ class Parts:
         self.admission = Admission.of(config, self.state_dir, clock)
         owner = config.device
         self.walk = WalkId.begin(
-            self.admission.device, clock, wearer=owner.wearer, consent=owner.consent, context=owner.context
+            self.admission.device,
+            clock,
+            wearer=owner.wearer,
+            consent=owner.consent,
+            context=owner.context,
+            own_clock=self.is_replay,
         )
         self.report = WalkReport(self.walk.walk_id, self.walk.device, config.capture.source)
         self.captions = Captions(file=options.captions, console=ports.console)
@@ -150,9 +161,9 @@ class Parts:
             self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell, lambda: self.camera.known_deg
         )
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
-        self.presses = Presses(
-            self.buttons, self.guidance, self.moments, self.voice, walking=lambda: self.walking, stop=stopping.set
-        )
+        self.recording = Recording(self.moments, self.state_dir, self._announce_about)
+        press_ports = PressPorts(lambda: self.walking, stopping.set, lambda: how_are_you.line(self.wellbeing()))
+        self.presses = Presses(self.buttons, self.guidance, self.voice, (self.moments, self.recording), press_ports)
         self.models = self._made_models(ports)
         self.renewal: Renewal | None = None
         self.link = self._made_link()
@@ -167,11 +178,10 @@ class Parts:
         return key
 
     def _made_buttons(self) -> list[Buttons]:
-        texts = iter(TEXTS)
-        return [
-            RetriedButtons(buttons, next(texts), self._announce_button) if isinstance(buttons, PinButton) else buttons
-            for buttons in build.buttons(self.config, self.walk_clock.now_s)
-        ]
+        texts = itertools.chain(TEXTS, itertools.repeat(ANOTHER))
+        pins = build.pins(self.config, self.clock)
+        retried = [RetriedButtons(pin, next(texts), self._announce_about) for pin in pins]
+        return [*build.buttons(self.config, self.walk_clock.now_s), *retried]
 
     def _made_voice(self) -> Voice:
         self.phrases = Phrases(Espeak(voice=self.config.voice.language), self.state_dir / "voice")
@@ -253,13 +263,22 @@ class Parts:
         self.voice.say(VoiceUtterance(OUT_OF_TURN, text, 2, earcon="state"))
         self.said(Spoken(OUT_OF_TURN, now_s, text, 2, "state", 1.0, seen_s=now_s))
 
+    def wellbeing(self) -> how_are_you.Wellbeing:
+        """How the device is, for the wearer who asks."""
+        online = None if self.link is None else self.link.online
+        waiting, trouble = self.outbox.counts().queued, self.sealer.trouble or ""
+        return how_are_you.Wellbeing(self.battery_percent(), online, waiting, not self.recording.paused, trouble)
+
     def _sealed(self, parcel: Parcel) -> None:
+        if isinstance(parcel.record, EraseRecord):
+            self.report.erase(parcel.record.record_ids)
+            return
         correction = not isinstance(parcel.record, ChunkRecord)
         self.report.sealed(parcel.name, correction=correction)
         if correction:
             self.voice.earcon("listened")
 
-    def _announce_button(self, text: str, about: str) -> None:
+    def _announce_about(self, text: str, about: str) -> None:
         self.guidance.tell(text, about=about)
 
     def tell_power(self, news: PowerNews) -> None:

@@ -23,8 +23,11 @@ from device.controls.buttons import KEYS_HELP, Keys
 from device.controls.retried import BUTTON_TEXTS
 from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_WORDS, UPDATED
 from device.health import announcements, status
+from device.health.how_are_you import HOW_TEXTS
 from device.health.monitor import HealthMonitor, MonitorPorts
 from device.health.power.news import POWER_TEXTS
+from device.moments.collector import MOMENT_TEXTS
+from device.moments.pausing import PAUSE_TEXTS
 from device.moments.sealer import STORAGE_TEXTS
 from device.updates.model_source import MODEL_TEXTS
 from device.voice.speakers import OUTPUT_TEXTS
@@ -41,7 +44,8 @@ LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
-    TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS,
+    TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS, *HOW_TEXTS,
+    *MOMENT_TEXTS, *PAUSE_TEXTS,
 )  # fmt: skip
 
 
@@ -121,6 +125,8 @@ class Agent:
         stack.callback(parts.sealer.close)
         stack.callback(parts.guidance.stop)
         parts.guidance.start()
+        stack.callback(parts.recording.close)
+        parts.recording.start()
         for buttons in parts.buttons:
             stack.callback(buttons.close)
             buttons.open()

@@ -41,7 +41,9 @@ class AgentState:
         cameras = (part for part in self._source_health() if part.kind == "picture")
         if any(not part.healthy and not part.given_up for part in cameras):
             return parts.rounds
-        return parts.guidance.progress_s if parts.guidance.model_version else parts.moments.chunks
+        if parts.guidance.model_version:
+            return parts.guidance.progress_s
+        return parts.rounds if parts.recording.paused else parts.moments.chunks
 
     def status(self) -> DeviceStatus:
         parts = self._parts
@@ -75,6 +77,7 @@ class AgentState:
             troubles=self._troubles(),
             offline="" if link is None else link.why_offline or "",
             device_kind=parts.device_kind,
+            recording=not parts.recording.paused,
             look_p95_ms=parts.guidance.look_p95_ms,
             battery_percent=parts.power.percent,
             battery_minutes=parts.power.minutes_left,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from device.controls.buttons import Buttons, Press
+from device.controls.actions import Buttons, Press
 from shared.background import Background
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,8 @@ SECOND_FAILED = "Second button failed."
 SECOND_BACK = "Second button is working."
 TEXTS = ((FAILED, BACK), (SECOND_FAILED, SECOND_BACK))
 """Of the first and the second button on a pin."""
-BUTTON_TEXTS = tuple(text for pair in TEXTS for text in pair)
+ANOTHER = ("Another button failed.", "Another button is working.")
+BUTTON_TEXTS = tuple(text for pair in (*TEXTS, ANOTHER) for text in pair)
 JOIN_S = 2.0
 
 

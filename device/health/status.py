@@ -78,6 +78,8 @@ class DeviceStatus:
     """Those that it does not see."""
     unknown: tuple[str, ...] = ()
     """Those of which that is not known."""
+    recording: bool = True
+    """Off: the wearer, a switch or the place has paused it, and nothing is kept."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

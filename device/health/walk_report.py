@@ -128,6 +128,8 @@ class WalkReport:
     flagged: list[str] = field(default_factory=list)
     """Ids of chunks that are durable in the outbox."""
     corrections: list[str] = field(default_factory=list)
+    erased: list[str] = field(default_factory=list)
+    """Ids of those that the wearer had erased again; they are in neither of the two above."""
     announced: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """State changes that were spoken, in the same way."""
     late_s: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
@@ -144,6 +146,12 @@ class WalkReport:
     def sealed(self, record_id: str, *, correction: bool) -> None:
         with self._lock:
             (self.corrections if correction else self.flagged).append(record_id)
+
+    def erase(self, record_ids: Collection[str]) -> None:
+        with self._lock:
+            self.erased += [name for name in record_ids if name not in self.erased]
+            self.flagged = [name for name in self.flagged if name not in record_ids]
+            self.corrections = [name for name in self.corrections if name not in record_ids]
 
     def took(self, frame: VideoFrame, now_s: float) -> None:
         self.frames_seen += 1
@@ -167,6 +175,7 @@ class WalkReport:
                 **times_to_speech_ms(heard.values()),
                 "flagged": self.flagged,
                 "corrections": self.corrections,
+                "erased": self.erased,
             }
         atomic.write_json(path, value)
 

@@ -34,6 +34,8 @@ def enclose(
         importance=outbox_folder.importance(record),
         parts=outbox_folder.parts(closed),
         digest=hashlib.sha256(plain).hexdigest(),
+        started_at_s=record.started_at_s,
+        duration_s=record.duration_s,
         sealed=base64.b64encode(sealed(outbox_folder.RECORD_KIND, plain)).decode(),
     )
     return Envelope(messages.SEALED, envelope.record_id, messages.to_dict(body)), closed

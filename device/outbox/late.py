@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from device.outbox.outbox import Counts, Outbox, OutboxItem, Pruned, Recovery
 from shared.errors import InUse
-from shared.messages import ChunkRecord, CorrectionRecord
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
 
 
 class LateOutbox:
@@ -81,6 +81,9 @@ class LateOutbox:
 
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord:
         return self.check().seal_correction(record, wav)
+
+    def seal_erase(self, record: EraseRecord) -> EraseRecord:
+        return self.check().seal_erase(record)
 
     def note_lost(self, record_ids: Iterable[str], why: str) -> None:
         self.check().note_lost(record_ids, why)

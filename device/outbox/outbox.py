@@ -15,6 +15,8 @@ Promises:
    or by `prune` and `evict`, which delete what is merged first and name everything else that they delete.
 3. What is refused for good goes to failed/ with its reason. It is never counted as sent, and not sent again unless a
    person says so (`retry`).
+   What the wearer has erased (`seal_erase`) is deleted at once, also what is being sent; after a crash in between, the
+   rest of it at the next opening.
 4. Uploader and retention share one registry of claims: what is being sent is not deleted under its hands.
 5. Order of sending: everything small before clips; corrections, then what the wearer flagged, then the rest; then age.
 
@@ -46,13 +48,14 @@ from device.outbox.types import Recovery as Recovery
 from shared import atomic, messages
 from shared.atomic import Step, no_step
 from shared.errors import MessageError
-from shared.messages import ChunkRecord, CorrectionRecord, Envelope
+from shared.messages import ChunkRecord, CorrectionRecord, Envelope, EraseRecord
 
 STEPS = (
     "seal:files_written", "seal:files_synced", "seal:renamed", "seal:indexed",
     "ack:marked", "forget:moved_aside", "forget:deleted", "forget:counted",
     "fail:marked", "fail:reason_written", "fail:moved", "fail:recorded",
     "retry:moved", "retry:decided", "retry:queued",
+    "erase:unlisted", "erase:moved_aside", "erase:deleted",
     "prune:marked", "prune:logged", "prune:moved_aside", "prune:deleted", "prune:counted",
 )  # fmt: skip
 """Every durable step, in order; a crash test kills the process at each."""
@@ -81,6 +84,8 @@ class Outbox:
         self.recovered = self._store.recovered
         try:
             self.retry_requested()
+            for record in self._store.erasures():
+                self._store.erase(record)
         except BaseException:
             self.close()
             raise
@@ -114,7 +119,23 @@ class Outbox:
         self._seal(sealed, envelope, payloads)
         return sealed
 
-    def _seal(self, sealed: ChunkRecord | CorrectionRecord, envelope: Envelope, payloads: Mapping[str, bytes]) -> None:
+    def seal_erase(self, record: EraseRecord) -> EraseRecord:
+        """Delete every sealed record that this covers, and store the wish for the server, which may have some of them.
+
+        Durable when it returns; the same again does nothing more. Returns it with the ids of what lay here.
+        raises: OSError, MessageError
+        """
+        with self._lock:
+            ids = tuple(dict.fromkeys((*record.record_ids, *self._store.covered(record))))
+            sealed = replace(record, record_ids=ids)
+            if not (self.folder / record.erase_id).exists():
+                self._seal(sealed, Envelope("erase", record.erase_id, messages.to_dict(sealed)), {})
+            self._store.erase(sealed)
+        return sealed
+
+    def _seal(
+        self, sealed: ChunkRecord | CorrectionRecord | EraseRecord, envelope: Envelope, payloads: Mapping[str, bytes]
+    ) -> None:
         record_id, sidecar = envelope.record_id, messages.encode(envelope)
         outbox_folder.check_names(record_id, payloads)
         # What the server would refuse must fail here, where the agent can still say so.
@@ -126,7 +147,7 @@ class Outbox:
             if not outbox_folder.is_same((folder / SIDECAR).read_bytes(), sidecar):
                 raise MessageError(f"{record_id} was sealed before with other content.")
             return
-        if self._key is not None:
+        if self._key is not None and not isinstance(sealed, EraseRecord):
             envelope, payloads = enclose(sealed, envelope, payloads, self._key)
             sidecar = messages.encode(envelope)
             record, items = outbox_folder.rows(record_id, sidecar)

@@ -33,6 +33,8 @@ NOTES: dict[str, tuple[tuple[int, int], ...]] = {
     "heartbeat": ((1200, 12),),
     "listening": ((660, 60), (990, 60)),
     "listened": ((990, 60), (660, 60)),
+    "heard": ((784, 40), (0, 15), (784, 40)),
+    "kept": ((1320, 30), (1760, 50)),
     "refused": ((220, 140),),
 }
 LOUDNESS = 0.35  # of full scale: beside speech, not above it

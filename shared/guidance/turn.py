@@ -22,7 +22,7 @@ from shared.sight import Sight, Uprightness
 
 EARCONS = {
     "state": "state", "unsure": "unsure", "hazard": "direction", "worded": "direction", "repeat": "answer",
-    "answer": "answer",
+    "answer": "answer", "heard": "heard",
 }  # fmt: skip
 """The earcon before the words, by the reason to speak; warnings have theirs. Of three kinds: warning, direction, and
 answer to the wearer."""

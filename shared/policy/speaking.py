@@ -53,6 +53,28 @@ def tell(
     return replace(state, waiting=(*state.waiting, News(text, why, urgent, about, patient=patient, sees=sees)))
 
 
+def reply(state: PolicyState, text: str, *, tier: int, why: str, about: str) -> PolicyState:
+    """Answer the wearer at once; an older answer to the same question is forgotten."""
+    state = _forget(state, about, but=text)
+    if any(news.text == text and news.why == why for news in state.waiting) or not _may_be_announced(text, why):
+        return state
+    return replace(state, waiting=(*state.waiting, News(text, why, urgent=True, about=about, tier=tier)))
+
+
+def read_back(state: PolicyState, heard: str) -> PolicyState:
+    """Say what was understood of the wearer's correction: a sentence of the vocabulary, "" = nothing was.
+
+    That the way was clear is never read back in those words.
+    """
+    if not heard:
+        return tell(state, kinds.HEARD_OTHER, about=kinds.OWN_WORDS)
+    if "clear" in vocabulary.words(heard):
+        return tell(state, kinds.HEARD_NOTHING, why="heard", about=kinds.OWN_WORDS)
+    if not vocabulary.may_be_spoken(heard):
+        return tell(state, kinds.HEARD_OTHER, about=kinds.OWN_WORDS)
+    return tell(state, f"{kinds.HEARD}{heard}", why="heard", about=kinds.OWN_WORDS)
+
+
 def cut_off(state: PolicyState, now_s: float) -> PolicyState:
     """What is being said is cut, for silence; news is begun again later."""
     news = None if state.speaking is None else state.speaking.news
@@ -70,7 +92,7 @@ def say_waiting(state: PolicyState, now_s: float) -> Step:
     news = min(due, key=lambda item: item.rank)
     rest = list(state.waiting)
     rest.remove(news)
-    said = Speak(state.next_utterance, news.text, 2, news.why)
+    said = Speak(state.next_utterance, news.text, news.tier, news.why)
     after, actions = _begin(replace(state, waiting=tuple(rest)), said, news.rank, now_s, news)
     if not actions:
         return state, ()
@@ -116,8 +138,10 @@ def may_be_said(text: str) -> bool:
 
 
 def _may_be_announced(text: str, why: str) -> bool:
-    repeated = why == "repeat" and text != kinds.NOTHING_SAID
-    return may_be_said(text) if repeated else vocabulary.may_be_announced(text)
+    about_the_way = why == "asked" or (why == "repeat" and text != kinds.NOTHING_SAID)
+    if why == "heard" and text != kinds.HEARD_NOTHING:
+        return text.startswith(kinds.HEARD) and may_be_said(text.removeprefix(kinds.HEARD))
+    return may_be_said(text) if about_the_way else vocabulary.may_be_announced(text)
 
 
 def _begin(state: PolicyState, said: Speak, its_rank: int, now_s: float, news: News | None) -> Step:
