@@ -46,7 +46,7 @@ def buttons(config: Config, walk_now: Callable[[], float]) -> list[Buttons]:
     if wanted.pin:
         sources.append(PinButton(wanted.pin, walk_now, hold_s=hold_s))
     if wanted.repeat_pin:
-        actions = {"short": ButtonAction.REPEAT, "long": ButtonAction.MUTE}
+        actions = {"short": ButtonAction.REPEAT, "long": ButtonAction(wanted.repeat_long)}
         sources.append(PinButton(wanted.repeat_pin, walk_now, hold_s=hold_s, **actions))
     return sources
 

@@ -148,7 +148,9 @@ class ButtonsSection:
     pin: str = ""
     """Pin of a push button, as gpiozero names it (GPIO17): short press flags, long press corrects. Empty = none."""
     repeat_pin: str = ""
-    """Pin of a second push button: short press repeats the last guidance, long press mutes. Empty = none."""
+    """Pin of a second push button: short press repeats the last guidance. Empty = none."""
+    repeat_long: Literal["mute", "setup"] = "mute"
+    """What a long press of the second button does: mute, or open the set-up by a QR code."""
     hold_s: Annotated[float, Meta(ge=0.1, le=5)] = 0.6
     """A press longer than this is a long one."""
     script: str = ""
@@ -170,6 +172,15 @@ class SentinelSection:
 
 
 @dataclass(frozen=True, slots=True)
+class SetupSection:
+    """Letting the device in by a QR code before its camera."""
+
+    at_start: Literal["new", "never"] = "new"
+    """new: codes are looked for while the device is not enrolled, and neither a model nor a broker is set. never: only
+    after a press, or with --setup."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     device: DeviceSection = field(default_factory=DeviceSection)
     capture: CaptureSettings = field(default_factory=CaptureSettings)
@@ -180,6 +191,7 @@ class Config:
     sync: SyncSection = field(default_factory=SyncSection)
     buttons: ButtonsSection = field(default_factory=ButtonsSection)
     sentinel: SentinelSection = field(default_factory=SentinelSection)
+    setup: SetupSection = field(default_factory=SetupSection)
 
 
 def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:

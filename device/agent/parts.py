@@ -38,6 +38,7 @@ from device.identity.renew import Renewal
 from device.moments.collector import Moments, MomentsPorts, WalkId
 from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
 from device.outbox.late import LateOutbox
+from device.setup.runner import Setup
 from device.sync.conditions import SyncDecision, SyncWatch
 from device.sync.link import Link, LinkPorts, LinkSettings
 from device.updates.late_models import LateModels
@@ -66,6 +67,8 @@ class RunOptions:
     exit_at_end: bool = False
     linger_s: float = 30.0
     update_first_s: float = 0.0
+    setup: bool = False
+    """Look for a QR code from the start on, also where the device is enrolled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ class Parts:
         self.walking = False
         self.rounds = 0
         """Of the loop that reads the source."""
+        self.setup: Setup | None = None
+        """What the agent gives the presses and the words that were begun first."""
         self.is_replay = settings.is_replay(config)
         self.device_kind = this_machine()
         self.source = ports.source or build.source(config, clock)
@@ -142,7 +147,13 @@ class Parts:
         hooks = MomentsPorts(self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell)
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.presses = Presses(
-            self.buttons, self.guidance, self.moments, self.voice, walking=lambda: self.walking, stop=stopping.set
+            self.buttons,
+            self.guidance,
+            self.moments,
+            self.voice,
+            walking=lambda: self.walking,
+            stop=stopping.set,
+            first=lambda press: self.setup is not None and self.setup.pressed(press),
         )
         self.models = self._made_models(ports)
         self.renewal: Renewal | None = None
@@ -212,6 +223,8 @@ class Parts:
         self.report.said(spoken, chunk)
         self.sight_told.said(spoken.text)
         self.spoken_times.said(spoken.text)
+        if self.setup is not None:
+            self.setup.said(spoken.text)
 
     def flagged(self, reason: str, t_s: float) -> None:
         self.moments.note(t_s, reason)

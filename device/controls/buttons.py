@@ -8,6 +8,7 @@
     louder    the voice a step louder
     quieter   the voice a step quieter
     sees      say what the model sees and does not see
+    setup     open the set-up, or close it: a code before the camera changes server or network
     quit      end the walk
 
 All are polled by the capture loop, and never block it.
@@ -46,6 +47,7 @@ class ButtonAction(StrEnum):
     LOUDER = "louder"
     QUIETER = "quieter"
     SEES = "sees"
+    SETUP = "setup"
     QUIT = "quit"
 
 
@@ -57,11 +59,12 @@ KEYS = {
     "+": ButtonAction.LOUDER,
     "-": ButtonAction.QUIETER,
     "s": ButtonAction.SEES,
+    "u": ButtonAction.SETUP,
     "q": ButtonAction.QUIT,
 }
 SCRIPTED = tuple(action for action in ButtonAction if action is not ButtonAction.RELEASE)
 """Actions of a script: a "hold" there brings its own release."""
-KEYS_HELP = "space flag · c correction on/off · r repeat · m mute · + - volume · s what it sees · q quit"
+KEYS_HELP = "space flag · c correction on/off · r repeat · m mute · + - volume · s what it sees · u set-up · q quit"
 BOUNCE_S = 0.05
 INSTALL_GPIO = "On a Pi: sudo apt install python3-gpiozero python3-lgpio."
 

@@ -24,19 +24,23 @@ class Presses:
         *,
         walking: Callable[[], bool],
         stop: Callable[[], None],
+        first: Callable[[Press], bool] = lambda press: False,
     ) -> None:
+        """first: takes a press that is for the set-up, and says whether it did."""
         self._buttons = buttons
         self._guidance = guidance
         self._moments = moments
         self._voice = voice
         self._walking = walking
         self._stop = stop
+        self._first = first
 
     def poll(self, now_s: float) -> None:
         """Deal with everything that was pressed up to walk time `now_s`."""
         for buttons in self._buttons:
             for press in buttons.poll(now_s):
-                self._pressed(press)
+                if not self._first(press):
+                    self._pressed(press)
 
     def _pressed(self, press: Press) -> None:
         match press.action:
@@ -52,6 +56,8 @@ class Presses:
                 self._guidance.tell_sight()
             case ButtonAction.QUIT:
                 self._stop()
+            case ButtonAction.SETUP:
+                self._voice.earcon("refused")  # of a replay, which has no set-up
             case ButtonAction.FLAG | ButtonAction.HOLD | ButtonAction.RELEASE if not self._walking():
                 self._voice.earcon("refused")
             case ButtonAction.FLAG:
