@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,9 @@ from shared.errors import ConfigError
 from shared.setup_code import SetupCode, UnusableNetwork, WifiNetwork
 
 Detector = cv2.QRCodeDetector | cv2.QRCodeDetectorAruco
-NO_TEXT = "�"
+NO_TEXT = "\N{REPLACEMENT CHARACTER}"
+ENLARGED = 2.0
+FIRST_MOST_PX, SECOND_MOST_PX = 1280, 1600
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +31,37 @@ class Codes:
 
 
 class CodeReader:
-    """The detector with markers as in ArUco reads a code from 120 pixels a side on, and up to 50° from the side; the
-    older one needs twice that, and reads some blurred ones that the first does not (docs/how-to/first-use.md). So they
-    take turns where the first finds nothing. About 15 ms for 640×480 on an x86 core."""
+    """Looks at the picture as it is, by the detector with ArUco's square finder. Where that reads nothing, it looks
+    once more, enlarged: in turn by the same detector, which then reads smaller and noisier codes, and by the older one,
+    which then reads blurred ones. 14 ms for the first look on an x86 core, 30 to 65 for the second.
+
+    source: measured, docs/how-to/first-use.md
+    """
 
     def __init__(self) -> None:
-        self._detectors = (cv2.QRCodeDetectorAruco(), cv2.QRCodeDetector())
-        self._second_turn = True
+        self._first = cv2.QRCodeDetectorAruco()
+        self._seconds: tuple[Detector, ...] = (self._first, cv2.QRCodeDetector())
 
     def read(self, image: NDArray[np.uint8]) -> Codes:
         """image: [height, width, 3] RGB, or [height, width]. Raises nothing: a picture that OpenCV chokes on shows
         nothing."""
-        plain = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        grey = np.ascontiguousarray(plain, np.uint8)
-        first, second = self._detectors
-        found = _detected(first, grey)
-        self._second_turn = not self._second_turn
-        return _detected(second, grey) if self._second_turn and not found.texts else found
+        grey = _scaled(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), most_px=FIRST_MOST_PX)
+        found = _detected(self._first, grey)
+        if found.texts:
+            return found
+        second, *others = self._seconds
+        self._seconds = (*others, second)
+        enlarged = _detected(second, _scaled(grey, most_px=SECOND_MOST_PX, by=ENLARGED))
+        return Codes(enlarged.texts, torn=not enlarged.texts and (found.torn or enlarged.torn))
+
+
+def _scaled(grey: NDArray[Any], *, most_px: int, by: float = 1.0) -> NDArray[np.uint8]:
+    """Its larger side times `by`, at most `most_px`."""
+    factor = min(by, most_px / max(grey.shape))
+    if factor != 1.0:
+        how = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
+        grey = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=how)
+    return np.ascontiguousarray(grey, np.uint8)
 
 
 def _detected(detector: Detector, grey: NDArray[np.uint8]) -> Codes:
@@ -52,7 +69,7 @@ def _detected(detector: Detector, grey: NDArray[np.uint8]) -> Codes:
         some, texts, _corners, _codes = detector.detectAndDecodeMulti(grey)
     except UnicodeDecodeError:  # bytes that are no text: a code, and none of ours
         return Codes((NO_TEXT,))
-    except cv2.error:
+    except cv2.error:  # such as an assertion of its own, in pictures that are all noise
         return Codes()
     if not some:
         return Codes()

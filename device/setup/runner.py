@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 FRESH = "first_use.json"
 """In the state folder, from the enrolment by a code until the tutorial was heard."""
 ROUND_S = 0.1
-READ_EVERY_S = 0.3
+READ_EVERY_S = 0.4
 WATCH_EVERY_S = 1.0
 MEANINGS = {
     ButtonAction.SETUP: SetupPress.BEGIN,

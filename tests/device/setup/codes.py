@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -76,8 +76,8 @@ def held(*codes: tuple[Picture, View], number: int = 0) -> Picture:
     small = cv2.resize(grey, SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
     if view.blur_px > 1:
         small = cv2.blur(small, (view.blur_px, 1)).astype(np.float32)
-    small += np.random.default_rng(number).normal(0, view.noise, small.shape).astype(np.float32)
-    lit = np.clip(small * view.light, 0, 255).astype(np.uint8)
+    small = small * view.light + np.random.default_rng(number).normal(0, view.noise, small.shape).astype(np.float32)
+    lit = np.clip(small, 0, 255).astype(np.uint8)
     return cv2.cvtColor(lit, cv2.COLOR_GRAY2RGB).astype(np.uint8)
 
 
@@ -121,7 +121,3 @@ def film(path: Path, code: Picture, *, seconds: float = 6.0, still_s: float = 60
     last = shown[-10:]
     more = max(0, round(still_s * 10) - len(shown))
     return films.of(path, [*shown, *(last[n % 10] for n in range(more))], options={"preset": "ultrafast"})
-
-
-def other(view: View, **changes: float) -> View:
-    return replace(view, **changes)  # type: ignore[arg-type]  # all of them are figures

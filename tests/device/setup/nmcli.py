@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-PROGRAM = """\
-#!{python}
-import json, sys, pathlib
-folder = pathlib.Path({folder!r})
-arguments = sys.argv[1:]
-given = sys.stdin.read()
-with open(folder / "calls.jsonl", "a") as out:
-    out.write(json.dumps({{"arguments": arguments, "stdin": given}}) + "\\n")
-answers = json.loads((folder / "answers.json").read_text())
-for words, status, text in answers:
-    if words in " ".join(arguments):
-        print(text, file=sys.stderr)
-        sys.exit(status)
-"""
+BETWEEN, AFTER, END = "\x1f", "\x1e", "\x1d"
+NOT_THERE = ("connection delete", 10, "Error: unknown connection.")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    arguments: list[str]
+    stdin: str
 
 
 class FakeNmcli:
     """folder: put first on PATH by `used`."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._log = folder, folder / "calls"
         folder.mkdir(parents=True, exist_ok=True)
-        program = folder / "nmcli"
-        program.write_text(PROGRAM.format(python=sys.executable, folder=str(folder)))
-        program.chmod(0o755)
         self.answers()
 
     def used(self, monkeypatch: pytest.MonkeyPatch) -> FakeNmcli:
@@ -43,19 +33,29 @@ class FakeNmcli:
 
     def answers(self, *answers: tuple[str, int, str]) -> None:
         """(words of the command, exit status, what it says): the first that fits; else all is well."""
-        answered = [*answers, ("connection delete", 10, "Error: unknown connection.")]
-        (self._folder / "answers.json").write_text(json.dumps(answered))
+        cases = [
+            f"*{shlex.quote(words)}*) echo {shlex.quote(text)} >&2; exit {status};;"
+            for words, status, text in (*answers, NOT_THERE)
+        ]
+        record = f"{{ printf '%s{BETWEEN}' \"$@\"; printf '{AFTER}'; cat; printf '{END}'; }} >> {self._log}"
+        program = self._folder / "nmcli"
+        made = self._folder / "nmcli.new"
+        made.write_text("\n".join(["#!/bin/sh", record, 'case "$*" in', *cases, "esac", ""]))
+        made.chmod(0o755)
+        made.rename(program)
 
     @property
-    def calls(self) -> list[dict[str, Any]]:
-        file = self._folder / "calls.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    def calls(self) -> list[Call]:
+        if not self._log.exists():
+            return []
+        parts = [call.split(AFTER) for call in self._log.read_text().split(END)[:-1]]
+        return [Call(arguments.split(BETWEEN)[:-1], given) for arguments, given in parts]
 
     @property
     def arguments(self) -> str:
-        return "\n".join(" ".join(call["arguments"]) for call in self.calls)
+        return "\n".join(" ".join(call.arguments) for call in self.calls)
 
     @property
     def passwords(self) -> list[str]:
-        given = [call["stdin"] for call in self.calls if "passwd-file" in call["arguments"]]
+        given = [call.stdin for call in self.calls if "passwd-file" in call.arguments]
         return [line.partition(":")[2].rstrip("\n") for line in given]
