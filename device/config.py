@@ -169,12 +169,13 @@ class PowerSection:
 class ButtonsSection:
     keys: bool = True
     """Keys of the terminal: space flags, c corrects, d discards the correction, r repeats, m mutes, + and - change the
-    volume, s tells what it sees, a what is ahead, h how it is, p pauses recording, f forgets five minutes, q quits."""
+    volume, s tells what it sees, a what is ahead, h how it is, p pauses recording, f forgets five minutes, u opens the
+    set-up, q quits."""
     pin: str = ""
     """Pin of a push button, as gpiozero names it (GPIO17). Empty = none."""
     press: str = "flag, correct"
     """What a short, a long and a double press of it do: flag, correct, repeat, mute, louder, quieter, sees, ahead,
-    status, pause, forget, discard, or - for nothing."""
+    status, pause, forget, discard, setup, or - for nothing."""
     repeat_pin: str = ""
     """Pin of a second push button. Empty = none."""
     repeat_press: str = "repeat, mute"
@@ -211,6 +212,15 @@ class SentinelSection:
 
 
 @dataclass(frozen=True, slots=True)
+class SetupSection:
+    """Letting the device in by a QR code before its camera."""
+
+    at_start: Literal["new", "never"] = "new"
+    """new: codes are looked for while the device is not enrolled, and neither a model nor a broker is set. never: only
+    after a press, or with --setup."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     device: DeviceSection = field(default_factory=DeviceSection)
     capture: CaptureSettings = field(default_factory=CaptureSettings)
@@ -223,6 +233,7 @@ class Config:
     power: PowerSection = field(default_factory=PowerSection)
     buttons: ButtonsSection = field(default_factory=ButtonsSection)
     sentinel: SentinelSection = field(default_factory=SentinelSection)
+    setup: SetupSection = field(default_factory=SetupSection)
 
 
 def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:

@@ -32,6 +32,8 @@ from shared.strict import DeviceName
 PATH = "/enrol"
 MAC_HEADER = "X-Waycue-Mac"
 DEFAULT_PORT = 8443
+SERVICE = "_waycue._tcp.local."
+"""As which a server is announced in its network, with the port where devices enrol (DNS-SD, RFC 6763)."""
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_ANSWER_BYTES = 256 * 1024
 _ASCII = r"^[\x00-\x7f]*\Z"  # PEM, JSON with escapes, names and hexadecimal are

@@ -48,6 +48,7 @@ from device.moments.collector import Moments, MomentsPorts, WalkId
 from device.moments.recording import Recording
 from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
 from device.outbox.late import LateOutbox
+from device.setup.runner import Setup
 from device.sync.conditions import SyncDecision, SyncWatch
 from device.sync.link import Link, LinkPorts, LinkSettings
 from device.updates.late_models import LateModels
@@ -76,6 +77,8 @@ class RunOptions:
     exit_at_end: bool = False
     linger_s: float = 30.0
     update_first_s: float = 0.0
+    setup: bool = False
+    """Look for a QR code from the start on, also where the device is enrolled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,8 @@ class Parts:
         """0 to 100; None = nobody knows."""
         self.rounds = 0
         """Of the loop that reads the source."""
+        self.setup: Setup | None = None
+        """What the agent gives the presses and the words that were begun first."""
         self.is_replay = settings.is_replay(config)
         self.device_kind = this_machine()
         self.source = ports.source or build.source(config, clock)
@@ -162,7 +167,12 @@ class Parts:
         )
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.recording = Recording(self.moments, self.state_dir, self._announce_about)
-        press_ports = PressPorts(lambda: self.walking, stopping.set, lambda: how_are_you.line(self.wellbeing()))
+        press_ports = PressPorts(
+            lambda: self.walking,
+            stopping.set,
+            lambda: how_are_you.line(self.wellbeing()),
+            first=lambda press: self.setup is not None and self.setup.pressed(press),
+        )
         self.presses = Presses(self.buttons, self.guidance, self.voice, (self.moments, self.recording), press_ports)
         self.models = self._made_models(ports)
         self.renewal: Renewal | None = None
@@ -245,6 +255,8 @@ class Parts:
         self.report.said(spoken, chunk)
         self.sight_told.said(spoken.text)
         self.spoken_times.said(spoken.text)
+        if self.setup is not None:
+            self.setup.said(spoken.text)
 
     def flagged(self, reason: str, t_s: float) -> None:
         self.moments.note(t_s, reason)

@@ -14,7 +14,7 @@ import logging
 import threading
 from contextlib import ExitStack
 
-from device.agent import watching
+from device.agent import setting_up, watching
 from device.agent.parts import AgentPorts, Parts, RunOptions
 from device.agent.state import AgentState
 from device.capture.source import Source, SourceInfo, VideoFrame
@@ -29,6 +29,7 @@ from device.health.power.news import POWER_TEXTS
 from device.moments.collector import MOMENT_TEXTS
 from device.moments.pausing import PAUSE_TEXTS
 from device.moments.sealer import STORAGE_TEXTS
+from device.setup.texts import SETUP_TEXTS
 from device.updates.model_source import MODEL_TEXTS
 from device.voice.speakers import OUTPUT_TEXTS
 from shared import policy
@@ -45,7 +46,7 @@ SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an of
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
     TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS, *HOW_TEXTS,
-    *MOMENT_TEXTS, *PAUSE_TEXTS,
+    *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS,
 )  # fmt: skip
 
 
@@ -67,6 +68,9 @@ class Agent:
         )
         self._monitor = HealthMonitor(monitor_ports, parts.guidance, state_dir=parts.state_dir, clock=ports.clock)
         self._feed, self._keeper = watching.made(parts, state.progress, self._is_ready)
+        self.restarts = False
+        """It ended because the set-up gave it another identity: an agent with that is to follow."""
+        parts.setup = setting_up.made(parts, self._restart, open_now=options.setup)
 
     def run(self) -> None:
         """The walk from beginning to end. Raises: ConfigError; for a replay MediaError and BundleError, too."""
@@ -81,12 +85,17 @@ class Agent:
                 self._end_walk()
                 self._linger()
             finally:
-                notify(STOPPING)
+                if not self.restarts:
+                    notify(STOPPING)
                 self.parts.walking = False
 
     def stop(self) -> None:
         """End the walk now; what was flagged is sealed. Any thread; returns at once."""
         self._feed.end()
+        self._stop.set()
+
+    def _restart(self) -> None:
+        self.restarts = True
         self._stop.set()
 
     def _is_watched(self) -> bool:
@@ -142,6 +151,9 @@ class Agent:
             parts.sync_watch.start()
             parts.link.start()
         parts.models.start()
+        if parts.setup is not None:
+            stack.callback(parts.setup.close)
+            parts.setup.start()
         self._monitor.start()
         self._started = True
 
@@ -163,7 +175,7 @@ class Agent:
             parts.models.wait_for_offer(
                 self._options.update_first_s, online=lambda: bool(self._state.online()), stop=self._stop
             )
-        if not parts.guidance.model_version:
+        if not parts.guidance.model_version and not (parts.setup is not None and parts.setup.begins):
             parts.guidance.tell(NO_MODEL, about=ABOUT_MODEL)
         if parts.config.guidance.trial_classes:
             parts.guidance.tell(TRIAL_WORDS)
@@ -191,6 +203,8 @@ class Agent:
                 parts.report.took(item, parts.clock.monotonic_s())
                 parts.guidance.offer(item)
                 parts.models.saw(item)
+                if parts.setup is not None:
+                    parts.setup.offer(item)
             elif item is not None:
                 parts.guidance.hear(item)
             if item is None:

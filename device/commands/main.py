@@ -19,7 +19,7 @@ with interrupted_quietly():
 
     from device import config as settings
     from device.agent.parts import AgentPorts, RunOptions
-    from device.agent.run import Agent
+    from device.agent.rounds import Rounds
     from device.boot import agent_version
     from device.commands import enrol, install, models, outbox, selftest
     from device.config import Config
@@ -46,7 +46,7 @@ examples:
 The server is the one at which this device was enrolled (waycue-device enroll).
 
 keys: space keeps this moment, c begins and ends a spoken correction, r repeats, m mutes, s says what the model sees,
-q quits.
+u opens the set-up by a QR code, q quits.
 Ctrl-C ends the walk too; what was flagged is kept.
 """
 
@@ -123,6 +123,7 @@ def _run_flags(run: argparse.ArgumentParser) -> None:
         metavar="N",
         help="before the walk, wait at most N seconds for an offered model to be fetched and checked",
     )
+    add("--setup", action="store_true", help="look for a QR code at once: another server, another Wi-Fi, a new code")
     add("--quiet", action="store_true", help="no captions in the terminal")
     add("--verbose", action="store_true", help="log what the parts are doing")
 
@@ -199,7 +200,7 @@ def _check_outputs(config: Config, arguments: argparse.Namespace) -> None:
 def _run(config: Config, arguments: argparse.Namespace) -> int:
     _log_to_terminal(verbose=arguments.verbose)
     _check_outputs(config, arguments)
-    agent = Agent(
+    rounds = Rounds(
         config,
         RunOptions(
             report=arguments.report,
@@ -207,11 +208,12 @@ def _run(config: Config, arguments: argparse.Namespace) -> int:
             exit_at_end=arguments.exit_at_end,
             linger_s=arguments.linger_s,
             update_first_s=arguments.update_first_s,
+            setup=arguments.setup,
         ),
         AgentPorts(SystemClock(), console=None if arguments.quiet else PlainConsole()),
     )
-    with ending(agent.stop):
-        agent.run()
+    with ending(rounds.stop):
+        rounds.run()
     return OK
 
 

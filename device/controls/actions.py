@@ -13,6 +13,7 @@
     pause     recording off or on
     forget    what was recorded in the last five minutes is erased, here and on the server
     discard   the last correction is erased, here and on the server
+    setup     open the set-up, or close it: a code before the camera changes server or network
     quit      end the walk
 
 and of things that have a position:
@@ -48,6 +49,7 @@ class ButtonAction(StrEnum):
     SWITCH_OFF = "switch_off"
     ZONE_ENTERED = "zone_entered"
     ZONE_LEFT = "zone_left"
+    SETUP = "setup"
     QUIT = "quit"
 
 

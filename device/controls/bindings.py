@@ -26,6 +26,7 @@ ACTIONS: Mapping[str, ButtonAction] = MappingProxyType(
         "pause": ButtonAction.PAUSE,
         "forget": ButtonAction.FORGET,
         "discard": ButtonAction.DISCARD,
+        "setup": ButtonAction.SETUP,
     }
 )
 """By their names in the settings. No press ends a walk."""

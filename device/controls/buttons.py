@@ -31,13 +31,14 @@ KEYS = {
     "p": ButtonAction.PAUSE,
     "f": ButtonAction.FORGET,
     "d": ButtonAction.DISCARD,
+    "u": ButtonAction.SETUP,
     "q": ButtonAction.QUIT,
 }
 SCRIPTED = tuple(action for action in ButtonAction if action is not ButtonAction.RELEASE)
 """Actions of a script: a "hold" there brings its own release."""
 KEYS_HELP = (
     "space flag · c correction on/off · d discard it · r repeat · m mute · + - volume · s what it sees"
-    " · a what is ahead · h how are you · p pause recording · f forget five minutes · q quit"
+    " · a what is ahead · h how are you · p pause recording · f forget five minutes · u set-up · q quit"
 )
 
 

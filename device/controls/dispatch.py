@@ -25,6 +25,8 @@ class PressPorts:
     stop: Callable[[], None]
     how_are_you: Callable[[], str]
     """What to answer to that."""
+    first: Callable[[Press], bool] = lambda press: False
+    """Takes a press that is for the set-up, and says whether it did."""
 
 
 class Presses:
@@ -49,7 +51,8 @@ class Presses:
         """Deal with everything that was pressed up to walk time `now_s`."""
         for buttons in self._buttons:
             for press in buttons.poll(now_s):
-                self.pressed(press)
+                if not self._ports.first(press):
+                    self.pressed(press)
 
     def pressed(self, press: Press) -> None:
         """Do what a press asks for."""
@@ -85,5 +88,6 @@ class Presses:
             ButtonAction.ZONE_LEFT: lambda press: self._recording.happened(PauseEvent.ZONE_LEFT, press.t_s),
             ButtonAction.FORGET: lambda press: moments.forget(press.t_s),
             ButtonAction.DISCARD: lambda press: moments.discard_correction(press.t_s),
+            ButtonAction.SETUP: lambda _: voice.earcon("refused"),  # of a replay, which has no set-up
             ButtonAction.QUIT: lambda _: self._ports.stop(),
         }
