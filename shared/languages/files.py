@@ -83,6 +83,8 @@ class CorrectionTable:
     """corrections.toml: what wearers say -> canonical words; "" = carries nothing."""
 
     words: Mapping[str, str]
+    spelled: Mapping[str, str] = field(default_factory=dict)
+    """Letter -> how it is typed where the keyboard lacks it. Accents may be left out anyway."""
     nothing: tuple[str, ...] = ()
     """That nothing should have been said."""
 

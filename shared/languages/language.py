@@ -20,15 +20,24 @@ FAULTS_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LanguageTables:
+    """What the folder of a language other than English holds."""
+
+    guidance: Mapping[str, str]
+    """Canonical sentence -> words: every sentence that may be said."""
+    announcements: Announcements
+    patterns: GuidanceTable
+    corrections: CorrectionTable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Language:
     """Words for everything that may be said. Any thread."""
 
     code: str
     about: About
-    guidance: Mapping[str, str]
-    """Canonical sentence -> words; empty for English."""
-    announcements: Announcements | None
-    corrections: CorrectionTable | None
+    tables: LanguageTables | None
+    """None = English."""
     place: str
     """Of its announcements, as errors name the file."""
     _lacked: set[str] = field(default_factory=set)
@@ -39,9 +48,8 @@ class Language:
 
     def find(self, text: str) -> str | None:
         """How a canonical text is spoken; None where the folder lacks it."""
-        if self.announcements is None:
-            return text
-        return self.announcements.find(text, self.guidance.get)
+        tables = self.tables
+        return text if tables is None else tables.announcements.find(text, tables.guidance.get)
 
     def spoken(self, text: str) -> str:
         """The same; the text itself, which is English, where the folder lacks it: that is logged once."""
@@ -69,7 +77,7 @@ def read(folder: Traversable) -> Language:
     about = files.about(folder)
     place = files.place(folder, "announcements.toml")
     if about.canonical:
-        return Language(folder.name, about, {}, None, None, place)
+        return Language(folder.name, about, None, place)
     table, news = files.guidance(folder), files.announcements(folder)
     said, faults = _sentences(table, files.place(folder, "guidance.toml"))
     faults += _checked(folder, about, table, said)
@@ -79,7 +87,8 @@ def read(folder: Traversable) -> Language:
         more = f"; and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
         raise ConfigError(f"The language {folder.name} is not whole: {shown}{more}.", hint=HOW_TO)
     announcements = Announcements.of(news, table.several, decimal=about.decimal)
-    return Language(folder.name, about, said, announcements, files.corrections(folder), place)
+    tables = LanguageTables(said, announcements, table, files.corrections(folder))
+    return Language(folder.name, about, tables, place)
 
 
 def _sentences(table: GuidanceTable, place: str) -> tuple[dict[str, str], list[str]]:

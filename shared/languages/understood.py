@@ -8,62 +8,85 @@ unknown: it is never taken for an English one.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 
 from shared import vocabulary
 from shared.languages import guard
-from shared.languages.language import Language
+from shared.languages.files import CorrectionTable, GuidanceTable
+from shared.languages.language import Language, LanguageTables
+from shared.languages.wording import AS
 
-UNKNOWN = "unknown-word"
+_BREAKS = re.compile(r"[,.;:!?]")
+UNKNOWN = "untranslated"
 """Stands for what the language does not know; no word of the vocabulary."""
+Phrases = dict[tuple[str, ...], str]
 
 
 def understood(language: Language, text: str) -> str | None:
     """The canonical sentence; None where there is none. vocabulary.CLEAR: nothing should have been said."""
-    if language.corrections is None:
+    if language.tables is None:
         return vocabulary.normalise(text)
-    said = " ".join(guard.words(text))
-    exact = _spoken(language).get(said)
-    if exact is not None:
-        return exact
-    if said in language.corrections.nothing:
-        return vocabulary.CLEAR
-    return vocabulary.normalise(canonical_words(language, text))
+    exact = _spoken(language.tables).get(_words(text))
+    return exact if exact is not None else vocabulary.normalise(canonical_words(language, text))
 
 
 def canonical_words(language: Language, text: str) -> str:
-    """A text in canonical words, in the order in which it was said."""
-    longest, known = _phrases(language)
-    out: list[str] = []
-    for clause in text.replace(";", ",").replace(".", ",").split(","):
-        out.append(" ".join(_clause(guard.words(clause), longest, known)))
-    return ", ".join(filter(None, out))
+    """A text in canonical words, in the order in which it was said; commas stay."""
+    if language.tables is None:
+        return text
+    longest, known = _phrases(language.tables)
+    clauses = (" ".join(_clause(_words(clause), longest, known)) for clause in _BREAKS.split(text))
+    return ", ".join(filter(None, clauses)) + "?" * text.count("?")  # a question is no wording: the vocabulary says so
 
 
-def _clause(words: list[str], longest: int, known: dict[tuple[str, ...], str]) -> Iterator[str]:
+def _clause(words: tuple[str, ...], longest: int, known: Phrases) -> Iterator[str]:
     at = 0
     while at < len(words):
-        for length in range(min(longest, len(words) - at), 0, -1):
-            meaning = known.get(tuple(words[at : at + length]))
-            if meaning is not None:
-                yield meaning
-                at += length
-                break
-        else:
-            yield UNKNOWN
-            at += 1
+        lengths = range(min(longest, len(words) - at), 0, -1)
+        length = next((length for length in lengths if words[at : at + length] in known), 0)
+        meaning = known[words[at : at + length]] if length else UNKNOWN
+        if meaning:
+            yield meaning
+        at += max(1, length)
 
 
-@lru_cache(maxsize=8)
-def _spoken(language: Language) -> dict[str, str]:
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(guard.words(text.casefold()))
+
+
+@cache
+def _spoken(tables: LanguageTables) -> Phrases:
     """Words as they are spoken -> the canonical sentence."""
-    return {" ".join(guard.words(said)): text for text, said in language.guidance.items()}
+    known = {_words(said): text for text, said in tables.guidance.items()}
+    return known | dict.fromkeys(map(_words, tables.corrections.nothing), vocabulary.CLEAR)
 
 
-@lru_cache(maxsize=8)
-def _phrases(language: Language) -> tuple[int, dict[tuple[str, ...], str]]:
-    """(words of the longest phrase, phrase -> canonical words)"""
-    assert language.corrections is not None
-    known = {tuple(guard.words(said)): meant for said, meant in language.corrections.words.items()}
+@cache
+def _phrases(tables: LanguageTables) -> tuple[int, Phrases]:
+    """(words of the longest phrase, phrase -> canonical words): the language's own names, then what else is said."""
+    known: Phrases = {}
+    for said, meaning in (*_names(tables.patterns), *tables.corrections.words.items()):
+        for spelling in _spellings(said, tables.corrections):
+            known.setdefault(_words(spelling), meaning)
+    known |= {_words(said): meaning for said, meaning in tables.corrections.words.items()}
     return max(map(len, known), default=0), known
+
+
+def _names(table: GuidanceTable) -> Iterator[tuple[str, str]]:
+    """(words, canonical name) of orders, things and places."""
+    for action, said in table.openers.items():
+        yield said.partition("{")[0], action
+    for group in (table.objects, table.sides):
+        for name, forms in group.items():
+            yield from ((said, name) for form, said in forms.items() if form != AS)
+
+
+def _spellings(text: str, table: CorrectionTable) -> Iterator[str]:
+    """As it is written, as it is typed without its letters, and without accents."""
+    lowered = text.casefold()
+    yield lowered
+    yield "".join(table.spelled.get(letter, letter) for letter in lowered)
+    yield "".join(sign for sign in unicodedata.normalize("NFKD", lowered) if not unicodedata.combining(sign))

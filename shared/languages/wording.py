@@ -28,7 +28,7 @@ class MissingEntry(Exception):
 
 def worded(table: GuidanceTable, slots: Slots) -> str:
     """The sentence of some slots. Raises: MissingEntry."""
-    opener = _entry(table.openers, "openers", slots.action)
+    opener = _entry(table.openers, slots.action, "openers")
     if not slots.object:
         return sentence(opener)
     if "{body" not in opener:
@@ -44,32 +44,32 @@ def sentence(text: str) -> str:
 
 def _body(table: GuidanceTable, slots: Slots, case: str) -> str:
     """What is said of the thing. case: the form of the object where the pattern names none"""
-    forms = _entry(table.objects, "objects", slots.object)
-    pattern = _entry(table.modifiers, "modifiers", slots.modifier) if slots.modifier else PLAIN_BODY
+    forms = _entry(table.objects, slots.object, "objects")
+    pattern = _entry(table.modifiers, slots.modifier, "modifiers") if slots.modifier else PLAIN_BODY
 
     def part(name: str, form: str) -> str:
         if name == "object":
-            return _entry(forms, f"objects.{_quoted(slots.object)}", form or case)
+            return _entry(forms, form or case, "objects", slots.object)
         if name == "side":
             return _side(table, slots.side, form or IS)
-        return _entry(_entry(table.words, "words", name), f"words.{name}", forms.get(AS, ""))
+        return _entry(_entry(table.words, name, "words"), forms.get(AS, ""), "words", name)
 
     return _filled(pattern, part)
 
 
 def _side(table: GuidanceTable, side: str, form: str) -> str:
-    return _entry(_entry(table.sides, "sides", side), f"sides.{_quoted(side)}", form) if side else ""
+    return _entry(_entry(table.sides, side, "sides"), form, "sides", side) if side else ""
 
 
 def _filled(pattern: str, part: Callable[[str, str], str]) -> str:
     return _SLOT.sub(lambda match: part(match[1], match[2] or ""), pattern)
 
 
-def _entry(table: Mapping[str, Value], section: str, key: str) -> Value:
+def _entry(table: Mapping[str, Value], key: str, *section: str) -> Value:
     try:
         return table[key]
     except KeyError:
-        raise MissingEntry(f"[{section}] {_quoted(key)}") from None
+        raise MissingEntry(f"[{'.'.join(map(_quoted, section))}] {_quoted(key)}") from None
 
 
 def _quoted(key: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from shared import model_card, vocabulary
+from shared.languages import Language
 
 CODE = "xx"
 _WORD = re.compile(r"(?<!\{)\b[A-Za-z-]+\b(?!\})")
@@ -73,3 +74,9 @@ def _inline(value: object) -> str:
     if isinstance(value, Mapping):
         return f"{{ {', '.join(f'{json.dumps(key)} = {_inline(part)}' for key, part in value.items())} }}"
     return json.dumps(value, ensure_ascii=False)
+
+
+def guidance(language: Language) -> Mapping[str, str]:
+    """Canonical sentence -> words, of a language that is not English."""
+    assert language.tables is not None
+    return language.tables.guidance
