@@ -19,8 +19,9 @@ from msgspec import Meta
 from device.capture.open import check_source
 from device.capture.settings import CaptureSettings
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
-from shared import settings, topics
+from shared import languages, settings, topics
 from shared.errors import ConfigError
+from shared.languages import Language
 from shared.runtime import Execution
 
 
@@ -57,7 +58,10 @@ class VoiceSection:
     stereo: Literal["auto", "off"] = "auto"
     """auto: where the output has two channels, sounds come from the side of what they are about. off: from both."""
     language: str = "en-us"
-    """Voice of espeak-ng (see `espeak-ng --voices`)."""
+    """Language of everything that is said: de, en or es, or a voice of espeak-ng that speaks it, such as es-419 or
+    en-gb-x-rp (see `espeak-ng --voices`)."""
+    languages: str = ""
+    """Folder with languages of your own, one folder each. Empty = those that come along."""
     words_per_minute: Annotated[int, Meta(ge=SLOWEST_WPM, le=FASTEST_WPM)] = 190
     """Speaking rate, 120 to 400."""
     warning_words_per_minute: Annotated[int, Meta(ge=SLOWEST_WPM, le=FASTEST_WPM)] = 165
@@ -255,6 +259,7 @@ def check(config: Config) -> None:
     if config.guidance.tick_every_s:
         settings.within("guidance.tick_every_s", config.guidance.tick_every_s, 2, 60)
     _check_words(config)
+    spoken_language(config)
     if config.sentinel.heartbeat_every_s:
         settings.within("sentinel.heartbeat_every_s", config.sentinel.heartbeat_every_s, 1, 60)
     config.guidance.execution.check()
@@ -292,6 +297,12 @@ def _check_words(config: Config) -> None:
     models = ("none", "default", "auto", "server", "starter", "demo", "off")
     settings.refuse_near("guidance.model", config.guidance.model, {}, instead=dict.fromkeys(models, NO_MODEL_WORD))
     check_source(config.capture.source)
+
+
+def spoken_language(config: Config) -> tuple[Language, str]:
+    """(language, voice of espeak-ng). Raises: ConfigError with the list of languages, or what this one lacks."""
+    own = config.voice.languages
+    return languages.chosen(config.voice.language, Path(own).expanduser() if own else None)
 
 
 def device_name(config: Config) -> str:

@@ -130,10 +130,11 @@ class Parts:
             context=owner.context,
             own_clock=self.is_replay,
         )
-        self.report = WalkReport(self.walk.walk_id, self.walk.device, config.capture.source)
-        self.captions = Captions(file=options.captions, console=ports.console)
+        self.language, voice = settings.spoken_language(config)
+        self.report = WalkReport(self.walk.walk_id, self.walk.device, config.capture.source, self.language.spoken)
+        self.captions = Captions(file=options.captions, console=ports.console, words=self.language.spoken)
         self.buttons = self._made_buttons()
-        self.voice = self._made_voice()
+        self.voice = self._made_voice(voice)
         self.sight_told = SightTold(self.state_dir)
         listens = config.capture.pace == "real"  # nobody hears a replay that is as fast as possible
         self.guidance = Guidance(
@@ -193,8 +194,8 @@ class Parts:
         retried = [RetriedButtons(pin, next(texts), self._announce_about) for pin in pins]
         return [*build.buttons(self.config, self.walk_clock.now_s), *retried]
 
-    def _made_voice(self) -> Voice:
-        self.phrases = Phrases(Espeak(voice=self.config.voice.language), self.state_dir / "voice")
+    def _made_voice(self, name: str) -> Voice:
+        self.phrases = Phrases(Espeak(voice=name), self.state_dir / "voice", spoken=self.language.spoken)
         self.spoken_times = SpokenTimes(self.clock, self.config.voice.words_per_minute)
         return Voice(
             self.phrases,
@@ -254,7 +255,7 @@ class Parts:
         self.captions.show(spoken, chunk)
         self.report.said(spoken, chunk)
         self.sight_told.said(spoken.text)
-        self.spoken_times.said(spoken.text)
+        self.spoken_times.said(spoken.text, self.language.spoken(spoken.text))
         if self.setup is not None:
             self.setup.said(spoken.text)
 

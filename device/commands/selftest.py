@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from device.agent.said import announcements
 from device.capture.live import LiveSource
 from device.capture.microphone import microphone_plan
 from device.capture.open import open_source
 from device.capture.source import SoundBlock, Source, VideoFrame
-from device.config import Config, is_replay, state_folder
+from device.config import Config, is_replay, spoken_language, state_folder
 from device.health import status
 from device.identity.admission import Admission
 from device.outbox.outbox import peek
@@ -136,8 +137,19 @@ def check_speech(config: Config, clock: Clock) -> CheckResult:
     """The speech program and its voice."""
     if config.voice.speech == "none" and is_replay(config):
         return _ok("speech", "not used (voice.speech is none)")
-    program = Espeak(voice=config.voice.language).check()
-    return _ok("speech", f"{program}, voice {config.voice.language}")
+    _, voice = spoken_language(config)
+    program = Espeak(voice=voice).check()
+    return _ok("speech", f"{program}, voice {voice}")
+
+
+def check_language(config: Config, clock: Clock) -> CheckResult:
+    """Every text has words in the wearer's language."""
+    language, _ = spoken_language(config)
+    missing = language.missing(announcements())
+    if missing:
+        found = f"{language.name}: {len(missing)} texts would be spoken in English"
+        return _bad("language", found, do="; ".join(missing))
+    return _ok("language", f"{language.name} ({language.code}), every text has its words")
 
 
 def check_speaker(config: Config, clock: Clock) -> CheckResult:
@@ -250,6 +262,7 @@ CHECKS: dict[str, Check] = {
     "camera": check_camera,
     "microphone": check_microphone,
     "speech": check_speech,
+    "language": check_language,
     "speaker": check_speaker,
     "model": check_model,
     "broker": check_broker,

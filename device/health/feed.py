@@ -33,10 +33,10 @@ class SpokenTimes:
         self._word_s = 60 / words_per_minute
         self.told_s = self.back_s = self.until_s = 0.0
 
-    def said(self, text: str) -> None:
-        """An utterance was begun."""
+    def said(self, text: str, words: str | None = None) -> None:
+        """An utterance was begun. words: in the wearer's language, where that is another"""
         now_s = self._clock.monotonic_s()
-        self.until_s = now_s + LEAD_S + self._word_s * len(text.split())
+        self.until_s = now_s + LEAD_S + self._word_s * len((words or text).split())
         if text in STOP_TEXTS:
             self.told_s = now_s
         if text == kinds.RESUMED:

@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +28,14 @@ MOST_WAITING = 256
 MOST_LATE = 54_000  # lateness of the pictures of the last hour at 15 fps
 CLOSE_S = 3.0
 TIERS = (1, 2, 3)
+Words = Callable[[str], str]
+"""A canonical text -> as it is spoken in the wearer's language."""
+
+
+def as_it_is(text: str) -> str:
+    return text
+
+
 STYLES = {1: "bold red", 2: "yellow", 3: "cyan"}
 
 
@@ -38,8 +46,9 @@ class Captions:
     guidance.
     """
 
-    def __init__(self, *, file: Path | None = None, console: Console | None = None) -> None:
+    def __init__(self, *, file: Path | None = None, console: Console | None = None, words: Words = as_it_is) -> None:
         self._console = console
+        self._words = words
         self._path = file
         self._file: IO[str] | None = None
         self._lines: queue.Queue[tuple[Spoken, str] | Text | None] = queue.Queue(MOST_WAITING)
@@ -77,12 +86,12 @@ class Captions:
                 continue
             if self._file is not None:
                 self._append(self._file, *line)
-            self._print(shown(line[0]))
+            self._print(shown(line[0], self._words))
 
     def _append(self, file: IO[str], spoken: Spoken, chunk: str) -> None:
         """A disk that is full costs the file, not the walk."""
         try:
-            file.write(json.dumps(entry(spoken, chunk), ensure_ascii=False) + "\n")
+            file.write(json.dumps(entry(spoken, chunk, self._words), ensure_ascii=False) + "\n")
             file.flush()
         except OSError as error:
             logger.warning("A caption could not be written: %s", error)
@@ -97,18 +106,21 @@ class Captions:
             self._console = None
 
 
-def shown(spoken: Spoken) -> Text:
-    """An utterance as the terminal has it."""
+def shown(spoken: Spoken, words: Words = as_it_is) -> Text:
+    """An utterance as the terminal has it: as it is heard."""
     line = Text(f"{int(spoken.t_s) // 60:02d}:{spoken.t_s % 60:04.1f}  ", style="dim")
-    return line.append(spoken.text, style=STYLES[spoken.tier] if spoken.is_guidance else "dim")
+    return line.append(words(spoken.text), style=STYLES[spoken.tier] if spoken.is_guidance else "dim")
 
 
-def entry(spoken: Spoken, chunk: str) -> dict[str, Any]:
-    """An utterance as the caption file and the report have it."""
+def entry(spoken: Spoken, chunk: str, words: Words = as_it_is) -> dict[str, Any]:
+    """An utterance as the caption file and the report have it: its canonical text, and the words that were heard
+    where these differ."""
+    said = words(spoken.text)
     return {
         "chunk": chunk,
         "t_s": round(spoken.t_s, 3),
         "text": spoken.text,
+        **({} if said == spoken.text else {"words": said}),
         "tier": spoken.tier,
         "confidence": round(spoken.confidence, 4),
         "why": spoken.why,
@@ -123,6 +135,7 @@ class WalkReport:
     walk: str
     device: str
     source: str
+    words: Words = as_it_is
     guidance: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """What was said about pictures: number of the utterance, entry."""
     flagged: list[str] = field(default_factory=list)
@@ -140,7 +153,7 @@ class WalkReport:
 
     def said(self, spoken: Spoken, chunk: str) -> None:
         with self._lock:
-            said = (spoken.utterance, entry(spoken, chunk))
+            said = (spoken.utterance, entry(spoken, chunk, self.words))
             (self.guidance if spoken.is_guidance else self.announced).append(said)
 
     def sealed(self, record_id: str, *, correction: bool) -> None:
