@@ -22,7 +22,7 @@ with interrupted_quietly():
     from device.agent.parts import AgentPorts, RunOptions
     from device.agent.run import Agent
     from device.boot import agent_version
-    from device.commands import as_service, enrol, install, models, outbox, selftest
+    from device.commands import as_service, doctor, enrol, install, models, outbox, selftest
     from device.config import Config
     from device.health import status
     from shared import model_card
@@ -87,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     models.add_parser(commands)
     outbox.add_parsers(commands)
     install.add_parsers(commands)
+    doctor.add_parser(commands)
     return top
 
 
@@ -142,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser().parse_args(argv)
         if arguments.command in install.COMMANDS:
             return install.run(arguments)
+        if arguments.command == doctor.COMMAND:
+            return doctor.run(arguments, SystemClock())
         config = load_config(arguments)
         if arguments.command == models.COMMAND:
             return models.run(config, arguments, SystemClock())
