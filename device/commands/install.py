@@ -1,4 +1,4 @@
-"""waycue-device install, uninstall: make this machine a device with one command, and undo it."""
+"""waycue-device install, uninstall, upgrade: make this machine a device with one command, undo it, keep it new."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from device.install import machine, manifest, package_data, services
 from device.install.carry_out import Installer
 from device.install.machine import HOST, at
 from device.install.plan import SETTINGS, plan
+from device.install.upgrade import Upgrade, source_of
 from shared import file_lock
 from shared.errors import ConfigError, InUse
 
-COMMANDS = ("install", "uninstall")
+COMMANDS = ("install", "uninstall", "upgrade")
 PREFIX = "/opt/waycue"
-LOCK = "/run/waycue-install.lock"
+LOCK, UPGRADE_LOCK = "/run/waycue-install.lock", "/run/waycue-upgrade.lock"
+"""Of its own: an upgrade has the newer version install itself."""
 HIDDEN = ("/home", "/root", "/run/user")
 """The units see nothing of these (ProtectHome)."""
 INSTALL_EPILOG = """\
@@ -44,6 +46,25 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     uninstall = commands.add_parser("uninstall", help="remove what install made; settings and moments stay")
     uninstall.add_argument("--purge", action="store_true", help="settings, moments, models and the account, too")
     _common(uninstall)
+    _upgrade_parser(commands)
+
+
+UPGRADE_EPILOG = """\
+The newer version is installed into a copy of the environment, tried, and switched to in one step; the services are then
+started again. Where they do not come up, the former version is in use again. Moments, models and settings stay.
+"""
+
+
+def _upgrade_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    upgrade = commands.add_parser(
+        "upgrade", help="a newer waycue beside the one in use, or --back", epilog=UPGRADE_EPILOG
+    )
+    what = upgrade.add_mutually_exclusive_group()
+    what.add_argument("source", nargs="?", metavar="SOURCE", help="a wheel or a checkout (default: as installed)")
+    what.add_argument("--back", action="store_true", help="to the version before")
+    upgrade.add_argument("--prefix", metavar="DIR", help=f"the virtual environment (as installed, else {PREFIX})")
+    upgrade.add_argument("--config", type=Path, metavar="FILE", help="settings for the trial (default: as for run)")
+    upgrade.add_argument("--no-start", action="store_true", help="leave the services as they run")
 
 
 def _common(command: argparse.ArgumentParser) -> None:
@@ -54,19 +75,32 @@ def _common(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Raises: WaycueError, OSError."""
-    if not arguments.dry_run and os.geteuid() != 0:
+    is_upgrade = arguments.command == "upgrade"
+    dry = not is_upgrade and arguments.dry_run
+    if not dry and os.geteuid() != 0:
         raise ConfigError("This changes the system and needs root.", hint=f"Run it as: sudo {_typed()}")
-    root = arguments.root.expanduser().resolve()
+    root = HOST if is_upgrade else arguments.root.expanduser().resolve()
     if not (root / "etc").is_dir():
         raise ConfigError(f"{root} is no root folder of a machine: it has no etc.", hint="Name the mounted root.")
-    told = Told(quiet=arguments.json)
-    if arguments.dry_run:
-        return _by_verb(arguments, root, told)
+    if dry:
+        return _by_verb(arguments, root)
     os.umask(0o022)
     at(root, LOCK).parent.mkdir(exist_ok=True)
     busy = InUse("Another waycue-device install is at work here.", hint="Wait until it is done.")
-    with file_lock.locked(at(root, LOCK), busy=busy):
-        return _by_verb(arguments, root, told)
+    with file_lock.locked(at(root, UPGRADE_LOCK if is_upgrade else LOCK), busy=busy):
+        return _upgrade(arguments) if is_upgrade else _by_verb(arguments, root)
+
+
+def _upgrade(arguments: argparse.Namespace) -> int:
+    made = manifest.read(HOST)
+    prefix = Path(arguments.prefix or (made.prefix if made and made.prefix else PREFIX))
+    checked_prefix(HOST, str(prefix))
+    upgrade = Upgrade(prefix, say=Told(quiet=False), config=arguments.config)
+    if arguments.back:
+        upgrade.back(start=not arguments.no_start)
+    else:
+        upgrade.to(source_of(arguments.source), start=not arguments.no_start)
+    return 0
 
 
 def _typed() -> str:
@@ -86,7 +120,8 @@ class Told:
             print(line, flush=True)
 
 
-def _by_verb(arguments: argparse.Namespace, root: Path, told: Told) -> int:
+def _by_verb(arguments: argparse.Namespace, root: Path) -> int:
+    told = Told(quiet=arguments.json)
     installer = Installer(root, say=told, dry_run=arguments.dry_run)
     {"install": _install, "uninstall": _uninstall}[arguments.command](arguments, root, installer, told)
     advice = services.advice(root) if arguments.command == "install" else []

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +20,10 @@ from device.install.machine import HOST, at
 from device.install.manifest import InstallManifest
 from device.install.plan import CONFIG_FOLDER, STATE, USER, InstallPlan, PlannedFile, PlannedFolder, PlannedLink, Reload
 from device.install.programs import run_program, sbin
+from device.install.reporting import Say
 from shared import atomic
 
 BEFORE = ".before"
-Say = Callable[[str], None]
-"""Called with one line for each change: what was done, or with `dry_run` what would be."""
 
 
 class Installer:

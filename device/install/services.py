@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from device.install.carry_out import Say
 from device.install.machine import HOST
 from device.install.plan import SERVICES, Reload
 from device.install.programs import ProgramFailed, run_program
+from device.install.reporting import Say
 
 ALL = frozenset(Reload)
 _COMMANDS: dict[Reload, tuple[tuple[str, ...], ...]] = {
@@ -45,6 +45,11 @@ def start(*, restart: bool, say: Say) -> None:
     run_program("systemctl", "--no-block", "restart" if restart else "start", *SERVICES)
     if restart:
         say(f"started: {' '.join(SERVICES)}")
+
+
+def restart(*, timeout_s: float) -> None:
+    """Waited for: the agent is ready soon after it has loaded its model. Raises: ProgramFailed."""
+    run_program("systemctl", "restart", *SERVICES, timeout_s=timeout_s)
 
 
 def stop(*, say: Say) -> None:
