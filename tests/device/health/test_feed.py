@@ -26,15 +26,23 @@ class Figures:
     live_s: float = 0.0
     voice: bool = True
     sees: bool = True
+    look_every_s: float = 0.25
     backs: int = 0
 
     def back(self) -> None:
         self.backs += 1
 
     def feed(self, board: Board | None, spoken: SpokenTimes | None = None) -> ProgressFeed:
-        ports = FeedPorts(lambda: self.progress, lambda: self.live_s, lambda: self.sees, lambda: self.voice, self.back)
+        ports = FeedPorts(
+            lambda: self.progress,
+            lambda: self.live_s,
+            lambda: self.sees,
+            lambda: self.voice,
+            lambda: self.look_every_s,
+            self.back,
+        )
         spoken = spoken or SpokenTimes(self.clock, 180)
-        return ProgressFeed(ports, spoken, board, look_every_s=0.25, clock=self.clock)
+        return ProgressFeed(ports, spoken, board, clock=self.clock)
 
 
 @pytest.fixture
