@@ -16,12 +16,14 @@ from contextlib import ExitStack
 
 from device.agent import setting_up, watching
 from device.agent.parts import AgentPorts, Parts, RunOptions
+from device.agent.shedding import Shedding
 from device.agent.state import AgentState
 from device.capture.source import Source, SourceInfo, VideoFrame
 from device.config import Config
 from device.controls.buttons import KEYS_HELP, Keys
 from device.controls.retried import BUTTON_TEXTS
 from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_WORDS, UPDATED
+from device.guidance.shedding import SHED_TEXTS
 from device.health import announcements, status
 from device.health.how_are_you import HOW_TEXTS
 from device.health.monitor import HealthMonitor, MonitorPorts
@@ -46,7 +48,7 @@ SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an of
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
     TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS, *HOW_TEXTS,
-    *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS,
+    *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS,
 )  # fmt: skip
 
 
@@ -67,6 +69,7 @@ class Agent:
             state.status, state.publish, state.online, state.sound_healthy, parts.announce_at_once, self._is_watched
         )
         self._monitor = HealthMonitor(monitor_ports, parts.guidance, state_dir=parts.state_dir, clock=ports.clock)
+        self._shedding = Shedding(parts)
         self._feed, self._keeper = watching.made(parts, state.progress, self._is_ready)
         self.restarts = False
         """It ended because the set-up gave it another identity: an agent with that is to follow."""
@@ -147,6 +150,8 @@ class Agent:
         stack.callback(parts.sync_watch.close)
         stack.callback(parts.power.close)
         parts.power.start()
+        stack.callback(self._shedding.close)
+        self._shedding.start()
         if parts.link is not None:
             parts.sync_watch.start()
             parts.link.start()

@@ -33,11 +33,11 @@ def made(
         live_s=lambda: guidance.live_s,
         sees=lambda: guidance.sees,
         voice_works=lambda: parts.voice.works,
+        look_every_s=lambda: guidance.look_every_s,
         back=lambda: guidance.tell(policy.RESUMED, about=policy.GUIDING, sees=True),
         ready=ready,
     )
-    look_every_s = 1 / parts.config.guidance.looks_per_s
-    feed = ProgressFeed(ports, parts.spoken_times, board, look_every_s=look_every_s, clock=parts.clock)
+    feed = ProgressFeed(ports, parts.spoken_times, board, clock=parts.clock)
     return feed, None if board is None else _keeper(parts, board)
 
 

@@ -129,6 +129,8 @@ class Recorder:
 
     def __init__(self, *, clips: bool = True, ring_chunks: int = RING_CHUNKS, ring_bytes: int = RING_BYTES) -> None:
         self.counts = RecorderCounts()
+        self.clips = True
+        """Off: no clips for now, where the board has better things to do. Any thread."""
         self._ring: deque[ClosedChunk] = deque()
         self._ring_chunks, self._ring_bytes, self._held_bytes = ring_chunks, ring_bytes, 0
         self._encoder = h264_encoder() if clips else None
@@ -278,6 +280,9 @@ class Recorder:
     def _clip(self, chunk: _Open, image: NDArray[np.uint8], at_s: float) -> None:
         """Encode this picture now, unless one was just encoded: all at the end of the chunk would delay guidance."""
         if self._encoder is None or chunk.clip_done or at_s + _SOON_S < chunk.next_clip_s:
+            return
+        if not self.clips:
+            self._drop_clip(chunk)
             return
         chunk.next_clip_s = max(chunk.next_clip_s, at_s - 1 / CLIP_FPS) + 1 / CLIP_FPS
         try:

@@ -18,8 +18,10 @@ from dataclasses import dataclass, replace
 
 from device.capture.source import SoundBlock, VideoFrame
 from shared.clock import Clock
-from shared.guidance.events import ModelChanged
+from shared.guidance.events import ModelChanged, PaceChanged, WearerChanged
 from shared.policy import Event
+
+Posted = Event | PaceChanged | WearerChanged
 
 SOUND_BLOCKS = 100  # 5 s: a horn before that is no news, and a look hears 2 s
 WAIT_S = 0.25
@@ -40,7 +42,7 @@ class Delivery:
     """All that waited."""
 
     swap: ModelChanged | None
-    events: tuple[Event, ...]
+    events: tuple[Posted, ...]
     sounds: tuple[SoundBlock, ...]
     picture: OfferedPicture | None
 
@@ -57,7 +59,7 @@ class Inbox:
         self._wake = threading.Condition()
         self._picture: OfferedPicture | None = None
         self._sounds: deque[SoundBlock] = deque(maxlen=SOUND_BLOCKS)
-        self._events: deque[Event] = deque()
+        self._events: deque[Posted] = deque()
         self._swap: ModelChanged | None = None
         self._due_s = 0.0
         self._busy = False
@@ -85,7 +87,7 @@ class Inbox:
         with self._wake:
             self._sounds.append(block)
 
-    def post(self, event: Event) -> None:
+    def post(self, event: Posted) -> None:
         with self._wake:
             self._events.append(event)
             self._wake.notify_all()
@@ -116,6 +118,11 @@ class Inbox:
             if picture is not None:
                 self._due_s = (math.floor(picture.frame.t_s / self._every_s + 1e-6) + 1) * self._every_s - 1e-6
             return Delivery(swap, events, sounds, picture)
+
+    def look_every(self, seconds: float) -> None:
+        """Looks are so far apart from the next on."""
+        with self._wake:
+            self._every_s = seconds
 
     def look_by(self, t_s: float) -> None:
         """The next look is due at `t_s` at the latest."""

@@ -112,7 +112,10 @@ class Guidance:
         self._inbox = Inbox(
             clock, looks_per_s=settings.looks_per_s, wait_for_looks=settings.wait_for_looks, hurry=hurry
         )
-        self._state = GuidanceState(settings.policy, settings.chunk_s)
+        self._wearer = settings.policy
+        self._looks_per_s = settings.looks_per_s
+        pace = events.PaceChanged(1 / settings.looks_per_s)
+        self._state = GuidanceState(settings.policy, settings.chunk_s, pace=pace)
         self._model_version = ""
         self._sight: SightCard | None = None
         self._introduction = introduction
@@ -175,10 +178,17 @@ class Guidance:
         self, model: LoadedModel | None, announce: StateChange | None, *, ready: tuple[StateChange, ...] = ()
     ) -> None:
         settings = self._settings
-        changed = ModelChanged.to(model, settings.policy, pinned=settings.pinned, announce=announce, ready=ready)
+        changed = ModelChanged.to(model, self._wearer, pinned=settings.pinned, announce=announce, ready=ready)
         self._model_version = "" if model is None else model.manifest.version
         self._sight = None if model is None else card_of(model.manifest.model)
         self._inbox.swap(changed)
+
+    def pace(self, looks_per_s: float, *, plain: bool, first_look: bool) -> None:
+        """Look so often from now on. plain, first_look: as in shared.guidance.events.PaceChanged"""
+        if not self._settings.wait_for_looks:  # such a replay looks the same on any machine
+            self._looks_per_s = looks_per_s
+            self._inbox.look_every(1 / looks_per_s)
+            self._inbox.post(events.PaceChanged(1 / looks_per_s, plain, first_look))
 
     def settle(self, timeout_s: float) -> bool:
         """Wait until all that was posted and offered has been dealt with. Whether it was."""
@@ -206,8 +216,25 @@ class Guidance:
         return self._live_s
 
     @property
+    def typical_look_s(self) -> float | None:
+        """How long a look takes: the middle one of the last few; None = none yet."""
+        return self._look_times.typical_s
+
+    @property
+    def look_every_s(self) -> float:
+        """How far apart looks are that come as they should on this board."""
+        return max(1 / self._looks_per_s, self._look_times.longest_s)
+
+    @property
+    def looks_in_time(self) -> int:
+        """How many looks in a row were early enough to guide by."""
+        return self._look_times.in_time
+
+    @property
     def sees(self) -> bool:
-        """There is a model, and the last pictures showed something."""
+        """There is a model that looks in time, and the last pictures showed something."""
+        if self._look_times.late:
+            return False
         state = self._state
         policy_state = state.policy
         blind = policy_state.paused or policy_state.blocked or policy_state.bad_since_s is not None
@@ -244,11 +271,7 @@ class Guidance:
             self._look_times.clear()
             self._turn(delivery.swap)
             logger.info("Guiding with model %s", self._version() or "none")
-        for reported in self._voice.poll():
-            if isinstance(reported, UtteranceStarted):
-                self._started(reported)
-            else:
-                self._turn(policy.SpeechEnded(reported.utterance))
+        self._hear_of_speech()
         for event in delivery.events:
             self._turn(event)
         for block in delivery.sounds:
@@ -262,6 +285,13 @@ class Guidance:
             self._progress_s = self._clock.monotonic_s()
             if delivery.picture is not None:
                 self._saw_live()
+
+    def _hear_of_speech(self) -> None:
+        for reported in self._voice.poll():
+            if isinstance(reported, UtteranceStarted):
+                self._started(reported)
+            else:
+                self._turn(policy.SpeechEnded(reported.utterance))
 
     def _saw_live(self) -> None:
         if self._state.trouble is not LensTrouble.FROZEN:
@@ -320,8 +350,10 @@ class Guidance:
             observation = model.look(frame.image, action.sound, before=action.before)
             self._progress_s = self._busy_since_s = self._clock.monotonic_s()
             self._look_times.add(self._progress_s - began_s)
-            self._saw_live()
+            if not self._look_times.late:
+                self._saw_live()
             self.history.add(LookEntry(frame.t_s, version, observation.hazards[:5]))
+            self._hear_of_speech()  # what ended during a long look must not count as cut off by what is said now
             self._turn(events.Observed(observation), picture)
         except Exception as error:  # noqa: BLE001 - whatever a model raises, guidance goes on
             self._fail(version, frame, error)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from shared.policy import PAUSED, RESUMED
+
 OFFLINE = "Offline."
 ONLINE = "Back online."
 NO_SOUND = "Microphone stopped."
@@ -17,6 +19,8 @@ NEWS_TEXTS = (OFFLINE, ONLINE, NO_SOUND, SOUND_BACK, REFUSED, LOST, WATCH_OFF, W
 SETTLE_S = 5.0  # a phone's network comes and goes; only what lasts is news
 REFUSAL_EVERY_S = 60.0  # a server that refuses a whole backlog must not talk over the walk
 STUCK_S = 3.0  # a model this long at one picture guides nobody
+STUCK_AGAIN_S = 30.0  # "Guidance paused." again, while it lasts
+LOOKS_BACK = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,30 @@ def sound_news(state: Outage, now_s: float, *, healthy: bool) -> tuple[Outage, s
 def watch_news(state: Outage, now_s: float, *, watched: bool) -> tuple[Outage, str | None]:
     """(state, text to announce or None). Without a sentinel nobody says that the agent died."""
     return _debounce(state, now_s, is_up=watched, down=WATCH_OFF, back=WATCH_ON)
+
+
+@dataclass(frozen=True, slots=True)
+class StuckNews:
+    """Whether the model hangs at its pictures, and when that was announced."""
+
+    stuck: bool = False
+    announced_s: float | None = None
+
+
+def stuck_news(
+    state: StuckNews, now_s: float, *, stuck_s: float, looks_in_time: int, watched: bool
+) -> tuple[StuckNews, str | None]:
+    """(state, text to announce or None). A single look in time does not end it: where every other look is too late,
+    guidance is neither back nor gone each time.
+
+    stuck_s: how long the model has been at one picture; watched: a sentinel says so instead
+    """
+    if stuck_s >= STUCK_S or (state.stuck and looks_in_time < LOOKS_BACK):
+        due = state.announced_s is None or now_s - state.announced_s >= STUCK_AGAIN_S
+        if watched or not due:
+            return replace(state, stuck=True), None
+        return StuckNews(True, now_s), PAUSED
+    return StuckNews(), RESUMED if state.stuck and state.announced_s is not None else None
 
 
 @dataclass(frozen=True, slots=True)

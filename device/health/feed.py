@@ -54,6 +54,8 @@ class FeedPorts:
     sees: Callable[[], bool]
     """A model is shown pictures that show something."""
     voice_works: Callable[[], bool]
+    look_every_s: Callable[[], float]
+    """How far apart looks are that come as they should."""
     back: Callable[[], None]
     """Say that guidance is back: the sentinel has said that it stopped."""
     ready: Callable[[], bool]
@@ -63,14 +65,11 @@ class FeedPorts:
 class ProgressFeed:
     """`start` it first and `close` it last. board: None = nobody watches but systemd."""
 
-    def __init__(
-        self, ports: FeedPorts, spoken: SpokenTimes, board: Board | None, *, look_every_s: float, clock: Clock
-    ) -> None:
+    def __init__(self, ports: FeedPorts, spoken: SpokenTimes, board: Board | None, *, clock: Clock) -> None:
         self._ports = ports
         self._spoken = spoken
         self._board = board
         self._clock = clock
-        self._look_every_s = look_every_s
         self._began_s = self._voice_s = clock.monotonic_s()
         self._started = started(os.getpid()) or 0
         self._progress: object = None
@@ -115,7 +114,7 @@ class ProgressFeed:
                 began_s=self._began_s,
                 beat_s=now_s,
                 live_s=live_s,
-                look_every_s=self._look_every_s,
+                look_every_s=self._ports.look_every_s(),
                 voice_s=self._voice_s,
                 told_s=spoken.told_s,
                 back_s=spoken.back_s,

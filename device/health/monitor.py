@@ -50,7 +50,7 @@ class HealthMonitor:
         self._link = announcements.Outage()
         self._sound = announcements.Outage()
         self._refusals = announcements.RefusalNews()
-        self._stuck = self._announced_stuck = False
+        self._stuck = announcements.StuckNews()
         self._status_failed = False
         self._written_s = self._published_s = float("-inf")
         self._published: object = None
@@ -65,7 +65,7 @@ class HealthMonitor:
 
     def tick(self) -> None:
         now_s = self._clock.monotonic_s()
-        self._watch_model()
+        self._watch_model(now_s)
         online = self._ports.online()
         if online is not None:
             self._link, text = announcements.link_news(self._link, now_s, online=online)
@@ -80,16 +80,21 @@ class HealthMonitor:
         if text is not None:
             self._guidance.tell(text, about=about)
 
-    def _watch_model(self) -> None:
-        stuck = self._guidance.stuck_s >= announcements.STUCK_S
-        if stuck and not self._stuck:
-            logger.error("The model has been at one picture for %.0f s", self._guidance.stuck_s)
-            self._announced_stuck = not self._ports.watched()
-            if self._announced_stuck:
-                self._ports.announce(policy.PAUSED)
-        if self._stuck and not stuck and self._announced_stuck:
-            self._guidance.tell(policy.RESUMED, about=policy.GUIDING, sees=True)
-        self._stuck = stuck
+    def _watch_model(self, now_s: float) -> None:
+        guidance, before = self._guidance, self._stuck
+        if not guidance.model_version:
+            self._stuck = announcements.StuckNews()
+            return
+        stuck_s, in_time = guidance.stuck_s, guidance.looks_in_time
+        self._stuck, text = announcements.stuck_news(
+            before, now_s, stuck_s=stuck_s, looks_in_time=in_time, watched=self._ports.watched()
+        )
+        if self._stuck.stuck and not before.stuck:
+            logger.error("The model has been at one picture for %.0f s", stuck_s)
+        if text == policy.PAUSED:
+            self._ports.announce(text)  # the guiding thread cannot
+        elif text is not None:
+            guidance.tell(text, about=policy.GUIDING, sees=True)
 
     def _show(self, line: str) -> None:
         """For `systemctl status`."""

@@ -72,6 +72,27 @@ class ModelChanged:
         return cls(model, policy.calibrated(wearer, thresholds, pinned=pinned), announce, ready)
 
 
+@dataclass(frozen=True, slots=True)
+class PaceChanged:
+    """What a slow board gives up, or does so no more."""
+
+    look_every_s: float
+    """How far apart looks are now."""
+    plain: bool = False
+    """The decoder is spared: what is due has the table's words. Not for a model that only its decoder speaks for."""
+    first_look: bool = False
+    """Something to stop for is warned of at the first look: the next comes too late."""
+
+
+@dataclass(frozen=True, slots=True)
+class WearerChanged:
+    """The wearer wants to hear other things from now on."""
+
+    wearer: PolicySettings
+    pinned: frozenset[str] = frozenset()
+    """Thresholds that the wearer's settings fix, whatever the model's manifest says."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureTaken:
     """A new picture, to be looked at now."""
@@ -114,7 +135,10 @@ class Phrased:
     confidence: float
 
 
-GuidanceEvent = ModelChanged | PictureTaken | SoundTaken | Observed | SeenTurned | Phrased | policy.Event
+GuidanceEvent = (
+    ModelChanged | PaceChanged | WearerChanged | PictureTaken | SoundTaken | Observed | SeenTurned | Phrased
+    | policy.Event
+)  # fmt: skip
 
 
 # --- actions ----------------------------------------------------------------------------------------------------------

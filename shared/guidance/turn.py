@@ -34,6 +34,8 @@ _SAID_OF = {
     sight.CROSSING: ("approaching",),  # "crossing" is another word for it
 }
 """Measured motion → the modifiers of the vocabulary that say so, the best first."""
+LOOK_SLACK_S = 1.0
+"""Beside the time between two looks: a look that is later than that is missed."""
 _EDGE_S = 1e-6  # times on a grid of frames are not exact
 
 Turn = tuple["GuidanceState", tuple[GuidanceAction, ...]]
@@ -74,6 +76,7 @@ class GuidanceState:
     """What is to be announced once the model has looked at a picture that shows something."""
     worded_chunk: int = -1
     """The last chunk that was worded at or after its middle."""
+    pace: events.PaceChanged = field(default_factory=lambda: events.PaceChanged(0.25))
 
 
 def turn(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
@@ -91,6 +94,11 @@ def turn(state: GuidanceState, event: GuidanceEvent, now_s: float) -> Turn:
             return _phrased(state, event, now_s)
         case events.ModelChanged():
             return _model(state, event, now_s)
+        case events.PaceChanged():
+            return replace(state, pace=event), ()
+        case events.WearerChanged(wearer, pinned):
+            thresholds = {} if state.model is None else state.model.manifest.thresholds
+            return replace(state, settings=policy.calibrated(wearer, thresholds, pinned=pinned)), ()
         case _:  # the policy's own, as they are
             return _decide(state, event, now_s)
 
@@ -245,11 +253,22 @@ def _hazard(thing: sight.Followed) -> Hazard:
 
 
 def _words_by_table(state: GuidanceState) -> bool:
-    """Whether the model is eyes alone, or the picture far from what it was taught on: what is due then has the table's
-    words, and nothing is ever said to be clear."""
+    """Whether the model is eyes alone, the picture far from what it was taught on, or the board too slow for a decoder:
+    what is due then has the table's words, and nothing is ever said to be clear."""
     model = {} if state.model is None else state.model.manifest.model
     far = state.look is not None and state.look[1].far
-    return far or ("look" in model and "end_id" not in model)
+    spared = state.pace.plain and bool(model.get("objects", True))
+    return far or spared or ("look" in model and "end_id" not in model)
+
+
+def _paced(state: GuidanceState) -> PolicySettings:
+    """The settings, for the pace at which looks come."""
+    settings, pace = state.settings, state.pace
+    stalled_s = max(settings.stalled_after_s, pace.look_every_s + LOOK_SLACK_S)
+    at_once = settings.hazard_above if pace.first_look else settings.at_once_above
+    if (stalled_s, at_once) == (settings.stalled_after_s, settings.at_once_above):
+        return settings
+    return replace(settings, stalled_after_s=stalled_s, at_once_above=at_once)
 
 
 def _chunk_past_middle(state: GuidanceState) -> int:
@@ -267,7 +286,7 @@ def _phrased(state: GuidanceState, event: events.Phrased, now_s: float) -> Turn:
 def _decide(state: GuidanceState, event: policy.Event, now_s: float, *, seen_s: float | None = None) -> Turn:
     """Ask the policy. seen_s: when the picture was taken that the event is about; None = now."""
     seen_s = now_s if seen_s is None else seen_s
-    after, decided = policy.step(state.policy, event, now_s, state.settings)
+    after, decided = policy.step(state.policy, event, now_s, _paced(state))
     state = replace(state, policy=after)
     actions: list[GuidanceAction] = []
     for action in decided:

@@ -74,6 +74,8 @@ def _watch(state: PolicyState, event: _Sight, now_s: float, settings: PolicySett
         case kinds.TimePassed():
             return visibility.check_stall(state, now_s, settings)
         case kinds.LookFailed():
+            last_s = None if state.last_look_s is None else kinds.NEVER_S
+            state = replace(state, last_look_s=last_s)
             if state.paused:
                 return state
             return tell(replace(state, paused=True), kinds.PAUSED, urgent=True, about=kinds.GUIDING)
@@ -142,7 +144,7 @@ def _heard(state: PolicyState, kind: str, now_s: float, settings: PolicySettings
 def _looked(state: PolicyState, event: kinds.Looked, now_s: float, settings: PolicySettings) -> Step:
     lens = visibility.trouble_of(event, settings)
     stale = event.seen_at_s is not None and now_s - event.seen_at_s > settings.warning_stale_after_s
-    if state.paused:
+    if state.paused and visibility.goes_on(state, now_s, settings):
         state = tell(replace(state, paused=False), kinds.RESUMED, about=kinds.GUIDING, sees=True)
     state = visibility.viewed(replace(state, last_look_s=now_s), lens, now_s, settings)
     blind = stale or lens in kinds.BLINDING

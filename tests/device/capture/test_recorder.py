@@ -205,6 +205,14 @@ def test_ten_pictures_a_second_all_go_into_the_clip() -> None:
     assert len(_pictures(clip)) == 20
 
 
+def test_clips_can_be_given_up_and_taken_up_again_and_none_is_half_of_one() -> None:
+    recorder, clips = Recorder(), dict[int, bool]()
+    for item in _walk(12.0):
+        recorder.clips = not 3.0 <= item.t_s < 7.0
+        clips |= {chunk.sequence: chunk.clip_mp4 is not None for chunk in recorder.feed(item)}
+    assert [clips[sequence] for sequence in range(5)] == [True, False, False, False, True]
+
+
 def test_clips_can_be_left_out() -> None:
     assert [chunk.clip_mp4 for chunk in _record(Recorder(clips=False), _walk(4.0))] == [None, None]
 

@@ -26,6 +26,7 @@ class Figures:
     live_s: float = 0.0
     voice: bool = True
     sees: bool = True
+    look_every_s: float = 0.25
     backs: int = 0
     ready: bool = False
 
@@ -38,11 +39,12 @@ class Figures:
             lambda: self.live_s,
             lambda: self.sees,
             lambda: self.voice,
+            lambda: self.look_every_s,
             self.back,
             lambda: self.ready,
         )
         spoken = spoken or SpokenTimes(self.clock, 180)
-        return ProgressFeed(ports, spoken, board, look_every_s=0.25, clock=self.clock)
+        return ProgressFeed(ports, spoken, board, clock=self.clock)
 
 
 @pytest.fixture

@@ -281,13 +281,16 @@ def test_a_dark_street_with_one_lamp_is_not_a_blocked_camera() -> None:
     assert texts(walk) == []
 
 
-def test_no_look_for_two_seconds_is_announced_and_so_is_the_next() -> None:
+def test_no_look_for_two_seconds_is_announced_and_so_is_the_second_of_the_next() -> None:
     walk = Walk()
     walk.give(policy.WalkBegan())
     for _ in range(30):
         walk.wait(0.1)
         walk.give(policy.TimePassed())
     walk.wait(2.0)
+    walk.look()
+    walk.wait(0.25)
+    assert texts(walk) == ["Guidance paused, no picture."]
     walk.look()
     walk.wait(2.0)
     walk.give(policy.WalkEnded())
@@ -302,7 +305,28 @@ def test_a_failing_model_is_announced_once_until_it_works_again() -> None:
         walk.give(policy.LookFailed())
         walk.wait(0.5)
     walk.look()
+    walk.wait(0.25)
+    walk.look()
     assert texts(walk) == ["Guidance paused.", "Guidance is back."]
+
+
+def test_a_model_that_fails_at_every_other_look_is_not_back_with_each_good_one() -> None:
+    walk = Walk()
+    walk.give(policy.WalkBegan())
+    for number in range(60):
+        walk.give(policy.LookFailed()) if number % 2 == 0 else walk.look()
+        walk.wait(0.5)
+    assert texts(walk) == ["Guidance paused."]
+
+
+@pytest.mark.parametrize("every_s", [2.2, 2.5, 4.0])
+def test_a_camera_with_a_picture_now_and_then_is_not_back_with_each(every_s: float) -> None:
+    walk = Walk()
+    walk.give(policy.WalkBegan())
+    for number in range(1, 400):
+        walk.wait(0.1)
+        walk.look() if number % round(every_s * 10) == 0 else walk.give(policy.TimePassed())
+    assert texts(walk) == ["Guidance paused, no picture."]
 
 
 def test_a_state_change_cut_by_a_warning_is_said_again() -> None:
