@@ -99,7 +99,7 @@ class Parts:
         self.rounds = 0
         """Of the loop that reads the source."""
         self.setup: Setup | None = None
-        """What the agent gives the presses and the words that were begun first."""
+        """Made by the agent; it is told what was said."""
         self.is_replay = settings.is_replay(config)
         self.device_kind = this_machine()
         self.source = ports.source or build.source(config, clock)
@@ -147,13 +147,7 @@ class Parts:
         hooks = MomentsPorts(self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell)
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.presses = Presses(
-            self.buttons,
-            self.guidance,
-            self.moments,
-            self.voice,
-            walking=lambda: self.walking,
-            stop=stopping.set,
-            first=lambda press: self.setup is not None and self.setup.pressed(press),
+            self.buttons, self.guidance, self.moments, self.voice, walking=lambda: self.walking, stop=stopping.set
         )
         self.models = self._made_models(ports)
         self.renewal: Renewal | None = None

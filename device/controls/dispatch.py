@@ -24,22 +24,21 @@ class Presses:
         *,
         walking: Callable[[], bool],
         stop: Callable[[], None],
-        first: Callable[[Press], bool] = lambda press: False,
     ) -> None:
-        """first: takes a press that is for the set-up, and says whether it did."""
         self._buttons = buttons
         self._guidance = guidance
         self._moments = moments
         self._voice = voice
         self._walking = walking
         self._stop = stop
-        self._first = first
+        self.first: Callable[[Press], bool] = lambda press: False
+        """Is given each press, and says whether it took it: the set-up while it is open."""
 
     def poll(self, now_s: float) -> None:
         """Deal with everything that was pressed up to walk time `now_s`."""
         for buttons in self._buttons:
             for press in buttons.poll(now_s):
-                if not self._first(press):
+                if not self.first(press):
                     self._pressed(press)
 
     def _pressed(self, press: Press) -> None:
