@@ -30,6 +30,9 @@ class EnrolSection:
     port of `broker.address`."""
     certificate_days: Annotated[float, Meta(ge=1, le=3650)] = 90.0
     """Life of a device's certificate, 1 to 3650. A device renews it when a third is left."""
+    announce: bool = True
+    """Say in the network, by multicast DNS, that a waycue server is here: a device whose code names an old address
+    finds it then. An address of this machine alone is never announced."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from server.database.store import Store, open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
+from server.identity import announced
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
 from server.identity.claims import Claims
@@ -100,15 +101,20 @@ def _start_access(home: Path, broker: SecuredBroker, config: ServerConfig, stack
     if not config.enrol.address:
         return
     certificates, clock = broker.certificates, broker.certificates.clock
+    address = settings.address(config.enrol.address, what="enrol.address", default_port=enrolment.DEFAULT_PORT)
     service = EnrolmentService(
         Claims(certificates, root=lambda: Release(home, clock=clock).root_json()),
         clock=clock,
         on_enrolled=broker.access.wake,
-        address=settings.address(config.enrol.address, what="enrol.address", default_port=enrolment.DEFAULT_PORT),
+        address=address,
         broker=config.enrol.broker or f":{config.broker.host_port()[1]}",
     )
     service.start()
     stack.callback(service.stop)
+    if config.enrol.announce:
+        announcement = announced.of_this_machine(address[1], address[0])
+        announcement.start()
+        stack.callback(announcement.close)
 
 
 def _link(

@@ -111,7 +111,7 @@ class Parts:
         self.rounds = 0
         """Of the loop that reads the source."""
         self.setup: Setup | None = None
-        """What the agent gives the presses and the words that were begun first."""
+        """Made by the agent; it is told what was said."""
         self.is_replay = settings.is_replay(config)
         self.device_kind = this_machine()
         self.source = ports.source or build.source(config, clock)
@@ -168,12 +168,7 @@ class Parts:
         )
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.recording = Recording(self.moments, self.state_dir, self._announce_about)
-        press_ports = PressPorts(
-            lambda: self.walking,
-            stopping.set,
-            lambda: how_are_you.line(self.wellbeing()),
-            first=lambda press: self.setup is not None and self.setup.pressed(press),
-        )
+        press_ports = PressPorts(lambda: self.walking, stopping.set, lambda: how_are_you.line(self.wellbeing()))
         self.presses = Presses(self.buttons, self.guidance, self.voice, (self.moments, self.recording), press_ports)
         self.models = self._made_models(ports)
         self.renewal: Renewal | None = None

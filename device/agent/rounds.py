@@ -8,6 +8,7 @@ from dataclasses import replace
 from device.agent.parts import AgentPorts, RunOptions
 from device.agent.run import Agent
 from device.config import Config
+from shared.notify import ALIVE, notify
 
 
 class Rounds:
@@ -23,7 +24,9 @@ class Rounds:
         """Until an agent ends for another reason than the set-up. Raises: as an Agent does."""
         self.agent.run()
         while self.agent.restarts and not self._stopped.is_set():
+            notify(ALIVE)  # the watchdog: an agent that takes long to end and to be built is no hang
             self.agent = Agent(self._config, replace(self._options, setup=False), self._ports)
+            notify(ALIVE)
             if self._stopped.is_set():  # between the two
                 self.agent.stop()
             self.agent.run()

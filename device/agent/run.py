@@ -99,6 +99,7 @@ class Agent:
 
     def _restart(self) -> None:
         self.restarts = True
+        self._feed.restart()
         self._stop.set()
 
     def _is_watched(self) -> bool:
@@ -157,6 +158,7 @@ class Agent:
             parts.link.start()
         parts.models.start()
         if parts.setup is not None:
+            parts.presses.first = parts.setup.pressed
             stack.callback(parts.setup.close)
             parts.setup.start()
         self._monitor.start()
@@ -260,7 +262,8 @@ class Agent:
     def _end_walk(self) -> None:
         parts = self.parts
         parts.walking = False
-        self._feed.end()
+        if not self.restarts:
+            self._feed.end()
         parts.guidance.post(policy.WalkEnded())
         if parts.source is not None:
             parts.guidance.settle(SETTLE_S)

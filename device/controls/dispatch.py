@@ -25,8 +25,6 @@ class PressPorts:
     stop: Callable[[], None]
     how_are_you: Callable[[], str]
     """What to answer to that."""
-    first: Callable[[Press], bool] = lambda press: False
-    """Takes a press that is for the set-up, and says whether it did."""
 
 
 class Presses:
@@ -46,12 +44,14 @@ class Presses:
         self._moments, self._recording = recording
         self._ports = ports
         self._does = self._table()
+        self.first: Callable[[Press], bool] = lambda press: False
+        """Is given each press, and says whether it took it: the set-up while it is open."""
 
     def poll(self, now_s: float) -> None:
         """Deal with everything that was pressed up to walk time `now_s`."""
         for buttons in self._buttons:
             for press in buttons.poll(now_s):
-                if not self._ports.first(press):
+                if not self.first(press):
                     self.pressed(press)
 
     def pressed(self, press: Press) -> None:

@@ -74,7 +74,7 @@ class ProgressFeed:
         self._started = started(os.getpid()) or 0
         self._progress: object = None
         self._alive_s = float("-inf")
-        self._ready = self._ending = self._asked = False
+        self._ready = self._ending = self._restarting = self._asked = False
         self._rounds = Background.every(EVERY_S, self.tick, name="progress feed", at_once=True)
 
     def start(self) -> None:
@@ -84,6 +84,11 @@ class ProgressFeed:
     def end(self) -> None:
         """The walk ends because somebody wants it to. Any thread, also a signal handler."""
         self._ending = True
+
+    def restart(self) -> None:
+        """The walk ends, and another agent of this process begins: no end that anybody need be told of."""
+        self._began_s = self._clock.monotonic_s()
+        self._restarting = True
 
     def close(self) -> None:
         self._rounds.close()
@@ -105,7 +110,8 @@ class ProgressFeed:
         live_s, spoken = self._ports.live_s(), self._spoken
         if self._ports.voice_works():
             self._voice_s = now_s
-        phase = AgentPhase.GUIDING if live_s >= self._began_s else AgentPhase.STARTING
+        guides = live_s >= self._began_s and not self._restarting
+        phase = AgentPhase.GUIDING if guides else AgentPhase.STARTING
         board.write_agent(
             AgentRecord(
                 pid=os.getpid(),

@@ -18,6 +18,7 @@ from dataclasses import replace
 from device.setup import texts
 from device.setup.kinds import (
     CodeSeen,
+    CodeTrouble,
     Done,
     Enrol,
     Enrolled,
@@ -39,7 +40,6 @@ from device.setup.kinds import (
     SetupPhase,
     SetupPress,
     SetupState,
-    Sight,
     SpeechBegan,
     TimePassed,
     Watched,
@@ -59,11 +59,11 @@ LINE_S = 20.0  # after this a line of the tutorial counts as said: a dead voice 
 ASKED_AGAIN_S = 15.0  # how long after its end the tutorial can be had again
 ABOUT_TUTORIAL = "tutorial"
 
-SIGHT_TEXTS = {
-    Sight.FOREIGN: texts.FOREIGN,
-    Sight.BAD_NETWORK: texts.BAD_NETWORK,
-    Sight.SEVERAL: texts.SEVERAL,
-    Sight.TORN: texts.TORN,
+CODE_TEXTS = {
+    CodeTrouble.FOREIGN: texts.FOREIGN,
+    CodeTrouble.BAD_NETWORK: texts.BAD_NETWORK,
+    CodeTrouble.SEVERAL: texts.SEVERAL,
+    CodeTrouble.TORN: texts.TORN,
 }
 JOIN_TEXTS = {
     JoinTrouble.PASSWORD: texts.WRONG_PASSWORD,
@@ -96,8 +96,8 @@ def step(state: SetupState, event: SetupEvent, now_s: float) -> Step:
             return _pressed(state, press, now_s)
         case CodeSeen(code):
             return _code_seen(state, code, now_s)
-        case OtherSeen(sight):
-            return _other_seen(state, sight, now_s)
+        case OtherSeen(trouble):
+            return _other_seen(state, trouble, now_s)
         case SpeechBegan(text, lasts_s):
             return _speech_began(state, text, lasts_s, now_s)
         case Watched():
@@ -232,15 +232,15 @@ def _call(state: SetupState, code: SetupCode, now_s: float) -> Step:
     return _enter(state, SetupPhase.ENROLLING, now_s), (Say(texts.CALLING), Enrol(code, code.server))
 
 
-def _other_seen(state: SetupState, sight: Sight, now_s: float) -> Step:
+def _other_seen(state: SetupState, trouble: CodeTrouble, now_s: float) -> Step:
     if not state.reads:
         return state, ()
-    if sight is Sight.TORN:
+    if trouble is CodeTrouble.TORN:
         since_s = state.torn_since_s if now_s - state.torn_s < TORN_GAP_S else None
         state = replace(state, torn_since_s=now_s if since_s is None else since_s, torn_s=now_s)
         if since_s is None or now_s - since_s < TORN_AFTER_S:
             return state, ()
-    text = SIGHT_TEXTS[sight]
+    text = CODE_TEXTS[trouble]
     if text == state.told and now_s - state.told_s < AGAIN_S:
         return state, ()
     return replace(state, told=text, told_s=now_s, prompted_s=now_s), (Say(text),)

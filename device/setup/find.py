@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shared.enrolment import SERVICE
 
 if TYPE_CHECKING:
-    from zeroconf import ServiceStateChange, Zeroconf
+    from zeroconf import Zeroconf
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +31,7 @@ def find_servers(*, wait_s: float = WAIT_S) -> tuple[str, ...]:
     found: dict[str, None] = {}
     some = threading.Event()
 
-    def on_change(
-        zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
-    ) -> None:  # called with these names
+    def on_change(zeroconf: Zeroconf, service_type: str, name: str, **_more: object) -> None:
         info = zeroconf.get_service_info(service_type, name)
         for address in () if info is None else info.parsed_addresses():
             found[f"{address}:{info.port}"] = None

@@ -18,7 +18,7 @@ class SetupPress(StrEnum):
     AGAIN = "again"
 
 
-class Sight(StrEnum):
+class CodeTrouble(StrEnum):
     """What pictures show that is no code of ours."""
 
     FOREIGN = "foreign"
@@ -64,7 +64,7 @@ class CodeSeen:
 
 @dataclass(frozen=True, slots=True)
 class OtherSeen:
-    sight: Sight
+    trouble: CodeTrouble
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.setup.kinds import CodeSeen, OtherSeen, Sight
+from device.setup.kinds import CodeSeen, CodeTrouble, OtherSeen
 from shared import setup_code
 from shared.errors import ConfigError
 from shared.setup_code import SetupCode, UnusableNetwork, WifiNetwork
@@ -86,20 +86,20 @@ def event_of(codes: Codes) -> CodeSeen | OtherSeen | None:
         if len(of_kind) == 1:
             return CodeSeen(of_kind[0])
         if of_kind:
-            return OtherSeen(Sight.SEVERAL)
+            return OtherSeen(CodeTrouble.SEVERAL)
     if others:
         return OtherSeen(others[0])
-    return OtherSeen(Sight.TORN) if codes.torn else None
+    return OtherSeen(CodeTrouble.TORN) if codes.torn else None
 
 
-def _sorted(texts: tuple[str, ...]) -> tuple[list[SetupCode | WifiNetwork], list[Sight]]:
+def _sorted(texts: tuple[str, ...]) -> tuple[list[SetupCode | WifiNetwork], list[CodeTrouble]]:
     ours: list[SetupCode | WifiNetwork] = []
-    others: list[Sight] = []
+    others: list[CodeTrouble] = []
     for text in texts:
         try:
             ours.append(setup_code.parse(text))
         except UnusableNetwork:
-            others.insert(0, Sight.BAD_NETWORK)
+            others.insert(0, CodeTrouble.BAD_NETWORK)
         except ConfigError:
-            others.append(Sight.FOREIGN)
+            others.append(CodeTrouble.FOREIGN)
     return ours, others

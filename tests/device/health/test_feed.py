@@ -171,3 +171,23 @@ def test_the_sentinel_asks_once_and_the_agent_says_once_that_it_is_back(board: B
         board.write_sentinel(SentinelRecord(1, True, asks_back, 50.0))
         feed.tick()
     assert figures.backs == 2
+
+
+def test_an_agent_that_makes_room_for_the_next_one_of_its_process_has_not_ended(board: Board) -> None:
+    figures = Figures(live_s=60.0)
+    feed = figures.feed(board)
+    figures.clock.now_s = 61.0
+    feed.tick()
+    assert phase_on(board) == AgentPhase.GUIDING
+    feed.restart()
+    figures.live_s = 62.0  # the last look of the old one
+    feed.tick()
+    assert phase_on(board) == AgentPhase.STARTING
+    feed.close()
+    assert phase_on(board) == AgentPhase.STARTING
+
+
+def phase_on(board: Board) -> AgentPhase:
+    record = board.agent()
+    assert record is not None
+    return record.phase

@@ -115,9 +115,12 @@ def hand(code: Picture, *, seconds: float, fps: float = 10.0, begins_s: float = 
         yield held((code, view), number=number)
 
 
-def film(path: Path, code: Picture, *, seconds: float = 6.0, still_s: float = 60.0) -> Path:
-    """What the camera sees for `still_s` at least: the hand's last second is held on."""
-    shown = list(hand(code, seconds=seconds))
-    last = shown[-10:]
-    more = max(0, round(still_s * 10) - len(shown))
-    return films.of(path, [*shown, *(last[n % 10] for n in range(more))], options={"preset": "ultrafast"})
+def film(path: Path, *shown: tuple[Picture, float]) -> Path:
+    """What the camera sees: each code comes into the picture and is held there for so many seconds, in a hand whose
+    shaking repeats itself each second."""
+    pictures: list[Picture] = []
+    for code, seconds in shown:
+        coming = list(hand(code, seconds=5.0))
+        held_on = (coming[-10 + number % 10] for number in range(round(seconds * 10) - len(coming)))
+        pictures += [*coming, *held_on]
+    return films.of(path, pictures, options={"preset": "ultrafast"})

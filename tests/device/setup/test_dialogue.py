@@ -12,6 +12,7 @@ from device.setup import dialogue, texts
 from device.setup.dialogue import AGAIN_S, CONFIRM_S, OPEN_S, TORN_AFTER_S
 from device.setup.kinds import (
     CodeSeen,
+    CodeTrouble,
     Done,
     Enrol,
     Enrolled,
@@ -33,7 +34,6 @@ from device.setup.kinds import (
     SetupPhase,
     SetupPress,
     SetupState,
-    Sight,
     SpeechBegan,
     TimePassed,
     Watched,
@@ -132,12 +132,12 @@ def test_while_nobody_shows_a_code_it_is_asked_for_every_half_minute() -> None:
     assert talk.state.phase is SetupPhase.LOOKING
 
 
-@pytest.mark.parametrize(("sight", "text"), dialogue.SIGHT_TEXTS.items())
-def test_what_is_no_code_of_ours_is_said_once_and_again_after_half_a_minute(sight: Sight, text: str) -> None:
+@pytest.mark.parametrize(("trouble", "text"), dialogue.CODE_TEXTS.items())
+def test_what_is_no_code_of_ours_is_said_once_and_again_after_half_a_minute(trouble: CodeTrouble, text: str) -> None:
     talk = Talk.begun()
     talk.news()
     for _ in range(80):
-        talk.hear(OtherSeen(sight)).wait(0.5)
+        talk.hear(OtherSeen(trouble)).wait(0.5)
     said = [heard for heard in talk.news() if heard != texts.HOLD_CODE]
     assert said == [text, text]
 
@@ -145,8 +145,8 @@ def test_what_is_no_code_of_ours_is_said_once_and_again_after_half_a_minute(sigh
 def test_a_code_that_is_torn_for_a_moment_is_not_worth_a_word() -> None:
     talk = Talk.begun()
     talk.news()
-    talk.hear(OtherSeen(Sight.TORN)).wait(TORN_AFTER_S - 1).hear(OtherSeen(Sight.TORN)).wait(5)
-    talk.hear(OtherSeen(Sight.TORN)).wait(1).hear(OtherSeen(Sight.TORN))
+    talk.hear(OtherSeen(CodeTrouble.TORN)).wait(TORN_AFTER_S - 1).hear(OtherSeen(CodeTrouble.TORN)).wait(5)
+    talk.hear(OtherSeen(CodeTrouble.TORN)).wait(1).hear(OtherSeen(CodeTrouble.TORN))
     assert talk.news() == []
 
 
@@ -329,7 +329,7 @@ def test_a_voice_that_is_dead_does_not_keep_the_introduction_open() -> None:
 
 EVENTS: list[SetupEvent] = [
     *(CodeSeen(code) for code in (PLAIN, FULL, OTHERS, WIFI)),
-    *(OtherSeen(sight) for sight in Sight),
+    *(OtherSeen(trouble) for trouble in CodeTrouble),
     *(NotJoined(trouble) for trouble in JoinTrouble),
     *(NotLetIn(trouble) for trouble in EnrolTrouble),
     *(Pressed(press) for press in SetupPress),

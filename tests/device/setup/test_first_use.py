@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +21,23 @@ from device.agent.rounds import Rounds
 from device.controls.actions import ButtonAction, Press
 from device.setup import texts
 from device.setup.runner import FRESH
+from server.broker.child import free_port
+from server.identity.announced import Announcement
 from server.identity.claims import Claims
 from server.identity.enrol_http import EnrolmentService
 from shared import setup_code
 from shared.clock import SystemClock
 from shared.setup_code import SetupCode, WifiNetwork
 from tests.device.agent.stage import StoryModel, nothing
+from tests.device.capture import films
 from tests.device.setup import codes
 from tests.device.setup.nmcli import FakeNmcli
 from tests.device.updates.house import no_problems
 from tests.device.updates.test_over_tls import PublishingServer
+from tests.enrolment.conftest import Desk
+from tests.enrolment.conftest import desk as desk
+from tests.enrolment.conftest import fresh_home as fresh_home
+from tests.enrolment.quick import enrolled
 from tests.pulse import until
 from tests.secure import SecureSite
 
@@ -41,6 +51,7 @@ class Site:
 
     claims: Claims
     server: str
+    root: bytes
 
     def code(self, *, wifi: WifiNetwork | None = None) -> str:
         claim = self.claims.add(DEVICE)
@@ -58,7 +69,7 @@ def site(secure_broker: SecureSite, tmp_path: Path) -> Iterator[Site]:
         )
         host, port = service.start()
         try:
-            yield Site(claims, f"{host}:{port}")
+            yield Site(claims, f"{host}:{port}", house.release.root_json())
         finally:
             service.stop()
 
@@ -95,9 +106,7 @@ class Device:
 
     @property
     def said(self) -> list[str]:
-        if not self._captions.exists():
-            return []
-        return [json.loads(line)["text"] for line in self._captions.read_text().splitlines()]
+        return said_in(self._captions)
 
     def hears(self, text: str, *, within_s: float = 30.0) -> None:
         try:
@@ -133,7 +142,7 @@ def test_a_new_device_is_shown_a_code_and_joins_enrols_gets_a_model_and_introduc
 ) -> None:
     nmcli = FakeNmcli(tmp_path / "bin").used(monkeypatch)
     text = site.code(wifi=WifiNetwork("Anna's home", password=PASSWORD))
-    film = codes.film(tmp_path / "camera.mp4", codes.printed(text))
+    film = codes.film(tmp_path / "camera.mp4", (codes.printed(text), 30.0))
     with Device(tmp_path, film) as device, caplog.at_level("DEBUG"):
         device.hears(texts.TUTORIAL[1])
         assert (device.state / FRESH).exists()
@@ -151,6 +160,116 @@ def test_a_new_device_is_shown_a_code_and_joins_enrols_gets_a_model_and_introduc
     assert nmcli.passwords == [PASSWORD]
     assert PASSWORD not in caplog.text + str(status) + nmcli.arguments
     assert _holds(device.state, PASSWORD) == []
+
+
+@pytest.mark.soak
+def test_a_code_that_was_ended_is_told_and_the_next_one_lets_it_in(site: Site, tmp_path: Path) -> None:
+    ended, good = site.code(), site.code()
+    film = codes.film(tmp_path / "camera.mp4", (codes.printed(ended), 7.0), (codes.printed(good), 15.0))
+    with Device(tmp_path, film) as device:
+        device.hears(texts.FETCHING)
+    assert [line for line in device.said if line in texts.SETUP_TEXTS][:8] == [
+        *(texts.HOLD_CODE, texts.CODE_FOUND, texts.CALLING, texts.REFUSED),
+        *(texts.CODE_FOUND, texts.CALLING, texts.SERVER_FOUND, texts.ENROLLED),
+    ]
+
+
+@pytest.mark.soak
+def test_a_server_that_has_moved_is_found_by_its_announcement(site: Site, tmp_path: Path) -> None:
+    pytest.importorskip("zeroconf", reason="zeroconf is not installed (pip install zeroconf)")
+    old = setup_code.parse(site.code())
+    assert isinstance(old, SetupCode)
+    code = setup_code.text_of(replace(old, server=f"127.0.0.1:{free_port()}"))
+    film = codes.film(tmp_path / "camera.mp4", (codes.printed(code), 20.0))
+    with closing(Announcement("moved", int(site.server.partition(":")[2]), addresses=lambda: ("127.0.0.1",))) as here:
+        here.tick()
+        with Device(tmp_path, film) as device:
+            device.hears(texts.ENROLLED)
+    assert texts.NO_SERVER not in device.said
+
+
+def test_a_power_cut_after_the_enrolment_costs_neither_model_nor_introduction(
+    site: Site, secure_broker: SecureSite, tmp_path: Path
+) -> None:
+    broker = f"{secure_broker.host}:{secure_broker.port}"
+    enrolled(secure_broker.certificates, tmp_path / "state", DEVICE, broker=broker, root=site.root)
+    secure_broker.settle()
+    (tmp_path / "state" / FRESH).write_text("{}")
+    film = films.make(tmp_path / "camera.mp4", seconds=20.0, fps=10.0, size=(160, 120), sound=False)
+    with Device(tmp_path, film) as device:
+        device.hears(texts.TUTORIAL[0])
+    assert [line for line in device.said if line in texts.SETUP_TEXTS][:2] == [texts.FETCHING, texts.READY]
+
+
+# --- an enrolled device, as a process, with the keys of a terminal ---
+
+
+@pytest.fixture
+def walker(tmp_path: Path, desk: Desk) -> Iterator[Walker]:
+    enrolled(desk.certificates, tmp_path / "state", DEVICE)
+    others = setup_code.text_of(SetupCode("192.0.2.66:8443", DEVICE, "AAAA-AAAA-AAAA-AAAA"))
+    film = codes.film(tmp_path / "camera.mp4", (codes.printed(others), 40.0))
+    with Walker(tmp_path, film) as walker:
+        yield walker
+
+
+class Walker:
+    """`waycue-device run` in a terminal of its own."""
+
+    def __init__(self, folder: Path, film: Path) -> None:
+        self._captions = folder / "captions.jsonl"
+        self._keys, terminal = os.openpty()
+        command = [sys.executable, "-m", "device", "run", "--source", f"camera:{film}", "--speech", "none", "--quiet"]
+        command += ["--state", str(folder / "state"), "--captions", str(self._captions), "--verbose"]
+        self._log = folder / "device.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdin=terminal, stdout=log, stderr=log, start_new_session=True)
+        os.close(terminal)
+
+    def __enter__(self) -> Walker:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.terminate()
+        assert self._process.wait(30) == 0, self.log
+        os.close(self._keys)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def said(self) -> list[str]:
+        return said_in(self._captions)
+
+    def press(self, key: str) -> None:
+        os.write(self._keys, key.encode())
+
+    def hears(self, *lines: str) -> None:
+        """All of these, in this order, at the end of what was said."""
+        try:
+            until(lambda: tuple(self.said[-len(lines) :]) == lines, str(lines), timeout_s=30)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}; said: {self.said}; {self.log}") from None
+
+
+def test_a_code_on_a_wall_does_nothing_and_in_an_opened_set_up_it_needs_a_press(walker: Walker, tmp_path: Path) -> None:
+    walker.hears("No model. Recording only.")
+    threading.Event().wait(3.0)  # the code comes into the picture in the third second, and is ignored
+    assert walker.said == ["No model. Recording only."]
+    walker.press("u")
+    walker.hears(texts.HOLD_CODE, texts.CODE_FOUND, texts.OTHER_SERVER)
+    walker.press("m")
+    walker.hears(texts.UNCHANGED)
+    walker.press("u")
+    walker.hears(texts.UNCHANGED, texts.ENDED)
+    identity = json.loads((tmp_path / "state" / "identity" / "enrolment.json").read_text())
+    assert identity["server"] == "127.0.0.1:8443"
+    assert "AAAA-AAAA" not in walker.log
+
+
+def said_in(captions: Path) -> list[str]:
+    return [json.loads(line)["text"] for line in captions.read_text().splitlines()] if captions.exists() else []
 
 
 def _holds(folder: Path, text: str) -> list[Path]:

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from device.setup.kinds import CodeSeen, OtherSeen, Sight
+from device.setup.kinds import CodeSeen, CodeTrouble, OtherSeen
 from device.setup.reader import CodeReader, event_of
 from shared import setup_code
 from shared.setup_code import SetupCode, WifiNetwork
@@ -53,7 +53,7 @@ def test_of_a_picture_without_a_code_nothing_is_told() -> None:
     noise = np.random.default_rng(1).integers(0, 255, (480, 640, 3)).astype(np.uint8)
     black = np.zeros((480, 640, 3), np.uint8)
     for picture in (codes.room(), black, noise, np.full((7, 5, 3), 200, np.uint8)):
-        assert event_of(reader.read(picture)) in (None, OtherSeen(Sight.TORN))
+        assert event_of(reader.read(picture)) in (None, OtherSeen(CodeTrouble.TORN))
     assert event_of(reader.read(codes.room())) is None
 
 
@@ -70,15 +70,15 @@ def test_of_a_picture_without_a_code_nothing_is_told() -> None:
     ids=["a URL", "half of ours", "ours with a bad name", "a card", "binary", "bytes above ASCII"],
 )
 def test_a_foreign_code_is_told_as_foreign(text: str | bytes) -> None:
-    assert seen((printed(text), View(side_px=330, tilt_deg=2))) == OtherSeen(Sight.FOREIGN)
+    assert seen((printed(text), View(side_px=330, tilt_deg=2))) == OtherSeen(CodeTrouble.FOREIGN)
 
 
 def test_three_kilobytes_of_binary_end_nothing() -> None:
     large = printed(os.urandom(2300))
     assert seen((large, View(side_px=470, tilt_deg=0, turn_deg=0))) in (
         None,
-        OtherSeen(Sight.FOREIGN),
-        OtherSeen(Sight.TORN),
+        OtherSeen(CodeTrouble.FOREIGN),
+        OtherSeen(CodeTrouble.TORN),
     )
 
 
@@ -91,13 +91,13 @@ def test_a_wifi_code_of_a_router_is_a_network() -> None:
     "text", ["WIFI:T:WEP;S:old;P:abcde;;", "WIFI:T:WPA2-EAP;S:work;I:me;P:secret123;;", "WIFI:T:WPA;S:short;P:1;;"]
 )
 def test_a_network_of_a_kind_that_is_not_joined_is_told_as_that(text: str) -> None:
-    assert seen((printed(text), View())) == OtherSeen(Sight.BAD_NETWORK)
+    assert seen((printed(text), View())) == OtherSeen(CodeTrouble.BAD_NETWORK)
 
 
 def test_two_different_codes_of_ours_are_told_and_the_same_twice_is_one() -> None:
     other = CLAIM.replace("K7QX", "AAAA")
     left, right = View(side_px=230, at=(-140, 0)), View(side_px=230, at=(140, 0))
-    assert seen((printed(CLAIM), left), (printed(other), right)) == OtherSeen(Sight.SEVERAL)
+    assert seen((printed(CLAIM), left), (printed(other), right)) == OtherSeen(CodeTrouble.SEVERAL)
     assert seen((printed(CLAIM), left), (printed(CLAIM), right)) == CodeSeen(setup_code.parse(CLAIM))
 
 
@@ -108,7 +108,7 @@ def test_beside_a_foreign_code_and_a_router_s_ours_counts() -> None:
 
 
 def test_a_torn_code_is_told_as_torn() -> None:
-    assert seen((codes.torn(printed(WITH_WIFI)), View())) == OtherSeen(Sight.TORN)
+    assert seen((codes.torn(printed(WITH_WIFI)), View())) == OtherSeen(CodeTrouble.TORN)
 
 
 def test_a_password_is_in_no_representation() -> None:
