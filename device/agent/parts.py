@@ -40,6 +40,8 @@ from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
 from device.outbox.late import LateOutbox
 from device.sync.conditions import SyncDecision, SyncWatch
 from device.sync.link import Link, LinkPorts, LinkSettings
+from device.tactile.channel import FeltBuzz, Tactile
+from device.tactile.patterns import buzz_of
 from device.updates.late_models import LateModels
 from device.updates.model_source import FixedModel, Loader, ModelPorts, Models, OfferedModels, SelfTest, loader
 from device.updates.permission import Permission, settings_allow
@@ -49,6 +51,7 @@ from device.voice.phrases import Phrases
 from device.voice.voice import Voice, VoiceUtterance
 from shared import atomic, policy
 from shared.clock import Clock
+from shared.guidance.events import SayNow
 from shared.messages import ChunkRecord, Status
 from shared.runtime import check_golden
 
@@ -121,7 +124,9 @@ class Parts:
             walk_now=self.walk_clock.now_s,
             hurry=stopping.is_set,
             introduction=self.sight_told.introduction if listens else lambda card: (),
+            feel=self._feel,
         )
+        self.tactile = self._made_tactile() if listens else None
         self.recorder = Recorder(clips=config.capture.clips)
         self.outbox = LateOutbox(self.state_dir / "outbox")
         try:
@@ -169,6 +174,14 @@ class Parts:
             on_news=lambda text: self.guidance.tell(text, urgent=True, about=policy.VOICE),
         )
 
+    def _made_tactile(self) -> Tactile | None:
+        motors = build.motors(self.config)
+        if motors is None:
+            return None
+        return Tactile(
+            motors, self.clock, announce=lambda text: self.guidance.tell(text, about="vibration"), felt=self._felt
+        )
+
     def _made_models(self, ports: AgentPorts) -> Models:
         guiding, camera = self.config.guidance, self.config.capture.camera
         if guiding.model:
@@ -207,6 +220,13 @@ class Parts:
 
     # called by guidance
 
+    def _feel(self, action: SayNow, taken_s: float | None) -> None:
+        if self.tactile is None:
+            return
+        buzz = buzz_of(tier=action.speak.tier, why=action.speak.why, side=action.side)
+        if buzz is not None:
+            self.tactile.feel(buzz, taken_s)
+
     def said(self, spoken: Spoken) -> None:
         chunk = self.walk.chunk_id(self.recorder.sequence_at(spoken.seen_s))
         self.captions.show(spoken, chunk)
@@ -216,6 +236,9 @@ class Parts:
 
     def flagged(self, reason: str, t_s: float) -> None:
         self.moments.note(t_s, reason)
+
+    def _felt(self, felt: FeltBuzz) -> None:
+        self.report.felt(felt.buzz.side, felt.buzz.tier, felt.taken_s, felt.driven_s)
 
     def looked(self, version: str) -> None:
         self.models.looked(version)

@@ -25,6 +25,7 @@ from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_
 from device.health import announcements, status
 from device.health.monitor import HealthMonitor, MonitorPorts
 from device.moments.sealer import STORAGE_TEXTS
+from device.tactile.channel import TACTILE_TEXTS
 from device.updates.model_source import MODEL_TEXTS
 from device.voice.speakers import OUTPUT_TEXTS
 from shared import policy
@@ -40,7 +41,7 @@ LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
-    TRIAL_WORDS, *BUTTON_TEXTS, *OUTPUT_TEXTS,
+    TRIAL_WORDS, *BUTTON_TEXTS, *OUTPUT_TEXTS, *TACTILE_TEXTS,
 )  # fmt: skip
 
 
@@ -105,6 +106,9 @@ class Agent:
         self._open_captions()
         stack.callback(parts.voice.close)
         parts.voice.start(extra_phrases=SAID_BEFOREHAND)
+        if parts.tactile is not None:
+            stack.callback(parts.tactile.close)
+            parts.tactile.start()
         stack.callback(self._monitor.close)
         stack.callback(parts.models.close)
         stack.callback(parts.sealer.close)
