@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -48,7 +48,8 @@ from device.updates.permission import Permission, settings_allow
 from device.updates.slots import current_slot
 from device.voice.espeak import Espeak
 from device.voice.phrases import Phrases
-from device.voice.voice import Voice, VoiceUtterance
+from device.voice.voice import VOLUME_LEAST, Voice, VoiceUtterance
+from device.voice.volume import KeptVolume
 from shared import atomic, policy
 from shared.clock import Clock
 from shared.guidance.events import SayNow
@@ -164,13 +165,15 @@ class Parts:
     def _made_voice(self) -> Voice:
         self.phrases = Phrases(Espeak(voice=self.config.voice.language), self.state_dir / "voice")
         self.spoken_times = SpokenTimes(self.clock, self.config.voice.words_per_minute)
+        self.volume = KeptVolume(self.state_dir, setting=self.config.voice.volume, least=VOLUME_LEAST)
         return Voice(
             self.phrases,
             build.sink(self.config, self.walk_clock, self.clock),
-            pace=build.pace(self.config),
+            pace=replace(build.pace(self.config), volume=self.volume.now),
             clock=self.clock,
             walk_now=self.walk_clock.now_s,
             on_trouble=self._voice_trouble,
+            on_volume=self.volume.changed,
             on_news=lambda text: self.guidance.tell(text, urgent=True, about=policy.VOICE),
         )
 

@@ -108,8 +108,9 @@ class AgentState:
         """At worst the wearer is told again."""
         try:
             self._parts.sight_told.keep()
+            self._parts.volume.keep()
         except OSError as error:
-            logger.warning("What the wearer was told cannot be kept: %s", error)
+            logger.warning("What the wearer was told and has set cannot be kept: %s", error)
 
     def figures(self) -> dict[str, Any]:
         """What the report holds beside what was said and flagged."""
