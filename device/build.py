@@ -16,12 +16,16 @@ from device.controls.buttons import Keys, Script
 from device.controls.pins import PinKey
 from device.controls.pressed import PressedKeys
 from device.guidance.loop import GuidanceSettings
+from device.tactile.drv2605 import Drv2605
+from device.tactile.gpio import PinMotor
+from device.tactile.motors import Motors
 from device.voice.output_list import OutputList, use_server
 from device.voice.sinks import Sink, Timeline, WavFile
 from device.voice.speakers import Speakers
 from device.voice.voice import SpeechRate
 from shared.clock import Clock
 from shared.policy import PolicySettings
+from shared.sides import Side
 
 
 def source(config: Config, clock: Clock) -> Source | None:
@@ -46,6 +50,16 @@ def speakers(config: Config, clock: Clock) -> Speakers:
     if output.isdigit():
         return Speakers(clock, device=int(output), stereo=stereo)
     return Speakers(clock, outputs=OutputList(clock, wanted=output), stereo=stereo)
+
+
+def motors(config: Config) -> Motors | None:
+    """None = there are none."""
+    wanted = config.tactile
+    if wanted.motors == "none":
+        return None
+    kind = PinMotor if wanted.motors == "gpio" else Drv2605
+    named = {Side.LEFT: wanted.left, Side.RIGHT: wanted.right}
+    return Motors({side: kind(place) for side, place in named.items() if place}, strength=wanted.strength)
 
 
 def buttons(config: Config, walk_now: Callable[[], float]) -> list[Buttons]:

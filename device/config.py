@@ -73,6 +73,20 @@ class VoiceSection:
 
 
 @dataclass(frozen=True, slots=True)
+class TactileSection:
+    """Guidance as vibration, beside speech or instead of it."""
+
+    motors: Literal["none", "gpio", "drv2605"] = "none"
+    """gpio: motors on pins. drv2605: haptic drivers on I2C."""
+    left: str = ""
+    """Pin (GPIO12) or bus (/dev/i2c-1) of the motor on the left. Empty = none: the other one is felt for both sides."""
+    right: str = ""
+    """The same for the one on the right."""
+    strength: Annotated[float, Meta(ge=0.1, le=1)] = 1.0
+    """How strong, 0.1 to 1. Warnings are never weaker than half."""
+
+
+@dataclass(frozen=True, slots=True)
 class GuidanceSection:
     """What it says, and how often it looks."""
 
@@ -230,6 +244,7 @@ class Config:
     capture: CaptureSettings = field(default_factory=CaptureSettings)
     broker: BrokerSection = field(default_factory=BrokerSection)
     voice: VoiceSection = field(default_factory=VoiceSection)
+    tactile: TactileSection = field(default_factory=TactileSection)
     guidance: GuidanceSection = field(default_factory=GuidanceSection)
     flags: FlagsSection = field(default_factory=FlagsSection)
     privacy: PrivacySection = field(default_factory=PrivacySection)
@@ -260,6 +275,7 @@ def check(config: Config) -> None:
         settings.within("guidance.tick_every_s", config.guidance.tick_every_s, 2, 60)
     _check_words(config)
     spoken_language(config)
+    _check_tactile(config.tactile)
     if config.sentinel.heartbeat_every_s:
         settings.within("sentinel.heartbeat_every_s", config.sentinel.heartbeat_every_s, 1, 60)
     config.guidance.execution.check()
@@ -271,6 +287,23 @@ def check(config: Config) -> None:
         raise ConfigError("capture.pace is fast, which is for a replay.", hint="Leave it out, or use replay:FILE.")
     if config.buttons.script and not config.capture.source.startswith("replay:"):
         raise ConfigError("buttons.script is for a replay.", hint="Leave it out, or use replay:FILE as the source.")
+
+
+def _check_tactile(wanted: TactileSection) -> None:
+    if wanted.motors == "none":
+        return
+    example = "GPIO12" if wanted.motors == "gpio" else "/dev/i2c-1"
+    if not (wanted.left or wanted.right):
+        raise ConfigError(
+            f"tactile.motors is {wanted.motors}, and no motor is named.", hint=f'Write left = "{example}".'
+        )
+    for name, place in (("left", wanted.left), ("right", wanted.right)):
+        if place and place.startswith("/") != (wanted.motors == "drv2605"):
+            raise ConfigError(
+                f"tactile.{name} is {place!r}, which is none of {wanted.motors}.", hint=f"Write for example {example}."
+            )
+    if wanted.left == wanted.right:
+        raise ConfigError(f"tactile.left and tactile.right are both {wanted.left!r}.", hint="Leave one of them out.")
 
 
 SILENT = {"speakers": "the sound card", "none": "captions only"}

@@ -103,15 +103,21 @@ class PulseChild:
 
     def plug_in(self, sink: str, *, channels: int = 2) -> str:
         """Another null sink, which becomes the default one, as a headset does. Returns what `unplug` needs."""
-        module = self._control("load-module", "module-null-sink", f"sink_name={sink}", f"channels={channels}")
-        self._control("set-default-sink", sink)
+        module = self.control("load-module", "module-null-sink", f"sink_name={sink}", f"channels={channels}")
+        self.control("set-default-sink", sink)
         return module
 
     def unplug(self, module: str) -> None:
         """Take a sink away again."""
-        self._control("unload-module", module)
+        self.control("unload-module", module)
 
-    def _control(self, *words: str) -> str:
+    def module_of(self, sink: str) -> str:
+        """What `unplug` needs of a sink that was there from the start."""
+        rows = (line.split("\t") for line in self.control("list", "short", "modules").splitlines())
+        return next(row[0] for row in rows if f"sink_name={sink} " in f"{row[2]} ")
+
+    def control(self, *words: str) -> str:
+        """Ask `pactl`. Raises: CalledProcessError."""
         done = subprocess.run(["pactl", *words], env=os.environ | self.env, capture_output=True, check=True, timeout=20)
         return done.stdout.decode().strip()
 

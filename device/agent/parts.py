@@ -14,7 +14,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
@@ -51,15 +51,19 @@ from device.outbox.late import LateOutbox
 from device.setup.runner import Setup
 from device.sync.conditions import SyncDecision, SyncWatch
 from device.sync.link import Link, LinkPorts, LinkSettings
+from device.tactile.channel import FeltBuzz, Tactile
+from device.tactile.patterns import buzz_of
 from device.updates.late_models import LateModels
 from device.updates.model_source import FixedModel, Loader, ModelPorts, Models, OfferedModels, SelfTest, loader
 from device.updates.permission import Permission, settings_allow
 from device.updates.slots import current_slot
 from device.voice.espeak import Espeak
 from device.voice.phrases import Phrases
-from device.voice.voice import Voice, VoiceUtterance
+from device.voice.voice import VOLUME_LEAST, Voice, VoiceUtterance
+from device.voice.volume import KeptVolume
 from shared import atomic, policy
 from shared.clock import Clock
+from shared.guidance.events import SayNow
 from shared.messages import ChunkRecord, EraseRecord, Status
 from shared.runtime import check_golden
 
@@ -145,7 +149,9 @@ class Parts:
             walk_now=self.walk_clock.now_s,
             hurry=stopping.is_set,
             introduction=self.sight_told.introduction if listens else lambda card: (),
+            feel=self._feel,
         )
+        self.tactile = self._made_tactile() if listens else None
         self.recorder = Recorder(clips=config.capture.clips)
         self.outbox = LateOutbox(self.state_dir / "outbox", key=self._sealing_key())
         try:
@@ -192,14 +198,24 @@ class Parts:
     def _made_voice(self, name: str) -> Voice:
         self.phrases = Phrases(Espeak(voice=name), self.state_dir / "voice", spoken=self.language.spoken)
         self.spoken_times = SpokenTimes(self.clock, self.config.voice.words_per_minute)
+        self.volume = KeptVolume(self.state_dir, setting=self.config.voice.volume, least=VOLUME_LEAST)
         return Voice(
             self.phrases,
             build.sink(self.config, self.walk_clock, self.clock),
-            pace=build.pace(self.config),
+            pace=replace(build.pace(self.config), volume=self.volume.now),
             clock=self.clock,
             walk_now=self.walk_clock.now_s,
             on_trouble=self._voice_trouble,
+            on_volume=self.volume.changed,
             on_news=lambda text: self.guidance.tell(text, urgent=True, about=policy.VOICE),
+        )
+
+    def _made_tactile(self) -> Tactile | None:
+        motors = build.motors(self.config)
+        if motors is None:
+            return None
+        return Tactile(
+            motors, self.clock, announce=lambda text: self.guidance.tell(text, about="vibration"), felt=self._felt
         )
 
     def _made_models(self, ports: AgentPorts) -> Models:
@@ -245,6 +261,13 @@ class Parts:
 
     # called by guidance
 
+    def _feel(self, action: SayNow, taken_s: float | None) -> None:
+        if self.tactile is None:
+            return
+        buzz = buzz_of(tier=action.speak.tier, why=action.speak.why, side=action.side)
+        if buzz is not None:
+            self.tactile.feel(buzz, taken_s)
+
     def said(self, spoken: Spoken) -> None:
         chunk = self.walk.chunk_id(self.recorder.sequence_at(spoken.seen_s))
         self.captions.show(spoken, chunk)
@@ -256,6 +279,9 @@ class Parts:
 
     def flagged(self, reason: str, t_s: float) -> None:
         self.moments.note(t_s, reason)
+
+    def _felt(self, felt: FeltBuzz) -> None:
+        self.report.felt(felt.buzz.side, felt.buzz.tier, felt.taken_s, felt.driven_s)
 
     def looked(self, version: str) -> None:
         self.models.looked(version)

@@ -32,6 +32,7 @@ from device.moments.collector import MOMENT_TEXTS
 from device.moments.pausing import PAUSE_TEXTS
 from device.moments.sealer import STORAGE_TEXTS
 from device.setup.texts import SETUP_TEXTS
+from device.tactile.channel import TACTILE_TEXTS
 from device.updates.model_source import MODEL_TEXTS
 from device.voice.speakers import OUTPUT_TEXTS
 from shared import policy
@@ -48,7 +49,7 @@ SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an of
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
     TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS, *HOW_TEXTS,
-    *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS,
+    *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS,
 )  # fmt: skip
 
 
@@ -133,6 +134,9 @@ class Agent:
         self._open_captions()
         stack.callback(parts.voice.close)
         parts.voice.start(extra_phrases=SAID_BEFOREHAND)
+        if parts.tactile is not None:
+            stack.callback(parts.tactile.close)
+            parts.tactile.start()
         stack.callback(self._monitor.close)
         stack.callback(parts.models.close)
         stack.callback(parts.sealer.close)

@@ -88,7 +88,8 @@ class AgentState:
 
     def _troubles(self) -> tuple[str, ...]:
         parts = self._parts
-        troubles = (parts.voice.trouble, parts.sealer.trouble, parts.admission.trouble)
+        vibration = "" if parts.tactile is None else parts.tactile.trouble
+        troubles = (parts.voice.trouble, vibration, parts.sealer.trouble, parts.admission.trouble)
         sources = (f"{part.name}: {part.trouble}" for part in self._source_health() if not part.healthy)
         return (*(trouble for trouble in troubles if trouble), *sources)
 
@@ -114,8 +115,9 @@ class AgentState:
         """At worst the wearer is told again."""
         try:
             self._parts.sight_told.keep()
+            self._parts.volume.keep()
         except OSError as error:
-            logger.warning("What the wearer was told cannot be kept: %s", error)
+            logger.warning("What the wearer was told and has set cannot be kept: %s", error)
 
     def figures(self) -> dict[str, Any]:
         """What the report holds beside what was said and flagged."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from device.capture.live import LiveSource
 from device.capture.microphone import microphone_plan
 from device.capture.open import open_source
 from device.capture.source import SoundBlock, Source, VideoFrame
-from device.commands import machine_checks
+from device.commands import machine_checks, sound_check
 from device.commands.check_result import CheckResult
 from device.commands.check_result import bad as _bad
 from device.commands.check_result import good as _ok
@@ -31,10 +30,7 @@ from device.outbox.outbox import peek
 from device.sync.connection import Connection
 from device.updates.permission import Permission, settings_allow
 from device.updates.updater import current_slot
-from device.voice import earcons
 from device.voice.espeak import Espeak
-from device.voice.sinks import UtteranceEnded
-from device.voice.speakers import Speakers
 from shared import atomic, bundle, lens, topics
 from shared.clock import Clock
 from shared.errors import Unreachable, WaycueError
@@ -141,24 +137,12 @@ def check_language(config: Config, clock: Clock) -> CheckResult:
 
 def check_speaker(config: Config, clock: Clock) -> CheckResult:
     """The sound output takes a short sound, which the wearer should hear."""
-    if config.voice.speech != "speakers":
-        found = f"nothing is heard: voice.speech is {config.voice.speech}"
-        return _ok("speaker", found) if is_replay(config) else _bad("speaker", found, do='Set it to "speakers".')
-    if config.capture.pace == "fast":
-        return _bad("speaker", "nothing is heard of a replay as fast as possible", do="Leave --pace fast out.")
-    output = config.voice.output
-    speakers = Speakers(clock, device=int(output) if output.isdigit() else output or None)
-    speakers.open()
-    try:
-        speakers.play(1, earcons.earcon("listening"))
-        pause = threading.Event()
-        for _ in range(100):
-            if UtteranceEnded(1) in speakers.poll():
-                return _ok("speaker", "played two notes; did you hear them?")
-            pause.wait(0.05)
-        return _bad("speaker", "the sound output takes nothing", do="Plug the headphones in again.")
-    finally:
-        speakers.close()
+    return CheckResult("speaker", *sound_check.speaker(config, clock))
+
+
+def check_tactile(config: Config, clock: Clock) -> CheckResult:
+    """The motors take a warning, which the wearer should feel."""
+    return CheckResult("tactile", *sound_check.tactile(config, clock))
 
 
 def check_model(config: Config, clock: Clock) -> CheckResult:
@@ -251,6 +235,7 @@ CHECKS: dict[str, Check] = {
     "speech": check_speech,
     "language": check_language,
     "speaker": check_speaker,
+    "tactile": check_tactile,
     "sentinel": machine_checks.check_sentinel,
     "buttons": machine_checks.check_buttons,
     "model": check_model,

@@ -25,6 +25,7 @@ from shared.background import Background
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 256
+MOST_VIBRATIONS = 5000
 MOST_LATE = 54_000  # lateness of the pictures of the last hour at 15 fps
 CLOSE_S = 3.0
 TIERS = (1, 2, 3)
@@ -145,6 +146,8 @@ class WalkReport:
     """Ids of those that the wearer had erased again; they are in neither of the two above."""
     announced: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """State changes that were spoken, in the same way."""
+    vibrations: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MOST_VIBRATIONS))
+    """What was felt, the last ones."""
     late_s: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
     """How long after its shutter each picture reached the agent; only the capture thread adds to it."""
     source_name: str = ""
@@ -166,6 +169,12 @@ class WalkReport:
             self.flagged = [name for name in self.flagged if name not in record_ids]
             self.corrections = [name for name in self.corrections if name not in record_ids]
 
+    def felt(self, side: str, tier: int, taken_s: float | None, driven_s: float) -> None:
+        """A motor was driven. Times are monotonic; taken_s: of the picture's shutter."""
+        to_motor_ms = None if taken_s is None else round((driven_s - taken_s) * 1000, 1)
+        with self._lock:
+            self.vibrations.append({"side": side, "urgency": tier, "time_to_motor_ms": to_motor_ms})
+
     def took(self, frame: VideoFrame, now_s: float) -> None:
         self.frames_seen += 1
         if frame.taken_s is not None:
@@ -184,6 +193,7 @@ class WalkReport:
                 **more,
                 "guidance": [said | _sounded(heard.get(number)) for number, said in self.guidance],
                 "announced": [said | _sounded(heard.get(number)) for number, said in self.announced],
+                "vibrations": list(self.vibrations),
                 "picture_late_ms": percentiles_ms(self.late_s),
                 **times_to_speech_ms(heard.values()),
                 "flagged": self.flagged,

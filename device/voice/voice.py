@@ -100,10 +100,12 @@ class Voice:
         walk_now: Callable[[], float],
         on_trouble: Callable[[str], None],
         on_news: Callable[[str], None] = lambda text: None,
+        on_volume: Callable[[float], None] = lambda volume: None,
     ) -> None:
         """
         on_trouble: what keeps it from being heard; "" = it is heard again
         on_news: an announcement about the sound output, which is heard all the same
+        on_volume: the volume that the wearer has set by button
         """
         self._phrases = phrases
         self._sink = sink
@@ -112,6 +114,7 @@ class Voice:
         self._clock = clock
         self._on_trouble = on_trouble
         self._on_news = on_news
+        self._on_volume = on_volume
         self.back_with = ""
         """Why it was lost, to be said when it is back; "" = not known."""
         self._jobs: queue.SimpleQueue[VoiceUtterance | None] = queue.SimpleQueue()
@@ -195,11 +198,14 @@ class Voice:
             self._adjust()
 
     def change_volume(self, by: float) -> float:
-        """Louder or quieter, within bounds; it answers with a sound. Returns the new volume, 0.1 to 1."""
+        """Louder or quieter; a tone as loud as that answers, a low one at the bounds. Returns the new volume, 0.1 to
+        1."""
         with self._lock:
-            self._volume = round(min(1.0, max(VOLUME_LEAST, self._volume + by)), 2)
+            before = self._volume
+            self._volume = round(min(1.0, max(VOLUME_LEAST, before + by)), 2)
             self._adjust()
-        self._mix("tick")
+        self._mix("volume" if self._volume != before else "refused")
+        self._on_volume(self._volume)
         return self._volume
 
     def poll(self) -> list[VoiceEvent]:
