@@ -14,7 +14,8 @@ from shared.sight import Camera
 @dataclass(frozen=True, slots=True)
 class CaptureSettings:
     source: str = "camera:0"
-    """replay:FILE, camera:INDEX (or /dev/videoN, or a GStreamer pipeline), picamera2, or none: sync and update only."""
+    """replay:FILE, camera:INDEX (or part of its name, /dev/…, or a GStreamer pipeline), picamera2, or none: sync and
+    update only."""
     pace: Literal["real", "fast"] = "real"
     """Of a replay: as it was recorded, or as fast as guidance can look."""
     film_fps: Annotated[float, Meta(ge=0, le=240)] = 0.0
