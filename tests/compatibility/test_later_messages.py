@@ -1,7 +1,6 @@
 """Messages that came after 0.1.0: once published in a version, they are read and written the same for ever.
 
-`later.jsonl` holds them as they were first written. A message that is changed on purpose gets a new line, not another one
-in the place of the old.
+`later.jsonl` holds them as they were first written. One that is changed on purpose gets a new line beside the old.
 """
 
 from __future__ import annotations
