@@ -13,7 +13,8 @@ from device.config import Config
 from device.controls.actions import Buttons
 from device.controls.bindings import Binding, binding, named
 from device.controls.buttons import Keys, Script
-from device.controls.pins import PinKey
+from device.controls.evdev import InputKeys, is_switch
+from device.controls.pins import PinKey, PinSwitch
 from device.controls.pressed import PressedKeys
 from device.guidance.loop import GuidanceSettings
 from device.tactile.drv2605 import Drv2605
@@ -86,6 +87,40 @@ def pins(config: Config, clock: Clock) -> list[Buttons]:
     ]
     more = named(wanted.pins, "buttons.pins").items()
     return found + [_pin(config, clock, pin, one, setting="buttons.pins") for pin, one in more]
+
+
+FIRST_KEYS = ("playpause", "play", "playcd", "pausecd", "media", "enter", "space")
+SECOND_KEYS = ("previoussong", "pageup", "left")
+USUAL_KEYS = (
+    *(f"{key}: ahead, status" for key in ("nextsong", "pagedown", "right")),
+    "volumeup: louder",
+    "volumedown: quieter",
+)
+
+
+def input_keys(config: Config) -> dict[str, Binding]:
+    """What the keys of `buttons.input` do. Raises: ConfigError."""
+    wanted = config.buttons
+    if wanted.input_keys:
+        return named(wanted.input_keys, "buttons.input_keys")
+    usual = [f"{key}: {wanted.press}" for key in FIRST_KEYS] + [f"{key}: {wanted.repeat_press}" for key in SECOND_KEYS]
+    return named([*usual, *USUAL_KEYS], "buttons.input_keys")
+
+
+def inputs(config: Config, clock: Clock, *, root: Path = Path("/")) -> list[Buttons]:
+    """An input device with its keys, and what it has of switches. Raises: ConfigError."""
+    wanted = config.buttons
+    if not wanted.input:
+        return []
+    keys, switch = input_keys(config), wanted.pause_switch if is_switch(wanted.pause_switch) else ""
+    source = InputKeys(wanted.input, [*keys, *([switch] if switch else [])], clock.monotonic_s, root=root)
+    return [PressedKeys(source, keys, clock.monotonic_s, hold_s=wanted.hold_s, double_s=wanted.double_s, switch=switch)]
+
+
+def switches(config: Config) -> list[Buttons]:
+    """A switch on a pin."""
+    pin = config.buttons.pause_switch
+    return [PinSwitch(pin)] if pin and not is_switch(pin) else []
 
 
 def _pin(config: Config, clock: Clock, pin: str, one: Binding, *, setting: str) -> Buttons:

@@ -30,7 +30,7 @@ from device.capture.worn import WornCamera
 from device.config import Config
 from device.controls.actions import Buttons
 from device.controls.dispatch import Presses, PressPorts
-from device.controls.retried import ANOTHER, TEXTS, RetriedButtons
+from device.controls.retried import ANOTHER, COMES_BACK_S, REMOTE, SWITCH, TEXTS, RetriedButtons
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance
 from device.health import how_are_you
@@ -193,6 +193,9 @@ class Parts:
         texts = itertools.chain(TEXTS, itertools.repeat(ANOTHER))
         pins = build.pins(self.config, self.clock)
         retried = [RetriedButtons(pin, next(texts), self._announce_about) for pin in pins]
+        inputs, switches = build.inputs(self.config, self.clock), build.switches(self.config)
+        retried += [RetriedButtons(one, REMOTE, self._announce_about, most_s=COMES_BACK_S) for one in inputs]
+        retried += [RetriedButtons(one, SWITCH, self._announce_about) for one in switches]
         return [*build.buttons(self.config, self.walk_clock.now_s), *retried]
 
     def _made_voice(self, name: str) -> Voice:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from device.controls.actions import Press
+from device.controls.actions import ButtonAction, Press
 from device.controls.bindings import Binding, Meaning
 from device.controls.press import Edge, EventsLost, PressState, step
 from shared.errors import Unreachable
@@ -43,7 +43,8 @@ class KeySource(Protocol):
 
 
 class PressedKeys:
-    """Buttons made of keys. bindings: key → what its presses do. clock_s: monotonic, as the source's stamps."""
+    """Buttons made of keys. bindings: key → what its presses do. clock_s: monotonic, as the source's stamps.
+    switch: a key that is no key but a switch, whose position is the state; "" = none."""
 
     def __init__(
         self,
@@ -53,8 +54,10 @@ class PressedKeys:
         *,
         hold_s: float,
         double_s: float,
+        switch: str = "",
     ) -> None:
         self._source = source
+        self._switch = switch
         self._clock_s = clock_s
         self._timings = {key: one.timing(hold_s=hold_s, double_s=double_s) for key, one in bindings.items()}
         self._meanings = {key: Meaning(one) for key, one in bindings.items()}
@@ -72,6 +75,7 @@ class PressedKeys:
             events = self._source.read()
         except InputGone as error:
             events, gone = [KeyEvent("", EventsLost(), self._clock_s())], error
+        found += [press for event in events for press in self._switched(event)]
         for event in events:
             keys = self._states if isinstance(event.event, EventsLost) else (event.key,)
             for key in [key for key in keys if key in self._states]:
@@ -87,6 +91,12 @@ class PressedKeys:
     def close(self) -> None:
         self._source.close()
         self._states = {key: PressState() for key in self._states}
+
+    def _switched(self, event: KeyEvent) -> list[Press]:
+        """The position stays what it was while the device is away."""
+        if not self._switch or event.key != self._switch or not isinstance(event.event, Edge):
+            return []
+        return [Press(ButtonAction.SWITCH_ON if event.event.down else ButtonAction.SWITCH_OFF, event.at_s)]
 
     def _stepped(self, key: str, event: Edge | EventsLost | None, at_s: float) -> list[Press]:
         self._states[key], recognised = step(self._states[key], event, at_s, self._timings[key])

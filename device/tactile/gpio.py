@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from device.controls.buttons import INSTALL_GPIO, give_lgpio_a_folder
+from device.controls.pins import INSTALL_GPIO, give_lgpio_a_folder
 from device.tactile.patterns import Pulses
 from shared.errors import MediaError
 

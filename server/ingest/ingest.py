@@ -184,6 +184,8 @@ class Ingest:
         outcomes = self._put([*records, *files])
         self._crash_point("ingest:merged")
         for record, outcome in zip(records, outcomes[: len(records)], strict=True):
+            if outcome is not None and outcome.erased:
+                self._transfers.drop_erased(record.device, outcome.erased)
             replies += self._record_merged(record, outcome)
         for arrival, outcome in zip(arrivals, outcomes[len(records) :], strict=True):
             replies += self._transfers.merged(arrival, outcome)

@@ -11,9 +11,9 @@ from device.outbox.outbox import STEPS, Outbox, Recovery
 from shared.atomic import no_step
 from tests import crash
 from tests.crash import Killer
-from tests.device.outbox.life import REFUSED, live
+from tests.device.outbox.life import ERASED, REFUSED, WISH, live
 
-KINDS = {"chunk": ("", ".frame", ".audio"), "correction": ("", ".correction_audio")}
+KINDS = {"chunk": ("", ".frame", ".audio"), "correction": ("", ".correction_audio"), "erase": ("",)}
 
 
 def _promised(folder: Path, what: str) -> set[str]:
@@ -37,10 +37,14 @@ def _check(folder: Path) -> None:
         )
         merged = _promised(folder, "merged")
         for record_id in _promised(folder, "sealed") | _promised(folder, "refused"):
-            kinds = KINDS["correction" if "-c" in record_id else "chunk"]
+            kinds = KINDS["correction" if "-c" in record_id else "erase" if "-e" in record_id else "chunk"]
             missing = {record_id + kind for kind in kinds} - merged - names
             assert not missing or record_id in failed | lost, f"{missing} neither waits, nor was merged, nor was named"
         assert failed <= REFUSED
+        if WISH.erase_id in waiting or _promised(folder, "erased"):
+            assert not waiting & set(ERASED), "what was erased is back"
+            assert not [path for name in ERASED for path in box.folder.rglob(f"{name}*")]
+            assert not lost & set(ERASED)
         for item in items:  # whatever waits is whole
             assert item.path.stat().st_size == item.size_bytes
         on_disk = {p.name for p in box.folder.iterdir() if p.is_dir() and p.name != "failed"}
