@@ -24,6 +24,7 @@ from device.controls.retried import BUTTON_TEXTS
 from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_WORDS, UPDATED
 from device.health import announcements, status
 from device.health.monitor import HealthMonitor, MonitorPorts
+from device.moments.collector import NOT_KEPT
 from device.moments.sealer import STORAGE_TEXTS
 from device.updates.model_source import MODEL_TEXTS
 from shared import policy
@@ -39,7 +40,7 @@ LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
-    TRIAL_WORDS, *BUTTON_TEXTS,
+    TRIAL_WORDS, *BUTTON_TEXTS, NOT_KEPT,
 )  # fmt: skip
 
 
