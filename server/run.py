@@ -16,7 +16,7 @@ import uvicorn
 from server import speech, worker
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
-from server.config import DEFAULT_WEB_PORT, ServerConfig
+from server.config import DEFAULT_WEB_PORT, ServerConfig, spoken_language
 from server.database.store import Store, open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
@@ -198,6 +198,7 @@ def _transcribe(merge: Merge, config: ServerConfig, correction: threading.Event,
     if config.speech.recogniser == "none":
         return
     transcriber = None
+    language = spoken_language(config)
     correction.set()
     while not stopping.is_set():
         correction.wait(LISTEN_EVERY_S if config.ingest.shared else None)
@@ -205,5 +206,7 @@ def _transcribe(merge: Merge, config: ServerConfig, correction: threading.Event,
         if stopping.is_set():
             return
         if transcriber is None:
-            transcriber = speech.open_transcriber(config.speech.recogniser, model=config.speech.model)
-        speech.transcribe_waiting(merge, transcriber, stop=stopping.is_set)
+            transcriber = speech.open_transcriber(
+                config.speech.recogniser, model=config.speech.model, language=language
+            )
+        speech.transcribe_waiting(merge, transcriber, stop=stopping.is_set, language=language)

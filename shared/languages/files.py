@@ -15,6 +15,8 @@ from shared.errors import ConfigError
 
 HOW_TO = "docs/how-to/add-a-language.md describes the files."
 PACKAGED = "shared/languages/"
+AS = "as"
+"""Of an object's forms the one that is no word: its class."""
 Forms = Mapping[str, str]
 Table = TypeVar("Table")
 
@@ -85,6 +87,8 @@ class CorrectionTable:
     words: Mapping[str, str]
     spelled: Mapping[str, str] = field(default_factory=dict)
     """Letter -> how it is typed where the keyboard lacks it. Accents may be left out anyway."""
+    articles: tuple[str, ...] = ()
+    """Words that a recogniser may hear before a thing: "a", "there is a"."""
     nothing: tuple[str, ...] = ()
     """That nothing should have been said."""
 

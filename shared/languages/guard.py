@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from shared import vocabulary
 from shared.languages.files import GuardWords
 from shared.vocabulary import Slots
+from shared.vocabulary.table import ALERT
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 Test = Callable[[str], bool]
@@ -122,7 +123,7 @@ def _like_openers(openers: Mapping[str, str]) -> Iterator[str]:
         other = meant.setdefault(begins, action)
         if other != action:
             yield f"[openers] {action!r} and {other!r} are both {begins!r}"
-    alerts = [action for action in meant.values() if vocabulary.load().opener_rules[action.split()[0]].care >= 3]
+    alerts = [action for action in meant.values() if vocabulary.load().opener_rules[action.split()[0]].care >= ALERT]
     firsts = {action: (words(spoken) or [""])[0] for action, spoken in openers.items()}
     for alert in alerts:
         alike = [other for other, first in firsts.items() if other != alert and first == firsts[alert]]

@@ -15,9 +15,8 @@ from functools import cache
 
 from shared import vocabulary
 from shared.languages import guard
-from shared.languages.files import CorrectionTable, GuidanceTable
+from shared.languages.files import AS, CorrectionTable, GuidanceTable
 from shared.languages.language import Language, LanguageTables
-from shared.languages.wording import AS
 
 _BREAKS = re.compile(r"[,.;:!?]")
 UNKNOWN = "untranslated"

@@ -13,11 +13,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from shared.languages.files import GuidanceTable
+from shared.languages.files import AS, GuidanceTable
 from shared.vocabulary import Slots
 
 PLAIN_BODY = "{object} {side}"
-IS, AS = "is", "as"
+IS = "is"
 Value = TypeVar("Value")
 _SLOT = re.compile(r"\{([a-z_]+)(?:\.([a-z_]+))?\}")
 

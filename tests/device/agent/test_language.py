@@ -23,6 +23,7 @@ from shared.wav import decode_wav, to_int16
 from tests.device.agent.stage import StoryModel, config, run
 from tests.device.agent.test_walk import curb_then_pole
 from tests.device.agent.test_watching import parts
+from tests.docs.test_announcements import announcements as in_the_code
 from tests.shared.languages import made_up
 
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
@@ -59,6 +60,11 @@ def test_on_a_walk_in_english_nothing_is_written_twice(tmp_path: Path) -> None:
 def test_a_language_that_is_not_there_is_refused_with_the_list(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'fr'.*There are: de \(Deutsch\), en \(English\), es \(Español\)"):
         config(tmp_path, tmp_path, voice__language="fr")
+
+
+def test_every_announcement_in_the_code_is_rendered_and_checked_beforehand() -> None:
+    """A text that is not in SAID_BEFOREHAND (device/agent/run.py) is late when it is spoken first, and in English."""
+    assert sorted({*in_the_code()} - {*announcements()}) == []
 
 
 @pytest.mark.parametrize("code", packaged())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from shared import model_card, vocabulary
 from shared.languages import Language
@@ -80,3 +82,13 @@ def guidance(language: Language) -> Mapping[str, str]:
     """Canonical sentence -> words, of a language that is not English."""
     assert language.tables is not None
     return language.tables.guidance
+
+
+def change(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Change entries of a written language: file -> section -> key -> value; a value for a section replaces it."""
+    for name, sections in files.items():
+        table = tomllib.loads((folder / name).read_text())
+        for section, value in sections.items():
+            merged = isinstance(value, Mapping) and isinstance(table.get(section), dict)
+            table[section] = {**table[section], **value} if merged else value
+        (folder / name).write_text(toml(table))
