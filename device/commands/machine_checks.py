@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 
-from device import build
+from device import board, build
 from device.commands.check_result import CheckResult, bad, good
 from device.config import Config, is_replay, state_folder
 from device.controls.buttons import Keys
@@ -70,7 +70,7 @@ def check_buttons(config: Config, clock: Clock) -> CheckResult:
 
 def check_heat(config: Config, clock: Clock) -> CheckResult:
     """The board is cool enough to guide, and its firmware does not slow it down."""
-    found = conditions.look(conditions.THERMAL, conditions.run)
+    found = conditions.look(board.THERMAL, board.run)
     if found.throttled:
         return bad("heat", "the firmware slows the board down", do="Give it a cooler, air and a stronger supply.")
     if found.heat_c is None:
@@ -98,7 +98,7 @@ def check_watchdog(config: Config, clock: Clock) -> CheckResult:
         return good("watchdog", "this machine has none")
     if not RUNNING.is_dir():
         return good("watchdog", "not asked: systemd does not run here")
-    said = conditions.run(("systemctl", "show", "--property=RuntimeWatchdogUSec", "--value")).strip()
+    said = board.run(("systemctl", "show", "--property=RuntimeWatchdogUSec", "--value")).strip()
     if said in ("", "0", "infinity"):
         return bad("watchdog", "it is off", do="Switch it on: sudo waycue-device install.")
     return good("watchdog", f"the board starts again after {said} of a hang")

@@ -33,7 +33,9 @@ def find_servers(*, wait_s: float = WAIT_S) -> tuple[str, ...]:
 
     def on_change(zeroconf: Zeroconf, service_type: str, name: str, **_more: object) -> None:
         info = zeroconf.get_service_info(service_type, name)
-        for address in () if info is None else info.parsed_addresses():
+        if info is None:
+            return
+        for address in info.parsed_addresses():
             found[f"{address}:{info.port}"] = None
             some.set()
 
