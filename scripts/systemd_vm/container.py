@@ -51,8 +51,8 @@ class Container:
         camera = self.folder / "camera"
         shutil.rmtree(camera, ignore_errors=True)
         camera.mkdir()
-        for command in (["mkfs.ext4", "-q", "-F", "-m", "0", image], ["mount", "-o", "loop", image, self._card]):
-            subprocess.run(command, check=True)
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], check=True)
+        subprocess.run(["mount", "-o", "loop", str(image), str(self._card)], check=True)
         self.power_on()
 
     def power_on(self) -> None:

@@ -114,7 +114,9 @@ class _Stretch:
         product = np.fft.irfft(self._spectrum * spectrum, self._fft_size)[: self._size]
         under = self._energy[part.size : part.size + self._size] - self._energy[: self._size]
         least = (QUIET / 4) ** 2 * part.size
-        return np.clip(product / np.sqrt(np.maximum(under, least) * max(float(np.sum(part**2)), 1e-9)), -1.0, 1.0)
+        ours = max(float(np.sum(part**2)), 1e-9)
+        alike: NDArray[np.float64] = product / np.sqrt(np.maximum(under, least) * ours)
+        return alike.clip(-1.0, 1.0)
 
 
 def _pieces(sound: Sound) -> list[Sound]:
@@ -128,7 +130,9 @@ def _pieces(sound: Sound) -> list[Sound]:
 def _moved(score: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """For each place of the next piece: the best score of the one before it, `size` samples earlier or so."""
     earlier, later = int(EARLIER_S * RATE_HZ), int(LATER_S * RATE_HZ)
-    best = maximum_filter1d(score, earlier + later + 1, origin=(later - earlier) // 2, mode="constant", cval=NOWHERE)
+    best: NDArray[np.float64] = maximum_filter1d(
+        score, earlier + later + 1, origin=(later - earlier) // 2, mode="constant", cval=NOWHERE
+    )
     return np.concatenate([np.full(size, NOWHERE), best])[: score.size]
 
 

@@ -124,10 +124,11 @@ def _digest(paths: Iterable[Path]) -> tuple[str, ...]:
     )
 
 
-def run(command: Sequence[str | Path], log: Path, *, why: str, cwd: Path | None = None) -> None:
+def run(command: Sequence[object], log: Path, *, why: str, cwd: Path | None = None) -> None:
     """Run a program of the build with its output in a log. Raises: Unreachable with the log's last lines."""
     with log.open("ab") as out:
-        done = subprocess.run(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=cwd, check=False)
+        words = [str(word) for word in command]
+        done = subprocess.run(words, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=cwd, check=False)
     if done.returncode:
         last = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
         raise Unreachable(f"{why} failed:\n{last}\n", hint=f"The whole log: {log}. Run it again: what is done is kept.")
