@@ -28,12 +28,12 @@ from device.moments.sealer import STORAGE_TEXTS
 from device.updates.model_source import MODEL_TEXTS
 from shared import policy
 from shared.errors import MediaError
-from shared.notify import READY as SYSTEMD_READY
 from shared.notify import STOPPING, notify
 
 logger = logging.getLogger(__name__)
 
 READ_S = 0.1
+READY_LATEST_S = 10.0  # a camera that gives no picture is announced after 2 s: then the watchdog takes over
 SETTLE_S = 10.0  # for the last look and its words at the end of a walk
 LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
@@ -52,14 +52,15 @@ class Agent:
     def __init__(self, config: Config, options: RunOptions, ports: AgentPorts) -> None:
         self._options = options
         self._stop = threading.Event()
-        self._without_camera = False
+        self._without_camera = self._started = False
+        self._walking_since_s = 0.0
         self.parts = parts = Parts(config, options, ports, self._stop)
         self._state = state = AgentState(parts)
         monitor_ports = MonitorPorts(
             state.status, state.publish, state.online, state.sound_healthy, parts.announce_at_once, self._is_watched
         )
         self._monitor = HealthMonitor(monitor_ports, parts.guidance, state_dir=parts.state_dir, clock=ports.clock)
-        self._feed, self._keeper = watching.made(parts, state.progress)
+        self._feed, self._keeper = watching.made(parts, state.progress, self._is_ready)
 
     def run(self) -> None:
         """The walk from beginning to end. Raises: ConfigError; for a replay MediaError and BundleError, too."""
@@ -84,6 +85,15 @@ class Agent:
 
     def _is_watched(self) -> bool:
         return self._keeper is not None and self._keeper.watches
+
+    def _is_ready(self) -> bool:
+        """What systemd is told: it guides, or it has said why it does not and goes on trying (ADR 0059)."""
+        parts, guidance = self.parts, self.parts.guidance
+        if parts.source is None or not parts.walking:
+            return self._started and parts.source is None
+        told = self._without_camera or not guidance.model_version
+        late = parts.clock.monotonic_s() - self._walking_since_s >= READY_LATEST_S
+        return told or late or guidance.live_s >= self._walking_since_s
 
     def _start(self, stack: ExitStack) -> None:
         """Start the parts. The stack closes them, the last registered first; closing a part that was not started does
@@ -123,8 +133,7 @@ class Agent:
             parts.link.start()
         parts.models.start()
         self._monitor.start()
-        notify(SYSTEMD_READY)
-        self._feed.ready()
+        self._started = True
 
     def _open_captions(self) -> None:
         try:
@@ -155,6 +164,7 @@ class Agent:
         parts = self.parts
         self._greet(self._opened(source))
         parts.moments.begin(parts.clock)
+        self._walking_since_s = parts.clock.monotonic_s()
         parts.walking = True
         if parts.guidance.model_version and not self._without_camera:
             parts.guidance.post(policy.WalkBegan())

@@ -18,7 +18,9 @@ from shared import policy
 logger = logging.getLogger(__name__)
 
 
-def made(parts: Parts, progress: Callable[[], object]) -> tuple[ProgressFeed, SentinelKeeper | None]:
+def made(
+    parts: Parts, progress: Callable[[], object], ready: Callable[[], bool]
+) -> tuple[ProgressFeed, SentinelKeeper | None]:
     """(feed, keeper), not started. Without a sentinel by the settings, or without memory for a board, the feed is for
     the watchdog alone."""
     board = _board(parts)
@@ -29,6 +31,7 @@ def made(parts: Parts, progress: Callable[[], object]) -> tuple[ProgressFeed, Se
         sees=lambda: guidance.sees,
         voice_works=lambda: parts.voice.works,
         back=lambda: guidance.tell(policy.RESUMED, about=policy.GUIDING, sees=True),
+        ready=ready,
     )
     look_every_s = 1 / parts.config.guidance.looks_per_s
     feed = ProgressFeed(ports, parts.spoken_times, board, look_every_s=look_every_s, clock=parts.clock)

@@ -9,7 +9,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ from device.capture.live import LiveSource
 from device.capture.microphone import microphone_plan
 from device.capture.open import open_source
 from device.capture.source import SoundBlock, Source, VideoFrame
+from device.commands import machine_checks
+from device.commands.check_result import CheckResult
+from device.commands.check_result import bad as _bad
+from device.commands.check_result import good as _ok
 from device.config import Config, is_replay, state_folder
 from device.health import status
 from device.identity.admission import Admission
@@ -50,23 +54,6 @@ LENS_SAID = {
     LensTrouble.BRIGHT: "overexposed",
     LensTrouble.FROZEN: "frozen",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    name: str
-    ok: bool
-    found: str
-    do: str = ""
-    """What to do about it; "" = nothing."""
-
-
-def _ok(name: str, found: str) -> CheckResult:
-    return CheckResult(name, ok=True, found=found)
-
-
-def _bad(name: str, found: str, *, do: str) -> CheckResult:
-    return CheckResult(name, ok=False, found=found, do=do)
 
 
 Check = Callable[[Config, Clock], CheckResult]
@@ -239,9 +226,15 @@ CHECKS: dict[str, Check] = {
     "microphone": check_microphone,
     "speech": check_speech,
     "speaker": check_speaker,
+    "sentinel": machine_checks.check_sentinel,
+    "buttons": machine_checks.check_buttons,
     "model": check_model,
     "broker": check_broker,
     "disk": check_disk,
+    "heat": machine_checks.check_heat,
+    "clock": machine_checks.check_clock,
+    "watchdog": machine_checks.check_watchdog,
+    "libraries": machine_checks.check_libraries,
 }
 
 

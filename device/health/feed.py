@@ -15,7 +15,7 @@ from device.guidance.loop import NO_CAMERA
 from device.sentinel.board import AgentPhase, AgentRecord, Board, started
 from shared.background import Background
 from shared.clock import Clock
-from shared.notify import ALIVE, notify
+from shared.notify import ALIVE, READY, notify
 from shared.policy import kinds
 
 EVERY_S = 0.1
@@ -56,6 +56,8 @@ class FeedPorts:
     voice_works: Callable[[], bool]
     back: Callable[[], None]
     """Say that guidance is back: the sentinel has said that it stopped."""
+    ready: Callable[[], bool]
+    """It guides, or has said why it does not yet and goes on trying."""
 
 
 class ProgressFeed:
@@ -80,10 +82,6 @@ class ProgressFeed:
         self.tick()  # the board is the agent's before a sentinel reads it
         self._rounds.start()
 
-    def ready(self) -> None:
-        """systemd was told that the agent is ready: from now on its watchdog waits for progress."""
-        self._ready = True
-
     def end(self) -> None:
         """The walk ends because somebody wants it to. Any thread, also a signal handler."""
         self._ending = True
@@ -95,6 +93,9 @@ class ProgressFeed:
     def tick(self) -> None:
         now_s = self._clock.monotonic_s()
         progress = self._ports.progress()
+        if not self._ready and self._ports.ready():
+            self._ready = True
+            notify(READY)  # from now on the watchdog waits for progress
         if self._ready and progress != self._progress and now_s - self._alive_s >= ALIVE_EVERY_S:
             self._progress, self._alive_s = progress, now_s
             notify(ALIVE)

@@ -74,6 +74,12 @@ class DeviceStatus:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+def in_one_line(current: DeviceStatus) -> str:
+    """For `systemctl status`: nothing of the wearer, and no line break whatever a driver says."""
+    model = f", model {current.model_version}" if current.model_version else ""
+    return " ".join(f"{current.guidance}{model}{''.join(f'; {trouble}' for trouble in current.troubles)}".split())
+
+
 def write(state_dir: Path, status: DeviceStatus) -> None:
     atomic.write_json(state_dir / NAME, to_dict(status))
 

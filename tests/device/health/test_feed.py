@@ -27,12 +27,20 @@ class Figures:
     voice: bool = True
     sees: bool = True
     backs: int = 0
+    ready: bool = False
 
     def back(self) -> None:
         self.backs += 1
 
     def feed(self, board: Board | None, spoken: SpokenTimes | None = None) -> ProgressFeed:
-        ports = FeedPorts(lambda: self.progress, lambda: self.live_s, lambda: self.sees, lambda: self.voice, self.back)
+        ports = FeedPorts(
+            lambda: self.progress,
+            lambda: self.live_s,
+            lambda: self.sees,
+            lambda: self.voice,
+            self.back,
+            lambda: self.ready,
+        )
         spoken = spoken or SpokenTimes(self.clock, 180)
         return ProgressFeed(ports, spoken, board, look_every_s=0.25, clock=self.clock)
 
@@ -66,11 +74,14 @@ def test_the_watchdog_is_fed_by_progress_alone_and_once_a_second(systemd: socket
     feed = figures.feed(None)
     feed.tick()
     assert received(systemd) == 0  # not ready yet
-    feed.ready()
+    figures.ready = True
+    feed.tick()
+    assert systemd.recv(100) == b"READY=1"
+    assert received(systemd) == 1
     for progress in range(30):
         figures.progress, figures.clock.now_s = progress, 50.0 + progress / 10
         feed.tick()
-    assert received(systemd) == 3
+    assert received(systemd) == 2
     for tick in range(100):
         figures.clock.now_s = 53.0 + tick / 10
         feed.tick()
@@ -81,7 +92,7 @@ def test_the_watchdog_is_fed_by_progress_alone_and_once_a_second(systemd: socket
 def test_a_supervisor_that_reads_nothing_does_not_hold_the_feed_up() -> None:
     figures, done = Figures(), threading.Event()
     feed = figures.feed(None)
-    feed.ready()
+    figures.ready = True
 
     def many() -> None:
         for progress in range(2000):
