@@ -6,6 +6,7 @@ from shared.ends import ENDS, interrupted_quietly
 
 with interrupted_quietly():
     import argparse
+    import os
     import signal
     import sys
     from pathlib import Path
@@ -26,6 +27,7 @@ heard and when: the sound that comes out is recorded and compared with every sen
 The first run takes some minutes (debootstrap, waycue's dependencies); what is there is used again. It needs root, an
 apt that knows the suite, and a few programs, which it names. Nothing is left running, mounted or installed.
 """
+FIRST = -15  # of the priorities; the sentinel's is -10
 EPILOG = """\
 result: WORK/log.txt (a table for each scenario: time, event, what was heard, seconds after the event),
         WORK/heard/SCENARIO.wav (the recording) and SCENARIO.journal
@@ -84,6 +86,7 @@ def run(places: Places, names: list[str]) -> int:
     lines, passed = [], 0
     try:
         with pulse.record() as so_far:
+            hear_well()
             for name in names:
                 stage = Stage(name, box, so_far, known, clock)
                 table = play(stage, places.work / "heard")
@@ -96,6 +99,15 @@ def run(places: Places, names: list[str]) -> int:
         atomic.write_bytes(places.work / "log.txt", "\n".join(lines).encode())
     say(f"{passed} of {len(names)} scenarios were as they should be; {places.work / 'log.txt'}")
     return 0 if passed == len(names) else 1
+
+
+def hear_well() -> None:
+    """The sound server and the recorder before all others: what stutters in the recording is the machine's doing."""
+    for task in Path("/proc/self/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            if Path(f"/proc/{pid}/comm").read_text().strip() in ("pulseaudio", "parec"):
+                for thread in Path(f"/proc/{pid}/task").iterdir():
+                    os.setpriority(os.PRIO_PROCESS, int(thread.name), FIRST)
 
 
 def play(stage: Stage, folder: Path) -> list[str]:

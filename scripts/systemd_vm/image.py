@@ -186,15 +186,5 @@ def _install(places: Places, wheels: Path, bundle: Path) -> None:
     pip = [*inside, "/opt/waycue/bin/pip", "install", "--no-index", "--find-links", "/wheels", "--no-cache-dir"]
     run([*pip, "waycue[device]", "gpiozero", "lgpio"], log, why="pip install")
     shutil.rmtree(root / "wheels")
-    _install_units(root, log)
+    run([*inside, "/opt/waycue/bin/waycue-device", "install", "--no-start"], log, why="waycue-device install")
     shutil.copytree(GUEST, root, dirs_exist_ok=True)
-    run([*inside, "systemctl", "enable", "waycue-sentinel", "waycue-device"], log, why="systemctl enable")
-
-
-def _install_units(root: Path, log: Path) -> None:
-    """As docs/operations.md says, "A device"."""
-    (root / "etc/sysusers.d").mkdir(exist_ok=True)
-    shutil.copy(ROOT / "systemd/waycue.sysusers.conf", root / "etc/sysusers.d/waycue.conf")
-    for unit in ("waycue-sentinel.service", "waycue-device.service"):
-        shutil.copy(ROOT / "systemd" / unit, root / "etc/systemd/system" / unit)
-    run(["chroot", root, "systemd-sysusers"], log, why="systemd-sysusers")
