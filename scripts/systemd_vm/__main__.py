@@ -1,4 +1,4 @@
-"""scripts/systemd_vm: see --help."""
+"""python -m scripts.systemd_vm: see --help."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ status: 0 = all was as it should be; 1 = something was not, or the machine did n
 
 def parser() -> argparse.ArgumentParser:
     parsed = argparse.ArgumentParser(
-        prog="scripts/systemd_vm",
+        prog="python -m scripts.systemd_vm",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

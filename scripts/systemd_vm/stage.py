@@ -18,6 +18,7 @@ from shared.wav import encode_wav, resample
 
 RECORDED_HZ = 16_000
 DEVICE, SENTINEL = "waycue-device", "waycue-sentinel"
+UNDERRUN = "underrun occurred"
 SETTINGS = "/etc/waycue/device.toml"
 STATE = "/var/lib/waycue-device"
 
@@ -69,6 +70,8 @@ class Stage:
         self._from = self._so_far().size
         self.happened: list[Happening] = []
         self.heard: list[Heard] = []
+        self.stutters = 0
+        """Underruns of the agent's sound output, as ALSA counts them."""
         self.failed = False
         """It could not be played to its end."""
         self._checks: list[Callable[[], None]] = []
@@ -121,8 +124,10 @@ class Stage:
         """Decode what was recorded, compare, and keep recording and journal."""
         samples = self._so_far()[self._from :]
         atomic.write_bytes(folder / f"{self.name}.wav", encode_wav(samples, RECORDED_HZ))
-        journal = self.box.run("journalctl --boot --no-pager --output=short-precise | tail -n 2000")
-        atomic.write_bytes(folder / f"{self.name}.journal", journal.output.encode())
+        read = "journalctl --boot --no-pager --output=short-precise"
+        journal = self.box.run(f"{read} | grep -v '{UNDERRUN}' | tail -n 3000; {read} | grep -c '{UNDERRUN}'").output
+        atomic.write_bytes(folder / f"{self.name}.journal", journal.encode())
+        self.stutters = int(journal.split()[-1]) if journal.split()[-1:] and journal.split()[-1].isdigit() else 0
         recording = (resample(samples, RECORDED_HZ, ears.RATE_HZ) / 32768).astype(np.float32)
         self.heard = ears.listen(recording, self._known)
         for happening in self.happened:
@@ -148,7 +153,8 @@ class Stage:
 
     def table(self) -> list[str]:
         """Lines: time, event or what is heard, seconds after the event."""
-        lines = [f"== {self.name}: {'as it should be' if self.passed else 'NOT as it should be'}"]
+        verdict = "as it should be" if self.passed else "NOT as it should be"
+        lines = [f"== {self.name}: {verdict} ({self.stutters} underruns of the sound output)"]
         rows: list[tuple[float, Happening | Heard]] = [(happening.at_s, happening) for happening in self.happened]
         rows += [(sound.at_s, sound) for sound in self.heard]
         last_s = 0.0
