@@ -37,7 +37,7 @@ PACKAGES = (
     "systemd-sysv", "dbus", "udev", "python3", "python3-venv", "espeak-ng", "libportaudio2", "libasound2-plugins",
     "procps", "ca-certificates",
 )  # fmt: skip
-PYTHON = "3.11"  # of bookworm
+SUITE, PYTHON = "bookworm", "3.11"
 PLATFORMS = ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 GUEST = Path(__file__).parent / "guest"
 """Files that go into the machine as they are."""
@@ -85,12 +85,12 @@ def mirror_of_this_machine(suite: str) -> str:
     return found[0]
 
 
-def prepare(places: Places, *, suite: str, mirror: str, model: Path | None) -> None:
+def prepare(places: Places, *, mirror: str, model: Path | None) -> None:
     """Make what is not there yet. Raises: ConfigError, Unreachable."""
     check_tools()
     places.work.mkdir(parents=True, exist_ok=True)
     debian, wheels = places.debian, places.work / "wheels"
-    _step(debian, (suite, *PACKAGES), lambda: _bootstrap(places, suite, mirror or mirror_of_this_machine(suite)))
+    _step(debian, (SUITE, *PACKAGES), lambda: _bootstrap(places, mirror or mirror_of_this_machine(SUITE)))
     needs = [ROOT / name for name in ("pyproject.toml", "constraints.txt")]
     _step(wheels, _digest(needs), lambda: _fetch_wheels(wheels))
     _step(places.film, _digest([ROOT / "server/walks", Path(film.__file__)]), lambda: film.write(places.film))
@@ -138,10 +138,10 @@ def say(text: str) -> None:
     print(f"systemd_vm: {text}", flush=True)
 
 
-def _bootstrap(places: Places, suite: str, mirror: str) -> None:
-    say(f"debootstrap of {suite} (some minutes)")
+def _bootstrap(places: Places, mirror: str) -> None:
+    say(f"debootstrap of {SUITE} (some minutes)")
     shutil.rmtree(places.debian, ignore_errors=True)
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(places.debian), mirror]
+    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(places.debian), mirror]
     run(command, places.work / "debootstrap.log", why="debootstrap")
 
 

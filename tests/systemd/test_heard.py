@@ -91,11 +91,11 @@ def test_a_sentence_that_comes_late_or_is_unwanted_is_told(
     tmp_path: Path, known: Mapping[str, Sound], within_s: float, wrong: list[str]
 ) -> None:
     sound = np.zeros(0, np.int16)
-    stage = Stage("trial", NoMachine(), lambda: sound, known, ManualClock())
+    stage = Stage("trial", NoMachine(), lambda: sound, ManualClock())
     stage.happened.append(Happening(1.0, "kill", {STOPPED: within_s, BACK: 5.0}, ("Camera back.",), until_s=12.0))
     heard = recording((3.0, known[STOPPED]), (8.0, known["Camera back."]))
     sound = (resample((heard * 32767).astype(np.int16), RATE_HZ, 16_000)).astype(np.int16)
-    stage.judge(tmp_path)
+    stage.judge(ears.listen(stage.keep(tmp_path), known))
     assert stage.happened[0].wrong == [*wrong, f"{BACK!r} was not heard", "'Camera back.' was heard"]
     assert not stage.passed
     assert any("Guidance stopped.  [2.0 s after]" in line for line in stage.table())
