@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from device.boot import missing_named
 from shared.ends import interrupted_quietly
 
-with interrupted_quietly():
+with interrupted_quietly(), missing_named():
     import argparse
     import io
     import json

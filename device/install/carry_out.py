@@ -61,7 +61,8 @@ class Installer:
 
     def _aim(self, before: InstallManifest, plan: InstallPlan, prefix: str) -> InstallManifest:
         """What there will be. Whatever was there before the first install is not ours."""
-        planned = [Path(item.path) for item in (plan.account_file, *plan.files, *plan.links)]
+        planned = [Path(file.path) for file in (plan.account_file, *plan.files)]
+        planned += [Path(link.path) for link in plan.links]
         wanted = {parent for path in planned for parent in path.parents} | {Path(item.path) for item in plan.folders}
         new = sorted(str(path) for path in wanted if not at(self._root, str(path)).exists())
         return InstallManifest(

@@ -19,6 +19,7 @@ import pytest
 
 from device.boot import kernel_boot
 from device.commands import selftest
+from device.commands.check_result import CheckResult
 from device.commands.main import lines, main
 from device.health import status
 from server.broker.child import BrokerChild
@@ -286,7 +287,7 @@ def test_a_status_that_is_old_or_of_another_boot_is_not_running(tmp_path: Path) 
     assert lines(fresh)[-1] == "trouble: Storage full."
 
 
-def findings(folder: Path, *only: str, **overrides: object) -> dict[str, selftest.CheckResult]:
+def findings(folder: Path, *only: str, **overrides: object) -> dict[str, CheckResult]:
     chosen = config(folder, film(folder, 1.0), capture__pace="real", **overrides)
     return {finding.name: finding for finding in selftest.selftest(chosen, SystemClock(), only=only)}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from device.commands import machine_checks
 from device.commands.main import main
 from device.config import Config
 from shared.clock import ManualClock, SystemClock
+from shared.floor import ClockFloor
 from tests.device.commands.test_selftest import settings as heard_settings
 from tests.device.commands.test_selftest import status
 from tests.pulse import PulseChild
@@ -74,7 +76,7 @@ def test_without_buttons_there_is_nothing_to_try(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("ahead_s", "ok"), [(1e9, True), (-1e9, False), (-1e8, False)])
 def test_a_clock_behind_what_is_certain_is_told(tmp_path: Path, ahead_s: float, ok: bool) -> None:
-    now_s = machine_checks.ClockFloor(tmp_path / "none", CLOCK).floor_s()
+    now_s = ClockFloor(tmp_path / "none", CLOCK).floor_s()
     assert machine_checks.check_clock(config(tmp_path), ManualClock(5.0, now_s + ahead_s)).ok == ok
 
 
@@ -94,7 +96,7 @@ def test_a_jetson_whose_onnxruntime_was_overwritten_is_told_what_to_do(tmp_path:
     assert trouble(plain) == ""
     assert "[device-jetson]" in trouble(plain, both=True)
     for provider, name in (("cuda", "CUDAExecutionProvider"), ("tensorrt", "TensorrtExecutionProvider")):
-        wanted = replace(plain, guidance=replace(plain.guidance, provider=provider))
+        wanted = config(tmp_path, f'guidance.provider = "{provider}"')
         assert "[device-jetson]" in trouble(wanted)
         assert trouble(wanted, providers=(name, *CPU)) == ""
 
@@ -116,3 +118,13 @@ def test_the_selftest_on_a_machine_without_systemd_says_that_no_sandbox_was_trie
     assert "--by-hand" in capsys.readouterr().err
     assert main(arguments) == 0
     assert main([*arguments, "--by-hand"]) == 0
+
+
+@pytest.mark.parametrize("module", ["onnxruntime", "cv2"])
+def test_a_library_that_is_missing_is_named_with_the_next_step(module: str) -> None:
+    code = f"import sys; sys.modules[{module!r}] = None; import device.commands.main"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"There is no {module}" in done.stderr
+    assert "[device]" in done.stderr
+    assert "Traceback" not in done.stderr
