@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from device.boot import missing_named
-from shared.ends import interrupted_quietly
+from shared.ends import interrupted_quietly, missing_named
 
 with interrupted_quietly(), missing_named():
     import argparse
