@@ -209,7 +209,7 @@ def test_systemd_is_told_ready_alive_on_progress_and_stopping(tmp_path: Path) ->
             while heard[-1] != "STOPPING=1":
                 heard.append(supervisor.recv(200).decode())
             child.communicate(timeout=60)
-    assert [line for line in heard if not line.startswith("STATUS=")][0] == "READY=1"
+    assert next(line for line in heard if not line.startswith("STATUS=")) == "READY=1"
 
 
 @pytest.mark.parametrize(
