@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from shared.ends import interrupted_quietly
+from shared.ends import interrupted_quietly, missing_named
 
-with interrupted_quietly():
+with interrupted_quietly(), missing_named():
     import argparse
     import io
     import json

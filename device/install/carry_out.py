@@ -61,14 +61,14 @@ class Installer:
 
     def _aim(self, before: InstallManifest, plan: InstallPlan, prefix: str) -> InstallManifest:
         """What there will be. Whatever was there before the first install is not ours."""
-        files = (plan.account_file, *plan.files)
-        planned = [Path(path) for path in (*(file.path for file in files), *(link.path for link in plan.links))]
+        planned = [Path(file.path) for file in (plan.account_file, *plan.files)]
+        planned += [Path(link.path) for link in plan.links]
         wanted = {parent for path in planned for parent in path.parents} | {Path(item.path) for item in plan.folders}
         new = sorted(str(path) for path in wanted if not at(self._root, str(path)).exists())
         return InstallManifest(
             version=agent_version(),
             prefix=prefix,
-            files=tuple(file.path for file in files if not file.keep),
+            files=tuple(file.path for file in (plan.account_file, *plan.files) if not file.keep),
             links=tuple(link.path for link in plan.links),
             folders=tuple(sorted({*before.folders, *new})),
             account=before.account or machine.account(self._root, USER) is None,

@@ -108,9 +108,19 @@ class Upgrade:
             *words,
         ]
         owner = machine.account(HOST, USER) if os.geteuid() == 0 else None
-        who = {} if owner is None else {"user": owner.uid, "group": owner.gid, "extra_groups": []}
+        uid, gid = (None, None) if owner is None else (owner.uid, owner.gid)
+        groups = None if owner is None else ()
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TRY_S, cwd="/", **who)
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                timeout=TRY_S,
+                cwd="/",
+                user=uid,
+                group=gid,
+                extra_groups=groups,
+            )
             checks = json.loads(done.stdout)["checks"]
             return {check["name"]: "" if check["ok"] else check["found"] for check in checks}
         except subprocess.TimeoutExpired:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from device.commands.main import main
 from device.install import upgrade
+from device.install.programs import ProgramFailed
 from device.install.upgrade import Upgrade, UpgradeRefused
 from device.install.versions import Versions
 from shared.errors import ConfigError
@@ -57,8 +59,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True, timeout=120)
     (packages,) = folder.glob("env/lib/python*/site-packages")
     (packages / "pip").symlink_to(Path(pip.__file__).parent)  # the very pip, without unpacking it
-    command = [folder / "env/bin/python", "-I", "-m", "pip", "install", "--quiet", "--no-index"]
-    subprocess.run([*command, make_wheel(folder, "1.0")], check=True, timeout=120)
+    command = [str(folder / "env/bin/python"), "-I", "-m", "pip", "install", "--quiet", "--no-index"]
+    subprocess.run([*command, str(make_wheel(folder, "1.0"))], check=True, timeout=120)
     return folder / "env"
 
 
@@ -98,7 +100,7 @@ def test_a_newer_version_takes_over_a_worse_one_does_not_and_back_undoes_it(pref
 
 @pytest.mark.soak
 def test_a_version_whose_units_cannot_be_installed_is_taken_back(prefix: Path, tmp_path: Path) -> None:
-    with pytest.raises(upgrade.ProgramFailed):
+    with pytest.raises(ProgramFailed):
         Upgrade(prefix, say=print).to(make_wheel(tmp_path, "2.0", installs=False), start=False)
     assert version_of(prefix) == "1.0"
 
@@ -153,7 +155,7 @@ def test_the_prefix_is_whole_at_every_step_of_a_switch(tmp_path: Path, monkeypat
     (prefix / "bin/waycue-device").touch()
     versions = Versions(prefix)
     seen: list[bool] = []
-    real = upgrade.os.replace
+    real = os.replace
 
     def replace(source: str, target: str) -> None:
         real(source, target)
