@@ -25,7 +25,7 @@ check: setup ## ruff, mypy --strict, import-linter, shellcheck where installed
 bench: setup ## the benchmarks; NAME=x runs benchmarks/x.py alone
 	@scripts/bench$(if $(NAME), $(NAME))
 
-soak: setup ## faults, kills, power cuts and fuzzers for a quarter of an hour; writes build/soak/report.json
+soak: setup ## faults, kills, power cuts, fuzzers and long walks for an hour and a half; writes build/soak/report.json
 	@scripts/soak$(if $(ARGS), $(ARGS))
 
 starter: setup ## train the starter model from nothing on rendered walks and write its checkpoint

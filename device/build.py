@@ -10,13 +10,23 @@ from device.capture.open import open_source
 from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
 from device.config import Config
-from device.controls.buttons import ButtonAction, Buttons, Keys, PinButton, Script
+from device.controls.actions import Buttons
+from device.controls.bindings import Binding, binding, named
+from device.controls.buttons import Keys, Script
+from device.controls.evdev import InputKeys, is_switch
+from device.controls.pins import PinKey, PinSwitch
+from device.controls.pressed import PressedKeys
 from device.guidance.loop import GuidanceSettings
+from device.tactile.drv2605 import Drv2605
+from device.tactile.gpio import PinMotor
+from device.tactile.motors import Motors
+from device.voice.output_list import OutputList, use_server
 from device.voice.sinks import Sink, Timeline, WavFile
 from device.voice.speakers import Speakers
 from device.voice.voice import SpeechRate
 from shared.clock import Clock
 from shared.policy import PolicySettings
+from shared.sides import Side
 
 
 def source(config: Config, clock: Clock) -> Source | None:
@@ -28,27 +38,94 @@ def sink(config: Config, time: WalkClock, clock: Clock) -> Sink:
     """As fast as possible there is no time to listen: the sound card is left alone then."""
     speech = config.voice.speech
     if speech == "speakers" and config.capture.pace == "real":
-        output = config.voice.output
-        return Speakers(clock, device=int(output) if output.isdigit() else output or None)
+        return speakers(config, clock)
     if speech in ("speakers", "none"):
         return Timeline(time.now_s, clock)
     return Timeline(time.now_s, clock, file=WavFile(Path(speech).expanduser()), walk_end=lambda: time.reached_s)
 
 
+def speakers(config: Config, clock: Clock) -> Speakers:
+    """The sound card that the settings name, or the best of what is connected."""
+    use_server(config.voice.server)
+    output, stereo = config.voice.output, config.voice.stereo == "auto"
+    if output.isdigit():
+        return Speakers(clock, device=int(output), stereo=stereo)
+    return Speakers(clock, outputs=OutputList(clock, wanted=output), stereo=stereo)
+
+
+def motors(config: Config) -> Motors | None:
+    """None = there are none."""
+    wanted = config.tactile
+    if wanted.motors == "none":
+        return None
+    kind = PinMotor if wanted.motors == "gpio" else Drv2605
+    named = {Side.LEFT: wanted.left, Side.RIGHT: wanted.right}
+    return Motors({side: kind(place) for side, place in named.items() if place}, strength=wanted.strength)
+
+
 def buttons(config: Config, walk_now: Callable[[], float]) -> list[Buttons]:
-    """Raises: ConfigError."""
-    wanted, hold_s = config.buttons, config.buttons.hold_s
+    """What needs no device: a script, and the terminal. Raises: ConfigError."""
+    wanted = config.buttons
     sources: list[Buttons] = []
     if wanted.script:
         sources.append(Script.load(Path(wanted.script).expanduser()))
     if wanted.keys:
         sources.append(Keys(walk_now))
-    if wanted.pin:
-        sources.append(PinButton(wanted.pin, walk_now, hold_s=hold_s))
-    if wanted.repeat_pin:
-        actions = {"short": ButtonAction.REPEAT, "long": ButtonAction.MUTE}
-        sources.append(PinButton(wanted.repeat_pin, walk_now, hold_s=hold_s, **actions))
     return sources
+
+
+def pins(config: Config, clock: Clock) -> list[Buttons]:
+    """Buttons and switches on pins, the first two by their own settings. Raises: ConfigError."""
+    wanted = config.buttons
+    found = [
+        _pin(config, clock, pin, binding(presses, f"buttons.{setting}"), setting=name)
+        for pin, presses, setting, name in (
+            (wanted.pin, wanted.press, "press", "buttons.pin"),
+            (wanted.repeat_pin, wanted.repeat_press, "repeat_press", "buttons.repeat_pin"),
+        )
+        if pin
+    ]
+    more = named(wanted.pins, "buttons.pins").items()
+    return found + [_pin(config, clock, pin, one, setting="buttons.pins") for pin, one in more]
+
+
+FIRST_KEYS = ("playpause", "play", "playcd", "pausecd", "media", "enter", "space")
+SECOND_KEYS = ("previoussong", "pageup", "left")
+USUAL_KEYS = (
+    *(f"{key}: ahead, status" for key in ("nextsong", "pagedown", "right")),
+    "volumeup: louder",
+    "volumedown: quieter",
+)
+
+
+def input_keys(config: Config) -> dict[str, Binding]:
+    """What the keys of `buttons.input` do. Raises: ConfigError."""
+    wanted = config.buttons
+    if wanted.input_keys:
+        return named(wanted.input_keys, "buttons.input_keys")
+    usual = [f"{key}: {wanted.press}" for key in FIRST_KEYS] + [f"{key}: {wanted.repeat_press}" for key in SECOND_KEYS]
+    return named([*usual, *USUAL_KEYS], "buttons.input_keys")
+
+
+def inputs(config: Config, clock: Clock, *, root: Path = Path("/")) -> list[Buttons]:
+    """An input device with its keys, and what it has of switches. Raises: ConfigError."""
+    wanted = config.buttons
+    if not wanted.input:
+        return []
+    keys, switch = input_keys(config), wanted.pause_switch if is_switch(wanted.pause_switch) else ""
+    source = InputKeys(wanted.input, [*keys, *([switch] if switch else [])], clock.monotonic_s, root=root)
+    return [PressedKeys(source, keys, clock.monotonic_s, hold_s=wanted.hold_s, double_s=wanted.double_s, switch=switch)]
+
+
+def switches(config: Config) -> list[Buttons]:
+    """A switch on a pin."""
+    pin = config.buttons.pause_switch
+    return [PinSwitch(pin)] if pin and not is_switch(pin) else []
+
+
+def _pin(config: Config, clock: Clock, pin: str, one: Binding, *, setting: str) -> Buttons:
+    wanted, key = config.buttons, PinKey(pin, clock.monotonic_s, setting=setting)
+    return PressedKeys(key, {"": one}, clock.monotonic_s, hold_s=wanted.hold_s, double_s=wanted.double_s)
 
 
 def guidance_settings(config: Config) -> GuidanceSettings:

@@ -18,9 +18,12 @@ from msgspec import Meta
 
 from device.capture.open import check_source
 from device.capture.settings import CaptureSettings
+from device.controls.bindings import binding, named
+from device.controls.keynames import SWITCHES, key_codes
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
-from shared import settings, topics
+from shared import languages, settings, topics
 from shared.errors import ConfigError
+from shared.languages import Language
 from shared.runtime import Execution
 
 
@@ -50,9 +53,17 @@ class VoiceSection:
     speech: str = "speakers"
     """speakers (silent in a replay as fast as possible), none (captions only), or a file to write into: NAME.wav."""
     output: str = ""
-    """Name or number of the sound output. Empty = the system's default."""
+    """Part of the name, or the number, of the sound output. Empty = the best that is connected; HDMI comes last."""
+    server: str = ""
+    """Where the sound server is, as PULSE_SERVER has it, such as unix:/run/user/1000/pulse/native. Empty = that of this
+    user."""
+    stereo: Literal["auto", "off"] = "auto"
+    """auto: where the output has two channels, sounds come from the side of what they are about. off: from both."""
     language: str = "en-us"
-    """Voice of espeak-ng (see `espeak-ng --voices`)."""
+    """Language of everything that is said: de, en or es, or a voice of espeak-ng that speaks it, such as es-419 or
+    en-gb-x-rp (see `espeak-ng --voices`)."""
+    languages: str = ""
+    """Folder with languages of your own, one folder each. Empty = those that come along."""
     words_per_minute: Annotated[int, Meta(ge=SLOWEST_WPM, le=FASTEST_WPM)] = 190
     """Speaking rate, 120 to 400."""
     warning_words_per_minute: Annotated[int, Meta(ge=SLOWEST_WPM, le=FASTEST_WPM)] = 165
@@ -61,6 +72,20 @@ class VoiceSection:
     """A short sound before warnings and state changes, and in answer to the button."""
     volume: Annotated[float, Meta(ge=0.1, le=1)] = 1.0
     """Loudness of the voice, 0.1 to 1. Warnings are never quieter than half."""
+
+
+@dataclass(frozen=True, slots=True)
+class TactileSection:
+    """Guidance as vibration, beside speech or instead of it."""
+
+    motors: Literal["none", "gpio", "drv2605"] = "none"
+    """gpio: motors on pins. drv2605: haptic drivers on I2C."""
+    left: str = ""
+    """Pin (GPIO12) or bus (/dev/i2c-1) of the motor on the left. Empty = none: the other one is felt for both sides."""
+    right: str = ""
+    """The same for the one on the right."""
+    strength: Annotated[float, Meta(ge=0.1, le=1)] = 1.0
+    """How strong, 0.1 to 1. Warnings are never weaker than half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +156,15 @@ class FlagsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacySection:
+    """What of a moment others could read."""
+
+    encrypt: bool = True
+    """Whether moments are encrypted on the card, for the server alone, once it has named its key: at enrolment, or with
+    a renewed certificate. Off: whoever has the card has the moments that were not sent yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class SyncSection:
     on_metered: Literal["all", "small", "none"] = "small"
     """What goes over a connection that costs by the megabyte: all, small (no clips, no models), or none."""
@@ -154,14 +188,31 @@ class PowerSection:
 @dataclass(frozen=True, slots=True)
 class ButtonsSection:
     keys: bool = True
-    """Keys of the terminal: space flags, c corrects, r repeats, m mutes, + and - change the volume, s tells what it
-    sees, q quits."""
+    """Keys of the terminal: space flags, c corrects, d discards the correction, r repeats, m mutes, + and - change the
+    volume, s tells what it sees, a what is ahead, h how it is, p pauses recording, f forgets five minutes, u opens the
+    set-up, q quits."""
     pin: str = ""
-    """Pin of a push button, as gpiozero names it (GPIO17): short press flags, long press corrects. Empty = none."""
+    """Pin of a push button, as gpiozero names it (GPIO17). Empty = none."""
+    press: str = "flag, correct"
+    """What a short, a long and a double press of it do: flag, correct, repeat, mute, louder, quieter, sees, ahead,
+    status, pause, forget, discard, setup, or - for nothing."""
     repeat_pin: str = ""
-    """Pin of a second push button: short press repeats the last guidance, long press mutes. Empty = none."""
+    """Pin of a second push button. Empty = none."""
+    repeat_press: str = "repeat, mute"
+    """What its presses do, in the same way."""
+    pins: tuple[str, ...] = ()
+    """More push buttons, each as "GPIO22: ahead, status"."""
+    input: str = ""
+    """Headset, presenter or pedal: its name, or its path under /dev/input/by-id. The rest of the system no longer gets
+    its keys. Empty = none."""
+    input_keys: tuple[str, ...] = ()
+    """What its keys do, each as "playpause: flag, correct, discard". Empty = the usual keys of such devices."""
+    pause_switch: str = ""
+    """Pin of a switch that pauses recording while it is on, or the name of a switch of `input`. Empty = none."""
     hold_s: Annotated[float, Meta(ge=0.1, le=5)] = 0.6
     """A press longer than this is a long one."""
+    double_s: Annotated[float, Meta(ge=0.1, le=2)] = 0.4
+    """Two presses at most so far apart are a double one. Where that means anything, a short press waits so long."""
     script: str = ""
     """File with presses for a replay, one JSON object a line. Empty = none."""
 
@@ -181,17 +232,29 @@ class SentinelSection:
 
 
 @dataclass(frozen=True, slots=True)
+class SetupSection:
+    """Letting the device in by a QR code before its camera."""
+
+    at_start: Literal["new", "never"] = "new"
+    """new: codes are looked for while the device is not enrolled, and neither a model nor a broker is set. never: only
+    after a press, or with --setup."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     device: DeviceSection = field(default_factory=DeviceSection)
     capture: CaptureSettings = field(default_factory=CaptureSettings)
     broker: BrokerSection = field(default_factory=BrokerSection)
     voice: VoiceSection = field(default_factory=VoiceSection)
+    tactile: TactileSection = field(default_factory=TactileSection)
     guidance: GuidanceSection = field(default_factory=GuidanceSection)
     flags: FlagsSection = field(default_factory=FlagsSection)
+    privacy: PrivacySection = field(default_factory=PrivacySection)
     sync: SyncSection = field(default_factory=SyncSection)
     power: PowerSection = field(default_factory=PowerSection)
     buttons: ButtonsSection = field(default_factory=ButtonsSection)
     sentinel: SentinelSection = field(default_factory=SentinelSection)
+    setup: SetupSection = field(default_factory=SetupSection)
 
 
 def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -213,6 +276,8 @@ def check(config: Config) -> None:
     if config.guidance.tick_every_s:
         settings.within("guidance.tick_every_s", config.guidance.tick_every_s, 2, 60)
     _check_words(config)
+    spoken_language(config)
+    _check_tactile(config.tactile)
     if config.sentinel.heartbeat_every_s:
         settings.within("sentinel.heartbeat_every_s", config.sentinel.heartbeat_every_s, 1, 60)
     config.guidance.execution.check()
@@ -222,8 +287,39 @@ def check(config: Config) -> None:
         settings.address(config.broker.address)
     if config.capture.pace == "fast" and not config.capture.source.startswith("replay:"):
         raise ConfigError("capture.pace is fast, which is for a replay.", hint="Leave it out, or use replay:FILE.")
+    _check_buttons(config.buttons)
     if config.buttons.script and not config.capture.source.startswith("replay:"):
         raise ConfigError("buttons.script is for a replay.", hint="Leave it out, or use replay:FILE as the source.")
+
+
+def _check_tactile(wanted: TactileSection) -> None:
+    if wanted.motors == "none":
+        return
+    example = "GPIO12" if wanted.motors == "gpio" else "/dev/i2c-1"
+    if not (wanted.left or wanted.right):
+        raise ConfigError(
+            f"tactile.motors is {wanted.motors}, and no motor is named.", hint=f'Write left = "{example}".'
+        )
+    for name, place in (("left", wanted.left), ("right", wanted.right)):
+        if place and place.startswith("/") != (wanted.motors == "drv2605"):
+            raise ConfigError(
+                f"tactile.{name} is {place!r}, which is none of {wanted.motors}.", hint=f"Write for example {example}."
+            )
+    if wanted.left == wanted.right:
+        raise ConfigError(f"tactile.left and tactile.right are both {wanted.left!r}.", hint="Leave one of them out.")
+
+
+def _check_buttons(wanted: ButtonsSection) -> None:
+    """What presses do is read here, so that a slip is found before the walk."""
+    binding(wanted.press, "buttons.press")
+    binding(wanted.repeat_press, "buttons.repeat_press")
+    named(wanted.pins, "buttons.pins")
+    key_codes(named(wanted.input_keys, "buttons.input_keys"))
+    if wanted.pause_switch.lower() in SWITCHES and not wanted.input:
+        raise ConfigError(
+            f"buttons.pause_switch is {wanted.pause_switch!r}, a switch of an input device.",
+            hint="Name the device with buttons.input, or a pin such as GPIO23.",
+        )
 
 
 SILENT = {"speakers": "the sound card", "none": "captions only"}
@@ -250,6 +346,12 @@ def _check_words(config: Config) -> None:
     models = ("none", "default", "auto", "server", "starter", "demo", "off")
     settings.refuse_near("guidance.model", config.guidance.model, {}, instead=dict.fromkeys(models, NO_MODEL_WORD))
     check_source(config.capture.source)
+
+
+def spoken_language(config: Config) -> tuple[Language, str]:
+    """(language, voice of espeak-ng). Raises: ConfigError with the list of languages, or what this one lacks."""
+    own = config.voice.languages
+    return languages.chosen(config.voice.language, Path(own).expanduser() if own else None)
 
 
 def device_name(config: Config) -> str:

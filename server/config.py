@@ -12,8 +12,9 @@ from server.broker.settings import BrokerSettings
 from server.gate.settings import BudgetSettings, FloorSettings
 from server.ingest.limits import LimitsSettings
 from server.learn.settings import LearnSettings
-from shared import atomic, settings
+from shared import atomic, languages, settings
 from shared.errors import ConfigError
+from shared.languages import Language
 
 FILE = "waycue.toml"
 DEFAULT_WEB_PORT = 8080
@@ -30,6 +31,9 @@ class EnrolSection:
     port of `broker.address`."""
     certificate_days: Annotated[float, Meta(ge=1, le=3650)] = 90.0
     """Life of a device's certificate, 1 to 3650. A device renews it when a third is left."""
+    announce: bool = True
+    """Say in the network, by multicast DNS, that a waycue server is here: a device whose code names an old address
+    finds it then. An address of this machine alone is never announced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,12 @@ class SpeechSection:
     recogniser: Literal["pocketsphinx", "whisper", "none"] = "pocketsphinx"
     """pocketsphinx (embedded, with a grammar made from the vocabulary), whisper (needs a model), or none."""
     model: str = ""
-    """For whisper: a model's name on the hub, or a folder."""
+    """For whisper: a model's name on the hub, or a folder. For pocketsphinx in another language than English: a folder
+    with an acoustic model of it and a dictionary."""
+    language: str = "en"
+    """Language in which wearers speak and type corrections: de, en or es."""
+    languages: str = ""
+    """Folder with languages of your own, one folder each. Empty = those that come along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +141,16 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
         raise ConfigError(
             "speech.recogniser is whisper, but speech.model is empty.", hint='Write for example "openai/whisper-tiny".'
         )
+    language = spoken_language(config)
+    if config.speech.recogniser == "pocketsphinx" and language.tables is not None and not config.speech.model:
+        raise ConfigError(
+            f"pocketsphinx comes with a model of English, and speech.language is {config.speech.language!r}.",
+            hint="Name a folder with one of that language in speech.model, or set speech.recogniser to whisper.",
+        )
     return config
+
+
+def spoken_language(config: ServerConfig) -> Language:
+    """Of the wearers' corrections. Raises: ConfigError with the list of languages, or what this one lacks."""
+    own = config.speech.languages
+    return languages.load(config.speech.language, Path(own).expanduser() if own else None)

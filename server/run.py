@@ -16,11 +16,12 @@ import uvicorn
 from server import speech, worker
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
-from server.config import DEFAULT_WEB_PORT, ServerConfig
+from server.config import DEFAULT_WEB_PORT, ServerConfig, spoken_language
 from server.database.store import Store, open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
+from server.identity import announced
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
 from server.identity.claims import Claims
@@ -63,7 +64,9 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         web = _web(store, dataset, registry, config, clock)
         if broker is not None:
             _start_access(home, broker, config, stack)
-        ingest = stack.enter_context(closing(worker.open_ingest(home, store, merge, config, clock)))
+        authority = broker.certificates.authority if broker else None
+        ingest = worker.open_ingest(home, store, merge, config, clock, authority=authority)
+        stack.callback(ingest.close)
         link = _link(config, broker, ingest, merge, offers)
         link.start()
         stack.callback(link.stop)
@@ -98,15 +101,20 @@ def _start_access(home: Path, broker: SecuredBroker, config: ServerConfig, stack
     if not config.enrol.address:
         return
     certificates, clock = broker.certificates, broker.certificates.clock
+    address = settings.address(config.enrol.address, what="enrol.address", default_port=enrolment.DEFAULT_PORT)
     service = EnrolmentService(
         Claims(certificates, root=lambda: Release(home, clock=clock).root_json()),
         clock=clock,
         on_enrolled=broker.access.wake,
-        address=settings.address(config.enrol.address, what="enrol.address", default_port=enrolment.DEFAULT_PORT),
+        address=address,
         broker=config.enrol.broker or f":{config.broker.host_port()[1]}",
     )
     service.start()
     stack.callback(service.stop)
+    if config.enrol.announce:
+        announcement = announced.of_this_machine(address[1], address[0])
+        announcement.start()
+        stack.callback(announcement.close)
 
 
 def _link(
@@ -190,6 +198,7 @@ def _transcribe(merge: Merge, config: ServerConfig, correction: threading.Event,
     if config.speech.recogniser == "none":
         return
     transcriber = None
+    language = spoken_language(config)
     correction.set()
     while not stopping.is_set():
         correction.wait(LISTEN_EVERY_S if config.ingest.shared else None)
@@ -197,5 +206,7 @@ def _transcribe(merge: Merge, config: ServerConfig, correction: threading.Event,
         if stopping.is_set():
             return
         if transcriber is None:
-            transcriber = speech.open_transcriber(config.speech.recogniser, model=config.speech.model)
-        speech.transcribe_waiting(merge, transcriber, stop=stopping.is_set)
+            transcriber = speech.open_transcriber(
+                config.speech.recogniser, model=config.speech.model, language=language
+            )
+        speech.transcribe_waiting(merge, transcriber, stop=stopping.is_set, language=language)

@@ -25,6 +25,7 @@ from server.dataset.merge import Merge
 from server.dataset.recover import recover
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
+from server.identity.sealing_key import SealingKey
 from server.ingest.counters import DailyCounts
 from server.ingest.ingest import Ingest
 from server.maintenance import home_lock
@@ -39,10 +40,18 @@ SHARED_FILTERS = (topics.SHARED_EVENTS, topics.SHARED_TRANSFERS)
 """What every ingest worker subscribes to, `run` included."""
 
 
-def open_ingest(home: Path, store: Store, merge: Merge, config: ServerConfig, clock: Clock) -> Ingest:
-    """The intake of a process, as the settings say. Raises: OSError."""
+def open_ingest(
+    home: Path, store: Store, merge: Merge, config: ServerConfig, clock: Clock, *, authority: Authority | None
+) -> Ingest:
+    """The intake of a process, as the settings say. authority: None = nobody can be enrolled, and nothing is sealed.
+    Raises: ConfigError, OSError."""
     return Ingest(
-        home / "incoming", merge, settings=config.limits, counts=DailyCounts(clock, store), shared=config.ingest.shared
+        home / "incoming",
+        merge,
+        settings=config.limits,
+        counts=DailyCounts(clock, store),
+        shared=config.ingest.shared,
+        key=None if authority is None else SealingKey.of(authority).private,
     )
 
 
@@ -74,7 +83,7 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
         recover(store, dataset, merge, clock)
         authority = Authority(home, clock=clock) if config.broker.tls else None
         tls = authority.client_context(name) if authority else None
-        ingest = stack.enter_context(closing(open_ingest(home, store, merge, config, clock)))
+        ingest = stack.enter_context(closing(open_ingest(home, store, merge, config, clock, authority=authority)))
         ports = Ports(ingest.handle, settle=ingest.settle, waits=lambda: ingest.waits)
         if authority is not None:
             enrolled = EnrolledDevices(Certificates(store, authority, clock=clock))

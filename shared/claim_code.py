@@ -8,7 +8,6 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from urllib.parse import parse_qs, quote, urlencode
 
 from shared.errors import ConfigError
 
@@ -31,18 +30,3 @@ def key_of(code: str) -> bytes:
     if len(plain) * 5 != CODE_BITS or not set(plain) <= set(_ALPHABET):
         raise ConfigError("The claim code is not four groups of four letters and digits.", hint="Type it once more.")
     return hmac.digest(VERSION.encode(), plain.encode(), "sha256")
-
-
-def uri(server: str, device: str, code: str) -> str:
-    """What the QR code holds."""
-    return "waycue:enrol?" + urlencode({"server": server, "device": device, "code": code}, quote_via=quote, safe=":")
-
-
-def parse_uri(text: str) -> dict[str, str]:
-    """server, device and code of a QR code's text. Raises: ConfigError."""
-    head, _, query = text.strip().partition("?")
-    query_values = parse_qs(query) if head.lower() == "waycue:enrol" and len(text) < 1000 else {}
-    names = ("server", "device", "code")
-    if any(len(query_values.get(name, [])) != 1 for name in names):
-        raise ConfigError("This is not the text of a waycue QR code.", hint="It begins with waycue:enrol?server=")
-    return {name: query_values[name][0] for name in names}

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
 from msgspec import Meta
@@ -32,6 +32,8 @@ from shared.strict import DeviceName
 PATH = "/enrol"
 MAC_HEADER = "X-Waycue-Mac"
 DEFAULT_PORT = 8443
+SERVICE = "_waycue._tcp.local."
+"""As which a server is announced in its network, with the port where devices enrol (DNS-SD, RFC 6763)."""
 MAX_REQUEST_BYTES = 16 * 1024
 MAX_ANSWER_BYTES = 256 * 1024
 _ASCII = r"^[\x00-\x7f]*\Z"  # PEM, JSON with escapes, names and hexadecimal are
@@ -59,6 +61,8 @@ class EnrolAnswer:
     """HOST:PORT."""
     root_json: Root
     """The TUF root from which the device trusts releases."""
+    sealing_pem: Pem = field(default="", metadata=strict.LATER)
+    """The authority's certificate for the key that moments are sealed to; "" = the server has none."""
 
 
 Body = TypeVar("Body", bound="EnrolRequest | EnrolAnswer")
@@ -85,7 +89,7 @@ def is_equal(left: str, right: str) -> bool:
 
 
 def encode(body: EnrolRequest | EnrolAnswer) -> bytes:
-    return json.dumps({item.name: getattr(body, item.name) for item in fields(body)}, separators=(",", ":")).encode()
+    return json.dumps(strict.plain(body), separators=(",", ":")).encode()
 
 
 def decode(kind: type[Body], data: bytes) -> Body:

@@ -21,10 +21,16 @@ from shared.strict import Count, DeviceName, Items, Number, PlainName, Sha256, T
 MAX_MESSAGE_BYTES = 64 * 1024  # a sidecar is about 1 KB; 64 KiB leaves room for hazard scores and unknown fields
 
 FLAGS = ("wearer", "correction", "stopped", "low_confidence", "disagreement", "audit", "predecessor")
+SEALED = "sealed"
+"""Kind of an envelope that only the server can open: its body is a SealedRecord."""
 PART_KINDS = ("frame", "audio", "clip", "correction_audio")
 PartKind = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(PART_KINDS)})\Z")]
 KindOfDevice = Annotated[str, Meta(pattern=r"^(?:[a-z0-9][a-z0-9-]{0,47})?\Z")]
 LookMs = Annotated[float, Meta(ge=0, le=600_000)]  # ten minutes: longer than any watchdog lets a look last
+RecordKind = Annotated[str, Meta(pattern=r"^(?:chunk|correction)\Z")]
+Importance = Annotated[int, Meta(ge=0, le=2)]
+Sealed = Annotated[str, Meta(max_length=60_000, pattern=r"^[A-Za-z0-9+/]+={0,2}\Z")]
+Angle = Annotated[float, Meta(ge=0, le=180)]
 Spans = Annotated[tuple[tuple[Count, Count], ...], Items]
 
 
@@ -68,6 +74,8 @@ class ChunkRecord:
     context: Text = ""
     width_px: Count = 0
     height_px: Count = 0
+    fov_deg: Angle = field(default=0.0, metadata=strict.LATER)
+    """What the picture shows from its left to its right edge; 0 = not known."""
     extra: Table = field(default_factory=dict)
 
 
@@ -91,11 +99,64 @@ class CorrectionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedRecord:
+    """A record that only the server can read (shared.sealing); its payload files are sealed, too."""
+
+    device: DeviceName
+    of: RecordKind
+    """What is inside."""
+    importance: Importance
+    """0 a correction, 1 flagged by the wearer, 2 the rest."""
+    parts: Annotated[tuple[Part, ...], Items]
+    """The sealed files, as they lie on the disk and travel."""
+    digest: Sha256
+    """SHA-256 of the envelope inside."""
+    sealed: Sealed
+    """Base64 of a sealed file: the envelope that would have travelled instead."""
+    started_at_s: Number = 0.0
+    """As in the record inside, like the next: what is to be forgotten is found by its time."""
+    duration_s: Number = 0.0
+    extra: Table = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EraseRecord:
+    """The wearer wants something erased that the server may have: shared.erasure says what it covers. May arrive
+    before what it is about, and any number of times."""
+
+    erase_id: PlainName
+    device: DeviceName
+    asked_at_utc: UtcSeconds
+    record_ids: Annotated[tuple[PlainName, ...], Items] = ()
+    """Chunks and corrections by their ids."""
+    boot_id: Text = ""
+    """With the two below: what was recorded in a stretch of time. "" = nothing by time; else what the boot ids of the
+    records begin with."""
+    from_s: Number = 0.0
+    """Seconds since boot, as in the records."""
+    to_s: Number = 0.0
+    extra: Table = field(default_factory=dict)
+
+
+Record = ChunkRecord | CorrectionRecord | EraseRecord
+"""What travels on `up/event`, as it is or sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeardWords:
+    """What the server understood of a spoken correction, for the wearer to hear. Sent once; nothing hangs on it."""
+
+    correction_id: PlainName
+    text: Text = ""
+    """The vocabulary's sentence; "" = not understood."""
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """What travels on `up/event`: a record with its kind and its own id."""
 
     kind: Text
-    """chunk | correction"""
+    """chunk | correction | erase | sealed"""
     record_id: PlainName
     body: Table
 
@@ -174,6 +235,8 @@ class Certificate:
 
     certificate_pem: Text
     ca_pem: Text
+    sealing_pem: Text = field(default="", metadata=strict.LATER)
+    """The authority's certificate for the key that moments are sealed to; "" = this server has none."""
 
 
 @dataclass(frozen=True, slots=True)

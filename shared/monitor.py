@@ -27,6 +27,9 @@ from collections.abc import Container
 CLEAR_SENTENCE = "Continue straight, path is clear."
 NOT_SURE_SENTENCES = ("Not sure, check ahead.", "Not sure, check left.", "Not sure, check right.")
 NOTHING_YET = "Nothing said yet."
+NOTHING_HEARD = "Heard: nothing to say."
+OWN_WORDS = "Heard: "
+"""Before the wearer's own words, read back: they are not told to do it."""
 WORDS_MOST, WARNING_WORDS_MOST = 8, 4
 ALERTS = frozenset("stop wait caution duck".split())
 GO = frozenset("continue keep move follow enter turn step".split())
@@ -74,8 +77,13 @@ def stopped(text: str, *, tier: int, why: str, clear_allowed: bool = False) -> s
     clear_allowed: the wearer wants to hear that the way is clear
     """
     spelt = _WORD.findall(text.lower())
-    if why == "state" or text == NOTHING_YET:
+    if why == "state" or text in (NOTHING_YET, NOTHING_HEARD):
         return _news(spelt)
+    if why == "heard":
+        if not text.startswith(OWN_WORDS):
+            return "own words that are not marked as such"
+        text = text.removeprefix(OWN_WORDS)
+        spelt = spelt[1:]
     if text in NOT_SURE_SENTENCES and tier > 1:
         return None
     if text == CLEAR_SENTENCE:

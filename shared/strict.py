@@ -8,7 +8,7 @@ are left out where it has none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -36,6 +36,10 @@ _IN_WORDS = {_NAME: "a plain name", _DEVICE: "a device name", _SHA256: "a SHA-25
 Items = Meta(max_length=MAX_ITEMS)
 """`Annotated[tuple[Part, ...], Items]`"""
 Table = Annotated[Mapping[str, Any], Items]
+
+LATER = {"later": True}
+"""Metadata of a field that came after version 0.1.0: it is written only where it differs from its default, so that what
+older code wrote is written back to the same bytes."""
 
 T = TypeVar("T")
 
@@ -74,9 +78,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if hasattr(value, "__dataclass_fields__"):
-        own = {item.name: plain(getattr(value, item.name)) for item in fields(value) if item.name != "extra"}
+        own = {item.name: plain(getattr(value, item.name)) for item in fields(value) if _is_written(item, value)}
         return own | dict(getattr(value, "extra", {}))
     return dict(value) if isinstance(value, Mapping) else value
+
+
+def _is_written(item: Field[Any], value: Any) -> bool:
+    later = "later" in item.metadata and getattr(value, item.name) == item.default
+    return item.name != "extra" and not later
 
 
 def check_depth(value: Any, name: str, *, most: int = MAX_DEPTH) -> None:

@@ -62,11 +62,12 @@ ACK = Topic("down/<name>/ack", Side.SERVER, "Ack")
 OFFER = Topic("down/offer", Side.SERVER, "Offer", retained=True)
 BLOCK = Topic("down/block/<sha256>/<offset>", Side.SERVER, "raw bytes of the file with that hash, from byte `<offset>`")
 CERTIFICATE = Topic("down/certificate", Side.SERVER, "Certificate")
-TABLE = (STATUS, EVENT, BEGIN, PART, END, ASK, WANT, RENEW, ACK, OFFER, BLOCK, CERTIFICATE)
+HEARD = Topic("down/heard", Side.SERVER, "HeardWords")
+TABLE = (STATUS, EVENT, BEGIN, PART, END, ASK, WANT, RENEW, ACK, OFFER, BLOCK, CERTIFICATE, HEARD)
 
 status, event, want, renew = STATUS.of, EVENT.of, WANT.of, RENEW.of
 begin, part, end, ask = BEGIN.of, PART.of, END.of, ASK.of
-ack, offer, block, certificate = ACK.of, OFFER.of, BLOCK.of, CERTIFICATE.of
+ack, offer, block, certificate, heard = ACK.of, OFFER.of, BLOCK.of, CERTIFICATE.of, HEARD.of
 
 
 def subtrees(sender: Side, device: str = "+") -> tuple[str, ...]:

@@ -101,11 +101,32 @@ class PulseChild:
         """Start playing a WAV file where the microphone hears it; wait() on the answer for its end."""
         return subprocess.Popen(["paplay", f"--device={sink}", str(wav)], env=os.environ | self.env)
 
+    def plug_in(self, sink: str, *, channels: int = 2) -> str:
+        """Another null sink, which becomes the default one, as a headset does. Returns what `unplug` needs."""
+        module = self.control("load-module", "module-null-sink", f"sink_name={sink}", f"channels={channels}")
+        self.control("set-default-sink", sink)
+        return module
+
+    def unplug(self, module: str) -> None:
+        """Take a sink away again."""
+        self.control("unload-module", module)
+
+    def module_of(self, sink: str) -> str:
+        """What `unplug` needs of a sink that was there from the start."""
+        rows = (line.split("\t") for line in self.control("list", "short", "modules").splitlines())
+        return next(row[0] for row in rows if f"sink_name={sink} " in f"{row[2]} ")
+
+    def control(self, *words: str) -> str:
+        """Ask `pactl`. Raises: CalledProcessError."""
+        done = subprocess.run(["pactl", *words], env=os.environ | self.env, capture_output=True, check=True, timeout=20)
+        return done.stdout.decode().strip()
+
     @contextmanager
-    def record(self, *, sink: str = SPEAKERS) -> Iterator[Callable[[], NDArray[np.int16]]]:
-        """While in the block, hear what is played on a sink: call the answer for the samples so far (mono, 16 kHz)."""
+    def record(self, *, sink: str = SPEAKERS, channels: int = 1) -> Iterator[Callable[[], NDArray[np.int16]]]:
+        """While in the block, hear what is played on a sink: call the answer for the samples so far, at 16 kHz: [n],
+        with more than one channel one after the other in each frame."""
         raw = self.folder / f"{sink}.raw"
-        command = ["parec", f"--device={sink}.monitor", "--format=s16le", f"--rate={RATE_HZ}", "--channels=1"]
+        command = ["parec", f"--device={sink}.monitor", "--format=s16le", f"--rate={RATE_HZ}", f"--channels={channels}"]
         with raw.open("wb") as out:
             child = subprocess.Popen([*command, "--latency-msec=20"], stdout=out, env=os.environ | self.env)
             try:

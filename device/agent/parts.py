@@ -10,11 +10,14 @@ monitor                                           status, announcements, watchdo
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from rich.console import Console
 
 from device import build
@@ -23,12 +26,14 @@ from device.boot import agent_version
 from device.capture.recorder import Recorder
 from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
+from device.capture.worn import WornCamera
 from device.config import Config
-from device.controls.buttons import Buttons, PinButton
-from device.controls.dispatch import Presses
-from device.controls.retried import TEXTS, RetriedButtons
+from device.controls.actions import Buttons
+from device.controls.dispatch import Presses, PressPorts
+from device.controls.retried import ANOTHER, COMES_BACK_S, REMOTE, SWITCH, TEXTS, RetriedButtons
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance
+from device.health import how_are_you
 from device.health.feed import SpokenTimes
 from device.health.machine_kind import this_machine
 from device.health.power.find import PowerPlaces, PowerSources
@@ -41,20 +46,26 @@ from device.health.walk_report import Captions, WalkReport
 from device.identity.admission import Admission
 from device.identity.renew import Renewal
 from device.moments.collector import Moments, MomentsPorts, WalkId
+from device.moments.recording import Recording
 from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
 from device.outbox.late import LateOutbox
+from device.setup.runner import Setup
 from device.sync.conditions import SyncDecision, SyncWatch
 from device.sync.link import Link, LinkPorts, LinkSettings
+from device.tactile.channel import FeltBuzz, Tactile
+from device.tactile.patterns import buzz_of
 from device.updates.late_models import LateModels
 from device.updates.model_source import FixedModel, Loader, ModelPorts, Models, OfferedModels, SelfTest, loader
 from device.updates.permission import Permission, settings_allow
 from device.updates.slots import current_slot
 from device.voice.espeak import Espeak
 from device.voice.phrases import Phrases
-from device.voice.voice import Voice, VoiceUtterance
+from device.voice.voice import VOLUME_LEAST, Voice, VoiceUtterance
+from device.voice.volume import KeptVolume
 from shared import atomic, policy
 from shared.clock import Clock
-from shared.messages import ChunkRecord, Status
+from shared.guidance.events import SayNow
+from shared.messages import ChunkRecord, EraseRecord, Status
 from shared.runtime import check_golden
 
 logger = logging.getLogger(__name__)
@@ -71,6 +82,8 @@ class RunOptions:
     exit_at_end: bool = False
     linger_s: float = 30.0
     update_first_s: float = 0.0
+    setup: bool = False
+    """Look for a QR code from the start on, also where the device is enrolled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +111,35 @@ class Parts:
         self.config = config
         self.clock = clock = ports.clock
         self.walking = False
+        self.battery_percent: Callable[[], int | None] = lambda: None
+        """0 to 100; None = nobody knows."""
         self.rounds = 0
         """Of the loop that reads the source."""
+        self.setup: Setup | None = None
+        """Made by the agent; it is told what was said."""
         self.is_replay = settings.is_replay(config)
         self.device_kind = this_machine()
         self.source = ports.source or build.source(config, clock)
         self.state_dir = settings.state_folder(config)
         with contextlib.suppress(OSError):  # each part that needs it says so
             atomic.make_dirs(self.state_dir)
+        self.camera = WornCamera(config.capture)
         self.walk_clock = WalkClock(clock, stands_still=config.capture.pace == "fast")
         self.admission = Admission.of(config, self.state_dir, clock)
         owner = config.device
         self.walk = WalkId.begin(
-            self.admission.device, clock, wearer=owner.wearer, consent=owner.consent, context=owner.context
+            self.admission.device,
+            clock,
+            wearer=owner.wearer,
+            consent=owner.consent,
+            context=owner.context,
+            own_clock=self.is_replay,
         )
-        self.report = WalkReport(self.walk.walk_id, self.walk.device, config.capture.source)
-        self.captions = Captions(file=options.captions, console=ports.console)
+        self.language, voice = settings.spoken_language(config)
+        self.report = WalkReport(self.walk.walk_id, self.walk.device, config.capture.source, self.language.spoken)
+        self.captions = Captions(file=options.captions, console=ports.console, words=self.language.spoken)
         self.buttons = self._made_buttons()
-        self.voice = self._made_voice()
+        self.voice = self._made_voice(voice)
         self.sight_told = SightTold(self.state_dir)
         listens = config.capture.pace == "real"  # nobody hears a replay that is as fast as possible
         self.guidance = Guidance(
@@ -126,11 +150,13 @@ class Parts:
             walk_now=self.walk_clock.now_s,
             hurry=stopping.is_set,
             introduction=self.sight_told.introduction if listens else lambda card: (),
+            feel=self._feel,
         )
         guidance = self.guidance
         self.news = RationedNews(lambda text, about: guidance.tell(text, about=about), clock)
+        self.tactile = self._made_tactile() if listens else None
         self.recorder = Recorder(clips=config.capture.clips)
-        self.outbox = LateOutbox(self.state_dir / "outbox")
+        self.outbox = LateOutbox(self.state_dir / "outbox", key=self._sealing_key())
         try:
             self._connect(ports, stopping)
         except BaseException:
@@ -146,38 +172,60 @@ class Parts:
             limit_bytes=limit_bytes,
             check=self.outbox.check,
         )
-        hooks = MomentsPorts(self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell)
-        self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
-        self.presses = Presses(
-            self.buttons, self.guidance, self.moments, self.voice, walking=lambda: self.walking, stop=stopping.set
+        hooks = MomentsPorts(
+            self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell, lambda: self.camera.known_deg
         )
+        self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
+        self.recording = Recording(self.moments, self.state_dir, self._announce_about)
+        press_ports = PressPorts(lambda: self.walking, stopping.set, lambda: how_are_you.line(self.wellbeing()))
+        self.presses = Presses(self.buttons, self.guidance, self.voice, (self.moments, self.recording), press_ports)
         self.models = self._made_models(ports)
         self.renewal: Renewal | None = None
         self.link = self._made_link()
         self.sync_watch = SyncWatch(self.config.sync, self._allow)
         self.power = self._made_power()
 
-    def _made_buttons(self) -> list[Buttons]:
-        texts = iter(TEXTS)
-        return [
-            RetriedButtons(buttons, next(texts), self._announce_button) if isinstance(buttons, PinButton) else buttons
-            for buttons in build.buttons(self.config, self.walk_clock.now_s)
-        ]
+    def _sealing_key(self) -> X25519PublicKey | None:
+        """What moments are encrypted to; None = they are not."""
+        known = self.admission.identity
+        key = None if known is None or not self.config.privacy.encrypt else known.sealing_key
+        logger.info("Moments are kept %s.", "unencrypted" if key is None else "encrypted for the server")
+        return key
 
-    def _made_voice(self) -> Voice:
-        self.phrases = Phrases(Espeak(voice=self.config.voice.language), self.state_dir / "voice")
+    def _made_buttons(self) -> list[Buttons]:
+        texts = itertools.chain(TEXTS, itertools.repeat(ANOTHER))
+        pins = build.pins(self.config, self.clock)
+        retried = [RetriedButtons(pin, next(texts), self._announce_about) for pin in pins]
+        inputs, switches = build.inputs(self.config, self.clock), build.switches(self.config)
+        retried += [RetriedButtons(one, REMOTE, self._announce_about, most_s=COMES_BACK_S) for one in inputs]
+        retried += [RetriedButtons(one, SWITCH, self._announce_about) for one in switches]
+        return [*build.buttons(self.config, self.walk_clock.now_s), *retried]
+
+    def _made_voice(self, name: str) -> Voice:
+        self.phrases = Phrases(Espeak(voice=name), self.state_dir / "voice", spoken=self.language.spoken)
         self.spoken_times = SpokenTimes(self.clock, self.config.voice.words_per_minute)
+        self.volume = KeptVolume(self.state_dir, setting=self.config.voice.volume, least=VOLUME_LEAST)
         return Voice(
             self.phrases,
             build.sink(self.config, self.walk_clock, self.clock),
-            pace=build.pace(self.config),
+            pace=replace(build.pace(self.config), volume=self.volume.now),
             clock=self.clock,
             walk_now=self.walk_clock.now_s,
             on_trouble=self._voice_trouble,
+            on_volume=self.volume.changed,
+            on_news=lambda text: self.guidance.tell(text, urgent=True, about=policy.VOICE),
+        )
+
+    def _made_tactile(self) -> Tactile | None:
+        motors = build.motors(self.config)
+        if motors is None:
+            return None
+        return Tactile(
+            motors, self.clock, announce=lambda text: self.guidance.tell(text, about="vibration"), felt=self._felt
         )
 
     def _made_models(self, ports: AgentPorts) -> Models:
-        guiding, camera = self.config.guidance, self.config.capture.camera
+        guiding, camera = self.config.guidance, self.camera
         if guiding.model:
             own = Permission(settings_allow(self.config))
             load = ports.load or loader(execution=guiding.execution, camera=camera, permission=own)
@@ -219,15 +267,27 @@ class Parts:
 
     # called by guidance
 
+    def _feel(self, action: SayNow, taken_s: float | None) -> None:
+        if self.tactile is None:
+            return
+        buzz = buzz_of(tier=action.speak.tier, why=action.speak.why, side=action.side)
+        if buzz is not None:
+            self.tactile.feel(buzz, taken_s)
+
     def said(self, spoken: Spoken) -> None:
         chunk = self.walk.chunk_id(self.recorder.sequence_at(spoken.seen_s))
         self.captions.show(spoken, chunk)
         self.report.said(spoken, chunk)
         self.sight_told.said(spoken.text)
-        self.spoken_times.said(spoken.text)
+        self.spoken_times.said(spoken.text, self.language.spoken(spoken.text))
+        if self.setup is not None:
+            self.setup.said(spoken.text)
 
     def flagged(self, reason: str, t_s: float) -> None:
         self.moments.note(t_s, reason)
+
+    def _felt(self, felt: FeltBuzz) -> None:
+        self.report.felt(felt.buzz.side, felt.buzz.tier, felt.taken_s, felt.driven_s)
 
     def looked(self, version: str) -> None:
         self.models.looked(version)
@@ -243,13 +303,22 @@ class Parts:
         self.voice.say(VoiceUtterance(OUT_OF_TURN, text, 2, earcon="state"))
         self.said(Spoken(OUT_OF_TURN, now_s, text, 2, "state", 1.0, seen_s=now_s))
 
+    def wellbeing(self) -> how_are_you.Wellbeing:
+        """How the device is, for the wearer who asks."""
+        online = None if self.link is None else self.link.online
+        waiting, trouble = self.outbox.counts().queued, self.sealer.trouble or ""
+        return how_are_you.Wellbeing(self.battery_percent(), online, waiting, not self.recording.paused, trouble)
+
     def _sealed(self, parcel: Parcel) -> None:
+        if isinstance(parcel.record, EraseRecord):
+            self.report.erase(parcel.record.record_ids)
+            return
         correction = not isinstance(parcel.record, ChunkRecord)
         self.report.sealed(parcel.name, correction=correction)
         if correction:
             self.voice.earcon("listened")
 
-    def _announce_button(self, text: str, about: str) -> None:
+    def _announce_about(self, text: str, about: str) -> None:
         self.news.tell(text, about=about)
 
     def tell_power(self, news: PowerNews) -> None:
@@ -266,7 +335,8 @@ class Parts:
         if why:
             logger.error("%s", why)
             self.captions.note(f"No voice: {why} Captions go on.", style="red")
-        self.guidance.post(policy.VoiceLost() if why else policy.VoiceFound())
+        found = policy.VoiceFound(self.voice.back_with or policy.VOICE_BACK)
+        self.guidance.post(policy.VoiceLost() if why else found)
 
     def _listening(self, on: bool) -> None:
         self.guidance.post(policy.CorrectionListening(on))

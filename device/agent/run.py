@@ -14,7 +14,7 @@ import logging
 import threading
 from contextlib import ExitStack
 
-from device.agent import watching
+from device.agent import setting_up, watching
 from device.agent.parts import AgentPorts, Parts, RunOptions
 from device.agent.shedding import Shedding
 from device.agent.state import AgentState
@@ -25,24 +25,31 @@ from device.controls.retried import BUTTON_TEXTS
 from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_WORDS, UPDATED
 from device.guidance.shedding import SHED_TEXTS
 from device.health import announcements, status
+from device.health.how_are_you import HOW_TEXTS
 from device.health.monitor import HealthMonitor, MonitorPorts
 from device.health.power.news import POWER_TEXTS
+from device.moments.collector import MOMENT_TEXTS
+from device.moments.pausing import PAUSE_TEXTS
 from device.moments.sealer import STORAGE_TEXTS
+from device.setup.texts import SETUP_TEXTS
+from device.tactile.channel import TACTILE_TEXTS
 from device.updates.model_source import MODEL_TEXTS
+from device.voice.speakers import OUTPUT_TEXTS
 from shared import policy
 from shared.errors import MediaError
-from shared.notify import READY as SYSTEMD_READY
 from shared.notify import STOPPING, notify
 
 logger = logging.getLogger(__name__)
 
 READ_S = 0.1
+READY_LATEST_S = 10.0  # a camera that gives no picture is announced after 2 s: then the watchdog takes over
 SETTLE_S = 10.0  # for the last look and its words at the end of a walk
 LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
-    TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *SHED_TEXTS,
+    TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS, *HOW_TEXTS,
+    *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS,
 )  # fmt: skip
 
 
@@ -55,7 +62,8 @@ class Agent:
     def __init__(self, config: Config, options: RunOptions, ports: AgentPorts) -> None:
         self._options = options
         self._stop = threading.Event()
-        self._without_camera = False
+        self._without_camera = self._started = False
+        self._walking_since_s = 0.0
         self.parts = parts = Parts(config, options, ports, self._stop)
         self._state = state = AgentState(parts)
         monitor_ports = MonitorPorts(
@@ -69,7 +77,10 @@ class Agent:
         )
         self._monitor = HealthMonitor(monitor_ports, parts.guidance, state_dir=parts.state_dir, clock=ports.clock)
         self._shedding = Shedding(parts)
-        self._feed, self._keeper = watching.made(parts, state.progress)
+        self._feed, self._keeper = watching.made(parts, state.progress, self._is_ready)
+        self.restarts = False
+        """It ended because the set-up gave it another identity: an agent with that is to follow."""
+        parts.setup = setting_up.made(parts, self._restart, open_now=options.setup)
 
     def run(self) -> None:
         """The walk from beginning to end. Raises: ConfigError; for a replay MediaError and BundleError, too."""
@@ -84,7 +95,8 @@ class Agent:
                 self._end_walk()
                 self._linger()
             finally:
-                notify(STOPPING)
+                if not self.restarts:
+                    notify(STOPPING)
                 self.parts.walking = False
 
     def stop(self) -> None:
@@ -92,8 +104,22 @@ class Agent:
         self._feed.end()
         self._stop.set()
 
+    def _restart(self) -> None:
+        self.restarts = True
+        self._feed.restart()
+        self._stop.set()
+
     def _is_watched(self) -> bool:
         return self._keeper is not None and self._keeper.watches
+
+    def _is_ready(self) -> bool:
+        """What systemd is told: it guides, or it has said why it does not and goes on trying (ADR 0059)."""
+        parts, guidance = self.parts, self.parts.guidance
+        if parts.source is None or not parts.walking:
+            return self._started and parts.source is None
+        told = self._without_camera or not guidance.model_version
+        late = parts.clock.monotonic_s() - self._walking_since_s >= READY_LATEST_S
+        return told or late or guidance.live_s >= self._walking_since_s
 
     def _start(self, stack: ExitStack) -> None:
         """Start the parts. The stack closes them, the last registered first; closing a part that was not started does
@@ -114,11 +140,16 @@ class Agent:
         self._open_captions()
         stack.callback(parts.voice.close)
         parts.voice.start(extra_phrases=SAID_BEFOREHAND)
+        if parts.tactile is not None:
+            stack.callback(parts.tactile.close)
+            parts.tactile.start()
         stack.callback(self._monitor.close)
         stack.callback(parts.models.close)
         stack.callback(parts.sealer.close)
         stack.callback(parts.guidance.stop)
         parts.guidance.start()
+        stack.callback(parts.recording.close)
+        parts.recording.start()
         for buttons in parts.buttons:
             stack.callback(buttons.close)
             buttons.open()
@@ -136,9 +167,12 @@ class Agent:
             parts.sync_watch.start()
             parts.link.start()
         parts.models.start()
+        if parts.setup is not None:
+            parts.presses.first = parts.setup.pressed
+            stack.callback(parts.setup.close)
+            parts.setup.start()
         self._monitor.start()
-        notify(SYSTEMD_READY)
-        self._feed.ready()
+        self._started = True
 
     def _open_captions(self) -> None:
         try:
@@ -158,7 +192,7 @@ class Agent:
             parts.models.wait_for_offer(
                 self._options.update_first_s, online=lambda: bool(self._state.online()), stop=self._stop
             )
-        if not parts.guidance.model_version:
+        if not parts.guidance.model_version and not (parts.setup is not None and parts.setup.begins):
             parts.guidance.tell(NO_MODEL, about=ABOUT_MODEL)
         if parts.config.guidance.trial_classes:
             parts.guidance.tell(TRIAL_WORDS)
@@ -169,6 +203,7 @@ class Agent:
         parts = self.parts
         self._greet(self._opened(source))
         parts.moments.begin(parts.clock)
+        self._walking_since_s = parts.clock.monotonic_s()
         parts.walking = True
         if parts.guidance.model_version and not self._without_camera:
             parts.guidance.post(policy.WalkBegan())
@@ -181,9 +216,12 @@ class Agent:
             parts.presses.poll(now_s)
             if isinstance(item, VideoFrame):
                 self._camera_came()
+                parts.camera.saw(item)
                 parts.report.took(item, parts.clock.monotonic_s())
                 parts.guidance.offer(item)
                 parts.models.saw(item)
+                if parts.setup is not None:
+                    parts.setup.offer(item)
             elif item is not None:
                 parts.guidance.hear(item)
             if item is None:
@@ -234,7 +272,8 @@ class Agent:
     def _end_walk(self) -> None:
         parts = self.parts
         parts.walking = False
-        self._feed.end()
+        if not self.restarts:
+            self._feed.end()
         parts.guidance.post(policy.WalkEnded())
         if parts.source is not None:
             parts.guidance.settle(SETTLE_S)

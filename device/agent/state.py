@@ -41,7 +41,9 @@ class AgentState:
         cameras = (part for part in self._source_health() if part.kind == "picture")
         if any(not part.healthy and not part.given_up for part in cameras):
             return parts.rounds
-        return parts.guidance.progress_s if parts.guidance.model_version else parts.moments.chunks
+        if parts.guidance.model_version:
+            return parts.guidance.progress_s
+        return parts.rounds if parts.recording.paused else parts.moments.chunks
 
     def status(self) -> DeviceStatus:
         parts = self._parts
@@ -75,6 +77,7 @@ class AgentState:
             troubles=self._troubles(),
             offline="" if link is None else link.why_offline or "",
             device_kind=parts.device_kind,
+            recording=not parts.recording.paused,
             look_p95_ms=parts.guidance.look_p95_ms,
             battery_percent=parts.power.percent,
             battery_minutes=parts.power.minutes_left,
@@ -85,7 +88,8 @@ class AgentState:
 
     def _troubles(self) -> tuple[str, ...]:
         parts = self._parts
-        troubles = (parts.voice.trouble, parts.sealer.trouble, parts.admission.trouble)
+        vibration = "" if parts.tactile is None else parts.tactile.trouble
+        troubles = (parts.voice.trouble, vibration, parts.sealer.trouble, parts.admission.trouble)
         sources = (f"{part.name}: {part.trouble}" for part in self._source_health() if not part.healthy)
         return (*(trouble for trouble in troubles if trouble), *sources)
 
@@ -111,8 +115,9 @@ class AgentState:
         """At worst the wearer is told again."""
         try:
             self._parts.sight_told.keep()
+            self._parts.volume.keep()
         except OSError as error:
-            logger.warning("What the wearer was told cannot be kept: %s", error)
+            logger.warning("What the wearer was told and has set cannot be kept: %s", error)
 
     def figures(self) -> dict[str, Any]:
         """What the report holds beside what was said and flagged."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from device.agent.parts import Parts
+from device.health import announcements
 from device.health.feed import FeedPorts, ProgressFeed
 from device.health.sentinel_keeper import SentinelKeeper, board_folder
 from device.sentinel.board import NAME, Board
@@ -17,8 +18,12 @@ from shared import policy
 
 logger = logging.getLogger(__name__)
 
+ABOUT_WATCH = "watch"
 
-def made(parts: Parts, progress: Callable[[], object]) -> tuple[ProgressFeed, SentinelKeeper | None]:
+
+def made(
+    parts: Parts, progress: Callable[[], object], ready: Callable[[], bool]
+) -> tuple[ProgressFeed, SentinelKeeper | None]:
     """(feed, keeper), not started. Without a sentinel by the settings, or without memory for a board, the feed is for
     the watchdog alone."""
     board = _board(parts)
@@ -30,6 +35,7 @@ def made(parts: Parts, progress: Callable[[], object]) -> tuple[ProgressFeed, Se
         voice_works=lambda: parts.voice.works,
         look_every_s=lambda: guidance.look_every_s,
         back=lambda: guidance.tell(policy.RESUMED, about=policy.GUIDING, sees=True),
+        ready=ready,
     )
     feed = ProgressFeed(ports, parts.spoken_times, board, clock=parts.clock)
     return feed, None if board is None else _keeper(parts, board)
@@ -57,6 +63,7 @@ def _board(parts: Parts) -> Board | None:
         return Board(board_folder(parts.state_dir) / NAME)
     except OSError as error:
         logger.error("There is no sentinel: %s", error)
+        parts.guidance.tell(announcements.WATCH_OFF, about=ABOUT_WATCH)
         return None
 
 
@@ -73,6 +80,6 @@ def _keeper(parts: Parts, board: Board) -> SentinelKeeper:
         state_dir=parts.state_dir,
         options=tuple(options),
         render=render,
-        announce=lambda text: parts.guidance.tell(text, about="watch"),
+        announce=lambda text: parts.guidance.tell(text, about=ABOUT_WATCH),
         clock=parts.clock,
     )

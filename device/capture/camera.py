@@ -1,5 +1,4 @@
-"""A camera that OpenCV can open: a USB camera, a V4L2 device, a GStreamer pipeline (Jetson), or a video file as if it
-were a camera.
+"""A camera that OpenCV can open: a USB camera, a V4L2 device, or a video file as if it were a camera.
 
 The capture runs in a process of its own (device.capture.worker_process): VideoCapture.read() has no timeout, and a USB
 camera with a loose plug makes it hang.
@@ -11,7 +10,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from device.capture import rotate
+from device.capture import rotate, v4l2
 from device.capture.pipe import Outlet
 from device.capture.settings import CaptureSettings
 from device.capture.supervisor import Limits
@@ -26,7 +25,7 @@ HINT = (
 
 
 def camera_plan(device: int | str, settings: CaptureSettings | None = None, *, limits: Limits | None = None) -> Plan:
-    """device: an index, "/dev/videoN", a GStreamer pipeline with " ! " in it, or a video file. Raises: ConfigError."""
+    """device: as device.capture.v4l2 takes it, or a video file. Raises: ConfigError."""
     options = {"device": str(device), **(settings or CaptureSettings()).camera_options()}
     target = "device.capture.camera:capture"
     return Plan(f"camera {device}", "picture", target, options, HINT, limits or Limits())
@@ -39,9 +38,10 @@ def capture(out: Outlet, *, device: str, width_px: int, height_px: int, fps: flo
     cv2.setNumThreads(1)
     clock = SystemClock()
     is_file = Path(device).is_file()
+    wanted, device = device, device if is_file else v4l2.device_of(device, v4l2.plugged())
     video = _open(cv2, device, width_px=width_px, height_px=height_px, fps=fps)
     if not video.isOpened():
-        raise MediaError(f"OpenCV cannot open {device!r}")
+        raise MediaError(f"OpenCV cannot open {wanted!r}" + (f" ({device})" if device != wanted else ""))
     rate = video.get(cv2.CAP_PROP_FPS)
     started_s = clock.monotonic_s()
     for number in itertools.count():
@@ -61,12 +61,9 @@ def capture(out: Outlet, *, device: str, width_px: int, height_px: int, fps: flo
 
 
 def _open(cv2: Any, device: str, *, width_px: int, height_px: int, fps: float) -> Any:
-    if " ! " in device:
-        return cv2.VideoCapture(device, cv2.CAP_GSTREAMER)
-    is_camera = device.isdecimal() or device.startswith("/dev/")
-    if not is_camera:
+    if not device.startswith("/dev/"):
         return cv2.VideoCapture(device)
-    video = cv2.VideoCapture(int(device) if device.isdecimal() else device, cv2.CAP_V4L2)
+    video = cv2.VideoCapture(device, cv2.CAP_V4L2)
     # MJPG: a USB 2 camera has no room for more than 10 raw pictures of 640×480 a second beside a microphone.
     video.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
     video.set(cv2.CAP_PROP_FRAME_WIDTH, width_px)

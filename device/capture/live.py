@@ -11,7 +11,7 @@ import numpy as np
 from device.capture import pipe
 from device.capture.source import PartHealth, SoundBlock, SourceInfo, VideoFrame
 from device.capture.supervisor import Phase
-from device.capture.worker import CapturedItem, CaptureWorker, boot_s
+from device.capture.worker import CaptureWorker, boot_s
 from device.capture.worker_process import Plan
 from shared.errors import MediaError
 
@@ -73,7 +73,7 @@ class LiveSource:
         with self._news:
             self._news.wait_for(lambda: self._oldest() is not None or self.ended, timeout_s)
             worker = self._oldest()
-            return self._unwrap(worker.pop()) if worker is not None else None
+            return self._unwrap(worker) if worker is not None else None
 
     def _oldest(self) -> CaptureWorker | None:
         """The part whose next item is the oldest, forgetting what was taken before the source was open."""
@@ -85,11 +85,13 @@ class LiveSource:
                 waiting.append(worker)
         return min(waiting, key=lambda worker: worker.items[0].message.t_s, default=None)
 
-    def _unwrap(self, item: CapturedItem) -> VideoFrame | SoundBlock:
+    def _unwrap(self, worker: CaptureWorker) -> VideoFrame | SoundBlock:
+        item = worker.pop()
         message, t_s = item.message, item.message.t_s - self._origin_s
         if message.kind == pipe.PICTURE:
             image = message.payload.reshape(message.height, message.width, 3)
-            return VideoFrame(image, t_s, item.dropped_before, message.t_s)
+            fov_deg = (worker.facts or {}).get("fov_deg")
+            return VideoFrame(image, t_s, item.dropped_before, message.t_s, fov_deg)
         return SoundBlock(message.payload.view(np.int16), t_s)
 
     @property

@@ -158,6 +158,17 @@ class Recorder:
             out += self._close(index, length_s)
         return out
 
+    def clear(self, now_s: float) -> None:
+        """Forget everything that is held. What belongs to the chunk of `now_s`, or an earlier one, is not taken any
+        more: no chunk holds a part of what was to be forgotten."""
+        for chunk in self._open.values():
+            self._drop_clip(chunk)
+        self._open.clear()
+        self._ring.clear()
+        self._held_bytes = 0
+        newest_s = max(now_s, self._frame_s, self._sound_s)
+        self._floor = max(self._floor, math.floor(newest_s / CHUNK_S) + 1)
+
     def chunk(self, sequence: int) -> ClosedChunk | None:
         return next((chunk for chunk in self._ring if chunk.sequence == sequence), None)
 
@@ -323,6 +334,10 @@ class SoundTail:
         oldest = (self._line.next_sample or 0) - round(self.seconds * SAMPLE_RATE_HZ)
         while self._blocks and self._blocks[0][0] + len(self._blocks[0][1]) <= oldest:
             self._blocks.popleft()
+
+    def clear(self) -> None:
+        """Forget all sound."""
+        self._blocks.clear()
 
     @property
     def kept_samples(self) -> int:

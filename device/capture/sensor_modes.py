@@ -82,13 +82,16 @@ def picture_size(mode: SensorMode, *, width_px: int, height_px: int) -> tuple[in
     return wide, high
 
 
-def field_of_view_deg(camera: str, mode: SensorMode, *, sensor_width_px: int) -> float | None:
+def field_of_view_deg(
+    camera: str, crop_px: tuple[int, int], *, sensor_width_px: int, turned: bool = False
+) -> float | None:
     """From the left to the right edge of its pictures; None for a lens that is not known.
 
-    camera: libcamera's name of it; sensor_width_px: of the whole sensor
+    camera: libcamera's name of it; crop_px: width and height of the part of the sensor that the pictures show;
+    sensor_width_px: of the whole sensor; turned: pictures are turned by a quarter, so that its height lies across
     """
-    whole_deg = LENSES_DEG.get(camera)
+    whole_deg, across_px = LENSES_DEG.get(camera), crop_px[1] if turned else crop_px[0]
     if whole_deg is None or sensor_width_px <= 0:
         return None
-    half = math.tan(math.radians(whole_deg / 2)) * min(1.0, mode.crop_px[0] / sensor_width_px)
+    half = math.tan(math.radians(whole_deg / 2)) * min(1.0, across_px / sensor_width_px)
     return round(2 * math.degrees(math.atan(half)), 1)

@@ -14,7 +14,8 @@ from shared.sight import Camera
 @dataclass(frozen=True, slots=True)
 class CaptureSettings:
     source: str = "camera:0"
-    """replay:FILE, camera:INDEX (or /dev/videoN, or a GStreamer pipeline), picamera2, or none: sync and update only."""
+    """replay:FILE, camera:INDEX (or part of its name, /dev/…, or a GStreamer pipeline), picamera2, or none: sync and
+    update only."""
     pace: Literal["real", "fast"] = "real"
     """Of a replay: as it was recorded, or as fast as guidance can look."""
     film_fps: Annotated[float, Meta(ge=0, le=240)] = 0.0
@@ -33,15 +34,23 @@ class CaptureSettings:
     """How high above the ground the camera is worn, 0.3 to 3. Distances are told from it."""
     camera_pitch_deg: Annotated[float, Meta(ge=-30, le=60)] = 10.0
     """How far down it looks, -30 to 60; 0 = straight ahead."""
-    camera_fov_deg: Annotated[float, Meta(ge=20, le=150)] = 62.0
-    """What it sees from the left to the right edge of the picture, 20 to 150."""
+    camera_fov_deg: Annotated[float, Meta(ge=20, le=150)] | None = None
+    """What it sees from the left to the right edge of the picture, 20 to 150. Not set = as a Pi camera tells, or 62."""
     clips: bool = True
     """Whether flagged chunks come with a short video; off saves a third of a Pi's processor."""
 
     @property
     def camera(self) -> Camera:
         """Where the camera is worn."""
-        return Camera(self.camera_height_m, self.camera_pitch_deg, self.camera_fov_deg)
+        return self.camera_that_sees(None)
+
+    def camera_that_sees(self, fov_deg: float | None) -> Camera:
+        """Where the camera is worn, and what it sees: as set, else as it tells. fov_deg: None = it does not.
+
+        raises: ConfigError for an angle that no camera has
+        """
+        angle = self.camera_fov_deg or fov_deg
+        return Camera(self.camera_height_m, self.camera_pitch_deg, *(() if angle is None else (angle,)))
 
     def camera_options(self) -> dict[str, Any]:
         """What a camera's capture function takes. Raises: ConfigError unless rotate_deg is a quarter turn."""

@@ -41,6 +41,8 @@ class VideoFrame:
     taken_s: float | None = None
     """Monotonic time of the shutter, as near to it as the source knows; in a replay in real time, when the picture was
     due; None = a replay as fast as possible."""
+    fov_deg: float | None = None
+    """What it shows from the left to the right edge, where the camera knows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

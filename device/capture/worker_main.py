@@ -24,7 +24,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 def main(argv: list[str]) -> NoReturn:
     """Run one capture function until it ends, fails or the agent is gone."""
     target, options, fd = argv
-    _die_with_parent()
+    die_with_parent()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):  # of a terminal go to the whole group …
         signal.signal(number, signal.SIG_IGN)  # … but the agent stops us in its own time
     out = Outlet(int(fd))
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> NoReturn:
     os._exit(code)  # the pipe is written unbuffered; a capture library that hangs in its own exit code must not keep us
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """An agent that was killed must not leave a process holding the camera (Linux only)."""
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

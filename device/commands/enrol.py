@@ -18,7 +18,7 @@ from device.identity import renew as renewal
 from device.identity.identity import Identity
 from device.outbox.outbox import peek
 from device.updates.slots import current_slot
-from shared import atomic, bundle, claim_code
+from shared import atomic, bundle, setup_code
 from shared.clock import Clock
 from shared.errors import BundleError, ConfigError
 from shared.floor import ClockFloor
@@ -96,7 +96,8 @@ def _sight(folder: Path | None) -> list[str]:
 def _invitation(config: Config, arguments: argparse.Namespace) -> enrol.Invitation:
     server, code, device = arguments.server, arguments.code, config.device.name
     if arguments.uri:
-        server, device, code = (claim_code.parse_uri(arguments.uri)[name] for name in ("server", "device", "code"))
+        invited = setup_code.parse_enrolment(arguments.uri)
+        server, device, code = invited.server, invited.device, invited.code
         if config.device.name not in ("", device):
             raise ConfigError(
                 f"The code is for {device}, but device.name is {config.device.name!r}.", hint="Take it out."

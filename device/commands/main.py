@@ -9,6 +9,7 @@ with interrupted_quietly():
     import io
     import json
     import logging
+    import os
     import sys
     from collections.abc import Sequence
     from pathlib import Path
@@ -19,9 +20,9 @@ with interrupted_quietly():
 
     from device import config as settings
     from device.agent.parts import AgentPorts, RunOptions
-    from device.agent.run import Agent
+    from device.agent.rounds import Rounds
     from device.boot import agent_version
-    from device.commands import enrol, models, outbox, selftest
+    from device.commands import as_service, doctor, enrol, install, models, outbox, selftest
     from device.config import Config
     from device.health import status
     from shared import model_card
@@ -46,7 +47,7 @@ examples:
 The server is the one at which this device was enrolled (waycue-device enroll).
 
 keys: space keeps this moment, c begins and ends a spoken correction, r repeats, m mutes, s says what the model sees,
-q quits.
+u opens the set-up by a QR code, q quits.
 Ctrl-C ends the walk too; what was flagged is kept.
 """
 
@@ -74,12 +75,19 @@ def parser() -> argparse.ArgumentParser:
         help="one check, repeatable: " + ", ".join(selftest.CHECKS),
     )
     test.add_argument("--json", action="store_true", help="print the findings as JSON")
+    where = test.add_mutually_exclusive_group()
+    where.add_argument(
+        "--as-service", action="store_true", help="as the service: its account and sandbox (root does so by itself)"
+    )
+    where.add_argument("--by-hand", action="store_true", help="as whoever typed it, without the service's sandbox")
     ask = commands.add_parser("status", help="how the running agent is doing")
     _common(ask)
     ask.add_argument("--json", action="store_true", help="print the status as JSON")
     enrol.add_parsers(commands)
     models.add_parser(commands)
     outbox.add_parsers(commands)
+    install.add_parsers(commands)
+    doctor.add_parser(commands)
     return top
 
 
@@ -122,6 +130,7 @@ def _run_flags(run: argparse.ArgumentParser) -> None:
         metavar="N",
         help="before the walk, wait at most N seconds for an offered model to be fetched and checked",
     )
+    add("--setup", action="store_true", help="look for a QR code at once: another server, another Wi-Fi, a new code")
     add("--quiet", action="store_true", help="no captions in the terminal")
     add("--verbose", action="store_true", help="log what the parts are doing")
 
@@ -133,6 +142,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         arguments = parser().parse_args(argv)
+        if arguments.command in install.COMMANDS:
+            return install.run(arguments)
+        if arguments.command == doctor.COMMAND:
+            return doctor.run(arguments, SystemClock())
         config = load_config(arguments)
         if arguments.command == models.COMMAND:
             return models.run(config, arguments, SystemClock())
@@ -155,10 +168,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def load_config(arguments: argparse.Namespace) -> Config:
     """The settings file with the command line over it. Raises: ConfigError."""
-    path = arguments.config
-    if path is None and DEFAULT_CONFIG.exists():
-        path = DEFAULT_CONFIG
+    path = _config_path(arguments)
     return settings.load(path, {dotted: getattr(arguments, name, None) for name, dotted in OVERRIDES.items()})
+
+
+def _config_path(arguments: argparse.Namespace) -> Path | None:
+    path: Path | None = arguments.config
+    return DEFAULT_CONFIG if path is None and DEFAULT_CONFIG.exists() else path
 
 
 OVERRIDES = {
@@ -196,7 +212,7 @@ def _check_outputs(config: Config, arguments: argparse.Namespace) -> None:
 def _run(config: Config, arguments: argparse.Namespace) -> int:
     _log_to_terminal(verbose=arguments.verbose)
     _check_outputs(config, arguments)
-    agent = Agent(
+    rounds = Rounds(
         config,
         RunOptions(
             report=arguments.report,
@@ -204,11 +220,12 @@ def _run(config: Config, arguments: argparse.Namespace) -> int:
             exit_at_end=arguments.exit_at_end,
             linger_s=arguments.linger_s,
             update_first_s=arguments.update_first_s,
+            setup=arguments.setup,
         ),
         AgentPorts(SystemClock(), console=None if arguments.quiet else PlainConsole()),
     )
-    with ending(agent.stop):
-        agent.run()
+    with ending(rounds.stop):
+        rounds.run()
     return OK
 
 
@@ -220,7 +237,10 @@ class PlainConsole(Console):
 
 
 def _selftest(config: Config, arguments: argparse.Namespace) -> int:
-    findings = selftest.selftest(config, SystemClock(), only=tuple(arguments.only))
+    if as_service.wanted(asked=arguments.as_service, by_hand=arguments.by_hand):
+        findings = as_service.run(_repeated(arguments), only=arguments.only, config=_config_path(arguments))
+    else:
+        findings = selftest.selftest(config, SystemClock(), only=tuple(arguments.only))
     if arguments.json:
         print(json.dumps(selftest.to_json(findings), indent=1, ensure_ascii=False))
     else:
@@ -229,6 +249,17 @@ def _selftest(config: Config, arguments: argparse.Namespace) -> int:
             if finding.do and not finding.ok:
                 print(f"      → {finding.do}")
     return OK if all(finding.ok for finding in findings) else FAILED
+
+
+def _repeated(arguments: argparse.Namespace) -> list[str]:
+    """The words of this selftest, with the files by their whole paths."""
+    words = ["selftest"]
+    for name in ("config", "state", "device", "source", "model", "broker", "speech"):
+        value = getattr(arguments, name)
+        if value is not None:
+            whole = name in ("config", "state", "model") and not str(value).startswith("~")
+            words += [f"--{name}", os.path.abspath(value) if whole else str(value)]
+    return [*words, *(word for check in arguments.only for word in ("--only", check))]
 
 
 def _status(config: Config, arguments: argparse.Namespace) -> int:

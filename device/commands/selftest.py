@@ -7,29 +7,30 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from device.agent.said import announcements
 from device.capture.live import LiveSource
 from device.capture.microphone import microphone_plan
 from device.capture.open import open_source
 from device.capture.source import SoundBlock, Source, VideoFrame
-from device.config import Config, is_replay, state_folder
+from device.commands import machine_checks, sound_check
+from device.commands.check_result import CheckResult
+from device.commands.check_result import bad as _bad
+from device.commands.check_result import good as _ok
+from device.config import Config, is_replay, spoken_language, state_folder
 from device.health import status
 from device.identity.admission import Admission
 from device.outbox.outbox import peek
 from device.sync.connection import Connection
 from device.updates.permission import Permission, settings_allow
 from device.updates.updater import current_slot
-from device.voice import earcons
 from device.voice.espeak import Espeak
-from device.voice.sinks import UtteranceEnded
-from device.voice.speakers import Speakers
 from shared import atomic, bundle, lens, topics
 from shared.clock import Clock
 from shared.errors import Unreachable, WaycueError
@@ -42,6 +43,7 @@ BROKER_S = 5.0
 READ_S = 0.2
 LEAST_FREE_BYTES = 512 * 1024**2  # a day of flagged chunks and one model
 LOG_HINT = "See its log: journalctl -u waycue-device."
+ANGLES_DIFFER_DEG = 3.0  # 5 % of a distance
 MOST_SURE = 0.98  # a threshold above it silences what it is about
 LENS_SAID = {
     LensTrouble.DARK: "black",
@@ -50,23 +52,6 @@ LENS_SAID = {
     LensTrouble.BRIGHT: "overexposed",
     LensTrouble.FROZEN: "frozen",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    name: str
-    ok: bool
-    found: str
-    do: str = ""
-    """What to do about it; "" = nothing."""
-
-
-def _ok(name: str, found: str) -> CheckResult:
-    return CheckResult(name, ok=True, found=found)
-
-
-def _bad(name: str, found: str, *, do: str) -> CheckResult:
-    return CheckResult(name, ok=False, found=found, do=do)
 
 
 Check = Callable[[Config, Clock], CheckResult]
@@ -101,7 +86,18 @@ def check_camera(config: Config, clock: Clock) -> CheckResult:
     trouble = lens.trouble(lens.view(frame.image))
     if trouble is not None:
         return _bad("camera", f"{width}×{height}, but {LENS_SAID[trouble]}", do="Is something over the lens?")
-    return _ok("camera", f"{config.capture.source}, {width}×{height}")
+    return _ok("camera", f"{config.capture.source}, {width}×{height}, {_sees(config, frame)}")
+
+
+def _sees(config: Config, frame: VideoFrame) -> str:
+    """The angle by which distances are told, and who says so."""
+    told, by_hand = frame.fov_deg, config.capture.camera_fov_deg
+    angle = f"sees {config.capture.camera_that_sees(told).fov_deg:g} degrees"
+    if by_hand is not None and told is not None and abs(by_hand - told) > ANGLES_DIFFER_DEG:
+        return f"{angle} as capture.camera_fov_deg says, but the camera itself says {told:g}: leave that setting out"
+    if by_hand is None and told is None:
+        return f"taken for one that {angle}: measure it and set capture.camera_fov_deg"
+    return angle
 
 
 def check_microphone(config: Config, clock: Clock) -> CheckResult:
@@ -124,30 +120,29 @@ def check_speech(config: Config, clock: Clock) -> CheckResult:
     """The speech program and its voice."""
     if config.voice.speech == "none" and is_replay(config):
         return _ok("speech", "not used (voice.speech is none)")
-    program = Espeak(voice=config.voice.language).check()
-    return _ok("speech", f"{program}, voice {config.voice.language}")
+    _, voice = spoken_language(config)
+    program = Espeak(voice=voice).check()
+    return _ok("speech", f"{program}, voice {voice}")
+
+
+def check_language(config: Config, clock: Clock) -> CheckResult:
+    """Every text has words in the wearer's language."""
+    language, _ = spoken_language(config)
+    missing = language.missing(announcements())
+    if missing:
+        found = f"{language.name}: {len(missing)} texts would be spoken in English"
+        return _bad("language", found, do="; ".join(missing))
+    return _ok("language", f"{language.name} ({language.code}), every text has its words")
 
 
 def check_speaker(config: Config, clock: Clock) -> CheckResult:
     """The sound output takes a short sound, which the wearer should hear."""
-    if config.voice.speech != "speakers":
-        found = f"nothing is heard: voice.speech is {config.voice.speech}"
-        return _ok("speaker", found) if is_replay(config) else _bad("speaker", found, do='Set it to "speakers".')
-    if config.capture.pace == "fast":
-        return _bad("speaker", "nothing is heard of a replay as fast as possible", do="Leave --pace fast out.")
-    output = config.voice.output
-    speakers = Speakers(clock, device=int(output) if output.isdigit() else output or None)
-    speakers.open()
-    try:
-        speakers.play(1, earcons.earcon("listening"))
-        pause = threading.Event()
-        for _ in range(100):
-            if UtteranceEnded(1) in speakers.poll():
-                return _ok("speaker", "played two notes; did you hear them?")
-            pause.wait(0.05)
-        return _bad("speaker", "the sound output takes nothing", do="Plug the headphones in again.")
-    finally:
-        speakers.close()
+    return CheckResult("speaker", *sound_check.speaker(config, clock))
+
+
+def check_tactile(config: Config, clock: Clock) -> CheckResult:
+    """The motors take a warning, which the wearer should feel."""
+    return CheckResult("tactile", *sound_check.tactile(config, clock))
 
 
 def check_model(config: Config, clock: Clock) -> CheckResult:
@@ -238,10 +233,18 @@ CHECKS: dict[str, Check] = {
     "camera": check_camera,
     "microphone": check_microphone,
     "speech": check_speech,
+    "language": check_language,
     "speaker": check_speaker,
+    "tactile": check_tactile,
+    "sentinel": machine_checks.check_sentinel,
+    "buttons": machine_checks.check_buttons,
     "model": check_model,
     "broker": check_broker,
     "disk": check_disk,
+    "heat": machine_checks.check_heat,
+    "clock": machine_checks.check_clock,
+    "watchdog": machine_checks.check_watchdog,
+    "libraries": machine_checks.check_libraries,
 }
 
 

@@ -1,53 +1,22 @@
-"""What the wearer presses: terminal keys, a button on the Pi's pins, or a script for a replay.
-
-    flag      keep this moment
-    hold      a correction begins: say what should have been said …
-    release   … until here
-    repeat    say the last guidance again
-    mute      voice off or on
-    louder    the voice a step louder
-    quieter   the voice a step quieter
-    sees      say what the model sees and does not see
-    quit      end the walk
+"""What the wearer presses: terminal keys, or a script for a replay. Pins and input devices are in their own modules.
 
 All are polled by the capture loop, and never block it.
 """
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import queue
 import select
-import shutil
 import sys
-import tempfile
 import termios
 import tty
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from enum import StrEnum
-from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
+from device.controls.actions import ButtonAction, Press
 from shared.errors import ConfigError
-
-
-class ButtonAction(StrEnum):
-    """What a press asks for."""
-
-    FLAG = "flag"
-    HOLD = "hold"
-    RELEASE = "release"
-    REPEAT = "repeat"
-    MUTE = "mute"
-    LOUDER = "louder"
-    QUIETER = "quieter"
-    SEES = "sees"
-    QUIT = "quit"
-
 
 KEYS = {
     " ": ButtonAction.FLAG,
@@ -57,38 +26,20 @@ KEYS = {
     "+": ButtonAction.LOUDER,
     "-": ButtonAction.QUIETER,
     "s": ButtonAction.SEES,
+    "a": ButtonAction.AHEAD,
+    "h": ButtonAction.STATUS,
+    "p": ButtonAction.PAUSE,
+    "f": ButtonAction.FORGET,
+    "d": ButtonAction.DISCARD,
+    "u": ButtonAction.SETUP,
     "q": ButtonAction.QUIT,
 }
 SCRIPTED = tuple(action for action in ButtonAction if action is not ButtonAction.RELEASE)
 """Actions of a script: a "hold" there brings its own release."""
-KEYS_HELP = "space flag · c correction on/off · r repeat · m mute · + - volume · s what it sees · q quit"
-BOUNCE_S = 0.05
-INSTALL_GPIO = "On a Pi: sudo apt install python3-gpiozero python3-lgpio."
-
-
-@dataclass(frozen=True, slots=True)
-class Press:
-    """One press."""
-
-    action: ButtonAction
-    t_s: float
-    """Walk time at which the button went down (for release: up)."""
-
-
-class Buttons(Protocol):
-    """Something to press."""
-
-    def open(self) -> None:
-        """Raises: ConfigError."""
-        ...
-
-    def poll(self, now_s: float) -> list[Press]:
-        """Presses up to walk time `now_s` that were not given out yet, in order."""
-        ...
-
-    def close(self) -> None:
-        """Let go. May be called again."""
-        ...
+KEYS_HELP = (
+    "space flag · c correction on/off · d discard it · r repeat · m mute · + - volume · s what it sees"
+    " · a what is ahead · h how are you · p pause recording · f forget five minutes · u set-up · q quit"
+)
 
 
 class Script:
@@ -197,96 +148,3 @@ class Keys:
             return action
         self._holding = not self._holding
         return ButtonAction.HOLD if self._holding else ButtonAction.RELEASE
-
-
-_PINS_IN_USE: set[str | int] = set()
-
-
-def _forget_factory(gpiozero: Any) -> None:
-    """gpiozero keeps the library that it fell back to, also where that one cannot work: let it choose again."""
-    if not _PINS_IN_USE:
-        gpiozero.Device.pin_factory = None
-
-
-@cache
-def give_lgpio_a_folder() -> None:
-    """lgpio makes a pipe in its working directory, which a service may not write to: give it one, unless LG_WD does."""
-    if "LG_WD" in os.environ:
-        return
-    own = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    if not own:
-        own = tempfile.mkdtemp(prefix="waycue-gpio-")
-        atexit.register(shutil.rmtree, own, ignore_errors=True)
-    os.environ["LG_WD"] = own
-
-
-class PinButton:
-    """A push button on a GPIO pin, through gpiozero: one action for a short press, another for a longer one.
-
-    A "hold" that began is released when the button is; other actions are over at once.
-    """
-
-    def __init__(
-        self,
-        pin: str | int,
-        walk_now: Callable[[], float],
-        *,
-        hold_s: float = 0.6,
-        short: ButtonAction = ButtonAction.FLAG,
-        long: ButtonAction = ButtonAction.HOLD,
-    ) -> None:
-        self._short, self._longer = short, long
-        self._pin = pin
-        self._walk_now = walk_now
-        self._hold_s = hold_s
-        self._button: Any = None
-        self._down_s = 0.0
-        self._held = False
-        self._presses: queue.SimpleQueue[Press] = queue.SimpleQueue()
-
-    def open(self) -> None:
-        """May be tried again after it failed. Raises: ConfigError where there is no gpiozero, or no such pin."""
-        give_lgpio_a_folder()
-        try:
-            import gpiozero
-        except ImportError:
-            raise ConfigError(
-                "The button on a pin needs gpiozero, which is not installed.", hint=INSTALL_GPIO
-            ) from None
-        try:
-            self._button = gpiozero.Button(self._pin, hold_time=self._hold_s, bounce_time=BOUNCE_S)
-        except Exception as error:  # noqa: BLE001 - pin factories raise RuntimeError, lgpio.error and others
-            _forget_factory(gpiozero)
-            raise ConfigError(
-                f"The button on pin {self._pin} cannot be used: {error}.",
-                hint="Check buttons.pin, and that this is a Pi.",
-            ) from None
-        _PINS_IN_USE.add(self._pin)
-        self._button.when_pressed = self._pressed
-        self._button.when_held = self._long
-        self._button.when_released = self._released
-
-    def poll(self, now_s: float) -> list[Press]:
-        presses = []
-        while not self._presses.empty():
-            presses.append(self._presses.get())
-        return presses
-
-    def close(self) -> None:
-        if self._button is not None:
-            self._button.close()
-            self._button = None
-            _PINS_IN_USE.discard(self._pin)
-
-    def _pressed(self) -> None:
-        self._down_s, self._held = self._walk_now(), False
-
-    def _long(self) -> None:
-        self._held = True
-        self._presses.put(Press(self._longer, self._down_s))
-
-    def _released(self) -> None:
-        if not self._held:
-            self._presses.put(Press(self._short, self._down_s))
-        elif self._longer is ButtonAction.HOLD:
-            self._presses.put(Press(ButtonAction.RELEASE, self._walk_now()))

@@ -1,7 +1,7 @@
-"""A button on a pin that may not be usable yet: opened again and again, and announced once.
+"""A button that may not be usable yet, or goes and comes again: opened again and again, and announced once.
 
-A pin that is taken, a missing library or a broken wire must not end the thing that protects: without its button the
-agent guides all the same.
+A pin that is taken, a missing library, a broken wire or a remote that is switched off must not end the thing that
+protects: without its button the agent guides all the same.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from device.controls.buttons import Buttons, Press
+from device.controls.actions import Buttons, Press
+from device.controls.pressed import InputGone
 from shared.background import Background
 
 logger = logging.getLogger(__name__)
@@ -20,32 +21,75 @@ SECOND_FAILED = "Second button failed."
 SECOND_BACK = "Second button is working."
 TEXTS = ((FAILED, BACK), (SECOND_FAILED, SECOND_BACK))
 """Of the first and the second button on a pin."""
-BUTTON_TEXTS = tuple(text for pair in TEXTS for text in pair)
+ANOTHER_FAILED = "Another button failed."
+ANOTHER_BACK = "Another button is working."
+REMOTE_FAILED = "Remote is away."
+REMOTE_BACK = "Remote is working."
+SWITCH_FAILED = "Switch failed."
+SWITCH_BACK = "Switch is working."
+ANOTHER, REMOTE, SWITCH = (ANOTHER_FAILED, ANOTHER_BACK), (REMOTE_FAILED, REMOTE_BACK), (SWITCH_FAILED, SWITCH_BACK)
+"""Of more buttons on pins, of an input device, of a switch on a pin."""
+BUTTON_TEXTS = tuple(text for pair in (*TEXTS, ANOTHER, REMOTE, SWITCH) for text in pair)
 JOIN_S = 2.0
+FIRST_S, MOST_S = 2.0, 60.0
+COMES_BACK_S = 8.0  # a headset that was out of reach is wanted soon after it is back
+MISSED_TRIES = 2  # a Bluetooth remote sleeps and wakes: only one that is still away after these is news
 
 
 class RetriedButtons:
-    """texts: one of TEXTS. announce(text, about): a change of state."""
+    """texts: what is said when it is away and when it is back. announce(text, about): a change of state. first_s, most_s:
+    the first and the longest time between two tries."""
 
-    def __init__(self, buttons: Buttons, texts: tuple[str, str], announce: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        buttons: Buttons,
+        texts: tuple[str, str],
+        announce: Callable[[str, str], None],
+        *,
+        first_s: float = FIRST_S,
+        most_s: float = MOST_S,
+    ) -> None:
         self._buttons, self._announce = buttons, announce
         self._failed, self._back = texts
+        self._first_s, self._most_s = first_s, most_s
         self._ready = False
+        self._told = False
+        self._missed = 0
         self._why = ""
-        self._tries = Background.until(self._tried_again, name="button tries")
+        self._tries = self._new_tries()
+
+    def _new_tries(self) -> Background:
+        return Background.until(self._tried_again, name="button tries", first_s=self._first_s, most_s=self._most_s)
 
     def open(self) -> None:
         """Raises nothing."""
         if not self._tried():
-            self._announce(self._failed, self._failed)
+            self._tell_failed()
             self._tries.start()
 
     def poll(self, now_s: float) -> list[Press]:
-        return self._buttons.poll(now_s) if self._ready else []
+        if not self._ready:
+            return []
+        try:
+            return self._buttons.poll(now_s)
+        except InputGone as error:
+            self._gone(error)
+            return []
 
     def close(self) -> None:
         if self._tries.close(JOIN_S):
             self._buttons.close()
+
+    def _gone(self, error: InputGone) -> None:
+        logger.warning("%s", error)
+        self._ready, self._missed = False, 0
+        self._buttons.close()
+        self._tries = self._new_tries()
+        self._tries.start()
+
+    def _tell_failed(self) -> None:
+        self._told = True
+        self._announce(self._failed, self._failed)
 
     def _tried(self) -> bool:
         try:
@@ -60,6 +104,11 @@ class RetriedButtons:
 
     def _tried_again(self) -> bool:
         if not self._tried():
+            self._missed += 1
+            if self._missed >= MISSED_TRIES and not self._told:
+                self._tell_failed()
             return False
-        self._announce(self._back, self._failed)
+        if self._told:
+            self._told = False
+            self._announce(self._back, self._failed)
         return True

@@ -98,8 +98,11 @@ class Guidance:
         walk_now: Callable[[], float],
         hurry: Callable[[], bool] = lambda: False,
         introduction: Callable[[SightCard], Sequence[str]] = lambda card: (),
+        feel: Callable[[events.SayNow, float | None], None] = lambda action, taken_s: None,
     ) -> None:
         """
+        feel: have an utterance felt, with the moment (monotonic) at which the picture was taken that it is about; it
+        comes before the voice, and returns at once
         hurry: the walk is being ended, so a replay no longer waits for looks
         introduction: what to say of a model that is put in use, beside that it is
         """
@@ -119,6 +122,7 @@ class Guidance:
         self._model_version = ""
         self._sight: SightCard | None = None
         self._introduction = introduction
+        self._feel = feel
         self._failures = 0
         self._look_times = LookTimes()
         self._busy_since_s: float | None = None
@@ -386,6 +390,7 @@ class Guidance:
         self._listener.failed(version, f"{type(error).__name__}: {error}")
 
     def _say(self, action: events.SayNow, picture: OfferedPicture | None) -> None:
+        self._feel(action, None if picture is None else picture.taken_s)
         speak = action.speak
         spoken = Spoken(
             speak.utterance,
@@ -402,7 +407,8 @@ class Guidance:
         expires_s = math.inf
         if action.fresh_s is not None and not self._settings.wait_for_looks:  # such a replay waits for its voice
             expires_s = self._clock.monotonic_s() + action.fresh_s
-        self._voice.say(VoiceUtterance(speak.utterance, speak.text, speak.tier, action.earcon, expires_s))
+        said = VoiceUtterance(speak.utterance, speak.text, speak.tier, action.earcon, expires_s, action.side)
+        self._voice.say(said)
         if self._settings.wait_for_looks:
             self._voice.settle()
             self._listen_for_starts()

@@ -15,7 +15,7 @@ from device.guidance.loop import NO_CAMERA
 from device.sentinel.board import AgentPhase, AgentRecord, Board, started
 from shared.background import Background
 from shared.clock import Clock
-from shared.notify import ALIVE, notify
+from shared.notify import ALIVE, READY, notify
 from shared.policy import kinds
 
 EVERY_S = 0.1
@@ -33,10 +33,10 @@ class SpokenTimes:
         self._word_s = 60 / words_per_minute
         self.told_s = self.back_s = self.until_s = 0.0
 
-    def said(self, text: str) -> None:
-        """An utterance was begun."""
+    def said(self, text: str, words: str | None = None) -> None:
+        """An utterance was begun. words: in the wearer's language, where that is another"""
         now_s = self._clock.monotonic_s()
-        self.until_s = now_s + LEAD_S + self._word_s * len(text.split())
+        self.until_s = now_s + LEAD_S + self._word_s * len((words or text).split())
         if text in STOP_TEXTS:
             self.told_s = now_s
         if text == kinds.RESUMED:
@@ -58,6 +58,8 @@ class FeedPorts:
     """How far apart looks are that come as they should."""
     back: Callable[[], None]
     """Say that guidance is back: the sentinel has said that it stopped."""
+    ready: Callable[[], bool]
+    """It guides, or has said why it does not yet and goes on trying."""
 
 
 class ProgressFeed:
@@ -72,20 +74,21 @@ class ProgressFeed:
         self._started = started(os.getpid()) or 0
         self._progress: object = None
         self._alive_s = float("-inf")
-        self._ready = self._ending = self._asked = False
+        self._ready = self._ending = self._restarting = self._asked = False
         self._rounds = Background.every(EVERY_S, self.tick, name="progress feed", at_once=True)
 
     def start(self) -> None:
         self.tick()  # the board is the agent's before a sentinel reads it
         self._rounds.start()
 
-    def ready(self) -> None:
-        """systemd was told that the agent is ready: from now on its watchdog waits for progress."""
-        self._ready = True
-
     def end(self) -> None:
         """The walk ends because somebody wants it to. Any thread, also a signal handler."""
         self._ending = True
+
+    def restart(self) -> None:
+        """The walk ends, and another agent of this process begins: no end that anybody need be told of."""
+        self._began_s = self._clock.monotonic_s()
+        self._restarting = True
 
     def close(self) -> None:
         self._rounds.close()
@@ -94,6 +97,9 @@ class ProgressFeed:
     def tick(self) -> None:
         now_s = self._clock.monotonic_s()
         progress = self._ports.progress()
+        if not self._ready and self._ports.ready():
+            self._ready = True
+            notify(READY)  # from now on the watchdog waits for progress
         if self._ready and progress != self._progress and now_s - self._alive_s >= ALIVE_EVERY_S:
             self._progress, self._alive_s = progress, now_s
             notify(ALIVE)
@@ -104,7 +110,8 @@ class ProgressFeed:
         live_s, spoken = self._ports.live_s(), self._spoken
         if self._ports.voice_works():
             self._voice_s = now_s
-        phase = AgentPhase.GUIDING if live_s >= self._began_s else AgentPhase.STARTING
+        guides = live_s >= self._began_s and not self._restarting
+        phase = AgentPhase.GUIDING if guides else AgentPhase.STARTING
         board.write_agent(
             AgentRecord(
                 pid=os.getpid(),

@@ -18,6 +18,7 @@ from device.health.status import DeviceStatus
 from shared import policy
 from shared.background import Background
 from shared.clock import Clock
+from shared.notify import notify
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class HealthMonitor:
         self._status_failed = False
         self._written_s = self._published_s = float("-inf")
         self._published: object = None
+        self._shown = ""
         self._rounds = Background.every(EVERY_S, self.tick, name="health monitor")
 
     def start(self) -> None:
@@ -97,8 +99,15 @@ class HealthMonitor:
         elif text is not None:
             guidance.tell(text, about=policy.GUIDING, sees=True)
 
+    def _show(self, line: str) -> None:
+        """For `systemctl status`."""
+        if line != self._shown:
+            self._shown = line
+            notify(f"STATUS={line}")
+
     def _write(self) -> None:
         current = self._ports.status()
+        self._show(status.in_one_line(current))
         now_s = self._clock.monotonic_s()
         self._refusals, text = announcements.refusal_news(self._refusals, now_s, refused=current.failed)
         self._announce(text)

@@ -78,7 +78,15 @@ class DeviceStatus:
     """Those that it does not see."""
     unknown: tuple[str, ...] = ()
     """Those of which that is not known."""
+    recording: bool = True
+    """Off: the wearer, a switch or the place has paused it, and nothing is kept."""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def in_one_line(current: DeviceStatus) -> str:
+    """For `systemctl status`: nothing of the wearer, and no line break whatever a driver says."""
+    model = f", model {current.model_version}" if current.model_version else ""
+    return " ".join(f"{current.guidance}{model}{''.join(f'; {trouble}' for trouble in current.troubles)}".split())
 
 
 def write(state_dir: Path, status: DeviceStatus) -> None:

@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -25,9 +25,18 @@ from shared.background import Background
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 256
+MOST_VIBRATIONS = 5000
 MOST_LATE = 54_000  # lateness of the pictures of the last hour at 15 fps
 CLOSE_S = 3.0
 TIERS = (1, 2, 3)
+Words = Callable[[str], str]
+"""A canonical text -> as it is spoken in the wearer's language."""
+
+
+def as_it_is(text: str) -> str:
+    return text
+
+
 STYLES = {1: "bold red", 2: "yellow", 3: "cyan"}
 
 
@@ -38,8 +47,9 @@ class Captions:
     guidance.
     """
 
-    def __init__(self, *, file: Path | None = None, console: Console | None = None) -> None:
+    def __init__(self, *, file: Path | None = None, console: Console | None = None, words: Words = as_it_is) -> None:
         self._console = console
+        self._words = words
         self._path = file
         self._file: IO[str] | None = None
         self._lines: queue.Queue[tuple[Spoken, str] | Text | None] = queue.Queue(MOST_WAITING)
@@ -77,12 +87,12 @@ class Captions:
                 continue
             if self._file is not None:
                 self._append(self._file, *line)
-            self._print(shown(line[0]))
+            self._print(shown(line[0], self._words))
 
     def _append(self, file: IO[str], spoken: Spoken, chunk: str) -> None:
         """A disk that is full costs the file, not the walk."""
         try:
-            file.write(json.dumps(entry(spoken, chunk), ensure_ascii=False) + "\n")
+            file.write(json.dumps(entry(spoken, chunk, self._words), ensure_ascii=False) + "\n")
             file.flush()
         except OSError as error:
             logger.warning("A caption could not be written: %s", error)
@@ -97,18 +107,21 @@ class Captions:
             self._console = None
 
 
-def shown(spoken: Spoken) -> Text:
-    """An utterance as the terminal has it."""
+def shown(spoken: Spoken, words: Words = as_it_is) -> Text:
+    """An utterance as the terminal has it: as it is heard."""
     line = Text(f"{int(spoken.t_s) // 60:02d}:{spoken.t_s % 60:04.1f}  ", style="dim")
-    return line.append(spoken.text, style=STYLES[spoken.tier] if spoken.is_guidance else "dim")
+    return line.append(words(spoken.text), style=STYLES[spoken.tier] if spoken.is_guidance else "dim")
 
 
-def entry(spoken: Spoken, chunk: str) -> dict[str, Any]:
-    """An utterance as the caption file and the report have it."""
+def entry(spoken: Spoken, chunk: str, words: Words = as_it_is) -> dict[str, Any]:
+    """An utterance as the caption file and the report have it: its canonical text, and the words that were heard
+    where these differ."""
+    said = words(spoken.text)
     return {
         "chunk": chunk,
         "t_s": round(spoken.t_s, 3),
         "text": spoken.text,
+        **({} if said == spoken.text else {"words": said}),
         "tier": spoken.tier,
         "confidence": round(spoken.confidence, 4),
         "why": spoken.why,
@@ -123,13 +136,18 @@ class WalkReport:
     walk: str
     device: str
     source: str
+    words: Words = as_it_is
     guidance: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """What was said about pictures: number of the utterance, entry."""
     flagged: list[str] = field(default_factory=list)
     """Ids of chunks that are durable in the outbox."""
     corrections: list[str] = field(default_factory=list)
+    erased: list[str] = field(default_factory=list)
+    """Ids of those that the wearer had erased again; they are in neither of the two above."""
     announced: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """State changes that were spoken, in the same way."""
+    vibrations: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MOST_VIBRATIONS))
+    """What was felt, the last ones."""
     late_s: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
     """How long after its shutter each picture reached the agent; only the capture thread adds to it."""
     source_name: str = ""
@@ -138,12 +156,24 @@ class WalkReport:
 
     def said(self, spoken: Spoken, chunk: str) -> None:
         with self._lock:
-            said = (spoken.utterance, entry(spoken, chunk))
+            said = (spoken.utterance, entry(spoken, chunk, self.words))
             (self.guidance if spoken.is_guidance else self.announced).append(said)
 
     def sealed(self, record_id: str, *, correction: bool) -> None:
         with self._lock:
             (self.corrections if correction else self.flagged).append(record_id)
+
+    def erase(self, record_ids: Collection[str]) -> None:
+        with self._lock:
+            self.erased += [name for name in record_ids if name not in self.erased]
+            self.flagged = [name for name in self.flagged if name not in record_ids]
+            self.corrections = [name for name in self.corrections if name not in record_ids]
+
+    def felt(self, side: str, tier: int, taken_s: float | None, driven_s: float) -> None:
+        """A motor was driven. Times are monotonic; taken_s: of the picture's shutter."""
+        to_motor_ms = None if taken_s is None else round((driven_s - taken_s) * 1000, 1)
+        with self._lock:
+            self.vibrations.append({"side": side, "urgency": tier, "time_to_motor_ms": to_motor_ms})
 
     def took(self, frame: VideoFrame, now_s: float) -> None:
         self.frames_seen += 1
@@ -163,10 +193,12 @@ class WalkReport:
                 **more,
                 "guidance": [said | _sounded(heard.get(number)) for number, said in self.guidance],
                 "announced": [said | _sounded(heard.get(number)) for number, said in self.announced],
+                "vibrations": list(self.vibrations),
                 "picture_late_ms": percentiles_ms(self.late_s),
                 **times_to_speech_ms(heard.values()),
                 "flagged": self.flagged,
                 "corrections": self.corrections,
+                "erased": self.erased,
             }
         atomic.write_json(path, value)
 

@@ -84,6 +84,7 @@ def enrol(
         identity.ENROLMENT: identity.enrolment_json(
             device=device, broker=answer.broker, server=f"{address[0]}:{address[1]}", enrolled_at_utc=clock.utc_s()
         ),
+        **({identity.SEALING: answer.sealing_pem.encode()} if answer.sealing_pem else {}),
     }
     floor.reset(issued_s)
     identity.store(state_dir, files, crash_point=crash_point)
@@ -165,6 +166,8 @@ def check_answer(answer: EnrolAnswer, pending: PendingRequest, device: str) -> f
     try:
         settings.address(answer.broker)
         json.loads(answer.root_json)
+        if answer.sealing_pem:
+            identity.check_sealing(answer.sealing_pem.encode(), answer.ca_pem.encode())
         certificate = identity.check_pair(
             answer.certificate_pem.encode(), pending.key_pem, answer.ca_pem.encode(), device
         )

@@ -5,6 +5,7 @@
         device.crt       from the server's authority; its name is the device's
         ca.crt           the authority: who has a certificate of it and is called `broker` is our broker
         root.json        the TUF root from which releases are trusted
+        sealing.crt      the authority's word for the key that moments are sealed to; absent = the server has none
         enrolment.json   {"format": 1, "device", "broker": HOST:PORT, "server": HOST:PORT, "enrolled_at_utc"}
 
 Promises:
@@ -31,14 +32,17 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.x509.oid import NameOID
 
 from shared import atomic, settings, tls, topics
 from shared.errors import ConfigError
 from shared.floor import ClockFloor
+from shared.sealing import CERTIFICATE_NAME
 
 FOLDER = "identity"
 KEY, CERTIFICATE, CA, ROOT, ENROLMENT = "device.key", "device.crt", "ca.crt", "root.json", "enrolment.json"
+SEALING = "sealing.crt"
 FORMAT = 1
 BACKDATED_S = 86400.0  # the server dates certificates a day back
 _NUMBERED = re.compile(rf"{FOLDER}-([0-9]+)\Z")
@@ -65,6 +69,8 @@ class Identity:
     ca_pem: bytes
     root_json: bytes
     floor: ClockFloor
+    sealing_key: X25519PublicKey | None = None
+    """What moments are sealed to; None = the server named no such key."""
 
     @classmethod
     def open(cls, state_dir: Path, *, floor: ClockFloor) -> Identity | None:
@@ -160,12 +166,27 @@ def check_pair(certificate_pem: bytes, key_pem: bytes, ca_pem: bytes, device: st
     return certificate
 
 
+def check_sealing(sealing_pem: bytes, ca_pem: bytes) -> X25519PublicKey:
+    """The key that moments are sealed to, if this authority vouches for it. Raises: ValueError."""
+    certificate, ca = x509.load_pem_x509_certificate(sealing_pem), x509.load_pem_x509_certificate(ca_pem)
+    names = [name.value for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    key = certificate.public_key()
+    if names != [CERTIFICATE_NAME] or not isinstance(key, X25519PublicKey):
+        raise ValueError(f"the certificate of the key for sealing is one for {names}")
+    try:
+        certificate.verify_directly_issued_by(ca)
+    except (InvalidSignature, TypeError) as error:
+        raise ValueError(f"the certificate of the key for sealing is from another authority ({error})") from None
+    return key
+
+
 def is_for(certificate: x509.Certificate, key_pem: bytes) -> bool:
     return certificate.public_key() == read_key(key_pem).public_key()
 
 
 def files_of(identity: Identity) -> dict[str, bytes]:
-    return {name: (identity.folder / name).read_bytes() for name in (KEY, CERTIFICATE, CA, ROOT, ENROLMENT)}
+    names = (KEY, CERTIFICATE, CA, ROOT, ENROLMENT, *((SEALING,) if identity.sealing_key is not None else ()))
+    return {name: (identity.folder / name).read_bytes() for name in names}
 
 
 def _read(folder: Path, floor: ClockFloor) -> Identity:
@@ -182,6 +203,7 @@ def _read(folder: Path, floor: ClockFloor) -> Identity:
     settings.address(broker)
     ca_pem.decode("ascii")  # `context` hands it on as text
     certificate = check_pair(certificate_pem, key, ca_pem, device)
+    sealing = folder / SEALING
     return Identity(
         folder,
         device,
@@ -194,6 +216,7 @@ def _read(folder: Path, floor: ClockFloor) -> Identity:
         ca_pem,
         root,
         floor,
+        check_sealing(sealing.read_bytes(), ca_pem) if sealing.exists() else None,
     )
 
 

@@ -7,7 +7,8 @@ Promises:
 1. It begins when a third of the certificate's life is left, by the clock floor's time, and is repeated until answered:
    a server that is off for a week costs nothing.
 2. The new certificate must be for our key and our name, from the authority that we trust already, and end later than
-   the one we have. Whatever else comes is counted and dropped. The authority itself never changes this way.
+   the one we have. Whatever else comes is counted and dropped. The authority itself never changes this way. The key
+   that moments are sealed to may come along, if that authority vouches for it; it is used from the next start on.
 3. The swap is one durable rename. Until the next connection the old certificate is in use, and it is still good.
 4. `<state>/renew.json`, which `waycue-device renew` writes, asks for it at once; with a new key if it says so. The new
    key is durable before it is used, and the old one is in use until the answer came.
@@ -100,12 +101,12 @@ class Renewal:
         with self._lock:
             try:
                 answer = messages.decode(Certificate, payload)
-                files = self._renewed(answer.certificate_pem.encode())
+                files = self._renewed(answer.certificate_pem.encode()) | self._sealing(answer.sealing_pem.encode())
             except (MessageError, ValueError, *identity.UNREADABLE) as error:
                 self.counters["foreign"] += 1
                 logger.warning("A certificate that came is not used: %s", error)
                 return
-            if files[identity.CERTIFICATE] != self.identity.certificate_pem:
+            if files != identity.files_of(self.identity):
                 identity.store(self._state_dir, files, crash_point=self._crash_point)
                 self._use()
             self._done()
@@ -124,6 +125,13 @@ class Renewal:
         if made.not_valid_after_utc.timestamp() <= held.not_after_utc and key == files[identity.KEY]:
             raise ValueError("it ends no later than the one in use")
         return {**files, identity.KEY: key, identity.CERTIFICATE: certificate_pem}
+
+    def _sealing(self, sealing_pem: bytes) -> dict[str, bytes]:
+        """The file of the key that moments are sealed to; none where the server names none. Raises: ValueError."""
+        if not sealing_pem:
+            return {}
+        identity.check_sealing(sealing_pem, self.identity.ca_pem)
+        return {identity.SEALING: sealing_pem}
 
     def _use(self) -> None:
         renewed = Identity.open(self._state_dir, floor=self.identity.floor)

@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from device.boot import kernel_boot
 from device.capture.recorder import ClosedChunk, Recorder, SoundTail
@@ -24,12 +25,19 @@ from device.guidance.history import GuidanceHistory
 from device.moments import flags
 from device.moments.flags import FlagState, SelectedChunk
 from device.moments.sealer import Parcel
+from device.outbox.index import UNKNOWN_BOOT
 from shared.clock import Clock
-from shared.messages import ChunkRecord, CorrectionRecord
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
 
 logger = logging.getLogger(__name__)
 
 NOT_KEPT = "Correction not kept, no picture."
+FORGOTTEN = "Last 5 minutes forgotten."
+DISCARDED = "Correction discarded."
+NOTHING_TO_DISCARD = "No correction to discard."
+MOMENT_TEXTS = (NOT_KEPT, FORGOTTEN, DISCARDED, NOTHING_TO_DISCARD)
+FORGET_S = 300.0
+MOST_DISCARDABLE = 16
 SHORTEST_CORRECTION_S = 0.3  # a slip of the finger
 SOUND_TIMEOUT_S = 1.0  # a microphone that died must not hold a correction back
 MOST_CHUNKS_BACK = 30
@@ -50,17 +58,35 @@ class WalkId:
     wearer: str = ""
     consent: str = "own-device"
     context: str = ""
+    own_clock: bool = False
+    """Walk time is not the machine's: a replay."""
 
     @classmethod
-    def begin(cls, device: str, clock: Clock, *, wearer: str = "", consent: str = "", context: str = "") -> WalkId:
+    def begin(
+        cls,
+        device: str,
+        clock: Clock,
+        *,
+        wearer: str = "",
+        consent: str = "",
+        context: str = "",
+        own_clock: bool = False,
+    ) -> WalkId:
         """A new walk, now."""
         boot_id = kernel_boot() + secrets.token_hex(3)
         synced = _CLOCK_SYNCED.exists()
-        return cls(device, boot_id, clock.monotonic_s(), clock.utc_s(), synced, wearer, consent, context)
+        return cls(device, boot_id, clock.monotonic_s(), clock.utc_s(), synced, wearer, consent, context, own_clock)
 
     @property
     def walk_id(self) -> str:
         return f"{self.device}-{self.boot_id}"
+
+    @property
+    def erase_boot(self) -> str:
+        """What the boot ids of records begin with whose times are on the same clock as this walk's: those of earlier
+        starts since the machine's boot, too. A walk with a clock of its own is alone on it."""
+        kernel = kernel_boot()
+        return self.boot_id if self.own_clock or kernel == UNKNOWN_BOOT else kernel
 
     def chunk_id(self, sequence: int) -> str:
         return f"{self.walk_id}-{sequence:05d}"
@@ -84,6 +110,8 @@ class MomentsPorts:
     earcon: Callable[[str], None]
     listening: Callable[[bool], None]
     announce: Callable[[str], None]
+    fov_deg: Callable[[], float] = lambda: 0.0
+    """The angle that is set or known for the camera; 0 = neither."""
 
 
 class Moments:
@@ -100,6 +128,11 @@ class Moments:
         self._open: Correction | None = None
         self._waiting: list[Correction] = []
         self._corrections = 0
+        self._erasures = 0
+        self._handed_over: list[str] = []
+        """Ids of the corrections that were handed over, newest last: what can be discarded."""
+        self.paused = False
+        """Nothing is recorded."""
         self._newest_closed = -1
         self._noted: queue.SimpleQueue[tuple[float, str]] = queue.SimpleQueue()
         self.chunks = 0
@@ -113,6 +146,8 @@ class Moments:
 
     def feed(self, item: VideoFrame | SoundBlock, now_s: float) -> None:
         """Record one item and decide about what it closed."""
+        if self.paused:
+            return
         if isinstance(item, SoundBlock):
             self._tail.feed(item)
         for chunk in self._recorder.feed(item):
@@ -167,6 +202,59 @@ class Moments:
         self._flags, chunks = flags.finish(self._flags, self._walk.chunk_id, self._settings)
         self._store(chunks)
 
+    def pause(self, t_s: float) -> None:
+        """Nothing is kept from now on, and what is in memory is forgotten."""
+        self.paused = True
+        self._forget_memory(t_s)
+
+    def resume(self, t_s: float) -> None:
+        """Record again, from the next whole chunk on."""
+        self._forget_memory(t_s)
+        self.paused = False
+
+    def forget(self, t_s: float) -> None:
+        """Erase the last FORGET_S: in memory now, in the outbox and on the server by a wish that is handed over."""
+        self._forget_memory(t_s)
+        to_s = self._walk.began_s + t_s
+        self._erase(FORGOTTEN, t_s, boot_id=self._walk.erase_boot, from_s=to_s - FORGET_S, to_s=to_s)
+
+    def discard_correction(self, t_s: float) -> None:
+        """Erase the last correction of this walk, wherever it has come to; called again, the one before it."""
+        if self._open is not None:
+            self._open = None
+            self._ports.listening(False)
+            self._ports.announce(DISCARDED)
+        elif self._waiting:
+            self._waiting.pop()
+            self._ports.announce(DISCARDED)
+        elif self._handed_over:
+            self._erase(DISCARDED, t_s, record_ids=(self._handed_over.pop(),))
+        else:
+            self._ports.announce(NOTHING_TO_DISCARD)
+
+    def _forget_memory(self, t_s: float) -> None:
+        if self._open is not None:
+            self._open = None
+            self._ports.listening(False)
+        self._waiting.clear()
+        while not self._noted.empty():
+            self._noted.get()
+        self._recorder.clear(t_s)
+        self._tail.clear()
+        self._flags = flags.forget(self._flags)
+
+    def _erase(self, say: str, t_s: float, **what: Any) -> None:
+        """say: once it is durable."""
+        self._erasures += 1
+        record = EraseRecord(
+            erase_id=f"{self._walk.walk_id}-e{self._erasures:03d}",
+            device=self._walk.device,
+            asked_at_utc=self._walk.began_utc + t_s,
+            extra={"walk_id": self._walk.walk_id, "walk_s": round(t_s, 3)},
+            **what,
+        )
+        self._ports.store(Parcel(record, {}, say))
+
     def _closed(self, chunk: ClosedChunk) -> None:
         self.chunks += 1
         self._newest_closed = chunk.sequence
@@ -209,6 +297,7 @@ class Moments:
             context=walk.context,
             width_px=chunk.width_px,
             height_px=chunk.height_px,
+            fov_deg=self._ports.fov_deg(),
             extra={
                 "walk_s": round(chunk.started_at_s, 3),
                 "looks": talk.looks,
@@ -249,6 +338,7 @@ class Moments:
             extra={"walk_id": self._walk.walk_id, "walk_s": round(spoken.from_s, 3)},
         )
         self._ports.store(Parcel(record, {"correction_audio": wav}))
+        self._handed_over = [*self._handed_over, record.correction_id][-MOST_DISCARDABLE:]
         return True
 
 

@@ -76,6 +76,11 @@ def finish(state: FlagState, name_of: NameOf, settings: FlagsSection) -> FlagSte
     return _select(state, sequence, flags, settings)
 
 
+def forget(state: FlagState) -> FlagState:
+    """Everything that is not decided yet is never selected: its chunks are gone."""
+    return replace(state, marks={}, closed=None)
+
+
 def is_audited(chunk_id: str, share: float) -> bool:
     """Whether the chunk is in the uniform sample; the same for the same id, everywhere."""
     return int(hashlib.sha256(chunk_id.encode()).hexdigest()[:8], 16) < share * 2**32

@@ -13,14 +13,15 @@ import logging
 import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, assert_never
 
 from device.outbox.folder import importance
 from device.outbox.outbox import Pruned
+from shared import erasure
 from shared.background import Background
 from shared.errors import MessageError
-from shared.messages import ChunkRecord, CorrectionRecord
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, Record
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class OutboxPort(Protocol):
 
     def seal_chunk(self, record: ChunkRecord, payloads: Mapping[str, bytes]) -> ChunkRecord: ...
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord: ...
+    def seal_erase(self, record: EraseRecord) -> EraseRecord: ...
     def forget_merged(self) -> tuple[str, ...]: ...
     def prune(self, limit_bytes: int) -> Pruned: ...
     def evict(self, need_bytes: int, importance: int) -> Pruned: ...
@@ -47,12 +49,17 @@ class OutboxPort(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    record: ChunkRecord | CorrectionRecord
+    """A record with its files; with EraseRecord, what is to be erased instead."""
+
+    record: Record
     payloads: Mapping[str, bytes]
+    say: str = ""
+    """Announced once it is durable."""
 
     @property
     def name(self) -> str:
-        return self.record.chunk_id if isinstance(self.record, ChunkRecord) else self.record.correction_id
+        record = self.record
+        return record.erase_id if isinstance(record, EraseRecord) else erasure.id_of(record)
 
     @property
     def size_bytes(self) -> int:
@@ -62,6 +69,10 @@ class Parcel:
 def least(held: Iterable[Parcel]) -> Parcel:
     """The one to give up first: the least important, and of those the oldest."""
     return max(held, key=lambda parcel: importance(parcel.record))
+
+
+def _is_covered(wish: EraseRecord, record: Record) -> bool:
+    return isinstance(record, ChunkRecord | CorrectionRecord) and erasure.covers(wish, record)
 
 
 class Sealer:
@@ -121,13 +132,22 @@ class Sealer:
                 self._look_again()
                 continue
             if parcel is not None:
-                self._held.append(parcel)
+                self._take(parcel)
             self._seal_held()
             while len(self._held) > (MOST_HELD if parcel is not None else 0):
                 self._give_up(least(self._held))
             self._name_lost()
             if parcel is None:
                 return
+
+    def _take(self, parcel: Parcel) -> None:
+        """What is to be erased, and is not on disk yet, never gets there."""
+        if isinstance(parcel.record, EraseRecord):
+            wish = parcel.record
+            covered = [held for held in self._held if _is_covered(wish, held.record)]
+            for held in covered:
+                self._held.remove(held)
+        self._held.append(parcel)
 
     def _seal_held(self) -> None:
         while self._held and self._seal(self._held[0]):
@@ -148,7 +168,7 @@ class Sealer:
     def _seal(self, parcel: Parcel) -> bool:
         """Whether it is dealt with."""
         try:
-            self._try_twice(parcel)
+            record = self._try_twice(parcel)
         except OSError as error:
             self._failed(f"{parcel.name} could not be kept", error)
             return False
@@ -158,7 +178,9 @@ class Sealer:
             self._unnamed.append((parcel.name, f"it could not be sent: {error}"))
             return True
         self._end_trouble()
-        self._sealed(parcel)
+        self._sealed(replace(parcel, record=record))
+        if parcel.say:
+            self._announce(parcel.say)
         self._make_room()
         return True
 
@@ -175,25 +197,31 @@ class Sealer:
             self._announce(STORAGE_LOST)
         return bool(pruned.lost)
 
-    def _try_twice(self, parcel: Parcel) -> None:
+    def _try_twice(self, parcel: Parcel) -> Record:
         """What the server already has, and then what matters less, gives way before a new chunk is turned down."""
         try:
-            self._put(parcel)
+            return self._put(parcel)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._make_way(parcel):
                 raise
-            self._put(parcel)
+            return self._put(parcel)
 
     def _make_way(self, parcel: Parcel) -> bool:
         if self._outbox.forget_merged():
             return True
         return self._report_dropped(self._outbox.evict(parcel.size_bytes, importance(parcel.record)))
 
-    def _put(self, parcel: Parcel) -> None:
-        if isinstance(parcel.record, ChunkRecord):
-            self._outbox.seal_chunk(parcel.record, parcel.payloads)
-        else:
-            self._outbox.seal_correction(parcel.record, parcel.payloads["correction_audio"])
+    def _put(self, parcel: Parcel) -> Record:
+        """Seal it. Returns the record as it was stored."""
+        match parcel.record:
+            case ChunkRecord():
+                return self._outbox.seal_chunk(parcel.record, parcel.payloads)
+            case CorrectionRecord():
+                return self._outbox.seal_correction(parcel.record, parcel.payloads["correction_audio"])
+            case EraseRecord():
+                return self._outbox.seal_erase(parcel.record)
+            case _:
+                assert_never(parcel.record)
 
     def _begin_trouble(self, text: str, why: str) -> None:
         logger.error("%s", why)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from device.outbox.index import ItemRow, RecordRow
 from shared import atomic, messages, strict, topics
 from shared.errors import MessageError
-from shared.messages import ChunkRecord, CorrectionRecord, Envelope, Part
+from shared.messages import ChunkRecord, CorrectionRecord, Envelope, EraseRecord, Part, Record, SealedRecord
 
 SIDECAR = "record.json"
 FAILED = "failed"
@@ -64,16 +65,22 @@ def check_names(record_id: str, payloads: Mapping[str, bytes]) -> None:
         raise MessageError(f"{record_id!r} cannot be a record's id: no dots, and not {FAILED!r}.")
 
 
-def read_sidecar(record_id: str, sidecar: bytes) -> tuple[str, ChunkRecord | CorrectionRecord]:
+def read_sidecar(record_id: str, sidecar: bytes) -> tuple[str, Record | SealedRecord]:
     """(kind, record) of a record.json. Raises: MessageError where it is not the sidecar of `record_id`."""
     envelope = messages.decode(Envelope, sidecar)
-    record: ChunkRecord | CorrectionRecord
-    if envelope.kind == "chunk":
+    record: Record | SealedRecord
+    if envelope.kind == messages.SEALED:
+        record = strict.read(SealedRecord, envelope.body)
+        envelope, own_id = replace(envelope, kind=record.of), envelope.record_id
+    elif envelope.kind == "chunk":
         record = strict.read(ChunkRecord, envelope.body)
         own_id = record.chunk_id
     elif envelope.kind == "correction":
         record = strict.read(CorrectionRecord, envelope.body)
         own_id = record.correction_id
+    elif envelope.kind == "erase":
+        record = strict.read(EraseRecord, envelope.body)
+        own_id = record.erase_id
     else:
         raise MessageError(f"{envelope.kind!r} is not a kind of record that is sealed.")
     if not envelope.record_id == own_id == record_id:
@@ -84,19 +91,31 @@ def read_sidecar(record_id: str, sidecar: bytes) -> tuple[str, ChunkRecord | Cor
 def rows(record_id: str, sidecar: bytes) -> tuple[RecordRow, list[ItemRow]]:
     """What the index keeps of a sealed folder. Raises: MessageError."""
     kind, record = read_sidecar(record_id, sidecar)
-    if len({part.kind for part in record.parts}) != len(record.parts):
+    parts = () if isinstance(record, EraseRecord) else record.parts
+    if len({part.kind for part in parts}) != len(parts):
         raise MessageError(f"The sidecar of {record_id} names two parts of one kind.")
     items = [ItemRow(record_id, RECORD_KIND, SIDECAR, len(sidecar), "", bulk=False, rank=0)]
-    for rank, part in enumerate(record.parts, start=1):
+    for rank, part in enumerate(parts, start=1):
         bulk = part.kind in BULK_KINDS
         items.append(ItemRow(record_id, part.kind, part.name, part.size_bytes, part.sha256, bulk=bulk, rank=rank))
     size = sum(item.size_bytes for item in items)
     return RecordRow(record_id, kind, importance(record), size), items
 
 
-def importance(record: ChunkRecord | CorrectionRecord) -> int:
-    """0 corrections, 1 what the wearer flagged, 2 the rest: the order of sending, and backwards that of giving up."""
-    if isinstance(record, CorrectionRecord):
+def is_same(kept: bytes, envelope: bytes) -> bool:
+    """Whether a record.json holds this envelope, sealed or not. Raises: MessageError."""
+    found = messages.decode(Envelope, kept)
+    if found.kind != messages.SEALED:
+        return kept == envelope
+    return strict.read(SealedRecord, found.body).digest == hashlib.sha256(envelope).hexdigest()
+
+
+def importance(record: Record | SealedRecord) -> int:
+    """0 corrections and erasures, 1 what the wearer flagged, 2 the rest: the order of sending, and backwards that of
+    giving up."""
+    if isinstance(record, SealedRecord):
+        return record.importance
+    if isinstance(record, CorrectionRecord | EraseRecord):
         return 0
     return 1 if {"wearer", "correction"} & set(record.flags) else 2
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Literal
 
 RecordState = Literal["queued", "deletable", "failed", "dropped"]
-Total = Literal["merged", "lost"]
+Total = Literal["merged", "lost", "erased"]
 WAL_PAGES = 100  # 400 KB, not SQLite's 4 MB: on a full disk it must fit into what device.outbox.reserve holds back
 
 _SCHEMA = """

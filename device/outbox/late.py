@@ -11,9 +11,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
 from device.outbox.outbox import Counts, Outbox, OutboxItem, Pruned, Recovery
 from shared.errors import InUse
-from shared.messages import ChunkRecord, CorrectionRecord
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
 
 
 class LateOutbox:
@@ -22,8 +24,10 @@ class LateOutbox:
     raises: InUse where another process has the folder open
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, key: X25519PublicKey | None = None) -> None:
+        """key: as an Outbox takes it."""
         self._folder = folder
+        self._key = key
         self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
         self._box: Outbox | None = None
@@ -48,7 +52,7 @@ class LateOutbox:
 
     def _opened(self) -> Outbox:
         try:
-            return Outbox(self._folder)
+            return Outbox(self._folder, key=self._key)
         except InUse as error:
             if self.trouble is None:
                 raise
@@ -77,6 +81,9 @@ class LateOutbox:
 
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord:
         return self.check().seal_correction(record, wav)
+
+    def seal_erase(self, record: EraseRecord) -> EraseRecord:
+        return self.check().seal_erase(record)
 
     def note_lost(self, record_ids: Iterable[str], why: str) -> None:
         self.check().note_lost(record_ids, why)

@@ -15,10 +15,13 @@ Promises:
    or by `prune` and `evict`, which delete what is merged first and name everything else that they delete.
 3. What is refused for good goes to failed/ with its reason. It is never counted as sent, and not sent again unless a
    person says so (`retry`).
+   What the wearer has erased (`seal_erase`) is deleted at once, also what is being sent; after a crash in between, the
+   rest of it at the next opening.
 4. Uploader and retention share one registry of claims: what is being sent is not deleted under its hands.
 5. Order of sending: everything small before clips; corrections, then what the wearer flagged, then the rest; then age.
 
-`record.json` is exactly the message that travels on `up/event`.
+`record.json` is exactly the message that travels on `up/event`. With a key of the server's it and the payload files are
+encrypted before they touch the disk (device.outbox.enclosed).
 """
 
 from __future__ import annotations
@@ -28,9 +31,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
 from device.boot import kernel_boot
 from device.outbox import folder as outbox_folder
 from device.outbox import inspect
+from device.outbox.enclosed import enclose
 from device.outbox.folder import FAILED, FILE_NAMES, REQUESTS, SIDECAR
 from device.outbox.index import ItemRow, RecordRow
 from device.outbox.inspect import peek as peek
@@ -42,13 +48,14 @@ from device.outbox.types import Recovery as Recovery
 from shared import atomic, messages
 from shared.atomic import Step, no_step
 from shared.errors import MessageError
-from shared.messages import ChunkRecord, CorrectionRecord, Envelope
+from shared.messages import ChunkRecord, CorrectionRecord, Envelope, EraseRecord
 
 STEPS = (
     "seal:files_written", "seal:files_synced", "seal:renamed", "seal:indexed",
     "ack:marked", "forget:moved_aside", "forget:deleted", "forget:counted",
     "fail:marked", "fail:reason_written", "fail:moved", "fail:recorded",
     "retry:moved", "retry:decided", "retry:queued",
+    "erase:unlisted", "erase:moved_aside", "erase:deleted",
     "prune:marked", "prune:logged", "prune:moved_aside", "prune:deleted", "prune:counted",
 )  # fmt: skip
 """Every durable step, in order; a crash test kills the process at each."""
@@ -60,12 +67,16 @@ class Outbox:
     """The open outbox of one agent. Any thread may call any method.
 
     crash_point: called with the name of each durable step (STEPS) right after it. boot: what names this run of the
-    machine's kernel; None = ask it. raises: InUse where another process has it open, OSError.
+    machine's kernel; None = ask it. key: the server's, which alone can then read what is sealed from now on; None = it
+    is not encrypted. raises: InUse where another process has it open, OSError.
     """
 
-    def __init__(self, folder: Path, *, crash_point: Step = no_step, boot: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, crash_point: Step = no_step, boot: str | None = None, key: X25519PublicKey | None = None
+    ) -> None:
         self.folder = folder
         self._crash_point = crash_point
+        self._key = key
         self._claimed: dict[str, str] = {}  # item name → record id
         self._listeners: list[Callable[[], None]] = []
         self._store = RecordStore(folder, boot=boot or kernel_boot(), crash_point=crash_point)
@@ -73,6 +84,8 @@ class Outbox:
         self.recovered = self._store.recovered
         try:
             self.retry_requested()
+            for record in self._store.erasures():
+                self._store.erase(record)
         except BaseException:
             self.close()
             raise
@@ -95,7 +108,7 @@ class Outbox:
         raises: OSError (ENOSPC too, and nothing is left behind), MessageError for what cannot travel.
         """
         sealed = replace(record, parts=outbox_folder.parts(payloads))
-        self._seal(record.chunk_id, Envelope("chunk", record.chunk_id, messages.to_dict(sealed)), payloads)
+        self._seal(sealed, Envelope("chunk", record.chunk_id, messages.to_dict(sealed)), payloads)
         return sealed
 
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord:
@@ -103,11 +116,27 @@ class Outbox:
         payloads = {"correction_audio": wav}
         sealed = replace(record, parts=outbox_folder.parts(payloads))
         envelope = Envelope("correction", record.correction_id, messages.to_dict(sealed))
-        self._seal(record.correction_id, envelope, payloads)
+        self._seal(sealed, envelope, payloads)
         return sealed
 
-    def _seal(self, record_id: str, envelope: Envelope, payloads: Mapping[str, bytes]) -> None:
-        sidecar = messages.encode(envelope)
+    def seal_erase(self, record: EraseRecord) -> EraseRecord:
+        """Delete every sealed record that this covers, and store the wish for the server, which may have some of them.
+
+        Durable when it returns; the same again does nothing more. Returns it with the ids of what lay here.
+        raises: OSError, MessageError
+        """
+        with self._lock:
+            ids = tuple(dict.fromkeys((*record.record_ids, *self._store.covered(record))))
+            sealed = replace(record, record_ids=ids)
+            if not (self.folder / record.erase_id).exists():
+                self._seal(sealed, Envelope("erase", record.erase_id, messages.to_dict(sealed)), {})
+            self._store.erase(sealed)
+        return sealed
+
+    def _seal(
+        self, sealed: ChunkRecord | CorrectionRecord | EraseRecord, envelope: Envelope, payloads: Mapping[str, bytes]
+    ) -> None:
+        record_id, sidecar = envelope.record_id, messages.encode(envelope)
         outbox_folder.check_names(record_id, payloads)
         # What the server would refuse must fail here, where the agent can still say so.
         record, items = outbox_folder.rows(record_id, sidecar)
@@ -115,9 +144,13 @@ class Outbox:
         if (self.folder / FAILED / record_id).exists():
             raise MessageError(f"{record_id} was refused by the server before.")
         if folder.exists():
-            if (folder / SIDECAR).read_bytes() != sidecar:
+            if not outbox_folder.is_same((folder / SIDECAR).read_bytes(), sidecar):
                 raise MessageError(f"{record_id} was sealed before with other content.")
             return
+        if self._key is not None and not isinstance(sealed, EraseRecord):
+            envelope, payloads = enclose(sealed, envelope, payloads, self._key)
+            sidecar = messages.encode(envelope)
+            record, items = outbox_folder.rows(record_id, sidecar)
         files = {FILE_NAMES[part]: data for part, data in payloads.items()} | {SIDECAR: sidecar}
         try:
             atomic.write_folder(folder, files, step=lambda name: self._crash_point(f"seal:{name}"))

@@ -5,6 +5,7 @@ Each change is ordered so that after a crash at any point `recover` can tell wha
 
     delete    what is merged becomes durable in the index → folder aside → folder gone → row gone
     give up   row marked dropped → named in lost.jsonl → as delete
+    erase     rows gone, durably → folders aside → folders gone
     refuse    reason.json into the folder → folder to failed/ → row marked failed
     retry     folder back from failed/ → reason.json out of it → row queued
 
@@ -24,13 +25,14 @@ from typing import BinaryIO, TypeVar
 
 from device.outbox import folder as outbox_folder
 from device.outbox import index as outbox_index
-from device.outbox.folder import FAILED, INDEX, LOST, REASON, RECORD_KIND
+from device.outbox.folder import FAILED, INDEX, LOST, REASON, RECORD_KIND, SIDECAR
 from device.outbox.index import Damaged, Index, RecordRow, Total
 from device.outbox.reserve import FULL, Reserve
 from device.outbox.types import Recovery
-from shared import atomic, file_lock, topics
+from shared import atomic, erasure, file_lock, topics
 from shared.atomic import Step
 from shared.errors import InUse, MessageError
+from shared.messages import EraseRecord, Record, SealedRecord
 
 logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -132,6 +134,56 @@ class RecordStore:
         if fresh:
             atomic.fsync_dir(self.folder)
         self._crash_point("prune:logged")
+
+    # what the wearer has erased
+
+    def erasures(self) -> list[EraseRecord]:
+        """Those that wait for the server: what they cover may not have been deleted before a crash."""
+        found = []
+        for row in self.use(lambda index: index.records("queued")):
+            if row.kind == "erase":
+                record = self._read(row.record_id)
+                found += [record] if isinstance(record, EraseRecord) else []
+        return found
+
+    def covered(self, erase: EraseRecord) -> list[str]:
+        """Ids of the records here, refused ones too, that an erasure is about. Raises: OSError."""
+        found = []
+        for row in self.use(lambda index: index.records()):
+            named, maybe = row.record_id in erase.record_ids, erasure.of_its_boot(erase, row.record_id)
+            record = self._read(row.record_id) if maybe and not named else None
+            if record is not None and not isinstance(record, EraseRecord):
+                named = erasure.in_time(erase, row.record_id, record)
+            if named:
+                found.append(row.record_id)
+        return found
+
+    def erase(self, erase: EraseRecord) -> None:
+        """Delete what it covers. The rows go first: a folder without a row is found again and, as long as the erasure
+        waits for the server, erased again. Raises: OSError."""
+        ids = self.covered(erase)
+        places = [
+            place for name in ids for place in (self.folder / name, self.folder / FAILED / name) if place.exists()
+        ]
+        if not ids:
+            return
+        self.use(lambda index: index.forget(ids, count_as="erased"))
+        self.use(lambda index: index.make_durable())
+        self._crash_point("erase:unlisted")
+        atomic.remove_trees(places, step=lambda name: self._crash_point(f"erase:{name}"))
+        self._crash_point("erase:deleted")
+        logger.info("Erased as the wearer wanted: %s", ", ".join(ids))
+
+    def _read(self, record_id: str) -> Record | SealedRecord | None:
+        """A record that lies here; None where it cannot be read."""
+        for folder in (self.folder, self.folder / FAILED):
+            try:
+                return outbox_folder.read_sidecar(record_id, (folder / record_id / SIDECAR).read_bytes())[1]
+            except FileNotFoundError:
+                continue
+            except MessageError:
+                return None
+        return None
 
     # refusal and retry
 

@@ -44,7 +44,7 @@ Loader = Callable[[Path], LoadedModel]
 SelfTest = Callable[[Path], list[str]]
 
 
-def loader(*, execution: Execution, camera: Camera, permission: Permission) -> Loader:
+def loader(*, execution: Execution, camera: Callable[[], Camera], permission: Permission) -> Loader:
     """Loads a bundle for guiding. The result raises BundleError."""
     return lambda folder: GuidanceModel.load(
         folder, execution=execution, camera=camera, allow=permission.allowed(folder)

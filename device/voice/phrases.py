@@ -2,6 +2,8 @@
 
 Promises: a phrase once rendered is never rendered again with the same voice and rate; a full disk or a spoilt file
 costs time, never speech. What was prepared stays in RAM: no number of other phrases pushes a warning out.
+
+Phrases are asked for by their canonical text; the words that are rendered are those of the wearer's language.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import hashlib
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from device.voice.earcons import SPEECH_RATE_HZ
@@ -26,11 +28,17 @@ FORMAT = 1  # raise when rendering changes, so that old files are not used
 
 
 class Phrases:
-    """Speech by text and rate. Safe to use from several threads; two may render the same phrase, one is kept."""
+    """Speech by text and rate. Safe to use from several threads; two may render the same phrase, one is kept.
 
-    def __init__(self, synthesizer: Synthesizer, folder: Path | None) -> None:
+    spoken: a canonical text -> the words for it
+    """
+
+    def __init__(
+        self, synthesizer: Synthesizer, folder: Path | None, *, spoken: Callable[[str], str] = lambda text: text
+    ) -> None:
         self._synthesizer = synthesizer
         self._folder = folder
+        self._spoken = spoken
         self._ram: OrderedDict[tuple[str, int], Samples] = OrderedDict()
         self._kept: dict[tuple[str, int], Samples] = {}
         self._lock = threading.Lock()
@@ -52,11 +60,12 @@ class Phrases:
         raises: MediaError
         """
         samples = self.ready(text, words_per_minute)
+        words = text if samples is not None else self._spoken(text)
         if samples is None:
-            samples = self._from_disk(text, words_per_minute)
+            samples = self._from_disk(words, words_per_minute)
         if samples is None:
-            samples = self._synthesizer.render(text, words_per_minute)
-            self._to_disk(text, words_per_minute, samples)
+            samples = self._synthesizer.render(words, words_per_minute)
+            self._to_disk(words, words_per_minute, samples)
         with self._lock:
             if keep:
                 self._kept[text, words_per_minute] = samples

@@ -49,6 +49,19 @@ class Sink(Protocol):
         ...
 
     @property
+    def channels(self) -> int:
+        """2: a sound may come from one side. Of the output that is open."""
+        ...
+
+    def watch(self) -> None:
+        """Look after itself; called twice a second, by one thread."""
+        ...
+
+    def news(self) -> str:
+        """What the wearer should hear of the last open(), once: an announcement, "" = nothing."""
+        ...
+
+    @property
     def wants_reopen(self) -> bool:
         """It would do better if it were opened again; asked while nothing is said."""
         ...
@@ -65,7 +78,7 @@ class Sink(Protocol):
     def play(self, utterance: int, samples: Samples) -> None:
         """Begin an utterance; the one before has ended or was cut.
 
-        samples: int16 [n] at SPEECH_RATE_HZ
+        samples: int16 [n], or [n, 2] for the left and the right ear, at SPEECH_RATE_HZ
         raises: MediaError where the sound card is gone
         """
         ...
@@ -75,7 +88,7 @@ class Sink(Protocol):
         ...
 
     def mix(self, samples: Samples) -> None:
-        """Play a short earcon, int16 [n] at SPEECH_RATE_HZ, as loud as it is, over speech if need be."""
+        """Play a short earcon, int16 [n] or [n, 2] at SPEECH_RATE_HZ, as loud as it is, over speech if need be."""
         ...
 
     def cut(self) -> None:
@@ -102,6 +115,8 @@ def softened(samples: Samples, gain: float) -> Samples:
 class Timeline:
     """Utterances laid on the walk's time line; nothing sounds. With `file`, they are written into a WAV there."""
 
+    channels = 1
+
     def __init__(
         self,
         walk_now: Callable[[], float],
@@ -122,6 +137,12 @@ class Timeline:
     @property
     def silent(self) -> bool:
         return self._file is None
+
+    def watch(self) -> None:
+        """Nothing to do."""
+
+    def news(self) -> str:
+        return ""
 
     @property
     def wants_reopen(self) -> bool:

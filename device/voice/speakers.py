@@ -7,13 +7,21 @@ more on a Pi. Its callback only copies samples, so it keeps up while the model c
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from device.voice import buffering
+from device.voice.buffering import LEAST_S, MOST_S, Buffering
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples
+from device.voice.output_list import OutputList
+from device.voice.outputs import WORN, SoundOutput
 from device.voice.sinks import UtteranceEnded, UtteranceStarted, VoiceEvent
 from shared.background import within
 from shared.clock import Clock
@@ -23,106 +31,149 @@ from shared.wav import resample
 logger = logging.getLogger(__name__)
 
 BLOCK_MS = 10
-BUFFER_S = 0.02  # a cut must be silence within 50 ms: 28 to 40 measured with this, 29 to 69 with 30 ms …
-MOST_BUFFER_S = 0.2  # … but a stuttering warning is worse than a late cut: doubled when the machine is too busy
-STUTTERS = 8  # underruns after which it is doubled
 FADE_MS = 5  # a cut in the middle of a vowel clicks
 DEAD_AFTER_S = 2.0  # no callback for this long: the sound card is gone (PortAudio reports nothing when it is unplugged)
 CLOSE_TIMEOUT_S = 2.0  # PortAudio is known to hang in abort() after a card was unplugged
+FAILED_S = 30.0  # how long an output that did not work is left alone while another does
 MOST_DELAY_S = 1.0  # some drivers report nonsense as output time
+HEADSET_LOST = "Headset lost."
+HEADSET_CONNECTED = "Headset connected."
+OUTPUT_CHANGED = "Sound output changed."
+OUTPUT_TEXTS = (HEADSET_LOST, HEADSET_CONNECTED, OUTPUT_CHANGED)
 
 
 class Speakers:
-    """A sound card, by name, by index, or the default one (None)."""
+    """A sound card by name or index, the default one (None), or the best of `outputs` that works.
+
+    With `outputs`, the next best takes over where one is lost, and the best comes back to its place while nothing is
+    said. stereo: play two channels where the output has them.
+    """
 
     silent = False
 
-    def __init__(self, clock: Clock, *, device: str | int | None = None) -> None:
+    def __init__(
+        self, clock: Clock, *, device: str | int | None = None, outputs: OutputList | None = None, stereo: bool = False
+    ) -> None:
         self._clock = clock
         self._device = device
+        self._outputs = outputs
+        self._stereo = stereo
         self._stream: Any = None
-        self._opened_before = False
         self._rate_hz = SPEECH_RATE_HZ
         self._lock = threading.Lock()
         self._utterance: int | None = None
-        self._left = np.zeros(0, np.int16)
-        self._over = np.zeros(0, np.int16)
+        self.channels = 1
+        self._left = self._over = _silence(0, 1)
         self._gain = self._wanted_gain = 1.0
         self._begun = False
         self._ends_at_s: float | None = None
         self._heard: list[VoiceEvent] = []
         self._called_s = 0.0
-        self._buffer_s = BUFFER_S
-        self._stutters = 0
+        self._underruns = 0
+        """Since the last watch, while something was said."""
+        self._buffering = Buffering()
+        self._open_buffer_s = LEAST_S
+        self.output: SoundOutput | None = None
+        """Where it plays; None = nowhere, or a device that was named by its number."""
+        self._gone = self._better = False
+        self._passed_over: dict[str, float] = {}
+        """Outputs that did not work, with when that was."""
+        self._ended = threading.Event()
+        """PortAudio has ended the stream."""
+        self._news = ""
 
     @property
     def wants_reopen(self) -> bool:
-        """It stutters: opened again while nothing is said, it takes a larger buffer."""
-        return self._stutters >= STUTTERS and self._buffer_s < MOST_BUFFER_S
+        """Opened again while nothing is said, it takes a better output, or a buffer that fits."""
+        return self._better or self._buffering.buffer_s != self._open_buffer_s
 
     @property
     def is_alive(self) -> bool:
-        """PortAudio still asks for samples: it reports nothing when a card is unplugged."""
-        return self._stream is not None and self._clock.monotonic_s() - self._called_s <= DEAD_AFTER_S
+        """The output is listed, and PortAudio still asks for samples: it reports nothing when a card is unplugged."""
+        called = self._clock.monotonic_s() - self._called_s <= DEAD_AFTER_S
+        return self._stream is not None and called and not self._gone and not self._ended.is_set()
 
     @property
     def latency_s(self) -> float:
         """Of the open stream, as PortAudio has it."""
         return float(self._stream.latency)
 
+    def news(self) -> str:
+        """What the wearer should know of the last open(), once: one of OUTPUT_TEXTS, "" = nothing."""
+        news, self._news = self._news, ""
+        return news
+
+    def watch(self) -> None:
+        """Look whether this output is still there, whether there is a better one, and how it stutters."""
+        with self._lock:
+            underruns, self._underruns = self._underruns, 0
+        before_s, now_s = self._buffering.buffer_s, self._clock.monotonic_s()
+        self._buffering = buffering.step(self._buffering, underruns, now_s)
+        if self._buffering.buffer_s != before_s:
+            text = f"{self._buffering.buffer_s * 1000:.0f} ms ({LEAST_S * 1000:.0f} to {MOST_S * 1000:.0f})"
+            logger.warning("The buffer of the sound output is %s from its next pause on.", text)
+        if self._outputs is not None and self.output is not None and self._outputs.changed():
+            listed, place = self._outputs.scan(), self.output
+            self._gone = all(not _same(place, other) for other in listed)
+            works = (other for other in listed if now_s - self._passed_over.get(other.name, -FAILED_S) >= FAILED_S)
+            self._better = not _same(place, next(works, place))
+
     def open(self) -> None:
         """Raises: MediaError where there is no PortAudio or no such sound card."""
-        if self.wants_reopen:
-            self._buffer_s = min(MOST_BUFFER_S, 2 * self._buffer_s)
-            logger.warning("The sound output stutters; its buffer is now %.0f ms.", self._buffer_s * 1000)
-        self._stutters = 0
+        self._open_buffer_s = self._buffering.buffer_s
         self._close_stream()
-        try:
-            import sounddevice
-        except OSError as error:
-            raise MediaError(
-                f"There is no sound output: {error}.", hint="Install PortAudio: sudo apt install libportaudio2."
-            ) from None
-        if self._opened_before:
-            within(CLOSE_TIMEOUT_S, lambda: _rescan(sounddevice), name="sound output")
-        self._opened_before = True
-        try:
-            self._stream = self._opened(sounddevice)
-            self._called_s = self._clock.monotonic_s()
-            self._stream.start()
-        except (sounddevice.PortAudioError, ValueError) as error:
-            self._stream = None
-            name = "the default sound output" if self._device is None else f"the sound output {self._device!r}"
-            raise MediaError(
-                f"Speech cannot be played on {name}: {error}.",
-                hint="Plug in or choose headphones (voice.output), or use --speech FILE.wav or none.",
-            ) from None
+        if self._outputs is None:
+            self._open_place((self._device,), {}, 2)
+            return
+        why: MediaError | None = None
+        for place in self._outputs.scan():
+            try:
+                self._open_place(place.devices, place.environ, place.channels)
+            except MediaError as error:
+                self._passed_over[place.name] = self._clock.monotonic_s()
+                why = why or error
+                continue
+            self._gone = self._better = False
+            self._tell(self.output, place)
+            self.output = place
+            return
+        assert why is not None  # there is always the default
+        raise why
+
+    def close(self) -> None:
+        with self._lock:
+            self._finish()
+        self._close_stream()
+        if self._outputs is not None:
+            self._outputs.close()
 
     def play(self, utterance: int, samples: Samples) -> None:
-        """As Sink.play: int16 [n]. Raises: MediaError where the sound card stopped taking samples."""
+        """As Sink.play: int16 [n] or [n, 2]. Raises: MediaError where the sound card stopped taking samples."""
         if not self.is_alive:
             raise MediaError("The sound output no longer takes sound.", hint="Plug the headphones in again.")
+        shaped = self._shaped(samples)
         with self._lock:
             self._finish()
             self._gain = self._wanted_gain
             self._utterance, self._begun, self._ends_at_s = utterance, False, None
-            self._left = resample(samples, SPEECH_RATE_HZ, self._rate_hz)
+            self._left = shaped
 
     def loudness(self, gain: float) -> None:
         self._wanted_gain = gain
 
     def mix(self, samples: Samples) -> None:
+        shaped = self._shaped(samples)
         with self._lock:
-            self._over = resample(samples, SPEECH_RATE_HZ, self._rate_hz)
+            self._over = shaped
 
     def cut(self) -> None:
         with self._lock:
             if self._utterance is None:
                 return
-            fade = min(self._left.size, self._rate_hz * FADE_MS // 1000)
-            tail = self._left[:fade] * np.linspace(self._gain, 0, fade)
-            room = max(0, fade - self._over.size)
-            over = np.pad(self._over, (0, room)).astype(np.int32)
+            fade = min(len(self._left), self._rate_hz * FADE_MS // 1000)
+            tail = self._left[:fade] * np.linspace(self._gain, 0, fade)[:, None]
+            room = max(0, fade - len(self._over))
+            over = np.pad(self._over, ((0, room), (0, 0))).astype(np.int32)
             over[:fade] += tail.astype(np.int32)
             self._over = np.clip(over, -32768, 32767).astype(np.int16)
             self._finish()
@@ -136,59 +187,100 @@ class Speakers:
             heard, self._heard = self._heard, []
             return heard
 
-    def close(self) -> None:
-        with self._lock:
-            self._finish()
-        self._close_stream()
-
     def _finish(self) -> None:
         if self._utterance is not None:
             self._heard.append(UtteranceEnded(self._utterance))
         self._utterance, self._ends_at_s = None, None
-        self._left = np.zeros(0, np.int16)
+        self._left = self._left[:0]
 
-    def _opened(self, sounddevice: Any) -> Any:
-        """The stream at the voice's own rate, or at the card's where it takes no other."""
+    def _tell(self, before: SoundOutput | None, now: SoundOutput) -> None:
+        """What to say of a change of place."""
+        if before is None or _same(before, now):
+            return
+        logger.warning("Sound comes out of %s now, no longer out of %s.", now, before)
+        if (before.kind in WORN) == (now.kind in WORN):
+            self._news = OUTPUT_CHANGED
+        else:
+            self._news = HEADSET_CONNECTED if now.kind in WORN else HEADSET_LOST
+
+    def _open_place(self, devices: Sequence[str | int | None], environ: Mapping[str, str], most_channels: int) -> None:
+        """Open the first device that works. Raises: MediaError about the first of them where none does."""
+        why: MediaError | None = None
+        with _environment(environ):  # PortAudio lists only what it can open, so with it from the start
+            sounddevice = _portaudio()
+            for device in devices:
+                try:
+                    self._stream = self._opened(sounddevice, device, most_channels)
+                    self._called_s = self._clock.monotonic_s()
+                    self._stream.start()
+                    return
+                except (sounddevice.PortAudioError, ValueError) as error:
+                    self._stream = None
+                    name = "the default sound output" if device is None else f"the sound output {device!r}"
+                    why = why or MediaError(
+                        f"Speech cannot be played on {name}: {error}.",
+                        hint="Plug in or choose headphones (voice.output), or use --speech FILE.wav or none.",
+                    )
+        assert why is not None
+        raise why
+
+    def _opened(self, sounddevice: Any, device: str | int | None, most_channels: int) -> Any:
+        """The stream at the voice's own rate, or at the card's where it takes no other; with two channels where it may
+        and can."""
         last: Exception | None = None
-        default_hz = int(sounddevice.query_devices(self._device, "output")["default_samplerate"])
+        facts = sounddevice.query_devices(device, "output")
+        default_hz, has = int(facts["default_samplerate"]), int(facts["max_output_channels"])
+        channels = 2 if self._stereo and min(has, most_channels) >= 2 else 1
+        ended = threading.Event()
         for rate_hz in (SPEECH_RATE_HZ, default_hz):
             try:
                 stream = sounddevice.OutputStream(
                     samplerate=rate_hz,
-                    channels=1,
+                    channels=channels,
                     dtype="int16",
-                    device=self._device,
-                    latency=self._buffer_s,
+                    device=device,
+                    latency=self._open_buffer_s,
                     blocksize=rate_hz * BLOCK_MS // 1000,
                     callback=self.fill,
+                    finished_callback=ended.set,
                 )
             except sounddevice.PortAudioError as error:
                 last = error
             else:
-                self._rate_hz = rate_hz
+                with self._lock:
+                    self._rate_hz, self.channels, self._ended = rate_hz, channels, ended
+                    self._left = self._over = _silence(0, channels)
                 return stream
         assert last is not None
         raise last
 
+    def _shaped(self, samples: Samples) -> Samples:
+        """int16 [n, channels] at the stream's rate."""
+        ways = samples.T if samples.ndim == 2 else samples[None]
+        if len(ways) > self.channels:
+            ways = ways.astype(np.int32).mean(axis=0)[None].astype(np.int16)
+        resampled = np.stack([resample(way, SPEECH_RATE_HZ, self._rate_hz) for way in ways], axis=1)
+        return np.broadcast_to(resampled, (len(resampled), self.channels))
+
     def fill(self, out: Any, frames: int, time: Any, status: Any) -> None:
-        """PortAudio's callback: `frames` samples into `out` int16 [frames, 1]."""
+        """PortAudio's callback: `frames` samples into `out` int16 [frames, channels]."""
         now_s = self._clock.monotonic_s()
         delay_s = min(max(0.0, time.outputBufferDacTime - time.currentTime), MOST_DELAY_S)
         with self._lock:
-            self._stutters += bool(status.output_underflow) and self._utterance is not None
+            self._underruns += bool(status.output_underflow) and self._utterance is not None
             self._called_s = now_s
-            block = np.zeros(frames, np.int32)
+            speech, over = self._left[:frames], self._over[:frames]
+            block = np.zeros((frames, speech.shape[1]), np.int32)
             ramp = np.linspace(self._gain, self._wanted_gain, frames)  # a step in the middle of a vowel clicks
             self._gain = self._wanted_gain
-            speech, over = self._left[:frames], self._over[:frames]
-            block[: speech.size] += (speech * ramp[: speech.size]).astype(np.int32)
-            block[: over.size] += over
-            if self._left.size and not self._begun and self._utterance is not None:
+            block[: len(speech)] += (speech * ramp[: len(speech), None]).astype(np.int32)
+            block[: len(over)] += over
+            if len(self._left) and not self._begun and self._utterance is not None:
                 self._begun = True
                 self._heard.append(UtteranceStarted(self._utterance, now_s + delay_s))
-                self._ends_at_s = now_s + delay_s + self._left.size / self._rate_hz
+                self._ends_at_s = now_s + delay_s + len(self._left) / self._rate_hz
             self._left, self._over = self._left[frames:], self._over[frames:]
-        out[:, 0] = np.clip(block, -32768, 32767)
+        out[:] = np.clip(block, -32768, 32767)
 
     def _close_stream(self) -> None:
         stream, self._stream = self._stream, None
@@ -198,7 +290,46 @@ class Speakers:
             logger.warning("The sound output did not close; it is left behind.")
 
 
+def _silence(frames: int, channels: int) -> Samples:
+    return np.zeros((frames, channels), np.int16)
+
+
+def _same(one: SoundOutput, other: SoundOutput) -> bool:
+    return (one.through, one.name) == (other.through, other.name)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set only while an output is opened: the microphone's process, started at another time, has its own card."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _portaudio() -> Any:
+    """The module sounddevice, with what can be played on now. Raises: MediaError where there is none.
+
+    PortAudio lists the sound cards when it starts: headphones plugged in later are found only by a new start.
+    """
+    fresh = "sounddevice" not in sys.modules
+    try:
+        import sounddevice
+    except OSError as error:
+        raise MediaError(
+            f"There is no sound output: {error}.", hint="Install PortAudio: sudo apt install libportaudio2."
+        ) from None
+    if not fresh:
+        within(CLOSE_TIMEOUT_S, lambda: _rescan(sounddevice), name="sound output")
+    return sounddevice
+
+
 def _rescan(sounddevice: Any) -> None:
-    """PortAudio lists the sound cards when it starts: headphones plugged in later are found only by a new start."""
     sounddevice._terminate()
     sounddevice._initialize()

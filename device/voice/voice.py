@@ -8,7 +8,8 @@ What it promises:
 1. Every say() is answered by exactly one UtteranceEnded, whatever happens: cut, a missing speech program, a sound card
    that is gone. Without sound an utterance "lasts" as long as it would have taken, so that captions keep their pace.
 2. Trouble is reported once when it begins and once when all of it is over (`on_trouble`). A sound card that is gone is
-   noticed within 3 s, also while nothing is said, and tried again every RETRY_S.
+   noticed within 3 s, also while nothing is said, and tried again at once, where another may take its place, and then
+   every RETRY_S.
 3. A warning whose phrase is not ready yet is heard as its earcon at once. What could only be rendered after its
    `expires_s` is not said any more.
 4. Threads: all methods may be called from any thread.
@@ -33,6 +34,7 @@ from device.voice.sinks import Sink, Timeline, UtteranceEnded, VoiceEvent, softe
 from shared.background import Background
 from shared.clock import Clock
 from shared.errors import ConfigError, MediaError
+from shared.sides import Side
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +83,8 @@ class VoiceUtterance:
     """Name of the sound before it."""
     expires_s: float = math.inf
     """Monotonic time after which it is not begun any more."""
+    side: Side | None = None
+    """Where what it is about is; None = it is about no place."""
 
 
 class Voice:
@@ -95,13 +99,24 @@ class Voice:
         clock: Clock,
         walk_now: Callable[[], float],
         on_trouble: Callable[[str], None],
+        on_news: Callable[[str], None] = lambda text: None,
+        on_volume: Callable[[float], None] = lambda volume: None,
     ) -> None:
+        """
+        on_trouble: what keeps it from being heard; "" = it is heard again
+        on_news: an announcement about the sound output, which is heard all the same
+        on_volume: the volume that the wearer has set by button
+        """
         self._phrases = phrases
         self._sink = sink
         self._mute_line = Timeline(walk_now, clock)
         self._pace = pace
         self._clock = clock
         self._on_trouble = on_trouble
+        self._on_news = on_news
+        self._on_volume = on_volume
+        self.back_with = ""
+        """Why it was lost, to be said when it is back; "" = not known."""
         self._jobs: queue.SimpleQueue[VoiceUtterance | None] = queue.SimpleQueue()
         self._lock = threading.RLock()
         self._wanted: int | None = None
@@ -110,12 +125,14 @@ class Voice:
         """How long the earcon before its words lasts."""
         self._heard: list[VoiceEvent] = []
         self._troubles: dict[str, str] = {}
-        self._retry_at_s = self._reopened_by_s = 0.0
+        self._retry_at_s = self._reopened_by_s = self._watched_s = 0.0
         self._volume = pace.volume
         self._ducked = False
         self._tier = 2
         """Of what is being said."""
         self._open = False
+        self._reopening = False
+        """On purpose: what is said meanwhile waits for it."""
         self._tried = threading.Event()
         self._settled = threading.Condition()
         self._unsettled = 0
@@ -141,15 +158,15 @@ class Voice:
             if self._wanted is not None:
                 self.cut(self._wanted)
             self._wanted, self._tier = utterance.number, utterance.tier
-            if self._phrases is None or self._sink.silent or not self._open:
+            if self._phrases is None or self._sink.silent or not (self._open or self._reopening):
                 self._pretend(utterance)
                 return
             ready = self._phrases.ready(utterance.text, self._pace.of(utterance.tier))
-            if ready is not None:
+            if ready is not None and self._open:
                 self._play(utterance, ready)
                 return
-            if utterance.tier == 1 and utterance.earcon:
-                self.earcon(utterance.earcon)
+            if utterance.tier == 1 and utterance.earcon and self._open:
+                self.earcon(utterance.earcon, side=utterance.side)
                 utterance = replace(utterance, earcon=None)
         with self._settled:
             self._unsettled += 1
@@ -165,10 +182,10 @@ class Voice:
                 self._gather()
                 self._end(number)  # where it was still being rendered, nobody else would
 
-    def earcon(self, name: str) -> None:
+    def earcon(self, name: str, *, side: Side | None = None) -> None:
         """Answer a button with a sound, over speech if need be."""
         if self._pace.earcons:
-            self._mix(name)
+            self._mix(name, side)
 
     def beat(self) -> None:
         """The tick that says that guidance is alive. Whoever wants it has asked for it: also without other earcons."""
@@ -181,11 +198,14 @@ class Voice:
             self._adjust()
 
     def change_volume(self, by: float) -> float:
-        """Louder or quieter, within bounds; it answers with a sound. Returns the new volume, 0.1 to 1."""
+        """Louder or quieter; a tone as loud as that answers, a low one at the bounds. Returns the new volume, 0.1 to
+        1."""
         with self._lock:
-            self._volume = round(min(1.0, max(VOLUME_LEAST, self._volume + by)), 2)
+            before = self._volume
+            self._volume = round(min(1.0, max(VOLUME_LEAST, before + by)), 2)
             self._adjust()
-        self._mix("tick")
+        self._mix("volume" if self._volume != before else "refused")
+        self._on_volume(self._volume)
         return self._volume
 
     def poll(self) -> list[VoiceEvent]:
@@ -239,6 +259,8 @@ class Voice:
                 continue
             if job is None:
                 return
+            if self._clock.monotonic_s() >= self._watched_s + WATCH_S:
+                self._look_after_sink()  # however much there is to say
             try:
                 self._render_and_play(job)
             except Exception:
@@ -272,17 +294,25 @@ class Voice:
         if samples is None:
             self._pretend(utterance)
             return
-        lead = earcons.earcon(utterance.earcon) if utterance.earcon and self._pace.earcons else samples[:0]
-        sound = np.concatenate([lead, samples])
-        self._lead_s = lead.size / SPEECH_RATE_HZ
+        lead = self._lead(utterance)
+        sound = samples if lead is None else earcons.before(lead, samples)
+        self._lead_s = 0.0 if lead is None else len(lead) / SPEECH_RATE_HZ
         self._adjust()
         if not self._safely(lambda: self._sink.play(utterance.number, sound)):
             self._pretend(utterance)
 
-    def _mix(self, name: str) -> None:
+    def _lead(self, utterance: VoiceUtterance) -> Samples | None:
+        """The sound before its words. Where nothing can come from a side, words alone say the direction."""
+        name, stereo = utterance.earcon, self._sink.channels == 2
+        if not name or not self._pace.earcons or (name == earcons.DIRECTION and not (stereo and utterance.side)):
+            return None
+        return earcons.earcon(name, utterance.side if stereo else None)
+
+    def _mix(self, name: str, side: Side | None = None) -> None:
         with self._lock:
             if self._open:
-                self._safely(lambda: self._sink.mix(softened(earcons.earcon(name), self._volume)))
+                sound = earcons.earcon(name, side if self._sink.channels == 2 else None)
+                self._safely(lambda: self._sink.mix(softened(sound, self._volume)))
 
     def _adjust(self) -> None:
         """Tell the sink how loud what is being said is to be."""
@@ -303,7 +333,7 @@ class Voice:
 
     def _broke(self, why: str) -> None:
         self._open = False
-        self._retry_at_s = self._clock.monotonic_s() + RETRY_S
+        self._retry_at_s = 0.0  # another output may take over at once
         self._complain("sound output", why)
 
     def _pretend(self, utterance: VoiceUtterance) -> None:
@@ -331,26 +361,38 @@ class Voice:
 
     def _look_after_sink(self) -> None:
         """Headphones are unplugged while nothing is said, too: the next warning must find them again."""
+        self._watched_s = self._clock.monotonic_s()
+        if self._open:
+            self._sink.watch()
         with self._lock:
             if self._open and not self._sink.is_alive:
                 self._broke("The sound output is gone. Plug the headphones in again.")
-        broken = not self._open and self._clock.monotonic_s() >= self._retry_at_s
-        on_purpose = self._open and self._wanted is None and self._sink.wants_reopen
-        if on_purpose:
-            self._reopened_by_s = self._clock.monotonic_s() + OPEN_TIMEOUT_S
+        with self._lock:
+            on_purpose = self._open and self._wanted is None and self._sink.wants_reopen
+            broken = not self._open and self._clock.monotonic_s() >= self._retry_at_s
+            if on_purpose:
+                self._open, self._reopening = False, True
+                self._reopened_by_s = self._clock.monotonic_s() + OPEN_TIMEOUT_S
         if broken or on_purpose:
-            self._open = False
             self.open_sink()
 
     def open_sink(self) -> None:
         """The worker does so first. Not under the lock: a sound card may take long, and say() must not wait for it."""
         try:
             self._sink.open()
-            self._open, self._reopened_by_s = True, 0.0
-            self._mend("sound output")
+            self._open, self._reopening, self._reopened_by_s = True, False, 0.0
+            self._found(self._sink.news())
         except (MediaError, OSError) as error:
+            self._reopening = False
             self._retry_at_s, self._reopened_by_s = self._clock.monotonic_s() + RETRY_S, 0.0
             self._complain("sound output", str(error))
+
+    def _found(self, news: str) -> None:
+        self.back_with = news
+        if self._troubles:
+            self._mend("sound output")
+        elif news:
+            self._on_news(news)
 
     def _complain(self, what: str, why: str) -> None:
         if self._troubles.get(what) != why:

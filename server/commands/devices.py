@@ -8,21 +8,21 @@ import socket
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import segno
-
 from server import config as server_config
+from server.commands import invitation
 from server.commands.opening import opened, when
 from server.config import ServerConfig
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates, Issued
 from server.identity.claims import DEFAULT_HOURS, Claim, Claims, DeviceSummary
-from shared import claim_code, enrolment, settings
+from shared import enrolment, settings, setup_code
 from shared.clock import SystemClock
 from shared.errors import Refused
+from shared.setup_code import SetupCode
 
 _NOWHERE = "192.0.2.1"  # RFC 5737: routed like any other address, and nobody's; nothing is sent
 
@@ -40,7 +40,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add.add_argument("--hours", type=_hours, default=DEFAULT_HOURS, metavar="N", help=hours)
     add.add_argument("--server", metavar="HOST[:PORT]", help="how devices reach this server (this machine's address)")
     add.add_argument("--no-qr", action="store_true", help="no QR code, for a screen reader")
-    add.add_argument("--json", action="store_true", help="print the code as JSON")
+    invitation.add_flags(add)
+    add.add_argument("--json", action="store_true", help="print the code as JSON, without the password of the Wi-Fi")
     add.set_defaults(run=_add)
     listing = actions.add_parser("list", help="all devices, whether they are let in, and when they were last here")
     listing.add_argument("--json", action="store_true", help="print them as JSON")
@@ -57,23 +58,29 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _add(options: argparse.Namespace) -> int:
     config = server_config.load(options.home)
+    invitation.check_files(options)
+    wifi = invitation.network(options)
     with _claims(options.home, config) as claims:
         claim = claims.add(options.name, cohort=options.cohort, hours=options.hours)
     server = _server_address(options.server, config)
-    uri = claim_code.uri(server, claim.device, claim.code)
+    code = SetupCode(server, claim.device, claim.code, wifi)
+    files = invitation.write_files(options, code, until=when(claim.expires_at_s))
     if options.json:
-        print(json.dumps({**asdict(claim), "server": server, "uri": uri}))
+        uri = setup_code.text_of(replace(code, wifi=None))
+        print(json.dumps({**asdict(claim), "server": server, "uri": uri, "files": [str(path) for path in files]}))
         return 0
     print("\n".join(_describe_claim(claim, server)))
+    print("\n".join(f"The QR code is in {path}, for you alone to read: delete it after use." for path in files))
     if not options.no_qr and sys.stdout.isatty():
-        segno.make(uri).terminal(compact=True)
+        invitation.qr(code).terminal(compact=True)
     return 0
 
 
 def _describe_claim(claim: Claim, server: str) -> Iterator[str]:
     yield f"{claim.device} may come in with this code, once, until {when(claim.expires_at_s)}:"
     yield f"\n    {claim.code}\n"
-    yield "On the device, while this server runs, as the user that the agent runs as:"
+    yield "While this server runs: hold the QR code before the camera of the device, which says what to do. Or, on the"
+    yield "device, as the user that the agent runs as:"
     yield f"\n    waycue-device enroll --server {server} --device {claim.device} --code {claim.code}\n"
     yield "The code is shown this once. Lost it? `devices add` again makes another and ends this one."
 

@@ -5,6 +5,7 @@ Rules that it keeps:
 1. The dataset's truth is `metadata.jsonl`. `dataset_rows` holds the same rows one transaction ahead of the file, so
    that `server.dataset.row_log` repairs a crash between the two on the next open; `samples` is only their newest fold.
 2. `reviews`, `alias_log` and `rollout_log` are append-only: no code here or elsewhere updates or deletes their rows.
+   One exception: the words of what a wearer has had erased are taken out of `reviews` (server.dataset.erasing).
 3. A write transaction takes SQLite's write lock at its start: two processes (the server, a command) queue up and never
    deadlock.
 4. Times are wall-clock seconds since 1970 in UTC.
@@ -88,6 +89,17 @@ parts = Table(
     Column("path", String(160), nullable=False),  # inside the dataset folder
     Column("received_at", Float, nullable=False),
 )
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("device", String(32), primary_key=True),
+    Column("erase_id", String(96), primary_key=True),
+    Column("body", JSON, nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("applied", Boolean, nullable=False),  # what it covered is gone; what it covers and comes later is refused
+)
+Index("ix_erasures_applied", erasures.c.applied)
 
 walks = Table(
     "walks",

@@ -10,7 +10,8 @@
 Rules that it keeps:
 
 1. A file is known by the SHA-256 of its bytes, never by a position: two rows can not mix up their media.
-2. `metadata.jsonl` only grows. A correction, a review or an edit is a new row that supersedes the sample's older one.
+2. `metadata.jsonl` only grows, but for lines that are blanked in place with as many bytes, of what a wearer has had
+   erased. A correction, a review or an edit is a new row that supersedes the sample's older one.
 3. A row is on disk when `append` returns. A last line that power cut short is dropped before the next append, and
    readers leave it out.
 4. A dataset version is (length of the log in bytes, SHA-256 of those bytes): the rows name their files by hash, so the
@@ -25,7 +26,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,7 @@ class Dataset:
 
     def rows(self) -> list[SampleRow]:
         """The newest row of every sample. Raises: DatasetError naming a line that can not be read."""
-        return list(fold(self.history()).values())
+        return [row for row in fold(self.history()).values() if not row.erased]
 
     def history(self, *, from_byte: int = 0) -> Iterator[SampleRow]:
         """Every row in the order written, from the line that starts at `from_byte`. Raises: DatasetError."""
@@ -137,6 +139,19 @@ class Dataset:
                 raise OSError(f"{log}: {written} of {len(data)} bytes were written. Free some disk space.")
             return file.tell()
 
+    def blank(self, log: Path, about: Collection[str], blanked: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        """Write lines of one of the logs anew, inside `appending()`, each with as many bytes: the log stays as long.
+
+        about: only lines that have one of these ids in them are looked at. blanked: what a line says then, not longer.
+        raises: OSError, ValueError for a line that became longer
+        """
+        wanted = re.compile(b"|".join(re.escape(name.encode()) for name in sorted(about)) or rb"(?!)")
+        if not any(wanted.search(line) for _, line in atomic.whole_lines(log)):
+            return
+        with atomic.writing(log) as out:
+            for _, line in atomic.whole_lines(log):
+                out.write(_blanked(line, blanked) if wanted.search(line) else line)
+
     def sync_log(self, log: Path) -> None:
         """Make what was added durable. Raises: OSError."""
         with open(log, "rb") as file:
@@ -149,6 +164,17 @@ class Dataset:
         size = self.append_soon(log, values)
         self.sync_log(log)
         return size
+
+
+def _blanked(line: bytes, blanked: Callable[[dict[str, Any]], Mapping[str, Any]]) -> bytes:
+    value = json.loads(line)
+    after = blanked(value)
+    if after == value:
+        return line
+    text = json.dumps(after, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(text) >= len(line):
+        raise ValueError(f"a line of {len(line)} bytes would become {len(text)}")
+    return text.ljust(len(line) - 1) + b"\n"
 
 
 def log_lines(log: Path, *, from_byte: int = 0) -> Iterator[tuple[str, bytes]]:

@@ -23,7 +23,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -33,20 +33,21 @@ from sqlalchemy.exc import OperationalError
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import lookup, record_log, row_log
+from server.dataset import erasing, lookup, record_log, row_log
 from server.dataset.compose import compose
 from server.dataset.folder import Dataset
 from server.dataset.lookup import BatchFacts, Key
 from server.dataset.sample_row import Split, to_dict
-from shared import atomic, messages, topics
+from shared import atomic, erasure, messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
-from shared.messages import ChunkRecord, CorrectionRecord, Part, Status
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, Part, Record, Status
 
 logger = logging.getLogger(__name__)
 STEPS = ("merge:file_moved", "merge:journal_written", "merge:rows_written", "merge:synced", "merge:committed")
 """Every durable step, in order; a crash test kills the process at each."""
 QUARANTINE_MAX_BYTES = 256 * 1024 * 1024  # what a device that reuses ids may cost us; beyond that only the fact is kept
+_KINDS: Mapping[type, str] = {ChunkRecord: "chunk", CorrectionRecord: "correction", EraseRecord: "erase"}
 _CONTENT = {
     "frame": "a JPEG picture", "audio": "a WAV sound", "correction_audio": "a WAV sound", "clip": "an MP4 video",
 }  # fmt: skip
@@ -60,6 +61,8 @@ class Merged:
     """gone: the file's bytes are neither where they were said to be nor in the dataset."""
     reason: str = ""
     new: bool = True
+    erased: frozenset[str] = frozenset()
+    """Of an erasure: ids of the records that are gone, or must never be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,12 @@ class RecordCame:
 
     device: str
     kind: str
-    record: ChunkRecord | CorrectionRecord
+    record: Record
 
     @property
     def key(self) -> Key:
         record = self.record
-        return self.device, record.chunk_id if isinstance(record, ChunkRecord) else record.correction_id
+        return self.device, record.erase_id if isinstance(record, EraseRecord) else erasure.id_of(record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +126,13 @@ class Merge:
         Raises: OSError, DatasetError, and then nothing is acknowledged; what was moved is found again.
         """
         with self._writing() as batch:
-            outcomes = batch.take(entries)
-            batch.write()
+            outcomes = [outcome for some in _in_turn(entries) for outcome in batch.take(some)]
         if self._on_correction and any(_is_new_correction(*pair) for pair in zip(entries, outcomes, strict=True)):
             self._on_correction()
         return outcomes
 
-    def put_record(self, device: str, kind: str, record: ChunkRecord | CorrectionRecord) -> Merged:
-        """Merge a sidecar. kind: chunk | correction. Durable when it returns. Raises: OSError, DatasetError."""
+    def put_record(self, device: str, kind: str, record: Record) -> Merged:
+        """Merge a sidecar. kind: chunk | correction | erase. Durable when it returns. Raises: OSError, DatasetError."""
         return self.put([RecordCame(device, kind, record)])[0]
 
     def put_part(self, device: str, record_id: str, part: Part, path: Path) -> Merged:
@@ -166,9 +168,9 @@ class Merge:
         values = {"transcript": transcript, "heard_confidence": confidence, "proposal": proposal}
         said = {"device": device, "record_id": correction_id, **values}
         with self._writing() as batch:
-            batch.connection.execute(
-                update(table).where(table.c.device == device, table.c.record_id == correction_id).values(**values)
-            )
+            own = table.c.device == device, table.c.record_id == correction_id
+            if batch.connection.execute(update(table).where(*own).values(**values)).rowcount == 0:
+                return  # erased while somebody listened
             batch.recompose([(device, correction_id)], lines=[record_log.line_about("heard", said)])
 
     def recompose(self, keys: Iterable[Key]) -> None:
@@ -194,6 +196,8 @@ class Merge:
                 left = record_log.catch_up(connection, self._dataset, sizes.get(self._dataset.records.name, 0))
                 batch = _Batch(connection, self._store, self._dataset, now_s, self._step)
                 batch.recompose(sorted(left), lines=[])
+                for wish in erasing.unapplied(connection):
+                    batch.erase(wish)
                 yield batch
                 row_log.remember_sizes(connection, batch.sizes, known=sizes)
                 self._sync(batch)
@@ -230,15 +234,31 @@ class _Batch:
         self._records: list[dict[str, Any]] = []
         self._parts: list[dict[str, Any]] = []
         self._changed: dict[Key, None] = {}
+        self._wishes = erasing.Wishes({})
+        self._undecided = frozenset[str]()
+        """Corrections that were erased: what persons decided by their words counts no more."""
 
     def take(self, entries: Sequence[Came]) -> list[Merged]:
-        """Decide about each, and move its file."""
-        chunk_ids = {entry.record.chunk_id for entry in entries if isinstance(entry, RecordCame)}
+        """Decide about each, move its file, and write everything down. Where an erasure is among them, it is alone."""
+        records = [entry.record for entry in entries if isinstance(entry, RecordCame)]
+        chunk_ids = {record.chunk_id for record in records if not isinstance(record, EraseRecord)}
         self._known = lookup.load(self.connection, {entry.key for entry in entries}, chunk_ids)
-        return [self._record(entry) if isinstance(entry, RecordCame) else self._file(entry) for entry in entries]
+        self._wishes = erasing.wishes_of(self.connection, {entry.device for entry in entries})
+        outcomes = [self._record(entry) if isinstance(entry, RecordCame) else self._file(entry) for entry in entries]
+        self._write()
+        return outcomes
 
-    def write(self) -> None:
-        """Write everything down: into records.jsonl, then into the transaction."""
+    def erase(self, wish: EraseRecord) -> frozenset[str]:
+        """Erase what a wish covers that is noted already. Returns the ids of what is gone or must never come."""
+        applied = erasing.apply(self.connection, self._dataset, self._store.home, wish)
+        self._undecided = applied.corrections
+        self.recompose(applied.to_compose, lines=[])
+        self._undecided = frozenset()
+        self._name(wish.device, applied.record_ids - set(wish.record_ids))
+        return applied.record_ids
+
+    def _write(self) -> None:
+        """Into records.jsonl, then into the transaction."""
         lines = [record_log.line_about("record", row) for row in self._records]
         lines += [record_log.line_about("part", row) for row in self._parts]
         self._note(lines)
@@ -247,6 +267,7 @@ class _Batch:
         if self._parts:
             self.connection.execute(insert(db.parts), self._parts)
         self._compose()
+        self._records, self._parts, self._changed = [], [], {}
 
     def recompose(self, keys: Sequence[Key], *, lines: list[dict[str, Any]]) -> None:
         """Bring samples up to date with what was written into the tables before."""
@@ -271,6 +292,10 @@ class _Batch:
         misaddressed = _misaddressed(came)
         if misaddressed is not None:
             return Merged("refused", misaddressed)
+        if isinstance(came.record, EraseRecord):
+            return self._erasure(came.key, came.record)
+        if self._wishes.cover(came.device, came.record):
+            return self._late(came.key)
         body = messages.to_dict(came.record)
         own = self._known.records.get(came.key)
         if own is not None and own["body"] == body:
@@ -279,6 +304,7 @@ class _Batch:
         if reason is not None:
             self._quarantine(came.key, "record", reason=reason)
             return Merged("refused", reason)
+        assert not isinstance(came.record, EraseRecord)
         row = {
             "device": came.device,
             "record_id": came.key[1],
@@ -296,6 +322,40 @@ class _Batch:
         self._changed[came.key] = None
         return Merged("merged")
 
+    def _erasure(self, key: Key, wish: EraseRecord) -> Merged:
+        body = messages.to_dict(wish)
+        known = erasing.known_body(self.connection, key)
+        if known is not None:
+            reason = "this id was already used for another erasure"
+            return Merged("merged", new=False) if known == body else Merged("refused", reason)
+        other = erasing.foreign(self.connection, wish)
+        if other is not None:
+            return Merged("refused", f"{other} is a record of another device")
+        self._remember(wish, body)
+        return Merged("merged", erased=self.erase(wish))
+
+    def _remember(self, wish: EraseRecord, body: Mapping[str, Any]) -> None:
+        row = {"device": wish.device, "record_id": wish.erase_id, "received_at": self._now_s, "body": body}
+        line = record_log.line_about("erasure", row)
+        if erasing.remember(self.connection, line):
+            self._note([line])
+
+    def _name(self, device: str, record_ids: frozenset[str]) -> None:
+        """What was found to be erased by its time is from now on by its name: a file of it says no time."""
+        if not record_ids:
+            return
+        wish = erasing.by_name(device, record_ids, self._now_s)
+        self._remember(wish, messages.to_dict(wish))
+        self.erase(wish)
+        self._wishes = self._wishes.and_also(wish)
+
+    def _late(self, key: Key) -> Merged:
+        """A record came of a time that is erased: its files may have come before it, or will."""
+        if not self._wishes.name(key):
+            self._name(key[0], frozenset({key[1]}))
+            self._known.parts[key].clear()
+        return Merged("refused", erasing.REFUSED)
+
     def _contradiction(self, came: RecordCame, body: Mapping[str, Any]) -> str | None:
         """Why a record may not be merged beside what was merged before it; None where it may."""
         # A chunk id names the sample: it is unique over devices.
@@ -308,6 +368,9 @@ class _Batch:
         if not topics.NAME.match(came.record_id) or part.kind not in _CONTENT:
             return Merged("refused", "not a part of a chunk or a correction")
         there = came.path.exists()
+        if self._wishes.name(came.key):
+            came.path.unlink(missing_ok=True)
+            return Merged("refused", erasing.REFUSED)
         reason = self._objection(came) or (_wrong_content(part.kind, came.path) if there else None)
         if reason is not None:
             kept = self._set_aside(came) if there else ""
@@ -358,6 +421,8 @@ class _Batch:
                 continue
             key, current = (device, record.chunk_id), self._known.samples.get(record.chunk_id)
             paths, heard, split = self._known.paths(key), self._known.heard(key), self._split(record.walk_id)
+            if current is not None and current.correction_id in self._undecided:
+                current = replace(current, reviewed=False, rejected=False, was_correct=None, ground_truth="")
             row = compose(record, paths, heard, current=current, split=split)
             if row is not None and row != current:
                 rows.append(row)
@@ -392,6 +457,19 @@ class _Batch:
             self.connection.execute(insert(table).values(at=self._now_s, path=path, **row))
 
 
+def _in_turn(entries: Sequence[Came]) -> Iterator[list[Came]]:
+    """The entries in order, in as few pieces as there may be: an erasure is one by itself."""
+    some: list[Came] = []
+    for entry in entries:
+        if isinstance(entry, RecordCame) and isinstance(entry.record, EraseRecord):
+            yield from filter(None, (some, [entry]))
+            some = []
+        else:
+            some.append(entry)
+    if some:
+        yield some
+
+
 def _is_new_correction(entry: Came, outcome: Merged) -> bool:
     return isinstance(entry, FileCame) and entry.part.kind == "correction_audio" and outcome.state == "merged"
 
@@ -399,7 +477,7 @@ def _is_new_correction(entry: Came, outcome: Merged) -> bool:
 def _misaddressed(came: RecordCame) -> str | None:
     """Why a record does not belong to the topic that it came by; None where it does. Pure."""
     record = came.record
-    expected = "chunk" if isinstance(record, ChunkRecord) else "correction"
+    expected = _KINDS[type(record)]
     if came.kind != expected:
         return f"a {expected} record was sent as {came.kind!r:.30}"
     if record.device != came.device:

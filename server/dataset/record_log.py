@@ -7,6 +7,8 @@ the dataset folder, so that a lost database can be built again and still knows w
     {"what": "part", "device", "record_id", "kind", "sha256", "size_bytes", "path", "received_at"}
     {"what": "heard", "device", "record_id", "transcript", "heard_confidence", "proposal"}   of a correction
     {"what": "lost", "device", "record_id", "kind", "sha256"}                                its bytes are gone
+    {"what": "erasure", "device", "record_id", "received_at", "body"}      a wearer's wish; record_id: its erase_id
+    {"what": "erased", "device", "record_id"}                              in the place of a line that it blanked
 
 Rules that it keeps:
 
@@ -26,7 +28,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from server.database import store as db
-from server.dataset import row_log
+from server.dataset import erasing, row_log
 from server.dataset.folder import RECORDS_NAME, Dataset, log_lines
 from shared import topics
 from shared.errors import DatasetError
@@ -35,7 +37,13 @@ _RECORD = ("device", "kind", "record_id", "chunk_id", "received_at", "body")
 _PART = ("device", "record_id", "kind", "sha256", "size_bytes", "path", "received_at")
 _HEARD = ("device", "record_id", "transcript", "heard_confidence", "proposal")
 _LOST = ("device", "record_id", "kind", "sha256")
-FIELDS = {"record": _RECORD, "part": _PART, "heard": _HEARD, "lost": _LOST}
+_ERASURE = ("device", "record_id", "received_at", "body")
+ERASED = ("device", "record_id")
+FIELDS = {
+    "record": _RECORD, "part": _PART, "heard": _HEARD, "lost": _LOST, "erasure": _ERASURE, "erased": ERASED,
+}  # fmt: skip
+NO_FACTS = ("lost", "erased")
+"""Lines that say that something is not there any more."""
 _MEND = "Mend it: waycue-server check --repair"
 _NUMBERS = ("received_at", "heard_confidence", "size_bytes")
 
@@ -88,6 +96,8 @@ def facts(connection: Connection) -> Iterator[dict[str, Any]]:
         yield line_about("record", row)
     for row in connection.execute(select(p).order_by(p.c.received_at)).mappings():
         yield line_about("part", row)
+    for row in connection.execute(select(db.erasures).order_by(db.erasures.c.received_at)).mappings():
+        yield line_about("erasure", {**row, "record_id": row["erase_id"]})
     heard = select(r).where(r.c.transcript.is_not(None)).order_by(r.c.received_at)
     for row in connection.execute(heard).mappings():
         sure, proposal = row["heard_confidence"] or 0.0, row["proposal"] or ""
@@ -134,6 +144,8 @@ def newest(lines: Iterable[Line]) -> Sequence[Line]:
 def _take(connection: Connection, line: Line) -> bool:
     """Whether it changed something."""
     what = line["what"]
+    if what in ("erasure", "erased"):
+        return what == "erasure" and erasing.remember(connection, line)
     table = db.parts if what in ("part", "lost") else db.records
     key = [table.c.device == line["device"], table.c.record_id == line["record_id"]]
     if table is db.parts:

@@ -66,5 +66,6 @@ def _facts(store: Store, dataset: Dataset, *, thoroughly: bool) -> tuple[int, in
 
 
 def _lacking(lines: list[dict[str, object]], facts: list[dict[str, object]]) -> list[dict[str, object]]:
-    there = {record_log.key_of(line): line for line in record_log.newest(lines) if line["what"] != "lost"}
+    newest = (line for line in record_log.newest(lines) if line["what"] not in record_log.NO_FACTS)
+    there = {record_log.key_of(line): line for line in newest}
     return [fact for fact in facts if not record_log.same(fact, there.get(record_log.key_of(fact)))]

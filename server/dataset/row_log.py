@@ -70,7 +70,7 @@ def insert_rows(
             for row, body in zip(rows, bodies, strict=True)
         ],
     )
-    folds = [fold_of(row, body, now_s=now_s) for row, body in zip(rows, bodies, strict=True)]
+    folds = [fold_of(row, body, now_s=now_s) for row, body in zip(rows, bodies, strict=True) if not row.erased]
     fresh = [fold for fold in folds if fold["sample_id"] not in known]
     changed = [{"own_id": fold.pop("sample_id"), **fold} for fold in folds if fold["sample_id"] in known]
     if fresh:

@@ -77,6 +77,8 @@ class SampleRow:
     """How sure they are of it, 0..1."""
     teacher_disagreement: float = 0.0
     """How sure they are that the device was wrong, 0..1: it moves the moment up in the review queue."""
+    erased: bool = False
+    """The wearer had it erased: nothing is left of it but its ids, and it is no moment any more."""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -95,9 +97,11 @@ def foreign_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_dict(row: SampleRow) -> dict[str, Any]:
-    """A row as plain JSON values, the dataset seed's three fields first; a teacher's only where one has looked."""
+    """A row as plain JSON values, the dataset seed's three fields first; a teacher's only where one has looked, and
+    `erased` only where it was."""
     first = ("frame_path", "audio_path", "instruction")
     left_out = first if row.teacher else (*first, *TEACHER_FIELDS)
+    left_out = left_out if row.erased else (*left_out, "erased")
     out = {name: getattr(row, name) for name in (*first, *(n for n in _NAMES if n not in left_out))}
     out["flags"] = list(row.flags)
     return {**out, **foreign_fields(row.extra)}
@@ -120,6 +124,13 @@ def version_of(row: SampleRow) -> int:
 def next_version(row: SampleRow, after: SampleRow, **changes: Any) -> SampleRow:
     """`after`, with `changes`, as the row that supersedes `row`."""
     return replace(after, row_id=f"{row.sample_id}#{version_of(row) + 1}", supersedes=row.row_id, **changes)
+
+
+def blank(row: SampleRow) -> dict[str, Any]:
+    """What is left of a row of an erased moment, in no more bytes than it had."""
+    kept = ("row_id", "sample_id", "device", "walk_id", "split", "supersedes")
+    empty = {"frame_path": "", "audio_path": "", "instruction": "", "timestamp": 0.0}
+    return {**empty, **{name: getattr(row, name) for name in kept}, "rejected": True, "erased": True}
 
 
 def fold(rows: Iterable[SampleRow]) -> dict[str, SampleRow]:

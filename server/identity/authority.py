@@ -29,10 +29,11 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from cryptography.x509.oid import NameOID
 
-from shared import atomic, file_lock, tls, topics
+from shared import atomic, file_lock, sealing, tls, topics
 from shared.clock import Clock
 from shared.errors import ConfigError, Refused
 
@@ -43,10 +44,10 @@ SERVICE_DAYS = 365.0
 BACKDATE = dt.timedelta(days=1)  # the broker may run on another machine, whose clock is behind
 MAX_CSR_BYTES = 8192
 RSA_BITS = range(2048, 4097)  # above, a signature check costs too much to be asked for by strangers
-RESERVED = ("broker", "enrol", "waycue-server", "waycue-worker", "waycue-admin")
+RESERVED = ("broker", "enrol", "waycue-server", "waycue-worker", "waycue-admin", sealing.CERTIFICATE_NAME)
 OWN_HOSTS = ("localhost", "127.0.0.1", "::1")
 
-PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | X25519PublicKey
 
 
 def is_reserved(name: str) -> bool:
@@ -124,6 +125,15 @@ class Authority:
         """Load a client part's certificate, renewed where it is due, into a context. Raises: ConfigError, OSError."""
         key, certificate = self.service(name, server_auth=False)
         context.load_cert_chain(certificate, key)
+
+    def vouch_for_sealing(self, key: X25519PublicKey) -> bytes:
+        """A certificate (PEM) by which devices know the key that they seal to; it holds as long as the authority."""
+        names = (
+            x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, sealing.CERTIFICATE_NAME)]),
+            self._certificate.subject,
+        )
+        builder = _builder(*names, key, _utc(self._clock), self._certificate.not_valid_after_utc, is_authority=False)
+        return _pem(builder.sign(self._key, hashes.SHA256()))
 
     def client_context(self, name: str = "waycue-server") -> ssl.SSLContext:
         """For the server's own connections to the broker. Raises: ConfigError, OSError."""
@@ -230,8 +240,8 @@ def read_csr(csr_pem: bytes) -> PublicKey:
     return key
 
 
-def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """A private key that nobody else can read. Raises: ConfigError."""
+def private_bytes(path: Path) -> bytes:
+    """A file that nobody else can read. Raises: ConfigError."""
     try:
         mode = path.stat().st_mode & 0o777
         data = path.read_bytes()
@@ -239,6 +249,12 @@ def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
         raise ConfigError(f"The key {path} cannot be read ({error.strerror}).") from None
     if mode & 0o077:
         raise ConfigError(f"The key {path} can be read by others (mode {mode:04o}).", hint=f"Run: chmod 600 {path}")
+    return data
+
+
+def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """A private key that nobody else can read. Raises: ConfigError."""
+    data = private_bytes(path)
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -272,20 +288,21 @@ def _builder(
         .not_valid_before(now - BACKDATE)
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=0 if is_authority else None), critical=True)
-        .add_extension(_key_usage(sign_certificates=is_authority), critical=True)
+        .add_extension(_key_usage(sign=is_authority, agree=isinstance(key, X25519PublicKey)), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 
-def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
+def _key_usage(*, sign: bool, agree: bool) -> x509.KeyUsage:
+    """sign: certificates. agree: on the key of what is sealed to it, and nothing else."""
     return x509.KeyUsage(
-        digital_signature=not sign_certificates,
-        key_cert_sign=sign_certificates,
-        crl_sign=sign_certificates,
+        digital_signature=not (sign or agree),
+        key_cert_sign=sign,
+        crl_sign=sign,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,
-        key_agreement=False,
+        key_agreement=agree,
         encipher_only=False,
         decipher_only=False,
     )

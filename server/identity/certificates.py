@@ -27,6 +27,7 @@ from sqlalchemy import Connection, Select, select, update
 from server.database import store as db
 from server.database.store import Store
 from server.identity.authority import BACKDATE, Authority, PublicKey, read_csr
+from server.identity.sealing_key import SealingKey
 from shared import messages, topics
 from shared.clock import Clock
 from shared.errors import ConfigError, MessageError, Refused
@@ -128,7 +129,8 @@ class Certificates:
         except (MessageError, Refused, ConfigError) as error:  # ConfigError: this machine's clock is wrong
             logger.warning("%s gets no new certificate: %s", device, error)
             return []
-        answer = Certificate(certificate_pem=issued.pem, ca_pem=self.authority.ca_pem.decode())
+        sealing_pem = SealingKey.of(self.authority).certificate_pem
+        answer = Certificate(issued.pem, self.authority.ca_pem.decode(), sealing_pem)
         return [(topics.certificate(device), messages.encode(answer))]
 
     def _asks_too_much(self, device: str) -> bool:

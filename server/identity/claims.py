@@ -22,6 +22,7 @@ from sqlalchemy import Connection, select, update
 from server.database import store as db
 from server.identity.authority import is_reserved
 from server.identity.certificates import Certificates
+from server.identity.sealing_key import SealingKey
 from shared import claim_code, enrolment, messages, strict, topics
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.errors import ConfigError, MessageError, Refused
@@ -109,6 +110,7 @@ class Claims:
             ca_pem=self.certificates.authority.ca_pem.decode(),
             broker=broker,
             root_json=root.decode(),
+            sealing_pem=SealingKey.of(self.certificates.authority).certificate_pem,
         )
         body = enrolment.encode(answer)
         return body, enrolment.answer_mac(bytes.fromhex(claim.key), request.csr_pem, body)

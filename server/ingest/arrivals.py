@@ -2,6 +2,7 @@
 
     <folder>/<device>/<transfer>.data       bytes at their offsets, sparse
     <folder>/<device>/<transfer>.ranges     what the file is to become, then its durable ranges, a JSON line each
+    <folder>/<device>/<transfer>.opened     the content of a whole file that was sealed (server.ingest.unsealing)
 
 Rules that it keeps:
 
@@ -91,6 +92,11 @@ class Arrival:
     def data(self) -> Path:
         """The file's bytes so far."""
         return self.folder / f"{self.name}.data"
+
+    @property
+    def opened(self) -> Path:
+        """What was sealed in them, until it is merged."""
+        return self.folder / f"{self.name}.opened"
 
     @property
     def sidecar(self) -> Path:
@@ -317,6 +323,7 @@ class Arrivals:
         # The ranges go first: bytes without ranges are nothing, ranges without bytes would be a lie.
         arrival.sidecar.unlink(missing_ok=True)
         arrival.data.unlink(missing_ok=True)
+        arrival.opened.unlink(missing_ok=True)
         self._crash_point("arrivals:dropped")
 
     def forget(self, arrival: Arrival) -> None:
@@ -397,6 +404,8 @@ class Arrivals:
     def _restore(self, folder: Path) -> None:
         if not self.shared:
             atomic.remove_leftovers(folder)
+            for opened in folder.glob("*.opened"):
+                opened.unlink()
         for sidecar in sorted(folder.glob("*.ranges"), key=_changed_at):
             arrival = self._load(sidecar)
             if arrival is None or not _has_its_bytes(arrival):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from shared import strict, topics
 from shared.errors import MessageError
-from shared.messages import Begin, ChunkRecord, CorrectionRecord, Envelope
+from shared.messages import Begin, ChunkRecord, CorrectionRecord, Envelope, EraseRecord, Record
 from shared.transfer import AskCame, EndCame, PartCame, ReceiverEvent
 
 MAX_PART_MESSAGE_BYTES = 1024 * 1024
 
 
-def record_in(envelope: Envelope) -> ChunkRecord | CorrectionRecord:
+def record_in(envelope: Envelope) -> Record:
     """The record of an event. Raises: MessageError."""
-    record: ChunkRecord | CorrectionRecord
+    record: Record
     match envelope.kind:
         case "chunk":
             record = strict.read(ChunkRecord, envelope.body)
@@ -20,6 +20,9 @@ def record_in(envelope: Envelope) -> ChunkRecord | CorrectionRecord:
         case "correction":
             record = strict.read(CorrectionRecord, envelope.body)
             own_id = record.correction_id
+        case "erase":
+            record = strict.read(EraseRecord, envelope.body)
+            own_id = record.erase_id
         case _:
             raise MessageError(f"This server takes no {envelope.kind[:40]!r} events.")
     if own_id != envelope.record_id:

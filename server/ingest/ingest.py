@@ -27,13 +27,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from server.dataset.merge import Came, FileCame, Merged, RecordCame
 from server.ingest import decode, limits
-from server.ingest.arrivals import Arrivals
+from server.ingest.arrivals import Arrival, Arrivals
 from server.ingest.counters import DailyCounts
 from server.ingest.limits import LimitsSettings
 from server.ingest.replies import Replies
 from server.ingest.transfers import Transfers
+from server.ingest.unsealing import Unsealer
 from shared import messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import SystemClock
@@ -42,7 +45,7 @@ from shared.messages import PART_KINDS, Envelope, Part
 from shared.topics import Reply
 
 PAUSED_EVERY_S = 1.0  # a device that floods is answered once a second
-CRASH_POINTS = ("ingest:verified", "ingest:merged", "ingest:answered")
+CRASH_POINTS = ("ingest:verified", "ingest:opened", "ingest:merged", "ingest:answered")
 logger = logging.getLogger(__name__)
 
 
@@ -63,6 +66,7 @@ class Ingest:
 
     settings: what one device may ask. counts: None = in memory only, with the machine's clock.
     shared: other workers take in the same devices' messages, on the same folder and database.
+    key: opens what devices sealed to this server.
     crash_point: called with the name of each durable step (CRASH_POINTS here and in server.ingest.arrivals) after it.
     """
 
@@ -74,6 +78,7 @@ class Ingest:
         settings: LimitsSettings | None = None,
         counts: DailyCounts | None = None,
         shared: bool = False,
+        key: X25519PrivateKey | None = None,
         crash_point: Step = no_step,
     ) -> None:
         self._merge = merge
@@ -82,6 +87,7 @@ class Ingest:
         self._clock = self._counts.clock
         self._crash_point = crash_point
         self._replies = Replies(self._counts)
+        self._unsealer = Unsealer(key)
         self._arrivals = Arrivals(folder, clock=self._clock, shared=shared, crash_point=crash_point)
         self._transfers = Transfers(self._arrivals, self._replies, self._limits, merge.find_parts)
         self._messages = limits.message_limiter(self._limits)
@@ -104,6 +110,7 @@ class Ingest:
     def close(self) -> None:
         """Write the counts and unlock all files. Idempotent."""
         self._counts.flush(now=True)
+        self._unsealer.close()
         self._arrivals.close()
 
     def handle(self, device: str, levels: list[str], payload: bytes) -> list[Reply]:
@@ -157,7 +164,8 @@ class Ingest:
         if reason := limits.pause(len(payload), load, self._limits):
             return self._replies.paused(device, envelope.record_id, reason)
         try:
-            self._records.append(RecordCame(device, envelope.kind, decode.record_in(envelope)))
+            inside = self._unsealer.envelope(device, envelope)
+            self._records.append(RecordCame(device, inside.kind, decode.record_in(inside)))
         except MessageError as error:
             return self._replies.refused(device, envelope.record_id, str(error))
         return []
@@ -169,14 +177,34 @@ class Ingest:
         if not (records or arrivals):
             return replies
         self._crash_point("ingest:verified")
-        files = [FileCame(a.device, a.begin.record_id, a.begin.part, a.data) for a in arrivals]
+        files = list[FileCame]()
+        arrivals, unusable = self._opened(arrivals, files)
+        replies += unusable
+        self._crash_point("ingest:opened")
         outcomes = self._put([*records, *files])
         self._crash_point("ingest:merged")
         for record, outcome in zip(records, outcomes[: len(records)], strict=True):
+            if outcome is not None and outcome.erased:
+                self._transfers.drop_erased(record.device, outcome.erased)
             replies += self._record_merged(record, outcome)
         for arrival, outcome in zip(arrivals, outcomes[len(records) :], strict=True):
             replies += self._transfers.merged(arrival, outcome)
         return replies
+
+    def _opened(self, arrivals: list[Arrival], files: list[FileCame]) -> tuple[list[Arrival], list[Reply]]:
+        """Append what is to be merged to `files`. Returns the arrivals that it came in, and answers about others."""
+        usable, replies = list[Arrival](), list[Reply]()
+        for arrival, came in zip(arrivals, self._unsealer.files(arrivals), strict=True):
+            match came:
+                case FileCame():
+                    usable.append(arrival)
+                    files.append(came)
+                case MessageError():
+                    replies += self._transfers.refused(arrival, str(came))
+                case _:
+                    self._replies.failed(arrival.device, arrival.name, came)
+                    replies += self._transfers.merged(arrival, None)
+        return usable, replies
 
     def _put(self, entries: list[Came]) -> list[Merged | None]:
         """Merge them; None for what could not be. One that fails must not cost the others: then each on its own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import assert_never
 
 from server.dataset.merge import Merged
@@ -126,6 +126,15 @@ class Transfers:
         if outcome.new:
             self._counts.add(device, "bytes", arrival.begin.part.size_bytes)
         return self._replies.merged(device, name, counted_as="parts" if outcome.new else "repeated")
+
+    def refused(self, arrival: Arrival, reason: str) -> list[Reply]:
+        """Answer about a verified file that cannot be used."""
+        return self._refuse(arrival, reason)
+
+    def drop_erased(self, device: str, record_ids: Collection[str]) -> None:
+        """What has arrived so far of files of erased records is deleted."""
+        for arrival in [one for one in self._arrivals.of(device) if one.begin.record_id in record_ids]:
+            self._drop(arrival)
 
     def end_batch(self) -> None:
         """Delete files of which nothing came for long."""

@@ -138,7 +138,8 @@ def _wrong_folds(store: Store) -> Iterable[HomeFinding]:
         newest = _newest_bodies(connection.execute(select(db.dataset_rows.c.sample_id, db.dataset_rows.c.body)).all())
         folds = dict(connection.execute(select(db.samples.c.sample_id, db.samples.c.body)).all())
     for sample_id, body in newest.items():
-        if folds.get(sample_id) != body:
+        expected = None if body.get("erased") else body
+        if folds.get(sample_id) != expected:
             yield HomeFinding(
                 "moment out of date", sample_id, "the review queue shows it otherwise than the dataset has it"
             )
@@ -164,6 +165,8 @@ def _fold_again(store: Store, sample_id: str, *, now_s: float) -> None:
         body = _newest_bodies(rows).get(sample_id)
         if body is not None:
             connection.execute(delete(db.samples).where(db.samples.c.sample_id == sample_id))
+            if body.get("erased"):
+                return
             fold = row_log.fold_of(from_dict(body), body, now_s=now_s)
             connection.execute(db.samples.insert().values(**fold))
 

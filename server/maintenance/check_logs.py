@@ -17,7 +17,7 @@ from server.dataset.folder import Dataset
 from server.maintenance.findings import HomeFinding, set_aside
 from shared import atomic, strict, topics
 from shared.errors import DatasetError, MessageError
-from shared.messages import ChunkRecord, CorrectionRecord
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
 
 DAMAGED = "line damaged"
 DIFFERENT = "row differs"
@@ -101,8 +101,9 @@ def _row(line: bytes, where: str) -> object:
 
 def _fact(line: bytes, where: str) -> object:
     fact = record_log.parse(line, where=where)
-    if fact["what"] == "record":
-        kind = ChunkRecord if fact["kind"] == "chunk" else CorrectionRecord
+    if fact["what"] in ("record", "erasure"):
+        kinds = {"chunk": ChunkRecord, "correction": CorrectionRecord}
+        kind = EraseRecord if fact["what"] == "erasure" else kinds.get(fact["kind"], CorrectionRecord)
         try:
             strict.read(kind, fact["body"])
         except MessageError as error:
@@ -135,7 +136,7 @@ def _row_differences(known: Mapping[str, Any], in_file: Mapping[str, dict[str, A
 
 def _fact_differences(facts: _Facts, lines: _Facts) -> Iterator[HomeFinding]:
     """facts: as the database has them; lines: the newest of records.jsonl"""
-    there = {key for key, line in lines.items() if line["what"] != "lost"}
+    there = {key for key, line in lines.items() if line["what"] not in record_log.NO_FACTS}
     for key in facts.keys() - there:
         yield HomeFinding(f"{key[0]} only in the database", " ".join(key[1:]), remedy="written into records.jsonl")
     for key in facts.keys() & there:

@@ -9,35 +9,42 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from server.dataset.merge import Merge
 from server.speech.transcript import NOTHING, Transcriber, Transcript, proposal, understood
+from shared import languages
 from shared.errors import ConfigError, MediaError
+from shared.languages import Language
 
 __all__ = ["NOTHING", "Transcriber", "Transcript", "open_transcriber", "proposal", "transcribe_waiting", "understood"]
 logger = logging.getLogger(__name__)
 
 
-def open_transcriber(recogniser: str, *, model: str = "") -> Transcriber:
+def open_transcriber(recogniser: str, *, model: str = "", language: Language | None = None) -> Transcriber:
     """A recogniser by its name in the settings; it loads its model at the first sound.
 
-    recogniser: pocketsphinx | whisper. model: for whisper, a hub name or a folder.
+    recogniser: pocketsphinx | whisper. model: for whisper, a hub name or a folder; for pocketsphinx in another language
+    than English a folder with an acoustic model. language: None = English
     raises: ConfigError for another name, or whisper without a model
     """
+    language = language or languages.load("en")
     if recogniser == "pocketsphinx":
         from server.speech.sphinx import PocketsphinxTranscriber
 
-        return PocketsphinxTranscriber()
+        return PocketsphinxTranscriber(language, Path(model).expanduser() if language.tables else None)
     if recogniser == "whisper" and model:
         from server.speech.whisper import WhisperTranscriber
 
-        return WhisperTranscriber(model)
+        return WhisperTranscriber(model, language=language.code)
     if recogniser == "whisper":
         raise ConfigError("speech.model is empty.", hint='Write a hub name such as "openai/whisper-tiny", or a folder.')
     raise ConfigError(f"{recogniser!r} is no speech recogniser.", hint='Set speech.recogniser to "pocketsphinx".')
 
 
-def transcribe_waiting(merge: Merge, transcriber: Transcriber, *, stop: Callable[[], bool]) -> int:
+def transcribe_waiting(
+    merge: Merge, transcriber: Transcriber, *, stop: Callable[[], bool], language: Language | None = None
+) -> int:
     """Listen to every waiting correction, oldest first, until `stop` says so; returns how many were written down.
 
     A sound that can not be read counts as heard without words. Raises: OSError, ConfigError (the rest then waits).
@@ -52,7 +59,11 @@ def transcribe_waiting(merge: Merge, transcriber: Transcriber, *, stop: Callable
             logger.warning("Correction %s of %s: %s", correction_id, device, error)
             heard = NOTHING
         merge.put_transcript(
-            device, correction_id, transcript=heard.text, confidence=heard.confidence, proposal=proposal(heard)
+            device,
+            correction_id,
+            transcript=heard.text,
+            confidence=heard.confidence,
+            proposal=proposal(heard, language),
         )
         done += 1
     return done

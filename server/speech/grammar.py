@@ -20,7 +20,7 @@ _HEARD = vocabulary.load().heard
 NOTHING_WORDS = _HEARD.nothing
 # pocketsphinx 5 takes the grammar's weights without its language weight (-lw 6.5): put it back.
 _SHARPNESS = 6.5
-_SYNONYM, _EVERYDAY = 0.02, 0.4
+_SYNONYM, EVERYDAY = 0.02, 0.4
 _WEIGHT = re.compile(r"/([0-9.e+-]+)/")
 
 
@@ -30,23 +30,28 @@ def grammar() -> str:
     names = {spoken(name): 1.0 for name in loaded.objects if not name.startswith("stairs ")}
     for term in loaded.objects.values():
         for synonym in (s for s in term.synonyms if s not in term.unheard):
-            names.setdefault(spoken(synonym), _EVERYDAY if synonym in term.everyday else _SYNONYM)
+            names.setdefault(spoken(synonym), EVERYDAY if synonym in term.everyday else _SYNONYM)
     modifiers = [m for m in loaded.modifiers if not m.startswith("going ")]
     ways, nothing = " | ".join(_HEARD.ways), " | ".join(NOTHING_WORDS)
     text = f"""#JSGF V1.0;
 grammar waycue;
-<opener> = {_odds(_HEARD.openers)};
-<article> = {_odds(_HEARD.articles)};
-<thing> = {_odds(names)};
+<opener> = {odds(_HEARD.openers)};
+<article> = {odds(_HEARD.articles)};
+<thing> = {odds(names)};
 <stairs> = /1/ stairs up | /1/ stairs down | /0.1/ (stairs | steps | staircase) going (up | down);
 <modifier> = {" | ".join(modifiers)};
-<place> = {_odds(_HEARD.places)};
+<place> = {odds(_HEARD.places)};
 <signal> = walk signal (red | green);
-<what> = /1/ <thing> {_sometimes("modifier", 0.05)} | /0.05/ <stairs> | /0.02/ <signal>;
-<guidance> = {_sometimes("opener", 0.5)} {_sometimes("article", 0.05)} <what> {_sometimes("place", 0.95)};
-<turned> = <place> {_sometimes("article", 0.5)} <what>;
+<what> = /1/ <thing> {sometimes("modifier", 0.05)} | /0.05/ <stairs> | /0.02/ <signal>;
+<guidance> = {sometimes("opener", 0.5)} {sometimes("article", 0.05)} <what> {sometimes("place", 0.95)};
+<turned> = <place> {sometimes("article", 0.5)} <what>;
 public <said> = /1/ <guidance> | /0.02/ <turned> | /0.02/ ({ways}) | /0.05/ ({nothing});
 """
+    return sharpened(text)
+
+
+def sharpened(text: str) -> str:
+    """A grammar with its odds as pocketsphinx needs them."""
     return _WEIGHT.sub(lambda weight: f"/{float(weight[1]) ** _SHARPNESS:.6g}/", text)
 
 
@@ -90,10 +95,12 @@ def without_r(phones: str) -> str:
     return " ".join(new)
 
 
-def _odds(weights: Mapping[str, float]) -> str:
+def odds(weights: Mapping[str, float]) -> str:
+    """Alternatives with their odds."""
     most = max(weights.values())  # pocketsphinx reads no "1e+06": keep every weight at most 1
     return " | ".join(f"/{weight / most:g}/ {phrase}" for phrase, weight in weights.items())
 
 
-def _sometimes(rule: str, how_often: float) -> str:
+def sometimes(rule: str, how_often: float) -> str:
+    """A rule that may be left out."""
     return f"(/{how_often:g}/ <{rule}> | /{1 - how_often:g}/ <NULL>)"

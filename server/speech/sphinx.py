@@ -10,8 +10,12 @@ source: voting over recognisers, Fiscus 1997 (ROVER); speed perturbation, Ko et 
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +23,20 @@ import pocketsphinx
 from numpy.typing import NDArray
 
 from server.speech import grammar
+from server.speech.language_grammar import grammar_of
 from server.speech.sound import MARGIN_S, pitch_hz, spoken_part
 from server.speech.transcript import NOTHING, Transcript
-from server.speech.vote import vote
+from server.speech.vote import vote, vote_in
 from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import ConfigError
+from shared.languages import Language
+from shared.languages.language import LanguageTables
 from shared.wav import decode_sound, resample
 
+logger = logging.getLogger(__name__)
+
 _SEARCH = "waycue"
+_PROBE_S = 60.0
 _PAD_S = 0.2  # the grammar ends in silence; a recording may not
 _MOST_S = 8.0  # the last seconds of a longer sound are not listened to
 _MOST_PATHS = 1000  # a frame; what is no speech keeps every path alive and would cost seconds
@@ -51,9 +61,15 @@ HIGH_VIEWS = (SoundView(0.9, -45.0), SoundView(0.9, None), SoundView(0.85, -45.0
 class PocketsphinxTranscriber:
     """Transcriber over the vocabulary's grammar. Safe from any thread; one sound at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: Language, model: Path | None = None) -> None:
+        """model: for a language other than English, folder with an acoustic model and a dictionary (*.dict or *.dic)
+
+        raises: ConfigError where it holds none
+        """
         self._lock = threading.Lock()
         self._decoder: Any = None
+        self._language = language
+        self._files = None if model is None else _found(model)
 
     def transcribe(self, wav: bytes) -> Transcript:
         """Raises: MediaError where `wav` is no sound; ConfigError where the grammar can not be used."""
@@ -62,10 +78,19 @@ class PocketsphinxTranscriber:
             return NOTHING
         with self._lock:
             if self._decoder is None:
-                self._decoder = _decoder()
+                self._decoder = self._opened()
             samples = samples[: int(_MOST_S * SAMPLE_RATE_HZ)]
             hearings = [listen(self._decoder, seen(samples, view)) for view in views(samples)]
-        return vote(hearings, spoken_s=samples.size / SAMPLE_RATE_HZ - 2 * MARGIN_S)
+        spoken_s = samples.size / SAMPLE_RATE_HZ - 2 * MARGIN_S
+        if self._language.tables is None:
+            return vote(hearings, spoken_s=spoken_s)
+        return vote_in(self._language, hearings, spoken_s=spoken_s)
+
+    def _opened(self) -> Any:
+        tables = self._language.tables
+        if tables is None or self._files is None:
+            return _decoder()
+        return _decoder_of(tables, *self._files)
 
 
 def views(samples: NDArray[np.float32]) -> tuple[SoundView, ...]:
@@ -93,15 +118,72 @@ def listen(decoder: Any, samples: NDArray[np.float32]) -> str:
     return "" if hypothesis is None else str(hypothesis.hypstr)
 
 
+def _found(folder: Path) -> tuple[Path, Path]:
+    """(acoustic model, dictionary) in a folder. Raises: ConfigError."""
+    models = sorted(path.parent for path in folder.rglob("mdef"))
+    dictionaries = sorted(path for path in folder.rglob("*") if path.suffix in (".dict", ".dic"))
+    if len(models) != 1 or len(dictionaries) != 1:
+        raise ConfigError(
+            f"speech.model is {str(folder)!r}, which holds {len(models)} acoustic models (mdef) and "
+            f"{len(dictionaries)} dictionaries (*.dict, *.dic).",
+            hint="It must hold one of each.",
+        )
+    return models[0], dictionaries[0]
+
+
+def _decoder_of(tables: LanguageTables, acoustic: Path, dictionary: Path) -> Any:
+    """For another language. Raises: ConfigError."""
+    _probe(acoustic, dictionary)
+    try:
+        decoder = _made(hmm=str(acoustic), dict=str(dictionary))
+        text, left_out = grammar_of(tables, lambda word: decoder.lookup_word(word) is not None)
+        if left_out:
+            logger.warning("%s lacks words of these, which are not heard: %s", dictionary.name, ", ".join(left_out))
+        _listen_for(decoder, text)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"The speech recogniser can not start ({error}).", hint=f"Is {acoustic} whole?") from error
+    return decoder
+
+
+def _probe(acoustic: Path, dictionary: Path) -> None:
+    """Open a model in another process first: pocketsphinx ends its process over a torn one. Raises: ConfigError."""
+    code = "import sys, pocketsphinx; pocketsphinx.Decoder(hmm=sys.argv[1], dict=sys.argv[2], lm=None)"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(acoustic), str(dictionary)], capture_output=True, timeout=_PROBE_S
+        )
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"{acoustic} was not opened within {_PROBE_S:.0f} s.", hint="Is it whole?") from None
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise ConfigError(
+            f"{acoustic} is no acoustic model that pocketsphinx reads ({' '.join(said)}).", hint="Fetch it again."
+        )
+
+
+def _made(**options: str) -> Any:
+    return pocketsphinx.Decoder(
+        samprate=float(SAMPLE_RATE_HZ),
+        lm=None,
+        loglevel="FATAL",
+        cmn="batch",
+        silprob=0.1,
+        maxhmmpf=_MOST_PATHS,
+        **options,
+    )
+
+
+def _listen_for(decoder: Any, text: str) -> None:
+    decoder.add_jsgf_string(_SEARCH, text)
+    decoder.activate_search(_SEARCH)
+
+
 def _decoder() -> Any:
     try:
-        decoder = pocketsphinx.Decoder(
-            samprate=float(SAMPLE_RATE_HZ), lm=None, loglevel="FATAL", cmn="batch", silprob=0.1, maxhmmpf=_MOST_PATHS
-        )
+        decoder = _made()
         text = grammar.grammar()
         _teach_words(decoder, grammar.words_of(text))
-        decoder.add_jsgf_string(_SEARCH, text)
-        decoder.activate_search(_SEARCH)
+        _listen_for(decoder, text)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"The speech recogniser can not start ({error}).", hint="Reinstall pocketsphinx.") from error
     return decoder

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.speech.grammar import NOTHING_WORDS
-from shared import vocabulary
+from shared import languages, vocabulary
+from shared.languages import Language
 
 CONFIDENCE_LEAST = 0.6  # two of three hearings; below it a person should listen before anything is proposed
 
@@ -39,16 +40,18 @@ class Transcriber(Protocol):
         ...
 
 
-def understood(text: str) -> str:
-    """The canonical sentence for heard words, "" = nothing that guidance can say.
+def understood(text: str, language: Language | None = None) -> str:
+    """The canonical sentence for heard words, "" = nothing that guidance can say. language: None = English
 
     "Nothing", and "path is clear", become vocabulary.CLEAR: the wearer says that there was nothing to say.
     """
+    if language is not None and language.tables is not None:
+        return languages.understood(language, text) or ""
     if " ".join(vocabulary.words(text)) in NOTHING_WORDS:
         return vocabulary.CLEAR
     return vocabulary.normalise(text) or ""
 
 
-def proposal(transcript: Transcript) -> str:
+def proposal(transcript: Transcript, language: Language | None = None) -> str:
     """The wording to propose to a caregiver, "" = not sure enough to propose any."""
-    return understood(transcript.text) if transcript.confidence >= CONFIDENCE_LEAST else ""
+    return understood(transcript.text, language) if transcript.confidence >= CONFIDENCE_LEAST else ""

@@ -14,11 +14,15 @@ from dataclasses import replace
 
 from server.speech.grammar import NOTHING_WORDS, trimmed
 from server.speech.transcript import NOTHING, Transcript
-from shared import vocabulary
+from shared import languages, vocabulary
+from shared.languages import Language, guard
+from shared.languages.understood import UNKNOWN, canonical_words
 from shared.vocabulary import Slots
 
 _Votes = Sequence[tuple[str, Slots]]
 """What was heard, and what it means."""
+UNFINISHED = "the"
+"""No sentence ends with it: see `trimmed`."""
 _WORD_S = 0.8  # who takes longer for a word is not speaking: noise gets one word for seconds of it
 
 
@@ -36,6 +40,31 @@ def vote(hearings: Sequence[str], *, spoken_s: float) -> Transcript:
     if not won.side and any(text != trimmed(text) for text, _ in group):
         confidence /= 2  # it broke off before the place
     return Transcript(_wording(won, group), confidence)
+
+
+def vote_in(language: Language, hearings: Sequence[str], *, spoken_s: float) -> Transcript:
+    """The same in another language: the meanings are voted on, the transcript is in the language's words."""
+    spoken = [text if _is_speech(text, spoken_s) else "" for text in hearings]
+    canonical = [_canonical(language, text) for text in spoken]
+    won = vote(canonical, spoken_s=0.0)  # its words are not those that were spoken
+    if won == NOTHING:
+        return NOTHING
+    heard = next((text for text, meant in zip(hearings, canonical, strict=True) if meant == won.text), None)
+    sentence = vocabulary.normalise(won.text)
+    if heard is None and sentence is not None:
+        heard = " ".join(guard.words(language.spoken(sentence)))
+    return replace(won, text=heard or "")
+
+
+def _canonical(language: Language, text: str) -> str:
+    """Heard words in canonical ones; what the end of a sentence that broke off leaves stays unfinished here, too."""
+    if languages.understood(language, text) == vocabulary.CLEAR:
+        return NOTHING_WORDS[0]
+    words = canonical_words(language, text).split()
+    broken = bool(words) and words[-1] == UNKNOWN
+    while words and words[-1] == UNKNOWN:
+        words.pop()
+    return " ".join([*words, *[UNFINISHED] * broken])
 
 
 def _thing(slots: Slots) -> str:
@@ -63,12 +92,16 @@ def _wording(won: Slots, group: _Votes) -> str:
 
 def _slots(text: str, spoken_s: float) -> Slots | None:
     whole = trimmed(text)
-    if not whole or spoken_s > _WORD_S * len(text.split()):
+    if not whole or not _is_speech(text, spoken_s):
         return None
     if whole in NOTHING_WORDS:
         return Slots(action=whole)
     slots = vocabulary.parse(whole)
     return replace(slots, side="") if slots and slots.side == "ahead" and not _says_ahead(whole) else slots
+
+
+def _is_speech(text: str, spoken_s: float) -> bool:
+    return spoken_s <= _WORD_S * len(text.split())
 
 
 def _says_ahead(text: str) -> bool:

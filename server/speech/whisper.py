@@ -26,8 +26,9 @@ MAX_NEW_TOKENS = 32  # a correction is 3 to 8 words; a Whisper that runs on is m
 class WhisperTranscriber:
     """Transcriber over `WhisperForConditionalGeneration`. Safe from any thread; one sound at a time."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, language: str = "en") -> None:
         self._name = model
+        self._language = language
         self._lock = threading.Lock()
         self._loaded: tuple[Any, Any, Any] | None = None
 
@@ -42,7 +43,7 @@ class WhisperTranscriber:
         with self._lock:
             if self._loaded is None:
                 self._loaded = _load(self._name)
-            return _transcribe(*self._loaded, samples)
+            return _transcribe(*self._loaded, samples, self._language)
 
 
 def _load(name: str) -> tuple[Any, Any, Any]:
@@ -61,7 +62,7 @@ def _load(name: str) -> tuple[Any, Any, Any]:
 
 
 @torch.inference_mode()
-def _transcribe(features: Any, tokenizer: Any, model: Any, samples: Any) -> Transcript:
+def _transcribe(features: Any, tokenizer: Any, model: Any, samples: Any, language: str) -> Transcript:
     inputs = features(samples, sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt", return_attention_mask=True)
     out = model.generate(
         inputs.input_features,
@@ -71,7 +72,7 @@ def _transcribe(features: Any, tokenizer: Any, model: Any, samples: Any) -> Tran
         do_sample=False,
         return_dict_in_generate=True,
         output_scores=True,
-        **_language(model),
+        **_language(model, language),
     )
     text = tokenizer.decode(out.sequences[0], skip_special_tokens=True).strip()
     chosen = out.sequences[0, -len(out.scores) :] if out.scores else out.sequences[0, :0]
@@ -79,7 +80,7 @@ def _transcribe(features: Any, tokenizer: Any, model: Any, samples: Any) -> Tran
     return Transcript(text, math.exp(sum(logs) / len(logs))) if text and logs else NOTHING
 
 
-def _language(model: Any) -> dict[str, str]:
+def _language(model: Any, language: str) -> dict[str, str]:
     """English-only checkpoints take no language; the others guess one unless told, and two seconds are too few."""
     multilingual = getattr(model.generation_config, "is_multilingual", False)
-    return {"language": "en", "task": "transcribe"} if multilingual else {}
+    return {"language": language, "task": "transcribe"} if multilingual else {}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from shared import policy
 from shared.policy import PolicySettings
 from shared.runtime.seen import Instruction, Observation
+from shared.sides import Side
 
 SOUND_S = 2.0  # what a look hears
 BEFORE_S = 1.0  # an older look shows another place
@@ -188,6 +189,8 @@ class SayNow:
     """Sound before its words."""
     fresh_s: float | None
     """Not worth saying any more when this much later; None = never too late."""
+    side: Side | None = None
+    """Where what it is about is; None = it is about no place."""
 
 
 @dataclass(frozen=True, slots=True)

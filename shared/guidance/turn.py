@@ -13,14 +13,19 @@ from shared import monitor, policy, sight, vocabulary
 from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ
 from shared.guidance import events, street_sounds
 from shared.guidance.events import GuidanceAction, GuidanceEvent
+from shared.guidance.placing import side_of
 from shared.lens import LensHistory, LensTrouble, examine
 from shared.model_card import measured
 from shared.policy import PolicySettings, PolicyState, StateChange
 from shared.runtime.seen import Hazard, Observation
 from shared.sight import Sight, Uprightness
 
-EARCONS = ("state", "unsure")
-"""Reasons to speak that have an earcon of their own name before the words; warnings have theirs."""
+EARCONS = {
+    "state": "state", "unsure": "unsure", "hazard": "direction", "worded": "direction", "repeat": "answer",
+    "answer": "answer", "heard": "heard",
+}  # fmt: skip
+"""The earcon before the words, by the reason to speak; warnings have theirs. Of three kinds: warning, direction, and
+answer to the wearer."""
 WITHHELD_EARCON = "unsure"
 """In the place of words that were stopped: something may be there, and the device cannot say what."""
 _SAID_OF = {
@@ -321,6 +326,5 @@ def _speak(state: GuidanceState, speak: policy.Speak, now_s: float, seen_s: floa
     if speak.why in policy.GUIDANCE:
         most_s = settings.stale_after_s if speak.tier == 3 else settings.warning_stale_after_s
         fresh_s = most_s - (now_s - seen_s)
-    own = speak.why if speak.why in EARCONS else None
-    before = "warning" if speak.tier == 1 else own
-    return state, (events.SayNow(speak, now_s, seen_s, before, fresh_s),)
+    before = "warning" if speak.tier == 1 else EARCONS.get(speak.why)
+    return state, (events.SayNow(speak, now_s, seen_s, before, fresh_s, side_of(speak.text)),)

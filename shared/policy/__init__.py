@@ -29,6 +29,7 @@ Nearness: the hazard head gives no distance; a thing that fills more of the pict
 stands for "nearer".
 """
 
+from shared.policy.ahead import AHEAD_TEXTS as AHEAD_TEXTS
 from shared.policy.decide import step as step
 from shared.policy.kinds import BLINDING as BLINDING
 from shared.policy.kinds import CAMERA as CAMERA
@@ -38,6 +39,8 @@ from shared.policy.kinds import CAMERA_TILTED as CAMERA_TILTED
 from shared.policy.kinds import CAMERA_UPSIDE_DOWN as CAMERA_UPSIDE_DOWN
 from shared.policy.kinds import GUIDANCE as GUIDANCE
 from shared.policy.kinds import GUIDING as GUIDING
+from shared.policy.kinds import HEARD as HEARD
+from shared.policy.kinds import HEARD_TEXTS as HEARD_TEXTS
 from shared.policy.kinds import LENS_TEXTS as LENS_TEXTS
 from shared.policy.kinds import MOUNTING as MOUNTING
 from shared.policy.kinds import MOUNTING_TEXTS as MOUNTING_TEXTS
@@ -48,6 +51,7 @@ from shared.policy.kinds import STATE_TEXTS as STATE_TEXTS
 from shared.policy.kinds import VOICE as VOICE
 from shared.policy.kinds import VOICE_BACK as VOICE_BACK
 from shared.policy.kinds import Action as Action
+from shared.policy.kinds import AheadAsked as AheadAsked
 from shared.policy.kinds import Beat as Beat
 from shared.policy.kinds import CorrectionListening as CorrectionListening
 from shared.policy.kinds import Cut as Cut
@@ -73,4 +77,5 @@ from shared.policy.kinds import WalkBegan as WalkBegan
 from shared.policy.kinds import WalkEnded as WalkEnded
 from shared.policy.kinds import Worded as Worded
 from shared.policy.kinds import WordIt as WordIt
+from shared.policy.kinds import WordsHeard as WordsHeard
 from shared.policy.kinds import calibrated as calibrated

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from shared import vocabulary
 from shared.lens import LensTrouble
-from shared.policy import criteria, kinds, speaking, visibility
+from shared.policy import ahead, criteria, kinds, speaking, visibility
 from shared.policy.kinds import Cut, Duck, Flag, Key, PolicySettings, PolicyState, WordIt
 from shared.policy.speaking import Step, tell
 from shared.runtime.seen import Hazard
@@ -16,7 +16,7 @@ UNSURE = "unsure"
 """In a key, in the place of an object: something there that the model could not name."""
 _Sight = kinds.Viewed | kinds.TimePassed | kinds.LookFailed | kinds.WalkBegan | kinds.WalkEnded
 _Voice = kinds.SpeechEnded | kinds.VoiceLost | kinds.VoiceFound
-_Request = kinds.StateChange | kinds.RepeatAsked | kinds.MuteToggled
+_Request = kinds.StateChange | kinds.RepeatAsked | kinds.AheadAsked | kinds.WordsHeard | kinds.MuteToggled
 
 
 def step(state: PolicyState, event: kinds.Event, now_s: float, settings: PolicySettings) -> Step:
@@ -59,8 +59,8 @@ def _handle(state: PolicyState, event: kinds.Event, now_s: float, settings: Poli
             return _voice(state, event, now_s), ()
         case kinds.CorrectionListening(on):
             return _listen(state, now_s, on=on)
-        case kinds.StateChange() | kinds.RepeatAsked() | kinds.MuteToggled():
-            return _request(state, event), ()
+        case kinds.StateChange() | kinds.RepeatAsked() | kinds.AheadAsked() | kinds.WordsHeard() | kinds.MuteToggled():
+            return _request(state, event, now_s, settings), ()
         case _:
             assert_never(event)
 
@@ -95,19 +95,24 @@ def _voice(state: PolicyState, event: _Voice, now_s: float) -> PolicyState:
             return replace(state, speaking=None, quiet_since_s=now_s)
         case kinds.VoiceLost():
             return speaking.voice_lost(state, now_s)
-        case kinds.VoiceFound():
-            return speaking.voice_found(state)
+        case kinds.VoiceFound(text):
+            return speaking.voice_found(state, text)
         case _:
             assert_never(event)
 
 
-def _request(state: PolicyState, event: _Request) -> PolicyState:
+def _request(state: PolicyState, event: _Request, now_s: float, settings: PolicySettings) -> PolicyState:
     """What the device has to announce, and what the wearer does."""
     match event:
         case kinds.StateChange(text, urgent, about, patient, sees):
             return tell(state, text, urgent=urgent, about=about, patient=patient, sees=sees)
         case kinds.RepeatAsked():
             return tell(state, state.last_guidance or kinds.NOTHING_SAID, why="repeat")
+        case kinds.AheadAsked():
+            told = ahead.answer(state, now_s, settings)
+            return speaking.reply(state, told.text, tier=told.tier, why=told.why, about=ahead.ABOUT)
+        case kinds.WordsHeard(text):
+            return speaking.read_back(state, text)
         case kinds.MuteToggled():
             text = kinds.UNMUTED if state.muted else kinds.MUTED
             return tell(replace(state, muted=not state.muted), text, about=kinds.MUTING)

@@ -44,6 +44,11 @@ NOT_SURE_LEFT = "Not sure, check left."
 NOT_SURE_RIGHT = "Not sure, check right."
 NOT_SURE = {"ahead": NOT_SURE_AHEAD, "on the left": NOT_SURE_LEFT, "on the right": NOT_SURE_RIGHT}
 """By place. They name nothing: the cane finds out what the model could not."""
+HEARD = "Heard: "
+"""Before the wearer's own words, when a correction is read back."""
+HEARD_NOTHING = "Heard: nothing to say."
+HEARD_OTHER = "Heard, but not understood."
+HEARD_TEXTS = (HEARD_NOTHING, HEARD_OTHER)
 STATE_TEXTS = (
     CAMERA_BLOCKED, CAMERA_BLINDED, TOO_DARK, CAMERA_FROZEN, CAMERA_UPSIDE_DOWN, CAMERA_ON_SIDE, CAMERA_TILTED,
     CAMERA_BACK, PAUSED, PAUSED_NO_PICTURE, RESUMED, MUTED, UNMUTED, NOTHING_SAID, UNSURE_NOW, SURE_AGAIN, VOICE_BACK,
@@ -52,10 +57,12 @@ STATE_TEXTS = (
 GUIDANCE = ("hazard", "worded", "unsure", "clear")
 """Spoken for these reasons = about the way; the rest is about the device."""
 CAMERA, MOUNTING, GUIDING, MUTING, CONFIDENCE, VOICE = "camera", "mounting", "guidance", "mute", "confidence", "voice"
+OWN_WORDS = "own words"
 """What news is about: the newest about a thing takes the place of older ones that still wait."""
 
 NEVER_S = float("-inf")
 AGAIN_S = 3.0  # before news that a warning cut off is begun again; doubled each time it is cut, up to 96 s
+PATIENT_TRIES = 5  # of news that can wait, then it is left for the next walk, or until it is asked for
 MOST_REMEMBERED = 64  # said and asked things that are kept; a minute of talk is a quarter of it
 LOST_BEFORE_S = 3.0  # a sound output that died is noticed this much later: what was said meanwhile was not heard
 CONFIRMING = ("", "sidewalk", "tactile paving")
@@ -254,6 +261,18 @@ class RepeatAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class AheadAsked:
+    """The wearer wants to hear what the newest look shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordsHeard:
+    """What was understood of the wearer's own correction, to be read back."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class MuteToggled:
     """The wearer switched the voice off or on. Warnings of tier 1 are spoken all the same."""
 
@@ -266,6 +285,9 @@ class VoiceLost:
 @dataclass(frozen=True, slots=True)
 class VoiceFound:
     """What is said is heard again."""
+
+    text: str = VOICE_BACK
+    """What is said of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +307,7 @@ class TimePassed:
 
 Event = (
     Looked | Viewed | Worded | LookFailed | SpeechEnded | SoundHeard | StateChange | CorrectionListening | RepeatAsked
-    | MuteToggled | VoiceLost | VoiceFound | WalkBegan | WalkEnded | TimePassed
+    | AheadAsked | WordsHeard | MuteToggled | VoiceLost | VoiceFound | WalkBegan | WalkEnded | TimePassed
 )  # fmt: skip
 
 
@@ -301,7 +323,7 @@ class Speak:
     text: str
     tier: int
     why: str
-    """hazard (fixed phrase) | worded (by the decoder) | unsure | clear | state | repeat"""
+    """hazard (fixed phrase) | worded (by the decoder) | unsure | clear | state | repeat | asked | heard (own words)"""
     confidence: float = 1.0
 
 
@@ -377,6 +399,8 @@ class News:
     not_before_s: float = NEVER_S
     patient: bool = False
     sees: bool = False
+    tier: int = 2
+    """How it is spoken: what is to be stopped for keeps a warning's pace and loudness."""
 
     @property
     def rank(self) -> int:

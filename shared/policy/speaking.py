@@ -53,13 +53,35 @@ def tell(
     return replace(state, waiting=(*state.waiting, News(text, why, urgent, about, patient=patient, sees=sees)))
 
 
+def reply(state: PolicyState, text: str, *, tier: int, why: str, about: str) -> PolicyState:
+    """Answer the wearer at once; an older answer to the same question is forgotten."""
+    state = _forget(state, about, but=text)
+    if any(news.text == text and news.why == why for news in state.waiting) or not _may_be_announced(text, why):
+        return state
+    return replace(state, waiting=(*state.waiting, News(text, why, urgent=True, about=about, tier=tier)))
+
+
+def read_back(state: PolicyState, heard: str) -> PolicyState:
+    """Say what was understood of the wearer's correction: a sentence of the vocabulary, "" = nothing was.
+
+    That the way was clear is never read back in those words.
+    """
+    if not heard:
+        return tell(state, kinds.HEARD_OTHER, about=kinds.OWN_WORDS)
+    if "clear" in vocabulary.words(heard):
+        return tell(state, kinds.HEARD_NOTHING, why="heard", about=kinds.OWN_WORDS)
+    if not vocabulary.may_be_spoken(heard):
+        return tell(state, kinds.HEARD_OTHER, about=kinds.OWN_WORDS)
+    return tell(state, f"{kinds.HEARD}{heard}", why="heard", about=kinds.OWN_WORDS)
+
+
 def cut_off(state: PolicyState, now_s: float) -> PolicyState:
     """What is being said is cut, for silence; news is begun again later."""
     news = None if state.speaking is None else state.speaking.news
     state = replace(state, speaking=None, quiet_since_s=now_s)
     if news is None:
         return state
-    return replace(state, waiting=(_put_off(news, now_s), *state.waiting))
+    return replace(state, waiting=(*_put_off(news, now_s), *state.waiting))
 
 
 def say_waiting(state: PolicyState, now_s: float) -> Step:
@@ -70,7 +92,7 @@ def say_waiting(state: PolicyState, now_s: float) -> Step:
     news = min(due, key=lambda item: item.rank)
     rest = list(state.waiting)
     rest.remove(news)
-    said = Speak(state.next_utterance, news.text, 2, news.why)
+    said = Speak(state.next_utterance, news.text, news.tier, news.why)
     after, actions = _begin(replace(state, waiting=tuple(rest)), said, news.rank, now_s, news)
     if not actions:
         return state, ()
@@ -91,13 +113,13 @@ def voice_lost(state: PolicyState, now_s: float) -> PolicyState:
     return state if state.lost_s is not None else replace(state, lost_s=now_s - kinds.LOST_BEFORE_S)
 
 
-def voice_found(state: PolicyState) -> PolicyState:
-    """It is heard again: news that nobody heard is said again, and so is what is still in view."""
+def voice_found(state: PolicyState, text: str) -> PolicyState:
+    """It is heard again, which `text` says: news that nobody heard is said again, and so is what is still in view."""
     if state.lost_s is None:
         return state
     unheard = _unheard(state, state.lost_s)
     heard = tuple(item for item in state.said if item.at_s < state.lost_s)
-    state = tell(replace(state, lost_s=None, said=heard), kinds.VOICE_BACK, urgent=True, about=kinds.VOICE)
+    state = tell(replace(state, lost_s=None, said=heard), text, urgent=True, about=kinds.VOICE)
     for news in unheard:
         state = tell(state, news.text, urgent=news.urgent, about=news.about, patient=news.patient, sees=news.sees)
     return state
@@ -116,8 +138,10 @@ def may_be_said(text: str) -> bool:
 
 
 def _may_be_announced(text: str, why: str) -> bool:
-    repeated = why == "repeat" and text != kinds.NOTHING_SAID
-    return may_be_said(text) if repeated else vocabulary.may_be_announced(text)
+    about_the_way = why == "asked" or (why == "repeat" and text != kinds.NOTHING_SAID)
+    if why == "heard" and text != kinds.HEARD_NOTHING:
+        return text.startswith(kinds.HEARD) and may_be_said(text.removeprefix(kinds.HEARD))
+    return may_be_said(text) if about_the_way else vocabulary.may_be_announced(text)
 
 
 def _begin(state: PolicyState, said: Speak, its_rank: int, now_s: float, news: News | None) -> Step:
@@ -129,7 +153,7 @@ def _begin(state: PolicyState, said: Speak, its_rank: int, now_s: float, news: N
             return state, ()
         cut = (Cut(now.utterance),)
         if now.news is not None:
-            state = replace(state, waiting=(_put_off(now.news, now_s), *state.waiting))
+            state = replace(state, waiting=(*_put_off(now.news, now_s), *state.waiting))
     speaking = Speaking(said.utterance, its_rank, now_s, news)
     return replace(state, speaking=speaking, next_utterance=said.utterance + 1), (*cut, said)
 
@@ -143,9 +167,11 @@ def _forget(state: PolicyState, about: str, *, but: str) -> PolicyState:
     return replace(state, waiting=waiting, speaking=speaking)
 
 
-def _put_off(news: News, now_s: float) -> News:
-    """News that a warning cut off. Among many warnings, half of it again and again would only add to the noise, and
-    sooner so would news that can wait."""
+def _put_off(news: News, now_s: float) -> tuple[News, ...]:
+    """News that was cut off, to be begun again. Among many warnings, half of it again and again would only add to the
+    noise, and sooner so would news that can wait: that is given up in the end."""
+    if news.patient and news.cuts + 1 >= kinds.PATIENT_TRIES:
+        return ()
     doublings = min(2 * news.cuts if news.patient else news.cuts, 5)
     pause_s = 0.0 if news.urgent else kinds.AGAIN_S * 2**doublings
-    return replace(news, cuts=news.cuts + 1, not_before_s=now_s + pause_s)
+    return (replace(news, cuts=news.cuts + 1, not_before_s=now_s + pause_s),)

@@ -14,7 +14,7 @@ manifest's `model["look"]` says how pictures reach it and what its classes are c
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,15 +69,17 @@ class LookNetwork:
         preprocessing: Preprocessing,
         names: tuple[str | None, ...],
         scoring: BoxScoring,
-        camera: Camera,
+        camera: Callable[[], Camera],
     ) -> None:
         self._session, self._preprocessing, self._names = session, preprocessing, names
         self._scoring, self._camera = scoring, camera
         self._outputs = [item.name for item in session.get_outputs()]
 
     @classmethod
-    def open(cls, folder: Path, model: Mapping[str, Any], execution: Execution, camera: Camera) -> LookNetwork:
-        """model: of the manifest.
+    def open(
+        cls, folder: Path, model: Mapping[str, Any], execution: Execution, camera: Callable[[], Camera]
+    ) -> LookNetwork:
+        """model: of the manifest; camera: as it is worn now, asked at each look
 
         raises: ConfigError for a camera that sees no ground; KeyError, TypeError, ValueError where the manifest and the
         graph do not fit; whatever onnxruntime raises
@@ -88,7 +90,7 @@ class LookNetwork:
         size, standard = preprocessing.size_px, preprocessing.std
         if preprocessing.fit != "stretch" or type(size) is not int or not standard > 0:
             raise ValueError(f"{LOOK} cannot be shown pictures as {preprocessing} says")  # boxes are shares of them
-        camera.check_ground()
+        camera().check_ground()
         _check_form(session, PIXELS, [3, size, size])
         _check_form(session, BOXES, [4], optional=not names)
         _check_form(session, BOX_SCORES, [len(names)], optional=not names)
@@ -134,11 +136,11 @@ class LookNetwork:
 
     def view(self, *, aspect: float) -> View:
         """How it looks at a picture. aspect: its width / height"""
-        return View(self._camera, self._scoring, aspect)
+        return View(self._camera(), self._scoring, aspect)
 
     def scored(self, boxes: tuple[Box, ...], *, aspect: float) -> dict[tuple[str, str], float]:
         """(object, side) → how sure it is that such a thing stands in the way. aspect: width / height of the picture"""
-        return scored(boxes, self._camera, aspect=aspect, scoring=self._scoring)
+        return scored(boxes, self._camera(), aspect=aspect, scoring=self._scoring)
 
 
 def _grid(logits: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ vision encoder runs only when something is to be worded; where it takes the look
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -38,10 +39,11 @@ class GuidanceModel:
         manifest: bundle.Manifest,
         *,
         execution: Execution,
-        camera: Camera | None = None,
+        camera: Camera | Callable[[], Camera] | None = None,
         in_place: bool = True,
     ) -> None:
-        """camera: where it is worn, for the distances of boxes; in_place: as LanguageModel takes it"""
+        """camera: where it is worn, for the distances of boxes, or what tells that at each look; in_place: as
+        LanguageModel takes it"""
         self.manifest = manifest
         self._execution = execution
         model = manifest.model
@@ -49,7 +51,8 @@ class GuidanceModel:
             objects, sides = tuple(map(str, model["objects"])), tuple(map(str, model["sides"]))
             self._pairs = tuple(product(objects, sides))
             self._calibration = Calibration.from_dict(model.get("calibration", {}))
-            self._looks = LookNetwork.open(folder, model, execution, camera or Camera()) if _has(folder, LOOK) else None
+            worn = camera if callable(camera) else (lambda: camera or Camera())
+            self._looks = LookNetwork.open(folder, model, execution, worn) if _has(folder, LOOK) else None
             self._language: LanguageModel | None = None
             if self._looks is None or "end_id" in model:
                 self._language = LanguageModel(folder, model, execution=execution, in_place=in_place)
@@ -72,13 +75,13 @@ class GuidanceModel:
         allow: frozenset[str] = bundle.FOR_WALKS,
         allow_demo: bool = False,
         execution: Execution | None = None,
-        camera: Camera | None = None,
+        camera: Camera | Callable[[], Camera] | None = None,
     ) -> GuidanceModel:
         """Verify every byte of a bundle and load it.
 
         allow: the intended uses that may be loaded; allow_demo: the same as allow=bundle.FOR_JUDGING
         execution: how its graphs run; by default on the processor with `threads`
-        camera: where it is worn; by default as shared.sight.Camera says
+        camera: where it is worn, or what tells it at each look; by default as shared.sight.Camera says
         raises: BundleError where it is incomplete, altered, not loadable, or meant for something else; ConfigError
         where this machine has not what `execution` asks for
         """

@@ -164,9 +164,11 @@ def _changed(value: Any, path: tuple[str | int, ...], to: object = _GONE) -> Any
 
 
 def plain(value: Any) -> Any:
-    """A message's fields as JSON values."""
+    """A message's fields as JSON values, without those that came later and say nothing."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        values = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+        later = {item.name: item.default for item in dataclasses.fields(value) if "later" in item.metadata}
+        return {name: plain(inner) for name, inner in values.items() if name not in later or inner != later[name]}
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}
     return [plain(inner) for inner in value] if isinstance(value, tuple | list) else value

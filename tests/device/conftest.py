@@ -1,4 +1,4 @@
-"""A server and a device on the wire of `tests.device.updates.house`."""
+"""A server and a device on the wire of `tests.device.updates.house`; a sound system of the test's own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.device.updates.house import Device, Server
+from tests.pulse import PulseChild, missing, rescan
 
 
 @pytest.fixture
@@ -22,3 +23,19 @@ def device(tmp_path: Path, server: Server) -> Iterator[Device]:
     device = Device(tmp_path / "state", server)
     yield device
     device.updater.close()
+
+
+@pytest.fixture
+def own_pulse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PulseChild]:
+    """A sound system that the test may take away."""
+    if missing():
+        pytest.skip(missing())
+    child = PulseChild(tmp_path / "own")
+    child.start()
+    for name, value in child.env.items():
+        monkeypatch.setenv(name, value)
+    rescan()
+    yield child
+    child.stop()
+    monkeypatch.undo()
+    rescan()

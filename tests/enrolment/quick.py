@@ -42,6 +42,7 @@ def enrolled(
         identity.ENROLMENT: identity.enrolment_json(
             device=device, broker=broker, server="127.0.0.1:8443", enrolled_at_utc=clock.utc_s()
         ),
+        identity.SEALING: answer.sealing_pem.encode(),
     }
     identity.store(state_dir, files)
     found = Identity.open(state_dir, floor=ClockFloor(state_dir, clock))

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.identity.connection_limit import network_of
-from shared import claim_code, enrolment
+from shared import claim_code, enrolment, setup_code
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.errors import ConfigError, MessageError
+from shared.setup_code import SetupCode
 
 KEY = claim_code.key_of("0000-0000-0000-0000")
 FIELDS = st.sampled_from(["device", "csr_pem", "proof", "certificate_pem", "ca_pem", "broker", "root_json"])
@@ -84,19 +85,15 @@ def test_a_body_with_something_wrong_is_refused(body: dict[str, str]) -> None:
 
 
 def test_the_qr_code_says_what_the_command_line_would() -> None:
-    text = claim_code.uri("192.168.1.10:8443", "pi-1", "K7QX-3M9T-0AZW-E4HB")
+    text = setup_code.text_of(SetupCode("192.168.1.10:8443", "pi-1", "K7QX-3M9T-0AZW-E4HB"))
     assert text == "waycue:enrol?server=192.168.1.10:8443&device=pi-1&code=K7QX-3M9T-0AZW-E4HB"
-    assert claim_code.parse_uri(text) == {
-        "server": "192.168.1.10:8443",
-        "device": "pi-1",
-        "code": "K7QX-3M9T-0AZW-E4HB",
-    }
+    assert setup_code.parse(text) == SetupCode("192.168.1.10:8443", "pi-1", "K7QX-3M9T-0AZW-E4HB")
 
 
 @given(st.text(max_size=80) | st.text(max_size=60).map(lambda text: f"waycue:enrol?{text}"))
 def test_any_other_text_is_no_qr_code(text: str) -> None:
     try:
-        assert set(claim_code.parse_uri(text)) == {"server", "device", "code"}
+        setup_code.parse(text)
     except ConfigError:
         pass
 

@@ -6,7 +6,7 @@ import json
 import shutil
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from server.database import store as db
 from server.database.store import open_store
 from server.identity.authority import Authority
 from server.identity.certificates import MOST_A_DAY, Certificates
+from server.identity.sealing_key import SealingKey
 from shared import atomic, messages, topics
 from shared.clock import ManualClock, SystemClock
 from shared.floor import ClockFloor
@@ -384,3 +385,56 @@ def test_a_next_key_behind_a_passphrase_is_replaced(pair: Pair) -> None:
     atomic.write_json(pair.state / REQUEST, {"rekey": True})
     pair.ask_and_hear()
     assert pair.renewal.counters["renewed"] == 1
+
+
+def without_sealing_key(pair: Pair) -> Renewal:
+    """The pair's device as it was enrolled by a server that named no key for sealing yet."""
+    held = pair.identity
+    files = {name: data for name, data in identity.files_of(held).items() if name != identity.SEALING}
+    identity.store(pair.state, files)
+    pair.renewal.identity = pair.identity
+    assert pair.identity.sealing_key is None
+    return pair.renewal
+
+
+def test_a_device_enrolled_before_there_was_a_key_for_sealing_gets_it_with_its_next_certificate(pair: Pair) -> None:
+    renewal = without_sealing_key(pair)
+    pair.clock.sleep(61 * DAY_S)
+    renewal.tick()
+    pair.exchange()
+    key = SealingKey.of(pair.certificates.authority).private.public_key()
+    assert pair.identity.sealing_key == key
+
+
+def test_a_wish_brings_the_key_for_sealing_at_once_also_where_the_certificate_stays(pair: Pair) -> None:
+    renewal = without_sealing_key(pair)
+    before = pair.identity.certificate_pem
+    renew.request_renewal(pair.state, rekey=False)
+    renewal.tick()
+    pair.exchange()
+    assert pair.identity.certificate_pem == before
+    assert pair.identity.sealing_key is not None
+    assert not (pair.state / REQUEST).exists()
+
+
+def test_a_key_for_sealing_of_another_authority_is_dropped_with_all_that_came(pair: Pair, tmp_path: Path) -> None:
+    foreign = SealingKey.of(Authority.make(tmp_path / "foreign", clock=pair.clock))
+    pair.clock.sleep(61 * DAY_S)
+    pair.renewal.tick()
+    ((_, payload),) = pair.answers()
+    answer = replace(messages.decode(Certificate, payload), sealing_pem=foreign.certificate_pem)
+    before = identity.files_of(pair.identity)
+    pair.renewal.on_certificate(["certificate"], messages.encode(answer))
+    assert identity.files_of(pair.identity) == before
+    assert pair.renewal.counters["foreign"] == 1
+
+
+def test_a_certificate_of_an_older_server_leaves_the_key_for_sealing_as_it_is(pair: Pair) -> None:
+    pair.clock.sleep(61 * DAY_S)
+    pair.renewal.tick()
+    ((_, payload),) = pair.answers()
+    answer = replace(messages.decode(Certificate, payload), sealing_pem="")
+    key = pair.identity.sealing_key
+    pair.renewal.on_certificate(["certificate"], messages.encode(answer))
+    assert pair.renewal.counters["renewed"] == 1
+    assert (key is not None, pair.identity.sealing_key) == (True, key)

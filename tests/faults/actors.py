@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from device.outbox.folder import REQUESTS
 from device.outbox.inspect import ask_retry
 from device.outbox.outbox import Outbox
@@ -57,6 +59,9 @@ FRAMES = 4
 """So many functions name a call that a process dies at."""
 FREE_MB = 32  # the disks of these tests are small
 _log = logging.getLogger(__name__)
+
+SEALING_KEY = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+"""Of every server here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,8 @@ class DeviceOrders:
     stay: bool = False
     """Go on until told to stop, also when all is sent."""
     online: bool = True
+    sealed: bool = False
+    """Encrypt what it keeps for the server."""
     fate: Fate = Fate()
 
 
@@ -162,7 +169,8 @@ class _Device:
         self._orders, self._stop = orders, stop
         self._ledger = Ledger(orders.ledger)
         self._killer = orders.fate.killer()
-        self._box = Outbox(orders.state / "outbox", crash_point=self._killer)
+        key = SEALING_KEY.public_key() if orders.sealed else None
+        self._box = Outbox(orders.state / "outbox", crash_point=self._killer, key=key)
         ports = LinkPorts(self._box, orders.fate.clock(), self._changed, lambda: 0.1)
         self._link = Link(LinkSettings(orders.host, orders.port, orders.name), ports)
         self._updater = self._made_updater() if orders.updates else None
@@ -338,6 +346,7 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
         counts=DailyCounts(clock, store),
         settings=LimitsSettings(free_mb=FREE_MB),
         shared=orders.shared,
+        key=SEALING_KEY,
         crash_point=killer,
     )
 

@@ -31,7 +31,7 @@ def brought(home: Path, box: Outbox, item: OutboxItem, device: str) -> bool:
     ingest = Ingest(home / "incoming", merge, settings=LimitsSettings(free_mb=0))
     try:
         replies = [
-            reply for levels, payload in _said(box, item, device) for reply in ingest.handle(device, levels, payload)
+            reply for levels, payload in said(box, item, device) for reply in ingest.handle(device, levels, payload)
         ]
         replies += ingest.settle()
     finally:
@@ -41,7 +41,7 @@ def brought(home: Path, box: Outbox, item: OutboxItem, device: str) -> bool:
     return "merged" in {messages.decode(Ack, payload).state for topic, payload in replies if topic == own}
 
 
-def _said(box: Outbox, item: OutboxItem, device: str) -> list[tuple[list[str], bytes]]:
+def said(box: Outbox, item: OutboxItem, device: str) -> list[tuple[list[str], bytes]]:
     """(levels, payload) of every message about it."""
     folder = box.folder / item.record_id
     sidecar = (folder / "record.json").read_bytes()

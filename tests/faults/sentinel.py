@@ -1,7 +1,10 @@
 """Agents that are killed, stopped and hung at random moments, and whether the sentinel is heard of each in time.
 
     lanes   walks of their own, one fault after the other, each at a random moment of calm guidance
-    walker  a walk that nothing happens to, as long as the lanes take: whatever its sentinel says is a false alarm
+    walker  a walk that nothing happens to, an hour or as long as the lanes take: whatever its sentinel says is a false
+            alarm
+
+    python -m tests.faults.sentinel OUT [--trials 108] [--calm-minutes 60] [--seed 1]
 
 Heard = a sound in the recording of the sound system; of a camera that hangs the agent tells itself, so any sound
 counts.
@@ -9,6 +12,7 @@ counts.
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import signal
@@ -26,7 +30,7 @@ from typing import Any
 from device.sentinel.watch import ALARMS, Saying
 from tests import pulse
 from tests.device.sentinel import ears
-from tests.device.sentinel.walk import Walk, walking
+from tests.device.sentinel.walk import CLOCK, START_S, Walk, walking
 from tests.paths import ROOT
 from tests.pulse import RATE_HZ, PulseChild
 
@@ -42,6 +46,7 @@ ORDERS = {
 }
 KINDS = (*SIGNALS, *ORDERS)
 TOLD_BY_AGENT = "camera hangs"
+PART = "--part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +111,25 @@ def undisturbed(folder: Path, wait: Callable[[], object]) -> dict[str, Any]:
 class SentinelTrials:
     """Lanes and walker, each a process of its own. `start` it beside everything else; `report` waits for the lanes."""
 
-    def __init__(self, folder: Path, *, trials: int, lanes: int, seed: int) -> None:
+    def __init__(self, folder: Path, *, trials: int, lanes: int, seed: int, calm_minutes: float) -> None:
+        """calm_minutes: the undisturbed walk lasts so long at least."""
         kinds = [KINDS[number % len(KINDS)] for number in range(trials)]
         random.Random(seed).shuffle(kinds)
-        self._folder, self._seed = folder, seed
+        self._folder, self._seed, self._calm_s = folder, seed, calm_minutes * 60
         self._plans = [kinds[number::lanes] for number in range(lanes)]
         self._lanes: list[subprocess.Popen[str]] = []
         self._walker: subprocess.Popen[str] | None = None
+        self._began_s = 0.0
 
     def start(self) -> None:
+        self._began_s = CLOCK.monotonic_s()
         for number, kinds in enumerate(self._plans):
             self._lanes.append(self._started(f"lane-{number}", str(self._seed + number), *kinds))
         self._walker = self._started("walker")
 
     def _started(self, name: str, *arguments: str) -> subprocess.Popen[str]:
         (self._folder / name).mkdir(parents=True)
-        command = [sys.executable, "-m", "tests.faults.sentinel", str(self._folder / name), *arguments]
+        command = [sys.executable, "-m", "tests.faults.sentinel", PART, str(self._folder / name), *arguments]
         # Of its own session: Ctrl-C at the terminal is for us, and we end it.
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
@@ -140,6 +148,8 @@ class SentinelTrials:
         lines = [line for process in self._lanes for line in process.communicate()[0].splitlines()]
         done = [Trial(**json.loads(line)) for line in lines]
         assert self._walker is not None
+        with suppress(subprocess.TimeoutExpired):  # which is what is hoped for: it walks until it is told to end
+            self._walker.wait(max(0.0, self._began_s + START_S + self._calm_s - CLOCK.monotonic_s()))
         self._walker.send_signal(signal.SIGINT)
         walked = json.loads(self._walker.communicate()[0] or '{"false_alarms": 0, "minutes": 0}')
         return {
@@ -177,7 +187,7 @@ def _until_interrupted() -> None:
         threading.Event().wait()
 
 
-def main(folder: Path, arguments: Sequence[str]) -> None:
+def _part(folder: Path, arguments: Sequence[str]) -> None:
     """SEED KIND...: a lane. Nothing: the walker, until SIGINT. Prints each trial, or the walk, as a JSON line."""
     if arguments:
 
@@ -189,8 +199,29 @@ def main(folder: Path, arguments: Sequence[str]) -> None:
         print(json.dumps(undisturbed(folder, _until_interrupted)))
 
 
+def main(argv: Sequence[str]) -> None:
+    """The command above."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.sentinel")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--trials", type=int, default=108)
+    parser.add_argument("--calm-minutes", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(argv)
+    trials = SentinelTrials(
+        options.out, trials=options.trials, lanes=2, seed=options.seed, calm_minutes=options.calm_minutes
+    )
+    try:
+        trials.start()
+        print(json.dumps(trials.report(), indent=1))
+    finally:
+        trials.stop()
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, _interrupted)
     signal.signal(signal.SIGTERM, _interrupted)
     with suppress(KeyboardInterrupt):
-        main(Path(sys.argv[1]), sys.argv[2:])
+        if sys.argv[1:2] == [PART]:
+            _part(Path(sys.argv[2]), sys.argv[3:])
+        else:
+            main(sys.argv[1:])

@@ -1,12 +1,18 @@
-"""`make soak`: everything that can go wrong, for a quarter of an hour, and a report of what came of it.
+"""`make soak`: everything that can go wrong, for an hour and a half, and a report of what came of it.
 
     1  every durable step of sealing, sending, merging and updating: who takes it is killed there (tests.faults.sweep)
     2  at least 200 random faults over at least 500 flagged chunks of three devices (tests.faults.storm)
     3  meanwhile, for ten minutes: fuzzers on every reader of outside input (tests.faults.fuzz)
     4  the tests that are too long for `make test` (pytest -m soak)
-    5  meanwhile: agents that are killed, stopped and hung, and whether the sentinel is heard (tests.faults.sentinel)
+    5  meanwhile: agents that are killed, stopped and hung, and whether the sentinel is heard; an hour of walk in which
+       it must be silent (tests.faults.sentinel)
+    6  meanwhile: an agent in real time whose network, broker, camera and disk fail every half minute, and whether it
+       stays as small and as quick as it was (tests.faults.long_walk)
 
     python -m tests.faults.soak [--out build/soak] [--seed N] [--faults N] [--fuzz-s N] [--sentinel-trials N]
+                                [--calm-minutes N] [--long-minutes N]
+
+1 to 4 take a quarter of an hour: with --calm-minutes 5 --long-minutes 15 so does everything, and says what it missed.
 
 Writes OUT/report.json and exits 1 where a bar is missed, naming it.
 """
@@ -33,8 +39,9 @@ from typing import Any
 from server.broker.child import find_mosquitto
 from shared import atomic
 from tests import pulse
-from tests.faults import sweep
+from tests.faults import long_walk, sweep
 from tests.faults.fuzz import engine
+from tests.faults.long_walk import LongWalk
 from tests.faults.sentinel import SentinelTrials
 from tests.faults.storm import Aftermath, Plan, storm
 from tests.faults.sweep import Outcome, Theatre
@@ -42,7 +49,7 @@ from tests.paths import ROOT
 
 WINDOW_BYTES = 512 * 1024
 BARS = {"kill_points": 40, "random_faults": 200, "chunks": 500, "corrections": 50, "devices": 3, "fuzz_s": 600}
-SENTINEL_TRIALS = 100
+SENTINEL_TRIALS, CALM_MINUTES, LONG_MINUTES = 100, 60, 90
 _INPUTS = re.compile(r"number_of_executed_units:\s*(\d+)")
 _STARTED = re.compile(r"started_after_s:\s*([\d.]+)")
 _began_s = time.monotonic()
@@ -244,6 +251,8 @@ def missed(found: dict[str, Any]) -> list[str]:
         f"{trials} faults that silence an agent, at least {SENTINEL_TRIALS}": trials >= SENTINEL_TRIALS,
         f"{heard} of {trials} heard within 3 s, all": heard == trials,
         f"{sentinel['false_alarms']} false alarms of the sentinel, none": sentinel["false_alarms"] == 0,
+        f"{sentinel['walk_minutes']} minutes without a fault, {CALM_MINUTES}": sentinel["walk_minutes"] >= CALM_MINUTES,
+        **long_walk.reached(found["long_walk"], minutes=LONG_MINUTES),
         f"pytest -m soak ended with {tests['status']}, 0 or 5": tests["status"] in (0, 5),
         f"{len(found['problems'])} other problems, none": not found["problems"],
     }
@@ -288,9 +297,17 @@ def _found(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     (scratch := folder / "fuzz").mkdir()
     fuzzing = Fuzzing(options.out / "fuzz", scratch, total_s=options.fuzz_s, seed=options.seed)
     fuzzing.start()
-    sentinel = SentinelTrials(folder / "sentinel", trials=options.sentinel_trials, lanes=2, seed=options.seed)
+    sentinel = SentinelTrials(
+        folder / "sentinel",
+        trials=options.sentinel_trials,
+        lanes=2,
+        seed=options.seed,
+        calm_minutes=options.calm_minutes,
+    )
+    walk = LongWalk(options.out / "long-walk", minutes=options.long_minutes)
     try:
         sentinel.start()
+        walk.start()
         outcomes = swept(folder / "sweep")
         say(f"{sum(one.killed for one in outcomes)} kills at named steps; now the storm")
         after = storm(folder / "storm", Plan(faults=options.faults, seed=options.seed), reported=say)
@@ -299,10 +316,13 @@ def _found(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         fuzzing.start()  # a second one at a time: now there is room
         found = report(outcomes, after) | {"fuzz": fuzzing.report(), "tests": tests}
         say("waiting for the sentinel's trials")
-        return found | {"sentinel": sentinel.report()}
+        found |= {"sentinel": sentinel.report()}
+        say("waiting for the long walk")
+        return found | {"long_walk": walk.report()}
     finally:
         fuzzing.stop()
         sentinel.stop()
+        walk.stop()
 
 
 def main(argv: Sequence[str]) -> int:
@@ -313,6 +333,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--faults", type=int, default=220)
     parser.add_argument("--fuzz-s", type=float, default=700.0, help="of all targets together")
     parser.add_argument("--sentinel-trials", type=int, default=108)
+    parser.add_argument("--calm-minutes", type=float, default=CALM_MINUTES, help="of the walk without a fault")
+    parser.add_argument("--long-minutes", type=float, default=LONG_MINUTES, help="of the walk with faults")
     options = parser.parse_args(argv)
     if find_mosquitto() is None:
         print("soak: the broker Mosquitto is not installed: apt install mosquitto", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 Four stories, each with its own cast of real processes:
 
-    sending     a device seals and sends while a server merges; one of its records is refused for good
+    sending     a device seals and sends, encrypted, while a server merges; one of its records is refused for good
     pruning     a device without a network runs out of its share of the disk, then comes home
     sharing     the same with a second ingest worker: the parts of one file land in both
     updating    a device goes from m1 to m2; the keys are changed; it is offered m3, which fails on probation and is
@@ -176,7 +176,7 @@ def group(point: Point) -> str:
 
 def _sending(theatre: Theatre, place: Path, point: Point, fates: Fates) -> Outcome:
     with World(place) as world:
-        seat = world.add_device(DEVICE, chunks=CHUNKS, poison=POISON)
+        seat = world.add_device(DEVICE, chunks=CHUNKS, poison=POISON, sealed=True)
         killed = world.start_server_until_ready(fates.get("server"))
         seat.start(fates.get("device"))
         killed += _survive(world, seat, until=lambda: seat.actor.exit_code == 0)

@@ -21,7 +21,7 @@ LINT = Path(sys.executable).parent / "lint-imports"
 HOMES = {
     "paho": ("shared/mqtt.py",),
     "sounddevice": ("device/",),
-    "gpiozero": ("device/controls/buttons.py",),
+    "gpiozero": ("device/controls/pins.py", "device/tactile/gpio.py"),
     "pocketsphinx": ("server/speech/",),
     "fastapi": ("server/web/", "server/run.py", "server/identity/enrol_http.py"),
     "uvicorn": ("server/run.py", "server/identity/enrol_http.py"),

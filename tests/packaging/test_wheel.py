@@ -95,6 +95,13 @@ def test_the_wheel_holds_nothing_beside_them(wheel: Path) -> None:
     assert tops.isdisjoint(BESIDE)
 
 
+def test_the_wheel_brings_the_units_and_the_pins_that_install_and_upgrade_need(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        for path in (*(ROOT / "systemd").rglob("*.*"), ROOT / "constraints.txt"):
+            if path.is_file():
+                assert archive.read(f"device/install/data/{path.relative_to(ROOT)}") == path.read_bytes()
+
+
 def test_the_wheel_carries_its_licence_and_both_commands(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

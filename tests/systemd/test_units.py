@@ -23,6 +23,7 @@ from server.database import store
 from server.identity import authority
 from server.releases import signing
 from tests import paths
+from tests.docs.pages import page
 
 UNITS = paths.ROOT / "systemd"
 NAMES = (
@@ -71,6 +72,40 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, timeout=60)
     said = [line for line in done.stderr.splitlines() if "waycue" in line]
     assert (done.returncode, said) == (0, [])
+
+
+EXPOSED_AT_MOST = 3.0
+has_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+
+
+@has_analyze
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_is_exposed_little_and_the_docs_say_how_little(name: str) -> None:
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(UNITS / name)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if "unrecognized option" in done.stderr:
+        pytest.skip("this systemd-analyze reads no unit that is not installed (250 does)")
+    found = re.search(rf"Overall exposure level for {re.escape(name)}: (\d+\.\d)", done.stdout)
+    assert found is not None, done.stdout + done.stderr
+    assert float(found[1]) <= EXPOSED_AT_MOST
+    written = re.search(rf"^\| `{re.escape(name)}` \| (\d+\.\d) \|", page("operations.md"), re.MULTILINE)
+    assert written is not None
+    assert abs(float(written[1]) - float(found[1])) <= 0.3  # versions of systemd weigh differently
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_is_bounded_in_memory_tasks_and_files_and_leaves_no_core(name: str) -> None:
+    service = read(name)["Service"]
+    assert {"MemoryMax", "TasksMax", "LimitNOFILE"} <= set(service)
+    assert service["LimitCORE"] == "0"  # a core of the agent holds pictures and sound
+    assert "MemoryHigh" not in service
+
+
+@pytest.mark.parametrize("name", ["waycue-device.service", "waycue-retrain.service"])
+def test_a_unit_that_needs_devices_keeps_them_with_every_systemd(name: str) -> None:
+    # With systemd 249 ProtectClock= implies DeviceAllow=char-rtc, and with that a ban on all other devices.
+    # DeviceAllow= names classes, and a kernel without the camera's driver does not know its class yet.
+    assert not {"ProtectClock", "DeviceAllow", "PrivateDevices", "DevicePolicy"} & set(read(name)["Service"])
 
 
 @pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not installed")

@@ -14,7 +14,7 @@ import pytest
 
 from device.agent.run import SAID_BEFOREHAND
 from device.config import Config
-from device.controls.buttons import ButtonAction, Press
+from device.controls.actions import ButtonAction, Press
 from device.controls.retried import BUTTON_TEXTS, TEXTS, RetriedButtons
 from device.health import sight_told
 from shared import atomic, vocabulary
@@ -276,9 +276,9 @@ def test_lgpio_has_a_folder_for_its_pipe_and_gpiozero_chooses_again_after_a_fail
     (tmp_path / "gpiozero.py").write_text(STAND_IN)
     code = """
 import os
-from device.controls.buttons import PinButton
+from device.controls.pins import PinKey
 from shared.errors import ConfigError
-button = PinButton("GPIO17", float)
+button = PinKey("GPIO17", float)
 try:
     button.open()
 except ConfigError as error:

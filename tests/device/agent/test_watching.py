@@ -107,3 +107,21 @@ def test_a_folder_that_is_a_link_of_somebody_else_is_refused(tmp_path: Path, mon
     (tmp_path / f"waycue-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(PermissionError):
         sentinel_keeper.board_folder(tmp_path / "state")
+
+
+def test_a_walk_whose_sentinel_has_no_memory_to_be_told_in_says_that_nobody_watches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "taken"))
+    chosen = stage.config(
+        tmp_path,
+        stage.film(tmp_path, 8.0),
+        capture__pace="real",
+        voice__speech="speakers",
+        voice__output="no such output",
+        sentinel__when="always",
+    )
+    stage.agent(chosen, stage.StoryModel(stage.nothing), tmp_path).run()
+    announced = [entry["text"] for entry in stage.result(tmp_path).report["announced"]]
+    assert announced.count("Watch is off.") == 1

@@ -57,7 +57,7 @@ def test_the_whole_field_of_view_is_taken(
     mode = choose(offered, width_px=640, height_px=480, fps=fps)
     assert mode is not None
     assert (mode.width_px, mode.height_px) == size
-    seen = field_of_view_deg(camera, mode, sensor_width_px=whole_px)
+    seen = field_of_view_deg(camera, mode.crop_px, sensor_width_px=whole_px)
     assert seen == (None if degrees is None else pytest.approx(degrees, abs=0.2))
 
 
@@ -65,7 +65,7 @@ def test_only_a_mode_that_is_fast_enough_is_taken_and_it_shows_what_it_can() -> 
     mode = choose(MODULE_2, width_px=640, height_px=480, fps=60.0)
     assert mode is not None
     assert (mode.width_px, mode.fps) == (640, 103.33)
-    assert field_of_view_deg("imx219", mode, sensor_width_px=3280) == pytest.approx(26.5, abs=0.2)
+    assert field_of_view_deg("imx219", mode.crop_px, sensor_width_px=3280) == pytest.approx(26.5, abs=0.2)
 
 
 def test_where_none_is_fast_enough_the_rate_gives_way_and_not_the_view() -> None:
@@ -114,5 +114,10 @@ def test_what_picamera2_lists_is_read_and_what_is_no_raw_sensor_left_out() -> No
 
 
 def test_an_unknown_lens_has_no_angle() -> None:
-    assert field_of_view_deg("imx999", MODULE_2[1], sensor_width_px=3280) is None
-    assert field_of_view_deg("imx219", MODULE_2[1], sensor_width_px=0) is None
+    assert field_of_view_deg("imx999", (3280, 2464), sensor_width_px=3280) is None
+    assert field_of_view_deg("imx219", (3280, 2464), sensor_width_px=0) is None
+
+
+def test_pictures_that_are_turned_by_a_quarter_see_what_the_sensor_sees_upwards() -> None:
+    seen = field_of_view_deg("imx219", (3280, 2464), sensor_width_px=3280, turned=True)
+    assert seen == pytest.approx(48.8, abs=0.2)  # of Raspberry Pi's specification

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.controls.buttons import ButtonAction, Keys, PinButton, Press, Script
+from device.controls.actions import ButtonAction, Press
+from device.controls.buttons import Keys, Script
+from device.controls.pins import PinKey, PinSwitch
 from shared.errors import ConfigError
 from tests.pulse import until
 
@@ -117,60 +119,74 @@ PIN_TEST = """
 import threading
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory
-from device.controls.buttons import PinButton
+from device.controls.bindings import binding
+from device.controls.pins import PinKey, PinSwitch
+from device.controls.pressed import PressedKeys
 
 Device.pin_factory = MockFactory()
 now = 0.0
-button = PinButton("GPIO17", lambda: now, hold_s=0.3)
-button.open()
-pin = Device.pin_factory.pin("GPIO17")
 
-def wait_for(count):
+def button(name, presses):
+    keys = PressedKeys(
+        PinKey(name, lambda: now), {"": binding(presses, "x")}, lambda: now, hold_s=0.3, double_s=0.4
+    )
+    keys.open()
+    return keys, Device.pin_factory.pin(name)
+
+def wait_for(keys, count):
     found, pause = [], threading.Event()
     for _ in range(2000):
-        found += [(p.action, p.t_s) for p in button.poll(now)]
+        found += [(p.action.value, p.t_s) for p in keys.poll(now)]
         if len(found) >= count:
             break
         pause.wait(0.01)
     return found
 
-pin.drive_low(); now = 1.0; pin.drive_high()
-print(wait_for(1))
-now = 2.0; pin.drive_low()
-held = wait_for(1)
+keys, pin = button("GPIO17", "flag, correct")
+now = 1.0; pin.drive_low(); now = 1.1; pin.drive_high()
+print(wait_for(keys, 1))
+now = 2.0; pin.drive_low(); now = 2.5
+held = wait_for(keys, 1)
 now = 5.0; pin.drive_high()
-print(held + wait_for(1))
-button.close()
-second = PinButton("GPIO27", lambda: now, hold_s=0.3, short="repeat", long="mute")
-second.open()
-button, pin = second, Device.pin_factory.pin("GPIO27")
-now = 6.0; pin.drive_low(); now = 7.0; pin.drive_high()
-short = wait_for(1)
-now = 8.0; pin.drive_low()
-muted = wait_for(1)
+print(held + wait_for(keys, 1))
+keys.close()
+keys, pin = button("GPIO27", "repeat, mute, forget")
+now = 6.0; pin.drive_low(); now = 6.1; pin.drive_high(); now = 6.3; pin.drive_low(); now = 6.4; pin.drive_high()
+double = wait_for(keys, 1)
+now = 8.0; pin.drive_low(); now = 8.5; muted = wait_for(keys, 1)
 now = 9.0; pin.drive_high()
-print(short + muted + button.poll(now))
-second.close()
+print(double + muted, keys.poll(now))
+keys.close()
+switch = PinSwitch("GPIO23")
+switch.open()
+pin = Device.pin_factory.pin("GPIO23")
+pin.drive_low(); seen = [[p.action.value for p in switch.poll(now)] for _ in range(2)]
+pin.drive_high(); seen += [[p.action.value for p in switch.poll(now)] for _ in range(2)]
+pin.drive_low(); seen += [[p.action.value for p in switch.poll(now)]]
+pin.drive_high(); seen += [[p.action.value for p in switch.poll(now)] for _ in range(2)]
+print(seen)
+switch.close()
 """
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gpiozero") is None, reason="gpiozero is not installed")
-def test_a_short_press_flags_a_long_one_corrects_from_its_beginning_and_a_second_button_repeats_and_mutes() -> None:
+def test_a_pin_gives_short_long_and_double_presses_and_a_switch_its_position_once_it_is_steady() -> None:
     # In a process of its own: gpiozero's pin factory is global and warns about the machine it is on.
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PIN_TEST], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
-        "[('flag', 0.0)]",
+        "[('flag', 1.0)]",
         "[('hold', 2.0), ('release', 5.0)]",
-        "[('repeat', 6.0), ('mute', 8.0)]",
+        "[('forget', 6.0), ('mute', 8.0)] []",
+        "[[], ['switch_on'], [], ['switch_off'], [], [], []]",
     ]
 
 
 def test_a_pin_without_gpiozero_says_what_to_install() -> None:
-    code = "import sys; sys.modules['gpiozero'] = None\nfrom device.controls.buttons import PinButton\n"
-    code += "PinButton('GPIO17', float).open()"
+    code = "import sys; sys.modules['gpiozero'] = None\nfrom device.controls.pins import PinKey\n"
+    code += "PinKey('GPIO17', float).open()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert "sudo apt install python3-gpiozero" in done.stderr
     assert "ConfigError" in done.stderr
@@ -182,4 +198,6 @@ def test_a_pin_on_a_machine_without_pins_is_a_config_error() -> None:
     if Path("/dev/gpiochip0").exists():
         pytest.skip("this machine has pins")
     with pytest.raises(ConfigError, match="GPIO17"):
-        PinButton("GPIO17", lambda: 0.0).open()
+        PinKey("GPIO17", lambda: 0.0).open()
+    with pytest.raises(ConfigError, match="GPIO23"):
+        PinSwitch("GPIO23").open()

@@ -28,6 +28,7 @@ class Figures:
     sees: bool = True
     look_every_s: float = 0.25
     backs: int = 0
+    ready: bool = False
 
     def back(self) -> None:
         self.backs += 1
@@ -40,6 +41,7 @@ class Figures:
             lambda: self.voice,
             lambda: self.look_every_s,
             self.back,
+            lambda: self.ready,
         )
         spoken = spoken or SpokenTimes(self.clock, 180)
         return ProgressFeed(ports, spoken, board, clock=self.clock)
@@ -74,11 +76,14 @@ def test_the_watchdog_is_fed_by_progress_alone_and_once_a_second(systemd: socket
     feed = figures.feed(None)
     feed.tick()
     assert received(systemd) == 0  # not ready yet
-    feed.ready()
+    figures.ready = True
+    feed.tick()
+    assert systemd.recv(100) == b"READY=1"
+    assert received(systemd) == 1
     for progress in range(30):
         figures.progress, figures.clock.now_s = progress, 50.0 + progress / 10
         feed.tick()
-    assert received(systemd) == 3
+    assert received(systemd) == 2
     for tick in range(100):
         figures.clock.now_s = 53.0 + tick / 10
         feed.tick()
@@ -89,7 +94,7 @@ def test_the_watchdog_is_fed_by_progress_alone_and_once_a_second(systemd: socket
 def test_a_supervisor_that_reads_nothing_does_not_hold_the_feed_up() -> None:
     figures, done = Figures(), threading.Event()
     feed = figures.feed(None)
-    feed.ready()
+    figures.ready = True
 
     def many() -> None:
         for progress in range(2000):
@@ -166,3 +171,23 @@ def test_the_sentinel_asks_once_and_the_agent_says_once_that_it_is_back(board: B
         board.write_sentinel(SentinelRecord(1, True, asks_back, 50.0))
         feed.tick()
     assert figures.backs == 2
+
+
+def test_an_agent_that_makes_room_for_the_next_one_of_its_process_has_not_ended(board: Board) -> None:
+    figures = Figures(live_s=60.0)
+    feed = figures.feed(board)
+    figures.clock.now_s = 61.0
+    feed.tick()
+    assert phase_on(board) == AgentPhase.GUIDING
+    feed.restart()
+    figures.live_s = 62.0  # the last look of the old one
+    feed.tick()
+    assert phase_on(board) == AgentPhase.STARTING
+    feed.close()
+    assert phase_on(board) == AgentPhase.STARTING
+
+
+def phase_on(board: Board) -> AgentPhase:
+    record = board.agent()
+    assert record is not None
+    return record.phase

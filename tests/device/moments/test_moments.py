@@ -32,7 +32,7 @@ class Stage:
             Recorder(clips=False),
             walk,
             GuidanceHistory(),
-            MomentsPorts(self.kept.append, self.earcons.append, lambda _: None, self.reported.append),
+            MomentsPorts(self.kept.append, self.earcons.append, lambda _: None, self.reported.append, lambda: 62.2),
             FlagsSection(0, 0.0, 0.2, longest_correction_s=5.0),
         )
 
@@ -110,6 +110,7 @@ def test_records_travel() -> None:
     (chunk,) = stage.chunks()
     assert chunk.flags == ("wearer", "low_confidence")
     assert (chunk.started_at_s, chunk.duration_s) == (1000.0, 2.0)
+    assert chunk.fov_deg == 62.2
     assert len(encode(chunk)) < 2000
 
 

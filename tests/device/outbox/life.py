@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from device.outbox.outbox import Outbox
 from shared import atomic
 from shared.atomic import Step
 from shared.errors import MessageError
+from shared.messages import EraseRecord
 from tests.device.outbox.records import chunk, correction, payloads, wav
 
+KEY = X25519PrivateKey.generate()
 REFUSED = {"pi-1-b0071-000002"}
 """The server of this story refuses the clip of this record."""
 
@@ -30,9 +34,10 @@ class Promises:
             atomic.append_line(log, {"what": what, "name": name})
 
 
-def live(folder: Path, crash_point: Step) -> None:
+def live(folder: Path, crash_point: Step, *, sealed: bool = False) -> None:
+    """sealed: encrypted for a server."""
     promises = Promises(folder / "promises.jsonl")
-    box = Outbox(folder / "outbox", crash_point=crash_point)
+    box = Outbox(folder / "outbox", crash_point=crash_point, key=KEY.public_key() if sealed else None)
     for number in range(4):
         try:
             box.seal_chunk(chunk(number), payloads(number, clip_bytes=400))
@@ -42,6 +47,7 @@ def live(folder: Path, crash_point: Step) -> None:
         promises.note("sealed", chunk(number).chunk_id)
     box.seal_correction(correction(1), wav(1))
     promises.note("sealed", correction(1).correction_id)
+    erase_one(box, promises)
     deliver(box, promises, skip={chunk(3).chunk_id})
     box.forget_merged()
     send_refused_again(box)
@@ -50,6 +56,24 @@ def live(folder: Path, crash_point: Step) -> None:
     for record_id in pruned.lost:
         promises.note("lost", record_id)
     box.close()
+
+
+ERASED = chunk(7).chunk_id, correction(7).correction_id
+WISH = EraseRecord(
+    "pi-1-b0071-e001", "pi-1", 1_700_000_000.0, (correction(7).correction_id,), "b0071", from_s=14.0, to_s=15.0
+)
+
+
+def erase_one(box: Outbox, promises: Promises) -> None:
+    """A moment and its correction are sealed, being sent, and erased by the wearer."""
+    if WISH.erase_id not in {path.name for path in box.folder.iterdir()}:  # in its first life
+        box.seal_chunk(chunk(7), payloads(7))
+        box.seal_correction(correction(7), wav(7))
+        items = box.claim(100)
+        box.seal_erase(WISH)
+        box.release(items)
+    promises.note("erased", WISH.erase_id)
+    promises.note("sealed", WISH.erase_id)
 
 
 def deliver(box: Outbox, promises: Promises, *, skip: set[str]) -> None:

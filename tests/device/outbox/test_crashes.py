@@ -11,9 +11,9 @@ from device.outbox.outbox import STEPS, Outbox, Recovery
 from shared.atomic import no_step
 from tests import crash
 from tests.crash import Killer
-from tests.device.outbox.life import REFUSED, live
+from tests.device.outbox.life import ERASED, REFUSED, WISH, live
 
-KINDS = {"chunk": ("", ".frame", ".audio"), "correction": ("", ".correction_audio")}
+KINDS = {"chunk": ("", ".frame", ".audio"), "correction": ("", ".correction_audio"), "erase": ("",)}
 
 
 def _promised(folder: Path, what: str) -> set[str]:
@@ -37,10 +37,14 @@ def _check(folder: Path) -> None:
         )
         merged = _promised(folder, "merged")
         for record_id in _promised(folder, "sealed") | _promised(folder, "refused"):
-            kinds = KINDS["correction" if "-c" in record_id else "chunk"]
+            kinds = KINDS["correction" if "-c" in record_id else "erase" if "-e" in record_id else "chunk"]
             missing = {record_id + kind for kind in kinds} - merged - names
             assert not missing or record_id in failed | lost, f"{missing} neither waits, nor was merged, nor was named"
         assert failed <= REFUSED
+        if WISH.erase_id in waiting or _promised(folder, "erased"):
+            assert not waiting & set(ERASED), "what was erased is back"
+            assert not [path for name in ERASED for path in box.folder.rglob(f"{name}*")]
+            assert not lost & set(ERASED)
         for item in items:  # whatever waits is whole
             assert item.path.stat().st_size == item.size_bytes
         on_disk = {p.name for p in box.folder.iterdir() if p.is_dir() and p.name != "failed"}
@@ -56,10 +60,10 @@ def _check(folder: Path) -> None:
 def test_killed_right_after_a_step_nothing_is_lost_and_the_story_can_go_on(
     memory_path: Path, step: str, nth: int
 ) -> None:
-    life = crash.fork(lambda: live(memory_path, Killer(name=step, nth=nth)))
+    life = crash.fork(lambda: live(memory_path, Killer(name=step, nth=nth), sealed=nth == 1))
     assert life.was_killed or (life.status == 0 and nth == 2), f"the story never comes to {step}"
     _check(memory_path)
-    assert crash.fork(lambda: live(memory_path, no_step)).status == 0
+    assert crash.fork(lambda: live(memory_path, no_step, sealed=nth == 1)).status == 0
     _check(memory_path)
     box = Outbox(memory_path / "outbox")
     assert box.recovered == Recovery()

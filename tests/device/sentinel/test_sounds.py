@@ -16,11 +16,9 @@ import pytest
 
 from device.sentinel import alsa, settings, sounds
 from device.sentinel.board import Board
-from device.sentinel.player import Player
 from device.sentinel.sounds import RATE_HZ, TONES
-from device.sentinel.watch import WORDS, Played, Saying
+from device.sentinel.watch import WORDS, Saying
 from device.voice.earcons import SPEECH_RATE_HZ
-from shared.clock import SystemClock
 from shared.errors import MediaError
 from shared.wav import encode_wav
 from tests.device.sentinel import ears
@@ -28,7 +26,6 @@ from tests.paths import ROOT
 from tests.pulse import RATE_HZ as RECORDED_HZ
 from tests.pulse import PulseChild, until
 
-CLOCK = SystemClock()
 CARDS = """ 0 [vc4hdmi        ]: vc4-hdmi - vc4-hdmi
                       vc4-hdmi
  2 [Headset        ]: USB-Audio - Acme Bone Headset
@@ -89,18 +86,6 @@ def test_a_file_that_is_no_sentence_leaves_the_tones(tmp_path: Path, data: bytes
     assert sounds.load(tmp_path)[Saying.STOPPED] == sounds.load(tmp_path / "nowhere")[Saying.STOPPED]
 
 
-def played(player: Player, timeout_s: float = 20.0) -> Played:
-    done: list[Played] = []
-
-    def over() -> bool:
-        ended = player.poll()
-        done.extend([] if ended is None else [ended])
-        return bool(done)
-
-    until(over, "the end of a sound", timeout_s=timeout_s)
-    return done[0]
-
-
 def played_apart(folder: Path, saying: Saying, *, output: str = "", times: int = 1) -> dict[str, int | bool]:
     """What tests.device.sentinel.playing tells."""
     command = [sys.executable, "-m", "tests.device.sentinel.playing", str(folder), output, saying.value, str(times)]
@@ -123,15 +108,11 @@ def test_a_name_that_leads_nowhere_falls_back_to_the_default(tmp_path: Path) -> 
 
 
 def test_a_sound_system_that_hangs_does_not_hang_the_sentinel(pulse: PulseChild, tmp_path: Path) -> None:
-    player = Player(sounds.load(tmp_path), "", CLOCK)
     pulse.freeze()
     try:
-        player.play(Saying.HEARTBEAT)
-        assert player.poll() is None
-        assert played(player) == Played(Saying.HEARTBEAT, heard=False)
+        assert played_apart(tmp_path, Saying.HEARTBEAT) == {"heard": False, "begun": 1, "left": 0}
     finally:
         pulse.thaw()
-        player.stop()
 
 
 def test_without_a_sound_system_it_says_so_and_goes_on(
@@ -139,9 +120,7 @@ def test_without_a_sound_system_it_says_so_and_goes_on(
 ) -> None:
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "none.conf"))
     (tmp_path / "none.conf").write_text("")
-    player = Player(sounds.load(tmp_path), "", CLOCK)
-    player.play(Saying.STOPPED)
-    assert played(player) == Played(Saying.STOPPED, heard=False)
+    assert not played_apart(tmp_path, Saying.STOPPED)["heard"]
     assert "Nothing can be played" in capfd.readouterr().err
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from device.voice.voice import SpeechRate, Voice, VoiceUtterance
 from shared.clock import SystemClock
 from shared.errors import MediaError
 from tests.device.voice.speech import loud, needs_espeak
-from tests.pulse import RATE_HZ, PulseChild, missing, rescan, until
+from tests.pulse import RATE_HZ, PulseChild, until
 
 CLOCK = SystemClock()
 
@@ -134,6 +133,7 @@ def test_a_stuttering_sound_card_is_opened_again_with_a_larger_buffer(pulse: Pul
         speakers.play(1, Tone().render("", 0))
         for _ in range(20):
             speakers.fill(np.zeros((220, 1), np.int16), 220, Time, Stutter)
+        speakers.watch()
         wants = [speakers.wants_reopen]
         speakers.open()
         wants.append(speakers.wants_reopen)
@@ -247,22 +247,6 @@ def test_a_warning_cuts_what_is_being_said_within_fifty_milliseconds_as_heard_on
     # What still sounded after the cut was asked for. The middle one of six: a busy machine's sound server may stutter.
     tails = [end - begin - reported for (begin, end), reported in zip(found, told_s, strict=True)]
     assert statistics.median(tails) <= 0.05
-
-
-@pytest.fixture
-def own_pulse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PulseChild]:
-    """A sound system that the test may take away."""
-    if missing():
-        pytest.skip(missing())
-    child = PulseChild(tmp_path / "own")
-    child.start()
-    for name, value in child.env.items():
-        monkeypatch.setenv(name, value)
-    rescan()
-    yield child
-    child.stop()
-    monkeypatch.undo()
-    rescan()
 
 
 def test_an_output_that_is_lost_while_nothing_is_said_is_noticed_and_found_again(own_pulse: PulseChild) -> None:

@@ -25,7 +25,7 @@ from server.ingest.counters import DailyCounts
 from server.ingest.ingest import Ingest
 from server.releases.offers import Offers
 from server.releases.registry import Registry
-from shared import blocks, bundle, claim_code, enrolment, messages, topics
+from shared import blocks, bundle, claim_code, enrolment, messages, setup_code, topics
 from shared.clock import ManualClock
 from shared.enrolment import EnrolAnswer, EnrolRequest
 from shared.errors import ConfigError, MessageError, WaycueError
@@ -307,7 +307,7 @@ def _enrolment() -> Run:
                 enrolment.encode(found)
                 enrolment.answer_mac(key, "x", data)
             elif which == 2:
-                claim_code.parse_uri(data[1:].decode("utf-8", "surrogateescape"))
+                setup_code.parse(data[1:].decode("utf-8", "surrogateescape"))
             else:
                 claim_code.key_of(data[1:].decode("utf-8", "surrogateescape"))
         except (MessageError, ConfigError):

@@ -359,6 +359,18 @@ def test_news_that_can_wait_is_cut_by_an_obstacle_and_said_again_until_it_was_he
     assert texts(walk) == [AGAIN, "Caution, pole on the left.", AGAIN]
 
 
+def test_news_that_can_wait_and_never_comes_to_its_end_is_given_up_after_five_tries() -> None:
+    walk = Walk()
+    walk.give(PATIENT)
+    while walk.now_s < 1800.0:
+        walk.give(policy.StateChange("Offline.", about="link"))
+        walk.wait(1.0)
+        walk.give(policy.StateChange("Online.", about="link"))
+        walk.wait(1.0)
+        walk.give(policy.TimePassed())
+    assert texts(walk).count(AGAIN) == 5
+
+
 def test_among_many_warnings_news_that_can_wait_is_begun_three_times_in_a_minute() -> None:
     walk = Walk()
     walk.give(PATIENT)

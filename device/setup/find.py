@@ -1,0 +1,48 @@
+"""Ask the network who in it is a waycue server (multicast DNS). That somebody answers proves nothing: the code does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from shared.enrolment import SERVICE
+
+if TYPE_CHECKING:
+    from zeroconf import Zeroconf
+
+logger = logging.getLogger(__name__)
+
+WAIT_S = 5.0
+"""Answers come within a second; Wi-Fi loses some, and the question is asked again after one and three."""
+MORE_S = 0.5  # for others, after the first answer
+MOST = 4
+
+
+def find_servers(*, wait_s: float = WAIT_S) -> tuple[str, ...]:
+    """HOST:PORT each, at most MOST. Takes `wait_s` where nobody answers. Raises nothing."""
+    try:
+        import zeroconf  # only who looks pays for it
+
+        network = zeroconf.Zeroconf(ip_version=zeroconf.IPVersion.V4Only)
+    except (ImportError, OSError) as error:
+        logger.error("Servers cannot be looked for in this network: %s", error)
+        return ()
+    found: dict[str, None] = {}
+    some = threading.Event()
+
+    def on_change(zeroconf: Zeroconf, service_type: str, name: str, **_more: object) -> None:
+        info = zeroconf.get_service_info(service_type, name)
+        if info is None:
+            return
+        for address in info.parsed_addresses():
+            found[f"{address}:{info.port}"] = None
+            some.set()
+
+    try:
+        zeroconf.ServiceBrowser(network, SERVICE, handlers=[on_change])
+        if some.wait(wait_s):
+            threading.Event().wait(MORE_S)
+    finally:
+        network.close()
+    return tuple(found)[:MOST]

@@ -1,0 +1,92 @@
+"""The key that moments are sealed to: made once, vouched for by the authority, and taken from nobody else."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from device.identity import identity
+from server.identity.authority import Authority
+from server.identity.sealing_key import SealingKey
+from shared import sealing
+from shared.clock import SystemClock
+from shared.errors import ConfigError, Refused
+from shared.sealing import CERTIFICATE_NAME, SealedPlace
+from tests.enrolment.conftest import Desk
+from tests.enrolment.test_authority import request
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority.make(tmp_path / "home", clock=SystemClock())
+
+
+def test_it_is_made_once_and_kept(authority: Authority) -> None:
+    first, again = SealingKey.of(authority), SealingKey.of(authority)
+    assert first.private.private_bytes_raw() == again.private.private_bytes_raw()
+    assert first.certificate_pem == again.certificate_pem
+    assert stat.S_IMODE((authority.folder / f"{CERTIFICATE_NAME}.key").stat().st_mode) == 0o600
+
+
+def test_power_lost_between_key_and_certificate_keeps_the_key(authority: Authority) -> None:
+    first = SealingKey.of(authority)
+    (authority.folder / f"{CERTIFICATE_NAME}.crt").unlink()
+    again = SealingKey.of(authority)
+    assert again.private.private_bytes_raw() == first.private.private_bytes_raw()
+    identity.check_sealing(again.certificate_pem.encode(), authority.ca_pem)
+
+
+def test_a_key_that_others_can_read_is_not_used(authority: Authority) -> None:
+    SealingKey.of(authority)
+    (authority.folder / f"{CERTIFICATE_NAME}.key").chmod(0o640)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        SealingKey.of(authority)
+
+
+def test_a_damaged_key_is_told_and_never_replaced(authority: Authority) -> None:
+    SealingKey.of(authority)
+    path = authority.folder / f"{CERTIFICATE_NAME}.key"
+    path.write_bytes(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    with pytest.raises(ConfigError, match="is no key"):
+        SealingKey.of(authority)
+    assert b"AAAA" in path.read_bytes()
+
+
+def test_an_enrolled_device_seals_to_it(desk: Desk) -> None:
+    found = desk.enrol(desk.book.add("pi-1").code)
+    assert found.sealing_key is not None
+    place = SealedPlace("pi-1", "pi-1-b-1", "frame")
+    sealed = sealing.seal(b"a picture", found.sealing_key, place)
+    assert sealing.unseal(sealed, SealingKey.of(desk.certificates.authority).private, place) == b"a picture"
+
+
+def test_no_device_is_let_in_under_its_name(authority: Authority) -> None:
+    with pytest.raises(Refused):
+        authority.issue_device(request(), CERTIFICATE_NAME)
+
+
+def test_a_certificate_of_a_device_is_none_for_sealing(authority: Authority) -> None:
+    for pem in (
+        authority.issue_device(request(), "pi-1"),
+        authority.service("broker", server_auth=True)[1].read_bytes(),
+    ):
+        with pytest.raises(ValueError, match="the key for sealing"):
+            identity.check_sealing(pem, authority.ca_pem)
+
+
+def test_it_signs_nothing_and_is_nobody_in_tls(authority: Authority) -> None:
+    certificate = x509.load_pem_x509_certificate(SealingKey.of(authority).certificate_pem.encode())
+    usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert (usage.key_agreement, usage.digital_signature, usage.key_cert_sign) == (True, False, False)
+    with pytest.raises(x509.ExtensionNotFound):
+        certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+
+
+def test_a_damaged_certificate_on_the_device_is_no_reason_to_keep_moments_unencrypted(desk: Desk) -> None:
+    found = desk.enrol(desk.book.add("pi-1").code)
+    (found.folder / identity.SEALING).write_bytes(b"damaged")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        identity.Identity.open(desk.state, floor=found.floor)

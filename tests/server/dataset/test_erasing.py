@@ -1,0 +1,283 @@
+"""What a wearer has had erased is gone from logs, database, files and review, in whatever order things came."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from server.database import store as db
+from server.dataset import erasing
+from server.dataset.merge import Came, Merged, RecordCame
+from server.dataset.recover import recover
+from server.maintenance.check import check
+from server.review import decisions
+from server.review.decisions import ReviewDecision
+from shared.clock import ManualClock
+from shared.messages import EraseRecord
+from tests.server.dataset.moments import House, moment, sound, spoken
+
+ONE, TWO, THREE = (moment(n, seed=n, raw_output="Stop, curb ahead.") for n in range(3))
+"""0 to 2 s, 2 to 4 s, 4 to 6 s."""
+SAID = spoken(TWO.record.chunk_id, sound(7), n=3)
+
+
+def wish(*ids: str, number: int = 1, device: str = "pi-1", **more: Any) -> EraseRecord:
+    return EraseRecord(f"{device}-b00t-e{number:03d}", device, 1_700_000_200.0, tuple(ids), **more)
+
+
+BY_TIME = wish(boot_id="b00t", from_s=2.5, to_s=4.0)
+
+
+def erase(house: House, record: EraseRecord) -> Merged:
+    return house.merge.put_record(record.device, "erase", record)
+
+
+def left_of(house: House) -> dict[str, Any]:
+    """Everything that a server says of moments, without times and without what only counts."""
+    logs = b"".join(log.read_bytes() for log in (house.dataset.log, house.dataset.records) if log.exists())
+    files = sorted(str(path.relative_to(house.dataset.folder)) for path in house.dataset.folder.glob("*/*"))
+    with house.store.reading() as connection:
+        tables = {
+            table.name: sorted(json.dumps([*map(str, row)]) for row in connection.execute(select(*columns)))
+            for table, columns in (
+                (db.records, (db.records.c.record_id, db.records.c.body, db.records.c.transcript)),
+                (db.parts, (db.parts.c.record_id, db.parts.c.path)),
+                (db.samples, (db.samples.c.sample_id, db.samples.c.body)),
+                (db.reviews, (db.reviews.c.before, db.reviews.c.after)),
+            )
+        }
+    return {"logs": logs, "files": files, **tables}
+
+
+def everything(house: House) -> bytes:
+    """All bytes of the home but those of the lists of wishes."""
+    return b"".join(path.read_bytes() for path in sorted(house.home.rglob("*")) if path.is_file())
+
+
+def test_moments_of_a_time_are_gone_from_logs_database_files_and_review_and_others_are_not(house: House) -> None:
+    house.send_all([ONE, TWO, THREE, SAID])
+    house.merge.put_transcript("pi-1", SAID.record.correction_id, transcript="bin", confidence=0.9, proposal="")
+    edit = ReviewDecision("edit", "Ben", "Caution, bin on the left.")
+    decisions.review(house.store, house.dataset, TWO.record.chunk_id, edit, now_s=5.0)
+    untouched = house.dataset.log.read_bytes().splitlines()
+    size = house.dataset.log.stat().st_size
+    outcome = erase(house, BY_TIME)
+    assert outcome.state == "merged"
+    assert outcome.erased == {TWO.record.chunk_id, SAID.record.correction_id}
+    after = left_of(house)
+    for data in (*TWO.payloads.values(), *SAID.payloads.values()):
+        assert data not in everything(house)
+    for word in (b"bin", b"Caution"):
+        assert word not in after["logs"]
+        assert word.decode() not in json.dumps(after["reviews"] + after["samples"] + after["records"])
+    assert decisions.get(house.store, TWO.record.chunk_id) is None
+    assert {row.sample_id for row in house.dataset.rows()} == {ONE.record.chunk_id, THREE.record.chunk_id}
+    assert house.dataset.log.stat().st_size == size
+    kept = [line for line in untouched if TWO.record.chunk_id.encode() not in line]
+    assert [line for line in house.dataset.log.read_bytes().splitlines() if b'"erased"' not in line] == kept
+    assert check(house.home, ManualClock()).findings == ()
+
+
+def test_a_wish_twice_is_one_and_its_id_for_another_is_refused(house: House) -> None:
+    house.send_all([ONE, TWO])
+    first = erase(house, wish(TWO.record.chunk_id))
+    before = left_of(house)
+    again = erase(house, wish(TWO.record.chunk_id))
+    assert (first.new, again.new, again.state) == (True, False, "merged")
+    assert left_of(house) == before
+    assert erase(house, wish(ONE.record.chunk_id)).state == "refused"
+    assert left_of(house) == before
+
+
+def test_a_wish_about_another_devices_record_is_refused_as_a_whole(house: House) -> None:
+    theirs = moment(9, device="pi-2")
+    house.send_all([ONE, theirs])
+    before = left_of(house)
+    outcome = erase(house, wish(ONE.record.chunk_id, theirs.record.chunk_id))
+    assert outcome == Merged("refused", f"{theirs.record.chunk_id} is a record of another device")
+    assert house.merge.put_record("pi-1", "erase", wish(ONE.record.chunk_id, device="pi-2")).state == "refused"
+    assert erase(house, wish(boot_id="", from_s=0.0, to_s=1e6)).erased == frozenset()
+    assert left_of(house)["files"] == before["files"]
+    erase(house, wish(boot_id="b00t", from_s=0.0, to_s=1e6, number=2))
+    assert [row.sample_id for row in house.dataset.rows()] == [theirs.record.chunk_id]
+
+
+def test_a_discarded_correction_leaves_its_moment_which_is_to_be_reviewed_again(house: House) -> None:
+    house.send_all([TWO, SAID])
+    house.merge.put_transcript(
+        "pi-1",
+        SAID.record.correction_id,
+        transcript="caution bin ahead",
+        confidence=0.9,
+        proposal="Caution, bin ahead.",
+    )
+    decisions.review(house.store, house.dataset, TWO.record.chunk_id, ReviewDecision("accept", "Ben"), now_s=5.0)
+    row = decisions.get(house.store, TWO.record.chunk_id)
+    assert row is not None
+    assert row.ground_truth == "Caution, bin ahead."
+    erase(house, wish(SAID.record.correction_id))
+    (row,) = house.dataset.rows()
+    assert decisions.get(house.store, TWO.record.chunk_id) == row
+    assert (row.state, row.correction_id, row.transcript, row.ground_truth) == ("pending", "", "", "")
+    assert row.instruction == "Stop, curb ahead."
+    assert "bin" not in json.dumps(left_of(house)["reviews"])
+    assert b"bin" not in left_of(house)["logs"]
+    assert SAID.payloads["correction_audio"] not in everything(house)
+    assert TWO.payloads["frame"] in everything(house)
+    assert check(house.home, ManualClock()).findings == ()
+
+
+def test_a_discarded_correction_leaves_an_earlier_one_and_a_decision_that_had_nothing_to_do_with_it(
+    house: House,
+) -> None:
+    earlier = spoken(TWO.record.chunk_id, sound(8), n=2)
+    house.send_all([TWO, earlier])
+    edit = ReviewDecision("edit", "Ben", "Caution, pole ahead.")
+    decisions.review(house.store, house.dataset, TWO.record.chunk_id, edit, now_s=5.0)
+    late = spoken(ONE.record.chunk_id, sound(9), n=1)
+    house.send_all([ONE, late, SAID])
+    erase(house, wish(late.record.correction_id))
+    erase(house, wish(SAID.record.correction_id, number=2))
+    row = decisions.get(house.store, TWO.record.chunk_id)
+    assert row is not None
+    assert row.correction_id == earlier.record.correction_id
+    one = decisions.get(house.store, ONE.record.chunk_id)
+    assert one is not None
+    assert one.correction_id == ""
+
+
+def test_a_correction_that_is_listened_to_while_it_is_erased_leaves_no_words(house: House) -> None:
+    house.send_all([TWO, SAID])
+    erase(house, wish(SAID.record.correction_id))
+    house.merge.put_transcript("pi-1", SAID.record.correction_id, transcript="my secret", confidence=1.0, proposal="")
+    assert b"secret" not in everything(house)
+
+
+def test_bytes_that_another_moment_has_too_stay(house: House) -> None:
+    twin = moment(5, seed=1)
+    house.send_all([TWO, twin])
+    erase(house, wish(TWO.record.chunk_id))
+    (row,) = house.dataset.rows()
+    assert (house.dataset.folder / row.frame_path).read_bytes() == twin.payloads["frame"]
+    assert check(house.home, ManualClock()).findings == ()
+
+
+Act = Callable[[House], object]
+
+
+def acts() -> list[Act]:
+    """Everything that a device sends about two moments and a correction, each by itself, and a wish."""
+    found: list[Act] = [lambda house: erase(house, BY_TIME)]
+    for sent, kind in ((ONE, "chunk"), (TWO, "chunk"), (SAID, "correction")):
+        record: Any = sent.record
+        name = record.chunk_id if kind == "chunk" else record.correction_id
+        found.append(lambda house, record=record, kind=kind: house.merge.put_record("pi-1", kind, record))
+        found += [
+            lambda house, part=part, name=name, sent=sent: house.put_part("pi-1", name, part, sent.payloads[part.kind])
+            for part in record.parts
+        ]
+    return found
+
+
+COUNT = len(acts())
+
+
+@given(order=st.lists(st.integers(0, COUNT - 1), max_size=6), last=st.permutations(range(COUNT)))
+@settings(
+    max_examples=6, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_the_order_and_however_often_the_same_is_left(
+    order: list[int], last: list[int], memory_path: Path
+) -> None:
+    numbers = itertools.count()
+    while (memory_path / str(number := next(numbers))).exists():
+        pass
+    with closing(House(memory_path / str(number))) as house:
+        for act in (*order, *last):
+            acts()[act](house)
+        after = left_of(house)
+        assert [json.loads(row)[0] for row in after["samples"]] == [ONE.record.chunk_id]
+        assert [json.loads(row)[0] for row in after["records"]] == [ONE.record.chunk_id]
+        assert len(after["files"]) == 2
+        for data in (*TWO.payloads.values(), *SAID.payloads.values()):
+            assert data not in everything(house)
+        assert check(house.home, ManualClock()).findings == ()
+
+
+def test_wish_and_records_in_one_batch_are_taken_in_their_order(house: House) -> None:
+    batch: list[Came] = [
+        RecordCame("pi-1", "chunk", ONE.record),
+        RecordCame("pi-1", "chunk", TWO.record),
+        RecordCame("pi-1", "erase", BY_TIME),
+        RecordCame("pi-1", "chunk", TWO.record),
+        RecordCame("pi-1", "chunk", THREE.record),
+    ]
+    outcomes = house.merge.put(batch)
+    assert [one.state for one in outcomes] == ["merged", "merged", "merged", "refused", "merged"]
+    assert outcomes[3].reason == erasing.REFUSED
+    assert [json.loads(row)[0] for row in left_of(house)["records"]] == [ONE.record.chunk_id, THREE.record.chunk_id]
+
+
+def test_a_lost_database_is_built_again_without_what_was_erased_and_still_refuses_it(house: House) -> None:
+    house.send_all([ONE, TWO, SAID])
+    erase(house, BY_TIME)
+    house.close()
+    for path in house.home.glob("waycue.sqlite*"):
+        path.unlink()
+    again = House(house.home)
+    with closing(again):
+        recover(again.store, again.dataset, again.merge, ManualClock())
+        assert [row.sample_id for row in again.dataset.rows()] == [ONE.record.chunk_id]
+        assert [json.loads(row)[0] for row in left_of(again)["samples"]] == [ONE.record.chunk_id]
+        assert again.send(TWO)[0].reason == erasing.REFUSED
+        assert erase(again, BY_TIME) == Merged("merged", new=False)
+        assert check(again.home, ManualClock()).findings == ()
+
+
+def test_a_database_from_a_backup_learns_of_the_wish_and_does_it(house: House) -> None:
+    house.send_all([ONE, TWO, SAID])
+    house.close()
+    backup = {path: path.read_bytes() for path in house.home.glob("waycue.sqlite*")}
+    with closing(House(house.home)) as again:
+        erase(again, BY_TIME)
+    for path in house.home.glob("waycue.sqlite*"):
+        path.unlink()
+    for path, data in backup.items():
+        path.write_bytes(data)
+    with closing(House(house.home)) as restored:
+        recover(restored.store, restored.dataset, restored.merge, ManualClock())
+        assert [json.loads(row)[0] for row in left_of(restored)["samples"]] == [ONE.record.chunk_id]
+        assert [json.loads(row)[0] for row in left_of(restored)["records"]] == [ONE.record.chunk_id]
+        assert check(restored.home, ManualClock()).findings == ()
+
+
+@pytest.mark.parametrize("step", ["merge:journal_written", "merge:synced"])
+def test_a_wish_that_was_cut_short_is_done_by_the_next_writer(house: House, step: str) -> None:
+    house.send_all([ONE, TWO, SAID])
+
+    class Cut(Exception):
+        pass
+
+    def cut(name: str) -> None:
+        if name == step:
+            raise Cut
+
+    from server.dataset.merge import Merge
+
+    broken = Merge(house.store, house.dataset, house.clock, step=cut)
+    with pytest.raises(Cut):
+        broken.put_record("pi-1", "erase", BY_TIME)
+    house.send(THREE)
+    assert [json.loads(row)[0] for row in left_of(house)["records"]] == [ONE.record.chunk_id, THREE.record.chunk_id]
+    assert {row.sample_id for row in house.dataset.rows()} == {ONE.record.chunk_id, THREE.record.chunk_id}
+    assert erase(house, BY_TIME).state == "merged"
+    assert check(house.home, ManualClock()).findings == ()
