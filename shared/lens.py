@@ -7,12 +7,16 @@
 A hand, cloth or fog before the lens is out of focus: brightness varies, fine detail does not. Measured as the 99th
 percentile of the Laplacian after a slight blur, which smooths sensor noise away: 8 to 30 of 256 grey levels on real
 streets, rooms and a walk, 1.8 on the same walk at a twelfth of its light, under 0.5 with the lens covered.
+
+A dark picture is night, not a cover, where a point of light stands out of it (a lamp in focus gives 30 and more on the
+same scale at one place, a sensor's noise 2), or where the light went away little by little. A cover comes at once.
+Black from the first picture on counts as covered: nothing tells an unlit cellar from a cap.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import cv2
@@ -26,6 +30,11 @@ COVERED_BELOW = 0.7  # grey levels of detail
 GLARE = 250  # of 255: a sensor that is full
 BRIGHT_ABOVE = 0.85  # share of full pixels; 0.31 on the brightest of 367 real streets
 BLUR_PX = 1.5
+DIM_BELOW = 0.06  # mean brightness from which on what shows nothing may be the night
+LAMP_ABOVE = 4.0  # grey levels of detail at one place
+FADED_WITHIN_S = 1.5
+FADED_BY = 3.0  # a picture that is not darker than a third of the ones before it faded; a hand takes nine tenths
+FADED_FLOOR = 0.01  # below that, noise and black level are most of the brightness
 STRIDE = 8
 BLOCK = 5  # pixels of a thumbnail on a side: differences are weighed by blocks, of which a drawn clock has few
 CLOCK_SHARE = 0.25  # of the blocks may change in a frozen picture: a clock or a name drawn into it
@@ -50,6 +59,8 @@ class LensTrouble(StrEnum):
     COVERED = "covered"
     BRIGHT = "bright"
     FROZEN = "frozen"
+    NIGHT = "night"
+    """Dark, with nothing before the lens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,8 @@ class LensView:
     """Share of overexposed pixels, 0..1."""
     detail: float
     """How much fine detail there is, in grey levels."""
+    lamp: float = 0.0
+    """The most that there is at one place."""
 
 
 def view(image: Image) -> LensView:
@@ -76,6 +89,7 @@ def view(image: Image) -> LensView:
         contrast=float(grey.std() / 255),
         glare=float((grey >= GLARE).mean()),
         detail=float(np.percentile(edges, 99)),
+        lamp=float(edges.max()),
     )
 
 
@@ -88,6 +102,18 @@ def trouble(seen: LensView) -> LensTrouble | None:
     if seen.contrast < FLAT_BELOW:
         return LensTrouble.FLAT
     return LensTrouble.COVERED if seen.detail < COVERED_BELOW else None
+
+
+@dataclass(frozen=True, slots=True)
+class Dusk:
+    """How the light went away."""
+
+    lately: tuple[tuple[float, float], ...] = ()
+    """(s, mean brightness) of the pictures of the last FADED_WITHIN_S."""
+    dark: bool = False
+    """The last picture was dark and showed nothing."""
+    night: bool = False
+    """Since then there was a lamp, or it came little by little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +146,7 @@ class LensHistory:
     looks: tuple[Likeness, ...] = ()
     """Of the last WINDOW_S since then."""
     frozen: bool = False
+    dusk: Dusk = field(default_factory=Dusk)
 
 
 def examine(history: LensHistory, image: Image, t_s: float) -> tuple[LensHistory, LensTrouble | None]:
@@ -128,12 +155,25 @@ def examine(history: LensHistory, image: Image, t_s: float) -> tuple[LensHistory
     image: uint8 [h, w, 3] RGB, of any size; t_s: when it was taken
     """
     try:
-        seen = trouble(view(image))
+        figures = view(image)
     except cv2.error as error:
         logger.warning("A picture of shape %s could not be judged: %s", image.shape, error)
         return history, None
-    history = _followed(history, image, t_s)
+    seen, dusk = trouble(figures), _dusk(history.dusk, figures, t_s)
+    if dusk.night and seen is not None:
+        seen = LensTrouble.NIGHT
+    history = replace(_followed(history, image, t_s), dusk=dusk)
     return history, seen or (LensTrouble.FROZEN if history.frozen else None)
+
+
+def _dusk(dusk: Dusk, seen: LensView, t_s: float) -> Dusk:
+    """Whether a picture that shows nothing does so for lack of light."""
+    before = [brightness for at_s, brightness in dusk.lately if t_s - at_s <= FADED_WITHIN_S]
+    lately = (*((at_s, b) for at_s, b in dusk.lately if t_s - at_s <= FADED_WITHIN_S), (t_s, seen.brightness))
+    if seen.brightness >= DIM_BELOW or trouble(seen) is None:
+        return Dusk(lately)
+    faded = not dusk.dark and bool(before) and max(before) <= FADED_BY * max(seen.brightness, FADED_FLOOR)
+    return Dusk(lately, dark=True, night=dusk.night or faded or seen.lamp >= LAMP_ABOVE)
 
 
 def _followed(history: LensHistory, image: Image, t_s: float) -> LensHistory:

@@ -40,6 +40,7 @@ from device.health.power.find import PowerPlaces, PowerSources
 from device.health.power.i2c import I2cBus
 from device.health.power.news import PowerNews
 from device.health.power.watch import PowerWatch
+from device.health.ration import RationedNews
 from device.health.sight_told import SightTold
 from device.health.walk_report import Captions, WalkReport
 from device.identity.admission import Admission
@@ -151,6 +152,8 @@ class Parts:
             introduction=self.sight_told.introduction if listens else lambda card: (),
             feel=self._feel,
         )
+        guidance = self.guidance
+        self.news = RationedNews(lambda text, about: guidance.tell(text, about=about), clock)
         self.tactile = self._made_tactile() if listens else None
         self.recorder = Recorder(clips=config.capture.clips)
         self.outbox = LateOutbox(self.state_dir / "outbox", key=self._sealing_key())
@@ -316,14 +319,17 @@ class Parts:
             self.voice.earcon("listened")
 
     def _announce_about(self, text: str, about: str) -> None:
-        self.guidance.tell(text, about=about)
+        self.news.tell(text, about=about)
 
     def tell_power(self, news: PowerNews) -> None:
-        self.guidance.tell(news.text, urgent=news.urgent, about=news.about)
+        if news.urgent:
+            self.guidance.tell(news.text, urgent=True, about=news.about)
+        else:
+            self.news.tell(news.text, about=news.about)
 
     def _announce_storage(self, text: str) -> None:
         """That moments were dropped is an event; the other texts are how the storage is now."""
-        self.guidance.tell(text, about=None if text == STORAGE_LOST else "storage")
+        self.news.tell(text, about=None if text == STORAGE_LOST else "storage")
 
     def _voice_trouble(self, why: str) -> None:
         if why:

@@ -67,7 +67,13 @@ class Agent:
         self.parts = parts = Parts(config, options, ports, self._stop)
         self._state = state = AgentState(parts)
         monitor_ports = MonitorPorts(
-            state.status, state.publish, state.online, state.sound_healthy, parts.announce_at_once, self._is_watched
+            state.status,
+            state.publish,
+            state.online,
+            state.sound_healthy,
+            parts.announce_at_once,
+            self._is_watched,
+            parts.news,
         )
         self._monitor = HealthMonitor(monitor_ports, parts.guidance, state_dir=parts.state_dir, clock=ports.clock)
         self._shedding = Shedding(parts)

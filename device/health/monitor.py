@@ -13,6 +13,7 @@ from pathlib import Path
 
 from device.guidance.loop import Guidance
 from device.health import announcements, status
+from device.health.ration import RationedNews
 from device.health.status import DeviceStatus
 from shared import policy
 from shared.background import Background
@@ -39,6 +40,7 @@ class MonitorPorts:
     """Say something without the guiding thread."""
     watched: Callable[[], bool]
     """A sentinel says that guidance stopped, so that two voices need not."""
+    news: RationedNews
 
 
 class HealthMonitor:
@@ -66,6 +68,7 @@ class HealthMonitor:
     def tick(self) -> None:
         now_s = self._clock.monotonic_s()
         self._watch_model(now_s)
+        self._ports.news.tick()
         online = self._ports.online()
         if online is not None:
             self._link, text = announcements.link_news(self._link, now_s, online=online)
@@ -78,7 +81,7 @@ class HealthMonitor:
 
     def _announce(self, text: str | None, *, about: str | None = None) -> None:
         if text is not None:
-            self._guidance.tell(text, about=about)
+            self._ports.news.tell(text, about=about)
 
     def _watch_model(self, now_s: float) -> None:
         guidance, before = self._guidance, self._stuck

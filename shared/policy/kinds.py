@@ -11,6 +11,7 @@ from shared.runtime.seen import Hazard
 
 CAMERA_BLOCKED = "Camera blocked."
 CAMERA_BLINDED = "Camera blinded by light."
+TOO_DARK = "Too dark."
 CAMERA_FROZEN = "Camera frozen."
 CAMERA_UPSIDE_DOWN = "Camera is upside down."
 CAMERA_ON_SIDE = "Camera is on its side."
@@ -24,10 +25,11 @@ LENS_TEXTS = {
     LensTrouble.COVERED: CAMERA_BLOCKED,
     LensTrouble.BRIGHT: CAMERA_BLINDED,
     LensTrouble.FROZEN: CAMERA_FROZEN,
+    LensTrouble.NIGHT: TOO_DARK,
 }
 BLINDING = frozenset((LensTrouble.DARK, LensTrouble.FLAT, LensTrouble.FROZEN))
-"""Troubles that leave nothing to see: no guidance comes from such a picture. Covered and bright are estimates, so a
-warning still goes out: a wrong estimate must never silence one."""
+"""Troubles that leave nothing to see: no guidance comes from such a picture. Covered, bright and night are estimates,
+so a warning still goes out: a wrong estimate must never silence one."""
 PAUSED = "Guidance paused."
 PAUSED_NO_PICTURE = "Guidance paused, no picture."
 RESUMED = "Guidance is back."
@@ -48,8 +50,8 @@ HEARD_NOTHING = "Heard: nothing to say."
 HEARD_OTHER = "Heard, but not understood."
 HEARD_TEXTS = (HEARD_NOTHING, HEARD_OTHER)
 STATE_TEXTS = (
-    CAMERA_BLOCKED, CAMERA_BLINDED, CAMERA_FROZEN, CAMERA_UPSIDE_DOWN, CAMERA_ON_SIDE, CAMERA_TILTED, CAMERA_BACK,
-    PAUSED, PAUSED_NO_PICTURE, RESUMED, MUTED, UNMUTED, NOTHING_SAID, UNSURE_NOW, SURE_AGAIN, VOICE_BACK,
+    CAMERA_BLOCKED, CAMERA_BLINDED, TOO_DARK, CAMERA_FROZEN, CAMERA_UPSIDE_DOWN, CAMERA_ON_SIDE, CAMERA_TILTED,
+    CAMERA_BACK, PAUSED, PAUSED_NO_PICTURE, RESUMED, MUTED, UNMUTED, NOTHING_SAID, UNSURE_NOW, SURE_AGAIN, VOICE_BACK,
     *NOT_SURE.values(),
 )  # fmt: skip
 GUIDANCE = ("hazard", "worded", "unsure", "clear")
@@ -137,6 +139,8 @@ class PolicySettings:
     """A camera that shows nothing for this long is announced as blocked."""
     unblocked_after_s: float = 0.5
     """Good pictures for this long, and the camera is announced as back."""
+    lit_after_s: float = 5.0
+    """The same after "Too dark.": under lamps it is dark every few steps."""
     blocked_again_s: float = 30.0
     """A camera still blocked is announced again after this."""
     other_trouble_after_s: float = 5.0

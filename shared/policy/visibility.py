@@ -35,7 +35,8 @@ def viewed(state: PolicyState, lens: LensTrouble | None, now_s: float, settings:
     if state.bad_since_s is None:
         return state
     since = now_s if state.good_since_s is None else state.good_since_s
-    if now_s - since < settings.unblocked_after_s:
+    dark = state.blocked and state.blocked_text == kinds.TOO_DARK
+    if now_s - since < (settings.lit_after_s if dark else settings.unblocked_after_s):
         return replace(state, good_since_s=since)
     was_blocked = state.blocked
     state = replace(state, blocked=False, bad_since_s=None, good_since_s=None)
