@@ -131,6 +131,11 @@ def _waiting_for(state: SetupState, phase: SetupPhase, prompt: str, now_s: float
     return state, (Say(prompt),)
 
 
+def _go_on(state: SetupState, phase: SetupPhase, now_s: float) -> SetupState:
+    """Another phase of the same wait, in which the same is said again."""
+    return replace(state, phase=phase, since_s=now_s)
+
+
 def _look(state: SetupState, now_s: float) -> Step:
     state = replace(state, code=None, again_s=None, spent=None)
     return _waiting_for(state, SetupPhase.LOOKING, texts.HOLD_CODE, now_s)
@@ -143,9 +148,8 @@ def _off(state: SetupState, text: str, now_s: float) -> Step:
 def _back_to_looking(state: SetupState, trouble: str, now_s: float, *, for_good: bool) -> Step:
     """After a failure: other codes are read, and this one is tried again unless that cannot help."""
     state = replace(_enter(state, SetupPhase.LOOKING, now_s), prompt=texts.HOLD_CODE, prompted_s=now_s)
-    code = state.code
     if for_good:
-        state = replace(state, spent=code, code=None, again_s=None, told_s=now_s)
+        state = replace(state, spent=state.code, code=None, again_s=None, told_s=now_s)
     else:
         state = replace(state, again_s=now_s + AGAIN_S, spent=None)
     return state, (Say(trouble),)
@@ -223,13 +227,15 @@ def _use(state: SetupState, code: SetupCode | WifiNetwork, now_s: float) -> Step
     network = code if isinstance(code, WifiNetwork) else code.wifi
     state = replace(state, code=code, again_s=None, spent=None, searched=False, servers=())
     if network is not None:
-        return _enter(state, SetupPhase.JOINING, now_s), (Say(texts.JOINING), Join(network))
+        state, said = _waiting_for(state, SetupPhase.JOINING, texts.JOINING, now_s)
+        return state, (*said, Join(network))
     assert isinstance(code, SetupCode)
     return _call(state, code, now_s)
 
 
 def _call(state: SetupState, code: SetupCode, now_s: float) -> Step:
-    return _enter(state, SetupPhase.ENROLLING, now_s), (Say(texts.CALLING), Enrol(code, code.server))
+    state, said = _waiting_for(state, SetupPhase.ENROLLING, texts.CALLING, now_s)
+    return state, (*said, Enrol(code, code.server))
 
 
 def _other_seen(state: SetupState, trouble: CodeTrouble, now_s: float) -> Step:
@@ -288,7 +294,7 @@ def _not_let_in(state: SetupState, trouble: EnrolTrouble, now_s: float) -> Step:
     if trouble is not EnrolTrouble.UNREACHABLE:
         return _back_to_looking(state, ENROL_TEXTS[trouble], now_s, for_good=trouble in FOR_GOOD)
     if not state.searched:
-        return replace(_enter(state, SetupPhase.FINDING, now_s), searched=True), (FindServers(),)
+        return replace(_go_on(state, SetupPhase.FINDING, now_s), searched=True), (FindServers(),)
     return _ask_next(state, now_s)
 
 
@@ -297,7 +303,7 @@ def _ask_next(state: SetupState, now_s: float) -> Step:
     if not state.servers or not isinstance(state.code, SetupCode):
         return _back_to_looking(state, texts.NO_SERVER, now_s, for_good=False)
     first, *others = state.servers
-    state = replace(_enter(state, SetupPhase.ENROLLING, now_s), servers=tuple(others))
+    state = replace(_go_on(state, SetupPhase.ENROLLING, now_s), servers=tuple(others))
     assert isinstance(state.code, SetupCode)
     return state, (Enrol(state.code, first),)
 
@@ -380,6 +386,9 @@ def _telling(state: SetupState, now_s: float) -> Step:
 _TIMES: dict[SetupPhase, Callable[[SetupState, float], Step]] = {
     SetupPhase.LOOKING: _looking,
     SetupPhase.CONFIRMING: _confirming,
+    SetupPhase.JOINING: _prompt_again,
+    SetupPhase.ENROLLING: _prompt_again,
+    SetupPhase.FINDING: _prompt_again,
     SetupPhase.LEAVING: _leaving,
     SetupPhase.FETCHING: _prompt_again,
     SetupPhase.TUTORIAL: _telling,

@@ -235,6 +235,14 @@ def test_what_the_model_waits_for_is_said_every_half_minute() -> None:
         assert talk.news() == [text]
 
 
+def test_what_takes_long_is_said_again_meanwhile() -> None:
+    talk = Talk.begun().hear(CodeSeen(FULL)).wait(AGAIN_S + 1)
+    assert talk.news()[-2:] == [texts.JOINING] * 2
+    talk.hear(Joined(), NotLetIn(EnrolTrouble.UNREACHABLE)).wait(AGAIN_S + 1)
+    assert talk.news()[-2:] == [texts.CALLING] * 2
+    assert talk.hear(AGAIN).news() == [texts.CALLING]
+
+
 # --- an enrolled device ---
 
 
