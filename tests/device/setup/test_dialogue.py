@@ -318,7 +318,7 @@ def test_any_other_press_ends_the_introduction_and_cuts_its_line(press: Pressed)
     talk = Talk.begun(enrolled=OWNED, fresh=True, looks=False)
     talk.hear(Watched(online=True, fetching=False, guides=True))
     _, actions = dialogue.step(talk.state, press, talk.now_s)
-    assert actions == (Say(texts.TUTORIAL_ENDED, cut=True, about=dialogue.ABOUT_TUTORIAL), Done())
+    assert actions == (Say(texts.TUTORIAL_ENDED, cut=True, about=SetupPhase.TUTORIAL), Done())
 
 
 def test_presses_that_mean_nothing_here_are_left_to_the_walk() -> None:
