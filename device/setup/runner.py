@@ -228,12 +228,17 @@ class Setup:
         except (WaycueError, OSError) as error:
             logger.error("%s was not let in: %s", code.device, error)
             return NotLetIn(_trouble(error))
+        if owner.enrolled is None or owner.enrolled.device != code.device:
+            self._remember_fresh()
+        return LetIn()
+
+    def _remember_fresh(self) -> None:
+        """Somebody else may wear it from now on: what it is and what its model sees is explained."""
         try:
-            sight_told.forget(owner.state_dir)
-            atomic.write_json(owner.state_dir / FRESH, {"enrolled_at_utc": self._ports.clock.utc_s()})
+            sight_told.forget(self._owner.state_dir)
+            atomic.write_json(self._owner.state_dir / FRESH, {"enrolled_at_utc": self._ports.clock.utc_s()})
         except OSError as error:  # the code is spent, and the device is in: that counts
             logger.warning("There will be no introduction: %s", error)
-        return LetIn()
 
 
 def _trouble(error: Exception) -> EnrolTrouble:
