@@ -112,7 +112,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             with console.status(name):
                 arms[name] = walk(bundle, film, speech, threads=chosen.threads)
     cores = len(os.sched_getaffinity(0))
-    measured = {"machine": {"processor": platform.machine(), "cores": cores}, "fps": FPS, "bar_ms": BAR_MS, "arms": arms}
+    measured = {
+        "machine": {"processor": platform.machine(), "cores": cores},
+        "fps": FPS,
+        "bar_ms": BAR_MS,
+        "arms": arms,
+    }
     atomic.make_dirs(chosen.out.parent)
     atomic.write_json(chosen.out, measured)
     console.print(table(arms))

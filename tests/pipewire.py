@@ -64,5 +64,7 @@ class PipeWireChild(PulseChild):
         return f"Default Sink: {sink}" in self.control("info")
 
     def _ready(self) -> bool:
-        done = subprocess.run(["pactl", "info"], env=os.environ | self.env, capture_output=True, check=False, timeout=20)
+        done = subprocess.run(
+            ["pactl", "info"], env=os.environ | self.env, capture_output=True, check=False, timeout=20
+        )
         return b"PipeWire" in done.stdout

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from device.sentinel import settings, sounds, watch
-from device.sentinel.board import SPEECH, Board, SentinelRecord, started
+from device.sentinel.board import OUTPUT, SPEECH, Board, SentinelRecord, started
 from device.sentinel.player import Player, complain
 from device.sentinel.watch import AgentView, BoardRead, Quit, SentinelAction, SentinelEvent, SupervisorAnswered
 from shared.clock import Clock, SystemClock
@@ -186,7 +186,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         complain(f"{arguments.board} cannot be used: {error}")
         return USAGE
-    player = Player(sounds.load(arguments.speech), output, clock)
+    if chosen.server:
+        os.environ["PULSE_SERVER"] = chosen.server
+    told = None if chosen.output else arguments.board.parent / OUTPUT
+    player = Player(sounds.load(arguments.speech), output, clock, told=told)
     player.prepare()
     keep_in_memory()
     limits = watch.WatchLimits(supervised=bool(arguments.unit), heartbeat_every_s=heartbeat_s)
