@@ -60,6 +60,7 @@ from device.updates.permission import Permission, settings_allow
 from device.updates.slots import current_slot
 from device.voice.espeak import Espeak
 from device.voice.phrases import Phrases
+from device.voice.speakers import Speakers
 from device.voice.voice import VOLUME_LEAST, Voice, VoiceUtterance
 from device.voice.volume import KeptVolume
 from shared import atomic, policy
@@ -205,9 +206,11 @@ class Parts:
         self.phrases = Phrases(Espeak(voice=name), self.state_dir / "voice", spoken=self.language.spoken)
         self.spoken_times = SpokenTimes(self.clock, self.config.voice.words_per_minute)
         self.volume = KeptVolume(self.state_dir, setting=self.config.voice.volume, least=VOLUME_LEAST)
+        sink = build.sink(self.config, self.walk_clock, self.clock)
+        self.speakers = sink if isinstance(sink, Speakers) else None
         return Voice(
             self.phrases,
-            build.sink(self.config, self.walk_clock, self.clock),
+            sink,
             pace=replace(build.pace(self.config), volume=self.volume.now),
             clock=self.clock,
             walk_now=self.walk_clock.now_s,

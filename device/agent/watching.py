@@ -53,6 +53,8 @@ def settings(parts: Parts) -> SentinelSettings:
         speech=config.voice.speech,
         source=config.capture.source,
         pace=config.capture.pace,
+        server=config.voice.server,
+        motors=config.tactile.motors,
     )
 
 
@@ -79,6 +81,7 @@ def _keeper(parts: Parts, board: Board) -> SentinelKeeper:
         board,
         state_dir=parts.state_dir,
         options=tuple(options),
+        output=lambda: parts.speakers.environ if parts.speakers is not None else {},
         render=render,
         announce=lambda text: parts.guidance.tell(text, about=ABOUT_WATCH),
         clock=parts.clock,

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from device.sentinel.sounds import RATE_HZ
@@ -32,11 +33,12 @@ def library() -> ctypes.CDLL:
         raise MediaError("There is no ALSA.", hint="Install it: sudo apt install libasound2.") from None
 
 
-def outputs(wanted: str, cards: str) -> Iterator[str]:
-    """Names of ALSA outputs to try, in order.
+def outputs(wanted: str, cards: str, *, server: bool = False) -> Iterator[str]:
+    """Names of ALSA outputs to try, in order. HDMI comes last: nobody wears a monitor.
 
     wanted: as in the settings: an ALSA name, or part of a card's name as PortAudio has it; "" = the default
     cards: /proc/asound/cards
+    server: the default leads to a sound server, or somebody wrote where it leads; else it is the first card
     """
     found = re.findall(r"^ *(\d+) \[(\S+) *\]: (.*(?:\n {6,}.*)?)", cards, re.MULTILINE)
     named = re.search(r"hw:([\w=,]+)", wanted)
@@ -45,24 +47,52 @@ def outputs(wanted: str, cards: str) -> Iterator[str]:
     elif wanted and not wanted.isdigit():
         yield from (f"plughw:{number}" for number, *names in found if wanted.lower() in " ".join(names).lower())
         yield wanted
-    yield "default"
-    yield from (f"plughw:{number}" for number, *_ in found)
+    worn = [number for number, *names in found if "hdmi" not in " ".join(names).lower()]
+    shared = [f"sysdefault:{number}" for number in worn]  # with other programs, where the card's own default is
+    monitors = [f"plughw:{number}" for number, *_ in found if number not in worn]
+    if found and found[0][0] not in worn and not server:
+        yield from (*shared, *(f"plughw:{number}" for number in worn), "default", *monitors)
+    else:
+        yield from ("default", *(f"plughw:{number}" for number in worn), *monitors)
 
 
-def play(lib: ctypes.CDLL, samples: array[int], wanted: str) -> None:
-    """Play 16 bit samples at RATE_HZ to their end, on the first output that takes them.
+def default_is_chosen(environ: Mapping[str, str]) -> bool:
+    """Whether ALSA's default is more than the first card."""
+    session = environ.get("XDG_RUNTIME_DIR", "/nonexistent")
+    files = (f"{session}/pulse/native", f"{session}/pipewire-0", "/run/pulse/native", "/etc/asound.conf")
+    return any(name in environ for name in ("PULSE_SERVER", "ALSA_CONFIG_PATH")) or any(map(os.path.exists, files))
+
+
+def told_output(text: str) -> tuple[str, dict[str, str]] | None:
+    """What the agent wrote of its own output (device.sentinel.board.OUTPUT), as a name and what leads there; None =
+    nothing of use."""
+    lines = (line.partition("=") for line in text.splitlines())
+    told = {name: value for name, _, value in lines if name in ("ALSA_CARD", "PULSE_SINK", "PIPEWIRE_NODE")}
+    if "ALSA_CARD" in told:
+        return f"sysdefault:CARD={told['ALSA_CARD']}", {}
+    return ("default", told) if "PULSE_SINK" in told else None
+
+
+def play(lib: ctypes.CDLL, samples: array[int], wanted: str, told: str = "") -> None:
+    """Play 16 bit samples at RATE_HZ to their end, on the first output that takes them. The process ends after it: its
+    environment is changed. told: what the agent wrote of its own output, which comes first
 
     raises: OutputBusy where one is held by another program and no other takes sound, MediaError where there is none
     """
     cards = CARDS.read_text(errors="replace") if CARDS.exists() else ""
     busy, why = False, "there is no sound output"
-    for name in dict.fromkeys(outputs(wanted, cards)):
+    first, environ = told_output(told) or ("", {})
+    os.environ.update(environ)
+    listed = outputs(wanted, cards, server=default_is_chosen(os.environ))
+    for name in filter(None, (first, *dict.fromkeys(listed))):
         try:
             return _play_on(lib, name, samples)
         except OutputBusy as error:
             busy, why = True, str(error)
         except MediaError as error:
             why = why if busy else str(error)
+        for gone in environ:
+            os.environ.pop(gone, None)
     raise OutputBusy(why) if busy else MediaError(f"Nothing can be played: {why}.")
 
 

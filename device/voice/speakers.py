@@ -98,6 +98,12 @@ class Speakers:
         """Of the open stream, as PortAudio has it."""
         return float(self._stream.latency)
 
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """What leads another program to the same output; empty where that is the system's default."""
+        place = self.output
+        return {} if place is None else place.environ
+
     def news(self) -> str:
         """What the wearer should know of the last open(), once: one of OUTPUT_TEXTS, "" = nothing."""
         news, self._news = self._news, ""
