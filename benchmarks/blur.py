@@ -55,6 +55,9 @@ class Found:
     """With the regions of another place: the control."""
 
 
+Tally = dict[tuple[str, float], list[tuple[bool, bool]]]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the table; write blur.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -69,27 +72,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     except WaycueError as error:
         console.print(f"blur: skipped, {error}")
         return
-    tally: dict[tuple[str, float], list[tuple[bool, bool]]] = {}
-    spent_ms, covered, before = list[float](), list[float](), list[list[Region]]()
-    for image, labels in _pictures(options.data):
-        height, width = image.shape[:2]
-        found = regions(model.look(image).boxes, width=width, height=height)
-        began_s = time.process_time()
-        out = blurred(image, found)
-        spent_ms.append((time.process_time() - began_s) * 1000)
-        covered.append(float((out != image).any(axis=2).mean()))
-        for label in labels:
-            if label["object"] in ASPECT:
-                size = next(most for most in SIZES if label["area"] <= most)
-                elsewhere = before[-ELSEWHERE] if len(before) >= ELSEWHERE else []
-                hit = tuple(_hidden(label, parts, width=width, height=height) for parts in (found, elsewhere))
-                tally.setdefault((label["object"], size), []).append((hit[0], hit[1]))
-        before.append(found)
+    tally, spent_ms, covered = _measured(model, options.data)
     rows = [
         Found(name, most, len(hits), sum(hit for hit, _ in hits), sum(chance for _, chance in hits))
         for (name, most), hits in sorted(tally.items())
     ]
     _show(console, rows, float(np.mean(spent_ms)), float(np.mean(covered)), len(spent_ms))
+
+
+def _measured(model: GuidanceModel, folder: Path) -> tuple[Tally, list[float], list[float]]:
+    """Per kind and size what was hidden, and by chance; per picture, ms of blurring and the share in blocks."""
+    tally, spent_ms, covered, before = Tally(), list[float](), list[float](), list[list[Region]]()
+    for image, labels in _pictures(folder):
+        height, width = image.shape[:2]
+        found = regions(model.look(image).boxes, width=width, height=height)
+        elsewhere = before[-ELSEWHERE] if len(before) >= ELSEWHERE else []
+        began_s = time.process_time()
+        out = blurred(image, found)
+        spent_ms.append((time.process_time() - began_s) * 1000)
+        covered.append(float((out != image).any(axis=2).mean()))
+        before.append(found)
+        for label in (one for one in labels if one["object"] in ASPECT):
+            size = next(most for most in SIZES if label["area"] <= most)
+            hits = (_hidden(label, parts, width=width, height=height) for parts in (found, elsewhere))
+            tally.setdefault((label["object"], size), []).append((next(hits), next(hits)))
+    return tally, spent_ms, covered
 
 
 def _pictures(folder: Path) -> Iterator[tuple[Any, list[dict[str, Any]]]]:

@@ -91,7 +91,7 @@ def _take_in(home: Path, messages: list[tuple[list[str], bytes]]) -> float:
     with closing(open_store(home)) as store:
         merge = Merge(store, Dataset(home / "dataset"), SystemClock())
         limits = LimitsSettings(free_mb=0, messages_per_s=1_000_000)
-        with closing(Ingest(home / "incoming", merge, settings=limits, key=KEY)) as ingest:
+        with closing(Ingest(home / "incoming", merge, settings=limits).opening_with(KEY)) as ingest:
             began_s = time.process_time()
             for number, (levels, payload) in enumerate(messages):
                 ingest.handle(DEVICE, levels, payload)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ def test_encryption_can_be_left_out(tmp_path: Path, key: SealingKey) -> None:
 
 def test_with_blur_a_model_without_a_detector_leaves_no_picture_to_recognise_and_no_clip(tmp_path: Path) -> None:
     script = presses(tmp_path, {"t_s": 4.5, "action": "flag"})
-    wanted = {"buttons__script": str(script), "flags__predecessors": 0, "capture__clips": True}
+    wanted: dict[str, Any] = {"buttons__script": str(script), "flags__predecessors": 0, "capture__clips": True}
     pictures = {}
     for blur in (False, True):
         folder = tmp_path / str(blur)

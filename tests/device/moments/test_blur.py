@@ -98,7 +98,7 @@ def test_any_boxes_are_blurred_without_a_fault(boxes: list[Box]) -> None:
 def test_the_recorder_keeps_what_the_veil_leaves_and_never_the_picture_itself() -> None:
     recorder = Recorder(clips=False, veil=veil((1.0, (PERSON,))))
     for number in range(30):
-        recorder.feed(VideoFrame(cv2.GaussianBlur(NOISE, (0, 0), 1.5), number / 10))
+        recorder.feed(VideoFrame(np.asarray(cv2.GaussianBlur(NOISE, (0, 0), 1.5), np.uint8), number / 10))
     (chunk,) = recorder.flush()[:1] if recorder.chunk(0) is None else (recorder.chunk(0),)
     assert chunk is not None
     assert chunk.hidden == "1 regions"
