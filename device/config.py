@@ -162,6 +162,9 @@ class PrivacySection:
     encrypt: bool = True
     """Whether moments are encrypted on the card, for the server alone, once it has named its key: at enrolment, or with
     a renewed certificate. Off: whoever has the card has the moments that were not sent yet."""
+    blur: bool = False
+    """Whether heads and number plates are made unrecognisable before a moment is kept, by what the model's detector
+    sees, which misses some. Without a detector the whole picture is. No clips are kept then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ from device.health.sight_told import SightTold
 from device.health.walk_report import Captions, WalkReport
 from device.identity.admission import Admission
 from device.identity.renew import Renewal
+from device.moments.blur import Veil
 from device.moments.collector import Moments, MomentsPorts, WalkId
 from device.moments.recording import Recording
 from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
@@ -156,7 +157,9 @@ class Parts:
         guidance = self.guidance
         self.news = RationedNews(lambda text, about: guidance.tell(text, about=about), clock)
         self.tactile = self._made_tactile() if listens else None
-        self.recorder = Recorder(clips=config.capture.clips)
+        blur = config.privacy.blur
+        veil = Veil(self.guidance.history) if blur else None
+        self.recorder = Recorder(clips=config.capture.clips and not blur, veil=veil)
         self.outbox = LateOutbox(self.state_dir / "outbox", key=self._sealing_key())
         try:
             self._connect(ports, stopping)

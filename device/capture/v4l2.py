@@ -40,6 +40,11 @@ class Node:
         return f"/dev/video{self.number}"
 
     @property
+    def names(self) -> str:
+        """All that it is called, in lower case."""
+        return " ".join((self.name, *self.links)).lower()
+
+    @property
     def lasting(self) -> str:
         """The setting that names this camera wherever it is plugged in, or at least whenever in this socket."""
         return f"camera:{self.links[0] if self.links else self.path}"
@@ -73,13 +78,14 @@ def device_of(wanted: str, nodes: Sequence[Node]) -> str:
     if "/" in wanted:
         return wanted
     if wanted and not wanted.isdecimal():
-        named = [node for node in cameras if wanted.lower() in " ".join((node.name, *node.links)).lower()]
+        named = [node for node in cameras if wanted.lower() in node.names]
         return _only(named, f"called {wanted!r}", cameras).path
-    number = int(wanted or "0")
-    other = next((node for node in nodes if node.number == number and not node.usb), None)
-    if other is not None or not cameras:
-        return f"/dev/video{number}"
-    return _only(cameras, "plugged in", cameras).path
+    return _numbered(f"/dev/video{int(wanted or '0')}", nodes, cameras)
+
+
+def _numbered(path: str, nodes: Sequence[Node], cameras: Sequence[Node]) -> str:
+    of_the_board = any(node.path == path and not node.usb for node in nodes)
+    return path if of_the_board or not cameras else _only(cameras, "plugged in", cameras).path
 
 
 def _only(found: Sequence[Node], what: str, cameras: Sequence[Node]) -> Node:

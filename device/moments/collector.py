@@ -303,6 +303,7 @@ class Moments:
                 "looks": talk.looks,
                 "hazards": [[h.object, h.side, round(h.score, 4)] for h in talk.hazards],
                 "frames_dropped": chunk.frames_dropped,
+                **({"hidden": chunk.hidden} if chunk.hidden else {}),
             },
         )
 

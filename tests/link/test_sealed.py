@@ -38,7 +38,7 @@ class Ends:
         self.folder = folder
         self.box = Outbox(folder / "outbox", key=KEY.public_key())
         self.depot = Depot(folder / "depot")
-        self.ingest = Ingest(folder / "incoming", self.depot, settings=LimitsSettings(free_mb=0), key=key)
+        self.ingest = Ingest(folder / "incoming", self.depot, settings=LimitsSettings(free_mb=0)).opening_with(key)
 
     def close(self) -> None:
         self.box.close()
@@ -115,7 +115,9 @@ def test_a_server_without_the_key_refuses_and_the_moment_stays_on_the_device(mem
             ends.box.refused(item, answers[item.kind].reason)
         assert [row.record_id for row in ends.box.failures()] == [RECORD]
         ends.box.retry(RECORD)
-        with closing(Ingest(memory_path / "other", ends.depot, settings=LimitsSettings(free_mb=0), key=KEY)) as again:
+        with closing(
+            Ingest(memory_path / "other", ends.depot, settings=LimitsSettings(free_mb=0)).opening_with(KEY)
+        ) as again:
             ends.ingest = again
             assert {ends.bring(item).state for item in ends.items().values()} == {"merged"}
 
@@ -173,7 +175,9 @@ def test_a_dataset_takes_a_sealed_moment_in_as_a_sample(memory_path: Path) -> No
     with closing(store), closing(Ends(memory_path)) as ends:
         ends.ingest.close()
         merge = Merge(store, dataset, SystemClock())
-        ends.ingest = Ingest(memory_path / "home" / "incoming", merge, settings=LimitsSettings(free_mb=0), key=KEY)
+        ends.ingest = Ingest(memory_path / "home" / "incoming", merge, settings=LimitsSettings(free_mb=0)).opening_with(
+            KEY
+        )
         ends.box.seal_chunk(chunk(1), payloads(1))
         for item in ends.items().values():
             assert ends.bring(item).state == "merged"

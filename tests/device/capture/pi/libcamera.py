@@ -58,6 +58,10 @@ class ControlType(enum.Enum):
 
 
 class Transform:
+    hflip: bool
+    vflip: bool
+    transpose: bool
+
     def __init__(self, rotation: Any = 0, hflip: bool = False, vflip: bool = False, transpose: bool = False) -> None:
         if isinstance(rotation, Transform):
             hflip, vflip, transpose = rotation.hflip, rotation.vflip, rotation.transpose
