@@ -61,6 +61,8 @@ class VoiceSection:
     """Warnings are never spoken faster than this, 120 to 400."""
     earcons: bool = True
     """A short sound before warnings and state changes, and in answer to the button."""
+    read_back: bool = True
+    """Whether is said what the server understood of a correction."""
     volume: Annotated[float, Meta(ge=0.1, le=1)] = 1.0
     """Loudness of the voice, 0.1 to 1. Warnings are never quieter than half."""
 

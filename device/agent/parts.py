@@ -53,7 +53,7 @@ from device.voice.phrases import Phrases
 from device.voice.voice import Voice, VoiceUtterance
 from shared import atomic, policy
 from shared.clock import Clock
-from shared.messages import ChunkRecord, EraseRecord, Status
+from shared.messages import ChunkRecord, EraseRecord, HeardWords, Status, decode
 from shared.runtime import check_golden
 
 logger = logging.getLogger(__name__)
@@ -214,6 +214,7 @@ class Parts:
         )
         link.on("offer", lambda levels, payload: self.models.on_offer(payload))
         link.on("block", lambda levels, payload: self.models.on_block(levels, payload))
+        link.on("heard", lambda levels, payload: self._read_back(payload))
         self.renewal = self.admission.renewal(link, self.state_dir, self.clock)
         return link
 
@@ -273,6 +274,12 @@ class Parts:
 
     def _listening(self, on: bool) -> None:
         self.guidance.post(policy.CorrectionListening(on))
+
+    def _read_back(self, payload: bytes) -> None:
+        """The server understood a correction: of this walk, and not discarded since, it is said to the wearer."""
+        heard = decode(HeardWords, payload)
+        if self.config.voice.read_back and self.moments.is_last_correction(heard.correction_id):
+            self.guidance.post(policy.WordsHeard(heard.text))
 
     def _publish(self, topic: str, payload: bytes) -> bool:
         """For the models: they are larger than any clip, so what holds clips back holds them back."""

@@ -37,8 +37,8 @@ MISSED_TRIES = 2  # a Bluetooth remote sleeps and wakes: only one that is still 
 
 
 class RetriedButtons:
-    """texts: what is said when it is away and when it is back. announce(text, about): a change of state. first_s, most_s:
-    the first and the longest time between two tries."""
+    """texts: what is said when it is away and when it is back. announce(text, about): a change of state.
+    first_s, most_s: the first and the longest time between two tries."""
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from server.dataset.merge import Merge
 from server.speech.transcript import NOTHING, Transcriber, Transcript, proposal, understood
 from shared.errors import ConfigError, MediaError
+from shared.messages import HeardWords
 
 __all__ = ["NOTHING", "Transcriber", "Transcript", "open_transcriber", "proposal", "transcribe_waiting", "understood"]
 logger = logging.getLogger(__name__)
@@ -37,8 +38,16 @@ def open_transcriber(recogniser: str, *, model: str = "") -> Transcriber:
     raise ConfigError(f"{recogniser!r} is no speech recogniser.", hint='Set speech.recogniser to "pocketsphinx".')
 
 
-def transcribe_waiting(merge: Merge, transcriber: Transcriber, *, stop: Callable[[], bool]) -> int:
+def transcribe_waiting(
+    merge: Merge,
+    transcriber: Transcriber,
+    *,
+    stop: Callable[[], bool],
+    tell: Callable[[str, HeardWords], object] = lambda device, words: None,
+) -> int:
     """Listen to every waiting correction, oldest first, until `stop` says so; returns how many were written down.
+
+    tell(device, words): what was understood, for the wearer to hear; nothing hangs on it.
 
     A sound that can not be read counts as heard without words. Raises: OSError, ConfigError (the rest then waits).
     """
@@ -51,8 +60,10 @@ def transcribe_waiting(merge: Merge, transcriber: Transcriber, *, stop: Callable
         except MediaError as error:
             logger.warning("Correction %s of %s: %s", correction_id, device, error)
             heard = NOTHING
+        wording = proposal(heard)
         merge.put_transcript(
-            device, correction_id, transcript=heard.text, confidence=heard.confidence, proposal=proposal(heard)
+            device, correction_id, transcript=heard.text, confidence=heard.confidence, proposal=wording
         )
+        tell(device, HeardWords(correction_id, wording))
         done += 1
     return done
