@@ -20,6 +20,7 @@ from device.capture.open import check_source
 from device.capture.settings import CaptureSettings
 from device.controls.bindings import binding, named
 from device.controls.keynames import SWITCHES, key_codes
+from device.moments.kept_signs import KeptSound
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
 from shared import settings, topics
 from shared.errors import ConfigError
@@ -176,6 +177,18 @@ class ButtonsSection:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacySection:
+    """What others may notice of recording, and where there is none."""
+
+    kept_sound: KeptSound = "presses"
+    """When a short sound says that a moment is kept: presses (where the wearer pressed for it), all, none."""
+    kept_light: str = ""
+    """Pin of a light that is on for half a second whenever a moment is kept. Empty = none."""
+    pause_at: tuple[str, ...] = ()
+    """Names of Wi-Fi networks: while the device is connected to one, nothing is recorded. Guidance goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class SentinelSection:
     """The process beside the agent that says when guidance stopped."""
 
@@ -199,6 +212,7 @@ class Config:
     flags: FlagsSection = field(default_factory=FlagsSection)
     sync: SyncSection = field(default_factory=SyncSection)
     buttons: ButtonsSection = field(default_factory=ButtonsSection)
+    privacy: PrivacySection = field(default_factory=PrivacySection)
     sentinel: SentinelSection = field(default_factory=SentinelSection)
 
 

@@ -28,7 +28,7 @@ from device.capture.walk_clock import WalkClock
 from device.config import Config
 from device.controls.actions import Buttons
 from device.controls.dispatch import Presses, PressPorts
-from device.controls.retried import ANOTHER, COMES_BACK_S, REMOTE, SWITCH, TEXTS, RetriedButtons
+from device.controls.retried import ANOTHER, COMES_BACK_S, LIGHT, REMOTE, SWITCH, TEXTS, RetriedButtons
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance
 from device.health import how_are_you
@@ -167,7 +167,11 @@ class Parts:
         inputs, switches = build.inputs(self.config, self.clock), build.switches(self.config)
         retried += [RetriedButtons(one, REMOTE, self._announce_about, most_s=COMES_BACK_S) for one in inputs]
         retried += [RetriedButtons(one, SWITCH, self._announce_about) for one in switches]
-        return [*build.buttons(self.config, self.walk_clock.now_s), *retried]
+        light = build.light(self.config)
+        self.kept_signs = build.kept_signs(self.config, lambda name: self.voice.earcon(name), light)
+        retried += [] if light is None else [RetriedButtons(light, LIGHT, self._announce_about)]
+        places = build.places(self.config, self.clock, self._announce_about)
+        return [*build.buttons(self.config, self.walk_clock.now_s), *retried, *places]
 
     def _made_voice(self) -> Voice:
         self.phrases = Phrases(Espeak(voice=self.config.voice.language), self.state_dir / "voice")
@@ -256,6 +260,7 @@ class Parts:
             return
         correction = not isinstance(parcel.record, ChunkRecord)
         self.report.sealed(parcel.name, correction=correction)
+        self.kept_signs.kept(parcel.record)
         if correction:
             self.voice.earcon("listened")
 

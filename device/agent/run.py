@@ -27,6 +27,7 @@ from device.health.how_are_you import HOW_TEXTS
 from device.health.monitor import HealthMonitor, MonitorPorts
 from device.moments.collector import MOMENT_TEXTS
 from device.moments.pausing import PAUSE_TEXTS
+from device.moments.places import PLACE_TEXTS
 from device.moments.sealer import STORAGE_TEXTS
 from device.updates.model_source import MODEL_TEXTS
 from shared import policy
@@ -43,6 +44,7 @@ SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an of
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
     TRIAL_WORDS, *BUTTON_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS, *HOW_TEXTS, *MOMENT_TEXTS, *PAUSE_TEXTS,
+    *PLACE_TEXTS,
 )  # fmt: skip
 
 

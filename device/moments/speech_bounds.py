@@ -1,8 +1,8 @@
 """Where somebody speaks in the sound of a correction: an energy detector with margins. Pure numpy.
 
 It never cuts speech: what is not clearly quieter than the loudest is kept, and a margin around it. Sound in which
-nothing stands out, such as a street that is as loud as the voice, is kept whole. Only what is as quiet as an empty room,
-or a microphone that gives nothing, holds no speech.
+nothing stands out, such as a street that is as loud as the voice, is kept whole. Only what is as quiet as an empty
+room, or a microphone that gives nothing, holds no speech.
 
 source: short-time energy against a noise floor (Rabiner and Sambur 1975), with a percentile as the floor
 """
