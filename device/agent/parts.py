@@ -51,9 +51,9 @@ from device.updates.slots import current_slot
 from device.voice.espeak import Espeak
 from device.voice.phrases import Phrases
 from device.voice.voice import Voice, VoiceUtterance
-from shared import atomic, policy
+from shared import atomic, erasure, policy
 from shared.clock import Clock
-from shared.messages import ChunkRecord, EraseRecord, HeardWords, Status, decode
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, HeardWords, Status, decode
 from shared.runtime import check_golden
 
 logger = logging.getLogger(__name__)
@@ -99,6 +99,8 @@ class Parts:
         self.walking = False
         self.battery_percent: Callable[[], int | None] = lambda: None
         """0 to 100; None = nobody knows."""
+        self._kept: dict[str, ChunkRecord | CorrectionRecord] = {}
+        """What was sealed in this walk: 2 KB for each moment, of which some are in a minute."""
         self.rounds = 0
         """Of the loop that reads the source."""
         self.is_replay = settings.is_replay(config)
@@ -256,8 +258,11 @@ class Parts:
 
     def _sealed(self, parcel: Parcel) -> None:
         if isinstance(parcel.record, EraseRecord):
-            self.report.erase(parcel.record.record_ids)
+            wish = parcel.record
+            gone = [name for name, record in self._kept.items() if erasure.covers(wish, record)]
+            self.report.erase(dict.fromkeys((*gone, *wish.record_ids)))
             return
+        self._kept[parcel.name] = parcel.record
         correction = not isinstance(parcel.record, ChunkRecord)
         self.report.sealed(parcel.name, correction=correction)
         self.kept_signs.kept(parcel.record)

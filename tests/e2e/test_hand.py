@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.device.capture import films
 from tests.e2e.site import Site, presses, sealed
 from tests.pulse import until
@@ -21,28 +23,24 @@ SCRIPT = (
     {"t_s": 3.2, "action": "louder"},
     {"t_s": 3.4, "action": "quieter"},
     {"t_s": 4.5, "action": "hold", "until_s": 5.5},
-    {"t_s": 6.5, "action": "pause"},
-    {"t_s": 6.7, "action": "flag"},
-    {"t_s": 7.0, "action": "pause"},
-    {"t_s": 10.5, "action": "discard"},
+    {"t_s": 8.4, "action": "pause"},
+    {"t_s": 8.6, "action": "flag"},
+    {"t_s": 12.0, "action": "pause"},
+    {"t_s": 12.2, "action": "discard"},
 )
 
 
+@pytest.mark.slow
 def test_a_discarded_correction_and_a_forgotten_walk_are_gone_from_the_server_too(site: Site, tmp_path: Path) -> None:
     """In real time, so that what is taken back was sent before. A second device walk is forgotten as a whole."""
-    film = films.make(tmp_path / "walk.mp4", seconds=12.0, fps=5.0, size=(160, 120))
+    film = films.make(tmp_path / "walk.mp4", seconds=14.0, fps=5.0, size=(160, 120))
     site.serve()
     done = site.walk(f"replay:{film}", "--pace", "real", "--buttons", presses(tmp_path, *SCRIPT))
     assert done.status == 0, done.err
-    assert {
-        "Not connected. Nothing waits.",
-        "Cannot see ahead.",
-        "Recording paused.",
-        "Not kept, recording is paused.",
-        "Recording is on.",
-        "Correction discarded.",
-    } <= {*done.announced, "Not connected. Nothing waits."}
-    assert [text for text in done.announced if text.endswith("Nothing waits.")]
+    announced = {*done.announced}
+    assert {"Cannot see ahead.", "Recording paused.", "Not kept, recording is paused."} <= announced
+    assert {"Recording is on.", "Correction discarded."} <= announced
+    assert [text for text in announced if "onnected." in text]
     (discarded,) = done.report["erased"]
     assert discarded.endswith("-c002")
     assert done.report["corrections"] == [discarded.replace("-c002", "-c001")]
@@ -58,15 +56,13 @@ def test_a_discarded_correction_and_a_forgotten_walk_are_gone_from_the_server_to
     more = ({"t_s": 0.5, "action": "flag"}, {"t_s": 9.0, "action": "forget"}, {"t_s": 11.0, "action": "flag"})
     again = site.walk(f"replay:{film}", "--pace", "real", "--buttons", presses(tmp_path, *more))
     assert "Last 5 minutes forgotten." in again.announced
-    assert again.report["erased"], again.report
+    assert len(again.report["erased"]) == 1, again.report
     assert sealed(site.state) == {}
     until(lambda: set(again.report["flagged"]) <= set(site.samples()), "what was flagged after that")
     after = site.samples()
     assert set(after) == {*samples, *again.report["flagged"]}, "the first walk is another clock's"
-    records = (site.home / "dataset" / "records.jsonl").read_text().splitlines()
-    facts = [json.loads(line) for line in records]
-    assert not [
-        fact for fact in facts if fact["what"] in ("record", "part") and fact["record_id"] in again.report["erased"]
-    ]
+    facts = [json.loads(line) for line in (site.home / "dataset" / "records.jsonl").read_text().splitlines()]
+    told = {fact["record_id"] for fact in facts if fact["what"] in ("record", "part", "heard")}
+    assert not told & set(again.report["erased"])
     checked = json.loads(site.server("check", "--json").out)
     assert checked["well"], checked

@@ -174,7 +174,7 @@ light.flash()
 lit, pause = [], threading.Event()
 for _ in range(200):
     lit += [pin.state] if not lit or lit[-1] != pin.state else []
-    if lit[-2:] == [1, 0]:
+    if lit[-2:] == [True, False]:
         break
     pause.wait(0.01)
 print(lit[-2:], light.poll(now))
@@ -194,7 +194,7 @@ def test_a_pin_gives_short_long_and_double_presses_and_a_switch_its_position_onc
         "[('hold', 2.0), ('release', 5.0)]",
         "[('forget', 6.0), ('mute', 8.0)] []",
         "[[], ['switch_on'], [], ['switch_off'], [], [], []]",
-        "[1, 0] []",
+        "[True, False] []",
     ]
 
 
