@@ -9,14 +9,16 @@ from pathlib import Path
 from device.capture.open import open_source
 from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
-from device.config import Config
+from device.config import Config, is_replay
 from device.controls.actions import Buttons
 from device.controls.bindings import Binding, binding, named
 from device.controls.buttons import Keys, Script
 from device.controls.evdev import InputKeys, is_switch
-from device.controls.pins import PinKey, PinSwitch
+from device.controls.pins import PinKey, PinLight, PinSwitch
 from device.controls.pressed import PressedKeys
 from device.guidance.loop import GuidanceSettings
+from device.moments.kept_signs import KeptSigns
+from device.moments.places import Places
 from device.tactile.drv2605 import Drv2605
 from device.tactile.gpio import PinMotor
 from device.tactile.motors import Motors
@@ -87,6 +89,22 @@ def pins(config: Config, clock: Clock) -> list[Buttons]:
     ]
     more = named(wanted.pins, "buttons.pins").items()
     return found + [_pin(config, clock, pin, one, setting="buttons.pins") for pin, one in more]
+
+
+def light(config: Config) -> PinLight | None:
+    """The light that says that a moment is kept."""
+    return PinLight(config.privacy.kept_light) if config.privacy.kept_light else None
+
+
+def kept_signs(config: Config, earcon: Callable[[str], None], light: PinLight | None) -> KeptSigns:
+    """How it is told that a moment is kept."""
+    return KeptSigns(config.privacy.kept_sound, earcon, *([] if light is None else [light.flash]))
+
+
+def places(config: Config, clock: Clock, announce: Callable[[str, str], None]) -> list[Buttons]:
+    """Places where nothing is recorded. A replay was recorded elsewhere: there are none."""
+    named_places = () if is_replay(config) else config.privacy.pause_at
+    return [Places(named_places, clock, announce)] if named_places else []
 
 
 FIRST_KEYS = ("playpause", "play", "playcd", "pausecd", "media", "enter", "space")

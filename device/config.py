@@ -20,6 +20,7 @@ from device.capture.open import check_source
 from device.capture.settings import CaptureSettings
 from device.controls.bindings import binding, named
 from device.controls.keynames import SWITCHES, key_codes
+from device.moments.kept_signs import KeptSound
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
 from shared import languages, settings, topics
 from shared.errors import ConfigError
@@ -70,6 +71,8 @@ class VoiceSection:
     """Warnings are never spoken faster than this, 120 to 400."""
     earcons: bool = True
     """A short sound before warnings and state changes, and in answer to the button."""
+    read_back: bool = True
+    """Whether is said what the server understood of a correction."""
     volume: Annotated[float, Meta(ge=0.1, le=1)] = 1.0
     """Loudness of the voice, 0.1 to 1. Warnings are never quieter than half."""
 
@@ -157,7 +160,7 @@ class FlagsSection:
 
 @dataclass(frozen=True, slots=True)
 class PrivacySection:
-    """What of a moment others could read."""
+    """What others may notice of recording and read of a moment, and where nothing is recorded."""
 
     encrypt: bool = True
     """Whether moments are encrypted on the card, for the server alone, once it has named its key: at enrolment, or with
@@ -165,6 +168,12 @@ class PrivacySection:
     blur: bool = False
     """Whether heads and number plates are made unrecognisable before a moment is kept, by what the model's detector
     sees, which misses some. Without a detector the whole picture is. No clips are kept then."""
+    kept_sound: KeptSound = "presses"
+    """When a short sound says that a moment is kept: presses (where the wearer pressed for it), all, none."""
+    kept_light: str = ""
+    """Pin of a light that is on for half a second whenever a moment is kept. Empty = none."""
+    pause_at: tuple[str, ...] = ()
+    """Names of Wi-Fi networks: while the device is connected to one, nothing is recorded. Guidance goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from device.capture.worn import WornCamera
 from device.config import Config
 from device.controls.actions import Buttons
 from device.controls.dispatch import Presses, PressPorts
-from device.controls.retried import ANOTHER, COMES_BACK_S, REMOTE, SWITCH, TEXTS, RetriedButtons
+from device.controls.retried import ANOTHER, COMES_BACK_S, LIGHT, REMOTE, SWITCH, TEXTS, RetriedButtons
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance
 from device.health import how_are_you
@@ -64,10 +64,10 @@ from device.voice.phrases import Phrases
 from device.voice.speakers import Speakers
 from device.voice.voice import VOLUME_LEAST, Voice, VoiceUtterance
 from device.voice.volume import KeptVolume
-from shared import atomic, policy
+from shared import atomic, erasure, policy
 from shared.clock import Clock
 from shared.guidance.events import SayNow
-from shared.messages import ChunkRecord, EraseRecord, Status
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, HeardWords, Status, decode
 from shared.runtime import check_golden
 
 logger = logging.getLogger(__name__)
@@ -115,6 +115,8 @@ class Parts:
         self.walking = False
         self.battery_percent: Callable[[], int | None] = lambda: None
         """0 to 100; None = nobody knows."""
+        self._kept: dict[str, ChunkRecord | CorrectionRecord] = {}
+        """What was sealed in this walk: 2 KB for each moment, of which some are in a minute."""
         self.rounds = 0
         """Of the loop that reads the source."""
         self.setup: Setup | None = None
@@ -203,7 +205,11 @@ class Parts:
         inputs, switches = build.inputs(self.config, self.clock), build.switches(self.config)
         retried += [RetriedButtons(one, REMOTE, self._announce_about, most_s=COMES_BACK_S) for one in inputs]
         retried += [RetriedButtons(one, SWITCH, self._announce_about) for one in switches]
-        return [*build.buttons(self.config, self.walk_clock.now_s), *retried]
+        light = build.light(self.config)
+        self.kept_signs = build.kept_signs(self.config, lambda name: self.voice.earcon(name), light)
+        retried += [] if light is None else [RetriedButtons(light, LIGHT, self._announce_about)]
+        places = build.places(self.config, self.clock, self._announce_about)
+        return [*build.buttons(self.config, self.walk_clock.now_s), *retried, *places]
 
     def _made_voice(self, name: str) -> Voice:
         self.phrases = Phrases(Espeak(voice=name), self.state_dir / "voice", spoken=self.language.spoken)
@@ -268,6 +274,7 @@ class Parts:
         )
         link.on("offer", lambda levels, payload: self.models.on_offer(payload))
         link.on("block", lambda levels, payload: self.models.on_block(levels, payload))
+        link.on("heard", lambda levels, payload: self._read_back(payload))
         self.renewal = self.admission.renewal(link, self.state_dir, self.clock)
         return link
 
@@ -317,10 +324,14 @@ class Parts:
 
     def _sealed(self, parcel: Parcel) -> None:
         if isinstance(parcel.record, EraseRecord):
-            self.report.erase(parcel.record.record_ids)
+            wish = parcel.record
+            gone = [name for name, record in self._kept.items() if erasure.covers(wish, record)]
+            self.report.erase(dict.fromkeys((*gone, *wish.record_ids)))
             return
+        self._kept[parcel.name] = parcel.record
         correction = not isinstance(parcel.record, ChunkRecord)
         self.report.sealed(parcel.name, correction=correction)
+        self.kept_signs.kept(parcel.record)
         if correction:
             self.voice.earcon("listened")
 
@@ -346,6 +357,12 @@ class Parts:
 
     def _listening(self, on: bool) -> None:
         self.guidance.post(policy.CorrectionListening(on))
+
+    def _read_back(self, payload: bytes) -> None:
+        """The server understood a correction: of this walk, and not discarded since, it is said to the wearer."""
+        heard = decode(HeardWords, payload)
+        if self.config.voice.read_back and self.moments.is_last_correction(heard.correction_id):
+            self.guidance.post(policy.WordsHeard(heard.text))
 
     def _publish(self, topic: str, payload: bytes) -> bool:
         """For the models: they are larger than any clip, so what holds clips back holds them back."""

@@ -376,7 +376,11 @@ class SoundTail:
         return (self._line.next_sample or 0) / SAMPLE_RATE_HZ
 
     def cut(self, from_s: float, to_s: float) -> bytes:
-        """[from_s, to_s] of the source clock as a WAV file, silence where there was no sound.
+        """The same as `samples`, as a WAV file."""
+        return encode_wav(self.samples(from_s, to_s))
+
+    def samples(self, from_s: float, to_s: float) -> NDArray[np.int16]:
+        """[from_s, to_s] of the source clock, int16 [n], silence where there was no sound.
 
         At most the last `seconds` before to_s. Raises: ValueError unless to_s is after from_s.
         """
@@ -388,4 +392,4 @@ class SoundTail:
             begin, end = max(start, first), min(start + len(samples), last)
             if begin < end:
                 out[begin - first : end - first] = samples[begin - start : end - start]
-        return encode_wav(out)
+        return out

@@ -168,7 +168,7 @@ class InputKeys:
         return [KeyEvent(name, Edge(True), now_s) for code, name in codes.items() if bits >> code & 1]
 
     def _read(self, file: _Open) -> list[KeyEvent]:
-        events = []
+        events = list[KeyEvent]()
         while True:
             try:
                 data = os.read(file.fd, READ_EVENTS * NATIVE.size)
