@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from device.voice.alsa_lines import each_kind_once
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples
 from device.voice.sinks import UtteranceEnded, UtteranceStarted, VoiceEvent
@@ -83,6 +84,7 @@ class Speakers:
             raise MediaError(
                 f"There is no sound output: {error}.", hint="Install PortAudio: sudo apt install libportaudio2."
             ) from None
+        each_kind_once()
         if self._opened_before:
             within(CLOSE_TIMEOUT_S, lambda: _rescan(sounddevice), name="sound output")
         self._opened_before = True
