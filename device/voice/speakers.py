@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from device.voice import buffering
+from device.voice.alsa_lines import each_kind_once
 from device.voice.buffering import LEAST_S, MOST_S, Buffering
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples
@@ -333,6 +334,7 @@ def _portaudio() -> Any:
         ) from None
     if not fresh:
         within(CLOSE_TIMEOUT_S, lambda: _rescan(sounddevice), name="sound output")
+    each_kind_once()
     return sounddevice
 
 

@@ -13,7 +13,7 @@ with interrupted_quietly():
     from pathlib import Path
 
     from scripts.systemd_vm import ears, image, scenarios, sounds
-    from scripts.systemd_vm.container import SHARE, Container, own_share
+    from scripts.systemd_vm.container import SHARE, Container, give_share_back, own_share
     from scripts.systemd_vm.ears import Heard, Sound
     from scripts.systemd_vm.image import Places, say
     from scripts.systemd_vm.stage import Stage
@@ -94,6 +94,7 @@ def run(places: Places, names: list[str]) -> int:
     finally:
         box.stop()
         pulse.stop()
+        give_share_back()
         passed = write_log([(stage, heard.result()) for stage, heard in played], places.work / "log.txt")
     say(f"{passed} of {len(names)} scenarios were as they should be; {places.work / 'log.txt'}")
     return 0 if passed == len(names) else 1

@@ -153,6 +153,11 @@ def own_share() -> list[str]:
     return ["sh", "-c", f'echo $$ > {SHARE}/cgroup.procs && exec "$@"', "sh"]
 
 
+def give_share_back() -> None:
+    with contextlib.suppress(OSError):
+        SHARE.rmdir()
+
+
 def _remove_groups() -> None:
     for controller in Path("/sys/fs/cgroup").iterdir():
         for name in GROUPS:

@@ -22,6 +22,8 @@ PIECES_S = (0.2, 0.1)
 """Both are tried: the long ones are surer, the short ones bear more stutter."""
 LATER_S, EARLIER_S = 0.09, 0.01
 """How much later or earlier than the piece before it says a piece may come."""
+LIKENESS_COUNTS = 6
+"""Power of the likeness by which energy counts as explained: a longer sentence that begins alike must not win."""
 QUIET = 0.01  # of full scale
 PAUSE_S = 0.4  # between two utterances
 SHORTEST_S = 0.25  # of a sound that is reported though nothing explains it
@@ -112,7 +114,7 @@ class _Stretch:
         at = _first(scores, [part.size for part in parts], end)
         alike = max(0.0, float(score[end]) / sum(weights))
         last = min(self._size, end + parts[-1].size)
-        return at, alike, alike**2 * float(self._energy[last] - self._energy[at])
+        return at, alike, alike**LIKENESS_COUNTS * float(self._energy[last] - self._energy[at])
 
     def _likeness(self, part: Sound) -> NDArray[np.float64]:
         """Normalised correlation of a piece with the stretch, by where the piece begins."""

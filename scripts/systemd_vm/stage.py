@@ -138,15 +138,9 @@ class Stage:
 
     def _wrong(self, happening: Happening) -> list[str]:
         after = [sound for sound in self.heard if happening.at_s <= sound.at_s < happening.until_s]
-        wrong = []
-        for text, within_s in happening.hears.items():
-            first = next((sound.at_s - happening.at_s for sound in after if sound.text.startswith(text)), None)
-            if first is None:
-                wrong.append(f"{text!r} was not heard")
-            elif first > within_s:
-                wrong.append(f"{text!r} was heard after {first:.1f} s, not within {within_s:g} s")
-        unwanted = {text for text in happening.never for sound in after if sound.text.startswith(text)}
-        return wrong + [f"{text!r} was heard" for text in sorted(unwanted)]
+        late = [_late(after, text, happening.at_s, within_s) for text, within_s in happening.hears.items()]
+        unwanted = [text for text in happening.never if any(sound.text.startswith(text) for sound in after)]
+        return [*filter(None, late), *(f"{text!r} was heard" for text in unwanted)]
 
     @property
     def passed(self) -> bool:
@@ -170,3 +164,11 @@ class Stage:
                 text = row.text or f"(a sound of {row.ends_s - row.at_s:.1f} s that is none of the known ones)"
                 lines.append(f"{at_s:8.1f}  heard  {text}  [{at_s - last_s:.1f} s after]")
         return lines
+
+
+def _late(after: list[Heard], text: str, at_s: float, within_s: float) -> str:
+    """What is wrong with when a text was heard; "" = nothing."""
+    after_s = next((sound.at_s - at_s for sound in after if sound.text.startswith(text)), None)
+    if after_s is None:
+        return f"{text!r} was not heard"
+    return f"{text!r} was heard after {after_s:.1f} s, not within {within_s:g} s" if after_s > within_s else ""

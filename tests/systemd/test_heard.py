@@ -18,7 +18,10 @@ from shared.clock import ManualClock
 from shared.wav import resample
 from tests.device.voice.speech import needs_espeak
 
-TEXTS = (STOPPED, BACK, "Guidance ready.", "Guidance ended.", "Camera back.", "Storage full.", "Stop, curb ahead.")
+TEXTS = (
+    STOPPED, BACK, "Guidance ready.", "Guidance updated.", "Guidance ended.", "Camera back.", "Storage full.",
+    "Stop, curb ahead.",
+)  # fmt: skip
 
 
 def at_rate(samples: Samples) -> Sound:
