@@ -22,6 +22,7 @@ from rich.console import Console
 
 from device import build
 from device import config as settings
+from device.agent.profile_choice import ProfileChoice
 from device.boot import agent_version
 from device.capture.recorder import Recorder
 from device.capture.source import Source
@@ -33,6 +34,7 @@ from device.controls.dispatch import Presses, PressPorts
 from device.controls.retried import ANOTHER, COMES_BACK_S, REMOTE, SWITCH, TEXTS, RetriedButtons
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance
+from device.guidance.profiles import ABOUT_PROFILE
 from device.health import how_are_you
 from device.health.feed import SpokenTimes
 from device.health.machine_kind import this_machine
@@ -141,11 +143,12 @@ class Parts:
         self.buttons = self._made_buttons()
         self.voice = self._made_voice(voice)
         self.sight_told = SightTold(self.state_dir)
+        self.profile = ProfileChoice(config, self.state_dir)
         listens = config.capture.pace == "real"  # nobody hears a replay that is as fast as possible
         self.guidance = Guidance(
             self.voice,
             self,
-            settings=build.guidance_settings(config),
+            settings=build.guidance_settings(config, self.profile.name),
             clock=clock,
             walk_now=self.walk_clock.now_s,
             hurry=stopping.is_set,
@@ -177,7 +180,9 @@ class Parts:
         )
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.recording = Recording(self.moments, self.state_dir, self._announce_about)
-        press_ports = PressPorts(lambda: self.walking, stopping.set, lambda: how_are_you.line(self.wellbeing()))
+        press_ports = PressPorts(
+            lambda: self.walking, stopping.set, lambda: how_are_you.line(self.wellbeing()), self._next_profile
+        )
         self.presses = Presses(self.buttons, self.guidance, self.voice, (self.moments, self.recording), press_ports)
         self.models = self._made_models(ports)
         self.renewal: Renewal | None = None
@@ -195,10 +200,10 @@ class Parts:
     def _made_buttons(self) -> list[Buttons]:
         texts = itertools.chain(TEXTS, itertools.repeat(ANOTHER))
         pins = build.pins(self.config, self.clock)
-        retried = [RetriedButtons(pin, next(texts), self._announce_about) for pin in pins]
+        retried = [RetriedButtons(pin, next(texts), self._announce_button) for pin in pins]
         inputs, switches = build.inputs(self.config, self.clock), build.switches(self.config)
-        retried += [RetriedButtons(one, REMOTE, self._announce_about, most_s=COMES_BACK_S) for one in inputs]
-        retried += [RetriedButtons(one, SWITCH, self._announce_about) for one in switches]
+        retried += [RetriedButtons(one, REMOTE, self._announce_button, most_s=COMES_BACK_S) for one in inputs]
+        retried += [RetriedButtons(one, SWITCH, self._announce_button) for one in switches]
         return [*build.buttons(self.config, self.walk_clock.now_s), *retried]
 
     def _made_voice(self, name: str) -> Voice:
@@ -319,7 +324,14 @@ class Parts:
             self.voice.earcon("listened")
 
     def _announce_about(self, text: str, about: str) -> None:
+        self.guidance.tell(text, about=about)
+
+    def _announce_button(self, text: str, about: str) -> None:
         self.news.tell(text, about=about)
+
+    def _next_profile(self) -> None:
+        guidance = self.guidance
+        self.profile.next(guidance.wear, lambda text: guidance.tell(text, about=ABOUT_PROFILE))
 
     def tell_power(self, news: PowerNews) -> None:
         if news.urgent:

@@ -23,6 +23,7 @@ from device.config import Config
 from device.controls.buttons import KEYS_HELP, Keys
 from device.controls.retried import BUTTON_TEXTS
 from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_WORDS, UPDATED
+from device.guidance.profiles import PROFILE_TEXTS
 from device.guidance.shedding import SHED_TEXTS
 from device.health import announcements, status
 from device.health.how_are_you import HOW_TEXTS
@@ -50,6 +51,7 @@ SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
     TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS, *HOW_TEXTS,
     *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS,
+    *PROFILE_TEXTS,
 )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ SURE_S = 15.0  # that power comes, or comes no more: a plug is put in with some 
 
 def battery_text(percent: int, minutes: int | None = None) -> str:
     """percent: one of PERCENTS; minutes: one of MINUTES, or None = not known."""
-    return f"Battery {percent} percent." if minutes is None else f"Battery {percent} percent, {minutes} minutes left."
+    return f"Battery {percent} percent." if minutes is None else f"Battery {percent} percent, about {minutes} minutes."
 
 
 BATTERY_TEXTS = (
