@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+from device import profiles
 from device.capture.open import open_source
 from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
@@ -16,7 +17,6 @@ from device.controls.buttons import Keys, Script
 from device.controls.evdev import InputKeys, is_switch
 from device.controls.pins import PinKey, PinSwitch
 from device.controls.pressed import PressedKeys
-from device.guidance import profiles
 from device.guidance.loop import GuidanceSettings
 from device.tactile.drv2605 import Drv2605
 from device.tactile.gpio import PinMotor

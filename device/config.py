@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from device import profiles
 from device.capture.open import check_source
 from device.capture.settings import CaptureSettings
 from device.controls.bindings import binding, named
 from device.controls.keynames import SWITCHES, key_codes
-from device.guidance import profiles
-from device.guidance.profiles import ProfileSettings
+from device.profiles import ProfileSettings
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
 from shared import languages, settings, topics
 from shared.errors import ConfigError

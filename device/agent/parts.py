@@ -34,7 +34,6 @@ from device.controls.dispatch import Presses, PressPorts
 from device.controls.retried import ANOTHER, COMES_BACK_S, REMOTE, SWITCH, TEXTS, RetriedButtons
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance
-from device.guidance.profiles import ABOUT_PROFILE
 from device.health import how_are_you
 from device.health.feed import SpokenTimes
 from device.health.machine_kind import this_machine
@@ -51,6 +50,7 @@ from device.moments.collector import Moments, MomentsPorts, WalkId
 from device.moments.recording import Recording
 from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
 from device.outbox.late import LateOutbox
+from device.profiles import ABOUT_PROFILE
 from device.setup.runner import Setup
 from device.sync.conditions import SyncDecision, SyncWatch
 from device.sync.link import Link, LinkPorts, LinkSettings

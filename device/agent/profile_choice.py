@@ -10,9 +10,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from device import build
+from device import build, profiles
 from device.config import Config
-from device.guidance import profiles
 from shared import atomic
 from shared.policy import PolicySettings
 

@@ -23,7 +23,6 @@ from device.config import Config
 from device.controls.buttons import KEYS_HELP, Keys
 from device.controls.retried import BUTTON_TEXTS
 from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_WORDS, UPDATED
-from device.guidance.profiles import PROFILE_TEXTS
 from device.guidance.shedding import SHED_TEXTS
 from device.health import announcements, status
 from device.health.how_are_you import HOW_TEXTS
@@ -32,6 +31,7 @@ from device.health.power.news import POWER_TEXTS
 from device.moments.collector import MOMENT_TEXTS
 from device.moments.pausing import PAUSE_TEXTS
 from device.moments.sealer import STORAGE_TEXTS
+from device.profiles import PROFILE_TEXTS
 from device.setup.texts import SETUP_TEXTS
 from device.tactile.channel import TACTILE_TEXTS
 from device.updates.model_source import MODEL_TEXTS

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from device import build
+from device import build, profiles
 from device import config as settings
 from device.agent.profile_choice import FILE, ProfileChoice
 from device.agent.run import SAID_BEFOREHAND
 from device.controls.actions import ButtonAction
 from device.controls.buttons import KEYS
-from device.guidance import profiles
 from shared import monitor, vocabulary
 from shared.errors import ConfigError
 from shared.policy import PolicySettings
