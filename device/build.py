@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+from device import profiles
 from device.capture.open import open_source
 from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
@@ -146,18 +147,20 @@ def _pin(config: Config, clock: Clock, pin: str, one: Binding, *, setting: str) 
     return PressedKeys(key, {"": one}, clock.monotonic_s, hold_s=wanted.hold_s, double_s=wanted.double_s)
 
 
-def guidance_settings(config: Config) -> GuidanceSettings:
+def guidance_settings(config: Config, profile: str = "") -> GuidanceSettings:
+    """profile: the name of the one that is worn; "" = none"""
     guiding = config.guidance
     names = ("hazard_above", "speak_above", "flag_below")
     pinned = frozenset(name for name in names if getattr(guiding, name) is not None)
-    fast, policy = config.capture.pace == "fast", policy_settings(config)
+    fast, policy = config.capture.pace == "fast", policy_settings(config, profile)
     return GuidanceSettings(policy, looks_per_s=guiding.looks_per_s, wait_for_looks=fast, pinned=pinned)
 
 
-def policy_settings(config: Config) -> PolicySettings:
-    """What of [guidance] has the name of a figure of the policy, where it is set."""
+def policy_settings(config: Config, profile: str = "") -> PolicySettings:
+    """What of [guidance] has the name of a figure of the policy, where it is set, and the profile's over it."""
     values = {field.name: getattr(config.guidance, field.name, None) for field in fields(PolicySettings)}
-    return PolicySettings(**{name: value for name, value in values.items() if value is not None})
+    own = PolicySettings(**{name: value for name, value in values.items() if value is not None})
+    return profiles.worn(own, profiles.known(config.guidance.profiles).get(profile))
 
 
 def pace(config: Config) -> SpeechRate:

@@ -16,11 +16,13 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from device import profiles
 from device.capture.open import check_source
 from device.capture.settings import CaptureSettings
 from device.controls.bindings import binding, named
 from device.controls.keynames import SWITCHES, key_codes
 from device.moments.kept_signs import KeptSound
+from device.profiles import ProfileSettings
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
 from shared import languages, settings, topics
 from shared.errors import ConfigError
@@ -116,6 +118,12 @@ class GuidanceSection:
     """Most words a minute about obstacles and landmarks; warnings always come through."""
     repeat_after_s: Annotated[float, Meta(ge=1, le=600)] = 10.0
     """The same thing at the same side is not said again before this."""
+    profile: str = ""
+    """Named set of settings to begin with, which a press changes (see `profiles`). Empty = none."""
+    profiles: Mapping[str, ProfileSettings] = field(default_factory=dict)
+    """Own profiles, or others of the packaged ones' names: tables [guidance.profiles.NAME]."""
+    weak_side: Literal["none", "left", "right"] = "none"
+    """The side on which the wearer sees or notices less: what is there is said first, and a look earlier."""
     lead: Literal["early", "normal", "late"] = "normal"
     """early: warnings at the first look, sooner and more often wrong. late: obstacles and landmarks only when near."""
     confirmations: bool = False
@@ -288,6 +296,7 @@ def check(config: Config) -> None:
     if config.guidance.tick_every_s:
         settings.within("guidance.tick_every_s", config.guidance.tick_every_s, 2, 60)
     _check_words(config)
+    profiles.check(config.guidance.profile, config.guidance.profiles)
     spoken_language(config)
     _check_tactile(config.tactile)
     if config.sentinel.heartbeat_every_s:

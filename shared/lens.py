@@ -168,12 +168,17 @@ def examine(history: LensHistory, image: Image, t_s: float) -> tuple[LensHistory
 
 def _dusk(dusk: Dusk, seen: LensView, t_s: float) -> Dusk:
     """Whether a picture that shows nothing does so for lack of light."""
-    before = [brightness for at_s, brightness in dusk.lately if t_s - at_s <= FADED_WITHIN_S]
-    lately = (*((at_s, b) for at_s, b in dusk.lately if t_s - at_s <= FADED_WITHIN_S), (t_s, seen.brightness))
+    before = tuple(pair for pair in dusk.lately if t_s - pair[0] <= FADED_WITHIN_S)
+    lately = (*before, (t_s, seen.brightness))
     if seen.brightness >= DIM_BELOW or trouble(seen) is None:
         return Dusk(lately)
-    faded = not dusk.dark and bool(before) and max(before) <= FADED_BY * max(seen.brightness, FADED_FLOOR)
-    return Dusk(lately, dark=True, night=dusk.night or faded or seen.lamp >= LAMP_ABOVE)
+    lamp, faded = seen.lamp >= LAMP_ABOVE, not dusk.dark and _faded(before, seen.brightness)
+    return Dusk(lately, dark=True, night=dusk.night or lamp or faded)
+
+
+def _faded(before: tuple[tuple[float, float], ...], brightness: float) -> bool:
+    most = max((was for _, was in before), default=1.0)
+    return most <= FADED_BY * max(brightness, FADED_FLOOR)
 
 
 def _followed(history: LensHistory, image: Image, t_s: float) -> LensHistory:

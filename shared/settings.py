@@ -50,6 +50,11 @@ def read(defaults: Config, path: Path | None, overrides: Mapping[str, Any] | Non
     return config  # type: ignore[no-any-return]  # still of the type of `defaults`
 
 
+def tables(kind: type[Config], path: Path) -> dict[str, Config]:
+    """A file of tables of one kind, by their names, in their order. Raises: ConfigError."""
+    return _tables(kind, _parse(path), f"{path}: ")
+
+
 def address(text: str, *, what: str = "broker address", default_port: int = DEFAULT_PORT) -> tuple[str, int]:
     """(host, port) of HOST, HOST:PORT or [IPV6]:PORT. Raises: ConfigError."""
     parsed = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]\s]+)(?::([0-9]{1,5}))?", text)

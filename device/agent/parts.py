@@ -22,6 +22,7 @@ from rich.console import Console
 
 from device import build
 from device import config as settings
+from device.agent.profile_choice import ProfileChoice
 from device.boot import agent_version
 from device.capture.recorder import Recorder
 from device.capture.source import Source
@@ -50,6 +51,7 @@ from device.moments.collector import Moments, MomentsPorts, WalkId
 from device.moments.recording import Recording
 from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
 from device.outbox.late import LateOutbox
+from device.profiles import ABOUT_PROFILE
 from device.setup.runner import Setup
 from device.sync.conditions import SyncDecision, SyncWatch
 from device.sync.link import Link, LinkPorts, LinkSettings
@@ -145,11 +147,12 @@ class Parts:
         self.buttons = self._made_buttons()
         self.voice = self._made_voice(voice)
         self.sight_told = SightTold(self.state_dir)
+        self.profile = ProfileChoice(config, self.state_dir)
         listens = config.capture.pace == "real"  # nobody hears a replay that is as fast as possible
         self.guidance = Guidance(
             self.voice,
             self,
-            settings=build.guidance_settings(config),
+            settings=build.guidance_settings(config, self.profile.name),
             clock=clock,
             walk_now=self.walk_clock.now_s,
             hurry=stopping.is_set,
@@ -183,7 +186,9 @@ class Parts:
         )
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.recording = Recording(self.moments, self.state_dir, self._announce_about)
-        press_ports = PressPorts(lambda: self.walking, stopping.set, lambda: how_are_you.line(self.wellbeing()))
+        press_ports = PressPorts(
+            lambda: self.walking, stopping.set, lambda: how_are_you.line(self.wellbeing()), self._next_profile
+        )
         self.presses = Presses(self.buttons, self.guidance, self.voice, (self.moments, self.recording), press_ports)
         self.models = self._made_models(ports)
         self.renewal: Renewal | None = None
@@ -201,13 +206,13 @@ class Parts:
     def _made_buttons(self) -> list[Buttons]:
         texts = itertools.chain(TEXTS, itertools.repeat(ANOTHER))
         pins = build.pins(self.config, self.clock)
-        retried = [RetriedButtons(pin, next(texts), self._announce_about) for pin in pins]
+        retried = [RetriedButtons(pin, next(texts), self._announce_button) for pin in pins]
         inputs, switches = build.inputs(self.config, self.clock), build.switches(self.config)
         retried += [RetriedButtons(one, REMOTE, self._announce_about, most_s=COMES_BACK_S) for one in inputs]
-        retried += [RetriedButtons(one, SWITCH, self._announce_about) for one in switches]
+        retried += [RetriedButtons(one, SWITCH, self._announce_button) for one in switches]
         light = build.light(self.config)
         self.kept_signs = build.kept_signs(self.config, lambda name: self.voice.earcon(name), light)
-        retried += [] if light is None else [RetriedButtons(light, LIGHT, self._announce_about)]
+        retried += [] if light is None else [RetriedButtons(light, LIGHT, self._announce_button)]
         places = build.places(self.config, self.clock, self._announce_about)
         return [*build.buttons(self.config, self.walk_clock.now_s), *retried, *places]
 
@@ -336,7 +341,14 @@ class Parts:
             self.voice.earcon("listened")
 
     def _announce_about(self, text: str, about: str) -> None:
+        self.guidance.tell(text, about=about)
+
+    def _announce_button(self, text: str, about: str) -> None:
         self.news.tell(text, about=about)
+
+    def _next_profile(self) -> None:
+        guidance = self.guidance
+        self.profile.next(guidance.wear, lambda text: guidance.tell(text, about=ABOUT_PROFILE))
 
     def tell_power(self, news: PowerNews) -> None:
         if news.urgent:

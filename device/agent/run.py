@@ -32,6 +32,7 @@ from device.moments.collector import MOMENT_TEXTS
 from device.moments.pausing import PAUSE_TEXTS
 from device.moments.places import PLACE_TEXTS
 from device.moments.sealer import STORAGE_TEXTS
+from device.profiles import PROFILE_TEXTS
 from device.setup.texts import SETUP_TEXTS
 from device.tactile.channel import TACTILE_TEXTS
 from device.updates.model_source import MODEL_TEXTS
@@ -50,7 +51,7 @@ SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an of
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
     TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS, *HOW_TEXTS,
-    *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS, *PLACE_TEXTS,
+    *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS, *PLACE_TEXTS, *PROFILE_TEXTS,
 )  # fmt: skip
 
 

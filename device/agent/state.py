@@ -83,6 +83,7 @@ class AgentState:
             battery_minutes=parts.power.minutes_left,
             low_voltage=parts.power.reading.low_voltage,
             heat_c=parts.power.heat.heat_c,
+            profile=parts.profile.name,
             **asdict(parts.guidance.sight or SightCard()),
         )
 
@@ -115,6 +116,7 @@ class AgentState:
         """At worst the wearer is told again."""
         try:
             self._parts.sight_told.keep()
+            self._parts.profile.keep()
             self._parts.volume.keep()
         except OSError as error:
             logger.warning("What the wearer was told and has set cannot be kept: %s", error)

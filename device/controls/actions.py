@@ -13,6 +13,7 @@
     pause     recording off or on
     forget    what was recorded in the last five minutes is erased, here and on the server
     discard   the last correction is erased, here and on the server
+    profile   put on the next profile
     setup     open the set-up, or close it: a code before the camera changes server or network
     quit      end the walk
 
@@ -49,6 +50,7 @@ class ButtonAction(StrEnum):
     SWITCH_OFF = "switch_off"
     ZONE_ENTERED = "zone_entered"
     ZONE_LEFT = "zone_left"
+    PROFILE = "profile"
     SETUP = "setup"
     QUIT = "quit"
 

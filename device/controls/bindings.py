@@ -26,6 +26,7 @@ ACTIONS: Mapping[str, ButtonAction] = MappingProxyType(
         "pause": ButtonAction.PAUSE,
         "forget": ButtonAction.FORGET,
         "discard": ButtonAction.DISCARD,
+        "profile": ButtonAction.PROFILE,
         "setup": ButtonAction.SETUP,
     }
 )

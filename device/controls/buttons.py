@@ -31,6 +31,7 @@ KEYS = {
     "p": ButtonAction.PAUSE,
     "f": ButtonAction.FORGET,
     "d": ButtonAction.DISCARD,
+    "n": ButtonAction.PROFILE,
     "u": ButtonAction.SETUP,
     "q": ButtonAction.QUIT,
 }
@@ -38,7 +39,8 @@ SCRIPTED = tuple(action for action in ButtonAction if action is not ButtonAction
 """Actions of a script: a "hold" there brings its own release."""
 KEYS_HELP = (
     "space flag · c correction on/off · d discard it · r repeat · m mute · + - volume · s what it sees"
-    " · a what is ahead · h how are you · p pause recording · f forget five minutes · u set-up · q quit"
+    " · a what is ahead · h how are you · p pause recording · f forget five minutes · n next profile"
+    " · u set-up · q quit"
 )
 
 

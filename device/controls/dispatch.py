@@ -25,6 +25,7 @@ class PressPorts:
     stop: Callable[[], None]
     how_are_you: Callable[[], str]
     """What to answer to that."""
+    next_profile: Callable[[], None]
 
 
 class Presses:
@@ -88,6 +89,7 @@ class Presses:
             ButtonAction.ZONE_LEFT: lambda press: self._recording.happened(PauseEvent.ZONE_LEFT, press.t_s),
             ButtonAction.FORGET: lambda press: moments.forget(press.t_s),
             ButtonAction.DISCARD: lambda press: moments.discard_correction(press.t_s),
+            ButtonAction.PROFILE: lambda _: self._ports.next_profile(),
             ButtonAction.SETUP: lambda _: voice.earcon("refused"),  # of a replay, which has no set-up
             ButtonAction.QUIT: lambda _: self._ports.stop(),
         }

@@ -194,6 +194,11 @@ class Guidance:
             self._inbox.look_every(1 / looks_per_s)
             self._inbox.post(events.PaceChanged(1 / looks_per_s, plain, first_look))
 
+    def wear(self, wearer: PolicySettings) -> None:
+        """What the wearer wants to hear from now on."""
+        self._wearer = wearer
+        self._inbox.post(events.WearerChanged(wearer, self._settings.pinned))
+
     def settle(self, timeout_s: float) -> bool:
         """Wait until all that was posted and offered has been dealt with. Whether it was."""
         return self._inbox.settle(timeout_s)

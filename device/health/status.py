@@ -72,6 +72,8 @@ class DeviceStatus:
     """The board is fed less than it needs, now; None = it does not say."""
     heat_c: float | None = None
     """Of the board's hottest zone."""
+    profile: str = ""
+    """The one that is worn; "" = none."""
     sees: tuple[str, ...] = ()
     """Objects that the model in use sees, the most urgent first; these three are empty without a model."""
     unseen: tuple[str, ...] = ()

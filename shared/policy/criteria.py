@@ -20,6 +20,11 @@ def place_of(side: str) -> str:
     return "on the right" if side.endswith("right") else "behind" if side == "behind" else "ahead"
 
 
+def on_weak_side(place: str, settings: PolicySettings) -> bool:
+    """Whether a place is where the wearer notices less."""
+    return settings.weak_side != "none" and place.endswith(settings.weak_side)
+
+
 def tier_of(key: Key, how: str = "") -> int:
     """how: a modifier, "" = none"""
     return vocabulary.tier(vocabulary.Slots("", *key, how))
@@ -31,7 +36,9 @@ def seen_of(hazards: Iterable[Hazard], settings: PolicySettings) -> dict[Key, Ha
     above = [h for h in hazards if h.score >= settings.hazard_above and h.object in known]
     placed = [replace(hazard, side=place_of(hazard.side)) for hazard in above]
     seen: dict[Key, Hazard] = {}
-    for hazard in sorted(placed, key=lambda h: (tier_of((h.object, h.side), h.how), -h.score)):
+    for hazard in sorted(
+        placed, key=lambda h: (tier_of((h.object, h.side), h.how), not on_weak_side(h.side, settings), -h.score)
+    ):
         key = (hazard.object, hazard.side)
         first = seen.setdefault(key, hazard)
         if hazard.looks is None:  # one that is not followed is counted by its side
@@ -68,10 +75,12 @@ def also_seen(state: PolicyState, key: Key) -> PolicyState:
 
 def is_confirmed(state: PolicyState, key: Key, settings: PolicySettings) -> bool:
     """Seen often enough in the last looks: the very thing, where it is followed, else anything of its name there."""
-    hazard = dict(state.seen).get(key)
+    hazard, needed = dict(state.seen).get(key), settings.looks_needed
+    if on_weak_side(key[1], settings):
+        needed = max(1, needed - 1)
     if hazard is not None and hazard.looks is not None:
-        return sum(hazard.looks[-settings.looks_window :]) >= settings.looks_needed
-    return sum(key in look for look in state.looks) >= settings.looks_needed
+        return sum(hazard.looks[-settings.looks_window :]) >= needed
+    return sum(key in look for look in state.looks) >= needed
 
 
 def is_warned_of(state: PolicyState, key: Key, tier: int, now_s: float, settings: PolicySettings) -> bool:
@@ -102,7 +111,8 @@ def _last_said(state: PolicyState, key: Key, tier: int) -> SpokenHazard | None:
 def is_near(state: PolicyState, key: Key, settings: PolicySettings) -> bool:
     """For a wearer who wants words late. A thing that only the decoder knows has no score: it counts as near."""
     hazard = dict(state.seen).get(key)
-    return settings.lead != "late" or hazard is None or hazard.score >= settings.near_above
+    late = settings.lead == "late" and not on_weak_side(key[1], settings)
+    return not late or hazard is None or hazard.score >= settings.near_above
 
 
 def may_confirm(state: PolicyState, now_s: float, settings: PolicySettings) -> bool:

@@ -144,8 +144,7 @@ def _heard(state: PolicyState, kind: str, now_s: float, settings: PolicySettings
 def _looked(state: PolicyState, event: kinds.Looked, now_s: float, settings: PolicySettings) -> Step:
     lens = visibility.trouble_of(event, settings)
     stale = event.seen_at_s is not None and now_s - event.seen_at_s > settings.warning_stale_after_s
-    if state.paused and visibility.goes_on(state, now_s, settings):
-        state = tell(replace(state, paused=False), kinds.RESUMED, about=kinds.GUIDING, sees=True)
+    state = visibility.resumed(state, now_s, settings)
     state = visibility.viewed(replace(state, last_look_s=now_s), lens, now_s, settings)
     blind = stale or lens in kinds.BLINDING
     seen = {} if blind else criteria.seen_of(event.hazards, settings)

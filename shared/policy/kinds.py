@@ -80,6 +80,9 @@ class PolicySettings:
     """How much is said: tier 1 only, tiers 1 and 2, or all three."""
     lead: Literal["early", "normal", "late"] = "normal"
     """early: warnings at the first look, however faint. late: tiers 2 and 3 only once they are near."""
+    weak_side: Literal["none", "left", "right"] = "none"
+    """Where the wearer notices less: of things of the same tier those there are said first, a look earlier, and count
+    as near."""
     trial_classes: bool = False
     """Whether things are named of which nobody measured on real pictures how often the model is right about them."""
     confirmations: bool = False

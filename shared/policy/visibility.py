@@ -58,10 +58,13 @@ def check_stall(state: PolicyState, now_s: float, settings: PolicySettings) -> P
     return tell(replace(state, paused=True), kinds.PAUSED_NO_PICTURE, urgent=True, about=kinds.GUIDING)
 
 
-def goes_on(state: PolicyState, now_s: float, settings: PolicySettings) -> bool:
-    """Whether a look that came ends a pause: only the second of two that belong together. A camera with a picture now
-    and then would else be announced as away and back with each."""
-    return state.last_look_s is not None and now_s - state.last_look_s < settings.stalled_after_s
+def resumed(state: PolicyState, now_s: float, settings: PolicySettings) -> PolicyState:
+    """A look came. It ends a pause only as the second of two that belong together: a camera with a picture now and then
+    would else be announced as away and back with each."""
+    together = state.last_look_s is not None and now_s - state.last_look_s < settings.stalled_after_s
+    if not (state.paused and together):
+        return state
+    return tell(replace(state, paused=False), kinds.RESUMED, about=kinds.GUIDING, sees=True)
 
 
 def watch_sureness(state: PolicyState, now_s: float, settings: PolicySettings, *, sure: bool) -> PolicyState:

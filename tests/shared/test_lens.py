@@ -122,7 +122,7 @@ def with_lamps(image: NDArray[np.float64], count: int, seed: int = 0) -> NDArray
 def walk_into(darkness: Iterable[Image], *, before: float = 1.0) -> list[lens.LensTrouble | None]:
     """What is found in each of these pictures, a quarter of a second apart, after three seconds of a lit street."""
     history, found = lens.LensHistory(), []
-    lit = (noisy(street() * before, 2.0, seed) for seed in range(12))
+    lit = (noisy(street().astype(np.float64) * before, 2.0, seed) for seed in range(12))
     for number, image in enumerate([*lit, *darkness]):
         history, trouble = lens.examine(history, image, 0.25 * number)
         found.append(trouble)
@@ -140,21 +140,23 @@ def test_a_lens_that_is_covered_in_mid_walk_is_never_called_too_dark(name: str, 
 @pytest.mark.parametrize("lamps", [1, 2, 5])
 @pytest.mark.parametrize("share", [1 / 30, 1 / 60, 1 / 200])
 def test_a_dark_street_with_lamps_is_too_dark_at_once(share: float, lamps: int) -> None:
-    night = [noisy(with_lamps(street(n) * share, lamps, n), 2.0, n) for n in range(20, 28)]
+    night = [noisy(with_lamps(street(n).astype(np.float64) * share, lamps, n), 2.0, n) for n in range(20, 28)]
     found = walk_into(night)
     assert set(found) <= {lens.LensTrouble.NIGHT, None}
     assert lens.LensTrouble.NIGHT in found
 
 
 def test_light_that_goes_away_little_by_little_is_too_dark_without_any_lamp() -> None:
-    dusk = [noisy(street() * 0.85**n, 2.0, n) for n in range(40)]
+    dusk = [noisy(street().astype(np.float64) * 0.85**n, 2.0, n) for n in range(40)]
     found = walk_into(dusk)
     assert {trouble for trouble in found if trouble} == {lens.LensTrouble.NIGHT}
     assert found[-1] is lens.LensTrouble.NIGHT
 
 
 def test_a_light_that_is_switched_off_and_a_cap_from_the_start_count_as_covered() -> None:
-    assert set(walk_into([noisy(street(n) / 200, 2.0, n) for n in range(8)])) == {lens.LensTrouble.DARK}
+    assert set(walk_into([noisy(street(n).astype(np.float64) / 200, 2.0, n) for n in range(8)])) == {
+        lens.LensTrouble.DARK
+    }
     history, cap = lens.LensHistory(), COVERS["cap on, gain up"][0]
     for number in range(8):
         history, trouble = lens.examine(history, cap, 0.25 * number)

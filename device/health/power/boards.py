@@ -61,10 +61,9 @@ class Jetson:
     def read(self) -> PowerReading:
         """Raises: OSError where there is no INA3221."""
         channels = [channel for folder in self._monitors() for channel in _channels(folder)]
-        whole = [channel for channel in channels if channel.label in _WHOLE_BOARD]
         if not channels:
             raise FileNotFoundError("There is no INA3221 of a Jetson.")
-        counted = whole or [channel for channel in channels if channel.label not in ("", "NC")]
+        counted = _counted(channels)
         volts = max((channel.volts for channel in counted), default=None)
         return PowerReading(volts=volts, watts=sum(channel.volts * channel.amperes for channel in counted))
 
@@ -77,6 +76,12 @@ class _Channel:
     label: str
     volts: float
     amperes: float
+
+
+def _counted(channels: list[_Channel]) -> list[_Channel]:
+    """The one of the whole board, or all that are connected."""
+    whole = [channel for channel in channels if channel.label in _WHOLE_BOARD]
+    return whole or [channel for channel in channels if channel.label not in ("", "NC")]
 
 
 def _channels(folder: Path) -> list[_Channel]:

@@ -25,7 +25,7 @@ class Registers(Protocol):
         """Raises: OSError where nothing answers there."""
 
 
-class Message(ctypes.Structure):
+class I2cMessage(ctypes.Structure):
     """struct i2c_msg"""
 
     _fields_ = (
@@ -39,7 +39,7 @@ class Message(ctypes.Structure):
 class Transfer(ctypes.Structure):
     """struct i2c_rdwr_ioctl_data"""
 
-    _fields_ = (("msgs", ctypes.POINTER(Message)), ("nmsgs", ctypes.c_uint32))
+    _fields_ = (("msgs", ctypes.POINTER(I2cMessage)), ("nmsgs", ctypes.c_uint32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ class I2cBus:
         try:
             fcntl.ioctl(descriptor, I2C_SLAVE, address)
             first, answer = (ctypes.c_uint8 * 1)(register), (ctypes.c_uint8 * count)()
-            messages = (Message * 2)(
-                Message(address, 0, 1, ctypes.cast(first, ctypes.POINTER(ctypes.c_uint8))),
-                Message(address, I2C_M_RD, count, ctypes.cast(answer, ctypes.POINTER(ctypes.c_uint8))),
+            messages = (I2cMessage * 2)(
+                I2cMessage(address, 0, 1, ctypes.cast(first, ctypes.POINTER(ctypes.c_uint8))),
+                I2cMessage(address, I2C_M_RD, count, ctypes.cast(answer, ctypes.POINTER(ctypes.c_uint8))),
             )
             fcntl.ioctl(descriptor, I2C_RDWR, Transfer(messages, 2))
             return bytes(answer)

@@ -32,7 +32,7 @@ SURE_S = 15.0  # that power comes, or comes no more: a plug is put in with some 
 
 def battery_text(percent: int, minutes: int | None = None) -> str:
     """percent: one of PERCENTS; minutes: one of MINUTES, or None = not known."""
-    return f"Battery {percent} percent." if minutes is None else f"Battery {percent} percent, {minutes} minutes left."
+    return f"Battery {percent} percent." if minutes is None else f"Battery {percent} percent, about {minutes} minutes."
 
 
 BATTERY_TEXTS = (
@@ -112,21 +112,29 @@ def _plug(state: PowerState, reading: PowerReading, now_s: float) -> tuple[Power
 
 
 def _battery(state: PowerState, reading: PowerReading, now_s: float) -> tuple[PowerState, tuple[PowerNews, ...]]:
-    if reading.percent is None:
+    state = _measured(state, reading, now_s)
+    percent = state.percent
+    if percent is None or reading.percent is None or reading.charging:
         return state, ()
+    reached = _lowest(percent)
+    if reached is None or (state.told is not None and reached >= state.told):
+        return state, ()
+    text, said = _words(percent, state.minutes)
+    told = min(reached, _lowest(said) or reached)  # 16 % is told as 15: not again at 15
+    return replace(state, told=told, above_since_s=None), (PowerNews(text, ABOUT_BATTERY, told == LEVELS[0]),)
+
+
+def _measured(state: PowerState, reading: PowerReading, now_s: float) -> PowerState:
+    """Charge and minutes as they are known now."""
+    if reading.percent is None:
+        return state
     state = replace(state, recent=(*state.recent, reading.percent)[-READINGS:])
     percent = state.percent
     if percent is None:
-        return state, ()
+        return state
     drain = Drain() if reading.charging else followed(state.drain, percent, now_s)
     left = minutes_left(drain) if reading.minutes_left is None else reading.minutes_left
-    state = _charged(replace(state, drain=drain, minutes=None if reading.charging else left), percent, now_s)
-    reached = next((level for level in LEVELS if percent <= level), None)
-    if reached is None or reading.charging or (state.told is not None and reached >= state.told):
-        return state, ()
-    text, said = _words(percent, state.minutes)
-    told = min(reached, next(level for level in LEVELS if said <= level))  # 16 % is told as 15: not again at 15
-    return replace(state, told=told, above_since_s=None), (PowerNews(text, ABOUT_BATTERY, told == LEVELS[0]),)
+    return _charged(replace(state, drain=drain, minutes=None if reading.charging else left), percent, now_s)
 
 
 def _charged(state: PowerState, percent: float, now_s: float) -> PowerState:
@@ -136,8 +144,13 @@ def _charged(state: PowerState, percent: float, now_s: float) -> PowerState:
     since_s = now_s if state.above_since_s is None else state.above_since_s
     if state.charging is not True and now_s - since_s < REARM_S:
         return replace(state, above_since_s=since_s)
-    told = next((level for level in LEVELS if percent <= level + REARM), None)
+    told = _lowest(percent - REARM)
     return replace(state, told=told, above_since_s=None)
+
+
+def _lowest(percent: float) -> int | None:
+    """The lowest level that is reached."""
+    return next((level for level in LEVELS if percent <= level), None)
 
 
 def _words(percent: float, minutes: float | None) -> tuple[str, int]:

@@ -6,6 +6,7 @@ source: Documentation/ABI/testing/sysfs-class-power of Linux. All figures in µV
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -30,12 +31,10 @@ class KernelSupply:
         batteries = [folder for folder in self._supplies("Battery") if percent_of(folder) is not None]
         if not batteries:
             raise FileNotFoundError(f"{self.folder} has no battery that tells its charge.")
-        percents = [percent for folder in batteries if (percent := percent_of(folder)) is not None]
-        powers = [watts for folder in batteries if (watts := watts_of(folder)) is not None]
-        seconds = [left for folder in batteries if (left := seconds_left(folder)) is not None]
+        powers, seconds = _known(batteries, watts_of), _known(batteries, seconds_left)
         charging = self._charging(batteries)
         return PowerReading(
-            percent=mean(percents),
+            percent=mean(_known(batteries, percent_of)),
             charging=charging,
             volts=_scaled(batteries[0], "voltage_now"),
             watts=sum(powers) if powers else None,
@@ -88,6 +87,11 @@ def seconds_left(battery: Path) -> float | None:
         if seconds is not None and 0 < seconds < 65_535 * 60:
             return seconds
     return None
+
+
+def _known(batteries: list[Path], figure: Callable[[Path], float | None]) -> list[float]:
+    """A figure of those that tell it."""
+    return [value for value in map(figure, batteries) if value is not None]
 
 
 def _scaled(folder: Path, name: str) -> float | None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from device.guidance.look_times import KEPT, LookTimes
+from device.guidance.look_times import KEPT, LATE_S, LookTimes
 from device.health.machine_kind import kind_of, this_machine
 from server.broker.child import BrokerChild
 from server.broker.link import BrokerSession, Ports, ServerLink
@@ -129,3 +129,15 @@ def test_the_server_knows_the_kind_and_the_cost_of_a_device_that_walked(
     assert found["device"] == "dev-1"
     assert found["device_kind"] == this_machine() != ""
     assert 50 <= found["look_p95_ms"] < 5_000
+
+
+def test_late_looks_are_no_guidance_and_do_not_count_into_how_far_apart_looks_are() -> None:
+    times = LookTimes()
+    assert (times.typical_s, times.longest_s, times.late) == (None, 0.0, False)
+    for seconds in (0.2, 2.5, 0.3, LATE_S, 9.0):
+        times.add(seconds)
+    assert (times.typical_s, times.longest_s, times.late, times.in_time) == (2.5, 2.5, True, 0)
+    times.add(0.2)
+    assert (times.late, times.in_time) == (False, 1)
+    times.clear()
+    assert (times.typical_s, times.late, times.in_time) == (None, False, 0)

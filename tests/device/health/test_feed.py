@@ -191,3 +191,14 @@ def phase_on(board: Board) -> AgentPhase:
     record = board.agent()
     assert record is not None
     return record.phase
+
+
+def test_the_sentinel_is_told_how_far_apart_looks_are_on_this_board(board: Board) -> None:
+    figures = Figures()
+    feed = figures.feed(board)
+    for look_every_s in (0.25, 2.5):
+        figures.look_every_s = look_every_s
+        feed.tick()
+        record = board.agent()
+        assert record is not None
+        assert record.look_every_s == look_every_s

@@ -40,7 +40,7 @@ def test_each_level_is_told_once_whatever_the_gauge_is_like(battery: Battery) ->
 @pytest.mark.parametrize(("hours", "at_30", "at_15"), [(1.0, 10, 5), (3.0, 40, 20), (5.0, 90, 40)])
 def test_the_minutes_that_are_left_are_told_with_it_and_rounded_down(hours: float, at_30: int, at_15: int) -> None:
     said = texts(Battery(hours=hours, noise=0.5).used(hours * 60))
-    assert said[:2] == [f"Battery 30 percent, {at_30} minutes left.", f"Battery 15 percent, {at_15} minutes left."]
+    assert said[:2] == [f"Battery 30 percent, about {at_30} minutes.", f"Battery 15 percent, about {at_15} minutes."]
 
 
 def test_minutes_are_told_only_once_they_are_known() -> None:
@@ -62,7 +62,7 @@ def test_a_gauge_that_starts_anew_does_not_make_the_minutes_nonsense() -> None:
     walk = Battery(hours=3.0).used(180)
     said = texts(reset_at(walk, 6_600.0, -9.0))
     assert "Battery 30 percent." in said  # right after the jump nothing is known
-    assert "Battery 15 percent, 20 minutes left." in said
+    assert "Battery 15 percent, about 20 minutes." in said
 
 
 def test_a_bank_that_does_not_tell_is_silent() -> None:
@@ -147,7 +147,7 @@ def test_the_source_s_own_estimate_is_preferred() -> None:
     for t_s, reading in walk:
         state, pieces = news.step(state, reading, t_s)
         said += [piece.text for piece in pieces]
-    assert said == ["Battery 30 percent, 30 minutes left."]
+    assert said == ["Battery 30 percent, about 30 minutes."]
 
 
 @pytest.mark.parametrize("text", POWER_TEXTS)

@@ -116,7 +116,8 @@ def test_two_batteries_are_one(tmp_path: Path) -> None:
     tree(tmp_path / "a", type="Battery", capacity="40", status="Discharging", power_now="3000000")
     tree(tmp_path / "b", type="Battery", capacity="60", status="Unknown", power_now="2000000")
     reading = KernelSupply(tmp_path).read()
-    assert (reading.percent, reading.charging, reading.watts) == (50.0, False, pytest.approx(5.0))
+    assert (reading.percent, reading.charging) == (50.0, False)
+    assert reading.watts == pytest.approx(5.0)
 
 
 # --- chips ------------------------------------------------------------------------------------------------------------
@@ -126,7 +127,8 @@ def test_a_max17040_tells_volts_and_percent() -> None:
     """Data sheet 19-5210: VCELL in steps of 1.25 mV in the upper 12 bits, SOC in percent and 256ths."""
     bus = Bus().words(0x36, {0x02: 2960 << 4, 0x04: 0x4B80, 0x08: 0x0002})
     reading = FuelGauge(bus).read()
-    assert reading == PowerReading(percent=75.5, volts=pytest.approx(3.70))
+    assert (reading.percent, reading.charging) == (75.5, None)
+    assert reading.volts == pytest.approx(3.70)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +274,7 @@ def test_an_older_kernel_s_file_is_read_without_running_a_program(tmp_path: Path
 
 
 def test_a_raspberry_pi_tells_both_and_another_board_nothing(tmp_path: Path) -> None:
-    said = {ASK_THROTTLED: "throttled=0x50000", ASK_PMIC: PMIC}
+    said: dict[tuple[str, ...], str] = {ASK_THROTTLED: "throttled=0x50000", ASK_PMIC: PMIC}
     reading = RaspberryPi(tmp_path, lambda command: said[command]).read()
     assert (reading.low_voltage, reading.low_voltage_before) == (False, True)
     assert reading.volts == pytest.approx(5.05716)
@@ -281,7 +283,7 @@ def test_a_raspberry_pi_tells_both_and_another_board_nothing(tmp_path: Path) -> 
 
 
 def jetson(sys: Path, chip: str, channels: list[tuple[str, str, str]]) -> None:
-    files = {}
+    files = dict[str, str]()
     for number, (label, millivolts, milliamperes) in enumerate(channels, 1):
         files |= {f"in{number}_label": label, f"in{number}_input": millivolts, f"curr{number}_input": milliamperes}
     tree(sys / f"bus/i2c/drivers/ina3221/{chip}/hwmon/hwmon3", name="ina3221", **files)
