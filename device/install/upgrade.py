@@ -61,7 +61,14 @@ class Upgrade:
             raise UpgradeRefused(
                 f"The newer version was not taken: {'; '.join(worse)}.", hint="The present one goes on."
             )
-        self._switch(new, start=start)
+        earlier = self._versions.former
+        try:
+            self._switch(new, start=start)
+        except ProgramFailed as error:
+            self._versions.forget(new, former=earlier)
+            raise UpgradeRefused(
+                f"The newer version was taken back: {Exception.__str__(error)}.", hint="The present one goes on."
+            ) from error
         self._versions.forget_older()
 
     def back(self, *, start: bool) -> None:
