@@ -19,6 +19,7 @@ SCORES_DIFFER = 0.1  # kernels round differently; a model's thresholds are farth
 
 def show(walk: Path, bundle: Path) -> None:
     import av
+    import numpy as np
 
     from shared.bundle import FOR_JUDGING
     from shared.runtime import GuidanceModel
@@ -27,9 +28,9 @@ def show(walk: Path, bundle: Path) -> None:
     next_s = 0.0
     with av.open(str(walk)) as film:
         for frame in film.decode(video=0):
-            if frame.time is not None and frame.time >= next_s:
+            if frame.time >= next_s:
                 next_s += 1.0
-                seen = model.look(frame.to_ndarray(format="rgb24"))
+                seen = model.look(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
                 hazards = {f"{one.object} {one.side}": round(float(one.score), 3) for one in seen.hazards[:MOST_SURE]}
                 said = model.word(seen)
                 worded = {"text": said.text, "confidence": round(float(said.confidence), 3)}
