@@ -141,20 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode, a name of odd bytes: a sign is lost
             stream.reconfigure(errors="replace")
     try:
-        arguments = parser().parse_args(argv)
-        if arguments.command in install.COMMANDS:
-            return install.run(arguments)
-        if arguments.command == doctor.COMMAND:
-            return doctor.run(arguments, SystemClock())
-        config = load_config(arguments)
-        if arguments.command == models.COMMAND:
-            return models.run(config, arguments, SystemClock())
-        if arguments.command in enrol.COMMANDS:
-            return enrol.run(config, arguments, SystemClock())
-        if arguments.command in outbox.COMMANDS:
-            return outbox.run(config, arguments, SystemClock())
-        commands = {"run": _run, "selftest": _selftest, "status": _status}
-        return commands[arguments.command](config, arguments)
+        return _carried_out(parser().parse_args(argv))
     except InUse as error:  # no slip in the settings: systemd tries again
         return _complain(error, FAILED)
     except ConfigError as error:
@@ -164,6 +151,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("waycue-device: stopped.", file=sys.stderr)
         return INTERRUPTED
+
+
+def _carried_out(arguments: argparse.Namespace) -> int:
+    if arguments.command in install.COMMANDS:  # these need no settings, or must do with broken ones
+        return install.run(arguments)
+    if arguments.command == doctor.COMMAND:
+        return doctor.run(arguments, SystemClock())
+    config = load_config(arguments)
+    if arguments.command == models.COMMAND:
+        return models.run(config, arguments, SystemClock())
+    if arguments.command in enrol.COMMANDS:
+        return enrol.run(config, arguments, SystemClock())
+    if arguments.command in outbox.COMMANDS:
+        return outbox.run(config, arguments, SystemClock())
+    commands = {"run": _run, "selftest": _selftest, "status": _status}
+    return commands[arguments.command](config, arguments)
 
 
 def load_config(arguments: argparse.Namespace) -> Config:

@@ -19,6 +19,7 @@ NO_PICAMERA2 = (
     "the environment with --system-site-packages."
 )
 ALL = frozenset(Reload)
+UDEV_RUNS = Path("/run/udev/control")
 _COMMANDS: dict[Reload, tuple[tuple[str, ...], ...]] = {
     Reload.UDEV: (
         ("udevadm", "control", "--reload"),
@@ -35,7 +36,7 @@ def reload(reloads: Collection[Reload], *, say: Say) -> None:
     """Have the parts of the system read their changed files. A part that refuses is told; the rest goes on."""
     for reload, commands in _COMMANDS.items():
         for command in commands if reload in reloads else ():
-            if shutil.which(command[0]):
+            if shutil.which(command[0]) and (command[0] != "udevadm" or UDEV_RUNS.exists()):
                 _tried(command, say)
 
 
@@ -43,7 +44,7 @@ def _tried(command: tuple[str, ...], say: Say) -> None:
     try:
         run_program(*command)
     except ProgramFailed as error:
-        say(f"after the next boot only: {error}")
+        say(f"after the next boot only: {Exception.__str__(error)}")
 
 
 def start(*, restart: bool, say: Say) -> None:
