@@ -54,6 +54,7 @@ CONFIRM_S = 60.0
 TORN_AFTER_S = 3.0  # a code that is being moved into the picture is torn for a moment
 TORN_GAP_S = 2.0
 LAST_WORDS_S = 6.0  # before the restart, where nothing tells when they are over
+ANSWER_S = 120.0  # for a network or a server: twice what the slowest of them is given
 PAUSE_S = 0.7  # between lines of the tutorial
 LINE_S = 20.0  # after this a line of the tutorial counts as said: a dead voice must not keep it open
 ASKED_AGAIN_S = 15.0  # how long after its end the tutorial can be had again
@@ -371,6 +372,13 @@ def _prompt_again(state: SetupState, now_s: float) -> Step:
     return replace(state, prompted_s=now_s), (Say(state.prompt, about=state.phase),)
 
 
+def _awaiting(state: SetupState, now_s: float) -> Step:
+    """An answer that never comes counts as a failure that may mend itself."""
+    if now_s - state.since_s < ANSWER_S:
+        return _prompt_again(state, now_s)
+    return _answered(state, _NO_ANSWER[state.phase], now_s)
+
+
 def _confirming(state: SetupState, now_s: float) -> Step:
     return _refuse(state, now_s) if now_s - state.since_s >= CONFIRM_S else _prompt_again(state, now_s)
 
@@ -389,12 +397,17 @@ def _telling(state: SetupState, now_s: float) -> Step:
     return _say_line(replace(state, line=state.line + 1), now_s)
 
 
+_NO_ANSWER: dict[SetupPhase, SetupEvent] = {
+    SetupPhase.JOINING: NotJoined(JoinTrouble.FAILED),
+    SetupPhase.ENROLLING: NotLetIn(EnrolTrouble.UNREACHABLE),
+    SetupPhase.FINDING: ServersFound(()),
+}
 _TIMES: dict[SetupPhase, Callable[[SetupState, float], Step]] = {
     SetupPhase.LOOKING: _looking,
     SetupPhase.CONFIRMING: _confirming,
-    SetupPhase.JOINING: _prompt_again,
-    SetupPhase.ENROLLING: _prompt_again,
-    SetupPhase.FINDING: _prompt_again,
+    SetupPhase.JOINING: _awaiting,
+    SetupPhase.ENROLLING: _awaiting,
+    SetupPhase.FINDING: _awaiting,
     SetupPhase.LEAVING: _leaving,
     SetupPhase.FETCHING: _prompt_again,
     SetupPhase.TUTORIAL: _telling,

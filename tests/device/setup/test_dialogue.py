@@ -243,6 +243,14 @@ def test_what_takes_long_is_said_again_meanwhile() -> None:
     assert talk.hear(AGAIN).news() == [texts.CALLING]
 
 
+def test_an_answer_that_never_comes_is_a_failure_that_is_tried_again() -> None:
+    talk = Talk.begun().hear(CodeSeen(FULL)).wait(dialogue.ANSWER_S + 1)
+    assert talk.news()[-1] == texts.NOT_JOINED
+    talk.wait(AGAIN_S).hear(Joined()).wait(2 * dialogue.ANSWER_S + 2)
+    assert texts.NO_SERVER in talk.news()
+    assert talk.state.phase is SetupPhase.LOOKING
+
+
 # --- an enrolled device ---
 
 
