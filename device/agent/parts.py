@@ -40,6 +40,7 @@ from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
 from device.outbox.late import LateOutbox
 from device.sync.conditions import SyncDecision, SyncWatch
 from device.sync.link import Link, LinkPorts, LinkSettings
+from device.tactile.channel import LOST as NOT_FELT
 from device.tactile.channel import FeltBuzz, Tactile
 from device.tactile.patterns import buzz_of
 from device.updates.late_models import LateModels
@@ -48,6 +49,7 @@ from device.updates.permission import Permission, settings_allow
 from device.updates.slots import current_slot
 from device.voice.espeak import Espeak
 from device.voice.phrases import Phrases
+from device.voice.reserve import Reserve
 from device.voice.speakers import Speakers
 from device.voice.voice import VOLUME_LEAST, Voice, VoiceUtterance
 from device.voice.volume import KeptVolume
@@ -115,6 +117,7 @@ class Parts:
         self.report = WalkReport(self.walk.walk_id, self.walk.device, config.capture.source)
         self.captions = Captions(file=options.captions, console=ports.console)
         self.buttons = self._made_buttons()
+        self.tactile: Tactile | None = None
         self.voice = self._made_voice()
         self.sight_told = SightTold(self.state_dir)
         listens = config.capture.pace == "real"  # nobody hears a replay that is as fast as possible
@@ -169,6 +172,9 @@ class Parts:
         self.volume = KeptVolume(self.state_dir, setting=self.config.voice.volume, least=VOLUME_LEAST)
         sink = build.sink(self.config, self.walk_clock, self.clock)
         self.speakers = sink if isinstance(sink, Speakers) else None
+        if build.is_only_felt(self.config):
+            self.speakers = build.speakers(self.config, self.clock)
+            sink = Reserve(sink, self.speakers, needed=self._is_not_felt, news=NOT_FELT)
         return Voice(
             self.phrases,
             sink,
@@ -187,6 +193,9 @@ class Parts:
         return Tactile(
             motors, self.clock, announce=lambda text: self.guidance.tell(text, about="vibration"), felt=self._felt
         )
+
+    def _is_not_felt(self) -> bool:
+        return self.tactile is not None and bool(self.tactile.trouble)
 
     def _made_models(self, ports: AgentPorts) -> Models:
         guiding, camera = self.config.guidance, self.config.capture.camera
@@ -244,7 +253,8 @@ class Parts:
         self.moments.note(t_s, reason)
 
     def _felt(self, felt: FeltBuzz) -> None:
-        self.report.felt(felt.buzz.side, felt.buzz.tier, felt.taken_s, felt.driven_s)
+        times = (felt.taken_s, felt.asked_s, felt.driven_s)
+        self.report.felt(felt.buzz.side, felt.buzz.tier, times)
 
     def looked(self, version: str) -> None:
         self.models.looked(version)

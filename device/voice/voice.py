@@ -368,7 +368,8 @@ class Voice:
             if self._open and not self._sink.is_alive:
                 self._broke("The sound output is gone. Plug the headphones in again.")
         with self._lock:
-            on_purpose = self._open and self._wanted is None and self._sink.wants_reopen
+            pauses = self._wanted is None or self._sink.silent
+            on_purpose = self._open and pauses and self._sink.wants_reopen
             broken = not self._open and self._clock.monotonic_s() >= self._retry_at_s
             if on_purpose:
                 self._open, self._reopening = False, True
