@@ -49,7 +49,7 @@ from device.updates.permission import Permission, settings_allow
 from device.updates.slots import current_slot
 from device.voice.espeak import Espeak
 from device.voice.phrases import Phrases
-from device.voice.reserve import Reserve
+from device.voice.reserve import SpeechInReserve
 from device.voice.speakers import Speakers
 from device.voice.voice import VOLUME_LEAST, Voice, VoiceUtterance
 from device.voice.volume import KeptVolume
@@ -174,17 +174,18 @@ class Parts:
         self.speakers = sink if isinstance(sink, Speakers) else None
         if build.is_only_felt(self.config):
             self.speakers = build.speakers(self.config, self.clock)
-            sink = Reserve(sink, self.speakers, needed=self._is_not_felt, news=NOT_FELT)
-        return Voice(
+            sink = SpeechInReserve(sink, self.speakers, needed=self._is_not_felt, news=NOT_FELT)
+        voice = Voice(
             self.phrases,
             sink,
             pace=replace(build.pace(self.config), volume=self.volume.now),
             clock=self.clock,
             walk_now=self.walk_clock.now_s,
             on_trouble=self._voice_trouble,
-            on_volume=self.volume.changed,
-            on_news=lambda text: self.guidance.tell(text, urgent=True, about=policy.VOICE),
         )
+        voice.on_volume = self.volume.changed
+        voice.on_news = lambda text: self.guidance.tell(text, urgent=True, about=policy.VOICE)
+        return voice
 
     def _made_tactile(self) -> Tactile | None:
         motors = build.motors(self.config)

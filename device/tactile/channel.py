@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from device.tactile import schedule
 from device.tactile.motors import Motors
 from device.tactile.patterns import Buzz
-from device.tactile.schedule import Asked, ScheduleState, TimePassed
+from device.tactile.schedule import Asked, ScheduleState, Waited
 from shared.background import Background
 from shared.backoff import exponential_s
 from shared.clock import Clock
@@ -96,7 +96,7 @@ class Tactile:
             try:
                 asked = self._asked.get(timeout=self._wait_s())
             except queue.Empty:
-                self._deal_with(TimePassed(), None)
+                self._deal_with(Waited(), None)
                 continue
             if asked is not None:
                 self._deal_with(Asked(asked.buzz), asked)
@@ -108,7 +108,7 @@ class Tactile:
             wait_s = min(wait_s, self._retry_at_s - now_s)
         return max(0.001, wait_s)
 
-    def _deal_with(self, event: Asked | TimePassed, asked: BuzzAsked | None) -> None:
+    def _deal_with(self, event: Asked | Waited, asked: BuzzAsked | None) -> None:
         self._state, starts = schedule.step(self._state, event, self._clock.monotonic_s())
         for start in starts:
             self._drive(start.buzz, asked)

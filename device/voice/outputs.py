@@ -106,15 +106,19 @@ def ranked(
     server_expected: a sound server runs, to which ALSA's default leads, whether or not its sinks can be listed
     """
     order = sorted(found, key=_worth)
-    named = [output for output in order if is_named(output, wanted)]
-    if wanted and not named:  # PortAudio may know it
-        named = [SoundOutput(wanted, _kind_of_card(wanted), NAMED)]
+    named = _named(order, wanted)
     rest = [output for output in order if output not in named and output.kind is not OutputKind.DUMMY]
     of_server = [output for output in rest if output.through == SERVER]
     of_cards = [output for output in rest if output.through == CARD]
     if default_written or server_expected:
         return (*named, *of_server, ANY, *of_cards)
     return (*named, *of_server, *of_cards, ANY)
+
+
+def _named(order: Iterable[SoundOutput], wanted: str) -> list[SoundOutput]:
+    """The outputs that the settings name; one that no list shows may be known to PortAudio."""
+    listed = [output for output in order if is_named(output, wanted)]
+    return listed if listed or not wanted else [SoundOutput(wanted, _kind_of_card(wanted), NAMED)]
 
 
 def is_named(output: SoundOutput, wanted: str) -> bool:

@@ -12,7 +12,7 @@ from device.voice.espeak import Samples
 from device.voice.sinks import Sink, VoiceEvent
 
 
-class Reserve:
+class SpeechInReserve:
     """As Sink: one that is silent, or, while `needed`, one that is heard. news: said when it is heard from now on."""
 
     def __init__(self, quiet: Sink, heard: Sink, *, needed: Callable[[], bool], news: str) -> None:

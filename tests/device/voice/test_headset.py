@@ -49,8 +49,8 @@ class Wearer:
             clock=CLOCK,
             walk_now=CLOCK.monotonic_s,
             on_trouble=self.troubles.append,
-            on_news=self.news.append,
         )
+        self.voice.on_news = self.news.append
         self.voice.start()
 
     def say(self, number: int, *, earcon: str | None = None, side: Side | None = None, tier: int = 2) -> None:
