@@ -56,6 +56,11 @@ def speakers(config: Config, clock: Clock) -> Speakers:
     return Speakers(clock, outputs=OutputList(clock, wanted=output), stereo=stereo)
 
 
+def is_only_felt(config: Config) -> bool:
+    """Whether speech is off and guidance is felt."""
+    return config.voice.speech == "none" and config.tactile.motors != "none" and config.capture.pace == "real"
+
+
 def motors(config: Config) -> Motors | None:
     """None = there are none."""
     wanted = config.tactile

@@ -55,6 +55,7 @@ from device.profiles import ABOUT_PROFILE
 from device.setup.runner import Setup
 from device.sync.conditions import SyncDecision, SyncWatch
 from device.sync.link import Link, LinkPorts, LinkSettings
+from device.tactile.channel import LOST as NOT_FELT
 from device.tactile.channel import FeltBuzz, Tactile
 from device.tactile.patterns import buzz_of
 from device.updates.late_models import LateModels
@@ -63,6 +64,7 @@ from device.updates.permission import Permission, settings_allow
 from device.updates.slots import current_slot
 from device.voice.espeak import Espeak
 from device.voice.phrases import Phrases
+from device.voice.reserve import SpeechInReserve
 from device.voice.speakers import Speakers
 from device.voice.voice import VOLUME_LEAST, Voice, VoiceUtterance
 from device.voice.volume import KeptVolume
@@ -145,6 +147,7 @@ class Parts:
         self.report = WalkReport(self.walk.walk_id, self.walk.device, config.capture.source, self.language.spoken)
         self.captions = Captions(file=options.captions, console=ports.console, words=self.language.spoken)
         self.buttons = self._made_buttons()
+        self.tactile: Tactile | None = None
         self.voice = self._made_voice(voice)
         self.sight_told = SightTold(self.state_dir)
         self.profile = ProfileChoice(config, self.state_dir)
@@ -208,7 +211,7 @@ class Parts:
         pins = build.pins(self.config, self.clock)
         retried = [RetriedButtons(pin, next(texts), self._announce_button) for pin in pins]
         inputs, switches = build.inputs(self.config, self.clock), build.switches(self.config)
-        retried += [RetriedButtons(one, REMOTE, self._announce_about, most_s=COMES_BACK_S) for one in inputs]
+        retried += [RetriedButtons(one, REMOTE, self._announce_button, most_s=COMES_BACK_S) for one in inputs]
         retried += [RetriedButtons(one, SWITCH, self._announce_button) for one in switches]
         light = build.light(self.config)
         self.kept_signs = build.kept_signs(self.config, lambda name: self.voice.earcon(name), light)
@@ -222,16 +225,20 @@ class Parts:
         self.volume = KeptVolume(self.state_dir, setting=self.config.voice.volume, least=VOLUME_LEAST)
         sink = build.sink(self.config, self.walk_clock, self.clock)
         self.speakers = sink if isinstance(sink, Speakers) else None
-        return Voice(
+        if build.is_only_felt(self.config):
+            self.speakers = build.speakers(self.config, self.clock)
+            sink = SpeechInReserve(sink, self.speakers, needed=self._is_not_felt, news=NOT_FELT)
+        voice = Voice(
             self.phrases,
             sink,
             pace=replace(build.pace(self.config), volume=self.volume.now),
             clock=self.clock,
             walk_now=self.walk_clock.now_s,
             on_trouble=self._voice_trouble,
-            on_volume=self.volume.changed,
-            on_news=lambda text: self.guidance.tell(text, urgent=True, about=policy.VOICE),
         )
+        voice.on_volume = self.volume.changed
+        voice.on_news = lambda text: self.guidance.tell(text, urgent=True, about=policy.VOICE)
+        return voice
 
     def _made_tactile(self) -> Tactile | None:
         motors = build.motors(self.config)
@@ -240,6 +247,9 @@ class Parts:
         return Tactile(
             motors, self.clock, announce=lambda text: self.guidance.tell(text, about="vibration"), felt=self._felt
         )
+
+    def _is_not_felt(self) -> bool:
+        return self.tactile is not None and bool(self.tactile.trouble)
 
     def _made_models(self, ports: AgentPorts) -> Models:
         guiding, camera = self.config.guidance, self.camera
@@ -305,7 +315,8 @@ class Parts:
         self.moments.note(t_s, reason)
 
     def _felt(self, felt: FeltBuzz) -> None:
-        self.report.felt(felt.buzz.side, felt.buzz.tier, felt.taken_s, felt.driven_s)
+        times = (felt.taken_s, felt.asked_s, felt.driven_s)
+        self.report.felt(felt.buzz.side, felt.buzz.tier, times)
 
     def looked(self, version: str) -> None:
         self.models.looked(version)

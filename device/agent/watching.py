@@ -77,12 +77,13 @@ def _keeper(parts: Parts, board: Board) -> SentinelKeeper:
 
     options = ["--output", chosen.output or chosen.voice_output]
     options += ["--heartbeat-every-s", str(chosen.heartbeat_every_s)]
-    return SentinelKeeper(
+    keeper = SentinelKeeper(
         board,
         state_dir=parts.state_dir,
         options=tuple(options),
-        output=lambda: parts.speakers.environ if parts.speakers is not None else {},
         render=render,
         announce=lambda text: parts.guidance.tell(text, about=ABOUT_WATCH),
         clock=parts.clock,
     )
+    keeper.output = lambda: parts.speakers.environ if parts.speakers is not None else {}
+    return keeper

@@ -65,7 +65,6 @@ class SentinelKeeper:
 
     render: int16 [n] at RATE_HZ of a sentence; raises: MediaError
     options: more of its command line
-    output: what leads to the output that the agent plays on, for the sentinel to follow
     """
 
     def __init__(
@@ -77,9 +76,9 @@ class SentinelKeeper:
         render: Callable[[str], Samples],
         announce: Callable[[str], None],
         clock: Clock,
-        output: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        self._output = output
+        self.output: Callable[[], Mapping[str, str]] = dict
+        """What leads to the output that the agent plays on, for the sentinel to follow."""
         self._told: str | None = None
         """What of it stands beside the board."""
         self._board = board
@@ -123,7 +122,7 @@ class SentinelKeeper:
             self._rendered = self._prepare()
 
     def _tell_output(self) -> None:
-        told = "".join(f"{name}={value}\n" for name, value in self._output().items())
+        told = "".join(f"{name}={value}\n" for name, value in self.output().items())
         if told and told != self._told:
             atomic.write_bytes(self._board.path.parent / OUTPUT, told.encode())
             self._told = told

@@ -17,6 +17,7 @@ from shared.errors import MediaError, Transient
 
 CARDS = Path("/proc/asound/cards")
 LATENCY_US = 100_000
+_CARD = re.compile(r"^ *(\d+) \[(\S+) *\]: (.*(?:\n {6,}.*)?)", re.MULTILINE)
 _EBUSY = 16
 _PLAYBACK, _NONBLOCK, _S16_LE, _INTERLEAVED = 0, 1, 2, 3
 
@@ -40,20 +41,24 @@ def outputs(wanted: str, cards: str, *, server: bool = False) -> Iterator[str]:
     cards: /proc/asound/cards
     server: the default leads to a sound server, or somebody wrote where it leads; else it is the first card
     """
-    found = re.findall(r"^ *(\d+) \[(\S+) *\]: (.*(?:\n {6,}.*)?)", cards, re.MULTILINE)
+    found = [(number, f"{name} {text}".lower()) for number, name, text in _CARD.findall(cards)]
     named = re.search(r"hw:([\w=,]+)", wanted)
     if named:
         yield f"plughw:{named[1]}"
     elif wanted and not wanted.isdigit():
-        yield from (f"plughw:{number}" for number, *names in found if wanted.lower() in " ".join(names).lower())
+        yield from (f"plughw:{number}" for number, text in found if wanted.lower() in text)
         yield wanted
-    worn = [number for number, *names in found if "hdmi" not in " ".join(names).lower()]
-    shared = [f"sysdefault:{number}" for number in worn]  # with other programs, where the card's own default is
-    monitors = [f"plughw:{number}" for number, *_ in found if number not in worn]
-    if found and found[0][0] not in worn and not server:
-        yield from (*shared, *(f"plughw:{number}" for number in worn), "default", *monitors)
-    else:
-        yield from ("default", *(f"plughw:{number}" for number in worn), *monitors)
+    yield from _unnamed(found, server=server)
+
+
+def _unnamed(found: list[tuple[str, str]], *, server: bool) -> list[str]:
+    """found: number and lower-case text of each card"""
+    worn = [number for number, text in found if "hdmi" not in text]
+    alone = [f"plughw:{number}" for number in worn]
+    monitors = [f"plughw:{number}" for number, _ in found if number not in worn]
+    if server or not found or found[0][0] in worn:
+        return ["default", *alone, *monitors]
+    return [*(f"sysdefault:{number}" for number in worn), *alone, "default", *monitors]  # the first are shared
 
 
 def default_is_chosen(environ: Mapping[str, str]) -> bool:

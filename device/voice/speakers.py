@@ -119,7 +119,10 @@ class Speakers:
         if self._buffering.buffer_s != before_s:
             text = f"{self._buffering.buffer_s * 1000:.0f} ms ({LEAST_S * 1000:.0f} to {MOST_S * 1000:.0f})"
             logger.warning("The buffer of the sound output is %s from its next pause on.", text)
-        if self._outputs is not None and self.output is not None and self._outputs.changed():
+        if self._outputs is None or self.output is None:
+            return
+        unlisted_s = self._passed_over.get(self._outputs.wanted, now_s)  # comes and goes without a word of any list
+        if self._outputs.changed() or now_s - unlisted_s >= FAILED_S:
             listed, place = self._outputs.scan(), self.output
             self._gone = all(not _same(place, other) for other in listed)
             works = (other for other in listed if now_s - self._passed_over.get(other.name, -FAILED_S) >= FAILED_S)
