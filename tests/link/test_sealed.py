@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from device.outbox.outbox import Outbox, OutboxItem
+from server.broker.child import BrokerChild
 from server.database.store import open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
@@ -26,6 +27,7 @@ from shared.sealing import SealedPlace
 from tests.device.outbox.records import DEVICE, chunk, correction, jpeg, payloads, wav
 from tests.faults.carrier import said
 from tests.link.depot import Depot
+from tests.link.parties import DEADLINE_S, MakeLink, Server, check, seal
 
 KEY = X25519PrivateKey.generate()
 RECORD = chunk(1).chunk_id
@@ -184,3 +186,18 @@ def test_a_dataset_takes_a_sealed_moment_in_as_a_sample(memory_path: Path) -> No
         (row,) = dataset.rows()
         assert row.sample_id == RECORD
         assert (dataset.folder / row.frame_path).read_bytes() == jpeg(1)
+
+
+def test_sealed_moments_cross_a_broker_as_any_other_and_leave_the_device(
+    broker: BrokerChild, memory_path: Path, make_link: MakeLink
+) -> None:
+    with closing(Outbox(memory_path / "sealed", key=KEY.public_key())) as box, Server(broker, memory_path) as server:
+        server.ingest.opening_with(KEY)
+        expected = seal(box, 5, clip_bytes=900_000)
+        size = box.counts().queued_bytes
+        link = make_link(outbox=box)
+        link.start()
+        assert link.wait_idle(DEADLINE_S)
+        link.stop()
+        check(memory_path, box, expected, 6)
+        assert (link.sent_bytes, link.resent_bytes) == (size, 0)
