@@ -18,13 +18,12 @@ from msgspec import Meta
 
 from device.capture.open import check_source
 from device.capture.settings import CaptureSettings
-from device.controls.bindings import binding, named
-from device.controls.keynames import SWITCHES, key_codes
-from device.moments.kept_signs import KeptSound
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
 from shared import settings, topics
 from shared.errors import ConfigError
 from shared.runtime import Execution
+
+KeptSound = Literal["presses", "all", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,22 +243,8 @@ def check(config: Config) -> None:
         settings.address(config.broker.address)
     if config.capture.pace == "fast" and not config.capture.source.startswith("replay:"):
         raise ConfigError("capture.pace is fast, which is for a replay.", hint="Leave it out, or use replay:FILE.")
-    _check_buttons(config.buttons)
     if config.buttons.script and not config.capture.source.startswith("replay:"):
         raise ConfigError("buttons.script is for a replay.", hint="Leave it out, or use replay:FILE as the source.")
-
-
-def _check_buttons(wanted: ButtonsSection) -> None:
-    """What presses do is read here, so that a slip is found before the walk."""
-    binding(wanted.press, "buttons.press")
-    binding(wanted.repeat_press, "buttons.repeat_press")
-    named(wanted.pins, "buttons.pins")
-    key_codes(named(wanted.input_keys, "buttons.input_keys"))
-    if wanted.pause_switch.lower() in SWITCHES and not wanted.input:
-        raise ConfigError(
-            f"buttons.pause_switch is {wanted.pause_switch!r}, a switch of an input device.",
-            hint="Name the device with buttons.input, or a pin such as GPIO23.",
-        )
 
 
 SILENT = {"speakers": "the sound card", "none": "captions only"}

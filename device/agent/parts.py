@@ -53,7 +53,7 @@ from device.voice.phrases import Phrases
 from device.voice.voice import Voice, VoiceUtterance
 from shared import atomic, erasure, policy
 from shared.clock import Clock
-from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, HeardWords, Status, decode
+from shared.messages import ChunkRecord, CorrectionHeard, CorrectionRecord, EraseRecord, Status, decode
 from shared.runtime import check_golden
 
 logger = logging.getLogger(__name__)
@@ -163,6 +163,7 @@ class Parts:
         self.sync_watch = SyncWatch(self.config.sync, self._allow)
 
     def _made_buttons(self) -> list[Buttons]:
+        build.check_buttons(self.config)
         texts = itertools.chain(TEXTS, itertools.repeat(ANOTHER))
         pins = build.pins(self.config, self.clock)
         retried = [RetriedButtons(pin, next(texts), self._announce_about) for pin in pins]
@@ -287,7 +288,7 @@ class Parts:
 
     def _read_back(self, payload: bytes) -> None:
         """The server understood a correction: of this walk, and not discarded since, it is said to the wearer."""
-        heard = decode(HeardWords, payload)
+        heard = decode(CorrectionHeard, payload)
         if self.config.voice.read_back and self.moments.is_last_correction(heard.correction_id):
             self.guidance.post(policy.WordsHeard(heard.text))
 

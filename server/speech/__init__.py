@@ -13,7 +13,7 @@ from collections.abc import Callable
 from server.dataset.merge import Merge
 from server.speech.transcript import NOTHING, Transcriber, Transcript, proposal, understood
 from shared.errors import ConfigError, MediaError
-from shared.messages import HeardWords
+from shared.messages import CorrectionHeard
 
 __all__ = ["NOTHING", "Transcriber", "Transcript", "open_transcriber", "proposal", "transcribe_waiting", "understood"]
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def transcribe_waiting(
     transcriber: Transcriber,
     *,
     stop: Callable[[], bool],
-    tell: Callable[[str, HeardWords], object] = lambda device, words: None,
+    tell: Callable[[str, CorrectionHeard], object] = lambda device, words: None,
 ) -> int:
     """Listen to every waiting correction, oldest first, until `stop` says so; returns how many were written down.
 
@@ -64,6 +64,6 @@ def transcribe_waiting(
         merge.put_transcript(
             device, correction_id, transcript=heard.text, confidence=heard.confidence, proposal=wording
         )
-        tell(device, HeardWords(correction_id, wording))
+        tell(device, CorrectionHeard(correction_id, wording))
         done += 1
     return done
