@@ -82,6 +82,10 @@ def stopped(text: str, *, tier: int, why: str, clear_allowed: bool = False) -> s
         return _news(spelt)
     if why == "heard":
         return _own_words(text, tier)
+    return _guidance(text, spelt, tier, clear_allowed=clear_allowed)
+
+
+def _guidance(text: str, spelt: list[str], tier: int, *, clear_allowed: bool) -> str | None:
     if text in NOT_SURE_SENTENCES and tier > 1:
         return None
     if text == CLEAR_SENTENCE:

@@ -207,17 +207,20 @@ def _event_files(name: str, codes: Mapping[tuple[int, int], str], root: Path) ->
 
 def _numbers(name: str, names: Mapping[int, str]) -> list[int]:
     """The event files of the one device of that name, or with that in its name. Raises: ConfigError."""
-    own = [number for number, found in names.items() if found.lower() == name.lower()]
-    own = own or [number for number, found in names.items() if name.lower() in found.lower()]
-    listed = ", ".join(sorted({names[number] for number in own}))
-    if len({names[number] for number in own}) > 1:
+    whole = {found for found in names.values() if found.lower() == name.lower()}
+    meant = whole or {found for found in names.values() if name.lower() in found.lower()}
+    if len(meant) > 1:
+        listed = ", ".join(sorted(meant))
         raise ConfigError(f"buttons.input {name!r} may be one of: {listed}.", hint="Write the whole name.")
-    if not own:
-        known = ", ".join(sorted(set(names.values()))) or "none"
-        raise ConfigError(
-            f"There is no input device {name!r}.", hint=f"Is it switched on and paired? There are: {known}."
-        )
-    return own
+    if not meant:
+        listed = ", ".join(sorted(set(names.values()))) or "none"
+        hint = f"Is it switched on and paired? There are: {listed}."
+        raise ConfigError(f"There is no input device {name!r}.", hint=hint)
+    return _called(meant, names)
+
+
+def _called(meant: Collection[str], names: Mapping[int, str]) -> list[int]:
+    return [number for number, found in names.items() if found in meant]
 
 
 def _names(root: Path) -> dict[int, str]:
