@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from server import speech
 from server.database import store as db
 from server.dataset import erasing
 from server.dataset.merge import Came, Merge, Merged, RecordCame
@@ -24,7 +25,7 @@ from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared.clock import ManualClock
 from shared.erasure import id_of
-from shared.messages import EraseRecord, Part
+from shared.messages import CorrectionHeard, EraseRecord, Part
 from tests.server.dataset.moments import House, Moment, Spoken, moment, sound, spoken
 
 ONE, TWO, THREE = (moment(n, seed=n, raw_output="Stop, curb ahead.") for n in range(3))
@@ -285,3 +286,17 @@ def test_a_wish_that_was_cut_short_is_done_by_the_next_writer(house: House, step
     assert {row.sample_id for row in house.dataset.rows()} == {ONE.record.chunk_id, THREE.record.chunk_id}
     assert erase(house, BY_TIME).state == "merged"
     assert check(house.home, ManualClock()).findings == ()
+
+
+def test_what_is_understood_of_a_correction_is_told_to_its_device(house: House) -> None:
+    class Ears:
+        def transcribe(self, wav: bytes) -> speech.Transcript:
+            return speech.Transcript("stop curb ahead", 0.9)
+
+    told: list[tuple[str, CorrectionHeard]] = []
+    house.send_all([TWO, SAID])
+    count = speech.transcribe_waiting(
+        house.merge, Ears(), stop=lambda: False, tell=lambda device, words: told.append((device, words))
+    )
+    assert count == 1
+    assert told == [("pi-1", CorrectionHeard(SAID.record.correction_id, "Stop, curb ahead."))]
