@@ -15,11 +15,12 @@ from device.controls.actions import Buttons
 from device.controls.bindings import Binding, binding, named
 from device.controls.buttons import Keys, Script
 from device.controls.evdev import InputKeys, is_switch
+from device.controls.keynames import key_codes
 from device.controls.pins import PinKey, PinLight, PinSwitch
+from device.controls.places import Places
 from device.controls.pressed import PressedKeys
 from device.guidance.loop import GuidanceSettings
 from device.moments.kept_signs import KeptSigns
-from device.moments.places import Places
 from device.tactile.drv2605 import Drv2605
 from device.tactile.gpio import PinMotor
 from device.tactile.motors import Motors
@@ -28,6 +29,7 @@ from device.voice.sinks import Sink, Timeline, WavFile
 from device.voice.speakers import Speakers
 from device.voice.voice import SpeechRate
 from shared.clock import Clock
+from shared.errors import ConfigError
 from shared.policy import PolicySettings
 from shared.sides import Side
 
@@ -80,6 +82,20 @@ def buttons(config: Config, walk_now: Callable[[], float]) -> list[Buttons]:
     if wanted.keys:
         sources.append(Keys(walk_now))
     return sources
+
+
+def check_buttons(config: Config) -> None:
+    """What presses do, of every button: a slip is found at the start. Raises: ConfigError."""
+    wanted = config.buttons
+    binding(wanted.press, "buttons.press")
+    binding(wanted.repeat_press, "buttons.repeat_press")
+    named(wanted.pins, "buttons.pins")
+    key_codes(named(wanted.input_keys, "buttons.input_keys"))
+    if is_switch(wanted.pause_switch) and not wanted.input:
+        raise ConfigError(
+            f"buttons.pause_switch is {wanted.pause_switch!r}, a switch of an input device.",
+            hint="Name the device with buttons.input, or a pin such as GPIO23.",
+        )
 
 
 def pins(config: Config, clock: Clock) -> list[Buttons]:

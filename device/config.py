@@ -19,15 +19,14 @@ from msgspec import Meta
 from device import profiles
 from device.capture.open import check_source
 from device.capture.settings import CaptureSettings
-from device.controls.bindings import binding, named
-from device.controls.keynames import SWITCHES, key_codes
-from device.moments.kept_signs import KeptSound
 from device.profiles import ProfileSettings
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
 from shared import languages, settings, topics
 from shared.errors import ConfigError
 from shared.languages import Language
 from shared.runtime import Execution
+
+KeptSound = Literal["presses", "all", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +307,6 @@ def check(config: Config) -> None:
         settings.address(config.broker.address)
     if config.capture.pace == "fast" and not config.capture.source.startswith("replay:"):
         raise ConfigError("capture.pace is fast, which is for a replay.", hint="Leave it out, or use replay:FILE.")
-    _check_buttons(config.buttons)
     if config.buttons.script and not config.capture.source.startswith("replay:"):
         raise ConfigError("buttons.script is for a replay.", hint="Leave it out, or use replay:FILE as the source.")
 
@@ -328,19 +326,6 @@ def _check_tactile(wanted: TactileSection) -> None:
             )
     if wanted.left == wanted.right:
         raise ConfigError(f"tactile.left and tactile.right are both {wanted.left!r}.", hint="Leave one of them out.")
-
-
-def _check_buttons(wanted: ButtonsSection) -> None:
-    """What presses do is read here, so that a slip is found before the walk."""
-    binding(wanted.press, "buttons.press")
-    binding(wanted.repeat_press, "buttons.repeat_press")
-    named(wanted.pins, "buttons.pins")
-    key_codes(named(wanted.input_keys, "buttons.input_keys"))
-    if wanted.pause_switch.lower() in SWITCHES and not wanted.input:
-        raise ConfigError(
-            f"buttons.pause_switch is {wanted.pause_switch!r}, a switch of an input device.",
-            hint="Name the device with buttons.input, or a pin such as GPIO23.",
-        )
 
 
 SILENT = {"speakers": "the sound card", "none": "captions only"}

@@ -38,7 +38,7 @@ from shared import atomic, enrolment, messages, settings, topics
 from shared.background import Background
 from shared.clock import Clock
 from shared.ends import ending
-from shared.messages import HeardWords, Status
+from shared.messages import CorrectionHeard, Status
 from shared.notify import READY, STOPPING, notify
 
 OFFERS_EVERY_S = 1.0
@@ -72,7 +72,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         link.start()
         stack.callback(link.stop)
 
-        def tell(device: str, words: HeardWords) -> None:
+        def tell(device: str, words: CorrectionHeard) -> None:
             link.publish(topics.heard(device), messages.encode(words))
 
         transcription = Background(
@@ -203,7 +203,7 @@ def _transcribe(
     config: ServerConfig,
     correction: threading.Event,
     stopping: threading.Event,
-    tell: Callable[[str, HeardWords], object],
+    tell: Callable[[str, CorrectionHeard], object],
 ) -> None:
     """Transcribe corrections as they come, and those that came while no server ran. correction: one came."""
     if config.speech.recogniser == "none":

@@ -71,7 +71,7 @@ from device.voice.volume import KeptVolume
 from shared import atomic, erasure, policy
 from shared.clock import Clock
 from shared.guidance.events import SayNow
-from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, HeardWords, Status, decode
+from shared.messages import ChunkRecord, CorrectionHeard, CorrectionRecord, EraseRecord, Status, decode
 from shared.runtime import check_golden
 
 logger = logging.getLogger(__name__)
@@ -207,6 +207,7 @@ class Parts:
         return key
 
     def _made_buttons(self) -> list[Buttons]:
+        build.check_buttons(self.config)
         texts = itertools.chain(TEXTS, itertools.repeat(ANOTHER))
         pins = build.pins(self.config, self.clock)
         retried = [RetriedButtons(pin, next(texts), self._announce_button) for pin in pins]
@@ -383,7 +384,7 @@ class Parts:
 
     def _read_back(self, payload: bytes) -> None:
         """The server understood a correction: of this walk, and not discarded since, it is said to the wearer."""
-        heard = decode(HeardWords, payload)
+        heard = decode(CorrectionHeard, payload)
         if self.config.voice.read_back and self.moments.is_last_correction(heard.correction_id):
             self.guidance.post(policy.WordsHeard(heard.text))
 

@@ -21,6 +21,7 @@ from device.agent.state import AgentState
 from device.capture.source import Source, SourceInfo, VideoFrame
 from device.config import Config
 from device.controls.buttons import KEYS_HELP, Keys
+from device.controls.places import PLACE_TEXTS
 from device.controls.retried import BUTTON_TEXTS
 from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_WORDS, UPDATED
 from device.guidance.shedding import SHED_TEXTS
@@ -30,7 +31,6 @@ from device.health.monitor import HealthMonitor, MonitorPorts
 from device.health.power.news import POWER_TEXTS
 from device.moments.collector import MOMENT_TEXTS
 from device.moments.pausing import PAUSE_TEXTS
-from device.moments.places import PLACE_TEXTS
 from device.moments.sealer import STORAGE_TEXTS
 from device.profiles import PROFILE_TEXTS
 from device.setup.texts import SETUP_TEXTS

@@ -46,7 +46,8 @@ examples:
 
 The server is the one at which this device was enrolled (waycue-device enroll).
 
-keys: space keeps this moment, c begins and ends a spoken correction, r repeats, m mutes, s says what the model sees,
+keys: space keeps this moment, c begins and ends a spoken correction, d discards it, r repeats, m mutes, s says what the
+model sees, a what is ahead, h how the device is, p pauses recording, f forgets the last five minutes,
 u opens the set-up by a QR code, q quits.
 Ctrl-C ends the walk too; what was flagged is kept.
 """

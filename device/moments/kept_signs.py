@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
+from device.config import KeptSound
 from shared.messages import ChunkRecord, Record
 
-KeptSound = Literal["presses", "all", "none"]
 EARCON = "kept"
 _NOT_ITSELF = "predecessor"
 

@@ -16,7 +16,7 @@ from server.speech.transcript import NOTHING, Transcriber, Transcript, proposal,
 from shared import languages
 from shared.errors import ConfigError, MediaError
 from shared.languages import Language
-from shared.messages import HeardWords
+from shared.messages import CorrectionHeard
 
 __all__ = ["NOTHING", "Transcriber", "Transcript", "open_transcriber", "proposal", "transcribe_waiting", "understood"]
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def transcribe_waiting(
     *,
     stop: Callable[[], bool],
     language: Language | None = None,
-    tell: Callable[[str, HeardWords], object] = lambda device, words: None,
+    tell: Callable[[str, CorrectionHeard], object] = lambda device, words: None,
 ) -> int:
     """Listen to every waiting correction, oldest first, until `stop` says so; returns how many were written down.
 
@@ -70,6 +70,6 @@ def transcribe_waiting(
         merge.put_transcript(
             device, correction_id, transcript=heard.text, confidence=heard.confidence, proposal=wording
         )
-        tell(device, HeardWords(correction_id, wording))
+        tell(device, CorrectionHeard(correction_id, wording))
         done += 1
     return done

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from device.controls import places
 from device.controls.actions import ButtonAction
-from device.moments import places
+from device.controls.places import ASK_DRIVER, ASK_NETWORK, Places, PlaceState, network_name, step
 from device.moments.kept_signs import KeptSigns, sounds
-from device.moments.places import ASK_DRIVER, ASK_NETWORK, Places, PlaceState, network_name, step
 from shared.clock import ManualClock
 from shared.messages import EraseRecord
 from tests.device.agent.stage import StoryModel, nothing, presses, run
@@ -75,7 +75,12 @@ def test_places_are_polled_as_a_button_is() -> None:
     zones = Places(HOME, ManualClock(), lambda text, about: said.append(text), ask=lambda command: f"*:{HOME[0]}")
     zones.open()
     found: list[ButtonAction] = []
-    until(lambda: bool(found.extend(press.action for press in zones.poll(3.0)) or found), "the place")
+
+    def entered() -> bool:
+        found.extend(press.action for press in zones.poll(3.0))
+        return bool(found)
+
+    until(entered, "the place")
     zones.close()
     assert (found, said) == ([ENTERED], [])
 

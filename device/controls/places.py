@@ -56,21 +56,31 @@ class PlaceNews:
 def step(state: PlaceState, network: str | None, now_s: float, places: Collection[str]) -> tuple[PlaceState, PlaceNews]:
     """network: the name of the Wi-Fi, "" = none, None = nobody can tell. Pure."""
     if network is None:
-        since_s = now_s if state.unknown_since_s is None else state.unknown_since_s
-        tell = now_s - since_s >= TELL_UNKNOWN_S and not state.told_unknown
-        after = replace(state, unknown_since_s=since_s, told_unknown=state.told_unknown or tell, outside_since_s=None)
-        return after, PlaceNews(say=UNKNOWN if tell else None)
+        return _unknown(state, now_s)
     say = KNOWN if state.told_unknown else None
     state = replace(state, unknown_since_s=None, told_unknown=False)
     if network in places:
         entered = None if state.inside else ButtonAction.ZONE_ENTERED
         return replace(state, inside=True, outside_since_s=None), PlaceNews(entered, say)
+    state, left = _outside(state, now_s)
+    return state, PlaceNews(left, say)
+
+
+def _unknown(state: PlaceState, now_s: float) -> tuple[PlaceState, PlaceNews]:
+    since_s = now_s if state.unknown_since_s is None else state.unknown_since_s
+    tell = now_s - since_s >= TELL_UNKNOWN_S and not state.told_unknown
+    after = replace(state, unknown_since_s=since_s, told_unknown=state.told_unknown or tell, outside_since_s=None)
+    return after, PlaceNews(say=UNKNOWN if tell else None)
+
+
+def _outside(state: PlaceState, now_s: float) -> tuple[PlaceState, ButtonAction | None]:
+    """Another network, or none: that is left, or not yet."""
     if not state.inside:
-        return replace(state, inside=False), PlaceNews(say=say)
+        return replace(state, inside=False), None
     since_s = now_s if state.outside_since_s is None else state.outside_since_s
     if now_s - since_s < LEAVE_S:
-        return replace(state, outside_since_s=since_s), PlaceNews(say=say)
-    return replace(state, inside=False, outside_since_s=None), PlaceNews(ButtonAction.ZONE_LEFT, say)
+        return replace(state, outside_since_s=since_s), None
+    return replace(state, inside=False, outside_since_s=None), ButtonAction.ZONE_LEFT
 
 
 def network_name(ask: Ask) -> str | None:
