@@ -293,7 +293,7 @@ def findings(folder: Path, *only: str, **overrides: object) -> dict[str, selftes
 
 def test_the_selftest_of_a_replay_without_a_model_finds_just_that(tmp_path: Path) -> None:
     found = findings(tmp_path)
-    assert list(found) == ["camera", "microphone", "speech", "speaker", "model", "broker", "disk"]
+    assert list(found) == ["camera", "microphone", "speech", "language", "speaker", "model", "broker", "disk"]
     assert [name for name, finding in found.items() if not finding.ok] == ["model"]
     assert "waycue-server rollout start" in found["model"].do
     assert found["camera"].found.endswith("160×120")
