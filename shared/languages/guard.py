@@ -130,18 +130,20 @@ def _same_words(said: Mapping[str, str]) -> Iterator[str]:
 
 
 def _like_openers(openers: Mapping[str, str]) -> Iterator[str]:
-    """Orders that are worded alike. The first word of "stop", "wait", "caution" and "duck" is no other's."""
+    """Orders that are worded alike, and alerts whose first word is another order's."""
+    spoken = {action: words(said.partition("{")[0]) for action, said in openers.items()}
     meant: dict[str, str] = {}
-    for action, spoken in openers.items():
-        if action not in vocabulary.actions():
-            continue
-        begins = " ".join(words(spoken.partition("{")[0]))
-        other = meant.setdefault(begins, action)
+    for action in spoken.keys() & {*vocabulary.actions()}:
+        said = " ".join(spoken[action])
+        other = meant.setdefault(said, action)
         if other != action:
-            yield f"[openers] {action!r} and {other!r} are both {begins!r}"
-    alerts = [action for action in meant.values() if vocabulary.load().opener_rules[action.split()[0]].care >= ALERT]
-    firsts = {action: (words(spoken) or [""])[0] for action, spoken in openers.items()}
-    for alert in alerts:
-        alike = [other for other, first in firsts.items() if other != alert and first == firsts[alert]]
-        if alike:
-            yield f"[openers] {alert!r} begins like {alike[0]!r}"
+            yield f"[openers] {' and '.join(map(repr, sorted((action, other))))} are both {said!r}"
+    for rule in vocabulary.load().opener_rules.values():
+        if rule.care >= ALERT and rule.name in spoken:
+            yield from _begins_alike(rule.name, spoken)
+
+
+def _begins_alike(alert: str, spoken: Mapping[str, list[str]]) -> Iterator[str]:
+    first = spoken[alert][:1]
+    others = (action for action, said in spoken.items() if action != alert and said[:1] == first)
+    return (f"[openers] {alert!r} begins like {other!r}" for other in others)

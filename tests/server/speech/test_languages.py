@@ -45,12 +45,17 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> Language:
     objects = dict(zip(vocabulary.load().objects, NOUNS, strict=False))
     sides = {name: SIDES.get(name, made_up.backwards(name)) for name in vocabulary.load().sides}
     changes: dict[str, dict[str, Any]] = {
-        "guidance.toml": {"objects": {name: {"is": noun} for name, noun in objects.items()},
-                          "sides": {name: {"is": word} for name, word in sides.items()}},
+        "guidance.toml": {
+            "objects": {name: {"is": noun} for name, noun in objects.items()},
+            "sides": {name: {"is": word} for name, word in sides.items()},
+        },
         "language.toml": {"guard": {"left": ["monday", "tfel"], "right": ["saturday", "thgir"]}},
-        "corrections.toml": {"nothing": ["absolutely nothing"], "articles": ["funny"],
-                             "words": {"funny": "", "yesterday": "blocked", "strawberry": "bin"}},
-    }  # fmt: skip
+        "corrections.toml": {
+            "nothing": ["absolutely nothing"],
+            "articles": ["funny"],
+            "words": {"funny": "", "yesterday": "blocked", "strawberry": "bin"},
+        },
+    }
     made_up.change(folder, changes)
     made_up.change(folder, {"guidance.toml": {"openers": OPENERS}})
     return read(folder)

@@ -62,7 +62,7 @@ def test_what_is_missing_is_named_with_its_file_and_key(tmp_path: Path, name: st
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("guidance.toml", set_to("openers", "wait", "pots"), r"'wait' and 'stop' are both 'pots'"),
+        ("guidance.toml", set_to("openers", "wait", "pots"), r"'stop' and 'wait' are both 'pots'"),
         ("guidance.toml", set_to("openers", "turn left", "pots tfel"), r"'stop' begins like 'turn left'"),
         ("guidance.toml", set_to("openers", "turn left", "nrut thgir"), r"says left 0 times, not 1"),
         ("guidance.toml", set_to("openers", "stop", "eunitnoc"), r"'eunitnoc' is an order to walk on"),
