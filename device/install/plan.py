@@ -92,7 +92,7 @@ class InstallPlan:
     @property
     def places(self) -> frozenset[str]:
         """Every folder that has to be there."""
-        paths = [Path(item.path) for item in (*self.all_files, *self.links)]
+        paths = [*(Path(file.path) for file in self.all_files), *(Path(link.path) for link in self.links)]
         return frozenset(str(parent) for path in paths for parent in path.parents) | {
             folder.path for folder in self.folders
         }
