@@ -91,7 +91,9 @@ class WatchLimits:
     wait_s: float = 5.0
     ask_every_s: float = 5.0
     ask_ended_every_s: float = 30.0
-    """The same, of an agent that ended on purpose: it may have been started again since, and failed."""
+    """The same, of an agent that ended on purpose: it may have been started again since, and failed. Most such starts
+    follow the end at once (a restart after a change of the settings), so it is asked as often as any other for:"""
+    ended_lately_s: float = 60.0
     gap_s: float = 1.0
     """The sentinel itself did not run for so long (a suspended or starved machine): it judges from now on."""
 
@@ -270,7 +272,10 @@ def _useless(agent: AgentRecord, health: Health) -> bool:
 def _asked(state: SentinelState, view: AgentView | None, health: Health, limits: WatchLimits) -> Watched:
     """Only the supervisor knows whether an agent that is not there will come."""
     away = view is None or not view.exists
-    every_s = limits.ask_ended_every_s if health == Health.ENDED else limits.ask_every_s
+    long_ended = (
+        health == Health.ENDED and view is not None and state.now_s - view.record.beat_s > limits.ended_lately_s
+    )
+    every_s = limits.ask_ended_every_s if long_ended else limits.ask_every_s
     if not limits.supervised or not away or state.now_s - state.asked_s < every_s:
         return state, ()
     return replace(state, asked_s=state.now_s), (AskSupervisor(),)

@@ -111,6 +111,11 @@ class Container:
         """Nothing that is written to it ends, until `thaw_card`; reading works."""
         subprocess.run(["fsfreeze", "--freeze", self._card], check=True)
 
+    def lock_card(self, *, read_only: bool) -> None:
+        """As the kernel does it with a card that fails: the file system, not the place where it is mounted."""
+        options = f"remount,{'ro' if read_only else 'rw'}"
+        subprocess.run(["mount", "-o", options, str(self._card)], check=True)
+
     def thaw_card(self) -> None:
         subprocess.run(["fsfreeze", "--unfreeze", self._card], check=True)
 

@@ -148,10 +148,19 @@ def card_stalls(stage: Stage) -> None:
 def card_read_only(stage: Stage) -> None:
     """The card becomes read-only, and the agent is restarted on it."""
     boot(stage, before=KEEP_ALL)
-    remount = f"systemctl stop {DEVICE}; mount -o remount,ro {STATE}; systemctl start --no-block {DEVICE}"
-    stage.event("the card is read-only at the start", remount, listen_s=50, hears={STORAGE_FAILED: 50, READY: 50})
-    writable = f"mount -o remount,rw {STATE}"
-    stage.event("it can be written again", writable, listen_s=60, hears={STORAGE_BACK: 60}, never=(STOPPED, FAILED))
+
+    def lock() -> None:
+        stage.box.run(f"systemctl stop {DEVICE}")
+        stage.box.lock_card(read_only=True)
+        stage.box.run(f"systemctl start --no-block {DEVICE}")
+
+    def unlock() -> None:
+        stage.box.lock_card(read_only=False)
+
+    hears = {STORAGE_FAILED: 50.0, READY: 50.0}
+    stage.event("the card is read-only, and the agent is restarted", lock, listen_s=50, hears=hears)
+    hears = {STORAGE_BACK: 70.0}
+    stage.event("it can be written again", unlock, listen_s=70, hears=hears, never=(STOPPED, FAILED))
     restarts(stage)
 
 
@@ -160,7 +169,7 @@ def wrong_setting(stage: Stage) -> None:
     boot(stage)
     slip = f"cp {SETTINGS} /root/good; echo '[voice]' >> {SETTINGS}; echo 'speach = \"speakers\"' >> {SETTINGS}"
     restart = f"{slip}; systemctl restart {DEVICE} || true"
-    stage.event("a misspelt setting, and a restart", restart, listen_s=30, hears={FAILED: 20}, never=(READY,))
+    stage.event("a misspelt setting, and a restart", restart, listen_s=30, hears={FAILED: 12}, never=(READY,))
     stage.fact("state", f"systemctl show --property=ActiveState,ExecMainStatus {DEVICE} | xargs")
     mend = f"cp /root/good {SETTINGS}; systemctl restart --no-block {DEVICE}"
     stage.event("the setting is mended, and a restart", mend, listen_s=40, hears={READY: 40}, never=(FAILED,))

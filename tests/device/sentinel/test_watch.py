@@ -315,6 +315,32 @@ def test_the_supervisor_is_asked_only_while_the_agent_is_away(scene: Scene) -> N
     assert scene.others.count(AskSupervisor()) == 4
 
 
+def test_a_restart_that_fails_is_told_within_seconds_of_the_deliberate_end_before_it(scene: Scene) -> None:
+    """systemctl restart after a slip in the settings: the old agent ended on purpose, the new one wrote nothing."""
+    assert scene.record is not None
+    scene.record = replace(scene.record, phase=AgentPhase.ENDED)
+    scene.pass_s(1)
+    scene.exists = False
+    ended_s = scene.now_s
+    asked_before = scene.others.count(AskSupervisor())
+    while scene.others.count(AskSupervisor()) < asked_before + 2:
+        scene.pass_s(TICK_S)
+    assert scene.now_s - ended_s <= 6.0
+    scene.feel(SupervisorAnswered(failed=True, pid=9))
+    scene.pass_s(TICK_S)
+    assert scene.sayings == [Saying.ENDED, Saying.FAILED]
+
+
+@pytest.mark.parametrize(("after_s", "asks"), [(50, 10), (600, 30)])
+def test_one_that_stays_ended_is_asked_after_less_often_later(scene: Scene, after_s: float, asks: int) -> None:
+    assert scene.record is not None
+    scene.record = replace(scene.record, phase=AgentPhase.ENDED)
+    scene.pass_s(1)
+    scene.exists = False
+    scene.pass_s(after_s)
+    assert scene.others.count(AskSupervisor()) == pytest.approx(asks, abs=2)
+
+
 def test_without_a_supervisor_a_death_is_final_and_the_sentinel_ends_too(alone: Scene) -> None:
     alone.exists = False
     alone.pass_s(8)
