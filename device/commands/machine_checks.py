@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import cv2
@@ -106,16 +106,14 @@ def check_watchdog(config: Config, clock: Clock) -> CheckResult:
 
 def check_libraries(config: Config, clock: Clock) -> CheckResult:
     """Libraries that came in a build without what the settings need: pip's on a Jetson."""
-    import onnxruntime
-
-    trouble = library_trouble(
-        config,
-        has_gstreamer=has_gstreamer(cv2.getBuildInformation()),
-        installed=frozenset(name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)),
-    )
+    found = {name: _version(name) for name in ("onnxruntime", "onnxruntime-gpu")}
+    installed = {name: number for name, number in found.items() if number}
+    gstreamer = has_gstreamer(cv2.getBuildInformation())
+    trouble = library_trouble(config, has_gstreamer=gstreamer, installed=frozenset(installed))
     if trouble is not None:
         return trouble
-    return good("libraries", f"onnxruntime {onnxruntime.__version__}, OpenCV {cv2.__version__}, {_python()}")
+    runtime = ", ".join(f"{name} {number}" for name, number in installed.items())
+    return good("libraries", f"{runtime}, OpenCV {cv2.__version__}, {_python()}")
 
 
 def library_trouble(config: Config, *, has_gstreamer: bool, installed: frozenset[str]) -> CheckResult | None:
@@ -141,12 +139,12 @@ def has_gstreamer(build_information: str) -> bool:
     return any(line.startswith("GStreamer:") and "YES" in line for line in lines)
 
 
-def _is_installed(name: str) -> bool:
+def _version(name: str) -> str:
+    """ "" = it is not installed."""
     try:
-        distribution(name)
+        return version(name)
     except PackageNotFoundError:
-        return False
-    return True
+        return ""
 
 
 def _python() -> str:

@@ -92,10 +92,9 @@ class InstallPlan:
     @property
     def places(self) -> frozenset[str]:
         """Every folder that has to be there."""
-        paths = [*(Path(file.path) for file in self.all_files), *(Path(link.path) for link in self.links)]
-        return frozenset(str(parent) for path in paths for parent in path.parents) | {
-            folder.path for folder in self.folders
-        }
+        names = [*(file.path for file in self.all_files), *(link.path for link in self.links)]
+        parents = {str(parent) for name in names for parent in Path(name).parents}
+        return frozenset(parents | {folder.path for folder in self.folders})
 
 
 MODULES = ("snd", "i2c-dev")

@@ -180,7 +180,7 @@ def test_without_root_it_says_what_to_type(root: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("changes", [1, 3, 6, 9, 12])
+@pytest.mark.parametrize("changes", [1, 3, 9])
 def test_interrupted_anywhere_the_next_run_completes_it(root: Path, changes: int) -> None:
     command = [sys.executable, "-m", "device", "install", "--root", str(root), "--no-start"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
