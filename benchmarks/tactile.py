@@ -1,6 +1,7 @@
 """Shutter to motor: how soon after a picture its warning is felt, in the whole agent, in real time.
 
     make bench NAME=tactile                             the starter, two minutes; writes build/bench/tactile.json
+                                                        (keys: docs/guidance.md, "How soon it is felt")
     .venv/bin/python -m benchmarks.tactile --model DIR  any bundle
 
 The agent replays a drawn walk full of things to stop for at 15 pictures a second, with everything on: chunks are
@@ -150,6 +151,7 @@ def walk(bundle: Path, film: Path, speech: str, *, threads: int) -> dict[str, An
     return {
         "warnings_to_motor_ms": warnings,
         "all_to_motor_ms": percentiles_ms([entry["time_to_motor_ms"] / 1000 for entry in felt]),
+        "decision_to_motor_ms": percentiles_ms([entry["decided_to_motor_ms"] / 1000 for entry in felt]),
         "look_ms": looks,
         "look_share": round(looks["p50"] / warnings["p50"], 2) if warnings["p50"] and looks["p50"] else None,
         "picture_late_ms": percentiles_ms(agent.parts.report.late_s),
@@ -162,6 +164,7 @@ def table(arms: dict[str, dict[str, Any]]) -> Table:
     shown = Table("", *arms, title=f"shutter to motor at {FPS} pictures a second (bar: p95 {BAR_MS:.0f} ms)")
     rows = {
         "warning to its motor": "warnings_to_motor_ms", "any vibration about a picture": "all_to_motor_ms",
+        "decision to its motor": "decision_to_motor_ms",
         "the model's look": "look_ms", "picture to the agent": "picture_late_ms",
     }  # fmt: skip
     for text, name in rows.items():

@@ -10,14 +10,17 @@ from device import profiles
 from device.capture.open import open_source
 from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
-from device.config import Config
+from device.config import Config, is_replay
 from device.controls.actions import Buttons
 from device.controls.bindings import Binding, binding, named
 from device.controls.buttons import Keys, Script
 from device.controls.evdev import InputKeys, is_switch
-from device.controls.pins import PinKey, PinSwitch
+from device.controls.keynames import key_codes
+from device.controls.pins import PinKey, PinLight, PinSwitch
+from device.controls.places import Places
 from device.controls.pressed import PressedKeys
 from device.guidance.loop import GuidanceSettings
+from device.moments.kept_signs import KeptSigns
 from device.tactile.drv2605 import Drv2605
 from device.tactile.gpio import PinMotor
 from device.tactile.motors import Motors
@@ -26,6 +29,7 @@ from device.voice.sinks import Sink, Timeline, WavFile
 from device.voice.speakers import Speakers
 from device.voice.voice import SpeechRate
 from shared.clock import Clock
+from shared.errors import ConfigError
 from shared.policy import PolicySettings
 from shared.sides import Side
 
@@ -54,6 +58,11 @@ def speakers(config: Config, clock: Clock) -> Speakers:
     return Speakers(clock, outputs=OutputList(clock, wanted=output), stereo=stereo)
 
 
+def is_only_felt(config: Config) -> bool:
+    """Whether speech is off and guidance is felt."""
+    return config.voice.speech == "none" and config.tactile.motors != "none" and config.capture.pace == "real"
+
+
 def motors(config: Config) -> Motors | None:
     """None = there are none."""
     wanted = config.tactile
@@ -75,6 +84,20 @@ def buttons(config: Config, walk_now: Callable[[], float]) -> list[Buttons]:
     return sources
 
 
+def check_buttons(config: Config) -> None:
+    """What presses do, of every button: a slip is found at the start. Raises: ConfigError."""
+    wanted = config.buttons
+    binding(wanted.press, "buttons.press")
+    binding(wanted.repeat_press, "buttons.repeat_press")
+    named(wanted.pins, "buttons.pins")
+    key_codes(named(wanted.input_keys, "buttons.input_keys"))
+    if is_switch(wanted.pause_switch) and not wanted.input:
+        raise ConfigError(
+            f"buttons.pause_switch is {wanted.pause_switch!r}, a switch of an input device.",
+            hint="Name the device with buttons.input, or a pin such as GPIO23.",
+        )
+
+
 def pins(config: Config, clock: Clock) -> list[Buttons]:
     """Buttons and switches on pins, the first two by their own settings. Raises: ConfigError."""
     wanted = config.buttons
@@ -88,6 +111,22 @@ def pins(config: Config, clock: Clock) -> list[Buttons]:
     ]
     more = named(wanted.pins, "buttons.pins").items()
     return found + [_pin(config, clock, pin, one, setting="buttons.pins") for pin, one in more]
+
+
+def light(config: Config) -> PinLight | None:
+    """The light that says that a moment is kept."""
+    return PinLight(config.privacy.kept_light) if config.privacy.kept_light else None
+
+
+def kept_signs(config: Config, earcon: Callable[[str], None], light: PinLight | None) -> KeptSigns:
+    """How it is told that a moment is kept."""
+    return KeptSigns(config.privacy.kept_sound, earcon, *([] if light is None else [light.flash]))
+
+
+def places(config: Config, clock: Clock, announce: Callable[[str, str], None]) -> list[Buttons]:
+    """Places where nothing is recorded. A replay was recorded elsewhere: there are none."""
+    named_places = () if is_replay(config) else config.privacy.pause_at
+    return [Places(named_places, clock, announce)] if named_places else []
 
 
 FIRST_KEYS = ("playpause", "play", "playcd", "pausecd", "media", "enter", "space")

@@ -19,14 +19,14 @@ from msgspec import Meta
 from device import profiles
 from device.capture.open import check_source
 from device.capture.settings import CaptureSettings
-from device.controls.bindings import binding, named
-from device.controls.keynames import SWITCHES, key_codes
 from device.profiles import ProfileSettings
 from device.voice.espeak import FASTEST_WPM, SLOWEST_WPM
 from shared import languages, settings, topics
 from shared.errors import ConfigError
 from shared.languages import Language
 from shared.runtime import Execution
+
+KeptSound = Literal["presses", "all", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ class VoiceSection:
     """Warnings are never spoken faster than this, 120 to 400."""
     earcons: bool = True
     """A short sound before warnings and state changes, and in answer to the button."""
+    read_back: bool = True
+    """Whether is said what the server understood of a correction."""
     volume: Annotated[float, Meta(ge=0.1, le=1)] = 1.0
     """Loudness of the voice, 0.1 to 1. Warnings are never quieter than half."""
 
@@ -165,11 +167,20 @@ class FlagsSection:
 
 @dataclass(frozen=True, slots=True)
 class PrivacySection:
-    """What of a moment others could read."""
+    """What others may notice of recording and read of a moment, and where nothing is recorded."""
 
     encrypt: bool = True
     """Whether moments are encrypted on the card, for the server alone, once it has named its key: at enrolment, or with
     a renewed certificate. Off: whoever has the card has the moments that were not sent yet."""
+    blur: bool = False
+    """Whether heads and number plates are made unrecognisable before a moment is kept, by what the model's detector
+    sees, which misses some. Without a detector the whole picture is. No clips are kept then."""
+    kept_sound: KeptSound = "presses"
+    """When a short sound says that a moment is kept: presses (where the wearer pressed for it), all, none."""
+    kept_light: str = ""
+    """Pin of a light that is on for half a second whenever a moment is kept. Empty = none."""
+    pause_at: tuple[str, ...] = ()
+    """Names of Wi-Fi networks: while the device is connected to one, nothing is recorded. Guidance goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +307,6 @@ def check(config: Config) -> None:
         settings.address(config.broker.address)
     if config.capture.pace == "fast" and not config.capture.source.startswith("replay:"):
         raise ConfigError("capture.pace is fast, which is for a replay.", hint="Leave it out, or use replay:FILE.")
-    _check_buttons(config.buttons)
     if config.buttons.script and not config.capture.source.startswith("replay:"):
         raise ConfigError("buttons.script is for a replay.", hint="Leave it out, or use replay:FILE as the source.")
 
@@ -316,19 +326,6 @@ def _check_tactile(wanted: TactileSection) -> None:
             )
     if wanted.left == wanted.right:
         raise ConfigError(f"tactile.left and tactile.right are both {wanted.left!r}.", hint="Leave one of them out.")
-
-
-def _check_buttons(wanted: ButtonsSection) -> None:
-    """What presses do is read here, so that a slip is found before the walk."""
-    binding(wanted.press, "buttons.press")
-    binding(wanted.repeat_press, "buttons.repeat_press")
-    named(wanted.pins, "buttons.pins")
-    key_codes(named(wanted.input_keys, "buttons.input_keys"))
-    if wanted.pause_switch.lower() in SWITCHES and not wanted.input:
-        raise ConfigError(
-            f"buttons.pause_switch is {wanted.pause_switch!r}, a switch of an input device.",
-            hint="Name the device with buttons.input, or a pin such as GPIO23.",
-        )
 
 
 SILENT = {"speakers": "the sound card", "none": "captions only"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -33,11 +34,11 @@ from server.releases.registry import Registry
 from server.releases.sheet import sheets
 from server.releases.signing import Release
 from server.web.app import create_app
-from shared import atomic, enrolment, settings
+from shared import atomic, enrolment, messages, settings, topics
 from shared.background import Background
 from shared.clock import Clock
 from shared.ends import ending
-from shared.messages import Status
+from shared.messages import CorrectionHeard, Status
 from shared.notify import READY, STOPPING, notify
 
 OFFERS_EVERY_S = 1.0
@@ -70,8 +71,12 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         link = _link(config, broker, ingest, merge, offers)
         link.start()
         stack.callback(link.stop)
+
+        def tell(device: str, words: CorrectionHeard) -> None:
+            link.publish(topics.heard(device), messages.encode(words))
+
         transcription = Background(
-            lambda: _transcribe(merge, config, correction, transcription.stopping),
+            lambda: _transcribe(merge, config, correction, transcription.stopping, tell),
             name="transcription",
             restart_s=TRANSCRIBE_AGAIN_S,
             wake=correction.set,
@@ -193,7 +198,13 @@ def _publish_offers(offers: Offers, link: ServerLink) -> None:
         link.publish(*offer, retain=True)
 
 
-def _transcribe(merge: Merge, config: ServerConfig, correction: threading.Event, stopping: threading.Event) -> None:
+def _transcribe(
+    merge: Merge,
+    config: ServerConfig,
+    correction: threading.Event,
+    stopping: threading.Event,
+    tell: Callable[[str, CorrectionHeard], object],
+) -> None:
     """Transcribe corrections as they come, and those that came while no server ran. correction: one came."""
     if config.speech.recogniser == "none":
         return
@@ -209,4 +220,4 @@ def _transcribe(merge: Merge, config: ServerConfig, correction: threading.Event,
             transcriber = speech.open_transcriber(
                 config.speech.recogniser, model=config.speech.model, language=language
             )
-        speech.transcribe_waiting(merge, transcriber, stop=stopping.is_set, language=language)
+        speech.transcribe_waiting(merge, transcriber, stop=stopping.is_set, language=language, tell=tell)

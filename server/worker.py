@@ -45,14 +45,11 @@ def open_ingest(
 ) -> Ingest:
     """The intake of a process, as the settings say. authority: None = nobody can be enrolled, and nothing is sealed.
     Raises: ConfigError, OSError."""
-    return Ingest(
-        home / "incoming",
-        merge,
-        settings=config.limits,
-        counts=DailyCounts(clock, store),
-        shared=config.ingest.shared,
-        key=None if authority is None else SealingKey.of(authority).private,
+    key = None if authority is None else SealingKey.of(authority).private
+    ingest = Ingest(
+        home / "incoming", merge, settings=config.limits, counts=DailyCounts(clock, store), shared=config.ingest.shared
     )
+    return ingest.opening_with(key)
 
 
 def filters(config: ServerConfig) -> tuple[str, ...]:

@@ -9,10 +9,16 @@ A pipe whose reader is gone is no end: what is shown is lost, the work goes on.
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+AGAIN = "Install waycue again with pip, with its extra [device] or [server]."
+MISSING = {
+    "onnxruntime": "On a Jetson: NVIDIA's onnxruntime-gpu for this Python. Elsewhere: the extra [device] or [server]."
+}
+"""Library → what to do where it is not installed, if that is not AGAIN."""
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -49,3 +55,16 @@ def interrupted_quietly() -> Iterator[None]:
     finally:
         if ours:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def missing_named() -> Iterator[None]:
+    """Around imports: a library that is not installed ends the process with what to do, and not with a traceback."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name in ("", "device", "exporters", "server", "shared"):
+            raise  # a fault of ours
+        print(f"waycue: There is no {name} in {sys.prefix}. {MISSING.get(name, AGAIN)}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -143,7 +143,7 @@ Record = ChunkRecord | CorrectionRecord | EraseRecord
 
 
 @dataclass(frozen=True, slots=True)
-class HeardWords:
+class CorrectionHeard:
     """What the server understood of a spoken correction, for the wearer to hear. Sent once; nothing hangs on it."""
 
     correction_id: PlainName

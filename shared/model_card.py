@@ -69,6 +69,11 @@ def _counted(figure: Mapping[str, Any]) -> bool:
     return isinstance(precision, int | float) and 0 <= precision <= 1 and type(of) is int and of >= MEASURED_FROM
 
 
+def detects(model: Mapping[str, Any], *objects: str) -> bool:
+    """Whether its detector has a class for each of these. model: as for card_of"""
+    return set(objects) <= _names(_look(model).get("names"))
+
+
 def by_urgency(names: Iterable[str]) -> tuple[str, ...]:
     """Objects of the vocabulary, tier 1 first; otherwise in its order. Other names are left out."""
     wanted, objects = set(names), vocabulary.load().objects

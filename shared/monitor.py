@@ -73,23 +73,32 @@ _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 def stopped(text: str, *, tier: int, why: str, clear_allowed: bool = False) -> str | None:
     """Why these words must not be spoken; None = they may.
 
-    tier: of the utterance, 1 to 3; why: "state" for news about the device, anything else for guidance;
+    tier: of the utterance, 1 to 3; why: "state" for news about the device, "heard" for the wearer's own words, anything
+    else for guidance;
     clear_allowed: the wearer wants to hear that the way is clear
     """
     spelt = _WORD.findall(text.lower())
     if why == "state" or text in (NOTHING_YET, NOTHING_HEARD):
         return _news(spelt)
     if why == "heard":
-        if not text.startswith(OWN_WORDS):
-            return "own words that are not marked as such"
-        text = text.removeprefix(OWN_WORDS)
-        spelt = spelt[1:]
+        return _own_words(text, tier)
+    return _guidance(text, spelt, tier, clear_allowed=clear_allowed)
+
+
+def _guidance(text: str, spelt: list[str], tier: int, *, clear_allowed: bool) -> str | None:
     if text in NOT_SURE_SENTENCES and tier > 1:
         return None
     if text == CLEAR_SENTENCE:
         return None if clear_allowed and tier == 3 else "says that the way is clear"
     words = _named(spelt)
     return _shape(text, spelt, tier) or _promise(words) or _order(words)
+
+
+def _own_words(text: str, tier: int) -> str | None:
+    """The wearer's own words, read back: marked as such, and nothing that guidance may not say."""
+    if not text.startswith(OWN_WORDS):
+        return "own words that are not marked as such"
+    return stopped(text.removeprefix(OWN_WORDS), tier=tier, why="worded")
 
 
 def _first(words: list[str], among: Container[str]) -> str | None:

@@ -62,7 +62,7 @@ ACK = Topic("down/<name>/ack", Side.SERVER, "Ack")
 OFFER = Topic("down/offer", Side.SERVER, "Offer", retained=True)
 BLOCK = Topic("down/block/<sha256>/<offset>", Side.SERVER, "raw bytes of the file with that hash, from byte `<offset>`")
 CERTIFICATE = Topic("down/certificate", Side.SERVER, "Certificate")
-HEARD = Topic("down/heard", Side.SERVER, "HeardWords")
+HEARD = Topic("down/heard", Side.SERVER, "CorrectionHeard")
 TABLE = (STATUS, EVENT, BEGIN, PART, END, ASK, WANT, RENEW, ACK, OFFER, BLOCK, CERTIFICATE, HEARD)
 
 status, event, want, renew = STATUS.of, EVENT.of, WANT.of, RENEW.of

@@ -31,7 +31,7 @@ from device.capture.worn import WornCamera
 from device.config import Config
 from device.controls.actions import Buttons
 from device.controls.dispatch import Presses, PressPorts
-from device.controls.retried import ANOTHER, COMES_BACK_S, REMOTE, SWITCH, TEXTS, RetriedButtons
+from device.controls.retried import ANOTHER, COMES_BACK_S, LIGHT, REMOTE, SWITCH, TEXTS, RetriedButtons
 from device.guidance.history import Spoken
 from device.guidance.loop import Guidance
 from device.health import how_are_you
@@ -46,6 +46,7 @@ from device.health.sight_told import SightTold
 from device.health.walk_report import Captions, WalkReport
 from device.identity.admission import Admission
 from device.identity.renew import Renewal
+from device.moments.blur import Veil
 from device.moments.collector import Moments, MomentsPorts, WalkId
 from device.moments.recording import Recording
 from device.moments.sealer import STORAGE_LOST, Parcel, Sealer
@@ -54,6 +55,7 @@ from device.profiles import ABOUT_PROFILE
 from device.setup.runner import Setup
 from device.sync.conditions import SyncDecision, SyncWatch
 from device.sync.link import Link, LinkPorts, LinkSettings
+from device.tactile.channel import LOST as NOT_FELT
 from device.tactile.channel import FeltBuzz, Tactile
 from device.tactile.patterns import buzz_of
 from device.updates.late_models import LateModels
@@ -62,12 +64,14 @@ from device.updates.permission import Permission, settings_allow
 from device.updates.slots import current_slot
 from device.voice.espeak import Espeak
 from device.voice.phrases import Phrases
+from device.voice.reserve import SpeechInReserve
+from device.voice.speakers import Speakers
 from device.voice.voice import VOLUME_LEAST, Voice, VoiceUtterance
 from device.voice.volume import KeptVolume
-from shared import atomic, policy
+from shared import atomic, erasure, policy
 from shared.clock import Clock
 from shared.guidance.events import SayNow
-from shared.messages import ChunkRecord, EraseRecord, Status
+from shared.messages import ChunkRecord, CorrectionHeard, CorrectionRecord, EraseRecord, Status, decode
 from shared.runtime import check_golden
 
 logger = logging.getLogger(__name__)
@@ -115,6 +119,8 @@ class Parts:
         self.walking = False
         self.battery_percent: Callable[[], int | None] = lambda: None
         """0 to 100; None = nobody knows."""
+        self._kept: dict[str, ChunkRecord | CorrectionRecord] = {}
+        """What was sealed in this walk: 2 KB for each moment, of which some are in a minute."""
         self.rounds = 0
         """Of the loop that reads the source."""
         self.setup: Setup | None = None
@@ -141,6 +147,7 @@ class Parts:
         self.report = WalkReport(self.walk.walk_id, self.walk.device, config.capture.source, self.language.spoken)
         self.captions = Captions(file=options.captions, console=ports.console, words=self.language.spoken)
         self.buttons = self._made_buttons()
+        self.tactile: Tactile | None = None
         self.voice = self._made_voice(voice)
         self.sight_told = SightTold(self.state_dir)
         self.profile = ProfileChoice(config, self.state_dir)
@@ -158,7 +165,9 @@ class Parts:
         guidance = self.guidance
         self.news = RationedNews(lambda text, about: guidance.tell(text, about=about), clock)
         self.tactile = self._made_tactile() if listens else None
-        self.recorder = Recorder(clips=config.capture.clips)
+        blur = config.privacy.blur
+        veil = Veil(self.guidance.history) if blur else None
+        self.recorder = Recorder(clips=config.capture.clips and not blur, veil=veil)
         self.outbox = LateOutbox(self.state_dir / "outbox", key=self._sealing_key())
         try:
             self._connect(ports, stopping)
@@ -199,28 +208,39 @@ class Parts:
         return key
 
     def _made_buttons(self) -> list[Buttons]:
+        build.check_buttons(self.config)
         texts = itertools.chain(TEXTS, itertools.repeat(ANOTHER))
         pins = build.pins(self.config, self.clock)
         retried = [RetriedButtons(pin, next(texts), self._announce_button) for pin in pins]
         inputs, switches = build.inputs(self.config, self.clock), build.switches(self.config)
         retried += [RetriedButtons(one, REMOTE, self._announce_button, most_s=COMES_BACK_S) for one in inputs]
         retried += [RetriedButtons(one, SWITCH, self._announce_button) for one in switches]
-        return [*build.buttons(self.config, self.walk_clock.now_s), *retried]
+        light = build.light(self.config)
+        self.kept_signs = build.kept_signs(self.config, lambda name: self.voice.earcon(name), light)
+        retried += [] if light is None else [RetriedButtons(light, LIGHT, self._announce_button)]
+        places = build.places(self.config, self.clock, self._announce_about)
+        return [*build.buttons(self.config, self.walk_clock.now_s), *retried, *places]
 
     def _made_voice(self, name: str) -> Voice:
         self.phrases = Phrases(Espeak(voice=name), self.state_dir / "voice", spoken=self.language.spoken)
         self.spoken_times = SpokenTimes(self.clock, self.config.voice.words_per_minute)
         self.volume = KeptVolume(self.state_dir, setting=self.config.voice.volume, least=VOLUME_LEAST)
-        return Voice(
+        sink = build.sink(self.config, self.walk_clock, self.clock)
+        self.speakers = sink if isinstance(sink, Speakers) else None
+        if build.is_only_felt(self.config):
+            self.speakers = build.speakers(self.config, self.clock)
+            sink = SpeechInReserve(sink, self.speakers, needed=self._is_not_felt, news=NOT_FELT)
+        voice = Voice(
             self.phrases,
-            build.sink(self.config, self.walk_clock, self.clock),
+            sink,
             pace=replace(build.pace(self.config), volume=self.volume.now),
             clock=self.clock,
             walk_now=self.walk_clock.now_s,
             on_trouble=self._voice_trouble,
-            on_volume=self.volume.changed,
-            on_news=lambda text: self.guidance.tell(text, urgent=True, about=policy.VOICE),
         )
+        voice.on_volume = self.volume.changed
+        voice.on_news = lambda text: self.guidance.tell(text, urgent=True, about=policy.VOICE)
+        return voice
 
     def _made_tactile(self) -> Tactile | None:
         motors = build.motors(self.config)
@@ -229,6 +249,9 @@ class Parts:
         return Tactile(
             motors, self.clock, announce=lambda text: self.guidance.tell(text, about="vibration"), felt=self._felt
         )
+
+    def _is_not_felt(self) -> bool:
+        return self.tactile is not None and bool(self.tactile.trouble)
 
     def _made_models(self, ports: AgentPorts) -> Models:
         guiding, camera = self.config.guidance, self.camera
@@ -268,6 +291,7 @@ class Parts:
         )
         link.on("offer", lambda levels, payload: self.models.on_offer(payload))
         link.on("block", lambda levels, payload: self.models.on_block(levels, payload))
+        link.on("heard", lambda levels, payload: self._read_back(payload))
         self.renewal = self.admission.renewal(link, self.state_dir, self.clock)
         return link
 
@@ -293,7 +317,8 @@ class Parts:
         self.moments.note(t_s, reason)
 
     def _felt(self, felt: FeltBuzz) -> None:
-        self.report.felt(felt.buzz.side, felt.buzz.tier, felt.taken_s, felt.driven_s)
+        times = (felt.taken_s, felt.asked_s, felt.driven_s)
+        self.report.felt(felt.buzz.side, felt.buzz.tier, times)
 
     def looked(self, version: str) -> None:
         self.models.looked(version)
@@ -321,10 +346,14 @@ class Parts:
 
     def _sealed(self, parcel: Parcel) -> None:
         if isinstance(parcel.record, EraseRecord):
-            self.report.erase(parcel.record.record_ids)
+            wish = parcel.record
+            gone = [name for name, record in self._kept.items() if erasure.covers(wish, record)]
+            self.report.erase(dict.fromkeys((*gone, *wish.record_ids)))
             return
+        self._kept[parcel.name] = parcel.record
         correction = not isinstance(parcel.record, ChunkRecord)
         self.report.sealed(parcel.name, correction=correction)
+        self.kept_signs.kept(parcel.record)
         if correction:
             self.voice.earcon("listened")
 
@@ -357,6 +386,12 @@ class Parts:
 
     def _listening(self, on: bool) -> None:
         self.guidance.post(policy.CorrectionListening(on))
+
+    def _read_back(self, payload: bytes) -> None:
+        """The server understood a correction: of this walk, and not discarded since, it is said to the wearer."""
+        heard = decode(CorrectionHeard, payload)
+        if self.config.voice.read_back and self.moments.is_last_correction(heard.correction_id):
+            self.guidance.post(policy.WordsHeard(heard.text))
 
     def _publish(self, topic: str, payload: bytes) -> bool:
         """For the models: they are larger than any clip, so what holds clips back holds them back."""

@@ -21,6 +21,7 @@ from device.agent.state import AgentState
 from device.capture.source import Source, SourceInfo, VideoFrame
 from device.config import Config
 from device.controls.buttons import KEYS_HELP, Keys
+from device.controls.places import PLACE_TEXTS
 from device.controls.retried import BUTTON_TEXTS
 from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_WORDS, UPDATED
 from device.guidance.shedding import SHED_TEXTS
@@ -50,8 +51,7 @@ SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an of
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
     TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS, *HOW_TEXTS,
-    *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS,
-    *PROFILE_TEXTS,
+    *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS, *PLACE_TEXTS, *PROFILE_TEXTS,
 )  # fmt: skip
 
 

@@ -53,6 +53,8 @@ def settings(parts: Parts) -> SentinelSettings:
         speech=config.voice.speech,
         source=config.capture.source,
         pace=config.capture.pace,
+        server=config.voice.server,
+        motors=config.tactile.motors,
     )
 
 
@@ -75,7 +77,7 @@ def _keeper(parts: Parts, board: Board) -> SentinelKeeper:
 
     options = ["--output", chosen.output or chosen.voice_output]
     options += ["--heartbeat-every-s", str(chosen.heartbeat_every_s)]
-    return SentinelKeeper(
+    keeper = SentinelKeeper(
         board,
         state_dir=parts.state_dir,
         options=tuple(options),
@@ -83,3 +85,5 @@ def _keeper(parts: Parts, board: Board) -> SentinelKeeper:
         announce=lambda text: parts.guidance.tell(text, about=ABOUT_WATCH),
         clock=parts.clock,
     )
+    keeper.output = lambda: parts.speakers.environ if parts.speakers is not None else {}
+    return keeper

@@ -38,10 +38,7 @@ def capture(out: Outlet, *, device: str, width_px: int, height_px: int, fps: flo
     cv2.setNumThreads(1)
     clock = SystemClock()
     is_file = Path(device).is_file()
-    wanted, device = device, device if is_file else v4l2.device_of(device, v4l2.plugged())
-    video = _open(cv2, device, width_px=width_px, height_px=height_px, fps=fps)
-    if not video.isOpened():
-        raise MediaError(f"OpenCV cannot open {wanted!r}" + (f" ({device})" if device != wanted else ""))
+    video = _opened(cv2, device, width_px=width_px, height_px=height_px, fps=fps)
     rate = video.get(cv2.CAP_PROP_FPS)
     started_s = clock.monotonic_s()
     for number in itertools.count():
@@ -58,6 +55,15 @@ def capture(out: Outlet, *, device: str, width_px: int, height_px: int, fps: flo
         if not number:
             out.hello({"width_px": image.shape[1], "height_px": image.shape[0], "fps": rate if rate > 0 else fps})
         out.picture(image, t_s)
+
+
+def _opened(cv2: Any, wanted: str, *, width_px: int, height_px: int, fps: float) -> Any:
+    """Raises: MediaError."""
+    device = wanted if Path(wanted).is_file() else v4l2.device_of(wanted, v4l2.plugged())
+    video = _open(cv2, device, width_px=width_px, height_px=height_px, fps=fps)
+    if not video.isOpened():
+        raise MediaError(f"OpenCV cannot open {wanted!r}" + (f" ({device})" if device != wanted else ""))
+    return video
 
 
 def _open(cv2: Any, device: str, *, width_px: int, height_px: int, fps: float) -> Any:

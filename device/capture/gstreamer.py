@@ -107,7 +107,7 @@ def _hand_out(out: Outlet, process: subprocess.Popen[bytes], fd: int, *, fps: fl
     stride = -(-width * 3 // 4) * 4  # GStreamer's rows begin at multiples of four bytes
     rows = np.empty((height, stride), np.uint8)
     greeted = False
-    while _fill(fd, memoryview(rows).cast("B")):
+    while _fill(fd, rows.data.cast("B")):
         t_s = clock.monotonic_s()
         image = rotate.turned(np.ascontiguousarray(rows[:, : width * 3]).reshape(height, width, 3), rotate_deg)
         if not greeted:

@@ -98,9 +98,10 @@ def _check_only(listed: list[dict[str, Any]]) -> None:
     """Raises: MediaError where several cameras hang at the ribbon cables: which of them is the wearer's is not
     guessed."""
     found = [
-        f"picamera2:{number} is {camera.get('Model', '?')} at {camera['Id']}" for number, camera in enumerate(listed)
+        f"picamera2:{number} is {camera.get('Model', '?')} at {camera.get('Id', '?')}"
+        for number, camera in enumerate(listed)
     ]
-    if sum("/usb" not in camera["Id"] for camera in listed) > 1:
+    if sum("/usb" not in camera.get("Id", "") for camera in listed) > 1:
         raise MediaError("there are several cameras", hint=f"Set capture.source to one of them: {'; '.join(found)}.")
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -61,10 +62,24 @@ class ClosedChunk:
     frames_seen: int
     frames_dropped: int
     """Lost before they reached the recorder, as the source tells."""
+    hidden: str = ""
+    """What a veil hid of the picture; "" = there was none."""
 
     @property
     def size_bytes(self) -> int:
         return len(self.frame_jpeg) + len(self.audio_wav) + len(self.clip_mp4 or b"")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Veiled:
+    """A picture as it is kept, and what was hidden of it."""
+
+    image: NDArray[np.uint8]
+    hidden: str
+
+
+Veil = Callable[[NDArray[np.uint8], float], Veiled]
+"""(picture, its time on the source clock) → what is kept of it. Raises: MediaError; there is then no picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +109,7 @@ class _Open:
     sound: NDArray[np.int16]
     samples: int = 0
     image: NDArray[np.uint8] | None = None
+    image_t_s: float = 0.0
     off_middle_s: float = math.inf
     frames_seen: int = 0
     frames_dropped: int = 0
@@ -125,9 +141,18 @@ class SoundLine:
 
 
 class Recorder:
-    """Cuts what comes into chunks. ring_chunks, ring_bytes: what is held in memory at most."""
+    """Cuts what comes into chunks. ring_chunks, ring_bytes: what is held in memory at most. veil: hides parts of the
+    picture when its chunk is closed; not of a clip, which is encoded before."""
 
-    def __init__(self, *, clips: bool = True, ring_chunks: int = RING_CHUNKS, ring_bytes: int = RING_BYTES) -> None:
+    def __init__(
+        self,
+        *,
+        clips: bool = True,
+        veil: Veil | None = None,
+        ring_chunks: int = RING_CHUNKS,
+        ring_bytes: int = RING_BYTES,
+    ) -> None:
+        self._veil = veil
         self.counts = RecorderCounts()
         self.clips = True
         """Off: no clips for now, where the board has better things to do. Any thread."""
@@ -190,7 +215,7 @@ class Recorder:
         chunk.frames_dropped += frame.dropped_before
         at_s = frame.t_s - index * CHUNK_S
         if abs(at_s - CHUNK_S / 2) < chunk.off_middle_s:
-            chunk.off_middle_s, chunk.image = abs(at_s - CHUNK_S / 2), frame.image
+            chunk.off_middle_s, chunk.image, chunk.image_t_s = abs(at_s - CHUNK_S / 2), frame.image, frame.t_s
         self._clip(chunk, frame.image, at_s)
         if frame.t_s > self._frame_s:
             self._interval_s = min(frame.t_s - self._frame_s, _LONGEST_INTERVAL_S)
@@ -248,7 +273,8 @@ class Recorder:
             self._count(**{"too_short" if length_s < SHORTEST_CHUNK_S else "without_picture": 1})
             return []
         try:
-            picture = encode_jpeg(chunk.image)
+            veiled = Veiled(chunk.image, "") if self._veil is None else self._veil(chunk.image, chunk.image_t_s)
+            picture = encode_jpeg(veiled.image)
         except MediaError as error:
             logger.warning("Chunk %d has no picture: %s", index, error)
             self._drop_clip(chunk)
@@ -265,6 +291,7 @@ class Recorder:
             height_px=chunk.image.shape[0],
             frames_seen=chunk.frames_seen,
             frames_dropped=chunk.frames_dropped,
+            hidden=veiled.hidden,
         )
         self._store(closed)
         return [closed]
@@ -349,7 +376,11 @@ class SoundTail:
         return (self._line.next_sample or 0) / SAMPLE_RATE_HZ
 
     def cut(self, from_s: float, to_s: float) -> bytes:
-        """[from_s, to_s] of the source clock as a WAV file, silence where there was no sound.
+        """The same as `samples`, as a WAV file."""
+        return encode_wav(self.samples(from_s, to_s))
+
+    def samples(self, from_s: float, to_s: float) -> NDArray[np.int16]:
+        """[from_s, to_s] of the source clock, int16 [n], silence where there was no sound.
 
         At most the last `seconds` before to_s. Raises: ValueError unless to_s is after from_s.
         """
@@ -361,4 +392,4 @@ class SoundTail:
             begin, end = max(start, first), min(start + len(samples), last)
             if begin < end:
                 out[begin - first : end - first] = samples[begin - start : end - start]
-        return encode_wav(out)
+        return out

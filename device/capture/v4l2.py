@@ -6,8 +6,9 @@ and a second camera may take its number. So a number is believed only where ther
     sysfs   /sys/class/video4linux/videoN/{name, index, device → the interface of the camera, whose subsystem is usb}
     links   /dev/v4l/by-id/…, /dev/v4l/by-path/…, which udev makes: by name and serial number, by the socket
 
-A USB camera has two nodes or more; only the one with index 0 gives pictures, the next gives metadata. Codecs and image
-processors of a board are nodes too, but not on USB.
+A USB camera has two nodes or more; only the one with index 0 gives pictures, the next gives metadata. Codecs, image
+processors and ribbon cables of a board are nodes too, but not on USB; a Pi has /dev/video0 for one of them, and none
+gives pictures that OpenCV could use. A path opens any of them.
 """
 
 from __future__ import annotations
@@ -32,12 +33,19 @@ class Node:
     index: int
     """Which node of its card it is; 0 = the pictures."""
     usb: bool
+    virtual: bool = False
+    """Made by a program (v4l2loopback): there is no device behind it."""
     links: tuple[str, ...] = ()
     """Below /dev/v4l, by-id first."""
 
     @property
     def path(self) -> str:
         return f"/dev/video{self.number}"
+
+    @property
+    def names(self) -> str:
+        """All that it is called, in lower case."""
+        return " ".join((self.name, *self.links)).lower()
 
     @property
     def lasting(self) -> str:
@@ -58,8 +66,9 @@ def plugged(sysfs: Path = SYSFS, links: Path = LINKS) -> tuple[Node, ...]:
 def _read(entry: Path, links: tuple[str, ...]) -> Node | None:
     try:
         number, name = int(entry.name.removeprefix("video")), (entry / "name").read_text(errors="replace").strip()
-        usb = (entry / "device" / "subsystem").resolve().name == "usb"
-        return Node(number, name, int((entry / "index").read_text()), usb, links)
+        device = entry / "device"
+        usb = device.exists() and (device / "subsystem").resolve().name == "usb"
+        return Node(number, name, int((entry / "index").read_text()), usb, not device.exists(), links)
     except (OSError, ValueError):  # pulled out at this moment, or no node of ours
         return None
 
@@ -73,13 +82,14 @@ def device_of(wanted: str, nodes: Sequence[Node]) -> str:
     if "/" in wanted:
         return wanted
     if wanted and not wanted.isdecimal():
-        named = [node for node in cameras if wanted.lower() in " ".join((node.name, *node.links)).lower()]
+        named = [node for node in cameras if wanted.lower() in node.names]
         return _only(named, f"called {wanted!r}", cameras).path
-    number = int(wanted or "0")
-    other = next((node for node in nodes if node.number == number and not node.usb), None)
-    if other is not None or not cameras:
-        return f"/dev/video{number}"
-    return _only(cameras, "plugged in", cameras).path
+    return _numbered(f"/dev/video{int(wanted or '0')}", nodes, cameras)
+
+
+def _numbered(path: str, nodes: Sequence[Node], cameras: Sequence[Node]) -> str:
+    virtual = any(node.path == path and node.virtual for node in nodes)
+    return path if virtual or not cameras else _only(cameras, "plugged in", cameras).path
 
 
 def _only(found: Sequence[Node], what: str, cameras: Sequence[Node]) -> Node:

@@ -19,6 +19,12 @@ from shared.errors import ConfigError
 RUNNING = Path("/run/systemd/system")
 BY_HAND = "--by-hand"
 LONGEST_S = 180.0
+EXEC_FAILURES = {
+    200: "(the working directory is not there)", 203: "(the program is not there)", 216: "(a group is not there)",
+    217: "(the account is not there)", 226: "(the sandbox cannot be set up)", 228: "(the filter of system calls)",
+    233: "(its folder in /run)", 238: "(its state folder)",
+}  # fmt: skip
+"""Exit status of a service that could not be started → what it was. source: systemd.exec(5), process exit codes"""
 
 
 def wanted(*, asked: bool, by_hand: bool) -> bool:
@@ -81,5 +87,5 @@ def _findings(command: Sequence[str]) -> list[CheckResult]:
         return [CheckResult(**check) for check in checks]
     except (ValueError, KeyError, TypeError):
         said = (done.stderr or done.stdout).strip().splitlines()
-        why = said[-1] if said else f"exit status {done.returncode}"
+        why = said[-1] if said else f"exit status {done.returncode} {EXEC_FAILURES.get(done.returncode, '')}".strip()
         return [bad("service", f"it does not start: {why}", do="journalctl -n 20 says more.")]

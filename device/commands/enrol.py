@@ -136,14 +136,22 @@ def _identity(config: Config, arguments: argparse.Namespace, state_dir: Path, cl
         ended = " HAS ENDED" if identity.ended else ""
         print(f"{identity.device}, at the broker {identity.broker}, enrolled {_day(identity.enrolled_at_utc)}")
         print(f"certificate{ended} from {_day(identity.issued_utc)} until {_day(identity.not_after_utc)}")
+        print(_moments(identity, encrypt=config.privacy.encrypt))
     return 0 if identity is not None and not identity.ended else 1
+
+
+def _moments(identity: Identity, *, encrypt: bool) -> str:
+    if identity.sealing_key is None:
+        return "moments are kept unencrypted: the server named no key yet. Ask it: waycue-device renew"
+    return f"moments are kept {'encrypted for the server' if encrypt else 'unencrypted, as privacy.encrypt says'}"
 
 
 def _plain(identity: Identity | None) -> dict[str, Any]:
     if identity is None:
         return {"enrolled": False}
     names = ("device", "broker", "server", "enrolled_at_utc", "issued_utc", "not_after_utc", "ended")
-    return {"enrolled": True, **{name: getattr(identity, name) for name in names}}
+    values = {name: getattr(identity, name) for name in names}
+    return {"enrolled": True, **values, "sealing_key": identity.sealing_key is not None}
 
 
 def _renew(config: Config, arguments: argparse.Namespace, state_dir: Path, clock: Clock) -> int:

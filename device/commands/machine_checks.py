@@ -110,7 +110,6 @@ def check_libraries(config: Config, clock: Clock) -> CheckResult:
 
     trouble = library_trouble(
         config,
-        providers=tuple(onnxruntime.get_available_providers()),
         has_gstreamer=has_gstreamer(cv2.getBuildInformation()),
         installed=frozenset(name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)),
     )
@@ -119,22 +118,13 @@ def check_libraries(config: Config, clock: Clock) -> CheckResult:
     return good("libraries", f"onnxruntime {onnxruntime.__version__}, OpenCV {cv2.__version__}, {_python()}")
 
 
-def library_trouble(
-    config: Config, *, providers: tuple[str, ...], has_gstreamer: bool, installed: frozenset[str]
-) -> CheckResult | None:
-    """Pure. providers: what this onnxruntime can run on. installed: distributions that own the module onnxruntime."""
+def library_trouble(config: Config, *, has_gstreamer: bool, installed: frozenset[str]) -> CheckResult | None:
+    """Pure. installed: distributions that own the module onnxruntime."""
     if len(installed) > 1:
         return bad(
             "libraries",
             "onnxruntime and onnxruntime-gpu are both installed, and one has written over the other",
             do="pip uninstall both, then install NVIDIA's alone, and waycue with the extra [device-jetson].",
-        )
-    wanted = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}.get(config.guidance.provider)
-    if wanted is not None and wanted not in providers:
-        return bad(
-            "libraries",
-            f"this onnxruntime has no {wanted}: guidance.provider is {config.guidance.provider}",
-            do="Install NVIDIA's onnxruntime-gpu for this Python and the extra [device-jetson], or set it to cpu.",
         )
     if " ! " in config.capture.source and not has_gstreamer:
         return bad(

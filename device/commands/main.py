@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from shared.ends import interrupted_quietly
+from shared.ends import interrupted_quietly, missing_named
 
-with interrupted_quietly():
+with interrupted_quietly(), missing_named():
     import argparse
     import io
     import json
@@ -46,7 +46,8 @@ examples:
 
 The server is the one at which this device was enrolled (waycue-device enroll).
 
-keys: space keeps this moment, c begins and ends a spoken correction, r repeats, m mutes, s says what the model sees,
+keys: space keeps this moment, c begins and ends a spoken correction, d discards it, r repeats, m mutes, s says what the
+model sees, a what is ahead, h how the device is, p pauses recording, f forgets the last five minutes,
 u opens the set-up by a QR code, q quits.
 Ctrl-C ends the walk too; what was flagged is kept.
 """
@@ -141,20 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode, a name of odd bytes: a sign is lost
             stream.reconfigure(errors="replace")
     try:
-        arguments = parser().parse_args(argv)
-        if arguments.command in install.COMMANDS:
-            return install.run(arguments)
-        if arguments.command == doctor.COMMAND:
-            return doctor.run(arguments, SystemClock())
-        config = load_config(arguments)
-        if arguments.command == models.COMMAND:
-            return models.run(config, arguments, SystemClock())
-        if arguments.command in enrol.COMMANDS:
-            return enrol.run(config, arguments, SystemClock())
-        if arguments.command in outbox.COMMANDS:
-            return outbox.run(config, arguments, SystemClock())
-        commands = {"run": _run, "selftest": _selftest, "status": _status}
-        return commands[arguments.command](config, arguments)
+        return _carried_out(parser().parse_args(argv))
     except InUse as error:  # no slip in the settings: systemd tries again
         return _complain(error, FAILED)
     except ConfigError as error:
@@ -164,6 +152,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("waycue-device: stopped.", file=sys.stderr)
         return INTERRUPTED
+
+
+def _carried_out(arguments: argparse.Namespace) -> int:
+    if arguments.command in install.COMMANDS:  # these need no settings, or must do with broken ones
+        return install.run(arguments)
+    if arguments.command == doctor.COMMAND:
+        return doctor.run(arguments, SystemClock())
+    config = load_config(arguments)
+    if arguments.command == models.COMMAND:
+        return models.run(config, arguments, SystemClock())
+    if arguments.command in enrol.COMMANDS:
+        return enrol.run(config, arguments, SystemClock())
+    if arguments.command in outbox.COMMANDS:
+        return outbox.run(config, arguments, SystemClock())
+    commands = {"run": _run, "selftest": _selftest, "status": _status}
+    return commands[arguments.command](config, arguments)
 
 
 def load_config(arguments: argparse.Namespace) -> Config:

@@ -129,7 +129,7 @@ def _judged(config: Config, speakers: Speakers, samples: NDArray[np.int16] | Non
     output, wanted = speakers.output, config.voice.output
     buffer = f"a buffer of {speakers.latency_s * 1000:.0f} ms, {'stereo' if speakers.channels == 2 else 'mono'}"
     found = f"played two notes on {_where(output)}, with {buffer}"
-    if output is not None and wanted and not is_named(output, wanted) and output.name:
+    if output is not None and wanted and not is_named(output, wanted):
         return False, f"{found}: {wanted!r} is not there", "Connect it, or change voice.output."
     if output is not None and output.kind is OutputKind.HDMI and not wanted:
         return (

@@ -96,7 +96,7 @@ def step(state: StreamState, data: bytes, layout: struct.Struct = NATIVE) -> tup
 
 
 @dataclass(slots=True)
-class _Open:
+class _EventFile:
     fd: int
     state: StreamState = field(default_factory=StreamState)
     monotonic: bool = False
@@ -116,7 +116,7 @@ class InputKeys:
         self._codes = key_codes(keys)
         self._clock_s = clock_s
         self._root = root
-        self._files: list[_Open] = []
+        self._files: list[_EventFile] = []
         self._first: list[KeyEvent] = []
 
     def open(self) -> None:
@@ -143,17 +143,17 @@ class InputKeys:
             os.close(file.fd)
         self._files = []
 
-    def _opened(self, path: Path) -> _Open:
+    def _opened(self, path: Path) -> _EventFile:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if stat.S_ISFIFO(os.fstat(fd).st_mode):  # another program gives the same records
-                return _Open(fd)
+                return _EventFile(fd)
             fcntl.ioctl(fd, EVIOCGRAB, 1)
             fcntl.ioctl(fd, EVIOCSCLOCKID, struct.pack("@i", CLOCK_MONOTONIC))
         except BaseException:
             os.close(fd)
             raise
-        return _Open(fd, monotonic=True)
+        return _EventFile(fd, monotonic=True)
 
     def _positions(self, fd: int) -> list[KeyEvent]:
         """Switches that are on."""
@@ -167,8 +167,8 @@ class InputKeys:
         now_s = self._clock_s()
         return [KeyEvent(name, Edge(True), now_s) for code, name in codes.items() if bits >> code & 1]
 
-    def _read(self, file: _Open) -> list[KeyEvent]:
-        events = []
+    def _read(self, file: _EventFile) -> list[KeyEvent]:
+        events = list[KeyEvent]()
         while True:
             try:
                 data = os.read(file.fd, READ_EVENTS * NATIVE.size)
@@ -185,7 +185,7 @@ class InputKeys:
     def _is_wanted(self, found: Found) -> bool:
         return isinstance(found[2], EventsLost) or found[:2] in self._codes
 
-    def _named(self, found: Found, now_s: float, file: _Open) -> KeyEvent:
+    def _named(self, found: Found, now_s: float, file: _EventFile) -> KeyEvent:
         kind, code, event, t_s = found
         # A stamp from the future, of a machine that slept, or of a pipe, is no time: the key went down by now.
         at_s = t_s if file.monotonic and 0.0 <= now_s - t_s < 60.0 else now_s
@@ -198,20 +198,29 @@ def _event_files(name: str, codes: Mapping[tuple[int, int], str], root: Path) ->
     path = Path(name) if name.startswith("/") else link
     if path.exists():
         return [path]
-    names = _names(root)
-    own = [number for number, found in names.items() if found.lower() == name.lower()]
-    if not own:
-        own = [number for number, found in names.items() if name.lower() in found.lower()]
-        if len({names[number] for number in own}) > 1:
-            listed = ", ".join(sorted({names[number] for number in own}))
-            raise ConfigError(f"buttons.input {name!r} may be one of: {listed}.", hint="Write the whole name.")
+    own = _numbers(name, _names(root))
     able = [number for number in own if _has_one_of(root, number, codes)]
-    if able:
-        return [root / "dev/input" / f"event{number}" for number in sorted(able)]
-    if own:
+    if not able:
         raise ConfigError(f"The input device {name!r} has none of the keys of buttons.input_keys.")
-    known = ", ".join(sorted(set(names.values()))) or "none"
-    raise ConfigError(f"There is no input device {name!r}.", hint=f"Is it switched on and paired? There are: {known}.")
+    return [root / "dev/input" / f"event{number}" for number in sorted(able)]
+
+
+def _numbers(name: str, names: Mapping[int, str]) -> list[int]:
+    """The event files of the one device of that name, or with that in its name. Raises: ConfigError."""
+    whole = {found for found in names.values() if found.lower() == name.lower()}
+    meant = whole or {found for found in names.values() if name.lower() in found.lower()}
+    if len(meant) > 1:
+        listed = ", ".join(sorted(meant))
+        raise ConfigError(f"buttons.input {name!r} may be one of: {listed}.", hint="Write the whole name.")
+    if not meant:
+        listed = ", ".join(sorted(set(names.values()))) or "none"
+        hint = f"Is it switched on and paired? There are: {listed}."
+        raise ConfigError(f"There is no input device {name!r}.", hint=hint)
+    return _called(meant, names)
+
+
+def _called(meant: Collection[str], names: Mapping[int, str]) -> list[int]:
+    return [number for number, found in names.items() if found in meant]
 
 
 def _names(root: Path) -> dict[int, str]:

@@ -17,6 +17,7 @@ from device.controls.pressed import KeyEvent
 from shared.errors import ConfigError
 
 BOUNCE_S = 0.05
+FLASH_S = 0.5
 INSTALL_GPIO = "On a Pi: sudo apt install python3-gpiozero python3-lgpio."
 _PINS_IN_USE: set[str | int] = set()
 
@@ -121,3 +122,29 @@ class PinSwitch:
     def close(self) -> None:
         button, self._button = self._button, None
         close_pin(self._pin, button)
+
+
+class PinLight:
+    """A light on a pin, opened and tried again as buttons are; there is nothing to press on it."""
+
+    def __init__(self, pin: str | int, *, setting: str = "privacy.kept_light") -> None:
+        self._pin = pin
+        self._setting = setting
+        self._light: Any = None
+
+    def open(self) -> None:
+        """Raises: ConfigError."""
+        self._light = open_pin(self._pin, self._setting, kind="LED")
+
+    def poll(self, now_s: float) -> list[Press]:
+        return []
+
+    def flash(self) -> None:
+        """On for FLASH_S; returns at once. Without a light nothing happens. Any thread."""
+        light = self._light
+        if light is not None:
+            light.blink(on_time=FLASH_S, off_time=0.0, n=1)
+
+    def close(self) -> None:
+        light, self._light = self._light, None
+        close_pin(self._pin, light)

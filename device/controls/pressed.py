@@ -69,24 +69,24 @@ class PressedKeys:
 
     def poll(self, now_s: float) -> list[Press]:
         """Raises: InputGone, once what was pressed before has been given out."""
-        found: list[Press] = []
         gone: InputGone | None = None
         try:
             events = self._source.read()
         except InputGone as error:
             events, gone = [KeyEvent("", EventsLost(), self._clock_s())], error
-        found += [press for event in events for press in self._switched(event)]
-        for event in events:
-            keys = self._states if isinstance(event.event, EventsLost) else (event.key,)
-            for key in [key for key in keys if key in self._states]:
-                found += self._stepped(key, event.event, event.at_s)
+        found = [press for event in events for press in (*self._switched(event), *self._pressed(event))]
         clock_s = self._clock_s()
-        for key in self._states:
-            found += self._stepped(key, None, clock_s)
+        found += [press for key in self._states for press in self._stepped(key, None, clock_s)]
         if gone is not None and not found:
             raise gone
         # The recogniser's times are the machine's; a press is about a time of the walk.
         return [Press(press.action, max(0.0, now_s - (clock_s - press.t_s))) for press in found]
+
+    def _pressed(self, event: KeyEvent) -> list[Press]:
+        """Where events were lost, that is so of every key."""
+        keys = list(self._states) if isinstance(event.event, EventsLost) else [event.key]
+        own = [key for key in keys if key in self._states]
+        return [press for key in own for press in self._stepped(key, event.event, event.at_s)]
 
     def close(self) -> None:
         self._source.close()

@@ -27,9 +27,12 @@ REMOTE_FAILED = "Remote is away."
 REMOTE_BACK = "Remote is working."
 SWITCH_FAILED = "Switch failed."
 SWITCH_BACK = "Switch is working."
+LIGHT_FAILED = "Light failed."
+LIGHT_BACK = "Light is working."
 ANOTHER, REMOTE, SWITCH = (ANOTHER_FAILED, ANOTHER_BACK), (REMOTE_FAILED, REMOTE_BACK), (SWITCH_FAILED, SWITCH_BACK)
-"""Of more buttons on pins, of an input device, of a switch on a pin."""
-BUTTON_TEXTS = tuple(text for pair in (*TEXTS, ANOTHER, REMOTE, SWITCH) for text in pair)
+LIGHT = LIGHT_FAILED, LIGHT_BACK
+"""Of more buttons on pins, of an input device, of a switch and a light on a pin."""
+BUTTON_TEXTS = tuple(text for pair in (*TEXTS, ANOTHER, REMOTE, SWITCH, LIGHT) for text in pair)
 JOIN_S = 2.0
 FIRST_S, MOST_S = 2.0, 60.0
 COMES_BACK_S = 8.0  # a headset that was out of reach is wanted soon after it is back
@@ -37,8 +40,8 @@ MISSED_TRIES = 2  # a Bluetooth remote sleeps and wakes: only one that is still 
 
 
 class RetriedButtons:
-    """texts: what is said when it is away and when it is back. announce(text, about): a change of state. first_s, most_s:
-    the first and the longest time between two tries."""
+    """texts: what is said when it is away and when it is back. announce(text, about): a change of state.
+    first_s, most_s: the first and the longest time between two tries."""
 
     def __init__(
         self,

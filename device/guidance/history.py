@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from shared.policy import GUIDANCE
 from shared.runtime.seen import Hazard
+from shared.sight import Box
 
 REMEMBERED_S = 180.0
 MOST_STOPPED = 100
@@ -27,6 +28,8 @@ class LookEntry:
     version: str
     hazards: Sequence[Hazard]
     """The most certain ones."""
+    boxes: Sequence[Box] | None = None
+    """All; None = the model detects no people or vehicles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,12 @@ class GuidanceHistory:
         return replace(
             talk, raw_output=wording.text, confidence=wording.confidence, worded=True, model_version=wording.version
         )
+
+    def boxes(self, from_s: float, to_s: float) -> list[Sequence[Box] | None]:
+        """Of each look at a picture of [from_s, to_s]."""
+        with self._lock:
+            looks = (entry for entry in self._entries if isinstance(entry, LookEntry))
+            return [look.boxes for look in looks if from_s <= look.t_s <= to_s]
 
     @property
     def last_guidance(self) -> str:

@@ -35,7 +35,7 @@ from shared.guidance import events
 from shared.guidance.events import LoadedModel, ModelChanged
 from shared.guidance.turn import GuidanceState, turn
 from shared.lens import LensTrouble
-from shared.model_card import SightCard, card_of, spoken
+from shared.model_card import SightCard, card_of, detects, spoken
 from shared.policy import PolicySettings, StateChange
 from shared.runtime.seen import Observation
 from shared.sight import turned_copy
@@ -361,7 +361,8 @@ class Guidance:
             self._look_times.add(self._progress_s - began_s)
             if not self._look_times.late:
                 self._saw_live()
-            self.history.add(LookEntry(frame.t_s, version, observation.hazards[:5]))
+            boxes = observation.boxes if detects(model.manifest.model, "person", "vehicle") else None
+            self.history.add(LookEntry(frame.t_s, version, observation.hazards[:5], boxes))
             self._hear_of_speech()  # what ended during a long look must not count as cut off by what is said now
             self._turn(events.Observed(observation), picture)
         except Exception as error:  # noqa: BLE001 - whatever a model raises, guidance goes on

@@ -12,11 +12,11 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from device.health import announcements
-from device.sentinel.board import SPEECH, Board
+from device.sentinel.board import OUTPUT, SPEECH, Board
 from device.sentinel.sounds import RATE_HZ
 from device.sentinel.watch import WORDS
 from device.voice.espeak import Samples
@@ -77,6 +77,10 @@ class SentinelKeeper:
         announce: Callable[[str], None],
         clock: Clock,
     ) -> None:
+        self.output: Callable[[], Mapping[str, str]] = dict
+        """What leads to the output that the agent plays on, for the sentinel to follow."""
+        self._told: str | None = None
+        """What of it stands beside the board."""
         self._board = board
         self._speech = state_dir / FOLDER
         self._options = options
@@ -112,9 +116,16 @@ class SentinelKeeper:
         self._outage, text = announcements.watch_news(self._outage, now_s, watched=self.watches)
         if text is not None:
             self._announce(text)
+        self._tell_output()
         if not self._rendered and now_s - self._rendered_s >= RENDER_EVERY_S:
             self._rendered_s = now_s
             self._rendered = self._prepare()
+
+    def _tell_output(self) -> None:
+        told = "".join(f"{name}={value}\n" for name, value in self.output().items())
+        if told and told != self._told:
+            atomic.write_bytes(self._board.path.parent / OUTPUT, told.encode())
+            self._told = told
 
     def _start_it(self) -> None:
         """Whatever keeps it from starting is no reason not to say that nobody watches."""

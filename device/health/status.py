@@ -87,8 +87,11 @@ class DeviceStatus:
 
 def in_one_line(current: DeviceStatus) -> str:
     """For `systemctl status`: nothing of the wearer, and no line break whatever a driver says."""
+    state = current.guidance
+    if not current.looks and state in ("guiding", "ended"):
+        state = "waiting for a picture" if current.walking else "starting" if current.source != "none" else "sync only"
     model = f", model {current.model_version}" if current.model_version else ""
-    return " ".join(f"{current.guidance}{model}{''.join(f'; {trouble}' for trouble in current.troubles)}".split())
+    return " ".join(f"{state}{model}{''.join(f'; {trouble}' for trouble in current.troubles)}".split())
 
 
 def write(state_dir: Path, status: DeviceStatus) -> None:

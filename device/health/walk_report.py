@@ -169,11 +169,13 @@ class WalkReport:
             self.flagged = [name for name in self.flagged if name not in record_ids]
             self.corrections = [name for name in self.corrections if name not in record_ids]
 
-    def felt(self, side: str, tier: int, taken_s: float | None, driven_s: float) -> None:
-        """A motor was driven. Times are monotonic; taken_s: of the picture's shutter."""
+    def felt(self, side: str, tier: int, times: tuple[float | None, float, float]) -> None:
+        """A motor was driven. times: monotonic, of the shutter, of the decision, and of the last byte to it."""
+        taken_s, asked_s, driven_s = times
         to_motor_ms = None if taken_s is None else round((driven_s - taken_s) * 1000, 1)
+        entry = {"side": side, "urgency": tier, "time_to_motor_ms": to_motor_ms}
         with self._lock:
-            self.vibrations.append({"side": side, "urgency": tier, "time_to_motor_ms": to_motor_ms})
+            self.vibrations.append(entry | {"decided_to_motor_ms": round((driven_s - asked_s) * 1000, 1)})
 
     def took(self, frame: VideoFrame, now_s: float) -> None:
         self.frames_seen += 1

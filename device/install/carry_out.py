@@ -19,7 +19,7 @@ from device.install import machine, manifest
 from device.install.machine import HOST, at
 from device.install.manifest import InstallManifest
 from device.install.plan import CONFIG_FOLDER, STATE, USER, InstallPlan, PlannedFile, PlannedFolder, PlannedLink, Reload
-from device.install.programs import run_program, sbin
+from device.install.programs import run_whole, sbin
 from device.install.reporting import Say
 from shared import atomic
 
@@ -41,34 +41,36 @@ class Installer:
         before = manifest.read(self._root) or InstallManifest()
         aimed = self._aim(before, plan, prefix)
         complete = replace(aimed, complete=True)
-        for folder in plan.folders:
-            if not folder.is_ours:
-                self._folder(folder)
-        if not self._dry and before != complete:
+        is_noted = self._dry or before == complete
+        self._folders(plan, ours=False)
+        if not is_noted:
             manifest.write(self._root, aimed)
         self._account(plan)
-        for folder in plan.folders:
-            if folder.is_ours:
-                self._folder(folder)
+        self._folders(plan, ours=True)
         for file in plan.files:
             self._file(file)
         self._remove_stale(before, plan)
         for link in plan.links:
             self._link(link)
-        if not self._dry and before != complete:
+        if not is_noted:
             manifest.write(self._root, complete)
         return frozenset(self._reloads)
 
+    def _folders(self, plan: InstallPlan, *, ours: bool) -> None:
+        """Those of the account, or those of root."""
+        for folder in plan.folders:
+            if folder.is_ours == ours:
+                self._folder(folder)
+
     def _aim(self, before: InstallManifest, plan: InstallPlan, prefix: str) -> InstallManifest:
         """What there will be. Whatever was there before the first install is not ours."""
-        files = (plan.account_file, *plan.files)
-        planned = [Path(path) for path in (*(file.path for file in files), *(link.path for link in plan.links))]
-        wanted = {parent for path in planned for parent in path.parents} | {Path(item.path) for item in plan.folders}
-        new = sorted(str(path) for path in wanted if not at(self._root, str(path)).exists())
+        # Of its own two, which only --purge removes, that does not matter.
+        wanted = plan.places - {CONFIG_FOLDER, STATE}
+        new = {name for name in wanted if not at(self._root, name).exists()}
         return InstallManifest(
             version=agent_version(),
             prefix=prefix,
-            files=tuple(file.path for file in files if not file.keep),
+            files=tuple(file.path for file in plan.all_files if not file.keep),
             links=tuple(link.path for link in plan.links),
             folders=tuple(sorted({*before.folders, *new})),
             account=before.account or machine.account(self._root, USER) is None,
@@ -132,7 +134,7 @@ class Installer:
 
     def _remove_stale(self, before: InstallManifest, plan: InstallPlan) -> None:
         """What an earlier version made and this one does without."""
-        wanted = {file.path for file in (plan.account_file, *plan.files)}
+        wanted = {file.path for file in plan.all_files}
         for name in before.files:
             path = at(self._root, name)
             if name not in wanted and path.exists() and self._changed(f"removed {name}"):
@@ -146,7 +148,7 @@ class Installer:
             return
         for name in (*made.links, *reversed(made.files)):
             self._remove_file(name)
-        for name in sorted(set(made.folders) - {STATE, CONFIG_FOLDER}, reverse=True):
+        for name in sorted(made.folders, reverse=True):
             path = at(self._root, name)
             if path.is_dir() and not any(path.iterdir()) and self._changed(f"removed {name}"):
                 path.rmdir()
@@ -172,17 +174,17 @@ class Installer:
 def make_account(root: Path, groups: tuple[str, ...], *, exists: bool) -> None:
     """By systemd-sysusers where there is one, else by useradd. Raises: ProgramFailed."""
     if shutil.which("systemd-sysusers"):
-        run_program("systemd-sysusers", *([] if root == HOST else [f"--root={root}"]), "waycue.conf")
+        run_whole("systemd-sysusers", *([] if root == HOST else [f"--root={root}"]), "waycue.conf")
         return
     where = [] if root == HOST else ["--prefix", str(root)]
     wanted = ",".join(groups)
     if exists:
-        run_program(sbin("usermod"), *where, "--append", "--groups", wanted, USER)
+        run_whole(sbin("usermod"), *where, "--append", "--groups", wanted, USER)
     else:
         shell = ["--home-dir", "/var/lib/waycue", "--no-create-home", "--shell", "/usr/sbin/nologin"]
-        run_program(sbin("useradd"), *where, "--system", "--user-group", *shell, "--groups", wanted, USER)
+        run_whole(sbin("useradd"), *where, "--system", "--user-group", *shell, "--groups", wanted, USER)
 
 
 def remove_account(root: Path) -> None:
     """Raises: ProgramFailed."""
-    run_program(sbin("userdel"), *([] if root == HOST else ["--prefix", str(root)]), USER)
+    run_whole(sbin("userdel"), *([] if root == HOST else ["--prefix", str(root)]), USER)

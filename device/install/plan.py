@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 USER = "waycue"
 STATE = "/var/lib/waycue-device"
@@ -83,6 +84,18 @@ class InstallPlan:
     folders: tuple[PlannedFolder, ...]
     files: tuple[PlannedFile, ...]
     links: tuple[PlannedLink, ...]
+
+    @property
+    def all_files(self) -> tuple[PlannedFile, ...]:
+        return (self.account_file, *self.files)
+
+    @property
+    def places(self) -> frozenset[str]:
+        """Every folder that has to be there."""
+        paths = [*(Path(file.path) for file in self.all_files), *(Path(link.path) for link in self.links)]
+        return frozenset(str(parent) for path in paths for parent in path.parents) | {
+            folder.path for folder in self.folders
+        }
 
 
 MODULES = ("snd", "i2c-dev")

@@ -5,14 +5,21 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Collection
+from ctypes.util import find_library
 from pathlib import Path
 
+from device.health import machine_kind
 from device.install.machine import HOST
 from device.install.plan import SERVICES, Reload
 from device.install.programs import ProgramFailed, run_program
 from device.install.reporting import Say
 
+NO_PICAMERA2 = (
+    "A camera on the Pi's ribbon cable cannot be used (one on USB can): sudo apt install python3-picamera2, and make "
+    "the environment with --system-site-packages."
+)
 ALL = frozenset(Reload)
+UDEV_RUNS = Path("/run/udev/control")
 _COMMANDS: dict[Reload, tuple[tuple[str, ...], ...]] = {
     Reload.UDEV: (
         ("udevadm", "control", "--reload"),
@@ -29,7 +36,7 @@ def reload(reloads: Collection[Reload], *, say: Say) -> None:
     """Have the parts of the system read their changed files. A part that refuses is told; the rest goes on."""
     for reload, commands in _COMMANDS.items():
         for command in commands if reload in reloads else ():
-            if shutil.which(command[0]):
+            if shutil.which(command[0]) and (command[0] != "udevadm" or UDEV_RUNS.exists()):
                 _tried(command, say)
 
 
@@ -37,7 +44,7 @@ def _tried(command: tuple[str, ...], say: Say) -> None:
     try:
         run_program(*command)
     except ProgramFailed as error:
-        say(f"after the next boot only: {error}")
+        say(f"after the next boot only: {Exception.__str__(error)}")
 
 
 def start(*, restart: bool, say: Say) -> None:
@@ -59,12 +66,20 @@ def stop(*, say: Say) -> None:
 
 
 def advice(root: Path) -> list[str]:
-    """What is missing for a walk, and the next step."""
+    """What is missing for a walk on this machine, and the next step. Raises nothing."""
     if root != HOST:
         return []
-    lines = []
-    if not shutil.which("espeak-ng"):
-        lines.append("No voice: sudo apt install espeak-ng")
-    if importlib.util.find_spec("sounddevice") is None:
-        lines.append("The extra [device] is not installed: pip install 'waycue[device] @ …'")
-    return lines
+    return [
+        text
+        for missing, text in (
+            (not shutil.which("espeak-ng"), "There is no voice. sudo apt install espeak-ng"),
+            (not _has("sounddevice"), "The extra [device] is not installed: pip install 'waycue[device] @ …'"),
+            (find_library("portaudio") is None, "Nothing can be played or heard. sudo apt install libportaudio2"),
+            (machine_kind.this_machine().startswith("raspberry-pi") and not _has("picamera2"), NO_PICAMERA2),
+        )
+        if missing
+    ]
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None

@@ -61,7 +61,14 @@ class Upgrade:
             raise UpgradeRefused(
                 f"The newer version was not taken: {'; '.join(worse)}.", hint="The present one goes on."
             )
-        self._switch(new, start=start)
+        earlier = self._versions.former
+        try:
+            self._switch(new, start=start)
+        except ProgramFailed as error:
+            self._versions.forget(new, former=earlier)
+            raise UpgradeRefused(
+                f"The newer version was taken back: {Exception.__str__(error)}.", hint="The present one goes on."
+            ) from error
         self._versions.forget_older()
 
     def back(self, *, start: bool) -> None:
@@ -95,29 +102,13 @@ class Upgrade:
     def _trial(self, environment: Path) -> Mapping[str, str]:
         """Check → what is wrong with it, "" = nothing; by the account of the service where there is one."""
         words = [word for name in TRIED for word in ("--only", name)]
-        config = [] if self._config is None else ["--config", str(self._config)]
-        command = [
-            str(environment / "bin/python"),
-            "-I",
-            "-m",
-            "device",
-            "selftest",
-            "--by-hand",
-            "--json",
-            *config,
-            *words,
-        ]
-        owner = machine.account(HOST, USER) if os.geteuid() == 0 else None
-        who = {} if owner is None else {"user": owner.uid, "group": owner.gid, "extra_groups": []}
+        words += [] if self._config is None else ["--config", str(self._config)]
+        program = (str(environment / "bin/python"), "-I", "-m", "device")
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TRY_S, cwd="/", **who)
-            checks = json.loads(done.stdout)["checks"]
-            return {check["name"]: "" if check["ok"] else check["found"] for check in checks}
+            done = _as_the_service((*program, "selftest", "--by-hand", "--json", *words))
         except subprocess.TimeoutExpired:
             return {"selftest": f"no answer within {TRY_S:.0f} s"}
-        except (ValueError, KeyError, TypeError):
-            said = done.stderr.strip().splitlines()
-            return {"selftest": said[-1] if said else f"exit status {done.returncode}"}
+        return _wrongs(done)
 
     def _switch(self, wanted: Path, *, start: bool) -> None:
         self._versions.use(wanted)
@@ -139,6 +130,30 @@ class Upgrade:
         if start and machine.systemd_runs(HOST):
             services.restart(timeout_s=RESTART_S)
             self._say("started again")
+
+
+def _as_the_service(command: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """Raises: TimeoutExpired, OSError."""
+    owner = machine.account(HOST, USER) if os.geteuid() == 0 else None
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=TRY_S,
+        cwd="/",
+        user=None if owner is None else owner.uid,
+        group=None if owner is None else owner.gid,
+        extra_groups=None if owner is None else (),
+    )
+
+
+def _wrongs(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """Check → what is wrong with it; a selftest that did not run is one check."""
+    try:
+        return {check["name"]: "" if check["ok"] else check["found"] for check in json.loads(done.stdout)["checks"]}
+    except (ValueError, KeyError, TypeError):
+        said = done.stderr.strip().splitlines()
+        return {"selftest": said[-1] if said else f"exit status {done.returncode}"}
 
 
 def forget_waycue(environment: Path) -> None:

@@ -62,6 +62,15 @@ class Versions:
             atomic.point(self._prefix, target)
         atomic.point(self._folder / FORMER, former.name)
 
+    def forget(self, version: Path, *, former: Path | None) -> None:
+        """Remove a version that was no good, as if it had never been. former: the one before, then. Raises: OSError."""
+        link = self._folder / FORMER
+        if former is None:
+            link.unlink(missing_ok=True)
+        else:
+            atomic.point(link, former.name)
+        atomic.remove_tree(version)
+
     def forget_older(self) -> None:
         """Only what is in use and the one before it stay. Raises: OSError."""
         for path in self._numbered():

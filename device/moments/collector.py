@@ -25,18 +25,23 @@ from device.guidance.history import GuidanceHistory
 from device.moments import flags
 from device.moments.flags import FlagState, SelectedChunk
 from device.moments.sealer import Parcel
+from device.moments.speech_bounds import speech_bounds
 from device.outbox.index import UNKNOWN_BOOT
+from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.clock import Clock
 from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
+from shared.wav import encode_wav
 
 logger = logging.getLogger(__name__)
 
 NOT_KEPT = "Correction not kept, no picture."
+NOTHING_HEARD = "Correction not kept, nothing heard."
 FORGOTTEN = "Last 5 minutes forgotten."
 DISCARDED = "Correction discarded."
 NOTHING_TO_DISCARD = "No correction to discard."
-MOMENT_TEXTS = (NOT_KEPT, FORGOTTEN, DISCARDED, NOTHING_TO_DISCARD)
+MOMENT_TEXTS = (NOT_KEPT, NOTHING_HEARD, FORGOTTEN, DISCARDED, NOTHING_TO_DISCARD)
 FORGET_S = 300.0
+AGAIN_S = 15.0  # a correction that is spoken so soon after one was discarded is about the same moment
 MOST_DISCARDABLE = 16
 SHORTEST_CORRECTION_S = 0.3  # a slip of the finger
 SOUND_TIMEOUT_S = 1.0  # a microphone that died must not hold a correction back
@@ -129,8 +134,10 @@ class Moments:
         self._waiting: list[Correction] = []
         self._corrections = 0
         self._erasures = 0
-        self._handed_over: list[str] = []
-        """Ids of the corrections that were handed over, newest last: what can be discarded."""
+        self._handed_over: list[tuple[str, int]] = []
+        """Id and chunk of the corrections that were handed over, newest last: what can be discarded."""
+        self._again: tuple[int, float] | None = None
+        """Chunk of the correction that was discarded last, and when."""
         self.paused = False
         """Nothing is recorded."""
         self._newest_closed = -1
@@ -175,7 +182,7 @@ class Moments:
         if self._open is not None:
             return
         self._corrections += 1
-        sequence = self._recorder.sequence_at(t_s)
+        sequence = self._about_again(t_s) or self._recorder.sequence_at(t_s)
         self._open = Correction(self._corrections, sequence, t_s, self._history.last_guidance, model_version)
         self._ports.listening(True)
         self._ports.earcon("listening")
@@ -221,16 +228,29 @@ class Moments:
     def discard_correction(self, t_s: float) -> None:
         """Erase the last correction of this walk, wherever it has come to; called again, the one before it."""
         if self._open is not None:
+            self._again = self._open.sequence, t_s
             self._open = None
             self._ports.listening(False)
             self._ports.announce(DISCARDED)
         elif self._waiting:
-            self._waiting.pop()
+            self._again = self._waiting.pop().sequence, t_s
             self._ports.announce(DISCARDED)
         elif self._handed_over:
-            self._erase(DISCARDED, t_s, record_ids=(self._handed_over.pop(),))
+            name, sequence = self._handed_over.pop()
+            self._again = sequence, t_s
+            self._erase(DISCARDED, t_s, record_ids=(name,))
         else:
             self._ports.announce(NOTHING_TO_DISCARD)
+
+    def is_last_correction(self, correction_id: str) -> bool:
+        """Whether it is the newest one of this walk that was not discarded. Any thread."""
+        newest = self._handed_over[-1:]
+        return bool(newest) and newest[0][0] == correction_id
+
+    def _about_again(self, t_s: float) -> int | None:
+        """The chunk of a correction that was just discarded, and is spoken once more."""
+        again, self._again = self._again, None
+        return again[0] if again is not None and t_s - again[1] <= AGAIN_S else None
 
     def _forget_memory(self, t_s: float) -> None:
         if self._open is not None:
@@ -303,8 +323,20 @@ class Moments:
                 "looks": talk.looks,
                 "hazards": [[h.object, h.side, round(h.score, 4)] for h in talk.hazards],
                 "frames_dropped": chunk.frames_dropped,
+                **({"hidden": chunk.hidden} if chunk.hidden else {}),
             },
         )
+
+    def _trimmed(self, spoken: Correction) -> tuple[Correction, bytes] | None:
+        """A correction without the silence around its words, and its sound as WAV; None where nothing is heard."""
+        assert spoken.to_s is not None
+        samples = self._tail.samples(spoken.from_s, spoken.to_s)
+        bounds = speech_bounds(samples)
+        if bounds is None:
+            return None
+        from_s = spoken.to_s - (len(samples) - bounds.first) / SAMPLE_RATE_HZ
+        to_s = spoken.to_s - (len(samples) - bounds.last) / SAMPLE_RATE_HZ
+        return replace(spoken, from_s=from_s, to_s=to_s), encode_wav(samples[bounds.first : bounds.last])
 
     def _settle_corrections(self, now_s: float, *, ended: bool = False) -> None:
         self._waiting = [spoken for spoken in self._waiting if not self._settled(spoken, now_s, ended=ended)]
@@ -323,7 +355,12 @@ class Moments:
                 return True
             chunk = before[-1]
             self._mark(chunk.sequence, "correction")
-        wav = self._tail.cut(spoken.from_s, spoken.to_s)
+        trimmed = self._trimmed(spoken)
+        if trimmed is None:
+            self._ports.announce(NOTHING_HEARD)
+            return True
+        spoken, wav = trimmed
+        assert spoken.to_s is not None
         record = CorrectionRecord(
             correction_id=f"{self._walk.walk_id}-c{spoken.number:03d}",
             device=self._walk.device,
@@ -338,7 +375,7 @@ class Moments:
             extra={"walk_id": self._walk.walk_id, "walk_s": round(spoken.from_s, 3)},
         )
         self._ports.store(Parcel(record, {"correction_audio": wav}))
-        self._handed_over = [*self._handed_over, record.correction_id][-MOST_DISCARDABLE:]
+        self._handed_over = [*self._handed_over, (record.correction_id, chunk.sequence)][-MOST_DISCARDABLE:]
         return True
 
 

@@ -66,7 +66,7 @@ class Recording:
 
     def refuse(self) -> None:
         """Something was to be kept while nothing is."""
-        self._announce(pausing.NOT_WHILE_PAUSED, pausing.ABOUT)
+        self._announce(pausing.NOT_WHILE_PAUSED, pausing.NOT_WHILE_PAUSED)
 
     def _write(self) -> None:
         while True:

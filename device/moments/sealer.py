@@ -31,6 +31,7 @@ STORAGE_BACK = "Storage is working again."
 STORAGE_LOST = "Storage full. Old moments were dropped."
 STORAGE_TEXTS = (STORAGE_FULL, STORAGE_FAILED, STORAGE_BACK, STORAGE_LOST)
 MOST_HELD = 64  # chunks of up to 1 MB, most 0.3: what a board of 1 GB can spare while its disk takes nothing
+RECORD_BYTES = 4096
 RETRY_S = 10.0
 DRAIN_S = 30.0
 
@@ -63,7 +64,8 @@ class Parcel:
 
     @property
     def size_bytes(self) -> int:
-        return sum(map(len, self.payloads.values()))
+        """Room that it needs; without files, that of its record."""
+        return sum(map(len, self.payloads.values())) or RECORD_BYTES
 
 
 def least(held: Iterable[Parcel]) -> Parcel:

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from device.sentinel.sounds import RATE_HZ
@@ -16,6 +17,7 @@ from shared.errors import MediaError, Transient
 
 CARDS = Path("/proc/asound/cards")
 LATENCY_US = 100_000
+_CARD = re.compile(r"^ *(\d+) \[(\S+) *\]: (.*(?:\n {6,}.*)?)", re.MULTILINE)
 _EBUSY = 16
 _PLAYBACK, _NONBLOCK, _S16_LE, _INTERLEAVED = 0, 1, 2, 3
 
@@ -32,37 +34,70 @@ def library() -> ctypes.CDLL:
         raise MediaError("There is no ALSA.", hint="Install it: sudo apt install libasound2.") from None
 
 
-def outputs(wanted: str, cards: str) -> Iterator[str]:
-    """Names of ALSA outputs to try, in order.
+def outputs(wanted: str, cards: str, *, server: bool = False) -> Iterator[str]:
+    """Names of ALSA outputs to try, in order. HDMI comes last: nobody wears a monitor.
 
     wanted: as in the settings: an ALSA name, or part of a card's name as PortAudio has it; "" = the default
     cards: /proc/asound/cards
+    server: the default leads to a sound server, or somebody wrote where it leads; else it is the first card
     """
-    found = re.findall(r"^ *(\d+) \[(\S+) *\]: (.*(?:\n {6,}.*)?)", cards, re.MULTILINE)
+    found = [(number, f"{name} {text}".lower()) for number, name, text in _CARD.findall(cards)]
     named = re.search(r"hw:([\w=,]+)", wanted)
     if named:
         yield f"plughw:{named[1]}"
     elif wanted and not wanted.isdigit():
-        yield from (f"plughw:{number}" for number, *names in found if wanted.lower() in " ".join(names).lower())
+        yield from (f"plughw:{number}" for number, text in found if wanted.lower() in text)
         yield wanted
-    yield "default"
-    yield from (f"plughw:{number}" for number, *_ in found)
+    yield from _unnamed(found, server=server)
 
 
-def play(lib: ctypes.CDLL, samples: array[int], wanted: str) -> None:
-    """Play 16 bit samples at RATE_HZ to their end, on the first output that takes them.
+def _unnamed(found: list[tuple[str, str]], *, server: bool) -> list[str]:
+    """found: number and lower-case text of each card"""
+    worn = [number for number, text in found if "hdmi" not in text]
+    alone = [f"plughw:{number}" for number in worn]
+    monitors = [f"plughw:{number}" for number, _ in found if number not in worn]
+    if server or not found or found[0][0] in worn:
+        return ["default", *alone, *monitors]
+    return [*(f"sysdefault:{number}" for number in worn), *alone, "default", *monitors]  # the first are shared
+
+
+def default_is_chosen(environ: Mapping[str, str]) -> bool:
+    """Whether ALSA's default is more than the first card."""
+    session = environ.get("XDG_RUNTIME_DIR", "/nonexistent")
+    files = (f"{session}/pulse/native", f"{session}/pipewire-0", "/run/pulse/native", "/etc/asound.conf")
+    return any(name in environ for name in ("PULSE_SERVER", "ALSA_CONFIG_PATH")) or any(map(os.path.exists, files))
+
+
+def told_output(text: str) -> tuple[str, dict[str, str]] | None:
+    """What the agent wrote of its own output (device.sentinel.board.OUTPUT), as a name and what leads there; None =
+    nothing of use."""
+    lines = (line.partition("=") for line in text.splitlines())
+    told = {name: value for name, _, value in lines if name in ("ALSA_CARD", "PULSE_SINK", "PIPEWIRE_NODE")}
+    if "ALSA_CARD" in told:
+        return f"sysdefault:CARD={told['ALSA_CARD']}", {}
+    return ("default", told) if "PULSE_SINK" in told else None
+
+
+def play(lib: ctypes.CDLL, samples: array[int], wanted: str, told: str = "") -> None:
+    """Play 16 bit samples at RATE_HZ to their end, on the first output that takes them. The process ends after it: its
+    environment is changed. told: what the agent wrote of its own output, which comes first
 
     raises: OutputBusy where one is held by another program and no other takes sound, MediaError where there is none
     """
     cards = CARDS.read_text(errors="replace") if CARDS.exists() else ""
     busy, why = False, "there is no sound output"
-    for name in dict.fromkeys(outputs(wanted, cards)):
+    first, environ = told_output(told) or ("", {})
+    os.environ.update(environ)
+    listed = outputs(wanted, cards, server=default_is_chosen(os.environ))
+    for name in filter(None, (first, *dict.fromkeys(listed))):
         try:
             return _play_on(lib, name, samples)
         except OutputBusy as error:
             busy, why = True, str(error)
         except MediaError as error:
             why = why if busy else str(error)
+        for gone in environ:
+            os.environ.pop(gone, None)
     raise OutputBusy(why) if busy else MediaError(f"Nothing can be played: {why}.")
 
 

@@ -23,6 +23,8 @@ from pathlib import Path
 NAME = "board"
 SPEECH = "speech"
 """Folder beside the board where the agent puts the sentinel's sentences."""
+OUTPUT = "output"
+"""File beside the board where the agent writes what its own sound output is: lines such as PULSE_SINK=NAME."""
 SIZE_BYTES = 4096
 _AGENT_AT, _SENTINEL_AT = 0, 1024
 _AGENT = struct.Struct("<4sIQB?8d")

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from device.sentinel import settings, sounds, watch
-from device.sentinel.board import SPEECH, Board, SentinelRecord, started
+from device.sentinel.board import OUTPUT, SPEECH, Board, SentinelRecord, started
 from device.sentinel.player import Player, complain
 from device.sentinel.watch import AgentView, BoardRead, Quit, SentinelAction, SentinelEvent, SupervisorAnswered
 from shared.clock import Clock, SystemClock
@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     add("--speech", type=Path, required=True, metavar="DIR", help="its sentences, rendered by the agent")
     add("--config", type=Path, metavar="FILE", help="the agent's settings")
     add("--unit", default="", metavar="UNIT", help="the agent's unit, which systemd starts again")
+    add("--user", action="store_true", help="the unit is one of this user's own systemd")
     add("--output", metavar="NAME", help="ALSA output (sentinel.output)")
     add("--heartbeat-every-s", type=float, metavar="N", help="a tick this often (sentinel.heartbeat_every_s)")
     return top
@@ -49,8 +50,9 @@ def parser() -> argparse.ArgumentParser:
 class Supervisor:
     """What systemd says of the agent's unit, asked by a process of its own: the bus may hang."""
 
-    def __init__(self, unit: str, clock: Clock) -> None:
+    def __init__(self, unit: str, clock: Clock, *, of_user: bool = False) -> None:
         self._unit = unit
+        self._systemctl = ["systemctl", "--user"] if of_user else ["systemctl"]
         self._clock = clock
         self._asking: subprocess.Popen[bytes] | None = None
         self._since_s = 0.0
@@ -58,7 +60,7 @@ class Supervisor:
     def ask(self) -> None:
         if self._asking is not None:
             return
-        command = ["systemctl", "show", "--property=ActiveState,ExecMainPID", self._unit]
+        command = [*self._systemctl, "show", "--property=ActiveState,ExecMainPID", self._unit]
         try:
             self._asking = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -85,12 +87,14 @@ class Supervisor:
 class Sentinel:
     """`run` it; `stop` it from a signal handler."""
 
-    def __init__(self, board: Board, player: Player, limits: watch.WatchLimits, *, unit: str, clock: Clock) -> None:
+    def __init__(
+        self, board: Board, player: Player, limits: watch.WatchLimits, *, supervisor: Supervisor, clock: Clock
+    ) -> None:
         self._board = board
         self._player = player
         self._limits = limits
         self._clock = clock
-        self._supervisor = Supervisor(unit, clock)
+        self._supervisor = supervisor
         self._stop = False
         self._speech_of_ns, self._reload_s = 0, 0.0
         self._state = watch.begin(clock.monotonic_s(), self._view())
@@ -186,11 +190,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         complain(f"{arguments.board} cannot be used: {error}")
         return USAGE
-    player = Player(sounds.load(arguments.speech), output, clock)
+    if chosen.server:
+        os.environ["PULSE_SERVER"] = chosen.server
+    told = None if chosen.output else arguments.board.parent / OUTPUT
+    player = Player(sounds.load(arguments.speech), output, clock, told=told)
     player.prepare()
     keep_in_memory()
     limits = watch.WatchLimits(supervised=bool(arguments.unit), heartbeat_every_s=heartbeat_s)
-    sentinel = Sentinel(board, player, limits, unit=arguments.unit, clock=clock)
+    supervisor = Supervisor(arguments.unit, clock, of_user=arguments.user)
+    sentinel = Sentinel(board, player, limits, supervisor=supervisor, clock=clock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sentinel.stop())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

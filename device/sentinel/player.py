@@ -12,6 +12,7 @@ import signal
 import sys
 from array import array
 from collections.abc import Mapping
+from pathlib import Path
 
 from device.sentinel import alsa
 from device.sentinel.sounds import RATE_HZ
@@ -26,9 +27,13 @@ _HEARD, _FAILED, _BUSY = 0, 1, 2
 class Player:
     """`play` and `poll` return at once."""
 
-    def __init__(self, sounds: Mapping[Saying, array[int]], output: str, clock: Clock) -> None:
+    def __init__(
+        self, sounds: Mapping[Saying, array[int]], output: str, clock: Clock, *, told: Path | None = None
+    ) -> None:
+        """told: file in memory in which the agent writes where it plays; None = the output is the sentinel's own"""
         self.sounds = sounds
         self._output = output
+        self._told = told
         self._clock = clock
         self._lib: ctypes.CDLL | None = None
         self._saying: Saying | None = None
@@ -91,12 +96,18 @@ class Player:
             self._killed.append(self._pid)
         self._saying, self._pid = None, 0
 
+    def _agents_output(self) -> str:
+        try:
+            return "" if self._told is None else self._told.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
     def _play_and_exit(self, samples: array[int]) -> None:
         """The process of one sound; it never returns."""
         code = _FAILED
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            alsa.play(self._lib or alsa.library(), samples, self._output)
+            alsa.play(self._lib or alsa.library(), samples, self._output, self._agents_output())
             code = _HEARD
         except alsa.OutputBusy as error:
             code = _BUSY

@@ -18,7 +18,7 @@ LIVE, ALWAYS, NEVER = "live", "always", "never"
 @dataclass(frozen=True, slots=True)
 class SentinelSettings:
     """The settings of the same names: sentinel.when, sentinel.output, sentinel.heartbeat_every_s, voice.output,
-    voice.speech, capture.source, capture.pace."""
+    voice.speech, voice.server, tactile.motors, capture.source, capture.pace."""
 
     when: str = LIVE
     output: str = ""
@@ -27,11 +27,20 @@ class SentinelSettings:
     speech: str = "speakers"
     source: str = "camera:0"
     pace: str = "real"
+    server: str = ""
+    motors: str = "none"
 
     @property
     def on(self) -> bool:
-        """Whether a sentinel watches. A replay as fast as possible, or one that nobody hears, has none."""
-        if self.when == NEVER or self.speech != "speakers" or self.pace != "real" or self.source == "none":
+        """Whether a sentinel watches. A replay as fast as possible, or one that nobody hears, has none; a walk that is
+        felt without speech has one, which speaks."""
+        felt = self.speech == "none" and self.motors != "none"
+        if (
+            self.when == NEVER
+            or not (self.speech == "speakers" or felt)
+            or self.pace != "real"
+            or self.source == "none"
+        ):
             return False
         return self.when == ALWAYS or not self.source.startswith("replay:")
 
@@ -49,6 +58,8 @@ def read(path: Path | None) -> SentinelSettings:
         heartbeat_every_s=_value(raw, "sentinel", "heartbeat_every_s", default.heartbeat_every_s),
         voice_output=_value(raw, "voice", "output", default.voice_output),
         speech=_value(raw, "voice", "speech", default.speech),
+        server=_value(raw, "voice", "server", default.server),
+        motors=_value(raw, "tactile", "motors", default.motors),
         source=_value(raw, "capture", "source", default.source),
     )
 

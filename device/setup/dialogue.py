@@ -54,10 +54,10 @@ CONFIRM_S = 60.0
 TORN_AFTER_S = 3.0  # a code that is being moved into the picture is torn for a moment
 TORN_GAP_S = 2.0
 LAST_WORDS_S = 6.0  # before the restart, where nothing tells when they are over
+ANSWER_S = 120.0  # for a network or a server: twice what the slowest of them is given
 PAUSE_S = 0.7  # between lines of the tutorial
 LINE_S = 20.0  # after this a line of the tutorial counts as said: a dead voice must not keep it open
 ASKED_AGAIN_S = 15.0  # how long after its end the tutorial can be had again
-ABOUT_TUTORIAL = "tutorial"
 
 CODE_TEXTS = {
     CodeTrouble.FOREIGN: texts.FOREIGN,
@@ -128,7 +128,12 @@ def _enter(state: SetupState, phase: SetupPhase, now_s: float) -> SetupState:
 def _waiting_for(state: SetupState, phase: SetupPhase, prompt: str, now_s: float) -> Step:
     """A phase in which something is awaited, and said again and again."""
     state = replace(_enter(state, phase, now_s), prompt=prompt, prompted_s=now_s)
-    return state, (Say(prompt),)
+    return state, (Say(prompt, about=phase),)
+
+
+def _go_on(state: SetupState, phase: SetupPhase, now_s: float) -> SetupState:
+    """Another phase of the same wait, in which the same is said again."""
+    return replace(state, phase=phase, since_s=now_s)
 
 
 def _look(state: SetupState, now_s: float) -> Step:
@@ -136,19 +141,23 @@ def _look(state: SetupState, now_s: float) -> Step:
     return _waiting_for(state, SetupPhase.LOOKING, texts.HOLD_CODE, now_s)
 
 
-def _off(state: SetupState, text: str, now_s: float) -> Step:
-    return replace(_enter(state, SetupPhase.OFF, now_s), code=None, spent=None, again_s=None), (Say(text),)
+def _off(state: SetupState, last: Say, now_s: float) -> Step:
+    return replace(_enter(state, SetupPhase.OFF, now_s), code=None, spent=None, again_s=None), (last,)
 
 
-def _back_to_looking(state: SetupState, trouble: str, now_s: float, *, for_good: bool) -> Step:
+def _reply(state: SetupState, text: str) -> Say:
+    """To a press: it cuts what this phase is saying, which is not said again."""
+    return Say(text, cut=True, about=state.phase)
+
+
+def _back_to_looking(state: SetupState, trouble: Say, now_s: float, *, for_good: bool) -> Step:
     """After a failure: other codes are read, and this one is tried again unless that cannot help."""
     state = replace(_enter(state, SetupPhase.LOOKING, now_s), prompt=texts.HOLD_CODE, prompted_s=now_s)
-    code = state.code
     if for_good:
-        state = replace(state, spent=code, code=None, again_s=None, told_s=now_s)
+        state = replace(state, spent=state.code, code=None, again_s=None, told_s=now_s)
     else:
         state = replace(state, again_s=now_s + AGAIN_S, spent=None)
-    return state, (Say(trouble),)
+    return state, (trouble,)
 
 
 # --- presses ----------------------------------------------------------------------------------------------------------
@@ -164,16 +173,16 @@ def _pressed(state: SetupState, press: SetupPress, now_s: float) -> Step:
     if state.phase is SetupPhase.TUTORIAL:
         return _tutorial(state, now_s) if press is SetupPress.AGAIN else _skip(state, now_s)
     if press is SetupPress.LONG:
-        return _off(state, texts.ENDED, now_s)
+        return _off(state, _reply(state, texts.ENDED), now_s)
     if not state.prompt:
         return state, ()
-    return replace(state, prompted_s=now_s), (Say(state.prompt),)
+    return replace(state, prompted_s=now_s), (Say(state.prompt, about=state.phase),)
 
 
 def _begin_pressed(state: SetupState, now_s: float) -> Step:
     """Open it; where it is open at an enrolled device, close it. What is under way is not disturbed."""
     if state.phase in (SetupPhase.LOOKING, SetupPhase.CONFIRMING) and state.enrolled is not None:
-        return _off(state, texts.ENDED, now_s)
+        return _off(state, _reply(state, texts.ENDED), now_s)
     if state.phase is SetupPhase.TUTORIAL:
         state, ended = _skip(state, now_s)
         state, begun = _look(state, now_s)
@@ -183,14 +192,16 @@ def _begin_pressed(state: SetupState, now_s: float) -> Step:
 
 def _confirmed(state: SetupState, press: SetupPress, now_s: float) -> Step:
     if press is SetupPress.AGAIN:
-        return replace(state, prompted_s=now_s), (Say(state.prompt),)
+        return replace(state, prompted_s=now_s), (Say(state.prompt, about=state.phase),)
     if press is SetupPress.SHORT and state.code is not None:
-        return _use(state, state.code, now_s)
+        answer = _reply(state, texts.CHANGING)
+        state, actions = _use(state, state.code, now_s)
+        return state, (answer, *actions)
     return _refuse(state, now_s)
 
 
 def _refuse(state: SetupState, now_s: float) -> Step:
-    return _back_to_looking(state, texts.UNCHANGED, now_s, for_good=True)
+    return _back_to_looking(state, _reply(state, texts.UNCHANGED), now_s, for_good=True)
 
 
 # --- codes ------------------------------------------------------------------------------------------------------------
@@ -204,7 +215,7 @@ def _code_seen(state: SetupState, code: SetupCode | WifiNetwork, now_s: float) -
         return state, ()
     if code == state.code and state.again_s is not None:
         return state, ()  # it is tried again when its time has come
-    found = Say(texts.CODE_FOUND)
+    found = Say(texts.CODE_FOUND, about=state.phase)
     if _is_foreign(state.enrolled, code):
         state, actions = _waiting_for(replace(state, code=code), SetupPhase.CONFIRMING, texts.OTHER_SERVER, now_s)
     else:
@@ -223,13 +234,15 @@ def _use(state: SetupState, code: SetupCode | WifiNetwork, now_s: float) -> Step
     network = code if isinstance(code, WifiNetwork) else code.wifi
     state = replace(state, code=code, again_s=None, spent=None, searched=False, servers=())
     if network is not None:
-        return _enter(state, SetupPhase.JOINING, now_s), (Say(texts.JOINING), Join(network))
+        state, said = _waiting_for(state, SetupPhase.JOINING, texts.JOINING, now_s)
+        return state, (*said, Join(network))
     assert isinstance(code, SetupCode)
     return _call(state, code, now_s)
 
 
 def _call(state: SetupState, code: SetupCode, now_s: float) -> Step:
-    return _enter(state, SetupPhase.ENROLLING, now_s), (Say(texts.CALLING), Enrol(code, code.server))
+    state, said = _waiting_for(state, SetupPhase.ENROLLING, texts.CALLING, now_s)
+    return state, (*said, Enrol(code, code.server))
 
 
 def _other_seen(state: SetupState, trouble: CodeTrouble, now_s: float) -> Step:
@@ -243,7 +256,7 @@ def _other_seen(state: SetupState, trouble: CodeTrouble, now_s: float) -> Step:
     text = CODE_TEXTS[trouble]
     if text == state.told and now_s - state.told_s < AGAIN_S:
         return state, ()
-    return replace(state, told=text, told_s=now_s, prompted_s=now_s), (Say(text),)
+    return replace(state, told=text, told_s=now_s, prompted_s=now_s), (Say(text, about=state.phase),)
 
 
 # --- answers of the network and the server ----------------------------------------------------------------------------
@@ -270,7 +283,7 @@ def _joined(state: SetupState, text: str, now_s: float) -> Step:
         state, actions = _call(state, state.code, now_s)
         return state, (Say(text), *actions)
     if state.enrolled is not None:  # the network was all that was to be changed
-        return _off(state, text, now_s)
+        return _off(state, Say(text), now_s)
     spent = state.code
     state, actions = _look(state, now_s)
     return replace(state, spent=spent, told_s=now_s), (Say(text), *actions)
@@ -279,25 +292,25 @@ def _joined(state: SetupState, text: str, now_s: float) -> Step:
 def _not_joined(state: SetupState, trouble: JoinTrouble, now_s: float) -> Step:
     if trouble is JoinTrouble.UNABLE:  # by cable the server may be reached all the same
         return _joined(state, JOIN_TEXTS[trouble], now_s)
-    return _back_to_looking(state, JOIN_TEXTS[trouble], now_s, for_good=trouble in FOR_GOOD)
+    return _back_to_looking(state, Say(JOIN_TEXTS[trouble]), now_s, for_good=trouble in FOR_GOOD)
 
 
 def _not_let_in(state: SetupState, trouble: EnrolTrouble, now_s: float) -> Step:
     if trouble is EnrolTrouble.REFUSED and state.servers:  # it was found in the network, and is a neighbour's
         return _ask_next(state, now_s)
     if trouble is not EnrolTrouble.UNREACHABLE:
-        return _back_to_looking(state, ENROL_TEXTS[trouble], now_s, for_good=trouble in FOR_GOOD)
+        return _back_to_looking(state, Say(ENROL_TEXTS[trouble]), now_s, for_good=trouble in FOR_GOOD)
     if not state.searched:
-        return replace(_enter(state, SetupPhase.FINDING, now_s), searched=True), (FindServers(),)
+        return replace(_go_on(state, SetupPhase.FINDING, now_s), searched=True), (FindServers(),)
     return _ask_next(state, now_s)
 
 
 def _ask_next(state: SetupState, now_s: float) -> Step:
     """The next of the servers that were found; the code's proof tells whether it is the right one."""
     if not state.servers or not isinstance(state.code, SetupCode):
-        return _back_to_looking(state, texts.NO_SERVER, now_s, for_good=False)
+        return _back_to_looking(state, Say(texts.NO_SERVER), now_s, for_good=False)
     first, *others = state.servers
-    state = replace(_enter(state, SetupPhase.ENROLLING, now_s), servers=tuple(others))
+    state = replace(_go_on(state, SetupPhase.ENROLLING, now_s), servers=tuple(others))
     assert isinstance(state.code, SetupCode)
     return state, (Enrol(state.code, first),)
 
@@ -321,12 +334,12 @@ def _tutorial(state: SetupState, now_s: float) -> Step:
 
 def _say_line(state: SetupState, now_s: float) -> Step:
     text = texts.TUTORIAL[state.line] if state.line < len(texts.TUTORIAL) else texts.TUTORIAL_OVER
-    return replace(state, prompt=text, next_s=now_s + LINE_S), (Say(text, about=ABOUT_TUTORIAL),)
+    return replace(state, prompt=text, next_s=now_s + LINE_S), (Say(text, about=state.phase),)
 
 
 def _skip(state: SetupState, now_s: float) -> Step:
-    state = _enter(state, SetupPhase.OFF, now_s)
-    return state, (Say(texts.TUTORIAL_ENDED, cut=True, about=ABOUT_TUTORIAL), Done())
+    answer = _reply(state, texts.TUTORIAL_ENDED)
+    return _enter(state, SetupPhase.OFF, now_s), (answer, Done())
 
 
 def _speech_began(state: SetupState, text: str, lasts_s: float, now_s: float) -> Step:
@@ -349,14 +362,21 @@ def _looking(state: SetupState, now_s: float) -> Step:
     if state.again_s is not None and now_s >= state.again_s and state.code is not None:
         return _use(state, state.code, now_s)
     if state.enrolled is not None and now_s - state.since_s >= OPEN_S:
-        return _off(state, texts.ENDED, now_s)
+        return _off(state, Say(texts.ENDED), now_s)
     return _prompt_again(state, now_s) if state.again_s is None else (state, ())
 
 
 def _prompt_again(state: SetupState, now_s: float) -> Step:
     if not state.prompt or now_s - state.prompted_s < AGAIN_S:
         return state, ()
-    return replace(state, prompted_s=now_s), (Say(state.prompt),)
+    return replace(state, prompted_s=now_s), (Say(state.prompt, about=state.phase),)
+
+
+def _awaiting(state: SetupState, now_s: float) -> Step:
+    """An answer that never comes counts as a failure that may mend itself."""
+    if now_s - state.since_s < ANSWER_S:
+        return _prompt_again(state, now_s)
+    return _answered(state, _NO_ANSWER[state.phase], now_s)
 
 
 def _confirming(state: SetupState, now_s: float) -> Step:
@@ -377,9 +397,17 @@ def _telling(state: SetupState, now_s: float) -> Step:
     return _say_line(replace(state, line=state.line + 1), now_s)
 
 
+_NO_ANSWER: dict[SetupPhase, SetupEvent] = {
+    SetupPhase.JOINING: NotJoined(JoinTrouble.FAILED),
+    SetupPhase.ENROLLING: NotLetIn(EnrolTrouble.UNREACHABLE),
+    SetupPhase.FINDING: ServersFound(()),
+}
 _TIMES: dict[SetupPhase, Callable[[SetupState, float], Step]] = {
     SetupPhase.LOOKING: _looking,
     SetupPhase.CONFIRMING: _confirming,
+    SetupPhase.JOINING: _awaiting,
+    SetupPhase.ENROLLING: _awaiting,
+    SetupPhase.FINDING: _awaiting,
     SetupPhase.LEAVING: _leaving,
     SetupPhase.FETCHING: _prompt_again,
     SetupPhase.TUTORIAL: _telling,

@@ -33,10 +33,8 @@ def find_servers(*, wait_s: float = WAIT_S) -> tuple[str, ...]:
 
     def on_change(zeroconf: Zeroconf, service_type: str, name: str, **_more: object) -> None:
         info = zeroconf.get_service_info(service_type, name)
-        if info is None:
-            return
-        for address in info.parsed_addresses():
-            found[f"{address}:{info.port}"] = None
+        if info is not None:
+            found.update({f"{address}:{info.port}": None for address in info.parsed_addresses()})
             some.set()
 
     try:

@@ -6,7 +6,8 @@ Promises:
    is kept by NetworkManager alone (0600, root), and stands in no log and no message.
 2. A network that is joined already stays until the new one works; what did not work leaves nothing behind.
 
-source: nmcli(1), "passwd-file", "EXIT STATUS"; nm-settings-nmcli(5), "802-11-wireless-security"
+source: nmcli(1), "passwd-file", "EXIT STATUS"; nm-settings-nmcli(5), "802-11-wireless-security"; for the escapes
+NetworkManager 1.42, src/libnmc-base/nm-client-utils.c, nmc_utils_parse_passwd_file
 """
 
 from __future__ import annotations
@@ -28,15 +29,12 @@ NO_MANAGER = 8  # exit status
 KEY_MANAGEMENT = {WifiSecurity.PSK: "wpa-psk", WifiSecurity.SAE: "sae"}
 SECRET = "802-11-wireless-security.psk"
 TROUBLES = (
-    (JoinTrouble.PASSWORD, ("secrets were required", "no secrets", "802-11-wireless-security", "(7)", "(9)")),
-    (JoinTrouble.NOT_FOUND, ("could not be found", "no network with", "(53)", "ssid not found")),
-    (
-        JoinTrouble.UNABLE,
-        ("not authorized", "insufficient privileges", "not running", "no suitable device", "no device"),
-    ),
+    (JoinTrouble.PASSWORD, ("secrets were required", "no secrets", "supplicant")),
+    (JoinTrouble.NOT_FOUND, ("could not be found", "no network with", "ssid not found")),
+    (JoinTrouble.UNABLE, ("not authorized", "insufficient privileges", "not running", "no suitable device")),
 )
-"""By words of nmcli's, in English, and by NMDeviceStateReason: 7 no secrets, 9 the supplicant was turned away, 53 the
-network is not there."""
+"""By words of nmcli's, in English: the texts of NMDeviceStateReason 7 (secrets), 8 to 11 (a supplicant that was turned
+away: a wrong password on some radios, and with WPA3) and 53 (the network is not there), and of its errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,7 @@ def join(network: WifiNetwork, *, limit_s: float = LIMIT_S) -> Joined | NotJoine
     name = f"waycue {network.ssid}"
     trial = f"{name} (new)"
     try:
+        _nmcli("radio", "wifi", "on", limit_s=limit_s)
         _nmcli("connection", "delete", "id", trial, limit_s=limit_s)  # of a try that was cut short
         made = _nmcli(*_profile(network, trial), limit_s=limit_s)
         joined = made if made.status else _up(network, trial, limit_s=limit_s)
@@ -79,8 +78,13 @@ def _up(network: WifiNetwork, name: str, *, limit_s: float) -> NmcliResult:
     up = ["--wait", str(WAIT_S), "connection", "up", "id", name]
     if network.security is WifiSecurity.OPEN:
         return _nmcli(*up, limit_s=limit_s)
-    secret = f"{SECRET}:{network.password}\n"
+    secret = f"{SECRET}:{_escaped(network.password)}\n"
     return _nmcli(*up, "passwd-file", "/dev/stdin", secret=secret, limit_s=limit_s)
+
+
+def _escaped(text: str) -> str:
+    """A backslash escapes, and spaces at the ends would be cut off."""
+    return text.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def _nmcli(*arguments: str, secret: str = "", limit_s: float) -> NmcliResult:

@@ -1,7 +1,8 @@
 """Carries out the set-up: feeds the dialogue with what happens, and does what it asks for.
 
-One thread decides and reads pictures, a few a second and only while the dialogue wants them; what waits for a network
-has a thread of its own, so that the dialogue can go on speaking. While the set-up is off the thread sleeps.
+One thread decides. What reads a picture, a few a second and only while the dialogue wants them, and what waits for a
+network has a thread of its own each time, so that the dialogue can go on speaking: a noisy picture may take OpenCV a
+second on an x86 core. While the set-up is off the one thread sleeps, and there are no others.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import queue
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
 from device.capture.source import VideoFrame
 from device.controls.actions import ButtonAction, Press
@@ -99,10 +100,10 @@ class Setup:
         self._picture: VideoFrame | None = None
         self._read_s = self._watched_s = float("-inf")
         self._reader: CodeReader | None = None
+        self._reading: Background | None = None
         self._fresh = (owner.state_dir / FRESH).exists()
         self._swallows_release = False
         self._dialogue = Background(self._run, name="set-up", restart_s=1.0, wake=lambda: self._events.put(None))
-        self._errands: list[Background] = []
 
     @property
     def begins(self) -> bool:
@@ -156,7 +157,8 @@ class Setup:
                 event = self._events.get(timeout=None if idle else ROUND_S)
             except queue.Empty:
                 event = None
-            for happened in (event, self._looked(), self._watches(), TimePassed()):
+            self._look()
+            for happened in (event, self._watches(), TimePassed()):
                 if happened is not None:
                     self._step(happened)
 
@@ -169,17 +171,15 @@ class Setup:
         for action in actions:
             self._carry_out(action)
 
-    def _looked(self) -> SetupEvent | None:
+    def _look(self) -> None:
+        """Read the newest picture, one at a time."""
         now_s, frame = self._ports.clock.monotonic_s(), self._picture
-        if not self._state.reads:
-            self._reader = None
-            return None
-        if frame is None or now_s - self._read_s < READ_EVERY_S:
-            return None
+        busy = self._reading is not None and self._reading.is_alive
+        if frame is None or busy or not self._state.reads or now_s - self._read_s < READ_EVERY_S:
+            return
         self._picture, self._read_s = None, now_s
-        if self._reader is None:
-            self._reader = CodeReader()
-        return event_of(self._reader.read(frame.image))
+        reader = self._reader = self._reader or CodeReader()
+        self._reading = self._errand(lambda: event_of(reader.read(frame.image)))
 
     def _watches(self) -> Watched | None:
         now_s = self._ports.clock.monotonic_s()
@@ -212,9 +212,17 @@ class Setup:
         except OSError as error:
             logger.warning("The introduction comes again at the next start: %s", error)
 
-    def _errand(self, run: Callable[[], Any]) -> None:
+    def _errand(self, run: Callable[[], SetupEvent | None]) -> Background:
         """On a thread of its own; its answer is an event."""
-        Background(lambda: self._events.put(run()), name="set-up errand").start()
+
+        def go() -> None:
+            answer = run()
+            if answer is not None:
+                self._events.put(answer)
+
+        errand = Background(go, name="set-up errand")
+        errand.start()
+        return errand
 
     def _enrol(self, wanted: Enrol) -> LetIn | NotLetIn:
         """Raises nothing."""
@@ -228,12 +236,17 @@ class Setup:
         except (WaycueError, OSError) as error:
             logger.error("%s was not let in: %s", code.device, error)
             return NotLetIn(_trouble(error))
+        if owner.enrolled is None or owner.enrolled.device != code.device:
+            self._remember_fresh()
+        return LetIn()
+
+    def _remember_fresh(self) -> None:
+        """Somebody else may wear it from now on: what it is and what its model sees is explained."""
         try:
-            sight_told.forget(owner.state_dir)
-            atomic.write_json(owner.state_dir / FRESH, {"enrolled_at_utc": self._ports.clock.utc_s()})
+            sight_told.forget(self._owner.state_dir)
+            atomic.write_json(self._owner.state_dir / FRESH, {"enrolled_at_utc": self._ports.clock.utc_s()})
         except OSError as error:  # the code is spent, and the device is in: that counts
             logger.warning("There will be no introduction: %s", error)
-        return LetIn()
 
 
 def _trouble(error: Exception) -> EnrolTrouble:

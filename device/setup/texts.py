@@ -11,11 +11,12 @@ SERVER_FOUND = "Server found."
 ENROLLED = "Enrolled."
 FETCHING = "Fetching the model."
 READY = "Ready."
+CHANGING = "It is changed."
 UNCHANGED = "Nothing was changed."
 ENDED = "Set-up ended."
 OTHER_SERVER = "This code is for another server or another name. To change, press short. To leave it, press long."
 
-FOREIGN = "The code is not for waycue. Hold the right one."
+FOREIGN = "The code is not for waycue. Hold one that is."
 TORN = "The code cannot be read. Hold it flat and still, a little nearer or farther."
 SEVERAL = "Two codes are seen. Show only one."
 BAD_NETWORK = "This kind of network cannot be joined. Ask for another one."
@@ -25,7 +26,7 @@ NOT_JOINED = "The network cannot be joined. It is tried again."
 CANNOT_JOIN = "This device cannot join networks by itself. Ask for help."
 NO_SERVER = "No server found. Is it on, and in this network? It is tried again."
 REFUSED = "The server did not take the code. It may have expired. Ask for a new one."
-OTHER_NAME = "The code is for another device. Ask for one with the right name."
+OTHER_NAME = "The code is for another device. Ask for one with its name."
 BUSY = "The server is busy. It is asked again."
 NO_STORAGE = "The card cannot be written. Ask for help. It is tried again."
 NOT_ONLINE = "The server does not answer. Is it on? It is tried again."
@@ -48,8 +49,8 @@ TUTORIAL_OVER = "This was the introduction. Press repeat to hear it again."
 TUTORIAL_ENDED = "Introduction ended."
 
 SETUP_TEXTS = (
-    HOLD_CODE, CODE_FOUND, JOINING, JOINED, CALLING, SERVER_FOUND, ENROLLED, FETCHING, READY, UNCHANGED, ENDED,
-    OTHER_SERVER, FOREIGN, TORN, SEVERAL, BAD_NETWORK, WRONG_PASSWORD, NO_NETWORK, NOT_JOINED, CANNOT_JOIN, NO_SERVER,
-    REFUSED, OTHER_NAME, BUSY, NO_STORAGE, NOT_ONLINE, NO_MODEL_YET, STILL_FETCHING, *TUTORIAL, TUTORIAL_OVER,
-    TUTORIAL_ENDED,
+    HOLD_CODE, CODE_FOUND, JOINING, JOINED, CALLING, SERVER_FOUND, ENROLLED, FETCHING, READY, CHANGING, UNCHANGED,
+    ENDED, OTHER_SERVER, FOREIGN, TORN, SEVERAL, BAD_NETWORK, WRONG_PASSWORD, NO_NETWORK, NOT_JOINED, CANNOT_JOIN,
+    NO_SERVER, REFUSED, OTHER_NAME, BUSY, NO_STORAGE, NOT_ONLINE, NO_MODEL_YET, STILL_FETCHING, *TUTORIAL,
+    TUTORIAL_OVER, TUTORIAL_ENDED,
 )  # fmt: skip

@@ -180,7 +180,10 @@ class Delivery:
         try:
             message = message_of(self._device, action)
         except (FileNotFoundError, MediaError) as error:
-            logger.error("%s is not what was sealed: %s", item.path, error)
+            if not item.path.parent.exists():
+                logger.info("%s was erased while it was being sent.", item.name)
+            else:
+                logger.error("%s is not what was sealed: %s", item.path, error)
             self._decide(uploads.ItemFailed(item.name, f"it cannot be read on the device ({error})"))
             return
         except OSError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from device.tactile import schedule
 from device.tactile.motors import Motors
 from device.tactile.patterns import Buzz
-from device.tactile.schedule import Asked, ScheduleState, TimePassed
+from device.tactile.schedule import Asked, ScheduleState, Waited
 from shared.background import Background
 from shared.backoff import exponential_s
 from shared.clock import Clock
@@ -29,12 +29,23 @@ JOIN_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
+class BuzzAsked:
+    """A vibration that guidance has decided on. Times are monotonic."""
+
+    buzz: Buzz
+    taken_s: float | None
+    asked_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class FeltBuzz:
     """One vibration that the motors were driven for. Times are monotonic."""
 
     buzz: Buzz
     taken_s: float | None
     """Of the shutter of the picture that it is about; None = it is about none."""
+    asked_s: float
+    """When it was decided."""
     driven_s: float
     """When the adapter had written it."""
 
@@ -55,9 +66,8 @@ class Tactile:
         self._clock = clock
         self._announce = announce
         self._felt = felt
-        self._asked: queue.SimpleQueue[tuple[Buzz, float | None] | None] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[BuzzAsked | None] = queue.SimpleQueue()
         self._state = ScheduleState()
-        self._taken_s: float | None = None
         self._open = False
         self._failures = 0
         self._retry_at_s = 0.0
@@ -71,7 +81,7 @@ class Tactile:
 
     def feel(self, buzz: Buzz, taken_s: float | None = None) -> None:
         """Soon; returns at once. Any thread."""
-        self._asked.put((buzz, taken_s))
+        self._asked.put(BuzzAsked(buzz, taken_s, self._clock.monotonic_s()))
 
     def close(self) -> None:
         """Still. May be called again."""
@@ -86,10 +96,10 @@ class Tactile:
             try:
                 asked = self._asked.get(timeout=self._wait_s())
             except queue.Empty:
-                self._deal_with(TimePassed(), None)
+                self._deal_with(Waited(), None)
                 continue
             if asked is not None:
-                self._deal_with(Asked(asked[0]), asked[1])
+                self._deal_with(Asked(asked.buzz), asked)
 
     def _wait_s(self) -> float:
         now_s, next_s = self._clock.monotonic_s(), schedule.next_s(self._state)
@@ -98,12 +108,12 @@ class Tactile:
             wait_s = min(wait_s, self._retry_at_s - now_s)
         return max(0.001, wait_s)
 
-    def _deal_with(self, event: Asked | TimePassed, taken_s: float | None) -> None:
+    def _deal_with(self, event: Asked | Waited, asked: BuzzAsked | None) -> None:
         self._state, starts = schedule.step(self._state, event, self._clock.monotonic_s())
         for start in starts:
-            self._drive(start.buzz, taken_s)
+            self._drive(start.buzz, asked)
 
-    def _drive(self, buzz: Buzz, taken_s: float | None) -> None:
+    def _drive(self, buzz: Buzz, asked: BuzzAsked | None) -> None:
         if not self._motors.any_works:
             return
         try:
@@ -112,7 +122,9 @@ class Tactile:
             self._try_to_open()  # a wire that shook: it may be there again, or another motor is
             if not self._buzzes_now(buzz):
                 return
-        self._felt(FeltBuzz(buzz, taken_s, self._clock.monotonic_s()))
+        now_s = self._clock.monotonic_s()
+        taken_s, asked_s = (None, now_s) if asked is None else (asked.taken_s, asked.asked_s)
+        self._felt(FeltBuzz(buzz, taken_s, asked_s, now_s))
 
     def _buzzes_now(self, buzz: Buzz) -> bool:
         try:

@@ -33,8 +33,8 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class TimePassed:
-    """Time passed."""
+class Waited:
+    """Nothing was asked for meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,23 @@ class Start:
 Step = tuple[ScheduleState, tuple[Start, ...]]
 
 
-def step(state: ScheduleState, event: Asked | TimePassed, now_s: float) -> Step:
+def step(state: ScheduleState, event: Asked | Waited, now_s: float) -> Step:
     """now_s: monotonic"""
     if state.felt is not None and now_s >= state.until_s:
         state = replace(state, felt=None)
-    if isinstance(event, TimePassed):
+    if isinstance(event, Waited):
         return (state, ()) if state.felt is not None or state.news is None else _start(state, state.news, now_s)
-    buzz, felt = event.buzz, state.felt
-    if felt is None or buzz.tier < felt.tier or (buzz.tier == felt.tier < NEWS and buzz.side != felt.side):
-        if felt is not None and felt.tier == NEWS:
-            state = replace(state, news=felt)  # cut off: it is felt again
-        return _start(state, buzz, now_s)
-    return (replace(state, news=buzz), ()) if buzz.tier == NEWS != felt.tier else (state, ())
+    felt = state.felt
+    if felt is None:
+        return _start(state, event.buzz, now_s)
+    if _takes_over(event.buzz, felt):
+        cut = replace(state, news=felt) if felt.tier == NEWS else state  # news that is cut off is felt again
+        return _start(cut, event.buzz, now_s)
+    return (replace(state, news=event.buzz), ()) if event.buzz.tier == NEWS != felt.tier else (state, ())
+
+
+def _takes_over(buzz: Buzz, felt: Buzz) -> bool:
+    return buzz.tier < felt.tier or (buzz.tier == felt.tier < NEWS and buzz.side != felt.side)
 
 
 def next_s(state: ScheduleState) -> float | None:

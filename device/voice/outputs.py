@@ -27,7 +27,7 @@ class OutputKind(StrEnum):
 _ORDER = tuple(OutputKind)
 WORN = frozenset((OutputKind.BLUETOOTH, OutputKind.USB))
 """Kinds that come and go while a wearer walks."""
-SERVER, CARD, DEFAULT = "server", "card", "default"
+SERVER, CARD, NAMED, DEFAULT = "server", "card", "named", "default"
 _CARD = re.compile(r"^ *(\d+) \[(\S+) *\]: (.*(?:\n {6,}.*)?)", re.MULTILINE)
 _PLAYS = re.compile(r"^(\d+)-(\d+):.*\bplayback\b", re.MULTILINE)
 
@@ -40,7 +40,8 @@ class SoundOutput:
     """Of the sink, or the id of the card."""
     kind: OutputKind
     through: str
-    """SERVER, CARD, or DEFAULT: whatever the system makes of it."""
+    """SERVER, CARD, NAMED (a device of ALSA that no list shows, such as bluealsa), or DEFAULT: whatever the system has
+    for that."""
     text: str = ""
     """What the card calls itself."""
     number: int = 0
@@ -56,7 +57,7 @@ class SoundOutput:
             return ("pulse", "pipewire", "default")
         if self.through == CARD:
             return ("sysdefault", f"(hw:{self.number},")
-        return (None,)
+        return (self.name,) if self.through == NAMED else (None,)
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -105,13 +106,19 @@ def ranked(
     server_expected: a sound server runs, to which ALSA's default leads, whether or not its sinks can be listed
     """
     order = sorted(found, key=_worth)
-    named = [output for output in order if is_named(output, wanted)]
+    named = _named(order, wanted)
     rest = [output for output in order if output not in named and output.kind is not OutputKind.DUMMY]
     of_server = [output for output in rest if output.through == SERVER]
     of_cards = [output for output in rest if output.through == CARD]
     if default_written or server_expected:
         return (*named, *of_server, ANY, *of_cards)
     return (*named, *of_server, *of_cards, ANY)
+
+
+def _named(order: Iterable[SoundOutput], wanted: str) -> list[SoundOutput]:
+    """The outputs that the settings name; one that no list shows may be known to PortAudio."""
+    listed = [output for output in order if is_named(output, wanted)]
+    return listed if listed or not wanted else [SoundOutput(wanted, _kind_of_card(wanted), NAMED)]
 
 
 def is_named(output: SoundOutput, wanted: str) -> bool:
@@ -142,6 +149,8 @@ def _kind_of_sink(name: str) -> OutputKind:
 
 def _kind_of_card(text: str) -> OutputKind:
     plain = text.lower()
+    if "bluealsa" in plain or "bluetooth" in plain:
+        return OutputKind.BLUETOOTH
     if re.search(r"hdmi|tegra-hda|hda nvidia", plain):
         return OutputKind.HDMI
     if re.search(r"loopback|snd-dummy|tegra-ape", plain):  # the last: a Jetson's inner bus, wired to nothing

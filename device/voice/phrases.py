@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from shared.wav import decode_wav, encode_wav, to_int16
 logger = logging.getLogger(__name__)
 
 MOST_IN_RAM = 512  # phrases of about 60 KB: 30 MB at most
+AGAIN_S = 5.0  # after a phrase that could not be rendered
 FORMAT = 1  # raise when rendering changes, so that old files are not used
 
 
@@ -111,16 +112,26 @@ def fixed_phrases() -> list[tuple[str, int]]:
     return sorted(phrases, key=lambda phrase: (phrase[1], phrase[0]))
 
 
-def prerender(phrases: Phrases, wanted: Iterable[tuple[str, int]], stop: threading.Event) -> int:
-    """Render (text, words a minute) one after the other until done or told to stop. Returns how many are ready."""
-    count = 0
-    for text, words_per_minute in wanted:
-        if stop.is_set():
-            break
+def prerender(
+    phrases: Phrases, wanted: Iterable[tuple[str, int]], stop: threading.Event, *, again_s: float = AGAIN_S
+) -> int:
+    """Render (text, words a minute) one after the other until done or told to stop. Returns how many are ready.
+
+    What cannot be rendered is tried again after the others: at the start of a slow board the speech program may take
+    longer than it is given, and a warning that was never prepared would be late for the whole walk.
+    """
+    left, count, told = deque(wanted), 0, ""
+    while left and not stop.is_set():
+        text, words_per_minute = left[0]
         try:
             phrases.get(text, words_per_minute, keep=True)
         except MediaError as error:
-            logger.warning("Phrases cannot be prepared: %s", error)
-            break
-        count += 1
+            if str(error) != told:
+                told = str(error)
+                logger.warning("Phrases wait to be prepared: %s", error)
+            left.rotate(-1)
+            stop.wait(again_s)
+        else:
+            left.popleft()
+            count += 1
     return count

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from device.voice import buffering
+from device.voice.alsa_lines import each_kind_once
 from device.voice.buffering import LEAST_S, MOST_S, Buffering
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples
@@ -98,6 +99,12 @@ class Speakers:
         """Of the open stream, as PortAudio has it."""
         return float(self._stream.latency)
 
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """What leads another program to the same output; empty where that is the system's default."""
+        place = self.output
+        return {} if place is None else place.environ
+
     def news(self) -> str:
         """What the wearer should know of the last open(), once: one of OUTPUT_TEXTS, "" = nothing."""
         news, self._news = self._news, ""
@@ -112,7 +119,10 @@ class Speakers:
         if self._buffering.buffer_s != before_s:
             text = f"{self._buffering.buffer_s * 1000:.0f} ms ({LEAST_S * 1000:.0f} to {MOST_S * 1000:.0f})"
             logger.warning("The buffer of the sound output is %s from its next pause on.", text)
-        if self._outputs is not None and self.output is not None and self._outputs.changed():
+        if self._outputs is None or self.output is None:
+            return
+        unlisted_s = self._passed_over.get(self._outputs.wanted, now_s)  # comes and goes without a word of any list
+        if self._outputs.changed() or now_s - unlisted_s >= FAILED_S:
             listed, place = self._outputs.scan(), self.output
             self._gone = all(not _same(place, other) for other in listed)
             works = (other for other in listed if now_s - self._passed_over.get(other.name, -FAILED_S) >= FAILED_S)
@@ -327,6 +337,7 @@ def _portaudio() -> Any:
         ) from None
     if not fresh:
         within(CLOSE_TIMEOUT_S, lambda: _rescan(sounddevice), name="sound output")
+    each_kind_once()
     return sounddevice
 
 

@@ -99,22 +99,18 @@ class Voice:
         clock: Clock,
         walk_now: Callable[[], float],
         on_trouble: Callable[[str], None],
-        on_news: Callable[[str], None] = lambda text: None,
-        on_volume: Callable[[float], None] = lambda volume: None,
     ) -> None:
-        """
-        on_trouble: what keeps it from being heard; "" = it is heard again
-        on_news: an announcement about the sound output, which is heard all the same
-        on_volume: the volume that the wearer has set by button
-        """
+        """on_trouble: what keeps it from being heard; "" = it is heard again"""
         self._phrases = phrases
         self._sink = sink
         self._mute_line = Timeline(walk_now, clock)
         self._pace = pace
         self._clock = clock
         self._on_trouble = on_trouble
-        self._on_news = on_news
-        self._on_volume = on_volume
+        self.on_news: Callable[[str], None] = lambda text: None
+        """An announcement about the sound output, which is heard all the same."""
+        self.on_volume: Callable[[float], None] = lambda volume: None
+        """The volume that the wearer has set by button."""
         self.back_with = ""
         """Why it was lost, to be said when it is back; "" = not known."""
         self._jobs: queue.SimpleQueue[VoiceUtterance | None] = queue.SimpleQueue()
@@ -158,7 +154,7 @@ class Voice:
             if self._wanted is not None:
                 self.cut(self._wanted)
             self._wanted, self._tier = utterance.number, utterance.tier
-            if self._phrases is None or self._sink.silent or not (self._open or self._reopening):
+            if self._phrases is None or not self._is_heard_soon:
                 self._pretend(utterance)
                 return
             ready = self._phrases.ready(utterance.text, self._pace.of(utterance.tier))
@@ -171,6 +167,10 @@ class Voice:
         with self._settled:
             self._unsettled += 1
         self._jobs.put(utterance)
+
+    @property
+    def _is_heard_soon(self) -> bool:
+        return not self._sink.silent and (self._open or self._reopening)
 
     def cut(self, number: int) -> None:
         """Silence within 50 ms, where this utterance is still the one being said."""
@@ -205,7 +205,7 @@ class Voice:
             self._volume = round(min(1.0, max(VOLUME_LEAST, before + by)), 2)
             self._adjust()
         self._mix("volume" if self._volume != before else "refused")
-        self._on_volume(self._volume)
+        self.on_volume(self._volume)
         return self._volume
 
     def poll(self) -> list[VoiceEvent]:
@@ -367,14 +367,20 @@ class Voice:
         with self._lock:
             if self._open and not self._sink.is_alive:
                 self._broke("The sound output is gone. Plug the headphones in again.")
-        with self._lock:
-            on_purpose = self._open and self._wanted is None and self._sink.wants_reopen
-            broken = not self._open and self._clock.monotonic_s() >= self._retry_at_s
-            if on_purpose:
-                self._open, self._reopening = False, True
-                self._reopened_by_s = self._clock.monotonic_s() + OPEN_TIMEOUT_S
-        if broken or on_purpose:
+            due = self._is_to_be_opened()
+        if due:
             self.open_sink()
+
+    def _is_to_be_opened(self) -> bool:
+        """Broken, or better opened again while nothing is said; under the lock."""
+        now_s = self._clock.monotonic_s()
+        if not self._open:
+            return now_s >= self._retry_at_s
+        pauses = self._wanted is None or self._sink.silent
+        if not pauses or not self._sink.wants_reopen:
+            return False
+        self._open, self._reopening, self._reopened_by_s = False, True, now_s + OPEN_TIMEOUT_S
+        return True
 
     def open_sink(self) -> None:
         """The worker does so first. Not under the lock: a sound card may take long, and say() must not wait for it."""
@@ -392,7 +398,7 @@ class Voice:
         if self._troubles:
             self._mend("sound output")
         elif news:
-            self._on_news(news)
+            self.on_news(news)
 
     def _complain(self, what: str, why: str) -> None:
         if self._troubles.get(what) != why:

@@ -1,4 +1,4 @@
-"""scripts/systemd_vm: see --help."""
+"""python -m scripts.systemd_vm: see --help."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from shared.ends import ENDS, interrupted_quietly
 
 with interrupted_quietly():
     import argparse
+    import os
     import signal
     import sys
+    from concurrent.futures import Future, ProcessPoolExecutor
     from pathlib import Path
 
-    from scripts.systemd_vm import image, scenarios, sounds
-    from scripts.systemd_vm.container import Container
+    from scripts.systemd_vm import ears, image, scenarios, sounds
+    from scripts.systemd_vm.container import SHARE, Container, give_share_back, own_share
+    from scripts.systemd_vm.ears import Heard, Sound
     from scripts.systemd_vm.image import Places, say
     from scripts.systemd_vm.stage import Stage
     from shared import atomic
@@ -24,7 +27,7 @@ Installs waycue into a Debian of its own, boots it with a real systemd, lets thi
 heard and when: the sound that comes out is recorded and compared with every sentence that the device knows.
 
 The first run takes some minutes (debootstrap, waycue's dependencies); what is there is used again. It needs root, an
-apt that knows the suite, and a few programs, which it names. Nothing is left running, mounted or installed.
+apt that knows bookworm, and a few programs, which it names. Nothing is left running, mounted or installed.
 """
 EPILOG = """\
 result: WORK/log.txt (a table for each scenario: time, event, what was heard, seconds after the event),
@@ -35,15 +38,14 @@ status: 0 = all was as it should be; 1 = something was not, or the machine did n
 
 def parser() -> argparse.ArgumentParser:
     parsed = argparse.ArgumentParser(
-        prog="scripts/systemd_vm",
+        prog="python -m scripts.systemd_vm",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parsed.add_argument
     add("--work", type=Path, default=Path("build/systemd-vm"), metavar="DIR", help="default: %(default)s, 3 GB")
-    add("--suite", default="bookworm", help="of Debian (default: %(default)s)")
-    add("--mirror", default="", metavar="URL", help="default: where this machine's apt takes the suite from")
+    add("--mirror", default="", metavar="URL", help="an archive of Debian (default: as in this machine's apt)")
     add("--model", type=Path, metavar="DIR", help="a model bundle (default: the starter, exported here)")
     add("--only", nargs="+", choices=tuple(scenarios.ALL), metavar="NAME", help="these scenarios; see --list")
     add("--list", action="store_true", help="name the scenarios and end")
@@ -61,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         places = Places(options.work.resolve())
-        image.prepare(places, suite=options.suite, mirror=options.mirror, model=options.model)
+        image.prepare(places, mirror=options.mirror, model=options.model)
         return run(places, options.only or list(scenarios.ALL))
     except WaycueError as error:
         print(f"systemd_vm: {error}", file=sys.stderr)
@@ -72,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(places: Places, names: list[str]) -> int:
-    """Play the scenarios and write the log."""
+    """Play the scenarios and write the log. What was recorded is listened to while the next one is played."""
     clock = SystemClock()
     say("rendering what may be heard")
     known = sounds.known(places.root, places.work / "known")
@@ -81,36 +83,55 @@ def run(places: Places, names: list[str]) -> int:
     pulse.folder.chmod(0o755)  # the machine's accounts reach it
     (pulse.folder / "native").chmod(0o777)
     box = Container(places, pulse.folder, places.film, clock)
-    lines, passed = [], 0
+    played: list[tuple[Stage, Future[list[Heard]]]] = []
     try:
-        with pulse.record() as so_far:
+        with pulse.record() as so_far, ProcessPoolExecutor(1, initializer=os.setsid) as listener:
+            hear_well()
             for name in names:
-                stage = Stage(name, box, so_far, known, clock)
-                table = play(stage, places.work / "heard")
-                print("\n".join(table), flush=True)
-                lines += [*table, ""]
-                passed += stage.passed
+                stage = Stage(name, box, so_far, clock)
+                recording = play(stage, places.work / "heard")
+                played.append((stage, listener.submit(ears.listen, recording, known)))
     finally:
         box.stop()
         pulse.stop()
-        atomic.write_bytes(places.work / "log.txt", "\n".join(lines).encode())
+        give_share_back()
+        passed = write_log([(stage, heard.result()) for stage, heard in played], places.work / "log.txt")
     say(f"{passed} of {len(names)} scenarios were as they should be; {places.work / 'log.txt'}")
     return 0 if passed == len(names) else 1
 
 
-def play(stage: Stage, folder: Path) -> list[str]:
-    """One scenario on a fresh machine. Returns its table."""
+def write_log(played: list[tuple[Stage, list[Heard]]], path: Path) -> int:
+    """Returns how many were as they should be."""
+    lines = []
+    for stage, heard in played:
+        stage.judge(heard)
+        lines += [*stage.table(), ""]
+    print("\n".join(lines), flush=True)
+    atomic.write_bytes(path, "\n".join(lines).encode())
+    return len([stage for stage, _ in played if stage.passed])
+
+
+def hear_well() -> None:
+    """The sound server and the recorder before all others: what stutters in the recording is the machine's doing."""
+    if not own_share():
+        return
+    for task in Path("/proc/self/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            if Path(f"/proc/{pid}/comm").read_text().strip() in ("pulseaudio", "parec"):
+                (SHARE / "cgroup.procs").write_text(pid)
+
+
+def play(stage: Stage, folder: Path) -> Sound:
+    """One scenario on a fresh machine. Returns what was recorded."""
     say(f"{stage.name}: {scenarios.ALL[stage.name].__doc__}")
-    failure = ""
     try:
         scenarios.ALL[stage.name](stage)
     except (WaycueError, OSError) as error:
-        failure = f"          WRONG  {error}"
-        stage.failed = True
+        stage.failure = str(error)
     folder.mkdir(parents=True, exist_ok=True)
-    stage.judge(folder)
+    recording = stage.keep(folder)
     stage.box.stop()
-    return [*stage.table(), *([failure] if failure else [])]
+    return recording
 
 
 if __name__ == "__main__":

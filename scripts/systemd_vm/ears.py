@@ -16,11 +16,14 @@ from scipy.ndimage import maximum_filter1d
 
 RATE_HZ = 4000
 """At which sounds are compared: the vowels, which lie below 2 kHz, tell our sentences apart."""
-ALIKE = 0.62
+ALIKE = 0.6
 """Normalised correlation above which a sound was heard, over all its pieces."""
-PIECE_S = 0.2
-LATER_S, EARLIER_S = 0.08, 0.01
+PIECES_S = (0.2, 0.1)
+"""Both are tried: the long ones are surer, the short ones bear more stutter."""
+LATER_S, EARLIER_S = 0.09, 0.01
 """How much later or earlier than the piece before it says a piece may come."""
+LIKENESS_COUNTS = 6
+"""Power of the likeness by which energy counts as explained: a longer sentence that begins alike must not win."""
 QUIET = 0.01  # of full scale
 PAUSE_S = 0.4  # between two utterances
 SHORTEST_S = 0.25  # of a sound that is reported though nothing explains it
@@ -85,14 +88,19 @@ class _Stretch:
 
     def __init__(self, samples: Sound) -> None:
         self._size = samples.size
-        self._fft_size = 1 << int(samples.size + int(2 * PIECE_S * RATE_HZ)).bit_length()
+        longest = int(2 * max(PIECES_S) * RATE_HZ)
+        self._fft_size = 1 << (samples.size + longest).bit_length()
         self._spectrum = np.fft.rfft(samples, self._fft_size)
-        padded = np.pad(samples, (0, 2 * int(PIECE_S * RATE_HZ))).astype(np.float64)
+        padded = np.pad(samples, (0, longest)).astype(np.float64)
         self._energy = np.concatenate([[0.0], np.cumsum(padded**2)])
 
     def where(self, sound: Sound) -> tuple[int, float, float] | None:
         """(sample, likeness 0..1, explained energy) of the best place for a sound; None = nowhere."""
-        parts = _pieces(sound)
+        found = [place for piece_s in PIECES_S if (place := self._where(sound, piece_s)) is not None]
+        return max(found, key=lambda place: place[1], default=None)
+
+    def _where(self, sound: Sound, piece_s: float) -> tuple[int, float, float] | None:
+        parts = _pieces(sound, int(piece_s * RATE_HZ))
         if sound.size > self._size + parts[0].size or not sound.any():
             return None
         weights = [float(np.sum(part.astype(np.float64) ** 2)) for part in parts]
@@ -106,7 +114,7 @@ class _Stretch:
         at = _first(scores, [part.size for part in parts], end)
         alike = max(0.0, float(score[end]) / sum(weights))
         last = min(self._size, end + parts[-1].size)
-        return at, alike, alike**2 * float(self._energy[last] - self._energy[at])
+        return at, alike, alike**LIKENESS_COUNTS * float(self._energy[last] - self._energy[at])
 
     def _likeness(self, part: Sound) -> NDArray[np.float64]:
         """Normalised correlation of a piece with the stretch, by where the piece begins."""
@@ -114,11 +122,12 @@ class _Stretch:
         product = np.fft.irfft(self._spectrum * spectrum, self._fft_size)[: self._size]
         under = self._energy[part.size : part.size + self._size] - self._energy[: self._size]
         least = (QUIET / 4) ** 2 * part.size
-        return np.clip(product / np.sqrt(np.maximum(under, least) * max(float(np.sum(part**2)), 1e-9)), -1.0, 1.0)
+        ours = max(float(np.sum(part**2)), 1e-9)
+        alike: NDArray[np.float64] = product / np.sqrt(np.maximum(under, least) * ours)
+        return alike.clip(-1.0, 1.0)
 
 
-def _pieces(sound: Sound) -> list[Sound]:
-    piece = int(PIECE_S * RATE_HZ)
+def _pieces(sound: Sound, piece: int) -> list[Sound]:
     pieces = [sound[at : at + piece] for at in range(0, sound.size, piece)]
     if len(pieces) > 1 and pieces[-1].size < piece // 2:
         pieces[-2:] = [np.concatenate(pieces[-2:])]
@@ -128,7 +137,9 @@ def _pieces(sound: Sound) -> list[Sound]:
 def _moved(score: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """For each place of the next piece: the best score of the one before it, `size` samples earlier or so."""
     earlier, later = int(EARLIER_S * RATE_HZ), int(LATER_S * RATE_HZ)
-    best = maximum_filter1d(score, earlier + later + 1, origin=(later - earlier) // 2, mode="constant", cval=NOWHERE)
+    best: NDArray[np.float64] = maximum_filter1d(
+        score, earlier + later + 1, origin=(later - earlier) // 2, mode="constant", cval=NOWHERE
+    )
     return np.concatenate([np.full(size, NOWHERE), best])[: score.size]
 
 

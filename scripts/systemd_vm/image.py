@@ -37,7 +37,7 @@ PACKAGES = (
     "systemd-sysv", "dbus", "udev", "python3", "python3-venv", "espeak-ng", "libportaudio2", "libasound2-plugins",
     "procps", "ca-certificates",
 )  # fmt: skip
-PYTHON = "3.11"  # of bookworm
+SUITE, PYTHON = "bookworm", "3.11"
 PLATFORMS = ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 GUEST = Path(__file__).parent / "guest"
 """Files that go into the machine as they are."""
@@ -85,12 +85,12 @@ def mirror_of_this_machine(suite: str) -> str:
     return found[0]
 
 
-def prepare(places: Places, *, suite: str, mirror: str, model: Path | None) -> None:
+def prepare(places: Places, *, mirror: str, model: Path | None) -> None:
     """Make what is not there yet. Raises: ConfigError, Unreachable."""
     check_tools()
     places.work.mkdir(parents=True, exist_ok=True)
     debian, wheels = places.debian, places.work / "wheels"
-    _step(debian, (suite, *PACKAGES), lambda: _bootstrap(places, suite, mirror or mirror_of_this_machine(suite)))
+    _step(debian, (SUITE, *PACKAGES), lambda: _bootstrap(places, mirror or mirror_of_this_machine(SUITE)))
     needs = [ROOT / name for name in ("pyproject.toml", "constraints.txt")]
     _step(wheels, _digest(needs), lambda: _fetch_wheels(wheels))
     _step(places.film, _digest([ROOT / "server/walks", Path(film.__file__)]), lambda: film.write(places.film))
@@ -124,10 +124,11 @@ def _digest(paths: Iterable[Path]) -> tuple[str, ...]:
     )
 
 
-def run(command: Sequence[str | Path], log: Path, *, why: str, cwd: Path | None = None) -> None:
+def run(command: Sequence[object], log: Path, *, why: str, cwd: Path | None = None) -> None:
     """Run a program of the build with its output in a log. Raises: Unreachable with the log's last lines."""
     with log.open("ab") as out:
-        done = subprocess.run(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=cwd, check=False)
+        words = [str(word) for word in command]
+        done = subprocess.run(words, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=cwd, check=False)
     if done.returncode:
         last = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
         raise Unreachable(f"{why} failed:\n{last}\n", hint=f"The whole log: {log}. Run it again: what is done is kept.")
@@ -137,10 +138,10 @@ def say(text: str) -> None:
     print(f"systemd_vm: {text}", flush=True)
 
 
-def _bootstrap(places: Places, suite: str, mirror: str) -> None:
-    say(f"debootstrap of {suite} (some minutes)")
+def _bootstrap(places: Places, mirror: str) -> None:
+    say(f"debootstrap of {SUITE} (some minutes)")
     shutil.rmtree(places.debian, ignore_errors=True)
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(places.debian), mirror]
+    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(places.debian), mirror]
     run(command, places.work / "debootstrap.log", why="debootstrap")
 
 
@@ -185,15 +186,5 @@ def _install(places: Places, wheels: Path, bundle: Path) -> None:
     pip = [*inside, "/opt/waycue/bin/pip", "install", "--no-index", "--find-links", "/wheels", "--no-cache-dir"]
     run([*pip, "waycue[device]", "gpiozero", "lgpio"], log, why="pip install")
     shutil.rmtree(root / "wheels")
-    _install_units(root, log)
+    run([*inside, "/opt/waycue/bin/waycue-device", "install", "--no-start"], log, why="waycue-device install")
     shutil.copytree(GUEST, root, dirs_exist_ok=True)
-    run([*inside, "systemctl", "enable", "waycue-sentinel", "waycue-device"], log, why="systemctl enable")
-
-
-def _install_units(root: Path, log: Path) -> None:
-    """As docs/operations.md says, "A device"."""
-    (root / "etc/sysusers.d").mkdir(exist_ok=True)
-    shutil.copy(ROOT / "systemd/waycue.sysusers.conf", root / "etc/sysusers.d/waycue.conf")
-    for unit in ("waycue-sentinel.service", "waycue-device.service"):
-        shutil.copy(ROOT / "systemd" / unit, root / "etc/systemd/system" / unit)
-    run(["chroot", root, "systemd-sysusers"], log, why="systemd-sysusers")

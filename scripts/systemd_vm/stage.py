@@ -18,6 +18,7 @@ from shared.wav import encode_wav, resample
 
 RECORDED_HZ = 16_000
 DEVICE, SENTINEL = "waycue-device", "waycue-sentinel"
+UNDERRUN = "underrun occurred"
 SETTINGS = "/etc/waycue/device.toml"
 STATE = "/var/lib/waycue-device"
 
@@ -61,16 +62,16 @@ class Happening:
 class Stage:
     """Of one scenario. so_far: the samples that were recorded so far, int16 at RECORDED_HZ."""
 
-    def __init__(
-        self, name: str, box: Box, so_far: Callable[[], NDArray[np.int16]], known: Mapping[str, Sound], clock: Clock
-    ) -> None:
+    def __init__(self, name: str, box: Box, so_far: Callable[[], NDArray[np.int16]], clock: Clock) -> None:
         self.name, self.box = name, box
-        self._so_far, self._known, self._clock = so_far, known, clock
+        self._so_far, self._clock = so_far, clock
         self._from = self._so_far().size
         self.happened: list[Happening] = []
         self.heard: list[Heard] = []
-        self.failed = False
-        """It could not be played to its end."""
+        self.stutters = 0
+        """Underruns of the agent's sound output, as ALSA counts them."""
+        self.failure = ""
+        """Why it could not be played to its end."""
         self._checks: list[Callable[[], None]] = []
 
     def now_s(self) -> float:
@@ -117,14 +118,19 @@ class Stage:
         """A check of what was heard, which is known at the end only."""
         self._checks.append(check)
 
-    def judge(self, folder: Path) -> None:
-        """Decode what was recorded, compare, and keep recording and journal."""
+    def keep(self, folder: Path) -> Sound:
+        """Keep recording and journal. Returns the recording at the ears' rate."""
         samples = self._so_far()[self._from :]
         atomic.write_bytes(folder / f"{self.name}.wav", encode_wav(samples, RECORDED_HZ))
-        journal = self.box.run("journalctl --boot --no-pager --output=short-precise | tail -n 2000")
-        atomic.write_bytes(folder / f"{self.name}.journal", journal.output.encode())
-        recording = (resample(samples, RECORDED_HZ, ears.RATE_HZ) / 32768).astype(np.float32)
-        self.heard = ears.listen(recording, self._known)
+        read = "journalctl --boot --no-pager --output=short-precise"
+        journal = self.box.run(f"{read} | grep -v '{UNDERRUN}' | tail -n 3000; {read} | grep -c '{UNDERRUN}'").output
+        atomic.write_bytes(folder / f"{self.name}.journal", journal.encode())
+        self.stutters = int(journal.split()[-1]) if journal.split()[-1:] and journal.split()[-1].isdigit() else 0
+        return (resample(samples, RECORDED_HZ, ears.RATE_HZ) / 32768).astype(np.float32)
+
+    def judge(self, heard: list[Heard]) -> None:
+        """Compare what was heard with what should have been."""
+        self.heard = heard
         for happening in self.happened:
             happening.wrong += self._wrong(happening)
         for check in self._checks:
@@ -132,23 +138,19 @@ class Stage:
 
     def _wrong(self, happening: Happening) -> list[str]:
         after = [sound for sound in self.heard if happening.at_s <= sound.at_s < happening.until_s]
-        wrong = []
-        for text, within_s in happening.hears.items():
-            first = next((sound.at_s - happening.at_s for sound in after if sound.text.startswith(text)), None)
-            if first is None:
-                wrong.append(f"{text!r} was not heard")
-            elif first > within_s:
-                wrong.append(f"{text!r} was heard after {first:.1f} s, not within {within_s:g} s")
-        unwanted = {text for text in happening.never for sound in after if sound.text.startswith(text)}
-        return wrong + [f"{text!r} was heard" for text in sorted(unwanted)]
+        late = [_late(after, text, happening.at_s, within_s) for text, within_s in happening.hears.items()]
+        unwanted = [text for text in happening.never if any(sound.text.startswith(text) for sound in after)]
+        return [*filter(None, late), *(f"{text!r} was heard" for text in unwanted)]
 
     @property
     def passed(self) -> bool:
-        return not self.failed and not any(happening.wrong for happening in self.happened)
+        return not self.failure and not any(happening.wrong for happening in self.happened)
 
     def table(self) -> list[str]:
         """Lines: time, event or what is heard, seconds after the event."""
-        lines = [f"== {self.name}: {'as it should be' if self.passed else 'NOT as it should be'}"]
+        verdict = "as it should be" if self.passed else "NOT as it should be"
+        lines = [f"== {self.name}: {verdict} ({self.stutters} underruns of the sound output)"]
+        lines += [f"          WRONG  {self.failure}"] if self.failure else []
         rows: list[tuple[float, Happening | Heard]] = [(happening.at_s, happening) for happening in self.happened]
         rows += [(sound.at_s, sound) for sound in self.heard]
         last_s = 0.0
@@ -162,3 +164,11 @@ class Stage:
                 text = row.text or f"(a sound of {row.ends_s - row.at_s:.1f} s that is none of the known ones)"
                 lines.append(f"{at_s:8.1f}  heard  {text}  [{at_s - last_s:.1f} s after]")
         return lines
+
+
+def _late(after: list[Heard], text: str, at_s: float, within_s: float) -> str:
+    """What is wrong with when a text was heard; "" = nothing."""
+    after_s = next((sound.at_s - at_s for sound in after if sound.text.startswith(text)), None)
+    if after_s is None:
+        return f"{text!r} was not heard"
+    return f"{text!r} was heard after {after_s:.1f} s, not within {within_s:g} s" if after_s > within_s else ""

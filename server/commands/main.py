@@ -27,6 +27,7 @@ with interrupted_quietly():
         keys,
         label,
         models,
+        rescue,
         rollout,
         samples,
         stats,
@@ -83,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     retrain.set_defaults(run=_retrain)
     serving = (models, gate, ingest, devices, rollout)
     data = (samples, export, label, evaluate, stats)
-    upkeep = (check, broker, keys, vocabulary)
+    upkeep = (check, rescue, broker, keys, vocabulary)
     for module in (*serving, *data, *upkeep):
         module.add_parser(commands)
     return top

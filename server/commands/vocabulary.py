@@ -10,7 +10,9 @@ from typing import Any
 
 from server.commands.opening import print_json
 from server.dataset.wording import lacks_subject
-from shared import vocabulary
+from shared import languages, vocabulary
+from shared.languages import Language
+from shared.languages.understood import canonical_words
 from shared.vocabulary import tables
 
 SAYABLE, NOT_SAYABLE = 0, 1
@@ -32,21 +34,33 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "sentences, 1 where any of them may not.",
     )
     check.add_argument("sentence", nargs="*", metavar="SENTENCE", help="in quotes; - reads one a line from the input")
+    check.add_argument("--language", default="en", metavar="CODE", help="what they are written in (default: en)")
     check.add_argument("--json", action="store_true", help="print JSON: an object, or a list for several sentences")
     check.set_defaults(run=_check)
     table = actions.add_parser("table", help="which opener may stand with what, as Markdown")
     table.add_argument("--sentences", action="store_true", help="print every sentence that may be said instead")
+    table.add_argument(
+        "--language", default="en", metavar="CODE", help="with --sentences: and, after a tab, how it is spoken there"
+    )
     table.set_defaults(run=_table)
 
 
 def _check(options: argparse.Namespace) -> int:
-    readings = [vocabulary.read(text) for text in _sentences(options.sentence)]
+    language = languages.load(options.language)
+    readings = [_read(language, text) for text in _sentences(options.sentence)]
     if options.json:
         values = [as_json(reading) for reading in readings]
         print_json(values[0] if len(values) == 1 else values)
     else:
         print("\n\n".join("\n".join(explained(reading)) for reading in readings))
     return SAYABLE if readings and all(reading.sayable for reading in readings) else NOT_SAYABLE
+
+
+def _read(language: Language, text: str) -> vocabulary.Reading:
+    """A text as it is, or the canonical words for one in another language."""
+    if language.tables is None:
+        return vocabulary.read(text)
+    return vocabulary.read(languages.understood(language, text) or canonical_words(language, text))
 
 
 def _sentences(arguments: Sequence[str]) -> Iterator[str]:
@@ -83,5 +97,10 @@ def explained(reading: vocabulary.Reading) -> Iterator[str]:
 
 
 def _table(options: argparse.Namespace) -> int:
-    print("\n".join(vocabulary.sayable()) if options.sentences else tables.markdown(), end="\n" * options.sentences)
+    if not options.sentences:
+        print(tables.markdown(), end="")
+        return SAYABLE
+    language = languages.load(options.language)
+    for text in vocabulary.sayable():
+        print(text if language.tables is None else f"{text}\t{language.spoken(text)}")
     return SAYABLE

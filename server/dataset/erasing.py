@@ -176,7 +176,8 @@ def _covered_by_time(connection: Connection, wish: EraseRecord) -> set[Key]:
     )
     found = set()
     for kind, record_id, body in connection.execute(query):
-        record = strict.read(ChunkRecord if kind == "chunk" else CorrectionRecord, body)
+        record: ChunkRecord | CorrectionRecord
+        record = strict.read(ChunkRecord, body) if kind == "chunk" else strict.read(CorrectionRecord, body)
         if erasure.covers(wish, record):
             found.add((wish.device, record_id))
     return found

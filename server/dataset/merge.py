@@ -304,7 +304,6 @@ class _Batch:
         if reason is not None:
             self._quarantine(came.key, "record", reason=reason)
             return Merged("refused", reason)
-        assert not isinstance(came.record, EraseRecord)
         row = {
             "device": came.device,
             "record_id": came.key[1],

@@ -111,7 +111,7 @@ def take_in(connection: Connection, lines: Iterable[Line]) -> tuple[int, set[tup
     """
     changed, about = 0, set[tuple[str, str]]()
     for line in newest(lines):
-        if _take(connection, line):
+        if _taken(connection, line):
             changed += 1
             about.add((line["device"], line["record_id"]))
     return changed, about
@@ -141,11 +141,20 @@ def newest(lines: Iterable[Line]) -> Sequence[Line]:
     return sorted(last.values(), key=lambda line: line["what"] == "heard")
 
 
-def _take(connection: Connection, line: Line) -> bool:
+def _taken(connection: Connection, line: Line) -> bool:
     """Whether it changed something."""
+    match line["what"]:
+        case "erased":
+            return False
+        case "erasure":
+            return erasing.remember(connection, line)
+        case _:
+            return _take(connection, line)
+
+
+def _take(connection: Connection, line: Line) -> bool:
+    """The same for a line about a record or a file."""
     what = line["what"]
-    if what in ("erasure", "erased"):
-        return what == "erasure" and erasing.remember(connection, line)
     table = db.parts if what in ("part", "lost") else db.records
     key = [table.c.device == line["device"], table.c.record_id == line["record_id"]]
     if table is db.parts:

@@ -70,13 +70,18 @@ def insert_rows(
             for row, body in zip(rows, bodies, strict=True)
         ],
     )
-    folds = [fold_of(row, body, now_s=now_s) for row, body in zip(rows, bodies, strict=True) if not row.erased]
+    folds = _folds(rows, bodies, now_s=now_s)
     fresh = [fold for fold in folds if fold["sample_id"] not in known]
     changed = [{"own_id": fold.pop("sample_id"), **fold} for fold in folds if fold["sample_id"] in known]
     if fresh:
         connection.execute(insert(db.samples), fresh)
     if changed:
         connection.execute(update(db.samples).where(db.samples.c.sample_id == bindparam("own_id")), changed)
+
+
+def _folds(rows: Sequence[SampleRow], bodies: Sequence[dict[str, Any]], *, now_s: float) -> list[dict[str, Any]]:
+    """Of what was erased there is none."""
+    return [fold_of(row, body, now_s=now_s) for row, body in zip(rows, bodies, strict=True) if not row.erased]
 
 
 def fold_of(row: SampleRow, body: Mapping[str, Any], *, now_s: float) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -66,7 +66,6 @@ class Ingest:
 
     settings: what one device may ask. counts: None = in memory only, with the machine's clock.
     shared: other workers take in the same devices' messages, on the same folder and database.
-    key: opens what devices sealed to this server.
     crash_point: called with the name of each durable step (CRASH_POINTS here and in server.ingest.arrivals) after it.
     """
 
@@ -78,7 +77,6 @@ class Ingest:
         settings: LimitsSettings | None = None,
         counts: DailyCounts | None = None,
         shared: bool = False,
-        key: X25519PrivateKey | None = None,
         crash_point: Step = no_step,
     ) -> None:
         self._merge = merge
@@ -87,7 +85,7 @@ class Ingest:
         self._clock = self._counts.clock
         self._crash_point = crash_point
         self._replies = Replies(self._counts)
-        self._unsealer = Unsealer(key)
+        self._unsealer = Unsealer()
         self._arrivals = Arrivals(folder, clock=self._clock, shared=shared, crash_point=crash_point)
         self._transfers = Transfers(self._arrivals, self._replies, self._limits, merge.find_parts)
         self._messages = limits.message_limiter(self._limits)
@@ -96,6 +94,11 @@ class Ingest:
         self._records: list[RecordCame] = []
         self.counters = self._counts.totals
         """Since this process began, of all devices: server.ingest.counters.NAMES."""
+
+    def opening_with(self, key: X25519PrivateKey | None) -> Self:
+        """This intake, which from now on opens what devices sealed to this key."""
+        self._unsealer.key = key
+        return self
 
     @property
     def open_transfers(self) -> int:

@@ -26,10 +26,10 @@ THREADS = 4
 
 
 class Unsealer:
-    """key: this server's; None = it has none, and refuses what is sealed."""
+    """Without a key it refuses what is sealed."""
 
-    def __init__(self, key: X25519PrivateKey | None = None) -> None:
-        self._key = key
+    def __init__(self) -> None:
+        self.key: X25519PrivateKey | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="unsealing")
 
     def close(self) -> None:
@@ -74,6 +74,6 @@ class Unsealer:
         return replace(came, part=replace(begin.part, size_bytes=len(content), sha256=digest), path=arrival.opened)
 
     def _content(self, sealed: bytes, place: SealedPlace) -> bytes:
-        if self._key is None:
+        if self.key is None:
             raise MessageError("This server has no key for what is sealed.")
-        return sealing.unseal(sealed, self._key, place)
+        return sealing.unseal(sealed, self.key, place)

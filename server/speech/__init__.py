@@ -16,6 +16,7 @@ from server.speech.transcript import NOTHING, Transcriber, Transcript, proposal,
 from shared import languages
 from shared.errors import ConfigError, MediaError
 from shared.languages import Language
+from shared.messages import CorrectionHeard
 
 __all__ = ["NOTHING", "Transcriber", "Transcript", "open_transcriber", "proposal", "transcribe_waiting", "understood"]
 logger = logging.getLogger(__name__)
@@ -43,9 +44,16 @@ def open_transcriber(recogniser: str, *, model: str = "", language: Language | N
 
 
 def transcribe_waiting(
-    merge: Merge, transcriber: Transcriber, *, stop: Callable[[], bool], language: Language | None = None
+    merge: Merge,
+    transcriber: Transcriber,
+    *,
+    stop: Callable[[], bool],
+    language: Language | None = None,
+    tell: Callable[[str, CorrectionHeard], object] = lambda device, words: None,
 ) -> int:
     """Listen to every waiting correction, oldest first, until `stop` says so; returns how many were written down.
+
+    tell(device, words): what was understood, for the wearer to hear; nothing hangs on it.
 
     A sound that can not be read counts as heard without words. Raises: OSError, ConfigError (the rest then waits).
     """
@@ -58,12 +66,10 @@ def transcribe_waiting(
         except MediaError as error:
             logger.warning("Correction %s of %s: %s", correction_id, device, error)
             heard = NOTHING
+        wording = proposal(heard, language)
         merge.put_transcript(
-            device,
-            correction_id,
-            transcript=heard.text,
-            confidence=heard.confidence,
-            proposal=proposal(heard, language),
+            device, correction_id, transcript=heard.text, confidence=heard.confidence, proposal=wording
         )
+        tell(device, CorrectionHeard(correction_id, wording))
         done += 1
     return done

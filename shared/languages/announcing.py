@@ -7,7 +7,7 @@
     "Connecting to {name}." = "Verbinde mit {name}."            words that are said as they are
     "This model sees {things}." = "Das Modell erkennt {things}."  a list of the vocabulary's plurals
 
-What is not found as a whole is looked up sentence by sentence.
+What is not found as a whole is looked up sentence by sentence, then by the templates.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ class Announcements:
 
     def find(self, text: str, guidance: Look) -> str | None:
         """What is said for a canonical text; None where the table lacks it. guidance: looks a sentence up."""
-        whole = guidance(text) or self._plain(text) or self._by_template(text, guidance)
-        if whole is not None:
-            return whole
+        whole = guidance(text) or self._plain(text) or self._by_sentences(text, guidance)
+        return whole or self._by_template(text, guidance)
+
+    def _by_sentences(self, text: str, guidance: Look) -> str | None:
+        """Before templates: a name must not swallow the next sentence."""
         parts = _AFTER_STOP.split(text)
-        if len(parts) == 1:
-            return None
-        found = [self.find(part, guidance) for part in parts]
+        found = [self.find(part, guidance) for part in parts] if len(parts) > 1 else [None]
         return None if None in found else " ".join(filter(None, found))
 
     def _plain(self, text: str) -> str | None:

@@ -5,9 +5,9 @@ is a table, and this is what the table must hold:
 
     1. Every sentence that may be said is worded, and no two in the same words.
     2. A sentence begins with the words of its order, and no two orders begin alike: "stop" never sounds like "wait".
-    3. Words that order to walk stand only in sentences that are such an order.
+    3. Words that order to walk stand only in sentences that are such an order, and each such order has one of them.
     4. A sentence says left and right as often as its canonical one does.
-    5. No promise, permission or denial, but in the one sentence for a clear way.
+    5. No promise, permission or denial, but in the one sentence for a clear way, which has one of these words.
     6. A warning is short, as a count of words for each tier.
     7. No announcement begins with an order to walk, promises anything, or turns left into right.
 """
@@ -34,6 +34,7 @@ def words(text: str) -> list[str]:
 def guidance_faults(said: Mapping[str, str], openers: Mapping[str, str], guard: GuardWords) -> Iterator[str]:
     """What is wrong with worded sentences, canonical -> spoken, "[section] key: what". openers: action -> its words."""
     yield from _like_openers(openers)
+    yield from _unknown_to(guard, said, openers)
     alike = list(_same_words(said))
     yield from alike[:1]  # one entry of the table spoils many sentences
     tests, known = _Tests(guard), set[str]()
@@ -66,8 +67,7 @@ class _Tests:
         self._left, self._right = among(guard.left), among(guard.right)
         self._walk_on, self._never = among(guard.walk_on), among(guard.never)
         self._denials = among(guard.denials)
-        rules = vocabulary.load().opener_rules.values()
-        self._go = {action for rule in rules if rule.go for action in (*rule.actions, *_alone(rule))}
+        self._go = _walking()
 
     def fault(self, text: str, slots: Slots, spoken: str) -> str | None:
         said = words(spoken)
@@ -101,8 +101,24 @@ class _Tests:
         return None
 
 
-def _alone(rule: vocabulary.Opener) -> Iterator[str]:
-    return (f"{rule.name} {way}".strip() for way in rule.alone)
+def _walking() -> set[str]:
+    """Every order to walk, with and without a thing."""
+    rules = [rule for rule in vocabulary.load().opener_rules.values() if rule.go]
+    alone = (f"{rule.name} {way}".strip() for rule in rules for way in rule.alone)
+    return {*alone, *(action for rule in rules for action in rule.actions)}
+
+
+def _unknown_to(guard: GuardWords, said: Mapping[str, str], openers: Mapping[str, str]) -> Iterator[str]:
+    """What shows that the folder's list of words has gaps: an order to walk or a promise that is on none of them."""
+    walk_on, never = among(guard.walk_on), among(guard.never)
+    for action in sorted(_walking() & openers.keys()):
+        if not any(map(walk_on, words(openers[action]))):
+            yield f"[openers] {action!r} is an order to walk, and no word of {openers[action]!r} is in walk_on"
+    clear = said.get(vocabulary.CLEAR)
+    if clear is not None and not any(map(never, words(clear))):
+        yield f"[exact] {clear!r} says that the way is clear, and no word of it is in never"
+    if not guard.denials:
+        yield "the language has no denials: fill them in (denials in language.toml)"
 
 
 def _same_words(said: Mapping[str, str]) -> Iterator[str]:
@@ -114,18 +130,20 @@ def _same_words(said: Mapping[str, str]) -> Iterator[str]:
 
 
 def _like_openers(openers: Mapping[str, str]) -> Iterator[str]:
-    """Orders that are worded alike. The first word of "stop", "wait", "caution" and "duck" is no other's."""
+    """Orders that are worded alike, and alerts whose first word is another order's."""
+    spoken = {action: words(said.partition("{")[0]) for action, said in openers.items()}
     meant: dict[str, str] = {}
-    for action, spoken in openers.items():
-        if action not in vocabulary.actions():
-            continue
-        begins = " ".join(words(spoken.partition("{")[0]))
-        other = meant.setdefault(begins, action)
+    for action in spoken.keys() & {*vocabulary.actions()}:
+        said = " ".join(spoken[action])
+        other = meant.setdefault(said, action)
         if other != action:
-            yield f"[openers] {action!r} and {other!r} are both {begins!r}"
-    alerts = [action for action in meant.values() if vocabulary.load().opener_rules[action.split()[0]].care >= ALERT]
-    firsts = {action: (words(spoken) or [""])[0] for action, spoken in openers.items()}
-    for alert in alerts:
-        alike = [other for other, first in firsts.items() if other != alert and first == firsts[alert]]
-        if alike:
-            yield f"[openers] {alert!r} begins like {alike[0]!r}"
+            yield f"[openers] {' and '.join(map(repr, sorted((action, other))))} are both {said!r}"
+    for rule in vocabulary.load().opener_rules.values():
+        if rule.care >= ALERT and rule.name in spoken:
+            yield from _begins_alike(rule.name, spoken)
+
+
+def _begins_alike(alert: str, spoken: Mapping[str, list[str]]) -> Iterator[str]:
+    first = spoken[alert][:1]
+    others = (action for action, said in spoken.items() if action != alert and said[:1] == first)
+    return (f"[openers] {alert!r} begins like {other!r}" for other in others)

@@ -24,6 +24,8 @@ What it promises:
  9. Below the thresholds it does not guess: it says that it is not sure, where to check, and flags the moment. When
     most wordings are unsure, that is announced as a state of its own.
 10. What a wearer sets (verbosity, lead, confirmations, tick) never delays or silences a warning.
+11. What the wearer asks is answered at once with one line, muted or not; only a warning goes before. "What is ahead?"
+    is answered from the newest look, in the table's words, and never with a clear way.
 
 Nearness: the hazard head gives no distance; a thing that fills more of the picture scores higher, so a risen score
 stands for "nearer".

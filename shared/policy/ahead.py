@@ -21,7 +21,7 @@ ABOUT = "what is ahead"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AheadAnswer:
     """What is answered. why: "asked" for words of the table about the way, "state" for that nothing can be told."""
 
     text: str
@@ -29,14 +29,14 @@ class Answer:
     why: str = "state"
 
 
-def answer(state: PolicyState, now_s: float, settings: PolicySettings) -> Answer:
+def answer(state: PolicyState, now_s: float, settings: PolicySettings) -> AheadAnswer:
     """The answer at this moment."""
     if not _sees(state, now_s, settings):
-        return Answer(CANNOT_SEE)
+        return AheadAnswer(CANNOT_SEE)
     if state.seen:
         return _named(*min(state.seen, key=lambda pair: _place_in_line(*pair)))
     # A picture that is far from all that was taught, or a thing that may not be named: the way does not count as empty.
-    return Answer(NOTHING_NAMED) if state.empty_looks else Answer(kinds.NOT_SURE_AHEAD, 2, "asked")
+    return AheadAnswer(NOTHING_NAMED) if state.empty_looks else AheadAnswer(kinds.NOT_SURE_AHEAD, 2, "asked")
 
 
 def _sees(state: PolicyState, now_s: float, settings: PolicySettings) -> bool:
@@ -50,9 +50,9 @@ def _place_in_line(key: Key, hazard: Hazard) -> tuple[bool, bool]:
     return criteria.tier_of(key, hazard.how) > 1, key[1] != "ahead"
 
 
-def _named(key: Key, hazard: Hazard) -> Answer:
+def _named(key: Key, hazard: Hazard) -> AheadAnswer:
     for how in (hazard.how, ""):
         text = vocabulary.instruct(*key, modifier=how)
         if may_be_said(text):
-            return Answer(text, criteria.tier_of(key, how), "asked")
-    return Answer(kinds.NOT_SURE.get(key[1], kinds.NOT_SURE_AHEAD), 2, "asked")
+            return AheadAnswer(text, criteria.tier_of(key, how), "asked")
+    return AheadAnswer(kinds.NOT_SURE.get(key[1], kinds.NOT_SURE_AHEAD), 2, "asked")

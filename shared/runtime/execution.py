@@ -56,7 +56,7 @@ class Execution:
             if name not in known:
                 raise ConfigError(
                     f"This onnxruntime cannot run models with {name!r}; it has {', '.join(known)}.",
-                    hint="Install the onnxruntime build for this machine, or change guidance.provider.",
+                    hint="Install the one for this machine (a Jetson: docs/operations.md), or set guidance.provider.",
                 )
         missing = sorted(set(self.cores) - os.sched_getaffinity(0)) if self.cores else []
         if missing:

@@ -51,8 +51,7 @@ class GuidanceModel:
             objects, sides = tuple(map(str, model["objects"])), tuple(map(str, model["sides"]))
             self._pairs = tuple(product(objects, sides))
             self._calibration = Calibration.from_dict(model.get("calibration", {}))
-            worn = camera if callable(camera) else (lambda: camera or Camera())
-            self._looks = LookNetwork.open(folder, model, execution, worn) if _has(folder, LOOK) else None
+            self._looks = LookNetwork.open(folder, model, execution, _worn(camera)) if _has(folder, LOOK) else None
             self._language: LanguageModel | None = None
             if self._looks is None or "end_id" in model:
                 self._language = LanguageModel(folder, model, execution=execution, in_place=in_place)
@@ -222,6 +221,10 @@ def _witnesses(seen: Look, *, far: bool) -> tuple[NDArray[np.float32] | None, tu
         return seen.hazards, seen.boxes
     doubted = seen.hazards - np.float32(DOUBT * max(0.0, seen.distance - FAR_FROM))
     return (doubted, seen.boxes) if far else (seen.hazards, ())
+
+
+def _worn(camera: Camera | Callable[[], Camera] | None) -> Callable[[], Camera]:
+    return camera if callable(camera) else lambda: camera or Camera()
 
 
 def _has(folder: Path, graph: str) -> bool:

@@ -22,6 +22,8 @@ DEVICE = "dev-1"
 TAUGHT = "cone"
 # As the demo: waiting threads sleep instead of spinning, several processes share the cores.
 ENV = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+PATIENCE = float(os.environ.get("WAYCUE_PATIENCE", "1"))
+"""Times as long is waited for a command: under strace everything is slower."""
 # The template that `init` writes ends with its [learn] section.
 LEARN = "steps = 2\nreplay = 64\ngate_cases = 40\nnew_rows_least = 1\n"
 
@@ -57,7 +59,7 @@ def called(arguments: Sequence[str], *, timeout_s: float = 240.0) -> Done:
         text=True,
         stdin=subprocess.DEVNULL,
         check=False,
-        timeout=timeout_s,
+        timeout=timeout_s * PATIENCE,
         env=ENV,
     )
     return Done(done.returncode, done.stdout, done.stderr)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
+from device.commands.main import main
 from device.identity import identity
 from server.identity.authority import Authority
 from server.identity.sealing_key import SealingKey
@@ -90,3 +92,17 @@ def test_a_damaged_certificate_on_the_device_is_no_reason_to_keep_moments_unencr
     (found.folder / identity.SEALING).write_bytes(b"damaged")
     with pytest.raises(ConfigError, match="cannot be used"):
         identity.Identity.open(desk.state, floor=found.floor)
+
+
+def test_a_person_is_told_whether_moments_are_encrypted(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    found = desk.enrol(desk.book.add("pi-1").code)
+    assert main(["identity", "--state", str(desk.state)]) == 0
+    assert "moments are kept encrypted for the server" in capsys.readouterr().out
+    (desk.folder / "device.toml").write_text("[privacy]\nencrypt = false\n")
+    assert main(["identity", "--state", str(desk.state), "--config", str(desk.folder / "device.toml")]) == 0
+    assert "unencrypted, as privacy.encrypt says" in capsys.readouterr().out
+    (found.folder / identity.SEALING).unlink()
+    assert main(["identity", "--state", str(desk.state)]) == 0
+    assert "waycue-device renew" in capsys.readouterr().out
+    assert main(["identity", "--state", str(desk.state), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sealing_key"] is False

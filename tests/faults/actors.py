@@ -346,9 +346,8 @@ def server_life(orders: ServerOrders, ready: Path) -> None:
         counts=DailyCounts(clock, store),
         settings=LimitsSettings(free_mb=FREE_MB),
         shared=orders.shared,
-        key=SEALING_KEY,
         crash_point=killer,
-    )
+    ).opening_with(SEALING_KEY)
 
     def on_status(device: str, status: Status) -> None:
         merge.put_status(device, status)

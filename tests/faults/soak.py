@@ -332,7 +332,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=220)
     parser.add_argument("--fuzz-s", type=float, default=700.0, help="of all targets together")
-    parser.add_argument("--sentinel-trials", type=int, default=108)
+    parser.add_argument("--sentinel-trials", type=int, default=110)
     parser.add_argument("--calm-minutes", type=float, default=CALM_MINUTES, help="of the walk without a fault")
     parser.add_argument("--long-minutes", type=float, default=LONG_MINUTES, help="of the walk with faults")
     options = parser.parse_args(argv)

@@ -149,7 +149,7 @@ class _Storm:
         self._gremlin = self._stack.enter_context(
             Gremlin(world.broker.host, world.broker.port, devices=names, seed=self._plan.seed)
         )
-        for name in names:
+        for number, name in enumerate(names):
             own = self._disk(world.folder / f"{name}-disk")
             if own is not None:
                 self._disks[name] = own
@@ -161,6 +161,7 @@ class _Storm:
                 updates=self._plan.updates,
                 root=root,
                 stay=True,
+                sealed=number % 2 == 0,
             )
             self._seats.append(seat)
             seat.relay.weather = FAIR

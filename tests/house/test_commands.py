@@ -21,6 +21,7 @@ SCRIPTS = (
     "scripts/bench",
     "scripts/soak",
     "scripts/freeze",
+    "scripts/arm64",
     ".ci/run",
 )
 

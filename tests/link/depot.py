@@ -11,7 +11,7 @@ from pathlib import Path
 
 from server.dataset.merge import Came, Merged, RecordCame
 from shared import atomic, messages
-from shared.messages import ChunkRecord, CorrectionRecord, Part
+from shared.messages import ChunkRecord, EraseRecord, Part, Record
 
 
 class Depot:
@@ -41,7 +41,8 @@ class Depot:
         except FileNotFoundError:
             return Merged("gone")
 
-    def put_record(self, device: str, kind: str, record: ChunkRecord | CorrectionRecord) -> Merged:
+    def put_record(self, device: str, kind: str, record: Record) -> Merged:
+        assert not isinstance(record, EraseRecord), "nothing is erased here"
         own_id = record.chunk_id if isinstance(record, ChunkRecord) else record.correction_id
         if record.device != device:
             return Merged("refused", f"the record names {record.device}, the topic {device}")

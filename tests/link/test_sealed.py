@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from device.outbox.outbox import Outbox, OutboxItem
+from server.broker.child import BrokerChild
 from server.database.store import open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
@@ -26,6 +27,7 @@ from shared.sealing import SealedPlace
 from tests.device.outbox.records import DEVICE, chunk, correction, jpeg, payloads, wav
 from tests.faults.carrier import said
 from tests.link.depot import Depot
+from tests.link.parties import DEADLINE_S, MakeLink, Server, check, seal
 
 KEY = X25519PrivateKey.generate()
 RECORD = chunk(1).chunk_id
@@ -38,7 +40,7 @@ class Ends:
         self.folder = folder
         self.box = Outbox(folder / "outbox", key=KEY.public_key())
         self.depot = Depot(folder / "depot")
-        self.ingest = Ingest(folder / "incoming", self.depot, settings=LimitsSettings(free_mb=0), key=key)
+        self.ingest = Ingest(folder / "incoming", self.depot, settings=LimitsSettings(free_mb=0)).opening_with(key)
 
     def close(self) -> None:
         self.box.close()
@@ -115,7 +117,9 @@ def test_a_server_without_the_key_refuses_and_the_moment_stays_on_the_device(mem
             ends.box.refused(item, answers[item.kind].reason)
         assert [row.record_id for row in ends.box.failures()] == [RECORD]
         ends.box.retry(RECORD)
-        with closing(Ingest(memory_path / "other", ends.depot, settings=LimitsSettings(free_mb=0), key=KEY)) as again:
+        with closing(
+            Ingest(memory_path / "other", ends.depot, settings=LimitsSettings(free_mb=0)).opening_with(KEY)
+        ) as again:
             ends.ingest = again
             assert {ends.bring(item).state for item in ends.items().values()} == {"merged"}
 
@@ -173,10 +177,27 @@ def test_a_dataset_takes_a_sealed_moment_in_as_a_sample(memory_path: Path) -> No
     with closing(store), closing(Ends(memory_path)) as ends:
         ends.ingest.close()
         merge = Merge(store, dataset, SystemClock())
-        ends.ingest = Ingest(memory_path / "home" / "incoming", merge, settings=LimitsSettings(free_mb=0), key=KEY)
+        ends.ingest = Ingest(memory_path / "home" / "incoming", merge, settings=LimitsSettings(free_mb=0)).opening_with(
+            KEY
+        )
         ends.box.seal_chunk(chunk(1), payloads(1))
         for item in ends.items().values():
             assert ends.bring(item).state == "merged"
         (row,) = dataset.rows()
         assert row.sample_id == RECORD
         assert (dataset.folder / row.frame_path).read_bytes() == jpeg(1)
+
+
+def test_sealed_moments_cross_a_broker_as_any_other_and_leave_the_device(
+    broker: BrokerChild, memory_path: Path, make_link: MakeLink
+) -> None:
+    with closing(Outbox(memory_path / "sealed", key=KEY.public_key())) as box, Server(broker, memory_path) as server:
+        server.ingest.opening_with(KEY)
+        expected = seal(box, 5, clip_bytes=900_000)
+        size = box.counts().queued_bytes
+        link = make_link(outbox=box)
+        link.start()
+        assert link.wait_idle(DEADLINE_S)
+        link.stop()
+        check(memory_path, box, expected, 6)
+        assert (link.sent_bytes, link.resent_bytes) == (size, 0)

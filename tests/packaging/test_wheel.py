@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -100,6 +102,18 @@ def test_the_wheel_brings_the_units_and_the_pins_that_install_and_upgrade_need(w
         for path in (*(ROOT / "systemd").rglob("*.*"), ROOT / "constraints.txt"):
             if path.is_file():
                 assert archive.read(f"device/install/data/{path.relative_to(ROOT)}") == path.read_bytes()
+
+
+def test_one_extra_leaves_out_the_onnxruntime_that_would_write_over_a_boards_own() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {
+        name: {re.split("[<>=!~]", item)[0] for item in items}
+        for name, items in project["optional-dependencies"].items()
+    }
+    assert extras["device"] - extras["device-jetson"] == {"onnxruntime"}
+    assert extras["device-jetson"] < extras["device"]
+    assert "onnxruntime" in extras["server"]
+    assert "onnxruntime" not in {re.split("[<>=!~]", item)[0] for item in project["dependencies"]}
 
 
 def test_the_wheel_carries_its_licence_and_both_commands(wheel: Path) -> None:

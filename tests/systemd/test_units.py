@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from device.commands.main import USAGE
 from device.health import sentinel_keeper
 from device.sentinel import board
 from device.sentinel.main import SWITCHED_OFF
+from device.sentinel.main import parser as sentinel_parser
 from server.broker import files
 from server.broker.child import find_mosquitto
 from server.broker.settings import FOLDER
@@ -32,6 +34,7 @@ NAMES = (
 )  # fmt: skip
 SERVICES = NAMES[:5]
 OURS = NAMES[:4]
+OF_USER = ("waycue-device.service", "waycue-sentinel.service")
 WITH_RUNTIME = NAMES[:3]
 """Those that load onnxruntime."""
 """Those that start a command of this distribution; the broker is Mosquitto."""
@@ -106,6 +109,43 @@ def test_a_unit_that_needs_devices_keeps_them_with_every_systemd(name: str) -> N
     # With systemd 249 ProtectClock= implies DeviceAllow=char-rtc, and with that a ban on all other devices.
     # DeviceAllow= names classes, and a kernel without the camera's driver does not know its class yet.
     assert not {"ProtectClock", "DeviceAllow", "PrivateDevices", "DevicePolicy"} & set(read(name)["Service"])
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_accepts_the_units_of_a_users_session(tmp_path: Path) -> None:
+    for name in OF_USER:
+        text = (UNITS / "user" / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace("/opt/waycue/bin/", f"{COMMANDS}/"), encoding="utf-8")
+    command = ["systemd-analyze", "--user", "verify", *(str(tmp_path / name) for name in OF_USER)]
+    runtime = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    done = subprocess.run(command, env=os.environ | runtime, capture_output=True, text=True, timeout=60)
+    said = [line for line in done.stderr.splitlines() if "waycue" in line]
+    assert (done.returncode, said) == (0, [])
+
+
+def test_the_units_of_a_users_session_differ_from_the_systems_only_in_what_a_session_is() -> None:
+    """Watchdog, restarts, the command and the board are the same; accounts and shields are the system's."""
+    kept = (
+        "Type",
+        "NotifyAccess",
+        "WatchdogSec",
+        "TimeoutAbortSec",
+        "Restart",
+        "RestartSec",
+        "RestartPreventExitStatus",
+    )
+    for name in OF_USER:
+        system, session = read(name)["Service"], read(f"user/{name}")["Service"]
+        assert {key: session.get(key) for key in kept} == {key: system.get(key) for key in kept}
+        assert not {"User", "Nice", "OOMScoreAdjust", "ProtectSystem"} & set(session)
+        assert session["RuntimeDirectory"] == system["RuntimeDirectory"]
+        assert read(f"user/{name}")["Unit"]["StartLimitIntervalSec"] == "0"
+    agent = shlex.split(read("user/waycue-device.service")["Service"]["ExecStart"])
+    assert agent == started_by("waycue-device.service")
+    named = shlex.split(read(f"user/{SENTINEL}")["Service"]["ExecStart"])
+    assert named[named.index("--board") + 1] == f"%t/waycue-device/{board.NAME}"
+    assert named[named.index("--speech") + 1] == f"%h/.local/state/waycue-device/{sentinel_keeper.FOLDER}"
+    assert sentinel_parser().parse_args(named[3:]).user is True
 
 
 @pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd-sysusers is not installed")

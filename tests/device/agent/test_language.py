@@ -90,7 +90,7 @@ def test_the_sentinel_is_given_its_sentences_in_the_wearers_language(
     wanted: dict[str, Any] = {"capture__pace": "real", "voice__speech": "speakers", "sentinel__when": "always"}
     with parts(tmp_path, voice__language="de", **wanted) as made:
         monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))  # systemd starts the sentinel
-        _, keeper = watching.made(made, progress=lambda: 0)
+        _, keeper = watching.made(made, lambda: 0, lambda: True)
         assert keeper is not None
         keeper.tick()
         samples, rate_hz = decode_wav((made.state_dir / "sentinel" / "stopped.wav").read_bytes())

@@ -14,6 +14,7 @@ import pytest
 
 from device.voice.voice import Voice
 from shared.runtime.seen import Hazard
+from shared.sides import Side
 from shared.vocabulary import reading, sentences, table
 from tests.device.agent.stage import Seen, StoryModel, run, says
 
@@ -46,9 +47,9 @@ def earcons(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     played: list[str] = []
     play = Voice.earcon
 
-    def noted(self: Voice, name: str) -> None:
+    def noted(self: Voice, name: str, *, side: Side | None = None) -> None:
         played.append(name)
-        play(self, name)
+        play(self, name, side=side)
 
     monkeypatch.setattr(Voice, "earcon", noted)
     return played

@@ -12,7 +12,7 @@ import pytest
 
 from device.moments.sealer import MOST_HELD, Parcel, Sealer, least
 from device.outbox.outbox import Outbox, Pruned
-from shared.messages import ChunkRecord, CorrectionRecord
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
 from tests.device.agent.stage import StoryModel, film, presses, run
 from tests.device.agent.test_walk import curb_then_pole
 from tests.pulse import until
@@ -68,6 +68,9 @@ class Disk:
 
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord:
         raise AssertionError("no corrections here")
+
+    def seal_erase(self, record: EraseRecord) -> EraseRecord:
+        raise AssertionError("nothing is erased here")
 
     def prune(self, limit_bytes: int) -> Pruned:
         return Pruned((), ())

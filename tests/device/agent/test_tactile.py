@@ -15,9 +15,13 @@ from shared.sides import Side
 from tests.device.agent.stage import Running, Seen, StoryModel, agent, config, film, nothing, result, says
 from tests.device.capture import films
 from tests.device.tactile.chip import Chip
-from tests.pulse import until
+from tests.device.voice.speech import loud, needs_espeak
+from tests.pulse import RATE_HZ, PulseChild, until
 
-WIRED = {"tactile__motors": "drv2605", "tactile__left": "/dev/i2c-1", "tactile__right": "/dev/i2c-3"}
+WIRED = {
+    "tactile__motors": "drv2605", "tactile__left": "/dev/i2c-1", "tactile__right": "/dev/i2c-3",
+    "sentinel__when": "never",
+}  # fmt: skip
 
 
 def curb_ahead_and_pole_left(look: int) -> Seen:
@@ -56,3 +60,24 @@ def test_motors_that_are_away_are_announced_once_and_guidance_goes_on(tmp_path: 
         until(lambda: {"Vibration failed.", "Guidance ready."} <= set(said(tmp_path)), "both announcements")
         assert any("/dev/i2c-1" in trouble for trouble in made._state.status().troubles)
     assert said(tmp_path).count("Vibration failed.") == 1
+
+
+@needs_espeak
+def test_a_walk_that_is_only_felt_is_heard_once_its_motors_fail_and_silent_again_when_they_are_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_pulse: PulseChild
+) -> None:
+    chip = Chip()
+    monkeypatch.setattr(build, "motors", lambda config: Motors({Side.LEFT: Drv2605("l", connect=chip.connect)}))
+    camera = films.make(tmp_path / "camera.mp4", seconds=90.0, fps=10.0, size=(160, 120), sound=False)
+    chosen = config(
+        tmp_path, camera, capture__source=f"camera:{camera}", capture__pace="real", capture__microphone="none", **WIRED
+    )
+    with own_pulse.record() as sound, Running(made := agent(chosen, StoryModel(curb_ahead_and_pole_left), tmp_path)):
+        until(lambda: len(chip.played) >= 2, "a walk that is felt")
+        assert not loud(sound(), RATE_HZ)
+        chip.plugged = False
+        until(lambda: "Vibration failed." in said(tmp_path), "the failure to be noticed", timeout_s=40)
+        until(lambda: bool(loud(sound(), RATE_HZ)), "speech")
+        chip.plugged = True
+        until(lambda: not made.parts.tactile.trouble, "the motor", timeout_s=40)  # type: ignore[union-attr]
+        until(lambda: made.parts.voice._sink.silent, "silence")

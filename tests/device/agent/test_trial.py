@@ -18,6 +18,7 @@ from device.agent.run import SAID_BEFOREHAND, Agent
 from device.capture.open import open_source
 from device.capture.settings import CaptureSettings
 from device.commands import selftest
+from device.commands.check_result import CheckResult
 from device.health import status
 from device.identity import identity
 from device.updates.model_source import TRIAL, put_in_use
@@ -131,7 +132,7 @@ def test_the_selftest_says_of_a_trial_whether_it_may_guide_this_wearer(starter_b
     shutil.copytree(starter_bundle, copy)
     rewrite(copy, intended_use="trial")
 
-    def check(**more: object) -> selftest.CheckResult:
+    def check(**more: object) -> CheckResult:
         reported: dict[str, Any] = {"capture.source": "camera:9", "device.state": str(tmp_path / "state")}
         chosen = settings.load(None, reported | {"guidance.model": str(copy)} | more)
         return selftest.selftest(chosen, CLOCK, only=("model",))[0]

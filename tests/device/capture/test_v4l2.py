@@ -49,9 +49,10 @@ def tree(folder: Path, *rows: Row) -> tuple[Node, ...]:
             (device / "subsystem").symlink_to(buses["usb" if "usb" in where else "platform"])
         node = sysfs / f"video{number}"
         node.mkdir()
+        if where:
+            (node / "device").symlink_to(device)
         (node / "name").write_text(name + "\n")
         (node / "index").write_text(f"{index}\n")
-        (node / "device").symlink_to(device)
         if "usb" in where:
             target = Path("../../") / f"video{number}"
             plug = where.rpartition("/")[2].replace(":", "_")
@@ -112,7 +113,8 @@ def test_a_name_that_no_camera_has_is_told_those_that_there_are(tmp_path: Path) 
     [
         ((*BOARD, *CODECS), "0", "/dev/video0"),  # a camera of the board
         ((*CODECS,), "0", "/dev/video0"),  # nothing there yet: opening says so
-        ((*CODECS, *ELP), "10", "/dev/video10"),  # what was meant is left to who meant it
+        ((*ELP, (9, "OBS Virtual Camera", 0, "")), "9", "/dev/video9"),  # made by a program
+        ((*CODECS, *ELP), "/dev/video10", "/dev/video10"),  # what was meant is left to who meant it
         ((), "", "/dev/video0"),
         ((*C920, *ELP), "/dev/video2", "/dev/video2"),
         ((*C920, *ELP), "/dev/v4l/by-id/usb-x-video-index0", "/dev/v4l/by-id/usb-x-video-index0"),
@@ -124,11 +126,11 @@ def test_what_cannot_be_confused_is_opened_as_it_is_named(
     assert device_of(wanted, tree(tmp_path, *rows)) == device
 
 
-def test_a_camera_of_the_board_and_a_usb_camera_under_its_old_number(tmp_path: Path) -> None:
+def test_a_usb_camera_beside_the_ribbon_cable_of_a_pi_is_the_one_that_is_meant(tmp_path: Path) -> None:
     nodes = tree(tmp_path, *BOARD, *ELP)
-    assert device_of("0", nodes) == "/dev/video0"
-    assert device_of("2", nodes) == "/dev/video2"
-    assert device_of("elp", nodes) == "/dev/video2"
+    for wanted in ("", "0", "2", "elp"):
+        assert device_of(wanted, nodes) == "/dev/video2", "a ribbon cable gives OpenCV no picture"
+    assert device_of("/dev/video0", nodes) == "/dev/video0"
 
 
 def test_a_camera_that_is_pulled_out_while_it_is_looked_at_is_left_out(tmp_path: Path) -> None:

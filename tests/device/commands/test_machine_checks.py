@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,12 +14,12 @@ from device.commands import machine_checks
 from device.commands.main import main
 from device.config import Config
 from shared.clock import ManualClock, SystemClock
+from shared.floor import ClockFloor
 from tests.device.commands.test_selftest import settings as heard_settings
 from tests.device.commands.test_selftest import status
 from tests.pulse import PulseChild
 
 CLOCK = SystemClock()
-CPU = ("CPUExecutionProvider",)
 
 
 def settings_file(folder: Path, *lines: str) -> Path:
@@ -74,7 +75,7 @@ def test_without_buttons_there_is_nothing_to_try(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("ahead_s", "ok"), [(1e9, True), (-1e9, False), (-1e8, False)])
 def test_a_clock_behind_what_is_certain_is_told(tmp_path: Path, ahead_s: float, ok: bool) -> None:
-    now_s = machine_checks.ClockFloor(tmp_path / "none", CLOCK).floor_s()
+    now_s = ClockFloor(tmp_path / "none", CLOCK).floor_s()
     assert machine_checks.check_clock(config(tmp_path), ManualClock(5.0, now_s + ahead_s)).ok == ok
 
 
@@ -83,20 +84,24 @@ def test_heat_and_watchdog_of_this_machine_are_asked(tmp_path: Path) -> None:
     assert machine_checks.check_heat(config(tmp_path), CLOCK).found
 
 
-def trouble(wanted: Config, *, providers: tuple[str, ...] = CPU, gstreamer: bool = False, both: bool = False) -> str:
+def trouble(wanted: Config, *, gstreamer: bool = False, both: bool = False) -> str:
     installed = frozenset(("onnxruntime", "onnxruntime-gpu") if both else ("onnxruntime",))
-    found = machine_checks.library_trouble(wanted, providers=providers, has_gstreamer=gstreamer, installed=installed)
+    found = machine_checks.library_trouble(wanted, has_gstreamer=gstreamer, installed=installed)
     return "" if found is None else f"{found.found} {found.do}"
 
 
 def test_a_jetson_whose_onnxruntime_was_overwritten_is_told_what_to_do(tmp_path: Path) -> None:
-    plain = config(tmp_path)
-    assert trouble(plain) == ""
-    assert "[device-jetson]" in trouble(plain, both=True)
-    for provider, name in (("cuda", "CUDAExecutionProvider"), ("tensorrt", "TensorrtExecutionProvider")):
-        wanted = replace(plain, guidance=replace(plain.guidance, provider=provider))
-        assert "[device-jetson]" in trouble(wanted)
-        assert trouble(wanted, providers=(name, *CPU)) == ""
+    assert trouble(config(tmp_path)) == ""
+    assert "[device-jetson]" in trouble(config(tmp_path), both=True)
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_provider_that_this_onnxruntime_lacks_is_told_before_anything_is_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], provider: str
+) -> None:
+    file = settings_file(tmp_path, f'guidance.provider = "{provider}"')
+    assert main(["selftest", "--config", str(file), "--only", "libraries"]) == 2
+    assert "a Jetson: docs/operations.md" in capsys.readouterr().err
 
 
 def test_a_pipeline_needs_an_opencv_with_gstreamer(tmp_path: Path) -> None:
@@ -116,3 +121,13 @@ def test_the_selftest_on_a_machine_without_systemd_says_that_no_sandbox_was_trie
     assert "--by-hand" in capsys.readouterr().err
     assert main(arguments) == 0
     assert main([*arguments, "--by-hand"]) == 0
+
+
+@pytest.mark.parametrize("module", ["onnxruntime", "cv2"])
+def test_a_library_that_is_missing_is_named_with_the_next_step(module: str) -> None:
+    code = f"import sys; sys.modules[{module!r}] = None; import device.commands.main"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"There is no {module}" in done.stderr
+    assert "[device]" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -120,7 +120,7 @@ import threading
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory
 from device.controls.bindings import binding
-from device.controls.pins import PinKey, PinSwitch
+from device.controls.pins import PinKey, PinLight, PinSwitch
 from device.controls.pressed import PressedKeys
 
 Device.pin_factory = MockFactory()
@@ -166,6 +166,19 @@ pin.drive_low(); seen += [[p.action.value for p in switch.poll(now)]]
 pin.drive_high(); seen += [[p.action.value for p in switch.poll(now)] for _ in range(2)]
 print(seen)
 switch.close()
+light = PinLight("GPIO24")
+light.flash()
+light.open()
+pin = Device.pin_factory.pin("GPIO24")
+light.flash()
+lit, pause = [], threading.Event()
+for _ in range(200):
+    lit += [pin.state] if not lit or lit[-1] != pin.state else []
+    if lit[-2:] == [True, False]:
+        break
+    pause.wait(0.01)
+print(lit[-2:], light.poll(now))
+light.close()
 """
 
 
@@ -181,6 +194,7 @@ def test_a_pin_gives_short_long_and_double_presses_and_a_switch_its_position_onc
         "[('hold', 2.0), ('release', 5.0)]",
         "[('forget', 6.0), ('mute', 8.0)] []",
         "[[], ['switch_on'], [], ['switch_off'], [], [], []]",
+        "[True, False] []",
     ]
 
 

@@ -38,6 +38,7 @@ from shared.guidance.turn import GuidanceState, Turn
 from shared.policy import PolicySettings
 from shared.runtime import GuidanceModel
 from shared.runtime.seen import Instruction, Observation
+from shared.sides import Side
 from shared.sight import Camera
 from tests.server.evaluation.stage import BIN, CURB, POLE, Reader, course_of
 from tests.shared.runtime import small_eyes
@@ -91,7 +92,7 @@ class SlowVoice(Voice):
         self.ends = {number: end_s for number, end_s in self.ends.items() if number not in over}
         return [UtteranceEnded(number) for number in over]
 
-    def earcon(self, name: str) -> None:
+    def earcon(self, name: str, *, side: Side | None = None) -> None:
         self._record.append(("earcon", name))
 
     def duck(self, *, on: bool) -> None:

@@ -36,13 +36,17 @@ class Stage:
             FlagsSection(0, 0.0, 0.2, longest_correction_s=5.0),
         )
 
-    def walk(self, from_s: float, to_s: float, *, picture: bool = True, sound: bool = True) -> None:
+    def walk(
+        self, from_s: float, to_s: float, *, picture: bool = True, sound: bool = True, silent: bool = False
+    ) -> None:
+        """A street is heard, unless it is silent."""
+        street = np.zeros(1600, np.int16) if silent else np.tile(np.array([3000, -3000], np.int16), 800)
         for number in range(round(from_s * 10), round(to_s * 10)):
             t_s = number / 10
             if picture:
                 self.moments.feed(VideoFrame(np.full((48, 64, 3), 90, np.uint8), t_s), t_s)
             if sound:
-                self.moments.feed(SoundBlock(np.zeros(1600, np.int16), t_s), t_s + 0.1)
+                self.moments.feed(SoundBlock(street, t_s), t_s + 0.1)
 
     def corrections(self) -> list[CorrectionRecord]:
         return [parcel.record for parcel in self.kept if isinstance(parcel.record, CorrectionRecord)]
@@ -91,7 +95,7 @@ def test_a_correction_ends_by_itself_and_a_second_press_meanwhile_is_ignored() -
 def test_a_correction_waits_for_its_sound_but_not_for_a_dead_microphone() -> None:
     stage = Stage()
     stage.walk(0, 3)
-    stage.moments.begin_correction(3.0, "m")
+    stage.moments.begin_correction(2.8, "m")
     stage.walk(3, 4.5, sound=False)
     stage.moments.end_correction(4.5)
     stage.walk(4.5, 5.2, sound=False)

@@ -62,7 +62,7 @@ def test_what_lies_there_is_what_only_the_server_can_open(tmp_path: Path) -> Non
 
 def test_the_order_of_sending_is_the_same(tmp_path: Path) -> None:
     def order(folder: Path, key: X25519PrivateKey | None) -> list[tuple[str, str]]:
-        with closing(Outbox(folder, key=key and key.public_key())) as box:
+        with closing(Outbox(folder, key=None if key is None else key.public_key())) as box:
             box.seal_chunk(chunk(1, flags=("audit",)), payloads(1, clip_bytes=9000))
             box.seal_chunk(chunk(2), payloads(2))
             box.seal_correction(correction(2), wav(9))

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from device.sentinel import sounds
+from device.sentinel.board import OUTPUT
 from device.sentinel.player import Player
 from device.sentinel.watch import Played, Saying
 from shared.clock import SystemClock
@@ -24,7 +25,7 @@ def children() -> int:
 
 
 def main(folder: str, output: str, saying: str, times: str) -> None:
-    player = Player(sounds.load(Path(folder)), output, SystemClock())
+    player = Player(sounds.load(Path(folder)), output, SystemClock(), told=Path(folder) / OUTPUT)
     player.prepare()
     for _ in range(int(times)):
         player.play(Saying(saying))

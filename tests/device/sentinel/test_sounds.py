@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from device.sentinel import alsa, settings, sounds
-from device.sentinel.board import Board
+from device.sentinel.board import OUTPUT, Board
 from device.sentinel.sounds import RATE_HZ, TONES
 from device.sentinel.watch import WORDS, Saying
 from device.voice.earcons import SPEECH_RATE_HZ
@@ -33,19 +33,37 @@ CARDS = """ 0 [vc4hdmi        ]: vc4-hdmi - vc4-hdmi
 """
 
 
+WORN_FIRST = ["sysdefault:2", "plughw:2", "default", "plughw:0"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "names"),
     [
-        ("", ["default", "plughw:0", "plughw:2"]),
-        ("3", ["default", "plughw:0", "plughw:2"]),
-        ("bone", ["plughw:2", "bone", "default", "plughw:0", "plughw:2"]),
-        ("Acme Bone Headset: USB Audio (hw:2,0)", ["plughw:2,0", "default", "plughw:0", "plughw:2"]),
-        ("hw:CARD=Headset,DEV=0", ["plughw:CARD=Headset,DEV=0", "default", "plughw:0", "plughw:2"]),
-        ("pulse", ["pulse", "default", "plughw:0", "plughw:2"]),
+        ("", WORN_FIRST),
+        ("3", WORN_FIRST),
+        ("bone", ["plughw:2", "bone", *WORN_FIRST]),
+        ("Acme Bone Headset: USB Audio (hw:2,0)", ["plughw:2,0", *WORN_FIRST]),
+        ("hw:CARD=Headset,DEV=0", ["plughw:CARD=Headset,DEV=0", *WORN_FIRST]),
+        ("pulse", ["pulse", *WORN_FIRST]),
     ],
 )
-def test_an_output_is_found_by_any_name_that_the_agent_takes(wanted: str, names: list[str]) -> None:
+def test_an_output_is_found_by_any_name_that_the_agent_takes_and_hdmi_comes_last(wanted: str, names: list[str]) -> None:
     assert list(alsa.outputs(wanted, CARDS)) == names
+
+
+def test_a_sound_server_and_a_first_card_that_is_worn_come_first_as_the_default() -> None:
+    assert list(alsa.outputs("", CARDS, server=True)) == ["default", "plughw:2", "plughw:0"]
+    jack = " 0 [Headphones     ]: bcm2835_headpho - bcm2835 Headphones\n"
+    assert list(alsa.outputs("", jack + CARDS.replace(" 0 [", " 1 ["))) == [
+        "default", "plughw:0", "plughw:2", "plughw:1",
+    ]  # fmt: skip
+
+
+def test_what_the_agent_wrote_of_its_output_leads_there() -> None:
+    assert alsa.told_output("ALSA_CARD=Headset\n") == ("sysdefault:CARD=Headset", {})
+    sink = {"PULSE_SINK": "bluez_output.1", "PIPEWIRE_NODE": "bluez_output.1"}
+    assert alsa.told_output("PULSE_SINK=bluez_output.1\nPIPEWIRE_NODE=bluez_output.1\n") == ("default", sink)
+    assert [alsa.told_output(text) for text in ("", "\x00", "nonsense", "PATH=/tmp\n")] == [None] * 4
 
 
 def test_a_machine_without_cards_still_tries_the_default() -> None:
@@ -102,6 +120,21 @@ def test_a_sound_is_heard(pulse: PulseChild, tmp_path: Path) -> None:
         until(lambda: len(ears.heard(sound(), RECORDED_HZ, Saying.BACK)) == 2, "the pattern, twice")
 
 
+def test_a_sound_is_heard_where_the_agent_plays_and_elsewhere_once_that_is_gone(
+    own_pulse: PulseChild, tmp_path: Path
+) -> None:
+    module = own_pulse.plug_in("headset")
+    own_pulse.control("set-default-sink", "speakers")
+    (tmp_path / OUTPUT).write_text("PULSE_SINK=headset\nPIPEWIRE_NODE=headset\n")
+    with own_pulse.record(sink="headset") as sound:
+        assert played_apart(tmp_path, Saying.BACK)["heard"]
+        until(lambda: len(ears.heard(sound(), RECORDED_HZ, Saying.BACK)) == 2, "the pattern, twice")
+    own_pulse.unplug(module)
+    with own_pulse.record() as sound:
+        assert played_apart(tmp_path, Saying.BACK)["heard"]
+        until(lambda: len(ears.heard(sound(), RECORDED_HZ, Saying.BACK)) == 2, "the pattern, twice")
+
+
 @pytest.mark.usefixtures("pulse")
 def test_a_name_that_leads_nowhere_falls_back_to_the_default(tmp_path: Path) -> None:
     assert played_apart(tmp_path, Saying.HEARTBEAT, output="no-such-output")["heard"]
@@ -145,6 +178,8 @@ def test_an_output_that_another_program_holds_alone_is_busy() -> None:
         ('[capture]\nsource = "replay:walk.mp4"\n[sentinel]\nwhen = "always"', True, 0.0),
         ('[capture]\nsource = "none"', False, 0.0),
         ('[voice]\nspeech = "walk.wav"', False, 0.0),
+        ('[voice]\nspeech = "none"', False, 0.0),
+        ('[voice]\nspeech = "none"\n[tactile]\nmotors = "gpio"', True, 0.0),
         ("this is no TOML", True, 0.0),
         ("sentinel = 3", True, 0.0),
         ("[sentinel]\nwhen = 7\nheartbeat_every_s = 'often'", True, 0.0),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from device.sentinel.board import NAME, AgentPhase, Board
 from device.sentinel.watch import Saying
 from shared.clock import SystemClock
-from tests.device.sentinel import ears
+from tests.device.sentinel import ears, memory
 from tests.paths import ROOT
 from tests.pulse import RATE_HZ, PulseChild, until
 
@@ -133,6 +133,7 @@ class Walk:
         if self.process is not None:
             self.process.kill()
             self.process.communicate()
+            memory.tidy(self.process.pid)
 
 
 @contextmanager

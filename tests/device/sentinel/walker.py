@@ -11,6 +11,7 @@ Writes "ready" to stdout once it guides. Lines on stdin:
     freeze N    the camera gives the same picture for N seconds
     output      the sound card takes no more samples
     voice N     hold the voice's lock for N seconds: whoever speaks hangs
+    memory      take memory until the kernel kills the process
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from device.capture.pipe import Outlet
 from device.capture.worker_process import Plan
 from shared.clock import SystemClock
 from tests.device.agent import stage
+from tests.device.sentinel import memory
 
 PICTURES_S = 0.1
 HANG, FREEZE = "hang-camera", "freeze-camera"
@@ -74,6 +76,8 @@ def obey(line: str, agent: Agent, model: HangingModel, folder: Path) -> None:
         ctypes.PyDLL(None).usleep(int(seconds * 1e6))
     elif what == "model":
         model.hang_s = seconds
+    elif what == "memory":
+        memory.exhaust()
     elif what == "camera":
         (folder / HANG).touch()
     elif what == "freeze":

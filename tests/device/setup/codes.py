@@ -16,6 +16,7 @@ from tests.device.capture import films
 FOCAL_PX = 500.0
 """Of a camera of 65° at 640 pixels."""
 SIZE = (640, 480)
+FPS = 5
 FINER = 3  # drawn finer, and averaged: edges of a real picture are grey
 CLAIM = "waycue:enrol?server=192.168.178.123:8443&device=anna-pi&code=K7QX-3M9T-0AZW-E4HB"
 WITH_WIFI = CLAIM + "&ssid=FRITZBox%207590%20AB&auth=psk&key=correct-horse-battery-staple"
@@ -73,12 +74,12 @@ def held(*codes: tuple[Picture, View], number: int = 0) -> Picture:
         size = (width * FINER, height * FINER)
         cv2.warpPerspective(code, to, size, dst=grey, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_TRANSPARENT)
     view = codes[0][1]
-    small = cv2.resize(grey, SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = np.asarray(cv2.resize(grey, SIZE, interpolation=cv2.INTER_AREA), np.uint8)
     if view.blur_px > 1:
-        small = cv2.blur(small, (view.blur_px, 1)).astype(np.float32)
-    small = small * view.light + np.random.default_rng(number).normal(0, view.noise, small.shape).astype(np.float32)
-    lit = np.clip(small, 0, 255).astype(np.uint8)
-    return cv2.cvtColor(lit, cv2.COLOR_GRAY2RGB).astype(np.uint8)
+        small = np.asarray(cv2.blur(small, (view.blur_px, 1)), np.uint8)
+    noise = np.random.default_rng(number).normal(0, view.noise, small.shape)
+    lit = np.clip(small * view.light + noise, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(lit, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def _corners(view: View) -> NDArray[np.float32]:
@@ -89,16 +90,15 @@ def _corners(view: View) -> NDArray[np.float32]:
     seen = rolled @ np.array([[np.cos(tilt), 0, -np.sin(tilt)], [0, 1, 0], [np.sin(tilt), 0, np.cos(tilt)]])
     depth = seen[:, 2] + away
     middle = np.array(SIZE) / 2 + np.array(view.at)
-    return np.stack([FOCAL_PX * seen[:, 0] / depth, FOCAL_PX * seen[:, 1] / depth], axis=1).astype(
-        np.float32
-    ) + middle.astype(np.float32)
+    flat = np.stack([FOCAL_PX * seen[:, 0] / depth, FOCAL_PX * seen[:, 1] / depth], axis=1)
+    return np.asarray(flat + middle, np.float32)
 
 
-def hand(code: Picture, *, seconds: float, fps: float = 10.0, begins_s: float = 1.0) -> Iterator[Picture]:
+def hand(code: Picture, *, seconds: float, begins_s: float = 1.0) -> Iterator[Picture]:
     """It comes into the picture blurred and far away, nearer, and is then held in a hand that shakes."""
     shake = np.random.default_rng(3)
-    for number in range(round(seconds * fps)):
-        t_s = number / fps - begins_s
+    for number in range(round(seconds * FPS)):
+        t_s = number / FPS - begins_s
         if t_s < 0:
             yield room(number)
             continue
@@ -121,6 +121,6 @@ def film(path: Path, *shown: tuple[Picture, float]) -> Path:
     pictures: list[Picture] = []
     for code, seconds in shown:
         coming = list(hand(code, seconds=5.0))
-        held_on = (coming[-10 + number % 10] for number in range(round(seconds * 10) - len(coming)))
+        held_on = (coming[number % FPS - FPS] for number in range(round(seconds * FPS) - len(coming)))
         pictures += [*coming, *held_on]
-    return films.of(path, pictures, options={"preset": "ultrafast"})
+    return films.of(path, pictures, fps=FPS, options={"preset": "ultrafast"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,5 +58,7 @@ class FakeNmcli:
 
     @property
     def passwords(self) -> list[str]:
-        given = [call.stdin for call in self.calls if "passwd-file" in call.arguments]
-        return [line.partition(":")[2].rstrip("\n") for line in given]
+        """As NetworkManager reads them: spaces at the ends are cut off, a backslash escapes what follows."""
+        given = [call.stdin.rstrip("\n") for call in self.calls if "passwd-file" in call.arguments]
+        plain = [re.sub(r"(?<!\\) +$", "", line.partition(":")[2].lstrip(" ")) for line in given]
+        return [re.sub(r"\\(.)", r"\1", text) for text in plain]

@@ -235,6 +235,22 @@ def test_what_the_model_waits_for_is_said_every_half_minute() -> None:
         assert talk.news() == [text]
 
 
+def test_what_takes_long_is_said_again_meanwhile() -> None:
+    talk = Talk.begun().hear(CodeSeen(FULL)).wait(AGAIN_S + 1)
+    assert talk.news()[-2:] == [texts.JOINING] * 2
+    talk.hear(Joined(), NotLetIn(EnrolTrouble.UNREACHABLE)).wait(AGAIN_S + 1)
+    assert talk.news()[-2:] == [texts.CALLING] * 2
+    assert talk.hear(AGAIN).news() == [texts.CALLING]
+
+
+def test_an_answer_that_never_comes_is_a_failure_that_is_tried_again() -> None:
+    talk = Talk.begun().hear(CodeSeen(FULL)).wait(dialogue.ANSWER_S + 1)
+    assert talk.news()[-1] == texts.NOT_JOINED
+    talk.wait(AGAIN_S).hear(Joined()).wait(2 * dialogue.ANSWER_S + 2)
+    assert texts.NO_SERVER in talk.news()
+    assert talk.state.phase is SetupPhase.LOOKING
+
+
 # --- an enrolled device ---
 
 
@@ -310,7 +326,7 @@ def test_any_other_press_ends_the_introduction_and_cuts_its_line(press: Pressed)
     talk = Talk.begun(enrolled=OWNED, fresh=True, looks=False)
     talk.hear(Watched(online=True, fetching=False, guides=True))
     _, actions = dialogue.step(talk.state, press, talk.now_s)
-    assert actions == (Say(texts.TUTORIAL_ENDED, cut=True, about=dialogue.ABOUT_TUTORIAL), Done())
+    assert actions == (Say(texts.TUTORIAL_ENDED, cut=True, about=SetupPhase.TUTORIAL), Done())
 
 
 def test_presses_that_mean_nothing_here_are_left_to_the_walk() -> None:

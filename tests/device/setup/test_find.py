@@ -23,7 +23,7 @@ def test_a_server_is_found_while_it_is_announced_and_not_after_that() -> None:
 
 
 def test_an_address_that_changes_is_announced_anew_and_none_at_all_ends_it() -> None:
-    addresses = HERE
+    addresses: tuple[str, ...] = HERE
     with closing(Announcement("cellar", 18444, addresses=lambda: addresses)) as announcement:
         announcement.tick()
         first = announcement._network

@@ -188,6 +188,7 @@ def test_a_server_that_has_moved_is_found_by_its_announcement(site: Site, tmp_pa
     assert texts.NO_SERVER not in device.said
 
 
+@pytest.mark.soak
 def test_a_power_cut_after_the_enrolment_costs_neither_model_nor_introduction(
     site: Site, secure_broker: SecureSite, tmp_path: Path
 ) -> None:
@@ -208,7 +209,7 @@ def test_a_power_cut_after_the_enrolment_costs_neither_model_nor_introduction(
 def walker(tmp_path: Path, desk: Desk) -> Iterator[Walker]:
     enrolled(desk.certificates, tmp_path / "state", DEVICE)
     others = setup_code.text_of(SetupCode("192.0.2.66:8443", DEVICE, "AAAA-AAAA-AAAA-AAAA"))
-    film = codes.film(tmp_path / "camera.mp4", (codes.printed(others), 40.0))
+    film = codes.film(tmp_path / "camera.mp4", (codes.printed(others), 50.0))
     with Walker(tmp_path, film) as walker:
         yield walker
 
@@ -253,6 +254,7 @@ class Walker:
             raise AssertionError(f"{error}; said: {self.said}; {self.log}") from None
 
 
+@pytest.mark.soak
 def test_a_code_on_a_wall_does_nothing_and_in_an_opened_set_up_it_needs_a_press(walker: Walker, tmp_path: Path) -> None:
     walker.hears("No model. Recording only.")
     threading.Event().wait(3.0)  # the code comes into the picture in the third second, and is ignored

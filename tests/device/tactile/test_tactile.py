@@ -19,7 +19,7 @@ from device.tactile.drv2605 import Drv2605, sequence
 from device.tactile.gpio import PinMotor
 from device.tactile.motors import Motors
 from device.tactile.patterns import NEWS, OBSTACLE, WARNING, Buzz, Pulses, buzz_of, pulses_of
-from device.tactile.schedule import Asked, ScheduleState, Start, TimePassed
+from device.tactile.schedule import Asked, ScheduleState, Start, Waited
 from shared.clock import SystemClock
 from shared.errors import MediaError
 from shared.sides import Side
@@ -54,7 +54,7 @@ def run(*events: tuple[float, Buzz | None]) -> list[tuple[float, Buzz]]:
     """(time, buzz or None for time alone) → what was started when."""
     state, started = ScheduleState(), []
     for at_s, buzz in events:
-        state, starts = schedule.step(state, TimePassed() if buzz is None else Asked(buzz), at_s)
+        state, starts = schedule.step(state, Waited() if buzz is None else Asked(buzz), at_s)
         started += [(at_s, start.buzz) for start in starts]
     return started
 
@@ -87,7 +87,7 @@ def test_whatever_comes_a_warning_starts_in_its_own_step_unless_it_is_felt_alrea
     for gap_s, buzz in story:
         at_s += gap_s
         felt = state.felt if at_s < state.until_s else None
-        state, starts = schedule.step(state, TimePassed() if buzz is None else Asked(buzz), at_s)
+        state, starts = schedule.step(state, Waited() if buzz is None else Asked(buzz), at_s)
         if buzz is not None and buzz.tier == WARNING and felt != buzz:
             assert starts == (Start(buzz),)
         assert len(starts) <= 1

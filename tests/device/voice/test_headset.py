@@ -13,9 +13,9 @@ from device.voice.espeak import Samples
 from device.voice.output_list import OutputList
 from device.voice.phrases import Phrases
 from device.voice.sinks import UtteranceEnded, UtteranceStarted, VoiceEvent
-from device.voice.speakers import HEADSET_CONNECTED, HEADSET_LOST, Speakers
+from device.voice.speakers import FAILED_S, HEADSET_CONNECTED, HEADSET_LOST, Speakers
 from device.voice.voice import SpeechRate, Voice, VoiceUtterance
-from shared.clock import SystemClock
+from shared.clock import ManualClock, SystemClock
 from shared.sides import Side
 from tests.device.voice.speech import loud
 from tests.pulse import RATE_HZ, SPEAKERS, PulseChild, until
@@ -49,8 +49,8 @@ class Wearer:
             clock=CLOCK,
             walk_now=CLOCK.monotonic_s,
             on_trouble=self.troubles.append,
-            on_news=self.news.append,
         )
+        self.voice.on_news = self.news.append
         self.voice.start()
 
     def say(self, number: int, *, earcon: str | None = None, side: Side | None = None, tier: int = 2) -> None:
@@ -144,6 +144,28 @@ def test_an_output_that_is_listed_and_does_not_work_is_passed_over_and_not_tried
         wearer.voice.close()
 
 
+def test_a_device_that_no_list_shows_is_tried_again_and_others_play_meanwhile(own_pulse: PulseChild) -> None:
+    clock = ManualClock(CLOCK.monotonic_s())
+    speakers = Speakers(clock, outputs=OutputList(CLOCK, wanted="bluealsa"))
+    speakers.open()
+    try:
+        assert speakers.output is not None
+        assert speakers.output.name == SPEAKERS
+        wants = []
+        for later_s in (1.0, FAILED_S):
+            clock.now_s += later_s
+            speakers.watch()
+            wants.append(speakers.wants_reopen)
+        assert wants == [False, True]
+        # as bluez-alsa does when the headset is there: the name leads somewhere
+        conf = own_pulse.folder / "asound.conf"
+        conf.write_text(conf.read_text() + "pcm.bluealsa { type pulse }\n")
+        speakers.open()
+        assert (speakers.output.name, speakers.news()) == ("bluealsa", HEADSET_CONNECTED)
+    finally:
+        speakers.close()
+
+
 def ears(samples: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     both = samples[: samples.size // 2 * 2].reshape(-1, 2).astype(np.float64)
     return both[:, 0], both[:, 1]
@@ -174,10 +196,12 @@ def test_speech_itself_stays_in_the_middle_and_stereo_off_plays_one_channel(own_
             wearer.say(1, earcon="direction", side=Side.RIGHT)
             until(lambda: not sound()[-RATE_HZ // 4 :].any(), "silence")
             left, right = ears(sound())
-        begins = np.flatnonzero(np.abs(right) > 300)[0]
-        lead, words = slice(begins, begins + RATE_HZ // 25), slice(begins + RATE_HZ // 6, begins + RATE_HZ // 2)
-        assert rms(right[lead]) > 2 * rms(left[lead])
-        assert rms(right[words]) == pytest.approx(rms(left[words]), rel=0.02)
+        # 10 ms each: a busy machine's null sink drops blocks, so nothing here hangs on the moment
+        pieces = [slice(at, at + RATE_HZ // 100) for at in range(0, len(left) - RATE_HZ // 100, RATE_HZ // 100)]
+        ratios = [rms(right[piece]) / rms(left[piece]) for piece in pieces if rms(left[piece]) > 300]
+        assert max(ratios) > 2
+        assert min(ratios) > 0.9
+        assert np.median(ratios) == pytest.approx(1.0, rel=0.02)
         assert wearer.speakers.channels == 2
     finally:
         wearer.voice.close()

@@ -81,7 +81,8 @@ def test_what_the_settings_name_comes_first_by_sink_card_text_or_number_and_the_
     assert chosen(*usb, wanted="hw:0,0")[0] == "card Headphones"
     assert chosen(*usb, wanted="usb audio codec")[0] == "card CODEC"
     assert chosen(*sinks(listings.DESKTOP_SINKS, ANALOG), wanted="hdmi")[0] == f"server {HDMI}"
-    assert chosen(*usb, wanted="not plugged in")[0] == "card CODEC"
+    assert chosen(*usb, wanted="bluealsa")[:2] == ["named bluealsa", "card CODEC"]
+    assert ranked(usb, wanted="bluealsa")[0].kind is OutputKind.BLUETOOTH
 
 
 def test_a_default_that_somebody_wrote_comes_before_cards_and_after_a_servers_sinks() -> None:

@@ -26,6 +26,7 @@ from shared.clock import ManualClock
 from shared.errors import ConfigError, MediaError
 from shared.wav import decode_wav
 from tests.device.voice.speech import loud, needs_espeak, say, speaking, understood, walk_on
+from tests.pulse import until
 
 
 def read(path: Path) -> NDArray[np.int16]:
@@ -151,6 +152,36 @@ def test_a_spoilt_cached_phrase_is_rendered_again(tmp_path: Path, spoilt: bytes)
 def test_a_cache_folder_that_cannot_be_written_does_not_keep_the_voice_from_speaking(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     assert Phrases(Espeak(), tmp_path / "file" / "voice").get("Stop, curb ahead.", 165).size > 0
+
+
+@needs_espeak
+@pytest.mark.parametrize("failures", [1, 3])
+def test_phrases_are_prepared_although_the_speech_program_was_slow_at_first(tmp_path: Path, failures: int) -> None:
+    """A board that starts is busy: the program does not answer in time, for a while."""
+    program, tries = tmp_path / "espeak-ng", tmp_path / "tries"
+    program.write_text(
+        f'#!/bin/sh\necho >> {tries}\n[ "$(wc -l < {tries})" -gt {failures} ] || exit 1\nexec espeak-ng "$@"\n'
+    )
+    program.chmod(0o755)
+    phrases, wanted = Phrases(Espeak(program=str(program)), tmp_path / "voice"), fixed_phrases()[:4]
+    pairs = [(text, 165) for text, _ in wanted]
+    assert prerender(phrases, pairs, threading.Event(), again_s=0.0) == 4
+    assert all(phrases.ready(text, 165) is not None for text, _ in wanted)
+
+
+@needs_espeak
+def test_one_phrase_that_cannot_be_rendered_does_not_keep_the_others_waiting(tmp_path: Path) -> None:
+    program = tmp_path / "espeak-ng"
+    program.write_text('#!/bin/sh\ntext=$(cat)\n[ "$text" != never ] || exit 1\nprintf %s "$text" | espeak-ng "$@"\n')
+    program.chmod(0o755)
+    stop, phrases = threading.Event(), Phrases(Espeak(program=str(program)), tmp_path)
+    pairs = [("never", 165), ("Stop, curb ahead.", 165), ("Stop, pole ahead.", 165)]
+    ready = threading.Thread(target=prerender, args=(phrases, pairs, stop), kwargs={"again_s": 0.0})
+    ready.start()
+    until(lambda: phrases.ready("Stop, pole ahead.", 165) is not None, "the last phrase")
+    stop.set()
+    ready.join()
+    assert phrases.ready("never", 165) is None
 
 
 @needs_espeak

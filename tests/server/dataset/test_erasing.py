@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from server import speech
 from server.database import store as db
 from server.dataset import erasing
-from server.dataset.merge import Came, Merged, RecordCame
+from server.dataset.merge import Came, Merge, Merged, RecordCame
 from server.dataset.recover import recover
 from server.maintenance.check import check
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared.clock import ManualClock
-from shared.messages import EraseRecord
-from tests.server.dataset.moments import House, moment, sound, spoken
+from shared.erasure import id_of
+from shared.messages import CorrectionHeard, EraseRecord, Part
+from tests.server.dataset.moments import House, Moment, Spoken, moment, sound, spoken
 
 ONE, TWO, THREE = (moment(n, seed=n, raw_output="Stop, curb ahead.") for n in range(3))
 """0 to 2 s, 2 to 4 s, 4 to 6 s."""
@@ -177,15 +180,19 @@ Act = Callable[[House], object]
 def acts() -> list[Act]:
     """Everything that a device sends about two moments and a correction, each by itself, and a wish."""
     found: list[Act] = [lambda house: erase(house, BY_TIME)]
-    for sent, kind in ((ONE, "chunk"), (TWO, "chunk"), (SAID, "correction")):
-        record: Any = sent.record
-        name = record.chunk_id if kind == "chunk" else record.correction_id
-        found.append(lambda house, record=record, kind=kind: house.merge.put_record("pi-1", kind, record))
-        found += [
-            lambda house, part=part, name=name, sent=sent: house.put_part("pi-1", name, part, sent.payloads[part.kind])
-            for part in record.parts
-        ]
+    for sent in (ONE, TWO, SAID):
+        found.append(partial(put_record, sent=sent))
+        found += [partial(put_part, sent=sent, part=part) for part in sent.record.parts]
     return found
+
+
+def put_record(house: House, *, sent: Moment | Spoken) -> object:
+    kind = "chunk" if isinstance(sent, Moment) else "correction"
+    return house.merge.put_record("pi-1", kind, sent.record)
+
+
+def put_part(house: House, *, sent: Moment | Spoken, part: Part) -> object:
+    return house.put_part("pi-1", id_of(sent.record), part, sent.payloads[part.kind])
 
 
 COUNT = len(acts())
@@ -271,8 +278,6 @@ def test_a_wish_that_was_cut_short_is_done_by_the_next_writer(house: House, step
         if name == step:
             raise Cut
 
-    from server.dataset.merge import Merge
-
     broken = Merge(house.store, house.dataset, house.clock, step=cut)
     with pytest.raises(Cut):
         broken.put_record("pi-1", "erase", BY_TIME)
@@ -281,3 +286,17 @@ def test_a_wish_that_was_cut_short_is_done_by_the_next_writer(house: House, step
     assert {row.sample_id for row in house.dataset.rows()} == {ONE.record.chunk_id, THREE.record.chunk_id}
     assert erase(house, BY_TIME).state == "merged"
     assert check(house.home, ManualClock()).findings == ()
+
+
+def test_what_is_understood_of_a_correction_is_told_to_its_device(house: House) -> None:
+    class Ears:
+        def transcribe(self, wav: bytes) -> speech.Transcript:
+            return speech.Transcript("stop curb ahead", 0.9)
+
+    told: list[tuple[str, CorrectionHeard]] = []
+    house.send_all([TWO, SAID])
+    count = speech.transcribe_waiting(
+        house.merge, Ears(), stop=lambda: False, tell=lambda device, words: told.append((device, words))
+    )
+    assert count == 1
+    assert told == [("pi-1", CorrectionHeard(SAID.record.correction_id, "Stop, curb ahead."))]

@@ -15,6 +15,7 @@ import pocketsphinx
 import pytest
 
 from server import config as server_config
+from server.review import decisions
 from server.speech import NOTHING, Transcriber, open_transcriber, proposal, transcribe_waiting, understood
 from server.speech.language_grammar import grammar_of
 from server.speech.vote import vote_in
@@ -44,12 +45,17 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> Language:
     objects = dict(zip(vocabulary.load().objects, NOUNS, strict=False))
     sides = {name: SIDES.get(name, made_up.backwards(name)) for name in vocabulary.load().sides}
     changes: dict[str, dict[str, Any]] = {
-        "guidance.toml": {"objects": {name: {"is": noun} for name, noun in objects.items()},
-                          "sides": {name: {"is": word} for name, word in sides.items()}},
+        "guidance.toml": {
+            "objects": {name: {"is": noun} for name, noun in objects.items()},
+            "sides": {name: {"is": word} for name, word in sides.items()},
+        },
         "language.toml": {"guard": {"left": ["monday", "tfel"], "right": ["saturday", "thgir"]}},
-        "corrections.toml": {"nothing": ["absolutely nothing"], "articles": ["funny"],
-                             "words": {"funny": "", "yesterday": "blocked", "strawberry": "bin"}},
-    }  # fmt: skip
+        "corrections.toml": {
+            "nothing": ["absolutely nothing"],
+            "articles": ["funny"],
+            "words": {"funny": "", "yesterday": "blocked", "strawberry": "bin"},
+        },
+    }
     made_up.change(folder, changes)
     made_up.change(folder, {"guidance.toml": {"openers": OPENERS}})
     return read(folder)
@@ -99,6 +105,10 @@ def test_a_waiting_correction_keeps_the_wearers_words_and_proposes_the_canonical
         house.close()
     assert (row.instruction, row.source) == ("Caution, cone on the left.", "wearer_voice")
     assert row.transcript == f"{noun('cone')} monday"
+    assert decisions.proposal(row) == "Caution, cone on the left."
+    reading = decisions.changed(row)
+    assert reading is not None
+    assert reading.text == row.transcript, "the page shows what was heard beside what is proposed"
 
 
 def test_hearings_are_voted_on_by_what_they_mean(language: Language) -> None:

@@ -44,7 +44,7 @@ def write(parent: Path, announced: Iterable[str] = (), *, code: str = CODE) -> P
 _GUARD = {
     "left": ["tfel"],
     "right": ["thgir"],
-    "walk_on": [backwards(word) for word in ("turn", "keep", "move", "continue", "follow", "enter")],
+    "walk_on": [backwards(word) for word in ("turn", "keep", "move", "continue", "follow", "enter", "climb")],
     "never": [backwards(word) for word in ("safe", "clear", "free", "now")],
     "denials": [backwards(word) for word in ("not", "no", "never")],
     "most_words": {"1": 8, "2": 12, "3": 12},
@@ -58,7 +58,7 @@ def _guidance() -> dict[str, Mapping[str, object]]:
     named = [term.several for term in loaded.objects.values()]
     several = dict.fromkeys([*model_card.plurals(loaded.objects), *named, model_card.MORE])
     return {
-        "openers": {action: backwards(action) for action in (*vocabulary.actions(), *alone)},
+        "openers": {action: backwards(action.replace("step", "climb")) for action in (*vocabulary.actions(), *alone)},
         "objects": {name: {"is": backwards(name)} for name in loaded.objects},
         "sides": {name: {"is": backwards(name)} for name in loaded.sides},
         "modifiers": {name: f"{{object}} {backwards(name)} {{side}}" for name in (*loaded.modifiers, *states)},

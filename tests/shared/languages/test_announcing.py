@@ -48,6 +48,8 @@ GUIDANCE = {"Stop, curb ahead.": "Stopp, Bordstein voraus."}
         ("Heard: Offline.", "Verstanden: Keine Verbindung."),
         ("Heard: Stop, elephant ahead.", None),
         ("Connecting to Café 7.", "Verbinde mit Café 7."),
+        ("Connecting to Café 7. Offline.", "Verbinde mit Café 7. Keine Verbindung."),
+        ("Connecting to St. Pauli.", "Verbinde mit St. Pauli."),
         ("It does not see doors.", "Es erkennt nicht: Türen."),
         ("It does not see curbs or doors.", "Es erkennt nicht: Bordsteine oder Türen."),
         ("It does not see curbs, doors and more.", "Es erkennt nicht: Bordsteine, Türen und mehr."),

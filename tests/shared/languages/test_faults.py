@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared import languages
+from shared import languages, vocabulary
 from shared.errors import ConfigError
 from shared.languages.language import read
 from tests.shared.languages import made_up
@@ -62,7 +62,7 @@ def test_what_is_missing_is_named_with_its_file_and_key(tmp_path: Path, name: st
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("guidance.toml", set_to("openers", "wait", "pots"), r"'wait' and 'stop' are both 'pots'"),
+        ("guidance.toml", set_to("openers", "wait", "pots"), r"'stop' and 'wait' are both 'pots'"),
         ("guidance.toml", set_to("openers", "turn left", "pots tfel"), r"'stop' begins like 'turn left'"),
         ("guidance.toml", set_to("openers", "turn left", "nrut thgir"), r"says left 0 times, not 1"),
         ("guidance.toml", set_to("openers", "stop", "eunitnoc"), r"'eunitnoc' is an order to walk on"),
@@ -71,6 +71,13 @@ def test_what_is_missing_is_named_with_its_file_and_key(tmp_path: Path, name: st
         ("guidance.toml", set_to("objects", "curb", {"is": "pets"}), r"are both worded 'Pots, pets daeha.'"),
         ("guidance.toml", set_to("objects", "curb", {"is": "a b c d e f g h"}), r"words; at most 8"),
         ("guidance.toml", set_to("sides", "on the left", {"is": "no eht thgir"}), r"times, not"),
+        ("guidance.toml", set_to("openers", "turn left", "mrut tfel"), r"no word of 'mrut tfel' is in walk_on"),
+        ("guidance.toml", set_to("exact", vocabulary.CLEAR, "Eunitnoc, nepo."), r"no word of it is in never"),
+        ("language.toml", lambda table: table["guard"].pop("denials"), r"language.toml: .*missing.*denials"),
+        ("language.toml", set_to("guard", "denials", []), r"has no denials: fill them in"),
+        ("language.toml", set_to("guard", "left", []), r"says left 0 times, not 1"),
+        ("language.toml", set_to("guard", "never", []), r"no word of it is in never"),
+        ("language.toml", set_to("guard", "walk_on", []), r"is in walk_on"),
         ("announcements.toml", set_to("texts", "Storage full.", "Efas."), r"'efas' promises something"),
         ("announcements.toml", set_to("texts", "Storage full.", "Eunitnoc."), r"'eunitnoc' is an order to walk on"),
         ("announcements.toml", set_to("texts", "Storage full.", "..."), r"which holds no words"),

@@ -155,3 +155,16 @@ def test_spanish_objects_agree_with_their_articles_and_adjectives() -> None:
         head, kind = forms["is"].split()[0], forms["as"]
         assert head.endswith(ends[kind]) or head in feminine_heads, (name, head, kind)
         assert "the" not in forms or forms["the"].startswith({"m": "el ", "f": "la "}[kind]), name
+
+
+QUOTED = {"en": r'"([A-Z][^"]*\.)"', "de": r"„([A-ZÄÖÜ][^“]*\.)“", "es": r"«([A-ZÁÉÍÓÚ][^»]*\.)»"}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_page_for_wearers_quotes_only_what_is_said(code: str) -> None:
+    page = languages.packaged()[code].joinpath("wearer.md").read_text(encoding="utf-8")
+    quoted = set(re.findall(QUOTED[code], page))
+    english = re.findall(QUOTED["en"], languages.packaged()["en"].joinpath("wearer.md").read_text(encoding="utf-8"))
+    chosen = languages.load(code)
+    assert len(english) >= 10
+    assert quoted == {chosen.find(text) for text in english}

@@ -73,10 +73,10 @@ def test_a_covered_lens_is_no_empty_way() -> None:
     assert asked(walk)[0] == ANSWERS[0]
 
 
-@pytest.mark.parametrize("more", [{"far": True}, {"withheld": True}])
-def test_a_look_that_means_little_is_answered_with_doubt(more: dict[str, bool]) -> None:
+@pytest.mark.parametrize(("far", "withheld"), [(True, False), (False, True)])
+def test_a_look_that_means_little_is_answered_with_doubt(far: bool, withheld: bool) -> None:
     walk = Walk()
-    walk.give(Looked((), 0.5, 0.2, **more))
+    walk.give(Looked((), 0.5, 0.2, far=far, withheld=withheld))
     assert asked(walk)[0] == ANSWERS[2]
 
 

@@ -76,3 +76,24 @@ def test_check_reads_sentences_from_its_input(
     assert [one["sayable"] for one in json.loads(capsys.readouterr().out)] == [True, False]
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert main(["vocabulary", "check", "-"]) == 1
+
+
+def test_check_reads_another_language(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["vocabulary", "check", "--language", "de", "da ist eine Mülltonne links"]) == 0
+    assert "“Caution, bin on the left.”" in capsys.readouterr().out
+    assert main(["vocabulary", "check", "--language", "es", "no hay bordillo", "Alto, bordillo delante."]) == 1
+    said = capsys.readouterr().out
+    assert "says 'no'" in said
+    assert "“Stop, curb ahead.”\n  may be said as it is." in said
+
+
+def test_the_command_prints_how_every_sentence_is_spoken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["vocabulary", "table", "--sentences", "--language", "es"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(vocabulary.sayable())
+    assert "Stop, curb ahead.\tAlto, bordillo delante." in lines
+
+
+def test_a_language_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["vocabulary", "check", "--language", "fr", "halte"]) == 2
+    assert "There are: de (Deutsch), en (English), es (Español)." in capsys.readouterr().err

@@ -58,6 +58,10 @@ class ControlType(enum.Enum):
 
 
 class Transform:
+    hflip: bool
+    vflip: bool
+    transpose: bool
+
     def __init__(self, rotation: Any = 0, hflip: bool = False, vflip: bool = False, transpose: bool = False) -> None:
         if isinstance(rotation, Transform):
             hflip, vflip, transpose = rotation.hflip, rotation.vflip, rotation.transpose
@@ -239,11 +243,8 @@ class CameraConfiguration:
         if self._sensor.modes:
             wanted = self.sensor_config
             assert wanted is not None, "picamera2 always says which mode it wants"
-            fits = [
-                mode for mode in self._sensor.modes
-                if (mode.bits, mode.width_px, mode.height_px)
-                == (wanted.bit_depth, wanted.output_size.width, wanted.output_size.height)
-            ]  # fmt: skip
+            exactly = (wanted.bit_depth, wanted.output_size.width, wanted.output_size.height)
+            fits = [mode for mode in self._sensor.modes if (mode.bits, mode.width_px, mode.height_px) == exactly]
             if not fits:
                 return self.Status.Invalid
             self.mode = fits[0]
@@ -287,7 +288,7 @@ class Camera:
         """Controls by name, as the camera was last told."""
         self._configuration: CameraConfiguration | None = None
         self._queue: list[Request] = []
-        self._running = threading.Event()
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -346,12 +347,12 @@ class Camera:
 
     def start(self, wanted: Mapping[ControlId, Any]) -> None:
         self._tell(wanted)
-        self._running.set()
+        self._stopped.clear()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        self._running.clear()
+        self._stopped.set()
         assert self._thread is not None
         self._thread.join()
         self._queue.clear()
@@ -365,9 +366,7 @@ class Camera:
             self.set[control.name] = value
 
     def _run(self) -> None:
-        while self._running.wait(0) and self._running.is_set():
-            least_us, _ = self.set.get("FrameDurationLimits", (33_333, 33_333))
-            time.sleep(least_us / 1e6)
+        while not self._stopped.wait(self.set.get("FrameDurationLimits", (33_333, 33_333))[0] / 1e6):
             if self._queue:
                 self._complete(self._queue.pop(0))
 
