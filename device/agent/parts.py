@@ -198,6 +198,7 @@ class Parts:
         self.link = self._made_link()
         self.sync_watch = SyncWatch(self.config.sync, self._allow)
         self.power = self._made_power()
+        self.battery_percent = self._rounded_charge
 
     def _sealing_key(self) -> X25519PublicKey | None:
         """What moments are encrypted to; None = they are not."""
@@ -332,6 +333,10 @@ class Parts:
         now_s = self.walk_clock.now_s()
         self.voice.say(VoiceUtterance(OUT_OF_TURN, text, 2, earcon="state"))
         self.said(Spoken(OUT_OF_TURN, now_s, text, 2, "state", 1.0, seen_s=now_s))
+
+    def _rounded_charge(self) -> int | None:
+        percent = self.power.percent
+        return None if percent is None else round(percent)
 
     def wellbeing(self) -> how_are_you.Wellbeing:
         """How the device is, for the wearer who asks."""

@@ -162,9 +162,10 @@ class Agent:
             stack.callback(parts.source.close)
         stack.callback(parts.sync_watch.close)
         stack.callback(parts.power.close)
-        parts.power.start()
         stack.callback(self._shedding.close)
-        self._shedding.start()
+        if parts.config.capture.pace == "real":  # a replay as fast as possible is the same on any machine
+            parts.power.start()
+            self._shedding.start()
         if parts.link is not None:
             parts.sync_watch.start()
             parts.link.start()

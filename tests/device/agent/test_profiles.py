@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -16,7 +17,7 @@ from device.controls.actions import ButtonAction
 from device.controls.buttons import KEYS
 from shared import monitor, vocabulary
 from shared.errors import ConfigError
-from shared.policy import PolicySettings
+from shared.policy import PolicySettings, WordIt
 from shared.runtime.seen import Hazard
 from tests.device.agent.stage import StoryModel, film, nothing, presses, run
 from tests.docs.pages import section
@@ -130,20 +131,23 @@ LEFT, RIGHT = Hazard("bin", "on the left", 0.8), Hazard("pole", "on the right", 
 
 
 @pytest.mark.parametrize(("weak_side", "first"), [("none", "pole"), ("left", "bin"), ("right", "pole")])
-def test_of_things_of_one_kind_that_on_the_weak_side_comes_first(weak_side: str, first: str) -> None:
+def test_of_things_of_one_kind_that_on_the_weak_side_comes_first(
+    weak_side: Literal["none", "left", "right"], first: str
+) -> None:
     walk = Walk(settings=dataclasses.replace(PolicySettings(), weak_side=weak_side))
     walk.look(LEFT, RIGHT)
     walk.wait(0.25)
     walk.look(LEFT, RIGHT)
-    (_, asked) = next((at_s, action) for at_s, action in walk.actions if type(action).__name__ == "WordIt")
+    asked = next(action for _, action in walk.actions if isinstance(action, WordIt))
     assert asked.about[0].object == first
 
 
 def test_what_is_on_the_weak_side_is_asked_about_at_the_first_look_and_also_by_who_wants_words_late() -> None:
-    for lead in ("normal", "late"):
+    leads: tuple[Literal["normal", "late"], ...] = ("normal", "late")
+    for lead in leads:
         walk = Walk(settings=dataclasses.replace(PolicySettings(), weak_side="left", lead=lead))
         (asked,) = walk.look(Hazard("bin", "on the left", 0.6))
-        assert type(asked).__name__ == "WordIt"
+        assert isinstance(asked, WordIt)
         walk = Walk(settings=dataclasses.replace(PolicySettings(), weak_side="left", lead=lead))
         assert walk.look(Hazard("bin", "on the right", 0.6)) == ()
 

@@ -41,6 +41,7 @@ def test_an_agent_speaks_of_its_battery(tmp_path: Path, monkeypatch: pytest.Monk
     made.run()
     assert result(tmp_path).texts.count("Battery 5 percent.") == 1
     assert parts.power.percent == 4.0
+    assert parts.battery_percent() == 4
 
 
 def test_all_that_is_told_of_the_power_is_rendered_beforehand() -> None:
