@@ -395,6 +395,8 @@ class Voice:
 
     def _found(self, news: str) -> None:
         self.back_with = news
+        if self._sink.was_lost and not self._troubles:  # between two rounds, and opened again for another reason
+            self._complain("sound output", "The sound output was lost; another one is used.")
         if self._troubles:
             self._mend("sound output")
         elif news:
