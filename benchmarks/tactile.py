@@ -135,11 +135,19 @@ def walk(bundle: Path, film: Path, speech: str, *, threads: int) -> dict[str, An
         return models[-1]
 
     wanted = {
-        "device.name": "bench", "device.state": str(HOME / "state"), "capture.source": f"replay:{film}",
-        "voice.speech": speech, "guidance.model": str(bundle), "guidance.allow_demo_model": True,
-        "guidance.threads": threads, "buttons.keys": False, "sentinel.when": "never", "tactile.motors": "drv2605",
-        "tactile.left": "/dev/i2c-1", "tactile.right": "/dev/i2c-3",
-    }  # fmt: skip
+        "device.name": "bench",
+        "device.state": str(HOME / "state"),
+        "capture.source": f"replay:{film}",
+        "voice.speech": speech,
+        "guidance.model": str(bundle),
+        "guidance.allow_demo_model": True,
+        "guidance.threads": threads,
+        "buttons.keys": False,
+        "sentinel.when": "never",
+        "tactile.motors": "drv2605",
+        "tactile.left": "/dev/i2c-1",
+        "tactile.right": "/dev/i2c-3",
+    }
     build.motors = lambda config: Motors({side: Drv2605(side, connect=SlowBus) for side in (Side.LEFT, Side.RIGHT)})
     agent = Agent(
         settings.load(None, wanted), RunOptions(exit_at_end=True, linger_s=0.0), AgentPorts(SystemClock(), load=load)
@@ -163,10 +171,12 @@ def table(arms: dict[str, dict[str, Any]]) -> Table:
     """For the terminal: one column for each walk."""
     shown = Table("", *arms, title=f"shutter to motor at {FPS} pictures a second (bar: p95 {BAR_MS:.0f} ms)")
     rows = {
-        "warning to its motor": "warnings_to_motor_ms", "any vibration about a picture": "all_to_motor_ms",
+        "warning to its motor": "warnings_to_motor_ms",
+        "any vibration about a picture": "all_to_motor_ms",
         "decision to its motor": "decision_to_motor_ms",
-        "the model's look": "look_ms", "picture to the agent": "picture_late_ms",
-    }  # fmt: skip
+        "the model's look": "look_ms",
+        "picture to the agent": "picture_late_ms",
+    }
     for text, name in rows.items():
         spread = [arm[name] for arm in arms.values()]
         shown.add_row(f"{text} (ms): p50 / p95", *(f"{s['p50']} / {s['p95']} of {s['count']}" for s in spread))

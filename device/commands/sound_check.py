@@ -189,9 +189,8 @@ def _monitor(output: SoundOutput | None) -> Iterator[Callable[[], NDArray[np.int
     with tempfile.TemporaryFile() as raw:
         try:
             child = subprocess.Popen(
-                [*command, f"--rate={SPEECH_RATE_HZ}"],
-                stdin=subprocess.DEVNULL, stdout=raw, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+                [*command, f"--rate={SPEECH_RATE_HZ}"], stdin=subprocess.DEVNULL, stdout=raw, stderr=subprocess.DEVNULL
+            )
         except OSError:
             yield lambda: None
             return

@@ -59,9 +59,13 @@ def asked(*words: str) -> str | None:
     """What `pactl` answers; "" = there is no server, None = no answer in time."""
     try:
         done = subprocess.run(
-            ["pactl", *words], capture_output=True, timeout=ANSWER_S, check=True, stdin=subprocess.DEVNULL,
-            env={**os.environ, "LC_ALL": "C"},
-        )  # fmt: skip
+            ["pactl", *words],
+            capture_output=True,
+            timeout=ANSWER_S,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"LC_ALL": "C"},
+        )
     except subprocess.TimeoutExpired:
         return None
     except (OSError, subprocess.CalledProcessError):
@@ -92,6 +96,8 @@ class OutputList:
         self._clock = clock
         self._cards = ""
         self._sinks: tuple[SoundOutput, ...] = ()
+        self._stale = False
+        """The server did not answer the last time."""
         self._watcher: subprocess.Popen[bytes] | None = None
         self._watch_at_s = 0.0
 
@@ -100,6 +106,7 @@ class OutputList:
         environ = os.environ
         server = server_of(environ)
         listed = "" if server is None else asked("list", "short", "sinks")
+        self._stale = listed is None
         if listed is not None:  # a busy machine that does not answer in time has lost nothing yet
             self._sinks = sinks(listed, server_info().get("Default Sink", "") if listed else "")
         self._cards = _read(PROC / "cards")
@@ -109,7 +116,7 @@ class OutputList:
 
     def changed(self) -> bool:
         """Whether something came or went since `scan`. Microseconds; a server tells it by itself."""
-        return _read(PROC / "cards") != self._cards or self._server_told()
+        return self._server_told() or self._stale or _read(PROC / "cards") != self._cards
 
     def close(self) -> None:
         """End the program that listens to the server. May be called again."""
@@ -142,9 +149,12 @@ class OutputList:
         self._watch_at_s = now_s + WATCH_AGAIN_S
         try:
             self._watcher = subprocess.Popen(
-                ["pactl", "subscribe"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                env={**os.environ, "LC_ALL": "C"},
-            )  # fmt: skip
+                ["pactl", "subscribe"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"LC_ALL": "C"},
+            )
         except OSError:
             return False
         assert self._watcher.stdout is not None

@@ -31,6 +31,10 @@ class SpeechInReserve:
         return self._now.channels
 
     @property
+    def was_lost(self) -> bool:
+        return self._now.was_lost
+
+    @property
     def wants_reopen(self) -> bool:
         return self._wanted is not self._now or self._now.wants_reopen
 

@@ -62,6 +62,11 @@ class Sink(Protocol):
         ...
 
     @property
+    def was_lost(self) -> bool:
+        """At the last open() its place was found gone: what was said just before was not heard."""
+        ...
+
+    @property
     def wants_reopen(self) -> bool:
         """It would do better if it were opened again; asked while nothing is said."""
         ...
@@ -116,6 +121,7 @@ class Timeline:
     """Utterances laid on the walk's time line; nothing sounds. With `file`, they are written into a WAV there."""
 
     channels = 1
+    was_lost = False
 
     def __init__(
         self,

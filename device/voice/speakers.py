@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 BLOCK_MS = 10
 FADE_MS = 5  # a cut in the middle of a vowel clicks
 DEAD_AFTER_S = 2.0  # no callback for this long: the sound card is gone (PortAudio reports nothing when it is unplugged)
+RESCAN_S = 5.0  # takes 0.1 s on an idle machine; going on beside it would crash PortAudio
 CLOSE_TIMEOUT_S = 2.0  # PortAudio is known to hang in abort() after a card was unplugged
 FAILED_S = 30.0  # how long an output that did not work is left alone while another does
 MOST_DELAY_S = 1.0  # some drivers report nonsense as output time
@@ -76,7 +77,7 @@ class Speakers:
         self._open_buffer_s = LEAST_S
         self.output: SoundOutput | None = None
         """Where it plays; None = nowhere, or a device that was named by its number."""
-        self._gone = self._better = False
+        self._gone = self._better = self.was_lost = False
         self._passed_over: dict[str, float] = {}
         """Outputs that did not work, with when that was."""
         self._ended = threading.Event()
@@ -136,7 +137,8 @@ class Speakers:
             self._open_place((self._device,), {}, 2)
             return
         why: MediaError | None = None
-        for place in self._outputs.scan():
+        listed = self._outputs.scan()
+        for place in listed:
             try:
                 self._open_place(place.devices, place.environ, place.channels)
             except MediaError as error:
@@ -144,6 +146,7 @@ class Speakers:
                 why = why or error
                 continue
             self._gone = self._better = False
+            self.was_lost = self.output is not None and all(not _same(self.output, other) for other in listed)
             self._tell(self.output, place)
             self.output = place
             return
@@ -335,8 +338,8 @@ def _portaudio() -> Any:
         raise MediaError(
             f"There is no sound output: {error}.", hint="Install PortAudio: sudo apt install libportaudio2."
         ) from None
-    if not fresh:
-        within(CLOSE_TIMEOUT_S, lambda: _rescan(sounddevice), name="sound output")
+    if not fresh and not within(RESCAN_S, lambda: _rescan(sounddevice), name="sound output"):
+        raise MediaError("The sound system hangs.", hint="Is the sound server stopped? It is tried again.")
     each_kind_once()
     return sounddevice
 

@@ -39,6 +39,7 @@ from shared.sides import Side
 logger = logging.getLogger(__name__)
 
 RETRY_S = 2.0
+QUIET_S = 1.0  # of a pause, before the sound card is opened again on purpose: that takes a moment of it
 WATCH_S = 0.5  # how often the sound card is looked after
 DUCKED = 0.35  # -9 dB: half as loud to the ear
 WARNING_LEAST = 0.5  # of full loudness: whatever the wearer's own volume, a warning must be heard in traffic
@@ -121,7 +122,7 @@ class Voice:
         """How long the earcon before its words lasts."""
         self._heard: list[VoiceEvent] = []
         self._troubles: dict[str, str] = {}
-        self._retry_at_s = self._reopened_by_s = self._watched_s = 0.0
+        self._retry_at_s = self._reopened_by_s = self._watched_s = self._spoke_s = 0.0
         self._volume = pace.volume
         self._ducked = False
         self._tier = 2
@@ -352,6 +353,7 @@ class Voice:
     def _end(self, number: int) -> None:
         if self._wanted == number:
             self._wanted = None
+            self._spoke_s = self._clock.monotonic_s()
             self._heard.append(UtteranceEnded(number))
 
     def _prepare(self, wanted: list[tuple[str, int]]) -> None:
@@ -376,8 +378,8 @@ class Voice:
         now_s = self._clock.monotonic_s()
         if not self._open:
             return now_s >= self._retry_at_s
-        pauses = self._wanted is None or self._sink.silent
-        if not pauses or not self._sink.wants_reopen:
+        pauses = self._wanted is None and now_s >= self._spoke_s + QUIET_S
+        if not (pauses or self._sink.silent) or not self._sink.wants_reopen:
             return False
         self._open, self._reopening, self._reopened_by_s = False, True, now_s + OPEN_TIMEOUT_S
         return True
@@ -395,6 +397,8 @@ class Voice:
 
     def _found(self, news: str) -> None:
         self.back_with = news
+        if self._sink.was_lost and not self._troubles:  # between two rounds, and opened again for another reason
+            self._complain("sound output", "The sound output was lost; another one is used.")
         if self._troubles:
             self._mend("sound output")
         elif news:

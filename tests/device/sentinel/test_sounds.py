@@ -55,8 +55,11 @@ def test_a_sound_server_and_a_first_card_that_is_worn_come_first_as_the_default(
     assert list(alsa.outputs("", CARDS, server=True)) == ["default", "plughw:2", "plughw:0"]
     jack = " 0 [Headphones     ]: bcm2835_headpho - bcm2835 Headphones\n"
     assert list(alsa.outputs("", jack + CARDS.replace(" 0 [", " 1 ["))) == [
-        "default", "plughw:0", "plughw:2", "plughw:1",
-    ]  # fmt: skip
+        "default",
+        "plughw:0",
+        "plughw:2",
+        "plughw:1",
+    ]
 
 
 def test_what_the_agent_wrote_of_its_output_leads_there() -> None:

@@ -74,8 +74,9 @@ def test_an_obstacle_during_a_warning_is_dropped_and_never_felt_late() -> None:
 def test_news_waits_for_its_turn_once_and_is_felt_again_where_it_was_cut_off() -> None:
     warning, news = Buzz(AHEAD, WARNING), Buzz(AHEAD, NEWS)
     assert run((0.0, warning), (0.1, news), (0.2, news), (0.3, None), (1.0, None), (9.0, None)) == [
-        (0.0, warning), (1.0, news),
-    ]  # fmt: skip
+        (0.0, warning),
+        (1.0, news),
+    ]
     assert run((0.0, news), (0.2, warning), (1.0, None)) == [(0.0, news), (0.2, warning), (1.0, news)]
 
 
@@ -237,7 +238,7 @@ def test_news_follows_a_warning_and_an_adapter_that_raises_anything_does_not_end
 
 
 PIN_TEST = """
-import time
+import threading
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 from device.tactile.gpio import PinMotor
@@ -250,7 +251,7 @@ pin = Device.pin_factory.pin("GPIO12")
 pin.clear_states()
 motor.buzz(pulses_of(WARNING))
 print("at once", float(pin.state))
-time.sleep(pulses_of(WARNING).lasts_s + 0.5)
+threading.Event().wait(pulses_of(WARNING).lasts_s + 0.5)
 levels = [float(state.state) for state in pin.states]
 ups = sum(1 for before, after in zip(levels, levels[1:]) if before == 0 < after)
 print("pulses", ups, "ends at", levels[-1])
