@@ -200,7 +200,7 @@ class WalkReport:
                 **times_to_speech_ms(heard.values()),
                 "flagged": self.flagged,
                 "corrections": self.corrections,
-                "erased": self.erased,
+                **({"erased": self.erased} if self.erased else {}),
             }
         atomic.write_json(path, value)
 

@@ -18,6 +18,7 @@ CANNOT_SEE = "Cannot see ahead."
 NOTHING_NAMED = "Nothing recognised. Check for yourself."
 AHEAD_TEXTS = (CANNOT_SEE, NOTHING_NAMED)
 ABOUT = "what is ahead"
+_WARNS = ("Stop", "Caution", "Wait", "Duck")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ def _place_in_line(key: Key, hazard: Hazard) -> tuple[bool, bool]:
 def _named(key: Key, hazard: Hazard) -> AheadAnswer:
     for how in (hazard.how, ""):
         text = vocabulary.instruct(*key, modifier=how)
+        if not text.startswith(_WARNS):  # a question is no reason to tell anybody to walk on
+            text = vocabulary.phrase(vocabulary.Slots("caution", *key, how))
         if may_be_said(text):
             return AheadAnswer(text, criteria.tier_of(key, how), "asked")
     return AheadAnswer(kinds.NOT_SURE.get(key[1], kinds.NOT_SURE_AHEAD), 2, "asked")

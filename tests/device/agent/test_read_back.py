@@ -27,7 +27,7 @@ def test_only_the_last_correction_that_was_not_discarded_is_read_back(tmp_path: 
     made.run()
     parts = made.parts
     posted: list[object] = []
-    parts.guidance.post = posted.append  # type: ignore[method-assign]
+    parts.guidance.post = posted.append  # type: ignore[method-assign, assignment]
     assert parts.link is not None
     first, second = (f"{parts.walk.walk_id}-c{number:03d}" for number in (1, 2))
     for name, text in ((second, "Stop, curb ahead."), (first, "Caution, bin ahead."), ("pi-9-x-c001", "Stop.")):
@@ -45,6 +45,6 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
     made = agent(chosen, StoryModel(nothing), tmp_path)
     made.run()
     posted: list[object] = []
-    made.parts.guidance.post = posted.append  # type: ignore[method-assign]
+    made.parts.guidance.post = posted.append  # type: ignore[method-assign, assignment]
     made.parts._read_back(encode(CorrectionHeard(f"{made.parts.walk.walk_id}-c001", "Stop, curb ahead.")))
     assert posted == []

@@ -29,6 +29,7 @@ def asked(walk: Walk) -> tuple[str, int, str]:
     ("seen", "text", "tier"),
     [
         ((BIN,), "Caution, bin on the left.", 2),
+        ((Hazard("crosswalk", "ahead", 0.9),), "Caution, crosswalk ahead.", 3),
         ((BIN, POLE), "Caution, pole ahead.", 2),
         ((BIN, POLE, CURB), "Stop, curb ahead.", 1),
         ((Hazard("vehicle", "ahead", 0.6), BIN, POLE), "Stop, vehicle ahead.", 1),
@@ -105,6 +106,7 @@ def test_whatever_happened_an_answer_is_one_short_line_of_the_grammar(story: lis
             assert vocabulary.may_be_spoken(speak.text) or speak.text in policy.NOT_SURE.values()
             assert len(speak.text.split()) <= 8
             assert "clear" not in speak.text
+            assert speak.text.split()[0] in ("Stop,", "Caution,", "Wait,", "Duck,", "Not")
             assert monitor.stopped(speak.text, tier=speak.tier, why=speak.why) is None
 
 
