@@ -162,7 +162,7 @@ def walk(bundle: Path, film: Path, speech: str, *, threads: int) -> dict[str, An
         "decision_to_motor_ms": percentiles_ms([entry["decided_to_motor_ms"] / 1000 for entry in felt]),
         "look_ms": looks,
         "look_share": round(looks["p50"] / warnings["p50"], 2) if warnings["p50"] and looks["p50"] else None,
-        "picture_late_ms": percentiles_ms(agent.parts.report.late_s),
+        "picture_late_ms": percentiles_ms(agent.parts.report.late_s.values),
         "vibrations": len(agent.parts.report.vibrations),
     }
 

@@ -129,6 +129,24 @@ def entry(spoken: Spoken, chunk: str, words: Words = as_it_is) -> dict[str, Any]
     }
 
 
+class RecentTimes:
+    """The last `most` times, in 4 bytes each: a walk of a day takes no more memory than one of an hour."""
+
+    def __init__(self, most: int) -> None:
+        self._times = np.zeros(most, np.float32)
+        self._count = 0
+
+    def add(self, time_s: float) -> None:
+        self._times[self._count % self._times.size] = time_s
+        self._count += 1
+
+    @property
+    def values(self) -> list[float]:
+        """In no particular order."""
+        found: list[float] = self._times[: self._count].tolist()
+        return found
+
+
 @dataclass(slots=True)
 class WalkReport:
     """Collected from several threads; written once at the end."""
@@ -148,7 +166,7 @@ class WalkReport:
     """State changes that were spoken, in the same way."""
     vibrations: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MOST_VIBRATIONS))
     """What was felt, the last ones."""
-    late_s: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_LATE))
+    late_s: RecentTimes = field(default_factory=lambda: RecentTimes(MOST_LATE))
     """How long after its shutter each picture reached the agent; only the capture thread adds to it."""
     source_name: str = ""
     frames_seen: int = 0
@@ -180,7 +198,7 @@ class WalkReport:
     def took(self, frame: VideoFrame, now_s: float) -> None:
         self.frames_seen += 1
         if frame.taken_s is not None:
-            self.late_s.append(now_s - frame.taken_s)
+            self.late_s.add(now_s - frame.taken_s)
 
     def write(self, path: Path, heard: Mapping[int, Spoken], **more: Any) -> None:
         """Write the report atomically. heard: as the journal has it; more: counters and facts of the walk.
@@ -196,7 +214,7 @@ class WalkReport:
                 "guidance": [said | _sounded(heard.get(number)) for number, said in self.guidance],
                 "announced": [said | _sounded(heard.get(number)) for number, said in self.announced],
                 "vibrations": list(self.vibrations),
-                "picture_late_ms": percentiles_ms(self.late_s),
+                "picture_late_ms": percentiles_ms(self.late_s.values),
                 **times_to_speech_ms(heard.values()),
                 "flagged": self.flagged,
                 "corrections": self.corrections,

@@ -10,7 +10,7 @@ import numpy as np
 
 from device.capture.source import VideoFrame
 from device.guidance.history import GuidanceHistory, Spoken
-from device.health.walk_report import WalkReport
+from device.health.walk_report import RecentTimes, WalkReport
 
 
 def warning(number: int, *, tier: int = 1, why: str = "hazard", taken_s: float | None = 100.0) -> Spoken:
@@ -75,3 +75,14 @@ def test_how_late_pictures_came_is_told_where_the_shutter_is_known(tmp_path: Pat
     report.write(tmp_path / "report.json", {})
     late = json.loads((tmp_path / "report.json").read_bytes())["picture_late_ms"]
     assert (late["count"], late["p50"]) == (1, 20.0)
+
+
+def test_of_many_times_the_last_ones_count() -> None:
+    times = RecentTimes(100)
+    assert times.values == []
+    for number in range(250):
+        times.add(float(number))
+    assert sorted(times.values) == [float(number) for number in range(150, 250)]
+    few = RecentTimes(100)
+    few.add(0.5)
+    assert few.values == [0.5]
