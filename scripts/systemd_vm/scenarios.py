@@ -11,7 +11,8 @@ from device.moments.sealer import STORAGE_BACK, STORAGE_FAILED, STORAGE_FULL
 from device.sentinel.watch import BACK, ENDED, FAILED, STOPPED
 from scripts.systemd_vm.stage import DEVICE, SENTINEL, SETTINGS, STATE, Stage
 from shared.errors import Unreachable
-from shared.policy import CAMERA_BACK, PAUSED
+from shared.policy import CAMERA_BACK
+from shared.policy.kinds import PAUSED_NO_PICTURE
 
 BOOT_S, LOOKS_S = 120.0, 120.0
 SOON_S = 3.0
@@ -95,7 +96,13 @@ def camera_hangs(stage: Stage) -> None:
     """SIGSTOP of the process that reads the camera."""
     boot(stage)
     stop = "pkill -STOP -f device.capture.worker_main"
-    stage.event("the camera's process hangs", stop, listen_s=40, hears={PAUSED: 3.5, BACK: 40}, never=(FAILED, STOPPED))
+    stage.event(
+        "the camera's process hangs",
+        stop,
+        listen_s=40,
+        hears={PAUSED_NO_PICTURE: 3.5, BACK: 40},
+        never=(FAILED, STOPPED),
+    )
     stage.expect(that=restarts(stage) == "0", what="the agent was restarted")
 
 
