@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from device.capture.source import VideoFrame
-from device.controls.buttons import ButtonAction, Press
+from device.controls.actions import ButtonAction, Press
 from device.identity.identity import Identity
 from device.setup import texts
 from device.setup.kinds import Enrolled, Say, Watched

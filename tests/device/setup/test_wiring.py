@@ -9,9 +9,9 @@ import pytest
 
 from device.agent.parts import AgentPorts, RunOptions
 from device.agent.run import SAID_BEFOREHAND, Agent
-from device.build import buttons
 from device.config import Config
-from device.controls.buttons import ButtonAction, PinButton
+from device.controls.actions import ButtonAction
+from device.controls.bindings import binding
 from device.setup.runner import FRESH
 from device.setup.texts import SETUP_TEXTS
 from shared.clock import SystemClock
@@ -72,8 +72,6 @@ def test_what_it_says_is_rendered_beforehand() -> None:
     assert set(SETUP_TEXTS) <= set(SAID_BEFOREHAND)
 
 
-def test_a_long_press_of_the_second_button_opens_it_where_the_settings_say_so(tmp_path: Path) -> None:
-    for setting, action in (("mute", ButtonAction.MUTE), ("setup", ButtonAction.SETUP)):
-        chosen = live(tmp_path, buttons__repeat_pin="GPIO27", buttons__repeat_long=setting)
-        (pin,) = (button for button in buttons(chosen, lambda: 0.0) if isinstance(button, PinButton))
-        assert pin._longer is action
+def test_a_press_opens_it_where_the_settings_say_so(tmp_path: Path) -> None:
+    chosen = live(tmp_path, buttons__repeat_pin="GPIO27", buttons__repeat_press="repeat, setup")
+    assert binding(chosen.buttons.repeat_press, "buttons.repeat_press").long is ButtonAction.SETUP
