@@ -76,6 +76,7 @@ from shared.runtime import check_golden
 
 logger = logging.getLogger(__name__)
 
+MOST_KEPT = 400  # more chunks and corrections than any stretch of time that is forgotten has
 OUT_OF_TURN = 0  # the policy numbers its utterances from 1
 
 
@@ -120,7 +121,7 @@ class Parts:
         self.battery_percent: Callable[[], int | None] = lambda: None
         """0 to 100; None = nobody knows."""
         self._kept: dict[str, ChunkRecord | CorrectionRecord] = {}
-        """What was sealed in this walk: 2 KB for each moment, of which some are in a minute."""
+        """What was sealed lately, 2 KB each: what is forgotten by its time is among it."""
         self.rounds = 0
         """Of the loop that reads the source."""
         self.setup: Setup | None = None
@@ -134,15 +135,7 @@ class Parts:
         self.camera = WornCamera(config.capture)
         self.walk_clock = WalkClock(clock, stands_still=config.capture.pace == "fast")
         self.admission = Admission.of(config, self.state_dir, clock)
-        owner = config.device
-        self.walk = WalkId.begin(
-            self.admission.device,
-            clock,
-            wearer=owner.wearer,
-            consent=owner.consent,
-            context=owner.context,
-            own_clock=self.is_replay,
-        )
+        self.walk = self._begun_walk()
         self.language, voice = settings.spoken_language(config)
         self.report = WalkReport(self.walk.walk_id, self.walk.device, config.capture.source, self.language.spoken)
         self.captions = Captions(file=options.captions, console=ports.console, words=self.language.spoken)
@@ -165,9 +158,7 @@ class Parts:
         guidance = self.guidance
         self.news = RationedNews(lambda text, about: guidance.tell(text, about=about), clock)
         self.tactile = self._made_tactile() if listens else None
-        blur = config.privacy.blur
-        veil = Veil(self.guidance.history) if blur else None
-        self.recorder = Recorder(clips=config.capture.clips and not blur, veil=veil)
+        self.recorder = self._made_recorder()
         self.outbox = LateOutbox(self.state_dir / "outbox", key=self._sealing_key())
         try:
             self._connect(ports, stopping)
@@ -199,6 +190,22 @@ class Parts:
         self.sync_watch = SyncWatch(self.config.sync, self._allow)
         self.power = self._made_power()
         self.battery_percent = self._rounded_charge
+
+    def _begun_walk(self) -> WalkId:
+        owner = self.config.device
+        return WalkId.begin(
+            self.admission.device,
+            self.clock,
+            wearer=owner.wearer,
+            consent=owner.consent,
+            context=owner.context,
+            own_clock=self.is_replay,
+        )
+
+    def _made_recorder(self) -> Recorder:
+        blur = self.config.privacy.blur
+        veil = Veil(self.guidance.history) if blur else None
+        return Recorder(clips=self.config.capture.clips and not blur, veil=veil)
 
     def _sealing_key(self) -> X25519PublicKey | None:
         """What moments are encrypted to; None = they are not."""
@@ -351,6 +358,8 @@ class Parts:
             self.report.erase(dict.fromkeys((*gone, *wish.record_ids)))
             return
         self._kept[parcel.name] = parcel.record
+        if len(self._kept) > MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
         correction = not isinstance(parcel.record, ChunkRecord)
         self.report.sealed(parcel.name, correction=correction)
         self.kept_signs.kept(parcel.record)

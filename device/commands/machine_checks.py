@@ -16,7 +16,6 @@ import cv2
 from device import board, build
 from device.commands.check_result import CheckResult, bad, good
 from device.config import Config, is_replay, state_folder
-from device.controls.buttons import Keys
 from device.health import machine_kind, status
 from device.sync import conditions
 from shared.clock import Clock
@@ -53,7 +52,7 @@ def sentinel_plays(command: tuple[str, ...]) -> CheckResult:
 def check_buttons(config: Config, clock: Clock) -> CheckResult:
     """Every button of the settings can be used. Keys of a terminal are no part of this."""
     running = status.read(state_folder(config), clock)
-    wanted = [button for button in build.buttons(config, lambda: 0.0) if not isinstance(button, Keys)]
+    wanted = [*build.pins(config, clock), *build.inputs(config, clock), *build.switches(config)]
     if not wanted:
         return good("buttons", "none are set")
     if running is not None:

@@ -174,11 +174,11 @@ def card_read_only(stage: Stage) -> None:
 def wrong_setting(stage: Stage) -> None:
     """A slip in the settings: the agent ends with status 2 and is not started again."""
     boot(stage)
-    slip = f"cp {SETTINGS} /root/good; echo '[voice]' >> {SETTINGS}; echo 'speach = \"speakers\"' >> {SETTINGS}"
+    slip = f"cp {SETTINGS} /var/tmp/good.toml; echo '[voice]' >> {SETTINGS}; echo 'speach = \"speakers\"' >> {SETTINGS}"
     restart = f"{slip}; systemctl restart {DEVICE} || true"
     stage.event("a misspelt setting, and a restart", restart, listen_s=30, hears={FAILED: 12}, never=(READY,))
     stage.fact("state", f"systemctl show --property=ActiveState,ExecMainStatus {DEVICE} | xargs")
-    mend = f"cp /root/good {SETTINGS}; systemctl restart --no-block {DEVICE}"
+    mend = f"cp /var/tmp/good.toml {SETTINGS}; systemctl restart --no-block {DEVICE}"
     stage.event("the setting is mended, and a restart", mend, listen_s=40, hears={READY: 40}, never=(FAILED,))
 
 

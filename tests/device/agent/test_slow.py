@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +36,7 @@ class SlowModel(StoryModel):
     manifest: Card = field(default_factory=lambda: Card(model={"objects": ["curb", "pole"]}))
 
     def seeing(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        time.sleep(self.takes_s[min(self.looks, len(self.takes_s) - 1)])
+        threading.Event().wait(self.takes_s[min(self.looks, len(self.takes_s) - 1)])
         return image
 
 

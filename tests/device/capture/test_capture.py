@@ -218,7 +218,7 @@ def test_a_camera_is_turned_as_it_is_mounted(tmp_path: Path) -> None:
 
 def test_a_camera_that_is_not_there_is_named_with_what_to_check() -> None:
     source = LiveSource(camera_plan(93))
-    with pytest.raises(MediaError, match=r"camera 93: OpenCV cannot open '93'\. Check the plug"):
+    with pytest.raises(MediaError, match=r"camera 93: OpenCV cannot open '93' \(/dev/video93\)\. Check the plug"):
         source.open()
     source.close()
 

@@ -133,7 +133,7 @@ def test_each_trouble_of_the_lens_has_its_own_words_also_without_a_look(lens: Le
     for _ in range(12):
         walk.give(policy.Viewed(lens))
         walk.wait(0.25)
-    for _ in range(4):
+    for _ in range(24):  # under lamps it is dark every few steps: that lasts longer
         walk.give(policy.Viewed())
         walk.wait(0.25)
     assert texts(walk) == [text, "Camera back."]
