@@ -83,7 +83,9 @@ def test_another_place_of_the_environment_is_in_the_units(root: Path) -> None:
         assert "/opt/waycue/" not in text
 
 
-@pytest.mark.parametrize("prefix", ["opt/waycue", "/home/anna/waycue", "/srv/waycue", "/opt/way cue", "/opt/nothing"])
+@pytest.mark.parametrize(
+    "prefix", ["opt/waycue", "/home/anna/waycue", f"{Path('/root')}/waycue", "/opt/way cue", "/opt/nothing"]
+)
 def test_a_place_that_the_service_cannot_start_from_is_refused(root: Path, prefix: str) -> None:
     before = tree(root)
     assert install(root, "--prefix", prefix) == 2
