@@ -45,7 +45,7 @@ from shared import bundle, topics
 from shared.clock import Clock, SystemClock
 from shared.errors import MessageError
 from shared.floor import ClockFloor
-from shared.messages import Status
+from shared.messages import EraseRecord, Status
 from tests.crash import Killer
 from tests.faults import cargo
 from tests.faults.cargo import Ledger
@@ -117,6 +117,8 @@ class DeviceOrders:
     """Hold the outbox to this size after each; 0 = no limit."""
     poison: int = -1
     """Number of a chunk that the server must refuse."""
+    forget: int = -1
+    """Number of a chunk that is erased again once all are sealed."""
     updates: bool = False
     """Take the models that are offered; only signed ones where `root` is given."""
     root: Path | None = None
@@ -158,6 +160,7 @@ def device_life(orders: DeviceOrders, ready: Path) -> None:
         life.begin()
         ready.touch()
         life.seal_everything()
+        life.forget()
         life.drain()
         life.try_the_refused_again()
     finally:
@@ -254,6 +257,20 @@ class _Device:
                 self._prune()
             if self._stop.is_set():
                 return
+
+    def forget(self) -> None:
+        """Erase what the orders say, here and on the server."""
+        if self._orders.forget < 0:
+            return
+        name = self._orders.name
+        chunk = cargo.chunk_id(name, self._orders.forget)
+        wish = EraseRecord(f"{name}-erase", name, asked_at_utc=0.0, record_ids=(chunk,))
+
+        def erase() -> None:
+            self._box.seal_erase(wish)
+            self._ledger.say("erased", chunk)
+
+        self._insist(erase)
 
     def _insist(self, seal: Callable[[], None]) -> None:
         """A full or failing disk: nothing was promised, and the next try may work."""

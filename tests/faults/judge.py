@@ -65,7 +65,9 @@ def judge(home: Path, parties: Iterable[Party]) -> Verdict:
     verdict = Verdict()
     known = _Server.read(home, verdict)
     for party in parties:
-        promised = set(Ledger(party.ledger).names("sealed"))
+        erased = set(Ledger(party.ledger).names("erased"))
+        promised = set(Ledger(party.ledger).names("sealed")) - erased
+        verdict.problems += [f"not erased: {name}" for name in sorted(erased) if (party.name, name) in known.records]
         refused, named = _outbox(party, verdict)
         for record_id in sorted(promised):
             verdict.corrections += _is_correction(record_id)

@@ -1,9 +1,10 @@
 """Every durable step, one after the other: the process that takes it dies there, starts again, and nothing is missing.
 
-Four stories, each with its own cast of real processes:
+Five stories, each with its own cast of real processes:
 
     sending     a device seals and sends, encrypted, while a server merges; one of its records is refused for good
     pruning     a device without a network runs out of its share of the disk, then comes home
+    forgetting  one of the moments is erased again while they are sent: nothing of it is left on either side
     sharing     the same with a second ingest worker: the parts of one file land in both
     updating    a device goes from m1 to m2; the keys are changed; it is offered m3, which fails on probation and is
                 taken back
@@ -36,7 +37,7 @@ from tests.shared.bundle.bundles import contents, make_bundle
 
 DEVICE = "pi-1"
 CHUNKS = 6
-POISON = 4
+POISON, FORGOTTEN = 4, 3
 PRUNE_BYTES = 30_000
 STORY_S = 60.0
 ROOT = "root.json"
@@ -154,6 +155,8 @@ def _seen_by(victim: str, beside: Path) -> Path:
 
 def _belongs(story: str, victim: str, name: str) -> bool:
     """Whether a step is swept in this story. What all of them take is swept in one."""
+    if story == "forgetting":
+        return "erase" in name.lower() or "erasing" in name.lower()
     of_outbox = "Outbox" in name or name.startswith(_OUTBOX)
     if victim == "server":
         return story in ("sending", "sharing") or (story == "updating" and "elease" in name)
@@ -177,6 +180,16 @@ def group(point: Point) -> str:
 def _sending(theatre: Theatre, place: Path, point: Point, fates: Fates) -> Outcome:
     with World(place) as world:
         seat = world.add_device(DEVICE, chunks=CHUNKS, poison=POISON, sealed=True)
+        killed = world.start_server_until_ready(fates.get("server"))
+        seat.start(fates.get("device"))
+        killed += _survive(world, seat, until=lambda: seat.actor.exit_code == 0)
+        killed += _ended(world.server)
+        return _judged(world, seat, point, fates, killed=killed)
+
+
+def _forgetting(theatre: Theatre, place: Path, point: Point, fates: Fates) -> Outcome:
+    with World(place) as world:
+        seat = world.add_device(DEVICE, chunks=CHUNKS, forget=FORGOTTEN)
         killed = world.start_server_until_ready(fates.get("server"))
         seat.start(fates.get("device"))
         killed += _survive(world, seat, until=lambda: seat.actor.exit_code == 0)
@@ -243,7 +256,7 @@ def _updating(theatre: Theatre, place: Path, point: Point, fates: Fates) -> Outc
 
 
 STORIES: Mapping[str, Callable[[Theatre, Path, Point, Fates], Outcome]] = {
-    "sending": _sending, "sharing": _sharing, "pruning": _pruning, "updating": _updating,
+    "sending": _sending, "forgetting": _forgetting, "sharing": _sharing, "pruning": _pruning, "updating": _updating,
 }  # fmt: skip
 
 

@@ -164,7 +164,11 @@ GOOD: dict[str, Any] = {
     "resent_bytes_per_cut": soak.WINDOW_BYTES,
     "updates": {"attempted": 2, "activated": 2, "rolled_back": 1, "bricked": 0},
     "fuzz": {"seconds": 600.0, "crashes": 0}, "tests": {"status": 0}, "problems": [],
-    "sentinel": {"trials": 100, "heard_within_3s": 100, "false_alarms": 0},
+    "sentinel": {"trials": 100, "heard_within_3s": 100, "false_alarms": 0, "walk_minutes": 61.0},
+    "long_walk": {
+        "minutes": 89.9, "rss_mb": {"flat": True}, "fds": {"flat": True}, "threads": {"flat": True}, "pictures": 9,
+        "pictures_dropped": 0, "cpu_s_per_minute": 6.0,
+    },
 }  # fmt: skip
 
 
@@ -182,7 +186,13 @@ def test_a_report_that_reaches_every_bar_misses_none() -> None:
         {"updates": GOOD["updates"] | {"rolled_back": 0}}, {"fuzz": {"seconds": 599.0, "crashes": 0}},
         {"fuzz": {"seconds": 600.0, "crashes": 1}}, {"tests": {"status": 1}}, {"problems": ["something"]},
         {"sentinel": GOOD["sentinel"] | {"heard_within_3s": 99}}, {"sentinel": GOOD["sentinel"] | {"false_alarms": 1}},
-        {"sentinel": {"trials": 99, "heard_within_3s": 99, "false_alarms": 0}},
+        {"sentinel": GOOD["sentinel"] | {"trials": 99, "heard_within_3s": 99}},
+        {"sentinel": GOOD["sentinel"] | {"walk_minutes": 12.0}},
+        {"long_walk": {"problem": "ended with status 1"}}, {"long_walk": GOOD["long_walk"] | {"minutes": 15.0}},
+        {"long_walk": GOOD["long_walk"] | {"rss_mb": {"flat": False}}},
+        {"long_walk": GOOD["long_walk"] | {"fds": {"flat": None}}},
+        {"long_walk": GOOD["long_walk"] | {"pictures_dropped": 1}},
+        {"long_walk": GOOD["long_walk"] | {"cpu_s_per_minute": 13.0}},
     ],
     ids=str,
 )  # fmt: skip
