@@ -156,7 +156,7 @@ def _seen_by(victim: str, beside: Path) -> Path:
 def _belongs(story: str, victim: str, name: str) -> bool:
     """Whether a step is swept in this story. What all of them take is swept in one."""
     if story == "forgetting":
-        return "erase" in name.lower() or "erasing" in name.lower()
+        return "eras" in name.lower()
     of_outbox = "Outbox" in name or name.startswith(_OUTBOX)
     if victim == "server":
         return story in ("sending", "sharing") or (story == "updating" and "elease" in name)
