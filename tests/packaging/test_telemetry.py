@@ -129,6 +129,7 @@ def test_a_walk_leaves_nothing_outside_the_state_folder_and_looks_no_name_up(
     assert (home.traces(), home.look_ups()) == ([], [])
 
 
+@pytest.mark.soak
 def test_a_nights_export_leaves_no_device_id_and_looks_no_name_up(home: Home, tmp_path: Path) -> None:
     home.run(EXPORT, str(tmp_path))
     assert (home.traces(), home.look_ups()) == ([], [])

@@ -9,7 +9,7 @@ import pytest
 from tests.server.learn.killed import run_driver
 
 KINDS = (
-    "before _insert", "after _insert", "replace in writing < write_bytes < write_json < retrain",
+    "before _insert", "replace in writing < write_bytes < write_json < retrain",
 )  # fmt: skip
 """Of the kinds of steps that the driver finds, what is tried in every run of the tests; `make soak` tries all."""
 

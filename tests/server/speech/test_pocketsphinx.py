@@ -26,16 +26,17 @@ def transcriber() -> Transcriber:
 @needs_espeak
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("way", "objects"),
+    ("way", "quarters"),
     [
-        ("a whole sentence", slice(None, None, 2)),
-        pytest.param("a whole sentence", slice(1, None, 2), marks=pytest.mark.soak),
-        pytest.param("bare", slice(None), marks=pytest.mark.soak),
+        ("a whole sentence", {0}),
+        pytest.param("a whole sentence", {1, 2, 3}, marks=pytest.mark.soak),
+        pytest.param("bare", {0, 1, 2, 3}, marks=pytest.mark.soak),
     ],
-    ids=["every second object", "the others", "bare"],
+    ids=["every fourth object", "the others", "bare"],
 )
-def test_objects_are_heard_in_nine_of_ten_sentences(transcriber: Transcriber, way: str, objects: slice) -> None:
-    wrong, chosen = [], list(zip(NAMES, SIDES, strict=True))[objects]
+def test_objects_are_heard_in_nine_of_ten_sentences(transcriber: Transcriber, way: str, quarters: set[int]) -> None:
+    pairs = enumerate(zip(NAMES, SIDES, strict=True))
+    wrong, chosen = [], [pair for number, pair in pairs if number % 4 in quarters]
     for name, side in chosen:
         words = vocabulary.instruct(name, side) if way == "a whole sentence" else f"{name} {side}"
         heard = transcriber.transcribe(say(words))
