@@ -34,6 +34,7 @@ Finding = tuple[bool, str, str]
 NOTES_HZ = (660, 990)
 """Of the earcon "listening", which is played."""
 PLAY_S = 5.0
+LATE_S = 2.0
 RECORD_S = 2.0
 HEARD_DB = -50.0  # of full scale: the notes are at -13 dB, and at -33 at the least volume
 BAND_HZ = 40.0
@@ -68,7 +69,7 @@ def speaker(config: Config, clock: Clock) -> Finding:
         with _monitor(output) as recorded:
             if not _played(speakers):
                 return False, "the sound output takes nothing", "Plug the headphones in again."
-            return _judged(config, speakers, recorded())
+            return _judged(config, speakers, _settled(recorded))
     finally:
         speakers.close()
 
@@ -123,6 +124,17 @@ def _played(speakers: Speakers) -> bool:
             return True
         pause.wait(0.05)
     return False
+
+
+def _settled(recorded: Callable[[], NDArray[np.int16] | None]) -> NDArray[np.int16] | None:
+    """What was recorded, once the notes are in it; on a busy machine they come late, by LATE_S at most."""
+    pause, samples = threading.Event(), recorded()
+    for _ in range(round(LATE_S / 0.05)):
+        if samples is None or level(samples).is_heard:
+            break
+        pause.wait(0.05)
+        samples = recorded()
+    return samples
 
 
 def _judged(config: Config, speakers: Speakers, samples: NDArray[np.int16] | None) -> Finding:
