@@ -220,6 +220,7 @@ def test_later_versions_are_held_to_the_first_ones_golden_chunks(slept: Slept) -
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_champion_that_a_person_chose_while_the_night_ran_is_kept(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
