@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -118,8 +117,6 @@ class Parts:
         self.config = config
         self.clock = clock = ports.clock
         self.walking = False
-        self.battery_percent: Callable[[], int | None] = lambda: None
-        """0 to 100; None = nobody knows."""
         self._kept: dict[str, ChunkRecord | CorrectionRecord] = {}
         """What was sealed lately, 2 KB each: what is forgotten by its time is among it."""
         self.rounds = 0
@@ -189,7 +186,6 @@ class Parts:
         self.link = self._made_link()
         self.sync_watch = SyncWatch(self.config.sync, self._allow)
         self.power = self._made_power()
-        self.battery_percent = self._rounded_charge
 
     def _begun_walk(self) -> WalkId:
         owner = self.config.device
@@ -341,7 +337,8 @@ class Parts:
         self.voice.say(VoiceUtterance(OUT_OF_TURN, text, 2, earcon="state"))
         self.said(Spoken(OUT_OF_TURN, now_s, text, 2, "state", 1.0, seen_s=now_s))
 
-    def _rounded_charge(self) -> int | None:
+    def battery_percent(self) -> int | None:
+        """0 to 100; None = nobody knows."""
         percent = self.power.percent
         return None if percent is None else round(percent)
 

@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _common(run)
     _run_flags(run)
-    test = commands.add_parser("selftest", help="check camera, microphone, voice, model, broker and disk")
+    test = commands.add_parser("selftest", help="check everything that a walk needs, and say what to do")
     _common(test)
     test.add_argument(
         "--only",

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
+from device.health.power.i2c import I2C_SLAVE
 from device.tactile.patterns import Pulses
 from shared.errors import MediaError
 
@@ -29,7 +30,6 @@ COIN_MOTORS = 1
 BUZZ_FULL, BUZZ_STEPS = 47, 5  # effects 47 to 51: a buzz at 100, 80, 60, 40 and 20 %
 BUZZ_S = 0.2  # about as long as one of them lasts
 ENTRIES = 8
-_I2C_SLAVE = 0x0703
 HINT = "Check the wires and tactile.left and tactile.right, and that I2C is on: sudo raspi-config nonint do_i2c 0."
 
 
@@ -53,7 +53,7 @@ class LinuxBus:
     def __init__(self, device: str, address: int = ADDRESS) -> None:
         self._fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
         try:
-            fcntl.ioctl(self._fd, _I2C_SLAVE, address)
+            fcntl.ioctl(self._fd, I2C_SLAVE, address)
         except OSError:
             os.close(self._fd)
             raise

@@ -167,7 +167,8 @@ GOOD: dict[str, Any] = {
     "sentinel": {"trials": 100, "heard_within_3s": 100, "false_alarms": 0, "walk_minutes": 61.0},
     "long_walk": {
         "minutes": 89.9, "rss_mb": {"flat": True}, "fds": {"flat": True}, "threads": {"flat": True}, "pictures": 9,
-        "pictures_dropped": 0, "cpu_s_per_minute": 6.0,
+        "pictures_dropped": 0, "cpu_s_per_minute": 6.0, "faults": {"broker": 176, "disk": 176}, "kept": 5, "merged": 4,
+        "waiting": 1, "not_kept": 0,
     },
 }  # fmt: skip
 
@@ -192,6 +193,9 @@ def test_a_report_that_reaches_every_bar_misses_none() -> None:
         {"long_walk": GOOD["long_walk"] | {"rss_mb": {"flat": False}}},
         {"long_walk": GOOD["long_walk"] | {"fds": {"flat": None}}},
         {"long_walk": GOOD["long_walk"] | {"pictures_dropped": 1}},
+        {"long_walk": GOOD["long_walk"] | {"faults": {"broker": 9, "disk": 9}}},
+        {"long_walk": GOOD["long_walk"] | {"faults": {}}}, {"long_walk": GOOD["long_walk"] | {"not_kept": 1}},
+        {"long_walk": GOOD["long_walk"] | {"merged": 3}},
         {"long_walk": GOOD["long_walk"] | {"cpu_s_per_minute": 13.0}},
     ],
     ids=str,
