@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device import config as settings
+from device import heap
 from device.agent.parts import AgentPorts, RunOptions
 from device.agent.run import Agent
 from device.capture.live import LiveSource
@@ -28,6 +29,7 @@ from device.capture.pipe import Outlet
 from device.capture.worker_process import Plan
 from shared import ends
 from shared.clock import SystemClock
+from tests.faults import memory
 
 FPS = 15
 WIDTH_PX, HEIGHT_PX = 640, 480
@@ -63,7 +65,9 @@ def _again_and_again(film: str) -> Iterator[NDArray[np.uint8]]:
                 yield cast(NDArray[np.uint8], frame.to_ndarray(width=WIDTH_PX, height=HEIGHT_PX, format="rgb24"))
 
 
-def main(folder: Path, *, film: Path, model: Path, broker: str, state: Path) -> None:
+def main(folder: Path, *, film: Path, model: Path, broker: str, state: Path, kept_share: float = KEPT_SHARE) -> None:
+    heap.settle()
+    memory.watch(folder / "memory.jsonl")
     chosen = settings.load(
         None,
         {
@@ -75,7 +79,7 @@ def main(folder: Path, *, film: Path, model: Path, broker: str, state: Path) -> 
             "guidance.allow_demo_model": True,
             "guidance.threads": 1,
             "broker.address": broker,
-            "flags.audit_share": KEPT_SHARE,
+            "flags.audit_share": kept_share,
             "buttons.keys": False,
         },
     )
@@ -93,4 +97,5 @@ if __name__ == "__main__":
     for name in ("film", "model", "state"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--broker", required=True)
+    parser.add_argument("--kept-share", type=float, default=KEPT_SHARE)
     main(**vars(parser.parse_args()))
