@@ -163,10 +163,11 @@ def walked(
         stage = Stage(out, Path(scratch), stack, round_s=round_s)
         process = stack.enter_context(_walker(out, stage, film=film, model=model, kept_share=kept_share))
         samples, costs = _observed(out, stage, process, seconds=minutes * 60)
+        nice = os.getpriority(os.PRIO_PROCESS, process.pid)
         process.send_signal(signal.SIGTERM)
         process.wait(END_S)
         merged = _merged(stage)
-    return _told(out, samples, costs, merged) | {"skipped": stage.skipped}
+    return _told(out, samples, costs, merged) | {"nice": nice, "skipped": stage.skipped}
 
 
 @contextmanager

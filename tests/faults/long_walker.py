@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -30,10 +32,12 @@ from device.capture.worker_process import Plan
 from shared import ends
 from shared.clock import SystemClock
 from tests.faults import memory
+from tests.paths import ROOT
 
 FPS = 15
 WIDTH_PX, HEIGHT_PX = 640, 480
 HANG, CRASH, FREEZE, DARK = "hang", "crash", "freeze", "dark"
+UNIT = ROOT / "systemd" / "waycue-device.service"
 KEPT_SHARE = 0.2
 """Of the chunks: so that something goes over the link all the time."""
 
@@ -65,7 +69,16 @@ def _again_and_again(film: str) -> Iterator[NDArray[np.uint8]]:
                 yield cast(NDArray[np.uint8], frame.to_ndarray(width=WIDTH_PX, height=HEIGHT_PX, format="rgb24"))
 
 
+def hurry_as_its_service() -> None:
+    """Take the priority that the unit of the agent gives it, where this user may. Before threads are started."""
+    nice = re.search(r"^Nice=(-?\d+)$", UNIT.read_text(), re.MULTILINE)
+    assert nice is not None
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, int(nice[1]))
+
+
 def main(folder: Path, *, film: Path, model: Path, broker: str, state: Path, kept_share: float = KEPT_SHARE) -> None:
+    hurry_as_its_service()
     heap.settle()
     memory.watch(folder / "memory.jsonl")
     chosen = settings.load(

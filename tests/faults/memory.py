@@ -27,15 +27,13 @@ _CLOCK = SystemClock()
 _MOST_KINDS, _MOST_LINES = 25, 60
 
 
-class _Mallinfo2(ctypes.Structure):
-    """mallinfo(3), over all arenas."""
+_NAMES = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
 
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in (
-            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
-        )
-    ]  # fmt: skip
+
+class _Mallinfo2(ctypes.Structure):
+    """mallinfo(3), over all heaps."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in _NAMES]
 
 
 def c_heap() -> dict[str, float]:
