@@ -179,7 +179,13 @@ def _walker(
     command += ["--broker", broker, "--state", str(stage.state), "--kept-share", str(kept_share)]
     with open(out / "agent.log", "wb") as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | stage.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            command,
+            cwd=ROOT,
+            env=os.environ | stage.env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # as a service is: see long_walker.hurry_as_its_service
         )
         try:
             pulse.until(lambda: (out / "captions.jsonl").exists(), "the agent's first words", timeout_s=START_S)

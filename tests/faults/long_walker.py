@@ -70,11 +70,14 @@ def _again_and_again(film: str) -> Iterator[NDArray[np.uint8]]:
 
 
 def hurry_as_its_service() -> None:
-    """Take the priority that the unit of the agent gives it, where this user may. Before threads are started."""
+    """Take the priority that the unit of the agent gives it, where this user may. Before threads are started, and in a
+    session of its own: where the kernel groups processes by session (autogroup, sched(7)), the priority of that counts.
+    """
     nice = re.search(r"^Nice=(-?\d+)$", UNIT.read_text(), re.MULTILINE)
     assert nice is not None
-    with suppress(PermissionError):
+    with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, int(nice[1]))
+        Path("/proc/self/autogroup").write_text(nice[1])
 
 
 def main(folder: Path, *, film: Path, model: Path, broker: str, state: Path, kept_share: float = KEPT_SHARE) -> None:
