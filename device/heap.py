@@ -3,8 +3,8 @@
 What it does by itself fits short programs: each thread may get a heap of its own, and once a large block was freed,
 blocks of that size come out of the heaps, too. A walk allocates large blocks all the time, pictures and the buffers of
 an encoder for each chunk, from a dozen threads; between them lie small ones that stay. The heaps had holes of 18 MB
-after two minutes and of 28 MB after ten, with four times the usual moments. Mapped one by one, large blocks go back when
-they are freed: 4 to 7 MB are left.
+after two minutes and of 28 MB after ten, with four times the usual moments. Mapped one by one, large blocks go back
+when they are freed: 4 to 7 MB are left.
 """
 
 from __future__ import annotations
