@@ -118,7 +118,7 @@ class Parts:
         self.clock = clock = ports.clock
         self.walking = False
         self._kept: dict[str, ChunkRecord | CorrectionRecord] = {}
-        """What was sealed lately, 2 KB each: what is forgotten by its time is among it."""
+        """What was sealed lately, but for what is in it: what is forgotten by its time is among it."""
         self.rounds = 0
         """Of the loop that reads the source."""
         self.setup: Setup | None = None
@@ -354,7 +354,7 @@ class Parts:
             gone = [name for name, record in self._kept.items() if erasure.covers(wish, record)]
             self.report.erase(dict.fromkeys((*gone, *wish.record_ids)))
             return
-        self._kept[parcel.name] = parcel.record
+        self._kept[parcel.name] = replace(parcel.record, parts=(), extra={})
         if len(self._kept) > MOST_KEPT:
             del self._kept[next(iter(self._kept))]
         correction = not isinstance(parcel.record, ChunkRecord)

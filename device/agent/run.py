@@ -213,24 +213,30 @@ class Agent:
         while not self._stop.is_set() and not source.ended:
             item = source.read(READ_S)
             parts.rounds += 1
-            if item is not None:
-                parts.walk_clock.reached(item.t_s)
+            newest = item.newest or item if isinstance(item, VideoFrame) else item
+            if newest is not None:
+                parts.walk_clock.reached(newest.t_s)
             now_s = parts.walk_clock.now_s()
             parts.presses.poll(now_s)
-            if isinstance(item, VideoFrame):
-                self._camera_came()
-                parts.camera.saw(item)
-                parts.report.took(item, parts.clock.monotonic_s())
-                parts.guidance.offer(item)
-                parts.models.saw(item)
-                if parts.setup is not None:
-                    parts.setup.offer(item)
-            elif item is not None:
-                parts.guidance.hear(item)
             if item is None:
                 parts.moments.tick(now_s)
+                continue
+            if isinstance(item, VideoFrame):
+                self._saw(item)
             else:
-                parts.moments.feed(item, now_s)
+                parts.guidance.hear(item)
+            parts.moments.feed(item, now_s)
+
+    def _saw(self, frame: VideoFrame) -> None:
+        """A picture of the walk. After a pause guidance has the newest one, however many still wait to be recorded."""
+        parts, newest = self.parts, frame.newest or frame
+        self._camera_came()
+        parts.camera.saw(newest)
+        parts.report.took(frame, parts.clock.monotonic_s())
+        parts.guidance.offer(newest)
+        parts.models.saw(frame)
+        if parts.setup is not None:
+            parts.setup.offer(newest)
 
     def _camera_came(self) -> None:
         if self._without_camera:

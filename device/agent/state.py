@@ -66,7 +66,7 @@ class AgentState:
             last_said=history.last_guidance,
             looks=history.looks,
             chunks=parts.moments.chunks,
-            flagged=len(parts.report.flagged) + len(parts.report.corrections),
+            flagged=parts.report.kept,
             not_kept=parts.sealer.lost,
             online=bool(self.online()),
             broker=parts.admission.address,

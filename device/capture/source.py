@@ -43,6 +43,9 @@ class VideoFrame:
     due; None = a replay as fast as possible."""
     fov_deg: float | None = None
     """What it shows from the left to the right edge, where the camera knows."""
+    newest: VideoFrame | None = None
+    """The newest picture that waits behind this one, after a pause of the agent: the one to look at now, while this one
+    is still for the recorder; None = there is no newer one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

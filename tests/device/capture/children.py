@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from itertools import count
 
 import numpy as np
 
@@ -64,12 +65,23 @@ def talks_nonsense(out: Outlet) -> None:
     _hang()
 
 
-def counts_up(out: Outlet, *, pictures: int) -> None:
+def counts_up(out: Outlet, *, pictures: int, fps: float = 10.0, height_px: int = 24, width_px: int = 32) -> None:
     """As many pictures as asked, each filled with its number, as fast as they are taken, then the end."""
-    out.hello(HELLO)
+    out.hello({"width_px": width_px, "height_px": height_px, "fps": fps})
     later_s = SystemClock().monotonic_s() + 10.0  # after `open` has returned, however slow the machine
     for number in range(pictures):
-        out.picture(np.full((24, 32, 3), number % 256, np.uint8), later_s + number / 10)
+        out.picture(np.full((height_px, width_px, 3), number % 256, np.uint8), later_s + number / fps)
+
+
+def numbered(out: Outlet, *, fps: float) -> None:
+    """In real time, without end: noise that is another each time, with the picture's number in the first two pixels."""
+    out.hello({"width_px": 64, "height_px": 48, "fps": fps})
+    ticking, began_s = threading.Event(), SystemClock().monotonic_s()
+    for number in count():
+        picture = np.random.default_rng(number).integers(0, 256, (48, 64, 3), np.uint8)
+        picture[0, :2, 0] = divmod(number, 256)
+        ticking.wait(max(0.0, began_s + number / fps - SystemClock().monotonic_s()))
+        out.picture(picture, SystemClock().monotonic_s())
 
 
 def goes_back_in_time(out: Outlet) -> None:

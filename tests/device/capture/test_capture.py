@@ -137,8 +137,9 @@ def test_a_camera_that_does_not_start_is_an_error_that_says_what_to_do(
     assert source.ended
 
 
-def test_pictures_that_nobody_fetches_are_dropped_oldest_first_and_counted() -> None:
-    with _opened(LiveSource(_plan("counts_up", pictures=100))) as source:
+def _left_waiting(**options: Any) -> tuple[list[VideoFrame], int]:
+    """What is handed out, and how many were dropped, where nobody fetches a picture before the last was sent."""
+    with _opened(LiveSource(_plan("counts_up", **options))) as source:
         until(lambda: not source.healthy, "all pictures to be sent")
         frames = []
         while not source.ended:
@@ -146,9 +147,39 @@ def test_pictures_that_nobody_fetches_are_dropped_oldest_first_and_counted() -> 
             assert not isinstance(item, SoundBlock)
             if item is not None:
                 frames.append(item)
-    assert [int(frame.image[0, 0, 0]) for frame in frames] == [96, 97, 98, 99]
-    assert source.frames_dropped == 96
-    assert frames[0].dropped_before == 96
+        return frames, source.frames_dropped
+
+
+def _numbers(frames: list[VideoFrame]) -> list[int]:
+    return [int(frame.image[0, 0, 0]) for frame in frames]
+
+
+def test_pictures_that_nobody_fetches_are_dropped_oldest_first_and_counted() -> None:
+    frames, dropped = _left_waiting(pictures=100, fps=8.0)
+    assert _numbers(frames) == list(range(83, 100))  # two seconds of them
+    assert dropped == frames[0].dropped_before == 83
+
+
+@pytest.mark.parametrize(("pictures", "fps"), [(30, 15.0), (57, 30.0), (2, 1.0)])
+def test_a_pause_of_the_agent_below_two_seconds_costs_no_picture(pictures: int, fps: float) -> None:
+    frames, dropped = _left_waiting(pictures=pictures, fps=fps)
+    assert (_numbers(frames), dropped) == (list(range(pictures)), 0)
+
+
+@pytest.mark.parametrize(("width_px", "height_px", "kept"), [(1920, 1080, 5), (3840, 2160, 4)])
+def test_large_pictures_wait_only_as_far_as_memory_allows(width_px: int, height_px: int, kept: int) -> None:
+    frames, dropped = _left_waiting(pictures=10, width_px=width_px, height_px=height_px)
+    assert (_numbers(frames), dropped) == (list(range(10 - kept, 10)), 10 - kept)
+
+
+def test_a_picture_that_waited_names_the_newest_one_behind_it() -> None:
+    frames, _ = _left_waiting(pictures=12)
+    *waited, last = frames
+    assert last.newest is None
+    for frame in waited:
+        assert frame.newest is not None
+        assert frame.newest.t_s == last.t_s
+        assert _numbers([frame.newest]) == [11]
 
 
 def test_a_picture_from_the_past_is_left_out() -> None:
