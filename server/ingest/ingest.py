@@ -29,7 +29,7 @@ from typing import Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from server.dataset.merge import Came, FileCame, Merged, RecordCame
+from server.dataset.came import Came, FileCame, Merged, RecordCame
 from server.ingest import decode, limits
 from server.ingest.arrivals import Arrival, Arrivals
 from server.ingest.counters import DailyCounts

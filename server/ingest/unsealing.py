@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from server.dataset.merge import FileCame
+from server.dataset.came import FileCame
 from server.ingest.arrivals import Arrival
 from shared import atomic, messages, sealing, strict
 from shared.errors import MessageError
