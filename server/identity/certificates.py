@@ -67,6 +67,8 @@ class Certificates:
     def __init__(self, store: Store, authority: Authority, *, clock: Clock, days: float = 90.0) -> None:
         self.store, self.authority, self.clock, self.days = store, authority, clock, days
         self._asked: Counter[str] = Counter()
+        self._told: set[str] = set()
+        """Devices that are online and were greeted."""
         self._counted_from_s = clock.monotonic_s()
 
     def admitted(self) -> frozenset[str]:
@@ -129,9 +131,27 @@ class Certificates:
         except (MessageError, Refused, ConfigError) as error:  # ConfigError: this machine's clock is wrong
             logger.warning("%s gets no new certificate: %s", device, error)
             return []
+        return [self._certificate(device, issued.pem)]
+
+    def greet(self, device: str, *, online: bool) -> list[Reply]:
+        """Tell a device that comes online of the key that moments are sealed to, where it was made after the device got
+        its certificate: to wait until that ends would be two months. Raises: ConfigError, OSError."""
+        if not online:
+            self._told.discard(device)
+            return []
+        if device in self._told:
+            return []
+        self._told.add(device)
+        with self.store.reading() as connection:
+            newest = next(iter(_of(connection, device)), None)
+        if newest is None or newest.issued_at_s > SealingKey.of(self.authority).since_utc_s:
+            return []
+        return [self._certificate(device, "")]
+
+    def _certificate(self, device: str, certificate_pem: str) -> Reply:
         sealing_pem = SealingKey.of(self.authority).certificate_pem
-        answer = Certificate(issued.pem, self.authority.ca_pem.decode(), sealing_pem)
-        return [(topics.certificate(device), messages.encode(answer))]
+        answer = Certificate(certificate_pem, self.authority.ca_pem.decode(), sealing_pem)
+        return topics.certificate(device), messages.encode(answer)
 
     def _asks_too_much(self, device: str) -> bool:
         now_s = self.clock.monotonic_s()
