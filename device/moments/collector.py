@@ -27,6 +27,7 @@ from device.moments.flags import FlagState, SelectedChunk
 from device.moments.sealer import Parcel
 from device.moments.speech_bounds import speech_bounds
 from device.outbox.index import UNKNOWN_BOOT
+from shared import hidden
 from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.clock import Clock
 from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
@@ -323,7 +324,7 @@ class Moments:
                 "looks": talk.looks,
                 "hazards": [[h.object, h.side, round(h.score, 4)] for h in talk.hazards],
                 "frames_dropped": chunk.frames_dropped,
-                **({"hidden": chunk.hidden} if chunk.hidden else {}),
+                **({hidden.FIELD: chunk.hidden} if chunk.hidden else {}),
             },
         )
 
