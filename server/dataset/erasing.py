@@ -12,6 +12,7 @@ from it are taken back: the moment is to be reviewed again.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from server.dataset.lookup import Key
 from shared import erasure, messages, strict
 from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
 
+_HASH = re.compile(r"[0-9a-f]{64}")
 logger = logging.getLogger(__name__)
 
 
@@ -202,17 +204,16 @@ def _paths(connection: Connection, keys: Collection[Key]) -> set[str]:
 
 def _still_used(connection: Connection, paths: Collection[str], *, but: Collection[str]) -> set[str]:
     """Files whose bytes something else has, too: a moment that was brought in, another record. but: moments that are
-    composed anew, without them."""
-    used = set(connection.execute(select(db.parts.c.path).where(db.parts.c.path.in_(paths))).scalars())
-    for path in set(paths) - used:
-        users = select(db.samples.c.sample_id).where(_mentions(Path(path).stem)).limit(len(but) + 1)
-        if set(connection.execute(users).scalars()) - set(but):
-            used.add(path)
+    composed anew, without them. One look at all moments, however many files there are."""
+    used = set[str]()
+    for some in wishes.in_pieces(paths):
+        used |= set(connection.execute(select(db.parts.c.path).where(db.parts.c.path.in_(some))).scalars())
+    left = {Path(path).stem: path for path in set(paths) - used}
+    moments = select(db.samples.c.sample_id, cast(db.samples.c.body, Text))
+    for sample_id, body in connection.execute(moments) if left else ():
+        if sample_id not in but:
+            used |= {left[stem] for stem in _HASH.findall(body) if stem in left}
     return used
-
-
-def _mentions(stem: str) -> Any:
-    return cast(db.samples.c.body, Text).contains(stem, autoescape=True)
 
 
 def _blank_rows(
