@@ -130,6 +130,9 @@ def _link(
         offer = offers.greet(device, online=status.online)
         if offer is not None:
             link.publish(*offer, retain=True)
+        if broker is not None:
+            for news in broker.certificates.greet(device, online=status.online):
+                link.publish(*news)
 
     handlers: dict[str, Handler] = {"want": offers.blocks.handle}
     if broker is not None:

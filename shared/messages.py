@@ -231,9 +231,10 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The answer to Renew."""
+    """The answer to Renew; or, without a certificate, news of the key that moments are sealed to."""
 
     certificate_pem: Text
+    """"" = the device keeps the one that it has."""
     ca_pem: Text
     sealing_pem: Text = field(default="", metadata=strict.LATER)
     """The authority's certificate for the key that moments are sealed to; "" = this server has none."""

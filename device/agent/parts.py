@@ -44,6 +44,7 @@ from device.health.ration import RationedNews
 from device.health.sight_told import SightTold
 from device.health.walk_report import Captions, WalkReport
 from device.identity.admission import Admission
+from device.identity.identity import Identity
 from device.identity.renew import Renewal
 from device.moments.blur import Veil
 from device.moments.collector import Moments, MomentsPorts, WalkId
@@ -156,7 +157,7 @@ class Parts:
         self.news = RationedNews(lambda text, about: guidance.tell(text, about=about), clock)
         self.tactile = self._made_tactile() if listens else None
         self.recorder = self._made_recorder()
-        self.outbox = LateOutbox(self.state_dir / "outbox", key=self._sealing_key())
+        self.outbox = LateOutbox(self.state_dir / "outbox", key=self._sealing_key(self.admission.identity))
         try:
             self._connect(ports, stopping)
         except BaseException:
@@ -168,6 +169,7 @@ class Parts:
         self.sealer = Sealer(
             self.outbox,
             announce=self._announce_storage,
+            answer=self.guidance.tell,
             sealed=self._sealed,
             limit_bytes=limit_bytes,
             check=self.outbox.check,
@@ -203,9 +205,8 @@ class Parts:
         veil = Veil(self.guidance.history) if blur else None
         return Recorder(clips=self.config.capture.clips and not blur, veil=veil)
 
-    def _sealing_key(self) -> X25519PublicKey | None:
+    def _sealing_key(self, known: Identity | None) -> X25519PublicKey | None:
         """What moments are encrypted to; None = they are not."""
-        known = self.admission.identity
         key = None if known is None or not self.config.privacy.encrypt else known.sealing_key
         logger.info("Moments are kept %s.", "unencrypted" if key is None else "encrypted for the server")
         return key
@@ -296,6 +297,8 @@ class Parts:
         link.on("block", lambda levels, payload: self.models.on_block(levels, payload))
         link.on("heard", lambda levels, payload: self._read_back(payload))
         self.renewal = self.admission.renewal(link, self.state_dir, self.clock)
+        if self.renewal is not None:
+            self.renewal.on_renewed = lambda identity: self.outbox.use_key(self._sealing_key(identity))
         return link
 
     # called by guidance

@@ -76,6 +76,7 @@ class Agent:
             parts.announce_at_once,
             self._is_watched,
             parts.news,
+            lambda: parts.outbox.counts().failed_erasures,
         )
         self._monitor = HealthMonitor(monitor_ports, parts.guidance, state_dir=parts.state_dir, clock=ports.clock)
         self._shedding = Shedding(parts)

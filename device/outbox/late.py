@@ -50,6 +50,13 @@ class LateOutbox:
                     self._box.on_change(listener)
             return self._box
 
+    def use_key(self, key: X25519PublicKey | None) -> None:
+        """Encrypt to this key from now on."""
+        with self._lock:
+            self._key = key
+            if self._box is not None:
+                self._box.use_key(key)
+
     def _opened(self) -> Outbox:
         try:
             return Outbox(self._folder, key=self._key)

@@ -84,11 +84,16 @@ class Outbox:
         self.recovered = self._store.recovered
         try:
             self.retry_requested()
+            self._retry_erasures()
             for record in self._store.erasures():
                 self._store.erase(record)
         except BaseException:
             self.close()
             raise
+
+    def use_key(self, key: X25519PublicKey | None) -> None:
+        """Encrypt to this key from now on."""
+        self._key = key
 
     def close(self) -> None:
         """Let another process open it. Idempotent."""
@@ -251,6 +256,15 @@ class Outbox:
                 logger.warning("%s", error)
             (self.folder / REQUESTS / name).unlink(missing_ok=True)
 
+    def _retry_erasures(self) -> None:
+        """Send refused wishes again, at each start: an older server refused them, and it may have been updated."""
+        for row in self.failures():
+            if row.kind == "erase":
+                try:
+                    self.retry(row.record_id)
+                except (MessageError, OSError) as error:
+                    logger.warning("%s is not sent again: %s", row.record_id, error)
+
     # how full it is, and making room
 
     def counts(self) -> Counts:
@@ -289,8 +303,9 @@ class Outbox:
             self._store.use(lambda index: index.count("lost", len(ids)))
 
     def _unsent(self) -> list[RecordRow]:
-        """What may be given up, in that order."""
-        return self.failures() + self._store.use(lambda index: index.records("queued", order="least"))
+        """What may be given up, in that order. Never a wish that waits: the server would keep what is to be erased."""
+        waiting = self._store.use(lambda index: index.records("queued", order="least"))
+        return self.failures() + [row for row in waiting if row.kind != "erase"]
 
     def _enough(self, rows: list[RecordRow], excess: int) -> tuple[list[str], int]:
         """The first unclaimed records that free `excess` bytes, and what is then left of it."""

@@ -307,7 +307,8 @@ class RecordStore:
 
     def _add_failed(self, folder: Path) -> None:
         size = sum(file.stat().st_size for file in folder.iterdir())
-        self._index.add(RecordRow(folder.name, "", 2, size, "failed", outbox_folder.read_reason(folder)), [])
+        kind = "erase" if isinstance(self._read(folder.name), EraseRecord) else ""
+        self._index.add(RecordRow(folder.name, kind, 2, size, "failed", outbox_folder.read_reason(folder)), [])
 
     def _is_lost(self, row: RecordRow) -> bool:
         """Whether the folder of a row is gone, with nobody having meant it; the row then goes too."""

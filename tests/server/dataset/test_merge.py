@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from server.database import store as db
 from server.dataset import sample_row, wording
-from server.dataset.merge import Merged
+from server.dataset.came import Merged
 from server.dataset.sample_row import SampleRow
 from server.review import decisions
 from server.review.decisions import ReviewDecision
