@@ -32,7 +32,7 @@ NAMES_NOBODY = frozenset(
     "picamera2 camera replay headset headphones".split()
 )
 _SETTING = re.compile(
-    rf"^\s*(?:\w+\.)?({'|'.join(NAMING)})\s*=(.*?)(?=^\s*[\w.]+\s*=|^\s*\[\w|\Z)", re.DOTALL | re.MULTILINE
+    rf"(?:^|[{{,])\s*(?:\w+\.)?({'|'.join(NAMING)})\s*=(.*?)(?=^\s*[\w.]+\s*=|^\s*\[\w|\Z)", re.DOTALL | re.MULTILINE
 )
 _QUOTED = re.compile(r"\"((?:\\.|[^\"\\\n])*)\"|'([^'\n]*)'")
 _KEYED = re.compile(

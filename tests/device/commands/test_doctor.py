@@ -169,6 +169,24 @@ def test_of_a_battery_only_what_changes_is_told(tmp_path: Path) -> None:
     assert "SERIAL" not in told
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'device = {state = "/s", wearer = "Bea", x = 1}',
+        'device.wearer = "Bea"',
+        "[device]\nwearer='Bea'",
+        '[privacy]\npause_at = [\n  "Home",  # ours\n  "Bea",\n]\n[device',
+        '[capture]\nsource = "camera:Bea"',
+        '[broker]\naddress = "Bea:1883"\n\ufeff',
+    ],
+)
+def test_a_name_is_found_however_a_settings_file_is_written(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "device.toml"
+    file.write_text(text)
+    config = settings.load(None, {"device.state": str(tmp_path / "state")})
+    assert "Bea" in known_names(config, SystemClock(), root=tmp_path, file=file, ask=lambda _: "")
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), AttributeError("x"), ImportError("x"), RecursionError()])
 def test_a_part_that_is_broken_in_whatever_way_costs_no_other_part(error: Exception) -> None:
     def part() -> object:
