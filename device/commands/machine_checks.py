@@ -1,4 +1,4 @@
-"""The selftest's checks of the machine: sentinel, buttons, heat, clock, watchdog, and libraries that do not fit.
+"""The selftest's checks of the machine: sentinel, buttons, heat, clock, watchdog, service, libraries.
 
 Each is a check as in device.commands.selftest. What this machine does not have is no fault of it.
 """
@@ -17,6 +17,7 @@ from device import board, build
 from device.commands.check_result import CheckResult, bad, good
 from device.config import Config, is_replay, state_folder
 from device.health import machine_kind, status
+from device.install.plan import SERVICES, UNIT_FOLDER
 from device.sync import conditions
 from shared.clock import Clock
 from shared.floor import ClockFloor
@@ -101,6 +102,26 @@ def check_watchdog(config: Config, clock: Clock) -> CheckResult:
     if said in ("", "0", "infinity"):
         return bad("watchdog", "it is off", do="Switch it on: sudo waycue-device install.")
     return good("watchdog", f"the board starts again after {said} of a hang")
+
+
+def check_service(config: Config, clock: Clock) -> CheckResult:
+    """What `install` made starts at boot: a device that is switched on and stays silent has no other sign of it."""
+    return service_found(Path(UNIT_FOLDER))
+
+
+def service_found(folder: Path) -> CheckResult:
+    """folder: of the units. Told by its links, as systemd is."""
+    for name in SERVICES:
+        unit = folder / name
+        if unit.is_symlink() and unit.resolve() == Path("/dev/null"):
+            return bad("service", f"{name} is masked: it never starts", do=f"sudo systemctl unmask {name}")
+    here = [name for name in SERVICES if (folder / name).exists()]
+    if not here:
+        return good("service", "not installed here (waycue-device install): nothing starts at boot by itself")
+    off = [name for name in SERVICES if not any(folder.glob(f"*.wants/{name}"))]
+    if off:
+        return bad("service", f"{off[0]} does not start at boot", do="Switch it on: sudo waycue-device install.")
+    return good("service", "starts at boot")
 
 
 def check_libraries(config: Config, clock: Clock) -> CheckResult:

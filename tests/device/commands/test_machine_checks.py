@@ -13,6 +13,7 @@ from device import config as settings
 from device.commands import machine_checks
 from device.commands.main import main
 from device.config import Config
+from device.install.plan import SERVICES
 from shared.clock import ManualClock, SystemClock
 from shared.floor import ClockFloor
 from tests.device.commands.test_selftest import settings as heard_settings
@@ -121,6 +122,27 @@ def test_the_selftest_on_a_machine_without_systemd_says_that_no_sandbox_was_trie
     assert "--by-hand" in capsys.readouterr().err
     assert main(arguments) == 0
     assert main([*arguments, "--by-hand"]) == 0
+
+
+def test_units_that_never_start_by_themselves_are_told(tmp_path: Path) -> None:
+    wants = tmp_path / "multi-user.target.wants"
+    assert machine_checks.service_found(tmp_path).ok  # nothing is installed
+    wants.mkdir()
+    for name in SERVICES:
+        (tmp_path / name).touch()
+        (wants / name).symlink_to(tmp_path / name)
+    assert machine_checks.service_found(tmp_path).found == "starts at boot"
+    for name in SERVICES:
+        (wants / name).unlink()
+        off = machine_checks.service_found(tmp_path)
+        assert (off.ok, name in off.found, "install" in off.do) == (False, True, True)
+        (wants / name).symlink_to(tmp_path / name)
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to("/dev/null")
+        masked = machine_checks.service_found(tmp_path)
+        assert (masked.ok, "masked" in masked.found, f"unmask {name}" in masked.do) == (False, True, True)
+        (tmp_path / name).unlink()
+        (tmp_path / name).touch()
 
 
 @pytest.mark.parametrize("module", ["onnxruntime", "cv2"])
