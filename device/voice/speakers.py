@@ -116,10 +116,10 @@ class Speakers:
         return float(self._stream.latency)
 
     @property
-    def environ(self) -> Mapping[str, str]:
-        """What leads another program to the same output; empty where that is the system's default."""
-        place = self.output
-        return {} if place is None else place.environ
+    def environ(self) -> Mapping[str, str] | None:
+        """What leads another program to the same output; empty where that is the system's default, None where nothing
+        is open yet."""
+        return None if self.output is None else self.output.environ
 
     def news(self) -> str:
         """What the wearer should know of the last open(), once: one of OUTPUT_TEXTS, "" = nothing."""
