@@ -34,8 +34,10 @@ class AgentState:
     def progress(self) -> object:
         """A new look; without a model, a new chunk; after the walk, time itself. While the camera is away nothing is
         looked at, and a restart would not bring it back: then it is that the loop goes round which waits for it. Of a
-        camera that nobody tries any more it would."""
+        camera that nobody tries any more it would, and of a voice that hangs."""
         parts = self._parts
+        if self._is_dumb():
+            return None
         if not parts.walking:
             return parts.clock.monotonic_s()
         cameras = (part for part in self._source_health() if part.kind == "picture")
@@ -44,6 +46,12 @@ class AgentState:
         if parts.guidance.model_version:
             return parts.guidance.progress_s
         return parts.rounds if parts.recording.paused else parts.moments.chunks
+
+    def _is_dumb(self) -> bool:
+        """The sound system hangs in this process and nothing is felt: another process may find one that works."""
+        parts = self._parts
+        felt = parts.tactile is not None and not parts.tactile.trouble
+        return parts.speakers is not None and parts.speakers.hangs and not felt
 
     def status(self) -> DeviceStatus:
         parts = self._parts
