@@ -48,6 +48,7 @@ UPDATED = "Guidance updated."
 READY = "Guidance ready."
 NO_MODEL = "No model. Recording only."
 NO_CAMERA = "No camera."
+SEVERAL_CAMERAS = "Several cameras. Unplug one, or name one in the settings."
 POLL_S = 0.05  # how soon an end of speech is noticed between looks
 TRIAL_WORDS = "Trial words are on."
 ABOUT_MODEL = "model"

@@ -12,12 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from device.agent.run import SAID_BEFOREHAND
+from device.agent.parts import AgentPorts, RunOptions
+from device.agent.run import SAID_BEFOREHAND, Agent
+from device.capture.live import LiveSource
+from device.capture.worker_process import Plan
 from device.config import Config
 from device.controls.actions import ButtonAction, Press
 from device.controls.retried import BUTTON_TEXTS, TEXTS, RetriedButtons
+from device.guidance.loop import SEVERAL_CAMERAS
 from device.health import sight_told
 from shared import atomic, vocabulary
+from shared.clock import SystemClock
 from shared.errors import BundleError, ConfigError
 from shared.guidance.events import LoadedModel
 from shared.model_card import NOT_KNOWN
@@ -61,6 +66,23 @@ def test_while_the_camera_is_away_the_watchdog_is_fed_and_the_end_is_an_ordinary
         until(lambda: made._state.progress() != before, "progress")
     assert said(tmp_path) == ["No camera."]
     assert result(tmp_path).report["looks"] == 0
+
+
+def test_several_cameras_are_told_once_each_time_and_the_only_one_that_is_left_guides(tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    second.touch()
+    plan = Plan("camera 0", "picture", "tests.device.capture.children:one_of_several", {"second": str(second)})
+    ports = AgentPorts(SystemClock(), load=lambda _: StoryModel(nothing), source=LiveSource(plan))
+    options = RunOptions(captions=tmp_path / "captions.jsonl", exit_at_end=True, linger_s=0.0)
+    chosen = live(tmp_path, "camera:0", guidance__model="given-by-the-test")
+    with Running(Agent(chosen, options, ports)):
+        until(lambda: SEVERAL_CAMERAS in said(tmp_path), "the announcement")
+        second.unlink()
+        until(lambda: "Guidance ready." in said(tmp_path), "guidance")
+        second.touch()
+        until(lambda: said(tmp_path).count(SEVERAL_CAMERAS) == 2, "the other announcement")
+    told = [text for text in said(tmp_path) if not text.startswith("Guidance paused")]
+    assert told == [SEVERAL_CAMERAS, "Camera back.", "Guidance ready.", SEVERAL_CAMERAS]
 
 
 # --- model ---
