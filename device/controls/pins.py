@@ -24,7 +24,7 @@ FLASH_S = 0.5
 INSTALL_GPIO = "On a Pi: sudo apt install python3-gpiozero python3-lgpio."
 _PINS_IN_USE: set[str | int] = set()
 _OPENING = threading.Lock()
-"""One at a time: pins are tried again on threads of their own, and the library, and Python's warnings, are everyone's."""
+"""One pin at a time: they are tried again on threads of their own, and Python's warnings are everyone's."""
 logger = logging.getLogger(__name__)
 
 
