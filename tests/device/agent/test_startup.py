@@ -229,10 +229,11 @@ class Pin:
     """A button whose library raises what gpiozero does, so many times."""
 
     def __init__(self, failures: int, error: Exception) -> None:
-        self.failures, self.error, self.closed = failures, error, 0
+        self.failures, self.closed = failures, 0
+        self.error: Exception | None = error
 
     def open(self) -> None:
-        if self.failures:
+        if self.failures and self.error is not None:
             self.failures -= 1
             raise self.error
 
@@ -263,6 +264,22 @@ def test_a_button_that_cannot_be_used_is_announced_once_tried_again_and_then_wor
     assert [press.action for press in buttons.poll(2.0)] == ["flag"]
     buttons.close()
     assert pin.closed == 1
+
+
+def test_a_button_whose_library_fails_in_mid_walk_raises_nothing_and_is_tried_again() -> None:
+    class Lost(Pin):
+        def poll(self, now_s: float) -> list[Press]:
+            self.error, error = None, self.error
+            if error is not None:
+                raise error
+            return super().poll(now_s)
+
+    pin = Lost(0, RuntimeError("unknown handle"))
+    buttons = RetriedButtons(pin, TEXTS[0], lambda text, about: None, first_s=0.02)
+    buttons.open()
+    assert buttons.poll(1.0) == []
+    until(lambda: bool(buttons.poll(2.0)), "the button")
+    buttons.close()
 
 
 def test_a_pin_on_a_machine_without_pins_ends_no_walk(tmp_path: Path) -> None:
