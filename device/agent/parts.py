@@ -122,6 +122,8 @@ class Parts:
         """What was sealed lately, but for what is in it: what is forgotten by its time is among it."""
         self.rounds = 0
         """Of the loop that reads the source."""
+        self.waiting = 0
+        """Records that wait for the server, as they were last counted: whoever asks must not wait for the disk."""
         self.setup: Setup | None = None
         """Made by the agent; it is told what was said."""
         self.is_replay = settings.is_replay(config)
@@ -346,10 +348,10 @@ class Parts:
         return None if percent is None else round(percent)
 
     def wellbeing(self) -> how_are_you.Wellbeing:
-        """How the device is, for the wearer who asks."""
+        """How the device is, for the wearer who asks, on the capture thread. It waits for nothing."""
         online = None if self.link is None else self.link.online
-        waiting, trouble = self.outbox.counts().queued, self.sealer.trouble or ""
-        return how_are_you.Wellbeing(self.battery_percent(), online, waiting, not self.recording.paused, trouble)
+        recording, trouble = not self.recording.paused, self.sealer.trouble or ""
+        return how_are_you.Wellbeing(self.battery_percent(), online, self.waiting, recording, trouble)
 
     def _sealed(self, parcel: Parcel) -> None:
         if isinstance(parcel.record, EraseRecord):

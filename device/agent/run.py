@@ -18,12 +18,12 @@ from device.agent import setting_up, watching
 from device.agent.parts import AgentPorts, Parts, RunOptions
 from device.agent.shedding import Shedding
 from device.agent.state import AgentState
-from device.capture.source import Source, SourceInfo, VideoFrame
+from device.capture.source import SoundBlock, Source, SourceInfo, VideoFrame
 from device.config import Config
 from device.controls.buttons import KEYS_HELP, Keys
 from device.controls.places import PLACE_TEXTS
 from device.controls.retried import BUTTON_TEXTS
-from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_WORDS, UPDATED
+from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, SEVERAL_CAMERAS, TRIAL_WORDS, UPDATED
 from device.guidance.shedding import SHED_TEXTS
 from device.health import announcements, status
 from device.health.how_are_you import HOW_TEXTS
@@ -50,8 +50,8 @@ LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
-    TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS, *HOW_TEXTS,
-    *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS, *PLACE_TEXTS, *PROFILE_TEXTS,
+    SEVERAL_CAMERAS, TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS,
+    *HOW_TEXTS, *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS, *PLACE_TEXTS, *PROFILE_TEXTS,
 )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ class Agent:
     def __init__(self, config: Config, options: RunOptions, ports: AgentPorts) -> None:
         self._options = options
         self._stop = threading.Event()
-        self._without_camera = self._started = False
+        self._without_camera = self._several_cameras = self._started = False
         self._walking_since_s = 0.0
         self.parts = parts = Parts(config, options, ports, self._stop)
         self._state = state = AgentState(parts)
@@ -219,12 +219,14 @@ class Agent:
                 parts.walk_clock.reached(newest.t_s)
             now_s = parts.walk_clock.now_s()
             parts.presses.poll(now_s)
-            if item is None:
-                parts.moments.tick(now_s)
-                continue
             if isinstance(item, VideoFrame):
                 self._saw(item)
             else:
+                self._watch_cameras(source)
+            if item is None:
+                parts.moments.tick(now_s)
+                continue
+            if isinstance(item, SoundBlock):
                 parts.guidance.hear(item)
             parts.moments.feed(item, now_s)
 
@@ -238,6 +240,13 @@ class Agent:
         parts.models.saw(frame)
         if parts.setup is not None:
             parts.setup.offer(newest)
+
+    def _watch_cameras(self, source: Source) -> None:
+        """A camera that is away may be tried again when there are several: somebody has to say which one it is."""
+        several = any(part.several for part in source.health)
+        if several and not self._several_cameras:
+            self.parts.guidance.tell(SEVERAL_CAMERAS, urgent=True, about=policy.CAMERA)
+        self._several_cameras = several
 
     def _camera_came(self) -> None:
         if self._without_camera:
@@ -259,7 +268,8 @@ class Agent:
                 logger.error("%s It is tried again and again.", error)
                 self._without_camera = True
                 parts.walk_clock.reached(0.0)  # what waits has its turn without a picture, too
-                parts.guidance.tell(NO_CAMERA, urgent=True, about=policy.CAMERA)
+                if not any(part.several for part in source.health):  # which is said as soon as the walk begins
+                    parts.guidance.tell(NO_CAMERA, urgent=True, about=policy.CAMERA)
                 return None
             parts.guidance.tell(NO_CAMERA, urgent=True)  # cuts what is being said: the process ends soon
             parts.guidance.settle(SETTLE_S)

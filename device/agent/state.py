@@ -56,6 +56,7 @@ class AgentState:
     def status(self) -> DeviceStatus:
         parts = self._parts
         counts, history, link = parts.outbox.counts(), parts.guidance.history, parts.link
+        parts.waiting = counts.queued
         now_s = parts.clock.monotonic_s()
         waits = (parts.sync_watch.decision.text, None if link is None else link.server_waits)
         return DeviceStatus(

@@ -23,11 +23,17 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import MediaError
+
 BLOCK_SAMPLES = 800  # 50 ms: short beside the 2 s of a chunk, and only 20 reads a second
 SOUND_TRAILS_S = 0.5
 
 Pace = Literal["real", "fast"]
 Kind = Literal["picture", "sound"]
+
+
+class SeveralCameras(MediaError):
+    """Several cameras are there where one is meant."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +90,8 @@ class PartHealth:
     """What went wrong last, for a log or a caregiver; "" = nothing yet. Kept when it is well again."""
     given_up: bool = False
     """Nothing here brings it back: only another start of the agent does."""
+    several: bool = False
+    """There are several cameras, and which of them is meant is not guessed."""
 
 
 class Source(Protocol):

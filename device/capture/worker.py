@@ -49,6 +49,8 @@ class CaptureWorker:
     def __init__(self, plan: Plan, *, news: threading.Condition) -> None:
         self.plan = plan
         self.hint = plan.hint
+        self.several = False
+        """There are several cameras, and which of them is meant is not guessed."""
         self.facts: Mapping[str, Any] | None = None
         self.state = supervisor.begin(boot_s())
         self.items: deque[CapturedItem] = deque()
@@ -74,7 +76,15 @@ class CaptureWorker:
         """How it is doing now. Call with `news` held."""
         healthy = self.state.phase == supervisor.Phase.RUNNING and not self._closing.is_set()
         state = self.state
-        return PartHealth(self.plan.name, self.plan.kind, healthy, state.restarts, state.trouble, self._given_up)
+        return PartHealth(
+            self.plan.name,
+            self.plan.kind,
+            healthy,
+            state.restarts,
+            state.trouble,
+            self._given_up,
+            several=self.several and state.phase != supervisor.Phase.RUNNING,
+        )
 
     def pop(self) -> CapturedItem:
         """The oldest item. Call with `news` held, and only when there is one."""
@@ -145,6 +155,7 @@ class CaptureWorker:
             case pipe.TROUBLE:
                 trouble = message.facts()
                 self.hint = str(trouble.get("hint", "")) or self.plan.hint
+                self.several = bool(trouble.get("several", False))
                 self._advance(supervisor.WorkerGone(str(trouble.get("text", ""))))
             case pipe.END:
                 self._advance(supervisor.RecordingEnded())

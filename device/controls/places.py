@@ -106,8 +106,11 @@ def network_name(ask: Ask) -> str | None:
 def run(command: tuple[str, ...]) -> str | None:
     """What a command prints; None where it cannot be run or fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=False)
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        # A neighbour's network may have any bytes for its name.
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=ASK_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
 

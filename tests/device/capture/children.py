@@ -6,10 +6,12 @@ import ctypes
 import os
 import threading
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 
 from device.capture.pipe import Outlet
+from device.capture.source import SeveralCameras
 from shared.clock import SystemClock
 from shared.errors import MediaError
 
@@ -46,6 +48,18 @@ def hangs_inside_a_picture(out: Outlet) -> None:
 def fails(out: Outlet, *, text: str, hint: str = "") -> None:
     """Says that its device is not there."""
     raise MediaError(text, hint=hint)
+
+
+def one_of_several(out: Outlet, *, second: str) -> None:
+    """Gives pictures, except while the file is there that stands for a second camera."""
+    if Path(second).exists():
+        raise SeveralCameras("2 cameras are plugged in", hint="Set capture.source.")
+    out.hello(HELLO)
+    drawn, ticking = np.random.default_rng(1), threading.Event()
+    while not Path(second).exists():
+        out.picture(drawn.integers(0, 255, (24, 32, 3), np.uint8), SystemClock().monotonic_s())
+        ticking.wait(0.1)
+    raise MediaError("its plug was pulled")
 
 
 def crashes(out: Outlet) -> None:

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from device.capture.camera import camera_plan
+from device.capture.camera import MOST_DAMAGED, _pictures, camera_plan
 from device.capture.live import LiveSource
 from device.capture.settings import CaptureSettings
 from device.capture.source import SoundBlock, VideoFrame
@@ -26,6 +27,27 @@ from device.capture.worker_process import Plan
 from shared.errors import MediaError
 from tests.device.capture import films
 from tests.pulse import until
+
+
+def test_a_damaged_picture_of_a_camera_is_left_out_and_only_several_in_a_row_are_its_end() -> None:
+    image = np.zeros((2, 2, 3), np.uint8)
+
+    def taken(reads: str, *, is_file: bool = False) -> int:
+        """. = a picture, x = none, n = one that could not be decoded."""
+        story = iter([(read != "x", image if read == "." else None) for read in reads] + [(False, None)] * 99)
+        count = 0
+        with contextlib.suppress(MediaError):
+            for _ in _pictures(lambda: next(story), is_file=is_file, device="0"):
+                count += 1
+        return count
+
+    assert taken(".." + "x" * MOST_DAMAGED + ".n.x.") == 5
+    assert taken("." + "x" * (MOST_DAMAGED + 1) + "...") == 1
+    assert taken("xx..") == 2  # many cameras begin with a picture that is half
+    assert taken("..x..", is_file=True) == 2
+    with pytest.raises(MediaError, match="gives no picture"):
+        next(_pictures(lambda: (False, None), is_file=False, device="0"))
+
 
 QUICK = Limits(start_s=30.0, stall_s=0.5, backoff_first_s=0.05, backoff_max_s=0.2)
 PATIENT = Limits(start_s=30.0, stall_s=20.0, backoff_first_s=0.05, backoff_max_s=0.2)

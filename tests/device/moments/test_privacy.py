@@ -69,6 +69,7 @@ def test_the_network_is_asked_of_whoever_can_tell(answers: dict[tuple[str, ...],
 def test_a_command_that_is_not_there_or_fails_tells_nothing() -> None:
     assert places.run(("waycue-there-is-no-such-program",)) is None
     assert places.run(("false",)) is None
+    assert places.run(("printf", r"*:Home\n :\377\376\n")) == "*:Home\n :\ufffd\ufffd\n"  # a neighbour's name
     assert places.run(("echo", "*:x")) == "*:x\n"
 
 
