@@ -1,24 +1,23 @@
 """Spoken corrections → words → the vocabulary's sentence, on this machine.
 
-A Transcriber turns a WAV into words with a confidence; `transcribe_waiting` brings every correction that nobody has
-listened to through it and writes down what was heard and what it proposes. What was not understood is written down too:
-a person listens to it on the review page.
+`transcribe_waiting` brings every correction that nobody has listened to through a recogniser (shared.speech, or
+Whisper) and writes down what was heard and what it proposes. What was not understood is written down too: a person
+listens to it on the review page.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from server.dataset.merge import Merge
-from server.speech.transcript import NOTHING, Transcriber, Transcript, proposal, understood
 from shared import languages
 from shared.errors import ConfigError, MediaError
 from shared.languages import Language
 from shared.messages import CorrectionHeard
+from shared.speech import NOTHING, Transcriber, acoustic, proposal
 
-__all__ = ["NOTHING", "Transcriber", "Transcript", "open_transcriber", "proposal", "transcribe_waiting", "understood"]
+__all__ = ["open_transcriber", "transcribe_waiting"]
 logger = logging.getLogger(__name__)
 
 
@@ -31,9 +30,9 @@ def open_transcriber(recogniser: str, *, model: str = "", language: Language | N
     """
     language = language or languages.load("en")
     if recogniser == "pocketsphinx":
-        from server.speech.sphinx import PocketsphinxTranscriber
+        from shared.speech.sphinx import PocketsphinxTranscriber
 
-        return PocketsphinxTranscriber(language, Path(model).expanduser() if language.tables else None)
+        return PocketsphinxTranscriber(language, acoustic.files_for(language, model))
     if recogniser == "whisper" and model:
         from server.speech.whisper import WhisperTranscriber
 
