@@ -6,6 +6,7 @@ sealing raises OSError, so that the sealer holds what was flagged in memory; eac
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -81,6 +82,15 @@ class LateOutbox:
 
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord:
         return self.check().seal_correction(record, wav)
+
+    def hold(self, record_id: str) -> None:
+        """As an Outbox does; while it cannot be opened nothing is held."""
+        with contextlib.suppress(OSError):
+            self.check().hold(record_id)
+
+    def let_go(self, record_id: str, heard: CorrectionRecord | None = None) -> None:
+        if self._box is not None:
+            self._box.let_go(record_id, heard)
 
     def seal_erase(self, record: EraseRecord) -> EraseRecord:
         return self.check().seal_erase(record)

@@ -38,7 +38,7 @@ from server.dataset.compose import compose
 from server.dataset.folder import Dataset
 from server.dataset.lookup import BatchFacts, Key
 from server.dataset.sample_row import Split, to_dict
-from shared import atomic, erasure, messages, topics
+from shared import atomic, erasure, messages, strict, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
 from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, Part, Record, Status
@@ -94,6 +94,15 @@ class FileCame:
 
 
 Came = RecordCame | FileCame
+
+
+@dataclass(frozen=True, slots=True)
+class UnheardCorrection:
+    """A correction that nobody of the server's has listened to yet."""
+
+    device: str
+    record: CorrectionRecord
+    wav: Path
 
 
 class Merge:
@@ -178,14 +187,15 @@ class Merge:
         with self._writing() as batch:
             batch.recompose(list(keys), lines=[])
 
-    def unheard(self) -> list[tuple[str, str, Path]]:
-        """Corrections nobody has listened to, oldest first: (device, correction id, WAV file)."""
+    def unheard(self) -> list[UnheardCorrection]:
+        """Corrections nobody has listened to, oldest first."""
         r, p = db.records, db.parts
         join = (p.c.device == r.c.device) & (p.c.record_id == r.c.record_id) & (p.c.kind == "correction_audio")
-        query = select(r.c.device, r.c.record_id, p.c.path).join(p, join).where(r.c.transcript.is_(None))
+        query = select(r.c.device, r.c.body, p.c.path).join(p, join).where(r.c.transcript.is_(None))
         with self._store.reading() as connection:
             rows = connection.execute(query.order_by(r.c.received_at)).all()
-        return [(device, record_id, self._dataset.folder / path) for device, record_id, path in rows]
+        folder = self._dataset.folder
+        return [UnheardCorrection(own, strict.read(CorrectionRecord, body), folder / path) for own, body, path in rows]
 
     @contextmanager
     def _writing(self) -> Iterator[_Batch]:
