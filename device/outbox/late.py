@@ -6,7 +6,6 @@ sealing raises OSError, so that the sealer holds what was flagged in memory; eac
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -84,9 +83,9 @@ class LateOutbox:
         return self.check().seal_correction(record, wav)
 
     def hold(self, record_id: str) -> None:
-        """As an Outbox does; while it cannot be opened nothing is held."""
-        with contextlib.suppress(OSError):
-            self.check().hold(record_id)
+        """As an Outbox does, and as quickly; while it is not open nothing is held."""
+        if self._box is not None:
+            self._box.hold(record_id)
 
     def let_go(self, record_id: str, heard: CorrectionRecord | None = None) -> None:
         if self._box is not None:

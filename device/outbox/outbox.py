@@ -137,9 +137,9 @@ class Outbox:
         return sealed
 
     def hold(self, record_id: str) -> None:
-        """Do not send this correction, which is about to be sealed, before `let_go`, or the next opening."""
-        with self._lock:
-            self._held.add(record_id)
+        """Do not send this correction, which is about to be sealed, before `let_go`, or the next opening. Waits for
+        nothing, not for the lock either."""
+        self._held.add(record_id)
 
     def let_go(self, record_id: str, heard: CorrectionRecord | None = None) -> None:
         """Send a correction that was held, with what was heard in it in the meantime. heard: the record as `seal_*`
