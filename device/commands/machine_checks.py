@@ -1,4 +1,5 @@
-"""The selftest's checks of the machine: sentinel, buttons, heat, clock, watchdog, and libraries that do not fit.
+"""The selftest's checks of the machine: sentinel, buttons, recogniser, heat, clock, watchdog, and libraries
+that do not fit.
 
 Each is a check as in device.commands.selftest. What this machine does not have is no fault of it.
 """
