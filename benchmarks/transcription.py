@@ -24,6 +24,7 @@ from shared.clock import SystemClock
 from tests.shared.speech.voices import say
 
 OUT = Path("build/bench/transcription.json")
+PATIENCE_S = 300.0  # on a machine that does other things, what is measured is processor time
 VOICES = ("en-us", "en-gb", "en-us+f3")
 SAID = (
     "Caution, cone on the left.", "Stop, curb ahead.", "bicycle on the right", "bin ahead", "there is a pole ahead",
@@ -47,7 +48,7 @@ def cost(text: str, voice: str | None) -> ListenCost:
     clock = SystemClock()
     wav = b"" if voice is None else say(text, voice=voice)
     began_s = clock.monotonic_s()
-    words = listen(wav, ListenPlan(), clock, may_go_on=lambda: True)
+    words = listen(wav, ListenPlan(most_s=PATIENCE_S), clock, may_go_on=lambda: True)
     assert isinstance(words, HeardWords)
     took_s = round(clock.monotonic_s() - began_s, 3)
     return ListenCost(text, words.meaning, words.processor_s, took_s, words.memory_mb)

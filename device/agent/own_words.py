@@ -97,8 +97,13 @@ class OwnWords:
     def _done(self, record: CorrectionRecord, words: HeardWords | None) -> None:
         if self._transcription is not None and self._transcription.trouble is not None:
             self._ports.announce(NOT_HEARD_HERE, ABOUT)
-        if words is not None:
-            self._read_back(record.correction_id, words.meaning)
+        try:
+            if words is not None:
+                self._read_back(record.correction_id, words.meaning)
+        finally:
+            self._let_go(record, words)
+
+    def _let_go(self, record: CorrectionRecord, words: HeardWords | None) -> None:
         heard = None if words is None else _with_words(record, words)
         try:
             self._ports.outbox.let_go(record.correction_id, heard)

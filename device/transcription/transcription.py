@@ -15,6 +15,7 @@ from shared.messages import CorrectionRecord
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 8
+AGAIN_S = 1.0  # after what nobody foresaw
 CLOSE_S = 5.0
 
 
@@ -33,7 +34,9 @@ class Transcription:
         self._done = done
         self._clock = clock
         self._waiting: queue.SimpleQueue[tuple[CorrectionRecord, bytes] | None] = queue.SimpleQueue()
-        self._work = Background(self._run, name="transcription", wake=lambda: self._waiting.put(None))
+        self._work = Background(
+            self._run, name="transcription", restart_s=AGAIN_S, wake=lambda: self._waiting.put(None)
+        )
 
     def start(self) -> None:
         self._work.start()
@@ -56,8 +59,11 @@ class Transcription:
         while True:
             waiting = self._waiting.get()
             if waiting is not None:
-                record, wav = waiting
-                self._done(record, self._listened(record, wav))
+                words = None
+                try:
+                    words = self._listened(*waiting)
+                finally:
+                    self._done(waiting[0], words)
             elif self._work.stopping.is_set() and self._waiting.empty():
                 return
 

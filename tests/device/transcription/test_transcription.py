@@ -90,6 +90,25 @@ def test_a_failure_is_remembered_until_one_goes_well() -> None:
     listener.close()
 
 
+def test_who_is_told_may_fail_and_the_next_one_is_listened_to_all_the_same() -> None:
+    back = Back()
+    listener = back.made(ECHO)
+    done, calls = listener._done, list[str]()
+
+    def crooked(record: CorrectionRecord, words: HeardWords | None) -> object:
+        calls.append(record.correction_id)
+        if len(calls) == 1:
+            raise RuntimeError("nobody foresaw this")
+        return done(record, words)
+
+    listener._done = crooked
+    listener.start()
+    for number in (1, 2):
+        listener.take(correction(number), b"sound")
+    until(lambda: back.came == [("02", "sound")], "the second", timeout_s=60)
+    listener.close()
+
+
 ECHO_OF = """
 import json
 print(json.dumps({"text": word, "meaning": "", "confidence": 0.5}))
