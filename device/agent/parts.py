@@ -21,6 +21,7 @@ from rich.console import Console
 
 from device import build
 from device import config as settings
+from device.agent.own_words import OwnWords, OwnWordsPorts
 from device.agent.profile_choice import ProfileChoice
 from device.boot import agent_version
 from device.capture.recorder import Recorder
@@ -176,8 +177,9 @@ class Parts:
             limit_bytes=limit_bytes,
             check=self.outbox.check,
         )
+        self.own_words = self._made_own_words()
         hooks = MomentsPorts(
-            self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell, lambda: self.camera.known_deg
+            self.own_words.keep, self.voice.earcon, self._listening, self.guidance.tell, lambda: self.camera.known_deg
         )
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.recording = Recording(self.moments, self.state_dir, self._announce_about)
@@ -190,6 +192,16 @@ class Parts:
         self.link = self._made_link()
         self.sync_watch = SyncWatch(self.config.sync, self._allow)
         self.power = self._made_power()
+
+    def _made_own_words(self) -> OwnWords:
+        own_words_ports = OwnWordsPorts(
+            self.sealer.store,
+            self.outbox,
+            lambda name: self.moments.is_last_correction(name),
+            self._read_back,
+            lambda text, about: self.news.tell(text, about=about),
+        )
+        return OwnWords(build.listen_plan(self.config), own_words_ports, self.clock)
 
     def _begun_walk(self) -> WalkId:
         owner = self.config.device
@@ -297,7 +309,7 @@ class Parts:
         )
         link.on("offer", lambda levels, payload: self.models.on_offer(payload))
         link.on("block", lambda levels, payload: self.models.on_block(levels, payload))
-        link.on("heard", lambda levels, payload: self._read_back(payload))
+        link.on("heard", lambda levels, payload: self._server_heard(payload))
         self.renewal = self.admission.renewal(link, self.state_dir, self.clock)
         if self.renewal is not None:
             self.renewal.on_renewed = lambda identity: self.outbox.use_key(self._sealing_key(identity))
@@ -367,6 +379,7 @@ class Parts:
         self.kept_signs.kept(parcel.record)
         if correction:
             self.voice.earcon("listened")
+            self.own_words.sealed(parcel)
 
     def _announce_about(self, text: str, about: str) -> None:
         self.guidance.tell(text, about=about)
@@ -398,11 +411,13 @@ class Parts:
     def _listening(self, on: bool) -> None:
         self.guidance.post(policy.CorrectionListening(on))
 
-    def _read_back(self, payload: bytes) -> None:
-        """The server understood a correction: of this walk, and not discarded since, it is said to the wearer."""
-        heard = decode(CorrectionHeard, payload)
-        if self.config.voice.read_back and self.moments.is_last_correction(heard.correction_id):
-            self.guidance.post(policy.WordsHeard(heard.text))
+    def _server_heard(self, payload: bytes) -> None:
+        self.own_words.server_heard(decode(CorrectionHeard, payload))
+
+    def _read_back(self, text: str) -> None:
+        """Words of a correction of this walk that was not discarded since are said to the wearer."""
+        if self.config.voice.read_back:
+            self.guidance.post(policy.WordsHeard(text))
 
     def _publish(self, topic: str, payload: bytes) -> bool:
         """For the models: they are larger than any clip, so what holds clips back holds them back."""

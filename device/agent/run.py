@@ -15,6 +15,7 @@ import threading
 from contextlib import ExitStack
 
 from device.agent import setting_up, watching
+from device.agent.own_words import OWN_WORDS_TEXTS
 from device.agent.parts import AgentPorts, Parts, RunOptions
 from device.agent.shedding import Shedding
 from device.agent.state import AgentState
@@ -52,6 +53,7 @@ SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
     SEVERAL_CAMERAS, TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS,
     *HOW_TEXTS, *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS, *PLACE_TEXTS, *PROFILE_TEXTS,
+    *OWN_WORDS_TEXTS,
 )  # fmt: skip
 
 
@@ -148,6 +150,8 @@ class Agent:
             parts.tactile.start()
         stack.callback(self._monitor.close)
         stack.callback(parts.models.close)
+        stack.callback(parts.own_words.close)
+        parts.own_words.start()
         stack.callback(parts.sealer.close)
         stack.callback(parts.guidance.stop)
         parts.guidance.start()

@@ -99,7 +99,13 @@ class AgentState:
     def _troubles(self) -> tuple[str, ...]:
         parts = self._parts
         vibration = "" if parts.tactile is None else parts.tactile.trouble
-        troubles = (parts.voice.trouble, vibration, parts.sealer.trouble, parts.admission.trouble)
+        troubles = (
+            parts.voice.trouble,
+            vibration,
+            parts.sealer.trouble,
+            parts.admission.trouble,
+            parts.own_words.trouble,
+        )
         sources = (f"{part.name}: {part.trouble}" for part in self._source_health() if not part.healthy)
         return (*(trouble for trouble in troubles if trouble), *sources)
 

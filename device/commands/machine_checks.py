@@ -1,4 +1,4 @@
-"""The selftest's checks of the machine: sentinel, buttons, heat, clock, watchdog, service, libraries.
+"""The selftest's checks of the machine: sentinel, buttons, recogniser, heat, clock, watchdog, service, libraries.
 
 Each is a check as in device.commands.selftest. What this machine does not have is no fault of it.
 """
@@ -19,7 +19,9 @@ from device.config import Config, is_replay, state_folder
 from device.health import machine_kind, status
 from device.install.plan import SERVICES, UNIT_FOLDER
 from device.sync import conditions
+from device.transcription.listening import RECOGNISER, listen
 from shared.clock import Clock
+from shared.errors import ConfigError, MediaError
 from shared.floor import ClockFloor
 
 SENTINEL_S = 10.0
@@ -66,6 +68,22 @@ def check_buttons(config: Config, clock: Clock) -> CheckResult:
         finally:
             button.close()
     return good("buttons", f"{len(wanted)} can be used; press them during a walk")
+
+
+def check_transcription(config: Config, clock: Clock) -> CheckResult:
+    """The recogniser of corrections is there, and loads in a process like the one of a walk."""
+    plan = build.listen_plan(config)
+    if plan is None:
+        return good("transcription", "left to the server (corrections.transcribe)")
+    try:
+        plan.check()
+        used = listen(b"", plan, clock, may_go_on=lambda: True)
+    except (ConfigError, MediaError) as error:
+        found = f"corrections would wait for the server: {Exception.__str__(error)}"
+        return bad("transcription", found, do=error.hint or "See docs/settings.md, corrections.")
+    assert used is not None
+    spent = f"{used.processor_s:.1f} s of processor time, {used.memory_mb:.0f} MB"
+    return good("transcription", f"{RECOGNISER} is loaded for {plan.language}: {spent}")
 
 
 def check_heat(config: Config, clock: Clock) -> CheckResult:

@@ -260,6 +260,7 @@ CHECKS: dict[str, Check] = {
     "tactile": check_tactile,
     "sentinel": machine_checks.check_sentinel,
     "buttons": machine_checks.check_buttons,
+    "transcription": machine_checks.check_transcription,
     "model": check_model,
     "broker": check_broker,
     "disk": check_disk,

@@ -23,7 +23,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,15 +40,24 @@ from server.dataset.erasing import Erasures
 from server.dataset.folder import Dataset
 from server.dataset.lookup import BatchFacts, Key
 from server.dataset.sample_row import Split, to_dict
-from shared import atomic, messages, topics
+from shared import atomic, messages, strict, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
-from shared.messages import EraseRecord, Part, Record, Status
+from shared.messages import CorrectionRecord, EraseRecord, Part, Record, Status
 
 logger = logging.getLogger(__name__)
 STEPS = ("merge:file_moved", "merge:journal_written", "merge:rows_written", "merge:synced", "merge:committed")
 """Every durable step, in order; a crash test kills the process at each."""
 QUARANTINE_MAX_BYTES = 256 * 1024 * 1024  # what a device that reuses ids may cost us; beyond that only the fact is kept
+
+
+@dataclass(frozen=True, slots=True)
+class UnheardCorrection:
+    """A correction that nobody of the server's has listened to yet."""
+
+    device: str
+    record: CorrectionRecord
+    wav: Path
 
 
 class Merge:
@@ -135,14 +144,15 @@ class Merge:
         with self._writing() as batch:
             batch.recompose(list(keys))
 
-    def unheard(self) -> list[tuple[str, str, Path]]:
-        """Corrections nobody has listened to, oldest first: (device, correction id, WAV file)."""
+    def unheard(self) -> list[UnheardCorrection]:
+        """Corrections nobody has listened to, oldest first."""
         r, p = db.records, db.parts
         join = (p.c.device == r.c.device) & (p.c.record_id == r.c.record_id) & (p.c.kind == "correction_audio")
-        query = select(r.c.device, r.c.record_id, p.c.path).join(p, join).where(r.c.transcript.is_(None))
+        query = select(r.c.device, r.c.body, p.c.path).join(p, join).where(r.c.transcript.is_(None))
         with self._store.reading() as connection:
             rows = connection.execute(query.order_by(r.c.received_at)).all()
-        return [(device, record_id, self._dataset.folder / path) for device, record_id, path in rows]
+        folder = self._dataset.folder
+        return [UnheardCorrection(own, strict.read(CorrectionRecord, body), folder / path) for own, body, path in rows]
 
     @contextmanager
     def _writing(self) -> Iterator[_Batch]:
