@@ -47,7 +47,7 @@ def _stand_back() -> None:
 
 
 def _words(options: dict[str, str], wav: bytes) -> dict[str, object]:
-    """The fields of device.transcription.listening.HeardWords."""
+    """The fields of device.transcription.listening.ListenResult."""
     from shared import languages
     from shared.speech import NOTHING, acoustic, proposal
     from shared.speech.sphinx import PocketsphinxTranscriber

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-from device.transcription.listening import HeardWords, ListenPlan
+from device.transcription.listening import ListenResult, ListenPlan
 from device.transcription.transcription import MOST_WAITING, Transcription
 from shared.clock import SystemClock
 from shared.messages import CorrectionRecord
@@ -25,7 +25,7 @@ class Back:
 
     came: list[tuple[str, str | None]] = field(default_factory=list)
 
-    def done(self, record: CorrectionRecord, words: HeardWords | None) -> None:
+    def done(self, record: CorrectionRecord, words: ListenResult | None) -> None:
         self.came.append((record.correction_id[-2:], None if words is None else words.text))
 
     def made(self, text: str) -> Transcription:
@@ -95,7 +95,7 @@ def test_who_is_told_may_fail_and_the_next_one_is_listened_to_all_the_same() -> 
     listener = back.made(ECHO)
     done, calls = listener._done, list[str]()
 
-    def crooked(record: CorrectionRecord, words: HeardWords | None) -> object:
+    def crooked(record: CorrectionRecord, words: ListenResult | None) -> object:
         calls.append(record.correction_id)
         if len(calls) == 1:
             raise RuntimeError("nobody foresaw this")

@@ -113,7 +113,7 @@ def test_what_the_wearer_erases_takes_its_words_along(house: House) -> None:
     assert any(b"flamingo" in path.read_bytes() for path in files)
     wish = EraseRecord("pi-1-b00t-e001", "pi-1", 1_700_000_000.0, ("pi-1-b00t-c0000",))
     assert house.merge.put_record("pi-1", "erase", wish).state == "merged"
-    assert [waiting for waiting in house.merge.unheard()] == []
+    assert house.merge.unheard() == []
     assert not [path.name for path in house.home.rglob("*.jsonl") if b"flamingo" in path.read_bytes()]
 
 
