@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from device.transcription.listening import ListenResult, ListenPlan, listen
+from device.transcription.listening import ListenPlan, ListenResult, listen
 from shared import atomic, vocabulary
 from shared.clock import SystemClock
 from tests.shared.speech.voices import say

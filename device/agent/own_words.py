@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from device.moments.sealer import Parcel
 from device.outbox.late import LateOutbox
-from device.transcription.listening import RECOGNISER, ListenResult, ListenPlan
+from device.transcription.listening import RECOGNISER, ListenPlan, ListenResult
 from device.transcription.transcription import Transcription
 from shared.clock import Clock
 from shared.errors import ConfigError, MessageError

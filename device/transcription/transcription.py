@@ -6,7 +6,7 @@ import logging
 import queue
 from collections.abc import Callable
 
-from device.transcription.listening import ListenResult, ListenPlan, listen
+from device.transcription.listening import ListenPlan, ListenResult, listen
 from shared.background import Background
 from shared.clock import Clock
 from shared.errors import MediaError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-from device.transcription.listening import ListenResult, ListenPlan
+from device.transcription.listening import ListenPlan, ListenResult
 from device.transcription.transcription import MOST_WAITING, Transcription
 from shared.clock import SystemClock
 from shared.messages import CorrectionRecord
