@@ -103,6 +103,17 @@ def test_what_is_missing_is_found_without_loading_a_recogniser(tmp_path: Path, m
         ListenPlan().check()
 
 
+def test_an_agent_that_is_to_listen_loads_no_recogniser_itself() -> None:
+    """It is 80 MB, and is not there at all where the extra is not installed."""
+    code = (
+        "import sys; sys.modules['pocketsphinx'] = None\n"
+        "import device.agent.run, device.commands.main, device.transcription.child, shared.speech.sphinx\n"
+        "assert sys.modules['pocketsphinx'] is None"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_torn_model_ends_the_process_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "mdef").write_bytes(b"torn")
     (tmp_path / "own.dict").write_text("apfel AE P AH L\n")
