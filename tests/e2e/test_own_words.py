@@ -18,7 +18,7 @@ CONE = "Caution, cone on the left."
 
 
 @needs_espeak
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_correction_is_heard_by_the_device_read_back_and_proposed_by_a_server_that_listens_to_nothing(
     site: Site, tmp_path: Path
 ) -> None:

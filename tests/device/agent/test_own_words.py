@@ -104,6 +104,7 @@ def test_without_the_extra_it_is_said_at_the_start_and_corrections_go_as_before(
 
 
 @needs_espeak
+@pytest.mark.soak
 def test_a_recogniser_that_fails_is_told_once_and_costs_nothing_else(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
@@ -130,6 +131,7 @@ def test_a_hot_board_leaves_it_to_the_server(tmp_path: Path) -> None:
 
 
 @needs_espeak
+@pytest.mark.soak
 def test_a_walk_that_is_ended_does_not_wait_for_its_words(tmp_path: Path) -> None:
     walk = made(tmp_path, (0.5, "cone on the left"), seconds=4.0)
     walked(walk, lambda: bool(corrections(tmp_path)), "a correction")
