@@ -61,7 +61,7 @@ class OwnWords:
             return
         try:
             self._plan.check()
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             logger.error("Corrections are left to the server: %s", error)
             self._why_not, self._transcription = str(error), None
             self._ports.announce(NOT_HEARD_HERE, ABOUT)

@@ -99,7 +99,7 @@ def test_that_nothing_should_have_been_said_is_understood_too(house: House) -> N
 
 def test_the_language_of_the_words_does_not_matter_to_their_meaning(house: House) -> None:
     sent = moment()
-    words = CONE | {"heard": "kegel links"}
+    words: dict[str, Any] = CONE | {"heard": "kegel links"}
     house.send_all([sent, spoken(sent.record.chunk_id, as_wav(np.zeros(SAMPLE_RATE_HZ)), **words)])
     assert transcribe_waiting(house.merge, None, stop=lambda: False, language=languages.load("es")) == 1
     [row] = house.dataset.rows()
