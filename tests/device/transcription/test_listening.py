@@ -81,13 +81,13 @@ def test_however_it_ends_the_reason_is_told(text: str, why: str) -> None:
 
 
 def test_a_long_sound_reaches_a_process_that_is_slow_to_take_it_whole() -> None:
-    slow = "import json, sys, time; time.sleep(0.7); n = len(sys.stdin.buffer.read())"
+    slow = "import json, sys, threading; threading.Event().wait(0.7); n = len(sys.stdin.buffer.read())"
     answer = """print(json.dumps({"text": str(n), "meaning": "", "confidence": 0.0}))"""
     assert heard(b"x" * 1_000_000, program(f"{slow}; {answer}")) == ("1000000", "")
 
 
 def test_one_that_hangs_is_ended_and_one_that_is_no_longer_wanted_too() -> None:
-    hangs = "import time; time.sleep(600)"
+    hangs = "import signal; signal.pause()"
     with pytest.raises(MediaError, match="did not come to an end"):
         heard(b"x" * 1_000_000, program(hangs, most_s=0.3))
     assert listen(b"x" * 1_000_000, program(hangs), SystemClock(), may_go_on=lambda: False) is None

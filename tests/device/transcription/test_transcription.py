@@ -16,7 +16,7 @@ ECHO = """
 import json, sys
 print(json.dumps({"text": sys.stdin.read(), "meaning": "", "confidence": 0.5}))
 """
-SLEEP = "import time; time.sleep(600)"
+SLEEP = "import signal; signal.pause()"
 
 
 @dataclass(slots=True)
