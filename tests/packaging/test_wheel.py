@@ -113,6 +113,7 @@ def test_one_extra_leaves_out_the_onnxruntime_that_would_write_over_a_boards_own
     assert extras["device"] - extras["device-jetson"] == {"onnxruntime"}
     assert extras["device-jetson"] < extras["device"]
     assert "onnxruntime" in extras["server"]
+    assert extras["device-speech"] == {"pocketsphinx"}, "beside one of the two"
     assert "onnxruntime" not in {re.split("[<>=!~]", item)[0] for item in project["dependencies"]}
 
 

@@ -28,6 +28,7 @@ from shared import atomic, messages
 from shared.clock import ManualClock
 from shared.erasure import id_of
 from shared.messages import CorrectionHeard, EraseRecord, Part
+from shared.speech import Transcript
 from tests.server.dataset.moments import House, Moment, Spoken, moment, sound, spoken
 
 ONE, TWO, THREE = (moment(n, seed=n, raw_output="Stop, curb ahead.") for n in range(3))
@@ -294,8 +295,8 @@ def test_a_wish_that_was_cut_short_is_done_by_the_next_writer(house: House, step
 
 def test_what_is_understood_of_a_correction_is_told_to_its_device(house: House) -> None:
     class Ears:
-        def transcribe(self, wav: bytes) -> speech.Transcript:
-            return speech.Transcript("stop curb ahead", 0.9)
+        def transcribe(self, wav: bytes) -> Transcript:
+            return Transcript("stop curb ahead", 0.9)
 
     told: list[tuple[str, CorrectionHeard]] = []
     house.send_all([TWO, SAID])
