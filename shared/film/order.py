@@ -2,14 +2,15 @@
 
 AVI has no times of presentation: FFmpeg makes some up, and with B-frames some of them are those of a neighbour. The
 decoder's own order is right. So a picture whose stamp lies shortly before that of the picture before it follows that
-one, as long after it as they were apart in the file.
+one, as long after it as they were apart in the file. So does one far beyond all that was read: a damaged stamp, or the
+first one of a clock that was set (shared.film.joins).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.film.joins import BACK_S
+from shared.film.joins import BACK_S, JUMP_S
 
 _EDGE_S = 1e-6
 _LONGEST_STEP_S = 1.0
@@ -24,12 +25,16 @@ class Shown:
     """By its place in the file; None = not known."""
 
 
-def after(shown: Shown | None, stamp_s: float, decoded_s: float | None, picture_s: float) -> Shown:
+def after(shown: Shown | None, stamp_s: float, decoded_s: float | None, *, picture_s: float, end_s: float) -> Shown:
     """The next picture, by its own stamp or right after the one before.
 
-    stamp_s: when it is shown, by the file; decoded_s: when it was decoded, by the file; picture_s: between two pictures
+    stamp_s: when it is shown, by the file; decoded_s: when it was decoded, by the file; picture_s: between two
+    pictures; end_s: where all that was read of the film ends
     """
-    if shown is None or not shown.at_s - BACK_S <= stamp_s < shown.at_s - _EDGE_S:
+    if shown is None:
+        return Shown(stamp_s, decoded_s)
+    early = shown.at_s - BACK_S <= stamp_s < shown.at_s - _EDGE_S
+    if not early and stamp_s <= max(shown.at_s, end_s) + JUMP_S:
         return Shown(stamp_s, decoded_s)
     step_s = 0.0 if decoded_s is None or shown.decoded_s is None else decoded_s - shown.decoded_s
     return Shown(shown.at_s + (step_s if 0.0 < step_s <= _LONGEST_STEP_S else picture_s), decoded_s)
