@@ -104,11 +104,7 @@ def find(path: Path, *, untimed_fps: float = 0.0) -> Footage:
         if packets.untimed:
             fps = untimed_fps or fps or opening.UNTIMED_FPS
             length_s = sum(bool(packet.size) for packet in packets) / fps
-        elif (
-            length_s is None
-            or not any(name in container.format.name for name in _INDEXED)
-            or _may_jump(container, stream)
-        ):
+        elif length_s is None or not _is_trusted(container, stream):
             for _ in packets:  # places all stamps
                 pass
             length_s = packets.line.end_s
@@ -117,11 +113,13 @@ def find(path: Path, *, untimed_fps: float = 0.0) -> Footage:
     return Footage(path, max(length_s, SHORTEST_CHUNK_S), fps, has_sound, pixel, packets.untimed, packets.line.joins)
 
 
-def _may_jump(container: InputContainer, stream: av.VideoStream) -> bool:
-    """Whether its index has a hole, up to the length that its header says: that may be the jump of a clock."""
+def _is_trusted(container: InputContainer, stream: av.VideoStream) -> bool:
+    """Whether its header's length counts: not where its index has a hole, which may be the jump of a clock."""
+    if not any(name in container.format.name for name in _INDEXED):
+        return False
     base_s, end_s = float(stream.time_base or 0), opening.start_s(container) + (opening.length_s(container) or 0.0)
     times_s = [entry.timestamp * base_s for entry in stream.index_entries]
-    return any(after_s - before_s > JUMP_S for before_s, after_s in pairwise([*times_s, end_s]))
+    return all(after_s - before_s <= JUMP_S for before_s, after_s in pairwise([*times_s, end_s]))
 
 
 def read(footage: Footage, number: int) -> Chunk | None:
