@@ -134,8 +134,7 @@ class Pictures:
 
     def _ordered(self, frame: av.VideoFrame) -> float:
         picture_s = 1 / (self.fps or opening.UNTIMED_FPS)
-        decoded_s = None if frame.dts is None else float(frame.dts * frame.time_base)
-        end_s = self._packets.line.end_s
+        decoded_s, end_s = order.seconds(frame.dts, frame.time_base), self._packets.line.end_s
         self._shown = order.after(self._shown, frame.time, decoded_s, picture_s=picture_s, end_s=end_s)
         return self._shown.at_s
 

@@ -159,9 +159,10 @@ class _Tape(Generic[FrameT]):
     next chunk goes on from there."""
 
     def __init__(self, footage: Footage, kind: type[FrameT], *, most_kept: int) -> None:
-        self._footage, self._kind = footage, kind
+        self._footage = footage
+        self._kind: type[FrameT] = kind
         self._decoder: Iterator[tuple[float, FrameT]] | None = None
-        self._kept = deque[tuple[float, FrameT]](maxlen=most_kept)
+        self._kept: deque[tuple[float, FrameT]] = deque(maxlen=most_kept)
 
     def frames(self, from_s: float) -> Iterator[tuple[float, FrameT]]:
         """As `_frames`. One caller at a time."""
@@ -292,8 +293,7 @@ def _timed(packets: Packets[Any], picture_s: float, *, sought: bool) -> Iterator
     for packet in packets:
         for frame in _whole_frames(packet):
             if isinstance(frame, av.VideoFrame) and frame.pts is not None:
-                decoded_s = None if frame.dts is None else float(frame.dts * frame.time_base)
-                end_s = packets.line.end_s
+                decoded_s, end_s = order.seconds(frame.dts, frame.time_base), packets.line.end_s
                 shown = order.after(shown, frame.time, decoded_s, picture_s=picture_s, end_s=end_s)
                 last_s = shown.at_s
             elif frame.pts is not None:

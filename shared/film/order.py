@@ -9,6 +9,7 @@ first one of a clock that was set (shared.film.joins).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from shared.film.joins import BACK_S, JUMP_S
 
@@ -23,6 +24,11 @@ class Shown:
     at_s: float
     decoded_s: float | None = None
     """By its place in the file; None = not known."""
+
+
+def seconds(stamp: int | None, base: Fraction | None) -> float | None:
+    """A stamp on its time base; None where one of them is not known."""
+    return None if stamp is None or base is None else float(stamp * base)
 
 
 def after(shown: Shown | None, stamp_s: float, decoded_s: float | None, *, picture_s: float, end_s: float) -> Shown:
