@@ -78,7 +78,7 @@ def test_recordings_that_were_joined_are_walked_and_labelled_to_the_end_and_the_
 
 def with_stamps(path: Path, stamps_s: list[float], *, key_every: int) -> Path:
     with av.open(str(path), "w") as out:
-        stream = cast(av.VideoStream, out.add_stream("libx264", rate=15))
+        stream = out.add_stream("libx264", rate=15)
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
         stream.options = {"g": str(key_every), "bf": "0"}
         for number, stamp_s in enumerate(stamps_s):
