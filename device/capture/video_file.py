@@ -43,7 +43,7 @@ class Pictures:
         self.head: av.VideoFrame | None = None
         self.head_t_s: float | None = None
         self._last_t_s: float | None = None
-        self._shown: order.Shown | None = None
+        self._shown: order.PlacedPicture | None = None
         self.fps = opening.rate(stream)
         self.untimed = self._packets.untimed
         if self.untimed:

@@ -289,7 +289,7 @@ def _decode(footage: Footage, kind: type[FrameT], *, seek_s: float | None) -> It
 def _timed(packets: Packets[Any], picture_s: float, *, sought: bool) -> Iterator[tuple[float, Any]]:
     """Frames with their times; one without follows the one before. sought: what comes first may be anywhere"""
     last_s: float | None = None if sought else -picture_s
-    shown: order.Shown | None = None
+    shown: order.PlacedPicture | None = None
     for packet in packets:
         for frame in _whole_frames(packet):
             if isinstance(frame, av.VideoFrame) and frame.pts is not None:

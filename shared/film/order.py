@@ -18,7 +18,7 @@ _LONGEST_STEP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PlacedPicture:
     """The last picture."""
 
     at_s: float
@@ -31,16 +31,18 @@ def seconds(stamp: int | None, base: Fraction | None) -> float | None:
     return None if stamp is None or base is None else float(stamp * base)
 
 
-def after(shown: Shown | None, stamp_s: float, decoded_s: float | None, *, picture_s: float, end_s: float) -> Shown:
+def after(
+    shown: PlacedPicture | None, stamp_s: float, decoded_s: float | None, *, picture_s: float, end_s: float
+) -> PlacedPicture:
     """The next picture, by its own stamp or right after the one before.
 
     stamp_s: when it is shown, by the file; decoded_s: when it was decoded, by the file; picture_s: between two
     pictures; end_s: where all that was read of the film ends
     """
     if shown is None:
-        return Shown(stamp_s, decoded_s)
+        return PlacedPicture(stamp_s, decoded_s)
     early = shown.at_s - BACK_S <= stamp_s < shown.at_s - _EDGE_S
     if not early and stamp_s <= max(shown.at_s, end_s) + JUMP_S:
-        return Shown(stamp_s, decoded_s)
+        return PlacedPicture(stamp_s, decoded_s)
     step_s = 0.0 if decoded_s is None or shown.decoded_s is None else decoded_s - shown.decoded_s
-    return Shown(shown.at_s + (step_s if 0.0 < step_s <= _LONGEST_STEP_S else picture_s), decoded_s)
+    return PlacedPicture(shown.at_s + (step_s if 0.0 < step_s <= _LONGEST_STEP_S else picture_s), decoded_s)
