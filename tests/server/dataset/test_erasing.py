@@ -321,7 +321,12 @@ def test_the_folders_of_deleted_files_are_synced_before_the_wish_is_acknowledged
     house.send_all([ONE, TWO])
     synced: list[Path] = []
     sync = atomic.fsync_dir
-    monkeypatch.setattr(atomic, "fsync_dir", lambda folder: (synced.append(folder), sync(folder)))
+
+    def noted(folder: Path) -> None:
+        synced.append(folder)
+        sync(folder)
+
+    monkeypatch.setattr(atomic, "fsync_dir", noted)
     erase(house, wish(TWO.record.chunk_id))
     assert {house.dataset.folder / "frames", house.dataset.folder / "audio"} <= set(synced)
 
