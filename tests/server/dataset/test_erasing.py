@@ -21,13 +21,15 @@ from server.dataset import wishes
 from server.dataset.came import Came, Merged, RecordCame
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
+from server.ingest.ingest import Ingest
+from server.ingest.limits import LimitsSettings
 from server.maintenance.check import check
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared import atomic, messages
 from shared.clock import ManualClock
 from shared.erasure import id_of
-from shared.messages import CorrectionHeard, EraseRecord, Part
+from shared.messages import Begin, CorrectionHeard, Envelope, EraseRecord, Part
 from tests.server.dataset.moments import House, Moment, Spoken, moment, sound, spoken
 
 ONE, TWO, THREE = (moment(n, seed=n, raw_output="Stop, curb ahead.") for n in range(3))
@@ -353,3 +355,26 @@ def test_a_wish_about_more_records_than_a_message_names_is_done_and_the_next_one
     assert house.send(moment(7, device="pi-1", seed=3))[0].reason == wishes.REFUSED
     with house.store.reading() as connection:
         assert wishes.unapplied(connection) == []
+
+
+def test_what_another_worker_takes_in_of_an_erased_moment_is_deleted_too(house: House) -> None:
+    limits = LimitsSettings(free_mb=0)
+    part = next(part for part in TWO.record.parts if part.kind == "frame")
+    name, data = f"{TWO.record.chunk_id}.frame", TWO.payloads["frame"]
+    begin = messages.encode(Begin(TWO.record.chunk_id, part, "pi-1"))
+    with (
+        closing(Ingest(house.home / "incoming", house.merge, settings=limits, shared=True)) as one,
+        closing(Ingest(house.home / "incoming", house.merge, settings=limits, shared=True)) as other,
+    ):
+        one.handle("pi-1", ["up", name, "begin"], begin)
+        one.handle("pi-1", ["up", name, "0"], data[:-1])
+        one.settle()
+        assert data[:-1] in everything(house)
+        record = wish(TWO.record.chunk_id)
+        event = messages.encode(Envelope("erase", record.erase_id, messages.to_dict(record)))
+        other.handle("pi-1", ["up", "event"], event)
+        other.settle()
+        assert data[:-1] not in everything(house)
+        one.handle("pi-1", ["up", name, str(len(data) - 1)], data[-1:])
+        one.settle()
+        assert data[:-1] not in everything(house)
