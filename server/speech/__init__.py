@@ -63,6 +63,9 @@ def transcribe_waiting(
             break
         try:
             heard = transcriber.transcribe(path.read_bytes())
+        except FileNotFoundError:  # erased meanwhile, or lost: those after it are listened to all the same
+            logger.warning("Correction %s of %s has no sound any more.", correction_id, device)
+            continue
         except MediaError as error:
             logger.warning("Correction %s of %s: %s", correction_id, device, error)
             heard = NOTHING

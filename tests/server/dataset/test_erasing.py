@@ -378,3 +378,20 @@ def test_what_another_worker_takes_in_of_an_erased_moment_is_deleted_too(house: 
         one.handle("pi-1", ["up", name, str(len(data) - 1)], data[-1:])
         one.settle()
         assert data[:-1] not in everything(house)
+
+
+def test_a_correction_that_is_erased_just_before_it_is_listened_to_holds_up_no_other(house: House) -> None:
+    other = spoken(ONE.record.chunk_id, sound(8), n=4)
+    house.send_all([ONE, TWO, SAID, other])
+
+    class Ears:
+        """Somebody who erases while the first one is listened to."""
+
+        def transcribe(self, wav: bytes) -> speech.Transcript:
+            for one in house.dataset.folder.glob("audio/*"):
+                if one.read_bytes() in (SAID.payloads["correction_audio"], other.payloads["correction_audio"]):
+                    one.unlink()
+            return speech.Transcript("stop curb ahead", 0.9)
+
+    assert speech.transcribe_waiting(house.merge, Ears(), stop=lambda: False) == 1
+    assert speech.transcribe_waiting(house.merge, Ears(), stop=lambda: False) == 0
