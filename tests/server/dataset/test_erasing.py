@@ -29,7 +29,7 @@ from server.review.decisions import ReviewDecision
 from shared import atomic, messages
 from shared.clock import ManualClock
 from shared.erasure import id_of
-from shared.messages import Begin, CorrectionHeard, Envelope, EraseRecord, Part
+from shared.messages import Ack, Begin, CorrectionHeard, Envelope, EraseRecord, Part
 from tests.server.dataset.moments import House, Moment, Spoken, moment, sound, spoken
 
 ONE, TWO, THREE = (moment(n, seed=n, raw_output="Stop, curb ahead.") for n in range(3))
@@ -395,3 +395,17 @@ def test_a_correction_that_is_erased_just_before_it_is_listened_to_holds_up_no_o
 
     assert speech.transcribe_waiting(house.merge, Ears(), stop=lambda: False) == 1
     assert speech.transcribe_waiting(house.merge, Ears(), stop=lambda: False) == 0
+
+
+def test_a_server_whose_disk_is_full_erases_though_it_takes_nothing_else(house: House) -> None:
+    house.send_all([ONE])
+    full = LimitsSettings(free_mb=1_000_000_000)
+    record = wish(ONE.record.chunk_id)
+    answers = {}
+    with closing(Ingest(house.home / "incoming", house.merge, settings=full)) as ingest:
+        for kind, name, body in (("chunk", TWO.record.chunk_id, TWO.record), ("erase", record.erase_id, record)):
+            event = messages.encode(Envelope(kind, name, messages.to_dict(body)))
+            replies = [*ingest.handle("pi-1", ["up", "event"], event), *ingest.settle()]
+            answers[kind] = messages.decode(Ack, replies[-1][1]).state
+    assert answers == {"chunk": "paused", "erase": "merged"}
+    assert house.dataset.rows() == []
