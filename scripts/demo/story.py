@@ -161,8 +161,8 @@ def walk(
         "--speech": demo.out / f"{name}.speech.wav",
         "--captions": captions,
         "--report": report_file,
-        "--linger-s": 60,
-        "--update-first-s": 90,
+        "--linger-s": 600,
+        "--update-first-s": 600,
     }
     if buttons is not None:
         options["--buttons"] = buttons
@@ -204,8 +204,8 @@ def _synced(demo: Demo, first: dict[str, Any]) -> dict[str, Any]:
 
 
 def all_merged(caregiver: Caregiver, walk_report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The server's samples once all chunks of a walk are there and its corrections transcribed, or after a minute."""
-    deadline = time.monotonic() + 60
+    """The server's samples once all chunks of a walk are there and its corrections transcribed, or after ten minutes."""
+    deadline = time.monotonic() + 600
     while True:
         samples = caregiver.samples()
         ids = {sample[name] for sample in samples for name in ("sample_id", "correction_id")}
@@ -228,11 +228,17 @@ def _confirm(demo: Demo, truths: Sequence[ChunkTruth], first: dict[str, Any]) ->
 def _night(demo: Demo) -> dict[str, Any]:
     with demo.screen.step("The night: retrain with LoRA, export, gate"):
         printed = demo.call("retrain", "retrain", "--json", timeout_s=3600)
-        night: dict[str, Any] = json.loads(printed[printed.rindex("\n{\n") :])
+        night = told_last(printed)
         if night["outcome"] != "promoted":
             raise WaycueError(f"The gate kept the champion: {'; '.join(night['reasons'])}")
         demo.screen.note(f"{night['version']} promoted: {night['reasons'][0]}")
     return night
+
+
+def told_last(printed: str) -> dict[str, Any]:
+    """The JSON object at the end of what a command printed."""
+    found: dict[str, Any] = json.loads(printed[f"\n{printed}".rindex("\n{\n") :])
+    return found
 
 
 def _second_walk(demo: Demo) -> dict[str, Any]:
