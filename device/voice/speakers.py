@@ -36,6 +36,9 @@ FADE_MS = 5  # a cut in the middle of a vowel clicks
 DEAD_AFTER_S = 2.0  # no callback for this long: the sound card is gone (PortAudio reports nothing when it is unplugged)
 CLOSE_TIMEOUT_S = 2.0  # PortAudio is known to hang in abort() after a card was unplugged
 HANGS_S = 20.0  # so long in one call, the sound system does not come back: a new process may find another
+CARD_RATE_HZ = 48_000
+"""Of ALSA's shared output (dmix). With its own rate and channels nothing is converted inside alsa-lib, whose converters
+check themselves with an assert (snd_pcm_plugin_status) that has ended the agent."""
 MOST_DELAY_S = 1.0  # some drivers report nonsense as output time
 HEADSET_LOST = "Headset lost."
 HEADSET_CONNECTED = "Headset connected."
@@ -274,9 +277,10 @@ class Speakers:
         why: MediaError | None = None
         with _environment(environ):  # PortAudio lists only what it can open, so with it from the start
             sounddevice = portaudio.listed_anew()
+            first_hz = CARD_RATE_HZ if "ALSA_CARD" in environ else SPEECH_RATE_HZ
             for device in devices:
                 try:
-                    self._stream = self._opened(sounddevice, device, most_channels)
+                    self._stream = self._opened(sounddevice, device, most_channels, first_hz)
                     self._called_s = self._clock.monotonic_s()
                     self._stream.start()
                     return
@@ -290,15 +294,15 @@ class Speakers:
         assert why is not None
         raise why
 
-    def _opened(self, sounddevice: Any, device: str | int | None, most_channels: int) -> Any:
-        """The stream at the voice's own rate, or at the card's where it takes no other; with two channels where it may
-        and can."""
+    def _opened(self, sounddevice: Any, device: str | int | None, most_channels: int, first_hz: int) -> Any:
+        """The stream at a first rate, at the voice's own, or at the card's where it takes no other; with two channels
+        where it may and can."""
         last: Exception | None = None
         facts = sounddevice.query_devices(device, "output")
         default_hz, has = int(facts["default_samplerate"]), int(facts["max_output_channels"])
         channels = 2 if self._stereo and min(has, most_channels) >= 2 else 1
         ended = threading.Event()
-        for rate_hz in (SPEECH_RATE_HZ, default_hz):
+        for rate_hz in dict.fromkeys((first_hz, SPEECH_RATE_HZ, default_hz)):
             try:
                 stream = sounddevice.OutputStream(
                     samplerate=rate_hz,
