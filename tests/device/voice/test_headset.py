@@ -185,7 +185,9 @@ def test_a_headset_that_stays_listed_and_takes_no_sound_is_left_for_an_output_th
     until(lambda: wearer.is_on("another"), "the better one of those that work")
 
 
-@pytest.mark.parametrize("silenced", ["sink muted", "sink at 0", "stream muted"])
+@pytest.mark.parametrize(
+    "silenced", ["sink muted", *(pytest.param(what, marks=pytest.mark.soak) for what in ("sink at 0", "stream muted"))]
+)
 def test_an_output_that_somebody_silenced_is_switched_on_and_what_was_not_heard_is_said_again(
     own_pulse: PulseChild, wearer: Wearer, silenced: str
 ) -> None:
