@@ -139,25 +139,24 @@ class Speakers:
             text = f"{self._buffering.buffer_s * 1000:.0f} ms ({LEAST_S * 1000:.0f} to {MOST_S * 1000:.0f})"
             logger.warning("The buffer of the sound output is %s from its next pause on.", text)
         if self._outputs is not None and self.output is not None:
+            if self.is_alive and now_s - self._opened_s >= resting.WORKS_S:
+                self._rests = resting.worked(self._rests, self.output.name)
             self._look_at_outputs(self._outputs, self.output, now_s)
 
     def _look_at_outputs(self, outputs: OutputList, place: SoundOutput, now_s: float) -> None:
-        if self.is_alive and now_s - self._opened_s >= resting.WORKS_S:
-            self._rests = resting.worked(self._rests, place.name)
         if not outputs.changed() and not resting.any_due(self._rests, self._scanned_s, now_s):
             return
         listed, self._scanned_s = outputs.scan(), now_s
         self._rests = resting.of(self._rests, (other.name for other in listed))
-        self._gone = all(not _same(place, other) for other in listed)
+        self._gone = not _among(place, listed)
         self._off = not self._gone and self._audible.is_off(place)
         works = (other for other in listed if not resting.is_resting(self._rests, other.name, now_s))
         self._better = self._audible.moved or not _same(place, next(works, place))
 
     def open(self) -> None:
         """Raises: MediaError where there is no PortAudio or no such sound card."""
-        self._busy_since_s = (
-            self._busy_since_s or self._clock.monotonic_s()
-        )  # a hang lasts over the tries that it fails
+        # a hang lasts over the tries that it fails
+        self._busy_since_s = self._busy_since_s or self._clock.monotonic_s()
         try:
             self._open()
         except SoundSystemHangs:
@@ -168,8 +167,7 @@ class Speakers:
         self._busy_since_s = None
 
     def _open(self) -> None:
-        dead = self._stream is not None and (not self._is_called or self._ended.is_set())
-        soon = self._clock.monotonic_s() - self._opened_s <= resting.WORKS_S  # one that worked has a second try
+        dead = self._died_soon
         self._open_buffer_s = self._buffering.buffer_s
         self._close_stream()
         if self._outputs is None:
@@ -178,10 +176,15 @@ class Speakers:
         listed = self._outputs.scan()
         now_s = self._scanned_s = self._clock.monotonic_s()
         self._rests = resting.of(self._rests, (other.name for other in listed))
-        listed_still = self.output is not None and any(_same(self.output, other) for other in listed)
-        if self.output is not None and listed_still and dead and soon and self._outputs.answers:
+        if self.output is not None and dead and self._outputs.answers and _among(self.output, listed):
             self._rests = resting.failed(self._rests, self.output.name, now_s)
         self._open_first(sorted(listed, key=lambda place: resting.is_resting(self._rests, place.name, now_s)))
+
+    @property
+    def _died_soon(self) -> bool:
+        """It takes no sound, and has not for long; one that worked has a second try."""
+        soon = self._clock.monotonic_s() - self._opened_s <= resting.WORKS_S
+        return soon and self._stream is not None and (not self._is_called or self._ended.is_set())
 
     def _open_first(self, listed: Sequence[SoundOutput]) -> None:
         """The first of them that works. Raises: MediaError."""
@@ -199,7 +202,7 @@ class Speakers:
                 continue
             self._gone = self._off = self._better = False
             self._opened_s = self._clock.monotonic_s()
-            self.was_lost = self.output is not None and all(not _same(self.output, other) for other in listed)
+            self.was_lost = self.output is not None and not _among(self.output, listed)
             self._tell(self.output, place)
             if was_off:
                 logger.warning("%s was muted; it is switched on.", place)
@@ -364,6 +367,10 @@ def _silence(frames: int, channels: int) -> Samples:
 
 def _same(one: SoundOutput, other: SoundOutput) -> bool:
     return (one.through, one.name) == (other.through, other.name)
+
+
+def _among(one: SoundOutput, listed: Sequence[SoundOutput]) -> bool:
+    return any(_same(one, other) for other in listed)
 
 
 @contextmanager
