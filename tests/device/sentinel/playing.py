@@ -1,7 +1,8 @@
 """A player in a process of its own, as the sentinel has it: FOLDER OUTPUT SAYING TIMES AGAIN.
 
 libpulse refuses to work in the fork of a process that had loaded it, which the tests' own process may have. Prints
-JSON: `heard` of the last sound, which is tried AGAIN so often while it is not heard, `begun` and `left`: processes of sounds, at once and at the end.
+JSON: `heard` of the last sound, which is tried AGAIN so often while it is not heard, `begun` and `left`: processes of
+sounds, at once and at the end.
 """
 
 from __future__ import annotations
