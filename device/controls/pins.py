@@ -7,6 +7,7 @@ import os
 import queue
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -49,10 +50,13 @@ def open_pin(pin: str | int, setting: str, *, kind: str = "Button", **options: A
     try:
         opened = getattr(gpiozero, kind)(pin, **options)
     except Exception as error:  # noqa: BLE001 - pin factories raise RuntimeError, lgpio.error and others
+        # Each try warns of every library that it did without; pins are tried for ever.
+        warnings.filterwarnings("ignore", category=gpiozero.exc.PinFactoryFallback)
         if not _PINS_IN_USE:  # gpiozero keeps the library that it fell back to, also where that one cannot work
             gpiozero.Device.pin_factory = None
         raise ConfigError(
-            f"The {kind.lower()} on pin {pin} cannot be used: {error}.", hint=f"Check {setting}, and that this is a Pi."
+            f"The {kind.lower()} on pin {pin} cannot be used: {str(error).rstrip('!.')}.",
+            hint=f"Check {setting}, and that this is a Pi.",
         ) from None
     _PINS_IN_USE.add(pin)
     return opened
