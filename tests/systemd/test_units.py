@@ -112,7 +112,7 @@ def test_a_unit_that_needs_devices_keeps_them_with_every_systemd(name: str) -> N
 
 
 def test_the_sentinel_may_open_a_sound_card_that_the_kernel_learns_of_after_its_start() -> None:
-    """A class by its name, char-alsa, is looked up in /proc/devices at the start, and lets nothing through if missing."""
+    """A class by its name is looked up in /proc/devices at the start, and lets nothing through where it is missing."""
     assert read("waycue-sentinel.service")["Service"]["DeviceAllow"] == "char-116 rw"  # SNDRV_MAJOR, sound/core.h
 
 
