@@ -19,7 +19,7 @@ from tests.server.learn.parts import save_field_checkpoint
 
 def test_the_rewritten_decoder_gives_the_exporters_logits(tmp_path: Path) -> None:
     made = checkpoints.load(save_field_checkpoint(tmp_path / "hub"))
-    export_decoder(made.model.eval(), tmp_path / DECODER)
+    export_decoder(made.model, tmp_path / DECODER)
     before = onnxruntime.InferenceSession(str(tmp_path / DECODER))
     lean(tmp_path / DECODER, made.model.model.text_model.rotary_emb)
     after = onnxruntime.InferenceSession(str(tmp_path / DECODER))
