@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from server.broker.child import BrokerChild, find_mosquitto
 from shared import file_lock
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tests.secure import SecureSite
 
 
-settings.register_profile("waycue", max_examples=50, deadline=None)  # a busy machine is slow, which is no fault
+# A busy machine is slow, which is no fault.
+settings.register_profile("waycue", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("waycue")
 
 
