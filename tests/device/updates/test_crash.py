@@ -18,7 +18,7 @@ from tests.device.updates.house import QUICK
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "at_least"),
-    [((), 45), pytest.param(("--first-too",), 90, marks=pytest.mark.soak)],
+    [((), 70), pytest.param(("--first-too",), 90, marks=pytest.mark.soak)],
     ids=["last", "first and last"],
 )
 def test_killed_at_every_kind_of_durable_step_a_model_is_always_loadable_and_the_update_ends(
