@@ -73,8 +73,8 @@ def device_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("device")
     run(sys.executable, "-m", "venv", folder / "venv", cwd=folder, timeout_s=120)
     python = folder / "venv" / "bin" / "python"
-    pip = (python, "-m", "pip", "install", "--quiet", "--prefer-binary", "--constraint", ROOT / "constraints.txt")
-    run(*pip, f"waycue[device] @ {wheel.as_uri()}", cwd=folder, timeout_s=400)
+    pip = (python, "-m", "pip", "install", "--quiet", "--prefer-binary", "--no-compile")
+    run(*pip, "--constraint", ROOT / "constraints.txt", f"waycue[device] @ {wheel.as_uri()}", cwd=folder, timeout_s=400)
     return python
 
 

@@ -106,7 +106,7 @@ def test_a_sound_card_that_hangs_is_let_go_and_comes_back(pulse: PulseChild) -> 
         while source.read(0.1) is not None:  # what had come before
             assert time.monotonic() - started < 20
         pulse.thaw()
-        until(lambda: source.healthy, "the microphone to be back", timeout_s=40)
+        until(lambda: source.healthy, "the microphone to be back")
         until(lambda: isinstance(source.read(0.1), SoundBlock), "sound")
     finally:
         pulse.thaw()

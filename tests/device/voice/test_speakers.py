@@ -200,7 +200,7 @@ def test_a_sound_card_that_hangs_ends_the_utterance_and_never_hangs_the_voice(pu
     until(collect(voice, heard, UtteranceEnded(2)), "the end of a warning that nobody heard")
     assert len(troubles) == 1
     pulse.thaw()
-    until(lambda: troubles[-1] == "", "the sound output to be found again", timeout_s=30)
+    until(lambda: troubles[-1] == "", "the sound output to be found again")
     voice.say(VoiceUtterance(3, "a long note", 3))
     until(
         lambda: (
