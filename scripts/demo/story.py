@@ -204,7 +204,7 @@ def _synced(demo: Demo, first: dict[str, Any]) -> dict[str, Any]:
 
 
 def all_merged(caregiver: Caregiver, walk_report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The server's samples once all chunks of a walk are there and its corrections transcribed, or after ten minutes."""
+    """The server's samples once a walk's chunks are all there and its corrections transcribed, or after ten minutes."""
     deadline = time.monotonic() + 600
     while True:
         samples = caregiver.samples()
