@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -295,9 +295,19 @@ class _Device:
         self._ledger.say("sealed", record.chunk_id)
 
     def _seal_correction(self, number: int) -> None:
+        """It is held until the device has listened to it, as with corrections.transcribe = "device"."""
         record, wav = cargo.correction(self._orders.name, number)
-        self._box.seal_correction(record, wav)
-        self._ledger.say("sealed", record.correction_id)
+        name, heard = record.correction_id, None
+        self._box.hold(name)
+        try:
+            sealed = self._box.seal_correction(record, wav)
+            heard = replace(sealed, heard=cargo.HEARD, heard_meaning=cargo.HEARD, heard_confidence=0.9, heard_by="x")
+        except MessageError as error:
+            if "with other content" not in str(error):  # an earlier life had listened to it already
+                raise
+        finally:
+            self._box.let_go(name, heard)
+        self._ledger.say("sealed", name)
 
     def _prune(self) -> None:
         for record_id in self._box.prune(self._orders.prune_bytes).lost:

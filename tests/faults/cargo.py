@@ -20,6 +20,7 @@ from typing import Any
 from shared.messages import ChunkRecord, CorrectionRecord
 from tests.device.outbox import records
 
+HEARD = "Stop, curb ahead."
 CLIP_EVERY = 7
 CORRECTION_EVERY = 8
 CLIP_SIZES = (40_000, 250_000, 700_000)

@@ -95,10 +95,8 @@ def test_a_clock_that_is_set_while_it_records_is_one_walk_wherever_the_key_frame
     name: str, jump_s: float, key_every: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     times_s = [number / 15 for number in range(120)]
-    film = with_stamps(
-        tmp_path / name, [at_s + (jump_s if number >= 65 else 0.0) for number, at_s in enumerate(times_s)],
-        key_every=key_every,
-    )  # fmt: skip
+    stamps_s = [at_s + (jump_s if number >= 65 else 0.0) for number, at_s in enumerate(times_s)]
+    film = with_stamps(tmp_path / name, stamps_s, key_every=key_every)
     seen = walked(film)
     assert len(seen.times) == 120
     assert seen.times[-1] == pytest.approx(119 / 15, abs=0.3)
