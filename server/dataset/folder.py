@@ -90,6 +90,10 @@ class Dataset:
             raise DatasetError(f"{sha256!r:.70} is not a SHA-256.")
         return f"{folder}/{sha256}{suffix}"
 
+    def has(self, kind: str, sha256: str) -> bool:
+        """Whether a file with these bytes is in its place."""
+        return (self.folder / self.path_of(kind, sha256)).exists()
+
     def take(self, kind: str, sha256: str, *, source: Path) -> str:
         """Move a synced file, whose hash was checked, to its place; returns the path relative to the folder. The
         caller makes the move durable: it syncs that path's parent, once for many files.

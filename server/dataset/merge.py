@@ -303,6 +303,9 @@ class _Batch:
             came.path.unlink(missing_ok=True)
             return Merged("refused", wishes.REFUSED)
         reason = self._objection(came) or (objections.wrong_content(part.kind, came.path) if there else None)
+        if reason is not None and not there and not self._dataset.has(part.kind, part.sha256):
+            # No bytes, no contradiction: of a sealed file that another worker merged meanwhile only its seal is known.
+            return Merged("gone")
         if reason is not None:
             kept = self._set_aside(came) if there else ""
             self._quarantine(came.key, part.kind, sha256=part.sha256, path=kept, reason=reason)

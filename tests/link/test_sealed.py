@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from sqlalchemy import select
 
+from device.outbox import folder as outbox_folder
 from device.outbox.outbox import Outbox, OutboxItem
 from server.broker.child import BrokerChild
+from server.database import store as db
 from server.database.store import open_store
+from server.dataset.came import FileCame
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.identity import sealing_key
@@ -244,3 +248,22 @@ def test_an_older_key_that_cannot_be_read_now_refuses_nothing(memory_path: Path)
             assert "refused" not in {messages.decode(Ack, payload).state for _, payload in replies}
         path.chmod(0o600)
         assert {ends.bring(item).state for item in items} == {"merged"}
+
+
+def test_what_another_worker_opened_and_merged_in_that_moment_is_asked_for_again_and_not_refused(
+    memory_path: Path,
+) -> None:
+    """Of a file that is gone only its seal is known, which has another hash than what was in it."""
+    store, dataset = open_store(memory_path / "home"), Dataset(memory_path / "home" / "dataset")
+    with closing(store):
+        merge = Merge(store, dataset, SystemClock())
+        merge.put_record(DEVICE, "chunk", replace(chunk(1), parts=outbox_folder.parts(payloads(1))))
+        (memory_path / "opened").write_bytes(jpeg(1))
+        (frame,) = [part for part in outbox_folder.parts(payloads(1)) if part.kind == "frame"]
+        opened = FileCame(DEVICE, RECORD, frame, memory_path / "opened")
+        assert merge.put([opened])[0].state == "merged"
+        seal_of_it = replace(frame, size_bytes=frame.size_bytes + 60, sha256=sha256(b"its seal").hexdigest())
+        assert merge.put([replace(opened, part=seal_of_it, path=memory_path / "gone")])[0].state == "gone"
+        with store.reading() as connection:
+            assert connection.execute(select(db.quarantine)).all() == []
+        assert merge.put([opened])[0].state == "merged"

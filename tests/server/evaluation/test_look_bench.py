@@ -31,15 +31,15 @@ def test_a_looped_film_is_long_enough_and_its_times_never_go_back(tmp_path: Path
 
 def test_what_a_process_uses_is_counted_by_part() -> None:
     before = agent.used(os.getpid())
-    while (after := agent.used(os.getpid())).all_s < before.all_s + 0.05:
+    while (after := agent.used(os.getpid())).all_s < before.all_s + 0.5:  # of ticks of 10 ms
         sum(range(10_000))
 
     figures = agent.per_minute(before, after, seconds=after.all_s - before.all_s)
 
     assert figures["cpu_s_per_minute"] == pytest.approx(60.0)
     assert set(figures["by_part"]) == {"main", "decoding", "other", "ended"}
-    assert 0 < figures["by_part"]["main"] <= 60.1
-    assert sum(figures["by_part"].values()) == pytest.approx(60.0, abs=1.0)
+    assert 0 < figures["by_part"]["main"] <= 63.0
+    assert sum(figures["by_part"].values()) == pytest.approx(60.0, abs=3.0)
     assert figures["start_cpu_s"] == pytest.approx(before.all_s, abs=0.01)
 
 
