@@ -5,8 +5,9 @@
 `waycue-device run` replays a drawn walk full of things at 15 pictures a second with everything on, as for
 `make bench NAME=speech`, and the question is asked every 2.3 s, whatever is being said at that moment. The answer goes
 into a sound card through PortAudio where PulseAudio is installed, else into a WAV file. From the agent's own report:
-the walk time of the first sample of each answer, its earcon included, less that of the press. An answer that waits for
-a warning that is being said counts with its wait.
+the walk time of the first sample of each answer, its earcon included, less that of the press. An answer never cuts a
+warning: of a question that comes while one is being said, the wait from its last sample on counts (`behind_warning_ms`)
+beside that from the press on (`warned_ms`), at which a tick is heard. The bar is for all others (`press_to_sound_ms`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,10 @@ from rich.console import Console
 from benchmarks.look import starter
 from benchmarks.speech import FPS, HOME, WARM_UP_S, drawn, sound_card
 from device.health.walk_report import percentiles_ms
+from device.voice import earcons
+from device.voice.espeak import Espeak
+from device.voice.phrases import Phrases
+from device.voice.voice import SpeechRate
 from shared import atomic
 
 OUT = Path("build/bench/ahead.json")
@@ -49,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         env = sound_card(ending, console)
         asked(model, film, env, seconds=WARM_UP_S)  # once, so that espeak-ng has rendered its phrases
         report, times_s = asked(model, film, env, seconds=chosen.seconds)
-    measured = figures(report, times_s, card=bool(env))
+    measured = figures(report, times_s, card=bool(env), length_s=spoken_s)
     atomic.write_json(chosen.out, measured)
     console.print_json(json.dumps(measured))
     console.print(f"{chosen.out} is written.")
@@ -75,26 +82,57 @@ def asked(model: Path, film: Path, env: Mapping[str, str], *, seconds: float) ->
     return json.loads((HOME / "ahead.json").read_bytes()), times_s
 
 
-def figures(report: Mapping[str, Any], times_s: Sequence[float], *, card: bool) -> dict[str, Any]:
-    """Everything that is written. An answer is the first one that was decided after its question."""
+def spoken_s(text: str) -> float:
+    """How long a warning lasts, its earcon included, as the agent of this bench says it."""
+    samples = Phrases(Espeak(), HOME / "state" / "voice").get(text, SpeechRate().of(1))
+    return (len(samples) + len(earcons.earcon("warning"))) / earcons.SPEECH_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one question."""
+
+    text: str
+    wait_s: float
+    """From the press on."""
+    behind_s: float | None
+    """From the end of the warnings on that were being said or came before it; None = there was none."""
+
+
+def answers(report: Mapping[str, Any], times_s: Sequence[float], length_s: Callable[[str], float]) -> list[Answer]:
+    """Of each question the first one that was decided after it. length_s: of a warning by its text"""
     said = [entry for entry in report["announced"] if entry["why"] == "asked" or entry["text"].startswith(ANSWERS)]
-    found, waits_s, texts = 0, [], dict[str, int]()
+    warned = [entry for entry in report["guidance"] if entry["tier"] == 1 and entry["heard_s"] is not None]
+    ends_s = [(entry["heard_s"], entry["heard_s"] + length_s(entry["text"])) for entry in warned]
+    found = []
     for t_s, until_s in zip(times_s, [*times_s[1:], float("inf")], strict=True):
-        answers = [entry for entry in said if t_s <= entry["t_s"] < until_s and entry["heard_s"] is not None]
-        if answers:
-            found += 1
-            waits_s.append(answers[0]["heard_s"] - t_s)
-            texts[answers[0]["text"]] = texts.get(answers[0]["text"], 0) + 1
+        heard = [entry for entry in said if t_s <= entry["t_s"] < until_s and entry["heard_s"] is not None]
+        if heard:
+            at_s = heard[0]["heard_s"]
+            before = [end_s for begin_s, end_s in ends_s if begin_s < at_s and end_s > t_s]
+            found.append(Answer(heard[0]["text"], at_s - t_s, at_s - max(before) if before else None))
+    return found
+
+
+def figures(
+    report: Mapping[str, Any], times_s: Sequence[float], *, card: bool, length_s: Callable[[str], float]
+) -> dict[str, Any]:
+    """Everything that is written. length_s: how long a warning lasts, by its text"""
+    found = answers(report, times_s, length_s)
+    warned = [answer for answer in found if answer.behind_s is not None]
     return {
         "machine": {"processor": platform.machine(), "cores": len(os.sched_getaffinity(0))},
         "model": report["model_version"],
         "fps": FPS,
         "sink": "sound card" if card else "WAV file",
         "asked": len(times_s),
-        "answered": found,
-        "press_to_sound_ms": percentiles_ms(waits_s),
+        "answered": len(found),
+        "press_to_sound_ms": percentiles_ms([answer.wait_s for answer in found if answer.behind_s is None]),
+        "warned": len(warned),
+        "warned_ms": percentiles_ms([answer.wait_s for answer in warned]),
+        "behind_warning_ms": percentiles_ms([answer.behind_s for answer in warned if answer.behind_s is not None]),
         "bar": {"p95_at_most_ms": BAR_MS},
-        "answers": texts,
+        "answers": dict(Counter(answer.text for answer in found)),
     }
 
 

@@ -10,7 +10,7 @@ from device import profiles
 from device.capture.open import open_source
 from device.capture.source import Source
 from device.capture.walk_clock import WalkClock
-from device.config import Config, is_replay
+from device.config import Config, is_replay, spoken_language
 from device.controls.actions import Buttons
 from device.controls.bindings import Binding, binding, named
 from device.controls.buttons import Keys, Script
@@ -24,6 +24,7 @@ from device.moments.kept_signs import KeptSigns
 from device.tactile.drv2605 import Drv2605
 from device.tactile.gpio import PinMotor
 from device.tactile.motors import Motors
+from device.transcription.listening import ListenPlan
 from device.voice.output_list import OutputList, use_server
 from device.voice.sinks import Sink, Timeline, WavFile
 from device.voice.speakers import Speakers
@@ -32,6 +33,14 @@ from shared.clock import Clock
 from shared.errors import ConfigError
 from shared.policy import PolicySettings
 from shared.sides import Side
+
+
+def listen_plan(config: Config) -> ListenPlan | None:
+    """How corrections are listened to here; None = not at all."""
+    if config.corrections.transcribe != "device":
+        return None
+    language, _ = spoken_language(config)
+    return ListenPlan(language.code, config.voice.languages, config.corrections.model)
 
 
 def source(config: Config, clock: Clock) -> Source | None:

@@ -73,7 +73,7 @@ class VoiceSection:
     earcons: bool = True
     """A short sound before warnings and state changes, and in answer to the button."""
     read_back: bool = True
-    """Whether is said what the server understood of a correction."""
+    """Whether is said what the server, or the device, understood of a correction."""
     volume: Annotated[float, Meta(ge=0.1, le=1)] = 1.0
     """Loudness of the voice, 0.1 to 1. Warnings are never quieter than half."""
 
@@ -163,6 +163,17 @@ class FlagsSection:
     """Most megabytes of kept moments on the device: about 12,000. What the server has is deleted first, unsent last."""
     longest_correction_s: Annotated[float, Meta(ge=1, le=28)] = 20.0
     """A spoken correction ends by itself after this, 1 to 28."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionsSection:
+    """How spoken corrections become words."""
+
+    transcribe: Literal["server", "device"] = "server"
+    """device: it listens itself, and reads back without a network. Needs the extra device-speech; a hot or slow board
+    leaves it to the server."""
+    model: str = ""
+    """Folder with an acoustic model of the wearer's language and a dictionary. Empty = English, which comes along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +279,7 @@ class Config:
     tactile: TactileSection = field(default_factory=TactileSection)
     guidance: GuidanceSection = field(default_factory=GuidanceSection)
     flags: FlagsSection = field(default_factory=FlagsSection)
+    corrections: CorrectionsSection = field(default_factory=CorrectionsSection)
     privacy: PrivacySection = field(default_factory=PrivacySection)
     sync: SyncSection = field(default_factory=SyncSection)
     power: PowerSection = field(default_factory=PowerSection)

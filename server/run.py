@@ -130,6 +130,9 @@ def _link(
         offer = offers.greet(device, online=status.online)
         if offer is not None:
             link.publish(*offer, retain=True)
+        if broker is not None:
+            for news in broker.certificates.greet(device, online=status.online):
+                link.publish(*news)
 
     handlers: dict[str, Handler] = {"want": offers.blocks.handle}
     if broker is not None:
@@ -206,9 +209,7 @@ def _transcribe(
     tell: Callable[[str, CorrectionHeard], object],
 ) -> None:
     """Transcribe corrections as they come, and those that came while no server ran. correction: one came."""
-    if config.speech.recogniser == "none":
-        return
-    transcriber = None
+    transcriber, listens = None, config.speech.recogniser != "none"
     language = spoken_language(config)
     correction.set()
     while not stopping.is_set():
@@ -216,7 +217,7 @@ def _transcribe(
         correction.clear()
         if stopping.is_set():
             return
-        if transcriber is None:
+        if transcriber is None and listens:
             transcriber = speech.open_transcriber(
                 config.speech.recogniser, model=config.speech.model, language=language
             )

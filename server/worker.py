@@ -25,7 +25,7 @@ from server.dataset.merge import Merge
 from server.dataset.recover import recover
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
-from server.identity.sealing_key import SealingKey
+from server.identity.sealing_key import SealingKey, finder
 from server.ingest.counters import DailyCounts
 from server.ingest.ingest import Ingest
 from server.maintenance import home_lock
@@ -45,11 +45,12 @@ def open_ingest(
 ) -> Ingest:
     """The intake of a process, as the settings say. authority: None = nobody can be enrolled, and nothing is sealed.
     Raises: ConfigError, OSError."""
-    key = None if authority is None else SealingKey.of(authority).private
     ingest = Ingest(
         home / "incoming", merge, settings=config.limits, counts=DailyCounts(clock, store), shared=config.ingest.shared
     )
-    return ingest.opening_with(key)
+    if authority is None:
+        return ingest
+    return ingest.opening_with(SealingKey.of(authority).private, others=finder(authority))
 
 
 def filters(config: ServerConfig) -> tuple[str, ...]:

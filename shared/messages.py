@@ -31,6 +31,7 @@ RecordKind = Annotated[str, Meta(pattern=r"^(?:chunk|correction)\Z")]
 Importance = Annotated[int, Meta(ge=0, le=2)]
 Sealed = Annotated[str, Meta(max_length=60_000, pattern=r"^[A-Za-z0-9+/]+={0,2}\Z")]
 Angle = Annotated[float, Meta(ge=0, le=180)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Spans = Annotated[tuple[tuple[Count, Count], ...], Items]
 
 
@@ -95,6 +96,13 @@ class CorrectionRecord:
     """What the device had last said, which the wearer corrects."""
     model_version: Text
     parts: Annotated[tuple[Part, ...], Items]
+    heard: Text = field(default="", metadata=strict.LATER)
+    """What the device heard in it, word for word, in the language that was spoken. A proposal, like the next."""
+    heard_meaning: Text = field(default="", metadata=strict.LATER)
+    """The vocabulary's sentence; "" = not understood."""
+    heard_confidence: Share = field(default=0.0, metadata=strict.LATER)
+    heard_by: Text = field(default="", metadata=strict.LATER)
+    """The recogniser; "" = nobody listened on the device."""
     extra: Table = field(default_factory=dict)
 
 
@@ -231,9 +239,10 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The answer to Renew."""
+    """The answer to Renew; or, without a certificate, news of the key that moments are sealed to."""
 
     certificate_pem: Text
+    """"" = the device keeps the one that it has."""
     ca_pem: Text
     sealing_pem: Text = field(default="", metadata=strict.LATER)
     """The authority's certificate for the key that moments are sealed to; "" = this server has none."""

@@ -56,17 +56,21 @@ def is_sealed(head: bytes) -> bool:
     return head.startswith(MAGIC)
 
 
+def sealed_to(file: bytes) -> bytes:
+    """The id of the key that a sealed file is for."""
+    return file[len(MAGIC) : len(MAGIC) + KEY_ID_BYTES]
+
+
 def unseal(file: bytes, key: X25519PrivateKey, place: SealedPlace) -> bytes:
     """The content. Raises: MessageError for a file that was sealed to another key or as another one, or altered."""
-    start = len(MAGIC) + KEY_ID_BYTES
     if not is_sealed(file) or len(file) < OVERHEAD_BYTES:
         raise MessageError(f"The {place.kind} of {place.record_id} is no sealed file.")
-    if file[len(MAGIC) : start] != key_id(key.public_key()):
+    if sealed_to(file) != key_id(key.public_key()):
         raise MessageError(
             f"The {place.kind} of {place.record_id} is sealed to another key than this server's.",
             hint="Restore ca/ from the backup of the server that the device was enrolled at, then send it again.",
         )
     try:
-        return _SUITE.decrypt(file[start:], key, info=place.info)
+        return _SUITE.decrypt(file[len(MAGIC) + KEY_ID_BYTES :], key, info=place.info)
     except (InvalidTag, ValueError) as error:
         raise MessageError(f"The {place.kind} of {place.record_id} was altered after it was sealed.") from error

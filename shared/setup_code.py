@@ -11,6 +11,7 @@ source of the latter: ZXing, "Barcode Contents", Wi-Fi network config; WPA3 Spec
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import parse_qs, quote, urlencode
@@ -54,7 +55,7 @@ class WifiNetwork:
 
     def __post_init__(self) -> None:
         name = self.ssid.encode("utf-8", "replace")
-        if not 1 <= len(name) <= 32 or not self.ssid.isprintable():
+        if not 1 <= len(name) <= 32 or any(unicodedata.category(sign) in ("Cc", "Cs") for sign in self.ssid):
             raise UnusableNetwork("The name of the Wi-Fi is not 1 to 32 bytes of text.", hint="Look it up once more.")
         if not _is_password(self.password, self.security):
             raise UnusableNetwork(
@@ -129,8 +130,12 @@ def _wifi_in(values: dict[str, str]) -> WifiNetwork | None:
     return WifiNetwork(values["ssid"], security, values.get("key", ""), values.get("hidden") == "1")
 
 
-_KINDS = {"": WifiSecurity.OPEN, "NOPASS": WifiSecurity.OPEN, "WPA": WifiSecurity.PSK, "SAE": WifiSecurity.SAE}
-"""By T: of a Wi-Fi code. WPA stands for WPA2, too; WEP and companies' networks are not joined."""
+_KINDS = {
+    **dict.fromkeys(("", "NOPASS"), WifiSecurity.OPEN),
+    **dict.fromkeys(("WPA", "WPA2", "WPA-PSK", "WPA2-PSK", "WPA/WPA2", "WPA2/WPA3"), WifiSecurity.PSK),
+    **dict.fromkeys(("SAE", "WPA3", "WPA3-SAE"), WifiSecurity.SAE),
+}
+"""By T: of a Wi-Fi code, as the specifications and as routers write it. WEP and companies' networks are not joined."""
 
 
 def _wifi_of(text: str) -> WifiNetwork:

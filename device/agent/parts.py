@@ -21,6 +21,7 @@ from rich.console import Console
 
 from device import build
 from device import config as settings
+from device.agent.own_words import OwnWords, OwnWordsPorts
 from device.agent.profile_choice import ProfileChoice
 from device.boot import agent_version
 from device.capture.recorder import Recorder
@@ -44,6 +45,7 @@ from device.health.ration import RationedNews
 from device.health.sight_told import SightTold
 from device.health.walk_report import Captions, WalkReport
 from device.identity.admission import Admission
+from device.identity.identity import Identity
 from device.identity.renew import Renewal
 from device.moments.blur import Veil
 from device.moments.collector import Moments, MomentsPorts, WalkId
@@ -118,9 +120,11 @@ class Parts:
         self.clock = clock = ports.clock
         self.walking = False
         self._kept: dict[str, ChunkRecord | CorrectionRecord] = {}
-        """What was sealed lately, 2 KB each: what is forgotten by its time is among it."""
+        """What was sealed lately, but for what is in it: what is forgotten by its time is among it."""
         self.rounds = 0
         """Of the loop that reads the source."""
+        self.waiting = 0
+        """Records that wait for the server, as they were last counted: whoever asks must not wait for the disk."""
         self.setup: Setup | None = None
         """Made by the agent; it is told what was said."""
         self.is_replay = settings.is_replay(config)
@@ -156,7 +160,7 @@ class Parts:
         self.news = RationedNews(lambda text, about: guidance.tell(text, about=about), clock)
         self.tactile = self._made_tactile() if listens else None
         self.recorder = self._made_recorder()
-        self.outbox = LateOutbox(self.state_dir / "outbox", key=self._sealing_key())
+        self.outbox = LateOutbox(self.state_dir / "outbox", key=self._sealing_key(self.admission.identity))
         try:
             self._connect(ports, stopping)
         except BaseException:
@@ -168,12 +172,14 @@ class Parts:
         self.sealer = Sealer(
             self.outbox,
             announce=self._announce_storage,
+            answer=self.guidance.tell,
             sealed=self._sealed,
             limit_bytes=limit_bytes,
             check=self.outbox.check,
         )
+        self.own_words = self._made_own_words()
         hooks = MomentsPorts(
-            self.sealer.store, self.voice.earcon, self._listening, self.guidance.tell, lambda: self.camera.known_deg
+            self.own_words.keep, self.voice.earcon, self._listening, self.guidance.tell, lambda: self.camera.known_deg
         )
         self.moments = Moments(self.recorder, self.walk, self.guidance.history, hooks, self.config.flags)
         self.recording = Recording(self.moments, self.state_dir, self._announce_about)
@@ -186,6 +192,16 @@ class Parts:
         self.link = self._made_link()
         self.sync_watch = SyncWatch(self.config.sync, self._allow)
         self.power = self._made_power()
+
+    def _made_own_words(self) -> OwnWords:
+        own_words_ports = OwnWordsPorts(
+            self.sealer.store,
+            self.outbox,
+            lambda name: self.moments.is_last_correction(name),
+            self._read_back,
+            lambda text, about: self.news.tell(text, about=about),
+        )
+        return OwnWords(build.listen_plan(self.config), own_words_ports, self.clock)
 
     def _begun_walk(self) -> WalkId:
         owner = self.config.device
@@ -203,9 +219,8 @@ class Parts:
         veil = Veil(self.guidance.history) if blur else None
         return Recorder(clips=self.config.capture.clips and not blur, veil=veil)
 
-    def _sealing_key(self) -> X25519PublicKey | None:
+    def _sealing_key(self, known: Identity | None) -> X25519PublicKey | None:
         """What moments are encrypted to; None = they are not."""
-        known = self.admission.identity
         key = None if known is None or not self.config.privacy.encrypt else known.sealing_key
         logger.info("Moments are kept %s.", "unencrypted" if key is None else "encrypted for the server")
         return key
@@ -294,8 +309,10 @@ class Parts:
         )
         link.on("offer", lambda levels, payload: self.models.on_offer(payload))
         link.on("block", lambda levels, payload: self.models.on_block(levels, payload))
-        link.on("heard", lambda levels, payload: self._read_back(payload))
+        link.on("heard", lambda levels, payload: self._server_heard(payload))
         self.renewal = self.admission.renewal(link, self.state_dir, self.clock)
+        if self.renewal is not None:
+            self.renewal.on_renewed = lambda identity: self.outbox.use_key(self._sealing_key(identity))
         return link
 
     # called by guidance
@@ -343,10 +360,10 @@ class Parts:
         return None if percent is None else round(percent)
 
     def wellbeing(self) -> how_are_you.Wellbeing:
-        """How the device is, for the wearer who asks."""
+        """How the device is, for the wearer who asks, on the capture thread. It waits for nothing."""
         online = None if self.link is None else self.link.online
-        waiting, trouble = self.outbox.counts().queued, self.sealer.trouble or ""
-        return how_are_you.Wellbeing(self.battery_percent(), online, waiting, not self.recording.paused, trouble)
+        recording, trouble = not self.recording.paused, self.sealer.trouble or ""
+        return how_are_you.Wellbeing(self.battery_percent(), online, self.waiting, recording, trouble)
 
     def _sealed(self, parcel: Parcel) -> None:
         if isinstance(parcel.record, EraseRecord):
@@ -354,7 +371,7 @@ class Parts:
             gone = [name for name, record in self._kept.items() if erasure.covers(wish, record)]
             self.report.erase(dict.fromkeys((*gone, *wish.record_ids)))
             return
-        self._kept[parcel.name] = parcel.record
+        self._kept[parcel.name] = replace(parcel.record, parts=(), extra={})
         if len(self._kept) > MOST_KEPT:
             del self._kept[next(iter(self._kept))]
         correction = not isinstance(parcel.record, ChunkRecord)
@@ -362,6 +379,7 @@ class Parts:
         self.kept_signs.kept(parcel.record)
         if correction:
             self.voice.earcon("listened")
+            self.own_words.sealed(parcel)
 
     def _announce_about(self, text: str, about: str) -> None:
         self.guidance.tell(text, about=about)
@@ -393,11 +411,13 @@ class Parts:
     def _listening(self, on: bool) -> None:
         self.guidance.post(policy.CorrectionListening(on))
 
-    def _read_back(self, payload: bytes) -> None:
-        """The server understood a correction: of this walk, and not discarded since, it is said to the wearer."""
-        heard = decode(CorrectionHeard, payload)
-        if self.config.voice.read_back and self.moments.is_last_correction(heard.correction_id):
-            self.guidance.post(policy.WordsHeard(heard.text))
+    def _server_heard(self, payload: bytes) -> None:
+        self.own_words.server_heard(decode(CorrectionHeard, payload))
+
+    def _read_back(self, text: str) -> None:
+        """Words of a correction of this walk that was not discarded since are said to the wearer."""
+        if self.config.voice.read_back:
+            self.guidance.post(policy.WordsHeard(text))
 
     def _publish(self, topic: str, payload: bytes) -> bool:
         """For the models: they are larger than any clip, so what holds clips back holds them back."""

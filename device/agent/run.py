@@ -15,15 +15,16 @@ import threading
 from contextlib import ExitStack
 
 from device.agent import setting_up, watching
+from device.agent.own_words import OWN_WORDS_TEXTS
 from device.agent.parts import AgentPorts, Parts, RunOptions
 from device.agent.shedding import Shedding
 from device.agent.state import AgentState
-from device.capture.source import Source, SourceInfo, VideoFrame
+from device.capture.source import SoundBlock, Source, SourceInfo, VideoFrame
 from device.config import Config
 from device.controls.buttons import KEYS_HELP, Keys
 from device.controls.places import PLACE_TEXTS
 from device.controls.retried import BUTTON_TEXTS
-from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, TRIAL_WORDS, UPDATED
+from device.guidance.loop import ABOUT_MODEL, NO_CAMERA, NO_MODEL, READY, SEVERAL_CAMERAS, TRIAL_WORDS, UPDATED
 from device.guidance.shedding import SHED_TEXTS
 from device.health import announcements, status
 from device.health.how_are_you import HOW_TEXTS
@@ -50,8 +51,9 @@ LINGER_POLL_S = 0.1
 SYNC_ONLY_S = 5.0  # without a walk: long enough to connect and to hear of an offered model
 SAID_BEFOREHAND = (
     *policy.STATE_TEXTS, *announcements.NEWS_TEXTS, *STORAGE_TEXTS, *MODEL_TEXTS, READY, UPDATED, NO_MODEL, NO_CAMERA,
-    TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS, *HOW_TEXTS,
-    *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS, *PLACE_TEXTS, *PROFILE_TEXTS,
+    SEVERAL_CAMERAS, TRIAL_WORDS, *BUTTON_TEXTS, *POWER_TEXTS, *OUTPUT_TEXTS, *policy.AHEAD_TEXTS, *policy.HEARD_TEXTS,
+    *HOW_TEXTS, *MOMENT_TEXTS, *PAUSE_TEXTS, *SETUP_TEXTS, *SHED_TEXTS, *TACTILE_TEXTS, *PLACE_TEXTS, *PROFILE_TEXTS,
+    *OWN_WORDS_TEXTS,
 )  # fmt: skip
 
 
@@ -64,7 +66,7 @@ class Agent:
     def __init__(self, config: Config, options: RunOptions, ports: AgentPorts) -> None:
         self._options = options
         self._stop = threading.Event()
-        self._without_camera = self._started = False
+        self._without_camera = self._several_cameras = self._started = False
         self._walking_since_s = 0.0
         self.parts = parts = Parts(config, options, ports, self._stop)
         self._state = state = AgentState(parts)
@@ -76,6 +78,7 @@ class Agent:
             parts.announce_at_once,
             self._is_watched,
             parts.news,
+            lambda: parts.outbox.counts().failed_erasures,
         )
         self._monitor = HealthMonitor(monitor_ports, parts.guidance, state_dir=parts.state_dir, clock=ports.clock)
         self._shedding = Shedding(parts)
@@ -147,6 +150,8 @@ class Agent:
             parts.tactile.start()
         stack.callback(self._monitor.close)
         stack.callback(parts.models.close)
+        stack.callback(parts.own_words.close)
+        parts.own_words.start()
         stack.callback(parts.sealer.close)
         stack.callback(parts.guidance.stop)
         parts.guidance.start()
@@ -213,24 +218,39 @@ class Agent:
         while not self._stop.is_set() and not source.ended:
             item = source.read(READ_S)
             parts.rounds += 1
-            if item is not None:
-                parts.walk_clock.reached(item.t_s)
+            newest = item.newest or item if isinstance(item, VideoFrame) else item
+            if newest is not None:
+                parts.walk_clock.reached(newest.t_s)
             now_s = parts.walk_clock.now_s()
             parts.presses.poll(now_s)
             if isinstance(item, VideoFrame):
-                self._camera_came()
-                parts.camera.saw(item)
-                parts.report.took(item, parts.clock.monotonic_s())
-                parts.guidance.offer(item)
-                parts.models.saw(item)
-                if parts.setup is not None:
-                    parts.setup.offer(item)
-            elif item is not None:
-                parts.guidance.hear(item)
+                self._saw(item)
+            else:
+                self._watch_cameras(source)
             if item is None:
                 parts.moments.tick(now_s)
-            else:
-                parts.moments.feed(item, now_s)
+                continue
+            if isinstance(item, SoundBlock):
+                parts.guidance.hear(item)
+            parts.moments.feed(item, now_s)
+
+    def _saw(self, frame: VideoFrame) -> None:
+        """A picture of the walk. After a pause guidance has the newest one, however many still wait to be recorded."""
+        parts, newest = self.parts, frame.newest or frame
+        self._camera_came()
+        parts.camera.saw(newest)
+        parts.report.took(frame, parts.clock.monotonic_s())
+        parts.guidance.offer(newest)
+        parts.models.saw(frame)
+        if parts.setup is not None:
+            parts.setup.offer(newest)
+
+    def _watch_cameras(self, source: Source) -> None:
+        """A camera that is away may be tried again when there are several: somebody has to say which one it is."""
+        several = any(part.several for part in source.health)
+        if several and not self._several_cameras:
+            self.parts.guidance.tell(SEVERAL_CAMERAS, urgent=True, about=policy.CAMERA)
+        self._several_cameras = several
 
     def _camera_came(self) -> None:
         if self._without_camera:
@@ -252,7 +272,8 @@ class Agent:
                 logger.error("%s It is tried again and again.", error)
                 self._without_camera = True
                 parts.walk_clock.reached(0.0)  # what waits has its turn without a picture, too
-                parts.guidance.tell(NO_CAMERA, urgent=True, about=policy.CAMERA)
+                if not any(part.several for part in source.health):  # which is said as soon as the walk begins
+                    parts.guidance.tell(NO_CAMERA, urgent=True, about=policy.CAMERA)
                 return None
             parts.guidance.tell(NO_CAMERA, urgent=True)  # cuts what is being said: the process ends soon
             parts.guidance.settle(SETTLE_S)

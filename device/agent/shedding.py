@@ -1,4 +1,5 @@
-"""What a hot or slow board gives up, carried out: clips by the recorder, wording and looks by guidance."""
+"""What a hot or slow board gives up, carried out: clips by the recorder, listening to corrections; wording and looks by
+guidance."""
 
 from __future__ import annotations
 
@@ -48,6 +49,7 @@ class Shedding:
         state = self._state
         logger.warning("Given up: %s; %.2g looks a second", state.level.name.lower(), state.looks_per_s)
         self._parts.recorder.clips = state.level < Shed.CLIPS
+        self._parts.own_words.allow(state.level < Shed.CLIPS)
         self._parts.guidance.pace(state.looks_per_s, plain=state.level >= Shed.WORDING, first_look=state.first_look)
 
 

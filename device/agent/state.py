@@ -34,8 +34,10 @@ class AgentState:
     def progress(self) -> object:
         """A new look; without a model, a new chunk; after the walk, time itself. While the camera is away nothing is
         looked at, and a restart would not bring it back: then it is that the loop goes round which waits for it. Of a
-        camera that nobody tries any more it would."""
+        camera that nobody tries any more it would, and of a voice that hangs."""
         parts = self._parts
+        if self._is_dumb():
+            return None
         if not parts.walking:
             return parts.clock.monotonic_s()
         cameras = (part for part in self._source_health() if part.kind == "picture")
@@ -45,9 +47,16 @@ class AgentState:
             return parts.guidance.progress_s
         return parts.rounds if parts.recording.paused else parts.moments.chunks
 
+    def _is_dumb(self) -> bool:
+        """The sound system hangs in this process and nothing is felt: another process may find one that works."""
+        parts = self._parts
+        felt = parts.tactile is not None and not parts.tactile.trouble
+        return parts.speakers is not None and parts.speakers.hangs and not felt
+
     def status(self) -> DeviceStatus:
         parts = self._parts
         counts, history, link = parts.outbox.counts(), parts.guidance.history, parts.link
+        parts.waiting = counts.queued
         now_s = parts.clock.monotonic_s()
         waits = (parts.sync_watch.decision.text, None if link is None else link.server_waits)
         return DeviceStatus(
@@ -66,7 +75,7 @@ class AgentState:
             last_said=history.last_guidance,
             looks=history.looks,
             chunks=parts.moments.chunks,
-            flagged=len(parts.report.flagged) + len(parts.report.corrections),
+            flagged=parts.report.kept,
             not_kept=parts.sealer.lost,
             online=bool(self.online()),
             broker=parts.admission.address,
@@ -90,7 +99,13 @@ class AgentState:
     def _troubles(self) -> tuple[str, ...]:
         parts = self._parts
         vibration = "" if parts.tactile is None else parts.tactile.trouble
-        troubles = (parts.voice.trouble, vibration, parts.sealer.trouble, parts.admission.trouble)
+        troubles = (
+            parts.voice.trouble,
+            vibration,
+            parts.sealer.trouble,
+            parts.admission.trouble,
+            parts.own_words.trouble,
+        )
         sources = (f"{part.name}: {part.trouble}" for part in self._source_health() if not part.healthy)
         return (*(trouble for trouble in troubles if trouble), *sources)
 

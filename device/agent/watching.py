@@ -85,5 +85,5 @@ def _keeper(parts: Parts, board: Board) -> SentinelKeeper:
         announce=lambda text: parts.guidance.tell(text, about=ABOUT_WATCH),
         clock=parts.clock,
     )
-    keeper.output = lambda: parts.speakers.environ if parts.speakers is not None else {}
+    keeper.output = lambda: None if parts.speakers is None else parts.speakers.environ
     return keeper

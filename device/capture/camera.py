@@ -6,9 +6,12 @@ camera with a loose plug makes it hang.
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from device.capture import rotate, v4l2
 from device.capture.pipe import Outlet
@@ -18,6 +21,7 @@ from device.capture.worker_process import Plan
 from shared.clock import SystemClock
 from shared.errors import MediaError
 
+MOST_DAMAGED = 5  # half a second at 10 a second: to start the camera again takes longer
 HINT = (
     "Check the plug, that `ls /dev/video*` lists the camera, that no other program uses it, and that this user is in"
     " the group video (sudo usermod -aG video $USER)."
@@ -41,12 +45,7 @@ def capture(out: Outlet, *, device: str, width_px: int, height_px: int, fps: flo
     video = _opened(cv2, device, width_px=width_px, height_px=height_px, fps=fps)
     rate = video.get(cv2.CAP_PROP_FPS)
     started_s = clock.monotonic_s()
-    for number in itertools.count():
-        good, image = video.read()
-        if is_file and number and not good:
-            return
-        if not good or image is None:
-            raise MediaError(f"{device!r} stopped giving pictures" if number else f"{device!r} gives no picture")
+    for number, image in enumerate(_pictures(video.read, is_file=is_file, device=device)):
         if is_file:  # a file gives its pictures as fast as it can: hold it to its own times
             due_s = started_s + video.get(cv2.CAP_PROP_POS_MSEC) / 1000
             clock.sleep(max(0.0, due_s - clock.monotonic_s()))
@@ -55,6 +54,27 @@ def capture(out: Outlet, *, device: str, width_px: int, height_px: int, fps: flo
         if not number:
             out.hello({"width_px": image.shape[1], "height_px": image.shape[0], "fps": rate if rate > 0 else fps})
         out.picture(image, t_s)
+
+
+def _pictures(
+    read: Callable[[], tuple[bool, NDArray[np.uint8] | None]], *, is_file: bool, device: str
+) -> Iterator[NDArray[np.uint8]]:
+    """BGR, as long as there are any. A picture that was damaged on the way from a camera is left out.
+
+    raises: MediaError where MOST_DAMAGED in a row give nothing
+    """
+    missed, number = 0, 0
+    while True:
+        good, image = read()
+        if good and image is not None:
+            missed, number = 0, number + 1
+            yield image
+            continue
+        if is_file and number:
+            return
+        missed += 1
+        if is_file or missed > MOST_DAMAGED:
+            raise MediaError(f"{device!r} stopped giving pictures" if number else f"{device!r} gives no picture")
 
 
 def _opened(cv2: Any, wanted: str, *, width_px: int, height_px: int, fps: float) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from device.capture import pipe
 from device.capture.source import PartHealth, SoundBlock, SourceInfo, VideoFrame
 from device.capture.supervisor import Phase
-from device.capture.worker import CaptureWorker, boot_s
+from device.capture.worker import CapturedItem, CaptureWorker, boot_s
 from device.capture.worker_process import Plan
 from shared.errors import MediaError
 
@@ -87,12 +88,15 @@ class LiveSource:
 
     def _unwrap(self, worker: CaptureWorker) -> VideoFrame | SoundBlock:
         item = worker.pop()
-        message, t_s = item.message, item.message.t_s - self._origin_s
-        if message.kind == pipe.PICTURE:
-            image = message.payload.reshape(message.height, message.width, 3)
-            fov_deg = (worker.facts or {}).get("fov_deg")
-            return VideoFrame(image, t_s, item.dropped_before, message.t_s, fov_deg)
-        return SoundBlock(message.payload.view(np.int16), t_s)
+        if item.message.kind == pipe.PICTURE:
+            newest = self._frame(worker, worker.items[-1]) if worker.items else None
+            return replace(self._frame(worker, item), newest=newest)
+        return SoundBlock(item.message.payload.view(np.int16), item.message.t_s - self._origin_s)
+
+    def _frame(self, worker: CaptureWorker, item: CapturedItem) -> VideoFrame:
+        message, fov_deg = item.message, (worker.facts or {}).get("fov_deg")
+        image = message.payload.reshape(message.height, message.width, 3)
+        return VideoFrame(image, message.t_s - self._origin_s, item.dropped_before, message.t_s, fov_deg)
 
     @property
     def ended(self) -> bool:

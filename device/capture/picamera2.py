@@ -14,6 +14,7 @@ from device.capture import pi_controls, rotate, sensor_modes
 from device.capture.pipe import Outlet
 from device.capture.sensor_modes import SensorMode
 from device.capture.settings import CaptureSettings
+from device.capture.source import SeveralCameras
 from device.capture.worker_process import Plan
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MediaError
@@ -95,14 +96,15 @@ def _started(number: int | None, *, size: tuple[int, int], fps: float) -> tuple[
 
 
 def _check_only(listed: list[dict[str, Any]]) -> None:
-    """Raises: MediaError where several cameras hang at the ribbon cables: which of them is the wearer's is not
+    """Raises: SeveralCameras where they hang at the ribbon cables: which of them is the wearer's is not
     guessed."""
     found = [
         f"picamera2:{number} is {camera.get('Model', '?')} at {camera.get('Id', '?')}"
         for number, camera in enumerate(listed)
     ]
     if sum("/usb" not in camera.get("Id", "") for camera in listed) > 1:
-        raise MediaError("there are several cameras", hint=f"Set capture.source to one of them: {'; '.join(found)}.")
+        hint = f"Set capture.source to one of them: {'; '.join(found)}."
+        raise SeveralCameras("there are several cameras", hint=hint)
 
 
 def _configuration(camera: Any, mode: SensorMode | None, *, size: tuple[int, int], fps: float) -> Any:

@@ -68,9 +68,10 @@ class Outlet:
         """samples: [n] mono, 16 kHz."""
         self._send(SOUND, np.ascontiguousarray(samples).data.cast("B"), t_s, len(samples))
 
-    def trouble(self, text: str, hint: str) -> None:
-        """Say why there will be nothing more from this process, and what to do about it ("" = nothing special)."""
-        self._send(TROUBLE, memoryview(json.dumps({"text": text, "hint": hint}).encode()))
+    def trouble(self, text: str, hint: str, *, several: bool = False) -> None:
+        """Say why there will be nothing more from this process, and what to do about it ("" = nothing special).
+        several: there are several cameras"""
+        self._send(TROUBLE, memoryview(json.dumps({"text": text, "hint": hint, "several": several}).encode()))
 
     def end(self) -> None:
         self._send(END, memoryview(b""))

@@ -22,12 +22,12 @@ class CaptureSettings:
     """Pictures a second of a replay that has no times in it, as raw H.264 has none; 0 = what it says, else 25."""
     microphone: str = "default"
     """Name or number of the microphone of a camera; none = record without sound."""
-    width_px: int = 640
-    """Width asked of the camera."""
-    height_px: int = 480
-    """Height asked of the camera."""
-    fps: float = 15.0
-    """Pictures a second asked of the camera."""
+    width_px: Annotated[int, Meta(ge=32, le=8192)] = 640
+    """Width asked of the camera, 32 to 8192."""
+    height_px: Annotated[int, Meta(ge=32, le=8192)] = 480
+    """Height asked of the camera, 32 to 8192."""
+    fps: Annotated[float, Meta(ge=1, le=240)] = 15.0
+    """Pictures a second asked of the camera, 1 to 240."""
     rotate_deg: int = 0
     """Turns the camera's picture clockwise: 0, 90, 180 or 270."""
     camera_height_m: Annotated[float, Meta(ge=0.3, le=3)] = 1.3

@@ -23,11 +23,17 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import MediaError
+
 BLOCK_SAMPLES = 800  # 50 ms: short beside the 2 s of a chunk, and only 20 reads a second
 SOUND_TRAILS_S = 0.5
 
 Pace = Literal["real", "fast"]
 Kind = Literal["picture", "sound"]
+
+
+class SeveralCameras(MediaError):
+    """Several cameras are there where one is meant."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +49,9 @@ class VideoFrame:
     due; None = a replay as fast as possible."""
     fov_deg: float | None = None
     """What it shows from the left to the right edge, where the camera knows."""
+    newest: VideoFrame | None = None
+    """The newest picture that waits behind this one, after a pause of the agent: the one to look at now, while this one
+    is still for the recorder; None = there is no newer one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +90,8 @@ class PartHealth:
     """What went wrong last, for a log or a caregiver; "" = nothing yet. Kept when it is well again."""
     given_up: bool = False
     """Nothing here brings it back: only another start of the agent does."""
+    several: bool = False
+    """There are several cameras, and which of them is meant is not guessed."""
 
 
 class Source(Protocol):

@@ -70,8 +70,9 @@ class Limits:
     """Between two items: "Guidance paused" is due after 3 s (design §3)."""
     backoff_first_s: float = 0.5
     backoff_max_s: float = 30.0
-    steady_s: float = 30.0
-    """Running this long forgets earlier failures."""
+    steady_s: float = 8.0
+    """Running this long forgets earlier failures: a loose contact that breaks every 20 s must not end in pauses of 30 s
+    in which nothing is seen."""
 
 
 @dataclass(frozen=True, slots=True)

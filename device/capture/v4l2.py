@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from device.capture.source import SeveralCameras
 from shared.errors import MediaError
 
 SYSFS = Path("/sys/class/video4linux")
@@ -76,7 +77,7 @@ def _read(entry: Path, links: tuple[str, ...]) -> Node | None:
 def device_of(wanted: str, nodes: Sequence[Node]) -> str:
     """What to open for the text after "camera:". wanted: "" = the only camera, a number, part of a name, or a path
 
-    raises: MediaError for several cameras or none where one is meant, with those that there are
+    raises: SeveralCameras where one is meant, MediaError where there is none, with those that there are
     """
     cameras = [node for node in nodes if node.usb and node.index == 0]
     if "/" in wanted:
@@ -99,4 +100,5 @@ def _only(found: Sequence[Node], what: str, cameras: Sequence[Node]) -> Node:
     if not found:
         there = f"There are: {listed}." if listed else "There is none at all: check the plug."
         raise MediaError(f"no camera is {what}", hint=there)
-    raise MediaError(f"{len(found)} cameras are {what}", hint=f"Set capture.source to the one that is worn: {listed}.")
+    hint = f"Set capture.source to the one that is worn: {listed}."
+    raise SeveralCameras(f"{len(found)} cameras are {what}", hint=hint)

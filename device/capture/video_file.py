@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from device.capture.source import BLOCK_SAMPLES, SoundBlock
 from shared.chunk_format import SAMPLE_RATE_HZ
-from shared.film import opening
+from shared.film import opening, order
 from shared.film.joins import JUMP_S
 from shared.film.mono import Mono
 from shared.film.packets import Packets
@@ -34,6 +34,7 @@ class Pictures:
     ) -> None:
         self._container, self._stream = container, stream
         self._developer = Developer(stream.sample_aspect_ratio, max_side_px=max_side_px)
+        self._developed: tuple[av.VideoFrame, NDArray[np.uint8]] | None = None
         self.duration_s = opening.length_s(container)
         self.damaged = 0
         self._shift_s = 0.0
@@ -42,6 +43,7 @@ class Pictures:
         self.head: av.VideoFrame | None = None
         self.head_t_s: float | None = None
         self._last_t_s: float | None = None
+        self._shown: order.Shown | None = None
         self.fps = opening.rate(stream)
         self.untimed = self._packets.untimed
         if self.untimed:
@@ -69,8 +71,11 @@ class Pictures:
         return self._packets.line.joins
 
     def picture(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """A frame of it as a person would see it, uint8 [h, w, 3] RGB."""
-        return self._developer.picture(frame)
+        """A frame of it as a person would see it, uint8 [h, w, 3] RGB. The last one is kept: the first is asked for
+        twice, for its size and to be looked at."""
+        if self._developed is None or self._developed[0] is not frame:
+            self._developed = frame, self._developer.picture(frame)
+        return self._developed[1]
 
     def take(self) -> av.VideoFrame:
         frame = self.head
@@ -93,7 +98,7 @@ class Pictures:
             return 0
         self._packets = Packets(self._container, self._stream, self._on_damage, replace(line, ends_s={}))
         self._frames = self._decode()
-        self._last_t_s = before_s + late_s
+        self._last_t_s, self._shown = before_s + late_s, None
         self._advance()
         return max(1, round((self._last_t_s - before_s) * (self.fps or 1)))
 
@@ -114,7 +119,7 @@ class Pictures:
         last_s = self._last_t_s
         for frame in self._frames:
             next_s = 0.0 if last_s is None else last_s + 1 / (self.fps or opening.UNTIMED_FPS)
-            t_s = next_s if frame.pts is None else frame.time + self._shift_s
+            t_s = next_s if frame.pts is None else self._ordered(frame) + self._shift_s
             if t_s < next_s - JUMP_S or t_s > max(next_s, self._packets.line.end_s) + JUMP_S:  # between key frames
                 self.damaged += 1
                 self._shift_s += next_s - t_s
@@ -126,6 +131,12 @@ class Pictures:
             self._last_t_s = self.head_t_s
             return
         self.head = self.head_t_s = None
+
+    def _ordered(self, frame: av.VideoFrame) -> float:
+        picture_s = 1 / (self.fps or opening.UNTIMED_FPS)
+        decoded_s = None if frame.dts is None else float(frame.dts * frame.time_base)
+        self._shown = order.after(self._shown, frame.time, decoded_s, picture_s)
+        return self._shown.at_s
 
     def _on_damage(self) -> None:
         self.damaged += 1

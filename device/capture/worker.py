@@ -1,8 +1,8 @@
 """One camera or microphone: a thread that reads what its capture process sends, and restarts the process.
 
 Promises: a capture process that hangs, dies or talks nonsense is killed and started again (device.capture.supervisor
-says when), for as long as it is wanted; `close` returns within about a second. Where nobody fetches pictures in time
-the oldest are dropped and counted: the newest is what matters. Sound waits for up to 30 s before any is dropped.
+says when), for as long as it is wanted; `close` returns within about a second. What nobody fetches waits: pictures for
+PICTURES_KEPT_S, then the oldest are dropped and counted; sound for SOUND_KEPT_S.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.clock import SystemClock
 from shared.errors import MediaError
 
-PICTURES_KEPT = 4  # a quarter of a second at 15 fps: rides over a pause of the agent, never grows into a delay
+PICTURES_KEPT_S = 2.0  # longer than any pause of the agent on a busy board; guidance is given the newest all the same
+PICTURES_KEPT_BYTES = 32 * 1024 * 1024  # 2.3 s of 640×480 at 15 fps, and what a board of 1 GB can spare for a moment
+PICTURES_LEAST = 4  # of any size
 SOUND_KEPT_S = 30.0
 
 logger = logging.getLogger(__name__)
@@ -47,12 +49,15 @@ class CaptureWorker:
     def __init__(self, plan: Plan, *, news: threading.Condition) -> None:
         self.plan = plan
         self.hint = plan.hint
+        self.several = False
+        """There are several cameras, and which of them is meant is not guessed."""
         self.facts: Mapping[str, Any] | None = None
         self.state = supervisor.begin(boot_s())
         self.items: deque[CapturedItem] = deque()
         self.dropped = 0
         self._last_t_s = -1.0
         self._kept_s = 0.0
+        self._kept_bytes = 0
         self._given_up = False
         self._news = news
         self._wake_read, self._wake_write = os.pipe()
@@ -71,12 +76,21 @@ class CaptureWorker:
         """How it is doing now. Call with `news` held."""
         healthy = self.state.phase == supervisor.Phase.RUNNING and not self._closing.is_set()
         state = self.state
-        return PartHealth(self.plan.name, self.plan.kind, healthy, state.restarts, state.trouble, self._given_up)
+        return PartHealth(
+            self.plan.name,
+            self.plan.kind,
+            healthy,
+            state.restarts,
+            state.trouble,
+            self._given_up,
+            several=self.several and state.phase != supervisor.Phase.RUNNING,
+        )
 
     def pop(self) -> CapturedItem:
         """The oldest item. Call with `news` held, and only when there is one."""
         item = self.items.popleft()
         self._kept_s -= _sound_s(item.message)
+        self._kept_bytes -= item.message.payload.nbytes
         return item
 
     def close(self) -> None:
@@ -141,6 +155,7 @@ class CaptureWorker:
             case pipe.TROUBLE:
                 trouble = message.facts()
                 self.hint = str(trouble.get("hint", "")) or self.plan.hint
+                self.several = bool(trouble.get("several", False))
                 self._advance(supervisor.WorkerGone(str(trouble.get("text", ""))))
             case pipe.END:
                 self._advance(supervisor.RecordingEnded())
@@ -177,6 +192,7 @@ class CaptureWorker:
             self._last_t_s = message.t_s
             self.items.append(CapturedItem(message))
             self._kept_s += _sound_s(message)
+            self._kept_bytes += message.payload.nbytes
             self._drop_oldest()
             self._news.notify_all()
 
@@ -185,10 +201,14 @@ class CaptureWorker:
             while self._kept_s > SOUND_KEPT_S:
                 self.pop()
             return
-        while len(self.items) > PICTURES_KEPT:
-            lost = self.items.popleft().dropped_before + 1
+        while len(self.items) > PICTURES_LEAST and self._too_much():
+            lost = self.pop().dropped_before + 1
             self.dropped += 1
             self.items[0] = CapturedItem(self.items[0].message, self.items[0].dropped_before + lost)
+
+    def _too_much(self) -> bool:
+        waited_s = self.items[-1].message.t_s - self.items[0].message.t_s
+        return waited_s > PICTURES_KEPT_S or self._kept_bytes > PICTURES_KEPT_BYTES
 
 
 def boot_s() -> float:

@@ -16,6 +16,7 @@ import sys
 from typing import NoReturn
 
 from device.capture.pipe import Outlet
+from device.capture.source import SeveralCameras
 from shared.errors import MediaError
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> NoReturn:
         getattr(importlib.import_module(module), function)(out, **json.loads(options))
         out.end()
     except MediaError as error:
-        out.trouble(error.args[0], error.hint)
+        out.trouble(error.args[0], error.hint, several=isinstance(error, SeveralCameras))
         code = 3
     except BrokenPipeError:
         code = 0

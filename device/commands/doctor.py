@@ -6,12 +6,10 @@ It reads; it changes nothing. What cannot be read is named in the file: a device
 from __future__ import annotations
 
 import argparse
-import getpass
 import io
 import json
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
@@ -25,31 +23,35 @@ from typing import Any
 from device import config as settings
 from device.boot import agent_version
 from device.commands import as_service, selftest
+from device.commands.known_names import Ask, known_names
 from device.config import Config
 from device.health import machine_kind, status
-from device.identity.admission import Admission
 from device.install import machine, manifest, sandbox
 from device.install.machine import HOST, at
 from device.install.plan import SERVICES, SETTINGS, UNIT_FOLDER
-from device.install.redaction import kept_settings, named, redacted
+from device.install.redaction import kept_settings, redacted
 from device.outbox import inspect
 from shared import atomic
 from shared.clock import Clock
-from shared.errors import ConfigError, WaycueError
+from shared.errors import ConfigError
 from shared.messages import to_dict
 
 COMMAND = "doctor"
 ASK_S = 20.0
 JOURNAL_LINES = 3000
 HOME_SETTINGS = Path(SETTINGS)
-NETWORKS = ("etc/NetworkManager/system-connections/*", "etc/wpa_supplicant/*.conf", "etc/netplan/*.yaml")
-SENSORS = ("sys/class/thermal/thermal_zone*/t[ey][mp]*", "sys/class/power_supply/*/[cs]*", "proc/asound/cards")
+SENSORS = (
+    "sys/class/thermal/thermal_zone*/t[ey][mp]*",
+    "sys/class/power_supply/*/capacity*",
+    "sys/class/power_supply/*/c[hu][ar]*",
+    "sys/class/power_supply/*/status",
+    "proc/asound/cards",
+)
+"""No serial numbers, which name a device."""
 SHOWN = (
     "ActiveState,SubState,Result,NRestarts,ExecMainStatus,MemoryCurrent,TasksCurrent,StatusText,StateChangeTimestamp"
 )
 STATUS_LEFT_OUT = ("device", "last_said", "broker")
-Ask = Callable[[tuple[str, ...]], str]
-"""Runs a program and returns what it printed, or why it could not be run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,9 @@ def ask(command: tuple[str, ...]) -> str:
 
 def examine(arguments: argparse.Namespace, ports: DoctorPorts) -> dict[str, str]:
     """Name of each file in the bundle → its redacted text. Raises nothing that a broken device could cause."""
-    config, trouble = _loaded(arguments)
-    names = known_names(config, ports)
+    file = arguments.config or (HOME_SETTINGS if HOME_SETTINGS.exists() else None)
+    config, trouble = _loaded(arguments, file)
+    names = known_names(config, ports.clock, root=ports.root, file=file, ask=ports.ask)
     parts: dict[str, Callable[[], object]] = {
         "about.json": lambda: _about(ports),
         "packages.txt": _packages,
@@ -113,7 +116,7 @@ def examine(arguments: argparse.Namespace, ports: DoctorPorts) -> dict[str, str]
 def _text(part: Callable[[], object]) -> str:
     try:
         value = part()
-    except (WaycueError, OSError, ValueError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever is broken on this device, the rest of the bundle is wanted
         value = f"(cannot be read: {type(error).__name__}: {error})"
     return value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False, default=str)
 
@@ -130,60 +133,13 @@ def packed(files: Mapping[str, str]) -> bytes:
     return held.getvalue()
 
 
-def _loaded(arguments: argparse.Namespace) -> tuple[Config, str]:
+def _loaded(arguments: argparse.Namespace, file: Path | None) -> tuple[Config, str]:
     """(settings, what is wrong with them). Settings that cannot be read are those of a device that is told nothing."""
     overrides = {"device.state": arguments.state}
-    path = arguments.config or (HOME_SETTINGS if HOME_SETTINGS.exists() else None)
     try:
-        return settings.load(path, overrides), ""
+        return settings.load(file, overrides), ""
     except (ConfigError, OSError) as error:
         return settings.load(None, overrides), str(error)
-
-
-def known_names(config: Config, ports: DoctorPorts) -> dict[str, str]:
-    """What this device is known to call by name → what stands in its place."""
-    pairs: list[tuple[str, str | None]] = [
-        ("wearer", config.device.wearer),
-        ("device", config.device.name),
-        ("context", config.device.context),
-        ("host", socket.gethostname()),
-        ("host", config.broker.address.rpartition(":")[0]),
-        ("user", _user()),
-    ]
-    try:
-        admission = Admission.of(config, settings.state_folder(config), ports.clock)
-        pairs += [("device", admission.device), ("host", admission.address.rpartition(":")[0])]
-    except (WaycueError, OSError):
-        pass
-    pairs += [("network", name) for name in _networks(ports)]
-    pairs += [("user", path.name) for path in sorted(at(ports.root, "/home").glob("*"))]
-    kept = {"root", "waycue", "localhost"}
-    return {name: what for name, what in named(pairs).items() if name not in kept}
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return ""
-
-
-def _networks(ports: DoctorPorts) -> list[str]:
-    """Names of Wi-Fi networks and their secrets, so that they are found wherever else they stand."""
-    said = ports.ask(("nmcli", "--terse", "--fields", "NAME", "connection", "show"))
-    found = [] if said.startswith("(") else said.splitlines()
-    for pattern in NETWORKS:
-        for path in sorted(ports.root.glob(pattern)):
-            try:
-                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            except OSError:
-                continue
-            pairs = (line.strip().partition("=") for line in lines)
-            found += [
-                value.strip("\"' ") for key, _, value in pairs if key.strip() in ("ssid", "psk", "id", "password")
-            ]
-            found.append(path.stem)
-    return [name for name in found if name not in ("lo", "wifi", "ethernet")]
 
 
 def _about(ports: DoctorPorts) -> dict[str, Any]:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
 from pathlib import Path
 
-from device.install import machine, manifest, package_data, services
+from device.install import environment, machine, manifest, package_data, services
 from device.install.carry_out import Installer
 from device.install.machine import HOST, at
 from device.install.plan import SETTINGS, plan
+from device.install.programs import AGAIN
 from device.install.upgrade import Upgrade, source_of
 from shared import file_lock
-from shared.errors import ConfigError, InUse
+from shared.errors import ConfigError, InUse, Permanent
 
 COMMANDS = ("install", "uninstall", "upgrade")
 PREFIX = "/opt/waycue"
 LOCK, UPGRADE_LOCK = "/run/waycue-install.lock", "/run/waycue-upgrade.lock"
 """Of its own: an upgrade has the newer version install itself."""
-HIDDEN = ("/home", "/root", "/run/user")
-"""The units see nothing of these (ProtectHome)."""
+HINTS = {
+    errno.EROFS: f"Make it writable (sudo mount -o remount,rw /; raspi-config: overlay file system). {AGAIN}",
+    errno.ENOSPC: f"Make room. {AGAIN}",
+}
 INSTALL_EPILOG = """\
 examples:
   sudo /opt/waycue/bin/waycue-device install
@@ -31,6 +35,10 @@ examples:
 Made are: the account, its groups and folders, the units of the agent and the sentinel, udev rules, the hardware
 watchdog, limits of the log, and a first /etc/waycue/device.toml where there is none. Safe to repeat.
 """
+
+
+class Stopped(Permanent):
+    """The file system said no, in the middle."""
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -85,10 +93,14 @@ def run(arguments: argparse.Namespace) -> int:
     if dry:
         return _by_verb(arguments, root)
     os.umask(0o022)
-    at(root, LOCK).parent.mkdir(exist_ok=True)
-    busy = InUse("Another waycue-device install is at work here.", hint="Wait until it is done.")
-    with file_lock.locked(at(root, UPGRADE_LOCK if is_upgrade else LOCK), busy=busy):
-        return _upgrade(arguments) if is_upgrade else _by_verb(arguments, root)
+    try:
+        at(root, LOCK).parent.mkdir(exist_ok=True)
+        busy = InUse("Another waycue-device install is at work here.", hint="Wait until it is done.")
+        with file_lock.locked(at(root, UPGRADE_LOCK if is_upgrade else LOCK), busy=busy):
+            return _upgrade(arguments) if is_upgrade else _by_verb(arguments, root)
+    except OSError as error:
+        hint = HINTS.get(error.errno or 0, AGAIN)
+        raise Stopped(f"{error.filename or root}: {error.strerror or error}.", hint=hint) from error
 
 
 def _upgrade(arguments: argparse.Namespace) -> int:
@@ -137,13 +149,15 @@ def _by_verb(arguments: argparse.Namespace, root: Path) -> int:
 
 def _install(arguments: argparse.Namespace, root: Path, installer: Installer, told: Told) -> None:
     prefix = checked_prefix(root, arguments.prefix)
-    reloads = installer.install(plan(machine.look_at(root), prefix, package_data.unit), prefix)
+    environment.check(root, Path(prefix))
+    facts = machine.look_at(root)
+    reloads = installer.install(plan(facts, prefix, package_data.unit), prefix)
     if machine.systemd_runs(root) and not arguments.dry_run:
         services.reload(reloads, say=told)
         if not arguments.no_start:
             services.start(restart=bool(installer.changes), say=told)
     elif installer.changes and not arguments.json:
-        print(f"Settings: {at(root, SETTINGS)}. The services start at the next boot.")
+        print(f"Settings: {at(root, SETTINGS)}.{' The services start at the next boot.' if facts.systemd else ''}")
 
 
 def checked_prefix(root: Path, prefix: str) -> str:
@@ -151,10 +165,6 @@ def checked_prefix(root: Path, prefix: str) -> str:
     folder = Path(prefix)
     if not folder.is_absolute() or any(sign.isspace() or sign in "%$\\\"'" for sign in prefix):
         raise ConfigError(f"--prefix {prefix!r} is no absolute path of plain signs.", hint=f"As in --prefix {PREFIX}")
-    if prefix.startswith(tuple(f"{name}/" for name in HIDDEN)):
-        raise ConfigError(
-            f"The services see nothing below /{folder.parts[1]}.", hint=f"Make the environment in {PREFIX}."
-        )
     if not at(root, f"{prefix}/bin/waycue-device").exists():
         own = f"; this one is in {sys.prefix}" if root == HOST else ""
         raise ConfigError(

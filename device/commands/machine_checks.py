@@ -1,4 +1,4 @@
-"""The selftest's checks of the machine: sentinel, buttons, heat, clock, watchdog, and libraries that do not fit.
+"""The selftest's checks of the machine: sentinel, buttons, recogniser, heat, clock, watchdog, service, libraries.
 
 Each is a check as in device.commands.selftest. What this machine does not have is no fault of it.
 """
@@ -17,8 +17,11 @@ from device import board, build
 from device.commands.check_result import CheckResult, bad, good
 from device.config import Config, is_replay, state_folder
 from device.health import machine_kind, status
+from device.install.plan import SERVICES, UNIT_FOLDER
 from device.sync import conditions
+from device.transcription.listening import RECOGNISER, listen
 from shared.clock import Clock
+from shared.errors import ConfigError, MediaError
 from shared.floor import ClockFloor
 
 SENTINEL_S = 10.0
@@ -67,6 +70,22 @@ def check_buttons(config: Config, clock: Clock) -> CheckResult:
     return good("buttons", f"{len(wanted)} can be used; press them during a walk")
 
 
+def check_transcription(config: Config, clock: Clock) -> CheckResult:
+    """The recogniser of corrections is there, and loads in a process like the one of a walk."""
+    plan = build.listen_plan(config)
+    if plan is None:
+        return good("transcription", "left to the server (corrections.transcribe)")
+    try:
+        plan.check()
+        used = listen(b"", plan, clock, may_go_on=lambda: True)
+    except (ConfigError, MediaError) as error:
+        found = f"corrections would wait for the server: {Exception.__str__(error)}"
+        return bad("transcription", found, do=error.hint or "See docs/settings.md, corrections.")
+    assert used is not None
+    spent = f"{used.processor_s:.1f} s of processor time, {used.memory_mb:.0f} MB"
+    return good("transcription", f"{RECOGNISER} is loaded for {plan.language}: {spent}")
+
+
 def check_heat(config: Config, clock: Clock) -> CheckResult:
     """The board is cool enough to guide, and its firmware does not slow it down."""
     found = conditions.look(board.THERMAL, board.run)
@@ -101,6 +120,26 @@ def check_watchdog(config: Config, clock: Clock) -> CheckResult:
     if said in ("", "0", "infinity"):
         return bad("watchdog", "it is off", do="Switch it on: sudo waycue-device install.")
     return good("watchdog", f"the board starts again after {said} of a hang")
+
+
+def check_service(config: Config, clock: Clock) -> CheckResult:
+    """What `install` made starts at boot: a device that is switched on and stays silent has no other sign of it."""
+    return service_found(Path(UNIT_FOLDER))
+
+
+def service_found(folder: Path) -> CheckResult:
+    """folder: of the units. Told by its links, as systemd is."""
+    for name in SERVICES:
+        unit = folder / name
+        if unit.is_symlink() and unit.resolve() == Path("/dev/null"):
+            return bad("service", f"{name} is masked: it never starts", do=f"sudo systemctl unmask {name}")
+    here = [name for name in SERVICES if (folder / name).exists()]
+    if not here:
+        return good("service", "not installed here (waycue-device install): nothing starts at boot by itself")
+    off = [name for name in SERVICES if not any(folder.glob(f"*.wants/{name}"))]
+    if off:
+        return bad("service", f"{off[0]} does not start at boot", do="Switch it on: sudo waycue-device install.")
+    return good("service", "starts at boot")
 
 
 def check_libraries(config: Config, clock: Clock) -> CheckResult:

@@ -19,6 +19,7 @@ with interrupted_quietly(), missing_named():
     from rich.logging import RichHandler
 
     from device import config as settings
+    from device import heap
     from device.agent.parts import AgentPorts, RunOptions
     from device.agent.rounds import Rounds
     from device.boot import agent_version
@@ -214,6 +215,7 @@ def _check_outputs(config: Config, arguments: argparse.Namespace) -> None:
 
 
 def _run(config: Config, arguments: argparse.Namespace) -> int:
+    heap.settle()
     _log_to_terminal(verbose=arguments.verbose)
     _check_outputs(config, arguments)
     rounds = Rounds(

@@ -41,6 +41,7 @@ CAMERA_S = 8.0
 SOUND_S = 5.0
 BROKER_S = 5.0
 READ_S = 0.2
+EXPOSED_S = 2.0
 LEAST_FREE_BYTES = 512 * 1024**2  # a day of flagged chunks and one model
 LOG_HINT = "See its log: journalctl -u waycue-device."
 ANGLES_DIFFER_DEG = 3.0  # 5 % of a distance
@@ -55,6 +56,7 @@ LENS_SAID = {
 
 
 Check = Callable[[Config, Clock], CheckResult]
+Item = VideoFrame | SoundBlock
 
 
 def selftest(config: Config, clock: Clock, *, only: tuple[str, ...] = ()) -> list[CheckResult]:
@@ -79,7 +81,7 @@ def check_camera(config: Config, clock: Clock) -> CheckResult:
     """A picture that shows something."""
     if config.capture.source == "none":
         return _bad("camera", "no walk is guided: capture.source is none", do="Name one: camera:0 or picamera2.")
-    frame = _first(config, clock, VideoFrame, microphone="none", timeout_s=CAMERA_S)
+    frame = _first(config, clock, _ShowsSomething(clock), microphone="none", timeout_s=CAMERA_S)
     if not isinstance(frame, VideoFrame):
         return _bad("camera", f"no picture within {CAMERA_S:.0f} s", do="Check the cable and replug it.")
     height, width = frame.image.shape[:2]
@@ -89,13 +91,33 @@ def check_camera(config: Config, clock: Clock) -> CheckResult:
     return _ok("camera", f"{config.capture.source}, {width}×{height}, {_sees(config, frame)}")
 
 
+class _ShowsSomething:
+    """Of a picture: it shows something, or nothing has for EXPOSED_S: a camera's first ones are dark until its exposure
+    has settled."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until_s: float | None = None
+
+    def __call__(self, item: Item) -> bool:
+        if not isinstance(item, VideoFrame):
+            return False
+        now_s = self._clock.monotonic_s()
+        self._until_s = now_s + EXPOSED_S if self._until_s is None else self._until_s
+        return now_s >= self._until_s or lens.trouble(lens.view(item.image)) is None
+
+
+def _is_sound(item: Item) -> bool:
+    return isinstance(item, SoundBlock)
+
+
 def _sees(config: Config, frame: VideoFrame) -> str:
     """The angle by which distances are told, and who says so."""
     told, by_hand = frame.fov_deg, config.capture.camera_fov_deg
     angle = f"sees {config.capture.camera_that_sees(told).fov_deg:g} degrees"
     if by_hand is not None and told is not None and abs(by_hand - told) > ANGLES_DIFFER_DEG:
         return f"{angle} as capture.camera_fov_deg says, but the camera itself says {told:g}: leave that setting out"
-    if by_hand is None and told is None:
+    if by_hand is None and told is None and not is_replay(config):
         return f"taken for one that {angle}: measure it and set capture.camera_fov_deg"
     return angle
 
@@ -106,9 +128,9 @@ def check_microphone(config: Config, clock: Clock) -> CheckResult:
     if capture.microphone in ("", "none"):
         return _ok("microphone", "not used")
     if is_replay(config):
-        block = _first(config, clock, SoundBlock, microphone="none", timeout_s=SOUND_S)
+        block = _first(config, clock, _is_sound, microphone="none", timeout_s=SOUND_S)
         return _ok("microphone", "the recording has no sound" if block is None else "the recording has sound")
-    block = _first_of(LiveSource(microphone_plan(capture.microphone)), SoundBlock, clock, timeout_s=SOUND_S)
+    block = _first_of(LiveSource(microphone_plan(capture.microphone)), _is_sound, clock, timeout_s=SOUND_S)
     if not isinstance(block, SoundBlock):
         return _bad("microphone", f"no sound within {SOUND_S:.0f} s", do="Choose another: capture.microphone.")
     if not np.any(block.samples):
@@ -238,33 +260,33 @@ CHECKS: dict[str, Check] = {
     "tactile": check_tactile,
     "sentinel": machine_checks.check_sentinel,
     "buttons": machine_checks.check_buttons,
+    "transcription": machine_checks.check_transcription,
     "model": check_model,
     "broker": check_broker,
     "disk": check_disk,
     "heat": machine_checks.check_heat,
     "clock": machine_checks.check_clock,
     "watchdog": machine_checks.check_watchdog,
+    "service": machine_checks.check_service,
     "libraries": machine_checks.check_libraries,
 }
 
 
 def _first(
-    config: Config, clock: Clock, kind: type[VideoFrame] | type[SoundBlock], *, microphone: str, timeout_s: float
-) -> VideoFrame | SoundBlock | None:
-    """The first item of a kind that the source gives. Raises: WaycueError."""
+    config: Config, clock: Clock, wanted: Callable[[Item], bool], *, microphone: str, timeout_s: float
+) -> Item | None:
+    """The first wanted item that the source gives. Raises: WaycueError."""
     source = open_source(replace(config.capture, pace="real", microphone=microphone), clock=clock)
-    return _first_of(source, kind, clock, timeout_s=timeout_s)
+    return _first_of(source, wanted, clock, timeout_s=timeout_s)
 
 
-def _first_of(
-    source: Source, kind: type[VideoFrame] | type[SoundBlock], clock: Clock, *, timeout_s: float
-) -> VideoFrame | SoundBlock | None:
+def _first_of(source: Source, wanted: Callable[[Item], bool], clock: Clock, *, timeout_s: float) -> Item | None:
     try:
         source.open()
         until_s = clock.monotonic_s() + timeout_s
         while clock.monotonic_s() < until_s and not source.ended:
             item = source.read(READ_S)
-            if isinstance(item, kind):
+            if item is not None and wanted(item):
                 return item
         return None
     finally:

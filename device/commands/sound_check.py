@@ -25,7 +25,7 @@ from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.output_list import asked, foreign_servers, server_info, server_of
 from device.voice.outputs import CARD, SERVER, OutputKind, SoundOutput, is_named
 from device.voice.sinks import UtteranceEnded
-from device.voice.speakers import Speakers
+from device.voice.speakers import SOUND_WAS_OFF, Speakers
 from shared.clock import Clock
 from shared.errors import MediaError
 from shared.sides import Side
@@ -141,6 +141,8 @@ def _judged(config: Config, speakers: Speakers, samples: NDArray[np.int16] | Non
     output, wanted = speakers.output, config.voice.output
     buffer = f"a buffer of {speakers.latency_s * 1000:.0f} ms, {'stereo' if speakers.channels == 2 else 'mono'}"
     found = f"played two notes on {_where(output)}, with {buffer}"
+    if speakers.news() == SOUND_WAS_OFF:
+        found += "; it was muted, and is switched on"
     if output is not None and wanted and not is_named(output, wanted):
         return False, f"{found}: {wanted!r} is not there", "Connect it, or change voice.output."
     if output is not None and output.kind is OutputKind.HDMI and not wanted:
@@ -153,7 +155,11 @@ def _judged(config: Config, speakers: Speakers, samples: NDArray[np.int16] | Non
         return True, f"{found}; did you hear them?{_unreachable()}", ""
     heard = level(samples)
     if not heard.is_heard:
-        return False, f"{found}, and nothing came out of it{_volume(output)}", "Unmute it: pactl set-sink-mute NAME 0."
+        return (
+            False,
+            f"{found}, and nothing came out of it{_volume(output)}",
+            "Turn it up: pactl set-sink-volume NAME 60%.",
+        )
     return True, f"{found}; what came out of it: left {heard.left_db:.0f} dB, right {heard.right_db:.0f} dB", ""
 
 

@@ -43,6 +43,7 @@ def _ioctl(direction: int, number: int, size: int) -> int:
 EVIOCGRAB = _ioctl(_IOC_WRITE, 0x90, 4)
 EVIOCSCLOCKID = _ioctl(_IOC_WRITE, 0xA0, 4)
 EVIOCGSW = _ioctl(_IOC_READ, 0x1B, 8)
+EVIOCGBIT_SW = _ioctl(_IOC_READ, 0x20 + EV_SW, 8)
 CLOCK_MONOTONIC = 1
 
 
@@ -106,7 +107,8 @@ class _EventFile:
 class InputKeys:
     """An input device as a source of keys, by their names. clock_s: monotonic; root: where /dev and /sys are.
 
-    A switch is a key too, down while it is on; one that is on when the device is opened goes down then.
+    A switch is a key too, down while it is on. Its position is told when the device is opened, and where events were
+    lost: it may have been moved meanwhile.
     """
 
     def __init__(
@@ -156,16 +158,15 @@ class InputKeys:
         return _EventFile(fd, monotonic=True)
 
     def _positions(self, fd: int) -> list[KeyEvent]:
-        """Switches that are on."""
+        """Where its switches stand."""
         codes = {code: name for (kind, code), name in self._codes.items() if kind == EV_SW}
         if not codes:
             return []
         try:
-            bits = int.from_bytes(fcntl.ioctl(fd, EVIOCGSW, bytes(8)), "little")
+            has, on = (int.from_bytes(fcntl.ioctl(fd, ask, bytes(8)), "little") for ask in (EVIOCGBIT_SW, EVIOCGSW))
         except OSError:  # a pipe, or a device without switches
             return []
-        now_s = self._clock_s()
-        return [KeyEvent(name, Edge(True), now_s) for code, name in codes.items() if bits >> code & 1]
+        return positions(codes, has=has, on=on, now_s=self._clock_s())
 
     def _read(self, file: _EventFile) -> list[KeyEvent]:
         events = list[KeyEvent]()
@@ -181,6 +182,8 @@ class InputKeys:
             file.state, found = step(file.state, data)
             now_s = self._clock_s()
             events += [self._named(one, now_s, file) for one in found if self._is_wanted(one)]
+            if any(isinstance(one[2], EventsLost) for one in found):
+                events += self._positions(file.fd)
 
     def _is_wanted(self, found: Found) -> bool:
         return isinstance(found[2], EventsLost) or found[:2] in self._codes
@@ -190,6 +193,11 @@ class InputKeys:
         # A stamp from the future, of a machine that slept, or of a pipe, is no time: the key went down by now.
         at_s = t_s if file.monotonic and 0.0 <= now_s - t_s < 60.0 else now_s
         return KeyEvent(self._codes.get((kind, code), ""), event, at_s)
+
+
+def positions(codes: Mapping[int, str], *, has: int, on: int, now_s: float) -> list[KeyEvent]:
+    """Where those of the wanted switches stand that a device has. has, on: a bit for each switch, as the kernel says"""
+    return [KeyEvent(name, Edge(bool(on >> code & 1)), now_s) for code, name in codes.items() if has >> code & 1]
 
 
 def _event_files(name: str, codes: Mapping[tuple[int, int], str], root: Path) -> list[Path]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import queue
 import shutil
 import tempfile
-from collections.abc import Callable
+import threading
+import warnings
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -20,6 +23,9 @@ BOUNCE_S = 0.05
 FLASH_S = 0.5
 INSTALL_GPIO = "On a Pi: sudo apt install python3-gpiozero python3-lgpio."
 _PINS_IN_USE: set[str | int] = set()
+_OPENING = threading.Lock()
+"""One pin at a time: they are tried again on threads of their own, and Python's warnings are everyone's."""
+logger = logging.getLogger(__name__)
 
 
 @cache
@@ -46,16 +52,27 @@ def open_pin(pin: str | int, setting: str, *, kind: str = "Button", **options: A
         raise ConfigError(
             f"The {kind.lower()} on a pin needs gpiozero, which is not installed.", hint=INSTALL_GPIO
         ) from None
-    try:
-        opened = getattr(gpiozero, kind)(pin, **options)
-    except Exception as error:  # noqa: BLE001 - pin factories raise RuntimeError, lgpio.error and others
-        if not _PINS_IN_USE:  # gpiozero keeps the library that it fell back to, also where that one cannot work
-            gpiozero.Device.pin_factory = None
-        raise ConfigError(
-            f"The {kind.lower()} on pin {pin} cannot be used: {error}.", hint=f"Check {setting}, and that this is a Pi."
-        ) from None
-    _PINS_IN_USE.add(pin)
+    with _OPENING, warnings.catch_warnings(record=True) as told:  # of the libraries that it tries: at each try
+        warnings.simplefilter("always")
+        try:
+            opened = getattr(gpiozero, kind)(pin, **options)
+        except Exception as error:  # noqa: BLE001 - pin factories raise RuntimeError, lgpio.error and others
+            if not _PINS_IN_USE:  # gpiozero keeps the library that it fell back to, also where that one cannot work
+                gpiozero.Device.pin_factory = None
+            why = "; ".join([str(error).rstrip(".!"), *_reasons(told)])
+            raise ConfigError(
+                f"The {kind.lower()} on pin {pin} cannot be used: {why}.",
+                hint=f"Check {setting}, and that this is a Pi.",
+            ) from None
+        _PINS_IN_USE.add(pin)
+    if told:
+        logger.warning("The %s on pin %s: %s", kind.lower(), pin, "; ".join(_reasons(told)))
     return opened
+
+
+def _reasons(told: Iterable[warnings.WarningMessage]) -> list[str]:
+    """Each once, in one line."""
+    return list(dict.fromkeys(" ".join(str(one.message).split()).rstrip(".") for one in told))
 
 
 def close_pin(pin: str | int, opened: Any) -> None:

@@ -1,8 +1,9 @@
 """Places where nothing is recorded, told by the name of the Wi-Fi that the device is connected to.
 
 A place is entered at once, and left only when another network, or none, has been seen for LEAVE_S: a router that starts
-again is no reason to record at home. Where nobody can tell the network, what was known last counts, and after a while
-that is said.
+again is no reason to record at home. So it is at the start: a board that was switched on at home is on no network yet.
+Where nobody can tell the network, what was known last counts, and after a while that is said; nothing was known
+at a start, and recording then goes on.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ Ask = Callable[[tuple[str, ...]], str | None]
 
 @dataclass(frozen=True, slots=True)
 class PlaceState:
-    """inside: None = not known yet."""
+    """As at the start: inside, as far as anybody can tell."""
 
-    inside: bool | None = None
+    inside: bool = True
+    known: bool = False
+    """Somebody could tell, at least once."""
     outside_since_s: float | None = None
     unknown_since_s: float | None = None
     told_unknown: bool = False
@@ -58,7 +61,7 @@ def step(state: PlaceState, network: str | None, now_s: float, places: Collectio
     if network is None:
         return _unknown(state, now_s)
     say = KNOWN if state.told_unknown else None
-    state = replace(state, unknown_since_s=None, told_unknown=False)
+    state = replace(state, known=True, unknown_since_s=None, told_unknown=False)
     if network in places:
         entered = None if state.inside else ButtonAction.ZONE_ENTERED
         return replace(state, inside=True, outside_since_s=None), PlaceNews(entered, say)
@@ -70,13 +73,17 @@ def _unknown(state: PlaceState, now_s: float) -> tuple[PlaceState, PlaceNews]:
     since_s = now_s if state.unknown_since_s is None else state.unknown_since_s
     tell = now_s - since_s >= TELL_UNKNOWN_S and not state.told_unknown
     after = replace(state, unknown_since_s=since_s, told_unknown=state.told_unknown or tell, outside_since_s=None)
-    return after, PlaceNews(say=UNKNOWN if tell else None)
+    if not tell:
+        return after, PlaceNews()
+    if state.known:
+        return after, PlaceNews(say=UNKNOWN)
+    return replace(after, inside=False), PlaceNews(ButtonAction.ZONE_LEFT if state.inside else None, UNKNOWN)
 
 
 def _outside(state: PlaceState, now_s: float) -> tuple[PlaceState, ButtonAction | None]:
     """Another network, or none: that is left, or not yet."""
     if not state.inside:
-        return replace(state, inside=False), None
+        return state, None
     since_s = now_s if state.outside_since_s is None else state.outside_since_s
     if now_s - since_s < LEAVE_S:
         return replace(state, outside_since_s=since_s), None
@@ -99,8 +106,11 @@ def network_name(ask: Ask) -> str | None:
 def run(command: tuple[str, ...]) -> str | None:
     """What a command prints; None where it cannot be run or fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=False)
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        # A neighbour's network may have any bytes for its name.
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=ASK_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
 
@@ -120,14 +130,16 @@ class Places:
         self._rounds = Background.every(EVERY_S, self.look, name="places", at_once=True)
 
     def open(self) -> None:
-        """Begin to ask."""
+        """Begin to ask. Until it is known that this is no such place, it counts as one."""
+        if self._state.inside:
+            self._presses.put(ButtonAction.ZONE_ENTERED)
         self._rounds.start()
 
     def look(self) -> None:
         """One round."""
         before = self._state.inside
         self._state, news = step(self._state, network_name(self._ask), self._clock.monotonic_s(), self._places)
-        if self._state.inside != before:
+        if self._state.inside is not before:
             logger.info("Inside one of the places of privacy.pause_at: %s", self._state.inside)
         if news.press is not None:
             self._presses.put(news.press)

@@ -77,16 +77,22 @@ class RetriedButtons:
             return self._buttons.poll(now_s)
         except InputGone as error:
             self._gone(error)
-            return []
+        except Exception as error:  # a pin of which the library lost hold must not end the walk
+            logger.exception("A button failed")
+            self._gone(error)
+        return []
 
     def close(self) -> None:
         if self._tries.close(JOIN_S):
             self._buttons.close()
 
-    def _gone(self, error: InputGone) -> None:
+    def _gone(self, error: Exception) -> None:
         logger.warning("%s", error)
         self._ready, self._missed = False, 0
-        self._buttons.close()
+        try:
+            self._buttons.close()
+        except Exception:
+            logger.exception("A button that failed could not be let go of")
         self._tries = self._new_tries()
         self._tries.start()
 

@@ -18,6 +18,7 @@ from shared.sight import Box
 
 REMEMBERED_S = 180.0
 MOST_STOPPED = 100
+MOST_HEARD = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,8 @@ class GuidanceHistory:
                 if isinstance(entry, Spoken) and entry.utterance == utterance:
                     heard = replace(entry, sounded_s=at_s, heard_s=max(t_s, entry.t_s), lead_s=lead_s)
                     self._entries[position] = self._heard[utterance] = heard
+                    if len(self._heard) > MOST_HEARD:
+                        del self._heard[next(iter(self._heard))]
                     return
 
     def talk(self, from_s: float, to_s: float) -> Talk:
@@ -183,7 +186,7 @@ class GuidanceHistory:
 
     @property
     def heard(self) -> dict[int, Spoken]:
-        """Every utterance of the walk that was heard, by number, in order."""
+        """The utterances of the walk that were heard, by number, in order; the last MOST_HEARD of them."""
         with self._lock:
             return dict(self._heard)
 

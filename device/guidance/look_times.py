@@ -25,6 +25,7 @@ class LookTimes:
         self._lock = threading.Lock()
         self._ms: deque[float] = deque(maxlen=KEPT)
         self._in_time = 0
+        self._longest_before_s = 0.0
 
     def add(self, seconds: float) -> None:
         """A look took so long."""
@@ -34,7 +35,9 @@ class LookTimes:
 
     def clear(self) -> None:
         """Another model looks from now on."""
+        longest_s = self.longest_s
         with self._lock:
+            self._longest_before_s = longest_s
             self._ms.clear()
             self._in_time = 0
 
@@ -56,8 +59,11 @@ class LookTimes:
 
     @property
     def longest_s(self) -> float:
-        """The longest of the last few that was not late; 0 = none."""
-        return max((ms for ms in self._recent_ms() if ms < LATE_S * 1000), default=0.0) / 1000
+        """The longest of the last few that was not late; of the model before until there is one; 0 = none."""
+        recent = self._recent_ms()
+        if not recent:
+            return self._longest_before_s
+        return max((ms for ms in recent if ms < LATE_S * 1000), default=0.0) / 1000
 
     def _recent_ms(self) -> list[float]:
         with self._lock:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
@@ -24,6 +25,7 @@ from device.capture.source import SoundBlock, VideoFrame
 from device.guidance.history import GuidanceHistory, LookEntry, Spoken, Stopped, WordingEntry
 from device.guidance.inbox import Delivery, Inbox, OfferedPicture
 from device.guidance.look_times import LookTimes
+from device.guidance.standstill import Standstill
 from device.voice.sinks import UtteranceStarted
 from device.voice.voice import Voice, VoiceUtterance
 from shared import policy, vocabulary
@@ -46,6 +48,7 @@ UPDATED = "Guidance updated."
 READY = "Guidance ready."
 NO_MODEL = "No model. Recording only."
 NO_CAMERA = "No camera."
+SEVERAL_CAMERAS = "Several cameras. Unplug one, or name one in the settings."
 POLL_S = 0.05  # how soon an end of speech is noticed between looks
 TRIAL_WORDS = "Trial words are on."
 ABOUT_MODEL = "model"
@@ -125,6 +128,7 @@ class Guidance:
         self._feel = feel
         self._failures = 0
         self._look_times = LookTimes()
+        self._standstill = Standstill()
         self._busy_since_s: float | None = None
         self._progress_s = clock.monotonic_s()
         self._live_s = 0.0
@@ -231,8 +235,9 @@ class Guidance:
 
     @property
     def look_every_s(self) -> float:
-        """How far apart looks are that come as they should on this board."""
-        return max(1 / self._looks_per_s, self._look_times.longest_s)
+        """How far apart looks are that come as they should on this board: while one stands still, as ever."""
+        still = self._standstill.now(self._clock.monotonic_s())
+        return max(1 / self._looks_per_s, 0.0 if still else self._look_times.longest_s)
 
     @property
     def looks_in_time(self) -> int:
@@ -278,6 +283,7 @@ class Guidance:
         if delivery.swap is not None:
             self._failures = 0
             self._look_times.clear()
+            self._standstill.clear()
             self._turn(delivery.swap)
             logger.info("Guiding with model %s", self._version() or "none")
         self._hear_of_speech()
@@ -356,11 +362,11 @@ class Guidance:
         version = model.manifest.version
         try:
             began_s = self._busy_since_s = self._clock.monotonic_s()
-            observation = model.look(frame.image, action.sound, before=action.before)
-            self._progress_s = self._busy_since_s = self._clock.monotonic_s()
-            self._look_times.add(self._progress_s - began_s)
-            if not self._look_times.late:
-                self._saw_live()
+            with self._computing():
+                observation = model.look(frame.image, action.sound, before=action.before)
+            self._busy_since_s = self._clock.monotonic_s()
+            self._look_times.add(self._busy_since_s - began_s)
+            self._progressed()
             boxes = observation.boxes if detects(model.manifest.model, "person", "vehicle") else None
             self.history.add(LookEntry(frame.t_s, version, observation.hazards[:5], boxes))
             self._hear_of_speech()  # what ended during a long look must not count as cut off by what is said now
@@ -373,17 +379,35 @@ class Guidance:
         self._failures = 0
         self._listener.looked(version)
 
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """The model is at work in it."""
+        self._standstill.begin(self._clock.monotonic_s())
+        try:
+            yield
+        finally:
+            self._standstill.end(self._clock.monotonic_s())
+
+    def _progressed(self) -> None:
+        """A look, one more at the same picture, or its wording is done: on a slow board each takes its time."""
+        self._progress_s = self._clock.monotonic_s()
+        if not self._look_times.late:
+            self._saw_live()
+
     def _look_turned(self, turn_deg: int, picture: OfferedPicture) -> None:
         model = self._state.model
         assert model is not None
-        observation = model.look(turned_copy(picture.frame.image, turn_deg))
+        with self._computing():
+            observation = model.look(turned_copy(picture.frame.image, turn_deg))
+        self._progressed()
         self._turn(events.SeenTurned(turn_deg, observation), picture)
 
     def _word(self, observation: Observation, picture: OfferedPicture) -> None:
         model = self._state.model
         assert model is not None
-        said = model.word(observation)
-        self._progress_s = self._clock.monotonic_s()
+        with self._computing():
+            said = model.word(observation)
+        self._progressed()
         self.history.add(WordingEntry(picture.frame.t_s, model.manifest.version, said.text, said.confidence))
         self._turn(events.Phrased(said.text, said.confidence), picture)
 

@@ -11,10 +11,11 @@ ONLINE = "Back online."
 NO_SOUND = "Microphone stopped."
 SOUND_BACK = "Microphone is back."
 REFUSED = "A moment was refused."
+NOT_ERASED = "Not erased on the server."
 LOST = "Kept moments were lost."
 WATCH_OFF = "Watch is off."
 WATCH_ON = "Watch is on."
-NEWS_TEXTS = (OFFLINE, ONLINE, NO_SOUND, SOUND_BACK, REFUSED, LOST, WATCH_OFF, WATCH_ON)
+NEWS_TEXTS = (OFFLINE, ONLINE, NO_SOUND, SOUND_BACK, REFUSED, NOT_ERASED, LOST, WATCH_OFF, WATCH_ON)
 
 SETTLE_S = 5.0  # a phone's network comes and goes; only what lasts is news
 REFUSAL_EVERY_S = 60.0  # a server that refuses a whole backlog must not talk over the walk
@@ -91,10 +92,12 @@ class RefusalNews:
     announced_s: float = float("-inf")
 
 
-def refusal_news(state: RefusalNews, now_s: float, *, refused: int) -> tuple[RefusalNews, str | None]:
-    """(state, text to announce or None). refused: how many records lie refused now."""
+def refusal_news(
+    state: RefusalNews, now_s: float, *, refused: int, text: str = REFUSED
+) -> tuple[RefusalNews, str | None]:
+    """(state, text to announce or None). refused: how many such records lie refused now."""
     if state.announced is None or refused < state.announced:
         return replace(state, announced=refused), None
     if refused == state.announced or now_s - state.announced_s < REFUSAL_EVERY_S:
         return state, None
-    return RefusalNews(refused, now_s), REFUSED
+    return RefusalNews(refused, now_s), text

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from device.guidance.loop import NO_CAMERA
+from device.guidance.loop import NO_CAMERA, SEVERAL_CAMERAS
 from device.sentinel.board import AgentPhase, AgentRecord, Board, started
 from shared.background import Background
 from shared.clock import Clock
@@ -21,7 +21,8 @@ from shared.policy import kinds
 EVERY_S = 0.1
 ALIVE_EVERY_S = 1.0
 LEAD_S = 0.5  # of an utterance, beside its words: earcon and pauses
-STOP_TEXTS = frozenset((kinds.PAUSED, kinds.PAUSED_NO_PICTURE, kinds.CAMERA_FROZEN, kinds.CAMERA_BLOCKED, NO_CAMERA))
+_BLIND_TEXTS = (kinds.PAUSED_NO_PICTURE, kinds.CAMERA_FROZEN, kinds.CAMERA_BLOCKED, NO_CAMERA, SEVERAL_CAMERAS)
+STOP_TEXTS = frozenset((kinds.PAUSED, *_BLIND_TEXTS))
 """The agent says itself that it sees nothing."""
 
 

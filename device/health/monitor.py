@@ -41,6 +41,8 @@ class MonitorPorts:
     watched: Callable[[], bool]
     """A sentinel says that guidance stopped, so that two voices need not."""
     news: RationedNews
+    erasures_refused: Callable[[], int] = int
+    """How many wishes to have moments erased the server has refused."""
 
 
 class HealthMonitor:
@@ -51,7 +53,7 @@ class HealthMonitor:
         self._clock = clock
         self._link = announcements.Outage()
         self._sound = announcements.Outage()
-        self._refusals = announcements.RefusalNews()
+        self._refusals = self._not_erased = announcements.RefusalNews()
         self._stuck = announcements.StuckNews()
         self._status_failed = False
         self._written_s = self._published_s = float("-inf")
@@ -105,12 +107,21 @@ class HealthMonitor:
             self._shown = line
             notify(f"STATUS={line}")
 
+    def _tell_refusals(self, failed: int, now_s: float) -> None:
+        """failed: records of all kinds that lie refused"""
+        wishes = self._ports.erasures_refused()
+        self._refusals, text = announcements.refusal_news(self._refusals, now_s, refused=failed - wishes)
+        self._announce(text)
+        self._not_erased, text = announcements.refusal_news(
+            self._not_erased, now_s, refused=wishes, text=announcements.NOT_ERASED
+        )
+        self._announce(text)
+
     def _write(self) -> None:
         current = self._ports.status()
         self._show(status.in_one_line(current))
         now_s = self._clock.monotonic_s()
-        self._refusals, text = announcements.refusal_news(self._refusals, now_s, refused=current.failed)
-        self._announce(text)
+        self._tell_refusals(current.failed, now_s)
         what = (current.model_version, current.model_state, current.queued, current.failed, current.waits)
         if what != self._published or now_s - self._published_s >= PUBLISH_EVERY_S:
             self._published, self._published_s = what, now_s

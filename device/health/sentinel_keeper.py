@@ -77,8 +77,9 @@ class SentinelKeeper:
         announce: Callable[[str], None],
         clock: Clock,
     ) -> None:
-        self.output: Callable[[], Mapping[str, str]] = dict
-        """What leads to the output that the agent plays on, for the sentinel to follow."""
+        self.output: Callable[[], Mapping[str, str] | None] = lambda: None
+        """What leads to the output that the agent plays on, for the sentinel to follow; empty = the system's default,
+        None = it is not known."""
         self._told: str | None = None
         """What of it stands beside the board."""
         self._board = board
@@ -122,8 +123,11 @@ class SentinelKeeper:
             self._rendered = self._prepare()
 
     def _tell_output(self) -> None:
-        told = "".join(f"{name}={value}\n" for name, value in self.output().items())
-        if told and told != self._told:
+        values = self.output()
+        if values is None:
+            return
+        told = "".join(f"{name}={value}\n" for name, value in values.items())
+        if told != self._told:
             atomic.write_bytes(self._board.path.parent / OUTPUT, told.encode())
             self._told = told
 

@@ -25,7 +25,8 @@ from shared.background import Background
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 256
-MOST_VIBRATIONS = 5000
+MOST_VIBRATIONS = MOST_SAID = 5000
+MOST_NAMED = 20_000  # 0.1 KB each
 MOST_LATE = 54_000  # lateness of the pictures of the last hour at 15 fps
 CLOSE_S = 3.0
 TIERS = (1, 2, 3)
@@ -149,20 +150,22 @@ class RecentTimes:
 
 @dataclass(slots=True)
 class WalkReport:
-    """Collected from several threads; written once at the end."""
+    """Collected from several threads; written once at the end. Of weeks it has the last of each kind."""
 
     walk: str
     device: str
     source: str
     words: Words = as_it_is
-    guidance: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    """What was said about pictures: number of the utterance, entry."""
-    flagged: list[str] = field(default_factory=list)
+    guidance: deque[tuple[Spoken, str]] = field(default_factory=lambda: deque(maxlen=MOST_SAID))
+    """What was said about pictures, each with its chunk."""
+    flagged: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_NAMED))
     """Ids of chunks that are durable in the outbox."""
-    corrections: list[str] = field(default_factory=list)
-    erased: list[str] = field(default_factory=list)
+    corrections: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_NAMED))
+    erased: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_NAMED))
     """Ids of those that the wearer had erased again; they are in neither of the two above."""
-    announced: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    kept: int = 0
+    """How many are or were in the first two, but for those that were erased."""
+    announced: deque[tuple[Spoken, str]] = field(default_factory=lambda: deque(maxlen=MOST_SAID))
     """State changes that were spoken, in the same way."""
     vibrations: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MOST_VIBRATIONS))
     """What was felt, the last ones."""
@@ -174,18 +177,21 @@ class WalkReport:
 
     def said(self, spoken: Spoken, chunk: str) -> None:
         with self._lock:
-            said = (spoken.utterance, entry(spoken, chunk, self.words))
-            (self.guidance if spoken.is_guidance else self.announced).append(said)
+            (self.guidance if spoken.is_guidance else self.announced).append((spoken, chunk))
 
     def sealed(self, record_id: str, *, correction: bool) -> None:
         with self._lock:
             (self.corrections if correction else self.flagged).append(record_id)
+            self.kept += 1
 
     def erase(self, record_ids: Collection[str]) -> None:
         with self._lock:
             self.erased += [name for name in record_ids if name not in self.erased]
-            self.flagged = [name for name in self.flagged if name not in record_ids]
-            self.corrections = [name for name in self.corrections if name not in record_ids]
+            for names in (self.flagged, self.corrections):
+                left = [name for name in names if name not in record_ids]
+                self.kept -= len(names) - len(left)
+                names.clear()
+                names.extend(left)
 
     def felt(self, side: str, tier: int, times: tuple[float | None, float, float]) -> None:
         """A motor was driven. times: monotonic, of the shutter, of the decision, and of the last byte to it."""
@@ -211,16 +217,19 @@ class WalkReport:
                 "device": self.device,
                 "source": self.source,
                 **more,
-                "guidance": [said | _sounded(heard.get(number)) for number, said in self.guidance],
-                "announced": [said | _sounded(heard.get(number)) for number, said in self.announced],
+                "guidance": [self._entry(*said, heard) for said in self.guidance],
+                "announced": [self._entry(*said, heard) for said in self.announced],
                 "vibrations": list(self.vibrations),
                 "picture_late_ms": percentiles_ms(self.late_s.values),
                 **times_to_speech_ms(heard.values()),
-                "flagged": self.flagged,
-                "corrections": self.corrections,
-                **({"erased": self.erased} if self.erased else {}),
+                "flagged": list(self.flagged),
+                "corrections": list(self.corrections),
+                **({"erased": list(self.erased)} if self.erased else {}),
             }
         atomic.write_json(path, value)
+
+    def _entry(self, spoken: Spoken, chunk: str, heard: Mapping[int, Spoken]) -> dict[str, Any]:
+        return entry(spoken, chunk, self.words) | _sounded(heard.get(spoken.utterance))
 
 
 def _sounded(heard: Spoken | None) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _ask(address: tuple[str, int], key: bytes, device: str, csr_pem: str) -> Enr
     try:
         connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=_blind())
         return _exchange(connection, key, device, csr_pem)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, UnicodeError) as error:  # UnicodeError: a host that cannot be a name
         raise Unreachable(
             f"The server {host}:{port} cannot be reached ({str(error) or type(error).__name__}).",
             hint="Is `waycue-server run` on, and this device in the same network? The code stays good; try again.",

@@ -71,6 +71,8 @@ class Identity:
     floor: ClockFloor
     sealing_key: X25519PublicKey | None = None
     """What moments are sealed to; None = the server named no such key."""
+    sealing_dated: float = 0.0
+    """When the authority vouched for that, seconds since 1970: no older one is taken instead."""
 
     @classmethod
     def open(cls, state_dir: Path, *, floor: ClockFloor) -> Identity | None:
@@ -203,7 +205,7 @@ def _read(folder: Path, floor: ClockFloor) -> Identity:
     settings.address(broker)
     ca_pem.decode("ascii")  # `context` hands it on as text
     certificate = check_pair(certificate_pem, key, ca_pem, device)
-    sealing = folder / SEALING
+    sealing = (folder / SEALING).read_bytes() if (folder / SEALING).exists() else None
     return Identity(
         folder,
         device,
@@ -216,8 +218,14 @@ def _read(folder: Path, floor: ClockFloor) -> Identity:
         ca_pem,
         root,
         floor,
-        check_sealing(sealing.read_bytes(), ca_pem) if sealing.exists() else None,
+        None if sealing is None else check_sealing(sealing, ca_pem),
+        0.0 if sealing is None else dated(sealing),
     )
+
+
+def dated(certificate_pem: bytes) -> float:
+    """What a certificate is valid from, seconds since 1970. Raises: ValueError."""
+    return x509.load_pem_x509_certificate(certificate_pem).not_valid_before_utc.timestamp()
 
 
 def issued_s(certificate: x509.Certificate) -> float:

@@ -8,7 +8,7 @@ Promises:
    a server that is off for a week costs nothing.
 2. The new certificate must be for our key and our name, from the authority that we trust already, and end later than
    the one we have. Whatever else comes is counted and dropped. The authority itself never changes this way. The key
-   that moments are sealed to may come along, if that authority vouches for it; it is used from the next start on.
+   that moments are sealed to may come along, or by itself, if that authority vouches for it and it is no older one.
 3. The swap is one durable rename. Until the next connection the old certificate is in use, and it is still good.
 4. `<state>/renew.json`, which `waycue-device renew` writes, asks for it at once; with a new key if it says so. The new
    key is durable before it is used, and the old one is in use until the answer came.
@@ -68,6 +68,8 @@ class Renewal:
         self.identity = current
         self.counters: Counter[str] = Counter()
         """asked, renewed, foreign."""
+        self.on_renewed: Callable[[Identity], object] = lambda identity: None
+        """Called with what is in use from now on."""
         self._state_dir = state_dir
         self._context = context
         self._publish = publish
@@ -109,15 +111,16 @@ class Renewal:
             if files != identity.files_of(self.identity):
                 identity.store(self._state_dir, files, crash_point=self._crash_point)
                 self._use()
-            self._done()
-            self._crash_point("forgotten")
+            if answer.certificate_pem:
+                self._done()
+                self._crash_point("forgotten")
 
     def _renewed(self, certificate_pem: bytes) -> dict[str, bytes]:
         """The files of the identity with this certificate. Raises: ValueError, OSError."""
         held = self.identity
         files = identity.files_of(held)
         key = self._next_key()
-        if certificate_pem == held.certificate_pem:
+        if certificate_pem in (b"", held.certificate_pem):
             return files  # the server saw no need: a repeated question, or a request that was met before a power cut
         if key is None or not identity.is_for(x509.load_pem_x509_certificate(certificate_pem), key):
             key = files[identity.KEY]
@@ -130,7 +133,13 @@ class Renewal:
         """The file of the key that moments are sealed to; none where the server names none. Raises: ValueError."""
         if not sealing_pem:
             return {}
-        identity.check_sealing(sealing_pem, self.identity.ca_pem)
+        made = identity.check_sealing(sealing_pem, self.identity.ca_pem)
+        held = self.identity
+        if held.sealing_key not in (None, made) and identity.dated(sealing_pem) <= held.sealing_dated:
+            # The broker keeps every answer: an older one, whose key somebody may have by now, must not come back.
+            self.counters["foreign"] += 1
+            logger.warning("A key for sealing that is older than the one in use is not used.")
+            return {}
         return {identity.SEALING: sealing_pem}
 
     def _use(self) -> None:
@@ -142,7 +151,8 @@ class Renewal:
         renewed.floor.raise_to(renewed.issued_utc)
         self._asked_s = float("-inf")
         self.counters["renewed"] += 1
-        logger.info("The certificate of %s is renewed.", renewed.device)
+        logger.info("The identity of %s is renewed.", renewed.device)
+        self.on_renewed(renewed)
 
     def _done(self) -> None:
         for name in (REQUEST, NEXT_KEY):

@@ -24,6 +24,8 @@ from device.install.reporting import Say
 from shared import atomic
 
 BEFORE = ".before"
+SERVER_HOME = "/var/lib/waycue"
+"""Of a server on the same machine, which runs under the same account."""
 
 
 class Installer:
@@ -103,6 +105,8 @@ class Installer:
                 return
         if self._changed(f"folder {folder.path}, mode {folder.mode:04o}{f', of {USER}' if folder.is_ours else ''}"):
             atomic.make_dirs(path)
+            if folder.is_ours and path.stat().st_uid != uid:  # of an account that was made anew, or another system's
+                _give(path, uid, gid)
             os.chown(path, uid, gid)
             path.chmod(folder.mode)
 
@@ -146,8 +150,11 @@ class Installer:
         made = manifest.read(self._root)
         if made is None:
             return
-        for name in (*made.links, *reversed(made.files)):
+        for name in made.links:
             self._remove_file(name)
+        for name in reversed(made.files):
+            if not at(self._root, name).is_symlink():  # masked by hand
+                self._remove_file(name)
         for name in sorted(made.folders, reverse=True):
             path = at(self._root, name)
             if path.is_dir() and not any(path.iterdir()) and self._changed(f"removed {name}"):
@@ -167,8 +174,19 @@ class Installer:
             path = at(self._root, name)
             if path.is_dir() and self._changed(f"removed {name} and all that was in it"):
                 shutil.rmtree(path)
-        if made.account and machine.account(self._root, USER) and self._changed(f"removed account {USER}"):
+        if not made.account or machine.account(self._root, USER) is None:
+            return
+        if at(self._root, SERVER_HOME).is_dir():
+            self._say(f"left alone: account {USER}, whose server is in {SERVER_HOME}")
+        elif self._changed(f"removed account {USER}"):
             remove_account(self._root)
+
+
+def _give(folder: Path, uid: int, gid: int) -> None:
+    """Everything in it, and no link out of it. Raises: OSError."""
+    for _, folders, files, inside in os.fwalk(folder):
+        for name in (*folders, *files):
+            os.chown(name, uid, gid, dir_fd=inside, follow_symlinks=False)
 
 
 def make_account(root: Path, groups: tuple[str, ...], *, exists: bool) -> None:

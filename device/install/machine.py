@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device.health import machine_kind
-from device.install.plan import MODULES, MachineFacts
+from device.install.plan import MODULES, OLD_POLKIT, MachineFacts
 
 HOST = Path("/")
 _RUNNING = Path("/run/systemd/system")
@@ -42,6 +42,7 @@ def look_at(root: Path) -> MachineFacts:
         has_watchdog=not here or Path("/dev/watchdog").exists(),
         kind=machine_kind.this_machine() if here else "",
         has_picamera2=here and importlib.util.find_spec("picamera2") is not None,
+        has_old_polkit=at(root, OLD_POLKIT).is_dir(),
         modules=frozenset(name for name in MODULES if _is_module(root, name)),
     )
 

@@ -22,6 +22,7 @@ ALWAYS_GROUPS = ("audio", "video")
 MACHINE_GROUPS = ("gpio", "i2c", "input", "render")
 """A unit that names a group which is not there does not start: these are named where they exist."""
 GROWING_PAUSES_SINCE = 254
+OLD_POLKIT = "/etc/polkit-1/localauthority"
 WRITTEN_PREFIX = "/opt/waycue/"
 
 
@@ -47,6 +48,8 @@ class MachineFacts:
     kind: str = ""
     """As device.health.machine_kind says."""
     has_picamera2: bool = False
+    has_old_polkit: bool = False
+    """One that knows no rules in JavaScript."""
     modules: frozenset[str] = frozenset()
     """Of MODULES, those that the kernel has to be told to load."""
 
@@ -129,6 +132,8 @@ def plan(facts: MachineFacts, prefix: str, unit: Callable[[str], str]) -> Instal
             *_watchdog(facts),
             *_modules(facts),
             PlannedFile("/etc/udev/rules.d/70-waycue.rules", _udev_rules(facts.groups), Reload.UDEV),
+            PlannedFile("/etc/polkit-1/rules.d/50-waycue-network.rules", unit("waycue-network.rules")),
+            *_old_polkit(facts, unit),
             *(PlannedFile(f"{UNIT_FOLDER}/{name}", _at(prefix, unit(name)), Reload.UNITS) for name in SERVICES),
             *_drop_ins(facts, groups, unit),
         ),
@@ -159,6 +164,12 @@ def _modules(facts: MachineFacts) -> tuple[PlannedFile, ...]:
         return ()
     text = "# Loaded at boot, so that what is plugged in later can be used.\n" + "".join(f"{name}\n" for name in names)
     return (PlannedFile("/etc/modules-load.d/waycue.conf", text, Reload.MODULES),)
+
+
+def _old_polkit(facts: MachineFacts, unit: Callable[[str], str]) -> tuple[PlannedFile, ...]:
+    if not facts.has_old_polkit:
+        return ()
+    return (PlannedFile(f"{OLD_POLKIT}/50-local.d/waycue-network.pkla", unit("waycue-network.pkla")),)
 
 
 def _udev_rules(groups: frozenset[str]) -> str:

@@ -19,25 +19,30 @@ KEPT_TEXTS = frozenset(
 """Settings of free text that name no person; capture.source by its kind alone."""
 
 _HEX, _WORD = "[0-9A-Fa-f]", "[A-Za-z0-9+/_-]"
+_QUOTED = r"(?:'[^\n]*?'(?!\w)|\"[^\"\n]*\")"
+_SECRET = "psk|passw(?:or)?d|passphrase|pwd|pass(?==)|token|secret|credentials?|(?:api|private)[_-]?key|ssid(?==)"
 SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern, re.DOTALL))
     for name, pattern in (
         ("key", r"-----BEGIN [A-Z0-9 ]+-----.*?(?:-----END [A-Z0-9 ]+-----|\Z)"),
+        ("code", r"(?i:\bwaycue:enrol\?)\S+|(?i:\bwifi:)[^\n]*?;;"),
+        ("words", r"(?:'[^\n]*'|\"[^\n]*\")(?= came too late to be said)"),
         ("url", r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+"),
         ("mail", r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
         ("host", r"\b(?:[\w-]+\.)+(?!py\b)[a-z]{2,}(?=:\d{2,5}\b)"),
         ("host", r"\b[\w-]+\.(?:local|lan|home|internal|fritz\.box)\b"),
-        ("mac", rf"\b{_HEX}{{2}}(?:[:-]{_HEX}{{2}}){{5}}\b"),
+        ("mac", rf"(?<!{_HEX}){_HEX}{{2}}(?:[:_-]{_HEX}{{2}}){{5}}(?!{_HEX})"),
         ("address", r"(?<![\w.])(?<!==)(?:\d{1,3}\.){3}\d{1,3}(?!\.?\d)\b"),
         ("address", rf"(?<![\w:])(?:{_HEX}{{1,4}}:){{7}}{_HEX}{{1,4}}(?![\w:])|(?<![\w:])::{_HEX}{{1,4}}\b"),
         ("address", rf"(?<![\w:])(?:{_HEX}{{1,4}}:)+:(?:{_HEX}{{1,4}}(?::{_HEX}{{1,4}})*)?(?![\w:])"),
-        ("code", r"\b[0-9A-HJKMNP-TV-Z]{4}(?:-[0-9A-HJKMNP-TV-Z]{4}){2,}\b"),
+        ("code", r"(?i:\b[0-9A-HJKMNP-TV-Z]{4}(?:-[0-9A-HJKMNP-TV-Z]{4}){2,}\b)"),
         ("position", r"[-+]?\d{1,3}\.\d{4,}\s*[,;/ ]\s*[-+]?\d{1,3}\.\d{4,}"),
         ("hex", rf"\b{_HEX}{{24,}}\b"),
         ("secret", rf"(?<!{_WORD}){_WORD}{{40,}}={{0,2}}(?!{_WORD})"),
         ("name", r"(?<=/home/)[^/\s:'\"]+"),
-        ("secret", r"(?i:(?<=psk=)|(?<=password=)|(?<=passwd=)|(?<=token=)|(?<=secret=)|(?<=ssid=))[^\s,;]+"),
-        ("ssid", r"(?i:(?<=ssid ')|(?<=ssid \"))[^'\"]+"),
+        ("ssid", rf"(?P<kept>(?i:\bssid)[ :=]+){_QUOTED}"),
+        ("secret", rf"(?P<kept>(?i:\b[\w.-]*(?:{_SECRET}))['\"]?\s*[:=]\s*)(?:{_QUOTED}|[^\s,;]+)"),
+        ("secret", r"(?P<kept>(?i:\bbearer\s+))\S+"),
     )
 )
 
@@ -48,7 +53,7 @@ def redacted(text: str, names: Mapping[str, str]) -> str:
         if len(name.strip()) >= SHORTEST:
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", f"<{names[name]}>", text, flags=re.IGNORECASE)
     for what, shape in SHAPES:
-        text = shape.sub(f"<{what}>", text)
+        text = shape.sub(lambda match, what=what: f"{match.groupdict().get('kept', '')}<{what}>", text)
     return text
 
 

@@ -9,6 +9,7 @@ from ctypes.util import find_library
 from pathlib import Path
 
 from device.health import machine_kind
+from device.install import machine
 from device.install.machine import HOST
 from device.install.plan import SERVICES, Reload
 from device.install.programs import ProgramFailed, run_program
@@ -73,6 +74,11 @@ def advice(root: Path) -> list[str]:
         text
         for missing, text in (
             (not shutil.which("espeak-ng"), "There is no voice. sudo apt install espeak-ng"),
+            (
+                machine.systemd_version(root) == 0,
+                "There is no systemd, which starts the services: start them by other means.",
+            ),
+            (not shutil.which("nmcli"), "A set-up code's Wi-Fi cannot be joined. sudo apt install network-manager"),
             (not _has("sounddevice"), "The extra [device] is not installed: pip install 'waycue[device] @ …'"),
             (find_library("portaudio") is None, "Nothing can be played or heard. sudo apt install libportaudio2"),
             (machine_kind.this_machine().startswith("raspberry-pi") and not _has("picamera2"), NO_PICAMERA2),

@@ -15,8 +15,9 @@ import os
 import shutil
 import subprocess
 import zipfile
+import zlib
 from collections.abc import Mapping
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -53,8 +54,9 @@ class Upgrade:
 
     def to(self, source: Path, *, start: bool) -> None:
         """Raises: WaycueError, OSError. Nothing has changed then, or the former version is in use again."""
+        pinned = pins_of(source)
         before = self._trial(self._versions.current)
-        new = self._installed(source)
+        new = self._installed(source, pinned)
         worse = worse_than(before, self._trial(new))
         if worse:
             shutil.rmtree(new)
@@ -78,7 +80,7 @@ class Upgrade:
             raise ConfigError("There is no former version here.", hint="Name one: waycue-device upgrade WHEEL.")
         self._switch(former, start=start)
 
-    def _installed(self, source: Path) -> Path:
+    def _installed(self, source: Path, pinned: bytes) -> Path:
         present, new = self._versions.current, self._versions.fresh()
         size = sum(path.lstat().st_size for path in present.rglob("*") if not path.is_symlink())
         free = shutil.disk_usage(new.parent).free
@@ -88,16 +90,24 @@ class Upgrade:
                 hint="Make room, then run this again.",
             )
         self._say(f"copying {present} to {new}")
+        try:
+            self._fill(new, present, source, pinned)
+        except BaseException:  # Ctrl-C, too: half an environment is worth nothing, and takes the room of moments
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        return new
+
+    def _fill(self, new: Path, present: Path, source: Path, pinned: bytes) -> None:
+        """A copy of the present environment with what the source has. Raises: WaycueError, OSError."""
         run_program("cp", "--archive", "--reflink=auto", str(present), str(new), timeout_s=PIP_S)
         (new / READY).unlink(missing_ok=True)
         pins = new / PINS
-        atomic.write_bytes(pins, pins_of(source))
+        atomic.write_bytes(pins, pinned)
         self._say(f"installing {source}")
         forget_waycue(new)
         pip = (str(new / "bin/python"), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         extra = "device-jetson" if _has_own_onnxruntime(present) else "device"
         run_program(*pip, "--prefer-binary", "-c", str(pins), f"waycue[{extra}] @ {source.as_uri()}", timeout_s=PIP_S)
-        return new
 
     def _trial(self, environment: Path) -> Mapping[str, str]:
         """Check → what is wrong with it, "" = nothing; by the account of the service where there is one."""
@@ -182,18 +192,23 @@ def source_of(text: str | None) -> Path:
 
 
 def _came_from() -> Path | None:
-    url = json.loads(distribution("waycue").read_text("direct_url.json") or "{}").get("url", "")
+    try:
+        url = str(json.loads(distribution("waycue").read_text("direct_url.json") or "{}")["url"])
+    except (PackageNotFoundError, ValueError, KeyError, TypeError):  # run from a checkout, or a damaged environment
+        return None
     return Path(unquote(urlparse(url).path)) if url.startswith("file:") else None
 
 
 def pins_of(source: Path) -> bytes:
     """The versions that the source was tested with. Raises: ConfigError for a wheel that is none of waycue."""
     if source.is_dir():
+        if not (source / PINS).is_file():
+            raise ConfigError(f"{source} is no checkout of waycue: it has no {PINS}.", hint="Name another one.")
         return (source / PINS).read_bytes()
     try:
         with zipfile.ZipFile(source) as wheel:
             return wheel.read(f"device/install/data/{PINS}")
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, KeyError, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ConfigError(
             f"{source} is no wheel of waycue, or a damaged one: {error}.", hint="Copy it again."
         ) from None

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from device.capture.recorder import Veiled
 from device.guidance.history import GuidanceHistory
+from shared import hidden
 from shared.errors import MediaError
 from shared.sight import Box
 
@@ -26,12 +27,9 @@ MARGIN = 0.15
 """Of a box's width and height, added on each side."""
 PARTS = {"person": (0.0, 0.4), "vehicle": (0.4, 1.0), "bicycle": (0.4, 1.0)}
 """Object → from which share of its box's height to which."""
-HIDDEN = tuple(PARTS)
-"""What a detector must know, for its boxes to be gone by."""
 ACROSS = 6
 """Blocks across a box: a face is two of them wide, a plate at most three."""
 ACROSS_WHOLE = 16
-WHOLE = "whole"
 
 Image = NDArray[np.uint8]
 Region = tuple[int, int, int, int]
@@ -50,9 +48,9 @@ class Veil:
         height, width = image.shape[:2]
         try:
             if not looks or any(boxes is None for boxes in looks):
-                return Veiled(_blocks(image.copy(), (0, 0, width, height), ACROSS_WHOLE), WHOLE)
+                return Veiled(_blocks(image.copy(), (0, 0, width, height), ACROSS_WHOLE), hidden.WHOLE)
             found = regions((box for boxes in looks for box in boxes or ()), width=width, height=height)
-            return Veiled(blurred(image, found), f"{len(found)} regions")
+            return Veiled(blurred(image, found), hidden.of_regions(len(found)))
         except cv2.error as error:
             raise MediaError(f"A picture of {width}×{height} cannot be blurred ({error.err}).") from error
 
@@ -75,10 +73,10 @@ def _region(box: Box, *, width: int, height: int) -> Region:
     return int(left * width), int(top * height), -int(-right * width), -int(-bottom * height)
 
 
-def blurred(image: Image, hidden: Sequence[Region]) -> Image:
+def blurred(image: Image, covered: Sequence[Region]) -> Image:
     """A copy with these regions in blocks. image: uint8 [h, w, 3]"""
     out = image.copy()
-    for region in hidden:
+    for region in covered:
         _blocks(out, region, ACROSS)
     return out
 

@@ -27,6 +27,7 @@ from device.moments.flags import FlagState, SelectedChunk
 from device.moments.sealer import Parcel
 from device.moments.speech_bounds import speech_bounds
 from device.outbox.index import UNKNOWN_BOOT
+from shared import hidden
 from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.clock import Clock
 from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
@@ -37,9 +38,10 @@ logger = logging.getLogger(__name__)
 NOT_KEPT = "Correction not kept, no picture."
 NOTHING_HEARD = "Correction not kept, nothing heard."
 FORGOTTEN = "Last 5 minutes forgotten."
+FORGOTTEN_SINCE_ON = "Forgotten since switching on."
 DISCARDED = "Correction discarded."
 NOTHING_TO_DISCARD = "No correction to discard."
-MOMENT_TEXTS = (NOT_KEPT, NOTHING_HEARD, FORGOTTEN, DISCARDED, NOTHING_TO_DISCARD)
+MOMENT_TEXTS = (NOT_KEPT, NOTHING_HEARD, FORGOTTEN, FORGOTTEN_SINCE_ON, DISCARDED, NOTHING_TO_DISCARD)
 FORGET_S = 300.0
 AGAIN_S = 15.0  # a correction that is spoken so soon after one was discarded is about the same moment
 MOST_DISCARDABLE = 16
@@ -220,10 +222,20 @@ class Moments:
         self.paused = False
 
     def forget(self, t_s: float) -> None:
-        """Erase the last FORGET_S: in memory now, in the outbox and on the server by a wish that is handed over."""
+        """Erase the last FORGET_S: in memory now, in the outbox and on the server by a wish that is handed over.
+
+        What was recorded before the machine was switched on is on another clock, and is not among it: that is said.
+        """
         self._forget_memory(t_s)
         to_s = self._walk.began_s + t_s
-        self._erase(FORGOTTEN, t_s, boot_id=self._walk.erase_boot, from_s=to_s - FORGET_S, to_s=to_s)
+        reaches = to_s >= FORGET_S or self._walk.own_clock
+        self._erase(
+            FORGOTTEN if reaches else FORGOTTEN_SINCE_ON,
+            t_s,
+            boot_id=self._walk.erase_boot,
+            from_s=to_s - FORGET_S,
+            to_s=to_s,
+        )
 
     def discard_correction(self, t_s: float) -> None:
         """Erase the last correction of this walk, wherever it has come to; called again, the one before it."""
@@ -323,7 +335,7 @@ class Moments:
                 "looks": talk.looks,
                 "hazards": [[h.object, h.side, round(h.score, 4)] for h in talk.hazards],
                 "frames_dropped": chunk.frames_dropped,
-                **({"hidden": chunk.hidden} if chunk.hidden else {}),
+                **({hidden.FIELD: chunk.hidden} if chunk.hidden else {}),
             },
         )
 

@@ -29,7 +29,8 @@ STORAGE_FULL = "Storage full."
 STORAGE_FAILED = "Storage failed."
 STORAGE_BACK = "Storage is working again."
 STORAGE_LOST = "Storage full. Old moments were dropped."
-STORAGE_TEXTS = (STORAGE_FULL, STORAGE_FAILED, STORAGE_BACK, STORAGE_LOST)
+NOT_ERASED_YET = "Not erased yet."
+STORAGE_TEXTS = (NOT_ERASED_YET, STORAGE_FULL, STORAGE_FAILED, STORAGE_BACK, STORAGE_LOST)
 MOST_HELD = 64  # chunks of up to 1 MB, most 0.3: what a board of 1 GB can spare while its disk takes nothing
 RECORD_BYTES = 4096
 RETRY_S = 10.0
@@ -55,7 +56,7 @@ class Parcel:
     record: Record
     payloads: Mapping[str, bytes]
     say: str = ""
-    """Announced once it is durable."""
+    """What the wearer hears once it is durable, each time."""
 
     @property
     def name(self) -> str:
@@ -69,8 +70,8 @@ class Parcel:
 
 
 def least(held: Iterable[Parcel]) -> Parcel:
-    """The one to give up first: the least important, and of those the oldest."""
-    return max(held, key=lambda parcel: importance(parcel.record))
+    """The one to give up first: the least important, and of those the oldest; what is to be erased last of all."""
+    return max(held, key=lambda parcel: (importance(parcel.record), not isinstance(parcel.record, EraseRecord)))
 
 
 def _is_covered(wish: EraseRecord, record: Record) -> bool:
@@ -78,7 +79,8 @@ def _is_covered(wish: EraseRecord, record: Record) -> bool:
 
 
 class Sealer:
-    """announce(text): a change of state. sealed(parcel): it is durable now. limit_bytes: of the whole outbox.
+    """announce(text): a change of state. answer(text): what the wearer asked for is done, or is not done yet.
+    sealed(parcel): it is durable now. limit_bytes: of the whole outbox.
     check: raises OSError while the disk takes nothing; asked after `fail`, where nothing waits that could be tried."""
 
     def __init__(
@@ -86,6 +88,7 @@ class Sealer:
         outbox: OutboxPort,
         *,
         announce: Callable[[str], None],
+        answer: Callable[[str], None],
         sealed: Callable[[Parcel], None],
         limit_bytes: int,
         check: Callable[[], object] = lambda: None,
@@ -97,11 +100,14 @@ class Sealer:
         self._outbox = outbox
         self._limit_bytes = limit_bytes
         self._announce = announce
+        self._answer = answer
         self._sealed = sealed
         self._check = check
         self._parcels: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
         self._held: deque[Parcel] = deque()
         self._unnamed: list[tuple[str, str]] = []  # lost, and not in the outbox's list of what is lost yet: name, why
+        self._lost_before = 0
+        """Lost when the trouble began: one line in the log says how many went in it, and not a line for each."""
         self._work = Background(self._run, name="sealer", wake=lambda: self._parcels.put(None))
 
     def start(self) -> None:
@@ -133,16 +139,27 @@ class Sealer:
                 self._seal_held()
                 self._look_again()
                 continue
-            if parcel is not None:
-                self._take(parcel)
-            self._seal_held()
-            while len(self._held) > (MOST_HELD if parcel is not None else 0):
-                self._give_up(least(self._held))
-            self._name_lost()
             if parcel is None:
+                self._finish()
                 return
+            self._hold(parcel)
+            self._seal_held()
+            if parcel.say and parcel in self._held:
+                self._answer(NOT_ERASED_YET)
+            self._give_up_above(MOST_HELD)
 
-    def _take(self, parcel: Parcel) -> None:
+    def _finish(self) -> None:
+        self._seal_held()
+        self._give_up_above(0)
+        if self._unnamed:
+            logger.error("Lost, and not named on the disk: %s", ", ".join(name for name, _ in self._unnamed))
+
+    def _give_up_above(self, most: int) -> None:
+        while len(self._held) > most:
+            self._give_up(least(self._held))
+        self._name_lost()
+
+    def _hold(self, parcel: Parcel) -> None:
         """What is to be erased, and is not on disk yet, never gets there."""
         if isinstance(parcel.record, EraseRecord):
             wish = parcel.record
@@ -182,7 +199,7 @@ class Sealer:
         self._end_trouble()
         self._sealed(replace(parcel, record=record))
         if parcel.say:
-            self._announce(parcel.say)
+            self._answer(parcel.say)
         self._make_room()
         return True
 
@@ -226,19 +243,24 @@ class Sealer:
                 assert_never(parcel.record)
 
     def _begin_trouble(self, text: str, why: str) -> None:
+        if self.trouble == text:
+            return
         logger.error("%s", why)
-        if self.trouble != text:
-            self.trouble = text
-            self._announce(text)
+        if self.trouble is None:
+            self._lost_before = self.lost
+        self.trouble = text
+        self._announce(text)
 
     def _end_trouble(self) -> None:
         if self.trouble:
+            logger.warning("The storage works again; %d records were lost meanwhile.", self.lost - self._lost_before)
             self.trouble = None
             self._announce(STORAGE_BACK)
 
     def _give_up(self, parcel: Parcel) -> None:
         why = self.trouble or "the agent stopped"
-        logger.error("%s is lost: %s", parcel.name, why)
+        first = self.lost == self._lost_before
+        logger.log(logging.ERROR if first else logging.DEBUG, "%s is lost: %s", parcel.name, why)
         self._held.remove(parcel)
         self.lost += 1
         self._unnamed.append((parcel.name, f"the disk did not take it: {why}"))
@@ -250,6 +272,6 @@ class Sealer:
             try:
                 self._outbox.note_lost([name], why)
             except OSError as error:
-                logger.error("That %s is lost could not be written down: %s", name, error)
+                logger.debug("That %s is lost could not be written down: %s", name, error)
                 return
             self._unnamed.pop(0)

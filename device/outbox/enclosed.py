@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from device.outbox import folder as outbox_folder
 from shared import messages, sealing
-from shared.messages import ChunkRecord, CorrectionRecord, Envelope, SealedRecord
+from shared.messages import ChunkRecord, CorrectionRecord, Envelope, Part, SealedRecord
 from shared.sealing import SealedPlace
 
 
@@ -27,15 +27,23 @@ def enclose(
         return sealing.seal(content, key, SealedPlace(record.device, envelope.record_id, kind))
 
     closed = {kind: sealed(kind, content) for kind, content in payloads.items()}
+    return enclosed_record(record, envelope, outbox_folder.parts(closed), key), closed
+
+
+def enclosed_record(
+    record: ChunkRecord | CorrectionRecord, envelope: Envelope, parts: tuple[Part, ...], key: X25519PublicKey
+) -> Envelope:
+    """The envelope alone. parts: of the sealed payloads, which lie on the disk or will"""
     plain = messages.encode(envelope)
+    sealed = sealing.seal(plain, key, SealedPlace(record.device, envelope.record_id, outbox_folder.RECORD_KIND))
     body = SealedRecord(
         device=record.device,
         of=envelope.kind,
         importance=outbox_folder.importance(record),
-        parts=outbox_folder.parts(closed),
+        parts=parts,
         digest=hashlib.sha256(plain).hexdigest(),
         started_at_s=record.started_at_s,
         duration_s=record.duration_s,
-        sealed=base64.b64encode(sealed(outbox_folder.RECORD_KIND, plain)).decode(),
+        sealed=base64.b64encode(sealed).decode(),
     )
-    return Envelope(messages.SEALED, envelope.record_id, messages.to_dict(body)), closed
+    return Envelope(messages.SEALED, envelope.record_id, messages.to_dict(body))

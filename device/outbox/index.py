@@ -285,14 +285,15 @@ class Index:
             )
             db.executemany("UPDATE items SET todo = 0 WHERE record_id = ?", [(r,) for r in record_ids])
 
-    def forget(self, record_ids: Sequence[str], *, count_as: Total) -> None:
-        """Remove rows whose folders are gone, and count them in a total."""
+    def forget(self, record_ids: Sequence[str], *, count_as: Total | None) -> None:
+        """Remove rows whose folders are gone, and count them in a total. None = they are listed again at once."""
         with self._transaction() as db:
             gone = 0
             for record_id in record_ids:
                 gone += db.execute("DELETE FROM records WHERE record_id = ?", (record_id,)).rowcount
                 db.execute("DELETE FROM items WHERE record_id = ?", (record_id,))
-            self._add_to_total(db, count_as, gone)
+            if count_as is not None:
+                self._add_to_total(db, count_as, gone)
 
     def records(self, state: RecordState | None = None, *, order: str = "seq") -> list[RecordRow]:
         """Records, oldest first, or (order="least") least important and then oldest first."""

@@ -50,6 +50,13 @@ class LateOutbox:
                     self._box.on_change(listener)
             return self._box
 
+    def use_key(self, key: X25519PublicKey | None) -> None:
+        """Encrypt to this key from now on."""
+        with self._lock:
+            self._key = key
+            if self._box is not None:
+                self._box.use_key(key)
+
     def _opened(self) -> Outbox:
         try:
             return Outbox(self._folder, key=self._key)
@@ -81,6 +88,15 @@ class LateOutbox:
 
     def seal_correction(self, record: CorrectionRecord, wav: bytes) -> CorrectionRecord:
         return self.check().seal_correction(record, wav)
+
+    def hold(self, record_id: str) -> None:
+        """As an Outbox does, and as quickly; while it is not open nothing is held."""
+        if self._box is not None:
+            self._box.hold(record_id)
+
+    def let_go(self, record_id: str, heard: CorrectionRecord | None = None) -> None:
+        if self._box is not None:
+            self._box.let_go(record_id, heard)
 
     def seal_erase(self, record: EraseRecord) -> EraseRecord:
         return self.check().seal_erase(record)

@@ -1,6 +1,6 @@
 """What waits to reach the server, so that no power cut, full disk or lost network takes a flagged moment away.
 
-    <folder>/<record id>/{record.json, frame.jpg, audio.wav, clip.mp4}     sealed, never changed again
+    <folder>/<record id>/{record.json, frame.jpg, audio.wav, clip.mp4}     sealed, not changed once any of it was sent
     <folder>/.<record id>.sealing/                                         being sealed; a leftover is deleted on open
     <folder>/failed/<record id>/{…, reason.json}                           refused for good; kept for a person
     <folder>/.retry/<record id>                                            a person asks to send this refused one again
@@ -36,7 +36,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from device.boot import kernel_boot
 from device.outbox import folder as outbox_folder
 from device.outbox import inspect
-from device.outbox.enclosed import enclose
+from device.outbox.enclosed import enclose, enclosed_record
 from device.outbox.folder import FAILED, FILE_NAMES, REQUESTS, SIDECAR
 from device.outbox.index import ItemRow, RecordRow
 from device.outbox.inspect import peek as peek
@@ -48,18 +48,19 @@ from device.outbox.types import Recovery as Recovery
 from shared import atomic, messages
 from shared.atomic import Step, no_step
 from shared.errors import MessageError
-from shared.messages import ChunkRecord, CorrectionRecord, Envelope, EraseRecord
+from shared.messages import ChunkRecord, CorrectionRecord, Envelope, EraseRecord, SealedRecord
 
 STEPS = (
     "seal:files_written", "seal:files_synced", "seal:renamed", "seal:indexed",
     "ack:marked", "forget:moved_aside", "forget:deleted", "forget:counted",
     "fail:marked", "fail:reason_written", "fail:moved", "fail:recorded",
     "retry:moved", "retry:decided", "retry:queued",
-    "erase:unlisted", "erase:moved_aside", "erase:deleted",
+    "erase:unlisted", "erase:moved_aside", "erase:deleted", "words:unlisted", "words:written", "words:listed",
     "prune:marked", "prune:logged", "prune:moved_aside", "prune:deleted", "prune:counted",
 )  # fmt: skip
 """Every durable step, in order; a crash test kills the process at each."""
 
+MOST_ITEMS = 4  # a record and its files
 logger = logging.getLogger(__name__)
 
 
@@ -78,17 +79,24 @@ class Outbox:
         self._crash_point = crash_point
         self._key = key
         self._claimed: dict[str, str] = {}  # item name → record id
+        self._held: set[str] = set()
+        """Record ids that are not handed out yet."""
         self._listeners: list[Callable[[], None]] = []
         self._store = RecordStore(folder, boot=boot or kernel_boot(), crash_point=crash_point)
         self._lock = self._store.lock
         self.recovered = self._store.recovered
         try:
             self.retry_requested()
+            self._retry_erasures()
             for record in self._store.erasures():
                 self._store.erase(record)
         except BaseException:
             self.close()
             raise
+
+    def use_key(self, key: X25519PublicKey | None) -> None:
+        """Encrypt to this key from now on."""
+        self._key = key
 
     def close(self) -> None:
         """Let another process open it. Idempotent."""
@@ -133,6 +141,37 @@ class Outbox:
             self._store.erase(sealed)
         return sealed
 
+    def hold(self, record_id: str) -> None:
+        """Do not send this correction, which is about to be sealed, before `let_go`, or the next opening. Waits for
+        nothing, not for the lock either."""
+        self._held.add(record_id)
+
+    def let_go(self, record_id: str, heard: CorrectionRecord | None = None) -> None:
+        """Send a correction that was held, with what was heard in it in the meantime. heard: the record as `seal_*`
+        returned it, with its words; where it is no longer held, or was erased, they are left out.
+
+        raises: OSError, MessageError; it is sent all the same
+        """
+        try:
+            if heard is not None:
+                self._add_words(record_id, heard)
+        finally:
+            with self._lock:
+                self._held.discard(record_id)
+            self._call_listeners()
+
+    def _add_words(self, record_id: str, heard: CorrectionRecord) -> None:
+        with self._lock:
+            folder = self.folder / record_id
+            row = self._store.use(lambda index: index.record(record_id))
+            if record_id not in self._held or row is None or row.state != "queued":
+                return
+            _, kept = outbox_folder.read_sidecar(record_id, (folder / SIDECAR).read_bytes())
+            envelope = Envelope("correction", record_id, messages.to_dict(heard))
+            if isinstance(kept, SealedRecord) and self._key is not None:
+                envelope = enclosed_record(heard, envelope, kept.parts, self._key)
+            self._store.rewrite(record_id, messages.encode(envelope))
+
     def _seal(
         self, sealed: ChunkRecord | CorrectionRecord | EraseRecord, envelope: Envelope, payloads: Mapping[str, bytes]
     ) -> None:
@@ -173,8 +212,10 @@ class Outbox:
         if count < 1:
             return []
         with self._lock:
-            rows = self._store.use(lambda index: index.next_items(count + len(self._claimed), bulk=bulk))
-            items = [item for item in map(self._item, rows) if item.name not in self._claimed][:count]
+            more = len(self._claimed) + MOST_ITEMS * len(self._held)
+            rows = self._store.use(lambda index: index.next_items(count + more, bulk=bulk))
+            free = (row for row in rows if row.record_id not in self._held)
+            items = [item for item in map(self._item, free) if item.name not in self._claimed][:count]
             fresh = [(item.record_id, item.kind) for item in items if not item.resumed]
             if fresh:
                 self._mark_sending(fresh)
@@ -251,6 +292,15 @@ class Outbox:
                 logger.warning("%s", error)
             (self.folder / REQUESTS / name).unlink(missing_ok=True)
 
+    def _retry_erasures(self) -> None:
+        """Send refused wishes again, at each start: an older server refused them, and it may have been updated."""
+        for row in self.failures():
+            if row.kind == "erase":
+                try:
+                    self.retry(row.record_id)
+                except (MessageError, OSError) as error:
+                    logger.warning("%s is not sent again: %s", row.record_id, error)
+
     # how full it is, and making room
 
     def counts(self) -> Counts:
@@ -289,8 +339,9 @@ class Outbox:
             self._store.use(lambda index: index.count("lost", len(ids)))
 
     def _unsent(self) -> list[RecordRow]:
-        """What may be given up, in that order."""
-        return self.failures() + self._store.use(lambda index: index.records("queued", order="least"))
+        """What may be given up, in that order. Never a wish that waits: the server would keep what is to be erased."""
+        waiting = self._store.use(lambda index: index.records("queued", order="least"))
+        return self.failures() + [row for row in waiting if row.kind != "erase"]
 
     def _enough(self, rows: list[RecordRow], excess: int) -> tuple[list[str], int]:
         """The first unclaimed records that free `excess` bytes, and what is then left of it."""

@@ -6,6 +6,7 @@ Each change is ordered so that after a crash at any point `recover` can tell wha
     delete    what is merged becomes durable in the index → folder aside → folder gone → row gone
     give up   row marked dropped → named in lost.jsonl → as delete
     erase     rows gone, durably → folders aside → folders gone
+    rewrite   row gone, durably → record.json replaced → row from the folder
     refuse    reason.json into the folder → folder to failed/ → row marked failed
     retry     folder back from failed/ → reason.json out of it → row queued
 
@@ -135,7 +136,7 @@ class RecordStore:
             atomic.fsync_dir(self.folder)
         self._crash_point("prune:logged")
 
-    # what the wearer has erased
+    # what is heard of it, what the wearer has erased
 
     def erasures(self) -> list[EraseRecord]:
         """Those that wait for the server: what they cover may not have been deleted before a crash."""
@@ -173,6 +174,22 @@ class RecordStore:
         atomic.remove_trees(places, step=lambda name: self._crash_point(f"erase:{name}"))
         self._crash_point("erase:deleted")
         logger.info("Erased as the wearer wanted: %s", ", ".join(ids))
+
+    def rewrite(self, record_id: str, sidecar: bytes) -> None:
+        """Replace the record.json of a folder of which nothing was sent. Where that fails, the old one stays queued.
+
+        raises: OSError
+        """
+        folder = self.folder / record_id
+        self.use(lambda index: index.forget([record_id], count_as=None))
+        try:
+            self.use(lambda index: index.make_durable())
+            self._crash_point("words:unlisted")
+            atomic.write_bytes(folder / SIDECAR, sidecar)
+            self._crash_point("words:written")
+        finally:
+            self.use(lambda index: self._add_folder(folder, resumed=False))
+        self._crash_point("words:listed")
 
     def _read(self, record_id: str) -> Record | SealedRecord | None:
         """A record that lies here; None where it cannot be read."""
@@ -307,7 +324,8 @@ class RecordStore:
 
     def _add_failed(self, folder: Path) -> None:
         size = sum(file.stat().st_size for file in folder.iterdir())
-        self._index.add(RecordRow(folder.name, "", 2, size, "failed", outbox_folder.read_reason(folder)), [])
+        kind = "erase" if isinstance(self._read(folder.name), EraseRecord) else ""
+        self._index.add(RecordRow(folder.name, kind, 2, size, "failed", outbox_folder.read_reason(folder)), [])
 
     def _is_lost(self, row: RecordRow) -> bool:
         """Whether the folder of a row is gone, with nobody having meant it; the row then goes too."""

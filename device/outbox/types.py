@@ -43,6 +43,8 @@ class Counts:
     merged: int = 0
     """Since the index was last rebuilt."""
     failed: int = 0
+    failed_erasures: int = 0
+    """Those of them that are no moments, but wishes to have some erased."""
     lost: int = 0
     disk_bytes: int = 0
     """All that lies here, merged and failed included."""

@@ -78,18 +78,21 @@ def told_output(text: str) -> tuple[str, dict[str, str]] | None:
     return ("default", told) if "PULSE_SINK" in told else None
 
 
-def play(lib: ctypes.CDLL, samples: array[int], wanted: str, told: str = "") -> None:
+def play(lib: ctypes.CDLL, samples: array[int], wanted: str, told: str = "", *, skip: int = 0) -> None:
     """Play 16 bit samples at RATE_HZ to their end, on the first output that takes them. The process ends after it: its
-    environment is changed. told: what the agent wrote of its own output, which comes first
+    environment is changed. told: what the agent wrote of its own output, which comes first; skip: how many hung and
+    come last
 
     raises: OutputBusy where one is held by another program and no other takes sound, MediaError where there is none
     """
     cards = CARDS.read_text(errors="replace") if CARDS.exists() else ""
     busy, why = False, "there is no sound output"
     first, environ = told_output(told) or ("", {})
-    os.environ.update(environ)
-    listed = outputs(wanted, cards, server=default_is_chosen(os.environ))
-    for name in filter(None, (first, *dict.fromkeys(listed))):
+    listed = dict.fromkeys(outputs(wanted, cards, server=default_is_chosen(os.environ)))
+    ways = ([(first, environ)] if first else []) + [(name, {}) for name in listed]
+    at = skip % len(ways)
+    for name, environ in ways[at:] + ways[:at]:
+        os.environ.update(environ)
         try:
             return _play_on(lib, name, samples)
         except OutputBusy as error:

@@ -41,6 +41,8 @@ class Player:
         self._killed: list[int] = []
         """Not reaped yet. Ended ones count against the unit's TasksMax until they are."""
         self._deadline_s = 0.0
+        self._hung = 0
+        """How many outputs have hung, one after the other, since a sound was heard: the others come first."""
 
     def prepare(self) -> None:
         """Load the sound library now: the card it lies on may stall later."""
@@ -82,9 +84,11 @@ class Player:
         if pid:
             code = os.waitstatus_to_exitcode(status)
             self._saying, self._pid = None, 0
+            self._hung = 0 if code == _HEARD else self._hung
             return Played(saying, heard=code == _HEARD, busy=code == _BUSY)
         if self._clock.monotonic_s() > self._deadline_s:
             complain(f"The sound output hangs: {saying} was not said to its end.")
+            self._hung += 1
             self.stop()
             return Played(saying, heard=False)
         return None
@@ -107,7 +111,7 @@ class Player:
         code = _FAILED
         try:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            alsa.play(self._lib or alsa.library(), samples, self._output, self._agents_output())
+            alsa.play(self._lib or alsa.library(), samples, self._output, self._agents_output(), skip=self._hung)
             code = _HEARD
         except alsa.OutputBusy as error:
             code = _BUSY

@@ -174,9 +174,7 @@ def _pressed(state: SetupState, press: SetupPress, now_s: float) -> Step:
         return _tutorial(state, now_s) if press is SetupPress.AGAIN else _skip(state, now_s)
     if press is SetupPress.LONG:
         return _off(state, _reply(state, texts.ENDED), now_s)
-    if not state.prompt:
-        return state, ()
-    return replace(state, prompted_s=now_s), (Say(state.prompt, about=state.phase),)
+    return _said_again(state, now_s)
 
 
 def _begin_pressed(state: SetupState, now_s: float) -> Step:
@@ -187,12 +185,19 @@ def _begin_pressed(state: SetupState, now_s: float) -> Step:
         state, ended = _skip(state, now_s)
         state, begun = _look(state, now_s)
         return state, ended + begun
-    return _look(state, now_s) if state.phase in (SetupPhase.OFF, SetupPhase.FETCHING) else (state, ())
+    return _look(state, now_s) if state.phase in (SetupPhase.OFF, SetupPhase.FETCHING) else _said_again(state, now_s)
+
+
+def _said_again(state: SetupState, now_s: float) -> Step:
+    """What it waits for."""
+    if not state.prompt:
+        return state, ()
+    return replace(state, prompted_s=now_s), (Say(state.prompt, about=state.phase),)
 
 
 def _confirmed(state: SetupState, press: SetupPress, now_s: float) -> Step:
     if press is SetupPress.AGAIN:
-        return replace(state, prompted_s=now_s), (Say(state.prompt, about=state.phase),)
+        return _said_again(state, now_s)
     if press is SetupPress.SHORT and state.code is not None:
         answer = _reply(state, texts.CHANGING)
         state, actions = _use(state, state.code, now_s)
@@ -232,7 +237,7 @@ def _is_foreign(enrolled: Enrolled | None, code: SetupCode | WifiNetwork) -> boo
 
 def _use(state: SetupState, code: SetupCode | WifiNetwork, now_s: float) -> Step:
     network = code if isinstance(code, WifiNetwork) else code.wifi
-    state = replace(state, code=code, again_s=None, spent=None, searched=False, servers=())
+    state = replace(state, code=code, again_s=None, spent=None, is_joined=False)
     if network is not None:
         state, said = _waiting_for(state, SetupPhase.JOINING, texts.JOINING, now_s)
         return state, (*said, Join(network))
@@ -241,6 +246,7 @@ def _use(state: SetupState, code: SetupCode | WifiNetwork, now_s: float) -> Step
 
 
 def _call(state: SetupState, code: SetupCode, now_s: float) -> Step:
+    state = replace(state, again_s=None, searched=False, servers=())
     state, said = _waiting_for(state, SetupPhase.ENROLLING, texts.CALLING, now_s)
     return state, (*said, Enrol(code, code.server))
 
@@ -265,10 +271,10 @@ def _other_seen(state: SetupState, trouble: CodeTrouble, now_s: float) -> Step:
 def _answered(state: SetupState, event: SetupEvent, now_s: float) -> Step:
     match state.phase, event:
         case SetupPhase.JOINING, Joined():
-            return _joined(state, texts.JOINED, now_s)
+            return _joined(replace(state, is_joined=True), texts.JOINED, now_s)
         case SetupPhase.JOINING, NotJoined(trouble):
             return _not_joined(state, trouble, now_s)
-        case SetupPhase.ENROLLING, LetIn():
+        case phase, LetIn() if phase is not SetupPhase.LEAVING:  # also late: the identity is on disk, the code spent
             state = replace(_enter(state, SetupPhase.LEAVING, now_s), code=None, next_s=now_s + LAST_WORDS_S)
             return state, (Say(texts.SERVER_FOUND), Say(texts.ENROLLED))
         case SetupPhase.ENROLLING, NotLetIn(trouble):
@@ -299,7 +305,9 @@ def _not_let_in(state: SetupState, trouble: EnrolTrouble, now_s: float) -> Step:
     if trouble is EnrolTrouble.REFUSED and state.servers:  # it was found in the network, and is a neighbour's
         return _ask_next(state, now_s)
     if trouble is not EnrolTrouble.UNREACHABLE:
-        return _back_to_looking(state, Say(ENROL_TEXTS[trouble]), now_s, for_good=trouble in FOR_GOOD)
+        # Refused by whoever answered in the network: the server that the code is from may only be off.
+        for_good = trouble in FOR_GOOD and not state.searched
+        return _back_to_looking(state, Say(ENROL_TEXTS[trouble]), now_s, for_good=for_good)
     if not state.searched:
         return replace(_go_on(state, SetupPhase.FINDING, now_s), searched=True), (FindServers(),)
     return _ask_next(state, now_s)
@@ -360,6 +368,8 @@ def _no_time(state: SetupState, now_s: float) -> Step:
 
 def _looking(state: SetupState, now_s: float) -> Step:
     if state.again_s is not None and now_s >= state.again_s and state.code is not None:
+        if state.is_joined and isinstance(state.code, SetupCode):  # a network that works is not left for another try
+            return _call(state, state.code, now_s)
         return _use(state, state.code, now_s)
     if state.enrolled is not None and now_s - state.since_s >= OPEN_S:
         return _off(state, Say(texts.ENDED), now_s)
@@ -367,9 +377,7 @@ def _looking(state: SetupState, now_s: float) -> Step:
 
 
 def _prompt_again(state: SetupState, now_s: float) -> Step:
-    if not state.prompt or now_s - state.prompted_s < AGAIN_S:
-        return state, ()
-    return replace(state, prompted_s=now_s), (Say(state.prompt, about=state.phase),)
+    return _said_again(state, now_s) if now_s - state.prompted_s >= AGAIN_S else (state, ())
 
 
 def _awaiting(state: SetupState, now_s: float) -> Step:

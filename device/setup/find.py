@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
 
 from shared.enrolment import SERVICE
-
-if TYPE_CHECKING:
-    from zeroconf import Zeroconf
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +18,10 @@ MOST = 4
 def find_servers(*, wait_s: float = WAIT_S) -> tuple[str, ...]:
     """HOST:PORT each, at most MOST. Takes `wait_s` where nobody answers. Raises nothing."""
     try:
-        import zeroconf  # only who looks pays for it
+        from zeroconf import IPVersion, ServiceBrowser, Zeroconf  # only who looks pays for it
 
-        network = zeroconf.Zeroconf(ip_version=zeroconf.IPVersion.V4Only)
-    except (ImportError, OSError) as error:
+        network = Zeroconf(ip_version=IPVersion.V4Only)
+    except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: no network at all
         logger.error("Servers cannot be looked for in this network: %s", error)
         return ()
     found: dict[str, None] = {}
@@ -33,12 +29,13 @@ def find_servers(*, wait_s: float = WAIT_S) -> tuple[str, ...]:
 
     def on_change(zeroconf: Zeroconf, service_type: str, name: str, **_more: object) -> None:
         info = zeroconf.get_service_info(service_type, name)
-        if info is not None:
-            found.update({f"{address}:{info.port}": None for address in info.parsed_addresses()})
+        addresses = info.parsed_addresses(IPVersion.V4Only) if info is not None and info.port else []
+        if info is not None and addresses:
+            found.update({f"{address}:{info.port}": None for address in addresses})
             some.set()
 
     try:
-        zeroconf.ServiceBrowser(network, SERVICE, handlers=[on_change])
+        ServiceBrowser(network, SERVICE, handlers=[on_change])
         if some.wait(wait_s):
             threading.Event().wait(MORE_S)
     finally:

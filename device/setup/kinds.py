@@ -227,6 +227,8 @@ class SetupState:
     """When `code` is tried again."""
     servers: tuple[str, ...] = ()
     """Still to be asked."""
+    is_joined: bool = False
+    """The network of `code` was joined."""
     searched: bool = False
     """The network was asked for servers in this try."""
     line: int = 0

@@ -3,7 +3,8 @@
 Promises:
 
 1. The password reaches nmcli by its standard input, never by its arguments, which everybody on the machine can read. It
-   is kept by NetworkManager alone (0600, root), and stands in no log and no message.
+   is kept by NetworkManager alone (0600, root), and stands in no log and no message; nor does the network's name, which
+   tells where somebody lives.
 2. A network that is joined already stays until the new one works; what did not work leaves nothing behind.
 
 source: nmcli(1), "passwd-file", "EXIT STATUS"; nm-settings-nmcli(5), "802-11-wireless-security"; for the escapes
@@ -49,21 +50,35 @@ def join(network: WifiNetwork, *, limit_s: float = LIMIT_S) -> Joined | NotJoine
     trial = f"{name} (new)"
     try:
         _nmcli("radio", "wifi", "on", limit_s=limit_s)
-        _nmcli("connection", "delete", "id", trial, limit_s=limit_s)  # of a try that was cut short
+        _clear(trial, name, limit_s=limit_s)
         made = _nmcli(*_profile(network, trial), limit_s=limit_s)
         joined = made if made.status else _up(network, trial, limit_s=limit_s)
         if joined.status:
             _nmcli("connection", "delete", "id", trial, limit_s=limit_s)
             return _trouble(network, joined)
-        _nmcli("connection", "delete", "id", name, limit_s=limit_s)
-        _nmcli("connection", "modify", "id", trial, "connection.id", name, limit_s=limit_s)
+        _rename(trial, name, limit_s=limit_s)
     except FileNotFoundError:
-        logger.error("The network %s cannot be joined: there is no nmcli. apt install network-manager", network.ssid)
+        logger.error("No network can be joined: there is no nmcli. apt install network-manager")
         return NotJoined(JoinTrouble.UNABLE)
     except (OSError, subprocess.TimeoutExpired) as error:
-        logger.error("The network %s cannot be joined: %s", network.ssid, type(error).__name__)
+        logger.error("The network of the code cannot be joined: %s", type(error).__name__)
         return NotJoined(JoinTrouble.FAILED)
     return Joined()
+
+
+def _clear(trial: str, name: str, *, limit_s: float) -> None:
+    """After a try that was cut short. Raises: OSError, TimeoutExpired."""
+    state = _nmcli("--get-values", "GENERAL.STATE", "connection", "show", "id", trial, limit_s=limit_s)
+    if state.said == "activated":  # power went after it had worked, and it is what the device is joined by
+        _rename(trial, name, limit_s=limit_s)
+    else:
+        _nmcli("connection", "delete", "id", trial, limit_s=limit_s)
+
+
+def _rename(trial: str, name: str, *, limit_s: float) -> None:
+    """It works: it takes the place of the old profile. Raises: OSError, TimeoutExpired."""
+    _nmcli("connection", "delete", "id", name, limit_s=limit_s)
+    _nmcli("connection", "modify", "id", trial, "connection.id", name, limit_s=limit_s)
 
 
 def _profile(network: WifiNetwork, name: str) -> list[str]:
@@ -102,8 +117,10 @@ def _nmcli(*arguments: str, secret: str = "", limit_s: float) -> NmcliResult:
 
 
 def _trouble(network: WifiNetwork, failed: NmcliResult) -> NotJoined:
-    said = failed.said.replace(network.password, "…") if network.password else failed.said
-    logger.error("The network %s cannot be joined: nmcli says (%d): %s", network.ssid, failed.status, said[-300:])
+    said = failed.said
+    for private in filter(None, (network.password, network.ssid)):
+        said = said.replace(private, "…")
+    logger.error("The network of the code cannot be joined: nmcli says (%d): %s", failed.status, said[-300:])
     if failed.status == NO_MANAGER:
         return NotJoined(JoinTrouble.UNABLE)
     spelt = failed.said.lower()

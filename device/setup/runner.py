@@ -27,7 +27,9 @@ from device.setup.kinds import (
     EnrolTrouble,
     FindServers,
     Join,
+    JoinTrouble,
     LetIn,
+    NotJoined,
     NotLetIn,
     Pressed,
     Restart,
@@ -193,11 +195,11 @@ class Setup:
             case Say():
                 self._ports.say(action)
             case Join(wanted):
-                self._errand(lambda: network.join(wanted))
+                self._errand(lambda: network.join(wanted), NotJoined(JoinTrouble.FAILED))
             case FindServers():
-                self._errand(lambda: ServersFound(self._ports.find()))
+                self._errand(lambda: ServersFound(self._ports.find()), ServersFound(()))
             case Enrol():
-                self._errand(lambda: self._enrol(action))
+                self._errand(lambda: self._enrol(action), NotLetIn(EnrolTrouble.UNREACHABLE))
             case Restart():
                 self._ports.restart()
             case Done():
@@ -212,32 +214,37 @@ class Setup:
         except OSError as error:
             logger.warning("The introduction comes again at the next start: %s", error)
 
-    def _errand(self, run: Callable[[], SetupEvent | None]) -> Background:
-        """On a thread of its own; its answer is an event."""
+    def _errand(self, run: Callable[[], SetupEvent | None], failed: SetupEvent | None = None) -> Background:
+        """On a thread of its own; its answer is an event. failed: the answer where it raises, which is logged."""
 
         def go() -> None:
-            answer = run()
-            if answer is not None:
-                self._events.put(answer)
+            answer = failed
+            try:
+                answer = run()
+            finally:
+                if answer is not None:
+                    self._events.put(answer)
 
         errand = Background(go, name="set-up errand")
         errand.start()
         return errand
 
     def _enrol(self, wanted: Enrol) -> LetIn | NotLetIn:
-        """Raises nothing."""
+        """What is to be done after it is on disk before the code is used: a power cut in between loses nothing."""
         code, owner = wanted.code, self._owner
         if owner.fixed_name not in ("", code.device):
             logger.error("The code is for %s, but device.name is %r.", code.device, owner.fixed_name)
             return NotLetIn(EnrolTrouble.OTHER_NAME)
         invitation = enrol.Invitation(wanted.server, code.code, code.device)
+        if owner.enrolled is None or owner.enrolled.device != code.device:
+            self._remember_fresh()
         try:
             enrol.enrol(owner.state_dir, invitation, floor=owner.floor, clock=self._ports.clock)
         except (WaycueError, OSError) as error:
             logger.error("%s was not let in: %s", code.device, error)
+            if owner.enrolled is not None and not self._fresh:  # it stays whose it was
+                self._forget_fresh()
             return NotLetIn(_trouble(error))
-        if owner.enrolled is None or owner.enrolled.device != code.device:
-            self._remember_fresh()
         return LetIn()
 
     def _remember_fresh(self) -> None:
@@ -245,7 +252,7 @@ class Setup:
         try:
             sight_told.forget(self._owner.state_dir)
             atomic.write_json(self._owner.state_dir / FRESH, {"enrolled_at_utc": self._ports.clock.utc_s()})
-        except OSError as error:  # the code is spent, and the device is in: that counts
+        except OSError as error:  # that it is let in counts
             logger.warning("There will be no introduction: %s", error)
 
 

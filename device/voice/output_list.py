@@ -114,8 +114,13 @@ class OutputList:
         expected = server is not None or pipewire_runs(environ)
         return ranked(found, wanted=self.wanted, default_written=default_written(environ), server_expected=expected)
 
+    @property
+    def answers(self) -> bool:
+        """The server, where there is one, answered the last `scan`."""
+        return not self._stale
+
     def changed(self) -> bool:
-        """Whether something came or went since `scan`. Microseconds; a server tells it by itself."""
+        """Whether something came, went or was silenced since `scan`. Microseconds; a server tells it by itself."""
         return self._server_told() or self._stale or _read(PROC / "cards") != self._cards
 
     def close(self) -> None:
@@ -139,7 +144,7 @@ class OutputList:
             self.close()
             self._watch_at_s = self._clock.monotonic_s() + WATCH_AGAIN_S
             return True
-        return b" on sink #" in told or b" on server" in told
+        return any(what in told for what in (b" on sink #", b" on sink-input #", b" on server"))
 
     def _watch(self) -> bool:
         """Whether it has just begun to listen: what changed before is not told."""

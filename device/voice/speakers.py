@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,15 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from device.voice import buffering
-from device.voice.alsa_lines import each_kind_once
+from device.voice import buffering, portaudio, resting
+from device.voice.audible import Audible
 from device.voice.buffering import LEAST_S, MOST_S, Buffering
 from device.voice.earcons import SPEECH_RATE_HZ
 from device.voice.espeak import Samples
 from device.voice.output_list import OutputList
 from device.voice.outputs import WORN, SoundOutput
+from device.voice.portaudio import SoundSystemHangs
+from device.voice.resting import Rests
 from device.voice.sinks import UtteranceEnded, UtteranceStarted, VoiceEvent
-from shared.background import within
 from shared.clock import Clock
 from shared.errors import MediaError
 from shared.wav import resample
@@ -34,21 +34,22 @@ logger = logging.getLogger(__name__)
 BLOCK_MS = 10
 FADE_MS = 5  # a cut in the middle of a vowel clicks
 DEAD_AFTER_S = 2.0  # no callback for this long: the sound card is gone (PortAudio reports nothing when it is unplugged)
-RESCAN_S = 5.0  # takes 0.1 s on an idle machine; going on beside it would crash PortAudio
 CLOSE_TIMEOUT_S = 2.0  # PortAudio is known to hang in abort() after a card was unplugged
-FAILED_S = 30.0  # how long an output that did not work is left alone while another does
+HANGS_S = 20.0  # so long in one call, the sound system does not come back: a new process may find another
 MOST_DELAY_S = 1.0  # some drivers report nonsense as output time
 HEADSET_LOST = "Headset lost."
 HEADSET_CONNECTED = "Headset connected."
 OUTPUT_CHANGED = "Sound output changed."
-OUTPUT_TEXTS = (HEADSET_LOST, HEADSET_CONNECTED, OUTPUT_CHANGED)
+SOUND_WAS_OFF = "Sound was off."
+OUTPUT_TEXTS = (HEADSET_LOST, HEADSET_CONNECTED, OUTPUT_CHANGED, SOUND_WAS_OFF)
 
 
 class Speakers:
     """A sound card by name or index, the default one (None), or the best of `outputs` that works.
 
     With `outputs`, the next best takes over where one is lost, and the best comes back to its place while nothing is
-    said. stereo: play two channels where the output has them.
+    said. One that is listed and takes no sound is left alone for a while (device.voice.resting), and one that a sound
+    server keeps silent is switched on (device.voice.audible). stereo: play two channels where the output has them.
     """
 
     silent = False
@@ -77,9 +78,12 @@ class Speakers:
         self._open_buffer_s = LEAST_S
         self.output: SoundOutput | None = None
         """Where it plays; None = nowhere, or a device that was named by its number."""
-        self._gone = self._better = self.was_lost = False
-        self._passed_over: dict[str, float] = {}
-        """Outputs that did not work, with when that was."""
+        self._gone = self._off = self._better = self.was_lost = False
+        self._rests: Rests = {}
+        self._audible = Audible()
+        self._opened_s = self._scanned_s = 0.0
+        self._busy_since_s: float | None = None
+        """Since when it is being opened."""
         self._ended = threading.Event()
         """PortAudio has ended the stream."""
         self._news = ""
@@ -91,9 +95,20 @@ class Speakers:
 
     @property
     def is_alive(self) -> bool:
-        """The output is listed, and PortAudio still asks for samples: it reports nothing when a card is unplugged."""
-        called = self._clock.monotonic_s() - self._called_s <= DEAD_AFTER_S
-        return self._stream is not None and called and not self._gone and not self._ended.is_set()
+        """The output is listed and not silenced, and PortAudio still asks for samples: it reports nothing when a card
+        is unplugged."""
+        lost = self._gone or self._off or self._ended.is_set()
+        return self._stream is not None and self._is_called and not lost
+
+    @property
+    def _is_called(self) -> bool:
+        return self._clock.monotonic_s() - self._called_s <= DEAD_AFTER_S
+
+    @property
+    def hangs(self) -> bool:
+        """A call into the sound system has not come back for HANGS_S: nothing will be heard of this process."""
+        since_s = self._busy_since_s
+        return since_s is not None and self._clock.monotonic_s() - since_s > HANGS_S
 
     @property
     def latency_s(self) -> float:
@@ -101,10 +116,10 @@ class Speakers:
         return float(self._stream.latency)
 
     @property
-    def environ(self) -> Mapping[str, str]:
-        """What leads another program to the same output; empty where that is the system's default."""
-        place = self.output
-        return {} if place is None else place.environ
+    def environ(self) -> Mapping[str, str] | None:
+        """What leads another program to the same output; empty where that is the system's default, None where nothing
+        is open yet."""
+        return None if self.output is None else self.output.environ
 
     def news(self) -> str:
         """What the wearer should know of the last open(), once: one of OUTPUT_TEXTS, "" = nothing."""
@@ -120,34 +135,72 @@ class Speakers:
         if self._buffering.buffer_s != before_s:
             text = f"{self._buffering.buffer_s * 1000:.0f} ms ({LEAST_S * 1000:.0f} to {MOST_S * 1000:.0f})"
             logger.warning("The buffer of the sound output is %s from its next pause on.", text)
-        if self._outputs is None or self.output is None:
+        if self._outputs is not None and self.output is not None:
+            self._look_at_outputs(self._outputs, self.output, now_s)
+
+    def _look_at_outputs(self, outputs: OutputList, place: SoundOutput, now_s: float) -> None:
+        if self.is_alive and now_s - self._opened_s >= resting.WORKS_S:
+            self._rests = resting.worked(self._rests, place.name)
+        if not outputs.changed() and not resting.any_due(self._rests, self._scanned_s, now_s):
             return
-        unlisted_s = self._passed_over.get(self._outputs.wanted, now_s)  # comes and goes without a word of any list
-        if self._outputs.changed() or now_s - unlisted_s >= FAILED_S:
-            listed, place = self._outputs.scan(), self.output
-            self._gone = all(not _same(place, other) for other in listed)
-            works = (other for other in listed if now_s - self._passed_over.get(other.name, -FAILED_S) >= FAILED_S)
-            self._better = not _same(place, next(works, place))
+        listed, self._scanned_s = outputs.scan(), now_s
+        self._rests = resting.of(self._rests, (other.name for other in listed))
+        self._gone = all(not _same(place, other) for other in listed)
+        self._off = not self._gone and self._audible.is_off(place)
+        works = (other for other in listed if not resting.is_resting(self._rests, other.name, now_s))
+        self._better = self._audible.moved or not _same(place, next(works, place))
 
     def open(self) -> None:
         """Raises: MediaError where there is no PortAudio or no such sound card."""
+        self._busy_since_s = (
+            self._busy_since_s or self._clock.monotonic_s()
+        )  # a hang lasts over the tries that it fails
+        try:
+            self._open()
+        except SoundSystemHangs:
+            raise
+        except BaseException:
+            self._busy_since_s = None
+            raise
+        self._busy_since_s = None
+
+    def _open(self) -> None:
+        dead = self._stream is not None and (not self._is_called or self._ended.is_set())
+        soon = self._clock.monotonic_s() - self._opened_s <= resting.WORKS_S  # one that worked has a second try
         self._open_buffer_s = self._buffering.buffer_s
         self._close_stream()
         if self._outputs is None:
             self._open_place((self._device,), {}, 2)
             return
-        why: MediaError | None = None
         listed = self._outputs.scan()
+        now_s = self._scanned_s = self._clock.monotonic_s()
+        self._rests = resting.of(self._rests, (other.name for other in listed))
+        listed_still = self.output is not None and any(_same(self.output, other) for other in listed)
+        if self.output is not None and listed_still and dead and soon and self._outputs.answers:
+            self._rests = resting.failed(self._rests, self.output.name, now_s)
+        self._open_first(sorted(listed, key=lambda place: resting.is_resting(self._rests, place.name, now_s)))
+
+    def _open_first(self, listed: Sequence[SoundOutput]) -> None:
+        """The first of them that works. Raises: MediaError."""
+        why: MediaError | None = None
         for place in listed:
             try:
                 self._open_place(place.devices, place.environ, place.channels)
+                was_off = self._audible.switch_on(place)
+            except SoundSystemHangs:
+                raise
             except MediaError as error:
-                self._passed_over[place.name] = self._clock.monotonic_s()
+                self._close_stream()
+                self._rests = resting.failed(self._rests, place.name, self._clock.monotonic_s())
                 why = why or error
                 continue
-            self._gone = self._better = False
+            self._gone = self._off = self._better = False
+            self._opened_s = self._clock.monotonic_s()
             self.was_lost = self.output is not None and all(not _same(self.output, other) for other in listed)
             self._tell(self.output, place)
+            if was_off:
+                logger.warning("%s was muted; it is switched on.", place)
+                self._news = self._news or SOUND_WAS_OFF
             self.output = place
             return
         assert why is not None  # there is always the default
@@ -220,7 +273,7 @@ class Speakers:
         """Open the first device that works. Raises: MediaError about the first of them where none does."""
         why: MediaError | None = None
         with _environment(environ):  # PortAudio lists only what it can open, so with it from the start
-            sounddevice = _portaudio()
+            sounddevice = portaudio.listed_anew()
             for device in devices:
                 try:
                     self._stream = self._opened(sounddevice, device, most_channels)
@@ -297,9 +350,7 @@ class Speakers:
 
     def _close_stream(self) -> None:
         stream, self._stream = self._stream, None
-        if stream is not None and not within(
-            CLOSE_TIMEOUT_S, lambda: stream.close(ignore_errors=True), name="sound output"
-        ):
+        if stream is not None and not portaudio.called(CLOSE_TIMEOUT_S, lambda: stream.close(ignore_errors=True)):
             logger.warning("The sound output did not close; it is left behind.")
 
 
@@ -324,26 +375,3 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _portaudio() -> Any:
-    """The module sounddevice, with what can be played on now. Raises: MediaError where there is none.
-
-    PortAudio lists the sound cards when it starts: headphones plugged in later are found only by a new start.
-    """
-    fresh = "sounddevice" not in sys.modules
-    try:
-        import sounddevice
-    except OSError as error:
-        raise MediaError(
-            f"There is no sound output: {error}.", hint="Install PortAudio: sudo apt install libportaudio2."
-        ) from None
-    if not fresh and not within(RESCAN_S, lambda: _rescan(sounddevice), name="sound output"):
-        raise MediaError("The sound system hangs.", hint="Is the sound server stopped? It is tried again.")
-    each_kind_once()
-    return sounddevice
-
-
-def _rescan(sounddevice: Any) -> None:
-    sounddevice._terminate()
-    sounddevice._initialize()

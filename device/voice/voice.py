@@ -405,6 +405,8 @@ class Voice:
             self.on_news(news)
 
     def _complain(self, what: str, why: str) -> None:
+        if not self._troubles:
+            self.back_with = ""  # what was said of an earlier trouble
         if self._troubles.get(what) != why:
             self._troubles[what] = why
             self._on_trouble(why)

@@ -1,11 +1,11 @@
-"""`waycue-server keys`: the keys that sign releases: how they are, signing anew, replacing them."""
+"""`waycue-server keys`: those that sign releases, and the one that moments are sealed to: state, and replacing them."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command and its actions."""
     keys = commands.add_parser(
         "keys",
-        help="the keys that sign model releases: status, refresh, rotate, renew the root",
+        help="the keys that sign model releases, and the one that moments are sealed to: status, refresh, rotate",
         description="Devices run only what these keys signed. The root key says which of the others count: keep it "
-        "away from this machine (docs/operations.md).",
+        "away from this machine (docs/operations.md). Devices encrypt moments to the sealing key.",
     )
     actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
     status = actions.add_parser("status", help="each key, where it is and when its signatures end; exit 1 if unwell")
@@ -43,6 +43,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     renew = actions.add_parser("renew-root", help="sign the root for another three years")
     _root_key(renew)
     renew.set_defaults(run=_renew_root)
+    sealing = actions.add_parser(
+        "rotate-sealing",
+        help="a new key that devices encrypt moments to; older ones go on opening",
+        description="Devices that are connected learn of it when they connect next. Keep the older keys in ca/ and in "
+        "the backup for as long as a device may hold what was encrypted to them.",
+    )
+    sealing.set_defaults(run=_rotate_sealing)
 
 
 def _root_key(parser: argparse.ArgumentParser) -> None:
@@ -54,11 +61,12 @@ def _root_key(parser: argparse.ArgumentParser) -> None:
 def _status(options: argparse.Namespace) -> int:
     roles, now_s = _open(options.home).status(), SystemClock().utc_s()
     unwell, advice = list(problems(roles, now_s)), list(_advice(roles, options.home))
+    sealing = _sealing(options.home)
     if options.json:
         value = {"well": not unwell, "problems": unwell, "advice": advice, "roles": [asdict(role) for role in roles]}
-        print(json.dumps(value, indent=1))
+        print(json.dumps({**value, "sealing": None if sealing is None else asdict(sealing)}, indent=1))
     else:
-        print("\n".join([*_describe(roles, now_s), *unwell, *advice]))
+        print("\n".join([*_describe(roles, now_s), *_describe_sealing(sealing), *unwell, *advice]))
     return UNWELL if unwell else OK
 
 
@@ -87,6 +95,46 @@ def _describe(roles: Iterable[RoleStatus], now_s: float) -> Iterable[str]:
         place = "key here" if role.key_here else "key not here"
         ends = f"ends {when(role.expires_utc_s)} (in {left_days:.0f} days)"
         yield f"{role.role:<10} {role.keyid}  {place:<12}  version {role.version:<11} {ends}"
+
+
+@dataclass(frozen=True, slots=True)
+class SealingStatus:
+    """The key that devices encrypt moments to."""
+
+    key_id: str
+    since_utc_s: float
+    older: list[str]
+    """Ids of the keys before it, which open what was encrypted to them."""
+
+
+def _sealing(home: Path) -> SealingStatus | None:
+    """None where no device can be enrolled. Raises: ConfigError for a key that cannot be used."""
+    from server.identity import sealing_key
+    from server.identity.authority import CERTIFICATE, FOLDER, Authority
+
+    if not (home / FOLDER / CERTIFICATE).exists():
+        return None
+    authority = Authority(home, clock=SystemClock())
+    newest = sealing_key.SealingKey.of(authority)
+    return SealingStatus(newest.key_id, newest.since_utc_s, sealing_key.older(authority))
+
+
+def _describe_sealing(sealing: SealingStatus | None) -> Iterable[str]:
+    if sealing is not None:
+        yield f"sealing    {sealing.key_id}  since {when(sealing.since_utc_s)}; older keys kept: {len(sealing.older)}"
+
+
+def _rotate_sealing(options: argparse.Namespace) -> int:
+    from server import config
+    from server.identity import sealing_key
+    from server.identity.authority import Authority
+
+    config.load(options.home)
+    authority = Authority(options.home, clock=SystemClock())
+    made = sealing_key.rotate(authority)
+    print(f"Devices encrypt to the key {made.key_id} once they have heard of it: when they connect next.")
+    print(f"Older keys kept in {authority.folder}: {', '.join(sealing_key.older(authority))}. Back it up now.")
+    return OK
 
 
 def _refresh(options: argparse.Namespace) -> int:

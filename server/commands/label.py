@@ -6,6 +6,7 @@ Every answer is on disk before the next question, and the same command goes on w
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from server.dataset.wording import NotSayable, Reworded
 from server.labelling import folder as label
 from server.labelling import footage
 from server.labelling.folder import LabelFolder
-from server.labelling.footage import Footage
+from server.labelling.footage import Footage, Reel
 from shared import vocabulary
 from shared.errors import Refused
 
@@ -58,8 +59,8 @@ def run(options: argparse.Namespace) -> int:
     video = footage.find(options.video, untimed_fps=options.film_fps)
     for note in video.notes:
         print(note)
-    with label.opened(options.dataset) as folder:
-        session = Session(folder, video, folder.name_of(options.video), open_pictures=options.open, again=options.again)
+    with label.opened(options.dataset) as folder, closing(Reel(video)) as reel:
+        session = Session(folder, reel, folder.name_of(options.video), open_pictures=options.open, again=options.again)
         if not video.has_sound:
             print(f"{options.video} has no sound: silence is written.")
         status = 0
@@ -81,12 +82,16 @@ class Session:
     """One person, one video."""
 
     folder: LabelFolder
-    video: Footage
+    reel: Reel
     name: str
     open_pictures: bool = False
     again: bool = False
     unreadable: set[int] = field(default_factory=set)
     asked: int | None = None
+
+    @property
+    def video(self) -> Footage:
+        return self.reel.footage
 
     def ask_all(self) -> None:
         """Until every chunk has an answer, or the person quits. Raises: EOFError, KeyboardInterrupt, OSError."""
@@ -121,7 +126,7 @@ class Session:
 
     def _ask(self, number: int) -> str | None:
         """Show a chunk and ask: skip, back, quit, an instruction, or None where nothing changes."""
-        chunk = footage.read(self.video, number)
+        chunk = self.reel.read(number)
         if chunk is None:
             self.unreadable.add(number)
             return None

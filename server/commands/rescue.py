@@ -18,7 +18,7 @@ from server import config
 from server.commands.opening import add_json, opened, print_json
 from server.dataset.merge import Merge
 from server.identity.authority import Authority
-from server.identity.sealing_key import SealingKey
+from server.identity.sealing_key import SealingKey, finder
 from server.ingest.ingest import Ingest
 from server.ingest.limits import LimitsSettings
 from shared import messages, strict
@@ -64,13 +64,14 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"{options.folder} holds no records.", hint="Name an outbox, or what `waycue-device outbox export` wrote."
         )
-    key = SealingKey.of(Authority(options.home, clock=SystemClock())).private
+    authority = Authority(options.home, clock=SystemClock())
+    key, others = SealingKey.of(authority).private, finder(authority)
     with (
         opened(options.home) as (store, dataset),
         tempfile.TemporaryDirectory(dir=options.home, prefix="rescue-") as place,
         closing(Ingest(Path(place), Merge(store, dataset, SystemClock()), settings=NO_LIMITS)) as ingest,
     ):
-        results = [_rescued(ingest.opening_with(key), folder) for folder in folders]
+        results = [_rescued(ingest.opening_with(key, others=others), folder) for folder in folders]
     problems = [result for result in results if result.problem]
     if options.json:
         print_json([{"record_id": result.record_id, "problem": result.problem} for result in results])

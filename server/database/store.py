@@ -336,6 +336,20 @@ class Store:
         with self.engine.connect().execution_options(**{_READ_ONLY: True}) as connection:
             yield connection
 
+    def empty_wal(self) -> bool:
+        """Fold the WAL into the file and empty it: in it are older copies of pages, with what was deleted since.
+
+        returns: False where somebody reads or writes at this moment. raises: OperationalError
+        """
+        with self.engine.connect() as connection:
+            raw = connection.connection.cursor()
+            raw.execute("PRAGMA busy_timeout = 0")
+            try:
+                busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+        return not busy
+
     def close(self) -> None:
         """Close every connection; SQLite then folds its WAL back into the one file."""
         self.engine.dispose()
@@ -378,7 +392,8 @@ def open_store(home: Path, *, create: bool = True) -> Store:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # Python's sqlite3 would begin a transaction only at the first write; _begin_sqlite does it itself.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    # secure_delete: what is deleted is overwritten with zeros; not every build of SQLite does that by default.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

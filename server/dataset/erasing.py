@@ -11,102 +11,102 @@ from it are taken back: the moment is to be reviewed again.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Text, and_, cast, delete, insert, select, update
+from sqlalchemy import Connection, Text, and_, cast, delete, select, update
 
 from server.database import store as db
-from server.dataset import sample_row
+from server.dataset import record_log, sample_row, wishes
+from server.dataset.came import Merged
 from server.dataset.folder import Dataset
-from shared import erasure, strict
-from shared.errors import DatasetError, MessageError
+from server.dataset.lookup import Key
+from shared import erasure, messages, strict
 from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord
 
-Key = tuple[str, str]
-"""(device, record id)"""
-REFUSED = "the wearer has had this erased"
-AT_ONCE = 400  # SQLite takes a bounded number of values in one statement
+_HASH = re.compile(r"[0-9a-f]{64}")
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """The erasures of some devices."""
+class BatchPort(Protocol):
+    """What is used of the transaction that a wish is carried out in."""
 
-    known: Mapping[str, tuple[EraseRecord, ...]]
-    """Device → its erasures."""
+    connection: Connection
+    touched: set[Path]
+    """Folders of which files came or went, to be synced."""
 
-    def cover(self, device: str, record: ChunkRecord | CorrectionRecord) -> bool:
-        """Whether a record may not be taken."""
-        return any(erasure.covers(wish, record) for wish in self.known.get(device, ()))
+    def note(self, lines: list[dict[str, Any]]) -> None:
+        """Add lines to records.jsonl."""
+        ...
 
-    def name(self, key: Key) -> bool:
-        """The same for a file, of which only the record's id is known."""
-        return any(key[1] in wish.record_ids for wish in self.known.get(key[0], ()))
-
-    def and_also(self, wish: EraseRecord) -> Wishes:
-        """With one more."""
-        return Wishes({**self.known, wish.device: (*self.known.get(wish.device, ()), wish)})
+    def recompose(self, keys: Sequence[Key], *, undecided: frozenset[str]) -> None:
+        """Bring the samples of these chunks up to date. undecided: corrections that went: what persons decided by
+        their words counts no more."""
+        ...
 
 
-def by_name(device: str, record_ids: Collection[str], now_s: float) -> EraseRecord:
-    """The erasure of records by their ids. Its own id is a hash: no device makes such, and it is short enough."""
-    names = tuple(sorted(record_ids))
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
-    return EraseRecord(f"named-{digest[:32]}", device, now_s, names)
+class Erasures:
+    """The wishes of one transaction: noted, carried out, and held against what comes."""
 
+    def __init__(self, batch: BatchPort, dataset: Dataset, home: Path, now_s: float) -> None:
+        self._batch = batch
+        self._dataset = dataset
+        self._home = home
+        self._now_s = now_s
+        self.known = wishes.Wishes({})
+        """Of the devices of the batch."""
+        self.erased = False
+        """Something was there that was erased."""
 
-def wishes_of(connection: Connection, devices: Collection[str]) -> Wishes:
-    """What these devices have had erased so far. Raises: DatasetError."""
-    known: dict[str, tuple[EraseRecord, ...]] = {}
-    for device, body in connection.execute(
-        select(db.erasures.c.device, db.erasures.c.body).where(db.erasures.c.device.in_(devices))
-    ):
-        known[device] = (*known.get(device, ()), _read(body))
-    return Wishes(known)
+    def load(self, devices: Collection[str]) -> None:
+        """Read what these have had erased so far. Raises: DatasetError."""
+        self.known = wishes.wishes_of(self._batch.connection, devices)
 
+    def came(self, key: Key, wish: EraseRecord) -> Merged:
+        """A wish came: note it and carry it out, or say why not."""
+        connection, body = self._batch.connection, messages.to_dict(wish)
+        known = wishes.known_body(connection, key)
+        if known is not None:
+            reason = "this id was already used for another erasure"
+            return Merged("merged", new=False) if known == body else Merged("refused", reason)
+        other = wishes.foreign(connection, wish)
+        if other is not None:
+            return Merged("refused", f"{other} is a record of another device")
+        self._remember(wish, body)
+        return Merged("merged", erased=self.carry_out(wish))
 
-def remember(connection: Connection, line: Mapping[str, Any]) -> bool:
-    """Note a wish, not applied yet. line: device, record_id, received_at, body. Whether it was not known."""
-    table = db.erasures
-    known = select(table.c.body).where(table.c.device == line["device"], table.c.erase_id == line["record_id"])
-    if connection.execute(known).first() is not None:
-        return False
-    values = {"device": line["device"], "erase_id": line["record_id"], "body": line["body"]}
-    connection.execute(insert(table).values(received_at=line["received_at"], applied=False, **values))
-    return True
+    def carry_out(self, wish: EraseRecord) -> frozenset[str]:
+        """Erase what a wish covers that is noted already. Returns the ids of what is gone or must never come."""
+        applied = apply(self._batch.connection, self._dataset, self._home, wish)
+        self._batch.touched |= applied.folders
+        self.erased |= applied.found
+        self._batch.recompose(applied.to_compose, undecided=applied.corrections)
+        self._name(wish.device, applied.record_ids - set(wish.record_ids))
+        return applied.record_ids
 
+    def late(self, key: Key) -> Merged:
+        """A record came of a time that is erased: its files may have come before it, or will."""
+        if not self.known.name(key):
+            self._name(key[0], frozenset({key[1]}))
+        return Merged("refused", wishes.REFUSED)
 
-def known_body(connection: Connection, key: Key) -> Mapping[str, Any] | None:
-    """The body of a wish that is known."""
-    table = db.erasures
-    query = select(table.c.body).where(table.c.device == key[0], table.c.erase_id == key[1])
-    body: Mapping[str, Any] | None = connection.execute(query).scalar()
-    return body
+    def _remember(self, wish: EraseRecord, body: Mapping[str, Any]) -> None:
+        row = {"device": wish.device, "record_id": wish.erase_id, "received_at": self._now_s, "body": body}
+        line = record_log.line_about("erasure", row)
+        if wishes.remember(self._batch.connection, line):
+            self._batch.note([line])
 
-
-def unapplied(connection: Connection) -> list[EraseRecord]:
-    """Wishes that a crash, or an older database, left to be done."""
-    bodies = connection.execute(select(db.erasures.c.body).where(db.erasures.c.applied.is_(False))).scalars()
-    return [_read(body) for body in bodies]
-
-
-def foreign(connection: Connection, wish: EraseRecord) -> str | None:
-    """A record that it names and that is another device's; None = there is none."""
-    table = db.records
-    for some in _in_pieces(wish.record_ids):
-        query = select(table.c.device, table.c.record_id).where(table.c.record_id.in_(some))
-        owners = connection.execute(query).all()
-        own = {record_id for device, record_id in owners if device == wish.device}
-        for _, record_id in owners:
-            if record_id not in own:
-                return str(record_id)
-    return None
+    def _name(self, device: str, record_ids: frozenset[str]) -> None:
+        """What was found to be erased by its time is from now on by its name: a file of it says no time."""
+        for some in wishes.in_pieces(record_ids):
+            wish = wishes.by_name(device, some, self._now_s)
+            self._remember(wish, messages.to_dict(wish))
+            self.carry_out(wish)
+            self.known = self.known.and_also(wish)
 
 
 def apply(connection: Connection, dataset: Dataset, home: Path, wish: EraseRecord) -> Applied:
@@ -120,16 +120,20 @@ def apply(connection: Connection, dataset: Dataset, home: Path, wish: EraseRecor
     _blank_rows(connection, dataset, moments, corrections)
     names = {name for _, name in keys}
     dataset.blank(dataset.records, names, lambda line: _blank_fact(line, wish.device, names))
-    _delete(connection, home, keys, moments)
-    for path in sorted(paths - _still_used(connection, paths, but={name for _, name in corrected})):
-        (dataset.folder / path).unlink(missing_ok=True)
+    _delete_rows(connection, keys, moments)
+    unused = paths - _still_used(connection, paths, but={name for _, name in corrected})
+    gone = [*_put_aside(connection, home, keys), *(dataset.folder / path for path in sorted(unused))]
+    for path in gone:
+        path.unlink(missing_ok=True)
     table = db.erasures
     connection.execute(
         update(table).where(table.c.device == wish.device, table.c.erase_id == wish.erase_id).values(applied=True)
     )
     if keys:
         logger.warning("Erased as the wearer of %s wanted: %s", wish.device, ", ".join(sorted(names)))
-    return Applied(frozenset({*names, *wish.record_ids}), tuple(sorted(corrected)), frozenset(corrections))
+    folders = frozenset(path.parent for path in gone if path.parent.exists())
+    ids = frozenset({*names, *wish.record_ids})
+    return Applied(ids, tuple(sorted(corrected)), frozenset(corrections), folders, found=bool(keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,25 +146,17 @@ class Applied:
     """Chunks that lost a correction."""
     corrections: frozenset[str]
     """Ids of the corrections that went."""
-
-
-def _read(body: Any) -> EraseRecord:
-    try:
-        return strict.read(EraseRecord, body)
-    except MessageError as error:
-        raise DatasetError(f"An erasure in the database cannot be read ({error}).") from None
-
-
-def _in_pieces(names: Collection[str]) -> list[list[str]]:
-    ordered = sorted(names)
-    return [ordered[start : start + AT_ONCE] for start in range(0, len(ordered), AT_ONCE)]
+    folders: frozenset[Path]
+    """Out of which files were deleted: until they are synced, a power cut brings the files back."""
+    found: bool
+    """Anything of it was here."""
 
 
 def _covered(connection: Connection, wish: EraseRecord) -> set[Key]:
     """Records and files of the device that are here and covered."""
     keys = set[Key]()
-    for table in (db.records, db.parts):
-        for some in _in_pieces(wish.record_ids):
+    for table in (db.records, db.parts, db.quarantine):
+        for some in wishes.in_pieces(wish.record_ids):
             query = select(table.c.record_id).where(table.c.device == wish.device, table.c.record_id.in_(some))
             keys |= {(wish.device, record_id) for record_id in connection.execute(query).scalars()}
     return keys | _covered_by_time(connection, wish)
@@ -187,7 +183,7 @@ def _moments(connection: Connection, device: str, keys: Collection[Key]) -> tupl
     """(chunks that go, chunks that stay and lose a correction, corrections that go)."""
     table = db.records
     chunks, about, corrections = set[str](), set[str](), set[str]()
-    for some in _in_pieces([name for _, name in keys]):
+    for some in wishes.in_pieces([name for _, name in keys]):
         query = select(table.c.kind, table.c.record_id, table.c.chunk_id)
         for kind, record_id, chunk_id in connection.execute(
             query.where(table.c.device == device, table.c.record_id.in_(some))
@@ -200,26 +196,24 @@ def _moments(connection: Connection, device: str, keys: Collection[Key]) -> tupl
 def _paths(connection: Connection, keys: Collection[Key]) -> set[str]:
     table = db.parts
     paths = set[str]()
-    for device in {device for device, _ in keys}:
-        for some in _in_pieces([name for owner, name in keys if owner == device]):
-            query = select(table.c.path).where(table.c.device == device, table.c.record_id.in_(some))
-            paths |= set(connection.execute(query).scalars())
+    for device, some in _by_device(keys):
+        query = select(table.c.path).where(table.c.device == device, table.c.record_id.in_(some))
+        paths |= set(connection.execute(query).scalars())
     return paths
 
 
 def _still_used(connection: Connection, paths: Collection[str], *, but: Collection[str]) -> set[str]:
     """Files whose bytes something else has, too: a moment that was brought in, another record. but: moments that are
-    composed anew, without them."""
-    used = set(connection.execute(select(db.parts.c.path).where(db.parts.c.path.in_(paths))).scalars())
-    for path in set(paths) - used:
-        users = select(db.samples.c.sample_id).where(_mentions(Path(path).stem)).limit(len(but) + 1)
-        if set(connection.execute(users).scalars()) - set(but):
-            used.add(path)
+    composed anew, without them. One look at all moments, however many files there are."""
+    used = set[str]()
+    for some in wishes.in_pieces(paths):
+        used |= set(connection.execute(select(db.parts.c.path).where(db.parts.c.path.in_(some))).scalars())
+    left = {Path(path).stem: path for path in set(paths) - used}
+    moments = select(db.samples.c.sample_id, cast(db.samples.c.body, Text))
+    for sample_id, body in connection.execute(moments) if left else ():
+        if sample_id not in but:
+            used |= {left[stem] for stem in _HASH.findall(body) if stem in left}
     return used
-
-
-def _mentions(stem: str) -> Any:
-    return cast(db.samples.c.body, Text).contains(stem, autoescape=True)
 
 
 def _blank_rows(
@@ -228,11 +222,11 @@ def _blank_rows(
     """Rows of moments that go, and rows of others with the words of a correction that goes: in log and database."""
     table = db.dataset_rows
     ids = set(moments)
-    for some in _in_pieces(corrections):
+    for some in wishes.in_pieces(corrections):
         about = select(db.records.c.chunk_id).where(db.records.c.record_id.in_(some))
         ids |= set(connection.execute(about).scalars())
     blanked = _row_blanker(moments, corrections)
-    for some in _in_pieces(ids):
+    for some in wishes.in_pieces(ids):
         for seq, body in connection.execute(select(table.c.seq, table.c.body).where(table.c.sample_id.in_(some))).all():
             after = blanked(body)
             if after != body:
@@ -270,15 +264,27 @@ def _blank_fact(line: dict[str, Any], device: str, names: Collection[str]) -> Ma
     return {"what": "erased", "device": device, "record_id": line["record_id"]} if own else line
 
 
-def _delete(connection: Connection, home: Path, keys: Collection[Key], moments: Collection[str]) -> None:
-    """Rows of the database that say what was sent, and files that were put aside."""
-    for device in {device for device, _ in keys}:
-        for some in _in_pieces([name for owner, name in keys if owner == device]):
-            aside = db.quarantine
-            theirs = and_(aside.c.device == device, aside.c.record_id.in_(some))
-            for path in connection.execute(select(aside.c.path).where(theirs, aside.c.path != "")).scalars():
-                (home / "quarantine" / path).unlink(missing_ok=True)
-            for table in (db.quarantine, db.records, db.parts, db.telemetry):
-                connection.execute(delete(table).where(table.c.device == device, table.c.record_id.in_(some)))
-    for some in _in_pieces(moments):
+def _put_aside(connection: Connection, home: Path, keys: Collection[Key]) -> list[Path]:
+    """Files that were put aside; their rows go."""
+    aside, found = db.quarantine, list[Path]()
+    for device, some in _by_device(keys):
+        theirs = and_(aside.c.device == device, aside.c.record_id.in_(some))
+        names = connection.execute(select(aside.c.path).where(theirs, aside.c.path != "")).scalars()
+        found += [home / "quarantine" / name for name in names]
+        connection.execute(delete(aside).where(theirs))
+    return found
+
+
+def _delete_rows(connection: Connection, keys: Collection[Key], moments: Collection[str]) -> None:
+    """Rows of the database that say what was sent."""
+    for device, some in _by_device(keys):
+        for table in (db.records, db.parts, db.telemetry):
+            connection.execute(delete(table).where(table.c.device == device, table.c.record_id.in_(some)))
+    for some in wishes.in_pieces(moments):
         connection.execute(delete(db.samples).where(db.samples.c.sample_id.in_(some)))
+
+
+def _by_device(keys: Collection[Key]) -> list[tuple[str, list[str]]]:
+    """(device, some of its record ids)"""
+    devices = sorted({device for device, _ in keys})
+    return [(device, some) for device in devices for some in wishes.in_pieces([n for own, n in keys if own == device])]

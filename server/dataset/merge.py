@@ -26,74 +26,38 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import erasing, lookup, record_log, row_log
+from server.dataset import lookup, objections, record_log, row_log, wishes
+from server.dataset.came import Came, FileCame, Merged, RecordCame, in_turn, is_new_correction
 from server.dataset.compose import compose
+from server.dataset.erasing import Erasures
 from server.dataset.folder import Dataset
 from server.dataset.lookup import BatchFacts, Key
 from server.dataset.sample_row import Split, to_dict
-from shared import atomic, erasure, messages, topics
+from shared import atomic, messages, strict, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
-from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, Part, Record, Status
+from shared.messages import CorrectionRecord, EraseRecord, Part, Record, Status
 
 logger = logging.getLogger(__name__)
 STEPS = ("merge:file_moved", "merge:journal_written", "merge:rows_written", "merge:synced", "merge:committed")
 """Every durable step, in order; a crash test kills the process at each."""
 QUARANTINE_MAX_BYTES = 256 * 1024 * 1024  # what a device that reuses ids may cost us; beyond that only the fact is kept
-_KINDS: Mapping[type, str] = {ChunkRecord: "chunk", CorrectionRecord: "correction", EraseRecord: "erase"}
-_CONTENT = {
-    "frame": "a JPEG picture", "audio": "a WAV sound", "correction_audio": "a WAV sound", "clip": "an MP4 video",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
-    """What became of a record or a part; only `merged` lets a device delete its copy."""
-
-    state: Literal["merged", "refused", "gone"]
-    """gone: the file's bytes are neither where they were said to be nor in the dataset."""
-    reason: str = ""
-    new: bool = True
-    erased: frozenset[str] = frozenset()
-    """Of an erasure: ids of the records that are gone, or must never be taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordCame:
-    """A sidecar. kind: what its envelope called it."""
+class UnheardCorrection:
+    """A correction that nobody of the server's has listened to yet."""
 
     device: str
-    kind: str
-    record: Record
-
-    @property
-    def key(self) -> Key:
-        record = self.record
-        return self.device, record.erase_id if isinstance(record, EraseRecord) else erasure.id_of(record)
-
-
-@dataclass(frozen=True, slots=True)
-class FileCame:
-    """A payload file, synced and checked against `part.sha256` by the caller; it is moved, not copied."""
-
-    device: str
-    record_id: str
-    part: Part
-    path: Path
-
-    @property
-    def key(self) -> Key:
-        return self.device, self.record_id
-
-
-Came = RecordCame | FileCame
+    record: CorrectionRecord
+    wav: Path
 
 
 class Merge:
@@ -117,6 +81,8 @@ class Merge:
         self._clock = clock
         self._on_correction = on_correction
         self._step = step
+        self._words_left = False
+        """Of erased moments, in the database's WAL: somebody read when it was to be emptied."""
         self._syncing = ThreadPoolExecutor(4, thread_name_prefix="merge-sync")
         dataset.create()
 
@@ -126,8 +92,8 @@ class Merge:
         Raises: OSError, DatasetError, and then nothing is acknowledged; what was moved is found again.
         """
         with self._writing() as batch:
-            outcomes = [outcome for some in _in_turn(entries) for outcome in batch.take(some)]
-        if self._on_correction and any(_is_new_correction(*pair) for pair in zip(entries, outcomes, strict=True)):
+            outcomes = [outcome for some in in_turn(entries) for outcome in batch.take(some)]
+        if self._on_correction and any(is_new_correction(*pair) for pair in zip(entries, outcomes, strict=True)):
             self._on_correction()
         return outcomes
 
@@ -176,16 +142,17 @@ class Merge:
     def recompose(self, keys: Iterable[Key]) -> None:
         """Bring the samples that these records belong to up to date with what the database now knows."""
         with self._writing() as batch:
-            batch.recompose(list(keys), lines=[])
+            batch.recompose(list(keys))
 
-    def unheard(self) -> list[tuple[str, str, Path]]:
-        """Corrections nobody has listened to, oldest first: (device, correction id, WAV file)."""
+    def unheard(self) -> list[UnheardCorrection]:
+        """Corrections nobody has listened to, oldest first."""
         r, p = db.records, db.parts
         join = (p.c.device == r.c.device) & (p.c.record_id == r.c.record_id) & (p.c.kind == "correction_audio")
-        query = select(r.c.device, r.c.record_id, p.c.path).join(p, join).where(r.c.transcript.is_(None))
+        query = select(r.c.device, r.c.body, p.c.path).join(p, join).where(r.c.transcript.is_(None))
         with self._store.reading() as connection:
             rows = connection.execute(query.order_by(r.c.received_at)).all()
-        return [(device, record_id, self._dataset.folder / path) for device, record_id, path in rows]
+        folder = self._dataset.folder
+        return [UnheardCorrection(own, strict.read(CorrectionRecord, body), folder / path) for own, body, path in rows]
 
     @contextmanager
     def _writing(self) -> Iterator[_Batch]:
@@ -195,13 +162,15 @@ class Merge:
                 sizes = row_log.catch_up(connection, self._dataset, now_s=now_s)
                 left = record_log.catch_up(connection, self._dataset, sizes.get(self._dataset.records.name, 0))
                 batch = _Batch(connection, self._store, self._dataset, now_s, self._step)
-                batch.recompose(sorted(left), lines=[])
-                for wish in erasing.unapplied(connection):
-                    batch.erase(wish)
+                batch.recompose(sorted(left))
+                for wish in wishes.unapplied(connection):
+                    batch.erasures.carry_out(wish)
                 yield batch
                 row_log.remember_sizes(connection, batch.sizes, known=sizes)
                 self._sync(batch)
             self._step("merge:committed")
+            if batch.erasures.erased or self._words_left:
+                self._words_left = not self._store.empty_wal()
         except OperationalError as error:  # SQLite's word for a full or failing disk
             raise OSError(f"The database could not be written ({error.orig}).") from error
 
@@ -234,7 +203,7 @@ class _Batch:
         self._records: list[dict[str, Any]] = []
         self._parts: list[dict[str, Any]] = []
         self._changed: dict[Key, None] = {}
-        self._wishes = erasing.Wishes({})
+        self.erasures = Erasures(self, dataset, store.home, now_s)
         self._undecided = frozenset[str]()
         """Corrections that were erased: what persons decided by their words counts no more."""
 
@@ -243,25 +212,16 @@ class _Batch:
         records = [entry.record for entry in entries if isinstance(entry, RecordCame)]
         chunk_ids = {record.chunk_id for record in records if not isinstance(record, EraseRecord)}
         self._known = lookup.load(self.connection, {entry.key for entry in entries}, chunk_ids)
-        self._wishes = erasing.wishes_of(self.connection, {entry.device for entry in entries})
+        self.erasures.load({entry.device for entry in entries})
         outcomes = [self._record(entry) if isinstance(entry, RecordCame) else self._file(entry) for entry in entries]
         self._write()
         return outcomes
-
-    def erase(self, wish: EraseRecord) -> frozenset[str]:
-        """Erase what a wish covers that is noted already. Returns the ids of what is gone or must never come."""
-        applied = erasing.apply(self.connection, self._dataset, self._store.home, wish)
-        self._undecided = applied.corrections
-        self.recompose(applied.to_compose, lines=[])
-        self._undecided = frozenset()
-        self._name(wish.device, applied.record_ids - set(wish.record_ids))
-        return applied.record_ids
 
     def _write(self) -> None:
         """Into records.jsonl, then into the transaction."""
         lines = [record_log.line_about("record", row) for row in self._records]
         lines += [record_log.line_about("part", row) for row in self._parts]
-        self._note(lines)
+        self.note(lines)
         if self._records:
             self.connection.execute(insert(db.records), self._records)
         if self._parts:
@@ -269,17 +229,22 @@ class _Batch:
         self._compose()
         self._records, self._parts, self._changed = [], [], {}
 
-    def recompose(self, keys: Sequence[Key], *, lines: list[dict[str, Any]]) -> None:
-        """Bring samples up to date with what was written into the tables before."""
+    def recompose(
+        self, keys: Sequence[Key], *, lines: Sequence[dict[str, Any]] = (), undecided: frozenset[str] = frozenset()
+    ) -> None:
+        """Bring samples up to date with what was written into the tables before. lines: of that, into records.jsonl.
+        undecided: corrections that were erased: what persons decided by their words counts no more."""
         if not keys:
             return
+        self._undecided = undecided
         self._known = lookup.load(self.connection, set(keys), [])
         self._changed = dict.fromkeys(keys)
-        self._note(lines)
+        self.note(list(lines))
         self._compose()
-        self._changed = {}
+        self._changed, self._undecided = {}, frozenset()
 
-    def _note(self, lines: list[dict[str, Any]]) -> None:
+    def note(self, lines: list[dict[str, Any]]) -> None:
+        """Add lines to records.jsonl."""
         if lines:
             self._append(self._dataset.records, lines)
             self._step("merge:journal_written")
@@ -289,13 +254,14 @@ class _Batch:
         self.appended.add(log)
 
     def _record(self, came: RecordCame) -> Merged:
-        misaddressed = _misaddressed(came)
-        if misaddressed is not None:
-            return Merged("refused", misaddressed)
+        reason = objections.misaddressed(came)
+        if reason is not None:
+            return Merged("refused", reason)
         if isinstance(came.record, EraseRecord):
-            return self._erasure(came.key, came.record)
-        if self._wishes.cover(came.device, came.record):
-            return self._late(came.key)
+            return self.erasures.came(came.key, came.record)
+        if self.erasures.known.cover(came.device, came.record):
+            self._known.parts[came.key].clear()
+            return self.erasures.late(came.key)
         body = messages.to_dict(came.record)
         own = self._known.records.get(came.key)
         if own is not None and own["body"] == body:
@@ -321,56 +287,22 @@ class _Batch:
         self._changed[came.key] = None
         return Merged("merged")
 
-    def _erasure(self, key: Key, wish: EraseRecord) -> Merged:
-        body = messages.to_dict(wish)
-        known = erasing.known_body(self.connection, key)
-        if known is not None:
-            reason = "this id was already used for another erasure"
-            return Merged("merged", new=False) if known == body else Merged("refused", reason)
-        other = erasing.foreign(self.connection, wish)
-        if other is not None:
-            return Merged("refused", f"{other} is a record of another device")
-        self._remember(wish, body)
-        return Merged("merged", erased=self.erase(wish))
-
-    def _remember(self, wish: EraseRecord, body: Mapping[str, Any]) -> None:
-        row = {"device": wish.device, "record_id": wish.erase_id, "received_at": self._now_s, "body": body}
-        line = record_log.line_about("erasure", row)
-        if erasing.remember(self.connection, line):
-            self._note([line])
-
-    def _name(self, device: str, record_ids: frozenset[str]) -> None:
-        """What was found to be erased by its time is from now on by its name: a file of it says no time."""
-        if not record_ids:
-            return
-        wish = erasing.by_name(device, record_ids, self._now_s)
-        self._remember(wish, messages.to_dict(wish))
-        self.erase(wish)
-        self._wishes = self._wishes.and_also(wish)
-
-    def _late(self, key: Key) -> Merged:
-        """A record came of a time that is erased: its files may have come before it, or will."""
-        if not self._wishes.name(key):
-            self._name(key[0], frozenset({key[1]}))
-            self._known.parts[key].clear()
-        return Merged("refused", erasing.REFUSED)
-
     def _contradiction(self, came: RecordCame, body: Mapping[str, Any]) -> str | None:
         """Why a record may not be merged beside what was merged before it; None where it may."""
         # A chunk id names the sample: it is unique over devices.
         if came.key in self._known.records or (came.kind == "chunk" and self._known.owners[came.key[1]]):
             return "this id was already used for another record"
-        return _contradicting_part(self._known.parts[came.key], body["parts"])
+        return objections.contradicting_part(self._known.parts[came.key], body["parts"])
 
     def _file(self, came: FileCame) -> Merged:
         part = came.part
-        if not topics.NAME.match(came.record_id) or part.kind not in _CONTENT:
+        if not topics.NAME.match(came.record_id) or part.kind not in objections.CONTENT:
             return Merged("refused", "not a part of a chunk or a correction")
         there = came.path.exists()
-        if self._wishes.name(came.key):
+        if self.erasures.known.name(came.key):
             came.path.unlink(missing_ok=True)
-            return Merged("refused", erasing.REFUSED)
-        reason = self._objection(came) or (_wrong_content(part.kind, came.path) if there else None)
+            return Merged("refused", wishes.REFUSED)
+        reason = self._objection(came) or (objections.wrong_content(part.kind, came.path) if there else None)
         if reason is not None:
             kept = self._set_aside(came) if there else ""
             self._quarantine(came.key, part.kind, sha256=part.sha256, path=kept, reason=reason)
@@ -454,60 +386,3 @@ class _Batch:
         again = select(table.c.id).where(*(table.c[name] == value for name, value in row.items()))
         if self.connection.execute(again).first() is None:
             self.connection.execute(insert(table).values(at=self._now_s, path=path, **row))
-
-
-def _in_turn(entries: Sequence[Came]) -> Iterator[list[Came]]:
-    """The entries in order, in as few pieces as there may be: an erasure is one by itself."""
-    some: list[Came] = []
-    for entry in entries:
-        if isinstance(entry, RecordCame) and isinstance(entry.record, EraseRecord):
-            yield from filter(None, (some, [entry]))
-            some = []
-        else:
-            some.append(entry)
-    if some:
-        yield some
-
-
-def _is_new_correction(entry: Came, outcome: Merged) -> bool:
-    return isinstance(entry, FileCame) and entry.part.kind == "correction_audio" and outcome.state == "merged"
-
-
-def _misaddressed(came: RecordCame) -> str | None:
-    """Why a record does not belong to the topic that it came by; None where it does. Pure."""
-    record = came.record
-    expected = _KINDS[type(record)]
-    if came.kind != expected:
-        return f"a {expected} record was sent as {came.kind!r:.30}"
-    if record.device != came.device:
-        return f"the record names the device {record.device}, the topic {came.device}"
-    if isinstance(record, ChunkRecord) and not _own_name(record):
-        return "its id does not begin with its device and boot"  # it may be another device's
-    return None
-
-
-def _own_name(record: ChunkRecord) -> bool:
-    # No hyphen in the boot: "anna" with the boot "b-1" would make ids of the device "anna-b".
-    return "-" not in record.boot_id and record.chunk_id.startswith(f"{record.device}-{record.boot_id}-")
-
-
-def _contradicting_part(merged: Mapping[str, Mapping[str, Any]], named: list[dict[str, Any]]) -> str | None:
-    """Why a record's parts do not fit those that came before it; None where they do."""
-    hashes = {entry["kind"]: entry["sha256"] for entry in named}
-    for kind, row in merged.items():
-        if hashes.get(kind) != row["sha256"]:
-            return f"a {kind} with other bytes than it names was merged before it"
-    return None
-
-
-def _wrong_content(kind: str, path: Path) -> str | None:
-    """Why a file is not what its kind says; None where it is."""
-    with open(path, "rb") as file:
-        head = file.read(12)
-    looks_right = {
-        "frame": head[:3] == b"\xff\xd8\xff",
-        "audio": head[:4] == b"RIFF" and head[8:] == b"WAVE",
-        "correction_audio": head[:4] == b"RIFF" and head[8:] == b"WAVE",
-        "clip": head[4:8] == b"ftyp",
-    }[kind]
-    return None if looks_right else f"the {kind} is not {_CONTENT[kind]}"

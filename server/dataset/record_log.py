@@ -28,7 +28,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from server.database import store as db
-from server.dataset import erasing, row_log
+from server.dataset import row_log, wishes
 from server.dataset.folder import RECORDS_NAME, Dataset, log_lines
 from shared import topics
 from shared.errors import DatasetError
@@ -147,7 +147,7 @@ def _taken(connection: Connection, line: Line) -> bool:
         case "erased":
             return False
         case "erasure":
-            return erasing.remember(connection, line)
+            return wishes.remember(connection, line)
         case _:
             return _take(connection, line)
 

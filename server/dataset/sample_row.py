@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from shared import strict
+from shared import hidden, strict
 from shared.errors import DatasetError, MessageError
 
 State = Literal["pending", "reviewed", "rejected"]
@@ -85,6 +85,12 @@ class SampleRow:
     def state(self) -> State:
         """Where it stands in the review."""
         return "rejected" if self.rejected else "reviewed" if self.reviewed else "pending"
+
+    @property
+    def hidden(self) -> str:
+        """What the device made unrecognisable in the picture, as shared.hidden words it."""
+        value = self.extra.get(hidden.FIELD, "")  # no field of its own: it comes from a record's, of whatever type
+        return value if isinstance(value, str) else ""
 
 
 TEACHER_FIELDS = ("teacher", "teacher_wording", "teacher_score", "teacher_disagreement")

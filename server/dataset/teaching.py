@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from server.dataset.sample_row import SampleRow
-from shared import vocabulary
+from shared import hidden, vocabulary
 
 
 def may_teach(text: str) -> bool:
     """Whether a confirmed sentence can be a target: silence, or clean under the grammar."""
     return text == "" or not vocabulary.problems(text)
+
+
+def whole(rows: Iterable[SampleRow], *, blurred: bool) -> list[SampleRow]:
+    """Rows whose picture shows what was confirmed of it. blurred: of the pictures of which something was hidden, those
+    that still do; else none of them"""
+
+    def shown(row: SampleRow) -> bool:
+        return hidden.is_untouched(row.hidden) or (blurred and hidden.shows(row.hidden, row.ground_truth))
+
+    return [row for row in rows if shown(row)]
 
 
 def training_rows(rows: Sequence[SampleRow]) -> list[SampleRow]:

@@ -51,7 +51,7 @@ class Announcement:
             if addresses:
                 self._network = _announced(self._name, self._port, addresses)
             self._announced, self._failed = addresses, ""
-        except (ImportError, OSError) as error:
+        except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: no such interface any more
             if str(error) != self._failed:
                 logger.warning("This server is not announced in the network: %s", error)
             self._failed = str(error)

@@ -126,13 +126,19 @@ class Authority:
         key, certificate = self.service(name, server_auth=False)
         context.load_cert_chain(certificate, key)
 
-    def vouch_for_sealing(self, key: X25519PublicKey) -> bytes:
-        """A certificate (PEM) by which devices know the key that they seal to; it holds as long as the authority."""
+    def vouch_for_sealing(self, key: X25519PublicKey, *, after: dt.datetime | None = None) -> bytes:
+        """A certificate (PEM) by which devices know the key that they seal to; it holds as long as the authority.
+
+        after: what the certificate before it is dated; this one is dated later
+        """
         names = (
             x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, sealing.CERTIFICATE_NAME)]),
             self._certificate.subject,
         )
-        builder = _builder(*names, key, _utc(self._clock), self._certificate.not_valid_after_utc, is_authority=False)
+        now = _utc(self._clock)
+        if after is not None:
+            now = max(now, after + BACKDATE + dt.timedelta(seconds=1))
+        builder = _builder(*names, key, now, self._certificate.not_valid_after_utc, is_authority=False)
         return _pem(builder.sign(self._key, hashes.SHA256()))
 
     def client_context(self, name: str = "waycue-server") -> ssl.SSLContext:

@@ -36,6 +36,7 @@ from shared.topics import Reply
 
 MOST_A_DAY = 24
 MOST_ASKED_AN_HOUR = 60  # a device asks every five minutes; more, at some milliseconds each, would hold up the others
+SAME_TIME_S = 60.0  # certificates are dated in whole seconds, by clocks that are set; to be told twice is no harm
 HOUR_S = 3600.0
 DAY_S = 86400.0
 logger = logging.getLogger(__name__)
@@ -67,6 +68,8 @@ class Certificates:
     def __init__(self, store: Store, authority: Authority, *, clock: Clock, days: float = 90.0) -> None:
         self.store, self.authority, self.clock, self.days = store, authority, clock, days
         self._asked: Counter[str] = Counter()
+        self._told: set[str] = set()
+        """Devices that are online and were greeted."""
         self._counted_from_s = clock.monotonic_s()
 
     def admitted(self) -> frozenset[str]:
@@ -129,9 +132,27 @@ class Certificates:
         except (MessageError, Refused, ConfigError) as error:  # ConfigError: this machine's clock is wrong
             logger.warning("%s gets no new certificate: %s", device, error)
             return []
+        return [self._certificate(device, issued.pem)]
+
+    def greet(self, device: str, *, online: bool) -> list[Reply]:
+        """Tell a device that comes online of the key that moments are sealed to, where it was made after the device got
+        its certificate: to wait until that ends would be two months. Raises: ConfigError, OSError."""
+        if not online:
+            self._told.discard(device)
+            return []
+        if device in self._told:
+            return []
+        self._told.add(device)
+        with self.store.reading() as connection:
+            newest = next(iter(_of(connection, device)), None)
+        if newest is None or newest.issued_at_s > SealingKey.of(self.authority).since_utc_s + SAME_TIME_S:
+            return []
+        return [self._certificate(device, "")]
+
+    def _certificate(self, device: str, certificate_pem: str) -> Reply:
         sealing_pem = SealingKey.of(self.authority).certificate_pem
-        answer = Certificate(issued.pem, self.authority.ca_pem.decode(), sealing_pem)
-        return [(topics.certificate(device), messages.encode(answer))]
+        answer = Certificate(certificate_pem, self.authority.ca_pem.decode(), sealing_pem)
+        return topics.certificate(device), messages.encode(answer)
 
     def _asks_too_much(self, device: str) -> bool:
         now_s = self.clock.monotonic_s()

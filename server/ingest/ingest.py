@@ -29,14 +29,14 @@ from typing import Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from server.dataset.merge import Came, FileCame, Merged, RecordCame
+from server.dataset.came import Came, FileCame, Merged, RecordCame
 from server.ingest import decode, limits
 from server.ingest.arrivals import Arrival, Arrivals
 from server.ingest.counters import DailyCounts
 from server.ingest.limits import LimitsSettings
 from server.ingest.replies import Replies
 from server.ingest.transfers import Transfers
-from server.ingest.unsealing import Unsealer
+from server.ingest.unsealing import FindKey, Unsealer
 from shared import messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import SystemClock
@@ -95,9 +95,9 @@ class Ingest:
         self.counters = self._counts.totals
         """Since this process began, of all devices: server.ingest.counters.NAMES."""
 
-    def opening_with(self, key: X25519PrivateKey | None) -> Self:
-        """This intake, which from now on opens what devices sealed to this key."""
-        self._unsealer.key = key
+    def opening_with(self, key: X25519PrivateKey | None, *, others: FindKey = lambda key_id: None) -> Self:
+        """This intake, which from now on opens what devices sealed to this key, or to one that `others` finds."""
+        self._unsealer.key, self._unsealer.find = key, others
         return self
 
     @property

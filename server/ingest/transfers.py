@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import assert_never
 
-from server.dataset.merge import Merged
+from server.dataset.came import Merged
 from server.ingest import decode, limits
 from server.ingest.arrivals import Arrival, Arrivals, TransferId, Verdict
 from server.ingest.coordination import DeferredQuestions, EarlyMessages, still_merging

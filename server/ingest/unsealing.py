@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from server.dataset.merge import FileCame
+from server.dataset.came import FileCame
 from server.ingest.arrivals import Arrival
 from shared import atomic, messages, sealing, strict
-from shared.errors import MessageError
+from shared.errors import ConfigError, MessageError
 from shared.messages import Envelope, SealedRecord
 from shared.sealing import SealedPlace
 
@@ -25,18 +25,26 @@ MAX_SEALED_BYTES = 64 * 1024 * 1024  # read into memory; clips have some 0.3 MB
 THREADS = 4
 
 
+FindKey = Callable[[bytes], X25519PrivateKey | None]
+"""Key id → the key, None = it is not here. Raises: WaycueError, OSError."""
+
+
 class Unsealer:
     """Without a key it refuses what is sealed."""
 
     def __init__(self) -> None:
         self.key: X25519PrivateKey | None = None
+        """The newest one."""
+        self.find: FindKey = lambda key_id: None
+        """Looks for others: older ones, and a newer one that another process has made since."""
+        self._found: dict[bytes, X25519PrivateKey] = {}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="unsealing")
 
     def close(self) -> None:
         self._threads.shutdown()
 
     def envelope(self, device: str, envelope: Envelope) -> Envelope:
-        """The envelope inside, or this one where it is not sealed. Raises: MessageError."""
+        """The envelope inside, or this one where it is not sealed. Raises: MessageError, OSError."""
         if envelope.kind != messages.SEALED:
             return envelope
         record = strict.read(SealedRecord, envelope.body)
@@ -76,4 +84,19 @@ class Unsealer:
     def _content(self, sealed: bytes, place: SealedPlace) -> bytes:
         if self.key is None:
             raise MessageError("This server has no key for what is sealed.")
-        return sealing.unseal(sealed, self.key, place)
+        return sealing.unseal(sealed, self._key_for(sealed) or self.key, place)
+
+    def _key_for(self, sealed: bytes) -> X25519PrivateKey | None:
+        """A key other than the newest that a file is sealed to. Raises: OSError for one that cannot be read now."""
+        wanted = sealing.sealed_to(sealed)
+        if self.key is None or wanted == sealing.key_id(self.key.public_key()):
+            return None
+        if wanted not in self._found:
+            try:
+                found = self.find(wanted)
+            except ConfigError as error:  # for a person to mend; the device sends again
+                raise OSError(str(error)) from error
+            if found is None:
+                return None
+            self._found[wanted] = found
+        return self._found[wanted]

@@ -1,17 +1,20 @@
 """A recorded video as 2 s chunks, each with the picture that a player shows at its middle, and its sound.
 
-Every chunk is read on its own by seeking, so that a person may go back and forth; where a file can not be sought in, it
-is decoded from its beginning. Pictures are turned upright by the display matrix, sound becomes 16 kHz mono; a video
-without sound gives silence. A chunk's files are the bytes that a device's recorder makes of the same picture and sound.
+Every chunk is read on its own by seeking, so that a person may go back and forth. A file that can not be sought in is
+decoded once from its beginning to its end; whoever goes back in it begins anew. Pictures are turned upright by the
+display matrix, sound becomes 16 kHz mono; a video without sound gives silence. A chunk's files are the bytes that a
+device's recorder makes of the same picture and sound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import av
 import numpy as np
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 
 from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
 from shared.errors import MediaError
-from shared.film import opening
+from shared.film import opening, order
 from shared.film.mono import Mono
 from shared.film.packets import Packets
 from shared.film.picture import Developer
@@ -28,6 +31,7 @@ from shared.wav import encode_wav
 
 _WARM_UP_S = 0.3  # a lossy codec needs a few packets before its sound is right
 _HOLE_S = 0.1
+_FRAMES_KEPT = 400  # of sound: some seconds, 3 MB
 _SEEK_EARLIER_S = (10.0, 60.0)  # a transport stream is entered at any packet: go back until a key frame comes first
 _INDEXED = ("mov", "mp4", "matroska")
 """Containers whose header says the length, and whose stamps their writers keep in order."""
@@ -107,16 +111,68 @@ def find(path: Path, *, untimed_fps: float = 0.0) -> Footage:
 
 
 def read(footage: Footage, number: int) -> Chunk | None:
-    """One chunk; None where the video holds no picture there (its end is cut off or damaged). Raises: MediaError."""
-    start_s, end_s = footage.span(number)
-    frame = _frame_at(footage, (start_s + end_s) / 2, not_before_s=start_s)
-    if frame is None:
-        return None
-    samples = np.zeros(round((end_s - start_s) * SAMPLE_RATE_HZ), np.int16)
-    if footage.has_sound:
-        _fill_sound(footage, samples, start_s=start_s)
-    picture = Developer(footage.pixel, max_side_px=MAX_FILM_SIDE_PX).picture(frame)
-    return Chunk(encode_jpeg(picture), encode_wav(samples))
+    """One chunk, as `Reel.read` gives it."""
+    with closing(Reel(footage)) as reel:
+        return reel.read(number)
+
+
+class Reel:
+    """The chunks of a film, one after the other. `close` it."""
+
+    def __init__(self, footage: Footage) -> None:
+        self.footage = footage
+        self._pictures = _Tape(footage, av.VideoFrame, most_kept=2)
+        self._sound = _Tape(footage, av.AudioFrame, most_kept=_FRAMES_KEPT)
+
+    def read(self, number: int) -> Chunk | None:
+        """One chunk; None where the film holds no picture there (its end is cut off or damaged). Raises: MediaError."""
+        footage = self.footage
+        start_s, end_s = footage.span(number)
+        frame = _frame_at(self._pictures.frames, (start_s + end_s) / 2, not_before_s=start_s)
+        if frame is None:
+            return None
+        samples = np.zeros(round((end_s - start_s) * SAMPLE_RATE_HZ), np.int16)
+        if footage.has_sound:
+            _fill_sound(self._sound.frames, samples, start_s=start_s)
+        picture = Developer(footage.pixel, max_side_px=MAX_FILM_SIDE_PX).picture(frame)
+        return Chunk(encode_jpeg(picture), encode_wav(samples))
+
+    def close(self) -> None:
+        self._pictures.close()
+        self._sound.close()
+
+
+class _Tape(Generic[FrameT]):
+    """One stream of a film. Where that can not be sought in, its decoder stays open and the last frames are kept: the
+    next chunk goes on from there."""
+
+    def __init__(self, footage: Footage, kind: type[FrameT], *, most_kept: int) -> None:
+        self._footage, self._kind = footage, kind
+        self._decoder: Iterator[tuple[float, FrameT]] | None = None
+        self._kept = deque[tuple[float, FrameT]](maxlen=most_kept)
+
+    def frames(self, from_s: float) -> Iterator[tuple[float, FrameT]]:
+        """As `_frames`. One caller at a time."""
+        if self._footage.sought:
+            yield from _frames(self._footage, self._kind, from_s=from_s)
+            return
+        if self._decoder is None or not self._reaches_back(from_s):
+            self.close()
+            self._decoder = _decode(self._footage, self._kind, seek_s=None)
+        yield from tuple(self._kept)
+        for pair in self._decoder:
+            self._kept.append(pair)
+            yield pair
+
+    def _reaches_back(self, from_s: float) -> bool:
+        """Whether what is kept begins at or before that, or holds all that was decoded."""
+        return len(self._kept) < (self._kept.maxlen or 0) or self._kept[0][0] <= from_s
+
+    def close(self) -> None:
+        decoder, self._decoder = self._decoder, None
+        self._kept.clear()
+        if isinstance(decoder, Generator):
+            decoder.close()
 
 
 def play(footage: Footage, *, every_s: float) -> Iterator[tuple[float, NDArray[np.uint8]]]:
@@ -130,15 +186,17 @@ def play(footage: Footage, *, every_s: float) -> Iterator[tuple[float, NDArray[n
 
 def picture_at(footage: Footage, at_s: float) -> NDArray[np.uint8] | None:
     """What a player shows at a time, [h, w, 3] RGB; None where the film has ended. Raises: MediaError."""
-    frame = _frame_at(footage, at_s, not_before_s=at_s - CHUNK_S / 2)
+    frame = _frame_at(_Tape(footage, av.VideoFrame, most_kept=2).frames, at_s, not_before_s=at_s - CHUNK_S / 2)
     return None if frame is None else Developer(footage.pixel, max_side_px=MAX_SIDE_PX).picture(frame)
 
 
-def _frame_at(footage: Footage, at_s: float, *, not_before_s: float) -> av.VideoFrame | None:
-    """What a player shows at `at_s`: the last picture until then, else the first one after it."""
+def _frame_at(
+    frames: Callable[[float], Iterator[tuple[float, av.VideoFrame]]], at_s: float, *, not_before_s: float
+) -> av.VideoFrame | None:
+    """What a player shows at `at_s`: the last picture until then, else the first one after it. frames: as `_frames`"""
     shown: av.VideoFrame | None = None
     shown_s = -1.0
-    for t_s, frame in _frames(footage, av.VideoFrame, from_s=at_s):
+    for t_s, frame in frames(at_s):
         if t_s > at_s and shown is not None:
             return shown
         shown, shown_s = frame, t_s
@@ -148,12 +206,14 @@ def _frame_at(footage: Footage, at_s: float, *, not_before_s: float) -> av.Video
     return shown if shown is not None and not_before_s <= shown_s < not_before_s + CHUNK_S else None
 
 
-def _fill_sound(footage: Footage, samples: NDArray[np.int16], *, start_s: float) -> None:
-    """Put the sound of [start_s, ...) into `samples`; what the file does not have stays silent."""
+def _fill_sound(
+    frames: Callable[[float], Iterator[tuple[float, av.AudioFrame]]], samples: NDArray[np.int16], *, start_s: float
+) -> None:
+    """Put the sound of [start_s, ...) into `samples`; what the file does not have stays silent. frames: as `_frames`"""
     end_s = start_s + len(samples) / SAMPLE_RATE_HZ
     mono, at = Mono(), -1
     begun = False
-    for t_s, frame in _frames(footage, av.AudioFrame, from_s=start_s - _WARM_UP_S):
+    for t_s, frame in frames(start_s - _WARM_UP_S):
         stamp = round((t_s - start_s) * SAMPLE_RATE_HZ)
         if not begun or abs(stamp - at) > _HOLE_S * SAMPLE_RATE_HZ:
             mono.again()
@@ -216,9 +276,14 @@ def _decode(footage: Footage, kind: type[FrameT], *, seek_s: float | None) -> It
 def _timed(packets: Packets[Any], picture_s: float, *, sought: bool) -> Iterator[tuple[float, Any]]:
     """Frames with their times; one without follows the one before. sought: what comes first may be anywhere"""
     last_s: float | None = None if sought else -picture_s
+    shown: order.Shown | None = None
     for packet in packets:
         for frame in _whole_frames(packet):
-            if frame.pts is not None:
+            if isinstance(frame, av.VideoFrame) and frame.pts is not None:
+                decoded_s = None if frame.dts is None else float(frame.dts * frame.time_base)
+                shown = order.after(shown, frame.time, decoded_s, picture_s)
+                last_s = shown.at_s
+            elif frame.pts is not None:
                 last_s = frame.time
             elif last_s is not None:
                 last_s += picture_s

@@ -131,7 +131,7 @@ def retrain(
         registry = Registry(home)
         settled = verdict.settle(home, registry, progress)
         champion = registry.champion() or ""
-        view = tonight.view_of(Dataset(home / "dataset"))
+        view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred)
         new = _new_rows(view, registry, progress)
         why = tonight.too_few(view.teaching, len(new), settings, force=force)
         if why is not None:

@@ -23,6 +23,9 @@ class LearnSettings:
     sound."""
     frames: Annotated[int, Meta(ge=1, le=2)] = 1
     """Pictures that the model is shown: 1, or 2 with the one a look before."""
+    blurred: bool = True
+    """Whether moments teach and judge of whose picture something was hidden (`privacy.blur` on the device), where it
+    shows what was confirmed of it. Off: none of them."""
     new_rows_least: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
     """Skip the night when fewer verified rows than this are new since the last trained version."""
     steps: Annotated[int, Meta(ge=1, le=1_000_000)] = 240

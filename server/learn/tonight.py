@@ -22,7 +22,7 @@ from server import walks
 from server.dataset import material
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
-from server.dataset.teaching import judging_rows, training_rows
+from server.dataset.teaching import judging_rows, training_rows, whole
 from server.gate.judge import senses_of
 from server.learn import examples, lineage, lora, verdict
 from server.learn.settings import LearnSettings
@@ -45,7 +45,7 @@ class DatasetView:
     version: tuple[int, str]
     """As Dataset.version gives it."""
     rows: Sequence[SampleRow]
-    """All samples as they are in that version."""
+    """All samples as they are in that version, but for those whose picture does not show what was confirmed of it."""
 
     @property
     def teaching(self) -> list[SampleRow]:
@@ -63,11 +63,12 @@ class NightRows:
     put_aside: tuple[str, ...]
 
 
-def view_of(dataset: Dataset) -> DatasetView:
+def view_of(dataset: Dataset, *, blurred: bool = True) -> DatasetView:
+    """blurred: as `learn.blurred` says"""
     if not dataset.log.exists():
         return DatasetView(dataset.folder, dataset.version(), [])
     with dataset.still():
-        return DatasetView(dataset.folder, dataset.version(), dataset.rows())
+        return DatasetView(dataset.folder, dataset.version(), whole(dataset.rows(), blurred=blurred))
 
 
 def too_few(teaching: Sequence[SampleRow], new: int, settings: LearnSettings, *, force: bool) -> str | None:

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 from exporters.datasets.rows import LeftOut, Row
 from server.dataset.sample_row import SampleRow, Split
 from server.review import decisions, stats
+from shared import hidden
 
 DRAW = 1337  # the draw of `per_object` is the same every time
 Drawn = TypeVar("Drawn")
@@ -59,6 +60,8 @@ def objection(row: SampleRow, wanted: Wanted) -> str:
         return (
             "the wearer's correction was not understood yet" if row.correction_id else "what was said may not be taught"
         )
+    if not hidden.shows(row.hidden, text_of(row)):
+        return "what should be said of it was made unrecognisable"
     if wanted.split not in ("all", _split(row)):
         return "of the other split"
     return "" if text_of(row) or wanted.silence else "nothing should be said"

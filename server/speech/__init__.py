@@ -1,24 +1,25 @@
 """Spoken corrections → words → the vocabulary's sentence, on this machine.
 
-A Transcriber turns a WAV into words with a confidence; `transcribe_waiting` brings every correction that nobody has
-listened to through it and writes down what was heard and what it proposes. What was not understood is written down too:
-a person listens to it on the review page.
+`transcribe_waiting` brings every correction that nobody has listened to through a recogniser (shared.speech, or
+Whisper) and writes down what was heard and what it proposes. What was not understood is written down too: a person
+listens to it on the review page. What a device was sure to have understood itself is taken as a proposal of that kind,
+once the vocabulary here has a sentence for it; nothing of it counts as confirmed.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
-from server.dataset.merge import Merge
-from server.speech.transcript import NOTHING, Transcriber, Transcript, proposal, understood
+from server.dataset.merge import Merge, UnheardCorrection
 from shared import languages
 from shared.errors import ConfigError, MediaError
 from shared.languages import Language
-from shared.messages import CorrectionHeard
+from shared.messages import CorrectionHeard, CorrectionRecord
+from shared.speech import NOTHING, Transcriber, Transcript, acoustic, proposal
 
-__all__ = ["NOTHING", "Transcriber", "Transcript", "open_transcriber", "proposal", "transcribe_waiting", "understood"]
+__all__ = ["open_transcriber", "transcribe_waiting"]
 logger = logging.getLogger(__name__)
 
 
@@ -31,9 +32,9 @@ def open_transcriber(recogniser: str, *, model: str = "", language: Language | N
     """
     language = language or languages.load("en")
     if recogniser == "pocketsphinx":
-        from server.speech.sphinx import PocketsphinxTranscriber
+        from shared.speech.sphinx import PocketsphinxTranscriber
 
-        return PocketsphinxTranscriber(language, Path(model).expanduser() if language.tables else None)
+        return PocketsphinxTranscriber(language, acoustic.files_for(language, model))
     if recogniser == "whisper" and model:
         from server.speech.whisper import WhisperTranscriber
 
@@ -45,7 +46,7 @@ def open_transcriber(recogniser: str, *, model: str = "", language: Language | N
 
 def transcribe_waiting(
     merge: Merge,
-    transcriber: Transcriber,
+    transcriber: Transcriber | None,
     *,
     stop: Callable[[], bool],
     language: Language | None = None,
@@ -53,23 +54,39 @@ def transcribe_waiting(
 ) -> int:
     """Listen to every waiting correction, oldest first, until `stop` says so; returns how many were written down.
 
-    tell(device, words): what was understood, for the wearer to hear; nothing hangs on it.
+    transcriber: None = nobody listens here; what devices understood is taken, and the rest goes on waiting
+    tell(device, words): what was understood here, for the wearer to hear; nothing hangs on it.
 
     A sound that can not be read counts as heard without words. Raises: OSError, ConfigError (the rest then waits).
     """
     done = 0
-    for device, correction_id, path in merge.unheard():
+    for waiting in merge.unheard():
         if stop():
             break
-        try:
-            heard = transcriber.transcribe(path.read_bytes())
-        except MediaError as error:
-            logger.warning("Correction %s of %s: %s", correction_id, device, error)
-            heard = NOTHING
-        wording = proposal(heard, language)
-        merge.put_transcript(
-            device, correction_id, transcript=heard.text, confidence=heard.confidence, proposal=wording
-        )
-        tell(device, CorrectionHeard(correction_id, wording))
+        device, name = waiting.device, waiting.record.correction_id
+        heard, wording = _of_device(waiting.record)
+        told = bool(wording)  # by the device itself
+        if not told and transcriber is None:
+            continue
+        if not told and transcriber is not None:
+            heard = _listened(transcriber, waiting)
+            wording = proposal(heard, language)
+        merge.put_transcript(device, name, transcript=heard.text, confidence=heard.confidence, proposal=wording)
+        if not told:
+            tell(device, CorrectionHeard(name, wording))
         done += 1
     return done
+
+
+def _of_device(record: CorrectionRecord) -> tuple[Transcript, str]:
+    """(what the device heard, the sentence to propose); "" = not understood there, not sure, or no sentence of ours."""
+    heard = Transcript(record.heard, record.heard_confidence)
+    return heard, proposal(replace(heard, text=record.heard_meaning))  # the meaning is canonical in any language
+
+
+def _listened(transcriber: Transcriber, waiting: UnheardCorrection) -> Transcript:
+    try:
+        return transcriber.transcribe(waiting.wav.read_bytes())
+    except MediaError as error:
+        logger.warning("Correction %s of %s: %s", waiting.record.correction_id, waiting.device, error)
+        return NOTHING

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-from server.speech.sound import spoken_part
-from server.speech.transcript import NOTHING, Transcript
 from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import ConfigError
+from shared.speech.sound import spoken_part
+from shared.speech.transcript import NOTHING, Transcript
 from shared.wav import decode_sound
 
 MAX_NEW_TOKENS = 32  # a correction is 3 to 8 words; a Whisper that runs on is making things up

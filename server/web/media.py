@@ -1,7 +1,8 @@
 """GET /media/{frames|audio|clips}/{file}: the dataset's own files, by content hash, with byte ranges.
 
-A file's name is its SHA-256, so a name that matches the pattern can not leave the folder, and what a browser has once
-loaded never changes. Links are not followed: only regular files that lie in the dataset itself are served.
+A file's name is its SHA-256, so a name that matches the pattern can not leave the folder. Links are not followed: only
+regular files that lie in the dataset itself are served. A browser keeps no copy: what a wearer has had erased would
+lie in its cache for as long as that holds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from fastapi.responses import FileResponse
 
 TYPES = {"frames": (".jpg", "image/jpeg"), "audio": (".wav", "audio/wav"), "clips": (".mp4", "video/mp4")}
 _NAME = re.compile(r"([0-9a-f]{64})(\.[a-z0-9]{3})\Z")
-_FOR_EVER = "private, max-age=31536000, immutable"
 
 
 def find(folder: Path, kind: str, name: str) -> Path | None:
@@ -39,6 +39,6 @@ def router(folder: Path) -> APIRouter:
         path = find(folder, kind, name)
         if path is None:
             raise HTTPException(404, "There is no such file in the dataset.")
-        return FileResponse(path, media_type=TYPES[kind][1], headers={"Cache-Control": _FOR_EVER})
+        return FileResponse(path, media_type=TYPES[kind][1])  # no-store, as server.web.guard adds
 
     return routes

@@ -28,6 +28,7 @@ EARCONS = {
 answer to the wearer."""
 WITHHELD_EARCON = "unsure"
 """In the place of words that were stopped: something may be there, and the device cannot say what."""
+NOTED_EARCON = "tick"
 _SAID_OF = {
     sight.APPROACHING: ("approaching",),
     sight.CLOSING_FAST: ("closing fast", "approaching"),
@@ -307,6 +308,8 @@ def _decide(state: GuidanceState, event: policy.Event, now_s: float, *, seen_s: 
                     actions += more
             case policy.Cut() | policy.Duck() | policy.Beat():
                 actions.append(action)
+            case policy.Note():
+                actions.append(events.PlayEarcon(NOTED_EARCON))
             case _:
                 assert_never(action)
     return state, tuple(actions)

@@ -20,7 +20,8 @@ from typing import TypeAlias
 from shared.languages.files import AnnouncementTable
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_PLACE = re.compile(r"\{(\d+|text|name|things)\}")
+PLACE = re.compile(r"\{(\d+|text|name|things)\}")
+"""A placeholder."""
 _AFTER_STOP = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 _LISTED = re.compile(r", | (and|or) ")
 Look: TypeAlias = Callable[[str], str | None]
@@ -69,7 +70,7 @@ class Announcements:
         return None if says is None else self._with_numbers(says, _NUMBER.findall(text))
 
     def _with_numbers(self, says: str, numbers: list[str]) -> str:
-        return _PLACE.sub(lambda place: numbers[int(place[1]) - 1].replace(".", self.decimal), says)
+        return PLACE.sub(lambda place: numbers[int(place[1]) - 1].replace(".", self.decimal), says)
 
     def _by_template(self, text: str, guidance: Look) -> str | None:
         for template in self.templates:
@@ -77,7 +78,7 @@ class Announcements:
             if match is not None:
                 parts = {name: self._part(name, said, guidance) for name, said in match.groupdict().items()}
                 if None not in parts.values():
-                    return _PLACE.sub(lambda place, parts=parts: parts[place[1]] or "", template.says)  # type: ignore[misc]
+                    return PLACE.sub(lambda place, parts=parts: parts[place[1]] or "", template.says)  # type: ignore[misc]
         return None
 
     def _part(self, name: str, said: str, guidance: Look) -> str | None:
@@ -107,9 +108,9 @@ def numbered(text: str) -> str:
 
 
 def _words_wanted(key: str) -> bool:
-    return any(not place[1].isdigit() for place in _PLACE.finditer(key))
+    return any(not place[1].isdigit() for place in PLACE.finditer(key))
 
 
 def _pattern(key: str) -> re.Pattern[str]:
-    pieces = _PLACE.split(key)
+    pieces = PLACE.split(key)
     return re.compile("".join(f"(?P<{piece}>.+)" if at % 2 else re.escape(piece) for at, piece in enumerate(pieces)))

@@ -10,6 +10,7 @@ is a table, and this is what the table must hold:
     5. No promise, permission or denial, but in the one sentence for a clear way, which has one of these words.
     6. A warning is short, as a count of words for each tier.
     7. No announcement begins with an order to walk, promises anything, or turns left into right.
+    8. An announcement has the placeholders of its key, each once; nothing else stands in braces, and no sign is unprintable.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from shared import vocabulary
+from shared.languages.announcing import PLACE
 from shared.languages.files import GuardWords
 from shared.vocabulary import Slots
 from shared.vocabulary.table import ALERT
@@ -70,6 +72,8 @@ class _Tests:
         self._go = _walking()
 
     def fault(self, text: str, slots: Slots, spoken: str) -> str | None:
+        if slip := _unsayable(spoken):
+            return slip
         said = words(spoken)
         most = self._guard.most_words.get(str(vocabulary.tier(slots)), 0)
         if len(said) > most:
@@ -84,6 +88,10 @@ class _Tests:
         said = words(spoken)
         if not said and text:
             return "which holds no words"
+        if sorted(PLACE.findall(spoken)) != sorted(PLACE.findall(text)):
+            return "and its placeholders are not those of the English text"
+        if slip := _unsayable(PLACE.sub("", spoken)):
+            return slip
         if said and self._walk_on(said[0]):
             return f"and {said[0]!r} is an order to walk on (walk_on in language.toml)"
         return self._promised(said) or self._turned(text, said)
@@ -99,6 +107,11 @@ class _Tests:
             if wanted != found:
                 return f"which says {side} {found} times, not {wanted} ({side} in language.toml)"
         return None
+
+
+def _unsayable(spoken: str) -> str | None:
+    sign = next((sign for sign in spoken if sign in "{}" or not sign.isprintable()), None)
+    return None if sign is None else f"and {sign!r} cannot be said"
 
 
 def _walking() -> set[str]:

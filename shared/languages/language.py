@@ -150,6 +150,6 @@ def _news_faults(
     folder: Traversable, about: About, texts: Mapping[str, str], joins: Mapping[str, str]
 ) -> Iterator[str]:
     place = files.place(folder, "announcements.toml")
-    yield from (f"{place}: [joins] {key} is missing" for key in ("and", "or") if key not in joins)
+    yield from (f"{place}: [joins] {key} is missing" for key in ("and", "or") if not joins.get(key))
     if about.guard is not None:
         yield from (f"{place}: {fault}" for fault in guard.announcement_faults(texts, about.guard))

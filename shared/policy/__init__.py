@@ -24,8 +24,9 @@ What it promises:
  9. Below the thresholds it does not guess: it says that it is not sure, where to check, and flags the moment. When
     most wordings are unsure, that is announced as a state of its own.
 10. What a wearer sets (verbosity, lead, confirmations, tick) never delays or silences a warning.
-11. What the wearer asks is answered at once with one line, muted or not; only a warning goes before. "What is ahead?"
-    is answered from the newest look, in the table's words, and never with a clear way.
+11. What the wearer asks is answered at once with one line, muted or not; only a warning goes before, and a tick then
+    says that the question was understood. "What is ahead?" is answered from the newest look when the answer begins, in
+    the table's words, and never with a clear way.
 
 Nearness: the hazard head gives no distance; a thing that fills more of the picture scores higher, so a risen score
 stands for "nearer".
@@ -64,6 +65,7 @@ from shared.policy.kinds import Key as Key
 from shared.policy.kinds import Looked as Looked
 from shared.policy.kinds import LookFailed as LookFailed
 from shared.policy.kinds import MuteToggled as MuteToggled
+from shared.policy.kinds import Note as Note
 from shared.policy.kinds import PolicySettings as PolicySettings
 from shared.policy.kinds import PolicyState as PolicyState
 from shared.policy.kinds import RepeatAsked as RepeatAsked

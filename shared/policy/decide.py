@@ -27,8 +27,22 @@ def step(state: PolicyState, event: kinds.Event, now_s: float, settings: PolicyS
     state = _give_up(state, now_s, settings)
     state, actions = _handle(state, event, now_s, settings)
     state, louder = _duck(state, now_s)
-    state, news = speaking.say_waiting(state, now_s)
-    return state, louder + actions + news
+    state, news = speaking.say_waiting(_answer_anew(state, now_s, settings), now_s)
+    asked = isinstance(event, kinds.AheadAsked | kinds.RepeatAsked)
+    noted = (kinds.Note(),) if asked and not news else ()
+    return state, louder + actions + news + noted
+
+
+def _answer_anew(state: PolicyState, now_s: float, settings: PolicySettings) -> PolicyState:
+    """What is ahead may be something else by the time that an answer has its turn."""
+    if not any(news.about == ahead.ABOUT for news in state.waiting):
+        return state
+    told = ahead.answer(state, now_s, settings)
+    waiting = tuple(
+        replace(news, text=told.text, tier=told.tier, why=told.why) if news.about == ahead.ABOUT else news
+        for news in state.waiting
+    )
+    return replace(state, waiting=waiting)
 
 
 def _give_up(state: PolicyState, now_s: float, settings: PolicySettings) -> PolicyState:

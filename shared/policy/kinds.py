@@ -364,7 +364,12 @@ class Beat:
     """Play a soft tick: guidance is alive and sees."""
 
 
-Action = Speak | Cut | WordIt | Flag | Duck | Beat
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Play a tick, over what is being said: the wearer's question was understood, and its answer waits for that."""
+
+
+Action = Speak | Cut | WordIt | Flag | Duck | Beat | Note
 
 
 # --- state ------------------------------------------------------------------------------------------------------------

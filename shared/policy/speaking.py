@@ -2,7 +2,7 @@
 
 News is what must be said but can wait. The newest about a thing takes the place of older ones: what is said last about
 the camera is true of the camera. What says that guidance sees waits while it does not. What a warning cuts off is
-said again; what nobody could hear, too.
+said again, unless the warning said the same; what nobody could hear, too.
 """
 
 from __future__ import annotations
@@ -54,8 +54,10 @@ def tell(
 
 
 def reply(state: PolicyState, text: str, *, tier: int, why: str, about: str) -> PolicyState:
-    """Answer the wearer at once; an older answer to the same question is forgotten."""
-    state = _forget(state, about, but=text)
+    """Answer the wearer at once; an older answer to the same question is forgotten, and cut where it is being said."""
+    state, now = _forget(state, about, but=""), state.speaking
+    if now is not None and now.news is not None and now.news.about == about:
+        state = replace(state, speaking=replace(now, rank=rank(3), news=None))
     if any(news.text == text and news.why == why for news in state.waiting) or not _may_be_announced(text, why):
         return state
     return replace(state, waiting=(*state.waiting, News(text, why, urgent=True, about=about, tier=tier)))
@@ -152,7 +154,7 @@ def _begin(state: PolicyState, said: Speak, its_rank: int, now_s: float, news: N
         if now.rank <= its_rank:
             return state, ()
         cut = (Cut(now.utterance),)
-        if now.news is not None:
+        if now.news is not None and now.news.text != said.text:
             state = replace(state, waiting=(*_put_off(now.news, now_s), *state.waiting))
     speaking = Speaking(said.utterance, its_rank, now_s, news)
     return replace(state, speaking=speaking, next_utterance=said.utterance + 1), (*cut, said)

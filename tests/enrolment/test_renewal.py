@@ -24,6 +24,7 @@ from device.sync.link import Link, LinkPorts, LinkSettings
 from server.broker.link import BrokerSession, Ports, ServerLink
 from server.database import store as db
 from server.database.store import open_store
+from server.identity import sealing_key
 from server.identity.authority import Authority
 from server.identity.certificates import MOST_A_DAY, Certificates
 from server.identity.sealing_key import SealingKey
@@ -438,3 +439,50 @@ def test_a_certificate_of_an_older_server_leaves_the_key_for_sealing_as_it_is(pa
     pair.renewal.on_certificate(["certificate"], messages.encode(answer))
     assert pair.renewal.counters["renewed"] == 1
     assert (key is not None, pair.identity.sealing_key) == (True, key)
+
+
+def test_a_device_that_connects_hears_of_a_new_key_for_sealing_and_uses_it_at_once(pair: Pair) -> None:
+    certificates, used = pair.certificates, []
+    pair.clock.sleep(61 * DAY_S)
+    pair.ask_and_hear()
+    pair.renewal.on_renewed = lambda renewed: used.append(renewed.sealing_key)
+    assert certificates.greet("pi-1", online=True) == [], "it has the newest"
+    made = sealing_key.rotate(certificates.authority)
+    certificates.greet("pi-1", online=False)
+    ((topic, payload),) = certificates.greet("pi-1", online=True)
+    assert certificates.greet("pi-1", online=True) == [], "said once a connection"
+    assert topic == topics.certificate("pi-1")
+    before = pair.identity
+    pair.renewal.on_certificate(["certificate"], payload)
+    after = pair.identity
+    assert after.sealing_key == made.private.public_key()
+    assert used == [after.sealing_key]
+    assert after.certificate_pem == before.certificate_pem
+    pair.renewal.on_certificate(["certificate"], payload)
+    assert (len(used), pair.renewal.counters["foreign"]) == (1, 0)
+
+
+def test_news_of_a_key_for_sealing_ends_no_request_for_a_new_key_of_the_device(pair: Pair) -> None:
+    pair.clock.sleep(DAY_S)
+    renew.request_renewal(pair.state, rekey=True)
+    pair.renewal.tick()
+    sealing_key.rotate(pair.certificates.authority)
+    ((_, payload),) = pair.certificates.greet("pi-1", online=True)
+    pair.renewal.on_certificate(["certificate"], payload)
+    assert (pair.state / REQUEST).exists()
+    key = (pair.identity.folder / identity.KEY).read_bytes()
+    pair.exchange()
+    assert not (pair.state / REQUEST).exists()
+    assert (pair.identity.folder / identity.KEY).read_bytes() != key
+
+
+def test_an_answer_with_an_older_key_for_sealing_that_somebody_kept_brings_that_key_not_back(pair: Pair) -> None:
+    renew.request_renewal(pair.state, rekey=False)
+    pair.renewal.tick()
+    ((_, older),) = pair.answers()
+    pair.clock.sleep(DAY_S)
+    made = sealing_key.rotate(pair.certificates.authority)
+    pair.renewal.on_certificate(["certificate"], pair.certificates.greet("pi-1", online=True)[0][1])
+    pair.renewal.on_certificate(["certificate"], older)
+    assert pair.identity.sealing_key == made.private.public_key()
+    assert pair.renewal.counters["foreign"] == 1

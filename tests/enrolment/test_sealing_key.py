@@ -11,10 +11,11 @@ from cryptography import x509
 
 from device.commands.main import main
 from device.identity import identity
+from server.identity import sealing_key
 from server.identity.authority import Authority
 from server.identity.sealing_key import SealingKey
 from shared import sealing
-from shared.clock import SystemClock
+from shared.clock import ManualClock, SystemClock
 from shared.errors import ConfigError, Refused
 from shared.sealing import CERTIFICATE_NAME, SealedPlace
 from tests.enrolment.conftest import Desk
@@ -106,3 +107,61 @@ def test_a_person_is_told_whether_moments_are_encrypted(desk: Desk, capsys: pyte
     assert "waycue-device renew" in capsys.readouterr().out
     assert main(["identity", "--state", str(desk.state), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sealing_key"] is False
+
+
+def test_a_new_key_is_another_and_the_ones_before_it_go_on_opening(authority: Authority) -> None:
+    place = SealedPlace("pi-1", "pi-1-b-1", "frame")
+    keys = [SealingKey.of(authority), sealing_key.rotate(authority), sealing_key.rotate(authority)]
+    assert SealingKey.of(authority).key_id == keys[-1].key_id
+    assert sealing_key.older(authority) == sorted(key.key_id for key in keys[:-1])
+    find = sealing_key.finder(authority)
+    for key in keys:
+        sealed = sealing.seal(b"a picture", key.private.public_key(), place)
+        opened_with = find(sealing.sealed_to(sealed))
+        assert opened_with is not None
+        assert sealing.unseal(sealed, opened_with, place) == b"a picture"
+    assert find(b"8 bytes.") is None
+    for path in authority.folder.glob(f"{CERTIFICATE_NAME}*.key"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    dates = [identity.dated(key.certificate_pem.encode()) for key in keys]
+    assert dates == sorted(set(dates)), "each is dated later, also within one second"
+
+
+@pytest.mark.parametrize("step", sealing_key.STEPS)
+def test_a_change_of_the_key_that_is_cut_short_leaves_one_that_works_and_none_is_lost(
+    authority: Authority, step: str
+) -> None:
+    class Cut(Exception):
+        pass
+
+    def cut(name: str) -> None:
+        if name == step:
+            raise Cut
+
+    before = SealingKey.of(authority)
+    with pytest.raises(Cut):
+        sealing_key.rotate(authority, crash_point=cut)
+    after = SealingKey.of(authority)
+    identity.check_sealing(after.certificate_pem.encode(), authority.ca_pem)
+    public = x509.load_pem_x509_certificate(after.certificate_pem.encode()).public_key()
+    assert public == after.private.public_key()
+    find = sealing_key.finder(authority)
+    assert find(bytes.fromhex(before.key_id)) is not None
+    assert find(bytes.fromhex(after.key_id)) is not None
+
+
+def test_a_clock_that_went_back_dates_no_new_key_before_the_old_one(tmp_path: Path) -> None:
+    clock = ManualClock()
+    home = tmp_path / "home"
+    authority = Authority.make(home, clock=clock)
+    before = SealingKey.of(authority)
+    behind = Authority(home, clock=ManualClock(epoch_s=clock.utc_s() - 1e6))
+    assert sealing_key.rotate(behind).since_utc_s > before.since_utc_s
+
+
+def test_an_older_key_that_others_can_read_is_not_used(authority: Authority) -> None:
+    before = SealingKey.of(authority)
+    sealing_key.rotate(authority)
+    (authority.folder / f"{CERTIFICATE_NAME}-{before.key_id}.key").chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        sealing_key.finder(authority)(bytes.fromhex(before.key_id))

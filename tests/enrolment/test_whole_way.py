@@ -95,6 +95,18 @@ def test_a_device_comes_in_works_and_is_locked_out(programs: Programs) -> None:
     until(lambda: len(programs.shown()["certificates"]) == 2, "a certificate for the new key", timeout_s=30)
     until(lambda: programs.is_online() and programs.shown()["online"], "the agent to be online", timeout_s=15)
 
+    sealed_to = (programs.state / "identity" / "sealing.crt").read_bytes()
+    programs.server("keys", "rotate-sealing")
+    programs.children.stop(agent)
+    agent = programs.children.start("device again", [*run, "--state", str(programs.state)])
+    newest = (programs.home / "ca" / "waycue-sealing.crt").read_bytes()
+    until(
+        lambda: (programs.state / "identity" / "sealing.crt").read_bytes() == newest != sealed_to,
+        "the new key to encrypt moments to",
+        timeout_s=60,
+    )
+    until(lambda: programs.is_online() and programs.shown()["online"], "the agent to be online", timeout_s=15)
+
     programs.server("devices", "revoke", "pi-1", "--why", "lost on the bus")
     until(lambda: not programs.is_online(), "its session to be ended", timeout_s=15)
     assert not programs.shown()["online"]

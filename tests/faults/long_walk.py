@@ -2,11 +2,15 @@
 disk fail: does the agent keep its pace, and does it stay as small as it was?
 
     python -m tests.faults.long_walk OUT [--minutes 90] [--film FILE] [--model BUNDLE] [--home DIR]
+                                         [--round-s 30] [--kept-share 0.2]
+
+round-s      each of the four faults comes once in so many seconds, and lasts a sixth of that
+kept-share   of the chunks that are kept and sent
 
 Real are the agent with its recorder, starter, voice, outbox, sentinel and link (tests.faults.long_walker), the sound
 system, the broker, the server that merges what is sent; the state lies on a small disk that can be full. OUT gets
 samples.jsonl (what the process takes, every SAMPLE_S), faults.jsonl, the agent's report and captions. Prints what came
-of it as one JSON line.
+of it as one JSON line. Where something grows: tests.faults.memory.
 
 flat   a figure whose means over BLOCK_S, laid out in time, have no slope beyond their own scatter: the 95 % interval of
        the slope holds 0, or the rise over the whole time is below SMALL of the level. The first WARM_UP_S do not count.
@@ -46,7 +50,8 @@ from tests.paths import ROOT
 from tests.pulse import PulseChild
 
 SAMPLE_S, BLOCK_S, WARM_UP_S = 5.0, 300.0, 600.0
-ROUND_S, FAULT_S = 30.0, 5.0
+ROUND_S = 30.0
+FAULT_SHARE = 2 / 3  # of the time from one fault to the next
 SMALL = 0.01
 FAULTS_LEAST = 0.9  # of those that the time has room for: a killed broker takes a moment to start
 CPU_S_PER_MINUTE_MOST = 12.0
@@ -95,10 +100,11 @@ def slope(samples: Sequence[Sample], figure: str) -> dict[str, Any]:
 
 
 class Stage:
-    """Everything around the walker; `faults` is what can be done to it."""
+    """Everything around the walker; `faults` is what can be done to it, each once in `round_s`."""
 
-    def __init__(self, out: Path, scratch: Path, stack: ExitStack) -> None:
+    def __init__(self, out: Path, scratch: Path, stack: ExitStack, *, round_s: float) -> None:
         self._out = out
+        self.round_s = round_s
         self.world = stack.enter_context(World(scratch / "world"))
         self.world.start_server()
         self.relay = Relay(self.world.broker.host, self.world.broker.port)
@@ -139,30 +145,47 @@ class Stage:
         return lambda: (self._out / camera).unlink(missing_ok=True)
 
 
-def walked(out: Path, *, minutes: float, film: Path, model: Path) -> dict[str, Any]:
+def walked(
+    out: Path,
+    *,
+    minutes: float,
+    film: Path,
+    model: Path,
+    round_s: float = ROUND_S,
+    kept_share: float = long_walker.KEPT_SHARE,
+) -> dict[str, Any]:
     """The whole walk. Raises: RuntimeError where the agent ends by itself."""
     out.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="waycue-long-", ignore_cleanup_errors=True) as scratch,
         ExitStack() as stack,
     ):
-        stage = Stage(out, Path(scratch), stack)
-        process = stack.enter_context(_walker(out, stage, film=film, model=model))
+        stage = Stage(out, Path(scratch), stack, round_s=round_s)
+        process = stack.enter_context(_walker(out, stage, film=film, model=model, kept_share=kept_share))
         samples, costs = _observed(out, stage, process, seconds=minutes * 60)
+        nice = os.getpriority(os.PRIO_PROCESS, process.pid)
         process.send_signal(signal.SIGTERM)
         process.wait(END_S)
         merged = _merged(stage)
-    return _told(out, samples, costs, merged) | {"skipped": stage.skipped}
+    return _told(out, samples, costs, merged) | {"nice": nice, "skipped": stage.skipped}
 
 
 @contextmanager
-def _walker(out: Path, stage: Stage, *, film: Path, model: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _walker(
+    out: Path, stage: Stage, *, film: Path, model: Path, kept_share: float
+) -> Iterator[subprocess.Popen[bytes]]:
     broker = f"{stage.relay.host}:{stage.relay.port}"
     command = [sys.executable, "-m", "tests.faults.long_walker", str(out), "--film", str(film), "--model", str(model)]
-    command += ["--broker", broker, "--state", str(stage.state)]
+    command += ["--broker", broker, "--state", str(stage.state), "--kept-share", str(kept_share)]
     with open(out / "agent.log", "wb") as log:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | stage.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            command,
+            cwd=ROOT,
+            env=os.environ | stage.env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # as a service is: see long_walker.hurry_as_its_service
         )
         try:
             pulse.until(lambda: (out / "captions.jsonl").exists(), "the agent's first words", timeout_s=START_S)
@@ -203,16 +226,16 @@ def _observed(
 
 
 def _play(out: Path, stage: Stage, stop: threading.Event) -> None:
-    """One fault after the other, so that each of the four comes once in ROUND_S."""
-    faults = stage.faults()
+    """One fault after the other, so that each of the four comes once in a round."""
+    faults, turn_s = stage.faults(), stage.round_s / 4
     with open(out / "faults.jsonl", "w", encoding="utf-8") as file:
         while not stop.is_set():
             name, begin, end = next(faults)
             print(json.dumps({"at_s": round(CLOCK.monotonic_s(), 1), "fault": name}), file=file, flush=True)
             begin()
-            stop.wait(FAULT_S)
+            stop.wait(turn_s * FAULT_SHARE)
             end()
-            stop.wait(ROUND_S / 4 - FAULT_S)
+            stop.wait(turn_s * (1 - FAULT_SHARE))
 
 
 def _merged(stage: Stage) -> int:
@@ -320,11 +343,21 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--film", type=Path, help="what the camera sees (default: a drawn walk)")
     parser.add_argument("--model", type=Path, help="bundle folder (default: the shipped starter)")
     parser.add_argument("--home", type=Path, help="server folder that has or gets the starter", default=None)
+    parser.add_argument("--round-s", type=float, default=ROUND_S)
+    parser.add_argument("--kept-share", type=float, default=long_walker.KEPT_SHARE)
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
     film = options.film or drawn_film(options.out / "market.mp4")
     model = options.model or starter(options.home or options.out / "home")
-    print(json.dumps(walked(options.out, minutes=options.minutes, film=film.resolve(), model=model.resolve())))
+    found = walked(
+        options.out,
+        minutes=options.minutes,
+        film=film.resolve(),
+        model=model.resolve(),
+        round_s=options.round_s,
+        kept_share=options.kept_share,
+    )
+    print(json.dumps(found))
 
 
 def _interrupted(*_: object) -> None:

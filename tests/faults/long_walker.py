@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device import config as settings
+from device import heap
 from device.agent.parts import AgentPorts, RunOptions
 from device.agent.run import Agent
 from device.capture.live import LiveSource
@@ -28,10 +31,13 @@ from device.capture.pipe import Outlet
 from device.capture.worker_process import Plan
 from shared import ends
 from shared.clock import SystemClock
+from tests.faults import memory
+from tests.paths import ROOT
 
 FPS = 15
 WIDTH_PX, HEIGHT_PX = 640, 480
 HANG, CRASH, FREEZE, DARK = "hang", "crash", "freeze", "dark"
+UNIT = ROOT / "systemd" / "waycue-device.service"
 KEPT_SHARE = 0.2
 """Of the chunks: so that something goes over the link all the time."""
 
@@ -63,7 +69,21 @@ def _again_and_again(film: str) -> Iterator[NDArray[np.uint8]]:
                 yield cast(NDArray[np.uint8], frame.to_ndarray(width=WIDTH_PX, height=HEIGHT_PX, format="rgb24"))
 
 
-def main(folder: Path, *, film: Path, model: Path, broker: str, state: Path) -> None:
+def hurry_as_its_service() -> None:
+    """Take the priority that the unit of the agent gives it, where this user may. Before threads are started, and in a
+    session of its own: where the kernel groups processes by session (autogroup, sched(7)), the priority of that counts.
+    """
+    nice = re.search(r"^Nice=(-?\d+)$", UNIT.read_text(), re.MULTILINE)
+    assert nice is not None
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, int(nice[1]))
+        Path("/proc/self/autogroup").write_text(nice[1])
+
+
+def main(folder: Path, *, film: Path, model: Path, broker: str, state: Path, kept_share: float = KEPT_SHARE) -> None:
+    hurry_as_its_service()
+    heap.settle()
+    memory.watch(folder / "memory.jsonl")
     chosen = settings.load(
         None,
         {
@@ -75,7 +95,7 @@ def main(folder: Path, *, film: Path, model: Path, broker: str, state: Path) -> 
             "guidance.allow_demo_model": True,
             "guidance.threads": 1,
             "broker.address": broker,
-            "flags.audit_share": KEPT_SHARE,
+            "flags.audit_share": kept_share,
             "buttons.keys": False,
         },
     )
@@ -93,4 +113,5 @@ if __name__ == "__main__":
     for name in ("film", "model", "state"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--broker", required=True)
+    parser.add_argument("--kept-share", type=float, default=KEPT_SHARE)
     main(**vars(parser.parse_args()))

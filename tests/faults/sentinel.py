@@ -40,6 +40,7 @@ SIGNALS = {"killed": signal.SIGKILL, "crashed": signal.SIGSEGV, "aborted": signa
 ORDERS = {
     "interpreter hangs": "gil 3.5",
     "model hangs": "model 4",
+    "slow model hangs": "model 6",
     "voice hangs": "voice 4",
     "sound output dies": "output",
     "camera hangs": "camera",
@@ -47,6 +48,8 @@ ORDERS = {
 }
 NEEDS_GROUPS = "memory full"
 TOLD_BY_AGENT = "camera hangs"
+SLOW = "slow model hangs"
+SLOW_LOOK_S, SLOW_LOOKS = 2.5, 9
 PART = "--part"
 
 
@@ -63,6 +66,9 @@ def tried(walk: Walk, kind: str, *, wait_s: float) -> Trial:
     """One fault, in a walk that is recorded from here on."""
     walk.begin()
     calm_s = walk.now_s
+    if kind == SLOW:  # its looks take so long for a while, which is no alarm
+        walk.order(f"slow {SLOW_LOOK_S}")
+        wait_s += SLOW_LOOKS * SLOW_LOOK_S
     pulse.until(lambda: walk.now_s >= calm_s + wait_s, "a random moment")
     fault_s = walk.now_s
     false = sum(at_s < fault_s for saying in ALARMS for at_s in walk.heard(calm_s, saying))
@@ -76,6 +82,8 @@ def tried(walk: Walk, kind: str, *, wait_s: float) -> Trial:
         heard_s = None
     if kind == "stopped":
         walk.send(signal.SIGCONT)
+    if kind == SLOW:
+        walk.order("slow 0")
     return Trial(kind, heard_s, false)
 
 

@@ -22,7 +22,7 @@ HOMES = {
     "paho": ("shared/mqtt.py",),
     "sounddevice": ("device/",),
     "gpiozero": ("device/controls/pins.py", "device/tactile/gpio.py"),
-    "pocketsphinx": ("server/speech/",),
+    "pocketsphinx": ("shared/speech/sphinx.py",),
     "fastapi": ("server/web/", "server/run.py", "server/identity/enrol_http.py"),
     "uvicorn": ("server/run.py", "server/identity/enrol_http.py"),
     "tuf": ("device/updates/tuf_client.py", "server/releases/metadata_folder.py", "server/releases/signing.py"),

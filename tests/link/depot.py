@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from server.dataset.merge import Came, Merged, RecordCame
+from server.dataset.came import Came, Merged, RecordCame
 from shared import atomic, messages
 from shared.messages import ChunkRecord, EraseRecord, Part, Record
 

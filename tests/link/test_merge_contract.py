@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from server.database.store import open_store
+from server.dataset.came import FileCame, RecordCame
 from server.dataset.folder import Dataset
-from server.dataset.merge import FileCame, RecordCame
 from server.dataset.merge import Merge as RealMerge
 from shared.clock import ManualClock
 from shared.messages import ChunkRecord, Part

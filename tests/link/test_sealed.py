@@ -18,6 +18,9 @@ from server.broker.child import BrokerChild
 from server.database.store import open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
+from server.identity import sealing_key
+from server.identity.authority import Authority
+from server.identity.sealing_key import SealingKey
 from server.ingest.ingest import Ingest
 from server.ingest.limits import LimitsSettings
 from shared import messages, sealing
@@ -201,3 +204,43 @@ def test_sealed_moments_cross_a_broker_as_any_other_and_leave_the_device(
         link.stop()
         check(memory_path, box, expected, 6)
         assert (link.sent_bytes, link.resent_bytes) == (size, 0)
+
+
+def test_what_was_sealed_before_and_after_the_key_was_changed_under_a_running_server_is_opened(
+    memory_path: Path,
+) -> None:
+    authority = Authority.make(memory_path / "home", clock=SystemClock())
+    first = SealingKey.of(authority)
+    with closing(Ends(memory_path, key=None)) as ends:
+        ends.ingest.opening_with(first.private, others=sealing_key.finder(authority))
+        ends.box.use_key(first.private.public_key())
+        ends.box.seal_chunk(chunk(1), payloads(1, clip_bytes=700_000))
+        second = sealing_key.rotate(authority)
+        ends.box.use_key(second.private.public_key())
+        ends.box.seal_chunk(chunk(2), payloads(2))
+        sealed = (ends.box.folder / chunk(2).chunk_id / "frame.jpg").read_bytes()
+        assert sealing.sealed_to(sealed).hex() == second.key_id
+        items = [*ends.box.claim(99), *ends.box.claim(99, bulk=True)]
+        assert {ends.bring(item).state for item in items} == {"merged"}
+        for number in (1, 2):
+            name = f"{DEVICE}.{chunk(number).chunk_id}.frame.jpg"
+            assert (ends.depot.folder / name).read_bytes() == jpeg(number)
+
+
+def test_an_older_key_that_cannot_be_read_now_refuses_nothing(memory_path: Path) -> None:
+    authority = Authority.make(memory_path / "home", clock=SystemClock())
+    first = SealingKey.of(authority)
+    second = sealing_key.rotate(authority)
+    path = authority.folder / f"waycue-sealing-{first.key_id}.key"
+    with closing(Ends(memory_path, key=None)) as ends:
+        ends.ingest.opening_with(second.private, others=sealing_key.finder(authority))
+        ends.box.use_key(first.private.public_key())
+        ends.box.seal_chunk(chunk(1), payloads(1))
+        path.chmod(0o644)
+        items = ends.items().values()
+        for item in items:
+            replies = [reply for about in said(ends.box, item, DEVICE) for reply in ends.ingest.handle(DEVICE, *about)]
+            replies += ends.ingest.settle()
+            assert "refused" not in {messages.decode(Ack, payload).state for _, payload in replies}
+        path.chmod(0o600)
+        assert {ends.bring(item).state for item in items} == {"merged"}

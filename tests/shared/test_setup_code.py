@@ -12,7 +12,9 @@ from shared.setup_code import SetupCode, UnusableNetwork, WifiNetwork, WifiSecur
 
 CODE = "K7QX-3M9T-0AZW-E4HB"
 START = f"waycue:enrol?server=10.0.0.1:8443&device=anna&code={CODE}"
-SSIDS = st.text(min_size=1, max_size=12).filter(lambda text: text.isprintable() and len(text.encode()) <= 32)
+SSIDS = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=12).filter(
+    lambda text: len(text.encode()) <= 32
+)
 PASSWORDS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=8, max_size=63)
 
 
@@ -39,6 +41,15 @@ def test_any_network_of_a_router_s_code_is_read(ssid: str, password: str, hidden
     ("text", "network"),
     [
         ("WIFI:S:cafe;T:nopass;;", WifiNetwork("cafe", WifiSecurity.OPEN)),
+        ("WIFI:S:cafe;;", WifiNetwork("cafe", WifiSecurity.OPEN)),
+        ("WIFI:T:WPA2;S:cafe;P:password1;;", WifiNetwork("cafe", password="password1")),
+        ("WIFI:T:WPA/WPA2;S:cafe;P:password1;;", WifiNetwork("cafe", password="password1")),
+        ("WIFI:T:WPA3;S:cafe;P:password1;;", WifiNetwork("cafe", WifiSecurity.SAE, "password1")),
+        (
+            "WIFI:T:WPA;S:Anna\u00a0B \U0001f469\u200d\U0001f9af;P:password1;;",
+            WifiNetwork("Anna\u00a0B \U0001f469\u200d\U0001f9af", password="password1"),
+        ),
+        ('WIFI:T:WPA;S:$(reboot)`x`\\;|&;P:pa\\"ss\\\\w\\;1;;', WifiNetwork("$(reboot)`x`;|&", password='pa"ss\\w;1')),
         ("WIFI:S:cafe;P:ignored1;;", WifiNetwork("cafe", WifiSecurity.OPEN)),
         ("wifi:t:sae;s:new;p:x;;", WifiNetwork("new", WifiSecurity.SAE, "x")),
         ("WIFI:T:WPA;R:1;S:mesh;P:password1;K:abc;;", WifiNetwork("mesh", password="password1")),

@@ -104,6 +104,16 @@ def test_each_service_is_bounded_in_memory_tasks_and_files_and_leaves_no_core(na
     assert "MemoryHigh" not in service
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in UNITS.glob("*.service")))
+def test_a_priority_is_one_among_all_services_however_the_kernel_groups_processes(name: str) -> None:
+    """Of a session of its own Nice says nothing to others where autogroups are on (sched(7)); a weight does."""
+    service = read(name)["Service"]
+    assert ("Nice" in service) == ("CPUWeight" in service)
+    if "Nice" in service:
+        step = 1.25  # of the weight, for one of nice (sched(7))
+        assert int(service["CPUWeight"]) == pytest.approx(100 * step ** -int(service["Nice"]), rel=0.05, abs=1)
+
+
 @pytest.mark.parametrize("name", ["waycue-device.service", "waycue-retrain.service"])
 def test_a_unit_that_needs_devices_keeps_them_with_every_systemd(name: str) -> None:
     # With systemd 249 ProtectClock= implies DeviceAllow=char-rtc, and with that a ban on all other devices.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,25 @@ def test_keys_are_rotated_and_the_root_renewed(home: Path, capsys: pytest.Captur
     assert "not the root key" in capsys.readouterr().err
     assert keys(home, "renew-root", "--root-key", str(new)) == 0
     assert keys(home, "status") == 0
+
+
+def test_the_key_that_moments_are_sealed_to_is_shown_and_changed_and_older_ones_are_kept(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def status() -> dict[str, Any]:
+        assert keys(home, "status", "--json") == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)["sealing"]
+        return found
+
+    first = status()
+    assert first["older"] == []
+    assert keys(home, "rotate-sealing") == 0
+    assert first["key_id"] in capsys.readouterr().out
+    second = status()
+    assert second["key_id"] != first["key_id"]
+    assert second["older"] == [first["key_id"]]
+    assert keys(home, "status") == 0
+    assert f"sealing    {second['key_id']}" in capsys.readouterr().out
 
 
 def test_refresh_signs_anew(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ LEVELS = (5, 15, 30)
 PERCENTS = (5, 10, 15, 20, 25, 30)
 MINUTES = (5, 10, 20, 30, 40, 60, 90, 120)
 BATTERY_EMPTY = "Battery nearly empty."
+BATTERY_UNKNOWN = "Battery level is unknown."
 LOW_POWER = "Low power."
 CHARGING = "Charging."
 ON_BATTERY = "On battery."
@@ -27,6 +28,8 @@ LEAST_READINGS = 3
 REARM = 5.0  # percent above a level
 REARM_S = 600.0
 LOW_AGAIN_S = 300.0
+SILENT_S = 60.0  # without a figure: a bus that is busy, a driver that starts anew
+FED_FALL = 3.0  # percent below the most that it had while it is fed: it takes more than it is given
 SURE_S = 15.0  # that power comes, or comes no more: a plug is put in with some bouncing
 
 
@@ -39,7 +42,7 @@ BATTERY_TEXTS = (
     *(battery_text(percent) for percent in PERCENTS),
     *(battery_text(level, minutes) for level in LEVELS for minutes in MINUTES),
 )
-POWER_TEXTS = (*BATTERY_TEXTS, BATTERY_EMPTY, LOW_POWER, CHARGING, ON_BATTERY)
+POWER_TEXTS = (*BATTERY_TEXTS, BATTERY_EMPTY, BATTERY_UNKNOWN, LOW_POWER, CHARGING, ON_BATTERY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,10 @@ class PowerState:
     low_told_s: float = float("-inf")
     minutes: float | None = None
     """Left, as far as is known."""
+    silent_since_s: float | None = None
+    """Since when the source that told the charge tells none."""
+    fed: float | None = None
+    """The most percent that it had since it is fed from outside; None = it is not fed."""
 
     @property
     def percent(self) -> float | None:
@@ -82,8 +89,9 @@ def step(state: PowerState, reading: PowerReading, now_s: float) -> tuple[PowerS
     """The state after a reading, and what is to be said."""
     state, supply = _supply(state, reading, now_s)
     state, plug = _plug(state, reading, now_s)
+    state, silence = _silence(state, reading, now_s)
     state, battery = _battery(state, reading, now_s)
-    return state, (*supply, *plug, *battery)
+    return state, (*supply, *plug, *silence, *battery)
 
 
 def _supply(state: PowerState, reading: PowerReading, now_s: float) -> tuple[PowerState, tuple[PowerNews, ...]]:
@@ -111,11 +119,28 @@ def _plug(state: PowerState, reading: PowerReading, now_s: float) -> tuple[Power
     return replace(state, charging=reading.charging, changed_since_s=None), (PowerNews(text, ABOUT_CHARGING),)
 
 
+def _silence(state: PowerState, reading: PowerReading, now_s: float) -> tuple[PowerState, tuple[PowerNews, ...]]:
+    """A charge that is not told any more is not known: whoever waits for its levels must hear that none will come."""
+    if reading.percent is not None or not state.recent:
+        return replace(state, silent_since_s=None), ()
+    since_s = now_s if state.silent_since_s is None else state.silent_since_s
+    if now_s - since_s < SILENT_S:
+        return replace(state, silent_since_s=since_s), ()
+    state = replace(state, recent=(), drain=Drain(), minutes=None, silent_since_s=None, fed=None)
+    return state, (PowerNews(BATTERY_UNKNOWN, ABOUT_BATTERY),)
+
+
 def _battery(state: PowerState, reading: PowerReading, now_s: float) -> tuple[PowerState, tuple[PowerNews, ...]]:
     state = _measured(state, reading, now_s)
     percent = state.percent
-    if percent is None or reading.percent is None or reading.charging:
+    if percent is None or reading.percent is None:
         return state, ()
+    if reading.charging:
+        state = replace(state, fed=percent if state.fed is None else max(state.fed, percent))
+        if state.fed is not None and percent > state.fed - FED_FALL:
+            return state, ()
+    else:
+        state = replace(state, fed=None)
     reached = _lowest(percent)
     if reached is None or (state.told is not None and reached >= state.told):
         return state, ()

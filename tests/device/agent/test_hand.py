@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from device.moments.collector import MOMENT_TEXTS
 from device.moments.pausing import PAUSE_TEXTS, PauseEvent, Pausing, step
 from shared import monitor, policy, vocabulary
 from shared.runtime.seen import Hazard
-from tests.device.agent.stage import CLEAR, Seen, StoryModel, film, nothing, presses, run, says
+from tests.device.agent.stage import CLEAR, Seen, StoryModel, agent, config, film, nothing, presses, run, says
 
 CURB, POLE = Hazard("curb", "ahead", 0.95), Hazard("pole", "on the left", 0.9)
 
@@ -47,6 +49,37 @@ def test_how_it_is_is_told_in_one_line(tmp_path: Path) -> None:
     assert told == "Battery 5 percent. No server. 12 moments wait. Recording is paused. Storage full."
     assert monitor.stopped(told, tier=2, why="state") is None
     assert vocabulary.may_be_announced(told)
+
+
+def test_how_it_is_is_asked_without_waiting_for_a_card_that_stalls(tmp_path: Path) -> None:
+    made = agent(config(tmp_path, film(tmp_path)), StoryModel(nothing), tmp_path)
+    held, go_on = threading.Event(), threading.Event()
+
+    def stall() -> None:
+        box = made.parts.outbox._box
+        assert box is not None
+        with box._lock:  # as while a record is written
+            held.set()
+            assert go_on.wait(30)
+
+    stalled = threading.Thread(target=stall)
+    stalled.start()
+    assert held.wait(10)
+    asked = threading.Thread(target=made.parts.wellbeing)
+    asked.start()
+    asked.join(5)
+    answered = not asked.is_alive()
+    go_on.set()
+    stalled.join()
+    asked.join()
+    made.run()
+    assert answered
+
+
+def test_the_moments_that_wait_are_told(tmp_path: Path) -> None:
+    script = presses(tmp_path, {"t_s": 1.0, "action": "flag"}, {"t_s": 7.5, "action": "status"})
+    done = run(tmp_path, StoryModel(nothing), capture__pace="real", buttons__script=str(script))
+    assert [text for text in done.texts if re.match(r"No server\. \d+ moments? wait", text)]
 
 
 def test_while_recording_is_paused_guidance_goes_on_and_nothing_is_kept(tmp_path: Path) -> None:
@@ -90,17 +123,19 @@ def test_the_last_minutes_are_forgotten_and_what_comes_after_is_kept(tmp_path: P
         {"t_s": 4.2, "action": "hold", "until_s": 5.5},
         {"t_s": 8.5, "action": "flag"},
         {"t_s": 8.7, "action": "forget"},
+        {"t_s": 9.9, "action": "forget"},
         {"t_s": 11.0, "action": "flag"},
     )
     done = run(tmp_path, StoryModel(nothing), walk=film(tmp_path, 14.0), buttons__script=str(script))
     assert done.flags() == {5: ["wearer"]}
-    (wish,) = [body for body in done.records.values() if "erase_id" in body]
+    wish, again = [body for body in done.records.values() if "erase_id" in body]
+    assert (len(again["record_ids"]), again["to_s"] - wish["to_s"]) == (0, pytest.approx(1.2))
     assert len(wish["record_ids"]) == 4, "two flagged chunks, the one before the second, and its correction"
     assert wish["to_s"] - wish["from_s"] == 300.0
     assert sorted(done.report["erased"]) == sorted(wish["record_ids"])
     assert done.report["corrections"] == []
     assert done.report["flagged"] == [name for name in done.records if "erase_id" not in done.records[name]]
-    assert "Last 5 minutes forgotten." in done.texts
+    assert done.texts.count("Last 5 minutes forgotten.") == 2, "each press is answered"
 
 
 def test_a_correction_is_discarded_while_it_is_spoken_before_it_is_stored_and_after(tmp_path: Path) -> None:

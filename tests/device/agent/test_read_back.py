@@ -36,7 +36,7 @@ def test_only_the_last_correction_that_was_not_discarded_is_read_back(tmp_path: 
     parts.link.on_message(f"wc/v1/{parts.walk.device}/down/heard", b"not json")
     assert parts.link.counters["handler_errors"] == 1
     with pytest.raises(MessageError):
-        parts._read_back(b"{}")
+        parts._server_heard(b"{}")
 
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
@@ -46,5 +46,5 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
     made.run()
     posted: list[object] = []
     made.parts.guidance.post = posted.append  # type: ignore[method-assign, assignment]
-    made.parts._read_back(encode(CorrectionHeard(f"{made.parts.walk.walk_id}-c001", "Stop, curb ahead.")))
+    made.parts._server_heard(encode(CorrectionHeard(f"{made.parts.walk.walk_id}-c001", "Stop, curb ahead.")))
     assert posted == []

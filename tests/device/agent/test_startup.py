@@ -12,12 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from device.agent.run import SAID_BEFOREHAND
+from device.agent.parts import AgentPorts, RunOptions
+from device.agent.run import SAID_BEFOREHAND, Agent
+from device.capture.live import LiveSource
+from device.capture.worker_process import Plan
 from device.config import Config
 from device.controls.actions import ButtonAction, Press
 from device.controls.retried import BUTTON_TEXTS, TEXTS, RetriedButtons
+from device.guidance.loop import SEVERAL_CAMERAS
 from device.health import sight_told
 from shared import atomic, vocabulary
+from shared.clock import SystemClock
 from shared.errors import BundleError, ConfigError
 from shared.guidance.events import LoadedModel
 from shared.model_card import NOT_KNOWN
@@ -61,6 +66,23 @@ def test_while_the_camera_is_away_the_watchdog_is_fed_and_the_end_is_an_ordinary
         until(lambda: made._state.progress() != before, "progress")
     assert said(tmp_path) == ["No camera."]
     assert result(tmp_path).report["looks"] == 0
+
+
+def test_several_cameras_are_told_once_each_time_and_the_only_one_that_is_left_guides(tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    second.touch()
+    plan = Plan("camera 0", "picture", "tests.device.capture.children:one_of_several", {"second": str(second)})
+    ports = AgentPorts(SystemClock(), load=lambda _: StoryModel(nothing), source=LiveSource(plan))
+    options = RunOptions(captions=tmp_path / "captions.jsonl", exit_at_end=True, linger_s=0.0)
+    chosen = live(tmp_path, "camera:0", guidance__model="given-by-the-test")
+    with Running(Agent(chosen, options, ports)):
+        until(lambda: SEVERAL_CAMERAS in said(tmp_path), "the announcement")
+        second.unlink()
+        until(lambda: "Guidance ready." in said(tmp_path), "guidance")
+        second.touch()
+        until(lambda: said(tmp_path).count(SEVERAL_CAMERAS) == 2, "the other announcement")
+    told = [text for text in said(tmp_path) if not text.startswith("Guidance paused")]
+    assert told == [SEVERAL_CAMERAS, "Camera back.", "Guidance ready.", SEVERAL_CAMERAS]
 
 
 # --- model ---
@@ -207,10 +229,11 @@ class Pin:
     """A button whose library raises what gpiozero does, so many times."""
 
     def __init__(self, failures: int, error: Exception) -> None:
-        self.failures, self.error, self.closed = failures, error, 0
+        self.failures, self.closed = failures, 0
+        self.error: Exception | None = error
 
     def open(self) -> None:
-        if self.failures:
+        if self.failures and self.error is not None:
             self.failures -= 1
             raise self.error
 
@@ -241,6 +264,22 @@ def test_a_button_that_cannot_be_used_is_announced_once_tried_again_and_then_wor
     assert [press.action for press in buttons.poll(2.0)] == ["flag"]
     buttons.close()
     assert pin.closed == 1
+
+
+def test_a_button_whose_library_fails_in_mid_walk_raises_nothing_and_is_tried_again() -> None:
+    class Lost(Pin):
+        def poll(self, now_s: float) -> list[Press]:
+            self.error, error = None, self.error
+            if error is not None:
+                raise error
+            return super().poll(now_s)
+
+    pin = Lost(0, RuntimeError("unknown handle"))
+    buttons = RetriedButtons(pin, TEXTS[0], lambda text, about: None, first_s=0.02)
+    buttons.open()
+    assert buttons.poll(1.0) == []
+    until(lambda: bool(buttons.poll(2.0)), "the button")
+    buttons.close()
 
 
 def test_a_pin_on_a_machine_without_pins_ends_no_walk(tmp_path: Path) -> None:

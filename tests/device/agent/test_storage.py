@@ -113,7 +113,7 @@ def parcel(number: int, payloads: Mapping[str, bytes] | None = None, *, flag: st
 @pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "Storage full."), (errno.EIO, "Storage failed.")])
 def test_what_could_not_be_sealed_is_sealed_when_the_disk_takes_it_again(number: int, said: str) -> None:
     disk, announced = Disk(), list[str]()
-    sealer = Sealer(disk, announce=announced.append, sealed=lambda _: None, limit_bytes=10**9)
+    sealer = Sealer(disk, announce=announced.append, answer=announced.append, sealed=lambda _: None, limit_bytes=10**9)
     sealer.start()
     disk.full = number
     for chunk in range(3):
@@ -132,7 +132,7 @@ def test_what_could_not_be_sealed_is_sealed_when_the_disk_takes_it_again(number:
 def test_what_the_server_has_gives_way_to_a_new_chunk() -> None:
     disk, announced = Disk(), list[str]()
     disk.full, disk.merged = errno.ENOSPC, ("dev-1-boot-0",)
-    sealer = Sealer(disk, announce=announced.append, sealed=lambda _: None, limit_bytes=10**9)
+    sealer = Sealer(disk, announce=announced.append, answer=announced.append, sealed=lambda _: None, limit_bytes=10**9)
     sealer.start()
     sealer.store(parcel(1))
     until(lambda: disk.sealed == ["dev-1-boot-1"], "the new chunk")
@@ -143,7 +143,7 @@ def test_what_the_server_has_gives_way_to_a_new_chunk() -> None:
 def test_a_disk_that_stays_full_costs_no_memory_without_bound_and_all_that_is_lost_is_counted() -> None:
     disk = Disk()
     disk.full = errno.ENOSPC
-    sealer = Sealer(disk, announce=lambda _: None, sealed=lambda _: None, limit_bytes=10**9)
+    sealer = Sealer(disk, announce=lambda _: None, answer=lambda _: None, sealed=lambda _: None, limit_bytes=10**9)
     sealer.start()
     for chunk in range(MOST_HELD + 5):
         sealer.store(parcel(chunk))
@@ -156,7 +156,7 @@ def test_a_disk_that_stays_full_costs_no_memory_without_bound_and_all_that_is_lo
 def test_what_is_given_up_is_named_as_soon_as_the_disk_takes_that() -> None:
     disk = Disk()
     disk.full = errno.ENOSPC
-    sealer = Sealer(disk, announce=lambda _: None, sealed=lambda _: None, limit_bytes=10**9)
+    sealer = Sealer(disk, announce=lambda _: None, answer=lambda _: None, sealed=lambda _: None, limit_bytes=10**9)
     sealer.start()
     for chunk in range(MOST_HELD + 3):
         sealer.store(parcel(chunk))
@@ -182,7 +182,7 @@ def test_what_matters_least_is_given_up_first_and_of_that_the_oldest() -> None:
 def test_on_a_full_disk_a_moment_of_the_wearers_takes_the_place_of_a_random_one(tiny_disk: Path) -> None:
     announced, sealed = list[str](), list[Parcel]()
     box = Outbox(tiny_disk / "outbox")
-    sealer = Sealer(box, announce=announced.append, sealed=sealed.append, limit_bytes=10**9)
+    sealer = Sealer(box, announce=announced.append, answer=announced.append, sealed=sealed.append, limit_bytes=10**9)
     sealer.start()
     for number in range(3):
         sealer.store(parcel(number, {"frame": b"x" * 250_000}, flag="audit"))
@@ -198,7 +198,7 @@ def test_on_a_full_disk_a_moment_of_the_wearers_takes_the_place_of_a_random_one(
 def test_the_outbox_is_held_to_its_size_and_what_is_dropped_is_announced_and_counted(tmp_path: Path) -> None:
     announced, sealed = list[str](), list[Parcel]()
     box = Outbox(tmp_path / "outbox")
-    sealer = Sealer(box, announce=announced.append, sealed=sealed.append, limit_bytes=300_000)
+    sealer = Sealer(box, announce=announced.append, answer=announced.append, sealed=sealed.append, limit_bytes=300_000)
     sealer.start()
     for chunk in range(5):
         sealer.store(Parcel(parcel(chunk).record, {"frame": b"x" * 100_000}))
@@ -209,3 +209,21 @@ def test_the_outbox_is_held_to_its_size_and_what_is_dropped_is_announced_and_cou
     assert counts.queued == 2
     assert sealer.lost == 3
     assert set(announced) == {"Storage full. Old moments were dropped."}
+
+
+def test_a_card_that_takes_nothing_is_logged_once_and_not_at_each_moment(caplog: pytest.LogCaptureFixture) -> None:
+    disk, announced = Disk(), list[str]()
+    sealer = Sealer(disk, announce=announced.append, answer=announced.append, sealed=lambda _: None, limit_bytes=10**9)
+    sealer.start()
+    disk.full = errno.EROFS
+    for chunk in range(MOST_HELD + 30):
+        sealer.store(parcel(chunk))
+    until(lambda: sealer.lost == 30, "what does not fit in memory")
+    assert announced == ["Storage failed."]
+    assert len([line for line in caplog.records if line.levelname == "ERROR"]) == 2
+    disk.full = 0
+    sealer.store(parcel(200))
+    until(lambda: announced == ["Storage failed.", "Storage is working again."], "the card")
+    sealer.close()
+    assert "30 records were lost meanwhile" in caplog.text
+    assert len(disk.named) == 30

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,6 +86,18 @@ def test_a_camera_that_is_started_again_does_not_let_the_watchdog_end_the_agent(
         camera.well, camera.given_up = False, True
         first, made.rounds = state.progress(), made.rounds + 1
         assert state.progress() == first  # nothing but a restart brings it back
+
+
+def test_a_voice_that_hangs_lets_the_watchdog_end_the_agent_unless_guidance_is_felt(tmp_path: Path) -> None:
+    with parts(tmp_path) as made:
+        made.clock = clock = ManualClock(100.0)
+        state = AgentState(made)
+        made.speakers = SimpleNamespace(hangs=True)  # type: ignore[assignment]
+        first, clock.now_s = state.progress(), 101.0
+        assert state.progress() == first
+        made.tactile = SimpleNamespace(trouble="")  # type: ignore[assignment]
+        first, clock.now_s = state.progress(), 102.0
+        assert state.progress() != first
 
 
 def test_the_boards_of_two_agents_lie_apart_and_belong_to_their_user(

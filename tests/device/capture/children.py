@@ -5,10 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from itertools import count
+from pathlib import Path
 
 import numpy as np
 
 from device.capture.pipe import Outlet
+from device.capture.source import SeveralCameras
 from shared.clock import SystemClock
 from shared.errors import MediaError
 
@@ -47,6 +50,18 @@ def fails(out: Outlet, *, text: str, hint: str = "") -> None:
     raise MediaError(text, hint=hint)
 
 
+def one_of_several(out: Outlet, *, second: str) -> None:
+    """Gives pictures, except while the file is there that stands for a second camera."""
+    if Path(second).exists():
+        raise SeveralCameras("2 cameras are plugged in", hint="Set capture.source.")
+    out.hello(HELLO)
+    drawn, ticking = np.random.default_rng(1), threading.Event()
+    while not Path(second).exists():
+        out.picture(drawn.integers(0, 255, (24, 32, 3), np.uint8), SystemClock().monotonic_s())
+        ticking.wait(0.1)
+    raise MediaError("its plug was pulled")
+
+
 def crashes(out: Outlet) -> None:
     """Dies inside a C library."""
     out.hello(HELLO)
@@ -64,12 +79,23 @@ def talks_nonsense(out: Outlet) -> None:
     _hang()
 
 
-def counts_up(out: Outlet, *, pictures: int) -> None:
+def counts_up(out: Outlet, *, pictures: int, fps: float = 10.0, height_px: int = 24, width_px: int = 32) -> None:
     """As many pictures as asked, each filled with its number, as fast as they are taken, then the end."""
-    out.hello(HELLO)
+    out.hello({"width_px": width_px, "height_px": height_px, "fps": fps})
     later_s = SystemClock().monotonic_s() + 10.0  # after `open` has returned, however slow the machine
     for number in range(pictures):
-        out.picture(np.full((24, 32, 3), number % 256, np.uint8), later_s + number / 10)
+        out.picture(np.full((height_px, width_px, 3), number % 256, np.uint8), later_s + number / fps)
+
+
+def numbered(out: Outlet, *, fps: float) -> None:
+    """In real time, without end: noise that is another each time, with the picture's number in the first two pixels."""
+    out.hello({"width_px": 64, "height_px": 48, "fps": fps})
+    ticking, began_s = threading.Event(), SystemClock().monotonic_s()
+    for number in count():
+        picture = np.random.default_rng(number).integers(0, 256, (48, 64, 3), np.uint8)
+        picture[0, :2, 0] = divmod(number, 256)
+        ticking.wait(max(0.0, began_s + number / fps - SystemClock().monotonic_s()))
+        out.picture(picture, SystemClock().monotonic_s())
 
 
 def goes_back_in_time(out: Outlet) -> None:

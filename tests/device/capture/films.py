@@ -68,11 +68,13 @@ def make(
     times: Sequence[float] | None = None,
     key_every: int = 15,
     sound_hole: tuple[float, float] | None = None,
+    sounds: NDArray[np.int16] | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
     """Write a film.
 
-    codec None = sound only; times: of the pictures, instead of every 1/fps; sound_hole: from, to without sound.
+    codec None = sound only; times: of the pictures, instead of every 1/fps; sound_hole: from, to without sound;
+    sounds: int16 [n] mono at sound_rate, instead of a tone.
     """
     with av.open(str(path), "w", options=options or {}) as out:
         video: av.VideoStream | None = None
@@ -88,7 +90,8 @@ def make(
         if sound:
             audio = out.add_stream("aac", rate=sound_rate, layout="stereo")
         stamps = list(times) if times is not None else [n / fps for n in range(round(seconds * fps))]
-        _interleave(out, video, stamps, audio, seconds=seconds, hole=sound_hole)
+        samples = tone(seconds, sound_rate) if sounds is None else sounds
+        _interleave(out, video, stamps, audio, samples=samples, hole=sound_hole)
     return path
 
 
@@ -125,12 +128,11 @@ def _interleave(
     stamps: list[float],
     audio: av.AudioStream | None,
     *,
-    seconds: float,
+    samples: NDArray[np.int16],
     hole: tuple[float, float] | None,
 ) -> None:
     """Pictures and sound in the order of their times, as a camera writes them."""
     rate = audio.codec_context.sample_rate if audio is not None else 1
-    samples = tone(seconds, rate)
     sounds = [n / rate for n in range(0, len(samples), 1024)] if audio is not None else []
     events = [(t, 0) for t in (stamps if video is not None else [])] + [(t, 1) for t in sounds]
     for t, kind in sorted(events):

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from device.capture.camera import camera_plan
+from device.capture.camera import MOST_DAMAGED, _pictures, camera_plan
 from device.capture.live import LiveSource
 from device.capture.settings import CaptureSettings
 from device.capture.source import SoundBlock, VideoFrame
@@ -26,6 +27,27 @@ from device.capture.worker_process import Plan
 from shared.errors import MediaError
 from tests.device.capture import films
 from tests.pulse import until
+
+
+def test_a_damaged_picture_of_a_camera_is_left_out_and_only_several_in_a_row_are_its_end() -> None:
+    image = np.zeros((2, 2, 3), np.uint8)
+
+    def taken(reads: str, *, is_file: bool = False) -> int:
+        """. = a picture, x = none, n = one that could not be decoded."""
+        story = iter([(read != "x", image if read == "." else None) for read in reads] + [(False, None)] * 99)
+        count = 0
+        with contextlib.suppress(MediaError):
+            for _ in _pictures(lambda: next(story), is_file=is_file, device="0"):
+                count += 1
+        return count
+
+    assert taken(".." + "x" * MOST_DAMAGED + ".n.x.") == 5
+    assert taken("." + "x" * (MOST_DAMAGED + 1) + "...") == 1
+    assert taken("xx..") == 2  # many cameras begin with a picture that is half
+    assert taken("..x..", is_file=True) == 2
+    with pytest.raises(MediaError, match="gives no picture"):
+        next(_pictures(lambda: (False, None), is_file=False, device="0"))
+
 
 QUICK = Limits(start_s=30.0, stall_s=0.5, backoff_first_s=0.05, backoff_max_s=0.2)
 PATIENT = Limits(start_s=30.0, stall_s=20.0, backoff_first_s=0.05, backoff_max_s=0.2)
@@ -137,8 +159,9 @@ def test_a_camera_that_does_not_start_is_an_error_that_says_what_to_do(
     assert source.ended
 
 
-def test_pictures_that_nobody_fetches_are_dropped_oldest_first_and_counted() -> None:
-    with _opened(LiveSource(_plan("counts_up", pictures=100))) as source:
+def _left_waiting(**options: Any) -> tuple[list[VideoFrame], int]:
+    """What is handed out, and how many were dropped, where nobody fetches a picture before the last was sent."""
+    with _opened(LiveSource(_plan("counts_up", **options))) as source:
         until(lambda: not source.healthy, "all pictures to be sent")
         frames = []
         while not source.ended:
@@ -146,9 +169,39 @@ def test_pictures_that_nobody_fetches_are_dropped_oldest_first_and_counted() -> 
             assert not isinstance(item, SoundBlock)
             if item is not None:
                 frames.append(item)
-    assert [int(frame.image[0, 0, 0]) for frame in frames] == [96, 97, 98, 99]
-    assert source.frames_dropped == 96
-    assert frames[0].dropped_before == 96
+        return frames, source.frames_dropped
+
+
+def _numbers(frames: list[VideoFrame]) -> list[int]:
+    return [int(frame.image[0, 0, 0]) for frame in frames]
+
+
+def test_pictures_that_nobody_fetches_are_dropped_oldest_first_and_counted() -> None:
+    frames, dropped = _left_waiting(pictures=100, fps=8.0)
+    assert _numbers(frames) == list(range(83, 100))  # two seconds of them
+    assert dropped == frames[0].dropped_before == 83
+
+
+@pytest.mark.parametrize(("pictures", "fps"), [(30, 15.0), (57, 30.0), (2, 1.0)])
+def test_a_pause_of_the_agent_below_two_seconds_costs_no_picture(pictures: int, fps: float) -> None:
+    frames, dropped = _left_waiting(pictures=pictures, fps=fps)
+    assert (_numbers(frames), dropped) == (list(range(pictures)), 0)
+
+
+@pytest.mark.parametrize(("width_px", "height_px", "kept"), [(1920, 1080, 5), (3840, 2160, 4)])
+def test_large_pictures_wait_only_as_far_as_memory_allows(width_px: int, height_px: int, kept: int) -> None:
+    frames, dropped = _left_waiting(pictures=10, width_px=width_px, height_px=height_px)
+    assert (_numbers(frames), dropped) == (list(range(10 - kept, 10)), 10 - kept)
+
+
+def test_a_picture_that_waited_names_the_newest_one_behind_it() -> None:
+    frames, _ = _left_waiting(pictures=12)
+    *waited, last = frames
+    assert last.newest is None
+    for frame in waited:
+        assert frame.newest is not None
+        assert frame.newest.t_s == last.t_s
+        assert _numbers([frame.newest]) == [11]
 
 
 def test_a_picture_from_the_past_is_left_out() -> None:

@@ -1,4 +1,4 @@
-"""The selftest tries the machine, too: sentinel, buttons, heat, clock, watchdog, and libraries that do not fit."""
+"""The selftest tries the machine, too: sentinel, buttons, recogniser, heat, clock, watchdog, unfit libraries."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from device import config as settings
 from device.commands import machine_checks
 from device.commands.main import main
 from device.config import Config
+from device.install.plan import SERVICES
 from shared.clock import ManualClock, SystemClock
 from shared.floor import ClockFloor
+from shared.speech import acoustic
 from tests.device.commands.test_selftest import settings as heard_settings
 from tests.device.commands.test_selftest import status
 from tests.pulse import PulseChild
@@ -123,6 +125,27 @@ def test_the_selftest_on_a_machine_without_systemd_says_that_no_sandbox_was_trie
     assert main([*arguments, "--by-hand"]) == 0
 
 
+def test_units_that_never_start_by_themselves_are_told(tmp_path: Path) -> None:
+    wants = tmp_path / "multi-user.target.wants"
+    assert machine_checks.service_found(tmp_path).ok  # nothing is installed
+    wants.mkdir()
+    for name in SERVICES:
+        (tmp_path / name).touch()
+        (wants / name).symlink_to(tmp_path / name)
+    assert machine_checks.service_found(tmp_path).found == "starts at boot"
+    for name in SERVICES:
+        (wants / name).unlink()
+        off = machine_checks.service_found(tmp_path)
+        assert (off.ok, name in off.found, "install" in off.do) == (False, True, True)
+        (wants / name).symlink_to(tmp_path / name)
+        (tmp_path / name).unlink()
+        (tmp_path / name).symlink_to("/dev/null")
+        masked = machine_checks.service_found(tmp_path)
+        assert (masked.ok, "masked" in masked.found, f"unmask {name}" in masked.do) == (False, True, True)
+        (tmp_path / name).unlink()
+        (tmp_path / name).touch()
+
+
 @pytest.mark.parametrize("module", ["onnxruntime", "cv2"])
 def test_a_library_that_is_missing_is_named_with_the_next_step(module: str) -> None:
     code = f"import sys; sys.modules[{module!r}] = None; import device.commands.main"
@@ -131,3 +154,25 @@ def test_a_library_that_is_missing_is_named_with_the_next_step(module: str) -> N
     assert f"There is no {module}" in done.stderr
     assert "[device]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_recogniser_of_corrections_is_loaded_as_on_a_walk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert machine_checks.check_transcription(config(tmp_path), CLOCK).found.startswith("left to the server")
+    here = 'corrections.transcribe = "device"'
+    found = machine_checks.check_transcription(config(tmp_path, here), CLOCK)
+    assert found.ok, found
+    assert "pocketsphinx is loaded for en: " in found.found
+    german = machine_checks.check_transcription(config(tmp_path, here, 'voice.language = "de"'), CLOCK)
+    assert (german.ok, german.do) == (False, "Name a folder with one of that language.")
+    (tmp_path / "mdef").write_bytes(b"torn")
+    (tmp_path / "own.dict").write_text("apfel AE P AH L\n")
+    model = f'corrections.model = "{tmp_path}"'
+    torn = machine_checks.check_transcription(config(tmp_path, here, 'voice.language = "de"', model), CLOCK)
+    assert not torn.ok
+    assert "is no acoustic model that pocketsphinx reads" in torn.found
+    monkeypatch.setattr(acoustic, "find_spec", lambda name: None)
+    assert status(settings_file(tmp_path, here), "transcription") == 1
+    printed = capsys.readouterr().out
+    assert "corrections would wait for the server: pocketsphinx is not installed." in " ".join(printed.split())

@@ -48,7 +48,7 @@ def status(file: Path, *checks: str) -> int:
     return main(["selftest", "--config", str(file), *(word for check in checks for word in ("--only", check))])
 
 
-HEARD = ("camera", "microphone", "speech", "speaker", "disk")
+HEARD = ("camera", "microphone", "speech", "speaker", "broker", "disk")
 """All that a walk needs to be heard, but for its model."""
 
 
@@ -82,6 +82,17 @@ SILENT = [
     'capture.source = "replay:gone.mp4"',
     'capture.pace = "fast"',
     'device.state = "/proc/nothing"',
+    'device.state = "./camera.mp4"',
+    'device.name = "Anna B"',
+    'broker.address = "example.org:1883"',
+    'guidance.profile = "blind"',
+    'voice.language = ""',
+    'tactile.motors = "gpio"',
+    "capture.width_px = 0",
+    "capture.fps = 0.01",
+    "capture.fps = nan",
+    "capture.rotate_deg = 45",
+    "capture.camera_fov_deg = 0",
 ]
 SILENT_MODEL = [
     'guidance.model = "none"',
@@ -127,6 +138,26 @@ def test_the_selftest_of_a_walk_without_a_model_that_may_speak_fails(
     shown = capsys.readouterr()
     assert "FAIL  model: " in shown.out or shown.err.startswith("waycue-device: ")
     assert "Traceback" not in shown.out + shown.err
+
+
+def test_a_camera_whose_first_pictures_are_dark_is_given_the_time_to_expose(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = np.random.default_rng(1).integers(0, 255, (240, 320, 3)).astype(np.uint8)
+    films.of(tmp_path / "late.mp4", [shown // 200] * 6 + [shown] * 30)
+    assert status(settings(tmp_path, f'capture.source = "camera:{tmp_path}/late.mp4"'), "camera") == 0
+    assert "measure it and set capture.camera_fov_deg" in capsys.readouterr().out
+
+
+def test_nobody_is_told_to_measure_the_camera_of_a_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = settings(tmp_path)
+    assert status(settings(tmp_path, f'capture.source = "replay:{tmp_path / "camera.mp4"}"'), "camera") == 0
+    assert status(file, "camera") == 0
+    told = capsys.readouterr().out
+    assert "sees 62 degrees\n" in told.splitlines(keepends=True)[0]
+    assert "measure it" not in told
 
 
 def test_a_microphone_is_tried_without_a_camera(tmp_path: Path, pulse: PulseChild) -> None:

@@ -33,14 +33,19 @@ def walk(**overrides: object) -> Config:
     return settings.load(None, {"voice.speech": "speakers", **wanted})
 
 
-def test_a_sink_that_is_muted_takes_the_notes_and_is_found_silent(own_pulse: PulseChild) -> None:
+def test_a_sink_that_is_muted_is_switched_on_and_that_is_told(own_pulse: PulseChild) -> None:
     own_pulse.control("set-sink-mute", SPEAKERS, "1")
+    ok, found, _ = sound_check.speaker(walk(), SystemClock())
+    assert (ok, "it was muted, and is switched on" in found) == (True, True)
+    assert "was muted" not in sound_check.speaker(walk(), SystemClock())[1]
+
+
+def test_a_sink_that_is_too_soft_takes_the_notes_and_is_found_silent(own_pulse: PulseChild) -> None:
+    own_pulse.control("set-sink-volume", SPEAKERS, "16%")
     ok, found, do = sound_check.speaker(walk(), SystemClock())
     assert not ok
-    assert "nothing came out of it (Mute: yes, volume 100%)" in found
-    assert "Unmute" in do
-    own_pulse.control("set-sink-mute", SPEAKERS, "0")
-    assert sound_check.speaker(walk(), SystemClock())[0]
+    assert "nothing came out of it (volume 16%)" in found
+    assert "Turn it up" in do
 
 
 def test_an_output_that_is_named_and_not_there_is_told_with_what_is_used_instead(own_pulse: PulseChild) -> None:

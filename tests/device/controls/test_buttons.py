@@ -206,11 +206,45 @@ def test_a_pin_without_gpiozero_says_what_to_install() -> None:
     assert "ConfigError" in done.stderr
 
 
+TRIED_AGAIN = """
+import logging, sys, threading
+from device.controls.pins import PinKey, PinSwitch
+from device.controls.retried import RetriedButtons
+logging.basicConfig(format="%(message)s", stream=sys.stderr)
+said, ended = [], threading.Event()
+pins = [PinKey("GPIO17", float), PinSwitch("GPIO23"), PinKey("GPIO27", float)]
+tries = [RetriedButtons(pin, ("failed", "back"), lambda text, about: said.append(text), first_s=0.02) for pin in pins]
+opened = [0]
+for pin in pins:
+    def counted(first=pin.open):
+        opened[0] += 1
+        ended.set() if opened[0] > 12 else None
+        first()
+    pin.open = counted
+for one in tries:
+    one.open()
+assert ended.wait(30)
+for one in tries:
+    one.close()
+print(said)
+"""
+
+
 @pytest.mark.skipif(importlib.util.find_spec("gpiozero") is None, reason="gpiozero is not installed")
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(Path("/dev/gpiochip0").exists(), reason="this machine has pins")
+def test_pins_that_are_tried_again_and_again_say_once_what_is_missing() -> None:
+    done = subprocess.run([sys.executable, "-c", TRIED_AGAIN], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.splitlines() == [str(["failed"] * 3)]
+    lines = done.stderr.splitlines()
+    assert [line.split(" cannot")[0] for line in lines] == [
+        "The button on pin GPIO17", "The button on pin GPIO23", "The button on pin GPIO27"
+    ]  # fmt: skip
+    assert all("lgpio" in line and "Check buttons." in line for line in lines)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gpiozero") is None, reason="gpiozero is not installed")
+@pytest.mark.skipif(Path("/dev/gpiochip0").exists(), reason="this machine has pins")
 def test_a_pin_on_a_machine_without_pins_is_a_config_error() -> None:
-    if Path("/dev/gpiochip0").exists():
-        pytest.skip("this machine has pins")
     with pytest.raises(ConfigError, match="GPIO17"):
         PinKey("GPIO17", lambda: 0.0).open()
     with pytest.raises(ConfigError, match="GPIO23"):

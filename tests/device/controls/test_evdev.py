@@ -15,7 +15,7 @@ from device import config as settings
 from device.controls import evdev
 from device.controls.actions import ButtonAction
 from device.controls.bindings import binding
-from device.controls.evdev import EV_KEY, EV_SW, EV_SYN, NATIVE, InputKeys, StreamState, decode, step
+from device.controls.evdev import EV_KEY, EV_SW, EV_SYN, NATIVE, InputKeys, StreamState, decode, positions, step
 from device.controls.keynames import key_codes
 from device.controls.press import Edge, EventsLost
 from device.controls.pressed import InputGone, PressedKeys
@@ -218,6 +218,14 @@ def test_a_remote_that_only_slept_is_no_news(kernel: Kernel, monkeypatch: pytest
     until(works, "the remote")
     assert heard == []
     buttons.close()
+
+
+def test_a_switch_that_was_moved_while_nobody_read_it_tells_where_it_stands() -> None:
+    codes = {9: "camera_lens_cover", 2: "headphone_insert"}
+    told = {event.key: event.event for event in positions(codes, has=1 << 9, on=0, now_s=3.0)}
+    assert told == {"camera_lens_cover": Edge(False)}
+    told = {event.key: event.event for event in positions(codes, has=1 << 9 | 1 << 2, on=1 << 9, now_s=3.0)}
+    assert told == {"camera_lens_cover": Edge(True), "headphone_insert": Edge(False)}
 
 
 def test_a_lens_cover_is_a_switch_whose_position_counts(kernel: Kernel) -> None:

@@ -141,3 +141,12 @@ def test_late_looks_are_no_guidance_and_do_not_count_into_how_far_apart_looks_ar
     assert (times.late, times.in_time) == (False, 1)
     times.clear()
     assert (times.typical_s, times.late, times.in_time) == (None, False, 0)
+
+
+def test_until_a_new_model_has_looked_its_looks_are_thought_to_take_as_long_as_those_of_the_one_before() -> None:
+    times = LookTimes()
+    times.add(2.5)
+    times.clear()
+    assert times.longest_s == 2.5
+    times.add(0.2)
+    assert times.longest_s == 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.health.announcements import REFUSED, Outage, RefusalNews, link_news, refusal_news, sound_news
+from device.health.announcements import NOT_ERASED, REFUSED, Outage, RefusalNews, link_news, refusal_news, sound_news
 
 steps = st.lists(st.tuples(st.floats(0.1, 8.0), st.booleans()), max_size=40)
 
@@ -71,3 +71,9 @@ def test_a_backlog_that_is_refused_is_told_once_a_minute() -> None:
 
 def test_sending_refused_ones_again_and_having_them_refused_again_is_news() -> None:
     assert refusals_told((1, 2), (1, 0), (100, 2)) == [102]
+
+
+def test_a_refused_wish_to_erase_is_no_refused_moment() -> None:
+    state, _ = refusal_news(RefusalNews(), 0.0, refused=0, text=NOT_ERASED)
+    assert refusal_news(state, 1.0, refused=1, text=NOT_ERASED)[1] == NOT_ERASED
+    assert REFUSED != NOT_ERASED

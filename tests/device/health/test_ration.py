@@ -78,7 +78,9 @@ def test_a_full_outbox_that_drops_a_moment_every_five_seconds_is_told_of_twice_i
     news = RationedNews(lambda text, about: out.append(text), clock)
     sealed = list[str]()
     outbox = Outbox(tmp_path / "outbox")
-    sealer = Sealer(outbox, announce=news.tell, sealed=lambda done: sealed.append(done.name), limit_bytes=30_000)
+    sealer = Sealer(
+        outbox, announce=news.tell, answer=news.tell, sealed=lambda done: sealed.append(done.name), limit_bytes=30_000
+    )
     sealer.start()
     for chunk in range(17):
         sealer.store(parcel(chunk, {"frame": bytes(9_000)}))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from device.capture.source import VideoFrame
-from device.guidance.history import GuidanceHistory, Spoken
-from device.health.walk_report import RecentTimes, WalkReport
+from device.guidance.history import MOST_HEARD, GuidanceHistory, Spoken
+from device.health.walk_report import MOST_NAMED, MOST_SAID, RecentTimes, WalkReport
 
 
 def warning(number: int, *, tier: int = 1, why: str = "hazard", taken_s: float | None = 100.0) -> Spoken:
@@ -86,3 +86,22 @@ def test_of_many_times_the_last_ones_count() -> None:
     few = RecentTimes(100)
     few.add(0.5)
     assert few.values == [0.5]
+
+
+def test_a_walk_of_weeks_leaves_the_last_utterances_and_counts_every_moment(tmp_path: Path) -> None:
+    journal, report = GuidanceHistory(), WalkReport("walk", "dev-1", "camera:0")
+    for number in range(MOST_HEARD + 10):
+        said = warning(number)
+        journal.add(said)
+        report.said(said, "chunk")
+        journal.sounded(number, 100.0, t_s=said.t_s)
+    for number in range(MOST_NAMED + 10):
+        report.sealed(f"chunk-{number}", correction=False)
+    report.sealed("correction", correction=True)
+    report.erase([f"chunk-{MOST_NAMED}", f"chunk-{MOST_NAMED + 9}", "correction", "chunk-of-another-walk"])
+    report.write(tmp_path / "report.json", journal.heard)
+    written = json.loads((tmp_path / "report.json").read_bytes())
+    assert [said["t_s"] for said in written["guidance"]] == list(range(MOST_HEARD + 10 - MOST_SAID, MOST_HEARD + 10))
+    assert (len(journal.heard), written["time_to_speech_ms"]["count"]) == (MOST_HEARD, MOST_HEARD)
+    assert (len(written["flagged"]), written["corrections"]) == (MOST_NAMED - 2, [])
+    assert report.kept == MOST_NAMED + 10 - 2

@@ -9,7 +9,7 @@ import numpy as np
 
 from device.health.announcements import WATCH_OFF
 from device.health.sentinel_keeper import SentinelKeeper
-from device.sentinel.board import NAME, Board
+from device.sentinel.board import NAME, OUTPUT, Board
 from shared.clock import ManualClock
 
 
@@ -31,3 +31,23 @@ def test_a_board_whose_folder_is_gone_does_not_hide_that_nobody_watches(tmp_path
         keeper.tick()
         clock.now_s += 1.0
     assert said == [WATCH_OFF]
+
+
+def test_the_sentinel_follows_the_agent_to_the_systems_default_too_and_not_to_an_output_that_it_left(
+    tmp_path: Path,
+) -> None:
+    keeper = SentinelKeeper(
+        Board(tmp_path / NAME),
+        state_dir=tmp_path / "state",
+        options=(),
+        render=lambda text: np.zeros(10, np.int16),
+        announce=print,
+        clock=ManualClock(100.0),
+    )
+    told, found = tmp_path / OUTPUT, []
+    told.write_text("ALSA_CARD=before\n")
+    for output in (None, {"ALSA_CARD": "Headset"}, {}):
+        keeper.output = lambda output=output: output  # type: ignore[misc]
+        keeper._tell_output()
+        found.append(told.read_text())
+    assert found == ["ALSA_CARD=before\n", "ALSA_CARD=Headset\n", ""]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
+import tempfile
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -14,8 +18,9 @@ import pytest
 from device import config as settings
 from device.commands.install import LOCK
 from device.commands.main import main
-from device.install import machine, manifest
+from device.install import environment, machine, manifest
 from shared import file_lock
+from shared.errors import ConfigError
 from tests.device.install.roots import GROUPS, make_root, needs_root, tree
 
 pytestmark = needs_root
@@ -92,6 +97,27 @@ def test_a_place_that_the_service_cannot_start_from_is_refused(root: Path, prefi
     assert {**tree(root), "run/waycue-install.lock": ""} == {**before, "run/waycue-install.lock": ""}
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_the_account_may_join_the_network_of_a_set_up_code(root: Path, old: bool) -> None:
+    """A service may not, unless polkit is told; an old polkit knows no rules in JavaScript."""
+    if old:
+        (root / "etc/polkit-1/localauthority").mkdir(parents=True)
+    install(root)
+    rules = (root / "etc/polkit-1/rules.d/50-waycue-network.rules").read_text()
+    actions = set(re.findall(r"org\.freedesktop\.NetworkManager\.[\w.-]+", rules))
+    assert 'subject.user === "waycue"' in rules
+    entry = root / "etc/polkit-1/localauthority/50-local.d/waycue-network.pkla"
+    assert entry.exists() == old
+    if old:
+        read = ConfigParser()
+        read.read(entry)
+        (section,) = read.sections()
+        assert set(read[section]["Action"].split(";")) == actions
+        assert (read[section]["Identity"], read[section]["ResultAny"]) == ("unix-user:waycue", "yes")
+    main(["uninstall", "--root", str(root), "--purge"])
+    assert (root / "etc/polkit-1").exists() == old
+
+
 def test_settings_of_a_person_are_never_written_over(root: Path) -> None:
     (root / "etc/waycue").mkdir()
     own = root / "etc/waycue/device.toml"
@@ -118,6 +144,8 @@ def test_a_masked_unit_stays_masked(root: Path, capsys: pytest.CaptureFixture[st
     assert install(root) == 0
     assert os.readlink(root / UNITS / "waycue-sentinel.service") == "/dev/null"
     assert "masked" in capsys.readouterr().out
+    main(["uninstall", "--root", str(root)])
+    assert os.readlink(root / UNITS / "waycue-sentinel.service") == "/dev/null"
 
 
 def test_uninstall_removes_what_install_made_and_nothing_else(root: Path) -> None:
@@ -155,6 +183,91 @@ def test_an_account_that_was_there_before_is_not_removed(root: Path) -> None:
     assert (root / "var/lib/waycue-device").stat().st_uid == 801
     main(["uninstall", "--root", str(root), "--purge"])
     assert machine.account(root, "waycue") == machine.Account(801, 801)
+
+
+def test_an_account_under_which_a_server_runs_too_is_not_removed(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(root)
+    (root / "var/lib/waycue").mkdir()
+    assert main(["uninstall", "--root", str(root), "--purge"]) == 0
+    assert machine.account(root, "waycue") is not None
+    assert "left alone: account waycue" in capsys.readouterr().out
+
+
+def test_moments_of_an_account_that_was_made_anew_are_its_own_again(root: Path) -> None:
+    install(root)
+    state = root / "var/lib/waycue-device"
+    (state / "outbox").mkdir()
+    (state / "outbox/moment").touch()
+    outside = root / "etc/waycue/device.toml"
+    (state / "link").symlink_to(outside)
+    for path in (state, state / "outbox", state / "outbox/moment"):
+        os.chown(path, 4711, 4711)
+    assert install(root) == 0
+    owner = machine.account(root, "waycue")
+    assert owner is not None
+    assert {path.lstat().st_uid for path in (state, *state.rglob("*"))} == {owner.uid}
+    assert outside.stat().st_uid == 0
+
+
+def test_a_root_that_is_read_only_is_named_with_the_next_step(root: Path) -> None:
+    here = "import sys; from device.commands.main import main; sys.exit(main(sys.argv[1:]))"
+    arguments = shlex.join([sys.executable, "-c", here, "install", "--root", str(root), "--no-start"])
+    etc = shlex.quote(str(root / "etc"))
+    script = f"mount --bind {etc} {etc} && mount -o remount,ro,bind {etc} || exit 99; exec {arguments}"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=60)
+    if done.returncode in (1, 99) and "waycue" not in done.stderr:
+        pytest.skip(f"nothing can be mounted read-only here: {done.stderr}")
+    assert done.returncode == 1
+    assert "Read-only file system" in done.stderr
+    assert "remount,rw" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def environment_at(folder: Path, python: Path) -> Path:
+    """What `python -m venv` leaves, as far as it is looked at."""
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin/waycue-device").touch(0o755)
+    (folder / "bin/python").symlink_to(python)
+    package = folder / "lib/python3.11/site-packages/device"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    return folder
+
+
+def test_an_environment_whose_python_lies_in_a_home_is_refused(tmp_path: Path) -> None:
+    """As uv and pyenv make them: the service would not find its program, and the device were silent."""
+    home = tmp_path / "home"
+    (home / "python").mkdir(parents=True)
+    (home / "python/python3.11").touch(0o755)
+    tmp_path.chmod(0o755)
+    made = environment_at(tmp_path / "opt", home / "python/python3.11")
+    with pytest.raises(ConfigError, match=r"Its Python is .* services see nothing"):
+        environment.check(machine.HOST, made, hidden=(str(home),))
+    (tmp_path / "link").symlink_to(environment_at(home / "env", Path("/usr/bin/env")))
+    with pytest.raises(ConfigError, match=r"lies in .* services see nothing"):
+        environment.check(machine.HOST, tmp_path / "link", hidden=(str(home),))
+
+
+def test_an_environment_that_only_its_owner_may_read_is_refused(tmp_path: Path) -> None:
+    """As a umask of 077 makes it."""
+    (top,) = [path for path in tmp_path.parents if path.parent == Path(tempfile.gettempdir())]
+    made = environment_at(tmp_path / "opt", Path("/usr/bin/env"))
+    before = {path: path.stat().st_mode for path in (top, *tmp_path.parents, tmp_path) if path.is_relative_to(top)}
+    try:
+        for path in before:
+            path.chmod(0o755)
+        environment.check(machine.HOST, made, hidden=())
+        for path, mode in ((made, 0o700), (made / "bin/waycue-device", 0o700), (made / "lib", 0o700)):
+            kept = path.stat().st_mode
+            path.chmod(mode)
+            with pytest.raises(ConfigError, match="chmod -R"):
+                environment.check(machine.HOST, made, hidden=())
+            path.chmod(kept)
+    finally:
+        for path, mode in before.items():
+            path.chmod(mode)
 
 
 def test_where_nothing_was_installed_uninstall_says_so(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

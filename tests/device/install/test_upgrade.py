@@ -15,6 +15,7 @@ import pytest
 
 from device.commands.main import main
 from device.install import upgrade
+from device.install.programs import ProgramFailed
 from device.install.upgrade import Upgrade, UpgradeRefused
 from device.install.versions import Versions
 from shared.errors import ConfigError
@@ -32,11 +33,12 @@ elif sys.argv[1] == "install":
 """
 
 
-def make_wheel(folder: Path, version: str, *, trouble: str = "", installs: bool = True) -> Path:
+def make_wheel(folder: Path, version: str, *, trouble: str = "", installs: bool = True, requires: str = "") -> Path:
     """A distribution `waycue` of which `python -m device` answers as told."""
     path = folder / f"waycue-{version}-py3-none-any.whl"
     info = f"waycue-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: waycue\nVersion: {version}\nProvides-Extra: device\n"
+    metadata += f"Requires-Dist: {requires}\n" if requires else ""
     files = {
         "device/__init__.py": "",
         "device/__main__.py": MAIN.format(version=version, trouble=trouble, installs=installs),
@@ -75,6 +77,15 @@ def version_of(environment: Path) -> str:
     code = "from importlib.metadata import version; print(version('waycue'))"
     done = subprocess.run([environment / "bin/python", "-I", "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def test_without_a_network_nothing_has_changed_and_nothing_is_left_behind(prefix: Path, tmp_path: Path) -> None:
+    needs = make_wheel(tmp_path, "2.0", requires="not-there-at-all>=3")
+    with pytest.raises(ProgramFailed, match="not-there-at-all"):
+        Upgrade(prefix, say=print).to(needs, start=False)
+    assert not prefix.is_symlink()
+    assert version_of(prefix) == "1.0"
+    assert list(prefix.with_name("waycue.versions").iterdir()) == []
 
 
 def test_a_newer_version_takes_over_a_worse_one_does_not_and_back_undoes_it(prefix: Path, tmp_path: Path) -> None:
@@ -140,9 +151,30 @@ def test_a_damaged_wheel_or_one_of_another_project_is_refused(tmp_path: Path) ->
     other = tmp_path / "other-1.0-py3-none-any.whl"
     with zipfile.ZipFile(other, "w") as wheel:
         wheel.writestr("other.py", "")
-    for path in (torn, other):
+    whole = make_wheel(tmp_path, "3.0").read_bytes()
+    bent = tmp_path / "waycue-3.1-py3-none-any.whl"
+    with zipfile.ZipFile(bent, "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr("device/install/data/constraints.txt", "numpy==2.1\n" * 200)
+    data = bytearray(bent.read_bytes())
+    data[80:90] = b"\xff" * 10  # inside the compressed text
+    bent.write_bytes(data)
+    cut = tmp_path / "waycue-3.2-py3-none-any.whl"
+    cut.write_bytes(whole[: len(whole) // 2])
+    for path in (torn, other, bent, cut):
         with pytest.raises(ConfigError, match="no wheel of waycue"):
             upgrade.pins_of(path)
+
+
+def test_a_checkout_of_something_else_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    with pytest.raises(ConfigError, match="no checkout of waycue"):
+        upgrade.pins_of(upgrade.source_of(str(tmp_path)))
+
+
+def test_where_nothing_tells_what_it_was_installed_from_it_asks() -> None:
+    code = "import sys; from device.install import upgrade; sys.path[:] = []; print(upgrade._came_from())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("None\n", 0), done.stderr
 
 
 @needs_root

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from device.capture.recorder import Recorder
 from device.capture.source import VideoFrame
 from device.guidance.history import GuidanceHistory, LookEntry
-from device.moments.blur import ACROSS, WHOLE, WITHIN_S, Veil, blurred, regions
+from device.moments.blur import ACROSS, PARTS, WITHIN_S, Veil, blurred, regions
+from shared import hidden
+from shared.hidden import WHOLE
 from shared.jpeg import decode_picture
 from shared.sight import Box
 
@@ -113,3 +115,7 @@ def test_a_picture_that_cannot_be_blurred_is_not_kept() -> None:
         recorder.feed(VideoFrame(np.zeros((480, 0, 3), np.uint8), number / 10))
     assert recorder.chunk(0) is None
     assert recorder.counts.without_picture >= 1
+
+
+def test_what_may_be_hidden_is_known_to_who_teaches() -> None:
+    assert tuple(PARTS) == hidden.KINDS

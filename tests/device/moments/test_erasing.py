@@ -36,7 +36,11 @@ class Keeping:
         self.said: list[str] = []
         self.kept: list[str] = []
         self.sealer = Sealer(
-            self.box, announce=self.said.append, sealed=lambda parcel: self.kept.append(parcel.name), limit_bytes=10**9
+            self.box,
+            announce=self.said.append,
+            answer=self.said.append,
+            sealed=lambda parcel: self.kept.append(parcel.name),
+            limit_bytes=10**9,
         )
         self.sealer.start()
 
@@ -79,12 +83,13 @@ def test_what_a_full_card_has_not_taken_yet_never_gets_there(keeping: Keeping) -
     keeping.sealer.store(of_chunk(1))
     until(lambda: keeping.said == ["Storage full."], "the full card")
     keeping.sealer.store(Parcel(WISH, {}, "Last 5 minutes forgotten."))
-    until(lambda: keeping.sealer.held == 1, "the erasure to wait")
+    until(lambda: keeping.said == ["Storage full.", "Not erased yet."], "an answer")
+    assert keeping.sealer.held == 1
     keeping.box.full = False
     keeping.sealer.store(of_chunk(3))
     until(lambda: chunk(3).chunk_id in keeping.kept, "the card to work")
     assert keeping.names() == {WISH.erase_id, chunk(3).chunk_id}
-    assert keeping.said == ["Storage full.", "Storage is working again.", "Last 5 minutes forgotten."]
+    assert keeping.said[2:] == ["Storage is working again.", "Last 5 minutes forgotten."]
     assert keeping.sealer.lost == 0
 
 
@@ -114,3 +119,35 @@ def test_what_is_being_sent_is_deleted_and_an_answer_about_it_does_no_harm(memor
     again = Outbox(memory_path / "outbox")
     assert (again.recovered.lost, again.recovered.damaged, again.failures()) == ((), (), [])
     again.close()
+
+
+def test_a_refused_wish_is_sent_again_at_each_start_also_where_the_index_is_lost(memory_path: Path) -> None:
+    box = Outbox(memory_path / "outbox")
+    box.seal_chunk(chunk(9), payloads(9))
+    box.seal_erase(WISH)
+    for item in box.claim(10):
+        box.refused(item, "This server takes no 'erase' events.")
+    counts = box.counts()
+    assert (counts.failed, counts.failed_erasures) == (2, 1)
+    box.close()
+    for again in range(2):
+        box = Outbox(memory_path / "outbox")
+        counts = box.counts()
+        assert (counts.failed, counts.failed_erasures) == (1, 0)
+        (item,) = box.claim(10)
+        assert item.record_id == WISH.erase_id
+        box.refused(item, "This server takes no 'erase' events.")
+        box.close()
+        if again == 0:
+            for path in box.folder.glob("index.sqlite*"):
+                path.unlink()
+
+
+def test_a_wish_that_waits_is_never_given_up_to_make_room(memory_path: Path) -> None:
+    box = Outbox(memory_path / "outbox")
+    box.seal_chunk(chunk(9), payloads(9))
+    box.seal_erase(WISH)
+    assert box.prune(0).lost == (chunk(9).chunk_id,)
+    assert box.evict(10**9, -1).lost == ()
+    assert [item.record_id for item in box.claim(10)] == [WISH.erase_id]
+    box.close()

@@ -164,3 +164,13 @@ def test_the_walk_begins_at_zero_however_long_the_preparations_took() -> None:
 def test_walk_ids_of_one_boot_differ(tmp_path: Path) -> None:
     ids = {WalkId.begin("dev-1", ManualClock()).walk_id for _ in range(100)}
     assert len(ids) == 100
+
+
+def test_minutes_before_the_machine_was_switched_on_are_not_said_to_be_forgotten() -> None:
+    stage = Stage()
+    for on_s, text in ((299.0, "Forgotten since switching on."), (301.0, "Last 5 minutes forgotten.")):
+        stage.moments.begin(ManualClock(on_s))
+        stage.kept.clear()
+        stage.moments.forget(0.0)
+        (wish,) = stage.kept
+        assert wish.say == text

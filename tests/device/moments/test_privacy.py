@@ -32,17 +32,19 @@ def told(*seen: tuple[float, str | None]) -> list[ButtonAction | str]:
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
-        ([(0.0, HOME[0])], [ENTERED]),
+        ([(0.0, HOME[0])], []),
         ([(0.0, "Street"), (5.0, "")], []),
-        ([(0.0, "Street"), (5.0, HOME[0]), (10.0, HOME[0])], [ENTERED]),
-        ([(0.0, HOME[0]), (5.0, ""), (30.0, ""), (40.0, HOME[0]), (99.0, "")], [ENTERED]),
-        ([(0.0, HOME[0]), (5.0, "Street"), (65.0, "Street")], [ENTERED, LEFT]),
-        ([(0.0, HOME[0]), (5.0, None), (99.0, None)], [ENTERED, "Place is unknown."]),
-        ([(0.0, None), (31.0, None), (62.0, None), (70.0, "x")], ["Place is unknown.", "Place is known again."]),
-        ([(0.0, HOME[0]), (5.0, ""), (10.0, None), (66.0, ""), (127.0, "")], [ENTERED, LEFT]),
+        ([(0.0, "Street"), (60.0, "Street"), (65.0, HOME[0]), (70.0, HOME[0])], [LEFT, ENTERED]),
+        ([(0.0, ""), (20.0, ""), (25.0, HOME[0]), (90.0, HOME[0])], []),
+        ([(0.0, HOME[0]), (5.0, ""), (30.0, ""), (40.0, HOME[0]), (99.0, "")], []),
+        ([(0.0, HOME[0]), (5.0, "Street"), (65.0, "Street")], [LEFT]),
+        ([(0.0, HOME[0]), (5.0, None), (99.0, None)], ["Place is unknown."]),
+        ([(0.0, None), (31.0, None), (62.0, None), (70.0, "x")], [LEFT, "Place is unknown.", "Place is known again."]),
+        ([(0.0, None), (31.0, None), (62.0, HOME[0])], [LEFT, "Place is unknown.", ENTERED, "Place is known again."]),
+        ([(0.0, HOME[0]), (5.0, ""), (10.0, None), (66.0, ""), (127.0, "")], [LEFT]),
     ],
 )
-def test_a_place_is_entered_at_once_and_left_late(
+def test_a_place_is_entered_at_once_and_left_late_and_a_start_counts_as_inside(
     seen: list[tuple[float, str | None]], expected: list[ButtonAction | str]
 ) -> None:
     assert told(*seen) == expected
@@ -67,12 +69,13 @@ def test_the_network_is_asked_of_whoever_can_tell(answers: dict[tuple[str, ...],
 def test_a_command_that_is_not_there_or_fails_tells_nothing() -> None:
     assert places.run(("waycue-there-is-no-such-program",)) is None
     assert places.run(("false",)) is None
+    assert places.run(("printf", r"*:Home\n :\377\376\n")) == "*:Home\n :\ufffd\ufffd\n"  # a neighbour's name
     assert places.run(("echo", "*:x")) == "*:x\n"
 
 
 def test_places_are_polled_as_a_button_is() -> None:
     said: list[str] = []
-    zones = Places(HOME, ManualClock(), lambda text, about: said.append(text), ask=lambda command: f"*:{HOME[0]}")
+    zones = Places(HOME, ManualClock(), lambda text, about: said.append(text), ask=lambda command: None)
     zones.open()
     found: list[ButtonAction] = []
 

@@ -6,11 +6,12 @@ compares it with what lies in FOLDER/outbox after the kill.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from device.outbox.outbox import Outbox
+from device.outbox.outbox import Outbox, OutboxItem
 from shared import atomic
 from shared.atomic import Step
 from shared.errors import MessageError
@@ -47,6 +48,7 @@ def live(folder: Path, crash_point: Step, *, sealed: bool = False) -> None:
         promises.note("sealed", chunk(number).chunk_id)
     box.seal_correction(correction(1), wav(1))
     promises.note("sealed", correction(1).correction_id)
+    hear_one(box, promises)
     erase_one(box, promises)
     deliver(box, promises, skip={chunk(3).chunk_id})
     box.forget_merged()
@@ -56,6 +58,25 @@ def live(folder: Path, crash_point: Step, *, sealed: bool = False) -> None:
     for record_id in pruned.lost:
         promises.note("lost", record_id)
     box.close()
+
+
+def hear_one(box: Outbox, promises: Promises) -> None:
+    """A correction is held until it is known what was heard in it. After a crash it is sent as it lies there."""
+    record = correction(5)
+    if record.correction_id in {path.name for path in box.folder.iterdir()}:
+        return
+    box.hold(record.correction_id)
+    sealed = box.seal_correction(record, wav(5))
+    promises.note("sealed", record.correction_id)
+    assert record.correction_id not in {item.record_id for item in held(box)}
+    box.let_go(record.correction_id, replace(sealed, heard="cone left", heard_confidence=1.0, heard_by="pocketsphinx"))
+
+
+def held(box: Outbox) -> list[OutboxItem]:
+    """What would be sent now."""
+    items = box.claim(100)
+    box.release(items)
+    return items
 
 
 ERASED = chunk(7).chunk_id, correction(7).correction_id

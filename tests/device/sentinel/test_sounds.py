@@ -107,9 +107,12 @@ def test_a_file_that_is_no_sentence_leaves_the_tones(tmp_path: Path, data: bytes
     assert sounds.load(tmp_path)[Saying.STOPPED] == sounds.load(tmp_path / "nowhere")[Saying.STOPPED]
 
 
-def played_apart(folder: Path, saying: Saying, *, output: str = "", times: int = 1) -> dict[str, int | bool]:
+def played_apart(
+    folder: Path, saying: Saying, *, output: str = "", times: int = 1, again: int = 0
+) -> dict[str, int | bool]:
     """What tests.device.sentinel.playing tells."""
     command = [sys.executable, "-m", "tests.device.sentinel.playing", str(folder), output, saying.value, str(times)]
+    command += [str(again)]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, timeout=60
     )
@@ -136,6 +139,40 @@ def test_a_sound_is_heard_where_the_agent_plays_and_elsewhere_once_that_is_gone(
     with own_pulse.record() as sound:
         assert played_apart(tmp_path, Saying.BACK)["heard"]
         until(lambda: len(ears.heard(sound(), RECORDED_HZ, Saying.BACK)) == 2, "the pattern, twice")
+
+
+def test_a_sound_is_heard_elsewhere_where_the_agents_output_takes_none(own_pulse: PulseChild, tmp_path: Path) -> None:
+    own_pulse.plug_in("headset")
+    own_pulse.control("set-default-sink", "speakers")
+    own_pulse.control("suspend-sink", "headset", "1")
+    (tmp_path / OUTPUT).write_text("PULSE_SINK=headset\nPIPEWIRE_NODE=headset\n")
+    with own_pulse.record() as sound:
+        assert played_apart(tmp_path, Saying.STOPPED, again=1)["heard"]
+        until(lambda: len(ears.heard(sound(), RECORDED_HZ, Saying.STOPPED)) == 2, "the pattern, twice")
+
+
+def test_an_output_in_which_a_sound_hung_comes_last_the_next_time() -> None:
+    tried: list[str] = []
+
+    class Library:
+        """Every output is gone."""
+
+        def snd_pcm_open(self, pcm: object, name: bytes, *rest: object) -> int:
+            tried.append(f"{name.decode()} {os.environ.get('PULSE_SINK', '')}".strip())
+            return -2
+
+        def __getattr__(self, name: str) -> object:
+            return lambda *words: b"gone"
+
+    for skip in range(4):
+        with pytest.raises(MediaError):
+            alsa.play(Library(), sounds.tones([]), "usb", "PULSE_SINK=headset\n", skip=skip)  # type: ignore[arg-type]
+    ways = tried[: len(tried) // 4]
+    assert ways[:2] == ["default headset", "usb"]
+    assert "default" in ways
+    for skip in range(4):
+        at = skip % len(ways)
+        assert tried[skip * len(ways) : (skip + 1) * len(ways)] == ways[at:] + ways[:at]
 
 
 @pytest.mark.usefixtures("pulse")

@@ -7,6 +7,7 @@ Writes "ready" to stdout once it guides. Lines on stdin:
 
     gil N       hold the interpreter's lock for N seconds, inside a C call
     model N     hang inside the model for N seconds
+    slow N      from now on looks compute for N seconds, each for LONGER_S more than the one before until they do
     camera      the camera's process hangs; its supervisor kills it after 3 s and starts another
     freeze N    the camera gives the same picture for N seconds
     output      the sound card takes no more samples
@@ -17,6 +18,7 @@ Writes "ready" to stdout once it guides. Lines on stdin:
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import signal
 import sys
 import threading
@@ -38,6 +40,9 @@ from tests.device.sentinel import memory
 PICTURES_S = 0.1
 HANG, FREEZE = "hang-camera", "freeze-camera"
 READY_POLL_S = 0.05
+CLOCK = SystemClock()
+WORK = bytes(2_000_000)
+LONGER_S = 0.4
 
 
 def pictures(out: Outlet, *, folder: str) -> None:
@@ -57,15 +62,22 @@ def pictures(out: Outlet, *, folder: str) -> None:
 
 @dataclass(slots=True)
 class HangingModel(stage.StoryModel):
-    """Sees nothing, and hangs for as long as it is told."""
+    """Sees nothing, computes for as long as it is told, and hangs in the midst of that."""
 
     hang_s: float = 0.0
+    computes_s: float = 0.0
+    took_s: float = 0.0
     never: threading.Event = field(default_factory=threading.Event)
 
     def seeing(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        wait_s, self.hang_s = self.hang_s, 0.0
-        self.never.wait(wait_s)
-        return image
+        self.took_s = min(self.computes_s, self.took_s + LONGER_S)
+        done_s = CLOCK.monotonic_s() + self.took_s
+        while True:
+            wait_s, self.hang_s = self.hang_s, 0.0
+            self.never.wait(wait_s)
+            if CLOCK.monotonic_s() >= done_s:
+                return image
+            hashlib.sha256(WORK).digest()  # without the interpreter's lock, as ONNX Runtime
 
 
 def obey(line: str, agent: Agent, model: HangingModel, folder: Path) -> None:
@@ -76,6 +88,8 @@ def obey(line: str, agent: Agent, model: HangingModel, folder: Path) -> None:
         ctypes.PyDLL(None).usleep(int(seconds * 1e6))
     elif what == "model":
         model.hang_s = seconds
+    elif what == "slow":
+        model.computes_s = seconds
     elif what == "memory":
         memory.exhaust()
     elif what == "camera":

@@ -212,6 +212,35 @@ def test_where_no_server_is_found_it_says_so_and_looks_again() -> None:
         assert talk.wait(AGAIN_S + 1).done == [Enrol(PLAIN, PLAIN.server)]
 
 
+def test_a_stranger_in_the_network_who_refuses_the_code_does_not_end_it() -> None:
+    talk = Talk.begun().hear(CodeSeen(PLAIN), NotLetIn(EnrolTrouble.UNREACHABLE), ServersFound(("10.0.0.66:8443",)))
+    talk.hear(NotLetIn(EnrolTrouble.REFUSED)).news()
+    assert talk.wait(AGAIN_S + 1).news() == [texts.CALLING]
+    assert talk.done[-1] == Enrol(PLAIN, PLAIN.server)
+
+
+def test_a_network_that_was_joined_is_not_left_for_another_try_at_the_server() -> None:
+    talk = Talk.begun().hear(CodeSeen(FULL), Joined(), NotLetIn(EnrolTrouble.UNREACHABLE), ServersFound(()))
+    talk.wait(AGAIN_S + 1)
+    assert talk.done == [Join(WIFI), Enrol(FULL, FULL.server), FindServers(), Enrol(FULL, FULL.server)]
+    talk.hear(NotLetIn(EnrolTrouble.UNREACHABLE), ServersFound(()), CodeSeen(FULL)).wait(AGAIN_S + 1)
+    assert talk.done.count(Join(WIFI)) == 1
+
+
+def test_an_enrolment_that_comes_after_all_counts_though_nobody_waited_for_it_any_longer() -> None:
+    talk = Talk.begun().hear(CodeSeen(PLAIN)).wait(dialogue.ANSWER_S + 1)
+    assert talk.state.phase is SetupPhase.FINDING
+    talk.hear(LetIn()).wait(dialogue.LAST_WORDS_S + 1)
+    assert talk.done[-1] == Restart()
+
+
+@pytest.mark.parametrize("shown", [[], [CodeSeen(FULL)], [CodeSeen(PLAIN)]], ids=["looking", "joining", "enrolling"])
+def test_a_press_for_what_is_open_already_is_answered(shown: list[SetupEvent]) -> None:
+    talk = Talk.begun().hear(*shown)
+    waits_for = talk.news()[-1]
+    assert talk.hear(BEGIN).news() == [waits_for]
+
+
 def test_a_device_that_cannot_join_networks_says_so_and_asks_the_server_all_the_same() -> None:
     talk = Talk.begun().hear(CodeSeen(FULL), NotJoined(JoinTrouble.UNABLE))
     assert talk.news()[-2:] == [texts.CANNOT_JOIN, texts.CALLING]

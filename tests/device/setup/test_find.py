@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -10,6 +12,7 @@ import pytest
 
 from device.setup.find import find_servers
 from server.identity.announced import Announcement, addresses_of
+from shared.enrolment import SERVICE
 
 pytest.importorskip("zeroconf", reason="zeroconf is not installed (pip install zeroconf)")
 HERE = ("127.0.0.1",)
@@ -43,6 +46,29 @@ def test_an_address_that_changes_is_announced_anew_and_none_at_all_ends_it() -> 
 def test_only_what_others_can_reach_is_announced(host: str, found: tuple[str, ...]) -> None:
     assert addresses_of(host) == found
     assert all(not address.startswith("127.") for address in addresses_of("0.0.0.0"))
+
+
+def test_answers_that_name_no_port_or_addresses_of_another_kind_are_left_out() -> None:
+    import zeroconf
+
+    network = zeroconf.Zeroconf(interfaces=["127.0.0.1"], ip_version=zeroconf.IPVersion.V4Only)
+    with closing(network):
+        for name, port, addresses in (("liar", 0, ["127.0.0.9"]), ("new", 18447, ["fd00::7", "127.0.0.7"])):
+            info = zeroconf.ServiceInfo(
+                SERVICE, f"{name}.{SERVICE}", port=port, parsed_addresses=addresses, server=f"{name}.local."
+            )
+            network.register_service(info)
+        found = [server for server in find_servers() if server.startswith("127.0.0.") or "fd00" in server]
+    assert found == ["127.0.0.7:18447"]
+
+
+def test_where_there_is_no_network_at_all_nobody_is_found() -> None:
+    code = "from device.setup.find import find_servers\nprint(find_servers(wait_s=0.1))"
+    command = ["unshare", "--net", *(["--map-root-user"] if os.geteuid() else []), sys.executable, "-c", code]
+    if shutil.which("unshare") is None or subprocess.run([*command[:-2], "-c", ""], capture_output=True).returncode:
+        pytest.skip("no network of its own can be had here (unshare)")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.returncode) == ("()", 0), done.stderr
 
 
 def test_without_the_library_nothing_is_found_and_nothing_ends() -> None:

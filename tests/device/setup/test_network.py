@@ -26,6 +26,7 @@ def test_a_network_is_tried_under_a_name_of_its_own_and_then_takes_the_old_one_s
     old, trial = "waycue Anna's home", "waycue Anna's home (new)"
     assert [call.arguments for call in nmcli.calls] == [
         ["radio", "wifi", "on"],
+        ["--get-values", "GENERAL.STATE", "connection", "show", "id", trial],
         ["connection", "delete", "id", trial],
         [
             *("connection", "add", "type", "wifi", "con-name", trial, "ssid", "Anna's home"),
@@ -90,6 +91,26 @@ def test_a_program_that_repeats_the_password_does_not_bring_it_into_the_log(
     with caplog.at_level(logging.DEBUG):
         assert network.join(HOME) == NotJoined(JoinTrouble.FAILED)
     assert PASSWORD not in caplog.text + nmcli.arguments + repr(HOME)
+
+
+def test_the_name_of_a_network_tells_where_somebody_lives_and_is_in_no_log(
+    nmcli: FakeNmcli, caplog: pytest.LogCaptureFixture
+) -> None:
+    nmcli.answers(("connection up", 10, f"Error: No network with SSID '{HOME.ssid}' found."))
+    with caplog.at_level(logging.DEBUG):
+        assert network.join(HOME) == NotJoined(JoinTrouble.NOT_FOUND)
+    assert "No network with SSID '…' found." in caplog.text
+    assert "Anna" not in caplog.text
+
+
+def test_a_network_that_worked_before_a_power_cut_is_not_left_for_one_that_does_not_work(nmcli: FakeNmcli) -> None:
+    trial = "waycue Anna's home (new)"
+    nmcli.answers((f"connection show id {trial}", 0, "activated"), ("connection up", 4, "Secrets were required"))
+    assert network.join(HOME) == NotJoined(JoinTrouble.PASSWORD)
+    kept = nmcli.calls.index(next(call for call in nmcli.calls if "modify" in call.arguments))
+    assert [call.arguments for call in nmcli.calls[:kept] if "delete" in call.arguments] == [
+        ["connection", "delete", "id", "waycue Anna's home"]
+    ]
 
 
 def test_without_networkmanager_it_says_so(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from device.capture.source import VideoFrame
 from device.controls.actions import ButtonAction, Press
+from device.identity import identity
 from device.identity.identity import Identity
 from device.setup import texts
 from device.setup.kinds import Enrolled, Say, Watched
@@ -52,7 +56,12 @@ class Stage:
 
 @contextmanager
 def staged(
-    state: Path, *, enrolled: Enrolled | None = None, name: str = "", found: tuple[str, ...] = (), looks: bool = True
+    state: Path,
+    *,
+    enrolled: Enrolled | None = None,
+    name: str = "",
+    find: Callable[[], tuple[str, ...]] = lambda: (),
+    looks: bool = True,
 ) -> Iterator[Stage]:
     said: list[str] = []
     restarts: list[None] = []
@@ -63,7 +72,7 @@ def staged(
 
     owner = Owner(state, ClockFloor(state, CLOCK), enrolled, name)
     watched = Watched(online=False, fetching=False, guides=False)
-    ports = SetupPorts(say, lambda: watched, lambda: restarts.append(None), CLOCK, 190, find=lambda: found)
+    ports = SetupPorts(say, lambda: watched, lambda: restarts.append(None), CLOCK, 190, find=find)
     setup = Setup(owner, ports, looks=looks)
     setup.start()
     try:
@@ -80,9 +89,9 @@ def test_a_code_gives_the_device_its_identity_and_a_new_start(desk: Desk) -> Non
     with staged(desk.state) as stage:
         stage.show(code_of(desk), texts.ENROLLED)
         until(lambda: len(stage.restarts) == 1, "the restart")
-    identity = Identity.open(desk.state, floor=ClockFloor(desk.state, CLOCK))
-    assert identity is not None
-    assert (identity.device, (desk.state / FRESH).exists()) == ("anna", True)
+    made = Identity.open(desk.state, floor=ClockFloor(desk.state, CLOCK))
+    assert made is not None
+    assert (made.device, (desk.state / FRESH).exists()) == ("anna", True)
 
 
 def test_the_settings_name_of_the_device_is_not_overruled_and_the_code_stays_good(desk: Desk) -> None:
@@ -102,7 +111,7 @@ def test_a_card_that_takes_nothing_is_told(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_a_server_elsewhere_is_asked_with_the_same_code(desk: Desk) -> None:
-    with staged(desk.state, found=(NOBODY, desk.server)) as stage:
+    with staged(desk.state, find=lambda: (NOBODY, desk.server)) as stage:
         stage.show(code_of(desk, server=NOBODY), texts.ENROLLED)
     assert texts.NO_SERVER not in stage.said
 
@@ -110,6 +119,48 @@ def test_a_server_elsewhere_is_asked_with_the_same_code(desk: Desk) -> None:
 def test_where_nobody_is_found_it_is_told(desk: Desk) -> None:
     with staged(desk.state) as stage:
         stage.show(code_of(desk, server=NOBODY), texts.NO_SERVER)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example", "ü..de"])
+def test_a_host_that_can_be_no_name_is_told_at_once(tmp_path: Path, host: str) -> None:
+    code = SetupCode(f"{host}:8443", "anna", "K7QX-3M9T-0AZW-E4HB")
+    with staged(tmp_path) as stage:
+        stage.show(code, texts.NO_SERVER)
+
+
+def test_an_errand_that_fails_in_a_way_that_nobody_thought_of_is_told(tmp_path: Path) -> None:
+    def find() -> tuple[str, ...]:
+        raise RuntimeError("nobody thought of this")
+
+    code = SetupCode(NOBODY, "anna", "K7QX-3M9T-0AZW-E4HB")
+    with staged(tmp_path, find=find) as stage:
+        stage.show(code, texts.NO_SERVER)
+
+
+def test_power_that_goes_right_after_the_enrolment_costs_no_introduction(desk: Desk) -> None:
+    """What is left to do is on disk before the identity is."""
+    there: list[bool] = []
+
+    def store(*args: Any, **kwargs: Any) -> Path:
+        there.append((desk.state / FRESH).exists())
+        return real(*args, **kwargs)
+
+    real, identity.store = identity.store, store
+    try:
+        with staged(desk.state) as stage:
+            stage.show(code_of(desk), texts.ENROLLED)
+    finally:
+        identity.store = real
+    assert there == [True]
+
+
+def test_a_code_that_is_refused_brings_no_introduction_to_a_device_that_stays_whose_it_was(desk: Desk) -> None:
+    wrong = SetupCode(desk.server, "bert", "K7QX-3M9T-0AZW-E4HB")
+    with staged(desk.state, enrolled=Enrolled("anna", desk.server)) as stage:
+        stage.show(wrong, texts.OTHER_SERVER)
+        assert stage.setup.pressed(Press(ButtonAction.FLAG, 0.1))
+        until(lambda: texts.REFUSED in stage.said, "the refusal")
+    assert not (desk.state / FRESH).exists()
 
 
 def test_a_renewed_code_of_the_same_name_brings_no_second_introduction(desk: Desk) -> None:

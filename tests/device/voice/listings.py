@@ -84,3 +84,54 @@ HEADSET_AS_PHONE_SINK = (
 PI_5_SINKS = f"52\talsa_output.platform-107c701400.hdmi.hdmi-stereo\t{_FORMAT}\tSUSPENDED\n"
 USB_SINK = f"60\talsa_output.usb-C-Media_Electronics_Inc._USB_Audio_Device-00.analog-stereo\t{_FORMAT}\tIDLE\n"
 NO_CARD_SINKS = "1\tauto_null\tmodule-null-sink.c\ts16le 2ch 44100Hz\tIDLE\n"
+
+PACTL_LISTS = {
+    "sink": """Sink #3
+	State: SUSPENDED
+	Name: alsa_output.platform.hdmi
+	Description: HDMI
+	Mute: yes
+	Volume: front-left: 0 /   0% / -inf dB,   front-right: 0 /   0% / -inf dB
+	Balance: 0.00
+	Properties:
+		device.description = "HDMI"
+
+Sink #7
+	State: RUNNING
+	Name: {name}
+	Description: Mute: yes
+	Mute: {0}
+	Volume: front-left: 0 /   0% / -inf dB,   front-right: 52428 /  {1}% / -5.81 dB
+	Balance: 0.00
+	Base Volume: 65536 / 100% / 0.00 dB
+	Monitor Source: {name}.monitor
+""",
+    "sink-input": """Sink Input #12
+	Driver: protocol-native.c
+	Sink: 7
+	Mute: yes
+	Volume: mono: 0 /   0% / -inf dB
+	Properties:
+		application.name = "Player"
+		application.process.id = "{anothers}"
+
+Sink Input #13
+	Driver: protocol-native.c
+	Sink: 7
+	Corked: no
+	Mute: {0}
+	Volume: mono: 65536 / {1}% / 0.00 dB
+	Balance: 0.00
+	Properties:
+		application.name = "ALSA plug-in [python3.11]"
+		application.process.id = "{mine}"
+
+Sink Input #14
+	Sink: 7
+	Mute: no
+	Volume: (invalid)
+	Properties:
+		media.name = "loopback"
+""",
+}
+"""By kind, as pactl 16 writes them: {0} is the mute and {1} the percents of one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.voice import earcons
+from device.voice import earcons, portaudio
 from device.voice.espeak import Samples
 from device.voice.output_list import OutputList
 from device.voice.phrases import Phrases
+from device.voice.portaudio import SoundSystemHangs
+from device.voice.resting import FIRST_S
 from device.voice.sinks import UtteranceEnded, UtteranceStarted, VoiceEvent
-from device.voice.speakers import FAILED_S, HEADSET_CONNECTED, HEADSET_LOST, Speakers
+from device.voice.speakers import HANGS_S, HEADSET_CONNECTED, HEADSET_LOST, SOUND_WAS_OFF, Speakers
 from device.voice.voice import SpeechRate, Voice, VoiceUtterance
 from shared.clock import ManualClock, SystemClock
 from shared.sides import Side
@@ -153,7 +156,7 @@ def test_a_device_that_no_list_shows_is_tried_again_and_others_play_meanwhile(ow
         assert speakers.output is not None
         assert speakers.output.name == SPEAKERS
         wants = []
-        for later_s in (1.0, FAILED_S):
+        for later_s in (1.0, FIRST_S):
             clock.now_s += later_s
             speakers.watch()
             wants.append(speakers.wants_reopen)
@@ -165,6 +168,85 @@ def test_a_device_that_no_list_shows_is_tried_again_and_others_play_meanwhile(ow
         assert (speakers.output.name, speakers.news()) == ("bluealsa", HEADSET_CONNECTED)
     finally:
         speakers.close()
+
+
+def test_a_headset_that_stays_listed_and_takes_no_sound_is_left_for_an_output_that_does(
+    own_pulse: PulseChild, wearer: Wearer
+) -> None:
+    own_pulse.plug_in(HEADSET)
+    until(lambda: wearer.is_on(HEADSET), "the headset to be used")
+    own_pulse.control("suspend-sink", HEADSET, "1")
+    until(lambda: wearer.is_on(SPEAKERS), "another output")
+    assert wearer.voice.back_with == HEADSET_LOST
+    with own_pulse.record() as on_speakers:
+        wearer.say(1)
+        assert loud(on_speakers(), RATE_HZ)
+    own_pulse.plug_in("another")  # is the default now; whatever changes, the headset is not tried again so soon
+    until(lambda: wearer.is_on("another"), "the better one of those that work")
+
+
+@pytest.mark.parametrize("silenced", ["sink muted", "sink at 0", "stream muted"])
+def test_an_output_that_somebody_silenced_is_switched_on_and_what_was_not_heard_is_said_again(
+    own_pulse: PulseChild, wearer: Wearer, silenced: str
+) -> None:
+    wearer.say(1)
+    stream = own_pulse.control("list", "short", "sink-inputs").split("\t")[0]
+    command = {
+        "sink muted": ("set-sink-mute", SPEAKERS, "1"),
+        "sink at 0": ("set-sink-volume", SPEAKERS, "0"),
+        "stream muted": ("set-sink-input-mute", stream, "1"),
+    }[silenced]
+    until(lambda: not wearer.speakers._outputs.changed(), "calm")  # type: ignore[union-attr]
+    own_pulse.control(*command)
+    until(lambda: wearer.troubles[-1:] == [""], "the silence to be noticed and mended")
+    assert len(wearer.troubles) == 2  # VoiceLost and VoiceFound: the policy says again what nobody heard
+    was_off = silenced in ("sink muted", "sink at 0")  # a stream is made anew, unmuted
+    assert wearer.voice.back_with == (SOUND_WAS_OFF if was_off else "")
+    with own_pulse.record() as on_speakers:
+        wearer.say(2)
+        until(lambda: bool(loud(on_speakers(), RATE_HZ)) or np.abs(on_speakers()).max() > 400, "the note")
+
+
+def test_a_stream_that_was_moved_to_another_sink_comes_back_in_the_next_pause(
+    own_pulse: PulseChild, wearer: Wearer
+) -> None:
+    own_pulse.control("load-module", "module-null-sink", "sink_name=elsewhere")
+    wearer.say(1)
+    until(lambda: not wearer.speakers._outputs.changed(), "calm")  # type: ignore[union-attr]
+    stream, at, *_ = own_pulse.control("list", "short", "sink-inputs").split("\t")
+    own_pulse.control("move-sink-input", stream, "elsewhere")
+
+    def is_back() -> bool:
+        listed = own_pulse.control("list", "short", "sink-inputs").split("\t")
+        return len(listed) > 1 and listed[0] != stream and listed[1] == at
+
+    until(is_back, "the stream")
+    assert (wearer.troubles, wearer.news) == ([], [])
+
+
+def test_a_sound_server_that_hangs_is_left_alone_until_it_answers(own_pulse: PulseChild) -> None:
+    """A second call into PortAudio beside the one that hangs would use what that one frees."""
+    clock = ManualClock(CLOCK.monotonic_s())
+    speakers = Speakers(clock, outputs=OutputList(CLOCK))
+    speakers.open()
+    before = {thread.ident for thread in threading.enumerate()}
+    own_pulse.freeze()
+    try:
+        for _ in range(3):
+            with pytest.raises(SoundSystemHangs):
+                speakers.open()
+        inside = [thread for thread in threading.enumerate() if thread.name == "sound output"]
+        assert len(inside) == 1
+        assert {thread.ident for thread in inside}.isdisjoint(before)
+        assert not speakers.hangs
+        clock.now_s += HANGS_S + 1.0
+        assert speakers.hangs
+    finally:
+        own_pulse.thaw()
+    until(lambda: not portaudio.hangs(), "the call to come back")
+    speakers.open()
+    assert (speakers.is_alive, speakers.hangs) == (True, False)
+    speakers.close()
 
 
 def ears(samples: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -279,6 +279,37 @@ def test_a_sound_card_that_does_not_open_again_counts_as_broken_at_once() -> Non
     assert (*works, voice.works) == (True, False)
 
 
+class Replaced(Timeline):
+    """A headset that was lost and stands in for nobody since."""
+
+    silent = False
+
+    def news(self) -> str:
+        return "Headset lost."
+
+
+def test_what_was_said_of_an_earlier_trouble_is_not_said_again_of_the_next(tmp_path: Path) -> None:
+    clock, back = ManualClock(), list[str]()
+    program = tmp_path / "espeak-ng"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    voice = Voice(
+        Phrases(Espeak(program=str(program)), None),
+        Replaced(clock.monotonic_s, clock),
+        pace=SpeechRate(),
+        clock=clock,
+        walk_now=clock.monotonic_s,
+        on_trouble=lambda why: back.append(why or voice.back_with or "Voice is back."),
+    )
+    voice.open_sink()
+    assert voice.back_with == "Headset lost."
+    for number in (1, 2):
+        voice.say(VoiceUtterance(number, "note", 2))
+        voice._render_and_play(voice._jobs.get())  # type: ignore[arg-type]
+        program.write_text('#!/bin/sh\nexec espeak-ng "$@"\n')
+    assert back[1:] == ["Voice is back."]
+
+
 class Stuck:
     """A speech program that hangs until it is let go."""
 

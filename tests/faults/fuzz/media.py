@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from server.dataset import pictures
-from server.speech import sound
 from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import DatasetError, MediaError
+from shared.speech import sound
 from shared.wav import MAX_SOUND_S, decode_sound
 from tests.faults.fuzz.shape import patched
 from tests.faults.fuzz.target import Run, Target, scratch

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.database import store as db
+from server.dataset.came import Merged
 from server.dataset.folder import Dataset
-from server.dataset.merge import Merge, Merged
+from server.dataset.merge import Merge
 from shared.clock import Clock, ManualClock
 from shared.messages import ChunkRecord, CorrectionRecord, Part
 

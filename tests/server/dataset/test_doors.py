@@ -14,8 +14,8 @@ from server.dataset.sample_row import SampleRow
 from server.labelling import folder
 from server.labelling.footage import Chunk
 from server.review import decisions
-from server.speech import Transcript, proposal
 from server.web.app import create_app
+from shared.speech import Transcript, proposal
 from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House, moment, picture, sound, spoken
 from tests.server.dataset.table import ALL, AS_WRITTEN, REFUSED, REWORDED, safe

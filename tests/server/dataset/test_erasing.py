@@ -13,16 +13,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from server import speech
 from server.database import store as db
-from server.dataset import erasing
-from server.dataset.merge import Came, Merge, Merged, RecordCame
+from server.dataset import wishes
+from server.dataset.came import Came, Merged, RecordCame
+from server.dataset.merge import Merge
 from server.dataset.recover import recover
 from server.maintenance.check import check
 from server.review import decisions
 from server.review.decisions import ReviewDecision
+from shared import atomic, messages
 from shared.clock import ManualClock
 from shared.erasure import id_of
 from shared.messages import CorrectionHeard, EraseRecord, Part
@@ -81,6 +83,8 @@ def test_moments_of_a_time_are_gone_from_logs_database_files_and_review_and_othe
         assert data not in everything(house)
     for word in (b"bin", b"Caution"):
         assert word not in after["logs"]
+    for path in house.home.glob("waycue.sqlite*"):
+        assert b"bin on the left" not in path.read_bytes(), f"in a free page of {path.name}"
         assert word.decode() not in json.dumps(after["reviews"] + after["samples"] + after["records"])
     assert decisions.get(house.store, TWO.record.chunk_id) is None
     assert {row.sample_id for row in house.dataset.rows()} == {ONE.record.chunk_id, THREE.record.chunk_id}
@@ -230,7 +234,7 @@ def test_wish_and_records_in_one_batch_are_taken_in_their_order(house: House) ->
     ]
     outcomes = house.merge.put(batch)
     assert [one.state for one in outcomes] == ["merged", "merged", "merged", "refused", "merged"]
-    assert outcomes[3].reason == erasing.REFUSED
+    assert outcomes[3].reason == wishes.REFUSED
     assert [json.loads(row)[0] for row in left_of(house)["records"]] == [ONE.record.chunk_id, THREE.record.chunk_id]
 
 
@@ -245,7 +249,7 @@ def test_a_lost_database_is_built_again_without_what_was_erased_and_still_refuse
         recover(again.store, again.dataset, again.merge, ManualClock())
         assert [row.sample_id for row in again.dataset.rows()] == [ONE.record.chunk_id]
         assert [json.loads(row)[0] for row in left_of(again)["samples"]] == [ONE.record.chunk_id]
-        assert again.send(TWO)[0].reason == erasing.REFUSED
+        assert again.send(TWO)[0].reason == wishes.REFUSED
         assert erase(again, BY_TIME) == Merged("merged", new=False)
         assert check(again.home, ManualClock()).findings == ()
 
@@ -300,3 +304,47 @@ def test_what_is_understood_of_a_correction_is_told_to_its_device(house: House) 
     )
     assert count == 1
     assert told == [("pi-1", CorrectionHeard(SAID.record.correction_id, "Stop, curb ahead."))]
+
+
+def test_what_was_put_aside_of_an_erased_moment_is_erased_too(house: House) -> None:
+    part = next(part for part in ONE.record.parts if part.kind == "frame")
+    answer = house.put_part("pi-1", ONE.record.chunk_id, part, b"no picture, but a secret")
+    assert answer.state == "refused"
+    assert b"secret" in everything(house)
+    erase(house, wish(ONE.record.chunk_id))
+    assert b"secret" not in everything(house)
+
+
+def test_the_folders_of_deleted_files_are_synced_before_the_wish_is_acknowledged(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.send_all([ONE, TWO])
+    synced: list[Path] = []
+    sync = atomic.fsync_dir
+    monkeypatch.setattr(atomic, "fsync_dir", lambda folder: (synced.append(folder), sync(folder)))
+    erase(house, wish(TWO.record.chunk_id))
+    assert {house.dataset.folder / "frames", house.dataset.folder / "audio"} <= set(synced)
+
+
+def test_a_wish_about_more_records_than_a_message_names_is_done_and_the_next_one_is_read(house: House) -> None:
+    many = 4100
+    body = messages.to_dict(ONE.record)
+    with house.store.writing() as connection:
+        connection.execute(
+            insert(db.records),
+            [
+                {
+                    "device": "pi-1",
+                    "record_id": f"pi-1-b00t-{number:05d}",
+                    "kind": "chunk",
+                    "chunk_id": f"pi-1-b00t-{number:05d}",
+                    "body": {**body, "chunk_id": f"pi-1-b00t-{number:05d}"},
+                    "received_at": 1.0,
+                }
+                for number in range(100, 100 + many)
+            ],
+        )
+    assert len(erase(house, wish(boot_id="b00t", from_s=0.0, to_s=1e6)).erased) == many
+    assert house.send(moment(7, device="pi-1", seed=3))[0].reason == wishes.REFUSED
+    with house.store.reading() as connection:
+        assert wishes.unapplied(connection) == []

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from server.database import store as db
 from server.dataset import sample_row, wording
-from server.dataset.merge import Merged
+from server.dataset.came import Merged
 from server.dataset.sample_row import SampleRow
 from server.review import decisions
 from server.review.decisions import ReviewDecision
@@ -133,10 +133,15 @@ def test_a_correction_that_is_heard_becomes_the_proposed_wording(house: House) -
     house.send_all([sent, said])
     assert house.dataset.rows()[0].flags == ("wearer", "correction")
     assert house.dataset.rows()[0].llm_correction == ""  # the wearer objected; nobody has listened yet
-    [(device, correction_id, path)] = house.merge.unheard()
-    assert path.read_bytes() == sound(5)
+    [waiting] = house.merge.unheard()
+    assert waiting.wav.read_bytes() == sound(5)
+    assert waiting.record == said.record
     house.merge.put_transcript(
-        device, correction_id, transcript="cone on the left", confidence=0.9, proposal="Caution, cone on the left."
+        waiting.device,
+        said.record.correction_id,
+        transcript="cone on the left",
+        confidence=0.9,
+        proposal="Caution, cone on the left.",
     )
     row = house.dataset.rows()[0]
     assert (row.instruction, row.source, row.author) == ("Caution, cone on the left.", "wearer_voice", "Ada")

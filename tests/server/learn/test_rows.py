@@ -20,10 +20,10 @@ from server import walks
 from server.dataset import material, pictures
 from server.dataset.folder import Dataset
 from server.dataset.material import Senses
-from server.dataset.sample_row import SampleRow
+from server.dataset.sample_row import SampleRow, to_dict
 from server.dataset.teaching import training_rows
 from server.gate import cases
-from server.learn import examples, nightly
+from server.learn import examples, nightly, tonight
 from server.learn.examples import ViewPlan
 from server.model import checkpoint as checkpoints
 from shared.chunk_format import SAMPLE_RATE_HZ
@@ -50,6 +50,28 @@ def test_only_confirmed_rows_of_the_training_split_teach() -> None:
 def test_confirmed_silence_teaches() -> None:
     silent = replace(ROW, ground_truth="")
     assert training_rows([silent]) == [silent]
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "blurred", "unblurred"),
+    [
+        (None, "Stop, person ahead.", True, True),
+        (5, "Stop, person ahead.", True, True),
+        ("0 regions", "Stop, person ahead.", True, True),
+        ("1 regions", "Stop, curb ahead.", True, False),
+        ("1 regions", "Stop, person ahead.", False, False),
+        ("whole", "Stop, curb ahead.", False, False),
+    ],
+)
+def test_what_was_hidden_from_a_picture_is_not_taught_from_it(
+    said: object, text: str, blurred: bool, unblurred: bool, tmp_path: Path
+) -> None:
+    dataset = Dataset(tmp_path)
+    row = replace(ROW, ground_truth=text, extra={} if said is None else {"hidden": said})
+    with dataset.appending():
+        dataset.append([to_dict(row)])
+    assert bool(tonight.view_of(dataset).teaching) is blurred
+    assert bool(tonight.view_of(dataset, blurred=False).teaching) is unblurred
 
 
 @pytest.fixture(scope="module")

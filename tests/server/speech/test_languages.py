@@ -16,16 +16,17 @@ import pytest
 
 from server import config as server_config
 from server.review import decisions
-from server.speech import NOTHING, Transcriber, open_transcriber, proposal, transcribe_waiting, understood
-from server.speech.language_grammar import grammar_of
-from server.speech.vote import vote_in
+from server.speech import open_transcriber, transcribe_waiting
 from shared import languages, vocabulary
 from shared.errors import ConfigError
 from shared.languages import Language
 from shared.languages.language import read
+from shared.speech import NOTHING, Transcriber, proposal, understood
+from shared.speech.language_grammar import grammar_of
+from shared.speech.vote import vote_in
 from tests.server.dataset.moments import House, moment, spoken
-from tests.server.speech.voices import needs_espeak, say
 from tests.shared.languages import made_up
+from tests.shared.speech.voices import needs_espeak, say
 
 MODEL = Path(pocketsphinx.get_model_path()) / "en-us"
 WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from server.speech import NOTHING, Transcriber, Transcript, open_transcriber, proposal, transcribe_waiting
+from server.speech import open_transcriber, transcribe_waiting
 from shared import vocabulary
 from shared.chunk_format import SAMPLE_RATE_HZ
+from shared.speech import NOTHING, Transcriber, Transcript, proposal
 from shared.wav import decode_sound
 from tests.server.dataset.moments import House, moment, spoken
-from tests.server.speech.voices import RECORDINGS, as_wav, needs_espeak, needs_recordings, over, say
+from tests.shared.speech.voices import RECORDINGS, as_wav, needs_espeak, needs_recordings, over, say
 
 NAMES = list(vocabulary.load().objects)
 SIDES = [vocabulary.SIDES_SEEN[n % 3] for n in range(len(NAMES))]

@@ -14,9 +14,10 @@ from transformers import (
     WhisperForConditionalGeneration,
 )
 
-from server.speech import NOTHING, open_transcriber
+from server.speech import open_transcriber
 from shared.errors import ConfigError, MediaError
-from tests.server.speech.voices import as_wav, needs_espeak, say
+from shared.speech import NOTHING
+from tests.shared.speech.voices import as_wav, needs_espeak, say
 
 
 @pytest.fixture(scope="module")

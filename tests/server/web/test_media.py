@@ -17,7 +17,7 @@ def paths(site: str) -> dict[str, str]:
     return {name: row[f"{name}_path"] for name in ("frame", "audio", "clip", "correction_audio")}
 
 
-def test_each_file_comes_whole_with_its_type_and_may_be_kept(site: str) -> None:
+def test_each_file_comes_whole_with_its_type_and_no_browser_keeps_a_copy(site: str) -> None:
     expected = {
         "frame": ("image/jpeg", picture(3)),
         "audio": ("audio/wav", sound(3)),
@@ -28,7 +28,7 @@ def test_each_file_comes_whole_with_its_type_and_may_be_kept(site: str) -> None:
         answer = ask(f"{site}/media/{path}")
         assert (answer.status, answer.headers["content-type"], answer.body) == (200, *expected[name])
         assert answer.headers["accept-ranges"] == "bytes"
-        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["cache-control"] == "no-store"
 
 
 def test_a_player_may_ask_for_a_range(site: str) -> None:

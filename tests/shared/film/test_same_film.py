@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -73,6 +74,65 @@ def test_recordings_that_were_joined_are_walked_and_labelled_to_the_end_and_the_
     assert len(pictures) == 6
     assert known.joins == 2
     assert "its times begin again or jump" in known.notes[0]
+
+
+def with_b_frames(path: Path, codec: str) -> Path:
+    """60 pictures of which some are decoded later than they are shown."""
+    with av.open(str(path), "w") as out:
+        stream = cast(av.VideoStream, out.add_stream(codec, rate=15))
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        stream.codec_context.max_b_frames = 2
+        stream.options = {"bf": "3", "b-adapt": "0"} if codec == "libx264" else {}
+        for number in range(60):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(films.corners(bar=number / 60), format="rgb24")))
+        out.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.avi", "libx264"), ("b.avi", "mpeg4"), ("c.mpg", "mpeg2video"), ("d.mkv", "libx264"), ("e.flv", "libx264")],
+)
+def test_no_picture_is_lost_where_the_stamps_of_b_frames_are_made_up(
+    name: str, codec: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    film = with_b_frames(tmp_path / name, codec)
+    seen = walked(film)
+    assert len(seen.times) == 60
+    assert np.diff(seen.times).max() <= 2.1 / 15
+    assert seen.times[-1] == pytest.approx(59 / 15, abs=1.1 / 15)
+    assert "damaged" not in caplog.text
+    bars = [bar_of(image) for image in labelled(film)[1]]
+    assert bars == pytest.approx([0.25, 0.75], abs=0.05)
+
+
+def bar_of(image: NDArray[np.uint8]) -> float:
+    """Where the white bar of films.corners is, 0 to 1."""
+    return (float(image[115:125].min(-1).mean(0).argmax()) - 80) / 160
+
+
+def bytes_read() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+@pytest.mark.parametrize("suffix", ["ts", "h264"])
+def test_a_film_that_cannot_be_sought_in_is_read_once_and_gives_what_each_chunk_gives_alone(
+    suffix: str, tmp_path: Path
+) -> None:
+    if suffix == "ts":
+        one = films.make(tmp_path / "one.ts", seconds=8.0, fps=15.0)
+        film = footage.find(joined(tmp_path / "all.ts", one, one))
+    else:
+        film = footage.find(raw(tmp_path / "raw.h264", "libx264", "h264"), untimed_fps=5.0)
+    assert not film.sought
+    alone = [footage.read(film, number) for number in range(film.chunks)]
+    with closing(footage.Reel(film)) as reel:
+        before = bytes_read()
+        together = [reel.read(number) for number in range(film.chunks)]
+        assert bytes_read() - before < 3 * film.path.stat().st_size + 500_000  # a decoder each for picture and sound
+        again = [reel.read(number) for number in (film.chunks - 2, 0, 0, 3)]  # a person goes back and forth
+    assert together == alone
+    assert again == [alone[number] for number in (film.chunks - 2, 0, 0, 3)]
 
 
 def raw(path: Path, codec: str, form: str) -> Path:

@@ -82,6 +82,28 @@ def test_what_is_missing_is_named_with_its_file_and_key(tmp_path: Path, name: st
         ("announcements.toml", set_to("texts", "Storage full.", "Eunitnoc."), r"'eunitnoc' is an order to walk on"),
         ("announcements.toml", set_to("texts", "Storage full.", "..."), r"which holds no words"),
         ("announcements.toml", set_to("texts", "Not sure, check left.", "Thgir."), r"says left 0 times, not 1"),
+        (
+            "announcements.toml",
+            set_to("texts", "Battery {1} percent.", "Yrettab tnecrep."),
+            "placeholders are not those",
+        ),
+        ("announcements.toml", set_to("texts", "Battery {1} percent.", "Yrettab {2} tnecrep."), "placeholders are not"),
+        (
+            "announcements.toml",
+            set_to("texts", "Battery {1} percent.", "Yrettab {name}."),
+            "placeholders are not those",
+        ),
+        ("announcements.toml", set_to("texts", "Profile: {name}.", "Eliforp: {1}."), "placeholders are not those"),
+        (
+            "announcements.toml",
+            set_to("texts", "Profile: {name}.", "Eliforp: {name} {things}."),
+            "placeholders are not",
+        ),
+        ("announcements.toml", set_to("texts", "Storage full.", "Lluf {Egarots}."), r"'\{' cannot be said"),
+        ("announcements.toml", set_to("texts", "Storage full.", "Lluf\u0000 egarots."), "cannot be said"),
+        ("announcements.toml", set_to("joins", "and", ""), r"\[joins\] and is missing"),
+        ("guidance.toml", set_to("openers", "stop", "pots {"), r"'\{' cannot be said"),
+        ("guidance.toml", set_to("exact", "Stop.", "Pots {body}."), r"'\{' cannot be said"),
     ],
 )
 def test_words_that_would_mislead_are_refused_when_the_language_is_loaded(

@@ -94,6 +94,66 @@ def test_a_warning_cuts_an_answer_and_an_answer_waits_for_a_warning() -> None:
     assert walk.spoken[-1][1].why == "asked"
 
 
+def test_a_question_whose_answer_waits_is_noted_at_once_and_answered_right_behind_the_warning() -> None:
+    walk = Walk()
+    walk.look(Hazard("curb", "ahead", 0.99))
+    state, actions = policy.step(walk.state, AheadAsked(), walk.now_s, walk.settings)
+    assert actions == (policy.Note(),)
+    assert state.speaking is not None
+    ended = policy.SpeechEnded(state.speaking.utterance)
+    _, actions = policy.step(state, ended, walk.now_s + 0.5, walk.settings)
+    assert [(action.text, action.why) for action in actions if isinstance(action, policy.Speak)] == [
+        ("Stop, curb ahead.", "asked")
+    ]
+
+
+def test_who_asks_again_hears_the_new_answer_at_once_from_its_beginning() -> None:
+    walk = Walk()
+    walk.look(BIN)
+    walk.give(AheadAsked())
+    walk.wait(0.3)
+    walk.look(POLE)
+    walk.give(AheadAsked())
+    walk.give(AheadAsked())
+    assert [speak.text for _, speak in walk.spoken] == ["Caution, bin on the left.", *["Caution, pole ahead."] * 2]
+    assert len(walk.cuts) == 2
+    walk.wait(20.0)
+    assert len(walk.spoken) == 3
+    assert not [action for _, action in walk.actions if isinstance(action, policy.Note)]
+
+
+def test_an_answer_that_is_cut_off_by_a_warning_with_the_same_words_is_not_said_again() -> None:
+    walk = Walk()
+    walk.look(Hazard("curb", "ahead", 0.7))
+    walk.give(AheadAsked())
+    walk.look(Hazard("curb", "ahead", 0.99))
+    assert [(speak.text, speak.why) for _, speak in walk.spoken] == [
+        ("Stop, curb ahead.", "asked"),
+        ("Stop, curb ahead.", "hazard"),
+    ]
+    walk.wait(20.0)
+    assert len(walk.spoken) == 2
+
+
+def test_a_question_that_is_answered_at_once_needs_no_tick() -> None:
+    walk = Walk()
+    walk.look(BIN)
+    _, actions = policy.step(walk.state, AheadAsked(), walk.now_s, walk.settings)
+    assert not [action for action in actions if isinstance(action, policy.Note)]
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["waiting for a warning", "cut off by one"])
+def test_an_answer_that_comes_late_is_about_the_newest_look(cut: bool) -> None:
+    walk = Walk()
+    walk.look(POLE)
+    walk.give(AheadAsked()) if cut else None
+    walk.look(Hazard("curb", "ahead", 0.99))
+    walk.give(AheadAsked()) if not cut else None
+    walk.look(BIN)
+    walk.wait(10.0)
+    assert [speak.text for _, speak in walk.spoken if speak.why == "asked"][-1] == "Caution, bin on the left."
+
+
 @given(story=st.lists(st.one_of(events, st.just(AheadAsked())), max_size=60))
 @settings(max_examples=60, deadline=None)
 def test_whatever_happened_an_answer_is_one_short_line_of_the_grammar(story: list[policy.Event]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.health.power import news
-from device.health.power.news import BATTERY_EMPTY, CHARGING, LOW_POWER, ON_BATTERY, POWER_TEXTS
+from device.health.power.news import BATTERY_EMPTY, BATTERY_UNKNOWN, CHARGING, LOW_POWER, ON_BATTERY, POWER_TEXTS
 from device.health.power.reading import PowerReading
 from shared import monitor, vocabulary
 from tests.device.health.power.traces import EVERY_S, Battery, reset_at, texts, told, with_jumps
@@ -98,6 +99,25 @@ def test_a_walk_that_begins_low_is_told_once_what_there_is(percent: float, said:
 
 def test_no_level_is_told_while_it_charges() -> None:
     assert texts(Battery(full=4.0).charged(60, from_s=0.0, to=90.0)) == []
+
+
+def test_a_battery_that_falls_although_it_is_fed_is_told() -> None:
+    def fed(percents: Iterable[float]) -> list[str]:
+        return texts([(EVERY_S * n, PowerReading(percent, charging=True)) for n, percent in enumerate(percents)])
+
+    assert levels(fed(50 - n / 10 for n in range(480))) == [30, 15, 5]  # a bank that gives too little
+    assert fed(12 + n / 10 for n in range(300)) == []
+    assert fed(30 + (n % 3 - 1) for n in range(300)) == []  # a gauge that wavers
+
+
+def test_a_gauge_that_falls_silent_is_told_once_and_its_last_figure_is_forgotten() -> None:
+    state, said = news.PowerState(), list[str]()
+    for number in range(40):
+        reading = PowerReading(57.0) if number < 20 or number in (22, 23) else PowerReading()
+        state, pieces = news.step(state, reading, EVERY_S * number)
+        said += [piece.text for piece in pieces]
+        assert (state.percent is None) == (number < 2 or number >= 30)
+    assert said == [BATTERY_UNKNOWN]
 
 
 def test_a_plug_is_told_once_it_is_sure_and_bouncing_is_not() -> None:

@@ -1,6 +1,6 @@
 """Spoken corrections → words with pocketsphinx: embedded, offline, no model to fetch.
 
-It listens for the sentences of `server.speech.grammar` only, which is what makes an old acoustic model good enough:
+It listens for the sentences of `shared.speech.grammar` only, which is what makes an old acoustic model good enough:
 there are some hundred things to tell apart, not a language. It listens several times to slightly different views of
 the sound (slower and deeper, as its model is used to; with and without a floor of noise, which hides what no room has)
 and lets the hearings vote by meaning. A split vote is no understanding: a wrong hazard is worse than none.
@@ -15,22 +15,21 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pocketsphinx
 from numpy.typing import NDArray
 
-from server.speech import grammar
-from server.speech.language_grammar import grammar_of
-from server.speech.sound import MARGIN_S, pitch_hz, spoken_part
-from server.speech.transcript import NOTHING, Transcript
-from server.speech.vote import vote, vote_in
 from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.errors import ConfigError
 from shared.languages import Language
 from shared.languages.language import LanguageTables
+from shared.speech import acoustic, grammar
+from shared.speech.acoustic import AcousticFiles
+from shared.speech.language_grammar import grammar_of
+from shared.speech.sound import MARGIN_S, pitch_hz, spoken_part
+from shared.speech.transcript import NOTHING, Transcript
+from shared.speech.vote import vote, vote_in
 from shared.wav import decode_sound, resample
 
 logger = logging.getLogger(__name__)
@@ -61,24 +60,26 @@ HIGH_VIEWS = (SoundView(0.9, -45.0), SoundView(0.9, None), SoundView(0.85, -45.0
 class PocketsphinxTranscriber:
     """Transcriber over the vocabulary's grammar. Safe from any thread; one sound at a time."""
 
-    def __init__(self, language: Language, model: Path | None = None) -> None:
-        """model: for a language other than English, folder with an acoustic model and a dictionary (*.dict or *.dic)
-
-        raises: ConfigError where it holds none
-        """
+    def __init__(self, language: Language, files: AcousticFiles | None = None) -> None:
+        """files: shared.speech.acoustic.files_for the language; None = English, which pocketsphinx brings along"""
         self._lock = threading.Lock()
         self._decoder: Any = None
         self._language = language
-        self._files = None if model is None else _found(model)
+        self._files = files
+
+    def open(self) -> None:
+        """Load the model, which the first sound does otherwise. Raises: ConfigError."""
+        with self._lock:
+            if self._decoder is None:
+                self._decoder = self._opened()
 
     def transcribe(self, wav: bytes) -> Transcript:
         """Raises: MediaError where `wav` is no sound; ConfigError where the grammar can not be used."""
         samples = spoken_part(decode_sound(wav))
         if not samples.size:
             return NOTHING
+        self.open()
         with self._lock:
-            if self._decoder is None:
-                self._decoder = self._opened()
             samples = samples[: int(_MOST_S * SAMPLE_RATE_HZ)]
             hearings = [listen(self._decoder, seen(samples, view)) for view in views(samples)]
         spoken_s = samples.size / SAMPLE_RATE_HZ - 2 * MARGIN_S
@@ -90,7 +91,7 @@ class PocketsphinxTranscriber:
         tables = self._language.tables
         if tables is None or self._files is None:
             return _decoder()
-        return _decoder_of(tables, *self._files)
+        return _decoder_of(tables, self._files)
 
 
 def views(samples: NDArray[np.float32]) -> tuple[SoundView, ...]:
@@ -118,50 +119,43 @@ def listen(decoder: Any, samples: NDArray[np.float32]) -> str:
     return "" if hypothesis is None else str(hypothesis.hypstr)
 
 
-def _found(folder: Path) -> tuple[Path, Path]:
-    """(acoustic model, dictionary) in a folder. Raises: ConfigError."""
-    models = sorted(path.parent for path in folder.rglob("mdef"))
-    dictionaries = sorted(path for path in folder.rglob("*") if path.suffix in (".dict", ".dic"))
-    if len(models) != 1 or len(dictionaries) != 1:
-        raise ConfigError(
-            f"speech.model is {str(folder)!r}, which holds {len(models)} acoustic models (mdef) and "
-            f"{len(dictionaries)} dictionaries (*.dict, *.dic).",
-            hint="It must hold one of each.",
-        )
-    return models[0], dictionaries[0]
-
-
-def _decoder_of(tables: LanguageTables, acoustic: Path, dictionary: Path) -> Any:
+def _decoder_of(tables: LanguageTables, files: AcousticFiles) -> Any:
     """For another language. Raises: ConfigError."""
-    _probe(acoustic, dictionary)
+    _probe(files)
     try:
-        decoder = _made(hmm=str(acoustic), dict=str(dictionary))
+        decoder = _made(hmm=str(files.model), dict=str(files.dictionary))
         text, left_out = grammar_of(tables, lambda word: decoder.lookup_word(word) is not None)
         if left_out:
-            logger.warning("%s lacks words of these, which are not heard: %s", dictionary.name, ", ".join(left_out))
+            logger.warning(
+                "%s lacks words of these, which are not heard: %s", files.dictionary.name, ", ".join(left_out)
+            )
         _listen_for(decoder, text)
     except (RuntimeError, ValueError) as error:
-        raise ConfigError(f"The speech recogniser can not start ({error}).", hint=f"Is {acoustic} whole?") from error
+        raise ConfigError(f"The speech recogniser can not start ({error}).", hint=f"Is {files.model} whole?") from error
     return decoder
 
 
-def _probe(acoustic: Path, dictionary: Path) -> None:
+def _probe(files: AcousticFiles) -> None:
     """Open a model in another process first: pocketsphinx ends its process over a torn one. Raises: ConfigError."""
     code = "import sys, pocketsphinx; pocketsphinx.Decoder(hmm=sys.argv[1], dict=sys.argv[2], lm=None)"
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code, str(acoustic), str(dictionary)], capture_output=True, timeout=_PROBE_S
+            [sys.executable, "-c", code, str(files.model), str(files.dictionary)], capture_output=True, timeout=_PROBE_S
         )
     except subprocess.TimeoutExpired:
-        raise ConfigError(f"{acoustic} was not opened within {_PROBE_S:.0f} s.", hint="Is it whole?") from None
+        raise ConfigError(f"{files.model} was not opened within {_PROBE_S:.0f} s.", hint="Is it whole?") from None
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise ConfigError(
-            f"{acoustic} is no acoustic model that pocketsphinx reads ({' '.join(said)}).", hint="Fetch it again."
+            f"{files.model} is no acoustic model that pocketsphinx reads ({' '.join(said)}).", hint="Fetch it again."
         )
 
 
 def _made(**options: str) -> Any:
+    try:
+        import pocketsphinx
+    except ModuleNotFoundError as error:
+        raise ConfigError("pocketsphinx is not installed.", hint=acoustic.INSTALL_HINT) from error
     return pocketsphinx.Decoder(
         samprate=float(SAMPLE_RATE_HZ),
         lm=None,

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from server.speech.grammar import NOTHING_WORDS, trimmed
-from server.speech.transcript import NOTHING, Transcript
 from shared import languages, vocabulary
 from shared.languages import Language, guard
 from shared.languages.understood import UNKNOWN, canonical_words
+from shared.speech.grammar import NOTHING_WORDS, trimmed
+from shared.speech.transcript import NOTHING, Transcript
 from shared.vocabulary import Slots
 
 _Votes = Sequence[tuple[str, Slots]]

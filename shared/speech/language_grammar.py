@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from server.speech.grammar import EVERYDAY, odds, sharpened, sometimes
 from shared import vocabulary
 from shared.languages import guard
 from shared.languages.files import AS
 from shared.languages.language import LanguageTables
+from shared.speech.grammar import EVERYDAY, odds, sharpened, sometimes
 from shared.vocabulary.table import ALERT
 
 Odds = dict[str, float]

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.speech import NOTHING, Transcript, proposal, understood
-from server.speech.grammar import NOTHING_WORDS, grammar, spoken, trimmed, without_r, words_of
-from server.speech.vote import vote
 from shared import vocabulary
+from shared.speech import NOTHING, Transcript, proposal, understood
+from shared.speech.grammar import NOTHING_WORDS, grammar, spoken, trimmed, without_r, words_of
+from shared.speech.vote import vote
 
 
 def test_every_object_synonym_side_and_modifier_can_be_said() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from server.speech.sound import spoken_part
 from shared.chunk_format import SAMPLE_RATE_HZ
+from shared.speech.sound import spoken_part
 from shared.wav import decode_sound
-from tests.server.speech.voices import as_wav, needs_espeak, say
+from tests.shared.speech.voices import as_wav, needs_espeak, say
 
 
 def test_silence_and_even_noise_and_a_click_hold_no_speech() -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from server.speech.grammar import NOTHING_WORDS
 from shared import languages, vocabulary
 from shared.languages import Language
+from shared.speech.grammar import NOTHING_WORDS
 
 CONFIDENCE_LEAST = 0.6  # two of three hearings; below it a person should listen before anything is proposed
 

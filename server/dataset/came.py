@@ -1,0 +1,72 @@
+"""What comes from devices to be merged, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from server.dataset.lookup import Key
+from shared import erasure
+from shared.messages import EraseRecord, Part, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What became of a record or a part; only `merged` lets a device delete its copy."""
+
+    state: Literal["merged", "refused", "gone"]
+    """gone: the file's bytes are neither where they were said to be nor in the dataset."""
+    reason: str = ""
+    new: bool = True
+    erased: frozenset[str] = frozenset()
+    """Of an erasure: ids of the records that are gone, or must never be taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCame:
+    """A sidecar. kind: what its envelope called it."""
+
+    device: str
+    kind: str
+    record: Record
+
+    @property
+    def key(self) -> Key:
+        record = self.record
+        return self.device, record.erase_id if isinstance(record, EraseRecord) else erasure.id_of(record)
+
+
+@dataclass(frozen=True, slots=True)
+class FileCame:
+    """A payload file, synced and checked against `part.sha256` by the caller; it is moved, not copied."""
+
+    device: str
+    record_id: str
+    part: Part
+    path: Path
+
+    @property
+    def key(self) -> Key:
+        return self.device, self.record_id
+
+
+Came = RecordCame | FileCame
+
+
+def in_turn(entries: Sequence[Came]) -> Iterator[list[Came]]:
+    """The entries in order, in as few pieces as there may be: an erasure is one by itself."""
+    some: list[Came] = []
+    for entry in entries:
+        if isinstance(entry, RecordCame) and isinstance(entry.record, EraseRecord):
+            yield from filter(None, (some, [entry]))
+            some = []
+        else:
+            some.append(entry)
+    if some:
+        yield some
+
+
+def is_new_correction(entry: Came, outcome: Merged) -> bool:
+    return isinstance(entry, FileCame) and entry.part.kind == "correction_audio" and outcome.state == "merged"
