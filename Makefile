@@ -16,7 +16,8 @@ setup: ## system packages (with apt where allowed) and .venv; safe to repeat
 demo: setup ## the whole loop on a rendered walk; VIDEO=path runs its first half on your own video (EYES=package.tgz: offline)
 	@$(PYTHON_IN_VENV) -m scripts.demo$(if $(VIDEO), --video "$(VIDEO)")$(if $(EYES), --eyes "$(EYES)")
 
-test: check ## lint, types and import contracts, then every test; ARGS="tests/link -x" for some
+test: setup ## lint, types, import contracts and every test; ARGS="tests/link -x" for some tests
+	@scripts/check$(if $(ARGS),, quick)
 	@scripts/test$(if $(ARGS), $(ARGS))
 
 check: setup ## ruff, mypy --strict, import-linter, shellcheck where installed

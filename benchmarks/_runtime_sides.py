@@ -26,8 +26,7 @@ from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
 from benchmarks._retrained import TEXT
 from benchmarks._retrained import VISION as VISION_SHAPE
-from exporters.onnx.graphs import export_graphs
-from exporters.onnx.lean import lean
+from exporters.onnx.graphs import export_decoder, export_graphs
 from exporters.onnx.quantise import quantise_decoder, quantise_vision
 from server.learn.nightly import STARTER_FOLDER
 from server.model import checkpoint as checkpoints
@@ -93,13 +92,13 @@ def bundles(shape: Shape, home: Path) -> dict[str, Path]:
     for folder in folders.values():
         folder.mkdir(parents=True)
     made, plain = shape.checkpoint, folders["float32"]
-    export_graphs(made.model, made.head, plain, size_px=made.preprocessing.size_px, in_place=False)
+    export_graphs(made.model, made.head, plain, size_px=made.preprocessing.size_px)
+    rewritten = home / shape.name / DECODER
+    (plain / DECODER).rename(rewritten)
+    export_decoder(made.model, plain / DECODER)
     made.tokenizer.backend_tokenizer.save(str(plain / TOKENIZER))
     quantise_vision(plain / VISION, folders["quantised"] / VISION)
     quantise_decoder(plain / DECODER, folders["quantised"] / DECODER)
-    rewritten = home / shape.name / DECODER
-    shutil.copyfile(plain / DECODER, rewritten)
-    lean(rewritten, made.model.model.text_model.rotary_emb)
     quantise_decoder(rewritten, folders["in-place"] / DECODER)
     quantise_decoder(rewritten, folders["in-place-4-bit"] / DECODER, bits=4)
     rewritten.unlink()

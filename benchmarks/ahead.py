@@ -101,17 +101,25 @@ class Answer:
 
 def answers(report: Mapping[str, Any], times_s: Sequence[float], length_s: Callable[[str], float]) -> list[Answer]:
     """Of each question the first one that was decided after it. length_s: of a warning by its text"""
-    said = [entry for entry in report["announced"] if entry["why"] == "asked" or entry["text"].startswith(ANSWERS)]
     warned = [entry for entry in report["guidance"] if entry["tier"] == 1 and entry["heard_s"] is not None]
-    ends_s = [(entry["heard_s"], entry["heard_s"] + length_s(entry["text"])) for entry in warned]
+    spans_s = [(entry["heard_s"], entry["heard_s"] + length_s(entry["text"])) for entry in warned]
+    heard = list(filter(_answers, report["announced"]))
     found = []
     for t_s, until_s in zip(times_s, [*times_s[1:], float("inf")], strict=True):
-        heard = [entry for entry in said if t_s <= entry["t_s"] < until_s and entry["heard_s"] is not None]
-        if heard:
-            at_s = heard[0]["heard_s"]
-            before = [end_s for begin_s, end_s in ends_s if begin_s < at_s and end_s > t_s]
-            found.append(Answer(heard[0]["text"], at_s - t_s, at_s - max(before) if before else None))
+        first = next((entry for entry in heard if t_s <= entry["t_s"] < until_s), None)
+        found += [] if first is None else [_answer(first, t_s, spans_s)]
     return found
+
+
+def _answers(entry: Mapping[str, Any]) -> bool:
+    asked = entry["why"] == "asked" or entry["text"].startswith(ANSWERS)
+    return bool(asked and entry["heard_s"] is not None)
+
+
+def _answer(entry: Mapping[str, Any], asked_s: float, warnings_s: Sequence[tuple[float, float]]) -> Answer:
+    at_s = entry["heard_s"]
+    before = [end_s for begin_s, end_s in warnings_s if begin_s < at_s and end_s > asked_s]
+    return Answer(entry["text"], at_s - asked_s, at_s - max(before) if before else None)
 
 
 def figures(

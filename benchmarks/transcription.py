@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from device.transcription.listening import HeardWords, ListenPlan, listen
+from device.transcription.listening import ListenPlan, ListenResult, listen
 from shared import atomic, vocabulary
 from shared.clock import SystemClock
 from tests.shared.speech.voices import say
@@ -49,7 +49,7 @@ def cost(text: str, voice: str | None) -> ListenCost:
     wav = b"" if voice is None else say(text, voice=voice)
     began_s = clock.monotonic_s()
     words = listen(wav, ListenPlan(most_s=PATIENCE_S), clock, may_go_on=lambda: True)
-    assert isinstance(words, HeardWords)
+    assert isinstance(words, ListenResult)
     took_s = round(clock.monotonic_s() - began_s, 3)
     return ListenCost(text, words.meaning, words.processor_s, took_s, words.memory_mb)
 

@@ -7,6 +7,7 @@ Those that come with waycue are data (profiles.toml beside this file); own ones,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -21,6 +22,9 @@ from shared.policy import PolicySettings
 
 FILE = Path(__file__).with_name("profiles.toml")
 AS_SET = "Profile: as set."
+MOST_WORDS = 8
+"""Of an announcement."""
+_WORD = re.compile(r"\w+")
 ABOUT_PROFILE = "profile"
 
 
@@ -72,9 +76,21 @@ def after(name: str, profiles: Mapping[str, ProfileSettings]) -> str:
 
 
 def check(chosen: str, own: Mapping[str, ProfileSettings]) -> None:
-    """Raises: ConfigError for a profile that is not there, or whose name may not be said."""
-    for name, profile in own.items():
+    """Raises: ConfigError for a profile that is not there, whose name may not be said, or that sounds like another."""
+    heard = {tuple(_WORD.findall(AS_SET.lower())): "no profile"}
+    for name, profile in known(own).items():
         text = announcement(name, profile)
+        words = tuple(_WORD.findall(text.lower()))
+        if name in own and (not 1 < len(words) <= MOST_WORDS or not text.isprintable()):
+            raise ConfigError(
+                f"guidance.profiles.{name!r} cannot be announced: {text[:60]!r} is not a few words on one line.",
+                hint='Set its "spoken" to a few words.',
+            )
+        other = heard.setdefault(words, name)
+        if other != name:
+            raise ConfigError(
+                f"The profiles {other!r} and {name!r} are announced alike: {text!r}.", hint='Set "spoken" of one.'
+            )
         if not vocabulary.may_be_announced(text) or monitor.stopped(text, tier=2, why="state") is not None:
             raise ConfigError(
                 f"guidance.profiles.{name} cannot be announced: {text!r} orders something, promises something, or names"

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ _OPENED = re.compile(r"(?:open|openat|creat)\(.*\) = \d+<([^>]*)>")
 _WRITES = re.compile(r"O_CREAT|O_WRONLY|O_RDWR|O_TMPFILE|creat\(")
 _NAMED = re.compile(r"(?:(?:AT_FDCWD|\d+)<([^>]*)>, )?\"([^\"]+)\"")
 _CHANGES = re.compile(r"^\d+ +(mkdirat|mkdir|renameat2|renameat|rename|linkat|link|symlinkat|symlink)\(.* = 0$")
+_UNFINISHED, _RESUMED = " <unfinished ...>", re.compile(r"^\d+ +<\.\.\. \w+ resumed>(.*)$")
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
 
@@ -111,11 +112,25 @@ def watch(command: Sequence[str], *, given: Iterable[Path], log: Path | None = N
 def judged(trace: Iterable[str], allowed: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...], int]:
     """(reached, written, processes) of strace's lines, as `-f -y` writes them."""
     reached, written, processes = set(), set(), set()
-    for line in trace:
+    for line in whole(trace):
         processes.add(line.split(" ", 1)[0])
         reached |= set(_reached(line))
         written |= {path for path in _written(line) if not f"{path}/".startswith((*allowed, *ALLOWED))}
     return tuple(sorted(reached)), tuple(sorted(written)), len(processes)
+
+
+def whole(trace: Iterable[str]) -> Iterator[str]:
+    """strace's lines, with the two halves of a call joined that another process's line came between."""
+    begun: dict[str, str] = {}
+    for line in trace:
+        process = line.split(" ", 1)[0]
+        if line.endswith(_UNFINISHED):
+            begun[process] = line.removesuffix(_UNFINISHED)
+        elif (resumed := _RESUMED.match(line)) and process in begun:
+            yield re.sub(r" +(= )", r" \1", begun.pop(process) + resumed[1])
+        else:
+            yield line
+    yield from begun.values()  # of processes that ended in the middle
 
 
 def _reached(line: str) -> list[str]:

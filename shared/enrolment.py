@@ -31,6 +31,8 @@ from shared.strict import DeviceName
 
 PATH = "/enrol"
 MAC_HEADER = "X-Waycue-Mac"
+REFUSAL = b'{"detail":"not accepted"}'
+"""Body of a 403: by it a server of ours is told from another program on the same port."""
 DEFAULT_PORT = 8443
 SERVICE = "_waycue._tcp.local."
 """As which a server is announced in its network, with the port where devices enrol (DNS-SD, RFC 6763)."""

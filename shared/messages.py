@@ -23,6 +23,8 @@ MAX_MESSAGE_BYTES = 64 * 1024  # a sidecar is about 1 KB; 64 KiB leaves room for
 FLAGS = ("wearer", "correction", "stopped", "low_confidence", "disagreement", "audit", "predecessor")
 SEALED = "sealed"
 """Kind of an envelope that only the server can open: its body is a SealedRecord."""
+ERASE = "erase"
+"""Kind of an envelope with an EraseRecord."""
 PART_KINDS = ("frame", "audio", "clip", "correction_audio")
 PartKind = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(PART_KINDS)})\Z")]
 KindOfDevice = Annotated[str, Meta(pattern=r"^(?:[a-z0-9][a-z0-9-]{0,47})?\Z")]

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from server.broker.child import BrokerChild, find_mosquitto
 from shared import file_lock
@@ -18,6 +19,11 @@ from tests.pulse import PulseChild, missing, rescan
 
 if TYPE_CHECKING:
     from tests.secure import SecureSite
+
+
+# A busy machine is slow, which is no fault.
+settings.register_profile("waycue", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("waycue")
 
 
 def pytest_configure() -> None:

@@ -181,6 +181,11 @@ def every(labels: list[str]) -> list[int]:
     return list(range(len(labels)))
 
 
+def last(labels: list[str]) -> list[int]:
+    """The last step of each kind."""
+    return sorted({label: index for index, label in enumerate(labels)}.values())
+
+
 def first_and_last(labels: list[str]) -> list[int]:
     """The first and the last step of each kind."""
     first = {label: index for index, label in reversed(list(enumerate(labels)))}

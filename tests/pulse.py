@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 SPEAKERS = "speakers"
 ROOM = "room"
 RATE_HZ = 16_000
+PATIENCE_S = 60.0
 _ALSA_CONF = Path("/usr/share/alsa/alsa.conf")
 _ALSA_PLUGINS = ("/usr/lib/*/alsa-lib", "/usr/lib/alsa-lib", "/usr/lib64/alsa-lib")
 
@@ -38,14 +40,17 @@ def missing() -> str:
     return ""
 
 
-def until(condition: Callable[[], bool], what: str, *, timeout_s: float = 20.0) -> None:
-    """Wait for a condition in another process, with a deadline. Raises: TimeoutError naming what was awaited."""
+def until(condition: Callable[[], bool], what: str, *, timeout_s: float = PATIENCE_S) -> None:
+    """Wait for a condition in another process. Raises: TimeoutError naming what was awaited.
+
+    timeout_s: ends a test that would hang; on a busy machine what takes a second may take half a minute
+    """
     pause = threading.Event()
-    for _ in range(int(timeout_s / 0.02)):
-        if condition():
-            return
+    end_s = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end_s:
+            raise TimeoutError(f"waited {timeout_s} s for {what}")
         pause.wait(0.02)
-    raise TimeoutError(f"waited {timeout_s} s for {what}")
 
 
 class PulseChild:

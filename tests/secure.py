@@ -156,7 +156,7 @@ def secure_site(
                 )
                 if sync:
                     access.start()
-                    until(link.connected.is_set, "the broker's access client", timeout_s=15)
+                    until(link.connected.is_set, "the broker's access client")
                     site.settle()
                 yield site
             finally:

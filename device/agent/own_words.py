@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from device.moments.sealer import Parcel
 from device.outbox.late import LateOutbox
-from device.transcription.listening import RECOGNISER, HeardWords, ListenPlan
+from device.transcription.listening import RECOGNISER, ListenPlan, ListenResult
 from device.transcription.transcription import Transcription
 from shared.clock import Clock
 from shared.errors import ConfigError, MessageError
@@ -61,7 +61,7 @@ class OwnWords:
             return
         try:
             self._plan.check()
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             logger.error("Corrections are left to the server: %s", error)
             self._why_not, self._transcription = str(error), None
             self._ports.announce(NOT_HEARD_HERE, ABOUT)
@@ -94,7 +94,7 @@ class OwnWords:
         if not own and own != heard.text:
             self._read_back(heard.correction_id, heard.text)
 
-    def _done(self, record: CorrectionRecord, words: HeardWords | None) -> None:
+    def _done(self, record: CorrectionRecord, words: ListenResult | None) -> None:
         if self._transcription is not None and self._transcription.trouble is not None:
             self._ports.announce(NOT_HEARD_HERE, ABOUT)
         try:
@@ -103,7 +103,7 @@ class OwnWords:
         finally:
             self._let_go(record, words)
 
-    def _let_go(self, record: CorrectionRecord, words: HeardWords | None) -> None:
+    def _let_go(self, record: CorrectionRecord, words: ListenResult | None) -> None:
         heard = None if words is None else _with_words(record, words)
         try:
             self._ports.outbox.let_go(record.correction_id, heard)
@@ -118,7 +118,7 @@ class OwnWords:
             self._ports.read_back(text)
 
 
-def _with_words(record: CorrectionRecord, words: HeardWords) -> CorrectionRecord:
+def _with_words(record: CorrectionRecord, words: ListenResult) -> CorrectionRecord:
     return replace(
         record, heard=words.text, heard_meaning=words.meaning, heard_confidence=words.confidence, heard_by=RECOGNISER
     )

@@ -218,21 +218,26 @@ class Agent:
         while not self._stop.is_set() and not source.ended:
             item = source.read(READ_S)
             parts.rounds += 1
-            newest = item.newest or item if isinstance(item, VideoFrame) else item
-            if newest is not None:
-                parts.walk_clock.reached(newest.t_s)
-            now_s = parts.walk_clock.now_s()
-            parts.presses.poll(now_s)
-            if isinstance(item, VideoFrame):
-                self._saw(item)
-            else:
+            self._came(item)
+            if not isinstance(item, VideoFrame):
                 self._watch_cameras(source)
-            if item is None:
-                parts.moments.tick(now_s)
-                continue
-            if isinstance(item, SoundBlock):
-                parts.guidance.hear(item)
-            parts.moments.feed(item, now_s)
+
+    def _came(self, item: VideoFrame | SoundBlock | None) -> None:
+        """What a source gave, None = nothing within READ_S."""
+        parts = self.parts
+        newest = item.newest or item if isinstance(item, VideoFrame) else item
+        if newest is not None:
+            parts.walk_clock.reached(newest.t_s)
+        now_s = parts.walk_clock.now_s()
+        parts.presses.poll(now_s)
+        if item is None:
+            parts.moments.tick(now_s)
+            return
+        if isinstance(item, VideoFrame):
+            self._saw(item)
+        else:
+            parts.guidance.hear(item)
+        parts.moments.feed(item, now_s)
 
     def _saw(self, frame: VideoFrame) -> None:
         """A picture of the walk. After a pause guidance has the newest one, however many still wait to be recorded."""

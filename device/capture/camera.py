@@ -50,7 +50,7 @@ def capture(out: Outlet, *, device: str, width_px: int, height_px: int, fps: flo
             due_s = started_s + video.get(cv2.CAP_PROP_POS_MSEC) / 1000
             clock.sleep(max(0.0, due_s - clock.monotonic_s()))
         t_s = clock.monotonic_s()
-        image = rotate.turned(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), rotate_deg)
+        image = rotate.turned(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), rotate_deg)
         if not number:
             out.hello({"width_px": image.shape[1], "height_px": image.shape[0], "fps": rate if rate > 0 else fps})
         out.picture(image, t_s)

@@ -23,6 +23,7 @@ from device.capture.worker_process import Plan
 from shared.chunk_format import SAMPLE_RATE_HZ
 from shared.clock import SystemClock
 from shared.errors import MediaError
+from shared.film.mixing import Mixer
 
 HINT = (
     f"Check the plug; `{sys.executable} -m sounddevice` lists the devices: give the number or a part of the name of one"
@@ -82,13 +83,12 @@ def _format(sounddevice: Any, which: int | str | None, rate_hz: int | None) -> t
 def _pass_on(out: Outlet, stream: Any, rate: int) -> None:
     """Read blocks, bring them to 16 kHz mono, time them, send them. For ever."""
     clock = SystemClock()
-    convert = converter(rate)
+    convert, mixer = converter(rate), Mixer()
     block = round(rate * BLOCK_SAMPLES / SAMPLE_RATE_HZ)
     start_s: float | None = None
     while True:
         data, overflowed = stream.read(block)
-        mono = data[:, 0] if data.shape[1] == 1 else data.mean(axis=1).astype(np.int16)
-        samples = convert(np.ascontiguousarray(mono))
+        samples = convert(np.ascontiguousarray(mixer.mixed(data.T)))
         if len(samples) == 0:
             continue
         if start_s is None:  # not before: a sound server may take two seconds from "open" to the first sound

@@ -150,7 +150,8 @@ class ReplaySource:
 
     def _finish(self) -> None:
         self._ended = True
-        if self._duration_s is not None and self._last_t_s < self._duration_s - SHORT_S:
+        jumped = self._pictures is not None and self._pictures.joins > 0  # then the header's length does not count
+        if self._duration_s is not None and not jumped and self._last_t_s < self._duration_s - SHORT_S:
             logger.warning(
                 "%s ends after %.1f s of %.1f s: it is cut off or damaged. What could be read was played.",
                 self.path,

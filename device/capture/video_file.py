@@ -43,7 +43,7 @@ class Pictures:
         self.head: av.VideoFrame | None = None
         self.head_t_s: float | None = None
         self._last_t_s: float | None = None
-        self._shown: order.Shown | None = None
+        self._shown: order.PlacedPicture | None = None
         self.fps = opening.rate(stream)
         self.untimed = self._packets.untimed
         if self.untimed:
@@ -134,8 +134,8 @@ class Pictures:
 
     def _ordered(self, frame: av.VideoFrame) -> float:
         picture_s = 1 / (self.fps or opening.UNTIMED_FPS)
-        decoded_s = None if frame.dts is None else float(frame.dts * frame.time_base)
-        self._shown = order.after(self._shown, frame.time, decoded_s, picture_s)
+        decoded_s, end_s = order.seconds(frame.dts, frame.time_base), self._packets.line.end_s
+        self._shown = order.after(self._shown, frame.time, decoded_s, picture_s=picture_s, end_s=end_s)
         return self._shown.at_s
 
     def _on_damage(self) -> None:

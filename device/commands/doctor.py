@@ -73,7 +73,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(arguments: argparse.Namespace, clock: Clock) -> int:
     """Raises: OSError where the file cannot be written."""
     now = datetime.fromtimestamp(clock.utc_s(), UTC)
-    out = arguments.out or Path(f"waycue-doctor-{now:%Y%m%d-%H%M%S}.tar.gz")
+    out = arguments.out or Path()
+    if out.is_dir():
+        out /= f"waycue-doctor-{now:%Y%m%d-%H%M%S}.tar.gz"
     found = examine(arguments, DoctorPorts(clock, ask))
     atomic.write_bytes(out, packed(found), mode=0o600)
     for name, text in found.items():

@@ -68,7 +68,7 @@ def _enroll(config: Config, arguments: argparse.Namespace, state_dir: Path, cloc
     invitation = _invitation(config, arguments)
     _check_owner(state_dir)
     if not invitation.code:
-        invitation = replace(invitation, code=input("Claim code: "))
+        invitation = replace(invitation, code=_typed())
     floor = ClockFloor(state_dir, clock)
     before = _before(state_dir, floor)
     identity = enrol.enrol(state_dir, invitation, floor=floor, clock=clock)
@@ -81,6 +81,13 @@ def _enroll(config: Config, arguments: argparse.Namespace, state_dir: Path, cloc
     if before and before != identity.device and waiting:
         print(f"{waiting} records of {before} still wait, and the server takes them under that name only.")
     return 0
+
+
+def _typed() -> str:
+    try:
+        return input("Claim code: ")
+    except EOFError:
+        raise ConfigError("No claim code was typed.", hint="Type it, or add --code CODE.") from None
 
 
 def _sight(folder: Path | None) -> list[str]:

@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from device.install import environment, machine, manifest, package_data, services
@@ -37,7 +39,7 @@ watchdog, limits of the log, and a first /etc/waycue/device.toml where there is 
 """
 
 
-class Stopped(Permanent):
+class InstallStopped(Permanent):
     """The file system said no, in the middle."""
 
 
@@ -93,14 +95,21 @@ def run(arguments: argparse.Namespace) -> int:
     if dry:
         return _by_verb(arguments, root)
     os.umask(0o022)
-    try:
+    with _named(root):
         at(root, LOCK).parent.mkdir(exist_ok=True)
         busy = InUse("Another waycue-device install is at work here.", hint="Wait until it is done.")
         with file_lock.locked(at(root, UPGRADE_LOCK if is_upgrade else LOCK), busy=busy):
             return _upgrade(arguments) if is_upgrade else _by_verb(arguments, root)
+
+
+@contextmanager
+def _named(root: Path) -> Iterator[None]:
+    """What the file system refuses, with the next step."""
+    try:
+        yield
     except OSError as error:
         hint = HINTS.get(error.errno or 0, AGAIN)
-        raise Stopped(f"{error.filename or root}: {error.strerror or error}.", hint=hint) from error
+        raise InstallStopped(f"{error.filename or root}: {error.strerror or error}.", hint=hint) from error
 
 
 def _upgrade(arguments: argparse.Namespace) -> int:

@@ -33,6 +33,8 @@ REQUEST, FOR = "request.csr", "for.json"
 STEPS = ("asked_for", "answered", *identity.STEPS, "forgotten")
 """The durable steps of `enrol`, in their order."""
 TIMEOUT_S = 20.0
+BUSY = (http.HTTPStatus.TOO_MANY_REQUESTS, http.HTTPStatus.INTERNAL_SERVER_ERROR, http.HTTPStatus.SERVICE_UNAVAILABLE)
+"""What a server of ours answers when it cannot now."""
 NOT_TAKEN = "It may be mistyped, expired or used already, or be meant for another name"
 
 
@@ -141,17 +143,28 @@ def _exchange(connection: http.client.HTTPSConnection, key: bytes, device: str, 
         body = response.read(enrolment.MAX_ANSWER_BYTES + 1)
     finally:
         connection.close()
-    if response.status == http.HTTPStatus.FORBIDDEN:
-        raise Refused("The server did not take the code.", hint=f"{NOT_TAKEN}; the server's log says which.")
-    if response.status != http.HTTPStatus.OK:
-        raise Transient(f"The server answered {response.status}.", hint="Try again in a minute, or read its log.")
     mac = response.headers.get(enrolment.MAC_HEADER, "")
+    _check_status(response.status, body, is_signed=bool(mac))
     if not mac.isascii() or not enrolment.is_equal(mac, enrolment.answer_mac(key, csr_pem, body)):
         raise Refused(
             "The answer is not from the server that made the code: nothing of it was used.",
             hint="Is the address right? Otherwise somebody in this network answers in the server's place.",
         )
     return enrolment.decode(EnrolAnswer, body)
+
+
+def _check_status(status: int, body: bytes, *, is_signed: bool) -> None:
+    """Raises: Refused, Transient; Unreachable where another program has that address now."""
+    if status == http.HTTPStatus.OK and is_signed:
+        return
+    if status == http.HTTPStatus.FORBIDDEN and body == enrolment.REFUSAL:
+        raise Refused("The server did not take the code.", hint=f"{NOT_TAKEN}; the server's log says which.")
+    if status in BUSY:
+        raise Transient(f"The server answered {status}.", hint="Try again in a minute, or read its log.")
+    raise Unreachable(
+        f"What answers there ({status}) is no waycue server.",
+        hint="Has the server another address now? The code stays good; add --server with the right one.",
+    )
 
 
 def _fingerprint(connection: socket.socket) -> str:

@@ -150,10 +150,8 @@ class Installer:
         made = manifest.read(self._root)
         if made is None:
             return
-        for name in made.links:
-            self._remove_file(name)
-        for name in reversed(made.files):
-            if not at(self._root, name).is_symlink():  # masked by hand
+        for name in (*made.links, *reversed(made.files)):
+            if name in made.links or not at(self._root, name).is_symlink():  # of files: masked by hand
                 self._remove_file(name)
         for name in sorted(made.folders, reverse=True):
             path = at(self._root, name)

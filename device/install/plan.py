@@ -100,8 +100,8 @@ class InstallPlan:
         return frozenset(parents | {folder.path for folder in self.folders})
 
 
-MODULES = ("snd", "i2c-dev")
-"""snd: the sentinel's DeviceAllow=char-alsa finds a card only once the kernel knows the class. i2c-dev: power HATs."""
+MODULES = ("i2c-dev",)
+"""i2c-dev: power HATs and motors on I2C; no driver asks for it."""
 
 WATCHDOG = """\
 # The board starts again when the kernel or systemd itself hangs. A minute: a card that stalls for 45 s is no reason.

@@ -53,7 +53,8 @@ def redacted(text: str, names: Mapping[str, str]) -> str:
         if len(name.strip()) >= SHORTEST:
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", f"<{names[name]}>", text, flags=re.IGNORECASE)
     for what, shape in SHAPES:
-        text = shape.sub(lambda match, what=what: f"{match.groupdict().get('kept', '')}<{what}>", text)
+        kept = r"\g<kept>" if "kept" in shape.groupindex else ""
+        text = shape.sub(f"{kept}<{what}>", text)
     return text
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from device.health import machine_kind
 from device.install import machine
 from device.install.machine import HOST
-from device.install.plan import SERVICES, Reload
+from device.install.plan import SERVICES, UNIT_FOLDER, Reload
 from device.install.programs import ProgramFailed, run_program
 from device.install.reporting import Say
 
@@ -50,14 +50,23 @@ def _tried(command: tuple[str, ...], say: Say) -> None:
 
 def start(*, restart: bool, say: Say) -> None:
     """Not waited for: the agent is ready only when it guides, and its camera may not be there yet."""
-    run_program("systemctl", "--no-block", "restart" if restart else "start", *SERVICES)
-    if restart:
-        say(f"started: {' '.join(SERVICES)}")
+    names = unmasked(Path(UNIT_FOLDER))
+    if names:
+        run_program("systemctl", "--no-block", "restart" if restart else "start", *names)
+    if names and restart:
+        say(f"started: {' '.join(names)}")
 
 
 def restart(*, timeout_s: float) -> None:
     """Waited for: the agent is ready soon after it has loaded its model. Raises: ProgramFailed."""
-    run_program("systemctl", "restart", *SERVICES, timeout_s=timeout_s)
+    names = unmasked(Path(UNIT_FOLDER))
+    if names:
+        run_program("systemctl", "restart", *names, timeout_s=timeout_s)
+
+
+def unmasked(folder: Path) -> tuple[str, ...]:
+    """Those that may be started: systemctl fails for one that a person has masked. folder: of the units"""
+    return tuple(name for name in SERVICES if not (folder / name).is_symlink())
 
 
 def stop(*, say: Say) -> None:

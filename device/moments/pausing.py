@@ -18,7 +18,8 @@ RESUMED = "Recording is on."
 STILL_PAUSED = "Recording stays paused by the switch."
 STARTS_PAUSED = "Recording is still paused."
 NOT_WHILE_PAUSED = "Not kept, recording is paused."
-PAUSE_TEXTS = (PAUSED, RESUMED, STILL_PAUSED, STARTS_PAUSED, NOT_WHILE_PAUSED)
+NOT_OVER_A_RESTART = "Paused until the next start only."
+PAUSE_TEXTS = (PAUSED, RESUMED, STILL_PAUSED, STARTS_PAUSED, NOT_WHILE_PAUSED, NOT_OVER_A_RESTART)
 ABOUT = "recording"
 
 

@@ -1,7 +1,8 @@
 """Recording off and on, forgetting and discarding, as the wearer wants it: said, and kept over a restart.
 
 Called on the capture thread. A pause by hand is written down beside the walk, on a thread of its own: a card may take a
-second for that. Where it cannot be written, recording is paused all the same, until the next start.
+second for that. Where it cannot be written, recording is paused all the same, until the next start, which is said, and
+it is tried again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from shared.background import Background
 
 FILE = "recording_paused"
 JOIN_S = 3.0
+RETRY_S = 10.0
 logger = logging.getLogger(__name__)
 
 
@@ -69,16 +71,28 @@ class Recording:
         self._announce(pausing.NOT_WHILE_PAUSED, pausing.NOT_WHILE_PAUSED)
 
     def _write(self) -> None:
+        failed = False
         while True:
-            self._wanted.wait()
+            self._wanted.wait(RETRY_S if failed else None)
+            asked = self._wanted.is_set()
             self._wanted.clear()
-            try:
-                if self._state.by_hand:
-                    atomic.write_bytes(self._file, b"")
-                elif self._file.exists():
-                    self._file.unlink()
-                    atomic.fsync_dir(self._file.parent)
-            except OSError as error:
-                logger.error("That recording is paused, or is not any more, cannot be written down: %s", error)
+            failed = not self._written(told=failed and not asked)
             if self._writing.stopping.is_set() and not self._wanted.is_set():
                 return
+
+    def _written(self, *, told: bool) -> bool:
+        """Whether it could be. told: that it could not is known already."""
+        by_hand = self._state.by_hand
+        try:
+            if by_hand:
+                atomic.write_bytes(self._file, b"")
+            elif self._file.exists():
+                self._file.unlink()
+                atomic.fsync_dir(self._file.parent)
+        except OSError as error:
+            if not told:
+                logger.error("That recording is paused, or is not any more, cannot be written down: %s", error)
+                if by_hand:
+                    self._announce(pausing.NOT_OVER_A_RESTART, pausing.NOT_OVER_A_RESTART)
+            return False
+        return True

@@ -108,7 +108,7 @@ class Sealer:
         self._unnamed: list[tuple[str, str]] = []  # lost, and not in the outbox's list of what is lost yet: name, why
         self._lost_before = 0
         """Lost when the trouble began: one line in the log says how many went in it, and not a line for each."""
-        self._work = Background(self._run, name="sealer", wake=lambda: self._parcels.put(None))
+        self._work = Background(self._run, name="sealer", restart_s=RETRY_S, wake=lambda: self._parcels.put(None))
 
     def start(self) -> None:
         self._work.start()
@@ -196,12 +196,22 @@ class Sealer:
             self.lost += 1
             self._unnamed.append((parcel.name, f"it could not be sent: {error}"))
             return True
+        except Exception as error:  # a fault in there must not end the thread that keeps all later moments
+            logger.debug("%s could not be kept", parcel.name, exc_info=True)
+            self._begin_trouble(STORAGE_FAILED, f"{parcel.name} could not be kept: {error!r}")
+            return False
         self._end_trouble()
-        self._sealed(replace(parcel, record=record))
+        self._report_sealed(replace(parcel, record=record))
         if parcel.say:
             self._answer(parcel.say)
         self._make_room()
         return True
+
+    def _report_sealed(self, parcel: Parcel) -> None:
+        try:
+            self._sealed(parcel)
+        except Exception:
+            logger.exception("What is done once %s is kept has failed", parcel.name)
 
     def _make_room(self) -> None:
         try:

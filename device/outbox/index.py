@@ -301,6 +301,11 @@ class Index:
         rows = self._db.execute(f"{_RECORDS} WHERE ? IS NULL OR state = ? ORDER BY {by}", (state, state))
         return [RecordRow(*row) for row in rows]
 
+    def failed(self, kind: str) -> int:
+        """How many records of a kind were refused."""
+        row = self._db.execute("SELECT COUNT(*) FROM records WHERE state = 'failed' AND kind = ?", (kind,)).fetchone()
+        return int(row[0])
+
     def record(self, record_id: str) -> RecordRow | None:
         row = self._db.execute(f"{_RECORDS} WHERE record_id = ?", (record_id,)).fetchone()
         return RecordRow(*row) if row else None

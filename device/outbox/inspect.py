@@ -54,7 +54,7 @@ def counts(index: Index) -> Counts:
         queued_bytes=sums["items to send"][1],
         merged=sums["deletable"][0] + index.total("merged"),
         failed=sums["failed"][0],
-        failed_erasures=sum(row.kind == "erase" for row in index.records("failed")) if sums["failed"][0] else 0,
+        failed_erasures=index.failed("erase") if sums["failed"][0] else 0,
         lost=sums["dropped"][0] + index.total("lost"),
         disk_bytes=sum(size for name, (_, size) in sums.items() if name != "items to send"),
     )

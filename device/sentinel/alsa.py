@@ -85,11 +85,8 @@ def play(lib: ctypes.CDLL, samples: array[int], wanted: str, told: str = "", *, 
 
     raises: OutputBusy where one is held by another program and no other takes sound, MediaError where there is none
     """
-    cards = CARDS.read_text(errors="replace") if CARDS.exists() else ""
     busy, why = False, "there is no sound output"
-    first, environ = told_output(told) or ("", {})
-    listed = dict.fromkeys(outputs(wanted, cards, server=default_is_chosen(os.environ)))
-    ways = ([(first, environ)] if first else []) + [(name, {}) for name in listed]
+    ways = _ways(wanted, told)
     at = skip % len(ways)
     for name, environ in ways[at:] + ways[:at]:
         os.environ.update(environ)
@@ -102,6 +99,14 @@ def play(lib: ctypes.CDLL, samples: array[int], wanted: str, told: str = "", *, 
         for gone in environ:
             os.environ.pop(gone, None)
     raise OutputBusy(why) if busy else MediaError(f"Nothing can be played: {why}.")
+
+
+def _ways(wanted: str, told: str) -> list[tuple[str, dict[str, str]]]:
+    """Outputs with what leads there, in the order in which they are tried. As play()."""
+    cards = CARDS.read_text(errors="replace") if CARDS.exists() else ""
+    listed = dict.fromkeys(outputs(wanted, cards, server=default_is_chosen(os.environ)))
+    first = told_output(told)
+    return ([] if first is None else [first]) + [(name, {}) for name in listed]
 
 
 def _play_on(lib: ctypes.CDLL, name: str, samples: array[int]) -> None:

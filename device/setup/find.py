@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 
@@ -24,14 +25,14 @@ def find_servers(*, wait_s: float = WAIT_S) -> tuple[str, ...]:
     except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: no network at all
         logger.error("Servers cannot be looked for in this network: %s", error)
         return ()
-    found: dict[str, None] = {}
+    found: dict[str, list[str]] = {}
     some = threading.Event()
 
     def on_change(zeroconf: Zeroconf, service_type: str, name: str, **_more: object) -> None:
         info = zeroconf.get_service_info(service_type, name)
         addresses = info.parsed_addresses(IPVersion.V4Only) if info is not None and info.port else []
         if info is not None and addresses:
-            found.update({f"{address}:{info.port}": None for address in addresses})
+            found[name] = [f"{address}:{info.port}" for address in addresses]
             some.set()
 
     try:
@@ -40,4 +41,5 @@ def find_servers(*, wait_s: float = WAIT_S) -> tuple[str, ...]:
             threading.Event().wait(MORE_S)
     finally:
         network.close()
-    return tuple(found)[:MOST]
+    in_turn = itertools.zip_longest(*list(found.values()))  # one who names many addresses does not crowd out the others
+    return tuple(dict.fromkeys(server for servers in in_turn for server in servers if server is not None))[:MOST]

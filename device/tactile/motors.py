@@ -45,10 +45,12 @@ class Motors:
         return bool(self._working)
 
     def open(self) -> None:
-        """Open those that can be. Raises: MediaError about the first that cannot, once all were tried."""
-        self._working = {}
+        """Open those that are not. Raises: MediaError about the first that cannot be, once all were tried. One that
+        works goes on with what it does: the other may be away all day."""
         why: MediaError | None = None
         for side, motor in self._by_side.items():
+            if side in self._working:
+                continue
             try:
                 motor.open()
             except MediaError as error:
@@ -76,5 +78,6 @@ class Motors:
             raise why
 
     def close(self) -> None:
+        self._working = {}
         for motor in self._by_side.values():
             motor.close()

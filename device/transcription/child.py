@@ -18,7 +18,7 @@ MOST_BYTES = 4 * 1024 * 1024  # two minutes; a correction has 28 s at most
 MOST_DATA_BYTES = 512 * 1024**2  # English takes 80 MB
 MOST_PROCESSOR_S = 60
 REFUSED = 3
-NICE = 10  # beside an agent of -5 that keeps a core busy it gets 3 % of it; 19 would get 0.5 %, and come too late
+NICER = 10  # than the agent: where that keeps a core busy, a tenth of it is left. A hundredth would come too late
 
 
 def main(argv: list[str]) -> int:
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
 
 def _stand_back() -> None:
     """Before anything large is imported: whatever guides comes first."""
-    os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+    os.nice(NICER)
     with contextlib.suppress(OSError):  # not in every sandbox
         Path("/proc/self/oom_score_adj").write_text("1000")
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_DATA_BYTES, MOST_DATA_BYTES))
@@ -47,7 +47,7 @@ def _stand_back() -> None:
 
 
 def _words(options: dict[str, str], wav: bytes) -> dict[str, object]:
-    """The fields of device.transcription.listening.HeardWords."""
+    """The fields of device.transcription.listening.ListenResult."""
     from shared import languages
     from shared.speech import NOTHING, acoustic, proposal
     from shared.speech.sphinx import PocketsphinxTranscriber

@@ -27,7 +27,7 @@ CHILD = (sys.executable, "-m", "device.transcription.child")
 
 
 @dataclass(frozen=True, slots=True)
-class HeardWords:
+class ListenResult:
     """What the process printed."""
 
     text: Text
@@ -59,7 +59,7 @@ class ListenPlan:
         acoustic.files_for(languages.load(self.language, _folder(self.languages)), self.model)
 
 
-def listen(wav: bytes, plan: ListenPlan, clock: Clock, *, may_go_on: Callable[[], bool]) -> HeardWords | None:
+def listen(wav: bytes, plan: ListenPlan, clock: Clock, *, may_go_on: Callable[[], bool]) -> ListenResult | None:
     """What was heard; None = may_go_on said no. wav: b"" = only load the recogniser.
 
     raises: MediaError where the process failed, was killed, or took longer than plan.most_s; OSError where it cannot be
@@ -87,7 +87,7 @@ def listen(wav: bytes, plan: ListenPlan, clock: Clock, *, may_go_on: Callable[[]
         how = f"by signal {-process.returncode}" if process.returncode < 0 else f"with status {process.returncode}"
         raise MediaError(said[-1] if said else f"The recogniser's process was ended {how}.")
     try:
-        return strict.decode(HeardWords, out, limit=MOST_ANSWER_BYTES)
+        return strict.decode(ListenResult, out, limit=MOST_ANSWER_BYTES)
     except MessageError as error:
         raise MediaError(f"The recogniser's process answered something else: {error}") from error
 

@@ -6,7 +6,7 @@ import logging
 import queue
 from collections.abc import Callable
 
-from device.transcription.listening import HeardWords, ListenPlan, listen
+from device.transcription.listening import ListenPlan, ListenResult, listen
 from shared.background import Background
 from shared.clock import Clock
 from shared.errors import MediaError
@@ -24,7 +24,7 @@ class Transcription:
     It is called on the thread, or, where there is nothing to listen with, by who called `take`."""
 
     def __init__(
-        self, plan: ListenPlan, done: Callable[[CorrectionRecord, HeardWords | None], object], clock: Clock
+        self, plan: ListenPlan, done: Callable[[CorrectionRecord, ListenResult | None], object], clock: Clock
     ) -> None:
         self.allowed = True
         """Set it to False on a hot or slow board: who is listening is stopped, and nobody begins."""
@@ -67,7 +67,7 @@ class Transcription:
             elif self._work.stopping.is_set() and self._waiting.empty():
                 return
 
-    def _listened(self, record: CorrectionRecord, wav: bytes) -> HeardWords | None:
+    def _listened(self, record: CorrectionRecord, wav: bytes) -> ListenResult | None:
         if not self._goes_on():
             return None
         try:

@@ -36,6 +36,9 @@ FADE_MS = 5  # a cut in the middle of a vowel clicks
 DEAD_AFTER_S = 2.0  # no callback for this long: the sound card is gone (PortAudio reports nothing when it is unplugged)
 CLOSE_TIMEOUT_S = 2.0  # PortAudio is known to hang in abort() after a card was unplugged
 HANGS_S = 20.0  # so long in one call, the sound system does not come back: a new process may find another
+CARD_RATE_HZ = 48_000
+"""Of ALSA's shared output (dmix). With its own rate and channels nothing is converted inside alsa-lib, whose converters
+check themselves with an assert (snd_pcm_plugin_status) that has ended the agent."""
 MOST_DELAY_S = 1.0  # some drivers report nonsense as output time
 HEADSET_LOST = "Headset lost."
 HEADSET_CONNECTED = "Headset connected."
@@ -136,25 +139,24 @@ class Speakers:
             text = f"{self._buffering.buffer_s * 1000:.0f} ms ({LEAST_S * 1000:.0f} to {MOST_S * 1000:.0f})"
             logger.warning("The buffer of the sound output is %s from its next pause on.", text)
         if self._outputs is not None and self.output is not None:
+            if self.is_alive and now_s - self._opened_s >= resting.WORKS_S:
+                self._rests = resting.worked(self._rests, self.output.name)
             self._look_at_outputs(self._outputs, self.output, now_s)
 
     def _look_at_outputs(self, outputs: OutputList, place: SoundOutput, now_s: float) -> None:
-        if self.is_alive and now_s - self._opened_s >= resting.WORKS_S:
-            self._rests = resting.worked(self._rests, place.name)
         if not outputs.changed() and not resting.any_due(self._rests, self._scanned_s, now_s):
             return
         listed, self._scanned_s = outputs.scan(), now_s
         self._rests = resting.of(self._rests, (other.name for other in listed))
-        self._gone = all(not _same(place, other) for other in listed)
+        self._gone = not _among(place, listed)
         self._off = not self._gone and self._audible.is_off(place)
         works = (other for other in listed if not resting.is_resting(self._rests, other.name, now_s))
         self._better = self._audible.moved or not _same(place, next(works, place))
 
     def open(self) -> None:
         """Raises: MediaError where there is no PortAudio or no such sound card."""
-        self._busy_since_s = (
-            self._busy_since_s or self._clock.monotonic_s()
-        )  # a hang lasts over the tries that it fails
+        # a hang lasts over the tries that it fails
+        self._busy_since_s = self._busy_since_s or self._clock.monotonic_s()
         try:
             self._open()
         except SoundSystemHangs:
@@ -165,8 +167,7 @@ class Speakers:
         self._busy_since_s = None
 
     def _open(self) -> None:
-        dead = self._stream is not None and (not self._is_called or self._ended.is_set())
-        soon = self._clock.monotonic_s() - self._opened_s <= resting.WORKS_S  # one that worked has a second try
+        dead = self._died_soon
         self._open_buffer_s = self._buffering.buffer_s
         self._close_stream()
         if self._outputs is None:
@@ -175,10 +176,15 @@ class Speakers:
         listed = self._outputs.scan()
         now_s = self._scanned_s = self._clock.monotonic_s()
         self._rests = resting.of(self._rests, (other.name for other in listed))
-        listed_still = self.output is not None and any(_same(self.output, other) for other in listed)
-        if self.output is not None and listed_still and dead and soon and self._outputs.answers:
+        if self.output is not None and dead and self._outputs.answers and _among(self.output, listed):
             self._rests = resting.failed(self._rests, self.output.name, now_s)
         self._open_first(sorted(listed, key=lambda place: resting.is_resting(self._rests, place.name, now_s)))
+
+    @property
+    def _died_soon(self) -> bool:
+        """It takes no sound, and has not for long; one that worked has a second try."""
+        soon = self._clock.monotonic_s() - self._opened_s <= resting.WORKS_S
+        return soon and self._stream is not None and (not self._is_called or self._ended.is_set())
 
     def _open_first(self, listed: Sequence[SoundOutput]) -> None:
         """The first of them that works. Raises: MediaError."""
@@ -196,7 +202,7 @@ class Speakers:
                 continue
             self._gone = self._off = self._better = False
             self._opened_s = self._clock.monotonic_s()
-            self.was_lost = self.output is not None and all(not _same(self.output, other) for other in listed)
+            self.was_lost = self.output is not None and not _among(self.output, listed)
             self._tell(self.output, place)
             if was_off:
                 logger.warning("%s was muted; it is switched on.", place)
@@ -274,9 +280,10 @@ class Speakers:
         why: MediaError | None = None
         with _environment(environ):  # PortAudio lists only what it can open, so with it from the start
             sounddevice = portaudio.listed_anew()
+            first_hz = CARD_RATE_HZ if "ALSA_CARD" in environ else SPEECH_RATE_HZ
             for device in devices:
                 try:
-                    self._stream = self._opened(sounddevice, device, most_channels)
+                    self._stream = self._opened(sounddevice, device, most_channels, first_hz)
                     self._called_s = self._clock.monotonic_s()
                     self._stream.start()
                     return
@@ -290,15 +297,15 @@ class Speakers:
         assert why is not None
         raise why
 
-    def _opened(self, sounddevice: Any, device: str | int | None, most_channels: int) -> Any:
-        """The stream at the voice's own rate, or at the card's where it takes no other; with two channels where it may
-        and can."""
+    def _opened(self, sounddevice: Any, device: str | int | None, most_channels: int, first_hz: int) -> Any:
+        """The stream at a first rate, at the voice's own, or at the card's where it takes no other; with two channels
+        where it may and can."""
         last: Exception | None = None
         facts = sounddevice.query_devices(device, "output")
         default_hz, has = int(facts["default_samplerate"]), int(facts["max_output_channels"])
         channels = 2 if self._stereo and min(has, most_channels) >= 2 else 1
         ended = threading.Event()
-        for rate_hz in (SPEECH_RATE_HZ, default_hz):
+        for rate_hz in dict.fromkeys((first_hz, SPEECH_RATE_HZ, default_hz)):
             try:
                 stream = sounddevice.OutputStream(
                     samplerate=rate_hz,
@@ -360,6 +367,10 @@ def _silence(frames: int, channels: int) -> Samples:
 
 def _same(one: SoundOutput, other: SoundOutput) -> bool:
     return (one.through, one.name) == (other.through, other.name)
+
+
+def _among(one: SoundOutput, listed: Sequence[SoundOutput]) -> bool:
+    return any(_same(one, other) for other in listed)
 
 
 @contextmanager

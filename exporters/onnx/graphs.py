@@ -88,34 +88,16 @@ class _Decoder(nn.Module):
 
 
 def export_graphs(
-    model: PreTrainedModel,
-    head: nn.Module,
-    folder: Path,
-    *,
-    size_px: int,
-    in_place: bool = True,
-    of_features: bool = False,
+    model: PreTrainedModel, head: nn.Module, folder: Path, *, size_px: int, of_features: bool = False
 ) -> None:
     """Write vision_encoder.onnx, embed_tokens.onnx and decoder_model_merged.onnx (float32) into `folder`.
 
     model: SmolVLM-type, in float32; head: patch features → (patch logits, hazard logits); size_px: side of the tile
-    in_place: False leaves the decoder as the exporter wrote it, for comparison
     of_features: the vision encoder takes what a look network made of the picture
     raises: OSError; whatever torch.export raises for a model it cannot trace
     """
     model.eval()  # type: ignore[no-untyped-call]  # transformers' own gap
     head.eval()
-    text = model.config.text_config
-    past = DynamicCache(config=text)
-    heads, width = text.num_key_value_heads, getattr(text, "head_dim", text.hidden_size // text.num_attention_heads)
-    for layer in range(text.num_hidden_layers):
-        past.update(torch.randn(1, heads, PAST, width), torch.randn(1, heads, PAST, width), layer)
-    decoder_inputs = {
-        "inputs_embeds": torch.randn(1, QUERY, text.hidden_size),
-        "attention_mask": torch.ones(1, PAST + QUERY, dtype=torch.long),
-        "position_ids": torch.arange(PAST, PAST + QUERY)[None],
-        "past_key_values": past,
-    }
     fixed, dynamic = OnnxConfig(ort_fusions="cpu"), OnnxConfig(dynamic=True, ort_fusions="cpu")
     vision = model.config.vision_config
     seen: dict[str, Tensor] = {"pixel_values": torch.randn(1, 3, size_px, size_px)}
@@ -126,9 +108,28 @@ def export_graphs(
     with quiet():
         write_graph(sight, seen, fixed, folder / "vision_encoder.onnx")
         write_graph(_Embed(model), ids, dynamic, folder / "embed_tokens.onnx")
-        write_graph(_Decoder(model), decoder_inputs, dynamic, folder / "decoder_model_merged.onnx")
-    if in_place:
-        lean(folder / "decoder_model_merged.onnx", model.model.text_model.rotary_emb)
+    export_decoder(model, folder / "decoder_model_merged.onnx")
+    lean(folder / "decoder_model_merged.onnx", model.model.text_model.rotary_emb)
+
+
+def export_decoder(model: PreTrainedModel, file: Path) -> None:
+    """Write the decoder as the exporter gives it, before `lean`.
+
+    raises: OSError; whatever torch.export raises for a model it cannot trace
+    """
+    text = model.config.text_config
+    past = DynamicCache(config=text)
+    heads, width = text.num_key_value_heads, getattr(text, "head_dim", text.hidden_size // text.num_attention_heads)
+    for layer in range(text.num_hidden_layers):
+        past.update(torch.randn(1, heads, PAST, width), torch.randn(1, heads, PAST, width), layer)
+    inputs = {
+        "inputs_embeds": torch.randn(1, QUERY, text.hidden_size),
+        "attention_mask": torch.ones(1, PAST + QUERY, dtype=torch.long),
+        "position_ids": torch.arange(PAST, PAST + QUERY)[None],
+        "past_key_values": past,
+    }
+    with quiet():
+        write_graph(_Decoder(model), inputs, OnnxConfig(dynamic=True, ort_fusions="cpu"), file)
 
 
 def export_ear(ear: nn.Module, folder: Path) -> None:

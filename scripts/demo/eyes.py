@@ -82,7 +82,7 @@ def _fetched(demo: Demo, brought: Path | None) -> Path:
 
 def _run(demo: Demo, name: str, arguments: list[str]) -> None:
     child = demo.children.start(name, arguments)
-    demo.children.wait(child, timeout_s=600, watch=lambda: demo.screen.note(child.tail(1)[:70]))
+    demo.children.wait(child, timeout_s=1200, watch=lambda: demo.screen.note(child.tail(1)[:70]))
 
 
 def _reason(demo: Demo) -> str:

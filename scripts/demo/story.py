@@ -61,7 +61,7 @@ class Demo:
     def server(self, *arguments: str) -> list[str]:
         return [command("waycue-server"), "--home", str(self.home), *arguments]
 
-    def call(self, name: str, *arguments: str, timeout_s: float = 240.0) -> str:
+    def call(self, name: str, *arguments: str, timeout_s: float = 1200.0) -> str:
         """Run one server command to its end; its last line becomes the step's note. Returns what it printed."""
         child = self.children.start(name, self.server(*arguments))
 
@@ -118,7 +118,7 @@ def _prepare(demo: Demo, eyes_from: Path | None) -> list[tuple[ChunkTruth, ...]]
             demo.screen.note(f"rendering the {name} walk, {seconds:.0f} s")
             write_video(route, demo.out / f"{name}.mp4", voice=voice)
             truths.append(truth)
-        demo.children.wait(export, timeout_s=180, watch=lambda: demo.screen.note(export.tail(1)[:70]))
+        demo.children.wait(export, timeout_s=1200, watch=lambda: demo.screen.note(export.tail(1)[:70]))
         on = "over the packaged eyes" if sees else "which has only ever seen drawings"
         demo.screen.note(f"two walks rendered; the starter, {on}, exported and checked against PyTorch")
     return truths
@@ -126,8 +126,8 @@ def _prepare(demo: Demo, eyes_from: Path | None) -> list[tuple[ChunkTruth, ...]]
 
 def prepare_home(demo: Demo) -> None:
     """A server's home, with its authority, and the files that its broker runs from."""
-    demo.call("init", "init", timeout_s=60)
-    demo.call("broker-config", "broker", "config", "--address", f"{HOST}:{free_port()}", timeout_s=60)
+    demo.call("init", "init", timeout_s=300)
+    demo.call("broker-config", "broker", "config", "--address", f"{HOST}:{free_port()}", timeout_s=300)
 
 
 def serve(demo: Demo, ending: ExitStack) -> None:
@@ -137,11 +137,11 @@ def serve(demo: Demo, ending: ExitStack) -> None:
         web, enrol, ready = f"{HOST}:{free_port()}", f"{HOST}:{free_port()}", demo.out / "ready"
         run = ("run", "--broker", f"{HOST}:{broker.port}", "--enrol", enrol, "--web", web, "--ready-file", str(ready))
         server = demo.children.start("server", demo.server(*run))
-        demo.children.until(server, ready.exists, timeout_s=60, what="ready server")
+        demo.children.until(server, ready.exists, timeout_s=300, what="ready server")
         demo.web = f"http://{web}"
         claim = json.loads(demo.call("devices-add", "devices", "add", DEVICE, "--server", enrol, "--json"))
         enroll = [command("waycue-device"), "enroll", "--state", str(demo.state), "--uri", claim["uri"]]
-        demo.children.wait(demo.children.start("enroll", enroll), timeout_s=60)
+        demo.children.wait(demo.children.start("enroll", enroll), timeout_s=300)
         demo.screen.note(f"{demo.web}, broker on port {broker.port} with mutual TLS, {DEVICE} enrolled")
 
 
@@ -161,8 +161,8 @@ def walk(
         "--speech": demo.out / f"{name}.speech.wav",
         "--captions": captions,
         "--report": report_file,
-        "--linger-s": 60,
-        "--update-first-s": 90,
+        "--linger-s": 600,
+        "--update-first-s": 600,
     }
     if buttons is not None:
         options["--buttons"] = buttons
@@ -171,7 +171,7 @@ def walk(
     words = [str(word) for option in options.items() for word in option]
     agent = demo.children.start(f"device-{name}", [command("waycue-device"), "run", "--exit-at-end", *words])
     demo.screen.clear_captions()
-    demo.children.wait(agent, timeout_s=seconds + 150, watch=lambda: demo.screen.watch(captions))
+    demo.children.wait(agent, timeout_s=seconds + 900, watch=lambda: demo.screen.watch(captions))
     return {"name": name, **json.loads(report_file.read_text())}
 
 
@@ -204,8 +204,8 @@ def _synced(demo: Demo, first: dict[str, Any]) -> dict[str, Any]:
 
 
 def all_merged(caregiver: Caregiver, walk_report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The server's samples once all chunks of a walk are there and its corrections transcribed, or after a minute."""
-    deadline = time.monotonic() + 60
+    """The server's samples: all chunks of a walk there and its corrections transcribed, or ten minutes gone."""
+    deadline = time.monotonic() + 600
     while True:
         samples = caregiver.samples()
         ids = {sample[name] for sample in samples for name in ("sample_id", "correction_id")}
@@ -227,12 +227,18 @@ def _confirm(demo: Demo, truths: Sequence[ChunkTruth], first: dict[str, Any]) ->
 
 def _night(demo: Demo) -> dict[str, Any]:
     with demo.screen.step("The night: retrain with LoRA, export, gate"):
-        printed = demo.call("retrain", "retrain", "--json", timeout_s=600)
-        night: dict[str, Any] = json.loads(printed[printed.rindex("\n{\n") :])
+        printed = demo.call("retrain", "retrain", "--json", timeout_s=3600)
+        night = told_last(printed)
         if night["outcome"] != "promoted":
             raise WaycueError(f"The gate kept the champion: {'; '.join(night['reasons'])}")
         demo.screen.note(f"{night['version']} promoted: {night['reasons'][0]}")
     return night
+
+
+def told_last(printed: str) -> dict[str, Any]:
+    """The JSON object at the end of what a command printed."""
+    found: dict[str, Any] = json.loads(printed[f"\n{printed}".rindex("\n{\n") :])
+    return found
 
 
 def _second_walk(demo: Demo) -> dict[str, Any]:

@@ -12,10 +12,11 @@ with interrupted_quietly():
     from concurrent.futures import Future, ProcessPoolExecutor
     from pathlib import Path
 
-    from scripts.systemd_vm import ears, image, scenarios, sounds
+    from scripts.systemd_vm import ears, image, kernel, scenarios, sounds
     from scripts.systemd_vm.container import SHARE, Container, give_share_back, own_share
     from scripts.systemd_vm.ears import Heard, Sound
     from scripts.systemd_vm.image import Places, say
+    from scripts.systemd_vm.machine import Machine
     from scripts.systemd_vm.stage import Stage
     from shared import atomic
     from shared.clock import SystemClock
@@ -62,9 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name:18} {scenario.__doc__}")
         return 0
     try:
-        places = Places(options.work.resolve())
+        places, names = Places(options.work.resolve()), options.only or list(scenarios.ALL)
         image.prepare(places, mirror=options.mirror, model=options.model)
-        return run(places, options.only or list(scenarios.ALL))
+        if scenarios.OWN_KERNEL.intersection(names):
+            kernel.prepare(places, mirror=options.mirror)
+        return run(places, names)
     except WaycueError as error:
         print(f"systemd_vm: {error}", file=sys.stderr)
         return 1
@@ -82,17 +85,18 @@ def run(places: Places, names: list[str]) -> int:
     pulse.start()
     pulse.folder.chmod(0o755)  # the machine's accounts reach it
     (pulse.folder / "native").chmod(0o777)
-    box = Container(places, pulse.folder, places.film, clock)
+    container, machine = Container(places, pulse.folder, places.film, clock), Machine(places, pulse.env, clock)
     played: list[tuple[Stage, Future[list[Heard]]]] = []
     try:
         with pulse.record() as so_far, ProcessPoolExecutor(1, initializer=os.setsid) as listener:
             hear_well()
             for name in names:
-                stage = Stage(name, box, so_far, clock)
+                stage = Stage(name, machine if name in scenarios.OWN_KERNEL else container, so_far, clock)
                 recording = play(stage, places.work / "heard")
                 played.append((stage, listener.submit(ears.listen, recording, known)))
     finally:
-        box.stop()
+        machine.stop()
+        container.stop()
         pulse.stop()
         give_share_back()
         passed = write_log([(stage, heard.result()) for stage, heard in played], places.work / "log.txt")

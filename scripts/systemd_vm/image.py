@@ -15,9 +15,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from scripts.systemd_vm import film
 from shared import atomic
@@ -62,10 +63,10 @@ class Places:
         return self.work / "film.mp4"
 
 
-def check_tools() -> None:
-    """Raises: ConfigError naming what is missing, by its Debian package."""
+def check_tools(tools: Mapping[str, str] = MappingProxyType(TOOLS)) -> None:
+    """tools: program → Debian package. Raises: ConfigError naming what is missing, by its package."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool, path=path) is None})
+    missing = sorted({package for tool, package in tools.items() if shutil.which(tool, path=path) is None})
     if missing:
         raise ConfigError("Programs are missing.", hint=f"sudo apt install --no-install-recommends {' '.join(missing)}")
     if os.geteuid() != 0:
@@ -90,32 +91,32 @@ def prepare(places: Places, *, mirror: str, model: Path | None) -> None:
     check_tools()
     places.work.mkdir(parents=True, exist_ok=True)
     debian, wheels = places.debian, places.work / "wheels"
-    _step(debian, (SUITE, *PACKAGES), lambda: _bootstrap(places, mirror or mirror_of_this_machine(SUITE)))
+    step(debian, (SUITE, *PACKAGES), lambda: bootstrap(places, debian, PACKAGES, mirror))
     needs = [ROOT / name for name in ("pyproject.toml", "constraints.txt")]
-    _step(wheels, _digest(needs), lambda: _fetch_wheels(wheels))
-    _step(places.film, _digest([ROOT / "server/walks", Path(film.__file__)]), lambda: film.write(places.film))
+    step(wheels, digest(needs), lambda: _fetch_wheels(wheels))
+    step(places.film, digest([ROOT / "server/walks", Path(film.__file__)]), lambda: film.write(places.film))
     bundle = model or _starter(places)
-    made_of = _digest([*needs, *(ROOT / name for name in ("device", "shared", "systemd")), GUEST, bundle])
-    made_of = (*made_of, *(_stamp(part).read_text() for part in (debian, wheels)))
-    _step(places.root, made_of, lambda: _install(places, wheels, bundle))
+    made_of = digest([*needs, *(ROOT / name for name in ("device", "shared", "systemd")), GUEST, bundle])
+    made_of = (*made_of, *(stamp(part).read_text() for part in (debian, wheels)))
+    step(places.root, made_of, lambda: _install(places, wheels, bundle))
 
 
-def _step(made: Path, of: Sequence[str], make: Callable[[], None]) -> None:
+def step(made: Path, of: Sequence[str], make: Callable[[], None]) -> None:
     """Make it unless it was made of the same before."""
     wanted = hashlib.sha256("\n".join(of).encode()).hexdigest()
-    stamp = _stamp(made)
-    if made.exists() and stamp.exists() and stamp.read_text() == wanted:
+    noted = stamp(made)
+    if made.exists() and noted.exists() and noted.read_text() == wanted:
         return
-    stamp.unlink(missing_ok=True)
+    noted.unlink(missing_ok=True)
     make()
-    atomic.write_bytes(stamp, wanted.encode())
+    atomic.write_bytes(noted, wanted.encode())
 
 
-def _stamp(made: Path) -> Path:
+def stamp(made: Path) -> Path:
     return made.parent / f"{made.name}.made-of"
 
 
-def _digest(paths: Iterable[Path]) -> tuple[str, ...]:
+def digest(paths: Iterable[Path]) -> tuple[str, ...]:
     files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*")))]
     return tuple(
         f"{file.relative_to(file.anchor)} {hashlib.sha256(file.read_bytes()).hexdigest()}"
@@ -138,11 +139,12 @@ def say(text: str) -> None:
     print(f"systemd_vm: {text}", flush=True)
 
 
-def _bootstrap(places: Places, mirror: str) -> None:
+def bootstrap(places: Places, folder: Path, packages: Sequence[str], mirror: str) -> None:
+    """A bare Debian with these packages. mirror: an archive of Debian; "" = that of this machine's apt."""
     say(f"debootstrap of {SUITE} (some minutes)")
-    shutil.rmtree(places.debian, ignore_errors=True)
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(places.debian), mirror]
-    run(command, places.work / "debootstrap.log", why="debootstrap")
+    shutil.rmtree(folder, ignore_errors=True)
+    command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", SUITE, folder]
+    run([*command, mirror or mirror_of_this_machine(SUITE)], places.work / "debootstrap.log", why="debootstrap")
 
 
 def _fetch_wheels(wheels: Path) -> None:

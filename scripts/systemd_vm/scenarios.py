@@ -9,7 +9,8 @@ from device.controls.retried import FAILED as BUTTON_FAILED
 from device.guidance.loop import NO_CAMERA, NO_MODEL, READY
 from device.moments.sealer import STORAGE_BACK, STORAGE_FAILED, STORAGE_FULL
 from device.sentinel.watch import BACK, ENDED, FAILED, STOPPED
-from scripts.systemd_vm.stage import DEVICE, SENTINEL, SETTINGS, STATE, Stage
+from scripts.systemd_vm import hand
+from scripts.systemd_vm.stage import DEVICE, SENTINEL, SETTINGS, STATE, CardBox, Stage
 from shared.errors import Unreachable
 from shared.policy import CAMERA_BACK
 from shared.policy.kinds import PAUSED_NO_PICTURE
@@ -53,6 +54,11 @@ def looks(stage: Stage) -> int:
         return int(json.loads(stage.box.run(f"cat {STATE}/status.json").output)["looks"])
     except (ValueError, KeyError, TypeError):
         return 0
+
+
+def card_box(stage: Stage) -> CardBox:
+    assert isinstance(stage.box, CardBox)
+    return stage.box
 
 
 def restarts(stage: Stage) -> str:
@@ -142,10 +148,11 @@ def _said_once(stage: Stage, from_s: float, until_s: float) -> None:
 
 def card_stalls(stage: Stage) -> None:
     """What is written to the card waits 45 s; what must be heard does not."""
+    box = card_box(stage)
     boot(stage, before=KEEP_ALL)
     before = looks(stage)
-    stage.event("the card stalls", stage.box.stall_card, listen_s=45, never=(STOPPED, FAILED))
-    stage.event("the card goes on", stage.box.thaw_card, listen_s=40, never=(STOPPED, FAILED))
+    stage.event("the card stalls", box.stall_card, listen_s=45, never=(STOPPED, FAILED))
+    stage.event("the card goes on", box.thaw_card, listen_s=40, never=(STOPPED, FAILED))
     after = looks(stage)
     stage.fact("looks before and after", f"echo {before} {after}")
     stage.expect(that=after - before > 85, what="it did not go on looking")
@@ -154,15 +161,16 @@ def card_stalls(stage: Stage) -> None:
 
 def card_read_only(stage: Stage) -> None:
     """The card becomes read-only, and the agent is restarted on it."""
+    box = card_box(stage)
     boot(stage, before=KEEP_ALL)
 
     def lock() -> None:
         stage.box.run(f"systemctl stop {DEVICE}")
-        stage.box.lock_card(read_only=True)
+        box.lock_card(read_only=True)
         stage.box.run(f"systemctl start --no-block {DEVICE}")
 
     def unlock() -> None:
-        stage.box.lock_card(read_only=False)
+        box.lock_card(read_only=False)
 
     hears = {STORAGE_FAILED: 50.0, READY: 50.0}
     stage.event("the card is read-only, and the agent is restarted", lock, listen_s=50, hears=hears)
@@ -241,6 +249,8 @@ ALL: dict[str, Scenario] = {
     made.__name__: made
     for made in (
         first_boot, killed, stopped, camera_hangs, model_unreadable, card_full, card_stalls, card_read_only,
-        wrong_setting, ended, sentinel_killed, program_damaged, power_cut, button_missing,
+        wrong_setting, ended, sentinel_killed, program_damaged, power_cut, button_missing, hand.pressed,
     )
 }  # fmt: skip
+OWN_KERNEL = frozenset({hand.pressed.__name__})
+"""Those that no container can play."""

@@ -73,7 +73,12 @@ def network(options: argparse.Namespace) -> WifiNetwork | None:
 
 def _password(ssid: str) -> str:
     if sys.stdin.isatty():
-        return getpass.getpass(PASSWORD_PROMPT.format(ssid=ssid))
+        try:
+            return getpass.getpass(PASSWORD_PROMPT.format(ssid=ssid))
+        except EOFError:
+            raise ConfigError(
+                "No password was typed.", hint="For a network without one: --wifi-security open."
+            ) from None
     return sys.stdin.readline().rstrip("\r\n")
 
 

@@ -108,11 +108,11 @@ class SealingStatus:
 
 
 def _sealing(home: Path) -> SealingStatus | None:
-    """None where no device can be enrolled. Raises: ConfigError for a key that cannot be used."""
+    """None where none was made yet: to look makes none. Raises: ConfigError for a key that cannot be used."""
     from server.identity import sealing_key
-    from server.identity.authority import CERTIFICATE, FOLDER, Authority
+    from server.identity.authority import Authority
 
-    if not (home / FOLDER / CERTIFICATE).exists():
+    if not sealing_key.exists(home):
         return None
     authority = Authority(home, clock=SystemClock())
     newest = sealing_key.SealingKey.of(authority)

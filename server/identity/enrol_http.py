@@ -41,7 +41,6 @@ MOST_AT_ONCE, MOST_EACH = 64, 8
 LIFE_S = 30.0  # of a connection: enrolling takes less than a second
 REFRESH_S = 3600.0
 JOIN_S = 10.0
-NOT_ACCEPTED = {"detail": "not accepted"}
 logger = logging.getLogger(__name__)
 
 
@@ -70,7 +69,7 @@ def create_app(
             return Response(status_code=400)  # nobody is there to read it
         except (MessageError, Refused, ConfigError, TimeoutError) as error:
             logger.warning("Enrolment from %s is refused: %s", address, str(error) or "it took too long")
-            return JSONResponse(NOT_ACCEPTED, 403)
+            return Response(enrolment.REFUSAL, 403, media_type="application/json")
         on_enrolled()
         logger.warning("%s is enrolled, from %s.", body.device, address)  # rare, and worth an admin's eye
         return Response(answer, 200, {enrolment.MAC_HEADER: mac}, "application/json")

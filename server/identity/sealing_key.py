@@ -21,7 +21,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from server.identity.authority import BACKDATE, Authority, private_bytes
+from server.identity.authority import BACKDATE, FOLDER, Authority, private_bytes
 from shared import atomic, file_lock, sealing
 from shared.errors import ConfigError
 from shared.sealing import CERTIFICATE_NAME
@@ -52,6 +52,11 @@ class SealingKey:
     def since_utc_s(self) -> float:
         """When the authority vouched for it, seconds since 1970."""
         return (_dated(self.certificate_pem) + BACKDATE).timestamp()
+
+
+def exists(home: Path) -> bool:
+    """Whether a key was made in this home."""
+    return (home / FOLDER / f"{CERTIFICATE_NAME}.key").exists()
 
 
 def rotate(authority: Authority, *, crash_point: atomic.Step = atomic.no_step) -> SealingKey:

@@ -22,6 +22,7 @@ transaction, and answers. One thread.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,7 @@ from shared import messages, topics
 from shared.atomic import Step, no_step
 from shared.clock import SystemClock
 from shared.errors import MessageError
-from shared.messages import PART_KINDS, Envelope, Part
+from shared.messages import ERASE, PART_KINDS, Envelope, Part
 from shared.topics import Reply
 
 PAUSED_EVERY_S = 1.0  # a device that floods is answered once a second
@@ -164,6 +165,8 @@ class Ingest:
             logger.warning("Not ours: an event of %s: %s", device, error)
             return self._replies.ignored(device)
         load = replace(self._transfers.load(device), open_bytes=0)
+        if envelope.kind == ERASE:  # it makes room
+            load = replace(load, free_bytes=sys.maxsize)
         if reason := limits.pause(len(payload), load, self._limits):
             return self._replies.paused(device, envelope.record_id, reason)
         try:

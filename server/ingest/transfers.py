@@ -20,7 +20,7 @@ from server.ingest.limits import DeviceLoad, LimitsSettings
 from server.ingest.replies import Replies, reply
 from shared import messages, transfer
 from shared.errors import MessageError
-from shared.messages import Ack, Begin, Part
+from shared.messages import PART_KINDS, Ack, Begin, Part
 from shared.topics import Reply
 from shared.transfer import WINDOW_BYTES, ReceiverEvent, receive_step
 
@@ -132,7 +132,10 @@ class Transfers:
         return self._refuse(arrival, reason)
 
     def drop_erased(self, device: str, record_ids: Collection[str]) -> None:
-        """What has arrived so far of files of erased records is deleted."""
+        """What has arrived so far of files of erased records is deleted, also what another worker takes in."""
+        if self._arrivals.shared:
+            for name in (f"{record_id}.{kind}" for record_id in record_ids for kind in PART_KINDS):
+                self._arrivals.get(device, name)
         for arrival in [one for one in self._arrivals.of(device) if one.begin.record_id in record_ids]:
             self._drop(arrival)
 

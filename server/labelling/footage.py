@@ -13,16 +13,19 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import av
 import numpy as np
+from av.container import InputContainer
 from numpy.typing import NDArray
 
 from shared.chunk_format import CHUNK_S, SAMPLE_RATE_HZ, SHORTEST_CHUNK_S
 from shared.errors import MediaError
 from shared.film import opening, order
+from shared.film.joins import JUMP_S
 from shared.film.mono import Mono
 from shared.film.packets import Packets
 from shared.film.picture import Developer
@@ -101,13 +104,22 @@ def find(path: Path, *, untimed_fps: float = 0.0) -> Footage:
         if packets.untimed:
             fps = untimed_fps or fps or opening.UNTIMED_FPS
             length_s = sum(bool(packet.size) for packet in packets) / fps
-        elif length_s is None or not any(name in container.format.name for name in _INDEXED):
+        elif length_s is None or not _is_trusted(container, stream):
             for _ in packets:  # places all stamps
                 pass
             length_s = packets.line.end_s
     if next(_decode(Footage(path, 0.0, fps, has_sound), av.VideoFrame, seek_s=None), None) is None:
         raise MediaError(f"No picture of {path} can be decoded.", hint=opening.COPY_HINT)
     return Footage(path, max(length_s, SHORTEST_CHUNK_S), fps, has_sound, pixel, packets.untimed, packets.line.joins)
+
+
+def _is_trusted(container: InputContainer, stream: av.VideoStream) -> bool:
+    """Whether its header's length counts: not where its index has a hole, which may be the jump of a clock."""
+    if not any(name in container.format.name for name in _INDEXED):
+        return False
+    base_s, end_s = float(stream.time_base or 0), opening.start_s(container) + (opening.length_s(container) or 0.0)
+    times_s = [entry.timestamp * base_s for entry in stream.index_entries]
+    return all(after_s - before_s <= JUMP_S for before_s, after_s in pairwise([*times_s, end_s]))
 
 
 def read(footage: Footage, number: int) -> Chunk | None:
@@ -147,9 +159,10 @@ class _Tape(Generic[FrameT]):
     next chunk goes on from there."""
 
     def __init__(self, footage: Footage, kind: type[FrameT], *, most_kept: int) -> None:
-        self._footage, self._kind = footage, kind
+        self._footage = footage
+        self._kind: type[FrameT] = kind
         self._decoder: Iterator[tuple[float, FrameT]] | None = None
-        self._kept = deque[tuple[float, FrameT]](maxlen=most_kept)
+        self._kept: deque[tuple[float, FrameT]] = deque(maxlen=most_kept)
 
     def frames(self, from_s: float) -> Iterator[tuple[float, FrameT]]:
         """As `_frames`. One caller at a time."""
@@ -276,12 +289,12 @@ def _decode(footage: Footage, kind: type[FrameT], *, seek_s: float | None) -> It
 def _timed(packets: Packets[Any], picture_s: float, *, sought: bool) -> Iterator[tuple[float, Any]]:
     """Frames with their times; one without follows the one before. sought: what comes first may be anywhere"""
     last_s: float | None = None if sought else -picture_s
-    shown: order.Shown | None = None
+    shown: order.PlacedPicture | None = None
     for packet in packets:
         for frame in _whole_frames(packet):
             if isinstance(frame, av.VideoFrame) and frame.pts is not None:
-                decoded_s = None if frame.dts is None else float(frame.dts * frame.time_base)
-                shown = order.after(shown, frame.time, decoded_s, picture_s)
+                decoded_s, end_s = order.seconds(frame.dts, frame.time_base), packets.line.end_s
+                shown = order.after(shown, frame.time, decoded_s, picture_s=picture_s, end_s=end_s)
                 last_s = shown.at_s
             elif frame.pts is not None:
                 last_s = frame.time

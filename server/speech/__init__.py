@@ -69,7 +69,11 @@ def transcribe_waiting(
         if not told and transcriber is None:
             continue
         if not told and transcriber is not None:
-            heard = _listened(transcriber, waiting)
+            try:
+                heard = _listened(transcriber, waiting)
+            except FileNotFoundError:  # erased meanwhile, or lost: those after it are listened to all the same
+                logger.warning("Correction %s of %s has no sound any more.", name, device)
+                continue
             wording = proposal(heard, language)
         merge.put_transcript(device, name, transcript=heard.text, confidence=heard.confidence, proposal=wording)
         if not told:

@@ -5,7 +5,9 @@
     packets.py   the packets of a stream on that time line
     picture.py   a decoded frame as a person would see it: upright, square pixels, ordinary colours
     hdr.py       HLG and PQ, wide primaries → the range and colours of an ordinary film (pure)
-    mono.py      sound of any channels → 16 kHz mono, also where two channels cancel out
+    order.py     pictures whose stamps are a little out of order (pure)
+    mono.py      sound of any channels → 16 kHz mono
+    mixing.py    left and right as one channel, also where they cancel each other out (pure); for microphones, too
 
 The only room of `shared` that knows PyAV.
 """

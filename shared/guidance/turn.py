@@ -306,13 +306,15 @@ def _decide(state: GuidanceState, event: policy.Event, now_s: float, *, seen_s: 
                     worded = policy.Worded(text, about[0].score, state.picture_s)
                     state, more = _decide(state, worded, now_s, seen_s=seen_s)
                     actions += more
-            case policy.Cut() | policy.Duck() | policy.Beat():
-                actions.append(action)
-            case policy.Note():
-                actions.append(events.PlayEarcon(NOTED_EARCON))
+            case policy.Cut() | policy.Duck() | policy.Beat() | policy.Note():
+                actions.append(_sounded(action))
             case _:
                 assert_never(action)
     return state, tuple(actions)
+
+
+def _sounded(action: policy.Cut | policy.Duck | policy.Beat | policy.Note) -> GuidanceAction:
+    return events.PlayEarcon(NOTED_EARCON) if isinstance(action, policy.Note) else action
 
 
 def _speak(state: GuidanceState, speak: policy.Speak, now_s: float, seen_s: float) -> Turn:

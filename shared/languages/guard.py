@@ -10,7 +10,7 @@ is a table, and this is what the table must hold:
     5. No promise, permission or denial, but in the one sentence for a clear way, which has one of these words.
     6. A warning is short, as a count of words for each tier.
     7. No announcement begins with an order to walk, promises anything, or turns left into right.
-    8. An announcement has the placeholders of its key, each once; nothing else stands in braces, and no sign is unprintable.
+    8. An announcement has the placeholders of its key, each once; there are no other braces and no unprintable signs.
 """
 
 from __future__ import annotations

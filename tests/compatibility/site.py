@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
 ANNA, BERT = "anna", "bert"
 """The device whose whole state is in the fixture, and the device whose session is recorded in it."""
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 PLAIN = "listener {port} 127.0.0.1\nallow_anonymous true\nlog_dest stderr\nset_tcp_nodelay true\nuser {user}\n"
 Message = tuple[str, bytes]
 """Topic and payload."""

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from device.capture.supervisor import Limits
 from tests.device.updates.house import Device, Server
 from tests.pulse import PulseChild, missing, rescan
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> Iterator[None]:
+    """Where a test sets no other limit, a camera has a minute to start: a busy machine takes longer than a device."""
+    limits = dataclasses.replace(Limits(), start_s=60.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Limits.__init__, "__defaults__", dataclasses.astuple(limits))
+        yield
 
 
 @pytest.fixture

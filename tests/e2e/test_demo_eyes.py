@@ -10,7 +10,7 @@ from rich.console import Console
 from scripts.demo import eyes
 from scripts.demo.children import Children
 from scripts.demo.screen import Screen
-from scripts.demo.story import Demo
+from scripts.demo.story import Demo, told_last
 
 
 @pytest.mark.parametrize("content", [None, b"no tarball"])
@@ -26,3 +26,9 @@ def test_without_the_package_the_starter_is_used_and_the_reason_told(content: by
     assert reason in chosen.notice
     assert chosen.notice.endswith(eyes.STARTER_NOTICE)
     assert "Traceback" not in chosen.notice
+
+
+def test_a_night_that_says_nothing_but_its_verdict_is_read_and_one_that_says_more_is() -> None:
+    verdict = '{\n "outcome": "skipped",\n "evaluation": {}\n}\n'
+    for said in ("", "training\n", 'a {\n{ "b" }\n'):
+        assert told_last(said + verdict) == {"outcome": "skipped", "evaluation": {}}

@@ -45,7 +45,7 @@ def test_ctrl_c_ends_the_demo_and_every_process_it_started(tmp_path: Path) -> No
             until((out / "buttons.jsonl").exists, "the middle of the first step", timeout_s=180)
             assert len(processes_about(out)) >= 2
             os.killpg(demo.pid, signal.SIGINT)
-            _, err = demo.communicate(timeout=15)
+            _, err = demo.communicate(timeout=60)
         finally:
             demo.kill()
     assert demo.returncode == 130, err

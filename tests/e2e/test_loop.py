@@ -35,7 +35,7 @@ class Overheard:
         assert subscribed.wait(20)
 
     def wait(self, version: str) -> None:
-        until(lambda: self.versions[-1:] == [version], f"an offer of {version}", timeout_s=30)
+        until(lambda: self.versions[-1:] == [version], f"an offer of {version}")
 
     def close(self) -> None:
         self._client.disconnect()

@@ -18,7 +18,7 @@ CONE = "Caution, cone on the left."
 
 
 @needs_espeak
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_correction_is_heard_by_the_device_read_back_and_proposed_by_a_server_that_listens_to_nothing(
     site: Site, tmp_path: Path
 ) -> None:
@@ -29,9 +29,16 @@ def test_a_correction_is_heard_by_the_device_read_back_and_proposed_by_a_server_
     site.serve()
     sound = tmp_path / "heard.wav"
     done = site.walk(
-        f"replay:{film}", "--pace", "real", "--buttons", presses(tmp_path, *script),
-        "--config", str(tmp_path / "device.toml"), "--speech", str(sound),
-    )  # fmt: skip
+        f"replay:{film}",
+        "--pace",
+        "real",
+        "--buttons",
+        presses(tmp_path, *script),
+        "--config",
+        str(tmp_path / "device.toml"),
+        "--speech",
+        str(sound),
+    )
     assert done.status == 0, done.err
     [back] = [entry for entry in done.report["announced"] if entry["text"].startswith("Heard")]
     assert (back["text"], back["why"]) == (f"Heard: {CONE}", "heard")

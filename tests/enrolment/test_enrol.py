@@ -297,7 +297,7 @@ class InTheMiddle:
 
     def close(self) -> None:
         self._listener.close()
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 @contextmanager

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+from contextlib import closing, suppress
 from pathlib import Path
 
 import cv2
@@ -129,3 +132,33 @@ def test_a_password_is_never_an_argument(home: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         add(home, "--wifi-password", "password1")
     assert "unrecognized" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from server.commands.invitation import _password; _password('home')",
+        "from device.commands.enrol import _typed; _typed()",
+    ],
+    ids=["the password of a network", "the claim code"],
+)
+def test_ctrl_d_instead_of_an_answer_is_told(code: str) -> None:
+    keys, terminal = os.openpty()
+    said = f"import shared.errors\ntry: {code}\nexcept shared.errors.ConfigError as error: print(error)"
+    asked = subprocess.Popen(
+        [sys.executable, "-c", said],
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    for _ in range(200):  # what is typed before the question is thrown away
+        os.write(keys, b"\x04")
+        with suppress(subprocess.TimeoutExpired):
+            asked.wait(0.3)
+            break
+    asked.kill()
+    out, error = asked.communicate()
+    os.close(terminal)
+    os.close(keys)
+    assert b"was typed" in out, error

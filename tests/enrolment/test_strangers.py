@@ -19,7 +19,7 @@ from tests.enrolment.quick import SHOWN, ask
 
 
 def plain(desk: Desk) -> socket.socket:
-    return socket.create_connection(desk.address, timeout=5)
+    return socket.create_connection(desk.address, timeout=60)
 
 
 def handshaken(desk: Desk) -> socket.socket:
@@ -70,7 +70,7 @@ def guests(made: LimitedListener, count: int, held: ExitStack) -> list[socket.so
     """The strangers' ends of connections that were accepted one after the other."""
     ends = []
     for _ in range(count):
-        ends.append(held.enter_context(socket.create_connection(made.getsockname(), timeout=10)))
+        ends.append(held.enter_context(socket.create_connection(made.getsockname(), timeout=60)))
         held.enter_context(made.accept()[0])
     return ends
 
@@ -98,7 +98,7 @@ def test_a_connection_that_was_closed_holds_no_place() -> None:
     with gate(ManualClock(), most=2, most_each=9) as made, ExitStack() as held:
         (first,) = guests(made, 1, held)
         for _ in range(5):
-            with socket.create_connection(made.getsockname(), timeout=10):
+            with socket.create_connection(made.getsockname(), timeout=60):
                 made.accept()[0].close()
         first.settimeout(0)
         with pytest.raises(BlockingIOError):

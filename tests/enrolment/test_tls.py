@@ -40,12 +40,12 @@ def serving(key: Path, certificate: Path) -> Iterator[int]:
         yield listener.getsockname()[1]
     finally:
         listener.close()
-        thread.join(10)
+        thread.join(60)
 
 
 def shake_hands(context: ssl.SSLContext, port: int, *, host: str = "broker.example") -> None:
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname=host) as connection,
     ):
         connection.sendall(b"x")

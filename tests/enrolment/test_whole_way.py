@@ -86,14 +86,14 @@ def test_a_device_comes_in_works_and_is_locked_out(programs: Programs) -> None:
     assert (status, "This device is pi-1" in reported) == (0, True), reported
     status, reported = programs.device("identity", "--json")
     assert json.loads(reported)["device"] == "pi-1"
-    until(lambda: programs.device("selftest", "--only", "broker")[0] == 0, "the broker to know it", timeout_s=15)
+    until(lambda: programs.device("selftest", "--only", "broker")[0] == 0, "the broker to know it")
     assert "knows this device" in programs.device("selftest", "--only", "broker")[1]
 
     assert programs.device("renew", "--rekey")[0] == 0
     run = [command("waycue-device"), "run", "--source", "none", "--speech", "none", "--quiet"]
     agent = programs.children.start("device", [*run, "--state", str(programs.state)])
-    until(lambda: len(programs.shown()["certificates"]) == 2, "a certificate for the new key", timeout_s=30)
-    until(lambda: programs.is_online() and programs.shown()["online"], "the agent to be online", timeout_s=15)
+    until(lambda: len(programs.shown()["certificates"]) == 2, "a certificate for the new key")
+    until(lambda: programs.is_online() and programs.shown()["online"], "the agent to be online")
 
     sealed_to = (programs.state / "identity" / "sealing.crt").read_bytes()
     programs.server("keys", "rotate-sealing")
@@ -108,9 +108,9 @@ def test_a_device_comes_in_works_and_is_locked_out(programs: Programs) -> None:
     until(lambda: programs.is_online() and programs.shown()["online"], "the agent to be online", timeout_s=15)
 
     programs.server("devices", "revoke", "pi-1", "--why", "lost on the bus")
-    until(lambda: not programs.is_online(), "its session to be ended", timeout_s=15)
+    until(lambda: not programs.is_online(), "its session to be ended")
     assert not programs.shown()["online"]
-    until(lambda: "certificate revoked" in programs.device("status")[1], "the reason, in words", timeout_s=15)
+    until(lambda: "certificate revoked" in programs.device("status")[1], "the reason, in words")
     assert "A new code lets it in again" in programs.device("status")[1]
     assert "lost on the bus" in programs.server("devices", "list")
     programs.children.stop(agent)

@@ -333,7 +333,7 @@ class _Device:
     def end(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
         self._link.stop()
         if self._updater is not None:
             self._updater.close()

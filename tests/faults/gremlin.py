@@ -58,7 +58,7 @@ class Stranger:
     def __enter__(self) -> Self:
         self._client.connect(*self._address)
         self._client.loop_start()
-        self.ready.wait(10)
+        self.ready.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -176,7 +176,7 @@ class Relay:
                 done.set()
 
         self._loop.call_soon_threadsafe(run)
-        done.wait(10)
+        done.wait(60)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -55,8 +55,11 @@ def test_demo_hands_on_the_video() -> None:
     )
 
 
-def test_the_tests_come_after_the_checks() -> None:
-    assert make("--dry-run", "test").splitlines() == ["scripts/setup", "scripts/check", "scripts/test"]
+def test_the_tests_come_after_the_quick_checks_and_beside_the_slow_ones() -> None:
+    assert make("--dry-run", "test").splitlines() == ["scripts/setup", "scripts/check quick", "scripts/test"]
+    assert "scripts/check slow" in (ROOT / "scripts" / "test").read_text(encoding="utf-8")
+    some = make("--dry-run", "test", "ARGS=tests/link -x").splitlines()
+    assert some == ["scripts/setup", "scripts/check", "scripts/test tests/link -x"]
 
 
 def test_continuous_integration_runs_make_test() -> None:

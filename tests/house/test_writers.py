@@ -12,6 +12,7 @@ ELSEWHERE = {
     "device/voice/phrases.py": "a phrase in memory",
     "device/voice/sinks.py": "the WAV file of a walk that is replayed",
     "device/health/walk_report.py": "captions, for whoever watches",
+    "device/transcription/child.py": "its own place in the kernel's order of killing",
     "device/outbox/": "the append-only list of what was lost",
     "device/capture/clip.py": "a clip and a sound in memory",
     "server/labelling/": "an append-only log; a sound in memory",

@@ -142,6 +142,6 @@ def test_the_watch_starts_with_a_look_and_ends(tmp_path: Path) -> None:
     came = threading.Event()
     watch = SyncWatch(RULES, lambda decision: came.set(), thermal=tmp_path, ask=says())
     watch.start()
-    assert came.wait(10)
+    assert came.wait(60)
     watch.close()
     watch.close()

@@ -63,6 +63,17 @@ def test_loopback_and_the_given_folder_are_nobodys_business(tmp_path: Path) -> N
     assert (seen.status, seen.names, seen.reached, seen.written) == (0, (), (), ())
 
 
+def test_calls_that_strace_tells_in_two_halves_count_as_one() -> None:
+    trace = [
+        '7  connect(3<s>, {sa_family=AF_UNIX, sun_path="/var/run/nscd/socket"}, 110 <unfinished ...>',
+        '8  openat(AT_FDCWD</w>, "made", O_WRONLY|O_CREAT, 0666 <unfinished ...>',
+        '9  connect(3<s>, {sa_family=AF_INET, sin_addr=inet_addr("192.0.2.7")}, 16 <unfinished ...>',
+        "7  <... connect resumed>)             = -1 ENOENT (No such file or directory)",
+        "8  <... openat resumed>)              = 4</w/made>",
+    ]
+    assert no_lookups.judged(trace, ()) == (("192.0.2.7",), ("/w/made",), 3)
+
+
 @pytest.mark.parametrize(
     ("line", "reached", "written"),
     [

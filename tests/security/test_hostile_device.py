@@ -51,7 +51,7 @@ def busy(site: SecureSite) -> Iterator[Busy]:
     server = Busy(site)
     server.link.start()
     try:
-        assert server.link.ready.wait(10)
+        assert server.link.ready.wait(60)
         yield server
     finally:
         server.go.set()
@@ -63,7 +63,7 @@ def test_of_many_statuses_in_a_row_only_the_newest_costs_a_write(secure_broker: 
     count = 300
     with busy(secure_broker) as server, intruder(secure_broker, "loud") as loud:
         loud.publish(topics.event("loud"))
-        assert server.held.wait(10)
+        assert server.held.wait(60)
         for number in range(count):
             loud.publish(topics.status("loud"), messages.encode(Status(online=True, backlog=number)))
         loud.publish(topics.event("loud"))

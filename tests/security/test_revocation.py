@@ -153,7 +153,7 @@ def test_the_server_itself_listens_to_enrolled_devices_only(asked: bool, tmp_pat
         )
         link.start()
         try:
-            assert link.ready.wait(10)
+            assert link.ready.wait(60)
             with Intruder(site, card.context(), client_id="anna") as anna:
                 assert anna.connect() == "Success"
                 anna.publish("wc/v1/stranger/up/event")

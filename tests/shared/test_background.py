@@ -38,7 +38,7 @@ def test_a_failure_is_logged_with_its_traceback_and_the_work_begins_again(caplog
     work = Background(run, name="fragile", restart_s=0.0)
     with caplog.at_level(logging.ERROR):
         work.start()
-        assert done.wait(10)
+        assert done.wait(60)
         work.close()
     assert [record.getMessage() for record in caplog.records] == ["fragile failed"] * 2
     assert all(record.exc_info for record in caplog.records)

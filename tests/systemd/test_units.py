@@ -121,6 +121,11 @@ def test_a_unit_that_needs_devices_keeps_them_with_every_systemd(name: str) -> N
     assert not {"ProtectClock", "DeviceAllow", "PrivateDevices", "DevicePolicy"} & set(read(name)["Service"])
 
 
+def test_the_sentinel_may_open_a_sound_card_that_the_kernel_learns_of_after_its_start() -> None:
+    """A class by its name is looked up in /proc/devices at the start, and lets nothing through where it is missing."""
+    assert read("waycue-sentinel.service")["Service"]["DeviceAllow"] == "char-116 rw"  # SNDRV_MAJOR, sound/core.h
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_accepts_the_units_of_a_users_session(tmp_path: Path) -> None:
     for name in OF_USER:

@@ -135,18 +135,19 @@ def _battery(state: PowerState, reading: PowerReading, now_s: float) -> tuple[Po
     percent = state.percent
     if percent is None or reading.percent is None:
         return state, ()
-    if reading.charging:
-        state = replace(state, fed=percent if state.fed is None else max(state.fed, percent))
-        if state.fed is not None and percent > state.fed - FED_FALL:
-            return state, ()
-    else:
-        state = replace(state, fed=None)
+    state = _fed(state, percent, charging=reading.charging is True)
+    if state.fed is not None and percent > state.fed - FED_FALL:
+        return state, ()
     reached = _lowest(percent)
     if reached is None or (state.told is not None and reached >= state.told):
         return state, ()
     text, said = _words(percent, state.minutes)
     told = min(reached, _lowest(said) or reached)  # 16 % is told as 15: not again at 15
     return replace(state, told=told, above_since_s=None), (PowerNews(text, ABOUT_BATTERY, told == LEVELS[0]),)
+
+
+def _fed(state: PowerState, percent: float, *, charging: bool) -> PowerState:
+    return replace(state, fed=max(percent, state.fed or 0.0) if charging else None)
 
 
 def _measured(state: PowerState, reading: PowerReading, now_s: float) -> PowerState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.device.agent.stage import Running, StoryModel, agent, config, nothing
 from tests.pulse import until
 from tests.shared.speech.voices import needs_espeak
 
+PATIENCE_S = 120.0
 CONE = "Caution, cone on the left."
 
 
@@ -29,7 +31,11 @@ def made(folder: Path, *said: tuple[float, str], seconds: float = 6.0, **overrid
     film, script = spoken_film(folder, said, seconds=seconds)
     chosen = {"corrections__transcribe": "device", **overrides}
     walk = config(folder, film, buttons__script=str(presses(folder, *script)), capture__pace="real", **chosen)
-    return agent(walk, StoryModel(nothing), folder, exit_at_end=False)
+    walking = agent(walk, StoryModel(nothing), folder, exit_at_end=False)
+    listener = walking.parts.own_words._transcription
+    if listener is not None:  # on a machine that does other things
+        listener._plan = replace(listener._plan, most_s=PATIENCE_S)
+    return walking
 
 
 def said(folder: Path) -> list[str]:
@@ -52,7 +58,7 @@ def to_send(walk: Agent) -> set[str]:
 
 def walked(walk: Agent, is_over: Callable[[], bool], what: str) -> None:
     with Running(walk):
-        until(is_over, what, timeout_s=90)
+        until(is_over, what, timeout_s=PATIENCE_S)
 
 
 @needs_espeak
@@ -73,7 +79,7 @@ def test_a_correction_is_read_back_by_the_device_and_keeps_its_words(tmp_path: P
 
 @needs_espeak
 def test_what_is_not_understood_says_so_once_and_the_server_may_still_understand(tmp_path: Path) -> None:
-    walk = made(tmp_path, (1.0, "nobody expects umbrellas, hippopotamus, seventeen"))
+    walk = made(tmp_path, (1.0, "umbrella"))
     walked(walk, lambda: policy.HEARD_TEXTS[1] in said(tmp_path), "that it was not understood")
     [record] = corrections(tmp_path)
     assert record["heard_by"] == "pocketsphinx"
@@ -98,6 +104,7 @@ def test_without_the_extra_it_is_said_at_the_start_and_corrections_go_as_before(
 
 
 @needs_espeak
+@pytest.mark.soak
 def test_a_recogniser_that_fails_is_told_once_and_costs_nothing_else(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
@@ -124,6 +131,7 @@ def test_a_hot_board_leaves_it_to_the_server(tmp_path: Path) -> None:
 
 
 @needs_espeak
+@pytest.mark.soak
 def test_a_walk_that_is_ended_does_not_wait_for_its_words(tmp_path: Path) -> None:
     walk = made(tmp_path, (0.5, "cone on the left"), seconds=4.0)
     walked(walk, lambda: bool(corrections(tmp_path)), "a correction")

@@ -91,6 +91,12 @@ def test_no_profile_changes_what_a_warning_needs() -> None:
         ('[guidance.profiles.x]\nspoken = "all clear"\n', "spoken"),
         ('[guidance.profiles.x]\nspoken = "go on"\n', "spoken"),
         ("[guidance]\nprofiles = 3\n", "tables"),
+        ('[guidance.profiles.""]\n', "a few words"),
+        ('[guidance.profiles.x]\nspoken = "..."\n', "a few words"),
+        ('[guidance.profiles.x]\nspoken = "market\\nplace"\n', "a few words"),
+        (f'[guidance.profiles.x]\nspoken = "{"word " * 8}"\n', "a few words"),
+        ('[guidance.profiles.x]\nspoken = "Cane!"\n', "'cane' and 'x' are announced alike"),
+        ('[guidance.profiles.x]\nspoken = "as set"\n', "announced alike"),
     ],
 )
 def test_a_profile_that_cannot_be_is_refused_with_what_to_write(tmp_path: Path, text: str, said: str) -> None:

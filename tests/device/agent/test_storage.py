@@ -227,3 +227,25 @@ def test_a_card_that_takes_nothing_is_logged_once_and_not_at_each_moment(caplog:
     sealer.close()
     assert "30 records were lost meanwhile" in caplog.text
     assert len(disk.named) == 30
+
+
+def test_a_light_that_fails_and_an_outbox_with_a_fault_do_not_end_what_keeps_moments() -> None:
+    disk, announced, sealed = Disk(), list[str](), list[str]()
+
+    def light(done: Parcel) -> None:
+        sealed.append(done.name)
+        raise RuntimeError("the pin is in use")
+
+    sealer = Sealer(disk, announce=announced.append, answer=announced.append, sealed=light, limit_bytes=10**9)
+    sealer.start()
+    for chunk in range(2):
+        sealer.store(parcel(chunk))
+    until(lambda: len(sealed) == 2, "the second one")
+    good, disk.sealed = disk.sealed, None  # type: ignore[assignment]
+    sealer.store(parcel(2))
+    until(lambda: announced == ["Storage failed."], "the fault to be said")
+    disk.sealed = good
+    sealer.store(parcel(3))
+    until(lambda: announced[1:] == ["Storage is working again."] and len(sealed) == 4, "all of it")
+    sealer.close()
+    assert sealer.lost == 0

@@ -151,7 +151,7 @@ def test_offline_is_said_once_and_back_online_once_and_the_walk_goes_on(tmp_path
     with Running(agent(chosen, StoryModel(nothing), tmp_path)):
         until(online, "the first connection")
         broker.stop()
-        until(lambda: said("Offline."), "the announcement", timeout_s=30)
+        until(lambda: said("Offline."), "the announcement")
         broker.start()
         until(lambda: said("Back online."), "the other announcement", timeout_s=60)
     texts = result(tmp_path).texts

@@ -76,8 +76,8 @@ def test_a_walk_that_is_only_felt_is_heard_once_its_motors_fail_and_silent_again
         until(lambda: len(chip.played) >= 2, "a walk that is felt")
         assert not loud(sound(), RATE_HZ)
         chip.plugged = False
-        until(lambda: "Vibration failed." in said(tmp_path), "the failure to be noticed", timeout_s=40)
+        until(lambda: "Vibration failed." in said(tmp_path), "the failure to be noticed")
         until(lambda: bool(loud(sound(), RATE_HZ)), "speech")
         chip.plugged = True
-        until(lambda: not made.parts.tactile.trouble, "the motor", timeout_s=40)  # type: ignore[union-attr]
+        until(lambda: not made.parts.tactile.trouble, "the motor")  # type: ignore[union-attr]
         until(lambda: made.parts.voice._sink.silent, "silence")

@@ -161,6 +161,7 @@ class Worn:
         reported = {"format": 1, "device": name, "broker": f"{site.host}:{site.port}", "server": "localhost:8443"}
         (folder / identity.ENROLMENT).write_text(json.dumps(reported | {"enrolled_at_utc": CLOCK.utc_s()}))
         self.models: list[StoryModel] = []
+        self._film = film(place, 120.0)
 
     def agent(self) -> Agent:
         wanted: dict[str, Any] = {
@@ -172,7 +173,7 @@ class Worn:
             "capture.clips": False,
         }
         options = RunOptions(captions=self.captions, exit_at_end=True, linger_s=0.0)
-        walk = open_source(CaptureSettings(f"replay:{film(self.place, 120.0)}", pace="real"), clock=CLOCK)
+        walk = open_source(CaptureSettings(f"replay:{self._film}", pace="real"), clock=CLOCK)
         ports = AgentPorts(CLOCK, load=self._load, selftest=no_problems, source=walk)
         return Agent(settings.load(None, wanted), options, ports)
 
@@ -218,25 +219,25 @@ def test_a_supervised_wearer_walks_with_the_trial_until_it_is_withdrawn_and_then
     secure_broker: SecureSite, tmp_path: Path
 ) -> None:
     with closing(PublishingServer(secure_broker, tmp_path)) as house:
-        assert house.link.ready.wait(15)
+        assert house.link.ready.wait(60)
         trial(house, tmp_path)
         anna = Worn(secure_broker, house, tmp_path, "anna")
         with Running(anna.agent()):
             until(lambda: "No model. Recording only." in anna.texts, "the walk without a model")
             named(house)
-            until(lambda: TRIAL in anna.texts, "the trial", timeout_s=30)
-            until(lambda: anna.looks > 25, "looks", timeout_s=30)
+            until(lambda: TRIAL in anna.texts, "the trial")
+            until(lambda: anna.looks > 25, "looks")
             house.push.rollouts.halt(why="enough for today")
-            until(lambda: anna.texts[-1] == "No model. Recording only.", "the withdrawal", timeout_s=30)
+            until(lambda: anna.texts[-1] == "No model. Recording only.", "the withdrawal")
             looks = anna.looks
             named(house)
-            until(lambda: anna.texts[-1] == TRIAL, "the trial again", timeout_s=30)
-            until(lambda: anna.looks > 0, "looks again", timeout_s=30)
+            until(lambda: anna.texts[-1] == TRIAL, "the trial again")
+            until(lambda: anna.looks > 0, "looks again")
             assert anna.models[0].looks == looks
         assert anna.texts == ["No model. Recording only.", TRIAL, "No model. Recording only.", TRIAL]
         anna.captions.unlink()
         with Running(anna.agent()):  # another walk, which begins with it
-            until(lambda: TRIAL in anna.texts, "the trial at the start", timeout_s=30)
+            until(lambda: TRIAL in anna.texts, "the trial at the start")
         assert anna.texts == [TRIAL]
 
 
@@ -245,19 +246,19 @@ def test_a_withdrawn_trial_gives_way_in_mid_walk_to_the_field_model_before_it(
 ) -> None:
     make_bundle(tmp_path / "f1", "f1", contents({"a.onnx": 200_000}, seed=7), intended_use="field")
     with closing(PublishingServer(secure_broker, tmp_path)) as house:
-        assert house.link.ready.wait(15)
+        assert house.link.ready.wait(60)
         house.registry.add(tmp_path / "f1", evaluation=PASSED)
         house.registry.promote("f1", "first")
         trial(house, tmp_path)
         anna = Worn(secure_broker, house, tmp_path, "anna")
         with Running(anna.agent()):
-            until(lambda: anna.looks > 25, "the field model", timeout_s=30)
+            until(lambda: anna.looks > 25, "the field model")
             named(house)
-            until(lambda: anna.update == "ready t1", "the trial, which waits while somebody walks", timeout_s=30)
+            until(lambda: anna.update == "ready t1", "the trial, which waits while somebody walks")
         with Running(anna.agent()):
-            until(lambda: anna.current == "t1" and anna.looks > 25, "the trial", timeout_s=30)
+            until(lambda: anna.current == "t1" and anna.looks > 25, "the trial")
             house.push.rollouts.halt(why="it talks too much")
-            until(lambda: anna.texts[-1] == "Previous guidance is back.", "the field model again", timeout_s=30)
+            until(lambda: anna.texts[-1] == "Previous guidance is back.", "the field model again")
             assert anna.current == "f1"
             assert anna.models[-1].manifest.version == "f1"
         assert anna.texts == ["No model. Recording only.", "Guidance ready.", TRIAL, "Previous guidance is back."]

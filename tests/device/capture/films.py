@@ -17,6 +17,7 @@ RED, GREEN, BLUE, GREY = (220, 40, 40), (40, 200, 40), (40, 40, 220), (128, 128,
 TONE_HZ = 1000.0
 REAL = paths.DATA / "walks" / "crosswalk_02.mp4"
 """A real clip beside the project: HEVC 1080p, AAC. Never part of the project; tests skip where it is absent."""
+_MADE: dict[str, bytes] = {}
 
 
 def corners(width: int = 320, height: int = 240, bar: float = 0.0) -> NDArray[np.uint8]:
@@ -75,7 +76,15 @@ def make(
 
     codec None = sound only; times: of the pictures, instead of every 1/fps; sound_hole: from, to without sound;
     sounds: int16 [n] mono at sound_rate, instead of a tone.
+    The same film is encoded once in a process: hundreds of tests walk along the same one.
     """
+    wanted = (path.suffix, seconds, fps, codec, size, sound, sound_rate, degrees, mirrored, key_every, sound_hole)
+    key = repr(
+        (*wanted, times if times is None else list(times), options, None if sounds is None else sounds.tobytes())
+    )
+    if key in _MADE:
+        path.write_bytes(_MADE[key])
+        return path
     with av.open(str(path), "w", options=options or {}) as out:
         video: av.VideoStream | None = None
         audio: av.AudioStream | None = None
@@ -92,6 +101,7 @@ def make(
         stamps = list(times) if times is not None else [n / fps for n in range(round(seconds * fps))]
         samples = tone(seconds, sound_rate) if sounds is None else sounds
         _interleave(out, video, stamps, audio, samples=samples, hole=sound_hole)
+    _MADE[key] = path.read_bytes()
     return path
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from device.capture import picamera2 as adapter
 from device.capture.live import LiveSource
-from device.capture.source import VideoFrame
+from device.capture.source import SeveralCameras, VideoFrame
 from device.commands.selftest import selftest
 from device.config import load
 from shared.clock import SystemClock
@@ -173,7 +173,7 @@ def test_the_clock_of_a_stamp_is_the_one_by_which_the_picture_is_a_little_old(se
 
 def test_two_cameras_are_not_guessed_between() -> None:
     bench.install(sensors.MODULE_3, sensors.MODULE_2)
-    with bench.closed_afterwards(), pytest.raises(MediaError, match="several cameras") as caught:
+    with bench.closed_afterwards(), pytest.raises(SeveralCameras, match="several cameras") as caught:
         adapter.capture(bench.Pictures(1), number=None, width_px=640, height_px=480, fps=15.0, rotate_deg=0)
     assert "picamera2:0 is" in caught.value.hint
     assert "picamera2:1 is" in caught.value.hint

@@ -9,6 +9,7 @@ import pytest
 from device.capture.camera import camera_plan
 from device.capture.live import LiveSource
 from device.capture.open import check_source
+from device.capture.source import SeveralCameras
 from device.capture.v4l2 import Node, device_of, plugged
 from shared.errors import ConfigError, MediaError
 
@@ -82,7 +83,7 @@ def test_a_metadata_node_is_no_camera(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wanted", ["", "0", "2"])
 def test_of_two_cameras_none_is_guessed_by_a_number_and_each_can_be_named(tmp_path: Path, wanted: str) -> None:
     nodes = tree(tmp_path, *C920, *ELP, *CODECS)
-    with pytest.raises(MediaError, match="2 cameras are plugged in") as caught:
+    with pytest.raises(SeveralCameras, match="2 cameras are plugged in") as caught:
         device_of(wanted, nodes)
     assert "camera:/dev/v4l/by-id/usb-HD_Pro_Webcam_C920-video-index0 is HD Pro Webcam C920" in caught.value.hint
     assert "4KCAM" in caught.value.hint
@@ -93,7 +94,7 @@ def test_of_two_cameras_none_is_guessed_by_a_number_and_each_can_be_named(tmp_pa
 
 def test_twins_are_told_apart_by_their_sockets(tmp_path: Path) -> None:
     nodes = tree(tmp_path, *C920, *TWIN)
-    with pytest.raises(MediaError, match="2 cameras are called 'c920'") as caught:
+    with pytest.raises(SeveralCameras, match="2 cameras are called 'c920'") as caught:
         device_of("c920", nodes)
     assert "by-path/pci-usb-0_1-1.4_1.0-video-index0" in caught.value.hint
     assert device_of("1-1.4", nodes) == "/dev/video2"

@@ -270,3 +270,5 @@ def test_the_command_writes_one_private_file(tmp_path: Path, device: Path, capsy
     assert out.stat().st_mode & 0o777 == 0o600
     assert "read it before you hand it on" in capsys.readouterr().out
     assert main(["doctor", "--config", str(device / "device.toml"), "--out", "/proc/none/x"]) == 1
+    assert main(["doctor", "--config", str(device / "device.toml"), "--out", str(tmp_path)]) == 0
+    assert len(list(tmp_path.glob("waycue-doctor-*.tar.gz"))) == 1

@@ -249,3 +249,26 @@ def test_a_pin_on_a_machine_without_pins_is_a_config_error() -> None:
         PinKey("GPIO17", lambda: 0.0).open()
     with pytest.raises(ConfigError, match="GPIO23"):
         PinSwitch("GPIO23").open()
+
+
+AGAIN_AND_AGAIN = """
+import warnings
+from device.controls.pins import PinKey
+for _ in range(3):
+    with warnings.catch_warnings(): warnings.simplefilter("ignore", DeprecationWarning)  # as many libraries do
+    try: PinKey("GPIO17", lambda: 0.0).open()
+    except Exception as error: print(error)
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gpiozero") is None, reason="gpiozero is not installed")
+@pytest.mark.skipif(Path("/dev/gpiochip0").exists(), reason="this machine has pins")
+def test_a_pin_that_is_tried_for_ever_tells_once_why_each_library_cannot_be_used() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN_AND_AGAIN], capture_output=True, text=True, check=True, timeout=60
+    )
+    reasons = [line for line in done.stderr.splitlines() if "Falling back" in line]
+    assert reasons
+    assert len(reasons) == len(set(reasons))
+    said = "The button on pin GPIO17 cannot be used: Unable to load any default pin factory. Check buttons.pin, and"
+    assert done.stdout.splitlines() == [f"{said} that this is a Pi."] * 3

@@ -41,7 +41,6 @@ from shared.runtime.seen import Instruction, Observation
 from shared.sides import Side
 from shared.sight import Camera
 from tests.server.evaluation.stage import BIN, CURB, POLE, Reader, course_of
-from tests.shared.runtime import small_eyes
 
 SETTINGS = DriveSettings(pictures=False)
 Record = list[tuple[Any, ...]]
@@ -208,6 +207,8 @@ def test_a_rendered_walk_is_the_same_on_a_device_and_in_the_evaluation(
 @pytest.fixture(scope="module")
 def eyes(tmp_path_factory: pytest.TempPathFactory) -> GuidanceModel:
     """A bundle without a language model, whose eyes know persons by their red."""
+    from tests.shared.runtime import small_eyes  # torch takes seconds to import: no other test here needs it
+
     folder = tmp_path_factory.mktemp("eyes") / "bundle"
     small_eyes.export_small(folder)
     return GuidanceModel.load(folder, threads=1, allow_demo=True, camera=Camera(fov_deg=VIEW_DEG))
@@ -215,13 +216,15 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> GuidanceModel:
 
 def among_red_people(*, seed: int, duration_s: float) -> Course:
     """A rendered walk on which only persons stand, all in red."""
+    from tests.shared.runtime.small_eyes import RED
+
     walk = walks.plan_walk(seed, duration_s=duration_s, objects=("person",), settings=("street", "square"))
 
     def frames() -> Iterator[Frame]:
         for t_s in np.arange(0.0, duration_s, 0.25).tolist():
             shot = walks.render_frame(walk, t_s, 640, 480)
             image = shot.image.copy()
-            image[shot.mask == walks.DRAWN.index("person") + 1] = small_eyes.RED
+            image[shot.mask == walks.DRAWN.index("person") + 1] = RED
             there = frozenset((seen.object, seen.side) for seen in shot.seen)
             yield Frame(t_s, image, Truth((shot.instruction or vocabulary.CLEAR,), there), False)
 

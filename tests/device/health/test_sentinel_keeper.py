@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device.health.announcements import WATCH_OFF
 from device.health.sentinel_keeper import SentinelKeeper
 from device.sentinel.board import NAME, OUTPUT, Board
+from device.sentinel.watch import WORDS
 from shared.clock import ManualClock
 
 
@@ -51,3 +53,23 @@ def test_the_sentinel_follows_the_agent_to_the_systems_default_too_and_not_to_an
         keeper._tell_output()
         found.append(told.read_text())
     assert found == ["ALSA_CARD=before\n", "ALSA_CARD=Headset\n", ""]
+
+
+def test_memory_that_takes_no_note_of_the_sound_output_keeps_no_sentence_from_being_rendered(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / OUTPUT).mkdir()  # nothing can be written in its place
+    rendered = list[str]()
+
+    def render(text: str) -> NDArray[np.int16]:
+        rendered.append(text)
+        return np.zeros(10, np.int16)
+
+    clock = ManualClock(100.0)
+    keeper = SentinelKeeper(
+        Board(folder / NAME), state_dir=tmp_path, options=(), render=render, announce=print, clock=clock
+    )
+    keeper.output = lambda: {"PULSE_SINK": "one"}
+    keeper._started_s = clock.now_s  # another sentinel is being started
+    keeper.tick()
+    assert set(rendered) == set(WORDS.values())

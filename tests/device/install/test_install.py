@@ -18,7 +18,7 @@ import pytest
 from device import config as settings
 from device.commands.install import LOCK
 from device.commands.main import main
-from device.install import environment, machine, manifest
+from device.install import environment, machine, manifest, services
 from shared import file_lock
 from shared.errors import ConfigError
 from tests.device.install.roots import GROUPS, make_root, needs_root, tree
@@ -144,6 +144,7 @@ def test_a_masked_unit_stays_masked(root: Path, capsys: pytest.CaptureFixture[st
     assert install(root) == 0
     assert os.readlink(root / UNITS / "waycue-sentinel.service") == "/dev/null"
     assert "masked" in capsys.readouterr().out
+    assert services.unmasked(root / UNITS) == ("waycue-device.service",)
     main(["uninstall", "--root", str(root)])
     assert os.readlink(root / UNITS / "waycue-sentinel.service") == "/dev/null"
 

@@ -10,10 +10,14 @@ import pytest
 from device.controls import places
 from device.controls.actions import ButtonAction
 from device.controls.places import ASK_DRIVER, ASK_NETWORK, Places, PlaceState, network_name, step
+from device.moments import recording
 from device.moments.kept_signs import KeptSigns, sounds
+from device.moments.pausing import PauseEvent
+from device.moments.recording import Recording
 from shared.clock import ManualClock
 from shared.messages import EraseRecord
 from tests.device.agent.stage import StoryModel, nothing, presses, run
+from tests.device.moments.test_moments import Stage
 from tests.device.outbox.records import chunk, correction
 from tests.pulse import until
 
@@ -127,3 +131,23 @@ def test_a_press_is_answered_by_the_sound_once_the_moment_is_durable(
     run(tmp_path, StoryModel(nothing), buttons__script=str(script))
     assert heard.count("tick") == 2
     assert heard.count("kept") == 2
+
+
+def test_a_pause_that_the_card_does_not_take_is_said_and_written_once_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "RETRY_S", 0.02)
+    said: list[str] = []
+    there = tmp_path / "state"
+    stage = Stage()
+    pauses = Recording(stage.moments, there, lambda text, about: said.append(text))
+    there.write_bytes(b"no folder")
+    pauses.start()
+    pauses.happened(PauseEvent.PRESSED, 1.0)
+    until(lambda: said == ["Recording paused.", "Paused until the next start only."], "what is wrong")
+    assert pauses.paused
+    there.unlink()
+    there.mkdir()
+    until((there / recording.FILE).exists, "the pause on the card")
+    pauses.close()
+    assert len(said) == 2

@@ -1,7 +1,8 @@
 """A player in a process of its own, as the sentinel has it: FOLDER OUTPUT SAYING TIMES AGAIN.
 
 libpulse refuses to work in the fork of a process that had loaded it, which the tests' own process may have. Prints
-JSON: `heard` of the last sound, which is tried AGAIN so often while it is not heard, `begun` and `left`: processes of sounds, at once and at the end.
+JSON: `heard` of the last sound, which is tried AGAIN so often while it is not heard, `begun` and `left`: processes of
+sounds, at once and at the end.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ def main(folder: str, output: str, saying: str, times: str, again: str) -> None:
         ended.extend([] if done is None else [done])
         return bool(ended)
 
-    until(over, "the end of a sound", timeout_s=20.0)
+    until(over, "the end of a sound")
     for _ in range(int(again)):
         if not ended[0].heard:
             ended.clear()
             player.play(Saying(saying))
-            until(over, "the end of a sound", timeout_s=20.0)
-    until(lambda: player.poll() is None and not children(), "none of its processes", timeout_s=20.0)
+            until(over, "the end of a sound")
+    until(lambda: player.poll() is None and not children(), "none of its processes")
     print(json.dumps({"heard": ended[0].heard, "begun": begun, "left": children()}))
 
 

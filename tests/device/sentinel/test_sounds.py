@@ -242,7 +242,7 @@ def test_it_starts_within_a_second_of_processor_time_and_ends_when_told(tmp_path
         until(lambda: board.sentinel() is not None, "its first round")
         ticks = sum(map(int, Path(f"/proc/{process.pid}/stat").read_text().split(") ")[1].split()[11:13]))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
     assert ticks / os.sysconf("SC_CLK_TCK") < 1.0
 
 

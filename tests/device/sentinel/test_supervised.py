@@ -104,5 +104,5 @@ def test_what_it_says_of_an_end_is_heard_to_its_own_end_where_both_are_stopped(
         board.write_agent(replace(record, phase=AgentPhase.ENDED))
         process.kill()
         made.process.terminate()
-        assert made.process.wait(5) == 0
+        assert made.process.wait(60) == 0
         until(lambda: len(ears.heard(sound(), RATE_HZ, Saying.ENDED)) == 2, "the pattern, twice")

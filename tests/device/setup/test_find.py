@@ -48,18 +48,22 @@ def test_only_what_others_can_reach_is_announced(host: str, found: tuple[str, ..
     assert all(not address.startswith("127.") for address in addresses_of("0.0.0.0"))
 
 
-def test_answers_that_name_no_port_or_addresses_of_another_kind_are_left_out() -> None:
+def test_answers_without_a_port_or_of_another_kind_are_left_out_and_many_crowd_nobody_out() -> None:
     import zeroconf
 
     network = zeroconf.Zeroconf(interfaces=["127.0.0.1"], ip_version=zeroconf.IPVersion.V4Only)
     with closing(network):
-        for name, port, addresses in (("liar", 0, ["127.0.0.9"]), ("new", 18447, ["fd00::7", "127.0.0.7"])):
+        many = [f"127.0.1.{number}" for number in range(1, 9)]
+        answers = (("liar", 0, ["127.0.0.9"]), ("many", 18448, many), ("new", 18447, ["fd00::7", "127.0.0.7"]))
+        for name, port, addresses in answers:
             info = zeroconf.ServiceInfo(
                 SERVICE, f"{name}.{SERVICE}", port=port, parsed_addresses=addresses, server=f"{name}.local."
             )
             network.register_service(info)
-        found = [server for server in find_servers() if server.startswith("127.0.0.") or "fd00" in server]
-    assert found == ["127.0.0.7:18447"]
+        found = find_servers()
+    assert "127.0.0.7:18447" in found
+    assert {server.rpartition(":")[2] for server in found} == {"18447", "18448"}
+    assert not [server for server in found if "fd00" in server]
 
 
 def test_where_there_is_no_network_at_all_nobody_is_found() -> None:

@@ -249,7 +249,7 @@ class Walker:
     def hears(self, *lines: str) -> None:
         """All of these, in this order, at the end of what was said."""
         try:
-            until(lambda: tuple(self.said[-len(lines) :]) == lines, str(lines), timeout_s=30)
+            until(lambda: tuple(self.said[-len(lines) :]) == lines, str(lines))
         except TimeoutError as error:
             raise AssertionError(f"{error}; said: {self.said}; {self.log}") from None
 

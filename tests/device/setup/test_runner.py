@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tests.device.setup.codes import View
 from tests.enrolment.conftest import Desk
 from tests.enrolment.conftest import desk as desk
 from tests.enrolment.conftest import fresh_home as fresh_home
+from tests.enrolment.test_enrol import InTheMiddle
 from tests.pulse import until
 
 CLOCK = SystemClock()
@@ -114,6 +115,31 @@ def test_a_server_elsewhere_is_asked_with_the_same_code(desk: Desk) -> None:
     with staged(desk.state, find=lambda: (NOBODY, desk.server)) as stage:
         stage.show(code_of(desk, server=NOBODY), texts.ENROLLED)
     assert texts.NO_SERVER not in stage.said
+
+
+class OtherProgram(InTheMiddle):
+    """Something else that has the server's old address: a router's page, another product's port 8443."""
+
+    def __init__(self, desk: Desk, folder: Path, answer: tuple[int, str, bytes]) -> None:
+        self._answer = answer
+        super().__init__(desk, folder, forge=False)
+
+    def _pass_on(self, body: bytes) -> tuple[int, str, bytes]:
+        return self._answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(404, "", b"<html>"), (200, "", b"<html>Please log in"), (403, "", b"Forbidden")],
+    ids=["404", "200", "403"],
+)
+def test_another_program_at_the_servers_old_address_ends_nothing(
+    desk: Desk, tmp_path: Path, answer: tuple[int, str, bytes]
+) -> None:
+    other = OtherProgram(desk, tmp_path / "other", answer)
+    with closing(other), staged(desk.state, find=lambda: (desk.server,)) as stage:
+        stage.show(code_of(desk, server=other.server), texts.ENROLLED)
+    assert not {texts.REFUSED, texts.BUSY} & set(stage.said)
 
 
 def test_where_nobody_is_found_it_is_told(desk: Desk) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-from device.transcription.listening import HeardWords, ListenPlan
+from device.transcription.listening import ListenPlan, ListenResult
 from device.transcription.transcription import MOST_WAITING, Transcription
 from shared.clock import SystemClock
 from shared.messages import CorrectionRecord
@@ -16,7 +16,7 @@ ECHO = """
 import json, sys
 print(json.dumps({"text": sys.stdin.read(), "meaning": "", "confidence": 0.5}))
 """
-SLEEP = "import time; time.sleep(600)"
+SLEEP = "import signal; signal.pause()"
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Back:
 
     came: list[tuple[str, str | None]] = field(default_factory=list)
 
-    def done(self, record: CorrectionRecord, words: HeardWords | None) -> None:
+    def done(self, record: CorrectionRecord, words: ListenResult | None) -> None:
         self.came.append((record.correction_id[-2:], None if words is None else words.text))
 
     def made(self, text: str) -> Transcription:
@@ -82,11 +82,11 @@ def test_a_failure_is_remembered_until_one_goes_well() -> None:
     listener.start()
     listener.take(correction(1), b"bad")
     until(lambda: back.came == [("01", None)], "the first", timeout_s=30)
-    assert listener.trouble == "bad"
+    troubles = [listener.trouble]
     listener.take(correction(2), b"good")
     until(lambda: len(back.came) == 2, "the second", timeout_s=30)
     assert back.came[1] == ("02", "good")
-    assert listener.trouble is None
+    assert [*troubles, listener.trouble] == ["bad", None]
     listener.close()
 
 
@@ -95,7 +95,7 @@ def test_who_is_told_may_fail_and_the_next_one_is_listened_to_all_the_same() -> 
     listener = back.made(ECHO)
     done, calls = listener._done, list[str]()
 
-    def crooked(record: CorrectionRecord, words: HeardWords | None) -> object:
+    def crooked(record: CorrectionRecord, words: ListenResult | None) -> object:
         calls.append(record.correction_id)
         if len(calls) == 1:
             raise RuntimeError("nobody foresaw this")

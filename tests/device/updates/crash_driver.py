@@ -150,4 +150,4 @@ def main(place: Path, chosen: Chosen) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), crash.every if "--every" in sys.argv else crash.first_and_last)
+    main(Path(sys.argv[1]), crash.first_and_last if "--first-too" in sys.argv else crash.last)

@@ -60,6 +60,17 @@ def test_silence_is_written_as_asked_or_left_out(tmp_path: Path) -> None:
     assert choose(silent, wanted(silence=""), tmp_path) == ([], {"nothing should be said": 1})
 
 
+def test_what_was_hidden_from_a_picture_does_not_leave_as_what_it_shows(tmp_path: Path) -> None:
+    rows = [
+        sample(0, extra={"hidden": "1 regions"}),
+        sample(1, extra={"hidden": "whole"}),
+        sample(2, extra={"hidden": "1 regions"}, ground_truth="Stop, person ahead."),
+    ]
+    chosen, left_out = choose(rows, wanted(), tmp_path)
+    assert [row.name for row in chosen] == ["walk-1_chunk0000"]
+    assert left_out == {"what should be said of it was made unrecognisable": 2}
+
+
 def test_a_split_leaves_alone(tmp_path: Path) -> None:
     rows = [sample(0), sample(1, split="held_out", walk_id="walk-2")]
     chosen, left_out = choose(rows, wanted(split="held_out"), tmp_path)

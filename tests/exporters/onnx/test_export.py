@@ -104,6 +104,7 @@ def test_the_starters_bundle_is_small_and_complete(starter_bundle: Path) -> None
     assert set(manifest.thresholds) == {"hazard_above", "speak_above", "flag_below"}
 
 
+@pytest.mark.soak
 def test_a_checkpoint_of_the_hubs_shape_takes_the_same_path(tmp_path: Path) -> None:
     field = checkpoints.load(save_field_checkpoint(tmp_path / "hub"))
     manifest = export_bundle(exportable(field), label(field), tmp_path / "b", golden_chunks=[])

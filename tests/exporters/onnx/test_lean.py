@@ -9,10 +9,9 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from exporters.onnx.graphs import export_graphs
+from exporters.onnx.graphs import export_decoder
 from exporters.onnx.lean import lean
 from server.model import checkpoint as checkpoints
-from server.model.checkpoint import FIELD_TILE_PX
 from shared.runtime.decoder import GrowingDecoder, InPlaceDecoder, open_decoder
 from shared.runtime.language import DECODER
 from tests.server.learn.parts import save_field_checkpoint
@@ -20,7 +19,7 @@ from tests.server.learn.parts import save_field_checkpoint
 
 def test_the_rewritten_decoder_gives_the_exporters_logits(tmp_path: Path) -> None:
     made = checkpoints.load(save_field_checkpoint(tmp_path / "hub"))
-    export_graphs(made.model, made.head, tmp_path, size_px=FIELD_TILE_PX, in_place=False)
+    export_decoder(made.model, tmp_path / DECODER)
     before = onnxruntime.InferenceSession(str(tmp_path / DECODER))
     lean(tmp_path / DECODER, made.model.model.text_model.rotary_emb)
     after = onnxruntime.InferenceSession(str(tmp_path / DECODER))

@@ -21,13 +21,16 @@ from server.dataset import wishes
 from server.dataset.came import Came, Merged, RecordCame
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
+from server.ingest.ingest import Ingest
+from server.ingest.limits import LimitsSettings
 from server.maintenance.check import check
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared import atomic, messages
 from shared.clock import ManualClock
 from shared.erasure import id_of
-from shared.messages import CorrectionHeard, EraseRecord, Part
+from shared.messages import Ack, Begin, CorrectionHeard, Envelope, EraseRecord, Part
+from shared.speech import Transcript
 from tests.server.dataset.moments import House, Moment, Spoken, moment, sound, spoken
 
 ONE, TWO, THREE = (moment(n, seed=n, raw_output="Stop, curb ahead.") for n in range(3))
@@ -294,8 +297,8 @@ def test_a_wish_that_was_cut_short_is_done_by_the_next_writer(house: House, step
 
 def test_what_is_understood_of_a_correction_is_told_to_its_device(house: House) -> None:
     class Ears:
-        def transcribe(self, wav: bytes) -> speech.Transcript:
-            return speech.Transcript("stop curb ahead", 0.9)
+        def transcribe(self, wav: bytes) -> Transcript:
+            return Transcript("stop curb ahead", 0.9)
 
     told: list[tuple[str, CorrectionHeard]] = []
     house.send_all([TWO, SAID])
@@ -321,7 +324,12 @@ def test_the_folders_of_deleted_files_are_synced_before_the_wish_is_acknowledged
     house.send_all([ONE, TWO])
     synced: list[Path] = []
     sync = atomic.fsync_dir
-    monkeypatch.setattr(atomic, "fsync_dir", lambda folder: (synced.append(folder), sync(folder)))
+
+    def noted(folder: Path) -> None:
+        synced.append(folder)
+        sync(folder)
+
+    monkeypatch.setattr(atomic, "fsync_dir", noted)
     erase(house, wish(TWO.record.chunk_id))
     assert {house.dataset.folder / "frames", house.dataset.folder / "audio"} <= set(synced)
 
@@ -348,3 +356,57 @@ def test_a_wish_about_more_records_than_a_message_names_is_done_and_the_next_one
     assert house.send(moment(7, device="pi-1", seed=3))[0].reason == wishes.REFUSED
     with house.store.reading() as connection:
         assert wishes.unapplied(connection) == []
+
+
+def test_what_another_worker_takes_in_of_an_erased_moment_is_deleted_too(house: House) -> None:
+    limits = LimitsSettings(free_mb=0)
+    part = next(part for part in TWO.record.parts if part.kind == "frame")
+    name, data = f"{TWO.record.chunk_id}.frame", TWO.payloads["frame"]
+    begin = messages.encode(Begin(TWO.record.chunk_id, part, "pi-1"))
+    with (
+        closing(Ingest(house.home / "incoming", house.merge, settings=limits, shared=True)) as one,
+        closing(Ingest(house.home / "incoming", house.merge, settings=limits, shared=True)) as other,
+    ):
+        one.handle("pi-1", ["up", name, "begin"], begin)
+        one.handle("pi-1", ["up", name, "0"], data[:-1])
+        one.settle()
+        assert data[:-1] in everything(house)
+        record = wish(TWO.record.chunk_id)
+        event = messages.encode(Envelope("erase", record.erase_id, messages.to_dict(record)))
+        other.handle("pi-1", ["up", "event"], event)
+        other.settle()
+        assert data[:-1] not in everything(house)
+        one.handle("pi-1", ["up", name, str(len(data) - 1)], data[-1:])
+        one.settle()
+        assert data[:-1] not in everything(house)
+
+
+def test_a_correction_that_is_erased_just_before_it_is_listened_to_holds_up_no_other(house: House) -> None:
+    other = spoken(ONE.record.chunk_id, sound(8), n=4)
+    house.send_all([ONE, TWO, SAID, other])
+
+    class Ears:
+        """Somebody who erases while the first one is listened to."""
+
+        def transcribe(self, wav: bytes) -> Transcript:
+            for one in house.dataset.folder.glob("audio/*"):
+                if one.read_bytes() in (SAID.payloads["correction_audio"], other.payloads["correction_audio"]):
+                    one.unlink()
+            return Transcript("stop curb ahead", 0.9)
+
+    assert speech.transcribe_waiting(house.merge, Ears(), stop=lambda: False) == 1
+    assert speech.transcribe_waiting(house.merge, Ears(), stop=lambda: False) == 0
+
+
+def test_a_server_whose_disk_is_full_erases_though_it_takes_nothing_else(house: House) -> None:
+    house.send_all([ONE])
+    full = LimitsSettings(free_mb=1_000_000_000)
+    record = wish(ONE.record.chunk_id)
+    answers = {}
+    with closing(Ingest(house.home / "incoming", house.merge, settings=full)) as ingest:
+        for kind, name, body in (("chunk", TWO.record.chunk_id, TWO.record), ("erase", record.erase_id, record)):
+            event = messages.encode(Envelope(kind, name, messages.to_dict(body)))
+            replies = [*ingest.handle("pi-1", ["up", "event"], event), *ingest.settle()]
+            answers[kind] = messages.decode(Ack, replies[-1][1]).state
+    assert answers == {"chunk": "paused", "erase": "merged"}
+    assert house.dataset.rows() == []

@@ -121,7 +121,7 @@ def test_looks_of_walks_are_held_out_and_show_things_out_of_reach_too() -> None:
 
 
 def test_the_shipped_starter_names_the_hazards_it_knows(starter_bundle: Path) -> None:
-    answers = evaluate.run(starter_bundle, evaluate.rendered_cases(500, seed=4), threads=1)
+    answers = evaluate.run(starter_bundle, evaluate.rendered_cases(250, seed=4), threads=1)
     assert {evaluate.named(a.case.text) for a in answers} - {""} <= set(walks.KNOWN)
     found = evaluate.summary(answers)
     assert isinstance(found["object_right"], float)

@@ -107,7 +107,9 @@ def test_the_picture_half_of_a_larger_model_and_tokens_of_no_place(folders: Path
         torch.testing.assert_close(half(pixels), reference[:, 1:], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize(
+    "name", [name if name in ("dinov2", "convnext") else pytest.param(name, marks=pytest.mark.soak) for name in FORMS]
+)
 def test_tokens_through_onnx_are_those_of_pytorch(name: str, folders: Path) -> None:
     """The channels of a finer map too: pixel_unshuffle would be exported in another order."""
     backbone = hub.load(folders / name)

@@ -24,8 +24,17 @@ def recorded(film: Path) -> list[ClosedChunk]:
     return chunks + recorder.flush()
 
 
-@pytest.mark.parametrize("size", [(320, 240), (1920, 1080), (2560, 1440)])
-@pytest.mark.parametrize("degrees", [0, 90])
+@pytest.mark.parametrize(
+    ("size", "degrees"),
+    [
+        ((320, 240), 0),
+        ((1920, 1080), 90),
+        *(
+            pytest.param(size, degrees, marks=pytest.mark.soak)
+            for size, degrees in (((320, 240), 90), ((1920, 1080), 0), ((2560, 1440), 0), ((2560, 1440), 90))
+        ),
+    ],
+)
 def test_pictures_are_byte_for_byte_alike(size: tuple[int, int], degrees: int, tmp_path: Path) -> None:
     film = make(tmp_path / "film.mp4", size=size, seconds=4.0, fps=5, degrees=degrees, sound=False)
     video = footage.find(film)

@@ -245,6 +245,7 @@ def test_a_champion_that_a_person_chose_while_the_night_ran_is_kept(
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_night_that_forgot_everything_is_refused_and_the_champion_kept(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,7 +99,7 @@ def test_that_nothing_should_have_been_said_is_understood_too(house: House) -> N
 
 def test_the_language_of_the_words_does_not_matter_to_their_meaning(house: House) -> None:
     sent = moment()
-    words = CONE | {"heard": "kegel links"}
+    words: dict[str, Any] = CONE | {"heard": "kegel links"}
     house.send_all([sent, spoken(sent.record.chunk_id, as_wav(np.zeros(SAMPLE_RATE_HZ)), **words)])
     assert transcribe_waiting(house.merge, None, stop=lambda: False, language=languages.load("es")) == 1
     [row] = house.dataset.rows()
@@ -113,7 +113,7 @@ def test_what_the_wearer_erases_takes_its_words_along(house: House) -> None:
     assert any(b"flamingo" in path.read_bytes() for path in files)
     wish = EraseRecord("pi-1-b00t-e001", "pi-1", 1_700_000_000.0, ("pi-1-b00t-c0000",))
     assert house.merge.put_record("pi-1", "erase", wish).state == "merged"
-    assert [waiting for waiting in house.merge.unheard()] == []
+    assert house.merge.unheard() == []
     assert not [path.name for path in house.home.rglob("*.jsonl") if b"flamingo" in path.read_bytes()]
 
 

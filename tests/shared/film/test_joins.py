@@ -86,7 +86,18 @@ def test_pictures_and_sound_take_the_same_step() -> None:
 
 def test_in_the_middle_of_pictures_nothing_begins() -> None:
     line = step(TimeLine(), PICTURES, 0.0, 0.1)
-    assert step(line, PICTURES, 9000.0, 0.1, begins=False) == line
+    astray = step(line, PICTURES, 9000.0, 0.1, begins=False)
+    assert (astray.ends_s, astray.offset_s, astray.joins) == (line.ends_s, line.offset_s, 0)
+    assert step(astray, PICTURES, 0.1, 0.1, begins=False).offset_s == 0.0
+    assert step(astray, PICTURES, 5000.0, 0.1, begins=False).joins == 0
+
+
+def test_a_clock_that_is_set_between_two_key_frames_counts_from_the_second_packet_on() -> None:
+    line = step(TimeLine(), PICTURES, 0.0, 0.1)
+    for stamp_s in (9000.0, 9000.1, 9000.2):
+        line = step(line, PICTURES, stamp_s, 0.1, begins=False)
+    assert line.joins == 1
+    assert line.end_s == pytest.approx(0.4)
 
 
 @given(st.lists(st.floats(-1e7, 1e7, allow_nan=False), min_size=1, max_size=60))

@@ -76,6 +76,39 @@ def test_recordings_that_were_joined_are_walked_and_labelled_to_the_end_and_the_
     assert "its times begin again or jump" in known.notes[0]
 
 
+def with_stamps(path: Path, stamps_s: list[float], *, key_every: int) -> Path:
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=15)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        stream.options = {"g": str(key_every), "bf": "0"}
+        for number, stamp_s in enumerate(stamps_s):
+            frame = av.VideoFrame.from_ndarray(films.corners(bar=number / len(stamps_s)), format="rgb24")
+            frame.pts, frame.time_base = round(stamp_s * 1000), Fraction(1, 1000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("key_every", [15, 250])
+@pytest.mark.parametrize(("name", "jump_s"), [("a.mkv", 7200.0), ("b.ts", 7200.0), ("c.mkv", 90.0)])
+def test_a_clock_that_is_set_while_it_records_is_one_walk_wherever_the_key_frames_are(
+    name: str, jump_s: float, key_every: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    times_s = [number / 15 for number in range(120)]
+    film = with_stamps(
+        tmp_path / name, [at_s + (jump_s if number >= 65 else 0.0) for number, at_s in enumerate(times_s)],
+        key_every=key_every,
+    )  # fmt: skip
+    seen = walked(film)
+    assert len(seen.times) == 120
+    assert seen.times[-1] == pytest.approx(119 / 15, abs=0.3)
+    assert "cut off" not in caplog.text
+    known, pictures = labelled(film)
+    assert known.joins == 1
+    assert len(pictures) == 4
+    assert [bar_of(image) for image in pictures] == pytest.approx([0.125, 0.375, 0.625, 0.875], abs=0.05)
+
+
 def with_b_frames(path: Path, codec: str) -> Path:
     """60 pictures of which some are decoded later than they are shown."""
     with av.open(str(path), "w") as out:

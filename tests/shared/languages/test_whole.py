@@ -37,7 +37,7 @@ ALERTS = {
 }
 WALK_ON = {
     "de": r"^(Steig|Geh|Bieg|Bleib|Weiter|Folge|Tritt)\b",
-    "es": r"^(Sube|Baja|Da|Gira|Mantente|Muévete|Continúa|Sigue|Entra)\b",
+    "es": r"^(Sube|Baja|Da|Gira|Mantén|Mantente|Muévete|Continúa|Sigue|Entra)\b",
 }
 
 
