@@ -19,8 +19,9 @@ import io
 import json
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from exporters.datasets.folder import ExportFolder
@@ -135,7 +136,12 @@ def features_of(format_name: str, names: Iterable[str]) -> list[Mapping[str, obj
     return [{"name": "json", "struct": said}, *({"name": name, "dtype": dtype} for name, dtype in types)]
 
 
-def files_of(format_name: str, splits: Iterable[str]) -> list[Mapping[str, object]]:
+def is_there(root: Path, entry: Mapping[str, Sequence[str] | str]) -> bool:
+    """Whether a split of `files_of` has files: a pattern without any is an error for whoever loads it."""
+    return all(any(True for _ in root.glob(pattern)) for pattern in entry["path"])
+
+
+def files_of(format_name: str, splits: Iterable[str]) -> list[Mapping[str, Sequence[str] | str]]:
     """What a card's configuration says of the files of a format, for the splits that have rows. [] = a format that
     Hugging Face has no reader for. Pure."""
     patterns = {
@@ -147,6 +153,7 @@ def files_of(format_name: str, splits: Iterable[str]) -> list[Mapping[str, objec
         "conversations": {"train": ["conversations.json"]},
         "vsr": {"train": ["vsr.jsonl"]},
         "correction": {"train": ["corrections.jsonl"]},
+        "lerobot": {"train": ["data/*/*.parquet"]},
     }.get(format_name, {})
     order = ("train", "validation", "test")
     return [{"split": split, "path": patterns[split]} for split in order if split in patterns]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from exporters.datasets import captions, card, conversations, fine_labels, formats, hub
+from exporters.datasets import captions, card, conversations, fine_labels, formats, hub, lerobot
 from exporters.datasets.conversations import ConversationStyle
 from exporters.datasets.folder import MARKER, ExportFolder, building, check
 from exporters.datasets.rows import LeftOut, Row
@@ -32,6 +32,7 @@ WRITERS: dict[str, Writer] = {
     "parquet": hub.write_parquet,
     "webdataset": hub.write_webdataset,
     "coco": captions.write_coco,
+    "lerobot": lerobot.write,
 }
 _EPILOG = """\
 formats:
@@ -44,6 +45,7 @@ formats:
   parquet        Hugging Face: one table for each split, pictures and sounds inside
   webdataset     one .tar for each split: 000000.jpg, .wav, .json
   coco           images/ and captions.json, as COCO's captions are; nobody has drawn boxes, so there are none
+  lerobot        LeRobotDataset v3.0: each clip is an episode, its task is what should be said; no actions
 
 README.md is a dataset card: datasets.load_dataset(DIR) reads all but coco as they lie.
 Exports hold pictures and voices of real people. --for others leaves out whoever has not agreed to that.
@@ -203,7 +205,9 @@ def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> i
                 "only": options.only,
                 "for": options.audience,
             }
-            folder.write_text(card.NAME, card.text(handing_on.about(options, rows)))
+            folder.write_text(
+                card.NAME, card.text(handing_on.about(options, rows, left_out=unfit.total(), root=folder.root))
+            )
             folder.write_json(MARKER, {**about, "split": options.split, "written_at_utc": SystemClock().utc_s()})
     except _NothingToWriteError:
         return 0

@@ -26,6 +26,8 @@ COLUMNS = {
     "parquet": {"image": "the picture", "audio": "two seconds of sound", "instruction": "what should be said"},
     "webdataset": {"jpg": "the picture", "wav": "two seconds of sound", "json": "`instruction` and what else is known"},
 }
+_BY_SPLIT = ("imagefolder", "audiofolder", "parquet", "webdataset", "coco", "lerobot")
+"""The others are one table, which `load_dataset` calls train."""
 _SOUND = {
     "parquet": 'Decoding sounds needs torchcodec; else `cast_column("audio", datasets.Audio(decode=False))`.',
     "audiofolder": "Hugging Face `datasets` reads folders of sounds only where torchcodec is installed.",
@@ -62,20 +64,21 @@ def own_use(rows: Sequence[SampleRow], names: frozenset[str]) -> str:
     )
 
 
-def about(options: argparse.Namespace, rows: Sequence[Row]) -> DatasetCard:
-    """The card of an export of these rows. Raises: ConfigError."""
+def about(options: argparse.Namespace, rows: Sequence[Row], *, left_out: int, root: Path) -> DatasetCard:
+    """The card of an export of these rows. left_out: those that the writer left out; root: what it wrote.
+    Raises: ConfigError."""
     licence = options.licence
     if licence is None:
         licence = card.LICENCE if options.labels else config.load(options.home).export.licence
-    splits = Counter(SPLITS[row.split] for row in rows)
+    splits = Counter(SPLITS[row.split] if options.format in _BY_SPLIT else "train" for row in rows)
     others = options.audience == "others"
     return DatasetCard(
         title=f"Guidance for blind walkers ({options.format})",
-        data_files=hub.files_of(options.format, splits),
+        data_files=[entry for entry in hub.files_of(options.format, splits) if hub.is_there(root, entry)],
         load=_LOAD.get(options.format, "load_dataset(FOLDER)"),
         features=hub.features_of(options.format, rows[0].fields),
         licence=licence,
-        splits=splits,
+        splits=Counter({"all": len(rows) - left_out}) if left_out else splits,
         columns={**COLUMNS.get(options.format, {}), **dict.fromkeys(rows[0].fields, "as the server knows it")},
         consent=f"{'Every wearer agreed that these moments are handed on.' if others else _OWN} {_PEOPLE}",
         notes=[_SOUND[options.format]] if options.format in _SOUND else [],

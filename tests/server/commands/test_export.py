@@ -37,6 +37,7 @@ def filled(house: House) -> House:
         ("audiofolder", 2, ["train/metadata.jsonl", "train/walk-1_chunk0000.wav", "train/frames/walk-1_chunk0001.jpg"]),
         ("parquet", 2, ["data/train-00000-of-00001.parquet"]),
         ("webdataset", 2, ["data/train-00000.tar"]),
+        ("lerobot", 1, ["meta/info.json", "meta/tasks.parquet"]),
         ("coco", 2, ["captions.json", "images/walk-1_chunk0000.jpg"]),
     ],
 )
@@ -62,6 +63,16 @@ def test_all_takes_proposals_along(filled: House, tmp_path: Path) -> None:
     done = server(filled.home, "export", "--format", "jsonl", "--out", tmp_path / "out", "--only", "all", "--link")
     assert "3 rows" in done.stdout
     assert (tmp_path / "out" / "frames" / "walk-1_chunk0002.jpg").is_symlink()
+
+
+def test_a_card_counts_what_was_written(filled: House, tmp_path: Path) -> None:
+    for row in filled.dataset.rows():
+        if row.sample_id.endswith("1"):
+            (filled.dataset.folder / row.frame_path).unlink()
+    server(filled.home, "export", "--format", "parquet", "--out", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "| all | 1 |" in card
+    assert "data/train-*.parquet" in card
 
 
 def test_an_earlier_export_is_replaced_only_with_force(filled: House, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from exporters.datasets.folder import MARKER
+from server import config
 from server.labelling import folder as label
 from server.labelling.footage import Chunk
 from tests.server.commands.terminal import server
@@ -45,7 +46,7 @@ LINES: st.SearchStrategy[list[Line]] = st.lists(
 @contextmanager
 def new_house() -> Iterator[tuple[House, Path]]:
     with tempfile.TemporaryDirectory() as folder, closing(House(Path(folder) / "home")) as house:
-        server(house.home, "init")
+        config.init(house.home)
         yield house, Path(folder)
 
 
@@ -70,7 +71,12 @@ def files(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=2,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),  # an example costs seconds: shrinking would cost minutes
+)
 @given(lines=LINES)
 def test_an_export_that_is_brought_in_elsewhere_is_exported_as_the_same_files(name: str, lines: list[Line]) -> None:
     with new_house() as (first, folder), new_house() as (second, elsewhere):
@@ -82,15 +88,7 @@ def test_an_export_that_is_brought_in_elsewhere_is_exported_as_the_same_files(na
         assert files(folder / "out") == files(elsewhere / "again")
 
 
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("jsonl", "a labelled folder"),
-        ("imagefolder", "a folder of train"),
-        ("parquet", "Parquet (1 files)"),
-        ("webdataset", "WebDataset (1 files)"),
-    ],
-)
+@pytest.mark.parametrize(("name", "says"), [("imagefolder", "a folder of train"), ("parquet", "Parquet (1 files)")])
 def test_the_layout_is_found_out_and_said(name: str, says: str) -> None:
     with new_house() as (house, folder):
         server(house.home, "samples", "import", labelled(folder / "labels", [("shop", WORDS[0], {})]))
