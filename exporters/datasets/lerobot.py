@@ -1,6 +1,6 @@
 """Clips as LeRobotDataset v3.0 has them: each moment is an episode, its task is what should be said.
 
-    data/chunk-000/file-000.parquet                                  a line for each picture: timestamp, frame_index, ...
+    data/chunk-000/file-000.parquet                                  a line for each picture: timestamp, indices
     videos/observation.images.camera/chunk-{n:03d}/file-{n:03d}.mp4  the clip of each episode, as the device made it
     meta/info.json, stats.json, tasks.parquet, episodes/chunk-000/file-000.parquet
 
