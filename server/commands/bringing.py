@@ -26,9 +26,9 @@ from server.dataset.merge import Merge
 from server.dataset.sample_row import Split
 from server.dataset.wording import Reworded
 from server.review import decisions
-from shared import atomic, vocabulary
+from shared import atomic, messages, strict, vocabulary
 from shared.chunk_format import CHUNK_S
-from shared.errors import Refused
+from shared.errors import MessageError, Refused
 from shared.messages import ChunkRecord, Part
 
 DEVICE = "label"
@@ -93,16 +93,29 @@ def look(layout: FolderLayout, *, duplicates: Duplicates) -> FolderLook:
     faults, places = list[str](), defaultdict[str, list[Incoming]](list)
     not_taken: Counter[str] = Counter()
     for moment in layout.moments():
-        if fault := moment.fault or _unsayable(moment.instruction):
+        if fault := _fault_of(moment):
             faults.append(f"{moment.where}: {fault}")
         else:
             places[moment.key].append(replace(moment, frame=b"", audio=b""))
             not_taken.update(moment.not_taken)
     notes = [f"Not taken, only the server says it: {name} ({count} lines)" for name, count in sorted(not_taken.items())]
-    said = faults if duplicates == "refuse" else notes
+    said, place = (faults if duplicates == "refuse" else notes), (0 if duplicates == "first" else -1)
     said += [_stands_twice(found, duplicates) for found in places.values() if len(found) > 1]
-    chosen = frozenset(found[0 if duplicates == "first" else -1].where for found in places.values())
+    chosen = frozenset(found[place].where for found in places.values())
     return FolderLook(len(places), tuple(faults), tuple(notes), chosen)
+
+
+def _fault_of(moment: Incoming) -> str:
+    return moment.fault or _unsayable(moment.instruction) or _unfit(moment)
+
+
+def _unfit(moment: Incoming) -> str:
+    """Why no record can be made of it, "" = one can: what is merged must be readable ever after."""
+    try:
+        strict.read(ChunkRecord, messages.to_dict(_Payload(moment).record))
+    except MessageError as error:
+        return str(error)
+    return ""
 
 
 def _unsayable(instruction: str) -> str:

@@ -9,7 +9,6 @@ The split is the beginning of the file's name: train, validation or test.
 from __future__ import annotations
 
 import itertools
-import json
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -18,6 +17,7 @@ from typing import Any
 from server.dataset import incoming, pictures
 from server.dataset.incoming import SPLITS, Incoming
 from server.dataset.sample_row import Split
+from server.labelling import lines
 from server.labelling.folder import named
 
 _PICTURES, _SOUNDS = ("jpg", "jpeg", "image"), ("wav", "audio")
@@ -68,10 +68,8 @@ def _members(archive: tarfile.TarFile) -> Iterator[tuple[str, str, bytes]]:
 
 def _sample(file: Path, key: str, members: Mapping[str, bytes], *, order: int, captured_at_utc: float) -> Incoming:
     try:
-        said = json.loads(members.get("json", b"{}"))
-        if not isinstance(said, dict):
-            raise ValueError("its .json is no object")
-    except (ValueError, RecursionError) as error:
+        said = lines.parsed(members.get("json", b"{}"))
+    except ValueError as error:
         return Incoming(key=f"{file}:{key}", where=f"{file}, {key}", fault=str(error))
     media = {name: data for name, data in members.items() if name in (*_PICTURES, *_SOUNDS)}
     return _moment(file, key, {"name": key, **said, **media}, order=order, captured_at_utc=captured_at_utc)

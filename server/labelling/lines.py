@@ -53,6 +53,7 @@ def parsed(line: bytes) -> dict[str, Any]:
         raise ValueError("it is the last line and was cut off")
     try:
         value = json.loads(line)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()  # as it will be written: half a surrogate, NaN
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     if not isinstance(value, dict):

@@ -99,6 +99,9 @@ FAULTY = {
     "half a picture": (b'{"frame_path": "frames/half.jpg"}', "the picture cannot be taken: it is damaged or cut off"),
     "no picture": (b'{"frame_path": "frames/text.jpg"}', "the frame is not a JPEG picture"),
     "an empty sound": (b'{"audio_path": "audio/empty.wav"}', "the sound is empty"),
+    "half a surrogate": (b'{"scene": "\\ud800"}', "surrogates not allowed"),
+    "a number that is none": (b'{"lux": NaN}', "not JSON compliant"),
+    "a context without end": (json.dumps({"context": "x" * 1_000_000}).encode(), "context"),
     "no sound at all": (b'{"audio_path": "frames/text.jpg"}', "the audio is not a WAV sound"),
 }
 
