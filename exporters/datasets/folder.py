@@ -47,7 +47,7 @@ class ExportFolder:
         """A readable JSON file. Raises: OSError."""
         self._write(relative, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
-    def write_text(self, relative: str, text: str) -> None:
+    def write_file(self, relative: str, text: str) -> None:
         """A text file. Raises: OSError."""
         self._write(relative, text)
 

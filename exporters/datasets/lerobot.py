@@ -94,11 +94,12 @@ def _write_tables(folder: ExportFolder, episodes: Sequence[Episode], tasks: Sequ
     import pyarrow.parquet as pq
 
     tables = {
-        "data/chunk-000/file-000.parquet": pa.Table.from_pylist(list(_pictures(episodes, tasks)), schema=pa.schema(
-            [("timestamp", pa.float32()), *((name, pa.int64()) for name in _INDICES)]
-        )),
+        "data/chunk-000/file-000.parquet": pa.Table.from_pylist(
+            list(_pictures(episodes, tasks)),
+            schema=pa.schema([("timestamp", pa.float32()), *((name, pa.int64()) for name in _INDICES)]),
+        ),
         "meta/episodes/chunk-000/file-000.parquet": pa.Table.from_pylist(list(_about(episodes))),
-    }  # fmt: skip
+    }
     for path, table in tables.items():
         (folder.root / path).parent.mkdir(parents=True)
         pq.write_table(table, folder.root / path)

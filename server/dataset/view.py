@@ -27,10 +27,28 @@ from shared import atomic, vocabulary
 
 NAME = "metadata.parquet"  # the name by which Hugging Face's imagefolder reader finds it
 _TEXTS = (
-    "file_name", "frame_path", "audio_path", "instruction", "sample_id", "row_id", "walk_id", "split", "device",
-    "speaker_id", "context", "consent", "raw_output", "spoken", "llm_correction", "model_version", "source", "author",
-    "clip_path", "transcript", "extra",
-)  # fmt: skip
+    "file_name",
+    "frame_path",
+    "audio_path",
+    "instruction",
+    "sample_id",
+    "row_id",
+    "walk_id",
+    "split",
+    "device",
+    "speaker_id",
+    "context",
+    "consent",
+    "raw_output",
+    "spoken",
+    "llm_correction",
+    "model_version",
+    "source",
+    "author",
+    "clip_path",
+    "transcript",
+    "extra",
+)
 _FILES = [{"split": "train", "path": [NAME, "frames/*.jpg"]}]
 
 

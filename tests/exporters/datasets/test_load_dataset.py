@@ -46,7 +46,7 @@ def written(tmp_path: Path, name: str, write: Callable[..., LeftOut], rows: list
         assert write(rows, folder) == {}
         files = hub.files_of(name, {SPLITS[row.split] for row in rows})
         about = DatasetCard(title=name, data_files=files, features=hub.features_of(name, rows[0].fields))
-        folder.write_text(card.NAME, card.text(about))
+        folder.write_file(card.NAME, card.text(about))
     return out
 
 

@@ -171,8 +171,10 @@ def test_fields_of_other_tools_are_kept_and_those_that_only_the_server_says_are_
     assert "Not taken, only the server says it: reviewed (1 lines)" in done.stdout
     row = rows_of(house)[0]
     assert {name: row.extra[name] for name in ("scene", "light", "lux")} == {
-        "scene": "street", "light": "dusk", "lux": 12.5,
-    }  # fmt: skip
+        "scene": "street",
+        "light": "dusk",
+        "lux": 12.5,
+    }
     assert (row.context, row.consent, row.reviewed) == ("rain", "share", True)
 
 
