@@ -205,7 +205,7 @@ def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> i
                 "only": options.only,
                 "for": options.audience,
             }
-            folder.write_text(
+            folder.write_file(
                 card.NAME, card.text(handing_on.about(options, rows, left_out=unfit.total(), root=folder.root))
             )
             folder.write_json(MARKER, {**about, "split": options.split, "written_at_utc": SystemClock().utc_s()})
