@@ -36,7 +36,8 @@ class DeviceSection:
     wearer: str = ""
     """Who wears it, as the server knows them."""
     consent: str = "own-device"
-    """What the wearer agreed to for flagged moments; travels with each."""
+    """What the wearer agreed to for flagged moments; travels with each. "share" = they may be handed on (`export --for
+    others`)."""
     context: str = ""
     """A note that travels with each flagged moment, such as the route."""
     state: str = ""

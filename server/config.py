@@ -71,6 +71,17 @@ class SpeechSection:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportSection:
+    """What may leave this server (`export --for others`)."""
+
+    agreed: str = ""
+    """Wearers who agreed that all their moments are handed on, separated by commas. A single moment may leave where its
+    own `consent` is "share". Everything else stays."""
+    licence: str = "unknown"
+    """Licence that exports are under, as Hugging Face spells it ("cc-by-4.0"): it stands on their cards."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """All sections."""
 
@@ -80,6 +91,7 @@ class ServerConfig:
     limits: LimitsSettings = field(default_factory=LimitsSettings)
     web: WebSection = field(default_factory=WebSection)
     speech: SpeechSection = field(default_factory=SpeechSection)
+    export: ExportSection = field(default_factory=ExportSection)
     learn: LearnSettings = field(default_factory=LearnSettings)
     gate: FloorSettings = field(default_factory=FloorSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)

@@ -22,6 +22,7 @@ from server.database.store import Store, open_store
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
+from server.dataset.view import LoadableView
 from server.identity import announced
 from server.identity.authority import Authority
 from server.identity.certificates import Certificates
@@ -42,6 +43,8 @@ from shared.messages import CorrectionHeard, Status
 from shared.notify import READY, STOPPING, notify
 
 OFFERS_EVERY_S = 1.0
+VIEW_EVERY_S = 60.0
+"""How far the view for `load_dataset` may be behind: it is written whole, and reviews bring a row every few seconds."""
 LISTEN_EVERY_S = 2.0  # another worker's corrections are found by looking
 TRANSCRIBE_AGAIN_S = 30.0  # after a failure of the recogniser
 
@@ -82,8 +85,9 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
             wake=correction.set,
         )
         publishing = Background.every(OFFERS_EVERY_S, lambda: _publish_offers(offers, link), name="offers")
+        viewing = Background.every(VIEW_EVERY_S, LoadableView(dataset).refresh, name="view")
         ready = Background(lambda: _announce(web, link, ready.stopping, config, ready_file), name="ready")
-        for background in (transcription, publishing, ready):
+        for background in (transcription, publishing, viewing, ready):
             background.start()
             stack.callback(background.close)
         stack.callback(notify, STOPPING)

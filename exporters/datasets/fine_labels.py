@@ -37,10 +37,21 @@ def read(file: Path, *, videos: Path) -> tuple[list[Row], LeftOut]:
             left_out["no video_path"] += 1
         elif not text:
             left_out["no label"] += 1
+        elif not inside(videos, path):
+            left_out[f"{file}, entry {number + 1}: {path!r:.200} is missing, or lies outside of {videos}"] += 1
         else:
             stem = f"{number:05d}_{Path(path).stem}"
             rows.append(Row(name=stem, text=text, clip=videos / path, context=class_of(record)))
     return rows, left_out
+
+
+def inside(root: Path, path: str) -> bool:
+    """Whether a path leads to a file below the root, links followed: nothing else of this machine is ever read."""
+    try:
+        found = (root / path).resolve()
+        return found.is_file() and found.is_relative_to(root.resolve())
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have
+        return False
 
 
 def label(record: Mapping[str, Any]) -> str:

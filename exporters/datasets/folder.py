@@ -47,6 +47,10 @@ class ExportFolder:
         """A readable JSON file. Raises: OSError."""
         self._write(relative, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
+    def write_file(self, relative: str, text: str) -> None:
+        """A text file. Raises: OSError."""
+        self._write(relative, text)
+
     def _write(self, relative: str, text: str) -> None:
         target = self.root / relative
         target.parent.mkdir(parents=True, exist_ok=True)

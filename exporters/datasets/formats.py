@@ -1,15 +1,15 @@
 """The formats of an export that need nothing but the rows. Each function returns what was left out; raises: OSError.
 
-    jsonl          frames/{walk}_chunk{NNNN}.jpg, audio/{walk}_chunk{NNNN}.wav, and metadata.jsonl with exactly
-                   {"frame_path", "audio_path", "instruction"}: the layout that waycue itself learns from
+    jsonl          frames/{walk}_chunk{NNNN}.jpg, audio/{walk}_chunk{NNNN}.wav, and metadata.jsonl with {"frame_path",
+                   "audio_path", "instruction", "file_name", ...}: the layout that waycue itself learns from
     imagefolder    train/, validation/ (the golden set) and test/ (held-out walks) with pictures and metadata.jsonl
-                   {"file_name", "text"}, as `load_dataset("imagefolder", data_dir=...)` reads them; a split without
-                   rows has no folder. source: https://huggingface.co/docs/datasets/image_dataset#imagefolder
+                   {"file_name", "text", "audio_path", ...}, as `load_dataset("imagefolder", data_dir=...)` reads
+                   them; a split without rows has no folder. source: https://huggingface.co/docs/datasets/image_dataset#imagefolder
     vsr            videos/{walk}_chunk{NNNN}.mp4 and vsr.jsonl {"video", "text", "duration", "fps"}, in seconds and
                    pictures a second; a moment whose clip never came has no video
     correction     corrections.jsonl {"input", "output", "context"}: what was worded → what should have been said
 
-`exporters.datasets.conversations` writes the fifth.
+`exporters.datasets.conversations` writes the fifth, `exporters.datasets.hub` those with everything inside.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from exporters.datasets.folder import ExportFolder
-from exporters.datasets.rows import LeftOut, Row, usable
-
-_SPLITS = {"train": "train", "held_out": "test", "golden": "validation"}
+from exporters.datasets.rows import SPLITS, LeftOut, Row, missing, usable
 
 
 def write_jsonl(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
@@ -29,7 +27,8 @@ def write_jsonl(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
     for row in usable(rows, "frame", "audio", left_out=left_out):
         frame_path = folder.place(row.file("frame"), f"frames/{row.name}.jpg")
         audio_path = folder.place(row.file("audio"), f"audio/{row.name}.wav")
-        lines.append({"frame_path": frame_path, "audio_path": audio_path, "instruction": row.text})
+        said = {"frame_path": frame_path, "audio_path": audio_path, "instruction": row.text, "file_name": frame_path}
+        lines.append({**said, **row.fields})
     folder.write_lines("metadata.jsonl", lines)
     return left_out
 
@@ -39,9 +38,13 @@ def write_imagefolder(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
     lines: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     left_out = LeftOut()
     for row in usable(rows, "frame", left_out=left_out):
-        split = _SPLITS[row.split]
+        split = SPLITS[row.split]
         folder.place(row.file("frame"), f"{split}/{row.name}.jpg")
-        lines[split].append({"file_name": f"{row.name}.jpg", "text": row.text})
+        said = {"file_name": f"{row.name}.jpg", "text": row.text, "audio_path": ""}
+        if not missing(row, "audio"):
+            said["audio_path"] = folder.place(row.file("audio"), f"{split}/audio/{row.name}.wav")
+            said["audio_path"] = said["audio_path"].removeprefix(f"{split}/")
+        lines[split].append({**said, **row.fields})
     for split, entries in lines.items():
         folder.write_lines(f"{split}/metadata.jsonl", entries)
     return left_out

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 Media = Literal["frame", "audio", "clip"]
 LeftOut = Counter[str]
 """Reason → how many rows were left out for it."""
+SPLITS = {"train": "train", "held_out": "test", "golden": "validation"}
+"""What a row's split is called by other tools."""
 _CALLED: dict[Media, str] = {"frame": "picture", "audio": "sound", "clip": "clip"}
 
 
@@ -28,6 +30,8 @@ class Row:
     raw: str = ""
     """What the model worded, "" = nothing."""
     context: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """What else is known of it, "" = nothing; the same names in every row of an export (`evened`)."""
     split: Literal["train", "held_out", "golden"] = "train"
     duration_s: float = 0.0
     """Of the clip."""
@@ -39,6 +43,12 @@ class Row:
         path: Path | None = getattr(self, kind)
         assert path is not None, f"{self.name} has no {kind}"
         return path
+
+
+def evened(rows: Sequence[Row]) -> list[Row]:
+    """The rows with the same fields each: readers of tables want one set of columns, of one type. Pure."""
+    names = dict.fromkeys(name for row in rows for name in sorted(row.fields))
+    return [replace(row, fields={name: row.fields.get(name, "") for name in sorted(names)}) for row in rows]
 
 
 def missing(row: Row, *kinds: Media) -> str:

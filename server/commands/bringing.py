@@ -5,27 +5,30 @@ was copied or labelled further: what is there is not merged twice, a label that 
 that was brought in before does not undo what a person decided since.
 
 A label whose words would be taught as others waits until a person has read and confirmed those: `pending` lists them.
+What is wrong with the folder is found before anything of it is taken in, and named by file and line.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TextIO
 
 from server.commands.opening import drawn
 from server.commands.reviewing import ReviewDesk
+from server.dataset import row_log
 from server.dataset import wording as words
+from server.dataset.incoming import Duplicates, Incoming
+from server.dataset.layouts import FolderLayout
 from server.dataset.merge import Merge
+from server.dataset.sample_row import Split
 from server.dataset.wording import Reworded
-from server.labelling.folder import LabelledChunk, labelled
 from server.review import decisions
-from shared import atomic, vocabulary
+from shared import atomic, messages, strict, vocabulary
 from shared.chunk_format import CHUNK_S
-from shared.errors import Refused
+from shared.errors import MessageError, Refused
 from shared.messages import ChunkRecord, Part
 
 DEVICE = "label"
@@ -39,6 +42,8 @@ class ImportCounts:
     changed: int = 0
     same: int = 0
     refused: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a person should know of what was taken."""
     unconfirmed: Counter[Rewording] = field(default_factory=Counter)
 
 
@@ -57,6 +62,7 @@ class Rewording:
 def report_lines(counts: ImportCounts) -> Iterator[str]:
     """The outcome in words."""
     yield f"{counts.new} moments brought in, {counts.changed} labels changed, {counts.same} were there already."
+    yield from counts.notes
     for reason in counts.refused:
         yield f"Left out: {reason}"
     if counts.unconfirmed:
@@ -71,48 +77,110 @@ def listed(rewordings: Mapping[Rewording, int]) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderLook:
+    """What a folder holds, before anything of it is taken in."""
+
+    moments: int
+    faults: tuple[str, ...]
+    """Each with file and line."""
+    notes: tuple[str, ...]
+    chosen: frozenset[str]
+    """Where the moments stand that are taken: one for each key."""
+
+
+def look(layout: FolderLayout, *, duplicates: Duplicates) -> FolderLook:
+    """Read all of it. Raises: DatasetError where the folder is none of the layouts; OSError."""
+    faults, places = list[str](), defaultdict[str, list[Incoming]](list)
+    not_taken: Counter[str] = Counter()
+    for moment in layout.moments():
+        if fault := _fault_of(moment):
+            faults.append(f"{moment.where}: {fault}")
+        else:
+            places[moment.key].append(replace(moment, frame=b"", audio=b""))
+            not_taken.update(moment.not_taken)
+    notes = [f"Not taken, only the server says it: {name} ({count} lines)" for name, count in sorted(not_taken.items())]
+    said, place = (faults if duplicates == "refuse" else notes), (0 if duplicates == "first" else -1)
+    said += [_stands_twice(found, duplicates) for found in places.values() if len(found) > 1]
+    chosen = frozenset(found[place].where for found in places.values())
+    return FolderLook(len(places), tuple(faults), tuple(notes), chosen)
+
+
+def _fault_of(moment: Incoming) -> str:
+    return moment.fault or _unsayable(moment.instruction) or _unfit(moment)
+
+
+def _unfit(moment: Incoming) -> str:
+    """Why no record can be made of it, "" = one can: what is merged must be readable ever after."""
+    try:
+        strict.read(ChunkRecord, messages.to_dict(_Payload(moment).record))
+    except MessageError as error:
+        return str(error)
+    return ""
+
+
+def _unsayable(instruction: str) -> str:
+    """Why a label can not be taught, "" = it can, or would be in other words."""
+    try:
+        wording_of(instruction)
+    except Reworded:
+        return ""
+    except Refused as refused:
+        return str(refused)
+    return ""
+
+
+def _stands_twice(several: Sequence[Incoming], duplicates: Duplicates) -> str:
+    lines = " and ".join(f"{moment.where} (“{moment.instruction}”)" for moment in several)
+    text = f"One moment stands there {len(several)} times: {lines}."
+    if duplicates == "refuse":
+        return f"{text} --duplicates last or first decides."
+    return f"{text} The {duplicates} one was taken (--duplicates)."
+
+
+@dataclass(frozen=True, slots=True)
 class LabelImport:
     """A labelled folder on its way into a server's dataset, in a person's name."""
 
     desk: ReviewDesk
-    folder: Path
+    layout: FolderLayout
+    looked: FolderLook
 
     def pending(self) -> Counter[Rewording]:
-        """Labels that would be taught in other words and were not confirmed before. Raises: DatasetError; OSError."""
+        """Labels that would be taught in other words and were not confirmed before. Raises: OSError."""
         pending: Counter[Rewording] = Counter()
-        for chunk in labelled(self.folder):
+        for moment in self._chosen():
             try:
-                wording_of(chunk.instruction)
+                wording_of(moment.instruction)
             except Reworded as reworded:
-                if not self._was_said(_Payload(chunk).record.chunk_id, reworded.wording):
+                if not self._was_said(_Payload(moment).record.chunk_id, reworded.wording):
                     pending[_rewording(reworded)] += 1
-            except Refused:
-                continue  # said when it is left out
         return pending
 
     def bring_in(self, *, confirmed: bool, stream: TextIO) -> ImportCounts:
-        """Merge every labelled chunk and confirm its label in the person's name. Safe to repeat.
+        """Merge every labelled moment and confirm its label in the person's name. Safe to repeat.
 
         stream: for progress; confirmed: a person has read the rewordings that `pending` lists, and takes them
-        raises: DatasetError where the folder is not such a one; OSError
+        raises: OSError
         """
-        counts = ImportCounts()
+        counts = ImportCounts(notes=list(self.looked.notes))
         merge = Merge(self.desk.store, self.desk.dataset, self.desk.clock)
-        chunks = labelled(self.folder)
-        progress = drawn(len(chunks), stream)
-        for done, chunk in enumerate(chunks, start=1):
+        progress = drawn(self.looked.moments, stream)
+        for done, moment in enumerate(self._chosen(), start=1):
             progress(done)
             try:
-                self._bring(chunk, merge, counts, confirmed=confirmed)
+                self._bring(moment, merge, counts, confirmed=confirmed)
             except Refused as refused:  # merged all the same, it would wait for review as if silence had been proposed
-                counts.refused.append(f"{chunk.frame.name}: {refused}")
+                counts.refused.append(f"{moment.where}: {refused}")
         return counts
 
-    def _bring(self, chunk: LabelledChunk, merge: Merge, counts: ImportCounts, *, confirmed: bool) -> None:
-        payload = _Payload(chunk)
+    def _chosen(self) -> Iterator[Incoming]:
+        return (moment for moment in self.layout.moments() if moment.where in self.looked.chosen and not moment.fault)
+
+    def _bring(self, moment: Incoming, merge: Merge, counts: ImportCounts, *, confirmed: bool) -> None:
+        payload = _Payload(moment)
         sample_id = payload.record.chunk_id
         try:
-            wording = wording_of(chunk.instruction)
+            wording = wording_of(moment.instruction)
         except Reworded as reworded:
             wording = reworded.wording
             if not confirmed and not self._was_said(sample_id, wording):
@@ -120,7 +188,7 @@ class LabelImport:
                 return
         known = decisions.get(self.desk.store, sample_id) is not None
         if not known:
-            self._merge(merge, payload)
+            self._merge(merge, payload, moment.split)
         if known and self._was_said(sample_id, wording):
             counts.same += 1
             return
@@ -128,9 +196,12 @@ class LabelImport:
         counts.changed += known
         counts.new += not known
 
-    def _merge(self, merge: Merge, payload: _Payload) -> None:
+    def _merge(self, merge: Merge, payload: _Payload, split: Split | None) -> None:
         """Raises: Refused."""
         record = payload.record
+        if split is not None:
+            with self.desk.store.writing() as connection:
+                row_log.propose_split(connection, record.walk_id, split, now_s=self.desk.clock.utc_s())
         outcomes = [merge.put_record(DEVICE, "chunk", record)]
         for part in record.parts:
             path = self.desk.store.home / "importing" / part.sha256  # beside the dataset: merging renames it
@@ -162,24 +233,24 @@ def _rewording(reworded: Reworded) -> Rewording:
 
 
 class _Payload:
-    """The files of a labelled chunk, and the record that a device would send with them."""
+    """The files of a labelled moment, and the record that a device would send with them."""
 
-    def __init__(self, chunk: LabelledChunk) -> None:
-        self.files = {"frame": chunk.frame.read_bytes(), "audio": chunk.audio.read_bytes()}
+    def __init__(self, moment: Incoming) -> None:
+        self.files = {"frame": moment.frame, "audio": moment.audio}
         names = {"frame": "frame.jpg", "audio": "audio.wav"}
         parts = tuple(
             Part(kind, names[kind], len(data), hashlib.sha256(data).hexdigest()) for kind, data in self.files.items()
         )
         identity = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()[:12]
-        self.record = ChunkRecord(
-            chunk_id=f"{DEVICE}-{identity}-{chunk.number:06d}",
+        record = ChunkRecord(
+            chunk_id=f"{DEVICE}-{identity}-{moment.number:06d}",
             device=DEVICE,
             boot_id=identity,
-            sequence=chunk.number,
-            walk_id=chunk.video,
-            started_at_s=chunk.number * CHUNK_S,
+            sequence=moment.number,
+            walk_id=moment.video,
+            started_at_s=moment.number * CHUNK_S,
             duration_s=CHUNK_S,
-            captured_at_utc=chunk.frame.stat().st_mtime,
+            captured_at_utc=moment.captured_at_utc,
             clock_synced=True,
             flags=(),
             raw_output="",
@@ -187,4 +258,7 @@ class _Payload:
             confidence=0.0,
             model_version="",
             parts=parts,
+            context=moment.context,
+            extra=moment.extra,
         )
+        self.record = record if moment.consent is None else replace(record, consent=moment.consent)

@@ -9,10 +9,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from exporters.datasets import conversations, fine_labels, formats
+from exporters.datasets import captions, card, conversations, fine_labels, formats, hub, lerobot
 from exporters.datasets.conversations import ConversationStyle
 from exporters.datasets.folder import MARKER, ExportFolder, building, check
 from exporters.datasets.rows import LeftOut, Row
+from server.commands import handing_on
 from server.commands.opening import drawn, opened
 from server.labelling import footage
 from server.review.export import Wanted, choose, draw
@@ -27,6 +28,11 @@ WRITERS: dict[str, Writer] = {
     "conversations": conversations.write,
     "vsr": formats.write_vsr,
     "correction": formats.write_correction,
+    "audiofolder": hub.write_audiofolder,
+    "parquet": hub.write_parquet,
+    "webdataset": hub.write_webdataset,
+    "coco": captions.write_coco,
+    "lerobot": lerobot.write,
 }
 _EPILOG = """\
 formats:
@@ -35,8 +41,14 @@ formats:
   conversations  system, user and assistant turns about each clip or picture, as Mobile-VideoGPT is taught
   vsr            each clip with its text, duration and fps
   correction     what was worded, and what should have been said; text only
+  audiofolder    Hugging Face: the sounds with their pictures, as imagefolder has the pictures with their sounds
+  parquet        Hugging Face: one table for each split, pictures and sounds inside
+  webdataset     one .tar for each split: 000000.jpg, .wav, .json
+  coco           images/ and captions.json, as COCO's captions are; nobody has drawn boxes, so there are none
+  lerobot        LeRobotDataset v3.0: each clip is an episode, its task is what should be said; no actions
 
-Exports hold pictures and voices of real people. Hand them on only with the consent of the wearers.
+README.md is a dataset card: datasets.load_dataset(DIR) reads all but coco as they lie.
+Exports hold pictures and voices of real people. --for others leaves out whoever has not agreed to that.
 """
 
 
@@ -58,6 +70,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="all: also moments that nobody has confirmed, with their proposed wording (default: reviewed)",
     )
     parser.add_argument("--split", choices=("train", "held_out", "golden", "all"), default="all", help="default: all")
+    handing_on.add_flags(parser)
     media = parser.add_mutually_exclusive_group()
     media.add_argument("--copy", action="store_true", help="copy pictures, sounds and clips (the default)")
     media.add_argument("--link", action="store_true", help="symbolic links to the server's own files instead")
@@ -131,9 +144,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _from_server(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
-    wanted = Wanted(only=options.only, split=options.split, silence=options.silence, per_object=options.per_object)
+    agreed = handing_on.agreed(options.home)
+    wanted = Wanted(
+        only=options.only,
+        split=options.split,
+        silence=options.silence,
+        per_object=options.per_object,
+        for_others=options.audience == "others",
+        agreed=agreed,
+    )
     with opened(options.home) as (_store, dataset):
-        return choose(dataset.rows(), wanted, dataset.folder)
+        rows = dataset.rows()
+        if not wanted.for_others and (note := handing_on.own_use([row for row in rows if row.reviewed], agreed)):
+            print(note, file=sys.stderr)
+        return choose(rows, wanted, dataset.folder)
 
 
 def _from_labels(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
@@ -174,7 +198,16 @@ def _write(options: argparse.Namespace, rows: list[Row], left_out: LeftOut) -> i
             written = len(rows) - unfit.total()
             if not written:
                 raise _NothingToWriteError
-            about = {"format": options.format, "rows": written, "left_out": left_out, "only": options.only}
+            about = {
+                "format": options.format,
+                "rows": written,
+                "left_out": left_out,
+                "only": options.only,
+                "for": options.audience,
+            }
+            folder.write_file(
+                card.NAME, card.text(handing_on.about(options, rows, left_out=unfit.total(), root=folder.root))
+            )
             folder.write_json(MARKER, {**about, "split": options.split, "written_at_utc": SystemClock().utc_s()})
     except _NothingToWriteError:
         return 0

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from server.commands import bringing, masking, proposing, reviewing, splitting
-from server.commands.bringing import LabelImport
+from server.commands import importing, masking, proposing, reviewing, splitting, viewing
 from server.commands.opening import add_json, add_reviewer, opened, print_json, shown, when
 from server.commands.reviewing import ReviewDesk
 from server.database.store import Store
@@ -43,18 +40,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_json(show)
     show.set_defaults(run=_show)
     _review_parser(actions)
-    bring = actions.add_parser("import", help="bring in a folder made by `label`, so that it teaches")
-    bring.add_argument("folder", type=Path, metavar="DIR", help="frames/, audio/ and metadata.jsonl")
-    add_reviewer(bring, "labelled it")
-    bring.add_argument(
-        "--accept-rewordings",
-        action="store_true",
-        help="take labels that would be taught in other words without asking; without a terminal they are left out",
-    )
-    bring.set_defaults(run=_import)
+    importing.add_parser(actions)
     proposing.add_parser(actions)
     masking.add_parser(actions)
     splitting.add_parsers(actions)
+    viewing.add_parser(actions)
 
 
 def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -187,25 +177,3 @@ def decision_of(options: argparse.Namespace) -> tuple[str, str] | None:
     if options.edit is not None:
         return "edit", options.edit
     return next(((name, "") for name in ("accept", "nothing", "reject") if getattr(options, name)), None)
-
-
-def _import(options: argparse.Namespace) -> int:
-    with opened(options.home) as (store, dataset):
-        desk = ReviewDesk(store, dataset, SystemClock(), options.reviewer)
-        labels = LabelImport(desk, options.folder)
-        confirmed = options.accept_rewordings or _rewordings_taken(labels)
-        counts = labels.bring_in(confirmed=confirmed, stream=sys.stderr)
-    print("\n".join(bringing.report_lines(counts)))
-    return 1 if counts.refused or counts.unconfirmed else 0
-
-
-def _rewordings_taken(labels: LabelImport) -> bool:
-    """Whether the person at the terminal confirms what labels would be taught as; without a terminal nobody does."""
-    pending = labels.pending() if sys.stdin.isatty() else None
-    if not pending:
-        return False
-    print("\n".join((f"{pending.total()} labels would be taught in other words:", *bringing.listed(pending))))
-    try:
-        return reviewing.confirmed("Teach these? (y/n) ")
-    except EOFError:
-        return False

@@ -1,6 +1,7 @@
 """What a wearer has had erased: gone from database, logs, files and review, and refused when it comes again.
 
-    the wish is noted (database, records.jsonl) → its lines in both logs blanked → files deleted → transaction committed
+    the wish is noted (database, records.jsonl) → its lines in both logs blanked → view removed → files deleted
+    → transaction committed
 
 All of it happens inside one transaction of `server.dataset.merge`, and again as a whole where it was cut short: the
 wish is acknowledged only afterwards, and one that is noted and not applied is applied by the next writer. Idempotent.
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Text, and_, cast, delete, select, update
 
 from server.database import store as db
-from server.dataset import record_log, sample_row, wishes
+from server.dataset import record_log, sample_row, view, wishes
 from server.dataset.came import Merged
 from server.dataset.folder import Dataset
 from server.dataset.lookup import Key
@@ -122,6 +123,8 @@ def apply(connection: Connection, dataset: Dataset, home: Path, wish: EraseRecor
     dataset.blank(dataset.records, names, lambda line: _blank_fact(line, wish.device, names))
     _delete_rows(connection, keys, moments)
     unused = paths - _still_used(connection, paths, but={name for _, name in corrected})
+    if keys:
+        view.remove(dataset)
     gone = [*_put_aside(connection, home, keys), *(dataset.folder / path for path in sorted(unused))]
     for path in gone:
         path.unlink(missing_ok=True)

@@ -122,6 +122,13 @@ def split_of(connection: Connection, walk_id: str, *, now_s: float) -> Split:
     return split
 
 
+def propose_split(connection: Connection, walk_id: str, split: Split, *, now_s: float) -> None:
+    """Say, inside a transaction, what a walk is good for before its first moment comes; a known walk stays as it is."""
+    known = connection.execute(select(db.walks.c.walk_id).where(db.walks.c.walk_id == walk_id)).first()
+    if known is None:
+        connection.execute(insert(db.walks).values(walk_id=walk_id, split=split, first_seen_at=now_s))
+
+
 def drawn_split(walk_id: str) -> Split:
     """By hash, so that it is the same on every server. Pure."""
     number = int(hashlib.sha256(walk_id.encode()).hexdigest()[:8], 16)

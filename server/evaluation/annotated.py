@@ -25,7 +25,7 @@ from server.dataset.folder import LOG_NAME, Dataset
 from server.dataset.teaching import may_teach
 from server.evaluation.facts import Course, Frame, Thing, Truth, seen_side
 from server.labelling import folder as label
-from server.labelling import footage
+from server.labelling import footage, lines
 from server.walks import Event
 from shared import vocabulary
 from shared.chunk_format import CHUNK_S
@@ -170,7 +170,7 @@ def _of_stills(name: str, group: str, stills: Sequence[tuple[Path, Truth | None]
 
 
 def _dataset(folder: Path) -> list[Course]:
-    if any("sample_id" in value for _, value in itertools.islice(label.lines(folder), 1)):
+    if any(b'"sample_id"' in line for _, line in itertools.islice(lines.numbered(folder / LOG_NAME), 1)):
         return _confirmed(folder)
     where = f"{folder / LOG_NAME}, line"
     return _grouped((row.video, row.frame, row.instruction, f"{where} {row.line}") for row in label.labelled(folder))

@@ -3,8 +3,9 @@
     dataset/
     ├── frames/{video}_chunk{NNNN}.jpg
     ├── audio/{video}_chunk{NNNN}.wav
-    ├── metadata.jsonl      {"frame_path", "audio_path", "instruction"}, paths inside the folder
-    └── videos.json         which video is which, and which of its chunks were skipped
+    ├── metadata.jsonl      {"frame_path", "audio_path", "instruction", "file_name"}, paths inside the folder
+    ├── videos.json         which video is which, and which of its chunks were skipped
+    └── README.md           how Hugging Face `load_dataset(folder)` reads it
 
 Rules that it keeps:
 
@@ -24,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from exporters.datasets import card
+from server.labelling import lines
 from server.labelling.footage import Chunk
 from shared import atomic, file_lock
 from shared.errors import DatasetError, Refused
@@ -92,7 +95,7 @@ class LabelFolder:
     def save(self, name: str, number: int, instruction: str) -> None:
         """Write an answer down; the chunk's files are there from `show`. Raises: OSError."""
         frame, audio = self.files(name, number)
-        line = {"frame_path": f"frames/{frame.name}", "audio_path": f"audio/{audio.name}", "instruction": instruction}
+        line = lines.line_of(f"frames/{frame.name}", f"audio/{audio.name}", instruction)
         if frame.stem in self._instructions:
             self._rewrite(frame.stem, line)
         else:
@@ -150,10 +153,12 @@ def opened(root: Path) -> Iterator[LabelFolder]:
         atomic.make_dirs(root / part)
     busy = Refused(f"Somebody else is labelling {root}.", hint="Wait, or use another --dataset.")
     with file_lock.locked(root / ".lock", busy=busy):
-        atomic.drop_torn_tail(root / LOG_NAME)
+        lines.mend_tail(root / LOG_NAME)
+        if not (root / card.NAME).exists():
+            atomic.write_bytes(root / card.NAME, card.pictures_card(root.name).encode())
         folder = LabelFolder(root)
         _read_videos(root / VIDEOS_NAME, folder)
-        for _, value in lines(root):
+        for _, value in lines.read(root / LOG_NAME):
             folder._instructions[Path(str(value["frame_path"])).stem] = str(value["instruction"])
         yield folder
 
@@ -172,23 +177,6 @@ def _read_videos(path: Path, folder: LabelFolder) -> None:
         ) from None
 
 
-def lines(root: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The lines of metadata.jsonl with their numbers, from 1. Raises: DatasetError naming one that is none; OSError."""
-    for number, line in atomic.whole_lines(root / LOG_NAME):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-            if not all(isinstance(value[name], str) for name in ("frame_path", "audio_path", "instruction")):
-                raise TypeError("a field is not text")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DatasetError(
-                f"{root / LOG_NAME}, line {number} can not be read ({error!r}).",
-                hint="Each line needs frame_path, audio_path and instruction.",
-            ) from None
-        yield number, value
-
-
 def _stem_of(line: bytes) -> str:
     """The name of a line's frame without its ending, "" for a line that is not readable."""
     try:
@@ -202,13 +190,19 @@ def labelled(root: Path) -> list[LabelledChunk]:
     if not (root / LOG_NAME).is_file():
         raise DatasetError(f"{root} has no {LOG_NAME}.", hint="Name a folder made by `label`, or one of its layout.")
     newest: dict[Path, LabelledChunk] = {}
-    for order, (line, value) in enumerate(lines(root)):
-        frame, audio = _inside(root, value["frame_path"]), _inside(root, value["audio_path"])
-        match = _NAMED.match(frame.stem)
-        video = match["video"] if match else (root.resolve().name or "dataset")
-        number = int(match["number"]) if match else order
-        newest[frame] = LabelledChunk(plain_name(video), number, frame, audio, value["instruction"].strip(), line)
+    for order, (line, value) in enumerate(lines.read(root / LOG_NAME)):
+        where = f"{root / LOG_NAME}, line {line}"
+        frame, audio = (inside(root, value[name], where=where) for name in ("frame_path", "audio_path"))
+        video, number = named(frame.stem, folder=root, order=order)
+        newest[frame] = LabelledChunk(video, number, frame, audio, value["instruction"].strip(), line)
     return list(newest.values())
+
+
+def named(stem: str, *, folder: Path, order: int) -> tuple[str, int]:
+    """(video, chunk number) by the name of a picture; else the folder's name and `order`."""
+    match = _NAMED.match(stem)
+    video = match["video"] if match else (folder.resolve().name or "dataset")
+    return plain_name(video), int(match["number"]) if match else order
 
 
 def plain_name(text: str) -> str:
@@ -216,13 +210,14 @@ def plain_name(text: str) -> str:
     return _UNFIT.sub("-", text).strip("-._")[:MAX_NAME] or "video"
 
 
-def _inside(root: Path, written: str) -> Path:
-    """The file that a line names: from the folder, or from where the folder lies ("dataset/frames/...")."""
+def inside(root: Path, written: str, *, where: str) -> Path:
+    """The file that a line names: from the folder, or from where the folder lies ("dataset/frames/..."). Links are
+    followed, and must not lead out of the folder. Raises: DatasetError naming `where` the line stands."""
     for base in (root, root.resolve().parent):
         try:
             path = (base / written).resolve()
             if path.is_file() and path.is_relative_to(root.resolve()):
                 return path
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):
             continue  # a name that no file can have
-    raise DatasetError(f"{root}: {written} is missing, or lies elsewhere.", hint="Copy the whole folder again.")
+    raise DatasetError(f"{where}: {written!r:.200} is missing, or lies elsewhere.", hint="Copy the whole folder again.")

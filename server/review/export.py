@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from exporters.datasets.rows import LeftOut, Row
+from exporters.datasets.rows import LeftOut, Row, evened
+from server.dataset import sample_row
 from server.dataset.sample_row import SampleRow, Split
 from server.review import decisions, stats
 from shared import hidden
 
+SHARED = "share"
+"""The `consent` of a moment that its wearer lets leave this server."""
+_TAKEN = frozenset({"file_name", "text", "image", "audio", "name", "extra", "__key__", "__url__"})
+"""Names that the formats themselves use."""
 DRAW = 1337  # the draw of `per_object` is the same every time
 Drawn = TypeVar("Drawn")
 
@@ -28,6 +34,10 @@ class Wanted:
     """What is written where nothing should be said; "" = such rows are left out."""
     per_object: int = 0
     """At most so many rows for each object; 0 = all."""
+    for_others: bool = False
+    """It is to be handed on: only moments that may leave this server."""
+    agreed: frozenset[str] = frozenset()
+    """Wearers all of whose moments may leave."""
 
 
 def choose(rows: Sequence[SampleRow], wanted: Wanted, folder: Path) -> tuple[list[Row], LeftOut]:
@@ -35,7 +45,7 @@ def choose(rows: Sequence[SampleRow], wanted: Wanted, folder: Path) -> tuple[lis
     names = names_of(rows)
     left_out, chosen = LeftOut(), []
     for row in sorted(rows, key=lambda row: names[row.sample_id]):
-        reason = objection(row, wanted)
+        reason = objection(row, wanted) or _not_agreed(row, wanted)
         if reason:
             left_out[reason] += 1
         else:
@@ -47,7 +57,17 @@ def choose(rows: Sequence[SampleRow], wanted: Wanted, folder: Path) -> tuple[lis
         if len(kept) < len(chosen):
             left_out[f"more than {wanted.per_object} of one object"] = len(chosen) - len(kept)
         chosen = kept
-    return [_row(row, names[row.sample_id], wanted.silence, folder) for row in chosen], left_out
+    return evened([_row(row, names[row.sample_id], wanted.silence, folder) for row in chosen]), left_out
+
+
+def may_leave(row: SampleRow, agreed: frozenset[str]) -> bool:
+    """Whether the wearer agreed that others get the moment: for this one, or by the admin's list for all of them."""
+    return row.consent == SHARED or (row.speaker_id != "" and row.speaker_id in agreed)
+
+
+def _not_agreed(row: SampleRow, wanted: Wanted) -> str:
+    stays = wanted.for_others and not may_leave(row, wanted.agreed)
+    return "its wearer has not agreed that it leaves this server" if stays else ""
 
 
 def objection(row: SampleRow, wanted: Wanted) -> str:
@@ -115,9 +135,21 @@ def _row(row: SampleRow, name: str, silence: str, folder: Path) -> Row:
         clip=folder / row.clip_path if row.clip_path else None,
         raw=row.raw_output,
         context=row.context,
+        fields=_fields(row),
         split=_split(row),
         duration_s=row.duration_s,
     )
+
+
+def _fields(row: SampleRow) -> dict[str, str]:
+    """Text as it is, what has another type as JSON in one field: a column of a table has one type."""
+    texts = {"context": row.context, "consent": row.consent}
+    extra = sample_row.foreign_fields(row.extra)
+    texts |= {name: value for name, value in extra.items() if isinstance(value, str) and name not in _TAKEN}
+    others = {name: value for name, value in extra.items() if not isinstance(value, str) and name not in _TAKEN}
+    if others:
+        texts["extra"] = json.dumps(others, ensure_ascii=False, sort_keys=True)
+    return {name: value for name, value in texts.items() if value}
 
 
 def _split(row: SampleRow) -> Split:

@@ -30,6 +30,8 @@ DEVICE_COMMANDS: Mapping[str, tuple[str, ...]] = {
     "selftest": ("selftest", "--only", "model", "--json"),
     "status": ("status", "--json"),
 }
+THEN = {"jsonl": ("frame_path", "audio_path", "instruction"), "imagefolder": ("file_name", "text")}
+"""Fields of a line of metadata.jsonl in version 0.1.0. Later ones come behind them."""
 EXPORTS = ("jsonl", "imagefolder", "conversations", "vsr", "correction")
 # Depends on the day: counts of the last seven days, what has ended since, what must be signed again.
 PASSING = ("today", "week", "devices", "state", "ended", "code_open", "well", "problems", "advice")
@@ -61,11 +63,16 @@ def device_answers(state: Path, config: Path) -> dict[str, Any]:
 
 
 def exported(home: Path, out: Path) -> dict[str, dict[str, str]]:
-    """Format → path → SHA-256 of every file that `export` writes."""
+    """Format → path → SHA-256 of every file that `export` writes; of lines only the fields that version 0.1.0 had."""
     hashes = {}
     for name in EXPORTS:
         words = ("export", "--format", name, "--only", "all", "--out", out / name)
         assert call("waycue-server", "--home", home, *words)[0] == 0, name
+        of_then = THEN.get(name, ())
+        for log in (out / name).rglob("metadata.jsonl") if of_then else ():
+            lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+            then = [{field: line[field] for field in of_then} for line in lines]
+            log.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in then), encoding="utf-8")
         hashes[name] = _hashes(out / name)
     return hashes
 

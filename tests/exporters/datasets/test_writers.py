@@ -20,7 +20,7 @@ def lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_jsonl_has_the_three_fields_and_their_files(tmp_path: Path) -> None:
+def test_jsonl_has_the_three_fields_their_files_and_the_name_that_finds_the_picture(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with building(out) as folder:
         left_out = formats.write_jsonl(
@@ -32,11 +32,13 @@ def test_jsonl_has_the_three_fields_and_their_files(tmp_path: Path) -> None:
             "frame_path": "frames/walk-1_chunk0000.jpg",
             "audio_path": "audio/walk-1_chunk0000.wav",
             "instruction": "Stop, curb ahead.",
+            "file_name": "frames/walk-1_chunk0000.jpg",
         },
         {
             "frame_path": "frames/walk-1_chunk0012.jpg",
             "audio_path": "audio/walk-1_chunk0012.wav",
             "instruction": "Größe ✓",
+            "file_name": "frames/walk-1_chunk0012.jpg",
         },
     ]
     assert (out / "frames/walk-1_chunk0012.jpg").read_bytes() == picture(12)
@@ -48,8 +50,9 @@ def test_imagefolder_has_a_folder_for_each_split(tmp_path: Path) -> None:
     rows = [row(tmp_path / "media", 0), row(tmp_path / "media", 1, split="held_out", text="Caution, pole ahead.")]
     with building(out) as folder:
         formats.write_imagefolder(rows, folder)
-    assert lines(out / "train/metadata.jsonl") == [{"file_name": "walk-1_chunk0000.jpg", "text": "Stop, curb ahead."}]
-    assert lines(out / "test/metadata.jsonl") == [{"file_name": "walk-1_chunk0001.jpg", "text": "Caution, pole ahead."}]
+    for split, n, text in (("train", 0, "Stop, curb ahead."), ("test", 1, "Caution, pole ahead.")):
+        named = {"file_name": f"walk-1_chunk{n:04d}.jpg", "audio_path": f"audio/walk-1_chunk{n:04d}.wav"}
+        assert lines(out / split / "metadata.jsonl") == [{**named, "text": text}]
     assert (out / "test/walk-1_chunk0001.jpg").read_bytes() == picture(1)
 
 
@@ -130,6 +133,9 @@ def test_fine_grained_labels_become_rows(tmp_path: Path) -> None:
         {"labels": ["lost"]},
         "nonsense",
     ]
+    for path in ("squat/00.mp4", "x/01.mp4", "x/02.mp4", "x/03.mp4"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(b"film")
     file = tmp_path / "fine_grained_labels.json"
     file.write_text(json.dumps(labels), encoding="utf-8")
     rows, left_out = fine_labels.read(file, videos=tmp_path)
@@ -140,6 +146,22 @@ def test_fine_grained_labels_become_rows(tmp_path: Path) -> None:
     ]
     assert rows[0].clip == tmp_path / "squat/00.mp4"
     assert left_out == {"no label": 1, "no video_path": 2}
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../secret.mp4", "link.mp4", "dir/link.mp4", ".", "a\0b", "gone.mp4"])
+def test_a_video_outside_of_the_videos_folder_is_never_read(path: str, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    (videos / "link.mp4").symlink_to(tmp_path / "secret.mp4")
+    (videos / "dir").symlink_to(tmp_path)
+    (tmp_path / "link.mp4").write_bytes(b"secret")
+    file = tmp_path / "labels.json"
+    file.write_text(json.dumps([{"video_path": path, "labels": ["x"]}]), encoding="utf-8")
+    rows, left_out = fine_labels.read(file, videos=videos)
+    assert rows == []
+    (reason,) = left_out
+    assert reason.startswith(f"{file}, entry 1: ")
 
 
 @pytest.mark.parametrize("text", ["{", '{"a": 1}'])

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from server import config
 from tests.server.dataset.moments import House
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path / "home")
+    config.init(house.home)
     yield house
     house.close()

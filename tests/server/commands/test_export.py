@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from server import config
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from tests.server.commands.terminal import server
@@ -33,6 +34,11 @@ def filled(house: House) -> House:
         ("conversations", 2, ["conversations.json", "videos/walk-1_chunk0000.mp4", "frames/walk-1_chunk0001.jpg"]),
         ("vsr", 1, ["vsr.jsonl", "videos/walk-1_chunk0000.mp4"]),
         ("correction", 2, ["corrections.jsonl"]),
+        ("audiofolder", 2, ["train/metadata.jsonl", "train/walk-1_chunk0000.wav", "train/frames/walk-1_chunk0001.jpg"]),
+        ("parquet", 2, ["data/train-00000-of-00001.parquet"]),
+        ("webdataset", 2, ["data/train-00000.tar"]),
+        ("lerobot", 1, ["meta/info.json", "meta/tasks.parquet"]),
+        ("coco", 2, ["captions.json", "images/walk-1_chunk0000.jpg"]),
     ],
 )
 def test_each_format_is_written(name: str, rows: int, files: list[str], filled: House, tmp_path: Path) -> None:
@@ -42,6 +48,8 @@ def test_each_format_is_written(name: str, rows: int, files: list[str], filled: 
     assert f"{rows} rows in {out}" in done.stdout
     assert "Left out: 1 (not reviewed yet)" in done.stderr
     assert "Left out: 1 (rejected)" in done.stderr
+    assert "For your own use only: 2 of 2 moments" in done.stderr
+    assert "Not to be handed on" in (out / "README.md").read_text(encoding="utf-8")
     assert [file for file in files if not (out / file).is_file()] == []
 
 
@@ -57,6 +65,16 @@ def test_all_takes_proposals_along(filled: House, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "frames" / "walk-1_chunk0002.jpg").is_symlink()
 
 
+def test_a_card_counts_what_was_written(filled: House, tmp_path: Path) -> None:
+    for row in filled.dataset.rows():
+        if row.sample_id.endswith("1"):
+            (filled.dataset.folder / row.frame_path).unlink()
+    server(filled.home, "export", "--format", "parquet", "--out", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "| all | 1 |" in card
+    assert "data/train-*.parquet" in card
+
+
 def test_an_earlier_export_is_replaced_only_with_force(filled: House, tmp_path: Path) -> None:
     arguments = ("export", "--format", "correction", "--out", tmp_path / "out")
     assert server(filled.home, *arguments).returncode == 0
@@ -64,6 +82,27 @@ def test_an_earlier_export_is_replaced_only_with_force(filled: House, tmp_path: 
     assert second.returncode == 1
     assert "--force" in second.stderr
     assert server(filled.home, *arguments, "--force").returncode == 0
+
+
+def test_only_moments_whose_wearers_agreed_are_written_for_others(house: House, tmp_path: Path) -> None:
+    wearers = (("Ada", "own-device"), ("Ben", "share"), ("Cleo", "own-device"), ("", "own-device"))
+    for n, (wearer, consent) in enumerate(wearers):
+        house.send(moment(n, seed=n, wearer=wearer, consent=consent))
+        edit = ReviewDecision("edit", "Ben", "Stop, curb ahead.")
+        decisions.review(house.store, house.dataset, f"pi-1-b00t-{n:06d}", edit, now_s=1.0)
+    settings = '[export]\nagreed = "Cleo, Dan"\nlicence = "cc-by-4.0"\n'
+    (house.home / config.FILE).write_text(settings, encoding="utf-8")
+    arguments = ("export", "--format", "jsonl", "--for", "others", "--out")
+    done = server(house.home, *arguments, tmp_path / "out")
+    assert "Left out: 2 (its wearer has not agreed that it leaves this server)" in done.stderr
+    assert "For your own use" not in done.stderr
+    names = sorted(path.stem for path in (tmp_path / "out" / "frames").iterdir())
+    assert names == ["walk-1_chunk0001", "walk-1_chunk0002"]
+    written = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert 'license: "cc-by-4.0"' in written
+    assert "Every wearer agreed" in written
+    (house.home / config.FILE).write_text("", encoding="utf-8")
+    assert "1 rows in" in server(house.home, *arguments, tmp_path / "later").stdout  # an agreement that was taken back
 
 
 def test_nothing_to_export_writes_nothing(house: House, tmp_path: Path) -> None:

@@ -77,22 +77,105 @@ def test_what_a_caregiver_decided_since_is_not_undone(house: House, folder: Path
     assert rows_of(house)[0].state == "rejected"
 
 
-def test_labels_that_can_not_be_spoken_are_left_out_and_named(house: House, folder: Path) -> None:
+def test_labels_that_can_not_be_spoken_stop_the_import_and_are_named_by_line(house: House, folder: Path) -> None:
     with label.opened(folder) as opened:
         opened.save("to-the-shop", 1, "mind the unicorn")
     done = server(house.home, "samples", "import", folder)
     assert done.returncode == 1
-    assert "Left out: to-the-shop_chunk0001.jpg: “mind the unicorn” can not be taught: 'unicorn' is not" in done.stdout
-    assert len(rows_of(house)) == 2
+    assert f"Faulty: {folder}/metadata.jsonl, line 2: “mind the unicorn” can not be taught: 'unicorn' is" in done.stderr
+    assert "nothing was taken in" in done.stderr
+    assert rows_of(house) == []
 
 
-def test_a_line_without_words_is_left_out_and_never_taken_for_silence(house: House, folder: Path) -> None:
-    with label.opened(folder) as opened:
-        opened.save("to-the-shop", 0, "")
+FAULTY = {
+    "no words": (b"{}", "it names no picture"),
+    "an empty sentence": (b'{"instruction": "  "}', "it has no words. Where nothing should be said, write: Continue"),
+    "an instruction that is a number": (b'{"instruction": 3}', "instruction is not text"),
+    "half a line at the end": (b'{"frame_path": "frames/to-the-sh', "it is the last line and was cut off"),
+    "a list": (b"[1]", "it is no JSON object"),
+    "no sound": (b'{"audio_path": ""}', "it names no sound"),
+    "a file elsewhere": (b'{"frame_path": "../../secret.jpg"}', "is missing, or lies elsewhere"),
+    "a link that leads elsewhere": (b'{"frame_path": "frames/link.jpg"}', "is missing, or lies elsewhere"),
+    "half a picture": (b'{"frame_path": "frames/half.jpg"}', "the picture cannot be taken: it is damaged or cut off"),
+    "no picture": (b'{"frame_path": "frames/text.jpg"}', "the frame is not a JPEG picture"),
+    "an empty sound": (b'{"audio_path": "audio/empty.wav"}', "the sound is empty"),
+    "half a surrogate": (b'{"scene": "\\ud800"}', "surrogates not allowed"),
+    "a number that is none": (b'{"lux": NaN}', "not JSON compliant"),
+    "a context without end": (json.dumps({"context": "x" * 1_000_000}).encode(), "context"),
+    "no sound at all": (b'{"audio_path": "frames/text.jpg"}', "the audio is not a WAV sound"),
+}
+
+
+def faulty_files(folder: Path) -> None:
+    """Files that the lines of FAULTY name."""
+    (folder.parent / "secret.jpg").write_bytes(picture(7))
+    (folder / "frames" / "link.jpg").symlink_to(folder.parent / "secret.jpg")
+    (folder / "frames" / "half.jpg").write_bytes(picture(7)[: len(picture(7)) // 2])
+    (folder / "frames" / "text.jpg").write_bytes(b"no picture")
+    (folder / "audio" / "empty.wav").write_bytes(sound(0)[:44])
+
+
+@pytest.mark.parametrize("kind", FAULTY)
+def test_a_faulty_line_stops_the_import_whole_and_is_named(kind: str, house: House, folder: Path) -> None:
+    changed, reason = FAULTY[kind]
+    faulty_files(folder)
+    log = folder / "metadata.jsonl"
+    line = changed
+    if changed.startswith(b"{") and changed.endswith(b"}") and changed != b"{}":
+        whole = {"frame_path": "frames/to-the-shop_chunk0002.jpg", "audio_path": "audio/to-the-shop_chunk0002.wav"}
+        line = json.dumps({**whole, "instruction": "Stop, curb ahead.", **json.loads(changed)}).encode()
+    log.write_bytes(log.read_bytes() + line)
     done = server(house.home, "samples", "import", folder)
     assert done.returncode == 1
-    assert "Left out: to-the-shop_chunk0000.jpg: It has no words." in done.stdout
-    assert len(rows_of(house)) == 2
+    assert f"{log}, line 4: " in done.stderr
+    assert reason in done.stderr
+    assert rows_of(house) == []
+    rest = server(house.home, "samples", "import", folder, "--leave-out-faulty")
+    assert rest.returncode == 1
+    assert f"Left out: {log}, line 4: " in rest.stdout
+    assert len(rows_of(house)) == 3
+
+
+def test_a_last_line_without_its_end_counts(house: House, folder: Path) -> None:
+    log = folder / "metadata.jsonl"
+    log.write_bytes(log.read_bytes().removesuffix(b"\n"))
+    assert "3 moments brought in" in server(house.home, "samples", "import", folder).stdout
+    with label.opened(folder) as opened:
+        assert opened.answer("to-the-shop", 2) == "Caution, pole ahead."
+    assert log.read_bytes().endswith(b"\n")
+
+
+@pytest.mark.parametrize(("choice", "truth"), [("last", "Stop, stairs down."), ("first", "Caution, pole ahead.")])
+def test_a_moment_that_stands_there_twice_is_named_and_a_person_decides(
+    choice: str, truth: str, house: House, folder: Path
+) -> None:
+    log = folder / "metadata.jsonl"
+    *_, last = log.read_text(encoding="utf-8").splitlines()
+    log.write_text(log.read_text() + last.replace("Caution, pole ahead.", "Stop, stairs down.") + "\n")
+    refused = server(house.home, "samples", "import", folder, "--duplicates", "refuse")
+    assert (refused.returncode, rows_of(house)) == (1, [])
+    done = server(house.home, "samples", "import", folder, "--duplicates", choice)
+    assert f"line 3 (“Caution, pole ahead.”) and {log}, line 4 (“Stop, stairs down.”)" in done.stdout
+    assert f"The {choice} one was taken" in done.stdout
+    assert rows_of(house)[2].ground_truth == truth
+
+
+def test_fields_of_other_tools_are_kept_and_those_that_only_the_server_says_are_named(
+    house: House, folder: Path, tmp_path: Path
+) -> None:
+    log = folder / "metadata.jsonl"
+    first, *others = log.read_text(encoding="utf-8").splitlines()
+    more = {"scene": "street", "light": "dusk", "lux": 12.5, "context": "rain", "consent": "share", "reviewed": False}
+    log.write_text("\n".join([json.dumps({**json.loads(first), **more}), *others]) + "\n", encoding="utf-8")
+    done = server(house.home, "samples", "import", folder)
+    assert "Not taken, only the server says it: reviewed (1 lines)" in done.stdout
+    row = rows_of(house)[0]
+    assert {name: row.extra[name] for name in ("scene", "light", "lux")} == {
+        "scene": "street",
+        "light": "dusk",
+        "lux": 12.5,
+    }
+    assert (row.context, row.consent, row.reviewed) == ("rain", "share", True)
 
 
 def rewordings(folder: Path) -> None:
@@ -140,14 +223,6 @@ def test_at_a_terminal_they_are_listed_and_confirmed_once(
         terminal.expect(f"{brought_in} moments brought in")
         assert terminal.end() == (0 if brought_in == 6 else 1)
     assert len(rows_of(house)) == brought_in
-
-
-def test_a_file_that_is_no_picture_is_left_out_and_named(house: House, folder: Path) -> None:
-    (folder / "frames" / "to-the-shop_chunk0001.jpg").write_bytes(b"no picture")
-    done = server(house.home, "samples", "import", folder)
-    assert done.returncode == 1
-    assert "Left out: to-the-shop_chunk0001.jpg: the frame is not a JPEG picture" in done.stdout
-    assert len(rows_of(house)) == 2
 
 
 def test_a_folder_without_labels_is_refused(house: House, tmp_path: Path) -> None:

@@ -148,11 +148,14 @@ def test_import_leaves_out_what_nobody_confirmed_and_says_so(house: House, tmp_p
         return {row.ground_truth for row in house.dataset.rows() if row.device == "label"}
 
     done = server(house.home, "samples", "import", tmp_path / "labelled")
+    assert (done.returncode, brought_in()) == (1, set())
+    assert all(because in done.stderr for because in REFUSED.values())
+    done = server(house.home, "samples", "import", tmp_path / "labelled", "--leave-out-faulty")
     assert done.returncode == 1
     assert brought_in() == set(AS_WRITTEN.values())
     assert all(because in done.stdout for because in REFUSED.values())
     assert all(f"1 × “{text}” → “{wording}”" in done.stdout for text, (wording, _) in REWORDED.items())
-    done = server(house.home, "samples", "import", tmp_path / "labelled", "--accept-rewordings")
+    done = server(house.home, "samples", "import", tmp_path / "labelled", "--accept-rewordings", "--leave-out-faulty")
     assert done.returncode == 1  # the refused ones are still left out
     assert brought_in() == set(CONFIRMED.values())
 

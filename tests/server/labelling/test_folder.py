@@ -28,7 +28,9 @@ def written(root: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (root / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def test_an_answer_is_a_line_with_exactly_three_fields(tmp_path: Path, video: Path) -> None:
+def test_an_answer_is_a_line_with_the_three_fields_and_the_one_that_finds_the_picture(
+    tmp_path: Path, video: Path
+) -> None:
     root = tmp_path / "dataset"
     with label.opened(root) as folder:
         name = folder.name_of(video)
@@ -39,6 +41,7 @@ def test_an_answer_is_a_line_with_exactly_three_fields(tmp_path: Path, video: Pa
             "frame_path": "frames/to-the-shop_chunk0003.jpg",
             "audio_path": "audio/to-the-shop_chunk0003.wav",
             "instruction": "Stop, curb ahead.",
+            "file_name": "frames/to-the-shop_chunk0003.jpg",
         }
     ]
     assert (root / written(root)[0]["frame_path"]).read_bytes() == CHUNK.jpeg
