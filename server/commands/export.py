@@ -27,6 +27,8 @@ WRITERS: dict[str, Writer] = {
     "conversations": conversations.write,
     "vsr": formats.write_vsr,
     "correction": formats.write_correction,
+    "samples": formats.write_samples,
+    "sqlite": formats.write_sqlite,
 }
 _EPILOG = """\
 formats:
@@ -35,6 +37,8 @@ formats:
   conversations  system, user and assistant turns about each clip or picture, as Mobile-VideoGPT is taught
   vsr            each clip with its text, duration and fps
   correction     what was worded, and what should have been said; text only
+  samples        training_data/ with videos/training_*.avi and samples.jsonl: what was worded, corrected and right
+  sqlite         the same, with the table training_samples in samples.sqlite
 
 Exports hold pictures and voices of real people. Hand them on only with the consent of the wearers.
 """

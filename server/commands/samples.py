@@ -8,8 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from exporters.datasets import collection
 from server.commands import bringing, masking, proposing, reviewing, splitting
 from server.commands.bringing import LabelImport
+from server.commands.collecting import CollectionImport
 from server.commands.opening import add_json, add_reviewer, opened, print_json, shown, when
 from server.commands.reviewing import ReviewDesk
 from server.database.store import Store
@@ -18,6 +20,7 @@ from server.dataset import sample_row
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import Reworded
+from server.labelling.folder import LOG_NAME
 from server.review import decisions
 from shared.clock import SystemClock
 from shared.errors import Refused
@@ -43,8 +46,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_json(show)
     show.set_defaults(run=_show)
     _review_parser(actions)
-    bring = actions.add_parser("import", help="bring in a folder made by `label`, so that it teaches")
-    bring.add_argument("folder", type=Path, metavar="DIR", help="frames/, audio/ and metadata.jsonl")
+    bring = actions.add_parser("import", help="bring in a folder made by `label`, or a collection, so that it teaches")
+    bring.add_argument(
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="frames/, audio/ and metadata.jsonl; or training_data/ with samples.jsonl; or a file, .jsonl or .sqlite",
+    )
     add_reviewer(bring, "labelled it")
     bring.add_argument(
         "--accept-rewordings",
@@ -192,14 +200,20 @@ def decision_of(options: argparse.Namespace) -> tuple[str, str] | None:
 def _import(options: argparse.Namespace) -> int:
     with opened(options.home) as (store, dataset):
         desk = ReviewDesk(store, dataset, SystemClock(), options.reviewer)
-        labels = LabelImport(desk, options.folder)
+        found = None if (options.folder / LOG_NAME).is_file() else collection.find(options.folder)
+        if found is None:
+            labels: LabelImport | CollectionImport = LabelImport(desk, options.folder)
+        else:
+            source = collection.read(found)
+            print("".join(f"{note}\n" for note in source.notes), end="", file=sys.stderr)
+            labels = CollectionImport(desk, source)
         confirmed = options.accept_rewordings or _rewordings_taken(labels)
         counts = labels.bring_in(confirmed=confirmed, stream=sys.stderr)
     print("\n".join(bringing.report_lines(counts)))
     return 1 if counts.refused or counts.unconfirmed else 0
 
 
-def _rewordings_taken(labels: LabelImport) -> bool:
+def _rewordings_taken(labels: LabelImport | CollectionImport) -> bool:
     """Whether the person at the terminal confirms what labels would be taught as; without a terminal nobody does."""
     pending = labels.pending() if sys.stdin.isatty() else None
     if not pending:

@@ -72,9 +72,20 @@ def _offered(row: SampleRow) -> Reading | None:
 
 def source(row: SampleRow) -> str:
     """The words that the proposal of an undecided moment is made from: the wearer's correction in the vocabulary's
-    words, else what the device said. "" = silence, or a correction that was not understood.
+    words, else what a language model makes of them, else what the device said. "" = silence, or a correction that was
+    not understood.
     """
-    return row.llm_correction or ("" if _waits_for_a_listener(row) else said(row))
+    return row.llm_correction or suggested(row) or ("" if _waits_for_a_listener(row) else said(row))
+
+
+def suggested(row: SampleRow) -> str:
+    """What a language model proposes for the words that the rules make nothing of, "" = nothing."""
+    return row.llm_wording if row.llm_about == unread_words(row) and not row.llm_correction else ""
+
+
+def unread_words(row: SampleRow) -> str:
+    """The words of a moment that are to become a wording: the wearer's, else the model's."""
+    return row.transcript if row.correction_id else row.raw_output
 
 
 def not_understood(row: SampleRow) -> bool:
@@ -188,9 +199,9 @@ def _truth(row: SampleRow, decision: ReviewDecision) -> str:
         case "nothing":
             return ""
         case "accept":
-            if not row.reviewed and _waits_for_a_listener(row):
+            if not row.reviewed and _waits_for_a_listener(row) and not suggested(row):
                 raise Refused("The wearer's correction was not understood.", hint="Listen to it and type what it says.")
-            text = row.ground_truth if row.reviewed else row.llm_correction or said(row)
+            text = row.ground_truth if row.reviewed else source(row)
             return words.teachable(words.once(text)) if text.strip() else ""
         case "edit":
             return words.teachable(decision.text)

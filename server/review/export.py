@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 from exporters.datasets.rows import LeftOut, Row
 from server.dataset.sample_row import SampleRow, Split
-from server.review import decisions, stats
+from server.review import collected, decisions, stats
 from shared import hidden
 
 DRAW = 1337  # the draw of `per_object` is the same every time
@@ -117,6 +117,7 @@ def _row(row: SampleRow, name: str, silence: str, folder: Path) -> Row:
         context=row.context,
         split=_split(row),
         duration_s=row.duration_s,
+        sample=collected.sample_of(row, row.ground_truth or silence if row.reviewed else None),
     )
 
 
