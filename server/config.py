@@ -12,6 +12,8 @@ from server.broker.settings import BrokerSettings
 from server.gate.settings import BudgetSettings, FloorSettings
 from server.ingest.limits import LimitsSettings
 from server.learn.settings import LearnSettings
+from server.review import llm_settings
+from server.review.llm_settings import LlmSettings
 from shared import atomic, languages, settings
 from shared.errors import ConfigError
 from shared.languages import Language
@@ -80,6 +82,7 @@ class ServerConfig:
     limits: LimitsSettings = field(default_factory=LimitsSettings)
     web: WebSection = field(default_factory=WebSection)
     speech: SpeechSection = field(default_factory=SpeechSection)
+    llm: LlmSettings = field(default_factory=LlmSettings)
     learn: LearnSettings = field(default_factory=LearnSettings)
     gate: FloorSettings = field(default_factory=FloorSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
@@ -105,6 +108,9 @@ TEMPLATE = """\
 
 [speech]
 # recogniser = "pocketsphinx"
+
+[llm]
+# url = "http://127.0.0.1:8081/v1"     # proposes wordings where the rules find none; people decide
 
 [gate]
 # tier1_cases = 50     # held-out moments of things to stop for, before a model is offered to everybody
@@ -141,6 +147,7 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
         raise ConfigError(
             "speech.recogniser is whisper, but speech.model is empty.", hint='Write for example "openai/whisper-tiny".'
         )
+    llm_settings.check(config.llm)
     language = spoken_language(config)
     if config.speech.recogniser == "pocketsphinx" and language.tables is not None and not config.speech.model:
         raise ConfigError(

@@ -73,7 +73,7 @@ def _pictures(clip: Path) -> tuple[list[bytes], int]:
 def _timed(frames: Iterable[av.VideoFrame], fps: int) -> Iterator[tuple[float, av.VideoFrame]]:
     first: float | None = None
     for number, frame in enumerate(frames):
-        at_s = number / fps if frame.time is None else float(frame.time)
+        at_s = float(frame.time) if frame.pts is not None else number / fps
         first = at_s if first is None else first
         yield max(at_s - first, 0.0), frame
 

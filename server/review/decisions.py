@@ -80,7 +80,12 @@ def source(row: SampleRow) -> str:
 
 def suggested(row: SampleRow) -> str:
     """What a language model proposes for the words that the rules make nothing of, "" = nothing."""
-    return row.llm_wording if row.llm_about == unread_words(row) and not row.llm_correction else ""
+    return row.llm_wording if asked(row) else ""
+
+
+def asked(row: SampleRow) -> bool:
+    """Whether a language model has answered about the words as they stand, and the rules make nothing of them."""
+    return bool(row.llm_model) and row.llm_about == unread_words(row) and not row.llm_correction
 
 
 def unread_words(row: SampleRow) -> str:

@@ -27,13 +27,15 @@ class Suggestion:
     """The words."""
     answer: str
     """As it came; nobody has checked it."""
+    refused: str = ""
+    """Why there is no answer that could be checked."""
 
 
 def wanted(row: SampleRow) -> bool:
     """Whether a language model is to be asked: nobody has decided, there are words, and the rules make nothing of
     them. Each words once."""
     about = decisions.unread_words(row)
-    return row.state == "pending" and bool(about.strip()) and not row.llm_correction and row.llm_about != about
+    return row.state == "pending" and bool(about.strip()) and not row.llm_correction and not decisions.asked(row)
 
 
 def waiting(store: Store, *, most: int) -> list[SampleRow]:
@@ -44,19 +46,23 @@ def waiting(store: Store, *, most: int) -> list[SampleRow]:
 
 def checked(answer: str) -> tuple[str, str]:
     """(canonical sentence, why it was dropped): one of them is "". Pure."""
+    plain = answer.strip().strip("\"'“”` ")
+    if plain.strip(".").upper() == "NONE":
+        return "", "It makes no guidance of these words."
     try:
-        return wording.teachable(answer), ""
+        text = wording.teachable(plain)
     except Reworded as reworded:
-        return (reworded.wording, "") if not reworded.lost else ("", str(reworded))
+        text = "" if reworded.lost else reworded.wording
+        if not text:
+            return "", str(reworded)
     except Refused as refused:
         return "", str(refused)
+    return ("", "It says that the way is clear, which only a person may.") if text == vocabulary.CLEAR else (text, "")
 
 
 def with_suggestion(row: SampleRow, suggestion: Suggestion) -> SampleRow:
     """The row that supersedes it. Pure."""
-    text, refused = checked(suggestion.answer)
-    if not refused and text == vocabulary.CLEAR:
-        text, refused = "", "It says that the way is clear, which only a person may."
+    text, refused = ("", suggestion.refused) if suggestion.refused else checked(suggestion.answer)
     about, model = suggestion.about, suggestion.model
     return next_version(row, row, llm_model=model, llm_about=about, llm_wording=text, llm_refused=refused)
 

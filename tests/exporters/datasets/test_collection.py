@@ -32,7 +32,7 @@ COLUMNS = [
     ("was_correct", "BOOLEAN"),
 ]  # fmt: skip
 
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 more = st.dictionaries(
     texts.filter(lambda name: name not in collection._FIELDS), st.none() | st.booleans() | st.integers() | texts
 )
