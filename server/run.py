@@ -1,8 +1,8 @@
 """`waycue-server run`: ingest, transcription, block serving, offers and the review page in one process.
 
-Threads: the broker's (server.broker.link has two), one that transcribes spoken corrections, one that publishes offers
-and, where the settings name one, one that asks a language model; the main thread serves the page and ends the others
-when a signal stops it.
+Threads: the broker's (server.broker.link has two), one that transcribes spoken corrections, one that publishes offers,
+one that keeps the review queue in order and, where the settings name one, one that asks a language model; the main
+thread serves the page and ends the others when a signal stops it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.sheet import sheets
 from server.releases.signing import Release
-from server.review import asking
+from server.review import asking, ranking
 from server.review.asking import Asking
+from server.review.ranking import Ranking
 from server.web.app import create_app
 from shared import atomic, enrolment, messages, settings, topics
 from shared.background import Background
@@ -86,7 +87,9 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         )
         publishing = Background.every(OFFERS_EVERY_S, lambda: _publish_offers(offers, link), name="offers")
         ready = Background(lambda: _announce(web, link, ready.stopping, config, ready_file), name="ready")
-        backgrounds = [transcription, publishing, ready]
+        rank = Ranking(store, dataset).refresh
+        ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
+        backgrounds = [transcription, publishing, ready, ordering]
         if config.llm.url:
             backgrounds.append(_asking(home, store, dataset, config, clock))
         for background in backgrounds:

@@ -25,7 +25,7 @@ ANSWERS = {
 class Endpoint(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, *_: object) -> None:  # type: ignore[override]
+    def log_message(self, *_: object) -> None:
         pass
 
     def do_GET(self) -> None:
