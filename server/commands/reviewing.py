@@ -71,6 +71,11 @@ class ReviewDesk:
         decision = ReviewDecision(action, self.reviewer, text)
         return decisions.review(self.store, self.dataset, sample_id, decision, now_s=self.clock.utc_s())
 
+    def take_all(self, sample_ids: Sequence[str], action: str, text: str = "") -> list[SampleRow]:
+        """The same decision about all of them, of which a person has looked at the first. Raises: Refused."""
+        decision = ReviewDecision(action, self.reviewer, text, batch=sample_ids[0])
+        return decisions.review_all(self.store, self.dataset, sample_ids, decision, now_s=self.clock.utc_s())
+
     def decide(self, sample_id: str, action: str, text: str = "") -> bool:
         """Take a decision and say what became of it; False where it can not be taken."""
         self.offered = ()

@@ -120,4 +120,5 @@ def _keep_decision(row: SampleRow, current: SampleRow | None) -> SampleRow:
         instruction=current.instruction,
         source=current.source,
         author=current.author,
+        batch=current.batch,
     )

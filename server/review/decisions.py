@@ -12,10 +12,11 @@ What is confirmed is always a canonical sentence (`server.dataset.wording`), or 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from server.database import store as db
 from server.database.store import Store
@@ -39,6 +40,8 @@ class ReviewDecision:
     reviewer: str
     text: str = ""
     """Of an edit: what should have been said."""
+    batch: str = ""
+    """The moment that was looked at, where the decision is about others like it too; see server.review.batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,7 @@ def decide(row: SampleRow, decision: ReviewDecision) -> SampleRow:
             was_correct=words.means_the_same(said(row), truth),
             source="caregiver",
         )
+    after = replace(after, batch=decision.batch if decision.batch != row.sample_id else "")
     if replace(after, source=row.source) == row:
         return row
     return next_version(row, after, author=decision.reviewer)
@@ -219,22 +223,34 @@ def review(store: Store, dataset: Dataset, sample_id: str, decision: ReviewDecis
 
     raises: KeyError where there is no such moment; Refused where the decision can not be taken.
     """
+    return review_all(store, dataset, [sample_id], decision, now_s=now_s)[0]
+
+
+def review_all(
+    store: Store, dataset: Dataset, sample_ids: Sequence[str], decision: ReviewDecision, *, now_s: float
+) -> list[SampleRow]:
+    """The same decision about several moments, in one transaction: about all of them or none. Raises: as `review`."""
     with store.writing() as connection:
-        row = row_log.current(connection, sample_id)
-        if row is None:
-            raise KeyError(sample_id)
-        after = decide(row, decision)
-        if after is not row:
-            row_log.insert_row(connection, after, now_s=now_s)
-            connection.execute(
-                insert(db.reviews).values(
-                    sample_id=sample_id,
-                    at=now_s,
-                    reviewer=decision.reviewer,
-                    action=decision.action,
-                    before=sample_row.to_dict(row),
-                    after=sample_row.to_dict(after),
-                )
-            )
+        rows = [_decided(connection, sample_id, decision, now_s=now_s) for sample_id in sample_ids]
     row_log.flush(store, dataset, now_s=now_s)
+    return rows
+
+
+def _decided(connection: Connection, sample_id: str, decision: ReviewDecision, *, now_s: float) -> SampleRow:
+    row = row_log.current(connection, sample_id)
+    if row is None:
+        raise KeyError(sample_id)
+    after = decide(row, decision)
+    if after is not row:
+        row_log.insert_row(connection, after, now_s=now_s)
+        connection.execute(
+            insert(db.reviews).values(
+                sample_id=sample_id,
+                at=now_s,
+                reviewer=decision.reviewer,
+                action=decision.action,
+                before=sample_row.to_dict(row),
+                after=sample_row.to_dict(after),
+            )
+        )
     return after
