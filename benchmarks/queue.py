@@ -13,6 +13,7 @@ the 95 % interval of a bootstrap over walks.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -91,9 +92,7 @@ def walked(model: GuidanceModel, number: int, console: Console) -> list[Judged]:
 
 def figures(reviewed: Sequence[list[Judged]], waiting: Sequence[list[Judged]]) -> dict[str, Any]:
     """All shares and gains. Pure."""
-    known = [one for walk in reviewed for one in walk]
-    descriptors = [one.candidate.descriptor for one in known if one.candidate.descriptor is not None]
-    confirmed = Confirmed(np.stack(descriptors), np.array([one.wrong for one in known]))
+    confirmed = confirmed_of([one for walk in reviewed for one in walk])
     orders: dict[str, Callable[[Sequence[Candidate]], list[str]]] = {
         "present": present,
         "selection": lambda some: selection.order(some, confirmed),
@@ -101,8 +100,13 @@ def figures(reviewed: Sequence[list[Judged]], waiting: Sequence[list[Judged]]) -
     }
     rng = np.random.default_rng(0)
     draws = [rng.integers(0, len(waiting), len(waiting)) for _ in range(RESAMPLES)]
-    share = float(np.mean([one.wrong for walk in waiting for one in walk]))
-    out: dict[str, Any] = {"moments": sum(map(len, waiting)), "reviewed": len(known), "first": FIRST, "share": share}
+    share = float(np.mean([one.wrong for one in itertools.chain(*waiting)]))
+    out: dict[str, Any] = {
+        "moments": sum(map(len, waiting)),
+        "reviewed": len(confirmed.wrong),
+        "first": FIRST,
+        "share": share,
+    }
     out["random"], out["bar"] = 1.0, BAR
     out["best_possible"] = min(1.0, share * out["moments"] / FIRST) / share if share else None
     for name, order in orders.items():
@@ -111,6 +115,12 @@ def figures(reviewed: Sequence[list[Judged]], waiting: Sequence[list[Judged]]) -
         low, high = np.percentile(spread, (2.5, 97.5))
         out[name] = {"gain": value, "low": float(low), "high": float(high)}
     return out
+
+
+def confirmed_of(known: Sequence[Judged]) -> Confirmed:
+    """What was reviewed, as the selection takes it. Pure."""
+    pairs = [(own, one.wrong) for one in known if (own := one.candidate.descriptor) is not None]
+    return Confirmed(np.stack([own for own, _ in pairs]), np.array([wrong for _, wrong in pairs]))
 
 
 def gain(walks: Sequence[list[Judged]], order: Callable[[Sequence[Candidate]], list[str]]) -> float:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -53,6 +54,7 @@ _SELECT = (
     "SELECT id, video_path, raw_output, llm_correction, ground_truth, timestamp, speaker_id, context, was_correct"
     " FROM training_samples ORDER BY id"
 )
+_PLAIN_NUMBER = re.compile(r"(0|[1-9][0-9]{0,18})\Z")
 _LARGEST_ID = 2**63 - 1
 _LATEST_S = 253_402_300_799.0
 """The end of the year 9999, the last second that a date can be made of."""
@@ -184,9 +186,9 @@ def write_table(path: Path, samples: Sequence[CollectedSample]) -> None:
 def _numbers(samples: Sequence[CollectedSample]) -> list[int]:
     """The ids themselves where all are numbers, else 1, 2, ..."""
     ids = [sample.id for sample in samples]
-    if all(text.isascii() and text.isdigit() and str(int(text)) == text for text in ids if len(text) < 20):
-        numbers = [int(text) for text in ids if len(text) < 20]
-        if len(numbers) == len(ids) and len(set(numbers)) == len(ids) and max(numbers, default=0) <= _LARGEST_ID:
+    if all(map(_PLAIN_NUMBER.match, ids)):
+        numbers = list(map(int, ids))
+        if len(set(numbers)) == len(ids) and max(numbers, default=0) <= _LARGEST_ID:
             return numbers
     return list(range(1, len(ids) + 1))
 

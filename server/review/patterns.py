@@ -125,10 +125,7 @@ def _remedy(kind: Kind, said: str, should: str, rows: Sequence[SampleRow], taugh
     if kind == "urgency":
         return "Confirm a few more of these: the words differ, the thing and its side were right."
     if kind == "false alarm":
-        sure = sum(row.confidence for row in rows) / len(rows)
-        if sure < _UNSURE:
-            return f"The model was unsure ({sure:.0%}): a higher threshold for {said or 'speaking'} keeps it silent."
-        return f"More moments without {said or 'anything'} where it was seen: choose “Nothing should be said”."
+        return _fewer(said, rows)
     if known < FEW:
         return f"More moments of {thing}: {known} teach, and below {FEW} little is learnt of a thing."
     held = sum(bool(row.raw_output and not row.spoken) for row in rows)
@@ -137,6 +134,14 @@ def _remedy(kind: Kind, said: str, should: str, rows: Sequence[SampleRow], taugh
     if kind == "side":
         return f"Moments of {thing} on both sides; check that the camera is worn straight."
     return f"More moments of {thing} that look like these: {known} teach already, from other places."
+
+
+def _fewer(said: str, rows: Sequence[SampleRow]) -> str:
+    """What mends false alarms."""
+    sure = sum(row.confidence for row in rows) / len(rows)
+    if sure < _UNSURE:
+        return f"The model was unsure ({sure:.0%}): a higher threshold for {said or 'speaking'} keeps it silent."
+    return f"More moments without {said or 'anything'} where it was seen: choose “Nothing should be said”."
 
 
 def unknown_words(row: SampleRow) -> str:
