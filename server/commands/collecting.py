@@ -88,7 +88,7 @@ class CollectionImport:
                 return
         new = not sample_id
         if new:
-            sample_id = self._merge(merge, _Payload(sample, self.source.video(sample)))
+            sample_id = self._merge(merge, _SamplePayload(sample, self.source.video(sample)))
         if wording is None or (not new and self._was_said(sample_id, wording)):
             counts.new += new
             counts.same += not new
@@ -97,7 +97,7 @@ class CollectionImport:
         counts.new += new
         counts.changed += not new
 
-    def _merge(self, merge: Merge, payload: _Payload) -> str:
+    def _merge(self, merge: Merge, payload: _SamplePayload) -> str:
         """Raises: Refused."""
         record = payload.record
         outcomes = [merge.put_record(DEVICE, "chunk", record)]
@@ -137,7 +137,7 @@ def _rewording(reworded: Reworded) -> Rewording:
     return Rewording(reworded.text, reworded.wording, words.left_out(reworded.lost))
 
 
-class _Payload:
+class _SamplePayload:
     """The files of a sample, and the record that a device would send with them. Raises: MediaError, Refused."""
 
     def __init__(self, sample: CollectedSample, video: Path) -> None:

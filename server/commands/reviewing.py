@@ -143,7 +143,7 @@ def describe_moment(row: SampleRow, dataset: Dataset) -> str:
         "SPOKEN": row.spoken if row.spoken != row.raw_output else "",
         "RAW OUTPUT": shown(row.raw_output),
         "CORRECTION": proposed,
-        "  proposed by": decisions.suggested(row) and not row.reviewed and row.llm_model,
+        "  proposed by": decisions.suggested_by(row),
         "TEACHER": row.teacher and f"{shown(row.teacher_wording)} ({row.teacher}, {row.teacher_score:.0%} sure)",
     }
     lines = [f"{row.sample_id}   {when(row.timestamp)}   {row.walk_id}   {', '.join(row.flags)}"]

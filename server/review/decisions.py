@@ -86,6 +86,11 @@ def suggested(row: SampleRow) -> str:
     return row.llm_wording if asked(row) else ""
 
 
+def suggested_by(row: SampleRow) -> str:
+    """The language model that an undecided moment's proposal comes from, "" = from none."""
+    return row.llm_model if suggested(row) and row.state == "pending" else ""
+
+
 def asked(row: SampleRow) -> bool:
     """Whether a language model has answered about the words as they stand, and the rules make nothing of them."""
     return bool(row.llm_model) and row.llm_about == unread_words(row) and not row.llm_correction

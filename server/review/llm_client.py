@@ -38,7 +38,7 @@ class Away(Unreachable):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ModelAnswer:
     """What a model said."""
 
     text: str
@@ -53,7 +53,7 @@ def estimate(system: str, user: str) -> int:
     return (len(system) + len(user)) // _CHARACTERS_A_TOKEN + MOST_TOKENS
 
 
-def ask(settings: LlmSettings, system: str, user: str, *, clock: Clock) -> Answer:
+def ask(settings: LlmSettings, system: str, user: str, *, clock: Clock) -> ModelAnswer:
     """Ask once.
 
     raises: Busy, Unreachable, of which Away (try again later); Refused (this question is not answered, and why);
@@ -112,7 +112,7 @@ def _retry_after_s(response: httpx.Response) -> float:
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0
 
 
-def _answer(data: bytes, settings: LlmSettings, estimated: int) -> Answer:
+def _answer(data: bytes, settings: LlmSettings, estimated: int) -> ModelAnswer:
     try:
         value: Any = json.loads(data)
         text = value["choices"][0]["message"]["content"]
@@ -122,6 +122,10 @@ def _answer(data: bytes, settings: LlmSettings, estimated: int) -> Answer:
         raise Refused(f"its answer is none of a chat completion ({type(error).__name__}).") from None
     usage, model = value.get("usage"), value.get("model")
     counted = usage.get("total_tokens") if isinstance(usage, dict) else None
-    own = isinstance(counted, int) and not isinstance(counted, bool) and 0 <= counted < 10**9
-    named = model if isinstance(model, str) and model.isprintable() and 0 < len(model) <= 200 else settings.model
-    return Answer(text, named or "a language model", counted if own and counted is not None else estimated)
+    tokens = counted if type(counted) is int and 0 <= counted < 10**9 else estimated
+    return ModelAnswer(text, _plain(model) or settings.model or "a language model", tokens)
+
+
+def _plain(name: Any) -> str:
+    """A model's name that may be shown, "" = it is none."""
+    return name if isinstance(name, str) and name.isprintable() and len(name) <= 200 else ""

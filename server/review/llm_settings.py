@@ -49,18 +49,23 @@ def check(settings: LlmSettings) -> None:
     """Raises: ConfigError saying what to do."""
     if not settings.url:
         return
-    try:
-        url = urlsplit(settings.url)
-        host, _ = url.hostname or "", url.port
-    except ValueError:
-        host = ""
-    if not host or url.scheme not in ("http", "https") or url.query or url.fragment or url.username:
+    if not _is_address(settings.url):
         raise ConfigError(
             f"llm.url is {settings.url!r:.100}, which is no address of an endpoint.",
             hint='Write for example "http://127.0.0.1:8081/v1"; a key belongs into a file, see llm.key_file.',
         )
-    if url.scheme == "http" and settings.key_file and not is_here(settings.url):
+    if settings.url.startswith("http:") and settings.key_file and not is_here(settings.url):
         raise ConfigError("llm.url would send the key unencrypted.", hint="Use https, or an endpoint on this machine.")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        return False
+    odd = url.query or url.fragment or url.username
+    return bool(host) and text.startswith(("http://", "https://")) and not odd
 
 
 def is_here(url: str) -> bool:

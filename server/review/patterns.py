@@ -31,7 +31,7 @@ _UNSURE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ErrorExample:
     """A moment that shows a pattern."""
 
     sample_id: str
@@ -52,7 +52,7 @@ class ErrorPattern:
     count: int
     walks: int
     """On how many walks it came up: one walk may be one odd street."""
-    examples: tuple[Example, ...]
+    examples: tuple[ErrorExample, ...]
     """The newest, each of another walk first."""
     remedy: str
     """What would mend it, in words."""
@@ -107,7 +107,7 @@ def _pattern(key: tuple[Kind, str, str], rows: Sequence[SampleRow], taught: Mapp
     )
 
 
-def _examples(rows: Sequence[SampleRow]) -> tuple[Example, ...]:
+def _examples(rows: Sequence[SampleRow]) -> tuple[ErrorExample, ...]:
     seen: Counter[str] = Counter()
     ranked = []
     for row in sorted(rows, key=lambda row: (-row.timestamp, row.sample_id)):
@@ -115,7 +115,8 @@ def _examples(rows: Sequence[SampleRow]) -> tuple[Example, ...]:
         seen[row.walk_id] += 1
     ranked.sort(key=lambda pair: pair[0])  # stable: the newest of each walk first
     return tuple(
-        Example(row.sample_id, row.frame_path, decisions.said(row), row.ground_truth) for _, row in ranked[:EXAMPLES]
+        ErrorExample(row.sample_id, row.frame_path, decisions.said(row), row.ground_truth)
+        for _, row in ranked[:EXAMPLES]
     )
 
 

@@ -126,7 +126,7 @@ def card(row: SampleRow, *, typed: str | None = None) -> MomentCard:
         to_confirm=isinstance(objection, Reworded) and not row.reviewed,
         rewording=_rewording(row, proposal),
         unsayable=_unsayable(row),
-        suggested_by=row.llm_model if decisions.suggested(row) and row.state == "pending" else "",
+        suggested_by=decisions.suggested_by(row),
         unsuggested=row.llm_refused if decisions.asked(row) and row.state == "pending" else "",
         teacher=_teacher(row, proposal),
         typed=typed if typed is not None else proposal,
