@@ -6,10 +6,11 @@ python -m tests.server.review.endpoint     prints its port, serves until it is e
 from __future__ import annotations
 
 import json
-import time
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+NEVER = threading.Event()
 ASKED: list[dict[str, Any]] = []
 ANSWERS = {
     "good": "Stop, curb ahead.",
@@ -43,7 +44,7 @@ class Endpoint(BaseHTTPRequestHandler):
             case "no key":
                 self._send(401, b"{}")
             case "hang":
-                time.sleep(60)
+                NEVER.wait(60)
             case "drip":
                 self._drip()
             case "huge":
@@ -83,7 +84,7 @@ class Endpoint(BaseHTTPRequestHandler):
         while True:
             self.wfile.write(b" ")
             self.wfile.flush()
-            time.sleep(0.1)
+            NEVER.wait(0.1)
 
     def _send(self, status: int, body: bytes, *, retry_after: str = "") -> None:
         self.send_response(status)
