@@ -12,6 +12,8 @@ from server.broker.settings import BrokerSettings
 from server.gate.settings import BudgetSettings, FloorSettings
 from server.ingest.limits import LimitsSettings
 from server.learn.settings import LearnSettings
+from server.review import llm_settings
+from server.review.llm_settings import LlmSettings
 from shared import atomic, languages, settings
 from shared.errors import ConfigError
 from shared.languages import Language
@@ -92,6 +94,7 @@ class ServerConfig:
     web: WebSection = field(default_factory=WebSection)
     speech: SpeechSection = field(default_factory=SpeechSection)
     export: ExportSection = field(default_factory=ExportSection)
+    llm: LlmSettings = field(default_factory=LlmSettings)
     learn: LearnSettings = field(default_factory=LearnSettings)
     gate: FloorSettings = field(default_factory=FloorSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
@@ -117,6 +120,9 @@ TEMPLATE = """\
 
 [speech]
 # recogniser = "pocketsphinx"
+
+[llm]
+# url = "http://127.0.0.1:8081/v1"     # proposes wordings where the rules find none; people decide
 
 [gate]
 # tier1_cases = 50     # held-out moments of things to stop for, before a model is offered to everybody
@@ -153,6 +159,7 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
         raise ConfigError(
             "speech.recogniser is whisper, but speech.model is empty.", hint='Write for example "openai/whisper-tiny".'
         )
+    llm_settings.check(config.llm)
     language = spoken_language(config)
     if config.speech.recogniser == "pocketsphinx" and language.tables is not None and not config.speech.model:
         raise ConfigError(

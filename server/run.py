@@ -1,7 +1,8 @@
 """`waycue-server run`: ingest, transcription, block serving, offers and the review page in one process.
 
-Threads: the broker's (server.broker.link has two), one that transcribes spoken corrections and one that publishes
-offers; the main thread serves the page and ends the others when a signal stops it.
+Threads: the broker's (server.broker.link has two), one that transcribes spoken corrections, one that publishes offers,
+one that keeps the review queue in order and, where the settings name one, one that asks a language model; the main
+thread serves the page and ends the others when a signal stops it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from server.releases.offers import Offers
 from server.releases.registry import Registry
 from server.releases.sheet import sheets
 from server.releases.signing import Release
+from server.review import asking, ranking
+from server.review.asking import Asking
+from server.review.ranking import Ranking
 from server.web.app import create_app
 from shared import atomic, enrolment, messages, settings, topics
 from shared.background import Background
@@ -87,11 +91,27 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         publishing = Background.every(OFFERS_EVERY_S, lambda: _publish_offers(offers, link), name="offers")
         viewing = Background.every(VIEW_EVERY_S, LoadableView(dataset).refresh, name="view")
         ready = Background(lambda: _announce(web, link, ready.stopping, config, ready_file), name="ready")
-        for background in (transcription, publishing, viewing, ready):
+        rank = Ranking(store, dataset).refresh
+        ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
+        backgrounds = [transcription, publishing, viewing, ready, ordering]
+        if config.llm.url:
+            backgrounds.append(_asking(home, store, dataset, config, clock))
+        for background in backgrounds:
             background.start()
             stack.callback(background.close)
         stack.callback(notify, STOPPING)
         _serve(web)
+
+
+def _asking(home: Path, store: Store, dataset: Dataset, config: ServerConfig, clock: Clock) -> Background:
+    """A language model's proposals, on a thread of their own: nothing waits for them."""
+
+    def wait(seconds: float) -> bool:
+        return background.stopping.wait(seconds)
+
+    asked = Asking(home, store, dataset, clock, config.llm, wait)
+    background = Background.every(asking.EVERY_S, lambda: asking.round_of(asked), name="llm")
+    return background
 
 
 def _secured_broker(home: Path, store: Store, config: ServerConfig, clock: Clock) -> SecuredBroker | None:

@@ -38,6 +38,12 @@ class ExportFolder:
             shutil.copyfile(source, target)
         return relative
 
+    def path(self, relative: str) -> Path:
+        """Where a file goes that its writer makes itself."""
+        target = self.root / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
     def write_lines(self, relative: str, values: Iterable[Mapping[str, Any]]) -> None:
         """A JSON Lines file. Raises: OSError."""
         text = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)

@@ -7,18 +7,25 @@
                    them; a split without rows has no folder. source: https://huggingface.co/docs/datasets/image_dataset#imagefolder
     vsr            videos/{walk}_chunk{NNNN}.mp4 and vsr.jsonl {"video", "text", "duration", "fps"}, in seconds and
                    pictures a second; a moment whose clip never came has no video
+    samples        training_data/videos/training_{milliseconds}.avi and training_data/samples.jsonl, as
+                   exporters.datasets.collection has them
+    sqlite         the same with the table training_samples in training_data/samples.sqlite
     correction     corrections.jsonl {"input", "output", "context"}: what was worded → what should have been said
 
-`exporters.datasets.conversations` writes the fifth, `exporters.datasets.hub` those with everything inside.
+`exporters.datasets.conversations` writes conversations, `exporters.datasets.hub` those with everything inside.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 
+from exporters.datasets import avi, collection
+from exporters.datasets.collection import CollectedSample
 from exporters.datasets.folder import ExportFolder
 from exporters.datasets.rows import SPLITS, LeftOut, Row, missing, usable
+from shared.errors import MediaError
 
 
 def write_jsonl(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
@@ -58,6 +65,37 @@ def write_vsr(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
         lines.append({"video": video, "text": row.text, "duration": round(row.duration_s, 3), "fps": _rate(row.fps)})
     folder.write_lines("vsr.jsonl", lines)
     return left_out
+
+
+def write_samples(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
+    """Films and samples.jsonl of the collection layout."""
+    samples, left_out = _collected(rows, folder)
+    folder.write_lines(f"{collection.FOLDER}/{collection.JSONL_NAME}", map(collection.to_dict, samples))
+    return left_out
+
+
+def write_sqlite(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:
+    """Films and the table of the collection layout."""
+    samples, left_out = _collected(rows, folder)
+    collection.write_table(folder.path(f"{collection.FOLDER}/{collection.SQLITE_NAME}"), samples)
+    return left_out
+
+
+def _collected(rows: Iterable[Row], folder: ExportFolder) -> tuple[list[CollectedSample], LeftOut]:
+    """Writes the films."""
+    left_out = LeftOut()
+    pairs = [(row, row.sample) for row in usable(rows, "frame", left_out=left_out) if row.sample is not None]
+    pairs.sort(key=lambda pair: (pair[1].timestamp, pair[1].id))
+    samples = []
+    for (row, sample), name in zip(pairs, collection.named_videos(sample for _, sample in pairs), strict=True):
+        video = f"{collection.FOLDER}/videos/{name}"
+        try:
+            avi.write(folder.path(video), frame=row.file("frame"), audio=row.audio, clip=row.clip)
+        except MediaError:
+            left_out["its picture can not be decoded"] += 1
+            continue
+        samples.append(replace(sample, video_path=video))
+    return samples, left_out
 
 
 def write_correction(rows: Iterable[Row], folder: ExportFolder) -> LeftOut:

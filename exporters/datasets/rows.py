@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from exporters.datasets.collection import CollectedSample
+
 Media = Literal["frame", "audio", "clip"]
 LeftOut = Counter[str]
 """Reason → how many rows were left out for it."""
@@ -37,6 +39,8 @@ class Row:
     """Of the clip."""
     fps: float = 0.0
     """Of the clip."""
+    sample: CollectedSample | None = None
+    """What the collection layout says of it; its video is the writer's to name."""
 
     def file(self, kind: Media) -> Path:
         """A media file that it has."""

@@ -33,6 +33,8 @@ WRITERS: dict[str, Writer] = {
     "webdataset": hub.write_webdataset,
     "coco": captions.write_coco,
     "lerobot": lerobot.write,
+    "samples": formats.write_samples,
+    "sqlite": formats.write_sqlite,
 }
 _EPILOG = """\
 formats:
@@ -46,6 +48,8 @@ formats:
   webdataset     one .tar for each split: 000000.jpg, .wav, .json
   coco           images/ and captions.json, as COCO's captions are; nobody has drawn boxes, so there are none
   lerobot        LeRobotDataset v3.0: each clip is an episode, its task is what should be said; no actions
+  samples        training_data/ with videos/training_*.avi and samples.jsonl: what was worded, corrected and right
+  sqlite         the same, with the table training_samples in samples.sqlite
 
 README.md is a dataset card: datasets.load_dataset(DIR) reads all but coco as they lie.
 Exports hold pictures and voices of real people. --for others leaves out whoever has not agreed to that.

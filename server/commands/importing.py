@@ -1,4 +1,5 @@
-"""`waycue-server samples import`: a labelled folder, or an export of ours, becomes confirmed moments, all or none."""
+"""`waycue-server samples import`: a labelled folder, a collection of samples, or an export of ours, becomes confirmed
+moments, all or none."""
 
 from __future__ import annotations
 
@@ -6,12 +7,16 @@ import argparse
 import sys
 from pathlib import Path
 
+from exporters.datasets import collection
+from exporters.datasets.collection import Collection
 from server.commands import bringing, reviewing
 from server.commands.bringing import FolderLook, LabelImport
+from server.commands.collecting import CollectionImport
 from server.commands.opening import add_reviewer, opened
 from server.commands.reviewing import ReviewDesk
 from server.dataset import layouts
 from server.dataset.incoming import DUPLICATES
+from server.labelling.folder import LOG_NAME
 from shared.clock import SystemClock
 from shared.errors import Refused
 
@@ -44,6 +49,9 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def run(options: argparse.Namespace) -> int:
     """Bring the folder in; returns the exit status."""
+    found = None if (options.folder / LOG_NAME).is_file() else collection.find(options.folder)
+    if found is not None:
+        return _run_collection(options, collection.read(found))
     with opened(options.home) as (store, dataset):
         layout = layouts.find(options.folder)
         looked = bringing.look(layout, duplicates=options.duplicates)
@@ -53,6 +61,17 @@ def run(options: argparse.Namespace) -> int:
         confirmed = options.accept_rewordings or _rewordings_taken(labels)
         counts = labels.bring_in(confirmed=confirmed, stream=sys.stderr)
     counts.refused[:0] = looked.faults
+    print("\n".join(bringing.report_lines(counts)))
+    return 1 if counts.refused or counts.unconfirmed else 0
+
+
+def _run_collection(options: argparse.Namespace, source: Collection) -> int:
+    """Its faulty lines were refused when it was read, whatever the options say."""
+    print("".join(f"{note}\n" for note in source.notes), end="", file=sys.stderr)
+    with opened(options.home) as (store, dataset):
+        samples = CollectionImport(ReviewDesk(store, dataset, SystemClock(), options.reviewer), source)
+        confirmed = options.accept_rewordings or _rewordings_taken(samples)
+        counts = samples.bring_in(confirmed=confirmed, stream=sys.stderr)
     print("\n".join(bringing.report_lines(counts)))
     return 1 if counts.refused or counts.unconfirmed else 0
 
@@ -68,7 +87,7 @@ def _refuse_faulty(looked: FolderLook, *, leave_out: bool) -> None:
     )
 
 
-def _rewordings_taken(labels: LabelImport) -> bool:
+def _rewordings_taken(labels: LabelImport | CollectionImport) -> bool:
     """Whether the person at the terminal confirms what labels would be taught as; without a terminal nobody does."""
     pending = labels.pending() if sys.stdin.isatty() else None
     if not pending:

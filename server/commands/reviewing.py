@@ -71,6 +71,11 @@ class ReviewDesk:
         decision = ReviewDecision(action, self.reviewer, text)
         return decisions.review(self.store, self.dataset, sample_id, decision, now_s=self.clock.utc_s())
 
+    def take_all(self, sample_ids: Sequence[str], action: str, text: str = "") -> list[SampleRow]:
+        """The same decision about all of them, of which a person has looked at the first. Raises: Refused."""
+        decision = ReviewDecision(action, self.reviewer, text, batch=sample_ids[0])
+        return decisions.review_all(self.store, self.dataset, sample_ids, decision, now_s=self.clock.utc_s())
+
     def decide(self, sample_id: str, action: str, text: str = "") -> bool:
         """Take a decision and say what became of it; False where it can not be taken."""
         self.offered = ()
@@ -138,6 +143,7 @@ def describe_moment(row: SampleRow, dataset: Dataset) -> str:
         "SPOKEN": row.spoken if row.spoken != row.raw_output else "",
         "RAW OUTPUT": shown(row.raw_output),
         "CORRECTION": proposed,
+        "  proposed by": decisions.suggested_by(row),
         "TEACHER": row.teacher and f"{shown(row.teacher_wording)} ({row.teacher}, {row.teacher_score:.0%} sure)",
     }
     lines = [f"{row.sample_id}   {when(row.timestamp)}   {row.walk_id}   {', '.join(row.flags)}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +16,7 @@ from server.dataset import sample_row
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import Reworded
-from server.review import decisions
+from server.review import batches, decisions
 from shared.clock import SystemClock
 from shared.errors import Refused
 
@@ -61,6 +62,11 @@ def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     decision.add_argument("--reject", action="store_true", help="this moment must not teach")
     review.add_argument(
         "--yes", action="store_true", help="with --edit or --accept: take the wording that the words would be taught as"
+    )
+    review.add_argument(
+        "--similar",
+        action="store_true",
+        help="with a decision: take it also for what waits on the same walk, looks alike, and was said the same of",
     )
     add_reviewer(review, "decides")
     review.add_argument("--open", action="store_true", help="open each picture with the desktop's own program")
@@ -147,29 +153,40 @@ def _review(options: argparse.Namespace) -> int:
     decided = decision_of(options)
     with opened(options.home) as (store, dataset):
         desk = ReviewDesk(store, dataset, SystemClock(), options.reviewer, open_pictures=options.open)
+        if decided is None and options.similar:
+            raise Refused("--similar needs a decision.", hint="Add --accept, --edit TEXT, --nothing or --reject.")
         if decided is None:
             queue = [_moment(store, options.id)] if options.id else decisions.listing(store, limit=reviewing.MOST)
             return reviewing.ask(desk, [row.sample_id for row in queue], again=bool(options.id))
         if not options.id:
             raise Refused("A decision needs the id of a moment.", hint="See: waycue-server samples list")
-        _moment(store, options.id)
-        row = _decide(desk, decided, options)
+        row = _moment(store, options.id)
+        others = batches.similar(store, dataset, row) if options.similar else []
+        row, *rest = _decide(desk, decided, options, others)
     print(reviewing.outcome(row))
+    if options.similar:
+        print(
+            "\n".join((f"{len(rest)} moments like it were decided with it.", *(f"  {one.sample_id}" for one in rest)))
+        )
     return 0
 
 
-def _decide(desk: ReviewDesk, decided: tuple[str, str], options: argparse.Namespace) -> SampleRow:
-    """One decision without a question: a rewording is taken where the person has said so, else named."""
+def _decide(
+    desk: ReviewDesk, decided: tuple[str, str], options: argparse.Namespace, others: Sequence[SampleRow]
+) -> list[SampleRow]:
+    """One decision, also about others, without a question: a rewording is taken where the person has said so, else
+    named."""
     action, text = decided
+    ids = [options.id, *(other.sample_id for other in others)]
     try:
-        return desk.take(options.id, action, text)
+        return desk.take_all(ids, action, text)
     except Reworded as reworded:
         print("\n".join(reviewing.rewording(reworded, written=action == "edit")))
         if not options.yes:
             raise Refused(
                 "Nothing was saved.", hint=f'To teach this: --edit "{reworded.wording}", or add --yes.'
             ) from None
-        return desk.take(options.id, "edit", reworded.wording)
+        return desk.take_all(ids, "edit", reworded.wording)
 
 
 def decision_of(options: argparse.Namespace) -> tuple[str, str] | None:

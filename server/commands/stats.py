@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
+from server.commands import stats_page
 from server.commands.opening import add_json, opened, print_json, size
 from server.ingest import counters
 from server.ingest.counters import Figures
-from server.review import stats
+from server.review import breakdown, patterns, stats
+from server.review.breakdown import Contributor
+from server.review.patterns import ErrorPattern, MissingWord
 from server.review.stats import Group, ReviewedShare, Summary
+from shared import atomic
 from shared.clock import SystemClock
 
 _ODD = ("repeated", "refused", "paused", "limited", "foreign", "unknown", "wrong_hash", "abandoned", "errors")
@@ -24,6 +29,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Accuracy counts what people have reviewed. Only the audit stream, a uniform draw, is unbiased.",
     )
     parser.add_argument("--by", choices=("day", "week"), default="week", help="span of the course over time (week)")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write everything as one page with plots")
     add_json(parser, "everything")
     parser.set_defaults(run=run)
 
@@ -31,14 +37,61 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Print the statistics of a server's home."""
     with opened(options.home) as (store, dataset):
-        summary = stats.summary(dataset.rows(), by=options.by)
+        rows = dataset.rows()
+        summary = stats.summary(rows, by=options.by)
+        groups = breakdown.groups(rows, breakdown.light_of(dataset.folder))
         used = stats.storage(options.home)
         intake = counters.figures(store, now_s=SystemClock().utc_s())
+        errors, words, people = patterns.find(rows), patterns.missing_words(rows), breakdown.contributors(rows)
+        if options.html:
+            page = stats_page.render(summary, groups, errors, words, people, folder=dataset.folder)
+            atomic.write_bytes(options.html, page.encode())
     if options.json:
-        print_json({**stats.to_dict(summary), "storage_bytes": used, "intake": asdict(intake)})
+        plain = {**stats.to_dict(summary), "storage_bytes": used, "intake": asdict(intake)}
+        plain |= {name: [stats.group_to_dict(group) for group in own] for name, own in groups.items()}
+        plain |= {"errors": patterns.to_dict(errors, words), "contributors": [asdict(one) for one in people]}
+        print_json(plain)
     else:
-        print("\n".join((*summary_lines(summary, used, by=options.by), *intake_lines(intake))))
+        lines = (
+            *summary_lines(summary, used, by=options.by),
+            *group_lines(groups),
+            *error_lines(errors, words),
+            *people_lines(people),
+            *intake_lines(intake),
+        )
+        print("\n".join(lines))
     return 0
+
+
+def group_lines(groups: Mapping[str, Sequence[Group]]) -> Iterable[str]:
+    """The breakdowns in words. Pure."""
+    for name, own in groups.items():
+        yield from _section(stats_page.TITLES[name], own)
+
+
+def error_lines(errors: Sequence[ErrorPattern], words: Sequence[MissingWord]) -> Iterable[str]:
+    """The error patterns in words. Pure."""
+    if errors:
+        yield "\nError patterns"
+    for item in errors[: stats.MOST]:
+        what = f"said {item.said or 'nothing'}, right was {item.should or 'nothing'}"
+        walks = f"{item.walks} walk{'s' * (item.walks != 1)}"
+        yield f"  {item.count:>4} × {item.kind}: {what} (on {walks})"
+        yield f"         {item.remedy}"
+        yield f"         such as {', '.join(example.sample_id for example in item.examples)}"
+    if words:
+        yield "\nWords of corrections that the vocabulary does not know"
+        yield "  " + ", ".join(f"{item.word} {item.count}" for item in words)
+
+
+def people_lines(people: Sequence[Contributor]) -> Iterable[str]:
+    """Who decided and corrected how much, in words. Pure."""
+    if people:
+        yield "\nContributors"
+    width = max((len(one.name) for one in people), default=0)
+    for one in people:
+        decided = f"{one.confirmed} confirmed, {one.rejected} rejected"
+        yield f"  {one.name:<{width}}  {decided}, {one.corrections} spoken corrections"
 
 
 def intake_lines(intake: Figures) -> Iterable[str]:

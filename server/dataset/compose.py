@@ -15,8 +15,8 @@ from server.dataset.sample_row import SampleRow, Split, next_version
 from server.dataset.wording import canonical, means_the_same
 from shared.messages import ChunkRecord, CorrectionRecord
 
-_NO_RECORD_SAYS = ("golden", *sample_row.TEACHER_FIELDS)
-"""What persons and teachers on the server said of a moment: it stays whatever else comes in."""
+_NO_RECORD_SAYS = ("golden", *sample_row.TEACHER_FIELDS, *sample_row.LLM_FIELDS)
+"""What persons, teachers and language models on the server said of a moment: it stays whatever else comes in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,4 +120,5 @@ def _keep_decision(row: SampleRow, current: SampleRow | None) -> SampleRow:
         instruction=current.instruction,
         source=current.source,
         author=current.author,
+        batch=current.batch,
     )

@@ -77,6 +77,16 @@ class SampleRow:
     """How sure they are of it, 0..1."""
     teacher_disagreement: float = 0.0
     """How sure they are that the device was wrong, 0..1: it moves the moment up in the review queue."""
+    llm_model: str = ""
+    """The language model, or the collection, that proposed a wording where the rules found none; "" = none has."""
+    llm_about: str = ""
+    """The words that it was asked about: its proposal counts only for these."""
+    llm_wording: str = ""
+    """What it proposes, canonical; "" = nothing that may be said. It teaches nothing by itself."""
+    llm_refused: str = ""
+    """Why its answer was dropped, "" = it was not."""
+    batch: str = ""
+    """The moment that a person looked at when they decided about this one too, "" = they looked at it itself."""
     erased: bool = False
     """The wearer had it erased: nothing is left of it but its ids, and it is no moment any more."""
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -94,6 +104,7 @@ class SampleRow:
 
 
 TEACHER_FIELDS = ("teacher", "teacher_wording", "teacher_score", "teacher_disagreement")
+LLM_FIELDS = ("llm_model", "llm_about", "llm_wording", "llm_refused")
 _NAMES = tuple(item.name for item in fields(SampleRow) if item.name != "extra")
 
 
@@ -103,10 +114,12 @@ def foreign_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_dict(row: SampleRow) -> dict[str, Any]:
-    """A row as plain JSON values, the dataset seed's three fields first; a teacher's only where one has looked, and
-    `erased` only where it was."""
+    """A row as plain JSON values, the dataset seed's three fields first; a teacher's and a language model's only where
+    one has looked, `batch` and `erased` only where it was so."""
     first = ("frame_path", "audio_path", "instruction")
     left_out = first if row.teacher else (*first, *TEACHER_FIELDS)
+    left_out = left_out if row.llm_model else (*left_out, *LLM_FIELDS)
+    left_out = left_out if row.batch else (*left_out, "batch")
     left_out = left_out if row.erased else (*left_out, "erased")
     out = {name: getattr(row, name) for name in (*first, *(n for n in _NAMES if n not in left_out))}
     out["flags"] = list(row.flags)

@@ -12,10 +12,11 @@ What is confirmed is always a canonical sentence (`server.dataset.wording`), or 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from server.database import store as db
 from server.database.store import Store
@@ -39,6 +40,8 @@ class ReviewDecision:
     reviewer: str
     text: str = ""
     """Of an edit: what should have been said."""
+    batch: str = ""
+    """The moment that was looked at, where the decision is about others like it too; see server.review.batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,30 @@ def _offered(row: SampleRow) -> Reading | None:
 
 def source(row: SampleRow) -> str:
     """The words that the proposal of an undecided moment is made from: the wearer's correction in the vocabulary's
-    words, else what the device said. "" = silence, or a correction that was not understood.
+    words, else what a language model makes of them, else what the device said. "" = silence, or a correction that was
+    not understood.
     """
-    return row.llm_correction or ("" if _waits_for_a_listener(row) else said(row))
+    return row.llm_correction or suggested(row) or ("" if _waits_for_a_listener(row) else said(row))
+
+
+def suggested(row: SampleRow) -> str:
+    """What a language model proposes for the words that the rules make nothing of, "" = nothing."""
+    return row.llm_wording if asked(row) else ""
+
+
+def suggested_by(row: SampleRow) -> str:
+    """The language model that an undecided moment's proposal comes from, "" = from none."""
+    return row.llm_model if suggested(row) and row.state == "pending" else ""
+
+
+def asked(row: SampleRow) -> bool:
+    """Whether a language model has answered about the words as they stand, and the rules make nothing of them."""
+    return bool(row.llm_model) and row.llm_about == unread_words(row) and not row.llm_correction
+
+
+def unread_words(row: SampleRow) -> str:
+    """The words of a moment that are to become a wording: the wearer's, else the model's."""
+    return row.transcript if row.correction_id else row.raw_output
 
 
 def not_understood(row: SampleRow) -> bool:
@@ -178,6 +202,7 @@ def decide(row: SampleRow, decision: ReviewDecision) -> SampleRow:
             was_correct=words.means_the_same(said(row), truth),
             source="caregiver",
         )
+    after = replace(after, batch=decision.batch if decision.batch != row.sample_id else "")
     if replace(after, source=row.source) == row:
         return row
     return next_version(row, after, author=decision.reviewer)
@@ -188,9 +213,9 @@ def _truth(row: SampleRow, decision: ReviewDecision) -> str:
         case "nothing":
             return ""
         case "accept":
-            if not row.reviewed and _waits_for_a_listener(row):
+            if not row.reviewed and _waits_for_a_listener(row) and not suggested(row):
                 raise Refused("The wearer's correction was not understood.", hint="Listen to it and type what it says.")
-            text = row.ground_truth if row.reviewed else row.llm_correction or said(row)
+            text = row.ground_truth if row.reviewed else source(row)
             return words.teachable(words.once(text)) if text.strip() else ""
         case "edit":
             return words.teachable(decision.text)
@@ -203,22 +228,34 @@ def review(store: Store, dataset: Dataset, sample_id: str, decision: ReviewDecis
 
     raises: KeyError where there is no such moment; Refused where the decision can not be taken.
     """
+    return review_all(store, dataset, [sample_id], decision, now_s=now_s)[0]
+
+
+def review_all(
+    store: Store, dataset: Dataset, sample_ids: Sequence[str], decision: ReviewDecision, *, now_s: float
+) -> list[SampleRow]:
+    """The same decision about several moments, in one transaction: about all of them or none. Raises: as `review`."""
     with store.writing() as connection:
-        row = row_log.current(connection, sample_id)
-        if row is None:
-            raise KeyError(sample_id)
-        after = decide(row, decision)
-        if after is not row:
-            row_log.insert_row(connection, after, now_s=now_s)
-            connection.execute(
-                insert(db.reviews).values(
-                    sample_id=sample_id,
-                    at=now_s,
-                    reviewer=decision.reviewer,
-                    action=decision.action,
-                    before=sample_row.to_dict(row),
-                    after=sample_row.to_dict(after),
-                )
-            )
+        rows = [_decided(connection, sample_id, decision, now_s=now_s) for sample_id in sample_ids]
     row_log.flush(store, dataset, now_s=now_s)
+    return rows
+
+
+def _decided(connection: Connection, sample_id: str, decision: ReviewDecision, *, now_s: float) -> SampleRow:
+    row = row_log.current(connection, sample_id)
+    if row is None:
+        raise KeyError(sample_id)
+    after = decide(row, decision)
+    if after is not row:
+        row_log.insert_row(connection, after, now_s=now_s)
+        connection.execute(
+            insert(db.reviews).values(
+                sample_id=sample_id,
+                at=now_s,
+                reviewer=decision.reviewer,
+                action=decision.action,
+                before=sample_row.to_dict(row),
+                after=sample_row.to_dict(after),
+            )
+        )
     return after

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 from exporters.datasets.rows import LeftOut, Row, evened
 from server.dataset import sample_row
 from server.dataset.sample_row import SampleRow, Split
-from server.review import decisions, stats
+from server.review import collected, decisions, stats
 from shared import hidden
 
 SHARED = "share"
@@ -138,6 +138,7 @@ def _row(row: SampleRow, name: str, silence: str, folder: Path) -> Row:
         fields=_fields(row),
         split=_split(row),
         duration_s=row.duration_s,
+        sample=collected.sample_of(row, row.ground_truth or silence if row.reviewed else None),
     )
 
 

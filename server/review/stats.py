@@ -104,8 +104,8 @@ def summary(rows: Sequence[SampleRow], *, by: Literal["day", "week"] = "day") ->
     """All statistics of the newest rows of all samples. Pure."""
     judged = list(filter(is_judged, rows))
     wrong = [row for row in judged if not row.was_correct]
-    by_object = _groups(judged, lambda row: object_in(row.ground_truth))
-    over_time = _groups(judged, lambda row: span_of(row.timestamp, by=by))
+    by_object = grouped(judged, lambda row: object_in(row.ground_truth))
+    over_time = grouped(judged, lambda row: span_of(row.timestamp, by=by))
     return Summary(
         states=_states(rows),
         corrections=_corrections(rows),
@@ -132,7 +132,7 @@ def _corrections(rows: Iterable[SampleRow]) -> int:
 def _by_model(rows: Iterable[SampleRow], judged: Iterable[SampleRow]) -> tuple[Group, ...]:
     """The model with the newest moment first."""
     newest = {row.model_version: row.timestamp for row in sorted(rows, key=lambda row: row.timestamp)}
-    groups = _groups(judged, lambda row: row.model_version)
+    groups = grouped(judged, lambda row: row.model_version)
     return tuple(sorted(groups, key=lambda group: -newest[group.name]))
 
 
@@ -179,7 +179,8 @@ def span_of(at_s: float, *, by: Literal["day", "week"]) -> str:
     return (day if by == "day" else day - timedelta(days=day.weekday())).isoformat()
 
 
-def _groups(rows: Iterable[SampleRow], key: Callable[[SampleRow], str]) -> list[Group]:
+def grouped(rows: Iterable[SampleRow], key: Callable[[SampleRow], str]) -> list[Group]:
+    """Judged rows by what `key` says of them."""
     groups = _by(rows, key)
     return [Group(name, share(some), share(filter(in_audit, some))) for name, some in groups.items()]
 
@@ -214,12 +215,14 @@ def to_dict(summary: Summary) -> dict[str, Any]:
     plain = asdict(summary)
     plain["accuracy"], plain["audit"] = share_to_dict(summary.accuracy), share_to_dict(summary.audit)
     for name in ("by_object", "by_model", "over_time"):
-        plain[name] = [
-            {"name": group.name, "all": share_to_dict(group.all), "audit": share_to_dict(group.audit)}
-            for group in getattr(summary, name)
-        ]
+        plain[name] = [group_to_dict(group) for group in getattr(summary, name)]
     plain["missed_words"] = [{"word": word, "count": count} for word, count in summary.missed_words]
     return plain
+
+
+def group_to_dict(group: Group) -> dict[str, Any]:
+    """name, all and audit."""
+    return {"name": group.name, "all": share_to_dict(group.all), "audit": share_to_dict(group.audit)}
 
 
 def share_to_dict(share: ReviewedShare) -> dict[str, Any]:

@@ -71,6 +71,10 @@ class MomentCard:
     """How the proposal came about, where it says something else than the words that it was made from."""
     unsayable: NotSayable | None
     """Why there is no proposal, and what may have been meant, where there were words."""
+    suggested_by: str
+    """The language model that the proposal comes from, "" = it does not."""
+    unsuggested: str
+    """Why a language model's answer was dropped, "" = none was."""
     teacher: TeacherChoice | None
     """None where none has looked, or a person has decided."""
     typed: str
@@ -122,6 +126,8 @@ def card(row: SampleRow, *, typed: str | None = None) -> MomentCard:
         to_confirm=isinstance(objection, Reworded) and not row.reviewed,
         rewording=_rewording(row, proposal),
         unsayable=_unsayable(row),
+        suggested_by=decisions.suggested_by(row),
+        unsuggested=row.llm_refused if decisions.asked(row) and row.state == "pending" else "",
         teacher=_teacher(row, proposal),
         typed=typed if typed is not None else proposal,
         decided=decided(row),

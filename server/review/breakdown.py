@@ -1,0 +1,105 @@
+"""Accuracy by wearer, place, light, walk, source, and who confirmed how much. Pure, but for a light's picture.
+
+Fields that a person or a later tool fills in (`environment`, `lighting`, `weather`, `scenario`) are read where a row
+has them; light is otherwise told from the picture's brightness, which `light_of` is given a reader for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from server.dataset import pictures
+from server.dataset.sample_row import SampleRow
+from server.review import stats
+from server.review.stats import Group
+from shared.errors import DatasetError
+
+COVERAGE = ("environment", "lighting", "weather", "scenario")
+UNKNOWN = "(not known)"
+_DARK, _DIM = 50.0, 95.0  # mean grey of a picture, 0..255: street at night, dusk or indoors
+
+
+@dataclass(frozen=True, slots=True)
+class Contributor:
+    """What one person has decided."""
+
+    name: str
+    confirmed: int
+    rejected: int
+    corrections: int
+    """Spoken ones of a wearer."""
+
+
+Key = Callable[[SampleRow], str]
+
+
+def keys(light: Key) -> dict[str, Key]:
+    """Name of a breakdown → what a row counts under. light: as `light_of` makes it"""
+    return {
+        "by_wearer": lambda row: row.speaker_id or UNKNOWN,
+        "by_place": lambda row: row.context or UNKNOWN,
+        "by_walk": lambda row: row.walk_id,
+        "by_light": light,
+        "by_environment": lambda row: field_of(row, "environment"),
+        "by_weather": lambda row: field_of(row, "weather"),
+        "by_source": lambda row: row.source,
+    }
+
+
+def groups(rows: Sequence[SampleRow], light: Key) -> dict[str, tuple[Group, ...]]:
+    """Every breakdown of the judged rows; the most judged first. One of which nothing is known is left out."""
+    judged = list(filter(stats.is_judged, rows))
+    out = {}
+    for name, key in keys(light).items():
+        found = sorted(stats.grouped(judged, key), key=lambda group: (-group.all.judged, group.name))
+        if any(group.name != UNKNOWN for group in found):
+            out[name] = tuple(found[: stats.MOST])
+    return out
+
+
+def field_of(row: SampleRow, name: str) -> str:
+    """A coverage field of a row, wherever it stands."""
+    own: Any = getattr(row, name, None) or row.extra.get(name)
+    return own if isinstance(own, str) and own else UNKNOWN
+
+
+def light_of(folder: Path) -> Key:
+    """The light of a row: its field, else as bright as its picture is. Each picture is read once. folder: the
+    dataset's."""
+    known: dict[str, str] = {}
+
+    def light(row: SampleRow) -> str:
+        told = field_of(row, "lighting")
+        if told != UNKNOWN:
+            return told
+        if row.frame_path not in known:
+            try:
+                known[row.frame_path] = light_in(float(np.mean(pictures.read(folder / row.frame_path, of=""))))
+            except (DatasetError, OSError):
+                known[row.frame_path] = UNKNOWN
+        return known[row.frame_path]
+
+    return light
+
+
+def light_in(grey: float) -> str:
+    """What a picture's mean grey says, 0..255."""
+    return "dark" if grey < _DARK else "dim" if grey < _DIM else "bright"
+
+
+def contributors(rows: Iterable[SampleRow]) -> tuple[Contributor, ...]:
+    """Who confirmed, rejected and corrected how much; the most active first."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        if row.state != "pending" and row.author:
+            counts[row.author][row.state] += 1
+        if row.correction_id:
+            counts[row.speaker_id or UNKNOWN]["corrections"] += 1
+    people = [Contributor(name, own["reviewed"], own["rejected"], own["corrections"]) for name, own in counts.items()]
+    return tuple(sorted(people, key=lambda one: (-one.confirmed - one.rejected, -one.corrections, one.name)))

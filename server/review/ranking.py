@@ -1,0 +1,104 @@
+"""Puts the queue into the order of `server.review.selection`: the place of each moment that waits, in the table.
+
+A row that is written anew has the plain priority of its flags until the next time, below every place: what has just
+come in or changed is looked at first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import bindparam, func, select, update
+
+from server.database import store as db
+from server.database.store import Store
+from server.dataset import pictures, row_log
+from server.dataset.folder import Dataset
+from server.dataset.sample_row import SampleRow
+from server.review import decisions, selection, stats
+from server.review.selection import Candidate, Confirmed, Descriptor
+from shared.errors import DatasetError
+
+PLACES_FROM = 10
+"""Above every priority of flags."""
+EVERY_S = 60.0
+MOST_CONFIRMED = 2000
+_MOST_KEPT = 20_000  # descriptors of 192 numbers: 15 MB
+
+
+class Ranking:
+    """Keeps the queue in order. One thread at a time."""
+
+    def __init__(self, store: Store, dataset: Dataset) -> None:
+        self._store, self._dataset = store, dataset
+        self._seen: tuple[int, float] | None = None
+        self._descriptors: dict[str, Descriptor | None] = {}
+
+    def refresh(self) -> bool:
+        """Order the queue anew where anything changed since; whether it did. Raises: OSError."""
+        table = db.samples
+        with self._store.reading() as connection:
+            count, changed = connection.execute(select(func.count(), func.max(table.c.changed_at))).one()
+        state = int(count), float(changed or 0.0)
+        if state == self._seen:
+            return False
+        waiting = self._rows("pending")
+        places = selection.order([self._candidate(row) for row in waiting], self._confirmed())
+        self._write(places, {row.sample_id: row.row_id for row in waiting})
+        self._seen = state
+        return True
+
+    def _rows(self, state: str) -> list[SampleRow]:
+        counts = decisions.counts(self._store)
+        return decisions.listing(self._store, state=state, limit=counts[state])  # type: ignore[arg-type]
+
+    def _candidate(self, row: SampleRow) -> Candidate:
+        return Candidate(
+            sample_id=row.sample_id,
+            walk_id=row.walk_id,
+            timestamp=row.timestamp,
+            priority=row_log.priority(row),
+            confidence=min(max(row.confidence, 0.0), 1.0),
+            disagreement=row.teacher_disagreement,
+            audit=stats.in_audit(row),
+            descriptor=self._descriptor(row),
+        )
+
+    def _confirmed(self) -> Confirmed:
+        """The newest that people have judged."""
+        judged = [row for row in self._rows("reviewed")[:MOST_CONFIRMED] if stats.is_judged(row)]
+        pairs = [(own, not row.was_correct) for row in judged if (own := self._descriptor(row)) is not None]
+        if not pairs:
+            return selection.NOTHING_CONFIRMED
+        return Confirmed(np.stack([own for own, _ in pairs]), np.array([wrong for _, wrong in pairs]))
+
+    def _descriptor(self, row: SampleRow) -> Descriptor | None:
+        """Each picture is read once."""
+        if row.frame_path not in self._descriptors:
+            if len(self._descriptors) >= _MOST_KEPT:
+                self._descriptors.clear()
+            self._descriptors[row.frame_path] = self._read(row)
+        return self._descriptors[row.frame_path]
+
+    def _read(self, row: SampleRow) -> Descriptor | None:
+        try:
+            return selection.descriptor_of(pictures.read(self._dataset.folder / row.frame_path))
+        except (DatasetError, OSError):
+            return None
+
+    def _write(self, places: Sequence[str], row_ids: dict[str, str]) -> None:
+        """Only rows that are still what was ranked."""
+        table = db.samples
+        statement = (
+            update(table)
+            .where(table.c.sample_id == bindparam("own_id"), table.c.row_id == bindparam("own_row"))
+            .values(priority=bindparam("place"))
+        )
+        values = [
+            {"own_id": sample_id, "own_row": row_ids[sample_id], "place": PLACES_FROM + place}
+            for place, sample_id in enumerate(places)
+        ]
+        if values:
+            with self._store.writing() as connection:
+                connection.execute(statement, values)

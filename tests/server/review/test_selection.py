@@ -1,0 +1,150 @@
+"""The order of the review queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.review import decisions, selection
+from server.review.decisions import ReviewDecision
+from server.review.ranking import Ranking
+from server.review.selection import Candidate, Confirmed, SelectionSettings
+from tests.server.dataset.moments import House, moment
+
+
+def unit(*values: float) -> selection.Descriptor:
+    vector = np.array(values, np.float32)
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+
+def candidate(name: str, **changes: Any) -> Candidate:
+    values: dict[str, Any] = {"walk_id": f"walk-{name}", "timestamp": 0.0, "priority": 3, "confidence": 0.8}
+    return Candidate(name, **{**values, **changes})
+
+
+def test_what_a_wearer_asked_for_comes_first_however_sure_the_model_was() -> None:
+    some = [candidate("a", confidence=0.0), candidate("b", priority=1), candidate("c", priority=0)]
+    assert selection.order(some) == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    "better", [{"confidence": 0.1}, {"disagreement": 0.9}, {"descriptor": unit(1, 0.1)}, {"descriptor": unit(-1, -1)}]
+)
+def test_doubt_disagreement_neighbours_errors_and_novelty_each_bring_a_moment_forward(better: dict[str, Any]) -> None:
+    confirmed = Confirmed(np.stack([unit(1, 0), unit(0, 1)]), np.array([True, False]))
+    one = SelectionSettings(nearest=1)
+    some = [candidate("plain", descriptor=unit(0, 1)), candidate("better", **{"descriptor": unit(0, 1), **better})]
+    assert selection.order(some, confirmed, one)[0] == "better"
+
+
+def test_of_near_duplicates_only_two_come_before_the_others() -> None:
+    alike = [
+        candidate(f"d{n}", walk_id="w", timestamp=float(n), confidence=0.0, descriptor=unit(1, n / 100))
+        for n in range(5)
+    ]
+    other = candidate("other", walk_id="w", confidence=1.0, descriptor=unit(0, 1))
+    found = selection.order([*alike, other])
+    assert found.index("other") == 2
+    assert len(set(selection.cluster(alike, alike=0.9))) == 1
+
+
+def test_pictures_of_other_walks_are_no_duplicates() -> None:
+    some = [candidate(name, descriptor=unit(1, 0)) for name in ("a", "b")]
+    assert len(set(selection.cluster(some, alike=0.9))) == 2
+
+
+def test_a_walk_does_not_fill_the_queue() -> None:
+    rng = np.random.default_rng(0)
+    many = [candidate(f"m{n}", walk_id="long", confidence=0.0, descriptor=unit(*rng.normal(size=8))) for n in range(30)]
+    few = [candidate(f"f{n}", walk_id="short", confidence=0.9, descriptor=unit(*rng.normal(size=8))) for n in range(5)]
+    first = selection.order([*many, *few])[:15]
+    assert sum(name.startswith("f") for name in first) == 5
+
+
+def test_every_twentieth_place_is_of_the_audit_stream_in_its_own_order() -> None:
+    some = [candidate(f"m{n:02d}", confidence=0.0) for n in range(60)]
+    some += [candidate(f"a{n}", confidence=1.0, audit=True, timestamp=float(n)) for n in range(3)]
+    found = selection.order(some)
+    assert [found[place] for place in (19, 39, 59)] == ["a2", "a1", "a0"]
+
+
+candidates = st.builds(
+    Candidate,
+    st.uuids().map(str),
+    st.sampled_from(["w1", "w2", "w3"]),
+    st.floats(0, 100),
+    st.integers(0, 6),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.booleans(),
+    st.none() | st.lists(st.floats(-1, 1), min_size=3, max_size=3).map(lambda v: unit(*v, 0.1)),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(candidates, max_size=25, unique_by=lambda one: one.sample_id), st.randoms())
+def test_the_order_holds_each_moment_once_and_does_not_depend_on_how_they_came(
+    some: list[Candidate], random: Any
+) -> None:
+    found = selection.order(some)
+    assert sorted(found) == sorted(one.sample_id for one in some)
+    shuffled = list(some)
+    random.shuffle(shuffled)
+    assert selection.order(shuffled) == found
+
+
+def test_the_measure_is_the_share_of_errors_among_the_first_by_that_of_all() -> None:
+    assert selection.gain([True, True, False, True], 0.25) == 3.0
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path / "home")
+    yield house
+    house.close()
+
+
+def queue(house: House) -> list[str]:
+    return [row.sample_id[-1] for row in decisions.listing(house.store)]
+
+
+def test_the_queue_is_put_in_order_and_what_comes_in_later_is_ordered_the_next_time(house: House) -> None:
+    for n, (flags, confidence) in enumerate(
+        [(("low_confidence",), 0.4), (("audit",), 0.1), (("wearer",), 0.9), (("low_confidence",), 0.2)]
+    ):
+        house.send(moment(n, flags=flags, confidence=confidence, walk_id=f"walk-{n}"))
+    assert queue(house) == ["2", "3", "0", "1"]
+    ranking = Ranking(house.store, house.dataset)
+    assert ranking.refresh()
+    assert queue(house) == ["2", "1", "3", "0"]
+    assert not ranking.refresh()
+    house.clock.sleep(1.0)
+    house.send(moment(5, flags=("audit",), confidence=0.3, walk_id="walk-5"))
+    assert queue(house)[0] == "5"
+    assert ranking.refresh()
+    assert queue(house) == ["2", "1", "3", "5", "0"]
+
+
+def test_a_decision_taken_meanwhile_stays(house: House) -> None:
+    house.send(moment(0))
+    ranking = Ranking(house.store, house.dataset)
+    ranking.refresh()
+    decisions.review(
+        house.store, house.dataset, "pi-1-b00t-000000", ReviewDecision("nothing", "Ben"), now_s=house.clock.utc_s() + 5
+    )
+    assert ranking.refresh()
+    assert decisions.counts(house.store)["reviewed"] == 1
+
+
+def test_a_picture_that_cannot_be_read_does_not_stop_the_ordering(house: House) -> None:
+    house.send_all([moment(0), moment(1)])
+    for file in (house.dataset.folder / "frames").iterdir():
+        file.write_bytes(b"half")
+    assert Ranking(house.store, house.dataset).refresh()
+    assert sorted(queue(house)) == ["0", "1"]
