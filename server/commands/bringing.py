@@ -18,6 +18,7 @@ from typing import TextIO
 
 from server.commands.opening import drawn
 from server.commands.reviewing import ReviewDesk
+from server.dataset import surroundings
 from server.dataset import wording as words
 from server.dataset.merge import Merge
 from server.dataset.wording import Reworded
@@ -121,6 +122,9 @@ class LabelImport:
         known = decisions.get(self.desk.store, sample_id) is not None
         if not known:
             self._merge(merge, payload)
+        surroundings.take_over(
+            self.desk.store, self.desk.dataset, sample_id, chunk.fields, now_s=self.desk.clock.utc_s()
+        )
         if known and self._was_said(sample_id, wording):
             counts.same += 1
             return

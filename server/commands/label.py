@@ -22,6 +22,7 @@ from server.commands import label_script, pictures, suggesting
 from server.commands.label_terminal import Keys, TerminalFront
 from server.commands.sounding import SoundPlayer
 from server.commands.suggesting import Suggester
+from server.dataset import surroundings
 from server.labelling import folder as label
 from server.labelling import footage, script
 from server.labelling.desk import Asked, LabelDesk, VideoCount
@@ -114,8 +115,8 @@ def _asked(desk: LabelDesk, options: argparse.Namespace) -> int:
     return 0
 
 
-def _guesses(_asked: Asked) -> dict[str, tuple[str, str]]:
-    return {}
+def _guesses(asked: Asked, text: str = "") -> surroundings.Guesses:
+    return surroundings.guesses(asked.frame, text)
 
 
 def _one_at_a_time(suggester: Suggester) -> Callable[[Asked], str]:

@@ -34,7 +34,8 @@ HELP = f"""\
   quit                    stop; the same command goes on from here
 {rules.RULES_TEXT}"""
 QUESTION = "Enter instruction (or skip, back, undo, quit, ?): "
-Guess = Callable[[Asked], dict[str, tuple[str, str]]]
+Guess = Callable[[Asked, str], dict[str, tuple[str, str]]]
+"""A chunk, its wording so far → field → (value, what guessed it)."""
 
 
 @dataclass(slots=True)
@@ -133,7 +134,7 @@ class TerminalFront:
             open_picture(asked.frame)
         if said := conditions.said(asked.fields):
             print(f"Where and when: {', '.join(said.values())}")
-        looks = [f"{value} ({source})" for name, (value, source) in self.guess(asked).items() if name not in said]
+        looks = [f"{value} ({source})" for name, (value, source) in self.guess(asked, "").items() if name not in said]
         if looks:
             print(f"Looks like: {', '.join(looks)}")
         if asked.earlier:
@@ -175,7 +176,7 @@ class TerminalFront:
 
     def _take(self, asked: Asked, action: str, text: str = "") -> str | None:
         """None: no more is typed about this chunk, answered here or, meanwhile, elsewhere."""
-        fields = conditions.with_guesses({**asked.fields, **self._around}, self.guess(asked))
+        fields = conditions.with_guesses({**asked.fields, **self._around}, self.guess(asked, text))
         try:
             print(self.desk.take(asked.turn, action, text, fields=fields))
         except Refused as refused:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from server.labelling import conditions
 from shared import hidden, strict
 from shared.errors import DatasetError, MessageError
 
@@ -77,6 +78,16 @@ class SampleRow:
     """How sure they are of it, 0..1."""
     teacher_disagreement: float = 0.0
     """How sure they are that the device was wrong, 0..1: it moves the moment up in the review queue."""
+    environment: str = ""
+    """Where it was, one of server.labelling.conditions.CHOICES; "" = nobody has said."""
+    environment_from: str = ""
+    """Who says so: "person", or what guessed it. The same of the three that follow."""
+    lighting: str = ""
+    lighting_from: str = ""
+    weather: str = ""
+    weather_from: str = ""
+    scenario: str = ""
+    scenario_from: str = ""
     erased: bool = False
     """The wearer had it erased: nothing is left of it but its ids, and it is no moment any more."""
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -94,6 +105,7 @@ class SampleRow:
 
 
 TEACHER_FIELDS = ("teacher", "teacher_wording", "teacher_score", "teacher_disagreement")
+CONDITION_FIELDS = tuple(f"{name}{end}" for name in conditions.FIELDS for end in ("", "_from"))
 _NAMES = tuple(item.name for item in fields(SampleRow) if item.name != "extra")
 
 
@@ -103,11 +115,12 @@ def foreign_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_dict(row: SampleRow) -> dict[str, Any]:
-    """A row as plain JSON values, the dataset seed's three fields first; a teacher's only where one has looked, and
-    `erased` only where it was."""
+    """A row as plain JSON values, the dataset seed's three fields first; a teacher's only where one has looked,
+    those of the surroundings only where they are known, and `erased` only where it was."""
     first = ("frame_path", "audio_path", "instruction")
     left_out = first if row.teacher else (*first, *TEACHER_FIELDS)
     left_out = left_out if row.erased else (*left_out, "erased")
+    left_out = (*left_out, *(name for name in CONDITION_FIELDS if not getattr(row, name)))
     out = {name: getattr(row, name) for name in (*first, *(n for n in _NAMES if n not in left_out))}
     out["flags"] = list(row.flags)
     return {**out, **foreign_fields(row.extra)}

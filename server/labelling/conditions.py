@@ -78,5 +78,6 @@ def with_guesses(fields: Mapping[str, str], guesses: Mapping[str, tuple[str, str
 
 
 def said(fields: Mapping[str, str]) -> dict[str, str]:
-    """Of a row's or a line's fields, those that a person has said. Pure."""
-    return {name: fields[name] for name in FIELDS if fields.get(name) and fields.get(f"{name}_from") == PERSON}
+    """Of a row's or a line's fields, those that a person has said; words that are no choice are none. Pure."""
+    by = {name: fields.get(name, "") for name in FIELDS if fields.get(f"{name}_from") == PERSON}
+    return {name: value for name, value in by.items() if value in CHOICES[name]}

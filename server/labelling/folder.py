@@ -47,6 +47,8 @@ class LabelledChunk:
     instruction: str
     line: int
     """Where it stands in metadata.jsonl, from 1."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """What the line says besides, as far as it is text."""
 
 
 @dataclass(slots=True)
@@ -180,9 +182,7 @@ def opened(root: Path) -> Iterator[LabelFolder]:
         for _, value in lines(root):
             stem = Path(str(value["frame_path"])).stem
             folder._instructions[stem] = str(value["instruction"])
-            folder._fields[stem] = {
-                key: text for key, text in value.items() if key not in _OWN and isinstance(text, str)
-            }
+            folder._fields[stem] = _texts(value)
         yield folder
 
 
@@ -217,6 +217,10 @@ def lines(root: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, value
 
 
+def _texts(value: Mapping[str, Any]) -> dict[str, str]:
+    return {name: text for name, text in value.items() if name not in _OWN and isinstance(text, str)}
+
+
 def _stem_of(line: bytes) -> str:
     """The name of a line's frame without its ending, "" for a line that is not readable."""
     try:
@@ -235,7 +239,8 @@ def labelled(root: Path) -> list[LabelledChunk]:
         match = _NAMED.match(frame.stem)
         video = match["video"] if match else (root.resolve().name or "dataset")
         number = int(match["number"]) if match else order
-        newest[frame] = LabelledChunk(plain_name(video), number, frame, audio, value["instruction"].strip(), line)
+        instruction, more = value["instruction"].strip(), _texts(value)
+        newest[frame] = LabelledChunk(plain_name(video), number, frame, audio, instruction, line, more)
     return list(newest.values())
 
 

@@ -71,7 +71,7 @@ class LabelPage:
     """The application's state. Safe from any thread."""
 
     def __init__(
-        self, desk: LabelDesk, *, suggest: Callable[[Asked], str], note: str, guess: Callable[[Asked], Guesses]
+        self, desk: LabelDesk, *, suggest: Callable[[Asked], str], note: str, guess: Callable[[Asked, str], Guesses]
     ) -> None:
         """suggest, guess: what a model would say, and what the surroundings seem to be; note: which model that is"""
         self.token = secrets.token_urlsafe(18)
@@ -112,7 +112,7 @@ class LabelPage:
             "suggestion": self._suggest(asked),
             "note": self._note,
             "fields": dict(asked.fields),
-            "guesses": {name: value for name, (value, _) in self._guess(asked).items()},
+            "guesses": {name: value for name, (value, _) in self._guess(asked, "").items()},
             "choices": conditions.CHOICES,
             "rules": rules.RULES_TEXT,
             "clear": vocabulary.CLEAR,
@@ -126,7 +126,7 @@ class LabelPage:
             text = wording.teachable(text)
         asked = self._desk.asked()
         fields = {**(asked.fields if asked else {}), **conditions.by_person(request.fields)}
-        guesses = self._guess(asked) if asked else {}
+        guesses = self._guess(asked, text) if asked else {}
         return self._desk.take(request.turn, request.action, text, fields=conditions.with_guesses(fields, guesses))
 
     def file(self, kind: str, name: str) -> Path:
