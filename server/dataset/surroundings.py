@@ -1,7 +1,7 @@
 """Guesses of a moment's surroundings, and a person's word about them, as rows of the log.
 
     lighting    from the picture: how bright its middle is. Measured in docs/learning.md; "night" is never guessed
-    scenario    from the wording, by the table of things: it is what the vocabulary says about them, no guess of a picture
+    scenario    from the wording, by the table of things: what the vocabulary says, no guess of a picture
 
 The environment and the weather are not guessed: nothing here tells them better than the most frequent one.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -76,7 +77,7 @@ def describe(store: Store, dataset: Dataset, sample_id: str, values: Mapping[str
     values: field → choice, "" takes one back
     raises: Refused where there is no such moment, field or choice; OSError
     """
-    said = conditions.by_person(values)
+    said: dict[str, Any] = {**conditions.by_person(values)}
     with store.writing() as connection:
         row = row_log.current(connection, sample_id)
         if row is None:
@@ -114,7 +115,8 @@ def guess_all(store: Store, dataset: Dataset, rows: Iterable[SampleRow], *, now_
             row = row_log.current(connection, seen.sample_id)
             if row is None or row.row_id != seen.row_id:
                 continue  # somebody was at it meanwhile: the next run guesses
-            after = replace(row, **conditions.with_guesses(fields_of(row), found))
+            fields: dict[str, Any] = {**conditions.with_guesses(fields_of(row), found)}
+            after = replace(row, **fields)
             if after != row:
                 row_log.insert_row(connection, next_version(row, after), now_s=now_s)
                 changed += 1
