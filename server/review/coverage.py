@@ -66,7 +66,9 @@ def plan_of(path: Path = SHIPPED) -> RecordingPlan:
     """Raises: Refused naming what in the file is no plan; OSError."""
     try:
         value = tomllib.loads(path.read_text(encoding="utf-8"))
-        want = {((field, choice),): _number(n) for field in FIELDS for choice, n in value.pop(field, {}).items()}
+        want: dict[tuple[tuple[str, str], ...], int] = {
+            ((field, choice),): _number(n) for field in FIELDS for choice, n in value.pop(field, {}).items()
+        }
         for entry in value.pop("together", []):
             number = _number(entry.pop("want"))
             want[tuple((field, entry.pop(field)) for field in FIELDS if field in entry)] = number
