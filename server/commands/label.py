@@ -19,13 +19,13 @@ from html import escape
 from pathlib import Path
 
 from server.commands import label_script, pictures, suggesting
-from server.commands.label_terminal import Keys, TerminalFront
+from server.commands.label_terminal import TypedLines, TerminalFront
 from server.commands.sounding import SoundPlayer
 from server.commands.suggesting import Suggester
 from server.dataset import surroundings
 from server.labelling import folder as label
 from server.labelling import footage, script
-from server.labelling.desk import Asked, LabelDesk, VideoCount
+from server.labelling.desk import AskedChunk, LabelDesk, VideoCount
 
 FILM_FPS = "pictures a second of a video that has no times in it (default: what it says, else 25)"
 
@@ -98,7 +98,7 @@ def _asked(desk: LabelDesk, options: argparse.Namespace) -> int:
     shown = _terminal_pictures(options.show)
     with_page = options.show == "page" or (options.show == "auto" and shown is None and sys.stdin.isatty())
     page = _page(desk, suggest, suggester.note) if with_page else nullcontext()
-    with closing(Keys(desk, watched=with_page)) as keys, page:
+    with closing(TypedLines(desk, watched=with_page)) as keys, page:
         player = SoundPlayer.found() if sys.stdin.isatty() and not options.quiet else None
         front = TerminalFront(desk, keys, suggest, _guesses, shown, player, options.open)
         try:
@@ -115,14 +115,14 @@ def _asked(desk: LabelDesk, options: argparse.Namespace) -> int:
     return 0
 
 
-def _guesses(asked: Asked, text: str = "") -> surroundings.Guesses:
+def _guesses(asked: AskedChunk, text: str = "") -> surroundings.Guesses:
     return surroundings.guesses(asked.frame, text)
 
 
-def _one_at_a_time(suggester: Suggester) -> Callable[[Asked], str]:
+def _one_at_a_time(suggester: Suggester) -> Callable[[AskedChunk], str]:
     lock = threading.Lock()
 
-    def suggest(asked: Asked) -> str:
+    def suggest(asked: AskedChunk) -> str:
         with lock:
             return suggester.of(asked.frame, asked.audio)
 
@@ -139,7 +139,7 @@ def _terminal_pictures(show: str) -> pictures.TerminalPictures | None:
 
 
 @contextmanager
-def _page(desk: LabelDesk, suggest: Callable[[Asked], str], note: str) -> Iterator[None]:
+def _page(desk: LabelDesk, suggest: Callable[[AskedChunk], str], note: str) -> Iterator[None]:
     from server.web import label_page
 
     page = label_page.LabelPage(desk, suggest=suggest, note=note, guess=_guesses)

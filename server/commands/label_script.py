@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from server.dataset import wording
 from server.dataset.wording import Reworded
-from server.labelling.desk import Asked, LabelDesk
+from server.labelling.desk import AskedChunk, LabelDesk
 from server.labelling.script import SKIP, Script, ScriptLine
 from shared import vocabulary
 from shared.errors import Refused
@@ -28,7 +28,7 @@ def answered(desk: LabelDesk, script: Script, *, confirmed: bool) -> Iterator[st
             yield refused
 
 
-def _taken(desk: LabelDesk, asked: Asked, line: ScriptLine, *, confirmed: bool) -> str:
+def _taken(desk: LabelDesk, asked: AskedChunk, line: ScriptLine, *, confirmed: bool) -> str:
     """Why an answer was not taken, "" = it was."""
     if line.text.lower() == SKIP:
         desk.take(asked.turn, "skip")

@@ -18,7 +18,7 @@ from server.commands.sounding import SoundPlayer
 from server.dataset import rules, wording
 from server.dataset.wording import NotSayable, Reworded
 from server.labelling import conditions
-from server.labelling.desk import Asked, LabelDesk
+from server.labelling.desk import AskedChunk, LabelDesk
 from shared import vocabulary
 from shared.errors import Refused
 
@@ -34,12 +34,12 @@ HELP = f"""\
   quit                    stop; the same command goes on from here
 {rules.RULES_TEXT}"""
 QUESTION = "Enter instruction (or skip, back, undo, quit, ?): "
-Guess = Callable[[Asked, str], dict[str, tuple[str, str]]]
+Guess = Callable[[AskedChunk, str], dict[str, tuple[str, str]]]
 """A chunk, its wording so far → field → (value, what guessed it)."""
 
 
 @dataclass(slots=True)
-class Keys:
+class TypedLines:
     """Lines that a person types, until the chunk is answered elsewhere. `close` it."""
 
     desk: LabelDesk
@@ -103,8 +103,8 @@ class TerminalFront:
     """One person at one terminal."""
 
     desk: LabelDesk
-    keys: Keys
-    suggest: Callable[[Asked], str]
+    keys: TypedLines
+    suggest: Callable[[AskedChunk], str]
     guess: Guess
     pictures: TerminalPictures | None = None
     player: SoundPlayer | None = None
@@ -123,7 +123,7 @@ class TerminalFront:
             self._around = {}
             self._ask(asked)
 
-    def _show(self, asked: Asked) -> None:
+    def _show(self, asked: AskedChunk) -> None:
         start_s, end_s = asked.span_s
         print(f"\n{'=' * 50}\nChunk {asked.number + 1} of {asked.chunks}, {start_s:.1f} s to {end_s:.1f} s")
         print(f"Showing frame: {asked.frame}\nSound: {asked.audio}")
@@ -143,17 +143,17 @@ class TerminalFront:
             print(f"Suggestion: {suggestion} ({'+' if asked.earlier else 'Enter'} takes it)")
         self._play(asked)
 
-    def _play(self, asked: Asked) -> None:
+    def _play(self, asked: AskedChunk) -> None:
         if self.player is not None:
             self.player.play(asked.audio)
 
-    def _ask(self, asked: Asked) -> None:
+    def _ask(self, asked: AskedChunk) -> None:
         """Until there is an answer that can be taken, here or elsewhere."""
         text = self.keys.read(QUESTION, asked.turn)
         while text is not None:
             text = self._once(asked, text.strip())
 
-    def _once(self, asked: Asked, text: str) -> str | None:
+    def _once(self, asked: AskedChunk, text: str) -> str | None:
         """Take a typed line; the next one where that was no answer."""
         action = text.lower()
         if action in ("skip", "back", "undo", "quit"):
@@ -174,7 +174,7 @@ class TerminalFront:
             return self._words(asked, text)
         return self.keys.read("Enter instruction: ", asked.turn)
 
-    def _take(self, asked: Asked, action: str, text: str = "") -> str | None:
+    def _take(self, asked: AskedChunk, action: str, text: str = "") -> str | None:
         """None: no more is typed about this chunk, answered here or, meanwhile, elsewhere."""
         fields = conditions.with_guesses({**asked.fields, **self._around}, self.guess(asked, text))
         try:
@@ -194,7 +194,7 @@ class TerminalFront:
         said = conditions.said(self._around)
         print(f"Where and when: {', '.join(said.values()) or 'not said'}")
 
-    def _words(self, asked: Asked, text: str) -> str | None:
+    def _words(self, asked: AskedChunk, text: str) -> str | None:
         typed = typed_words(text)
         if typed.taken is not None:
             return self._take(asked, "save", typed.taken)

@@ -68,11 +68,16 @@ def _safety(pieces: Sequence[Lexeme], sayable: bool) -> RuleCheck:
     worst = named[tiers.index(min(tiers))]
     if min(tiers) < tiers[0]:
         return RuleCheck("safety", False, f"safety first: name the {worst} before the {named[0]}")
-    opener = next((piece.value.split()[0] for piece in pieces if piece.kind is WordKind.OPENER), "")
-    rule = loaded.opener_rules.get(opener)
-    if rule is not None and rule.go and min(tiers) == 1 and not sayable:
+    if min(tiers) == 1 and not sayable and (opener := _sends_on(pieces)):
         return RuleCheck("safety", False, f"safety first: never “{opener}” with a {worst} there")
     return RuleCheck("safety", True, "danger first" if min(tiers) < 3 else "names no danger")
+
+
+def _sends_on(pieces: Sequence[Lexeme]) -> str:
+    """The opener of a text where that is an order to walk on, else ""."""
+    opener = next((piece.value.split()[0] for piece in pieces if piece.kind is WordKind.OPENER), "")
+    rule = vocabulary.load().opener_rules.get(opener)
+    return opener if rule is not None and rule.go else ""
 
 
 def _vocabulary(plain: str) -> RuleCheck:

@@ -28,7 +28,7 @@ FIRST, NOTHING_TO_UNDO = "This is the first chunk.", "There is nothing to undo."
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedChunk:
     """A chunk that waits for an answer."""
 
     turn: int
@@ -87,7 +87,7 @@ class LabelDesk:
         self._again = again
         self._lock = threading.RLock()
         self._turn = 0
-        self._asked: Asked | None = None
+        self._asked: AskedChunk | None = None
         self._at: tuple[int, int] | None = (0, 0)
         self._sought = False
         """Whether the chunk at `_at` is asked, answered or not; else the first from there on without an answer."""
@@ -110,7 +110,7 @@ class LabelDesk:
         """Call this after every answer, from the thread that gave it."""
         self._changed.append(tell)
 
-    def asked(self) -> Asked | None:
+    def asked(self) -> AskedChunk | None:
         """What waits for an answer. Raises: OSError, MediaError."""
         with self._lock:
             while self._asked is None and self._at is not None:
@@ -158,11 +158,11 @@ class LabelDesk:
                     film.reel.close()
                     film.reel = None
 
-    def _answer(self, asked: Asked, action: str, text: str, fields: Mapping[str, str] | None) -> str:
+    def _answer(self, asked: AskedChunk, action: str, text: str, fields: Mapping[str, str] | None) -> str:
         assert self._at is not None
         match action:
             case "save" if text.strip():
-                fields = asked.fields if fields is None else {name: value for name, value in fields.items() if value}
+                fields = asked.fields if fields is None else dict(filter(lambda item: item[1], fields.items()))
                 self.folder.save(asked.name, asked.number, text.strip(), fields)
                 self._remember(asked)
                 self._around = conditions.lasting(fields)
@@ -186,7 +186,7 @@ class LabelDesk:
         self._go(self._at[0], self._at[1] + 1)
         return said
 
-    def _remember(self, asked: Asked) -> None:
+    def _remember(self, asked: AskedChunk) -> None:
         assert self._at is not None
         self._done.append(_Before(self._at, asked.earlier, asked.fields if asked.earlier not in (None, SKIP) else {}))
 
@@ -246,7 +246,7 @@ class LabelDesk:
             self._go(index, number + 1)
             return
         frame, audio = self.folder.files(film.name, number)
-        self._asked = Asked(
+        self._asked = AskedChunk(
             turn=self._turn,
             video=film.footage.path,
             name=film.name,

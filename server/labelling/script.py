@@ -85,10 +85,13 @@ def _place(value: dict[str, Any], videos: Sequence[Footage]) -> tuple[int, int]:
     found = [n for n, video in enumerate(videos) if not wanted or wanted in _names(video.path)]
     if len(found) != 1:
         raise ValueError(f"{wanted!r:.80} is {'none' if not found else 'more than one'} of the videos")
-    chunks = videos[found[0]].chunks
+    return found[0], _chunk(number, videos[found[0]].chunks)
+
+
+def _chunk(number: object, chunks: int) -> int:
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < chunks:
         raise ValueError(f'"chunk" is {number!r:.40}, not a number from 0 to {chunks - 1}')
-    return found[0], number
+    return number
 
 
 def _names(path: Path) -> tuple[str, ...]:

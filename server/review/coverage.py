@@ -75,14 +75,18 @@ def plan_of(path: Path = SHIPPED) -> RecordingPlan:
             value |= entry  # what is left is no field
         if value:
             raise ValueError(f"{next(iter(value))!r} is no field of a moment")
-        for field, choice in (pair for where in want for pair in where):
-            if choice not in CHOICES[field]:
-                raise ValueError(f"{choice!r} is no {field}")
+        _check(want)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         hint = "; ".join(f"{name}: {', '.join(choices)}" for name, choices in CHOICES.items())
         raise Refused(f"{path} is no recording plan: {why}.", hint=hint) from None
     return RecordingPlan(want)
+
+
+def _check(want: Iterable[tuple[tuple[str, str], ...]]) -> None:
+    for field, choice in (pair for where in want for pair in where):
+        if choice not in CHOICES[field]:
+            raise ValueError(f"{choice!r} is no {field}")
 
 
 def _number(value: object) -> int:
@@ -99,12 +103,15 @@ def covered(moments: Sequence[Mapping[str, str]], plan: RecordingPlan) -> Covera
     unknown = {field: sum(not moment.get(field) for moment in moments) for field in FIELDS}
     # Indoors there is no weather.
     unknown["weather"] -= sum(not m.get("weather") and m.get("environment") in INDOORS for m in moments)
+    return Coverage(len(moments), unknown, cells, _grid(moments))
+
+
+def _grid(moments: Sequence[Mapping[str, str]]) -> dict[str, dict[str, int]]:
     row, column = _GRID
-    grid = {
+    return {
         name: {light: sum(m.get(row) == name and m.get(column) == light for m in moments) for light in CHOICES[column]}
         for name in CHOICES[row]
     }
-    return Coverage(len(moments), unknown, cells, grid)
 
 
 def _cell(where: tuple[tuple[str, str], ...], moments: Iterable[Mapping[str, str]], want: int) -> Cell:

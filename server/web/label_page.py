@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.dataset import rules, wording
 from server.dataset.wording import NotTeachable
 from server.labelling import conditions
-from server.labelling.desk import Asked, LabelDesk
+from server.labelling.desk import AskedChunk, LabelDesk
 from server.web.guard import Guard
 from shared import vocabulary
 from shared.errors import Refused, WaycueError
@@ -71,7 +71,12 @@ class LabelPage:
     """The application's state. Safe from any thread."""
 
     def __init__(
-        self, desk: LabelDesk, *, suggest: Callable[[Asked], str], note: str, guess: Callable[[Asked, str], Guesses]
+        self,
+        desk: LabelDesk,
+        *,
+        suggest: Callable[[AskedChunk], str],
+        note: str,
+        guess: Callable[[AskedChunk, str], Guesses],
     ) -> None:
         """suggest, guess: what a model would say, and what the surroundings seem to be; note: which model that is"""
         self.token = secrets.token_urlsafe(18)

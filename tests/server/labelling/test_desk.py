@@ -10,7 +10,7 @@ import pytest
 
 from server.labelling import folder as label
 from server.labelling import footage
-from server.labelling.desk import NOTHING_TO_UNDO, Asked, LabelDesk
+from server.labelling.desk import NOTHING_TO_UNDO, AskedChunk, LabelDesk
 from shared.errors import Refused
 from tests.device.capture.films import make
 
@@ -29,7 +29,7 @@ def desk(films: tuple[footage.Footage, ...], tmp_path: Path) -> Iterator[LabelDe
         yield desk
 
 
-def asked(desk: LabelDesk) -> Asked:
+def asked(desk: LabelDesk) -> AskedChunk:
     found = desk.asked()
     assert found is not None
     return found
