@@ -19,7 +19,7 @@ from html import escape
 from pathlib import Path
 
 from server.commands import label_script, pictures, suggesting
-from server.commands.label_terminal import TypedLines, TerminalFront
+from server.commands.label_terminal import TerminalFront, TypedLines
 from server.commands.sounding import SoundPlayer
 from server.commands.suggesting import Suggester
 from server.dataset import surroundings
