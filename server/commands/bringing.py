@@ -18,7 +18,7 @@ from typing import TextIO
 
 from server.commands.opening import drawn
 from server.commands.reviewing import ReviewDesk
-from server.dataset import row_log
+from server.dataset import row_log, surroundings
 from server.dataset import wording as words
 from server.dataset.incoming import Duplicates, Incoming
 from server.dataset.layouts import FolderLayout
@@ -189,6 +189,8 @@ class LabelImport:
         known = decisions.get(self.desk.store, sample_id) is not None
         if not known:
             self._merge(merge, payload, moment.split)
+        store, dataset, now_s = self.desk.store, self.desk.dataset, self.desk.clock.utc_s()
+        surroundings.take_over(store, dataset, sample_id, moment.surroundings, now_s=now_s)
         if known and self._was_said(sample_id, wording):
             counts.same += 1
             return

@@ -1,37 +1,31 @@
-"""`waycue-server label VIDEO`: show each 2 s chunk of a recorded video, and ask what should be said.
+"""`waycue-server label VIDEO...`: show each 2 s chunk of recorded videos, and ask what should be said.
 
-Every answer is on disk before the next question, and the same command goes on where it stopped.
+A picture is shown in the terminal where that can, else on a page of this machine alone; an answer may come from either,
+or from a file. Every answer is on disk before the next question, and the same command goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
-from dataclasses import dataclass, field
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from html import escape
 from pathlib import Path
 
-from server.commands.opening import open_picture
-from server.commands.reviewing import chosen, numbered, read_line, rewording
-from server.dataset import wording
-from server.dataset.wording import NotSayable, Reworded
+from server.commands import label_script, pictures, suggesting
+from server.commands.label_terminal import TerminalFront, TypedLines
+from server.commands.sounding import SoundPlayer
+from server.commands.suggesting import Suggester
+from server.dataset import surroundings
 from server.labelling import folder as label
-from server.labelling import footage
-from server.labelling.folder import LabelFolder
-from server.labelling.footage import Footage, Reel
-from shared import vocabulary
-from shared.errors import Refused
-
-SKIP, BACK, QUIT = "skip", "back", "quit"
-HELP = """\
-  what should be said     such as: Stop, curb ahead.
-  nothing                 the path is clear, nothing should be said
-  skip                    this chunk gets no label
-  back                    the chunk before this one again
-  quit                    stop; the same command goes on from here"""
-
-_ANSWERS = {SKIP: SKIP, BACK: BACK, QUIT: QUIT, "nothing": vocabulary.CLEAR}
-"""Typed word → answer, of those that are not read as guidance."""
-
+from server.labelling import footage, script
+from server.labelling.desk import AskedChunk, LabelDesk, VideoCount
 
 FILM_FPS = "pictures a second of a video that has no times in it (default: what it says, else 25)"
 
@@ -40,15 +34,34 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """The command."""
     parser = commands.add_parser(
         "label",
-        help="label a recorded video, 2 s at a time",
+        help="label recorded videos, 2 s at a time",
         description="Writes a dataset folder of its own: frames/, audio/, metadata.jsonl. Bring it into the server"
         " with: waycue-server samples import DIR",
     )
-    parser.add_argument("video", type=Path, metavar="VIDEO", help="any video file with a picture")
+    parser.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="any video files with a picture")
     parser.add_argument(
         "--dataset", type=Path, default=Path("dataset"), metavar="DIR", help="folder to write (default: ./dataset)"
     )
+    parser.add_argument("--script", type=Path, metavar="FILE", help="answers from a file instead of from a person")
+    parser.add_argument(
+        "--accept-rewordings",
+        action="store_true",
+        help="of --script: take what words would be taught as; without it such lines are left out",
+    )
     parser.add_argument("--again", action="store_true", help="ask about answered chunks too; Enter keeps an answer")
+    parser.add_argument(
+        "--show",
+        choices=("auto", "terminal", "page", "none"),
+        default="auto",
+        help="where pictures are shown: auto = in the terminal where it can, else on a page of this machine",
+    )
+    parser.add_argument(
+        "--model",
+        default=suggesting.CHAMPION,
+        metavar="VERSION|DIR|none",
+        help="what suggests a wording (default: the server's champion)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="do not play the sound in the terminal")
     parser.add_argument("--open", action="store_true", help="open each picture with the desktop's own program")
     parser.add_argument("--film-fps", type=float, default=0.0, metavar="N", help=FILM_FPS)
     parser.set_defaults(run=run)
@@ -56,170 +69,107 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Ask about each chunk that has no answer yet; returns the exit status."""
-    video = footage.find(options.video, untimed_fps=options.film_fps)
-    for note in video.notes:
-        print(note)
-    with label.opened(options.dataset) as folder, closing(Reel(video)) as reel:
-        session = Session(folder, reel, folder.name_of(options.video), open_pictures=options.open, again=options.again)
-        if not video.has_sound:
-            print(f"{options.video} has no sound: silence is written.")
-        status = 0
+    videos = [footage.find(path, untimed_fps=options.film_fps) for path in dict.fromkeys(options.videos)]
+    answers = script.read(options.script, videos) if options.script else None
+    for video in videos:
+        for note in (*video.notes, *(() if video.has_sound else (f"{video.path} has no sound: silence is written.",))):
+            print(note)
+    with label.opened(options.dataset) as folder, closing(LabelDesk(folder, videos, again=options.again)) as desk:
         try:
-            session.ask_all()
+            status = _asked(desk, options) if answers is None else _scripted(desk, answers, options)
+        finally:
+            desk.close()
+        print("\n".join(summary(count, folder.root) for count in desk.counts()))
+    return status
+
+
+def _scripted(desk: LabelDesk, answers: script.Script, options: argparse.Namespace) -> int:
+    status = 0
+    for refused in label_script.answered(desk, answers, confirmed=options.accept_rewordings):
+        print(f"Left out: {options.script}, {refused}")
+        status = 1
+    return status
+
+
+def _asked(desk: LabelDesk, options: argparse.Namespace) -> int:
+    suggester = suggesting.opened(options.home, options.model)
+    print(suggester.note)
+    suggest = _one_at_a_time(suggester)  # the page asks from threads of its own
+    shown = _terminal_pictures(options.show)
+    with_page = options.show == "page" or (options.show == "auto" and shown is None and sys.stdin.isatty())
+    page = _page(desk, suggest, suggester.note) if with_page else nullcontext()
+    with closing(TypedLines(desk, watched=with_page)) as keys, page:
+        player = SoundPlayer.found() if sys.stdin.isatty() and not options.quiet else None
+        front = TerminalFront(desk, keys, suggest, _guesses, shown, player, options.open)
+        try:
+            front.ask_all()
         except EOFError:
             print()
         except KeyboardInterrupt:
             print()
-            status = 130
+            return 130
         finally:
-            session.tidy()
-        print(session.summary())
-    return status
+            desk.close()
+            if player is not None:
+                player.stop()
+    return 0
 
 
-@dataclass(slots=True)
-class Session:
-    """One person, one video."""
-
-    folder: LabelFolder
-    reel: Reel
-    name: str
-    open_pictures: bool = False
-    again: bool = False
-    unreadable: set[int] = field(default_factory=set)
-    asked: int | None = None
-
-    @property
-    def video(self) -> Footage:
-        return self.reel.footage
-
-    def ask_all(self) -> None:
-        """Until every chunk has an answer, or the person quits. Raises: EOFError, KeyboardInterrupt, OSError."""
-        number = self._next(0)
-        while number is not None:
-            answer = self._ask(number)
-            if answer == QUIT:
-                return
-            if answer == BACK:
-                number = self._before(number)
-                continue
-            if answer == SKIP:
-                self.folder.skip(self.name, number)
-                print("...Skipped.")
-            elif answer is not None:
-                self.folder.save(self.name, number, answer)
-                print(f"Saved: {answer}")
-            number = self._next(number + 1)
-
-    def _next(self, start: int) -> int | None:
-        """The first chunk from `start` on that is to be asked about."""
-        numbers = (n for n in range(start, self.video.chunks) if n not in self.unreadable)
-        return next((n for n in numbers if self.again or self.folder.answer(self.name, n) is None), None)
-
-    def _before(self, number: int) -> int:
-        """The chunk before this one that can be shown; the same where it is the first."""
-        self.tidy()
-        earlier = [n for n in range(number) if n not in self.unreadable]
-        if not earlier:
-            print("This is the first chunk.")
-        return earlier[-1] if earlier else number
-
-    def _ask(self, number: int) -> str | None:
-        """Show a chunk and ask: skip, back, quit, an instruction, or None where nothing changes."""
-        chunk = self.reel.read(number)
-        if chunk is None:
-            self.unreadable.add(number)
-            return None
-        self.asked = number
-        frame = self.folder.show(self.name, number, chunk)
-        start_s, end_s = self.video.span(number)
-        print(f"\n{'=' * 50}\nChunk {number + 1} of {self.video.chunks}, {start_s:.1f} s to {end_s:.1f} s")
-        print(f"Showing frame: {frame}\nSound: {self.folder.files(self.name, number)[1]}")
-        earlier = self.folder.answer(self.name, number)
-        if earlier:
-            print(f"Until now: {earlier} (Enter keeps it)")
-        if self.open_pictures:
-            open_picture(frame)
-        return ask_for_words(earlier)
-
-    def tidy(self) -> None:
-        """Remove the files of a chunk that was shown and got no answer."""
-        if self.asked is not None:
-            self.folder.forget(self.name, self.asked)
-
-    def summary(self) -> str:
-        """How far this video is."""
-        labelled, skipped = self.folder.counts(self.name)
-        left = max(0, self.video.chunks - labelled - skipped - len(self.unreadable))
-        text = f"{labelled} labelled, {skipped} skipped, {left} to go in {self.folder.root}."
-        if self.unreadable:
-            text += f" {len(self.unreadable)} could not be read: the video is damaged or ends early."
-        return text + (" The same command goes on from here." if left else "")
+def _guesses(asked: AskedChunk, text: str = "") -> surroundings.Guesses:
+    return surroundings.guesses(asked.frame, text)
 
 
-def ask_for_words(earlier: str | None) -> str | None:
-    """Ask until there is an answer that can be taken. None: keep the earlier one."""
-    text = read_line("Enter instruction (or skip, back, quit, ?): ").strip()
-    while True:
-        answer = text.lower()
-        if answer in _ANSWERS:
-            return _ANSWERS[answer]
-        if answer == "" and earlier is not None:
-            return None
-        if answer in ("", "?"):
-            print(HELP)
-            text = read_line("Enter instruction: ").strip()
-            continue
-        typed = typed_words(text)
-        if typed.taken is not None:
-            return typed.taken
-        print("\n".join(typed.lines))
-        again = read_line(typed.question).strip()
-        settled = _settled(again, text, typed)
-        if settled is not None:
-            return settled
-        text = chosen(again, typed.choices) or again or "?"
+def _one_at_a_time(suggester: Suggester) -> Callable[[AskedChunk], str]:
+    lock = threading.Lock()
+
+    def suggest(asked: AskedChunk) -> str:
+        with lock:
+            return suggester.of(asked.frame, asked.audio)
+
+    return suggest
 
 
-def _settled(again: str, text: str, typed: TypedWords) -> str | None:
-    """The sentence that a person settles on: theirs, or the one that it would be taught as. None: they type on."""
-    match again.lower():
-        case "k" | "keep":
-            print("Kept as you wrote it. It teaches nothing like this: `samples import` will ask, or leave it out.")
-            return text
-        case "y" | "yes" if typed.wording:
-            return typed.wording
-        case _:
-            return None
+def _terminal_pictures(show: str) -> pictures.TerminalPictures | None:
+    if show not in ("auto", "terminal") or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    known = pictures.protocol(sys.stdin.fileno(), sys.stdout.fileno(), os.environ)
+    if known is None and show == "terminal":
+        print("This terminal shows no pictures (kitty, iTerm2 or sixel graphics).")
+    return pictures.TerminalPictures(known, sys.stdout.fileno()) if known else None
 
 
-@dataclass(frozen=True, slots=True)
-class TypedWords:
-    """What becomes of typed words."""
+@contextmanager
+def _page(desk: LabelDesk, suggest: Callable[[AskedChunk], str], note: str) -> Iterator[None]:
+    from server.web import label_page
 
-    taken: str | None = None
-    """The sentence that is written down without a question; None: a person is asked."""
-    lines: tuple[str, ...] = ()
-    """The answer instead."""
-    wording: str | None = None
-    """What the words would be taught as."""
-    choices: tuple[str, ...] = ()
-    """What may have been meant."""
-
-    @property
-    def question(self) -> str:
-        """Enter takes nothing."""
-        take = "y: teach this, " if self.wording else "a number: that wording, " if self.choices else ""
-        return f"({take}k: keep yours, which does not teach, or type another) "
+    page = label_page.LabelPage(desk, suggest=suggest, note=note, guess=_guesses)
+    with label_page.served(page) as address, _in_browser(address):
+        print(f"The picture is on this page; answer there or here: {address}", flush=True)
+        yield
 
 
-def typed_words(text: str) -> TypedWords:
-    """Typed words in the vocabulary's. Pure."""
-    try:
-        return TypedWords(wording.teachable(text))
-    except Reworded as reworded:
-        return TypedWords(lines=tuple(rewording(reworded, written=True)), wording=reworded.wording)
-    except NotSayable as refused:
-        return TypedWords(lines=(str(refused), *numbered(refused.suggestions)), choices=refused.suggestions)
-    except Refused as refused:
-        return TypedWords(lines=(str(refused),))
+@contextmanager
+def _in_browser(address: str) -> Iterator[None]:
+    """Open a page with the desktop's own browser, where there is a desktop.
+
+    Through a file that only this user reads: a program's arguments are seen by everybody on the machine, and the
+    address holds a secret.
+    """
+    program = shutil.which("xdg-open")
+    if program is None or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        yield
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".html", dir=os.environ.get("XDG_RUNTIME_DIR")) as file:
+        file.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={escape(address)}">')
+        file.flush()
+        null = subprocess.DEVNULL
+        subprocess.Popen([program, file.name], stdin=null, stdout=null, stderr=null, start_new_session=True)
+        yield
+
+
+def summary(count: VideoCount, root: Path) -> str:
+    """How far a video is."""
+    text = f"{count.name}: {count.labelled} labelled, {count.skipped} skipped, {count.left} to go in {root}."
+    if count.unreadable:
+        text += f" {count.unreadable} could not be read: the video is damaged or ends early."
+    return text + (" The same command goes on from here." if count.left else "")

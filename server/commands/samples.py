@@ -12,10 +12,11 @@ from server.commands.opening import add_json, add_reviewer, opened, print_json, 
 from server.commands.reviewing import ReviewDesk
 from server.database.store import Store
 from server.dataset import folder as data
-from server.dataset import sample_row
+from server.dataset import sample_row, surroundings
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import Reworded
+from server.labelling import conditions
 from server.review import batches, decisions
 from shared.clock import SystemClock
 from shared.errors import Refused
@@ -60,6 +61,9 @@ def _review_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     decision.add_argument("--edit", metavar="TEXT", help="this wording is right instead")
     decision.add_argument("--nothing", action="store_true", help="nothing should have been said")
     decision.add_argument("--reject", action="store_true", help="this moment must not teach")
+    review.add_argument(
+        "--where", metavar="WORDS", help='where and when it was: "sidewalk, day, rain"; confirms guesses'
+    )
     review.add_argument(
         "--yes", action="store_true", help="with --edit or --accept: take the wording that the words would be taught as"
     )
@@ -151,7 +155,13 @@ def _moment(store: Store, sample_id: str) -> SampleRow:
 
 def _review(options: argparse.Namespace) -> int:
     decided = decision_of(options)
+    around = conditions.named(options.where or "")
     with opened(options.home) as (store, dataset):
+        if around:
+            row = _described(store, dataset, around, options)
+            if decided is None:
+                print(f"Where and when: {', '.join(conditions.said(surroundings.fields_of(row)).values())}")
+                return 0
         desk = ReviewDesk(store, dataset, SystemClock(), options.reviewer, open_pictures=options.open)
         if decided is None and options.similar:
             raise Refused("--similar needs a decision.", hint="Add --accept, --edit TEXT, --nothing or --reject.")
@@ -169,6 +179,12 @@ def _review(options: argparse.Namespace) -> int:
             "\n".join((f"{len(rest)} moments like it were decided with it.", *(f"  {one.sample_id}" for one in rest)))
         )
     return 0
+
+
+def _described(store: Store, dataset: Dataset, around: dict[str, str], options: argparse.Namespace) -> SampleRow:
+    if not options.id:
+        raise Refused("--where needs the id of a moment.", hint="See: waycue-server samples list")
+    return surroundings.describe(store, dataset, options.id, around, now_s=SystemClock().utc_s())
 
 
 def _decide(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from server.dataset import pictures
-from server.dataset.sample_row import SampleRow, Split
+from server.dataset.sample_row import CONDITION_FIELDS, SampleRow, Split
 from server.labelling import lines
 from server.labelling.folder import LOG_NAME, inside, named
 from shared import vocabulary
@@ -31,7 +31,9 @@ Duplicates = Literal["last", "first", "refuse"]
 DUPLICATES: tuple[str, ...] = get_args(Duplicates)
 SPLITS: Mapping[str, Split] = {"train": "train", "validation": "golden", "test": "held_out"}
 """Name of a split elsewhere → what its walks are good for here."""
-_OURS = ("frame_path", "audio_path", "instruction", "text", "file_name", "context", "consent", "extra")
+_OURS = (
+    "frame_path", "audio_path", "instruction", "text", "file_name", "context", "consent", "extra", *CONDITION_FIELDS
+)  # fmt: skip
 _SERVER_SAYS = frozenset(item.name for kind in (SampleRow, ChunkRecord) for item in fields(kind)) - set(_OURS)
 
 
@@ -52,6 +54,8 @@ class Incoming:
     split: Split | None = None
     context: str = ""
     consent: str | None = None
+    surroundings: Mapping[str, str] = field(default_factory=dict)
+    """Where and in what light it was, and who says so."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     not_taken: tuple[str, ...] = ()
     """Fields that only the server says."""
@@ -123,6 +127,7 @@ def checked(
         instruction=instruction,
         context=_text(value, "context", default=""),
         consent=_text(value, "consent", default="") or None,
+        surroundings={name: value[name] for name in CONDITION_FIELDS if isinstance(value.get(name), str)},
         extra={name: entry for name, entry in extra.items() if name not in _SERVER_SAYS and entry not in (None, "")},
         not_taken=tuple(sorted(_SERVER_SAYS & extra.keys())),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from server.labelling import conditions
 from shared import hidden, strict
 from shared.errors import DatasetError, MessageError
 
@@ -87,6 +88,16 @@ class SampleRow:
     """Why its answer was dropped, "" = it was not."""
     batch: str = ""
     """The moment that a person looked at when they decided about this one too, "" = they looked at it itself."""
+    environment: str = ""
+    """Where it was, one of server.labelling.conditions.CHOICES; "" = nobody has said."""
+    environment_from: str = ""
+    """Who says so: "person", or what guessed it. The same of the three that follow."""
+    lighting: str = ""
+    lighting_from: str = ""
+    weather: str = ""
+    weather_from: str = ""
+    scenario: str = ""
+    scenario_from: str = ""
     erased: bool = False
     """The wearer had it erased: nothing is left of it but its ids, and it is no moment any more."""
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -105,6 +116,7 @@ class SampleRow:
 
 TEACHER_FIELDS = ("teacher", "teacher_wording", "teacher_score", "teacher_disagreement")
 LLM_FIELDS = ("llm_model", "llm_about", "llm_wording", "llm_refused")
+CONDITION_FIELDS = tuple(f"{name}{end}" for name in conditions.FIELDS for end in ("", "_from"))
 _NAMES = tuple(item.name for item in fields(SampleRow) if item.name != "extra")
 
 
@@ -115,12 +127,13 @@ def foreign_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_dict(row: SampleRow) -> dict[str, Any]:
     """A row as plain JSON values, the dataset seed's three fields first; a teacher's and a language model's only where
-    one has looked, `batch` and `erased` only where it was so."""
+    one has looked, those of the surroundings only where they are known, `batch` and `erased` only where it was so."""
     first = ("frame_path", "audio_path", "instruction")
     left_out = first if row.teacher else (*first, *TEACHER_FIELDS)
     left_out = left_out if row.llm_model else (*left_out, *LLM_FIELDS)
     left_out = left_out if row.batch else (*left_out, "batch")
     left_out = left_out if row.erased else (*left_out, "erased")
+    left_out = (*left_out, *(name for name in CONDITION_FIELDS if not getattr(row, name)))
     out = {name: getattr(row, name) for name in (*first, *(n for n in _NAMES if n not in left_out))}
     out["flags"] = list(row.flags)
     return {**out, **foreign_fields(row.extra)}

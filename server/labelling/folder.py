@@ -3,7 +3,7 @@
     dataset/
     ├── frames/{video}_chunk{NNNN}.jpg
     ├── audio/{video}_chunk{NNNN}.wav
-    ├── metadata.jsonl      {"frame_path", "audio_path", "instruction", "file_name"}, paths inside the folder
+    ├── metadata.jsonl      {"frame_path", "audio_path", "instruction", "file_name", …}, paths inside the folder
     ├── videos.json         which video is which, and which of its chunks were skipped
     └── README.md           how Hugging Face `load_dataset(folder)` reads it
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ LOG_NAME = "metadata.jsonl"
 VIDEOS_NAME = "videos.json"
 MAX_NAME = 60  # leaves room for _chunkNNNN, and for the ids made from it
 _UNFIT = re.compile(r"[^A-Za-z0-9_.-]+")
+_OWN = ("frame_path", "audio_path", "instruction", "file_name")
 _NAMED = re.compile(r"(?P<video>.+)_chunk(?P<number>[0-9]+)$")
 
 
@@ -49,6 +50,8 @@ class LabelledChunk:
     instruction: str
     line: int
     """Where it stands in metadata.jsonl, from 1."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """What the line says besides, as far as it is text."""
 
 
 @dataclass(slots=True)
@@ -60,6 +63,8 @@ class LabelFolder:
     _hashes: dict[str, str] = field(default_factory=dict)
     _instructions: dict[str, str] = field(default_factory=dict)
     """Stem of the frame → instruction."""
+    _fields: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Stem of the frame → the line's other fields that are text."""
 
     def name_of(self, video: Path) -> str:
         """The name of a video's chunks in this folder; remembered for the next time. Raises: OSError."""
@@ -85,6 +90,10 @@ class LabelFolder:
             return "skip"
         return known
 
+    def fields(self, name: str, number: int) -> dict[str, str]:
+        """What the line of a chunk says besides its files and instruction, as far as it is text."""
+        return dict(self._fields.get(f"{name}_chunk{number:04d}", {}))
+
     def show(self, name: str, number: int, chunk: Chunk) -> Path:
         """Write a chunk's files for a person to look at; returns the picture's path. Raises: OSError."""
         frame, audio = self.files(name, number)
@@ -92,17 +101,23 @@ class LabelFolder:
         atomic.write_bytes(audio, chunk.wav)
         return frame
 
-    def save(self, name: str, number: int, instruction: str) -> None:
-        """Write an answer down; the chunk's files are there from `show`. Raises: OSError."""
+    def save(self, name: str, number: int, instruction: str, fields: Mapping[str, str] | None = None) -> None:
+        """Write an answer down; the chunk's files are there from `show`.
+
+        fields: more of its line, by name
+        raises: OSError
+        """
         frame, audio = self.files(name, number)
         line = lines.line_of(f"frames/{frame.name}", f"audio/{audio.name}", instruction)
+        more = {key: value for key, value in (fields or {}).items() if key not in line}
+        line |= more
         if frame.stem in self._instructions:
             self._rewrite(frame.stem, line)
         else:
             with open(self.root / LOG_NAME, "ab") as file:
                 atomic.append_line(file, line)
             atomic.fsync_dir(self.root)
-        self._instructions[frame.stem] = instruction
+        self._instructions[frame.stem], self._fields[frame.stem] = instruction, more
         if number in self._skipped.get(name, ()):
             self._skipped[name].discard(number)
             self._write_videos()
@@ -111,7 +126,18 @@ class LabelFolder:
         """Write down that a chunk gets no label, and remove its files. Raises: OSError."""
         self._skipped.setdefault(name, set()).add(number)
         self._write_videos()
+        self._drop(name, number)
+
+    def clear(self, name: str, number: int) -> None:
+        """Take the answer of a chunk back: it has none then, and no files. Raises: OSError."""
+        if number in self._skipped.get(name, ()):
+            self._skipped[name].discard(number)
+            self._write_videos()
+        self._drop(name, number)
+
+    def _drop(self, name: str, number: int) -> None:
         stem = f"{name}_chunk{number:04d}"
+        self._fields.pop(stem, None)
         if self._instructions.pop(stem, None) is not None:
             self._rewrite(stem, None)
         self.forget(name, number)
@@ -159,7 +185,9 @@ def opened(root: Path) -> Iterator[LabelFolder]:
         folder = LabelFolder(root)
         _read_videos(root / VIDEOS_NAME, folder)
         for _, value in lines.read(root / LOG_NAME):
-            folder._instructions[Path(str(value["frame_path"])).stem] = str(value["instruction"])
+            stem = Path(str(value["frame_path"])).stem
+            folder._instructions[stem] = str(value["instruction"])
+            folder._fields[stem] = _texts(value)
         yield folder
 
 
@@ -175,6 +203,10 @@ def _read_videos(path: Path, folder: LabelFolder) -> None:
             f"{path} can not be read ({error!r}).",
             hint="Restore it, or delete it: skipped chunks are then asked again.",
         ) from None
+
+
+def _texts(value: Mapping[str, Any]) -> dict[str, str]:
+    return {name: text for name, text in value.items() if name not in _OWN and isinstance(text, str)}
 
 
 def _stem_of(line: bytes) -> str:
@@ -194,7 +226,8 @@ def labelled(root: Path) -> list[LabelledChunk]:
         where = f"{root / LOG_NAME}, line {line}"
         frame, audio = (inside(root, value[name], where=where) for name in ("frame_path", "audio_path"))
         video, number = named(frame.stem, folder=root, order=order)
-        newest[frame] = LabelledChunk(video, number, frame, audio, value["instruction"].strip(), line)
+        instruction, more = value["instruction"].strip(), _texts(value)
+        newest[frame] = LabelledChunk(video, number, frame, audio, instruction, line, more)
     return list(newest.values())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.commands.label import typed_words
+from server.commands.label_terminal import typed_words
 from tests.device.capture.films import make
 from tests.server.commands.terminal import at_terminal, server
 
