@@ -22,6 +22,7 @@ with interrupted_quietly():
         devices,
         evaluate,
         export,
+        finetune,
         gate,
         ingest,
         keys,
@@ -84,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     retrain.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
     retrain.set_defaults(run=_retrain)
     serving = (models, gate, ingest, devices, rollout)
-    data = (samples, export, qved, label, evaluate, stats)
+    data = (samples, export, qved, finetune, label, evaluate, stats)
     upkeep = (check, rescue, broker, keys, vocabulary)
     for module in (*serving, *data, *upkeep):
         module.add_parser(commands)

@@ -6,18 +6,19 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from exporters.datasets import qved
 from exporters.datasets.folder import MARKER, building, check
 from exporters.datasets.qved import LeftOut, Video, Wording
+from server.commands.finetune import BASE
 from server.commands.opening import drawn
+from server.learn.clips import DATASETS
 from shared.clock import SystemClock
 from shared.errors import ConfigError, Refused
 
-DATASETS, FOLDER = "datasets", "qved"
-"""Under a server's home: what `finetune` includes by itself."""
+FOLDER = "qved"
 _NAMED = 20
 
 
@@ -26,6 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("qved", help="exercise videos with labels (QVED): convert them to teach with")
     parts = parser.add_subparsers(dest="qved_command", required=True, metavar="COMMAND")
     _convert_parser(parts)
+    _infer_parser(parts)
 
 
 def _convert_parser(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,6 +69,41 @@ def _convert_parser(parts: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     convert.add_argument("--link", action="store_true", help="symbolic links to the videos instead of copies")
     convert.set_defaults(run=_convert)
+
+
+def _infer_parser(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    infer = parts.add_parser("infer", help="print what a fine-tuned model says of a video")
+    infer.add_argument("video", type=Path, metavar="VIDEO", help="a video, or a JPEG picture")
+    infer.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="what `finetune` wrote; where there is none, the base answers"
+    )
+    infer.add_argument(
+        "--base",
+        default="",
+        metavar="NAME|DIR",
+        help="a SmolVLM-type checkpoint (default: the one the adapter was trained on)",
+    )
+    infer.add_argument("--user", metavar="TEXT", help="the question (default: one that the adapter was taught with)")
+    infer.add_argument("--system", metavar="TEXT", help="the system prompt (default: the adapter's)")
+    infer.add_argument(
+        "--tokens", type=int, default=128, metavar="N", help="of the answer, at most (default: %(default)s)"
+    )
+    infer.set_defaults(run=_infer)
+
+
+def _infer(options: argparse.Namespace) -> int:
+    from server.learn import replying
+
+    model, about = replying.opened(
+        options.checkpoint,
+        options.base or (BASE if options.checkpoint is None or not options.checkpoint.exists() else ""),
+        progress=lambda text: print(text, file=sys.stderr),
+    )
+    asked = replying.Asked.of(about, question=qved.USER.replace(qved.EXERCISE, "unknown"), system="")
+    given = {"question": options.user, "system": options.system}
+    asked = replace(asked, **{name: text for name, text in given.items() if text is not None})
+    print(replying.reply(model, options.video, asked, tokens=max(1, options.tokens)))
+    return 0
 
 
 def _convert(options: argparse.Namespace) -> int:
