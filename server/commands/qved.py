@@ -99,7 +99,7 @@ def _infer(options: argparse.Namespace) -> int:
         options.base or (BASE if options.checkpoint is None or not options.checkpoint.exists() else ""),
         progress=lambda text: print(text, file=sys.stderr),
     )
-    asked = replying.Asked.of(about, question=qved.USER.replace(qved.EXERCISE, "unknown"), system="")
+    asked = replying.ClipQuestion.of(about, question=qved.USER.replace(qved.EXERCISE, "unknown"), system="")
     given = {"question": options.user, "system": options.system}
     asked = replace(asked, **{name: text for name, text in given.items() if text is not None})
     print(replying.reply(model, options.video, asked, tokens=max(1, options.tokens)))

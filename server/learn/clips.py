@@ -94,20 +94,26 @@ def _row(name: str, entry: Mapping[str, Any], folder: Path) -> ClipRow | str:
     media, turns = entry.get("video") or entry.get("image"), entry.get("conversations")
     turns = turns if isinstance(turns, list) else []
     said = dict(_turn(turn) for turn in reversed(turns) if isinstance(turn, Mapping))
-    if not isinstance(media, str) or not media:
-        return "no video or image"
     if not said.get("user") or not said.get("assistant"):
         return "no question or no answer"
-    inside = PurePosixPath(media)
-    if inside.is_absolute() or ".." in inside.parts:
+    path = _inside(media, folder)
+    if isinstance(path, str):
+        return path
+    return ClipRow(str(entry.get("id") or name), path, said["user"], said.get("system", ""), said["assistant"])
+
+
+def _inside(media: object, folder: Path) -> Path | str:
+    """The file of an entry, or why there is none."""
+    if not isinstance(media, str) or not media:
+        return "no video or image"
+    written = PurePosixPath(media)
+    if written.is_absolute() or ".." in written.parts:
         return f"{media} lies outside its data set"
     try:
         path = folder / media
-        if not path.is_file():
-            return f"{media} is missing on disk"
-    except (OSError, ValueError):
+        return path if path.is_file() else f"{media} is missing on disk"
+    except (OSError, ValueError):  # a name that no file can have
         return "no video or image"
-    return ClipRow(str(entry.get("id") or name), path, said["user"], said.get("system", ""), said["assistant"])
 
 
 def _turn(turn: Mapping[str, Any]) -> tuple[str, str]:

@@ -25,7 +25,7 @@ TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ClipQuestion:
     """What a model is asked about a clip, and how it is shown it."""
 
     question: str
@@ -34,7 +34,7 @@ class Asked:
     select: Selection = "features"
 
     @classmethod
-    def of(cls, about: Mapping[str, Any], *, question: str, system: str) -> Asked:
+    def of(cls, about: Mapping[str, Any], *, question: str, system: str) -> ClipQuestion:
         """As an adapter was taught; question and system: what stands in for what it does not say."""
         tuned = about.get("tuning") if isinstance(about.get("tuning"), Mapping) else {}
         select = tuned.get("select") if tuned.get("select") in SELECTIONS else cls.select
@@ -67,7 +67,7 @@ def opened(adapter: Path | None, base: str, *, progress: Progress) -> tuple[Chec
 
 
 @torch.no_grad()
-def reply(model: Checkpoint, clip: Path, asked: Asked, *, tokens: int = TOKENS) -> str:
+def reply(model: Checkpoint, clip: Path, asked: ClipQuestion, *, tokens: int = TOKENS) -> str:
     """What a model says of a video or picture, greedily, at most so many tokens. Raises: MediaError, DatasetError."""
     tiles = chosen(clip, model, k=asked.top_k, select=asked.select)
     ids = chat.asked(

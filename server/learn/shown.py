@@ -27,7 +27,7 @@ _EVERY = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ClipTiles:
     """Tiles of several rows, in memory-mapped order."""
 
     tiles: NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Shown:
 
 def prepare(
     media: Sequence[Path], base: Checkpoint, file: Path, *, k: int, select: Selection, progress: Progress
-) -> tuple[Shown, list[tuple[int, str]]]:
+) -> tuple[ClipTiles, list[tuple[int, str]]]:
     """What of each video or picture is shown, and the places of those that cannot be read, with why.
 
     file: becomes the tiles. raises: OSError
@@ -64,7 +64,7 @@ def prepare(
     side = base.preprocessing.size_px
     shape = (total, side, side, 3)
     tiles = np.memmap(file, np.uint8, "r", shape=shape) if total else np.zeros(shape, np.uint8)
-    return Shown(tiles, spans), unread
+    return ClipTiles(tiles, spans), unread
 
 
 def chosen(path: Path, base: Checkpoint, *, k: int, select: Selection) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ was cut off goes on from its last save.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -28,7 +29,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from server.learn import saves
 from server.learn.clips import ClipRow, Clips, one_task
 from server.learn.lora import CONNECTOR, LINEARS
-from server.learn.shown import Shown, prepare
+from server.learn.shown import ClipTiles, prepare
 from server.learn.tasks import ABOUT_FILE
 from server.model import chat
 from server.model.checkpoint import Checkpoint, fingerprint
@@ -114,14 +115,14 @@ def tune(
     shown, unread = prepare(
         [row.media for row in rows], base, work / "tiles", k=tuning.top_k, select=tuning.select, progress=progress
     )
-    left_out = [*(one for clips in sets for one in clips.left_out), *((rows[at].name, why) for at, why in unread)]
-    rows = [row for at, row in enumerate(rows) if at not in dict(unread)]
+    gone = {at: (rows[at].name, why) for at, why in unread}
+    rows = [row for at, row in enumerate(rows) if at not in gone]
     encoded, too_long = _encoded(base, rows, shown, tuning)
-    left_out += [(rows[at].name, "its pictures and question are longer than max_length") for at in too_long]
+    left_out = [*itertools.chain.from_iterable(clips.left_out for clips in sets), *gone.values(), *too_long]
     if not encoded:
         raise DatasetError("There is nothing to teach: no clip can be used.", hint="Above is why, clip by clip.")
     held = held_back([row.media for row in rows], tuning.held_share)
-    parts = [[one for one in encoded if (rows[one["row"]].media in held) == of_held] for of_held in (False, True)]
+    parts = _parted(encoded, [row.media in held for row in rows])
     steps = work / _key(base, rows, tuning) / "steps"
     model, best = _model(base, tuning), _Best(steps.parent / "best", tuning.patience, progress)
     _train(model, parts, _Collate(base, shown), tuning, (steps, best, progress))
@@ -172,11 +173,11 @@ def _project(base: Checkpoint, projector: Path | None, progress: Progress) -> No
 
 
 def _encoded(
-    base: Checkpoint, rows: Sequence[ClipRow], shown: Shown, tuning: Tuning
-) -> tuple[list[dict[str, Any]], list[int]]:
-    """{"row", "ids", "answer": where that begins} of each row, and the places of those that are too long."""
+    base: Checkpoint, rows: Sequence[ClipRow], shown: ClipTiles, tuning: Tuning
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """{"row", "ids", "answer": where that begins} of each row, and the names of those that are too long, with why."""
     most = min(tuning.max_length, int(base.model.config.text_config.max_position_embeddings))
-    encoded, too_long = list[dict[str, Any]](), list[int]()
+    encoded, too_long = list[dict[str, Any]](), list[tuple[str, str]]()
     for place, row in enumerate(rows):
         asked = chat.asked(
             base.tokenizer,
@@ -187,17 +188,24 @@ def _encoded(
             system=row.system,
         )
         if len(asked) >= most:
-            too_long.append(place)
+            too_long.append(
+                (row.name, f"its pictures and question alone have {len(asked)} tokens, {most} are the most")
+            )
             continue
         answer = chat.answer_ids(base.tokenizer, row.answer, base.end_id)
         encoded.append({"row": place, "ids": [*asked, *answer][:most], "answer": len(asked)})
     return encoded, too_long
 
 
+def _parted(encoded: Sequence[dict[str, Any]], held: Sequence[bool]) -> list[list[dict[str, Any]]]:
+    """What teaches, what is held back."""
+    return [[one for one in encoded if held[one["row"]] == wanted] for wanted in (False, True)]
+
+
 class _Collate:
     """Rows of one batch → what a SmolVLM takes; a clip with fewer pictures is filled up with black ones' zeros."""
 
-    def __init__(self, base: Checkpoint, shown: Shown) -> None:
+    def __init__(self, base: Checkpoint, shown: ClipTiles) -> None:
         self._base, self._shown = base, shown
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:

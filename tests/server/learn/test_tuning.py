@@ -16,7 +16,7 @@ from transformers import AutoModelForImageTextToText
 
 from server.learn import clips, replying, tasks, tuning
 from server.learn.presets import PRESETS
-from server.learn.replying import Asked
+from server.learn.replying import ClipQuestion
 from server.learn.tuning import Tuning
 from server.model import checkpoint as checkpoints
 from shared.errors import ConfigError, DatasetError, Refused
@@ -83,7 +83,9 @@ def test_an_adapter_is_trained_that_plain_peft_loads(base: Path, tmp_path: Path)
     }
     with torch.no_grad():
         torch.testing.assert_close(plain(**given).logits, mine.model(**given).logits, rtol=1e-3, atol=1e-3)
-    answer = replying.reply(mine, tmp_path / "qved/videos/1.mp4", Asked.of(about, question="", system=""), tokens=12)
+    answer = replying.reply(
+        mine, tmp_path / "qved/videos/1.mp4", ClipQuestion.of(about, question="", system=""), tokens=12
+    )
     assert answer
     with pytest.raises(ConfigError, match="exercise-feedback, not for guidance"):
         tasks.refuse_other(str(tmp_path / "out"))
