@@ -43,8 +43,9 @@ def clip(rng: np.random.Generator, seed: int, span_s: float) -> tuple[list[NDArr
     for number in range(COUNT):
         scene = scene_at(walk, start_s + span_s * number / COUNT)
         if number == at:
-            place = {"x_m": scene.pose.x_m + rng.uniform(-0.8, 0.8), "z_m": scene.pose.z_m + rng.uniform(2.0, 3.5)}
-            scene = replace(scene, things=(*scene.things, replace(new_thing(name, rng), **place)))
+            x_m, z_m = scene.pose.x_m + rng.uniform(-0.8, 0.8), scene.pose.z_m + rng.uniform(2.0, 3.5)
+            thing = replace(new_thing(name, rng), x_m=float(x_m), z_m=float(z_m))
+            scene = replace(scene, things=(*scene.things, thing))
         pictures.append(render(scene, width_px=320, height_px=240).image)
     return pictures, at
 

@@ -26,8 +26,9 @@ def clip(seed: int, *, thing_at: int) -> list[NDArray[np.uint8]]:
     for number in range(COUNT):
         scene = scene_at(walk, start_s + 2.0 * number / COUNT)
         if number == thing_at:
-            place = {"x_m": scene.pose.x_m + rng.uniform(-0.6, 0.6), "z_m": scene.pose.z_m + rng.uniform(2.0, 3.0)}
-            scene = replace(scene, things=(*scene.things, replace(new_thing("bin", rng), **place)))
+            x_m, z_m = scene.pose.x_m + rng.uniform(-0.6, 0.6), scene.pose.z_m + rng.uniform(2.0, 3.0)
+            thing = replace(new_thing("bin", rng), x_m=float(x_m), z_m=float(z_m))
+            scene = replace(scene, things=(*scene.things, thing))
         pictures.append(render(scene, width_px=96, height_px=72).image)
     return pictures
 
