@@ -36,10 +36,12 @@ class ClipQuestion:
     @classmethod
     def of(cls, about: Mapping[str, Any], *, question: str, system: str) -> ClipQuestion:
         """As an adapter was taught; question and system: what stands in for what it does not say."""
-        tuned = about.get("tuning") if isinstance(about.get("tuning"), Mapping) else {}
-        select = tuned.get("select") if tuned.get("select") in SELECTIONS else cls.select
-        said = about.get("question") or question, str(about.get("system", system))
-        return cls(str(said[0]), said[1], int(tuned.get("top_k", 4)), select)
+        tuned: Mapping[str, Any] = about.get("tuning") or {}
+        named = tuned.get("select")
+        select = next((one for one in SELECTIONS if one == named), SELECTIONS[-1])
+        return cls(
+            str(about.get("question") or question), str(about.get("system", system)), int(tuned.get("top_k", 4)), select
+        )
 
 
 def opened(adapter: Path | None, base: str, *, progress: Progress) -> tuple[Checkpoint, Mapping[str, Any]]:
@@ -79,7 +81,8 @@ def reply(model: Checkpoint, clip: Path, asked: ClipQuestion, *, tokens: int = T
         system=asked.system,
     )
     given = torch.tensor([ids])
-    net: Any = model.model.eval()
+    net: Any = model.model
+    net.eval()
     written = net.generate(
         input_ids=given,
         attention_mask=torch.ones_like(given),

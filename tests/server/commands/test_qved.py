@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.server.dataset.moments import clip
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
     """Six squats, one plank, a film that is not there and one outside."""
-    root, records = tmp_path / "QVED", []
+    root, records = tmp_path / "QVED", list[dict[str, Any]]()
     for n in range(6):
         (root / "squats").mkdir(parents=True, exist_ok=True)
         (root / "squats" / f"{n}.mp4").write_bytes(clip(n))

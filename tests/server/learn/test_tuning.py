@@ -14,7 +14,7 @@ from peft import PeftModel
 from safetensors.torch import save_file
 from transformers import AutoModelForImageTextToText
 
-from server.learn import clips, replying, tasks, tuning
+from server.learn import clips, replying, saves, tasks, tuning
 from server.learn.presets import PRESETS
 from server.learn.replying import ClipQuestion
 from server.learn.tuning import Tuning
@@ -101,13 +101,13 @@ def test_what_was_cut_off_goes_on_to_the_same_weights(
     class CutError(Exception):
         pass
 
-    saved = tuning.saves.Saves.on_save
+    saved = saves.Saves.on_save
 
     def cut(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         saved(self, args, state, control, **kwargs)
         raise CutError
 
-    monkeypatch.setattr(tuning.saves.Saves, "on_save", cut)
+    monkeypatch.setattr(saves.Saves, "on_save", cut)
     with pytest.raises(CutError):
         tuned(base, data, tmp_path / "cut", recipe)
     assert not (tmp_path / "cut").exists()
