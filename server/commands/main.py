@@ -23,11 +23,13 @@ with interrupted_quietly():
         devices,
         evaluate,
         export,
+        finetune,
         gate,
         ingest,
         keys,
         label,
         models,
+        qved,
         rescue,
         rollout,
         samples,
@@ -84,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     retrain.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
     retrain.set_defaults(run=_retrain)
     serving = (models, gate, ingest, devices, rollout)
-    data = (samples, export, label, evaluate, stats, coverage)
+    data = (samples, export, qved, finetune, label, evaluate, stats, coverage)
     upkeep = (check, rescue, broker, keys, vocabulary)
     for module in (*serving, *data, *upkeep):
         module.add_parser(commands)

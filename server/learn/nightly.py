@@ -39,7 +39,7 @@ from server.eyes.ssd_mobilenet import PRECISE
 from server.gate import golden
 from server.gate.judge import Bench, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of
 from server.gate.settings import Bounds
-from server.learn import examples, lineage, lora, masked, tonight, verdict
+from server.learn import examples, lineage, lora, masked, tasks, tonight, verdict
 from server.learn.batches import Example, Layout, drawn
 from server.learn.settings import LearnSettings
 from server.learn.weak import BoxLabels
@@ -410,6 +410,7 @@ def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Prog
 def load_base(settings: LearnSettings, home: Path, progress: Progress = print) -> Checkpoint:
     """What the night starts from: with a hazard row for every object of the vocabulary, and as many pictures and such
     an ear as the settings say. Raises: ConfigError; BundleError where the eyes that are kept are damaged."""
+    tasks.refuse_other(settings.base)
     base = starter(settings.eyes, home, progress) if settings.base == "starter" else checkpoints.load(settings.base)
     checkpoints.grow(base)
     base.frames = max(base.frames, settings.frames)

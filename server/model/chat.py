@@ -38,7 +38,7 @@ class Prompt:
 
     before: tuple[int, ...]
     between: tuple[int, ...]
-    """After the previous picture; empty where one is shown."""
+    """After each picture but the newest, the same everywhere; empty where one is shown."""
     after: tuple[int, ...]
     end_id: int
 
@@ -52,12 +52,39 @@ def read(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, *, frames
     text = _asked(tokenizer, frames)
     ids = _ids(tokenizer, _expanded(tokenizer, text, image_tokens))
     parts = [tuple(run) for picture, run in itertools.groupby(ids, key=lambda token: token == image_id) if not picture]
-    if ids.count(image_id) != frames * image_tokens or len(parts) != frames + 1:
+    if ids.count(image_id) != frames * image_tokens or len(parts) != frames + 1 or len(set(parts[1:-1])) > 1:
         raise ConfigError(
             f"The chat template gives {ids.count(image_id)} picture tokens, {frames * image_tokens} are needed.",
             hint=_HINT,
         )
     return Prompt(parts[0], () if frames == 1 else parts[1], parts[-1], _end_id(tokenizer, frames))
+
+
+def asked(
+    tokenizer: PreTrainedTokenizerBase,
+    config: PretrainedConfig,
+    question: str,
+    *,
+    frames: int,
+    image_tokens: int,
+    system: str = "",
+) -> list[int]:
+    """Ids of a question about so many pictures, these first as the base's own processor has it, up to the answer.
+
+    raises: ConfigError as `read`
+    """
+    image_id = _image_id(tokenizer, config)
+    plain = [{"type": "text", "text": text.replace(prompt.IMAGE, "")} for text in (system, question)]
+    turns: list[dict[str, Any]] = [{"role": "system", "content": plain[:1]}] if system else []
+    turns.append({"role": "user", "content": [*[{"type": "image"}] * frames, plain[1]]})
+    text = _rendered(tokenizer, turns, add_generation_prompt=True)
+    ids = _ids(tokenizer, _expanded(tokenizer, text, image_tokens))
+    if ids.count(image_id) != frames * image_tokens:
+        raise ConfigError(
+            f"The chat template gives {ids.count(image_id)} picture tokens, {frames * image_tokens} are needed.",
+            hint=_HINT,
+        )
+    return ids
 
 
 def answer_ids(tokenizer: PreTrainedTokenizerBase, text: str, end_id: int) -> list[int]:
