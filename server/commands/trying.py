@@ -103,7 +103,13 @@ def run(options: argparse.Namespace) -> int:
             _caption(each, mine, options.out / name)
             _say(f"{each.path} with captions: {options.out / name}")
     if options.json:
-        about = {"version": model.version, "base": model.base, "kind": kind, "calibrated": model.calibrated}
+        about = {
+            "model": options.model,
+            "version": model.version,
+            "base": model.base,
+            "kind": kind,
+            "calibrated": model.calibrated,
+        }
         print(json.dumps({"model": about, "answers": [tried.to_dict() for tried in answers]}, indent=1))
     return 0
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from peft import PeftConfig, get_peft_model, load_peft_weights, set_peft_model_state_dict
+from peft import PeftConfig, get_peft_model, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -25,7 +25,7 @@ from server.model import eyes_tower, sound
 from server.model.checkpoint import HEAD_FILE, Checkpoint
 from shared.errors import ConfigError
 
-CONFIG = "adapter_config.json"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _ITS_BASE = "Name the base that it was trained on: --base NAME|FOLDER."
 _BROKEN = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
 """What peft, safetensors and torch raise for a file that is damaged or does not fit."""
@@ -43,6 +43,11 @@ def load(folder: Path, home: Path, *, base: str | None = None, progress: Progres
     raises: ConfigError where the base cannot be had or is another than the adapter's, or the adapter is damaged or does
         not fit; BundleError where the eyes that are kept are damaged; OSError
     """
+    if not (folder / WEIGHTS).is_file():
+        raise ConfigError(
+            f"The adapter in {folder} has no {WEIGHTS}.",
+            hint="Copy it anew, or save it again with peft: an older adapter_model.bin could run code and is not read.",
+        )
     record, config = base_record.read(folder), _config(folder)
     of = _recorded_base(folder, record, config) if base is None else base
     checkpoint = open_base(of, home, record=record, progress=progress)
@@ -122,7 +127,7 @@ def _merge(folder: Path, config: PeftConfig, base: Checkpoint) -> None:
     """Raises: ValueError where weights of the adapter have no place in the base, or are missing."""
     config.base_model_name_or_path = None  # checked here; peft would warn where the base lies elsewhere now
     adapted: Any = get_peft_model(base.model, config)  # type: ignore[arg-type]
-    result: Any = set_peft_model_state_dict(adapted, load_peft_weights(str(folder), device="cpu"))
+    result: Any = set_peft_model_state_dict(adapted, load_file(folder / WEIGHTS))
     unused = list(result.unexpected_keys)
     missing = [name for name in result.missing_keys if ".lora_" in name or ".modules_to_save." in name]
     if unused or missing:

@@ -118,7 +118,7 @@ def test_of_plain_peft_a_base_of_another_name_is_refused(base: Path, tmp_path: P
         load(tmp_path / "nameless", tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["config", "weights", "renamed weight", "lost weight", "head", "record"])
+@pytest.mark.parametrize("damage", ["config", "weights", "no weights", "pickle", "renamed", "lost", "head", "record"])
 def test_a_damaged_adapter_is_refused_and_says_so(trained: Trained, tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "adapter"
     shutil.copytree(trained[1], folder)
@@ -129,13 +129,20 @@ def test_a_damaged_adapter_is_refused_and_says_so(trained: Trained, tmp_path: Pa
     elif damage == "weights":
         with open(folder / "adapter_model.safetensors", "r+b") as file:
             file.truncate(1000)
-    elif damage == "renamed weight":
+    elif damage == "no weights":
+        (folder / "adapter_model.safetensors").unlink()
+    elif damage == "pickle":
+        (folder / "adapter_model.safetensors").unlink()
+        (folder / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    elif damage == "renamed":
         save_file({f"{first}.of_another": weights.pop(first), **weights}, folder / "adapter_model.safetensors")
-    elif damage == "lost weight":
+    elif damage == "lost":
         save_file({k: v for k, v in weights.items() if k != first}, folder / "adapter_model.safetensors")
     elif damage == "head":
         save_file({"patch.weight": torch.zeros(2, 2)}, folder / checkpoints.HEAD_FILE)
     else:
         (folder / base_record.FILE).write_text('{"name": 3}')
-    with pytest.raises(ConfigError, match=r"cannot be read|does not fit .* or is damaged"):
+    with pytest.raises(
+        ConfigError, match=r"cannot be read|does not fit .* or is damaged|has no adapter_model.safetensors"
+    ):
         load(folder, tmp_path)
