@@ -54,7 +54,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class TriedInput:
     """One thing that the model is shown: a video or a picture."""
 
     path: Path
@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(path: Path, film_fps: float) -> Shown:
+def _opened(path: Path, film_fps: float) -> TriedInput:
     """Raises: ConfigError where there is no such file, MediaError or DatasetError where it cannot be read."""
     import cv2
 
@@ -128,9 +128,9 @@ def _opened(path: Path, film_fps: float) -> Shown:
         film = footage.find(path, untimed_fps=film_fps)
         for note in film.notes:
             _say(note)
-        return Shown(path, film)
+        return TriedInput(path, film)
     pictures.read(path)  # before a model is loaded for it
-    return Shown(path, None)
+    return TriedInput(path, None)
 
 
 def _model(options: argparse.Namespace) -> tuple[Answerer, str]:
@@ -177,7 +177,7 @@ def _bundle(name: str, home: Path) -> Path | None:
     return registry.bundle_folder(name) if name in {model.version for model in registry.list()} else None
 
 
-def _names(shown: Sequence[Shown]) -> Iterator[str]:
+def _names(shown: Sequence[TriedInput]) -> Iterator[str]:
     """Of the captioned files: of two inputs with one name the second is numbered."""
     taken = set[str]()
     for each in shown:
@@ -188,7 +188,7 @@ def _names(shown: Sequence[Shown]) -> Iterator[str]:
         yield name + suffix
 
 
-def _asked(model: Answerer, shown: Shown, options: argparse.Namespace) -> Iterator[Tried]:
+def _asked(model: Answerer, shown: TriedInput, options: argparse.Namespace) -> Iterator[Tried]:
     print(shown.path, file=sys.stderr if options.json else sys.stdout)
     for tried in _answers(model, shown):
         if not options.json:
@@ -196,15 +196,15 @@ def _asked(model: Answerer, shown: Shown, options: argparse.Namespace) -> Iterat
         yield tried
 
 
-def _answers(model: Answerer, shown: Shown) -> Iterator[Tried]:
+def _answers(model: Answerer, shown: TriedInput) -> Iterator[Tried]:
     from server.dataset import pictures
     from server.labelling.footage import Reel
-    from server.learn.answering import Given
+    from server.learn.answering import ModelInput
     from shared.jpeg import decode_picture
     from shared.wav import decode_sound
 
     if shown.film is None:
-        yield Tried(shown.path, None, None, model.answer(Given(pictures.read(shown.path))))
+        yield Tried(shown.path, None, None, model.answer(ModelInput(pictures.read(shown.path))))
         return
     with closing(Reel(shown.film)) as reel:
         for number in range(shown.film.chunks):
@@ -216,7 +216,7 @@ def _answers(model: Answerer, shown: Shown) -> Iterator[Tried]:
                 continue
             previous = _previous(model, shown.film, (start_s + end_s) / 2)
             sound = decode_sound(chunk.wav) if shown.film.has_sound else None
-            yield Tried(shown.path, start_s, end_s, model.answer(Given(picture, previous, sound)))
+            yield Tried(shown.path, start_s, end_s, model.answer(ModelInput(picture, previous, sound)))
 
 
 def _previous(model: Answerer, film: Footage, at_s: float) -> Picture | None:
@@ -240,7 +240,7 @@ def spoken(answer: ModelAnswer) -> str:
     return answer.text if answer.sayable else f"{answer.text!r} (no sentence of the vocabulary)"
 
 
-def _caption(shown: Shown, answers: Sequence[Tried], out: Path) -> None:
+def _caption(shown: TriedInput, answers: Sequence[Tried], out: Path) -> None:
     """Raises: MediaError, OSError."""
 
     from server.dataset import pictures

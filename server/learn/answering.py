@@ -27,7 +27,7 @@ _HAZARD_ABOVE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ModelInput:
     """What the model is given."""
 
     picture: Picture
@@ -61,7 +61,7 @@ class Answerer(Protocol):
     frames: int
     """Pictures that it is shown: 1 or 2."""
 
-    def answer(self, given: Given) -> ModelAnswer:
+    def answer(self, given: ModelInput) -> ModelAnswer:
         """Raises: MediaError where the array is no picture."""
         ...
 
@@ -78,7 +78,7 @@ class BundleAnswerer:
         self.frames = int(self._model.manifest.model.get("frames", 1))
         self._above = self._model.manifest.thresholds.get("hazard_above", _HAZARD_ABOVE)
 
-    def answer(self, given: Given) -> ModelAnswer:
+    def answer(self, given: ModelInput) -> ModelAnswer:
         before = None if given.previous is None else self._model.look(given.previous)
         seen = self._model.look(given.picture, given.sound, before=before)
         said = self._model.word(seen)
@@ -99,7 +99,7 @@ class CheckpointAnswerer:
         self._above = checkpoint.thresholds.get("hazard_above", _HAZARD_ABOVE)
 
     @torch.no_grad()
-    def answer(self, given: Given) -> ModelAnswer:
+    def answer(self, given: ModelInput) -> ModelAnswer:
         of, guide = self._of, self._guide
         features = self._features(given.picture)
         previous = None if given.previous is None else self._features(given.previous)

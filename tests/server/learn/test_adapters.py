@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from server.learn import adapters, base_record, lora, nightly
-from server.learn.answering import CheckpointAnswerer, Given
+from server.learn.answering import CheckpointAnswerer, ModelInput
 from server.learn.lora import Recipe
 from server.learn.settings import LearnSettings
 from server.model import checkpoint as checkpoints
@@ -53,7 +53,7 @@ def test_a_nights_adapter_is_loaded_with_its_recorded_base(trained: Trained, tmp
     after, folder = trained
     loaded = load(folder, tmp_path)
     assert_same(loaded, after)
-    asked = [CheckpointAnswerer(of, threads=1).answer(Given(flat(2))) for of in (loaded, after)]
+    asked = [CheckpointAnswerer(of, threads=1).answer(ModelInput(flat(2))) for of in (loaded, after)]
     assert asked[0] == asked[1]
     assert 0 < asked[0].confidence <= 1
 
