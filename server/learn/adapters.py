@@ -85,7 +85,7 @@ def open_checkpoint(folder: Path, home: Path) -> Checkpoint:
 
 def _config(folder: Path) -> PeftConfig:
     try:
-        config = PeftConfig.from_pretrained(str(folder))
+        config: PeftConfig = PeftConfig.from_pretrained(str(folder))
     except _BROKEN as error:
         raise ConfigError(f"{folder / CONFIG} cannot be read: {error}", hint="Copy the adapter anew.") from error
     if config.is_prompt_learning:
@@ -126,16 +126,16 @@ def _check_name(folder: Path, base: str, config: PeftConfig) -> None:
 def _merge(folder: Path, config: PeftConfig, base: Checkpoint) -> None:
     """Raises: ValueError where weights of the adapter have no place in the base, or are missing."""
     config.base_model_name_or_path = None  # checked here; peft would warn where the base lies elsewhere now
-    adapted: Any = get_peft_model(base.model, config)  # type: ignore[arg-type]
+    adapted: Any = get_peft_model(base.model, config)
     result: Any = set_peft_model_state_dict(adapted, load_file(folder / WEIGHTS))
     unused = list(result.unexpected_keys)
     missing = [name for name in result.missing_keys if ".lora_" in name or ".modules_to_save." in name]
     if unused or missing:
         first = (unused or missing)[0]
         raise ValueError(f"{len(unused)} of its weights have no place there and {len(missing)} are missing ({first})")
-    base.model.tie_weights()  # type: ignore[no-untyped-call]
+    base.model.tie_weights()
     adapted.merge_and_unload()
-    base.model.eval()
+    base.model.eval()  # type: ignore[no-untyped-call]
 
 
 def _load_beside(folder: Path, record: BaseRecord | None, base: Checkpoint) -> None:
