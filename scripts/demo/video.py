@@ -14,12 +14,14 @@ from typing import Any
 
 from rich.console import Console
 
-from scripts.demo import captioned, eyes
+from scripts.demo import eyes
 from scripts.demo.caregiver import Caregiver
 from scripts.demo.children import Children
 from scripts.demo.report import speech_times
 from scripts.demo.screen import Screen
 from scripts.demo.story import Demo, all_merged, prepare_home, serve, walk
+from server.evaluation import captioned
+from server.labelling import footage
 from shared import atomic
 from shared.errors import ConfigError
 
@@ -60,7 +62,7 @@ def run(video: Path, out: Path, screen: Screen, *, keep_open: bool, eyes_from: P
         atomic.write_json(out / "report.json", report)
         with screen.step("Put captions on the film"):
             speech = out / f"{done['name']}.speech.wav"
-            captioned.write(video, [*done["guidance"], *done["announced"]], speech, out / CAPTIONED)
+            captioned.write(footage.find(video), [*done["guidance"], *done["announced"]], speech, out / CAPTIONED)
         _summarise(report, out, screen.console)
         if keep_open:
             screen.console.print(f"The review page is open at {demo.web} until Ctrl-C.")

@@ -34,6 +34,7 @@ with interrupted_quietly():
         rollout,
         samples,
         stats,
+        trying,
         vocabulary,
     )
     from shared.clock import SystemClock
@@ -86,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     retrain.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
     retrain.set_defaults(run=_retrain)
     serving = (models, gate, ingest, devices, rollout)
-    data = (samples, export, qved, finetune, label, evaluate, stats, coverage)
+    data = (samples, export, qved, finetune, label, evaluate, trying, stats, coverage)
     upkeep = (check, rescue, broker, keys, vocabulary)
     for module in (*serving, *data, *upkeep):
         module.add_parser(commands)

@@ -24,7 +24,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from server.learn import saves
+from server.learn import base_record, saves
 from server.learn.batches import Example
 from server.learn.features import Shown, TrainingSet, settle, tower
 from server.model import eyes_tower, sound
@@ -110,6 +110,7 @@ def train(
     """
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
+    of_base = base_record.BaseRecord.of(base)
     for parameter in base.model.parameters():
         parameter.requires_grad_(False)
     config = LoraConfig(
@@ -139,7 +140,7 @@ def train(
     _silence(trainer)
     trainer.train(resume_from_checkpoint=_str(saves.last(folder / "steps")))
     settle(base, features, but=range(len(examples) - len(masked), len(examples)))
-    save_adapter(adapted, base, folder / "adapter", recipe)
+    save_adapter(adapted, base, folder / "adapter", recipe, of_base)
     base.model.tie_weights()  # as they were; does nothing where the config does not say so
     adapted.merge_and_unload()
     guide.eval()
@@ -182,9 +183,9 @@ def _untie(base: Checkpoint) -> None:
         head.weight = torch.nn.Parameter(embeddings.weight.detach().clone(), requires_grad=False)
 
 
-def save_adapter(adapted: Any, base: Checkpoint, folder: Path, recipe: Recipe) -> None:
+def save_adapter(adapted: Any, base: Checkpoint, folder: Path, recipe: Recipe, of_base: base_record.BaseRecord) -> None:
     """The adapter as peft writes it; hazard head, what was taught of hearing, ground and what is familiar,
-    and the recipe beside it; whole or not."""
+    the recipe and which base it belongs to beside it; whole or not."""
     temp = folder.with_name(folder.name + atomic.TEMP_SUFFIX)
     atomic.remove_tree(temp)
     adapted.save_pretrained(str(temp), save_embedding_layers=False)  # they are the base's, never trained
@@ -194,6 +195,7 @@ def save_adapter(adapted: Any, base: Checkpoint, folder: Path, recipe: Recipe) -
     if base.eyes is not None:
         eyes_tower.save(base.eyes, temp, dtype=torch.float32)
     (temp / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
+    (temp / base_record.FILE).write_text(json.dumps(asdict(of_base), indent=1))
     atomic.remove_tree(folder)
     atomic.move(temp, folder)
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 from transformers import logging as transformers_logging
 from transformers.modeling_utils import PreTrainedModel
@@ -195,17 +196,26 @@ def _check_tokenizer(name: str, model: PreTrainedModel, tokenizer: PreTrainedTok
 
 def fingerprint(checkpoint: Checkpoint) -> str:
     """Hex SHA-256 over weights, tokenizer and prompt: what was made from one base is not gone on with under another."""
-    digest = hashlib.sha256()
     eyes = [] if checkpoint.eyes is None else [checkpoint.eyes.ground, checkpoint.eyes.familiar]
     ear = [] if checkpoint.ear is None else [checkpoint.ear]
-    parts = [checkpoint.model, checkpoint.head, *ear, *eyes]
+    digest = _digest_of([checkpoint.model, checkpoint.head, *ear, *eyes], checkpoint.tokenizer)
+    digest.update(json.dumps([checkpoint.before_ids(), checkpoint.between_ids(), checkpoint.after_ids()]).encode())
+    return digest.hexdigest()
+
+
+def model_fingerprint(checkpoint: Checkpoint) -> str:
+    """Hex SHA-256 over what an adapter changes and brings no copy of: the model's weights and the tokenizer."""
+    return _digest_of([checkpoint.model], checkpoint.tokenizer).hexdigest()
+
+
+def _digest_of(parts: Sequence[nn.Module], tokenizer: PreTrainedTokenizerBase) -> hashlib._Hash:
+    digest = hashlib.sha256()
     for part in parts:
         for name, weight in part.state_dict().items():
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
             digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data if weight.numel() else b"")
-    digest.update(checkpoint.tokenizer.backend_tokenizer.to_str().encode())
-    digest.update(json.dumps([checkpoint.before_ids(), checkpoint.between_ids(), checkpoint.after_ids()]).encode())
-    return digest.hexdigest()
+    digest.update(tokenizer.backend_tokenizer.to_str().encode())
+    return digest
 
 
 def new_head(model: PreTrainedModel, preprocessing: Preprocessing, objects: tuple[str, ...]) -> HazardHead:

@@ -136,9 +136,14 @@ def load(folder: Path, width: int) -> Ear | None:
         return None
     encoder = WhisperEncoder.from_pretrained(folder / FOLDER, dtype=torch.float32)
     ear = Ear(encoder, width, frames=2 * int(encoder.config.max_source_positions))
-    parts = {name: value.float() for name, value in load_file(folder / PROJECTION_FILE).items()}
-    ear.load_state_dict({**ear.encoder.state_dict(prefix="encoder."), **parts})
+    load_projection(ear, folder / PROJECTION_FILE)
     return ear
+
+
+def load_projection(ear: Ear, file: Path) -> None:
+    """What `save_projection` wrote. Raises: RuntimeError where it is another ear's; OSError."""
+    parts = {name: value.float() for name, value in load_file(file).items()}
+    ear.load_state_dict({**ear.encoder.state_dict(prefix="encoder."), **parts})
 
 
 def _shortened(encoder: WhisperEncoder, frames: int) -> WhisperEncoder:

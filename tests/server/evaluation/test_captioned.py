@@ -9,7 +9,8 @@ from typing import Any
 import av
 import numpy as np
 
-from scripts.demo import captioned
+from server.evaluation import captioned
+from server.labelling import footage
 from server.walks import plan_walk, write_video
 
 
@@ -47,7 +48,7 @@ def test_the_film_keeps_its_length_and_carries_the_speech(tmp_path: Path) -> Non
         file.setparams((1, 2, 22_050, 0, "NONE", ""))
         file.writeframes(np.full(4 * 22_050, 900, np.int16).tobytes())
     said = [entry("Camera blocked.", heard_s=1.0, tier=2, why="state")]
-    captioned.write(tmp_path / "walk.mp4", said, tmp_path / "speech.wav", tmp_path / "out.mp4")
+    captioned.write(footage.find(tmp_path / "walk.mp4"), said, tmp_path / "speech.wav", tmp_path / "out.mp4")
     with av.open(str(tmp_path / "out.mp4")) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         assert len(frames) == 60

@@ -18,9 +18,10 @@ from exporters.onnx.parity import Given, compare
 from server import walks
 from server.evaluation.answers import rendered_cases
 from server.eyes import by_name, hub
-from server.learn import eyes_by_name, lora, nightly, starter_eyes
+from server.learn import adapters, eyes_by_name, lora, nightly, starter_eyes
 from server.learn.batches import Layout, from_rendered, from_sentence
 from server.learn.nightly import exportable, writer
+from server.model import checkpoint as checkpoints
 from server.model.checkpoint import Checkpoint
 from server.model.guide import Guide
 from shared import bundle as bundles
@@ -273,3 +274,18 @@ def test_a_night_adapts_the_layers_over_a_named_backbone_and_not_the_backbone(tm
     lora.train(base, fresh, replay, lora.Recipe(steps=2, batch=4, threads=1), tmp_path / "night")
     assert by_name.fingerprint(base.eyes.backbone) == before
     assert not torch.equal(base.model.model.vision_model.encoder.layers[0].mlp.fc1.weight, tower)
+
+
+def test_an_adapter_over_named_eyes_is_loaded_with_them(named: Path, tmp_path: Path) -> None:
+    base = started(named / "home", named / "dinov2")
+    rows = [from_sentence(walks.random_frame(np.random.default_rng(1)).image, "Stop, curb ahead.", Layout.of(base))] * 4
+    lora.train(base, rows, [], lora.Recipe(steps=2, batch=4, threads=1), tmp_path)
+    loaded = adapters.load(tmp_path / "adapter", named / "home", progress=lambda text: None)
+    assert checkpoints.fingerprint(loaded) == checkpoints.fingerprint(base), "weights, hazard head, ground, familiar"
+    with pytest.raises(ConfigError, match=r"trained on starter-on-dinov2.*fingerprint.*--base"):
+        adapters.load(tmp_path / "adapter", tmp_path, base=str(nightly.STARTER_FOLDER), progress=lambda text: None)
+    checkpoints.save(base, tmp_path / "whole")
+    by_hand = by_name.place(named / "home", by_name.resolved(str(named / "dinov2"))) / by_name.MODEL_FOLDER
+    assert adapters.open_checkpoint(by_hand, named / "home").eyes is not None
+    with pytest.raises(ConfigError, match="stands on pretrained eyes, which are not here"):
+        adapters.open_checkpoint(tmp_path / "whole", tmp_path)

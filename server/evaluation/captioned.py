@@ -1,12 +1,12 @@
-"""A walk as the wearer heard it: the film with captions where the words were heard, and the device's own speech.
+"""A film with captions: a walk as the wearer heard it, or what a model answers to it.
 
-Nothing is timed anew: captions, their times and the speech are what the device wrote on its walk. What was decided but
-never heard, because something else cut it off before its first sample, has no caption.
+Of a walk nothing is timed anew: captions, their times and the speech are what the device wrote on its walk. What was
+decided but never heard, because something else cut it off before its first sample, has no caption.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from server.labelling import footage
+from server.labelling.footage import Footage
 from shared import atomic
 from shared.policy import GUIDANCE
 from shared.wav import decode_wav, to_int16
@@ -33,17 +34,16 @@ QUIET = (220, 220, 220)
 _BLOCK = 1024
 
 
-def write(film: Path, said: Sequence[Mapping[str, Any]], speech: Path, out: Path) -> None:
-    """film: the recording; said: entries of the walk's report; speech: the device's WAV; out: an MP4.
+def write(film: Footage, said: Sequence[Mapping[str, Any]], speech: Path | None, out: Path) -> None:
+    """film: the recording; said: entries of the walk's report; speech: the device's WAV, None = a silent film; out: MP4
 
     raises: MediaError where the film cannot be played, OSError
     """
-    sound, rate_hz = decode_wav(speech.read_bytes())
-    samples = to_int16(sound)
+    sound = None if speech is None else decode_wav(speech.read_bytes())
     with atomic.writing(out) as file, av.open(file, "w", format="mp4") as container:
-        voice = container.add_stream("aac", rate=rate_hz, layout="mono")
+        voice = None if sound is None else container.add_stream("aac", rate=sound[1], layout="mono")
         video = None
-        for index, (t_s, image) in enumerate(footage.play(footage.find(film), every_s=1.0 / FPS)):
+        for index, (t_s, image) in enumerate(footage.play(film, every_s=1.0 / FPS)):
             picture = caption(_fitted(image), said, t_s)
             if video is None:
                 video = container.add_stream("libx264", rate=FPS)
@@ -52,13 +52,20 @@ def write(film: Path, said: Sequence[Mapping[str, Any]], speech: Path, out: Path
             frame = VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = index, Fraction(1, FPS)
             container.mux(video.encode(frame))
-        for begin in range(0, len(samples), _BLOCK):
-            block = AudioFrame.from_ndarray(samples[None, begin : begin + _BLOCK], format="s16", layout="mono")
-            block.sample_rate, block.pts, block.time_base = rate_hz, begin, Fraction(1, rate_hz)
-            container.mux(voice.encode(block))
+        if sound is not None and voice is not None:
+            for block in _blocks(*sound):
+                container.mux(voice.encode(block))
         for stream in (video, voice):
             if stream is not None:
                 container.mux(stream.encode(None))
+
+
+def _blocks(sound: NDArray[np.float32], rate_hz: int) -> Iterator[AudioFrame]:
+    samples = to_int16(sound)
+    for begin in range(0, len(samples), _BLOCK):
+        block = AudioFrame.from_ndarray(samples[None, begin : begin + _BLOCK], format="s16", layout="mono")
+        block.sample_rate, block.pts, block.time_base = rate_hz, begin, Fraction(1, rate_hz)
+        yield block
 
 
 def caption(image: NDArray[np.uint8], said: Sequence[Mapping[str, Any]], t_s: float) -> NDArray[np.uint8]:
@@ -77,7 +84,10 @@ def caption(image: NDArray[np.uint8], said: Sequence[Mapping[str, Any]], t_s: fl
 
 
 def kind(entry: Mapping[str, Any]) -> str:
-    """What stands above the words: their tier, and how long after its picture the first sample was heard."""
+    """What stands above the words: their tier, and how long after its picture the first sample was heard; or the
+    entry's own `note`."""
+    if "note" in entry:
+        return str(entry["note"])
     if not _guides(entry):
         return "about the device"
     after_ms = entry["time_to_speech_ms"]
