@@ -135,7 +135,7 @@ class KeptWalks:
         else:
             self.kept.reused += 1
         self.held.walks[key] = self.held.asked_walks[key] = known
-        return WalkScore(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
+        return WalkScore(**{**known, "clean": tuple(known["clean"]), "events": tuple(known["events"])})
 
 
 def bundle_key(folder: Path, *, threads: int) -> str:
