@@ -126,7 +126,8 @@ def train(
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
     examples = [*fresh, *replay, *masked]
     shown = Shown.by(examples, frames=base.frames)
-    with (stages or Stages()).stage("towers"):
+    stages = stages or Stages()
+    with stages.stage("towers"):
         features = tower(guide, shown.tiles, base, folder / "features", progress=progress)
     rows = TrainingSet(base, examples, shown, features, _order(len(fresh), len(replay), recipe, masked=len(masked)))
     losses = _Losses(recipe.steps, progress)
@@ -140,7 +141,8 @@ def train(
         callbacks=[losses, saves.Saves()],
     )
     _silence(trainer)
-    trainer.train(resume_from_checkpoint=_str(saves.last(folder / "steps")))
+    with stages.stage("train"):
+        trainer.train(resume_from_checkpoint=_str(saves.last(folder / "steps")))
     settle(base, features, but=range(len(examples) - len(masked), len(examples)))
     save_adapter(adapted, base, folder / "adapter", recipe)
     base.model.tie_weights()  # as they were; does nothing where the config does not say so

@@ -269,8 +269,7 @@ def _train(job: _Job, work: Path) -> lora.Trained:
         ground = masked.examples(picked, layout, seed=recipe.seed, progress=job.progress)
     with job.stages.stage("replay"):
         known = replay(base, layout, recipe, job.progress, cache=replayed.folder(job.home))
-    with job.stages.stage("train"):
-        return lora.train(base, fresh, known, recipe, work, masked=ground, progress=job.progress, stages=job.stages)
+    return lora.train(base, fresh, known, recipe, work, masked=ground, progress=job.progress, stages=job.stages)
 
 
 def _export(job: _Job, work: Path, *, champion: str, version: str, began_utc_s: float) -> tuple[MadeBundle, Label]:

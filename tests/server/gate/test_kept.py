@@ -14,7 +14,7 @@ from server.dataset import derived
 from server.evaluation import answers as evaluate
 from server.evaluation import rendered
 from server.evaluation.answers import Answer
-from server.gate import judge, kept
+from server.gate import calibrate, judge, kept
 from server.gate.kept import Kept
 from shared import bundle as bundles
 from shared.calibration import Calibration
@@ -74,7 +74,7 @@ def test_a_candidate_that_became_champion_is_not_asked_again(tmp_path: Path, bun
     judge.restamp(candidate, model={**model, "calibration": by.to_dict()}, thresholds={"hazard_above": 0.6})
     answers, reused = judged(tmp_path, candidate)
     assert reused == len(CASES)
-    assert answers == kept.calibrate.calibrated(raw, by)
+    assert answers == calibrate.calibrated(raw, by)
 
 
 def test_other_weights_are_another_bundle(tmp_path: Path, bundle: Path) -> None:
