@@ -23,11 +23,11 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from server.dataset import derived
 from server.evaluation import answers as evaluate
@@ -148,7 +148,7 @@ def bundle_key(folder: Path, *, threads: int) -> str:
         model.pop("measured", None)
         thresholds = {}
     files = [file for file in files if "/" not in file[0]]
-    said = [files, model, thresholds, onnxruntime.__version__, threads, os.uname().machine, source.digest(*SOURCE)]
+    said = [files, model, thresholds, version("onnxruntime"), threads, os.uname().machine, source.digest(*SOURCE)]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -198,10 +198,8 @@ def _digest(kept: Any) -> str:
 
 
 def _to_list(answer: Answer) -> list[Any]:
-    return [
-        answer.text, float(answer.confidence), [list(score) for score in answer.scores], answer.look_ms, answer.word_ms,
-        answer.grammatical,
-    ]  # fmt: skip
+    times, scores = (answer.look_ms, answer.word_ms), [list(score) for score in answer.scores]
+    return [answer.text, float(answer.confidence), scores, *times, answer.grammatical]
 
 
 def _to_answer(case: Case, kept: Sequence[Any]) -> Answer:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -200,5 +201,5 @@ def wait(home: Path, until: Any) -> TeachState:
         state = teaching.state_of(home)
         if until(state):
             return state
-        time.sleep(0.2)
+        threading.Event().wait(0.2)
     raise AssertionError(f"still {teaching.state_of(home)}")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -140,7 +141,7 @@ def test_a_kill_while_two_processes_draw_leaves_only_whole_shards(
         deadline = time.monotonic() + 600
         while len(list(tmp_path.rglob("*.npz"))) < 3 and time.monotonic() < deadline:
             assert drawing.poll() is None
-            time.sleep(0.05)
+            threading.Event().wait(0.05)
         drawing.send_signal(signal.SIGKILL)
     kept = sorted(tmp_path.rglob("*.npz"))
     assert kept

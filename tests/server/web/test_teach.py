@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from urllib.parse import urlencode
@@ -63,7 +64,7 @@ def test_a_press_starts_a_process_and_the_page_tells_why_it_failed(site: str, ho
     assert press(site, "cone").status in (200, 303)
     deadline = time.monotonic() + 120
     while teaching.state_of(house.home).phase == RUNNING and time.monotonic() < deadline:
-        time.sleep(0.1)
+        threading.Event().wait(0.1)
     state = teaching.state_of(house.home)
     assert (state.phase, state.thing) == (FAILED, "cone")
     html = ask(f"{site}/teach").text
