@@ -24,7 +24,7 @@ from shared.clock import Clock
 
 NICE = 10
 EXPECTED = {
-    "base": 2.0, "rows": 1.0, "views": 3.0, "replay": 4.0, "towers": 14.0, "train": 20.0, "export": 9.0,
+    "base": 2.0, "rows": 1.0, "views": 3.0, "replay": 4.0, "towers": 14.0, "train": 20.0, "export": 14.0,
     "quantise": 3.0, "parity": 3.0, "cases": 6.0, "answers": 6.0, "answers before quantisation": 6.0,
     "calibration": 8.0, "walks": 12.0, "champion's answers": 3.0, "cost": 4.0,
 }  # fmt: skip
