@@ -66,7 +66,7 @@ def starter(folder: Path, progress: Progress) -> tuple[Pair, float]:
     export_bundle(exportable(base), _label("starter-0", base), folder / "old", golden_chunks=chunks, progress=progress)
     before = {name: value.clone() for name, value in base.model.state_dict().items()}
     recipe = lora.Recipe(steps=STEPS, replay=REPLAY)
-    known = replay(base, Layout.of(base), recipe, progress)
+    known = replay(base, Layout.of(base), recipe, progress, cache=folder / "replay")
     lora.train(base, known[:FRESH], known[FRESH:], recipe, folder / "training", progress=lambda text: None)
     export_bundle(exportable(base), _label("starter-1", base), folder / "new", golden_chunks=chunks, progress=progress)
     changes = [

@@ -215,7 +215,7 @@ def _starter(name: str, drives: Mapping[str, Shots], options: argparse.Namespace
             steps=options.steps, variations=options.variations, replay=options.replay, threads=options.threads
         )
         taught = [shots for drive, shots in drives.items() if drive != options.held_out]
-        known = replay(base, Layout.of(base), recipe, print)
+        known = replay(base, Layout.of(base), recipe, print, cache=work / "replay")
         lora.train(
             base, examples(taught, Layout.of(base), recipe), known, recipe, work / f"{name}-training", progress=print
         )

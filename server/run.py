@@ -38,6 +38,7 @@ from server.releases.signing import Release
 from server.review import asking, ranking
 from server.review.asking import Asking
 from server.review.ranking import Ranking
+from server.review.teaching import Lessons, Teachable, learnt, teachable
 from server.web.app import create_app
 from shared import atomic, enrolment, messages, settings, topics
 from shared.background import Background
@@ -181,13 +182,32 @@ def _link(
 
 def _web(store: Store, dataset: Dataset, registry: Registry, config: ServerConfig, clock: Clock) -> uvicorn.Server:
     hosts = tuple(name.strip() for name in config.web.hosts.split(",") if name.strip())
-    app = create_app(store, dataset, clock=clock, model=registry.champion, models=lambda: sheets(registry), hosts=hosts)
+    app = create_app(
+        store,
+        dataset,
+        clock=clock,
+        model=registry.champion,
+        models=lambda: sheets(registry),
+        hosts=hosts,
+        lessons=_lessons(registry, dataset, config, clock),
+    )
     host, port = _web_address(config)
     return uvicorn.Server(
         uvicorn.Config(
             app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3, ws="none", server_header=False
         )
     )
+
+
+def _lessons(registry: Registry, dataset: Dataset, config: ServerConfig, clock: Clock) -> Lessons:
+    """What a person may have taught at once, from the page."""
+    least = config.learn.teach_least
+
+    def things() -> list[Teachable]:
+        rows = dataset.rows() if dataset.log.exists() else []
+        return teachable(rows, learnt(registry), least=least)
+
+    return Lessons(registry.home, things, clock, least=least)
 
 
 def _serve(web: uvicorn.Server) -> None:

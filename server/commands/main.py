@@ -34,6 +34,7 @@ with interrupted_quietly():
         rollout,
         samples,
         stats,
+        teach,
         trying,
         vocabulary,
     )
@@ -86,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     retrain.add_argument("--force", action="store_true", help="train also with few new verified rows")
     retrain.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
     retrain.set_defaults(run=_retrain)
-    serving = (models, gate, ingest, devices, rollout)
+    serving = (models, gate, teach, ingest, devices, rollout)
     data = (samples, export, qved, finetune, label, evaluate, trying, stats, coverage)
     upkeep = (check, rescue, broker, keys, vocabulary)
     for module in (*serving, *data, *upkeep):

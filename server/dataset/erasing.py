@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Text, and_, cast, delete, select, update
 
 from server.database import store as db
-from server.dataset import record_log, sample_row, view, wishes
+from server.dataset import derived, record_log, sample_row, view, wishes
 from server.dataset.came import Merged
 from server.dataset.folder import Dataset
 from server.dataset.lookup import Key
@@ -128,6 +128,8 @@ def apply(connection: Connection, dataset: Dataset, home: Path, wish: EraseRecor
     gone = [*_put_aside(connection, home, keys), *(dataset.folder / path for path in sorted(unused))]
     for path in gone:
         path.unlink(missing_ok=True)
+    if keys:
+        derived.forget(home)
     table = db.erasures
     connection.execute(
         update(table).where(table.c.device == wish.device, table.c.erase_id == wish.erase_id).values(applied=True)

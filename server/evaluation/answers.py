@@ -10,7 +10,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from server import walks
 from server.evaluation.facts import DRAWN, seen_side
 from server.evaluation.measures import Proportion, percentile, wilson
 from shared import vocabulary
-from shared.runtime import GuidanceModel
+from shared.runtime import Execution, GuidanceModel
 
 # Training seeds its generator with [SEED + step, worker] and its walks below 2**32; these never meet it.
 HELD_OUT_SEED = 9_000_000_000
@@ -123,10 +123,21 @@ def _rendered_case(case_id: str, shot: walks.Rendered, *, walk: str) -> Case:
 
 
 def run(
-    folder: Path, cases: Sequence[Case], *, threads: int = 2, progress: Callable[[str], None] = lambda text: None
+    folder: Path,
+    cases: Sequence[Case],
+    *,
+    threads: int = 2,
+    progress: Callable[[str], None] = lambda text: None,
+    calibrated: bool = True,
 ) -> list[Answer]:
-    """Look at and word every case with the bundle in `folder`. Raises: BundleError."""
+    """Look at and word every case with the bundle in `folder`. Raises: BundleError.
+
+    calibrated: False = as it would answer with a manifest without calibration
+    """
     model = GuidanceModel.load(folder, threads=threads, allow_demo=True)
+    if not calibrated:
+        bare = {name: value for name, value in model.manifest.model.items() if name != "calibration"}
+        model = GuidanceModel(folder, replace(model.manifest, model=bare), execution=Execution(threads))
     answers = []
     for index, case in enumerate(cases):
         before = None if case.previous is None else model.look(case.previous)

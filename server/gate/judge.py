@@ -9,7 +9,7 @@ What is judged on, what is calibrated on and what was learnt from are walks of t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from server.evaluation import rendered
 from server.evaluation.drive import DriveSettings, drive
 from server.evaluation.facts import DRAWN, REAL, TAUGHT, Course
 from server.evaluation.measures import ratio
+from server.evaluation.stages import Stages
 from server.gate import calibrate, cases, cost, decide, golden, scoring
 from server.gate.evidence import CalibrationBasis, Evidence, Export, GateDecision, Scores, WalkScore
+from server.gate.kept import Kept, KeptWalks
 from server.gate.settings import Bounds
 from server.model.checkpoint import Checkpoint
 from server.releases.registry import Registry
@@ -92,13 +94,19 @@ class Bench:
     gate_cases: int
     """Held-out rendered frames, for a demonstration model."""
     progress: Progress
+    stages: Stages = field(default_factory=Stages)
+    kept: Kept | None = None
+    """Where answers are kept from night to night; None = nowhere."""
 
     @property
     def dataset(self) -> Path:
         return self.registry.home / "dataset"
 
     def answers(self, folder: Path, chosen: Sequence[evaluate.Case]) -> list[evaluate.Answer]:
-        return evaluate.run(folder, chosen, threads=self.threads, progress=self.progress)
+        """Of a bundle that is judged again as champion: kept."""
+        if self.kept is None:
+            return evaluate.run(folder, chosen, threads=self.threads, progress=self.progress)
+        return self.kept.answers(folder, chosen, progress=self.progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +134,17 @@ def judge(subject: Subject, bench: Bench) -> Judgement:
     """
     base, made, view = subject.base, subject.made, subject.view
     learnt = cases.learnt(view, subject.teaching)
-    drawn = evaluate.rendered_cases(bench.gate_cases, objects=base.known) if subject.draws else []
+    with bench.stages.stage("cases"):
+        drawn = evaluate.rendered_cases(bench.gate_cases, objects=base.known) if subject.draws else []
     real = cases.real(bench.dataset, view, subject.teaching, subject.senses, progress=bench.progress)
     chosen = [*drawn, *real]
     bench.progress(f"judging on {len(chosen)} cases")
-    ours, full = bench.answers(made.folder, chosen), bench.answers(made.full, chosen)
-    fitting = _fitting(subject, bench)
+    with bench.stages.stage("answers"):
+        ours = bench.answers(made.folder, chosen)
+    with bench.stages.stage("answers before quantisation"):
+        full = evaluate.run(made.full, chosen, threads=bench.threads, progress=bench.progress)
+    with bench.stages.stage("calibration"):
+        fitting = _fitting(subject, bench)
     figures, fitted = recalibrate(made.folder, _held_out(ours), fitting, extra=subject.extra)
     if base.intended_use != "demo":
         _tell_measured(made.folder, calibrate.calibrated([a for a in ours if a.case.group == REAL], fitted))
@@ -149,11 +162,13 @@ def judge(subject: Subject, bench: Bench) -> Judgement:
     )
     candidate, champion, theirs = _scores(subject, bench, calibrate.calibrated(ours, fitted), tuple(learnt))
     bench.progress("measuring what a look takes")
+    with bench.stages.stage("cost"):
+        costs = cost.measure(made.folder, bench.registry, _sights(chosen), threads=bench.threads)
     evidence = Evidence(
         candidate,
         champion,
         export,
-        cost.measure(made.folder, bench.registry, _sights(chosen), threads=bench.threads),
+        costs,
         cases.stock(subject.teaching),
         learnt,
         _basis(calibrate.calibrated(fitting, fitted)),
@@ -228,26 +243,41 @@ def on_walks(base: Checkpoint, folder: Path, threads: int = 2) -> list[evaluate.
 
 
 def walk_scores(
-    models: Sequence[GuidanceModel], courses: Sequence[tuple[Course, str]], *, progress: Progress
+    models: Sequence[GuidanceModel],
+    courses: Sequence[tuple[Course, str]],
+    *,
+    progress: Progress,
+    kept: Sequence[KeptWalks] = (),
 ) -> list[tuple[WalkScore, ...]]:
     """Drive whole walks as a device would, each model over the same pictures; stretches of one walk count as one.
 
     courses: (course, group); returns the walks of each model
+    kept: of each model what it made of walks before, where that is kept
     """
     scored: list[dict[tuple[str, str], list[WalkScore]]] = [{} for _ in models]
+    known: Sequence[KeptWalks | None] = kept or [None] * len(models)
     for course, group in courses:
         walk, once = course.group if group == REAL else course.name, _read_once(course)
         try:
-            driven = [drive(model, once, PolicySettings(), DriveSettings(pictures=False)) for model in models]
+            driven = [_driven(model, once, before) for model, before in zip(models, known, strict=True)]
         except (DatasetError, MediaError) as error:
             progress(f"left out: {error}")
             continue
-        for walks, walked in zip(scored, driven, strict=True):
-            walks.setdefault((walk, group), []).append(scoring.walk_score(walked))
+        for walks, score in zip(scored, driven, strict=True):
+            walks.setdefault((walk, group), []).append(score)
     return [
         tuple(scoring.joined(parts, walk=walk, group=group) for (walk, group), parts in walks.items())
         for walks in scored
     ]
+
+
+def _driven(model: GuidanceModel, course: Course, before: KeptWalks | None) -> WalkScore:
+    """Raises: DatasetError, MediaError."""
+
+    def score() -> WalkScore:
+        return scoring.walk_score(drive(model, course, PolicySettings(), DriveSettings(pictures=False)))
+
+    return score() if before is None else before.score(course, score)
 
 
 def whole_walks(scores: Scores, group: str) -> dict[str, Any]:
@@ -307,18 +337,19 @@ def _scores(
     """
     use, champion = subject.base.intended_use, _champion(subject, bench.registry)
     bar = champion if champion is not None and (use == "demo" or champion.use != "demo") else None
-    models = [
-        GuidanceModel.load(folder, threads=bench.threads, allow_demo=True)
-        for folder in (subject.made.folder, *([bar.folder] if bar is not None else []))
-    ]
-    driven = walk_scores(models, _courses(subject, bench, learnt), progress=bench.progress)
+    folders = [subject.made.folder, *([bar.folder] if bar is not None else [])]
+    models = [GuidanceModel.load(folder, threads=bench.threads, allow_demo=True) for folder in folders]
+    kept = [bench.kept.walks(folder) for folder in folders] if bench.kept is not None else []
+    with bench.stages.stage("walks"):
+        driven = walk_scores(models, _courses(subject, bench, learnt), progress=bench.progress, kept=kept)
     scored = scoring.case_scores(ours, models[0].manifest.thresholds)
     candidate = Scores(subject.label.version, use, scored, driven[0], _named(models[0]))
     if champion is None:
         return candidate, None, []
     if bar is None:
         return candidate, Scores(champion.version, champion.use, ()), []
-    theirs = bench.answers(bar.folder, [answer.case for answer in ours])
+    with bench.stages.stage("champion's answers"):
+        theirs = bench.answers(bar.folder, [answer.case for answer in ours])
     scored = scoring.case_scores(theirs, models[1].manifest.thresholds)
     return candidate, Scores(bar.version, bar.use, scored, driven[1], _named(models[1])), theirs
 

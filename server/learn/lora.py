@@ -24,6 +24,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from server.evaluation.stages import Stages
 from server.learn import base_record, saves
 from server.learn.batches import Example
 from server.learn.features import Shown, TrainingSet, settle, tower
@@ -100,6 +101,7 @@ def train(
     *,
     masked: Sequence[Example] = (),
     progress: Progress = lambda text: None,
+    stages: Stages | None = None,
 ) -> Trained:
     """Train `base` in place and leave it merged; adapter and head are saved under `folder`/adapter.
 
@@ -125,7 +127,9 @@ def train(
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
     examples = [*fresh, *replay, *masked]
     shown = Shown.by(examples, frames=base.frames)
-    features = tower(guide, shown.tiles, base, folder / "features", progress=progress)
+    stages = stages or Stages()
+    with stages.stage("towers"):
+        features = tower(guide, shown.tiles, base, folder / "features", progress=progress)
     rows = TrainingSet(base, examples, shown, features, _order(len(fresh), len(replay), recipe, masked=len(masked)))
     losses = _Losses(recipe.steps, progress)
     optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
@@ -138,7 +142,8 @@ def train(
         callbacks=[losses, saves.Saves()],
     )
     _silence(trainer)
-    trainer.train(resume_from_checkpoint=_str(saves.last(folder / "steps")))
+    with stages.stage("train"):
+        trainer.train(resume_from_checkpoint=_str(saves.last(folder / "steps")))
     settle(base, features, but=range(len(examples) - len(masked), len(examples)))
     save_adapter(adapted, base, folder / "adapter", recipe, of_base)
     base.model.tie_weights()  # as they were; does nothing where the config does not say so

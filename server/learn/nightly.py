@@ -12,7 +12,6 @@ training from its last save, features from their file. Registered with its verdi
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -33,14 +32,16 @@ from server.dataset.folder import Dataset
 from server.dataset.masks import MaskFolder
 from server.dataset.sample_row import SampleRow
 from server.evaluation import answers as evaluate
+from server.evaluation.stages import Stages
 from server.eyes import by_name, packaged, ssd_tokens
 from server.eyes.backbone import Backbone
 from server.eyes.ssd_mobilenet import PRECISE
 from server.gate import golden
 from server.gate.judge import Bench, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of
+from server.gate.kept import Kept
 from server.gate.settings import Bounds
-from server.learn import examples, lineage, lora, masked, tasks, tonight, verdict
-from server.learn.batches import Example, Layout, drawn
+from server.learn import examples, lineage, lora, masked, replayed, tasks, tonight, verdict
+from server.learn.batches import Example, Layout
 from server.learn.settings import LearnSettings
 from server.learn.weak import BoxLabels
 from server.model import checkpoint as checkpoints
@@ -87,6 +88,8 @@ class Night:
     """Every rule as it was judged (server.gate.evidence.GateDecision)."""
     put_aside: tuple[str, ...] = ()
     """Files of the dataset that could not be read, one line each: the row, the file, what is wrong."""
+    stages: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Stage → {"seconds", "cpu_seconds"} of this run; of a night that was gone on with only what was left to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class _Job:
     started_s: float
     masks: Sequence[MaskFolder]
     """What teaches the ground; of a base without a ground head nothing does."""
+    stages: Stages
 
     @property
     def home(self) -> Path:
@@ -118,10 +122,12 @@ def retrain(
     progress: Progress = print,
     force: bool = False,
     clock: Clock | None = None,
+    stages: Stages | None = None,
 ) -> Night:
     """Run one night on the dataset under `home`.
 
     bounds: what its model is held to
+    stages: measures it, and may tell what it is at
     force: train also with fewer new rows than settings.new_rows_least
     raises: Transient where another night is running; ConfigError, DatasetError, BundleError, OSError
     """
@@ -136,7 +142,9 @@ def retrain(
         why = tonight.too_few(view.teaching, len(new), settings, force=force)
         if why is not None:
             return _finished(settled) if settled is not None else Night("skipped", (why,), champion=champion)
-        base = load_base(settings, home, progress)
+        stages = stages or Stages(clock)
+        with stages.stage("base"):
+            base = load_base(settings, home, progress)
         masks = _masks(base, settings, progress)
         recipe = lora.Recipe(
             rank=settings.rank,
@@ -146,14 +154,17 @@ def retrain(
             masks=settings.masks if masks else "",
             mask_pictures=settings.mask_pictures,
         )
-        rows = tonight.take(view, new, base=base, recipe=recipe)
+        with stages.stage("rows"):
+            rows = tonight.take(view, new, base=base, recipe=recipe)
         for line in rows.put_aside:
             progress(line)
         kept = {row.row_id for row in rows.view.rows}
         why = tonight.too_few(rows.teaching, sum(row.row_id in kept for row in new), settings, force=force)
         if why is not None:
             return Night("skipped", (why,), champion=champion, put_aside=rows.put_aside)
-        job = _Job(registry, rows, base, recipe, settings, bounds or Bounds(), progress, clock, started_s, masks)
+        job = _Job(
+            registry, rows, base, recipe, settings, bounds or Bounds(), progress, clock, started_s, masks, stages
+        )
         night = _train_and_judge(job)
         atomic.write_json(verdict.report(home, night.version), asdict(night))
         return night
@@ -200,10 +211,12 @@ def _train_and_judge(job: _Job) -> Night:
     learnt = lineage.samples(registry, champion)
     if job.masks:
         extra["masks"] = [{"layout": folder.layout, "licence": folder.licence} for folder in job.masks]
+    kept = Kept(job.home, threads=settings.threads)
     judged = judge(
         Subject(base, label, made, rows.view.rows, rows.view.teaching, extra, learnt),
-        Bench(registry, job.bounds, settings.threads, settings.gate_cases, job.progress),
+        Bench(registry, job.bounds, settings.threads, settings.gate_cases, job.progress, job.stages, kept),
     )
+    kept.close()
     seconds = round(job.clock.monotonic_s() - job.started_s, 1)
     night = Night(
         outcome=judged.decision.verdict,
@@ -221,6 +234,7 @@ def _train_and_judge(job: _Job) -> Night:
         champion_evaluation=judged.champion_figures,
         gate=judged.decision.to_dict(),
         put_aside=rows.put_aside,
+        stages=job.stages.to_dict(),
     )
     registry.add(
         made.folder,
@@ -249,11 +263,13 @@ def _train(job: _Job, work: Path) -> lora.Trained:
         most=recipe.draws(replay=bool(base.known)),
         boxes=None if detector is None else BoxLabels(detector.network, detector.names, layout),
     )
-    fresh = examples.examples(job.rows.view.folder, job.rows.teaching, layout, plan)
-    picked = masked.chosen(job.masks, recipe.mask_pictures, recipe.seed)
-    ground = masked.examples(picked, layout, seed=recipe.seed, progress=job.progress)
-    known = replay(base, layout, recipe, job.progress)
-    return lora.train(base, fresh, known, recipe, work, masked=ground, progress=job.progress)
+    with job.stages.stage("views"):
+        fresh = examples.examples(job.rows.view.folder, job.rows.teaching, layout, plan)
+        picked = masked.chosen(job.masks, recipe.mask_pictures, recipe.seed)
+        ground = masked.examples(picked, layout, seed=recipe.seed, progress=job.progress)
+    with job.stages.stage("replay"):
+        known = replay(base, layout, recipe, job.progress, cache=replayed.folder(job.home))
+    return lora.train(base, fresh, known, recipe, work, masked=ground, progress=job.progress, stages=job.stages)
 
 
 def _export(job: _Job, work: Path, *, champion: str, version: str, began_utc_s: float) -> tuple[MadeBundle, Label]:
@@ -267,7 +283,7 @@ def _export(job: _Job, work: Path, *, champion: str, version: str, began_utc_s: 
         job.settings.decoder_bits,
         objects_taught(job.rows.teaching),
     )
-    return make_bundles(base, plan, work, progress=job.progress), plan.label
+    return make_bundles(base, plan, work, progress=job.progress, stages=job.stages), plan.label
 
 
 def add_starter(home: Path, *, eyes: str = "packaged", progress: Progress = print, clock: Clock | None = None) -> str:
@@ -308,23 +324,27 @@ class BundlePlan:
     """Objects that it was taught beside those of its base."""
 
 
-def make_bundles(trained: Checkpoint, plan: BundlePlan, work: Path, *, progress: Progress) -> MadeBundle:
+def make_bundles(
+    trained: Checkpoint, plan: BundlePlan, work: Path, *, progress: Progress, stages: Stages | None = None
+) -> MadeBundle:
     """Export in float32 and quantise; compare both with PyTorch on held-out pictures. Raises: OSError, BundleError."""
     what, full, quantised = with_taught(exportable(trained), plan.taught), work / "float", work / "bundle"
-    shares = []
+    shares, stages, write = [], stages or Stages(), once(writer(trained))
     for folder in (full, quantised):
         atomic.remove_tree(folder)
-        manifest = export_bundle(
-            what,
-            plan.label,
-            folder,
-            golden_chunks=plan.chunks,
-            quantised=folder is quantised,
-            bits=plan.bits,
-            full=full if folder is quantised else None,
-            progress=progress,
-        )
-        shares.append(compare(folder, writer(trained), plan.moments).token_share)
+        with stages.stage("quantise" if folder is quantised else "export"):
+            manifest = export_bundle(
+                what,
+                plan.label,
+                folder,
+                golden_chunks=plan.chunks,
+                quantised=folder is quantised,
+                bits=plan.bits,
+                full=full if folder is quantised else None,
+                progress=progress,
+            )
+        with stages.stage("parity"):
+            shares.append(compare(folder, write, plan.moments).token_share)
         progress(f"{folder.name}: {shares[-1]:.1%} of tokens are PyTorch's, {manifest.size_bytes / 1e6:.1f} MB")
     return MadeBundle(quantised, full, shares[0], shares[1], manifest.size_bytes, len(plan.moments))
 
@@ -356,6 +376,18 @@ def writer(of: Checkpoint) -> Callable[[Given], Sequence[int]]:
         return guide.write(features, end_id=of.end_id, previous=previous, sound=heard)[0]
 
     return write
+
+
+def once(write: Callable[[Given], Sequence[int]]) -> Callable[[Given], Sequence[int]]:
+    """PyTorch answers each moment once, for all bundles that are compared with it. The moments must outlive this."""
+    said: dict[int, Sequence[int]] = {}
+
+    def written(given: Given) -> Sequence[int]:
+        if id(given) not in said:
+            said[id(given)] = write(given)
+        return said[id(given)]
+
+    return written
 
 
 def exportable(checkpoint: Checkpoint) -> Exportable:
@@ -397,14 +429,16 @@ def _notice(backbone: Backbone) -> str:
     return f"Contains weights of {name}. Licence: {backbone.licence or 'none stated by its publisher'}.\n"
 
 
-def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Progress) -> list[Example]:
+def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Progress, *, cache: Path) -> list[Example]:
     """What the base knew: fresh rendered frames for one trained on rendered walks, nothing for a field model, whose
-    past is the dataset itself."""
+    past is the dataset itself.
+
+    cache: where they are kept from night to night (server.learn.replayed)
+    """
     if not base.known:
         return []
-    progress(f"rendering {recipe.replay} frames to replay")
-    rng = np.random.default_rng([recipe.seed, recipe.replay])
-    return list(itertools.islice(drawn(rng, base.known, layout, walks_share=REPLAY_OF_WALKS), recipe.replay))
+    drawing = replayed.Drawing(tuple(base.known), layout, REPLAY_OF_WALKS, recipe.seed)
+    return replayed.frames(cache, drawing, recipe.replay, progress=progress)
 
 
 def load_base(settings: LearnSettings, home: Path, progress: Progress = print) -> Checkpoint:

@@ -46,6 +46,14 @@ class LearnSettings:
     """Rendered frames that are replayed beside the dataset (only for a base trained on rendered walks)."""
     decoder_bits: Literal[4, 8] = 8
     """Bits of the decoder's weights, 8 or 4: what is faster on the devices is measured on one (docs/learning.md)."""
+    teach_least: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
+    """Confirmed moments of a thing that no model has learnt from yet, from which on `teach now` takes it."""
+    teach_steps: Annotated[int, Meta(ge=1, le=1_000_000)] = 120
+    """Optimiser steps of `teach now`: half of a night's."""
+    teach_replay: Annotated[int, Meta(ge=0, le=1_000_000)] = 2000
+    """Rendered frames that `teach now` replays."""
+    teach_memory_mb: Annotated[int, Meta(ge=500, le=1_000_000)] = 6000
+    """Memory that `teach now` may take; beyond it ends, and nothing else does."""
     gate_cases: int = 600
     """Held-out rendered frames on which a demonstration model is compared with the champion."""
     threads: Annotated[int, Meta(ge=1, le=256)] = 2

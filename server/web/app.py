@@ -16,10 +16,11 @@ from starlette.staticfiles import StaticFiles
 from server.database.store import Store
 from server.dataset.folder import Dataset
 from server.releases.sheet import ModelSheet
-from server.web import api, media, page
+from server.web import api, media, page, teach
 from server.web.guard import Guard
 from server.web.page import PageRenderer
 from server.web.review import Reviews
+from server.web.teach import LessonsPort
 from shared.clock import Clock
 from shared.errors import WaycueError
 
@@ -42,6 +43,7 @@ def create_app(
     models: Callable[[], Sequence[ModelSheet]] = tuple,
     hosts: Sequence[str] = (),
     reviewer: str = "caregiver",
+    lessons: LessonsPort | None = None,
 ) -> FastAPI:
     """The application; serve it with uvicorn.
 
@@ -49,16 +51,19 @@ def create_app(
     models: every version and what it sees, for the page about that
     hosts: names besides the loopback ones that it answers to, without a port
     reviewer: who is written down as having decided, until there are accounts
+    lessons: what may be taught at once; None = there is no page for that
     """
     # Interactive documentation would load its scripts from another site.
     app = FastAPI(
         title="waycue review", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", telemetry=_NO_TELEMETRY
     )
     reviews = Reviews(store, dataset, clock, reviewer=reviewer)
-    pages = PageRenderer(model)
+    pages = PageRenderer(model, may_teach=lessons is not None)
     app.include_router(api.router(store, reviews, clock=clock, model=model))
     app.include_router(media.router(dataset.folder))
     app.include_router(page.router(store, reviews, pages, models))
+    if lessons is not None:
+        app.include_router(teach.router(pages, lessons))
     app.mount("/static", StaticFiles(directory=page.STATIC))
     _answer_errors(app, pages)
     app.add_middleware(Guard, hosts=hosts)

@@ -45,8 +45,9 @@ class DecisionForm(ReviewRequest):
 class PageRenderer:
     """Renders the templates."""
 
-    def __init__(self, model: Callable[[], str | None] | None) -> None:
-        self._model = model
+    def __init__(self, model: Callable[[], str | None] | None, *, may_teach: bool = False) -> None:
+        """may_teach: there is a page /teach"""
+        self._model, self._may_teach = model, may_teach
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -62,6 +63,7 @@ class PageRenderer:
         common = {
             "marks": self._marks,
             "model_version": (self._model() if self._model else None) or "",
+            "may_teach": self._may_teach,
             "max_text": wording.MAX_TEXT,
             "sentences": wording.sentences(),
         }

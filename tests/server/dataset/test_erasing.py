@@ -17,7 +17,7 @@ from sqlalchemy import insert, select
 
 from server import speech
 from server.database import store as db
-from server.dataset import wishes
+from server.dataset import derived, wishes
 from server.dataset.came import Came, Merged, RecordCame
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
@@ -410,3 +410,17 @@ def test_a_server_whose_disk_is_full_erases_though_it_takes_nothing_else(house: 
             answers[kind] = messages.decode(Ack, replies[-1][1]).state
     assert answers == {"chunk": "paused", "erase": "merged"}
     assert house.dataset.rows() == []
+
+
+def test_what_was_computed_from_moments_goes_with_the_first_that_is_erased(tmp_path: Path) -> None:
+    house = House(tmp_path / "home")
+    house.send(ONE)
+    answers, drawn = derived.folder(house.home) / "answers" / "a.json", house.home / "cache" / "replay" / "0000-125.npz"
+    for file in (answers, drawn):
+        atomic.write_bytes(file, b"kept")
+    assert erase(house, wish("pi-1-b00t-999999", number=7)).state == "merged"
+    assert answers.exists(), "nothing of it was here"
+    erase(house, wish(ONE.record.chunk_id))
+    assert not derived.folder(house.home).exists()
+    assert drawn.exists(), "a drawn frame shows nobody"
+    house.close()
