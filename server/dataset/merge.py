@@ -298,18 +298,12 @@ class _Batch:
         part = came.part
         if not topics.NAME.match(came.record_id) or part.kind not in objections.CONTENT:
             return Merged("refused", "not a part of a chunk or a correction")
-        there = came.path.exists()
         if self.erasures.known.name(came.key):
             came.path.unlink(missing_ok=True)
             return Merged("refused", wishes.REFUSED)
-        reason = self._objection(came) or (objections.wrong_content(part.kind, came.path) if there else None)
-        if reason is not None and not there and not self._dataset.has(part.kind, part.sha256):
-            # No bytes, no contradiction: of a sealed file that another worker merged meanwhile only its seal is known.
-            return Merged("gone")
+        reason = self._objection(came) or objections.wrong_content(part.kind, came.path)
         if reason is not None:
-            kept = self._set_aside(came) if there else ""
-            self._quarantine(came.key, part.kind, sha256=part.sha256, path=kept, reason=reason)
-            return Merged("refused", reason)
+            return self._refused(came, reason)
         try:
             relative = self._dataset.take(part.kind, part.sha256, source=came.path)
         except FileNotFoundError:
@@ -331,6 +325,16 @@ class _Batch:
         self._parts.append(row)
         self._changed[came.key] = None
         return Merged("merged")
+
+    def _refused(self, came: FileCame, reason: str) -> Merged:
+        """Put a file aside. No bytes, no contradiction: of a sealed file that another worker merged in that moment
+        only its seal is known."""
+        part, there = came.part, came.path.exists()
+        if not there and not self._dataset.has(part.kind, part.sha256):
+            return Merged("gone")
+        kept = self._set_aside(came) if there else ""
+        self._quarantine(came.key, part.kind, sha256=part.sha256, path=kept, reason=reason)
+        return Merged("refused", reason)
 
     def _objection(self, came: FileCame) -> str | None:
         """Why a part may not be merged; None where it may."""

@@ -44,9 +44,12 @@ def contradicting_part(merged: Mapping[str, Mapping[str, Any]], named: list[dict
 
 
 def wrong_content(kind: str, path: Path) -> str | None:
-    """Why a file is not what its kind says; None where it is."""
-    with open(path, "rb") as file:
-        head = file.read(12)
+    """Why a file is not what its kind says; None where it is, or is not there any more."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+    except FileNotFoundError:
+        return None
     looks_right = {
         "frame": head[:3] == b"\xff\xd8\xff",
         "audio": head[:4] == b"RIFF" and head[8:] == b"WAVE",

@@ -16,9 +16,10 @@ import json, sys, threading
 from device import heap
 from tests.faults.memory import c_heap
 settled = heap.settle() if sys.argv[1] == "settled" else None
-kept = []
+kept, together = [], threading.Barrier({THREADS})
 def work():
     bytearray({LARGE_BYTES})  # freed at once: from here on glibc takes such blocks from the heap
+    together.wait()  # threads that follow one another would share a heap
     passing = []
     for _ in range({ROUNDS}):
         passing.append(bytearray(b"x") * {LARGE_BYTES})

@@ -123,13 +123,13 @@ def test_the_last_minutes_are_forgotten_and_what_comes_after_is_kept(tmp_path: P
         {"t_s": 4.2, "action": "hold", "until_s": 5.5},
         {"t_s": 8.5, "action": "flag"},
         {"t_s": 8.7, "action": "forget"},
-        {"t_s": 9.9, "action": "forget"},
-        {"t_s": 11.0, "action": "flag"},
+        {"t_s": 12.9, "action": "forget"},
+        {"t_s": 14.0, "action": "flag"},
     )
-    done = run(tmp_path, StoryModel(nothing), walk=film(tmp_path, 14.0), buttons__script=str(script))
-    assert done.flags() == {5: ["wearer"]}
+    done = run(tmp_path, StoryModel(nothing), walk=film(tmp_path, 17.0), buttons__script=str(script))
+    assert done.flags() == {7: ["wearer"]}
     wish, again = [body for body in done.records.values() if "erase_id" in body]
-    assert (len(again["record_ids"]), again["to_s"] - wish["to_s"]) == (0, pytest.approx(1.2))
+    assert (len(again["record_ids"]), again["to_s"] - wish["to_s"]) == (0, pytest.approx(4.2))
     assert len(wish["record_ids"]) == 4, "two flagged chunks, the one before the second, and its correction"
     assert wish["to_s"] - wish["from_s"] == 300.0
     assert sorted(done.report["erased"]) == sorted(wish["record_ids"])

@@ -60,7 +60,7 @@ def told(walk: Walk) -> bool:
 
 def test_code_that_holds_the_interpreters_lock_is_a_hang(walk: Walk) -> None:
     fault_s = walk.now_s
-    walk.order("gil 3.2")
+    walk.order("gil 5")
     assert walk.heard_after_s(fault_s, Saying.STOPPED) <= PROMISED_S
 
 
