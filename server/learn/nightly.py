@@ -41,7 +41,7 @@ from server.eyes.ssd_mobilenet import PRECISE
 from server.gate import golden
 from server.gate.judge import Bench, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of
 from server.gate.settings import Bounds
-from server.learn import examples, lineage, lora, masked, presets, tonight, validation, verdict
+from server.learn import examples, lineage, lora, masked, presets, run_card, tonight, validation, verdict
 from server.learn.batches import Example, Layout, drawn
 from server.learn.features import boxes_of, cache_of
 from server.learn.settings import LearnSettings
@@ -134,7 +134,7 @@ def retrain(
     with tonight.single_flight(home), tonight.room(home), tonight.stoppable(progress) as progress:
         started_s = clock.monotonic_s()
         registry = Registry(home)
-        settled = verdict.settle(home, registry, progress)
+        settled = verdict.settle(home, registry, progress, now_s=clock.utc_s())
         champion = registry.champion() or ""
         view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred)
         new = _new_rows(view, registry, progress)
@@ -231,6 +231,19 @@ def _train_and_judge(job: _Job) -> Night:
         gate=judged.decision.to_dict(),
         put_aside=rows.put_aside,
     )
+    card = run_card.RunCard(
+        version,
+        base.name,
+        None if (preset := presets.chosen(settings)) is None else preset.licence,
+        rows.view.version,
+        rows.teaching,
+        trained,
+        judged.decision.verdict,
+        judged.decision.reasons,
+        judged.figures,
+        [folder.licence for folder in job.masks],
+    )
+    run_card.write(work / "adapter", card)
     registry.add(
         made.folder,
         parent=champion,

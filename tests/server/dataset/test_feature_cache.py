@@ -69,7 +69,7 @@ def test_what_was_not_used_for_the_longest_time_goes_first_and_the_bound_is_kept
     for number, file in enumerate(sorted(tmp_path.iterdir())):
         os.utime(file, (number, number))
     cache = opened(tmp_path, most_bytes=4 * one)
-    oldest = next(n for n in range(4) if piece(n).key in sorted(tmp_path.iterdir())[0].read_bytes().decode("latin1"))
+    oldest = next(n for n in range(4) if piece(n).key in min(tmp_path.iterdir()).read_bytes().decode("latin1"))
     assert cache.has(piece(oldest).key)
     cache.add([piece(9)], values(9))
     assert feature_cache.size_bytes(tmp_path) <= 4 * one

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ import torch
 from torch import Tensor
 
 from server.dataset import feature_cache
-from server.learn import lora, saves
+from server.learn import lora, run_card, saves
 from server.learn.features import cache_of
 from server.learn.lora import Recipe
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import HEAD_FILE, Checkpoint
 from tests.server.learn.parts import examples, save_field_checkpoint
+from tests.server.learn.test_rows import ROW
 
 RECIPE = Recipe(rank=4, alpha=8, steps=20, batch=6, rate=2e-2, head_rate=1e-2, replay=0, threads=1)
 
@@ -72,6 +74,22 @@ def test_the_adapter_is_kept_with_its_head_and_recipe(hub: Path, tmp_path: Path)
     assert {"adapter_config.json", "adapter_model.safetensors", HEAD_FILE, "recipe.json"} <= names
     assert json.loads((adapter / "recipe.json").read_text()) == asdict(recipe)
     assert json.loads((adapter / "adapter_config.json").read_text())["r"] == recipe.rank
+
+
+def test_plain_peft_loads_the_adapter_as_its_card_says(hub: Path, tmp_path: Path) -> None:
+    after, trained, _ = teach(hub, tmp_path / "night", replace(RECIPE, steps=4))
+    adapter = tmp_path / "night" / "adapter"
+    row = replace(ROW, ground_truth="Caution, pole on the left.")
+    card = run_card.RunCard("n1", str(hub), None, (7, "abc"), [row], trained, "trial", ["few walks"], {"recall": 0.5})
+    run_card.write(adapter, card)
+    said = (adapter / "README.md").read_text()
+    assert all(part in said for part in ("| pole | 1 |", "SHA-256 abc", "| recall | 0.500 |", "few walks", str(hub)))
+    code = said.partition("```python\n")[2].partition("```")[0].replace("PATH/TO/THIS/FOLDER", str(adapter))
+    found: dict[str, Any] = {}
+    exec(code, found)  # noqa: S102 (as its reader runs it)
+    merged = found["model"].state_dict()
+    named = {name: weight for name, weight in after.model.state_dict().items() if "text_model" in name}
+    assert all(torch.allclose(merged[name], weight, atol=1e-6) for name, weight in named.items())
 
 
 def test_features_are_computed_once_and_only_of_what_is_drawn(hub: Path, tmp_path: Path) -> None:
