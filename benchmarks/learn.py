@@ -3,8 +3,8 @@
     make bench NAME=learn                                  writes build/bench/learn.json
     .venv/bin/python -m benchmarks.learn --only rows --rows 100
 
-ratio.{starter,smolvlm256m}    samples a second, ours ÷ Trainer + peft without a cache: same base, rows, order, steps and
-                               seed; `first` with an empty cache, `later` with a full one, as on every later night
+ratio.{starter,smolvlm256m}    samples a second, ours ÷ Trainer + peft without a cache: same base, rows, order, steps
+                               and seed; `first` with an empty cache, `later` with a full one, as on later nights
 rows.{100,1000,10000}          seconds by stage, peak memory and disk; of 10,000 rows the tower is a stub that gives
                                random features of the right size, which the report says
 second_night_share             seconds of the night after 20 more rows ÷ of the first with 1,000, steps included;
