@@ -1,7 +1,7 @@
 """What a wearer has had erased: gone from database, logs, files and review, and refused when it comes again.
 
-    the wish is noted (database, records.jsonl) → its lines in both logs blanked → view removed → files deleted
-    → transaction committed
+    the wish is noted (database, records.jsonl) → its lines in both logs blanked → view removed → files deleted, and what
+    was computed of them → transaction committed
 
 All of it happens inside one transaction of `server.dataset.merge`, and again as a whole where it was cut short: the
 wish is acknowledged only afterwards, and one that is noted and not applied is applied by the next writer. Idempotent.
@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Text, and_, cast, delete, select, update
 
 from server.database import store as db
-from server.dataset import derived, record_log, sample_row, view, wishes
+from server.dataset import derived, feature_cache, record_log, sample_row, view, wishes
 from server.dataset.came import Merged
 from server.dataset.folder import Dataset
 from server.dataset.lookup import Key
@@ -130,6 +130,7 @@ def apply(connection: Connection, dataset: Dataset, home: Path, wish: EraseRecor
         path.unlink(missing_ok=True)
     if keys:
         derived.forget(home)
+    feature_cache.forget(home / feature_cache.FOLDER, {Path(path).stem for path in unused})
     table = db.erasures
     connection.execute(
         update(table).where(table.c.device == wish.device, table.c.erase_id == wish.erase_id).values(applied=True)

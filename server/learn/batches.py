@@ -69,6 +69,14 @@ def from_sentence(
     vocabulary.CLEAR, says that nothing is there. Any other sentence without an object ("Turn right.") says nothing of
     things: their weight is 0. The named object is weakly absent at other sides.
     """
+    hazards, known = known_of(text, layout)
+    tile, spec = fit_tile(image, layout.preprocessing), layout.preprocessing
+    earlier = None if previous is None else fit_tile(previous, spec)
+    return Example(tile, text or vocabulary.CLEAR, None, hazards, known, earlier, sound)
+
+
+def known_of(text: str, layout: Layout) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What a sentence says of each (object, side), and how much it knows of it: float32 [objects, sides] both."""
     hazards = np.zeros((len(layout.objects), len(vocabulary.SIDES_SEEN)), np.float32)
     known = np.zeros_like(hazards)
     slots = vocabulary.parse(text)
@@ -79,9 +87,7 @@ def from_sentence(
         known[row] = 0.3
         column = vocabulary.SIDES_SEEN.index(seen_side(slots.side))
         hazards[row, column] = known[row, column] = 1.0
-    tile, spec = fit_tile(image, layout.preprocessing), layout.preprocessing
-    earlier = None if previous is None else fit_tile(previous, spec)
-    return Example(tile, text or vocabulary.CLEAR, None, hazards, known, earlier, sound)
+    return hazards, known
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,63 +22,29 @@ import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
+from server.dataset.feature_cache import FeatureCache
 from server.evaluation.stages import Stages
-from server.learn import base_record, saves
+from server.learn import base_record, devices
 from server.learn.batches import Example
-from server.learn.features import Shown, TrainingSet, settle, tower
+from server.learn.features import TrainingSet, cache_of, prepare, settle_on
+from server.learn.recipe import Recipe
+from server.learn.saves import Saves, last
+from server.learn.validation import Validation, validated
+from server.learn.views import Joined, Rows, Views, views_of
+from server.learn.watching import Curves, Deadline, Losses
 from server.model import eyes_tower, sound
 from server.model.checkpoint import HEAD_FILE, Checkpoint
 from server.model.guide import Guide, LossWeights
 from shared import atomic
+from shared.clock import Clock, SystemClock
 
 LINEARS = r".*text_model\..*(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 ON_EYES = r".*vision_model\.encoder.*(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
 """The layers of a tower between frozen eyes and the connector: they adapt too, the eyes themselves do not."""
 CONNECTOR = r"modality_projection.proj"
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What a night does. The defaults are for the starter on two cores; a GPU may take more steps."""
-
-    rank: int = 16
-    """Rank of the adapters on the decoder's linear layers."""
-    alpha: int = 32
-    """Scale of the adapters: alpha / rank."""
-    steps: int = 240
-    """Optimiser steps."""
-    batch: int = 32
-    """Rows a step."""
-    rate: float = 2e-3
-    """Highest learning rate of the adapters."""
-    connector_rate: float = 5e-4
-    """Highest learning rate of the connector, in a parameter group of its own."""
-    head_rate: float = 2e-3
-    """Highest learning rate of the hazard head, and of the ground head."""
-    ear_rate: float = 2e-3
-    """Highest learning rate of what turns sound into something the decoder can use, where the model hears."""
-    new_share: float = 0.3
-    """Share of each batch that comes from the dataset; the rest replays what the base knew."""
-    masks: str = ""
-    """Folders of masks of the ground (LearnSettings.masks)."""
-    mask_pictures: int = 600
-    """Pictures of them, at most."""
-    mask_share: float = 0.15
-    """Share of each batch that comes from them, where there are any."""
-    variations: int = 24
-    """Views of each dataset picture: mirrored, brighter, shifted, noisier …"""
-    replay: int = 4000
-    """Rendered frames replayed, for a base that was trained on rendered walks."""
-    threads: int = 2
-    """CPU threads."""
-    seed: int = 7
-
-    def draws(self, *, replay: bool) -> int:
-        """How often a night draws a view of a dataset picture."""
-        return math.ceil(self.steps * self.batch * (self.new_share if replay else 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,72 +56,125 @@ class Trained:
     loss_last: float
     """Mean loss of the last tenth."""
     steps: int
+    """How many were taken: fewer where it stopped early or ran out of time."""
+    validation: tuple[Mapping[str, float], ...] = ()
+    """Of each epoch: step, eval_loss and eval_slot_f1 on rows that did not teach."""
+    drawn: int = 0
+    """Distinct places that the steps drew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a training may use beside its folder."""
+
+    cache: FeatureCache | None = None
+    """Features of earlier nights; None = a cache in the night's own folder."""
+    logs: Path | None = None
+    """Where TensorBoard finds its curves."""
+    seconds_most: float | None = None
+    """The training ends at the step at which it has taken so long."""
+    clock: Clock = field(default_factory=SystemClock)
+    stages: Stages = field(default_factory=Stages)
+    """Where its seconds are added up."""
 
 
 def train(
     base: Checkpoint,
-    fresh: Sequence[Example],
-    replay: Sequence[Example],
+    fresh: Views | Sequence[Example],
+    replay: Views | Sequence[Example],
     recipe: Recipe,
     folder: Path,
     *,
     masked: Sequence[Example] = (),
+    held: Views | Sequence[Example] = (),
+    around: Surroundings | None = None,
     progress: Progress = lambda text: None,
-    stages: Stages | None = None,
 ) -> Trained:
-    """Train `base` in place and leave it merged; adapter and head are saved under `folder`/adapter.
+    """Train `base` in place and leave it merged, on the CPU; adapter and head are saved under `folder`/adapter.
 
     fresh: the dataset's pictures with their variations; replay: what must not be forgotten; masked: what teaches the
-    ground alone
+    ground alone; held: what is held back to see how well it goes on
     A training that was cut off goes on from its last save under `folder`/steps.
-    raises: OSError
+    raises: OSError, ConfigError, DatasetError
     """
+    around = around or Surroundings()
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
     of_base = base_record.BaseRecord.of(base)
-    for parameter in base.model.parameters():
-        parameter.requires_grad_(False)
-    config = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        target_modules=targets(base),
-        modules_to_save=[CONNECTOR],
-        lora_dropout=0.0,
-    )
-    _untie(base)
-    adapted = get_peft_model(base.model, config)
+    stages = around.stages
+    cache = around.cache or cache_of(base, folder / "features", progress=progress)
+    device = devices.chosen(recipe.device)
+    adapted = adapt(base, recipe)
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
-    examples = [*fresh, *replay, *masked]
-    shown = Shown.by(examples, frames=base.frames)
-    stages = stages or Stages()
+    views = Joined([views_of(lot) for lot in (fresh, replay, masked, held)])
+    taught, first_held = len(fresh) + len(replay), len(views) - len(held)
+    order = _order(len(fresh), len(replay), recipe, masked=len(masked))
+    # What is familiar is fitted on all that was replayed, so of a base with eyes all of it is looked at.
+    wanted = [*order.tolist(), *(range(taught) if base.eyes is not None else ()), *range(first_held, len(views))]
     with stages.stage("towers"):
-        features = tower(guide, shown.tiles, base, folder / "features", progress=progress)
-    rows = TrainingSet(base, examples, shown, features, _order(len(fresh), len(replay), recipe, masked=len(masked)))
-    losses = _Losses(recipe.steps, progress)
+        prepared = prepare(guide, base, views, wanted, cache, folder=folder, progress=progress, device=device)
+    rows = TrainingSet(base, prepared, order)
+    losses = Losses(recipe.steps, progress)
+    callbacks = [losses, Saves(), Deadline(around.seconds_most, around.clock, progress)]
+    moments = fresh.moments if isinstance(fresh, Rows) else len(fresh)
+    epoch = recipe.epoch_steps(moments, replay=len(replay) > 0)
+    places = range(first_held, len(views))
+    checks = Validation(base, guide, rows, places, recipe, epoch_steps=epoch, folder=folder, progress=progress)
+    callbacks += [checks] if len(held) else []
+    callbacks += [Curves(around.logs)] if around.logs is not None else []
     optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
     trainer = Trainer(
         model=guide,
-        args=_arguments(folder, recipe),
+        args=_arguments(folder, recipe, device),
         train_dataset=rows,
         data_collator=rows.collate,
         optimizers=(optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(recipe.steps))),
-        callbacks=[losses, saves.Saves()],
+        callbacks=callbacks,
     )
     _silence(trainer)
     with stages.stage("train"):
-        trainer.train(resume_from_checkpoint=_str(saves.last(folder / "steps")))
-    settle(base, features, but=range(len(examples) - len(masked), len(examples)))
+        trainer.train(resume_from_checkpoint=_str(last(folder / "steps")))
+    steps, history = int(trainer.state.global_step), validated(trainer.state.log_history)
+    del trainer, optimiser
+    devices.bring_home(base, guide)
+    if len(held):
+        checks.restore_best(history)
+    settle_on(base, prepared, range(taught))
     save_adapter(adapted, base, folder / "adapter", recipe, of_base)
     base.model.tie_weights()  # as they were; does nothing where the config does not say so
     adapted.merge_and_unload()
+    base.model.activation_checkpointing_disable()
     guide.eval()
-    return Trained(losses.mean(first=True), losses.mean(first=False), recipe.steps)
+    drawn = len(np.unique(order))
+    return Trained(losses.mean(first=True), losses.mean(first=False), steps, history, drawn)
 
 
-def _arguments(folder: Path, recipe: Recipe) -> TrainingArguments:
+def adapt(base: Checkpoint, recipe: Recipe) -> Any:
+    """`base` with adapters on its layers, everything else frozen: peft's model around it, in place."""
+    for parameter in base.model.parameters():
+        parameter.requires_grad_(False)
+    layers = targets(base) + (rf"|.*{CONNECTOR}" if recipe.connector == "lora" else "")
+    config = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        target_modules=layers,
+        modules_to_save=[CONNECTOR] if recipe.connector == "full" else None,
+        lora_dropout=recipe.dropout,
+        use_dora=recipe.dora,
+        use_rslora=recipe.rslora,
+    )
+    _untie(base)
+    adapted = get_peft_model(base.model, config)
+    if recipe.gradient_checkpointing:
+        base.model.activation_checkpointing_enable()
+    return adapted
+
+
+def _arguments(folder: Path, recipe: Recipe, device: torch.device) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder / "steps"),
         per_device_train_batch_size=recipe.batch,
+        gradient_accumulation_steps=recipe.accumulate,
         max_steps=recipe.steps,
         learning_rate=recipe.rate,
         max_grad_norm=1.0,
@@ -163,7 +182,8 @@ def _arguments(folder: Path, recipe: Recipe) -> TrainingArguments:
         save_steps=max(1, recipe.steps // 4),
         report_to=[],
         disable_tqdm=True,
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=device.type == "cpu",
+        bf16=devices.bf16(device, recipe.precision),
         remove_unused_columns=False,
         label_names=[],
         seed=recipe.seed,
@@ -205,36 +225,25 @@ def save_adapter(adapted: Any, base: Checkpoint, folder: Path, recipe: Recipe, o
     atomic.move(temp, folder)
 
 
-class _Losses(TrainerCallback):
-    def __init__(self, steps: int, progress: Progress) -> None:
-        self._steps, self._progress, self._seen = steps, progress, list[float]()
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """What was logged before a save that is gone on from."""
-        self._seen = [float(logs["loss"]) for logs in state.log_history if "loss" in logs]
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if logs and "loss" in logs:
-            self._seen.append(float(logs["loss"]))
-            self._progress(f"LoRA step {state.global_step}/{self._steps}, loss {self._seen[-1]:.3f}")
-
-    def mean(self, *, first: bool) -> float:
-        count = max(1, len(self._seen) // 10)
-        part = self._seen[:count] if first else self._seen[-count:]
-        return sum(part) / max(1, len(part))
-
-
 def _order(fresh: int, replay: int, recipe: Recipe, *, masked: int = 0) -> NDArray[np.int64]:
-    """Which row comes when: `new_share` of the rows are fresh, drawn evenly; `mask_share` of all are masked instead."""
+    """Which place comes when: `new_share` of the rows are fresh, each before any comes again; the others replay, drawn
+    evenly; `mask_share` of all are masked instead."""
     rng = np.random.default_rng(recipe.seed)
-    count = recipe.steps * recipe.batch
+    count = recipe.steps * recipe.batch * recipe.accumulate
     share = recipe.new_share if replay else 1.0
     new = rng.random(count) < share
-    order = np.where(new, rng.integers(0, fresh, count), fresh + rng.integers(0, max(1, replay), count))
+    order = fresh + rng.integers(0, max(1, replay), count)
+    order[new] = _in_epochs(fresh, int(new.sum()), rng)
     if not masked:
         return order
     others = fresh + replay + rng.integers(0, masked, count)
     return np.where(rng.random(count) < recipe.mask_share, others, order)
+
+
+def _in_epochs(places: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """[draws], every place once before any comes again."""
+    epochs = [rng.permutation(places) for _ in range(-(-draws // max(1, places)))]
+    return np.concatenate([*epochs, np.empty(0, np.int64)])[:draws].astype(np.int64)
 
 
 def _groups(guide: Guide, recipe: Recipe) -> list[dict[str, Any]]:
@@ -252,7 +261,7 @@ def _groups(guide: Guide, recipe: Recipe) -> list[dict[str, Any]]:
         groups.append({"params": list(guide.ground.parameters()), "lr": recipe.head_rate})
     if guide.ear is not None:
         groups.append({"params": [p for p in guide.ear.parameters() if p.requires_grad], "lr": recipe.ear_rate})
-    return groups
+    return [group for group in groups if group["params"]]
 
 
 def _schedule(steps: int) -> Callable[[int], float]:

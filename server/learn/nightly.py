@@ -28,6 +28,8 @@ from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
 from exporters.onnx.look import Seeing
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
+from server.dataset import feature_cache
+from server.dataset.feature_cache import FeatureCache
 from server.dataset.folder import Dataset
 from server.dataset.masks import MaskFolder
 from server.dataset.sample_row import SampleRow
@@ -40,8 +42,21 @@ from server.gate import golden
 from server.gate.judge import Bench, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of
 from server.gate.kept import Kept
 from server.gate.settings import Bounds
-from server.learn import examples, lineage, lora, masked, replayed, tasks, tonight, verdict
+from server.learn import (
+    examples,
+    lineage,
+    lora,
+    masked,
+    presets,
+    replayed,
+    run_card,
+    tasks,
+    tonight,
+    validation,
+    verdict,
+)  # fmt: skip
 from server.learn.batches import Example, Layout
+from server.learn.features import boxes_of, cache_of
 from server.learn.settings import LearnSettings
 from server.learn.weak import BoxLabels
 from server.model import checkpoint as checkpoints
@@ -58,6 +73,7 @@ EYES_STARTER_FOLDER = Path(__file__).parent / "starter_on_eyes"
 REPLAY_OF_WALKS = 0.4
 CALIBRATION_PICTURES = 60
 OVERTAKEN = "overtaken"
+TENSORBOARD = "tensorboard"
 SEES_FROM_ROWS = 5
 """From so many confirmed moments of a thing on, a night's model is one that sees it; its evaluation says how well."""
 Progress = Callable[[str], None]
@@ -107,6 +123,7 @@ class _Job:
     started_s: float
     masks: Sequence[MaskFolder]
     """What teaches the ground; of a base without a ground head nothing does."""
+    cache: FeatureCache
     stages: Stages
 
     @property
@@ -135,7 +152,7 @@ def retrain(
     with tonight.single_flight(home), tonight.room(home), tonight.stoppable(progress) as progress:
         started_s = clock.monotonic_s()
         registry = Registry(home)
-        settled = verdict.settle(home, registry, progress)
+        settled = verdict.settle(home, registry, progress, now_s=clock.utc_s())
         champion = registry.champion() or ""
         view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred)
         new = _new_rows(view, registry, progress)
@@ -146,14 +163,9 @@ def retrain(
         with stages.stage("base"):
             base = load_base(settings, home, progress)
         masks = _masks(base, settings, progress)
-        recipe = lora.Recipe(
-            rank=settings.rank,
-            steps=settings.steps,
-            replay=settings.replay,
-            threads=settings.threads,
-            masks=settings.masks if masks else "",
-            mask_pictures=settings.mask_pictures,
-        )
+        cache = _cache(home, view, base, settings, progress)
+        values = presets.recipe_values(settings, rows=len(view.teaching), replay=bool(base.known), fits=cache.capacity)
+        recipe = lora.Recipe(**{**values, "masks": settings.masks if masks else ""})
         with stages.stage("rows"):
             rows = tonight.take(view, new, base=base, recipe=recipe)
         for line in rows.put_aside:
@@ -163,11 +175,20 @@ def retrain(
         if why is not None:
             return Night("skipped", (why,), champion=champion, put_aside=rows.put_aside)
         job = _Job(
-            registry, rows, base, recipe, settings, bounds or Bounds(), progress, clock, started_s, masks, stages
+            registry, rows, base, recipe, settings, bounds or Bounds(), progress, clock, started_s, masks, cache, stages
         )
         night = _train_and_judge(job)
         atomic.write_json(verdict.report(home, night.version), asdict(night))
         return night
+
+
+def _cache(
+    home: Path, view: tonight.DatasetView, base: Checkpoint, settings: LearnSettings, progress: Progress
+) -> FeatureCache:
+    """What earlier nights computed, without pictures that are no longer in the dataset. Raises: OSError."""
+    folder = home / feature_cache.FOLDER
+    feature_cache.keep_only(folder, {Path(row.frame_path).stem for row in view.rows})
+    return cache_of(base, folder, most_bytes=round(settings.features_gb * 1e9), progress=progress)
 
 
 def _masks(base: Checkpoint, settings: LearnSettings, progress: Progress) -> Sequence[MaskFolder]:
@@ -236,6 +257,19 @@ def _train_and_judge(job: _Job) -> Night:
         put_aside=rows.put_aside,
         stages=job.stages.to_dict(),
     )
+    card = run_card.RunCard(
+        version,
+        base.name,
+        None if (preset := presets.chosen(settings)) is None else preset.licence,
+        rows.view.version,
+        rows.teaching,
+        trained,
+        judged.decision.verdict,
+        judged.decision.reasons,
+        judged.figures,
+        [folder.licence for folder in job.masks],
+    )
+    run_card.write(work / "adapter", card)
     registry.add(
         made.folder,
         parent=champion,
@@ -262,14 +296,22 @@ def _train(job: _Job, work: Path) -> lora.Trained:
         senses=senses_of(base),
         most=recipe.draws(replay=bool(base.known)),
         boxes=None if detector is None else BoxLabels(detector.network, detector.names, layout),
+        found=None if detector is None else boxes_of(base, job.home / feature_cache.FOLDER, progress=job.progress),
     )
+    folder = job.rows.view.folder
     with job.stages.stage("views"):
-        fresh = examples.examples(job.rows.view.folder, job.rows.teaching, layout, plan)
+        teaching, held = validation.split(job.rows.teaching, recipe.held_share)
+        fresh = examples.examples(folder, teaching, layout, plan)
+        judged = examples.examples(folder, held, layout, replace(plan, variations=1, most=None))
         picked = masked.chosen(job.masks, recipe.mask_pictures, recipe.seed)
         ground = masked.examples(picked, layout, seed=recipe.seed, progress=job.progress)
     with job.stages.stage("replay"):
         known = replay(base, layout, recipe, job.progress, cache=replayed.folder(job.home))
-    return lora.train(base, fresh, known, recipe, work, masked=ground, progress=job.progress, stages=job.stages)
+    logs = job.home / "nights" / TENSORBOARD / work.name
+    around = lora.Surroundings(job.cache, logs, job.settings.hours_most * 3600, job.clock, job.stages)
+    return lora.train(
+        base, fresh, known, recipe, work, masked=ground, held=judged, around=around, progress=job.progress
+    )
 
 
 def _export(job: _Job, work: Path, *, champion: str, version: str, began_utc_s: float) -> tuple[MadeBundle, Label]:

@@ -28,10 +28,56 @@ class LearnSettings:
     shows what was confirmed of it. Off: none of them."""
     new_rows_least: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
     """Skip the night when fewer verified rows than this are new since the last trained version."""
+    preset: Literal["auto", "starter", "smolvlm2-256m", "smolvlm2-500m"] = "auto"
+    """Values for the settings of the recipe below that are left at their defaults: those that fit a base. auto: by the
+    name of the base."""
+    epochs: Annotated[float, Meta(gt=0, le=1000)] = 2.0
+    """How often each verified row is drawn in a night, each time in another view, within steps and steps_most."""
     steps: Annotated[int, Meta(ge=1, le=1_000_000)] = 240
-    """Optimiser steps of a night."""
+    """Optimiser steps of a night, at least."""
+    steps_most: Annotated[int, Meta(ge=1, le=1_000_000)] = 960
+    """Optimiser steps of a night, at most: rows that are not drawn in one night are in the next."""
+    hours_most: Annotated[float, Meta(gt=0, le=168)] = 8.0
+    """A training that takes longer ends at the step that it is at, and its model is judged as it is then."""
+    batch: Annotated[int, Meta(ge=1, le=4096)] = 32
+    """Rows of one forward pass."""
+    accumulate: Annotated[int, Meta(ge=1, le=1024)] = 1
+    """Forward passes of one step: smaller ones need less memory."""
     rank: Annotated[int, Meta(ge=1, le=1024)] = 16
     """Rank of the LoRA adapters."""
+    alpha: Annotated[int, Meta(ge=1, le=4096)] = 32
+    """Scale of the adapters: alpha / rank."""
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """Share of an adapter's inputs that is left out, by lot, while it learns."""
+    dora: bool = False
+    """Adapters that learn direction and length apart (DoRA)."""
+    rslora: bool = False
+    """Adapters scaled by alpha / √rank (rsLoRA)."""
+    connector: Literal["full", "lora", "frozen"] = "full"
+    """How the connector learns: all of its weights, through an adapter, or not at all."""
+    rate: Annotated[float, Meta(gt=0, le=1)] = 2e-3
+    """Highest learning rate of the adapters."""
+    connector_rate: Annotated[float, Meta(gt=0, le=1)] = 5e-4
+    """Highest learning rate of the connector."""
+    head_rate: Annotated[float, Meta(gt=0, le=1)] = 2e-3
+    """Highest learning rate of the hazard head and the ground head."""
+    new_share: Annotated[float, Meta(gt=0, le=1)] = 0.3
+    """Share of the drawn pictures that is the dataset's, where the rest replays what the base knew."""
+    variations: Annotated[int, Meta(ge=1, le=1000)] = 24
+    """Views of each picture that there are to draw from."""
+    held_share: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
+    """Share of the verified rows, from 50 on, that does not teach but shows after every epoch how well it goes on."""
+    patience: Annotated[int, Meta(ge=1, le=1000)] = 3
+    """The training stops after so many epochs in a row without a lower loss on them."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where a night trains. auto: on the GPU, where there is one."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Of products while it trains; weights stay in float32. auto: bf16 on a GPU that can, else float32."""
+    gradient_checkpointing: bool = False
+    """Compute activations again instead of keeping them: less memory, a third more time."""
+    features_gb: Annotated[float, Meta(gt=0, le=100_000)] = 4.0
+    """Gigabytes of what the frozen networks made of pictures that are kept across nights. What was not used for the
+    longest time goes first."""
     teacher: str = ""
     """Larger networks on the server that propose what should have been said (`samples propose`): "packaged" (the eyes
     of `models add eyes`), a detector's or depth model's name on the hub, or a folder; several with commas."""

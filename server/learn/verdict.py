@@ -21,6 +21,8 @@ from shared import atomic
 from shared.errors import BundleError, Refused
 
 BEGUN = "night.json"
+KEPT_S = 7 * 24 * 3600.0
+"""Work of a night that was cut off and that no later one went on with."""
 _WORK = re.compile(r"[0-9a-f]{16}")
 
 
@@ -38,14 +40,17 @@ def report(home: Path, version: str) -> Path:
     return home / "nights" / f"{version}.json"
 
 
-def settle(home: Path, registry: Registry, progress: Callable[[str], None]) -> Settled | None:
+def settle(
+    home: Path, registry: Registry, progress: Callable[[str], None], *, now_s: float | None = None
+) -> Settled | None:
     """Finish what an earlier night came to and did not carry out. Returns the newest of such nights.
 
     A version that was accepted is promoted only where the champion is still the one that it was judged against.
+    now_s: UTC; with it, the work of nights that nobody went on with for KEPT_S is deleted
     raises: OSError
     """
     registry.recover()
-    _sweep(home / "nights", {model.version for model in registry.list()})
+    _sweep(home / "nights", {model.version for model in registry.list()}, now_s)
     ever = {change.new for change in registry.log() if change.name == CHAMPION}
     newest = None
     for model in registry.list():
@@ -76,20 +81,23 @@ def clear(home: Path, *, keep: str) -> None:
         atomic.remove_trees(path for path in folder.iterdir() if _WORK.fullmatch(path.name) and path.name != keep)
 
 
-def _sweep(nights: Path, registered: set[str]) -> None:
-    """Delete the work of nights that were registered: there is nothing to go on with."""
+def _sweep(nights: Path, registered: set[str], now_s: float | None) -> None:
+    """Delete the work of nights that were registered, or abandoned: there is nothing to go on with."""
     if not nights.is_dir():
         return
     atomic.remove_leftovers(nights)
-    atomic.remove_trees(work for work in nights.iterdir() if _WORK.fullmatch(work.name) and _made(work) in registered)
+    works = [work for work in nights.iterdir() if _WORK.fullmatch(work.name)]
+    atomic.remove_trees(work for work in works if _done(work, registered, now_s))
 
 
-def _made(work: Path) -> str:
-    """The version that a night's folder was for, as tonight.begin wrote it down."""
+def _done(work: Path, registered: set[str], now_s: float | None) -> bool:
+    """By what tonight.begin wrote down; a folder without it is as old as its file system says."""
     try:
-        return str(json.loads((work / BEGUN).read_bytes())["version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        begun = json.loads((work / BEGUN).read_bytes())
+        version, began_s = str(begun["version"]), float(begun.get("began_utc_s", work.stat().st_mtime))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        version, began_s = "", work.stat().st_mtime
+    return version in registered or (now_s is not None and now_s - began_s > KEPT_S)
 
 
 def _promote(registry: Registry, model: RegisteredModel, progress: Callable[[str], None]) -> None:

@@ -152,10 +152,10 @@ class Guide(nn.Module):
         sound: Tensor | None = None,
     ) -> list[list[int]]:
         """Greedy answers (ids, no end token) for features [b, p, d]. Plain and slow: the reference for parity."""
-        answers = torch.empty((len(features), 0), dtype=torch.long)
-        done = torch.zeros(len(features), dtype=torch.bool)
+        answers = torch.empty((len(features), 0), dtype=torch.long, device=features.device)
+        done = torch.zeros(len(features), dtype=torch.bool, device=features.device)
         for _ in range(most):
-            padded = torch.cat([answers, torch.zeros((len(features), 1), dtype=torch.long)], dim=1)
+            padded = torch.cat([answers, torch.zeros_like(done, dtype=torch.long)[:, None]], dim=1)
             last = self.answer_logits(features, padded, previous=previous, sound=sound)[:, -1].argmax(-1)
             answers = torch.cat([answers, last[:, None]], dim=1)
             done |= last == end_id

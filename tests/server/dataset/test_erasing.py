@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -17,8 +18,9 @@ from sqlalchemy import insert, select
 
 from server import speech
 from server.database import store as db
-from server.dataset import derived, wishes
+from server.dataset import derived, feature_cache, wishes
 from server.dataset.came import Came, Merged, RecordCame
+from server.dataset.feature_cache import FeatureCache, Piece
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
 from server.ingest.ingest import Ingest
@@ -95,6 +97,20 @@ def test_moments_of_a_time_are_gone_from_logs_database_files_and_review_and_othe
     kept = [line for line in untouched if TWO.record.chunk_id.encode() not in line]
     assert [line for line in house.dataset.log.read_bytes().splitlines() if b'"erased"' not in line] == kept
     assert check(house.home, ManualClock()).findings == ()
+
+
+def test_what_networks_made_of_an_erased_picture_is_gone_from_the_feature_cache(house: House) -> None:
+    house.send_all([ONE, TWO])
+    folder = house.home / feature_cache.FOLDER
+    pictures = {row.sample_id: Path(row.frame_path).stem for row in house.dataset.rows()}
+    for sample_id, picture in pictures.items():
+        cache = FeatureCache(folder, "abc", shape=(8,))
+        cache.add([Piece(f"{sample_id}:{n}", picture) for n in range(3)], np.ones((3, 8), np.float16))
+    erase(house, wish(TWO.record.chunk_id))
+    left = FeatureCache(folder, "abc", shape=(8,))
+    assert left.has(f"{ONE.record.chunk_id}:2")
+    assert not left.has(f"{TWO.record.chunk_id}:0")
+    assert pictures[TWO.record.chunk_id].encode() not in everything(house)
 
 
 def test_a_wish_twice_is_one_and_its_id_for_another_is_refused(house: House) -> None:

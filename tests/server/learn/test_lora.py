@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from server.learn import lora, saves
+from server.dataset import feature_cache
+from server.learn import lora, run_card, saves
+from server.learn.features import cache_of
 from server.learn.lora import Recipe
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import HEAD_FILE, Checkpoint
 from tests.server.learn.parts import examples, save_field_checkpoint
+from tests.server.learn.test_rows import ROW
 
 RECIPE = Recipe(rank=4, alpha=8, steps=20, batch=6, rate=2e-2, head_rate=1e-2, replay=0, threads=1)
 
@@ -72,16 +76,80 @@ def test_the_adapter_is_kept_with_its_head_and_recipe(hub: Path, tmp_path: Path)
     assert json.loads((adapter / "adapter_config.json").read_text())["r"] == recipe.rank
 
 
-def test_features_are_computed_once(hub: Path, tmp_path: Path) -> None:
-    short = Recipe(**{**asdict(RECIPE), "steps": 4})
-    _, _, first = teach(hub, tmp_path / "night", short)
+def test_plain_peft_loads_the_adapter_as_its_card_says(hub: Path, tmp_path: Path) -> None:
+    after, trained, _ = teach(hub, tmp_path / "night", replace(RECIPE, steps=4))
+    adapter = tmp_path / "night" / "adapter"
+    row = replace(ROW, ground_truth="Caution, pole on the left.")
+    card = run_card.RunCard("n1", str(hub), None, (7, "abc"), [row], trained, "trial", ["few walks"], {"recall": 0.5})
+    run_card.write(adapter, card)
+    said = (adapter / "README.md").read_text()
+    assert all(part in said for part in ("| pole | 1 |", "SHA-256 abc", "| recall | 0.500 |", "few walks", str(hub)))
+    code = said.partition("```python\n")[2].partition("```")[0].replace("PATH/TO/THIS/FOLDER", str(adapter))
+    found: dict[str, Any] = {}
+    exec(code, found)  # noqa: S102 (as its reader runs it)
+    merged = found["model"].state_dict()
+    named = {name: weight for name, weight in after.model.state_dict().items() if "text_model" in name}
+    assert all(torch.allclose(merged[name], weight, atol=1e-6) for name, weight in named.items())
+
+
+def test_features_are_computed_once_and_only_of_what_is_drawn(hub: Path, tmp_path: Path) -> None:
+    short = Recipe(**{**asdict(RECIPE), "steps": 4, "new_share": 0.1, "batch": 3})
+    _, trained, first = teach(hub, tmp_path / "night", short)
     (file,) = (tmp_path / "night" / "features").iterdir()
-    made = file.stat().st_mtime_ns
-    _, _, second = teach(hub, tmp_path / "night", short)
-    assert any("tower features 12/12" in text for text in first)
+    made = file.stat().st_ino
+    _, again, second = teach(hub, tmp_path / "night", short)
+    assert trained == again
+    assert trained.drawn < 12
+    assert f"tower features {trained.drawn}/{trained.drawn}" in first
     assert not any("tower features" in text for text in second)
     assert [*file.parent.iterdir()] == [file]
-    assert file.stat().st_mtime_ns == made
+    assert file.stat().st_ino == made
+
+
+def test_a_night_reads_the_features_of_nights_before_it(hub: Path, tmp_path: Path) -> None:
+    base, short = checkpoints.load(hub), replace(RECIPE, steps=8)
+    cache = cache_of(base, tmp_path / "features")
+    rows = examples(13, base)
+    around = lora.Surroundings(cache=cache)
+    lora.train(base, rows[:8], rows[8:12], short, tmp_path / "one", around=around)
+    said: list[str] = []
+    again = checkpoints.load(hub)
+    around = lora.Surroundings(cache=cache_of(again, tmp_path / "features"))
+    lora.train(again, rows[:6], rows[8:12], short, tmp_path / "two", around=around, progress=said.append)
+    assert [text for text in said if text.startswith("tower features")] == []
+    third = checkpoints.load(hub)
+    around = lora.Surroundings(cache=cache_of(third, tmp_path / "features"))
+    lora.train(third, [*rows[:8], rows[12]], rows[8:12], short, tmp_path / "three", around=around, progress=said.append)
+    assert [text for text in said if text.startswith("tower features")] == ["tower features 1/1"]
+
+
+def test_tower_features_that_were_cut_go_on_in_the_middle_and_to_the_same_bytes(hub: Path, tmp_path: Path) -> None:
+    """Batches are those of the undisturbed night, whatever the cache holds of them."""
+    short = replace(RECIPE, steps=4, new_share=0.5)
+
+    def run(name: str, stop: str | None) -> tuple[Checkpoint, list[str]]:
+        base, said = checkpoints.load(hub), list[str]()
+        rows = examples(12, base)
+
+        def progress(text: str) -> None:
+            said.append(text)
+            if stop is not None and text.startswith(stop):
+                raise InterruptedError
+
+        cache = cache_of(base, tmp_path / name / "features")
+        around = lora.Surroundings(cache=cache)
+        lora.train(base, rows[:8], rows[8:], short, tmp_path / name, around=around, progress=progress)
+        return base, said
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feature_cache, "SHARD_BYTES", 3 * cache_of(checkpoints.load(hub), tmp_path / "x").value_bytes)
+        whole, first = run("whole", None)
+        with pytest.raises(InterruptedError):
+            run("cut", "tower features 6/")
+        resumed, second = run("cut", None)
+    assert next(text for text in first if text.startswith("tower features")).startswith("tower features 3/")
+    assert next(text for text in second if text.startswith("tower features")).startswith("tower features 9/")
+    assert same(dict(whole.model.state_dict()), dict(resumed.model.state_dict()))
 
 
 def test_a_training_that_was_cut_goes_on_to_the_same_end(hub: Path, tmp_path: Path) -> None:
@@ -109,7 +177,7 @@ def test_a_training_that_was_cut_goes_on_to_the_same_end(hub: Path, tmp_path: Pa
     assert torch.equal(resumed.head.bias, whole.head.bias)
 
 
-@pytest.mark.parametrize("left", ["empty", "unmarked", "torn", "renamed"])
+@pytest.mark.parametrize("left", ["first", "empty", "unmarked", "torn", "renamed"])
 def test_a_save_that_a_kill_left_half_done_is_dropped(hub: Path, tmp_path: Path, left: str) -> None:
     recipe = Recipe(**{**asdict(RECIPE), "steps": 4})
     whole, _, _ = teach(hub, tmp_path / "whole", recipe)
@@ -117,7 +185,10 @@ def test_a_save_that_a_kill_left_half_done_is_dropped(hub: Path, tmp_path: Path,
     shutil.copytree(tmp_path / "whole" / "steps", steps)
     (save,) = steps.iterdir()
     half = steps / "checkpoint-9"
-    if left == "empty":
+    if left == "first":  # killed right after the folder of the very first save was made
+        shutil.rmtree(save)
+        (steps / "checkpoint-1").mkdir()
+    elif left == "empty":
         half.mkdir()
     elif left == "unmarked":
         shutil.copytree(save, half)

@@ -44,10 +44,13 @@ def silent(text: str) -> None:
     del text
 
 
+RATES = ("rate", "connector_rate", "head_rate")
+
+
 def learn_at(rate: float, patch: pytest.MonkeyPatch) -> None:
-    """The same night at other learning rates, which the settings do not offer."""
+    """The same night at other learning rates."""
     recipe = lora.Recipe
-    patch.setattr(lora, "Recipe", lambda **given: recipe(**given, rate=rate, connector_rate=rate, head_rate=rate))
+    patch.setattr(lora, "Recipe", lambda **given: recipe(**{**given, **dict.fromkeys(RATES, rate)}))
 
 
 @pytest.fixture(scope="module", autouse=True)

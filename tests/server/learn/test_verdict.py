@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,17 @@ def test_the_work_of_a_registered_night_is_cleared_and_that_of_an_unfinished_one
     (nights / f"{'d' * 16}.gone").mkdir()
     settle(registry)
     assert sorted(path.name for path in nights.iterdir()) == ["b" * 16, "c" * 16, "n1.json"]
+
+
+def test_the_work_of_a_night_that_nobody_went_on_with_is_deleted_after_a_week(registry: Registry) -> None:
+    nights, now_s = registry.home / "nights", 1e9
+    for name, age_s in (("a" * 16, verdict.KEPT_S + 60), ("b" * 16, verdict.KEPT_S - 60)):
+        (nights / name).mkdir(parents=True)
+        (nights / name / verdict.BEGUN).write_text(json.dumps({"version": name, "began_utc_s": now_s - age_s}))
+    (nights / ("c" * 16)).mkdir()
+    os.utime(nights / ("c" * 16), (now_s - 2 * verdict.KEPT_S,) * 2)
+    verdict.settle(registry.home, registry, lambda text: None, now_s=now_s)
+    assert sorted(path.name for path in nights.iterdir()) == ["b" * 16]
 
 
 def test_what_other_nights_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
