@@ -1,7 +1,7 @@
 """What a wearer has had erased: gone from database, logs, files and review, and refused when it comes again.
 
-    the wish is noted (database, records.jsonl) → its lines in both logs blanked → view removed → files deleted, and what
-    was computed of them → transaction committed
+    the wish is noted (database, records.jsonl) → its lines in both logs blanked → view removed → files deleted, and
+    what was computed of them → transaction committed
 
 All of it happens inside one transaction of `server.dataset.merge`, and again as a whole where it was cut short: the
 wish is acknowledged only afterwards, and one that is noted and not applied is applied by the next writer. Idempotent.
