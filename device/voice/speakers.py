@@ -75,6 +75,8 @@ class Speakers:
         self._ends_at_s: float | None = None
         self._heard: list[VoiceEvent] = []
         self._called_s = 0.0
+        self._missed = 0
+        """Looks of `watch` since PortAudio last asked for samples."""
         self._underruns = 0
         """Since the last watch, while something was said."""
         self._buffering = Buffering()
@@ -105,7 +107,8 @@ class Speakers:
 
     @property
     def _is_called(self) -> bool:
-        return self._clock.monotonic_s() - self._called_s <= DEAD_AFTER_S
+        """Two looks in vain are needed, too: after a stall of this whole process the card is not to blame."""
+        return self._clock.monotonic_s() - self._called_s <= DEAD_AFTER_S or self._missed < 2
 
     @property
     def hangs(self) -> bool:
@@ -133,6 +136,7 @@ class Speakers:
         """Look whether this output is still there, whether there is a better one, and how it stutters."""
         with self._lock:
             underruns, self._underruns = self._underruns, 0
+            self._missed += 1
         before_s, now_s = self._buffering.buffer_s, self._clock.monotonic_s()
         self._buffering = buffering.step(self._buffering, underruns, now_s)
         if self._buffering.buffer_s != before_s:
@@ -284,7 +288,7 @@ class Speakers:
             for device in devices:
                 try:
                     self._stream = self._opened(sounddevice, device, most_channels, first_hz)
-                    self._called_s = self._clock.monotonic_s()
+                    self._called_s, self._missed = self._clock.monotonic_s(), 0
                     self._stream.start()
                     return
                 except (sounddevice.PortAudioError, ValueError) as error:
@@ -341,7 +345,7 @@ class Speakers:
         delay_s = min(max(0.0, time.outputBufferDacTime - time.currentTime), MOST_DELAY_S)
         with self._lock:
             self._underruns += bool(status.output_underflow) and self._utterance is not None
-            self._called_s = now_s
+            self._called_s, self._missed = now_s, 0
             speech, over = self._left[:frames], self._over[:frames]
             block = np.zeros((frames, speech.shape[1]), np.int32)
             ramp = np.linspace(self._gain, self._wanted_gain, frames)  # a step in the middle of a vowel clicks

@@ -12,7 +12,7 @@ from device.moments.pausing import PAUSED, RESUMED
 from scripts.systemd_vm.stage import DEVICE, SETTINGS, KeyBox, Stage
 
 BOOT_S, START_S, ANSWER_S = 900.0, 1200.0, 120.0
-"""The processor is emulated: everything takes long, and sound that comes out of it stutters too much to be judged."""
+"""The processor is emulated: everything takes long. Its sound card was recorded silent, so captions are judged."""
 KEYBOARD, KEY, PIN = "QEMU QEMU USB Keyboard", "f1", 17
 BUTTONS = f"""
 keys = false

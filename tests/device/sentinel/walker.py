@@ -10,7 +10,7 @@ Writes "ready" to stdout once it guides. Lines on stdin:
     slow N      from now on looks compute for N seconds, each for LONGER_S more than the one before until they do
     camera      the camera's process hangs; its supervisor kills it after 3 s and starts another
     freeze N    the camera gives the same picture for N seconds
-    output      the sound card takes no more samples
+    output N    the sound card takes no more samples, and cannot be opened for N seconds
     voice N     hold the voice's lock for N seconds: whoever speaks hangs
     memory      take memory until the kernel kills the process
 """
@@ -34,6 +34,7 @@ from device.capture.live import LiveSource
 from device.capture.pipe import Outlet
 from device.capture.worker_process import Plan
 from shared.clock import SystemClock
+from shared.errors import MediaError
 from tests.device.agent import stage
 from tests.device.sentinel import memory
 
@@ -80,6 +81,11 @@ class HangingModel(stage.StoryModel):
             hashlib.sha256(WORK).digest()  # without the interpreter's lock, as ONNX Runtime
 
 
+def gone() -> None:
+    """In place of `Speakers._open`."""
+    raise MediaError("The sound card is gone.")
+
+
 def obey(line: str, agent: Agent, model: HangingModel, folder: Path) -> None:
     """One line of stdin."""
     what, _, rest = line.partition(" ")
@@ -98,7 +104,10 @@ def obey(line: str, agent: Agent, model: HangingModel, folder: Path) -> None:
         (folder / FREEZE).touch()
         threading.Timer(seconds, (folder / FREEZE).unlink).start()
     elif what == "output":
-        agent.parts.voice._sink._stream.abort()  # type: ignore[attr-defined]
+        sink = agent.parts.voice._sink
+        sink._open = gone  # type: ignore[attr-defined]
+        threading.Timer(seconds, lambda: delattr(sink, "_open")).start()
+        sink._stream.abort()  # type: ignore[attr-defined]
     elif what == "voice":
         with agent.parts.voice._lock:
             threading.Event().wait(seconds)
