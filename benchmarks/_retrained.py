@@ -27,6 +27,7 @@ from server.gate import golden
 from server.learn import lora
 from server.learn.batches import Layout
 from server.learn.nightly import STARTER_FOLDER, exportable, replay
+from server.learn.recipe import Recipe
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import Checkpoint
 from shared import bundle
@@ -65,7 +66,7 @@ def starter(folder: Path, progress: Progress) -> tuple[Pair, float]:
     chunks = golden.drawn(base)
     export_bundle(exportable(base), _label("starter-0", base), folder / "old", golden_chunks=chunks, progress=progress)
     before = {name: value.clone() for name, value in base.model.state_dict().items()}
-    recipe = lora.Recipe(steps=STEPS, replay=REPLAY)
+    recipe = Recipe(steps=STEPS, replay=REPLAY)
     known = replay(base, Layout.of(base), recipe, progress, cache=folder / "replay")
     lora.train(base, known[:FRESH], known[FRESH:], recipe, folder / "training", progress=lambda text: None)
     export_bundle(exportable(base), _label("starter-1", base), folder / "new", golden_chunks=chunks, progress=progress)
@@ -107,7 +108,7 @@ def smolvlm_256m(folder: Path, change: float, progress: Progress) -> Pair:
 
 def _disturb(base: Checkpoint, change: float) -> dict[str, NDArray[np.float32]]:
     """What a training leaves: LoRA matrices on the layers that a night trains, another connector and another head."""
-    recipe = lora.Recipe()
+    recipe = Recipe()
     config = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, target_modules=lora.targets(base))
     adapted = get_peft_model(base.model, config)
     adapter: dict[str, NDArray[np.float32]] = {}

@@ -138,7 +138,7 @@ def rows(count: str) -> dict[str, Any]:
     """A night of the starter with so many rows and an empty cache, without replay and export."""
     number = int(count)
     if stubbed := number >= 10_000:
-        features._seer = _stub  # type: ignore[attr-defined]
+        features._seer = _stub
     with tempfile.TemporaryDirectory(prefix="waycue-bench-") as place:
         folder = Path(place)
         taught = moments(folder / "dataset", number)
@@ -262,8 +262,8 @@ def moments(folder: Path, count: int) -> list[SampleRow]:
         _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(shot.image, cv2.COLOR_RGB2BGR))
         drawn.append((jpeg.tobytes(), shot.instruction))
     for number in range(count):
-        jpeg, text = drawn[number % len(drawn)]
-        (folder / "frames" / f"{number}.jpg").write_bytes(jpeg + number.to_bytes(8, "big"))  # behind the picture's end
+        data, text = drawn[number % len(drawn)]
+        (folder / "frames" / f"{number}.jpg").write_bytes(data + number.to_bytes(8, "big"))  # behind the picture's end
         found.append(_row(number, text))
     return found
 

@@ -43,6 +43,7 @@ from server.gate import golden
 from server.learn import eyes_bundle, lora
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
 from server.learn.nightly import exportable, replay, starter
+from server.learn.recipe import Recipe
 from server.model.checkpoint import Checkpoint
 from server.releases.registry import Registry
 from shared import atomic, bundle, vocabulary
@@ -211,7 +212,7 @@ def _starter(name: str, drives: Mapping[str, Shots], options: argparse.Namespace
     base = starter("packaged" if name.startswith("on_eyes") else "none", HOME, print)
     chunks = golden.drawn(base)
     if name.endswith("night"):
-        recipe = lora.Recipe(
+        recipe = Recipe(
             steps=options.steps, variations=options.variations, replay=options.replay, threads=options.threads
         )
         taught = [shots for drive, shots in drives.items() if drive != options.held_out]
@@ -228,7 +229,7 @@ def _work(options: argparse.Namespace) -> Path:
     return WORK / f"{options.held_out}-{options.steps}"
 
 
-def examples(taught: Sequence[Shots], layout: Layout, recipe: lora.Recipe) -> list[Example]:
+def examples(taught: Sequence[Shots], layout: Layout, recipe: Recipe) -> list[Example]:
     """Each picture as itself, in a mirror, and changed, as a night makes them of a dataset's rows."""
     out = []
     for number, shots in enumerate(taught):

@@ -9,6 +9,7 @@ from pathlib import Path
 from server.commands.opening import add_json, opened, print_json
 from server.dataset import surroundings
 from server.labelling import folder as label
+from server.labelling import lines as label_lines
 from server.review import coverage, coverage_page
 from server.review.coverage import Cell, Coverage
 from shared import atomic
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _of_folder(root: Path) -> list[Mapping[str, str]]:
     label.labelled(root)  # names what is missing in it
-    newest = {value["frame_path"]: value for _, value in label.lines(root)}
+    newest = {value["frame_path"]: value for _, value in label_lines.read(root / label.LOG_NAME)}
     return [{key: text for key, text in value.items() if isinstance(text, str)} for value in newest.values()]
 
 

@@ -122,20 +122,11 @@ def train(
     checks = Validation(base, guide, rows, places, recipe, epoch_steps=epoch, folder=folder, progress=progress)
     callbacks += [checks] if len(held) else []
     callbacks += [Curves(around.logs)] if around.logs is not None else []
-    optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
-    trainer = Trainer(
-        model=guide,
-        args=_arguments(folder, recipe, device),
-        train_dataset=rows,
-        data_collator=rows.collate,
-        optimizers=(optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(recipe.steps))),
-        callbacks=callbacks,
-    )
-    _silence(trainer)
+    trainer = _trainer(guide, rows, recipe, _arguments(folder, recipe, device), callbacks)
     with stages.stage("train"):
         trainer.train(resume_from_checkpoint=_str(last(folder / "steps")))
     steps, history = int(trainer.state.global_step), validated(trainer.state.log_history)
-    del trainer, optimiser
+    del trainer
     devices.bring_home(base, guide)
     if len(held):
         checks.restore_best(history)
@@ -143,10 +134,10 @@ def train(
     save_adapter(adapted, base, folder / "adapter", recipe, of_base)
     base.model.tie_weights()  # as they were; does nothing where the config does not say so
     adapted.merge_and_unload()
-    base.model.activation_checkpointing_disable()
+    model: Any = base.model
+    model.activation_checkpointing_disable()
     guide.eval()
-    drawn = len(np.unique(order))
-    return Trained(losses.mean(first=True), losses.mean(first=False), steps, history, drawn)
+    return Trained(losses.mean(first=True), losses.mean(first=False), steps, history, len(np.unique(order)))
 
 
 def adapt(base: Checkpoint, recipe: Recipe) -> Any:
@@ -168,6 +159,22 @@ def adapt(base: Checkpoint, recipe: Recipe) -> Any:
     if recipe.gradient_checkpointing:
         base.model.activation_checkpointing_enable()
     return adapted
+
+
+def _trainer(
+    guide: Guide, rows: TrainingSet, recipe: Recipe, arguments: TrainingArguments, callbacks: list[Any]
+) -> Trainer:
+    optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
+    trainer = Trainer(
+        model=guide,
+        args=arguments,
+        train_dataset=rows,
+        data_collator=rows.collate,
+        optimizers=(optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(recipe.steps))),
+        callbacks=callbacks,
+    )
+    _silence(trainer)
+    return trainer
 
 
 def _arguments(folder: Path, recipe: Recipe, device: torch.device) -> TrainingArguments:

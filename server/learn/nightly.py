@@ -39,7 +39,7 @@ from server.eyes import by_name, packaged, ssd_tokens
 from server.eyes.backbone import Backbone
 from server.eyes.ssd_mobilenet import PRECISE
 from server.gate import golden
-from server.gate.judge import Bench, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of
+from server.gate.judge import Bench, Judgement, MadeBundle, Subject, judge, on_walks, recalibrate, senses_of
 from server.gate.kept import Kept
 from server.gate.settings import Bounds
 from server.learn import (
@@ -57,6 +57,7 @@ from server.learn import (
 )  # fmt: skip
 from server.learn.batches import Example, Layout
 from server.learn.features import boxes_of, cache_of
+from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.learn.weak import BoxLabels
 from server.model import checkpoint as checkpoints
@@ -115,7 +116,7 @@ class _Job:
     registry: Registry
     rows: tonight.NightRows
     base: Checkpoint
-    recipe: lora.Recipe
+    recipe: Recipe
     settings: LearnSettings
     bounds: Bounds
     progress: Progress
@@ -165,7 +166,7 @@ def retrain(
         masks = _masks(base, settings, progress)
         cache = _cache(home, view, base, settings, progress)
         values = presets.recipe_values(settings, rows=len(view.teaching), replay=bool(base.known), fits=cache.capacity)
-        recipe = lora.Recipe(**{**values, "masks": settings.masks if masks else ""})
+        recipe = Recipe(**{**values, "masks": settings.masks if masks else ""})
         with stages.stage("rows"):
             rows = tonight.take(view, new, base=base, recipe=recipe)
         for line in rows.put_aside:
@@ -257,19 +258,7 @@ def _train_and_judge(job: _Job) -> Night:
         put_aside=rows.put_aside,
         stages=job.stages.to_dict(),
     )
-    card = run_card.RunCard(
-        version,
-        base.name,
-        None if (preset := presets.chosen(settings)) is None else preset.licence,
-        rows.view.version,
-        rows.teaching,
-        trained,
-        judged.decision.verdict,
-        judged.decision.reasons,
-        judged.figures,
-        [folder.licence for folder in job.masks],
-    )
-    run_card.write(work / "adapter", card)
+    run_card.write(work / "adapter", _card(job, version, trained, judged))
     registry.add(
         made.folder,
         parent=champion,
@@ -285,6 +274,22 @@ def _train_and_judge(job: _Job) -> Night:
             night = replace(night, outcome=OVERTAKEN, reasons=(str(error), *night.reasons))
     atomic.remove_tree(work)
     return night
+
+
+def _card(job: _Job, version: str, trained: lora.Trained, judged: Judgement) -> run_card.RunCard:
+    preset = presets.chosen(job.settings)
+    return run_card.RunCard(
+        version,
+        job.base.name,
+        None if preset is None else preset.licence,
+        job.rows.view.version,
+        job.rows.teaching,
+        trained,
+        judged.decision.verdict,
+        judged.decision.reasons,
+        judged.figures,
+        [folder.licence for folder in job.masks],
+    )
 
 
 def _train(job: _Job, work: Path) -> lora.Trained:
@@ -471,7 +476,7 @@ def _notice(backbone: Backbone) -> str:
     return f"Contains weights of {name}. Licence: {backbone.licence or 'none stated by its publisher'}.\n"
 
 
-def replay(base: Checkpoint, layout: Layout, recipe: lora.Recipe, progress: Progress, *, cache: Path) -> list[Example]:
+def replay(base: Checkpoint, layout: Layout, recipe: Recipe, progress: Progress, *, cache: Path) -> list[Example]:
     """What the base knew: fresh rendered frames for one trained on rendered walks, nothing for a field model, whose
     past is the dataset itself.
 

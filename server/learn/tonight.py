@@ -24,7 +24,8 @@ from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.dataset.teaching import judging_rows, training_rows, whole
 from server.gate.judge import senses_of
-from server.learn import examples, lineage, lora, verdict
+from server.learn import examples, lineage, verdict
+from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import Checkpoint
@@ -78,7 +79,7 @@ def too_few(teaching: Sequence[SampleRow], new: int, settings: LearnSettings, *,
     return f"{new} verified rows are new, {settings.new_rows_least} are needed"
 
 
-def take(view: DatasetView, new: Sequence[SampleRow], *, base: Checkpoint, recipe: lora.Recipe) -> NightRows:
+def take(view: DatasetView, new: Sequence[SampleRow], *, base: Checkpoint, recipe: Recipe) -> NightRows:
     """The rows that teach tonight and those that judge, each with its files read once: what is damaged is put aside.
 
     new: rows that no version has seen yet
@@ -107,7 +108,7 @@ def begin(work: Path, version: str, registry: Registry, clock: Clock) -> tuple[s
     return version, began_utc_s
 
 
-def key_of(base: Checkpoint, teaching: Sequence[SampleRow], recipe: lora.Recipe, bits: int) -> str:
+def key_of(base: Checkpoint, teaching: Sequence[SampleRow], recipe: Recipe, bits: int) -> str:
     """Names all that a night's work is made from: gone on with is only what the same inputs began."""
     ear = base.ear.config.name_or_path if base.ear is not None else ""
     taught = list(lineage.identities(teaching))

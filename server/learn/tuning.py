@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import datasets  # type: ignore[import-untyped]
+import datasets
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file

@@ -120,7 +120,8 @@ class Validation(TrainerCallback):
         total, said = 0.0, list[str]()
         for start in range(0, len(self._held), self._recipe.batch):
             places = self._held[start : start + self._recipe.batch]
-            batch: Any = {name: tensor.to(device) for name, tensor in self._rows.tensors(places).items()}
+            rows: Any = self._rows.tensors(places)
+            batch: Any = {name: tensor.to(device) for name, tensor in rows.items()}
             total += float(self._guide(batch)["language_loss"]) * len(places)
             said += self._written(batch)
         self._guide.train()

@@ -61,7 +61,8 @@ class Curves(TrainerCallback):
     """Everything that is logged, where `tensorboard --logdir` finds it. Old runs are deleted."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._writer = folder, None
+        self._folder = folder
+        self._writer: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         from torch.utils.tensorboard import SummaryWriter  # a second to import, and only here
@@ -70,7 +71,7 @@ class Curves(TrainerCallback):
         runs = [run for run in self._folder.parent.iterdir() if run.is_dir() and run != self._folder]
         runs.sort(key=lambda run: run.stat().st_mtime)
         atomic.remove_trees(runs[: 1 - RUNS_KEPT])
-        self._writer: Any = SummaryWriter(str(self._folder), purge_step=state.global_step or None)
+        self._writer = SummaryWriter(str(self._folder), purge_step=state.global_step or None)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         for name, value in (logs or {}).items():

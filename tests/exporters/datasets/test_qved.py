@@ -42,7 +42,7 @@ def test_the_rules_of_names_and_labels(root: Path) -> None:
         {"video_path": "3.mp4", "labels": "One label alone."},
         {"video_path": "x/4.mp4", "exercise": "tricep_stretch", "labels_descriptive": ["One.", "Two."]},
         {"video_path": str(root / "x/5.mp4"), "metadata": {"exercise": "plank"}, "labels": ["Hips."]},
-    ]  # fmt: skip
+    ]
     taken, left_out = qved.read(labels(root, records), videos=root)
     assert left_out == []
     assert [(video.exercise, video.text, video.inside) for video in taken] == [

@@ -118,7 +118,11 @@ def test_a_torn_archive_is_named_and_nothing_is_taken_in(name: str, data: bytes,
 
 @pytest.mark.parametrize("name", ["parquet", "webdataset"])
 def test_an_archive_cut_off_half_way_takes_nothing_in(name: str) -> None:
-    lines = [("shop", WORDS[0], {}), ("shop", WORDS[1], {}), ("shop", WORDS[3], {})]
+    lines: list[tuple[str, str, dict[str, object]]] = [
+        ("shop", WORDS[0], {}),
+        ("shop", WORDS[1], {}),
+        ("shop", WORDS[3], {}),
+    ]
     with new_house() as (first, folder), new_house() as (second, _):
         server(first.home, "samples", "import", labelled(folder / "labels", lines))
         server(first.home, "export", "--format", name, "--out", folder / "out")

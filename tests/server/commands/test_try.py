@@ -14,13 +14,14 @@ import pytest
 
 from server.commands.trying import BASE_ANSWERS
 from server.learn import lora, nightly
+from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.walks import plan_walk, write_video
 from shared.jpeg import encode_jpeg
 from tests.server.commands.terminal import Done, server
 from tests.server.learn.parts import examples, flat, save_field_checkpoint
 
-RECIPE = lora.Recipe(rank=4, steps=12, batch=4, rate=2e-2, head_rate=1e-2, replay=0, threads=1)
+RECIPE = Recipe(rank=4, steps=12, batch=4, rate=2e-2, head_rate=1e-2, replay=0, threads=1)
 
 
 @pytest.fixture(scope="module")

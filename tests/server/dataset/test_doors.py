@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from server.commands.label import typed_words
+from server.commands.label_terminal import typed_words
 from server.dataset.sample_row import SampleRow
 from server.labelling import folder
 from server.labelling.footage import Chunk

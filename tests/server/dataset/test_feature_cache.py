@@ -47,7 +47,12 @@ def test_a_damaged_shard_is_dropped_and_told(tmp_path: Path, how: str) -> None:
     data = bytearray(file.read_bytes())
     if how == "one bit":
         data[-1] ^= 1
-    changed = {"cut": data[:-3], "one bit": data, "empty": b"", "text": b"no shard at all, but longer than a header"}
+    changed: dict[str, bytes] = {
+        "cut": bytes(data[:-3]),
+        "one bit": bytes(data),
+        "empty": b"",
+        "text": b"no shard at all, but longer than a header",
+    }
     if how == "another shape":
         FeatureCache(tmp_path, "abc", shape=(1, 2, 16)).add([piece(1), piece(2)], values(1, 2).reshape(2, 1, 2, 16))
     else:

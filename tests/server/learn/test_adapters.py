@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from server.learn import adapters, base_record, lora, nightly
 from server.learn.answering import CheckpointAnswerer, ModelInput
-from server.learn.lora import Recipe
+from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import Checkpoint

@@ -21,6 +21,7 @@ from server.eyes import by_name, hub
 from server.learn import adapters, eyes_by_name, lora, nightly, starter_eyes
 from server.learn.batches import Layout, from_rendered, from_sentence
 from server.learn.nightly import exportable, writer
+from server.learn.recipe import Recipe
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import Checkpoint
 from server.model.guide import Guide
@@ -271,7 +272,7 @@ def test_a_night_adapts_the_layers_over_a_named_backbone_and_not_the_backbone(tm
     shots = [walks.random_frame(rng) for _ in range(130)]
     fresh = [from_sentence(shot.image, "Stop, curb ahead.", layout) for shot in shots[:6]]
     replay = [from_rendered(shot, layout) for shot in shots[6:]]
-    lora.train(base, fresh, replay, lora.Recipe(steps=2, batch=4, threads=1), tmp_path / "night")
+    lora.train(base, fresh, replay, Recipe(steps=2, batch=4, threads=1), tmp_path / "night")
     assert by_name.fingerprint(base.eyes.backbone) == before
     assert not torch.equal(base.model.model.vision_model.encoder.layers[0].mlp.fc1.weight, tower)
 
@@ -279,7 +280,7 @@ def test_a_night_adapts_the_layers_over_a_named_backbone_and_not_the_backbone(tm
 def test_an_adapter_over_named_eyes_is_loaded_with_them(named: Path, tmp_path: Path) -> None:
     base = started(named / "home", named / "dinov2")
     rows = [from_sentence(walks.random_frame(np.random.default_rng(1)).image, "Stop, curb ahead.", Layout.of(base))] * 4
-    lora.train(base, rows, [], lora.Recipe(steps=2, batch=4, threads=1), tmp_path)
+    lora.train(base, rows, [], Recipe(steps=2, batch=4, threads=1), tmp_path)
     loaded = adapters.load(tmp_path / "adapter", named / "home", progress=lambda text: None)
     assert checkpoints.fingerprint(loaded) == checkpoints.fingerprint(base), "weights, hazard head, ground, familiar"
     with pytest.raises(ConfigError, match=r"trained on starter-on-dinov2.*fingerprint.*--base"):

@@ -16,7 +16,7 @@ from torch import Tensor
 from server.dataset import feature_cache
 from server.learn import lora, run_card, saves
 from server.learn.features import cache_of
-from server.learn.lora import Recipe
+from server.learn.recipe import Recipe
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import HEAD_FILE, Checkpoint
 from tests.server.learn.parts import examples, save_field_checkpoint

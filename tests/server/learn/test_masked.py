@@ -17,6 +17,7 @@ from server.eyes.ssd_tokens import SsdTokens
 from server.learn import lora, masked, starter_eyes
 from server.learn.batches import Layout, from_rendered, pad_answers
 from server.learn.features import settle
+from server.learn.recipe import Recipe
 from server.model.checkpoint import Checkpoint
 from server.model.familiar import PROTOTYPES
 from server.model.guide import Guide
@@ -115,7 +116,7 @@ def test_a_night_learns_the_ground_of_masks_and_does_not_make_their_pictures_fam
             progress=pytest.fail,
         )
     ]
-    recipe = lora.Recipe(steps=12, batch=4, threads=1, mask_share=0.9)
+    recipe = Recipe(steps=12, batch=4, threads=1, mask_share=0.9)
     lora.train(base, fresh, replay, recipe, tmp_path / "with", masked=ground)
     other = starter_eyes.build(SsdTokens(eyes))
     lora.train(other, fresh, replay, replace(recipe, mask_share=0.0), tmp_path / "without", masked=ground)

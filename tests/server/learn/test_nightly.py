@@ -19,8 +19,9 @@ from exporters.onnx import bundle as exporter
 from server.dataset.folder import Dataset
 from server.gate import golden, judge
 from server.gate.evidence import of_dict
-from server.learn import lineage, lora, nightly
+from server.learn import lineage, nightly
 from server.learn.nightly import Night
+from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.releases.registry import Registry
 from shared import bundle
@@ -49,8 +50,8 @@ RATES = ("rate", "connector_rate", "head_rate")
 
 def learn_at(rate: float, patch: pytest.MonkeyPatch) -> None:
     """The same night at other learning rates."""
-    recipe = lora.Recipe
-    patch.setattr(lora, "Recipe", lambda **given: recipe(**{**given, **dict.fromkeys(RATES, rate)}))
+    recipe = Recipe
+    patch.setattr(nightly, "Recipe", lambda **given: recipe(**{**given, **dict.fromkeys(RATES, rate)}))
 
 
 @pytest.fixture(scope="module", autouse=True)

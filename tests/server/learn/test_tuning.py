@@ -57,9 +57,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tuned(base: Path, data: Path, out: Path, recipe: Tuning = SMALL, **options: Any) -> tuple[tuning.Tuned, list[str]]:
     said: list[str] = []
-    done = tuning.tune(
-        checkpoints.load(base), [clips.read(data)], recipe, out, progress=said.append, **options
-    )  # fmt: skip
+    done = tuning.tune(checkpoints.load(base), [clips.read(data)], recipe, out, progress=said.append, **options)
     return done, said
 
 

@@ -20,6 +20,7 @@ from server.eyes.ssd_tokens import SsdTokens
 from server.learn import lora, starter_eyes
 from server.learn.batches import Layout, from_rendered, from_sentence
 from server.learn.nightly import exportable, writer
+from server.learn.recipe import Recipe
 from server.model import checkpoint as checkpoints
 from server.model import eyes_tower
 from server.model.checkpoint import Checkpoint
@@ -105,7 +106,7 @@ def test_a_night_adapts_what_stands_on_the_eyes_and_makes_its_pictures_familiar(
     rng, layout = np.random.default_rng(1), Layout.of(base)
     shots = [walks.random_frame(rng) for _ in range(130)]
     fresh = [from_sentence(shot.image, "Stop, curb ahead.", layout) for shot in shots[:6]]
-    recipe = lora.Recipe(steps=2, batch=4, threads=1)
+    recipe = Recipe(steps=2, batch=4, threads=1)
     lora.train(base, fresh, [from_rendered(shot, layout) for shot in shots[6:]], recipe, tmp_path)
     assert torch.equal(eyes.network.state_dict()["blocks.3.expand.conv.weight"], untouched)
     assert not torch.equal(base.model.model.vision_model.encoder.layers[0].mlp.fc1.weight, tower)
