@@ -163,11 +163,8 @@ def _review(options: argparse.Namespace) -> int:
                 print(f"Where and when: {', '.join(conditions.said(surroundings.fields_of(row)).values())}")
                 return 0
         desk = ReviewDesk(store, dataset, SystemClock(), options.reviewer, open_pictures=options.open)
-        if decided is None and options.similar:
-            raise Refused("--similar needs a decision.", hint="Add --accept, --edit TEXT, --nothing or --reject.")
         if decided is None:
-            queue = [_moment(store, options.id)] if options.id else decisions.listing(store, limit=reviewing.MOST)
-            return reviewing.ask(desk, [row.sample_id for row in queue], again=bool(options.id))
+            return _asked(desk, store, options)
         if not options.id:
             raise Refused("A decision needs the id of a moment.", hint="See: waycue-server samples list")
         row = _moment(store, options.id)
@@ -179,6 +176,14 @@ def _review(options: argparse.Namespace) -> int:
             "\n".join((f"{len(rest)} moments like it were decided with it.", *(f"  {one.sample_id}" for one in rest)))
         )
     return 0
+
+
+def _asked(desk: ReviewDesk, store: Store, options: argparse.Namespace) -> int:
+    """One moment after the other, by question."""
+    if options.similar:
+        raise Refused("--similar needs a decision.", hint="Add --accept, --edit TEXT, --nothing or --reject.")
+    queue = [_moment(store, options.id)] if options.id else decisions.listing(store, limit=reviewing.MOST)
+    return reviewing.ask(desk, [row.sample_id for row in queue], again=bool(options.id))
 
 
 def _described(store: Store, dataset: Dataset, around: dict[str, str], options: argparse.Namespace) -> SampleRow:

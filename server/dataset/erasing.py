@@ -123,12 +123,11 @@ def apply(connection: Connection, dataset: Dataset, home: Path, wish: EraseRecor
     dataset.blank(dataset.records, names, lambda line: _blank_fact(line, wish.device, names))
     _delete_rows(connection, keys, moments)
     unused = paths - _still_used(connection, paths, but={name for _, name in corrected})
-    if keys:
-        view.remove(dataset)
     gone = [*_put_aside(connection, home, keys), *(dataset.folder / path for path in sorted(unused))]
     for path in gone:
         path.unlink(missing_ok=True)
     if keys:
+        view.remove(dataset)
         derived.forget(home)
     feature_cache.forget(home / feature_cache.FOLDER, {Path(path).stem for path in unused})
     table = db.erasures

@@ -153,11 +153,15 @@ class FeatureCache:
         for _, size, file in sizes:
             if over <= 0 and many <= 0:
                 return
-            if file in self._used:
-                continue
-            known = next((shard for shard, _ in self._at.values() if shard.file == file), None)
-            self._drop(known, None) if known is not None else file.unlink(missing_ok=True)
-            over, many = over - size, many - 1
+            if file not in self._used:
+                self._evict(file)
+                over, many = over - size, many - 1
+
+    def _evict(self, file: Path) -> None:
+        for shard in {shard.file: shard for shard, _ in self._at.values()}.values():
+            if shard.file == file:
+                return self._drop(shard, None)
+        file.unlink(missing_ok=True)  # of another base
 
     def _open(self, file: Path) -> None:
         try:

@@ -114,7 +114,7 @@ def checked(
         raise ValueError(f"it has no words. Where nothing should be said, write: {vocabulary.CLEAR}")
     if wrong := fault_of_picture(frame) or fault_of_sound(audio):
         raise ValueError(wrong)
-    extra = {**lines.packed(value), **{name: entry for name, entry in value.items() if name not in _OURS}}
+    extra = _of_other_tools(value)
     return Incoming(
         key=place.key,
         where=place.where,
@@ -128,9 +128,15 @@ def checked(
         context=_text(value, "context", default=""),
         consent=_text(value, "consent", default="") or None,
         surroundings={name: value[name] for name in CONDITION_FIELDS if isinstance(value.get(name), str)},
-        extra={name: entry for name, entry in extra.items() if name not in _SERVER_SAYS and entry not in (None, "")},
+        extra={name: entry for name, entry in extra.items() if name not in _SERVER_SAYS},
         not_taken=tuple(sorted(_SERVER_SAYS & extra.keys())),
     )
+
+
+def _of_other_tools(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are none of ours, without those that are empty. Raises: ValueError."""
+    theirs = {**lines.packed(value), **{name: entry for name, entry in value.items() if name not in _OURS}}
+    return {name: entry for name, entry in theirs.items() if entry not in (None, "") or name in _SERVER_SAYS}
 
 
 def fault_of_picture(data: bytes) -> str:

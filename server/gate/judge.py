@@ -337,9 +337,9 @@ def _scores(
     """
     use, champion = subject.base.intended_use, _champion(subject, bench.registry)
     bar = champion if champion is not None and (use == "demo" or champion.use != "demo") else None
-    folders = [subject.made.folder, *([bar.folder] if bar is not None else [])]
+    folders = [subject.made.folder] if bar is None else [subject.made.folder, bar.folder]
     models = [GuidanceModel.load(folder, threads=bench.threads, allow_demo=True) for folder in folders]
-    kept = [bench.kept.walks(folder) for folder in folders] if bench.kept is not None else []
+    kept = list(map(bench.kept.walks, folders)) if bench.kept is not None else []
     with bench.stages.stage("walks"):
         driven = walk_scores(models, _courses(subject, bench, learnt), progress=bench.progress, kept=kept)
     scored = scoring.case_scores(ours, models[0].manifest.thresholds)

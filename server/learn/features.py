@@ -14,8 +14,9 @@ else is in their batch in the last bit, so a night that was cut computes the sam
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,6 +59,16 @@ class Prepared:
     pooled: PooledSounds
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Where a night computes, and on what."""
+
+    folder: Path
+    """The night's."""
+    progress: Progress
+    device: torch.device = devices.CPU
+
+
 class TrainingSet(Dataset[int]):
     """The places in the order in which they teach; `collate` makes batches of them."""
 
@@ -66,6 +77,11 @@ class TrainingSet(Dataset[int]):
         self._base, self._of, self._order = base, prepared, order
         texts = {labels.text for labels in prepared.labels.values()}
         self._answers = {text: [] if text is None else base.answer_ids(text) for text in texts}
+
+    @property
+    def base(self) -> Checkpoint:
+        """Whose tower, words and objects they are for."""
+        return self._base
 
     def __len__(self) -> int:
         return len(self._order)
@@ -138,35 +154,30 @@ def boxes_of(base: Checkpoint, folder: Path, *, progress: Progress = lambda text
 
 
 def prepare(
-    guide: Guide,
-    base: Checkpoint,
-    views: Views,
-    wanted: Iterable[int],
-    cache: FeatureCache,
-    *,
-    folder: Path,
-    progress: Progress,
-    device: torch.device = devices.CPU,
+    guide: Guide, base: Checkpoint, views: Views, wanted: Iterable[int], cache: FeatureCache, work: Work
 ) -> Prepared:
     """Everything that the wanted places teach with: read from the cache, the rest computed and put there.
 
-    folder: the night's, for the plan
     raises: OSError, DatasetError
     """
     places = sorted(set(wanted))
     pieces = {at: views.piece(at, frames=base.frames) for at in places}
     by_key = {piece.key: (at, piece) for at, piece in reversed(pieces.items())}
-    shards = _plan(by_key, cache, folder / PLAN)
+    shards = _plan(by_key, cache, work.folder / PLAN)
     total, done = sum(len(shard) for shard in shards), 0
     left, see = Eta(total), None
     for shard in shards:
         done += len(shard)
-        if not all(cache.has(key) for key in shard):
-            see = see or _seer(guide, base, device)
+        if not all(map(cache.has, shard)):
+            see = see or _seer(guide, base, work.device)
             wants = [by_key[key] for key in shard]
             cache.add([piece for _, piece in wants], _compute(see, base, views, [at for at, _ in wants]))
-            progress(f"tower features {done}/{total}{left.after(done)}")
-    labels = dict(zip(places, views.labels(places), strict=True))
+            work.progress(f"tower features {done}/{total}{left.after(done)}")
+    return _prepared(base, views, cache, pieces)
+
+
+def _prepared(base: Checkpoint, views: Views, cache: FeatureCache, pieces: Mapping[int, Piece]) -> Prepared:
+    labels = dict(zip(pieces, views.labels(list(pieces)), strict=True))
     heard = hear(base, labels)
     silent = {at: replace(one, sound=None) for at, one in labels.items()}
     return Prepared(cache, {at: piece.key for at, piece in pieces.items()}, silent, *heard)
@@ -177,8 +188,8 @@ def _plan(wanted: dict[str, tuple[int, Piece]], cache: FeatureCache, file: Path)
 
     A shard of an earlier run of this night stays as it is; what is missing beside these makes new ones.
     """
-    shards = [shard for shard in _planned(file) if all(key in wanted for key in shard)]
-    known = {key for shard in shards for key in shard}
+    shards = [shard for shard in _planned(file) if wanted.keys() >= set(shard)]
+    known = set(itertools.chain.from_iterable(shards))
     missing = sorted((at, key) for key, (at, _) in wanted.items() if key not in known and not cache.has(key))
     size = cache.shard_count
     shards += [[key for _, key in missing[start : start + size]] for start in range(0, len(missing), size)]

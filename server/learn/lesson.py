@@ -34,7 +34,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(slots=True)
-class Course:
+class LessonProgress:
     """How far a lesson is, told after every word of progress."""
 
     home: Path
@@ -87,7 +87,7 @@ def teach(
     written down too
     """
     began = TeachState(RUNNING, thing, "starting", began_utc_s=clock.utc_s())
-    course = Course(home, began, clock, clock.monotonic_s())
+    course = LessonProgress(home, began, clock, clock.monotonic_s())
     teaching.write(home, began)
 
     def said(text: str) -> None:
@@ -97,7 +97,7 @@ def teach(
     small = replace(settings, steps=settings.teach_steps, replay=min(settings.replay, settings.teach_replay))
     stages = Stages(clock, begins=course.stage)
     try:
-        night = retrain(home, settings=small, bounds=bounds, progress=said, force=True, clock=clock, stages=stages)
+        night = retrain(home, settings=small, bounds=bounds, progress=said, force=True, stages=stages)
     except Exception as error:
         why = "It ran out of memory." if isinstance(error, MemoryError) else str(error) or type(error).__name__
         teaching.write(home, replace(course.state, phase=FAILED, eta_s=None, reasons=(why,)))

@@ -28,11 +28,11 @@ from server.dataset.feature_cache import FeatureCache
 from server.evaluation.stages import Stages
 from server.learn import base_record, devices
 from server.learn.batches import Example
-from server.learn.features import TrainingSet, cache_of, prepare, settle_on
+from server.learn.features import TrainingSet, Work, cache_of, prepare, settle_on
 from server.learn.recipe import Recipe
 from server.learn.saves import Saves, last
 from server.learn.validation import Validation, validated
-from server.learn.views import Joined, Rows, Views, views_of
+from server.learn.views import JoinedViews, Rows, Views, views_of
 from server.learn.watching import Curves, Deadline, Losses
 from server.model import eyes_tower, sound
 from server.model.checkpoint import HEAD_FILE, Checkpoint
@@ -104,22 +104,23 @@ def train(
     stages = around.stages
     cache = around.cache or cache_of(base, folder / "features", progress=progress)
     device = devices.chosen(recipe.device)
+    work = Work(folder, progress, device)
     adapted = adapt(base, recipe)
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
-    views = Joined([views_of(lot) for lot in (fresh, replay, masked, held)])
+    views = JoinedViews([views_of(lot) for lot in (fresh, replay, masked, held)])
     taught, first_held = len(fresh) + len(replay), len(views) - len(held)
     order = _order(len(fresh), len(replay), recipe, masked=len(masked))
     # What is familiar is fitted on all that was replayed, so of a base with eyes all of it is looked at.
     wanted = [*order.tolist(), *(range(taught) if base.eyes is not None else ()), *range(first_held, len(views))]
     with stages.stage("towers"):
-        prepared = prepare(guide, base, views, wanted, cache, folder=folder, progress=progress, device=device)
+        prepared = prepare(guide, base, views, wanted, cache, work)
     rows = TrainingSet(base, prepared, order)
     losses = Losses(recipe.steps, progress)
     callbacks = [losses, Saves(), Deadline(around.seconds_most, around.clock, progress)]
     moments = fresh.moments if isinstance(fresh, Rows) else len(fresh)
     epoch = recipe.epoch_steps(moments, replay=len(replay) > 0)
     places = range(first_held, len(views))
-    checks = Validation(base, guide, rows, places, recipe, epoch_steps=epoch, folder=folder, progress=progress)
+    checks = Validation(guide, rows, places, recipe, work, epoch_steps=epoch)
     callbacks += [checks] if len(held) else []
     callbacks += [Curves(around.logs)] if around.logs is not None else []
     trainer = _trainer(guide, rows, recipe, _arguments(folder, recipe, device), callbacks)

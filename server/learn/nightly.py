@@ -139,17 +139,17 @@ def retrain(
     bounds: Bounds | None = None,
     progress: Progress = print,
     force: bool = False,
-    clock: Clock | None = None,
     stages: Stages | None = None,
 ) -> Night:
     """Run one night on the dataset under `home`.
 
     bounds: what its model is held to
-    stages: measures it, and may tell what it is at
+    stages: measures it by their clock, the night's own, and may tell what it is at
     force: train also with fewer new rows than settings.new_rows_least
     raises: Transient where another night is running; ConfigError, DatasetError, BundleError, OSError
     """
-    clock = clock or SystemClock()
+    stages = stages or Stages()
+    clock = stages.clock
     with tonight.single_flight(home), tonight.room(home), tonight.stoppable(progress) as progress:
         started_s = clock.monotonic_s()
         registry = Registry(home)
@@ -160,7 +160,6 @@ def retrain(
         why = tonight.too_few(view.teaching, len(new), settings, force=force)
         if why is not None:
             return _finished(settled) if settled is not None else Night("skipped", (why,), champion=champion)
-        stages = stages or Stages(clock)
         with stages.stage("base"):
             base = load_base(settings, home, progress)
         masks = _masks(base, settings, progress)
@@ -484,7 +483,7 @@ def replay(base: Checkpoint, layout: Layout, recipe: Recipe, progress: Progress,
     """
     if not base.known:
         return []
-    drawing = replayed.Drawing(tuple(base.known), layout, REPLAY_OF_WALKS, recipe.seed)
+    drawing = replayed.ReplayDrawing(tuple(base.known), layout, REPLAY_OF_WALKS, recipe.seed)
     return replayed.frames(cache, drawing, recipe.replay, progress=progress)
 
 

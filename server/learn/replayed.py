@@ -55,7 +55,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class ReplayDrawing:
     """All that decides which frames are drawn."""
 
     objects: tuple[str, ...]
@@ -80,7 +80,7 @@ def folder(home: Path) -> Path:
     return home / "cache" / "replay"
 
 
-def frames(cache: Path, drawing: Drawing, count: int, *, progress: Progress) -> list[Example]:
+def frames(cache: Path, drawing: ReplayDrawing, count: int, *, progress: Progress) -> list[Example]:
     """`count` drawn frames: read where they are kept, else drawn and kept. cache: a folder of its own.
 
     raises: OSError where they cannot be drawn; a disk without room only means that they are not kept
@@ -89,7 +89,7 @@ def frames(cache: Path, drawing: Drawing, count: int, *, progress: Progress) -> 
     folder = cache / drawing.key()
     if not _room(cache, drawing, count):
         progress(f"rendering {count} frames to replay; there is no room to keep them")
-        return [example for number, of in shards for example in drawing.shard(number, of)]
+        return list(itertools.chain.from_iterable(drawing.shard(*shard) for shard in shards))
     atomic.make_dirs(folder)
     atomic.remove_leftovers(folder)
     os.utime(folder)
@@ -97,14 +97,20 @@ def frames(cache: Path, drawing: Drawing, count: int, *, progress: Progress) -> 
     kept = {number: read(folder, number, of) for number, of in shards}
     missing = [(number, of) for number, of in shards if kept[number] is None]
     if missing:
-        progress(f"rendering {sum(of for _, of in missing)} frames to replay")
-        with _helped(folder, drawing, missing if len(missing) >= TOGETHER_FROM else []):
-            for number, of in missing:
-                kept[number] = read(folder, number, of) or keep(folder, drawing, number, of)
-    return [example for shard in kept.values() for example in shard or ()]
+        kept.update(_drawn_now(folder, drawing, missing, progress))
+    return list(itertools.chain.from_iterable(shard or () for shard in kept.values()))
 
 
-def keep(folder: Path, drawing: Drawing, number: int, count: int) -> list[Example]:
+def _drawn_now(
+    folder: Path, drawing: ReplayDrawing, missing: Sequence[tuple[int, int]], progress: Progress
+) -> dict[int, list[Example]]:
+    """The missing shards by number. Raises: OSError."""
+    progress(f"rendering {sum(of for _, of in missing)} frames to replay")
+    with _helped(folder, drawing, missing if len(missing) >= TOGETHER_FROM else []):
+        return {number: read(folder, number, of) or keep(folder, drawing, number, of) for number, of in missing}
+
+
+def keep(folder: Path, drawing: ReplayDrawing, number: int, count: int) -> list[Example]:
     """Draw a shard and keep it. Raises: OSError."""
     examples = drawing.shard(number, count)
     pictures = [cv2.imencode(".png", example.tile, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1] for example in examples]
@@ -166,7 +172,7 @@ def _count(file: Path) -> int:
     return int(count) if count.isdigit() else 0
 
 
-def _room(cache: Path, drawing: Drawing, count: int) -> bool:
+def _room(cache: Path, drawing: ReplayDrawing, count: int) -> bool:
     there = next(folder for folder in (cache, *cache.parents) if folder.exists())
     side = drawing.layout.preprocessing.size_px
     return shutil.disk_usage(there).free > ROOM * count * side * side * FRAME_BYTES
@@ -179,7 +185,7 @@ def _evict(cache: Path, *, keep: Path) -> None:
 
 
 @contextmanager
-def _helped(folder: Path, drawing: Drawing, shards: Sequence[tuple[int, int]]) -> Iterator[None]:
+def _helped(folder: Path, drawing: ReplayDrawing, shards: Sequence[tuple[int, int]]) -> Iterator[None]:
     """A child draws these from the last one back, while the block runs; it ends with it."""
     if not shards:
         yield
@@ -194,7 +200,7 @@ def _helped(folder: Path, drawing: Drawing, shards: Sequence[tuple[int, int]]) -
         child.join()
 
 
-def _draw(folder: Path, drawing: Drawing, shards: Sequence[tuple[int, int]]) -> None:
+def _draw(folder: Path, drawing: ReplayDrawing, shards: Sequence[tuple[int, int]]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends it
     cv2.setNumThreads(0)
     parent = multiprocessing.parent_process()

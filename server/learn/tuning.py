@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -115,10 +115,9 @@ def tune(
     shown, unread = prepare(
         [row.media for row in rows], base, work / "tiles", k=tuning.top_k, select=tuning.select, progress=progress
     )
-    gone = {at: (rows[at].name, why) for at, why in unread}
-    rows = [row for at, row in enumerate(rows) if at not in gone]
+    rows, gone = _readable(rows, unread)
     encoded, too_long = _encoded(base, rows, shown, tuning)
-    left_out = [*itertools.chain.from_iterable(clips.left_out for clips in sets), *gone.values(), *too_long]
+    left_out = [*itertools.chain.from_iterable(clips.left_out for clips in sets), *gone, *too_long]
     if not encoded:
         raise DatasetError("There is nothing to teach: no clip can be used.", hint="Above is why, clip by clip.")
     held = held_back([row.media for row in rows], tuning.held_share)
@@ -126,12 +125,23 @@ def tune(
     steps = work / _key(base, rows, tuning) / "steps"
     model, best = _model(base, tuning), _Best(steps.parent / "best", tuning.patience, progress)
     _train(model, parts, _Collate(base, shown), tuning, (steps, best, progress))
-    about = {"format": 1, "task": task, "base": base.name, "tuning": asdict(tuning)}
-    about |= {"datasets": [clips.file.parent.name for clips in sets]}
+    about = {"format": 1, "task": task, "base": base.name, "tuning": asdict(tuning), "datasets": _names(sets)}
     about |= {"system": rows[0].system, "question": rows[0].question, "validation": best.losses}
     _write(model, best.folder, out, about)
     atomic.remove_tree(work)
     return Tuned(len(parts[0]), len(parts[1]), tuple(best.losses), tuple(left_out))
+
+
+def _names(sets: Sequence[Clips]) -> list[str]:
+    return [clips.file.parent.name for clips in sets]
+
+
+def _readable(
+    rows: Sequence[ClipRow], unread: Iterable[tuple[int, str]]
+) -> tuple[list[ClipRow], list[tuple[str, str]]]:
+    """The rows whose clip could be read, and the others' names with why."""
+    gone = {at: (rows[at].name, why) for at, why in unread}
+    return [row for at, row in enumerate(rows) if at not in gone], list(gone.values())
 
 
 def check(out: Path, *, force: bool) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,9 +18,8 @@ from transformers import TrainerCallback
 from server.dataset.sample_row import SampleRow
 from server.evaluation import slots
 from server.evaluation.measures import f1
-from server.learn.features import TrainingSet
+from server.learn.features import TrainingSet, Work
 from server.learn.recipe import Recipe
-from server.model.checkpoint import Checkpoint
 from server.model.guide import Guide
 from shared import atomic
 
@@ -83,20 +81,11 @@ class Validation(TrainerCallback):
     """After every epoch, and at the end."""
 
     def __init__(
-        self,
-        base: Checkpoint,
-        guide: Guide,
-        rows: TrainingSet,
-        held: Sequence[int],
-        recipe: Recipe,
-        *,
-        epoch_steps: int,
-        folder: Path,
-        progress: Progress,
+        self, guide: Guide, rows: TrainingSet, held: Sequence[int], recipe: Recipe, work: Work, *, epoch_steps: int
     ) -> None:
-        """rows: collates what is held, too; held: its places; folder: of the night"""
-        self._base, self._guide, self._rows, self._held = base, guide, rows, list(held)
-        self._recipe, self._epoch, self._file, self._progress = recipe, epoch_steps, folder / BEST, progress
+        """rows: collates what is held, too; held: its places"""
+        self._base, self._guide, self._rows, self._held = rows.base, guide, rows, list(held)
+        self._recipe, self._epoch, self._file, self._progress = recipe, epoch_steps, work.folder / BEST, work.progress
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % self._every(state.max_steps) and state.global_step != state.max_steps:

@@ -102,7 +102,7 @@ def tiles_of(example: Example, *, frames: int) -> list[Tile]:
     return [example.tile, earlier][:frames]
 
 
-class Joined:
+class JoinedViews:
     """Several lots as one, their places one after another."""
 
     def __init__(self, lots: Sequence[Views]) -> None:

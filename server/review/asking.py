@@ -18,7 +18,7 @@ from server.database.store import Store
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.review import decisions, llm_budget, llm_client, suggestions
-from server.review.llm_client import Away, Busy, ModelAnswer
+from server.review.llm_client import Away, Busy, ChatAnswer
 from server.review.llm_settings import LlmSettings
 from server.review.suggestions import Suggestion
 from shared import vocabulary
@@ -83,7 +83,7 @@ def _drop(asking: Asking, row: SampleRow, about: str, reason: str) -> bool:
     return _keep(asking, row, Suggestion(asking.settings.model or "a language model", about, "", reason))
 
 
-def _answer(asking: Asking, row: SampleRow) -> ModelAnswer | None:
+def _answer(asking: Asking, row: SampleRow) -> ChatAnswer | None:
     """Ask about one moment, again where the endpoint is busy. None = no more may be asked, or the server ends.
 
     raises: Transient once its tries are used up, Refused, ConfigError, OSError

@@ -38,7 +38,7 @@ class Away(Unreachable):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelAnswer:
+class ChatAnswer:
     """What a model said."""
 
     text: str
@@ -53,7 +53,7 @@ def estimate(system: str, user: str) -> int:
     return (len(system) + len(user)) // _CHARACTERS_A_TOKEN + MOST_TOKENS
 
 
-def ask(settings: LlmSettings, system: str, user: str, *, clock: Clock) -> ModelAnswer:
+def ask(settings: LlmSettings, system: str, user: str, *, clock: Clock) -> ChatAnswer:
     """Ask once.
 
     raises: Busy, Unreachable, of which Away (try again later); Refused (this question is not answered, and why);
@@ -112,7 +112,7 @@ def _retry_after_s(response: httpx.Response) -> float:
     return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0
 
 
-def _answer(data: bytes, settings: LlmSettings, estimated: int) -> ModelAnswer:
+def _answer(data: bytes, settings: LlmSettings, estimated: int) -> ChatAnswer:
     try:
         value: Any = json.loads(data)
         text = value["choices"][0]["message"]["content"]
@@ -123,7 +123,7 @@ def _answer(data: bytes, settings: LlmSettings, estimated: int) -> ModelAnswer:
     usage, model = value.get("usage"), value.get("model")
     counted = usage.get("total_tokens") if isinstance(usage, dict) else None
     tokens = counted if type(counted) is int and 0 <= counted < 10**9 else estimated
-    return ModelAnswer(text, _plain(model) or settings.model or "a language model", tokens)
+    return ChatAnswer(text, _plain(model) or settings.model or "a language model", tokens)
 
 
 def _plain(name: Any) -> str:

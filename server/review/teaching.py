@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -75,17 +75,23 @@ def teachable(rows: Iterable[SampleRow], taught: Iterable[str], *, least: int) -
 
     rows: of the dataset; taught: identities of the rows that registered versions learnt from
     """
-    known, confirmed = {name.rpartition(":")[0] for name in taught}, [row for row in rows if row.reviewed]
-    new: dict[str, list[SampleRow]] = {}
-    for row in training_rows(confirmed):
-        if row.row_id not in known and (thing := _thing(row)):
-            new.setdefault(thing, []).append(row)
+    confirmed = [row for row in rows if row.reviewed]
+    new = _new(training_rows(confirmed), {name.rpartition(":")[0] for name in taught})
+    judging = [(_thing(row), row.timestamp) for row in confirmed if row.split != "train"]
     found = []
     for thing, mine in new.items():
         first = min(row.timestamp for row in mine)
-        judging = [r for r in confirmed if _thing(r) == thing and r.timestamp >= first and r.split != "train"]
-        found.append(Teachable(thing, len(mine) + len(judging), least))
+        found.append(Teachable(thing, len(mine) + sum(of == thing and at >= first for of, at in judging), least))
     return sorted(found, key=lambda item: (-item.new, item.thing))
+
+
+def _new(rows: Iterable[SampleRow], known: Collection[str]) -> dict[str, list[SampleRow]]:
+    """Thing → the rows that name it and are not known."""
+    new: dict[str, list[SampleRow]] = {}
+    for row in rows:
+        if row.row_id not in known and (thing := _thing(row)):
+            new.setdefault(thing, []).append(row)
+    return new
 
 
 def _thing(row: SampleRow) -> str:

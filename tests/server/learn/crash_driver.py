@@ -31,6 +31,7 @@ import torch
 from exporters.onnx import bundle as exporter
 from exporters.onnx import graphs
 from server.evaluation import answers
+from server.evaluation.stages import Stages
 from server.gate import footprint
 from server.learn import nightly
 from server.learn.settings import LearnSettings
@@ -125,7 +126,9 @@ def exported_once(folder: Path, *, any_weights: bool = False) -> Callable[..., N
 
 def night(place: Path, base: Path) -> nightly.Night:
     settings = LearnSettings(base=str(base), steps=4, new_rows_least=2, threads=1)
-    return nightly.retrain(place, settings=settings, progress=lambda text: None, clock=ManualClock(epoch_s=1e9))
+    return nightly.retrain(
+        place, settings=settings, progress=lambda text: None, stages=Stages(ManualClock(epoch_s=1e9))
+    )
 
 
 def left(home: Path) -> dict[str, Any]:

@@ -22,11 +22,13 @@ from shared.preprocess import Preprocessing
 from tests.paths import ROOT
 from tests.server.learn.parts import layout
 
-DRAWING = replayed.Drawing(walks.KNOWN, layout(), 0.4, 7)
+DRAWING = replayed.ReplayDrawing(walks.KNOWN, layout(), 0.4, 7)
 COUNT = 12
 
 
-def frames(cache: Path, *, drawing: replayed.Drawing = DRAWING, count: int = COUNT) -> tuple[list[Example], list[str]]:
+def frames(
+    cache: Path, *, drawing: replayed.ReplayDrawing = DRAWING, count: int = COUNT
+) -> tuple[list[Example], list[str]]:
     said: list[str] = []
     return replayed.frames(cache, drawing, count, progress=said.append), said
 
