@@ -9,7 +9,8 @@ rows.{100,1000,10000}          seconds by stage, peak memory and disk; of 10,000
                                random features of the right size, which the report says
 second_night_share             seconds of the night after 20 more rows ÷ of the first with 1,000, steps included;
                                `second_night_features_share`: without the steps
-teach_now_s                    null: not measured here
+teach_now_s.{starter,…}        `waycue-server teach now cone` after 20 confirmed moments, and, with what the first
+                               one kept, after 20 more; the bar is for the second
 
 Each measurement is a process of its own. Processor seconds stand beside those of the clock: on a busy machine only
 these can be compared. The shape of SmolVLM2-256M has random weights: its losses say only that both are the same.
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import resource
 import shutil
 import subprocess
 import sys
@@ -38,10 +40,10 @@ from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, Trainer
 
 from benchmarks._memory import peak_mb
 from benchmarks._retrained import TEXT, VISION
-from server import walks
+from server import config, walks
 from server.dataset import feature_cache
 from server.dataset.sample_row import SampleRow
-from server.learn import devices, features, lora, presets
+from server.learn import devices, features, lora, nightly, presets
 from server.learn.batches import Layout
 from server.learn.features import TrainingSet, cache_of
 from server.learn.nightly import STARTER_FOLDER
@@ -54,21 +56,24 @@ from server.model.checkpoint import Checkpoint
 from server.model.guide import Guide, LossWeights
 from shared import atomic
 from shared.preprocess import Preprocessing, normalise
+from tests.server.learn.parts import reviewed_home
 
 OUT = Path("build/bench/learn.json")
 PICTURES = 400
 """Distinct drawn pictures; rows beyond use them again, under other names and with other views."""
 RATIO = {"starter": (200, 60), "smolvlm256m": (24, 6)}
 """Base: (rows, steps)."""
+KINDS = ("ratio", "rows", "second", "teach_now_s")
 BARS = {"starter": 3.0, "smolvlm256m": 2.0}
 SECOND_SHARE, NEW_ROWS = 0.25, 20
+TEACH_S = {"starter": 60.0, "smolvlm256m": 600.0}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     logging.disable(logging.INFO)
     options = argparse.ArgumentParser(prog="python -m benchmarks.learn", description=(__doc__ or "").split("\n\n")[0])
-    options.add_argument("--only", choices=("ratio", "rows", "second"), nargs="+", help="default: all")
+    options.add_argument("--only", choices=KINDS, nargs="+", help="default: all")
     options.add_argument("--rows", type=int, nargs="+", default=[100, 1000, 10_000])
     options.add_argument("--bases", choices=tuple(RATIO), nargs="+", default=list(RATIO))
     options.add_argument("--one", help=argparse.SUPPRESS)
@@ -77,9 +82,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         kind, _, what = chosen.one.partition(":")
         print(json.dumps(MEASURED[kind](what)))
         return
-    only = chosen.only or ["ratio", "rows", "second"]
-    measured: dict[str, Any] = json.loads(OUT.read_bytes()) if OUT.exists() else {"teach_now_s": None}
-    for kind, each in (("ratio", chosen.bases), ("rows", chosen.rows), ("second", [1000])):
+    only = chosen.only or KINDS
+    measured: dict[str, Any] = json.loads(OUT.read_bytes()) if OUT.exists() else {}
+    for kind, each in zip(KINDS, (chosen.bases, chosen.rows, [1000], chosen.bases), strict=True):
         for what in each if kind in only else ():
             found = _apart(kind, str(what))
             print(kind, what, json.dumps(found), flush=True)
@@ -97,6 +102,10 @@ def bars(measured: dict[str, Any]) -> dict[str, Any]:
         **{f"ratio.{name}": {"value": ratio.get(name, {}).get("later"), "at_least": BARS[name]} for name in BARS},
         **{f"loss.{name}": {"value": ratio.get(name, {}).get("loss_share"), "at_most": 0.01} for name in BARS},
         "second_night_share": {"value": measured.get("second_night_share"), "at_most": SECOND_SHARE},
+        **{
+            f"teach_now_s.{name}": {"value": measured.get("teach_now_s", {}).get(name, {}).get("later"), "at_most": bar}
+            for name, bar in TEACH_S.items()
+        },
     }
 
 
@@ -172,7 +181,42 @@ def second(count: str) -> dict[str, Any]:
     }
 
 
-MEASURED: dict[str, Callable[[str], dict[str, Any]]] = {"ratio": ratio, "rows": rows, "second": second}
+def teach_now(name: str) -> dict[str, Any]:
+    """Both lessons, each by the command itself, in seconds of the clock and of the processor."""
+    with tempfile.TemporaryDirectory(prefix="waycue-bench-") as place:
+        home = Path(place) / "home"
+        nightly.add_starter(home, eyes="none", progress=lambda text: None)
+        settings = 'eyes = "none"'
+        if name != "starter":
+            checkpoints.save(_base(name), Path(place) / "SmolVLM2-256M")
+            settings += f'\nbase = "{place}/SmolVLM2-256M"'
+        (home / config.FILE).write_text(f"[learn]\n{settings}\n")
+        lessons = [_lesson(home, first) for first in (0, NEW_ROWS)]
+    return {"first": lessons[0]["seconds"], "later": lessons[1]["seconds"], "lessons": lessons}
+
+
+def _lesson(home: Path, first: int) -> dict[str, Any]:
+    """After NEW_ROWS more moments, of four walks."""
+    reviewed_home(home, walks_of={f"w{first + walk}": NEW_ROWS // 4 for walk in range(4)}, first=first)
+    command = [sys.executable, "-m", "server", "--home", str(home), "teach", "now", "cone", "--json"]
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    night = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "seconds": round(time.perf_counter() - began, 1),
+        "cpu_s": round(cpu_s, 1),
+        "outcome": night["outcome"],
+        "stages": night["stages"],
+    }
+
+
+MEASURED: dict[str, Callable[[str], dict[str, Any]]] = {
+    "ratio": ratio,
+    "rows": rows,
+    "second": second,
+    "teach_now_s": teach_now,
+}
 
 
 # --- both sides ---

@@ -151,7 +151,10 @@ def _run(options: argparse.Namespace) -> int:
 def _retrain(options: argparse.Namespace) -> int:
     config = settings.load(options.home)
     from server.gate.settings import Bounds
+    from server.learn import tonight
     from server.learn.nightly import retrain
+
+    tonight.hold_memory(config.learn.memory_mb)
 
     def progress(text: str) -> None:
         print(text, file=sys.stderr if options.json else sys.stdout, flush=True)

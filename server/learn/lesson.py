@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from server.evaluation.stages import Stages
 from server.gate.settings import Bounds
+from server.learn import tonight
 from server.learn.nightly import Night, retrain
 from server.learn.settings import LearnSettings
 from server.review import teaching
@@ -99,8 +99,8 @@ def teach(
     try:
         night = retrain(home, settings=small, bounds=bounds, progress=said, force=True, stages=stages)
     except Exception as error:
-        why = "It ran out of memory." if isinstance(error, MemoryError) else str(error) or type(error).__name__
-        teaching.write(home, replace(course.state, phase=FAILED, eta_s=None, reasons=(why,)))
+        why = (str(error) or type(error).__name__,)
+        teaching.write(home, replace(course.state, phase=FAILED, eta_s=None, reasons=why))
         raise
     took = round(clock.monotonic_s() - course.began_s, 1)
     ended = replace(course.state, phase=ENDED, stage="", share=1.0, eta_s=0.0, seconds=took, outcome=night.outcome)
@@ -109,8 +109,6 @@ def teach(
 
 
 def behave(memory_mb: int) -> None:
-    """Of this process: low priority, and no more memory than this. What is beyond raises MemoryError or ends it."""
+    """Of this process: low priority, and no more memory than this."""
     os.nice(NICE)
-    limit = memory_mb * 1024 * 1024
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+    tonight.hold_memory(memory_mb)

@@ -39,6 +39,8 @@ class LearnSettings:
     """Optimiser steps of a night, at most: rows that are not drawn in one night are in the next."""
     hours_most: Annotated[float, Meta(gt=0, le=168)] = 8.0
     """A training that takes longer ends at the step that it is at, and its model is judged as it is then."""
+    memory_mb: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
+    """Memory that a night may take: one that needs more ends and says so, and nothing else does. 0 = no bound."""
     batch: Annotated[int, Meta(ge=1, le=4096)] = 32
     """Rows of one forward pass."""
     accumulate: Annotated[int, Meta(ge=1, le=1024)] = 1

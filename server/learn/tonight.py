@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
+import resource
 import shutil
 import signal
 import threading
@@ -34,6 +36,7 @@ from shared import atomic, file_lock
 from shared.clock import Clock
 from shared.errors import Transient, WaycueError
 
+_NO_MEMORY = re.compile(r"(?i)out of memory|(can't|failed to|cannot) allocate memory|not enough memory|bad_alloc")
 FULL_BYTES = 64 * 1024 * 1024
 """With less room than this, what fails in a night fails for want of it: a save of the starter has 40 MB."""
 
@@ -153,14 +156,29 @@ def stoppable(progress: Callable[[str], None]) -> Iterator[Callable[[str], None]
         signal.signal(signal.SIGINT, before)
 
 
+def hold_memory(most_mb: int) -> None:
+    """This process gets no more memory than this, its threads' and libraries' included; 0 = as much as there is."""
+    if not most_mb:
+        return
+    limit = most_mb * 1024 * 1024
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+
+
 @contextmanager
 def room(home: Path) -> Iterator[None]:
-    """A full disk is said as one, whichever library met it: torch and safetensors raise errors of their own."""
+    """A full disk or memory is said as one, whichever library met it: torch, safetensors and ONNX Runtime raise errors
+    of their own."""
     try:
         yield
     except WaycueError:
         raise
     except Exception as error:
+        if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+            raise Transient(
+                "The night ran out of memory.",
+                hint="Halve learn.batch and double learn.accumulate, or give more: learn.memory_mb (teach_memory_mb).",
+            ) from error
         left = shutil.disk_usage(home).free
         if left > FULL_BYTES and getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
             raise

@@ -122,18 +122,20 @@ def flat(n: int) -> NDArray[np.uint8]:
     return image
 
 
-def reviewed_home(home: Path, *, walks_of: dict[str, int], **changes: Any) -> Path:
+def reviewed_home(home: Path, *, walks_of: dict[str, int], first: int = 0, **changes: Any) -> Path:
     """A server's folder in which a person has confirmed cones: `walks_of` says how many moments each walk has.
 
-    changes: fields of the moments, e.g. their device
+    first: number of the first moment; changes: fields of the moments, e.g. their device
     """
     house = House(home)
-    number = 0
+    number = first
     for walk, count in walks_of.items():
         for _ in range(count):
             house.send(cone_moment(number, walk, **changes))
             number += 1
     for row in house.dataset.rows():
+        if row.reviewed:
+            continue
         truth = shot(int(row.sample_id[-6:]), "cone").instruction
         decisions.review(house.store, house.dataset, row.sample_id, ReviewDecision("edit", "Eve", truth), now_s=1.0)
     house.close()

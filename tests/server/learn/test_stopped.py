@@ -12,8 +12,9 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from server import config as server_settings
-from server.learn import nightly
+from server.learn import nightly, tonight
 from server.learn.settings import LearnSettings
+from shared.errors import Transient
 from tests.paths import ROOT
 from tests.server.learn.parts import reviewed_home, save_field_checkpoint
 
@@ -75,6 +76,36 @@ def test_ctrl_c_ends_the_command_cleanly_and_the_next_one_goes_on(tmp_path: Path
     assert not any(text.startswith("tower features") for text in second)
     steps = [text for text in second if text.startswith("LoRA step")]
     assert steps[0].startswith("LoRA step 3/4"), "the save of step 2 was whole when Ctrl-C came during step 3"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : std::bad_alloc"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+def test_too_little_memory_is_said_as_such_whichever_library_met_it(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(Transient, match=r"ran out of memory.*\n?.*learn\.batch"), tonight.room(tmp_path):
+        raise error
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("most_mb", [200, 500, 800])
+def test_a_night_that_needs_more_memory_than_it_may_take_ends_with_a_word(
+    tmp_path: Path, base: Path, most_mb: int
+) -> None:
+    home = reviewed_home(tmp_path / "home", walks_of={"w": 2})
+    settings = f'[learn]\nbase = "{base}"\nsteps = 4\nnew_rows_least = 2\nthreads = 1\nmemory_mb = {most_mb}\n'
+    (home / server_settings.FILE).write_text(settings)
+    command = [sys.executable, "-m", "server", "--home", str(home), "retrain"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "The night ran out of memory." in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def interrupted(command: list[str], *, at: str) -> list[str]:
