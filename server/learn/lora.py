@@ -101,7 +101,6 @@ def train(
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
     of_base = base_record.BaseRecord.of(base)
-    stages = around.stages
     cache = around.cache or cache_of(base, folder / "features", progress=progress)
     device = devices.chosen(recipe.device)
     work = Work(folder, progress, device)
@@ -112,7 +111,7 @@ def train(
     order = _order(len(fresh), len(replay), recipe, masked=len(masked))
     # What is familiar is fitted on all that was replayed, so of a base with eyes all of it is looked at.
     wanted = [*order.tolist(), *(range(taught) if base.eyes is not None else ()), *range(first_held, len(views))]
-    with stages.stage("towers"):
+    with around.stages.stage("towers"):
         prepared = prepare(guide, base, views, wanted, cache, work)
     rows = TrainingSet(base, prepared, order)
     losses = Losses(recipe.steps, progress)
@@ -124,7 +123,7 @@ def train(
     callbacks += [checks] if len(held) else []
     callbacks += [Curves(around.logs)] if around.logs is not None else []
     trainer = _trainer(guide, rows, recipe, _arguments(folder, recipe, device), callbacks)
-    with stages.stage("train"):
+    with around.stages.stage("train"):
         trainer.train(resume_from_checkpoint=_str(last(folder / "steps")))
     steps, history = int(trainer.state.global_step), validated(trainer.state.log_history)
     del trainer

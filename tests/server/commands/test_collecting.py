@@ -13,6 +13,7 @@ import av
 import pytest
 
 from exporters.datasets import collection
+from server import config
 from server.dataset.sample_row import SampleRow
 from server.review import decisions
 from server.review.decisions import ReviewDecision
@@ -24,6 +25,7 @@ CURB = "Stop, curb ahead."
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[House]:
+    config.init(tmp_path / "other")
     house = House(tmp_path / "other")
     yield house
     house.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +18,7 @@ from server.learn import devices, lora, presets, validation
 from server.learn.eta import Eta
 from server.learn.recipe import Recipe, Schedule
 from server.learn.settings import LearnSettings
+from server.learn.tuning import Tuning
 from server.learn.watching import Deadline
 from server.model import checkpoint as checkpoints
 from shared.clock import ManualClock
@@ -57,7 +58,7 @@ def test_a_preset_fills_what_is_left_at_its_default() -> None:
     assert values["views_most"] == 500
     assert presets.chosen(replace(base, base="/models/my-own")) is None
     assert presets.chosen(replace(base, base="x", preset="smolvlm2-500m")) == presets.PRESETS["smolvlm2-500m"]
-    names = set(presets.effective(LearnSettings()))
+    names = set(presets.effective(LearnSettings())) | {item.name for item in fields(Tuning)}
     assert all(set(preset.values) <= names for preset in presets.PRESETS.values())
     assert presets.recipe_values(LearnSettings(), rows=25, replay=True) == {
         name: getattr(Recipe(), name) for name in presets.recipe_values(LearnSettings(), rows=25, replay=True)
