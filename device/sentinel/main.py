@@ -133,7 +133,7 @@ class Sentinel:
         match action:
             case watch.Play(saying):
                 if saying in watch.WORDS:
-                    complain(f"says {watch.WORDS[saying]!r}")
+                    complain(f"says {watch.WORDS[saying]!r} ({watch.told(self._state, self._view(), self._limits)})")
                 self._player.play(saying)
             case watch.AskSupervisor():
                 self._supervisor.ask()

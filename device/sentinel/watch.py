@@ -241,6 +241,15 @@ def judge(state: SentinelState, view: AgentView | None, limits: WatchLimits) -> 
     return Health.MUTE if agent.beat_s - agent.voice_s > limits.voice_s else Health.LIVE
 
 
+def told(state: SentinelState, view: AgentView | None, limits: WatchLimits) -> str:
+    """How the agent is, for the log."""
+    health = judge(state, view, limits).value
+    if view is None:
+        return health
+    look_s, beat_s = (state.now_s - at_s for at_s in (view.record.live_s, view.record.beat_s))
+    return f"{health}, {look_s:.1f} s after its last look, {beat_s:.1f} s after its last sign of life"
+
+
 def _observed(state: SentinelState, view: AgentView | None, limits: WatchLimits) -> Watched:
     health = judge(state, view, limits)
     if view is not None and view.exists:

@@ -138,6 +138,26 @@ def test_it_is_said_again_every_twenty_seconds(scene: Scene, kind: str) -> None:
     assert [round(later - before) for before, later in itertools.pairwise(times)] == [20, 20, 20]
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"looks": False}, "blind, 2.4 s after its last look, 0.0 s after its last sign of life"),
+        ({"beats": False}, "hung, 2.1 s after its last look, 2.1 s after its last sign of life"),
+        ({"exists": False}, "gone, 0.1 s after its last look, 0.1 s after its last sign of life"),
+        ({"record": None}, "absent"),
+    ],
+)
+def test_the_log_says_how_the_agent_was_when_it_spoke(scene: Scene, fault: dict[str, object], told: str) -> None:
+    for name, value in fault.items():
+        setattr(scene, name, value)
+    for _ in range(30):
+        scene.pass_s(TICK_S)
+        if scene.said:
+            break
+    assert bool(scene.said) == (told != "absent")
+    assert watch.told(scene.state, scene.view, scene.limits) == told
+
+
 def test_a_short_pause_is_no_alarm(scene: Scene) -> None:
     for kind in ("looks", "beats"):
         setattr(scene, kind, False)
