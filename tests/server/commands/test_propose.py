@@ -176,3 +176,21 @@ def test_at_the_terminal_t_takes_it(house: House) -> None:
     assert "No teacher has looked at this moment" in done.stdout
     decided = [(newest(house, ID.format(n)).state, newest(house, ID.format(n)).ground_truth) for n in range(3)]
     assert decided == [("reviewed", ""), ("reviewed", "Stop, vehicle ahead."), ("pending", "")]
+
+
+def test_the_champion_looks_again_and_what_it_contradicts_moves_up(house: House) -> None:
+    server(house.home, "init")
+    none = server(house.home, "samples", "propose", "--teacher", "champion")
+    assert (none.returncode, "models add starter" in none.stderr) == (2, True)
+    assert server(house.home, "models", "add", "starter").returncode == 0
+    for n, said in enumerate(("Stop, stairs down ahead.", "")):
+        house.send(moment(n, seed=0, raw_output=said, spoken=said))
+    found = json.loads(server(house.home, "samples", "propose", "--teacher", "champion", "--json").stdout)
+    assert found["looked"] == 2
+    rows = [newest(house, ID.format(n)) for n in range(2)]
+    version = json.loads(server(house.home, "models", "list", "--json").stdout)[0]["version"]
+    assert [row.teacher for row in rows] == [version] * 2
+    assert {row.teacher_wording for row in rows} == {rows[0].teacher_wording}, "the same picture twice"
+    assert rows[0].teacher_disagreement != rows[1].teacher_disagreement
+    assert rows[0].teacher_disagreement > 0.5, "no stairs are there, which it was taught to see"
+    assert json.loads(server(house.home, "samples", "propose", "--teacher", "champion", "--json").stdout)["looked"] == 0
