@@ -51,6 +51,7 @@ OFFERS_EVERY_S = 1.0
 VIEW_EVERY_S = 60.0
 """How far the view for `load_dataset` may be behind: it is written whole, and reviews bring a row every few seconds."""
 LISTEN_EVERY_S = 2.0  # another worker's corrections are found by looking
+LLM_LEFT_AFTER_S = 2.0  # a call may take minutes, and holds nothing meanwhile: the end of the server never waits for it
 TRANSCRIBE_AGAIN_S = 30.0  # after a failure of the recogniser
 
 
@@ -95,11 +96,13 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         rank = Ranking(store, dataset).refresh
         ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
         backgrounds = [transcription, publishing, viewing, ready, ordering]
-        if config.llm.url:
-            backgrounds.append(_asking(home, store, dataset, config, clock))
         for background in backgrounds:
             background.start()
             stack.callback(background.close)
+        if config.llm.url:
+            asks = _asking(home, store, dataset, config, clock)
+            asks.start()
+            stack.callback(asks.close, LLM_LEFT_AFTER_S)
         stack.callback(notify, STOPPING)
         _serve(web)
 
