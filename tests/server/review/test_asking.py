@@ -297,9 +297,12 @@ def test_a_key_file_without_a_key_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_what_people_confirmed_is_told_with_the_next_question_the_likest_first(house: House, port: int) -> None:
-    for n, (words, truth) in enumerate(
-        [("was some edge thing down there", CURB), ("a bollardy stick", "Caution, pole ahead."), ("stop curb ahead", CURB)]
-    ):
+    known = [
+        ("was some edge thing down there", CURB),
+        ("bollardy stick", "Caution, pole ahead."),
+        ("stop curb ahead", CURB),
+    ]
+    for n, (words, truth) in enumerate(known):
         decided = corrected(house, n, words=words)
         decisions.review(house.store, house.dataset, decided, ReviewDecision("edit", "Eve", truth), now_s=1.0)
     corrected(house, 3, words=WORDS)
