@@ -16,7 +16,7 @@ from exporters.datasets.rows import LeftOut, Row
 from server.commands import handing_on
 from server.commands.opening import drawn, opened
 from server.labelling import footage
-from server.review.export import Wanted, choose, draw
+from server.review.export import Wanted, choose, draw, objection
 from shared import vocabulary
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MediaError, Refused
@@ -159,7 +159,8 @@ def _from_server(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
     )
     with opened(options.home) as (_store, dataset):
         rows = dataset.rows()
-        if not wanted.for_others and (note := handing_on.own_use([row for row in rows if row.reviewed], agreed)):
+        leaving = [row for row in rows if not objection(row, wanted)]
+        if not wanted.for_others and (note := handing_on.own_use(leaving, agreed)):
             print(note, file=sys.stderr)
         return choose(rows, wanted, dataset.folder)
 

@@ -57,7 +57,7 @@ def test_without_a_video_its_path_is_asked_for_until_there_is_one(film: Path, tm
 
 def test_the_same_command_goes_on_where_it_stopped(film: Path, tmp_path: Path) -> None:
     root = tmp_path / "dataset"
-    first = server(None, "label", film, "--dataset", root, typed="stop curb ahead\nskip\nquit\n")
+    first = server(None, "label", film, "--dataset", root, typed="stop curb ahead\ns\nq\n")
     assert "1 labelled, 1 skipped, 2 to go" in first.stdout
     assert not (root / "frames" / "walk_chunk0002.jpg").exists()  # shown, not answered
     second = server(None, "label", film, "--dataset", root, typed="Caution, pole ahead.\n")

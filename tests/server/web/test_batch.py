@@ -53,7 +53,7 @@ def test_moments_at_which_the_device_said_the_same_stand_together_without_those_
         "the largest group first, the newest of each first"
     )
     assert not any("checked" in tag for tag in ticks(html)), "nothing is confirmed that nobody ticked"
-    assert "The device said <q>Caution, bin ahead.</q>" in html
+    assert "The device’s words: <q>Caution, bin ahead.</q>" in html
     assert "The device said nothing" in html
     assert len(Page(html).all("h1")) == 1
     assert 'href="/batch"' in ask(f"{site}/").text
