@@ -182,6 +182,8 @@ def test_a_sample_comes_in_is_a_moment_with_all_its_texts_and_leaves_as_it_came(
     done("export", "--format", "samples", "--out", tmp_path / "out", home=house.home)
     [sample] = lines(tmp_path / "out" / "training_data" / "samples.jsonl")
     assert sample == SAMPLE
+    loaded = datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded["ground_truth"][:] == [SAMPLE["ground_truth"]], "a reader finds the texts, not the films alone"
     with av.open(str(tmp_path / "out" / sample["video_path"])) as film:
         assert film.format.name == "avi"
 
