@@ -182,8 +182,10 @@ def test_a_labelled_folder_teaches_what_may_be_said_by_its_pictures(base: Path, 
     [(name, why)] = read.left_out
     assert (name, "can not be taught" in why) == ("walk_chunk0008", True)
     assert clips.one_task([read, clips.read(folder / "metadata.jsonl")]) == tasks.GUIDANCE
-    done, _ = tuned(base, folder, tmp_path / "out", replace(SMALL, epochs=2))
-    assert (done.rows, done.held, len(done.losses)) == (8, 1, 2)
+    told = server(None, "finetune", folder, "--base", base, "--out", tmp_path / "out", "--epochs", 2, "--json")
+    done = json.loads(told.stdout)
+    assert (done["rows"], done["held"], len(done["losses"])) == (8, 1, 2)
+    assert "walk_chunk0008" in told.stderr
     tasks.refuse_other(str(tmp_path / "out"))
     tried = server(None, "--home", tmp_path / "no home", "try", tmp_path / "out", read.rows[0].media, "--json")
     assert tried.returncode == 0, tried.stderr
