@@ -9,8 +9,8 @@ pictures     stay as they are kept, but for what cameras write into the file (pl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,33 +28,44 @@ _PLAIN = frozenset((0xE0, 0xEE))
 def nameless(rows: Sequence[Row], scratch: Path) -> list[Row]:
     """The same moments, in the same order. scratch: a folder for the media that are made anew; it has to stay until
     the export is written. Raises: DatasetError naming a picture or sound that cannot be read; OSError."""
-    walks = {walk: f"walk{number:04d}" for number, walk in enumerate(dict.fromkeys(map(_walk_of, rows)), start=1)}
-    begins = {walk: min((_time_of(row) for row in rows if _walk_of(row) == walk), default=0.0) for walk in walks}
-    speakers = dict.fromkeys(row.sample.speaker for row in rows if row.sample is not None)
-    called = {name: f"speaker_{number}" if name else "" for number, name in enumerate(speakers, start=1)}
-    out = []
-    for row in rows:
-        walk = _walk_of(row)
-        name = f"{walks[walk]}{row.name[len(walk) :]}"
-        sample = None if row.sample is None else _sample(row.sample, name, called, begins[walk])
-        frame = None if row.frame is None else _picture(row.frame, scratch / f"{name}.jpg")
-        audio = None if row.audio is None else _silence(row.audio, scratch / f"{name}.wav")
-        out.append(replace(row, name=name, frame=frame, audio=audio, context="", fields={}, sample=sample))
-    return out
+    numbers = _Numbers.of(rows)
+    return [_row(row, numbers, scratch) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """What walks and wearers are called instead, and when each walk began."""
+
+    walks: Mapping[str, str]
+    begins_s: Mapping[str, float]
+    speakers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> _Numbers:
+        """In the order of the rows."""
+        walks = {walk: f"walk{number:04d}" for number, walk in enumerate(dict.fromkeys(map(_walk_of, rows)), start=1)}
+        samples = [(_walk_of(row), row.sample) for row in rows if row.sample is not None]
+        begins = {walk: min(sample.timestamp for own, sample in samples if own == walk) for walk, _ in samples}
+        names = dict.fromkeys(sample.speaker for _, sample in samples if sample.speaker)
+        return cls(walks, begins, {"": ""} | {name: f"speaker_{n}" for n, name in enumerate(names, start=1)})
+
+
+def _row(row: Row, numbers: _Numbers, scratch: Path) -> Row:
+    walk = _walk_of(row)
+    name = f"{numbers.walks[walk]}{row.name[len(walk) :]}"
+    frame = None if row.frame is None else _picture(row.frame, scratch / f"{name}.jpg")
+    audio = None if row.audio is None else _silence(row.audio, scratch / f"{name}.wav")
+    sample = None if row.sample is None else _sample(row.sample, name, numbers, walk)
+    return replace(row, name=name, frame=frame, audio=audio, context="", fields={}, sample=sample)
 
 
 def _walk_of(row: Row) -> str:
     return row.name.rpartition("_chunk")[0]
 
 
-def _time_of(row: Row) -> float:
-    return 0.0 if row.sample is None else row.sample.timestamp
-
-
-def _sample(sample: CollectedSample, name: str, called: dict[str, str], begins_s: float) -> CollectedSample:
-    return replace(
-        sample, id=name, speaker=called[sample.speaker], context="", more={}, timestamp=sample.timestamp - begins_s
-    )
+def _sample(sample: CollectedSample, name: str, numbers: _Numbers, walk: str) -> CollectedSample:
+    at_s = sample.timestamp - numbers.begins_s[walk]
+    return replace(sample, id=name, speaker=numbers.speakers[sample.speaker], context="", more={}, timestamp=at_s)
 
 
 def _picture(path: Path, made: Path) -> Path:

@@ -81,20 +81,23 @@ class Reviews:
         seen: the row_ids that the person looked at, one or more; the first moment is written down as the one
         raises: OSError, as `decide`
         """
-        found = {row_id: find(self._store, row_id.rpartition("#")[0]) for row_id in dict.fromkeys(seen)}
-        rows = {row_id: row for row_id, row in found.items() if row is not None}
-        if len(rows) < len(found) or not rows:
+        rows = {row_id: find(self._store, row_id.rpartition("#")[0]) for row_id in dict.fromkeys(seen)}
+        first = next(iter(rows.values()), None)
+        if first is None or None in rows.values():
             return ReviewOutcome(404, "One of these moments is not there any more.")
-        first = next(iter(rows.values()))
         decision = ReviewDecision(action, self._reviewer, text, batch=first.sample_id)
-        ids = [row.sample_id for row in rows.values()]
         with self._lock:
-            if any(self._looks_different(row_id, row) for row_id, row in rows.items()):
-                return ReviewOutcome(409, CHANGED_ONE, row=first)
-            try:
-                after = decisions.review_all(self._store, self._dataset, ids, decision, now_s=self._clock.utc_s())
-            except Refused as refused:
-                return ReviewOutcome(422, str(refused), refused if isinstance(refused, NotTeachable) else None, first)
+            return self._decided({row_id: row for row_id, row in rows.items() if row}, decision, first)
+
+    def _decided(self, rows: Mapping[str, SampleRow], decision: ReviewDecision, first: SampleRow) -> ReviewOutcome:
+        """rows: by the row_ids that the person looked at"""
+        if any(self._looks_different(row_id, row) for row_id, row in rows.items()):
+            return ReviewOutcome(409, CHANGED_ONE, row=first)
+        ids = [row.sample_id for row in rows.values()]
+        try:
+            after = decisions.review_all(self._store, self._dataset, ids, decision, now_s=self._clock.utc_s())
+        except Refused as refused:
+            return ReviewOutcome(422, str(refused), refused if isinstance(refused, NotTeachable) else None, first)
         return ReviewOutcome(200, row=after[0])
 
     def describe(self, sample_id: str, values: Mapping[str, str]) -> SampleRow | None:
