@@ -20,6 +20,7 @@ from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
 from server.config import DEFAULT_WEB_PORT, ServerConfig, spoken_language
 from server.database.store import Store, open_store
+from server.dataset import own_words
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
@@ -61,6 +62,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
     ready_file: written (with the page's address) once the broker was reached and the page is up
     raises: ConfigError, OSError
     """
+    own_words.use(home)
     with ExitStack() as stack:
         stack.enter_context(home_lock.serving(home))
         store = stack.enter_context(closing(open_store(home)))

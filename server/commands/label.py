@@ -24,7 +24,7 @@ from server.commands.label_terminal import TerminalFront, TypedLines
 from server.commands.reviewing import read_line
 from server.commands.sounding import SoundPlayer
 from server.commands.suggesting import Suggester
-from server.dataset import surroundings
+from server.dataset import own_words, surroundings
 from server.labelling import folder as label
 from server.labelling import footage, script
 from server.labelling.desk import AskedChunk, LabelDesk, VideoCount
@@ -80,6 +80,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Ask about each chunk that has no answer yet; returns the exit status."""
+    own_words.use(options.home)
     find = partial(footage.find, untimed_fps=options.film_fps)
     videos = [find(path) for path in dict.fromkeys(options.videos)] or [_asked_video(find)]
     answers = script.read(options.script, videos) if options.script else None

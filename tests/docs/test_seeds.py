@@ -48,7 +48,7 @@ def _whole(command: str) -> str:
 @pytest.mark.parametrize("name", sorted(text for text in NAMED if re.fullmatch(r"[a-z_]+\.[a-z_]+", text)))
 def test_every_setting_is_one(name: str) -> None:
     section, _, key = name.partition(".")
-    if key in ("py", "sh", "jsonl", "json", "load_dataset"):
+    if key in ("py", "sh", "jsonl", "json", "toml", "load_dataset"):
         return
     configs = (device_config.Config(), server_config.ServerConfig())
     assert any(hasattr(getattr(config, section, None), key) for config in configs), name

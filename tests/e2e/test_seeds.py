@@ -18,7 +18,7 @@ import pytest
 
 from exporters.datasets import avi
 from server import config
-from server.commands.qved import BASE
+from server.commands.finetune import BASE
 from server.dataset import rules
 from server.labelling import conditions
 from server.learn.presets import PRESETS
