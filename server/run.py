@@ -20,6 +20,7 @@ from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
 from server.config import DEFAULT_WEB_PORT, ServerConfig, spoken_language
 from server.database.store import Store, open_store
+from server.dataset import own_words
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from server.dataset.recover import recover
@@ -51,6 +52,7 @@ OFFERS_EVERY_S = 1.0
 VIEW_EVERY_S = 60.0
 """How far the view for `load_dataset` may be behind: it is written whole, and reviews bring a row every few seconds."""
 LISTEN_EVERY_S = 2.0  # another worker's corrections are found by looking
+LLM_LEFT_AFTER_S = 2.0  # a call may take minutes, and holds nothing meanwhile: the end of the server never waits for it
 TRANSCRIBE_AGAIN_S = 30.0  # after a failure of the recogniser
 
 
@@ -60,6 +62,7 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
     ready_file: written (with the page's address) once the broker was reached and the page is up
     raises: ConfigError, OSError
     """
+    own_words.use(home)
     with ExitStack() as stack:
         stack.enter_context(home_lock.serving(home))
         store = stack.enter_context(closing(open_store(home)))
@@ -95,11 +98,13 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         rank = Ranking(store, dataset).refresh
         ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
         backgrounds = [transcription, publishing, viewing, ready, ordering]
-        if config.llm.url:
-            backgrounds.append(_asking(home, store, dataset, config, clock))
         for background in backgrounds:
             background.start()
             stack.callback(background.close)
+        if config.llm.url:
+            asks = _asking(home, store, dataset, config, clock)
+            asks.start()
+            stack.callback(asks.close, LLM_LEFT_AFTER_S)
         stack.callback(notify, STOPPING)
         _serve(web)
 

@@ -153,6 +153,7 @@ def files_of(format_name: str, splits: Iterable[str]) -> list[Mapping[str, Seque
         "conversations": {"train": ["conversations.json"]},
         "vsr": {"train": ["vsr.jsonl"]},
         "correction": {"train": ["corrections.jsonl"]},
+        "samples": {"train": ["training_data/samples.jsonl"]},
         "lerobot": {"train": ["data/*/*.parquet"]},
     }.get(format_name, {})
     order = ("train", "validation", "test")

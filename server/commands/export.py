@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from exporters.datasets import captions, card, conversations, fine_labels, formats, hub, lerobot
 from exporters.datasets.conversations import ConversationStyle
@@ -16,7 +17,8 @@ from exporters.datasets.rows import LeftOut, Row
 from server.commands import handing_on
 from server.commands.opening import drawn, opened
 from server.labelling import footage
-from server.review.export import Wanted, choose, draw
+from server.review.export import Wanted, choose, draw, objection
+from server.review.nameless import nameless
 from shared import vocabulary
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MediaError, Refused
@@ -51,7 +53,7 @@ formats:
   samples        training_data/ with videos/training_*.avi and samples.jsonl: what was worded, corrected and right
   sqlite         the same, with the table training_samples in samples.sqlite
 
-README.md is a dataset card: datasets.load_dataset(DIR) reads all but coco as they lie.
+README.md is a dataset card: datasets.load_dataset(DIR) reads all but coco and sqlite as they lie.
 Exports hold pictures and voices of real people. --for others leaves out whoever has not agreed to that.
 """
 
@@ -128,23 +130,32 @@ def _conversation_flags(group: argparse._ArgumentGroup) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the export; returns the exit status."""
-    if options.labels and options.format != "conversations":
-        raise ConfigError("--labels is for --format conversations.")
-    if options.per_object < 0:
-        raise ConfigError("--per-object must be 1 or more, or 0 for all.")
-    if options.out.resolve().is_relative_to(options.home / "dataset"):
-        raise Refused("An export may not lie in the dataset itself.", hint="Name another folder with --out.")
+    _check_flags(options)
     check(options.out, force=options.force)  # before an hour of copying
     rows, left_out = _from_labels(options) if options.labels else _from_server(options)
     if options.format == "vsr":
         rows = timed(rows, left_out)
-    written = _write(options, rows, left_out) if rows else 0
+    with TemporaryDirectory(prefix="waycue-export-") as scratch:
+        rows = nameless(rows, Path(scratch)) if options.anonymous else rows
+        written = _write(options, rows, left_out) if rows else 0
     for reason, number in sorted(left_out.items()):
         print(f"Left out: {number} ({reason})", file=sys.stderr)
     if not written:
         raise Refused("There is nothing to export.", hint="Above is why; unreviewed moments go out with --only all.")
     print(f"{written} rows in {options.out}")
     return 0
+
+
+def _check_flags(options: argparse.Namespace) -> None:
+    """Raises: ConfigError, Refused for what cannot be had together."""
+    if options.labels and options.format != "conversations":
+        raise ConfigError("--labels is for --format conversations.")
+    if options.per_object < 0:
+        raise ConfigError("--per-object must be 1 or more, or 0 for all.")
+    if options.anonymous and (options.link or options.labels or options.format == "audiofolder"):
+        raise ConfigError("--anonymous makes sounds and pictures anew: not with --link, --labels or audiofolder.")
+    if options.out.resolve().is_relative_to(options.home / "dataset"):
+        raise Refused("An export may not lie in the dataset itself.", hint="Name another folder with --out.")
 
 
 def _from_server(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
@@ -159,7 +170,8 @@ def _from_server(options: argparse.Namespace) -> tuple[list[Row], LeftOut]:
     )
     with opened(options.home) as (_store, dataset):
         rows = dataset.rows()
-        if not wanted.for_others and (note := handing_on.own_use([row for row in rows if row.reviewed], agreed)):
+        leaving = [row for row in rows if not objection(row, wanted)]
+        if not wanted.for_others and (note := handing_on.own_use(leaving, agreed)):
             print(note, file=sys.stderr)
         return choose(rows, wanted, dataset.folder)
 

@@ -30,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         nargs="*",
         type=Path,
         metavar="DATASET",
-        help="folders of `qved convert` or `export --format conversations` (default: those of exercises under "
+        help="folders of `qved convert`, `label` or `export --format conversations` (default: those of exercises under "
         "datasets/ of the server's home)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder for the adapter")
@@ -86,8 +86,8 @@ def run(options: argparse.Namespace) -> int:
         print_json({"out": str(options.out), "rows": done.rows, "held": done.held, "losses": list(done.losses)})
     else:
         print(f"{done.rows} clips taught, {done.held} were held back; the adapter is in {options.out}")
-        if task == EXERCISES:
-            print(f"Try it: waycue-server qved infer VIDEO --checkpoint {options.out}")
+        shown = "qved infer VIDEO --checkpoint" if task == EXERCISES else "try"
+        print(f"Try it: waycue-server {shown} {options.out}{'' if task == EXERCISES else ' VIDEO'}")
     return 0
 
 

@@ -14,7 +14,7 @@ from server import config
 from server.dataset.sample_row import SampleRow
 from server.review.export import may_leave
 
-_LOAD = {"lerobot": 'LeRobotDataset("waycue/walks", root=FOLDER)', "coco": ""}
+_LOAD = {"lerobot": 'LeRobotDataset("waycue/walks", root=FOLDER)', "coco": "", "sqlite": ""}
 COLUMNS = {
     "jsonl": card.PICTURES,
     "imagefolder": {"image": "the picture", "text": "what should be said", "audio_path": "where its sound lies"},
@@ -36,13 +36,18 @@ _SOUND = {
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The options --for and --licence."""
+    """The options --for, --anonymous and --licence."""
     parser.add_argument(
         "--for",
         dest="audience",
         choices=("own", "others"),
         default="own",
         help="others: only moments whose wearers agreed that they leave this server (default: own)",
+    )
+    parser.add_argument(
+        "--anonymous",
+        action="store_true",
+        help="without names, places, times and voices; faces that no device hid stay in the pictures",
     )
     parser.add_argument("--licence", metavar="NAME", help='for the card, such as "cc-by-4.0" (default: export.licence)')
 
@@ -80,10 +85,12 @@ def about(options: argparse.Namespace, rows: Sequence[Row], *, left_out: int, ro
         licence=licence,
         splits=Counter({"all": len(rows) - left_out}) if left_out else splits,
         columns={**COLUMNS.get(options.format, {}), **dict.fromkeys(rows[0].fields, "as the server knows it")},
-        consent=f"{'Every wearer agreed that these moments are handed on.' if others else _OWN} {_PEOPLE}",
+        consent=f"{_ALL_AGREED if others else _OWN} {_NAMELESS if options.anonymous else _PEOPLE}",
         notes=[_SOUND[options.format]] if options.format in _SOUND else [],
     )
 
 
 _OWN = "Not to be handed on: it was written for the server's own use, and not every wearer was asked."
+_ALL_AGREED = "Every wearer agreed that these moments are handed on."
+_NAMELESS = "Names, places, times and voices were taken out. Pictures show real people, who may not know of it."
 _PEOPLE = "Pictures and sounds show real people, who may have passed by without knowing."

@@ -15,18 +15,23 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from html import escape
 from pathlib import Path
 
 from server.commands import label_script, pictures, suggesting
 from server.commands.label_terminal import TerminalFront, TypedLines
+from server.commands.reviewing import read_line
 from server.commands.sounding import SoundPlayer
 from server.commands.suggesting import Suggester
-from server.dataset import surroundings
+from server.dataset import own_words, surroundings
 from server.labelling import folder as label
 from server.labelling import footage, script
 from server.labelling.desk import AskedChunk, LabelDesk, VideoCount
+from server.labelling.footage import Footage
+from shared.errors import ConfigError, MediaError
 
+PATH_QUESTION = "Enter the path to the video file you want to label: "
 FILM_FPS = "pictures a second of a video that has no times in it (default: what it says, else 25)"
 
 
@@ -38,7 +43,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Writes a dataset folder of its own: frames/, audio/, metadata.jsonl. Bring it into the server"
         " with: waycue-server samples import DIR",
     )
-    parser.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="any video files with a picture")
+    parser.add_argument(
+        "videos",
+        type=Path,
+        nargs="*",
+        metavar="VIDEO",
+        help="any video files with a picture; without one, its path is asked for",
+    )
     parser.add_argument(
         "--dataset", type=Path, default=Path("dataset"), metavar="DIR", help="folder to write (default: ./dataset)"
     )
@@ -69,7 +80,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Ask about each chunk that has no answer yet; returns the exit status."""
-    videos = [footage.find(path, untimed_fps=options.film_fps) for path in dict.fromkeys(options.videos)]
+    own_words.use(options.home)
+    find = partial(footage.find, untimed_fps=options.film_fps)
+    videos = [find(path) for path in dict.fromkeys(options.videos)] or [_asked_video(find)]
     answers = script.read(options.script, videos) if options.script else None
     for video in videos:
         for note in (*video.notes, *(() if video.has_sound else (f"{video.path} has no sound: silence is written.",))):
@@ -81,6 +94,21 @@ def run(options: argparse.Namespace) -> int:
             desk.close()
         print("\n".join(summary(count, folder.root) for count in desk.counts()))
     return status
+
+
+def _asked_video(find: Callable[[Path], Footage]) -> Footage:
+    """The video that a person names, asked for until it is one. Raises: ConfigError where nobody names any."""
+    while True:
+        try:
+            named = read_line(PATH_QUESTION).strip().strip("'\"")  # a file dropped on a terminal comes in quotes
+        except (EOFError, KeyboardInterrupt):
+            named = ""
+        if not named:
+            raise ConfigError("No video was named.", hint="Name one: waycue-server label VIDEO")
+        try:
+            return find(Path(named).expanduser())
+        except MediaError as error:
+            print(error)
 
 
 def _scripted(desk: LabelDesk, answers: script.Script, options: argparse.Namespace) -> int:

@@ -34,6 +34,8 @@ HELP = f"""\
   quit                    stop; the same command goes on from here
 {rules.RULES_TEXT}"""
 QUESTION = "Enter instruction (or skip, back, undo, quit, ?): "
+_LETTERS = {word[0]: word for word in ("skip", "back", "undo", "quit", "play")}
+"""As `samples review` takes them; no sentence is a single letter."""
 Guess = Callable[[AskedChunk, str], dict[str, tuple[str, str]]]
 """A chunk, its wording so far → field → (value, what guessed it)."""
 
@@ -155,7 +157,7 @@ class TerminalFront:
 
     def _once(self, asked: AskedChunk, text: str) -> str | None:
         """Take a typed line; the next one where that was no answer."""
-        action = text.lower()
+        action = _LETTERS.get(text.lower(), text.lower())
         if action in ("skip", "back", "undo", "quit"):
             return self._take(asked, action)
         if action == "" and asked.earlier is not None:

@@ -15,6 +15,7 @@ from typing import TextIO
 
 from server.database import store as db
 from server.database.store import Store
+from server.dataset import own_words
 from server.dataset.folder import Dataset
 
 _EVERY = 500  # rows between two lines of progress where it can not be drawn in place
@@ -23,7 +24,9 @@ _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 @contextmanager
 def opened(home: Path) -> Iterator[tuple[Store, Dataset]]:
-    """The database and dataset of a server that was initialised. Raises: ConfigError where there is none."""
+    """The database and dataset of a server that was initialised. Raises: ConfigError where there is none, or where its
+    own words are wrong."""
+    own_words.use(home)
     with closing(db.open_store(home, create=False)) as store:
         yield store, Dataset(home / "dataset")
 

@@ -10,8 +10,10 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from server import config as settings
+from server.commands import suggesting
 from server.commands.opening import add_json, drawn, opened, print_json
 from server.database.store import Store
 from server.dataset import pictures
@@ -21,7 +23,7 @@ from server.dataset.sample_row import SampleRow
 from server.review import proposals
 from server.review.proposals import Opinion
 from shared.clock import Clock, SystemClock
-from shared.errors import DatasetError
+from shared.errors import ConfigError, DatasetError
 
 KEPT_EVERY = 16
 """Pictures: some seconds of work."""
@@ -53,35 +55,55 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--teacher",
         metavar="NAME",
         help='"packaged", a detector or depth model by its name on the hub, or a folder; several with commas '
-        "(learn.teacher)",
+        '(learn.teacher); "champion" alone: the model in use looks again',
     )
     add_json(parser, "what was done")
     parser.set_defaults(run=_propose)
 
 
 def _propose(options: argparse.Namespace) -> int:
-    config = settings.load(options.home)
-    from server.eyes.teachers import open_teachers  # torch takes seconds to import
-
-    faculty = open_teachers(options.teacher or config.learn.teacher, options.home)
-    stated = {teacher.name: teacher.licence for teacher in faculty.teachers}
-    for name, licence in stated.items():
-        terms = f"licence {licence}" if licence else "its licence is not stated: find out whether you may use it"
-        print(f"Teacher {name}: {terms}.", file=sys.stderr)
+    names = options.teacher or settings.load(options.home).learn.teacher
+    rerun = names.strip() == suggesting.CHAMPION
     with opened(options.home) as (store, dataset):
-
-        def advise(row: SampleRow) -> Opinion:
-            image = pictures.read(dataset.folder / row.frame_path, of=f" of {row.sample_id}")
-            said = faculty.advise(image)
-            return Opinion(faculty.name, said.wording, said.score, said.hazards, faculty.objects)
-
-        rows = proposals.waiting(store, faculty.name)
+        name, stated, advise = _champion(options.home, dataset) if rerun else _teachers(names, options.home, dataset)
+        rows = proposals.waiting(store, name)
         counts = propose(store, dataset, rows, advise, clock=SystemClock(), progress=drawn(len(rows), sys.stderr))
     if options.json:
         print_json({"teachers": stated, **asdict(counts)})
     else:
         print("\n".join(_report(counts)))
     return 0
+
+
+def _champion(home: Path, dataset: Dataset) -> tuple[str, dict[str, str], Advise]:
+    """The model in use. Raises: ConfigError where there is none, BundleError."""
+    from server.review import rerun
+
+    model = suggesting.opened(home, suggesting.CHAMPION).model
+    if model is None:
+        raise ConfigError("The server has no champion to ask.", hint="Add one: waycue-server models add starter")
+
+    def advise(row: SampleRow) -> Opinion:
+        return rerun.opinion(model, pictures.read(dataset.folder / row.frame_path, of=f" of {row.sample_id}"))
+
+    return model.manifest.version, {}, advise
+
+
+def _teachers(names: str, home: Path, dataset: Dataset) -> tuple[str, dict[str, str], Advise]:
+    """Larger networks, with their licences. Raises: ConfigError, BundleError, OSError."""
+    from server.eyes.teachers import open_teachers  # torch takes seconds to import
+
+    faculty = open_teachers(names, home)
+    stated = {teacher.name: teacher.licence for teacher in faculty.teachers}
+    for name, licence in stated.items():
+        terms = f"licence {licence}" if licence else "its licence is not stated: find out whether you may use it"
+        print(f"Teacher {name}: {terms}.", file=sys.stderr)
+
+    def advise(row: SampleRow) -> Opinion:
+        said = faculty.advise(pictures.read(dataset.folder / row.frame_path, of=f" of {row.sample_id}"))
+        return Opinion(faculty.name, said.wording, said.score, said.hazards, faculty.objects)
+
+    return faculty.name, stated, advise
 
 
 def propose(

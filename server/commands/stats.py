@@ -9,6 +9,7 @@ from pathlib import Path
 
 from server.commands import stats_page
 from server.commands.opening import add_json, opened, print_json, size
+from server.dataset import own_words
 from server.ingest import counters
 from server.ingest.counters import Figures
 from server.review import breakdown, patterns, stats
@@ -80,7 +81,7 @@ def error_lines(errors: Sequence[ErrorPattern], words: Sequence[MissingWord]) ->
         yield f"         {item.remedy}"
         yield f"         such as {', '.join(example.sample_id for example in item.examples)}"
     if words:
-        yield "\nWords of corrections that the vocabulary does not know"
+        yield f"\nWords of corrections that the vocabulary does not know (what they mean: {own_words.FILE} in the home)"
         yield "  " + ", ".join(f"{item.word} {item.count}" for item in words)
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from server.commands.opening import print_json
+from server.dataset import own_words
 from server.dataset.wording import lacks_subject
 from shared import languages, vocabulary
 from shared.languages import Language
@@ -47,6 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _check(options: argparse.Namespace) -> int:
     language = languages.load(options.language)
+    own_words.use(options.home)
     readings = [_read(language, text) for text in _sentences(options.sentence)]
     if options.json:
         values = [as_json(reading) for reading in readings]

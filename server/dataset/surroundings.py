@@ -1,6 +1,7 @@
 """Guesses of a moment's surroundings, and a person's word about them, as rows of the log.
 
-    lighting    from the picture: how bright its middle is. Measured in docs/learning.md; "night" is never guessed
+    lighting    from the picture: how bright its middle is. Measured in docs/learning.md. A dark one is "night" where
+                the hour says so, too
     scenario    from the wording, by the table of things: what the vocabulary says, no guess of a picture
 
 The environment and the weather are not guessed: nothing here tells them better than the most frequent one.
@@ -8,8 +9,9 @@ The environment and the weather are not guessed: nothing here tells them better 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,10 @@ from shared import vocabulary
 from shared.errors import Refused
 from shared.jpeg import decode_picture
 
-PICTURE, WORDS = "picture", "words"
+PICTURE, WORDS, HOUR = "picture", "words", "picture and hour"
+NIGHT_FROM, NIGHT_TO = 22, 5
+"""Hours of this machine's clock between which a dark picture counts as taken at night, wherever and whenever on earth
+but near the poles."""
 DARK_BELOW = 0.2
 """Median luma, 0..1, below which a picture counts as taken in low light."""
 _LOOKED_AT = (64, 48)
@@ -57,10 +62,16 @@ def scenario(wording: str) -> str:
     return "navigation" if vocabulary.load().objects[slots.object].tier == 3 else "obstacles"
 
 
-def guesses(picture: Path, wording: str = "") -> Guesses:
-    """What can be told of a picture and its wording. A picture that can not be read tells nothing. Raises: OSError."""
+def guesses(picture: Path, wording: str = "", *, at: datetime | None = None) -> Guesses:
+    """What can be told of a picture and its wording. A picture that can not be read tells nothing. Raises: OSError.
+
+    at: when it was taken, by the clocks of where it was; None = nobody knows
+    """
     image = decode_picture(picture.read_bytes())
     out: Guesses = {} if image is None else {"lighting": (lighting(image), PICTURE)}
+    night = at is not None and not NIGHT_TO <= at.hour < NIGHT_FROM
+    if night and out.get("lighting", ("", ""))[0] == "low light":
+        out["lighting"] = ("night", HOUR)
     if about := scenario(wording):
         out["scenario"] = (about, WORDS)
     return out
@@ -100,9 +111,17 @@ def take_over(store: Store, dataset: Dataset, sample_id: str, fields: Mapping[st
         describe(store, dataset, sample_id, new, now_s=now_s)
 
 
-def guess_all(store: Store, dataset: Dataset, rows: Iterable[SampleRow], *, now_s: float) -> int:
+def guess_all(
+    store: Store,
+    dataset: Dataset,
+    rows: Iterable[SampleRow],
+    *,
+    now_s: float,
+    local: Callable[[float], datetime] = datetime.fromtimestamp,
+) -> int:
     """Write guesses down for moments where a person has said nothing; returns how many changed. Safe to repeat.
 
+    local: seconds since 1970 → by the clocks of where the moments were: this machine's
     raises: OSError
     """
     changed = 0
@@ -110,7 +129,8 @@ def guess_all(store: Store, dataset: Dataset, rows: Iterable[SampleRow], *, now_
         picture = dataset.folder / seen.frame_path
         if not seen.frame_path or not picture.is_file():
             continue
-        found = guesses(picture, seen.ground_truth if seen.reviewed else "")
+        truth = seen.ground_truth if seen.reviewed else ""
+        found = guesses(picture, truth, at=local(seen.timestamp))
         with store.writing() as connection:
             row = row_log.current(connection, seen.sample_id)
             if row is None or row.row_id != seen.row_id:

@@ -2,6 +2,7 @@
 
     qved_train.json        of `waycue-server qved convert`: exercises
     conversations.json     of `waycue-server export --format conversations`: walks
+    metadata.jsonl         of `waycue-server label`, or `export --format jsonl`: walks, a picture of each moment
 
 One folder holds one of them and its media. Each file is of one task, and what is taught together is of one task:
 exercises never teach what guides a walk.
@@ -16,12 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from server.dataset import wording
+from server.labelling import folder as label
 from server.learn.tasks import EXERCISES, GUIDANCE
 from shared.errors import DatasetError, Refused
+from shared.prompt import REQUEST
 
 DATASETS = "datasets"
 """Under a server's home: each data set in it is included by itself."""
-FILES = {"qved_train.json": EXERCISES, "conversations.json": GUIDANCE}
+LABELS = label.LOG_NAME
+FILES = {"qved_train.json": EXERCISES, "conversations.json": GUIDANCE, LABELS: GUIDANCE}
 """File → its task."""
 _MEDIA = re.compile(r"<(?:video|image)>\n?")
 _ROLES = {"human": "user", "gpt": "assistant"}
@@ -59,12 +64,15 @@ def included(home: Path, task: str) -> list[Path]:
 
 def read(path: Path) -> Clips:
     """A data set, by its folder or its file. Raises: DatasetError saying what it is instead; OSError."""
-    file = path if path.name in FILES else next((path / name for name in FILES if (path / name).is_file()), None)
+    known = path.name in FILES and not path.is_dir()
+    file = path if known else next((path / name for name in FILES if (path / name).is_file()), None)
     if file is None:
         raise DatasetError(
             f"{path} holds no data set of clips ({' or '.join(FILES)}).",
-            hint="Make one with `waycue-server qved convert` or `waycue-server export --format conversations`.",
+            hint="Make one with `waycue-server label`, `qved convert` or `export --format conversations`.",
         )
+    if file.name == LABELS:
+        return _labelled(file)
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -79,6 +87,22 @@ def read(path: Path) -> Clips:
         else:
             left_out.append((f"entry {number}", found))
     return Clips(file, FILES[file.name], rows, left_out)
+
+
+def _labelled(file: Path) -> Clips:
+    """Labelled pictures, asked as a night asks; of words that may not be said none teaches guidance."""
+    if (file.parent / "records.jsonl").exists():
+        raise DatasetError(
+            f"{file.parent} is a server's own dataset: it holds what nobody confirmed, too.",
+            hint="Export it first: waycue-server export --format conversations --out DIR",
+        )
+    rows, left_out = list[ClipRow](), list[tuple[str, str]]()
+    for chunk in label.labelled(file.parent):
+        try:
+            rows.append(ClipRow(chunk.frame.stem, chunk.frame, REQUEST, "", wording.teachable(chunk.instruction)))
+        except Refused as refused:
+            left_out.append((chunk.frame.stem, str(refused)))
+    return Clips(file, GUIDANCE, rows, left_out)
 
 
 def one_task(sets: Iterable[Clips]) -> str:

@@ -25,6 +25,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 
 from server.learn import saves
 from server.learn.clips import ClipRow, Clips, one_task
@@ -263,6 +264,7 @@ def _train(
         optimizers=(_optimiser(model, tuning), None),
         callbacks=[best, saves.Saves()],
     )
+    trainer.remove_callback(PrinterCallback)  # `best` tells how it goes; stdout is for what was asked for
     resumed = saves.last(steps)
     trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
 

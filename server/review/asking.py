@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,8 @@ from pathlib import Path
 from server.database.store import Store
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
-from server.review import decisions, llm_budget, llm_client, suggestions
+from server.review import decisions, examples, llm_budget, llm_client, llm_settings, suggestions
+from server.review.examples import ConfirmedWords
 from server.review.llm_client import Away, Busy, ChatAnswer
 from server.review.llm_settings import LlmSettings
 from server.review.suggestions import Suggestion
@@ -32,6 +33,8 @@ EVERY_S = 20.0
 AFTER_FAILURE_S = 300.0
 MOST_A_ROUND = 20
 NONE = "NONE"
+EXAMPLES_FROM = 500
+"""The newest decided moments, among which examples are looked for."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
 _MOST_WORDS = 300  # characters; what is longer is no guidance
 
@@ -55,12 +58,14 @@ def round_of(asking: Asking) -> int:
     Raises: OSError, ConfigError.
     """
     kept = 0
-    for row in suggestions.waiting(asking.store, most=MOST_A_ROUND):
+    waiting = suggestions.waiting(asking.store, most=MOST_A_ROUND)
+    known = _known(asking) if waiting else []
+    for row in waiting:
         if asking.wait(0.0):
             break
         about = decisions.unread_words(row)
         try:
-            answer = _answer(asking, row)
+            answer = _answer(asking, row, known)
         except Transient as error:
             logger.warning("%s Moments wait for it; review goes on without.", error)
             asking.wait(AFTER_FAILURE_S)
@@ -74,6 +79,13 @@ def round_of(asking: Asking) -> int:
     return kept
 
 
+def _known(asking: Asking) -> list[ConfirmedWords]:
+    """Examples, where the endpoint is on this machine: wearers' other words leave it for no question."""
+    if not asking.settings.examples or not llm_settings.is_here(asking.settings.url):
+        return []
+    return examples.confirmed(decisions.listing(asking.store, state="reviewed", limit=EXAMPLES_FROM))
+
+
 def _keep(asking: Asking, row: SampleRow, suggestion: Suggestion) -> bool:
     now_s = asking.clock.utc_s()
     return suggestions.keep(asking.store, asking.dataset, row.sample_id, suggestion, now_s=now_s) is not None
@@ -83,12 +95,13 @@ def _drop(asking: Asking, row: SampleRow, about: str, reason: str) -> bool:
     return _keep(asking, row, Suggestion(asking.settings.model or "a language model", about, "", reason))
 
 
-def _answer(asking: Asking, row: SampleRow) -> ChatAnswer | None:
+def _answer(asking: Asking, row: SampleRow, known: Sequence[ConfirmedWords]) -> ChatAnswer | None:
     """Ask about one moment, again where the endpoint is busy. None = no more may be asked, or the server ends.
 
     raises: Transient once its tries are used up, Refused, ConfigError, OSError
     """
-    system, user = question(row)
+    shown = examples.nearest(known, decisions.unread_words(row), most=asking.settings.examples)
+    system, user = question(row, shown)
     for number in range(asking.settings.tries):
         estimated = llm_client.estimate(system, user)
         if not _take(asking, estimated):
@@ -124,8 +137,8 @@ def _spend(asking: Asking, *, calls: int = 0, tokens: int) -> None:
     llm_budget.save(asking.home, llm_budget.spent(llm_budget.load(asking.home), calls=calls, tokens=tokens))
 
 
-def question(row: SampleRow) -> tuple[str, str]:
-    """(what the model is told, the words), as the two messages of a call. Pure.
+def question(row: SampleRow, shown: Sequence[ConfirmedWords] = ()) -> tuple[str, str]:
+    """(what the model is told, the words), as the two messages of a call. Pure. shown: examples that people confirmed
 
     Only words go out: no picture, no sound, no name. They stand as a JSON text, so that nothing in them ends it.
     """
@@ -137,4 +150,6 @@ def question(row: SampleRow) -> tuple[str, str]:
         f" {objects}; and its side (ahead, left, right). Answer {NONE} where the words name no such thing. Never invent"
         " one, never say that a way is clear."
     )
+    told = (f"{json.dumps(example.heard)} is {json.dumps(example.meant)}" for example in shown)
+    system += f" People have confirmed: {'; '.join(told)}." if shown else ""
     return system, json.dumps(decisions.unread_words(row)[:_MOST_WORDS])

@@ -1,9 +1,16 @@
-"""Moments that one decision may be about: near-duplicates on one walk, at which the device said the same.
+"""Moments that one decision may be about.
 
-A person looks at one of them. Each row remembers which: a batch is less than so many looks.
+    similar    near-duplicates on one walk, at which the device said the same: a person looks at one of them
+    alike      moments of any walk at which the device said the same: a person chooses those that the decision is about
+
+Each row remembers the first of them: a batch is less than so many looks.
 """
 
 from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from sqlalchemy import select
 
@@ -12,7 +19,7 @@ from server.database.store import Store
 from server.dataset import pictures, sample_row
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
-from server.dataset.wording import means_the_same
+from server.dataset.wording import meaning, means_the_same
 from server.review import decisions, selection
 from server.review.selection import Descriptor
 from shared.errors import DatasetError
@@ -20,6 +27,33 @@ from shared.errors import DatasetError
 ALIKE = 0.995
 """Cosine of two descriptors: the same place, a step at most apart. Stricter than what the queue calls alike: a cone on
 the other side of one street gives 0.988, and its moment would be taught wrongly."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlikeMoments:
+    """Moments that wait, at which the device said the same."""
+
+    said: str
+    """Canonical, "" = nothing."""
+    proposal: str
+    """The wording that is offered for each of them, "" = nothing should be said, or none can be offered."""
+    acceptable: bool
+    """The proposal can be taken as it is."""
+    rows: tuple[SampleRow, ...]
+
+
+def alike(rows: Iterable[SampleRow], *, least: int = 2) -> list[AlikeMoments]:
+    """Groups of `least` or more, the largest first; moments in the order given. Pure.
+
+    None of a wearer who corrected: what they said is about that moment.
+    """
+    groups: defaultdict[tuple[str, str, bool], list[SampleRow]] = defaultdict(list)
+    for row in rows:
+        if row.state == "pending" and not row.correction_id:
+            acceptable = decisions.objection(row) is None
+            groups[meaning(decisions.said(row)), decisions.proposal(row), acceptable].append(row)
+    found = [AlikeMoments(*key, tuple(some)) for key, some in groups.items() if len(some) >= least]
+    return sorted(found, key=lambda group: (-len(group.rows), group.said))
 
 
 def similar(store: Store, dataset: Dataset, row: SampleRow) -> list[SampleRow]:

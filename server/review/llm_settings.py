@@ -31,6 +31,9 @@ class LlmSettings:
     """How long one call may take, 1 to 600."""
     tries: Annotated[int, Meta(ge=1, le=10)] = 3
     """Calls about one moment, where the endpoint is busy or does not answer, 1 to 10; with growing waits between."""
+    examples: Annotated[int, Meta(ge=0, le=20)] = 4
+    """Confirmed corrections that an endpoint on this machine is told with each question, the likest ones, 0 to 20.
+    One on another machine is told none."""
     day_calls: Calls = 100
     """Calls by day, at most."""
     day_tokens: Tokens = 50_000

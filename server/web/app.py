@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from server.database.store import Store
 from server.dataset.folder import Dataset
 from server.releases.sheet import ModelSheet
-from server.web import api, media, page, teach
+from server.web import api, batch, media, page, teach
 from server.web.guard import Guard
 from server.web.page import PageRenderer
 from server.web.review import Reviews
@@ -62,6 +62,7 @@ def create_app(
     app.include_router(api.router(store, reviews, clock=clock, model=model))
     app.include_router(media.router(dataset.folder))
     app.include_router(page.router(store, reviews, pages, models))
+    app.include_router(batch.router(store, reviews, pages))
     if lessons is not None:
         app.include_router(teach.router(pages, lessons))
     app.mount("/static", StaticFiles(directory=page.STATIC))

@@ -1,5 +1,5 @@
-"""The pages: / lists moments, /moments/{id} shows one, /models what each model sees. Plain forms; JavaScript only makes
-them quicker.
+"""The pages: / lists moments, /moments/{id} shows one and takes decisions and surroundings, /models what each model
+sees. Plain forms; JavaScript only makes them quicker.
 
 A form that was taken answers 303 to the list that the person came from. One that was not answers with that one moment,
 the reason beside the field, and the words that the person had typed.
@@ -26,6 +26,8 @@ from server.review import decisions
 from server.web import review, view
 from server.web.api import ReviewRequest
 from server.web.review import ReviewOutcome, Reviews
+from server.web.where import WhereForm
+from shared.errors import Refused
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -119,6 +121,17 @@ def router(
             return _moment(store, pages, outcome, typed=form.text if form.action == "edit" else None)
         query = urlencode({"state": form.state, "page": form.page, "done": sample_id})
         return RedirectResponse(f"/?{query}#status", status_code=303)
+
+    @routes.post("/moments/{sample_id}/where")
+    def describe(sample_id: str, form: Annotated[WhereForm, Form()]) -> Response:
+        try:
+            row = reviews.describe(sample_id, form.values)
+        except Refused as refused:
+            return pages.trouble(422, str(refused))
+        if row is None:
+            return pages.trouble(404, f"There is no moment {sample_id!r:.110}.")
+        listed = f"/?{urlencode({'state': form.state, 'page': form.page})}"
+        return RedirectResponse(f"{listed if form.page else f'/moments/{sample_id}'}#moment-{sample_id}", 303)
 
     return routes
 

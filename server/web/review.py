@@ -7,16 +7,18 @@ anything a person judges by, the decision is not taken (409): nobody confirms a 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import sample_row
+from server.dataset import sample_row, surroundings
 from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import NotTeachable
+from server.labelling import conditions
 from server.review import decisions
 from server.review.decisions import ReviewDecision
 from shared import topics
@@ -24,6 +26,7 @@ from shared.clock import Clock
 from shared.errors import Refused
 
 MAX_ROW_ID = 128
+CHANGED_ONE = "One of these moments has changed since you opened the page. Nothing was saved. Please look again."
 CHANGED = "This moment has changed since you opened it. Please look again."
 
 
@@ -71,6 +74,45 @@ class Reviews:
                 status = 422 if instead or action == "edit" else 409
                 return ReviewOutcome(status, str(refused), instead, row)
         return ReviewOutcome(200, row=after)
+
+    def decide_all(self, seen: Sequence[str], action: str, *, text: str = "") -> ReviewOutcome:
+        """The same decision about several moments, about all of them or none.
+
+        seen: the row_ids that the person looked at, one or more; the first moment is written down as the one
+        raises: OSError, as `decide`
+        """
+        rows = {row_id: find(self._store, row_id.rpartition("#")[0]) for row_id in dict.fromkeys(seen)}
+        first = next(iter(rows.values()), None)
+        if first is None or None in rows.values():
+            return ReviewOutcome(404, "One of these moments is not there any more.")
+        decision = ReviewDecision(action, self._reviewer, text, batch=first.sample_id)
+        with self._lock:
+            return self._decided({row_id: row for row_id, row in rows.items() if row}, decision, first)
+
+    def _decided(self, rows: Mapping[str, SampleRow], decision: ReviewDecision, first: SampleRow) -> ReviewOutcome:
+        """rows: by the row_ids that the person looked at"""
+        if any(self._looks_different(row_id, row) for row_id, row in rows.items()):
+            return ReviewOutcome(409, CHANGED_ONE, row=first)
+        ids = [row.sample_id for row in rows.values()]
+        try:
+            after = decisions.review_all(self._store, self._dataset, ids, decision, now_s=self._clock.utc_s())
+        except Refused as refused:
+            return ReviewOutcome(422, str(refused), refused if isinstance(refused, NotTeachable) else None, first)
+        return ReviewOutcome(200, row=after[0])
+
+    def describe(self, sample_id: str, values: Mapping[str, str]) -> SampleRow | None:
+        """Write down where and when a moment was, as a person says it; None where there is no such moment.
+
+        values: field → choice; "" takes back what a person had said, and leaves a guess as it is
+        raises: Refused for what is no choice; OSError
+        """
+        with self._lock:
+            row = find(self._store, sample_id)
+            if row is None:
+                return None
+            known = conditions.said(surroundings.fields_of(row))
+            said = {name: value for name, value in values.items() if value or name in known}
+            return surroundings.describe(self._store, self._dataset, sample_id, said, now_s=self._clock.utc_s())
 
     def _looks_different(self, seen: str, row: SampleRow) -> bool:
         if seen == row.row_id:

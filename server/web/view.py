@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from server.dataset import wording
 from server.dataset.sample_row import SampleRow, State
 from server.dataset.wording import NotSayable, Reworded
 from server.review import decisions
+from server.web import where
 from server.web.review import ReviewOutcome
+from server.web.where import WhereChoice
 from shared.errors import Refused
 
 TABS: tuple[tuple[State, str], ...] = (("pending", "To review"), ("reviewed", "Reviewed"), ("rejected", "Rejected"))
@@ -81,6 +84,10 @@ class MomentCard:
     """What stands in the edit field."""
     decided: str
     """The decision in words, where there is one."""
+    where: tuple[WhereChoice, ...]
+    """Where and when it was recorded."""
+    where_told: str
+    """The same in words."""
 
     @property
     def when(self) -> str:
@@ -131,6 +138,8 @@ def card(row: SampleRow, *, typed: str | None = None) -> MomentCard:
         teacher=_teacher(row, proposal),
         typed=typed if typed is not None else proposal,
         decided=decided(row),
+        where=where.choices_of(row),
+        where_told=where.told(where.choices_of(row)),
     )
 
 
@@ -209,8 +218,8 @@ def decided(row: SampleRow) -> str:
     return f"Confirmed: “{row.ground_truth}”" if row.ground_truth else "Confirmed: nothing should be said."
 
 
-def tabs(counts: dict[str, int], current: State) -> list[Tab]:
-    """The three lists."""
+def tabs(counts: dict[str, int], current: State | Literal[""]) -> list[Tab]:
+    """The three lists. current: "" = none of them"""
     return [Tab(state, label, counts[state], state == current) for state, label in TABS]
 
 

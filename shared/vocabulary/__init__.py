@@ -1,7 +1,7 @@
 """The controlled vocabulary: what may be said, what may stand with what, and what other words become.
 
 `vocabulary.toml` is the one table; nothing here or elsewhere lists words of its own, except `shared.monitor`, which is
-written independently on purpose. All pure:
+written independently on purpose. All pure, but for the words that `use_own_words` adds to what is understood:
 
     read(text)        free words  -> Reading: slots, wording, what would be lost, what is wrong
     parse(text)       free words  -> Slots(action, object, side, modifier), None where they may not be said
@@ -14,7 +14,7 @@ written independently on purpose. All pure:
     sayable()         every sentence that may be said; may_be_spoken(text) asks whether it is one
 """
 
-from shared.vocabulary.reading import Reading, normalise, parse, problems, read, tidy
+from shared.vocabulary.reading import Reading, normalise, parse, problems, read, tidy, use_own_words
 from shared.vocabulary.sentences import (
     actions,
     bodies,
@@ -38,5 +38,5 @@ __all__ = [
     "CLEAR", "SIDES_SEEN", "ObjectTerm", "Opener", "Reading", "Slots", "Vocabulary", "actions", "bodies",
     "default_action", "instruct", "lexicon", "load", "manoeuvres", "may_be_announced", "may_be_spoken",
     "modifiers_of", "normalise", "objection", "parse", "phrase", "problems", "read", "sayable", "tidy", "tier",
-    "words",
+    "use_own_words", "words",
 ]  # fmt: skip

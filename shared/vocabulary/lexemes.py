@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -35,6 +35,10 @@ class WordKind(StrEnum):
 
 
 THINGS = (WordKind.OBJECT, WordKind.FAMILY)
+OWN_MOST = 200
+_OWN_NAME = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+){0,3}")
+_own: dict[str, str] = {}
+"""Other words for things, as the wearers of one server have them; `reading.use_own_words` sets them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,34 @@ def _entries() -> Iterator[Lexeme]:
     yield from _themselves(WordKind.NEGATION, loaded.negations, plain=False)
     yield from _themselves(WordKind.ASSURANCE, loaded.assurances, plain=False)
     yield from _themselves(WordKind.FILLER, loaded.fillers, plain=True)
+    for text, name in _own.items():
+        yield Lexeme(WordKind.OBJECT, name, text, plain=False)
+
+
+def set_own(words: Mapping[str, str]) -> None:
+    """Other words → the thing that they mean. Raises: ValueError for what is no other word for a thing."""
+    checked = {" ".join(text.lower().split()): name for text, name in words.items()}
+    _own.clear()
+    phrases.cache_clear()
+    for text, name in checked.items():
+        if problem := _objection(text, name):
+            raise ValueError(problem)
+    if len(checked) > OWN_MOST:
+        raise ValueError(f"{len(checked)} own words are more than {OWN_MOST}")
+    _own.update(checked)
+    phrases.cache_clear()
+
+
+def _objection(text: str, name: str) -> str:
+    """Why a text may not mean a thing, "" = it may."""
+    if name not in load().objects:
+        return f"{name!r:.60} is no thing of the vocabulary"
+    if not _OWN_NAME.fullmatch(text):
+        return f"{text!r:.60} is not one to four words"
+    kinds = {lexeme.kind for lexeme in lexemes(text)}
+    if not kinds <= {*THINGS, WordKind.UNKNOWN}:
+        return f"{text!r} holds a word that says what to do, where, or that something is not there"
+    return "" if WordKind.UNKNOWN in kinds else f"{text!r} is known already"
 
 
 def _openers(loaded: Vocabulary) -> Iterator[Lexeme]:

@@ -17,13 +17,13 @@ Rules, each of which a test holds:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 
 from shared.vocabulary.clauses import Mention, Understood, understand
-from shared.vocabulary.lexemes import Lexeme, WordKind, lexemes, phrases
+from shared.vocabulary.lexemes import Lexeme, WordKind, lexemes, phrases, set_own
 from shared.vocabulary.sentences import default_action, fits, instruct, phrase
 from shared.vocabulary.table import ALERT, Slots, load, objection, tier, words
 
@@ -74,6 +74,15 @@ def read(text: str) -> Reading:
     parsed.refusals += [_not_understood(word) for word in dict.fromkeys(parsed.unknown)]
     _settle(parsed)
     return _refused(text, parsed) if parsed.refusals else _worded(text, parsed)
+
+
+def use_own_words(own: Mapping[str, str]) -> None:
+    """From now on read other words for things, in this process: what is said stays the table's, and a person confirms
+    what such words are taught as. Raises: ValueError saying which is no other word for a thing; none is used then."""
+    try:
+        set_own(own)
+    finally:
+        read.cache_clear()
 
 
 def parse(text: str) -> Slots | None:

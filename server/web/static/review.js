@@ -163,9 +163,26 @@
   }
   if (list) {
     list.addEventListener("submit", (event) => {
+      if (!event.target.dataset.form) return; // no decision: it is sent as it is
       event.preventDefault();
       decide(event.target.closest(".moment"), event.target, event.submitter.value);
     });
+  }
+
+  // ---- several at once: all of a group are ticked or none
+  for (const button of document.querySelectorAll("[data-tick]")) {
+    const boxes = () => [...button.form.querySelectorAll("input[type=checkbox]")];
+    const name = () => {
+      button.textContent = boxes().every((box) => box.checked) ? "Tick none" : "Tick all";
+    };
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const all = !boxes().every((box) => box.checked);
+      for (const box of boxes()) box.checked = all;
+      name();
+    });
+    button.form.addEventListener("change", name);
+    name();
   }
 
   // ---- sound

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from server.dataset import surroundings
@@ -14,7 +16,7 @@ from server.review import coverage, decisions
 from server.review.coverage import RecordingPlan, covered, next_up
 from server.review.decisions import ReviewDecision
 from shared.errors import Refused
-from shared.jpeg import decode_picture
+from shared.jpeg import decode_picture, encode_jpeg
 from tests import paths
 from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House, moment
@@ -186,3 +188,17 @@ def test_the_light_of_real_streets_is_told_better_than_by_the_most_frequent_answ
     told = [surroundings.lighting(picture) for picture in pictures if picture is not None]
     right = sum(a == b for a, b in zip(told, truth, strict=True))
     assert right > max(truth.count("day"), truth.count("low light"))
+
+
+@pytest.mark.parametrize(
+    ("hour", "grey", "light"), [(23, 20, "night"), (4, 20, "night"), (12, 20, "low light"), (23, 160, "day")]
+)
+def test_a_dark_picture_is_of_a_night_only_where_the_hour_says_so(
+    tmp_path: Path, hour: int, grey: int, light: str
+) -> None:
+    picture = tmp_path / "picture.jpg"
+    picture.write_bytes(encode_jpeg(np.full((48, 64, 3), grey, np.uint8)))
+    at = datetime(2026, 11, 29, hour, 30, tzinfo=UTC)
+    source = "picture and hour" if light == "night" else "picture"
+    assert surroundings.guesses(picture, at=at) == {"lighting": (light, source)}
+    assert surroundings.guesses(picture)["lighting"][0] != "night", "a film says no hour"

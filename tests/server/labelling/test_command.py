@@ -40,9 +40,24 @@ def test_each_chunk_is_asked_and_the_answers_become_the_dataset(film: Path, tmp_
     assert "3 labelled, 1 skipped, 0 to go" in done.stdout
 
 
+def test_without_a_video_its_path_is_asked_for_until_there_is_one(film: Path, tmp_path: Path) -> None:
+    root = tmp_path / "dataset"
+    typed = f"{tmp_path / 'none.mp4'}\n{tmp_path}\n'{film}'\nStop, curb ahead.\nquit\n"
+    done = server(None, "label", "--dataset", root, typed=typed)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Enter the path to the video file you want to label: ") == 3
+    assert "none.mp4 cannot be read" in done.stdout
+    assert "is a folder, not a video" in done.stdout
+    assert instructions(root) == {"walk_chunk0000": "Stop, curb ahead."}
+    unnamed = server(None, "label", "--dataset", tmp_path / "other", typed="")
+    assert unnamed.returncode == 2
+    assert "No video was named." in unnamed.stderr
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_same_command_goes_on_where_it_stopped(film: Path, tmp_path: Path) -> None:
     root = tmp_path / "dataset"
-    first = server(None, "label", film, "--dataset", root, typed="stop curb ahead\nskip\nquit\n")
+    first = server(None, "label", film, "--dataset", root, typed="stop curb ahead\ns\nq\n")
     assert "1 labelled, 1 skipped, 2 to go" in first.stdout
     assert not (root / "frames" / "walk_chunk0002.jpg").exists()  # shown, not answered
     second = server(None, "label", film, "--dataset", root, typed="Caution, pole ahead.\n")

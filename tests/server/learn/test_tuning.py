@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from peft import PeftModel
 from safetensors.torch import save_file
 from transformers import AutoModelForImageTextToText
 
+from server.labelling import folder as label
+from server.labelling.footage import Chunk
 from server.learn import clips, replying, saves, tasks, tuning
 from server.learn.presets import PRESETS
 from server.learn.replying import ClipQuestion
@@ -21,6 +24,7 @@ from server.learn.tuning import Tuning
 from server.model import checkpoint as checkpoints
 from shared.errors import ConfigError, DatasetError, Refused
 from tests.server.commands.terminal import server
+from tests.server.dataset.moments import House, moment, picture, sound
 from tests.server.learn.parts import flat, save_field_checkpoint
 
 ANSWERS = ("Stop, curb ahead.", "Caution, pole on the left.", "Stop, vehicle ahead.")
@@ -155,9 +159,50 @@ def test_the_preset_has_the_figures_of_the_seed() -> None:
 
 
 def test_exercises_and_walks_are_never_taught_together(tmp_path: Path) -> None:
-    sets = [clips.read(dataset(tmp_path / task, 1, name=name)) for name, task in clips.FILES.items()]
+    sets = [clips.read(dataset(tmp_path / name, 1, name=name)) for name in ("qved_train.json", "conversations.json")]
     with pytest.raises(Refused, match="different tasks"):
         clips.one_task(sets)
+
+
+def labelled(root: Path, *instructions: str) -> Path:
+    """A folder as `label` writes it."""
+    with label.opened(root) as folder:
+        for n, instruction in enumerate(instructions):
+            folder.show("walk", n, Chunk(picture(n), sound(n)))
+            folder.save("walk", n, instruction)
+    return root
+
+
+def test_a_labelled_folder_teaches_what_may_be_said_by_its_pictures(base: Path, tmp_path: Path) -> None:
+    said = [ANSWERS[n % 3] for n in range(8)]
+    folder = labelled(tmp_path / "dataset", *said, "Walk on, it is safe.", "Continue straight, path is clear.")
+    read = clips.read(folder)
+    assert [row.answer for row in read.rows] == [*said, "Continue straight, path is clear."]
+    assert {(row.question, row.system) for row in read.rows} == {("Guide me.", "")}
+    [(name, why)] = read.left_out
+    assert (name, "can not be taught" in why) == ("walk_chunk0008", True)
+    assert clips.one_task([read, clips.read(folder / "metadata.jsonl")]) == tasks.GUIDANCE
+    told = server(None, "finetune", folder, "--base", base, "--out", tmp_path / "out", "--epochs", 2, "--json")
+    done = json.loads(told.stdout)
+    assert (done["rows"], done["held"], len(done["losses"])) == (8, 1, 2)
+    assert "walk_chunk0008" in told.stderr
+    tasks.refuse_other(str(tmp_path / "out"))
+    tried = server(None, "--home", tmp_path / "no home", "try", tmp_path / "out", read.rows[0].media, "--json")
+    assert tried.returncode == 0, tried.stderr
+    assert json.loads(tried.stdout)["model"]["kind"] == "adapter"
+
+
+def test_a_servers_own_dataset_is_no_labelled_folder(house: House) -> None:
+    house.send(moment(0))
+    with pytest.raises(DatasetError, match="a server's own dataset"):
+        clips.read(house.home / "dataset")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path / "home")
+    yield house
+    house.close()
 
 
 @pytest.mark.parametrize(

@@ -294,3 +294,27 @@ def test_a_key_file_without_a_key_is_named(tmp_path: Path, text: str) -> None:
     for path in ("key", "none"):
         with pytest.raises(ConfigError, match=r"llm\.key_file"):
             llm_settings.key_of(LlmSettings(key_file=str(tmp_path / path)))
+
+
+def test_what_people_confirmed_is_told_with_the_next_question_the_likest_first(house: House, port: int) -> None:
+    known = [
+        ("was some edge thing down there", CURB),
+        ("bollardy stick", "Caution, pole ahead."),
+        ("stop curb ahead", CURB),
+    ]
+    for n, (words, truth) in enumerate(known):
+        decided = corrected(house, n, words=words)
+        decisions.review(house.store, house.dataset, decided, ReviewDecision("edit", "Eve", truth), now_s=1.0)
+    corrected(house, 3, words=WORDS)
+    desk = Desk(house, port, model="good", examples=1)
+    assert desk.round() == 1
+    told = asked(port, "good")[-1]["messages"][0]["content"]
+    assert told.endswith('People have confirmed: "was some edge thing down there" is "Stop, curb ahead.".')
+    assert "stop curb ahead" not in told, "what the rules read by themselves is no example"
+
+
+@pytest.mark.parametrize("settings", [{"examples": 0}, {"url": "http://llm.example/v1"}])
+def test_an_endpoint_elsewhere_is_told_no_other_words(house: House, port: int, settings: dict[str, Any]) -> None:
+    decided = corrected(house, 0, words="was some edge thing down there")
+    decisions.review(house.store, house.dataset, decided, ReviewDecision("edit", "Eve", CURB), now_s=1.0)
+    assert asking._known(Desk(house, port, model="good", **settings).asking) == []

@@ -67,7 +67,7 @@ def provoke(page: Page) -> None:
     ):
         page.locator(f"#text-{sample_id}").fill(text)
         page.locator(f"#text-{sample_id}").press("Enter")
-        expect(card(page, sample_id).get_by_role("group")).to_be_visible()
+        expect(card(page, sample_id).locator("[data-offer]")).to_be_visible()
 
 
 def state(house: House, sample_id: str) -> tuple[str, str]:
@@ -211,7 +211,7 @@ def test_other_words_are_shown_as_what_would_be_taught_and_never_taken_by_enter(
     field = page.locator(f"#text-{FLAGGED}")
     field.fill("person on left, car approaching from right")
     field.press("Enter")
-    offer = card(page, FLAGGED).get_by_role("group")
+    offer = card(page, FLAGGED).locator("[data-offer]")
     expect(offer).to_be_focused()
     expect(offer).to_contain_text("You wrote person on left, car approaching from right")
     expect(offer).to_contain_text("It will be taught as Stop, vehicle approaching right.")
@@ -241,7 +241,7 @@ def test_a_refusal_offers_what_may_have_been_meant_and_other_words_take_it_away(
     field.fill("flowers")
     field.press("Enter")
     expect(card(page, FLAGGED).get_by_role("alert")).to_contain_text("'flowers' is not in the vocabulary")
-    expect(card(page, FLAGGED).get_by_role("group")).to_have_count(0)
+    expect(card(page, FLAGGED).locator("[data-offer]")).to_be_hidden()
     field.fill("cone left, bollard right")
     field.press("Enter")
     expect(card(page, FLAGGED).get_by_role("alert")).to_contain_text("neither may be left out")
@@ -368,24 +368,57 @@ def test_focus_goes_through_a_moment_in_reading_order_and_can_be_seen(open_page:
         if not stops or stops[-1] != stop[1]:
             stops.append(stop[1])
         assert stop[2] or stop[1] in ("AUDIO", "VIDEO"), stop
-    assert stops == ["AUDIO", "VIDEO", "AUDIO", "accept", "text", "edit", "nothing", "reject", "A"]
+    assert stops == ["AUDIO", "VIDEO", "AUDIO", "accept", "text", "edit", "nothing", "reject", "A", "SUMMARY", "A"]
 
 
 @pytest.mark.parametrize("width", [320, 768, 1280])
-@pytest.mark.parametrize("path", ["/", f"/moments/{CORRECTED}", "/?state=rejected"])
-def test_nothing_is_cut_off_and_targets_are_large(open_page: NewPage, width: int, path: str) -> None:
+@pytest.mark.parametrize("path", ["/", f"/moments/{CORRECTED}", "/?state=rejected", "/batch"])
+def test_nothing_is_cut_off_and_targets_are_large(open_page: NewPage, house: House, width: int, path: str) -> None:
+    if path == "/batch":
+        house.send_all([moment(n, raw_output="Caution, signboard slightly left.") for n in (10, 11)])
     page = open_page(path, viewport={"width": width, "height": 800})
     if path == "/":
         provoke(page)
+    for summary in page.locator("details.where > summary").all()[:1]:
+        summary.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cut = page.evaluate("[...document.querySelectorAll('button')].filter(e => e.scrollWidth > e.clientWidth).length")
+    assert cut == 0, "a button is as wide as its longest word, at least"
     small = page.evaluate(
-        """least => [...document.querySelectorAll('a, button, input:not([type=hidden]):not([type=checkbox]), audio')]
-            .filter(e => e.offsetParent && !e.closest('.empty p') && !e.classList.contains('skip'))
+        """least => [...document.querySelectorAll(
+                'a, button, select, summary, input:not([type=hidden]):not([type=checkbox]), audio')]
+            .filter(e => e.offsetParent && !e.closest('.empty p, .lead') && !e.classList.contains('skip'))
             .filter(e => e.getBoundingClientRect().height < least || e.getBoundingClientRect().width < least)
             .map(e => e.outerHTML)""",
         TARGET_PX,
     )
     assert small == []
+
+
+def test_several_are_ticked_with_one_press_and_decided_with_another(open_page: NewPage, house: House) -> None:
+    house.send_all([moment(n, raw_output="Caution, signboard ahead.") for n in (10, 11)])
+    page = open_page("/batch")
+    boxes = page.locator("input[name=chosen]")
+    assert [box.is_checked() for box in boxes.all()] == [False, False]
+    page.get_by_role("button", name="Tick all").click()
+    assert [box.is_checked() for box in boxes.all()] == [True, True]
+    expect(page.get_by_role("button", name="Tick none")).to_be_visible()
+    page.get_by_role("button", name="Accept “Caution, signboard ahead.” for the ticked").click()
+    expect(page.get_by_role("status")).to_contain_text("2 moments decided.")
+    assert decisions.counts(house.store)["reviewed"] == 2
+
+
+def test_where_and_when_is_saved_without_leaving_the_list(open_page: NewPage, house: House) -> None:
+    page = open_page("/")
+    moment_shown = card(page, CORRECTED)
+    moment_shown.locator("summary").click()
+    moment_shown.get_by_label("Weather").select_option("rain")
+    moment_shown.get_by_role("button", name="Save where and when").click()
+    expect(card(page, CORRECTED).locator("summary")).to_contain_text("Where and when: rain")
+    assert page.url.endswith(f"/?state=pending&page=1#moment-{CORRECTED}")
+    row = decisions.get(house.store, CORRECTED)
+    assert row is not None
+    assert (row.weather, row.weather_from, row.state) == ("rain", "person", "pending")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -98,7 +98,7 @@ def test_a_moment_shows_picture_clip_sounds_and_words(site: str) -> None:
 
 
 def test_every_suggestion_may_be_said(site: str) -> None:
-    options = [option["value"] for option in Page(ask(f"{site}/").text).all("option")]
+    options = re.findall(r'<option value="([^"]+)"></option>', ask(f"{site}/").text)
     assert "Stop, curb ahead." in options
     assert len(options) > 100
     assert [(o, vocabulary.problems(o)) for o in options if vocabulary.problems(o)] == []

@@ -1,0 +1,94 @@
+"""The page /batch: moments at which the device said the same, side by side; a decision is about those that are ticked.
+
+    GET  /batch          the groups, the largest first
+    POST /batch          {"chosen": row_id …, "action", "text"}: about all of them or none
+
+Nothing is ticked beforehand: what nobody looked at is not confirmed. A moment that has changed meanwhile, or words that
+may not be taught as they are, keep all of them out; the page comes again with what was ticked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import ConfigDict, Field
+
+from server.database.store import Store
+from server.review import batches, decisions
+from server.review.batches import AlikeMoments
+from server.web import view
+from server.web.api import ReviewRequest
+from server.web.page import PageRenderer
+from server.web.review import MAX_ROW_ID, ReviewOutcome, Reviews
+from server.web.view import MomentCard
+
+LOOKED_THROUGH = 500
+"""Moments of the queue's beginning that are put into groups."""
+GROUPS_MOST, SHOWN_MOST = 5, 24
+
+
+class BatchForm(ReviewRequest):
+    """One decision, and the rows that the person ticked."""
+
+    model_config = ConfigDict(strict=False)  # a form has only text
+
+    chosen: list[Annotated[str, Field(max_length=MAX_ROW_ID)]] = Field(default_factory=list, max_length=SHOWN_MOST)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchGroup:
+    """A group as the page shows it."""
+
+    number: int
+    group: AlikeMoments
+    cards: tuple[MomentCard, ...]
+    more: int
+    """How many more there are: they come once these are decided."""
+
+
+def groups(store: Store) -> list[BatchGroup]:
+    """What the page shows."""
+    found = batches.alike(decisions.listing(store, limit=LOOKED_THROUGH))[:GROUPS_MOST]
+    return [
+        BatchGroup(number, group, tuple(map(view.card, group.rows[:SHOWN_MOST])), len(group.rows[SHOWN_MOST:]))
+        for number, group in enumerate(found, start=1)
+    ]
+
+
+def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:
+    """The routes of the page."""
+    routes = APIRouter(include_in_schema=False)
+
+    def shown(
+        outcome: ReviewOutcome | None = None, *, typed: str = "", chosen: Collection[str] = (), done: int = 0
+    ) -> HTMLResponse:
+        return pages.render(
+            "batch.html",
+            status=outcome.status if outcome else 200,
+            tabs=view.tabs(decisions.counts(store), ""),
+            groups=groups(store),
+            error=outcome.reason if outcome else "",
+            answer=view.answer(outcome, typed=typed or None) if outcome else None,
+            typed=typed,
+            chosen=frozenset(chosen),
+            done=done,
+        )
+
+    @routes.get("/batch")
+    def page(done: Annotated[int, Query(ge=0, le=SHOWN_MOST)] = 0) -> HTMLResponse:
+        return shown(done=done)
+
+    @routes.post("/batch")
+    def decide(form: Annotated[BatchForm, Form()]) -> Response:
+        if not form.chosen:
+            return shown(ReviewOutcome(422, "Tick the moments that it is about first."), typed=form.text)
+        outcome = reviews.decide_all(form.chosen, form.action, text=form.text)
+        if outcome.status == 200:
+            return RedirectResponse(f"/batch?done={len(set(form.chosen))}#status", status_code=303)
+        return shown(outcome, typed=form.text if form.action == "edit" else "", chosen=form.chosen)
+
+    return routes
