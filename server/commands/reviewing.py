@@ -21,6 +21,7 @@ from server.commands.opening import open_picture, shown, when
 from server.database.store import Store
 from server.dataset import wording
 from server.dataset.folder import Dataset
+from server.dataset.groups import SplitBy
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import NotSayable, Reworded
 from server.review import decisions
@@ -62,6 +63,8 @@ class ReviewDesk:
     clock: Clock
     reviewer: str
     open_pictures: bool = False
+    split_by: SplitBy = "walk"
+    """DatasetSection.split_by: of what is brought in."""
     decided: int = field(default=0, init=False)
     offered: tuple[str, ...] = field(default=(), init=False)
     """What the newest refused words may have meant; a number chooses one."""
