@@ -144,6 +144,7 @@ def describe_moment(row: SampleRow, dataset: Dataset) -> str:
         "Wearer's voice": row.correction_audio_path and dataset.folder / row.correction_audio_path,
         "Wearer said": row.transcript,
         "SPOKEN": row.spoken if row.spoken != row.raw_output else "",
+        "DOUBTED": row.doubt if row.doubted else "",
         "RAW OUTPUT": shown(row.raw_output),
         "CORRECTION": proposed,
         "  proposed by": decisions.suggested_by(row),

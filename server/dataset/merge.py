@@ -360,9 +360,10 @@ class _Batch:
             if record is None:
                 continue
             key, current = (device, record.chunk_id), self._known.samples.get(record.chunk_id)
-            paths, heard, split = self._known.paths(key), self._known.heard(key), self._split(record.walk_id)
+            paths, heard, split = self._known.paths(key), self._known.heard(key), self._split(record)
             if current is not None and current.correction_id in self._undecided:
-                current = replace(current, reviewed=False, rejected=False, was_correct=None, ground_truth="")
+                decided: dict[str, Any] = {"reviewed": False, "rejected": False, "was_correct": None}
+                current = replace(current, **decided, ground_truth="", doubt_score=0.0)
             row = compose(record, paths, heard, current=current, split=split)
             if row is not None and row != current:
                 rows.append(row)

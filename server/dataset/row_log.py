@@ -46,7 +46,10 @@ _CONTRADICTED, CONTRADICTED_FROM = 2, 0.5
 
 
 def priority(row: SampleRow) -> int:
-    """Place in the review queue, 0 first: the most important of the row's flags, and of what a teacher said."""
+    """Place in the review queue, 0 first: the most important of the row's flags, and of what a teacher said. A label
+    that is doubted stands with what a teacher contradicts: a person has answered its flags already."""
+    if row.doubted:
+        return _CONTRADICTED
     places = [_PRIORITY.get(flag, 5) for flag in row.flags]
     if row.teacher_disagreement >= CONTRADICTED_FROM:
         places.append(_CONTRADICTED)
