@@ -8,16 +8,20 @@ model must be refused.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 from server import walks
 from server.dataset.sample_row import Split
+from shared.errors import ConfigError
 
 Bad = Literal["", "shuffled", "swapped", "silenced"]
 """How all labels of a night are wrong: dealt out anew, left for right and right for left, or silence for every thing.
 "" = they are a careful person's, but for some slips."""
 BAD: tuple[Bad, ...] = ("shuffled", "swapped", "silenced")
+TRIES, ANOTHER = 8, 1_000_000
+"""Walks that are planned until one has room for what is to be met; how far their seeds are apart."""
 EVERY = 3
 """Every so many-th night is bad."""
 WORN_S, FILM_S, JUDGED_S = 60.0, 60.0, 60.0
@@ -80,10 +84,19 @@ class Stroll:
     filmed: bool = False
 
     def walk(self) -> walks.Walk:
-        """The same every time. Raises: ConfigError where what is to be met finds no room."""
+        """The same every time; where what is to be met finds no room, the next of its seeds is tried.
+
+        raises: ConfigError where it finds none in TRIES walks
+        """
+        for seed in range(self.seed, self.seed + TRIES * ANOTHER, ANOTHER):
+            with suppress(ConfigError):
+                return self._planned(seed)
+        return self._planned(self.seed)
+
+    def _planned(self, seed: int) -> walks.Walk:
         wearer, minutes = self.wearer, self.duration_s / 60
         return walks.plan_walk(
-            self.seed,
+            seed,
             duration_s=self.duration_s,
             objects=wearer.objects,
             min_encounters={name: round(count * minutes) for name, count in wearer.meets.items()},

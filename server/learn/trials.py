@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from server.dataset import feature_cache
+from server.dataset import alike, feature_cache
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import meaning
 from server.gate.judge import senses_of
@@ -82,7 +82,8 @@ def run(trial: Trial, *, progress: Progress) -> list[Heard]:
         return known
     most_views = recipe.draws(replay=bool(base.known))
     plan = examples.ViewPlan(recipe.variations, recipe.seed, senses=senses_of(base), most=most_views)
-    fresh = examples.examples(folder, trial.teaching, layout, plan)
+    clusters = alike.clusters_of(trial.home, trial.teaching, within=recipe.alike_bits)
+    fresh = examples.examples(folder, trial.teaching, layout, replace(plan, clusters=clusters))
     frames = nightly.replay(base, layout, recipe, progress, cache=replayed.folder(trial.home))
     around = lora.Surroundings(cache, None, trial.settings.hours_most * 3600, trial.clock)
     lora.train(base, fresh, frames, recipe, work, around=around, progress=progress)
