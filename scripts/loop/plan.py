@@ -1,8 +1,9 @@
 """What happens in which night: who walks where, what is held out, which nights are bad on purpose. Pure.
 
 Three wearers walk in surroundings of their own, each with things that the starter has never seen among those that it
-knows. Every third night a helper brings films in whose labels are all wrong, in one of three ways (BAD): that night's
-model must be refused.
+knows. Before every third night a bad helper brings films with labels that are all wrong, in one of three ways (BAD),
+and labels over in the same way all that was confirmed before. That night's model must be refused; then the films are
+thrown away, and the labels put back.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ TRIES, ANOTHER = 8, 1_000_000
 EVERY = 3
 """Every so many-th night is bad."""
 WORN_S, FILM_S, JUDGED_S = 60.0, 60.0, 60.0
-WORN, FILMS, HELD_OUT, GOLDEN = 2, 3, 2, 3
+WORN, FILMS, HELD_OUT, GOLDEN = 2, 1, 2, 3
 """Of each wearer: walks of a day; films of a bad night; walks that models are judged on; walks of the golden set."""
 
 

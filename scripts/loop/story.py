@@ -16,7 +16,7 @@ from scripts.loop.plan import NightPlan
 from scripts.loop.progress import Progress
 from server.evaluation import answers as evaluate
 from server.evaluation.stages import Stages
-from server.learn import crossed, nightly
+from server.learn import crossed, nightly, replayed
 from server.learn.eta import Eta, spoken
 from server.learn.nightly import Night
 from server.learn.settings import LearnSettings
@@ -71,7 +71,7 @@ def run(out: Path, nights: int, learn: LearnSettings, *, screen: Screen, clock: 
     asked = {"nights": nights, "steps": learn.steps, "replay": learn.replay, "gate_cases": learn.gate_cases}
     done = None if fresh else progress.read(out, asked)
     if done is None:
-        shutil.rmtree(out, ignore_errors=True)
+        empty(out)
         done = Progress(asked)
     atomic.make_dirs(out)
     loop, began_s, before_s = Loop(out, nights, learn, screen, clock, done), clock.monotonic_s(), done.seconds
@@ -104,6 +104,14 @@ def run(out: Path, nights: int, learn: LearnSettings, *, screen: Screen, clock: 
     return report.summarise(whole, out, screen.console)
 
 
+def empty(out: Path) -> None:
+    """Delete what another loop left, but for the drawn frames that nights replay: they are the same in each."""
+    kept = replayed.folder(out / "server")
+    for path in [*out.glob("*"), *(out / "server").glob("*"), *kept.parent.glob("*")]:
+        if path not in (kept, *kept.parents) and path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def _prepare(loop: Loop, save: Any) -> None:
     with loop.screen.step("A home, the starter, the walks that models are judged on"):
         site.make(loop.home)
@@ -125,14 +133,16 @@ def one_night(loop: Loop, tonight: NightPlan, save: Any) -> None:
         done.begun = {"number": tonight.number, "champion": loop.champion(), "versions": loop.versions()}
         save()
     truths, right, chunks = _day(loop, tonight)
-    labels = caregiver.labels(truths, tonight.bad, seed=tonight.number)
+    about = done.truths | truths if tonight.bad else truths
+    labels = caregiver.labels(about, tonight.bad, seed=tonight.number)
     loop.screen.note(f"{len(labels)} moments are labelled")
     site.confirm(loop.home, labels, by=caregiver.HELPER if tonight.bad else caregiver.NAME, clock=loop.clock)
     night = _slept(loop)
     entry = _entry(loop, tonight, night)
-    entry |= {"moments": len(labels), "mistakes": sum(labels[name] != truth for name, truth in truths.items())}
+    entry |= {"moments": len(labels), "mistakes": sum(labels[name] != truth for name, truth in about.items())}
     if tonight.bad:
-        site.throw_away(loop.home, labels, loop.clock)
+        site.throw_away(loop.home, truths, loop.clock)
+        site.confirm(loop.home, done.labels, by=caregiver.NAME, clock=loop.clock)
     else:
         done.truths |= truths
         done.labels |= labels

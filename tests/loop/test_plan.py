@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scripts.loop import caregiver, measure, plan, progress, report, site, worn
+from scripts.loop import caregiver, measure, plan, progress, report, site, story, worn
 from scripts.loop.progress import Progress
 from server.dataset.sample_row import SampleRow
 from server.review.decisions import ReviewDecision
@@ -213,3 +213,16 @@ def test_only_an_unfinished_loop_that_was_asked_for_the_same_goes_on(tmp_path: P
     assert progress.read(tmp_path, asked) is None
     (tmp_path / progress.FILE).write_text("{")
     assert progress.read(tmp_path, asked) is None
+
+
+def test_a_loop_that_begins_anew_keeps_nothing_but_the_drawn_frames(tmp_path: Path) -> None:
+    out = tmp_path / "loop"
+    story.empty(out)
+    for name in ("report.json", "server/waycue.sqlite", "server/dataset/metadata.jsonl", "server/cache/moments/x"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("old")
+    shard = out / "server/cache/replay/key/0000-125.npz"
+    shard.parent.mkdir(parents=True)
+    shard.write_text("drawn")
+    story.empty(out)
+    assert [path for path in out.rglob("*") if path.is_file()] == [shard]
