@@ -5,7 +5,7 @@ PYTHON_IN_VENV := .venv/bin/python
 # Every package sets it, too (shared/privacy.py); this is for what is typed here by hand.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help setup demo test check bench soak starter fmt clean
+.PHONY: help setup demo loop test check bench soak starter fmt clean
 
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -15,6 +15,9 @@ setup: ## system packages (with apt where allowed) and .venv; safe to repeat
 
 demo: setup ## the whole loop on a rendered walk; VIDEO=path runs its first half on your own video (EYES=package.tgz: offline)
 	@$(PYTHON_IN_VENV) -m scripts.demo$(if $(VIDEO), --video "$(VIDEO)")$(if $(EYES), --eyes "$(EYES)")
+
+loop: setup ## ten nights of three wearers on drawn walks, some bad on purpose; writes build/loop/report.json
+	@$(PYTHON_IN_VENV) -m scripts.loop$(if $(ARGS), $(ARGS))
 
 test: setup ## lint, types, import contracts and every test; ARGS="tests/link -x" for some tests
 	@scripts/check$(if $(ARGS),, quick)

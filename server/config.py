@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from server.broker.settings import BrokerSettings
+from server.dataset.groups import SplitBy
 from server.gate.settings import BudgetSettings, FloorSettings
 from server.ingest.limits import LimitsSettings
 from server.learn.settings import LearnSettings
@@ -73,6 +74,15 @@ class SpeechSection:
 
 
 @dataclass(frozen=True, slots=True)
+class DatasetSection:
+    """How moments become a dataset."""
+
+    split_by: SplitBy = "walk"
+    """What never both teaches and judges: a walk, a place or a wearer. It counts for walks that come from then on, and
+    for what a person decides about walks."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExportSection:
     """What may leave this server (`export --for others`)."""
 
@@ -93,6 +103,7 @@ class ServerConfig:
     limits: LimitsSettings = field(default_factory=LimitsSettings)
     web: WebSection = field(default_factory=WebSection)
     speech: SpeechSection = field(default_factory=SpeechSection)
+    dataset: DatasetSection = field(default_factory=DatasetSection)
     export: ExportSection = field(default_factory=ExportSection)
     llm: LlmSettings = field(default_factory=LlmSettings)
     learn: LearnSettings = field(default_factory=LearnSettings)

@@ -67,7 +67,8 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         stack.enter_context(home_lock.serving(home))
         store = stack.enter_context(closing(open_store(home)))
         dataset, correction = Dataset(home / "dataset"), threading.Event()
-        merge = Merge(store, dataset, clock, on_correction=correction.set)
+        split_by = config.dataset.split_by
+        merge = Merge(store, dataset, clock, on_correction=correction.set, split_by=split_by)
         recover(store, dataset, merge, clock)
         registry = Registry(home, store=store, clock=clock)
         broker = _secured_broker(home, store, config, clock)

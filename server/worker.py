@@ -77,7 +77,7 @@ def work(home: Path, config: ServerConfig, clock: Clock, *, number: int, ready_f
         stack.enter_context(home_lock.numbered(home, number))
         store = stack.enter_context(closing(open_store(home)))
         dataset = Dataset(home / "dataset")
-        merge = Merge(store, dataset, clock)
+        merge = Merge(store, dataset, clock, split_by=config.dataset.split_by)
         recover(store, dataset, merge, clock)
         authority = Authority(home, clock=clock) if config.broker.tls else None
         tls = authority.client_context(name) if authority else None

@@ -20,6 +20,7 @@ from server.commands.opening import drawn
 from server.commands.reviewing import ReviewDesk
 from server.dataset import row_log, surroundings
 from server.dataset import wording as words
+from server.dataset.groups import group_of
 from server.dataset.incoming import Duplicates, Incoming
 from server.dataset.layouts import FolderLayout
 from server.dataset.merge import Merge
@@ -163,7 +164,7 @@ class LabelImport:
         raises: OSError
         """
         counts = ImportCounts(notes=list(self.looked.notes))
-        merge = Merge(self.desk.store, self.desk.dataset, self.desk.clock)
+        merge = Merge(self.desk.store, self.desk.dataset, self.desk.clock, split_by=self.desk.split_by)
         progress = drawn(self.looked.moments, stream)
         for done, moment in enumerate(self._chosen(), start=1):
             progress(done)
@@ -203,7 +204,8 @@ class LabelImport:
         record = payload.record
         if split is not None:
             with self.desk.store.writing() as connection:
-                row_log.propose_split(connection, record.walk_id, split, now_s=self.desk.clock.utc_s())
+                group = group_of(self.desk.split_by, place=record.context, wearer=record.wearer)
+                row_log.propose_split(connection, record.walk_id, split, now_s=self.desk.clock.utc_s(), group=group)
         outcomes = [merge.put_record(DEVICE, "chunk", record)]
         for part in record.parts:
             path = self.desk.store.home / "importing" / part.sha256  # beside the dataset: merging renames it

@@ -64,7 +64,7 @@ class CollectionImport:
         raises: OSError, DatasetError
         """
         counts = ImportCounts()
-        merge = Merge(self.desk.store, self.desk.dataset, self.desk.clock)
+        merge = Merge(self.desk.store, self.desk.dataset, self.desk.clock, split_by=self.desk.split_by)
         known = {own.id: row.sample_id for row in self.desk.dataset.rows() if (own := collected.origin(row))}
         progress = drawn(len(self.source.samples), stream)
         for done, (where, sample) in enumerate(self.source.samples, start=1):

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from exporters.datasets import collection
 from exporters.datasets.collection import Collection
+from server import config as settings
 from server.commands import bringing, reviewing
 from server.commands.bringing import FolderLook, LabelImport
 from server.commands.collecting import CollectionImport
 from server.commands.opening import add_reviewer, opened
 from server.commands.reviewing import ReviewDesk
+from server.database.store import Store
 from server.dataset import layouts
+from server.dataset.folder import Dataset
 from server.dataset.incoming import DUPLICATES
 from server.labelling.folder import LOG_NAME
 from shared.clock import SystemClock
@@ -57,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         looked = bringing.look(layout, duplicates=options.duplicates)
         print(f"Found {layout.says}: {looked.moments} moments.")
         _refuse_faulty(looked, leave_out=options.leave_out_faulty)
-        labels = LabelImport(ReviewDesk(store, dataset, SystemClock(), options.reviewer), layout, looked)
+        labels = LabelImport(_desk(options, store, dataset), layout, looked)
         confirmed = options.accept_rewordings or _rewordings_taken(labels)
         counts = labels.bring_in(confirmed=confirmed, stream=sys.stderr)
     counts.refused[:0] = looked.faults
@@ -69,11 +72,16 @@ def _run_collection(options: argparse.Namespace, source: Collection) -> int:
     """Its faulty lines were refused when it was read, whatever the options say."""
     print("".join(f"{note}\n" for note in source.notes), end="", file=sys.stderr)
     with opened(options.home) as (store, dataset):
-        samples = CollectionImport(ReviewDesk(store, dataset, SystemClock(), options.reviewer), source)
+        samples = CollectionImport(_desk(options, store, dataset), source)
         confirmed = options.accept_rewordings or _rewordings_taken(samples)
         counts = samples.bring_in(confirmed=confirmed, stream=sys.stderr)
     print("\n".join(bringing.report_lines(counts)))
     return 1 if counts.refused or counts.unconfirmed else 0
+
+
+def _desk(options: argparse.Namespace, store: Store, dataset: Dataset) -> ReviewDesk:
+    split_by = settings.load(options.home).dataset.split_by
+    return ReviewDesk(store, dataset, SystemClock(), options.reviewer, split_by=split_by)
 
 
 def _refuse_faulty(looked: FolderLook, *, leave_out: bool) -> None:

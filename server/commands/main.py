@@ -20,6 +20,7 @@ with interrupted_quietly():
         broker,
         check,
         coverage,
+        curves,
         devices,
         evaluate,
         export,
@@ -88,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     retrain.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
     retrain.set_defaults(run=_retrain)
     serving = (models, gate, teach, ingest, devices, rollout)
-    data = (samples, export, qved, finetune, label, evaluate, trying, stats, coverage)
+    data = (samples, export, qved, finetune, label, evaluate, trying, stats, coverage, curves)
     upkeep = (check, rescue, broker, keys, vocabulary)
     for module in (*serving, *data, *upkeep):
         module.add_parser(commands)

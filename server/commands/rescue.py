@@ -58,7 +58,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Take them in, and tell. Raises: ConfigError, OSError."""
-    config.load(options.home)
+    split_by = config.load(options.home).dataset.split_by
     folders = sorted(sidecar.parent for sidecar in options.folder.rglob(SIDECAR))
     if not folders:
         raise ConfigError(
@@ -69,7 +69,9 @@ def run(options: argparse.Namespace) -> int:
     with (
         opened(options.home) as (store, dataset),
         tempfile.TemporaryDirectory(dir=options.home, prefix="rescue-") as place,
-        closing(Ingest(Path(place), Merge(store, dataset, SystemClock()), settings=NO_LIMITS)) as ingest,
+        closing(
+            Ingest(Path(place), Merge(store, dataset, SystemClock(), split_by=split_by), settings=NO_LIMITS)
+        ) as ingest,
     ):
         results = [_rescued(ingest.opening_with(key, others=others), folder) for folder in folders]
     problems = [result for result in results if result.problem]

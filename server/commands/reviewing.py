@@ -21,6 +21,7 @@ from server.commands.opening import open_picture, shown, when
 from server.database.store import Store
 from server.dataset import wording
 from server.dataset.folder import Dataset
+from server.dataset.groups import SplitBy
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import NotSayable, Reworded
 from server.review import decisions
@@ -62,6 +63,8 @@ class ReviewDesk:
     clock: Clock
     reviewer: str
     open_pictures: bool = False
+    split_by: SplitBy = "walk"
+    """DatasetSection.split_by: of what is brought in."""
     decided: int = field(default=0, init=False)
     offered: tuple[str, ...] = field(default=(), init=False)
     """What the newest refused words may have meant; a number chooses one."""
@@ -141,6 +144,7 @@ def describe_moment(row: SampleRow, dataset: Dataset) -> str:
         "Wearer's voice": row.correction_audio_path and dataset.folder / row.correction_audio_path,
         "Wearer said": row.transcript,
         "SPOKEN": row.spoken if row.spoken != row.raw_output else "",
+        "DOUBTED": row.doubt if row.doubted else "",
         "RAW OUTPUT": shown(row.raw_output),
         "CORRECTION": proposed,
         "  proposed by": decisions.suggested_by(row),

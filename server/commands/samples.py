@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from server.commands import erasing, importing, masking, proposing, reviewing, splitting, viewing
+from server.commands import doubting, erasing, importing, masking, proposing, reviewing, splitting, viewing
 from server.commands.opening import add_json, add_reviewer, opened, print_json, shown, when
 from server.commands.reviewing import ReviewDesk
 from server.database.store import Store
@@ -44,6 +44,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _review_parser(actions)
     importing.add_parser(actions)
     proposing.add_parser(actions)
+    doubting.add_parser(actions)
     masking.add_parser(actions)
     splitting.add_parsers(actions)
     viewing.add_parser(actions)

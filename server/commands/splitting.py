@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from server import config as settings
 from server.commands.opening import add_json, opened, print_json, shown
 from server.dataset import splits
 from server.dataset.sample_row import Split
@@ -38,20 +39,21 @@ def add_parsers(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _mark(options: argparse.Namespace) -> int:
+    by = settings.load(options.home).dataset.split_by
     with opened(options.home) as (store, dataset):
         for walk in options.walks:
-            print(outcome(splits.mark_walk(store, dataset, walk, options.split, now_s=SystemClock().utc_s())))
+            print(outcome(splits.mark_walk(store, dataset, walk, options.split, now_s=SystemClock().utc_s(), by=by)))
     return 0
 
 
 def _golden(options: argparse.Namespace) -> int:
-    put = options.what == "add"
+    put, by = options.what == "add", settings.load(options.home).dataset.split_by
     with opened(options.home) as (store, dataset):
         for name in options.names:
             now_s = SystemClock().utc_s()
             if splits.is_walk(store, name):
                 split: Split = "golden" if put else "train"
-                print(outcome(splits.mark_walk(store, dataset, name, split, now_s=now_s)))
+                print(outcome(splits.mark_walk(store, dataset, name, split, now_s=now_s, by=by)))
             else:
                 print(outcome(splits.mark_moment(store, dataset, name, golden=put, now_s=now_s)))
     return 0
@@ -90,4 +92,5 @@ def outcome(marked: Marked) -> str:
         "golden": "Nobody learns from it from now on.",
         "train": "It teaches from the next night on; models that learn from it are not judged on it.",
     }.get(marked.after, "")
-    return f"{marked.name}: {after}, was: {before} ({len(marked.moments)} moments). {follows}".rstrip()
+    also = f" With it: {', '.join(marked.together)}." if marked.together else ""
+    return f"{marked.name}: {after}, was: {before} ({len(marked.moments)} moments).{also} {follows}".rstrip()

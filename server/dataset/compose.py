@@ -15,7 +15,7 @@ from server.dataset.sample_row import SampleRow, Split, next_version
 from server.dataset.wording import canonical, means_the_same
 from shared.messages import ChunkRecord, CorrectionRecord
 
-_NO_RECORD_SAYS = ("golden", *sample_row.TEACHER_FIELDS, *sample_row.LLM_FIELDS)
+_NO_RECORD_SAYS = ("golden", *sample_row.TEACHER_FIELDS, *sample_row.LLM_FIELDS, *sample_row.DOUBT_FIELDS)
 """What persons, teachers and language models on the server said of a moment: it stays whatever else comes in."""
 
 
@@ -106,11 +106,11 @@ def _correction_fields(newest: KnownCorrection | None) -> dict[str, Any]:
 
 
 def _keep_decision(row: SampleRow, current: SampleRow | None) -> SampleRow:
-    if current is None or current.state == "pending":
+    if current is None or (current.state == "pending" and not current.doubted):
         return row
     contradicted = row.correction_id != current.correction_id or row.transcript != current.transcript
     if contradicted and row.source == "wearer_voice" and not means_the_same(row.llm_correction, current.ground_truth):
-        return row
+        return replace(row, doubt_score=0.0)  # the label that was doubted is gone
     return replace(
         row,
         reviewed=current.reviewed,

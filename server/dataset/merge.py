@@ -38,12 +38,13 @@ from server.dataset.came import Came, FileCame, Merged, RecordCame, in_turn, is_
 from server.dataset.compose import compose
 from server.dataset.erasing import Erasures
 from server.dataset.folder import Dataset
+from server.dataset.groups import SplitBy, group_of
 from server.dataset.lookup import BatchFacts, Key
 from server.dataset.sample_row import Split, to_dict
 from shared import atomic, messages, strict, topics
 from shared.atomic import Step, no_step
 from shared.clock import Clock
-from shared.messages import CorrectionRecord, EraseRecord, Part, Record, Status
+from shared.messages import ChunkRecord, CorrectionRecord, EraseRecord, Part, Record, Status
 
 logger = logging.getLogger(__name__)
 STEPS = ("merge:file_moved", "merge:journal_written", "merge:rows_written", "merge:synced", "merge:committed")
@@ -75,12 +76,10 @@ class Merge:
         *,
         on_correction: Callable[[], None] | None = None,
         step: Step = no_step,
+        split_by: SplitBy = "walk",
     ) -> None:
-        self._store = store
-        self._dataset = dataset
-        self._clock = clock
-        self._on_correction = on_correction
-        self._step = step
+        self._store, self._dataset, self._clock = store, dataset, clock
+        self._on_correction, self._step, self._split_by = on_correction, step, split_by
         self._words_left = False
         """Of erased moments, in the database's WAL: somebody read when it was to be emptied."""
         self._syncing = ThreadPoolExecutor(4, thread_name_prefix="merge-sync")
@@ -161,7 +160,7 @@ class Merge:
                 now_s = self._clock.utc_s()
                 sizes = row_log.catch_up(connection, self._dataset, now_s=now_s)
                 left = record_log.catch_up(connection, self._dataset, sizes.get(self._dataset.records.name, 0))
-                batch = _Batch(connection, self._store, self._dataset, now_s, self._step)
+                batch = _Batch(connection, self._store, self._dataset, now_s, self._step, self._split_by)
                 batch.recompose(sorted(left))
                 for wish in wishes.unapplied(connection):
                     batch.erasures.carry_out(wish)
@@ -185,7 +184,9 @@ class Merge:
 class _Batch:
     """Some entries inside one transaction: what is known, what is decided, what is to be written."""
 
-    def __init__(self, connection: Connection, store: Store, dataset: Dataset, now_s: float, step: Step) -> None:
+    def __init__(
+        self, connection: Connection, store: Store, dataset: Dataset, now_s: float, step: Step, split_by: SplitBy
+    ) -> None:
         self.connection = connection
         self.touched: set[Path] = set()
         """Folders that files were moved into, to be synced."""
@@ -197,6 +198,7 @@ class _Batch:
         """Walk id → split, of those looked up in this transaction: a person may change one before the next."""
         self._store = store
         self._dataset = dataset
+        self._split_by: SplitBy = split_by
         self._now_s = now_s
         self._step = step
         self._known = BatchFacts()
@@ -358,9 +360,10 @@ class _Batch:
             if record is None:
                 continue
             key, current = (device, record.chunk_id), self._known.samples.get(record.chunk_id)
-            paths, heard, split = self._known.paths(key), self._known.heard(key), self._split(record.walk_id)
+            paths, heard, split = self._known.paths(key), self._known.heard(key), self._split(record)
             if current is not None and current.correction_id in self._undecided:
-                current = replace(current, reviewed=False, rejected=False, was_correct=None, ground_truth="")
+                decided: dict[str, Any] = {"reviewed": False, "rejected": False, "was_correct": None}
+                current = replace(current, **decided, ground_truth="", doubt_score=0.0)
             row = compose(record, paths, heard, current=current, split=split)
             if row is not None and row != current:
                 rows.append(row)
@@ -369,9 +372,11 @@ class _Batch:
             self._step("merge:rows_written")
             row_log.insert_rows(self.connection, rows, known=self._known.samples, now_s=self._now_s, logged=True)
 
-    def _split(self, walk_id: str) -> Split:
+    def _split(self, record: ChunkRecord) -> Split:
+        walk_id = record.walk_id
         if walk_id not in self.walks:
-            self.walks[walk_id] = row_log.split_of(self.connection, walk_id, now_s=self._now_s)
+            group = group_of(self._split_by, place=record.context, wearer=record.wearer)
+            self.walks[walk_id] = row_log.split_of(self.connection, walk_id, now_s=self._now_s, group=group)
         return self.walks[walk_id]
 
     def _set_aside(self, came: FileCame) -> str:

@@ -32,10 +32,12 @@ from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import sample_row
+from server.dataset import groups, sample_row
 from server.dataset.folder import Dataset
+from server.dataset.groups import WalkGroup
 from server.dataset.sample_row import SampleRow, Split, next_version, version_of
 
+ALONE = WalkGroup()
 _LOG = "metadata.jsonl"
 # Corrections first, for the wearer spent breath on them, and what the monitor stopped; then presses, what a teacher on
 # the server contradicts, doubt, the rest.
@@ -44,7 +46,10 @@ _CONTRADICTED, CONTRADICTED_FROM = 2, 0.5
 
 
 def priority(row: SampleRow) -> int:
-    """Place in the review queue, 0 first: the most important of the row's flags, and of what a teacher said."""
+    """Place in the review queue, 0 first: the most important of the row's flags, and of what a teacher said. A label
+    that is doubted stands with what a teacher contradicts: a person has answered its flags already."""
+    if row.doubted:
+        return _CONTRADICTED
     places = [_PRIORITY.get(flag, 5) for flag in row.flags]
     if row.teacher_disagreement >= CONTRADICTED_FROM:
         places.append(_CONTRADICTED)
@@ -106,26 +111,36 @@ def current(connection: Connection, sample_id: str) -> SampleRow | None:
     return None if body is None else sample_row.from_dict(body, where=f"sample {sample_id}")
 
 
-def split_of(connection: Connection, walk_id: str, *, now_s: float) -> Split:
+def split_of(connection: Connection, walk_id: str, *, now_s: float, group: WalkGroup = ALONE) -> Split:
     """train, held_out or golden: drawn when a walk first arrives, and kept until a person decides otherwise.
 
     A server's first walk always teaches (a family with one walk must be able to begin); of the later ones a fifth is
-    held out and a tenth becomes golden, drawn by hash.
+    held out and a tenth becomes golden, drawn by hash. A walk of a group takes the side of the group's first walk.
     """
     table = db.walks
     known: Split | None = connection.execute(select(table.c.split).where(table.c.walk_id == walk_id)).scalar()
     if known is not None:
         return known
     first = connection.execute(select(table.c.walk_id).limit(1)).first() is None
-    split: Split = "train" if first else drawn_split(walk_id)
+    split: Split = _side_of(connection, group) or ("train" if first else drawn_split(group.lot(walk_id)))
     connection.execute(insert(table).values(walk_id=walk_id, split=split, first_seen_at=now_s))
     return split
 
 
-def propose_split(connection: Connection, walk_id: str, split: Split, *, now_s: float) -> None:
-    """Say, inside a transaction, what a walk is good for before its first moment comes; a known walk stays as it is."""
+def _side_of(connection: Connection, group: WalkGroup) -> Split | None:
+    """The side of a group's first walk, None where it has none."""
+    known = groups.walks_of(connection, group)
+    return known[0][1] if known else None  # type: ignore[return-value]  # the column holds nothing else
+
+
+def propose_split(
+    connection: Connection, walk_id: str, split: Split, *, now_s: float, group: WalkGroup = ALONE
+) -> None:
+    """Say, inside a transaction, what a walk is good for before its first moment comes; a known walk stays as it is,
+    and one of a group that has a side takes that."""
     known = connection.execute(select(db.walks.c.walk_id).where(db.walks.c.walk_id == walk_id)).first()
     if known is None:
+        split = _side_of(connection, group) or split
         connection.execute(insert(db.walks).values(walk_id=walk_id, split=split, first_seen_at=now_s))
 
 

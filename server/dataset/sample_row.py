@@ -88,6 +88,10 @@ class SampleRow:
     """Why its answer was dropped, "" = it was not."""
     batch: str = ""
     """The moment that a person looked at when they decided about this one too, "" = they looked at it itself."""
+    doubt: str = ""
+    """Why its label went back to review once, "" = it never did. What a person says then stands."""
+    doubt_score: float = 0.0
+    """How doubtful the label was, 0..1: the order of such moments in the queue. 0 again where the label is gone."""
     environment: str = ""
     """Where it was, one of server.labelling.conditions.CHOICES; "" = nobody has said."""
     environment_from: str = ""
@@ -108,6 +112,11 @@ class SampleRow:
         return "rejected" if self.rejected else "reviewed" if self.reviewed else "pending"
 
     @property
+    def doubted(self) -> bool:
+        """Its label waits for a second look: it stands as the proposal, and does not teach meanwhile."""
+        return self.doubt_score > 0 and self.state == "pending"
+
+    @property
     def hidden(self) -> str:
         """What the device made unrecognisable in the picture, as shared.hidden words it."""
         value = self.extra.get(hidden.FIELD, "")  # no field of its own: it comes from a record's, of whatever type
@@ -115,6 +124,7 @@ class SampleRow:
 
 
 TEACHER_FIELDS = ("teacher", "teacher_wording", "teacher_score", "teacher_disagreement")
+DOUBT_FIELDS = ("doubt", "doubt_score")
 LLM_FIELDS = ("llm_model", "llm_about", "llm_wording", "llm_refused")
 CONDITION_FIELDS = tuple(f"{name}{end}" for name in conditions.FIELDS for end in ("", "_from"))
 _NAMES = tuple(item.name for item in fields(SampleRow) if item.name != "extra")
@@ -127,11 +137,13 @@ def foreign_fields(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_dict(row: SampleRow) -> dict[str, Any]:
     """A row as plain JSON values, the dataset seed's three fields first; a teacher's and a language model's only where
-    one has looked, those of the surroundings only where they are known, `batch` and `erased` only where it was so."""
+    one has looked, those of the surroundings only where they are known, `batch`, a doubt and `erased` only where it
+    was so."""
     first = ("frame_path", "audio_path", "instruction")
     left_out = first if row.teacher else (*first, *TEACHER_FIELDS)
     left_out = left_out if row.llm_model else (*left_out, *LLM_FIELDS)
     left_out = left_out if row.batch else (*left_out, "batch")
+    left_out = left_out if row.doubt else (*left_out, *DOUBT_FIELDS)
     left_out = left_out if row.erased else (*left_out, "erased")
     left_out = (*left_out, *(name for name in CONDITION_FIELDS if not getattr(row, name)))
     out = {name: getattr(row, name) for name in (*first, *(n for n in _NAMES if n not in left_out))}

@@ -17,8 +17,9 @@ from sqlalchemy import func, select
 
 from server.database import store as db
 from server.database.store import Store
-from server.dataset import row_log
+from server.dataset import groups, row_log
 from server.dataset.folder import Dataset
+from server.dataset.groups import SplitBy
 from server.dataset.sample_row import SampleRow, Split, from_dict
 from shared.errors import Refused
 
@@ -35,26 +36,38 @@ class Marked:
     after: str
     moments: tuple[str, ...]
     """Ids of those that have a new row."""
+    together: tuple[str, ...] = ()
+    """Other walks of its place or wearer, which changed with it."""
 
 
-def mark_walk(store: Store, dataset: Dataset, walk_id: str, split: Split, *, now_s: float) -> Marked:
-    """Change what a walk is good for; nothing where it is so already. Raises: Refused where there is no such walk."""
+def mark_walk(
+    store: Store, dataset: Dataset, walk_id: str, split: Split, *, now_s: float, by: SplitBy = "walk"
+) -> Marked:
+    """Change what a walk is good for; nothing where it is so already.
+
+    by: its place or its wearer: all walks of it change with it
+    raises: Refused where there is no such walk, or nothing would be left that teaches
+    """
     with store.writing() as connection:
         table = db.walks
         before = connection.execute(select(table.c.split).where(table.c.walk_id == walk_id)).scalar()
         if before is None:
             raise Refused(f"There is no walk {walk_id!r:.100}.", hint=_walks_there(store))
+        group = groups.group_in(connection, walk_id, by)
+        together = {walk_id, *(walk for walk, _ in groups.walks_of(connection, group))}
         others = connection.execute(
-            select(func.count()).where(table.c.split == "train", table.c.walk_id != walk_id)
+            select(func.count()).where(table.c.split == "train", table.c.walk_id.not_in(together))
         ).scalar()
         if split != "train" and not others:
+            alone = walk_id if len(together) == 1 else f"{walk_id}, with the {len(together) - 1} of its {by},"
             raise Refused(
-                f"{walk_id} is the only walk that teaches.",
+                f"{alone} is the only walk that teaches.",
                 hint="Record another walk first, or let one teach: waycue-server samples teach WALK",
             )
-        changed = row_log.set_split(connection, walk_id, split, now_s=now_s)
+        changed = [row for walk in sorted(together) for row in row_log.set_split(connection, walk, split, now_s=now_s)]
     row_log.flush(store, dataset, now_s=now_s)
-    return Marked(walk_id, str(before), split, tuple(row.sample_id for row in changed))
+    others_moved = tuple(sorted(together - {walk_id}))
+    return Marked(walk_id, str(before), split, tuple(row.sample_id for row in changed), others_moved)
 
 
 def mark_moment(store: Store, dataset: Dataset, sample_id: str, *, golden: bool, now_s: float) -> Marked:

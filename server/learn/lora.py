@@ -108,7 +108,8 @@ def train(
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
     views = JoinedViews([views_of(lot) for lot in (fresh, replay, masked, held)])
     taught, first_held = len(fresh) + len(replay), len(views) - len(held)
-    order = _order(len(fresh), len(replay), recipe, masked=len(masked))
+    lots = fresh.lots if isinstance(fresh, Rows) else None
+    order = _order(len(fresh), len(replay), recipe, masked=len(masked), lots=lots)
     # What is familiar is fitted on all that was replayed, so of a base with eyes all of it is looked at.
     wanted = [*order.tolist(), *(range(taught) if base.eyes is not None else ()), *range(first_held, len(views))]
     with around.stages.stage("towers"):
@@ -232,15 +233,18 @@ def save_adapter(adapted: Any, base: Checkpoint, folder: Path, recipe: Recipe, o
     atomic.move(temp, folder)
 
 
-def _order(fresh: int, replay: int, recipe: Recipe, *, masked: int = 0) -> NDArray[np.int64]:
+def _order(
+    fresh: int, replay: int, recipe: Recipe, *, masked: int = 0, lots: Sequence[NDArray[np.int64]] | None = None
+) -> NDArray[np.int64]:
     """Which place comes when: `new_share` of the rows are fresh, each before any comes again; the others replay, drawn
-    evenly; `mask_share` of all are masked instead."""
+    evenly; `mask_share` of all are masked instead. lots: fresh places that weigh as one moment, of each moment"""
     rng = np.random.default_rng(recipe.seed)
     count = recipe.steps * recipe.batch * recipe.accumulate
     share = recipe.new_share if replay else 1.0
     new = rng.random(count) < share
     order = fresh + rng.integers(0, max(1, replay), count)
-    order[new] = _in_epochs(fresh, int(new.sum()), rng)
+    draws = int(new.sum())
+    order[new] = _in_epochs(fresh, draws, rng) if lots is None else in_weighed_epochs(lots, draws, rng)
     if not masked:
         return order
     others = fresh + replay + rng.integers(0, masked, count)
@@ -251,6 +255,18 @@ def _in_epochs(places: int, draws: int, rng: np.random.Generator) -> NDArray[np.
     """[draws], every place once before any comes again."""
     epochs = [rng.permutation(places) for _ in range(-(-draws // max(1, places)))]
     return np.concatenate([*epochs, np.empty(0, np.int64)])[:draws].astype(np.int64)
+
+
+def in_weighed_epochs(lots: Sequence[NDArray[np.int64]], draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """[draws]: an epoch takes as many places of each lot as the smallest has, and others of it in the next one."""
+    each = min(len(lot) for lot in lots)
+    epochs = max(1, -(-draws // (each * len(lots))))
+    decks = [
+        np.concatenate([rng.permutation(lot) for _ in range(-(-epochs * each // len(lot)))])[: epochs * each]
+        for lot in lots
+    ]
+    turns = np.stack(decks).reshape(len(lots), epochs, each).swapaxes(0, 1)
+    return np.concatenate([np.empty(0, np.int64), *(rng.permutation(turn.ravel()) for turn in turns)])[:draws]
 
 
 def _groups(guide: Guide, recipe: Recipe) -> list[dict[str, Any]]:

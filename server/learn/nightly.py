@@ -28,7 +28,7 @@ from exporters.onnx.bundle import Exportable, GoldenChunk, Label, export_bundle
 from exporters.onnx.look import Seeing
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import DECODER_BITS
-from server.dataset import feature_cache
+from server.dataset import alike, feature_cache
 from server.dataset.feature_cache import FeatureCache
 from server.dataset.folder import Dataset
 from server.dataset.masks import MaskFolder
@@ -305,7 +305,8 @@ def _train(job: _Job, work: Path) -> lora.Trained:
     folder = job.rows.view.folder
     with job.stages.stage("views"):
         teaching, held = validation.split(job.rows.teaching, recipe.held_share)
-        fresh = examples.examples(folder, teaching, layout, plan)
+        clusters = alike.clusters_of(job.home, teaching, within=recipe.alike_bits)
+        fresh = examples.examples(folder, teaching, layout, replace(plan, clusters=clusters))
         judged = examples.examples(folder, held, layout, replace(plan, variations=1, most=None))
         picked = masked.chosen(job.masks, recipe.mask_pictures, recipe.seed)
         ground = masked.examples(picked, layout, seed=recipe.seed, progress=job.progress)

@@ -49,6 +49,9 @@ class Recipe:
     """Share of each batch that comes from them, where there are any."""
     variations: int = 24
     """Views of each dataset picture: mirrored, brighter, shifted, noisier …"""
+    alike_bits: int = 4
+    """Moments of one walk with the same label are one to the lot where their pictures differ in at most so many of the
+    64 bits of a difference hash."""
     views_most: int | None = None
     """Different views of dataset pictures, at most: what the feature cache has room for. None = it has no bound."""
     replay: int = 4000

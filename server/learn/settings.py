@@ -67,6 +67,9 @@ class LearnSettings:
     """Share of the drawn pictures that is the dataset's, where the rest replays what the base knew."""
     variations: Annotated[int, Meta(ge=1, le=1000)] = 24
     """Views of each picture that there are to draw from."""
+    alike_bits: Annotated[int, Meta(ge=0, le=16)] = 4
+    """Confirmed moments of one walk with the same label weigh as one where their pictures differ in at most so many of
+    the 64 bits of a difference hash."""
     held_share: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
     """Share of the verified rows, from 50 on, that does not teach but shows after every epoch how well it goes on."""
     patience: Annotated[int, Meta(ge=1, le=1000)] = 3

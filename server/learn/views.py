@@ -145,6 +145,8 @@ class ViewPlan:
     senses: material.Senses = field(default_factory=material.Senses)
     most: int | None = None
     """Examples of all rows; each row then gives fewer of its views, at least one, drawn by lot."""
+    clusters: Sequence[int] = ()
+    """Of each row, which near-duplicates weigh as one with it (server.dataset.alike); () = each weighs by itself."""
     boxes: BoxLabels | None = None
     """Says which patches show the thing that a sentence names, for a model with eyes."""
     found: FeatureCache | None = None
@@ -181,8 +183,16 @@ class Rows(Sequence[Example]):
 
     @property
     def moments(self) -> int:
-        """Rows of the dataset."""
-        return len(self._rows)
+        """Rows of the dataset; near-duplicates count as one."""
+        return len(set(self._plan.clusters)) or len(self._rows)
+
+    @property
+    def lots(self) -> list[NDArray[np.int64]] | None:
+        """Places that weigh as one moment, of each moment; None where each row is one by itself."""
+        own = np.repeat(np.asarray(self._plan.clusters, np.int64), self._each)
+        if self.moments == len(self._rows):
+            return None
+        return [np.flatnonzero(own == name) for name in np.unique(own)]
 
     @overload
     def __getitem__(self, at: int) -> Example: ...

@@ -61,8 +61,9 @@ def said(row: SampleRow) -> str:
 
 
 def proposal(row: SampleRow) -> str:
-    """The wording that is offered for a moment, canonical; "" = nothing should be said, or none can be offered."""
-    if row.reviewed:
+    """The wording that is offered for a moment, canonical; "" = nothing should be said, or none can be offered. Of a
+    label that is doubted, that label."""
+    if row.reviewed or row.doubted:
         return row.ground_truth
     reading = _offered(row)
     return (reading.taught_as or "") if reading else ""
@@ -88,7 +89,7 @@ def suggested(row: SampleRow) -> str:
 
 def suggested_by(row: SampleRow) -> str:
     """The language model that an undecided moment's proposal comes from, "" = from none."""
-    return row.llm_model if suggested(row) and row.state == "pending" else ""
+    return row.llm_model if suggested(row) and row.state == "pending" and not row.doubted else ""
 
 
 def asked(row: SampleRow) -> bool:
@@ -105,7 +106,7 @@ def not_understood(row: SampleRow) -> bool:
     """Whether no wording can be offered, so that a person must say what was right: the wearer's correction was not
     understood, or what the device said may not be taught.
     """
-    if row.reviewed:
+    if row.reviewed or row.doubted:
         return False
     reading = _offered(row)
     return _waits_for_a_listener(row) if reading is None else not reading.sayable
@@ -129,7 +130,7 @@ def changed(row: SampleRow) -> Reading | None:
 
     Those of the wearer where there is a correction, else of the device.
     """
-    if row.reviewed or not proposal(row):
+    if row.reviewed or row.doubted or not proposal(row):
         return None
     text = row.transcript if row.correction_id else row.raw_output if row.llm_correction else said(row)
     reading = words.reading_of(text)
@@ -213,9 +214,11 @@ def _truth(row: SampleRow, decision: ReviewDecision) -> str:
         case "nothing":
             return ""
         case "accept":
-            if not row.reviewed and _waits_for_a_listener(row) and not suggested(row):
+            if row.reviewed or row.doubted:
+                return row.ground_truth
+            if _waits_for_a_listener(row) and not suggested(row):
                 raise Refused("The wearer's correction was not understood.", hint="Listen to it and type what it says.")
-            text = row.ground_truth if row.reviewed else source(row)
+            text = source(row)
             return words.teachable(words.once(text)) if text.strip() else ""
         case "edit":
             return words.teachable(decision.text)

@@ -62,6 +62,7 @@ class Ranking:
             confidence=min(max(row.confidence, 0.0), 1.0),
             disagreement=row.teacher_disagreement,
             audit=stats.in_audit(row),
+            doubt=row.doubt_score if row.doubted else 0.0,
             descriptor=self._descriptor(row),
         )
 

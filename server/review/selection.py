@@ -1,7 +1,8 @@
 """In which order a person should look at what waits: active learning. Pure but for `descriptor_of`.
 
-What a wearer asked for stays first: corrections, stopped words, presses. All others are ordered by how likely the model
-was wrong there, and how much is learnt by saying so:
+What a wearer asked for stays first: corrections, stopped words, presses. Then come labels that are doubted, the most
+doubtful first: a wrong one teaches every night. All others are ordered by how likely the model was wrong there, and how
+much is learnt by saying so:
 
     uncertainty     1 - the calibrated confidence that the moment carries
     disagreement    how sure a teacher, or another run of the champion, is that the device was wrong
@@ -61,6 +62,8 @@ class Candidate:
     confidence: float
     disagreement: float = 0.0
     audit: bool = False
+    doubt: float = 0.0
+    """Above 0: a person labelled it already, and the label is doubted so much."""
     descriptor: Descriptor | None = field(default=None, compare=False)
     """Of length 1; None = its picture could not be read."""
 
@@ -82,11 +85,14 @@ def order(
     """Ids of all that waits, the one to look at first first. The same whatever order they are given in."""
     chosen = settings or SelectionSettings()
     newest = sorted(waiting, key=lambda one: (-one.timestamp, one.sample_id))
-    asked = sorted((one for one in newest if one.priority <= ASKED_FOR), key=lambda one: one.priority)
-    others = [one for one in newest if one.priority > ASKED_FOR]
+    doubted = sorted((one for one in newest if one.doubt > 0), key=lambda one: -one.doubt)
+    undecided = [one for one in newest if one.doubt <= 0]
+    asked = sorted((one for one in undecided if one.priority <= ASKED_FOR), key=lambda one: one.priority)
+    others = [one for one in undecided if one.priority > ASKED_FOR]
     ranked = list(_ranked(others, confirmed, chosen))
     audit = [one.sample_id for one in others if one.audit]
-    return [*(one.sample_id for one in asked), *_with_audit(ranked, audit, chosen.audit_every)]
+    first = [one.sample_id for one in (*asked, *doubted)]
+    return [*first, *_with_audit(ranked, audit, chosen.audit_every)]
 
 
 def worth(candidate: Candidate, confirmed: Confirmed, settings: SelectionSettings) -> float:

@@ -203,6 +203,8 @@ def _alt(row: SampleRow) -> str:
 
 
 def _why(row: SampleRow, wearer: str) -> str:
+    if row.doubted:
+        return f"Its label is doubted: {row.doubt}"
     # Speaking a correction holds the button down: saying both would be saying it twice.
     flags = [flag for flag in row.flags if flag in _WHY and not (flag == "wearer" and row.correction_id)]
     text = "; ".join(_WHY[flag].format(wearer=wearer) for flag in flags)

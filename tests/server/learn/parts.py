@@ -151,15 +151,18 @@ def cone_moment(number: int, walk: str, **changes: Any) -> Moment:
     return Moment(moment(number, walk_id=walk, parts=parts, **changes).record, payloads)
 
 
-def confirmed_home(home: Path, moments: Sequence[tuple[bytes, str]], *, walk: str = "w") -> Path:
-    """A server's folder with a confirmed moment for each (JPEG, sentence); "" = nothing should be said."""
+def confirmed_home(home: Path, moments: Sequence[tuple[bytes, str]], *, walk: str = "w", first: int = 0) -> Path:
+    """A server's folder with a confirmed moment for each (JPEG, sentence); "" = nothing should be said.
+
+    first: number of the first one: several calls fill one folder
+    """
     house = House(home)
-    for number, (jpeg, _) in enumerate(moments):
+    for number, (jpeg, _) in enumerate(moments, start=first):
         payloads = {"frame": jpeg, "audio": sound(0)}
         parts = tuple(part(kind, data) for kind, data in payloads.items())
         house.send(Moment(moment(number, walk_id=walk, parts=parts).record, payloads))
-    for row in house.dataset.rows():
-        text = moments[int(row.sample_id[-6:])][1]
+    for row in house.dataset.rows()[first:]:
+        text = moments[int(row.sample_id[-6:]) - first][1]
         action = "edit" if text else "nothing"
         decisions.review(house.store, house.dataset, row.sample_id, ReviewDecision(action, "Eve", text), now_s=1.0)
     house.close()

@@ -1,0 +1,112 @@
+"""Where a setting asks, no place and no wearer both teaches and judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.dataset import groups, row_log, splits
+from server.dataset.groups import SplitBy, WalkGroup, group_of
+from server.dataset.merge import Merge
+from shared.clock import SystemClock
+from shared.errors import Refused
+from tests.server.dataset.moments import House, moment
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path, clock=SystemClock())
+    yield house
+    house.close()
+
+
+def walk(house: House, number: int, *, wearer: str = "", context: str = "") -> None:
+    house.send(moment(number, walk_id=f"walk-{number}", wearer=wearer, context=context))
+
+
+def by(house: House, what: SplitBy) -> House:
+    house.merge = Merge(house.store, house.dataset, house.clock, split_by=what)
+    return house
+
+
+def sides(house: House, of: str) -> dict[str, set[str]]:
+    """Wearer or place → the sides that its moments stand on."""
+    found: dict[str, set[str]] = {}
+    for row in house.dataset.rows():
+        found.setdefault(str(getattr(row, of)), set()).add(row.split)
+    return found
+
+
+def test_by_walk_one_wearer_may_stand_on_several_sides(house: House) -> None:
+    for number in range(16):
+        walk(house, number, wearer="Ada")
+    assert len(sides(house, "speaker_id")["Ada"]) > 1
+
+
+@pytest.mark.parametrize(("what", "of"), [("wearer", "speaker_id"), ("place", "context")])
+def test_all_walks_of_a_group_stand_on_one_side(house: House, what: SplitBy, of: str) -> None:
+    by(house, what)
+    for number in range(24):
+        name = f"name {number % 12}"
+        walk(house, number, wearer=name, context=name)
+    found = sides(house, of)
+    assert all(len(one) == 1 for one in found.values())
+    assert len({side for one in found.values() for side in one}) > 1
+
+
+def test_the_first_walk_teaches_and_its_wearers_later_ones_do_too(house: House) -> None:
+    drawn = next(name for name in map(str, range(99)) if row_log.drawn_split(f"wearer {name}") == "held_out")
+    by(house, "wearer")
+    walk(house, 0, wearer=drawn)
+    walk(house, 1, wearer=drawn)
+    assert sides(house, "speaker_id")[drawn] == {"train"}
+
+
+def test_a_name_is_the_same_in_other_case_and_with_blanks_around_it(house: House) -> None:
+    by(house, "place")
+    for number, name in enumerate(("Rue des Lilas", " rue des lilas ", "RUE DES LILAS")):
+        walk(house, 10 + number, context=name)
+    assert len({row.split for row in house.dataset.rows()}) == 1
+
+
+def test_walks_that_do_not_say_whose_they_are_stand_alone(house: House) -> None:
+    by(house, "wearer")
+    for number in range(16):
+        walk(house, number)
+    assert len({row.split for row in house.dataset.rows()}) > 1
+    assert group_of("wearer", place="x", wearer="  ").alone
+
+
+def test_what_a_person_decides_about_one_walk_moves_all_of_its_wearer(house: House) -> None:
+    by(house, "wearer")
+    walk(house, 0, wearer="Ben")
+    for number in (1, 2, 3):
+        walk(house, number, wearer="Ada")
+    marked = splits.mark_walk(house.store, house.dataset, "walk-2", "golden", now_s=1.0, by="wearer")
+    assert marked.together == ("walk-1", "walk-3")
+    assert len(marked.moments) == 3
+    assert sides(house, "speaker_id")["Ada"] == {"golden"}
+    walk(house, 4, wearer="ada")
+    assert house.dataset.rows()[-1].split == "golden", "and those that come later"
+
+
+def test_the_only_wearer_who_teaches_may_not_be_held_out(house: House) -> None:
+    by(house, "wearer")
+    for number in (1, 2):
+        walk(house, number, wearer="Ada")
+    with pytest.raises(Refused, match="with the 1 of its wearer, is the only walk that teaches"):
+        splits.mark_walk(house.store, house.dataset, "walk-1", "held_out", now_s=1.0, by="wearer")
+
+
+def test_an_import_that_proposes_a_side_gives_way_to_the_groups_own(house: House) -> None:
+    by(house, "place")
+    walk(house, 0, context="Mill Lane")
+    group = WalkGroup("place", "mill lane")
+    with house.store.writing() as connection:
+        row_log.propose_split(connection, "imported", "held_out", now_s=1.0, group=group)
+        row_log.propose_split(connection, "elsewhere", "held_out", now_s=1.0, group=WalkGroup("place", "quay"))
+        assert row_log.split_of(connection, "imported", now_s=1.0) == "train"
+        assert row_log.split_of(connection, "elsewhere", now_s=1.0) == "held_out"
+        assert groups.walks_of(connection, WalkGroup()) == []
