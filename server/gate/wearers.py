@@ -1,6 +1,6 @@
 """Is an adapter worth offering to its wearer? Better on their own held-out walks, and no worse in what matters most.
 
-    better for the wearer    their held-out moments: the lower end of the interval is above nothing, walks being the unit
+    better for the wearer    their held-out moments: the lower end of the interval, by walks, is above nothing
     tier 1 no worse          of things to stop for none fewer is warned of, on all that is held out
     the gate's comparisons   on the wearer's held-out moments and walks, against the champion (server.gate.against)
     self-test                the device's own
@@ -40,7 +40,7 @@ def _is_served(answer: Answer, case: CaseScore, settings: PolicySettings) -> boo
 
 @dataclass(frozen=True, slots=True)
 class WearerGain:
-    """What an adapter changes for its wearer: share of their held-out moments at which they would hear what is right."""
+    """What an adapter changes for its wearer: share of their held-out moments where they hear what is right."""
 
     cases: int
     walks: int
@@ -107,7 +107,8 @@ def _better(old: Sequence[CaseScore], new: Sequence[CaseScore], settings: GateSe
         f"{paired.old_right}; the difference may be {low:+.3f} to {high:+.3f}"
     )
     if paired.walks < settings.walks_least:
-        more = f"too little to tell, it takes {settings.walks_least} held-out walks of the wearer, there are {paired.walks}"
+        least = settings.walks_least
+        more = f"too little to tell, it takes {least} held-out walks of the wearer, there are {paired.walks}"
         return rule.failed(f"{text}: {more} (waycue-server samples hold-out WALK)", Verdict.REFUSED)
     return rule.passed(text) if low > 0 else rule.failed(f"{text}: that is not better beyond chance", Verdict.REFUSED)
 

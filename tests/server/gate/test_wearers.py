@@ -89,6 +89,6 @@ def test_where_nothing_is_to_be_said_neither_words_nor_scores_may_warn() -> None
 def test_the_gain_is_the_difference_of_the_shares_with_the_walk_as_unit() -> None:
     old, new = scores("champion", mostly(0.5), moments()), scores("adapted", right, moments())
     gain = wearers.gain_of(old.cases, new.cases, GATE)
-    assert gain.cases == len(old.cases) and gain.walks == 8
-    assert gain.adapted == 1.0 and gain.gain == pytest.approx(1.0 - gain.without)
+    assert (gain.cases, gain.walks, gain.adapted) == (len(old.cases), 8, 1.0)
+    assert gain.gain == pytest.approx(1.0 - gain.without)
     assert 0 < gain.low < gain.gain < gain.high

@@ -73,7 +73,7 @@ def test_an_adapter_of_another_model_is_refused_with_the_bundle(
 ) -> None:
     other = {**nothing, "bias": nothing["bias"][1:], "gain": nothing["gain"][1:]}
     other["pairs"] = np.zeros((len(nothing["pairs"]), other["bias"].size), np.float32)
-    with pytest.raises(BundleError, match="wearer_adapter.onnx is for"):
+    with pytest.raises(BundleError, match=r"is for .* hazards"):
         adapted(other)
 
 
