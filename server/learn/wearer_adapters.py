@@ -39,7 +39,7 @@ from server.gate.settings import GateSettings
 from server.gate.wearers import WearerGain
 from server.learn import adapters, lineage, nightly, tonight
 from server.learn.settings import LearnSettings
-from server.learn.wearer_fit import FitPlan, Looked, Words, fit, joined, look_at
+from server.learn.wearer_fit import DecoderWords, FitPlan, LookedMoments, fit, joined, look_at
 from server.model.guide import Guide
 from server.releases import wearers
 from server.releases.registry import Registry
@@ -87,27 +87,27 @@ class Wearer:
 
 
 @dataclass(frozen=True, slots=True)
-class Champion:
+class AdaptedChampion:
     """What is adapted."""
 
     version: str
     folder: Path
     model: GuidanceModel
-    words: Words | None
+    words: DecoderWords | None
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class AdapterBench:
     """What fitting and judging need beside a wearer."""
 
     registry: Registry
     settings: LearnSettings
     gate: GateSettings
     view: tonight.DatasetView
-    champion: Champion
+    champion: AdaptedChampion
     progress: Progress
     began_utc: float
-    looked: dict[str, Looked] = field(default_factory=dict)
+    looked: dict[str, LookedMoments] = field(default_factory=dict)
     """Wearer → their moments that teach, as the champion sees them."""
     answered: list[tuple[list[Case], tuple[CaseScore, ...]]] = field(default_factory=list)
     """All that is held out, and the champion's answers, once they were asked for."""
@@ -123,7 +123,7 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedAdapter:
     """A fitted adapter, and how it does."""
 
     gain: WearerGain
@@ -202,7 +202,7 @@ def _too_few(wearer: Wearer) -> str:
 # --- one wearer ---
 
 
-def _outcome(bench: Bench, wearer: Wearer, before: WearerOutcome | None) -> WearerOutcome:
+def _outcome(bench: AdapterBench, wearer: Wearer, before: WearerOutcome | None) -> WearerOutcome:
     why = _too_few(wearer)
     if why:
         return WearerOutcome(TOO_FEW, why, rows=len(wearer.teaching))
@@ -224,7 +224,7 @@ def _outcome(bench: Bench, wearer: Wearer, before: WearerOutcome | None) -> Wear
     return replace(done, outcome=OFFERED, version=version)
 
 
-def _offer(bench: Bench, wearer: Wearer, judged: Judged, folder: Path) -> str:
+def _offer(bench: AdapterBench, wearer: Wearer, judged: JudgedAdapter, folder: Path) -> str:
     gain = judged.gain
     whose = WearerVersion(
         wearer.name,
@@ -242,19 +242,21 @@ def _offer(bench: Bench, wearer: Wearer, judged: Judged, folder: Path) -> str:
     return wearers.add(bench.registry, folder, whose, evaluation).version
 
 
-def _fitted_and_judged(bench: Bench, wearer: Wearer) -> tuple[Judged, Path | None]:
+def _fitted_and_judged(bench: AdapterBench, wearer: Wearer) -> tuple[JudgedAdapter, Path | None]:
     """(how it does, its bundle; None where nothing did better than no adapter)."""
     manifest = bench.champion.model.manifest
     own, others = _looked(bench, wearer), _others(bench, wearer)
     plan = FitPlan(
         tuple(map(str, manifest.model["objects"])), Calibration.from_dict(manifest.model.get("calibration", {}))
     )
+    if len(own) < ROWS_LEAST:  # their pictures are damaged, or far from all that the heads were taught on
+        return _judged(bench, wearer, None), None
     fitted = fit(own, others, plan, words=bench.champion.words)
     folder = None if fitted.is_none else _bundle(bench, fitted.weights)
     return _judged(bench, wearer, folder), folder
 
 
-def _looked(bench: Bench, wearer: Wearer) -> Looked:
+def _looked(bench: AdapterBench, wearer: Wearer) -> LookedMoments:
     if wearer.name not in bench.looked:
         chosen = cases.cases(
             bench.view.folder, [(row, REAL) for row in wearer.teaching], bench.senses, progress=bench.progress
@@ -263,7 +265,7 @@ def _looked(bench: Bench, wearer: Wearer) -> Looked:
     return bench.looked[wearer.name]
 
 
-def _others(bench: Bench, wearer: Wearer) -> Looked:
+def _others(bench: AdapterBench, wearer: Wearer) -> LookedMoments:
     """Moments of other wearers, drawn evenly; none where there is nobody else."""
     found = [_looked(bench, each) for each in people(bench.view.rows) if each.name != wearer.name and each.teaching]
     everyone = _looked(bench, wearer).some([])
@@ -273,7 +275,7 @@ def _others(bench: Bench, wearer: Wearer) -> Looked:
     return everyone.some(order.tolist())
 
 
-def _bundle(bench: Bench, weights: Mapping[str, Any]) -> Path:
+def _bundle(bench: AdapterBench, weights: Mapping[str, Any]) -> Path:
     """The champion's bundle with the adapter in it. Raises: BundleError, OSError."""
     champion, folder = bench.champion, bench.work / "bundle"
     atomic.remove_tree(folder)
@@ -287,7 +289,7 @@ def _bundle(bench: Bench, weights: Mapping[str, Any]) -> Path:
     return folder
 
 
-def _judged(bench: Bench, wearer: Wearer, folder: Path | None) -> Judged:
+def _judged(bench: AdapterBench, wearer: Wearer, folder: Path | None) -> JudgedAdapter:
     """On the wearer's held-out moments and walks; things to stop for on all that is held out."""
     chosen, theirs = _held_out(bench)
     ours = theirs if folder is None else _scores(bench, folder, chosen)
@@ -298,7 +300,7 @@ def _judged(bench: Bench, wearer: Wearer, folder: Path | None) -> Judged:
         nothing = Rule("better while it was fitted", "their walks that chose").failed(
             "nothing that was fitted did better on the walks that chose than no adapter", Verdict.REFUSED
         )
-        return Judged(gain, GateDecision(Verdict.REFUSED, (nothing,)))
+        return JudgedAdapter(gain, GateDecision(Verdict.REFUSED, (nothing,)))
     models = [_loaded(bench, each) for each in (bench.champion.folder, folder)]
     courses = [(course, REAL) for course in cases.courses(bench.view.folder, wearer.held)]
     driven = walk_scores(models, courses, progress=bench.progress)
@@ -309,10 +311,10 @@ def _judged(bench: Bench, wearer: Wearer, folder: Path | None) -> Judged:
         export=Export(unfit=tuple(check_golden(folder, threads=bench.settings.threads))),
         known_to_champion=cases.known_to(bench.view.rows, lineage.samples(bench.registry, bench.champion.version)),
     )
-    return Judged(gain, rules.decide(evidence, everywhere=(theirs, ours), settings=bench.gate))
+    return JudgedAdapter(gain, rules.decide(evidence, everywhere=(theirs, ours), settings=bench.gate))
 
 
-def _held_out(bench: Bench) -> tuple[list[Case], tuple[CaseScore, ...]]:
+def _held_out(bench: AdapterBench) -> tuple[list[Case], tuple[CaseScore, ...]]:
     """All that is held out, with the champion's answers."""
     if not bench.answered:
         everything = [(row, REAL) for row in cases.held_out(bench.view.rows)]
@@ -321,19 +323,21 @@ def _held_out(bench: Bench) -> tuple[list[Case], tuple[CaseScore, ...]]:
     return bench.answered[0]
 
 
-def _scores(bench: Bench, folder: Path, chosen: Sequence[Case]) -> tuple[CaseScore, ...]:
+def _scores(bench: AdapterBench, folder: Path, chosen: Sequence[Case]) -> tuple[CaseScore, ...]:
     answers = evaluate.run(folder, chosen, threads=bench.settings.threads)
     return rules.served(answers, bundles.read_manifest(folder).thresholds)
 
 
-def _loaded(bench: Bench, folder: Path) -> GuidanceModel:
+def _loaded(bench: AdapterBench, folder: Path) -> GuidanceModel:
     return GuidanceModel.load(folder, threads=bench.settings.threads, allow_demo=True)
 
 
 # --- what all of them share ---
 
 
-def _bench(home: Path, settings: LearnSettings, gate: GateSettings, progress: Progress, clock: Clock) -> Bench | None:
+def _bench(
+    home: Path, settings: LearnSettings, gate: GateSettings, progress: Progress, clock: Clock
+) -> AdapterBench | None:
     """None where there is nothing to adapt."""
     registry, began_utc = Registry(home, clock=clock), clock.utc_s()
     version = registry.champion()
@@ -345,11 +349,11 @@ def _bench(home: Path, settings: LearnSettings, gate: GateSettings, progress: Pr
         progress(f"{version} makes no image tokens at its looks: no adapter can stand on it")
         return None
     view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred)
-    champion = Champion(version, folder, model, _words(registry, version, settings, progress))
-    return Bench(registry, settings, gate, view, champion, progress, began_utc)
+    champion = AdaptedChampion(version, folder, model, _words(registry, version, settings, progress))
+    return AdapterBench(registry, settings, gate, view, champion, progress, began_utc)
 
 
-def _words(registry: Registry, version: str, settings: LearnSettings, progress: Progress) -> Words | None:
+def _words(registry: Registry, version: str, settings: LearnSettings, progress: Progress) -> DecoderWords | None:
     """The champion in PyTorch: its base with the night's adapter, or the starter as it ships."""
     folder = registry.get(version).folder / "adapter"
     try:
@@ -362,10 +366,10 @@ def _words(registry: Registry, version: str, settings: LearnSettings, progress: 
     except ConfigError as error:
         progress(f"only hazard scores are fitted, no words: {error}")
         return None
-    return Words(Guide(checkpoint), checkpoint.answer_ids)
+    return DecoderWords(Guide(checkpoint), checkpoint.answer_ids)
 
 
-def _key(bench: Bench, wearer: Wearer) -> str:
+def _key(bench: AdapterBench, wearer: Wearer) -> str:
     held = lineage.identities(cases.held_out(bench.view.rows))
     said = [
         bench.champion.version,

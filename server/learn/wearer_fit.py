@@ -33,11 +33,8 @@ RANK = 4
 """Of the change of image tokens …"""
 VIEWS = 4
 """… and of what the hazard scores look at, in each token."""
-EPOCHS = 60, 30
-"""Passes over the moments at most: of the scores, of the words. It ends PATIENCE passes after the best."""
 PATIENCE, BATCH = 6, 32
-RATES = 3e-3, 1e-3
-"""Of the scores, of the words: at 1e-2 the words of one of three wearers of drawn walks got worse."""
+"""The fit ends PATIENCE passes over the moments after the best."""
 DECAY = 0.02
 """Weight decay: with few moments the adapter stays near nothing."""
 SEED = 7
@@ -47,12 +44,12 @@ LIKELIER = 0.01
 """Weight of the loss of sentences beside the share of wrong ones, where an epoch is chosen."""
 KEEP = 0.02
 """Weight of leaving scores alone of which no sentence says anything."""
-Aim = Callable[["Looked"], Tensor]
+Aim = Callable[["LookedMoments"], Tensor]
 """Moments → what is to become small, float []."""
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class LookedMoments:
     """Moments as a bundle sees them."""
 
     tokens: NDArray[np.float32]
@@ -69,13 +66,13 @@ class Looked:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def some(self, chosen: Sequence[int]) -> Looked:
+    def some(self, chosen: Sequence[int]) -> LookedMoments:
         """Those at these places."""
         at = np.asarray(chosen, np.int64)
         earlier = None if self.earlier is None else self.earlier[at]
         heard = None if self.heard is None else self.heard[at]
         texts, walks = tuple(self.texts[n] for n in at), tuple(self.walks[n] for n in at)
-        return Looked(self.tokens[at], self.logits[at], texts, walks, earlier, heard)
+        return LookedMoments(self.tokens[at], self.logits[at], texts, walks, earlier, heard)
 
 
 def logits_of(model: GuidanceModel, seen: Observation) -> NDArray[np.float32]:
@@ -90,28 +87,37 @@ def logits_of(model: GuidanceModel, seen: Observation) -> NDArray[np.float32]:
     return np.asarray((out - by.hazard_bias) / by.hazard_scale, np.float32)
 
 
-def look_at(model: GuidanceModel, cases: Iterable[Case]) -> Looked:
+def look_at(model: GuidanceModel, cases: Iterable[Case]) -> LookedMoments:
     """What a bundle makes of moments, each as it is and in a mirror. Left out are pictures far from all that its heads
     were taught on: there the boxes count and the table words."""
-    found: list[tuple[Case, Observation, NDArray[np.float32]]] = []
+    found = [(case, seen) for case, seen in _looks(model, cases) if not seen.far]
+    language, described = model.language, model.manifest.model
+    (tokens, width), pairs = language.tokens_shape, (len(described["objects"]), len(described["sides"]))
+    rows = [(seen.image_tokens, logits_of(model, seen)[None], _earlier(seen), _heard(seen)) for _, seen in found]
+    nothing = [np.zeros((0, *shape), np.float32) for shape in ((tokens, width), pairs, (tokens, width), (1, width))]
+    seen_now, logits, earlier, heard = map(np.concatenate, zip(nothing, *rows, strict=True))
+    return LookedMoments(
+        seen_now,
+        logits,
+        tuple(case.text for case, _ in found),
+        tuple(case.walk for case, _ in found),
+        earlier if language.frames == 2 else None,
+        heard if language.hears else None,
+    )
+
+
+def _earlier(seen: Observation) -> NDArray[np.float32]:
+    return seen.image_tokens if seen.earlier_tokens is None else seen.earlier_tokens
+
+
+def _heard(seen: Observation) -> NDArray[np.float32]:
+    return np.zeros_like(seen.image_tokens[:, :1]) if seen.audio is None else seen.audio
+
+
+def _looks(model: GuidanceModel, cases: Iterable[Case]) -> Iterator[tuple[Case, Observation]]:
     for case in (view for each in cases for view in (each, mirrored(each))):
         before = None if case.previous is None else model.look(case.previous)
-        seen = model.look(case.image, case.sound, before=before)
-        if not seen.far:
-            found.append((case, seen, logits_of(model, seen)))
-    width = model.language.tokens_shape
-    described = model.manifest.model
-    pairs = (len(described["objects"]), len(described["sides"]))
-    earlier = [seen.image_tokens if seen.earlier_tokens is None else seen.earlier_tokens for _, seen, _ in found]
-    heard = [np.zeros((1, 1, width[1]), np.float32) if seen.audio is None else seen.audio for _, seen, _ in found]
-    return Looked(
-        _stacked([seen.image_tokens for _, seen, _ in found], width),
-        _stacked([logits[None] for _, _, logits in found], pairs),
-        tuple(case.text for case, _, _ in found),
-        tuple(case.walk for case, _, _ in found),
-        _stacked(earlier, width) if described.get("frames", 1) == 2 else None,
-        _stacked(heard, (1, width[1])) if model.language.hears else None,
-    )
+        yield case, model.look(case.image, case.sound, before=before)
 
 
 def mirrored(case: Case) -> Case:
@@ -119,11 +125,6 @@ def mirrored(case: Case) -> Case:
     image, text = mirror(case.image, case.text)
     previous = None if case.previous is None else mirror(case.previous, "")[0]
     return replace(case, image=image, text=text, previous=previous)
-
-
-def _stacked(rows: Sequence[NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """[1, …] each → [m, …]"""
-    return np.concatenate(rows) if rows else np.zeros((0, *shape), np.float32)
 
 
 class WordAdapter(nn.Module):
@@ -163,6 +164,22 @@ def _drawn(width: int, rank: int) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How one half of an adapter is fitted."""
+
+    epochs: int
+    """Passes over the moments, at most."""
+    rate: float
+    needed: float = 1.0
+    """Most that may be left of what chooses the epoch, for an epoch to count as better than no adapter."""
+
+
+SCORES, WORDS = Pace(60, 3e-3), Pace(30, 1e-3, 0.9)
+"""Of three wearers of drawn walks the words got worse where they were 3 in 100 better on the walks that chose, and
+better where they were a third better; at a rate of 1e-2 they got worse of more."""
+
+
+@dataclass(frozen=True, slots=True)
 class FitPlan:
     """How an adapter is fitted."""
 
@@ -170,12 +187,12 @@ class FitPlan:
     """Of the model."""
     calibration: Calibration
     """Of the bundle: the scores are judged as the policy reads them."""
-    epochs: tuple[int, int] = EPOCHS
-    """Passes over the moments, of the scores and of the words."""
+    scores: Pace = SCORES
+    words: Pace = WORDS
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FittedHalf:
     """One half of an adapter, at the epoch at which it did best."""
 
     loss_before: float
@@ -187,13 +204,13 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedAdapter:
     """What came of it."""
 
     weights: Mapping[str, NDArray[np.float32]]
     """As exporters.onnx.wearer takes them."""
-    scores: Part
-    words: Part | None
+    scores: FittedHalf
+    words: FittedHalf | None
     """None where the champion is not here in PyTorch."""
 
     @property
@@ -202,7 +219,7 @@ class Fitted:
         return self.scores.epoch == 0 and (self.words is None or self.words.epoch == 0)
 
 
-class Words:
+class DecoderWords:
     """The decoder of the champion in PyTorch: how probable the confirmed sentences are, given image tokens."""
 
     def __init__(self, guide: Guide, answer_ids: Callable[[str], list[int]]) -> None:
@@ -211,12 +228,12 @@ class Words:
         for parameter in guide.parameters():
             parameter.requires_grad_(False)
 
-    def loss(self, adapter: WordAdapter, part: Looked) -> Tensor:
+    def loss(self, adapter: WordAdapter, part: LookedMoments) -> Tensor:
         """Mean cross-entropy of the sentences, float []."""
         answers, logits = self._written(adapter, part)
         return functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), ignore_index=IGNORE)
 
-    def wrong(self, adapter: WordAdapter, part: Looked) -> Tensor:
+    def wrong(self, adapter: WordAdapter, part: LookedMoments) -> Tensor:
         """Share of the sentences that the decoder would not write, float []; of equal shares the likelier counts less.
 
         What is only more probable chooses no epoch: of one of three wearers of drawn walks the loss fell by a tenth
@@ -227,7 +244,7 @@ class Words:
         loss = functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), ignore_index=IGNORE)
         return 1 - written.float().mean() + LIKELIER * loss
 
-    def _written(self, adapter: WordAdapter, part: Looked) -> tuple[Tensor, Tensor]:
+    def _written(self, adapter: WordAdapter, part: LookedMoments) -> tuple[Tensor, Tensor]:
         """(answers [b, A], logits [b, A, vocabulary] under teacher forcing)"""
         answers = pad_answers([self._answer_ids(text) for text in part.texts])
         earlier = None if part.earlier is None else adapter(torch.from_numpy(part.earlier))
@@ -236,7 +253,7 @@ class Words:
         return answers, self._guide.token_logits(image, answers, earlier=earlier, sound=heard)
 
 
-def fit(own: Looked, others: Looked, plan: FitPlan, *, words: Words | None) -> Fitted:
+def fit(own: LookedMoments, others: LookedMoments, plan: FitPlan, *, words: DecoderWords | None) -> FittedAdapter:
     """Fit an adapter to a wearer's moments: scores and words each by itself, for neither touches the other.
 
     others: of other wearers, in half of each batch where there are any
@@ -246,17 +263,17 @@ def fit(own: Looked, others: Looked, plan: FitPlan, *, words: Words | None) -> F
     scorer, worder = ScoreAdapter(tokens, width, *own.logits.shape[1:]), WordAdapter(width)
     split = (*_split(own), others)
     scored = partial(_score_loss, scorer, plan=plan)
-    scores = _best(scorer, (scored, scored), split, epochs=plan.epochs[0], rate=RATES[0])
+    scores = _best(scorer, (scored, scored), split, plan.scores)
     said = None
     if words is not None:
         aims = partial(words.loss, worder), partial(words.wrong, worder)
-        said = _best(worder, aims, split, epochs=plan.epochs[1], rate=RATES[1])
+        said = _best(worder, aims, split, plan.words)
     parameters = [*scorer.named_parameters(), *worder.named_parameters()]
     weights = {name: value.detach().numpy().astype(np.float32).copy() for name, value in parameters}
-    return Fitted(weights, scores, said)
+    return FittedAdapter(weights, scores, said)
 
 
-def _split(own: Looked) -> tuple[Looked, Looked]:
+def _split(own: LookedMoments) -> tuple[LookedMoments, LookedMoments]:
     """(those that teach, those that choose), whole walks; of a single walk its last quarter chooses."""
     walks = sorted(set(own.walks))
     count = round(len(walks) * HELD_SHARE) or (1 if len(walks) > 1 else 0)
@@ -268,8 +285,8 @@ def _split(own: Looked) -> tuple[Looked, Looked]:
 
 
 def _best(
-    adapter: nn.Module, aims: tuple[Aim, Aim], split: tuple[Looked, Looked, Looked], *, epochs: int, rate: float
-) -> Part:
+    adapter: nn.Module, aims: tuple[Aim, Aim], split: tuple[LookedMoments, LookedMoments, LookedMoments], pace: Pace
+) -> FittedHalf:
     """Train and leave the adapter as it was when it did best on what is held.
 
     aims: what it learns by, what chooses the epoch; split: teaching, held, others
@@ -279,24 +296,24 @@ def _best(
     drawn = [value for name, value in adapter.named_parameters() if name in ("down", "look", "offset")]
     rest = [value for name, value in adapter.named_parameters() if name not in ("down", "look", "offset")]
     groups = [{"params": rest, "weight_decay": DECAY}, {"params": drawn, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=rate)
+    optimiser = torch.optim.AdamW(groups, lr=pace.rate)
     before = best = _evaluated(held, worth)
     kept, chosen = copy.deepcopy(adapter.state_dict()), 0
-    for epoch in range(1, epochs + 1):
+    for epoch in range(1, pace.epochs + 1):
         for part in _batches(teaching, others, np.random.default_rng([SEED, epoch])):
             optimiser.zero_grad()
             loss_of(part).backward()  # type: ignore[no-untyped-call]  # torch's own gap
             optimiser.step()
         loss = _evaluated(held, worth)
-        if loss < best:
+        if loss < min(best, before * pace.needed):
             best, kept, chosen = loss, copy.deepcopy(adapter.state_dict()), epoch
         elif epoch - chosen >= PATIENCE:
             break
     adapter.load_state_dict(kept)
-    return Part(before, best, chosen)
+    return FittedHalf(before, best, chosen)
 
 
-def _batches(own: Looked, others: Looked, rng: np.random.Generator) -> Iterator[Looked]:
+def _batches(own: LookedMoments, others: LookedMoments, rng: np.random.Generator) -> Iterator[LookedMoments]:
     share = BATCH // 2 if len(others) else BATCH
     order = rng.permutation(len(own))
     for start in range(0, len(own), share):
@@ -305,7 +322,7 @@ def _batches(own: Looked, others: Looked, rng: np.random.Generator) -> Iterator[
         yield joined(mine, theirs)
 
 
-def joined(one: Looked, other: Looked) -> Looked:
+def joined(one: LookedMoments, other: LookedMoments) -> LookedMoments:
     """Both, one after the other; of one bundle, so alike in what they are given."""
 
     def both(a: NDArray[np.float32] | None, b: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
@@ -313,16 +330,16 @@ def joined(one: Looked, other: Looked) -> Looked:
 
     tokens, logits = np.concatenate([one.tokens, other.tokens]), np.concatenate([one.logits, other.logits])
     texts, walks = one.texts + other.texts, one.walks + other.walks
-    return Looked(tokens, logits, texts, walks, both(one.earlier, other.earlier), both(one.heard, other.heard))
+    return LookedMoments(tokens, logits, texts, walks, both(one.earlier, other.earlier), both(one.heard, other.heard))
 
 
 @torch.no_grad()
-def _evaluated(held: Looked, worth: Aim) -> float:
+def _evaluated(held: LookedMoments, worth: Aim) -> float:
     parts = [held.some(range(at, min(len(held), at + BATCH))) for at in range(0, len(held), BATCH)]
     return sum(float(worth(part)) * len(part) for part in parts) / max(1, len(held))
 
 
-def _score_loss(adapter: ScoreAdapter, part: Looked, *, plan: FitPlan) -> Tensor:
+def _score_loss(adapter: ScoreAdapter, part: LookedMoments, *, plan: FitPlan) -> Tensor:
     """Of what the sentences say is there, in calibrated scores; those of which they say nothing stay near."""
     before = torch.from_numpy(part.logits)
     logits = adapter(torch.from_numpy(part.tokens), before)

@@ -59,9 +59,7 @@ class GuidanceModel:
                 self._language = LanguageModel(folder, model, execution=execution, in_place=in_place)
                 if self._language.takes_features and not (self._looks and self._looks.gives_features):
                     raise ValueError("its vision encoder takes features, which no look network gives")
-            self._adapter = WearerAdapter.open(folder, execution, pairs=(len(objects), len(sides)))
-            if self._adapter is not None and not self.shows_tokens:
-                raise ValueError("its adapter needs image tokens at each look, which it does not make")
+            self._adapter = self._adapter_in(folder, pairs=(len(objects), len(sides)))
         except (KeyError, TypeError, ValueError) as error:
             what = (
                 f"its manifest lacks {error}" if isinstance(error, KeyError) else f"it does not fit together ({error})"
@@ -113,6 +111,13 @@ class GuidanceModel:
                 hint="Use a bundle with a language model.",
             )
         return self._language
+
+    def _adapter_in(self, folder: Path, *, pairs: tuple[int, int]) -> WearerAdapter | None:
+        """Raises: ValueError where it does not fit."""
+        adapter = WearerAdapter.open(folder, self._execution, pairs=pairs)
+        if adapter is not None and not self.shows_tokens:
+            raise ValueError("its adapter needs image tokens at each look, which it does not make")
+        return adapter
 
     @property
     def shows_tokens(self) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from exporters.onnx.wearer import write_adapter
 from server.dataset.sample_row import SampleRow
 from server.learn import wearer_adapters
-from server.learn.wearer_fit import FitPlan, Looked, ScoreAdapter, WordAdapter, Words, fit
+from server.learn.wearer_fit import DecoderWords, FitPlan, LookedMoments, Pace, ScoreAdapter, WordAdapter, fit
 from server.model import checkpoint as checkpoints
 from server.model.guide import Guide
 from shared import vocabulary
@@ -25,11 +25,11 @@ from tests.server.learn.parts import SENTENCES
 
 OBJECTS = tuple(vocabulary.load().objects)
 SIDES = vocabulary.SIDES_SEEN
-PLAN = FitPlan(OBJECTS, Calibration(), (20, 4))
+PLAN = FitPlan(OBJECTS, Calibration(), Pace(20, 3e-3), Pace(8, 1e-2))
 TOKENS, WIDTH = 4, 32
 
 
-def looked(count: int, *, seed: int = 1, told: bool = True) -> Looked:
+def looked(count: int, *, seed: int = 1, told: bool = True) -> LookedMoments:
     """Moments of eight walks whose tokens tell which sentence is right, or tell nothing; the scores never do."""
     rng = np.random.default_rng(seed)
     signs = np.random.default_rng(9).normal(size=(len(SENTENCES), TOKENS, WIDTH))
@@ -37,7 +37,7 @@ def looked(count: int, *, seed: int = 1, told: bool = True) -> Looked:
     tokens = rng.normal(0, 0.3, (count, TOKENS, WIDTH)) + (signs[which] if told else 0)
     texts = tuple(SENTENCES[n] for n in which)
     logits = np.full((count, len(OBJECTS), len(SIDES)), -2.0, np.float32)
-    return Looked(tokens.astype(np.float32), logits, texts, tuple(f"walk-{n % 8}" for n in range(count)))
+    return LookedMoments(tokens.astype(np.float32), logits, texts, tuple(f"walk-{n % 8}" for n in range(count)))
 
 
 def row(n: int, **changes: Any) -> SampleRow:
@@ -61,7 +61,7 @@ def test_scores_learn_what_the_tokens_tell_and_keep_away_from_what_nobody_spoke_
     assert np.abs(after[:, unsaid] - later.logits[:, unsaid]).max() < 0.5
 
 
-def applied(weights: Mapping[str, NDArray[np.float32]], some: Looked) -> NDArray[np.float32]:
+def applied(weights: Mapping[str, NDArray[np.float32]], some: LookedMoments) -> NDArray[np.float32]:
     scorer = ScoreAdapter(TOKENS, WIDTH, len(OBJECTS), len(SIDES))
     scorer.load_state_dict({name: torch.from_numpy(weights[name]) for name in scorer.state_dict()})
     with torch.no_grad():
@@ -73,7 +73,7 @@ def test_words_of_a_decoder_that_knew_nothing_become_more_probable_through_the_t
     of = checkpoints.load(base)
     before = {name: value.clone() for name, value in of.model.state_dict().items()}
     own = looked(64)
-    fitted = fit(own, own.some([]), PLAN, words=Words(Guide(of), of.answer_ids))
+    fitted = fit(own, own.some([]), PLAN, words=DecoderWords(Guide(of), of.answer_ids))
     assert fitted.words is not None
     assert fitted.words.epoch > 0
     assert fitted.words.loss < fitted.words.loss_before
@@ -106,7 +106,7 @@ def test_where_nothing_does_better_there_is_no_adapter_and_its_weights_change_no
         side = slots.side or "ahead"
         right[n, OBJECTS.index(slots.object)] = -12.0
         right[n, OBJECTS.index(slots.object), SIDES.index(side)] = 12.0
-    known = Looked(own.tokens, right, own.texts, own.walks)
+    known = LookedMoments(own.tokens, right, own.texts, own.walks)
     fitted = fit(known, known.some([]), PLAN, words=None)
     assert fitted.is_none
     assert np.array_equal(applied(fitted.weights, known), known.logits)
@@ -131,5 +131,5 @@ def test_a_moment_is_of_who_it_names_and_a_device_of_the_wearer_of_its_newest_mo
 @pytest.mark.parametrize("walks", [1, 2])
 def test_of_few_walks_some_moments_still_choose(walks: int) -> None:
     own = looked(40)
-    few = Looked(own.tokens, own.logits, own.texts, tuple(f"w{n % walks}" for n in range(40)))
+    few = LookedMoments(own.tokens, own.logits, own.texts, tuple(f"w{n % walks}" for n in range(40)))
     assert fit(few, few.some([]), PLAN, words=None).scores.loss_before > 0
