@@ -17,6 +17,7 @@ with interrupted_quietly():
 
     from server import config as settings
     from server.commands import (
+        adapters,
         broker,
         check,
         coverage,
@@ -88,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     retrain.add_argument("--force", action="store_true", help="train also with few new verified rows")
     retrain.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
     retrain.set_defaults(run=_retrain)
-    serving = (models, gate, teach, ingest, devices, rollout)
+    serving = (models, gate, teach, adapters, ingest, devices, rollout)
     data = (samples, export, qved, finetune, label, evaluate, trying, stats, coverage, curves)
     upkeep = (check, rescue, broker, keys, vocabulary)
     for module in (*serving, *data, *upkeep):
@@ -162,8 +163,9 @@ def _retrain(options: argparse.Namespace) -> int:
 
     bounds = Bounds(config.gate, config.budget)
     night = retrain(options.home, settings=config.learn, bounds=bounds, progress=progress, force=options.force)
+    wearers = adapters.after_night(options.home, config, json=options.json)
     if options.json:
-        print(json.dumps(asdict(night), indent=1))
+        print(json.dumps({**asdict(night), **wearers}, indent=1))
     else:
         print("\n".join([f"{night.outcome}: {night.version}", *(f"  {reason}" for reason in night.reasons)]))
         if night.version:

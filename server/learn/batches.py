@@ -69,21 +69,21 @@ def from_sentence(
     vocabulary.CLEAR, says that nothing is there. Any other sentence without an object ("Turn right.") says nothing of
     things: their weight is 0. The named object is weakly absent at other sides.
     """
-    hazards, known = known_of(text, layout)
+    hazards, known = known_of(text, layout.objects)
     tile, spec = fit_tile(image, layout.preprocessing), layout.preprocessing
     earlier = None if previous is None else fit_tile(previous, spec)
     return Example(tile, text or vocabulary.CLEAR, None, hazards, known, earlier, sound)
 
 
-def known_of(text: str, layout: Layout) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def known_of(text: str, objects: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What a sentence says of each (object, side), and how much it knows of it: float32 [objects, sides] both."""
-    hazards = np.zeros((len(layout.objects), len(vocabulary.SIDES_SEEN)), np.float32)
+    hazards = np.zeros((len(objects), len(vocabulary.SIDES_SEEN)), np.float32)
     known = np.zeros_like(hazards)
     slots = vocabulary.parse(text)
     if text in ("", vocabulary.CLEAR):
         known[:] = 1.0
-    elif slots is not None and slots.object in layout.objects:
-        row = layout.objects.index(slots.object)
+    elif slots is not None and slots.object in objects:
+        row = objects.index(slots.object)
         known[row] = 0.3
         column = vocabulary.SIDES_SEEN.index(seen_side(slots.side))
         hazards[row, column] = known[row, column] = 1.0

@@ -105,6 +105,10 @@ class LearnSettings:
     """Rendered frames that `teach now` replays."""
     teach_memory_mb: Annotated[int, Meta(ge=500, le=1_000_000)] = 6000
     """Memory that `teach now` may take; beyond it ends, and nothing else does."""
+    adapters: bool = False
+    """After each night, fit an adapter to each wearer's confirmed moments, and offer it to their devices alone where it
+    is better on their held-out walks (`adapters`). Off: it takes some 25 walks of one wearer before the gate can tell,
+    and an adapter is one more model to look after."""
     gate_cases: int = 600
     """Held-out rendered frames on which a demonstration model is compared with the champion."""
     threads: Annotated[int, Meta(ge=1, le=256)] = 2

@@ -245,7 +245,7 @@ class Rows(Sequence[Example]):
         for at in places:
             row, number = self._row(at)
             text = row.ground_truth if number % 2 == 0 else swapped(row.ground_truth)
-            hazards, known = known_of(text, self._layout)
+            hazards, known = known_of(text, self._layout.objects)
             sound = None if number % DEAF == DEAF - 1 else self._sound(at // self._each)
             said.append(Labels(text or vocabulary.CLEAR, None, None, hazards, known, sound))
         boxed = self._boxes(places, said)

@@ -127,13 +127,19 @@ class Guide(nn.Module):
 
         sound: [b, 1, e], what `sound` gives
         """
+        connector = self.model.model.connector
+        earlier = None if previous is None or self.frames == 1 else connector(previous)
+        return self.token_logits(connector(features), answers, earlier=earlier, sound=sound)
+
+    def token_logits(
+        self, image: Tensor, answers: Tensor, *, earlier: Tensor | None = None, sound: Tensor | None = None
+    ) -> Tensor:
+        """The same for image tokens [b, n, e]. earlier: those of the picture before"""
         embed = self.model.get_input_embeddings()
-        image = self.model.model.connector(features)
         batch = image.shape[0]
         parts = [embed(self.before).expand(batch, -1, -1)]
         if self.frames == 2:
-            earlier = image if previous is None else self.model.model.connector(previous)
-            parts += [earlier, embed(self.between).expand(batch, -1, -1)]
+            parts += [image if earlier is None else earlier, embed(self.between).expand(batch, -1, -1)]
         parts += [image if sound is None else image + sound, embed(self.after).expand(batch, -1, -1)]
         start = sum(part.shape[1] for part in parts) - 1
         inputs = torch.cat([*parts, embed(answers.clamp(min=0)[:, :-1])], dim=1)

@@ -8,7 +8,7 @@ The device pulls: it knows what it has, and a push would overrun the broker's qu
 Rules kept here:
 
 1. Only files of registered bundles and the signed metadata can be read, and only by the hash of their content: there is
-   no path in a request.
+   no path in a request. What is one wearer's alone is sent to their devices alone.
 2. A Want is read strictly; anything else, an unknown hash included, is answered with nothing and counted.
 3. Per device at most `bytes_per_s`: a device gone wrong does not starve the others.
 """
@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
+from server.releases import wearers
 from server.releases.registry import RegisteredModel, Registry
 from shared import bundle, messages, topics
 from shared.clock import Clock, SystemClock
@@ -62,6 +63,8 @@ class BlockServer:
         self._limiter = RateLimiter(rate_per_s=bytes_per_s, capacity=bytes_per_s)
         self._lock = threading.Lock()
         self._files: dict[str, Path] = {}
+        self._only: dict[str, frozenset[str]] = {}
+        """SHA-256 → the devices that may have it; all others are for everybody."""
         self._indexed: set[str] = set()
         self._looked_at_s: float | None = None
         self._metadata: list[Mapping[str, bytes]] = []
@@ -74,7 +77,7 @@ class BlockServer:
             logger.debug("%s: %s", device, error)
             return self._no_answer("malformed")
         with self._lock:
-            source = self._source(want.sha256)
+            source = self._source(want.sha256, device)
             if source is None:
                 return self._no_answer("unknown")
             size_bytes = sum(stop - start for start, stop in spans)
@@ -107,14 +110,14 @@ class BlockServer:
         parts = Ranges.of(want.ranges[:MAX_BLOCKS]).parts(min(want.block_bytes, self._max_block_bytes))
         return want, list(islice(parts, MAX_BLOCKS))
 
-    def _source(self, sha256: str) -> Path | bytes | None:
+    def _source(self, sha256: str, device: str) -> Path | bytes | None:
         for files in self._metadata:
             if sha256 in files:
                 return files[sha256]
         if sha256 not in self._files and self._may_look():
             for model in self._registry.list():
                 self._index(model)
-        return self._files.get(sha256)
+        return self._files.get(sha256) if device in self._only.get(sha256, {device}) else None
 
     def _may_look(self) -> bool:
         now_s = self._clock.monotonic_s()
@@ -128,14 +131,18 @@ class BlockServer:
             return
         folder = model.bundle_folder
         try:
-            manifest = bundle.read_manifest(folder)
-        except BundleError as error:
+            manifest, whose = bundle.read_manifest(folder), wearers.of(model)
+        except (BundleError, MessageError) as error:
             logger.error("Model %s cannot be sent to devices: %s", model.version, error)
             return
         self._indexed.add(model.version)
-        self._files.setdefault(model.manifest_sha256, folder / bundle.MANIFEST_NAME)
-        for entry in manifest.files:
-            self._files.setdefault(entry.sha256, folder / entry.path)
+        files = {model.manifest_sha256: folder / bundle.MANIFEST_NAME}
+        # Of a wearer's version all else is the champion's, and found there when its own folder is deleted.
+        wanted = [entry for entry in manifest.files if whose is None or entry.path in wearers.PRIVATE]
+        files |= {entry.sha256: folder / entry.path for entry in wanted}
+        if whose is not None:
+            self._only |= dict.fromkeys(files, frozenset(whose.devices))
+        self._files = {**files, **self._files}
 
     def _no_answer(self, counter: str) -> list[Reply]:
         self.counters[counter] += 1

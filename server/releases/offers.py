@@ -25,6 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import Connection, insert, select, union, update
 
 from server.database import store as tables
+from server.releases import wearers
 from server.releases.blocks import BlockServer
 from server.releases.registry import ON_TRIAL, Registry
 from server.releases.rollout_rules import Grant
@@ -106,6 +107,7 @@ class Offers:
 
         Call it every second; empty nearly always.
         """
+        wearers.sweep(self._registry)
         devices = self._devices()
         self.rollouts.watch(devices)
         return self._offers(devices, changed_only=True)

@@ -36,6 +36,8 @@ from shared.clock import Clock, SystemClock
 from shared.errors import BundleError, Refused
 
 CHAMPION, PREVIOUS = "champion", "previous"
+WEARER = "wearer"
+"""In the evaluation of a version that is one wearer's alone (server.releases.wearers)."""
 REGISTERED, ON_TRIAL = "registered", "trial"
 PROMOTED = "promoted"
 """The gate's verdict on a model that may guide on its own."""
@@ -321,8 +323,14 @@ class Registry:
         self.check_judged(version)
 
     def check_judged(self, version: str) -> None:
-        """Raises: Refused where a version is for the field and this server's gate did not promote it; BundleError."""
+        """Raises: Refused where a version is for the field and this server's gate did not promote it, or for one wearer
+        alone; BundleError."""
         model = self.get(version)
+        if WEARER in model.evaluation:
+            raise Refused(
+                f"{version} is fitted to one wearer: it is offered to nobody else.",
+                hint="See: waycue-server adapters list",
+            )
         if not unjudged(model):
             return
         if verdict_of(model):
@@ -336,6 +344,12 @@ class Registry:
             "companion may try a version on trial: waycue-server rollout start VERSION --device NAME --supervised "
             '--companion "WHO".',
         )
+
+    def point(self, name: str, version: str | None, why: str) -> None:
+        """Give another name than champion and previous a version, None = take it away. No rule is asked."""
+        assert name not in (CHAMPION, PREVIOUS)
+        with self.store.writing() as connection:
+            self._point(connection, name, version, why)
 
     def _point(self, connection: Connection, name: str, version: str | None, why: str) -> None:
         old = _alias(connection, name)

@@ -134,17 +134,18 @@ def grants(
     rollouts the older."""
     granted: dict[str, Grant] = {}
     if champion is not None:
-        granted[champion.version] = Grant(champion.version, _order(champion.since_utc), 100)
+        granted[champion.version] = Grant(champion.version, order(champion.since_utc), 100)
     for rollout in sorted(rollouts, key=lambda rollout: (rollout.started_utc, rollout.id)):
         if rollout.state == RolloutState.RUNNING and rollout.version not in granted:
             devices = tuple(sorted({*rollout.devices, *cohorts.get(rollout.cohort, ())}))
             granted[rollout.version] = Grant(
-                rollout.version, _order(rollout.started_utc), rollout.percent, devices, rollout.supervised
+                rollout.version, order(rollout.started_utc), rollout.percent, devices, rollout.supervised
             )
     return tuple(sorted(granted.values(), key=lambda grant: (grant.order, grant.version)))
 
 
-def _order(at_utc: float) -> int:
+def order(at_utc: float) -> int:
+    """Of a decision that was made then, among all."""
     return max(0, int(at_utc * 1000))
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from server.database import store as db
 from server.releases import rollout_rules as rules
+from server.releases import wearers
 from server.releases.registry import CHAMPION, Registry
 from server.releases.rollout_rules import (
     Champion,
@@ -95,7 +96,10 @@ class Rollouts:
         with self._store.reading() as connection:
             champion = _champion(connection)
             running = [rollout for rollout in _rollouts(connection) if not rules.is_overtaken(rollout, champion)]
-            return rules.grants(champion, running, _cohorts(connection))
+            granted = rules.grants(champion, running, _cohorts(connection))
+            if champion is None:
+                return granted
+            return (*granted, *wearers.grants(connection, champion.version, order=rules.order(champion.since_utc)))
 
     def status(self) -> tuple[RolloutProgress, ...]:
         """Every rollout, newest first."""

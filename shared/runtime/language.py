@@ -57,7 +57,7 @@ class LanguageModel:
         self.most_tokens = max(MOST_TOKENS, self._grammar.longest())
         self._before, self._between, self._after = (self._embed(ids) for ids in (before, between, after))
         self._embed.keep(self._grammar.tokens())
-        shown = self.frames * _image_tokens(self._vision)
+        shown = self.frames * self.tokens_shape[0]
         fixed = len(before) + len(between) + shown + len(after)
         self._decoder = open_decoder(
             execution.session(folder / DECODER, providers=execution.decoder_providers),
@@ -75,6 +75,16 @@ class LanguageModel:
         """
         tokens, logits = self._vision.run(["image_features", "hazard_logits"], {"pixel_values": tile})
         return tokens, logits
+
+    @property
+    def tokens_shape(self) -> tuple[int, int]:
+        """(image tokens, their width) of a picture."""
+        item = next(item for item in self._vision.get_outputs() if item.name == "image_features")
+        return int(item.shape[1]), int(item.shape[2])
+
+    @property
+    def hears(self) -> bool:
+        return self._ear is not None
 
     @property
     def takes_features(self) -> bool:
@@ -180,7 +190,3 @@ class _Embedding:
             return np.stack([self._rows[token] for token in ids])
         rows: NDArray[np.float32] = self._session.run(None, {"input_ids": np.array([list(ids)], np.int64)})[0][0]
         return rows
-
-
-def _image_tokens(vision: onnxruntime.InferenceSession) -> int:
-    return int(next(item for item in vision.get_outputs() if item.name == "image_features").shape[1])

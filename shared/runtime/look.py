@@ -107,6 +107,10 @@ class LookNetwork:
         return FEATURES in self._outputs and HAZARDS in self._outputs
 
     @property
+    def gives_hazards(self) -> bool:
+        return HAZARDS in self._outputs
+
+    @property
     def gives_boxes(self) -> bool:
         return bool(self._names)
 

@@ -11,6 +11,7 @@ vision encoder runs only when something is to be worded; where it takes the look
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from shared import bundle, vocabulary
 from shared.calibration import Calibration
 from shared.errors import BundleError, WaycueError
 from shared.preprocess import fit_tile, normalise
+from shared.runtime.adapter import WearerAdapter
 from shared.runtime.execution import Execution
 from shared.runtime.language import LanguageModel
 from shared.runtime.look import DOUBT, FAR_FROM, LOOK, NEAR_BELOW, Look, LookNetwork
@@ -57,6 +59,7 @@ class GuidanceModel:
                 self._language = LanguageModel(folder, model, execution=execution, in_place=in_place)
                 if self._language.takes_features and not (self._looks and self._looks.gives_features):
                     raise ValueError("its vision encoder takes features, which no look network gives")
+            self._adapter = self._adapter_in(folder, pairs=(len(objects), len(sides)))
         except (KeyError, TypeError, ValueError) as error:
             what = (
                 f"its manifest lacks {error}" if isinstance(error, KeyError) else f"it does not fit together ({error})"
@@ -109,6 +112,20 @@ class GuidanceModel:
             )
         return self._language
 
+    def _adapter_in(self, folder: Path, *, pairs: tuple[int, int]) -> WearerAdapter | None:
+        """Raises: ValueError where it does not fit."""
+        adapter = WearerAdapter.open(folder, self._execution, pairs=pairs)
+        if adapter is not None and not self.shows_tokens:
+            raise ValueError("its adapter needs image tokens at each look, which it does not make")
+        return adapter
+
+    @property
+    def shows_tokens(self) -> bool:
+        """Whether each look makes image tokens: what an adapter of a wearer works on."""
+        if self._language is None or self._looks is None:
+            return self._language is not None
+        return self._language.takes_features or not self._looks.gives_hazards
+
     def look(
         self, image: NDArray[np.uint8], sound: NDArray[np.float32] | None = None, *, before: Observation | None = None
     ) -> Observation:
@@ -123,7 +140,7 @@ class GuidanceModel:
         audio = None if self._language is None else self._language.hear(sound)
         if self._looks is None:
             return self._seen_by_language(image, (), audio, before)
-        seen = self._looks.run(image)
+        seen, tokens = self._tokens(self._looks.run(image))
         limit = NEAR_BELOW if before is not None and before.far else FAR_FROM
         far = seen.distance is not None and seen.distance >= limit
         logits, boxes = _witnesses(seen, far=far)
@@ -132,11 +149,7 @@ class GuidanceModel:
             return self._seen_by_language(image, seen.boxes, audio, before)
         shown = self._language is not None and before is not None and self._language.frames == 2
         earlier = before if shown else None
-        if self._language is not None and seen.features is not None and self._language.takes_features:
-            tokens = self._language.connect(seen.features)
-            unseen: tuple[NDArray[np.uint8], ...] = ()
-        else:
-            tokens, unseen = NOT_LOOKED, (*(earlier.unseen[-1:] if earlier else ()), image)
+        unseen = () if tokens.size else (*(earlier.unseen[-1:] if earlier else ()), image)
         return Observation(
             tokens,
             self._hazards(logits, boxes, image),
@@ -151,6 +164,16 @@ class GuidanceModel:
             far=far,
         )
 
+    def _tokens(self, seen: Look) -> tuple[Look, NDArray[np.float32]]:
+        """What a look's features are to the decoder, and the look as the wearer's adapter has it."""
+        if self._language is None or seen.features is None or not self._language.takes_features:
+            return seen, NOT_LOOKED
+        tokens = self._language.connect(seen.features)
+        if self._adapter is None or seen.hazards is None:
+            return seen, tokens
+        tokens, hazards = self._adapter(tokens, seen.hazards)
+        return replace(seen, hazards=hazards), tokens
+
     def _seen_by_language(
         self,
         image: NDArray[np.uint8],
@@ -161,6 +184,8 @@ class GuidanceModel:
         language = self.language
         tile = fit_tile(image, language.preprocessing)
         tokens, logits = language.see(normalise(tile, language.preprocessing)[None])
+        if self._adapter is not None:
+            tokens, logits = self._adapter(tokens, logits)
         earlier = before.image_tokens if before is not None and language.frames == 2 else None
         hazards, view = self._hazards(logits, boxes, image), self._view(image)
         by_head = self._by_head(logits) if view is not None else ()
