@@ -24,7 +24,7 @@ from server.dataset.wording import meaning
 from server.gate.judge import senses_of
 from server.learn import examples, lora, nightly, presets, replayed, tonight
 from server.learn.batches import Layout, pad_answers
-from server.learn.features import TrainingSet, cache_of, prepare
+from server.learn.features import TrainingSet, Work, cache_of, prepare
 from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.model.checkpoint import Checkpoint
