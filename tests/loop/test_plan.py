@@ -15,6 +15,7 @@ from server.dataset.sample_row import SampleRow
 from server.review.decisions import ReviewDecision
 from shared import vocabulary
 from shared.clock import SystemClock
+from tests.server.dataset.moments import moment
 
 TRUTHS = {
     "a-1": "Stop, curb ahead.",
@@ -74,18 +75,7 @@ def test_a_caregiver_accepts_what_is_offered_right_and_types_the_rest() -> None:
 
 
 def taken(count: int, *, confidence: float, right: bool) -> list[worn.Taken]:
-    stroll = replace(plan.night(1).strolls[0], duration_s=4.0, filmed=True)
-    (first, *_) = worn.walked(stroll, None, day=1).kept
-    return [
-        replace(
-            first,
-            record=replace(
-                first.record, chunk_id=first.record.chunk_id[:-6] + f"{n:06d}", sequence=n, confidence=confidence
-            ),
-            right=right,
-        )
-        for n in range(count)
-    ]
+    return [worn.Taken(moment(n, seed=0, confidence=confidence).record, {}, "", right) for n in range(count)]
 
 
 def test_a_device_that_is_sure_and_right_keeps_the_audit_stream_alone() -> None:

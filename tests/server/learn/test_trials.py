@@ -98,6 +98,7 @@ def test_each_moment_is_looked_at_by_a_model_without_its_walk(home: Path, base: 
     assert not (home / trials.FOLDER).exists()
 
 
+@pytest.mark.soak
 def test_the_commands_tell_what_they_found(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--home", str(home), "samples", "doubt", "--list", "--steps", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -76,8 +76,7 @@ def test_the_most_doubtful_come_first_and_no_more_than_asked_for() -> None:
 def house(tmp_path: Path) -> Iterator[House]:
     """Six confirmed moments of one walk."""
     house = House(tmp_path, clock=SystemClock())
-    for n in range(6):
-        house.send(moment(n))
+    house.send_together([moment(n) for n in range(6)])
     for row in house.dataset.rows():
         house_review(house, row.sample_id, "edit", CURB)
     yield house
