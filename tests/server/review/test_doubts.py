@@ -36,7 +36,7 @@ def planted(count: int, *, slips: int, seed: int = 0, certain: float = 0.9) -> t
         said = truth if rng.random() < certain else int(rng.integers(len(NAMES)))
         look = looks[truth] + rng.normal(size=24) * 0.8
         feature = (look / np.linalg.norm(look)).astype(np.float32)
-        sure = float(rng.uniform(0.6, 1.0)) if said != label else 0.5
+        sure = float(rng.uniform(0.82, 1.0)) if said != label else 0.5
         out.append(Witness(f"m-{number}", f"w-{number % 10}", NAMES[label], NAMES[said], sure, feature))
     return out, wrong
 
