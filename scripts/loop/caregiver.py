@@ -29,9 +29,10 @@ def labels(truths: Mapping[str, str], bad: Bad, *, seed: int) -> dict[str, str]:
     """
     match bad:
         case "shuffled":
-            names = sorted(truths)
-            dealt = np.random.default_rng(seed).permutation(len(names))
-            return {name: truths[names[at]] for name, at in zip(names, dealt, strict=True)}
+            named = sorted({name for text in truths.values() if (name := thing(text))})
+            by = 1 + seed % max(1, len(named) - 1)
+            other = dict(zip(named, [*named[by:], *named[:by]], strict=True))
+            return {name: _renamed(text, other) for name, text in truths.items()}
         case "swapped":
             return {name: other_side(text) for name, text in truths.items()}
         case "silenced":
@@ -39,6 +40,11 @@ def labels(truths: Mapping[str, str], bad: Bad, *, seed: int) -> dict[str, str]:
         case _:
             things = sorted({name for text in truths.values() if (name := thing(text))})
             return {name: _with_slips(name, text, things) for name, text in truths.items()}
+
+
+def _renamed(truth: str, other: Mapping[str, str]) -> str:
+    slots = vocabulary.parse(truth) if truth else None
+    return truth if slots is None or not slots.object else vocabulary.instruct(other[slots.object], slots.side)
 
 
 def _with_slips(name: str, truth: str, things: Sequence[str]) -> str:

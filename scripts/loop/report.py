@@ -22,7 +22,7 @@ REFUSED = "refused"
 NO_ADAPTERS = "not measured: this version trains no adapter of a single wearer"
 _ABOUT: dict[str, str] = {
     "": "",
-    "shuffled": ", its labels dealt out anew",
+    "shuffled": ", its things by other names",
     "swapped": ", its labels left for right",
     "silenced": ", its labels silence for every thing",
 }

@@ -69,7 +69,8 @@ def walks_of(connection: Connection, group: WalkGroup) -> list[tuple[str, str]]:
 
 
 def _walk() -> ColumnElement[str]:
-    return db.records.c.body["walk_id"].as_string()
+    walk: ColumnElement[str] = db.records.c.body["walk_id"].as_string()
+    return walk
 
 
 def _said(by: SplitBy) -> ColumnElement[Any]:

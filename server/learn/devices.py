@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
+from server.learn.recipe import DeviceName, Precision
 from server.model.checkpoint import Checkpoint
 from shared.errors import ConfigError
 
 CPU = torch.device("cpu")
-DeviceName = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "float32", "bf16"]
 
 
 def chosen(name: DeviceName) -> torch.device:

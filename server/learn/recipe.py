@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from server.learn.devices import DeviceName, Precision
+DeviceName = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bf16"]
 
 
 @dataclass(frozen=True, slots=True)

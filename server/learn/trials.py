@@ -1,11 +1,12 @@
 """A short training on some confirmed moments, and what comes of it on others: of doubts, and of learning curves.
 
 As a night trains, from the base with replay, but nothing is exported, judged or registered. What a trial came to is
-kept until its caller ends (<home>/trials/<key>/heard.json): what was cut goes on.
+kept until its caller ends (<home>/cache/moments/trials/<key>/heard.json): what was cut goes on.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from server.dataset import alike, feature_cache
+from server.dataset import alike, derived, feature_cache
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import meaning
 from server.gate.judge import senses_of
@@ -32,7 +33,7 @@ from server.model.guide import IGNORE, Guide
 from shared import atomic, vocabulary
 from shared.clock import Clock
 
-FOLDER, FILE = "trials", "heard.json"
+FILE = "heard.json"
 BATCH = 32
 Progress = Callable[[str], None]
 
@@ -75,8 +76,7 @@ def run(trial: Trial, *, progress: Progress) -> list[Heard]:
     most = round(trial.settings.features_gb * 1e9)
     cache = cache_of(base, trial.home / feature_cache.FOLDER, most_bytes=most, progress=progress)
     recipe, layout, folder = trial.recipe(base, cache.capacity), Layout.of(base), trial.home / "dataset"
-    key = tonight.key_of(base, [*trial.teaching, *trial.judged], recipe, len(trial.judged))
-    work = trial.home / FOLDER / key
+    work = place(trial.home) / key_of(trial, base, recipe)
     known = _read(work / FILE)
     if known is not None:
         return known
@@ -95,9 +95,22 @@ def run(trial: Trial, *, progress: Progress) -> list[Heard]:
     return heard
 
 
+def key_of(trial: Trial, base: Checkpoint, recipe: Recipe) -> str:
+    """Names all that a trial is made from: what teaches and what is asked about are told apart, for the folds of a
+    cross-validation share all their rows."""
+    asked = "\n".join(row.row_id for row in trial.judged)
+    text = f"{tonight.key_of(base, trial.teaching, recipe, 0)} {asked}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def place(home: Path) -> Path:
+    """Where trials under way are kept: deleted where a moment is erased, as all that was computed from moments."""
+    return derived.folder(home) / "trials"
+
+
 def forget(home: Path) -> None:
     """Delete what trials left. Raises: OSError."""
-    atomic.remove_tree(home / FOLDER)
+    atomic.remove_tree(place(home))
 
 
 @torch.no_grad()

@@ -50,9 +50,9 @@ class DoubtSettings:
 
     nearest: int = 7
     """Neighbours that are asked."""
-    sure_least: float = 0.6
+    sure_least: float = 0.8
     """The model, of its own words."""
-    support_most: float = 0.5
+    support_most: float = 0.3
     """Share of the neighbours that may have the label."""
     most: int = 50
     """Labels that go back at a time: what a person can look at in ten minutes."""

@@ -62,10 +62,10 @@ class Candidate:
     confidence: float
     disagreement: float = 0.0
     audit: bool = False
-    doubt: float = 0.0
-    """Above 0: a person labelled it already, and the label is doubted so much."""
     descriptor: Descriptor | None = field(default=None, compare=False)
     """Of length 1; None = its picture could not be read."""
+    doubt: float = 0.0
+    """Above 0: a person labelled it already, and the label is doubted so much."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.database import store as db
-from server.dataset.came import Merged
+from server.dataset.came import Came, FileCame, Merged, RecordCame
 from server.dataset.folder import Dataset
 from server.dataset.merge import Merge
 from shared.clock import Clock, ManualClock
@@ -175,6 +175,19 @@ class House:
         record_id = record.chunk_id if isinstance(record, ChunkRecord) else record.correction_id
         first = self.merge.put_record(record.device, kind, record)
         return [first, *(self.put_part(record.device, record_id, p, sent.payloads[p.kind]) for p in record.parts)]
+
+    def send_together(self, many: Sequence[Moment]) -> list[Merged]:
+        """All of them in one transaction, as a busy server takes them in."""
+        entries: list[Came] = []
+        for number, sent in enumerate(many):
+            device, record_id = sent.record.device, sent.record.chunk_id
+            entries.append(RecordCame(device, "chunk", sent.record))
+            for described in sent.record.parts:
+                path = self.home / "incoming" / f"{number}.{described.kind}"  # pictures may be the same
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(sent.payloads[described.kind])
+                entries.append(FileCame(device, record_id, described, path))
+        return self.merge.put(entries)
 
     def send_all(self, many: Sequence[Moment | Spoken]) -> list[Merged]:
         return [result for sent in many for result in self.send(sent)]

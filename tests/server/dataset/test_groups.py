@@ -22,8 +22,11 @@ def house(tmp_path: Path) -> Iterator[House]:
     house.close()
 
 
-def walk(house: House, number: int, *, wearer: str = "", context: str = "") -> None:
-    house.send(moment(number, walk_id=f"walk-{number}", wearer=wearer, context=context))
+def walk(house: House, *numbers: int, wearer: str = "", context: str = "") -> None:
+    """A moment of each of these walks."""
+    house.send_together(
+        [moment(number, seed=0, walk_id=f"walk-{number}", wearer=wearer, context=context) for number in numbers]
+    )
 
 
 def by(house: House, what: SplitBy) -> House:
@@ -40,17 +43,17 @@ def sides(house: House, of: str) -> dict[str, set[str]]:
 
 
 def test_by_walk_one_wearer_may_stand_on_several_sides(house: House) -> None:
-    for number in range(16):
-        walk(house, number, wearer="Ada")
+    walk(house, *range(16), wearer="Ada")
     assert len(sides(house, "speaker_id")["Ada"]) > 1
 
 
 @pytest.mark.parametrize(("what", "of"), [("wearer", "speaker_id"), ("place", "context")])
 def test_all_walks_of_a_group_stand_on_one_side(house: House, what: SplitBy, of: str) -> None:
     by(house, what)
-    for number in range(24):
-        name = f"name {number % 12}"
-        walk(house, number, wearer=name, context=name)
+    named = {number: f"name {number % 12}" for number in range(24)}
+    house.send_together(
+        [moment(n, seed=0, walk_id=f"walk-{n}", wearer=name, context=name) for n, name in named.items()]
+    )
     found = sides(house, of)
     assert all(len(one) == 1 for one in found.values())
     assert len({side for one in found.values() for side in one}) > 1
@@ -59,8 +62,7 @@ def test_all_walks_of_a_group_stand_on_one_side(house: House, what: SplitBy, of:
 def test_the_first_walk_teaches_and_its_wearers_later_ones_do_too(house: House) -> None:
     drawn = next(name for name in map(str, range(99)) if row_log.drawn_split(f"wearer {name}") == "held_out")
     by(house, "wearer")
-    walk(house, 0, wearer=drawn)
-    walk(house, 1, wearer=drawn)
+    walk(house, 0, 1, wearer=drawn)
     assert sides(house, "speaker_id")[drawn] == {"train"}
 
 
@@ -73,8 +75,7 @@ def test_a_name_is_the_same_in_other_case_and_with_blanks_around_it(house: House
 
 def test_walks_that_do_not_say_whose_they_are_stand_alone(house: House) -> None:
     by(house, "wearer")
-    for number in range(16):
-        walk(house, number)
+    walk(house, *range(16))
     assert len({row.split for row in house.dataset.rows()}) > 1
     assert group_of("wearer", place="x", wearer="  ").alone
 
@@ -82,8 +83,7 @@ def test_walks_that_do_not_say_whose_they_are_stand_alone(house: House) -> None:
 def test_what_a_person_decides_about_one_walk_moves_all_of_its_wearer(house: House) -> None:
     by(house, "wearer")
     walk(house, 0, wearer="Ben")
-    for number in (1, 2, 3):
-        walk(house, number, wearer="Ada")
+    walk(house, 1, 2, 3, wearer="Ada")
     marked = splits.mark_walk(house.store, house.dataset, "walk-2", "golden", now_s=1.0, by="wearer")
     assert marked.together == ("walk-1", "walk-3")
     assert len(marked.moments) == 3
@@ -94,8 +94,7 @@ def test_what_a_person_decides_about_one_walk_moves_all_of_its_wearer(house: Hou
 
 def test_the_only_wearer_who_teaches_may_not_be_held_out(house: House) -> None:
     by(house, "wearer")
-    for number in (1, 2):
-        walk(house, number, wearer="Ada")
+    walk(house, 1, 2, wearer="Ada")
     with pytest.raises(Refused, match="with the 1 of its wearer, is the only walk that teaches"):
         splits.mark_walk(house.store, house.dataset, "walk-1", "held_out", now_s=1.0, by="wearer")
 

@@ -10,6 +10,7 @@ import pytest
 
 from server.commands.main import main
 from server.dataset import splits
+from server.dataset.folder import Dataset
 from server.dataset.sample_row import SampleRow
 from server.learn import crossed, curves, trials
 from server.learn.settings import LearnSettings
@@ -93,11 +94,18 @@ def test_each_moment_is_looked_at_by_a_model_without_its_walk(home: Path, base: 
     learn = LearnSettings(base=str(base), threads=1)
     found = crossed.witnesses(home, learn, crossed.Crossing(3, steps=2), progress=said.append, clock=SystemClock())
     assert sorted(witness.walk_id for witness in found) == ["a"] * 4 + ["b"] * 4
+    rows = {row.sample_id: row for row in Dataset(home / "dataset").rows()}
+    assert len({witness.sample_id for witness in found}) == 8, "each of them once"
+    assert all(
+        (witness.walk_id, witness.label) == (rows[witness.sample_id].walk_id, rows[witness.sample_id].ground_truth)
+        for witness in found
+    )
     assert all(0 <= witness.sure <= 1 and abs(float(witness.feature @ witness.feature) - 1) < 1e-3 for witness in found)
     assert sum(text.startswith("part ") for text in said) == 2, "a part is a walk here"
-    assert not (home / trials.FOLDER).exists()
+    assert not trials.place(home).exists()
 
 
+@pytest.mark.soak
 def test_the_commands_tell_what_they_found(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--home", str(home), "samples", "doubt", "--list", "--steps", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

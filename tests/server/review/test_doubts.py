@@ -36,7 +36,7 @@ def planted(count: int, *, slips: int, seed: int = 0, certain: float = 0.9) -> t
         said = truth if rng.random() < certain else int(rng.integers(len(NAMES)))
         look = looks[truth] + rng.normal(size=24) * 0.8
         feature = (look / np.linalg.norm(look)).astype(np.float32)
-        sure = float(rng.uniform(0.6, 1.0)) if said != label else 0.5
+        sure = float(rng.uniform(0.82, 1.0)) if said != label else 0.5
         out.append(Witness(f"m-{number}", f"w-{number % 10}", NAMES[label], NAMES[said], sure, feature))
     return out, wrong
 
@@ -76,8 +76,7 @@ def test_the_most_doubtful_come_first_and_no_more_than_asked_for() -> None:
 def house(tmp_path: Path) -> Iterator[House]:
     """Six confirmed moments of one walk."""
     house = House(tmp_path, clock=SystemClock())
-    for n in range(6):
-        house.send(moment(n))
+    house.send_together([moment(n) for n in range(6)])
     for row in house.dataset.rows():
         house_review(house, row.sample_id, "edit", CURB)
     yield house
