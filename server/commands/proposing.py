@@ -49,7 +49,14 @@ class ProposalCounts:
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The action."""
     parser = actions.add_parser("propose", help="let a larger network look at moments that wait, and propose wordings")
-    parser.add_argument(
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument(
+        "--shadow",
+        metavar="VERSION",
+        help="ask a version of `models list` instead, as a device would run it: where it contradicts what was said, "
+        "the moment comes earlier",
+    )
+    asked.add_argument(
         "--teacher",
         metavar="NAME",
         help='"packaged", a detector or depth model by its name on the hub, or a folder; several with commas '
@@ -61,6 +68,8 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _propose(options: argparse.Namespace) -> int:
     config = settings.load(options.home)
+    if options.shadow is not None:
+        return _shadow(options, config.learn.threads)
     from server.eyes.teachers import open_teachers  # torch takes seconds to import
 
     faculty = open_teachers(options.teacher or config.learn.teacher, options.home)
@@ -75,10 +84,30 @@ def _propose(options: argparse.Namespace) -> int:
             said = faculty.advise(image)
             return Opinion(faculty.name, said.wording, said.score, said.hazards, faculty.objects)
 
-        rows = proposals.waiting(store, faculty.name)
-        counts = propose(store, dataset, rows, advise, clock=SystemClock(), progress=drawn(len(rows), sys.stderr))
-    if options.json:
-        print_json({"teachers": stated, **asdict(counts)})
+        counts = _asked(store, dataset, faculty.name, advise)
+    return _tell(counts, {"teachers": stated}, json=options.json)
+
+
+def _shadow(options: argparse.Namespace, threads: int) -> int:
+    """Raises: Refused where there is no such version, BundleError."""
+    from server.learn.shadow import Shadow
+    from server.releases.registry import Registry
+
+    with opened(options.home) as (store, dataset):
+        folder = Registry(options.home, store=store).bundle_folder(options.shadow)
+        shadow = Shadow(folder, dataset.folder, threads=threads)
+        counts = _asked(store, dataset, shadow.name, shadow.advise)
+    return _tell(counts, {"shadow": options.shadow}, json=options.json)
+
+
+def _asked(store: Store, dataset: Dataset, name: str, advise: Advise) -> ProposalCounts:
+    rows = proposals.waiting(store, name)
+    return propose(store, dataset, rows, advise, clock=SystemClock(), progress=drawn(len(rows), sys.stderr))
+
+
+def _tell(counts: ProposalCounts, about: dict[str, object], *, json: bool) -> int:
+    if json:
+        print_json({**about, **asdict(counts)})
     else:
         print("\n".join(_report(counts)))
     return 0
