@@ -16,7 +16,7 @@ from server.maintenance import check as upkeep
 from server.releases import wearers
 from server.releases.offers import Offers
 from server.releases.registry import CHAMPION, Registry
-from server.releases.rollouts import RolloutRequest
+from server.releases.rollout_requests import RolloutRequest
 from server.releases.signing import Release
 from server.releases.wearers import WearerVersion
 from shared import assignment, bundle, messages
