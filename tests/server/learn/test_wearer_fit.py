@@ -43,9 +43,17 @@ def looked(count: int, *, seed: int = 1, told: bool = True) -> LookedMoments:
 def row(n: int, **changes: Any) -> SampleRow:
     """A confirmed moment, n seconds into the dataset."""
     given: dict[str, Any] = {
-        "row_id": f"s{n}#2", "sample_id": f"s{n}", "frame_path": f"frames/{n}.jpg", "audio_path": "", "instruction": "",
-        "timestamp": float(n), "device": "pi-1", "walk_id": "w-1", "ground_truth": SENTENCES[0], "reviewed": True,
-    }  # fmt: skip
+        "row_id": f"s{n}#2",
+        "sample_id": f"s{n}",
+        "frame_path": f"frames/{n}.jpg",
+        "audio_path": "",
+        "instruction": "",
+        "timestamp": float(n),
+        "device": "pi-1",
+        "walk_id": "w-1",
+        "ground_truth": SENTENCES[0],
+        "reviewed": True,
+    }
     return SampleRow(**{**given, **changes})
 
 
@@ -123,8 +131,10 @@ def test_a_moment_is_of_who_it_names_and_a_device_of_the_wearer_of_its_newest_mo
     ]
     found = {each.name: each for each in wearer_adapters.people(rows)}
     assert {name: each.devices for name, each in found.items()} == {
-        "anna": ("pi-2",), "ben": ("pi-1",), "pi-3": ("pi-3",),
-    }  # fmt: skip
+        "anna": ("pi-2",),
+        "ben": ("pi-1",),
+        "pi-3": ("pi-3",),
+    }
     assert [len(found["anna"].teaching), len(found["anna"].held)] == [2, 1]
 
 

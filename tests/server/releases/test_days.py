@@ -49,9 +49,17 @@ def expected(at_utc: float, wearers: dict[str, str] | None = None) -> dict[str, 
 
 def wears(house: RolloutServer, device: str, wearer: str) -> None:
     sample = {
-        "sample_id": f"{device}-1", "device": device, "walk_id": "w", "row_id": "r", "version": 1, "state": "pending",
-        "priority": 0, "captured_at": NOW_S, "changed_at": NOW_S, "body": {"speaker_id": wearer},
-    }  # fmt: skip
+        "sample_id": f"{device}-1",
+        "device": device,
+        "walk_id": "w",
+        "row_id": "r",
+        "version": 1,
+        "state": "pending",
+        "priority": 0,
+        "captured_at": NOW_S,
+        "changed_at": NOW_S,
+        "body": {"speaker_id": wearer},
+    }
     with house.registry.store.writing() as connection:
         connection.execute(db.samples.insert().values(sample))
 
