@@ -14,7 +14,7 @@ changes the hours of both arms alike, and no accuracy.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from server.dataset.sample_row import SampleRow
@@ -30,6 +30,12 @@ DAYS_LEAST = 5
 """Wearer-days of an arm, below which no interval is believed."""
 RESAMPLES = 2000
 TRIED, CHAMPION = "tried", "champion"
+MEASURES = (
+    ("flags an hour", "lower", "flags", "hours"),
+    ("corrections an hour", "lower", "corrections", "hours"),
+    ("audit accuracy", "higher", "right", "audited"),
+)
+"""Name, what is better, and the fields of a WearerDay whose sums are divided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +123,13 @@ def _counted(rollout: Rollout, wearer: str, day: str, moments: Sequence[SampleRo
     )
 
 
-def _measures(counted: Sequence[WearerDay]) -> Iterable[OutcomeMeasure]:
-    for name, better, of, per in (
-        ("flags an hour", "lower", lambda day: day.flags, lambda day: day.hours),
-        ("corrections an hour", "lower", lambda day: day.corrections, lambda day: day.hours),
-        ("audit accuracy", "higher", lambda day: day.right, lambda day: day.audited),
-    ):
-        arms = [[(float(of(day)), float(per(day))) for day in counted if day.arm == arm] for arm in (TRIED, CHAMPION)]
-        yield _measure(name, better, *arms)
+def _measures(counted: Sequence[WearerDay]) -> Iterator[OutcomeMeasure]:
+    for name, better, of, per in MEASURES:
+        tried, champion = (
+            [(float(getattr(day, of)), float(getattr(day, per))) for day in counted if day.arm == arm]
+            for arm in (TRIED, CHAMPION)
+        )
+        yield _measure(name, better, tried, champion)
 
 
 def _measure(

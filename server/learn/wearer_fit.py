@@ -13,6 +13,7 @@ no adapter.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -160,7 +161,7 @@ class ScoreAdapter(nn.Module):
 def _drawn(width: int, rank: int) -> Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        return torch.randn(width, rank) / width**0.5
+        return torch.randn(width, rank) / math.sqrt(width)
 
 
 @dataclass(frozen=True, slots=True)
