@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,11 @@ def test_words_of_a_decoder_that_knew_nothing_become_more_probable_through_the_t
     assert fitted.words.epoch > 0
     assert fitted.words.loss < fitted.words.loss_before
     assert all(torch.equal(value, before[name]) for name, value in of.model.state_dict().items())
+    strict = replace(PLAN, words=replace(PLAN.words, epochs=2, needed=0.0))
+    hardly = fit(own, own.some([]), strict, words=DecoderWords(Guide(of), of.answer_ids))
+    assert hardly.words is not None
+    assert hardly.words.epoch == 0, "a little better is not enough where more was asked for"
+    assert not hardly.weights["up"].any()
 
 
 def test_the_graph_computes_what_was_fitted(tmp_path: Path) -> None:
