@@ -29,6 +29,8 @@ KEPT_EVERY = 16
 """Pictures: some seconds of work."""
 Advise = Callable[[SampleRow], Opinion]
 """Raises: DatasetError where the picture cannot be read."""
+Asked = tuple[str, dict[str, object], Advise]
+"""Who looks: its name, what is said of it in JSON, and its look at one moment."""
 
 
 @dataclass(slots=True)
@@ -51,7 +53,14 @@ class ProposalCounts:
 def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The action."""
     parser = actions.add_parser("propose", help="let a larger network look at moments that wait, and propose wordings")
-    parser.add_argument(
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument(
+        "--shadow",
+        metavar="VERSION",
+        help="ask a version of `models list` instead, as a device would run it: where it contradicts what was said, "
+        "the moment comes earlier",
+    )
+    asked.add_argument(
         "--teacher",
         metavar="NAME",
         help='"packaged", a detector or depth model by its name on the hub, or a folder; several with commas '
@@ -62,20 +71,39 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _propose(options: argparse.Namespace) -> int:
-    names = options.teacher or settings.load(options.home).learn.teacher
-    rerun = names.strip() == suggesting.CHAMPION
     with opened(options.home) as (store, dataset):
-        name, stated, advise = _champion(options.home, dataset) if rerun else _teachers(names, options.home, dataset)
+        name, about, advise = _asked(options, store, dataset)
         rows = proposals.waiting(store, name)
         counts = propose(store, dataset, rows, advise, clock=SystemClock(), progress=drawn(len(rows), sys.stderr))
     if options.json:
-        print_json({"teachers": stated, **asdict(counts)})
+        print_json({**about, **asdict(counts)})
     else:
         print("\n".join(_report(counts)))
     return 0
 
 
-def _champion(home: Path, dataset: Dataset) -> tuple[str, dict[str, str], Advise]:
+def _asked(options: argparse.Namespace, store: Store, dataset: Dataset) -> Asked:
+    """Raises: ConfigError, Refused, BundleError, OSError."""
+    config = settings.load(options.home)
+    names = options.teacher or config.learn.teacher
+    if options.shadow is not None:
+        return _shadow(options, store, dataset, config.learn.threads)
+    if names.strip() == suggesting.CHAMPION:
+        return _champion(options.home, dataset)
+    return _teachers(names, options.home, dataset)
+
+
+def _shadow(options: argparse.Namespace, store: Store, dataset: Dataset, threads: int) -> Asked:
+    """A version in the shadow. Raises: Refused where there is no such version, BundleError."""
+    from server.learn.shadow import Shadow
+    from server.releases.registry import Registry
+
+    folder = Registry(options.home, store=store).bundle_folder(options.shadow)
+    shadow = Shadow(folder, dataset.folder, threads=threads)
+    return shadow.name, {"shadow": options.shadow}, shadow.advise
+
+
+def _champion(home: Path, dataset: Dataset) -> Asked:
     """The model in use. Raises: ConfigError where there is none, BundleError."""
     from server.review import rerun
 
@@ -86,10 +114,10 @@ def _champion(home: Path, dataset: Dataset) -> tuple[str, dict[str, str], Advise
     def advise(row: SampleRow) -> Opinion:
         return rerun.opinion(model, pictures.read(dataset.folder / row.frame_path, of=f" of {row.sample_id}"))
 
-    return model.manifest.version, {}, advise
+    return model.manifest.version, {"teachers": {}}, advise
 
 
-def _teachers(names: str, home: Path, dataset: Dataset) -> tuple[str, dict[str, str], Advise]:
+def _teachers(names: str, home: Path, dataset: Dataset) -> Asked:
     """Larger networks, with their licences. Raises: ConfigError, BundleError, OSError."""
     from server.eyes.teachers import open_teachers  # torch takes seconds to import
 
@@ -103,7 +131,7 @@ def _teachers(names: str, home: Path, dataset: Dataset) -> tuple[str, dict[str, 
         said = faculty.advise(pictures.read(dataset.folder / row.frame_path, of=f" of {row.sample_id}"))
         return Opinion(faculty.name, said.wording, said.score, said.hazards, faculty.objects)
 
-    return faculty.name, stated, advise
+    return faculty.name, {"teachers": stated}, advise
 
 
 def propose(
