@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from server.commands.opening import add_json, opened, print_json
 from server.commands.proposing import terms
 from server.dataset import surroundings
+from server.labelling import conditions
 from server.labelling import folder as label
 from server.labelling import lines as label_lines
 from server.review import coverage, coverage_page
@@ -84,7 +85,7 @@ def _asked(name: str | None) -> Callable[[NDArray[np.uint8]], surroundings.Guess
         return lambda image: {}
     from server.eyes.zero_shot import ZeroShotModel  # torch takes seconds to import
 
-    model = ZeroShotModel(name)
+    model = ZeroShotModel(name, conditions.CHOICES)
     print(f"Model {model.name}: {terms(model.licence)}.", file=sys.stderr)
     return model.guess
 

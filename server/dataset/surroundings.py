@@ -78,6 +78,12 @@ def guesses(picture: Path, wording: str = "", *, at: datetime | None = None) -> 
     return out
 
 
+def fitting(found: Guesses) -> Guesses:
+    """Guesses without a weather indoors, where there is none. Pure."""
+    indoors = found.get("environment", ("", ""))[0] in conditions.INDOORS
+    return {name: guess for name, guess in found.items() if not (indoors and name == "weather")}
+
+
 def fields_of(row: SampleRow) -> dict[str, str]:
     """The eight fields of a row, those that are "" too."""
     return {name: getattr(row, name) for field in conditions.FIELDS for name in (field, f"{field}_from")}
@@ -134,7 +140,8 @@ def guess_all(
             continue
         truth = seen.ground_truth if seen.reviewed else ""
         image = decode_picture(picture.read_bytes())
-        found = {**guesses(picture, truth, at=local(seen.timestamp)), **({} if image is None else also(image))}
+        told = {} if image is None else fitting(also(image))
+        found = {**guesses(picture, truth, at=local(seen.timestamp)), **told}
         with store.writing() as connection:
             row = row_log.current(connection, seen.sample_id)
             if row is None or row.row_id != seen.row_id:

@@ -8,7 +8,7 @@ model, and is for whoever names one to find out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from transformers import AutoImageProcessor, AutoModelForZeroShotImageClassification, AutoTokenizer
 
 from server.eyes import hub
-from server.labelling import conditions
 from shared.errors import ConfigError
 
 SURE_ABOVE = 0.5
@@ -33,9 +32,13 @@ _WORDS = {"day": "bright day", "night": "dark night", "low light": "dim evening"
 
 
 class ZeroShotModel:
-    """One model. Raises: ConfigError where it cannot be had, or is no model of pictures and words."""
+    """One model, asked about some fields."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, choices_of: Mapping[str, Sequence[str]]) -> None:
+        """choices_of: field → its choices; those without a sentence are not asked about
+
+        raises: ConfigError where it cannot be had, or is no model of pictures and words
+        """
         config = hub.configuration(name)
         if type(config) not in AutoModelForZeroShotImageClassification._model_mapping:
             raise ConfigError(
@@ -45,7 +48,7 @@ class ZeroShotModel:
         self.name, self.licence = name, hub.licence(name)
         self._model = hub.pretrained(AutoModelForZeroShotImageClassification, name)
         self._processor = _loaded(AutoImageProcessor, name)
-        choices = [(field, choice) for field in SENTENCES for choice in conditions.CHOICES[field]]
+        choices = [(field, choice) for field in SENTENCES for choice in choices_of[field]]
         self._fields = np.array([field for field, _ in choices])
         self._choices = [choice for _, choice in choices]
         texts = [SENTENCES[field].format(_WORDS.get(choice, choice)) for field, choice in choices]
@@ -55,7 +58,7 @@ class ZeroShotModel:
 
     @torch.inference_mode()
     def guess(self, image: NDArray[np.uint8]) -> dict[str, tuple[str, str]]:
-        """Field → (choice, this model's name), of those that it is sure of; indoors there is no weather.
+        """Field → (choice, this model's name), of those that it is sure of.
 
         image: uint8 [h, w, 3] RGB
         """
@@ -68,8 +71,6 @@ class ZeroShotModel:
             best = int(shares.argmax())
             if float(shares[best]) >= SURE_ABOVE:
                 found[field] = (self._choices[int(at[best])], self.name)
-        if found.get("environment", ("", ""))[0] in conditions.INDOORS:
-            found.pop("weather", None)
         return found
 
 

@@ -50,7 +50,7 @@ def shown(model: ZeroShotModel, wanted: dict[str, str], monkeypatch: pytest.Monk
 
 
 def test_every_field_has_a_sentence_for_each_choice_and_shares_are_of_one_field(checkpoint: Path) -> None:
-    model = ZeroShotModel(str(checkpoint))
+    model = ZeroShotModel(str(checkpoint), conditions.CHOICES)
     assert model.licence == "mit"
     found = model.guess(PICTURE)
     assert set(found) <= set(zero_shot.SENTENCES)
@@ -61,7 +61,7 @@ def test_every_field_has_a_sentence_for_each_choice_and_shares_are_of_one_field(
 def test_it_guesses_what_it_is_sure_of_and_no_weather_indoors(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = ZeroShotModel(str(checkpoint))
+    model = ZeroShotModel(str(checkpoint), conditions.CHOICES)
     shown(model, {"environment": "park", "weather": "rain"}, monkeypatch)
     assert {field: choice for field, (choice, _) in model.guess(PICTURE).items()} == {
         "environment": "park",
@@ -69,17 +69,16 @@ def test_it_guesses_what_it_is_sure_of_and_no_weather_indoors(
     }, "of three lights none is surer than the others"
     monkeypatch.undo()
     shown(model, {"environment": "hallway", "weather": "rain"}, monkeypatch)
-    assert set(model.guess(PICTURE)) == {"environment"}
+    assert set(surroundings.fitting(model.guess(PICTURE))) == {"environment"}
 
 
 def test_its_guesses_stand_beside_and_a_persons_word_stays(house: House, checkpoint: Path) -> None:
     house.send(moment(0))
     (sample_id,) = (row.sample_id for row in house.dataset.rows())
     server(house.home, "samples", "review", sample_id, "--where", "park")
-    surroundings.guess_all(
-        house.store, house.dataset, house.dataset.rows(), now_s=2.0,
-        also=lambda image: {"environment": ("street", "m"), "weather": ("rain", "m")},
-    )  # fmt: skip
+    guessed = {"environment": ("street", "m"), "weather": ("rain", "m")}
+    rows = house.dataset.rows()
+    surroundings.guess_all(house.store, house.dataset, rows, now_s=2.0, also=lambda image: guessed)
     (row,) = house.dataset.rows()
     assert (row.environment, row.environment_from) == ("park", "person")
     assert (row.weather, row.weather_from, row.lighting_from) == ("rain", "m", "picture")
@@ -90,7 +89,7 @@ def test_its_guesses_stand_beside_and_a_persons_word_stays(house: House, checkpo
 def test_what_is_no_such_model_is_refused_with_what_to_do(house: House, tmp_path: Path) -> None:
     other = dinov2(tmp_path / "dino")
     with pytest.raises(ConfigError, match="no model of pictures and words"):
-        ZeroShotModel(str(other))
+        ZeroShotModel(str(other), conditions.CHOICES)
     with pytest.raises(ConfigError):
-        ZeroShotModel(str(tmp_path / "none"))
+        ZeroShotModel(str(tmp_path / "none"), conditions.CHOICES)
     assert "Add --guess." in server(house.home, "coverage", "--model", other).stderr
