@@ -175,7 +175,7 @@ def _slept(loop: Loop) -> Mapping[str, Any]:
             return dict(model.evaluation)
     note = loop.screen.note
     stages = Stages(loop.clock, begins=lambda name: note(f"the night: {name}"))
-    night = nightly.retrain(loop.home, settings=loop.settings, progress=note, clock=loop.clock, stages=stages)
+    night = nightly.retrain(loop.home, settings=loop.settings, progress=note, stages=stages)
     return _plain(night)
 
 

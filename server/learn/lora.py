@@ -107,11 +107,11 @@ def train(
     adapted = adapt(base, recipe)
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
     views = JoinedViews([views_of(lot) for lot in (fresh, replay, masked, held)])
-    taught, first_held = len(fresh) + len(replay), len(views) - len(held)
+    taught, places = len(fresh) + len(replay), range(len(views) - len(held), len(views))
     lots = fresh.lots if isinstance(fresh, Rows) else None
     order = _order(len(fresh), len(replay), recipe, masked=len(masked), lots=lots)
     # What is familiar is fitted on all that was replayed, so of a base with eyes all of it is looked at.
-    wanted = [*order.tolist(), *(range(taught) if base.eyes is not None else ()), *range(first_held, len(views))]
+    wanted = [*order.tolist(), *(range(taught) if base.eyes is not None else ()), *places]
     with around.stages.stage("towers"):
         prepared = prepare(guide, base, views, wanted, cache, work)
     rows = TrainingSet(base, prepared, order)
@@ -119,7 +119,6 @@ def train(
     callbacks = [losses, Saves(), Deadline(around.seconds_most, around.clock, progress)]
     moments = fresh.moments if isinstance(fresh, Rows) else len(fresh)
     epoch = recipe.epoch_steps(moments, replay=len(replay) > 0)
-    places = range(first_held, len(views))
     checks = Validation(guide, rows, places, recipe, work, epoch_steps=epoch)
     callbacks += [checks] if len(held) else []
     callbacks += [Curves(around.logs)] if around.logs is not None else []

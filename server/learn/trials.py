@@ -24,7 +24,7 @@ from server.dataset.wording import meaning
 from server.gate.judge import senses_of
 from server.learn import examples, lora, nightly, presets, replayed, tonight
 from server.learn.batches import Layout, pad_answers
-from server.learn.features import TrainingSet, cache_of, prepare
+from server.learn.features import TrainingSet, Work, cache_of, prepare
 from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.model.checkpoint import Checkpoint
@@ -89,7 +89,7 @@ def run(trial: Trial, *, progress: Progress) -> list[Heard]:
     lora.train(base, fresh, frames, recipe, work, around=around, progress=progress)
     shown = examples.examples(folder, trial.judged, layout, replace(plan, variations=1, most=None))
     guide = Guide(base).eval()
-    prepared = prepare(guide, base, shown, range(len(shown)), cache, folder=work, progress=progress)
+    prepared = prepare(guide, base, shown, range(len(shown)), cache, Work(work, progress))
     heard = _asked(base, guide, TrainingSet(base, prepared, np.arange(len(shown))), trial.judged)
     atomic.write_json(work / FILE, [_plain(one) for one in heard])
     return heard
