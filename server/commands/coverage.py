@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from server.commands.opening import add_json, opened, print_json
+from server.commands.proposing import terms
 from server.dataset import surroundings
+from server.labelling import conditions
 from server.labelling import folder as label
 from server.labelling import lines as label_lines
 from server.review import coverage, coverage_page
@@ -30,6 +36,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--plan", type=Path, default=coverage.SHIPPED, metavar="FILE", help="targets as TOML (default: those shipped)"
     )
     parser.add_argument("--guess", action="store_true", help="first guess what can be told of pictures and wordings")
+    parser.add_argument(
+        "--model", metavar="NAME", help="of --guess: also ask a model of pictures and words, by its name on the hub"
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page with a plot")
     add_json(parser)
     parser.set_defaults(run=run)
@@ -40,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     plan = coverage.plan_of(options.plan)
     if options.guess and options.dataset:
         raise Refused("--guess is for the server's moments.", hint="`label` guesses as it shows each chunk.")
+    if options.model and not options.guess:
+        raise Refused("--model is for --guess.", hint="Add --guess.")
     moments = _of_folder(options.dataset) if options.dataset else _of_server(options)
     found = coverage.covered(moments, plan)
     if options.html:
@@ -61,10 +72,22 @@ def _of_server(options: argparse.Namespace) -> list[Mapping[str, str]]:
     """Rejected moments teach nothing, and are not counted."""
     with opened(options.home) as (store, dataset):
         if options.guess:
-            changed = surroundings.guess_all(store, dataset, dataset.rows(), now_s=SystemClock().utc_s())
+            also = _asked(options.model)
+            changed = surroundings.guess_all(store, dataset, dataset.rows(), now_s=SystemClock().utc_s(), also=also)
             if not options.json:
                 print(f"{changed} moments have new guesses.")
         return [surroundings.fields_of(row) for row in dataset.rows() if not row.rejected]
+
+
+def _asked(name: str | None) -> Callable[[NDArray[np.uint8]], surroundings.Guesses]:
+    """The guesses of a model; none without a name. Raises: ConfigError."""
+    if not name:
+        return lambda image: {}
+    from server.eyes.zero_shot import ZeroShotModel  # torch takes seconds to import
+
+    model = ZeroShotModel(name, conditions.CHOICES)
+    print(f"Model {model.name}: {terms(model.licence)}.", file=sys.stderr)
+    return model.guess
 
 
 def lines(found: Coverage) -> Iterator[str]:

@@ -76,7 +76,6 @@ def about(options: argparse.Namespace, rows: Sequence[Row], *, left_out: int, ro
     if licence is None:
         licence = card.LICENCE if options.labels else config.load(options.home).export.licence
     splits = Counter(SPLITS[row.split] if options.format in _BY_SPLIT else "train" for row in rows)
-    others = options.audience == "others"
     return DatasetCard(
         title=f"Guidance for blind walkers ({options.format})",
         data_files=[entry for entry in hub.files_of(options.format, splits) if hub.is_there(root, entry)],
@@ -85,9 +84,15 @@ def about(options: argparse.Namespace, rows: Sequence[Row], *, left_out: int, ro
         licence=licence,
         splits=Counter({"all": len(rows) - left_out}) if left_out else splits,
         columns={**COLUMNS.get(options.format, {}), **dict.fromkeys(rows[0].fields, "as the server knows it")},
-        consent=f"{_ALL_AGREED if others else _OWN} {_NAMELESS if options.anonymous else _PEOPLE}",
+        consent=_consent(options),
         notes=[_SOUND[options.format]] if options.format in _SOUND else [],
     )
+
+
+def _consent(options: argparse.Namespace) -> str:
+    """For whom an export was made, and what it shows of people."""
+    agreed_to = _ALL_AGREED if options.audience == "others" else _OWN
+    return f"{agreed_to} {_NAMELESS if options.anonymous else _PEOPLE}"
 
 
 _OWN = "Not to be handed on: it was written for the server's own use, and not every wearer was asked."

@@ -124,14 +124,18 @@ def _teachers(names: str, home: Path, dataset: Dataset) -> Asked:
     faculty = open_teachers(names, home)
     stated = {teacher.name: teacher.licence for teacher in faculty.teachers}
     for name, licence in stated.items():
-        terms = f"licence {licence}" if licence else "its licence is not stated: find out whether you may use it"
-        print(f"Teacher {name}: {terms}.", file=sys.stderr)
+        print(f"Teacher {name}: {terms(licence)}.", file=sys.stderr)
 
     def advise(row: SampleRow) -> Opinion:
         said = faculty.advise(pictures.read(dataset.folder / row.frame_path, of=f" of {row.sample_id}"))
         return Opinion(faculty.name, said.wording, said.score, said.hazards, faculty.objects)
 
     return faculty.name, {"teachers": stated}, advise
+
+
+def terms(licence: str) -> str:
+    """What is said of a model's licence; "" = its publisher does not state any."""
+    return f"licence {licence}" if licence else "its licence is not stated: find out whether you may use it"
 
 
 def propose(

@@ -35,7 +35,8 @@ _PAGE = """\
     :root { --ink: #e6e9ed; --dim: #9aa5b1; --line: #363d46; --paper: #14181d; --blue: #79b0ff } }
   body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
     margin: 2rem auto; padding: 0 1.2rem }
-  table { border-collapse: collapse } th, td { text-align: left; padding: .3rem .8rem .3rem 0; vertical-align: top;
+  .scroll { overflow-x: auto } table { border-collapse: collapse }
+  th, td { text-align: left; padding: .3rem .8rem .3rem 0; vertical-align: top;
     border-bottom: 1px solid var(--line) } .dim { color: var(--dim) } img { width: 9rem; border-radius: .4rem }
   svg { width: 100%; height: auto; font: 13px system-ui, sans-serif } svg text { fill: var(--ink) }
   svg text.dim { fill: var(--dim) } svg .grid { stroke: var(--line) } svg .bar { stroke: var(--dim) }
@@ -46,22 +47,24 @@ _PAGE = """\
 on a walk; all other moments were chosen because something seemed wrong.</p>
 {% for title, plot in plots %}<h2>{{ title }}</h2><figure>{{ plot }}</figure>{% endfor %}
 <h2>Error patterns</h2>
-{% if patterns %}<table><thead><tr><th scope="col">Times</th><th scope="col">Kind</th><th scope="col">Said</th>
+{% if patterns %}<div class="scroll"><table><thead>
+<tr><th scope="col">Times</th><th scope="col">Kind</th><th scope="col">Said</th>
 <th scope="col">Right</th><th scope="col">What would mend it</th><th scope="col">Examples</th></tr></thead><tbody>
 {% for item in patterns %}<tr><td>{{ item.count }}</td><td>{{ item.kind }}</td><td>{{ item.said or "nothing" }}</td>
 <td>{{ item.should or "nothing" }}</td><td>{{ item.remedy }}</td><td>{% for example in item.examples %}
 {% if pictures[example.sample_id] %}<img src="data:image/jpeg;base64,{{ pictures[example.sample_id] }}"
  alt="{{ example.sample_id }}: said {{ example.said or 'nothing' }}, right was {{ example.should or 'nothing' }}">
 {% endif %}
-<div class="dim">{{ example.sample_id }}</div>{% endfor %}</td></tr>{% endfor %}</tbody></table>
+<div class="dim">{{ example.sample_id }}</div>{% endfor %}</td></tr>{% endfor %}</tbody></table></div>
 {% else %}<p>None yet.</p>{% endif %}
-{% if words %}<h2>Words that the vocabulary does not know</h2><table><tbody>
+{% if words %}<h2>Words that the vocabulary does not know</h2><div class="scroll"><table><tbody>
 {% for item in words %}<tr><th scope="row">{{ item.word }}</th><td>{{ item.count }}</td></tr>{% endfor %}
-</tbody></table>{% endif %}
-{% if people %}<h2>Contributors</h2><table><thead><tr><th scope="col">Who</th><th scope="col">Confirmed</th>
+</tbody></table></div>{% endif %}
+{% if people %}<h2>Contributors</h2><div class="scroll"><table><thead>
+<tr><th scope="col">Who</th><th scope="col">Confirmed</th>
 <th scope="col">Rejected</th><th scope="col">Spoken corrections</th></tr></thead><tbody>
 {% for one in people %}<tr><th scope="row">{{ one.name }}</th><td>{{ one.confirmed }}</td><td>{{ one.rejected }}</td>
-<td>{{ one.corrections }}</td></tr>{% endfor %}</tbody></table>{% endif %}
+<td>{{ one.corrections }}</td></tr>{% endfor %}</tbody></table></div>{% endif %}
 </main></body></html>
 """
 

@@ -4,7 +4,8 @@
                 the hour says so, too
     scenario    from the wording, by the table of things: what the vocabulary says, no guess of a picture
 
-The environment and the weather are not guessed: nothing here tells them better than the most frequent one.
+The environment and the weather are guessed by a model alone that the admin names (server.eyes.zero_shot): nothing that
+comes along tells them better than the most frequent one.
 """
 
 from __future__ import annotations
@@ -77,6 +78,12 @@ def guesses(picture: Path, wording: str = "", *, at: datetime | None = None) -> 
     return out
 
 
+def fitting(found: Guesses) -> Guesses:
+    """Guesses without a weather indoors, where there is none. Pure."""
+    indoors = found.get("environment", ("", ""))[0] in conditions.INDOORS
+    return {name: guess for name, guess in found.items() if not (indoors and name == "weather")}
+
+
 def fields_of(row: SampleRow) -> dict[str, str]:
     """The eight fields of a row, those that are "" too."""
     return {name: getattr(row, name) for field in conditions.FIELDS for name in (field, f"{field}_from")}
@@ -118,10 +125,12 @@ def guess_all(
     *,
     now_s: float,
     local: Callable[[float], datetime] = datetime.fromtimestamp,
+    also: Callable[[NDArray[np.uint8]], Guesses] = lambda image: {},
 ) -> int:
     """Write guesses down for moments where a person has said nothing; returns how many changed. Safe to repeat.
 
     local: seconds since 1970 → by the clocks of where the moments were: this machine's
+    also: a model's guesses of a picture, uint8 [h, w, 3] RGB; they go before those that are made here
     raises: OSError
     """
     changed = 0
@@ -130,7 +139,9 @@ def guess_all(
         if not seen.frame_path or not picture.is_file():
             continue
         truth = seen.ground_truth if seen.reviewed else ""
-        found = guesses(picture, truth, at=local(seen.timestamp))
+        image = decode_picture(picture.read_bytes())
+        told = {} if image is None else fitting(also(image))
+        found = {**guesses(picture, truth, at=local(seen.timestamp)), **told}
         with store.writing() as connection:
             row = row_log.current(connection, seen.sample_id)
             if row is None or row.row_id != seen.row_id:

@@ -71,8 +71,10 @@ def read(path: Path) -> Clips:
             f"{path} holds no data set of clips ({' or '.join(FILES)}).",
             hint="Make one with `waycue-server label`, `qved convert` or `export --format conversations`.",
         )
-    if file.name == LABELS:
-        return _labelled(file)
+    return _labelled(file) if file.name == LABELS else _conversations(file)
+
+
+def _conversations(file: Path) -> Clips:
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -21,7 +21,7 @@ from tests.server.web.serving import post_json
 WORDS = "uh there was this edge thing down there"
 UNDERSTOOD = "cone on the left"
 BIN = "Caution, bin ahead."
-CHUNK = "pi-1-b00t-000000"
+CHUNK, OTHER = "pi-1-b00t-000000", "pi-1-b00t-000001"
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,9 @@ def endpoint() -> Iterator[str]:
             process.kill()
 
 
-def served(site: Site, endpoint: str, model: str, words: str) -> None:
-    """A server whose wearer has said these words, before it ran, and which asks this model."""
+def served(site: Site, endpoint: str, model: str, words: str, *, more: str = "") -> None:
+    """A server whose wearer has said these words, before it ran, and which asks this model. more: words about another
+    moment"""
     settings = f'[speech]\nrecogniser = "none"\n[llm]\nurl = "{endpoint}/v1"\nmodel = "{model}"\ntimeout_s = 600.0\n'
     (site.home / "waycue.toml").write_text(settings)
     house = House(site.home)
@@ -45,6 +46,10 @@ def served(site: Site, endpoint: str, model: str, words: str) -> None:
     house.send_all([sent, about, moment(1, raw_output=BIN)])
     proposal = "Caution, cone on the left." if words == UNDERSTOOD else ""
     house.merge.put_transcript("pi-1", about.record.correction_id, transcript=words, confidence=0.9, proposal=proposal)
+    if more:
+        other = spoken(OTHER, sound(6), n=1)
+        house.send(other)
+        house.merge.put_transcript("pi-1", other.record.correction_id, transcript=more, confidence=0.9, proposal="")
     house.close()
     site.serve()
 
@@ -92,8 +97,8 @@ def test_while_a_model_hangs_reviews_are_taken_and_the_server_ends_at_once(
     served(site, endpoint, model, WORDS)
     until(lambda: bool(asked(endpoint, model)), "the call that hangs", timeout_s=90)
     began = time.monotonic()
-    decide(site, "pi-1-b00t-000001", action="accept")
-    assert site.samples()["pi-1-b00t-000001"]["state"] == "reviewed"
+    decide(site, OTHER, action="accept")
+    assert site.samples()[OTHER]["state"] == "reviewed"
     decide(site, CHUNK, action="edit", text="Stop, curb ahead.")
     assert site.samples()[CHUNK]["ground_truth"] == "Stop, curb ahead."
     site.stop_serving()
@@ -102,8 +107,9 @@ def test_while_a_model_hangs_reviews_are_taken_and_the_server_ends_at_once(
 
 @pytest.mark.soak
 def test_what_the_rules_understand_is_asked_of_nobody(site: Site, endpoint: str) -> None:
-    served(site, endpoint, "good", UNDERSTOOD)
-    time.sleep(25.0)  # longer than between two rounds
+    """Another moment, of which they make nothing, tells when a round is over: it stands behind in the queue."""
+    served(site, endpoint, "good", UNDERSTOOD, more=WORDS)
+    until(lambda: bool(site.samples()[OTHER].get("llm_wording")), "a proposal for the other", timeout_s=90)
     row = site.samples()[CHUNK]
     assert (row["llm_correction"], row.get("llm_model", "")) == ("Caution, cone on the left.", "")
-    assert asked(endpoint, "good") == []
+    assert [json.loads(call["messages"][1]["content"]) for call in asked(endpoint, "good")] == [WORDS]

@@ -18,6 +18,7 @@ ELSEWHERE = {
     "server/labelling/": "an append-only log; a sound in memory",
     "server/broker/child.py": "the log of a child process",
     "server/learn/lora.py": "a folder under construction",
+    "server/review/nameless.py": "media for an export under construction",
     "server/dataset/folder.py": "the append-only logs",
     "server/walks/": "videos for people to look at",
     "shared/file_lock.py": "an empty file to lock",

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BitImageProcessorPil,
+    CLIPConfig,
+    CLIPModel,
     CLIPVisionConfig,
     CLIPVisionModel,
     ConvNextConfig,
@@ -22,6 +25,7 @@ from transformers import (
     Dinov2Model,
     DPTImageProcessorPil,
     HGNetV2Config,
+    PreTrainedTokenizerFast,
     ResNetConfig,
     ResNetForImageClassification,
     RTDetrConfig,
@@ -40,6 +44,8 @@ from transformers import (
     YolosForObjectDetection,
     YolosImageProcessorPil,
 )
+
+from server.eyes import zero_shot
 
 IMAGENET: dict[str, Any] = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 _SMALL: dict[str, Any] = {
@@ -99,6 +105,22 @@ def clip(folder: Path) -> Path:
     """The vision half alone; its first token stands for the whole picture."""
     model = CLIPVisionModel(CLIPVisionConfig(**_SMALL, image_size=64, patch_size=16))
     return save(folder, model, ViTImageProcessorPil(size=square(64), **IMAGENET))
+
+
+def clip_with_words(folder: Path) -> Path:
+    """Both halves of a CLIP, and a tokenizer that knows a few words."""
+    words = ["<pad>", "<unk>", "<end>", *sorted(set(" ".join(zero_shot.SENTENCES.values()).split()))]
+    tokens = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="<unk>"))
+    tokens.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokens.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 2)])
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers' own gap
+        tokenizer_object=tokens, pad_token="<pad>", unk_token="<unk>", eos_token="<end>", model_max_length=32
+    )
+    text: dict[str, Any] = {**_SMALL, "vocab_size": len(words), "max_position_embeddings": 32, "eos_token_id": 2}
+    vision: dict[str, Any] = {**_SMALL, "image_size": 64, "patch_size": 16}
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16))
+    tokenizer.save_pretrained(folder)
+    return save(folder, model, ViTImageProcessorPil(size=square(64), **IMAGENET), licence="mit")
 
 
 LABELS = ("person", "car", "toothbrush")

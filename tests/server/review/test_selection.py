@@ -83,7 +83,7 @@ candidates = st.builds(
     st.floats(0, 1),
     st.floats(0, 1),
     st.booleans(),
-    st.none() | st.lists(st.floats(-1, 1), min_size=3, max_size=3).map(lambda v: unit(*v, 0.1)),
+    descriptor=st.none() | st.lists(st.floats(-1, 1), min_size=3, max_size=3).map(lambda v: unit(*v, 0.1)),
 )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from server.review import decisions
+from server.review.decisions import ReviewDecision
+from tests.server.commands.terminal import server
 from tests.server.dataset.moments import House, moment
 from tests.server.web.serving import AUDITED, CORRECTED, FLAGGED, PUZZLING, correct
 
@@ -393,6 +396,19 @@ def test_nothing_is_cut_off_and_targets_are_large(open_page: NewPage, house: Hou
         TARGET_PX,
     )
     assert small == []
+
+
+def test_pages_that_commands_write_fit_a_phone(open_page: NewPage, house: House, tmp_path: Path) -> None:
+    house.send_all([moment(n, raw_output="Caution, signboard slightly left.") for n in range(10, 13)])
+    for row in house.dataset.rows():
+        decision = ReviewDecision("edit", "a caregiver with a long name", "Stop, curb ahead.")
+        decisions.review(house.store, house.dataset, row.sample_id, decision, now_s=1.0)
+    page = open_page("/", viewport={"width": 360, "height": 800})
+    for command in (("stats",), ("coverage",)):
+        file = tmp_path / f"{command[0]}.html"
+        assert server(house.home, *command, "--html", file).returncode == 0
+        page.goto(file.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, command
 
 
 def test_several_are_ticked_with_one_press_and_decided_with_another(open_page: NewPage, house: House) -> None:
