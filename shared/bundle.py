@@ -32,6 +32,8 @@ from shared.strict import Count, Items, Number, PlainName, Sha256, Table, Text
 FORMAT = 1
 MANIFEST_NAME = "manifest.json"
 BLOCKS_NAME, BLOCKS_FIELD = "blocks.bin", "block_bytes"
+WEARER_ADAPTER = "wearer_adapter.onnx"
+"""In the version of one wearer (shared.runtime.adapter)."""
 BLOCK_BYTES = 64 * 1024
 DIGEST_BYTES = 32
 DEMO, TRIAL, FIELD = "demo", "trial", "field"

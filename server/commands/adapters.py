@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from server import config
 from server.commands.opening import add_json, print_json, when
-from server.releases import wearers
 from server.releases.registry import Registry
-from server.releases.wearers import WearerVersion
 
 if TYPE_CHECKING:
     from server.learn.wearer_adapters import WearerOutcome
+    from server.releases.wearers import WearerVersion
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,6 +41,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _list(options: argparse.Namespace) -> int:
+    from server.releases import wearers
+
     config.load(options.home)
     registry = Registry(options.home)
     with registry.store.reading() as connection:
@@ -96,6 +97,8 @@ def after_night(home: Path, settings: config.ServerConfig, *, json: bool) -> dic
     printed beside the night. Raises: as `fitted`."""
     if settings.learn.adapters:
         return {"wearers": outcomes_json(fitted(home, settings, json=json))}
+    from server.releases import wearers
+
     wearers.tidy(Registry(home))
     return {}
 
@@ -106,6 +109,8 @@ def outcomes_json(outcomes: Mapping[str, WearerOutcome]) -> dict[str, Any]:
 
 
 def _withdraw(options: argparse.Namespace) -> int:
+    from server.releases import wearers
+
     config.load(options.home)
     version = wearers.withdraw(Registry(options.home), options.wearer, options.why)
     print(f"{version} is deleted; the devices of {options.wearer} are offered the champion.")

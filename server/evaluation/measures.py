@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 BINS = 10
 FEW = 5
@@ -17,6 +16,8 @@ RESAMPLES = 2000
 
 def wilson(hits: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
     """Two-sided interval of a proportion (Wilson 1927), 0..1; (0, 1) where nothing was counted."""
+    from scipy import stats  # it takes a second
+
     if not count:
         return 0.0, 1.0
     interval = stats.binomtest(hits, count).proportion_ci(confidence, method="wilson")
@@ -25,6 +26,8 @@ def wilson(hits: int, count: int, confidence: float = 0.95) -> tuple[float, floa
 
 def poisson(count: int, confidence: float = 0.95) -> tuple[float, float]:
     """Exact two-sided interval of the expected number of events where `count` were counted (Garwood 1936)."""
+    from scipy import stats  # it takes a second
+
     tail = (1 - confidence) / 2
     low = float(stats.chi2.ppf(tail, 2 * count)) / 2 if count else 0.0
     return low, float(stats.chi2.isf(tail, 2 * count + 2)) / 2

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from server.evaluation.measures import poisson, wilson
 
@@ -50,12 +49,16 @@ class Paired:
 
         source: sample size of a non-inferiority test of paired shares (Nam 1997), normal approximation
         """
+        from scipy import stats  # it takes a second
+
         changed = (self.lost + self.gained + 1) / (self.cases + 2)
         return math.ceil((_z(PAIRED_CONFIDENCE) + float(stats.norm.ppf(POWER))) ** 2 * changed / margin**2)
 
     @property
     def chance(self) -> float:
         """How probable so many lost among the changed answers are, were both models equally good (sign test)."""
+        from scipy import stats  # it takes a second
+
         return float(stats.binom.sf(self.lost - 1, self.lost + self.gained, 0.5))
 
 
@@ -117,6 +120,8 @@ def cases_for(bound: float, *, confidence: float = CONFIDENCE) -> int:
 
 def _z(confidence: float) -> float:
     """The normal quantile of a two-sided interval."""
+    from scipy import stats  # it takes a second
+
     return float(stats.norm.isf((1 - confidence) / 2))
 
 
@@ -137,6 +142,8 @@ def _draws(walks: int, resamples: int, seed: int) -> NDArray[np.int64]:
 
 
 def _widened(estimate: float, values: NDArray[np.float64], walks: int, *, confidence: float) -> Interval:
+    from scipy import stats  # it takes a second
+
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     wider = math.sqrt(walks / (walks - 1)) * float(stats.t.isf(tail, walks - 1)) / _z(confidence)

@@ -46,11 +46,11 @@ from server.releases.registry import Registry
 from server.releases.wearers import WearerVersion
 from shared import atomic
 from shared import bundle as bundles
+from shared.bundle import WEARER_ADAPTER
 from shared.calibration import Calibration
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError
 from shared.runtime import GuidanceModel, check_golden
-from shared.runtime.adapter import ADAPTER
 
 REPORT = "wearers.json"
 ROWS_LEAST = 40
@@ -289,9 +289,9 @@ def _bundle(bench: AdapterBench, weights: Mapping[str, Any]) -> Path:
     """The champion's bundle with the adapter in it. Raises: BundleError, OSError."""
     champion, folder = bench.champion, bench.work / "bundle"
     atomic.remove_tree(folder)
-    wearers.linked(champion.folder, folder, but=(bundles.MANIFEST_NAME, bundles.BLOCKS_NAME, ADAPTER))
-    write_adapter(weights, folder / ADAPTER)
-    version = wearers.version_name(champion.version, atomic.sha256_file(folder / ADAPTER))
+    wearers.linked(champion.folder, folder, but=(bundles.MANIFEST_NAME, bundles.BLOCKS_NAME, WEARER_ADAPTER))
+    write_adapter(weights, folder / WEARER_ADAPTER)
+    version = wearers.version_name(champion.version, atomic.sha256_file(folder / WEARER_ADAPTER))
     like = champion.model.manifest
     bundles.write_bundle(
         folder, replace(like, version=version, parent=champion.version, created_at_utc=bench.began_utc, evaluation={})

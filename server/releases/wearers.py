@@ -30,13 +30,13 @@ from server.database import store as tables
 from server.releases.registry import LINEAGE, WEARER, RegisteredModel, Registry
 from server.releases.rollout_rules import Grant
 from shared import atomic, bundle, strict
+from shared.bundle import WEARER_ADAPTER
 from shared.errors import MessageError, Refused
-from shared.runtime.adapter import ADAPTER
 
 logger = logging.getLogger(__name__)
 PREFIX = "wearer/"
 """Of the aliases."""
-PRIVATE = (ADAPTER, bundle.BLOCKS_NAME)
+PRIVATE = (WEARER_ADAPTER, bundle.BLOCKS_NAME)
 """Files of a bundle that its wearer's devices alone are sent, beside the manifest."""
 
 

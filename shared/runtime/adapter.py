@@ -14,9 +14,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from shared.bundle import WEARER_ADAPTER
 from shared.runtime.execution import Execution
 
-ADAPTER = "wearer_adapter.onnx"
 FEATURES, LOGITS = "image_features", "hazard_logits"
 ADAPTED_FEATURES, ADAPTED_LOGITS = "adapted_features", "adapted_logits"
 
@@ -34,15 +34,15 @@ class WearerAdapter:
         pairs: objects and sides of the model
         raises: ValueError where the graph is for another model; whatever onnxruntime raises
         """
-        if not (folder / ADAPTER).is_file():
+        if not (folder / WEARER_ADAPTER).is_file():
             return None
-        session = execution.session(folder / ADAPTER)
+        session = execution.session(folder / WEARER_ADAPTER)
         shapes = {item.name: item.shape for item in session.get_inputs()}
         outputs = [item.name for item in session.get_outputs()]
         if outputs != [ADAPTED_FEATURES, ADAPTED_LOGITS] or shapes.keys() != {FEATURES, LOGITS}:
-            raise ValueError(f"{ADAPTER} takes {sorted(shapes)} and gives {outputs}")
+            raise ValueError(f"{WEARER_ADAPTER} takes {sorted(shapes)} and gives {outputs}")
         if tuple(shapes[LOGITS][1:]) != pairs:
-            raise ValueError(f"{ADAPTER} is for {shapes[LOGITS][1:]} hazards, the model has {list(pairs)}")
+            raise ValueError(f"{WEARER_ADAPTER} is for {shapes[LOGITS][1:]} hazards, the model has {list(pairs)}")
         return cls(session)
 
     def __call__(

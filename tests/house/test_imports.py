@@ -170,3 +170,13 @@ def test_nothing_outside_the_packages_imports_onnxruntime() -> None:
     inside = set(python_files(*PYTHON))
     others = [path for path in text_files() if path not in inside and path.suffix not in (".md", ".toml", ".txt")]
     assert [path.name for path in others if re.search(r"import onnxruntime", path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("side", ["device", "server"])
+def test_a_command_line_loads_what_is_heavy_only_in_the_command_that_uses_it(side: str) -> None:
+    """Each of them would make every command, also --help, some seconds slower on a small board."""
+    heavy = ["torch", "transformers", "scipy", "datasets", "peft", "onnx", "fastapi", "matplotlib"]
+    heavy += ["onnxruntime"] if side == "server" else []  # 0.2 s, and most commands of a device look
+    code = f"import sys, {side}.commands.main; print(*(name for name in {heavy!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -13,7 +13,7 @@ from server.database import store as db
 from server.releases import wearers
 from server.releases.wearers import WearerVersion
 from shared import bundle
-from shared.runtime.adapter import ADAPTER
+from shared.bundle import WEARER_ADAPTER
 from tests.device.updates.house import DEVICE, SignedHouse
 from tests.shared.bundle.bundles import contents
 
@@ -36,7 +36,7 @@ def adapted(house: SignedHouse, place: Path, devices: tuple[str, ...] = (DEVICE,
     registry = house.server.registry
     champion, folder = registry.bundle_folder("m1"), place / "adapted"
     wearers.linked(champion, folder, but=(bundle.MANIFEST_NAME, bundle.BLOCKS_NAME))
-    (folder / ADAPTER).write_bytes(OWN)
+    (folder / WEARER_ADAPTER).write_bytes(OWN)
     version = wearers.version_name("m1", hashlib.sha256(OWN).hexdigest())
     bundle.write_bundle(folder, replace(bundle.read_manifest(champion), version=version, parent="m1"))
     whose = WearerVersion("anna", devices, "m1", 60, house.clock.utc_s(), 0.1, 0.02, 0.2, 60, 6)

@@ -23,9 +23,9 @@ from server.learn.settings import LearnSettings
 from server.learn.wearer_adapters import NOT_BETTER, OFFERED, TOO_FEW, WearerOutcome
 from server.releases.registry import Registry
 from shared import bundle
+from shared.bundle import WEARER_ADAPTER
 from shared.jpeg import encode_jpeg
 from shared.runtime import GuidanceModel
-from shared.runtime.adapter import ADAPTER
 
 SETTINGS = LearnSettings(threads=1)
 GATE = GateSettings(bootstrap=500)
@@ -127,7 +127,7 @@ def test_what_is_offered_is_the_champion_with_one_file_more_and_guides_different
     folder, champion = registry.bundle_folder(outcomes["anna"].version), registry.bundle_folder("m1")
     files = {entry.path: entry.sha256 for entry in bundle.verify(folder).files}
     theirs = {entry.path: entry.sha256 for entry in bundle.verify(champion).files}
-    assert files.keys() - theirs.keys() == {ADAPTER}
+    assert files.keys() - theirs.keys() == {WEARER_ADAPTER}
     assert {path for path in theirs if files[path] != theirs[path]} == {bundle.BLOCKS_NAME}
     street = np.full((48, 64, 3), COLOURS[CURB], np.uint8)
     before, after = (score_of(each, street) for each in (champion, folder))

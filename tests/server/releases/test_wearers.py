@@ -21,10 +21,10 @@ from server.releases.rollout_requests import RolloutRequest
 from server.releases.signing import Release
 from server.releases.wearers import WearerVersion
 from shared import assignment, bundle, messages
+from shared.bundle import WEARER_ADAPTER
 from shared.clock import ManualClock
 from shared.errors import Refused
 from shared.messages import Offer, Want
-from shared.runtime.adapter import ADAPTER
 from tests.shared.bundle.bundles import contents, make_bundle
 
 NOW_S = 1_795_200_000.0
@@ -58,7 +58,7 @@ class WearerServer:
         """Register the champion with an adapter. Returns its version."""
         folder = self.place / "made"
         wearers.linked(self.registry.bundle_folder(whose.of), folder, but=(bundle.MANIFEST_NAME, bundle.BLOCKS_NAME))
-        (folder / ADAPTER).write_bytes(adapter)
+        (folder / WEARER_ADAPTER).write_bytes(adapter)
         version = wearers.version_name(whose.of, hashlib.sha256(adapter).hexdigest())
         like = bundle.read_manifest(self.registry.bundle_folder(whose.of))
         bundle.write_bundle(folder, replace(like, version=version, parent=whose.of))
@@ -118,7 +118,7 @@ def test_what_is_signed_says_the_same_and_names_nobody(house: WearerServer) -> N
 def test_its_bytes_are_sent_to_the_wearers_devices_alone(house: WearerServer) -> None:
     version = house.adapt()
     folder = house.registry.bundle_folder(version)
-    for name in (ADAPTER, bundle.MANIFEST_NAME, bundle.BLOCKS_NAME):
+    for name in (WEARER_ADAPTER, bundle.MANIFEST_NAME, bundle.BLOCKS_NAME):
         data = (folder / name).read_bytes()
         assert house.sent("pi-anna", data) == [data]
         assert house.sent("pi-ben", data) == []

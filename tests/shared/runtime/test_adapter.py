@@ -16,9 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from exporters.onnx.wearer import write_adapter
 from shared import bundle
+from shared.bundle import WEARER_ADAPTER
 from shared.errors import BundleError
 from shared.runtime import GuidanceModel
-from shared.runtime.adapter import ADAPTER
 from shared.runtime.language import VISION
 from shared.runtime.look import LOOK
 from tests.shared.runtime import small_eyes
@@ -45,7 +45,7 @@ def adapted(starter_bundle: Path, tmp_path: Path) -> Callable[[Weights], Guidanc
     def made(weights: Weights) -> GuidanceModel:
         folder = tmp_path / "adapted"
         shutil.copytree(starter_bundle, folder)
-        write_adapter(weights, folder / ADAPTER)
+        write_adapter(weights, folder / WEARER_ADAPTER)
         bundle.write_bundle(folder, replace(bundle.read_manifest(starter_bundle), version="starter-w1"))
         return GuidanceModel.load(folder, threads=1, allow_demo=True)
 
@@ -86,7 +86,7 @@ def test_an_adapter_of_another_model_is_refused_with_the_bundle(
 def test_a_file_that_is_no_adapter_is_refused_with_the_bundle(starter_bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "broken"
     shutil.copytree(starter_bundle, folder)
-    (folder / ADAPTER).write_bytes(b"no graph")
+    (folder / WEARER_ADAPTER).write_bytes(b"no graph")
     bundle.write_bundle(folder, bundle.read_manifest(starter_bundle))
     with pytest.raises(BundleError, match="could not be loaded"):
         GuidanceModel.load(folder, threads=1, allow_demo=True)
@@ -148,7 +148,7 @@ def test_where_the_look_network_sees_for_both_each_look_goes_through_the_adapter
     folder = Path(shutil.copytree(plain, tmp_path / "adapted"))
     bias = nothing["bias"] + np.float32(5.0)
     up = np.random.default_rng(2).normal(size=nothing["up"].shape).astype(np.float32)
-    write_adapter({**nothing, "bias": bias, "up": up}, folder / ADAPTER)
+    write_adapter({**nothing, "bias": bias, "up": up}, folder / WEARER_ADAPTER)
     bundle.write_bundle(folder, bundle.read_manifest(plain))
     adapted = GuidanceModel.load(folder, threads=1, allow_demo=True)
     assert adapted.shows_tokens
@@ -164,7 +164,7 @@ def test_a_bundle_whose_looks_make_no_image_tokens_can_have_no_adapter(
 ) -> None:
     folder = eyes_and_words(starter_bundle, tmp_path / "apart", model, features=False)
     assert not GuidanceModel.load(folder, threads=1, allow_demo=True).shows_tokens
-    write_adapter(nothing, folder / ADAPTER)
+    write_adapter(nothing, folder / WEARER_ADAPTER)
     bundle.write_bundle(folder, bundle.read_manifest(folder))
     with pytest.raises(BundleError, match="needs image tokens"):
         GuidanceModel.load(folder, threads=1, allow_demo=True)
