@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from server.commands import rollout_result
 from server.commands.opening import opened, when
+from server.releases import days
 from server.releases.registry import Registry
+from server.releases.rollout_requests import ERROR_SHARE, MISSING_AFTER_S, RolloutRequest
 from server.releases.rollout_rules import Rollout, RolloutState, UpdateOutcome
-from server.releases.rollouts import ERROR_SHARE, MISSING_AFTER_S, RolloutProgress, RolloutRequest, Rollouts
+from server.releases.rollouts import RolloutProgress, Rollouts
 
 _HOUR_S = 3600.0
 
@@ -29,6 +32,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     status = actions.add_parser("status", help="how far each rollout has come, on which devices")
     status.add_argument("--json", action="store_true", help="print everything as JSON")
     status.set_defaults(run=_status)
+    rollout_result.add_parser(actions)
     advance = actions.add_parser("advance", help="to the next stage: 10 %% of all devices, then all")
     halt = actions.add_parser("halt", help="take it back: its devices are offered what they had before")
     finish = actions.add_parser("finish", help="make its version the champion")
@@ -63,6 +67,16 @@ def _add_start(start: argparse.ArgumentParser) -> None:
         help="a version on trial, for wearers who walk with a sighted companion; needs --device",
     )
     start.add_argument("--companion", default="", metavar="TEXT", help="with --supervised: who walks along")
+    start.add_argument(
+        "--days",
+        type=int,
+        default=0,
+        metavar="N",
+        help="A/B: its devices run it on N %% of their wearers' days, drawn by a hash, and the champion on the others",
+    )
+    start.add_argument(
+        "--day-begins", type=int, default=days.BEGINS_H, metavar="H", help=f"with --days: hour in UTC ({days.BEGINS_H})"
+    )
     hours = MISSING_AFTER_S / _HOUR_S
     start.add_argument(
         "--missing-after-h",
@@ -110,6 +124,8 @@ def _start(options: argparse.Namespace) -> int:
         options.supervised,
         options.companion,
         options.why,
+        options.days,
+        options.day_begins,
     )
     with _rollouts(options) as rollouts:
         rollout = rollouts.start(request)
@@ -180,6 +196,7 @@ def _supervision(rollout: Rollout) -> str:
 
 
 def _recipients(rollout: Rollout) -> str:
+    on_days = f"{rollout.days_percent} % of the wearer-days of " if rollout.days_percent else ""
     share = "every device" if rollout.percent == 100 else f"{rollout.percent} % of all devices"
     parts = [share if rollout.percent else "", ", ".join(rollout.devices)]
-    return " and ".join(filter(None, [*parts, f"the cohort {rollout.cohort}" if rollout.cohort else ""]))
+    return on_days + " and ".join(filter(None, [*parts, f"the cohort {rollout.cohort}" if rollout.cohort else ""]))

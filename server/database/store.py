@@ -284,6 +284,8 @@ rollouts = Table(
     Column("why", Text, nullable=False),
     Column("supervised", Boolean, nullable=False),  # its version is on trial
     Column("companion", Text, nullable=False),  # who walks along where it is supervised
+    Column("days_percent", Integer, nullable=False, default=0),  # of the wearer-days of its devices; 0 = every day
+    Column("day_begins_h", Integer, nullable=False, default=3),  # in UTC
 )
 
 rollout_devices = Table(

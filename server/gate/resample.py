@@ -92,6 +92,24 @@ def rate(counts: Sequence[int], minutes: Sequence[float], *, resamples: int, see
     return max(0.0, min(low, least)), max(high, most)
 
 
+def ratio_difference(
+    one: Sequence[tuple[float, float]], other: Sequence[tuple[float, float]], *, resamples: int, seed: int = 1
+) -> Interval:
+    """95 % interval of the ratio of sums of one group less that of the other; each entry a unit that is drawn whole.
+
+    one, other: (numerator, denominator) of each unit, at least two each, denominators not all 0
+    """
+    drawn, estimate = [], 0.0
+    for sign, units, offset in ((1, one, 0), (-1, other, 1)):
+        values = np.asarray(units, float)
+        sums = values[_draws(len(values), resamples, seed + offset)].sum(1)
+        whole = values.sum(0)
+        ratio = whole[0] / whole[1]
+        estimate += sign * ratio
+        drawn.append(sign * np.where(sums[:, 1] > 0, sums[:, 0] / np.maximum(sums[:, 1], 1e-12), ratio))
+    return _widened(float(estimate), drawn[0] + drawn[1], min(len(one), len(other)), confidence=CONFIDENCE)
+
+
 def cases_for(bound: float, *, confidence: float = CONFIDENCE) -> int:
     """How many cases without one error it takes before Wilson's interval of the error share ends at `bound`."""
     return math.ceil(_z(confidence) ** 2 * (1 - bound) / bound)

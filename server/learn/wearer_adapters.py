@@ -136,15 +136,25 @@ def gains(
     """Wearer → what an adapter of their own changes on their held-out moments, with its interval; changes nothing.
 
     Without those who have too few moments. An adapter that does no better while it is fitted is none: its gain is 0.
+    What a run judged already, of the same moments and champion, is taken from its report.
     raises: Transient where a night is running; ConfigError, BundleError, OSError
     """
     with tonight.single_flight(home):
         bench = _bench(home, settings, gate or GateSettings(), progress, SystemClock())
         if bench is None:
             return {}
-        found = {each.name: _fitted_and_judged(bench, each) for each in people(bench.view.rows) if not _too_few(each)}
+        before = _report(home)
+        found = {each.name: _gain(bench, each, before.get(each.name)) for each in people(bench.view.rows)}
         atomic.remove_tree(bench.work)
-    return {name: judged.gain for name, (judged, _) in found.items()}
+    return {name: gain for name, gain in found.items() if gain is not None}
+
+
+def _gain(bench: AdapterBench, wearer: Wearer, before: WearerOutcome | None) -> WearerGain | None:
+    if _too_few(wearer):
+        return None
+    if before is not None and before.gain is not None and before.key == _key(bench, wearer):
+        return before.gain
+    return _fitted_and_judged(bench, wearer)[0].gain
 
 
 def run(

@@ -13,6 +13,7 @@ no adapter.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -160,7 +161,7 @@ class ScoreAdapter(nn.Module):
 def _drawn(width: int, rank: int) -> Tensor:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        return torch.randn(width, rank) / width**0.5
+        return torch.randn(width, rank) / math.sqrt(width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,17 +299,20 @@ def _best(
     groups = [{"params": rest, "weight_decay": DECAY}, {"params": drawn, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=pace.rate)
     before = best = _evaluated(held, worth)
-    kept, chosen = copy.deepcopy(adapter.state_dict()), 0
+    none = kept = copy.deepcopy(adapter.state_dict())
+    chosen = 0
     for epoch in range(1, pace.epochs + 1):
         for part in _batches(teaching, others, np.random.default_rng([SEED, epoch])):
             optimiser.zero_grad()
             loss_of(part).backward()  # type: ignore[no-untyped-call]  # torch's own gap
             optimiser.step()
         loss = _evaluated(held, worth)
-        if loss < min(best, before * pace.needed):
+        if loss < best:
             best, kept, chosen = loss, copy.deepcopy(adapter.state_dict()), epoch
         elif epoch - chosen >= PATIENCE:
             break
+    if best > before * pace.needed:
+        best, kept, chosen = before, none, 0
     adapter.load_state_dict(kept)
     return FittedHalf(before, best, chosen)
 

@@ -323,8 +323,7 @@ class Registry:
         self.check_judged(version)
 
     def check_judged(self, version: str) -> None:
-        """Raises: Refused where a version is for the field and this server's gate did not promote it, or for one wearer
-        alone; BundleError."""
+        """Raises: Refused where it is one wearer's, or for the field and no gate here promoted it; BundleError."""
         model = self.get(version)
         if WEARER in model.evaluation:
             raise Refused(
@@ -347,7 +346,6 @@ class Registry:
 
     def point(self, name: str, version: str | None, why: str) -> None:
         """Give another name than champion and previous a version, None = take it away. No rule is asked."""
-        assert name not in (CHAMPION, PREVIOUS)
         with self.store.writing() as connection:
             self._point(connection, name, version, why)
 

@@ -11,7 +11,9 @@ Rules kept here:
 2. A rollout halts by itself once the devices that failed *or fell silent* are more than its share of those it covers.
    A model that takes a device down sends no report of that: silence counts.
 3. A champion that is promoted after a rollout began overtakes it.
-4. A model on trial goes to devices that are named one by one, whose wearers walk with a sighted companion (supervised).
+4. A/B: a rollout may cover its devices on some days of their wearers only (server.releases.days); on the others they
+   run what they would without it.
+5. A model on trial goes to devices that are named one by one, whose wearers walk with a sighted companion (supervised).
 
 The percentage takes the same devices first at every stage: `shared.assignment` draws them by a stable hash.
 """
@@ -24,6 +26,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from server.releases import days
+from server.releases.days import NO_DAY, Today
 from shared import assignment
 from shared.assignment import Assignment
 from shared.messages import Status
@@ -80,6 +84,17 @@ class Rollout:
     """Its version is on trial, and these wearers walk with a sighted companion."""
     companion: str = ""
     """Who walks along, as the admin said."""
+    days_percent: int = 0
+    """A/B: share of the wearer-days of its devices on which they run it; 0 = every day."""
+    day_begins_h: int = days.BEGINS_H
+    """In UTC, of A/B."""
+
+    def covers(self, device: str, today: Today) -> bool:
+        """Whether a device that it names runs it today."""
+        if not self.days_percent:
+            return True
+        day = days.day_of(today.now_utc, self.day_begins_h)
+        return days.runs(self.version, today.wearer_of(device), day, self.days_percent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +143,17 @@ class Grant:
 
 
 def grants(
-    champion: Champion | None, rollouts: Iterable[Rollout], cohorts: Mapping[str, Sequence[str]]
+    champion: Champion | None, rollouts: Iterable[Rollout], cohorts: Mapping[str, Sequence[str]], today: Today = NO_DAY
 ) -> tuple[Grant, ...]:
     """Who may run what now. One entry per version: of the champion and a rollout of it the champion counts, of two
-    rollouts the older."""
+    rollouts the older. today: the day of rollouts by wearer-day"""
     granted: dict[str, Grant] = {}
     if champion is not None:
         granted[champion.version] = Grant(champion.version, order(champion.since_utc), 100)
     for rollout in sorted(rollouts, key=lambda rollout: (rollout.started_utc, rollout.id)):
         if rollout.state == RolloutState.RUNNING and rollout.version not in granted:
-            devices = tuple(sorted({*rollout.devices, *cohorts.get(rollout.cohort, ())}))
+            named = sorted({*rollout.devices, *cohorts.get(rollout.cohort, ())})
+            devices = tuple(device for device in named if rollout.covers(device, today))
             granted[rollout.version] = Grant(
                 rollout.version, order(rollout.started_utc), rollout.percent, devices, rollout.supervised
             )
@@ -169,6 +185,8 @@ def outcome_now(
         outcome, reason = UpdateOutcome.WAITING, ""  # switched off since before the offer: it has not begun
     else:
         outcome, reason = _reported(status, rollout, now_utc - known.offered_utc)
+        if outcome is UpdateOutcome.MISSING and rollout.days_percent and seen_utc > known.offered_utc + days.DAY_S:
+            outcome, reason = UpdateOutcome.WAITING, ""  # heard of on days of the champion: it is not down
     return DeviceOutcome(known.device, known.offered_utc, outcome, reason)
 
 

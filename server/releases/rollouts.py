@@ -16,9 +16,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from server.database import store as db
+from server.releases import days, wearers
 from server.releases import rollout_rules as rules
-from server.releases import wearers
+from server.releases.days import Today
 from server.releases.registry import CHAMPION, Registry
+from server.releases.rollout_requests import RolloutRequest, check_days, check_supervision, more_wearers
 from server.releases.rollout_rules import (
     Champion,
     DeviceOutcome,
@@ -33,35 +35,10 @@ from shared.clock import Clock, SystemClock
 from shared.errors import MessageError, Refused
 from shared.messages import Status
 
-ERROR_SHARE = 0.1
 REFUSED = "refused"
 """A night's verdict on a model that no wearer should try, with a companion or without."""
-MISSING_AFTER_S = 72 * 3600.0  # a device that is worn twice a week has its chance
 _SEE = "See: waycue-server rollout status"
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutRequest:
-    """What a person asks for: a version, and who shall get it."""
-
-    version: str
-    percent: int = 0
-    devices: Sequence[str] = ()
-    cohort: str = ""
-    """"" = none"""
-    error_share: float = ERROR_SHARE
-    missing_after_s: float = MISSING_AFTER_S
-    supervised: bool = False
-    """The version is on trial, and the wearers of `devices` walk with a sighted companion."""
-    companion: str = ""
-    why: str = ""
-
-    def recipients(self) -> str:
-        """Who gets it, for the log."""
-        parts = [f"{self.percent} %"] if self.percent else []
-        parts += [", ".join(sorted(set(self.devices)))] if self.devices else []
-        return " and ".join([*parts, *([f"cohort {self.cohort}"] if self.cohort else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +65,8 @@ class Rollouts:
 
     def __init__(self, registry: Registry, *, clock: Clock | None = None) -> None:
         self._registry, self._store, self._clock = registry, registry.store, clock or SystemClock()
+        self._worn: tuple[str, Mapping[str, str]] = ("", {})
+        """The day, and who wears what on it: who is heard of during a day changes nothing of that day."""
 
     # --- what holds now ---
 
@@ -96,7 +75,7 @@ class Rollouts:
         with self._store.reading() as connection:
             champion = _champion(connection)
             running = [rollout for rollout in _rollouts(connection) if not rules.is_overtaken(rollout, champion)]
-            granted = rules.grants(champion, running, _cohorts(connection))
+            granted = rules.grants(champion, running, _cohorts(connection), self._today(connection, running))
             if champion is None:
                 return granted
             return (*granted, *wearers.grants(connection, champion.version, order=rules.order(champion.since_utc)))
@@ -106,12 +85,29 @@ class Rollouts:
         with self._store.reading() as connection:
             return tuple(_progress(connection, rollout) for rollout in reversed(_rollouts(connection)))
 
+    def by_days(self, version: str | None = None) -> tuple[Rollout, frozenset[str]]:
+        """The newest rollout by wearer-day, or that of a version, and the devices that it names. Raises: Refused."""
+        with self._store.reading() as connection:
+            found = [r for r in _rollouts(connection) if r.days_percent and version in (None, r.version)]
+            if not found:
+                hint = "Begin one with: waycue-server rollout start VERSION --device NAME --days 50"
+                raise Refused(f"Nothing{f' of {version}' if version else ''} was tried by wearer-day.", hint=hint)
+            return found[-1], frozenset({*found[-1].devices, *_cohorts(connection).get(found[-1].cohort, ())})
+
     def log(self) -> tuple[RolloutChange, ...]:
         """Every change, oldest first."""
         log, t = db.rollout_log, db.rollouts
         with self._store.reading() as connection:
             query = select(log.c.at, t.c.version, log.c.what, log.c.why).join(t, t.c.id == log.c.rollout)
             return tuple(RolloutChange(*row) for row in connection.execute(query.order_by(log.c.id)))
+
+    def _today(self, connection: Connection, running: Sequence[Rollout]) -> Today:
+        now_utc = self._clock.utc_s()
+        begins = {rollout.day_begins_h for rollout in running if rollout.days_percent}
+        key = " ".join(days.day_of(now_utc, hour) for hour in sorted(begins))
+        if begins and key != self._worn[0]:
+            self._worn = key, _worn_by(connection)
+        return Today(now_utc, self._worn[1])
 
     # --- by hand ---
 
@@ -139,9 +135,10 @@ class Rollouts:
         """Whether the version may go to these devices. Raises: Refused."""
         version = request.version
         manifest = bundle.verify(self._registry.bundle_folder(version))
+        check_days(request)
         if not 0 <= request.percent <= 100 or not (request.percent or request.devices or request.cohort):
             raise Refused("Nobody is named to get it.", hint="Use --device, --cohort, --percent or --all.")
-        _check_supervision(request, on_trial=manifest.intended_use == bundle.TRIAL)
+        check_supervision(request, on_trial=manifest.intended_use == bundle.TRIAL)
         if not request.supervised:
             self._registry.check_judged(version)
         elif self._registry.get(version).evaluation.get("outcome") == REFUSED:
@@ -159,11 +156,16 @@ class Rollouts:
         """
         with self._store.writing() as connection:
             rollout = _running(connection, version)
+            if rollout.days_percent:
+                raise Refused(
+                    f"{rollout.version} is tried by wearer-day: another share would mix what is compared.",
+                    hint="See: waycue-server rollout result. Then: rollout finish, or rollout halt.",
+                )
             if rollout.supervised:
                 raise Refused(
                     f"{rollout.version} is on trial: it goes to wearers who were named with their companion, and to no "
                     "share of the others.",
-                    hint=_more_wearers(rollout.version),
+                    hint=more_wearers(rollout.version),
                 )
             counts = rules.count(_outcomes(connection, rollout.id))
             next_percent = rules.next_percent(rollout) if percent is None else percent
@@ -206,7 +208,8 @@ class Rollouts:
         with self._store.reading() as connection:
             champion = _champion(connection)
             running = [rollout for rollout in _rollouts(connection) if rollout.state == RolloutState.RUNNING]
-            granted = rules.grants(champion, running, _cohorts(connection)) if running else ()
+            today = self._today(connection, running)
+            granted = rules.grants(champion, running, _cohorts(connection), today) if running else ()
         if not running:
             return ()
         covered: defaultdict[str | None, list[str]] = defaultdict(list)
@@ -241,27 +244,6 @@ class Rollouts:
                     logger.warning("%s on %s: %s (%s)", rollout.version, device, outcome.outcome, outcome.reason)
 
 
-def _check_supervision(request: RolloutRequest, *, on_trial: bool) -> None:
-    """A version on trial goes to named devices with a companion, and only such a version does. Raises: Refused."""
-    version = request.version
-    if not request.supervised:
-        if on_trial:
-            raise Refused(
-                f"{version} is on trial: it has not shown on held-out walks that it may guide on its own.",
-                hint=f"Why: waycue-server gate --explain {version}. {_more_wearers(version)}",
-            )
-        return
-    if not on_trial:
-        raise Refused(f"{version} is not on trial: --supervised is for versions that are.", hint="Leave it out.")
-    if not request.devices or request.percent or request.cohort:
-        raise Refused(
-            f"{version} is on trial: each wearer who tries it is named, not a cohort or a share of all.",
-            hint=_more_wearers(version),
-        )
-    if not request.companion:
-        raise Refused(f"Nobody is named who walks along with {version}.", hint='Add: --companion "WHO"')
-
-
 def _check_free(connection: Connection, request: RolloutRequest) -> None:
     """Raises: Refused where the version is out already, or its cohort has no devices."""
     version, champion = request.version, _champion(connection)
@@ -271,13 +253,6 @@ def _check_free(connection: Connection, request: RolloutRequest) -> None:
         raise Refused(f"A rollout of {version} is running.", hint="Use: waycue-server rollout advance")
     if request.cohort and not _cohorts(connection).get(request.cohort):
         raise Refused(f"No device belongs to the cohort {request.cohort!r}.", hint="See: waycue-server devices list")
-
-
-def _more_wearers(version: str) -> str:
-    return (
-        "Name the wearers who walk with a sighted companion: waycue-server rollout start "
-        f'{version} --device NAME --supervised --companion "WHO".'
-    )
 
 
 # --- rows ---
@@ -347,6 +322,13 @@ def _cohorts(connection: Connection) -> Mapping[str, list[str]]:
     for row in connection.execute(select(t.c.cohort, t.c.device).where(t.c.revoked_at.is_(None), t.c.cohort != "")):
         cohorts[row.cohort].append(row.device)
     return cohorts
+
+
+def _worn_by(connection: Connection) -> dict[str, str]:
+    """Device → the wearer of its newest moment."""
+    t = db.samples
+    newest = select(t.c.device, t.c.body, func.max(t.c.captured_at)).group_by(t.c.device)  # SQLite: the row of the max
+    return {row.device: str(row.body.get("speaker_id", "")) for row in connection.execute(newest)}
 
 
 def _progress(connection: Connection, rollout: Rollout) -> RolloutProgress:

@@ -16,7 +16,9 @@ Rules kept here:
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ from shared import atomic, bundle, strict
 from shared.errors import MessageError, Refused
 from shared.runtime.adapter import ADAPTER
 
+logger = logging.getLogger(__name__)
 PREFIX = "wearer/"
 """Of the aliases."""
 PRIVATE = (ADAPTER, bundle.BLOCKS_NAME)
@@ -79,7 +82,17 @@ def given(connection: Connection) -> dict[str, WearerVersion]:
     aliases, models = tables.aliases, tables.models
     query = select(models.c.version, models.c.evaluation).join(aliases, aliases.c.version == models.c.version)
     rows = connection.execute(query.where(aliases.c.name.startswith(PREFIX, autoescape=True)))
-    return {row.version: strict.read(WearerVersion, row.evaluation[WEARER]) for row in rows}
+    found = {row.version: _read(row.version, row.evaluation.get(WEARER)) for row in rows}
+    return {version: whose for version, whose in found.items() if whose is not None}
+
+
+def _read(version: str, value: Any) -> WearerVersion | None:
+    """One that cannot be read is granted to nobody."""
+    try:
+        return strict.read(WearerVersion, value)
+    except MessageError as error:
+        logger.error("Whose version %s is cannot be read: %s", version, error)
+        return None
 
 
 def grants(connection: Connection, champion: str | None, *, order: int) -> Iterator[Grant]:
@@ -138,7 +151,10 @@ def linked(source: Path, target: Path, *, but: tuple[str, ...] = ()) -> None:
         try:
             os.link(path, target / name)
         except OSError:
-            atomic.write_bytes(target / name, path.read_bytes())
+            with open(path, "rb") as file, atomic.writing(target / name) as copy:
+                shutil.copyfileobj(file, copy)
+    for folder in [target, *(path for path in target.iterdir() if path.is_dir())]:
+        atomic.fsync_dir(folder)
 
 
 # --- taking it away ---
@@ -162,7 +178,10 @@ def sweep(registry: Registry) -> tuple[str, ...]:
     with registry.store.reading() as connection:
         due = [whose.name for whose in given(connection).values() if _is_erased(connection, whose)]
     for name in due:
-        withdraw(registry, name, "moments of this wearer were erased")
+        try:
+            withdraw(registry, name, "moments of this wearer were erased")
+        except OSError as error:  # it is granted to nobody any more; `tidy` deletes it
+            logger.error("The adapter of a wearer could not be deleted: %s", error)
     return tuple(due)
 
 
@@ -178,20 +197,13 @@ def tidy(registry: Registry) -> None:
     """Delete versions of wearers that nobody has: of a cut-off run, or of a champion before. Raises: OSError."""
     champion = registry.champion()
     for model in registry.list():
-        whose = _readable(model)
+        whose = _read(model.version, model.evaluation[WEARER]) if WEARER in model.evaluation else None
         if whose is None:
             continue
         if registry.alias(PREFIX + whose.name) != model.version:
             _delete(registry, model.version)
         elif whose.of != champion:
             withdraw(registry, whose.name, f"{whose.of} is not the champion any more")
-
-
-def _readable(model: RegisteredModel) -> WearerVersion | None:
-    try:
-        return of(model)
-    except MessageError:
-        return None
 
 
 def _delete(registry: Registry, version: str) -> None:

@@ -23,7 +23,7 @@ from device.health import status
 from device.identity import identity
 from device.updates.model_source import TRIAL, put_in_use
 from device.updates.slots import current_slot
-from server.releases.rollouts import RolloutRequest
+from server.releases.rollout_requests import RolloutRequest
 from shared import bundle
 from shared.clock import SystemClock
 from shared.errors import BundleError

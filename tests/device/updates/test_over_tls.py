@@ -19,7 +19,7 @@ from device.updates.updater import Updater, UpdaterPorts
 from server.broker.link import BrokerSession, Ports, ServerLink
 from server.releases.offers import Offers
 from server.releases.registry import Registry
-from server.releases.rollouts import RolloutRequest
+from server.releases.rollout_requests import RolloutRequest
 from server.releases.signing import Release
 from shared import bundle
 from shared.clock import SystemClock

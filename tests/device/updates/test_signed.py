@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from device.updates.state_file import load_state
-from server.releases.rollouts import RolloutRequest
+from server.releases.rollout_requests import RolloutRequest
 from shared import bundle, messages
 from shared.clock import ManualClock
 from shared.floor import ClockFloor

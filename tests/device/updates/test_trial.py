@@ -11,8 +11,8 @@ import pytest
 
 from device.updates.state_file import load_denied
 from device.updates.tuf_client import Trust
+from server.releases.rollout_requests import RolloutRequest
 from server.releases.rollout_rules import Grant
-from server.releases.rollouts import RolloutRequest
 from server.releases.signing import ReleaseTarget
 from shared import bundle
 from shared.errors import Refused, Transient

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from server.commands import adapters
+from server.config import ServerConfig
 from server.dataset import sample_row
 from server.dataset.sample_row import SampleRow
 from server.gate.settings import GateSettings
@@ -156,6 +158,20 @@ def test_nobody_is_fitted_again_of_whom_nothing_is_new(home: Path, outcomes: dic
     again = list[str]()
     assert wearer_adapters.run(home, settings=SETTINGS, gate=GATE, progress=again.append) == outcomes
     assert not any("fitting" in line for line in again)
+
+
+def test_the_night_fits_them_where_the_setting_says_so_and_else_only_clears_up(
+    home: Path, outcomes: dict[str, WearerOutcome], registry: Registry
+) -> None:
+    on = ServerConfig(learn=replace(SETTINGS, adapters=True))
+    told = adapters.after_night(home, on, json=True)["wearers"]
+    assert {name: entry["outcome"] for name, entry in told.items()} == {
+        "anna": OFFERED,
+        "ben": NOT_BETTER,
+        "cleo": TOO_FEW,
+    }
+    assert adapters.after_night(home, ServerConfig(learn=SETTINGS), json=True) == {}
+    assert registry.alias("wearer/anna") == outcomes["anna"].version
 
 
 def test_a_trial_for_the_report_gives_the_same_gains_and_changes_nothing(

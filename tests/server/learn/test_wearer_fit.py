@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,17 @@ def looked(count: int, *, seed: int = 1, told: bool = True) -> LookedMoments:
 def row(n: int, **changes: Any) -> SampleRow:
     """A confirmed moment, n seconds into the dataset."""
     given: dict[str, Any] = {
-        "row_id": f"s{n}#2", "sample_id": f"s{n}", "frame_path": f"frames/{n}.jpg", "audio_path": "", "instruction": "",
-        "timestamp": float(n), "device": "pi-1", "walk_id": "w-1", "ground_truth": SENTENCES[0], "reviewed": True,
-    }  # fmt: skip
+        "row_id": f"s{n}#2",
+        "sample_id": f"s{n}",
+        "frame_path": f"frames/{n}.jpg",
+        "audio_path": "",
+        "instruction": "",
+        "timestamp": float(n),
+        "device": "pi-1",
+        "walk_id": "w-1",
+        "ground_truth": SENTENCES[0],
+        "reviewed": True,
+    }
     return SampleRow(**{**given, **changes})
 
 
@@ -78,6 +87,11 @@ def test_words_of_a_decoder_that_knew_nothing_become_more_probable_through_the_t
     assert fitted.words.epoch > 0
     assert fitted.words.loss < fitted.words.loss_before
     assert all(torch.equal(value, before[name]) for name, value in of.model.state_dict().items())
+    strict = replace(PLAN, words=replace(PLAN.words, epochs=2, needed=0.0))
+    hardly = fit(own, own.some([]), strict, words=DecoderWords(Guide(of), of.answer_ids))
+    assert hardly.words is not None
+    assert hardly.words.epoch == 0, "a little better is not enough where more was asked for"
+    assert not hardly.weights["up"].any()
 
 
 def test_the_graph_computes_what_was_fitted(tmp_path: Path) -> None:
@@ -123,8 +137,10 @@ def test_a_moment_is_of_who_it_names_and_a_device_of_the_wearer_of_its_newest_mo
     ]
     found = {each.name: each for each in wearer_adapters.people(rows)}
     assert {name: each.devices for name, each in found.items()} == {
-        "anna": ("pi-2",), "ben": ("pi-1",), "pi-3": ("pi-3",),
-    }  # fmt: skip
+        "anna": ("pi-2",),
+        "ben": ("pi-1",),
+        "pi-3": ("pi-3",),
+    }
     assert [len(found["anna"].teaching), len(found["anna"].held)] == [2, 1]
 
 

@@ -15,6 +15,7 @@ from server.commands.main import main
 from server.database import store as db
 from server.releases.offers import Offers
 from server.releases.registry import Registry
+from server.releases.rollout_requests import RolloutRequest
 from server.releases.rollout_rules import (
     Champion,
     DeviceOutcome,
@@ -29,7 +30,7 @@ from server.releases.rollout_rules import (
     outcome_now,
     version_for,
 )
-from server.releases.rollouts import RolloutRequest, Rollouts
+from server.releases.rollouts import Rollouts
 from server.releases.signing import Release
 from shared import messages
 from shared.clock import ManualClock

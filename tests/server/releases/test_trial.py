@@ -14,7 +14,8 @@ from server.commands.main import main
 from server.database import store as db
 from server.releases.offers import Offers
 from server.releases.registry import ON_TRIAL, REGISTERED, Registry
-from server.releases.rollouts import RolloutRequest, Rollouts
+from server.releases.rollout_requests import RolloutRequest
+from server.releases.rollouts import Rollouts
 from server.releases.signing import Release
 from shared import assignment, bundle, messages
 from shared.clock import ManualClock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from server.maintenance import check as upkeep
 from server.releases import wearers
 from server.releases.offers import Offers
 from server.releases.registry import CHAMPION, Registry
-from server.releases.rollouts import RolloutRequest
+from server.releases.rollout_requests import RolloutRequest
 from server.releases.signing import Release
 from server.releases.wearers import WearerVersion
 from shared import assignment, bundle, messages
@@ -40,6 +41,11 @@ class WearerServer:
         self.registry = Registry(self.home, clock=self.clock)
         self.release = Release.make(self.home, clock=self.clock)
         self.offers = Offers(self.registry, clock=self.clock, release=self.release)
+        if self.registry.champion() is None:
+            self._begin(place)
+        self.clock.sleep(1)
+
+    def _begin(self, place: Path) -> None:
         for number in (1, 2):
             make_bundle(place / f"m{number}", f"m{number}", contents({"a.onnx": 500}, seed=number))
             self.registry.add(place / f"m{number}")
@@ -47,7 +53,6 @@ class WearerServer:
         with self.registry.store.writing() as connection:
             row = {"seen_at": NOW_S, "online": True, "status": {}}
             connection.execute(db.devices.insert(), [{"device": device, **row} for device in FLEET])
-        self.clock.sleep(1)
 
     def adapt(self, whose: WearerVersion = ANNA, *, adapter: bytes = b"anna's own") -> str:
         """Register the champion with an adapter. Returns its version."""
@@ -78,8 +83,17 @@ class WearerServer:
             connection.execute(db.erasures.insert().values(row))
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once: each test has a copy."""
+    place = tmp_path_factory.mktemp("begun")
+    WearerServer(place).registry.close()
+    return place
+
+
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[WearerServer]:
+def house(begun: Path, tmp_path: Path) -> Iterator[WearerServer]:
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     house = WearerServer(tmp_path)
     yield house
     house.registry.close()
@@ -184,6 +198,17 @@ def test_an_adapter_of_a_champion_before_is_deleted_by_the_night(house: WearerSe
     wearers.tidy(house.registry)
     assert version not in {model.version for model in house.registry.list()}
     assert house.registry.alias("wearer/anna") is None
+
+
+def test_an_entry_that_cannot_be_read_is_granted_to_nobody_and_stops_no_other_offer(
+    house: WearerServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    version = house.adapt()
+    with house.registry.store.writing() as connection:
+        where = db.models.c.version == version
+        connection.execute(db.models.update().where(where).values(evaluation={"wearer": {"name": "anna"}}))
+    assert house.offered() == {"pi-anna": "m1", "pi-ben": "m1"}
+    assert "cannot be read" in caplog.text
 
 
 def test_a_server_with_adapters_is_found_whole(house: WearerServer) -> None:
