@@ -10,10 +10,8 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from server import config as settings
-from server.commands import suggesting
 from server.commands.opening import add_json, drawn, opened, print_json
 from server.database.store import Store
 from server.dataset import pictures
@@ -25,12 +23,11 @@ from server.review.proposals import Opinion
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError, DatasetError
 
+CHAMPION = "champion"
 KEPT_EVERY = 16
 """Pictures: some seconds of work."""
 Advise = Callable[[SampleRow], Opinion]
 """Raises: DatasetError where the picture cannot be read."""
-Asked = tuple[str, dict[str, object], Advise]
-"""Who looks: its name, what is said of it in JSON, and its look at one moment."""
 
 
 @dataclass(slots=True)
@@ -57,80 +54,67 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     asked.add_argument(
         "--shadow",
         metavar="VERSION",
-        help="ask a version of `models list` instead, as a device would run it: where it contradicts what was said, "
+        help="ask a version of `models list`, or the champion, instead, as a device would run it: where it contradicts what was said, "
         "the moment comes earlier",
     )
     asked.add_argument(
         "--teacher",
         metavar="NAME",
         help='"packaged", a detector or depth model by its name on the hub, or a folder; several with commas '
-        '(learn.teacher); "champion" alone: the model in use looks again',
+        "(learn.teacher)",
     )
     add_json(parser, "what was done")
     parser.set_defaults(run=_propose)
 
 
 def _propose(options: argparse.Namespace) -> int:
+    config = settings.load(options.home)
+    if options.shadow is not None:
+        return _shadow(options, config.learn.threads)
+    from server.eyes.teachers import open_teachers  # torch takes seconds to import
+
+    faculty = open_teachers(options.teacher or config.learn.teacher, options.home)
+    stated = {teacher.name: teacher.licence for teacher in faculty.teachers}
+    for name, licence in stated.items():
+        print(f"Teacher {name}: {terms(licence)}.", file=sys.stderr)
     with opened(options.home) as (store, dataset):
-        name, about, advise = _asked(options, store, dataset)
-        rows = proposals.waiting(store, name)
-        counts = propose(store, dataset, rows, advise, clock=SystemClock(), progress=drawn(len(rows), sys.stderr))
-    if options.json:
+
+        def advise(row: SampleRow) -> Opinion:
+            image = pictures.read(dataset.folder / row.frame_path, of=f" of {row.sample_id}")
+            said = faculty.advise(image)
+            return Opinion(faculty.name, said.wording, said.score, said.hazards, faculty.objects)
+
+        counts = _asked(store, dataset, faculty.name, advise)
+    return _tell(counts, {"teachers": stated}, json=options.json)
+
+
+def _shadow(options: argparse.Namespace, threads: int) -> int:
+    """Raises: Refused where there is no such version, BundleError."""
+    from server.learn.shadow import Shadow
+    from server.releases.registry import Registry
+
+    with opened(options.home) as (store, dataset):
+        registry = Registry(options.home, store=store)
+        version = registry.champion() if options.shadow == CHAMPION else options.shadow
+        if not version:
+            raise ConfigError("The server has no champion to ask.", hint="Add one: waycue-server models add starter")
+        folder = registry.bundle_folder(version)
+        shadow = Shadow(folder, dataset.folder, threads=threads)
+        counts = _asked(store, dataset, shadow.name, shadow.advise)
+    return _tell(counts, {"shadow": options.shadow}, json=options.json)
+
+
+def _asked(store: Store, dataset: Dataset, name: str, advise: Advise) -> ProposalCounts:
+    rows = proposals.waiting(store, name)
+    return propose(store, dataset, rows, advise, clock=SystemClock(), progress=drawn(len(rows), sys.stderr))
+
+
+def _tell(counts: ProposalCounts, about: dict[str, object], *, json: bool) -> int:
+    if json:
         print_json({**about, **asdict(counts)})
     else:
         print("\n".join(_report(counts)))
     return 0
-
-
-def _asked(options: argparse.Namespace, store: Store, dataset: Dataset) -> Asked:
-    """Raises: ConfigError, Refused, BundleError, OSError."""
-    config = settings.load(options.home)
-    names = options.teacher or config.learn.teacher
-    if options.shadow is not None:
-        return _shadow(options, store, dataset, config.learn.threads)
-    if names.strip() == suggesting.CHAMPION:
-        return _champion(options.home, dataset)
-    return _teachers(names, options.home, dataset)
-
-
-def _shadow(options: argparse.Namespace, store: Store, dataset: Dataset, threads: int) -> Asked:
-    """A version in the shadow. Raises: Refused where there is no such version, BundleError."""
-    from server.learn.shadow import Shadow
-    from server.releases.registry import Registry
-
-    folder = Registry(options.home, store=store).bundle_folder(options.shadow)
-    shadow = Shadow(folder, dataset.folder, threads=threads)
-    return shadow.name, {"shadow": options.shadow}, shadow.advise
-
-
-def _champion(home: Path, dataset: Dataset) -> Asked:
-    """The model in use. Raises: ConfigError where there is none, BundleError."""
-    from server.review import rerun
-
-    model = suggesting.opened(home, suggesting.CHAMPION).model
-    if model is None:
-        raise ConfigError("The server has no champion to ask.", hint="Add one: waycue-server models add starter")
-
-    def advise(row: SampleRow) -> Opinion:
-        return rerun.opinion(model, pictures.read(dataset.folder / row.frame_path, of=f" of {row.sample_id}"))
-
-    return model.manifest.version, {"teachers": {}}, advise
-
-
-def _teachers(names: str, home: Path, dataset: Dataset) -> Asked:
-    """Larger networks, with their licences. Raises: ConfigError, BundleError, OSError."""
-    from server.eyes.teachers import open_teachers  # torch takes seconds to import
-
-    faculty = open_teachers(names, home)
-    stated = {teacher.name: teacher.licence for teacher in faculty.teachers}
-    for name, licence in stated.items():
-        print(f"Teacher {name}: {terms(licence)}.", file=sys.stderr)
-
-    def advise(row: SampleRow) -> Opinion:
-        said = faculty.advise(pictures.read(dataset.folder / row.frame_path, of=f" of {row.sample_id}"))
-        return Opinion(faculty.name, said.wording, said.score, said.hazards, faculty.objects)
-
-    return faculty.name, {"teachers": stated}, advise
 
 
 def terms(licence: str) -> str:

@@ -182,7 +182,7 @@ def test_at_the_terminal_t_takes_it(house: House) -> None:
 
 def test_without_a_champion_it_says_what_to_do(house: House) -> None:
     server(house.home, "init")
-    none = server(house.home, "samples", "propose", "--teacher", "champion")
+    none = server(house.home, "samples", "propose", "--shadow", "champion")
     assert (none.returncode, "models add starter" in none.stderr) == (2, True)
 
 
@@ -191,11 +191,11 @@ def test_the_champion_looks_again_and_what_it_contradicts_moves_up(starter_home:
     with closing(House(tmp_path / "home")) as house:
         for n, said in enumerate(("Stop, stairs down ahead.", "")):
             house.send(moment(n, seed=0, raw_output=said, spoken=said))
-        command = ("samples", "propose", "--teacher", "champion", "--json")
+        command = ("samples", "propose", "--shadow", "champion", "--json")
         assert json.loads(server(house.home, *command).stdout)["looked"] == 2
         rows = [newest(house, ID.format(n)) for n in range(2)]
         [bundle] = (house.home / "models").glob("*/bundle")
-        assert [row.teacher for row in rows] == [bundle.parent.name] * 2
+        assert [row.teacher for row in rows] == [f"shadow {bundle.parent.name}"] * 2
         assert {row.teacher_wording for row in rows} == {rows[0].teacher_wording}, "the same picture twice"
         assert rows[0].teacher_disagreement > 0.5, "no stairs are there, which it was taught to see"
         assert rows[1].teacher_disagreement < rows[0].teacher_disagreement

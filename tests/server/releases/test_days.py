@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.database import store as db
@@ -144,6 +144,7 @@ def test_its_share_is_not_changed_on_the_way(house: RolloutServer) -> None:
         house.rollouts.advance(percent=100, force=True)
 
 
+@settings(max_examples=20)
 @given(st.text(max_size=20), st.integers(1, 99))
 def test_over_many_days_the_share_is_as_it_was_asked_for(wearer: str, percent: int) -> None:
     drawn = [days.runs("m2", wearer, f"day-{n}", percent) for n in range(400)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from shared.runtime.look import LOOK
 from tests.shared.runtime import small_eyes
 
 Weights = dict[str, NDArray[np.float32]]
+Shapes = Mapping[str, tuple[int, ...]]
 PICTURE = np.random.default_rng(3).integers(0, 256, (96, 128, 3), np.uint8)
 
 
@@ -125,19 +126,16 @@ def eyes_and_words(starter_bundle: Path, folder: Path, model: GuidanceModel, *, 
 
 
 def save(
-    nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[int, ...]],
-    outputs: dict[str, tuple[int, ...]],
-    held: dict[str, NDArray[Any]],
-    file: Path,
+    nodes: list[onnx.NodeProto], inputs: Shapes, outputs: Shapes, held: Mapping[str, NDArray[Any]], file: Path
 ) -> None:
-    values = [
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in some.items()]
-        for some in (inputs, outputs)
-    ]
+    """Write a graph; held: its constants."""
     weights = [numpy_helper.from_array(value, name) for name, value in held.items()]
-    graph = helper.make_graph(nodes, "g", *values, weights)
+    graph = helper.make_graph(nodes, "g", floats(inputs), floats(outputs), weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(file))
+
+
+def floats(shapes: Shapes) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
 
 
 def test_where_the_look_network_sees_for_both_each_look_goes_through_the_adapter(
