@@ -27,9 +27,9 @@ def labels(truths: Mapping[str, str], bad: Bad, *, seed: int) -> dict[str, str]:
 
     truths: moment → what is right of it
     """
+    named = sorted({thing(text) for text in truths.values()} - {""})
     match bad:
         case "shuffled":
-            named = sorted({name for text in truths.values() if (name := thing(text))})
             by = 1 + seed % max(1, len(named) - 1)
             other = dict(zip(named, [*named[by:], *named[:by]], strict=True))
             return {name: _renamed(text, other) for name, text in truths.items()}
@@ -38,8 +38,7 @@ def labels(truths: Mapping[str, str], bad: Bad, *, seed: int) -> dict[str, str]:
         case "silenced":
             return dict.fromkeys(truths, "")
         case _:
-            things = sorted({name for text in truths.values() if (name := thing(text))})
-            return {name: _with_slips(name, text, things) for name, text in truths.items()}
+            return {name: _with_slips(name, text, named) for name, text in truths.items()}
 
 
 def _renamed(truth: str, other: Mapping[str, str]) -> str:
@@ -51,15 +50,15 @@ def _with_slips(name: str, truth: str, things: Sequence[str]) -> str:
     share, kind, which = _lots(name)
     if share >= SLIPS:
         return truth
-    slots = vocabulary.parse(truth) if truth else None
-    if slots is None or not slots.object:
-        return vocabulary.instruct(things[which % len(things)], "ahead") if things else truth
-    others = [other for other in things if other != slots.object]
+    own = thing(truth)
+    others = [other for other in things if other != own]
+    if not own:
+        return vocabulary.instruct(others[which % len(others)], "ahead") if others else truth
     if kind == 0 and other_side(truth) != truth:
         return other_side(truth)
     if kind == 1 or not others:
         return ""
-    return vocabulary.instruct(others[which % len(others)], slots.side)
+    return _renamed(truth, {own: others[which % len(others)]})
 
 
 def _lots(name: str) -> tuple[float, int, int]:

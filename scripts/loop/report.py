@@ -57,22 +57,27 @@ def assemble(done: Progress, nights: int) -> dict[str, Any]:
 
 def missed(whole: Mapping[str, Any]) -> list[str]:
     """The bars that are not met, in words; a loop that is not at its end yet has missed none of those at its end."""
-    said = [
-        f"night {night['night']}: golden recall {night['recall_tier1']}, {night['champion_bound']} is the least"
-        for night in whole["nights"]
-        if night["recall_tier1"] is None or night["recall_tier1"] < night["champion_bound"]
-    ]
-    said += [
-        f"night {night['night']}: its labels were bad on purpose, and its model is {night['decision']}, not {REFUSED}"
-        for night in whole["nights"]
-        if night["planted_bad"] and night["decision"] != REFUSED
-    ]
+    said = _missed_by_night(whole["nights"])
     if len(whole["nights"]) < whole["of_nights"]:
         return said
     if whole["queue_gain"] is None or whole["queue_gain"] < QUEUE_GAIN:
         said.append(f"queue: {whole['queue_gain']} times as many mistakes as at random, {QUEUE_GAIN:g} is the least")
     if not whole["audit"].get("holds"):
         said.append("audit: what it says of the accuracy does not agree with the truth")
+    return said
+
+
+def _missed_by_night(nights: Sequence[Mapping[str, Any]]) -> list[str]:
+    said = [
+        f"night {night['night']}: golden recall {night['recall_tier1']}, {night['champion_bound']} is the least"
+        for night in nights
+        if night["recall_tier1"] is None or night["recall_tier1"] < night["champion_bound"]
+    ]
+    said += [
+        f"night {night['night']}: its labels were bad on purpose, and its model is {night['decision']}, not {REFUSED}"
+        for night in nights
+        if night["planted_bad"] and night["decision"] != REFUSED
+    ]
     return said
 
 

@@ -132,11 +132,14 @@ def outcome(row: SampleRow) -> str:
     return f"✓ Saved: {row.ground_truth or 'nothing should be said'} {right}"
 
 
+def _proposed(row: SampleRow) -> str:
+    if not decisions.not_understood(row):
+        return shown(decisions.proposal(row))
+    return "(not understood: listen and type it)" if row.correction_id else "(none: type what is right)"
+
+
 def describe_moment(row: SampleRow, dataset: Dataset) -> str:
     """A moment as text."""
-    proposed = shown(decisions.proposal(row))
-    if decisions.not_understood(row):
-        proposed = "(not understood: listen and type it)" if row.correction_id else "(none: type what is right)"
     fields = {
         "Picture": dataset.folder / row.frame_path,
         "Sound": dataset.folder / row.audio_path,
@@ -146,7 +149,7 @@ def describe_moment(row: SampleRow, dataset: Dataset) -> str:
         "SPOKEN": row.spoken if row.spoken != row.raw_output else "",
         "DOUBTED": row.doubt if row.doubted else "",
         "RAW OUTPUT": shown(row.raw_output),
-        "CORRECTION": proposed,
+        "CORRECTION": _proposed(row),
         "  proposed by": decisions.suggested_by(row),
         "TEACHER": row.teacher and f"{shown(row.teacher_wording)} ({row.teacher}, {row.teacher_score:.0%} sure)",
     }

@@ -85,14 +85,22 @@ def order(
     """Ids of all that waits, the one to look at first first. The same whatever order they are given in."""
     chosen = settings or SelectionSettings()
     newest = sorted(waiting, key=lambda one: (-one.timestamp, one.sample_id))
-    doubted = sorted((one for one in newest if one.doubt > 0), key=lambda one: -one.doubt)
-    undecided = [one for one in newest if one.doubt <= 0]
-    asked = sorted((one for one in undecided if one.priority <= ASKED_FOR), key=lambda one: one.priority)
-    others = [one for one in undecided if one.priority > ASKED_FOR]
+    doubted = sorted(filter(_doubted, newest), key=lambda one: -one.doubt)
+    asked = sorted(filter(_asked, newest), key=lambda one: one.priority)
+    others = [one for one in newest if not (_doubted(one) or _asked(one))]
     ranked = list(_ranked(others, confirmed, chosen))
     audit = [one.sample_id for one in others if one.audit]
     first = [one.sample_id for one in (*asked, *doubted)]
     return [*first, *_with_audit(ranked, audit, chosen.audit_every)]
+
+
+def _doubted(one: Candidate) -> bool:
+    return one.doubt > 0
+
+
+def _asked(one: Candidate) -> bool:
+    """A wearer asked for it."""
+    return one.priority <= ASKED_FOR and not _doubted(one)
 
 
 def worth(candidate: Candidate, confirmed: Confirmed, settings: SelectionSettings) -> float:
