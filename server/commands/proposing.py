@@ -54,8 +54,8 @@ def add_parser(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     asked.add_argument(
         "--shadow",
         metavar="VERSION",
-        help="ask a version of `models list`, or the champion, instead, as a device would run it: where it contradicts what was said, "
-        "the moment comes earlier",
+        help="ask a version of `models list`, or the champion, instead, as a device would run it: where it contradicts "
+        "what was said, the moment comes earlier",
     )
     asked.add_argument(
         "--teacher",
