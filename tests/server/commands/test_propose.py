@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from server import config
 from server.commands.proposing import KEPT_EVERY, propose
 from server.dataset.sample_row import SampleRow
 from server.review import decisions, proposals
@@ -188,6 +189,7 @@ def test_without_a_champion_it_says_what_to_do(house: House) -> None:
 
 def test_the_champion_looks_again_and_what_it_contradicts_moves_up(starter_home: Path, tmp_path: Path) -> None:
     shutil.copytree(starter_home, tmp_path / "home")
+    config.init(tmp_path / "home")
     with closing(House(tmp_path / "home")) as house:
         for n, said in enumerate(("Stop, stairs down ahead.", "")):
             house.send(moment(n, seed=0, raw_output=said, spoken=said))
