@@ -132,6 +132,10 @@ def outcome(row: SampleRow) -> str:
     return f"✓ Saved: {row.ground_truth or 'nothing should be said'} {right}"
 
 
+def _doubt(row: SampleRow) -> str:
+    return row.doubt if row.doubted else ""
+
+
 def describe_moment(row: SampleRow, dataset: Dataset) -> str:
     """A moment as text."""
     proposed = shown(decisions.proposal(row))
@@ -144,7 +148,7 @@ def describe_moment(row: SampleRow, dataset: Dataset) -> str:
         "Wearer's voice": row.correction_audio_path and dataset.folder / row.correction_audio_path,
         "Wearer said": row.transcript,
         "SPOKEN": row.spoken if row.spoken != row.raw_output else "",
-        "DOUBTED": row.doubt if row.doubted else "",
+        "DOUBTED": _doubt(row),
         "RAW OUTPUT": shown(row.raw_output),
         "CORRECTION": proposed,
         "  proposed by": decisions.suggested_by(row),

@@ -143,9 +143,8 @@ def to_dict(row: SampleRow) -> dict[str, Any]:
     left_out = first if row.teacher else (*first, *TEACHER_FIELDS)
     left_out = left_out if row.llm_model else (*left_out, *LLM_FIELDS)
     left_out = left_out if row.batch else (*left_out, "batch")
-    left_out = left_out if row.doubt else (*left_out, *DOUBT_FIELDS)
     left_out = left_out if row.erased else (*left_out, "erased")
-    left_out = (*left_out, *(name for name in CONDITION_FIELDS if not getattr(row, name)))
+    left_out = (*left_out, *(name for name in (*CONDITION_FIELDS, *DOUBT_FIELDS) if not getattr(row, name)))
     out = {name: getattr(row, name) for name in (*first, *(n for n in _NAMES if n not in left_out))}
     out["flags"] = list(row.flags)
     return {**out, **foreign_fields(row.extra)}

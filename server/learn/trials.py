@@ -134,7 +134,7 @@ class _Moments:
     def __init__(self, base: Checkpoint, guide: Guide, batch: Any) -> None:
         self._base, self._guide = base, guide
         self._features = guide.tower(batch["features"])
-        self._beside = {
+        self._beside: dict[str, Any] = {
             "previous": guide.tower(batch["previous"]) if "previous" in batch else None,
             "sound": guide.sound(batch.get("heard"), batch.get("hears")),
         }
@@ -158,7 +158,7 @@ def _pooled(features: Tensor) -> NDArray[np.float32]:
     features: [b, patches, d] of a square picture
     """
     side = round(features.shape[1] ** 0.5)
-    columns = features.unflatten(1, (side, -1)).mean(1).flatten(1)
+    columns = features.reshape(len(features), side, -1, features.shape[2]).mean(1).flatten(1)
     centred = columns - columns.mean(1, keepdim=True)
     return np.asarray(functional.normalize(centred, dim=1).numpy(), np.float32)
 
