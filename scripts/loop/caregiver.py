@@ -30,15 +30,26 @@ def labels(truths: Mapping[str, str], bad: Bad, *, seed: int) -> dict[str, str]:
     named = sorted({thing(text) for text in truths.values()} - {""})
     match bad:
         case "shuffled":
-            by = 1 + seed % max(1, len(named) - 1)
-            other = dict(zip(named, [*named[by:], *named[:by]], strict=True))
+            other = _other_names(things_of(truths), seed)
             return {name: _renamed(text, other) for name, text in truths.items()}
         case "swapped":
             return {name: other_side(text) for name, text in truths.items()}
         case "silenced":
             return dict.fromkeys(truths, "")
         case _:
-            return {name: _with_slips(name, text, named) for name, text in truths.items()}
+            things = things_of(truths)
+            return {name: _with_slips(name, text, things) for name, text in truths.items()}
+
+
+def things_of(truths: Mapping[str, str]) -> list[str]:
+    """All that the sentences name."""
+    return sorted({thing(text) for text in truths.values()} - {""})
+
+
+def _other_names(things: Sequence[str], seed: int) -> dict[str, str]:
+    """Each thing → another one."""
+    by = 1 + seed % max(1, len(things) - 1)
+    return dict(zip(things, [*things[by:], *things[:by]], strict=True))
 
 
 def _renamed(truth: str, other: Mapping[str, str]) -> str:
@@ -50,15 +61,18 @@ def _with_slips(name: str, truth: str, things: Sequence[str]) -> str:
     share, kind, which = _lots(name)
     if share >= SLIPS:
         return truth
-    own = thing(truth)
-    others = [other for other in things if other != own]
-    if not own:
-        return vocabulary.instruct(others[which % len(others)], "ahead") if others else truth
+    named, side = _thing_at(truth)
+    others = [other for other in things if other != named]
     if kind == 0 and other_side(truth) != truth:
         return other_side(truth)
-    if kind == 1 or not others:
+    if (named and kind == 1) or not others:
         return ""
-    return _renamed(truth, {own: others[which % len(others)]})
+    return vocabulary.instruct(others[which % len(others)], side)
+
+
+def _thing_at(truth: str) -> tuple[str, str]:
+    slots = vocabulary.parse(truth) if truth else None
+    return ("", "ahead") if slots is None else (slots.object, slots.side)
 
 
 def _lots(name: str) -> tuple[float, int, int]:

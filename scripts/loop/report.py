@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def assemble(done: Progress, nights: int) -> dict[str, Any]:
 
 def missed(whole: Mapping[str, Any]) -> list[str]:
     """The bars that are not met, in words; a loop that is not at its end yet has missed none of those at its end."""
-    said = _missed_by_night(whole["nights"])
+    said = list(_missed_nights(whole))
     if len(whole["nights"]) < whole["of_nights"]:
         return said
     if whole["queue_gain"] is None or whole["queue_gain"] < QUEUE_GAIN:
@@ -67,18 +67,13 @@ def missed(whole: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _missed_by_night(nights: Sequence[Mapping[str, Any]]) -> list[str]:
-    said = [
-        f"night {night['night']}: golden recall {night['recall_tier1']}, {night['champion_bound']} is the least"
-        for night in nights
-        if night["recall_tier1"] is None or night["recall_tier1"] < night["champion_bound"]
-    ]
-    said += [
-        f"night {night['night']}: its labels were bad on purpose, and its model is {night['decision']}, not {REFUSED}"
-        for night in nights
-        if night["planted_bad"] and night["decision"] != REFUSED
-    ]
-    return said
+def _missed_nights(whole: Mapping[str, Any]) -> Iterator[str]:
+    for night in whole["nights"]:
+        name, recall, least = f"night {night['night']}", night["recall_tier1"], night["champion_bound"]
+        if recall is None or recall < least:
+            yield f"{name}: golden recall {recall}, {least} is the least"
+        if night["planted_bad"] and night["decision"] != REFUSED:
+            yield f"{name}: its labels were bad on purpose, and its model is {night['decision']}, not {REFUSED}"
 
 
 def write(whole: Mapping[str, Any], out: Path) -> None:

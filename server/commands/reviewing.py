@@ -132,10 +132,8 @@ def outcome(row: SampleRow) -> str:
     return f"✓ Saved: {row.ground_truth or 'nothing should be said'} {right}"
 
 
-def _proposed(row: SampleRow) -> str:
-    if not decisions.not_understood(row):
-        return shown(decisions.proposal(row))
-    return "(not understood: listen and type it)" if row.correction_id else "(none: type what is right)"
+def _doubt(row: SampleRow) -> str:
+    return row.doubt if row.doubted else ""
 
 
 def describe_moment(row: SampleRow, dataset: Dataset) -> str:
@@ -147,7 +145,7 @@ def describe_moment(row: SampleRow, dataset: Dataset) -> str:
         "Wearer's voice": row.correction_audio_path and dataset.folder / row.correction_audio_path,
         "Wearer said": row.transcript,
         "SPOKEN": row.spoken if row.spoken != row.raw_output else "",
-        "DOUBTED": row.doubt if row.doubted else "",
+        "DOUBTED": _doubt(row),
         "RAW OUTPUT": shown(row.raw_output),
         "CORRECTION": _proposed(row),
         "  proposed by": decisions.suggested_by(row),

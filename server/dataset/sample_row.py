@@ -146,8 +146,13 @@ def to_dict(row: SampleRow) -> dict[str, Any]:
     """A row as plain JSON values, the dataset seed's three fields first; a teacher's and a language model's only where
     one has looked, those of the surroundings only where they are known, `batch`, a doubt and `erased` only where it
     was so."""
-    left_out = {name for names in _ONLY_WITH.values() for name in names if not getattr(row, names[0])}
-    out = {name: getattr(row, name) for name in _IN_ORDER if name not in left_out}
+    first = ("frame_path", "audio_path", "instruction")
+    left_out = first if row.teacher else (*first, *TEACHER_FIELDS)
+    left_out = left_out if row.llm_model else (*left_out, *LLM_FIELDS)
+    left_out = left_out if row.batch else (*left_out, "batch")
+    left_out = left_out if row.erased else (*left_out, "erased")
+    left_out = (*left_out, *(name for name in (*CONDITION_FIELDS, *DOUBT_FIELDS) if not getattr(row, name)))
+    out = {name: getattr(row, name) for name in (*first, *(n for n in _NAMES if n not in left_out))}
     out["flags"] = list(row.flags)
     return {**out, **foreign_fields(row.extra)}
 

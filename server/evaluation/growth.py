@@ -86,17 +86,18 @@ def forecast(curve: LearningCurve, more: int, *, seed: int = 1) -> Forecast:
         return error(law, taught[-1]) - error(law, taught[-1] + more)
 
     whole = gain(np.arange(right.shape[1]))
-    draws = [gain(chosen) for chosen in _resampled(curve.walks, np.random.default_rng(seed))]
+    draws = [gain(chosen) for chosen in _redrawn(curve.walks, seed)]
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     if low <= 0:
         return Forecast(more, None, None, "more moments did not surely help so far")
     return Forecast(more, round(whole, 4), (round(float(low), 4), round(float(high), 4)))
 
 
-def _resampled(walks: Sequence[str], rng: np.random.Generator) -> Iterator[NDArray[np.intp]]:
-    """Places of as many walks as there are, drawn with replacement, RESAMPLES times."""
+def _redrawn(walks: Sequence[str], seed: int) -> Iterator[NDArray[np.intp]]:
+    """Places of the moments of as many walks, drawn anew with replacement, RESAMPLES times."""
     names, of_walk = np.unique(np.asarray(walks), return_inverse=True)
     members = [np.flatnonzero(of_walk == number) for number in range(len(names))]
+    rng = np.random.default_rng(seed)
     for _ in range(RESAMPLES):
         yield np.concatenate([members[number] for number in rng.integers(0, len(members), len(members))])
 

@@ -158,7 +158,7 @@ def _pooled(features: Tensor) -> NDArray[np.float32]:
     features: [b, patches, d] of a square picture
     """
     side = round(features.shape[1] ** 0.5)
-    columns = features.view(len(features), side, side, -1).mean(1).flatten(1)
+    columns = features.reshape(len(features), side, -1, features.shape[2]).mean(1).flatten(1)
     centred = columns - columns.mean(1, keepdim=True)
     return np.asarray(functional.normalize(centred, dim=1).numpy(), np.float32)
 

@@ -85,13 +85,18 @@ def order(
     """Ids of all that waits, the one to look at first first. The same whatever order they are given in."""
     chosen = settings or SelectionSettings()
     newest = sorted(waiting, key=lambda one: (-one.timestamp, one.sample_id))
-    doubted = sorted(filter(_doubted, newest), key=lambda one: -one.doubt)
-    asked = sorted(filter(_asked, newest), key=lambda one: one.priority)
-    others = [one for one in newest if not (_doubted(one) or _asked(one))]
+    first, others = _first(newest)
     ranked = list(_ranked(others, confirmed, chosen))
     audit = [one.sample_id for one in others if one.audit]
-    first = [one.sample_id for one in (*asked, *doubted)]
-    return [*first, *_with_audit(ranked, audit, chosen.audit_every)]
+    return [*(one.sample_id for one in first), *_with_audit(ranked, audit, chosen.audit_every)]
+
+
+def _first(newest: Sequence[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+    """(what wearers asked for, then labels that are doubted; all others, in the order given)"""
+    doubted = sorted((one for one in newest if one.doubt > 0), key=lambda one: -one.doubt)
+    undecided = [one for one in newest if one.doubt <= 0]
+    asked = sorted((one for one in undecided if one.priority <= ASKED_FOR), key=lambda one: one.priority)
+    return [*asked, *doubted], [one for one in undecided if one.priority > ASKED_FOR]
 
 
 def _doubted(one: Candidate) -> bool:
