@@ -27,7 +27,6 @@ def labels(truths: Mapping[str, str], bad: Bad, *, seed: int) -> dict[str, str]:
 
     truths: moment → what is right of it
     """
-    named = sorted({thing(text) for text in truths.values()} - {""})
     match bad:
         case "shuffled":
             other = _other_names(things_of(truths), seed)

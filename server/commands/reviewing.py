@@ -132,6 +132,12 @@ def outcome(row: SampleRow) -> str:
     return f"✓ Saved: {row.ground_truth or 'nothing should be said'} {right}"
 
 
+def _proposed(row: SampleRow) -> str:
+    if not decisions.not_understood(row):
+        return shown(decisions.proposal(row))
+    return "(not understood: listen and type it)" if row.correction_id else "(none: type what is right)"
+
+
 def _doubt(row: SampleRow) -> str:
     return row.doubt if row.doubted else ""
 

@@ -130,10 +130,8 @@ CONDITION_FIELDS = tuple(f"{name}{end}" for name in conditions.FIELDS for end in
 _NAMES = tuple(item.name for item in fields(SampleRow) if item.name != "extra")
 _FIRST = ("frame_path", "audio_path", "instruction")
 _IN_ORDER = (*_FIRST, *(name for name in _NAMES if name not in _FIRST))
-_ONLY_WITH = {
-    names[0]: names
-    for names in (TEACHER_FIELDS, LLM_FIELDS, DOUBT_FIELDS, ("batch",), ("erased",), *((name,) for name in CONDITION_FIELDS))
-}
+_SINGLE = ("batch", "erased", *DOUBT_FIELDS, *CONDITION_FIELDS)
+_ONLY_WITH = {names[0]: names for names in (TEACHER_FIELDS, LLM_FIELDS, *((name,) for name in _SINGLE))}
 """Fields that are written only where the first of them says something."""
 
 
@@ -146,13 +144,8 @@ def to_dict(row: SampleRow) -> dict[str, Any]:
     """A row as plain JSON values, the dataset seed's three fields first; a teacher's and a language model's only where
     one has looked, those of the surroundings only where they are known, `batch`, a doubt and `erased` only where it
     was so."""
-    first = ("frame_path", "audio_path", "instruction")
-    left_out = first if row.teacher else (*first, *TEACHER_FIELDS)
-    left_out = left_out if row.llm_model else (*left_out, *LLM_FIELDS)
-    left_out = left_out if row.batch else (*left_out, "batch")
-    left_out = left_out if row.erased else (*left_out, "erased")
-    left_out = (*left_out, *(name for name in (*CONDITION_FIELDS, *DOUBT_FIELDS) if not getattr(row, name)))
-    out = {name: getattr(row, name) for name in (*first, *(n for n in _NAMES if n not in left_out))}
+    left_out = {name for first, names in _ONLY_WITH.items() if not getattr(row, first) for name in names}
+    out = {name: getattr(row, name) for name in _IN_ORDER if name not in left_out}
     out["flags"] = list(row.flags)
     return {**out, **foreign_fields(row.extra)}
 
