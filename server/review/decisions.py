@@ -214,11 +214,10 @@ def _truth(row: SampleRow, decision: ReviewDecision) -> str:
         case "nothing":
             return ""
         case "accept":
-            if row.reviewed or row.doubted:
-                return row.ground_truth
-            if _waits_for_a_listener(row) and not suggested(row):
+            settled = row.reviewed or row.doubted
+            if not settled and _waits_for_a_listener(row) and not suggested(row):
                 raise Refused("The wearer's correction was not understood.", hint="Listen to it and type what it says.")
-            text = source(row)
+            text = row.ground_truth if settled else source(row)
             return words.teachable(words.once(text)) if text.strip() else ""
         case "edit":
             return words.teachable(decision.text)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from server import config
 from server.commands.label_terminal import typed_words
 from server.dataset.sample_row import SampleRow
 from server.labelling import folder
@@ -139,6 +140,7 @@ def test_label_writes_nothing_down_that_was_not_confirmed(text: str) -> None:
 
 
 def test_import_leaves_out_what_nobody_confirmed_and_says_so(house: House, tmp_path: Path) -> None:
+    config.init(house.home)
     with folder.opened(tmp_path / "labelled") as opened:
         for number, text in enumerate(ALL):
             opened.show("walk", number, Chunk(picture(90 + number), sound(90 + number)))
