@@ -32,7 +32,6 @@ NIGHT = {
     "steps": 120,
     "steps_most": 120,
     "replay": 2000,
-    "gate_cases": 400,
     "held_share": 0.0,
     "rate": 1e-3,
     "connector_rate": 2.5e-4,
