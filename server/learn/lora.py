@@ -108,7 +108,7 @@ def train(
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
     views = Joined([views_of(lot) for lot in (fresh, replay, masked, held)])
     taught, first_held = len(fresh) + len(replay), len(views) - len(held)
-    order = _order(fresh, len(replay), recipe, masked=len(masked))
+    order = _order(len(fresh), len(replay), recipe, masked=len(masked), lots=_lots(fresh))
     # What is familiar is fitted on all that was replayed, so of a base with eyes all of it is looked at.
     wanted = [*order.tolist(), *(range(taught) if base.eyes is not None else ()), *range(first_held, len(views))]
     with stages.stage("towers"):
@@ -232,14 +232,17 @@ def save_adapter(adapted: Any, base: Checkpoint, folder: Path, recipe: Recipe, o
     atomic.move(temp, folder)
 
 
-def _order(examples: Views | Sequence[Example], replay: int, recipe: Recipe, *, masked: int = 0) -> NDArray[np.int64]:
-    """Which place comes when: `new_share` of the rows are fresh, each before any comes again, near-duplicates as one; the
-    others replay, drawn evenly; `mask_share` of all are masked instead.
+def _lots(fresh: Views | Sequence[Example]) -> list[NDArray[np.int64]] | None:
+    """Places of near-duplicates, where these are known."""
+    return fresh.lots if isinstance(fresh, Rows) else None
 
-    examples: the fresh ones
-    """
-    rng, fresh = np.random.default_rng(recipe.seed), len(examples)
-    lots = examples.lots if isinstance(examples, Rows) else None
+
+def _order(
+    fresh: int, replay: int, recipe: Recipe, *, masked: int = 0, lots: Sequence[NDArray[np.int64]] | None = None
+) -> NDArray[np.int64]:
+    """Which place comes when: `new_share` of the rows are fresh, each before any comes again; the others replay, drawn
+    evenly; `mask_share` of all are masked instead. lots: fresh places that weigh as one moment, of each moment"""
+    rng = np.random.default_rng(recipe.seed)
     count = recipe.steps * recipe.batch * recipe.accumulate
     share = recipe.new_share if replay else 1.0
     new = rng.random(count) < share
