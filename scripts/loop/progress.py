@@ -36,6 +36,8 @@ class Progress:
     queue: dict[str, Any] = field(default_factory=dict)
     """What was measured of the queue."""
     audit: dict[str, Any] = field(default_factory=dict)
+    adapters: dict[str, Any] = field(default_factory=dict)
+    """Wearer → what an adapter of their own gains; without those who have too few moments."""
     whole: bool = False
 
     @property

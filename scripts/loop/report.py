@@ -19,7 +19,7 @@ QUEUE_GAIN = 2.0
 """Mistakes among the first of the queue ÷ among as many at random, at least."""
 MINUTES = 15
 REFUSED = "refused"
-NO_ADAPTERS = "not measured: this version trains no adapter of a single wearer"
+FEW_MOMENTS = "null: too few confirmed or held-out moments of that wearer"
 _ABOUT: dict[str, str] = {
     "": "",
     "shuffled": ", its things by other names",
@@ -48,8 +48,8 @@ def assemble(done: Progress, nights: int) -> dict[str, Any]:
         "mistakes": len(done.wrong),
         "labelled": len(done.labels),
         "audit": done.audit,
-        "adapters": {wearer.name: None for wearer in WEARERS},
-        "adapters_reason": NO_ADAPTERS,
+        "adapters": {wearer.name: done.adapters.get(wearer.name) for wearer in WEARERS},
+        "adapters_reason": FEW_MOMENTS if len(done.adapters) < len(WEARERS) else "",
         "seconds": done.seconds,
     }
     return {**whole, "missed": missed(whole)}

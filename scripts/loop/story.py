@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from scripts.loop.plan import NightPlan
 from scripts.loop.progress import Progress
 from server.evaluation import answers as evaluate
 from server.evaluation.stages import Stages
-from server.learn import crossed, nightly, replayed
+from server.learn import crossed, nightly, replayed, wearer_adapters
 from server.learn.eta import Eta, spoken
 from server.learn.nightly import Night
 from server.learn.settings import LearnSettings
@@ -32,7 +32,6 @@ NIGHT = {
     "steps": 120,
     "steps_most": 120,
     "replay": 2000,
-    "gate_cases": 400,
     "held_share": 0.0,
     "rate": 1e-3,
     "connector_rate": 2.5e-4,
@@ -107,6 +106,9 @@ def run(out: Path, nights: int, learn: LearnSettings, *, screen: Screen, clock: 
         with screen.step("Labels that a model and their likes contradict go back to review"):
             done.queue = _queue(loop)
             screen.note(f"{done.queue['found']} mistakes among the first {done.queue['first']} of the queue")
+    with screen.step("What an adapter of their own would gain each wearer"):
+        found = wearer_adapters.gains(loop.home, settings=learn, progress=screen.note)
+        done.adapters = {name: {**asdict(gain), "gain": gain.gain} for name, gain in found.items()}
     done.whole = True
     save()
     whole = report.assemble(done, nights)

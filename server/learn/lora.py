@@ -108,8 +108,7 @@ def train(
     guide = Guide(base, LossWeights(language=1.0, patch=0.3, hazard=0.15))
     views = JoinedViews([views_of(lot) for lot in (fresh, replay, masked, held)])
     taught, places = len(fresh) + len(replay), range(len(views) - len(held), len(views))
-    lots = fresh.lots if isinstance(fresh, Rows) else None
-    order = _order(len(fresh), len(replay), recipe, masked=len(masked), lots=lots)
+    order = _order(len(fresh), len(replay), recipe, masked=len(masked), lots=_lots(fresh))
     # What is familiar is fitted on all that was replayed, so of a base with eyes all of it is looked at.
     wanted = [*order.tolist(), *(range(taught) if base.eyes is not None else ()), *places]
     with around.stages.stage("towers"):
@@ -230,6 +229,11 @@ def save_adapter(adapted: Any, base: Checkpoint, folder: Path, recipe: Recipe, o
     (temp / base_record.FILE).write_text(json.dumps(asdict(of_base), indent=1))
     atomic.remove_tree(folder)
     atomic.move(temp, folder)
+
+
+def _lots(fresh: Views | Sequence[Example]) -> list[NDArray[np.int64]] | None:
+    """Places of near-duplicates, where these are known."""
+    return fresh.lots if isinstance(fresh, Rows) else None
 
 
 def _order(
