@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ class Walk:
     """`begin` it before the first fault, and again after a death."""
 
     folder: Path
+    runtime: Path
+    """Where the board is: in memory, as on a device. A disk that others keep busy would stall who writes there."""
     env: dict[str, str]
     sound: Sound
     process: subprocess.Popen[str] | None = None
@@ -40,7 +43,7 @@ class Walk:
     @property
     def board(self) -> Board:
         """Raises: OSError before there is one."""
-        (path,) = self.folder.glob(f"waycue-*/*/{NAME}")
+        (path,) = self.runtime.glob(f"waycue-*/*/{NAME}")
         return Board(path)
 
     @property
@@ -61,7 +64,7 @@ class Walk:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.device.sentinel.walker", str(self.folder)],
                 cwd=ROOT,
-                env=os.environ | self.env | {"XDG_RUNTIME_DIR": str(self.folder), "PYTHONPATH": str(ROOT)},
+                env=os.environ | self.env | {"XDG_RUNTIME_DIR": str(self.runtime), "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -122,11 +125,11 @@ class Walk:
                 os.kill(pid, signal.SIGKILL)
 
     def _sentinels(self) -> Iterator[int]:
-        """Those of this folder, also one that has not told of itself yet."""
+        """Those of this walk, also one that has not told of itself yet."""
         for place in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 words = (place / "cmdline").read_bytes().decode(errors="replace").split("\0")
-                if "device.sentinel" in words and any(word.startswith(f"{self.folder}/") for word in words):
+                if "device.sentinel" in words and any(word.startswith(f"{self.runtime}/") for word in words):
                     yield int(place.name)
 
     def _bury(self) -> None:
@@ -140,8 +143,9 @@ class Walk:
 def walking(folder: Path, pulse: PulseChild, **env: str) -> Iterator[Walk]:
     """A walk whose sound is recorded."""
     folder.mkdir(parents=True, exist_ok=True)
-    with pulse.record() as sound:
-        walk = Walk(folder, {**pulse.env, **env}, sound)
+    fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with TemporaryDirectory(prefix="waycue-", dir=fast) as runtime, pulse.record() as sound:
+        walk = Walk(folder, Path(runtime), {**pulse.env, **env}, sound)
         try:
             yield walk
         finally:
