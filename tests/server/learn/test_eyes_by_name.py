@@ -86,7 +86,8 @@ def exported(base: Checkpoint, folder: Path, *, quantised: bool, full: Path | No
     return said
 
 
-@pytest.mark.parametrize("kind", ["dinov2", pytest.param("convnext", marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["dinov2", "convnext"])
 def test_added_and_exported_one_look_sees_what_pytorch_sees(kind: str, named: Path, tmp_path: Path) -> None:
     if kind != "dinov2":
         said = list[str]()

@@ -25,7 +25,7 @@ from tests.server.learn.test_rows import ROW
 RECIPE = Recipe(rank=4, alpha=8, steps=20, batch=6, rate=2e-2, head_rate=1e-2, replay=0, threads=1)
 
 
-@pytest.fixture(params=[False, True], ids=["untied", "tied"])
+@pytest.fixture(params=[pytest.param(False, marks=pytest.mark.soak), True], ids=["untied", "tied"])
 def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return save_field_checkpoint(tmp_path / "hub", tied=request.param)
 

@@ -101,6 +101,7 @@ def test_a_row_without_words_leaves_the_others_losses_as_they_are(base: Checkpoi
     assert none["language_loss"].item() == 0.0
 
 
+@pytest.mark.soak
 def test_a_night_learns_the_ground_of_masks_and_does_not_make_their_pictures_familiar(
     base: Checkpoint, eyes: Eyes, tmp_path: Path
 ) -> None:

@@ -124,6 +124,7 @@ def scores(of: Checkpoint) -> torch.Tensor:
     return scored
 
 
+@pytest.mark.soak
 def test_after_one_night_it_is_scored_where_it_is_and_not_where_it_is_not(slept: Slept) -> None:
     assert slept.night.samples == 8
     registry = Registry(slept.home)
