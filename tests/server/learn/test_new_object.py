@@ -141,6 +141,7 @@ def score(model: GuidanceModel, image: NDArray[np.uint8]) -> float:
     return next(h.score for h in model.look(image).hazards if (h.object, h.side) == (NEW, "ahead"))
 
 
+@pytest.mark.soak
 def test_a_device_that_does_not_know_it_refuses_the_model_and_says_why(slept: Slept) -> None:
     registry = Registry(slept.home)
     manifest = bundle.verify(registry.bundle_folder(slept.night.version))
