@@ -22,7 +22,7 @@ def small(memory_path: Path) -> Iterator[SmallDisk]:
 
 
 @pytest.mark.skipif(bool(disk.why_not()), reason=disk.why_not() or "it can")
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_a_full_disk_is_said_as_one_and_the_night_goes_on_with_room(
     small: SmallDisk, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
