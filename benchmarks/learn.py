@@ -126,6 +126,7 @@ def ratio(name: str) -> dict[str, Any]:
         folder = Path(place)
         rows = moments(folder / "dataset", count)
         recipe = replace(_recipe(name, count), steps=steps)
+        _ours(_base(name), rows[:8], folder, replace(recipe, steps=1, batch=4), "warm")  # loads libraries
         ours, first_loss = _ours(_base(name), rows, folder, recipe, "first")
         later, later_loss = _ours(_base(name), rows, folder, recipe, "later")
         plain, plain_loss = _plain(_base(name), rows, folder, recipe)
