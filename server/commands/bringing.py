@@ -18,6 +18,7 @@ from typing import TextIO
 
 from server.commands.opening import drawn
 from server.commands.reviewing import ReviewDesk
+from server.database.store import Store
 from server.dataset import row_log, surroundings
 from server.dataset import wording as words
 from server.dataset.groups import group_of
@@ -206,21 +207,26 @@ class LabelImport:
             with self.desk.store.writing() as connection:
                 group = group_of(self.desk.split_by, place=record.context, wearer=record.wearer)
                 row_log.propose_split(connection, record.walk_id, split, now_s=self.desk.clock.utc_s(), group=group)
-        outcomes = [merge.put_record(DEVICE, "chunk", record)]
-        for part in record.parts:
-            path = self.desk.store.home / "importing" / part.sha256  # beside the dataset: merging renames it
-            if outcomes[-1].state != "refused":
-                atomic.write_bytes(path, payload.files[part.kind])
-                outcomes.append(merge.put_part(DEVICE, record.chunk_id, part, path))
-        if outcomes[-1].state == "refused":
-            raise Refused(f"{outcomes[-1].reason}.")
-        if decisions.get(self.desk.store, record.chunk_id) is None:
-            raise Refused("it did not become a moment.")
+        merged(self.desk.store, merge, record, payload.files)
 
     def _was_said(self, sample_id: str, wording: str) -> bool:
         """Whether this label was brought in before: what a caregiver decided since then stays."""
         history = decisions.history(self.desk.store, sample_id)
         return any(past.action != "reject" and past.after == wording for past in history)
+
+
+def merged(store: Store, merge: Merge, record: ChunkRecord, files: Mapping[str, bytes]) -> None:
+    """Merge a moment and its files, by kind, as one that a device sent. Raises: Refused, OSError."""
+    outcomes = [merge.put_record(record.device, "chunk", record)]
+    for part in record.parts:
+        path = store.home / "importing" / part.sha256  # beside the dataset: merging renames it
+        if outcomes[-1].state != "refused":
+            atomic.write_bytes(path, files[part.kind])
+            outcomes.append(merge.put_part(record.device, record.chunk_id, part, path))
+    if outcomes[-1].state == "refused":
+        raise Refused(f"{outcomes[-1].reason}.")
+    if decisions.get(store, record.chunk_id) is None:
+        raise Refused("it did not become a moment.")
 
 
 def wording_of(label: str) -> str:

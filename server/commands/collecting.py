@@ -18,7 +18,7 @@ from typing import TextIO
 
 from exporters.datasets import collection
 from exporters.datasets.collection import CollectedSample, Collection
-from server.commands.bringing import ImportCounts, Rewording, wording_of
+from server.commands.bringing import ImportCounts, Rewording, merged, wording_of
 from server.commands.opening import drawn
 from server.commands.reviewing import ReviewDesk
 from server.dataset import wording as words
@@ -28,7 +28,7 @@ from server.labelling import footage, reclip
 from server.labelling.folder import plain_name
 from server.review import collected, decisions, suggestions
 from server.review.suggestions import Suggestion
-from shared import atomic, messages, strict
+from shared import messages, strict
 from shared.errors import DatasetError, MediaError, MessageError, Refused
 from shared.messages import ChunkRecord, Part
 
@@ -100,16 +100,7 @@ class CollectionImport:
     def _merge(self, merge: Merge, payload: _SamplePayload) -> str:
         """Raises: Refused."""
         record = payload.record
-        outcomes = [merge.put_record(DEVICE, "chunk", record)]
-        for part in record.parts:
-            path = self.desk.store.home / "importing" / part.sha256  # beside the dataset: merging renames it
-            if outcomes[-1].state != "refused":
-                atomic.write_bytes(path, payload.files[part.kind])
-                outcomes.append(merge.put_part(DEVICE, record.chunk_id, part, path))
-        if outcomes[-1].state == "refused":
-            raise Refused(f"{outcomes[-1].reason}.")
-        if decisions.get(self.desk.store, record.chunk_id) is None:
-            raise Refused("it did not become a moment.")
+        merged(self.desk.store, merge, record, payload.files)
         proposal = Suggestion(MODEL, record.raw_output, payload.sample.llm_correction)
         if proposal.answer.strip():
             store, dataset, now_s = self.desk.store, self.desk.dataset, self.desk.clock.utc_s()

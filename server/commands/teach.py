@@ -22,7 +22,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command and its actions."""
     parser = commands.add_parser("teach", help="teach a thing at once that people have confirmed: now, status")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    now = actions.add_parser("now", help="train, export and judge a model for it in about a minute")
+    now = actions.add_parser("now", help="train, export and judge a model for it, in fewer steps than a night's")
     now.add_argument("thing", nargs="?", default="", help="of the vocabulary; left out, what has most new moments")
     now.add_argument("--json", action="store_true", help="print what was done as JSON, progress on stderr")
     now.set_defaults(run=_now)

@@ -65,7 +65,7 @@ class Recipe:
     precision: Precision = "auto"
     """Of products while it trains; weights are float32."""
     gradient_checkpointing: bool = False
-    """Compute activations again on the way back instead of keeping them: less memory, a third more time."""
+    """Compute activations again on the way back instead of keeping them: less memory, more time."""
     threads: int = 2
     """CPU threads."""
     seed: int = 7

@@ -79,7 +79,7 @@ class LearnSettings:
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Of products while it trains; weights stay in float32. auto: bf16 on a GPU that can, else float32."""
     gradient_checkpointing: bool = False
-    """Compute activations again instead of keeping them: less memory, a third more time."""
+    """Compute activations again instead of keeping them: less memory, more time."""
     features_gb: Annotated[float, Meta(gt=0, le=100_000)] = 4.0
     """Gigabytes of what the frozen networks made of pictures that are kept across nights. What was not used for the
     longest time goes first."""
