@@ -25,8 +25,9 @@ from transformers.modeling_utils import PreTrainedModel
 from exporters.onnx.bundle import GoldenChunk, Label, export_bundle
 from server.gate import golden
 from server.learn import lora
+from server.learn.bases import STARTER_FOLDER, replay
 from server.learn.batches import Layout
-from server.learn.nightly import STARTER_FOLDER, exportable, replay
+from server.learn.bundles import exportable
 from server.learn.recipe import Recipe
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import Checkpoint

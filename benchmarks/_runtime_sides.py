@@ -28,7 +28,7 @@ from benchmarks._retrained import TEXT
 from benchmarks._retrained import VISION as VISION_SHAPE
 from exporters.onnx.graphs import export_decoder, export_graphs
 from exporters.onnx.quantise import quantise_decoder, quantise_vision
-from server.learn.nightly import STARTER_FOLDER
+from server.learn.bases import STARTER_FOLDER
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import Checkpoint
 from shared import atomic, bundle

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from server.learn.nightly import STARTER_FOLDER as STARTER
+from server.learn.bases import STARTER_FOLDER as STARTER
 from shared import atomic, vocabulary
 from shared.chunk_format import SAMPLE_RATE_HZ
 from tests.server.dataset.moments import wav

@@ -43,10 +43,10 @@ from benchmarks._retrained import TEXT, VISION
 from server import config, walks
 from server.dataset import feature_cache
 from server.dataset.sample_row import SampleRow
-from server.learn import devices, features, lora, nightly, presets
+from server.learn import bundles, devices, features, lora, presets
+from server.learn.bases import STARTER_FOLDER
 from server.learn.batches import Layout
 from server.learn.features import TrainingSet, cache_of
-from server.learn.nightly import STARTER_FOLDER
 from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.learn.views import Labels, Rows, ViewPlan
@@ -186,7 +186,7 @@ def teach_now(name: str) -> dict[str, Any]:
     """Both lessons, each by the command itself, in seconds of the clock and of the processor."""
     with tempfile.TemporaryDirectory(prefix="waycue-bench-") as place:
         home = Path(place) / "home"
-        nightly.add_starter(home, eyes="none", progress=lambda text: None)
+        bundles.add_starter(home, eyes="none", progress=lambda text: None)
         settings = 'eyes = "none"'
         if name != "starter":
             checkpoints.save(_base(name), Path(place) / "SmolVLM2-256M")

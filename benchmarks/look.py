@@ -139,7 +139,7 @@ def eyes(brought: Path | None, console: Console) -> Path:
 
 def starter(console: Console) -> Path:
     """The starter's bundle, exported once into build/bench."""
-    from server.learn.nightly import add_starter
+    from server.learn.bundles import add_starter
 
     config.init(HOME)
     version = add_starter(HOME, progress=console.print)

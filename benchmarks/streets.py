@@ -41,8 +41,9 @@ from server.evaluation.facts import Course, Truth
 from server.eyes import packaged
 from server.gate import golden
 from server.learn import eyes_bundle, lora
+from server.learn.bases import replay, starter
 from server.learn.batches import Example, Layout, from_sentence, mirror, vary
-from server.learn.nightly import exportable, replay, starter
+from server.learn.bundles import exportable
 from server.learn.recipe import Recipe
 from server.model.checkpoint import Checkpoint
 from server.releases.registry import Registry

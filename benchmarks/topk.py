@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server import walks
-from server.learn.nightly import STARTER_FOLDER
+from server.learn.bases import STARTER_FOLDER
 from server.learn.shown import features
 from server.model import checkpoint as checkpoints
 from server.model import topk

@@ -8,6 +8,7 @@ A pipe whose reader is gone is no end: what is shown is lost, the work goes on.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ MISSING = {
     "onnxruntime": "On a Jetson: NVIDIA's onnxruntime-gpu for this Python. Elsewhere: the extra [device] or [server]."
 }
 """Library → what to do where it is not installed, if that is not AGAIN."""
+UNREAD = 141
+"""Exit status where nobody reads what a command prints, as a shell names the end by SIGPIPE."""
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -38,6 +41,16 @@ def ending(stop: Callable[[], None], *, numbers: tuple[signal.Signals, ...] = EN
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def unread() -> int:
+    """What a command prints goes nowhere from now on (`... | head` has seen enough). Returns the exit status for it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())  # the interpreter flushes once more at its end
+    finally:
+        os.close(nowhere)
+    return UNREAD
 
 
 @contextmanager

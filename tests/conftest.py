@@ -126,13 +126,13 @@ def starter_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _make_starter(home: Path) -> None:
     import torch
 
-    from server.learn import nightly  # torch takes seconds to import: only those who ask pay
+    from server.learn import bundles  # torch takes seconds to import: only those who ask pay
 
     shutil.rmtree(home, ignore_errors=True)  # of a process that failed
     home.mkdir()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the model is too small to share, and threads that wait for a busy core cost minutes
-    nightly.add_starter(home, progress=lambda text: None)
+    bundles.add_starter(home, progress=lambda text: None)
     torch.set_num_threads(threads)
 
 

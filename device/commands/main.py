@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.ends import interrupted_quietly, missing_named
+from shared.ends import interrupted_quietly, missing_named, unread
 
 with interrupted_quietly(), missing_named():
     import argparse
@@ -143,7 +143,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode, a name of odd bytes: a sign is lost
             stream.reconfigure(errors="replace")
     try:
-        return _carried_out(parser().parse_args(argv))
+        status = _carried_out(parser().parse_args(argv))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        return unread()
     except InUse as error:  # no slip in the settings: systemd tries again
         return _complain(error, FAILED)
     except ConfigError as error:

@@ -16,7 +16,7 @@ from scripts.loop.plan import NightPlan
 from scripts.loop.progress import Progress
 from server.evaluation import answers as evaluate
 from server.evaluation.stages import Stages
-from server.learn import crossed, nightly, replayed, wearer_adapters
+from server.learn import bundles, crossed, nightly, replayed, wearer_adapters
 from server.learn.eta import Eta, spoken
 from server.learn.nightly import Night
 from server.learn.settings import LearnSettings
@@ -127,7 +127,7 @@ def empty(out: Path) -> None:
 def _prepare(loop: Loop, save: Any) -> None:
     with loop.screen.step("A home, the starter, the walks that models are judged on"):
         site.make(loop.home)
-        nightly.add_starter(loop.home, eyes=loop.settings.eyes, progress=loop.screen.note, clock=loop.clock)
+        bundles.add_starter(loop.home, eyes=loop.settings.eyes, progress=loop.screen.note, clock=loop.clock)
         for stroll in () if loop.done.judged else plan.judged():
             loop.screen.note(f"drawing {stroll.walk_id}")
             taken = worn.walked(stroll, None, day=0).kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.ends import interrupted_quietly
+from shared.ends import interrupted_quietly, unread
 
 with interrupted_quietly():
     import argparse
@@ -109,7 +109,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.home = options.home.expanduser().resolve()
         logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
         status: int = options.run(options)
+        sys.stdout.flush()
         return status
+    except BrokenPipeError:
+        return unread()
     except ConfigError as error:
         return _complain(error, USAGE)
     except (WaycueError, OSError) as error:

@@ -168,7 +168,7 @@ def _add(options: argparse.Namespace) -> int:
         raise ConfigError("--from is for eyes.", hint="A bundle is named by its folder: waycue-server models add DIR")
     registry = _registry(options)
     if options.bundle == "starter":
-        from server.learn.nightly import add_starter
+        from server.learn.bundles import add_starter
 
         eyes = settings.load(options.home).learn.eyes
         version = add_starter(options.home, eyes=eyes, progress=lambda text: print(text, flush=True))

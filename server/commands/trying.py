@@ -153,13 +153,13 @@ def _model(options: argparse.Namespace) -> tuple[Answerer, str]:
 
 def _base(options: argparse.Namespace) -> Any:
     from server import config
-    from server.learn import nightly
+    from server.learn import bases
     from server.learn.settings import LearnSettings
 
     if options.base is not None:
-        return nightly.load_base(LearnSettings(base=options.base), options.home, _say)
+        return bases.load_base(LearnSettings(base=options.base), options.home, _say)
     learn = config.load(options.home).learn if (options.home / config.FILE).is_file() else LearnSettings()
-    return nightly.load_base(learn, options.home, _say)
+    return bases.load_base(learn, options.home, _say)
 
 
 def _bundle(name: str, home: Path) -> Path | None:

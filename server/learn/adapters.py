@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from server.eyes import by_name, packaged, ssd_tokens
-from server.learn import base_record, nightly
+from server.learn import base_record, bases
 from server.learn.base_record import BaseRecord
 from server.learn.settings import LearnSettings
 from server.model import checkpoint as checkpoints
@@ -68,9 +68,9 @@ def load(folder: Path, home: Path, *, base: str | None = None, progress: Progres
 def open_base(of: str, home: Path, *, record: BaseRecord | None, progress: Progress) -> Checkpoint:
     """A base by folder, hub name or "starter", with the eyes, ear and number of pictures of an adapter's record."""
     if record is None:
-        return nightly.load_base(LearnSettings(base=of), home, progress)
+        return bases.load_base(LearnSettings(base=of), home, progress)
     settings = LearnSettings(base=of, eyes=record.eyes, audio_encoder=record.audio_encoder, frames=record.frames)
-    return nightly.load_base(settings, home, progress)
+    return bases.load_base(settings, home, progress)
 
 
 def open_checkpoint(folder: Path, home: Path) -> Checkpoint:

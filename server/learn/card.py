@@ -15,7 +15,7 @@ from server.eyes import packaged
 from server.eyes.ssd_tokens import SsdTokens
 from server.gate import golden
 from server.gate.judge import on_walks, recalibrate
-from server.learn.nightly import BundlePlan, make_bundles
+from server.learn.bundles import BundlePlan, make_bundles
 from server.model import checkpoint as checkpoints
 from shared import atomic
 

@@ -16,7 +16,7 @@ from server.dataset.wording import meaning
 from server.evaluation.answers import named
 from server.evaluation.growth import CurvePoint, LearningCurve
 from server.gate import cases
-from server.learn import nightly, tonight, trials
+from server.learn import bases, tonight, trials
 from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.learn.trials import Progress, Trial
@@ -54,7 +54,7 @@ def measured(
     """
     with tonight.single_flight(home), tonight.room(home), tonight.stoppable(progress) as progress:
         view = tonight.view_of(Dataset(home / "dataset"), blurred=settings.blurred)
-        base = nightly.load_base(settings, home, progress)
+        base = bases.load_base(settings, home, progress)
         taken = tonight.take(view, [], base=base, recipe=Recipe(steps=len(view.rows) + 1))
         for line in taken.put_aside:
             progress(line)

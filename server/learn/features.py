@@ -262,19 +262,11 @@ def _seer(guide: Guide, base: Checkpoint, device: torch.device) -> See:
     return see
 
 
-def settle(base: Checkpoint, features: NDArray[np.float16], *, but: range = range(0)) -> None:
-    """What a night taught is familiar from now on. features: [tiles, patches, dim]
-
-    but: the places of tiles of which only the ground was taught
+def settle_on(base: Checkpoint, prepared: Prepared, places: Iterable[int]) -> None:
+    """What the pictures of these places show is familiar from now on. They are read one by one.
 
     Does nothing for a model without eyes, or with too few pictures.
     """
-    means = [part.astype(np.float32).mean(1) for part in np.array_split(features, -(-len(features) // 256) or 1)]
-    _settle(base, np.delete(np.concatenate(means), np.asarray(but, np.intp), axis=0))
-
-
-def settle_on(base: Checkpoint, prepared: Prepared, places: Iterable[int]) -> None:
-    """`settle` on the pictures of these places, read one by one."""
     if base.eyes is None:
         return
     found = [prepared.cache[prepared.keys[at]].astype(np.float32).mean(1) for at in places if at in prepared.keys]
@@ -283,7 +275,7 @@ def settle_on(base: Checkpoint, prepared: Prepared, places: Iterable[int]) -> No
 
 
 def _settle(base: Checkpoint, means: NDArray[np.float32]) -> None:
-    """means: [tiles, dim]"""
+    """means: [tiles, dim], of each tile over its patches"""
     if base.eyes is None or len(means) < 2 * PROTOTYPES:
         return
     at = base.eyes.embeddings

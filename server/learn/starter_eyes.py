@@ -33,9 +33,9 @@ from server import walks
 from server.eyes import packaged, ssd_tokens
 from server.eyes.backbone import Backbone
 from server.learn import drawings
+from server.learn.bases import EYES_STARTER_FOLDER, STARTER_FOLDER
 from server.learn.batches import Layout, drawn, pad_answers
 from server.learn.drawer import Drawer, Seer
-from server.learn.nightly import EYES_STARTER_FOLDER, STARTER_FOLDER
 from server.learn.starter import SEED, VISION, groups, schedule
 from server.model import checkpoint as checkpoints
 from server.model import eyes_tower

@@ -23,7 +23,7 @@ from server.dataset import alike, derived, feature_cache
 from server.dataset.sample_row import SampleRow
 from server.dataset.wording import meaning
 from server.gate.judge import senses_of
-from server.learn import examples, lora, nightly, presets, replayed, tonight
+from server.learn import bases, examples, lora, presets, replayed, tonight
 from server.learn.batches import Layout, pad_answers
 from server.learn.features import TrainingSet, Work, cache_of, prepare
 from server.learn.recipe import Recipe
@@ -72,7 +72,7 @@ def run(trial: Trial, *, progress: Progress) -> list[Heard]:
     """Of each judged moment. Raises: ConfigError, DatasetError, BundleError, OSError."""
     if not trial.judged:
         return []
-    base = nightly.load_base(trial.settings, trial.home, progress)
+    base = bases.load_base(trial.settings, trial.home, progress)
     most = round(trial.settings.features_gb * 1e9)
     cache = cache_of(base, trial.home / feature_cache.FOLDER, most_bytes=most, progress=progress)
     recipe, layout, folder = trial.recipe(base, cache.capacity), Layout.of(base), trial.home / "dataset"
@@ -84,7 +84,7 @@ def run(trial: Trial, *, progress: Progress) -> list[Heard]:
     plan = examples.ViewPlan(recipe.variations, recipe.seed, senses=senses_of(base), most=most_views)
     clusters = alike.clusters_of(trial.home, trial.teaching, within=recipe.alike_bits)
     fresh = examples.examples(folder, trial.teaching, layout, replace(plan, clusters=clusters))
-    frames = nightly.replay(base, layout, recipe, progress, cache=replayed.folder(trial.home))
+    frames = bases.replay(base, layout, recipe, progress, cache=replayed.folder(trial.home))
     around = lora.Surroundings(cache, None, trial.settings.hours_most * 3600, trial.clock)
     lora.train(base, fresh, frames, recipe, work, around=around, progress=progress)
     shown = examples.examples(folder, trial.judged, layout, replace(plan, variations=1, most=None))

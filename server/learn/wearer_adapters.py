@@ -37,7 +37,7 @@ from server.gate.evidence import CaseScore, Evidence, Export, GateDecision, Rule
 from server.gate.judge import walk_scores
 from server.gate.settings import GateSettings
 from server.gate.wearers import WearerGain
-from server.learn import adapters, lineage, nightly, tonight
+from server.learn import adapters, bases, lineage, tonight
 from server.learn.settings import LearnSettings
 from server.learn.wearer_fit import DecoderWords, FitPlan, LookedMoments, fit, joined, look_at
 from server.model.guide import Guide
@@ -370,7 +370,7 @@ def _words(registry: Registry, version: str, settings: LearnSettings, progress: 
         if adapters.is_adapter(folder):
             checkpoint = adapters.load(folder, registry.home, progress=progress)
         else:
-            checkpoint = nightly.starter(settings.eyes, registry.home, progress)
+            checkpoint = bases.starter(settings.eyes, registry.home, progress)
             if checkpoint.name != version:
                 raise ConfigError(f"{version} came without the adapter that it was merged from.")
     except ConfigError as error:

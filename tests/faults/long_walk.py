@@ -318,11 +318,11 @@ class LongWalk:
 
 def starter(home: Path) -> Path:
     """The bundle of the shipped starter, made where it is not there yet (a minute)."""
-    from server.learn import nightly  # torch takes seconds to import
+    from server.learn import bundles  # torch takes seconds to import
 
     if not list((home / "models").glob("*/bundle")):
         home.mkdir(parents=True, exist_ok=True)
-        nightly.add_starter(home, progress=lambda text: None)
+        bundles.add_starter(home, progress=lambda text: None)
     return next((home / "models").glob("*/bundle"))
 
 

@@ -35,7 +35,7 @@ from pathlib import Path
 import sys
 from exporters.onnx.bundle import Label, export_bundle
 from server.model import checkpoint as checkpoints
-from server.learn.nightly import exportable
+from server.learn.bundles import exportable
 from tests.server.learn.parts import save_field_checkpoint
 made = checkpoints.load(save_field_checkpoint(Path(sys.argv[1]) / "base"))
 label = Label("v1", made.name, "", made.intended_use, dict(made.thresholds), 1.0)

@@ -13,7 +13,8 @@ import torch
 from exporters.onnx.bundle import Label, export_bundle
 from exporters.onnx.parity import Given, Parity, compare
 from server.evaluation import answers as evaluate
-from server.learn.nightly import STARTER_FOLDER, exportable, writer
+from server.learn.bases import STARTER_FOLDER
+from server.learn.bundles import exportable, writer
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import FIELD_TILE_PX, Checkpoint
 from server.model.guide import Guide

@@ -16,7 +16,7 @@ from exporters.onnx.bundle import Exportable, Label, describe, export_bundle
 from exporters.onnx.graphs import export_ear
 from exporters.onnx.parity import Given, compare
 from exporters.onnx.quantise import quantise_vision
-from server.learn.nightly import exportable, writer
+from server.learn.bundles import exportable, writer
 from server.model import checkpoint as checkpoints
 from server.model import sound
 from server.model.checkpoint import Checkpoint

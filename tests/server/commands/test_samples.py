@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from server.review import decisions
 from server.review.decisions import ReviewDecision
+from shared.ends import UNREAD
+from tests.paths import ROOT
 from tests.server.commands.terminal import Terminal, at_terminal, server
 from tests.server.dataset.moments import House, moment, sound, spoken
 
@@ -270,3 +275,14 @@ def test_a_correction_that_came_meanwhile_is_shown_before_it_is_accepted(house: 
 def answer(terminal: Terminal, text: str) -> None:
     terminal.expect("Was this correct? (y/n/e/s/q)")
     terminal.type(text + "\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(house: House) -> None:
+    """`... | head`: the pipe is closed before a word was printed."""
+    fill(house, 1)
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "server", "--home", str(house.home), "samples", "list"]
+    done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (UNREAD, "")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from server.commands.trying import BASE_ANSWERS
-from server.learn import lora, nightly
+from server.learn import bases, lora
 from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
 from server.walks import plan_walk, write_video
@@ -28,7 +28,7 @@ RECIPE = Recipe(rank=4, steps=12, batch=4, rate=2e-2, head_rate=1e-2, replay=0, 
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base, an adapter of it in `night/adapter`, a film of 5 s and a picture. Read only."""
     folder = tmp_path_factory.mktemp("try")
-    base = nightly.load_base(LearnSettings(base=str(save_field_checkpoint(folder / "small"))), folder)
+    base = bases.load_base(LearnSettings(base=str(save_field_checkpoint(folder / "small"))), folder)
     lora.train(base, examples(4, base), [], RECIPE, folder / "night")
     write_video(plan_walk(5, duration_s=5.0), folder / "walk.mp4", fps=10, width_px=160, height_px=120)
     (folder / "still.jpg").write_bytes(encode_jpeg(flat(1)))

@@ -14,7 +14,7 @@ import pytest
 from server import config as settings
 from server import walks
 from server.eyes import packaged
-from server.learn import eyes_bundle, nightly
+from server.learn import bases, eyes_bundle
 from shared import bundle, vocabulary
 from shared.errors import BundleError
 from shared.runtime import GuidanceModel, check_golden
@@ -79,7 +79,7 @@ def test_a_backbone_by_folder_is_trained_on_and_its_licence_told(tmp_path: Path)
     assert (second.returncode, second.stderr) == (0, "")
     assert "there already" in second.stdout
     (home / settings.FILE).write_text(f'[learn]\neyes = "{folder}"\n')
-    assert nightly.starter(settings.load(home).learn.eyes, home, print).eyes is not None
+    assert bases.starter(settings.load(home).learn.eyes, home, print).eyes is not None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from server.learn import adapters, base_record, lora, nightly
+from server.learn import adapters, base_record, bases, lora
 from server.learn.answering import CheckpointAnswerer, ModelInput
 from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
@@ -33,7 +33,7 @@ def teach(base: Checkpoint, folder: Path) -> Trained:
 
 @pytest.fixture(scope="module")
 def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return teach(nightly.load_base(LearnSettings(base=str(base)), Path("/nowhere")), tmp_path_factory.mktemp("night"))
+    return teach(bases.load_base(LearnSettings(base=str(base)), Path("/nowhere")), tmp_path_factory.mktemp("night"))
 
 
 def load(folder: Path, home: Path, base: Path | str | None = None) -> Checkpoint:
@@ -62,7 +62,7 @@ def test_a_tied_base_and_one_that_hears_and_is_shown_two_pictures_come_back_too(
     hub = save_field_checkpoint(tmp_path / "hub", tied=True)
     whisper = save_whisper(tmp_path / "whisper")
     settings = LearnSettings(base=str(hub), audio_encoder=str(whisper), frames=2)
-    after, folder = teach(nightly.load_base(settings, tmp_path), tmp_path / "night")
+    after, folder = teach(bases.load_base(settings, tmp_path), tmp_path / "night")
     loaded = load(folder, tmp_path)
     assert_same(loaded, after)
     assert loaded.frames == 2

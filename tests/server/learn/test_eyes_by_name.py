@@ -18,9 +18,9 @@ from exporters.onnx.parity import Given, compare
 from server import walks
 from server.evaluation.answers import rendered_cases
 from server.eyes import by_name, hub
-from server.learn import adapters, eyes_by_name, lora, nightly, starter_eyes
+from server.learn import adapters, bases, eyes_by_name, lora, starter_eyes
 from server.learn.batches import Layout, from_rendered, from_sentence
-from server.learn.nightly import exportable, writer
+from server.learn.bundles import exportable, writer
 from server.learn.recipe import Recipe
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import Checkpoint
@@ -74,7 +74,7 @@ def moved(folder: Path) -> str:
 
 
 def started(home: Path, name: Path | str) -> Checkpoint:
-    return nightly.starter(str(name), home, lambda text: None)
+    return bases.starter(str(name), home, lambda text: None)
 
 
 def exported(base: Checkpoint, folder: Path, *, quantised: bool, full: Path | None = None) -> list[str]:
@@ -285,7 +285,7 @@ def test_an_adapter_over_named_eyes_is_loaded_with_them(named: Path, tmp_path: P
     loaded = adapters.load(tmp_path / "adapter", named / "home", progress=lambda text: None)
     assert checkpoints.fingerprint(loaded) == checkpoints.fingerprint(base), "weights, hazard head, ground, familiar"
     with pytest.raises(ConfigError, match=r"trained on starter-on-dinov2.*fingerprint.*--base"):
-        adapters.load(tmp_path / "adapter", tmp_path, base=str(nightly.STARTER_FOLDER), progress=lambda text: None)
+        adapters.load(tmp_path / "adapter", tmp_path, base=str(bases.STARTER_FOLDER), progress=lambda text: None)
     checkpoints.save(base, tmp_path / "whole")
     by_hand = by_name.place(named / "home", by_name.resolved(str(named / "dinov2"))) / by_name.MODEL_FOLDER
     assert adapters.open_checkpoint(by_hand, named / "home").eyes is not None

@@ -16,7 +16,6 @@ from server.eyes.ssd_mobilenet import CLASSES, INPUT_PX, SsdMobileNet
 from server.eyes.ssd_tokens import SsdTokens
 from server.learn import lora, masked, starter_eyes
 from server.learn.batches import Layout, from_rendered, pad_answers
-from server.learn.features import settle
 from server.learn.recipe import Recipe
 from server.model.checkpoint import Checkpoint
 from server.model.familiar import PROTOTYPES
@@ -125,15 +124,3 @@ def test_a_night_learns_the_ground_of_masks_and_does_not_make_their_pictures_fam
     assert other.eyes is not None
     assert base.eyes.ground.classify.bias[WATER] > other.eyes.ground.classify.bias[WATER] + 0.005
     assert torch.equal(base.eyes.familiar.prototypes, other.eyes.familiar.prototypes)
-
-
-def test_what_taught_the_ground_alone_is_left_out_of_what_is_familiar(base: Checkpoint) -> None:
-    assert base.eyes is not None
-    rng = np.random.default_rng(1)
-    features = rng.normal(size=(2 * PROTOTYPES + 40, base.patches, base.eyes.embeddings.dim)).astype(np.float16)
-    settle(base, features[: 2 * PROTOTYPES])
-    without = base.eyes.familiar.prototypes.clone()
-    settle(base, features, but=range(2 * PROTOTYPES, len(features)))
-    assert torch.allclose(base.eyes.familiar.prototypes, without, atol=1e-4)
-    settle(base, features)
-    assert not torch.allclose(base.eyes.familiar.prototypes, without, atol=1e-4)

@@ -19,7 +19,7 @@ from exporters.onnx import bundle as exporter
 from server.dataset.folder import Dataset
 from server.gate import golden, judge
 from server.gate.evidence import of_dict
-from server.learn import lineage, nightly
+from server.learn import bundles, lineage, nightly
 from server.learn.nightly import Night
 from server.learn.recipe import Recipe
 from server.learn.settings import LearnSettings
@@ -88,7 +88,7 @@ def slept(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Slept:
 def test_the_starter_is_added_once(starter_home: Path) -> None:
     registry = Registry(starter_home)
     before = (registry.champion(), registry.list(), registry.log())
-    assert nightly.add_starter(starter_home, progress=silent) == before[0] == "waycue-starter-1"
+    assert bundles.add_starter(starter_home, progress=silent) == before[0] == "waycue-starter-1"
     assert (registry.champion(), registry.list(), registry.log()) == before
     assert not list((starter_home / "nights").iterdir())
     registry.close()

@@ -23,7 +23,7 @@ from server.dataset.material import Senses
 from server.dataset.sample_row import SampleRow, to_dict
 from server.dataset.teaching import training_rows
 from server.gate import cases
-from server.learn import examples, nightly, tonight
+from server.learn import bases, bundles, examples, tonight
 from server.learn.examples import ViewPlan
 from server.model import checkpoint as checkpoints
 from shared.chunk_format import SAMPLE_RATE_HZ
@@ -304,11 +304,11 @@ def test_a_nights_model_sees_what_enough_rows_name() -> None:
     def rows(text: str, count: int) -> list[SampleRow]:
         return [replace(ROW, ground_truth=text)] * count
 
-    least = nightly.SEES_FROM_ROWS
+    least = bundles.SEES_FROM_ROWS
     taught = [*rows("Caution, cone ahead.", least), *rows("Caution, dog ahead.", least - 1), *rows("", 20)]
-    assert nightly.objects_taught(taught) == ("cone",)
-    starter, hub = (checkpoints.load(nightly.STARTER_FOLDER) for _ in range(2))
+    assert bundles.objects_taught(taught) == ("cone",)
+    starter, hub = (checkpoints.load(bases.STARTER_FOLDER) for _ in range(2))
     hub.known = ()
     for base, sees in ((starter, {*walks.KNOWN, "cone"}), (hub, set[str]())):
-        what = nightly.with_taught(nightly.exportable(base), nightly.objects_taught(taught))
+        what = bundles.with_taught(bundles.exportable(base), bundles.objects_taught(taught))
         assert set(card_of(describe(what, precision="float32")).sees) == sees

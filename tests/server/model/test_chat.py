@@ -24,8 +24,8 @@ from exporters.onnx.bundle import GoldenChunk, Label
 from exporters.onnx.parity import compare
 from server.evaluation import answers
 from server.gate import golden
-from server.learn import nightly
-from server.learn.nightly import STARTER_FOLDER
+from server.learn import bundles
+from server.learn.bases import STARTER_FOLDER
 from server.model import chat, tokens
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import FIELD_TILE_PX, Checkpoint
@@ -233,13 +233,13 @@ def test_a_bundle_of_another_family_says_what_pytorch_says(tmp_path: Path, name:
     chunks = [GoldenChunk(flat(0), "curb", "ahead", False)]
     base.intended_use = "demo"  # compared on drawn pictures: there is no dataset
     moments = golden.parity_moments(base, tmp_path, [])[:10]
-    plan = nightly.BundlePlan(label, chunks, moments)
-    made = nightly.make_bundles(base, plan, tmp_path / "made", progress=lambda text: None)
+    plan = bundles.BundlePlan(label, chunks, moments)
+    made = bundles.make_bundles(base, plan, tmp_path / "made", progress=lambda text: None)
     manifest = bundle.read_manifest(made.folder)
     assert manifest.model["before_ids"] == base.before_ids()
     assert manifest.model["after_ids"] == base.after_ids()
     assert manifest.model["end_id"] == base.end_id
-    parity = compare(made.full, nightly.writer(base), moments)
+    parity = compare(made.full, bundles.writer(base), moments)
     assert parity.same_tokens == 10 * 16, "PyTorch's answers of random weights are cut at 16 tokens: each of them"
     said = GuidanceModel.load(made.folder, threads=1, allow_demo=True)
     assert said.word(said.look(answers.rendered_cases(1)[0].image)).text.endswith(".")

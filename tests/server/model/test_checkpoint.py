@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from server import walks
 from server.learn import starter
-from server.learn.nightly import STARTER_FOLDER
+from server.learn.bases import STARTER_FOLDER
 from server.model import checkpoint as checkpoints
 from server.model import tokens
 from server.model.checkpoint import EXTRA_FILE, FIELD_TILE_PX, HEAD_FILE

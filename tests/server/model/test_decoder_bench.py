@@ -12,7 +12,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks import _smollm, decoder
-from server.learn.nightly import STARTER_FOLDER
+from server.learn.bases import STARTER_FOLDER
 from server.model import checkpoint
 from shared.errors import BundleError, Unreachable
 

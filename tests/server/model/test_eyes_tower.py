@@ -19,7 +19,7 @@ from server.eyes.ssd_mobilenet import CLASSES, INPUT_PX, SsdMobileNet
 from server.eyes.ssd_tokens import SsdTokens
 from server.learn import lora, starter_eyes
 from server.learn.batches import Layout, from_rendered, from_sentence
-from server.learn.nightly import exportable, writer
+from server.learn.bundles import exportable, writer
 from server.learn.recipe import Recipe
 from server.model import checkpoint as checkpoints
 from server.model import eyes_tower

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from server.learn.bases import STARTER_FOLDER
 from server.learn.batches import Layout, collate, from_rendered
-from server.learn.nightly import STARTER_FOLDER
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import Checkpoint
 from server.model.guide import IGNORE, Guide

@@ -14,7 +14,7 @@ from transformers import WhisperModel
 from exporters.onnx.parity import Given
 from server.learn import lora
 from server.learn.batches import Layout, collate, from_sentence
-from server.learn.nightly import exportable, writer
+from server.learn.bundles import exportable, writer
 from server.learn.recipe import Recipe
 from server.model import checkpoint as checkpoints
 from server.model import sound

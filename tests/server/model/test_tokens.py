@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from server.learn.nightly import STARTER_FOLDER
+from server.learn.bases import STARTER_FOLDER
 from server.model import tokens
 from server.model.checkpoint import EXTRA_FILE
 from shared import prompt, vocabulary
