@@ -30,7 +30,7 @@ from server.learn import base_record, devices
 from server.learn.batches import Example
 from server.learn.features import TrainingSet, Work, cache_of, prepare, settle_on
 from server.learn.recipe import Recipe
-from server.learn.saves import Saves, last
+from server.learn.saves import Saves, TaughtOnly, last
 from server.learn.validation import Validation, validated
 from server.learn.views import JoinedViews, Rows, Views, views_of
 from server.learn.watching import Curves, Deadline, Losses
@@ -164,7 +164,7 @@ def _trainer(
     guide: Guide, rows: TrainingSet, recipe: Recipe, arguments: TrainingArguments, callbacks: list[Any]
 ) -> Trainer:
     optimiser = torch.optim.AdamW(_groups(guide, recipe), weight_decay=0.01)
-    trainer = Trainer(
+    trainer = TaughtOnly(
         model=guide,
         args=arguments,
         train_dataset=rows,

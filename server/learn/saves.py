@@ -1,5 +1,8 @@
 """What a training leaves behind to go on from: saves that are whole and durable, or dropped.
 
+A save holds what is taught alone: the rest is the base's, which lies there anyway (of a 256M base a save is 60 MB
+instead of 1 GB).
+
 The trainer writes a save file by file into its final folder. One that a kill or power cut left half done must neither
 be trained on from nor stand in the way of later nights:
 
@@ -15,9 +18,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from shared import atomic
+from shared.errors import DatasetError
 
 MARK = "whole.json"
 _SAVE = re.compile(r"checkpoint-(\d+)")
@@ -30,6 +34,24 @@ class Saves(TrainerCallback):
         folder = Path(args.output_dir)
         seal(folder / f"checkpoint-{state.global_step}")
         atomic.remove_trees(old for step, old in _saves(folder) if step < state.global_step)
+
+
+class TaughtOnly(Trainer):
+    """A trainer whose saves hold what is taught alone."""
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, self._taught() if state_dict is None else state_dict)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Missing are the base's own weights, and no other."""
+        lost = [*(self._taught().keys() & set(load_result.missing_keys)), *load_result.unexpected_keys]
+        if lost:
+            raise DatasetError(f"A save of this training does not fit it: {', '.join(sorted(lost)[:3])}.")
+
+    def _taught(self) -> dict[str, Any]:
+        model: Any = self.model
+        taught = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        return {name: weight for name, weight in model.state_dict().items() if name in taught}
 
 
 def seal(save: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from server.dataset import feature_cache
@@ -19,6 +20,7 @@ from server.learn.features import cache_of
 from server.learn.recipe import Recipe
 from server.model import checkpoint as checkpoints
 from server.model.checkpoint import HEAD_FILE, Checkpoint
+from shared.errors import DatasetError
 from tests.server.learn.parts import examples, save_field_checkpoint
 from tests.server.learn.test_rows import ROW
 
@@ -209,6 +211,20 @@ def test_only_the_newest_whole_save_is_kept(hub: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "night" / "steps").iterdir()] == ["checkpoint-8"]
     assert saves.last(tmp_path / "night" / "steps") == tmp_path / "night" / "steps" / "checkpoint-8"
     assert saves.last(tmp_path / "nowhere") is None
+    names = load_file(tmp_path / "night" / "steps" / "checkpoint-8" / "model.safetensors")
+    assert names
+    assert not [name for name in names if "base_layer" in name or "vision_model" in name], "the base lies there anyway"
+
+
+def test_a_save_of_another_training_is_refused(hub: Path, tmp_path: Path) -> None:
+    teach(hub, tmp_path / "night", Recipe(**{**asdict(RECIPE), "steps": 4}))
+    save = tmp_path / "night" / "steps" / "checkpoint-4"
+    weights = load_file(save / "model.safetensors")
+    save_file(dict(list(weights.items())[1:]), save / "model.safetensors", metadata={"format": "pt"})
+    (save / saves.MARK).unlink()
+    saves.seal(save)
+    with pytest.raises(DatasetError, match="does not fit"):
+        teach(hub, tmp_path / "night", Recipe(**{**asdict(RECIPE), "steps": 4}))
 
 
 def test_an_untaught_head_is_the_same_every_time(hub: Path) -> None:
