@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from contextvars import ContextVar
 
 from starlette.requests import HTTPConnection
 
+from server.access.person import ALONE, Person, Role
 
-class Role(StrEnum):
-    """What a person may do: each may do what the one before it may."""
+__all__ = ["ALONE", "Person", "Role", "of", "shown_to"]
 
-    WEARER = "wearer"
-    """Sees and reviews their own moments."""
-    CAREGIVER = "caregiver"
-    """Sees and reviews the moments of wearers who agreed to it."""
-    ADMIN = "admin"
-    """Runs the server."""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who is logged in."""
-
-    name: str
-    """Written down with what they decide."""
-    role: Role = Role.CAREGIVER
-    wearers: frozenset[str] | None = None
-    """The `speaker_id`s whose moments they may see; None = all wearers'."""
-
-
-ALONE = Person("caregiver", Role.ADMIN)
-"""Whoever sits at the machine itself, while there are no accounts."""
+shown_to: ContextVar[Person | None] = ContextVar("shown_to", default=None)
+"""For the frame around every page, which says who is logged in: routes ask `of`."""
 
 
 def of(connection: HTTPConnection) -> Person:
