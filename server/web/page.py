@@ -23,7 +23,7 @@ from server.dataset import wording
 from server.dataset.sample_row import State
 from server.releases.sheet import ModelSheet
 from server.review import decisions
-from server.web import review, view
+from server.web import person, review, view
 from server.web.api import ReviewRequest
 from server.web.review import ReviewOutcome, Reviews
 from server.web.where import WhereForm
@@ -66,6 +66,8 @@ class PageRenderer:
             "marks": self._marks,
             "model_version": (self._model() if self._model else None) or "",
             "may_teach": self._may_teach,
+            "person": person.shown_to.get(),
+            "at_the_door": False,
             "max_text": wording.MAX_TEXT,
             "sentences": wording.sentences(),
         }
