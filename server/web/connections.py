@@ -5,7 +5,7 @@ Promises:
 1. At most `most` connections are open, at most `most_each` of one address, from the accept on. Where one more comes,
    the oldest that no request is being answered on gives way (server.identity.connection_limit): half a request, sent a
    thousand times, keeps nobody out and takes no file from the ingest beside it.
-2. A request's head is here within HEAD_S, whatever is sent meanwhile, or the connection ends.
+2. A request's head is here within `head_s`, whatever is sent meanwhile, or the connection ends.
    (Its body has a limit of its own, in server.web.guard.)
 3. Trouble that strangers can cause is logged LOG_BURST times a minute, then counted.
 """
@@ -32,7 +32,6 @@ from shared.clock import Clock
 from shared.errors import ConfigError
 from shared.token_bucket import RateLimiter
 
-HEAD_S = 10.0
 KEEP_ALIVE_S = 5
 HEAD_BYTES = 16 * 1024
 LOG_BURST, LOG_MINUTE_S = 5, 60.0
@@ -49,12 +48,14 @@ class ConnectionLimits:
     """Of one address. Browsers open six; behind a proxy all come from one, which `most` alone then bounds."""
     idle_s: float = 30.0
     """One on which nothing is answered gives way after so long to the next that comes."""
+    head_s: float = 10.0
+    """How long a request's head may take to arrive."""
 
 
 class PatientProtocol(H11Protocol):
     """uvicorn's own protocol, which knows on which connections a request is being answered."""
 
-    def __init__(self, *arguments: Any, busy: set[int], head_s: float = HEAD_S, **more: Any) -> None:
+    def __init__(self, *arguments: Any, busy: set[int], head_s: float, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._busy, self._head_s = busy, head_s
         self._number = -1
@@ -95,16 +96,18 @@ class PatientProtocol(H11Protocol):
 class PageServer(uvicorn.Server):
     """Serves the page until `should_exit`."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, *, tls: ssl.SSLContext | None, proxies: tuple[str, ...]):
+    def __init__(
+        self, app: ASGIApp, listener: PageListener, *, tls: ssl.SSLContext | None = None, proxies: tuple[str, ...] = ()
+    ) -> None:
         """listener: as `listen` made it. tls: None = plain. proxies: whose X-Forwarded-For and -Proto are believed"""
         self._listener = listener
-        busy: set[int] = listener.busy if isinstance(listener, PageListener) else set()
+        protocol = functools.partial(PatientProtocol, busy=listener.busy, head_s=listener.limits.head_s)
         config = uvicorn.Config(
             app,
             log_level="warning",
             ws="none",
             loop="asyncio",
-            http=functools.partial(PatientProtocol, busy=busy),  # type: ignore[arg-type]  # called like the class
+            http=protocol,  # type: ignore[arg-type]  # called like the class
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=3,
             h11_max_incomplete_event_size=HEAD_BYTES,
@@ -130,6 +133,8 @@ class PageListener(LimitedListener):
 
     def __init__(self, listener: socket.socket, *, clock: Clock, limits: ConnectionLimits) -> None:
         self.busy: set[int] = set()
+        """File descriptors of these."""
+        self.limits = limits
         super().__init__(
             listener,
             clock=clock,
@@ -159,7 +164,7 @@ class LogRation(logging.Filter):
     Safe from any thread."""
 
     def __init__(self, clock: Clock | None) -> None:
-        """clock: None = the event of a record's own time"""
+        """clock: None = the time that each record carries"""
         super().__init__()
         self._clock = clock
         self._rates = RateLimiter(rate_per_s=LOG_BURST / LOG_MINUTE_S, capacity=LOG_BURST, max_keys=100)
