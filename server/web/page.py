@@ -26,7 +26,9 @@ from server.releases.sheet import ModelSheet
 from server.review import decisions
 from server.web import person, review, view
 from server.web.api import ReviewRequest
+from server.web.person import Person
 from server.web.review import ReviewOutcome, Reviews
+from server.web.view import MomentCard
 from server.web.where import WhereForm
 from shared.errors import Refused
 
@@ -97,14 +99,13 @@ def router(
         paging = view.paging(counts[state], page=page, size=PAGE_SIZE)
         rows = decisions.listing(store, state=state, limit=PAGE_SIZE, offset=(paging.page - 1) * PAGE_SIZE, seen_by=who)
         person.listed(request, rows)
-        decided = review.find(store, done) if done else None
         return pages.render(
             "moments.html",
             state=state,
             tabs=view.tabs(counts, state),
             pages=paging,
             cards=[view.card(row) for row in rows],
-            done=view.card(decided) if decided and may_see(who, decided) else None,
+            done=_decided(store, who, done),
         )
 
     @routes.get("/models")
@@ -140,6 +141,12 @@ def router(
         return RedirectResponse(f"{listed if form.page else f'/moments/{sample_id}'}#moment-{sample_id}", 303)
 
     return routes
+
+
+def _decided(store: Store, who: Person, sample_id: str) -> MomentCard | None:
+    """The moment that a person has just decided about, if it is one that they may see."""
+    row = review.find(store, sample_id) if sample_id else None
+    return view.card(row) if row is not None and may_see(who, row) else None
 
 
 def _moment(

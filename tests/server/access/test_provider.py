@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI, Form, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
@@ -29,7 +29,7 @@ from server.access.settings import AccessSettings
 from shared.errors import ConfigError
 from tests.server.access.people import ADAS, SAME_SITE, SITE, Town, town
 
-CLIENT, SECRET = "waycue", "provider's secret"
+CLIENT, SECRET = "waycue", "a-secret-of-the-provider"
 LIFE_S = 300
 
 
@@ -70,7 +70,8 @@ class Issuer:
             )
 
         @app.post("/token")
-        def token(request: Request, form: Annotated[dict[str, str], Form()]) -> Response:
+        async def token(request: Request) -> Response:
+            form = {name: str(value) for name, value in (await request.form()).items()}
             return self._token(request.headers.get("authorization", ""), form)
 
         return app
@@ -112,8 +113,8 @@ def site(memory_path: Path, issuer: Issuer) -> Iterator[Town]:
 
 
 @contextmanager
-def browsing(site: Town) -> Iterator[TestClient]:
-    yield TestClient(site.app(), base_url=SITE, headers=SAME_SITE, follow_redirects=False)
+def browsing(site: Town, app: FastAPI | None = None) -> Iterator[TestClient]:
+    yield TestClient(app or site.app(), base_url=SITE, headers=SAME_SITE, follow_redirects=False)
 
 
 def to_provider_and_back(browser: TestClient, query: str) -> str:
@@ -151,7 +152,8 @@ def test_the_provider_alone_lets_nobody_in(site: Town) -> None:
 
 def test_what_comes_back_to_another_browser_twice_or_late_is_refused(site: Town) -> None:
     token = site.access.invitations.invite(Role.ADMIN, None, by="Ana")
-    with browsing(site) as mallory, browsing(site) as victim:
+    app = site.app()
+    with browsing(site, app) as mallory, browsing(site, app) as victim:
         planted = to_provider_and_back(mallory, f"token={token}")
         assert victim.get(planted).status_code == 403, "log-in forgery: it was begun in another browser"
         assert mallory.get(planted).status_code == 403, "and is used up by that"
