@@ -34,6 +34,8 @@ from shared.token_bucket import RateLimiter
 
 KEEP_ALIVE_S = 5
 HEAD_BYTES = 16 * 1024
+ACCEPTED_AT_ONCE = 64
+"""Connections that asyncio accepts in one turn: what gave way for them is closed in the next, and counts until then."""
 LOG_BURST, LOG_MINUTE_S = 5, 60.0
 RATIONED = ("uvicorn.error", "asyncio")
 
@@ -111,6 +113,7 @@ class PageServer(uvicorn.Server):
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=3,
             h11_max_incomplete_event_size=HEAD_BYTES,
+            backlog=ACCEPTED_AT_ONCE,
             server_header=False,
             proxy_headers=bool(proxies),
             forwarded_allow_ips=list(proxies),
@@ -150,7 +153,7 @@ def listen(host: str, port: int, *, clock: Clock, limits: ConnectionLimits) -> P
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         dual = host == "::" and socket.has_dualstack_ipv6()
-        made = socket.create_server(address[:2], family=family, backlog=limits.most, dualstack_ipv6=dual)
+        made = socket.create_server(address[:2], family=family, backlog=ACCEPTED_AT_ONCE, dualstack_ipv6=dual)
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f"The review page cannot listen on {host}:{port} ({error}).",
