@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from server.access.settings import AccessSettings
 from server.broker.settings import BrokerSettings
 from server.dataset.groups import SplitBy
 from server.gate.settings import BudgetSettings, FloorSettings
@@ -15,6 +16,7 @@ from server.ingest.limits import LimitsSettings
 from server.learn.settings import LearnSettings
 from server.review import llm_settings
 from server.review.llm_settings import LlmSettings
+from server.web.reached import PageReach, TlsChoice, reach_of
 from shared import atomic, languages, settings
 from shared.errors import ConfigError
 from shared.languages import Language
@@ -53,9 +55,17 @@ class WebSection:
     """The review page."""
 
     address: str = "127.0.0.1:8080"
-    """HOST:PORT that the page is served on. Loopback by default: it has no accounts yet."""
+    """HOST:PORT that the page is served on. Beyond loopback it asks for accounts from its start on."""
     hosts: str = ""
     """Other names under which a browser may reach the page, separated by commas."""
+    tls: TlsChoice = "auto"
+    """TLS with a certificate of this server's own authority: on, off, or auto = on wherever others can reach the page,
+    unless it is behind a proxy."""
+    proxies: str = ""
+    """Addresses of the proxies before the page, separated by commas: what they say about their clients
+    (X-Forwarded-For, X-Forwarded-Proto) is believed. Empty = nobody's word is."""
+    url: str = ""
+    """Address under which people find the page, for the links that are printed. Empty = this machine's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,7 @@ class ServerConfig:
     ingest: IngestSection = field(default_factory=IngestSection)
     limits: LimitsSettings = field(default_factory=LimitsSettings)
     web: WebSection = field(default_factory=WebSection)
+    access: AccessSettings = field(default_factory=AccessSettings)
     speech: SpeechSection = field(default_factory=SpeechSection)
     dataset: DatasetSection = field(default_factory=DatasetSection)
     export: ExportSection = field(default_factory=ExportSection)
@@ -127,7 +138,7 @@ TEMPLATE = """\
 # day_mb = 20000     # per device
 
 [web]
-# address = "127.0.0.1:8080"
+# address = "0.0.0.0:8080"      # for others too, with TLS and accounts; by default this machine alone
 
 [speech]
 # recogniser = "pocketsphinx"
@@ -162,7 +173,7 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
         )
     config = settings.read(ServerConfig(), home / FILE, overrides)
     config.broker.host_port()
-    settings.address(config.web.address, what="web address", default_port=DEFAULT_WEB_PORT)
+    page_reach(config)
     for what, address in (("enrol.address", config.enrol.address), ("enrol.broker", config.enrol.broker)):
         if address:
             settings.address(address, what=what)
@@ -178,6 +189,13 @@ def load(home: Path, overrides: dict[str, Any] | None = None) -> ServerConfig:
             hint="Name a folder with one of that language in speech.model, or set speech.recogniser to whisper.",
         )
     return config
+
+
+def page_reach(config: ServerConfig) -> PageReach:
+    """How the review page is reached. Raises: ConfigError where its settings do not go together."""
+    web = config.web
+    address = settings.address(web.address, what="web address", default_port=DEFAULT_WEB_PORT)
+    return reach_of(address, tls=web.tls, proxies=web.proxies, names=web.hosts, url=web.url)
 
 
 def spoken_language(config: ServerConfig) -> Language:

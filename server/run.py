@@ -8,6 +8,7 @@ thread serves the page and ends the others when a signal stops it.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -16,9 +17,11 @@ from pathlib import Path
 import uvicorn
 
 from server import speech, worker
+from server.access import audit
+from server.access.service import Access
 from server.broker.link import BrokerSession, Handler, Ports, ServerLink
 from server.broker.secured import SecuredBroker, secured
-from server.config import DEFAULT_WEB_PORT, ServerConfig, spoken_language
+from server.config import ServerConfig, page_reach, spoken_language
 from server.database.store import Store, open_store
 from server.dataset import own_words
 from server.dataset.folder import Dataset
@@ -40,7 +43,10 @@ from server.review import asking, ranking
 from server.review.asking import Asking
 from server.review.ranking import Ranking
 from server.review.teaching import Lessons, Teachable, learnt, teachable
+from server.web import connections, first_start, page_tls
 from server.web.app import create_app
+from server.web.connections import ConnectionLimits, PageServer
+from server.web.page_tls import PageCertificate
 from shared import atomic, enrolment, messages, settings, topics
 from shared.background import Background
 from shared.clock import Clock
@@ -74,7 +80,11 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         broker = _secured_broker(home, store, config, clock)
         # Unsigned only where devices come without an identity too: over a broker on this machine.
         offers = Offers(registry, clock=clock, release=Release(home, clock=clock) if broker else None)
-        web = _web(store, dataset, registry, config, clock)
+        access = Access(store, clock, config.access)
+        stack.callback(access.audit.flush)
+        certificate = _page_certificate(home, config, clock)
+        web = _web(access, dataset, registry, config, certificate)
+        stack.callback(web.close)
         if broker is not None:
             _start_access(home, broker, config, stack)
         authority = broker.certificates.authority if broker else None
@@ -95,10 +105,13 @@ def run(home: Path, config: ServerConfig, clock: Clock, *, ready_file: Path | No
         )
         publishing = Background.every(OFFERS_EVERY_S, lambda: _publish_offers(offers, link), name="offers")
         viewing = Background.every(VIEW_EVERY_S, LoadableView(dataset).refresh, name="view")
-        ready = Background(lambda: _announce(web, link, ready.stopping, config, ready_file), name="ready")
+        ready = Background(lambda: _announce(web, link, ready.stopping, config, access, ready_file), name="ready")
+        seen = Background.every(audit.FLUSH_S, access.audit.tick, name="access log")
         rank = Ranking(store, dataset).refresh
         ordering = Background.every(ranking.EVERY_S, rank, name="queue", at_once=True)
-        backgrounds = [transcription, publishing, viewing, ready, ordering]
+        backgrounds = [transcription, publishing, viewing, ready, ordering, seen]
+        if certificate is not None:
+            backgrounds.append(Background.every(page_tls.REFRESH_S, certificate.refresh, name="page certificate"))
         for background in backgrounds:
             background.start()
             stack.callback(background.close)
@@ -186,23 +199,32 @@ def _link(
     return link
 
 
-def _web(store: Store, dataset: Dataset, registry: Registry, config: ServerConfig, clock: Clock) -> uvicorn.Server:
-    hosts = tuple(name.strip() for name in config.web.hosts.split(",") if name.strip())
+def _page_certificate(home: Path, config: ServerConfig, clock: Clock) -> PageCertificate | None:
+    """None where the page is served without TLS."""
+    reach = page_reach(config)
+    return PageCertificate(Authority(home, clock=clock), reach.certificate_hosts) if reach.tls else None
+
+
+def _web(
+    access: Access, dataset: Dataset, registry: Registry, config: ServerConfig, certificate: PageCertificate | None
+) -> PageServer:
+    reach, clock = page_reach(config), access.clock
     app = create_app(
-        store,
+        access.store,
         dataset,
         clock=clock,
         model=registry.champion,
         models=lambda: sheets(registry),
-        hosts=hosts,
+        hosts=reach.hosts,
         lessons=_lessons(registry, dataset, config, clock),
+        access=access,
+        alone=reach.alone,
     )
-    host, port = _web_address(config)
-    return uvicorn.Server(
-        uvicorn.Config(
-            app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=3, ws="none", server_header=False
-        )
-    )
+    limits = ConnectionLimits()
+    if reach.proxies:  # all connections come from there
+        limits = ConnectionLimits(most_each=limits.most)
+    listener = connections.listen(reach.host, reach.port, clock=clock, limits=limits)
+    return PageServer(app, listener, tls=certificate.context if certificate else None, proxies=reach.proxies)
 
 
 def _lessons(registry: Registry, dataset: Dataset, config: ServerConfig, clock: Clock) -> Lessons:
@@ -227,22 +249,24 @@ def _serve(web: uvicorn.Server) -> None:
             signal.signal(signal.SIGTERM, before)
 
 
-def _web_address(config: ServerConfig) -> tuple[str, int]:
-    return settings.address(config.web.address, what="web address", default_port=DEFAULT_WEB_PORT)
-
-
 def _announce(
-    web: uvicorn.Server, link: ServerLink, stopping: threading.Event, config: ServerConfig, ready_file: Path | None
+    web: uvicorn.Server,
+    link: ServerLink,
+    stopping: threading.Event,
+    config: ServerConfig,
+    access: Access,
+    ready_file: Path | None,
 ) -> None:
     while not (web.started and link.ready.is_set()):
         if stopping.wait(0.05):
             return
-    host, port = _web_address(config)
-    url = f"http://{host}:{port}"
-    print(f"Ready: review page {url}, broker {config.broker.address}. Ctrl-C stops.", flush=True)
+    reach = page_reach(config)
+    urls = reach.urls()
+    print(f"Ready: review page {', '.join(urls)}, broker {config.broker.address}. Ctrl-C stops.", flush=True)
+    first_start.tell(access, reach, sys.stdout)
     notify(READY)
     if ready_file is not None:
-        atomic.write_bytes(ready_file, (url + "\n").encode())
+        atomic.write_bytes(ready_file, (urls[0] + "\n").encode())
 
 
 def _publish_offers(offers: Offers, link: ServerLink) -> None:

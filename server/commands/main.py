@@ -17,6 +17,7 @@ with interrupted_quietly():
 
     from server import config as settings
     from server.commands import (
+        accounts,
         adapters,
         broker,
         check,
@@ -91,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     retrain.set_defaults(run=_retrain)
     serving = (models, gate, teach, adapters, ingest, devices, rollout)
     data = (samples, export, qved, finetune, label, evaluate, trying, stats, coverage, curves)
-    upkeep = (check, rescue, broker, keys, vocabulary)
+    upkeep = (accounts, check, rescue, broker, keys, vocabulary)
     for module in (*serving, *data, *upkeep):
         module.add_parser(commands)
     return top

@@ -29,6 +29,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
     Connection,
     Engine,
     Float,
@@ -89,6 +90,7 @@ parts = Table(
     Column("path", String(160), nullable=False),  # inside the dataset folder
     Column("received_at", Float, nullable=False),
 )
+Index("ix_parts_path", parts.c.path)  # whose a file is
 
 erasures = Table(
     "erasures",
@@ -141,7 +143,9 @@ samples = Table(
     Column("captured_at", Float, nullable=False),
     Column("changed_at", Float, nullable=False),
     Column("body", JSON, nullable=False),  # the newest row
+    Column("wearer", String(96), Computed("json_extract(body, '$.speaker_id')", persisted=False)),
 )
+Index("ix_samples_wearer", samples.c.wearer, samples.c.state, samples.c.priority, samples.c.captured_at)
 Index("ix_samples_queue", samples.c.state, samples.c.priority, samples.c.captured_at)
 
 reviews = Table(

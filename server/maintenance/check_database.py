@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import JSON, Boolean, Column, Table, insert
 from sqlalchemy.exc import SQLAlchemyError
 
+from server.access import tables as _accounts  # noqa: F401  so that its tables are copied too
 from server.database import store as db
 from server.database.store import DATABASE_NAME, Store
 from server.maintenance.findings import FOLDER, HomeFinding, set_aside

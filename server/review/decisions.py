@@ -16,8 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select
 
+from server.access import visible
+from server.access.person import Person
 from server.database import store as db
 from server.database.store import Store
 from server.dataset import row_log, sample_row
@@ -138,11 +140,19 @@ def changed(row: SampleRow) -> Reading | None:
 
 
 def listing(
-    store: Store, *, state: State | Literal["all"] = "pending", limit: int = 100, offset: int = 0
+    store: Store,
+    *,
+    state: State | Literal["all"] = "pending",
+    limit: int = 100,
+    offset: int = 0,
+    seen_by: Person | None = None,
 ) -> list[SampleRow]:
-    """Moments, the most important first, then the newest; reviewed ones by when they were decided, newest first."""
+    """Moments, the most important first, then the newest; reviewed ones by when they were decided, newest first.
+
+    seen_by: only those that this person may see
+    """
     table = db.samples
-    query = select(table.c.body)
+    query = select(table.c.body).where(*_visible(seen_by))
     if state != "all":
         query = query.where(table.c.state == state)
     if state in ("reviewed", "rejected"):
@@ -154,12 +164,18 @@ def listing(
     return [sample_row.from_dict(body) for body in bodies]
 
 
-def counts(store: Store) -> dict[str, int]:
-    """How many moments stand in each state."""
+def counts(store: Store, *, seen_by: Person | None = None) -> dict[str, int]:
+    """How many moments stand in each state, of those that a person may see where one is named."""
     table = db.samples
+    query = select(table.c.state, func.count()).where(*_visible(seen_by)).group_by(table.c.state)
     with store.reading() as connection:
-        rows = connection.execute(select(table.c.state, func.count()).group_by(table.c.state)).all()
+        rows = connection.execute(query).all()
     return {"pending": 0, "reviewed": 0, "rejected": 0, **dict(rows)}
+
+
+def _visible(seen_by: Person | None) -> tuple[ColumnElement[bool], ...]:
+    condition = None if seen_by is None else visible.clause(seen_by)
+    return () if condition is None else (condition,)
 
 
 def get(store: Store, sample_id: str) -> SampleRow | None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,7 +26,8 @@ from server.dataset.sample_row import SampleRow
 from server.dataset.wording import NotTeachable
 from server.ingest import counters
 from server.review import decisions, stats
-from server.web import review
+from server.web import person, review
+from server.web.person import Person
 from server.web.review import MAX_ROW_ID, Reviews
 from shared.clock import Clock
 
@@ -53,10 +54,10 @@ def to_json(row: SampleRow) -> dict[str, Any]:
     return {**sample_row.to_dict(row), "state": row.state}
 
 
-def _accuracy(store: Store, reviewed: int) -> dict[str, Any]:
+def _accuracy(store: Store, reviewed: int, who: Person) -> dict[str, Any]:
     """How often guidance was right by what people confirmed; "audit" is the only unbiased share
     (server.review.stats)."""
-    figures = stats.to_dict(stats.summary(decisions.listing(store, state="reviewed", limit=reviewed)))
+    figures = stats.to_dict(stats.summary(decisions.listing(store, state="reviewed", limit=reviewed, seen_by=who)))
     return {"all": figures["accuracy"], **{name: figures[name] for name in ("audit", "by_object", "by_model")}}
 
 
@@ -66,13 +67,16 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
 
     @routes.get("/api/samples")
     def listing(
+        request: Request,
         state: Literal["pending", "reviewed", "rejected", "all"] = "pending",
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 50,
         offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
     ) -> dict[str, Any]:
         """Moments, corrections first."""
-        rows = decisions.listing(store, state=state, limit=limit, offset=offset)
-        return {"samples": [to_json(row) for row in rows], "counts": decisions.counts(store)}
+        who = person.of(request)
+        rows = decisions.listing(store, state=state, limit=limit, offset=offset, seen_by=who)
+        person.listed(request, rows)
+        return {"samples": [to_json(row) for row in rows], "counts": decisions.counts(store, seen_by=who)}
 
     @routes.get("/api/samples/{sample_id}")
     def moment(sample_id: str) -> dict[str, Any]:
@@ -97,14 +101,15 @@ def router(store: Store, reviews: Reviews, *, clock: Clock, model: Callable[[], 
         return JSONResponse(body, outcome.status)
 
     @routes.get("/api/stats")
-    def figures() -> dict[str, Any]:
+    def figures(request: Request) -> dict[str, Any]:
         """How many moments stand where, the model that devices are offered ("" = none yet), how often it is right, and
         what came in."""
-        counts = decisions.counts(store)
+        who = person.of(request)
+        counts = decisions.counts(store, seen_by=who)
         return {
             "counts": counts,
             "model": {"version": (model() if model else None) or ""},
-            "accuracy": _accuracy(store, counts["reviewed"]),
+            "accuracy": _accuracy(store, counts["reviewed"], who),
             "intake": asdict(counters.figures(store, now_s=clock.utc_s())),
         }
 

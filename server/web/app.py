@@ -13,10 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
+from server.access.service import Access
 from server.database.store import Store
 from server.dataset.folder import Dataset
 from server.releases.sheet import ModelSheet
-from server.web import api, batch, media, page, teach
+from server.web import account_page, api, batch, media, page, people_page, signing_in, teach
+from server.web.entry import Entry, is_for_programs
 from server.web.guard import Guard
 from server.web.page import PageRenderer
 from server.web.review import Reviews
@@ -44,6 +46,8 @@ def create_app(
     hosts: Sequence[str] = (),
     reviewer: str = "caregiver",
     lessons: LessonsPort | None = None,
+    access: Access | None = None,
+    alone: bool = True,
 ) -> FastAPI:
     """The application; serve it with uvicorn.
 
@@ -52,6 +56,8 @@ def create_app(
     hosts: names besides the loopback ones that it answers to, without a port
     reviewer: who is written down as having decided, until there are accounts
     lessons: what may be taught at once; None = there is no page for that
+    access: who may come in; None = as the store has it
+    alone: only this machine can reach the page: while there is no account, it may be used without one
     """
     # Interactive documentation would load its scripts from another site.
     app = FastAPI(
@@ -66,7 +72,12 @@ def create_app(
     if lessons is not None:
         app.include_router(teach.router(pages, lessons))
     app.mount("/static", StaticFiles(directory=page.STATIC))
+    access = access or Access(store, clock)
+    app.include_router(signing_in.router(pages, access))
+    app.include_router(account_page.router(pages, access))
+    app.include_router(people_page.router(pages, access))
     _answer_errors(app, pages)
+    app.add_middleware(Entry, access=access, alone=alone, trouble=pages.trouble)
     app.add_middleware(Guard, hosts=hosts)
     return app
 
@@ -75,7 +86,7 @@ def _answer_errors(app: FastAPI, pages: PageRenderer) -> None:
     """Every error becomes a sentence: JSON for the API and the media, a page for people."""
 
     def answer(request: Request, status: int, reason: str) -> Response:
-        if request.url.path.startswith(("/api/", "/media/", "/healthz", "/static/")):
+        if is_for_programs(request.url.path):
             return JSONResponse({"detail": reason}, status)
         return pages.trouble(status, reason)
 

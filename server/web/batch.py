@@ -13,22 +13,25 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Query
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ConfigDict, Field
 
+from server.access.visible import may_see
 from server.database.store import Store
 from server.review import batches, decisions
 from server.review.batches import AlikeMoments
-from server.web import view
+from server.web import person, review, view
 from server.web.api import ReviewRequest
 from server.web.page import PageRenderer
+from server.web.person import Person
 from server.web.review import MAX_ROW_ID, ReviewOutcome, Reviews
 from server.web.view import MomentCard
 
 LOOKED_THROUGH = 500
 """Moments of the queue's beginning that are put into groups."""
 GROUPS_MOST, SHOWN_MOST = 5, 24
+GONE = "One of these moments is not there any more."
 
 
 class BatchForm(ReviewRequest):
@@ -50,13 +53,19 @@ class BatchGroup:
     """How many more there are: they come once these are decided."""
 
 
-def groups(store: Store) -> list[BatchGroup]:
-    """What the page shows."""
-    found = batches.alike(decisions.listing(store, limit=LOOKED_THROUGH))[:GROUPS_MOST]
+def groups(store: Store, who: Person) -> list[BatchGroup]:
+    """What the page shows to a person."""
+    found = batches.alike(decisions.listing(store, limit=LOOKED_THROUGH, seen_by=who))[:GROUPS_MOST]
     return [
         BatchGroup(number, group, tuple(map(view.card, group.rows[:SHOWN_MOST])), len(group.rows[SHOWN_MOST:]))
         for number, group in enumerate(found, start=1)
     ]
+
+
+def _may_decide(store: Store, who: Person, chosen: Collection[str]) -> bool:
+    """Whether a person may see every moment of these rows."""
+    rows = [review.find(store, row_id.rpartition("#")[0]) for row_id in chosen]
+    return all(row is not None and may_see(who, row) for row in rows)
 
 
 def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:
@@ -64,13 +73,21 @@ def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     def shown(
-        outcome: ReviewOutcome | None = None, *, typed: str = "", chosen: Collection[str] = (), done: int = 0
+        request: Request,
+        outcome: ReviewOutcome | None = None,
+        *,
+        typed: str = "",
+        chosen: Collection[str] = (),
+        done: int = 0,
     ) -> HTMLResponse:
+        who = person.of(request)
+        found = groups(store, who)
+        person.listed(request, (card.row for group in found for card in group.cards))
         return pages.render(
             "batch.html",
             status=outcome.status if outcome else 200,
-            tabs=view.tabs(decisions.counts(store), ""),
-            groups=groups(store),
+            tabs=view.tabs(decisions.counts(store, seen_by=who), ""),
+            groups=found,
             error=outcome.reason if outcome else "",
             answer=view.answer(outcome, typed=typed or None) if outcome else None,
             typed=typed,
@@ -79,16 +96,18 @@ def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:
         )
 
     @routes.get("/batch")
-    def page(done: Annotated[int, Query(ge=0, le=SHOWN_MOST)] = 0) -> HTMLResponse:
-        return shown(done=done)
+    def page(request: Request, done: Annotated[int, Query(ge=0, le=SHOWN_MOST)] = 0) -> HTMLResponse:
+        return shown(request, done=done)
 
     @routes.post("/batch")
-    def decide(form: Annotated[BatchForm, Form()]) -> Response:
+    def decide(request: Request, form: Annotated[BatchForm, Form()]) -> Response:
         if not form.chosen:
-            return shown(ReviewOutcome(422, "Tick the moments that it is about first."), typed=form.text)
+            return shown(request, ReviewOutcome(422, "Tick the moments that it is about first."), typed=form.text)
+        if not _may_decide(store, person.of(request), form.chosen):
+            return shown(request, ReviewOutcome(404, GONE), typed=form.text)
         outcome = reviews.decide_all(form.chosen, form.action, text=form.text)
         if outcome.status == 200:
             return RedirectResponse(f"/batch?done={len(set(form.chosen))}#status", status_code=303)
-        return shown(outcome, typed=form.text if form.action == "edit" else "", chosen=form.chosen)
+        return shown(request, outcome, typed=form.text if form.action == "edit" else "", chosen=form.chosen)
 
     return routes

@@ -5,13 +5,16 @@ Rules that it keeps:
 1. Host must be a loopback name or a configured one: a web page that points its own name at 127.0.0.1 (DNS rebinding)
    gets nothing.
 2. A request that changes something must not come from another site: browsers say where it comes from in Sec-Fetch-Site
-   or Origin. A client that sends neither (curl, urllib) is no browser and carries nobody's session.
-3. A body is at most 16 KiB and says its length first.
+   or Origin. A client that sends neither (curl, urllib) is no browser and carries nobody's session: with a cookie it is
+   refused.
+3. A body is at most 16 KiB and says its length first; the bytes that come are counted, whatever it says, and are here
+   within READ_S. The header fields together are at most 16 KiB too.
 4. Every answer forbids foreign scripts, framing and sniffing; pages are not kept in caches.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -22,6 +25,11 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 16 * 1024  # a decision is a few hundred bytes
+MAX_HEADER_BYTES = 16 * 1024  # h11 bounds heads that are not complete; one that comes at once may be longer
+READ_S = 15.0
+ANYWHERE = ("0.0.0.0", "::")
+"""Among the hosts: every address is answered, as far as it is one. DNS rebinding needs a name."""
+_OTHER_SITE = "This request came from another web site. Open the review page itself and try there."
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 HEADERS = {
     "Content-Security-Policy": (
@@ -69,20 +77,39 @@ def is_loopback(name: str) -> bool:
 
 def objection(method: str, headers: Headers, hosts: frozenset[str]) -> Objection | None:
     """Why a request may not pass, or None. Pure."""
+    if sum(len(name) + len(value) + 4 for name, value in headers.raw) > MAX_HEADER_BYTES:
+        return Objection(431, f"The header fields are too long: at most {MAX_HEADER_BYTES} bytes.")
     host = headers.get("host", "")
     name = host_name(host)
-    if name is None or not (is_loopback(name) or name in hosts):
+    if name is None or not _is_ours(name, hosts):
         shown = f"{name!r:.80}" if name else "a request without a valid Host"
         return Objection(421, f"This server does not answer to {shown}. Add the name to web.hosts in its settings.")
     if method in SAFE_METHODS:
-        return None
-    site = headers.get("sec-fetch-site", "")
-    if site not in ("", "same-origin", "none"):
-        return Objection(403, "This request came from another web site. Open the review page itself and try there.")
-    origin = headers.get("origin")
-    if origin is not None and _netloc(origin) != host.lower():
-        return Objection(403, "This request came from another web site. Open the review page itself and try there.")
+        return _surplus_objection(headers)
+    if _is_from_elsewhere(headers, host):
+        return Objection(403, _OTHER_SITE)
     return _body_objection(headers)
+
+
+def _is_ours(name: str, hosts: frozenset[str]) -> bool:
+    return is_loopback(name) or name in hosts or (is_address(name) and not hosts.isdisjoint(ANYWHERE))
+
+
+def is_address(name: str) -> bool:
+    """Whether a host is an address and no name. Pure."""
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_from_elsewhere(headers: Headers, host: str) -> bool:
+    """Whether a request that changes something comes from another site, or from a browser that does not say."""
+    site, origin = headers.get("sec-fetch-site", ""), headers.get("origin")
+    if site not in ("", "same-origin", "none") or (origin is not None and _netloc(origin) != host.lower()):
+        return True
+    return not site and origin is None and "cookie" in headers
 
 
 def _netloc(url: str) -> str:
@@ -92,8 +119,17 @@ def _netloc(url: str) -> str:
         return ""
 
 
+def _surplus_objection(headers: Headers) -> Objection | None:
+    """A request that only looks has no body: nobody would read it."""
+    if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0"):
+        return Objection(413, "A request of this kind has no body.")
+    return None
+
+
 def _body_objection(headers: Headers) -> Objection | None:
     length = headers.get("content-length", "")
+    if "transfer-encoding" in headers:  # it would count for more than the length that stands beside it
+        return Objection(411, "Say the length of the body in Content-Length, and send it in one piece.")
     if not (length.isascii() and length.isdigit()):
         return Objection(411, "Say the length of the body in Content-Length.")
     if len(length) > 9 or int(length) > MAX_BODY_BYTES:
@@ -119,8 +155,47 @@ class Guard:
             await send(message)
 
         refused = objection(scope["method"], Headers(scope=scope), self._hosts)
-        app = self._app if refused is None else PlainTextResponse(f"{refused.reason}\n", refused.status)
+        if refused is None and scope["method"] not in SAFE_METHODS:
+            body = await _body(receive)
+            if isinstance(body, bytes):
+                receive = _again(body, receive)
+            else:
+                refused = body
+        # What is refused may go on sending for ever: the connection ends with the answer.
+        app = self._app if refused is None else _refusal(refused)
         await app(scope, receive, send_guarded)
+
+
+def _refusal(refused: Objection) -> PlainTextResponse:
+    return PlainTextResponse(f"{refused.reason}\n", refused.status, {"Connection": "close"})
+
+
+async def _body(receive: Receive) -> bytes | Objection:
+    """The body, by the bytes that came. One that nobody waits for any more is refused too."""
+    data = bytearray()
+    try:
+        async with asyncio.timeout(READ_S):
+            while True:
+                message = await receive()
+                data += message.get("body", b"")
+                if len(data) > MAX_BODY_BYTES:
+                    return Objection(413, f"The request is too long: at most {MAX_BODY_BYTES} bytes.")
+                if message["type"] == "http.disconnect":
+                    return Objection(400, "The request was broken off.")
+                if not message.get("more_body", False):
+                    return bytes(data)
+    except TimeoutError:
+        return Objection(408, f"The request did not come within {READ_S:g} seconds.")
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives a body which was read already, then what comes after it."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return receive_again
 
 
 def _add_headers(headers: MutableHeaders, path: str) -> None:

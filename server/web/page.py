@@ -13,19 +13,22 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ConfigDict, Field
 
+from server.access.visible import may_see
 from server.database.store import Store
 from server.dataset import wording
 from server.dataset.sample_row import State
 from server.releases.sheet import ModelSheet
 from server.review import decisions
-from server.web import review, view
+from server.web import person, review, view
 from server.web.api import ReviewRequest
+from server.web.person import Person
 from server.web.review import ReviewOutcome, Reviews
+from server.web.view import MomentCard
 from server.web.where import WhereForm
 from shared.errors import Refused
 
@@ -66,6 +69,8 @@ class PageRenderer:
             "marks": self._marks,
             "model_version": (self._model() if self._model else None) or "",
             "may_teach": self._may_teach,
+            "person": person.shown_to.get(),
+            "at_the_door": False,
             "max_text": wording.MAX_TEXT,
             "sentences": wording.sentences(),
         }
@@ -84,21 +89,23 @@ def router(
 
     @routes.get("/")
     def moments(
+        request: Request,
         state: State = "pending",
         page: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 1,
         done: Annotated[str, Query(max_length=128)] = "",
     ) -> HTMLResponse:
-        counts = decisions.counts(store)
+        who = person.of(request)
+        counts = decisions.counts(store, seen_by=who)
         paging = view.paging(counts[state], page=page, size=PAGE_SIZE)
-        rows = decisions.listing(store, state=state, limit=PAGE_SIZE, offset=(paging.page - 1) * PAGE_SIZE)
-        decided = review.find(store, done) if done else None
+        rows = decisions.listing(store, state=state, limit=PAGE_SIZE, offset=(paging.page - 1) * PAGE_SIZE, seen_by=who)
+        person.listed(request, rows)
         return pages.render(
             "moments.html",
             state=state,
             tabs=view.tabs(counts, state),
             pages=paging,
             cards=[view.card(row) for row in rows],
-            done=view.card(decided) if decided else None,
+            done=_decided(store, who, done),
         )
 
     @routes.get("/models")
@@ -106,19 +113,19 @@ def router(
         return pages.render("models.html", sheets=models())
 
     @routes.get("/moments/{sample_id}")
-    def moment(sample_id: str, changed: bool = False) -> HTMLResponse:
+    def moment(request: Request, sample_id: str, changed: bool = False) -> HTMLResponse:
         row = review.find(store, sample_id)
         if row is None:
             return pages.trouble(404, f"There is no moment {sample_id!r:.110}.")
-        return _moment(store, pages, ReviewOutcome(200, review.CHANGED if changed else "", row=row))
+        return _moment(request, store, pages, ReviewOutcome(200, review.CHANGED if changed else "", row=row))
 
     @routes.post("/moments/{sample_id}/review")
-    def decide(sample_id: str, form: Annotated[DecisionForm, Form()]) -> Response:
+    def decide(request: Request, sample_id: str, form: Annotated[DecisionForm, Form()]) -> Response:
         outcome = reviews.decide(sample_id, form.action, text=form.text, seen=form.row_id)
         if outcome.row is None:
             return pages.trouble(outcome.status, outcome.reason)
         if outcome.status != 200:
-            return _moment(store, pages, outcome, typed=form.text if form.action == "edit" else None)
+            return _moment(request, store, pages, outcome, typed=form.text if form.action == "edit" else None)
         query = urlencode({"state": form.state, "page": form.page, "done": sample_id})
         return RedirectResponse(f"/?{query}#status", status_code=303)
 
@@ -136,7 +143,15 @@ def router(
     return routes
 
 
-def _moment(store: Store, pages: PageRenderer, outcome: ReviewOutcome, *, typed: str | None = None) -> HTMLResponse:
+def _decided(store: Store, who: Person, sample_id: str) -> MomentCard | None:
+    """The moment that a person has just decided about, if it is one that they may see."""
+    row = review.find(store, sample_id) if sample_id else None
+    return view.card(row) if row is not None and may_see(who, row) else None
+
+
+def _moment(
+    request: Request, store: Store, pages: PageRenderer, outcome: ReviewOutcome, *, typed: str | None = None
+) -> HTMLResponse:
     assert outcome.row is not None
     return pages.render(
         "moment.html",
@@ -145,7 +160,7 @@ def _moment(store: Store, pages: PageRenderer, outcome: ReviewOutcome, *, typed:
         error=outcome.reason,
         error_in_field=outcome.status == 422,
         answer=view.answer(outcome, typed=typed),
-        tabs=view.tabs(decisions.counts(store), outcome.row.state),
+        tabs=view.tabs(decisions.counts(store, seen_by=person.of(request)), outcome.row.state),
         decisions=decisions.history(store, outcome.row.sample_id),
     )
 

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterable
+from contextvars import ContextVar
 
 from starlette.requests import HTTPConnection
 
+from server.access.person import ALONE, Person, Role
+from server.dataset.sample_row import SampleRow
 
-class Role(StrEnum):
-    """What a person may do: each may do what the one before it may."""
+__all__ = ["ALONE", "Person", "Role", "listed", "of", "shown_to"]
 
-    WEARER = "wearer"
-    """Sees and reviews their own moments."""
-    CAREGIVER = "caregiver"
-    """Sees and reviews the moments of wearers who agreed to it."""
-    ADMIN = "admin"
-    """Runs the server."""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who is logged in."""
-
-    name: str
-    """Written down with what they decide."""
-    role: Role = Role.CAREGIVER
-    wearers: frozenset[str] | None = None
-    """The `speaker_id`s whose moments they may see; None = all wearers'."""
-
-
-ALONE = Person("caregiver", Role.ADMIN)
-"""Whoever sits at the machine itself, while there are no accounts."""
+shown_to: ContextVar[Person | None] = ContextVar("shown_to", default=None)
+"""For the frame around every page, which says who is logged in: routes ask `of`."""
 
 
 def of(connection: HTTPConnection) -> Person:
     """The person behind a request: middleware puts them into its state. Pure."""
     return getattr(connection.state, "person", ALONE)
+
+
+def listed(connection: HTTPConnection, rows: Iterable[SampleRow]) -> None:
+    """Moments that an answer shows beside others: they are written down as seen (server.access.audit)."""
+    getattr(connection.state, "listed", []).extend(row.sample_id for row in rows)

@@ -24,7 +24,12 @@ HOMES = {
     "gpiozero": ("device/controls/pins.py", "device/tactile/gpio.py"),
     "pocketsphinx": ("shared/speech/sphinx.py",),
     "fastapi": ("server/web/", "server/run.py", "server/identity/enrol_http.py"),
-    "uvicorn": ("server/run.py", "server/identity/enrol_http.py", "server/web/label_page.py"),
+    "uvicorn": (
+        "server/run.py",
+        "server/identity/enrol_http.py",
+        "server/web/connections.py",
+        "server/web/label_page.py",
+    ),
     "tuf": ("device/updates/tuf_client.py", "server/releases/metadata_folder.py", "server/releases/signing.py"),
     "securesystemslib": ("server/releases/",),
     "onnxruntime": ("shared/runtime/", "exporters/onnx/"),

@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, text, update
 
+import server.access.tables
 from server.database import store as db
 from shared.errors import ConfigError
 
@@ -19,6 +20,7 @@ from shared.errors import ConfigError
 def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
     store = db.open_store(tmp_path)
     with store.reading() as connection:
+        assert server.access.tables.metadata is db.metadata  # tables of rooms above
         assert compare_metadata(MigrationContext.configure(connection), db.metadata) == []
     store.close()
 

@@ -1,0 +1,83 @@
+"""The tables of this room, made by migration 0008. Times are wall-clock seconds since 1970 in UTC."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, String, Table, Text
+
+from server.database.store import metadata
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(96), nullable=False),
+    Column("name_key", String(192), nullable=False, unique=True),  # the name as it is looked up
+    Column("role", String(16), nullable=False),
+    Column("wearers", JSON),  # speaker_ids; null = all
+    Column("password", String(255), nullable=False),  # argon2; "" = logs in with the provider only
+    Column("provider_id", String(400), unique=True),  # issuer and subject of OpenID Connect
+    Column("totp", String(64), nullable=False),  # the secret of the second factor, "" = none
+    Column("totp_step", Integer, nullable=False),  # the last time step whose code was used
+    Column("recovery", JSON, nullable=False),  # hashes of the codes that are left
+    Column("made_at", Float, nullable=False),
+    Column("seen_at", Float),  # of the newest log-in
+)
+
+login_sessions = Table(
+    "login_sessions",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("account", Integer, ForeignKey("accounts.id"), nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+)
+Index("ix_login_sessions_account", login_sessions.c.account)
+
+known_browsers = Table(
+    "known_browsers",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("account", Integer, ForeignKey("accounts.id"), nullable=False),
+    Column("made_at", Float, nullable=False),
+)
+Index("ix_known_browsers_account", known_browsers.c.account)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("wearers", JSON),
+    Column("account", Integer, ForeignKey("accounts.id")),  # whose password it sets anew; null = somebody new
+    Column("made_by", String(96), nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("account", Integer, ForeignKey("accounts.id"), nullable=False),
+    Column("label", String(96), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("made_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("used_at", Float),
+)
+Index("ix_api_tokens_account", api_tokens.c.account)
+
+access_log = Table(
+    "access_log",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("name", String(96), nullable=False),  # of the person
+    Column("action", String(24), nullable=False),  # see server.access.audit.ACTIONS
+    Column("about", String(200), nullable=False),  # a moment, a file, a person; "" = none of them
+    Column("detail", Text, nullable=False),
+    Column("address", String(64), nullable=False),
+)
+Index("ix_access_log_at", access_log.c.at)
+Index("ix_access_log_about", access_log.c.about)

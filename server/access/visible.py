@@ -1,0 +1,45 @@
+"""Which moments and which files a person may see. Every route asks here, and nothing else decides it.
+
+may_see(person, row)      one moment
+clause(person)            the same as a condition on `samples`, None = all of them
+may_open(store, …)        a file: one of the moments that name it may be seen
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, select, union
+
+from server.access.person import Person
+from server.database import store as db
+from server.database.store import Store
+from server.dataset import sample_row
+from server.dataset.sample_row import SampleRow
+
+
+def may_see(person: Person, row: SampleRow) -> bool:
+    """Whether a person may see a moment, with all that belongs to it. Pure."""
+    return person.wearers is None or row.speaker_id in person.wearers
+
+
+def clause(person: Person) -> ColumnElement[bool] | None:
+    """What `may_see` says, as a condition on `samples`; None = all of them. Pure."""
+    return None if person.wearers is None else db.samples.c.wearer.in_(sorted(person.wearers))
+
+
+def may_open(store: Store, person: Person, path: str) -> bool:
+    """Whether a person may see a file of the dataset: a moment that they may see names it in its newest row.
+
+    path: inside the dataset folder, as rows and parts name it
+    """
+    parts, records, samples = db.parts.c, db.records.c, db.samples.c
+    same = (records.device == parts.device) & (records.record_id == parts.record_id)
+    of_parts = select(records.chunk_id).join(db.parts, same).where(parts.path == path)
+    ids = union(of_parts, select(parts.record_id).where(parts.path == path))
+    with store.reading() as connection:
+        bodies = connection.execute(select(samples.body).where(samples.sample_id.in_(ids))).scalars().all()
+    rows = map(sample_row.from_dict, bodies)
+    return any(path in _files(row) and may_see(person, row) for row in rows)
+
+
+def _files(row: SampleRow) -> tuple[str, ...]:
+    return (row.frame_path, row.audio_path, row.clip_path, row.correction_audio_path)

@@ -1,0 +1,178 @@
+"""Who gets in: every request passes here behind the guard and before any route.
+
+Rules that it keeps:
+
+1. Without an account, only requests to a page that this machine alone can reach pass, as they always did; everywhere
+   else the invitation's page is all there is.
+2. With an account, everything asks for a log-in but what `server.web.permits` opens to everybody. A route that is not
+   in that table is answered to nobody.
+3. A moment or a file that a person may not see is answered like one that is not there, whatever the route.
+4. What was looked at and decided is written down (server.access.audit).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.access import visible
+from server.access.accounts import PersonAccount
+from server.access.person import ALONE, Person
+from server.access.service import Access
+from server.access.tokens import TokenScope
+from server.web import cookies, permits, person, review
+from server.web.guard import SAFE_METHODS
+from server.web.permits import MEDIA, MOMENT, AskedRoute
+
+NO_ACCOUNT = (
+    "Nobody has an account here yet. Open the invitation that `waycue-server run` printed, or have one made in a"
+    " terminal of the server: waycue-server accounts invite --role admin"
+)
+LOG_IN = "Log in first."
+NOT_ALLOWED = "Your account may not do this. An admin can change what it may do."
+NO_SCOPE = "This token is not good for that: it needs the scope {scope}."
+NOT_THERE = "There is no such page."
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LetIn:
+    """A request that may go on."""
+
+    person: Person | None
+    """None = nobody is logged in, and the route is everybody's."""
+    account: PersonAccount | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """A request that may not."""
+
+    status: int
+    reason: str
+
+
+class Entry:
+    """ASGI middleware inside `server.web.guard.Guard`."""
+
+    def __init__(self, app: ASGIApp, access: Access, *, alone: bool, trouble: Callable[[int, str], Response]) -> None:
+        """alone: only this machine can reach the page, so that it may be used before there is an account.
+        trouble: (status, reason) → a page that says it"""
+        self._app, self._access, self._alone, self._trouble = app, access, alone, trouble
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            verdict = await run_in_threadpool(self.judge, request)
+        except SQLAlchemyError as error:
+            logger.error("The database did not say who asks for %s.", scope["path"], exc_info=error)
+            verdict = TurnedAway(503, "The server's database did not answer. Wait a moment and try again.")
+        if isinstance(verdict, TurnedAway):
+            await self._refusal(request, verdict)(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        state["account"], state["listed"] = verdict.account, []
+        if verdict.person is not None:
+            state["person"] = verdict.person
+        token = person.shown_to.set(verdict.person if verdict.account else None)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            person.shown_to.reset(token)
+            if verdict.account is not None and state["listed"]:
+                await run_in_threadpool(self._note_listed, request, verdict.account.person, state["listed"])
+
+    def judge(self, request: Request) -> LetIn | TurnedAway:
+        """Whether a request may go on, and as whom. Raises: SQLAlchemyError."""
+        asked = permits.find(request.method, request.url.path)
+        if asked is not None and asked.permit.path.startswith("/static/"):
+            return LetIn(None)  # the same files for everybody: no look into the database
+        if not self._access.has_accounts:
+            return self._before_accounts(request, asked)
+        account, scopes = self._who(request)
+        if asked is not None and asked.permit.least is None:
+            return LetIn(account.person if account else None, account)
+        if account is None:
+            return TurnedAway(401, LOG_IN)
+        objection = _objection(account.person, scopes, asked)
+        if objection is not None or asked is None:
+            return objection or TurnedAway(404, NOT_THERE)
+        return self._about(request, account, asked)
+
+    def _before_accounts(self, request: Request, asked: AskedRoute | None) -> LetIn | TurnedAway:
+        # A proxy on this machine that the settings do not name would open the page to all that it serves.
+        if self._alone and not any(name in request.headers for name in FORWARDED):
+            return LetIn(ALONE)
+        if asked is not None and asked.permit.before_accounts:
+            return LetIn(None)
+        return TurnedAway(403, NO_ACCOUNT)
+
+    def _who(self, request: Request) -> tuple[PersonAccount | None, frozenset[TokenScope] | None]:
+        """(whose request it is, None = nobody's; what the token is good for, None = a browser's log-in)"""
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            found = self._access.tokens.account_of(bearer.strip())
+            return found or (None, frozenset())
+        session = cookies.read(request, cookies.SESSION)
+        return (self._access.sessions.account_of(session) if session else None), None
+
+    def _about(self, request: Request, account: PersonAccount, asked: AskedRoute) -> LetIn | TurnedAway:
+        """What a request is about, if it names a moment or a file: may this person see it?"""
+        who, moment, audit = account.person, asked.names.get(MOMENT), self._access.audit
+        address = request.client.host if request.client else ""
+        if moment is not None:
+            row = review.find(self._access.store, moment)
+            if row is None or not visible.may_see(who, row):
+                return TurnedAway(404, f"There is no moment {moment!r:.110}.")
+            action = "looked" if request.method in SAFE_METHODS else "decided"
+            audit.note(who.name, action, moment, detail=asked.permit.path, address=address)
+        elif request.url.path.startswith(MEDIA):
+            path = request.url.path.removeprefix(MEDIA)
+            if not visible.may_open(self._access.store, who, path):
+                return TurnedAway(404, "There is no such file in the dataset.")
+            audit.note(who.name, "opened", path, address=address)
+        return LetIn(who, account)
+
+    def _note_listed(self, request: Request, who: Person, sample_ids: list[str]) -> None:
+        address = request.client.host if request.client else ""
+        for sample_id in sample_ids:
+            self._access.audit.note(who.name, "listed", sample_id, detail=request.url.path, address=address)
+
+    def _refusal(self, request: Request, verdict: TurnedAway) -> Response:
+        if is_for_programs(request.url.path):
+            headers = {"WWW-Authenticate": "Bearer"} if verdict.status == 401 else {}
+            return JSONResponse({"detail": verdict.reason}, verdict.status, headers)
+        if verdict.status == 401:
+            here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            after = here if request.method in SAFE_METHODS else "/"
+            return RedirectResponse(f"/login?{urlencode({'after': after})}" if after != "/" else "/login", 303)
+        return self._trouble(verdict.status, verdict.reason)
+
+
+def is_for_programs(path: str) -> bool:
+    """Whether what is answered there is read by programs, so that refusals are JSON. Pure."""
+    return path.startswith(("/api/", "/media/", "/healthz", "/static/"))
+
+
+def _objection(who: Person, scopes: frozenset[TokenScope] | None, asked: AskedRoute | None) -> TurnedAway | None:
+    """Why a person may not ask for a route, None where they may. Pure."""
+    if asked is None:
+        return TurnedAway(404, NOT_THERE)
+    least, scope = asked.permit.least, asked.permit.scope
+    if least is not None and not who.role.covers(least):
+        return TurnedAway(403, NOT_ALLOWED)
+    if scopes is not None and (scope is None or scope not in scopes):
+        return TurnedAway(403, NO_SCOPE.format(scope=scope) if scope else NOT_ALLOWED)
+    return None

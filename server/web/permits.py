@@ -1,0 +1,98 @@
+"""Which role may ask for which route: one table. What is not in it is answered to nobody who had to log in.
+
+A route that names a moment in its path (`{sample_id}`) or a file of the dataset (/media/…) is open to those who may see
+that moment (server.access.visible): `server.web.entry` looks, for every such route, before the route does.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from starlette.routing import compile_path
+
+from server.access.person import Role
+from server.access.tokens import TokenScope
+
+READ, REVIEW, ADMINISTER = TokenScope.READ, TokenScope.REVIEW, TokenScope.ADMIN
+MOMENT = "sample_id"
+MEDIA = "/media/"
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Who may ask for a route."""
+
+    method: str
+    path: str
+    least: Role | None
+    """The least role; None = everybody, without a log-in."""
+    scope: TokenScope | None = READ
+    """What an API token needs for it; None = a browser's log-in only."""
+    before_accounts: bool = False
+    """Is answered also where there is no account yet and the page can be reached from elsewhere."""
+
+
+_EVERYBODY, _WEARER, _CAREGIVER, _ADMIN = None, Role.WEARER, Role.CAREGIVER, Role.ADMIN
+PERMITS = (
+    Permit("GET", "/healthz", _EVERYBODY, before_accounts=True),
+    Permit("GET", "/static/{path:path}", _EVERYBODY, before_accounts=True),
+    Permit("GET", "/join/{token}", _EVERYBODY, None, before_accounts=True),
+    Permit("POST", "/join/{token}", _EVERYBODY, None, before_accounts=True),
+    Permit("GET", "/login", _EVERYBODY, None),
+    Permit("POST", "/login", _EVERYBODY, None),
+    Permit("GET", "/login/provider", _EVERYBODY, None, before_accounts=True),
+    Permit("GET", "/login/provider/back", _EVERYBODY, None, before_accounts=True),
+    Permit("POST", "/logout", _EVERYBODY, None),
+    Permit("GET", "/", _WEARER),
+    Permit("GET", "/models", _WEARER),
+    Permit("GET", "/moments/{sample_id}", _WEARER),
+    Permit("POST", "/moments/{sample_id}/review", _WEARER, REVIEW),
+    Permit("POST", "/moments/{sample_id}/where", _WEARER, REVIEW),
+    Permit("GET", "/batch", _WEARER),
+    Permit("POST", "/batch", _WEARER, REVIEW),
+    Permit("GET", "/teach", _CAREGIVER),
+    Permit("POST", "/teach", _CAREGIVER, REVIEW),
+    Permit("GET", "/media/{kind}/{name}", _WEARER),
+    Permit("GET", "/api/openapi.json", _WEARER),
+    Permit("GET", "/api/samples", _WEARER),
+    Permit("GET", "/api/samples/{sample_id}", _WEARER),
+    Permit("POST", "/api/samples/{sample_id}/review", _WEARER, REVIEW),
+    Permit("GET", "/api/stats", _WEARER),
+    Permit("GET", "/account", _WEARER, None),
+    Permit("POST", "/account/password", _WEARER, None),
+    Permit("GET", "/account/code", _WEARER, None),
+    Permit("POST", "/account/code", _WEARER, None),
+    Permit("POST", "/account/code/off", _WEARER, None),
+    Permit("POST", "/account/tokens", _WEARER, None),
+    Permit("POST", "/account/tokens/{token_id}/revoke", _WEARER, None),
+    Permit("POST", "/account/everywhere", _WEARER, None),
+    Permit("GET", "/people", _ADMIN, None),
+    Permit("POST", "/people/invite", _ADMIN, None),
+    Permit("POST", "/people/{account_id}/reset", _ADMIN, None),
+    Permit("POST", "/people/{account_id}/allow", _ADMIN, None),
+    Permit("POST", "/people/{account_id}/remove", _ADMIN, None),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRoute:
+    """The permit that a request falls under, with what its path names."""
+
+    permit: Permit
+    names: dict[str, str]
+
+
+def find(method: str, path: str) -> AskedRoute | None:
+    """The permit of a request, None where no route of the table is meant. HEAD is GET. Pure."""
+    method = "GET" if method == "HEAD" else method
+    for pattern, permit in _compiled():
+        if permit.method == method and (matched := pattern.match(path)):
+            return AskedRoute(permit, matched.groupdict())
+    return None
+
+
+@cache
+def _compiled() -> tuple[tuple[re.Pattern[str], Permit], ...]:
+    return tuple((compile_path(permit.path)[0], permit) for permit in PERMITS)

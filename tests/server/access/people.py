@@ -1,0 +1,94 @@
+"""A page with two wearers' moments and people of each role, in the test's own process or behind a real uvicorn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from pwdlib.hashers.argon2 import Argon2Hasher
+from starlette.testclient import TestClient
+
+from server.access import accounts
+from server.access.passwords import Passwords
+from server.access.person import Person, Role
+from server.access.service import Access
+from server.access.settings import AccessSettings
+from server.review.teaching import Lessons
+from server.web.app import create_app
+from tests.server.dataset.moments import House, moment
+
+ADAS, BOBS = "pi-1-b00t-000000", "pi-2-b00t-000000"
+PASSWORD = "correct horse battery"
+PEOPLE = {
+    "Wanda": Person("Wanda", Role.WEARER, frozenset({"Ada"})),
+    "Carl": Person("Carl", Role.CAREGIVER, frozenset({"Ada"})),
+    "Ana": Person("Ana", Role.ADMIN, None),
+}
+SITE = "http://127.0.0.1"
+SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
+
+
+def cheap() -> Passwords:
+    """Argon2 that costs a millisecond."""
+    return Passwords(Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+class Town:
+    """The page, its store, and who may come in."""
+
+    def __init__(self, house: House, *, settings: AccessSettings | None = None, people: bool = True) -> None:
+        self.house, self.clock = house, house.clock
+        self.access = Access(house.store, house.clock, settings or AccessSettings(), passwords=cheap())
+        if people:
+            for person in PEOPLE.values():
+                self.add(person)
+
+    def add(self, person: Person) -> int:
+        kept = self.access.passwords.hash(PASSWORD, name=person.name)
+        with self.house.store.writing() as connection:
+            return accounts.add(connection, person, now_s=self.clock.utc_s(), password=kept)
+
+    def id_of(self, name: str) -> int:
+        return self.access.accounts.named(name).id
+
+    def app(self, *, alone: bool = True) -> FastAPI:
+        lessons = Lessons(self.house.home, list, self.clock, least=5)
+        return create_app(
+            self.house.store,
+            self.house.dataset,
+            clock=self.clock,
+            access=self.access,
+            alone=alone,
+            lessons=lessons,
+            hosts=("0.0.0.0", "testserver"),
+        )
+
+    def visitor(self, *, alone: bool = True, url: str = SITE) -> TestClient:
+        """A browser without a log-in; redirects are not followed."""
+        return TestClient(self.app(alone=alone), base_url=url, headers=SAME_SITE, follow_redirects=False)
+
+    def as_(self, name: str) -> TestClient:
+        """A browser in which somebody is logged in."""
+        browser = self.visitor()
+        browser.cookies.set("waycue", self.access.sessions.open(self.id_of(name)))
+        return browser
+
+
+def seed(house: House) -> None:
+    """A moment of each of two wearers, with different files."""
+    house.send_all(
+        [
+            moment(0, seed=1, with_clip=True, wearer="Ada", raw_output="Caution, pole ahead."),
+            moment(0, seed=2, with_clip=True, wearer="Bob", device="pi-2", raw_output="Caution, bin ahead."),
+        ]
+    )
+
+
+@contextmanager
+def town(folder: Path, *, settings: AccessSettings | None = None, people: bool = True) -> Iterator[Town]:
+    house = House(folder / "home")
+    seed(house)
+    yield Town(house, settings=settings, people=people)
+    house.close()
