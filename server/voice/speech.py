@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -64,7 +65,14 @@ class SpokenTexts:
         self._sounds: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
         self._rations = RateLimiter(rate_per_s=CHARACTERS_PER_S, capacity=CHARACTERS_AT_ONCE, max_keys=1000)
+        self._trouble: str | None = None
         self._running = threading.BoundedSemaphore(TOGETHER)
+
+    def trouble(self) -> str:
+        """Why nothing can be spoken, "" = it can. Checked once."""
+        if self._trouble is None:
+            self._trouble = "" if shutil.which(espeak.PROGRAM) else f"Nothing can be spoken yet. {espeak.INSTALL}"
+        return self._trouble
 
     def offer(self, person: str, text: str) -> str:
         """A token with which this person may hear the text; the same again for the same text. It holds until the server

@@ -70,6 +70,7 @@ def router(store: Store, reviews: Reviews, pages: PageRenderer) -> APIRouter:
             "batch.html",
             status=outcome.status if outcome else 200,
             tabs=view.tabs(decisions.counts(store), ""),
+            here="batch",
             groups=groups(store),
             error=outcome.reason if outcome else "",
             answer=view.answer(outcome, typed=typed or None) if outcome else None,
