@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from server.database.store import Store
 from server.dataset.folder import Dataset
 from server.releases.sheet import ModelSheet
-from server.web import api, batch, media, page, teach
+from server.web import api, batch, media, page, review_api, teach
 from server.web.guard import Guard
 from server.web.page import PageRenderer
 from server.web.review import Reviews
@@ -42,7 +42,6 @@ def create_app(
     model: Callable[[], str | None] | None = None,
     models: Callable[[], Sequence[ModelSheet]] = tuple,
     hosts: Sequence[str] = (),
-    reviewer: str = "caregiver",
     lessons: LessonsPort | None = None,
 ) -> FastAPI:
     """The application; serve it with uvicorn.
@@ -50,16 +49,16 @@ def create_app(
     model: the version that devices are offered, asked for with every page
     models: every version and what it sees, for the page about that
     hosts: names besides the loopback ones that it answers to, without a port
-    reviewer: who is written down as having decided, until there are accounts
     lessons: what may be taught at once; None = there is no page for that
     """
     # Interactive documentation would load its scripts from another site.
     app = FastAPI(
         title="waycue review", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", telemetry=_NO_TELEMETRY
     )
-    reviews = Reviews(store, dataset, clock, reviewer=reviewer)
+    reviews = Reviews(store, dataset, clock)
     pages = PageRenderer(model, may_teach=lessons is not None)
     app.include_router(api.router(store, reviews, clock=clock, model=model))
+    app.include_router(review_api.router(store, dataset, reviews, clock))
     app.include_router(media.router(dataset.folder))
     app.include_router(page.router(store, reviews, pages, models))
     app.include_router(batch.router(store, reviews, pages))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query
+from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ConfigDict, Field
@@ -23,7 +23,7 @@ from server.dataset import wording
 from server.dataset.sample_row import State
 from server.releases.sheet import ModelSheet
 from server.review import decisions
-from server.web import review, view
+from server.web import person, review, view
 from server.web.api import ReviewRequest
 from server.web.review import ReviewOutcome, Reviews
 from server.web.where import WhereForm
@@ -113,8 +113,8 @@ def router(
         return _moment(store, pages, ReviewOutcome(200, review.CHANGED if changed else "", row=row))
 
     @routes.post("/moments/{sample_id}/review")
-    def decide(sample_id: str, form: Annotated[DecisionForm, Form()]) -> Response:
-        outcome = reviews.decide(sample_id, form.action, text=form.text, seen=form.row_id)
+    def decide(sample_id: str, form: Annotated[DecisionForm, Form()], request: Request) -> Response:
+        outcome = reviews.decide(sample_id, form.action, row_id=form.row_id, by=person.of(request), text=form.text)
         if outcome.row is None:
             return pages.trouble(outcome.status, outcome.reason)
         if outcome.status != 200:
