@@ -8,9 +8,11 @@ and again where a command prints (`Guarded`): what was stored before, or came in
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
-from collections.abc import Mapping
-from typing import Any, TextIO
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
 
 _SEQUENCES = re.compile(
     r"\x1b\][^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # OSC: titles, links, the clipboard
@@ -54,6 +56,23 @@ def printable_value(value: Any) -> Any:
 def shortened(text: str, most: int) -> str:
     """The text cut to `most` characters, with an ellipsis where something is missing. Pure."""
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Within it everything that is printed, and every error, passes through `Guarded`; logs, too, that are set up
+    within it."""
+    out, err = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = cast(TextIO, Guarded(out)), cast(TextIO, Guarded(err))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = out, err
+
+
+def beneath(stream: TextIO) -> TextIO:
+    """The stream beneath a guarded one: for a command that draws with escapes of its own."""
+    return stream.stream if isinstance(stream, Guarded) else stream
 
 
 class Guarded:

@@ -30,6 +30,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    CursorResult,
     Engine,
     Float,
     ForeignKey,
@@ -431,6 +432,12 @@ class Store:
     def close(self) -> None:
         """Close every connection; SQLite then folds its WAL back into the one file."""
         self.engine.dispose()
+
+
+def new_id(inserted: CursorResult[Any]) -> int:
+    """The number that a row got that was inserted into a table which numbers its rows."""
+    (number,) = inserted.inserted_primary_key or (0,)
+    return int(number)
 
 
 def database_url(home: Path) -> str:

@@ -74,15 +74,18 @@ class Watched:
     _seen: tuple[int, int] | None = field(default=None, init=False)
 
     def refresh(self) -> bool:
-        """Use them as they are now; whether they may have changed. Raises: ConfigError; OSError."""
+        """Use them as they are now; whether the file is another one than the last time. A wrong one is reported once.
+
+        raises: ConfigError; OSError
+        """
         path = self.home / FILE
         found = path.stat() if path.is_file() else None
         seen = (found.st_mtime_ns, found.st_size) if found else (0, 0)
         if seen == self._seen:
             return False
+        self._seen = seen
         use(self.home)
-        first, self._seen = self._seen is None, seen
-        return not first
+        return True
 
 
 _VERSION = re.compile(r"# version (\d{1,9})\n")

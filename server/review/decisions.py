@@ -426,7 +426,7 @@ def write(connection: Connection, changes: Sequence[RowChange], decision: Review
                 after=sample_row.to_dict(change.after),
             )
         )
-        entries.append(int(entry.inserted_primary_key[0]))
+        entries.append(db.new_id(entry))
     if entries:
         values = [{"review": entry, "act": entries[0], "undone_by": None} for entry in entries]
         connection.execute(insert(db.review_acts), values)

@@ -105,7 +105,7 @@ def comment(store: Store, sample_id: str, author: str, text: str, *, now_s: floa
     with store.writing() as connection:
         values = {"sample_id": sample_id, "at": now_s, "author": author, "text": plain}
         done = connection.execute(insert(db.review_comments).values(**values))
-    return ReviewComment(int(done.inserted_primary_key[0]), now_s, author, plain)
+    return ReviewComment(db.new_id(done), now_s, author, plain)
 
 
 def uncomment(store: Store, comment_id: int, author: str) -> bool:

@@ -151,7 +151,7 @@ def _holds(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
 
 def _left_by_people(wanted: MomentFilter) -> list[ColumnElement[bool]]:
     own, marks, comments, skips = db.samples.c.sample_id, db.review_marks.c, db.review_comments.c, db.review_skips.c
-    found = []
+    found: list[ColumnElement[bool]] = []
     if wanted.difficult:
         found.append(exists().where(marks.sample_id == own, marks.difficult_by != ""))
     if wanted.assigned_to:
